@@ -1,0 +1,65 @@
+/**
+ * One typed operation as data: what it does, on which model, through which lane, and what it may take.
+ *
+ * A call is made of one or more attempts, each one HTTP exchange. Every guard
+ * reads the call and none changes it, so the same value can be logged, priced,
+ * queued and replayed.
+ */
+
+/**
+ * Ranks a call in its lane's queue: a named class, or a level from 0 (first) to 499 (last).
+ *
+ * **Details**: `interactive` is level 0, `normal` 200, `bulk` 400.
+ */
+export type Priority = "interactive" | "normal" | "bulk" | number
+
+/** Reads the level of a priority, from 0 (first) to 499 (last). */
+export const priorityLevel = (priority: Priority): number => {
+  if (typeof priority === "number") {
+    if (!Number.isInteger(priority) || priority < 0 || priority > 499) {
+      throw new RangeError(`Call.priorityLevel: priority must be an integer in [0, 499], got ${priority}`)
+    }
+    return priority
+  }
+  return priority === "interactive" ? 0 : priority === "normal" ? 200 : 400
+}
+
+/** Says what a call may consume, in tokens, before it is sent. */
+export interface Estimate {
+  readonly inputTokens: number
+  /** What the answer probably takes. */
+  readonly outputTokens: number
+  /** What the answer can take at the most: `max_tokens`, or the model's context. */
+  readonly maxOutputTokens: number
+}
+
+/** Describes one typed operation. */
+export interface Call {
+  /** `chat`, `embeddings`, …; `request` for calls by path. */
+  readonly operation: string
+  /** The model as sent, or `""` where the operation has none. */
+  readonly model: string
+  /** Key of the lane: all calls that share one provider limit. */
+  readonly lane: string
+  readonly priority: Priority
+  readonly estimate: Estimate
+  /** True where a repeat after an ambiguous failure costs no more than tokens. */
+  readonly idempotent: boolean
+  /** The user's own word for a group of calls: budgets and metrics can use it. */
+  readonly label?: string | undefined
+  /** Epoch milliseconds after which the answer is worth nothing. */
+  readonly deadlineAt?: number | undefined
+}
+
+/** Averages the UTF-8 bytes that a token stands for in English prose: where no tokenizer is at hand. */
+export const bytesPerToken = 3.6
+
+/** Estimates the tokens of a text from its length, at least 1. */
+export const estimateTokens = (text: string): number => {
+  let bytes = text.length
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code > 0x7f) bytes += code > 0x7ff ? 2 : 1
+  }
+  return Math.max(1, Math.ceil(bytes / bytesPerToken))
+}

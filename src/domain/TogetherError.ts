@@ -1,0 +1,266 @@
+/**
+ * Every way a Together call can fail, as one closed union of tagged errors.
+ *
+ * Each class says one thing about the provider or about our own refusal, so
+ * that a program handles what it can handle by `Effect.catchTag` and lets the
+ * rest pass. All carry what applies of `status`, `requestId`, `model`,
+ * `operation`, `attempts`, `retryAfter`, `body` and `cause`. `message` says what
+ * happened, the number, and what to do.
+ *
+ * | retried | tags |
+ * | --- | --- |
+ * | yes | `RateLimitError`, `OverloadedError`, `ServerError` |
+ * | unless its data says no | `RequestTimeoutError` (deadline), `ConnectionError` (permanent), `StreamError` (started) |
+ * | no, but resumable | `InsufficientCreditsError` |
+ * | no | all others |
+ *
+ * A provider's `x-should-retry` header overrides the table (`shouldRetry`).
+ *
+ * No error holds the API key or, by default, prompt text: `body` is the
+ * provider's answer, bounded and redacted, never the request.
+ */
+import type * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import { Usage } from "./Usage.ts"
+
+const common = {
+  /** What happened, the number, and what to do, in one or two sentences. */
+  message: Schema.String,
+  /** HTTP status of the last attempt, where there was one. */
+  status: Schema.optional(Schema.Int),
+  /** The provider's id of the last attempt: quote it to Together's support. */
+  requestId: Schema.optional(Schema.String),
+  model: Schema.optional(Schema.String),
+  operation: Schema.optional(Schema.String),
+  /** Attempts made for the call, the first included. */
+  attempts: Schema.optional(Schema.Int),
+  /** How long the provider asked to wait. Encoded as milliseconds. */
+  retryAfter: Schema.optional(Schema.DurationFromMillis),
+  /** The provider's answer, at most 2,000 characters, secrets redacted. */
+  body: Schema.optional(Schema.String),
+  /** The provider's own word on retrying (`x-should-retry`). */
+  shouldRetry: Schema.optional(Schema.Boolean),
+  cause: Schema.optional(Schema.Defect())
+}
+
+/** Names the limit that a 429 speaks of. */
+export const RateLimitScope = Schema.Literals(["requests", "tokens", "model", "concurrency", "unknown"])
+/** Names the limit that a 429 speaks of. */
+export type RateLimitScope = typeof RateLimitScope.Type
+
+/** Names the part of an exchange that took too long. */
+export const TimeoutPhase = Schema.Literals(["connect", "headers", "body", "first-token", "idle", "deadline"])
+/** Names the part of an exchange that took too long. */
+export type TimeoutPhase = typeof TimeoutPhase.Type
+
+/** Holds what a stream had delivered when it failed. */
+export const PartialAnswer = Schema.Struct({
+  text: Schema.String,
+  reasoning: Schema.String,
+  usage: Schema.optional(Usage)
+})
+/** Holds what a stream had delivered when it failed. */
+export type PartialAnswer = typeof PartialAnswer.Type
+
+/** Fails a call that the provider refused with a 429 about requests, tokens, a model or concurrency. */
+export class RateLimitError extends Schema.TaggedError<RateLimitError>()("RateLimitError", {
+  ...common,
+  scope: RateLimitScope
+}) {}
+
+/** Fails a call whose key is missing or refused (401). */
+export class AuthError extends Schema.TaggedError<AuthError>()("AuthError", common) {}
+
+/** Fails a call that the account cannot pay for: 402, or a 429 that speaks of credit. Resumable after a top-up. */
+export class InsufficientCreditsError
+  extends Schema.TaggedError<InsufficientCreditsError>()("InsufficientCreditsError", common)
+{}
+
+/** Fails a call that the provider was too busy to serve (503, 529): its fault, not ours. */
+export class OverloadedError extends Schema.TaggedError<OverloadedError>()("OverloadedError", common) {}
+
+/** Fails a call that broke inside the provider (500, 502, 504, 520 to 524). */
+export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", common) {}
+
+/** Fails a call that took too long; `phase` says where. A `deadline` is never retried. */
+export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>()("RequestTimeoutError", {
+  ...common,
+  phase: TimeoutPhase
+}) {}
+
+/** Fails a call whose transport failed; `permanent` for name resolution and TLS. */
+export class ConnectionError extends Schema.TaggedError<ConnectionError>()("ConnectionError", {
+  ...common,
+  permanent: Schema.Boolean
+}) {}
+
+/** Fails a call whose prompt and `max_tokens` exceed the model's context (400, 403 or 422). */
+export class ContextLengthError extends Schema.TaggedError<ContextLengthError>()("ContextLengthError", common) {}
+
+/** Fails a call that the provider could not accept as written (400, 405, 406, 415, 422, 431, …). */
+export class InvalidRequestError extends Schema.TaggedError<InvalidRequestError>()("InvalidRequestError", common) {}
+
+/** Fails a call that this key or this client may not make (403 other than context length). */
+export class PermissionDeniedError
+  extends Schema.TaggedError<PermissionDeniedError>()("PermissionDeniedError", common)
+{}
+
+/** Fails a call for something that does not exist (404, 410). */
+export class NotFoundError extends Schema.TaggedError<NotFoundError>()("NotFoundError", common) {}
+
+/** Fails a call whose model cannot be called: not serverless, retired, or without a route. */
+export class ModelUnavailableError
+  extends Schema.TaggedError<ModelUnavailableError>()("ModelUnavailableError", common)
+{}
+
+/** Fails a call that conflicts with the state of its object (409). */
+export class ConflictError extends Schema.TaggedError<ConflictError>()("ConflictError", common) {}
+
+/** Fails a call whose body is too large (413). */
+export class PayloadTooLargeError extends Schema.TaggedError<PayloadTooLargeError>()("PayloadTooLargeError", common) {}
+
+/** Fails a stream after its 200: an error frame, a cut, an early end. `partial` holds what arrived. */
+export class StreamError extends Schema.TaggedError<StreamError>()("StreamError", {
+  ...common,
+  /** True once a token was delivered: a repeat would print and bill it again. */
+  started: Schema.Boolean,
+  partial: PartialAnswer
+}) {}
+
+/** Fails a call whose 2xx answer is not what it should be. */
+export class DecodeError extends Schema.TaggedError<DecodeError>()("DecodeError", common) {}
+
+/** Refuses a call because its circuit is open; nothing was sent. */
+export class CircuitOpenError extends Schema.TaggedError<CircuitOpenError>()("CircuitOpenError", {
+  ...common,
+  key: Schema.String
+}) {}
+
+/** Refuses a call that would cross a budget; nothing was sent. Amounts in nano-dollars. */
+export class BudgetExceededError extends Schema.TaggedError<BudgetExceededError>()("BudgetExceededError", {
+  ...common,
+  budget: Schema.String,
+  limitNanoUsd: Schema.BigInt,
+  neededNanoUsd: Schema.BigInt,
+  remainingNanoUsd: Schema.BigInt
+}) {}
+
+/** Refuses a call because its lane's queue is full, or because it could not be admitted before its deadline. */
+export class LaneOverflowError extends Schema.TaggedError<LaneOverflowError>()("LaneOverflowError", {
+  ...common,
+  lane: Schema.String,
+  reason: Schema.Literals(["queue-full", "deadline"]),
+  /** When the lane expects to admit the call, as a wait from now. Encoded as milliseconds. */
+  estimate: Schema.optional(Schema.DurationFromMillis),
+  queued: Schema.optional(Schema.Int)
+}) {}
+
+/** Decodes and encodes any error of the union. */
+export const TogetherError = Schema.Union([
+  RateLimitError,
+  AuthError,
+  InsufficientCreditsError,
+  OverloadedError,
+  ServerError,
+  RequestTimeoutError,
+  ConnectionError,
+  ContextLengthError,
+  InvalidRequestError,
+  PermissionDeniedError,
+  NotFoundError,
+  ModelUnavailableError,
+  ConflictError,
+  PayloadTooLargeError,
+  StreamError,
+  DecodeError,
+  CircuitOpenError,
+  BudgetExceededError,
+  LaneOverflowError
+])
+/** Is any way in which a Together call fails: a closed union, told apart by `_tag`. */
+export type TogetherError = typeof TogetherError.Type
+
+/** Names each tag of the union, in the order of the error table. */
+export const tags: ReadonlyArray<TogetherError["_tag"]> = [
+  "RateLimitError",
+  "AuthError",
+  "InsufficientCreditsError",
+  "OverloadedError",
+  "ServerError",
+  "RequestTimeoutError",
+  "ConnectionError",
+  "ContextLengthError",
+  "InvalidRequestError",
+  "PermissionDeniedError",
+  "NotFoundError",
+  "ModelUnavailableError",
+  "ConflictError",
+  "PayloadTooLargeError",
+  "StreamError",
+  "DecodeError",
+  "CircuitOpenError",
+  "BudgetExceededError",
+  "LaneOverflowError"
+]
+
+const tagSet: ReadonlySet<string> = new Set(tags)
+
+/** Tells whether a value is an error of the union. */
+export const isTogetherError = (u: unknown): u is TogetherError =>
+  u instanceof Error && "_tag" in u && typeof u._tag === "string" && tagSet.has(u._tag)
+
+/**
+ * Tells whether a repeat of the same request may succeed.
+ *
+ * **Details**: the table of the module header. `x-should-retry` overrides it,
+ * but for our own refusals, a deadline, and a stream that already delivered a
+ * token: no header can make those safe.
+ */
+export const isRetryable = (error: TogetherError): boolean => {
+  switch (error._tag) {
+    case "RequestTimeoutError":
+      return error.phase !== "deadline" && (error.shouldRetry ?? true)
+    case "StreamError":
+      return !error.started && (error.shouldRetry ?? true)
+    case "CircuitOpenError":
+    case "BudgetExceededError":
+    case "LaneOverflowError":
+      return false
+    case "ConnectionError":
+      return error.shouldRetry ?? !error.permanent
+    case "RateLimitError":
+    case "OverloadedError":
+    case "ServerError":
+      return error.shouldRetry ?? true
+    default:
+      return error.shouldRetry ?? false
+  }
+}
+
+/** Reads how long the provider asked to wait, if it did. */
+export const retryAfter = (error: TogetherError): Duration.Duration | undefined => error.retryAfter
+
+/**
+ * Copies an error with other common fields set; fields given as `undefined` keep their value.
+ *
+ * **When to use**: to put `attempts`, `operation` or `model` on an error made further in.
+ */
+export const annotate = <E extends TogetherError>(
+  error: E,
+  fields: {
+    readonly attempts?: number | undefined
+    readonly model?: string | undefined
+    readonly operation?: string | undefined
+  }
+): E => {
+  const constructor = error.constructor as new(props: object) => E // the class that made this very error
+  const copy = new constructor({
+    ...error,
+    message: error.message,
+    cause: error.cause,
+    attempts: fields.attempts ?? error.attempts,
+    model: error.model ?? fields.model,
+    operation: error.operation ?? fields.operation
+  })
+  return copy
+}

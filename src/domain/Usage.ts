@@ -1,0 +1,68 @@
+/**
+ * What a call consumed, in tokens, read from any of the shapes that Together's models answer with.
+ *
+ * Reasoning tokens are part of the output and cached tokens part of the input:
+ * they are shown apart, never added on top. A model says them flat
+ * (`cached_tokens`, `reasoning_tokens`) or nested
+ * (`prompt_tokens_details.cached_tokens`); both are read, the nested wins.
+ */
+import * as Schema from "effect/Schema"
+
+const Tokens = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** Counts the tokens of one answered call. */
+export const Usage = Schema.Struct({
+  inputTokens: Tokens,
+  outputTokens: Tokens,
+  /** Part of `inputTokens`. */
+  cachedInputTokens: Tokens,
+  /** Part of `outputTokens`. */
+  reasoningTokens: Tokens
+})
+/** Counts the tokens of one answered call. */
+export type Usage = typeof Usage.Type
+
+/** Holds no tokens at all. */
+export const zero: Usage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+
+/** Adds two usages. */
+export const add = (a: Usage, b: Usage): Usage => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  cachedInputTokens: a.cachedInputTokens + b.cachedInputTokens,
+  reasoningTokens: a.reasoningTokens + b.reasoningTokens
+})
+
+const field = (u: unknown, key: string): unknown =>
+  // an object may be read by any key; what it holds is checked where it is used
+  typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
+
+const count = (u: unknown): number | undefined =>
+  typeof u === "number" && Number.isFinite(u) && u >= 0 ? Math.floor(u) : undefined
+
+/**
+ * Reads a `usage` object as it came over the wire, or nothing where it holds no token count.
+ *
+ * **Details**: where only `total_tokens` and one side are said, the other is
+ * their difference; cached and reasoning counts are bounded by their whole.
+ */
+export const fromWire = (wire: unknown): Usage | undefined => {
+  const input = count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
+  const output = count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
+  const total = count(field(wire, "total_tokens"))
+  if (input === undefined && output === undefined && total === undefined) return undefined
+  const inputTokens = input ?? Math.max(0, (total ?? output ?? 0) - (output ?? 0))
+  const outputTokens = output ?? Math.max(0, (total ?? inputTokens) - inputTokens)
+  const cached = count(field(field(wire, "prompt_tokens_details"), "cached_tokens")) ??
+    count(field(field(wire, "input_tokens_details"), "cached_tokens")) ??
+    count(field(wire, "cached_tokens")) ?? 0
+  const reasoning = count(field(field(wire, "completion_tokens_details"), "reasoning_tokens")) ??
+    count(field(field(wire, "output_tokens_details"), "reasoning_tokens")) ??
+    count(field(wire, "reasoning_tokens")) ?? 0
+  return {
+    inputTokens,
+    outputTokens,
+    cachedInputTokens: Math.min(cached, inputTokens),
+    reasoningTokens: Math.min(reasoning, outputTokens)
+  }
+}

@@ -1,0 +1,302 @@
+/**
+ * The gate of one account: calls pass, wait, or are elected to probe.
+ *
+ * The sums are `policy/Account`; here are the clock, the schedule and the queue
+ * of waiting calls. A call that passes gets a `Ticket`; how it ended is told by
+ * `conclude`. While the account is suspended, waiting calls queue in order; when
+ * a probe is due the first of them is let through as the probe, and if it is
+ * answered, all go. No call is made up for probing: the probe is real work.
+ *
+ * All state changes are synchronous steps between two points of suspension, so
+ * they are atomic among fibers. What must not be torn by an interruption (a
+ * refusal and the scheduling of its probe; the hand-over to an elected waiter)
+ * runs uninterruptibly.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { InsufficientCreditsError } from "../domain/TogetherError.ts"
+import * as Account from "../policy/Account.ts"
+
+/** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
+export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
+
+/** Is what a probe schedule is told before each probe. */
+export interface ProbeInput {
+  /** Probes sent so far in this suspension. */
+  readonly probes: number
+  readonly suspendedSeconds: number
+}
+
+/** Is a schedule of probes: only its delays count, and where it ends, probing ends. */
+export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
+
+/** Holds a call's leave to send. Mutable, owned by the gate. */
+export interface Ticket {
+  readonly key: string
+  admission: Account.Admission
+  /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
+  stopped: boolean
+}
+
+/** Says how a call with a ticket ended, as far as credit is concerned. */
+export type Outcome =
+  /** The provider answered: the account can pay. */
+  | "answered"
+  /** Refused for want of credit. */
+  | "refused"
+  /** Failed for another reason: says nothing about credit. */
+  | "failed"
+  /** Interrupted: there is no answer. */
+  | "abandoned"
+
+/** Is what the gate reports. */
+export type Event =
+  | { readonly _tag: "Suspended"; readonly probeAt: number | undefined }
+  | { readonly _tag: "ProbeFailed"; readonly probes: number; readonly refused: boolean }
+  | { readonly _tag: "ProbingEnded"; readonly probes: number }
+  | { readonly _tag: "Resumed"; readonly by: "probe" | "hand"; readonly outage: Account.Outage }
+
+/** Guards one account. */
+export interface Gate {
+  /** Gets leave to send, now or later. Runs its own interruption handling: call it under `uninterruptibleMask`. */
+  readonly enter: (
+    policy: OnSuspended,
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ) => Effect.Effect<Ticket, InsufficientCreditsError>
+  /** Lets an attempt be sent, or fails it unsent: call it last before sending. */
+  readonly check: (ticket: Ticket | undefined) => Effect.Effect<void, InsufficientCreditsError>
+  /** Takes the end of a call. Safe to call more than once. */
+  readonly conclude: (ticket: Ticket, outcome: Outcome) => Effect.Effect<void>
+  /** Lets calls pass again; false where they already do. */
+  readonly resume: Effect.Effect<boolean>
+  readonly state: Effect.Effect<Account.State>
+  readonly waiting: Effect.Effect<number>
+}
+
+interface Waiter {
+  resume: (effect: Effect.Effect<Ticket, InsufficientCreditsError>) => void
+  ticket: Ticket | undefined
+}
+
+const seconds = (clock: Clock.Clock): number => clock.currentTimeMillisUnsafe() / 1000
+
+type Step = (now: number, input: ProbeInput) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
+
+/** Makes the gate of one account. Its timers live in the given scope. */
+export const make = (options: {
+  readonly key: string
+  readonly probe: ProbeSchedule
+  readonly scope: Scope.Scope
+  /** Receives what happens; runs inside the step that caused it. */
+  readonly onEvent: (event: Event) => Effect.Effect<void>
+  /** Says what to do, for the message of an unsent call's error. */
+  readonly remedy: (now: number) => string
+}): Gate => {
+  const { key } = options
+  const waiters = new Set<Waiter>()
+  let state: Account.State = Account.initial
+  let step: Step | undefined
+  let timer: Fiber.Fiber<void> | undefined
+  let delaySeconds = 0
+
+  const ticket = (admission: Account.Admission): Ticket => ({ key, admission, stopped: false })
+
+  const unsent = (now: number): InsufficientCreditsError => {
+    const [since, probeAt] = state._tag === "Active"
+      ? [now, undefined]
+      : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
+    const next = state._tag === "Suspended" && state.ended
+      ? "no further probe is planned"
+      : probeAt === undefined || probeAt === Infinity
+      ? "a probe is under way"
+      : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
+    return new InsufficientCreditsError({
+      message: `Not sent: the credit of account "${key}" ran out ${Math.round(now - since)} s ago (${next}). ` +
+        options.remedy(now)
+    })
+  }
+
+  const give = (waiter: Waiter, admission: Account.Admission): void => {
+    waiters.delete(waiter)
+    waiter.ticket = ticket(admission)
+    waiter.resume(Effect.succeed(waiter.ticket))
+  }
+
+  const releaseAll = (): void => {
+    for (const waiter of Array.from(waiters)) give(waiter, { generation: state.generation, probe: false })
+  }
+
+  const failAll = (now: number): void => {
+    for (const waiter of Array.from(waiters)) {
+      waiters.delete(waiter)
+      waiter.resume(Effect.fail(unsent(now)))
+    }
+  }
+
+  /** Lets the first waiter probe if a probe is due. */
+  const elect = (now: number): void => {
+    const [first] = waiters
+    if (first === undefined || state._tag !== "Suspended") return
+    const [entered, next] = Account.enter(state, now)
+    if (entered._tag !== "Pass") return
+    state = next
+    give(first, entered.admission)
+  }
+
+  const stopTimer = Effect.sync(() => {
+    timer?.interruptUnsafe()
+    timer = undefined
+  })
+
+  const startTimer = (probeAt: number, delay: Duration.Duration): Effect.Effect<void> =>
+    Effect.andThen(
+      stopTimer,
+      Effect.sleep(delay).pipe(
+        Effect.andThen(Effect.sync(() => {
+          timer = undefined
+          elect(probeAt)
+        })),
+        Effect.interruptible,
+        Effect.forkIn(options.scope),
+        Effect.tap((fiber) => Effect.sync(() => void (timer = fiber)))
+      )
+    )
+
+  /** Asks the schedule when the next probe is due. */
+  const plan = (clock: Clock.Clock): Effect.Effect<number | undefined> =>
+    Effect.gen(function*() {
+      if (state._tag !== "Suspended") return undefined
+      const now = seconds(clock)
+      const next = step ?? (yield* Schedule.toStep(options.probe))
+      step = next
+      const input = { probes: state.probes, suspendedSeconds: now - state.since }
+      const exit = yield* Effect.exit(next(clock.currentTimeMillisUnsafe(), input))
+      if (Exit.isFailure(exit)) {
+        state = Account.scheduled(state, undefined)
+        failAll(now)
+        return undefined
+      }
+      const delay = exit.value[1]
+      delaySeconds = Duration.toSeconds(delay)
+      const probeAt = now + delaySeconds
+      state = Account.scheduled(state, probeAt)
+      yield* startTimer(probeAt, delay)
+      return probeAt
+    })
+
+  const reopened = (by: "probe" | "hand", outage: Account.Outage): Effect.Effect<void> => {
+    step = undefined
+    return Effect.andThen(stopTimer, options.onEvent({ _tag: "Resumed", by, outage })).pipe(
+      Effect.andThen(Effect.sync(releaseAll))
+    )
+  }
+
+  const conclude = (ended: Ticket, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
+    const now = seconds(clock)
+    switch (outcome) {
+      case "answered": {
+        const [outage, next] = Account.answered(state, ended.admission, now)
+        state = next
+        return outage === undefined ? Effect.void : reopened("probe", outage)
+      }
+      case "refused": {
+        if (ended.stopped) return Effect.void
+        const [refused, next] = Account.refused(state, ended.admission, now)
+        state = next
+        if (refused === "Counted" || refused === "Stale") return Effect.void
+        return Effect.flatMap(plan(clock), (probeAt) => {
+          const probes = state._tag === "Suspended" ? state.probes : 0
+          const event: Event = refused === "Suspended"
+            ? { _tag: "Suspended", probeAt }
+            : { _tag: "ProbeFailed", probes, refused: true }
+          const ended = probeAt === undefined
+            ? options.onEvent({ _tag: "ProbingEnded", probes })
+            : Effect.void
+          return Effect.andThen(options.onEvent(event), ended)
+        })
+      }
+      case "failed":
+      case "abandoned": {
+        const delay = outcome === "failed" ? delaySeconds : 0
+        const [wasProbe, next] = Account.inconclusive(state, ended.admission, now + delay)
+        state = next
+        if (!wasProbe) return Effect.void
+        if (delay === 0) return Effect.sync(() => elect(now))
+        const probes = next._tag === "Suspended" ? next.probes : 0
+        return Effect.andThen(
+          startTimer(now + delay, Duration.seconds(delay)),
+          options.onEvent({ _tag: "ProbeFailed", probes, refused: false })
+        )
+      }
+    }
+  }
+
+  const wait = (
+    policy: Exclude<OnSuspended, "fail">,
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ): Effect.Effect<Ticket, InsufficientCreditsError> =>
+    Effect.suspend(() => {
+      const waiter: Waiter = { resume: () => {}, ticket: undefined }
+      const queued = Effect.callback<Ticket, InsufficientCreditsError>((resume) => {
+        waiter.resume = resume
+        waiters.add(waiter)
+      })
+      const bounded = policy === "wait"
+        ? queued
+        : Effect.timeoutOrElse(queued, {
+          duration: policy.wait,
+          orElse: () => Effect.clockWith((clock) => Effect.fail(unsent(seconds(clock))))
+        })
+      // outside `restore`: sees the elected waiter that was interrupted before it could go
+      return Effect.onExit(restore(bounded), (exit) => {
+        if (Exit.isSuccess(exit)) return Effect.void
+        waiters.delete(waiter)
+        const lost = waiter.ticket
+        return lost === undefined ? Effect.void : Effect.clockWith((clock) => conclude(lost, "abandoned", clock))
+      })
+    })
+
+  return {
+    enter: (policy, restore) =>
+      Effect.clockWith((clock) => {
+        const now = seconds(clock)
+        const [entered, next] = Account.enter(state, now)
+        state = next
+        switch (entered._tag) {
+          case "Pass":
+            return Effect.succeed(ticket(entered.admission))
+          case "Ended":
+            return Effect.fail(unsent(now))
+          case "Wait":
+            return policy === "fail" ? Effect.fail(unsent(now)) : wait(policy, restore)
+        }
+      }),
+    check: (holder) =>
+      Effect.clockWith((clock) => {
+        if (state._tag === "Active") {
+          if (holder !== undefined) holder.admission = { generation: state.generation, probe: false }
+          return Effect.void
+        }
+        const isProbe = state._tag === "Probing" && holder !== undefined && holder.admission.probe &&
+          holder.admission.generation === state.generation
+        if (isProbe) return Effect.void
+        if (holder !== undefined) holder.stopped = true
+        return Effect.fail(unsent(seconds(clock)))
+      }),
+    conclude: (ended, outcome) => Effect.uninterruptible(Effect.clockWith((clock) => conclude(ended, outcome, clock))),
+    resume: Effect.uninterruptible(Effect.clockWith((clock) => {
+      const [outage, next] = Account.resume(state, seconds(clock))
+      state = next
+      return outage === undefined ? Effect.succeed(false) : Effect.as(reopened("hand", outage), true)
+    })),
+    state: Effect.sync(() => state),
+    waiting: Effect.sync(() => waiters.size)
+  }
+}
+

@@ -1,0 +1,256 @@
+/**
+ * Stops calling a provider that is down, one circuit per lane.
+ *
+ * A thin layer over Effect's `CircuitBreaker`: it knows which of our errors
+ * speak of the provider's health, fails with our own `CircuitOpenError`, and
+ * lets a job wait where an interactive call fails.
+ *
+ * ```text
+ *            half of the last calls failed          open time over
+ *  ┌────────┐ ───────────────────────────▶ ┌──────┐ ──────────────▶ ┌──────────┐
+ *  │ Closed │                              │ Open │   one probe     │ HalfOpen │
+ *  └────────┘                              └──────┘ ◀────────────── └──────────┘
+ *       ▲                                            probe failed        │
+ *       └────────────────────────────────────────────────────────────────┘
+ *                                probe succeeded
+ * ```
+ *
+ * | outcome | counts as |
+ * | --- | --- |
+ * | value | success |
+ * | `ServerError`, `OverloadedError`, `ConnectionError`, `StreamError`, `RequestTimeoutError` (not `deadline`) | failure |
+ * | `RateLimitError` and every other error, interruption | ignored |
+ *
+ * A 429 says that the provider is well and we are too fast: that is the lane's
+ * business. Put the breaker inside of `Retry.run`: a rejected call is not
+ * retried, and every attempt is judged.
+ *
+ * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing.
+ */
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as Deadline from "./Deadline.ts"
+import * as RetrySchedule from "./RetrySchedule.ts"
+
+/** Says what an attempt tells about the provider's health. */
+export type Outcome = CircuitBreaker.Outcome
+
+/** Configures a breaker. */
+export interface Options {
+  /** Share of failures among the last calls that opens the circuit, in (0, 1]. Default 0.5. */
+  readonly threshold?: number | undefined
+  /** How many of the last calls are looked at, at least 1. Default 50. */
+  readonly size?: number | undefined
+  /** Calls that must have been seen before the circuit can open, in [1, size]. Default 20. */
+  readonly minimumCalls?: number | undefined
+  /** First time open. It doubles with each opening in a row and is drawn within ±20 %. Default 5 seconds. */
+  readonly openFor?: Duration.Input | undefined
+  /** Longest time open, hints of the provider included. Default 5 minutes. */
+  readonly maxOpenFor?: Duration.Input | undefined
+  /** After this long without a call a circuit forgets what it has seen. Default 2 minutes. */
+  readonly idleTimeToLive?: Duration.Input | undefined
+}
+
+/** Holds the defaults of every option. */
+export const defaults = {
+  threshold: 0.5,
+  size: 50,
+  minimumCalls: 20,
+  openFor: Duration.seconds(5),
+  maxOpenFor: Duration.minutes(5),
+  idleTimeToLive: Duration.minutes(2),
+  /** How long a waiting call leaves the probe of another call alone before it looks again. */
+  probeWait: Duration.seconds(1)
+} as const
+
+/** Configures one call through a breaker. */
+export interface RunOptions<in A, in E> {
+  /** Key of the circuit: that of the lane. */
+  readonly key: string
+  /**
+   * What a call does at an open circuit. `"fail"` (default, interactive calls): `CircuitOpenError` at once.
+   * `"wait"` (jobs): waits until it is admitted; bound it with `Deadline.run`.
+   */
+  readonly whenOpen?: "fail" | "wait" | undefined
+  /** Judges an attempt. Default: the table of the module header. */
+  readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
+}
+
+/** Is a set of circuits, one per key. */
+export interface Breaker {
+  /** Runs an attempt through the circuit of its key. */
+  readonly run: {
+    <A, E>(options: RunOptions<A, E>): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
+    <A, E, R>(
+      self: Effect.Effect<A, E, R>,
+      options: RunOptions<A, E>
+    ): Effect.Effect<A, E | CircuitOpenError, R>
+  }
+  /** Reads a circuit. */
+  readonly state: (key: string) => Effect.Effect<CircuitBreaker.State>
+  /** Emits each change of a circuit, and ends with the scope of the breaker. */
+  readonly transitions: Stream.Stream<CircuitBreaker.Transition>
+}
+
+/** Identifies the breaker of the context. */
+export const Breaker: Context.Service<Breaker, Breaker> = Context.Service<Breaker>("effect-together/Breaker")
+
+const transitionsTotal = Metric.counter("breaker_transitions_total", {
+  description: "Changes of circuits, by the states they left and entered",
+  incremental: true
+})
+const rejections = Metric.counter("breaker_rejections_total", {
+  description: "Calls that an open circuit turned away or made wait",
+  incremental: true
+})
+
+/** Judges an attempt by the table of the module header. */
+export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome => {
+  if (exit._tag === "Success") return CircuitBreaker.success
+  const error = Cause.findErrorOption(exit.cause)
+  if (error._tag === "None" || !isTogetherError(error.value)) return CircuitBreaker.ignored
+  switch (error.value._tag) {
+    case "RequestTimeoutError":
+      return error.value.phase === "deadline" ? CircuitBreaker.ignored : CircuitBreaker.failure()
+    case "ServerError":
+    case "OverloadedError":
+    case "ConnectionError":
+    case "StreamError":
+      return CircuitBreaker.failure({ retryAfter: error.value.retryAfter })
+    default:
+      return CircuitBreaker.ignored
+  }
+}
+
+const refusal = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen) => {
+  const retryAfter = reason._tag === "CircuitOpen" ? reason.retryAfter : undefined
+  return new CircuitOpenError({
+    key: reason.key,
+    retryAfter,
+    message: retryAfter === undefined
+      ? `The circuit of ${reason.key} is half open: another call is probing whether the provider recovered. Try again shortly.`
+      : `The circuit of ${reason.key} is open after repeated failures: nothing was sent. Try again in ${
+        Duration.format(retryAfter)
+      }.`
+  })
+}
+
+/**
+ * Makes a breaker that keeps its circuits in the process.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope.Scope> => {
+  const where = "Breaker.make"
+  const threshold = OptionCheck.within(where, "threshold", options.threshold ?? defaults.threshold, Number.MIN_VALUE, 1)
+  const size = OptionCheck.integer(where, "size", options.size ?? defaults.size, 1)
+  const minimumCalls = OptionCheck.integer(
+    where,
+    "minimumCalls",
+    options.minimumCalls ?? Math.min(size, defaults.minimumCalls),
+    1
+  )
+  OptionCheck.within(where, "minimumCalls", minimumCalls, 1, size)
+  const openFor = Duration.fromInputUnsafe(options.openFor ?? defaults.openFor)
+  OptionCheck.positive(where, "openFor in ms", Duration.toMillis(openFor))
+  const maxOpenFor = Duration.fromInputUnsafe(options.maxOpenFor ?? defaults.maxOpenFor)
+  OptionCheck.within(where, "maxOpenFor in ms", Duration.toMillis(maxOpenFor), Duration.toMillis(openFor), Infinity)
+  const policy = {
+    tripPolicy: CircuitBreaker.rate({ threshold, size, minimumCalls }),
+    openDuration: RetrySchedule.exponential(openFor).pipe(
+      RetrySchedule.capped(maxOpenFor),
+      RetrySchedule.proportionalJitter()
+    ),
+    maxOpenDuration: maxOpenFor
+  }
+  const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive: options.idleTimeToLive ?? defaults.idleTimeToLive })
+  return Effect.gen(function*() {
+    const circuits = yield* CircuitBreaker.make(policy).pipe(Effect.provide(yield* Layer.build(store)))
+    yield* circuits.transitions.pipe(
+      Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
+      Effect.forkScoped({ startImmediately: true })
+    )
+    return Breaker.of({
+      run: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, self, options)),
+      // the store is in memory, which cannot fail
+      state: (key) => Effect.orDie(circuits.state(key)),
+      transitions: circuits.transitions
+    })
+  })
+}
+
+const admit = <A, E, R>(
+  circuits: CircuitBreaker.CircuitBreaker,
+  self: Effect.Effect<A, E, R>,
+  options: RunOptions<A, E>
+): Effect.Effect<A, E | CircuitOpenError, R> => {
+  const turn: Effect.Effect<A, E | CircuitOpenError, R> = Effect.suspend(() => {
+    // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched
+    let started = false
+    const marked = Effect.suspend(() => {
+      started = true
+      return self
+    })
+    return circuits.execute(marked, { key: options.key, classify: options.classify ?? classify }).pipe(
+      Effect.catch((error): Effect.Effect<A, E | CircuitOpenError, R> => {
+        if (started || !(error instanceof CircuitBreaker.CircuitBreakerError)) {
+          return Effect.fail(error as E) // raised by the effect itself, whose errors are E
+        }
+        const reason = error.reason
+        if (reason._tag === "CircuitBreakerStoreError") return Effect.die(error)
+        return Effect.andThen(Metric.update(rejections, 1), rejected(reason))
+      })
+    )
+  })
+
+  const rejected = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen) =>
+    options.whenOpen === "wait"
+      ? Effect.gen(function*() {
+        const wait = yield* waitFor(reason)
+        if (!(yield* Deadline.allows(wait))) return yield* Effect.fail(refusal(reason))
+        yield* Effect.sleep(wait)
+        return yield* turn
+      })
+      : Effect.fail(refusal(reason))
+
+  return turn
+}
+
+/** Waits a little at random past the opening, so that waiting calls do not all come back at once. */
+const waitFor = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen): Effect.Effect<Duration.Duration> =>
+  Effect.map(Random.next, (u) => {
+    const spread = Duration.times(defaults.probeWait, u)
+    return Duration.sum(reason._tag === "CircuitOpen" ? reason.retryAfter : defaults.probeWait, spread)
+  })
+
+/** Runs an attempt through the breaker of the context. */
+export const run: {
+  <A, E>(
+    options: RunOptions<A, E>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: RunOptions<A, E>
+  ): Effect.Effect<A, E | CircuitOpenError, R | Breaker>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
+  Effect.flatMap(Breaker, (breaker) => breaker.run(self, options)))
+
+/** Provides a breaker to the context. */
+export const layer = (options: Options = {}): Layer.Layer<Breaker> => Layer.effect(Breaker, make(options))
+
+/** Provides a breaker whose options come from the configuration. */
+export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Breaker, Config.ConfigError> =>
+  Layer.effect(Breaker, Effect.flatMap(Config.unwrap(options), make))

@@ -1,0 +1,247 @@
+/**
+ * The ledger with a clock, a store and a voice: the shell around `policy/Ledger`.
+ *
+ * A reservation or its ending is one synchronous step (decide, apply), then the
+ * entry is written to the store, then news goes out. The step is atomic among
+ * fibers; the writing is not part of it, so no fiber waits for a disk while
+ * another decides.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Metric from "effect/Metric"
+import * as Money from "../domain/Money.ts"
+import * as Remedy from "../domain/Remedy.ts"
+import { BudgetExceededError } from "../domain/TogetherError.ts"
+import type * as AutoRecharge from "../policy/AutoRecharge.ts"
+import type * as Budget from "../policy/Budget.ts"
+import * as Forecast from "../policy/Forecast.ts"
+import * as Ledger from "../policy/Ledger.ts"
+import type * as Price from "../policy/Price.ts"
+import type { Alert } from "./CreditAlerts.ts"
+import * as Telemetry from "./CreditTelemetry.ts"
+import type * as LedgerStore from "./LedgerStore.ts"
+
+/** Configures a book; `Credits` decides all of it. */
+export interface Options {
+  readonly store: LedgerStore.Store
+  readonly budgets: ReadonlyArray<Budget.Budget>
+  readonly run: string
+  readonly dayOffset: Duration.Input
+  readonly unknownPrice: "refuse" | "allow"
+  readonly orphans: "charge" | "refund"
+  readonly onStoreFailure: "stop" | "continue"
+  readonly lowBalance: Duration.Input
+  readonly autoRecharge: AutoRecharge.Settings | undefined
+  readonly publish: (alert: Alert) => Effect.Effect<void>
+}
+
+/** Keeps one ledger. */
+export interface Book {
+  readonly reserve: (request: Ledger.Request) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
+  /** Charges an open reservation; what is not open is left alone. */
+  readonly settle: (reserve: Ledger.Reserve, cost: Price.Cost) => Effect.Effect<void>
+  readonly refund: (reserve: Ledger.Reserve, atRisk: boolean) => Effect.Effect<void>
+  /** Records a balance; a `declared` one (from the configuration) is ignored where it repeats the last statement. */
+  readonly stateBalance: (
+    statement: { readonly key: string; readonly balance: Money.NanoUsd; readonly free: Money.NanoUsd },
+    declared: boolean
+  ) => Effect.Effect<void>
+  readonly balance: (key: string, now: number) => Ledger.Balance | undefined
+  readonly forecast: (key: string, now: number) => Forecast.Forecast | undefined
+  readonly state: () => Ledger.State
+}
+
+const nowSeconds = Effect.clockWith((clock) => Effect.succeed(clock.currentTimeMillisUnsafe() / 1000))
+
+const refusal = (refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>, estimate: Price.Estimate) => {
+  const { budget, needed, reason, remaining } = refused
+  return new BudgetExceededError({
+    message: reason === "unknown-price" && estimate._tag === "Unknown"
+      ? Remedy.unknownPrice(estimate.reason)
+      : `The call may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${Money.format(remaining)} of ${
+        Money.format(budget.limit)
+      } left. ${Remedy.budgetExceeded(budget.name)}`,
+    budget: budget.name,
+    limitNanoUsd: budget.limit,
+    neededNanoUsd: needed,
+    remainingNanoUsd: remaining
+  })
+}
+
+/** Opens a book over what its store holds, and ends what a stopped program left open. */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Book> {
+  const { publish, store } = options
+  const openedAt = yield* nowSeconds
+  const lowBalanceSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.lowBalance))
+  let state = store.entries.reduce(
+    Ledger.apply,
+    Ledger.make({
+      budgets: options.budgets,
+      run: options.run,
+      dayOffsetSeconds: Duration.toSeconds(Duration.fromInputUnsafe(options.dayOffset))
+    })
+  )
+  let reservedNanoUsd = 0n
+  const rates = new Map<string, Forecast.Rate>()
+  const rateOf = (key: string) => rates.get(key) ?? Forecast.startRate(openedAt)
+  /** Counters that refused since they last had room, and keys whose low balance was told: news is told once. */
+  const exceeded = new Set<string>()
+  const toldLow = new Set<string>()
+
+  /** Writes entries; false where they could not be written and the guard shall stop for it. */
+  const persist = (entries: ReadonlyArray<Ledger.Entry>, at: number): Effect.Effect<boolean> =>
+    Effect.catch(
+      Effect.as(store.append(entries), true),
+      (error) =>
+        Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), options.onStoreFailure !== "stop")
+    )
+
+  const release = (reserve: Ledger.Reserve): Effect.Effect<void> => {
+    reservedNanoUsd -= reserve.high ?? 0n
+    return Metric.update(Telemetry.reserved, Money.toNumber(reservedNanoUsd))
+  }
+
+  const forecast = (key: string, now: number): Forecast.Forecast | undefined => {
+    const balance = Ledger.balance(state, key, now)
+    return balance === undefined ? undefined : Forecast.make({
+      balance: balance.expected,
+      nanoUsdPerSecond: Forecast.perSecond(rateOf(key), now),
+      autoRecharge: options.autoRecharge
+    })
+  }
+
+  const tellLow = (key: string, now: number): Effect.Effect<void> => {
+    if (toldLow.has(key)) return Effect.void
+    const expected = forecast(key, now)
+    if (expected === undefined || expected.lastsSeconds >= lowBalanceSeconds) return Effect.void
+    toldLow.add(key)
+    return publish({
+      _tag: "BalanceLow",
+      at: now,
+      key,
+      lastsSeconds: expected.lastsSeconds,
+      message: `Balance of "${key}": ${expected.message}. Add credits at ${Remedy.billingPage}.`
+    })
+  }
+
+  /** Counts and tells what a settlement means; the step itself is done. */
+  const report = (before: Ledger.State, reserve: Ledger.Reserve, entry: Ledger.Settle) =>
+    Effect.gen(function*() {
+      const { at, cost } = entry
+      if (cost === undefined) return yield* Metric.update(Telemetry.unpriced, 1)
+      yield* Metric.update(entry.sure ? Telemetry.spentSure : Telemetry.spentAssumed, Money.toNumber(cost))
+      rates.set(reserve.key, Forecast.spend(rateOf(reserve.key), cost, at))
+      if (reserve.high !== undefined && cost > reserve.high) {
+        yield* Metric.update(Telemetry.overshoot, Money.toNumber(cost - reserve.high))
+        yield* publish({
+          _tag: "SettledAboveEstimate",
+          at,
+          label: reserve.label,
+          reserved: reserve.high,
+          cost,
+          message: `A call cost ${Money.format(cost)}, more than the ${Money.format(reserve.high)} reserved for it: ` +
+            "its estimate is too low (count tokens with a tokenizer, or raise inputMargin)."
+        })
+      }
+      for (const crossing of Ledger.crossings(before, state, reserve)) {
+        const { budget, settled, threshold } = crossing
+        yield* publish({
+          _tag: "BudgetNearLimit",
+          at,
+          budget: budget.name,
+          threshold,
+          settled,
+          limit: budget.limit,
+          message: `Budget "${budget.name}" is ${Math.round(threshold * 100)} % spent: ${Money.format(settled)} of ${
+            Money.format(budget.limit)
+          }.`
+        })
+      }
+      yield* tellLow(reserve.key, at)
+    })
+
+  const settle: Book["settle"] = (reserve, cost) =>
+    Effect.flatMap(nowSeconds, (now) => {
+      if (!HashMap.has(state.open, reserve.id)) return Effect.void
+      const before = state
+      const entry = Ledger.settlement(reserve, cost, now)
+      state = Ledger.apply(state, entry)
+      return persist([entry], now).pipe(
+        Effect.andThen(report(before, reserve, entry)),
+        Effect.andThen(release(reserve))
+      )
+    })
+
+  const refund: Book["refund"] = (reserve, atRisk) =>
+    Effect.flatMap(nowSeconds, (now) => {
+      if (!HashMap.has(state.open, reserve.id)) return Effect.void
+      const entry: Ledger.Refund = { _tag: "Refund", id: reserve.id, at: now, atRisk }
+      state = Ledger.apply(state, entry)
+      return Effect.andThen(persist([entry], now), release(reserve))
+    })
+
+  const refuse = (refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>, request: Ledger.Request, at: number) => {
+    const error = refusal(refused, request.estimate)
+    const counted = Metric.update(
+      Metric.withAttributes(Telemetry.refused, { budget: refused.budget.name, reason: refused.reason }),
+      1
+    )
+    const told = exceeded.has(refused.counter)
+    exceeded.add(refused.counter)
+    const alert = publish({
+      _tag: "BudgetExceeded",
+      at,
+      budget: refused.budget.name,
+      needed: refused.needed,
+      remaining: refused.remaining,
+      message: error.message
+    })
+    return Effect.andThen(told ? counted : Effect.andThen(counted, alert), Effect.fail(error))
+  }
+
+  const reserve: Book["reserve"] = (request) =>
+    Effect.flatMap(nowSeconds, (now) => {
+      const decision = Ledger.decide(state, request, now, options.unknownPrice)
+      if (decision._tag === "Refused") return refuse(decision, request, now)
+      const { entry } = decision
+      state = Ledger.apply(state, entry)
+      reservedNanoUsd += entry.high ?? 0n
+      return Effect.flatMap(persist([entry], now), (recorded) => {
+        if (recorded) {
+          return Effect.as(Metric.update(Telemetry.reserved, Money.toNumber(reservedNanoUsd)), entry)
+        }
+        state = Ledger.apply(state, { _tag: "Refund", id: entry.id, at: now, atRisk: false })
+        return Effect.andThen(
+          release(entry),
+          Effect.die(new Error("The ledger cannot be written, so no call is sent (see the LedgerUnwritable alert)."))
+        )
+      })
+    })
+
+  const orphans = Ledger.recover(state, options.orphans, openedAt)
+  if (orphans.length > 0) {
+    state = orphans.reduce(Ledger.apply, state)
+    yield* persist(orphans, openedAt)
+  }
+
+  return {
+    reserve,
+    settle,
+    refund,
+    stateBalance: (statement, declared) =>
+      Effect.flatMap(nowSeconds, (now) => {
+        const last = HashMap.get(state.statements, statement.key)
+        const same = last._tag === "Some" && last.value.balance === statement.balance &&
+          last.value.free === statement.free
+        if (declared && same) return Effect.void
+        const entry: Ledger.Stated = { _tag: "Stated", at: now, ...statement }
+        state = Ledger.apply(state, entry)
+        toldLow.delete(statement.key)
+        return Effect.asVoid(persist([entry], now))
+      }),
+    balance: (key, now) => Ledger.balance(state, key, now),
+    forecast,
+    state: () => state
+  }
+})

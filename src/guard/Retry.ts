@@ -1,0 +1,405 @@
+/**
+ * Retries an effect by a `Schedule`, within a deadline and within a budget that all calls share.
+ *
+ * ```text
+ * attempt ─ success ──────────────────────────────────────────▶ value
+ *    ▲ │
+ *    │ failure ─ retryable? ─ schedule ─ deadline ─ budget ─ no ▶ error, with `attempts`
+ *    │                                                   │
+ *    └──────────────────────── sleep ◀──────────────── yes
+ * ```
+ *
+ * A policy is a plain Effect `Schedule`: made by `policy(options)`, composed
+ * from the combinators that this module re-exports (`fullJitter`,
+ * `retryAfter`, `byTag`, …), read from a document (`fromJson`, `config`), or
+ * your own. `preview` lists the delays of any of them.
+ *
+ * A waiting retry holds nothing that the attempt took: put permits inside.
+ * `Deadline.run` goes outside, `Deadline.attempt` inside.
+ *
+ * ```ts
+ * import { Effect, Schedule } from "effect"
+ * import { Retry } from "effect-together"
+ *
+ * // any SDK's promise: say which of its errors a repeat may cure
+ * let calls = 0
+ * const flaky = Effect.tryPromise(() => ++calls < 3 ? Promise.reject(new Error("reset")) : Promise.resolve("hello"))
+ *
+ * const program = flaky.pipe(Retry.run(Schedule.spaced("1 millis"), { isRetryable: () => true }))
+ *
+ * await Effect.runPromise(program) // => "hello"
+ * ```
+ *
+ * **Gotchas**: only one retry loop in a stack. Set `maxRetries: 0` on an SDK inside, or its attempts multiply ours and
+ * its 429s never reach our lanes.
+ */
+import type * as Config from "effect/Config"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Deadline from "./Deadline.ts"
+import type { RetryBudget } from "./RetryBudget.ts"
+import { config, type RetryDocumentJson } from "./RetryDocument.ts"
+import * as RetrySchedule from "./RetrySchedule.ts"
+
+export {
+  config,
+  fromDocument,
+  fromJson,
+  make as fromDecoded,
+  RetryDocument,
+  type RetryDocumentJson
+} from "./RetryDocument.ts"
+export { preview, type PreviewOptions } from "./RetryPreview.ts"
+export {
+  byTag,
+  capped,
+  decorrelatedJitter,
+  delays,
+  equalJitter,
+  exponential,
+  floored,
+  fullJitter,
+  maxAttempts,
+  maxElapsed,
+  proportionalJitter,
+  type ProportionalOptions,
+  retryAfter,
+  type RetryAfterOptions,
+  type Tags,
+  when,
+  whileRetryable
+} from "./RetrySchedule.ts"
+
+/** Names a jitter: how the delay is drawn below or around the backoff's ceiling. */
+export type Jitter = "full" | "equal" | "proportional" | "decorrelated" | "none"
+
+/** Holds every default of {@link policy}. */
+export const defaults = {
+  ...RetrySchedule.defaults,
+  /** Ceiling of the first wait. */
+  base: Duration.millis(500),
+  /** Ceiling of the first wait after a 429 without a hint: the limit needs longer to clear than a hiccup. */
+  throttledBase: Duration.seconds(1),
+  /** Longest ceiling of a wait without a hint. */
+  cap: Duration.seconds(20),
+  jitter: "full" as Jitter,
+  /** Attempts of one call, the first included. */
+  maxAttempts: 5
+} as const
+
+/** Configures {@link policy}. */
+export interface PolicyOptions<in I = unknown, out R = never> {
+  /** Ceiling of the first wait, above 0. Default 500 milliseconds. */
+  readonly base?: Duration.Input | undefined
+  /** Ceiling of the first wait after a `RateLimitError` without a hint. Default 1 second, or `base` if longer. */
+  readonly throttledBase?: Duration.Input | undefined
+  /** Growth from one retry to the next, at least 1. Default 2. */
+  readonly factor?: number | undefined
+  /** Longest ceiling of a wait without a hint. Default 20 seconds. */
+  readonly cap?: Duration.Input | undefined
+  /** How the delay is drawn. Default `"full"`: fewest calls when many clients share a limit. */
+  readonly jitter?: Jitter | undefined
+  /** Shortest wait. Default 10 milliseconds. */
+  readonly floor?: Duration.Input | undefined
+  /** How the provider's hints are followed; `false` ignores them. Default: up to 60 seconds, at most 25 % late. */
+  readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
+  /** Attempts of one call, the first included, at least 1. Default 5. */
+  readonly maxAttempts?: number | undefined
+  /** Longest time from the first attempt to the start of the last. Default: none, see `Deadline.run`. */
+  readonly maxElapsed?: Duration.Input | undefined
+  /** Other curves by error tag. Hints, the floor and the limits above hold for them too. Default: none. */
+  readonly tags?: RetrySchedule.Tags<I, never, R> | undefined
+}
+
+/**
+ * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts.
+ *
+ * **Details**: curve → cap → jitter → by tag → hint → floor → maxElapsed → maxAttempts. Its output is the delay. It
+ * accepts any error; errors of the provider decide by their tag and their `retryAfter`. Under plain `Effect.retry` it
+ * also stops at a `TogetherError` that no repeat can cure; under {@link run} that is `isRetryable`'s decision.
+ *
+ * **Errors**: throws `RangeError` for an option out of its range.
+ */
+export const policy = <I = unknown, R = never>(
+  options: PolicyOptions<I, R> = {}
+): Schedule.Schedule<Duration.Duration, I, never, R> => {
+  const base = options.base ?? defaults.base
+  const cap = options.cap ?? defaults.cap
+  const throttled = options.throttledBase ?? Duration.max(
+    Duration.fromInputUnsafe(defaults.throttledBase),
+    Duration.fromInputUnsafe(base)
+  )
+  const curve = (from: Duration.Input): Schedule.Schedule<Duration.Duration> => {
+    const jitter = options.jitter ?? defaults.jitter
+    if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
+    const ceiling = RetrySchedule.capped(RetrySchedule.exponential(from, options.factor), cap)
+    switch (jitter) {
+      case "full":
+        return RetrySchedule.fullJitter(ceiling)
+      case "equal":
+        return RetrySchedule.equalJitter(ceiling)
+      case "proportional":
+        return RetrySchedule.proportionalJitter(ceiling)
+      case "none":
+        return ceiling
+    }
+  }
+  let schedule: Schedule.Schedule<unknown, I, never, R> = RetrySchedule.byTag(curve(base), {
+    RateLimitError: curve(throttled)
+  })
+  if (options.tags !== undefined) schedule = RetrySchedule.byTag(schedule, options.tags)
+  if (options.retryAfter !== false) schedule = RetrySchedule.retryAfter(schedule, options.retryAfter)
+  schedule = RetrySchedule.floored(schedule, options.floor ?? defaults.floor)
+  if (options.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, options.maxElapsed)
+  return schedule.pipe(
+    RetrySchedule.unlessIncurable,
+    RetrySchedule.maxAttempts(options.maxAttempts ?? defaults.maxAttempts),
+    Schedule.map(({ duration }) => Effect.succeed(duration))
+  )
+}
+
+/**
+ * Holds the schedule that {@link run} uses where none is given: the default {@link policy}.
+ *
+ * **Example**: a region of a program with its own policy.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Retry } from "effect-together"
+ *
+ * const patient = Effect.provideService(Retry.CurrentPolicy, Retry.policy({ maxAttempts: 10 }))
+ *
+ * await Effect.runPromise(patient(Effect.succeed("done"))) // => "done"
+ * ```
+ */
+export const CurrentPolicy: Context.Reference<Schedule.Schedule<unknown>> = Context.Reference<
+  Schedule.Schedule<unknown>
+>("effect-together/Retry/CurrentPolicy", { defaultValue: () => policy() })
+
+/** Holds the default policy as a document: `policy()` and `fromDocument(defaultDocument)` give the same delays. */
+export const defaultDocument: RetryDocumentJson = {
+  type: "exponential",
+  base: "500 millis",
+  cap: "20 seconds",
+  jitter: "full",
+  byTag: { RateLimitError: { type: "exponential", base: "1 second", cap: "20 seconds", jitter: "full" } },
+  retryAfter: { cap: "60 seconds", spread: 0.25 },
+  floor: "10 millis",
+  maxAttempts: 5
+}
+
+/** Provides the schedule that `run` uses where none is given, from the configuration. */
+export const layerConfig = (path: string): Layer.Layer<never, Config.ConfigError> =>
+  Layer.effect(CurrentPolicy, config(path))
+
+/** Provides the schedule that `run` uses where none is given. */
+export const layer = (schedule: Schedule.Schedule<unknown>): Layer.Layer<never> =>
+  Layer.succeed(CurrentPolicy, schedule)
+
+/** Holds the number of the attempt in progress, the first being 1. */
+export const CurrentAttempt: Context.Reference<number> = Context.Reference<number>(
+  "effect-together/Retry/CurrentAttempt",
+  { defaultValue: () => 1 }
+)
+
+/**
+ * Says why a call was not retried further.
+ *
+ * - `not-retryable`: a repeat cannot cure the error
+ * - `schedule`: the policy is done: attempts, time, or a hint over its cap
+ * - `deadline`: the wait would leave no room for an attempt
+ * - `budget`: the shared retry budget is empty
+ */
+export type StopReason = "not-retryable" | "schedule" | "deadline" | "budget"
+
+/** Describes a retry that is about to wait. */
+export interface RetryEvent<out E> {
+  readonly error: E
+  /** The attempt that failed, the first being 1. */
+  readonly attempt: number
+  readonly delay: Duration.Duration
+  /** Time since the first attempt began. */
+  readonly elapsed: Duration.Duration
+}
+
+/** Describes the end of a call that failed. */
+export interface StopEvent<out E> {
+  readonly error: E
+  /** Attempts made, the first included. */
+  readonly attempts: number
+  readonly reason: StopReason
+  readonly elapsed: Duration.Duration
+}
+
+/** Configures {@link run} for errors that are all of the union `TogetherError`. */
+export interface Options<in out E, out R = never> {
+  /** Tells whether a repeat may cure an error. Default: `TogetherError.isRetryable`. */
+  readonly isRetryable?: ((error: E) => boolean) | undefined
+  /** A budget shared by all calls to one provider: a retry that finds it empty is not made. Default: none. */
+  readonly budget?: RetryBudget | undefined
+  /** What a retry does when the budget is empty: fail now, or wait for it (jobs). Default `"fail"`. */
+  readonly whenBudgetEmpty?: "fail" | "wait" | undefined
+  /** Runs before each wait. */
+  readonly onRetry?: ((event: RetryEvent<E>) => Effect.Effect<void, never, R>) | undefined
+  /** Makes the final error. Default: sets `attempts` on a `TogetherError`, leaves any other error as it is. */
+  readonly onStop?: ((event: StopEvent<E>) => E) | undefined
+}
+
+/** Configures {@link run} for errors of any type: `isRetryable` must say which of them a repeat may cure. */
+export interface GenericOptions<in out E, out R = never> extends Options<E, R> {
+  readonly isRetryable: (error: E) => boolean
+}
+
+const retries = Metric.counter("retry_waits_total", { description: "Retries by the tag of the error", incremental: true })
+const stops = Metric.counter("retry_stops_total", {
+  description: "Calls that failed for good, by the reason for not retrying further",
+  incremental: true
+})
+
+const bound = (metric: Metric.Metric<number, Metric.CounterState<number>>, label: string) => {
+  const known = new Map<string, Metric.Metric<number, Metric.CounterState<number>>>()
+  return (value: string): Effect.Effect<void> => {
+    let metricFor = known.get(value)
+    if (metricFor === undefined) {
+      metricFor = Metric.withAttributes(metric, { [label]: value })
+      known.set(value, metricFor)
+    }
+    return Metric.update(metricFor, 1)
+  }
+}
+const countRetry = bound(retries, "error")
+const countStop = bound(stops, "reason")
+
+const tagOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string"
+    ? error._tag
+    : "Unknown"
+
+const withAttempts = <E>(event: StopEvent<E>): E =>
+  TogetherError.isTogetherError(event.error)
+    // annotate returns an error of the class it was given, which is E
+    ? TogetherError.annotate(event.error, { attempts: event.attempts }) as E
+    : event.error
+
+interface Step<E, SE, SR> {
+  (now: number, error: E): Pull.Pull<[unknown, Duration.Duration], SE, unknown, SR>
+}
+
+/** Runs the loop of one call. Nothing but the first attempt happens for a call that succeeds at once. */
+const loop = <A, E, R, SE, SR, R2>(
+  self: Effect.Effect<A, E, R>,
+  policyOf: Effect.Effect<Schedule.Schedule<unknown, E, SE, SR>>,
+  options: GenericOptions<E, R2>
+): Effect.Effect<A, E | SE, R | SR | R2> =>
+  Clock.clockWith((clock) => {
+    const began = clock.currentTimeMillisUnsafe()
+    let attempt = 1
+    let step: Step<E, SE, SR> | undefined
+
+    const stop = (error: E, reason: StopReason, now: number): Effect.Effect<never, E> => {
+      const event = { error, attempts: attempt, reason, elapsed: Duration.millis(now - began) }
+      return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
+    }
+
+    const onFailure = Effect.fnUntraced(function*(error: E) {
+      const now = clock.currentTimeMillisUnsafe()
+      if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
+      step ??= yield* Schedule.toStep(yield* policyOf)
+      const next = yield* Pull.matchEffect(Effect.provideService(step(now, error), RetrySchedule.CallStart, began), {
+        onSuccess: ([, duration]) => Effect.succeed<Duration.Duration | undefined>(duration),
+        onFailure: (cause) => Effect.failCause(cause),
+        onDone: () => Effect.undefined
+      })
+      if (next === undefined) return yield* stop(error, "schedule", now)
+      const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
+      if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", now)
+      if (options.budget !== undefined) {
+        const granted = options.whenBudgetEmpty === "wait"
+          ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
+          : yield* options.budget.tryWithdraw
+        if (!granted) return yield* stop(error, "budget", now)
+      }
+      yield* countRetry(tagOf(error))
+      yield* spanEvent(clock, error, attempt, next)
+      if (options.onRetry !== undefined) {
+        yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(now - began) })
+      }
+      yield* Effect.sleep(next)
+      attempt++
+    })
+
+    const first = options.budget === undefined ? self : Effect.andThen(options.budget.deposit, self)
+    const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
+      Effect.suspend(() => attempt === 1 ? first : Effect.provideService(self, CurrentAttempt, attempt)),
+      (error) => Effect.andThen(onFailure(error), again)
+    )
+    return again
+  })
+
+/** Waits for the budget, but not so long that the deadline would be missed. */
+const awaitBudget = (budget: RetryBudget, millis: number): Effect.Effect<boolean> =>
+  Effect.map(Effect.timeoutOption(budget.withdraw, Duration.millis(millis)), Option.isSome)
+
+/** Marks the retry on the span in progress, where there is one. */
+const spanEvent = (clock: Clock.Clock, error: unknown, attempt: number, delay: Duration.Duration) =>
+  Effect.map(Effect.option(Effect.currentSpan), (span) => {
+    if (Option.isNone(span)) return
+    span.value.event("retry", clock.currentTimeNanosUnsafe(), {
+      "retry.attempt": attempt,
+      "retry.delay_ms": Duration.toMillis(delay),
+      "retry.error": tagOf(error)
+    })
+  })
+
+/**
+ * Retries an effect while its errors are worth it, its schedule goes on, its deadline allows and the budget lasts.
+ *
+ * **Details**: without a schedule it uses {@link CurrentPolicy}. The effect sees the number of its attempt in
+ * {@link CurrentAttempt}. Defects and interruption are never retried.
+ *
+ * **Gotchas**: a retry runs the effect anew. Put what belongs to one attempt (permit, timeout) inside of it, and what
+ * belongs to the call (deadline, reservation) outside.
+ *
+ * **Errors**: the error of the last attempt, with `attempts` where it is a `TogetherError`. It keeps its `retryAfter`,
+ * so a caller whose hint was over the cap knows when to come back.
+ */
+export const run: {
+  <E, SE = never, SR = never, R2 = never>(
+    policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options: GenericOptions<E, R2>
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
+  <E extends TogetherError.TogetherError, SE = never, SR = never, R2 = never>(
+    policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options?: Options<E, R2>
+  ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
+  <A, E, R, SE = never, SR = never, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options: GenericOptions<E, R2>
+  ): Effect.Effect<A, E | SE, R | SR | R2>
+  <A, E extends TogetherError.TogetherError, R, SE = never, SR = never, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options?: Options<E, R2>
+  ): Effect.Effect<A, E | SE, R | SR | R2>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R, SE, SR, R2>(
+    self: Effect.Effect<A, E, R>,
+    policy?: Schedule.Schedule<unknown, E, SE, SR> | undefined,
+    options?: Options<E, R2>
+  ): Effect.Effect<A, E | SE, R | SR | R2> =>
+    loop(self, policy === undefined ? Effect.service(CurrentPolicy) : Effect.succeed(policy), {
+      ...options,
+      isRetryable: options?.isRetryable ?? RetrySchedule.isRetryable
+    })
+)

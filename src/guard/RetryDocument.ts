@@ -1,0 +1,271 @@
+/**
+ * A retry schedule as data: a JSON document that a `Schema` checks and that builds an Effect `Schedule`.
+ *
+ * One object is one schedule: `type` names its curve, the other keys modify it.
+ * The order of keys does not matter, the order of effects is fixed:
+ *
+ * ```text
+ * type → cap → jitter → byTag → retryAfter → floor → maxElapsed → times, maxAttempts
+ * ```
+ *
+ * Nothing is implied: a document without `floor` or `retryAfter` has neither.
+ * `defaultDocument` is the default policy, written out.
+ *
+ * | type | own keys | delays |
+ * | --- | --- | --- |
+ * | `exponential` | `base`, `factor` (2) | base, base·2, base·4, … |
+ * | `decorrelated` | `base`, `cap` | U(base, 3·previous), at most `cap` |
+ * | `fibonacci` | `base` | base, base, base·2, base·3, … |
+ * | `spaced` | `interval` | the interval after each failure |
+ * | `fixed` | `interval` | to the next multiple of the interval since the first failure |
+ * | `delays` | `delays` | the listed ones, then stops |
+ * | `sequence` | `schedules` | the first until it stops, then the next |
+ * | `min`, `max` | `schedules` | the shortest while any goes on; the longest while all go on |
+ *
+ * Durations are strings: `"500 millis"`, `"1.5 seconds"`, `"2 minutes"`.
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Retry } from "effect-together"
+ *
+ * const program = Effect.gen(function*() {
+ *   const schedule = yield* Retry.fromJson(`{ "type": "exponential", "base": "1 second", "cap": "5 seconds" }`)
+ *   const delays = yield* Retry.preview(schedule, { attempts: 5 })
+ *   return delays.map(String)
+ * })
+ *
+ * await Effect.runPromise(program) // => ["1000 millis", "2000 millis", "4000 millis", "5000 millis"]
+ * ```
+ */
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as RetrySchedule from "./RetrySchedule.ts"
+
+const Positive = Schema.DurationFromString.check(
+  Schema.makeFilter((duration) => Duration.toMillis(duration) > 0, { expected: "a duration above 0" })
+)
+const NotNegative = Schema.DurationFromString.check(
+  Schema.makeFilter((duration) => Duration.toMillis(duration) >= 0, { expected: "a duration of at least 0" })
+)
+const Factor = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(1))
+
+const Range = Schema.Struct({
+  min: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)),
+  max: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+}).check(Schema.makeFilter(({ max, min }) => max >= min, { expected: "max to be at least min" }))
+
+const Hints = Schema.Struct({
+  cap: Schema.optionalKey(Positive),
+  spread: Schema.optionalKey(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.25 })))
+})
+
+/** Names what modifies a schedule of any type. */
+export interface Modifiers<D> {
+  /** Longest delay of the curve. */
+  readonly cap?: D
+  /** How the delay is drawn; an object is a range of factors. */
+  readonly jitter?: "full" | "equal" | "proportional" | "none" | { readonly min: number; readonly max: number }
+  /** Other schedules by the error's `_tag`. */
+  readonly byTag?: { readonly [tag: string]: Node<D> }
+  /** Follow the provider's hints. */
+  readonly retryAfter?: boolean | { readonly cap?: D; readonly spread?: number }
+  /** Shortest delay. */
+  readonly floor?: D
+  /** Longest time from the start to the end of the last wait. */
+  readonly maxElapsed?: D
+  /** How many delays this schedule gives before it stops: how long a part of a `sequence` lasts. */
+  readonly times?: number
+  /** Attempts of a call, the first included: one more than delays. */
+  readonly maxAttempts?: number
+}
+
+/** Is the curve of a document, by type. */
+export type Curve<D> =
+  | { readonly type: "exponential"; readonly base: D; readonly factor?: number }
+  | { readonly type: "decorrelated"; readonly base: D; readonly cap: D }
+  | { readonly type: "fibonacci"; readonly base: D }
+  | { readonly type: "spaced" | "fixed"; readonly interval: D }
+  | { readonly type: "delays"; readonly delays: readonly [D, ...Array<D>] }
+  | { readonly type: "sequence" | "min" | "max"; readonly schedules: readonly [Node<D>, ...Array<Node<D>>] }
+
+/** Is one schedule of a document; `D` is how it writes durations. */
+export type Node<D> = Modifiers<D> & Curve<D>
+
+/** Is a checked document: its durations are `Duration`s. */
+export type RetryDocument = Node<Duration.Duration>
+
+/** Is a document as written: its durations are strings. */
+export type RetryDocumentJson = Node<string>
+
+const self = Schema.suspend((): Schema.Codec<RetryDocument, RetryDocumentJson> => RetryDocument)
+const schedules = Schema.NonEmptyArray(self)
+
+const modifiers = {
+  cap: Schema.optionalKey(Positive),
+  jitter: Schema.optionalKey(Schema.Union([Schema.Literals(["full", "equal", "proportional", "none"]), Range])),
+  byTag: Schema.optionalKey(Schema.Record(Schema.String, self)),
+  retryAfter: Schema.optionalKey(Schema.Union([Schema.Boolean, Hints])),
+  floor: Schema.optionalKey(Positive),
+  maxElapsed: Schema.optionalKey(Positive),
+  times: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+  maxAttempts: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)))
+}
+
+/** Names every type of schedule that a document can hold. */
+export const types: ReadonlyArray<RetryDocument["type"]> = [
+  "exponential",
+  "decorrelated",
+  "fibonacci",
+  "spaced",
+  "fixed",
+  "delays",
+  "sequence",
+  "min",
+  "max"
+]
+
+/** Decodes and encodes a retry document. */
+export const RetryDocument: Schema.Codec<RetryDocument, RetryDocumentJson> = Schema.Union([
+  Schema.Struct({ ...modifiers, type: Schema.Literal("exponential"), base: Positive, factor: Schema.optionalKey(Factor) }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("decorrelated"), base: Positive, cap: Positive }).check(
+    Schema.makeFilter(({ base, cap }) => Duration.isGreaterThanOrEqualTo(cap, base), {
+      expected: "cap to be at least base"
+    })
+  ),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("fibonacci"), base: Positive }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("spaced"), interval: Positive }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("fixed"), interval: Positive }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("delays"), delays: Schema.NonEmptyArray(NotNegative) }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("sequence"), schedules }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("min"), schedules }),
+  Schema.Struct({ ...modifiers, type: Schema.Literal("max"), schedules })
+]).annotate({
+  expected: `an object whose "type" is one of ${types.map((type) => `"${type}"`).join(", ")}`
+})
+
+const strict = { onExcessProperty: "error" } as const
+
+const makeCurve = (document: RetryDocument): Schedule.Schedule<unknown> => {
+  switch (document.type) {
+    case "exponential":
+      return RetrySchedule.exponential(document.base, document.factor)
+    case "decorrelated":
+      return RetrySchedule.decorrelatedJitter(document)
+    case "fibonacci":
+      return Schedule.fibonacci(document.base)
+    case "spaced":
+      return Schedule.spaced(document.interval)
+    case "fixed":
+      return Schedule.fixed(document.interval)
+    case "delays":
+      return RetrySchedule.delays(document.delays)
+    case "sequence":
+      return document.schedules.map(makeNode).reduce((first, next) => Schedule.concat(first, next))
+    case "min": {
+      const [first, ...rest] = document.schedules
+      return Schedule.min([makeNode(first), ...rest.map(makeNode)])
+    }
+    case "max": {
+      const [first, ...rest] = document.schedules
+      return Schedule.max([makeNode(first), ...rest.map(makeNode)])
+    }
+  }
+}
+
+const jittered = (
+  schedule: Schedule.Schedule<unknown>,
+  jitter: Exclude<RetryDocument["jitter"], undefined>
+): Schedule.Schedule<unknown> => {
+  if (typeof jitter === "object") return RetrySchedule.proportionalJitter(schedule, jitter)
+  switch (jitter) {
+    case "full":
+      return RetrySchedule.fullJitter(schedule)
+    case "equal":
+      return RetrySchedule.equalJitter(schedule)
+    case "proportional":
+      return RetrySchedule.proportionalJitter(schedule)
+    case "none":
+      return schedule
+  }
+}
+
+const makeNode = (document: RetryDocument): Schedule.Schedule<unknown> => {
+  let schedule = makeCurve(document)
+  if (document.cap !== undefined) schedule = RetrySchedule.capped(schedule, document.cap)
+  if (document.jitter !== undefined) schedule = jittered(schedule, document.jitter)
+  if (document.byTag !== undefined) {
+    schedule = RetrySchedule.byTag(
+      schedule,
+      Object.fromEntries(Object.entries(document.byTag).map(([tag, node]) => [tag, makeNode(node)]))
+    )
+  }
+  if (document.retryAfter !== undefined && document.retryAfter !== false) {
+    schedule = RetrySchedule.retryAfter(schedule, document.retryAfter === true ? undefined : document.retryAfter)
+  }
+  if (document.floor !== undefined) schedule = RetrySchedule.floored(schedule, document.floor)
+  if (document.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, document.maxElapsed)
+  if (document.times !== undefined) schedule = Schedule.upTo(schedule, { times: document.times })
+  if (document.maxAttempts !== undefined) schedule = RetrySchedule.maxAttempts(schedule, document.maxAttempts)
+  return schedule
+}
+
+/**
+ * Builds the schedule of a checked document. Its output is the delay.
+ *
+ * **Details**: like `Retry.policy`, it stops at a `TogetherError` that no repeat can cure.
+ */
+export const make = (document: RetryDocument): Schedule.Schedule<Duration.Duration> =>
+  makeNode(document).pipe(
+    RetrySchedule.unlessIncurable,
+    Schedule.map(({ duration }) => Effect.succeed(duration))
+  )
+
+/**
+ * Builds the schedule of a document written in the program.
+ *
+ * **Errors**: throws `RangeError`, naming the path, for a value that its type does not rule out.
+ */
+export const fromDocument = (document: RetryDocumentJson): Schedule.Schedule<Duration.Duration> => {
+  const result = Schema.decodeResult(RetryDocument)(document, strict)
+  if (Result.isSuccess(result)) return make(result.success)
+  throw new RangeError(`Retry.fromDocument: ${result.failure.message}`)
+}
+
+/**
+ * Builds the schedule of a document in JSON.
+ *
+ * **Errors**: `SchemaError`, whose message names the path and what was expected there.
+ */
+export const fromJson = (text: string): Effect.Effect<Schedule.Schedule<Duration.Duration>, Schema.SchemaError> =>
+  Effect.map(Schema.decodeEffect(Schema.fromJsonString(RetryDocument))(text, strict), make)
+
+/**
+ * Reads a schedule from the configuration: an object, or one string of JSON.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { ConfigProvider, Effect } from "effect"
+ * import { Retry } from "effect-together"
+ *
+ * const env = ConfigProvider.fromEnvRecord({ RETRY: `{ "type": "spaced", "interval": "2 seconds", "times": 2 }` })
+ * const program = Effect.gen(function*() {
+ *   const schedule = yield* Retry.config("RETRY")
+ *   return (yield* Retry.preview(schedule)).map(String)
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, ConfigProvider.layer(env))) // => ["2000 millis", "2000 millis"]
+ * ```
+ */
+export const config = (path: string): Config.Config<Schedule.Schedule<Duration.Duration>> =>
+  Config.schema(Schema.Union([Schema.String, RetryDocument]), path).pipe(
+    Config.mapEffect((given) =>
+      typeof given === "string"
+        ? Effect.mapError(fromJson(given), (error) => new Config.ConfigError(error))
+        : Effect.succeed(make(given))
+    )
+  )

@@ -1,0 +1,411 @@
+/**
+ * Combinators over Effect's `Schedule` for retrying calls to a provider that limits, hints and overloads.
+ *
+ * Each is one step of a pipeline and works on any `Schedule`, ours or yours.
+ * Without a hint a delay is made from left to right:
+ *
+ * ```text
+ * curve            → ceiling    → chance       → hint          → floor          → stop
+ * exponential        capped       fullJitter     retryAfter      floored (10 ms)  whileRetryable
+ * Schedule.fibonacci              equalJitter                                     maxElapsed
+ * decorrelatedJitter              proportional…                                   maxAttempts
+ * ```
+ *
+ * | jitter | delay for ceiling v and u = U(0, 1) | mean |
+ * | --- | --- | --- |
+ * | `fullJitter` | u·v | v/2 |
+ * | `equalJitter` | v/2 + u·v/2 | 3v/4 |
+ * | `proportionalJitter` | v·(min + u·(max − min)) | v·(min + max)/2 |
+ * | `decorrelatedJitter` | min(cap, base + u·(3·previous − base)) | |
+ *
+ * All chance comes from Effect's `Random`: same seed, same delays.
+ *
+ * **Source**: "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type * as Pull from "effect/Pull"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Backoff from "../policy/Backoff.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as WaitHint from "../policy/WaitHint.ts"
+import * as Deadline from "./Deadline.ts"
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /** Growth of `exponential` from one retry to the next. */
+  factor: 2,
+  /** `floored`: the shortest wait. Full jitter may draw 0, and a retry at once only adds to the trouble. */
+  floor: Duration.millis(10),
+  /** `retryAfter`: a longer hint stops the schedule. */
+  hintCap: Duration.seconds(60),
+  /** `retryAfter`: how much later than asked a retry may come, as a share of the hint, against herds. */
+  hintSpread: 0.25,
+  /** `proportionalJitter`: the smallest and the largest factor. */
+  proportional: { min: 0.8, max: 1.2 }
+} as const
+
+/** Epoch milliseconds at which the first attempt of the call in progress began; set by `Retry.run` for its schedule. */
+export const CallStart: Context.Reference<number | undefined> = Context.Reference<number | undefined>(
+  "effect-together/Retry/CallStart",
+  { defaultValue: () => undefined }
+)
+
+const positiveMillis = (where: string, input: Duration.Input): number => {
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
+  if (!(millis > 0)) throw new RangeError(`${where} must be above 0, got ${millis} ms`)
+  return millis
+}
+
+/** Draws each delay anew; an infinite one stays infinite whatever the draw. */
+const drawn = <O, I, E, R>(
+  self: Schedule.Schedule<O, I, E, R>,
+  draw: (millis: number, u: number) => number
+): Schedule.Schedule<O, I, E, R> =>
+  Schedule.modifyDelay(
+    self,
+    ({ duration }) =>
+      Effect.map(
+        Random.next,
+        (u) => Duration.isFinite(duration) ? Duration.millis(draw(Duration.toMillis(duration), u)) : duration
+      )
+  )
+
+/**
+ * Grows the delay by a factor from retry to retry, for ever: base, base·2, base·4, …
+ *
+ * **Gotchas**: put `capped` after it, and jitter after that.
+ */
+export const exponential = (base: Duration.Input, factor: number = defaults.factor): Schedule.Schedule<Duration.Duration> => {
+  const millis = positiveMillis("Retry.exponential: base", base)
+  if (!(factor >= 1 && Number.isFinite(factor))) {
+    throw new RangeError(`Retry.exponential: factor must be a finite number of at least 1, got ${factor}`)
+  }
+  return Schedule.exponential(millis, factor)
+}
+
+/**
+ * Draws each delay between `base` and three times the one before, at most `cap`.
+ *
+ * **When to use**: few clients on one limit; it finishes sooner than full jitter there, and makes more calls when
+ * clients are many.
+ *
+ * **Details**: delay = min(cap, base + u·(3·previous − base)), previous = base at first.
+ */
+export const decorrelatedJitter = (options: {
+  readonly base: Duration.Input
+  readonly cap: Duration.Input
+}): Schedule.Schedule<Duration.Duration> => {
+  const base = positiveMillis("Retry.decorrelatedJitter: base", options.base)
+  const cap = positiveMillis("Retry.decorrelatedJitter: cap", options.cap)
+  if (cap < base) throw new RangeError(`Retry.decorrelatedJitter: cap must be at least base (${base} ms), got ${cap} ms`)
+  return Schedule.fromStep(Effect.sync(() => {
+    let previous = base
+    return () =>
+      Effect.map(Random.next, (u): [Duration.Duration, Duration.Duration] => {
+        previous = Backoff.decorrelated(previous, u, base, cap)
+        const delay = Duration.millis(previous)
+        return [delay, delay]
+      })
+  }))
+}
+
+/** Waits exactly the listed delays, one per retry, then stops. */
+export const delays = (list: ReadonlyArray<Duration.Input>): Schedule.Schedule<Duration.Duration> => {
+  const all = list.map((input) => {
+    const delay = Duration.fromInputUnsafe(input)
+    if (!(Duration.toMillis(delay) >= 0)) {
+      throw new RangeError(`Retry.delays: every delay must be at least 0, got ${Duration.format(delay)}`)
+    }
+    return delay
+  })
+  return Schedule.fromStep(Effect.sync(() => {
+    let index = 0
+    return () => {
+      const delay = all[index++]
+      return delay === undefined
+        ? Cause.done(Duration.zero)
+        : Effect.succeed<[Duration.Duration, Duration.Duration]>([delay, delay])
+    }
+  }))
+}
+
+/**
+ * Draws the delay between 0 and the schedule's own: u·v. The best spread for many clients, and our default.
+ *
+ * **Gotchas**: it may draw almost 0, so put `floored` after it.
+ */
+export const fullJitter = <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>): Schedule.Schedule<O, I, E, R> =>
+  drawn(self, Backoff.full)
+
+/** Keeps half of the delay and draws the other half: v/2 + u·v/2. Never shorter than half the backoff. */
+export const equalJitter = <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>): Schedule.Schedule<O, I, E, R> =>
+  drawn(self, Backoff.equal)
+
+/** Configures {@link proportionalJitter}: factors of the delay, 0 ≤ min ≤ max. */
+export interface ProportionalOptions {
+  /** Smallest factor. Default 0.8. */
+  readonly min?: number | undefined
+  /** Largest factor. Default 1.2. */
+  readonly max?: number | undefined
+}
+
+/**
+ * Draws the delay around the schedule's own, between `min` and `max` times it.
+ *
+ * **Details**: the defaults are those of `Schedule.jittered` and of gRPC; `{ min: 0.75, max: 1 }` is what the
+ * providers' SDKs do.
+ */
+export const proportionalJitter: {
+  (options?: ProportionalOptions): <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>) => Schedule.Schedule<O, I, E, R>
+  <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>, options?: ProportionalOptions): Schedule.Schedule<O, I, E, R>
+} = dual(
+  (args) => Schedule.isSchedule(args[0]),
+  <O, I, E, R>(
+    self: Schedule.Schedule<O, I, E, R>,
+    options?: ProportionalOptions
+  ): Schedule.Schedule<O, I, E, R> => {
+    const min = options?.min ?? defaults.proportional.min
+    const max = options?.max ?? defaults.proportional.max
+    if (!(min >= 0)) throw new RangeError(`Retry.proportionalJitter: min must be at least 0, got ${min}`)
+    if (!(max >= min && Number.isFinite(max))) {
+      throw new RangeError(`Retry.proportionalJitter: max must be finite and at least min (${min}), got ${max}`)
+    }
+    return drawn(self, (millis, u) => millis * (min + u * (max - min)))
+  }
+)
+
+/** Never waits longer than `max`. */
+export const capped: {
+  (max: Duration.Input): <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>) => Schedule.Schedule<O, I, E, R>
+  <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>, max: Duration.Input): Schedule.Schedule<O, I, E, R>
+} = dual(2, <O, I, E, R>(
+  self: Schedule.Schedule<O, I, E, R>,
+  max: Duration.Input
+): Schedule.Schedule<O, I, E, R> => {
+  const limit = Duration.millis(positiveMillis("Retry.capped: max", max))
+  return Schedule.modifyDelay(self, ({ duration }) => Effect.succeed(Duration.min(duration, limit)))
+})
+
+/** Never waits shorter than `min`, by default 10 milliseconds. */
+export const floored: {
+  (min?: Duration.Input): <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>) => Schedule.Schedule<O, I, E, R>
+  <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>, min?: Duration.Input): Schedule.Schedule<O, I, E, R>
+} = dual(
+  (args) => Schedule.isSchedule(args[0]),
+  <O, I, E, R>(
+    self: Schedule.Schedule<O, I, E, R>,
+    min: Duration.Input = defaults.floor
+  ): Schedule.Schedule<O, I, E, R> => {
+    const limit = Duration.millis(positiveMillis("Retry.floored: min", min))
+    return Schedule.modifyDelay(self, ({ duration }) => Effect.succeed(Duration.max(duration, limit)))
+  }
+)
+
+/** Reads the wait that an error of the provider carries; nothing from any other value. */
+export const hintOf = (error: unknown): Duration.Duration | undefined =>
+  TogetherError.isTogetherError(error) ? TogetherError.retryAfter(error) : undefined
+
+/** Tells whether an error is one of ours that a repeat may cure; `false` for any other value. */
+export const isRetryable = (error: unknown): boolean =>
+  TogetherError.isTogetherError(error) && TogetherError.isRetryable(error)
+
+/** Configures {@link retryAfter}. */
+export interface RetryAfterOptions<in I = unknown> {
+  /** A longer hint stops the schedule at once: the caller gets the error, with its hint. Default 60 seconds. */
+  readonly cap?: Duration.Input | undefined
+  /** How much later than asked a retry may come, as a share of the hint in [0, 0.25]. Default 0.25. */
+  readonly spread?: number | undefined
+  /** Reads the hint of an error. Default: the `retryAfter` of a `TogetherError`. */
+  readonly of?: ((error: I) => Duration.Duration | undefined) | undefined
+}
+
+/**
+ * Waits what the provider asked, where it asked; the schedule's own delay otherwise.
+ *
+ * **Details**: hint·(1 + spread·u): never earlier than asked, up to 25 % later at random. Near the current
+ * `Deadline` the random part shrinks, so that chance alone never makes a call miss it. A hint over the cap, or past
+ * the deadline, stops the schedule at once: the caller gets the error, with its hint. A hint of zero asks for nothing,
+ * and leaves the schedule's own delay.
+ *
+ * **Gotchas**: put it after jitter and `capped`, which would shorten the hint.
+ */
+export const retryAfter: {
+  <I = unknown>(
+    options?: RetryAfterOptions<I>
+  ): <O, I2, E, R>(self: Schedule.Schedule<O, I2, E, R>) => Schedule.Schedule<O, I & I2, E, R>
+  <O, I2, E, R, I = unknown>(
+    self: Schedule.Schedule<O, I2, E, R>,
+    options?: RetryAfterOptions<I>
+  ): Schedule.Schedule<O, I & I2, E, R>
+} = dual(
+  (args) => Schedule.isSchedule(args[0]),
+  <O, I2, E, R, I = unknown>(
+    self: Schedule.Schedule<O, I2, E, R>,
+    options?: RetryAfterOptions<I>
+  ): Schedule.Schedule<O, I & I2, E, R> => {
+    const capSeconds = positiveMillis("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
+    const spreadRatio = OptionCheck.within("Retry.retryAfter", "spread", options?.spread ?? defaults.hintSpread, 0, 0.25)
+    const settings = WaitHint.make({ capSeconds, spreadRatio, spreadMaxSeconds: capSeconds * spreadRatio })
+    const of = options?.of ?? hintOf
+    return Schedule.fromStep(Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
+      Effect.flatMap(step(now, input), ([output, delay]) => {
+        const hint = of(input)
+        const hintSeconds = hint === undefined ? 0 : Duration.toSeconds(hint)
+        if (!(hintSeconds > 0)) return Effect.succeed<[O, Duration.Duration]>([output, delay])
+        return Effect.gen(function*() {
+          const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
+          const u = yield* Random.next
+          const event = { hintSeconds, backoffSeconds: 0, remainingSeconds: room / 1000 }
+          const decision = WaitHint.decide(settings, event, u)
+          if (decision._tag === "GiveUp") return yield* Cause.done(output)
+          // one millisecond inside of the room, since a wait that fills it is refused
+          const latest = Math.max(hintSeconds * 1000, room - 1)
+          return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
+        })
+      })))
+  }
+)
+
+/**
+ * Stops at the first error that a repeat cannot cure.
+ *
+ * **Details**: by default the rule of `TogetherError.isRetryable`; a value of any other kind stops.
+ */
+export const whileRetryable: {
+  <I = unknown>(
+    isRetryable?: (error: I) => boolean
+  ): <O, I2, E, R>(self: Schedule.Schedule<O, I2, E, R>) => Schedule.Schedule<O, I & I2, E, R>
+  <O, I2, E, R, I = unknown>(
+    self: Schedule.Schedule<O, I2, E, R>,
+    isRetryable?: (error: I) => boolean
+  ): Schedule.Schedule<O, I & I2, E, R>
+} = dual(
+  (args) => Schedule.isSchedule(args[0]),
+  <O, I2, E, R, I = unknown>(
+    self: Schedule.Schedule<O, I2, E, R>,
+    predicate: (error: I) => boolean = isRetryable
+  ): Schedule.Schedule<O, I & I2, E, R> =>
+    Schedule.fromStep(Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
+      Effect.flatMap(step(now, input), (result) =>
+        predicate(input) ? Effect.succeed(result) : Cause.done(result[0]))))
+)
+
+/**
+ * Stops at a `TogetherError` that no repeat can cure, and lets any other value pass.
+ *
+ * **Details**: under `Retry.run` it lets all pass, since `isRetryable` there has already decided.
+ */
+export const unlessIncurable = <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>): Schedule.Schedule<O, I, E, R> =>
+  Schedule.while(self, ({ input }) =>
+    !TogetherError.isTogetherError(input) || TogetherError.isRetryable(input) ||
+    Effect.map(CallStart, (began) => began !== undefined))
+
+/** Stops after this many attempts, the first included: `maxAttempts(3)` retries twice, `maxAttempts(1)` never. */
+export const maxAttempts: {
+  (attempts: number): <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>) => Schedule.Schedule<O, I, E, R>
+  <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>, attempts: number): Schedule.Schedule<O, I, E, R>
+} = dual(2, <O, I, E, R>(
+  self: Schedule.Schedule<O, I, E, R>,
+  attempts: number
+): Schedule.Schedule<O, I, E, R> => {
+  if (!Number.isInteger(attempts) || attempts < 1) {
+    throw new RangeError(`Retry.maxAttempts: attempts must be an integer of at least 1, got ${attempts}`)
+  }
+  return Schedule.upTo(self, { times: attempts - 1 })
+})
+
+/**
+ * Stops rather than begin a wait that would end later than `limit` after the start.
+ *
+ * **Details**: under `Retry.run` the start is that of the first attempt. Under `Effect.retry` a schedule only knows
+ * the first failure, so time counts from there.
+ */
+export const maxElapsed: {
+  (limit: Duration.Input): <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>) => Schedule.Schedule<O, I, E, R>
+  <O, I, E, R>(self: Schedule.Schedule<O, I, E, R>, limit: Duration.Input): Schedule.Schedule<O, I, E, R>
+} = dual(2, <O, I, E, R>(
+  self: Schedule.Schedule<O, I, E, R>,
+  limit: Duration.Input
+): Schedule.Schedule<O, I, E, R> => {
+  const millis = positiveMillis("Retry.maxElapsed: limit", limit)
+  return Schedule.while(self, ({ duration, now, start }) =>
+    Effect.map(CallStart, (began) => now - (began ?? start) + Duration.toMillis(duration) <= millis))
+})
+
+/**
+ * Chooses a schedule by the error: `other` where the predicate holds, `self` elsewhere.
+ *
+ * **Details**: each of the two keeps its own count, so a burst of one kind of error does not lengthen the delays of
+ * the other. When the chosen one is done, all is done.
+ */
+export const when: {
+  <I, O2, I2, E2, R2>(
+    predicate: (error: I) => boolean,
+    other: Schedule.Schedule<O2, I2, E2, R2>
+  ): <O, I1, E, R>(self: Schedule.Schedule<O, I1, E, R>) => Schedule.Schedule<O | O2, I & I1 & I2, E | E2, R | R2>
+  <O, I1, E, R, I, O2, I2, E2, R2>(
+    self: Schedule.Schedule<O, I1, E, R>,
+    predicate: (error: I) => boolean,
+    other: Schedule.Schedule<O2, I2, E2, R2>
+  ): Schedule.Schedule<O | O2, I & I1 & I2, E | E2, R | R2>
+} = dual(3, <O, I1, E, R, I, O2, I2, E2, R2>(
+  self: Schedule.Schedule<O, I1, E, R>,
+  predicate: (error: I) => boolean,
+  other: Schedule.Schedule<O2, I2, E2, R2>
+): Schedule.Schedule<O | O2, I & I1 & I2, E | E2, R | R2> =>
+  Schedule.fromStep(
+    Effect.zipWith(
+      Schedule.toStep(self),
+      Schedule.toStep(other),
+      (otherwise, chosen) =>
+      (now: number, input: I & I1 & I2): Pull.Pull<[O | O2, Duration.Duration], E | E2, O | O2, R | R2> =>
+        predicate(input) ? chosen(now, input) : otherwise(now, input)
+    )
+  ))
+
+/** Is one schedule per error tag. */
+export type Tags<I, E, R> = { readonly [tag: string]: Schedule.Schedule<unknown, I, E, R> }
+
+const hasTag = (tag: string) => (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === tag
+
+/**
+ * Chooses a schedule by the error's `_tag`; `self` for every tag not named.
+ *
+ * **Example**: short waits for an overloaded provider, long ones for a limit.
+ *
+ * ```ts
+ * import { Effect, Schedule } from "effect"
+ * import { Retry } from "effect-together"
+ *
+ * const schedule = Schedule.spaced("1 second").pipe(
+ *   Retry.byTag({ OverloadedError: Schedule.spaced("100 millis"), RateLimitError: Schedule.spaced("5 seconds") }),
+ *   Retry.maxAttempts(3)
+ * )
+ *
+ * await Effect.runPromise(Effect.map(Retry.preview(schedule), (delays) => delays.map(String))) // => ["1000 millis", "1000 millis"]
+ * ```
+ */
+export const byTag: {
+  <I, E2 = never, R2 = never>(
+    tags: Tags<I, E2, R2>
+  ): <O, I1, E, R>(self: Schedule.Schedule<O, I1, E, R>) => Schedule.Schedule<unknown, I & I1, E | E2, R | R2>
+  <O, I1, E, R, I, E2 = never, R2 = never>(
+    self: Schedule.Schedule<O, I1, E, R>,
+    tags: Tags<I, E2, R2>
+  ): Schedule.Schedule<unknown, I & I1, E | E2, R | R2>
+} = dual(2, <O, I1, E, R, I, E2 = never, R2 = never>(
+  self: Schedule.Schedule<O, I1, E, R>,
+  tags: Tags<I, E2, R2>
+): Schedule.Schedule<unknown, I & I1, E | E2, R | R2> =>
+  Object.entries(tags).reduce<Schedule.Schedule<unknown, I & I1, E | E2, R | R2>>(
+    (schedule, [tag, other]) => when(schedule, hasTag(tag), other),
+    self
+  ))

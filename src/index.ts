@@ -1,0 +1,7 @@
+export * as Chat from "./together/Chat.ts"
+export * as Lane from "./guard/Lane.ts"
+export * as Lanes from "./guard/Lanes.ts"
+export * as Retry from "./guard/Retry.ts"
+export * as Deadline from "./guard/Deadline.ts"
+export * as Together from "./together/Together.ts"
+export * as TogetherError from "./domain/TogetherError.ts"

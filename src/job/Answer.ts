@@ -1,0 +1,87 @@
+/**
+ * One row of a job's output, in the form of the Batch API's output files.
+ *
+ * | outcome | row |
+ * | --- | --- |
+ * | answered | `{"id", "custom_id", "response": {"status_code", "request_id"?, "body"}, …caller's fields}` |
+ * | failed | `{"id", "custom_id", "error": {"code", "message", "status"?, "request_id"?, "attempts"?}, "line", …}` |
+ * | bad line | `{"custom_id"?, "error": {"code", "message"}, "line"}` |
+ *
+ * The caller's fields come after ours, and a field of theirs that has the name of one of ours is left out. `id` is made
+ * from the row's own id, so the same row has the same one in every run.
+ */
+import * as TogetherError from "../domain/TogetherError.ts"
+import type { Usage } from "../domain/Usage.ts"
+import * as Hash from "./Hash.ts"
+import type * as Row from "./Row.ts"
+
+/** Is what a row was answered with. */
+export interface Reply {
+  readonly status: number
+  readonly requestId?: string | undefined
+  /** The answer as JSON. */
+  readonly body: unknown
+  readonly usage?: Usage | undefined
+  /** Cost in nano-dollars; absent where the price is unknown. */
+  readonly nanoUsd?: bigint | undefined
+  /** Attempts made, the first included; 0 where nothing was sent. */
+  readonly attempts: number
+}
+
+const ours = new Set(["id", "custom_id", "response", "error", "line"])
+
+const ids = new Uint32Array(3)
+
+const idOf = (customId: string): string => {
+  Hash.text96(customId, ids)
+  return `br_${Hash.hex32(ids[0]!)}${Hash.hex32(ids[1]!)}`
+}
+
+const withExtra = (row: Record<string, unknown>, extra: Row.Json | undefined): string => {
+  if (extra !== undefined) {
+    for (const key in extra) {
+      if (!ours.has(key)) row[key] = extra[key]
+    }
+  }
+  return JSON.stringify(row)
+}
+
+/** Names the class of an error in the words of an output row: `RateLimitError` is `rate_limit`. */
+export const codeOf = (tag: string): string =>
+  tag.replace(/Error$/, "").replace(/[A-Z]/g, (letter, at: number) => (at === 0 ? "" : "_") + letter.toLowerCase())
+
+/** Writes the output row of an answered row. */
+export const answered = (row: Row.Row, reply: Reply): string =>
+  withExtra({
+    id: idOf(row.id),
+    custom_id: row.id,
+    response: {
+      status_code: reply.status,
+      ...(reply.requestId === undefined ? {} : { request_id: reply.requestId }),
+      body: reply.body
+    }
+  }, row.extra)
+
+/** Writes the output row of a failed row. */
+export const failed = (row: Row.Row, error: TogetherError.TogetherError): string =>
+  withExtra({
+    id: idOf(row.id),
+    custom_id: row.id,
+    error: {
+      code: codeOf(error._tag),
+      message: error.message,
+      ...(error.status === undefined ? {} : { status: error.status }),
+      ...(error.requestId === undefined ? {} : { request_id: error.requestId }),
+      ...(error.attempts === undefined ? {} : { attempts: error.attempts }),
+      retryable: TogetherError.isRetryable(error)
+    },
+    line: row.line
+  }, row.extra)
+
+/** Writes the output row of a bad line. */
+export const bad = (line: Row.Bad): string =>
+  JSON.stringify({
+    ...(line.id === undefined ? {} : { custom_id: line.id }),
+    error: { code: `bad_row_${line.reason.replace("-", "_")}`, message: line.message },
+    line: line.line
+  })

@@ -1,0 +1,188 @@
+/**
+ * An append-only file whose appends are durable when they return, thousands per second.
+ *
+ * Two fibers share the work. The writer hands everything that has gathered to the operating system as soon as the
+ * previous write has returned: from then on a killed process loses nothing. The syncer asks for durability on the
+ * device (`fsync`), one call for all writes since the last, and releases the appends it covers: from then on a power
+ * cut loses nothing. Nobody waits on a timer: under load the groups grow, alone an append takes one write and one sync.
+ *
+ * A write that finds the disk full is cut back to the last whole line and tried again until `fullDiskWait` has passed,
+ * while the appends wait in memory; then every waiting and later append fails with `disk-full`.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Latch from "effect/Latch"
+import type * as PlatformError from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
+import { isDiskFull, JournalError, platformCode } from "./JobError.ts"
+
+/** Says how durable an append is when it returns: on the device (`sync`), or handed to the system (`write`). */
+export type Durability = "sync" | "write"
+
+/** Says how an append becomes durable. */
+export interface Options {
+  readonly durability?: Durability | undefined
+  /** How long a full disk is waited for. Default: 30 seconds. */
+  readonly fullDiskWait?: Duration.Input | undefined
+  /** Time between two tries on a full disk. Default: 1 second. */
+  readonly fullDiskEvery?: Duration.Input | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  durability: "sync",
+  fullDiskWait: Duration.seconds(30),
+  fullDiskEvery: Duration.seconds(1)
+} as const
+
+/** Appends text durably. */
+export interface GroupCommit {
+  /**
+   * Appends a whole line; returns its offset in the file when it is durable. Interrupting the wait does not undo the
+   * append.
+   */
+  readonly append: (line: string) => Effect.Effect<number, JournalError>
+  /** Waits until everything appended so far is durable. */
+  readonly flush: Effect.Effect<void, JournalError>
+}
+
+interface Group {
+  lines: Array<Uint8Array>
+  readonly done: Deferred.Deferred<void, JournalError>
+}
+
+const newGroup = (): Group => ({ lines: [], done: Deferred.makeUnsafe() })
+
+const encoder = new TextEncoder()
+
+const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  isDiskFull(cause)
+    ? new JournalError({
+      message: `the disk is full: ${path} cannot grow. Every answer written before is safe; free some space and run ` +
+        "the same command again.",
+      reason: "disk-full",
+      path,
+      cause
+    })
+    : new JournalError({
+      message: `cannot write ${path} (${platformCode(cause)}). Every answer written before is safe; check the ` +
+        "directory and run the same command again.",
+      reason: "unwritable",
+      path,
+      cause
+    })
+
+/**
+ * Appends to an open file from `length` on, for the life of the scope; closing the scope flushes first.
+ *
+ * @param file open for appending, with nothing after `length`
+ */
+export const make = Effect.fnUntraced(function*(
+  file: FileSystem.File,
+  path: string,
+  length: number,
+  options: Options = {}
+): Effect.fn.Return<GroupCommit, never, Scope.Scope> {
+  const durability = options.durability ?? defaults.durability
+  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
+  const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
+  const toWrite = Latch.makeUnsafe()
+  const toSync = Latch.makeUnsafe()
+  let group = newGroup()
+  /** The group of the latest append: groups become durable in order, so it stands for all. */
+  let last: Group | undefined
+  let written: Array<Group> = []
+  /** End of what was written whole. */
+  let good = length
+  /** End of what was written or waits to be. */
+  let end = length
+  let broken: JournalError | undefined
+
+  const writeAll = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> => {
+    let waited = 0
+    const attempt: Effect.Effect<void, PlatformError.PlatformError> = Effect.suspend(() => file.writeAll(bytes)).pipe(
+      Effect.catch((error) =>
+        Effect.ignore(file.truncate(good)).pipe(
+          Effect.andThen(Effect.suspend(() => {
+            if (!isDiskFull(error) || waited >= wait) return Effect.fail(error)
+            waited += Duration.toMillis(every)
+            return Effect.andThen(Effect.sleep(every), attempt)
+          }))
+        )
+      )
+    )
+    return attempt
+  }
+
+  const fail = (groups: ReadonlyArray<Group>) => (cause: PlatformError.PlatformError) =>
+    Effect.sync(() => {
+      broken ??= failed(path)(cause)
+      for (const each of [...groups, ...written, group]) Deferred.doneUnsafe(each.done, Effect.fail(broken))
+    })
+
+  const write = Effect.gen(function*() {
+    yield* toWrite.await
+    toWrite.closeUnsafe()
+    const current = group
+    if (current.lines.length === 0 || broken !== undefined) return
+    group = newGroup()
+    const bytes = join(current.lines)
+    current.lines = []
+    yield* writeAll(bytes).pipe(
+      Effect.andThen(Effect.sync(() => {
+        good += bytes.length
+        if (durability === "write") {
+          Deferred.doneUnsafe(current.done, Effect.void)
+        } else {
+          written.push(current)
+          toSync.openUnsafe()
+        }
+      })),
+      Effect.catch(fail([current]))
+    )
+  })
+
+  const sync = Effect.gen(function*() {
+    yield* toSync.await
+    toSync.closeUnsafe()
+    const groups = written
+    written = []
+    yield* file.sync.pipe(
+      Effect.andThen(Effect.sync(() => {
+        for (const each of groups) Deferred.doneUnsafe(each.done, Effect.void)
+      })),
+      Effect.catch(fail(groups))
+    )
+  })
+
+  const append = (line: string): Effect.Effect<number, JournalError> =>
+    Effect.suspend(() => {
+      if (broken !== undefined) return Effect.fail(broken)
+      last = group
+      const bytes = encoder.encode(line)
+      const offset = end
+      end += bytes.length
+      last.lines.push(bytes)
+      toWrite.openUnsafe()
+      return Effect.as(Deferred.await(last.done), offset)
+    })
+
+  yield* Effect.forkScoped(Effect.forever(write))
+  if (durability === "sync") yield* Effect.forkScoped(Effect.forever(sync))
+  const flush = Effect.suspend(() => last === undefined ? Effect.void : Deferred.await(last.done))
+  // Registered after the forks, so it runs before they end.
+  yield* Effect.addFinalizer(() => Effect.ignore(flush))
+  return { append, flush }
+})

@@ -1,0 +1,229 @@
+/**
+ * The input of a job as a stream of numbered lines, in constant memory.
+ *
+ * Bytes come from a file (gunzipped where its name ends in `.gz`) or from any stream, standard input for one. Lines end
+ * in LF or CRLF, the last one may end in nothing, blank lines are skipped but counted. Each line is decoded by itself
+ * as strict UTF-8, so a broken byte spoils its own line and no other. A line above `maxLineBytes` is reported and
+ * skipped without being held in memory.
+ *
+ * {@link fingerprint} tells whether a file is still the one that a journal was begun with.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import * as Stream from "effect/Stream"
+import * as Hash from "./Hash.ts"
+import { InputError, platformCode } from "./JobError.ts"
+import * as Lines from "./Lines.ts"
+import * as Row from "./Row.ts"
+
+/** Names where a job's rows come from: a path, or a stream of bytes with a name for messages. */
+export type Source =
+  | { readonly _tag: "File"; readonly path: string }
+  | {
+    readonly _tag: "Bytes"
+    readonly name: string
+    readonly bytes: Stream.Stream<Uint8Array, PlatformError.PlatformError>
+  }
+
+/** Names a file as the source of a job. */
+export const file = (path: string): Source => ({ _tag: "File", path })
+
+/** Names a stream of bytes, such as standard input, as the source of a job. */
+export const bytes = (name: string, stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>): Source => ({
+  _tag: "Bytes",
+  name,
+  bytes: stream
+})
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /** Longest line, in bytes: 10 MB, the Batch API's limit of one line. */
+  maxLineBytes: 10_000_000
+} as const
+
+/** Is one line of the input, or the reason why it could not be read. */
+export type Line =
+  | { readonly _tag: "Line"; readonly line: number; readonly text: string }
+  | Row.Bad
+
+const unreadable = (path: string) => (cause: PlatformError.PlatformError): InputError => {
+  const code = platformCode(cause)
+  return code === "ENOENT" || code === "NotFound"
+    ? new InputError({ message: `no such input file: ${path}. Check the path.`, reason: "not-found", path, cause })
+    : new InputError({
+      message: `cannot read ${path} (${code}). Check that it is a file and that you may read it.`,
+      reason: "unreadable",
+      path,
+      cause
+    })
+}
+
+const gunzip = (
+  path: string,
+  stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>
+): Stream.Stream<Uint8Array, InputError> =>
+  Stream.unwrap(
+    Effect.map(
+      // A BufferSource stream is what DecompressionStream reads; Uint8Array chunks are BufferSources.
+      Stream.toReadableStreamEffect(stream as Stream.Stream<Uint8Array<ArrayBuffer>, PlatformError.PlatformError>),
+      (readable) =>
+        Stream.fromReadableStream({
+          evaluate: () => readable.pipeThrough(new DecompressionStream("gzip")),
+          onError: (cause) =>
+            new InputError({
+              message: `cannot gunzip ${path}: it is not gzip, or it is cut short. Write it again, or rename it.`,
+              reason: "gzip",
+              path,
+              cause
+            })
+        })
+    )
+  )
+
+const nameOf = (source: Source): string => source._tag === "File" ? source.path : source.name
+
+const open = (source: Source): Stream.Stream<Uint8Array, InputError, FileSystem.FileSystem> => {
+  const name = nameOf(source)
+  const raw = source._tag === "Bytes"
+    ? source.bytes
+    : Stream.unwrap(
+      Effect.map(FileSystem.FileSystem, (fs) => fs.stream(source.path, { chunkSize: 256 * 1024 }))
+    )
+  return name.endsWith(".gz")
+    ? Stream.unwrap(
+      Effect.map(FileSystem.FileSystem, (fs) => gunzip(name, Stream.provideService(raw, FileSystem.FileSystem, fs)))
+    )
+    : Stream.mapError(raw, unreadable(name))
+}
+
+const cr = 13
+
+/** The reader's state: what splits the bytes, and the lines that came out of the last ones. */
+interface Reader {
+  readonly splitter: Lines.Splitter
+  out: Array<Line>
+}
+
+const reader = (maxLineBytes: number): Reader => {
+  let line = 0
+  const self: Reader = {
+    out: [],
+    splitter: Lines.make(maxLineBytes, (bytes) => {
+      line++
+      if (bytes === undefined) {
+        const message = `line ${line} is longer than ${maxLineBytes} bytes: split the row`
+        self.out.push(Row.bad(line, "too-long", message, `${line}`))
+        return
+      }
+      const text = Lines.decode(bytes[bytes.length - 1] === cr ? bytes.subarray(0, bytes.length - 1) : bytes)
+      if (text === undefined) {
+        self.out.push(Row.bad(line, "encoding", `line ${line} is not UTF-8: save the file as UTF-8`, `${line}`))
+      } else if (text.trim() !== "") {
+        self.out.push({ _tag: "Line", line, text })
+      }
+    })
+  }
+  return self
+}
+
+const drain = (self: Reader): ReadonlyArray<Line> => {
+  const out = self.out
+  self.out = []
+  return out
+}
+
+const refuseUtf16 = (name: string, chunk: Uint8Array): Effect.Effect<void, InputError> =>
+  (chunk[0] === 0xff && chunk[1] === 0xfe) || (chunk[0] === 0xfe && chunk[1] === 0xff)
+    ? Effect.fail(
+      new InputError({
+        message: `${name} is UTF-16 text: save it as UTF-8 (in PowerShell: Out-File -Encoding utf8).`,
+        reason: "encoding",
+        path: name
+      })
+    )
+    : Effect.void
+
+/**
+ * Reads the source as a stream of lines with their numbers.
+ *
+ * **Errors**: `InputError` where the source is missing, unreadable, not gzip or UTF-16.
+ */
+export const lines = (
+  source: Source,
+  options: { readonly maxLineBytes?: number | undefined } = {}
+): Stream.Stream<Line, InputError, FileSystem.FileSystem> => {
+  const maxLineBytes = options.maxLineBytes ?? defaults.maxLineBytes
+  if (!Number.isInteger(maxLineBytes) || maxLineBytes < 1) {
+    throw new RangeError(`Input.lines: maxLineBytes must be an integer of 1 or more, got ${maxLineBytes}`)
+  }
+  return Stream.suspend(() => {
+    let first = true
+    return open(source).pipe(
+      Stream.tap((chunk) => {
+        if (!first) return Effect.void
+        first = false
+        return refuseUtf16(nameOf(source), chunk)
+      }),
+      Stream.mapAccumArray(
+        () => reader(maxLineBytes),
+        (state, chunks): readonly [Reader, ReadonlyArray<Line>] => {
+          for (const chunk of chunks) state.splitter.push(chunk)
+          return [state, drain(state)]
+        },
+        {
+          onHalt: (state) => {
+            state.splitter.end()
+            return drain(state)
+          }
+        }
+      )
+    )
+  })
+}
+
+/** Reads the source as a stream of rows and bad lines. */
+export const rows = (
+  source: Source,
+  options: Row.Options & { readonly maxLineBytes?: number | undefined } = {}
+): Stream.Stream<Row.Row | Row.Bad, InputError, FileSystem.FileSystem> =>
+  Stream.map(
+    lines(source, { maxLineBytes: options.maxLineBytes }),
+    (line) => line._tag === "Bad" ? line : Row.parse(line.text, line.line, options)
+  )
+
+/** Identifies the content of a file: its size and a hash over samples of it. */
+export interface Fingerprint {
+  readonly bytes: number
+  readonly hash: string
+}
+
+const samples = 64
+const sampleBytes = 4096
+
+/**
+ * Reads a file's {@link Fingerprint}.
+ *
+ * **Details**: 64 samples of 4 KiB, evenly spread, the first and the last bytes included; a file below 256 KiB is read
+ * whole. A change between two samples that keeps the size escapes it, and is found by the row's own hash when the job
+ * comes to that row.
+ */
+export const fingerprint = (path: string): Effect.Effect<Fingerprint, InputError, FileSystem.FileSystem> =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const handle = yield* fs.open(path, { flag: "r" })
+    const size = Number(ByteSize.toBigInt((yield* handle.stat).size))
+    const buffer = new Uint8Array(sampleBytes)
+    const step = Math.max(sampleBytes, (size - sampleBytes) / (samples - 1))
+    let text = ""
+    for (let i = 0; i < samples; i++) {
+      const position = Math.floor(i * step)
+      if (position >= size) break
+      const read = yield* handle.read(buffer, { position: BigInt(position) })
+      let hash = 0
+      for (let at = 0; at < read; at++) hash = (Math.imul(hash, 31) + buffer[at]!) | 0
+      text += Hash.hex32(hash)
+    }
+    return { bytes: size, hash: Hash.hex32(Hash.text32(text)) + Hash.hex32(Hash.text32(`${size}:${text}`)) }
+  }).pipe(Effect.scoped, Effect.mapError(unreadable(path)))

@@ -1,0 +1,64 @@
+/**
+ * The ways a job can break, apart from the rows' own failures.
+ *
+ * A row that fails is a result. These errors are about the job's files: the input cannot be read, the journal cannot
+ * be trusted or written, the output cannot be written. Each says what, why and what to do in `message`, and `reason`
+ * tells a program which case it is. Whatever was answered before stays in the journal.
+ */
+import type * as PlatformError from "effect/PlatformError"
+import * as Schema from "effect/Schema"
+
+/** Fails a job whose input cannot be read as JSONL. */
+export class InputError extends Schema.TaggedError<InputError>()("InputError", {
+  message: Schema.String,
+  reason: Schema.Literals(["not-found", "unreadable", "encoding", "gzip", "empty", "all-bad"]),
+  path: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {}
+
+/** Names what is wrong with a journal. */
+export const JournalReason = Schema.Literals([
+  "locked",
+  "lock-lost",
+  "disk-full",
+  "unwritable",
+  "unreadable",
+  "not-a-journal",
+  "version",
+  "input-changed",
+  "row-changed",
+  "removed"
+])
+
+/** Fails a job whose journal cannot be opened, trusted or written. */
+export class JournalError extends Schema.TaggedError<JournalError>()("JournalError", {
+  message: Schema.String,
+  reason: JournalReason,
+  path: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {}
+
+/** Fails a job whose results cannot be written. */
+export class OutputError extends Schema.TaggedError<OutputError>()("OutputError", {
+  message: Schema.String,
+  reason: Schema.Literals(["unwritable", "disk-full"]),
+  path: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {}
+
+/** Is any way in which a job breaks. */
+export type JobError = InputError | JournalError | OutputError
+
+/** Reads the operating system's code (`ENOSPC`, `EACCES`, …) of a platform error, or its normalized tag. */
+export const platformCode = (error: PlatformError.PlatformError): string => {
+  const cause = error.cause
+  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : error.reason._tag
+}
+
+/** Tells whether a platform error says that no space is left (full disk, quota, file size limit). */
+export const isDiskFull = (error: PlatformError.PlatformError): boolean => {
+  const code = platformCode(error)
+  return code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG" || code === "WriteZero"
+}

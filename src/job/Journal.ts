@@ -1,0 +1,445 @@
+/**
+ * What a job has durably done: an append-only file, the one truth from which everything else can be made again.
+ *
+ * A row counts as done when its answer is in the journal, on the device. Results and errors are projections: they are
+ * written from the same records, and made again from the journal after a crash. So nothing answered is sent twice, and
+ * no output row is missing or double, whatever moment the process was killed at.
+ *
+ * Opening reads the journal once:
+ *
+ * | found | done about it |
+ * | --- | --- |
+ * | another process at work | `JournalError` `locked` (see Lock.ts) |
+ * | a torn or damaged end | cut off, counted in `recovered.tornBytes`; those rows are sent again |
+ * | a damaged line further up | skipped, its number in `recovered.damaged`; that row is sent again |
+ * | another input file | `JournalError` `input-changed`, unless the caller accepts the change |
+ * | another file altogether | `JournalError` `not-a-journal`; the file is not touched |
+ *
+ * The rows done are kept as 96-bit hashes (IdIndex.ts), the answers stay on disk.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as GroupCommit from "./GroupCommit.ts"
+import * as IdIndex from "./IdIndex.ts"
+import type * as Input from "./Input.ts"
+import { JournalError, platformCode } from "./JobError.ts"
+import * as Format from "./JournalFormat.ts"
+import * as Lines from "./Lines.ts"
+import * as Lock from "./Lock.ts"
+
+/** Says how a journal is opened. */
+export interface Options extends GroupCommit.Options, Lock.Options {
+  readonly path: string
+  /** The input the job reads, and its fingerprint where it has one. */
+  readonly input: { readonly path: string; readonly fingerprint?: Input.Fingerprint | undefined }
+  /** Whether another input than the one the journal was begun with is accepted. Default: false. */
+  readonly acceptChange?: boolean | undefined
+  /** Whether {@link Journal.answerAt} is needed: 8 more bytes of memory for each row done. Default: false. */
+  readonly offsets?: boolean | undefined
+}
+
+/** Counts what an opened journal already held. */
+export interface Recovered {
+  readonly ok: number
+  readonly failed: number
+  readonly bad: number
+  readonly attempts: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly nanoUsd: number
+  /** Bytes cut off at the end. */
+  readonly tornBytes: number
+  /** Numbers of damaged lines further up, the first hundred. */
+  readonly damaged: ReadonlyArray<number>
+  /** Whether the input differs from the one before, and that was accepted. */
+  readonly inputChanged: boolean
+}
+
+/** Is the latest record of one row. */
+export interface Settled {
+  readonly ordinal: number
+  readonly bad: boolean
+  readonly meta: Format.Meta
+  readonly answer: string
+}
+
+/** Says what is known of an id. */
+export type Known =
+  | { readonly _tag: "New" }
+  /** The id came by in this run's input. */
+  | { readonly _tag: "Seen"; readonly line: number }
+  /** The journal holds its answer. */
+  | { readonly _tag: "Done"; readonly ok: boolean; readonly ordinal: number; readonly hash: number }
+
+/** Is an open journal. */
+export interface Journal {
+  readonly path: string
+  readonly recovered: Recovered
+  /** Reads what is known of a row's id. */
+  readonly known: (id: string) => Known
+  /** Marks an id as come by in this run's input. */
+  readonly see: (id: string, line: number) => void
+  /** Appends a settled row; returns its ordinal when it is durable. */
+  readonly append: (meta: Format.Meta, answer: string, bad?: boolean) => Effect.Effect<number, JournalError>
+  /** Appends a fact that is no row; returns when it is durable. */
+  readonly note: (name: string, value: unknown) => Effect.Effect<void, JournalError>
+  /** Holds the notes that were in the journal when it was opened. */
+  readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
+  /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
+  readonly settled: Stream.Stream<Settled, JournalError>
+  /** Reads the answer text of a row done before, by its ordinal. */
+  readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
+  /** Fails as soon as the lock is lost or the file removed; never succeeds. */
+  readonly lost: Effect.Effect<never, JournalError>
+  readonly flush: Effect.Effect<void, JournalError>
+  /** Counts the bytes that the index takes. */
+  readonly indexBytes: () => number
+}
+
+/** Makes the key of a bad line: no row's id can be it. */
+export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
+
+const okBit = 0x40000000
+const failedBit = 0x80000000
+const numberMask = 0x3fffffff
+/** Longest line of a journal: an answer of 64 MB. */
+const maxLineBytes = 64_000_000
+
+const unreadable = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  new JournalError({
+    message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
+    reason: "unreadable",
+    path,
+    cause
+  })
+
+/** Is one line of the journal with its place. */
+interface Placed {
+  readonly record: Format.Record | undefined
+  readonly line: number
+  readonly offset: number
+  readonly end: number
+}
+
+const scan = (
+  fs: FileSystem.FileSystem,
+  path: string
+): Stream.Stream<Placed, JournalError> =>
+  Stream.suspend(() => {
+    let out: Array<Placed> = []
+    let line = 0
+    const splitter = Lines.make(maxLineBytes, (bytes, offset, terminated) => {
+      line++
+      const text = bytes === undefined || !terminated ? undefined : Lines.decode(bytes)
+      const end = offset + (bytes?.length ?? 0) + (terminated ? 1 : 0)
+      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end })
+    })
+    const drain = () => {
+      const lines = out
+      out = []
+      return lines
+    }
+    return fs.stream(path, { chunkSize: 256 * 1024 }).pipe(
+      Stream.mapError(unreadable(path)),
+      Stream.mapAccumArray(
+        () => splitter,
+        (state, chunks): readonly [Lines.Splitter, ReadonlyArray<Placed>] => {
+          for (const chunk of chunks) state.push(chunk)
+          return [state, drain()]
+        },
+        {
+          onHalt: (state) => {
+            state.end()
+            return drain()
+          }
+        }
+      )
+    )
+  })
+
+/** Gathers what a scan says: the latest record of each id, the sums, the end of the last good line. */
+interface Census {
+  readonly index: IdIndex.IdIndex
+  readonly offsets: Array<number> | undefined
+  head: Format.Head | undefined
+  input: Format.Head["input"] | undefined
+  notes: Array<{ readonly name: string; readonly value: unknown }>
+  /** Bad lines before this ordinal belong to an input that has changed since. */
+  badFrom: number
+  rows: number
+  goodEnd: number
+  damaged: Array<number>
+  damagedSinceGood: Array<number>
+  ok: number
+  failed: number
+  bad: number
+  attempts: number
+  inputTokens: number
+  outputTokens: number
+  nanoUsd: number
+}
+
+const newCensus = (offsets: boolean): Census => ({
+  index: IdIndex.make(2),
+  offsets: offsets ? [] : undefined,
+  head: undefined,
+  input: undefined,
+  notes: [],
+  badFrom: 1,
+  rows: 0,
+  goodEnd: 0,
+  damaged: [],
+  damagedSinceGood: [],
+  ok: 0,
+  failed: 0,
+  bad: 0,
+  attempts: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  nanoUsd: 0
+})
+
+const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
+  const { meta } = record
+  census.rows++
+  census.offsets?.push(offset)
+  const before = census.index.get(meta.id)
+  if (record.bad) {
+    census.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
+  } else {
+    if ((before & okBit) !== 0) census.ok--
+    else if (before !== 0) census.failed--
+    if (meta.ok) census.ok++
+    else census.failed++
+  }
+  census.attempts += meta.a
+  census.inputTokens += meta.in ?? 0
+  census.outputTokens += meta.out ?? 0
+  census.nanoUsd += meta.nano ?? 0
+  census.index.set(meta.id, ((meta.ok ? okBit : failedBit) | census.rows) >>> 0, meta.h)
+}
+
+const newInput = (census: Census, input: Format.Head["input"]): void => {
+  census.input = input
+  census.badFrom = census.rows + 1
+  census.bad = 0
+}
+
+const count = (census: Census, { end, line, offset, record }: Placed): void => {
+  if (record === undefined) {
+    if (census.damagedSinceGood.length < 100) census.damagedSinceGood.push(line)
+    return
+  }
+  census.goodEnd = end
+  for (const each of census.damagedSinceGood) {
+    if (census.damaged.length < 100) census.damaged.push(each)
+  }
+  census.damagedSinceGood = []
+  if (record._tag === "Row") return countRow(census, record, offset)
+  if (record._tag === "Head") {
+    census.head ??= record.head
+    return newInput(census, record.head.input)
+  }
+  const input = record.name === "input" ? Format.decodeInput(record.value) : undefined
+  if (input === undefined) census.notes.push(record)
+  else newInput(census, input)
+}
+
+/** Streams the records of a scan that are the latest of their id. */
+const latest = (fs: FileSystem.FileSystem, path: string, census: Census): Stream.Stream<Settled, JournalError> =>
+  scan(fs, path).pipe(
+    Stream.mapAccumArray(() => 0, (before, placed): readonly [number, ReadonlyArray<Settled>] => {
+      const out: Array<Settled> = []
+      let ordinal = before
+      for (const { record } of placed) {
+        if (record?._tag !== "Row") continue
+        ordinal++
+        if ((census.index.get(record.meta.id) & numberMask) !== ordinal) continue
+        if (record.bad && ordinal < census.badFrom) continue
+        out.push({ ordinal, bad: record.bad, meta: record.meta, answer: record.answer })
+      }
+      return [ordinal, out]
+    })
+  )
+
+const take = (fs: FileSystem.FileSystem, path: string, offsets: boolean): Effect.Effect<Census, JournalError> =>
+  Stream.runFold(scan(fs, path), () => newCensus(offsets), (census, placed) => {
+    count(census, placed)
+    return census
+  })
+
+const check = (census: Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
+  const { path } = options
+  const refuse = (reason: JournalError["reason"], message: string) =>
+    Effect.fail(new JournalError({ reason, message, path }))
+  if (census.head === undefined) {
+    // A crash between creating the file and writing its head leaves an empty file or a torn first line.
+    return census.rows === 0 && census.goodEnd === 0 &&
+        (size === 0 || census.damagedSinceGood.length === 1 && size < 4096)
+      ? Effect.void
+      : refuse(
+        "not-a-journal",
+        `${path} is not a journal of a job. Nothing was changed; give another path for the journal.`
+      )
+  }
+  if (census.head.v !== Format.version) {
+    return refuse(
+      "version",
+      `${path} was written by another version (journal format ${census.head.v}, this one reads ${Format.version}). ` +
+        "Finish the job with that version, or start a new journal."
+    )
+  }
+  const before = census.input
+  const now = options.input.fingerprint
+  if (
+    now !== undefined && before?.hash !== undefined && before.hash !== now.hash && options.acceptChange !== true
+  ) {
+    return refuse(
+      "input-changed",
+      `${options.input.path} has changed since its journal was begun (${
+        before.bytes ?? "?"
+      } bytes then, ${now.bytes} ` +
+        "now). Nothing was sent. Restore the file, or say how to go on: keep the answers of changed rows, or send " +
+        "changed rows again."
+    )
+  }
+  return Effect.void
+}
+
+const inputOf = (options: Options): Format.Head["input"] => ({
+  path: options.input.path,
+  ...(options.input.fingerprint === undefined ? {} : options.input.fingerprint)
+})
+
+const failedToOpen = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  new JournalError({
+    message: `cannot open the journal ${path} for writing (${platformCode(cause)}). Check the directory and its ` +
+      "permissions, or give another path.",
+    reason: "unwritable",
+    path,
+    cause
+  })
+
+/**
+ * Opens a journal, or begins one, for the life of the scope.
+ *
+ * **Errors**: `JournalError`, see the table above.
+ */
+export const open = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Journal, JournalError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const { path } = options
+  const lock = yield* Lock.acquire(`${path}.lock`, options)
+  const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
+  const offsets = options.offsets === true
+  const census = exists ? yield* take(fs, path, offsets) : newCensus(offsets)
+  const size = exists
+    ? Number(ByteSize.toBigInt((yield* Effect.mapError(fs.stat(path), unreadable(path))).size))
+    : 0
+  yield* check(census, size, options)
+  const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
+  if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
+  const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
+  const input = inputOf(options)
+  const inputChanged = census.head !== undefined &&
+    (input.hash === undefined || census.input?.hash !== input.hash)
+  if (census.head === undefined) {
+    yield* commit.append(Format.encodeHead({ v: Format.version, input }))
+  } else if (inputChanged) {
+    yield* commit.append(Format.encodeNote("input", input))
+    newInput(census, input)
+  }
+  const index = census.rows === 0 ? IdIndex.make(1) : census.index
+  let rows = census.rows
+  /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
+  let pristine = true
+
+  const answerAt = Effect.fnUntraced(function*(ordinal: number) {
+    const offset = census.offsets?.[ordinal - 1]
+    if (offset === undefined) return yield* Effect.die(new RangeError(`Journal.answerAt: no row ${ordinal}`))
+    const found = yield* fs.stream(path, {
+      offset: ByteSize.bytes(offset),
+      chunkSize: 16 * 1024,
+      bytesToRead: ByteSize.bytes(maxLineBytes)
+    }).pipe(
+      Stream.mapError(unreadable(path)),
+      Stream.decodeText,
+      Stream.splitLines,
+      Stream.runHead
+    )
+    const record = Option.isSome(found) ? Format.decode(found.value) : undefined
+    if (record?._tag === "Row") return record.answer
+    return yield* new JournalError({
+      message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
+      reason: "unreadable",
+      path
+    })
+  })
+
+  const removed = Effect.gen(function*() {
+    yield* Effect.sleep("2 seconds")
+    if (yield* Effect.orElseSucceed(fs.exists(path), () => true)) return
+    return yield* new JournalError({
+      message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
+        "are whole, but a new run cannot know of them.",
+      reason: "removed",
+      path
+    })
+  })
+
+  return {
+    path,
+    recovered: {
+      ok: census.ok,
+      failed: census.failed,
+      bad: census.bad,
+      attempts: census.attempts,
+      inputTokens: census.inputTokens,
+      outputTokens: census.outputTokens,
+      nanoUsd: census.nanoUsd,
+      tornBytes: Math.max(0, size - census.goodEnd),
+      damaged: census.damaged,
+      inputChanged: inputChanged && input.hash !== undefined
+    },
+    known: (id) => {
+      const value = index.get(id)
+      if (value === 0) return { _tag: "New" }
+      const number = value & numberMask
+      if ((value & (okBit | failedBit)) === 0) return { _tag: "Seen", line: number }
+      if (id.startsWith("\u0000") && number < census.badFrom) return { _tag: "New" }
+      return { _tag: "Done", ok: (value & okBit) !== 0, ordinal: number, hash: index.second(id) }
+    },
+    see: (id, line) => {
+      pristine = false
+      index.set(id, line)
+    },
+    append: (meta, answer, bad = false) => {
+      pristine = false
+      return Effect.suspend(() => {
+        const ordinal = ++rows
+        return Effect.map(commit.append(Format.encodeRow(meta, answer, bad)), (offset) => {
+          if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
+          return ordinal
+        })
+      })
+    },
+    note: (name, value) => Effect.asVoid(commit.append(Format.encodeNote(name, value))),
+    notes: census.notes,
+    settled: Stream.unwrap(
+      Effect.gen(function*() {
+        yield* commit.flush
+        return latest(fs, path, pristine ? census : yield* take(fs, path, false))
+      })
+    ),
+    answerAt,
+    lost: Effect.raceFirst(lock.lost, Effect.forever(removed)),
+    flush: commit.flush,
+    indexBytes: index.bytes
+  }
+})

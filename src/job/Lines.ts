@@ -1,0 +1,84 @@
+/**
+ * Splits bytes into lines, linear in bytes whatever the chunking, and holds no more than one line.
+ *
+ * Input and journal share it: both need strict UTF-8 per line, the journal needs each line's offset to cut a torn tail.
+ */
+import * as Result from "effect/Result"
+
+/** Receives each line: its bytes without the line feed, absent where it was overlong; its offset; whether it was ended. */
+export type OnLine = (line: Uint8Array | undefined, offset: number, terminated: boolean) => void
+
+/** Splits chunks of bytes into lines. */
+export interface Splitter {
+  readonly push: (chunk: Uint8Array) => void
+  /** Hands out the last line where no line feed ended it. */
+  readonly end: () => void
+}
+
+const lf = 10
+const none = new Uint8Array(0)
+
+const join = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: number): Uint8Array => {
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  whole.set(last, at)
+  return whole
+}
+
+/**
+ * Makes a splitter.
+ *
+ * **Gotchas**: the bytes handed to `onLine` are a view of the chunk: read them at once.
+ */
+export const make = (maxLineBytes: number, onLine: OnLine): Splitter => {
+  let carry: Array<Uint8Array> = []
+  let carried = 0
+  let overlong = false
+  let start = 0
+  let offset = 0
+
+  const finish = (last: Uint8Array, terminated: boolean): void => {
+    const length = carried + last.length
+    if (overlong || length > maxLineBytes) onLine(undefined, start, terminated)
+    else onLine(carried === 0 ? last : join(carry, last, length), start, terminated)
+    carry = []
+    carried = 0
+    overlong = false
+  }
+
+  return {
+    push: (chunk) => {
+      let from = 0
+      while (true) {
+        const at = chunk.indexOf(lf, from)
+        if (at < 0) break
+        finish(chunk.subarray(from, at), true)
+        from = at + 1
+        start = offset + from
+      }
+      offset += chunk.length
+      if (from === chunk.length || overlong) return
+      if (carried + chunk.length - from > maxLineBytes) {
+        overlong = true
+        carry = []
+        carried = 0
+      } else {
+        carry.push(chunk.slice(from))
+        carried += chunk.length - from
+      }
+    },
+    end: () => {
+      if (carried > 0 || overlong) finish(none, false)
+    }
+  }
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+/** Decodes strict UTF-8, absent where the bytes are not. */
+export const decode = (bytes: Uint8Array): string | undefined =>
+  Result.getOrUndefined(Result.try(() => decoder.decode(bytes)))

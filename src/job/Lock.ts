@@ -1,0 +1,166 @@
+/**
+ * A lock file that keeps two processes off one journal and never needs a human to remove it.
+ *
+ * The lock is a file created exclusively, holding who owns it and a token; its owner touches it every `heartbeat`.
+ * Finding one, the next process decides:
+ *
+ * 1. the owner was on this host and is no longer alive: stale, taken over at once (so a resume right after SIGKILL does
+ *    not wait);
+ * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked. Untouched:
+ *    stale. Only change is looked at, never the time of day, so clock jumps do not matter.
+ *
+ * A stale lock is taken over by renaming it away, which only one of several contenders can do. An owner that slept
+ * through all this (a suspended machine) finds a foreign token at its next heartbeat and fails with `lock-lost` before
+ * it writes again.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { isDiskFull, JournalError, platformCode } from "./JobError.ts"
+
+/** Names a process. */
+export interface Owner {
+  readonly pid: number
+  readonly host: string
+}
+
+/** Says who locks, and how often the lock is touched. */
+export interface Options {
+  /** Who takes the lock, for messages and for rule 1. Default: unknown, and only the heartbeat decides. */
+  readonly owner?: Owner | undefined
+  /** Tells whether the process still runs. Asked only about an owner on the same host. Default: yes. */
+  readonly isAlive?: ((owner: Owner) => Effect.Effect<boolean>) | undefined
+  /** Time between two touches. Default: 2 seconds. */
+  readonly heartbeat?: Duration.Input | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = { heartbeat: Duration.seconds(2) } as const
+
+/** Is a held lock. */
+export interface Lock {
+  /** Fails as soon as the lock is found to be someone else's; never succeeds. */
+  readonly lost: Effect.Effect<never, JournalError>
+}
+
+const Content = Schema.fromJsonString(Schema.Struct({
+  token: Schema.String,
+  pid: Schema.optional(Schema.Int),
+  host: Schema.optional(Schema.String)
+}))
+
+const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  isDiskFull(cause)
+    ? new JournalError({
+      message: `cannot write the lock ${path}: the disk is full. Free some space and run the same command again.`,
+      reason: "disk-full",
+      path,
+      cause
+    })
+    : new JournalError({
+      message: `cannot write the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
+      reason: "unwritable",
+      path,
+      cause
+    })
+
+/**
+ * Takes the lock at `path` for the life of the scope.
+ *
+ * **Errors**: `JournalError` with `locked` where another process holds it, `unwritable` or `disk-full` where it cannot
+ * be written.
+ */
+export const acquire = Effect.fnUntraced(function*(
+  path: string,
+  options: Options = {}
+): Effect.fn.Return<Lock, JournalError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const heartbeat = Duration.fromInputUnsafe(options.heartbeat ?? defaults.heartbeat)
+  const { owner } = options
+  const token = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36) +
+    (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
+  const content = JSON.stringify({ token, ...owner })
+
+  const read = fs.readFileString(path).pipe(Effect.option, Effect.map(Option.getOrElse(() => "")))
+  const touched = fs.stat(path).pipe(
+    Effect.map((info) => `${Option.getOrUndefined(info.mtime)?.getTime()}`),
+    Effect.orElseSucceed(() => "gone")
+  )
+  const create = fs.writeFileString(path, content, { flag: "wx" }).pipe(
+    Effect.as(true),
+    Effect.catch((error) =>
+      error.reason._tag === "AlreadyExists" ? Effect.succeed(false) : Effect.fail(failed(path)(error))
+    )
+  )
+
+  const isStale = Effect.fnUntraced(function*(seen: string) {
+    const holder = Option.getOrUndefined(Schema.decodeUnknownOption(Content)(seen))
+    if (
+      holder?.pid !== undefined && holder.host !== undefined && holder.host === owner?.host &&
+      options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
+    ) return true
+    const before = yield* touched
+    yield* Effect.sleep(Duration.times(heartbeat, 2.5))
+    return (yield* touched) === before && (yield* read) === seen
+  })
+
+  const locked = (seen: string) => {
+    const holder = Option.getOrUndefined(Schema.decodeUnknownOption(Content)(seen))
+    const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
+    return new JournalError({
+      message: `${who} is working on this journal (${path}). Wait for it to end, or stop it.`,
+      reason: "locked",
+      path
+    })
+  }
+
+  /** Moves a stale lock away. Only one contender can; who moved a fresh one by mistake puts it back. */
+  const evict = Effect.fnUntraced(function*(seen: string) {
+    const aside = `${path}.${token}`
+    const moved = yield* Effect.option(fs.rename(path, aside))
+    if (Option.isNone(moved)) return
+    const got = yield* fs.readFileString(aside).pipe(Effect.orElseSucceed(() => ""))
+    if (got !== seen) yield* Effect.ignore(fs.link(aside, path))
+    yield* Effect.ignore(fs.remove(aside, { force: true }))
+  })
+
+  const take = Effect.gen(function*() {
+    while (!(yield* create)) {
+      const seen = yield* read
+      if (!(yield* isStale(seen))) return yield* locked(seen)
+      yield* evict(seen)
+    }
+  })
+  yield* Effect.acquireRelease(
+    take,
+    () => Effect.flatMap(read, (now) => now === content ? Effect.ignore(fs.remove(path)) : Effect.void),
+    { interruptible: true }
+  )
+
+  const lost = yield* Deferred.make<never, JournalError>()
+  const beat = Effect.gen(function*() {
+    yield* Effect.sleep(heartbeat)
+    if ((yield* read) !== content) {
+      yield* Deferred.fail(
+        lost,
+        new JournalError({
+          message: `the lock ${path} was removed or taken over by another process. Nothing more is written; ` +
+            "run the same command again when the other one has ended.",
+          reason: "lock-lost",
+          path
+        })
+      )
+      return yield* Effect.never
+    }
+    const at = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+    yield* Effect.ignore(fs.utimes(path, at, at))
+  })
+  yield* Effect.forkScoped(Effect.forever(beat))
+  return { lost: Deferred.await(lost) }
+})

@@ -1,0 +1,139 @@
+/**
+ * An output file that can be written again from its start at any time and ends up the same, byte for byte.
+ *
+ * The journal is the truth; results and errors are projections of it. A projection is always written from its first
+ * byte on, but bytes that the file already holds are compared instead of written: at the first difference the rest is
+ * cut off and writing begins. So resuming after a crash costs reading, a torn or missing tail heals, a file that was
+ * deleted or edited is made again, and no row is ever in it twice.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { isDiskFull, OutputError, platformCode } from "./JobError.ts"
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /** How long a full disk is waited for. */
+  fullDiskWait: Duration.seconds(30),
+  fullDiskEvery: Duration.seconds(1)
+} as const
+
+/** Is an output file that is being made. */
+export interface Projection {
+  readonly path: string
+  /** Adds text after what was added before. */
+  readonly append: (text: string) => Effect.Effect<void, OutputError>
+  /** Cuts off what stands after the last text added. */
+  readonly finish: Effect.Effect<void, OutputError>
+  /** Tells whether the path still leads to the file that is written, so not deleted and not replaced. */
+  readonly intact: Effect.Effect<boolean>
+  /** Counts the bytes added. */
+  readonly bytes: () => number
+}
+
+const encoder = new TextEncoder()
+
+const failed = (path: string) => (cause: PlatformError.PlatformError): OutputError =>
+  isDiskFull(cause)
+    ? new OutputError({
+      message: `the disk is full: ${path} cannot grow. The answers are safe in the journal; free some space and run ` +
+        "the same command again.",
+      reason: "disk-full",
+      path,
+      cause
+    })
+    : new OutputError({
+      message: `cannot write ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
+      reason: "unwritable",
+      path,
+      cause
+    })
+
+const commonLength = (a: Uint8Array, b: Uint8Array, length: number): number => {
+  let at = 0
+  while (at < length && a[at] === b[at]) at++
+  return at
+}
+
+/**
+ * Opens a projection at its first byte, for the life of the scope. The file is created where it is missing.
+ *
+ * **Errors**: `OutputError` where the file cannot be written.
+ */
+export const open = Effect.fnUntraced(function*(
+  path: string,
+  options: { readonly fullDiskWait?: Duration.Input | undefined; readonly fullDiskEvery?: Duration.Input | undefined } =
+    {}
+): Effect.fn.Return<Projection, OutputError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
+  const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
+  const untilSpace = Schedule.spaced(every).pipe(
+    Schedule.upTo({ times: Math.ceil(wait / Math.max(1, Duration.toMillis(every))) })
+  )
+
+  yield* Effect.mapError(fs.writeFileString(path, "", { flag: "a" }), failed(path))
+  const file = yield* Effect.mapError(fs.open(path, { flag: "r+" }), failed(path))
+  const info = yield* Effect.mapError(file.stat, failed(path))
+  let size = Number(ByteSize.toBigInt(info.size))
+  let position = 0
+
+  const write = (bytes: Uint8Array) =>
+    Effect.suspend(() => {
+      const at = BigInt(position)
+      return Effect.andThen(file.seek(at, "start"), file.writeAll(bytes))
+    }).pipe(
+      Effect.retry({ schedule: untilSpace, while: isDiskFull }),
+      Effect.andThen(Effect.sync(() => {
+        position += bytes.length
+        size = Math.max(size, position)
+      }))
+    )
+
+  const cut = Effect.suspend(() => {
+    size = position
+    return file.truncate(position)
+  })
+
+  /** Compares with what is there; hands back the bytes that still have to be written. */
+  const compare = Effect.fnUntraced(function*(bytes: Uint8Array) {
+    const expected = Math.min(bytes.length, size - position)
+    const there = new Uint8Array(expected)
+    let read = 0
+    while (read < expected) {
+      const got = yield* file.read(there.subarray(read), { position: BigInt(position + read) })
+      if (got === 0) break
+      read += got
+    }
+    const same = commonLength(bytes, there, read)
+    position += same
+    if (same === bytes.length) return undefined
+    yield* cut
+    return bytes.subarray(same)
+  })
+
+  const append = (text: string) =>
+    Effect.suspend(() => {
+      const bytes = encoder.encode(text)
+      return position >= size
+        ? write(bytes)
+        : Effect.flatMap(compare(bytes), (rest) => rest === undefined ? Effect.void : write(rest))
+    }).pipe(Effect.mapError(failed(path)))
+
+  const own = `${info.dev}:${Option.getOrUndefined(info.ino)}`
+  return {
+    path,
+    append,
+    finish: Effect.suspend(() => size > position ? Effect.mapError(cut, failed(path)) : Effect.void),
+    intact: fs.stat(path).pipe(
+      Effect.map((now) => `${now.dev}:${Option.getOrUndefined(now.ino)}` === own),
+      Effect.orElseSucceed(() => false)
+    ),
+    bytes: () => position
+  }
+})

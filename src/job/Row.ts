@@ -1,0 +1,259 @@
+/**
+ * One row of a job's input: a request with an id, read from a line of JSONL.
+ *
+ * Three forms are read, and may be mixed in one file:
+ *
+ * | form | line |
+ * | --- | --- |
+ * | Batch API | `{"custom_id": "a", "body": {"model": …, "messages": …}, "method"?: "POST", "url"?: "/v1/…"}` |
+ * | chat | `{"messages": [{"role": "user", "content": …}]}` |
+ * | prompt | `{"prompt": "…"}`, sent as one chat message of the user |
+ *
+ * In the last two, the known fields of a chat request (`model`, `max_tokens`, `temperature`, …) belong to the request.
+ * In all three, every other field is the caller's: it is not sent, and stands in the output row again.
+ *
+ * A line that cannot be sent is a {@link Bad} with its line number and what to do about it: parsing never fails, so one
+ * bad line never stops a file. A row without an id gets `line-<number>`, which holds as long as the file does not
+ * change above it.
+ *
+ * **Source**: the Batch API's input file, https://docs.together.ai/docs/batch-inference
+ */
+import * as Result from "effect/Result"
+import * as Hash from "./Hash.ts"
+
+/** Is a JSON object. */
+export type Json = { readonly [key: string]: unknown }
+
+/** Names the endpoint of a row. */
+export type Operation = "chat" | "completions" | "embeddings" | "rerank" | "images"
+
+/** Is a request that can be sent. */
+export interface Row {
+  readonly _tag: "Row"
+  /** Line in the input, from 1. */
+  readonly line: number
+  readonly id: string
+  /** True where the line had no id and got `line-<number>`. */
+  readonly assigned: boolean
+  readonly operation: Operation
+  readonly model: string
+  /** The request as it is sent, the job's own defaults filled in. */
+  readonly body: Json
+  /** The caller's fields, for the output row. */
+  readonly extra: Json | undefined
+}
+
+/** Says why a line cannot be sent. */
+export type BadReason = "json" | "shape" | "id" | "model" | "duplicate" | "too-long" | "encoding" | "batch"
+
+/** Is a line that cannot be sent. */
+export interface Bad {
+  readonly _tag: "Bad"
+  readonly line: number
+  /** The id, where the line had one. */
+  readonly id: string | undefined
+  readonly reason: BadReason
+  /** What is wrong and what to do, in one line. */
+  readonly message: string
+  /** Tells apart two bad lines with the same number in two versions of a file. */
+  readonly hash: number
+}
+
+/** Says how lines become rows. */
+export interface Options {
+  /** Model of rows that name none. Default: none, so such rows are bad. */
+  readonly model?: string | undefined
+  /** Fields for every request that does not have them itself (`max_tokens`, `temperature`, …). Default: none. */
+  readonly body?: Json | undefined
+  /** System message put before the messages of rows that have none. Default: none. */
+  readonly system?: string | undefined
+}
+
+/** Holds the path of each endpoint, as Batch API lines name it. */
+export const urls: { readonly [path: string]: Operation } = {
+  "/v1/chat/completions": "chat",
+  "/v1/completions": "completions",
+  "/v1/embeddings": "embeddings",
+  "/v1/rerank": "rerank",
+  "/v1/images/generations": "images"
+}
+
+/** Holds the fields of a plain row that belong to the request; all others are the caller's. */
+export const chatFields: ReadonlySet<string> = new Set([
+  "model",
+  "messages",
+  "max_tokens",
+  "stop",
+  "temperature",
+  "top_p",
+  "top_k",
+  "min_p",
+  "repetition_penalty",
+  "presence_penalty",
+  "frequency_penalty",
+  "logit_bias",
+  "seed",
+  "n",
+  "logprobs",
+  "echo",
+  "context_length_exceeded_behavior",
+  "response_format",
+  "tools",
+  "tool_choice",
+  "compliance",
+  "chat_template_kwargs",
+  "safety_model",
+  "reasoning_effort",
+  "reasoning"
+])
+
+const envelope = new Set(["custom_id", "body", "method", "url"])
+
+const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null && !Array.isArray(u)
+
+/** Makes a {@link Bad} of a line. */
+export const bad = (
+  line: number,
+  reason: BadReason,
+  message: string,
+  text: string,
+  id?: string
+): Bad => ({ _tag: "Bad", line, id, reason, message, hash: Hash.text32(text) })
+
+const withoutKeys = (source: Json, drop: ReadonlySet<string>): Json | undefined => {
+  let out: Record<string, unknown> | undefined
+  for (const key in source) {
+    if (!drop.has(key)) (out ??= {})[key] = source[key]
+  }
+  return out
+}
+
+const plainDrop = new Set([...chatFields, "custom_id", "prompt"])
+
+const plain = (value: Json): { readonly body: Json; readonly extra: Json | undefined } => {
+  const body: Record<string, unknown> = {}
+  for (const key in value) {
+    if (chatFields.has(key)) body[key] = value[key]
+  }
+  if (body["messages"] === undefined) body["messages"] = [{ role: "user", content: value["prompt"] }]
+  return { body, extra: withoutKeys(value, plainDrop) }
+}
+
+const hasSystem = (messages: ReadonlyArray<unknown>): boolean =>
+  messages.some((message) => isObject(message) && message["role"] === "system")
+
+const complete = (body: Json, operation: Operation, options: Options): Json => {
+  const system = operation === "chat" && options.system !== undefined && Array.isArray(body["messages"]) &&
+      !hasSystem(body["messages"])
+    ? options.system
+    : undefined
+  if (options.body === undefined && system === undefined && (options.model === undefined || "model" in body)) {
+    return body
+  }
+  const filled: Record<string, unknown> = { ...options.body, ...body }
+  if (filled["model"] === undefined) filled["model"] = options.model
+  if (system !== undefined) {
+    filled["messages"] = [{ role: "system", content: system }, ...(body["messages"] as ReadonlyArray<unknown>)] // an array: `system` says so
+  }
+  return filled
+}
+
+/** Says what is missing from a request body, or nothing. */
+const lacks = (body: Json, operation: Operation): string | undefined => {
+  const text = (key: string) => typeof body[key] === "string" && body[key] !== ""
+  switch (operation) {
+    case "chat": {
+      const messages = body["messages"]
+      if (!Array.isArray(messages) || messages.length === 0) return "body.messages must be a non-empty array"
+      const wrong = messages.findIndex((message) => !isObject(message) || typeof message["role"] !== "string")
+      return wrong < 0 ? undefined : `body.messages[${wrong}] must be an object with a role`
+    }
+    case "completions":
+      return text("prompt") ? undefined : "body.prompt must be a non-empty string"
+    case "embeddings":
+      return text("input") || (Array.isArray(body["input"]) && body["input"].length > 0)
+        ? undefined
+        : "body.input must be a non-empty string or array"
+    case "rerank":
+      return text("query") && Array.isArray(body["documents"])
+        ? undefined
+        : "body.query must be a string and body.documents an array"
+    case "images":
+      return text("prompt") ? undefined : "body.prompt must be a non-empty string"
+  }
+}
+
+const operationOf = (value: Json): Operation | string => {
+  const { method, url } = value
+  if (method !== undefined && (typeof method !== "string" || method.toUpperCase() !== "POST")) {
+    return `method must be "POST", got ${JSON.stringify(method)}`
+  }
+  if (url === undefined) return "chat"
+  const operation = typeof url === "string" ? urls[url.startsWith("/v1/") ? url : `/v1${url}`] : undefined
+  return operation ?? `url must be one of ${Object.keys(urls).join(", ")}, got ${JSON.stringify(url)}`
+}
+
+const operations: ReadonlySet<string> = new Set(Object.values(urls))
+const isOperation = (text: string): text is Operation => operations.has(text)
+
+/** Reads one line of JSONL. Never fails: what cannot be sent is a {@link Bad}. */
+export const parse = (text: string, line: number, options: Options = {}): Row | Bad => {
+  const parsed = Result.try((): unknown => JSON.parse(text))
+  if (Result.isFailure(parsed)) {
+    const why = parsed.failure instanceof Error ? parsed.failure.message.replace(/\s+/g, " ").slice(0, 120) : ""
+    return bad(line, "json", `line ${line} is not JSON (${why}): write one JSON object per line`, text)
+  }
+  return fromJson(parsed.success, line, options, text)
+}
+
+/** Makes a row of a JSON value, as {@link parse} does of a line. */
+export const fromJson = (value: unknown, line: number, options: Options = {}, text?: string): Row | Bad => {
+  const source = () => text ?? JSON.stringify(value) ?? ""
+  if (!isObject(value)) {
+    return bad(line, "shape", `line ${line} is not a JSON object: write {"custom_id": …, "body": …}`, source())
+  }
+  const given = value["custom_id"]
+  if (given !== undefined && (typeof given !== "string" || given === "")) {
+    return bad(
+      line,
+      "id",
+      `line ${line}: custom_id must be a non-empty string, got ${JSON.stringify(given).slice(0, 60)}`,
+      source()
+    )
+  }
+  const fail = (reason: BadReason, message: string) => bad(line, reason, `line ${line}: ${message}`, source(), given)
+  let body: Json
+  let extra: Json | undefined
+  let operation: Operation = "chat"
+  if (value["body"] !== undefined) {
+    if (!isObject(value["body"])) return fail("shape", "body must be an object")
+    body = value["body"]
+    extra = withoutKeys(value, envelope)
+    const named = operationOf(value)
+    if (!isOperation(named)) return fail("shape", named)
+    operation = named
+  } else if (Array.isArray(value["messages"]) || typeof value["prompt"] === "string") {
+    if (value["prompt"] === "") return fail("shape", "prompt must not be empty")
+    ;({ body, extra } = plain(value))
+  } else {
+    return fail("shape", "the row has neither body, messages nor prompt")
+  }
+  body = complete(body, operation, options)
+  const model = body["model"]
+  if (typeof model !== "string" || model === "") {
+    return fail("model", "the row names no model: write body.model, or give the job a model for such rows")
+  }
+  const missing = lacks(body, operation)
+  if (missing !== undefined) return fail("shape", missing)
+  if (body["stream"] === true) return fail("shape", "body.stream must not be true: a job writes whole answers")
+  return {
+    _tag: "Row",
+    line,
+    id: given ?? `line-${line}`,
+    assigned: given === undefined,
+    operation,
+    model,
+    body,
+    extra
+  }
+}

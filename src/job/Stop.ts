@@ -1,0 +1,24 @@
+/**
+ * Why a job ended before its input did. The rows not answered stay undone: the next run with the same journal sends
+ * them.
+ */
+import type * as TogetherError from "../domain/TogetherError.ts"
+
+/** Says why a job ended before its input did. */
+export type Stop =
+  /** The caller asked for it. */
+  | { readonly _tag: "Interrupted" }
+  /** The time that the caller allowed has passed. */
+  | { readonly _tag: "MaxTime" }
+  /** The next row would cross the budget. */
+  | { readonly _tag: "MaxCost"; readonly error: TogetherError.BudgetExceededError }
+  /** Every further row would be refused: the key, or the account's credits. */
+  | { readonly _tag: "Refused"; readonly error: TogetherError.TogetherError }
+  /** Nothing was answered for longer than the job's patience. */
+  | { readonly _tag: "Unreachable"; readonly error: TogetherError.TogetherError }
+
+/** Is the stop that a caller asks for. */
+export const interrupted: Stop = { _tag: "Interrupted" }
+
+/** Is the stop at the end of the time allowed. */
+export const maxTime: Stop = { _tag: "MaxTime" }

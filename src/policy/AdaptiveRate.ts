@@ -1,0 +1,311 @@
+/**
+ * Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals.
+ *
+ * A provider's limit is modelled as a bucket that refills at an unknown rate. A refusal is then a measurement: at that
+ * moment the bucket was empty. What was admitted between two such moments is the limit itself, times the time between
+ * them, whatever the burst; and what was admitted since the last one, without a refusal, is a floor under the limit.
+ * So the learner searches between a rate known good and a rate known bad, and the bracket closes with each episode.
+ *
+ * ```
+ *            refused                     bracket < 2 %                 interval over
+ *   start ─────────────▶ settle ──────────────────────▶ hold ────────────────────────▶ probe
+ *   ×2 per 0.5 s            │ ▲                         │  ▲       refused, same limit   │
+ *                           └─┘ halve the bracket       │  └─────────────────────────────┤
+ *                             ▲    refused early: fell  │                                │
+ *                             └─────────────────────────┴────────────────────────────────┘
+ *                                                         refused far above: the limit rose
+ * ```
+ *
+ * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it.
+ * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
+ *   the present one.
+ * - **hold**: the rate stays just under the limit, where a refusal is rare.
+ * - **probe**: the excess over the limit doubles every half second, from 2 %, until a refusal tells where the limit is.
+ *   The interval between probes doubles with each probe that finds nothing, and is short after a fall.
+ *
+ * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
+ * never raises the rate. Growth needs use: where less than half the units had to wait for this limit, the rate stays.
+ *
+ * Numbers are plain: seconds, units, units per second. Time comes in as `now`.
+ *
+ * **Source**: slow start and congestion episodes as in RFC 5681; plateau below the last limit and memory of it as in
+ * CUBIC (RFC 9438, and the AWS adaptive retry mode built on it). We differ in the estimate: CUBIC cuts to a fixed share,
+ * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
+ */
+
+/** Names what the learner is doing. */
+export type Phase = "start" | "settle" | "hold" | "probe"
+
+/** Names why a rate moved. */
+export type Reason =
+  | "start-grew"
+  | "start-refused"
+  | "bracket-raised"
+  | "bracket-closed"
+  | "settled"
+  | "limit-fell"
+  | "limit-drifted"
+  | "probe-began"
+  | "probe-confirmed"
+  | "limit-rose"
+  | "provider-said"
+
+/** Says that a rate moved, from where to where, and why. */
+export interface Move {
+  readonly from: number
+  readonly to: number
+  readonly reason: Reason
+}
+
+/** Configures a learner. */
+export interface Options {
+  /** Rate to begin with, in units per second. Range above 0. Default 10: Together's lowest published tier. */
+  readonly initial?: number | undefined
+  /** Ceiling in units per second, the user's cap. Range above 0. Default none. */
+  readonly ceiling?: number | undefined
+  /** Lowest rate in units per second. Range above 0. Default 0.02: one call in 50 s, so that a lane never stops learning. */
+  readonly lowest?: number | undefined
+  /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
+  readonly known?: boolean | undefined
+}
+
+/** Holds every default and constant of this module. */
+export const defaults = {
+  initial: 10,
+  ceiling: Infinity,
+  lowest: 0.02,
+  known: false,
+  /** Seconds in which the rate doubles while nothing is known. */
+  doubling: 0.5,
+  /** Share of the rate kept after the first refusal. */
+  firstCut: 0.5,
+  /** Width of the bracket, as a share, at which searching ends. */
+  precision: 0.03,
+  /** Seconds after which searching ends without one. */
+  settleSeconds: 10,
+  settleUnits: 40,
+  /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
+  earlyCuts: [0.9, 0.7, 0.5],
+  /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
+  creep: 0.01,
+  /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
+  probeExcess: 0.02,
+  probeDoubling: 0.5,
+  /** Excess at which a refusal in a probe means that the limit rose, as a share. */
+  roseAt: 0.5,
+  /** Units between probes: the longest interval (it bounds waste), and the shortest, after a fall. */
+  probeUnits: 250,
+  probeUnitsAfterFall: 40,
+  /** Seconds between probes, at least. */
+  probeSeconds: 6,
+  /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
+  fellWithin: 30
+} as const
+
+/** Holds what the learner knows: plain data. */
+export interface State {
+  readonly phase: Phase
+  /** Units per second that may be sent now. */
+  readonly rate: number
+  readonly ceiling: number
+  readonly lowest: number
+  /** Rate known good, and rate known bad. */
+  readonly good: number
+  readonly bad: number
+  /** Limit as measured in `hold` and `probe`. */
+  readonly limit: number
+  /** When the present step began, and the units sent by then. */
+  readonly stepAt: number
+  readonly stepSent: number
+  /** Units of this step that had to wait for this limit. */
+  readonly stepPaced: number
+  /** Units sent and refused in all. */
+  readonly sent: number
+  readonly refused: number
+  /** The last moment the bucket was known empty, and the units admitted by then; -1 before the first. */
+  readonly emptyAt: number
+  readonly emptyAdmitted: number
+  /** Attempts sent before this moment teach nothing. */
+  readonly cutAt: number
+  /** Units to let through before the next probe. */
+  readonly interval: number
+  /** Refusals in a row that came with next to nothing admitted in between. */
+  readonly early: number
+  /** Share by which the next probe that finds no new limit raises the estimate. */
+  readonly creep: number
+  /** Units above the limit that the bucket was seen to hold. */
+  readonly burst: number
+}
+
+/** Stamps an attempt when it is sent. */
+export interface Stamp {
+  readonly at: number
+  /** Units sent before it. */
+  readonly sent: number
+  readonly cost: number
+}
+
+const positive = (field: string, value: number): number => {
+  if (!(value > 0)) throw new RangeError(`AdaptiveRate.make: ${field} must be above 0, got ${value}`)
+  return value
+}
+
+/** Makes a learner that knows nothing yet, or starts from a known rate. */
+export const make = (options: Options = {}, now = 0): State => {
+  const ceiling = positive("ceiling", options.ceiling ?? defaults.ceiling)
+  const lowest = positive("lowest", options.lowest ?? defaults.lowest)
+  const initial = Math.min(ceiling, positive("initial", options.initial ?? defaults.initial))
+  const known = options.known ?? defaults.known
+  return {
+    phase: known ? "hold" : "start",
+    rate: initial,
+    ceiling,
+    lowest,
+    good: known ? initial : 0,
+    bad: Infinity,
+    limit: initial,
+    stepAt: now,
+    stepSent: 0,
+    stepPaced: 0,
+    sent: 0,
+    refused: 0,
+    emptyAt: -1,
+    emptyAdmitted: 0,
+    cutAt: -Infinity,
+    interval: known ? defaults.probeUnitsAfterFall : 0,
+    early: 0,
+    creep: defaults.creep,
+    burst: 0
+  }
+}
+
+const move = (
+  state: State,
+  now: number,
+  reason: Reason,
+  next: Partial<State> & { readonly rate: number }
+): [Move, State] => {
+  const to = Math.min(state.ceiling, Math.max(state.lowest, next.rate))
+  return [
+    { from: state.rate, to, reason },
+    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepPaced: 0 }
+  ]
+}
+
+/** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
+export const send = (state: State, cost: number, paced: boolean): State => ({
+  ...state,
+  sent: state.sent + cost,
+  stepPaced: paced ? state.stepPaced + cost : state.stepPaced
+})
+
+/** Corrects the units of an attempt once its real cost is known. */
+export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
+
+/**
+ * Raises the rate where the last step went through without a refusal.
+ *
+ * **Details**: call it before each admission; it is a comparison or two where nothing is due.
+ */
+export const advance = (state: State, now: number): [Move | undefined, State] => {
+  const units = state.sent - state.stepSent
+  const elapsed = now - state.stepAt
+  const used = state.stepPaced * 2 >= units
+  if (state.rate >= state.ceiling) return [undefined, state]
+  switch (state.phase) {
+    case "start": {
+      const step = defaults.doubling / 4
+      if (elapsed < step || units < 1 || !used) return [undefined, state]
+      const steps = Math.min(4, Math.floor(elapsed / step))
+      return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
+    }
+    case "settle": {
+      const gap = (state.bad - state.rate) / state.rate
+      if (units < 4 || !used) return [undefined, state]
+      const good = floorOf(state, state.sent - state.refused, 1, now)
+      if (gap < defaults.precision || (elapsed > defaults.settleSeconds && units > defaults.settleUnits)) {
+        return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate })
+      }
+      if (good < state.rate / (1 + gap / 2)) return [undefined, state]
+      return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
+    }
+    case "hold": {
+      if (!used || units < state.interval || elapsed < defaults.probeSeconds) return [undefined, state]
+      return move(state, now, "probe-began", { phase: "probe", rate: state.limit * (1 + defaults.probeExcess) })
+    }
+    case "probe": {
+      const doubling = Math.max(defaults.probeDoubling, 2 / state.limit)
+      if (!used) return [undefined, state]
+      const excess = Math.min(elapsed / doubling, 60)
+      const rate = Math.min(state.limit * (1 + defaults.probeExcess * 2 ** excess), state.rate * 1.5, state.ceiling)
+      return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
+    }
+  }
+}
+
+/**
+ * Learns from a refusal.
+ *
+ * **Details**: returns no move for an attempt that was sent before the last cut: it belongs to an episode that was
+ * already answered.
+ */
+export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
+  const admitted = stamp.sent - before.refused
+  const state: State = { ...before, refused: before.refused + stamp.cost }
+  const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
+  if (stamp.at <= state.cutAt) {
+    return [undefined, stamp.at > state.emptyAt ? { ...state, ...empty } : state]
+  }
+  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / stamp.cost)
+  const floor = floorOf(state, admitted, stamp.cost, stamp.at)
+  const next = { ...empty, cutAt: now }
+  const bad = state.rate
+  if (state.phase === "start") {
+    return move(state, now, "start-refused", {
+      ...next, phase: "settle", rate: bad * defaults.firstCut, good: 0, bad, interval: defaults.probeUnitsAfterFall
+    })
+  }
+  if (state.phase === "probe") {
+    const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
+    const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
+    if (bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * stamp.cost) {
+      return move(state, now, "limit-rose", {
+        ...next, phase: "settle", rate: Math.max(floor, bad * 0.6), good: floor, bad, early: 0, burst: excess, creep: defaults.creep,
+        interval: defaults.probeUnitsAfterFall
+      })
+    }
+    return move(state, now, "probe-confirmed", {
+      ...next, phase: "hold", limit, rate: limit, good: limit, bad, early: 0,
+      interval: Math.min(defaults.probeUnits, state.interval * 1.5)
+    })
+  }
+  if (units >= defaults.fellWithin && state.phase === "hold") {
+    const limit = Math.min(bad, Math.max(floor, bad * (1 - 1 / units)))
+    return move(state, now, "limit-drifted", {
+      ...next, limit, rate: limit, good: limit, bad, early: 0,
+      interval: Math.min(defaults.probeUnits, state.interval * 1.5),
+      creep: state.creep / 4
+    })
+  }
+  if (state.phase === "hold" && state.early === 0) {
+    return move(state, now, "limit-drifted", { ...next, rate: bad * 0.97, limit: bad * 0.97, bad, early: 1 })
+  }
+  if (units >= 5) {
+    const low = Math.min(floor, bad * 0.995)
+    return move(state, now, "bracket-closed", {
+      ...next, phase: "settle", rate: low + 0.15 * (bad - low), good: low, bad, early: 0
+    })
+  }
+  const rate = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
+  const fell = state.phase === "hold"
+  return move(state, now, fell ? "limit-fell" : "bracket-closed", {
+    ...next, phase: "settle", rate, good: 0, bad, early: state.early + 1, creep: defaults.creep,
+    interval: fell ? defaults.probeUnitsAfterFall : state.interval
+  })
+}
+
+/** Computes the rate that is proved by what was admitted since the bucket was last empty. */
+const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
+  const elapsed = at - state.emptyAt
+  return state.emptyAt < 0 || elapsed <= 0 ? 0 : Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+}

@@ -1,0 +1,176 @@
+/**
+ * Rejects calls locally with a probability that follows the backend's refusals.
+ *
+ * Over a window it counts requests, when they are attempted, and accepts. The
+ * probability of a local reject is
+ *
+ * | rule | probability |
+ * | --- | --- |
+ * | `sre` | `max(0, (requests − K·accepts)/(requests + 1))` |
+ * | `envoy` | `min(max, (max(0, n − s/threshold)/(n + 1))^(1/aggression))`, 0 below `minPerSecond` |
+ * | `failsafe` | `min(max, max(0, n − s/threshold)/(n + 1))` |
+ *
+ * Requests that were rejected locally count as requests and never as failures
+ * of the backend: a variant that booked them as failures could not recover
+ * (go-zero#5551). The window expires by time, also when nothing is sent, so
+ * that the probability is 0 again after one window of silence, and one window
+ * after the last refusal when everything since was accepted.
+ *
+ * **Source**: Site Reliability Engineering, chapter 21, equation 21-1; Envoy
+ * `admission_control`; failsafe-go `adaptivethrottler`.
+ *
+ * **Gotchas**: choose a window of at least four times the p99 latency. With answers after 30 s and a window of
+ * 10 s the accepts lag behind the requests and the client throttles itself. Feed it with 503 and timeouts, not with 429:
+ * those have a limiter of their own.
+ */
+import * as OptionCheck from "./OptionCheck.ts"
+
+/** Chooses how the probability is computed. */
+export type Rule =
+  | { readonly _tag: "Sre"; readonly k: number }
+  | {
+    readonly _tag: "Envoy"
+    readonly threshold: number
+    readonly aggression: number
+    readonly max: number
+    readonly minPerSecond: number
+  }
+  | { readonly _tag: "Failsafe"; readonly threshold: number; readonly max: number; readonly padding: number }
+
+/** Rejects as the SRE book: K = 2 lets twice the accepted traffic through. */
+export const sre: Rule = { _tag: "Sre", k: 2 }
+
+/** Rejects as Envoy: 95 % success expected, at most 80 % rejected, only from 5 requests per second. */
+export const envoy: Rule = { _tag: "Envoy", threshold: 0.95, aggression: 1, max: 0.8, minPerSecond: 5 }
+
+/** Rejects as failsafe-go: 90 % success expected, at most 90 % rejected. */
+export const failsafe: Rule = { _tag: "Failsafe", threshold: 0.9, max: 0.9, padding: 1 }
+
+/** Configures a throttle. */
+export interface Options {
+  /** How the probability is computed. Default `sre`. */
+  readonly rule?: Rule | undefined
+  /** Length of the window, in seconds; at least four times the p99 latency. Default 120. */
+  readonly windowSeconds?: number | undefined
+  /** Slots the window is cut into, >= 1. Default 20. */
+  readonly slots?: number | undefined
+}
+
+/** Holds every option, none left out. */
+export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+
+/** Lists the defaults of every option. */
+export const defaults: Settings = { rule: sre, windowSeconds: 120, slots: 20 }
+
+/** Holds the counts of one slot of time. */
+export interface Slot {
+  readonly index: number
+  readonly requests: number
+  readonly accepts: number
+}
+
+/** Holds a throttle: the slots that are not over yet, oldest first. */
+export interface State {
+  readonly settings: Settings
+  readonly slots: ReadonlyArray<Slot>
+}
+
+/**
+ * Makes a throttle that has seen nothing.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}): State => {
+  const settings = OptionCheck.resolve(defaults, options)
+  const where = "AdaptiveThrottle.make"
+  const { rule } = settings
+  OptionCheck.positive(where, "windowSeconds", settings.windowSeconds)
+  OptionCheck.integer(where, "slots", settings.slots, 1)
+  if (rule._tag === "Sre") {
+    OptionCheck.within(where, "rule.k", rule.k, 1, Number.MAX_VALUE)
+  } else {
+    OptionCheck.positive(where, "rule.threshold", rule.threshold)
+    OptionCheck.within(where, "rule.threshold", rule.threshold, 0, 1)
+    OptionCheck.within(where, "rule.max", rule.max, 0, 1)
+    if (rule._tag === "Envoy") {
+      OptionCheck.within(where, "rule.aggression", rule.aggression, 1, Number.MAX_VALUE)
+      OptionCheck.nonNegative(where, "rule.minPerSecond", rule.minPerSecond)
+    } else {
+      OptionCheck.nonNegative(where, "rule.padding", rule.padding)
+    }
+  }
+  return { settings, slots: [] }
+}
+
+/** Computes the probability of a local reject from counts. `perSecond` only matters to `envoy`. */
+export const probability = (
+  rule: Rule,
+  requests: number,
+  accepts: number,
+  perSecond = Number.POSITIVE_INFINITY
+): number => {
+  switch (rule._tag) {
+    case "Sre":
+      return Math.max(0, (requests - rule.k * accepts) / (requests + 1))
+    case "Envoy": {
+      if (perSecond < rule.minPerSecond) return 0
+      const excess = Math.max(0, requests - accepts / rule.threshold) / (requests + 1)
+      return Math.min(rule.max, excess ** (1 / rule.aggression))
+    }
+    case "Failsafe": {
+      const excess = Math.max(0, requests - accepts / rule.threshold)
+      return excess === 0 ? 0 : Math.min(rule.max, excess / (requests + rule.padding))
+    }
+  }
+}
+
+const slotIndex = (settings: Settings, now: number): number =>
+  Math.floor((now * settings.slots) / settings.windowSeconds + 1e-9)
+
+const live = (state: State, now: number): ReadonlyArray<Slot> => {
+  const oldest = slotIndex(state.settings, now) - state.settings.slots
+  return state.slots.filter((slot) => slot.index > oldest)
+}
+
+/** Reads the counts of the window that ends at `now`. */
+export const counts = (state: State, now: number): { readonly requests: number; readonly accepts: number } =>
+  live(state, now).reduce(
+    (total, slot) => ({ requests: total.requests + slot.requests, accepts: total.accepts + slot.accepts }),
+    { requests: 0, accepts: 0 }
+  )
+
+/** Reads the probability of a local reject at `now`. */
+export const rejectionRate = (state: State, now: number): number => {
+  const { accepts, requests } = counts(state, now)
+  return probability(state.settings.rule, requests, accepts, requests / state.settings.windowSeconds)
+}
+
+const book = (state: State, now: number, requests: number, accepts: number): State => {
+  const index = slotIndex(state.settings, now)
+  const slots = live(state, now)
+  const known = slots.some((slot) => slot.index === index)
+  return {
+    settings: state.settings,
+    slots: known
+      ? slots.map((slot) =>
+        slot.index === index ? { index, requests: slot.requests + requests, accepts: slot.accepts + accepts } : slot
+      )
+      : [...slots, { index, requests, accepts }]
+  }
+}
+
+/** Says whether a call may be sent. */
+export type Decision =
+  | { readonly _tag: "Admitted"; readonly probability: number; readonly reason: "healthy" | "lucky" }
+  | { readonly _tag: "Rejected"; readonly probability: number; readonly reason: "backend-refuses" }
+
+/** Decides on one call from a uniform random number in [0, 1), and counts it as a request either way. */
+export const attempt = (state: State, now: number, random: number): readonly [Decision, State] => {
+  const p = rejectionRate(state, now)
+  const next = book(state, now, 1, 0)
+  if (random < p) return [{ _tag: "Rejected", probability: p, reason: "backend-refuses" }, next]
+  return [{ _tag: "Admitted", probability: p, reason: p === 0 ? "healthy" : "lucky" }, next]
+}
+
+/** Books that the backend accepted a call: it answered, whatever it answered, and did not refuse for load. */
+export const accept = (state: State, now: number): State => book(state, now, 0, 1)

@@ -1,0 +1,111 @@
+/**
+ * Budgets: what may be spent, counted apart per run, day, key or label, and nested.
+ *
+ * A budget has a limit and the dimensions by which it counts. Every budget that
+ * applies to a call must have room for it, so budgets nest without being told:
+ *
+ *     perRun("$20")                         one pot for this run
+ *     perDay("$50")                         a new pot every day (UTC, or shifted)
+ *     perLabel("$5")                        a pot for each label
+ *     make({ name: "evals per day", limit: "$2", per: ["day"], label: "evals" })
+ *     make({ name: "each key's day", limit: "$9", per: ["key", "day"] })
+ *
+ * A budget without dimensions counts everything the ledger ever saw.
+ */
+import * as Money from "../domain/Money.ts"
+
+/** Names what a budget counts apart. */
+export type Dimension = "run" | "day" | "key" | "label"
+
+/** Says how much may be spent, and by what it is counted. Made by {@link make}, which checks it. */
+export interface Budget {
+  /** Names the budget in errors, alerts and metrics; unique in a ledger. */
+  readonly name: string
+  readonly limit: Money.NanoUsd
+  /** A counter for each combination of these. Empty: one counter for everything. */
+  readonly per: ReadonlyArray<Dimension>
+  /** Applies to calls of this key only. */
+  readonly key?: string | undefined
+  /** Applies to calls of this label only. */
+  readonly label?: string | undefined
+  /** Shares of the limit at which spending raises an alert, ascending, each in (0, 1]. */
+  readonly warnAt: ReadonlyArray<number>
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /** Half, four fifths, and all but a twentieth of a limit: time to look, time to act, last call. */
+  warnAt: [0.5, 0.8, 0.95] as ReadonlyArray<number>
+}
+
+/** Says what {@link make} takes. */
+export interface Options {
+  readonly name: string
+  /** Nano-dollars, or dollars as text (`"$25"`). More than zero. */
+  readonly limit: Money.Input
+  /** Default: `[]`, one counter for everything. */
+  readonly per?: ReadonlyArray<Dimension> | undefined
+  readonly key?: string | undefined
+  readonly label?: string | undefined
+  /** Default: {@link defaults}. */
+  readonly warnAt?: ReadonlyArray<number> | undefined
+}
+
+/**
+ * Makes a budget.
+ *
+ * **Errors**: `RangeError` for a limit that is not positive, a share outside (0, 1], an empty name.
+ */
+export const make = (options: Options): Budget => {
+  const limit = Money.from(options.limit)
+  if (limit <= 0n) throw new RangeError(`Budget.make: limit must be > $0, got ${Money.format(limit)}`)
+  if (options.name === "") throw new RangeError("Budget.make: name must be a non-empty text, got \"\"")
+  const warnAt = options.warnAt ?? defaults.warnAt
+  for (const share of warnAt) {
+    if (!(share > 0 && share <= 1)) throw new RangeError(`Budget.make: warnAt must be in (0, 1], got ${share}`)
+  }
+  return {
+    name: options.name,
+    limit,
+    per: [...new Set(options.per ?? [])],
+    key: options.key,
+    label: options.label,
+    warnAt: warnAt.toSorted((a, b) => a - b)
+  }
+}
+
+/** Limits one run of the program, or of a job that is resumed under the same run id. */
+export const perRun = (limit: Money.Input): Budget => make({ name: "run", limit, per: ["run"] })
+
+/** Limits each day. */
+export const perDay = (limit: Money.Input): Budget => make({ name: "day", limit, per: ["day"] })
+
+/** Limits each key, or the one named, for as long as the ledger lives. */
+export const perKey = (limit: Money.Input, key?: string): Budget =>
+  make({ name: key === undefined ? "key" : `key ${key}`, limit, per: ["key"], key })
+
+/** Limits each label, or the one named, for as long as the ledger lives. Calls without a label share the label `""`. */
+export const perLabel = (limit: Money.Input, label?: string): Budget =>
+  make({ name: label === undefined ? "label" : `label ${label}`, limit, per: ["label"], label })
+
+/** Says what a call is, as far as budgets care. */
+export interface Facts {
+  readonly run: string
+  readonly key: string
+  readonly label: string
+  /** Days since 1970 in the ledger's time zone. */
+  readonly day: number
+}
+
+/** Numbers the day of a moment, given the seconds by which the day starts before UTC's. */
+export const dayOf = (epochSeconds: number, offsetSeconds: number): number =>
+  Math.floor((epochSeconds + offsetSeconds) / 86_400)
+
+/** Names the counter of a budget that a call falls under, or nothing where the budget does not apply. */
+export const counterOf = (budget: Budget, facts: Facts): string | undefined => {
+  if (budget.key !== undefined && budget.key !== facts.key) return undefined
+  if (budget.label !== undefined && budget.label !== facts.label) return undefined
+  let id = budget.name
+  for (const dimension of budget.per) id += `\u0000${dimension}=${facts[dimension]}`
+  return id
+}

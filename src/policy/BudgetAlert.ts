@@ -1,0 +1,51 @@
+/**
+ * When rate limits are worth an alert: a sliding count with a rest after each alert.
+ *
+ * One 429 is pacing at work; many within a minute say that the load is above
+ * what the account may send, which only a person can change.
+ */
+
+/** Holds the moments of the latest rate limits, and when an alert was last raised. */
+export interface State {
+  readonly times: ReadonlyArray<number>
+  readonly alertedAt: number
+}
+
+/** Says how many rate limits within how long raise an alert. */
+export interface Options {
+  readonly count: number
+  readonly windowSeconds: number
+}
+
+/** Holds the defaults of this module. */
+export const defaults: Options = {
+  /** 10 within the window: adaptive pacing settles after a handful. Range: ≥ 1. */
+  count: 10,
+  /** 60 s: limits are counted per minute by those who read about them. Range: > 0. */
+  windowSeconds: 60
+}
+
+/** Is no rate limit yet. */
+export const initial: State = { times: [], alertedAt: -Infinity }
+
+/**
+ * Checks the options.
+ *
+ * **Errors**: `RangeError`.
+ */
+export const check = (options: Options): Options => {
+  if (!(Number.isInteger(options.count) && options.count >= 1)) {
+    throw new RangeError(`BudgetAlert.check: count must be an integer >= 1, got ${options.count}`)
+  }
+  if (!(options.windowSeconds > 0)) {
+    throw new RangeError(`BudgetAlert.check: windowSeconds must be > 0, got ${options.windowSeconds}`)
+  }
+  return options
+}
+
+/** Counts a rate limit; tells whether it raises an alert. At most one alert per window. */
+export const rateLimited = (state: State, options: Options, now: number): readonly [boolean, State] => {
+  const times = [...state.times.filter((at) => at > now - options.windowSeconds), now].slice(-options.count)
+  const alert = times.length >= options.count && now - state.alertedAt >= options.windowSeconds
+  return [alert, { times, alertedAt: alert ? now : state.alertedAt }]
+}

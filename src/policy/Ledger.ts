@@ -1,0 +1,391 @@
+/**
+ * The sums of money: what is reserved, what is spent, and whether one more call fits.
+ *
+ *     decide   (state, request) → Reserved entry | Refused by a budget
+ *     apply    (state, entry)   → state
+ *
+ * The ledger is a fold over its entries: a running program applies each entry
+ * as it decides it, a restarted one applies the entries of its file, and both
+ * arrive at the same state. One call writes two entries: `Reserve` when it
+ * starts, then `Settle` or `Refund`. A second ending of the same reservation
+ * changes nothing.
+ *
+ * A counter admits a call only if `settled + reserved + high ≤ limit`, with
+ * `high` the upper bound of the call's estimate. So spending passes a limit
+ * only by what settled above its own upper bound; that sum is `overshoot`.
+ *
+ * What nobody can know is kept apart, not guessed away: `uncertain` is the
+ * part of `settled` that was assumed, `atRisk` is what was refunded although
+ * the provider may have billed it, `unpriced` counts calls without a price.
+ */
+import * as HashMap from "effect/HashMap"
+import * as Schema from "effect/Schema"
+import * as Money from "../domain/Money.ts"
+import * as Budget from "./Budget.ts"
+import type * as Price from "./Price.ts"
+
+const Amount = Money.NanoUsdFromString
+const Seconds = Schema.Finite
+
+/** Opens a reservation. `high` and `expected` are absent where the price is unknown. */
+export const Reserve = Schema.TaggedStruct("Reserve", {
+  id: Schema.Int,
+  /** Epoch seconds. */
+  at: Seconds,
+  run: Schema.String,
+  key: Schema.String,
+  label: Schema.String,
+  high: Schema.optionalKey(Amount),
+  expected: Schema.optionalKey(Amount)
+})
+/** Opens a reservation. */
+export type Reserve = typeof Reserve.Type
+
+/** Ends a reservation with what the call cost; `sure` is false where the amount is assumed. */
+export const Settle = Schema.TaggedStruct("Settle", {
+  id: Schema.Int,
+  at: Seconds,
+  /** Absent: the call was answered, and neither its price nor a bound is known. */
+  cost: Schema.optionalKey(Amount),
+  sure: Schema.Boolean
+})
+/** Ends a reservation with what the call cost. */
+export type Settle = typeof Settle.Type
+
+/** Ends a reservation without a cost; `atRisk` where the provider may have billed the call. */
+export const Refund = Schema.TaggedStruct("Refund", { id: Schema.Int, at: Seconds, atRisk: Schema.Boolean })
+/** Ends a reservation without a cost. */
+export type Refund = typeof Refund.Type
+
+/** States a key's balance, as its owner read it. */
+export const Stated = Schema.TaggedStruct("Stated", {
+  at: Seconds,
+  key: Schema.String,
+  balance: Amount,
+  /** The part that was given, not bought. */
+  free: Amount
+})
+/** States a key's balance. */
+export type Stated = typeof Stated.Type
+
+/** Is anything a ledger remembers: a line of its file. */
+export const Entry = Schema.Union([Reserve, Settle, Refund, Stated])
+/** Is anything a ledger remembers. */
+export type Entry = typeof Entry.Type
+
+/** Sums what happened under one counter. */
+export interface Tally {
+  /** Upper bounds of the calls under way. */
+  readonly reserved: Money.NanoUsd
+  /** Spent, the uncertain part included. */
+  readonly settled: Money.NanoUsd
+  /** Part of `settled` that was assumed: usage not said, or the program stopped before the answer. */
+  readonly uncertain: Money.NanoUsd
+  /** Refunded, though the provider may have billed it. Not part of `settled`. */
+  readonly atRisk: Money.NanoUsd
+  /** Settled above the upper bounds that were reserved: the most by which a limit can be passed. */
+  readonly overshoot: Money.NanoUsd
+  /** Calls under way. */
+  readonly open: number
+  /** Calls settled. */
+  readonly calls: number
+  /** Calls settled without a known cost. */
+  readonly unpriced: number
+}
+
+/** Holds no money and no calls. */
+export const emptyTally: Tally = {
+  reserved: 0n,
+  settled: 0n,
+  uncertain: 0n,
+  atRisk: 0n,
+  overshoot: 0n,
+  open: 0,
+  calls: 0,
+  unpriced: 0
+}
+
+/** Holds a balance as stated, with what the key had spent until then. */
+export interface Statement {
+  readonly balance: Money.NanoUsd
+  readonly free: Money.NanoUsd
+  readonly at: number
+  readonly before: Tally
+}
+
+/** Holds a ledger. Persistent: a step shares all it does not change. */
+export interface State {
+  readonly budgets: ReadonlyArray<Budget.Budget>
+  readonly run: string
+  readonly dayOffsetSeconds: number
+  readonly nextId: number
+  readonly open: HashMap.HashMap<number, Reserve>
+  readonly counters: HashMap.HashMap<string, Tally>
+  readonly keys: HashMap.HashMap<string, Tally>
+  readonly statements: HashMap.HashMap<string, Statement>
+}
+
+/**
+ * Opens an empty ledger.
+ *
+ * **Errors**: `RangeError` where two budgets share a name.
+ */
+export const make = (options: {
+  readonly budgets: ReadonlyArray<Budget.Budget>
+  readonly run: string
+  /** Seconds by which the day starts before UTC's: 3600 for UTC+1. */
+  readonly dayOffsetSeconds?: number | undefined
+}): State => {
+  const names = new Set<string>()
+  for (const budget of options.budgets) {
+    if (names.has(budget.name)) throw new RangeError(`Ledger.make: budget names must be unique, got "${budget.name}" twice`)
+    names.add(budget.name)
+  }
+  return {
+    budgets: options.budgets,
+    run: options.run,
+    dayOffsetSeconds: options.dayOffsetSeconds ?? 0,
+    nextId: 1,
+    open: HashMap.empty(),
+    counters: HashMap.empty(),
+    keys: HashMap.empty(),
+    statements: HashMap.empty()
+  }
+}
+
+/** Reads a tally; what was never counted is empty. */
+export const tally = (tallies: HashMap.HashMap<string, Tally>, id: string): Tally => {
+  const found = HashMap.get(tallies, id)
+  return found._tag === "Some" ? found.value : emptyTally
+}
+
+/** Pairs each budget that applies to a reservation with the name of its counter. */
+export const countersOf = (
+  state: State,
+  entry: Pick<Reserve, "run" | "key" | "label" | "at">
+): ReadonlyArray<readonly [Budget.Budget, string]> => {
+  const facts = {
+    run: entry.run,
+    key: entry.key,
+    label: entry.label,
+    day: Budget.dayOf(entry.at, state.dayOffsetSeconds)
+  }
+  return state.budgets.flatMap((budget) => {
+    const id = Budget.counterOf(budget, facts)
+    return id === undefined ? [] : [[budget, id] as const]
+  })
+}
+
+const changeAll = (
+  state: State,
+  entry: Reserve,
+  change: (tally: Tally) => Tally
+): Pick<State, "counters" | "keys"> => {
+  let counters = state.counters
+  for (const [, id] of countersOf(state, entry)) counters = HashMap.set(counters, id, change(tally(counters, id)))
+  return { counters, keys: HashMap.set(state.keys, entry.key, change(tally(state.keys, entry.key))) }
+}
+
+/** Applies an entry. An ending of what is not open changes nothing. */
+export const apply = (state: State, entry: Entry): State => {
+  switch (entry._tag) {
+    case "Reserve":
+      return {
+        ...state,
+        ...changeAll(state, entry, (t) => ({ ...t, reserved: t.reserved + (entry.high ?? 0n), open: t.open + 1 })),
+        nextId: Math.max(state.nextId, entry.id + 1),
+        open: HashMap.set(state.open, entry.id, entry)
+      }
+    case "Stated":
+      return {
+        ...state,
+        statements: HashMap.set(state.statements, entry.key, {
+          balance: entry.balance,
+          free: entry.free,
+          at: entry.at,
+          before: tally(state.keys, entry.key)
+        })
+      }
+    case "Settle":
+    case "Refund": {
+      const found = HashMap.get(state.open, entry.id)
+      if (found._tag === "None") return state
+      const reserve = found.value
+      const high = reserve.high ?? 0n
+      const change = entry._tag === "Refund"
+        ? (t: Tally): Tally => ({
+          ...t,
+          reserved: t.reserved - high,
+          open: t.open - 1,
+          atRisk: entry.atRisk ? t.atRisk + high : t.atRisk
+        })
+        : (t: Tally): Tally => {
+          const cost = entry.cost ?? 0n
+          return {
+            ...t,
+            reserved: t.reserved - high,
+            open: t.open - 1,
+            settled: t.settled + cost,
+            uncertain: entry.sure ? t.uncertain : t.uncertain + cost,
+            overshoot: t.overshoot + Money.max(0n, cost - high),
+            calls: t.calls + 1,
+            unpriced: entry.cost === undefined ? t.unpriced + 1 : t.unpriced
+          }
+        }
+      return { ...state, ...changeAll(state, reserve, change), open: HashMap.remove(state.open, entry.id) }
+    }
+  }
+}
+
+/** Asks for room for one call. */
+export interface Request {
+  readonly key: string
+  readonly label: string
+  readonly estimate: Price.Estimate
+}
+
+/** Says whether a call fits: the entry that reserves it, or the first budget without room. */
+export type Decision =
+  | { readonly _tag: "Reserved"; readonly entry: Reserve }
+  | {
+    readonly _tag: "Refused"
+    readonly budget: Budget.Budget
+    readonly counter: string
+    /** `limit`: no room. `unknown-price`: the budget cannot hold what has no price. */
+    readonly reason: "limit" | "unknown-price"
+    readonly needed: Money.NanoUsd
+    readonly remaining: Money.NanoUsd
+  }
+
+/** Gives what is left under a counter: never below zero. */
+export const remaining = (budget: Budget.Budget, tally: Tally): Money.NanoUsd =>
+  Money.max(0n, budget.limit - tally.settled - tally.reserved)
+
+/**
+ * Decides on a reservation; the caller applies the entry.
+ *
+ * **Details**: all budgets that apply must have room for the estimate's upper
+ * bound. An unknown price fits where no budget applies, or where the caller
+ * allows it (`unknownPrice: "allow"`): then it reserves nothing and counts as unpriced.
+ */
+export const decide = (
+  state: State,
+  request: Request,
+  now: number,
+  unknownPrice: "refuse" | "allow" = "refuse"
+): Decision => {
+  const { estimate } = request
+  const base = { at: now, run: state.run, key: request.key, label: request.label }
+  const high = estimate._tag === "Known" ? estimate.high : undefined
+  if (high !== undefined || unknownPrice === "refuse") {
+    for (const [budget, counter] of countersOf(state, base)) {
+      const left = remaining(budget, tally(state.counters, counter))
+      if (high === undefined || high > left) {
+        const reason = high === undefined ? "unknown-price" : "limit"
+        return { _tag: "Refused", budget, counter, reason, needed: high ?? 0n, remaining: left }
+      }
+    }
+  }
+  return {
+    _tag: "Reserved",
+    entry: {
+      _tag: "Reserve",
+      id: state.nextId,
+      ...base,
+      ...(estimate._tag === "Known" ? { high: estimate.high, expected: estimate.expected } : {})
+    }
+  }
+}
+
+/**
+ * Writes the entry that settles a reservation.
+ *
+ * **Details**: an unknown cost is taken as the reserved upper bound, and marked as assumed.
+ */
+export const settlement = (reserve: Reserve, cost: Price.Cost, now: number): Settle => {
+  if (cost._tag === "Known") return { _tag: "Settle", id: reserve.id, at: now, cost: cost.nanoUsd, sure: true }
+  return reserve.high === undefined
+    ? { _tag: "Settle", id: reserve.id, at: now, sure: false }
+    : { _tag: "Settle", id: reserve.id, at: now, cost: reserve.high, sure: false }
+}
+
+/** Names an alert threshold that a settlement carried a counter across. */
+export interface Crossing {
+  readonly budget: Budget.Budget
+  readonly counter: string
+  readonly threshold: number
+  readonly settled: Money.NanoUsd
+}
+
+/** Finds the highest threshold of each counter that lies between two states. */
+export const crossings = (before: State, after: State, reserve: Reserve): ReadonlyArray<Crossing> =>
+  countersOf(after, reserve).flatMap(([budget, counter]) => {
+    const was = tally(before.counters, counter).settled
+    const settled = tally(after.counters, counter).settled
+    const share = (amount: Money.NanoUsd) => Number(amount * 1_000_000n / budget.limit) / 1_000_000
+    const [from, to] = [share(was), share(settled)]
+    const threshold = budget.warnAt.findLast((at) => from < at && to >= at)
+    return threshold === undefined ? [] : [{ budget, counter, threshold, settled }]
+  })
+
+/**
+ * Ends what a stopped program left open, one entry per reservation.
+ *
+ * **Details**: `charge` takes the upper bound as spent, marked as assumed, since the
+ * provider may have answered and billed; `refund` gives it back, as at risk.
+ */
+export const recover = (state: State, orphans: "charge" | "refund", now: number): ReadonlyArray<Entry> =>
+  Array.from(HashMap.values(state.open), (reserve): Entry =>
+    orphans === "charge"
+      ? settlement(reserve, { _tag: "Unknown", reason: "the program stopped before the answer" }, now)
+      : { _tag: "Refund", id: reserve.id, at: now, atRisk: true })
+
+/**
+ * Is a balance carried forward from its last statement.
+ *
+ * **Details**: `low ≤ expected ≤ high`. `expected` is the statement less all that was
+ * settled since; `low` also takes all calls under way at their upper bounds and
+ * all refunds at risk as billed; `high` takes no assumed amount as billed.
+ */
+export interface Balance {
+  readonly low: Money.NanoUsd
+  readonly expected: Money.NanoUsd
+  readonly high: Money.NanoUsd
+  readonly stated: Money.NanoUsd
+  /** The part of the statement that was given, not bought. */
+  readonly free: Money.NanoUsd
+  readonly spentSince: Money.NanoUsd
+  readonly ageSeconds: number
+  /** `stated`: nothing happened since. `carried`: all since is priced. `uncertain`: some of it is not. */
+  readonly certainty: "stated" | "carried" | "uncertain"
+  /** Answered calls without a known cost since the statement: no bound covers them. */
+  readonly unpricedSince: number
+}
+
+/** Carries a key's balance forward to `now`, or gives nothing where none was stated. */
+export const balance = (state: State, key: string, now: number): Balance | undefined => {
+  const found = HashMap.get(state.statements, key)
+  if (found._tag === "None") return undefined
+  const { at, balance: stated, before, free } = found.value
+  const current = tally(state.keys, key)
+  const spentSince = current.settled - before.settled
+  const uncertain = current.uncertain - before.uncertain
+  const atRisk = current.atRisk - before.atRisk
+  const unpricedSince = current.unpriced - before.unpriced
+  const expected = stated - spentSince
+  return {
+    low: expected - current.reserved - atRisk,
+    expected,
+    high: expected + uncertain,
+    stated,
+    free,
+    spentSince,
+    ageSeconds: Math.max(0, now - at),
+    certainty: uncertain > 0n || atRisk > 0n || unpricedSince > 0
+      ? "uncertain"
+      : current.calls === before.calls && current.open === 0
+      ? "stated"
+      : "carried",
+    unpricedSince
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * Price sheets, and what work costs by them: before it is done as a range, after it as one amount.
+ *
+ *     tokens   (input − cached) × input + cached × cachedInput + output × output
+ *     images   count × width × height ÷ 10⁶ × perMegapixel × max(1, steps ÷ defaultSteps)
+ *     minutes  minutes × replicas × perMinute
+ *     batch    any of these × batchShare
+ *
+ * Reasoning tokens are part of the output and cached tokens part of the input:
+ * each token is counted once. A cached token without a cached price costs the
+ * full input price, never nothing. Prices are exact fractions and an answer is
+ * rounded once: `Money.round`, upwards in estimates, to the nearest in costs.
+ *
+ * What has no price is `Unknown` with the reason, a value that no sum turns
+ * into zero. A guard can then refuse it or count it, but cannot overlook it.
+ *
+ * **Source**: Together's serverless catalog (prices per million tokens and per
+ * megapixel; steps below the default do not make an image cheaper), the
+ * `pricing` object of `GET /models`, and `POST /fine-tunes/estimate-price`.
+ */
+import type { Estimate as TokenEstimate } from "../domain/Call.ts"
+import * as Money from "../domain/Money.ts"
+import type { Usage } from "../domain/Usage.ts"
+
+/** Prices one model, in nano-dollars per unit. A kind of work without a field has no known price. */
+export interface ModelPrice {
+  readonly model: string
+  /** Per token. Without `cachedInput`, cached tokens cost as much as others. */
+  readonly tokens?: {
+    readonly input: Money.Ratio
+    readonly output: Money.Ratio
+    readonly cachedInput?: Money.Ratio | undefined
+  } | undefined
+  /** Per megapixel at the default number of steps; without `defaultSteps`, steps do not matter. */
+  readonly image?: { readonly perMegapixel: Money.Ratio; readonly defaultSteps?: number | undefined } | undefined
+  /** Per minute of one replica of a dedicated endpoint. */
+  readonly perMinute?: Money.Ratio | undefined
+  /** Per minute of transcribed audio. */
+  readonly perAudioMinute?: Money.Ratio | undefined
+  /** Per character of synthesized speech. */
+  readonly perCharacter?: Money.Ratio | undefined
+  /** Share of the price that a batch row costs: 1/2 for half price. Absent: the full price. */
+  readonly batchShare?: Money.Ratio | undefined
+  /** Says where the price comes from and of which day it is. */
+  readonly source: string
+}
+
+/** Finds the price of a model. */
+export type Lookup = (model: string) => ModelPrice | undefined
+
+/** Is what something costs: an amount, or an explicit unknown. */
+export type Cost =
+  | { readonly _tag: "Known"; readonly nanoUsd: Money.NanoUsd }
+  | { readonly _tag: "Unknown"; readonly reason: string }
+
+/**
+ * Is what something may cost: `low ≤ expected ≤ high`, or an explicit unknown.
+ *
+ * **Details**: a reservation takes `high`.
+ */
+export type Estimate =
+  | {
+    readonly _tag: "Known"
+    readonly low: Money.NanoUsd
+    readonly expected: Money.NanoUsd
+    readonly high: Money.NanoUsd
+  }
+  | { readonly _tag: "Unknown"; readonly reason: string }
+
+/** Is a cost or an estimate that is not known, with the reason. */
+export type Unknown = { readonly _tag: "Unknown"; readonly reason: string }
+
+/** Makes a known cost. */
+export const known = (nanoUsd: Money.NanoUsd): Cost => ({ _tag: "Known", nanoUsd })
+
+/** Makes an unknown cost or estimate. */
+export const unknown = (reason: string): Unknown => ({ _tag: "Unknown", reason })
+
+/** Costs nothing, and is known to. */
+export const free: Cost = known(0n)
+
+/**
+ * Makes an estimate from its bounds; `expected` defaults to `high`.
+ *
+ * **Errors**: `RangeError` unless `0 ≤ low ≤ expected ≤ high`.
+ */
+export const range = (low: Money.NanoUsd, high: Money.NanoUsd, expected: Money.NanoUsd = high): Estimate => {
+  if (low < 0n || low > expected || expected > high) {
+    throw new RangeError(`Price.range: bounds must be 0 <= low <= expected <= high, got ${low}, ${expected}, ${high}`)
+  }
+  return { _tag: "Known", low, expected, high }
+}
+
+/** Makes an estimate that is certain. */
+export const exactly = (nanoUsd: Money.NanoUsd): Estimate => range(nanoUsd, nanoUsd)
+
+/** Takes a cost as a certain estimate. */
+export const toEstimate = (cost: Cost): Estimate => cost._tag === "Known" ? exactly(cost.nanoUsd) : cost
+
+/** Adds estimates; one unknown makes the sum unknown. */
+export const sum = (estimates: Iterable<Estimate>): Estimate => {
+  let [low, expected, high] = [0n, 0n, 0n]
+  for (const estimate of estimates) {
+    if (estimate._tag === "Unknown") return estimate
+    low += estimate.low
+    expected += estimate.expected
+    high += estimate.high
+  }
+  return range(low, high, expected)
+}
+
+/** Multiplies an estimate by a number of equal calls. */
+export const repeat = (estimate: Estimate, count: number): Estimate => {
+  if (!Number.isSafeInteger(count) || count < 0) {
+    throw new RangeError(`Price.repeat: count must be a whole number >= 0, got ${count}`)
+  }
+  if (estimate._tag === "Unknown") return estimate
+  const n = BigInt(count)
+  return range(estimate.low * n, estimate.high * n, estimate.expected * n)
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /**
+   * Share by which the estimated input is raised for the upper bound, in [0, ∞). 0.25: a count from characters is
+   * within about a fifth for prose; dense code or another script needs more, or a real tokenizer and 0.
+   */
+  inputMargin: 0.25
+}
+
+/** Says how work is billed. */
+export interface Options {
+  /** The work runs through the Batch API, at the model's batch price. */
+  readonly batch?: boolean | undefined
+  /** See {@link defaults}. Only for estimates. */
+  readonly inputMargin?: number | undefined
+}
+
+const noPrice = (price: ModelPrice | undefined, model: string, what: string): Unknown =>
+  unknown(
+    price === undefined ? `no price is known for model ${model}` : `model ${model} has no price per ${what} (${price.source})`
+  )
+
+const ofTokens = (
+  price: ModelPrice,
+  tokens: NonNullable<ModelPrice["tokens"]>,
+  counts: { readonly input: number; readonly cached: number; readonly output: number },
+  options: Options | undefined
+): Money.Ratio => {
+  const cached = Math.min(counts.cached, counts.input)
+  const full = Money.add(
+    Money.add(
+      Money.times(tokens.input, BigInt(counts.input - cached)),
+      Money.times(tokens.cachedInput ?? tokens.input, BigInt(cached))
+    ),
+    Money.times(tokens.output, BigInt(counts.output))
+  )
+  return options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
+}
+
+/**
+ * Prices an answered call by its real usage.
+ *
+ * @param model the model as sent, for the reason where there is no price
+ */
+export const ofUsage = (
+  price: ModelPrice | undefined,
+  model: string,
+  usage: Usage | undefined,
+  options?: Options
+): Cost => {
+  const tokens = price?.tokens
+  if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
+  if (usage === undefined) return unknown(`the answer of model ${model} said no usage`)
+  const counts = { input: usage.inputTokens, cached: usage.cachedInputTokens, output: usage.outputTokens }
+  return known(Money.round(ofTokens(price, tokens, counts, options), "nearest"))
+}
+
+/**
+ * Prices a call before it is sent.
+ *
+ * **Details**: `low` takes all input from the cache and no output; `expected`
+ * no cache and the expected output; `high` the input raised by `inputMargin`
+ * and the largest output the call allows.
+ */
+export const ofCall = (
+  price: ModelPrice | undefined,
+  model: string,
+  estimate: TokenEstimate,
+  options?: Options
+): Estimate => {
+  const margin = options?.inputMargin ?? defaults.inputMargin
+  if (!(margin >= 0 && Number.isFinite(margin))) {
+    throw new RangeError(`Price.ofCall: inputMargin must be a number >= 0, got ${margin}`)
+  }
+  const tokens = price?.tokens
+  if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
+  const input = Math.ceil(estimate.inputTokens)
+  const most = Math.ceil(Math.max(estimate.maxOutputTokens, estimate.outputTokens))
+  const low = ofTokens(price, tokens, { input, cached: input, output: 0 }, options)
+  const expected = ofTokens(price, tokens, { input, cached: 0, output: Math.ceil(estimate.outputTokens) }, options)
+  const raised = Math.ceil(input * (1 + margin))
+  const high = ofTokens(price, tokens, { input: raised, cached: 0, output: most }, options)
+  const lower = Money.compare(low, expected) > 0 ? expected : low // a cached price above the plain one stays a range
+  return range(Money.round(lower, "down"), Money.round(high, "up"), Money.round(expected, "up"))
+}
+
+/** Describes an image request. */
+export interface Images {
+  readonly width: number
+  readonly height: number
+  readonly count: number
+  /** Absent: the model's default. */
+  readonly steps?: number | undefined
+}
+
+const whole = (name: string, value: number): bigint => {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new RangeError(`Price: ${name} must be a whole number >= 0, got ${value}`)
+  }
+  return BigInt(value)
+}
+
+/**
+ * Prices images, exactly, before or after: the size and steps asked for decide.
+ *
+ * **Gotchas**: fewer steps than the default cost as much as the default.
+ */
+export const ofImages = (price: ModelPrice | undefined, model: string, images: Images): Cost => {
+  const image = price?.image
+  if (image === undefined) return noPrice(price, model, "megapixel")
+  const pixels = whole("width", images.width) * whole("height", images.height) * whole("count", images.count)
+  const atDefault = Money.multiply(image.perMegapixel, Money.ratio(pixels, 1_000_000n))
+  const [steps, usual] = [images.steps, image.defaultSteps]
+  const total = steps === undefined || usual === undefined || steps <= usual
+    ? atDefault
+    : Money.multiply(atDefault, Money.ratio(whole("steps", steps), whole("defaultSteps", usual)))
+  return known(Money.round(total, "nearest"))
+}
+
+const perUnit = (
+  price: ModelPrice | undefined,
+  model: string,
+  rate: Money.Ratio | undefined,
+  what: string,
+  quantity: number | string
+): Cost => {
+  if (rate === undefined) return noPrice(price, model, what)
+  const amount = Money.ratioFrom(quantity)
+  if (amount.numerator < 0n) throw new RangeError(`Price: quantity must be >= 0, got ${quantity}`)
+  return known(Money.round(Money.multiply(rate, amount), "nearest"))
+}
+
+/** Prices a dedicated endpoint by the minutes that its replicas run. */
+export const ofMinutes = (price: ModelPrice | undefined, model: string, minutes: number, replicas: number = 1): Cost =>
+  perUnit(
+    price,
+    model,
+    price?.perMinute === undefined ? undefined : Money.times(price.perMinute, whole("replicas", replicas)),
+    "minute",
+    minutes
+  )
+
+/** Prices transcribed audio by its length. */
+export const ofAudioMinutes = (price: ModelPrice | undefined, model: string, minutes: number): Cost =>
+  perUnit(price, model, price?.perAudioMinute, "minute of audio", minutes)
+
+/** Prices synthesized speech by its characters. */
+export const ofCharacters = (price: ModelPrice | undefined, model: string, characters: number): Cost =>
+  perUnit(price, model, price?.perCharacter, "character", characters)
+
+/** Is an answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
+export interface FineTuneEstimate {
+  readonly estimation_available?: boolean | undefined
+  /** In dollars. */
+  readonly estimated_total_price?: number | undefined
+  readonly unavailable_reason?: string | undefined
+}
+
+/** Reads a fine-tune's price from the provider's own estimate, which is in dollars. */
+export const ofFineTune = (answer: FineTuneEstimate): Estimate =>
+  answer.estimated_total_price === undefined || answer.estimation_available === false
+    ? unknown(`Together gave no price for this fine-tune: ${answer.unavailable_reason ?? "no reason was given"}`)
+    : exactly(Money.round(Money.times(Money.ratioFrom(answer.estimated_total_price), Money.nanoPerUsd), "up"))
+
+/**
+ * States a model's price by hand: a contract, a dedicated endpoint (0 and 0, since its minutes are billed), a new model.
+ *
+ * **Example**: `Price.stated({ model: "acme/llama", inputUsdPerMillion: "0.60", outputUsdPerMillion: "0.60" })`
+ */
+export const stated = (price: {
+  readonly model: string
+  readonly inputUsdPerMillion: number | string
+  readonly outputUsdPerMillion: number | string
+  readonly cachedInputUsdPerMillion?: number | string | undefined
+  readonly batchShare?: Money.Ratio | undefined
+}): ModelPrice => ({
+  model: price.model,
+  tokens: {
+    input: Money.perMillion(price.inputUsdPerMillion),
+    output: Money.perMillion(price.outputUsdPerMillion),
+    cachedInput: price.cachedInputUsdPerMillion === undefined
+      ? undefined
+      : Money.perMillion(price.cachedInputUsdPerMillion)
+  },
+  batchShare: price.batchShare,
+  source: "stated by the user"
+})

@@ -1,0 +1,173 @@
+/**
+ * Turns retries and hedges off while failures outnumber successes.
+ *
+ * A token count in `[0, maxTokens]` starts full. A failure that could be
+ * retried, or a server's "do not retry", takes 1; a success gives `tokenRatio`.
+ * A retry or hedge is allowed while the count is above `maxTokens/2`, judged
+ * after the decrement. First attempts always pass.
+ *
+ * `attempt` adds the rest of the rule for one call: at most 5 attempts, backoff
+ * `min(initial·multiplier^(n−1), max)·U(0.8, 1.2)`, and a server pushback that
+ * replaces the delay exactly and restarts the backoff, or stops the call.
+ *
+ * **Source**: gRPC proposal A6 (2023 revision) and grpc-go's client. The
+ * comments in grpc-go's own throttling test are off in three rows; outcomes are not.
+ *
+ * **Gotchas**: a retry that the transport makes because nothing was ever sent is not counted.
+ */
+import * as OptionCheck from "./OptionCheck.ts"
+
+/** Configures a throttle. */
+export interface Options {
+  /** Tokens when all is well, in (0, 1000]. Default 10, as in the proposal's example. */
+  readonly maxTokens?: number | undefined
+  /** Tokens given by a success, > 0, kept to 3 decimals. Default 0.1. */
+  readonly tokenRatio?: number | undefined
+  /** Attempts of one call, the first included; more than `maxAttemptsLimit` counts as that. Default 4. */
+  readonly maxAttempts?: number | undefined
+  /** The client's own bound on `maxAttempts`. Default 5, as the proposal says. */
+  readonly maxAttemptsLimit?: number | undefined
+  /** Backoff before the first retry, in seconds. Default 0.1. */
+  readonly initialBackoffSeconds?: number | undefined
+  /** Growth of the backoff. Default 2. */
+  readonly backoffMultiplier?: number | undefined
+  /** Largest backoff before jitter, in seconds. Default 1. */
+  readonly maxBackoffSeconds?: number | undefined
+}
+
+/** Holds every option, none left out. */
+export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+
+/** Lists the defaults of every option. */
+export const defaults: Settings = {
+  maxTokens: 10,
+  tokenRatio: 0.1,
+  maxAttempts: 4,
+  maxAttemptsLimit: 5,
+  initialBackoffSeconds: 0.1,
+  backoffMultiplier: 2,
+  maxBackoffSeconds: 1
+}
+
+/** Holds a throttle. The count is kept in thousandths, so that sums are exact. */
+export interface State {
+  readonly settings: Settings
+  readonly milliTokens: number
+}
+
+/**
+ * Makes a full throttle.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}): State => {
+  const settings = OptionCheck.resolve(defaults, options)
+  const where = "RetryThrottle.make"
+  OptionCheck.positive(where, "maxTokens", settings.maxTokens)
+  OptionCheck.within(where, "maxTokens", settings.maxTokens, 0, 1000)
+  OptionCheck.within(where, "tokenRatio", settings.tokenRatio, 0.001, 1000)
+  OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
+  OptionCheck.integer(where, "maxAttemptsLimit", settings.maxAttemptsLimit, 1)
+  OptionCheck.positive(where, "initialBackoffSeconds", settings.initialBackoffSeconds)
+  OptionCheck.positive(where, "backoffMultiplier", settings.backoffMultiplier)
+  OptionCheck.positive(where, "maxBackoffSeconds", settings.maxBackoffSeconds)
+  return { settings, milliTokens: Math.floor(settings.maxTokens * 1000) }
+}
+
+/** Reads the token count. */
+export const tokens = (state: State): number => state.milliTokens / 1000
+
+/** Answers whether a retry or a hedge may be sent now. */
+export const allowed = (state: State): boolean => state.milliTokens > Math.floor(state.settings.maxTokens * 1000) / 2
+
+/** Says whether retries are allowed after an event, and with how many tokens. */
+export type Decision =
+  | { readonly _tag: "Allowed"; readonly tokens: number; readonly reason: "above-half" }
+  | { readonly _tag: "Throttled"; readonly tokens: number; readonly reason: "at-or-below-half" }
+
+const judge = (state: State): Decision =>
+  allowed(state)
+    ? { _tag: "Allowed", tokens: tokens(state), reason: "above-half" }
+    : { _tag: "Throttled", tokens: tokens(state), reason: "at-or-below-half" }
+
+/** Books a retryable failure or a pushback without retry: takes one token, then judges. */
+export const fail = (state: State): readonly [Decision, State] => {
+  const next = { settings: state.settings, milliTokens: Math.max(0, state.milliTokens - 1000) }
+  return [judge(next), next]
+}
+
+/** Books a success: gives `tokenRatio`, then judges. */
+export const succeed = (state: State): readonly [Decision, State] => {
+  const { settings } = state
+  const gain = Math.floor(settings.tokenRatio * 1000 + 1e-9)
+  const next = { settings, milliTokens: Math.min(Math.floor(settings.maxTokens * 1000), state.milliTokens + gain) }
+  return [judge(next), next]
+}
+
+/** Holds what one call has done so far. */
+export interface Call {
+  /** Attempts made, the first included. */
+  readonly attempts: number
+  /** Retries since the last pushback: the exponent of the backoff. */
+  readonly retriesSincePushback: number
+}
+
+/** Starts a call: its first attempt is about to be made. */
+export const call: Call = { attempts: 1, retriesSincePushback: 0 }
+
+/** Describes a failed attempt of a call. */
+export interface Failure {
+  /** True when the status is one that the policy retries. */
+  readonly retryable: boolean
+  /** Seconds the server wants us to wait; `"stop"` for a negative or unreadable value. */
+  readonly pushback?: number | "stop" | undefined
+}
+
+/** Says whether a failed attempt is tried again. */
+export type Attempt =
+  | {
+    readonly _tag: "Retry"
+    readonly delaySeconds: number
+    readonly reason: "backoff" | "pushback"
+    readonly call: Call
+  }
+  | { readonly _tag: "Stop"; readonly reason: "not-retryable" | "pushback" | "throttled" | "max-attempts" }
+
+/**
+ * Decides whether a failed attempt of a call is tried again, and books the failure.
+ *
+ * **Details**: the order matters. A pushback without retry stops and counts. A
+ * status that is not retryable, and carries no pushback to wait, stops and does
+ * not count. Anything else counts, then the throttle is judged, then the attempts.
+ */
+export const attempt = (
+  state: State,
+  current: Call,
+  failure: Failure,
+  random: number
+): readonly [Attempt, State] => {
+  const { settings } = state
+  const { pushback } = failure
+  if (pushback !== "stop" && pushback === undefined && !failure.retryable) {
+    return [{ _tag: "Stop", reason: "not-retryable" }, state]
+  }
+  const [decision, next] = fail(state)
+  if (pushback === "stop") return [{ _tag: "Stop", reason: "pushback" }, next]
+  if (decision._tag === "Throttled") return [{ _tag: "Stop", reason: "throttled" }, next]
+  if (current.attempts >= Math.min(settings.maxAttempts, settings.maxAttemptsLimit)) {
+    return [{ _tag: "Stop", reason: "max-attempts" }, next]
+  }
+  const attempts = current.attempts + 1
+  if (pushback !== undefined) {
+    const restarted = { attempts, retriesSincePushback: 0 }
+    return [{ _tag: "Retry", delaySeconds: pushback, reason: "pushback", call: restarted }, next]
+  }
+  const n = current.retriesSincePushback
+  const grown = settings.initialBackoffSeconds * settings.backoffMultiplier ** n
+  const delaySeconds = Math.min(grown, settings.maxBackoffSeconds) * (0.8 + 0.4 * random)
+  return [{ _tag: "Retry", delaySeconds, reason: "backoff", call: { attempts, retriesSincePushback: n + 1 } }, next]
+}
+
+/** Reads a `grpc-retry-pushback-ms` value: seconds, or `"stop"` when negative or unreadable. */
+export const parsePushback = (milliseconds: string): number | "stop" =>
+  /^(?:0|[1-9]\d*)$/.test(milliseconds) ? Number(milliseconds) / 1000 : "stop"

@@ -1,0 +1,103 @@
+/**
+ * What an organization has to spend, as the provider sees it: late, and in whole nano-dollars.
+ *
+ * ```text
+ *            metered balance ≤ floor                 balance > floor, after accessLagSeconds
+ * active ───────────────────────────► suspended ───────────────────────────────────────────► active
+ * ```
+ *
+ * A call's cost reaches the balance `meteringLagSeconds` after its end, so that
+ * calls still succeed after the money is gone, and are owed. A purchase reaches
+ * it `purchaseLagSeconds` after the order.
+ *
+ * Auto-recharge looks at the balance whenever a cost lands. `target`: one
+ * purchase up to the target, and no other until it has arrived. `amount`: as
+ * many purchases of the amount as bring the balance to the threshold, at once.
+ */
+import type { Config } from "./SimulationConfig.ts"
+
+/** Holds an account. */
+export interface Account {
+  readonly balanceNanoUsd: bigint
+  /** Costs of calls that ended and are not in the balance yet. */
+  readonly unmeteredNanoUsd: bigint
+  /** Purchases that were ordered and are not in the balance yet. */
+  readonly orderedNanoUsd: bigint
+  /** Purchases made by auto-recharge so far. */
+  readonly recharges: number
+  /** Calls are let in from here on; `Infinity` while suspended. */
+  readonly openFrom: number
+}
+
+/** Converts USD to whole nano-dollars. */
+export const nano = (usd: number): bigint => BigInt(Math.round(usd * 1e9))
+
+/** Opens an account with the configured balance. */
+export const open = (credits: NonNullable<Config["credits"]>): Account => ({
+  balanceNanoUsd: nano(credits.balanceUsd),
+  unmeteredNanoUsd: 0n,
+  orderedNanoUsd: 0n,
+  recharges: 0,
+  openFrom: credits.balanceUsd > credits.floorUsd ? 0 : Infinity
+})
+
+/** Tells whether calls are let in. */
+export const active = (credits: Config["credits"], account: Account | undefined, now: number): boolean =>
+  credits === undefined || account === undefined || (!credits.suspended && account.openFrom <= now)
+
+const judged = (credits: NonNullable<Config["credits"]>, account: Account, now: number): Account => {
+  const solvent = account.balanceNanoUsd > nano(credits.floorUsd)
+  if (solvent && account.openFrom === Infinity) return { ...account, openFrom: now + credits.accessLagSeconds }
+  return !solvent && account.openFrom !== Infinity ? { ...account, openFrom: Infinity } : account
+}
+
+/** Puts the cost of a call into the balance. */
+export const charge = (credits: NonNullable<Config["credits"]>, account: Account, cost: bigint, now: number): Account =>
+  judged(credits, {
+    ...account,
+    balanceNanoUsd: account.balanceNanoUsd - cost,
+    unmeteredNanoUsd: account.unmeteredNanoUsd - cost
+  }, now)
+
+/** Puts a purchase into the balance. */
+export const credit = (credits: NonNullable<Config["credits"]>, account: Account, paid: bigint, now: number): Account =>
+  judged(credits, {
+    ...account,
+    balanceNanoUsd: account.balanceNanoUsd + paid,
+    orderedNanoUsd: account.orderedNanoUsd - paid
+  }, now)
+
+/** Notes a purchase that will arrive later. */
+export const order = (account: Account, paid: bigint): Account => ({
+  ...account,
+  orderedNanoUsd: account.orderedNanoUsd + paid
+})
+
+/** Notes the cost of a call that has ended. */
+export const owe = (account: Account, cost: bigint): Account => ({
+  ...account,
+  unmeteredNanoUsd: account.unmeteredNanoUsd + cost
+})
+
+/** Sets the balance to what an administrator says. */
+export const set = (
+  credits: NonNullable<Config["credits"]>,
+  account: Account,
+  balanceNanoUsd: bigint,
+  now: number
+): Account => judged(credits, { ...account, balanceNanoUsd }, now)
+
+/** Lists the purchases that auto-recharge makes at a balance. */
+export const recharge = (credits: NonNullable<Config["credits"]>, account: Account): ReadonlyArray<bigint> => {
+  const rule = credits.autoRecharge
+  if (rule === undefined || account.orderedNanoUsd > 0n) return []
+  const threshold = nano(rule.thresholdUsd)
+  if (account.balanceNanoUsd >= threshold) return []
+  if (rule.mode === "target") {
+    const missing = nano(rule.targetUsd) - account.balanceNanoUsd
+    return missing > 0n ? [missing] : []
+  }
+  const amount = nano(rule.amountUsd)
+  const missing = threshold - account.balanceNanoUsd
+  return Array.from({ length: Number((missing + amount - 1n) / amount) }, () => amount)
+}

@@ -1,0 +1,311 @@
+/**
+ * How much a simulated lane lets through: two token buckets, a dynamic limit above them, a cap on what is in flight.
+ *
+ * ```text
+ * rate(t)  = min(static(t), dynamic(t)) · Π (1 - share of each neighbour at t)
+ * level(t) = min(depth(t), level(t0) + ∫ rate)      depth = rate · burstSeconds
+ * ```
+ *
+ * Static limits and neighbours are piecewise constant in time, the dynamic
+ * limit is constant between two slots of its window; a bucket is refilled piece
+ * by piece, so the result does not depend on how often it is looked at.
+ *
+ * Dynamic: `limit = growth · successes of the last window / windowSeconds`,
+ * within the floor and the cap, measured over whole slots. It is kept for
+ * requests and, where `floorTokensPerSecond` is set, for tokens.
+ *
+ * A bucket may be in debt: a request larger than the whole bucket is let in
+ * when the bucket is full (`borrow`), and later ones pay.
+ */
+import type { Config } from "./SimulationConfig.ts"
+
+/** Counts successes in a moving window of slots. */
+export interface Dynamic {
+  /** Number of the slot that is being filled. */
+  readonly slot: number
+  readonly requests: ReadonlyArray<number>
+  readonly tokens: ReadonlyArray<number>
+  readonly currentRequests: number
+  readonly currentTokens: number
+  readonly requestsPerSecond: number
+  readonly tokensPerSecond: number
+}
+
+/** Holds the state of one lane: what is left, and when that was so. */
+export interface Lane {
+  readonly model: string
+  /** True for capacity that was bought: only the model's `provisioned` limits count. */
+  readonly provisioned: boolean
+  readonly at: number
+  readonly requests: number
+  readonly tokens: number
+  readonly inFlight: number
+  readonly dynamic: Dynamic | undefined
+}
+
+/** Holds the limits of one stretch of time; no limit is `Infinity`. */
+export interface Rates {
+  readonly from: number
+  readonly to: number
+  readonly requestsPerSecond: number
+  readonly tokensPerSecond: number
+  readonly maxInFlight: number
+}
+
+const none = Infinity
+/** Two amounts that differ by less are the same: the sums are floating-point. */
+const epsilon = 1e-9
+
+type Piece = Rates
+
+const pieces = (config: Config, model: string, provisioned: boolean): ReadonlyArray<Piece> => {
+  const own = config.models[model]
+  const base = provisioned ? own?.provisioned : { ...config.limits, ...own?.limits }
+  const changes = provisioned ? [] : config.changes.filter((c) => c.model === undefined || c.model === model)
+  const neighbours = provisioned ? [] : config.neighbours.filter((n) => n.model === undefined || n.model === model)
+  const times = [
+    ...new Set([0, ...changes.map((c) => c.at), ...neighbours.flatMap((n) => [n.from, n.to ?? none])])
+  ].filter((t) => t < none).sort((a, b) => a - b)
+  return times.map((from, i) => {
+    let requests = base?.requestsPerSecond ?? none
+    let tokens = base?.tokensPerSecond ?? none
+    let inFlight = base?.maxInFlight ?? none
+    for (const change of [...changes].sort((a, b) => a.at - b.at)) {
+      if (change.at > from) break
+      if (change.requestsPerSecond !== undefined) requests = change.requestsPerSecond ?? none
+      if (change.tokensPerSecond !== undefined) tokens = change.tokensPerSecond ?? none
+      if (change.maxInFlight !== undefined) inFlight = change.maxInFlight ?? none
+    }
+    let left = 1
+    for (const neighbour of neighbours) {
+      if (neighbour.from <= from && from < (neighbour.to ?? none)) left *= 1 - neighbour.share
+    }
+    return {
+      from,
+      to: times[i + 1] ?? none,
+      requestsPerSecond: thinned(requests, left),
+      tokensPerSecond: thinned(tokens, left),
+      maxInFlight: inFlight
+    }
+  })
+}
+
+const thinned = (rate: number, share: number): number => rate === none ? none : rate * share
+
+const memo = new WeakMap<Config, Map<string, ReadonlyArray<Piece>>>()
+
+/** Lists the static limits of a model over time; computed once per configuration. */
+export const schedule = (config: Config, model: string, provisioned = false): ReadonlyArray<Rates> => {
+  let models = memo.get(config)
+  if (models === undefined) memo.set(config, models = new Map())
+  const key = provisioned ? `provisioned ${model}` : `serverless ${model}`
+  let found = models.get(key)
+  if (found === undefined) models.set(key, found = pieces(config, model, provisioned))
+  return found
+}
+
+const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
+  const all = schedule(config, lane.model, lane.provisioned)
+  let found = all[0]
+  for (const piece of all) {
+    if (piece.from > at) break
+    found = piece
+  }
+  // the schedule always begins with a piece from 0 on
+  return found as Piece
+}
+
+const slotSeconds = (config: NonNullable<Config["dynamic"]>): number => config.windowSeconds / config.slots
+
+const within = (value: number, floor: number, cap: number | undefined): number =>
+  Math.min(Math.max(value, floor), cap ?? none)
+
+const sum = (values: ReadonlyArray<number>): number => values.reduce((a, b) => a + b, 0)
+
+const measured = (
+  config: NonNullable<Config["dynamic"]>,
+  slot: number,
+  requests: ReadonlyArray<number>,
+  tokens: ReadonlyArray<number>
+): Dynamic => ({
+  slot,
+  requests,
+  tokens,
+  currentRequests: 0,
+  currentTokens: 0,
+  requestsPerSecond: within(
+    config.growth * sum(requests) / config.windowSeconds,
+    config.floorRequestsPerSecond,
+    config.capRequestsPerSecond
+  ),
+  tokensPerSecond: config.floorTokensPerSecond === undefined
+    ? none
+    : within(
+      config.growth * sum(tokens) / config.windowSeconds,
+      config.floorTokensPerSecond,
+      config.capTokensPerSecond
+    )
+})
+
+const roll = (config: NonNullable<Config["dynamic"]>, dynamic: Dynamic, slot: number): Dynamic => {
+  const passed = Math.min(slot - dynamic.slot, config.slots + 1)
+  const shift = (past: ReadonlyArray<number>, current: number): ReadonlyArray<number> =>
+    [...past, current, ...Array.from({ length: passed - 1 }, () => 0)].slice(-config.slots)
+  return measured(
+    config,
+    slot,
+    shift(dynamic.requests, dynamic.currentRequests),
+    shift(dynamic.tokens, dynamic.currentTokens)
+  )
+}
+
+const idle = (dynamic: Dynamic): boolean =>
+  dynamic.currentRequests === 0 && dynamic.requests.every((count) => count === 0)
+
+/** Reads the limits in force on a lane that is refilled to its `at`: static, dynamic, and which of them is the lower. */
+export const rates = (config: Config, lane: Lane): Rates & {
+  readonly dynamicRequests: boolean
+  readonly dynamicTokens: boolean
+} => {
+  const piece = pieceAt(config, lane, lane.at)
+  const requests = lane.dynamic?.requestsPerSecond ?? none
+  const tokens = lane.dynamic?.tokensPerSecond ?? none
+  return {
+    ...piece,
+    requestsPerSecond: Math.min(piece.requestsPerSecond, requests),
+    tokensPerSecond: Math.min(piece.tokensPerSecond, tokens),
+    dynamicRequests: requests < piece.requestsPerSecond,
+    dynamicTokens: tokens < piece.tokensPerSecond
+  }
+}
+
+const requestDepth = (config: Config, rate: number): number =>
+  rate === none ? none : rate === 0 ? 0 : Math.max(1, rate * config.burstSeconds)
+
+const tokenDepth = (config: Config, rate: number): number => rate === none ? none : rate * config.burstSeconds
+
+/** Opens a lane at its first use: full buckets, no history. */
+export const open = (config: Config, model: string, at: number, provisioned = false): Lane => {
+  const empty = config.dynamic && !provisioned ? Array.from({ length: config.dynamic.slots }, () => 0) : []
+  const dynamic = config.dynamic && !provisioned
+    ? measured(config.dynamic, Math.floor(at / slotSeconds(config.dynamic)), empty, empty)
+    : undefined
+  const lane: Lane = { model, provisioned, at, requests: 0, tokens: 0, inFlight: 0, dynamic }
+  const now = rates(config, lane)
+  return {
+    ...lane,
+    requests: requestDepth(config, now.requestsPerSecond),
+    tokens: tokenDepth(config, now.tokensPerSecond)
+  }
+}
+
+const refilled = (level: number, rate: number, depth: number, seconds: number): number =>
+  rate === none ? none : Math.min(depth, (level === none ? depth : level) + rate * seconds)
+
+const poured = (config: Config, lane: Lane, to: number): Lane => {
+  const now = rates(config, lane)
+  const seconds = to - lane.at
+  return {
+    ...lane,
+    at: to,
+    requests: refilled(
+      lane.requests,
+      now.requestsPerSecond,
+      requestDepth(config, now.requestsPerSecond),
+      seconds
+    ),
+    tokens: refilled(lane.tokens, now.tokensPerSecond, tokenDepth(config, now.tokensPerSecond), seconds)
+  }
+}
+
+const nextSlotAt = (config: Config, lane: Lane): number =>
+  config.dynamic === undefined || lane.dynamic === undefined || idle(lane.dynamic)
+    ? none
+    : (lane.dynamic.slot + 1) * slotSeconds(config.dynamic)
+
+/** Reads when the limits of a lane may change next: a piece of the schedule ends, or a slot of the window. */
+export const nextChange = (config: Config, lane: Lane): number =>
+  Math.min(pieceAt(config, lane, lane.at).to, nextSlotAt(config, lane))
+
+/** Refills a lane to a time, piece by piece; a time before the lane's own changes nothing. */
+export const refill = (config: Config, lane: Lane, to: number): Lane => {
+  let now = lane
+  while (now.at < to) {
+    const end = Math.min(to, nextChange(config, now))
+    now = poured(config, now, end)
+    if (config.dynamic !== undefined && now.dynamic !== undefined) {
+      // the nudge keeps a time that is a slot's beginning out of the slot before it, whatever the division says
+      const slot = Math.floor(end / slotSeconds(config.dynamic) + epsilon)
+      if (slot > now.dynamic.slot) now = poured(config, { ...now, dynamic: roll(config.dynamic, now.dynamic, slot) }, end)
+    }
+  }
+  // a limit that begins to count just now cuts what has been saved
+  return poured(config, now, now.at)
+}
+
+/** Computes what a request must find in the token bucket: the whole bucket at the most, where it may borrow. */
+const tokensNeeded = (config: Config, lane: Lane, cost: number): number => {
+  if (config.tokenCharge === "completion") return 0
+  const depth = tokenDepth(config, rates(config, lane).tokensPerSecond)
+  return config.oversize === "borrow" ? Math.min(cost, depth) : cost
+}
+
+/** Names why a lane refuses. */
+export type Shortage = "requests" | "tokens" | "in-flight"
+
+/** Tells what a refilled lane lacks for a request of `cost` tokens, or nothing. */
+export const shortage = (config: Config, lane: Lane, cost: number): Shortage | undefined => {
+  if (lane.inFlight >= rates(config, lane).maxInFlight) return "in-flight"
+  if (lane.requests + epsilon < 1) return "requests"
+  if (lane.tokens + epsilon < tokensNeeded(config, lane, cost)) return "tokens"
+  return undefined
+}
+
+/** Bounds how far ahead a wait is looked for: longer is "not in sight". */
+const horizonSeconds = 86_400
+
+/** Computes the seconds until a lane that nobody else uses would admit `cost` tokens, a day at the most. */
+export const waitFor = (config: Config, lane: Lane, cost: number): number => {
+  let now = lane
+  while (now.at - lane.at < horizonSeconds) {
+    const limits = rates(config, now)
+    const requests = 1 - now.requests
+    const tokens = tokensNeeded(config, now, cost) - now.tokens
+    if (requests <= epsilon && tokens <= epsilon) return now.at - lane.at
+    const wait = Math.max(
+      requests <= epsilon ? 0 : requests / limits.requestsPerSecond,
+      tokens <= epsilon ? 0 : tokens / limits.tokensPerSecond
+    )
+    // a share of the epsilon more, so that the sum below does not stop short of its goal forever
+    const end = Math.min(nextChange(config, now), now.at + wait * (1 + epsilon) + epsilon)
+    if (end === none) break
+    now = refill(config, now, end)
+  }
+  return horizonSeconds
+}
+
+/** Takes one request and its tokens out of a lane, and a place in flight. */
+export const admit = (lane: Lane, tokens: number): Lane => ({
+  ...lane,
+  requests: lane.requests - 1,
+  tokens: lane.tokens - tokens,
+  inFlight: lane.inFlight + 1
+})
+
+/** Ends a request: gives its place back and corrects its tokens (`credit` below 0 charges more). */
+export const release = (config: Config, lane: Lane, credit: number): Lane => ({
+  ...lane,
+  inFlight: lane.inFlight - 1,
+  tokens: Math.min(lane.tokens + credit, tokenDepth(config, rates(config, lane).tokensPerSecond))
+})
+
+/** Counts a success of `tokens` tokens for the dynamic limit. */
+export const succeeded = (lane: Lane, tokens: number): Lane =>
+  lane.dynamic === undefined ? lane : {
+    ...lane,
+    dynamic: {
+      ...lane.dynamic,
+      currentRequests: lane.dynamic.currentRequests + 1,
+      currentTokens: lane.dynamic.currentTokens + tokens
+    }
+  }

@@ -1,0 +1,103 @@
+/**
+ * A simulation that runs: on the `Clock` service, at a scale, with its caller's waits and departures.
+ *
+ * ```text
+ * arrive ─► sleep until the reply is due ─► finish
+ *               └─ interrupted ──────────► cancel
+ * ```
+ *
+ * Time begins with the first request and follows `Clock`, so a run inside
+ * `TestClock` or `VirtualClock` costs no real time. `scale` lets it go faster
+ * than the clock: at 60, a minute of the provider takes a second.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Simulation from "./Simulation.ts"
+
+/** Holds a simulation that runs. */
+export interface Run {
+  /** Reads the state as the last event left it. */
+  readonly state: () => Simulation.State
+  /** Reads the simulation's time, in seconds since its first request. */
+  readonly now: Effect.Effect<number>
+  /** Reads the wall clock that goes with it, in epoch seconds. */
+  readonly epoch: Effect.Effect<number>
+  /** Sets the state from what it is now. */
+  readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
+  /** Sets the state and returns something about it. */
+  readonly modify: <A>(
+    f: (state: Simulation.State, at: number) => readonly [A, Simulation.State]
+  ) => Effect.Effect<A>
+  /** Sleeps until a time of the simulation. */
+  readonly sleepUntil: (at: number) => Effect.Effect<void>
+  /** Begins again with new options, at time 0. */
+  readonly reset: (options: Simulation.Options, seed: number) => void
+  /** Changes how many seconds pass per second of the clock, from now on. */
+  readonly setScale: (scale: number) => Effect.Effect<void>
+  readonly scale: () => number
+}
+
+const checked = (scale: number): number => {
+  if (!(scale > 0) || !Number.isFinite(scale)) {
+    throw new RangeError(`SimulationRun.make: scale must be above 0, got ${scale}`)
+  }
+  return scale
+}
+
+/**
+ * Makes a run of a new simulation.
+ *
+ * **Errors**: throws a `RangeError` for options that `Simulation.make` refuses and for a scale that is not above 0.
+ */
+export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 1): Run => {
+  let state = Simulation.make(options, seed)
+  let scale = checked(initialScale)
+  /** The clock's nanoseconds and the simulation's seconds that belong together. */
+  let base: { readonly nanos: bigint; readonly at: number } | undefined
+  let epochBase = 0
+  const read = (clock: Clock.Clock): number => {
+    const nanos = clock.monotonicTimeNanosUnsafe()
+    if (base === undefined) {
+      base = { nanos, at: 0 }
+      epochBase = clock.currentTimeMillisUnsafe() / 1000
+    }
+    return Math.max(state.now, base.at + Number(nanos - base.nanos) / 1e9 * scale)
+  }
+  const now = Clock.clockWith((clock) => Effect.sync(() => read(clock)))
+  const modify: Run["modify"] = (f) =>
+    Clock.clockWith((clock) =>
+      Effect.sync(() => {
+        const [result, next] = f(state, read(clock))
+        state = next
+        return result
+      })
+    )
+  return {
+    state: () => state,
+    now,
+    epoch: Effect.map(now, (at) => epochBase + at),
+    modify,
+    update: (f) => modify((current, at) => [undefined, f(current, at)]),
+    sleepUntil: (at) =>
+      at === Infinity
+        ? Effect.never
+        : Effect.flatMap(now, (from) => {
+          const millis = (at - from) * 1000 / scale
+          return millis > 0 ? Effect.sleep(Duration.millis(millis)) : Effect.void
+        }),
+    reset: (options, seed) => {
+      state = Simulation.make(options, seed)
+      base = undefined
+    },
+    setScale: (next) =>
+      Clock.clockWith((clock) =>
+        Effect.sync(() => {
+          const at = read(clock)
+          base = { nanos: clock.monotonicTimeNanosUnsafe(), at }
+          scale = checked(next)
+        })
+      ),
+    scale: () => scale
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * Stands in for Together in a test: replies are scripted, or given by hand, and everything sent is on record.
+ *
+ * ```
+ *  your program ── HttpClient ──▶ TogetherTest ──┬─ a rule picks it        ──▶ its next Reply
+ *                                                ├─ somebody awaits `next` ──▶ the Reply the test gives
+ *                                                └─ neither                ──▶ defect, with the closest rule's diff
+ * ```
+ *
+ * Time is the `Clock` service: a `TestClock`, or a `VirtualClock` that moves by itself.
+ *
+ * Strict in both directions: a request that nothing expects dies on the spot, and when the layer closes, rules whose
+ * replies were not all used, and unexpected requests that the program swallowed, fail the test.
+ *
+ * **Example** (A program's test in three lines)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { HttpClient } from "effect/http"
+ * import { Reply, TogetherTest } from "effect-together/testing"
+ *
+ * const test = Effect.gen(function*() {
+ *   yield* TogetherTest.reply(Reply.rateLimited({ reset: 2 }), Reply.chat("Paris"))
+ *   const client = yield* HttpClient.HttpClient
+ *   const response = yield* client.post("https://api.together.ai/v1/chat/completions")
+ *   console.log(response.status)
+ *   console.log((yield* client.post("https://api.together.ai/v1/chat/completions")).status)
+ * })
+ * await Effect.runPromise(Effect.provide(test, TogetherTest.layerHttp()))
+ * ```
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Reply from "./Reply.ts"
+import * as Sent from "./Sent.ts"
+import * as Wiretap from "./Wiretap.ts"
+
+/** Answers one request: a reply, or a way to find one. */
+export type Responder =
+  | Reply.Reply
+  | ((sent: Sent.Sent) => Reply.Reply | Effect.Effect<Reply.Reply>)
+
+/** Holds one request that waits for the test to answer it. */
+export interface Pending {
+  readonly sent: Sent.Sent
+  /** Answers the request. Only the first answer counts. */
+  readonly answer: (reply: Reply.Reply) => Effect.Effect<void>
+}
+
+/** Reports a request that nothing expected. It is a defect: a program should not be able to handle it. */
+export class UnexpectedRequestError extends Data.TaggedError("UnexpectedRequestError")<{
+  readonly message: string
+  readonly sent: Sent.Sent
+}> {}
+
+/** Reports, when the test ends, what was scripted and not used, or sent and not expected. */
+export class ScriptError extends Data.TaggedError("ScriptError")<{
+  readonly message: string
+}> {}
+
+/** Configures the stand-in. */
+export interface Options {
+  /**
+   * Says what becomes of a request that no rule picks. `"fail"` (default): it dies. `"await"`: it waits for
+   * {@link next}, for tests that answer by hand.
+   */
+  readonly unmatched?: "fail" | "await" | undefined
+  /** Checks, when the layer closes, that every scripted reply was used and nothing unexpected was sent. Default true. */
+  readonly verifyOnClose?: boolean | undefined
+}
+
+/** Holds every default of this module. */
+export const defaults = {
+  unmatched: "fail",
+  verifyOnClose: true
+} as const
+
+interface Rule {
+  readonly matcher: Sent.Matcher
+  readonly responders: Array<Responder>
+  readonly forever: boolean
+}
+
+/** Is the stand-in of one test. */
+export class TogetherTest extends Context.Service<TogetherTest, {
+  readonly client: HttpClient.HttpClient
+  readonly on: (matcher: Sent.Matcher, replies: ReadonlyArray<Responder>) => Effect.Effect<void>
+  readonly always: (matcher: Sent.Matcher, reply: Responder) => Effect.Effect<void>
+  readonly next: Effect.Effect<Pending>
+  readonly log: Effect.Effect<ReadonlyArray<Wiretap.Entry>>
+  readonly open: Effect.Effect<ReadonlyArray<Wiretap.Entry>>
+  readonly verify: Effect.Effect<void, ScriptError>
+}>()("effect-together/testing/TogetherTest") {}
+
+const noRules = "nothing is scripted"
+
+const explain = (sent: Sent.Sent, rules: ReadonlyArray<Rule>): string => {
+  const lines = [`TogetherTest: unexpected request ${Sent.describe(sent)}`]
+  if (rules.length === 0) lines.push(`  ${noRules}`)
+  for (const rule of rules) {
+    const left = rule.forever ? "any number" : `${rule.responders.length}`
+    if (!rule.forever && rule.responders.length === 0 && Sent.matches(rule.matcher, sent)) {
+      lines.push(`  ${Sent.describeMatcher(rule.matcher)}: matches, but all its replies are used`)
+    } else {
+      lines.push(`  ${Sent.describeMatcher(rule.matcher)} (${left} left) does not match:`)
+      lines.push(Sent.diff(rule.matcher, sent).trimEnd().split("\n").map((line) => `    ${line}`).join("\n"))
+    }
+  }
+  lines.push("  Script it with TogetherTest.reply or TogetherTest.on, or answer by hand with { unmatched: \"await\" }.")
+  return lines.join("\n")
+}
+
+/** Makes a stand-in. */
+export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> =>
+  Effect.gen(function*() {
+    const unmatched = options?.unmatched ?? defaults.unmatched
+    const rules: Array<Rule> = []
+    const unexpected: Array<UnexpectedRequestError> = []
+    const pending = yield* Queue.unbounded<Pending>()
+    let awaiting = 0
+
+    const responderFor = (sent: Sent.Sent): Responder | undefined => {
+      for (const rule of rules) {
+        if (rule.responders.length === 0 || !Sent.matches(rule.matcher, sent)) continue
+        return rule.forever ? rule.responders[0] : rule.responders.shift()
+      }
+      return undefined
+    }
+
+    const park = (sent: Sent.Sent): Effect.Effect<Reply.Reply> =>
+      Effect.gen(function*() {
+        const reply = yield* Deferred.make<Reply.Reply>()
+        yield* Queue.offer(pending, {
+          sent,
+          answer: (value) => Effect.asVoid(Deferred.succeed(reply, value))
+        })
+        return yield* Deferred.await(reply)
+      })
+
+    const decide = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
+      const responder = responderFor(sent)
+      if (responder !== undefined) {
+        if (typeof responder !== "function") return Effect.succeed(responder)
+        const reply = responder(sent)
+        return Effect.isEffect(reply) ? reply : Effect.succeed(reply)
+      }
+      if (unmatched === "await" || awaiting > 0) return park(sent)
+      const error = new UnexpectedRequestError({ message: explain(sent, rules), sent })
+      unexpected.push(error)
+      return Effect.die(error)
+    }
+
+    const scripted = HttpClient.make((request, url) =>
+      Effect.flatMap(Sent.make(request, url), (sent) =>
+        Effect.flatMap(decide(sent), (reply) => Reply.send(reply, request)))
+    )
+    const tap = Wiretap.make(scripted)
+
+    const problems = (): ReadonlyArray<string> => [
+      ...unexpected.map((error) =>
+        error.message
+      ),
+      ...rules.filter((rule) => !rule.forever && rule.responders.length > 0).map((rule) =>
+        `TogetherTest: ${rule.responders.length} scripted ${rule.responders.length === 1 ? "reply" : "replies"} for ${
+          Sent.describeMatcher(rule.matcher)
+        } never used`
+      )
+    ]
+
+    return TogetherTest.of({
+      client: tap.client,
+      on: (matcher, replies) =>
+        Effect.sync(() => void rules.push({ matcher, responders: [...replies], forever: false })),
+      always: (matcher, reply) => Effect.sync(() => void rules.push({ matcher, responders: [reply], forever: true })),
+      next: Effect.suspend(() => {
+        awaiting++
+        return Effect.ensuring(Queue.take(pending), Effect.sync(() => void awaiting--))
+      }),
+      log: Effect.sync(tap.entries),
+      open: Effect.sync(tap.open),
+      verify: Effect.suspend(() => {
+        const found = problems()
+        if (found.length === 0) return Effect.void
+        return Effect.fail(
+          new ScriptError({ message: `${found.join("\n")}\nSent so far:\n${Wiretap.table(tap.entries())}` })
+        )
+      })
+    })
+  })
+
+const acquire = (options: Options | undefined): Effect.Effect<TogetherTest["Service"], never, Scope.Scope> =>
+  Effect.acquireRelease(
+    make(options),
+    (test) => options?.verifyOnClose ?? defaults.verifyOnClose ? Effect.orDie(test.verify) : Effect.void
+  )
+
+/** Provides the stand-in and its `HttpClient`: for programs that bring their own client on top. */
+export const layerHttp = (options?: Options): Layer.Layer<TogetherTest | HttpClient.HttpClient> =>
+  Layer.effectContext(
+    Effect.map(acquire(options), (test) =>
+      Context.make(TogetherTest, test).pipe(Context.add(HttpClient.HttpClient, test.client)))
+  )
+
+/** Answers the next requests, whatever they are, in this order. */
+export const reply = (...replies: ReadonlyArray<Responder>): Effect.Effect<void, never, TogetherTest> =>
+  TogetherTest.use((test) => test.on("*", replies))
+
+/**
+ * Answers the requests that a matcher picks, in this order.
+ *
+ * **Details**
+ *
+ * Rules are asked in the order in which they were given; one whose replies are used up is passed over.
+ */
+export const on = (
+  matcher: Sent.Matcher,
+  ...replies: ReadonlyArray<Responder>
+): Effect.Effect<void, never, TogetherTest> => TogetherTest.use((test) => test.on(matcher, replies))
+
+/** Answers every request that a matcher picks, as often as it comes. */
+export const always = (matcher: Sent.Matcher, reply: Responder): Effect.Effect<void, never, TogetherTest> =>
+  TogetherTest.use((test) => test.always(matcher, reply))
+
+/**
+ * Awaits the next request that no rule picks, to look at it and answer it when the test likes.
+ *
+ * **Gotchas**
+ *
+ * Fork the program first, and build the layer with `{ unmatched: "await" }` if it may send before the test awaits.
+ */
+export const next: Effect.Effect<Pending, never, TogetherTest> = TogetherTest.use((test) => test.next)
+
+/** Lists all exchanges so far, with their call, attempt, lane, times and outcome. */
+export const log: Effect.Effect<ReadonlyArray<Wiretap.Entry>, never, TogetherTest> = TogetherTest.use((test) =>
+  test.log
+)
+
+/** Lists all requests so far. */
+export const sent: Effect.Effect<ReadonlyArray<Sent.Sent>, never, TogetherTest> = Effect.map(
+  log,
+  (entries) => entries.map((entry) => entry.sent)
+)
+
+/** Lists the exchanges that hold a socket now. */
+export const open: Effect.Effect<ReadonlyArray<Wiretap.Entry>, never, TogetherTest> = TogetherTest.use((test) =>
+  test.open
+)
+
+/** Prints all exchanges so far, one line each. */
+export const table: Effect.Effect<string, never, TogetherTest> = Effect.map(log, Wiretap.table)
+
+/** Fails unless every scripted reply was used and nothing unexpected was sent. */
+export const verify: Effect.Effect<void, ScriptError, TogetherTest> = TogetherTest.use((test) => test.verify)

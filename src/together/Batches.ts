@@ -1,0 +1,80 @@
+/**
+ * Batches: jobs that Together runs within a day, from a separate pool of limits.
+ *
+ * **Gotchas**: creation accepts a bad file and fails the job later. Read both
+ * output files of a completed job, and match rows by `custom_id`.
+ *
+ * **Source**: Together's API reference and batch guide, `/batches`.
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { TogetherError } from "../domain/TogetherError.ts"
+import type { Client } from "./Client.ts"
+import { maybe, open } from "./Wire.ts"
+
+/** Asks for a batch over an uploaded file. */
+export const BatchRequest = open({
+  endpoint: Schema.String,
+  input_file_id: Schema.String,
+  completion_window: Schema.optional(Schema.String),
+  priority: Schema.optional(Schema.Int),
+  model_id: Schema.optional(Schema.String)
+})
+/** Asks for a batch over an uploaded file. */
+export type BatchRequest = typeof BatchRequest.Type
+
+/**
+ * Describes a batch job. `status`: `VALIDATING`, `IN_PROGRESS`, `CANCELING`, and the
+ * terminal `COMPLETED`, `FAILED`, `EXPIRED`, `CANCELLED`.
+ */
+export const BatchJob = open({
+  id: maybe(Schema.String),
+  status: maybe(Schema.String),
+  input_file_id: maybe(Schema.String),
+  output_file_id: maybe(Schema.String),
+  error_file_id: maybe(Schema.String),
+  error: maybe(Schema.String),
+  progress: maybe(Schema.Finite),
+  created_at: maybe(Schema.String),
+  completed_at: maybe(Schema.String),
+  endpoint: maybe(Schema.String),
+  model_id: maybe(Schema.String)
+})
+/** Describes a batch job. */
+export type BatchJob = typeof BatchJob.Type
+
+/** Answers the creation of a batch. */
+export const BatchCreated = open({ job: maybe(BatchJob), warning: maybe(Schema.String) })
+
+/** Lists batches: a bare array. */
+export const BatchList = Schema.Array(BatchJob)
+
+/** Tells whether a status is final. */
+export const isTerminal = (status: string | null | undefined): boolean =>
+  status === "COMPLETED" || status === "FAILED" || status === "EXPIRED" || status === "CANCELLED"
+
+/** Makes calls about batches. */
+export interface BatchesApi {
+  /** Creates a batch. Sent once: a creation whose answer was lost is not repeated. */
+  readonly create: (request: BatchRequest) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
+  readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
+  readonly get: (id: string) => Effect.Effect<BatchJob, TogetherError>
+  readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
+}
+
+/** Makes calls about batches, over a client. */
+export const make = (client: Client): BatchesApi => ({
+  create: (request) =>
+    client.request({ operation: "batches.create", path: "/batches", body: request, response: BatchCreated }),
+  list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
+  get: (id) =>
+    client.request({ operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob }),
+  cancel: (id) =>
+    client.request({
+      operation: "batches.cancel",
+      method: "POST",
+      path: `/batches/${encodeURIComponent(id)}/cancel`,
+      idempotent: true,
+      response: BatchJob
+    })
+})

@@ -1,0 +1,268 @@
+/**
+ * Turns an answer that is not a success into the error that says what it means.
+ *
+ * Together's statuses do not mean what they mean elsewhere: a 403 is usually a
+ * prompt too long for the model, `credit_limit` has stood on ordinary rate
+ * limits, a 400 may report a failed hop inside the provider, and some 503 are
+ * for ever. So the rules read, in this order: words that are never ambiguous
+ * (`dynamic_request_limited`, `insufficient_quota`, …), the status, then the
+ * sentence.
+ *
+ * | status | error |
+ * | --- | --- |
+ * | 401, `invalid_api_key` | AuthError |
+ * | 402; 429 about money | InsufficientCreditsError |
+ * | 429, dynamic limits on any status | RateLimitError |
+ * | 408 | RequestTimeoutError |
+ * | 503, 529 | OverloadedError; ModelUnavailableError for `routing_error` |
+ * | other 5xx; 400 "All connection attempts failed" | ServerError |
+ * | 400, 403, 422 about context | ContextLengthError |
+ * | 403 of the edge or about access | PermissionDeniedError |
+ * | 404, 410 · 409 · 413 | NotFoundError · ConflictError · PayloadTooLargeError |
+ * | other 4xx | InvalidRequestError |
+ *
+ * **Source**: Together's error code page and support article; recorded answers.
+ */
+import * as Duration from "effect/Duration"
+import * as Hint from "../domain/Hint.ts"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as ErrorBody from "./ErrorBody.ts"
+import { redact, type Secrets } from "./Redact.ts"
+
+/** Holds an answer to classify. */
+export interface Answer {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Hint.Headers
+  readonly body: string
+  readonly operation?: string | undefined
+  readonly model?: string | undefined
+  /** The client's clock, epoch milliseconds: for a `Retry-After` date without a `Date`. */
+  readonly nowMillis: number
+  readonly secrets?: Secrets | undefined
+}
+
+const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
+  ["dynamic_request_limited", "requests"],
+  ["dynamic_token_limited", "tokens"],
+  ["model_rate_limit", "model"],
+  ["rate_limit", "unknown"],
+  ["rate_limit_exceeded", "unknown"]
+])
+
+const speaksOfRate = /rate[ -]?limit|queries per|requests per|too many requests|\b(?:rpm|qps|tpm)\b/i
+const speaksOfMoney =
+  /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota/i
+const speaksOfContext =
+  /context (?:length|window|size)|max_new_tokens|maximum (?:context|sequence|number of tokens)|(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
+const speaksOfAccess =
+  /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e/i
+const speaksOfModel =
+  /non-serverless model|model.{0,80}(?:not available|unavailable|retired|deprecated|no longer|not (?:currently )?supported|decommissioned)/i
+const speaksOfUpstream = /all connection attempts failed/i
+
+const scopeOf = (message: string): TogetherError.RateLimitScope =>
+  /concurren|in[- ]flight|simultaneous/i.test(message)
+    ? "concurrency"
+    : /specific to this model|limit for this model/i.test(message)
+    ? "model"
+    : /request rate limit|queries per|requests per|\bqps\b/i.test(message)
+    ? /token rate limit/i.test(message) ? "tokens" : "requests"
+    : /token/i.test(message)
+    ? "tokens"
+    : "unknown"
+
+/** Says which tag an answer deserves, and why it is a rate limit where it is one. */
+export type Verdict =
+  | { readonly tag: Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> }
+  | { readonly tag: "RateLimitError"; readonly scope: TogetherError.RateLimitScope }
+
+const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
+  for (const kind of kinds) {
+    const scope = dynamicKinds.get(kind)
+    if (scope !== undefined && scope !== "unknown") return { tag: "RateLimitError", scope }
+  }
+  return { tag: "RateLimitError", scope: scopeOf(message) }
+}
+
+const forbidden = (answer: Answer, body: ErrorBody.ErrorBody, message: string): Verdict["tag"] => {
+  if (body.page) return "PermissionDeniedError"
+  if (speaksOfContext.test(message)) return "ContextLengthError"
+  if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
+  if (speaksOfAccess.test(`${message} ${body.kinds.join(" ")}`)) return "PermissionDeniedError"
+  return answer.operation === undefined || inference.has(answer.operation)
+    ? "ContextLengthError"
+    : "PermissionDeniedError"
+}
+
+/** On these operations Together documents 403 as a prompt that exceeds the context. */
+const inference = new Set(["chat", "chatStream", "completions", "completionsStream", "embeddings", "rerank"])
+
+/** Decides the tag of an answer from its status, its words and its sentence. */
+export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
+  const { status } = answer
+  const message = body.message ?? ""
+  const is = (...kinds: ReadonlyArray<string>) => kinds.some((kind) => body.kinds.includes(kind))
+  if (status === 402 || is("insufficient_quota")) return { tag: "InsufficientCreditsError" }
+  if (body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, message)
+  if (status === 429) {
+    return speaksOfMoney.test(message) && !speaksOfRate.test(message)
+      ? { tag: "InsufficientCreditsError" }
+      : rateLimit(body.kinds, message)
+  }
+  if (status === 401 || is("invalid_api_key")) return { tag: "AuthError" }
+  if (is("routing_error", "model_not_available")) return { tag: "ModelUnavailableError" }
+  if (status === 503 || status === 529) return { tag: "OverloadedError" }
+  if (status >= 500) return { tag: "ServerError" }
+  if (is("context_length_exceeded")) return { tag: "ContextLengthError" }
+  switch (status) {
+    case 403: {
+      const tag = forbidden(answer, body, message)
+      return tag === "RateLimitError" ? { tag, scope: "unknown" } : { tag }
+    }
+    case 404:
+    case 410:
+      return { tag: "NotFoundError" }
+    case 408:
+      return { tag: "RequestTimeoutError" }
+    case 409:
+      return { tag: "ConflictError" }
+    case 413:
+      return { tag: "PayloadTooLargeError" }
+  }
+  if (is("request_too_large")) return { tag: "PayloadTooLargeError" }
+  if (status === 400 || status === 422) {
+    if (speaksOfUpstream.test(message)) return { tag: "ServerError" }
+    if (speaksOfContext.test(message)) return { tag: "ContextLengthError" }
+    if (speaksOfModel.test(message)) return { tag: "ModelUnavailableError" }
+    if (/credit limit exceeded/i.test(message)) return { tag: "InsufficientCreditsError" }
+  }
+  return { tag: "InvalidRequestError" }
+}
+
+const seconds = (wait: Duration.Duration): string => {
+  const value = Duration.toSeconds(wait)
+  return `${value < 10 ? Number(value.toFixed(2)) : Math.round(value)} s`
+}
+
+const remedy = (verdict: Verdict, status: number, wait: Duration.Duration | undefined): string => {
+  switch (verdict.tag) {
+    case "RateLimitError":
+      return wait === undefined
+        ? "Send at a steady, lower rate and back off"
+        : `Wait ${seconds(wait)} before the next request`
+    case "AuthError":
+      return "Check TOGETHER_API_KEY, or make a key at https://api.together.ai/settings/api-keys"
+    case "InsufficientCreditsError":
+      return "Add credits at https://api.together.ai/settings/billing. With a positive balance: free credits alone do not open the platform, and a past-due invoice is paid separately"
+    case "OverloadedError":
+      return `Try again after a brief wait${wait === undefined ? "" : ` of ${seconds(wait)}`}, or use another model`
+    case "ServerError":
+      return status === 524
+        ? "Stream the answer or lower max_tokens: the edge gives up on silent requests after about 100 s"
+        : "Try again after a brief wait; contact Together's support if it lasts longer than 30 minutes"
+    case "ContextLengthError":
+      return "Shorten the prompt or lower max_tokens: together they must fit the model's context"
+    case "PermissionDeniedError":
+      return "Check that this key's project may use this model and endpoint, and that requests carry a User-Agent"
+    case "NotFoundError":
+      return "Check the model name and the base URL"
+    case "ModelUnavailableError":
+      return "Choose a serverless model, or start a dedicated endpoint for this one"
+    case "ConflictError":
+      return "Read the object's state again before changing it"
+    case "PayloadTooLargeError":
+      return "Send a smaller body"
+    case "RequestTimeoutError":
+      return "Try again"
+    default:
+      return "Correct the request"
+  }
+}
+
+const what: Record<TogetherError.TogetherError["_tag"], string> = {
+  RateLimitError: "Rate limited",
+  AuthError: "The API key was refused",
+  InsufficientCreditsError: "The account has no usable credit",
+  OverloadedError: "The service is overloaded",
+  ServerError: "The provider failed",
+  RequestTimeoutError: "The request timed out",
+  ConnectionError: "The connection failed",
+  ContextLengthError: "The prompt and max_tokens exceed the model's context",
+  InvalidRequestError: "The request was refused",
+  PermissionDeniedError: "Access was denied",
+  NotFoundError: "Not found",
+  ModelUnavailableError: "The model is not available",
+  ConflictError: "The request conflicts with the object's state",
+  PayloadTooLargeError: "The request body is too large",
+  StreamError: "The stream failed",
+  DecodeError: "The answer could not be read",
+  CircuitOpenError: "The circuit is open",
+  BudgetExceededError: "The budget does not allow it",
+  LaneOverflowError: "The lane is full"
+}
+
+const sentence = (text: string): string => {
+  const trimmed = text.trim().replace(/\s+/g, " ")
+  const bounded = trimmed.length > 300 ? `${trimmed.slice(0, 300)}…` : trimmed
+  return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
+}
+
+const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
+  const value = headers["x-should-retry"]?.trim().toLowerCase()
+  return value === "true" ? true : value === "false" ? false : undefined
+}
+
+const noSecrets: Secrets = { prompts: [] }
+
+/**
+ * Builds the error of an answer outside 2xx, or of an error frame inside a stream.
+ *
+ * **Errors**: never throws, whatever the body.
+ */
+export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
+  const secrets = answer.secrets ?? noSecrets
+  const body = ErrorBody.parse(answer.body)
+  const decision = verdict(answer, body)
+  const retryAfter = Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait
+  const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
+  const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
+  const fields = {
+    message: `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision, answer.status, retryAfter)}.`,
+    status: answer.status,
+    requestId: answer.headers["x-request-id"] ?? body.requestId ?? answer.headers["cf-ray"],
+    model: answer.model === "" ? undefined : answer.model,
+    operation: answer.operation,
+    retryAfter,
+    body: answer.body === "" ? undefined : redact(answer.body, secrets),
+    shouldRetry: shouldRetryOf(answer.headers)
+  }
+  switch (decision.tag) {
+    case "RateLimitError":
+      return new TogetherError.RateLimitError({ ...fields, scope: decision.scope })
+    case "AuthError":
+      return new TogetherError.AuthError(fields)
+    case "InsufficientCreditsError":
+      return new TogetherError.InsufficientCreditsError(fields)
+    case "OverloadedError":
+      return new TogetherError.OverloadedError(fields)
+    case "ServerError":
+      return new TogetherError.ServerError(fields)
+    case "RequestTimeoutError":
+      return new TogetherError.RequestTimeoutError({ ...fields, phase: "headers" })
+    case "ContextLengthError":
+      return new TogetherError.ContextLengthError(fields)
+    case "PermissionDeniedError":
+      return new TogetherError.PermissionDeniedError(fields)
+    case "NotFoundError":
+      return new TogetherError.NotFoundError(fields)
+    case "ModelUnavailableError":
+      return new TogetherError.ModelUnavailableError(fields)
+    case "ConflictError":
+      return new TogetherError.ConflictError(fields)
+    case "PayloadTooLargeError":
+      return new TogetherError.PayloadTooLargeError(fields)
+    default:
+      return new TogetherError.InvalidRequestError(fields)
+  }
+}

@@ -1,0 +1,290 @@
+/**
+ * Makes calls of routes: checks the request, guards the exchange, reads the answer.
+ *
+ * The service is built from three functions: `call` for a route that answers
+ * once, `stream` for one that streams, `request` for any path with the
+ * caller's own schemas.
+ */
+import * as Effect from "effect/Effect"
+import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Result from "effect/Result"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { Call, Estimate, Priority } from "../domain/Call.ts"
+import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import * as Usage from "../domain/Usage.ts"
+import type * as Lanes from "../guard/Lanes.ts"
+import type { RetryBudget } from "../guard/RetryBudget.ts"
+import * as Duration from "effect/Duration"
+import type { Shape } from "./EventDecoder.ts"
+import * as EventStream from "./EventStream.ts"
+import * as Pipeline from "./Pipeline.ts"
+import { promptsOf, redact } from "./Redact.ts"
+import type { Route } from "./Routes.ts"
+import type { Exchange, Transport } from "./Transport.ts"
+
+/** Steers one call; what is absent is the client's default. */
+export interface CallOptions {
+  /** Rank in the lane's queue. Default: `"normal"`. */
+  readonly priority?: Priority | undefined
+  /** Time for the whole call: waits, retries and the stream's end included. Default: none. */
+  readonly deadline?: Duration.Input | undefined
+  /** When to retry. Default: the client's schedule. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /** Your own word for a group of calls: budgets and spans use it. */
+  readonly label?: string | undefined
+  /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
+  readonly pool?: string | undefined
+}
+
+/** Describes a call by path, for endpoints that have no method of their own. */
+export interface PathRequest<A> {
+  readonly method?: HttpMethod.HttpMethod | undefined
+  /** Path below the base URL, or an absolute URL. */
+  readonly path: string
+  readonly query?: Exchange["query"]
+  /** Sent as JSON. */
+  readonly body?: unknown
+  /** Sent as multipart; excludes `body`. */
+  readonly form?: FormData | undefined
+  /** Decodes the JSON of the answer. */
+  readonly response: Schema.Codec<A, unknown>
+  /** Selects the lane. Default: the lane of calls without a model. */
+  readonly model?: string | undefined
+  /** Names the operation in errors, spans and metrics. Default: `"request"`. */
+  readonly operation?: string | undefined
+  /** True where a repeat after an ambiguous failure does no harm. Default: true for GET, HEAD, PUT and DELETE. */
+  readonly idempotent?: boolean | undefined
+  /** What the call may consume. Default: nothing. */
+  readonly estimate?: Estimate | undefined
+}
+
+/** Holds what the calls of one client share. */
+export interface Shared {
+  readonly transport: Transport
+  readonly lanes: Lanes.Lanes["Service"]
+  readonly account: string
+  readonly retry: Schedule.Schedule<unknown> | undefined
+  readonly retryBudget: RetryBudget | undefined
+  readonly priority: Priority
+  readonly deadline: Duration.Duration | undefined
+}
+
+/** Makes calls. */
+export interface Client {
+  readonly call: <Req, Res>(
+    route: Route<Req, Res>
+  ) => (request: Req, options?: CallOptions) => Effect.Effect<Res, TogetherError>
+  readonly stream: <Req, Chunk>(
+    route: Route<Req, unknown>,
+    operation: string,
+    shape: Shape<Chunk>
+  ) => (request: Req, options?: CallOptions) => Stream.Stream<Chunk, TogetherError>
+  readonly request: <A>(request: PathRequest<A>, options?: CallOptions) => Effect.Effect<A, TogetherError>
+  /** Like `request`, for an answer that is not JSON: its text as it came. */
+  readonly text: (
+    request: Omit<PathRequest<unknown>, "response">,
+    options?: CallOptions
+  ) => Effect.Effect<string, TogetherError>
+}
+
+/** Says where a value went wrong, without the value: it may be a prompt. */
+const issueOf = (error: Schema.SchemaError, value: unknown): string =>
+  redact(error.message.split("\n").map((line) => line.trim()).join(" "), { prompts: promptsOf(value) }).slice(0, 500)
+
+const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
+
+const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
+
+/** Makes the calls of one client. */
+export const make = (shared: Shared): Client => {
+  const { transport } = shared
+
+  const guardsOf = (call: Call, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
+    Effect.map(shared.lanes.get(call.lane), (lane) => ({
+      lane,
+      retry: options?.retry ?? shared.retry,
+      retryBudget: shared.retryBudget,
+      deadline: options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+    }))
+
+  const callOf = (
+    what: { readonly operation: string; readonly model: string; readonly idempotent: boolean },
+    estimate: Estimate,
+    options: CallOptions | undefined
+  ): Call => ({
+    operation: what.operation,
+    model: what.model,
+    lane: `${shared.account}/${what.model === "" ? "-" : what.model}${
+      options?.pool === undefined ? "" : `#${options.pool}`
+    }`,
+    priority: options?.priority ?? shared.priority,
+    estimate,
+    idempotent: what.idempotent,
+    label: options?.label
+  })
+
+  const spanned = <A, E, R>(effect: Effect.Effect<A, E, R>, call: Call): Effect.Effect<A, E, R> =>
+    Effect.withSpan(effect, `Together.${call.operation}`, {
+      attributes: { "together.model": call.model, "together.lane": call.lane, "together.label": call.label },
+      captureStackTrace: false
+    })
+
+  const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
+    new InvalidRequestError({
+      operation,
+      message: `The request was not sent, it does not fit ${operation}: ${issueOf(error, request)}. Correct the request.`
+    })
+
+  const decodeAnswer = <A>(
+    decode: (value: unknown) => Result.Result<A, Schema.SchemaError>,
+    exchange: Exchange,
+    text: string,
+    status: number,
+    requestId: string | undefined,
+    observed: Pipeline.Observed
+  ): Effect.Effect<A, DecodeError> => {
+    const fail = (problem: string) => {
+      const body = text === "" ? undefined : redact(text, transport.secrets(exchange))
+      return Effect.fail(
+        new DecodeError({
+          operation: exchange.operation,
+          model: exchange.model,
+          status,
+          requestId,
+          body,
+          message: `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
+        })
+      )
+    }
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      return fail(text.trim() === "" ? "is empty" : "is not JSON")
+    }
+    const decoded = decode(value)
+    if (Result.isFailure(decoded)) {
+      return fail(`does not fit its schema: ${issueOf(decoded.failure, exchange.json)}`)
+    }
+    observed.usage = usageOf(value)
+    return Effect.succeed(decoded.success)
+  }
+
+  const exchangeDecoded = <A>(
+    exchange: Exchange,
+    decode: (value: unknown) => Result.Result<A, Schema.SchemaError>
+  ) =>
+  (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
+    Effect.flatMap(
+      transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+      (answer) =>
+        decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed)
+    )
+
+  const call: Client["call"] = (route) => {
+    const check = Schema.decodeUnknownResult(route.request)
+    const decode = Schema.decodeUnknownResult(route.response)
+    return (request, options) =>
+      Effect.suspend(() => {
+        const checked = check(request)
+        if (Result.isFailure(checked)) return Effect.fail(invalid(route.operation, checked.failure, request))
+        const model = route.model(request)
+        const call = callOf({ ...route, model }, route.estimate(request), options)
+        const exchange: Exchange = {
+          operation: route.operation,
+          model,
+          method: route.method,
+          path: route.path,
+          json: route.method === "GET" ? undefined : request
+        }
+        return spanned(
+          Effect.flatMap(
+            guardsOf(call, options),
+            (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, decode))
+          ),
+          call
+        )
+      })
+  }
+
+  const stream: Client["stream"] = (route, operation, shape) => {
+    const check = Schema.decodeUnknownResult(route.request)
+    return (request, options) =>
+      Stream.suspend(() => {
+        const checked = check(request)
+        if (Result.isFailure(checked)) return Stream.fail(invalid(operation, checked.failure, request))
+        const model = route.model(request)
+        const call = callOf({ operation, model, idempotent: route.idempotent }, route.estimate(request), options)
+        const exchange: Exchange = {
+          operation,
+          model,
+          method: route.method,
+          path: route.path,
+          json: { ...request, stream: true, stream_options: streamOptions(request) }
+        }
+        return Stream.unwrap(Effect.map(guardsOf(call, options), (guards) =>
+          Pipeline.stream(call, guards, (observed) =>
+            Effect.flatMap(
+              transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+              (response) => EventStream.open(response, shape, exchange, transport)
+            )))).pipe(Stream.withSpan(`Together.${operation}`, {
+              attributes: { "together.model": model, "together.lane": call.lane, "together.label": call.label },
+              captureStackTrace: false
+            }))
+      })
+  }
+
+  const pathExchange = (request: Omit<PathRequest<unknown>, "response">): Exchange => ({
+    operation: request.operation ?? "request",
+    model: request.model ?? "",
+    method: request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST"),
+    path: request.path,
+    query: request.query,
+    json: request.body,
+    form: request.form
+  })
+
+  const byPath = <A>(
+    request: Omit<PathRequest<unknown>, "response">,
+    options: CallOptions | undefined,
+    attempt: (exchange: Exchange) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+  ): Effect.Effect<A, TogetherError> => {
+    const exchange = pathExchange(request)
+    const idempotent = request.idempotent ?? safeMethods.has(exchange.method)
+    const call = callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options)
+    return spanned(
+      Effect.flatMap(guardsOf(call, options), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
+      call
+    )
+  }
+
+  return {
+    call,
+    stream,
+    request: (request, options) => {
+      const decode = Schema.decodeUnknownResult(request.response)
+      return byPath(request, options, (exchange) => exchangeDecoded(exchange, decode))
+    },
+    text: (request, options) =>
+      byPath(request, options, (exchange) => (observed) =>
+        Effect.map(
+          transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+          (answer) => answer.text
+        ))
+  }
+}
+
+/** Usage is always asked for; the caller's other stream options stay. */
+const streamOptions = (request: unknown): object => {
+  const own = typeof request === "object" && request !== null && "stream_options" in request
+    ? request.stream_options
+    : undefined
+  return { ...(typeof own === "object" ? own : undefined), include_usage: true }
+}
+
+const usageOf = (value: unknown): Usage.Usage | undefined => {
+  if (typeof value !== "object" || value === null || !("usage" in value)) return undefined
+  return Usage.fromWire(value.usage)
+}

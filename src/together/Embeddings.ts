@@ -1,0 +1,29 @@
+/**
+ * Embeddings: request and answer, as on the wire.
+ *
+ * **Source**: Together's API reference, `POST /embeddings`.
+ */
+import * as Schema from "effect/Schema"
+import { maybe, open } from "./Wire.ts"
+
+/** Asks for the embedding of one text or of several. */
+export const EmbeddingsRequest = open({
+  model: Schema.NonEmptyString,
+  input: Schema.Union([Schema.String, Schema.Array(Schema.String)])
+})
+/** Asks for the embedding of one text or of several. */
+export type EmbeddingsRequest = typeof EmbeddingsRequest.Type
+
+/** Answers with one vector per text; `index` says which. */
+export const EmbeddingsResponse = open({
+  object: Schema.optional(Schema.String),
+  model: Schema.optional(Schema.String),
+  data: Schema.Array(open({
+    object: Schema.optional(Schema.String),
+    embedding: Schema.Array(Schema.Finite),
+    index: Schema.Int
+  })),
+  usage: maybe(open({}))
+})
+/** Answers with one vector per text; `index` says which. */
+export type EmbeddingsResponse = typeof EmbeddingsResponse.Type

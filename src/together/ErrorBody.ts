@@ -1,0 +1,85 @@
+/**
+ * What an error answer says, whatever form its body takes.
+ *
+ * Together's error bodies come nested (`{"error":{"message",…}}`), flat
+ * (`{"message"}`, `{"detail"}`, `{"code","message"}`), as a bare string under
+ * `error`, as a list under `errors`, as a JSON string, empty, or as an HTML or
+ * text page of the edge in front of it. Each is read into the same five fields.
+ */
+
+/** Holds what could be read from an error body. */
+export interface ErrorBody {
+  /** The provider's sentence, or the title of its page; absent where it said nothing. */
+  readonly message?: string | undefined
+  /** Every `type`, `error_type` and `code` found, lower case. */
+  readonly kinds: ReadonlyArray<string>
+  readonly param?: string | undefined
+  readonly requestId?: string | undefined
+  /** True for a page instead of an API answer. */
+  readonly page: boolean
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+// an object may be read by any key; what it holds is checked where it is used
+const fields = (u: unknown): Fields | undefined =>
+  typeof u === "object" && u !== null && !Array.isArray(u) ? u as Fields : undefined
+
+const string = (u: unknown): string | undefined => {
+  if (typeof u !== "string") return undefined
+  const trimmed = u.trim()
+  return trimmed === "" ? undefined : trimmed
+}
+
+const messageOf = (object: Fields | undefined): string | undefined => {
+  if (object === undefined) return undefined
+  const detail = object["detail"]
+  const first = Array.isArray(detail) ? fields(detail[0])?.["msg"] : detail
+  return string(object["message"]) ?? string(first) ?? string(object["error_message"])
+}
+
+const kindsOf = (object: Fields | undefined): ReadonlyArray<string> =>
+  object === undefined
+    ? []
+    : ["type", "error_type", "code"].flatMap((key) => {
+      const kind = string(object[key])
+      return kind === undefined ? [] : [kind.toLowerCase()]
+    })
+
+const parseJson = (text: string): { readonly value: unknown } | undefined => {
+  try {
+    return { value: JSON.parse(text) }
+  } catch {
+    return undefined
+  }
+}
+
+const fromJson = (value: unknown): ErrorBody => {
+  const top = fields(value)
+  if (top === undefined) return { message: string(value), kinds: [], page: false }
+  const nested = fields(top["error"])
+  const listed = Array.isArray(top["errors"]) ? top["errors"][0] : undefined
+  return {
+    message: messageOf(nested) ?? string(top["error"]) ?? messageOf(top) ?? string(listed) ??
+      messageOf(fields(listed)),
+    kinds: [...kindsOf(nested), ...kindsOf(top)],
+    param: string(nested?.["param"]) ?? string(top["param"]),
+    requestId: string(top["request_id"]) ?? string(top["id"]) ?? string(nested?.["request_id"]),
+    page: false
+  }
+}
+
+const fromPage = (text: string): ErrorBody => {
+  const title = /<title[^>]*>([^<]*)<\/title>/i.exec(text)?.[1] ?? /<h1[^>]*>([^<]*)<\/h1>/i.exec(text)?.[1]
+  return { message: string(title?.replace(/\s+/g, " ")), kinds: [], page: true }
+}
+
+/** Reads an error body of any form. Never throws. */
+export const parse = (text: string): ErrorBody => {
+  const trimmed = text.trim()
+  if (trimmed === "") return { kinds: [], page: false }
+  const json = parseJson(trimmed)
+  if (json !== undefined) return fromJson(json.value)
+  if (trimmed.startsWith("<")) return fromPage(trimmed)
+  return { message: trimmed.slice(0, 500), kinds: [], page: /error code: 1\d{3}/i.test(trimmed) }
+}

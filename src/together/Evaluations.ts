@@ -1,0 +1,51 @@
+/**
+ * Evaluations: jobs that classify, score or compare a model's answers.
+ *
+ * **Source**: Together's API reference, `/evaluation`.
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { TogetherError } from "../domain/TogetherError.ts"
+import type { Client } from "./Client.ts"
+import { maybe, open } from "./Wire.ts"
+
+/** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
+export const EvaluationRequest = open({ type: Schema.String, parameters: Schema.Unknown })
+/** Asks for an evaluation. */
+export type EvaluationRequest = typeof EvaluationRequest.Type
+
+/** Describes an evaluation. `status`: `pending`, `queued`, `running`, `completed`, `error`, `user_error`. */
+export const Evaluation = open({
+  workflow_id: maybe(Schema.String),
+  status: maybe(Schema.String),
+  type: maybe(Schema.String),
+  results: Schema.optional(Schema.Unknown)
+})
+/** Describes an evaluation. */
+export type Evaluation = typeof Evaluation.Type
+
+/** Makes calls about evaluations. */
+export interface EvaluationsApi {
+  /** Starts an evaluation. Sent once: a creation whose answer was lost is not repeated. */
+  readonly create: (request: EvaluationRequest) => Effect.Effect<Evaluation, TogetherError>
+  readonly get: (id: string) => Effect.Effect<Evaluation, TogetherError>
+  readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
+}
+
+/** Makes calls about evaluations, over a client. */
+export const make = (client: Client): EvaluationsApi => ({
+  create: (request) =>
+    client.request({ operation: "evaluations.create", path: "/evaluation", body: request, response: Evaluation }),
+  get: (id) =>
+    client.request({
+      operation: "evaluations.get",
+      path: `/evaluation/${encodeURIComponent(id)}`,
+      response: Evaluation
+    }),
+  status: (id) =>
+    client.request({
+      operation: "evaluations.status",
+      path: `/evaluation/${encodeURIComponent(id)}/status`,
+      response: Evaluation
+    })
+})

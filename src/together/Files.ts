@@ -1,0 +1,72 @@
+/**
+ * Files: what batches and fine-tunes read and write.
+ *
+ * **Source**: Together's API reference, `/files`.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { TogetherError } from "../domain/TogetherError.ts"
+import type { Client } from "./Client.ts"
+import { maybe, open } from "./Wire.ts"
+
+/** Describes a stored file. `purpose`: `fine-tune`, `eval`, `batch-api`. */
+export const File = open({
+  id: Schema.String,
+  object: Schema.optional(Schema.String),
+  created_at: Schema.optional(Schema.Finite),
+  filename: maybe(Schema.String),
+  bytes: maybe(Schema.Finite),
+  purpose: maybe(Schema.String),
+  processing_status: maybe(Schema.String)
+})
+/** Describes a stored file. */
+export type File = typeof File.Type
+
+/** Lists files. */
+export const FileList = open({ data: Schema.Array(File) })
+
+/** Answers a deletion. */
+export const FileDeleted = open({ id: maybe(Schema.String), deleted: maybe(Schema.Boolean) })
+
+/** Makes calls about files. */
+export interface FilesApi {
+  /** Stores a file. Sent once: an upload whose answer was lost is not repeated. */
+  readonly upload: (file: {
+    readonly content: string | Blob
+    readonly name: string
+    /** `batch-api`, `fine-tune` or `eval`. */
+    readonly purpose: string
+    /** Default: `jsonl`. */
+    readonly type?: string | undefined
+  }) => Effect.Effect<File, TogetherError>
+  readonly list: Effect.Effect<ReadonlyArray<File>, TogetherError>
+  readonly get: (id: string) => Effect.Effect<File, TogetherError>
+  /** Reads a whole file as text. */
+  readonly content: (id: string) => Effect.Effect<string, TogetherError>
+  readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
+}
+
+/** Makes calls about files, over a client. */
+export const make = (client: Client): FilesApi => ({
+  upload: (file) => {
+    const form = new FormData()
+    form.append("purpose", file.purpose)
+    form.append("file_name", file.name)
+    form.append("file_type", file.type ?? "jsonl")
+    form.append("file", typeof file.content === "string" ? new Blob([file.content]) : file.content, file.name)
+    return client.request({ operation: "files.upload", path: "/files/upload", form, response: File })
+  },
+  list: Effect.map(
+    client.request({ operation: "files.list", path: "/files", response: FileList }),
+    (answer) => answer.data
+  ),
+  get: (id) => client.request({ operation: "files.get", path: `/files/${encodeURIComponent(id)}`, response: File }),
+  content: (id) => client.text({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
+  delete: (id) =>
+    client.request({
+      operation: "files.delete",
+      method: "DELETE",
+      path: `/files/${encodeURIComponent(id)}`,
+      response: FileDeleted
+    })
+})

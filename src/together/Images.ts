@@ -1,0 +1,47 @@
+/**
+ * Images: request and answer, as on the wire.
+ *
+ * **Source**: Together's API reference, `POST /images/generations`.
+ */
+import * as Schema from "effect/Schema"
+import { maybe, open } from "./Wire.ts"
+
+const side = Schema.Int.check(Schema.isGreaterThan(0))
+
+/** Asks for images. The provider's defaults: 1 image of 1024 × 1024 in 20 steps. */
+export const ImagesRequest = open({
+  model: Schema.NonEmptyString,
+  prompt: Schema.String,
+  steps: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+  n: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+  height: Schema.optional(side),
+  width: Schema.optional(side),
+  seed: Schema.optional(Schema.Int),
+  image_url: Schema.optional(Schema.String),
+  negative_prompt: Schema.optional(Schema.String),
+  /** `base64` or `url`. */
+  response_format: Schema.optional(Schema.String),
+  /** `jpeg` or `png`. */
+  output_format: Schema.optional(Schema.String),
+  guidance_scale: Schema.optional(Schema.Finite),
+  image_loras: Schema.optional(Schema.Array(open({ path: Schema.String, scale: Schema.Finite }))),
+  reference_images: Schema.optional(Schema.Array(Schema.String)),
+  disable_safety_checker: Schema.optional(Schema.Boolean)
+})
+/** Asks for images. */
+export type ImagesRequest = typeof ImagesRequest.Type
+
+/** Answers with images, each as base64 or as a hosted URL. */
+export const ImagesResponse = open({
+  id: Schema.optional(Schema.String),
+  model: Schema.optional(Schema.String),
+  object: Schema.optional(Schema.String),
+  data: Schema.Array(open({
+    index: Schema.optional(Schema.Int),
+    type: Schema.optional(Schema.String),
+    b64_json: maybe(Schema.String),
+    url: maybe(Schema.String)
+  }))
+})
+/** Answers with images, each as base64 or as a hosted URL. */
+export type ImagesResponse = typeof ImagesResponse.Type

@@ -1,0 +1,160 @@
+/**
+ * The one definition of Together's typed operations: method, path, schemas, and what each may consume.
+ *
+ * The client, the emulator's tests and the batch runner read this table; no
+ * path or schema is written twice.
+ */
+import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Schema from "effect/Schema"
+import { type Estimate, estimateTokens } from "../domain/Call.ts"
+import * as Chat from "./Chat.ts"
+import * as Completions from "./Completions.ts"
+import * as Embeddings from "./Embeddings.ts"
+import * as Images from "./Images.ts"
+import * as Models from "./Models.ts"
+import * as Rerank from "./Rerank.ts"
+
+/** Defines one typed operation. */
+export interface Route<Req, Res> {
+  readonly operation: string
+  readonly method: HttpMethod.HttpMethod
+  /** Below the base URL. */
+  readonly path: string
+  readonly request: Schema.Codec<Req, unknown>
+  readonly response: Schema.Codec<Res, unknown>
+  /** True where a repeat after an ambiguous failure costs no more than tokens. */
+  readonly idempotent: boolean
+  readonly model: (request: Req) => string
+  readonly estimate: (request: Req) => Estimate
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  /** Output tokens expected of a generation that sets no `max_tokens`. */
+  outputTokens: 512,
+  /** Output tokens that such a generation may take at the most, where the model's context is not known. */
+  maxOutputTokens: 8192,
+  /** Tokens that frame one chat message. */
+  tokensPerMessage: 4
+} as const
+
+const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
+
+const generation = (inputTokens: number, maxTokens: number | undefined, choices: number | undefined): Estimate => ({
+  inputTokens,
+  outputTokens: Math.min(maxTokens ?? defaults.outputTokens, defaults.outputTokens) * (choices ?? 1),
+  maxOutputTokens: (maxTokens ?? defaults.maxOutputTokens) * (choices ?? 1)
+})
+
+const contentTokens = (content: Chat.Message["content"]): number => {
+  if (content === null || content === undefined) return 0
+  if (typeof content === "string") return estimateTokens(content)
+  let tokens = 0
+  for (const part of content) {
+    // a picture, a clip or a sound is priced by the model: a thousand tokens stand for it until usage tells
+    tokens += part.text === undefined ? 1000 : estimateTokens(part.text)
+  }
+  return tokens
+}
+
+/** Estimates what a chat request may consume. */
+export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
+  let input = 0
+  for (const message of request.messages) input += contentTokens(message.content) + defaults.tokensPerMessage
+  if (request.tools !== undefined) input += estimateTokens(JSON.stringify(request.tools))
+  return generation(input, request.max_tokens, request.n)
+}
+
+/** Estimates what a completion request may consume. */
+export const completionEstimate = (request: Completions.CompletionRequest): Estimate =>
+  generation(estimateTokens(request.prompt), request.max_tokens, request.n)
+
+const textsEstimate = (texts: ReadonlyArray<string>): Estimate => ({
+  ...nothing,
+  inputTokens: texts.reduce((sum, text) => sum + estimateTokens(text), 0)
+})
+
+const modelOf = (request: { readonly model: string }): string => request.model
+
+/** Defines `chat`. */
+export const chat: Route<Chat.ChatRequest, Chat.ChatResponse> = {
+  operation: "chat",
+  method: "POST",
+  path: "/chat/completions",
+  request: Chat.ChatRequest,
+  response: Chat.ChatResponse,
+  idempotent: true,
+  model: modelOf,
+  estimate: chatEstimate
+}
+
+/** Defines `completions`. */
+export const completions: Route<Completions.CompletionRequest, Completions.CompletionResponse> = {
+  operation: "completions",
+  method: "POST",
+  path: "/completions",
+  request: Completions.CompletionRequest,
+  response: Completions.CompletionResponse,
+  idempotent: true,
+  model: modelOf,
+  estimate: completionEstimate
+}
+
+/** Defines `embeddings`. */
+export const embeddings: Route<Embeddings.EmbeddingsRequest, Embeddings.EmbeddingsResponse> = {
+  operation: "embeddings",
+  method: "POST",
+  path: "/embeddings",
+  request: Embeddings.EmbeddingsRequest,
+  response: Embeddings.EmbeddingsResponse,
+  idempotent: true,
+  model: modelOf,
+  estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input)
+}
+
+/** Defines `rerank`. */
+export const rerank: Route<Rerank.RerankRequest, Rerank.RerankResponse> = {
+  operation: "rerank",
+  method: "POST",
+  path: "/rerank",
+  request: Rerank.RerankRequest,
+  response: Rerank.RerankResponse,
+  idempotent: true,
+  model: modelOf,
+  estimate: (request) =>
+    textsEstimate([
+      request.query,
+      ...request.documents.map((document) => typeof document === "string" ? document : JSON.stringify(document))
+    ])
+}
+
+/** Defines `images`. */
+export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
+  operation: "images",
+  method: "POST",
+  path: "/images/generations",
+  request: Images.ImagesRequest,
+  response: Images.ImagesResponse,
+  idempotent: true,
+  model: modelOf,
+  estimate: (request) => textsEstimate([request.prompt])
+}
+
+const Empty = Schema.Struct({})
+
+const read = <Res>(operation: string, path: string, response: Schema.Codec<Res, unknown>): Route<{}, Res> => ({
+  operation,
+  method: "GET",
+  path,
+  request: Empty,
+  response,
+  idempotent: true,
+  model: () => "",
+  estimate: () => nothing
+})
+
+/** Defines `models`. */
+export const models = read("models", "/models", Models.ModelList)
+
+/** Defines `whoami`. */
+export const whoami = read("whoami", "/whoami", Models.Whoami)

@@ -1,0 +1,255 @@
+/**
+ * Together AI as an Effect service: typed calls, a closed union of errors, every guard in place.
+ *
+ * ```ts no-run
+ * import { Effect } from "effect"
+ * import { Chat, Together } from "effect-together"
+ *
+ * const program = Effect.gen(function*() {
+ *   const together = yield* Together.Together
+ *   const answer = yield* together.chat({
+ *     model: "openai/gpt-oss-20b",
+ *     messages: [{ role: "user", content: "Name three rivers." }]
+ *   })
+ *   return Chat.text(answer)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(Together.layerConfig())))
+ * ```
+ *
+ * | layer | transport |
+ * | --- | --- |
+ * | `layer(options)` | brings Fetch |
+ * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
+ * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
+ *
+ * A `Lanes` or `Credits` service in the layer's context is used; without them
+ * the client makes its own lanes and keeps no ledger.
+ *
+ * **Errors**: `TogetherError`, always. A missing key fails the layer with
+ * `AuthError` before anything is sent.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import type * as Stream from "effect/Stream"
+import type { Priority } from "../domain/Call.ts"
+import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import * as Lanes from "../guard/Lanes.ts"
+import type { RetryBudget } from "../guard/RetryBudget.ts"
+import * as Batches from "./Batches.ts"
+import * as Chat from "./Chat.ts"
+import * as Client from "./Client.ts"
+import * as Completions from "./Completions.ts"
+import type * as Embeddings from "./Embeddings.ts"
+import * as Evaluations from "./Evaluations.ts"
+import * as Files from "./Files.ts"
+import * as FineTunes from "./FineTunes.ts"
+import type * as Images from "./Images.ts"
+import type * as Models from "./Models.ts"
+import type * as Rerank from "./Rerank.ts"
+import * as Routes from "./Routes.ts"
+import * as Transport from "./Transport.ts"
+
+/** Configures a client. */
+export interface Options {
+  /** The key, redacted: it is never printed, logged or put on an error. */
+  readonly apiKey: Redacted.Redacted
+  /** Default: `https://api.together.ai/v1`. */
+  readonly baseUrl?: string | undefined
+  /** Names the organization in lane keys and reports: limits belong to it, not to the key. Default: `"default"`. */
+  readonly account?: string | undefined
+  /** Default: `effect-together/VERSION`. The edge refuses some library defaults. */
+  readonly userAgent?: string | undefined
+  /** Sent with every request, after ours but for the key. Default: none. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Bounds each silence of an attempt. Defaults: headers 120 s, body 120 s, firstToken 60 s, idle 30 s. */
+  readonly timeouts?: {
+    readonly headers?: Duration.Input | undefined
+    readonly body?: Duration.Input | undefined
+    readonly firstToken?: Duration.Input | undefined
+    readonly idle?: Duration.Input | undefined
+  } | undefined
+  /** Time for every whole call. Default: none. */
+  readonly deadline?: Duration.Input | undefined
+  /** When to retry. Default: `Retry.policy()`, or the `Retry.CurrentPolicy` of the region. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /** A budget that all retries draw on. Default: none, so that a job retries as its schedule says. */
+  readonly retryBudget?: RetryBudget | undefined
+  /** Rank of calls that say none. Default: `"normal"`. */
+  readonly priority?: Priority | undefined
+  /** Options of the lanes this client makes; excluded by a `Lanes` service in the context. */
+  readonly lanes?: Lanes.Options | undefined
+}
+
+/** Holds the defaults of this module; timeouts stand in `Transport.defaults`. */
+export const defaults = {
+  baseUrl: "https://api.together.ai/v1",
+  account: "default",
+  priority: "normal"
+} as const
+
+/** Makes typed calls to Together. Every method fails with `TogetherError` only. */
+export class Together extends Context.Service<Together, {
+  /** Asks for a chat completion. */
+  readonly chat: (
+    request: Chat.ChatRequest,
+    options?: Client.CallOptions
+  ) => Effect.Effect<Chat.ChatResponse, TogetherError>
+  /** Streams a chat completion. Retried unseen up to the first token, never after it; usage is always asked for. */
+  readonly chatStream: (
+    request: Chat.ChatRequest,
+    options?: Client.CallOptions
+  ) => Stream.Stream<Chat.ChatChunk, TogetherError>
+  /** Asks for the continuation of a prompt. */
+  readonly completions: (
+    request: Completions.CompletionRequest,
+    options?: Client.CallOptions
+  ) => Effect.Effect<Completions.CompletionResponse, TogetherError>
+  /** Streams the continuation of a prompt. */
+  readonly completionsStream: (
+    request: Completions.CompletionRequest,
+    options?: Client.CallOptions
+  ) => Stream.Stream<Completions.CompletionChunk, TogetherError>
+  /** Asks for embeddings. */
+  readonly embeddings: (
+    request: Embeddings.EmbeddingsRequest,
+    options?: Client.CallOptions
+  ) => Effect.Effect<Embeddings.EmbeddingsResponse, TogetherError>
+  /** Asks for documents by relevance. */
+  readonly rerank: (
+    request: Rerank.RerankRequest,
+    options?: Client.CallOptions
+  ) => Effect.Effect<Rerank.RerankResponse, TogetherError>
+  /** Asks for images. */
+  readonly images: (
+    request: Images.ImagesRequest,
+    options?: Client.CallOptions
+  ) => Effect.Effect<Images.ImagesResponse, TogetherError>
+  /** Lists models and their prices. Free of charge. */
+  readonly models: (options?: Client.CallOptions) => Effect.Effect<ReadonlyArray<Models.Model>, TogetherError>
+  /** Says whose key this is. Free of charge. */
+  readonly whoami: (options?: Client.CallOptions) => Effect.Effect<Models.Whoami, TogetherError>
+  /** Calls any path with schemas of your own: no endpoint is out of reach. */
+  readonly request: Client.Client["request"]
+  readonly files: Files.FilesApi
+  readonly batches: Batches.BatchesApi
+  readonly fineTunes: FineTunes.FineTunesApi
+  readonly evaluations: Evaluations.EvaluationsApi
+}>()("effect-together/Together") {}
+
+const missingKey = new AuthError({
+  message: "There is no API key. Set TOGETHER_API_KEY, or pass apiKey; make a key at https://api.together.ai/settings/api-keys."
+})
+
+const checkedBaseUrl = (baseUrl: string): Effect.Effect<string, InvalidRequestError> =>
+  URL.canParse(baseUrl) && /^https?:$/.test(new URL(baseUrl).protocol)
+    ? Effect.succeed(baseUrl)
+    : Effect.fail(
+      new InvalidRequestError({
+        message: `The base URL ${
+          JSON.stringify(baseUrl)
+        } is not an http or https address. Set TOGETHER_BASE_URL or baseUrl to one like ${defaults.baseUrl}.`
+      })
+    )
+
+/**
+ * Makes a client over the `HttpClient` of the context.
+ *
+ * **Errors**: `AuthError` for an empty key, `InvalidRequestError` for a base URL that is none.
+ */
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const apiKey = Redacted.make(Redacted.value(options.apiKey).trim())
+  if (Redacted.value(apiKey) === "") return yield* missingKey
+  const baseUrl = yield* checkedBaseUrl(options.baseUrl ?? defaults.baseUrl)
+  const silence = (input: Duration.Input | undefined, fallback: Duration.Duration) =>
+    input === undefined ? fallback : Duration.fromInputUnsafe(input)
+  const transport = yield* Transport.make({
+    apiKey,
+    baseUrl,
+    userAgent: options.userAgent ?? Transport.defaults.userAgent,
+    headers: options.headers ?? {},
+    timeouts: {
+      headers: silence(options.timeouts?.headers, Transport.defaults.headers),
+      body: silence(options.timeouts?.body, Transport.defaults.body),
+      firstToken: silence(options.timeouts?.firstToken, Transport.defaults.firstToken),
+      idle: silence(options.timeouts?.idle, Transport.defaults.idle)
+    }
+  })
+  const provided = yield* Effect.serviceOption(Lanes.Lanes)
+  const lanes = Option.isSome(provided) ? provided.value : yield* Lanes.make(options.lanes)
+  const client = Client.make({
+    transport,
+    lanes,
+    account: options.account ?? defaults.account,
+    retry: options.retry,
+    retryBudget: options.retryBudget,
+    priority: options.priority ?? defaults.priority,
+    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline)
+  })
+  const models = client.call(Routes.models)
+  const whoami = client.call(Routes.whoami)
+  return Together.of({
+    chat: client.call(Routes.chat),
+    chatStream: client.stream(Routes.chat, "chatStream", Chat.shape),
+    completions: client.call(Routes.completions),
+    completionsStream: client.stream(Routes.completions, "completionsStream", Completions.shape),
+    embeddings: client.call(Routes.embeddings),
+    rerank: client.call(Routes.rerank),
+    images: client.call(Routes.images),
+    models: (callOptions) => models({}, callOptions),
+    whoami: (callOptions) => whoami({}, callOptions),
+    request: client.request,
+    files: Files.make(client),
+    batches: Batches.make(client),
+    fineTunes: FineTunes.make(client),
+    evaluations: Evaluations.make(client)
+  })
+})
+
+/** Is what a client's layer can fail with: no key, or no usable base URL. */
+export type LayerError = AuthError | InvalidRequestError
+
+/** Provides a client over the `HttpClient` of the context: Undici, a test client, an emulator. */
+export const layerHttp = (options: Options): Layer.Layer<Together, LayerError, HttpClient.HttpClient> =>
+  Layer.effect(Together, make(options))
+
+/** Provides a client over Fetch. */
+export const layer = (options: Options): Layer.Layer<Together, LayerError> =>
+  Layer.provide(layerHttp(options), FetchHttpClient.layer)
+
+/** Says where a client's options are read from; the rest are given as they are. */
+export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl"> {
+  /** Default: `TOGETHER_API_KEY`. */
+  readonly apiKey?: Config.Config<Redacted.Redacted> | undefined
+  /** Default: `TOGETHER_BASE_URL`, else Together's own address. */
+  readonly baseUrl?: Config.Config<string> | undefined
+}
+
+/** Provides a client over the `HttpClient` of the context, its key and address from the configuration. */
+export const layerHttpConfig = (
+  options: ConfigOptions = {}
+): Layer.Layer<Together, LayerError | Config.ConfigError, HttpClient.HttpClient> =>
+  Layer.effect(
+    Together,
+    Effect.gen(function*() {
+      const apiKey = yield* (options.apiKey ?? Config.Redacted("TOGETHER_API_KEY")).pipe(
+        Config.withDefault(Redacted.make(""))
+      )
+      const baseUrl = yield* (options.baseUrl ?? Config.String("TOGETHER_BASE_URL")).pipe(
+        Config.withDefault(defaults.baseUrl)
+      )
+      return yield* make({ ...options, apiKey, baseUrl })
+    })
+  )
+
+/** Provides a client over Fetch, its key and address from the configuration. */
+export const layerConfig = (options?: ConfigOptions): Layer.Layer<Together, LayerError | Config.ConfigError> =>
+  Layer.provide(layerHttpConfig(options), FetchHttpClient.layer)

@@ -1,0 +1,282 @@
+/**
+ * Carries one attempt: one HTTP exchange with Together, its timeouts and its failures.
+ *
+ * The only module that touches `effect/http`. It sends a request with the key
+ * and an explicit User-Agent, bounds every silence, reads the answer, and turns
+ * whatever goes wrong into a `TogetherError`. It never retries, and it sends no
+ * trace headers to the provider.
+ *
+ * | silence | phase | default |
+ * | --- | --- | --- |
+ * | until the headers | `headers` (`connect` where the transport tells) | 120 s |
+ * | until the whole body | `body` | 120 s |
+ * | of a stream, until its first token | `first-token` | 60 s |
+ * | of a stream, between two events | `idle` | 30 s |
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Classify from "./Classify.ts"
+import { promptsOf, redact, type Secrets } from "./Redact.ts"
+
+/** Describes one exchange. */
+export interface Exchange {
+  readonly operation: string
+  readonly model: string
+  readonly method: HttpMethod.HttpMethod
+  /** Path below the base URL, or an absolute URL on the same host. */
+  readonly path: string
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined
+  /** Sent as JSON. */
+  readonly json?: unknown
+  /** Sent as multipart; excludes `json`. */
+  readonly form?: FormData | undefined
+  /** Sees the headers of the answer, whatever its status. */
+  readonly onHeaders?: ((headers: Readonly<Record<string, string | undefined>>) => void) | undefined
+}
+
+/** Holds a complete answer with a 2xx status. */
+export interface Answered {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly text: string
+}
+
+/** Bounds each silence of an attempt. */
+export interface Timeouts {
+  /** Until the answer's headers. A generation that is not streamed sends them when it is done. Default: 120 s. */
+  readonly headers: Duration.Duration
+  /** From the headers to the end of an answer that is not streamed. Default: 120 s. */
+  readonly body: Duration.Duration
+  /** Of a stream, from its headers to its first token. Default: 60 s. */
+  readonly firstToken: Duration.Duration
+  /** Of a stream, between two events; comments do not count. Default: 30 s. */
+  readonly idle: Duration.Duration
+}
+
+/** Holds the defaults of this module. */
+export const defaults: Timeouts & { readonly userAgent: string } = {
+  headers: Duration.seconds(120),
+  body: Duration.seconds(120),
+  firstToken: Duration.seconds(60),
+  idle: Duration.seconds(30),
+  userAgent: "effect-together/0.1.0"
+}
+
+/** Configures a transport. */
+export interface Options {
+  readonly apiKey: Redacted.Redacted
+  readonly baseUrl: string
+  readonly timeouts: Timeouts
+  readonly userAgent: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Carries attempts. */
+export interface Transport {
+  /** Makes one exchange and reads its whole answer. */
+  readonly exchange: (exchange: Exchange) => Effect.Effect<Answered, TogetherError.TogetherError>
+  /** Makes one exchange and hands its body over unread; the scope's end frees the socket. */
+  readonly open: (
+    exchange: Exchange
+  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, TogetherError.TogetherError, Scope.Scope>
+  /** Turns a transport failure in the middle of a body into an error. */
+  readonly bodyFailure: (exchange: Exchange, error: unknown) => TogetherError.TogetherError
+  /** Says what must not appear in errors about an exchange. Costly: for failures only. */
+  readonly secrets: (exchange: Exchange) => Secrets
+  readonly timeouts: Timeouts
+}
+
+const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
+  if (typeof cause !== "object" || cause === null || depth > 5) return []
+  const own = "code" in cause && typeof cause.code === "string" ? [cause.code] : []
+  const inner = "cause" in cause ? codesOf(cause.cause, depth + 1) : []
+  const several = "errors" in cause && Array.isArray(cause.errors)
+    ? cause.errors.flatMap((error) => codesOf(error, depth + 1))
+    : []
+  return [...own, ...inner, ...several]
+}
+
+const deepest = (cause: unknown, depth = 0): string => {
+  if (!(cause instanceof Error)) return typeof cause === "string" ? cause : ""
+  const inner = depth < 5 && cause.cause !== undefined ? deepest(cause.cause, depth + 1) : ""
+  return inner === "" ? cause.message : inner
+}
+
+const isPermanent = (code: string): boolean =>
+  code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
+  code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
+  code === "HOSTNAME_MISMATCH"
+
+const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
+  UND_ERR_CONNECT_TIMEOUT: "connect",
+  ETIMEDOUT: "connect",
+  UND_ERR_HEADERS_TIMEOUT: "headers",
+  UND_ERR_BODY_TIMEOUT: "body"
+}
+
+const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
+  connect: "Check the network and the base URL",
+  headers: "Stream the answer, lower max_tokens, or raise timeouts.headers",
+  body: "Stream the answer, or raise timeouts.body",
+  "first-token": "Try again, use another model, or raise timeouts.firstToken",
+  idle: "Try again, or raise timeouts.idle",
+  deadline: "Raise the deadline or ask for less"
+}
+
+/** Builds the error of a silence that lasted too long. */
+export const timedOut = (
+  exchange: Exchange,
+  phase: TogetherError.TimeoutPhase,
+  after: Duration.Duration | undefined
+): TogetherError.RequestTimeoutError =>
+  new TogetherError.RequestTimeoutError({
+    phase,
+    message: `No ${phase === "connect" ? "connection" : phase} within ${
+      after === undefined ? "the transport's limit" : Duration.format(after)
+    }. ${phaseAdvice[phase]}.`,
+    operation: exchange.operation,
+    model: exchange.model === "" ? undefined : exchange.model
+  })
+
+/** Makes a transport over the `HttpClient` of the context. */
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const client = yield* HttpClient.HttpClient
+  const scoped = HttpClient.withScope(client)
+  const { timeouts } = options
+  const base = options.baseUrl.replace(/\/+$/, "")
+  const apiKey = Redacted.value(options.apiKey)
+  const commonHeaders = {
+    ...options.headers,
+    authorization: `Bearer ${apiKey}`,
+    "user-agent": options.userAgent,
+    accept: "application/json"
+  }
+
+  const secrets = (exchange: Exchange): Secrets => ({ apiKey, prompts: promptsOf(exchange.json) })
+
+  const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest =>
+    HttpClientRequest.make(exchange.method)(
+      /^https?:\/\//.test(exchange.path) ? exchange.path : `${base}${exchange.path}`,
+      {
+        headers: commonHeaders,
+        ...(exchange.query === undefined ? undefined : { urlParams: exchange.query }),
+        ...(exchange.form !== undefined
+          ? { body: HttpBody.formData(exchange.form) }
+          : exchange.json !== undefined
+          ? { body: HttpBody.text(JSON.stringify(exchange.json), "application/json") }
+          : undefined)
+      }
+    )
+
+  const transportFailure = (exchange: Exchange, error: unknown): TogetherError.TogetherError => {
+    const reason = isHttpClientError(error) ? error.reason : undefined
+    const cause = reason === undefined ? error : reason.cause
+    const common = {
+      operation: exchange.operation,
+      model: exchange.model === "" ? undefined : exchange.model
+    }
+    if (reason?._tag === "InvalidUrlError") {
+      return new TogetherError.InvalidRequestError({
+        ...common,
+        message: `${redact(options.baseUrl, secrets(exchange))} is not a valid base URL. Set TOGETHER_BASE_URL or baseUrl to an address like https://api.together.ai/v1.`
+      })
+    }
+    const codes = codesOf(cause)
+    const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
+    if (phase !== undefined) return timedOut(exchange, phase, undefined)
+    const permanent = codes.some(isPermanent)
+    const said = redact(deepest(cause), secrets(exchange))
+    return new TogetherError.ConnectionError({
+      ...common,
+      permanent,
+      message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
+        said === "" ? "" : `: ${said}`
+      }. ${
+        permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
+      }.`
+    })
+  }
+
+  const unanswered = (
+    exchange: Exchange,
+    response: HttpClientResponse.HttpClientResponse
+  ): Effect.Effect<never, TogetherError.TogetherError> =>
+    Effect.flatMap(
+      Effect.timeoutOption(Effect.catch(response.text, () => Effect.succeed("")), timeouts.body),
+      (body) =>
+        Clock.clockWith((clock) =>
+          Effect.fail(Classify.fromAnswer({
+            status: response.status,
+            headers: response.headers,
+            body: body._tag === "Some" ? body.value : "",
+            operation: exchange.operation,
+            model: exchange.model,
+            nowMillis: clock.currentTimeMillisUnsafe(),
+            secrets: secrets(exchange)
+          }))
+        )
+    )
+
+  const withoutTrace = Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+
+  const within = <A>(
+    effect: Effect.Effect<A, TogetherError.TogetherError>,
+    exchange: Exchange,
+    phase: "headers" | "body"
+  ): Effect.Effect<A, TogetherError.TogetherError> =>
+    Effect.timeoutOrElse(effect, {
+      duration: timeouts[phase],
+      orElse: () => Effect.fail(timedOut(exchange, phase, timeouts[phase]))
+    })
+
+  const answered = (exchange: Exchange, response: HttpClientResponse.HttpClientResponse) => {
+    const { headers } = response
+    exchange.onHeaders?.(headers)
+    if (response.status < 200 || response.status > 299) return unanswered(exchange, response)
+    const read = Effect.matchEffect(response.text, {
+      onSuccess: (text) => Effect.succeed<Answered>({ status: response.status, headers, text }),
+      onFailure: (error) => Effect.fail(transportFailure(exchange, error))
+    })
+    return within(read, exchange, "body")
+  }
+
+  const exchangeOnce: Transport["exchange"] = (exchange) =>
+    client.execute(request(exchange)).pipe(
+      Effect.mapError((error) => transportFailure(exchange, error)),
+      withoutTrace,
+      (execute) => within(execute, exchange, "headers"),
+      Effect.flatMap((response) => answered(exchange, response))
+    )
+
+  const open: Transport["open"] = (exchange) =>
+    scoped.execute(request(exchange)).pipe(
+      Effect.mapError((error) => transportFailure(exchange, error)),
+      withoutTrace,
+      Effect.timeoutOrElse({
+        duration: timeouts.headers,
+        orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))
+      }),
+      Effect.flatMap((response) => {
+        exchange.onHeaders?.(response.headers)
+        return response.status < 200 || response.status > 299
+          ? unanswered(exchange, response)
+          : Effect.succeed(response)
+      })
+    )
+
+  return { exchange: exchangeOnce, open, bodyFailure: transportFailure, secrets, timeouts } satisfies Transport
+})
+
+const isHttpClientError = (error: unknown): error is HttpClientError.HttpClientError =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "HttpClientError"

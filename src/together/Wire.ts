@@ -1,0 +1,25 @@
+/**
+ * The schema vocabulary of Together's wire: objects that keep what they do not know.
+ *
+ * Together adds fields and enum values without notice. A response is therefore
+ * decoded by `open` objects, whose unknown fields pass through, and by plain
+ * strings where the documentation lists values. Nothing that an answer carries
+ * is lost, and nothing new in it fails a decode.
+ */
+import * as Schema from "effect/Schema"
+
+/** Is an object schema that keeps fields it does not list. */
+export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
+  Schema.Struct<Fields>,
+  readonly [Schema.$Record<Schema.String, Schema.Unknown>]
+>
+
+/** Builds an object schema that keeps fields it does not list. */
+export const open = <const Fields extends Schema.Struct.Fields>(fields: Fields): Open<Fields> =>
+  Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
+
+/** Accepts a value, `null`, or absence: the wire uses the last two alike. */
+export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+
+/** Holds a warning that came with an answer. */
+export const Warning = open({ message: Schema.String })

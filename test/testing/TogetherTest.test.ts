@@ -1,0 +1,389 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Reply from "../../src/testing/Reply.ts"
+import * as Sent from "../../src/testing/Sent.ts"
+import * as TogetherTest from "../../src/testing/TogetherTest.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as Wiretap from "../../src/testing/Wiretap.ts"
+
+const chatRequest = (prompt: string, extra?: object) =>
+  HttpClientRequest.post("https://api.together.ai/v1/chat/completions", {
+    headers: { authorization: "Bearer secret-key" }
+  }).pipe(
+    HttpClientRequest.bodyJsonUnsafe({ model: "m", messages: [{ role: "user", content: prompt }], ...extra })
+  )
+
+const ask = (prompt: string, extra?: object) => HttpClient.execute(chatRequest(prompt, extra))
+
+const textOf = (prompt: string, extra?: object) => Effect.flatMap(ask(prompt, extra), (response) => response.text)
+
+const defectOf = <A, E>(exit: Exit.Exit<A, E>): unknown =>
+  Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isDieReason)?.defect : undefined
+
+describe("TogetherTest", () => {
+  describe("script", () => {
+    it.effect("answers requests in the order of the replies", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.rateLimited({ reset: 2 }), Reply.chat("Paris"))
+        const first = yield* ask("capital?")
+        expect([first.status, first.headers["x-ratelimit-reset"]]).toStrictEqual([429, "2"])
+        yield* first.text
+        const second = yield* ask("capital?")
+        const body = yield* second.json
+        expect(body).toMatchObject({
+          choices: [{ message: { content: "Paris" }, finish_reason: "stop" }],
+          usage: { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 }
+        })
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("picks rules by operation, pattern and predicate, first rule first", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.on({ body: { messages: [{ content: /weather/ }] } }, Reply.raw("rain"))
+        yield* TogetherTest.on((sent) => sent.text.includes("time"), Reply.raw("noon"))
+        yield* TogetherTest.always("chat", Reply.raw("other"))
+        expect(yield* textOf("what time?")).toBe("noon")
+        expect(yield* textOf("the weather?")).toBe("rain")
+        expect(yield* textOf("the weather?")).toBe("other")
+        expect(yield* textOf("what time?")).toBe("other")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("computes replies from what was sent", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.always("chat", (sent) => Reply.raw(`for ${sent.model}`))
+        yield* TogetherTest.on("chatStream", () => Effect.as(Effect.sleep("1 second"), Reply.raw("late")))
+        expect(yield* textOf("hi")).toBe("for m")
+        const fiber = yield* Effect.forkChild(textOf("hi", { stream: true }), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(fiber)).toBe("late")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("dies on a request that nothing expects, and shows how the closest rule differs", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(
+          Effect.gen(function*() {
+            yield* TogetherTest.on({ operation: "chat", body: { max_tokens: 10 } }, Reply.chat("short"))
+            yield* ask("hi", { max_tokens: 99 })
+          }).pipe(Effect.provide(TogetherTest.layerHttp({ verifyOnClose: false })))
+        )
+        const defect = defectOf(exit)
+        expect(defect).toBeInstanceOf(TogetherTest.UnexpectedRequestError)
+        const { message } = defect as TogetherTest.UnexpectedRequestError
+        expect(message).toContain("unexpected request chat (POST /chat/completions) model m")
+        expect(message).toContain("-    \"max_tokens\": 10")
+        expect(message).toContain("+    \"max_tokens\": 99")
+        expect(message).not.toContain("secret-key")
+      }))
+
+    it.effect("says when a rule matches but its replies are used up", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(
+          Effect.gen(function*() {
+            yield* TogetherTest.on("chat", Reply.chat("one"))
+            yield* Effect.andThen(textOf("hi"), textOf("hi"))
+          }).pipe(Effect.provide(TogetherTest.layerHttp({ verifyOnClose: false })))
+        )
+        expect(String(defectOf(exit))).toContain("chat: matches, but all its replies are used")
+      }))
+
+    it.effect("fails the test when a scripted reply is never used", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(
+          TogetherTest.reply(Reply.chat("unused")).pipe(Effect.provide(TogetherTest.layerHttp()))
+        )
+        expect(String(defectOf(exit))).toContain("1 scripted reply for any request never used")
+      }))
+
+    it.effect("fails the test when the program swallows an unexpected request", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(
+          Effect.ignoreCause(ask("hi")).pipe(Effect.provide(TogetherTest.layerHttp()))
+        )
+        expect(String(defectOf(exit))).toContain("unexpected request chat")
+      }))
+
+    it.effect("verifies on demand, with the log", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.chat("one"), Reply.chat("two"))
+        yield* textOf("hi")
+        const error = yield* Effect.flip(TogetherTest.verify)
+        expect(error.message).toContain("1 scripted reply")
+        expect(error.message).toContain("#1  call 1  attempt 1")
+        yield* textOf("hi")
+        yield* TogetherTest.verify
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+  })
+
+  describe("two-ended", () => {
+    it.effect("hands over a request, lets the test look, and answers later", () =>
+      Effect.gen(function*() {
+        const fiber = yield* Effect.forkChild(textOf("by hand"), { startImmediately: true })
+        const pending = yield* TogetherTest.next
+        expect(pending.sent.body).toMatchObject({ messages: [{ content: "by hand" }] })
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        yield* pending.answer(Reply.raw("done"))
+        expect(yield* Fiber.join(fiber)).toBe("done")
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ unmatched: "await" }))))
+
+    it.effect("answers out of order", () =>
+      Effect.gen(function*() {
+        const one = yield* Effect.forkChild(textOf("one"), { startImmediately: true })
+        const two = yield* Effect.forkChild(textOf("two"), { startImmediately: true })
+        const [first, second] = [yield* TogetherTest.next, yield* TogetherTest.next]
+        yield* second.answer(Reply.raw("2"))
+        expect(yield* Fiber.join(two)).toBe("2")
+        yield* first.answer(Reply.raw("1"))
+        expect(yield* Fiber.join(one)).toBe("1")
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ unmatched: "await" }))))
+
+    it.effect("takes a request for a waiting test even where unmatched requests fail", () =>
+      Effect.gen(function*() {
+        const waiting = yield* Effect.forkChild(TogetherTest.next, { startImmediately: true })
+        const fiber = yield* Effect.forkChild(textOf("hi"), { startImmediately: true })
+        yield* (yield* Fiber.join(waiting)).answer(Reply.raw("caught"))
+        expect(yield* Fiber.join(fiber)).toBe("caught")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("counts the first answer only", () =>
+      Effect.gen(function*() {
+        const fiber = yield* Effect.forkChild(textOf("hi"), { startImmediately: true })
+        const pending = yield* TogetherTest.next
+        yield* pending.answer(Reply.raw("first"))
+        yield* pending.answer(Reply.raw("second"))
+        expect(yield* Fiber.join(fiber)).toBe("first")
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ unmatched: "await" }))))
+  })
+
+  describe("log", () => {
+    it.effect("tells calls from attempts, with times, hints and outcomes", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(
+            Reply.after(Reply.rateLimited({ reset: 2 }), "1 second"),
+            Reply.after(Reply.chat("a"), "500 millis"),
+            Reply.broken("reset"),
+            Reply.chat("b")
+          )
+          yield* textOf("one")
+          yield* Effect.sleep("2 seconds")
+          yield* textOf("one")
+          yield* Effect.ignore(textOf("two"))
+          yield* textOf("two")
+          const log = yield* TogetherTest.log
+          expect(log.map((entry) => [entry.index, entry.call, entry.attempt, entry.status, entry.failure]))
+            .toStrictEqual([
+              [1, 1, 1, 429, undefined],
+              [2, 1, 2, 200, undefined],
+              [3, 2, 1, undefined, "ECONNRESET"],
+              [4, 2, 2, 200, undefined]
+            ])
+          const start = log[0]!.startedAt
+          expect(log.map((entry) => entry.startedAt - start)).toStrictEqual([0, 3000, 3500, 3500])
+          expect(log.map((entry) => entry.lane)).toStrictEqual(["m", "m", "m", "m"])
+          expect(log[0]!.hintMillis).toBe(2000)
+          expect(log[1]!.hintMillis).toBeUndefined()
+          const table = yield* TogetherTest.table
+          expect(table.split("\n")[0]).toBe(
+            "#1  call 1  attempt 1  at 0.000s  took 1.000s  chat (POST /chat/completions) model m  429, asks to wait 2.000s"
+          )
+          expect(table).not.toContain("secret-key")
+        }).pipe(Effect.provide(TogetherTest.layerHttp()))
+      ))
+
+    it.effect("counts equal requests that both succeed as two calls", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.always("chat", Reply.chat("a"))
+        yield* Effect.andThen(textOf("same"), textOf("same"))
+        expect((yield* TogetherTest.log).map((entry) => [entry.call, entry.attempt])).toStrictEqual([[1, 1], [2, 1]])
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("holds the bodies that were sent", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.empty(204))
+        const form = new FormData()
+        form.append("purpose", "batch-api")
+        form.append("file", new File(["{}"], "in.jsonl", { type: "application/jsonl" }))
+        yield* HttpClient.execute(
+          HttpClientRequest.post("http://localhost/v1/files/upload?a=1").pipe(HttpClientRequest.bodyFormData(form))
+        )
+        yield* HttpClient.execute(
+          HttpClientRequest.put("http://localhost/x").pipe(
+            HttpClientRequest.bodyStream(Stream.make(new TextEncoder().encode("not json")))
+          )
+        )
+        yield* HttpClient.get("http://localhost/v1/models")
+        const [upload, put, get] = yield* TogetherTest.sent
+        expect(upload!.operation).toBe("files.upload")
+        expect(upload!.query).toStrictEqual({ a: "1" })
+        expect(upload!.body).toStrictEqual({
+          purpose: "batch-api",
+          file: { name: "in.jsonl", size: 2, type: "application/jsonl" }
+        })
+        expect([put!.operation, put!.body]).toStrictEqual(["PUT /x", "not json"])
+        expect([get!.operation, get!.body]).toStrictEqual(["models", undefined])
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+  })
+
+  describe("sockets", () => {
+    it.effect("are free after the body is read, and held while nobody reads it", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.always("chat", Reply.chat("a"))
+        const response = yield* ask("hi")
+        expect((yield* TogetherTest.open).length).toBe(1)
+        yield* response.json
+        expect((yield* TogetherTest.open).length).toBe(0)
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("are free when a stream is given up, cut, or ends", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(
+          Reply.stream(["a", "b"]),
+          Reply.cutAt(Reply.stream(["a", "b"]), 1),
+          Reply.endAt(Reply.stream(["a", "b"]), 1)
+        )
+        yield* Stream.runDrain(Stream.take((yield* ask("hi")).stream, 1))
+        expect((yield* TogetherTest.open).length).toBe(0)
+        const error = yield* Effect.flip(Stream.runDrain((yield* ask("hi")).stream))
+        expect(HttpClientError.isHttpClientError(error) && error.reason._tag).toBe("DecodeError")
+        expect(yield* Stream.mkString(Stream.decodeText((yield* ask("hi")).stream))).toContain("\"a\"")
+        expect((yield* TogetherTest.open).length).toBe(0)
+        expect((yield* TogetherTest.log)[1]!.failure).toBe("UND_ERR_SOCKET")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("are free when the request is interrupted, and when its scope closes", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.hang, Reply.chat("unread"))
+        const fiber = yield* Effect.forkChild(ask("hi"), { startImmediately: true })
+        expect((yield* TogetherTest.open).length).toBe(1)
+        yield* Fiber.interrupt(fiber)
+        expect((yield* TogetherTest.open).length).toBe(0)
+        const client = yield* HttpClient.HttpClient
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* HttpClient.withScope(client).execute(chatRequest("other"))
+          expect((yield* TogetherTest.open).length).toBe(1)
+        }))
+        expect((yield* TogetherTest.open).length).toBe(0)
+        expect((yield* TogetherTest.log)[0]!.failure).toBe("interrupted")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+  })
+})
+
+describe("Reply", () => {
+  const url = new URL("http://localhost/v1/chat/completions")
+  const request = HttpClientRequest.post(url)
+  const events = (reply: Reply.Answer) =>
+    Effect.flatMap(
+      Reply.send(reply, request),
+      (response) => Effect.map(response.text, (text) => text.split("\n\n").slice(0, -1))
+    )
+
+  it.effect("streams chunks, then usage on the finish chunk, then [DONE]", () =>
+    Effect.gen(function*() {
+      const frames = yield* events(Reply.stream(["Pa", "ris"]))
+      expect(frames.length).toBe(4)
+      expect(frames[3]).toBe("data: [DONE]")
+      expect(JSON.parse(frames[2]!.slice(6))).toMatchObject({
+        choices: [{ finish_reason: "stop", delta: { content: "" } }],
+        usage: { completion_tokens: 2 }
+      })
+      expect(yield* events(Reply.stream(["Pa"], { done: false }))).toHaveLength(2)
+    }))
+
+  it.effect("keeps the pace of a stream", () =>
+    Effect.gen(function*() {
+      const result = yield* VirtualClock.run(
+        events(Reply.after(Reply.stream(["a", "b", "c"], { every: "100 millis" }), "1 second"))
+      )
+      expect(Duration.toMillis(result.elapsed)).toBe(1400)
+    }))
+
+  it.effect("stalls for ever where told", () =>
+    Effect.gen(function*() {
+      const result = yield* VirtualClock.run(events(Reply.stallAt(Reply.stream(["a", "b"]), 1)))
+      expect(VirtualClock.hang(result.exit)?.reason).toBe("deadlock")
+      const never = yield* VirtualClock.run(events(Reply.after(Reply.hang, "1 second") as never))
+      expect(VirtualClock.hang(never.exit)?.reason).toBe("deadlock")
+    }))
+
+  it.effect.each(
+    [
+      ["reset", "ECONNRESET"],
+      ["refused", "ECONNREFUSED"],
+      ["dns", "ENOTFOUND"],
+      ["tls", "CERT_HAS_EXPIRED"],
+      ["connect-timeout", "UND_ERR_CONNECT_TIMEOUT"]
+    ] as const
+  )("breaks a connection as Fetch reports it: %s", ([kind, code]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Reply.send(Reply.broken(kind), request))
+      expect(error.reason._tag).toBe("TransportError")
+      expect(error.reason.cause).toMatchObject({ message: "fetch failed", cause: { code } })
+    }))
+
+  it.effect("knows the shapes of the other operations", () =>
+    Effect.gen(function*() {
+      const body = (reply: Reply.Answer) => Effect.flatMap(Reply.send(reply, request), (response) => response.json)
+      expect(yield* body(Reply.embeddings([[1, 2]]))).toMatchObject({ data: [{ index: 0, embedding: [1, 2] }] })
+      expect(yield* body(Reply.rerank([[1, 0.5]]))).toMatchObject({ results: [{ index: 1, relevance_score: 0.5 }] })
+      expect(yield* body(Reply.images(["u"]))).toMatchObject({ data: [{ url: "u" }] })
+      expect(yield* body(Reply.models(["a/b"]))).toMatchObject([{ id: "a/b", organization: "a" }])
+      expect(yield* body(Reply.whoami())).toMatchObject({ organization_id: "organization-1" })
+      expect(yield* body(Reply.completion("x"))).toMatchObject({ choices: [{ text: "x" }] })
+      expect(yield* body(Reply.error(402))).toMatchObject({ error: { type: "credit_limit" } })
+      expect(yield* body(Reply.error(503, { body: { error: "flat" } }))).toStrictEqual({ error: "flat" })
+      expect(yield* body(Reply.error(418))).toMatchObject({ error: { message: "Status 418" } })
+      expect(yield* body(Reply.chat("x", { reasoning: "r", toolCalls: [{ id: "c" }] }))).toMatchObject({
+        choices: [{ message: { reasoning: "r", tool_calls: [{ id: "c" }] } }]
+      })
+      const page = yield* Reply.send(Reply.error(502, { body: "<html>" }), request)
+      expect([page.headers["content-type"], yield* page.text]).toStrictEqual(["text/plain", "<html>"])
+      const lines = yield* Reply.send(Reply.jsonl([{ a: 1 }, { b: 2 }]), request)
+      expect(yield* lines.text).toBe("{\"a\":1}\n{\"b\":2}\n")
+      expect(yield* events(Reply.completionStream(["x"]))).toHaveLength(3)
+    }))
+
+  it("refuses a status that is none", () => {
+    expect(() => Reply.empty(99)).toThrow("Reply: status must be an integer in [200, 599], got 99")
+  })
+})
+
+describe("Sent", () => {
+  const sent = (method: string, path: string, body?: unknown): string => Sent.operationOf(method, path, body)
+
+  it("names operations by method and path", () => {
+    expect(sent("POST", "/chat/completions", { stream: true })).toBe("chatStream")
+    expect(sent("POST", "/completions")).toBe("completions")
+    expect(sent("GET", "/batches/b-1")).toBe("batches.retrieve")
+    expect(sent("GET", "/nowhere")).toBe("GET /nowhere")
+  })
+
+  it("matches lists whole and objects in part", () => {
+    expect(Sent.includes({ a: [1, { b: 2, c: 3 }] }, { a: [1, { b: 2 }] })).toBe(true)
+    expect(Sent.includes({ a: [1, 2] }, { a: [1] })).toBe(false)
+    expect(Sent.includes({ a: 1 }, { b: 1 })).toBe(false)
+    expect(Sent.includes([1], { 0: 1 })).toBe(false)
+    expect(Sent.includes("text", /^te/)).toBe(true)
+  })
+
+  it("prints matchers", () => {
+    expect(Sent.describeMatcher("*")).toBe("any request")
+    expect(Sent.describeMatcher({ path: /x/ })).toBe("{\"path\":\"/x/\"}")
+    expect(Sent.describeMatcher(function isLate() {
+      return true
+    })).toBe("a predicate (isLate)")
+  })
+})
+
+describe("Wiretap", () => {
+  it("prints an empty log", () => {
+    expect(Wiretap.table([])).toBe("no requests\n")
+  })
+})
