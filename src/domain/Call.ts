@@ -59,7 +59,8 @@ export const estimateTokens = (text: string): number => {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
-    if (code > 0x7f) bytes += code > 0x7ff ? 2 : 1
+    // a half of a surrogate pair stands for two of four bytes
+    if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1
   }
   return Math.max(1, Math.ceil(bytes / bytesPerToken))
 }

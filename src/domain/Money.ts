@@ -16,6 +16,7 @@
  * No `number` takes part after parsing, so there is no drift at any size.
  */
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 
 /** Counts nano-dollars: 1 USD is `1_000_000_000n`. */
 export type NanoUsd = bigint
@@ -85,8 +86,7 @@ export const add = (a: Ratio, b: Ratio): Ratio =>
     : ratio(a.numerator * b.denominator + b.numerator * a.denominator, a.denominator * b.denominator)
 
 /** Multiplies two fractions. */
-export const multiply = (a: Ratio, b: Ratio): Ratio =>
-  ratio(a.numerator * b.numerator, a.denominator * b.denominator)
+export const multiply = (a: Ratio, b: Ratio): Ratio => ratio(a.numerator * b.numerator, a.denominator * b.denominator)
 
 /** Multiplies a fraction by a whole number. */
 export const times = (a: Ratio, count: bigint): Ratio => ratio(a.numerator * count, a.denominator)
@@ -132,7 +132,7 @@ export const perUnits = (usd: number | string, units: number): Ratio => {
 /** Prices one token in nano-dollars, from dollars per million tokens: the unit of `GET /models`. */
 export const perMillion = (usd: number | string): Ratio => perUnits(usd, 1_000_000)
 
-const dollarText = /^\s*(-?)\s*\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?\s*(?:USD)?\s*$/i
+const dollarText = /^\s*(-?)\s*\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d{1,9}0*)?\s*(?:USD)?\s*$/i
 
 /**
  * Reads an amount in US dollars as written by people, or nothing where it is none.
@@ -143,8 +143,7 @@ const dollarText = /^\s*(-?)\s*\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?\s*(?:USD)?
 export const parse = (text: string): NanoUsd | undefined => {
   const match = dollarText.exec(text)
   if (match === null) return undefined
-  const fraction = (match[3] ?? ".").slice(1).replace(/0+$/, "")
-  if (fraction.length > 9) return undefined
+  const fraction = (match[3] ?? ".").slice(1, 10)
   const amount = BigInt(match[2]!.replaceAll(",", "")) * nanoPerUsd + BigInt(fraction.padEnd(9, "0"))
   return match[1] === "-" ? -amount : amount
 }
@@ -201,6 +200,11 @@ export const max = (a: NanoUsd, b: NanoUsd): NanoUsd => a > b ? a : b
 
 /** Gives the smaller of two amounts. */
 export const min = (a: NanoUsd, b: NanoUsd): NanoUsd => a < b ? a : b
+
+/** Decodes an amount in dollars as people write it (`"$25"`, `"0.0375"`), the form of configuration. */
+export const UsdFromString = Schema.String.check(Schema.isPattern(dollarText)).pipe(
+  Schema.decodeTo(Schema.BigInt, SchemaTransformation.transform({ decode: from, encode: toUsd }))
+)
 
 /** Divides upwards: how often `part` fits into `amount`, the last time perhaps not wholly. `part` must be positive. */
 export const divideUp = (amount: NanoUsd, part: NanoUsd): bigint => amount <= 0n ? 0n : (amount + part - 1n) / part

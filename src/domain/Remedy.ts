@@ -18,7 +18,8 @@ export const minimumPurchase: Money.NanoUsd = 5_000_000_000n
 
 const cleared = "Sending resumes by itself after the next successful probe, or at once by Credits.resume."
 
-const positive = "If the balance there is positive, it may be free credits only (buy at least $5: free credits alone do " +
+const positive =
+  "If the balance there is positive, it may be free credits only (buy at least $5: free credits alone do " +
   "not open the platform) or an invoice may be past due (pay it there: credits bought after an invoice do not clear it)."
 
 /**

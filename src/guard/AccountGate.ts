@@ -299,4 +299,3 @@ export const make = (options: {
     waiting: Effect.sync(() => waiters.size)
   }
 }
-

@@ -184,7 +184,10 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
       Effect.forkScoped({ startImmediately: true })
     )
     return Breaker.of({
-      run: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, self, options)),
+      run: dual(
+        2,
+        <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, self, options)
+      ),
       // the store is in memory, which cannot fail
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
@@ -230,7 +233,9 @@ const admit = <A, E, R>(
 }
 
 /** Waits a little at random past the opening, so that waiting calls do not all come back at once. */
-const waitFor = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen): Effect.Effect<Duration.Duration> =>
+const waitFor = (
+  reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen
+): Effect.Effect<Duration.Duration> =>
   Effect.map(Random.next, (u) => {
     const spread = Duration.times(defaults.probeWait, u)
     return Duration.sum(reason._tag === "CircuitOpen" ? reason.retryAfter : defaults.probeWait, spread)
@@ -245,8 +250,11 @@ export const run: {
     self: Effect.Effect<A, E, R>,
     options: RunOptions<A, E>
   ): Effect.Effect<A, E | CircuitOpenError, R | Breaker>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
-  Effect.flatMap(Breaker, (breaker) => breaker.run(self, options)))
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
+    Effect.flatMap(Breaker, (breaker) => breaker.run(self, options))
+)
 
 /** Provides a breaker to the context. */
 export const layer = (options: Options = {}): Layer.Layer<Breaker> => Layer.effect(Breaker, make(options))

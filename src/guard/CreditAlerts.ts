@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Money from "../domain/Money.ts"
+import type { Event } from "./AccountGate.ts"
 
 interface Common {
   /** Epoch seconds. */
@@ -87,8 +88,54 @@ export const tags: ReadonlyArray<Alert["_tag"]> = [
 /** Logs an alert: `Resumed` as information, all else as a warning. */
 export const log = (alert: Alert): Effect.Effect<void> => {
   const { message, ...fields } = alert
-  const annotated = Object.fromEntries(Object.entries(fields).map(([name, value]) => [`credits.${name}`, String(value)]))
+  const annotated = Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [`credits.${name}`, String(value)])
+  )
   return (alert._tag === "Resumed" ? Effect.logInfo(message) : Effect.logWarning(message)).pipe(
     Effect.annotateLogs(annotated)
   )
+}
+
+/** Writes the alert of what a gate reports. */
+export const ofGate = (key: string, event: Event, at: number, remedy: string): Alert => {
+  switch (event._tag) {
+    case "Suspended": {
+      const next = event.probeAt === undefined
+        ? "no probe is planned"
+        : `first probe in ${Math.ceil(event.probeAt - at)} s`
+      return {
+        _tag: "Suspended",
+        at,
+        key,
+        probeAt: event.probeAt,
+        message: `Credit of "${key}" ran out: nothing is sent any more (${next}). ${remedy}`
+      }
+    }
+    case "ProbeFailed":
+      return {
+        ...event,
+        at,
+        key,
+        message: event.refused
+          ? `Probe ${event.probes} of "${key}" was refused: still no credit.`
+          : `Probe ${event.probes} of "${key}" failed for another reason: nothing is known about credit.`
+      }
+    case "ProbingEnded":
+      return { ...event, at, key, message: `No more probes of "${key}" are planned: call Credits.resume. ${remedy}` }
+    case "Resumed": {
+      const { probes, refusals, seconds } = event.outage
+      return {
+        _tag: "Resumed",
+        at,
+        key,
+        by: event.by,
+        probes,
+        refusals,
+        seconds,
+        message: `"${key}" sends again after ${Math.round(seconds)} s without credit, by ${
+          event.by === "probe" ? "a probe" : "hand"
+        } (refusals: ${refusals}, probes: ${probes}).`
+      }
+    }
+  }
 }

@@ -4,7 +4,9 @@
  * Amounts are dollars as plain numbers: fit for a chart, not for a sum. Labels
  * are budget names and closed words, never keys.
  */
+import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import type { Event } from "./AccountGate.ts"
 
 /** Counts dollars settled, by `certainty`: `sure` or `assumed`. */
 export const spent = Metric.counter("credits_spent_usd_total", { description: "Dollars settled", incremental: true })
@@ -23,6 +25,17 @@ export const refused = Metric.counter("credits_refused_total", {
   description: "Calls refused by a budget, unsent",
   incremental: true
 })
+
+/** Makes a source of refusal counters by budget and reason; each is bound once, since binding is the slow part. */
+export const makeRefused = (): (budget: string, reason: string) => typeof refused => {
+  const bound = new Map<string, typeof refused>()
+  return (budget, reason) => {
+    const name = `${reason} ${budget}`
+    const metric = bound.get(name) ?? Metric.withAttributes(refused, { budget, reason })
+    bound.set(name, metric)
+    return metric
+  }
+}
 
 /** Counts dollars settled above the upper bounds that were reserved. */
 export const overshoot = Metric.counter("credits_overshoot_usd_total", {
@@ -50,3 +63,22 @@ export const suspendedSeconds = Metric.counter("credits_suspended_seconds_total"
   description: "Seconds spent suspended",
   incremental: true
 })
+
+const probed = (outcome: "answered" | "refused" | "inconclusive") => Metric.withAttributes(probes, { outcome })
+const [answered, refusedProbe, inconclusive] = [probed("answered"), probed("refused"), probed("inconclusive")]
+
+/** Counts what a gate reports. */
+export const ofGate = (event: Event): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Suspended":
+      return Metric.update(suspensions, 1)
+    case "ProbeFailed":
+      return Metric.update(event.refused ? refusedProbe : inconclusive, 1)
+    case "Resumed": {
+      const seconds = Metric.update(suspendedSeconds, event.outage.seconds)
+      return event.by === "probe" ? Effect.andThen(Metric.update(answered, 1), seconds) : seconds
+    }
+    case "ProbingEnded":
+      return Effect.void
+  }
+}

@@ -7,7 +7,7 @@
  *     settle  real cost, or refund; interrupted streams pay for what arrived
  *
  * `run` does all of it around any effect, `stream` around any stream, `open` in a
- * scope; `reserve`, `onInsufficientCredits`, `awaitActive` are the parts. A client
+ * scope; `reserve` and `check` are the parts. A client
  * that queues calls behind this guard asks `check` once more before it sends, so
  * that a suspension also stops what had passed already.
  *
@@ -22,9 +22,8 @@
  * several keys of one organization should share the name.
  */
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -32,27 +31,35 @@ import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Money from "../domain/Money.ts"
 import * as Remedy from "../domain/Remedy.ts"
 import { BudgetExceededError, InsufficientCreditsError, isTogetherError } from "../domain/TogetherError.ts"
 import type * as Account from "../policy/Account.ts"
-import * as AutoRecharge from "../policy/AutoRecharge.ts"
-import type * as Budget from "../policy/Budget.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
 import * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
 import * as Preflight from "../policy/Preflight.ts"
 import * as Price from "../policy/Price.ts"
 import * as AccountGate from "./AccountGate.ts"
+import { autoRechargeProbe, config, defaults, slowProbe } from "./CreditOptions.ts"
+import type { BalanceStatement, OnSuspended, Options } from "./CreditOptions.ts"
 import type { Alert } from "./CreditAlerts.ts"
+import * as CreditAlerts from "./CreditAlerts.ts"
 import * as Telemetry from "./CreditTelemetry.ts"
+import * as LedgerBook from "./LedgerBook.ts"
 import * as LedgerStore from "./LedgerStore.ts"
 
-/** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
-export type OnSuspended = AccountGate.OnSuspended
+export {
+  autoRechargeProbe,
+  type BalanceStatement,
+  config,
+  defaults,
+  type OnSuspended,
+  type Options,
+  slowProbe
+} from "./CreditOptions.ts"
 
 /** Describes the money side of one call. */
 export interface Request {
@@ -103,23 +110,6 @@ export interface Opened {
   readonly refused: (error: InsufficientCreditsError) => Effect.Effect<void, InsufficientCreditsError>
 }
 
-/** Is a balance as its owner read it on the billing page. */
-export interface BalanceStatement {
-  /** Default: `"default"`. */
-  readonly key?: string | undefined
-  readonly balance: Money.Input
-  /** The part that was given, not bought. Default: none. */
-  readonly free?: Money.Input | undefined
-}
-
-/** Sums up one budget's counter. */
-export interface BudgetStatus {
-  readonly budget: Budget.Budget
-  readonly counter: string
-  readonly tally: Ledger.Tally
-  readonly remaining: Money.NanoUsd
-}
-
 /** Sums up the ledger. */
 export interface Report {
   readonly keys: ReadonlyArray<{
@@ -129,7 +119,7 @@ export interface Report {
     readonly waiting: number
     readonly balance: Ledger.Balance | undefined
   }>
-  readonly budgets: ReadonlyArray<BudgetStatus>
+  readonly budgets: ReadonlyArray<Ledger.BudgetStatus>
 }
 
 /** Guards money. */
@@ -176,71 +166,6 @@ export interface Service {
   /** News, from the moment of subscription on. The latest 256 are kept for a slow reader. */
   readonly alerts: Stream.Stream<Alert>
   readonly report: Effect.Effect<Report>
-}
-
-/** Probes every 30 s for an hour, then every 5 min: a purchase by hand shows within moments, and a refusal costs nothing. */
-export const slowProbe: AccountGate.ProbeSchedule = Schedule.concat(
-  Schedule.upTo(Schedule.spaced("30 seconds"), { duration: "1 hour" }),
-  Schedule.spaced("5 minutes")
-)
-
-/** Probes every 5 s for two minutes, then as `slowProbe`: auto-recharge buys on its own, and a card takes moments. */
-export const autoRechargeProbe: AccountGate.ProbeSchedule = Schedule.concat(
-  Schedule.upTo(Schedule.spaced("5 seconds"), { times: 24 }),
-  slowProbe
-)
-
-/** Configures the guard. Every field has a default. */
-export interface Options {
-  /** What may be spent. Default: no limit. */
-  readonly budgets?: ReadonlyArray<Budget.Budget> | undefined
-  /** Names this run for budgets per run: give a resumed job its old name. Default: unique by start time. */
-  readonly run?: string | undefined
-  /** What calls do while their account is suspended. */
-  readonly onSuspended?: OnSuspended | undefined
-  /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */
-  readonly probe?: AccountGate.ProbeSchedule | undefined
-  /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
-  readonly autoRecharge?: AutoRecharge.Settings | undefined
-  /**
-   * Balances, or where to read them. Default: none. A statement equal to the ledger's last one is taken for that same
-   * one: a configured balance does not undo what was spent since.
-   */
-  readonly balance?:
-    | ReadonlyArray<BalanceStatement>
-    | Effect.Effect<ReadonlyArray<BalanceStatement>>
-    | undefined
-  /** What a budget does with a call whose price is unknown. */
-  readonly unknownPrice?: "refuse" | "allow" | undefined
-  /** What becomes of calls that a stopped program left open. */
-  readonly orphans?: "charge" | "refund" | undefined
-  /** What happens when the store cannot be written. */
-  readonly onStoreFailure?: "stop" | "continue" | undefined
-  /** How much earlier than in UTC a day begins, for budgets per day; may be negative. */
-  readonly dayOffset?: Duration.Input | undefined
-  /** When rate limits raise an alert. */
-  readonly rateLimitAlert?: BudgetAlert.Options | undefined
-  /** Alerts when the balance is forecast to last less than this. */
-  readonly lowBalance?: Duration.Input | undefined
-}
-
-/** Holds the defaults of this module. */
-export const defaults = {
-  key: "default",
-  label: "",
-  /** An interactive caller wants to know within a minute; a job sets `"wait"`. */
-  onSuspended: "fail" as OnSuspended,
-  /** A budget that lets unpriced calls through is none. */
-  unknownPrice: "refuse" as "refuse" | "allow",
-  /** The provider may have answered and billed what nobody received: never overspend. */
-  orphans: "charge" as "charge" | "refund",
-  /** What cannot be recorded is not sent. */
-  onStoreFailure: "stop" as "stop" | "continue",
-  /** UTC. */
-  dayOffset: Duration.zero as Duration.Input,
-  rateLimitAlert: BudgetAlert.defaults,
-  /** Time enough for a person to buy credits. */
-  lowBalance: "1 hour" as Duration.Input
 }
 
 /** Holds the leave to send of the call that a fiber runs; set by `run` and `stream`, read by `check`. */
@@ -317,7 +242,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
   const onEvent = (key: string, remedy: (now: number) => string) => (event: AccountGate.Event): Effect.Effect<void> =>
     Effect.flatMap(Clock.currentTimeMillis, (millis) => {
       const at = millis / 1000
-      return Effect.andThen(Telemetry.ofGate(event), publish(describe(key, event, at, remedy(at))))
+      return Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(key, event, at, remedy(at))))
     })
 
   const gates = new Map<string, AccountGate.Gate>()
@@ -375,11 +300,14 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
   /** Gets leave and money; to be called uninterruptibly. */
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
-    return Effect.flatMap(account.enter(request.onSuspended ?? onSuspendedDefault, restore), (ticket) =>
-      reserve(request).pipe(
-        Effect.map((reservation) => ({ account, reservation, ticket })),
-        Effect.onError(() => account.conclude(ticket, "abandoned"))
-      ))
+    return Effect.flatMap(
+      account.enter(request.onSuspended ?? onSuspendedDefault, restore),
+      (ticket) =>
+        reserve(request).pipe(
+          Effect.map((reservation) => ({ account, reservation, ticket })),
+          Effect.onError(() => account.conclude(ticket, "abandoned"))
+        )
+    )
   }
 
   /** Takes a refusal: enters again, or fails by policy. The reservation is kept while waiting. */
@@ -497,7 +425,8 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
           model,
           count,
           windowSeconds,
-          message: `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what this account may ` +
+          message:
+            `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what this account may ` +
             "send. Spread it, move it to the Batch API, or ask Together for provisioned throughput."
         })
         : Effect.void
@@ -521,35 +450,43 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
     stream,
     open,
     reserve,
-    check: (key) => Effect.flatMap(CurrentTicket.asEffect(), (ticket) => gate(key).check(ticket)),
+    check: (key) => Effect.flatMap(CurrentTicket, (ticket) => gate(key).check(ticket)),
     accepted: Effect.flatMap(
-      CurrentTicket.asEffect(),
+      CurrentTicket,
       (ticket) => ticket === undefined ? Effect.void : gate(ticket.key).conclude(ticket, "answered")
     ),
     onInsufficientCredits: (key) =>
-      Effect.flatMap(gate(key).state, ({ generation }) =>
-        gate(key).conclude({ key: key ?? defaults.key, admission: { generation, probe: false }, stopped: false }, "refused")),
+      Effect.flatMap(
+        gate(key).state,
+        ({ generation }) =>
+          gate(key).conclude(
+            { key: key ?? defaults.key, admission: { generation, probe: false }, stopped: false },
+            "refused"
+          )
+      ),
     resume: (key) => gate(key).resume,
     account: (key) => gate(key).state,
     rateLimited,
     stateBalance: (given) => state(given, false),
     balance: (key = defaults.key) => at((now) => book.balance(key, now)),
     forecast: (key = defaults.key) => at((now) => book.forecast(key, now)),
-    preflight: (work, { key = defaults.key } = {}) =>
-      at((now) => Preflight.judge(work, book.balance(key, now))),
+    preflight: (work, { key = defaults.key } = {}) => at((now) => Preflight.judge(work, book.balance(key, now))),
     alerts: Stream.fromPubSub(alerts),
     report: Effect.gen(function*() {
       const now = (yield* Clock.currentTimeMillis) / 1000
       const ledger = book.state()
       const names = new Set([...HashMap.keys(ledger.keys), ...HashMap.keys(ledger.statements), ...gates.keys()])
-      const keys = yield* Effect.forEach([...names].toSorted(), (key) =>
-        Effect.map(Effect.all([gate(key).state, gate(key).waiting]), ([account, waiting]) => ({
-          key,
-          tally: Ledger.tally(ledger.keys, key),
-          account,
-          waiting,
-          balance: book.balance(key, now)
-        })))
+      const keys = yield* Effect.forEach(
+        [...names].toSorted(),
+        (key) =>
+          Effect.map(Effect.all([gate(key).state, gate(key).waiting]), ([account, waiting]) => ({
+            key,
+            tally: Ledger.tally(ledger.keys, key),
+            account,
+            waiting,
+            balance: book.balance(key, now)
+          }))
+      )
       return { keys, budgets: Ledger.budgetStatus(ledger) }
     })
   })
@@ -558,11 +495,75 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
 /** Provides the guard. */
 export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effect(Credits, make(options))
 
-const amountFrom = (name: string) =>
-  Config.String(name).pipe(
-    Config.mapOrFail((text) => {
-      const amount = Money.parse(text)
-      return amount === undefined ? undefined as never : amount as never
-    })
+/**
+ * Provides the guard from configuration, by default from {@link config}.
+ *
+ * **Errors**: `ConfigError` where a value is not what it should be.
+ */
+export const layerConfig = (options: Config.Config<Options> = config): Layer.Layer<Credits, Config.ConfigError> =>
+  Layer.effect(Credits, Effect.flatMap(options, make))
+
+/** Runs a handler on every alert for as long as the layer lives: `Credits.layerAlerts(CreditAlerts.log)`. */
+export const layerAlerts = <R>(
+  handler: (alert: Alert) => Effect.Effect<void, never, R>
+): Layer.Layer<never, never, Credits | R> =>
+  Layer.effectDiscard(
+    Effect.flatMap(Credits, (credits) =>
+      Effect.forkScoped(Stream.runForEach(credits.alerts, handler), { startImmediately: true }))
   )
-void amountFrom
+
+/**
+ * Runs a call under the guard in context: reserves, runs, settles, and survives an empty balance.
+ *
+ * **Errors**: those of the effect, `BudgetExceededError` before anything is sent, `InsufficientCreditsError` while the
+ * account is suspended (policy `"fail"`, or a wait that ended).
+ *
+ * **Example**
+ *
+ * ```ts
+ * Credits.run(call, { estimate, cost: (answer) => Price.ofUsage(price, model, answer.usage) })
+ * ```
+ */
+export const run: {
+  <A, E>(
+    options: RunOptions<A, E>
+  ): <R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options: RunOptions<A, E>
+  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+} = dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
+    Effect.flatMap(Credits, (credits) => credits.run(effect, options))
+)
+
+/** Runs a stream under the guard in context; whenever it stops, what arrived is charged. */
+export const stream: {
+  <A>(
+    options: StreamOptions<A>
+  ): <E, R>(
+    self: Stream.Stream<A, E, R>
+  ) => Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+  <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    options: StreamOptions<A>
+  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+} = dual(
+  2,
+  <A, E, R>(self: Stream.Stream<A, E, R>, options: StreamOptions<A>) =>
+    Stream.unwrap(Effect.map(Credits, (credits) => credits.stream(self, options)))
+)
+
+/** Lets calls of a suspended account pass again at once, by hand; false where they already do. */
+export const resume = (key?: string): Effect.Effect<boolean, never, Credits> =>
+  Effect.flatMap(Credits, (credits) => credits.resume(key))
+
+/** Judges whether the balance can pay for work. */
+export const preflight = (
+  work: Preflight.Work,
+  options?: { readonly key?: string | undefined }
+): Effect.Effect<Preflight.Verdict, never, Credits> =>
+  Effect.flatMap(Credits, (credits) => credits.preflight(work, options))

@@ -75,7 +75,9 @@ export interface AttemptOptions<E2> {
    *
    * Default: `RequestTimeoutError` with `phase: "deadline"` or `"body"`.
    */
-  readonly onTimeout?: ((info: { readonly duration: Duration.Duration; readonly byDeadline: boolean }) => E2) | undefined
+  readonly onTimeout?:
+    | ((info: { readonly duration: Duration.Duration; readonly byDeadline: boolean }) => E2)
+    | undefined
 }
 
 const positive = (where: string, input: Duration.Input): number => {
@@ -94,8 +96,12 @@ const timeoutError = (phase: "deadline" | "body", duration: Duration.Duration) =
   new RequestTimeoutError({
     phase,
     message: phase === "deadline"
-      ? `The call did not finish within its deadline (${Duration.format(duration)} were left): raise the deadline or ask for less.`
-      : `The attempt did not finish within ${Duration.format(duration)}: raise the attempt timeout or ask for fewer tokens.`
+      ? `The call did not finish within its deadline (${
+        Duration.format(duration)
+      } were left): raise the deadline or ask for less.`
+      : `The attempt did not finish within ${
+        Duration.format(duration)
+      }: raise the attempt timeout or ask for fewer tokens.`
   })
 
 /** Reads the time left of a deadline in milliseconds; infinite without one. */

@@ -1,35 +1,83 @@
 /**
- * (interface first; the inside is being filled)
+ * A lane paces all calls that share one provider limit, and finds that limit by itself.
+ *
+ * ```
+ *   acquire ─▶ queue by priority ─▶ pause? outage? in flight? requests/s? tokens/s? ─▶ permit
+ *                                                                                        │
+ *   decisions ◀── the sums learn (policy/LaneKernel) ◀──────────── settle(sample) ◀──────┘
+ * ```
+ *
+ * Nothing has to be configured: the lane starts at ten requests per second, doubles while nobody objects, measures the
+ * limit when the provider does, and from then on stays just under it, follows it, and tells every move on `decisions`.
+ * Caps (`requestsPerMinute`, `tokensPerMinute`, `maxInFlight`) are ceilings. `start` gives what is known already.
+ *
+ * An uncontended admission is synchronous: no fiber, no timer. What waits is a callback in an array; one timer wakes
+ * the head of the queue. Interruption anywhere gives back the place in the queue, or the permit.
+ *
+ * Retry is not here: wrap `run` in it, and pass `retry: true` from the second attempt on. Then a waiting retry holds
+ * no permit, and goes ahead of fresh work of its class.
+ *
+ * **Example** (A lane around any effect)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lane } from "effect-together"
+ *
+ * const program = Effect.gen(function*() {
+ *   const lane = yield* Lane.make({ key: "demo" })
+ *   const answer = yield* lane.run(Effect.succeed("hello"), { tokens: 20 }, () => ({ _tag: "Success" }))
+ *   const { inFlight, queued } = yield* lane.status
+ *   return { answer, inFlight, queued }
+ * })
+ *
+ * Effect.runPromise(program).then(console.log) // { answer: "hello", inFlight: 0, queued: 0 }
+ * ```
  */
-import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Priority } from "../domain/Call.ts"
+import { type Priority, priorityLevel } from "../domain/Call.ts"
 import type { LimitHeaders } from "../domain/Hint.ts"
-import type { LaneOverflowError } from "../domain/TogetherError.ts"
+import { LaneOverflowError } from "../domain/TogetherError.ts"
+import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
+import * as Kernel from "../policy/LaneKernel.ts"
+import * as Queue from "../policy/LaneQueue.ts"
+import * as LaneMetrics from "./LaneMetrics.ts"
+import * as Learned from "./LaneLearned.ts"
+import * as LaneStore from "./LaneStore.ts"
 
-/** Describes what a call needs from its lane. */
+/** Describes what an attempt needs from its lane. */
 export interface LaneRequest {
-  /** Tokens the provider will charge at admission, as estimated. */
+  /** Tokens that the provider will charge, as estimated; at least 0. */
   readonly tokens: number
+  /** Place in the queue. Default `normal`. */
   readonly priority?: Priority | undefined
-  /** True for an attempt after the first: it goes ahead of fresh work of its class. */
+  /** True for an attempt after the first: it goes ahead of fresh work of its class. Default false. */
   readonly retry?: boolean | undefined
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses at once. Default none. */
   readonly deadlineAt?: number | undefined
 }
 
-export type Scopes = "requests" | "tokens" | "model" | "concurrency" | "unknown"
+/** Names what a 429 was about. */
+export type ThrottleScope = Kernel.Scope
 
 /** Says how an attempt ended, as far as limits are concerned. */
 export type Sample =
-  | { readonly _tag: "Success"; readonly tokens?: number | undefined; readonly headers?: LimitHeaders | undefined }
+  | {
+    readonly _tag: "Success"
+    /** Tokens really used; the estimate stands where absent. */
+    readonly tokens?: number | undefined
+    readonly headers?: LimitHeaders | undefined
+  }
   | {
     readonly _tag: "Throttled"
-    readonly scope: Scopes
+    readonly scope: ThrottleScope
     readonly retryAfter?: Duration.Duration | undefined
     readonly headers?: LimitHeaders | undefined
   }
@@ -40,68 +88,527 @@ export type Sample =
 
 /** Holds a place in the provider's limits until it is settled. */
 export interface Permit {
+  /** Time that the attempt waited in the lane. */
+  readonly waited: Duration.Duration
+  /** Gives the place back and tells how the attempt ended; only the first call counts. */
   readonly settle: (sample: Sample) => Effect.Effect<void>
 }
 
-export interface Decision {
-  readonly reason: string
+/** Says that a limit moved, or that the lane stopped or went on, and why. */
+export type Decision = Kernel.Decision & {
+  readonly lane: string
+  /** Epoch milliseconds. */
+  readonly at: number
 }
 
+/** Shows what a lane knows and does. */
 export interface LaneStatus {
   readonly key: string
-  readonly queued: number
+  /** What the learner of requests is doing. */
+  readonly phase: AdaptiveRate.Phase
+  readonly requestsPerSecond: number
+  /** Absent until the provider refused tokens, or a limit was given. */
+  readonly tokensPerSecond: number | undefined
+  /** Absent while no limit is known. */
+  readonly inFlightLimit: number | undefined
   readonly inFlight: number
+  readonly queued: number
+  readonly queuedTokens: number
+  /** Time until the pause ends, if there is one. */
+  readonly pause: Duration.Duration | undefined
+  /** True while the provider fails everything. */
+  readonly outage: boolean
+  /** What the head of the queue waits for. */
+  readonly waitsFor: Kernel.Blocker | undefined
+  /** When a call that joins the queue now would be sent, as a wait from now. */
+  readonly estimate: Duration.Duration
+  readonly lastDecision: Decision | undefined
 }
 
+/** Configures a lane. */
 export interface Options {
+  /** Names the lane in errors, decisions and metrics. Default `lane`. Never put an API key in it. */
   readonly key?: string | undefined
+  /** Ceiling of requests per minute. Range above 0. Default none. */
   readonly requestsPerMinute?: number | undefined
+  /** Ceiling of tokens per minute. Range above 0. Default none. */
   readonly tokensPerMinute?: number | undefined
+  /** Ceiling of calls in flight. Integer, at least 1. Default none. */
   readonly maxInFlight?: number | undefined
+  /** Limits already known: the lane begins there, in place of searching, and still follows the provider. Default none. */
+  readonly start?: {
+    readonly requestsPerMinute?: number | undefined
+    readonly tokensPerMinute?: number | undefined
+    readonly inFlight?: number | undefined
+  } | undefined
+  /** Calls that may wait. Integer, at least 0. Default 1,000,000: about half a gigabyte, whatever the job. */
   readonly maxQueue?: number | undefined
+  /** Longest pause that a hint can cause. Above zero. Default 60 seconds. */
+  readonly maxPause?: Duration.Input | undefined
 }
+
+/** Holds every default of this module; rates that are absent are learned. */
+export const defaults = {
+  key: "lane",
+  requestsPerMinute: Infinity,
+  tokensPerMinute: Infinity,
+  maxInFlight: Infinity,
+  maxQueue: 1_000_000,
+  maxPause: Duration.seconds(60),
+  priority: "normal",
+  retry: false
+} as const
 
 /** Paces all calls that share one provider limit. */
 export interface Lane {
   readonly key: string
+  /**
+   * Waits for a permit.
+   *
+   * **Gotchas**: the caller settles it; `acquireScoped` and `run` do that by themselves.
+   *
+   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met at the learned rate.
+   */
   readonly acquire: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError>
+  /** Waits for a permit that the scope's end gives back, as `Ignored` where it was not settled: for streams. */
   readonly acquireScoped: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError, Scope.Scope>
+  /** Takes a permit where one is free at once and nobody waits: for hedges. */
   readonly tryAcquire: (request: LaneRequest) => Effect.Effect<Option.Option<Permit>>
+  /** Runs one attempt under a permit. `classify` says what its exit means; an interruption is always `Ignored`. */
   readonly run: <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
+    attempt: Effect.Effect<A, E, R>,
     request: LaneRequest,
     classify: (exit: Exit.Exit<A, E>) => Sample
   ) => Effect.Effect<A, E | LaneOverflowError, R>
   readonly status: Effect.Effect<LaneStatus>
+  /** Tells every decision from now on; a slow reader loses the oldest. Costs nothing while nobody listens. */
   readonly decisions: Stream.Stream<Decision>
+  /** Reads what was learned, as plain data for JSON. */
+  readonly save: Effect.Effect<Learned.Learned>
+  /** Begins anew from what an earlier run learned. */
+  readonly load: (learned: Learned.Learned) => Effect.Effect<void>
 }
 
-/** Makes a lane. */
-export const make = (options: Options = {}): Effect.Effect<Lane> =>
-  Effect.sync(() => {
-    let inFlight = 0
-    const permit = (): Permit => {
-      inFlight++
-      let open = true
-      return {
-        settle: () =>
-          Effect.sync(() => {
-            if (open) inFlight--
-            open = false
-          })
+interface Waiter extends Queue.Entry {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly resume: (effect: Effect.Effect<void, LaneOverflowError>) => void
+  readonly since: number
+  readonly deadlineAt: number
+  ticket: Kernel.Ticket | undefined
+}
+
+const checked = (options: Options): Options => {
+  const positive = (field: string, value: number | undefined): void => {
+    if (value !== undefined && !(value > 0)) throw new RangeError(`Lane.make: ${field} must be above 0, got ${value}`)
+  }
+  const whole = (field: string, value: number | undefined, least: number): void => {
+    if (value !== undefined && value !== Infinity && !(Number.isInteger(value) && value >= least)) {
+      throw new RangeError(`Lane.make: ${field} must be an integer of at least ${least}, got ${value}`)
+    }
+  }
+  positive("requestsPerMinute", options.requestsPerMinute)
+  positive("tokensPerMinute", options.tokensPerMinute)
+  positive("start.requestsPerMinute", options.start?.requestsPerMinute)
+  positive("start.tokensPerMinute", options.start?.tokensPerMinute)
+  whole("maxInFlight", options.maxInFlight, 1)
+  whole("start.inFlight", options.start?.inFlight, 1)
+  whole("maxQueue", options.maxQueue, 0)
+  return options
+}
+
+const perSecond = (perMinute: number | undefined): number | undefined =>
+  perMinute === undefined ? undefined : perMinute / 60
+
+const kernelOptions = (options: Options): Kernel.Options => {
+  const { start } = options
+  return {
+    requests: {
+      ceiling: perSecond(options.requestsPerMinute),
+      ...(start?.requestsPerMinute === undefined ? {} : { initial: start.requestsPerMinute / 60, known: true })
+    },
+    tokens: {
+      ceiling: perSecond(options.tokensPerMinute),
+      ...(start?.tokensPerMinute === undefined ? {} : { initial: start.tokensPerMinute / 60, known: true })
+    },
+    maxInFlight: options.maxInFlight,
+    inFlight: start?.inFlight,
+    maxPause: Duration.toSeconds(Duration.fromInputUnsafe(options.maxPause ?? defaults.maxPause))
+  }
+}
+
+const seconds = (duration: Duration.Duration | undefined): number | undefined =>
+  duration === undefined ? undefined : Duration.toSeconds(duration)
+
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+const kernelSample = (sample: Sample): Kernel.Sample => {
+  switch (sample._tag) {
+    case "Success":
+      return sample.headers === undefined ? sample as Kernel.Sample : {
+        _tag: "Success",
+        tokens: sample.tokens,
+        requestsPerSecond: least(sample.headers.requestsPerSecond, sample.headers.dynamic?.requestsPerSecond),
+        tokensPerSecond: least(sample.headers.tokensPerSecond, sample.headers.dynamic?.tokensPerSecond)
       }
+    case "Throttled":
+      return { _tag: "Throttled", scope: sample.scope, retryAfter: seconds(sample.retryAfter) }
+    case "Overloaded":
+      return { _tag: "Overloaded", retryAfter: seconds(sample.retryAfter) }
+    default:
+      return sample
+  }
+}
+
+const ignored: Sample = { _tag: "Ignored", sent: true }
+const neverSent: Sample = { _tag: "Ignored", sent: false }
+
+const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+
+class LaneImpl implements Lane {
+  readonly key: string
+  readonly #cell: LaneStore.Cell
+  readonly #queue = Queue.make<Waiter>()
+  readonly #maxQueue: number
+  readonly #metrics: LaneMetrics.Bound
+  readonly #pubsub: PubSub.PubSub<Decision>
+  #listeners = 0
+  #last: Decision | undefined
+  #blocker: Kernel.Blocker | undefined
+  #timer: Fiber.Fiber<void> | undefined
+  #timerAt = Infinity
+
+  readonly #options: Options
+
+  constructor(options: Options, key: string, cell: LaneStore.Cell, pubsub: PubSub.PubSub<Decision>) {
+    this.key = key
+    this.#options = options
+    this.#cell = cell
+    this.#maxQueue = options.maxQueue ?? defaults.maxQueue
+    this.#metrics = LaneMetrics.bind(key)
+    this.#pubsub = pubsub
+  }
+
+  #decided(decisions: ReadonlyArray<Kernel.Decision>, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (decisions.length === 0) return
+    const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    for (const decision of decisions) {
+      this.#last = { ...decision, lane: this.key, at }
+      this.#metrics.decided(decision, fiber.context)
+      if (this.#listeners > 0) PubSub.publishUnsafe(this.#pubsub, this.#last)
     }
-    const acquire = (_: LaneRequest) => Effect.sync(permit)
-    const lane: Lane = {
-      key: options.key ?? "lane",
-      acquire,
-      acquireScoped: (request) =>
-        Effect.acquireRelease(acquire(request), (permit) => permit.settle({ _tag: "Ignored", sent: true })),
-      tryAcquire: () => Effect.sync(() => Option.some(permit())),
-      run: (effect, request, classify) =>
-        Effect.acquireUseRelease(acquire(request), () => effect, (permit, exit) => permit.settle(classify(exit))),
-      status: Effect.sync(() => ({ key: lane.key, queued: 0, inFlight })),
-      decisions: Stream.empty
+    this.#metrics.gauges(this.#cell.read(), this.#queue.size, fiber.context)
+  }
+
+  /** Lets time teach; then the state in the cell is that of now. */
+  #advance(now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.State {
+    const before = this.#cell.read()
+    const [decisions, state] = Kernel.advance(before, now)
+    if (state !== before) this.#cell.write(state)
+    this.#decided(decisions, fiber)
+    return state
+  }
+
+  #admit(state: Kernel.State, tokens: number, blocker: Kernel.Blocker | undefined, now: number): Kernel.Ticket {
+    const [ticket, next] = Kernel.admit(state, tokens, blocker, now)
+    this.#cell.write(next)
+    return ticket
+  }
+
+  #settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const now = monotonic(fiber.getRef(Clock.Clock))
+    const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, kernelSample(sample), now)
+    this.#cell.write(state)
+    this.#metrics.ended(sample, fiber.context)
+    this.#decided(decisions, fiber)
+    if (this.#queue.size > 0) this.#dispatch(now, fiber)
+  }
+
+  /** Sends whoever may be sent now, and sets the timer for the next. */
+  #dispatch(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    while (true) {
+      const head = Queue.peek(this.#queue)
+      if (head === undefined) {
+        this.#blocker = undefined
+        return this.#wake(Infinity, now, fiber)
+      }
+      if (head.deadlineAt !== Infinity && head.deadlineAt < head.fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) {
+        Queue.remove(this.#queue, head)
+        this.#resume(head, Effect.fail(this.#late(0, head.fiber)))
+        continue
+      }
+      const state = this.#advance(now, fiber)
+      const [wait, by] = Kernel.wait(state, now)
+      if (wait > 0) {
+        this.#blocker = by
+        return this.#wake(wait, now, fiber)
+      }
+      Queue.take(this.#queue)
+      head.ticket = this.#admit(state, head.tokens, this.#blocker, now)
+      this.#metrics.waited(now - head.since, fiber.context)
+      this.#resume(head, Effect.void)
     }
-    return lane
+  }
+
+  #resume(waiter: Waiter, effect: Effect.Effect<void, LaneOverflowError>): void {
+    waiter.fiber.currentDispatcher.scheduleTask(() => waiter.resume(effect), 0)
+  }
+
+  /** Sets the one timer of the lane, or clears it. */
+  #wake(wait: number, now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const at = now + wait
+    if (this.#timer !== undefined) {
+      if (Math.abs(at - this.#timerAt) < 5e-4) return
+      this.#timer.interruptUnsafe()
+      this.#timer = undefined
+    }
+    this.#timerAt = at
+    if (wait === Infinity) return
+    // in whole milliseconds, for timers have no finer grain; what is too late is made up for by the next
+    const millis = Math.max(1, Math.ceil(wait * 1000 - 1e-6))
+    this.#timer = Effect.runForkWith(fiber.context)(Effect.andThen(
+      Effect.sleep(millis),
+      Effect.withFiber((own) => {
+        this.#timer = undefined
+        this.#timerAt = Infinity
+        this.#dispatch(monotonic(own.getRef(Clock.Clock)), own)
+        return Effect.void
+      })
+    ))
+  }
+
+  #late(estimate: number, fiber: Fiber.Fiber<unknown, unknown>): LaneOverflowError {
+    const deadline = estimate === 0
+      ? "its deadline passed"
+      : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
+    void fiber
+    return new LaneOverflowError({
+      message: `Lane ${this.key} cannot send this call in time: ${deadline}. ` +
+        `${this.#queue.size} calls wait before it; send less, raise its priority or its deadline.`,
+      lane: this.key,
+      reason: "deadline",
+      estimate: Duration.millis(estimate * 1000),
+      queued: this.#queue.size
+    })
+  }
+
+  /** Refuses a call that must not wait, or returns nothing. */
+  #overflow(
+    request: LaneRequest,
+    state: Kernel.State,
+    now: number,
+    clock: Clock.Clock,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ):
+    | LaneOverflowError
+    | undefined
+  {
+    const queue = this.#queue
+    const estimate = Kernel.estimate(state, queue.size, queue.tokens, now)
+    if (queue.size >= this.#maxQueue) {
+      return new LaneOverflowError({
+        message: `The queue of lane ${this.key} is full: ${queue.size} calls wait, which takes ` +
+          `${estimate.toFixed(1)} s at the learned rate. Send less, or raise maxQueue (${this.#maxQueue}).`,
+        lane: this.key,
+        reason: "queue-full",
+        estimate: Duration.millis(estimate * 1000),
+        queued: queue.size
+      })
+    }
+    const deadlineAt = request.deadlineAt
+    if (deadlineAt === undefined || clock.currentTimeMillisUnsafe() + estimate * 1000 <= deadlineAt) return undefined
+    return this.#late(estimate, fiber)
+  }
+
+  /** Admits at once where nobody waits and nothing stands against it. */
+  #try(request: LaneRequest, now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.Ticket | undefined {
+    if (this.#queue.size > 0) return undefined
+    const state = this.#advance(now, fiber)
+    return Kernel.wait(state, now)[0] > 0 ? undefined : this.#admit(state, request.tokens, undefined, now)
+  }
+
+  /** Gets a ticket and goes on with `use`; an end before that leaves nothing behind. */
+  #enter<A, E, R>(
+    request: LaneRequest,
+    restore: <A1, E1, R1>(effect: Effect.Effect<A1, E1, R1>) => Effect.Effect<A1, E1, R1>,
+    use: (ticket: Kernel.Ticket, waited: number) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | LaneOverflowError, R> {
+    return Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const now = monotonic(clock)
+      const ticket = this.#try(request, now, fiber)
+      if (ticket !== undefined) return use(ticket, 0)
+      const overflow = this.#overflow(request, this.#cell.read(), now, clock, fiber)
+      if (overflow !== undefined) return Effect.fail(overflow)
+      const level = priorityLevel(request.priority ?? defaults.priority)
+      let waiter: Waiter | undefined
+      const wait = Effect.callback<void, LaneOverflowError>((resume) => {
+        waiter = {
+          level,
+          retry: request.retry ?? defaults.retry,
+          tokens: request.tokens,
+          order: 0,
+          gone: false,
+          fiber,
+          resume,
+          since: now,
+          deadlineAt: request.deadlineAt ?? Infinity,
+          ticket: undefined
+        }
+        Queue.add(this.#queue, waiter)
+        if (this.#queue.size === 1 || Queue.peek(this.#queue) === waiter) this.#dispatch(now, fiber)
+      })
+      const left = Effect.onExitPrimitive(restore(wait), (exit) => {
+        if (exit._tag === "Success" || waiter === undefined) return undefined
+        if (waiter.ticket !== undefined) this.#settle(waiter.ticket, neverSent, fiber)
+        else this.#leave(waiter, fiber)
+        return undefined
+      })
+      return Effect.flatMap(left, () =>
+        // `wait` succeeds only after the dispatcher has put the ticket there
+        use(waiter!.ticket!, monotonic(fiber.getRef(Clock.Clock)) - now))
+    })
+  }
+
+  #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const wasHead = Queue.peek(this.#queue) === waiter
+    Queue.remove(this.#queue, waiter)
+    if (wasHead) this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+  }
+
+  #permit(ticket: Kernel.Ticket, waited: number): Permit {
+    let open = true
+    return {
+      waited: Duration.millis(waited * 1000),
+      settle: (sample) =>
+        Effect.withFiber((fiber) => {
+          if (open) {
+            open = false
+            this.#settle(ticket, sample, fiber)
+          }
+          return Effect.void
+        })
+    }
+  }
+
+  acquire(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError> {
+    return Effect.uninterruptibleMask((restore) =>
+      this.#enter(request, restore, (ticket, waited) => Effect.succeed(this.#permit(ticket, waited)))
+    )
+  }
+
+  acquireScoped(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError, Scope.Scope> {
+    return Effect.acquireRelease(this.acquire(request), (permit) => permit.settle(ignored), { interruptible: true })
+  }
+
+  tryAcquire(request: LaneRequest): Effect.Effect<Option.Option<Permit>> {
+    return Effect.withFiber((fiber) => {
+      const ticket = this.#try(request, monotonic(fiber.getRef(Clock.Clock)), fiber)
+      return Effect.succeed(ticket === undefined ? Option.none() : Option.some(this.#permit(ticket, 0)))
+    })
+  }
+
+  run<A, E, R>(
+    attempt: Effect.Effect<A, E, R>,
+    request: LaneRequest,
+    classify: (exit: Exit.Exit<A, E>) => Sample
+  ): Effect.Effect<A, E | LaneOverflowError, R> {
+    return Effect.uninterruptibleMask((restore) =>
+      this.#enter(request, restore, (ticket) =>
+        Effect.withFiber((fiber) => {
+          let open = true
+          const settle = (sample: Sample): void => {
+            open = false
+            this.#settle(ticket, sample, fiber)
+          }
+          return Effect.onExitPrimitive(
+            Effect.onExitPrimitive(restore(attempt), (exit) => {
+              settle(Exit.hasInterrupts(exit) ? ignored : classify(exit))
+              return undefined
+            }),
+            // a `classify` that throws must not keep the permit
+            () => {
+              if (open) settle(ignored)
+              return undefined
+            }
+          )
+        }))
+    )
+  }
+
+  readonly status: Effect.Effect<LaneStatus> = Effect.withFiber((fiber) => {
+    const now = monotonic(fiber.getRef(Clock.Clock))
+    const state = this.#advance(now, fiber)
+    const pause = state.pausedUntil - now
+    return Effect.succeed({
+      key: this.key,
+      phase: state.requests.phase,
+      requestsPerSecond: state.requests.rate,
+      tokensPerSecond: state.tokensPaced ? state.tokens.rate : undefined,
+      inFlightLimit: Number.isFinite(Math.min(state.inFlight.limit, state.inFlight.max))
+        ? Math.min(state.inFlight.limit, state.inFlight.max)
+        : undefined,
+      inFlight: state.count,
+      queued: this.#queue.size,
+      queuedTokens: this.#queue.tokens,
+      pause: pause > 0 ? Duration.millis(pause * 1000) : undefined,
+      outage: state.outage.down,
+      waitsFor: this.#queue.size > 0 ? this.#blocker : undefined,
+      estimate: Duration.millis(Kernel.estimate(state, this.#queue.size, this.#queue.tokens, now) * 1000),
+      lastDecision: this.#last
+    })
   })
+
+  readonly decisions: Stream.Stream<Decision> = Stream.unwrap(Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        this.#listeners++
+      }),
+      () =>
+        Effect.sync(() => {
+          this.#listeners--
+        })
+    ),
+    () => Stream.fromPubSub(this.#pubsub)
+  ))
+
+  readonly save: Effect.Effect<Learned.Learned> = Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
+    return Effect.succeed(Learned.fromState(this.#cell.read(), clock.currentTimeMillisUnsafe()))
+  })
+
+  load(learned: Learned.Learned): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      const now = monotonic(fiber.getRef(Clock.Clock))
+      this.#cell.write(Learned.toState(learned, this.#cell.read(), kernelOptions(this.#options), now))
+      if (this.#queue.size > 0) this.#dispatch(now, fiber)
+      return Effect.void
+    })
+  }
+}
+
+/**
+ * Makes a lane.
+ *
+ * **Details**: `store` says where its state lives; this process by default.
+ *
+ * **Errors**: throws a `RangeError` for an option out of range.
+ */
+export const make = (
+  options: Options = {},
+  store: LaneStore.LaneStore["Service"] = LaneStore.memory
+): Effect.Effect<Lane> =>
+  Effect.suspend(() => {
+    const kernel = kernelOptions(checked(options))
+    const key = options.key ?? defaults.key
+    return Effect.flatMap(
+      Clock.clockWith((clock) => store.open(key, () => Kernel.make(kernel, monotonic(clock)))),
+      (cell) => Effect.map(PubSub.sliding<Decision>(256), (pubsub): Lane => new LaneImpl(options, key, cell, pubsub))
+    )
+  })
+
+/** Computes the span attributes that tell what an attempt met in its lane. */
+export const spanAttributes = (lane: Lane, permit: Permit): Record<string, unknown> => ({
+  "lane.key": lane.key,
+  "lane.waited_ms": Duration.toMillis(permit.waited)
+})

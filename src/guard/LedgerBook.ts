@@ -59,9 +59,9 @@ const refusal = (refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>
   return new BudgetExceededError({
     message: reason === "unknown-price" && estimate._tag === "Unknown"
       ? Remedy.unknownPrice(estimate.reason)
-      : `The call may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${Money.format(remaining)} of ${
-        Money.format(budget.limit)
-      } left. ${Remedy.budgetExceeded(budget.name)}`,
+      : `The call may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${
+        Money.format(remaining)
+      } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name)}`,
     budget: budget.name,
     limitNanoUsd: budget.limit,
     neededNanoUsd: needed,
@@ -83,6 +83,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     })
   )
   let reservedNanoUsd = 0n
+  const refusedBy = Telemetry.makeRefused()
   const rates = new Map<string, Forecast.Rate>()
   const rateOf = (key: string) => rates.get(key) ?? Forecast.startRate(openedAt)
   /** Counters that refused since they last had room, and keys whose low balance was told: news is told once. */
@@ -181,12 +182,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return Effect.andThen(persist([entry], now), release(reserve))
     })
 
-  const refuse = (refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>, request: Ledger.Request, at: number) => {
+  const refuse = (
+    refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>,
+    request: Ledger.Request,
+    at: number
+  ) => {
     const error = refusal(refused, request.estimate)
-    const counted = Metric.update(
-      Metric.withAttributes(Telemetry.refused, { budget: refused.budget.name, reason: refused.reason }),
-      1
-    )
+    const counted = Metric.update(refusedBy(refused.budget.name, refused.reason), 1)
     const told = exceeded.has(refused.counter)
     exceeded.add(refused.counter)
     const alert = publish({

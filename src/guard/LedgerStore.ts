@@ -95,7 +95,9 @@ export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreErr
         return Result.fail(
           new LedgerStoreError({
             reason: "version",
-            message: `The file is no ledger of this version: its first line is ${content.slice(0, 80)}. Use another path.`
+            message: `The file is no ledger of this version: its first line is ${
+              content.slice(0, 80)
+            }. Use another path.`
           })
         )
       }
@@ -108,7 +110,8 @@ export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreErr
       return Result.fail(
         new LedgerStoreError({
           reason: "corrupt",
-          message: `Line ${badLine} of the ledger is no entry, but line ${line} is: the file is damaged, not cut off. ` +
+          message:
+            `Line ${badLine} of the ledger is no entry, but line ${line} is: the file is damaged, not cut off. ` +
             "Repair that line, or move the file away and state the balance anew."
         })
       )
@@ -177,9 +180,10 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(options: {
   const queue = yield* Queue.unbounded<Batch, Cause.Done>()
   const writer = yield* Queue.takeAll(queue).pipe(
     Effect.flatMap((batches) =>
-      Effect.flatMap(Effect.exit(write(batches.map((batch) => batch.lines).join(""))), (exit) =>
-        Effect.forEach(batches, (batch) =>
-          Deferred.done(batch.done, exit), { discard: true }))
+      Effect.flatMap(
+        Effect.exit(write(batches.map((batch) => batch.lines).join(""))),
+        (exit) => Effect.forEach(batches, (batch) => Deferred.done(batch.done, exit), { discard: true })
+      )
     ),
     Effect.forever,
     Effect.ignore,
@@ -196,7 +200,10 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(options: {
         return Queue.offerUnsafe(queue, { lines: encode(entries), done })
           ? Deferred.await(done)
           : Effect.fail(
-            new LedgerStoreError({ reason: "io", message: `The ledger file ${path} is closed: its layer was released.` })
+            new LedgerStoreError({
+              reason: "io",
+              message: `The ledger file ${path} is closed: its layer was released.`
+            })
           )
       })
   }
@@ -210,4 +217,3 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(options: {
 export const layerFile = (
   options: { readonly path: string }
 ): Layer.Layer<never, LedgerStoreError, FileSystem.FileSystem> => Layer.effect(LedgerStore, makeFile(options))
-

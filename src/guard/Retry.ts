@@ -259,7 +259,10 @@ export interface GenericOptions<in out E, out R = never> extends Options<E, R> {
   readonly isRetryable: (error: E) => boolean
 }
 
-const retries = Metric.counter("retry_waits_total", { description: "Retries by the tag of the error", incremental: true })
+const retries = Metric.counter("retry_waits_total", {
+  description: "Retries by the tag of the error",
+  incremental: true
+})
 const stops = Metric.counter("retry_stops_total", {
   description: "Calls that failed for good, by the reason for not retrying further",
   incremental: true

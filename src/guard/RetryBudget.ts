@@ -101,9 +101,7 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> => {
         deposit: Effect.sync(() => {
           state = Kernel.deposit(state, now())
         }),
-        tryWithdraw: Effect.suspend(() =>
-          take() ? Effect.succeed(true) : Effect.as(Metric.update(denials, 1), false)
-        ),
+        tryWithdraw: Effect.suspend(() => take() ? Effect.succeed(true) : Effect.as(Metric.update(denials, 1), false)),
         withdraw: line.withPermit(untilTaken),
         balance: Effect.sync(() => Kernel.balance(state, now()))
       })

@@ -130,7 +130,12 @@ export const types: ReadonlyArray<RetryDocument["type"]> = [
 
 /** Decodes and encodes a retry document. */
 export const RetryDocument: Schema.Codec<RetryDocument, RetryDocumentJson> = Schema.Union([
-  Schema.Struct({ ...modifiers, type: Schema.Literal("exponential"), base: Positive, factor: Schema.optionalKey(Factor) }),
+  Schema.Struct({
+    ...modifiers,
+    type: Schema.Literal("exponential"),
+    base: Positive,
+    factor: Schema.optionalKey(Factor)
+  }),
   Schema.Struct({ ...modifiers, type: Schema.Literal("decorrelated"), base: Positive, cap: Positive }).check(
     Schema.makeFilter(({ base, cap }) => Duration.isGreaterThanOrEqualTo(cap, base), {
       expected: "cap to be at least base"

@@ -58,10 +58,13 @@ export const preview = <I = unknown, E = never, R = never>(
   if (!Number.isInteger(attempts) || attempts < 1) {
     throw new RangeError(`Retry.preview: attempts must be an integer of at least 1, got ${attempts}`)
   }
-  const given: Schedule.Schedule<unknown, I, E, R> = "type" in schedule ? RetryDocument.fromDocument(schedule) : schedule
+  const given: Schedule.Schedule<unknown, I, E, R> = "type" in schedule
+    ? RetryDocument.fromDocument(schedule)
+    : schedule
   const inputs = options.inputs
   // without inputs I is what the schedule accepts: `unknown`, or errors of the provider, of which the sample is one
-  const inputAt = (index: number): I => (inputs === undefined ? sample : inputs[Math.min(index, inputs.length - 1)]) as I
+  const inputAt = (index: number): I =>
+    (inputs === undefined ? sample : inputs[Math.min(index, inputs.length - 1)]) as I
   const program = simulate(given, inputAt, attempts - 1)
   return options.seed === undefined ? program : Random.withSeed(program, options.seed)
 }

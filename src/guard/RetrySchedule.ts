@@ -82,7 +82,10 @@ const drawn = <O, I, E, R>(
  *
  * **Gotchas**: put `capped` after it, and jitter after that.
  */
-export const exponential = (base: Duration.Input, factor: number = defaults.factor): Schedule.Schedule<Duration.Duration> => {
+export const exponential = (
+  base: Duration.Input,
+  factor: number = defaults.factor
+): Schedule.Schedule<Duration.Duration> => {
   const millis = positiveMillis("Retry.exponential: base", base)
   if (!(factor >= 1 && Number.isFinite(factor))) {
     throw new RangeError(`Retry.exponential: factor must be a finite number of at least 1, got ${factor}`)
@@ -104,7 +107,9 @@ export const decorrelatedJitter = (options: {
 }): Schedule.Schedule<Duration.Duration> => {
   const base = positiveMillis("Retry.decorrelatedJitter: base", options.base)
   const cap = positiveMillis("Retry.decorrelatedJitter: cap", options.cap)
-  if (cap < base) throw new RangeError(`Retry.decorrelatedJitter: cap must be at least base (${base} ms), got ${cap} ms`)
+  if (cap < base) {
+    throw new RangeError(`Retry.decorrelatedJitter: cap must be at least base (${base} ms), got ${cap} ms`)
+  }
   return Schedule.fromStep(Effect.sync(() => {
     let previous = base
     return () =>
@@ -251,25 +256,38 @@ export const retryAfter: {
     options?: RetryAfterOptions<I>
   ): Schedule.Schedule<O, I & I2, E, R> => {
     const capSeconds = positiveMillis("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
-    const spreadRatio = OptionCheck.within("Retry.retryAfter", "spread", options?.spread ?? defaults.hintSpread, 0, 0.25)
+    const spreadRatio = OptionCheck.within(
+      "Retry.retryAfter",
+      "spread",
+      options?.spread ?? defaults.hintSpread,
+      0,
+      0.25
+    )
     const settings = WaitHint.make({ capSeconds, spreadRatio, spreadMaxSeconds: capSeconds * spreadRatio })
     const of = options?.of ?? hintOf
-    return Schedule.fromStep(Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
-      Effect.flatMap(step(now, input), ([output, delay]) => {
-        const hint = of(input)
-        const hintSeconds = hint === undefined ? 0 : Duration.toSeconds(hint)
-        if (!(hintSeconds > 0)) return Effect.succeed<[O, Duration.Duration]>([output, delay])
-        return Effect.gen(function*() {
-          const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
-          const u = yield* Random.next
-          const event = { hintSeconds, backoffSeconds: 0, remainingSeconds: room / 1000 }
-          const decision = WaitHint.decide(settings, event, u)
-          if (decision._tag === "GiveUp") return yield* Cause.done(output)
-          // one millisecond inside of the room, since a wait that fills it is refused
-          const latest = Math.max(hintSeconds * 1000, room - 1)
-          return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
-        })
-      })))
+    return Schedule.fromStep(
+      Effect.map(
+        Schedule.toStep(self),
+        (step) => (now: number, input: I & I2) =>
+          Effect.flatMap(step(now, input), ([output, delay]) => {
+            const hint = of(input)
+            const hintSeconds = hint === undefined ? 0 : Duration.toSeconds(hint)
+            if (!(hintSeconds > 0)) {
+              return Effect.succeed<[O, Duration.Duration]>([output, delay])
+            }
+            return Effect.gen(function*() {
+              const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
+              const u = yield* Random.next
+              const event = { hintSeconds, backoffSeconds: 0, remainingSeconds: room / 1000 }
+              const decision = WaitHint.decide(settings, event, u)
+              if (decision._tag === "GiveUp") return yield* Cause.done(output)
+              // one millisecond inside of the room, since a wait that fills it is refused
+              const latest = Math.max(hintSeconds * 1000, room - 1)
+              return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
+            })
+          })
+      )
+    )
   }
 )
 
@@ -292,9 +310,11 @@ export const whileRetryable: {
     self: Schedule.Schedule<O, I2, E, R>,
     predicate: (error: I) => boolean = isRetryable
   ): Schedule.Schedule<O, I & I2, E, R> =>
-    Schedule.fromStep(Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
-      Effect.flatMap(step(now, input), (result) =>
-        predicate(input) ? Effect.succeed(result) : Cause.done(result[0]))))
+    Schedule.fromStep(
+      Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
+        Effect.flatMap(step(now, input), (result) =>
+          predicate(input) ? Effect.succeed(result) : Cause.done(result[0])))
+    )
 )
 
 /**
@@ -335,8 +355,11 @@ export const maxElapsed: {
   limit: Duration.Input
 ): Schedule.Schedule<O, I, E, R> => {
   const millis = positiveMillis("Retry.maxElapsed: limit", limit)
-  return Schedule.while(self, ({ duration, now, start }) =>
-    Effect.map(CallStart, (began) => now - (began ?? start) + Duration.toMillis(duration) <= millis))
+  return Schedule.while(
+    self,
+    ({ duration, now, start }) =>
+      Effect.map(CallStart, (began) => now - (began ?? start) + Duration.toMillis(duration) <= millis)
+  )
 })
 
 /**

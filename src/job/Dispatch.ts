@@ -134,7 +134,8 @@ export const make = Effect.fnUntraced(function*<R>(
       case "BudgetExceededError":
         return Effect.flatMap(
           another,
-          (again) => again ? Effect.succeed(state) : undone(error, { _tag: "MaxCost", error })
+          (again): Effect.Effect<Patience.Row | Verdict> =>
+            again ? Effect.succeed(state) : undone(error, { _tag: "MaxCost", error })
         )
       case "ModelUnavailableError":
       case "NotFoundError":

@@ -39,7 +39,7 @@ export interface Options extends GroupCommit.Options, Lock.Options {
   readonly input: { readonly path: string; readonly fingerprint?: Input.Fingerprint | undefined }
   /** Whether another input than the one the journal was begun with is accepted. Default: false. */
   readonly acceptChange?: boolean | undefined
-  /** Whether {@link Journal.answerAt} is needed: 8 more bytes of memory for each row done. Default: false. */
+  /** Whether {@link Journal.entryAt} is needed: 8 more bytes of memory for each row done. Default: false. */
   readonly offsets?: boolean | undefined
 }
 
@@ -92,7 +92,9 @@ export interface Journal {
   readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
   /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
   readonly settled: Stream.Stream<Settled, JournalError>
-  /** Reads the answer text of a row done before, by its ordinal. */
+  /** Reads the record of a settled row by its ordinal. */
+  readonly entryAt: (ordinal: number) => Effect.Effect<Settled, JournalError>
+  /** Reads the answer text of a settled row by its ordinal. */
   readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
   /** Fails as soon as the lock is lost or the file removed; never succeeds. */
   readonly lost: Effect.Effect<never, JournalError>
@@ -360,9 +362,9 @@ export const open = Effect.fnUntraced(function*(
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
   let pristine = true
 
-  const answerAt = Effect.fnUntraced(function*(ordinal: number) {
+  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Settled, JournalError> {
     const offset = census.offsets?.[ordinal - 1]
-    if (offset === undefined) return yield* Effect.die(new RangeError(`Journal.answerAt: no row ${ordinal}`))
+    if (offset === undefined) return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
     const found = yield* fs.stream(path, {
       offset: ByteSize.bytes(offset),
       chunkSize: 16 * 1024,
@@ -374,7 +376,7 @@ export const open = Effect.fnUntraced(function*(
       Stream.runHead
     )
     const record = Option.isSome(found) ? Format.decode(found.value) : undefined
-    if (record?._tag === "Row") return record.answer
+    if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
     return yield* new JournalError({
       message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
       reason: "unreadable",
@@ -437,9 +439,55 @@ export const open = Effect.fnUntraced(function*(
         return latest(fs, path, pristine ? census : yield* take(fs, path, false))
       })
     ),
-    answerAt,
+    entryAt,
+    answerAt: (ordinal) => Effect.map(entryAt(ordinal), (entry) => entry.answer),
     lost: Effect.raceFirst(lock.lost, Effect.forever(removed)),
     flush: commit.flush,
     indexBytes: index.bytes
   }
 })
+
+/**
+ * Makes a journal that is forgotten with the run: ids are checked for duplicates, nothing is durable.
+ *
+ * @param options whether answers are kept, in memory, for {@link Journal.answerAt}
+ */
+export const memory = (options: { readonly answers: boolean } = { answers: false }): Journal => {
+  const index = IdIndex.make()
+  const answers: Array<Settled> = []
+  let rows = 0
+  return {
+    path: "(none)",
+    recovered: {
+      ok: 0,
+      failed: 0,
+      bad: 0,
+      attempts: 0,
+      inputTokens: 0,
+      outputTokens: 0,
+      nanoUsd: 0,
+      tornBytes: 0,
+      damaged: [],
+      inputChanged: false
+    },
+    known: (id) => {
+      const line = index.get(id)
+      return line === 0 ? { _tag: "New" } : { _tag: "Seen", line }
+    },
+    see: (id, line) => index.set(id, line),
+    append: (meta, answer, bad = false) =>
+      Effect.sync(() => {
+        rows++
+        if (options.answers) answers.push({ ordinal: rows, bad, meta, answer })
+        return rows
+      }),
+    note: () => Effect.void,
+    notes: [],
+    settled: Stream.empty,
+    entryAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!),
+    answerAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!.answer),
+    lost: Effect.never,
+    flush: Effect.void,
+    indexBytes: index.bytes
+  }
+}

@@ -89,12 +89,14 @@ export interface Report {
   nanoUsd: bigint
   /** Answered rows whose price is unknown: `nanoUsd` leaves them out. */
   unpriced: number
-  /** Seconds that rows have spent waiting: for a lane, after a refusal. */
+  /** Seconds that rows have waited after a refusal, as the retry schedule said, all rows added up. */
   waited: number
   throttled: number
   overloaded: number
   /** Attempts that were not answered with success, by status or kind. */
   readonly refusals: Map<string, number>
+  /** Retries by the tag of the error that made them. */
+  readonly retries: Map<string, number>
   readonly codes: Map<string, number>
   readonly models: Map<string, ModelCounts>
   readonly latency: Histogram.Histogram
@@ -132,6 +134,7 @@ export const make = (now: number): Report => ({
   throttled: 0,
   overloaded: 0,
   refusals: new Map(),
+  retries: new Map(),
   codes: new Map(),
   models: new Map(),
   latency: Histogram.make(),
@@ -222,6 +225,12 @@ export const attempt = (self: Report, now: number, seen: Attempt): void => {
   }
 }
 
+/** Counts a retry, its reason and the wait before it. */
+export const retry = (self: Report, reason: string, seconds: number): void => {
+  bump(self.retries, reason)
+  self.waited += seconds
+}
+
 /** Records the state of the lanes at an instant: what is in flight and what was let in flight. */
 export const sample = (
   self: Report,
@@ -280,7 +289,8 @@ export const summary = (self: Report, now: number) => {
       total: self.attempts,
       throttled: self.throttled,
       overloaded: self.overloaded,
-      refusedBy: Object.fromEntries(self.refusals)
+      refusedBy: Object.fromEntries(self.refusals),
+      retriesBy: Object.fromEntries(self.retries)
     },
     tokens: { input: self.inputTokens, output: self.outputTokens },
     cost: {

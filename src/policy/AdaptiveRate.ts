@@ -131,6 +131,8 @@ export interface State {
   readonly interval: number
   /** Refusals in a row that came with next to nothing admitted in between. */
   readonly early: number
+  /** Limit that the provider stated last, 0 for none. */
+  readonly told: number
   /** Share by which the next probe that finds no new limit raises the estimate. */
   readonly creep: number
   /** Units above the limit that the bucket was seen to hold. */
@@ -174,6 +176,7 @@ export const make = (options: Options = {}, now = 0): State => {
     cutAt: -Infinity,
     interval: known ? defaults.probeUnitsAfterFall : 0,
     early: 0,
+    told: 0,
     creep: defaults.creep,
     burst: 0
   }
@@ -262,7 +265,12 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const bad = state.rate
   if (state.phase === "start") {
     return move(state, now, "start-refused", {
-      ...next, phase: "settle", rate: bad * defaults.firstCut, good: 0, bad, interval: defaults.probeUnitsAfterFall
+      ...next,
+      phase: "settle",
+      rate: bad * defaults.firstCut,
+      good: 0,
+      bad,
+      interval: defaults.probeUnitsAfterFall
     })
   }
   if (state.phase === "probe") {
@@ -270,19 +278,37 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
     if (bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * stamp.cost) {
       return move(state, now, "limit-rose", {
-        ...next, phase: "settle", rate: Math.max(floor, bad * 0.6), good: floor, bad, early: 0, burst: excess, creep: defaults.creep,
+        ...next,
+        phase: "settle",
+        rate: Math.max(floor, bad * 0.6),
+        good: floor,
+        bad,
+        early: 0,
+        burst: excess,
+        creep: defaults.creep,
         interval: defaults.probeUnitsAfterFall
       })
     }
     return move(state, now, "probe-confirmed", {
-      ...next, phase: "hold", limit, rate: limit, good: limit, bad, early: 0,
+      ...next,
+      phase: "hold",
+      limit,
+      rate: limit,
+      good: limit,
+      bad,
+      early: 0,
       interval: Math.min(defaults.probeUnits, state.interval * 1.5)
     })
   }
   if (units >= defaults.fellWithin && state.phase === "hold") {
     const limit = Math.min(bad, Math.max(floor, bad * (1 - 1 / units)))
     return move(state, now, "limit-drifted", {
-      ...next, limit, rate: limit, good: limit, bad, early: 0,
+      ...next,
+      limit,
+      rate: limit,
+      good: limit,
+      bad,
+      early: 0,
       interval: Math.min(defaults.probeUnits, state.interval * 1.5),
       creep: state.creep / 4
     })
@@ -293,13 +319,24 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (units >= 5) {
     const low = Math.min(floor, bad * 0.995)
     return move(state, now, "bracket-closed", {
-      ...next, phase: "settle", rate: low + 0.15 * (bad - low), good: low, bad, early: 0
+      ...next,
+      phase: "settle",
+      rate: low + 0.15 * (bad - low),
+      good: low,
+      bad,
+      early: 0
     })
   }
   const rate = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
   const fell = state.phase === "hold"
   return move(state, now, fell ? "limit-fell" : "bracket-closed", {
-    ...next, phase: "settle", rate, good: 0, bad, early: state.early + 1, creep: defaults.creep,
+    ...next,
+    phase: "settle",
+    rate,
+    good: 0,
+    bad,
+    early: state.early + 1,
+    creep: defaults.creep,
     interval: fell ? defaults.probeUnitsAfterFall : state.interval
   })
 }
@@ -308,4 +345,18 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
   const elapsed = at - state.emptyAt
   return state.emptyAt < 0 || elapsed <= 0 ? 0 : Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+}
+
+/**
+ * Learns from a limit that the provider states.
+ *
+ * **Details**: taken at once, unless it was said before the last cut, or the provider refused less than that since it
+ * last said it: then it is ignored until it says something else.
+ */
+export const told = (state: State, limit: number, sentAt: number, now: number): [Move | undefined, State] => {
+  const same = Math.abs(limit - state.told) <= state.told * 0.02
+  if (!(limit > 0) || !Number.isFinite(limit) || sentAt <= state.cutAt || same) return [undefined, state]
+  return move(state, now, "provider-said", {
+    phase: "hold", rate: limit, limit, good: limit, bad: Infinity, told: limit, early: 0, interval: defaults.probeUnits
+  })
 }

@@ -206,7 +206,8 @@ const spread = (settings: Settings, v: number, random: number): number => {
  *
  * **Gotchas**: decorrelated jitters start from their first step here; use `next` to walk them.
  */
-export const delay = (options: Options, retry: number, random: number): number => next({ ...make(options), retry }, random)[0]
+export const delay = (options: Options, retry: number, random: number): number =>
+  next({ ...make(options), retry }, random)[0]
 
 /** Lists the delays of a whole run, one for each random number: for tests, docs and plots. */
 export const preview = (options: Options, randoms: ReadonlyArray<number>): ReadonlyArray<number> => {

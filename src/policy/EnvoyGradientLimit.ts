@@ -173,7 +173,13 @@ const run = (
     windowEndsAt: now + settings.windowSeconds,
     windowsAtMin
   }
-  const reason = to !== estimate ? "gradient" : to === settings.max ? "at-max" : to === settings.min ? "at-min" : "gradient"
+  const reason = to !== estimate
+    ? "gradient"
+    : to === settings.max
+    ? "at-max"
+    : to === settings.min
+    ? "at-min"
+    : "gradient"
   return ConcurrencyLimit.decide(state, next, reason)
 }
 

@@ -138,7 +138,9 @@ export const make = (options: {
 }): State => {
   const names = new Set<string>()
   for (const budget of options.budgets) {
-    if (names.has(budget.name)) throw new RangeError(`Ledger.make: budget names must be unique, got "${budget.name}" twice`)
+    if (names.has(budget.name)) {
+      throw new RangeError(`Ledger.make: budget names must be unique, got "${budget.name}" twice`)
+    }
     names.add(budget.name)
   }
   return {
@@ -170,10 +172,12 @@ export const countersOf = (
     label: entry.label,
     day: Budget.dayOf(entry.at, state.dayOffsetSeconds)
   }
-  return state.budgets.flatMap((budget) => {
+  const counters: Array<readonly [Budget.Budget, string]> = []
+  for (const budget of state.budgets) {
     const id = Budget.counterOf(budget, facts)
-    return id === undefined ? [] : [[budget, id] as const]
-  })
+    if (id !== undefined) counters.push([budget, id])
+  }
+  return counters
 }
 
 const changeAll = (
@@ -339,6 +343,24 @@ export const recover = (state: State, orphans: "charge" | "refund", now: number)
     orphans === "charge"
       ? settlement(reserve, { _tag: "Unknown", reason: "the program stopped before the answer" }, now)
       : { _tag: "Refund", id: reserve.id, at: now, atRisk: true })
+
+/** Sums up one counter of one budget. */
+export interface BudgetStatus {
+  readonly budget: Budget.Budget
+  /** Names the counter: the budget's name and the values of its dimensions. */
+  readonly counter: string
+  readonly tally: Tally
+  readonly remaining: Money.NanoUsd
+}
+
+/** Lists every counter of every budget that has seen a call, in the order of the budgets. */
+export const budgetStatus = (state: State): ReadonlyArray<BudgetStatus> =>
+  state.budgets.flatMap((budget) =>
+    Array.from(HashMap.entries(state.counters))
+      .filter(([counter]) => counter === budget.name || counter.startsWith(`${budget.name}\u0000`))
+      .map(([counter, tally]) => ({ budget, counter, tally, remaining: remaining(budget, tally) }))
+      .toSorted((a, b) => a.counter < b.counter ? -1 : 1)
+  )
 
 /**
  * Is a balance carried forward from its last statement.

@@ -122,9 +122,7 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
     return {
       _tag: "Blocked",
       reason: "free-credits-only",
-      message: `${name} may not start. ${
-        Remedy.insufficientCredits({ balance: balance.stated, free: balance.free })
-      }`
+      message: `${name} may not start. ${Remedy.insufficientCredits({ balance: balance.stated, free: balance.free })}`
     }
   }
   const age = `stated ${Math.round(balance.ageSeconds / 60)} min ago, ${balance.certainty}`

@@ -138,8 +138,13 @@ export interface Options {
 
 const noPrice = (price: ModelPrice | undefined, model: string, what: string): Unknown =>
   unknown(
-    price === undefined ? `no price is known for model ${model}` : `model ${model} has no price per ${what} (${price.source})`
+    price === undefined
+      ? `no price is known for model ${model}`
+      : `model ${model} has no price per ${what} (${price.source})`
   )
+
+const inBatch = (price: ModelPrice, full: Money.Ratio, options: Options | undefined): Money.Ratio =>
+  options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
 
 const ofTokens = (
   price: ModelPrice,
@@ -155,7 +160,7 @@ const ofTokens = (
     ),
     Money.times(tokens.output, BigInt(counts.output))
   )
-  return options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
+  return inBatch(price, full, options)
 }
 
 /**
@@ -243,12 +248,13 @@ const perUnit = (
   model: string,
   rate: Money.Ratio | undefined,
   what: string,
-  quantity: number | string
+  quantity: number,
+  options: Options | undefined
 ): Cost => {
-  if (rate === undefined) return noPrice(price, model, what)
+  if (price === undefined || rate === undefined) return noPrice(price, model, what)
   const amount = Money.ratioFrom(quantity)
   if (amount.numerator < 0n) throw new RangeError(`Price: quantity must be >= 0, got ${quantity}`)
-  return known(Money.round(Money.multiply(rate, amount), "nearest"))
+  return known(Money.round(inBatch(price, Money.multiply(rate, amount), options), "nearest"))
 }
 
 /** Prices a dedicated endpoint by the minutes that its replicas run. */
@@ -258,16 +264,21 @@ export const ofMinutes = (price: ModelPrice | undefined, model: string, minutes:
     model,
     price?.perMinute === undefined ? undefined : Money.times(price.perMinute, whole("replicas", replicas)),
     "minute",
-    minutes
+    minutes,
+    undefined
   )
 
 /** Prices transcribed audio by its length. */
-export const ofAudioMinutes = (price: ModelPrice | undefined, model: string, minutes: number): Cost =>
-  perUnit(price, model, price?.perAudioMinute, "minute of audio", minutes)
+export const ofAudioMinutes = (
+  price: ModelPrice | undefined,
+  model: string,
+  minutes: number,
+  options?: Options
+): Cost => perUnit(price, model, price?.perAudioMinute, "minute of audio", minutes, options)
 
 /** Prices synthesized speech by its characters. */
 export const ofCharacters = (price: ModelPrice | undefined, model: string, characters: number): Cost =>
-  perUnit(price, model, price?.perCharacter, "character", characters)
+  perUnit(price, model, price?.perCharacter, "character", characters, undefined)
 
 /** Is an answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
 export interface FineTuneEstimate {

@@ -178,7 +178,10 @@ export const settle = (
 /** Says whether an item may overtake the head of the queue. */
 export type Bypass =
   | { readonly _tag: "Overtake"; readonly reason: "head-loses-nothing" }
-  | { readonly _tag: "Keep"; readonly reason: "head-is-ready" | "would-delay-head" | "not-affordable" | "overtaken-enough" }
+  | {
+    readonly _tag: "Keep"
+    readonly reason: "head-is-ready" | "would-delay-head" | "not-affordable" | "overtaken-enough"
+  }
 
 /**
  * Decides whether an item of cost `estimate` may pass a waiting head of cost `headEstimate`.

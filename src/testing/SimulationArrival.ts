@@ -338,6 +338,7 @@ const admitted = (
         output: outputTokens
       }),
       pool: after.provisioned ? "provisioned" : "serverless",
+      secondsPerToken: (plan.latencySeconds - plan.firstTokenSeconds) / Math.max(1, plan.outputTokens - 1),
       textSeed: Random.word(meeting.prompt, draws.outputTokens),
       broken: broken && { kind: broken.kind, afterTokens: broken.afterTokens }
     },

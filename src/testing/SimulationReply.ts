@@ -78,6 +78,8 @@ export interface Answer extends Common {
   readonly finishReason: "stop" | "length"
   readonly costNanoUsd: bigint
   readonly pool: "serverless" | "provisioned"
+  /** Time between two tokens of a stream. */
+  readonly secondsPerToken: number
   /** What the answer's text is made from: the same for each try of a prompt. */
   readonly textSeed: number
   readonly broken: Break | undefined

@@ -16,17 +16,16 @@
  *
  * ```ts
  * import { Effect } from "effect"
- * import { HttpClient } from "effect/http"
- * import { Reply, TogetherTest } from "effect-together/testing"
+ * import { Chat, Together } from "effect-together"
+ * import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
  *
  * const test = Effect.gen(function*() {
- *   yield* TogetherTest.reply(Reply.rateLimited({ reset: 2 }), Reply.chat("Paris"))
- *   const client = yield* HttpClient.HttpClient
- *   const response = yield* client.post("https://api.together.ai/v1/chat/completions")
- *   console.log(response.status)
- *   console.log((yield* client.post("https://api.together.ai/v1/chat/completions")).status)
+ *   yield* TogetherTest.reply(Reply.overloaded, Reply.chat("Paris"))
+ *   const together = yield* Together.Together
+ *   const answer = yield* together.chat({ model: "m", messages: [{ role: "user", content: "Capital of France?" }] })
+ *   console.log(Chat.text(answer), (yield* TogetherTest.log).length) // Paris 2
  * })
- * await Effect.runPromise(Effect.provide(test, TogetherTest.layerHttp()))
+ * await Effect.runPromise(VirtualClock.wrap(Effect.provide(test, TogetherTest.layer())))
  * ```
  */
 import * as Context from "effect/Context"
@@ -36,7 +35,9 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Together from "../together/Together.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 import * as Wiretap from "./Wiretap.ts"
@@ -205,6 +206,20 @@ export const layerHttp = (options?: Options): Layer.Layer<TogetherTest | HttpCli
   Layer.effectContext(
     Effect.map(acquire(options), (test) =>
       Context.make(TogetherTest, test).pipe(Context.add(HttpClient.HttpClient, test.client)))
+  )
+
+/** Configures the stand-in and the client on top of it. */
+export interface LayerOptions extends Options {
+  /** Options of the client; it has a fake key. */
+  readonly together?: Omit<Together.Options, "apiKey"> | undefined
+}
+
+/** Provides a real `Together` client over the stand-in, with a fake key: all a program's test needs. */
+export const layer = (options?: LayerOptions): Layer.Layer<Together.Together | TogetherTest | HttpClient.HttpClient> =>
+  Together.layerHttp({ ...options?.together, apiKey: Redacted.make("test-key-not-a-real-one") }).pipe(
+    // the key is there and a base URL, where one is given, is the test's own mistake
+    Layer.orDie,
+    Layer.provideMerge(layerHttp(options))
   )
 
 /** Answers the next requests, whatever they are, in this order. */

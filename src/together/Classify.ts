@@ -85,7 +85,11 @@ const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
   return { tag: "RateLimitError", scope: scopeOf(message) }
 }
 
-const forbidden = (answer: Answer, body: ErrorBody.ErrorBody, message: string): Verdict["tag"] => {
+const forbidden = (
+  answer: Answer,
+  body: ErrorBody.ErrorBody,
+  message: string
+): "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
   if (body.page) return "PermissionDeniedError"
   if (speaksOfContext.test(message)) return "ContextLengthError"
   if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
@@ -116,10 +120,8 @@ export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
   if (status >= 500) return { tag: "ServerError" }
   if (is("context_length_exceeded")) return { tag: "ContextLengthError" }
   switch (status) {
-    case 403: {
-      const tag = forbidden(answer, body, message)
-      return tag === "RateLimitError" ? { tag, scope: "unknown" } : { tag }
-    }
+    case 403:
+      return { tag: forbidden(answer, body, message) }
     case 404:
     case 410:
       return { tag: "NotFoundError" }

@@ -5,6 +5,7 @@
  * once, `stream` for one that streams, `request` for any path with the
  * caller's own schemas.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Result from "effect/Result"
@@ -14,9 +15,11 @@ import * as Stream from "effect/Stream"
 import type { Call, Estimate, Priority } from "../domain/Call.ts"
 import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
+import type * as Breaker from "../guard/Breaker.ts"
+import type * as Credits from "../guard/Credits.ts"
 import type * as Lanes from "../guard/Lanes.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
-import * as Duration from "effect/Duration"
+import type * as Price from "../policy/Price.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Pipeline from "./Pipeline.ts"
@@ -69,6 +72,9 @@ export interface Shared {
   readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
+  readonly breaker: Breaker.Breaker | undefined
+  readonly credits: Credits.Service | undefined
+  readonly prices: Price.Lookup
 }
 
 /** Makes calls. */
@@ -101,9 +107,27 @@ const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpM
 export const make = (shared: Shared): Client => {
   const { transport } = shared
 
-  const guardsOf = (call: Call, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
+  const moneyOf = <Req>(route: Route<Req, unknown>, request: Req, call: Call): Pipeline.Money | undefined => {
+    const { credits, prices } = shared
+    const { money } = route
+    if (credits === undefined || money === undefined) return undefined
+    const price = prices(call.model)
+    return {
+      credits,
+      request: { key: shared.account, label: call.label, estimate: money.before(price, request, call.estimate) },
+      cost: (usage) => money.after(price, request, usage)
+    }
+  }
+
+  const guardsOf = (
+    call: Call,
+    options: CallOptions | undefined,
+    money: Pipeline.Money | undefined
+  ): Effect.Effect<Pipeline.Guards> =>
     Effect.map(shared.lanes.get(call.lane), (lane) => ({
       lane,
+      money,
+      breaker: shared.breaker,
       retry: options?.retry ?? shared.retry,
       retryBudget: shared.retryBudget,
       deadline: options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
@@ -201,7 +225,7 @@ export const make = (shared: Shared): Client => {
         }
         return spanned(
           Effect.flatMap(
-            guardsOf(call, options),
+            guardsOf(call, options, moneyOf(route, request, call)),
             (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, decode))
           ),
           call
@@ -224,7 +248,7 @@ export const make = (shared: Shared): Client => {
           path: route.path,
           json: { ...request, stream: true, stream_options: streamOptions(request) }
         }
-        return Stream.unwrap(Effect.map(guardsOf(call, options), (guards) =>
+        return Stream.unwrap(Effect.map(guardsOf(call, options, moneyOf(route, request, call)), (guards) =>
           Pipeline.stream(call, guards, (observed) =>
             Effect.flatMap(
               transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
@@ -255,7 +279,7 @@ export const make = (shared: Shared): Client => {
     const idempotent = request.idempotent ?? safeMethods.has(exchange.method)
     const call = callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options)
     return spanned(
-      Effect.flatMap(guardsOf(call, options), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
+      Effect.flatMap(guardsOf(call, options, undefined), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
       call
     )
   }

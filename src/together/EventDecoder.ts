@@ -52,6 +52,8 @@ export interface EventDecoder<Chunk> {
   readonly started: () => boolean
   /** Counts the data events decoded: what an idle timeout watches. Comments do not count. */
   readonly events: () => number
+  /** Counts the characters of text and reasoning decoded. */
+  readonly characters: () => number
   readonly partial: () => PartialAnswer
   readonly usage: () => Usage.Usage | undefined
 }
@@ -80,6 +82,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   const utf8 = new TextDecoder("utf-8")
   let end: End | undefined
   let events = 0
+  let characters = 0
   let started = false
   let finished = false
   let usage: Usage.Usage | undefined
@@ -108,6 +111,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       if (piece !== "") text.push(piece)
       const thought = shape.reasoning(chunk)
       if (thought !== "") reasoning.push(thought)
+      characters += piece.length + thought.length
     }
     out.push(chunk)
   }
@@ -165,6 +169,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     end: () => end,
     started: () => started,
     events: () => events,
+    characters: () => characters,
     partial: () => ({ text: text.join(""), reasoning: reasoning.join(""), usage }),
     usage: () => usage
   }

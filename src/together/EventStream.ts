@@ -33,7 +33,8 @@ export interface Opened<Chunk> {
   /** Pulls the next chunks, the held-back first ones included. Done at the end of the stream. */
   readonly pull: Pull.Pull<Chunks<Chunk>, TogetherError.TogetherError>
   readonly usage: () => Usage.Usage | undefined
-  readonly partial: () => TogetherError.PartialAnswer
+  /** Counts the characters of text and reasoning that arrived. */
+  readonly characters: () => number
 }
 
 const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk>] => chunks.length > 0
@@ -160,5 +161,5 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   const pullDecoded = (into: Array<Chunk>): Opened<Chunk>["pull"] =>
     Effect.suspend(() => nonEmpty(into) ? Effect.succeed(into) : pull)
 
-  return { pull, usage: decoder.usage, partial: decoder.partial }
+  return { pull, usage: decoder.usage, characters: decoder.characters }
 })

@@ -20,15 +20,18 @@ import * as Pull from "effect/Pull"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Call } from "../domain/Call.ts"
+import { bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
 import { isRetryable, RequestTimeoutError } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
+import type * as Breaker from "../guard/Breaker.ts"
+import type * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import type * as Lane from "../guard/Lane.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
+import type * as Price from "../policy/Price.ts"
 import type { Opened } from "./EventStream.ts"
 
 type Failure = TogetherError.TogetherError
@@ -37,6 +40,16 @@ type Failure = TogetherError.TogetherError
 export interface Observed {
   headers: Hint.Headers | undefined
   usage: Usage.Usage | undefined
+  /** False while nothing can have reached the provider. */
+  sent: boolean
+}
+
+/** Says what a call may cost, and how that is learned. */
+export interface Money {
+  readonly credits: Credits.Service
+  readonly request: Credits.Request
+  /** Prices what was consumed; `undefined` where the answer said nothing. */
+  readonly cost: (usage: Usage.Usage | undefined) => Price.Cost
 }
 
 /** Says how a call is guarded. */
@@ -45,6 +58,9 @@ export interface Guards {
   readonly retry: Schedule.Schedule<unknown> | undefined
   readonly retryBudget: RetryBudget | undefined
   readonly deadline: Duration.Duration | undefined
+  readonly breaker: Breaker.Breaker | undefined
+  /** Absent where the call is free or nobody keeps a ledger. */
+  readonly money: Money | undefined
 }
 
 /** Reads how an attempt ended, as far as its lane is concerned. */
@@ -68,7 +84,7 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
     case "RequestTimeoutError":
       return { _tag: "TimedOut" }
     default:
-      return { _tag: "Ignored", sent: true }
+      return { _tag: "Ignored", sent: observed.sent }
   }
 }
 
@@ -89,21 +105,59 @@ const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failur
     isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || refusedBeforeWork(error))
   })
 
+/** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
+const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) =>
+  guards.breaker === undefined
+    ? attempt
+    : guards.breaker.run(attempt, { key: call.lane, whenOpen: priorityLevel(call.priority) >= 400 ? "wait" : "fail" })
+
+/** Asks once more before sending whether the account is suspended, and counts rate limits for its alerts. */
+const checked = <A, R>(
+  call: Call,
+  guards: Guards,
+  observed: Observed,
+  attempt: Effect.Effect<A, Failure, R>
+): Effect.Effect<A, Failure, R> => {
+  const { money } = guards
+  const sent = Effect.suspend(() => {
+    observed.sent = true
+    return attempt
+  })
+  if (money === undefined) return sent
+  const { key } = money.request
+  return Effect.andThen(money.credits.check(key), sent).pipe(
+    Effect.tapError((error) =>
+      error._tag === "RateLimitError" ? money.credits.rateLimited({ key, model: call.model }) : Effect.void
+    )
+  )
+}
+
+const observe = (): Observed => ({ headers: undefined, usage: undefined, sent: false })
+
 /** Runs a call that answers once. */
 export const answer = <A>(
   call: Call,
   guards: Guards,
   attempt: (observed: Observed) => Effect.Effect<A, Failure>
 ): Effect.Effect<A, Failure> => {
+  let last = observe()
   const once = Effect.withFiber<A, Failure>((fiber) => {
-    const observed: Observed = { headers: undefined, usage: undefined }
-    return guards.lane.run(
-      attempt(observed),
-      laneRequest(call, fiber.getRef(Retry.CurrentAttempt), fiber.getRef(Deadline.CurrentDeadline)),
-      (exit) => sampleOf(exit, observed)
+    const observed = observe()
+    last = observed
+    return throughBreaker(
+      call,
+      guards,
+      guards.lane.run(
+        checked(call, guards, observed, attempt(observed)),
+        laneRequest(call, fiber.getRef(Retry.CurrentAttempt), fiber.getRef(Deadline.CurrentDeadline)),
+        (exit) => sampleOf(exit, observed)
+      )
     )
   })
-  const whole = retried(call, guards, once)
+  const { money } = guards
+  const whole = money === undefined
+    ? retried(call, guards, once)
+    : money.credits.run(retried(call, guards, once), { ...money.request, cost: () => money.cost(last.usage) })
   return guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
 }
 
@@ -118,33 +172,34 @@ export const stream = <Chunk>(
   call: Call,
   guards: Guards,
   open: (observed: Observed) => Effect.Effect<Opened<Chunk>, Failure, Scope.Scope>
-): Stream.Stream<Chunk, Failure> =>
-  Stream.unwrap(Effect.gen(function*() {
+): Stream.Stream<Chunk, Failure> => {
+  let arrived: Opened<Chunk> | undefined
+  const unpaid = Stream.unwrap(Effect.gen(function*() {
     const outer = yield* Effect.scope
     const startedAt = yield* Clock.currentTimeMillis
 
     const once = Effect.gen(function*() {
       const scope = yield* Scope.fork(outer)
-      const observed: Observed = { headers: undefined, usage: undefined }
+      const observed = observe()
       const request = laneRequest(call, yield* Retry.CurrentAttempt, yield* Deadline.CurrentDeadline)
-      return yield* guards.lane.acquireScoped(request).pipe(
+      const held = guards.lane.acquireScoped(request).pipe(
         Effect.flatMap((permit) =>
-          open(observed).pipe(
-            Effect.onExit((exit) =>
-              Exit.isSuccess(exit) ? Effect.void : permit.settle(sampleOf(exit, observed))
-            ),
+          checked(call, guards, observed, open(observed)).pipe(
+            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : permit.settle(sampleOf(exit, observed))),
             Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
           )
         ),
         Scope.provide(scope),
         Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
       )
+      return yield* throughBreaker(call, guards, held)
     })
 
     const whole = retried(call, guards, once)
     const { observed, opened, permit } = yield* guards.deadline === undefined
       ? whole
       : Deadline.run(whole, guards.deadline)
+    arrived = opened
 
     const settled = Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
@@ -158,6 +213,21 @@ export const stream = <Chunk>(
       guards.deadline === undefined ? settled : before(settled, startedAt + Duration.toMillis(guards.deadline), call)
     ))
   }))
+  const { money } = guards
+  return money === undefined ? unpaid : money.credits.stream(unpaid, {
+    ...money.request,
+    cost: () => money.cost(arrived === undefined ? undefined : consumed(call, arrived))
+  })
+}
+
+/** What a stream consumed so far: what it said, or an estimate of what arrived. */
+const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage =>
+  opened.usage() ?? {
+    inputTokens: call.estimate.inputTokens,
+    outputTokens: Math.ceil(opened.characters() / bytesPerToken),
+    cachedInputTokens: 0,
+    reasoningTokens: 0
+  }
 
 /** Bounds each pull by what is left of the whole call's deadline. */
 const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call) =>

@@ -7,6 +7,8 @@
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Schema from "effect/Schema"
 import { type Estimate, estimateTokens } from "../domain/Call.ts"
+import type { Usage } from "../domain/Usage.ts"
+import * as Price from "../policy/Price.ts"
 import * as Chat from "./Chat.ts"
 import * as Completions from "./Completions.ts"
 import * as Embeddings from "./Embeddings.ts"
@@ -26,7 +28,27 @@ export interface Route<Req, Res> {
   readonly idempotent: boolean
   readonly model: (request: Req) => string
   readonly estimate: (request: Req) => Estimate
+  /** Prices the request before it is sent and its usage after; absent where the operation is free. */
+  readonly money?: {
+    readonly before: (price: Price.ModelPrice | undefined, request: Req, estimate: Estimate) => Price.Estimate
+    readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage | undefined) => Price.Cost
+  }
 }
+
+const byTokens = {
+  before: (price: Price.ModelPrice | undefined, request: { readonly model: string }, estimate: Estimate) =>
+    Price.ofCall(price, request.model, estimate),
+  after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage | undefined) =>
+    Price.ofUsage(price, request.model, usage)
+}
+
+const imageCost = (price: Price.ModelPrice | undefined, request: Images.ImagesRequest): Price.Cost =>
+  Price.ofImages(price, request.model, {
+    width: request.width ?? defaults.imageSide,
+    height: request.height ?? defaults.imageSide,
+    count: request.n ?? 1,
+    steps: request.steps
+  })
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -35,7 +57,9 @@ export const defaults = {
   /** Output tokens that such a generation may take at the most, where the model's context is not known. */
   maxOutputTokens: 8192,
   /** Tokens that frame one chat message. */
-  tokensPerMessage: 4
+  tokensPerMessage: 4,
+  /** Pixels of an image's side where the request does not say: the provider's default. */
+  imageSide: 1024
 } as const
 
 const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
@@ -85,7 +109,8 @@ export const chat: Route<Chat.ChatRequest, Chat.ChatResponse> = {
   response: Chat.ChatResponse,
   idempotent: true,
   model: modelOf,
-  estimate: chatEstimate
+  estimate: chatEstimate,
+  money: byTokens
 }
 
 /** Defines `completions`. */
@@ -97,7 +122,8 @@ export const completions: Route<Completions.CompletionRequest, Completions.Compl
   response: Completions.CompletionResponse,
   idempotent: true,
   model: modelOf,
-  estimate: completionEstimate
+  estimate: completionEstimate,
+  money: byTokens
 }
 
 /** Defines `embeddings`. */
@@ -109,7 +135,8 @@ export const embeddings: Route<Embeddings.EmbeddingsRequest, Embeddings.Embeddin
   response: Embeddings.EmbeddingsResponse,
   idempotent: true,
   model: modelOf,
-  estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input)
+  estimate: (request) => textsEstimate(typeof request.input === "string" ? [request.input] : request.input),
+  money: byTokens
 }
 
 /** Defines `rerank`. */
@@ -125,7 +152,8 @@ export const rerank: Route<Rerank.RerankRequest, Rerank.RerankResponse> = {
     textsEstimate([
       request.query,
       ...request.documents.map((document) => typeof document === "string" ? document : JSON.stringify(document))
-    ])
+    ]),
+  money: byTokens
 }
 
 /** Defines `images`. */
@@ -137,7 +165,11 @@ export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
   response: Images.ImagesResponse,
   idempotent: true,
   model: modelOf,
-  estimate: (request) => textsEstimate([request.prompt])
+  estimate: (request) => textsEstimate([request.prompt]),
+  money: {
+    before: (price, request) => Price.toEstimate(imageCost(price, request)),
+    after: (price, request) => imageCost(price, request)
+  }
 }
 
 const Empty = Schema.Struct({})

@@ -23,8 +23,8 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A `Lanes` or `Credits` service in the layer's context is used; without them
- * the client makes its own lanes and keeps no ledger.
+ * A `Lanes`, `Credits` or `Breaker` service in the layer's context is used;
+ * without them the client makes its own lanes, keeps no ledger and breaks no circuit.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent.
@@ -42,8 +42,11 @@ import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
 import type { Priority } from "../domain/Call.ts"
 import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import * as Breaker from "../guard/Breaker.ts"
+import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
+import type * as Price from "../policy/Price.ts"
 import * as Batches from "./Batches.ts"
 import * as Chat from "./Chat.ts"
 import * as Client from "./Client.ts"
@@ -85,6 +88,8 @@ export interface Options {
   readonly retryBudget?: RetryBudget | undefined
   /** Rank of calls that say none. Default: `"normal"`. */
   readonly priority?: Priority | undefined
+  /** Prices of models, for the ledger of a `Credits` service. Default: the shipped price table. */
+  readonly prices?: Price.Lookup | undefined
   /** Options of the lanes this client makes; excluded by a `Lanes` service in the context. */
   readonly lanes?: Lanes.Options | undefined
 }
@@ -192,6 +197,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     retry: options.retry,
     retryBudget: options.retryBudget,
     priority: options.priority ?? defaults.priority,
+    breaker: Option.getOrUndefined(yield* Effect.serviceOption(Breaker.Breaker)),
+    credits: Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits)),
+    prices: options.prices ?? (() => undefined),
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline)
   })
   const models = client.call(Routes.models)

@@ -1,0 +1,64 @@
+/**
+ * House rules for oxlint, for what its own rules cannot say.
+ *
+ * | rule | asks |
+ * | --- | --- |
+ * | `house/header` | a module begins with a comment that works as its manual |
+ * | `house/documented` | every export carries a JSDoc that starts with a sentence |
+ * | `house/clock` | no `new Date()` without an argument: the time comes from `Clock` |
+ */
+
+const docBefore = (context, node) => {
+  const comments = context.sourceCode.getCommentsBefore(node)
+  const last = comments[comments.length - 1]
+  return last !== undefined && last.type === "Block" && last.value.startsWith("*") ? last : undefined
+}
+
+const firstWord = (comment) => comment.value.replace(/^[\s*]+/, "")
+
+const header = {
+  create: (context) => ({
+    Program: (program) => {
+      const first = context.sourceCode.getAllComments()[0]
+      const ok = first !== undefined && first.type === "Block" && first.value.startsWith("*") &&
+        context.sourceCode.text.slice(0, first.range[0]).trim() === ""
+      if (!ok) {
+        context.report({ node: program, message: "A module begins with a /** … */ comment that works as its manual." })
+      }
+    }
+  })
+}
+
+const documented = {
+  create: (context) => {
+    const seen = new Set()
+    return {
+      ExportNamedDeclaration: (node) => {
+        const declaration = node.declaration
+        if (declaration === null || declaration === undefined) return
+        const name = declaration.id?.name ?? declaration.declarations?.[0]?.id?.name ?? "it"
+        const comment = docBefore(context, node)
+        // further overloads of one function share the first one's comment
+        if (comment === undefined && seen.has(name)) return
+        seen.add(name)
+        if (comment === undefined) {
+          context.report({ node, message: `The export ${name} has no JSDoc.` })
+        } else if (!/^[A-Z]\w*\b/.test(firstWord(comment))) {
+          context.report({ node, message: `The JSDoc of ${name} does not start with a sentence.` })
+        }
+      }
+    }
+  }
+}
+
+const clock = {
+  create: (context) => ({
+    NewExpression: (node) => {
+      if (node.callee.type === "Identifier" && node.callee.name === "Date" && node.arguments.length === 0) {
+        context.report({ node, message: "The time comes from Clock, or as an argument: no new Date() without one." })
+      }
+    }
+  })
+}
+
+export default { meta: { name: "house" }, rules: { header, documented, clock } }

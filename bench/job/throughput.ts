@@ -1,0 +1,97 @@
+/**
+ * Measures a job's throughput and memory: a million rows against a provider in process that answers at once, with the
+ * journal on (fsync), from file to file.
+ *
+ *     node bench/job/throughput.ts [rows] [--resume]
+ *
+ * Prints rows per second and the resident memory at 100,000 rows and at the end.
+ */
+import { NodeServices } from "@effect/platform-node"
+import * as Effect from "effect/Effect"
+import { createWriteStream, mkdtempSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Files from "../../src/job/Files.ts"
+import * as Input from "../../src/job/Input.ts"
+import * as Report from "../../src/job/Report.ts"
+
+const rows = Number(process.argv[2] ?? 1_000_000)
+const directory = mkdtempSync(join(tmpdir(), "job-throughput-"))
+const input = join(directory, "prompts.jsonl")
+const results = join(directory, "results.jsonl")
+
+const write = async () => {
+  const stream = createWriteStream(input)
+  for (let i = 0; i < rows; i++) {
+    const body = {
+      model: "openai/gpt-oss-20b",
+      max_tokens: 64,
+      messages: [{
+        role: "user",
+        content: `Say in one sentence what ${i} is the square of, or that it is not a square.`
+      }]
+    }
+    if (!stream.write(JSON.stringify({ custom_id: `square-${i}`, body }) + "\n")) {
+      await new Promise((resolve) => stream.once("drain", resolve))
+    }
+  }
+  await new Promise((resolve) => stream.end(resolve))
+}
+
+const megabytes = (bytes: number) => Math.round(bytes / 1e6)
+
+const once = (label: string) => {
+  const report = Report.make(Date.now())
+  const marks: Array<string> = []
+  let peak = 0
+  let early = 0
+  let late = 0
+  const timer = setInterval(() => {
+    const { rss } = process.memoryUsage()
+    peak = Math.max(peak, rss)
+    if (report.read >= 100_000 && early === 0) early = rss
+    if (report.read >= rows * 0.9) late = Math.max(late, rss)
+    marks.push(`${report.read}:${megabytes(rss)}`)
+  }, 500)
+  const answer = {
+    status: 200,
+    attempts: 1,
+    nanoUsd: 1500n,
+    usage: { inputTokens: 30, outputTokens: 20, cachedInputTokens: 0, reasoningTokens: 0 },
+    body: {
+      id: "chatcmpl-0",
+      object: "chat.completion",
+      model: "openai/gpt-oss-20b",
+      choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "It is not a square." } }],
+      usage: { prompt_tokens: 30, completion_tokens: 20, total_tokens: 50 }
+    }
+  }
+  const started = performance.now()
+  return Files.run({
+    input: Input.file(input),
+    results,
+    report,
+    send: () => Effect.succeed(answer)
+  }).pipe(
+    Effect.provide(NodeServices.layer),
+    Effect.runPromise
+  ).then(({ report }) => {
+    clearInterval(timer)
+    const seconds = (performance.now() - started) / 1000
+    console.log(`${label}: ${rows} rows in ${seconds.toFixed(1)} s: ${Math.round(rows / seconds)} rows/s`)
+    console.log(`  ok ${report.ok}, answered before ${report.resumedOk}`)
+    console.log(
+      `  RSS at 100k ${megabytes(early)} MB, in the last tenth ${megabytes(late)} MB, peak ${megabytes(peak)} MB`
+    )
+    console.log(`  RSS over time (rows:MB) ${marks.filter((_, i) => i % Math.ceil(marks.length / 12) === 0).join(" ")}`)
+  })
+}
+
+await write()
+console.log(`input ${megabytes(statSync(input).size)} MB`)
+await once("first run")
+console.log(
+  `journal ${megabytes(statSync(`${results}.journal`).size)} MB, results ${megabytes(statSync(results).size)} MB`
+)
+await once("second run, all rows done")
+rmSync(directory, { recursive: true })

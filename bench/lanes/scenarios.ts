@@ -1,0 +1,132 @@
+/**
+ * The scenarios of the lanes benchmark: providers, workloads, and the bars to meet.
+ *
+ * Every scenario is 2,000 calls (or `--calls`), all known at the start, against the simulated provider of
+ * `effect-together/testing`. Clients are told nothing about limits.
+ */
+import type { Options } from "../../src/testing/SimulationConfig.ts"
+
+/** Describes one call of the workload. */
+export interface Work {
+  readonly id: number
+  readonly inputTokens: number
+  readonly maxTokens: number
+}
+
+/** Describes a scenario. */
+export interface Scenario {
+  readonly name: string
+  readonly title: string
+  readonly options: Options
+  /** Share of calls that are large, and what a call takes. */
+  readonly sizes?: { readonly largeShare: number; readonly small: readonly [number, number]; readonly large: readonly [number, number] }
+  /** Bars: makespan ÷ ideal, wasted share of calls, wasted attempts on top. */
+  readonly ratio: number
+  readonly waste: number
+  readonly wasteExtra?: "in-flight" | undefined
+  /** Hides the words of the refusal from our client, so that it must infer the scope. */
+  readonly hidden?: boolean | undefined
+}
+
+const latency = { kind: "lognormal", mean: 3, sigma: 0.4 } as const
+const model = "openai/gpt-oss-20b"
+/** The model that all calls name. */
+export const modelName = model
+
+const base: Options = { latency, headers: "v4", keys: {} }
+
+const requests = (perSecond: number): Options => ({ ...base, limits: { requestsPerSecond: perSecond } })
+
+/** Lists the ten scenarios of the bars. */
+export const scenarios: ReadonlyArray<Scenario> = [
+  { name: "requests", title: "requests limit unknown, reset only on 429", options: requests(10), ratio: 1.03, waste: 0.01 },
+  {
+    name: "tokens",
+    title: "requests and tokens limits, mixed sizes",
+    options: { ...base, limits: { requestsPerSecond: 10, tokensPerSecond: 3000 } },
+    sizes: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+    ratio: 1.04,
+    waste: 0.01
+  },
+  { name: "cap", title: "concurrency cap 16 unknown", options: { ...base, limits: { maxInFlight: 16 } }, ratio: 1.03, waste: 0.01 },
+  { name: "bare", title: "no headers at all", options: { ...requests(10), headers: "none" }, ratio: 1.03, waste: 0.01, hidden: true },
+  {
+    name: "503",
+    title: "30 % of attempts answer 503",
+    options: { ...requests(10), faults: [{ probability: 0.3, kind: 503 }] },
+    ratio: 1.03,
+    waste: 0.01
+  },
+  {
+    name: "outage",
+    title: "outage of 30 s",
+    options: { ...requests(10), outages: [{ from: 60, to: 90, kind: 503 }] },
+    ratio: 1.03,
+    waste: 0.01,
+    wasteExtra: "in-flight"
+  },
+  {
+    name: "fall",
+    title: "limit falls 10 → 3 per s, later back",
+    options: { ...requests(10), changes: [{ at: 60, requestsPerSecond: 3 }, { at: 160, requestsPerSecond: 10 }] },
+    ratio: 1.05,
+    waste: 0.02
+  },
+  {
+    name: "neighbour",
+    title: "noisy neighbour takes half for 100 s",
+    options: { ...requests(10), neighbours: [{ from: 40, to: 140, share: 0.5 }] },
+    ratio: 1.05,
+    waste: 0.03
+  },
+  {
+    name: "dynamic",
+    title: "dynamic limit 5 → 100 per s growing with success",
+    options: {
+      ...base,
+      limits: {},
+      dynamic: { growth: 2, windowSeconds: 20, slots: 20, floorRequestsPerSecond: 5, capRequestsPerSecond: 100 }
+    },
+    ratio: 1.10,
+    waste: 0.01
+  },
+  {
+    name: "tail",
+    title: "slow tail (2 % of calls 10 times slower)",
+    options: {
+      ...requests(10),
+      latency: {
+        kind: "mixture",
+        parts: [{ weight: 98, of: latency }, { weight: 2, of: { kind: "lognormal", mean: 30, sigma: 0.4 } }]
+      }
+    },
+    ratio: 1.05,
+    waste: 0.01
+  }
+]
+
+/** Lists limits that the lane was not tuned on. */
+export const others: ReadonlyArray<Scenario> = [0.5, 3, 40, 300].map((rate) => ({
+  name: `rate-${rate}`,
+  title: `requests limit ${rate} per s`,
+  options: requests(rate),
+  ratio: 1.03,
+  waste: 0.01
+}))
+
+/** Draws a uniform number in [0, 1) that depends on nothing but its arguments. */
+export const uniform = (seed: number, index: number): number => {
+  let t = (Math.imul(seed, 0x9E3779B1) + Math.imul(index + 1, 0x85EBCA6B)) | 0
+  t = Math.imul(t ^ (t >>> 15), 1 | t)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+/** Draws the workload of a scenario. */
+export const workload = (scenario: Scenario, calls: number, seed: number): ReadonlyArray<Work> =>
+  Array.from({ length: calls }, (_, id) => {
+    const sizes = scenario.sizes
+    if (sizes === undefined) return { id, inputTokens: 100, maxTokens: 200 }
+    const [inputTokens, maxTokens] = uniform(seed, id) < sizes.largeShare ? sizes.large : sizes.small
+    return { id, inputTokens, maxTokens }
+  })

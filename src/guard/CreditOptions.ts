@@ -1,0 +1,116 @@
+/**
+ * What the credits guard can be told: budgets, balance, waiting, probing; and all its defaults.
+ *
+ * Everything is optional: without options the guard counts, and suspends an
+ * account that ran out of credit. The module is re-exported by `Credits`.
+ */
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Money from "../domain/Money.ts"
+import type * as AutoRecharge from "../policy/AutoRecharge.ts"
+import * as Budget from "../policy/Budget.ts"
+import * as BudgetAlert from "../policy/BudgetAlert.ts"
+import type * as AccountGate from "./AccountGate.ts"
+
+/** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
+export type OnSuspended = AccountGate.OnSuspended
+
+/** Is a balance as its owner read it on the billing page. */
+export interface BalanceStatement {
+  /** Default: `"default"`. */
+  readonly key?: string | undefined
+  readonly balance: Money.Input
+  /** The part that was given, not bought. Default: none. */
+  readonly free?: Money.Input | undefined
+}
+
+/** Probes every 30 s for an hour, then every 5 min: a purchase by hand shows within moments, and a refusal costs nothing. */
+export const slowProbe: AccountGate.ProbeSchedule = Schedule.concat(
+  Schedule.upTo(Schedule.spaced("30 seconds"), { duration: "1 hour" }),
+  Schedule.spaced("5 minutes")
+)
+
+/** Probes every 5 s for two minutes, then as `slowProbe`: auto-recharge buys on its own, and a card takes moments. */
+export const autoRechargeProbe: AccountGate.ProbeSchedule = Schedule.concat(
+  Schedule.upTo(Schedule.spaced("5 seconds"), { times: 24 }),
+  slowProbe
+)
+
+/** Configures the guard. Every field has a default. */
+export interface Options {
+  /** What may be spent. Default: no limit. */
+  readonly budgets?: ReadonlyArray<Budget.Budget> | undefined
+  /** Names this run for budgets per run: give a resumed job its old name. Default: unique by start time. */
+  readonly run?: string | undefined
+  /** What calls do while their account is suspended. */
+  readonly onSuspended?: OnSuspended | undefined
+  /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */
+  readonly probe?: AccountGate.ProbeSchedule | undefined
+  /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
+  readonly autoRecharge?: AutoRecharge.Settings | undefined
+  /**
+   * Balances, or where to read them. Default: none. A statement equal to the ledger's last one is taken for that same
+   * one: a configured balance does not undo what was spent since.
+   */
+  readonly balance?:
+    | ReadonlyArray<BalanceStatement>
+    | Effect.Effect<ReadonlyArray<BalanceStatement>>
+    | undefined
+  /** What a budget does with a call whose price is unknown. */
+  readonly unknownPrice?: "refuse" | "allow" | undefined
+  /** What becomes of calls that a stopped program left open. */
+  readonly orphans?: "charge" | "refund" | undefined
+  /** What happens when the store cannot be written. */
+  readonly onStoreFailure?: "stop" | "continue" | undefined
+  /** How much earlier than in UTC a day begins, for budgets per day; may be negative. */
+  readonly dayOffset?: Duration.Input | undefined
+  /** When rate limits raise an alert. */
+  readonly rateLimitAlert?: BudgetAlert.Options | undefined
+  /** Alerts when the balance is forecast to last less than this. */
+  readonly lowBalance?: Duration.Input | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  key: "default",
+  label: "",
+  /** An interactive caller wants to know within a minute; a job sets `"wait"`. */
+  onSuspended: "fail" as OnSuspended,
+  /** A budget that lets unpriced calls through is none. */
+  unknownPrice: "refuse" as "refuse" | "allow",
+  /** The provider may have answered and billed what nobody received: never overspend. */
+  orphans: "charge" as "charge" | "refund",
+  /** What cannot be recorded is not sent. */
+  onStoreFailure: "stop" as "stop" | "continue",
+  /** UTC. */
+  dayOffset: Duration.zero as Duration.Input,
+  rateLimitAlert: BudgetAlert.defaults,
+  /** Time enough for a person to buy credits. */
+  lowBalance: "1 hour" as Duration.Input
+}
+
+/**
+ * Reads the guard's options from configuration.
+ *
+ * **Details**: `TOGETHER_CREDITS_RUN_BUDGET` and `TOGETHER_CREDITS_DAY_BUDGET` (dollars, as `"$25"`),
+ * `TOGETHER_CREDITS_BALANCE` (dollars, as read on the billing page), `TOGETHER_CREDITS_RUN` (the name of the run) and
+ * `TOGETHER_CREDITS_ON_SUSPENDED` (`fail` or `wait`). All are optional.
+ */
+export const config: Config.Config<Options> = Config.all({
+  run: Config.option(Config.String("TOGETHER_CREDITS_RUN")),
+  runBudget: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_RUN_BUDGET")),
+  dayBudget: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_DAY_BUDGET")),
+  balance: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_BALANCE")),
+  onSuspended: Config.option(Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_ON_SUSPENDED"))
+}).pipe(Config.map(({ balance, dayBudget, onSuspended, run, runBudget }): Options => ({
+  run: Option.getOrUndefined(run),
+  onSuspended: Option.getOrUndefined(onSuspended),
+  budgets: [
+    ...Option.toArray(Option.map(runBudget, Budget.perRun)),
+    ...Option.toArray(Option.map(dayBudget, Budget.perDay))
+  ],
+  balance: Option.toArray(Option.map(balance, (amount) => ({ balance: amount })))
+})))

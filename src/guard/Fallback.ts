@@ -1,0 +1,185 @@
+/**
+ * Turns to the next model or endpoint when one cannot serve a call.
+ *
+ * Opt-in, and built on Effect's `ExecutionPlan`: each target is a step of the
+ * plan, entered only for errors that another target may cure. Targets are any
+ * values: model names, endpoints, records of both. Put it outside of
+ * `Retry.run`, so that each target gets its retries, and inside of
+ * `Deadline.run`, so that all targets share one deadline.
+ *
+ * | error | next target? |
+ * | --- | --- |
+ * | `ModelUnavailableError`, `CircuitOpenError`, `LaneOverflowError` | yes |
+ * | `OverloadedError`, `ServerError`, `RateLimitError`, `ConnectionError`, once their retries are used up | yes |
+ * | `RequestTimeoutError` | unless the call's own deadline passed |
+ * | `StreamError` | unless tokens were delivered |
+ * | all others: the request, the key or the money is at fault | no |
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Fallback } from "effect-together"
+ *
+ * const ask = (model: string) => model === "big" ? Effect.fail("busy") : Effect.succeed(`${model} answers`)
+ *
+ * const program = Fallback.run(["big", "small"], ask, { when: () => true })
+ *
+ * await Effect.runPromise(program) // => "small answers"
+ * ```
+ *
+ * **Gotchas**: `ExecutionPlan.CurrentMetadata` tells which step runs. A fallback answers with another model: note it
+ * where results are compared.
+ */
+import type * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as ExecutionPlan from "effect/ExecutionPlan"
+import { dual } from "effect/Function"
+import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
+import * as TogetherError from "../domain/TogetherError.ts"
+
+/** Describes the move to the next target. */
+export interface FallbackEvent<out T, out E> {
+  /** The error that the target before it failed with. */
+  readonly error: E
+  readonly from: T
+  readonly to: T
+}
+
+/** Configures {@link run} and {@link stream}. */
+export interface Options<in T, in E, out R = never> {
+  /** Tells whether another target may cure an error. Default: the table of the module header. */
+  readonly when?: ((error: E) => boolean) | undefined
+  /** Runs before the next target is tried. */
+  readonly onFallback?: ((event: FallbackEvent<T, E>) => Effect.Effect<void, never, R>) | undefined
+}
+
+const moves = Metric.counter("fallback_moves_total", {
+  description: "Calls that turned to their next target",
+  incremental: true
+})
+
+/** Tells whether another target may cure an error, by the table of the module header. */
+export const isCurable = (error: unknown): boolean => {
+  if (!TogetherError.isTogetherError(error)) return false
+  switch (error._tag) {
+    case "ModelUnavailableError":
+    case "CircuitOpenError":
+    case "LaneOverflowError":
+    case "OverloadedError":
+    case "ServerError":
+    case "RateLimitError":
+    case "ConnectionError":
+      return true
+    case "RequestTimeoutError":
+      return error.phase !== "deadline"
+    case "StreamError":
+      return !error.started
+    default:
+      return false
+  }
+}
+
+class Step extends Context.Service<Step, { readonly index: number }>()("effect-together/Fallback/Step") {}
+
+const planOf = <E>(count: number, when: (error: E) => boolean) => {
+  const step = (index: number) => ({ provide: Context.make(Step, { index }), while: when })
+  return ExecutionPlan.make(step(0), ...Array.from({ length: count - 1 }, (_, i) => step(i + 1)))
+}
+
+const notify = <T, E, R>(
+  targets: Arr.NonEmptyReadonlyArray<T>,
+  index: number,
+  last: { error: E } | undefined,
+  options: Options<T, E, R> | undefined
+): Effect.Effect<void, never, R> => {
+  if (index === 0 || last === undefined) return Effect.void
+  const count = Metric.update(moves, 1)
+  const from = targets[index - 1]
+  const to = targets[index]
+  return options?.onFallback === undefined || from === undefined || to === undefined
+    ? count
+    : Effect.andThen(count, options.onFallback({ error: last.error, from, to }))
+}
+
+const targetAt = <T>(targets: Arr.NonEmptyReadonlyArray<T>, index: number): T => targets[index] ?? targets[0]
+
+/**
+ * Runs a call on the first target, and on the next one while errors say that another target may serve it.
+ *
+ * **Errors**: the error of the last target tried.
+ */
+export const run: {
+  <T, A, E, R, R2 = never>(
+    f: (target: T) => Effect.Effect<A, E, R>,
+    options?: Options<T, E, R2>
+  ): (targets: Arr.NonEmptyReadonlyArray<T>) => Effect.Effect<A, E, R | R2>
+  <T, A, E, R, R2 = never>(
+    targets: Arr.NonEmptyReadonlyArray<T>,
+    f: (target: T) => Effect.Effect<A, E, R>,
+    options?: Options<T, E, R2>
+  ): Effect.Effect<A, E, R | R2>
+} = dual(
+  (args) => Array.isArray(args[0]),
+  <T, A, E, R, R2 = never>(
+    targets: Arr.NonEmptyReadonlyArray<T>,
+    f: (target: T) => Effect.Effect<A, E, R>,
+    options?: Options<T, E, R2>
+  ): Effect.Effect<A, E, R | R2> =>
+    Effect.suspend(() => {
+      let last: { error: E } | undefined
+      const attempt = Effect.flatMap(Step, ({ index }) =>
+        Effect.andThen(
+          notify(targets, index, last, options),
+          Effect.suspend(() => f(targetAt(targets, index)))
+        ).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => {
+              last = { error }
+            })
+          )
+        ))
+      return Effect.withExecutionPlan(attempt, planOf<E>(targets.length, options?.when ?? isCurable))
+    })
+)
+
+/**
+ * Does the same for a stream. Once an element was delivered there is no next target: the reader would see two answers.
+ *
+ * **Errors**: the error of the last target tried.
+ */
+export const stream: {
+  <T, A, E, R, R2 = never>(
+    f: (target: T) => Stream.Stream<A, E, R>,
+    options?: Options<T, E, R2>
+  ): (targets: Arr.NonEmptyReadonlyArray<T>) => Stream.Stream<A, E, R | R2>
+  <T, A, E, R, R2 = never>(
+    targets: Arr.NonEmptyReadonlyArray<T>,
+    f: (target: T) => Stream.Stream<A, E, R>,
+    options?: Options<T, E, R2>
+  ): Stream.Stream<A, E, R | R2>
+} = dual(
+  (args) => Array.isArray(args[0]),
+  <T, A, E, R, R2 = never>(
+    targets: Arr.NonEmptyReadonlyArray<T>,
+    f: (target: T) => Stream.Stream<A, E, R>,
+    options?: Options<T, E, R2>
+  ): Stream.Stream<A, E, R | R2> =>
+    Stream.suspend(() => {
+      let last: { error: E } | undefined
+      const attempt = Stream.unwrap(Effect.map(Step, ({ index }) =>
+        Stream.concat(
+          Stream.drain(Stream.fromEffect(notify(targets, index, last, options))),
+          Stream.suspend(() => f(targetAt(targets, index)))
+        ).pipe(
+          Stream.tapError((error) =>
+            Effect.sync(() => {
+              last = { error }
+            })
+          )
+        )))
+      return Stream.withExecutionPlan(attempt, planOf<E>(targets.length, options?.when ?? isCurable), {
+        preventFallbackOnPartialStream: true
+      })
+    })
+)

@@ -1,0 +1,64 @@
+/**
+ * What a lane has learned, as data: saved at the end of a run, a second run starts warm.
+ *
+ * Only what outlives a run is kept: the limits. Queues, pauses and debts are of the moment. A limit that was never met
+ * is not saved, for the rate it had reached says nothing.
+ */
+import * as Schema from "effect/Schema"
+import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
+import * as Kernel from "../policy/LaneKernel.ts"
+
+const Above0 = Schema.Finite.check(Schema.isGreaterThan(0))
+
+/** Checks what a lane has learned. */
+export const Learned = Schema.Struct({
+  version: Schema.Literal(1),
+  /** Epoch milliseconds. */
+  savedAt: Schema.Finite,
+  requestsPerSecond: Schema.optionalKey(Above0),
+  tokensPerSecond: Schema.optionalKey(Above0),
+  inFlight: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0)))
+})
+/** Holds what a lane has learned. */
+export type Learned = typeof Learned.Type
+
+/** Reads the limit as best known: measured where the learner holds, else the rate it searches at. */
+const best = (rate: AdaptiveRate.State): number =>
+  rate.phase === "hold" || rate.phase === "probe" ? rate.limit : rate.rate
+
+const met = (rate: AdaptiveRate.State): boolean => rate.phase !== "start" && Number.isFinite(rate.rate)
+
+/** Takes what was learned out of a lane's state. */
+export const fromState = (state: Kernel.State, savedAt: number): Learned => ({
+  version: 1,
+  savedAt,
+  ...(met(state.requests) ? { requestsPerSecond: best(state.requests) } : {}),
+  ...(state.tokensPaced && met(state.tokens)
+    ? { tokensPerSecond: best(state.tokens) }
+    : {}),
+  ...(state.inFlight.kind === "cap" ? { inFlight: state.inFlight.limit } : {})
+})
+
+/** Puts what was learned into a lane's state; attempts under way keep counting. */
+export const toState = (learned: Learned, state: Kernel.State, options: Kernel.Options, now: number): Kernel.State => {
+  const { requestsPerSecond, tokensPerSecond, inFlight } = learned
+  const fresh = Kernel.make({
+    ...options,
+    requests: requestsPerSecond === undefined
+      ? options.requests
+      : { ...options.requests, initial: requestsPerSecond, known: true },
+    tokens: tokensPerSecond === undefined
+      ? options.tokens
+      : { ...options.tokens, initial: tokensPerSecond, known: true },
+    inFlight: inFlight ?? options.inFlight
+  }, now)
+  return {
+    ...fresh,
+    requests: { ...fresh.requests, cutAt: now },
+    tokens: { ...fresh.tokens, cutAt: now },
+    count: state.count,
+    next: state.next,
+    outage: state.outage,
+    pausedUntil: state.pausedUntil
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * The metrics of lanes, with their attributes bound once per lane.
+ *
+ * | metric | kind | attributes | says |
+ * | --- | --- | --- | --- |
+ * | `lane_attempts_total` | counter | lane, outcome | attempts that ended, by outcome |
+ * | `lane_decisions_total` | counter | lane, subject, reason | limits moved, pauses, outages |
+ * | `lane_requests_per_second` | gauge | lane | learned rate |
+ * | `lane_tokens_per_second` | gauge | lane | learned rate of tokens, once there is one |
+ * | `lane_in_flight_limit` | gauge | lane | learned limit, once there is one |
+ * | `lane_in_flight` | gauge | lane | attempts under way |
+ * | `lane_queued` | gauge | lane | calls that wait |
+ * | `lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
+ *
+ * `lane` is the lane's label, never an API key.
+ */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type { Decision, State } from "../policy/LaneKernel.ts"
+import type { Sample } from "./Lane.ts"
+
+/** Counts attempts by lane and outcome. */
+export const attempts = Metric.counter("lane_attempts_total", {
+  description: "Attempts that ended, by outcome",
+  incremental: true
+})
+/** Counts decisions by lane, subject and reason. */
+export const decisions = Metric.counter("lane_decisions_total", {
+  description: "Moves of limits, pauses and outages, by subject and reason",
+  incremental: true
+})
+/** Shows the learned rate of requests. */
+export const requestsPerSecond = Metric.gauge("lane_requests_per_second", { description: "Learned request rate" })
+/** Shows the learned rate of tokens. */
+export const tokensPerSecond = Metric.gauge("lane_tokens_per_second", { description: "Learned token rate" })
+/** Shows the learned limit of calls in flight. */
+export const inFlightLimit = Metric.gauge("lane_in_flight_limit", { description: "Learned limit of calls in flight" })
+/** Shows the attempts under way. */
+export const inFlight = Metric.gauge("lane_in_flight", { description: "Attempts under way" })
+/** Shows the calls that wait. */
+export const queued = Metric.gauge("lane_queued", { description: "Calls that wait in the lane" })
+/** Measures how long admitted calls waited. */
+export const waitSeconds = Metric.histogram("lane_wait_seconds", {
+  description: "Seconds that admitted calls waited in the lane",
+  boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 10 })
+})
+
+/** Writes the metrics of one lane. */
+export interface Bound {
+  readonly ended: (sample: Sample, context: Context.Context<never>) => void
+  readonly waited: (seconds: number, context: Context.Context<never>) => void
+  readonly decided: (decision: Decision, context: Context.Context<never>) => void
+  readonly gauges: (state: State, queued: number, context: Context.Context<never>) => void
+}
+
+/** Binds the metrics to a lane. */
+export const bind = (label: string): Bound => {
+  const lane = { lane: label }
+  const outcome = (name: string) => Metric.withAttributes(attempts, { ...lane, outcome: name })
+  const outcomes: Record<Sample["_tag"], Metric.Metric<number, unknown>> = {
+    Success: outcome("success"),
+    Throttled: outcome("throttled"),
+    Overloaded: outcome("overloaded"),
+    Failed: outcome("failed"),
+    TimedOut: outcome("timed-out"),
+    Ignored: outcome("ignored")
+  }
+  const moves = new Map<string, Metric.Metric<number, unknown>>()
+  const wait = Metric.withAttributes(waitSeconds, lane)
+  const requests = Metric.withAttributes(requestsPerSecond, lane)
+  const tokens = Metric.withAttributes(tokensPerSecond, lane)
+  const limit = Metric.withAttributes(inFlightLimit, lane)
+  const flying = Metric.withAttributes(inFlight, lane)
+  const waiting = Metric.withAttributes(queued, lane)
+  return {
+    ended: (sample, context) => outcomes[sample._tag].updateUnsafe(1, context),
+    waited: (seconds, context) => wait.updateUnsafe(seconds, context),
+    decided: (decision, context) => {
+      const key = `${decision.subject} ${decision.reason}`
+      let metric = moves.get(key)
+      if (metric === undefined) {
+        const { reason, subject } = decision
+        moves.set(key, metric = Metric.withAttributes(decisions, { ...lane, subject, reason }))
+      }
+      metric.updateUnsafe(1, context)
+    },
+    gauges: (state, queue, context) => {
+      requests.updateUnsafe(state.requests.rate, context)
+      if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, context)
+      if (state.inFlight.limit !== Infinity) limit.updateUnsafe(state.inFlight.limit, context)
+      flying.updateUnsafe(state.count, context)
+      waiting.updateUnsafe(queue, context)
+    }
+  }
+}

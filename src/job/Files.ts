@@ -1,0 +1,239 @@
+/**
+ * A job from file to file: input JSONL, results and errors apart, a journal beside them.
+ *
+ * ```text
+ * prompts.jsonl ─▶ job ─▶ prompts.results.jsonl          answered rows
+ *                    │    prompts.errors.jsonl           failed rows and bad lines
+ *                    └──▶ prompts.results.jsonl.journal  the truth; delete it to begin anew
+ * ```
+ *
+ * Running the same job again resumes it: results and errors are made to agree with the journal first, then only what
+ * the journal does not know is sent. A finished job that is run again sends nothing.
+ *
+ * An output file that exists while the journal does not is somebody else's: it is refused, not overwritten.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as GroupCommit from "./GroupCommit.ts"
+import * as Input from "./Input.ts"
+import * as Job from "./Job.ts"
+import { InputError, type JobError, OutputError } from "./JobError.ts"
+import * as Journal from "./Journal.ts"
+import type * as Lock from "./Lock.ts"
+import * as Projection from "./Projection.ts"
+import * as Report from "./Report.ts"
+import type * as Row from "./Row.ts"
+
+/** Takes text that would go to a file: standard output, for one. */
+export interface Writer {
+  readonly _tag: "Writer"
+  readonly write: (text: string) => Effect.Effect<void, OutputError>
+}
+
+/** Configures a job from file to file. */
+export interface Options<R> extends Omit<Job.Options<R>, "journal">, Lock.Options, GroupCommit.Options {
+  readonly input: Input.Source
+  /** Where answered rows go. Default: beside the input, `.results.jsonl`. */
+  readonly results?: string | Writer | undefined
+  /** Where failed rows and bad lines go. Default: beside the results, `.errors.jsonl`. */
+  readonly errors?: string | undefined
+  /** Where the journal is. Default: the results' path and `.journal`. */
+  readonly journalPath?: string | undefined
+  /** How lines become rows. */
+  readonly row?: Row.Options | undefined
+  /** Which lines are taken. Default: all. */
+  readonly select?: ((line: number) => boolean) | undefined
+}
+
+/** Names the files of a job. */
+export interface Paths {
+  readonly results: string | undefined
+  readonly errors: string
+  readonly journal: string
+}
+
+/** Derives the files of a job from its input and options. */
+export const paths = (options: {
+  readonly input: Input.Source
+  readonly results?: string | Writer | undefined
+  readonly errors?: string | undefined
+  readonly journalPath?: string | undefined
+}): Paths => {
+  const name = options.input._tag === "File" ? options.input.path : options.input.name
+  const stem = name.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
+  const results = options.results ?? `${stem}.results.jsonl`
+  const base = typeof results === "string" ? results : `${stem}.results.jsonl`
+  return {
+    results: typeof results === "string" ? results : undefined,
+    errors: options.errors ?? `${base.replace(/(\.results)?\.jsonl$/, "")}.errors.jsonl`,
+    journal: options.journalPath ?? `${base}.journal`
+  }
+}
+
+/** Says how a job from file to file ended. */
+export interface Result extends Job.Ending {
+  readonly paths: Paths
+  readonly report: Report.Report
+  readonly recovered: Journal.Recovered
+}
+
+const refuseForeign = Effect.fnUntraced(function*(path: string, journal: string) {
+  const fs = yield* FileSystem.FileSystem
+  const size = yield* fs.stat(path).pipe(
+    Effect.map((info) => ByteSize.toBigInt(info.size)),
+    Effect.orElseSucceed(() => 0n)
+  )
+  if (size === 0n) return
+  return yield* new OutputError({
+    message:
+      `${path} exists, and there is no journal ${journal} that tells of it. It is not overwritten: move it away, ` +
+      "or give another path for the results.",
+    reason: "unwritable",
+    path
+  })
+})
+
+interface Outputs {
+  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+  /** Cuts leftovers, and writes again what was deleted or replaced. */
+  readonly finish: (journal: Journal.Journal) => Effect.Effect<void, JobError, FileSystem.FileSystem>
+}
+
+const lines = (settled: ReadonlyArray<{ readonly text: string }>): string =>
+  settled.length === 0 ? "" : settled.map((each) => each.text).join("\n") + "\n"
+
+/** Writes one projection anew from the journal, which knows the order of completion only. */
+const rewrite = (path: string, journal: Journal.Journal, ok: boolean) =>
+  Effect.scoped(Effect.gen(function*() {
+    const projection = yield* Projection.open(path)
+    yield* Stream.runForEachArray(journal.settled, (settled) => {
+      const text = lines(settled.filter((each) => each.meta.ok === ok).map((each) => ({ text: each.answer })))
+      return text === "" ? Effect.void : projection.append(text)
+    })
+    yield* projection.finish
+    return projection.bytes()
+  }))
+
+const openOutputs = Effect.fnUntraced(function*<R>(
+  where: Paths,
+  options: Options<R>
+): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const results = typeof options.results === "object" ? options.results : undefined
+  const file = where.results === undefined ? undefined : yield* Projection.open(where.results)
+  const write = results?.write ?? file!.append
+  const failures = yield* Projection.open(where.errors)
+
+  const emit = (settled: ReadonlyArray<Job.Settled>) =>
+    Effect.gen(function*() {
+      const ok = settled.filter((each) => each.kind === "ok")
+      if (ok.length > 0) yield* write(lines(ok))
+      if (ok.length < settled.length) yield* failures.append(lines(settled.filter((each) => each.kind !== "ok")))
+    })
+
+  const restore = Effect.fnUntraced(
+    function*(projection: Projection.Projection, journal: Journal.Journal, ok: boolean) {
+      yield* projection.finish
+      if (yield* projection.intact) return
+      yield* rewrite(projection.path, journal, ok)
+      if (options.report !== undefined) {
+        const order = options.order === "input" && ok ? ", in order of completion: run again to sort them" : ""
+        Report.warn(options.report, `${projection.path} was deleted while the job ran; it was written again${order}`)
+      }
+    }
+  )
+
+  return {
+    emit,
+    finish: Effect.fnUntraced(function*(journal) {
+      if (file !== undefined) yield* restore(file, journal, true)
+      yield* restore(failures, journal, false)
+      // Rows that failed before and were answered now are in the errors file still: the journal tells which.
+      const bytes = options.retryErrors === true ? yield* rewrite(where.errors, journal, false) : failures.bytes()
+      if (bytes === 0) yield* Effect.ignore(fs.remove(where.errors, { force: true }))
+    })
+  }
+})
+
+/**
+ * Runs a job from file to file.
+ *
+ * **Errors**: `InputError`, `JournalError`, `OutputError`. Rows that fail are no error: see the report.
+ */
+export const run = <R>(
+  options: Options<R>
+): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> =>
+  Effect.scoped(Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const where = paths(options)
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    const report = options.report ?? Report.make(clock.currentTimeMillisUnsafe())
+    const name = options.input._tag === "File" ? options.input.path : options.input.name
+    const fingerprint = options.input._tag === "File" ? yield* Input.fingerprint(options.input.path) : undefined
+    if (fingerprint?.bytes === 0) {
+      return yield* new InputError({
+        message: `${name} is empty: there is nothing to send. Write one JSON object per line.`,
+        reason: "empty",
+        path: name
+      })
+    }
+    if (!(yield* Effect.orElseSucceed(fs.exists(where.journal), () => false))) {
+      if (where.results !== undefined) yield* refuseForeign(where.results, where.journal)
+      yield* refuseForeign(where.errors, where.journal)
+    }
+    const inOrder = options.order === "input"
+    const journal = yield* Journal.open({
+      ...options,
+      path: where.journal,
+      input: { path: name, fingerprint },
+      acceptChange: options.changed === "keep" || options.changed === "resend",
+      offsets: inOrder || options.dedupe === true
+    })
+    const { recovered } = journal
+    report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
+    if (recovered.tornBytes > 0) {
+      Report.warn(
+        report,
+        `the journal ended in ${recovered.tornBytes} torn bytes (a crash, a full disk); they were cut off`
+      )
+    }
+    if (recovered.damaged.length > 0) {
+      Report.warn(
+        report,
+        `damaged lines in the journal were skipped, their rows are sent again: ${recovered.damaged.join(", ")}`
+      )
+    }
+    if (recovered.inputChanged) Report.warn(report, `${name} has changed since the journal was begun`)
+    const outputs = yield* openOutputs(where, { ...options, report })
+    if (!inOrder) {
+      yield* Stream.runForEachArray(journal.settled, (settled) =>
+        outputs.emit(settled.map((each): Job.Settled => ({
+          kind: each.bad ? "bad" : each.meta.ok ? "ok" : "failed",
+          line: each.meta.n,
+          id: each.meta.id,
+          text: each.answer,
+          resumed: true
+        }))))
+    }
+    const { select } = options
+    const all = Input.rows(options.input, options.row)
+    const rows = select === undefined ? all : Stream.filter(all, (row) => select(row.line))
+    const ending = yield* Job.drive(rows, { ...options, journal, report }, outputs.emit)
+    if (report.read === 0) {
+      return yield* new InputError({
+        message: `${name} holds no rows: there is nothing to send. Write one JSON object per line.`,
+        reason: "empty",
+        path: name
+      })
+    }
+    yield* outputs.finish(journal)
+    for (const [model, { error, rows: left }] of ending.abandoned) {
+      if (left > 0) {
+        Report.warn(report, `${left} rows of ${model} were not sent, all before them were refused: ${error.message}`)
+      }
+    }
+    return { ...ending, paths: where, report, recovered }
+  }))

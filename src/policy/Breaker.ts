@@ -1,0 +1,264 @@
+/**
+ * Stops calling a backend that fails, and finds out with few calls when it is well again.
+ *
+ * ```text
+ *            failure or slow rate over, and enough calls
+ *   Closed ───────────────────────────────────────────▶ Open ◀──────────┐
+ *      ▲                                                 │ time is over  │ rate over: k + 1
+ *      │              probes under the rates             ▼               │
+ *      └──────────────────────────────────────────── HalfOpen ──────────┘
+ * ```
+ *
+ * Open lasts `min(max, base·2^k)·U(0.8, 1.2)`, or the server's hint if that is
+ * longer (at most `hintCapSeconds`); `k` counts the openings since the breaker
+ * was last closed. Half-open admits `probes` calls and judges when all have
+ * ended, or with `verdict: "early"` as soon as the rest cannot change the verdict.
+ *
+ * Every permit carries the generation it was given in, and each change of state
+ * starts a new one: a call that ends in another generation is stale and counts
+ * for nothing. Half a minute of stragglers must not trip a breaker that has
+ * just closed.
+ *
+ * Book as failures 5xx, timeouts and lost connections. 429, other 4xx,
+ * cancellations and our own refusals are `Ignored`: they say nothing about the
+ * backend's health. An ignored probe gives its place back.
+ *
+ * **Source**: resilience4j's state machine; Polly v8 for the growing break; the generation counter as in
+ * sony/gobreaker. Bugs it avoids: denoland/std#7306 (no generations), cockatiel (window that only calls move).
+ */
+import * as BreakerWindow from "./BreakerWindow.ts"
+import * as OptionCheck from "./OptionCheck.ts"
+
+/** Configures a breaker. */
+export interface Options {
+  /** What is remembered while closed. Default: the last 100 calls, forgotten after 300 s without one. */
+  readonly window?: BreakerWindow.Kind | undefined
+  /** Calls before the rates are judged, >= 1. Default 20. */
+  readonly minimumCalls?: number | undefined
+  /** Share of failed calls that opens, in (0, 1]. Default 0.5. */
+  readonly failureRate?: number | undefined
+  /** Share of slow calls that opens, in (0, 1]. Default 1. */
+  readonly slowRate?: number | undefined
+  /** Calls longer than this are slow, in seconds. Default 60. */
+  readonly slowSeconds?: number | undefined
+  /** First break, in seconds. Default 5. */
+  readonly baseSeconds?: number | undefined
+  /** Longest break before jitter, in seconds. Default 60. */
+  readonly maxSeconds?: number | undefined
+  /** Spread of a break, in [0, 1). Default 0.2. */
+  readonly jitter?: number | undefined
+  /** Longest hint that is believed, in seconds. Default 300. */
+  readonly hintCapSeconds?: number | undefined
+  /** Calls that half-open admits, >= 1. Default 10; 1 for a lane with little traffic. */
+  readonly probes?: number | undefined
+  /** When half-open judges. Default `complete`. */
+  readonly verdict?: "complete" | "early" | undefined
+}
+
+/** Holds every option, none left out. */
+export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+
+/** Lists the defaults of every option. */
+export const defaults: Settings = {
+  window: { _tag: "Count", size: 100, idleSeconds: 300 },
+  minimumCalls: 20,
+  failureRate: 0.5,
+  slowRate: 1,
+  slowSeconds: 60,
+  baseSeconds: 5,
+  maxSeconds: 60,
+  jitter: 0.2,
+  hintCapSeconds: 300,
+  probes: 10,
+  verdict: "complete"
+}
+
+/** Holds what a breaker is doing. */
+export type Phase =
+  | { readonly _tag: "Closed"; readonly window: BreakerWindow.State }
+  | { readonly _tag: "Open"; readonly until: number }
+  | { readonly _tag: "HalfOpen"; readonly inFlight: number; readonly judged: BreakerWindow.Totals }
+
+/** Holds a breaker. */
+export interface State {
+  readonly settings: Settings
+  readonly phase: Phase
+  /** Counts the changes of phase. */
+  readonly generation: number
+  /** Openings since the breaker was last closed: the exponent of the break. */
+  readonly openings: number
+}
+
+/** Allows one call, in one generation. */
+export interface Permit {
+  readonly generation: number
+}
+
+/** Says whether a call may be sent. */
+export type Admission =
+  | { readonly _tag: "Admitted"; readonly permit: Permit; readonly reason: "closed" | "probe" }
+  | {
+    readonly _tag: "Rejected"
+    readonly reason: "open" | "probes-in-flight"
+    /** Seconds until the break is over; 0 when it is a matter of probes. */
+    readonly retryAfterSeconds: number
+  }
+
+/** Says how a call ended. */
+export type Outcome =
+  | { readonly _tag: "Success"; readonly durationSeconds: number }
+  | {
+    readonly _tag: "Failure"
+    readonly durationSeconds: number
+    /** Seconds the server asked us to stay away. */
+    readonly hintSeconds?: number | undefined
+  }
+  | { readonly _tag: "Ignored" }
+
+/** Says what the end of a call changed. */
+export type Decision =
+  | {
+    readonly _tag: "Kept"
+    readonly phase: Phase["_tag"]
+    readonly reason: "under-rates" | "too-few-calls" | "ignored"
+  }
+  | { readonly _tag: "Stale"; readonly phase: Phase["_tag"]; readonly reason: "other-generation" }
+  | { readonly _tag: "Opened"; readonly until: number; readonly reason: "failure-rate" | "slow-rate" }
+  | { readonly _tag: "Closed"; readonly reason: "probes-passed" }
+
+/**
+ * Makes a closed breaker.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}): State => {
+  const settings = OptionCheck.resolve(defaults, options)
+  const where = "Breaker.make"
+  OptionCheck.integer(where, "minimumCalls", settings.minimumCalls, 1)
+  OptionCheck.positive(where, "failureRate", settings.failureRate)
+  OptionCheck.within(where, "failureRate", settings.failureRate, 0, 1)
+  OptionCheck.positive(where, "slowRate", settings.slowRate)
+  OptionCheck.within(where, "slowRate", settings.slowRate, 0, 1)
+  OptionCheck.positive(where, "slowSeconds", settings.slowSeconds)
+  OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
+  OptionCheck.within(where, "maxSeconds", settings.maxSeconds, settings.baseSeconds, Number.MAX_VALUE)
+  OptionCheck.within(where, "jitter", settings.jitter, 0, 0.999)
+  OptionCheck.nonNegative(where, "hintCapSeconds", settings.hintCapSeconds)
+  OptionCheck.integer(where, "probes", settings.probes, 1)
+  OptionCheck.oneOf(where, "verdict", settings.verdict, ["complete", "early"])
+  const { window } = settings
+  if (window._tag === "Count") OptionCheck.within(where, "minimumCalls", settings.minimumCalls, 1, window.size)
+  return { settings, phase: { _tag: "Closed", window: BreakerWindow.make(window) }, generation: 0, openings: 0 }
+}
+
+/** Asks to send a call. */
+export const acquire = (state: State, now: number): readonly [Admission, State] => {
+  const { phase, settings } = state
+  const permit = { generation: state.generation }
+  switch (phase._tag) {
+    case "Closed":
+      return [{ _tag: "Admitted", permit, reason: "closed" }, state]
+    case "Open": {
+      if (now < phase.until) {
+        return [{ _tag: "Rejected", reason: "open", retryAfterSeconds: phase.until - now }, state]
+      }
+      const next = change(state, { _tag: "HalfOpen", inFlight: 1, judged: BreakerWindow.none })
+      return [{ _tag: "Admitted", permit: { generation: next.generation }, reason: "probe" }, next]
+    }
+    case "HalfOpen": {
+      if (phase.inFlight + phase.judged.calls >= settings.probes) {
+        return [{ _tag: "Rejected", reason: "probes-in-flight", retryAfterSeconds: 0 }, state]
+      }
+      return [
+        { _tag: "Admitted", permit, reason: "probe" },
+        { ...state, phase: { ...phase, inFlight: phase.inFlight + 1 } }
+      ]
+    }
+  }
+}
+
+const change = (state: State, phase: Phase): State => ({ ...state, phase, generation: state.generation + 1 })
+
+/** Computes the seconds of a break: growing, spread, and no shorter than the hint that is believed. */
+export const breakSeconds = (settings: Settings, openings: number, random: number, hintSeconds = 0): number => {
+  const grown = Math.min(settings.maxSeconds, settings.baseSeconds * 2 ** openings)
+  const spread = grown * (1 - settings.jitter + 2 * settings.jitter * random)
+  return Math.max(spread, Math.min(settings.hintCapSeconds, hintSeconds))
+}
+
+/** Books the end of a call. `random` is uniform in [0, 1) and spreads a break. */
+export const record = (
+  state: State,
+  permit: Permit,
+  outcome: Outcome,
+  now: number,
+  random: number
+): readonly [Decision, State] => {
+  const { phase } = state
+  if (permit.generation !== state.generation || phase._tag === "Open") {
+    return [{ _tag: "Stale", phase: phase._tag, reason: "other-generation" }, state]
+  }
+  if (outcome._tag === "Ignored") {
+    const next = phase._tag === "HalfOpen" ? { ...state, phase: { ...phase, inFlight: phase.inFlight - 1 } } : state
+    return [{ _tag: "Kept", phase: phase._tag, reason: "ignored" }, next]
+  }
+  const ended: BreakerWindow.Outcome = {
+    failed: outcome._tag === "Failure",
+    slow: outcome.durationSeconds > state.settings.slowSeconds,
+    durationSeconds: outcome.durationSeconds
+  }
+  const open = (reason: "failure-rate" | "slow-rate"): readonly [Decision, State] => {
+    const hint = outcome._tag === "Failure" ? outcome.hintSeconds : 0
+    const until = now + breakSeconds(state.settings, state.openings, random, hint)
+    return [
+      { _tag: "Opened", until, reason },
+      { ...change(state, { _tag: "Open", until }), openings: state.openings + 1 }
+    ]
+  }
+  return phase._tag === "Closed" ? watch(state, phase.window, ended, now, open) : judge(state, phase, ended, open)
+}
+
+type Open = (reason: "failure-rate" | "slow-rate") => readonly [Decision, State]
+
+const watch = (
+  state: State,
+  before: BreakerWindow.State,
+  ended: BreakerWindow.Outcome,
+  now: number,
+  open: Open
+): readonly [Decision, State] => {
+  const { settings } = state
+  const window = BreakerWindow.add(before, ended, now)
+  const next: State = { ...state, phase: { _tag: "Closed", window } }
+  const totals = BreakerWindow.totals(window, now)
+  if (totals.calls < settings.minimumCalls) return [{ _tag: "Kept", phase: "Closed", reason: "too-few-calls" }, next]
+  if (BreakerWindow.failureRate(totals) >= settings.failureRate) return open("failure-rate")
+  if (BreakerWindow.slowRate(totals) >= settings.slowRate) return open("slow-rate")
+  return [{ _tag: "Kept", phase: "Closed", reason: "under-rates" }, next]
+}
+
+const judge = (
+  state: State,
+  phase: Extract<Phase, { readonly _tag: "HalfOpen" }>,
+  ended: BreakerWindow.Outcome,
+  open: Open
+): readonly [Decision, State] => {
+  const { settings } = state
+  const judged: BreakerWindow.Totals = {
+    calls: phase.judged.calls + 1,
+    failures: phase.judged.failures + (ended.failed ? 1 : 0),
+    slow: phase.judged.slow + (ended.slow ? 1 : 0),
+    durationSeconds: phase.judged.durationSeconds + ended.durationSeconds
+  }
+  const complete = judged.calls >= settings.probes
+  if (complete || settings.verdict === "early") {
+    if (judged.failures / settings.probes >= settings.failureRate) return open("failure-rate")
+    if (judged.slow / settings.probes >= settings.slowRate) return open("slow-rate")
+  }
+  if (!complete) {
+    const next: State = { ...state, phase: { ...phase, inFlight: phase.inFlight - 1, judged } }
+    return [{ _tag: "Kept", phase: "HalfOpen", reason: "too-few-calls" }, next]
+  }
+  const closed = change(state, { _tag: "Closed", window: BreakerWindow.make(settings.window) })
+  return [{ _tag: "Closed", reason: "probes-passed" }, { ...closed, openings: 0 }]
+}

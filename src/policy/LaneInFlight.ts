@@ -1,0 +1,180 @@
+/**
+ * Learns how many calls a provider lets be in flight at once.
+ *
+ * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. A refusal that
+ * names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at exactly the same
+ * count every time and never admits above it. Two such episodes (three where the count is small, for small counts
+ * coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with one call
+ * more, seldom, at doubling intervals, so a wrong or raised one is found. Timeouts shrink the limit by a tenth, once
+ * per episode, and successes under it grow it back one at a time (AIMD).
+ *
+ * ```
+ *   unknown ──refused at n+1──▶ suspected n ──again at n+1──▶ learned n ──probe admitted──▶ learned n+1 …
+ *      ▲                             │                            │
+ *      └──────admitted above n───────┘                            └──probe refused: next probe twice as late
+ * ```
+ *
+ * **Source**: AIMD as in Netflix concurrency-limits and TCP; the inference of a hard cap from exact repetition is ours.
+ * Latency is no signal here: the latency of a language model follows the length of its answer.
+ */
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Episodes at the same count that make a limit; below `smallCount`, one more. */
+  episodes: 2,
+  smallCount: 8,
+  /** Share kept when calls time out. */
+  timeoutCut: 0.9,
+  /** Seconds until the first probe above a learned limit, and at most between two. */
+  probeSeconds: 10,
+  probeSecondsMax: 240,
+  /** Seconds without a refusal after which a call counts as admitted: this many times the latency of refusals, at least 0.2. */
+  silence: 4
+} as const
+
+/** Holds what is known about the limit: plain data. */
+export interface State {
+  /** The user's cap. */
+  readonly max: number
+  /** Calls that may be in flight; `Infinity` while unknown. */
+  readonly limit: number
+  /** How the limit was learned: from a cap of the provider, or from timeouts. */
+  readonly kind: "unknown" | "cap" | "timeouts"
+  /** Suspected cap, -1 for none, and the episodes that speak for it. */
+  readonly suspect: number
+  readonly episodes: number
+  /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
+  readonly aboveAt: number
+  readonly aboveSeq: number
+  readonly probeAt: number
+  readonly probeEvery: number
+  /** Attempts sent before this moment teach nothing. */
+  readonly cutAt: number
+  /** Successes since the last change. */
+  readonly clean: number
+  /** Smoothed seconds that a refusal takes to come back. */
+  readonly refusalSeconds: number
+}
+
+/** Makes a limit that is unknown, below the user's cap. */
+export const make = (options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {}): State => {
+  const max = options.max ?? Infinity
+  if (!(max >= 1)) throw new RangeError(`LaneInFlight.make: max must be at least 1, got ${max}`)
+  const limit = options.limit ?? Infinity
+  if (!(limit >= 1)) throw new RangeError(`LaneInFlight.make: limit must be at least 1, got ${limit}`)
+  return {
+    max,
+    limit,
+    kind: limit === Infinity ? "unknown" : "cap",
+    suspect: -1,
+    episodes: 0,
+    aboveAt: -1,
+    aboveSeq: -1,
+    probeAt: defaults.probeSeconds,
+    probeEvery: defaults.probeSeconds,
+    cutAt: -Infinity,
+    clean: 0,
+    refusalSeconds: 0.05
+  }
+}
+
+/** Reads how many calls may be in flight now: one more than the learned cap where a probe is due. */
+export const capacity = (state: State, now: number): number => {
+  const probe = state.kind === "cap" && state.aboveSeq < 0 && now >= state.probeAt ? 1 : 0
+  return Math.min(state.max, state.limit + probe)
+}
+
+/** Notes a call that is sent as the `count`-th in flight. */
+export const send = (state: State, seq: number, count: number, now: number): State => {
+  if (state.aboveSeq >= 0) return state
+  const watched = state.kind === "cap" ? state.limit : state.suspect
+  const drained = now > state.cutAt + silence(state)
+  return watched >= 0 && count > watched && (drained || state.kind === "cap")
+    ? { ...state, aboveAt: now, aboveSeq: seq }
+    : state
+}
+
+const silence = (state: State): number => Math.max(0.2, defaults.silence * state.refusalSeconds)
+
+const raised = (state: State, now: number): State =>
+  state.kind === "cap"
+    ? {
+      ...state,
+      limit: state.limit + 1,
+      aboveAt: -1,
+      aboveSeq: -1,
+      probeAt: now + 1,
+      probeEvery: defaults.probeSeconds
+    }
+    : { ...state, suspect: -1, episodes: 0, aboveAt: -1, aboveSeq: -1 }
+
+/** Takes the silence about a call sent above the cap for its admission, once it has lasted. */
+export const advance = (state: State, now: number): State =>
+  state.aboveSeq >= 0 && now > state.aboveAt + silence(state) ? raised(state, now) : state
+
+/** Learns from a success. */
+export const succeed = (state: State, seq: number, now: number): State => {
+  if (seq === state.aboveSeq) return raised(state, now)
+  if (state.kind !== "timeouts") return state
+  if (state.clean + 1 < state.limit) return { ...state, clean: state.clean + 1 }
+  return { ...state, clean: 0, limit: state.limit + 1 }
+}
+
+/** Says what a refusal was about. */
+export type Verdict = "in-flight" | "rate"
+
+/**
+ * Learns from a refusal of the `count`-th call in flight, and says whether it was about the calls in flight.
+ *
+ * @param named true where the provider named concurrency, false where it named nothing
+ */
+export const refuse = (
+  before: State,
+  attempt: { readonly seq: number; readonly at: number; readonly count: number },
+  named: boolean,
+  now: number
+): [Verdict, State] => {
+  const refusalSeconds = before.refusalSeconds * 0.8 + (now - attempt.at) * 0.2
+  const state: State = {
+    ...before,
+    refusalSeconds,
+    ...(attempt.seq === before.aboveSeq ? { aboveAt: -1, aboveSeq: -1 } : {})
+  }
+  const count = Math.max(1, attempt.count - 1)
+  if (state.kind === "cap" && count >= state.limit) {
+    const probeEvery = attempt.seq === before.aboveSeq
+      ? Math.min(defaults.probeSecondsMax, state.probeEvery * 2)
+      : state.probeEvery
+    return ["in-flight", { ...state, cutAt: now, probeEvery, probeAt: now + probeEvery }]
+  }
+  if (attempt.at <= state.cutAt) return [named || state.kind === "cap" ? "in-flight" : "rate", state]
+  const cut: State = { ...state, cutAt: now, clean: 0 }
+  if (named) return ["in-flight", learned(cut, count, now)]
+  if (state.suspect !== count) return ["rate", { ...cut, suspect: count, episodes: 1 }]
+  const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0)
+  return state.episodes + 1 >= enough
+    ? ["in-flight", learned(cut, count, now)]
+    : ["rate", { ...cut, episodes: state.episodes + 1 }]
+}
+
+const learned = (state: State, limit: number, now: number): State => ({
+  ...state,
+  kind: "cap",
+  limit: Math.min(state.limit, limit),
+  suspect: -1,
+  episodes: 0,
+  aboveAt: -1,
+  aboveSeq: -1,
+  probeAt: now + defaults.probeSeconds,
+  probeEvery: defaults.probeSeconds
+})
+
+/** Learns from a call that timed out while `count` were in flight. */
+export const timeOut = (state: State, at: number, count: number, now: number): State =>
+  at <= state.cutAt ? state : {
+    ...state,
+    kind: state.kind === "cap" ? "cap" : "timeouts",
+    limit: Math.max(1, Math.floor(Math.min(state.limit, count) * defaults.timeoutCut)),
+    clean: 0,
+    cutAt: now
+  }

@@ -1,0 +1,146 @@
+/**
+ * Tells an outage from bad luck, and finds its end with single probes.
+ *
+ * A provider of whose attempts 30 % fail is up: each failure is retried, and nothing else should change. A provider
+ * that fails everything is down: whatever is sent is wasted. The two are told apart by runs: attempts that were sent
+ * one after another and all failed. Order of sending, not of answering, because failures answer in milliseconds and
+ * successes in seconds, so the last answers always look worse than the last attempts. The longest run that chance
+ * explains depends on the share of failures before it: at least 5, at most 16.
+ *
+ * ```
+ *   up ──a run that chance does not explain──▶ down ──every 0.5 s … 2 s one probe──▶ down
+ *   ▲                                            │
+ *   └── a success sent since, or a probe that is silent for six times the latency of a failure
+ * ```
+ *
+ * Silence is a sign of life: where failures return in 50 ms, a probe still under way after 300 ms was admitted.
+ */
+
+/** Holds the constants of this module. */
+export const defaults = {
+  shortestRun: 5,
+  longestRun: 16,
+  /** Chance of a false alarm per run. */
+  falseAlarm: 1e-5,
+  probeSeconds: 0.5,
+  probeSecondsMax: 2,
+  /** Times the latency of a failure, and seconds at least, after which a silent probe was admitted. */
+  silence: 6,
+  silenceSeconds: 0.25,
+  /** Seconds after an outage in which the lane returns to its rate, and the share it begins with. */
+  rampSeconds: 1,
+  rampFrom: 0.25
+} as const
+
+/** Holds what is known: plain data. */
+export interface State {
+  readonly down: boolean
+  /** When the outage began, or ended; -Infinity before the first. */
+  readonly since: number
+  /** Number of the last attempt sent. */
+  readonly head: number
+  /** One bit per attempt of the last 32, the last sent in bit 0: failed. */
+  readonly failed: number
+  /** Smoothed seconds that a failure takes to come back. */
+  readonly failureSeconds: number
+  readonly probeAt: number
+  readonly probeEvery: number
+  /** The probe under way, -1 if none, and when it was sent. */
+  readonly probe: number
+  readonly probeSentAt: number
+}
+
+/** Begins with a provider that is up. */
+export const initial: State = {
+  down: false,
+  since: -Infinity,
+  head: -1,
+  failed: 0,
+  failureSeconds: 0.05,
+  probeAt: 0,
+  probeEvery: defaults.probeSeconds,
+  probe: -1,
+  probeSentAt: 0
+}
+
+/** Notes that attempt `seq`, the next one, is sent. */
+export const send = (state: State, seq: number, now: number): State =>
+  state.down
+    ? { ...state, head: seq, failed: state.failed << 1, probe: seq, probeSentAt: now }
+    : { ...state, head: seq, failed: state.failed << 1 }
+
+/** Reads how long to wait before an attempt: 0 while up; while down, the time until the next probe or its verdict. */
+export const wait = (state: State, now: number): number =>
+  !state.down
+    ? 0
+    : state.probe >= 0
+    ? Math.max(0, state.probeSentAt + silence(state) - now)
+    : Math.max(0, state.probeAt - now)
+
+const silence = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.failureSeconds)
+
+const up = (state: State, now: number): State => ({
+  ...state,
+  down: false,
+  since: now,
+  failed: 0,
+  probe: -1,
+  probeEvery: defaults.probeSeconds
+})
+
+/** Ends the outage where a probe has been silent for long enough. */
+export const advance = (state: State, now: number): State =>
+  state.down && state.probe >= 0 && now >= state.probeSentAt + silence(state) ? up(state, now) : state
+
+/** Learns from a success of an attempt sent at `at`. */
+export const succeed = (state: State, at: number, now: number): State =>
+  state.down && at >= state.since ? up(state, now) : state
+
+const ones = (bits: number): number => {
+  let n = 0
+  for (let rest = bits; rest !== 0; rest &= rest - 1) n++
+  return n
+}
+
+/** Computes the run of failures that chance no longer explains, from the failures among `tries` earlier attempts. */
+export const suspicious = (failures: number, tries: number): number => {
+  const share = (failures + 0.3) / (tries + 2)
+  const run = Math.ceil(Math.log(defaults.falseAlarm) / Math.log(share))
+  return Math.min(defaults.longestRun, Math.max(defaults.shortestRun, run))
+}
+
+/** Learns from a failure of attempt `seq`, sent at `at`. `hint` is the wait that the provider asked for. */
+export const fail = (before: State, seq: number, at: number, now: number, hint = 0): State => {
+  const failureSeconds = before.failureSeconds * 0.7 + (now - at) * 0.3
+  const back = before.head - seq
+  const failed = back < 32 ? before.failed | (1 << back) : before.failed
+  const state: State = { ...before, failureSeconds, failed }
+  if (state.down) {
+    if (seq !== state.probe) return state
+    const probeEvery = Math.min(defaults.probeSecondsMax, state.probeEvery * 1.5)
+    return { ...state, probe: -1, probeEvery, probeAt: now + Math.max(hint, probeEvery) }
+  }
+  if (back >= 32) return state
+  let run = 1
+  let mask = 1 << back
+  for (let i = back + 1; i < 32 && (failed & (1 << i)) !== 0; i++, run++) mask |= 1 << i
+  for (let i = back - 1; i >= 0 && (failed & (1 << i)) !== 0; i--, run++) mask |= 1 << i
+  const tries = Math.max(0, Math.min(32, state.head + 1) - run - back)
+  if (run < suspicious(ones(failed & ~mask), tries)) return state
+  return {
+    ...state,
+    down: true,
+    since: now,
+    probe: -1,
+    probeEvery: defaults.probeSeconds,
+    probeAt: now + Math.max(hint, defaults.probeSeconds)
+  }
+}
+
+/** Computes the share of the learned rate that may be used now: less than 1 in the first second after an outage. */
+export const ramp = (state: State, now: number): number => {
+  const elapsed = now - state.since
+  return state.down || elapsed >= defaults.rampSeconds
+    ? 1
+    : defaults.rampFrom + (1 - defaults.rampFrom) * Math.max(0, elapsed) / defaults.rampSeconds
+}

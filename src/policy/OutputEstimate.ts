@@ -1,0 +1,126 @@
+/**
+ * How many tokens a call will probably take, learned from the calls before it.
+ *
+ * ```text
+ * estimate = input + min(maxOutput, ⌈q95(output)·1.1·safety⌉)
+ * cold:      input + min(maxOutput, 512)
+ * ```
+ *
+ * One estimate per model and kind of prompt. Too low an estimate shows as a
+ * refusal for tokens: then `safety` grows by 10 % (at most 2), and shrinks by 1 %
+ * with each second without one. Against a provider that charges the whole
+ * `max_tokens` when it admits a call, set `charge: "maximum"`.
+ *
+ * **Source**: `MovingQuantile` for the quantile; `Call.estimateTokens` for the input.
+ */
+import * as MovingQuantile from "./MovingQuantile.ts"
+import * as OptionCheck from "./OptionCheck.ts"
+
+/** Configures an estimate. */
+export interface Options {
+  /** Quantile of the output that is reserved, in (0, 1). Default 0.95. */
+  readonly quantile?: number | undefined
+  /** Factor on the quantile, >= 1. Default 1.1. */
+  readonly margin?: number | undefined
+  /** Output tokens reserved while nothing is known. Default 512. */
+  readonly coldTokens?: number | undefined
+  /** Calls before the quantile is used, >= 1. Default 20. */
+  readonly minSamples?: number | undefined
+  /** Growth of the safety after a refusal for tokens, >= 1. Default 1.1. */
+  readonly safetyGrowth?: number | undefined
+  /** Largest safety, >= 1. Default 2. */
+  readonly safetyMax?: number | undefined
+  /** What is left of the safety after a second without a refusal, in (0, 1]. Default 0.99. */
+  readonly safetyDecay?: number | undefined
+  /** What the provider charges at admission: what is probable, or `max_tokens`. Default `expected`. */
+  readonly charge?: "expected" | "maximum" | undefined
+}
+
+/** Holds every option, none left out. */
+export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+
+/** Lists the defaults of every option. */
+export const defaults: Settings = {
+  quantile: 0.95,
+  margin: 1.1,
+  coldTokens: 512,
+  minSamples: 20,
+  safetyGrowth: 1.1,
+  safetyMax: 2,
+  safetyDecay: 0.99,
+  charge: "expected"
+}
+
+/** Holds what was learned. */
+export interface State {
+  readonly settings: Settings
+  readonly output: MovingQuantile.State
+  readonly safety: number
+  readonly safetyAt: number
+}
+
+/** Says how many tokens to reserve, and from what. */
+export interface Decision {
+  readonly _tag: "Estimate"
+  readonly tokens: number
+  readonly outputTokens: number
+  readonly reason: "charged-maximum" | "cold" | "learned" | "bounded-by-max-tokens"
+}
+
+/**
+ * Makes an estimate that knows nothing.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}, now = 0): State => {
+  const settings = OptionCheck.resolve(defaults, options)
+  const where = "OutputEstimate.make"
+  OptionCheck.within(where, "margin", settings.margin, 1, Number.MAX_VALUE)
+  OptionCheck.nonNegative(where, "coldTokens", settings.coldTokens)
+  OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
+  OptionCheck.within(where, "safetyGrowth", settings.safetyGrowth, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "safetyMax", settings.safetyMax, 1, Number.MAX_VALUE)
+  OptionCheck.positive(where, "safetyDecay", settings.safetyDecay)
+  OptionCheck.within(where, "safetyDecay", settings.safetyDecay, 0, 1)
+  OptionCheck.oneOf(where, "charge", settings.charge, ["expected", "maximum"])
+  return { settings, output: MovingQuantile.make({ quantile: settings.quantile }), safety: 1, safetyAt: now }
+}
+
+/** Reads the safety at `now`: 1 when all is well. */
+export const safety = (state: State, now: number): number =>
+  Math.max(1, state.safety * state.settings.safetyDecay ** Math.max(0, now - state.safetyAt))
+
+/** Estimates the tokens of a call. `maxOutputTokens` is its upper bound, `Infinity` for none. */
+export const estimate = (
+  state: State,
+  call: { readonly inputTokens: number; readonly maxOutputTokens: number },
+  now: number
+): Decision => {
+  const { output, settings } = state
+  const decide = (outputTokens: number, reason: Decision["reason"]): Decision => ({
+    _tag: "Estimate",
+    tokens: call.inputTokens + outputTokens,
+    outputTokens,
+    reason
+  })
+  if (settings.charge === "maximum" && Number.isFinite(call.maxOutputTokens)) {
+    return decide(call.maxOutputTokens, "charged-maximum")
+  }
+  const cold = output.count < settings.minSamples
+  const wanted = cold ? settings.coldTokens : Math.ceil(output.value * settings.margin * safety(state, now) - 1e-9)
+  if (wanted > call.maxOutputTokens) return decide(call.maxOutputTokens, "bounded-by-max-tokens")
+  return decide(Math.max(0, wanted), cold ? "cold" : "learned")
+}
+
+/** Books the output of a call that ended well. */
+export const record = (state: State, outputTokens: number): State => ({
+  ...state,
+  output: MovingQuantile.add(state.output, outputTokens)
+})
+
+/** Books a refusal for tokens: estimates were too low. */
+export const refuse = (state: State, now: number): State => ({
+  ...state,
+  safety: Math.min(state.settings.safetyMax, safety(state, now) * state.settings.safetyGrowth),
+  safetyAt: now
+})

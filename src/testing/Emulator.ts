@@ -1,0 +1,122 @@
+/**
+ * The simulation behind a port: a provider on your machine that any SDK in any language can call.
+ *
+ * ```text
+ * SDK ─ HTTP ─► HttpServer ─► Emulator ─► SimulationRun ─► Simulation (pure)
+ *                                 └─► files, batches, fine-tunes, evaluations, videos (in memory)
+ * ```
+ *
+ * It serves every endpoint the client has and a few more, with state and
+ * deterministic ids, streams with backpressure, and cancels what a client
+ * leaves. Under `/__emulator/` it shows its counters and takes new limits,
+ * credits and faults. What it limits and how it fails is the simulation's: see
+ * docs/simulation.md. How to point SDKs at it: docs/emulator.md.
+ *
+ * Needs any `HttpServer`; on Node that of `@effect/platform-node`:
+ *
+ * ```ts
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Emulator } from "effect-together/testing"
+ * import { Layer } from "effect"
+ * import { createServer } from "node:http"
+ *
+ * export const server = Emulator.layer({ options: { limits: { requestsPerSecond: 5 } }, seed: 42 }).pipe(
+ *   Layer.provide(NodeHttpServer.layer(createServer, { port: 8787 }))
+ * )
+ * ```
+ *
+ * **Gotchas**: a fault `refused` cannot refuse a connection that is already
+ * made: over a port it resets it, as `reset` does. Where the server gives no
+ * hold of its sockets (anything but Node), a connection that should break
+ * before its answer gets a 502.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpServer from "effect/http/HttpServer"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import type { Drop } from "./EmulatorExchange.ts"
+import * as Routes from "./EmulatorRoutes.ts"
+import * as World from "./EmulatorWorld.ts"
+import type * as Simulation from "./Simulation.ts"
+
+export { type Route, routes } from "./EmulatorRoutes.ts"
+
+/** Configures an emulator. */
+export interface Options {
+  /** Describes the provider; default: see docs/simulation.md. */
+  readonly options?: Simulation.Options | undefined
+  /** Decides every random number and id; default 1. */
+  readonly seed?: number | undefined
+  /** Seconds of the provider per second of the clock; above 0, default 1. */
+  readonly scale?: number | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = { seed: 1, scale: 1 } as const
+
+/** Gives hold of a running emulator, beside its port. */
+export class Emulator extends Context.Service<Emulator, {
+  /** Reads the simulation as the last request left it. */
+  readonly state: Effect.Effect<Simulation.State>
+  /** Changes the simulation at its present time, as with `Simulation.configure` or `Simulation.topUp`. */
+  readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
+  /** Forgets everything and begins again. */
+  readonly reset: (options?: Simulation.Options, seed?: number) => Effect.Effect<void>
+}>()("effect-together/testing/Emulator") {}
+
+/** Finds a way to break the connection of a request: Node's own request object has one. */
+const destroyer = (source: object): (() => void) | undefined => {
+  if (!("socket" in source)) return undefined
+  const { socket } = source
+  if (typeof socket !== "object" || socket === null || !("destroy" in socket)) return undefined
+  const { destroy } = socket
+  return typeof destroy === "function" ? () => destroy.call(socket) : undefined
+}
+
+const dropped = (drop: Drop): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> =>
+  HttpServerRequest.use((request) => {
+    const destroy = destroyer(request.source)
+    return destroy === undefined
+      ? Effect.succeed(HttpServerResponse.text(drop.message, { status: 502 }))
+      // the server notices the broken connection and interrupts this request
+      : Effect.andThen(Effect.sync(destroy), Effect.never)
+  })
+
+/** Makes the HTTP application of a world, for a server of your own. */
+const appOf = (
+  world: World.World
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> =>
+  // a server may run its handlers uninterruptibly; a client who leaves must be noticed
+  Effect.interruptible(Effect.catch(Routes.app(world), dropped))
+
+const worldOf = ({ options = {}, seed = defaults.seed, scale = defaults.scale }: Options): World.World =>
+  World.make(options, seed, scale)
+
+/**
+ * Makes an emulator as an HTTP application, for a server of your own.
+ *
+ * **Errors**: throws a `RangeError` for options that `Simulation.make` refuses and for a scale that is not above 0.
+ */
+export const app = (
+  options: Options = {}
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> => appOf(worldOf(options))
+
+/**
+ * Serves an emulator on the `HttpServer` that is provided, and gives hold of it.
+ *
+ * **Errors**: dies with a `RangeError` for options that `Simulation.make` refuses and for a scale that is not above 0.
+ */
+export const layer = (options: Options = {}): Layer.Layer<Emulator, never, HttpServer.HttpServer> =>
+  Layer.unwrap(Effect.sync(() => {
+    const world = worldOf(options)
+    return Layer.merge(
+      HttpServer.serve(appOf(world)),
+      Layer.succeed(Emulator, {
+        state: Effect.sync(world.run.state),
+        update: world.run.update,
+        reset: (next = world.run.state().config, seed = world.seed) => Effect.sync(() => world.reset(next, seed))
+      })
+    )
+  }))

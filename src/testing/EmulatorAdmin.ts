@@ -1,0 +1,141 @@
+/**
+ * The emulator's own endpoints, under `/__emulator/`: see what happened, and change what happens next.
+ *
+ * They need no key and meet no fault. Amounts of money are strings of whole
+ * nano-dollars in answers, USD in requests.
+ */
+import * as Effect from "effect/Effect"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Exchange from "./EmulatorExchange.ts"
+import * as Simulation from "./Simulation.ts"
+import * as Credit from "./SimulationCredit.ts"
+import * as Limit from "./SimulationLimit.ts"
+import * as Text from "./SimulationText.ts"
+
+const plain = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value, (_, inner: unknown) => typeof inner === "bigint" ? inner.toString() : inner))
+
+const lanes = (state: Simulation.State): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(state.lanes).map(([key, lane]) => {
+      const now = Limit.refill(state.config, lane, state.now)
+      const { requestsPerSecond, tokensPerSecond, maxInFlight } = Limit.rates(state.config, now)
+      return [key, {
+        requests: now.requests,
+        tokens: now.tokens,
+        inFlight: now.inFlight,
+        requestsPerSecond,
+        tokensPerSecond,
+        maxInFlight
+      }]
+    })
+  )
+
+const report = (exchange: Exchange.Exchange, state: Simulation.State): unknown =>
+  plain({
+    now: state.now,
+    scale: exchange.world.run.scale(),
+    counters: state.counters,
+    accounts: state.accounts,
+    lanes: lanes(state),
+    files: exchange.world.files.size,
+    batches: exchange.world.batches.size,
+    jobs: exchange.world.jobs.size
+  })
+
+/** Runs what may refuse an option, and answers 400 with its message where it does. */
+const attempt = (run: () => HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof RangeError) return Exchange.failure(400, error.message)
+    throw error
+  }
+}
+
+const withBody = (
+  exchange: Exchange.Exchange,
+  answer: (body: Readonly<Record<string, unknown>>) => Exchange.Outcome
+): Exchange.Outcome =>
+  Effect.flatMap(Exchange.body(exchange.request), (json) => {
+    const body = Text.fields(json?.value)
+    return body === undefined ? Effect.succeed(Exchange.noJson) : answer(body)
+  })
+
+/** Answers `GET /__emulator/state`: counters, balances, lanes. */
+export const state: Exchange.Handler = (exchange) =>
+  exchange.world.run.modify((now, at) => {
+    const current = Simulation.advance(now, at)
+    return [Exchange.json(report(exchange, current)), current]
+  })
+
+/** Answers `GET /__emulator/tags`: what was billed, by tag. */
+export const tags: Exchange.Handler = (exchange) =>
+  exchange.world.run.modify((now, at) => {
+    const current = Simulation.advance(now, at)
+    return [Exchange.json(plain(Object.fromEntries(Simulation.tags(current)))), current]
+  })
+
+/** Answers `GET /__emulator/options`. */
+export const options: Exchange.Handler = ({ world }) => Effect.sync(() => Exchange.json(plain(world.run.state().config)))
+
+const changed = (exchange: Exchange.Exchange, patch: unknown): Exchange.Outcome =>
+  exchange.world.run.modify((now, at) => {
+    let next = now
+    const answer = attempt(() => {
+      // configure checks the patch against the schema of options and refuses what does not fit
+      next = Simulation.configure(now, patch as Simulation.Options, at)
+      return Exchange.json(report(exchange, next))
+    })
+    return [answer, next]
+  })
+
+/** Answers `PATCH /__emulator/options`: replaces the options that are given. */
+export const configure: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, body))
+
+/** Answers `PUT /__emulator/limits`. */
+export const limits: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, { limits: body }))
+
+/** Answers `PUT /__emulator/faults`: a list of faults, or `{ faults, outages }`. */
+export const faults: Exchange.Handler = (exchange) =>
+  withBody(exchange, ({ faults = [], outages = [] }) => changed(exchange, { faults, outages }))
+
+/** Answers `POST /__emulator/credits`: `balanceUsd` sets the balance at once, `topUpUsd` orders a purchase. */
+export const credits: Exchange.Handler = (exchange) =>
+  withBody(exchange, ({ org = "default", balanceUsd, topUpUsd }) => {
+    const amount = balanceUsd ?? topUpUsd
+    if (typeof org !== "string" || typeof amount !== "number" || !Number.isFinite(amount)) {
+      return Effect.succeed(Exchange.failure(400, "balanceUsd or topUpUsd must be a number of USD"))
+    }
+    return exchange.world.run.modify((now, at) => {
+      const changed = balanceUsd === undefined
+        ? Simulation.topUp(now, org, Credit.nano(amount), at)
+        : Simulation.setBalance(now, org, Credit.nano(amount), at)
+      return [
+        Simulation.balance(changed, org) === undefined
+          ? Exchange.failure(404, `No account ${org}: switch credits on with PATCH /__emulator/options first`)
+          : Exchange.json(report(exchange, changed)),
+        changed
+      ]
+    })
+  })
+
+/** Answers `PUT /__emulator/scale`: seconds of the provider per second of the clock. */
+export const scale: Exchange.Handler = (exchange) =>
+  withBody(exchange, ({ scale }) =>
+    typeof scale === "number" && scale > 0 && Number.isFinite(scale)
+      ? Effect.as(exchange.world.run.setScale(scale), Exchange.json({ scale }))
+      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0")))
+
+/** Answers `POST /__emulator/reset`: forgets everything; `options` and `seed` replace those of before. */
+export const reset: Exchange.Handler = (exchange) =>
+  withBody(exchange, ({ options, seed }) =>
+    Effect.sync(() =>
+      attempt(() => {
+        const { world } = exchange
+        // make checks the options against their schema and refuses what does not fit
+        const next = (options ?? world.run.state().config) as Simulation.Options
+        world.reset(next, typeof seed === "number" ? seed : world.seed)
+        return Exchange.json(report(exchange, world.run.state()))
+      })
+    ))

@@ -1,0 +1,114 @@
+/**
+ * One request at the emulator, and the words in which it is answered.
+ *
+ * Handlers answer with Effect's own `HttpServerResponse`, so that the same
+ * handlers serve a port (Emulator) and a program in process
+ * (SimulatedProvider). A connection that breaks before its answer is the typed
+ * failure `Drop`; what it becomes is the transport's matter.
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type { Reply } from "./SimulationReply.ts"
+import type { Run } from "./SimulationRun.ts"
+import type { World } from "./EmulatorWorld.ts"
+
+/** Says that the connection breaks instead of an answer, or in the middle of one. */
+export class Drop extends Data.TaggedError("Drop")<{
+  readonly kind: "refused" | "reset"
+  /** As the operating system names it: `ECONNREFUSED`, `ECONNRESET`. */
+  readonly code: string
+  readonly message: string
+}> {
+  static readonly refused = new Drop({
+    kind: "refused",
+    code: "ECONNREFUSED",
+    message: "connect ECONNREFUSED (simulated)"
+  })
+  static readonly reset = new Drop({ kind: "reset", code: "ECONNRESET", message: "read ECONNRESET (simulated)" })
+}
+
+/** Is one request, let in and understood so far as its path. */
+export interface Exchange {
+  readonly world: World
+  readonly request: HttpServerRequest
+  /** The values of the path's parameters. */
+  readonly params: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  readonly key: string | undefined
+  /** Whose key it is; `default` for paths that need none. */
+  readonly org: string
+}
+
+/** Is an answer, or a broken connection. */
+export type Outcome = Effect.Effect<HttpServerResponse.HttpServerResponse, Drop>
+
+/** Answers a request. */
+export type Handler = (exchange: Exchange) => Outcome
+
+/** Answers with JSON. */
+export const json = (
+  value: unknown,
+  status = 200,
+  headers: Readonly<Record<string, string>> = {}
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.text(JSON.stringify(value), { status, headers, contentType: "application/json" })
+
+/** Answers with an error in the usual shape. */
+export const failure = (
+  status: number,
+  message: string,
+  error: { readonly type?: string; readonly param?: string; readonly code?: string } = {}
+): HttpServerResponse.HttpServerResponse =>
+  json({
+    error: {
+      message,
+      type: error.type ?? "invalid_request_error",
+      param: error.param ?? null,
+      code: error.code ?? null
+    }
+  }, status)
+
+/** Answers with an error as the batch endpoints write it: a flat string. */
+export const flatFailure = (status: number, message: string): HttpServerResponse.HttpServerResponse =>
+  json({ error: message }, status)
+
+/** Turns a reply that is no answer into a response or a broken connection, when its time has come. */
+export const refusal = (
+  run: Run,
+  reply: Exclude<Reply, { readonly _tag: "Answer" }>,
+  arrivedAt: number
+): Outcome =>
+  Effect.flatMap(run.sleepUntil(arrivedAt + reply.latencySeconds), () =>
+    reply._tag === "Dropped"
+      ? Effect.fail(reply.kind === "refused" ? Drop.refused : Drop.reset)
+      : Effect.succeed(
+        HttpServerResponse.text(reply.body, {
+          status: reply.status,
+          headers: reply.headers,
+          contentType: reply.contentType
+        })
+      ))
+
+const parse = (text: string): { readonly value: unknown } | undefined => {
+  try {
+    return { value: JSON.parse(text) }
+  } catch {
+    return undefined
+  }
+}
+
+/** Parses JSON, or gives nothing for what is none. */
+export const parseJson = parse
+
+/** Reads the JSON body of a request, or gives nothing where it is none. */
+export const body = (request: HttpServerRequest): Effect.Effect<{ readonly value: unknown } | undefined, Drop> =>
+  Effect.map(Effect.mapError(request.text, () => Drop.reset), parse)
+
+/** Answers to a body that is no JSON. */
+export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")
+
+/** Answers with bytes. */
+export const binary = (bytes: Uint8Array): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.uint8Array(bytes, { contentType: "application/octet-stream" })

@@ -1,0 +1,374 @@
+/**
+ * Runs a program once per request it sends and kind of trouble, and says which combinations end badly.
+ *
+ * ```
+ *                  request #1   #2   #3          each cell is one run of the whole program in virtual time:
+ *  429, wait 2 s      ok        ok   ok          a fault at one request, everything else as in the run
+ *  hang               hang      ok   ok          without a fault (the baseline)
+ *  402                lost      ok   ok
+ * ```
+ *
+ * | verdict | the program |
+ * | --- | --- |
+ * | `ok` | ended as it should |
+ * | `unhandled` | failed although the trouble passed |
+ * | `defect` | died |
+ * | `hang` | never ended: deadlock, livelock, or over the limit of virtual time |
+ * | `lost` | succeeded with something else than its result |
+ * | `leak` | left a socket, a fiber or a timer behind |
+ * | `waste` | repeated what can never succeed, or one call more often than `maxAttempts` |
+ * | `impatient` | repeated a request before the wait it was asked for was over |
+ *
+ * Every failing cell is shrunk to the smallest plan that still earns its verdict, and printed as code to paste into a
+ * test. With `pairs`, two faults at a time are tried as well, up to that budget.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Fault from "./Fault.ts"
+import * as Kinds from "./FaultMatrixKinds.ts"
+import * as Report from "./FaultMatrixReport.ts"
+import * as Faults from "./Faults.ts"
+import * as Reply from "./Reply.ts"
+import * as Sent from "./Sent.ts"
+import * as SimulationRandom from "./SimulationRandom.ts"
+import * as VirtualClock from "./VirtualClock.ts"
+import * as Wiretap from "./Wiretap.ts"
+
+/** Names how a run ended, seen from outside. */
+export type Verdict = "ok" | "unhandled" | "defect" | "hang" | "lost" | "leak" | "waste" | "impatient"
+
+/** Describes the program under test and what it owes. */
+export interface Options<A, E> {
+  /** The program. What it needs beside an `HttpClient`, provide before: each run builds its layers anew. */
+  readonly program: Effect.Effect<A, E, HttpClient.HttpClient>
+  /** Makes the provider of one run: the same in every run, or nothing can be compared. See {@link answering}. */
+  readonly provider: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>
+  /** Default: every kind of `FaultMatrixKinds`. */
+  readonly kinds?: ReadonlyArray<Kinds.Kind> | undefined
+  /**
+   * Says what is wrong with a result, or nothing. Default: a result must equal the one without a fault.
+   */
+  readonly check?: ((value: A, baseline: A) => string | undefined) | undefined
+  /** Says which typed failures are right. Default: any, where the trouble cannot be survived; none where it can. */
+  readonly accepts?: ((error: E, kinds: ReadonlyArray<Kinds.Kind>) => boolean) | undefined
+  /** Requests of the baseline to strike, from the first. Range 1 and up. Default 20. */
+  readonly maxRequests?: number | undefined
+  /** Attempts one call may take. Range 1 and up. Default 12. */
+  readonly maxAttempts?: number | undefined
+  /** Virtual time one run may take. Default 1 hour. */
+  readonly limit?: Duration.Input | undefined
+  /** Runs with two faults. Range 0 and up. Default 0. */
+  readonly pairs?: number | undefined
+  /** Seeds the program's `Random` and the choice of pairs. Default 1. */
+  readonly seed?: number | undefined
+}
+
+/** Holds every default of this module. */
+export const defaults = {
+  maxRequests: 20,
+  maxAttempts: 12,
+  limit: Duration.hours(1),
+  pairs: 0,
+  seed: 1
+} as const
+
+/** Reports one run. */
+export interface Cell<A = unknown, E = unknown> {
+  /** Names what was wrong, at which request: none for the baseline, two for a pair. */
+  readonly trouble: ReadonlyArray<{ readonly kind: Kinds.Kind; readonly request: number }>
+  readonly plan: Faults.Plan
+  readonly verdict: Verdict
+  /** Says why, in a sentence; empty for `ok`. */
+  readonly reason: string
+  readonly exit: Exit.Exit<A, E>
+  readonly elapsed: Duration.Duration
+  readonly exchanges: ReadonlyArray<Wiretap.Entry>
+  /** The smallest plan found that earns the same verdict; the plan itself where none is smaller. */
+  readonly smallest: Faults.Plan
+}
+
+/** Reports a matrix. */
+export interface Matrix<A = unknown, E = unknown> {
+  /** The run without a fault. */
+  readonly baseline: Cell<A, E>
+  readonly cells: ReadonlyArray<Cell<A, E>>
+  /** The cells that are not `ok`, the baseline included. */
+  readonly failures: ReadonlyArray<Cell<A, E>>
+  /** Counts the runs, those of shrinking included. */
+  readonly runs: number
+}
+
+/** Fails a test whose program ends badly somewhere in the matrix. */
+export class FaultMatrixError extends Data.TaggedError("FaultMatrixError")<{
+  readonly message: string
+  readonly matrix: Matrix
+}> {}
+
+/** Makes a provider that answers every request by a function of what was sent. */
+export const answering = (answer: (sent: Sent.Sent) => Reply.Reply): Effect.Effect<HttpClient.HttpClient> =>
+  Effect.sync(() =>
+    HttpClient.make((request, url) =>
+      Effect.flatMap(Sent.make(request, url), (sent) => Reply.send(answer(sent), request))
+    )
+  )
+
+interface Outcome<A, E> {
+  readonly result: VirtualClock.Result<A, E>
+  readonly exchanges: ReadonlyArray<Wiretap.Entry>
+  readonly open: number
+}
+
+const execute = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Effect<Outcome<A, E>> =>
+  Effect.suspend(() => {
+    let tap: Wiretap.Wiretap | undefined
+    let open = 0
+    const once = Effect.gen(function*() {
+      const provider = yield* options.provider
+      tap = Wiretap.make(yield* Faults.wrap(provider, plan))
+      return yield* options.program.pipe(
+        Effect.provideService(HttpClient.HttpClient, tap.client),
+        // no layer built in one run is seen by another
+        Effect.provideServiceEffect(Layer.CurrentMemoMap, Layer.makeMemoMap),
+        Effect.onExit(() => Effect.sync(() => void (open = tap?.open().length ?? 0)))
+      )
+    })
+    return Effect.map(
+      VirtualClock.run(Effect.scoped(once), {
+        seed: options.seed ?? defaults.seed,
+        limit: options.limit ?? defaults.limit,
+        maxSpins: 200_000
+      }),
+      (result) => ({ result, exchanges: tap?.entries() ?? [], open })
+    )
+  })
+
+/** Statuses that no repeat of the same request can change. */
+const final = new Set([400, 401, 402, 403, 404, 413, 422])
+
+/** A repeat this long after a refusal is a probe, not a retry: credit may have been added. */
+const probeMillis = 10_000
+
+const manners = (
+  exchanges: ReadonlyArray<Wiretap.Entry>,
+  maxAttempts: number
+): { readonly verdict: Verdict; readonly reason: string } | undefined => {
+  const last = new Map<number, Wiretap.Entry>()
+  for (const entry of exchanges) {
+    const before = last.get(entry.call)
+    last.set(entry.call, entry)
+    if (before === undefined) continue
+    const gap = entry.startedAt - (before.headersAt ?? before.startedAt)
+    if (before.status !== undefined && final.has(before.status) && gap < probeMillis) {
+      return { verdict: "waste", reason: `request #${entry.index} repeats one that was refused with ${before.status}` }
+    }
+    if (before.hintMillis !== undefined && gap < before.hintMillis) {
+      return {
+        verdict: "impatient",
+        reason: `request #${entry.index} comes ${gap} ms after it was asked to wait ${before.hintMillis} ms`
+      }
+    }
+    if (entry.attempt > maxAttempts) {
+      return { verdict: "waste", reason: `call ${entry.call} takes more than ${maxAttempts} attempts` }
+    }
+  }
+  return undefined
+}
+
+const leaks = (outcome: Outcome<unknown, unknown>): string | undefined => {
+  const { fibersLeft, timersLeft } = outcome.result
+  const left = [
+    outcome.open > 0 ? `${outcome.open} open socket${outcome.open === 1 ? "" : "s"}` : "",
+    fibersLeft > 0 ? `${fibersLeft} running fiber${fibersLeft === 1 ? "" : "s"}` : "",
+    timersLeft > 0 ? `${timersLeft} timer${timersLeft === 1 ? "" : "s"}` : ""
+  ].filter((part) => part !== "")
+  return left.length === 0 ? undefined : `leaves behind ${left.join(", ")}`
+}
+
+const judge = <A, E>(
+  options: Options<A, E>,
+  kinds: ReadonlyArray<Kinds.Kind>,
+  outcome: Outcome<A, E>,
+  baseline: Exit.Exit<A, E> | undefined
+): { readonly verdict: Verdict; readonly reason: string } => {
+  const { exit } = outcome.result
+  const hang = VirtualClock.hang(exit)
+  if (hang !== undefined) return { verdict: "hang", reason: hang.message.replace("VirtualClock.run: ", "") }
+  if (Exit.isFailure(exit)) {
+    const failure = exit.cause.reasons.find(Cause.isFailReason)
+    if (failure === undefined) {
+      const die = exit.cause.reasons.find(Cause.isDieReason)
+      return { verdict: "defect", reason: die === undefined ? "is interrupted" : `dies: ${String(die.defect)}` }
+    }
+    const accepted = options.accepts === undefined
+      ? kinds.some((kind) => !kind.survivable)
+      : options.accepts(failure.error, kinds)
+    if (!accepted) return { verdict: "unhandled", reason: `fails with ${Report.nameError(failure.error)}` }
+  } else if (baseline !== undefined && Exit.isSuccess(baseline)) {
+    const wrong = options.check === undefined
+      ? Equal.equals(exit.value, baseline.value)
+        ? undefined
+        : `ends with ${Report.show(exit.value)} instead of ${Report.show(baseline.value)}`
+      : options.check(exit.value, baseline.value)
+    if (wrong !== undefined) return { verdict: "lost", reason: wrong }
+  }
+  const leak = leaks(outcome)
+  if (leak !== undefined) return { verdict: "leak", reason: leak }
+  return manners(outcome.exchanges, options.maxAttempts ?? defaults.maxAttempts) ?? { verdict: "ok", reason: "" }
+}
+
+const noFault = Faults.plan([])
+
+const cellOf = <A, E>(
+  options: Options<A, E>,
+  trouble: Cell["trouble"],
+  plan: Faults.Plan,
+  baseline: Exit.Exit<A, E> | undefined
+): Effect.Effect<Cell<A, E>> =>
+  Effect.map(execute(options, plan), (outcome) => ({
+    trouble,
+    plan,
+    ...judge(options, trouble.map(({ kind }) => kind), outcome, baseline),
+    exit: outcome.result.exit,
+    elapsed: outcome.result.elapsed,
+    exchanges: outcome.exchanges,
+    smallest: plan
+  }))
+
+const planOf = (trouble: Cell["trouble"], seed: number): Faults.Plan =>
+  Faults.plan(trouble.map(({ kind, request }) => Faults.when(kind.fault, Kinds.when(kind, request))), { seed })
+
+/** Lists the plans that are one step smaller: a rule less, an earlier request, a shorter or simpler fault. */
+const smaller = (plan: Faults.Plan): ReadonlyArray<Faults.Plan> => {
+  const replace = (index: number, rule: Faults.Rule): Faults.Plan => ({
+    ...plan,
+    rules: plan.rules.map((old, at) => at === index ? rule : old)
+  })
+  return plan.rules.flatMap((rule, index) => {
+    const { fault, when } = rule
+    const start = typeof when.nth === "number" ? when.nth : when.from ?? 1
+    return [
+      ...(plan.rules.length > 1 ? [{ ...plan, rules: plan.rules.filter((_, at) => at !== index) }] : []),
+      ...(when.from === undefined ? [] : [replace(index, Faults.when(fault, { nth: when.from }))]),
+      ...(start > 1 ? [replace(index, Faults.when(fault, Kinds.earlier(when)))] : []),
+      ...Kinds.simpler(fault).map((simple) => replace(index, Faults.when(simple, when)))
+    ]
+  })
+}
+
+/** Looks for the smallest plan that earns the same verdict, one step at a time. */
+const shrink = <A, E>(
+  options: Options<A, E>,
+  cell: Cell<A, E>,
+  baseline: Exit.Exit<A, E>,
+  count: () => void
+): Effect.Effect<Cell<A, E>> =>
+  Effect.gen(function*() {
+    const kinds = cell.trouble.map(({ kind }) => kind)
+    let smallest = cell.plan
+    for (let step = 0; step < 24; step++) {
+      let next: Faults.Plan | undefined
+      for (const candidate of smaller(smallest)) {
+        count()
+        const outcome = yield* execute(options, candidate)
+        if (judge(options, kinds, outcome, baseline).verdict === cell.verdict) {
+          next = candidate
+          break
+        }
+      }
+      if (next === undefined) break
+      smallest = next
+    }
+    return { ...cell, smallest }
+  })
+
+const singles = (options: Pick<Options<never, never>, "kinds" | "maxRequests">, baseline: Cell): ReadonlyArray<Cell["trouble"]> =>
+  baseline.exchanges.slice(0, options.maxRequests ?? defaults.maxRequests).flatMap((entry) =>
+    (options.kinds ?? Kinds.all)
+      .filter((kind) => kind.on === undefined || kind.on(entry.sent))
+      .map((kind) => [{ kind, request: entry.index }])
+  )
+
+/** Picks pairs: every kind against every kind, the second at the request after the first or later, at random. */
+const pairs = (
+  troubles: ReadonlyArray<Cell["trouble"]>,
+  requests: number,
+  budget: number,
+  seed: number
+): ReadonlyArray<Cell["trouble"]> => {
+  const source = SimulationRandom.source(seed)
+  const seen = new Set<string>()
+  const found: Array<Cell["trouble"]> = []
+  for (let i = 0; found.length < budget && i < budget * 10 && troubles.length > 0; i++) {
+    const pick = (word: number) => troubles[Math.floor(SimulationRandom.uniform(source, 3 * i + word) * troubles.length)]![0]!
+    const [first, second] = [pick(0), pick(1)]
+    // half of the seconds meet the retry of the first, the rest any later request
+    const near = SimulationRandom.uniform(source, 3 * i + 2) < 0.5
+    const request = near ? first.request + 1 : Math.min(requests + 1, Math.max(first.request + 1, second.request))
+    const pair = [first, { kind: second.kind, request }]
+    const key = pair.map(({ kind, request }) => `${kind.name}@${request}`).join(" + ")
+    if (seen.has(key)) continue
+    seen.add(key)
+    found.push(pair)
+  }
+  return found
+}
+
+const positive = (field: string, value: number | undefined, least: number): void => {
+  if (value !== undefined && (!Number.isInteger(value) || value < least)) {
+    throw new RangeError(`FaultMatrix.run: ${field} must be an integer of at least ${least}, got ${value}`)
+  }
+}
+
+/** Runs the matrix and reports it. Never fails: see {@link verify} for a test. */
+export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> => {
+  positive("maxRequests", options.maxRequests, 1)
+  positive("maxAttempts", options.maxAttempts, 1)
+  positive("pairs", options.pairs, 0)
+  return Effect.gen(function*() {
+    const seed = options.seed ?? defaults.seed
+    let runs = 1
+    const count = () => void runs++
+    const baseline = yield* cellOf(options, [], noFault, undefined)
+    const cells: Array<Cell<A, E>> = []
+    if (Exit.isSuccess(baseline.exit)) {
+      const troubles = singles(options, baseline)
+      const all = [...troubles, ...pairs(troubles, baseline.exchanges.length, options.pairs ?? defaults.pairs, seed)]
+      for (const trouble of all) {
+        count()
+        const cell = yield* cellOf(options, trouble, planOf(trouble, seed), baseline.exit)
+        cells.push(cell.verdict === "ok" ? cell : yield* shrink(options, cell, baseline.exit, count))
+      }
+    }
+    return { baseline, cells, failures: [baseline, ...cells].filter((cell) => cell.verdict !== "ok"), runs }
+  })
+}
+
+/** Runs the program once under a plan: what a pasted test does. */
+export const once = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Effect<Cell<A, E>> =>
+  Effect.gen(function*() {
+    const baseline = yield* cellOf(options, [], noFault, undefined)
+    const kind = (fault: Fault.Fault) =>
+      (options.kinds ?? Kinds.all).find((known) => Equal.equals(known.fault, fault)) ?? Kinds.make(Fault.toCode(fault), fault)
+    const trouble = plan.rules.map((rule) => ({ kind: kind(rule.fault), request: Kinds.start(rule.when) }))
+    return yield* cellOf(options, trouble, plan, baseline.exit)
+  })
+
+/** Fails with the printed matrix unless every cell is `ok`. */
+export const verify = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>, FaultMatrixError> =>
+  Effect.flatMap(run(options), (matrix) =>
+    matrix.failures.length === 0
+      ? Effect.succeed(matrix)
+      : Effect.fail(new FaultMatrixError({ message: format(matrix), matrix })))
+
+/** Prints a matrix: the table of verdicts, then each kind of failure with its smallest plan as code. */
+export const format: (matrix: Matrix) => string = Report.format
+
+/** Prints a failing cell as a test to paste. */
+export const toTest: (cell: Cell) => string = Report.toTest

@@ -1,0 +1,106 @@
+/**
+ * Prints a fault matrix: a table of verdicts, the reasons, and the smallest plans as code.
+ */
+import * as Duration from "effect/Duration"
+import * as Fault from "./Fault.ts"
+import type { Cell, Matrix, Verdict } from "./FaultMatrix.ts"
+import * as Faults from "./Faults.ts"
+import * as Wiretap from "./Wiretap.ts"
+
+/** Names a typed error: its tag, where it has one, and its message. */
+export const nameError = (error: unknown): string => {
+  if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string") {
+    return "message" in error && typeof error.message === "string" && error.message !== ""
+      ? `${error._tag}: ${error.message}`
+      : error._tag
+  }
+  return String(error)
+}
+
+/** Prints a value on one line, cut where it is long. */
+export const show = (value: unknown): string => {
+  const text = typeof value === "bigint" ? `${value}n` : Fault.literal(value)
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text
+}
+
+const marks: Readonly<Record<Verdict, string>> = {
+  ok: "ok",
+  unhandled: "UNHANDLED",
+  defect: "DEFECT",
+  hang: "HANG",
+  lost: "LOST",
+  leak: "LEAK",
+  waste: "WASTE",
+  impatient: "IMPATIENT"
+}
+
+const tableOf = (matrix: Matrix): string => {
+  const requests = [...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.request] : []))]
+  const kinds = [...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.kind] : []))]
+  if (kinds.length === 0) return ""
+  const verdicts = new Map<string, Verdict>()
+  for (const { trouble, verdict } of matrix.cells) {
+    if (trouble.length === 1) verdicts.set(`${trouble[0]!.kind.name}@${trouble[0]!.request}`, verdict)
+  }
+  const rows = [
+    ["", ...requests.map((request) => `#${request}`)],
+    ...kinds.map((kind) => [
+      kind.name,
+      ...requests.map((request) => {
+        const verdict = verdicts.get(`${kind.name}@${request}`)
+        return verdict === undefined ? "-" : marks[verdict]
+      })
+    ])
+  ]
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()}\n`).join("")
+}
+
+const where = (cell: Cell): string =>
+  cell.trouble.length === 0
+    ? "without any fault"
+    : cell.trouble.map(({ kind, request }) => `${kind.name} at request #${request}`).join(", then ")
+
+const indent = (text: string, by: string): string =>
+  text.trimEnd().split("\n").map((line) => `${by}${line}`).join("\n")
+
+/** Prints a failing cell as a test to paste. */
+export const toTest = (cell: Cell): string =>
+  [
+    `it.effect(${JSON.stringify(`survives ${where(cell)}`)}, () =>`,
+    "  Effect.gen(function*() {",
+    `    // ${cell.verdict}: ${cell.reason.split("\n")[0]}`,
+    `    const plan = ${indent(Faults.toCode(cell.smallest), "    ").trimStart()}`,
+    "    const cell = yield* FaultMatrix.once(options, plan)",
+    "    expect(cell.verdict).toBe(\"ok\")",
+    "  }))"
+  ].join("\n")
+
+/** Prints a matrix. Failures with the same verdict and smallest plan are shown once. */
+export const format = (matrix: Matrix): string => {
+  const { baseline, cells, failures, runs } = matrix
+  const out = [
+    `${baseline.exchanges.length} requests, ${cells.length} combinations, ${runs} runs: ${
+      failures.length === 0 ? "all ok" : `${failures.length} end badly`
+    }`
+  ]
+  const table = tableOf(matrix)
+  if (table !== "") out.push("", table.trimEnd())
+  const groups = new Map<string, Array<Cell>>()
+  for (const cell of failures) {
+    const key = `${cell.verdict} ${Faults.toCode(cell.smallest)}`
+    groups.set(key, [...(groups.get(key) ?? []), cell])
+  }
+  for (const [first, ...rest] of groups.values()) {
+    const cell = first! // a group is made with its first cell
+    out.push(
+      "",
+      `${marks[cell.verdict]} ${where(cell)}${rest.length === 0 ? "" : ` (and ${rest.length} more like it)`}`,
+      `  The program ${cell.reason}, after ${Duration.format(cell.elapsed)}.`,
+      indent(Wiretap.table(cell.exchanges.slice(0, 12)), "    ")
+    )
+    if (cell.exchanges.length > 12) out.push(`    … and ${cell.exchanges.length - 12} more requests`)
+    if (cell.trouble.length > 0) out.push("", indent(toTest(cell), "  "))
+  }
+  return out.join("\n")
+}

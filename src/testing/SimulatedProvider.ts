@@ -1,0 +1,123 @@
+/**
+ * The simulation in process: an Effect `HttpClient` behind which stands a provider, on the `Clock` service.
+ *
+ * ```text
+ * Together ─► HttpClient ─► SimulatedProvider ─► SimulationRun ─► Simulation (pure)
+ * ```
+ *
+ * It serves what the Emulator serves, without a socket: the same paths, bodies,
+ * streams and faults. Every wait is a sleep on `Clock`, so inside `TestClock` or
+ * `VirtualClock` an hour of limits passes at once. A program that interrupts a
+ * call, or gives up a stream, cancels it at the provider.
+ *
+ * ```ts
+ * import { SimulatedProvider, VirtualClock } from "effect-together/testing"
+ * import { Effect } from "effect"
+ * import { HttpClient, HttpClientRequest } from "effect/http"
+ *
+ * const program = Effect.gen(function*() {
+ *   const client = yield* HttpClient.HttpClient
+ *   const request = HttpClientRequest.get("https://api.together.ai/v1/models").pipe(
+ *     HttpClientRequest.bearerToken("key")
+ *   )
+ *   const response = yield* client.execute(request)
+ *   console.log(response.status) // 200
+ * })
+ *
+ * await Effect.runPromise(VirtualClock.run(program.pipe(Effect.provide(SimulatedProvider.layer()))))
+ * ```
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Routes from "./EmulatorRoutes.ts"
+import * as World from "./EmulatorWorld.ts"
+import * as Simulation from "./Simulation.ts"
+import { nano } from "./SimulationCredit.ts"
+
+/** Gives hold of the provider behind the client. */
+export interface Control {
+  /** Reads the simulation as the last request left it. */
+  readonly state: Effect.Effect<Simulation.State>
+  /** Reads the simulation's time, in seconds since its first request. */
+  readonly now: Effect.Effect<number>
+  /** Reads the counters as of now: what has ended until now is counted. */
+  readonly counters: Effect.Effect<Simulation.Counters>
+  /** Changes options from now on. */
+  readonly configure: (options: Simulation.Options) => Effect.Effect<void>
+  /** Orders a purchase of credits. */
+  readonly topUp: (usd: number, org?: string) => Effect.Effect<void>
+  /** Sets a balance at once. */
+  readonly setBalance: (usd: number, org?: string) => Effect.Effect<void>
+  /** Changes the simulation at its present time in any way. */
+  readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
+}
+
+/** Stands for Together in a program under test. */
+export class SimulatedProvider extends Context.Service<SimulatedProvider, Control>()(
+  "effect-together/testing/SimulatedProvider"
+) {}
+
+const transportError = (request: HttpClientRequest.HttpClientRequest, cause: unknown): HttpClientError.HttpClientError =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.TransportError({ request, cause, description: "simulated" })
+  })
+
+const clientOf = (world: World.World): HttpClient.HttpClient => {
+  const app = Routes.app(world)
+  return HttpClient.make((request): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> =>
+    app.pipe(
+      Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromClientRequest(request)),
+      Effect.mapBoth({
+        onFailure: (drop) => transportError(request, drop),
+        onSuccess: (response) => HttpServerResponse.toClientResponse(response, { request })
+      })
+    )
+  )
+}
+
+const controlOf = ({ run }: World.World): Control => ({
+  state: Effect.sync(run.state),
+  now: run.now,
+  counters: run.modify((state, at) => {
+    const next = Simulation.advance(state, at)
+    return [next.counters, next]
+  }),
+  configure: (options) => run.update((state, at) => Simulation.configure(state, options, at)),
+  topUp: (usd, org = "default") => run.update((state, at) => Simulation.topUp(state, org, nano(usd), at)),
+  setBalance: (usd, org = "default") => run.update((state, at) => Simulation.setBalance(state, org, nano(usd), at)),
+  update: run.update
+})
+
+/**
+ * Makes a provider and a client that reaches it.
+ *
+ * **Errors**: throws a `RangeError` for options that `Simulation.make` refuses.
+ */
+export const make = (
+  options: Simulation.Options = {},
+  seed = 1
+): { readonly client: HttpClient.HttpClient; readonly control: Control } => {
+  const world = World.make(options, seed, 1)
+  return { client: clientOf(world), control: controlOf(world) }
+}
+
+/**
+ * Provides an `HttpClient` that reaches a new provider, and hold of that provider.
+ *
+ * **Errors**: dies with a `RangeError` for options that `Simulation.make` refuses.
+ */
+export const layer = (
+  options: Simulation.Options = {},
+  seed = 1
+): Layer.Layer<HttpClient.HttpClient | SimulatedProvider> =>
+  Layer.unwrap(Effect.sync(() => {
+    const { client, control } = make(options, seed)
+    return Layer.merge(Layer.succeed(HttpClient.HttpClient, client), Layer.succeed(SimulatedProvider, control))
+  }))

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Usage from "../../src/domain/Usage.ts"
+
+const usage = (inputTokens: number, outputTokens: number, cachedInputTokens = 0, reasoningTokens = 0) => ({
+  inputTokens,
+  outputTokens,
+  cachedInputTokens,
+  reasoningTokens
+})
+
+describe("Usage", () => {
+  describe("fromWire", () => {
+    it.each<[string, unknown, Usage.Usage | undefined]>([
+      ["plain", { prompt_tokens: 45, completion_tokens: 3, total_tokens: 48 }, usage(45, 3)],
+      ["flat cached", { prompt_tokens: 45, completion_tokens: 3, cached_tokens: 40 }, usage(45, 3, 40)],
+      ["nested details", {
+        prompt_tokens: 45,
+        completion_tokens: 30,
+        prompt_tokens_details: { cached_tokens: 10 },
+        completion_tokens_details: { reasoning_tokens: 20 }
+      }, usage(45, 30, 10, 20)],
+      ["flat reasoning", { prompt_tokens: 5, completion_tokens: 30, reasoning_tokens: 25 }, usage(5, 30, 0, 25)],
+      ["nested over flat", {
+        prompt_tokens: 5,
+        completion_tokens: 30,
+        cached_tokens: 1,
+        prompt_tokens_details: { cached_tokens: 4 }
+      }, usage(5, 30, 4)],
+      ["responses names", {
+        input_tokens: 7,
+        output_tokens: 9,
+        input_tokens_details: { cached_tokens: 2 },
+        output_tokens_details: { reasoning_tokens: 3 }
+      }, usage(7, 9, 2, 3)],
+      ["total and input", { prompt_tokens: 7, total_tokens: 16 }, usage(7, 9)],
+      ["total and output", { completion_tokens: 9, total_tokens: 16 }, usage(7, 9)],
+      ["total alone", { total_tokens: 16 }, usage(16, 0)],
+      ["output alone", { completion_tokens: 9 }, usage(0, 9)],
+      ["cached beyond input", { prompt_tokens: 5, completion_tokens: 1, cached_tokens: 50 }, usage(5, 1, 5)],
+      ["fractions", { prompt_tokens: 5.9, completion_tokens: 1 }, usage(5, 1)],
+      ["negative", { prompt_tokens: -5 }, undefined],
+      ["strings", { prompt_tokens: "5" }, undefined],
+      ["null", null, undefined],
+      ["an empty object", {}, undefined]
+    ])("reads %s", (_, wire, expected) => {
+      expect(Usage.fromWire(wire)).toEqual(expected)
+    })
+  })
+
+  it("adds", () => {
+    expect(Usage.add(usage(1, 2, 3, 4), usage(10, 20, 30, 40))).toEqual(usage(11, 22, 33, 44))
+    expect(Usage.add(Usage.zero, usage(1, 2))).toEqual(usage(1, 2))
+  })
+})

@@ -1,0 +1,137 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as AdaptiveThrottle from "../../src/policy/AdaptiveThrottle.ts"
+import { events, laws, seeded } from "./events.ts"
+import { suite } from "./vectors.ts"
+
+const reject = 0
+const never = 0.999_999
+
+/** Books calls that are all sent (drawn lucky); accepted ones are answered at once. */
+const feed = (state: AdaptiveThrottle.State, now: number, calls: number, accepted: boolean) => {
+  let next = state
+  for (let i = 0; i < calls; i++) {
+    ;[, next] = AdaptiveThrottle.attempt(next, now, never)
+    if (accepted) next = AdaptiveThrottle.accept(next, now)
+  }
+  return next
+}
+
+describe("AdaptiveThrottle", () => {
+  describe("probability", () => {
+    it.each(suite<{ cases: ReadonlyArray<{ requests: number; accepts: number; K: number; p: number }> }>(
+      "sre.adaptiveThrottling"
+    ).cases)("rejects $p after $accepts of $requests with K = $K", ({ K, accepts, p, requests }) => {
+      expect(AdaptiveThrottle.probability({ _tag: "Sre", k: K }, requests, accepts)).toBeCloseTo(p, 9)
+    })
+
+    it.each(suite<{
+      cases: ReadonlyArray<{ n: number; s: number; thr: number; aggression: number; max: number; p: number }>
+    }>("envoy.admissionControl").cases)(
+      "rejects $p after $s of $n with aggression $aggression",
+      ({ aggression, max, n, p, s, thr }) => {
+        const rule = { _tag: "Envoy", threshold: thr, aggression, max, minPerSecond: 5 } as const
+        expect(AdaptiveThrottle.probability(rule, n, s)).toBeCloseTo(p, 9)
+        expect(AdaptiveThrottle.probability(rule, n, s, 4.9)).toBe(0)
+      }
+    )
+
+    // failsafe-go's rule: a first failure alone rejects half, and the maximum holds.
+    it.each([
+      [1, 0, 0.5],
+      [50, 0, 0.9],
+      [100, 90, 0],
+      [100, 45, 50 / 101],
+      [0, 0, 0]
+    ])("rejects as failsafe-go after %d requests and %d successes: %d", (n, s, p) => {
+      expect(AdaptiveThrottle.probability(AdaptiveThrottle.failsafe, n, s)).toBeCloseTo(p, 9)
+    })
+  })
+
+  it("rejects nothing while all is accepted", () => {
+    const state = feed(AdaptiveThrottle.make(), 0, 100, true)
+    expect(AdaptiveThrottle.attempt(state, 0, reject)[0]).toEqual({
+      _tag: "Admitted",
+      probability: 0,
+      reason: "healthy"
+    })
+  })
+
+  it("rejects with the probability, and counts rejects as requests", () => {
+    const state = feed(AdaptiveThrottle.make(), 0, 9, false)
+    const [decision, next] = AdaptiveThrottle.attempt(state, 0, 0.5)
+    expect(decision).toEqual({ _tag: "Rejected", probability: 0.9, reason: "backend-refuses" })
+    expect(AdaptiveThrottle.counts(next, 0)).toEqual({ requests: 10, accepts: 0 })
+    expect(AdaptiveThrottle.attempt(state, 0, 0.95)[0]).toMatchObject({ _tag: "Admitted", reason: "lucky" })
+  })
+
+  it("asks Envoy's rule for a rate of the window", () => {
+    const make = () => AdaptiveThrottle.make({ rule: AdaptiveThrottle.envoy, windowSeconds: 10 })
+    expect(AdaptiveThrottle.rejectionRate(feed(make(), 0, 49, false), 0)).toBe(0)
+    expect(AdaptiveThrottle.rejectionRate(feed(make(), 0, 50, false), 0)).toBe(0.8)
+  })
+
+  it("forgets by time when nothing is sent", () => {
+    const state = feed(AdaptiveThrottle.make({ windowSeconds: 10, slots: 5 }), 3, 100, false)
+    expect(AdaptiveThrottle.rejectionRate(state, 3)).toBeGreaterThan(0.9)
+    expect(AdaptiveThrottle.rejectionRate(state, 11.9)).toBeGreaterThan(0.9)
+    expect(AdaptiveThrottle.rejectionRate(state, 12)).toBe(0)
+  })
+
+  it.each([AdaptiveThrottle.sre, AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe])(
+    "rejects nothing one window after the backend is well: $_tag",
+    (rule) => {
+      let state = AdaptiveThrottle.make({ rule, windowSeconds: 10, slots: 10 })
+      for (let t = 0; t < 10; t++) state = feed(state, t, 100, false)
+      expect(AdaptiveThrottle.rejectionRate(state, 9.9)).toBeGreaterThan(0.7)
+      for (let t = 10; t < 20; t++) state = feed(state, t, 100, true)
+      expect(AdaptiveThrottle.rejectionRate(state, 20)).toBe(0)
+    }
+  )
+
+  it("recovers by its own admitted calls, since local rejects are no failures", () => {
+    const random = seeded(11)
+    let state = AdaptiveThrottle.make({ windowSeconds: 10, slots: 10 })
+    for (let t = 0; t < 10; t += 0.01) [, state] = AdaptiveThrottle.attempt(state, t, random())
+    expect(AdaptiveThrottle.rejectionRate(state, 10)).toBeGreaterThan(0.99)
+    for (let t = 10; t < 80; t += 0.01) {
+      const [decision, next] = AdaptiveThrottle.attempt(state, t, random())
+      state = decision._tag === "Admitted" ? AdaptiveThrottle.accept(next, t) : next
+    }
+    expect(AdaptiveThrottle.rejectionRate(state, 80)).toBe(0)
+  })
+
+  it.each([
+    [{ windowSeconds: 0 }, "windowSeconds"],
+    [{ slots: 0 }, "slots"],
+    [{ rule: { _tag: "Sre", k: 0.5 } }, "rule.k"],
+    [{ rule: { ...AdaptiveThrottle.envoy, threshold: 0 } as AdaptiveThrottle.Rule }, "rule.threshold"],
+    [{ rule: { ...AdaptiveThrottle.envoy, threshold: 2 } as AdaptiveThrottle.Rule }, "rule.threshold"],
+    [{ rule: { ...AdaptiveThrottle.envoy, aggression: 0 } as AdaptiveThrottle.Rule }, "rule.aggression"],
+    [{ rule: { ...AdaptiveThrottle.envoy, minPerSecond: -1 } as AdaptiveThrottle.Rule }, "rule.minPerSecond"],
+    [{ rule: { ...AdaptiveThrottle.failsafe, max: 2 } as AdaptiveThrottle.Rule }, "rule.max"],
+    [{ rule: { ...AdaptiveThrottle.failsafe, padding: -1 } as AdaptiveThrottle.Rule }, "rule.padding"]
+  ] as ReadonlyArray<[AdaptiveThrottle.Options, string]>)("refuses %o", (options, field) => {
+    expect(() => AdaptiveThrottle.make(options)).toThrow(`AdaptiveThrottle.make: ${field} must be`)
+  })
+
+  it.prop("is a probability, and an accept never raises it", [events], ([list]) => {
+    for (const rule of [AdaptiveThrottle.sre, AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe]) {
+      let state = AdaptiveThrottle.make({ rule, windowSeconds: 5, slots: 4 })
+      let now = 0
+      for (const { draw, kind, ms } of list) {
+        now += ms / 1000
+        const before = AdaptiveThrottle.rejectionRate(state, now)
+        expect(before).toBeGreaterThanOrEqual(0)
+        expect(before).toBeLessThanOrEqual(1)
+        if (kind < 3) {
+          state = AdaptiveThrottle.accept(state, now)
+          expect(AdaptiveThrottle.rejectionRate(state, now)).toBeLessThanOrEqual(before)
+        } else {
+          ;[, state] = AdaptiveThrottle.attempt(state, now, draw / 1000)
+        }
+        expect(state.slots.length).toBeLessThanOrEqual(4)
+        expect(AdaptiveThrottle.rejectionRate(state, now + 5)).toBe(0)
+      }
+    }
+  }, laws)
+})

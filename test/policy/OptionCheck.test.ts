@@ -1,0 +1,40 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as OptionCheck from "../../src/policy/OptionCheck.ts"
+
+describe("OptionCheck", () => {
+  it("returns the value that is in range", () => {
+    expect(OptionCheck.positive("M.f", "x", 1)).toBe(1)
+    expect(OptionCheck.nonNegative("M.f", "x", 0)).toBe(0)
+    expect(OptionCheck.within("M.f", "x", 2, 2, 3)).toBe(2)
+    expect(OptionCheck.within("M.f", "x", Infinity, 0, Infinity)).toBe(Infinity)
+    expect(OptionCheck.between("M.f", "x", 0.5, 0, 1)).toBe(0.5)
+    expect(OptionCheck.integer("M.f", "x", 3, 3)).toBe(3)
+    expect(OptionCheck.oneOf("M.f", "x", "a", ["a", "b"])).toBe("a")
+  })
+
+  it.each([
+    ["positive 0", () => OptionCheck.positive("M.f", "x", 0), "M.f: x must be a finite number > 0, got 0"],
+    ["positive Infinity", () => OptionCheck.positive("M.f", "x", Infinity), "got Infinity"],
+    ["positive NaN", () => OptionCheck.positive("M.f", "x", NaN), "got NaN"],
+    ["nonNegative -1", () => OptionCheck.nonNegative("M.f", "x", -1), "M.f: x must be a finite number >= 0, got -1"],
+    ["nonNegative Infinity", () => OptionCheck.nonNegative("M.f", "x", Infinity), "got Infinity"],
+    ["within", () => OptionCheck.within("M.f", "x", 4, 2, 3), "M.f: x must be in [2, 3], got 4"],
+    ["within NaN", () => OptionCheck.within("M.f", "x", NaN, 2, 3), "got NaN"],
+    ["between", () => OptionCheck.between("M.f", "x", 1, 0, 1), "M.f: x must be in (0, 1), got 1"],
+    ["between low", () => OptionCheck.between("M.f", "x", 0, 0, 1), "got 0"],
+    ["integer 1.5", () => OptionCheck.integer("M.f", "x", 1.5, 0), "M.f: x must be an integer >= 0, got 1.5"],
+    ["integer low", () => OptionCheck.integer("M.f", "x", 0, 1), "M.f: x must be an integer >= 1, got 0"],
+    [
+      "oneOf",
+      () => OptionCheck.oneOf<string>("M.f", "x", "c", ["a", "b"]),
+      "M.f: x must be one of a, b, got c"
+    ]
+  ])("refuses %s", (_name, check, message) => {
+    expect(check).toThrow(RangeError)
+    expect(check).toThrow(message)
+  })
+
+  it("fills what is absent or undefined from the defaults", () => {
+    expect(OptionCheck.resolve({ a: 1, b: 2, c: 3 }, { a: undefined, b: 0 })).toEqual({ a: 1, b: 0, c: 3 })
+  })
+})

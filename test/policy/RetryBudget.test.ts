@@ -1,0 +1,178 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as HedgeBudget from "../../src/policy/HedgeBudget.ts"
+import * as RetryBudget from "../../src/policy/RetryBudget.ts"
+import { events, laws, seeded } from "./events.ts"
+import { suite } from "./vectors.ts"
+
+interface Finagle {
+  readonly cases: ReadonlyArray<{
+    ttl: number
+    minRetriesPerSec: number
+    percent: number
+    n: number
+    retries: number
+    tolerance: number
+  }>
+  readonly extra: [{ percent: number; n: number; balance: number }, { invalid: ReadonlyArray<string> }]
+}
+
+/** Applies a list of steps: `d` deposits, `w` withdraws, a number lets milliseconds pass. */
+const play = (state: RetryBudget.State, steps: ReadonlyArray<"d" | "w" | number>) => {
+  let now = 0
+  let budget = state
+  const granted: Array<boolean> = []
+  for (const step of steps) {
+    if (step === "d") {
+      budget = RetryBudget.deposit(budget, now)
+    } else if (step === "w") {
+      const [decision, next] = RetryBudget.withdraw(budget, now)
+      granted.push(decision._tag === "Granted")
+      budget = next
+    } else {
+      now += step / 1000
+    }
+  }
+  return granted
+}
+
+describe("RetryBudget", () => {
+  describe("finagle", () => {
+    const { cases, extra } = suite<Finagle>("finagle.retryBudget")
+
+    it.each(cases)(
+      "allows $retries retries for $n requests at $percent, $minRetriesPerSec per second, ttl $ttl",
+      ({ minRetriesPerSec, n, percent, retries, tolerance, ttl }) => {
+        for (const variant of ["finagle", "tower"] as const) {
+          let state = RetryBudget.make({ ttlSeconds: ttl, minPerSecond: minRetriesPerSec, ratio: percent, variant })
+          let allowed = 0
+          for (let i = 0; i < n; i++) {
+            state = RetryBudget.deposit(state, 0)
+            const [decision, next] = RetryBudget.withdraw(state, 0)
+            if (decision._tag === "Granted") allowed++
+            state = next
+          }
+          // tower deposits 1 for each request, so its price is rounded to whole requests: 1/0.75 counts as 1.
+          if (variant === "finagle") expect(Math.abs(allowed - retries)).toBeLessThanOrEqual(tolerance)
+          else expect(allowed).toBeGreaterThanOrEqual(retries - tolerance)
+        }
+      }
+    )
+
+    it("lets one request pay for several retries", () => {
+      const [{ balance, n, percent }] = extra
+      let state = RetryBudget.make({ ttlSeconds: 60, minPerSecond: 0, ratio: percent })
+      for (let i = 0; i < n; i++) state = RetryBudget.deposit(state, 0)
+      expect(RetryBudget.balance(state, 0)).toBe(balance)
+    })
+
+    it.each([
+      [{ ttlSeconds: 0 }, "ttlSeconds"],
+      [{ ttlSeconds: 61 }, "ttlSeconds"],
+      [{ minPerSecond: -1 }, "minPerSecond"],
+      [{ ratio: -1 }, "ratio"],
+      [{ ratio: 1001 }, "ratio"]
+    ])("refuses %o", (options, field) => {
+      expect(() => RetryBudget.make(options)).toThrow(`RetryBudget.make: ${field} must be`)
+    })
+
+    it("is empty without a ratio and without a reserve", () => {
+      const state = RetryBudget.deposit(RetryBudget.make({ ratio: 0, minPerSecond: 0 }), 0)
+      expect(RetryBudget.withdraw(state, 0)[0]).toEqual({ _tag: "Denied", balance: 0, reason: "budget-exhausted" })
+    })
+
+    it("forgets deposits and withdrawals after the ttl", () => {
+      const state = RetryBudget.make({ ttlSeconds: 10, minPerSecond: 0.1, ratio: 1 })
+      expect(play(state, ["d", "w", "w", "w"])).toEqual([true, true, false])
+      expect(play(state, ["d", "w", "w", 10_000, "w", "w"])).toEqual([true, true, true, false])
+      expect(play(state, ["d", 8_900, "w", "w", "w"])).toEqual([true, true, false])
+      expect(play(state, ["d", 1_000, 1_000, "d", 60_000, "w", "w"])).toEqual([true, false])
+    })
+  })
+
+  // The cases of tower's own tests, ttl 1 s.
+  describe("tower", () => {
+    const make = (minPerSecond: number, ratio: number) =>
+      RetryBudget.make({ ttlSeconds: 1, minPerSecond, ratio, variant: "tower" })
+
+    it("starts empty", () => {
+      expect(play(make(0, 1), ["w"])).toEqual([false])
+    })
+
+    it("leaks what is older than the ttl", () => {
+      expect(play(make(0, 1), ["d", 3000, "w"])).toEqual([false])
+    })
+
+    it("keeps deposits by slots", () => {
+      expect(play(make(0, 0.5), ["d", "d", 901, "w", 2001, "d", 301, "d", 801, "d", "w"])).toEqual([true, true])
+    })
+
+    it("has its reserve and no more", () => {
+      expect(play(make(5, 1), ["w", "w", "w", "w", "w", "w"])).toEqual([true, true, true, true, true, false])
+    })
+
+    it("deposits a thousand above ratio 1", () => {
+      expect(play(make(0, 2), ["d", "w", "w", "w"])).toEqual([true, true, false])
+    })
+  })
+
+  it("tells the balance that is left", () => {
+    const state = RetryBudget.make({ ttlSeconds: 1, minPerSecond: 3, ratio: 0.2 })
+    expect(RetryBudget.withdraw(state, 0)[0]).toEqual({ _tag: "Granted", balance: 2, reason: "within-budget" })
+  })
+
+  describe("load", () => {
+    const { cases } = suite<{
+      cases: ReadonlyArray<{ p: number; N: number; naiveLoad: number; bucketLoad?: number }>
+    }>("brooker.retryBudget")
+
+    it.each(cases)("is $naiveLoad times the traffic at failure rate $p without a budget", (vector) => {
+      expect(RetryBudget.naiveLoad(vector.p, vector.N)).toBeCloseTo(vector.naiveLoad, 9)
+      if (vector.bucketLoad !== undefined) {
+        expect(RetryBudget.budgetedLoad(vector.p, vector.N, 0.1)).toBeCloseTo(vector.bucketLoad, 9)
+      }
+    })
+
+    it("matches a simulated bucket at half failures", () => {
+      const random = seeded(3)
+      let bucket = HedgeBudget.make({ capacity: 10, reward: 0.1 })
+      let attempts = 0
+      const calls = 50_000
+      for (let i = 0; i < calls; i++) {
+        for (let tries = 0; tries < 4; tries++) {
+          attempts++
+          if (random() >= 0.5) {
+            bucket = HedgeBudget.succeed(bucket)
+            break
+          }
+          const [decision, next] = HedgeBudget.acquire(bucket)
+          bucket = next
+          if (decision._tag === "Denied") break
+        }
+      }
+      expect(attempts / calls).toBeCloseTo(RetryBudget.budgetedLoad(0.5, 3, 0.1), 2)
+    })
+  })
+
+  it.prop("never grants more than the ratio and the reserve of any span pay for", [events], ([list]) => {
+    for (const variant of ["finagle", "tower"] as const) {
+      let state = RetryBudget.make({ ttlSeconds: 2, minPerSecond: 1, ratio: 0.5, variant })
+      let now = 0
+      let deposits = 0
+      let grants = 0
+      for (const { kind, ms } of list) {
+        now += ms / 1000
+        if (kind < 3) {
+          state = RetryBudget.deposit(state, now)
+          deposits++
+        } else {
+          const [decision, next] = RetryBudget.withdraw(state, now)
+          if (decision._tag === "Granted") grants++
+          expect(decision.balance).toBeGreaterThanOrEqual(0)
+          state = next
+        }
+      }
+      // One reserve of ttl·min for each ttl that has begun: withdrawals are forgotten a ttl later.
+      expect(grants).toBeLessThanOrEqual(deposits * 0.5 + 2 * (1 + Math.ceil(now / 1.8)))
+    }
+  }, laws)
+})

@@ -1,0 +1,280 @@
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Chat, Together, type TogetherError } from "effect-together"
+import { chatAnswer, delta, frame, json, serve } from "./server.ts"
+
+const key = "tgp_v1_a-secret-key-that-must-not-leak"
+const request = { model: "m", messages: [{ role: "user", content: "a private question about rivers" }] }
+const quick = { retry: Schedule.recurs(2) }
+
+const transports = [
+  ["Fetch", Together.layer],
+  ["Undici", (options: Together.Options) =>
+    Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))]
+] as const
+
+describe.each(transports)("Together over %s", (_, layerOf) => {
+  const client = (baseUrl: string, options: Partial<Together.Options> = {}) =>
+    Effect.provide(layerOf({ apiKey: Redacted.make(key), baseUrl, ...quick, ...options }))
+
+  const withTogether = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+    Effect.flatMap(Together.Together, f)
+
+  it.live("sends the key, a User-Agent and no trace headers, and keeps unknown fields", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => json(response, 200, chatAnswer))
+      const answer = yield* withTogether((together) => together.chat({ ...request, an_extra_field: 7 })).pipe(
+        Effect.withSpan("outer"),
+        client(server.baseUrl)
+      )
+      expect(Chat.text(answer)).toBe("hello")
+      expect(answer).toEqual(chatAnswer)
+      const [sent] = server.received
+      expect(sent).toMatchObject({ method: "POST", url: "/v1/chat/completions" })
+      expect(sent?.headers["authorization"]).toBe(`Bearer ${key}`)
+      expect(sent?.headers["user-agent"]).toMatch(/^effect-together\/\d/)
+      expect(Object.keys(sent?.headers ?? {})).not.toEqual(expect.arrayContaining(["traceparent"]))
+      expect(sent?.headers["b3"]).toBeUndefined()
+      expect(JSON.parse(sent?.body ?? "")).toEqual({ ...request, an_extra_field: 7 })
+    }))
+
+  it.live("waits out a 429 by its reset, then answers", () =>
+    Effect.gen(function*() {
+      const at: Array<number> = []
+      const server = yield* serve((_, response, index) => {
+        at.push(Date.now())
+        return index === 0
+          ? json(response, 429, { error: { message: "slow", type: "dynamic_request_limited" } }, {
+            "x-ratelimit-reset": "0.2"
+          })
+          : json(response, 200, chatAnswer)
+      })
+      yield* withTogether((together) => together.chat(request)).pipe(client(server.baseUrl, { retry: undefined }))
+      expect(at.length).toBe(2)
+      expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(199)
+    }))
+
+  it.live("fails with the tag, the number and the attempts, and leaks neither key nor prompt", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((received, response) =>
+        json(response, 503, { error: { message: `busy with ${received.body} for ${received.headers.authorization}` } }))
+      const error = yield* Effect.flip(
+        withTogether((together) => together.chat(request)).pipe(client(server.baseUrl))
+      )
+      expect(error).toMatchObject({ _tag: "OverloadedError", status: 503, attempts: 3, operation: "chat", model: "m" })
+      const printed = `${String(error)} ${JSON.stringify(error)} ${error.message}`
+      expect(printed).not.toContain("private question")
+      expect(printed).not.toContain(key)
+    }))
+
+  it.live("decodes every operation", () =>
+    Effect.gen(function*() {
+      const bodies: Record<string, unknown> = {
+        "/v1/chat/completions": chatAnswer,
+        "/v1/completions": { id: "c", choices: [{ text: "ok" }], usage: null },
+        "/v1/embeddings": { object: "list", data: [{ object: "embedding", embedding: [0.5], index: 0 }] },
+        "/v1/rerank": { results: [{ index: 1, relevance_score: 0.9, document: { text: null } }] },
+        "/v1/images/generations": { data: [{ index: 0, url: "https://x", type: "url" }] },
+        "/v1/models": [{ id: "m", object: "model", type: "a-new-type", pricing: { input: 0.05, output: 0.2 } }],
+        "/v1/whoami": { organization_id: "org" },
+        "/v1/hardware?model=m": { data: [] }
+      }
+      const server = yield* serve((received, response) => json(response, 200, bodies[received.url]))
+      yield* withTogether((together) =>
+        Effect.gen(function*() {
+          expect(Chat.text(yield* together.chat(request))).toBe("hello")
+          expect((yield* together.completions({ model: "m", prompt: "p" })).choices[0]?.text).toBe("ok")
+          expect((yield* together.embeddings({ model: "m", input: ["a"] })).data[0]?.embedding).toEqual([0.5])
+          expect((yield* together.rerank({ model: "m", query: "q", documents: ["a", "b"] })).results[0]?.index).toBe(1)
+          expect((yield* together.images({ model: "m", prompt: "p" })).data.length).toBe(1)
+          expect((yield* together.models())[0]?.type).toBe("a-new-type")
+          expect((yield* together.whoami()).organization_id).toBe("org")
+          const hardware = yield* together.request({
+            path: "/hardware",
+            query: { model: "m" },
+            response: Schema.Struct({ data: Schema.Array(Schema.Unknown) })
+          })
+          expect(hardware.data).toEqual([])
+        })
+      ).pipe(client(server.baseUrl))
+    }))
+
+  it.live("uploads a file as multipart and reads its content as text", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((received, response) =>
+        received.url.endsWith("/content")
+          ? void response.writeHead(200, { "content-type": "text/plain" }).end("line 1\nline 2\n")
+          : json(response, 200, { id: "file-1", object: "file" }))
+      yield* withTogether((together) =>
+        Effect.gen(function*() {
+          const file = yield* together.files.upload({ content: "{\"a\":1}\n", name: "a.jsonl", purpose: "batch-api" })
+          expect(yield* together.files.content(file.id)).toBe("line 1\nline 2\n")
+        })
+      ).pipe(client(server.baseUrl))
+      expect(server.received[0]?.headers["content-type"]).toMatch(/^multipart\/form-data; boundary=/)
+      expect(server.received[0]?.body).toContain("batch-api")
+    }))
+
+  it.live("streams, asks for usage, and retries unseen before the first token", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response, index) => {
+        response.writeHead(200, { "content-type": "text/event-stream;charset=utf-8" })
+        response.write(delta("", { role: "assistant" }))
+        if (index === 0) return void setTimeout(() => response.destroy(), 20)
+        response.write(delta("hel") + delta("lo", { finish_reason: "stop" }))
+        response.end(frame({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 2 } }) + "data: [DONE]\n\n")
+      })
+      const chunks = yield* withTogether((together) => Stream.runCollect(together.chatStream(request))).pipe(
+        client(server.baseUrl)
+      )
+      expect(chunks.map(Chat.deltaText).join("")).toBe("hello")
+      expect(chunks.length).toBe(4)
+      expect(server.received.length).toBe(2)
+      expect(JSON.parse(server.received[0]?.body ?? "")).toMatchObject({
+        stream: true,
+        stream_options: { include_usage: true }
+      })
+    }))
+
+  it.live("keeps what arrived when a stream is cut, and does not ask again", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write(delta("half an "))
+        setTimeout(() => response.destroy(), 50)
+      })
+      const seen: Array<string> = []
+      const error = yield* Effect.flip(
+        withTogether((together) =>
+          Stream.runForEach(together.chatStream(request), (chunk) =>
+            Effect.sync(() => seen.push(Chat.deltaText(chunk))))
+        ).pipe(client(server.baseUrl))
+      )
+      expect(error).toMatchObject({ _tag: "StreamError", started: true, partial: { text: "half an " } })
+      expect(seen).toEqual(["half an "])
+      expect(server.received.length).toBe(1)
+    }))
+
+  it.live("notices a stream that falls silent, comments or not", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write(delta("a"))
+        const timer = setInterval(() => response.write(": still here\n\n"), 20)
+        response.on("close", () => clearInterval(timer))
+      })
+      const error = yield* Effect.flip(
+        withTogether((together) => Stream.runDrain(together.chatStream(request))).pipe(
+          client(server.baseUrl, { timeouts: { idle: "150 millis" } })
+        )
+      )
+      expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "idle" })
+    }))
+
+  it.live("notices a first token that does not come, and headers that do not", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((received, response) => {
+        if (received.body.includes("\"stream\":true")) {
+          response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders()
+        }
+      })
+      const options = { timeouts: { firstToken: "80 millis", headers: "80 millis" }, retry: Schedule.recurs(0) } as const
+      const errors = yield* withTogether((together) =>
+        Effect.all([
+          Effect.flip(Stream.runDrain(together.chatStream(request))),
+          Effect.flip(together.chat(request))
+        ])
+      ).pipe(client(server.baseUrl, options))
+      expect(errors).toMatchObject([{ phase: "first-token" }, { phase: "headers" }])
+    }))
+
+  it.live("refuses an answer that is no event stream, and one that is no JSON", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((received, response) =>
+        received.body.includes("\"stream\":true")
+          ? json(response, 200, { error: "streams are off" })
+          : void response.writeHead(200, { "content-type": "text/html" }).end("<title>Welcome</title>"))
+      const errors = yield* withTogether((together) =>
+        Effect.all([
+          Effect.flip(Stream.runDrain(together.chatStream(request))),
+          Effect.flip(together.chat(request))
+        ])
+      ).pipe(client(server.baseUrl))
+      expect(errors).toMatchObject([{ _tag: "DecodeError" }, { _tag: "DecodeError", status: 200 }])
+      expect(errors[0].message).toContain("streams are off")
+    }))
+
+  it.live("says what a refused connection is, and that it may pass", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        withTogether((together) => together.chat(request)).pipe(client("http://127.0.0.1:9/v1"))
+      )
+      expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false, attempts: 3 })
+    }))
+
+  it.live("frees the socket when a call is interrupted", () =>
+    Effect.gen(function*() {
+      let closed = 0
+      const server = yield* serve((_, response) => {
+        response.on("close", () => closed++)
+      })
+      yield* withTogether((together) =>
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(together.chat(request), { startImmediately: true })
+          while (server.received.length === 0) yield* Effect.sleep("5 millis")
+          yield* Fiber.interrupt(fiber)
+          for (let i = 0; i < 100 && closed === 0; i++) yield* Effect.sleep("5 millis")
+        })
+      ).pipe(client(server.baseUrl))
+      expect(closed).toBe(1)
+    }))
+
+  it.live("frees the socket when a consumer stops early", () =>
+    Effect.gen(function*() {
+      let closed = 0
+      const server = yield* serve((_, response) => {
+        response.on("close", () => closed++)
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write(delta("a") + delta("b"))
+      })
+      yield* withTogether((together) =>
+        Effect.gen(function*() {
+          yield* Stream.runDrain(Stream.take(together.chatStream(request), 1))
+          for (let i = 0; i < 100 && closed === 0; i++) yield* Effect.sleep("5 millis")
+        })
+      ).pipe(client(server.baseUrl))
+      expect(closed).toBe(1)
+    }))
+
+  it.live("does not repeat a call that creates something after an ambiguous failure", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response, index) =>
+        index === 0 ? json(response, 500, {}) : json(response, 201, { job: { id: "b" } }))
+      const error: TogetherError.TogetherError = yield* Effect.flip(
+        withTogether((together) => together.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" }))
+          .pipe(client(server.baseUrl))
+      )
+      expect([error._tag, server.received.length]).toEqual(["ServerError", 1])
+    }))
+})
+
+describe("Together.layer", () => {
+  it.effect.each(["", "   "])("refuses the key %j before anything is sent", (empty) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        Effect.provide(Together.Together, Together.layer({ apiKey: Redacted.make(empty) }))
+      )
+      expect(error._tag).toBe("AuthError")
+      expect(error.message).toContain("TOGETHER_API_KEY")
+    }))
+
+  it.effect.each(["not a url", "ftp://x", ""])("refuses the base URL %j", (baseUrl) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        Effect.provide(Together.Together, Together.layer({ apiKey: Redacted.make("k"), baseUrl }))
+      )
+      expect(error._tag).toBe("InvalidRequestError")
+      expect(error.message).toContain("TOGETHER_BASE_URL")
+    }))
+})

@@ -1,0 +1,202 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as TogetherError from "../../src/domain/TogetherError.ts"
+import * as Classify from "../../src/together/Classify.ts"
+
+const classify = (
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+  more: Partial<Classify.Answer> = {}
+) =>
+  Classify.fromAnswer({
+    status,
+    headers,
+    body: typeof body === "string" ? body : JSON.stringify(body),
+    operation: "chat",
+    model: "m",
+    nowMillis: 0,
+    ...more
+  })
+
+const error = (message: string, type: string | null = null, code: string | null = null, param: string | null = null) => ({
+  error: { message, type, param, code }
+})
+
+const html = (title: string) => `<!DOCTYPE html><html><head><title>${title}</title></head><body>…</body></html>`
+
+type Row = [what: string, status: number, body: unknown, tag: TogetherError.TogetherError["_tag"], scope?: string]
+
+describe("Classify", () => {
+  describe("each documented status", () => {
+    it.each<Row>([
+      ["400", 400, error("Invalid JSON"), "InvalidRequestError"],
+      ["401", 401, error("Missing key"), "AuthError"],
+      ["402", 402, error("spending limit"), "InsufficientCreditsError"],
+      ["403 about the context", 403, error("Bad request: input tokens and max_tokens must be less than the model context length"), "ContextLengthError"],
+      ["403 that says nothing about access", 403, error("Bad request"), "ContextLengthError"],
+      ["403 of the edge as HTML", 403, html("Access denied | api.together.ai used Cloudflare"), "PermissionDeniedError"],
+      ["403 of the edge as text", 403, "error code: 1010", "PermissionDeniedError"],
+      ["403 of a retired endpoint", 403, error("creation is closed", null, "endpoints_v1_create_access_disabled"), "PermissionDeniedError"],
+      ["403 Unauthorized", 403, { error: "Unauthorized" }, "PermissionDeniedError"],
+      ["403 Forbidden", 403, { error: "Forbidden" }, "PermissionDeniedError"],
+      ["403 tier gate", 403, error("Access to this model is allowed for build tier 2 and above. Also please make sure that you have a positive balance."), "PermissionDeniedError"],
+      ["404", 404, error("model not found"), "NotFoundError"],
+      ["410", 410, "", "NotFoundError"],
+      ["408", 408, "", "RequestTimeoutError"],
+      ["409", 409, { error: "Cannot cancel job - already in terminal state: CANCELLED" }, "ConflictError"],
+      ["413 as HTML", 413, html("413 Request Entity Too Large"), "PayloadTooLargeError"],
+      ["413", 413, error("Request entity too large", "invalid_request_error"), "PayloadTooLargeError"],
+      ["405", 405, "", "InvalidRequestError"],
+      ["406", 406, "", "InvalidRequestError"],
+      ["415", 415, "", "InvalidRequestError"],
+      ["431", 431, "", "InvalidRequestError"],
+      ["418", 418, "", "InvalidRequestError"],
+      ["301", 301, "", "InvalidRequestError"],
+      ["422 about the context", 422, error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000", "invalid_request_error", null, "max_tokens"), "ContextLengthError"],
+      ["422", 422, error("Input validation error"), "InvalidRequestError"],
+      ["429", 429, error("Too many requests"), "RateLimitError", "unknown"],
+      ["500", 500, error("Internal server error", "server_error"), "ServerError"],
+      ["501", 501, "", "ServerError"],
+      ["502 with text", 502, "Bad gateway", "ServerError"],
+      ["503", 503, error("The server is overloaded or not ready yet."), "OverloadedError"],
+      ["504", 504, html("504 Gateway Time-out"), "ServerError"],
+      ["520", 520, html("Web server is returning an unknown error"), "ServerError"],
+      ["521", 521, "", "ServerError"],
+      ["522", 522, "", "ServerError"],
+      ["523", 523, "", "ServerError"],
+      ["524", 524, html("A timeout occurred"), "ServerError"],
+      ["529", 529, "", "OverloadedError"]
+    ])("%s", (_, status, body, tag, scope) => {
+      const result = classify(status, body)
+      expect(result._tag).toBe(tag)
+      if (scope !== undefined) expect(result).toMatchObject({ scope })
+    })
+  })
+
+  describe("each recorded message", () => {
+    it.each<Row>([
+      ["402 credit_limit", 402, error("Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.", "credit_limit"), "InsufficientCreditsError"],
+      ["429 credit_limit that is a rate limit", 429, error("You have been rate limited. Your rate limit is 60 queries per minute. Please navigate to https://api.together.xyz/settings/billing to upgrade to a paid plan.", "credit_limit"), "RateLimitError", "requests"],
+      ["429 credit_limit in prose", 429, error("Request was rejected due to request rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS). See details: https://docs.together.ai/docs/rate-limits", "credit_limit"), "RateLimitError", "requests"],
+      ["429 token limit in prose", 429, error("Request was rejected due to token rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS)."), "RateLimitError", "tokens"],
+      ["429 credit_limit without a word", 429, error("", "credit_limit"), "RateLimitError", "unknown"],
+      ["429 about credit", 429, error("Credit limit exceeded. Add credit to continue."), "InsufficientCreditsError"],
+      ["429 insufficient_quota", 429, error("You exceeded your current quota", "insufficient_quota", "insufficient_quota"), "InsufficientCreditsError"],
+      ["429 model_rate_limit", 429, error("You have reached the rate limit specific to this model X. The maximum rate limit for this model is 9 queries per minute.", "model_rate_limit"), "RateLimitError", "model"],
+      ["429 model limit in prose", 429, error("You have reached the rate limit specific to this model X. 6.0 queries and 180000000 tokens per minute"), "RateLimitError", "model"],
+      ["429 dynamic requests", 429, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
+      ["429 dynamic tokens", 429, error("", "dynamic_token_limited"), "RateLimitError", "tokens"],
+      ["429 dynamic in error_type at the top", 429, { error_type: "dynamic_token_limited", message: "slow down" }, "RateLimitError", "tokens"],
+      ["429 dynamic in error.error_type", 429, { error: { error_type: "dynamic_request_limited" } }, "RateLimitError", "requests"],
+      ["429 dynamic in error.code", 429, error("x", null, "dynamic_token_limited"), "RateLimitError", "tokens"],
+      ["429 dynamic in the top-level type", 429, { type: "dynamic_request_limited" }, "RateLimitError", "requests"],
+      ["429 concurrency", 429, error("Too many concurrent requests"), "RateLimitError", "concurrency"],
+      ["400 dynamic", 400, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
+      ["400 rate_limit of the past", 400, error("slow down", null, "rate_limit"), "RateLimitError"],
+      ["401 invalid key", 401, error("Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.", "invalid_request_error", "invalid_api_key"), "AuthError"],
+      ["400 non-serverless", 400, error("Unable to access non-serverless model M. Please visit https://api.together.ai/models/M to create and start a new dedicated endpoint for the model.", "invalid_request_error", "model_not_available"), "ModelUnavailableError"],
+      ["400 retired", 400, error("The model M has been deprecated and is no longer available"), "ModelUnavailableError"],
+      ["400 context", 400, error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 4000 `inputs` tokens", "invalid_request_error", null, "max_tokens"), "ContextLengthError"],
+      ["400 maximum context", 400, error("This model's maximum context length is 8193 tokens.", "invalid_request_error"), "ContextLengthError"],
+      ["400 context code", 400, error("too long", null, "context_length_exceeded"), "ContextLengthError"],
+      ["400 failed upstream hop", 400, error("All connection attempts failed", "invalid_request_error"), "ServerError"],
+      ["400 bare validation", 400, error("Input validation error"), "InvalidRequestError"],
+      ["503 routing_error", 503, error("no ready replicas", "routing_error"), "ModelUnavailableError"],
+      ["500 without a type", 500, error("Internal Server Error"), "ServerError"],
+      ["400 audio", 400, error("too long", null, "audio_too_long"), "InvalidRequestError"],
+      ["400 too large by code", 400, error("x", null, "request_too_large"), "PayloadTooLargeError"]
+    ])("%s", (_, status, body, tag, scope) => {
+      const result = classify(status, body)
+      expect(result._tag).toBe(tag)
+      if (scope !== undefined) expect(result).toMatchObject({ scope })
+    })
+
+    it("takes a 403 without words for a context overflow on inference only", () => {
+      expect(classify(403, {})._tag).toBe("ContextLengthError")
+      expect(classify(403, "", {}, { operation: "files.list" })._tag).toBe("PermissionDeniedError")
+    })
+
+    it("retries the failed upstream hop", () => {
+      expect(TogetherError.isRetryable(classify(400, error("All connection attempts failed")))).toBe(true)
+    })
+  })
+
+  describe("each body shape", () => {
+    it.each<[string, number, unknown, string, string | undefined]>([
+      ["canonical", 400, error("told you"), "told you", undefined],
+      ["with a live id", 400, { id: "o3LiXw4-960", ...error("told you") }, "told you", "o3LiXw4-960"],
+      ["flat string with a request id", 404, { error: "Job not found", request_id: "833f" }, "Job not found", "833f"],
+      ["not found without code", 404, { error: { message: "File x not found", type: "not_found" } }, "File x not found", undefined],
+      ["queue, flat", 400, { code: "c", message: "told you", param: null, type: "t" }, "told you", undefined],
+      ["message alone", 400, { message: "told you" }, "told you", undefined],
+      ["detail alone", 400, { detail: "told you" }, "told you", undefined],
+      ["detail as a list", 422, { detail: [{ msg: "told you" }] }, "told you", undefined],
+      ["code as a number", 400, { code: 400, message: "told you" }, "told you", undefined],
+      ["errors list", 400, { data: null, errors: ["told you"] }, "told you", undefined],
+      ["errors list of objects", 400, { errors: [{ message: "told you" }] }, "told you", undefined],
+      ["legacy siblings", 500, { model: "M", request_id: "r-1", error: "told you" }, "told you", "r-1"],
+      ["JSON string", 400, JSON.stringify("told you"), "told you", undefined],
+      ["plain text", 500, "told you", "told you", undefined],
+      ["HTML", 502, html("told you"), "told you", undefined]
+    ])("reads %s", (_, status, body, said, requestId) => {
+      const result = classify(status, body)
+      expect(result.message).toContain(`Together says: ${said}`)
+      expect(result.requestId).toBe(requestId)
+    })
+
+    it.each(["", "   ", "{}", "[]", "null", "{", "\u0000", "<", "42", "{\"error\":null}"])(
+      "survives %j",
+      (body) => {
+        const result = classify(500, body)
+        expect(result._tag).toBe("ServerError")
+        expect(result.message).toMatch(/^The provider failed \(500\)\./)
+      }
+    )
+  })
+
+  it("takes the request id from the header first, and from the edge last", () => {
+    expect(classify(500, { id: "body" }, { "x-request-id": "header", "cf-ray": "ray" }).requestId).toBe("header")
+    expect(classify(500, "", { "cf-ray": "ray" }).requestId).toBe("ray")
+  })
+
+  it("carries the hint and names it in the remedy", () => {
+    const result = classify(429, error("slow"), { "x-ratelimit-reset": "2" })
+    expect(result.retryAfter).toEqual(Duration.seconds(2))
+    expect(result.message).toContain("Wait 2 s")
+  })
+
+  it("reads x-should-retry", () => {
+    expect(classify(500, "", { "x-should-retry": "false" }).shouldRetry).toBe(false)
+    expect(classify(400, "", { "x-should-retry": " TRUE " }).shouldRetry).toBe(true)
+    expect(classify(400, "", { "x-should-retry": "perhaps" }).shouldRetry).toBeUndefined()
+  })
+
+  it("keeps the key and the prompt out of body and message", () => {
+    const apiKey = "tgp_v1_0123456789abcdefghij"
+    const prompt = "My secret diary begins on a \"rainy\" day in April"
+    const echoed = error(`Input validation error for ${apiKey}: ${prompt}`)
+    const result = classify(400, echoed, {}, { secrets: { apiKey, prompts: [prompt] } })
+    const everything = JSON.stringify({ ...result, message: result.message })
+    expect(everything).not.toContain("diary")
+    expect(everything).not.toContain(apiKey)
+    expect(result.body).toContain("[prompt]")
+  })
+
+  it("recognizes a prompt that the provider cut short", () => {
+    const prompt = "My secret diary begins on a rainy day in April, and goes on for a long time after that"
+    const result = classify(400, error(`Given: ${prompt.slice(0, 40)}`), {}, { secrets: { prompts: [prompt] } })
+    expect(result.body).not.toContain("diary")
+  })
+
+  it("bounds the body", () => {
+    expect(classify(500, "x".repeat(100_000)).body?.length).toBeLessThanOrEqual(2001)
+    expect(classify(500, "x".repeat(100_000)).message.length).toBeLessThan(1000)
+  })
+
+  it("says the remedy in Together's own terms", () => {
+    expect(classify(402, error("x")).message).toContain("https://api.together.ai/settings/billing")
+    expect(classify(524, "").message).toContain("Stream the answer")
+    expect(classify(401, "").message).toContain("TOGETHER_API_KEY")
+  })
+})
