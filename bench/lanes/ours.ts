@@ -48,7 +48,7 @@ export const run = (
     const exchange = (one: Work) =>
       Effect.flatMap(now, (at) => {
         const reply = provider.arrive(one, at)
-        return Effect.as(Effect.sleep(reply.latencySeconds * 1000), reply)
+        return Effect.as(Effect.sleep(Math.ceil(reply.latencySeconds * 1000)), reply)
       })
     const call = (one: Work, attempt: number): Effect.Effect<boolean> =>
       Effect.flatMap(

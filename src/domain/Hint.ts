@@ -126,14 +126,16 @@ export const fromHeaders = (headers: Headers, nowMillis: number): Hint | undefin
     seconds(number(headers["x-ratelimit-reset"]), "x-ratelimit-reset")
 }
 
-const limits = (headers: Headers, suffix: "" | "-dynamic"): Limits | undefined => {
-  const requestsPerSecond = number(headers[`x-ratelimit-limit${suffix}`])
-  const requestsRemaining = number(headers[`x-ratelimit-remaining${suffix}`])
-  const live = suffix === ""
-  const tokensPerSecond = number(headers[`x-tokenlimit-limit${suffix}`]) ??
-    (live ? number(headers["x-ratelimit-limit-tokens"]) : undefined)
-  const tokensRemaining = number(headers[`x-tokenlimit-remaining${suffix}`]) ??
-    (live ? number(headers["x-ratelimit-remaining-tokens"]) : undefined)
+const limits = (
+  requestsLimit: string | undefined,
+  requestsLeft: string | undefined,
+  tokensLimit: string | undefined,
+  tokensLeft: string | undefined
+): Limits | undefined => {
+  const requestsPerSecond = number(requestsLimit)
+  const requestsRemaining = number(requestsLeft)
+  const tokensPerSecond = number(tokensLimit)
+  const tokensRemaining = number(tokensLeft)
   return requestsPerSecond === undefined && requestsRemaining === undefined && tokensPerSecond === undefined &&
       tokensRemaining === undefined
     ? undefined
@@ -142,8 +144,18 @@ const limits = (headers: Headers, suffix: "" | "-dynamic"): Limits | undefined =
 
 /** Reads what a response says about limits, or nothing where it says none of it. */
 export const limitHeaders = (headers: Headers): LimitHeaders | undefined => {
-  const plain = limits(headers, "")
-  const dynamic = limits(headers, "-dynamic")
+  const plain = limits(
+    headers["x-ratelimit-limit"],
+    headers["x-ratelimit-remaining"],
+    headers["x-tokenlimit-limit"] ?? headers["x-ratelimit-limit-tokens"],
+    headers["x-tokenlimit-remaining"] ?? headers["x-ratelimit-remaining-tokens"]
+  )
+  const dynamic = limits(
+    headers["x-ratelimit-limit-dynamic"],
+    headers["x-ratelimit-remaining-dynamic"],
+    headers["x-tokenlimit-limit-dynamic"],
+    headers["x-tokenlimit-remaining-dynamic"]
+  )
   const resetSeconds = number(headers["x-ratelimit-reset"])
   return plain === undefined && dynamic === undefined && resetSeconds === undefined
     ? undefined

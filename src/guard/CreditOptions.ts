@@ -6,7 +6,7 @@
  */
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Money from "../domain/Money.ts"
@@ -27,17 +27,51 @@ export interface BalanceStatement {
   readonly free?: Money.Input | undefined
 }
 
-/** Probes every 30 s for an hour, then every 5 min: a purchase by hand shows within moments, and a refusal costs nothing. */
-export const slowProbe: AccountGate.ProbeSchedule = Schedule.concat(
-  Schedule.upTo(Schedule.spaced("30 seconds"), { duration: "1 hour" }),
-  Schedule.spaced("5 minutes")
-)
+/**
+ * Makes a schedule of probes whose delay is a share of the time suspended so far, within bounds.
+ *
+ * **Details**: `delay = min(max(atLeast, suspended × share), atMost)`. So a top-up is noticed late by that share of the
+ * outage at most, short or long, and the number of probes grows with the logarithm of the outage.
+ *
+ * **Errors**: `RangeError` for a share outside [0, 1], or where `atLeast` is not positive or above `atMost`.
+ */
+export const probeAfterShare = (options: {
+  readonly atLeast: Duration.Input
+  readonly share: number
+  readonly atMost: Duration.Input
+}): AccountGate.ProbeSchedule => {
+  const { share } = options
+  const atLeast = Duration.toSeconds(Duration.fromInputUnsafe(options.atLeast))
+  const atMost = Duration.toSeconds(Duration.fromInputUnsafe(options.atMost))
+  if (!(share >= 0 && share <= 1)) {
+    throw new RangeError(`Credits.probeAfterShare: share must be in [0, 1], got ${share}`)
+  }
+  if (!(atLeast > 0 && atLeast <= atMost)) {
+    throw new RangeError(
+      `Credits.probeAfterShare: atLeast must be > 0 and at most atMost (${atMost} s), got ${atLeast} s`
+    )
+  }
+  return Schedule.fromStep(Effect.succeed((_now: number, input: AccountGate.ProbeInput) =>
+    Effect.succeed([
+      input.probes,
+      Duration.seconds(Math.min(Math.max(atLeast, input.suspendedSeconds * share), atMost))
+    ])
+  ))
+}
 
-/** Probes every 5 s for two minutes, then as `slowProbe`: auto-recharge buys on its own, and a card takes moments. */
-export const autoRechargeProbe: AccountGate.ProbeSchedule = Schedule.concat(
-  Schedule.upTo(Schedule.spaced("5 seconds"), { times: 24 }),
-  slowProbe
-)
+/** Probes after a sixtieth of the outage, every 10 s at first and every 5 min at last: a purchase by hand shows within moments. */
+export const slowProbe: AccountGate.ProbeSchedule = probeAfterShare({
+  atLeast: "10 seconds",
+  share: 1 / 60,
+  atMost: "5 minutes"
+})
+
+/** Probes likewise, but every 2 s at first: auto-recharge buys on its own, and a card takes moments. */
+export const autoRechargeProbe: AccountGate.ProbeSchedule = probeAfterShare({
+  atLeast: "2 seconds",
+  share: 1 / 60,
+  atMost: "5 minutes"
+})
 
 /** Configures the guard. Every field has a default. */
 export interface Options {

@@ -58,6 +58,7 @@ export {
   defaults,
   type OnSuspended,
   type Options,
+  probeAfterShare,
   slowProbe
 } from "./CreditOptions.ts"
 

@@ -90,7 +90,7 @@ const simulate = <I, E, R>(
     }
     return all
   }).pipe(
-    // elapsed time counts from the start of the simulation; a real deadline has no meaning on its clock
-    Effect.provideService(CallStart, 0),
+    // the start and the deadline of a real call have no meaning on the simulated clock
+    Effect.provideService(CallStart, undefined),
     Effect.provideService(Deadline.CurrentDeadline, undefined)
   )

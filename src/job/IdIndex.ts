@@ -94,7 +94,8 @@ export const make = (width: 1 | 2 = 1): IdIndex => {
       if (!Number.isInteger(value) || value < 1 || value > 0xffffffff) {
         throw new RangeError(`IdIndex.set: value must be an integer in [1, 4294967295], got ${value}`)
       }
-      let [segment, at] = locate(id)
+      const [segment, found] = locate(id)
+      let at = found
       if (segment.words[at + 3] === 0) {
         if (segment.used + 1 > segment.slots * highestLoad) {
           grow(segment)

@@ -80,6 +80,8 @@ export interface Options<R> {
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
   /** Longest time the job may take. Default: any. */
   readonly maxTime?: Duration.Input | undefined
+  /** Whether the first row that fails stops the job. Default: false. */
+  readonly failFast?: boolean | undefined
   /** Where to count. Default: a report nobody reads. */
   readonly report?: Report.Report | undefined
 }
@@ -283,6 +285,7 @@ export const drive = <E, R, R2, E3, R3>(
         nanoUsd: reply?.nanoUsd,
         from
       })
+      if (kind === "failed" && options.failFast === true) yield* dispatch.stop(Stop.failedRow)
       yield* Queue.offer(out, {
         sequence: task.sequence,
         settled: { kind, line: row.line, id: row.id, text, reply, error, resumed: false }

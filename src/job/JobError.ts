@@ -49,6 +49,10 @@ export class OutputError extends Schema.TaggedError<OutputError>()("OutputError"
 /** Is any way in which a job breaks. */
 export type JobError = InputError | JournalError | OutputError
 
+/** Tells whether a value is an error of the union. */
+export const isJobError = (u: unknown): u is JobError =>
+  u instanceof InputError || u instanceof JournalError || u instanceof OutputError
+
 /** Reads the operating system's code (`ENOSPC`, `EACCES`, …) of a platform error, or its normalized tag. */
 export const platformCode = (error: PlatformError.PlatformError): string => {
   const cause = error.cause

@@ -448,6 +448,19 @@ export const open = Effect.fnUntraced(function*(
 })
 
 /**
+ * Reads what a journal holds, without locking or changing it.
+ *
+ * **Errors**: `JournalError` where it cannot be read.
+ */
+export const peek = (
+  path: string
+): Effect.Effect<Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd">, JournalError, FileSystem.FileSystem> =>
+  Effect.flatMap(
+    FileSystem.FileSystem,
+    (fs) => Effect.map(take(fs, path, false), ({ bad, failed, nanoUsd, ok }) => ({ ok, failed, bad, nanoUsd }))
+  )
+
+/**
  * Makes a journal that is forgotten with the run: ids are checked for duplicates, nothing is durable.
  *
  * @param options whether answers are kept, in memory, for {@link Journal.answerAt}

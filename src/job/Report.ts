@@ -95,6 +95,8 @@ export interface Report {
   overloaded: number
   /** Attempts that were not answered with success, by status or kind. */
   readonly refusals: Map<string, number>
+  /** Milliseconds that answered attempts took, as the transport saw them, and how many there were. */
+  readonly answeredAttempts: { millis: number; count: number }
   /** Retries by the tag of the error that made them. */
   readonly retries: Map<string, number>
   readonly codes: Map<string, number>
@@ -134,6 +136,7 @@ export const make = (now: number): Report => ({
   throttled: 0,
   overloaded: 0,
   refusals: new Map(),
+  answeredAttempts: { millis: 0, count: 0 },
   retries: new Map(),
   codes: new Map(),
   models: new Map(),
@@ -213,7 +216,11 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
 export const attempt = (self: Report, now: number, seen: Attempt): void => {
   const step = Timeline.at(self.timeline, now)
   step.attempts++
-  if (seen.status >= 200 && seen.status < 300) return
+  if (seen.status >= 200 && seen.status < 300) {
+    self.answeredAttempts.millis += seen.millis
+    self.answeredAttempts.count++
+    return
+  }
   bump(self.refusals, seen.status === 0 ? "no answer" : String(seen.status))
   if (seen.status === 429) {
     self.throttled++

@@ -10,6 +10,8 @@ export type Stop =
   | { readonly _tag: "Interrupted" }
   /** The time that the caller allowed has passed. */
   | { readonly _tag: "MaxTime" }
+  /** A row failed, and the caller wants no further ones then. */
+  | { readonly _tag: "FailedRow" }
   /** The next row would cross the budget. */
   | { readonly _tag: "MaxCost"; readonly error: TogetherError.BudgetExceededError }
   /** Every further row would be refused: the key, or the account's credits. */
@@ -19,6 +21,9 @@ export type Stop =
 
 /** Is the stop that a caller asks for. */
 export const interrupted: Stop = { _tag: "Interrupted" }
+
+/** Is the stop at the first failed row. */
+export const failedRow: Stop = { _tag: "FailedRow" }
 
 /** Is the stop at the end of the time allowed. */
 export const maxTime: Stop = { _tag: "MaxTime" }

@@ -20,7 +20,7 @@
  * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
  *   the present one.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
- * - **probe**: the excess over the limit doubles every half second, from 2 %, until a refusal tells where the limit is.
+ * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is.
  *   The interval between probes doubles with each probe that finds nothing, and is short after a fall.
  *
  * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
@@ -81,23 +81,32 @@ export const defaults = {
   firstCut: 0.5,
   /** Width of the bracket, as a share, at which searching ends. */
   precision: 0.03,
-  /** Seconds after which searching ends without one. */
-  settleSeconds: 10,
-  settleUnits: 40,
+  /** Seconds and attempts after which searching ends without it. */
+  settleSeconds: 4,
+  settleSends: 20,
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
   earlyCuts: [0.9, 0.7, 0.5],
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
-  creep: 0.01,
+  creep: 0.03,
   /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
-  probeExcess: 0.02,
+  probeExcess: 0.05,
   probeDoubling: 0.5,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
-  /** Units between probes: the longest interval (it bounds waste), and the shortest, after a fall. */
-  probeUnits: 250,
-  probeUnitsAfterFall: 40,
-  /** Seconds between probes, at least. */
+  /** Highest growth per second that is followed between probes: a limit that doubles in six seconds. */
+  trendMax: 0.12,
+  /** Attempts between probes: at most (it bounds waste), at first, and after the limit moved. */
+  probeSends: 300,
+  firstProbeSends: 40,
+  eagerSends: 20,
+  /** Seconds between probes, at least, and while they are eager. */
   probeSeconds: 6,
+  eagerSeconds: 3,
+  /** Early probes after the limit fell, and after it rose. */
+  eagerAfterFall: 10,
+  eagerAfterRise: 3,
+  /** Share of the last limit under which the limit fell, so that its return is looked for. */
+  fellBelow: 0.75,
   /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
   fellWithin: 30
 } as const
@@ -117,17 +126,27 @@ export interface State {
   /** When the present step began, and the units sent by then. */
   readonly stepAt: number
   readonly stepSent: number
-  /** Units of this step that had to wait for this limit. */
+  /** Attempts sent in this step, and those of them that had to wait for this limit. */
+  readonly stepSends: number
   readonly stepPaced: number
+  /** Smoothed units of an attempt. */
+  readonly mean: number
+  /** Largest units of an attempt, slowly forgotten. */
+  readonly largest: number
+  /** Probes left that come early, for the limit moved lately. */
+  readonly eager: number
   /** Units sent and refused in all. */
   readonly sent: number
   readonly refused: number
   /** The last moment the bucket was known empty, and the units admitted by then; -1 before the first. */
   readonly emptyAt: number
   readonly emptyAdmitted: number
+  /** The first such moment since the limit last moved. */
+  readonly sinceAt: number
+  readonly sinceAdmitted: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
-  /** Units to let through before the next probe. */
+  /** Attempts to let through before the next probe. */
   readonly interval: number
   /** Refusals in a row that came with next to nothing admitted in between. */
   readonly early: number
@@ -135,6 +154,14 @@ export interface State {
   readonly told: number
   /** Share by which the next probe that finds no new limit raises the estimate. */
   readonly creep: number
+  /** Rises in a row, when the last one was, from and to what, and the growth per second between the last two. */
+  readonly rises: number
+  readonly roseAt: number
+  readonly roseFrom: number
+  readonly roseTo: number
+  readonly trend: number
+  /** Units above the limit that the last probe got through, which may have been the bucket or a higher limit. */
+  readonly excess: number
   /** Units above the limit that the bucket was seen to hold. */
   readonly burst: number
 }
@@ -168,16 +195,28 @@ export const make = (options: Options = {}, now = 0): State => {
     limit: initial,
     stepAt: now,
     stepSent: 0,
+    stepSends: 0,
     stepPaced: 0,
+    mean: 0,
+    largest: 0,
+    eager: 0,
     sent: 0,
     refused: 0,
     emptyAt: -1,
     emptyAdmitted: 0,
+    sinceAt: -1,
+    sinceAdmitted: 0,
     cutAt: -Infinity,
-    interval: known ? defaults.probeUnitsAfterFall : 0,
+    interval: known ? defaults.firstProbeSends : 0,
     early: 0,
     told: 0,
     creep: defaults.creep,
+    rises: 0,
+    roseAt: 0,
+    roseFrom: 0,
+    roseTo: 0,
+    trend: 0,
+    excess: 0,
     burst: 0
   }
 }
@@ -191,7 +230,7 @@ const move = (
   const to = Math.min(state.ceiling, Math.max(state.lowest, next.rate))
   return [
     { from: state.rate, to, reason },
-    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepPaced: 0 }
+    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0 }
   ]
 }
 
@@ -199,7 +238,10 @@ const move = (
 export const send = (state: State, cost: number, paced: boolean): State => ({
   ...state,
   sent: state.sent + cost,
-  stepPaced: paced ? state.stepPaced + cost : state.stepPaced
+  stepSends: state.stepSends + 1,
+  stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
+  largest: Math.max(cost, state.largest * 0.995),
+  mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
 })
 
 /** Corrects the units of an attempt once its real cost is known. */
@@ -211,36 +253,43 @@ export const correct = (state: State, difference: number): State => ({ ...state,
  * **Details**: call it before each admission; it is a comparison or two where nothing is due.
  */
 export const advance = (state: State, now: number): [Move | undefined, State] => {
-  const units = state.sent - state.stepSent
+  const sends = state.stepSends
   const elapsed = now - state.stepAt
-  const used = state.stepPaced * 2 >= units
-  if (state.rate >= state.ceiling) return [undefined, state]
+  if (state.rate >= state.ceiling || state.stepPaced * 2 < sends) return [undefined, state]
   switch (state.phase) {
     case "start": {
       const step = defaults.doubling / 4
-      if (elapsed < step || units < 1 || !used) return [undefined, state]
+      if (elapsed < step || sends < 1) return [undefined, state]
       const steps = Math.min(4, Math.floor(elapsed / step))
       return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
     }
     case "settle": {
       const gap = (state.bad - state.rate) / state.rate
-      if (units < 4 || !used) return [undefined, state]
-      const good = floorOf(state, state.sent - state.refused, 1, now)
-      if (gap < defaults.precision || (elapsed > defaults.settleSeconds && units > defaults.settleUnits)) {
+      if (sends < 4) return [undefined, state]
+      const good = floorOf(state, state.sent - state.refused, state.mean, now)
+      const long = elapsed > defaults.settleSeconds && sends > defaults.settleSends
+      if (gap < defaults.precision || long) {
         return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate })
       }
       if (good < state.rate / (1 + gap / 2)) return [undefined, state]
       return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
     }
     case "hold": {
-      if (!used || units < state.interval || elapsed < defaults.probeSeconds) return [undefined, state]
-      return move(state, now, "probe-began", { phase: "probe", rate: state.limit * (1 + defaults.probeExcess) })
+      const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
+      if (sends >= state.interval && elapsed >= least) {
+        const limit = state.rate
+        return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + defaults.probeExcess) })
+      }
+      const rate = state.limit * Math.exp(state.trend * elapsed)
+      return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
     }
     case "probe": {
-      const doubling = Math.max(defaults.probeDoubling, 2 / state.limit)
-      if (!used) return [undefined, state]
+      const doubling = Math.max(defaults.probeDoubling, (2 * state.mean) / state.limit)
       const excess = Math.min(elapsed / doubling, 60)
-      const rate = Math.min(state.limit * (1 + defaults.probeExcess * 2 ** excess), state.rate * 1.5, state.ceiling)
+      // no more than twice what was really sent, or a rate that nobody uses would run away
+      const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
+      const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
+      const rate = Math.min(wanted, state.rate * 1.5, Math.max(used, state.rate), state.ceiling)
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
     }
   }
@@ -259,10 +308,20 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (stamp.at <= state.cutAt) {
     return [undefined, stamp.at > state.emptyAt ? { ...state, ...empty } : state]
   }
-  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / stamp.cost)
-  const floor = floorOf(state, admitted, stamp.cost, stamp.at)
-  const next = { ...empty, cutAt: now }
+  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.mean, 1e-9))
   const bad = state.rate
+  const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
+  const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
+    ? 0
+    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
+  // what went through since the limit last moved is the better measure, while it is still the same limit
+  const same = whole < bad && whole < short * 1.3
+  const floor = same ? Math.max(short, whole) : short
+  const next = {
+    ...empty,
+    cutAt: now,
+    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
+  }
   if (state.phase === "start") {
     return move(state, now, "start-refused", {
       ...next,
@@ -270,23 +329,31 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       rate: bad * defaults.firstCut,
       good: 0,
       bad,
-      interval: defaults.probeUnitsAfterFall
+      interval: defaults.firstProbeSends
     })
   }
   if (state.phase === "probe") {
     const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
     const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
-    if (bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * stamp.cost) {
+    if (bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)) {
+      const rate = Math.max(floor, bad * 0.6)
+      const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
       return move(state, now, "limit-rose", {
         ...next,
         phase: "settle",
-        rate: Math.max(floor, bad * 0.6),
+        rate,
         good: floor,
         bad,
         early: 0,
-        burst: excess,
+        excess,
+        rises: state.rises + 1,
+        roseAt: now,
+        roseFrom: state.limit,
+        roseTo: rate,
+        trend: Math.min(defaults.trendMax, Math.max(0, trend)),
         creep: defaults.creep,
-        interval: defaults.probeUnitsAfterFall
+        interval: defaults.eagerSends,
+        eager: defaults.eagerAfterRise
       })
     }
     return move(state, now, "probe-confirmed", {
@@ -297,11 +364,22 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       good: limit,
       bad,
       early: 0,
-      interval: Math.min(defaults.probeUnits, state.interval * 1.5)
+      rises: 0,
+      trend: 0,
+      burst: Math.max(0, excess, state.burst * 0.8),
+      ...rarer(state)
+    })
+  }
+  if (state.phase === "hold" && state.trend > 0) {
+    const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
+    return move(state, now, "limit-drifted", {
+      ...next, limit, rate: limit, good: limit, bad, early: 0, trend: state.trend / 2
     })
   }
   if (units >= defaults.fellWithin && state.phase === "hold") {
-    const limit = Math.min(bad, Math.max(floor, bad * (1 - 1 / units)))
+    // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
+    const measured = state.burst > 3 * state.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
+    const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
     return move(state, now, "limit-drifted", {
       ...next,
       limit,
@@ -309,7 +387,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       good: limit,
       bad,
       early: 0,
-      interval: Math.min(defaults.probeUnits, state.interval * 1.5),
+      ...rarer(state),
       creep: state.creep / 4
     })
   }
@@ -318,10 +396,20 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   }
   if (units >= 5) {
     const low = Math.min(floor, bad * 0.995)
+    // where another limit held the lane back, what went through says less about this one
+    const mine = state.stepPaced >= 0.9 * state.stepSends
+    const rate = low + (mine ? 0.15 : 0.5) * (bad - low)
+    const rose = state.roseFrom > 0 && rate > state.roseFrom * 1.15
     return move(state, now, "bracket-closed", {
       ...next,
-      phase: "settle",
-      rate: low + 0.15 * (bad - low),
+      ...(state.roseFrom === 0 ? {} : rose
+        ? { roseFrom: 0 }
+        : { roseFrom: 0, burst: Math.max(state.burst, state.excess), rises: 0, trend: 0, eager: 0 }),
+      ...(rose && state.rises > 1 ? { phase: "hold", limit: rate } : { phase: "settle" }),
+      ...(rate < state.limit * defaults.fellBelow
+        ? { limit: rate, interval: defaults.eagerSends, eager: defaults.eagerAfterFall }
+        : {}),
+      rate,
       good: low,
       bad,
       early: 0
@@ -337,9 +425,15 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     bad,
     early: state.early + 1,
     creep: defaults.creep,
-    interval: fell ? defaults.probeUnitsAfterFall : state.interval
+    ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall } : {})
   })
 }
+
+/** Puts the next probe off: not while probes are eager. */
+const rarer = (state: State): Pick<State, "eager" | "interval"> =>
+  state.eager > 1
+    ? { eager: state.eager - 1, interval: state.interval }
+    : { eager: 0, interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * 1.5)) }
 
 /** Computes the rate that is proved by what was admitted since the bucket was last empty. */
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
@@ -357,6 +451,6 @@ export const told = (state: State, limit: number, sentAt: number, now: number): 
   const same = Math.abs(limit - state.told) <= state.told * 0.02
   if (!(limit > 0) || !Number.isFinite(limit) || sentAt <= state.cutAt || same) return [undefined, state]
   return move(state, now, "provider-said", {
-    phase: "hold", rate: limit, limit, good: limit, bad: Infinity, told: limit, early: 0, interval: defaults.probeUnits
+    phase: "hold", rate: limit, limit, good: limit, bad: Infinity, told: limit, early: 0, interval: defaults.probeSends
   })
 }

@@ -115,6 +115,11 @@ export const advance = (state: State, now: number): State =>
 /** Learns from a success. */
 export const succeed = (state: State, seq: number, now: number): State => {
   if (seq === state.aboveSeq) return raised(state, now)
+  if (state.kind === "cap" && state.episodes > 0) {
+    return state.clean > state.limit * 4
+      ? { ...state, episodes: 0, clean: 0 }
+      : { ...state, clean: state.clean + 1 }
+  }
   if (state.kind !== "timeouts") return state
   if (state.clean + 1 < state.limit) return { ...state, clean: state.clean + 1 }
   return { ...state, clean: 0, limit: state.limit + 1 }
@@ -146,6 +151,10 @@ export const refuse = (
       ? Math.min(defaults.probeSecondsMax, state.probeEvery * 2)
       : state.probeEvery
     return ["in-flight", { ...state, cutAt: now, probeEvery, probeAt: now + probeEvery }]
+  }
+  if (state.kind === "cap" && count === state.limit - 1 && state.episodes === 0) {
+    // one below the cap, once: the provider had not yet counted the end of a call that the lane saw end
+    return ["in-flight", { ...state, cutAt: now, clean: 0, episodes: 1 }]
   }
   if (attempt.at <= state.cutAt) return [named || state.kind === "cap" ? "in-flight" : "rate", state]
   const cut: State = { ...state, cutAt: now, clean: 0 }

@@ -83,7 +83,12 @@ export const defaults = {
   /** Pause where a refusal says nothing, in seconds: it doubles with each in a row, and is a slot of the new rate at least. */
   pause: 0.1,
   /** Seconds by which a late timer is made up for. */
-  lag: 0.02
+  lag: 0.02,
+  /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
+  makeUp: 0.2,
+  makeUpBurst: 0.8,
+  /** Requests that may be sent at once because others were given back. */
+  returned: 4
 } as const
 
 interface Debt {
@@ -97,6 +102,9 @@ export interface State {
   readonly tokens: AdaptiveRate.State
   readonly requestDebt: Debt
   readonly tokenDebt: Debt
+  /** Units that the last pause held back and the provider's bucket has saved: they are made up for gently. */
+  readonly requestsOwed: number
+  readonly tokensOwed: number
   /** False until the provider first refused tokens, or a limit of tokens was given: tokens are counted, not paced. */
   readonly tokensPaced: boolean
   readonly inFlight: InFlight.State
@@ -138,6 +146,8 @@ export const make = (options: Options = {}, now = 0): State => {
     tokens: AdaptiveRate.make({ initial: Infinity, ...options.tokens }, now),
     requestDebt: { units: 0, at: now },
     tokenDebt: { units: 0, at: now },
+    requestsOwed: 0,
+    tokensOwed: 0,
     tokensPaced: given,
     inFlight: InFlight.make({ max: options.maxInFlight, limit: options.inFlight }),
     beforeSuspicion: undefined,
@@ -157,9 +167,9 @@ const epsilon = 1e-9
 const unpaid = (debt: Debt, rate: number, now: number): number =>
   rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate
 
-/** Reads the debt now; `late` leaves the credit of a late timer. */
+/** Reads the debt now: time pays it off, and earns no credit but that of a late timer (`late`) and what was given back. */
 const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =>
-  Math.max(late ? -defaults.lag * Math.min(rate, 1e9) : 0, unpaid(debt, rate, now))
+  Math.max(Math.min(late ? -defaults.lag * Math.min(rate, 1e9) : 0, debt.units), unpaid(debt, rate, now))
 
 const requestRate = (state: State, now: number): number => state.requests.rate * Outage.ramp(state.outage, now)
 
@@ -251,13 +261,17 @@ export const admit = (
   }
   const held = blocker === "pause" || blocker === "outage"
   const rate = requestRate(state, now)
+  const made = state.requestsOwed > 0 ? defaults.makeUp : 0
+  const madeTokens = state.tokensOwed > 0 ? defaults.makeUp * tokens : 0
   return [ticket, {
     ...state,
+    requestsOwed: Math.max(0, state.requestsOwed - made),
+    tokensOwed: Math.max(0, state.tokensOwed - madeTokens),
     requests: AdaptiveRate.send(state.requests, 1, held || blocker === "requests"),
     tokens: AdaptiveRate.send(state.tokens, tokens, held || blocker === "tokens"),
-    requestDebt: { units: rebased(state.requestDebt, rate, now, blocker === "requests") + 1, at: now },
+    requestDebt: { units: rebased(state.requestDebt, rate, now, blocker === "requests") + 1 - made, at: now },
     tokenDebt: state.tokensPaced
-      ? { units: rebased(state.tokenDebt, state.tokens.rate, now, blocker === "tokens") + tokens, at: now }
+      ? { units: rebased(state.tokenDebt, state.tokens.rate, now, blocker === "tokens") + tokens - madeTokens, at: now }
       : { units: 0, at: now },
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
@@ -271,7 +285,10 @@ export const admit = (
 const returnRequest = (state: State, now: number): State => ({
   ...state,
   requests: AdaptiveRate.correct(state.requests, -1),
-  requestDebt: { units: Math.max(0, rebased(state.requestDebt, requestRate(state, now), now, false) - 1), at: now }
+  requestDebt: {
+    units: Math.max(-defaults.returned, rebased(state.requestDebt, requestRate(state, now), now, false) - 1),
+    at: now
+  }
 })
 
 /** Gives tokens back, or takes more; a second's worth of credit at the most. */
@@ -280,8 +297,8 @@ const returnTokens = (state: State, tokens: number, now: number): State => {
   const counted = { ...state, tokens: AdaptiveRate.correct(state.tokens, -tokens) }
   if (!state.tokensPaced) return counted
   const rate = state.tokens.rate
-  const now_ = unpaid(state.tokenDebt, rate, now)
-  return { ...counted, tokenDebt: { units: Math.max(-rate, Math.min(0, now_), now_ - tokens), at: now } }
+  const debt = rebased(state.tokenDebt, rate, now, false)
+  return { ...counted, tokenDebt: { units: Math.max(Math.min(debt, -rate), debt - tokens), at: now } }
 }
 
 /** Learns from the end of an attempt. */
@@ -390,7 +407,7 @@ const throttled = (
     const saved = state.beforeSuspicion
     const restored = saved === undefined || decisions.length === 0
       ? state.requests
-      : { ...saved, sent: state.requests.sent, refused: state.requests.refused, stepSent: state.requests.sent, stepPaced: 0, stepAt: now }
+      : { ...saved, sent: state.requests.sent, refused: state.requests.refused, stepSent: state.requests.sent, stepSends: 0, stepPaced: 0, stepAt: now }
     state = returnTokens(returnRequest({ ...state, requests: restored }, now), ticket.tokens, now)
   } else if (about === "tokens") {
     const paced = state.tokensPaced
@@ -400,13 +417,13 @@ const throttled = (
     const [move, tokens] = AdaptiveRate.refuse(paced, stamp, now)
     if (move !== undefined) decisions.push(moved("tokens", move))
     const debt = rebased(state.tokenDebt, state.tokens.rate, now, false)
-    state = returnRequest({ ...state, tokens, tokensPaced: true, tokenDebt: { units: Math.max(0, debt - ticket.tokens), at: now } }, now)
+    state = returnRequest({ ...state, tokens, tokensPaced: true, tokenDebt: { units: Math.max(0, debt), at: now } }, now) // the debt stands: a bucket that just refused a call this size should hold more than one when it leaves
   } else {
     const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1 }
     const debt = rebased(state.requestDebt, requestRate(state, now), now, false)
     const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
     if (move !== undefined) decisions.push(moved("requests", move))
-    state = returnTokens({ ...state, requests, requestDebt: { units: debt, at: now } }, ticket.tokens, now)
+    state = returnTokens({ ...state, requests, requestDebt: { units: Math.max(0, debt), at: now } }, ticket.tokens, now)
   }
   return paused(state, ticket, sample.retryAfter, decisions, now)
 }
@@ -424,11 +441,19 @@ const paused = (
   const until = now + seconds
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
   const hintless = hint === undefined ? state.hintless + 1 : 0
+  const owed = (rate: AdaptiveRate.State): number =>
+    rate.phase === "hold" ? Math.max(0, Math.min(seconds * rate.rate, defaults.makeUpBurst * (rate.burst - rate.largest - rate.mean))) : 0
   return [
     fresh
       ? [...decisions, { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }]
       : decisions,
-    { ...state, pausedUntil: until, hintless }
+    {
+      ...state,
+      pausedUntil: until,
+      hintless,
+      requestsOwed: owed(state.requests),
+      tokensOwed: state.tokensPaced ? owed(state.tokens) : 0
+    }
   ]
 }
 

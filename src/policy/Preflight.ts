@@ -88,14 +88,15 @@ const what: Record<Work["_tag"], string> = {
   Endpoint: "The endpoint"
 }
 
-const spread = (needed: { readonly low: Money.NanoUsd; readonly high: Money.NanoUsd }): string =>
+const price = (needed: { readonly low: Money.NanoUsd; readonly high: Money.NanoUsd }): string =>
   needed.low === needed.high
-    ? `costs ${Money.format(needed.high)}`
-    : `costs between ${Money.format(needed.low)} and ${Money.format(needed.high)}`
+    ? Money.format(needed.high)
+    : `between ${Money.format(needed.low)} and ${Money.format(needed.high)}`
 
 /** Judges work against a carried balance. */
 export const judge = (work: Work, balance: Balance | undefined): Verdict => {
   const name = what[work._tag]
+  const costs = work._tag === "Calls" ? "cost" : "costs"
   if (work._tag === "FineTune" && work.answer.allowed_to_proceed === false) {
     const limit = work.answer.user_limit
     return {
@@ -114,7 +115,7 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
     return {
       _tag: "Unknown",
       missing: "balance",
-      message: `${name} ${spread(needed)}, but no balance was stated, and no API gives one: read it at ` +
+      message: `${name} ${costs} ${price(needed)}, but no balance was stated, and no API gives one: read it at ` +
         `${Remedy.billingPage} and state it (Credits.stateBalance).`
     }
   }
@@ -132,7 +133,9 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
       _tag: "Enough",
       needed,
       left: balance.low - needed.high,
-      message: `${name} ${spread(needed)}; ${has}: enough, ${Money.format(balance.low - needed.high)} at least is left.`
+      message: `${name} ${costs} ${price(needed)}; ${has}: enough, ${
+        Money.format(balance.low - needed.high)
+      } at least is left.`
     }
   }
   const shortfall = needed.high - balance.low
@@ -143,7 +146,7 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
     needed,
     shortfall,
     buy,
-    message: `${name} ${spread(needed)}; ${has}: ${
+    message: `${name} ${costs} ${price(needed)}; ${has}: ${
       tag === "Short" ? "not enough" : "likely enough, not certainly"
     }. Missing ${Money.format(shortfall)}: buy ${Money.format(buy)} at ${Remedy.billingPage}.`
   }

@@ -7,7 +7,6 @@
  * slow reader holds up the sending, not the model.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { MultipartError } from "effect/http/Multipart"
 import * as Stream from "effect/Stream"
@@ -93,7 +92,8 @@ const streamed = (admitted: Admitted, frames: ReadonlyArray<Answer.Frame>): Exch
       )
     ),
     Stream.concat(Stream.suspend(() => ending(admitted))),
-    Stream.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : cancel(admitted))
+    // whoever stops reading early ends a stream without a failure: what has not finished by now is cancelled
+    Stream.ensuring(cancel(admitted))
   )
   return Effect.as(
     waiting(admitted, begins),

@@ -119,21 +119,38 @@ export const answering = (answer: (sent: Sent.Sent) => Reply.Reply): Effect.Effe
     )
   )
 
+type Exchange = ReturnType<HttpClient.HttpClient["execute"]>
+
 interface Outcome<A, E> {
   readonly result: VirtualClock.Result<A, E>
   readonly exchanges: ReadonlyArray<Wiretap.Entry>
   readonly open: number
 }
 
-const execute = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Effect<Outcome<A, E>> =>
+/** Ends a run that only sends. */
+class TooManyRequests extends Data.TaggedError("TooManyRequests")<{ readonly limit: number }> {}
+
+/** Bounds the requests of a run: far above what any program means, far below what a loop without a wait sends. */
+const requestLimit = (options: { readonly maxAttempts?: number | undefined }, baseline: number | undefined): number =>
+  baseline === undefined ? 10_000 : (baseline + 4) * 4 * (options.maxAttempts ?? defaults.maxAttempts)
+
+const execute = <A, E>(
+  options: Options<A, E>,
+  plan: Faults.Plan,
+  limit: number
+): Effect.Effect<Outcome<A, E>> =>
   Effect.suspend(() => {
     let tap: Wiretap.Wiretap | undefined
     let open = 0
+    let sent = 0
+    const bounded = HttpClient.transform((exchange: Exchange) =>
+      ++sent > limit ? Effect.die(new TooManyRequests({ limit })) : exchange
+    )
     const once = Effect.gen(function*() {
       const provider = yield* options.provider
       tap = Wiretap.make(yield* Faults.wrap(provider, plan))
       return yield* options.program.pipe(
-        Effect.provideService(HttpClient.HttpClient, tap.client),
+        Effect.provideService(HttpClient.HttpClient, bounded(tap.client)),
         // no layer built in one run is seen by another
         Effect.provideServiceEffect(Layer.CurrentMemoMap, Layer.makeMemoMap),
         Effect.onExit(() => Effect.sync(() => void (open = tap?.open().length ?? 0)))
@@ -143,7 +160,7 @@ const execute = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Effect
       VirtualClock.run(Effect.scoped(once), {
         seed: options.seed ?? defaults.seed,
         limit: options.limit ?? defaults.limit,
-        maxSpins: 200_000
+        maxSpins: 20_000
       }),
       (result) => ({ result, exchanges: tap?.entries() ?? [], open })
     )
@@ -204,6 +221,9 @@ const judge = <A, E>(
     const failure = exit.cause.reasons.find(Cause.isFailReason)
     if (failure === undefined) {
       const die = exit.cause.reasons.find(Cause.isDieReason)
+      if (die?.defect instanceof TooManyRequests) {
+        return { verdict: "waste", reason: `sends more than ${die.defect.limit} requests` }
+      }
       return { verdict: "defect", reason: die === undefined ? "is interrupted" : `dies: ${String(die.defect)}` }
     }
     const accepted = options.accepts === undefined
@@ -229,12 +249,12 @@ const cellOf = <A, E>(
   options: Options<A, E>,
   trouble: Cell["trouble"],
   plan: Faults.Plan,
-  baseline: Exit.Exit<A, E> | undefined
+  baseline: Cell<A, E> | undefined
 ): Effect.Effect<Cell<A, E>> =>
-  Effect.map(execute(options, plan), (outcome) => ({
+  Effect.map(execute(options, plan, requestLimit(options, baseline?.exchanges.length)), (outcome) => ({
     trouble,
     plan,
-    ...judge(options, trouble.map(({ kind }) => kind), outcome, baseline),
+    ...judge(options, trouble.map(({ kind }) => kind), outcome, baseline?.exit),
     exit: outcome.result.exit,
     elapsed: outcome.result.elapsed,
     exchanges: outcome.exchanges,
@@ -266,18 +286,17 @@ const smaller = (plan: Faults.Plan): ReadonlyArray<Faults.Plan> => {
 const shrink = <A, E>(
   options: Options<A, E>,
   cell: Cell<A, E>,
-  baseline: Exit.Exit<A, E>,
+  baseline: Cell<A, E>,
   count: () => void
 ): Effect.Effect<Cell<A, E>> =>
   Effect.gen(function*() {
-    const kinds = cell.trouble.map(({ kind }) => kind)
     let smallest = cell.plan
     for (let step = 0; step < 24; step++) {
       let next: Faults.Plan | undefined
       for (const candidate of smaller(smallest)) {
         count()
-        const outcome = yield* execute(options, candidate)
-        if (judge(options, kinds, outcome, baseline).verdict === cell.verdict) {
+        const tried = yield* cellOf(options, cell.trouble, candidate, baseline)
+        if (tried.verdict === cell.verdict) {
           next = candidate
           break
         }
@@ -288,7 +307,10 @@ const shrink = <A, E>(
     return { ...cell, smallest }
   })
 
-const singles = (options: Pick<Options<never, never>, "kinds" | "maxRequests">, baseline: Cell): ReadonlyArray<Cell["trouble"]> =>
+const singles = (
+  options: Pick<Options<never, never>, "kinds" | "maxRequests">,
+  baseline: Cell
+): ReadonlyArray<Cell["trouble"]> =>
   baseline.exchanges.slice(0, options.maxRequests ?? defaults.maxRequests).flatMap((entry) =>
     (options.kinds ?? Kinds.all)
       .filter((kind) => kind.on === undefined || kind.on(entry.sent))
@@ -306,7 +328,8 @@ const pairs = (
   const seen = new Set<string>()
   const found: Array<Cell["trouble"]> = []
   for (let i = 0; found.length < budget && i < budget * 10 && troubles.length > 0; i++) {
-    const pick = (word: number) => troubles[Math.floor(SimulationRandom.uniform(source, 3 * i + word) * troubles.length)]![0]!
+    const pick = (word: number) =>
+      troubles[Math.floor(SimulationRandom.uniform(source, 3 * i + word) * troubles.length)]![0]!
     const [first, second] = [pick(0), pick(1)]
     // half of the seconds meet the retry of the first, the rest any later request
     const near = SimulationRandom.uniform(source, 3 * i + 2) < 0.5
@@ -342,8 +365,8 @@ export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> =
       const all = [...troubles, ...pairs(troubles, baseline.exchanges.length, options.pairs ?? defaults.pairs, seed)]
       for (const trouble of all) {
         count()
-        const cell = yield* cellOf(options, trouble, planOf(trouble, seed), baseline.exit)
-        cells.push(cell.verdict === "ok" ? cell : yield* shrink(options, cell, baseline.exit, count))
+        const cell = yield* cellOf(options, trouble, planOf(trouble, seed), baseline)
+        cells.push(cell.verdict === "ok" ? cell : yield* shrink(options, cell, baseline, count))
       }
     }
     return { baseline, cells, failures: [baseline, ...cells].filter((cell) => cell.verdict !== "ok"), runs }
@@ -355,9 +378,10 @@ export const once = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Ef
   Effect.gen(function*() {
     const baseline = yield* cellOf(options, [], noFault, undefined)
     const kind = (fault: Fault.Fault) =>
-      (options.kinds ?? Kinds.all).find((known) => Equal.equals(known.fault, fault)) ?? Kinds.make(Fault.toCode(fault), fault)
+      (options.kinds ?? Kinds.all).find((known) => Equal.equals(known.fault, fault)) ??
+        Kinds.make(Fault.toCode(fault), fault)
     const trouble = plan.rules.map((rule) => ({ kind: kind(rule.fault), request: Kinds.start(rule.when) }))
-    return yield* cellOf(options, trouble, plan, baseline.exit)
+    return yield* cellOf(options, trouble, plan, baseline)
   })
 
 /** Fails with the printed matrix unless every cell is `ok`. */
@@ -369,6 +393,9 @@ export const verify = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>
 
 /** Prints a matrix: the table of verdicts, then each kind of failure with its smallest plan as code. */
 export const format: (matrix: Matrix) => string = Report.format
+
+/** Prints the smallest plan of a cell as code. */
+export const planCode = (cell: Cell): string => Faults.toCode(cell.smallest)
 
 /** Prints a failing cell as a test to paste. */
 export const toTest: (cell: Cell) => string = Report.toTest

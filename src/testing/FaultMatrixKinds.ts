@@ -124,6 +124,8 @@ export const lastingKinds: ReadonlyArray<Kind> = [
   make("403, context", Fault.status(403), lasting),
   make("404", Fault.status(404), lasting),
   make("413", Fault.status(413), lasting),
+  make("429 for good", Fault.rateLimited({ reset: 1 }), lasting),
+  make("503 for good", Fault.status(503), lasting),
   make("name does not resolve", Fault.broken("dns"), lasting),
   make("200 that is a web page", Fault.status(200, page), { lasts: "once", survivable: false }),
   make("wrong content type", Fault.contentType("text/html"), { lasts: "once", survivable: false })

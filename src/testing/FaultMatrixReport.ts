@@ -35,7 +35,9 @@ const marks: Readonly<Record<Verdict, string>> = {
 }
 
 const tableOf = (matrix: Matrix): string => {
-  const requests = [...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.request] : []))]
+  const requests = [
+    ...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.request] : []))
+  ]
   const kinds = [...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.kind] : []))]
   if (kinds.length === 0) return ""
   const verdicts = new Map<string, Verdict>()
@@ -61,8 +63,7 @@ const where = (cell: Cell): string =>
     ? "without any fault"
     : cell.trouble.map(({ kind, request }) => `${kind.name} at request #${request}`).join(", then ")
 
-const indent = (text: string, by: string): string =>
-  text.trimEnd().split("\n").map((line) => `${by}${line}`).join("\n")
+const indent = (text: string, by: string): string => text.trimEnd().split("\n").map((line) => `${by}${line}`).join("\n")
 
 /** Prints a failing cell as a test to paste. */
 export const toTest = (cell: Cell): string =>
@@ -96,7 +97,7 @@ export const format = (matrix: Matrix): string => {
     out.push(
       "",
       `${marks[cell.verdict]} ${where(cell)}${rest.length === 0 ? "" : ` (and ${rest.length} more like it)`}`,
-      `  The program ${cell.reason}, after ${Duration.format(cell.elapsed)}.`,
+      `  The program ${cell.reason}, at ${Duration.toSeconds(cell.elapsed).toFixed(3)}s of virtual time.`,
       indent(Wiretap.table(cell.exchanges.slice(0, 12)), "    ")
     )
     if (cell.exchanges.length > 12) out.push(`    … and ${cell.exchanges.length - 12} more requests`)

@@ -305,7 +305,8 @@ const admitted = (
       inputTokens: call.inputTokens,
       cachedTokens,
       outputTokens,
-      fails
+      fails,
+      prepaid: lane.provisioned
     }),
     counters: {
       ...state.counters,
@@ -332,11 +333,9 @@ const admitted = (
       outputTokens: plan.outputTokens,
       choices,
       finishReason: plan.finishReason,
-      costNanoUsd: State.costNanoUsd(config, call.model, {
-        input: call.inputTokens,
-        cached: cachedTokens,
-        output: outputTokens
-      }),
+      costNanoUsd: lane.provisioned
+        ? 0n
+        : State.costNanoUsd(config, call.model, { input: call.inputTokens, cached: cachedTokens, output: outputTokens }),
       pool: after.provisioned ? "provisioned" : "serverless",
       secondsPerToken: (plan.latencySeconds - plan.firstTokenSeconds) / Math.max(1, plan.outputTokens - 1),
       textSeed: Random.word(meeting.prompt, draws.outputTokens),

@@ -25,7 +25,8 @@ const or = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]): Schema
 
 const SimpleDistribution = Schema.Union([
   Schema.Struct({ kind: Schema.Literal("constant"), value: AtLeast0 }),
-  Schema.Struct({ kind: Schema.Literal("uniform"), min: AtLeast0, max: AtLeast0 }),
+  Schema.Struct({ kind: Schema.Literal("uniform"), min: AtLeast0, max: AtLeast0 })
+    .check(Schema.makeFilter((d) => d.min <= d.max ? undefined : "min must be at most max")),
   Schema.Struct({ kind: Schema.Literal("exponential"), mean: AtLeast0, max: Schema.optional(Above0) }),
   Schema.Struct({
     kind: Schema.Literal("lognormal"),
@@ -83,7 +84,7 @@ export const Model = Schema.Struct({
   reasoningShare: or(Ratio, 0),
   /** Instead of the common limits, field by field. */
   limits: Schema.optional(Limits),
-  /** Capacity bought for this model; what exceeds it goes to the common pool. */
+  /** Capacity bought for this model, so its calls cost nothing; what exceeds it goes to the common pool. */
   provisioned: Schema.optional(Limits),
   /** Whether the Batch API serves it. */
   batch: or(Schema.Boolean, true)
@@ -130,7 +131,10 @@ const Credits = Schema.Struct({
   topUps: or(Schema.Array(Schema.Struct({ at: AtLeast0, usd: Above0 })), []),
   autoRecharge: Schema.optional(Schema.Union([
     /** Today's rule: one purchase that brings the balance up to the target. */
-    Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Schema.Finite, targetUsd: Schema.Finite }),
+    Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Schema.Finite, targetUsd: Schema.Finite })
+      .check(Schema.makeFilter((d) =>
+        d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd"
+      )),
     /** The older rule: purchases of one amount, at once and repeatedly, until the threshold is met. */
     Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Schema.Finite, amountUsd: or(Above0, 25) })
   ])),

@@ -117,6 +117,10 @@ const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
 
 const slotSeconds = (config: NonNullable<Config["dynamic"]>): number => config.windowSeconds / config.slots
 
+/** Finds the slot of a time; the nudge keeps a slot's beginning out of the slot before it, whatever the division says. */
+const slotOf = (config: NonNullable<Config["dynamic"]>, at: number): number =>
+  Math.floor(at / slotSeconds(config) + epsilon)
+
 const within = (value: number, floor: number, cap: number | undefined): number =>
   Math.min(Math.max(value, floor), cap ?? none)
 
@@ -188,7 +192,7 @@ const tokenDepth = (config: Config, rate: number): number => rate === none ? non
 export const open = (config: Config, model: string, at: number, provisioned = false): Lane => {
   const empty = config.dynamic && !provisioned ? Array.from({ length: config.dynamic.slots }, () => 0) : []
   const dynamic = config.dynamic && !provisioned
-    ? measured(config.dynamic, Math.floor(at / slotSeconds(config.dynamic)), empty, empty)
+    ? measured(config.dynamic, slotOf(config.dynamic, at), empty, empty)
     : undefined
   const lane: Lane = { model, provisioned, at, requests: 0, tokens: 0, inFlight: 0, dynamic }
   const now = rates(config, lane)
@@ -234,8 +238,7 @@ export const refill = (config: Config, lane: Lane, to: number): Lane => {
     const end = Math.min(to, nextChange(config, now))
     now = poured(config, now, end)
     if (config.dynamic !== undefined && now.dynamic !== undefined) {
-      // the nudge keeps a time that is a slot's beginning out of the slot before it, whatever the division says
-      const slot = Math.floor(end / slotSeconds(config.dynamic) + epsilon)
+      const slot = slotOf(config.dynamic, end)
       if (slot > now.dynamic.slot) now = poured(config, { ...now, dynamic: roll(config.dynamic, now.dynamic, slot) }, end)
     }
   }

@@ -87,7 +87,8 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
           return millis > 0 ? Effect.sleep(Duration.millis(millis)) : Effect.void
         }),
     reset: (options, seed) => {
-      state = Simulation.make(options, seed)
+      // ids go on counting: a call of before that ends late must not end another
+      state = { ...Simulation.make(options, seed), nextId: state.nextId }
       base = undefined
     },
     setScale: (next) =>

@@ -54,7 +54,10 @@ export interface InFlight {
   readonly inputTokens: number
   readonly cachedTokens: number
   readonly outputTokens: number
+  /** A fault of the engine: no success, no bill. */
   readonly fails: boolean
+  /** Served from capacity that is paid for already. */
+  readonly prepaid: boolean
 }
 
 /** Is what will happen later. */
@@ -243,7 +246,7 @@ const bill = (state: State, org: string, tag: string, nanoUsd: bigint, cancelled
 const ended = (state: State, id: number, call: InFlight, cancelled: boolean): State => {
   const { config } = state
   const share = call.endsAt === call.admittedAt ? 1 : elapsedShare(call, state.now)
-  const outputTokens = cancelled ? Math.floor(call.outputTokens * share) : call.fails ? 0 : call.outputTokens
+  const outputTokens = call.fails ? 0 : cancelled ? Math.floor(call.outputTokens * share + 1e-9) : call.outputTokens
   // a lane in flight was opened when its call was admitted
   let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
   lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens)
@@ -267,7 +270,9 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
   const rule = config.credits?.cancelled ?? "generated"
   if (cancelled && rule === "none") return free
   const output = cancelled && rule === "full" ? call.outputTokens : outputTokens
-  const cost = costNanoUsd(config, call.model, { input: call.inputTokens, cached: call.cachedTokens, output })
+  const cost = call.prepaid
+    ? 0n
+    : costNanoUsd(config, call.model, { input: call.inputTokens, cached: call.cachedTokens, output })
   const billed = bill(free, call.org, call.tag, cost, cancelled)
   if (cancelled) return billed
   const seen = HashMap.getUnsafe(billed.tags, call.tag) // every arrival enters its tag
@@ -289,7 +294,10 @@ const happen = (state: State, due: Due): State => {
     case "Charge":
       return charged(state, due.org, due.nanoUsd)
     case "Credit":
-      return due.order ? ordered(state, due.org, due.nanoUsd) : credited(state, due.org, due.nanoUsd)
+      return recharged(
+        due.order ? ordered(state, due.org, due.nanoUsd) : credited(state, due.org, due.nanoUsd),
+        due.org
+      )
   }
 }
 
@@ -337,7 +345,7 @@ export const setBalance = (state: State, org: string, nanoUsd: bigint, at: numbe
  *
  * **Details**: what is in flight, spent and counted stays. Credits that are
  * switched on here open an account with their balance; an account that exists
- * keeps its own.
+ * keeps its own. `topUps` that are given here are not entered: use `topUp`.
  */
 export const configure = (state: State, options: Configuration.Options, at: number): State => {
   const now = advance(state, at)
@@ -353,7 +361,8 @@ export const configure = (state: State, options: Configuration.Options, at: numb
       dynamic: sameWindow(now.config, config) ? old.dynamic : fresh.dynamic
     }]
   }))
-  return { ...now, config, lanes, accounts: { ...opened(config), ...now.accounts } }
+  const changed: State = { ...now, config, lanes, accounts: { ...opened(config), ...now.accounts } }
+  return Object.keys(changed.accounts).reduce(recharged, changed)
 }
 
 const carried = (old: number, fresh: number): number => Number.isFinite(old) ? Math.min(old, fresh) : fresh

@@ -2,11 +2,13 @@
  * Tests what a program does when Together misbehaves: fast, deterministic, without a network.
  *
  * `TogetherTest` stands in for the provider, `Fault` and `Faults` spoil what any provider says, `FaultMatrix` tries
- * every fault at every call, `Recorder` replays real exchanges, and `VirtualClock` makes all of it take no time.
+ * every fault at every request, `Recorder` replays real exchanges, and `VirtualClock` makes all of it take no time.
  */
 
 /** Describes one thing that goes wrong with one exchange. */
 export * as Fault from "./Fault.ts"
+/** Lists the kinds of trouble that a fault matrix tries. */
+export * as FaultMatrixKinds from "./FaultMatrixKinds.ts"
 /** Runs a program once per call and fault, and says which combinations end badly. */
 export * as FaultMatrix from "./FaultMatrix.ts"
 /** Plans what goes wrong and when, and wraps any client or server. */

@@ -99,6 +99,16 @@ export interface Client {
 const issueOf = (error: Schema.SchemaError, value: unknown): string =>
   redact(error.message.split("\n").map((line) => line.trim()).join(" "), { prompts: promptsOf(value) }).slice(0, 500)
 
+/** Decodes, but passes what is recognized as it stands: wire schemas change nothing they accept. */
+const recognizing = <A>(
+  recognize: ((u: unknown) => boolean) | undefined,
+  decode: (u: unknown) => Result.Result<A, Schema.SchemaError>
+) =>
+  recognize === undefined
+    ? decode
+    // recognized means accepted by the schema, whose decoded and encoded forms are the same
+    : (u: unknown): Result.Result<A, Schema.SchemaError> => recognize(u) ? Result.succeed(u as A) : decode(u)
+
 const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
@@ -208,8 +218,8 @@ export const make = (shared: Shared): Client => {
     )
 
   const call: Client["call"] = (route) => {
-    const check = Schema.decodeUnknownResult(route.request)
-    const decode = Schema.decodeUnknownResult(route.response)
+    const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
+    const decode = recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
     return (request, options) =>
       Effect.suspend(() => {
         const checked = check(request)
@@ -234,7 +244,7 @@ export const make = (shared: Shared): Client => {
   }
 
   const stream: Client["stream"] = (route, operation, shape) => {
-    const check = Schema.decodeUnknownResult(route.request)
+    const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
     return (request, options) =>
       Stream.suspend(() => {
         const checked = check(request)

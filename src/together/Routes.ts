@@ -10,6 +10,7 @@ import { type Estimate, estimateTokens } from "../domain/Call.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
 import * as Chat from "./Chat.ts"
+import { isPlainRequest, isPlainResponse } from "./ChatCheck.ts"
 import * as Completions from "./Completions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Images from "./Images.ts"
@@ -24,6 +25,11 @@ export interface Route<Req, Res> {
   readonly path: string
   readonly request: Schema.Codec<Req, unknown>
   readonly response: Schema.Codec<Res, unknown>
+  /** Recognizes common requests and answers without their schema; see `ChatCheck`. */
+  readonly recognize?: {
+    readonly request: (u: unknown) => boolean
+    readonly response: (u: unknown) => boolean
+  }
   /** True where a repeat after an ambiguous failure costs no more than tokens. */
   readonly idempotent: boolean
   readonly model: (request: Req) => string
@@ -107,6 +113,7 @@ export const chat: Route<Chat.ChatRequest, Chat.ChatResponse> = {
   path: "/chat/completions",
   request: Chat.ChatRequest,
   response: Chat.ChatResponse,
+  recognize: { request: isPlainRequest, response: isPlainResponse },
   idempotent: true,
   model: modelOf,
   estimate: chatEstimate,

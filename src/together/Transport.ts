@@ -154,6 +154,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const client = yield* HttpClient.HttpClient
   const scoped = HttpClient.withScope(client)
   const { timeouts } = options
+  const headersMillis = Duration.toMillis(timeouts.headers)
+  const bodyMillis = Duration.toMillis(timeouts.body)
   const base = options.baseUrl.replace(/\/+$/, "")
   const apiKey = Redacted.value(options.apiKey)
   const commonHeaders = {
@@ -165,19 +167,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const secrets = (exchange: Exchange): Secrets => ({ apiKey, prompts: promptsOf(exchange.json) })
 
-  const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest =>
-    HttpClientRequest.make(exchange.method)(
-      /^https?:\/\//.test(exchange.path) ? exchange.path : `${base}${exchange.path}`,
-      {
-        headers: commonHeaders,
-        ...(exchange.query === undefined ? undefined : { urlParams: exchange.query }),
-        ...(exchange.form !== undefined
-          ? { body: HttpBody.formData(exchange.form) }
-          : exchange.json !== undefined
-          ? { body: HttpBody.text(JSON.stringify(exchange.json), "application/json") }
-          : undefined)
-      }
-    )
+  const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base), commonHeaders)
+
+  const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest => {
+    const url = /^https?:\/\//.test(exchange.path) ? exchange.path : base + exchange.path
+    const plain = HttpClientRequest.setUrl(HttpClientRequest.setMethod(common, exchange.method), url)
+    const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
+    if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
+    return exchange.json === undefined
+      ? asked
+      : HttpClientRequest.setBody(asked, HttpBody.text(JSON.stringify(exchange.json), "application/json"))
+  }
 
   const transportFailure = (exchange: Exchange, error: unknown): TogetherError.TogetherError => {
     const reason = isHttpClientError(error) ? error.reason : undefined
@@ -228,41 +228,49 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         )
     )
 
-  const withoutTrace = Effect.provideService(HttpClient.TracerPropagationEnabled, false)
-
-  const within = <A>(
-    effect: Effect.Effect<A, TogetherError.TogetherError>,
-    exchange: Exchange,
-    phase: "headers" | "body"
-  ): Effect.Effect<A, TogetherError.TogetherError> =>
-    Effect.timeoutOrElse(effect, {
-      duration: timeouts[phase],
-      orElse: () => Effect.fail(timedOut(exchange, phase, timeouts[phase]))
-    })
-
-  const answered = (exchange: Exchange, response: HttpClientResponse.HttpClientResponse) => {
-    const { headers } = response
-    exchange.onHeaders?.(headers)
-    if (response.status < 200 || response.status > 299) return unanswered(exchange, response)
-    const read = Effect.matchEffect(response.text, {
-      onSuccess: (text) => Effect.succeed<Answered>({ status: response.status, headers, text }),
-      onFailure: (error) => Effect.fail(transportFailure(exchange, error))
-    })
-    return within(read, exchange, "body")
-  }
-
-  const exchangeOnce: Transport["exchange"] = (exchange) =>
-    client.execute(request(exchange)).pipe(
-      Effect.mapError((error) => transportFailure(exchange, error)),
-      withoutTrace,
-      (execute) => within(execute, exchange, "headers"),
-      Effect.flatMap((response) => answered(exchange, response))
+  /** Sends without a span of its own, so no trace headers either: the call's span says what happened. */
+  const send = <R>(client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>, exchange: Exchange) =>
+    Effect.mapError(
+      Effect.provideService(client.execute(request(exchange)), HttpClient.TracerDisabledWhen, () => true),
+      (error) => transportFailure(exchange, error)
     )
 
+  /** One race bounds both silences: the watchdog looks again when the headers have come. */
+  const exchangeOnce: Transport["exchange"] = (exchange) =>
+    Effect.suspend(() => {
+      let headersAt: number | undefined
+      const answered = Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) => {
+        const clock = fiber.getRef(Clock.Clock)
+        return Effect.flatMap(send(client, exchange), (response) => {
+          headersAt = clock.currentTimeMillisUnsafe()
+          const { headers } = response
+          exchange.onHeaders?.(headers)
+          if (response.status < 200 || response.status > 299) return unanswered(exchange, response)
+          return Effect.matchEffect(response.text, {
+            onSuccess: (text) => Effect.succeed<Answered>({ status: response.status, headers, text }),
+            onFailure: (error) => Effect.fail(transportFailure(exchange, error))
+          })
+        })
+      })
+      const watchdog = Clock.clockWith((clock) => {
+        const began = clock.currentTimeMillisUnsafe()
+        const look: Effect.Effect<never, TogetherError.TogetherError> = Effect.suspend(() => {
+          const now = clock.currentTimeMillisUnsafe()
+          const left = headersAt === undefined ? began + headersMillis - now : headersAt + bodyMillis - now
+          if (left <= 0) {
+            const phase = headersAt === undefined ? "headers" : "body"
+            return Effect.fail(timedOut(exchange, phase, timeouts[phase]))
+          }
+          // while the headers are awaited, never sleep past the end of a body whose headers come meanwhile
+          return Effect.andThen(Effect.sleep(headersAt === undefined ? Math.min(left, bodyMillis) : left), look)
+        })
+        return look
+      })
+      return Effect.raceFirst(answered, watchdog)
+    })
+
   const open: Transport["open"] = (exchange) =>
-    scoped.execute(request(exchange)).pipe(
-      Effect.mapError((error) => transportFailure(exchange, error)),
-      withoutTrace,
+    send(scoped, exchange).pipe(
       Effect.timeoutOrElse({
         duration: timeouts.headers,
         orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))

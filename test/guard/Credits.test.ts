@@ -1,4 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -12,6 +14,9 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
+
+/** Keeps the times of these tests round; the default schedule has its own test. */
+const probe = Schedule.spaced("30 seconds")
 
 const cents = (n: number) => BigInt(n) * 10_000_000n
 const estimate = Price.range(0n, cents(10), cents(5))
@@ -83,7 +88,7 @@ describe("Credits", () => {
         const strict = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
         const error = yield* Effect.flip(strict.run(Effect.succeed(1), unpriced))
         expect(error.message).toMatch(/^no price is known for model m: nothing was sent/)
-        const open = yield* Credits.make()
+        const open = yield* Credits.make({ probe })
         expect(yield* open.run(Effect.succeed(1), unpriced)).toBe(1)
         expect((yield* open.report).keys[0]?.tally).toMatchObject({ unpriced: 1, settled: 0n })
         const lenient = yield* Credits.make({ budgets: [Budget.perRun("$1")], unknownPrice: "allow" })
@@ -104,7 +109,7 @@ describe("Credits", () => {
 
     it.effect("charges a failure that delivered something", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         yield* Effect.flip(
           credits.run(Effect.fail("cut" as const), { ...call(3), costOnFailure: () => Price.known(cents(2)) })
         )
@@ -122,14 +127,14 @@ describe("Credits", () => {
 
     it.effect("charges the upper bound, as assumed, where the answer says no usage", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         yield* credits.run(Effect.succeed(1), { estimate, cost: () => Price.unknown("no usage") })
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(10), uncertain: cents(10) })
       }))
 
     it.effect("keeps no money reserved when the cost function throws", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         const exit = yield* Effect.exit(credits.run(Effect.succeed(1), {
           estimate,
           cost: () => {
@@ -157,7 +162,7 @@ describe("Credits", () => {
     it.effect("fails waiting calls at once by default, with the remedy", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         state.open = false
         const first = yield* Effect.forkChild(Effect.flip(credits.run(send, call(1))), { startImmediately: true })
         yield* TestClock.adjust("1 second")
@@ -175,7 +180,7 @@ describe("Credits", () => {
     it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         const alerts = yield* listen(credits)
         state.open = false
         const fibers = yield* Effect.forEach(
@@ -203,7 +208,7 @@ describe("Credits", () => {
     it.effect("stops what had passed the guard but was not sent yet", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         const queued = Effect.sleep("10 seconds").pipe(Effect.andThen(credits.check()), Effect.andThen(send))
         state.open = false
         const behind = yield* Effect.forkChild(credits.run(queued, call(1)), { startImmediately: true })
@@ -220,7 +225,7 @@ describe("Credits", () => {
     it.effect("lets the probe itself pass the check, and no other call", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         const checked = Effect.andThen(credits.check(), send)
         yield* credits.onInsufficientCredits()
         const fiber = yield* Effect.forkChild(credits.run(checked, call(1)), { startImmediately: true })
@@ -235,7 +240,7 @@ describe("Credits", () => {
     it.effect("resumes by hand at once", () =>
       Effect.gen(function*() {
         const { send } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         yield* credits.onInsufficientCredits()
         const fiber = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         expect(yield* credits.resume()).toBe(true)
@@ -246,7 +251,7 @@ describe("Credits", () => {
 
     it.effect("ignores a refusal from before the top-up", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         let attempts = 0
         const late = Effect.suspend(() =>
           ++attempts === 1 ? Effect.andThen(Effect.sleep("1 minute"), refused) : Effect.succeed("answer")
@@ -262,7 +267,7 @@ describe("Credits", () => {
     it.effect("elects the next waiter when the elected one is interrupted", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         yield* credits.onInsufficientCredits()
         const first = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         const second = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
@@ -277,15 +282,15 @@ describe("Credits", () => {
 
     it.effect("probes again after the same delay when a probe fails for another reason", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         const alerts = yield* listen(credits)
         yield* credits.onInsufficientCredits()
-        const probe = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail("broken" as const), call(1))), {
+        const broken = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail("broken" as const), call(1))), {
           startImmediately: true
         })
         const next = yield* Effect.forkChild(credits.run(Effect.succeed("answer"), call(1)), { startImmediately: true })
         yield* TestClock.adjust("30 seconds")
-        expect(yield* Fiber.join(probe)).toBe("broken")
+        expect(yield* Fiber.join(broken)).toBe("broken")
         expect((yield* credits.account())._tag).toBe("Suspended")
         yield* TestClock.adjust("30 seconds")
         expect(yield* Fiber.join(next)).toBe("answer")
@@ -294,7 +299,11 @@ describe("Credits", () => {
 
     it.effect("gives a wait its own end", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: { wait: "10 seconds" }, budgets: [Budget.perRun("$1")] })
+        const credits = yield* Credits.make({
+          onSuspended: { wait: "10 seconds" },
+          probe,
+          budgets: [Budget.perRun("$1")]
+        })
         let first = true
         const send = Effect.suspend(() => first ? Effect.fail(refused) : Effect.succeed("answer"))
         const fiber = yield* Effect.forkChild(Effect.flip(credits.run(send, call(1))), { startImmediately: true })
@@ -308,8 +317,8 @@ describe("Credits", () => {
 
     it.effect("ends with the probe schedule, until resumed", () =>
       Effect.gen(function*() {
-        const probe = Schedule.upTo(Schedule.spaced("1 second"), { times: 2 })
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const twice = Schedule.upTo(Schedule.spaced("1 second"), { times: 2 })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe: twice })
         const alerts = yield* listen(credits)
         const fiber = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), {
           startImmediately: true
@@ -322,21 +331,55 @@ describe("Credits", () => {
         expect(yield* credits.run(Effect.succeed(1), call(1))).toBe(1)
       }))
 
+    const probeTimes = Effect.fnUntraced(function*(options: Credits.Options, total: Duration.Input) {
+      const credits = yield* Credits.make({ ...options, onSuspended: "wait" })
+      const times: Array<number> = []
+      yield* credits.onInsufficientCredits()
+      yield* Effect.forkChild(
+        credits.run(
+          Effect.flatMap(Clock.currentTimeMillis, (millis) => {
+            times.push(millis / 1000)
+            return Effect.fail(refused)
+          }),
+          call(1)
+        ),
+        { startImmediately: true }
+      )
+      for (let i = 0; i < Duration.toSeconds(Duration.fromInputUnsafe(total)); i++) yield* TestClock.adjust("1 second")
+      return times
+    })
+
+    it.effect("probes every 10 s at first, then after a sixtieth of the outage: late by that share at most", () =>
+      Effect.gen(function*() {
+        const times = yield* probeTimes({}, "1 hour")
+        expect(times.slice(0, 3)).toEqual([10, 20, 30])
+        expect(times.filter((at) => at <= 600)).toHaveLength(60)
+        times.reduce((last, at) => {
+          expect(at - last).toBeLessThanOrEqual(Math.max(10, last / 60) + 1)
+          return at
+        }, 0)
+        expect(times.length).toBeLessThan(175)
+      }))
+
     it.effect("probes sooner where auto-recharge is set", () =>
       Effect.gen(function*() {
         const autoRecharge = AutoRecharge.toTarget({ threshold: "$5", target: "$25" })
-        const credits = yield* Credits.make({ onSuspended: "wait", autoRecharge })
-        yield* credits.onInsufficientCredits()
-        const fiber = yield* Effect.forkChild(credits.run(Effect.succeed("answer"), call(1)), {
-          startImmediately: true
-        })
-        yield* TestClock.adjust("5 seconds")
-        expect(yield* Fiber.join(fiber)).toBe("answer")
+        expect(yield* probeTimes({ autoRecharge }, "7 seconds")).toEqual([2, 4, 6])
       }))
+
+    it("refuses a probe schedule that is none", () => {
+      const bounds = { atLeast: "10 seconds", share: 0.1, atMost: "5 minutes" } as const
+      expect(() => Credits.probeAfterShare({ ...bounds, share: 2 })).toThrow(
+        "Credits.probeAfterShare: share must be in [0, 1], got 2"
+      )
+      expect(() => Credits.probeAfterShare({ ...bounds, atLeast: "1 hour" })).toThrow(
+        "Credits.probeAfterShare: atLeast must be > 0 and at most atMost (300 s), got 3600 s"
+      )
+    })
 
     it.effect("suspends one key and leaves another alone", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         yield* credits.onInsufficientCredits("a")
         expect((yield* credits.account("a"))._tag).toBe("Suspended")
         expect(yield* credits.run(Effect.succeed(1), { ...call(1), key: "b" })).toBe(1)
@@ -349,14 +392,14 @@ describe("Credits", () => {
 
     it.effect("charges what the last element said", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         expect(yield* Stream.runCollect(credits.stream(Stream.make(1, 2, 3), perElement))).toEqual([1, 2, 3])
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(3), open: 0, uncertain: 0n })
       }))
 
     it.effect("charges what arrived when it is interrupted or left early", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         const endless = Stream.concat(Stream.make(1, 2), Stream.never)
         const fiber = yield* Effect.forkChild(Stream.runDrain(credits.stream(endless, perElement)), {
           startImmediately: true
@@ -370,7 +413,7 @@ describe("Credits", () => {
 
     it.effect("charges what arrived when it fails, and nothing when nothing arrived", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         const cut = Stream.concat(Stream.make(1, 4), Stream.fail("cut" as const))
         expect(yield* Effect.flip(Stream.runDrain(credits.stream(cut, perElement)))).toBe("cut")
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(4), open: 0 })
@@ -380,7 +423,7 @@ describe("Credits", () => {
 
     it.effect("waits and starts again when it is refused before its first element", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         let starts = 0
         const self = Stream.suspend(() => ++starts === 1 ? Stream.fail(refused) : Stream.make(1, 2))
         const fiber = yield* Effect.forkChild(Stream.runCollect(credits.stream(self, perElement)), {
@@ -394,7 +437,7 @@ describe("Credits", () => {
 
     it.effect("lifts a suspension with its first element", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait" })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
         yield* credits.onInsufficientCredits()
         yield* Effect.forkChild(
           Stream.runDrain(credits.stream(Stream.concat(Stream.make(1), Stream.never), perElement)),
@@ -406,7 +449,7 @@ describe("Credits", () => {
 
     it.effect("fails with its refusal by policy, and refunds", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         expect(yield* Effect.flip(Stream.runDrain(credits.stream(Stream.fail(refused), perElement)))).toBe(refused)
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, reserved: 0n, settled: 0n })
       }))
@@ -415,7 +458,7 @@ describe("Credits", () => {
   describe("open", () => {
     it.effect("settles by hand once, whatever the scope does later", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make()
+        const credits = yield* Credits.make({ probe })
         const scope = yield* Scope.make()
         const opened = yield* Scope.provide(credits.open({ estimate }), scope)
         yield* opened.reservation.settle(Price.known(cents(7)))

@@ -122,7 +122,7 @@ describe("TokenReservation", () => {
       const [, state] = TokenReservation.reserve(make(), 900, 0)
       // The head needs all 1000 tokens: whatever is taken now moves its start.
       expect(TokenReservation.bypass(state, 1000, 50, 0, 0)).toEqual({ _tag: "Keep", reason: "would-delay-head" })
-      // A head that waits for a request, not for tokens, loses nothing by tokens; by the request it does.
+      // An item without tokens takes a request, and requests are back long before the head's tokens.
       expect(TokenReservation.bypass(state, 500, 0, 0, 0)).toEqual({ _tag: "Overtake", reason: "head-loses-nothing" })
     })
 

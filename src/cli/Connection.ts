@@ -1,0 +1,136 @@
+/**
+ * What a command talks to: Together over Undici, or an emulator of its own on the loopback.
+ *
+ * One place wires the stack: transport, counting of attempts, lanes, credits, client.
+ */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpServer from "effect/http/HttpServer"
+import type * as HttpServerError from "effect/http/HttpServerError"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import { createServer } from "node:http"
+import * as Credits from "../guard/Credits.ts"
+import * as Lanes from "../guard/Lanes.ts"
+import * as Report from "../job/Report.ts"
+import * as Budget from "../policy/Budget.ts"
+import * as Emulator from "../testing/Emulator.ts"
+import type * as Simulation from "../testing/Simulation.ts"
+import * as Together from "../together/Together.ts"
+
+/** Says what to talk to and how. */
+export interface Options {
+  /** Default: `TOGETHER_BASE_URL`, else Together's own. */
+  readonly baseUrl?: string | undefined
+  /** Starts an emulator and talks to it. */
+  readonly emulator?: { readonly options: Simulation.Options; readonly seed: number } | undefined
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  readonly lanes?: Lanes.Options | undefined
+  /** Nano-dollars that may be spent. */
+  readonly maxCost?: bigint | undefined
+  readonly onCredits?: "stop" | "wait" | undefined
+  /** Where attempts are counted. */
+  readonly report?: Report.Report | undefined
+}
+
+/** Counts each attempt of a client by its status, in a report. */
+export const counted = (report: Report.Report) => (client: HttpClient.HttpClient): HttpClient.HttpClient =>
+  HttpClient.transform(client, (effect) =>
+    Effect.clockWith((clock) => {
+      const started = clock.currentTimeMillisUnsafe()
+      const seen = (status: number) => {
+        const now = clock.currentTimeMillisUnsafe()
+        Report.attempt(report, now, { status, millis: now - started })
+      }
+      return Effect.tapError(
+        Effect.tap(effect, (response) => Effect.sync(() => seen(response.status))),
+        () => Effect.sync(() => seen(0))
+      )
+    }))
+
+/** Serves an emulator on a free port of the loopback. */
+export const emulatorServer = (
+  options: {
+    readonly options: Simulation.Options
+    readonly seed: number
+    readonly port?: number | undefined
+    readonly host?: string | undefined
+    readonly scale?: number | undefined
+  }
+) =>
+  Emulator.layer({ options: options.options, seed: options.seed, scale: options.scale }).pipe(
+    Layer.provideMerge(
+      NodeHttpServer.layerServer(() => createServer({ keepAliveTimeout: 60_000 }), {
+        port: options.port ?? 0,
+        host: options.host ?? "127.0.0.1"
+      })
+    )
+  )
+
+/** Reads the base URL of a server that is bound to a port. */
+export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
+  `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
+
+const transport = (report: Report.Report | undefined) => {
+  const undici = NodeHttpClient.layerUndiciOptions({
+    connections: 1024,
+    pipelining: 1,
+    bodyTimeout: 0,
+    headersTimeout: 0
+  })
+  return report === undefined
+    ? undici
+    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(
+      Layer.provide(undici)
+    )
+}
+
+const guards = (options: Options) =>
+  Layer.merge(
+    Lanes.layer(options.lanes),
+    Credits.layer({
+      ...(options.maxCost === undefined ? {} : { budgets: [Budget.perRun(options.maxCost)] }),
+      onSuspended: options.onCredits === "wait" ? "wait" : "fail"
+    })
+  )
+
+/** Provides the client and its guards. */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  Together.Together | Lanes.Lanes | Credits.Credits,
+  Together.LayerError | Config.ConfigError | HttpServerError.ServeError
+> => {
+  const client = (
+    address: Effect.Effect<
+      { readonly apiKey: Redacted.Redacted; readonly baseUrl: string | undefined },
+      Config.ConfigError
+    >
+  ) =>
+    Layer.unwrap(
+      Effect.map(address, ({ apiKey, baseUrl }) =>
+        Together.layerHttp({
+          apiKey,
+          baseUrl,
+          retry: options.retry,
+          priority: "bulk"
+        }))
+    ).pipe(Layer.provide(transport(options.report)), Layer.provideMerge(guards(options)))
+  if (options.emulator === undefined) {
+    return client(Effect.gen(function*() {
+      const apiKey = yield* Config.Redacted("TOGETHER_API_KEY").pipe(Config.option)
+      return { apiKey: Option.getOrElse(apiKey, () => Redacted.make("")), baseUrl: options.baseUrl }
+    }))
+  }
+  return Layer.unwrap(
+    Effect.map(
+      HttpServer.HttpServer,
+      (server) => client(Effect.succeed({ apiKey: Redacted.make("emulator"), baseUrl: addressOf(server) }))
+    )
+  ).pipe(Layer.provide(emulatorServer(options.emulator)))
+}

@@ -1,0 +1,68 @@
+/** The emulator that `run --emulator` starts: limits the client is not told, a speed that shows something within a minute. */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Result from "effect/Result"
+import type * as Report from "../job/Report.ts"
+import * as Simulation from "../testing/Simulation.ts"
+import { UsageError } from "./UsageError.ts"
+
+/** Holds the options of the emulator where none are given. */
+export const defaults: Simulation.Options = {
+  unknownModels: "accept",
+  limits: { requestsPerSecond: 10, tokensPerSecond: 6000 },
+  firstToken: { kind: "lognormal", median: 0.25, sigma: 0.4, max: 2 },
+  tokensPerSecond: { kind: "constant", value: 240 },
+  faults: [{ probability: 0.01, kind: 503 }]
+}
+
+/** Reads the emulator's options from a file, or takes the defaults. */
+export const emulator = Effect.fnUntraced(function*(path: string | undefined, seed: number) {
+  if (path === undefined) return { options: defaults, seed }
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(path),
+    (error) => new UsageError({ message: `cannot read ${path} (${error.reason._tag}). Check the path.` })
+  )
+  return { options: yield* check(path, text), seed }
+})
+
+/** Checks the options of a simulation. */
+export const check = (path: string, text: string): Effect.Effect<Simulation.Options, UsageError> => {
+  const parsed = Result.try({
+    try: () => {
+      // `make` checks the options itself and throws a RangeError for what it does not understand.
+      const options = JSON.parse(text) as Simulation.Options
+      Simulation.make(options)
+      return options
+    },
+    catch: (error) => error instanceof Error ? error.message : String(error)
+  })
+  return Result.isSuccess(parsed)
+    ? Effect.succeed(parsed.success)
+    : Effect.fail(new UsageError({ message: `${path} holds no options of a simulation: ${parsed.failure}` }))
+}
+
+/**
+ * Computes how long the rows of a report would take a client that knows the limits: the slowest of its models, each
+ * of which has limits of its own.
+ */
+export const ideal = (options: Simulation.Options, report: Report.Report): number | undefined => {
+  const { count, millis } = report.answeredAttempts
+  if (count === 0) return undefined
+  let longest = 0
+  for (const [model, counts] of report.models) {
+    if (counts.ok === 0) continue
+    longest = Math.max(
+      longest,
+      Simulation.makespan({
+        options,
+        model,
+        calls: counts.ok,
+        inputTokens: counts.inputTokens,
+        outputTokens: counts.outputTokens,
+        meanLatencySeconds: millis / count / 1000
+      }).seconds
+    )
+  }
+  return longest === 0 ? undefined : longest
+}

@@ -1,0 +1,63 @@
+/**
+ * What the command says to the shell.
+ *
+ * | code | meaning |
+ * | --- | --- |
+ * | 0 | all rows answered |
+ * | 1 | internal: a disk that is full, a defect |
+ * | 2 | usage: a wrong flag, an input or output that cannot be used |
+ * | 3 | some rows failed |
+ * | 4 | refused: key, credits, address |
+ * | 5 | stopped by a cap: cost, time |
+ * | 130 | interrupted, the journal is safe |
+ */
+import type { JobError } from "../job/JobError.ts"
+import type * as Report from "../job/Report.ts"
+import type { Stop } from "../job/Stop.ts"
+
+/** Names each exit code. */
+export const ExitCode = {
+  ok: 0,
+  internal: 1,
+  usage: 2,
+  someFailed: 3,
+  refused: 4,
+  capped: 5,
+  interrupted: 130
+} as const
+
+/** Is one of the exit codes. */
+export type ExitCode = typeof ExitCode[keyof typeof ExitCode]
+
+/** Chooses the exit code of a job that ended. */
+export const ofEnding = (stop: Stop | undefined, report: Report.Report, undone: number): ExitCode => {
+  switch (stop?._tag) {
+    case "Interrupted":
+      return ExitCode.interrupted
+    case "MaxCost":
+    case "MaxTime":
+      return ExitCode.capped
+    case "Refused":
+    case "Unreachable":
+      return ExitCode.refused
+    case "FailedRow":
+      return ExitCode.someFailed
+    default:
+      return report.failed + report.bad + report.resumedFailed + undone > 0 ? ExitCode.someFailed : ExitCode.ok
+  }
+}
+
+/** Chooses the exit code of a job that broke. */
+export const ofJobError = (error: JobError): ExitCode => {
+  switch (error._tag) {
+    case "InputError":
+      return ExitCode.usage
+    case "OutputError":
+      return error.reason === "disk-full" ? ExitCode.internal : ExitCode.usage
+    case "JournalError":
+      return error.reason === "disk-full" || error.reason === "removed" || error.reason === "unreadable" ||
+          error.reason === "lock-lost"
+        ? ExitCode.internal
+        : ExitCode.usage
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What the command takes from the process: environment, streams, signals, process id. Everything else in `cli/` gets it
+ * from here, so that tests can stand in for the process.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { homedir, hostname } from "node:os"
+import { OutputError } from "../job/JobError.ts"
+import * as Style from "./Style.ts"
+
+/** Is the process, as far as the command needs it. */
+export interface Service {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly args: ReadonlyArray<string>
+  readonly cwd: string
+  readonly home: string
+  readonly pid: number
+  readonly host: string
+  readonly stderr: Style.Ability
+  readonly stdout: Style.Ability
+  readonly writeError: (text: string) => void
+  /** Writes to standard output; returns when it was taken. */
+  readonly write: (text: string) => Effect.Effect<void, OutputError>
+  /** Waits for Ctrl-C or a request to end; the second one ends the process at once. */
+  readonly interrupted: Effect.Effect<void>
+  readonly isAlive: (pid: number) => boolean
+}
+
+/** Gives the process to the command. */
+export class Host extends Context.Service<Host, Service>()("effect-together/cli/Host") {}
+
+const write = (text: string): Effect.Effect<void, OutputError> =>
+  Effect.callback((resume) => {
+    process.stdout.write(text, (error) =>
+      resume(
+        error === undefined || error === null
+          ? Effect.void
+          : Effect.fail(
+            new OutputError({
+              message: `cannot write to standard output (${error.message}). The answers are safe in the journal.`,
+              reason: "unwritable",
+              path: "standard output",
+              cause: error
+            })
+          )
+      ))
+  })
+
+const interrupted = Effect.callback<void>((resume) => {
+  let asked = false
+  const on = () => {
+    if (asked) process.exit(130)
+    asked = true
+    resume(Effect.void)
+  }
+  process.on("SIGINT", on)
+  process.on("SIGTERM", on)
+  process.on("SIGHUP", on)
+  return Effect.sync(() => {
+    process.off("SIGINT", on)
+    process.off("SIGTERM", on)
+    process.off("SIGHUP", on)
+  })
+})
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM"
+  }
+}
+
+/** Reads the process. */
+export const live = (): Service => ({
+  env: process.env,
+  args: process.argv.slice(2),
+  cwd: process.cwd(),
+  home: homedir(),
+  pid: process.pid,
+  host: hostname(),
+  stderr: Style.ability(process.env, process.stderr),
+  stdout: Style.ability(process.env, process.stdout),
+  writeError: (text) => void process.stderr.write(text),
+  write,
+  interrupted,
+  isAlive
+})

@@ -1,0 +1,59 @@
+/**
+ * The policy document of `--policy`: how to retry, how fast to go at the most, what an empty balance means.
+ *
+ * ```json
+ * {
+ *   "retry": { "type": "exponential", "base": "500 millis", "cap": "20 seconds", "jitter": "full", "maxAttempts": 8 },
+ *   "lanes": { "requestsPerMinute": 600, "maxInFlight": 64 },
+ *   "onCredits": "wait"
+ * }
+ * ```
+ *
+ * Every part is optional. A bare retry document (with `type`) is taken too.
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as RetryDocument from "../guard/RetryDocument.ts"
+import { UsageError } from "./UsageError.ts"
+
+const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
+
+/** Checks a policy document. */
+export const Policy = Schema.Struct({
+  retry: Schema.optionalKey(RetryDocument.RetryDocument),
+  lanes: Schema.optionalKey(Schema.Struct({
+    requestsPerMinute: Schema.optionalKey(Positive),
+    tokensPerMinute: Schema.optionalKey(Positive),
+    maxInFlight: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0)))
+  })),
+  onCredits: Schema.optionalKey(Schema.Literals(["stop", "wait"]))
+})
+/** Is a policy document. */
+export type Policy = typeof Policy.Type
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Policy), { onExcessProperty: "error" })
+const decodeRetry = Schema.decodeUnknownEffect(Schema.fromJsonString(RetryDocument.RetryDocument), {
+  onExcessProperty: "error"
+})
+
+/** Reads a policy file. */
+export const read = Effect.fnUntraced(function*(
+  path: string
+): Effect.fn.Return<Policy, UsageError, FileSystem.FileSystem> {
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(path),
+    (error) => new UsageError({ message: `cannot read the policy ${path} (${error.reason._tag}). Check the path.` })
+  )
+  const refuse = (error: Schema.SchemaError) =>
+    new UsageError({ message: `the policy ${path} is not valid: ${error.message.replace(/\s+/g, " ")}` })
+  return /^\s*\{\s*"type"\s*:/.test(text)
+    ? { retry: yield* Effect.mapError(decodeRetry(text), refuse) }
+    : yield* Effect.mapError(decode(text), refuse)
+})
+
+/** Builds the retry schedule of a policy, if it has one. */
+export const retry = (policy: Policy | undefined): Schedule.Schedule<unknown> | undefined =>
+  policy?.retry === undefined ? undefined : RetryDocument.make(policy.retry)

@@ -1,0 +1,195 @@
+/**
+ * Progress on standard error: three lines that redraw on a terminal, one plain line every 10 seconds elsewhere.
+ *
+ * Drawn from the report and the lanes; nothing here decides anything.
+ */
+import * as Duration from "effect/Duration"
+import type * as Lane from "../guard/Lane.ts"
+import * as Report from "../job/Report.ts"
+import * as Format from "./Format.ts"
+import * as Style from "./Style.ts"
+
+/** Is what progress is drawn from, at one instant. */
+export interface View {
+  readonly report: Report.Report
+  readonly lanes: ReadonlyArray<Lane.LaneStatus>
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  /** Rows and tokens of the last seconds, for rates. */
+  readonly recent: Recent
+}
+
+/** Remembers a few seconds of counts. */
+export interface Recent {
+  readonly marks: Array<
+    { readonly at: number; readonly done: number; readonly attempts: number; readonly tokens: number }
+  >
+}
+
+const window = 10_000
+
+/** Makes a memory of counts. */
+export const recent = (): Recent => ({ marks: [] })
+
+/** Remembers the counts of an instant. */
+export const remember = (self: Recent, report: Report.Report, now: number): void => {
+  const last = self.marks[self.marks.length - 1]
+  if (last !== undefined && now - last.at < 200) return
+  self.marks.push({
+    at: now,
+    done: report.ok + report.failed,
+    attempts: report.attempts,
+    tokens: report.inputTokens + report.outputTokens
+  })
+  while (self.marks.length > 2 && now - self.marks[0]!.at > window) self.marks.shift()
+}
+
+/** Reads the rates of the last seconds, per second. */
+export const rates = (self: Recent): { readonly rows: number; readonly tokens: number } => {
+  const first = self.marks[0]
+  const last = self.marks[self.marks.length - 1]
+  if (first === undefined || last === undefined || last.at <= first.at) return { rows: 0, tokens: 0 }
+  const seconds = (last.at - first.at) / 1000
+  return { rows: (last.done - first.done) / seconds, tokens: (last.tokens - first.tokens) / seconds }
+}
+
+/** Estimates the seconds that are left, from the rows of the last seconds and of the whole run. */
+export const remaining = (view: View): number => {
+  const { now, report } = view
+  if (report.total === undefined) return Infinity
+  const left = Math.max(0, report.total - Report.done(report))
+  const elapsed = (now - report.startedAt) / 1000
+  const whole = elapsed > 0 ? (report.ok + report.failed) / elapsed : 0
+  const rate = Math.max(rates(view.recent).rows, whole * 0.5)
+  return left === 0 ? 0 : rate > 0 ? left / rate : Infinity
+}
+
+/** Estimates the cost at the end, in nano-dollars, from the rows answered so far. */
+export const finalCost = (report: Report.Report): bigint | undefined => {
+  const settled = report.ok + report.failed
+  if (report.total === undefined || settled === 0) return undefined
+  const left = BigInt(Math.max(0, report.total - Report.done(report)))
+  return report.nanoUsd + report.nanoUsd * left / BigInt(settled)
+}
+
+const amount = (subject: Lane.Decision["subject"], value: number): string =>
+  !Number.isFinite(value)
+    ? "no limit"
+    : subject === "requests"
+    ? `${Format.rate(value)} req/s`
+    : subject === "tokens"
+    ? `${Format.rate(value)} tok/s`
+    : subject === "in-flight"
+    ? `${Math.round(value)} in flight`
+    : Format.span(value)
+
+/** Says in words why a lane's limit last moved. */
+export const why = (decision: Lane.Decision): string => {
+  const { from, reason, subject, to } = decision
+  if (subject === "pause") return `paused ${Format.span(to)} (${reason === "hint" ? "as asked" : reason})`
+  if (subject === "outage") return `outage ${reason}`
+  return `${amount(subject, from)} → ${amount(subject, to)} (${reason})`
+}
+
+interface Totals {
+  readonly inFlight: number
+  readonly limit: number | undefined
+  readonly rate: number
+  readonly queued: number
+  readonly last: Lane.Decision | undefined
+  readonly pause: number
+}
+
+/** Adds up the lanes of a run. */
+export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
+  let limit: number | undefined
+  let last: Lane.Decision | undefined
+  let pause = 0
+  for (const lane of lanes) {
+    if (lane.inFlightLimit !== undefined) limit = (limit ?? 0) + lane.inFlightLimit
+    if (lane.lastDecision !== undefined && lane.lastDecision.at >= (last?.at ?? 0)) last = lane.lastDecision
+    if (lane.pause !== undefined) pause = Math.max(pause, Duration.toSeconds(lane.pause))
+  }
+  return {
+    inFlight: lanes.reduce((sum, lane) => sum + lane.inFlight, 0),
+    limit,
+    rate: lanes.reduce((sum, lane) => sum + lane.requestsPerSecond, 0),
+    queued: lanes.reduce((sum, lane) => sum + lane.queued, 0),
+    last,
+    pause
+  }
+}
+
+const bar = (share: number, columns: number, style: Style.Style): string => {
+  const full = Math.round(Math.min(1, Math.max(0, share)) * columns)
+  return style.green("━".repeat(full)) + style.dim("─".repeat(columns - full))
+}
+
+const counts = (report: Report.Report, style: Style.Style): string => {
+  const done = Report.done(report)
+  const failed = report.failed + report.bad + report.resumedFailed
+  const total = report.total === undefined ? "" : `/${Format.count(report.total)}`
+  const resumed = report.resumedOk > 0 ? style.dim(` (${Format.count(report.resumedOk)} before)`) : ""
+  return `${Format.count(done)}${total} rows · ${
+    style.green(`${Format.count(report.ok + report.resumedOk)} ok`)
+  }${resumed} · ${failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed"}`
+}
+
+const pace = (view: View): string => {
+  const { report } = view
+  const { inFlight, limit, rate } = totals(view.lanes)
+  const speed = rates(view.recent)
+  const cost = finalCost(report)
+  return [
+    `${inFlight} in flight${limit === undefined ? "" : ` of ${Math.round(limit)}`}`,
+    `${Format.rate(speed.rows)} rows/s${
+      Number.isFinite(rate) && rate > 0 ? ` (limit ${Format.rate(rate)} req/s)` : ""
+    }`,
+    `${Format.rate(speed.tokens)} tok/s`,
+    `${Format.usd(report.nanoUsd + report.resumedNanoUsd)}${
+      cost === undefined || report.nanoUsd === 0n ? "" : ` of about ${Format.usd(cost + report.resumedNanoUsd)}`
+    }`
+  ].join(" · ")
+}
+
+const state = (view: View): string => {
+  const { last, pause } = totals(view.lanes)
+  const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
+  if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
+  return last === undefined ? `limit: not found yet · ${refusals}` : `limit: ${why(last)} · ${refusals}`
+}
+
+/** Draws the three lines of a terminal. */
+export const lines = (view: View, style: Style.Style, columns: number): ReadonlyArray<string> => {
+  const { now, report } = view
+  const share = report.total === undefined || report.total === 0 ? 0 : Report.done(report) / report.total
+  const elapsed = (now - report.startedAt) / 1000
+  const left = remaining(view)
+  const eta = Number.isFinite(left) ? `ETA ${Format.clock(left)}` : Format.clock(elapsed)
+  const head = `${style.bold(Format.percent(share).padStart(4))} ${
+    bar(share, Math.max(10, Math.min(30, columns - 60)), style)
+  }`
+  return [
+    `${head} ${counts(report, style)} · ${style.cyan(eta)}`,
+    `     ${pace(view)}`,
+    style.dim(`     ${state(view)}`)
+  ].map((line) => Style.cut(line, columns))
+}
+
+/** Writes the one line of a log. */
+export const line = (view: View): string => {
+  const { now, report } = view
+  const left = remaining(view)
+  return `${Format.clock((now - report.startedAt) / 1000)} ${counts(report, Style.colorless)} · ${pace(view)} · ${
+    state(view)
+  } · ETA ${Format.clock(left)}`
+}
+
+const up = (rows: number): string => rows === 0 ? "" : `\u001b[${rows}A`
+
+/** Draws over what was drawn before: each line is cleared, the cursor ends below the last one. */
+export const redraw = (before: number, drawn: ReadonlyArray<string>): string =>
+  `${up(before)}${drawn.map((text) => `\r\u001b[2K${text}\n`).join("")}`
+
+/** Removes what was drawn. */
+export const erase = (before: number): string => before === 0 ? "" : `${up(before)}\r\u001b[0J`

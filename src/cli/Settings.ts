@@ -1,0 +1,84 @@
+/**
+ * Where a flag's value comes from when it is not on the command line: environment, then config file.
+ *
+ * The flag `--max-cost` is `EFFECT_TOGETHER_MAX_COST` in the environment and `"max-cost"` in the config file, which is
+ * `.effect-together.json` in the working directory, else `effect-together/config.json` below `$XDG_CONFIG_HOME` (or
+ * `~/.config`). An unknown key in the file is refused, so that a typing error does not pass in silence.
+ *
+ * The API key comes from `TOGETHER_API_KEY` only: never from the command line, where other users see it, and never
+ * from the config file, which ends up in repositories.
+ */
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Result from "effect/Result"
+
+/** Names the flags that environment and config file may set; `base-url` is `TOGETHER_BASE_URL` in the environment. */
+export const names = [
+  "base-url",
+  "model",
+  "max-tokens",
+  "temperature",
+  "system",
+  "concurrency",
+  "order",
+  "changed",
+  "via",
+  "max-cost",
+  "max-time",
+  "policy",
+  "cache",
+  "out-dir",
+  "requests-per-minute",
+  "tokens-per-minute",
+  "max-in-flight",
+  "on-credits"
+] as const
+
+/** Names the environment variable of a flag. */
+export const variable = (flag: string): string =>
+  flag === "base-url" ? "TOGETHER_BASE_URL" : `EFFECT_TOGETHER_${flag.toUpperCase().replaceAll("-", "_")}`
+
+/** Lists the places where a config file may be, the first that exists counts. */
+export const places = (
+  env: Readonly<Record<string, string | undefined>>,
+  cwd: string,
+  home: string
+): ReadonlyArray<string> => [
+  `${cwd}/.effect-together.json`,
+  `${env["XDG_CONFIG_HOME"] ?? `${home}/.config`}/effect-together/config.json`
+]
+
+/** Reads a config file's text into environment variables, or says what is wrong with it. */
+export const fromFile = (path: string, text: string): Result.Result<Record<string, string>, string> => {
+  const parsed = Result.try((): unknown => JSON.parse(text))
+  if (Result.isFailure(parsed)) return Result.fail(`${path} is not JSON. Correct it, or remove it.`)
+  const value = parsed.success
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return Result.fail(`${path} must hold a JSON object of flags, such as {"concurrency": 64}.`)
+  }
+  const out: Record<string, string> = {}
+  for (const [key, setting] of Object.entries(value)) {
+    if (!(names as ReadonlyArray<string>).includes(key)) {
+      const hint = /key/i.test(key)
+        ? " The API key is read from TOGETHER_API_KEY only."
+        : ` Known: ${names.join(", ")}.`
+      return Result.fail(`${path} has the unknown key ${JSON.stringify(key)}.${hint}`)
+    }
+    if (typeof setting !== "string" && typeof setting !== "number" && typeof setting !== "boolean") {
+      return Result.fail(`${path}: ${key} must be a string, a number or a boolean.`)
+    }
+    out[variable(key)] = String(setting)
+  }
+  return Result.succeed(out)
+}
+
+/** Makes the provider that flags fall back on: environment over file. */
+export const provider = (
+  env: Readonly<Record<string, string | undefined>>,
+  file: Readonly<Record<string, string>>
+): ConfigProvider.ConfigProvider => {
+  const merged: Record<string, string> = { ...file }
+  for (const [key, value] of Object.entries(env)) {
+    if (value !== undefined && value !== "") merged[key] = value
+  }
+  return ConfigProvider.fromEnvRecord(merged)
+}

@@ -1,0 +1,140 @@
+/** The end of a run in words: what was done, what it took, and how to go on. */
+import type * as Job from "../job/Job.ts"
+import * as Histogram from "../job/Histogram.ts"
+import type * as Report from "../job/Report.ts"
+import * as Format from "./Format.ts"
+import type * as Style from "./Style.ts"
+
+/** Says what the summary needs besides the report. */
+export interface Context {
+  readonly report: Report.Report
+  readonly ending: Job.Ending
+  readonly results: string | undefined
+  readonly errors: string
+  readonly journal: string
+  readonly page?: string | undefined
+  /** Seconds that a provider with these limits needs at the least. */
+  readonly idealSeconds?: number | undefined
+  /** The command line that continues the run. */
+  readonly command: string
+  /** What would have been sent more, where the file's rows were counted. */
+  readonly undone: number
+}
+
+const seconds = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
+
+const list = (counts: ReadonlyMap<string, number>): string =>
+  Array.from(counts).sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${Format.count(count)}`).join(", ")
+
+/** Says why a run ended early, and what to do. */
+export const reason = (ending: Job.Ending): string | undefined => {
+  const { stop } = ending
+  switch (stop?._tag) {
+    case undefined:
+      return undefined
+    case "Interrupted":
+      return "interrupted: every answer that arrived is in the journal"
+    case "MaxTime":
+      return "stopped: the time allowed by --max-time has passed"
+    case "MaxCost":
+      return `stopped by --max-cost: ${stop.error.message}`
+    case "FailedRow":
+      return "stopped: a row failed, and --fail-on-error was given"
+    case "Refused":
+      return `refused: ${stop.error.message}`
+    case "Unreachable":
+      return `unreachable: ${stop.error.message}`
+  }
+}
+
+const rowsLine = ({ report, undone }: Context, style: Style.Style): string => {
+  const failed = report.failed + report.resumedFailed
+  return [
+    style.green(`${Format.count(report.ok + report.resumedOk)} answered`),
+    ...(report.resumedOk > 0 ? [`${Format.count(report.resumedOk)} of them before`] : []),
+    ...(report.cached > 0 ? [`${Format.count(report.cached)} from the cache`] : []),
+    ...(report.twins > 0 ? [`${Format.count(report.twins)} identical`] : []),
+    failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed",
+    ...(report.bad > 0 ? [style.red(Format.plural(report.bad, "bad line"))] : []),
+    ...(undone > 0 ? [style.yellow(`${Format.count(undone)} not sent`)] : []),
+    "0 lost"
+  ].join(" · ")
+}
+
+const timeLine = ({ idealSeconds, report }: Context): string => {
+  const elapsed = seconds(report)
+  const settled = report.ok + report.failed
+  const against = idealSeconds === undefined || settled === 0
+    ? ""
+    : ` · ideal ${Format.span(idealSeconds)} (${(elapsed / idealSeconds).toFixed(2)} times)`
+  return `${Format.span(elapsed)}${against}${
+    elapsed > 0 && settled > 0 ? ` · ${Format.rate(settled / elapsed)} rows/s` : ""
+  }`
+}
+
+const attemptsLine = (report: Report.Report): string =>
+  [
+    `${Format.count(report.attempts)}`,
+    `${Format.count(report.throttled)} × 429`,
+    report.retries.size > 0 ? `retries: ${list(report.retries)}` : "no retries",
+    `${Format.span(report.waited)} waited after refusals`
+  ].join(" · ")
+
+/** Writes the summary as lines. */
+export const lines = (context: Context, style: Style.Style): ReadonlyArray<string> => {
+  const { ending, report } = context
+  const label = (text: string) => style.dim(text.padEnd(10))
+  const out: Array<string> = [
+    `${label("rows")}${rowsLine(context, style)}`,
+    `${label("attempts")}${attemptsLine(report)}`
+  ]
+  if (report.latency.total > 0) {
+    const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
+    out.push(
+      `${label("latency")}p50 ${at(0.5)} · p90 ${at(0.9)} · p99 ${at(0.99)} · longest ${
+        Format.span(report.latency.longest / 1000)
+      }`
+    )
+  }
+  out.push(`${label("tokens")}${Format.count(report.inputTokens)} in · ${Format.count(report.outputTokens)} out`)
+  const before = report.resumedNanoUsd > 0n ? ` · ${Format.usd(report.resumedNanoUsd)} before` : ""
+  const unknown = report.unpriced > 0
+    ? style.yellow(` · ${Format.plural(report.unpriced, "row")} of unknown price left out`)
+    : ""
+  out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${unknown}`)
+  out.push(`${label("elapsed")}${timeLine(context)}`)
+  if (report.codes.size > 0) out.push(`${label("failures")}${list(report.codes)}`)
+  for (const failure of report.failures.slice(0, 3)) {
+    out.push(`${label("")}${style.red(`line ${failure.line}`)} ${failure.message}`)
+  }
+  if (report.failures.length > 3) out.push(`${label("")}${style.dim(`the others are in ${context.errors}`)}`)
+  const missing = report.missingIds
+  if (missing.count > 0) {
+    out.push(
+      `${label("ids")}${Format.plural(missing.count, "row")} without custom_id (lines ${
+        missing.lines.slice(0, 5).join(", ")
+      }${missing.count > 5 ? ", …" : ""}) got line-<number>`
+    )
+  }
+  for (const warning of report.warnings) out.push(`${label("warning")}${style.yellow(warning)}`)
+  if (context.results !== undefined) out.push(`${label("results")}${context.results}`)
+  if (report.failed + report.bad + report.resumedFailed > 0) out.push(`${label("errors")}${context.errors}`)
+  if (context.page !== undefined) out.push(`${label("report")}${context.page}`)
+  const why = reason(ending)
+  if (why !== undefined) out.push(style.yellow(why))
+  out.push(last(context, style))
+  return out
+}
+
+/** Writes the last line: how to go on. */
+export const last = (context: Context, style: Style.Style): string => {
+  const { ending, report } = context
+  if (ending.stop !== undefined || context.undone > 0) return `continue with: ${style.bold(context.command)}`
+  if (report.failed + report.resumedFailed > 0) {
+    return `send the failed rows again with: ${style.bold(`${context.command} --retry-errors`)}`
+  }
+  if (report.bad > 0) return `correct the bad lines, then: ${style.bold(`${context.command} --changed keep`)}`
+  return report.ok === 0 && report.resumedOk > 0
+    ? `nothing to send: an earlier run answered every row. To begin anew, remove ${context.journal} and the results`
+    : style.green("done")
+}

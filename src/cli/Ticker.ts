@@ -1,0 +1,81 @@
+/** Draws progress while a job runs, and records what the lanes did in the job's report. */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as Lane from "../guard/Lane.ts"
+import * as Lanes from "../guard/Lanes.ts"
+import * as Report from "../job/Report.ts"
+import type * as Host from "./Host.ts"
+import * as Progress from "./Progress.ts"
+import * as Style from "./Style.ts"
+
+/** Holds the times between two drawings. */
+export const defaults = { redraw: "150 millis", log: "10 seconds", sample: "500 millis" } as const
+
+const statuses = Effect.gen(function*() {
+  const lanes = yield* Lanes.Lanes
+  return yield* Effect.all((yield* lanes.all).map((lane) => lane.status))
+})
+
+const record = (report: Report.Report, lanes: ReadonlyArray<Lane.LaneStatus>, now: number, seconds: number): void => {
+  const { inFlight, limit, pause, rate } = Progress.totals(lanes)
+  Report.sample(report, now, {
+    inFlight,
+    limit,
+    rate: Number.isFinite(rate) ? rate : undefined,
+    pausedSeconds: pause > 0 ? Math.min(pause, seconds) : 0
+  })
+}
+
+const millis = Effect.clockWith((clock) => clock.currentTimeMillis)
+
+/** Records the state of the lanes twice a second, and every decision of every lane. */
+export const recording = (report: Report.Report): Effect.Effect<never, never, Lanes.Lanes> =>
+  Effect.scoped(Effect.gen(function*() {
+    const lanes = yield* Lanes.Lanes
+    const heard = new Set<string>()
+    while (true) {
+      for (const lane of yield* lanes.all) {
+        if (heard.has(lane.key)) continue
+        heard.add(lane.key)
+        yield* Effect.forkScoped(
+          Stream.runForEach(lane.decisions, (decision) =>
+            Effect.sync(() =>
+              Report.decision(report, {
+                at: decision.at,
+                lane: decision.lane,
+                reason: Progress.why(decision),
+                limit: decision.to
+              })
+            ))
+        )
+      }
+      record(report, yield* statuses, yield* millis, 0.5)
+      yield* Effect.sleep(defaults.sample)
+    }
+  }))
+
+/** Draws progress to standard error until it is interrupted, and then removes what it drew. */
+export const drawing = (
+  report: Report.Report,
+  host: Host.Service
+): Effect.Effect<never, never, Lanes.Lanes> =>
+  Effect.suspend(() => {
+    const recent = Progress.recent()
+    const style = Style.of(host.stderr)
+    let drawn = 0
+    const view = Effect.gen(function*() {
+      const now = yield* millis
+      Progress.remember(recent, report, now)
+      return { report, lanes: yield* statuses, now, recent }
+    })
+    const redraw = Effect.map(view, (view) => {
+      const lines = Progress.lines(view, style, host.stderr.columns)
+      host.writeError(Progress.redraw(drawn, lines))
+      drawn = lines.length
+    })
+    const log = Effect.map(view, (view) => host.writeError(`${Progress.line(view)}\n`))
+    const loop = host.stderr.redraw
+      ? Effect.forever(Effect.andThen(redraw, Effect.sleep(defaults.redraw)))
+      : Effect.forever(Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), log))
+    return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn))))
+  })

@@ -1,0 +1,349 @@
+/**
+ * Records real exchanges to a cassette, and replays them without a network.
+ *
+ * ```
+ *  record:  program ─▶ recorder ─▶ real client      writes cassette.json when its scope closes
+ *  replay:  program ─▶ cassette                     refuses what was not recorded
+ * ```
+ *
+ * **What a cassette holds**
+ *
+ * Method, path, query and body of each request, status, headers, pieces and times of each answer. It never holds a
+ * key: of request headers only `accept` and `content-type` are kept, and whatever looks like the key is replaced
+ * everywhere. Prompts are replaced by a mark with their length, in requests and where an answer repeats them, unless
+ * `prompts: "keep"` is given. What the model answered is kept: a replay needs it.
+ *
+ * **What a replay refuses**
+ *
+ * Every request has a fingerprint of method, path, query and body, taken before redaction, so a changed prompt is
+ * noticed although no prompt is stored. `strict` replays in the recorded order; `match` in any order, each exchange
+ * once. A request without its exchange dies with a {@link ChangedRequestError} and a diff: it is never answered by
+ * something similar.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { PlatformError } from "effect/PlatformError"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TextDiff from "effect/TextDiff"
+import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
+import * as Reply from "./Reply.ts"
+import * as Sent from "./Sent.ts"
+
+const Text = Schema.Struct({ text: Schema.String, waitMillis: Schema.Finite })
+const Binary = Schema.Struct({ base64: Schema.String, waitMillis: Schema.Finite })
+
+/** Holds one recorded request: redacted, but for its fingerprint. */
+export const RecordedRequest = Schema.Struct({
+  fingerprint: Schema.String,
+  operation: Schema.String,
+  method: Schema.String,
+  path: Schema.String,
+  query: Schema.Record(Schema.String, Schema.String),
+  headers: Schema.Record(Schema.String, Schema.String),
+  body: Schema.optionalKey(Schema.Unknown)
+})
+/** Holds one recorded request. */
+export type RecordedRequest = typeof RecordedRequest.Type
+
+/** Holds one recorded answer, or how the connection broke. */
+export const RecordedResponse = Schema.Union([
+  Schema.Struct({
+    status: Schema.Int,
+    headers: Schema.Record(Schema.String, Schema.String),
+    waitMillis: Schema.Finite,
+    parts: Schema.Array(Schema.Union([Text, Binary])),
+    end: Schema.Literals(["complete", "cut", "stall"])
+  }),
+  Schema.Struct({
+    broken: Schema.Literals(["reset", "refused", "dns", "tls", "connect-timeout"]),
+    waitMillis: Schema.Finite
+  })
+])
+/** Holds one recorded answer, or how the connection broke. */
+export type RecordedResponse = typeof RecordedResponse.Type
+
+/** Holds recorded exchanges in the order in which they started. */
+export const Cassette = Schema.Struct({
+  version: Schema.Literal(1),
+  exchanges: Schema.Array(Schema.Struct({ request: RecordedRequest, response: RecordedResponse }))
+})
+/** Holds recorded exchanges in the order in which they started. */
+export type Cassette = typeof Cassette.Type
+
+/** Reports a cassette file that is none. */
+export class CassetteError extends Data.TaggedError("CassetteError")<{
+  readonly message: string
+  readonly path: string
+}> {}
+
+/** Reports a request that the cassette does not hold, or holds elsewhere. It is a defect: see {@link replay}. */
+export class ChangedRequestError extends Data.TaggedError("ChangedRequestError")<{
+  readonly message: string
+  readonly sent: Sent.Sent
+}> {}
+
+/** Configures recording. */
+export interface RecordOptions {
+  /** `"redact"` (default) replaces prompts by their length, `"keep"` stores them. */
+  readonly prompts?: "redact" | "keep" | undefined
+}
+
+/** Configures replaying. */
+export interface ReplayOptions {
+  /** `"strict"` (default): in the recorded order. `"match"`: in any order, each exchange once. */
+  readonly mode?: "strict" | "match" | undefined
+  /** `"instant"` (default): no waiting. `"recorded"`: in the times of the recording, on the `Clock` service. */
+  readonly pace?: "instant" | "recorded" | undefined
+}
+
+/** Holds every default of this module. */
+export const defaults = {
+  prompts: "redact",
+  mode: "strict",
+  pace: "instant"
+} as const
+
+interface Slot {
+  readonly request: RecordedRequest
+  response: RecordedResponse | undefined
+}
+
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+const decode = Option.liftThrowable((bytes: Uint8Array) => strictDecoder.decode(bytes))
+
+const brokenKinds: Readonly<Record<string, Reply.BrokenKind>> = {
+  ECONNREFUSED: "refused",
+  ENOTFOUND: "dns",
+  EAI_AGAIN: "dns",
+  UND_ERR_CONNECT_TIMEOUT: "connect-timeout"
+}
+
+const codeOf = (cause: unknown, depth = 0): string => {
+  if (typeof cause !== "object" || cause === null || depth > 5) return ""
+  const inner = "cause" in cause ? codeOf(cause.cause, depth + 1) : ""
+  return inner !== "" ? inner : "code" in cause && typeof cause.code === "string" ? cause.code : ""
+}
+
+const brokenKind = (cause: unknown): Reply.BrokenKind => {
+  const code = codeOf(cause)
+  return brokenKinds[code] ?? (/CERT|TLS|SSL/.test(code) ? "tls" : "reset")
+}
+
+/** Holds a client that records, and its cassette so far. */
+export interface Recording {
+  readonly client: HttpClient.HttpClient
+  /** Holds the exchanges whose answers were read to their end, or as far as they were read. */
+  readonly cassette: Effect.Effect<Cassette>
+}
+
+/** Wraps a client with a recorder. */
+export const record = (client: HttpClient.HttpClient, options?: RecordOptions): Recording => {
+  const keepPrompts = (options?.prompts ?? defaults.prompts) === "keep"
+  const slots: Array<Slot> = []
+
+  const tapeBody = (
+    response: HttpClientResponse.HttpClientResponse,
+    slot: Slot,
+    redaction: CassetteRedaction.Redaction,
+    startMillis: number,
+    clock: Clock.Clock
+  ): HttpClientResponse.HttpClientResponse => {
+    const headersAt = clock.currentTimeMillisUnsafe()
+    const parts: Array<{ readonly bytes: Uint8Array; readonly waitMillis: number }> = []
+    let last = headersAt
+    const save = (end: "complete" | "cut") => {
+      slot.response = {
+        status: response.status,
+        headers: redaction.headers(response.headers),
+        waitMillis: headersAt - startMillis,
+        parts: redaction.parts(parts, decode),
+        end
+      }
+    }
+    save("cut")
+    const body = response.stream.pipe(
+      Stream.tap((bytes) =>
+        Effect.sync(() => {
+          const now = clock.currentTimeMillisUnsafe()
+          parts.push({ bytes, waitMillis: now - last })
+          last = now
+        })
+      ),
+      Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : "cut")))
+    )
+    return HttpServerResponse.toClientResponse(
+      HttpServerResponse.stream(body, {
+        status: response.status,
+        headers: response.headers,
+        cookies: response.cookies
+      }),
+      { request: response.request }
+    )
+  }
+
+  const recorded = HttpClient.transform(client, (exchange, request) => {
+    const url = HttpClientRequest.toUrl(request)
+    if (Option.isNone(url)) return exchange
+    return Effect.flatMap(Sent.make(request, url.value), (sent) =>
+      Clock.clockWith((clock) => {
+        const redaction = CassetteRedaction.make(sent, keepPrompts)
+        const slot: Slot = { request: redaction.request, response: undefined }
+        slots.push(slot)
+        const startMillis = clock.currentTimeMillisUnsafe()
+        return exchange.pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => {
+              slot.response = {
+                broken: brokenKind(error.reason.cause),
+                waitMillis: clock.currentTimeMillisUnsafe() - startMillis
+              }
+            })
+          ),
+          Effect.map((response) => tapeBody(response, slot, redaction, startMillis, clock))
+        )
+      }))
+  })
+
+  return {
+    client: recorded,
+    cassette: Effect.sync(() => ({
+      version: 1,
+      exchanges: slots.flatMap(({ request, response }) => response === undefined ? [] : [{ request, response }])
+    }))
+  }
+}
+
+const JsonCassette = Schema.fromJsonString(Schema.toCodecJson(Cassette))
+
+/** Writes a cassette as JSON. */
+export const save = (
+  path: string,
+  cassette: Cassette
+): Effect.Effect<void, PlatformError, FileSystem.FileSystem> =>
+  Effect.flatMap(
+    FileSystem.FileSystem,
+    (files) => files.writeFileString(path, `${JSON.stringify(cassette, null, 2)}\n`)
+  )
+
+/**
+ * Reads a cassette.
+ *
+ * **Errors**
+ *
+ * `PlatformError` where the file cannot be read, {@link CassetteError} where it is no cassette.
+ */
+export const load = (
+  path: string
+): Effect.Effect<Cassette, PlatformError | CassetteError, FileSystem.FileSystem> =>
+  Effect.gen(function*() {
+    const files = yield* FileSystem.FileSystem
+    const text = yield* files.readFileString(path)
+    return yield* Effect.mapError(
+      Schema.decodeEffect(JsonCassette)(text),
+      (error) => new CassetteError({ path, message: `${path} is not a cassette: ${error.message}` })
+    )
+  })
+
+/** Records the `HttpClient` of the context and writes the cassette when its scope closes. */
+export const layerRecord = (
+  path: string,
+  options?: RecordOptions
+): Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient | FileSystem.FileSystem> =>
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.gen(function*() {
+      const recording = record(yield* HttpClient.HttpClient, options)
+      const files = Context.make(FileSystem.FileSystem, yield* FileSystem.FileSystem)
+      yield* Effect.addFinalizer(() =>
+        Effect.flatMap(recording.cassette, (cassette) => save(path, cassette)).pipe(
+          Effect.provideContext(files),
+          Effect.orDie
+        )
+      )
+      return recording.client
+    })
+  )
+
+const replyOf = (response: RecordedResponse, pace: "instant" | "recorded"): Reply.Reply => {
+  const wait = (millis: number) => pace === "recorded" ? millis : 0
+  if ("broken" in response) return Reply.after(Reply.broken(response.broken), wait(response.waitMillis))
+  return {
+    _tag: "Answer",
+    status: response.status,
+    headers: response.headers,
+    waitMillis: wait(response.waitMillis),
+    parts: response.parts.map((part) => ({
+      data: "text" in part ? part.text : Result.getOrElse(Base64.decode(part.base64), () => ""),
+      waitMillis: wait(part.waitMillis)
+    })),
+    end: response.end
+  }
+}
+
+const pretty = (request: RecordedRequest): string =>
+  `${
+    JSON.stringify({ method: request.method, path: request.path, query: request.query, body: request.body }, null, 2)
+  }\n`
+
+const explain = (sent: Sent.Sent, closest: RecordedRequest | undefined, position: string): string => {
+  const lines = [`Recorder: ${Sent.describe(sent)} is not what was recorded${position}`]
+  if (closest === undefined) {
+    lines.push("  The cassette holds no further exchange.")
+  } else {
+    const now = CassetteRedaction.make(sent, CassetteRedaction.keepsPrompts(closest)).request
+    const edits = TextDiff.lines(pretty(closest), pretty(now))
+    const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
+    lines.push(diff === "" ? "  It differs in a prompt, which the cassette does not store." : diff)
+  }
+  lines.push("  Record it again if the change is meant.")
+  return lines.join("\n")
+}
+
+/** Makes a client that answers from a cassette, and from nothing else. */
+export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effect<HttpClient.HttpClient> =>
+  Effect.sync(() => {
+    const mode = options?.mode ?? defaults.mode
+    const pace = options?.pace ?? defaults.pace
+    const left = [...cassette.exchanges]
+
+    const find = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
+      const fingerprint = CassetteRedaction.fingerprint(sent)
+      const index = mode === "strict"
+        ? left[0]?.request.fingerprint === fingerprint ? 0 : -1
+        : left.findIndex(({ request }) => request.fingerprint === fingerprint)
+      if (index >= 0) return Effect.succeed(replyOf(left.splice(index, 1)[0]!.response, pace))
+      const closest = mode === "strict"
+        ? left[0]?.request
+        : (left.find(({ request }) => request.operation === sent.operation) ?? left[0])?.request
+      const position = mode === "strict" ? ` at position ${cassette.exchanges.length - left.length + 1}` : ""
+      return Effect.die(new ChangedRequestError({ message: explain(sent, closest, position), sent }))
+    }
+
+    return HttpClient.make((request, url) =>
+      Effect.flatMap(
+        Sent.make(request, url),
+        (sent) => Effect.flatMap(find(sent), (reply) => Reply.send(reply, request))
+      )
+    )
+  })
+
+/** Provides a client that answers from the cassette of a file. */
+export const layerReplay = (
+  path: string,
+  options?: ReplayOptions
+): Layer.Layer<HttpClient.HttpClient, PlatformError | CassetteError, FileSystem.FileSystem> =>
+  Layer.effect(HttpClient.HttpClient, Effect.flatMap(load(path), (cassette) => replay(cassette, options)))

@@ -1,0 +1,68 @@
+/**
+ * Recognizes the everyday shape of chat requests and answers without a schema's walk.
+ *
+ * On the path of every call a schema costs more than all guards together, so
+ * the common shapes are recognized by hand. A `true` means that the schema
+ * would accept the value too (a law of the tests); a `false` only means that
+ * the schema decides, and words the error.
+ */
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const isText = (u: unknown): boolean => u === undefined || u === null || typeof u === "string"
+
+const isNumber = (u: unknown): boolean => u === undefined || (typeof u === "number" && Number.isFinite(u))
+
+const isMessage = (u: unknown): boolean => {
+  if (!isFields(u) || typeof u["role"] !== "string") return false
+  for (const key in u) {
+    if (key !== "role" && key !== "content") return false
+  }
+  return typeof u["content"] === "string"
+}
+
+/** Recognizes a request of plain messages, a model, `max_tokens` and unbounded sampling numbers. */
+export const isPlainRequest = (u: unknown): boolean => {
+  if (!isFields(u)) return false
+  for (const key in u) {
+    const value = u[key]
+    switch (key) {
+      case "model":
+        if (typeof value !== "string" || value === "") return false
+        break
+      case "messages":
+        if (!Array.isArray(value) || value.length === 0 || !value.every(isMessage)) return false
+        break
+      case "max_tokens":
+        if (!Number.isSafeInteger(value) || Number(value) <= 0) return false
+        break
+      case "temperature":
+      case "top_p":
+        if (!isNumber(value)) return false
+        break
+      default:
+        return false
+    }
+  }
+  return "model" in u && "messages" in u
+}
+
+const isPlainChoice = (u: unknown): boolean => {
+  if (!isFields(u)) return false
+  const message = u["message"]
+  return isFields(message) && typeof message["role"] === "string" && isText(message["content"]) &&
+    isText(message["reasoning"]) && isText(message["reasoning_content"]) && isNothing(message["tool_calls"]) &&
+    isText(u["finish_reason"]) && isText(u["text"]) && (u["index"] === undefined || Number.isSafeInteger(u["index"])) &&
+    (u["seed"] === null || isNumber(u["seed"])) && (u["logprobs"] === undefined || u["logprobs"] === null)
+}
+
+const isNothing = (u: unknown): boolean => u === undefined || u === null
+
+const isWord = (u: unknown): boolean => u === undefined || typeof u === "string"
+
+/** Recognizes an answer whose choices hold text and no tool calls. */
+export const isPlainResponse = (u: unknown): boolean =>
+  isFields(u) && isWord(u["id"]) && isWord(u["object"]) && isWord(u["model"]) && isNumber(u["created"]) &&
+  Array.isArray(u["choices"]) && u["choices"].every(isPlainChoice) &&
+  (isNothing(u["usage"]) || isFields(u["usage"])) && isNothing(u["warnings"])

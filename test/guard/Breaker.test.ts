@@ -1,0 +1,226 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
+import * as Stream from "effect/Stream"
+import {
+  AuthError,
+  CircuitOpenError,
+  ConnectionError,
+  InvalidRequestError,
+  OverloadedError,
+  RateLimitError,
+  RequestTimeoutError,
+  ServerError,
+  type TogetherError
+} from "../../src/domain/TogetherError.ts"
+import * as Breaker from "../../src/guard/Breaker.ts"
+import * as Deadline from "../../src/guard/Deadline.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const message = "no"
+const server = new ServerError({ message })
+const options = { threshold: 0.5, size: 4, minimumCalls: 4, openFor: "10 seconds" } as const
+
+const virtual = <A, E, R>(effect: Effect.Effect<A, E, R>) => VirtualClock.wrap(Effect.scoped(effect))
+
+/** Runs the effect until its circuit has seen enough to open. */
+const trip = (breaker: Breaker.Breaker, error: TogetherError = server, times = 4) =>
+  Effect.forEach(Array.from({ length: times }), () => Effect.exit(breaker.run(Effect.fail(error), { key: "a" })), {
+    discard: true
+  })
+
+describe("Breaker", () => {
+  describe("classify", () => {
+    it.each<readonly [TogetherError, string]>([
+      [server, "Failure"],
+      [new OverloadedError({ message }), "Failure"],
+      [new ConnectionError({ message, permanent: true }), "Failure"],
+      [new RequestTimeoutError({ message, phase: "first-token" }), "Failure"],
+      [new RequestTimeoutError({ message, phase: "deadline" }), "Ignored"],
+      [new RateLimitError({ message, scope: "requests" }), "Ignored"],
+      [new InvalidRequestError({ message }), "Ignored"],
+      [new AuthError({ message }), "Ignored"]
+    ])("case %#", (error, outcome) => {
+      expect(Breaker.classify(Exit.fail(error))._tag).toBe(outcome)
+      expect(Breaker.classify(Exit.succeed(1))._tag).toBe("Success")
+      expect(Breaker.classify(Exit.fail("foreign"))._tag).toBe("Ignored")
+      expect(Breaker.classify(Exit.die("bug"))._tag).toBe("Ignored")
+    })
+  })
+
+  describe("run", () => {
+    it.effect("fails at once at an open circuit, says for how long, and spares the other keys", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        let sent = 0
+        const call = Effect.sync(() => ++sent)
+        const error = yield* Effect.flip(breaker.run(call, { key: "a" }))
+        expect(error).toBeInstanceOf(CircuitOpenError)
+        expect(error.key).toBe("a")
+        expect(Duration.toSeconds(error.retryAfter ?? Duration.zero)).toBeGreaterThanOrEqual(8)
+        expect(Duration.toSeconds(error.retryAfter ?? Duration.zero)).toBeLessThanOrEqual(12)
+        expect(sent).toBe(0)
+        expect(yield* breaker.run(call, { key: "b" })).toBe(1)
+      })))
+
+    it.effect.each([
+      new RateLimitError({ message, scope: "requests" }),
+      new InvalidRequestError({ message }),
+      new RequestTimeoutError({ message, phase: "deadline" })
+    ])("stays closed under errors that say nothing of the provider's health, case %#", (error) =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker, error, 50)
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+      })))
+
+    it.effect("stays closed under interruption", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        for (let i = 0; i < 10; i++) {
+          const fiber = yield* Effect.forkChild(breaker.run(Effect.never, { key: "a" }), { startImmediately: true })
+          yield* Fiber.interrupt(fiber)
+        }
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+      })))
+
+    it.effect("lets one probe through when the time is over, and closes on its success", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        yield* Effect.sleep("12 seconds")
+        const probe = yield* Effect.forkChild(breaker.run(Effect.sleep("5 seconds"), { key: "a" }), {
+          startImmediately: true
+        })
+        const other = yield* Effect.flip(breaker.run(Effect.void, { key: "a" }))
+        expect(other.message).toContain("half open")
+        yield* Fiber.join(probe)
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+        yield* breaker.run(Effect.void, { key: "a" })
+      })))
+
+    it.effect("opens for twice as long when the probe fails, and never longer than the most", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make({ ...options, maxOpenFor: "30 seconds" })
+        yield* trip(breaker)
+        const times: Array<number> = []
+        for (let i = 0; i < 4; i++) {
+          const state = yield* breaker.state("a")
+          if (state._tag !== "Open") throw new Error(state._tag)
+          times.push(Duration.toSeconds(state.retryAfter))
+          yield* Effect.sleep(state.retryAfter)
+          yield* Effect.ignore(breaker.run(Effect.fail(server), { key: "a" }))
+        }
+        const bases = [10, 20, 30, 30]
+        times.forEach((seconds, i) => {
+          expect(seconds).toBeGreaterThanOrEqual((bases[i] ?? 0) * 0.8)
+          expect(seconds).toBeLessThanOrEqual((bases[i] ?? 0) * 1.2)
+        })
+      })))
+
+    it.effect("stays open as long as the provider asked", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker, new OverloadedError({ message, retryAfter: Duration.seconds(90) }))
+        const state = yield* breaker.state("a")
+        expect(state._tag === "Open" && Duration.toSeconds(state.retryAfter)).toBe(90)
+      })))
+
+    it.effect("makes jobs wait, and sends one probe for all of them", () =>
+      Effect.gen(function*() {
+        let running = 0
+        let most = 0
+        const result = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+          const breaker = yield* Breaker.make(options)
+          yield* trip(breaker)
+          const call = Effect.gen(function*() {
+            running++
+            if ((yield* breaker.state("a"))._tag === "HalfOpen") most = Math.max(most, running)
+            yield* Effect.sleep("3 seconds")
+            running--
+            return "row"
+          })
+          return yield* Effect.forEach(
+            Array.from({ length: 20 }),
+            () => breaker.run(call, { key: "a", whenOpen: "wait" }),
+            { concurrency: "unbounded" }
+          )
+        })))
+        expect(result.exit).toStrictEqual(Exit.succeed(Array.from({ length: 20 }, () => "row")))
+        expect(most).toBe(1)
+        expect(Duration.toSeconds(result.elapsed)).toBeLessThan(25)
+      }))
+
+    it.effect("does not wait past the deadline", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        const error = yield* Effect.flip(
+          breaker.run(Effect.void, { key: "a", whenOpen: "wait" }).pipe(Deadline.run("5 seconds"))
+        )
+        expect(error._tag).toBe("CircuitOpenError")
+      })))
+
+    it.effect("passes on the effect's own errors, even those of another breaker", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const theirs = new CircuitBreaker.CircuitBreakerError({ reason: new CircuitBreaker.CircuitHalfOpen({ key: "x" }) })
+        expect(yield* Effect.flip(breaker.run(Effect.fail(theirs), { key: "a" }))).toBe(theirs)
+      })))
+
+    it.effect("judges by the caller's rule", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const classify = () => CircuitBreaker.failure()
+        for (let i = 0; i < 4; i++) yield* breaker.run(Effect.void, { key: "a", classify })
+        expect((yield* breaker.state("a"))._tag).toBe("Open")
+      })))
+
+    it.effect("forgets what it has seen when idle", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make({ ...options, idleTimeToLive: "1 minute" })
+        yield* trip(breaker, server, 3)
+        yield* Effect.sleep("61 seconds")
+        yield* trip(breaker, server, 1)
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+      })))
+  })
+
+  it.effect("emits its transitions", () =>
+    virtual(Effect.gen(function*() {
+      const breaker = yield* Breaker.make(options)
+      const seen: Array<string> = []
+      yield* breaker.transitions.pipe(
+        Stream.runForEach(({ from, to }) => Effect.sync(() => seen.push(`${from} → ${to}`))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* trip(breaker)
+      yield* Effect.sleep("12 seconds")
+      yield* breaker.run(Effect.void, { key: "a" })
+      yield* Effect.sleep(1)
+      expect(seen).toEqual(["Closed → Open", "Open → HalfOpen", "HalfOpen → Closed"])
+    })))
+
+  it.effect("comes as a layer, from options or configuration", () =>
+    Effect.gen(function*() {
+      const program = Effect.fail(server).pipe(Breaker.run({ key: "a" }), Effect.flip)
+      const twice = Effect.andThen(program, program)
+      const one = { size: 1, minimumCalls: 1 }
+      expect(yield* Effect.provide(twice, Breaker.layer(one))).toBeInstanceOf(CircuitOpenError)
+      const configured = Breaker.layerConfig({ size: Config.succeed(1), minimumCalls: Config.succeed(1) })
+      expect(yield* Effect.provide(twice, configured)).toBeInstanceOf(CircuitOpenError)
+    }))
+
+  it("refuses options out of range", () => {
+    expect(() => Breaker.make({ threshold: 0 })).toThrow(/Breaker.make: threshold must be in/)
+    expect(() => Breaker.make({ size: 0 })).toThrow(/size must be an integer >= 1, got 0/)
+    expect(() => Breaker.make({ size: 5, minimumCalls: 6 })).toThrow(/minimumCalls must be in \[1, 5\], got 6/)
+    expect(() => Breaker.make({ openFor: 0 })).toThrow(/openFor/)
+    expect(() => Breaker.make({ openFor: "1 minute", maxOpenFor: "1 second" })).toThrow(/maxOpenFor/)
+  })
+})

@@ -1,0 +1,310 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
+import * as CreditAlerts from "../../src/guard/CreditAlerts.ts"
+import * as Credits from "../../src/guard/Credits.ts"
+import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as Price from "../../src/policy/Price.ts"
+
+/** Keeps the times of these tests round; the default schedule has its own test. */
+const probe = Schedule.spaced("30 seconds")
+
+const cents = (n: number) => BigInt(n) * 10_000_000n
+const call = (costCents: number, highCents = costCents) => ({
+  estimate: Price.range(0n, cents(highCents)),
+  cost: () => Price.known(cents(costCents))
+})
+const ok = Effect.succeed("answer")
+
+/** Runs under a guard whose alerts are collected. */
+const listening = <A, E>(
+  options: Credits.Options,
+  use: (credits: Credits.Service, alerts: Array<CreditAlerts.Alert>) => Effect.Effect<A, E>
+) => {
+  const alerts: Array<CreditAlerts.Alert> = []
+  return Effect.flatMap(Credits.Credits, (credits) => use(credits, alerts)).pipe(
+    Effect.provide(
+      Credits.layerAlerts((alert) => Effect.sync(() => void alerts.push(alert))).pipe(
+        Layer.provideMerge(Credits.layer(options))
+      )
+    )
+  )
+}
+
+describe("CreditAlerts", () => {
+  it.effect("tells each threshold of a budget once, and the first refusal", () =>
+    listening(
+      { budgets: [Budget.make({ name: "run", limit: "$1", per: ["run"], warnAt: [0.5, 0.9] })] },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          for (let i = 0; i < 10; i++) yield* credits.run(ok, call(10))
+          for (let i = 0; i < 3; i++) yield* Effect.flip(credits.run(ok, call(10)))
+          yield* Effect.yieldNow
+          expect(alerts).toMatchObject([
+            { _tag: "BudgetNearLimit", budget: "run", threshold: 0.5, settled: cents(50), limit: cents(100) },
+            { _tag: "BudgetNearLimit", threshold: 0.9, message: "Budget \"run\" is 90 % spent: $0.90 of $1.00." },
+            { _tag: "BudgetExceeded", budget: "run", needed: cents(10), remaining: 0n }
+          ])
+        })
+    ))
+
+  it.effect("tells a suspension with its remedy, and its end", () =>
+    listening({ probe, balance: [{ balance: "$3" }] }, (credits, alerts) =>
+      Effect.gen(function*() {
+        yield* credits.onInsufficientCredits()
+        yield* credits.onInsufficientCredits()
+        yield* TestClock.adjust("12 seconds")
+        yield* credits.resume()
+        yield* Effect.yieldNow
+        expect(alerts.map((alert) => alert.message)).toEqual([
+          "Credit of \"default\" ran out: nothing is sent any more (first probe in 30 s). The ledger expects $3.00 to be " +
+          "left: compare with https://api.together.ai/settings/billing. If the balance there is positive, it may be free " +
+          "credits only (buy at least $5: free credits alone do not open the platform) or an invoice may be past due (pay " +
+          "it there: credits bought after an invoice do not clear it). Sending resumes by itself after the next " +
+          "successful probe, or at once by Credits.resume.",
+          "\"default\" sends again after 12 s without credit, by hand (refusals: 2, probes: 0)."
+        ])
+      })))
+
+  it.effect("tells when no probe is planned at all", () =>
+    listening(
+      { probe: Schedule.upTo(Schedule.spaced("1 second"), { times: 0 }) },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          yield* credits.onInsufficientCredits()
+          yield* Effect.yieldNow
+          expect(alerts.map((alert) => alert._tag)).toEqual(["Suspended", "ProbingEnded"])
+          expect(alerts[0]?.message).toMatch(/no probe is planned/)
+        })
+    ))
+
+  it.effect("tells repeated rate limits of a model, once a minute", () =>
+    listening({ rateLimitAlert: { count: 3, windowSeconds: 60 } }, (credits, alerts) =>
+      Effect.gen(function*() {
+        for (let i = 0; i < 9; i++) {
+          yield* credits.rateLimited({ model: "a" })
+          yield* TestClock.adjust("10 seconds")
+        }
+        yield* credits.rateLimited({ model: "b" })
+        yield* Effect.yieldNow
+        expect(alerts.map((alert) => [alert._tag, alert.at])).toEqual([
+          ["RepeatedRateLimits", 20],
+          ["RepeatedRateLimits", 80]
+        ])
+        expect(alerts[0]).toMatchObject({ key: "default", model: "a", count: 3, windowSeconds: 60 })
+      })))
+
+  it.effect("tells a low balance once per statement", () =>
+    listening(
+      { lowBalance: "1 hour", balance: Effect.succeed([{ balance: "$1", free: "$0" }]) },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          for (let i = 0; i < 20; i++) {
+            yield* TestClock.adjust("1 minute")
+            yield* credits.run(ok, call(3))
+          }
+          const low = () => alerts.filter((alert) => alert._tag === "BalanceLow")
+          expect(low()).toHaveLength(1)
+          expect(low()[0]?.message).toMatch(
+            /^Balance of "default": at this rate the balance of \$0\.\d\d lasts \d+ min\. Add/
+          )
+          yield* credits.stateBalance({ balance: "$1" })
+          yield* credits.run(ok, call(3))
+          yield* Effect.yieldNow
+          expect(low()).toHaveLength(2)
+        })
+    ))
+
+  it.effect("logs an alert as a sentence with its fields", () => {
+    const logged: Array<string> = []
+    const logger = Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))
+    return CreditAlerts.log({ _tag: "LedgerUnwritable", at: 7, message: "disk full" }).pipe(
+      Effect.andThen(CreditAlerts.log({
+        _tag: "Resumed",
+        at: 8,
+        key: "k",
+        by: "hand",
+        seconds: 1,
+        probes: 0,
+        refusals: 1,
+        message: "sends again"
+      })),
+      Effect.andThen(Effect.sync(() => {
+        expect(logged[0]).toMatch(/level=WARN .*message="disk full" credits\._tag=LedgerUnwritable credits\.at=7/i)
+        expect(logged[1]).toMatch(/level=INFO .*message="sends again" .*credits\.by=hand/i)
+      })),
+      Effect.provide(Logger.layer([logger]))
+    )
+  })
+
+  it("lists every tag once", () => {
+    expect(new Set(CreditAlerts.tags).size).toBe(CreditAlerts.tags.length)
+  })
+})
+
+describe("Credits", () => {
+  it.effect("forecasts the balance and what auto-recharge will buy", () =>
+    listening(
+      { autoRecharge: AutoRecharge.inIncrements({ threshold: "$5" }), balance: [{ balance: "$20" }] },
+      (credits) =>
+        Effect.gen(function*() {
+          expect(yield* credits.forecast("other")).toBeUndefined()
+          for (let i = 0; i < 60; i++) {
+            yield* TestClock.adjust("1 minute")
+            yield* credits.run(ok, call(10))
+          }
+          const forecast = yield* credits.forecast()
+          expect(forecast?.message).toMatch(
+            /^at this rate the balance of \$14\.00 lasts 2 h \d+ min; auto-recharge will buy 6 × \$25\.00 within 24 h/
+          )
+        })
+    ))
+
+  it.effect("judges work against the carried balance", () =>
+    listening({}, (credits) =>
+      Effect.gen(function*() {
+        const work = { _tag: "Calls" as const, count: 10, estimate: Price.exactly(cents(10)) }
+        expect(yield* credits.preflight(work)).toMatchObject({ _tag: "Unknown", missing: "balance" })
+        yield* credits.stateBalance({ balance: "$1.50" })
+        expect(yield* credits.preflight(work)).toMatchObject({ _tag: "Enough", left: cents(50) })
+        yield* credits.run(ok, call(60))
+        expect(yield* credits.preflight(work)).toMatchObject({ _tag: "Short", shortfall: cents(10), buy: cents(500) })
+        expect(yield* credits.preflight(work, { key: "other" })).toMatchObject({ _tag: "Unknown" })
+      })))
+
+  it.effect("reports keys and budgets in order", () =>
+    listening(
+      { budgets: [Budget.perLabel("$1"), Budget.perRun("$9")], balance: [{ key: "b", balance: "$2" }] },
+      (credits) =>
+        Effect.gen(function*() {
+          for (const label of ["y", "z", "x"]) yield* credits.run(ok, { ...call(10), key: "a", label })
+          const report = yield* credits.report
+          expect(report.keys.map(({ key }) => key)).toEqual(["a", "b"])
+          expect(report.budgets.map(({ counter, remaining }) => [counter.replace("\u0000", " "), remaining])).toEqual([
+            ["label label=x", cents(90)],
+            ["label label=y", cents(90)],
+            ["label label=z", cents(90)],
+            [expect.stringMatching(/^run run=run-/), cents(870)]
+          ])
+        })
+    ))
+
+  it.effect("works through its module functions, data-first and data-last", () =>
+    Effect.gen(function*() {
+      expect(yield* Credits.run(ok, call(1))).toBe("answer")
+      expect(yield* ok.pipe(Credits.run(call(1)))).toBe("answer")
+      const perElement = { estimate: Price.exactly(1n), cost: () => Price.known(1n) }
+      expect(yield* Stream.runCollect(Credits.stream(Stream.make(1), perElement))).toEqual([1])
+      expect(yield* Stream.make(1).pipe(Credits.stream(perElement), Stream.runCollect)).toEqual([1])
+      expect(yield* Credits.resume()).toBe(false)
+      expect(yield* Credits.preflight({ _tag: "Evaluation", estimates: [] })).toMatchObject({ missing: "balance" })
+      const credits = yield* Credits.Credits
+      expect((yield* credits.report).keys[0]?.tally.calls).toBe(4)
+    }).pipe(Effect.provide(Credits.layer())))
+
+  it.effect("opens a call in a scope: refused, run again, charged for what arrived", () =>
+    Effect.gen(function*() {
+      const refused = new InsufficientCreditsError({ message: "no credit" })
+      const credits = yield* Credits.make({ onSuspended: { wait: "1 minute" }, probe })
+      const fiber = yield* Effect.forkChild(
+        Effect.scoped(Effect.gen(function*() {
+          const opened = yield* credits.open({ estimate: Price.exactly(cents(9)) })
+          yield* opened.refused(refused)
+          yield* Effect.provideService(credits.check(), Credits.CurrentTicket, opened.ticket())
+          yield* Effect.provideService(credits.accepted, Credits.CurrentTicket, opened.ticket())
+          expect((yield* credits.account())._tag).toBe("Active")
+          yield* opened.arrived(Price.known(cents(2)))
+        })),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(fiber)
+      expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
+      yield* credits.accepted
+    }))
+
+  it.effect("counts money in metrics, by budget and reason, never by key", () =>
+    Effect.gen(function*() {
+      const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+      yield* credits.run(ok, { ...call(25), key: "secret" })
+      yield* credits.run(ok, { ...call(30, 25), key: "secret" })
+      yield* credits.run(ok, { estimate: Price.exactly(cents(5)), cost: () => Price.unknown("?"), key: "secret" })
+      yield* Effect.flip(credits.run(ok, { ...call(50), key: "secret" }))
+      const free = yield* Credits.make({ probe })
+      yield* free.run(ok, { estimate: Price.unknown("?"), cost: () => Price.unknown("?") })
+      yield* free.onInsufficientCredits()
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.flip(free.run(Effect.fail("x" as const), call(1)))
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.flip(free.run(Effect.fail(new InsufficientCreditsError({ message: "no" })), call(1)))
+      yield* TestClock.adjust("30 seconds")
+      yield* free.run(ok, call(1))
+      const snapshot = yield* Metric.snapshot
+      const values = snapshot.flatMap((metric) => {
+        const state: unknown = metric.state
+        const value = typeof state === "object" && state !== null && "count" in state
+          ? state.count
+          : typeof state === "object" && state !== null && "value" in state
+          ? state.value
+          : undefined
+        return metric.id.startsWith("credits_")
+          ? [`${metric.id} ${JSON.stringify(metric.attributes ?? {})} ${Number(value).toFixed(2)}`]
+          : []
+      })
+      expect(values.toSorted()).toEqual([
+        "credits_overshoot_usd_total {} 0.05",
+        "credits_probes_total {\"outcome\":\"answered\"} 1.00",
+        "credits_probes_total {\"outcome\":\"inconclusive\"} 1.00",
+        "credits_probes_total {\"outcome\":\"refused\"} 1.00",
+        "credits_refused_total {\"budget\":\"run\",\"reason\":\"limit\"} 1.00",
+        "credits_reserved_usd {} 0.00",
+        "credits_spent_usd_total {\"certainty\":\"assumed\"} 0.05",
+        "credits_spent_usd_total {\"certainty\":\"sure\"} 0.56",
+        "credits_suspended_seconds_total {} 90.00",
+        "credits_suspensions_total {} 1.00",
+        "credits_unpriced_total {} 1.00"
+      ])
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
+  describe("layerConfig", () => {
+    const from = (env: Record<string, string>) =>
+      Credits.layerConfig().pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env))))
+
+    it.effect("reads budgets, balance and policy, all optional", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.Credits
+        yield* credits.run(ok, call(10))
+        const { budgets, keys } = yield* credits.report
+        expect(budgets.map(({ budget, counter }) => [budget.name, budget.limit, counter.split("\u0000")[1]])).toEqual([
+          ["run", cents(2500), "run=nightly"],
+          ["day", cents(50), "day=0"]
+        ])
+        expect(keys[0]?.balance?.expected).toBe(cents(2990))
+      }).pipe(Effect.provide(from({
+        TOGETHER_CREDITS_RUN: "nightly",
+        TOGETHER_CREDITS_RUN_BUDGET: "$25",
+        TOGETHER_CREDITS_DAY_BUDGET: "0.50",
+        TOGETHER_CREDITS_BALANCE: "$30",
+        TOGETHER_CREDITS_ON_SUSPENDED: "wait"
+      }))))
+
+    it.effect("needs none of them, and refuses what is no amount", () =>
+      Effect.gen(function*() {
+        expect(yield* Effect.provide(Credits.run(ok, call(10)), from({}))).toBe("answer")
+        const exit = yield* Effect.exit(
+          Effect.provide(Credits.run(ok, call(10)), from({ TOGETHER_CREDITS_RUN_BUDGET: "lots" }))
+        )
+        expect(Exit.isFailure(exit)).toBe(true)
+      }))
+  })
+})

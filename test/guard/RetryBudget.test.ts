@@ -1,0 +1,77 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as RetryBudget from "../../src/guard/RetryBudget.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const virtual = <A, E>(effect: Effect.Effect<A, E>) => VirtualClock.wrap(effect)
+
+describe("RetryBudget", () => {
+  it.effect("grants a fifth of the calls as retries, and the reserve", () =>
+    Effect.gen(function*() {
+      const budget = yield* RetryBudget.make({ ratio: 0.2, minPerSecond: 1, timeToLive: "10 seconds" })
+      expect(yield* budget.balance).toBe(10)
+      for (let i = 0; i < 50; i++) yield* budget.deposit
+      let granted = 0
+      while (yield* budget.tryWithdraw) granted++
+      expect(granted).toBe(20)
+      expect(yield* budget.balance).toBe(0)
+    }))
+
+  it.effect("forgets both calls and retries after their time", () =>
+    virtual(Effect.gen(function*() {
+      const budget = yield* RetryBudget.make({ ratio: 1, minPerSecond: 0.2, timeToLive: "10 seconds" })
+      for (let i = 0; i < 5; i++) yield* budget.deposit
+      expect(yield* budget.balance).toBe(7)
+      yield* Effect.sleep("11 seconds")
+      expect(yield* budget.balance).toBe(2)
+      yield* budget.tryWithdraw
+      yield* budget.tryWithdraw
+      expect(yield* budget.tryWithdraw).toBe(false)
+      yield* Effect.sleep("11 seconds")
+      expect(yield* budget.balance).toBe(2)
+    })))
+
+  it.effect("serves those who wait in the order they came", () =>
+    Effect.gen(function*() {
+      const order: Array<number> = []
+      const result = yield* VirtualClock.run(Effect.gen(function*() {
+        const budget = yield* RetryBudget.make({ ratio: 0, minPerSecond: 0.1, timeToLive: "10 seconds" })
+        yield* budget.withdraw
+        const waiting = yield* Effect.forEach([1, 2, 3], (n) =>
+          Effect.forkChild(Effect.andThen(budget.withdraw, Effect.sync(() => order.push(n))), { startImmediately: true }))
+        yield* Effect.forEach(waiting, Fiber.join)
+      }))
+      expect(Exit.isSuccess(result.exit)).toBe(true)
+      expect(order).toEqual([1, 2, 3])
+      expect(Duration.toSeconds(result.elapsed)).toBeGreaterThanOrEqual(30)
+      expect(result.timersLeft).toBe(0)
+    }))
+
+  it.effect("frees the head of the line when a waiting call is interrupted", () =>
+    virtual(Effect.gen(function*() {
+      const budget = yield* RetryBudget.make({ ratio: 0, minPerSecond: 0.1, timeToLive: "10 seconds" })
+      yield* budget.withdraw
+      const first = yield* Effect.forkChild(budget.withdraw, { startImmediately: true })
+      const second = yield* Effect.forkChild(budget.withdraw, { startImmediately: true })
+      yield* Fiber.interrupt(first)
+      yield* Fiber.join(second)
+      expect(yield* budget.balance).toBe(0)
+    })))
+
+  it.effect("comes as a layer, from options or configuration", () =>
+    Effect.gen(function*() {
+      const balance = Effect.flatMap(RetryBudget.RetryBudget, (budget) => budget.balance)
+      expect(yield* Effect.provide(balance, RetryBudget.layer())).toBe(100)
+      const configured = RetryBudget.layerConfig({ minPerSecond: Config.succeed(3) })
+      expect(yield* Effect.provide(balance, configured)).toBe(30)
+    }))
+
+  it("refuses options out of range", () => {
+    expect(() => RetryBudget.make({ timeToLive: "61 seconds" })).toThrow(/ttlSeconds must be in \[1, 60\], got 61/)
+    expect(() => RetryBudget.make({ ratio: -1 })).toThrow(/ratio must be in/)
+  })
+})

@@ -1,0 +1,224 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as HashMap from "effect/HashMap"
+import * as Schema from "effect/Schema"
+import * as Money from "../../src/domain/Money.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as Ledger from "../../src/policy/Ledger.ts"
+import * as Price from "../../src/policy/Price.ts"
+
+const empty = (...budgets: ReadonlyArray<Budget.Budget>) => Ledger.make({ budgets, run: "r" })
+
+const request = (high: bigint, label = ""): Ledger.Request => ({
+  key: "k",
+  label,
+  estimate: Price.range(0n, high)
+})
+
+const reserved = (state: Ledger.State, high: bigint, now = 0, label = ""): readonly [Ledger.Reserve, Ledger.State] => {
+  const decision = Ledger.decide(state, request(high, label), now)
+  if (decision._tag !== "Reserved") throw new Error("refused")
+  return [decision.entry, Ledger.apply(state, decision.entry)]
+}
+
+/** A step of a random history: reserve so much, or end the so-manieth open reservation at so much of its bound. */
+const Step = Schema.Struct({
+  kind: Schema.Literals(["reserve", "settle", "over", "unknown", "refund", "risk"]),
+  amount: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100 })),
+  pick: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })),
+  label: Schema.Literals(["a", "b"]),
+  day: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 }))
+})
+
+describe("Ledger", () => {
+  describe("decide", () => {
+    it("refuses by the first budget without room, and says what is left", () => {
+      const wide = Budget.make({ name: "wide", limit: 100n })
+      const narrow = Budget.make({ name: "narrow", limit: 10n })
+      const [, state] = reserved(empty(wide, narrow), 8n)
+      expect(Ledger.decide(state, request(3n), 0)).toEqual({
+        _tag: "Refused",
+        budget: narrow,
+        counter: "narrow",
+        reason: "limit",
+        needed: 3n,
+        remaining: 2n
+      })
+      expect(Ledger.decide(state, request(2n), 0)._tag).toBe("Reserved")
+    })
+
+    it("counts each day, key and label apart", () => {
+      const state = empty(Budget.perDay(10n), Budget.perLabel(10n, "a"))
+      const [, first] = reserved(state, 10n, 0, "a")
+      expect(Ledger.decide(first, request(1n, "b"), 0)).toMatchObject({ _tag: "Refused", budget: { name: "day" } })
+      expect(Ledger.decide(first, request(1n, "b"), 86_400)._tag).toBe("Reserved")
+      expect(Ledger.decide(first, request(1n, "a"), 86_400)).toMatchObject({ budget: { name: "label a" } })
+    })
+
+    it("refuses an unknown price under a budget, unless allowed", () => {
+      const unknown = { key: "k", label: "", estimate: Price.unknown("why") }
+      expect(Ledger.decide(empty(Budget.perRun(5n)), unknown, 0)).toMatchObject({
+        _tag: "Refused",
+        reason: "unknown-price",
+        needed: 0n,
+        remaining: 5n
+      })
+      expect(Ledger.decide(empty(Budget.perRun(5n)), unknown, 0, "allow")._tag).toBe("Reserved")
+      expect(Ledger.decide(empty(Budget.perLabel(5n, "x")), unknown, 0)._tag).toBe("Reserved")
+    })
+
+    it("refuses two budgets of one name", () => {
+      expect(() => empty(Budget.perRun(1n), Budget.perRun(2n))).toThrow(
+        "Ledger.make: budget names must be unique, got \"run\" twice"
+      )
+    })
+  })
+
+  describe("apply", () => {
+    it("ends a reservation once", () => {
+      const [entry, open] = reserved(empty(Budget.perRun(10n)), 8n)
+      const settled = Ledger.apply(open, Ledger.settlement(entry, Price.known(3n), 1))
+      expect(Ledger.apply(settled, Ledger.settlement(entry, Price.known(5n), 2))).toBe(settled)
+      expect(Ledger.apply(settled, { _tag: "Refund", id: entry.id, at: 2, atRisk: true })).toBe(settled)
+      expect(Ledger.tally(settled.keys, "k")).toMatchObject({ settled: 3n, reserved: 0n, open: 0, calls: 1 })
+    })
+
+    it("counts a call without price and without bound as unpriced", () => {
+      const decision = Ledger.decide(empty(), { key: "k", label: "", estimate: Price.unknown("why") }, 0)
+      if (decision._tag !== "Reserved") throw new Error("refused")
+      const entry = Ledger.settlement(decision.entry, Price.unknown("why"), 1)
+      expect(entry).toEqual({ _tag: "Settle", id: 1, at: 1, sure: false })
+      const state = Ledger.apply(Ledger.apply(empty(), decision.entry), entry)
+      expect(Ledger.tally(state.keys, "k")).toMatchObject({ settled: 0n, unpriced: 1, calls: 1, open: 0 })
+    })
+
+    it.prop("keeps every law after any history, and replays to the same state", [Schema.Array(Step)], ([steps]) => {
+      const budgets = [Budget.make({ name: "all", limit: 300n }), Budget.perDay(120n), Budget.perLabel(90n)]
+      let state = empty(...budgets)
+      const written: Array<Ledger.Entry> = []
+      const write = (entry: Ledger.Entry) => {
+        written.push(entry)
+        state = Ledger.apply(state, entry)
+      }
+      for (const step of steps) {
+        const now = step.day * 86_400
+        const open = Array.from(HashMap.values(state.open))
+        const chosen = open[step.pick % Math.max(1, open.length)]
+        if (step.kind === "reserve") {
+          const decision = Ledger.decide(state, request(BigInt(step.amount), step.label), now)
+          if (decision._tag === "Reserved") {
+            write(decision.entry)
+            for (const [budget, counter] of Ledger.countersOf(state, decision.entry)) {
+              const { reserved, settled } = Ledger.tally(state.counters, counter)
+              expect(settled + reserved <= budget.limit).toBe(true)
+            }
+          } else expect(decision.needed > decision.remaining).toBe(true)
+        } else if (chosen !== undefined) {
+          const high = chosen.high ?? 0n
+          if (step.kind === "refund" || step.kind === "risk") {
+            write({ _tag: "Refund", id: chosen.id, at: now, atRisk: step.kind === "risk" })
+          } else {
+            const cost = step.kind === "unknown"
+              ? Price.unknown("why")
+              : Price.known(step.kind === "over" ? high + BigInt(step.amount) : Money.min(high, BigInt(step.amount)))
+            write(Ledger.settlement(chosen, cost, now))
+          }
+        }
+        for (const { budget, remaining, tally } of Ledger.budgetStatus(state)) {
+          // a limit is passed by no more than what settled above its own bound
+          expect(tally.settled + tally.reserved <= budget.limit + tally.overshoot).toBe(true)
+          expect(tally.reserved >= 0n && tally.open >= 0 && remaining >= 0n).toBe(true)
+        }
+        const total = Ledger.tally(state.keys, "k")
+        const openHigh = Array.from(HashMap.values(state.open)).reduce((sum, entry) => sum + (entry.high ?? 0n), 0n)
+        expect(total.reserved).toBe(openHigh)
+        expect(total.open).toBe(HashMap.size(state.open))
+      }
+      expect(written.reduce(Ledger.apply, empty(...budgets))).toEqual(state)
+    })
+  })
+
+  describe("crossings", () => {
+    it("names the highest threshold that a settlement crossed, once", () => {
+      const state = empty(Budget.make({ name: "b", limit: 100n, warnAt: [0.5, 0.8] }))
+      const [entry, open] = reserved(state, 85n)
+      const after = Ledger.apply(open, Ledger.settlement(entry, Price.known(85n), 1))
+      expect(Ledger.crossings(open, after, entry)).toMatchObject([{ threshold: 0.8, settled: 85n, counter: "b" }])
+      const [second, open2] = reserved(after, 5n)
+      const after2 = Ledger.apply(open2, Ledger.settlement(second, Price.known(5n), 2))
+      expect(Ledger.crossings(open2, after2, second)).toEqual([])
+    })
+  })
+
+  describe("recover", () => {
+    it("charges what was open as assumed, or refunds it at risk: nothing stays reserved", () => {
+      const [, one] = reserved(empty(Budget.perRun(100n)), 8n)
+      const [, two] = reserved(one, 5n)
+      const charged = Ledger.recover(two, "charge", 9).reduce(Ledger.apply, two)
+      expect(Ledger.tally(charged.keys, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 13n, uncertain: 13n })
+      const refunded = Ledger.recover(two, "refund", 9).reduce(Ledger.apply, two)
+      expect(Ledger.tally(refunded.keys, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 0n, atRisk: 13n })
+    })
+  })
+
+  describe("balance", () => {
+    const stated = (state: Ledger.State) =>
+      Ledger.apply(state, { _tag: "Stated", at: 100, key: "k", balance: 1000n, free: 0n })
+
+    it("is nothing until it was stated", () => {
+      expect(Ledger.balance(empty(), "k", 0)).toBeUndefined()
+    })
+
+    it("is carried forward, and says how old and how certain it is", () => {
+      const [before, spent] = reserved(empty(), 50n)
+      const state = stated(Ledger.apply(spent, Ledger.settlement(before, Price.known(50n), 50)))
+      expect(Ledger.balance(state, "k", 100)).toEqual({
+        low: 1000n,
+        expected: 1000n,
+        high: 1000n,
+        stated: 1000n,
+        free: 0n,
+        spentSince: 0n,
+        ageSeconds: 0,
+        certainty: "stated",
+        unpricedSince: 0
+      })
+      const [entry, open] = reserved(state, 30n)
+      expect(Ledger.balance(open, "k", 160)).toMatchObject({
+        low: 970n,
+        expected: 1000n,
+        ageSeconds: 60,
+        certainty: "carried"
+      })
+      const settled = Ledger.apply(open, Ledger.settlement(entry, Price.known(20n), 170))
+      expect(Ledger.balance(settled, "k", 170)).toMatchObject({ low: 980n, expected: 980n, certainty: "carried" })
+    })
+
+    it("is uncertain after an assumed cost, a refund at risk, an unpriced call", () => {
+      const state = stated(empty())
+      const [one, open] = reserved(state, 30n)
+      const assumed = Ledger.apply(open, Ledger.settlement(one, Price.unknown("why"), 1))
+      expect(Ledger.balance(assumed, "k", 100)).toMatchObject({
+        low: 970n,
+        expected: 970n,
+        high: 1000n,
+        certainty: "uncertain"
+      })
+      const risk = Ledger.apply(open, { _tag: "Refund", id: one.id, at: 1, atRisk: true })
+      expect(Ledger.balance(risk, "k", 100)).toMatchObject({ low: 970n, expected: 1000n, certainty: "uncertain" })
+      const unpriced = Ledger.decide(state, { key: "k", label: "", estimate: Price.unknown("why") }, 0)
+      if (unpriced._tag !== "Reserved") throw new Error("refused")
+      const answered = Ledger.apply(
+        Ledger.apply(state, unpriced.entry),
+        Ledger.settlement(unpriced.entry, Price.unknown("why"), 1)
+      )
+      expect(Ledger.balance(answered, "k", 100)).toMatchObject({ certainty: "uncertain", unpricedSince: 1 })
+      const refused = Ledger.apply(Ledger.apply(state, unpriced.entry), {
+        _tag: "Refund",
+        id: unpriced.entry.id,
+        at: 1,
+        atRisk: true
+      })
+      expect(Ledger.tally(refused.keys, "k").atRisk).toBe(0n)
+    })
+  })
+})

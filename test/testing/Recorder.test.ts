@@ -1,0 +1,234 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as FaultMatrix from "../../src/testing/FaultMatrix.ts"
+import * as Recorder from "../../src/testing/Recorder.ts"
+import * as Reply from "../../src/testing/Reply.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const key = "tgp_v1_0123456789abcdefghij"
+const prompt = "Tell me the secret of my grandmother's soup"
+
+const chat = (content: string, extra?: object) =>
+  HttpClientRequest.post("https://api.together.ai/v1/chat/completions", {
+    headers: { authorization: `Bearer ${key}`, "x-custom": "private" },
+    urlParams: { api_key: "hidden", page: "2" }
+  }).pipe(HttpClientRequest.bodyJsonUnsafe({ model: "m", ...extra, messages: [{ role: "user", content }] }))
+
+/** Answers with the prompt, the key and more in it. */
+const provider = FaultMatrix.answering((sent) =>
+  sent.operation === "chatStream"
+    ? Reply.after(Reply.stream(["Salt", " and ", "time"], { every: "100 millis" }), "1 second")
+    : Reply.chat(`You asked: ${prompt}, with ${key}`, { headers: { "x-request-id": "r-1", "set-cookie": "a=b" } })
+)
+
+const textOf = (client: HttpClient.HttpClient, request: HttpClientRequest.HttpClientRequest) =>
+  Effect.flatMap(client.execute(request), (response) => response.text)
+
+const recorded = (options?: Recorder.RecordOptions) =>
+  VirtualClock.wrap(Effect.gen(function*() {
+    const recording = Recorder.record(yield* provider, options)
+    const answers = [
+      yield* textOf(recording.client, chat(prompt)),
+      yield* textOf(recording.client, chat(prompt, { stream: true }))
+    ]
+    return { answers, cassette: yield* recording.cassette }
+  }))
+
+const defectOf = <A, E>(exit: Exit.Exit<A, E>): string =>
+  Exit.isFailure(exit) ? String(exit.cause.reasons.find(Cause.isDieReason)?.defect) : "succeeds"
+
+describe("Recorder", () => {
+  describe("record", () => {
+    it.effect("changes nothing for the program", () =>
+      Effect.gen(function*() {
+        const { answers } = yield* recorded()
+        expect(answers[0]).toContain(key)
+        expect(answers[1]).toContain("[DONE]")
+      }))
+
+    it.effect("stores no key and no prompt, wherever they stand", () =>
+      Effect.gen(function*() {
+        const text = JSON.stringify((yield* recorded()).cassette)
+        expect(text).not.toContain(key)
+        expect(text).not.toContain("grandmother")
+        expect(text).not.toContain("private")
+        expect(text).not.toContain("hidden")
+        expect(text).not.toContain("a=b")
+        expect(text).toContain(`[${prompt.length} characters]`)
+        expect(text).toContain("You asked: [prompt], with [key]")
+        expect(text).toContain("r-1")
+      }))
+
+    it.effect("keeps prompts where asked, and still no key", () =>
+      Effect.gen(function*() {
+        const text = JSON.stringify((yield* recorded({ prompts: "keep" })).cassette)
+        expect(text).toContain("grandmother")
+        expect(text).not.toContain(key)
+      }))
+
+    it.effect("finds a key that lies across two pieces, and one in binary", () =>
+      Effect.gen(function*() {
+        const pieces = (data: ReadonlyArray<string | Uint8Array>): Reply.Answer => ({
+          ...Reply.raw("x"),
+          parts: data.map((piece) => ({ data: piece, waitMillis: 0 }))
+        })
+        const binary = new Uint8Array([0xff, 0xfe, ...new TextEncoder().encode(key), 0xff])
+        for (const reply of [pieces([`a ${key.slice(0, 9)}`, key.slice(9)]), pieces([binary])]) {
+          const recording = Recorder.record(yield* FaultMatrix.answering(() => reply))
+          yield* textOf(recording.client, chat(prompt))
+          const { exchanges } = yield* recording.cassette
+          const { response } = exchanges[0]!
+          const parts = "parts" in response ? response.parts : []
+          const stored = parts.map((part) => "text" in part ? part.text : atob(part.base64)).join("")
+          expect(stored).not.toContain(key)
+          expect(stored).toContain("[key]")
+        }
+      }))
+
+    it.effect("stores binary bodies, broken connections, and answers given up", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const bytes = new Uint8Array([0xff, 0x00, 0xfe])
+        let n = 0
+        const recording = Recorder.record(
+          yield* FaultMatrix.answering(() =>
+            [
+              Reply.raw(bytes),
+              Reply.broken("dns"),
+              Reply.broken("tls"),
+              Reply.broken("refused"),
+              Reply.stream(["a", "b"])
+            ][n++]!
+          )
+        )
+        for (let i = 0; i < 4; i++) yield* Effect.ignore(textOf(recording.client, chat("x")))
+        const stream = yield* recording.client.execute(chat("x"))
+        yield* Stream.runDrain(Stream.take(stream.stream, 1))
+        const { exchanges } = yield* recording.cassette
+        expect(exchanges.map(({ response }) => "broken" in response ? response.broken : response.end)).toStrictEqual([
+          "complete",
+          "dns",
+          "tls",
+          "refused",
+          "complete"
+        ])
+        const replayed = yield* Recorder.replay({ version: 1, exchanges })
+        const body = yield* Effect.flatMap(replayed.execute(chat("x")), (response) => response.arrayBuffer)
+        expect(new Uint8Array(body)).toStrictEqual(bytes)
+        const error = yield* Effect.flip(replayed.execute(chat("x")))
+        expect(error.reason.cause).toMatchObject({ cause: { code: "ENOTFOUND" } })
+      })))
+  })
+
+  describe("replay", () => {
+    it.effect("answers as recorded, at once or in the recorded time", () =>
+      Effect.gen(function*() {
+        const { answers, cassette } = yield* recorded()
+        const replayed = (options?: Recorder.ReplayOptions) =>
+          VirtualClock.run(Effect.gen(function*() {
+            const client = yield* Recorder.replay(cassette, options)
+            yield* textOf(client, chat(prompt))
+            return yield* textOf(client, chat(prompt, { stream: true }))
+          }))
+        const instant = yield* replayed()
+        expect(instant.exit).toStrictEqual(Exit.succeed(answers[1]))
+        expect(Duration.toMillis(instant.elapsed)).toBe(0)
+        const paced = yield* replayed({ pace: "recorded" })
+        expect(paced.exit).toStrictEqual(Exit.succeed(answers[1]))
+        expect(Duration.toMillis(paced.elapsed)).toBe(1400)
+      }))
+
+    it.effect("refuses another order when strict, takes it when matching, each exchange once", () =>
+      Effect.gen(function*() {
+        const { cassette } = yield* recorded()
+        const streamed = chat(prompt, { stream: true })
+        const strict = yield* Recorder.replay(cassette)
+        expect(defectOf(yield* Effect.exit(strict.execute(streamed)))).toContain("at position 1")
+        const matching = yield* Recorder.replay(cassette, { mode: "match" })
+        expect((yield* matching.execute(streamed)).status).toBe(200)
+        expect((yield* matching.execute(chat(prompt))).status).toBe(200)
+        expect(defectOf(yield* Effect.exit(matching.execute(streamed)))).toContain("holds no further exchange")
+      }))
+
+    it.effect("shows what changed in the request", () =>
+      Effect.gen(function*() {
+        const { cassette } = yield* recorded()
+        const client = yield* Recorder.replay(cassette)
+        const message = defectOf(yield* Effect.exit(client.execute(chat(prompt, { max_tokens: 5 }))))
+        expect(message).toContain("+    \"max_tokens\": 5")
+        expect(message).toContain("Record it again if the change is meant.")
+        expect(message).not.toContain(key)
+        expect(message).not.toContain("grandmother")
+      }))
+
+    it.effect("notices a changed prompt of the same length, although it stores none", () =>
+      Effect.gen(function*() {
+        const { cassette } = yield* recorded()
+        const client = yield* Recorder.replay(cassette, { mode: "match" })
+        const changed = chat(prompt.replace("soup", "stew"))
+        expect(defectOf(yield* Effect.exit(client.execute(changed)))).toContain("It differs in a prompt")
+      }))
+
+    it.effect("shows a changed prompt where prompts are kept", () =>
+      Effect.gen(function*() {
+        const { cassette } = yield* recorded({ prompts: "keep" })
+        const client = yield* Recorder.replay(cassette)
+        const message = defectOf(yield* Effect.exit(client.execute(chat(prompt.replace("soup", "stew")))))
+        expect(message).toContain("grandmother's stew")
+      }))
+
+    it.effect("does not mind the order of fields", () =>
+      Effect.gen(function*() {
+        const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.raw("ok")))
+        const request = (body: unknown) =>
+          HttpClientRequest.post("http://localhost/v1/x").pipe(HttpClientRequest.bodyJsonUnsafe(body))
+        yield* textOf(recording.client, request({ a: 1, b: { c: [1], d: 2 } }))
+        const client = yield* Recorder.replay(yield* recording.cassette)
+        expect(yield* textOf(client, request({ b: { d: 2, c: [1] }, a: 1 }))).toBe("ok")
+      }))
+  })
+
+  describe("files", () => {
+    const memory = () => {
+      const files = new Map<string, string>()
+      return {
+        files,
+        layer: FileSystem.layerNoop({
+          writeFileString: (path, text) => Effect.sync(() => void files.set(path, text)),
+          readFileString: (path) => Effect.sync(() => files.get(path) ?? "")
+        })
+      }
+    }
+
+    it.effect("writes when the scope closes, reads back the same, and replays", () =>
+      Effect.gen(function*() {
+        const { files, layer } = memory()
+        const call = Effect.flatMap(HttpClient.HttpClient, (client) => textOf(client, chat(prompt)))
+        const recorder = Recorder.layerRecord("tape.json").pipe(
+          Layer.provide(Layer.effect(HttpClient.HttpClient, provider)),
+          Layer.provide(layer)
+        )
+        yield* call.pipe(Effect.provide(recorder))
+        expect(files.get("tape.json")).toContain("\"version\": 1")
+        expect(files.get("tape.json")).not.toContain(key)
+        const replayed = yield* call.pipe(Effect.provide(Layer.provide(Recorder.layerReplay("tape.json"), layer)))
+        expect(replayed).toContain("You asked: [prompt]")
+      }))
+
+    it.effect("says when a file is no cassette", () =>
+      Effect.gen(function*() {
+        const { files, layer } = memory()
+        files.set("tape.json", "{\"version\":9}")
+        const error = yield* Effect.flip(Recorder.load("tape.json").pipe(Effect.provide(layer)))
+        expect(error._tag).toBe("CassetteError")
+        expect(error.message).toContain("tape.json is not a cassette")
+      }))
+  })
+})

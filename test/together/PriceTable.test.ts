@@ -1,0 +1,116 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { TestClock } from "effect/testing"
+import * as Money from "../../src/domain/Money.ts"
+import type { Model } from "../../src/together/Models.ts"
+import * as PriceTable from "../../src/together/PriceTable.ts"
+
+const oss: Model = { id: "openai/gpt-oss-20b", pricing: { input: 0.07, output: 0.3, base: 0, finetune: 0, hourly: 0 } }
+
+describe("PriceTable", () => {
+  describe("fromModels", () => {
+    it("reads dollars per million tokens, and dollars per hour", () => {
+      const [price] = PriceTable.fromModels([
+        { id: "m", pricing: { input: 0.14, output: 0.28, cached_input: 0.028, hourly: 6 } }
+      ], "2026-10-01")
+      expect(price).toEqual({
+        model: "m",
+        tokens: { input: Money.ratio(140n), output: Money.ratio(280n), cachedInput: Money.ratio(28n) },
+        perMinute: Money.ratio(100_000_000n),
+        source: "GET /models of 2026-10-01"
+      })
+    })
+
+    it("takes zeros for no price, not for free", () => {
+      const zeros = { input: 0, output: 0, base: 0, finetune: 0, hourly: 0 }
+      expect(PriceTable.fromModels([{ id: "m", pricing: zeros }, { id: "n" }, { id: "o", pricing: null }], "")).toEqual(
+        []
+      )
+      const lookup = PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels([{ ...oss, pricing: zeros }], ""))
+      expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(50n))
+    })
+
+    it("takes a model with one side only, and one with hours only", () => {
+      const prices = PriceTable.fromModels([
+        { id: "embedding", pricing: { input: 0.02, output: 0 } },
+        { id: "writer", pricing: { output: 1 } },
+        { id: "dedicated", pricing: { hourly: 3 } },
+        { id: "broken", pricing: { input: -1, output: 2 } }
+      ], "")
+      expect(prices.map((price) => [price.model, price.tokens?.input.numerator, price.perMinute?.numerator])).toEqual([
+        ["embedding", 20n, undefined],
+        ["writer", 0n, undefined],
+        ["dedicated", undefined, 50_000_000n]
+      ])
+    })
+  })
+
+  it("ships prices that are positive, unique and dated", () => {
+    expect(PriceTable.shippedAsOf).toMatch(/^\d{4}-\d{2}$/)
+    expect(new Set(PriceTable.shipped.map((price) => price.model)).size).toBe(PriceTable.shipped.length)
+    for (const price of PriceTable.shipped) {
+      expect(price.source).toContain(PriceTable.shippedAsOf)
+      const rates = [
+        price.tokens?.input,
+        price.tokens?.output,
+        price.image?.perMegapixel,
+        price.perAudioMinute,
+        price.perCharacter
+      ].filter((rate) => rate !== undefined)
+      expect(rates.length).toBeGreaterThan(0)
+      for (const rate of rates) expect(rate.numerator > 0n).toBe(true)
+      if (price.tokens?.cachedInput) expect(Money.compare(price.tokens.cachedInput, price.tokens.input)).toBe(-1)
+    }
+    expect(PriceTable.shippedLookup("nobody/nothing")).toBeUndefined()
+  })
+
+  describe("make", () => {
+    it.effect("asks once per time to live, however many ask", () =>
+      Effect.gen(function*() {
+        let asked = 0
+        const get = yield* PriceTable.make({
+          models: Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => (asked++, [oss])))
+        })
+        const both = yield* Effect.forkChild(Effect.all([get, get], { concurrency: 2 }), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        const [lookup] = yield* Fiber.join(both)
+        expect(lookup(oss.id)).toMatchObject({
+          source: "GET /models of 1970-01-01",
+          tokens: { input: { numerator: 70n } }
+        })
+        expect(asked).toBe(1)
+        yield* TestClock.adjust("7 hours")
+        yield* Effect.forkChild(get, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        expect(asked).toBe(2)
+      }))
+
+    it.effect("falls back to the shipped table, then to the last answer, and asks again soon", () =>
+      Effect.gen(function*() {
+        let answers: "fail" | "ok" = "fail"
+        let asked = 0
+        const get = yield* PriceTable.make({
+          models: Effect.suspend(() => {
+            asked++
+            return answers === "ok" ? Effect.succeed([oss]) : Effect.fail("down" as const)
+          }),
+          stated: [{ model: "mine", source: "stated by the user", perMinute: Money.ratio(1n) }]
+        })
+        const first = yield* get
+        expect(first(oss.id)?.tokens?.input).toEqual(Money.ratio(50n))
+        expect(first("mine")).toBeDefined()
+        yield* get
+        expect(asked).toBe(1)
+        answers = "ok"
+        yield* TestClock.adjust("61 seconds")
+        expect((yield* get)(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
+        answers = "fail"
+        yield* TestClock.adjust("7 hours")
+        const last = yield* get
+        expect(last(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
+        expect(last("mine")).toBeDefined()
+        expect(asked).toBe(3)
+      }))
+  })
+})
