@@ -6,6 +6,7 @@ const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.m
 export default defineConfig({
   resolve: {
     alias: [
+      { find: /^effect-together\/policy$/, replacement: source("policy/index.ts") },
       { find: /^effect-together\/testing$/, replacement: source("testing/index.ts") },
       { find: /^effect-together$/, replacement: source("index.ts") }
     ]

@@ -44,6 +44,7 @@ const sizes = async (): Promise<number> => {
   const probes: Readonly<Record<string, string>> = {
     client: "import { Together } from \"./index.js\"; export const layer = Together.layer",
     library: "export * from \"./index.js\"",
+    policy: "export * from \"./policy/index.js\"",
     testing: "export * from \"./testing/index.js\""
   }
   for (const [name, contents] of Object.entries(probes)) {
@@ -86,7 +87,17 @@ const packed = async (): Promise<number> => {
   const paths = files.map((file) => file.path)
   const modules = paths.filter((path) => /^dist\/(?!cli\/).*\.js$/.test(path))
   const complaints = [
-    ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "dist/index.js", "dist/index.d.ts", "dist/cli/main.js"]
+    ...[
+      "package.json",
+      "README.md",
+      "LICENSE",
+      "CHANGELOG.md",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/policy/index.js",
+      "dist/testing/index.js",
+      "dist/cli/main.js"
+    ]
       .filter((path) => !paths.includes(path)).map((path) => `${path} is not packed`),
     ...paths.filter((path) => !/^(?:dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
       .map((path) => `${path} is packed`),

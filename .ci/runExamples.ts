@@ -1,27 +1,39 @@
 /**
  * Runs extracted examples, one after the other in one process, and checks what they promise.
  *
- * The package's own names resolve to its sources. Output is held back and shown
- * only for an example that fails.
+ * The package's own names resolve to its sources. An example that takes key and
+ * address from the environment talks to the package's own emulator, over real
+ * HTTP. Output is held back and shown only for an example that fails.
  */
+import { NodeHttpServer } from "@effect/platform-node"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { createServer } from "node:http"
 import { registerHooks } from "node:module"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { format, inspect } from "node:util"
+import * as Emulator from "../src/testing/Emulator.ts"
 import { root } from "./shell.ts"
 
 const folder = process.argv[2] ?? join(root, ".gate", "examples")
 const limitMillis = 20_000
 
-const sources: Readonly<Record<string, string>> = {
-  "effect-together": pathToFileURL(join(root, "src", "index.ts")).href,
-  "effect-together/testing": pathToFileURL(join(root, "src", "testing", "index.ts")).href
+/** Maps each name that the package exports to its source. */
+const sources = new Map<string, string>()
+const described: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
+const { exports, name } = described as { name: string; exports: Record<string, string | { readonly default: string }> } // our own
+for (const [path, target] of Object.entries(exports)) {
+  if (typeof target === "string") continue
+  const source = target.default.replace("./dist/", "src/").replace(/\.js$/, ".ts")
+  sources.set(name + path.slice(1), pathToFileURL(join(root, source)).href)
 }
 
 registerHooks({
   resolve: (specifier, context, nextResolve) => {
-    const url = sources[specifier]
+    const url = sources.get(specifier)
     return url === undefined
       ? nextResolve(specifier, context)
       : { url, format: "module-typescript", shortCircuit: true }
@@ -33,6 +45,27 @@ const show = (u: unknown): string =>
 
 /** Brings a text to one form, whatever its quotes, breaks and spaces. */
 const plain = (text: string): string => text.replace(/\s+/g, " ").replace(/['`]/g, "\"").trim()
+
+/**
+ * Starts the provider that examples call when they take key and address from the environment: the package's own
+ * emulator, with limits that no example is told.
+ */
+const emulated = async (): Promise<() => Promise<void>> => {
+  const runtime = ManagedRuntime.make(
+    Emulator.layer({
+      options: {
+        limits: { requestsPerSecond: 50, tokensPerSecond: 20_000 },
+        firstToken: { kind: "uniform", min: 0.1, max: 0.3 },
+        tokensPerSecond: { kind: "constant", value: 2000 }
+      }
+    }).pipe(Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0 })))
+  )
+  const { address } = await runtime.runPromise(HttpServer.HttpServer)
+  if (address._tag !== "TcpAddress") throw new Error("the emulator has no port")
+  process.env["TOGETHER_BASE_URL"] = `http://127.0.0.1:${address.port}/v1`
+  process.env["TOGETHER_API_KEY"] = "an-example-key"
+  return () => runtime.dispose()
+}
 
 let printed: Array<string> = []
 let marked = 0
@@ -85,6 +118,7 @@ process.on("uncaughtException", (error) => failures.push(`${where}: uncaught exc
 const listed: unknown = JSON.parse(await readFile(join(folder, "run.json"), "utf8"))
 const examples = listed as ReadonlyArray<{ name: string; source: string; line: number }> // written by examples.ts
 
+const stop = await emulated()
 let red = 0
 for (const { line, name, source } of examples) {
   printed = []
@@ -110,4 +144,5 @@ for (const { line, name, source } of examples) {
   }
 }
 process.stdout.write(`${examples.length - red} examples ran as they say, ${red} did not\n`)
+await stop()
 process.exit(red === 0 ? 0 : 1)

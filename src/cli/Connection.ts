@@ -76,6 +76,9 @@ export const emulatorServer = (
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
+/** Provides the bare transport. */
+export const plain = NodeHttpClient.layerUndici
+
 const transport = (report: Report.Report | undefined) => {
   const undici = NodeHttpClient.layerUndiciOptions({
     connections: 1024,

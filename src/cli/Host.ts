@@ -15,6 +15,8 @@ export interface Service {
   readonly cwd: string
   readonly home: string
   readonly pid: number
+  /** Version of the runtime. */
+  readonly version: string
   readonly host: string
   readonly stderr: Style.Ability
   readonly stdout: Style.Ability
@@ -79,6 +81,7 @@ export const live = (): Service => ({
   cwd: process.cwd(),
   home: homedir(),
   pid: process.pid,
+  version: process.version,
   host: hostname(),
   stderr: Style.ability(process.env, process.stderr),
   stdout: Style.ability(process.env, process.stdout),

@@ -1,8 +1,8 @@
 /**
  * The report of a run as one HTML page: no script, no request to anywhere, light and dark.
  *
- * Safe to open and to mail: every text from rows and providers is escaped, and the page forbids scripts and network
- * to itself by its content security policy.
+ * Safe to open and to mail: every text from rows and providers is escaped, and the page's content security policy
+ * forbids scripts and network.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -13,51 +13,6 @@ import type * as Timeline from "../job/Timeline.ts"
 import * as Chart from "./Chart.ts"
 import * as Format from "./Format.ts"
 import * as Summary from "./Summary.ts"
-
-const css = `
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#16181d;--soft:#5c6470;--line:#e3e6ea;--blue:#2563eb;--green:#0f9d6b;--amber:#b7791f;--red:#d64545;--violet:#7c4dce}
-@media (prefers-color-scheme:dark){:root{--bg:#0e1116;--card:#161b22;--ink:#e8eaed;--soft:#98a2b0;--line:#2a313b;--blue:#6ea8fe;--green:#4cc38a;--amber:#e0b04c;--red:#ff7b72;--violet:#b794f6}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;font-variant-numeric:tabular-nums}
-main{max-width:1000px;margin:0 auto;padding:32px 20px 64px}
-header{display:flex;flex-wrap:wrap;align-items:baseline;gap:8px 14px;margin-bottom:22px}
-h1{font-size:22px;margin:0;letter-spacing:-.01em;overflow-wrap:anywhere}
-header p{margin:0;color:var(--soft);flex-basis:100%}
-.badge{padding:2px 11px;border-radius:99px;font-size:13px;font-weight:600;background:color-mix(in srgb,var(--c) 14%,transparent);color:var(--c)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(148px,1fr));gap:12px;margin-bottom:16px}
-.card,figure,section{background:var(--card);border:1px solid var(--line);border-radius:12px}
-.card{padding:13px 16px}
-.card b{display:block;font-size:23px;letter-spacing:-.02em;line-height:1.25;white-space:nowrap}
-.card span{color:var(--soft);font-size:13px}
-.card em{font-style:normal;color:var(--soft);font-size:12.5px;display:block;margin-top:2px}
-figure{margin:0 0 16px;padding:15px 17px 10px}
-figcaption,h2{font-size:15px;font-weight:600;margin:0 0 4px}
-svg{display:block;width:100%;height:auto}
-svg text{fill:var(--soft);font-size:12px}
-.grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--soft);stroke-width:1}
-.legend{display:flex;flex-wrap:wrap;gap:3px 16px;color:var(--soft);font-size:13px;margin-bottom:7px}
-.legend i{display:inline-block;width:14px;height:10px;margin-right:6px;border-radius:2px;vertical-align:-1px}
-.legend .area{background:color-mix(in srgb,var(--c) 22%,transparent);border-top:2px solid var(--c)}
-.legend .line{height:0;border-top:2px solid var(--c);vertical-align:4px}
-.legend .step{height:0;border-top:2px dashed var(--c);vertical-align:4px}
-.legend .mark{width:3px;background:var(--c)}
-.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:0 16px}
-.bars{padding:5px 0 6px}
-.bar{display:grid;grid-template-columns:minmax(74px,max-content) 1fr minmax(58px,max-content);gap:12px;align-items:center;font-size:13.5px;padding:3.5px 0}
-.bar .track{background:color-mix(in srgb,var(--soft) 13%,transparent);border-radius:5px;overflow:hidden}
-.bar b{display:block;height:11px;border-radius:5px}
-.bar .value{text-align:right;color:var(--soft)}
-section{padding:15px 17px;margin-bottom:16px;overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:13.5px}
-th{text-align:left;color:var(--soft);font-weight:500;border-bottom:1px solid var(--line);padding:5px 10px 5px 0;white-space:nowrap}
-td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-tr:last-child td{border-bottom:0}
-td.n,th.n{text-align:right;white-space:nowrap}
-code{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
-.none{color:var(--soft);margin:6px 0 8px;font-size:14px}
-footer{color:var(--soft);font-size:13px;margin-top:22px}
-@media (max-width:520px){main{padding:20px 12px 40px}.two{grid-template-columns:1fr}}
-`
 
 const card = (label: string, value: string, more: string): string =>
   `<div class="card"><span>${Chart.escape(label)}</span><b>${Chart.escape(value)}</b><em>${
@@ -127,9 +82,9 @@ const over = (
 ): ReadonlyArray<readonly [number, number]> =>
   timeline.steps.map((step, index) => [(index + 0.5) * timeline.width, value(step)] as const)
 
-const charts = (report: Report.Report): string => {
+/** Describes the chart of requests per second against the limit that was found. */
+export const throughput = (report: Report.Report): Chart.Chart => {
   const { timeline } = report
-  if (timeline.steps.length === 0) return ""
   const { width } = timeline
   const maxX = Math.max(elapsed(report), timeline.steps.length * width)
   const marked = timeline.steps.flatMap((step, index) =>
@@ -140,8 +95,7 @@ const charts = (report: Report.Report): string => {
       ? [{ from: index * width, to: index * width + Math.min(width, step.paused), color: "--amber" }]
       : []
   )
-  const known = (value: number) => value > 0 ? value : Number.NaN
-  return Chart.timeline({
+  return {
     title: "Requests per second, and the limit that was found",
     maxX,
     formatX: Format.clock,
@@ -158,7 +112,17 @@ const charts = (report: Report.Report): string => {
       { label: "limit in use", color: "--violet", kind: "step", points: over(timeline, (step) => known(step.rate)) }
     ],
     marks: { label: "429 (shaded: paused)", color: "--red", points: marked }
-  }) + Chart.timeline({
+  }
+}
+
+const known = (value: number) => value > 0 ? value : Number.NaN
+
+const charts = (report: Report.Report): string => {
+  const { timeline } = report
+  if (timeline.steps.length === 0) return ""
+  const { width } = timeline
+  const maxX = Math.max(elapsed(report), timeline.steps.length * width)
+  return Chart.timeline(throughput(report)) + Chart.timeline({
     title: "Requests in flight",
     maxX,
     height: 190,
@@ -273,24 +237,21 @@ export const html = (context: Summary.Context, input: string): string => {
   const warnings = report.warnings.length === 0
     ? ""
     : `<section><h2>Warnings</h2>${report.warnings.map((text) => `<p>${Chart.escape(text)}</p>`).join("")}</section>`
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<title>${Chart.escape(input)} – run of ${when} UTC</title><style>${css}</style></head>
-<body><main><header><h1>${Chart.escape(input)}</h1>${badge(context)}<p>${when} UTC · <code>${
-    Chart.escape(context.command)
-  }</code></p></header>
+  return Chart.page(
+    `${input} – run of ${when} UTC`,
+    `<header><h1>${Chart.escape(input)}</h1>${badge(context)}<p>${when} UTC · <code>${
+      Chart.escape(context.command)
+    }</code></p></header>
 ${cards(context)}
 ${charts(report)}
 <div class="two">${latency(report)}${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${
-    counted("Attempts that were refused, by status", report.refusals, "--red", "None.")
-  }${counted("Failures by code", report.codes, "--red", "None.")}</div>
+      counted("Attempts that were refused, by status", report.refusals, "--red", "None.")
+    }${counted("Failures by code", report.codes, "--red", "None.")}</div>
 ${models(report)}${failures(report)}${moves(report)}${warnings}
 <footer>effect-together · results ${Chart.escape(context.results ?? "on standard output")} · journal ${
-    Chart.escape(context.journal)
-  }</footer>
-</main></body></html>
-`
+      Chart.escape(context.journal)
+    }</footer>`
+  )
 }
 
 /** Writes the page to a file. */

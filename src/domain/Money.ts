@@ -178,7 +178,7 @@ export const toUsd = (amount: NanoUsd): string => {
 }
 
 /** Gives dollars as a `number`, for metrics and plots only: it may be rounded. */
-export const toNumber = (amount: NanoUsd): number => Number(toUsd(amount))
+export const toNumber = (amount: NanoUsd): number => Number(amount) / 1e9
 
 /**
  * Writes an amount for people: cents from one dollar up, two significant digits below.

@@ -12,7 +12,7 @@
  * refusal and the scheduling of its probe; the hand-over to an elected waiter)
  * runs uninterruptibly.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -223,7 +223,7 @@ const admit = <A, E, R>(
     options.whenOpen === "wait"
       ? Effect.gen(function*() {
         const wait = yield* waitFor(reason)
-        if (!(yield* Deadline.allows(wait))) return yield* Effect.fail(refusal(reason))
+        if (!(yield* Deadline.allows(wait))) return yield* refusal(reason)
         yield* Effect.sleep(wait)
         return yield* turn
       })

@@ -189,11 +189,18 @@ export interface Lane {
   readonly load: (learned: Learned.Learned) => Effect.Effect<void>
 }
 
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Goes on with what waited for a ticket. */
+type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
+
 interface Waiter extends Queue.Entry {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly resume: (effect: Effect.Effect<void, LaneOverflowError>) => void
+  /** Wakes the fiber; absent until it sleeps. */
+  resume: ((effect: Effect.Effect<void, LaneOverflowError>) => void) | undefined
+  readonly use: Use
+  /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
   readonly since: number
-  readonly deadlineAt: number
+  readonly deadlineAt: number | undefined
   ticket: Kernel.Ticket | undefined
 }
 
@@ -332,9 +339,9 @@ class LaneImpl implements Lane {
         this.#blocker = undefined
         return this.#wake(Infinity, now, fiber)
       }
-      if (head.deadlineAt !== Infinity && head.deadlineAt < head.fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) {
+      if (head.deadlineAt !== undefined && head.deadlineAt < fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) {
         Queue.remove(this.#queue, head)
-        this.#resume(head, Effect.fail(this.#late(0, head.fiber)))
+        this.#resume(head, Effect.fail(this.#late(0)), fiber)
         continue
       }
       const state = this.#advance(now, fiber)
@@ -345,13 +352,14 @@ class LaneImpl implements Lane {
       }
       Queue.take(this.#queue)
       head.ticket = this.#admit(state, head.tokens, this.#blocker, now)
-      this.#metrics.waited(now - head.since, fiber.context)
-      this.#resume(head, Effect.void)
+      this.#metrics.waited(Math.max(0, now - head.since / 1000), fiber.context)
+      this.#resume(head, Effect.void, fiber)
     }
   }
 
-  #resume(waiter: Waiter, effect: Effect.Effect<void, LaneOverflowError>): void {
-    waiter.fiber.currentDispatcher.scheduleTask(() => waiter.resume(effect), 0)
+  /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
+  #resume(waiter: Waiter, effect: Effect.Effect<void, LaneOverflowError>, fiber: Fiber.Fiber<unknown, unknown>): void {
+    fiber.currentDispatcher.scheduleTask(() => waiter.resume?.(effect), 0)
   }
 
   /** Sets the one timer of the lane, or clears it. */
@@ -377,11 +385,10 @@ class LaneImpl implements Lane {
     ))
   }
 
-  #late(estimate: number, fiber: Fiber.Fiber<unknown, unknown>): LaneOverflowError {
+  #late(estimate: number): LaneOverflowError {
     const deadline = estimate === 0
       ? "its deadline passed"
       : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
-    void fiber
     return new LaneOverflowError({
       message: `Lane ${this.key} cannot send this call in time: ${deadline}. ` +
         `${this.#queue.size} calls wait before it; send less, raise its priority or its deadline.`,
@@ -397,8 +404,7 @@ class LaneImpl implements Lane {
     request: LaneRequest,
     state: Kernel.State,
     now: number,
-    clock: Clock.Clock,
-    fiber: Fiber.Fiber<unknown, unknown>
+    clock: Clock.Clock
   ):
     | LaneOverflowError
     | undefined
@@ -417,7 +423,7 @@ class LaneImpl implements Lane {
     }
     const deadlineAt = request.deadlineAt
     if (deadlineAt === undefined || clock.currentTimeMillisUnsafe() + estimate * 1000 <= deadlineAt) return undefined
-    return this.#late(estimate, fiber)
+    return this.#late(estimate)
   }
 
   /** Admits at once where nobody waits and nothing stands against it. */
@@ -427,50 +433,91 @@ class LaneImpl implements Lane {
     return Kernel.wait(state, now)[0] > 0 ? undefined : this.#admit(state, request.tokens, undefined, now)
   }
 
-  /** Gets a ticket and goes on with `use`; an end before that leaves nothing behind. */
+  /**
+   * Gets a ticket and goes on with `use`; an end before that leaves nothing behind. To be run uninterruptibly.
+   *
+   * A million may wait here, so the effects they sleep in are shared (`#asleep`), and what is their own sits in one
+   * object that is found by the fiber.
+   */
   #enter<A, E, R>(
     request: LaneRequest,
-    restore: <A1, E1, R1>(effect: Effect.Effect<A1, E1, R1>) => Effect.Effect<A1, E1, R1>,
-    use: (ticket: Kernel.Ticket, waited: number) => Effect.Effect<A, E, R>
+    restore: Restore,
+    use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | LaneOverflowError, R> {
     return Effect.withFiber((fiber) => {
       const clock = fiber.getRef(Clock.Clock)
       const now = monotonic(clock)
       const ticket = this.#try(request, now, fiber)
       if (ticket !== undefined) return use(ticket, 0)
-      const overflow = this.#overflow(request, this.#cell.read(), now, clock, fiber)
+      const overflow = this.#overflow(request, this.#cell.read(), now, clock)
       if (overflow !== undefined) return Effect.fail(overflow)
-      const level = priorityLevel(request.priority ?? defaults.priority)
-      let waiter: Waiter | undefined
-      const wait = Effect.callback<void, LaneOverflowError>((resume) => {
-        waiter = {
-          level,
-          retry: request.retry ?? defaults.retry,
-          tokens: request.tokens,
-          order: 0,
-          gone: false,
-          fiber,
-          resume,
-          since: now,
-          deadlineAt: request.deadlineAt ?? Infinity,
-          ticket: undefined
-        }
-        Queue.add(this.#queue, waiter)
-        if (this.#queue.size === 1 || Queue.peek(this.#queue) === waiter) this.#dispatch(now, fiber)
+      this.#asleepBy.set(fiber, {
+        level: priorityLevel(request.priority ?? defaults.priority),
+        retry: request.retry ?? defaults.retry,
+        tokens: request.tokens,
+        order: 0,
+        gone: true,
+        resume: undefined,
+        use,
+        since: Math.floor(now * 1000),
+        deadlineAt: request.deadlineAt,
+        ticket: undefined
       })
-      const left = Effect.onExitPrimitive(restore(wait), (exit) => {
-        if (exit._tag === "Success" || waiter === undefined) return undefined
-        if (waiter.ticket !== undefined) this.#settle(waiter.ticket, neverSent, fiber)
-        else this.#leave(waiter, fiber)
-        return undefined
-      })
-      return Effect.flatMap(left, () =>
-        // `wait` succeeds only after the dispatcher has put the ticket there
-        use(waiter!.ticket!, monotonic(fiber.getRef(Clock.Clock)) - now))
+      // it ends as `use` ends, or as the wait fails
+      return this.#asleep(restore) as Effect.Effect<A, E | LaneOverflowError, R>
     })
   }
 
+  readonly #asleepBy = new Map<Fiber.Fiber<unknown, unknown>, Waiter>()
+
+  #woken(fiber: Fiber.Fiber<unknown, unknown>): Waiter {
+    // `#enter` put it there, and nothing else takes it out
+    const waiter = this.#asleepBy.get(fiber) as Waiter
+    this.#asleepBy.delete(fiber)
+    return waiter
+  }
+
+  readonly #join: Effect.Effect<void, LaneOverflowError> = Effect.withFiber((fiber) =>
+    Effect.callback<void, LaneOverflowError>((resume) => {
+      const waiter = this.#asleepBy.get(fiber) as Waiter
+      waiter.resume = resume
+      waiter.gone = false
+      Queue.add(this.#queue, waiter)
+      if (Queue.peek(this.#queue) === waiter) this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+    })
+  )
+
+  /** Two sleeps: of callers that may be interrupted, and of callers that may not. */
+  readonly #sleeps = new WeakMap<Restore, Effect.Effect<unknown, unknown, unknown>>()
+
+  #asleep(restore: Restore): Effect.Effect<unknown, unknown, unknown> {
+    const known = this.#sleeps.get(restore)
+    if (known !== undefined) return known
+    const made = this.#sleep(restore)
+    this.#sleeps.set(restore, made)
+    return made
+  }
+
+  readonly #sleep = (restore: Restore): Effect.Effect<unknown, unknown, unknown> =>
+    Effect.matchCauseEffect(restore(this.#join), {
+      onSuccess: (_) =>
+        Effect.withFiber((fiber) => {
+          const waiter = this.#woken(fiber)
+          // only the dispatcher wakes with success, and it puts the ticket there first
+          const ticket = waiter.ticket as Kernel.Ticket
+          return waiter.use(ticket, Math.max(0, monotonic(fiber.getRef(Clock.Clock)) - waiter.since / 1000))
+        }),
+      onFailure: (cause) =>
+        Effect.withFiber((fiber) => {
+          const waiter = this.#woken(fiber)
+          if (waiter.ticket !== undefined) this.#settle(waiter.ticket, neverSent, fiber)
+          else this.#leave(waiter, fiber)
+          return Effect.failCause(cause)
+        })
+    })
+
   #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (waiter.gone) return
     const wasHead = Queue.peek(this.#queue) === waiter
     Queue.remove(this.#queue, waiter)
     if (wasHead) this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
@@ -491,14 +538,21 @@ class LaneImpl implements Lane {
     }
   }
 
+  readonly #granted = (ticket: Kernel.Ticket, waited: number): Effect.Effect<Permit> =>
+    Effect.succeed(this.#permit(ticket, waited))
+
   acquire(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError> {
-    return Effect.uninterruptibleMask((restore) =>
-      this.#enter(request, restore, (ticket, waited) => Effect.succeed(this.#permit(ticket, waited)))
-    )
+    return Effect.uninterruptibleMask((restore) => this.#enter(request, restore, this.#granted))
   }
 
   acquireScoped(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError, Scope.Scope> {
-    return Effect.acquireRelease(this.acquire(request), (permit) => permit.settle(ignored), { interruptible: true })
+    // one mask around both: an interruption between the permit and its finalizer would lose the permit
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.tap(
+        this.#enter(request, restore, this.#granted),
+        (permit) => Effect.addFinalizer(() => permit.settle(ignored))
+      )
+    )
   }
 
   tryAcquire(request: LaneRequest): Effect.Effect<Option.Option<Permit>> {

@@ -1,38 +1,123 @@
 /**
- * (interface first; the inside is being filled)
+ * One lane per key, made at its first use.
+ *
+ * A key names what shares a limit: one key or organization, one model, one resource pool. Lanes never influence each
+ * other. What they learned can be saved as one JSON document and loaded by the next run.
+ *
+ * ```
+ *   get("org/model") ──▶ lane there? yes ─▶ the same lane
+ *                           │ no
+ *                           └─▶ Lane.make({ ...options, ...overrides(key), key }) ─▶ load what was learned
+ * ```
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lanes } from "effect-together"
+ *
+ * const program = Effect.gen(function*() {
+ *   const lanes = yield* Lanes.Lanes
+ *   const lane = yield* lanes.get("me/openai/gpt-oss-20b")
+ *   yield* lane.run(Effect.void, { tokens: 10 }, () => ({ _tag: "Success" }))
+ *   return yield* lanes.save
+ * })
+ *
+ * Effect.runPromise(Effect.provide(program, Lanes.layer())).then(console.log)
+ * ```
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Lane from "./Lane.ts"
+import { Learned } from "./LaneLearned.ts"
+import * as LaneStore from "./LaneStore.ts"
+
+/** Checks what all lanes have learned, by key. */
+export const Saved = Schema.Record(Schema.String, Learned)
+/** Holds what all lanes have learned, by key. */
+export type Saved = typeof Saved.Type
+/** Reads and writes `Saved` as JSON text. */
+export const SavedFromJson = Schema.fromJsonString(Saved)
 
 /** Configures all lanes, and some by key. */
 export interface Options extends Omit<Lane.Options, "key"> {
+  /** Options of one lane, over those of all. Default none. */
   readonly overrides?: ((key: string) => Omit<Lane.Options, "key"> | undefined) | undefined
+  /** What an earlier run learned: lanes begin there. Default nothing. */
+  readonly saved?: Saved | undefined
 }
 
 /** Holds one lane per key. */
 export class Lanes extends Context.Service<Lanes, {
+  /** Gets the lane of a key, and makes it at first. */
   readonly get: (key: string) => Effect.Effect<Lane.Lane>
+  /** Lists the lanes made so far. */
   readonly all: Effect.Effect<ReadonlyArray<Lane.Lane>>
+  /** Reads what all lanes have learned. */
+  readonly save: Effect.Effect<Saved>
 }>()("effect-together/Lanes") {}
 
-/** Makes the lanes service. */
-export const make = (options: Options = {}) =>
-  Effect.sync(() => {
+/** Makes the lanes. **Details**: takes a `LaneStore` from the context where there is one; else this process. */
+export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
+  Effect.gen(function*() {
+    const { overrides, saved, ...base } = options
+    const store = Option.getOrElse(yield* Effect.serviceOption(LaneStore.LaneStore), () => LaneStore.memory)
+    // a bad option is refused here, not at the first call
+    yield* Lane.make(base)
     const lanes = new Map<string, Lane.Lane>()
+    const create = (key: string) =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ ...base, ...overrides?.(key), key }, store)
+        const learned = saved?.[key]
+        if (learned !== undefined) yield* lane.load(learned)
+        // another fiber may have made it meanwhile, where the store had to wait
+        const known = lanes.get(key)
+        if (known !== undefined) return known
+        lanes.set(key, lane)
+        return lane
+      })
+    const all = Effect.sync(() => [...lanes.values()])
     return Lanes.of({
       get: (key) =>
-        Effect.gen(function*() {
+        Effect.suspend(() => {
           const known = lanes.get(key)
-          if (known) return known
-          const lane = yield* Lane.make({ ...options, ...options.overrides?.(key), key })
-          lanes.set(key, lane)
-          return lane
+          return known === undefined ? create(key) : Effect.succeed(known)
         }),
-      all: Effect.sync(() => [...lanes.values()])
+      all,
+      save: Effect.map(
+        Effect.flatMap(all, (list) => Effect.all(list.map((lane) => lane.save))),
+        (learned) => Object.fromEntries(learned.map((one, i) => [[...lanes.keys()][i] ?? "", one]))
+      )
     })
   })
 
 /** Provides lanes. */
 export const layer = (options?: Options): Layer.Layer<Lanes> => Layer.effect(Lanes, make(options))
+
+/**
+ * Provides lanes with caps from the configuration.
+ *
+ * **Details**: `TOGETHER_REQUESTS_PER_MINUTE`, `TOGETHER_TOKENS_PER_MINUTE` and `TOGETHER_MAX_IN_FLIGHT`, each
+ * optional. `options` are over them.
+ */
+export const layerConfig = (options?: Options): Layer.Layer<Lanes, Config.ConfigError> =>
+  Layer.effect(
+    Lanes,
+    Effect.gen(function*() {
+      const caps = yield* Config.all({
+        requestsPerMinute: Config.option(Config.Finite("TOGETHER_REQUESTS_PER_MINUTE")),
+        tokensPerMinute: Config.option(Config.Finite("TOGETHER_TOKENS_PER_MINUTE")),
+        maxInFlight: Config.option(Config.Int("TOGETHER_MAX_IN_FLIGHT"))
+      })
+      return yield* make({
+        requestsPerMinute: Option.getOrUndefined(caps.requestsPerMinute),
+        tokensPerMinute: Option.getOrUndefined(caps.tokensPerMinute),
+        maxInFlight: Option.getOrUndefined(caps.maxInFlight),
+        ...options
+      })
+    })
+  )

@@ -131,6 +131,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.gen(function*() {
       const { at, cost } = entry
       if (cost === undefined) return yield* Metric.update(Telemetry.unpriced, 1)
+      yield* Effect.annotateCurrentSpan({
+        "credits.label": reserve.label,
+        "credits.reserved_usd": Money.toNumber(reserve.high ?? 0n),
+        "credits.cost_usd": Money.toNumber(cost),
+        "credits.cost_sure": entry.sure
+      })
       yield* Metric.update(entry.sure ? Telemetry.spentSure : Telemetry.spentAssumed, Money.toNumber(cost))
       rates.set(reserve.key, Forecast.spend(rateOf(reserve.key), cost, at))
       if (reserve.high !== undefined && cost > reserve.high) {

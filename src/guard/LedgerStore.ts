@@ -55,16 +55,20 @@ export const LedgerStore: Context.Reference<Store> = Context.Reference<Store>("e
   defaultValue: () => memory
 })
 
-const Line = Schema.fromJsonString(Ledger.Entry)
-const encodeLine = Schema.encodeSync(Line)
-const decodeLine = Schema.decodeUnknownResult(Line)
+const decodeLine = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Entry))
 
 /** Is the first line of a ledger file. */
 export const header = "{\"ledger\":\"effect-together\",\"version\":1}"
 
-/** Encodes entries as lines of the file, each ended by a line feed. */
+/**
+ * Encodes entries as lines of the file, each ended by a line feed.
+ *
+ * **Details**: writes by hand what the schema would write (amounts as decimal text): this is the hot path, reading is not.
+ */
 export const encode = (entries: ReadonlyArray<Ledger.Entry>): string =>
-  entries.map((entry) => `${encodeLine(entry)}\n`).join("")
+  entries.map((entry) =>
+    `${JSON.stringify(entry, (_, value: unknown) => typeof value === "bigint" ? value.toString() : value)}\n`
+  ).join("")
 
 /** Holds what a ledger file says. */
 export interface Decoded {

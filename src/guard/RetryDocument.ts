@@ -45,12 +45,18 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
-const Positive = Schema.DurationFromString.check(
-  Schema.makeFilter((duration) => Duration.toMillis(duration) > 0, { expected: "a duration above 0" })
-)
-const NotNegative = Schema.DurationFromString.check(
-  Schema.makeFilter((duration) => Duration.toMillis(duration) >= 0, { expected: "a duration of at least 0" })
-)
+const bounded = (accepts: (millis: number) => boolean, expected: string) =>
+  Schema.DurationFromString.check(
+    Schema.makeFilter(
+      (duration) => {
+        const millis = Duration.toMillis(duration)
+        return Number.isFinite(millis) && accepts(millis)
+      },
+      { expected }
+    )
+  )
+const Positive = bounded((millis) => millis > 0, "a finite duration above 0")
+const NotNegative = bounded((millis) => millis >= 0, "a finite duration of at least 0")
 const Factor = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(1))
 
 const Range = Schema.Struct({

@@ -255,7 +255,11 @@ export const retryAfter: {
     self: Schedule.Schedule<O, I2, E, R>,
     options?: RetryAfterOptions<I>
   ): Schedule.Schedule<O, I & I2, E, R> => {
-    const capSeconds = positiveMillis("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
+    // an infinite cap means every hint: the kernel wants a number, and no wait is longer than the largest
+    const capSeconds = Math.min(
+      Number.MAX_VALUE,
+      positiveMillis("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
+    )
     const spreadRatio = OptionCheck.within(
       "Retry.retryAfter",
       "spread",

@@ -117,9 +117,9 @@ const rewrite = (path: string, journal: Journal.Journal, ok: boolean) =>
     return projection.bytes()
   }))
 
-const openOutputs = Effect.fnUntraced(function*<R>(
+const openOutputs = Effect.fnUntraced(function*(
   where: Paths,
-  options: Options<R>
+  options: Pick<Options<never>, "results" | "order" | "retryErrors" | "report">
 ): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const results = typeof options.results === "object" ? options.results : undefined
@@ -158,14 +158,44 @@ const openOutputs = Effect.fnUntraced(function*<R>(
   }
 })
 
+/** Is what a way of answering rows gets: rows, journal, report, and where settled rows go. */
+export interface Context {
+  /** Reads the input from its start; may be run more than once where the source is a file. */
+  readonly rows: Stream.Stream<Row.Row | Row.Bad, InputError, FileSystem.FileSystem>
+  readonly journal: Journal.Journal
+  readonly report: Report.Report
+  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+}
+
+const emptyInput = (path: string, what: string) =>
+  new InputError({
+    message: `${path} ${what}: there is nothing to send. Write one JSON object per line.`,
+    reason: "empty",
+    path
+  })
+
+const warnOf = (report: Report.Report, name: string, recovered: Journal.Recovered): void => {
+  if (recovered.tornBytes > 0) {
+    const message = `the journal ended in ${recovered.tornBytes} torn bytes (a crash, a full disk); they were cut off`
+    Report.warn(report, message)
+  }
+  if (recovered.damaged.length > 0) {
+    const lines = recovered.damaged.join(", ")
+    Report.warn(report, `damaged lines in the journal were skipped, their rows are sent again: ${lines}`)
+  }
+  if (recovered.inputChanged) Report.warn(report, `${name} has changed since the journal was begun`)
+}
+
 /**
- * Runs a job from file to file.
+ * Opens the files of a job, lets `answer` do the work, and makes results and errors agree with the journal before and
+ * after.
  *
- * **Errors**: `InputError`, `JournalError`, `OutputError`. Rows that fail are no error: see the report.
+ * **Errors**: `InputError`, `JournalError`, `OutputError`, and those of `answer`.
  */
-export const run = <R>(
-  options: Options<R>
-): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> =>
+export const around = <E, R, R2>(
+  options: Omit<Options<R>, "send">,
+  answer: (context: Context) => Effect.Effect<Job.Ending, E, R2>
+): Effect.Effect<Result, E | JobError, R2 | FileSystem.FileSystem> =>
   Effect.scoped(Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const where = paths(options)
@@ -173,13 +203,7 @@ export const run = <R>(
     const report = options.report ?? Report.make(clock.currentTimeMillisUnsafe())
     const name = options.input._tag === "File" ? options.input.path : options.input.name
     const fingerprint = options.input._tag === "File" ? yield* Input.fingerprint(options.input.path) : undefined
-    if (fingerprint?.bytes === 0) {
-      return yield* new InputError({
-        message: `${name} is empty: there is nothing to send. Write one JSON object per line.`,
-        reason: "empty",
-        path: name
-      })
-    }
+    if (fingerprint?.bytes === 0) return yield* emptyInput(name, "is empty")
     if (!(yield* Effect.orElseSucceed(fs.exists(where.journal), () => false))) {
       if (where.results !== undefined) yield* refuseForeign(where.results, where.journal)
       yield* refuseForeign(where.errors, where.journal)
@@ -194,19 +218,7 @@ export const run = <R>(
     })
     const { recovered } = journal
     report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
-    if (recovered.tornBytes > 0) {
-      Report.warn(
-        report,
-        `the journal ended in ${recovered.tornBytes} torn bytes (a crash, a full disk); they were cut off`
-      )
-    }
-    if (recovered.damaged.length > 0) {
-      Report.warn(
-        report,
-        `damaged lines in the journal were skipped, their rows are sent again: ${recovered.damaged.join(", ")}`
-      )
-    }
-    if (recovered.inputChanged) Report.warn(report, `${name} has changed since the journal was begun`)
+    warnOf(report, name, recovered)
     const outputs = yield* openOutputs(where, { ...options, report })
     if (!inOrder) {
       yield* Stream.runForEachArray(journal.settled, (settled) =>
@@ -221,19 +233,21 @@ export const run = <R>(
     const { select } = options
     const all = Input.rows(options.input, options.row)
     const rows = select === undefined ? all : Stream.filter(all, (row) => select(row.line))
-    const ending = yield* Job.drive(rows, { ...options, journal, report }, outputs.emit)
-    if (report.read === 0) {
-      return yield* new InputError({
-        message: `${name} holds no rows: there is nothing to send. Write one JSON object per line.`,
-        reason: "empty",
-        path: name
-      })
-    }
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit })
+    report.endedAt = clock.currentTimeMillisUnsafe()
+    if (report.read === 0 && ending.stop === undefined) return yield* emptyInput(name, "holds no rows")
     yield* outputs.finish(journal)
     for (const [model, { error, rows: left }] of ending.abandoned) {
-      if (left > 0) {
-        Report.warn(report, `${left} rows of ${model} were not sent, all before them were refused: ${error.message}`)
-      }
+      if (left === 0) continue
+      Report.warn(report, `${left} rows of ${model} were not sent, all before them were refused: ${error.message}`)
     }
     return { ...ending, paths: where, report, recovered }
   }))
+
+/**
+ * Runs a job from file to file.
+ *
+ * **Errors**: `InputError`, `JournalError`, `OutputError`. Rows that fail are no error: see the report.
+ */
+export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> =>
+  around(options, ({ emit, journal, report, rows }) => Job.drive(rows, { ...options, journal, report }, emit))

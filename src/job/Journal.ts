@@ -461,6 +461,19 @@ export const peek = (
   )
 
 /**
+ * Reads which ids a journal holds an answer to, without locking or changing it.
+ *
+ * **Errors**: `JournalError` where it cannot be read.
+ */
+export const answeredIds = (
+  path: string
+): Effect.Effect<(id: string) => boolean, JournalError, FileSystem.FileSystem> =>
+  Effect.flatMap(
+    FileSystem.FileSystem,
+    (fs) => Effect.map(take(fs, path, false), ({ index }) => (id: string) => (index.get(id) & okBit) !== 0)
+  )
+
+/**
  * Makes a journal that is forgotten with the run: ids are checked for duplicates, nothing is durable.
  *
  * @param options whether answers are kept, in memory, for {@link Journal.answerAt}

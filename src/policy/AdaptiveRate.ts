@@ -85,7 +85,7 @@ export const defaults = {
   settleSeconds: 4,
   settleSends: 20,
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
-  earlyCuts: [0.9, 0.7, 0.5],
+  earlyCuts: [0.9, 0.8, 0.6, 0.5],
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
   creep: 0.03,
   /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
@@ -97,12 +97,14 @@ export const defaults = {
   trendMax: 0.12,
   /** Attempts between probes: at most (it bounds waste), at first, and after the limit moved. */
   probeSends: 300,
+  rarer: 2,
   firstProbeSends: 40,
   eagerSends: 20,
   /** Seconds between probes, at least, and while they are eager. */
   probeSeconds: 6,
   eagerSeconds: 3,
-  /** Early probes after the limit fell, and after it rose. */
+  /** Early probes after the limit was first met, fell, or rose. */
+  eagerAtStart: 2,
   eagerAfterFall: 10,
   eagerAfterRise: 3,
   /** Share of the last limit under which the limit fell, so that its return is looked for. */
@@ -162,6 +164,11 @@ export interface State {
   readonly trend: number
   /** Units above the limit that the last probe got through, which may have been the bucket or a higher limit. */
   readonly excess: number
+  /** When the learner was made. */
+  readonly madeAt: number
+  /** Units admitted before the first refusal, and the seconds that took. */
+  readonly metUnits: number
+  readonly metSeconds: number
   /** Units above the limit that the bucket was seen to hold. */
   readonly burst: number
 }
@@ -217,6 +224,9 @@ export const make = (options: Options = {}, now = 0): State => {
     roseTo: 0,
     trend: 0,
     excess: 0,
+    madeAt: now,
+    metUnits: 0,
+    metSeconds: 0,
     burst: 0
   }
 }
@@ -269,7 +279,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const good = floorOf(state, state.sent - state.refused, state.mean, now)
       const long = elapsed > defaults.settleSeconds && sends > defaults.settleSends
       if (gap < defaults.precision || long) {
-        return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate })
+        const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
+        return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })
       }
       if (good < state.rate / (1 + gap / 2)) return [undefined, state]
       return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
@@ -308,7 +319,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (stamp.at <= state.cutAt) {
     return [undefined, stamp.at > state.emptyAt ? { ...state, ...empty } : state]
   }
-  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.mean, 1e-9))
+  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
   const bad = state.rate
   const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
@@ -329,7 +340,11 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       rate: bad * defaults.firstCut,
       good: 0,
       bad,
-      interval: defaults.firstProbeSends
+      limit: 0,
+      metUnits: admitted,
+      metSeconds: stamp.at - state.madeAt,
+      interval: defaults.eagerSends,
+      eager: defaults.eagerAtStart
     })
   }
   if (state.phase === "probe") {
@@ -433,7 +448,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
 const rarer = (state: State): Pick<State, "eager" | "interval"> =>
   state.eager > 1
     ? { eager: state.eager - 1, interval: state.interval }
-    : { eager: 0, interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * 1.5)) }
+    : { eager: 0, interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer)) }
 
 /** Computes the rate that is proved by what was admitted since the bucket was last empty. */
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {

@@ -16,6 +16,17 @@
  * that the probability is 0 again after one window of silence, and one window
  * after the last refusal when everything since was accepted.
  *
+ * ```ts
+ * import { AdaptiveThrottle } from "effect-together/policy"
+ *
+ * AdaptiveThrottle.probability(AdaptiveThrottle.sre, 100, 50) // => 0
+ * AdaptiveThrottle.probability(AdaptiveThrottle.sre, 99, 0) // => 0.99
+ *
+ * const [, once] = AdaptiveThrottle.attempt(AdaptiveThrottle.make(), 0, 0.3)
+ * AdaptiveThrottle.attempt(once, 1, 0.3)[0] // => { _tag: "Rejected", probability: 0.5, reason: "backend-refuses" }
+ * AdaptiveThrottle.rejectionRate(once, 120) // => 0
+ * ```
+ *
  * **Source**: Site Reliability Engineering, chapter 21, equation 21-1; Envoy
  * `admission_control`; failsafe-go `adaptivethrottler`.
  *

@@ -5,6 +5,14 @@
  * call while at least half of the limit is in use adds 1. The result stays in
  * `[min, max]`.
  *
+ * ```ts
+ * import { AimdLimit } from "effect-together/policy"
+ *
+ * const limit = AimdLimit.initial({ initial: 30 })
+ * AimdLimit.sample(limit, { rttSeconds: 1, inFlight: 30, dropped: true })[0]
+ * // => { _tag: "Lowered", from: 30, to: 27, reason: "dropped" }
+ * ```
+ *
  * **Source**: Netflix concurrency-limits `AIMDLimit`.
  */
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"

@@ -6,6 +6,15 @@
  * brings many 429s. A success adds `increase/rate`: about `increase` per second
  * for each second at full rate. Floor and ceiling bound it.
  *
+ * ```ts
+ * import { AimdRate } from "effect-together/policy"
+ *
+ * const [cut, slower] = AimdRate.throttle(AimdRate.make({ start: 10 }), 0)
+ * cut // => { _tag: "Lowered", from: 10, to: 5, reason: "throttled" }
+ * AimdRate.throttle(slower, 1)[0] // => { _tag: "Held", from: 5, to: 5, reason: "cooldown" }
+ * AimdRate.succeed(slower)[0] // => { _tag: "Raised", from: 5, to: 5.2, reason: "success" }
+ * ```
+ *
  * **Source**: mlflow.genai's evaluation rate limiter (mlflow#20684); Chiu and Jain (1989) for additive
  * increase and multiplicative decrease.
  *

@@ -22,6 +22,13 @@
  * Pass the random number in. `make` and `next` keep what decorrelated jitter
  * remembers; the other jitters need no memory, and `delay` serves them alone.
  *
+ * ```ts
+ * import { Backoff } from "effect-together/policy"
+ *
+ * Backoff.preview({ jitter: "none", baseSeconds: 0.5, capSeconds: 8 }, [0, 0, 0, 0, 0, 0]) // => [0.5, 1, 2, 4, 8, 8]
+ * Backoff.preview({ jitter: "full", baseSeconds: 0.5 }, [0.5, 0.5, 0.5]) // => [0.25, 0.5, 1]
+ * ```
+ *
  * **Source**: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015);
  * Polly v8 `DecorrelatedJitterBackoffV2`; gRPC proposal A6 (2023 revision).
  */

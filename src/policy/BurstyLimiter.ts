@@ -10,6 +10,18 @@
  * wait    = time to the next period + (⌈deficit/permits⌉ − 1)·period
  * ```
  *
+ * ```ts
+ * import { BurstyLimiter } from "effect-together/policy"
+ *
+ * let limiter = BurstyLimiter.make({ permits: 2 })
+ * const waits = [1, 2, 3, 4, 5].map(() => {
+ *   const [decision, next] = BurstyLimiter.reserve(limiter, 1, 0)
+ *   limiter = next
+ *   return decision.waitSeconds
+ * })
+ * waits // => [0, 0, 1, 1, 2]
+ * ```
+ *
  * **Source**: failsafe-go bursty rate limiter. One deviation: a period never
  * holds more than its permits, also right after a debt was paid off.
  *

@@ -11,6 +11,14 @@
  * To sleep into a deadline only to fail there costs the caller the time and the
  * queue a place. Check the estimate of the queue the same way before entering it.
  *
+ * ```ts
+ * import { Deadline } from "effect-together/policy"
+ *
+ * const settings = Deadline.make({ perAttemptSeconds: 30 })
+ * Deadline.attempt(settings, 60, 45) // => { _tag: "Start", timeoutSeconds: 15, reason: "deadline" }
+ * Deadline.sleep(settings, 60, 50, 9) // => { _tag: "FailNow", etaSeconds: 9, reason: "would-exceed" }
+ * ```
+ *
  * **Source**: gRPC deadlines; Finagle `DeadlineFilter`, which also bounds how much expired work it rejects to 20 % in
  * 10 s: `RetryBudget.make({ ratio: 0.2, ttlSeconds: 10, minPerSecond: 0 })` is that bound.
  */

@@ -15,6 +15,14 @@
  *  start ──▶ measuring (L = min) ──50 calls──▶ running ──interval, or stuck at min──▶ measuring
  * ```
  *
+ * ```ts
+ * import { EnvoyGradientLimit } from "effect-together/policy"
+ *
+ * const { defaults } = EnvoyGradientLimit
+ * EnvoyGradientLimit.gradient(defaults, 0.1, 0.25) // => 0.5
+ * EnvoyGradientLimit.step(defaults, 10, 0.1, 0.25) // => 7
+ * ```
+ *
  * **Source**: Envoy `adaptive_concurrency`, gradient controller.
  *
  * **Gotchas**: drops carry no latency here and are ignored, as upstream.

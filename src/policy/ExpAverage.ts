@@ -4,6 +4,14 @@
  * The first `warmup` samples are averaged plainly, then each sample `x` moves
  * the value by `2/(window + 1)` of the distance: `v ← v·(1 − f) + x·f`.
  *
+ * ```ts
+ * import { ExpAverage } from "effect-together/policy"
+ *
+ * const warming = [10, 20].reduce(ExpAverage.add, ExpAverage.make({ window: 3, warmup: 2 }))
+ * warming.value // => 15
+ * ExpAverage.add(warming, 25).value // => 20
+ * ```
+ *
  * **Source**: Netflix concurrency-limits `ExpAvgMeasurement` (its `reset` forgets to clear the sum of the warm-up;
  * here a reset is a new `make`); failsafe-go's moving average is the same rule.
  */

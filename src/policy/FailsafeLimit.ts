@@ -17,6 +17,14 @@
  * The limit is further held below `inFlight·max(minFactor, factor − decay·log10 inFlight)`:
  * a limit that nobody uses says nothing.
  *
+ * ```ts
+ * import { FailsafeLimit } from "effect-together/policy"
+ *
+ * const limit = FailsafeLimit.initial({ baselineSeconds: 1, minSamples: 1 })
+ * FailsafeLimit.sample(limit, { rttSeconds: 2, inFlight: 10, dropped: false }, 0)[0]
+ * // => { _tag: "Lowered", from: 20, to: 19, reason: "long-queue" }
+ * ```
+ *
  * **Source**: failsafe-go `adaptivelimiter`. One deviation: a dropped call holds the limit; upstream may close the
  * window on it and raise.
  *

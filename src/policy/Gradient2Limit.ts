@@ -11,6 +11,15 @@
  * Latency up to `tolerance` times the long-term mean is no reason to slow down;
  * `queue` extra calls let the limit grow.
  *
+ * ```ts
+ * import { Gradient2Limit } from "effect-together/policy"
+ *
+ * let limit = Gradient2Limit.initial()
+ * for (let i = 0; i < 12; i++) [, limit] = Gradient2Limit.sample(limit, { rttSeconds: 0.1, inFlight: 20, dropped: false })
+ * Gradient2Limit.sample(limit, { rttSeconds: 0.3, inFlight: 30, dropped: false })[0]
+ * // => { _tag: "Lowered", from: 29, to: 27, reason: "gradient" }
+ * ```
+ *
  * **Source**: Netflix concurrency-limits `Gradient2Limit`. One deviation: a dropped call holds the limit and leaves the
  * average alone; upstream reads its latency like any other, so that a fast refusal raises the limit.
  *

@@ -6,6 +6,15 @@
  * at most `reward/(reward + cost)` of all attempts: 4.76 % with 0.05 and 1.
  * When nothing succeeds nothing is earned, and hedging ends by itself.
  *
+ * ```ts
+ * import { HedgeBudget } from "effect-together/policy"
+ *
+ * const budget = HedgeBudget.make({ capacity: 1 })
+ * const [first, spent] = HedgeBudget.acquire(budget)
+ * first // => { _tag: "Granted", balance: 0, reason: "earned" }
+ * HedgeBudget.acquire(HedgeBudget.succeed(spent))[0] // => { _tag: "Denied", balance: 0.05, reason: "balance-too-low" }
+ * ```
+ *
  * **Source**: AWS S3 transfer manager; the same bucket with reward 0.1 is Brooker's retry bucket.
  */
 import * as OptionCheck from "./OptionCheck.ts"

@@ -5,6 +5,14 @@
  * with the quantile `1 − maxExtraLoad`: with 0.05, the p95, only one call in
  * twenty is hedged. The answer is refreshed every 3 s, and is never below 1 ms.
  *
+ * ```ts
+ * import { HedgeDelay } from "effect-together/policy"
+ *
+ * let delays = HedgeDelay.make({ maxExtraLoad: 0.05 })
+ * for (let ms = 1; ms <= 100; ms++) delays = HedgeDelay.record(delays, ms / 1000, 0)
+ * HedgeDelay.delay(delays, 0)[0] // => { _tag: "After", seconds: 0.095, reason: "quantile" }
+ * ```
+ *
  * **When to use**: where stalls are independent of the request. In a simulation of independent stalls hedging at p95
  * took p99 from 28.4 s to 8.4 s for 5 % more load, at p98 to 14.9 s for 2 %; at p99 it gained nothing. Where latency
  * follows the length of the answer it gains nothing at all: record the time to first token.

@@ -15,6 +15,14 @@
  * At most 5 tries, whatever is configured. Drive it with `tick` at the time it
  * names, and with `fail` and `succeed` as answers come.
  *
+ * ```ts
+ * import { HedgeTimeline } from "effect-together/policy"
+ *
+ * HedgeTimeline.preview({ maxAttempts: 3, delaySeconds: 0.5 }, []).sends // => [0, 0.5, 1]
+ * HedgeTimeline.preview({ maxAttempts: 3, delaySeconds: 0.5 }, [{ _tag: "Success", at: 0.7 }])
+ * // => { sends: [0, 0.5], end: { _tag: "Succeed", cancel: 1, reason: "answer" } }
+ * ```
+ *
  * **Source**: gRPC proposal A6, hedging policy.
  *
  * **Gotchas**: a hedge must find a free permit and budget; it never waits for one. Settle the loser's reservation: the

@@ -10,6 +10,16 @@
  * | `failsafe` | `budgeted < min` or `budgeted/inflight <= ratio` |
  * | `envoy` | `budgeted < max(min, ratio·inflight)` |
  *
+ * ```ts
+ * import { InflightBudget } from "effect-together/policy"
+ *
+ * let budget = InflightBudget.make({ ratio: 0.2, minConcurrency: 0 })
+ * for (let i = 0; i < 4; i++) budget = InflightBudget.start(budget)
+ * const [first, one] = InflightBudget.acquire(budget)
+ * first // => { _tag: "Granted", reason: "below-ratio" }
+ * InflightBudget.share(one) // => 0.2
+ * ```
+ *
  * **Source**: failsafe-go `budget`; Envoy's cluster `retry_budget` (20 %, at least 3).
  *
  * **Gotchas**: forgives nothing and remembers nothing. A loser of a hedge race

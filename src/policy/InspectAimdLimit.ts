@@ -10,6 +10,16 @@
  *
  * Only refusals for rate are drops. Timeouts and 5xx are neutral: do not sample them.
  *
+ * ```ts
+ * import { InspectAimdLimit } from "effect-together/policy"
+ *
+ * const limit = InspectAimdLimit.initial({ initial: 100 })
+ * const [cut, slower] = InspectAimdLimit.sample(limit, { rttSeconds: 1, inFlight: 100, dropped: true }, 0)
+ * cut // => { _tag: "Lowered", from: 100, to: 80, reason: "dropped" }
+ * InspectAimdLimit.sample(slower, { rttSeconds: 1, inFlight: 80, dropped: true }, 1)[0]
+ * // => { _tag: "Held", from: 80, to: 80, reason: "cooldown" }
+ * ```
+ *
  * **Source**: inspect_ai's adaptive concurrency controller; inspect_ai#5137 for keeping the 15 s apart from any wait the
  * provider asks for: a hint used as the debounce froze the limit for a whole run. `Pause` owns the hint.
  */

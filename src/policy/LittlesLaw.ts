@@ -4,6 +4,13 @@
  * At 100 requests per second and 20 s of latency 2,000 calls are in flight: a
  * connection pool, a semaphore or a worker count below that is the real limit.
  *
+ * ```ts
+ * import { LittlesLaw } from "effect-together/policy"
+ *
+ * LittlesLaw.concurrency(100, 20) // => 2000
+ * LittlesLaw.ceiling(10, 5) // => 60
+ * ```
+ *
  * **Source**: John Little (1961).
  */
 import * as OptionCheck from "./OptionCheck.ts"

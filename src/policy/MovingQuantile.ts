@@ -9,6 +9,13 @@
  * δ = √var · r        x < v: v −= δ/q        x > v: v += δ/(1 − q)
  * ```
  *
+ * ```ts
+ * import { MovingQuantile } from "effect-together/policy"
+ *
+ * const samples = [100, 110, 90, 100, 500]
+ * Math.round(samples.reduce(MovingQuantile.add, MovingQuantile.make({ quantile: 0.95 })).value) // => 120
+ * ```
+ *
  * **Source**: "windowless moving percentile" (Martin Jambon), as in failsafe-go `MovingQuantile`.
  *
  * **Gotchas**: noisy far out. On uniform [0, 1000) samples the standard deviation is 37 at p50, 39 at p95 and 137 at

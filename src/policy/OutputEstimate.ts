@@ -11,6 +11,15 @@
  * with each second without one. Against a provider that charges the whole
  * `max_tokens` when it admits a call, set `charge: "maximum"`.
  *
+ * ```ts
+ * import { OutputEstimate } from "effect-together/policy"
+ *
+ * let estimate = OutputEstimate.make()
+ * OutputEstimate.estimate(estimate, { inputTokens: 100, maxOutputTokens: 4096 }, 0).tokens // => 612
+ * for (let i = 0; i < 20; i++) estimate = OutputEstimate.record(estimate, 200)
+ * OutputEstimate.estimate(estimate, { inputTokens: 100, maxOutputTokens: 4096 }, 0).tokens // => 320
+ * ```
+ *
  * **Source**: `MovingQuantile` for the quantile; `Call.estimateTokens` for the input.
  */
 import * as MovingQuantile from "./MovingQuantile.ts"

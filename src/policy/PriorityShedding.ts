@@ -10,6 +10,15 @@
  * A queue gives `p = (queued − threshold)/(max − threshold)` with the threshold
  * at twice and the maximum at three times the limit.
  *
+ * ```ts
+ * import { PriorityShedding } from "effect-together/policy"
+ *
+ * let state = PriorityShedding.make()
+ * for (const level of [50, 150, 250, 350, 450]) [, state] = PriorityShedding.admit(state, level)
+ * ;[, state] = PriorityShedding.calibrate(state, PriorityShedding.queueRate(state.settings, 24, 10))
+ * PriorityShedding.admit(state, 100)[0] // => { _tag: "Shed", threshold: 150, reason: "below-threshold" }
+ * ```
+ *
  * **Source**: failsafe-go `priority`.
  *
  * **Gotchas**: importance rises with the number here, as upstream; `Call.priorityLevel` falls with it. `fromCall` turns

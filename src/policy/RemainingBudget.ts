@@ -13,6 +13,15 @@
  * dropped. Once the wait is over the observation is worth nothing any more, and
  * the call passes.
  *
+ * ```ts
+ * import { RemainingBudget } from "effect-together/policy"
+ *
+ * const [, seen] = RemainingBudget.observe(RemainingBudget.make(), { sequence: 10, remaining: 2, resetSeconds: 1 }, 0)
+ * RemainingBudget.admit(seen, { sent: 11, ratePerSecond: 5 }, 0) // => { _tag: "Admitted", reason: "in-budget" }
+ * RemainingBudget.admit(seen, { sent: 12, ratePerSecond: 5 }, 0)
+ * // => { _tag: "Wait", seconds: 1, budget: 0, reason: "budget-spent" }
+ * ```
+ *
  * **Gotchas**: `reset` is a suggested wait, not a window; `remaining` may exceed the limit. It speeds learning and is
  * never needed.
  */

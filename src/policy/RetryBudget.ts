@@ -15,6 +15,16 @@
  * shared by retries and hedges. A durable job parks until the balance is
  * positive; an interactive call fails.
  *
+ * ```ts
+ * import { RetryBudget } from "effect-together/policy"
+ *
+ * let budget = RetryBudget.make({ ratio: 0.2, minPerSecond: 0 })
+ * for (let i = 0; i < 5; i++) budget = RetryBudget.deposit(budget, 0)
+ * const [first, empty] = RetryBudget.withdraw(budget, 0)
+ * first // => { _tag: "Granted", balance: 0, reason: "within-budget" }
+ * RetryBudget.withdraw(empty, 0)[0] // => { _tag: "Denied", balance: 0, reason: "budget-exhausted" }
+ * ```
+ *
  * **Source**: Finagle `RetryBudget` and `WindowedAdder`; `tower`'s `TpsBudget`
  * (`variant: "tower"`: 10 closed slots instead of 9, deposits of 1 below ratio 1).
  * Load with and without a budget: Marc Brooker, "Fixing retries with token

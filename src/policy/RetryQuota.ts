@@ -17,6 +17,14 @@
  * succeed: capacity += last cost, or 1
  * ```
  *
+ * ```ts
+ * import { RetryQuota } from "effect-together/policy"
+ *
+ * const [decision, quota] = RetryQuota.fail(RetryQuota.make(), RetryQuota.request, { kind: "throttling" }, 0.5)
+ * decision // => { _tag: "Retry", delaySeconds: 0.5, cost: 5, request: { attempts: 2, lastCost: 5 } }
+ * RetryQuota.succeed(quota, { attempts: 2, lastCost: 5 })[0] // => { _tag: "Refunded", tokens: 5, reason: "last-retry" }
+ * ```
+ *
  * **Source**: AWS SDKs standard retry mode; the `legacy` constants (5 per
  * retry, 10 for transient errors) and the `2026` constants (14, 5 for
  * throttling; base 50 ms, 1 s for throttling).

@@ -10,6 +10,15 @@
  * `min(initial·multiplier^(n−1), max)·U(0.8, 1.2)`, and a server pushback that
  * replaces the delay exactly and restarts the backoff, or stops the call.
  *
+ * ```ts
+ * import { RetryThrottle } from "effect-together/policy"
+ *
+ * const throttle = RetryThrottle.make({ maxTokens: 4 })
+ * const [first, after] = RetryThrottle.fail(throttle)
+ * first // => { _tag: "Allowed", tokens: 3, reason: "above-half" }
+ * RetryThrottle.fail(after)[0] // => { _tag: "Throttled", tokens: 2, reason: "at-or-below-half" }
+ * ```
+ *
  * **Source**: gRPC proposal A6 (2023 revision) and grpc-go's client. The
  * comments in grpc-go's own throttling test are off in three rows; outcomes are not.
  *

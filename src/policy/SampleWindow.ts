@@ -6,6 +6,13 @@
  * memory stays bounded, the kept samples stay spread over the whole window, and
  * no random number is needed.
  *
+ * ```ts
+ * import { SampleWindow } from "effect-together/policy"
+ *
+ * const window = [5, 1, 4, 2, 3].reduce(SampleWindow.add, SampleWindow.make())
+ * SampleWindow.quantile([window], 0.5) // => 3
+ * ```
+ *
  * **Details**: with 512 kept samples a quantile `q` is off by about `√(q(1−q)/512)` in rank: 1.3 % at p90, 0.4 % at p99.
  */
 import * as OptionCheck from "./OptionCheck.ts"

@@ -10,6 +10,14 @@
  * bucket piled up during the pause (`TokenBucket.drain` to 1), and let the heads
  * of the queue go `1/rate` apart (`stagger`).
  *
+ * ```ts
+ * import { SlowStart } from "effect-together/policy"
+ *
+ * const ramp = SlowStart.resume(SlowStart.make(), 20, 100)
+ * SlowStart.apply(ramp, 50, 105) // => { _tag: "Ramping", factor: 0.5, rate: 25, reason: "curve" }
+ * SlowStart.apply(ramp, 50, 110) // => { _tag: "Done", factor: 1, rate: 50, reason: "window-over" }
+ * ```
+ *
  * **Source**: Envoy `slow_start_config`.
  */
 import * as OptionCheck from "./OptionCheck.ts"

@@ -12,6 +12,18 @@
  *
  * `cancel` gives a reservation back as far as nobody was queued behind it.
  *
+ * ```ts
+ * import { SmoothLimiter } from "effect-together/policy"
+ *
+ * let limiter = SmoothLimiter.make({ intervalSeconds: 0.5 })
+ * const waits = [1, 2, 3].map(() => {
+ *   const [decision, next] = SmoothLimiter.reserve(limiter, 1, 0)
+ *   limiter = next
+ *   return decision.waitSeconds
+ * })
+ * waits // => [0, 0.5, 1]
+ * ```
+ *
  * **Source**: failsafe-go smooth rate limiter; the refund rule of Go's
  * `x/time/rate`: times already handed out do not move.
  *

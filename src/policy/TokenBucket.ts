@@ -18,6 +18,15 @@
  * per second, `0.5·rate` against a server with a burst of its own: with
  * `capacity = rate` a one-second window sees twice the rate.
  *
+ * ```ts
+ * import { TokenBucket } from "effect-together/policy"
+ *
+ * const bucket = TokenBucket.make({ capacity: 3, refillPerSecond: 1 })
+ * const [first, rest] = TokenBucket.take(bucket, 2, 0)
+ * first // => { _tag: "Granted", remaining: 1, reason: "in-stock" }
+ * TokenBucket.take(rest, 2, 0.5)[0] // => { _tag: "Wait", seconds: 0.5, reason: "short" }
+ * ```
+ *
  * **Source**: the textbook bucket; `xapi-project/xen-api` for borrowing.
  */
 import * as OptionCheck from "./OptionCheck.ts"

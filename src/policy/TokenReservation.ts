@@ -20,6 +20,17 @@
  * `bypass` answers whether a small item may overtake a large one that waits for
  * tokens without making it wait any longer.
  *
+ * ```ts
+ * import { TokenReservation } from "effect-together/policy"
+ *
+ * const limits = TokenReservation.make({ requestsPerSecond: 10, tokensPerSecond: 3000 })
+ * const [first, reserved] = TokenReservation.reserve(limits, 2000, 0)
+ * first // => { _tag: "Reserved", estimate: 2000, reason: "in-stock" }
+ * TokenReservation.reserve(reserved, 1600, 0)[0] // => { _tag: "Wait", seconds: 0.2, reason: "tokens" }
+ * const [settled] = TokenReservation.settle(reserved, 2000, { _tag: "Completed", actual: 1200 }, 0)
+ * settled // => { _tag: "Settled", tokens: 800, requests: 0, reason: "over-estimated" }
+ * ```
+ *
  * **Source**: the reservation algebra of bounded admission control; the two
  * policies for oversize items after openlimit#8 and LiteLLM#18730, where a
  * prompt above the per-second limit hung for ever.

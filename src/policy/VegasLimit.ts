@@ -13,6 +13,15 @@
  *
  * The lowest latency is learned anew every `U(0.5, 1)·30·L` samples.
  *
+ * ```ts
+ * import { VegasLimit } from "effect-together/policy"
+ *
+ * VegasLimit.queueSize(20, 0.1, 0.2) // => 10
+ * const [, limit] = VegasLimit.sample(VegasLimit.initial(), { rttSeconds: 0.1, inFlight: 20, dropped: false }, 0, 0.5)
+ * VegasLimit.sample(limit, { rttSeconds: 0.2, inFlight: 20, dropped: false }, 1, 0.5)[0]
+ * // => { _tag: "Lowered", from: 20, to: 19, reason: "long-queue" }
+ * ```
+ *
  * **Source**: Netflix concurrency-limits `VegasLimit`; Brakmo and Peterson, "TCP Vegas" (1995).
  *
  * **Gotchas**: as `Gradient2Limit`, unsound on total latency of a language model.

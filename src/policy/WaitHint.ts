@@ -7,6 +7,15 @@
  * past the deadline, is not slept on: the caller learns of it at once.
  * Without a hint the backoff decides.
  *
+ * ```ts
+ * import { WaitHint } from "effect-together/policy"
+ *
+ * const hints = WaitHint.make()
+ * WaitHint.decide(hints, { hintSeconds: 2, backoffSeconds: 0.5 }, 0.5) // => { _tag: "Wait", seconds: 2.1, reason: "hint" }
+ * WaitHint.decide(hints, { hintSeconds: 3600, backoffSeconds: 0.5 }, 0.5)
+ * // => { _tag: "GiveUp", seconds: 3600, reason: "over-cap" }
+ * ```
+ *
  * **Source**: RFC 9110 section 10.2.3 for the meaning of a hint; the cap because
  * hints of hours exist in the wild and clients that obey them look hung.
  */

@@ -77,7 +77,8 @@ export const tags: Exchange.Handler = (exchange) =>
   })
 
 /** Answers `GET /__emulator/options`. */
-export const options: Exchange.Handler = ({ world }) => Effect.sync(() => Exchange.json(plain(world.run.state().config)))
+export const options: Exchange.Handler = ({ world }) =>
+  Effect.sync(() => Exchange.json(plain(world.run.state().config)))
 
 const changed = (exchange: Exchange.Exchange, patch: unknown): Exchange.Outcome =>
   exchange.world.run.modify((now, at) => {

@@ -61,7 +61,9 @@ const readLine = (text: string, number: number, operation: "chat" | "audio"): Li
   const json = Exchange.parseJson(text)
   const row = Text.fields(json?.value)
   const customId = row?.["custom_id"]
-  if (row === undefined || typeof customId !== "string") return `error reading input file: line ${number} is not a valid row`
+  if (row === undefined || typeof customId !== "string") {
+    return `error reading input file: line ${number} is not a valid row`
+  }
   const body = Text.fields(row["body"])
   if (typeof body?.["model"] !== "string") return `error reading input file: line ${number} has no model`
   if (operation === "audio") {
@@ -95,11 +97,25 @@ const answerRow = (state: Simulation.State, line: Line, index: number, created: 
   if (Random.uniform(chance, 0) < config.batch.failedRows) return failed("timeout", "The request timed out")
   // a provider of the same seed without limits and faults answers what the serverless endpoint would
   const [reply] = Simulation.arrive(
-    { ...state, config: { ...config, limits: {}, models: unlimited(config.models), dynamic: undefined, faults: [], outages: [], credits: undefined, keys: {} } },
+    {
+      ...state,
+      config: {
+        ...config,
+        limits: {},
+        models: unlimited(config.models),
+        dynamic: undefined,
+        faults: [],
+        outages: [],
+        credits: undefined,
+        keys: {}
+      }
+    },
     { ...read.call, at: state.now, key: "batch" }
   )
   if (reply._tag !== "Answer") {
-    const error = Text.fields(Text.fields(Exchange.parseJson(reply._tag === "Refusal" ? reply.body : "")?.value)?.["error"])
+    const error = Text.fields(
+      Text.fields(Exchange.parseJson(reply._tag === "Refusal" ? reply.body : "")?.value)?.["error"]
+    )
     return failed(reply.reason === "context" ? "batch_client_error" : "invalid_model", String(error?.["message"] ?? ""))
   }
   const body = read.call.operation === "chat"
@@ -157,7 +173,9 @@ export const create: Exchange.Handler = (exchange) =>
       return Effect.succeed(Exchange.flatFailure(400, "endpoint and input_file_id are required"))
     }
     const operation = endpoints[endpoint]
-    if (operation === undefined) return Effect.succeed(Exchange.flatFailure(400, `endpoint ${endpoint} is not supported`))
+    if (operation === undefined) {
+      return Effect.succeed(Exchange.flatFailure(400, `endpoint ${endpoint} is not supported`))
+    }
     const file = Files.find(exchange, inputFileId)
     if (file === undefined) return Effect.succeed(Exchange.flatFailure(404, `File ${inputFileId} not found`))
     return Effect.flatMap(world.run.epoch, (epoch) =>

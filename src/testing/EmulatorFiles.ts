@@ -75,8 +75,10 @@ export const upload: Exchange.Handler = (exchange) =>
     const file = sent?.get("file")
     const purpose = sent?.get("purpose")
     const name = sent?.get("file_name")
-    if (sent === undefined || file === undefined) {
-      return Effect.succeed(Exchange.failure(400, "Invalid request: a multipart form with `file` is required"))
+    if (sent === undefined || file === undefined || typeof name !== "string") {
+      return Effect.succeed(
+        Exchange.failure(400, "Invalid request: a multipart form with `file` and `file_name` is required")
+      )
     }
     if (typeof purpose !== "string" || !purposes.has(purpose)) {
       return Effect.succeed(Exchange.failure(400, "Invalid request: `purpose` must be fine-tune, eval or batch-api"))
@@ -88,7 +90,7 @@ export const upload: Exchange.Handler = (exchange) =>
     const fileType = sent.get("file_type")
     return Effect.map(
       stored(exchange, {
-        filename: typeof name === "string" ? name : typeof file === "string" ? "file" : file.name,
+        filename: name,
         purpose,
         fileType: typeof fileType === "string" ? fileType : "jsonl",
         bytes
@@ -135,9 +137,7 @@ export const put: Exchange.Handler = ({ world, request, params }) =>
 
 /** Answers `GET /files`. */
 export const list: Exchange.Handler = ({ world, org }) =>
-  Effect.sync(() =>
-    Exchange.json({ data: [...world.files.values()].filter((file) => file.org === org).map(describe) })
-  )
+  Effect.sync(() => Exchange.json({ data: [...world.files.values()].filter((file) => file.org === org).map(describe) }))
 
 /** Answers `GET /files/:id`, and the older `POST /files/:id/preprocess`. */
 export const retrieve: Exchange.Handler = (exchange) => withFile(exchange, (file) => Exchange.json(describe(file)))

@@ -51,7 +51,10 @@ const brokenFrame = (id: string): string =>
   Reply.errorBody(id, { message: "The engine failed while generating.", type: "server_error" })
 
 /** Answers in one piece. */
-const whole = (admitted: Admitted, write: (draft: Answer.Draft) => HttpServerResponse.HttpServerResponse): Exchange.Outcome => {
+const whole = (
+  admitted: Admitted,
+  write: (draft: Answer.Draft) => HttpServerResponse.HttpServerResponse
+): Exchange.Outcome => {
   const { draft, at } = admitted
   const { answer } = draft
   return Effect.flatMap(
@@ -158,7 +161,9 @@ export const serve = (operation: Operation): Exchange.Handler => (exchange) =>
     const read = json === undefined ? notJson : Request.read(operation, json.value)
     if (Request.isInvalid(read)) return invalid(exchange, operation, read)
     return arrive(exchange, read, (admitted) => {
-      if (read.body["stream"] === true && operation === "chat") return streamed(admitted, Answer.chatFrames(admitted.draft))
+      if (read.body["stream"] === true && operation === "chat") {
+        return streamed(admitted, Answer.chatFrames(admitted.draft))
+      }
       if (read.body["stream"] === true && operation === "completions") {
         return streamed(admitted, Answer.completionFrames(admitted.draft))
       }
@@ -201,8 +206,10 @@ export const speech: Exchange.Handler = (exchange) =>
           tokens: 0,
           data: JSON.stringify({ object: "audio.tts.chunk", model: read.call.model, b64: base64(sound) })
         }])
-        : whole(admitted, ({ answer }) =>
-          HttpServerResponse.uint8Array(sound, { contentType: "audio/wav", headers: answer.headers })))
+        : whole(
+          admitted,
+          ({ answer }) => HttpServerResponse.uint8Array(sound, { contentType: "audio/wav", headers: answer.headers })
+        ))
   })
 
 /** Answers a transcription or a translation: words that hang on the sound's bytes. */

@@ -54,7 +54,9 @@ const describeFineTune = (job: StoredJob, at: number): Body => {
     ...(started === undefined ? {} : { started_at: wall(started[1]) }),
     user_id: job.org,
     owner_address: job.org,
-    model_output_name: `${job.org}/${String(job.request["model"])}-${String(job.request["suffix"] ?? "ft")}-${job.id.slice(3, 11)}`,
+    model_output_name: `${job.org}/${String(job.request["model"])}-${String(job.request["suffix"] ?? "ft")}-${
+      job.id.slice(3, 11)
+    }`,
     total_price: Number(job.nanoUsd),
     token_count: job.tokens,
     events: events(job, at),
@@ -192,7 +194,10 @@ export const create = (kind: StoredJob["kind"]): Exchange.Handler => (exchange) 
         const answer = Exchange.json(
           kind === "evaluation" ? { workflow_id: id, status: "pending" } : describe(job, at)
         )
-        return [answer, price.nanoUsd === 0n ? now : Simulation.spend(now, { org, tag: id, nanoUsd: price.nanoUsd }, at)]
+        return [
+          answer,
+          price.nanoUsd === 0n ? now : Simulation.spend(now, { org, tag: id, nanoUsd: price.nanoUsd }, at)
+        ]
       }))
   })
 
@@ -218,8 +223,10 @@ const ofKind = ({ world, org }: Exchange.Exchange, kind: StoredJob["kind"]): Rea
 
 /** Answers `GET /fine-tunes`. */
 export const fineTunes: Exchange.Handler = (exchange) =>
-  Effect.map(exchange.world.run.now, (at) =>
-    Exchange.json({ data: ofKind(exchange, "fine-tune").map((job) => describeFineTune(job, at)) }))
+  Effect.map(
+    exchange.world.run.now,
+    (at) => Exchange.json({ data: ofKind(exchange, "fine-tune").map((job) => describeFineTune(job, at)) })
+  )
 
 /** Answers `GET /evaluation`: a bare list, by status and limit. */
 export const evaluations: Exchange.Handler = (exchange) =>
@@ -276,8 +283,12 @@ export const checkpoints: Exchange.Handler = (exchange) =>
 
 /** Answers `GET /fine-tunes/:id/metrics`. */
 export const metrics: Exchange.Handler = (exchange) =>
-  withJob("fine-tune", exchange, (job, at) =>
-    Exchange.json({ metrics: Job.look(job, at).status === "completed" ? [{ step: 1, "train/loss": 0.5 }] : [] }))
+  withJob(
+    "fine-tune",
+    exchange,
+    (job, at) =>
+      Exchange.json({ metrics: Job.look(job, at).status === "completed" ? [{ step: 1, "train/loss": 0.5 }] : [] })
+  )
 
 /** Answers `GET /finetune/download`: the bytes of a finished model. */
 export const download: Exchange.Handler = (exchange) =>
@@ -290,7 +301,9 @@ export const download: Exchange.Handler = (exchange) =>
 export const estimatePrice: Exchange.Handler = (exchange) =>
   Effect.map(Exchange.body(exchange.request), (json) => {
     const request = Text.fields(json?.value)
-    if (request?.["training_file"] === undefined) return refusal("fine-tune", "Invalid request: training_file is required")
+    if (request?.["training_file"] === undefined) {
+      return refusal("fine-tune", "Invalid request: training_file is required")
+    }
     const price = priceOf(exchange, request)
     if (price === undefined) {
       return Exchange.json({ estimation_available: false, unavailable_reason: "train_file_not_validated" })

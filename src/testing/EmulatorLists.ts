@@ -94,6 +94,7 @@ export const fineTuneModels: Exchange.Handler = (exchange) =>
       models: names,
       detailed_models: names.map((name) => ({
         name,
+        parent_model: name,
         supports_vision: false,
         supports_full_training: true,
         supports_tools: true,

@@ -157,7 +157,12 @@ const bearer = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : /^bearer\s+(\S+)$/i.exec(authorization)?.[1]
 
 /** Lets a request to something other than a model in, or answers it. */
-const visited = (world: World, request: HttpServerRequest, match: Match, exchange: Exchange.Exchange): Exchange.Outcome =>
+const visited = (
+  world: World,
+  request: HttpServerRequest,
+  match: Match,
+  exchange: Exchange.Exchange
+): Exchange.Outcome =>
   Effect.flatMap(
     world.run.modify((state, at) => {
       const operation = `${match.route.method} ${match.route.path}`
@@ -182,7 +187,9 @@ const handle = (world: World, request: HttpServerRequest): Exchange.Outcome => {
   const key = bearer(request.headers["authorization"])
   if (match === undefined) {
     return Effect.succeed(
-      Exchange.failure(404, `Invalid endpoint: ${request.method} ${request.url.replace(/\?.*$/, "")}`, { code: "not_found" })
+      Exchange.failure(404, `Invalid endpoint: ${request.method} ${request.url.replace(/\?.*$/, "")}`, {
+        code: "not_found"
+      })
     )
   }
   const exchange: Exchange.Exchange = {

@@ -59,22 +59,22 @@ const routes: ReadonlyArray<readonly [method: string, path: RegExp, operation: s
   ["POST", /^\/files\/upload$/, "files.upload"],
   ["GET", /^\/files$/, "files.list"],
   ["GET", /^\/files\/[^/]+\/content$/, "files.content"],
-  ["GET", /^\/files\/[^/]+$/, "files.retrieve"],
+  ["GET", /^\/files\/[^/]+$/, "files.get"],
   ["DELETE", /^\/files\/[^/]+$/, "files.delete"],
   ["POST", /^\/batches$/, "batches.create"],
   ["GET", /^\/batches$/, "batches.list"],
-  ["GET", /^\/batches\/[^/]+$/, "batches.retrieve"],
+  ["GET", /^\/batches\/[^/]+$/, "batches.get"],
   ["POST", /^\/batches\/[^/]+\/cancel$/, "batches.cancel"],
   ["POST", /^\/fine-tunes$/, "fineTunes.create"],
   ["GET", /^\/fine-tunes$/, "fineTunes.list"],
   ["POST", /^\/fine-tunes\/estimate-price$/, "fineTunes.estimatePrice"],
   ["GET", /^\/fine-tunes\/[^/]+\/events$/, "fineTunes.events"],
-  ["GET", /^\/fine-tunes\/[^/]+$/, "fineTunes.retrieve"],
+  ["GET", /^\/fine-tunes\/[^/]+$/, "fineTunes.get"],
   ["POST", /^\/fine-tunes\/[^/]+\/cancel$/, "fineTunes.cancel"],
   ["POST", /^\/evaluation$/, "evaluations.create"],
   ["GET", /^\/evaluation$/, "evaluations.list"],
   ["GET", /^\/evaluation\/[^/]+\/status$/, "evaluations.status"],
-  ["GET", /^\/evaluation\/[^/]+$/, "evaluations.retrieve"]
+  ["GET", /^\/evaluation\/[^/]+$/, "evaluations.get"]
 ]
 
 /** Names the operation of a method and a path below the version. */

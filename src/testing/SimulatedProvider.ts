@@ -21,10 +21,11 @@
  *     HttpClientRequest.bearerToken("key")
  *   )
  *   const response = yield* client.execute(request)
- *   console.log(response.status) // 200
+ *   return response.status
  * })
  *
- * await Effect.runPromise(VirtualClock.run(program.pipe(Effect.provide(SimulatedProvider.layer()))))
+ * const { exit } = await Effect.runPromise(VirtualClock.run(program.pipe(Effect.provide(SimulatedProvider.layer()))))
+ * console.log(exit._tag === "Success" && exit.value) // => 200
  * ```
  */
 import * as Context from "effect/Context"
@@ -64,14 +65,19 @@ export class SimulatedProvider extends Context.Service<SimulatedProvider, Contro
   "effect-together/testing/SimulatedProvider"
 ) {}
 
-const transportError = (request: HttpClientRequest.HttpClientRequest, cause: unknown): HttpClientError.HttpClientError =>
+const transportError = (
+  request: HttpClientRequest.HttpClientRequest,
+  cause: unknown
+): HttpClientError.HttpClientError =>
   new HttpClientError.HttpClientError({
     reason: new HttpClientError.TransportError({ request, cause, description: "simulated" })
   })
 
 const clientOf = (world: World.World): HttpClient.HttpClient => {
   const app = Routes.app(world)
-  return HttpClient.make((request): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> =>
+  return HttpClient.make((
+    request
+  ): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> =>
     app.pipe(
       Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromClientRequest(request)),
       Effect.mapBoth({

@@ -30,7 +30,8 @@
  * const call = { at: 0, key: "k", operation: "chat", model: "openai/gpt-oss-20b", inputTokens: 9, promptHash: 7 }
  * const [first, busy] = Simulation.arrive(calm, call)
  * const [second] = Simulation.arrive(busy, { ...call, at: 0.5 })
- * console.log(first._tag, second._tag === "Refusal" && second.status) // Answer 429
+ * console.log(first._tag) // => Answer
+ * console.log(second._tag === "Refusal" && second.status) // => 429
  * ```
  */
 import * as HashMap from "effect/HashMap"
@@ -38,7 +39,7 @@ import * as Limit from "./SimulationLimit.ts"
 import { advance, type State, type Tag } from "./SimulationState.ts"
 
 export { arrive, visit } from "./SimulationArrival.ts"
-export { type Bound, type Scenario, makespan } from "./SimulationBound.ts"
+export { type Bound, makespan, type Scenario } from "./SimulationBound.ts"
 export { Config, defaults, type Distribution, type FaultKind, type Options } from "./SimulationConfig.ts"
 export { hash } from "./SimulationRandom.ts"
 export type { Answer, Arrival, Dropped, Reason, Refusal, Reply } from "./SimulationReply.ts"

@@ -49,4 +49,5 @@ export const push = <A>(agenda: Agenda<A>, entry: Entry<A>): Agenda<A> =>
 export const peek = <A>(agenda: Agenda<A>): Entry<A> | undefined => agenda?.entry
 
 /** Drops the earliest entry. */
-export const pop = <A>(agenda: Agenda<A>): Agenda<A> => agenda === undefined ? undefined : merge(agenda.left, agenda.right)
+export const pop = <A>(agenda: Agenda<A>): Agenda<A> =>
+  agenda === undefined ? undefined : merge(agenda.left, agenda.right)

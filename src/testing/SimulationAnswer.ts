@@ -151,13 +151,16 @@ export const completion = (draft: Draft): unknown => {
     created,
     model: read.call.model,
     prompt: read.body["echo"] === true ? [{ text: read.body["prompt"] }] : [],
-    choices: choicesOf(draft, (choice, index) => ({
-      index,
-      text: choice.content.join(""),
-      seed: seedOf(answer),
-      finish_reason: answer.finishReason,
-      logprobs: logprobsOf(read.body, choice.content)
-    })),
+    choices: choicesOf(draft, (choice, index) => {
+      const logprobs = logprobsOf(read.body, choice.content)
+      return {
+        index,
+        text: choice.content.join(""),
+        seed: seedOf(answer),
+        finish_reason: answer.finishReason,
+        ...(logprobs === null ? {} : { logprobs })
+      }
+    }),
     usage: usage(draft)
   }
 }
@@ -264,7 +267,7 @@ export const completionFrames = (draft: Draft): ReadonlyArray<Frame> => {
       created,
       model: read.call.model,
       token: { id: Random.hash(text) % 128_000, text, logprob: 0, special: reason !== null },
-      choices: [{ index: 0, text, delta: { content: text } }],
+      choices: [{ index: 0, text, delta: { role: "assistant", content: text } }],
       usage: reason !== null && asked(draft) !== "none" ? usage(draft) : null,
       seed: seedOf(answer),
       finish_reason: reason
@@ -288,7 +291,11 @@ export const embeddings = ({ read, answer }: Draft): unknown => {
   return {
     object: "list",
     model: read.call.model,
-    data: texts.map((text, index) => ({ object: "embedding", index, embedding: Text.vector(String(text), dimensions) })),
+    data: texts.map((text, index) => ({
+      object: "embedding",
+      index,
+      embedding: Text.vector(String(text), dimensions)
+    })),
     usage: { prompt_tokens: answer.inputTokens, total_tokens: answer.inputTokens }
   }
 }

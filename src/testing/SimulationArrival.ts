@@ -79,7 +79,11 @@ const refuse = (
   refused(state, reason)
 ]
 
-const active = (window: { readonly from: number; readonly to?: number | undefined; readonly model?: string | undefined }, model: string, at: number): boolean =>
+const active = (
+  window: { readonly from: number; readonly to?: number | undefined; readonly model?: string | undefined },
+  model: string,
+  at: number
+): boolean =>
   window.from <= at && at < (window.to ?? Infinity) && (window.model === undefined || window.model === model)
 
 const chosenFault = (config: Config, call: Reply.Arrival, at: number, chance: Random.Source): Fault | undefined => {
@@ -262,7 +266,11 @@ const course = ({ config, call, chance, prompt }: Meeting, lane: Limit.Lane): Co
   }
 }
 
-const brokenAt = (meeting: Meeting, kind: Reply.Break["kind"], plan: Course): Reply.Break & { readonly seconds: number } => {
+const brokenAt = (
+  meeting: Meeting,
+  kind: Reply.Break["kind"],
+  plan: Course
+): Reply.Break & { readonly seconds: number } => {
   const afterTokens = Math.floor(Random.uniform(meeting.chance, draws.breakAt) * plan.outputTokens)
   const share = plan.outputTokens === 0 ? 0 : afterTokens / plan.outputTokens
   const seconds = plan.firstTokenSeconds + (plan.latencySeconds - plan.firstTokenSeconds) * share
@@ -290,31 +298,35 @@ const admitted = (
   const outputTokens = (broken?.afterTokens ?? plan.outputTokens) * choices
   const after = Limit.admit(lane, chargedTokens)
   const inFlight = state.counters.inFlight + 1
-  const next = State.schedule({
-    ...state,
-    lanes: { ...state.lanes, [key]: after },
-    inFlight: HashMap.set(state.inFlight, id, {
-      lane: key,
-      org,
-      tag: call.tag ?? String(call.promptHash),
-      model: call.model,
-      admittedAt: state.now,
-      endsAt: state.now + engineSeconds,
-      firstTokenSeconds: plan.firstTokenSeconds,
-      chargedTokens,
-      inputTokens: call.inputTokens,
-      cachedTokens,
-      outputTokens,
-      fails,
-      prepaid: lane.provisioned
-    }),
-    counters: {
-      ...state.counters,
-      admitted: state.counters.admitted + 1,
-      inFlight,
-      peakInFlight: Math.max(state.counters.peakInFlight, inFlight)
-    }
-  }, state.now + engineSeconds, { _tag: "End", id })
+  const next = State.schedule(
+    {
+      ...state,
+      lanes: { ...state.lanes, [key]: after },
+      inFlight: HashMap.set(state.inFlight, id, {
+        lane: key,
+        org,
+        tag: call.tag ?? String(call.promptHash),
+        model: call.model,
+        admittedAt: state.now,
+        endsAt: state.now + engineSeconds,
+        firstTokenSeconds: plan.firstTokenSeconds,
+        chargedTokens,
+        inputTokens: call.inputTokens,
+        cachedTokens,
+        outputTokens,
+        fails,
+        prepaid: lane.provisioned
+      }),
+      counters: {
+        ...state.counters,
+        admitted: state.counters.admitted + 1,
+        inFlight,
+        peakInFlight: Math.max(state.counters.peakInFlight, inFlight)
+      }
+    },
+    state.now + engineSeconds,
+    { _tag: "End", id }
+  )
   if (fails) {
     const [reply, noted] = faulty({ ...meeting, state: next }, fault, engineSeconds)
     return [reply, noted]
@@ -335,7 +347,11 @@ const admitted = (
       finishReason: plan.finishReason,
       costNanoUsd: lane.provisioned
         ? 0n
-        : State.costNanoUsd(config, call.model, { input: call.inputTokens, cached: cachedTokens, output: outputTokens }),
+        : State.costNanoUsd(config, call.model, {
+          input: call.inputTokens,
+          cached: cachedTokens,
+          output: outputTokens
+        }),
       pool: after.provisioned ? "provisioned" : "serverless",
       secondsPerToken: (plan.latencySeconds - plan.firstTokenSeconds) / Math.max(1, plan.outputTokens - 1),
       textSeed: Random.word(meeting.prompt, draws.outputTokens),
@@ -398,7 +414,8 @@ export const arrive = (before: State.State, call: Reply.Arrival): readonly [Repl
     return refuse(meeting, "credits", {
       status: 402,
       body: Reply.errorBody(meeting.requestId, {
-        message: "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or " +
+        message:
+          "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or " +
           "upgrade your plan.",
         type: "credit_limit"
       })

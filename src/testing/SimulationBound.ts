@@ -75,13 +75,17 @@ const admission = (config: Configuration.Config, scenario: Scenario, from: numbe
   for (let step = 0; step < mostSteps; step++) {
     const byTokens = perCall === 0 ? Infinity : tokens / perCall
     const reached = Math.min(requests, byTokens, scenario.calls)
-    if (reached >= scenario.calls) return { seconds: lane.at - from, bottleneck: requests <= byTokens ? "requests" : "tokens" }
+    if (reached >= scenario.calls) {
+      return { seconds: lane.at - from, bottleneck: requests <= byTokens ? "requests" : "tokens" }
+    }
     const rates = Limit.rates(config, lane)
     const needRequests = Math.max(0, scenario.calls - requests) / rates.requestsPerSecond
     const needTokens = Math.max(0, scenario.calls * perCall - tokens) / rates.tokensPerSecond
     const need = Math.max(needRequests || 0, needTokens || 0)
     const end = Math.min(Limit.nextChange(config, counted(lane, reached - done, perCall)), lane.at + need)
-    if (!Number.isFinite(end)) return { seconds: Infinity, bottleneck: needRequests > needTokens ? "requests" : "tokens" }
+    if (!Number.isFinite(end)) {
+      return { seconds: Infinity, bottleneck: needRequests > needTokens ? "requests" : "tokens" }
+    }
     if (end === lane.at + need && Number.isFinite(need)) {
       return { seconds: end - from, bottleneck: needRequests >= needTokens ? "requests" : "tokens" }
     }
@@ -129,7 +133,9 @@ export const makespan = (scenario: Scenario): Bound => {
   for (const field of ["calls", "inputTokens", "outputTokens", "meanLatencySeconds"] as const) {
     const value = scenario[field]
     if (!(value >= 0) || !Number.isFinite(value) || (field === "calls" && value === 0)) {
-      throw new RangeError(`Simulation.makespan: ${field} must be ${field === "calls" ? "above" : "at least"} 0, got ${value}`)
+      throw new RangeError(
+        `Simulation.makespan: ${field} must be ${field === "calls" ? "above" : "at least"} 0, got ${value}`
+      )
     }
   }
   const config = Configuration.make(scenario.options)

@@ -36,9 +36,11 @@ const SimpleDistribution = Schema.Union([
     /** Standard deviation of the logarithm: 0.3 is narrow, 1 is wide. */
     sigma: AtLeast0,
     max: Schema.optional(Above0)
-  }).check(Schema.makeFilter((d) => (d.median === undefined) === (d.mean === undefined)
-    ? "a lognormal has exactly one of median and mean"
-    : undefined))
+  }).check(Schema.makeFilter((d) =>
+    (d.median === undefined) === (d.mean === undefined)
+      ? "a lognormal has exactly one of median and mean"
+      : undefined
+  ))
 ])
 
 /** Describes how a number is drawn: constant, uniform, exponential, log-normal, or a weighted mixture of those. */
@@ -132,9 +134,9 @@ const Credits = Schema.Struct({
   autoRecharge: Schema.optional(Schema.Union([
     /** Today's rule: one purchase that brings the balance up to the target. */
     Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Schema.Finite, targetUsd: Schema.Finite })
-      .check(Schema.makeFilter((d) =>
-        d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd"
-      )),
+      .check(
+        Schema.makeFilter((d) => d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd")
+      ),
     /** The older rule: purchases of one amount, at once and repeatedly, until the threshold is met. */
     Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Schema.Finite, amountUsd: or(Above0, 25) })
   ])),

@@ -239,7 +239,9 @@ export const refill = (config: Config, lane: Lane, to: number): Lane => {
     now = poured(config, now, end)
     if (config.dynamic !== undefined && now.dynamic !== undefined) {
       const slot = slotOf(config.dynamic, end)
-      if (slot > now.dynamic.slot) now = poured(config, { ...now, dynamic: roll(config.dynamic, now.dynamic, slot) }, end)
+      if (slot > now.dynamic.slot) {
+        now = poured(config, { ...now, dynamic: roll(config.dynamic, now.dynamic, slot) }, end)
+      }
     }
   }
   // a limit that begins to count just now cuts what has been saved

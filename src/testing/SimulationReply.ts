@@ -123,7 +123,9 @@ const hex = (from: Random.Source, index: number): string => Random.word(from, in
 /** Makes the id of a request, in the provider's form: its tail is the edge's ray id. */
 export const requestId = (from: Random.Source): string => {
   const own = Random.derive(from, 0x1d)
-  return `o${letters(own, 0, 5)}${letters(own, 1, 1)}-${letters(own, 2, 5)}${letters(own, 3, 1)}-${hex(own, 4)}${hex(own, 5)}`
+  return `o${letters(own, 0, 5)}${letters(own, 1, 1)}-${letters(own, 2, 5)}${letters(own, 3, 1)}-${hex(own, 4)}${
+    hex(own, 5)
+  }`
 }
 
 /** Writes an error body of the provider's usual shape. */
@@ -225,7 +227,8 @@ export const rateError = (
   if (!dynamic && config.models[lane.model]?.limits !== undefined) {
     const tokens = Number.isFinite(limits.tokensPerSecond) ? ` and ${perMinute(limits.tokensPerSecond)} tokens` : ""
     return {
-      message: `You have reached the rate limit specific to this model ${lane.model}. The maximum rate limit for this ` +
+      message:
+        `You have reached the rate limit specific to this model ${lane.model}. The maximum rate limit for this ` +
         `model is ${perMinute(limits.requestsPerSecond)} queries${tokens} per minute. This limit differs from the ` +
         "general rate limits published at https://docs.together.ai/docs/rate-limits",
       type: "model_rate_limit"

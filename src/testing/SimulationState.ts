@@ -350,17 +350,19 @@ export const setBalance = (state: State, org: string, nanoUsd: bigint, at: numbe
 export const configure = (state: State, options: Configuration.Options, at: number): State => {
   const now = advance(state, at)
   const config = Configuration.make({ ...now.config, ...options })
-  const lanes = Object.fromEntries(Object.entries(now.lanes).map(([key, lane]) => {
-    const old = Limit.refill(now.config, lane, now.now)
-    const fresh = Limit.open(config, lane.model, now.now, lane.provisioned)
-    return [key, {
-      ...fresh,
-      inFlight: old.inFlight,
-      requests: carried(old.requests, fresh.requests),
-      tokens: carried(old.tokens, fresh.tokens),
-      dynamic: sameWindow(now.config, config) ? old.dynamic : fresh.dynamic
-    }]
-  }))
+  const lanes = Object.fromEntries(
+    Object.entries(now.lanes).map(([key, lane]) => {
+      const old = Limit.refill(now.config, lane, now.now)
+      const fresh = Limit.open(config, lane.model, now.now, lane.provisioned)
+      return [key, {
+        ...fresh,
+        inFlight: old.inFlight,
+        requests: carried(old.requests, fresh.requests),
+        tokens: carried(old.tokens, fresh.tokens),
+        dynamic: sameWindow(now.config, config) ? old.dynamic : fresh.dynamic
+      }]
+    })
+  )
   const changed: State = { ...now, config, lanes, accounts: { ...opened(config), ...now.accounts } }
   return Object.keys(changed.accounts).reduce(recharged, changed)
 }

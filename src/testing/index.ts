@@ -5,6 +5,8 @@
  * every fault at every request, `Recorder` replays real exchanges, and `VirtualClock` makes all of it take no time.
  */
 
+/** Serves a simulated provider on a port, to any SDK. */
+export * as Emulator from "./Emulator.ts"
 /** Describes one thing that goes wrong with one exchange. */
 export * as Fault from "./Fault.ts"
 /** Lists the kinds of trouble that a fault matrix tries. */
@@ -19,6 +21,10 @@ export * as Recorder from "./Recorder.ts"
 export * as Reply from "./Reply.ts"
 /** Shows and matches requests as the provider sees them. */
 export * as Sent from "./Sent.ts"
+/** Stands in for Together by a simulation, in process. */
+export * as SimulatedProvider from "./SimulatedProvider.ts"
+/** Models the provider as a pure function: limits, credits, latency, faults. */
+export * as Simulation from "./Simulation.ts"
 /** Stands in for Together in a test. */
 export * as TogetherTest from "./TogetherTest.ts"
 /** Runs an effect to its end in virtual time. */

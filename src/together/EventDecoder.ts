@@ -146,12 +146,44 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     if (end === undefined && event._tag === "Event") onEvent(event.event, event.data)
   }, { maxEventSize })
 
-  const push = (piece: string, into: Array<Chunk>): void => {
-    out = into
-    const tooLarge = parser.feed(piece)
+  /** True while the parser holds no part of an event: the text at hand begins with a new one. */
+  let clean = true
+  let endedLine = false
+
+  const parse = (text: string): void => {
+    const tooLarge = parser.feed(text)
     if (tooLarge !== undefined && end === undefined) {
       fail("too-large", `one event is larger than ${maxEventSize} characters`)
     }
+  }
+
+  /** Finds where the event that the parser holds ends in this text, or the text's end. */
+  const endOfHeld = (text: string, at: number): number => {
+    if (at === 0 && endedLine && text[0] === "\n") return 1
+    const blank = text.indexOf("\n\n", at)
+    return blank < 0 ? text.length : blank + 2
+  }
+
+  /**
+   * Takes whole events of one `data:` line, which is what Together sends, straight from the text. The parser knows
+   * every other form and takes what is left, up to the next blank line.
+   */
+  const push = (text: string, into: Array<Chunk>): void => {
+    out = into
+    let at = 0
+    while (at < text.length && end === undefined) {
+      const line = clean && text.startsWith("data: ", at) ? text.indexOf("\n", at) : -1
+      if (line > 0 && text[line + 1] === "\n" && text[line - 1] !== "\r" && line - at <= maxEventSize) {
+        onEvent("message", text.slice(at + 6, line))
+        at = line + 2
+      } else {
+        const until = clean ? endOfHeld(text, at + 1) : endOfHeld(text, at)
+        parse(text.slice(at, until))
+        clean = (until === 1 && !clean) || text.endsWith("\n\n", until)
+        at = until
+      }
+    }
+    if (text !== "") endedLine = text.endsWith("\n")
   }
 
   return {

@@ -241,7 +241,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       let headersAt: number | undefined
       const answered = Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        return Effect.flatMap(send(client, exchange), (response) => {
+        // scoped, so that an interruption between the headers and the reading of the body frees the socket too
+        return Effect.scoped(Effect.flatMap(send(scoped, exchange), (response) => {
           headersAt = clock.currentTimeMillisUnsafe()
           const { headers } = response
           exchange.onHeaders?.(headers)
@@ -250,7 +251,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
             onSuccess: (text) => Effect.succeed<Answered>({ status: response.status, headers, text }),
             onFailure: (error) => Effect.fail(transportFailure(exchange, error))
           })
-        })
+        }))
       })
       const watchdog = Clock.clockWith((clock) => {
         const began = clock.currentTimeMillisUnsafe()

@@ -72,12 +72,15 @@ describe("Breaker", () => {
       new RateLimitError({ message, scope: "requests" }),
       new InvalidRequestError({ message }),
       new RequestTimeoutError({ message, phase: "deadline" })
-    ])("stays closed under errors that say nothing of the provider's health, case %#", (error) =>
-      virtual(Effect.gen(function*() {
-        const breaker = yield* Breaker.make(options)
-        yield* trip(breaker, error, 50)
-        expect((yield* breaker.state("a"))._tag).toBe("Closed")
-      })))
+    ])(
+      "stays closed under errors that say nothing of the provider's health, case %#",
+      (error) =>
+        virtual(Effect.gen(function*() {
+          const breaker = yield* Breaker.make(options)
+          yield* trip(breaker, error, 50)
+          expect((yield* breaker.state("a"))._tag).toBe("Closed")
+        }))
+    )
 
     it.effect("stays closed under interruption", () =>
       virtual(Effect.gen(function*() {
@@ -169,7 +172,9 @@ describe("Breaker", () => {
     it.effect("passes on the effect's own errors, even those of another breaker", () =>
       virtual(Effect.gen(function*() {
         const breaker = yield* Breaker.make(options)
-        const theirs = new CircuitBreaker.CircuitBreakerError({ reason: new CircuitBreaker.CircuitHalfOpen({ key: "x" }) })
+        const theirs = new CircuitBreaker.CircuitBreakerError({
+          reason: new CircuitBreaker.CircuitHalfOpen({ key: "x" })
+        })
         expect(yield* Effect.flip(breaker.run(Effect.fail(theirs), { key: "a" }))).toBe(theirs)
       })))
 

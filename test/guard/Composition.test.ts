@@ -35,55 +35,57 @@ const replyWith = (reply: Reply): Effect.Effect<string, TogetherError> => {
 }
 
 /** The whole stack around a scripted provider. Every exchange takes its reply from the script of its model. */
-const makeStack = Effect.fnUntraced(function*(script: { readonly [model: string]: ReadonlyArray<Reply> }, permits: number) {
-  const began = yield* Clock.currentTimeMillis
-  const log: Array<string> = []
-  const note = (text: string) =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
-      log.push(`${(now - began) / 1000} ${text}`)
+const makeStack = Effect.fnUntraced(
+  function*(script: { readonly [model: string]: ReadonlyArray<Reply> }, permits: number) {
+    const began = yield* Clock.currentTimeMillis
+    const log: Array<string> = []
+    const note = (text: string) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        log.push(`${(now - began) / 1000} ${text}`)
+      })
+    const breaker = yield* Breaker.make({ size: 4, minimumCalls: 4 })
+    const budget = yield* RetryBudget.make()
+    const pool = Semaphore.makeUnsafe(permits)
+    let free = permits
+    const taken = Effect.sync(() => {
+      free--
     })
-  const breaker = yield* Breaker.make({ size: 4, minimumCalls: 4 })
-  const budget = yield* RetryBudget.make()
-  const pool = Semaphore.makeUnsafe(permits)
-  let free = permits
-  const taken = Effect.sync(() => {
-    free--
-  })
-  const acquire = Effect.andThen(pool.take(1), taken)
-  const release = Effect.andThen(
-    pool.release(1),
-    Effect.sync(() => {
-      free++
-    })
-  )
-  const tryPermit = Effect.acquireRelease(
-    Effect.tap(pool.takeIfAvailable(1), (got) => got ? taken : Effect.void),
-    (got) => got ? release : Effect.void
-  )
-  const sent: { [model: string]: number } = {}
-  const exchange = (model: string) =>
-    Effect.gen(function*() {
-      const n = sent[model] ?? 0
-      sent[model] = n + 1
-      const attempt = yield* Retry.CurrentAttempt
-      const hedge = yield* Hedge.CurrentTry
-      yield* note(`send ${model} attempt ${attempt} try ${hedge} free ${free}`)
-      return yield* replyWith(script[model]?.[n] ?? "end of script").pipe(
-        Effect.onInterrupt(() => note(`cut ${model} attempt ${attempt} try ${hedge}`))
-      )
-    })
+    const acquire = Effect.andThen(pool.take(1), taken)
+    const release = Effect.andThen(
+      pool.release(1),
+      Effect.sync(() => {
+        free++
+      })
+    )
+    const tryPermit = Effect.acquireRelease(
+      Effect.tap(pool.takeIfAvailable(1), (got) => got ? taken : Effect.void),
+      (got) => got ? release : Effect.void
+    )
+    const sent: { [model: string]: number } = {}
+    const exchange = (model: string) =>
+      Effect.gen(function*() {
+        const n = sent[model] ?? 0
+        sent[model] = n + 1
+        const attempt = yield* Retry.CurrentAttempt
+        const hedge = yield* Hedge.CurrentTry
+        yield* note(`send ${model} attempt ${attempt} try ${hedge} free ${free}`)
+        return yield* replyWith(script[model]?.[n] ?? "end of script").pipe(
+          Effect.onInterrupt(() => note(`cut ${model} attempt ${attempt} try ${hedge}`))
+        )
+      })
 
-  const call = Fallback.run(["big", "small"], (model) =>
-    exchange(model).pipe(
-      Deadline.attempt("10 seconds"),
-      Hedge.run({ delay: "2 seconds", idempotent: true, budget, tryPermit }),
-      (attempt) => Effect.acquireUseRelease(acquire, () => attempt, () => release),
-      breaker.run({ key: model }),
-      Retry.run(Retry.retryAfter(Retry.delays(["1 second", "2 seconds"]), { spread: 0 }), { budget })
-    )).pipe(Deadline.run("30 seconds"))
+    const call = Fallback.run(["big", "small"], (model) =>
+      exchange(model).pipe(
+        Deadline.attempt("10 seconds"),
+        Hedge.run({ delay: "2 seconds", idempotent: true, budget, tryPermit }),
+        (attempt) => Effect.acquireUseRelease(acquire, () => attempt, () => release),
+        breaker.run({ key: model }),
+        Retry.run(Retry.retryAfter(Retry.delays(["1 second", "2 seconds"]), { spread: 0 }), { budget })
+      )).pipe(Deadline.run("30 seconds"))
 
-  return { breaker, call, free: () => free, log, sent }
-})
+    return { breaker, call, free: () => free, log, sent }
+  }
+)
 
 const run = (script: { readonly [model: string]: ReadonlyArray<Reply> }, permits = 2) =>
   Effect.gen(function*() {

@@ -387,6 +387,53 @@ describe("Credits", () => {
       }))
   })
 
+  describe("interruption", () => {
+    const yields = (times: number): Effect.Effect<void> =>
+      times === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, yields(times - 1))
+
+    /** A call that yields at every step, and may be refused first. */
+    const steppy = (refusals: number) => {
+      let left = refusals
+      return Effect.suspend(() =>
+        yields(3).pipe(Effect.andThen(Effect.suspend(() => left-- > 0 ? refused : Effect.succeed(1))))
+      )
+    }
+
+    it.effect("at any step returns the money and leaves no probe behind", () =>
+      Effect.gen(function*() {
+        let interrupted = 0
+        for (let step = 0; step < 40; step++) {
+          for (const kind of ["run", "refused", "probe", "stream", "waiting"] as const) {
+            const credits = yield* Credits.make({ onSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
+            if (kind === "probe" || kind === "waiting") yield* credits.onInsufficientCredits()
+            if (kind === "probe") yield* TestClock.adjust("30 seconds")
+            const call_ = steppy(kind === "refused" ? 1 : 0)
+            const under = kind === "stream"
+              ? Stream.runDrain(
+                credits.stream(Stream.fromEffect(call_), { estimate, cost: () => Price.known(cents(1)) })
+              )
+              : credits.run(call_, call(1))
+            const fiber = yield* Effect.forkChild(under)
+            yield* yields(step)
+            yield* Fiber.interrupt(fiber)
+            if (Exit.hasInterrupts(yield* Fiber.await(fiber))) interrupted++
+            const { budgets, keys } = yield* credits.report
+            for (const { tally } of [...keys, ...budgets]) expect(tally).toMatchObject({ open: 0, reserved: 0n })
+            const account = keys[0]?.account ?? (yield* credits.account())
+            expect([kind, step, account._tag]).not.toEqual([kind, step, "Probing"])
+            expect(keys[0]?.waiting ?? 0).toBe(0)
+            // the account is still usable by the next call
+            const next = yield* Effect.forkChild(credits.run(Effect.succeed("next"), call(1)), {
+              startImmediately: true
+            })
+            yield* TestClock.adjust("30 seconds")
+            expect(yield* Fiber.join(next)).toBe("next")
+          }
+        }
+        expect(interrupted).toBeGreaterThan(60)
+      }))
+  })
+
   describe("stream", () => {
     const perElement = { estimate, cost: (n: number) => Price.known(cents(n)) }
 

@@ -145,7 +145,9 @@ describe("Deadline", () => {
 
   it("refuses options out of range", () => {
     expect(() => Deadline.run(Effect.void, 0)).toThrow(/Deadline.run: duration must be above 0, got 0 ms/)
-    expect(() => Deadline.run(Effect.void, 1, { minAttempt: -1 })).toThrow(/Deadline.run: minAttempt must be at least 0/)
+    expect(() => Deadline.run(Effect.void, 1, { minAttempt: -1 })).toThrow(
+      /Deadline.run: minAttempt must be at least 0/
+    )
     expect(() => Deadline.attempt(Effect.void, 0)).toThrow(/Deadline.attempt: timeout must be above 0/)
   })
 })

@@ -85,7 +85,9 @@ describe("Fallback", () => {
         const targets = [{ url: "x", ok: false }, { url: "y", ok: true }] as const
         const program = Fallback.run(
           (target: { readonly url: string; readonly ok: boolean }) =>
-            target.ok ? Effect.map(ExecutionPlan.CurrentMetadata, (step) => [target.url, step.stepIndex]) : Effect.fail(1),
+            target.ok
+              ? Effect.map(ExecutionPlan.CurrentMetadata, (step) => [target.url, step.stepIndex])
+              : Effect.fail(1),
           { when: (code: number) => code === 1 }
         )(targets)
         expect(yield* program).toEqual(["y", 1])
@@ -123,7 +125,10 @@ describe("Fallback", () => {
     [auth, false],
     [new InsufficientCreditsError({ message }), false],
     [new ContextLengthError({ message }), false],
-    [new BudgetExceededError({ message, budget: "b", limitNanoUsd: 1n, neededNanoUsd: 2n, remainingNanoUsd: 1n }), false]
+    [
+      new BudgetExceededError({ message, budget: "b", limitNanoUsd: 1n, neededNanoUsd: 2n, remainingNanoUsd: 1n }),
+      false
+    ]
   ])("isCurable of case %#", (error, curable) => {
     expect(Fallback.isCurable(error)).toBe(curable)
     expect(Fallback.isCurable(new Error("foreign"))).toBe(false)

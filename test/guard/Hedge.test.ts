@@ -153,6 +153,21 @@ describe("Hedge", () => {
         expect(yield* scenario({ seconds: 3 }, { seconds: 1 }, { budget })).toMatchObject({ outcome: "won" })
       }))
 
+    it.effect("has ended the loser when it answers", () =>
+      Effect.gen(function*() {
+        let running = 0
+        const program = Effect.gen(function*() {
+          const call = Effect.acquireUseRelease(
+            Effect.sync(() => running++),
+            () => Effect.flatMap(Hedge.CurrentTry, (n) => n === 1 ? Effect.never : Effect.sleep("1 second")),
+            () => Effect.sync(() => running--)
+          )
+          yield* Hedge.run(call, { delay: "1 second", idempotent: true })
+          return running
+        })
+        expect((yield* VirtualClock.run(program)).exit).toStrictEqual(Exit.succeed(0))
+      }))
+
     it.effect("returns every permit, interrupted at any time", () =>
       Effect.gen(function*() {
         for (let at = 0; at <= 3000; at += 125) {

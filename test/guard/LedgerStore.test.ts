@@ -7,13 +7,14 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
-import type * as Ledger from "../../src/policy/Ledger.ts"
+import * as Ledger from "../../src/policy/Ledger.ts"
 import * as Price from "../../src/policy/Price.ts"
 
 const cents = (n: number) => BigInt(n) * 10_000_000n
@@ -112,8 +113,8 @@ describe("LedgerStore", () => {
               yield* Effect.forkChild(credits.run(Effect.never, { ...call(3), label: "überall" }), {
                 startImmediately: true
               })
-              for (let i = 1; i <= 9; i++) {
-                if (i % 4 === 0) yield* Effect.flip(credits.run(Effect.fail("no" as const), call(i)))
+              for (let i = 1; i <= 5; i++) {
+                if (i === 4) yield* Effect.flip(credits.run(Effect.fail("no" as const), call(i)))
                 else yield* credits.run(Effect.succeed(1), call(i))
                 acknowledged.push([Number((yield* fs.stat(path)).size), (yield* tally(credits))?.settled ?? -1n])
               }
@@ -138,7 +139,7 @@ describe("LedgerStore", () => {
               expect(Result.isSuccess(again)).toBe(true)
             }
           }
-          expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 2 + 3 + 5 + 6 + 7 + 9))
+          expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 2 + 3 + 5))
         }).pipe(Effect.provide(NodeFileSystem.layer)),
       60_000
     )
@@ -243,6 +244,19 @@ describe("LedgerStore", () => {
         const reopened = yield* Effect.scoped(LedgerStore.makeFile({ path }))
         expect(reopened).toMatchObject({ entries: [entry(1), entry(3)], tornBytes: 9 })
       }).pipe(Effect.provide(NodeFileSystem.layer)))
+  })
+
+  it.prop("decodes what it encodes", [Schema.Array(Ledger.Entry)], ([generated]) => {
+    // JSON has no negative zero
+    const entries = generated.map((entry): Ledger.Entry => ({ ...entry, at: entry.at + 0 })).map((
+      entry
+    ): Ledger.Entry => "id" in entry ? { ...entry, id: entry.id + 0 } : entry)
+    const bytes = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode(entries)}`)
+    expect(LedgerStore.decode(bytes)).toEqual(Result.succeed({ entries, goodBytes: bytes.length }))
+    const encoded = entries.map((entry) => `${Schema.encodeSync(Schema.fromJsonString(Ledger.Entry))(entry)}\n`)
+    const parsed = (lines: string) =>
+      lines.trim().split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
+    expect(parsed(LedgerStore.encode(entries))).toEqual(parsed(encoded.join("")))
   })
 
   describe("under the guard", () => {

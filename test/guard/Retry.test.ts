@@ -6,11 +6,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 import {
   AuthError,
   ConflictError,
@@ -169,14 +171,48 @@ describe("Retry", () => {
         expect(attempts).toHaveLength(7)
       }))
 
+    it.effect("uses the default policy where the context has none", () =>
+      Effect.gen(function*() {
+        const { attempts, effect } = always(server)
+        const { millis } = yield* timed(Effect.ignore(Retry.run(effect)))
+        expect(attempts).toHaveLength(5)
+        expect(millis).toBeGreaterThan(0)
+        expect(millis).toBeLessThan(7500)
+      }))
+
+    it.effect("marks each retry on the span in progress", () =>
+      Effect.gen(function*() {
+        const events: Array<unknown> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            const event = span.event.bind(span)
+            return Object.assign(span, {
+              event: (name: string, at: bigint, attributes?: Record<string, unknown>) => {
+                events.push([name, attributes])
+                event(name, at, attributes)
+              }
+            })
+          }
+        })
+        const { effect } = scripted(server)
+        yield* timed(
+          Effect.withSpan(Retry.run(effect, second), "call").pipe(Effect.provideService(Tracer.Tracer, tracer))
+        )
+        expect(events).toEqual([
+          ["retry", { "retry.attempt": 1, "retry.delay_ms": 1000, "retry.error": "ServerError" }]
+        ])
+      }))
+
     it.effect("reads the policy of the context from the configuration", () =>
       Effect.gen(function*() {
         const { attempts, effect } = always(server)
-        const provider = ConfigProvider.fromUnknown({ retry: { type: "spaced", interval: "5 seconds", maxAttempts: 3 } })
+        const provider = ConfigProvider.fromUnknown({
+          retry: { type: "spaced", interval: "5 seconds", maxAttempts: 3 }
+        })
         const { millis } = yield* timed(
           Effect.ignore(Retry.run(effect)).pipe(
-            Effect.provide(Retry.layerConfig("retry")),
-            Effect.provide(ConfigProvider.layer(provider)),
+            Effect.provide(Layer.provide(Retry.layerConfig("retry"), ConfigProvider.layer(provider))),
             Effect.orDie
           )
         )
@@ -218,7 +254,7 @@ describe("Retry", () => {
     it.effect("counts retries by error and stops by reason", () =>
       Effect.gen(function*() {
         const { effect } = always(server)
-        yield* timed(
+        const counted = yield* timed(
           Effect.ignore(Retry.run(effect, Schedule.recurs(2))).pipe(
             Effect.andThen(Metric.snapshot),
             Effect.map((all) => {
@@ -228,7 +264,8 @@ describe("Retry", () => {
             }),
             Effect.provideService(Metric.MetricRegistry, new Map())
           )
-        ).pipe(Effect.flatMap(({ exit }) => exit))
+        )
+        yield* counted.exit
       }))
   })
 
@@ -383,7 +420,10 @@ describe("Retry", () => {
     it.effect("follows every option", () =>
       Effect.gen(function*() {
         const half = Effect.provideService(Random.Random, { nextIntUnsafe: () => 0, nextDoubleUnsafe: () => 0.5 })
-        const delays = (options: Retry.PolicyOptions, inputs: readonly [TogetherError, ...Array<TogetherError>] = [server]) =>
+        const delays = (
+          options: Retry.PolicyOptions,
+          inputs: readonly [TogetherError, ...Array<TogetherError>] = [server]
+        ) =>
           Effect.map(half(Retry.preview(Retry.policy(options), { inputs, attempts: 5 })), (all) =>
             all.map((delay) => Duration.toMillis(delay)))
         expect(yield* delays({})).toEqual([250, 500, 1000, 2000])
@@ -402,7 +442,12 @@ describe("Retry", () => {
 
     it.effect("also stops plain Effect.retry at what no repeat can cure", () =>
       Effect.gen(function*() {
-        const { attempts, effect } = scripted<TogetherError>(server, new OverloadedError({ message: "503" }), auth, server)
+        const { attempts, effect } = scripted<TogetherError>(
+          server,
+          new OverloadedError({ message: "503" }),
+          auth,
+          server
+        )
         const { exit } = yield* timed(Effect.retry(effect, Retry.policy()))
         expect(failure(exit)).toBe(auth)
         expect(attempts).toHaveLength(3)
@@ -424,6 +469,7 @@ describe("Retry", () => {
       }))
     ).toEqualTypeOf<Effect.Effect<number, Error>>()
     // @ts-expect-error isRetryable is missing
-    Retry.run(foreign, second)
+    const unruled = Retry.run(foreign, second)
+    expect(Effect.isEffect(unruled)).toBe(true)
   })
 })

@@ -35,20 +35,28 @@ describe("RetryBudget", () => {
       expect(yield* budget.balance).toBe(2)
     })))
 
-  it.effect("serves those who wait in the order they came", () =>
+  it.effect("serves those who wait in the order they came, whoever looks first", () =>
     Effect.gen(function*() {
-      const order: Array<number> = []
-      const result = yield* VirtualClock.run(Effect.gen(function*() {
-        const budget = yield* RetryBudget.make({ ratio: 0, minPerSecond: 0.1, timeToLive: "10 seconds" })
-        yield* budget.withdraw
-        const waiting = yield* Effect.forEach([1, 2, 3], (n) =>
-          Effect.forkChild(Effect.andThen(budget.withdraw, Effect.sync(() => order.push(n))), { startImmediately: true }))
-        yield* Effect.forEach(waiting, Fiber.join)
-      }))
-      expect(Exit.isSuccess(result.exit)).toBe(true)
-      expect(order).toEqual([1, 2, 3])
-      expect(Duration.toSeconds(result.elapsed)).toBeGreaterThanOrEqual(30)
-      expect(result.timersLeft).toBe(0)
+      for (let offset = 0; offset < 1000; offset += 90) {
+        const order: Array<number> = []
+        const result = yield* VirtualClock.run(Effect.gen(function*() {
+          const budget = yield* RetryBudget.make({ ratio: 0, minPerSecond: 0.1, timeToLive: "10 seconds" })
+          yield* budget.withdraw
+          const waiting = yield* Effect.forEach([1, 2, 3], (n) =>
+            Effect.delay(
+              Effect.forkChild(
+                Effect.andThen(budget.withdraw, Effect.sync(() => order.push(n))),
+                { startImmediately: true }
+              ),
+              offset
+            ))
+          yield* Effect.forEach(waiting, Fiber.join)
+        }))
+        expect(Exit.isSuccess(result.exit)).toBe(true)
+        expect([offset, ...order]).toEqual([offset, 1, 2, 3])
+        expect(Duration.toSeconds(result.elapsed)).toBeGreaterThanOrEqual(30)
+        expect(result.timersLeft).toBe(0)
+      }
     }))
 
   it.effect("frees the head of the line when a waiting call is interrupted", () =>

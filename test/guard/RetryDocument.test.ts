@@ -5,7 +5,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { AuthError, OverloadedError, RateLimitError, ServerError, type TogetherError } from "../../src/domain/TogetherError.ts"
+import {
+  AuthError,
+  OverloadedError,
+  RateLimitError,
+  ServerError,
+  type TogetherError
+} from "../../src/domain/TogetherError.ts"
 import * as Retry from "../../src/guard/Retry.ts"
 import * as RetryDocument from "../../src/guard/RetryDocument.ts"
 
@@ -93,7 +99,7 @@ describe("RetryDocument", () => {
 
     it("refuses a value that its type does not rule out, by path", () => {
       expect(() => Retry.fromDocument({ type: "exponential", base: "0 seconds" })).toThrow(
-        new RangeError(`Retry.fromDocument: Expected a duration above 0\n  at ["base"]`)
+        new RangeError(`Retry.fromDocument: Expected a finite duration above 0\n  at ["base"]`)
       )
     })
   })
@@ -106,6 +112,7 @@ describe("RetryDocument", () => {
       [`{ "type": "exponential" }`, `Missing key\n  at ["base"]`],
       [`{ "type": "exponential", "base": 5 }`, `Expected string\n  at ["base"]`],
       [`{ "type": "exponential", "base": "5 parsecs" }`, `Expected a valid Duration string\n  at ["base"]`],
+      [`{ "type": "exponential", "base": "Infinity" }`, `Expected a finite duration above 0\n  at ["base"]`],
       [`{ "type": "exponential", "base": "1 second", "facto": 3 }`, `Expected no excess property\n  at ["facto"]`],
       [`{ "type": "exponential", "base": "1 second", "factor": 0.5 }`, `greater than or equal to 1`],
       [`{ "type": "spaced", "interval": "1 second", "maxAttempts": 0 }`, `at ["maxAttempts"]`],
@@ -142,7 +149,10 @@ describe("RetryDocument", () => {
   it.effect("decodes what it encodes", () =>
     Effect.gen(function*() {
       const decoded = yield* Schema.decodeEffect(RetryDocument.RetryDocument)(Retry.defaultDocument)
-      expect(decoded).toMatchObject({ base: Duration.millis(500), byTag: { RateLimitError: { base: Duration.seconds(1) } } })
+      expect(decoded).toMatchObject({
+        base: Duration.millis(500),
+        byTag: { RateLimitError: { base: Duration.seconds(1) } }
+      })
       const encoded = yield* Schema.encodeEffect(RetryDocument.RetryDocument)(decoded)
       expect(yield* Schema.decodeEffect(RetryDocument.RetryDocument)(encoded)).toEqual(decoded)
     }))
@@ -157,7 +167,7 @@ describe("RetryDocument", () => {
       const delays = yield* Retry.preview(Retry.fromDecoded(document), options)
       expect(yield* Retry.preview(Retry.fromDecoded(again), options)).toEqual(delays)
       for (const delay of delays) expect(Duration.toMillis(delay)).toBeGreaterThanOrEqual(0)
-    }), { arbitrary: { runs: 50 } })
+    }), { arbitrary: { runs: 200, maxDiscards: 200_000 } })
 
   describe("config", () => {
     const read = (provider: ConfigProvider.ConfigProvider, config = Retry.config("RETRY")) =>
@@ -175,10 +185,15 @@ describe("RetryDocument", () => {
 
     it.effect("names the place in bad JSON, and can have a default", () =>
       Effect.gen(function*() {
-        const bad = yield* Effect.flip(read(ConfigProvider.fromEnvRecord({ RETRY: `{ "type": "spaced", "interval": "2" }` })))
+        const bad = yield* Effect.flip(
+          read(ConfigProvider.fromEnvRecord({ RETRY: `{ "type": "spaced", "interval": "2" }` }))
+        )
         expect(bad._tag).toBe("ConfigError")
         expect(String(bad)).toContain(`Expected a valid Duration string\n  at ["interval"]`)
-        const fallback = Config.withDefault(Retry.config("RETRY"), Retry.fromDocument({ type: "delays", delays: ["7 seconds"] }))
+        const fallback = Config.withDefault(
+          Retry.config("RETRY"),
+          Retry.fromDocument({ type: "delays", delays: ["7 seconds"] })
+        )
         expect(yield* read(ConfigProvider.fromUnknown({}), fallback)).toEqual([7])
       }))
   })

@@ -62,16 +62,21 @@ describe("RetrySchedule", () => {
       readonly cases: ReadonlyArray<{ n: number; u: number; none: number; full: number; equal: number }>
       readonly decorrelated: ReadonlyArray<{ prev: number; u: number; delay: number }>
     }>("jitter.formulas")
-    const ceiling = Retry.exponential(Duration.seconds(formulas.base)).pipe(Retry.capped(Duration.seconds(formulas.cap)))
+    const ceiling = Retry.exponential(Duration.seconds(formulas.base)).pipe(
+      Retry.capped(Duration.seconds(formulas.cap))
+    )
 
-    it.effect.each(formulas.cases)("gives the n-th delay for a fixed draw: $n, $u", ({ equal, full, n, none, u }) =>
-      Effect.gen(function*() {
-        const nth = (schedule: Schedule.Schedule<unknown>) =>
-          Effect.map(drawing(u)(millis(schedule, { attempts: n + 2 })), (all) => (all[n] ?? Number.NaN) / 1000)
-        expect(yield* nth(ceiling)).toBeCloseTo(none, 9)
-        expect(yield* nth(Retry.fullJitter(ceiling))).toBeCloseTo(full, 9)
-        expect(yield* nth(Retry.equalJitter(ceiling))).toBeCloseTo(equal, 9)
-      }))
+    it.effect.each(formulas.cases)(
+      "gives the n-th delay for a fixed draw: $n, $u",
+      ({ equal, full, n, none, u }) =>
+        Effect.gen(function*() {
+          const nth = (schedule: Schedule.Schedule<unknown>) =>
+            Effect.map(drawing(u)(millis(schedule, { attempts: n + 2 })), (all) => (all[n] ?? Number.NaN) / 1000)
+          expect(yield* nth(ceiling)).toBeCloseTo(none, 9)
+          expect(yield* nth(Retry.fullJitter(ceiling))).toBeCloseTo(full, 9)
+          expect(yield* nth(Retry.equalJitter(ceiling))).toBeCloseTo(equal, 9)
+        })
+    )
 
     it.effect("decorrelates from the delay before", () =>
       Effect.gen(function*() {
@@ -101,20 +106,23 @@ describe("RetrySchedule", () => {
       "sdk": { schedule: Retry.proportionalJitter(second, { min: 0.75, max: 1 }), min: 0.75, max: 1 }
     }
 
-    it.effect.each(expected.cases)("$kind has the range, mean and variance of its formula", ({ kind, mean, variance }) =>
-      Effect.gen(function*() {
-        const of = kinds[kind]
-        if (of === undefined) throw new Error(`no schedule for ${kind}`)
-        const seen = yield* statistics(of.schedule)
-        expect(seen.count).toBe(draws)
-        expect(Math.abs(seen.mean - mean)).toBeLessThan(4 * Math.sqrt(variance / draws))
-        expect(seen.variance / variance).toBeCloseTo(1, 1)
-        expect(seen.min).toBeGreaterThanOrEqual(of.min)
-        expect(seen.max).toBeLessThanOrEqual(of.max)
-        // the whole range is used: one part in a thousand from either end
-        expect(seen.min).toBeLessThan(of.min + 0.001)
-        expect(seen.max).toBeGreaterThan(of.max - 0.001)
-      }))
+    it.effect.each(expected.cases)(
+      "$kind has the range, mean and variance of its formula",
+      ({ kind, mean, variance }) =>
+        Effect.gen(function*() {
+          const of = kinds[kind]
+          if (of === undefined) throw new Error(`no schedule for ${kind}`)
+          const seen = yield* statistics(of.schedule)
+          expect(seen.count).toBe(draws)
+          expect(Math.abs(seen.mean - mean)).toBeLessThan(4 * Math.sqrt(variance / draws))
+          expect(seen.variance / variance).toBeCloseTo(1, 1)
+          expect(seen.min).toBeGreaterThanOrEqual(of.min)
+          expect(seen.max).toBeLessThanOrEqual(of.max)
+          // the whole range is used: one part in a thousand from either end
+          expect(seen.min).toBeLessThan(of.min + 0.001)
+          expect(seen.max).toBeGreaterThan(of.max - 0.001)
+        })
+    )
 
     it.effect("decorrelated jitter stays between base and cap, and reaches both ends", () =>
       Effect.gen(function*() {
@@ -180,6 +188,12 @@ describe("RetrySchedule", () => {
         expect(yield* millis(second.pipe(Retry.maxElapsed("2999 millis")))).toEqual([1000, 1000])
       }))
 
+    it.effect("preview fails with the errors of the schedule", () =>
+      Effect.gen(function*() {
+        const broken = second.pipe(Schedule.tap(({ attempt }) => attempt === 3 ? Effect.fail("broke") : Effect.void))
+        expect(yield* Effect.flip(Retry.preview(broken))).toBe("broke")
+      }))
+
     it.effect("a schedule gives the same delays each time it is run", () =>
       Effect.gen(function*() {
         const schedule = Retry.decorrelatedJitter({ base: "100 millis", cap: "5 seconds" })
@@ -210,6 +224,8 @@ describe("RetrySchedule", () => {
         expect(yield* millis(hinted, { inputs: [rateLimit("60001 millis")] })).toEqual([])
         const patient = second.pipe(Retry.retryAfter({ cap: "1 hour", spread: 0 }))
         expect(yield* millis(patient, { inputs: [rateLimit("50 minutes")] })).toEqual([3_000_000])
+        const endless = second.pipe(Retry.retryAfter({ cap: "Infinity" }))
+        expect(yield* drawing(0)(millis(endless, { inputs: [rateLimit("520 weeks")] }))).toEqual([520 * 7 * 86_400_000])
       }))
 
     it.effect("shrinks the random part at the deadline, and stops past it", () =>
@@ -243,16 +259,18 @@ describe("RetrySchedule", () => {
         expect(yield* millis(schedule, { inputs: ["not ours"] })).toEqual([])
       }))
 
-    it.effect.each([
-      [new RequestTimeoutError({ message: "", phase: "idle" }), 1],
-      [new RequestTimeoutError({ message: "", phase: "deadline" }), 0],
-      [new ConnectionError({ message: "", permanent: false }), 1],
-      [new ConnectionError({ message: "", permanent: true }), 0],
-      [new StreamError({ message: "", started: false, partial: { text: "", reasoning: "" } }), 1],
-      [new StreamError({ message: "", started: true, partial: { text: "a", reasoning: "" } }), 0],
-      [new ServerError({ message: "", shouldRetry: false }), 0],
-      [new AuthError({ message: "", shouldRetry: true }), 1]
-    ] as const)("decides by the data of the error, case %#", ([error, retries]) =>
+    it.effect.each(
+      [
+        [new RequestTimeoutError({ message: "", phase: "idle" }), 1],
+        [new RequestTimeoutError({ message: "", phase: "deadline" }), 0],
+        [new ConnectionError({ message: "", permanent: false }), 1],
+        [new ConnectionError({ message: "", permanent: true }), 0],
+        [new StreamError({ message: "", started: false, partial: { text: "", reasoning: "" } }), 1],
+        [new StreamError({ message: "", started: true, partial: { text: "a", reasoning: "" } }), 0],
+        [new ServerError({ message: "", shouldRetry: false }), 0],
+        [new AuthError({ message: "", shouldRetry: true }), 1]
+      ] as const
+    )("decides by the data of the error, case %#", ([error, retries]) =>
       Effect.gen(function*() {
         expect(yield* millis(second.pipe(Retry.whileRetryable()), { inputs: [error] })).toHaveLength(retries)
       }))
@@ -272,7 +290,9 @@ describe("RetrySchedule", () => {
 
     it.effect("gives each kind of error its own schedule, with its own count", () =>
       Effect.gen(function*() {
-        expect(yield* millis(schedule, { inputs: [overloaded, rateLimit(), server, overloaded, rateLimit(), overloaded] }))
+        expect(
+          yield* millis(schedule, { inputs: [overloaded, rateLimit(), server, overloaded, rateLimit(), overloaded] })
+        )
           .toEqual([100, 10_000, 1000, 200, 20_000, 400])
       }))
 

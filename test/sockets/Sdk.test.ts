@@ -6,8 +6,8 @@ import { describe, expect, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { createServer } from "node:http"
-import OpenAI from "openai"
-import TogetherSdk from "together-ai"
+import * as OpenaiSdk from "openai"
+import * as TogetherAi from "together-ai"
 import * as Emulator from "../../src/testing/Emulator.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 
@@ -44,8 +44,8 @@ const sdks = (options: Simulation.Options = quick) =>
     return {
       emulator,
       baseURL,
-      together: new TogetherSdk({ apiKey: "secret", baseURL, maxRetries: 0 }),
-      openai: new OpenAI({ apiKey: "secret", baseURL, maxRetries: 0 })
+      together: new TogetherAi.Together({ apiKey: "secret", baseURL, maxRetries: 0 }),
+      openai: new OpenaiSdk.OpenAI({ apiKey: "secret", baseURL, maxRetries: 0 })
     }
   })
 
@@ -72,13 +72,9 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
         const streamed = yield* Effect.promise(async () => {
           let text = ""
           let usage: unknown
-          const stream = await together.chat.completions.create({
-            model,
-            messages,
-            stream: true,
-            // not in the SDK's types, and needed for usage
-            ...{ stream_options: { include_usage: true } }
-          })
+          // not in the SDK's types, and needed for usage
+          const options = { stream_options: { include_usage: true } }
+          const stream = await together.chat.completions.create({ model, messages, stream: true, ...options })
           for await (const chunk of stream) {
             text += chunk.choices[0]?.delta?.content ?? ""
             usage = chunk.usage ?? usage
@@ -93,7 +89,10 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
           return text
         })
         expect(streamed.text).toBe(whole.choices[0]?.message?.content)
-        expect(streamed.usage).toMatchObject({ completion_tokens: 20, total_tokens: (whole.usage?.prompt_tokens ?? 0) + 20 })
+        expect(streamed.usage).toMatchObject({
+          completion_tokens: 20,
+          total_tokens: (whole.usage?.prompt_tokens ?? 0) + 20
+        })
         expect(other).toBe(streamed.text)
       }))
 
@@ -148,7 +147,9 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
           openai.embeddings.create({ model: "BAAI/bge-base-en-v1.5", input: "a", encoding_format: "float" })
         )
         expect(viaOpenai.data[0]?.embedding).toEqual(vectors.data[0]?.embedding)
-        const completion = yield* Effect.promise(() => together.completions.create({ model, prompt: "Once", max_tokens: 5 }))
+        const completion = yield* Effect.promise(() =>
+          together.completions.create({ model, prompt: "Once", max_tokens: 5 })
+        )
         expect(completion.choices[0]?.text?.split(" ")).toHaveLength(5)
         const ranking = yield* Effect.promise(() =>
           together.rerank.create({
@@ -160,7 +161,11 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
         )
         expect(ranking.results.map((result) => result.index)).toEqual([1])
         const image = yield* Effect.promise(() =>
-          together.images.generate({ model: "black-forest-labs/FLUX.1-schnell", prompt: "a fox", response_format: "base64" })
+          together.images.generate({
+            model: "black-forest-labs/FLUX.1-schnell",
+            prompt: "a fox",
+            response_format: "base64"
+          })
         )
         expect(image.data[0]).toMatchObject({ type: "b64_json" })
         const models = yield* Effect.promise(() => together.models.list())
@@ -182,16 +187,18 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
         const chat = (name = model, more = {}) => () =>
           together.chat.completions.create({ model: name, messages, ...more })
 
-        const wrong = new TogetherSdk({ apiKey: "wrong", baseURL, maxRetries: 0 })
+        const wrong = new TogetherAi.Together({ apiKey: "wrong", baseURL, maxRetries: 0 })
         const e401 = yield* failure(() => wrong.chat.completions.create({ model, messages }))
-        expect(e401).toBeInstanceOf(TogetherSdk.AuthenticationError)
+        expect(e401).toBeInstanceOf(TogetherAi.AuthenticationError)
         expect(e401).toMatchObject({ status: 401, error: { error: { code: "invalid_api_key" } } })
-        const f401 = yield* failure(() => new OpenAI({ apiKey: "wrong", baseURL, maxRetries: 0 }).models.list())
-        expect(f401).toBeInstanceOf(OpenAI.AuthenticationError)
+        const f401 = yield* failure(() =>
+          new OpenaiSdk.OpenAI({ apiKey: "wrong", baseURL, maxRetries: 0 }).models.list()
+        )
+        expect(f401).toBeInstanceOf(OpenaiSdk.AuthenticationError)
 
-        expect(yield* failure(chat("no/such"))).toBeInstanceOf(TogetherSdk.NotFoundError)
+        expect(yield* failure(chat("no/such"))).toBeInstanceOf(TogetherAi.NotFoundError)
         const e400 = yield* failure(chat("closed"))
-        expect(e400).toBeInstanceOf(TogetherSdk.BadRequestError)
+        expect(e400).toBeInstanceOf(TogetherAi.BadRequestError)
         expect(e400).toMatchObject({ error: { error: { code: "model_not_available" } } })
         expect(yield* failure(chat(model, { max_tokens: 5000 }))).toMatchObject({
           status: 400,
@@ -200,11 +207,11 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
 
         yield* Effect.promise(chat())
         const e429 = yield* failure(chat())
-        expect(e429).toBeInstanceOf(TogetherSdk.RateLimitError)
-        expect(e429 instanceof TogetherSdk.APIError && e429.headers.get("x-ratelimit-reset")).toBe("1")
+        expect(e429).toBeInstanceOf(TogetherAi.RateLimitError)
+        expect(e429 instanceof TogetherAi.APIError && e429.headers.get("x-ratelimit-reset")).toBe("1")
         expect(e429).toMatchObject({ error: { error: { type: "dynamic_request_limited" } } })
         const f429 = yield* failure(() => openai.chat.completions.create({ model, messages }))
-        expect(f429).toBeInstanceOf(OpenAI.RateLimitError)
+        expect(f429).toBeInstanceOf(OpenaiSdk.RateLimitError)
         expect(f429).toMatchObject({ type: "dynamic_request_limited" })
 
         yield* emulator.update((state, at) => Simulation.setBalance(state, "acme", 0n, at))
@@ -214,7 +221,7 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
         })
 
         yield* emulator.update((state, at) => Simulation.configure(state, { outages: [{ kind: 503 }] }, at))
-        expect(yield* failure(chat())).toBeInstanceOf(TogetherSdk.InternalServerError)
+        expect(yield* failure(chat())).toBeInstanceOf(TogetherAi.InternalServerError)
       }))
 
     it.effect("end a stream that is cut, and one that carries an error frame", () =>
@@ -229,14 +236,14 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
             })
           })
         expect(yield* read("cut")).toBeInstanceOf(Error)
-        expect(yield* read("error-frame")).toBeInstanceOf(TogetherSdk.APIError)
+        expect(yield* read("error-frame")).toBeInstanceOf(TogetherAi.APIError)
       }))
 
     it.effect("tell a connection that is reset from an answer", () =>
       Effect.gen(function*() {
         const { together } = yield* sdks({ faults: [{ probability: 1, kind: "reset" }] })
         const error = yield* failure(() => together.chat.completions.create({ model, messages }))
-        expect(error).toBeInstanceOf(TogetherSdk.APIConnectionError)
+        expect(error).toBeInstanceOf(TogetherAi.APIConnectionError)
       }))
   })
 
@@ -244,7 +251,7 @@ layer(server, { excludeTestServices: true })("Official SDKs at the emulator", (i
     it.effect("of the SDKs get through a short limit", () =>
       Effect.gen(function*() {
         const { baseURL, emulator } = yield* sdks({ limits: { requestsPerSecond: 4 }, burstSeconds: 0.25 })
-        const patient = new TogetherSdk({ apiKey: "secret", baseURL, maxRetries: 5 })
+        const patient = new TogetherAi.Together({ apiKey: "secret", baseURL, maxRetries: 5 })
         yield* Effect.promise(() =>
           Promise.all([1, 2, 3].map((n) =>
             patient.chat.completions.create({ model, messages: [{ role: "user", content: `Count to ${n}` }] })

@@ -58,7 +58,10 @@ describe("Simulation.makespan", () => {
   })
 
   it("knows the places in flight as the bottleneck, the client's and the provider's", () => {
-    expect(Simulation.makespan(scenario({ limits: {} }, { concurrency: 4 }))).toMatchObject({ seconds: 50, bottleneck: "in-flight" })
+    expect(Simulation.makespan(scenario({ limits: {} }, { concurrency: 4 }))).toMatchObject({
+      seconds: 50,
+      bottleneck: "in-flight"
+    })
     const changing: Simulation.Options = { limits: { maxInFlight: 4 }, changes: [{ at: 10, maxInFlight: 16 }] }
     expect(Simulation.makespan(scenario(changing)).seconds).toBe(10 + 160 / 16)
     expect(Simulation.makespan(scenario(changing, { from: 10 })).seconds).toBe(12.5)
@@ -86,7 +89,9 @@ describe("Simulation.makespan", () => {
   })
 
   it("refuses a scenario without work or with a negative amount", () => {
-    expect(() => Simulation.makespan(scenario({}, { calls: 0 }))).toThrow("Simulation.makespan: calls must be above 0, got 0")
+    expect(() => Simulation.makespan(scenario({}, { calls: 0 }))).toThrow(
+      "Simulation.makespan: calls must be above 0, got 0"
+    )
     expect(() => Simulation.makespan(scenario({}, { outputTokens: -1 }))).toThrow("outputTokens")
   })
 

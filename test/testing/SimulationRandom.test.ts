@@ -43,10 +43,20 @@ describe("SimulationRandom", () => {
       { kind: "lognormal", median: 2, sigma: 0.5 },
       {
         kind: "mixture",
-        parts: [{ weight: 9, of: { kind: "constant", value: 1 } }, { weight: 1, of: { kind: "uniform", min: 20, max: 22 } }]
+        parts: [{ weight: 9, of: { kind: "constant", value: 1 } }, {
+          weight: 1,
+          of: { kind: "uniform", min: 20, max: 22 }
+        }]
       }
     ]
-    expect(all.map(Random.mean)).toEqual([3, 3, 3, expect.closeTo(3), expect.closeTo(2 * Math.exp(0.125)), expect.closeTo(3)])
+    expect(all.map(Random.mean)).toEqual([
+      3,
+      3,
+      3,
+      expect.closeTo(3),
+      expect.closeTo(2 * Math.exp(0.125)),
+      expect.closeTo(3)
+    ])
     for (const distribution of all) {
       const values = many(40_000, (source) => Random.draw(distribution, source, 1))
       expect(mean(values) / Random.mean(distribution)).toBeCloseTo(1, 1)

@@ -361,7 +361,7 @@ describe("Sent", () => {
   it("names operations by method and path", () => {
     expect(sent("POST", "/chat/completions", { stream: true })).toBe("chatStream")
     expect(sent("POST", "/completions")).toBe("completions")
-    expect(sent("GET", "/batches/b-1")).toBe("batches.retrieve")
+    expect(sent("GET", "/batches/b-1")).toBe("batches.get")
     expect(sent("GET", "/nowhere")).toBe("GET /nowhere")
   })
 

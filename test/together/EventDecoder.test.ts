@@ -159,3 +159,41 @@ describe("EventDecoder", () => {
     expect(counts).toEqual([20_000, 20_000, 20_000])
   })
 })
+
+describe("EventDecoder against the plain parser", () => {
+  const pieces = [
+    delta("a"),
+    delta("é😀"),
+    delta("b").replaceAll("\n", "\r\n"),
+    ": ping\n\n",
+    "\n",
+    "\n\n",
+    "data: {\"choices\":\ndata: []}\n\n",
+    "event: message\n" + delta("c"),
+    "id: 1\nretry: 5\n\n",
+    "data:" + JSON.stringify({ choices: [{ delta: { content: "d" } }] }) + "\n\n",
+    delta("e").replaceAll("\n", "\r")
+  ]
+
+  it("decodes the same chunks for any mixture of forms and any cut", () => {
+    let state = 12345
+    const next = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return state % below
+    }
+    for (let round = 0; round < 300; round++) {
+      const text = Array.from({ length: 1 + next(12) }, () => pieces[next(pieces.length)] ?? "").join("") + done
+      const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join("")
+      const bytes = utf8.encode(text)
+      const decoder = EventDecoder.make(Chat.shape)
+      const chunks: Array<Chat.ChatChunk> = []
+      for (let at = 0; at < bytes.length;) {
+        const size = 1 + next(40)
+        decoder.feed(bytes.subarray(at, at + size), chunks)
+        at += size
+      }
+      decoder.finish(chunks)
+      expect([chunks.map(Chat.deltaText).join(""), decoder.end()]).toEqual([expected, { _tag: "Done" }])
+    }
+  })
+})

@@ -1,0 +1,36 @@
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+import { Breaker } from "/work/main/src/policy/index.ts"
+
+const breaker = Breaker.make({ minimumCalls: 1 })
+const [, admitted] = Breaker.acquire(breaker, 0)
+const failure = { _tag: "Failure", durationSeconds: 1 } as const
+const [decision, open] = Breaker.record(admitted, { generation: 0 }, failure, 1, 0.5)
+;__example.value((decision), () => ({ _tag: "Opened", until: 6, reason: "failure-rate" }
+), "{ _tag: \"Opened\", until: 6, reason: \"failure-rate\" }", 33); // => { _tag: "Opened", until: 6, reason: "failure-rate" }
+;__example.value((Breaker.acquire(open, 2)[0]), () => ({ _tag: "Rejected", reason: "open", retryAfterSeconds: 4 }
+), "{ _tag: \"Rejected\", reason: \"open\", retryAfterSeconds: 4 }", 34); // => { _tag: "Rejected", reason: "open", retryAfterSeconds: 4 }

@@ -1,0 +1,14 @@
+
+
+
+
+
+
+
+
+import { HedgeDelay } from "/work/main/src/policy/index.ts"
+
+let delays = HedgeDelay.make({ maxExtraLoad: 0.05 })
+for (let ms = 1; ms <= 100; ms++) delays = HedgeDelay.record(delays, ms / 1000, 0)
+;__example.value((HedgeDelay.delay(delays, 0)[0]), () => ({ _tag: "After", seconds: 0.095, reason: "quantile" }
+), "{ _tag: \"After\", seconds: 0.095, reason: \"quantile\" }", 13); // => { _tag: "After", seconds: 0.095, reason: "quantile" }

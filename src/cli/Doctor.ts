@@ -1,0 +1,186 @@
+/** `doctor`: key, base URL, clock, and one call that is free; says what each answer means. */
+import * as Config from "effect/Config"
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Hint from "../domain/Hint.ts"
+import type { TogetherError } from "../domain/TogetherError.ts"
+import * as Together from "../together/Together.ts"
+import * as Transport from "../together/Transport.ts"
+import * as Connection from "./Connection.ts"
+import * as Explain from "./Explain.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
+import * as Host from "./Host.ts"
+import * as Style from "./Style.ts"
+
+/** All flags of `doctor`. */
+export const doctorFlags = {
+  baseUrl: Flag.String("base-url").pipe(
+    Flag.withDescription("Base URL (default: TOGETHER_BASE_URL, else https://api.together.ai/v1)"),
+    Flag.withFallbackConfig(Config.String("TOGETHER_BASE_URL")),
+    Flag.withDefault(Together.defaults.baseUrl)
+  )
+}
+
+/** Holds the parsed flags of `doctor`. */
+export type Flags = Command.Command.Config.Infer<typeof doctorFlags>
+
+/** Is the outcome of one check. */
+interface Check {
+  readonly name: string
+  readonly state: "ok" | "warn" | "bad"
+  readonly text: string
+}
+
+const key = Effect.map(
+  Effect.orElseSucceed(Config.Redacted("TOGETHER_API_KEY").pipe(Config.option), () => Option.none<Redacted.Redacted>()),
+  (given): Check => {
+    if (Option.isNone(given) || Redacted.value(given.value).trim() === "") {
+      return { name: "key", state: "bad", text: `TOGETHER_API_KEY is not set. ${Explain.meanings.AuthError.fix}` }
+    }
+    const text = Redacted.value(given.value)
+    return text !== text.trim() || /\s/.test(text)
+      ? { name: "key", state: "warn", text: "TOGETHER_API_KEY is set, with blanks in or around it: remove them" }
+      : {
+        name: "key",
+        state: "ok",
+        text: `TOGETHER_API_KEY is set (${Format.plural(text.length, "character")}; it is not shown)`
+      }
+  }
+)
+
+const address = (baseUrl: string): Check => {
+  if (!URL.canParse(baseUrl) || !/^https?:$/.test(new URL(baseUrl).protocol)) {
+    return {
+      name: "address",
+      state: "bad",
+      text: `${baseUrl} is not an http or https address. Set TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
+    }
+  }
+  const { hostname, pathname, protocol } = new URL(baseUrl)
+  const local = hostname === "localhost" || hostname === "127.0.0.1" || hostname === "[::1]"
+  if (protocol === "http:" && !local) {
+    return {
+      name: "address",
+      state: "warn",
+      text: `${baseUrl} is not encrypted: the key travels in the open. Use https`
+    }
+  }
+  if (!/\/v\d+\/?$/.test(pathname)) {
+    return { name: "address", state: "warn", text: `${baseUrl} does not end in a version: Together's ends in /v1` }
+  }
+  return { name: "address", state: "ok", text: baseUrl }
+}
+
+/** Asks the host without a key: the status does not matter, its `Date` does. */
+const clock = Effect.fnUntraced(function*(baseUrl: string) {
+  const client = yield* HttpClient.HttpClient
+  const before = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const response = yield* client.execute(
+    HttpClientRequest.get(`${baseUrl.replace(/\/+$/, "")}/models`, {
+      headers: { "user-agent": Transport.defaults.userAgent }
+    })
+  ).pipe(
+    Effect.timeoutOption("15 seconds"),
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+  )
+  const after = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const date = Option.isSome(response) ? response.value.headers["date"] : undefined
+  const server = date === undefined ? undefined : Hint.parseHttpDate(date, after)
+  if (server === undefined) {
+    return { name: "clock", state: "warn", text: "the server told no time to compare with" } satisfies Check
+  }
+  const skew = (server + 500 - (before + after) / 2) / 1000
+  const trip = Format.span((after - before) / 1000)
+  return Math.abs(skew) <= 5
+    ? { name: "clock", state: "ok", text: `agrees with the server's; one round trip takes ${trip}` } satisfies Check
+    : {
+      name: "clock",
+      state: "warn",
+      text: `is ${Format.span(Math.abs(skew))} ${
+        skew > 0 ? "behind" : "ahead of"
+      } the server's. Hints given as a date are corrected for it; budgets by the day are not`
+    } satisfies Check
+})
+
+const failed = (error: TogetherError): Check => ({
+  name: "call",
+  state: "bad",
+  text: `${error._tag}: ${error.message}\n${" ".repeat(11)}${Explain.meanings[error._tag].fix}`
+})
+
+const call = Effect.gen(function*() {
+  const client = yield* Together.Together
+  const who = yield* Effect.result(client.whoami())
+  if (who._tag === "Success") {
+    const { organization_id, project_id } = who.success
+    const of = [
+      organization_id === undefined ? "" : ` organization ${organization_id}`,
+      project_id === undefined ? "" : ` project ${project_id}`
+    ]
+    return {
+      name: "call",
+      state: "ok",
+      text: `GET /whoami was answered: the key is good${of.filter((text) => text !== "").join(",")}`
+    } satisfies Check
+  }
+  if (who.failure._tag !== "NotFoundError") return failed(who.failure)
+  const models = yield* Effect.result(client.models())
+  return models._tag === "Success"
+    ? {
+      name: "call",
+      state: "ok",
+      text: `GET /models was answered with ${Format.plural(models.success.length, "model")}: the key is good`
+    } satisfies Check
+    : failed(models.failure)
+})
+
+/** Checks, prints and returns the exit code. */
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const host = yield* Host.Host
+  const style = Style.of(host.stdout)
+  const sign = { ok: style.green("✓"), warn: style.yellow("!"), bad: style.red("✗") }
+  const checks: Array<Check> = []
+  const add = (check: Check) => {
+    checks.push(check)
+    return host.write(`${sign[check.state]} ${check.name.padEnd(8)} ${check.text}\n`)
+  }
+  yield* add({ name: "node", state: "ok", text: host.version })
+  const keyed = yield* key
+  yield* add(keyed)
+  const at = address(flags.baseUrl)
+  yield* add(at)
+  if (at.state !== "bad") {
+    const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain))
+    yield* add(
+      time._tag === "Success"
+        ? time.success
+        : {
+          name: "clock",
+          state: "bad",
+          text: `${flags.baseUrl} cannot be reached: ${time.failure.message}. ${
+            Explain.meanings.ConnectionError.fix.split(",")[0]
+          }`
+        }
+    )
+    if (time._tag === "Success" && keyed.state !== "bad") {
+      yield* add(
+        yield* call.pipe(
+          Effect.provide(Connection.layer({ baseUrl: flags.baseUrl })),
+          Effect.catchTags({
+            AuthError: (error) => Effect.succeed(failed(error)),
+            InvalidRequestError: (error) => Effect.succeed(failed(error))
+          })
+        )
+      )
+    }
+  }
+  const bad = checks.some((check) => check.state === "bad")
+  yield* host.write(bad ? "not ready: see the lines marked ✗\n" : "ready\n")
+  return bad ? ExitCode.ExitCode.refused : ExitCode.ExitCode.ok
+})

@@ -1,0 +1,116 @@
+/** `emulate`: a provider on this machine that any SDK in any language can call. */
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Option from "effect/Option"
+import type * as Simulation from "../testing/Simulation.ts"
+import * as Connection from "./Connection.ts"
+import * as Demo from "./Demo.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Host from "./Host.ts"
+import { UsageError } from "./UsageError.ts"
+
+const optional = <A>(flag: Flag.Flag<A>) => Flag.map(Flag.optional(flag), Option.getOrUndefined)
+
+/** Flags that describe a provider: for `emulate` and `simulate`. */
+export const providerFlags = {
+  config: optional(
+    Flag.String("config").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Options of the simulation, as JSON; the flags below override it")
+    )
+  ),
+  requestsPerSecond: optional(
+    Flag.Finite("requests-per-second").pipe(Flag.withDescription("Limit of requests per second and model"))
+  ),
+  tokensPerSecond: optional(
+    Flag.Finite("tokens-per-second").pipe(Flag.withDescription("Limit of tokens per second and model"))
+  ),
+  serverInFlight: optional(
+    Flag.Int("server-in-flight").pipe(Flag.withDescription("Limit of requests in flight and model"))
+  ),
+  balance: optional(
+    Flag.Finite("balance").pipe(Flag.withDescription("Credits of the account in dollars; without it, calls are free"))
+  ),
+  seed: Flag.Int("seed").pipe(Flag.withDescription("Decides every random number"), Flag.withDefault(1))
+}
+
+/** All flags of `emulate`. */
+export const emulateFlags = {
+  ...providerFlags,
+  port: Flag.Int("port").pipe(
+    Flag.withAlias("p"),
+    Flag.withDescription("Port, 0 for any free one"),
+    Flag.withDefault(8787)
+  ),
+  host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
+  scale: Flag.Finite("scale").pipe(
+    Flag.withDescription("Seconds of the provider per second of the clock"),
+    Flag.withDefault(1)
+  )
+}
+
+/** Holds the parsed flags of `emulate`. */
+export type Flags = Command.Command.Config.Infer<typeof emulateFlags>
+
+/** Builds the options of a simulation from flags and a file. */
+export const provider = Effect.fnUntraced(function*(
+  flags: Command.Command.Config.Infer<typeof providerFlags>,
+  base: Simulation.Options
+) {
+  const options = flags.config === undefined ? base : yield* read(flags.config)
+  const { balance, requestsPerSecond, serverInFlight, tokensPerSecond } = flags
+  const limits = {
+    ...options.limits,
+    ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
+    ...(tokensPerSecond === undefined ? {} : { tokensPerSecond }),
+    ...(serverInFlight === undefined ? {} : { maxInFlight: serverInFlight })
+  }
+  const all: Simulation.Options = {
+    ...options,
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+    ...(balance === undefined ? {} : { credits: { ...options.credits, balanceUsd: balance } })
+  }
+  return yield* Demo.check("these flags", JSON.stringify(all))
+})
+
+const read = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const text = yield* Effect.mapError(
+    fs.readFileString(path),
+    (error) => new UsageError({ message: `cannot read ${path} (${error.reason._tag}). Check the path.` })
+  )
+  return yield* Demo.check(path, text)
+})
+
+/** Serves until it is interrupted. */
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const host = yield* Host.Host
+  if (!(flags.scale > 0)) return yield* new UsageError({ message: `--scale must be above 0, got ${flags.scale}` })
+  const options = yield* provider(flags, { unknownModels: "accept" })
+  const served = Effect.gen(function*() {
+    const url = Connection.addressOf(yield* HttpServer.HttpServer)
+    host.writeError(
+      `the emulator listens on ${url}\n` +
+        `  export TOGETHER_BASE_URL=${url} TOGETHER_API_KEY=any\n` +
+        `  state, limits, credits and faults: ${url.replace(/\/v1$/, "/__emulator/state")}\n` +
+        "Ctrl-C ends it\n"
+    )
+    yield* host.interrupted
+    return ExitCode.ExitCode.ok
+  })
+  return yield* served.pipe(
+    Effect.provide(Connection.emulatorServer({ ...flags, options })),
+    Effect.catchTag("ServeError", (error) =>
+      new UsageError({
+        message: `cannot listen on ${flags.host}:${flags.port} (${
+          reasonOf(error.cause)
+        }). Give another --port, or 0 for any.`
+      }))
+  )
+})
+
+const reasonOf = (cause: unknown): string =>
+  cause instanceof Error ? "code" in cause ? String(cause.code) : cause.message : "unknown"

@@ -1,0 +1,195 @@
+/** `explain`: what a status or an error of the provider means, and what to do about it. */
+import type * as Command from "effect/cli/Command"
+import * as Argument from "effect/cli/Argument"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Answer from "../job/Answer.ts"
+import * as Classify from "../together/Classify.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Host from "./Host.ts"
+import * as Style from "./Style.ts"
+import { UsageError } from "./UsageError.ts"
+
+/** All flags of `explain`. */
+export const explainFlags = {
+  what: Argument.String("what").pipe(
+    Argument.withDescription(
+      "A status (429), a body ('{\"error\": …}'), a row of an errors file, an error's name, or - for standard input"
+    )
+  ),
+  status: Flag.Int("status").pipe(
+    Flag.withDescription("The status that came with the body"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+}
+
+/** Holds the parsed flags of `explain`. */
+export type Flags = Command.Command.Config.Infer<typeof explainFlags>
+
+type Tag = TogetherError.TogetherError["_tag"]
+
+/** Says of each error why it comes, and what to do. */
+export const meanings: { readonly [tag in Tag]: { readonly why: string; readonly fix: string } } = {
+  RateLimitError: {
+    why:
+      "More was sent than the account may send to this model just now. The limit is dynamic: it follows what succeeded lately.",
+    fix:
+      "Nothing, in a job: its lane pauses as asked and goes on below the limit it found. Steady traffic raises the limit; batches (--via batch) have limits of their own."
+  },
+  AuthError: {
+    why: "The key is missing, mistyped, revoked, or of another host.",
+    fix:
+      "Set TOGETHER_API_KEY to a key of https://api.together.ai/settings/api-keys, then run `effect-together doctor`."
+  },
+  InsufficientCreditsError: {
+    why:
+      "The account is out of credit: Together is prepaid and suspends at a zero balance. Free credits do not open every model.",
+    fix:
+      "Add credits at https://api.together.ai/settings/billing ($5 at the least) and run the same command again; --on-credits wait waits instead."
+  },
+  OverloadedError: {
+    why: "The provider has too little capacity for the model just now, though you were within your limit.",
+    fix: "Nothing, in a job: it tries again soon. If it lasts, take another model."
+  },
+  ServerError: {
+    why:
+      "The provider, or the edge before it, failed. 524 means that an answer took longer than about 100 seconds to begin.",
+    fix:
+      "Nothing, in a job: it tries again. For 524 lower max_tokens. If it lasts for half an hour, ask support with the request id."
+  },
+  RequestTimeoutError: {
+    why: "No answer came within the time allowed.",
+    fix: "Lower max_tokens, or allow more time. Answers that were cut off may have been billed."
+  },
+  ConnectionError: {
+    why:
+      "The provider could not be reached: no network, a name that does not resolve, a certificate, a wrong base URL.",
+    fix: "Check TOGETHER_BASE_URL and the network, then run `effect-together doctor`."
+  },
+  ContextLengthError: {
+    why: "Prompt and max_tokens together are longer than the model's context. Together says so with 400, 403 or 422.",
+    fix: "Shorten the prompt, lower max_tokens, or take a model with a longer context. Only this row is concerned."
+  },
+  InvalidRequestError: {
+    why: "The request is not as the endpoint wants it: a field that is unknown, missing or out of range.",
+    fix: "Correct the row; the message names the field where the provider does. Only this row is concerned."
+  },
+  PermissionDeniedError: {
+    why: "This key may not do this, or the edge refused the client (error 1010).",
+    fix: "Check the model's access on its page, and proxies that change the User-Agent."
+  },
+  NotFoundError: {
+    why: "There is no such model, file or path.",
+    fix: "Check the spelling against GET /models; model names are case-sensitive."
+  },
+  ModelUnavailableError: {
+    why: "The model exists but cannot be called as it is: not serverless, retired, or its endpoint is not running.",
+    fix:
+      "Take a serverless model, or start a dedicated endpoint. Being listed by GET /models does not mean that a model can be called."
+  },
+  ConflictError: { why: "The object is in a state that does not allow this.", fix: "Read its state and try again." },
+  PayloadTooLargeError: { why: "The body is larger than the endpoint takes.", fix: "Split the row or send less." },
+  StreamError: {
+    why: "A stream broke after it had begun.",
+    fix: "What had arrived may have been billed; asking again bills again."
+  },
+  DecodeError: {
+    why: "The answer was not what it should be: often a proxy's page, or a wrong base URL.",
+    fix: "Check TOGETHER_BASE_URL."
+  },
+  CircuitOpenError: {
+    why: "So much failed lately that nothing is sent for a while.",
+    fix: "Wait; a probe goes out by itself."
+  },
+  BudgetExceededError: {
+    why: "The next request could cost more than the budget has left, counting what is reserved for requests in flight.",
+    fix: "Raise --max-cost, or lower max_tokens: the reserve is what max_tokens allows."
+  },
+  LaneOverflowError: {
+    why: "Too many calls wait already, or the deadline cannot be met.",
+    fix: "Send fewer at a time."
+  }
+}
+
+const byName = (text: string): Tag | undefined =>
+  TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text)
+
+const field = (value: unknown, key: string): unknown =>
+  typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined
+
+const guess = (body: string): number => {
+  if (/credit|billing|balance|payment/i.test(body) && !/rate limit/i.test(body)) return 402
+  if (/rate.?limit|dynamic_(request|token)_limited|too many/i.test(body)) return 429
+  if (/api.?key|unauthorized/i.test(body)) return 401
+  if (/overload|not ready|unavailable/i.test(body)) return 503
+  if (/not.?found/i.test(body)) return 404
+  return 400
+}
+
+/** Finds the error that a text is about. */
+export const errorOf = (
+  text: string,
+  status: number | undefined,
+  nowMillis: number
+): TogetherError.TogetherError | Tag | undefined => {
+  const trimmed = text.trim()
+  const named = byName(trimmed)
+  if (named !== undefined) return named
+  const isStatus = /^[1-5]\d\d$/.test(trimmed)
+  const json = Result.getOrUndefined(Result.try((): unknown => JSON.parse(trimmed)))
+  const code = field(field(json, "error"), "code")
+  const row = typeof code === "string" ? byName(code) : undefined
+  if (row !== undefined) return row
+  if (!isStatus && status === undefined && (typeof json !== "object" || json === null) && !/\s/.test(trimmed)) {
+    return undefined
+  }
+  const said = Number(field(field(json, "error"), "status") ?? field(json, "status"))
+  const from = isStatus ? Number(trimmed) : status ?? (Number.isInteger(said) && said >= 100 ? said : guess(trimmed))
+  return Classify.fromAnswer({
+    status: from,
+    headers: {},
+    body: isStatus ? "" : trimmed,
+    operation: "",
+    model: "",
+    nowMillis
+  })
+}
+
+/** Explains, and returns the exit code. */
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const host = yield* Host.Host
+  const text = flags.what === "-"
+    ? yield* Effect.mapError(
+      Stream.mkString(Stream.decodeText((yield* Stdio.Stdio).stdin)),
+      (error) => new UsageError({ message: `cannot read standard input (${error.reason._tag})` })
+    )
+    : flags.what
+  const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const found = errorOf(text, flags.status, now)
+  if (found === undefined || (typeof found === "object" && (found.status ?? 0) < 300 && found.status !== undefined)) {
+    return yield* new UsageError({
+      message: `${
+        JSON.stringify(text.slice(0, 60))
+      } is no status, error name or error body. Try: effect-together explain 429`
+    })
+  }
+  const style = Style.of(host.stdout)
+  const tag = typeof found === "string" ? found : found._tag
+  const { fix, why } = meanings[tag]
+  const retried = typeof found === "string" ? undefined : TogetherError.isRetryable(found)
+  yield* host.write(
+    [
+      `${style.bold(tag)}${retried === undefined ? "" : style.dim(retried ? "  retried" : "  not retried")}`,
+      ...(typeof found === "string" ? [] : [found.message]),
+      `${style.dim("why ")} ${why}`,
+      `${style.dim("fix ")} ${fix}`
+    ].map((line) => `${line}\n`).join("")
+  )
+  return ExitCode.ExitCode.ok
+})

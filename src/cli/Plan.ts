@@ -1,0 +1,324 @@
+/** `plan`: what a file would take, without one call: rows, bad lines, tokens, a range of cost, time at given limits. */
+import type * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import type { Estimate } from "../domain/Call.ts"
+import * as Money from "../domain/Money.ts"
+import * as IdIndex from "../job/IdIndex.ts"
+import * as Input from "../job/Input.ts"
+import { InputError } from "../job/JobError.ts"
+import * as Journal from "../job/Journal.ts"
+import type * as Row from "../job/Row.ts"
+import * as Selection from "../job/Selection.ts"
+import * as Price from "../policy/Price.ts"
+import * as PriceTable from "../together/PriceTable.ts"
+import * as Routes from "../together/Routes.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
+import * as Host from "./Host.ts"
+import * as Policy from "./Policy.ts"
+import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
+import * as Style from "./Style.ts"
+import * as Table from "./Table.ts"
+import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
+
+/** All flags of `plan`. */
+export const planFlags = {
+  input,
+  ...rowFlags,
+  ...limitFlags,
+  latency: Flag.Finite("latency").pipe(
+    Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight"),
+    Flag.withDefault(2)
+  ),
+  journal: Flag.String("journal").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("Journal of the run: its answered rows are left out (default: INPUT.results.jsonl.journal)"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  ),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("Write the plan as JSON"), Flag.withDefault(false))
+}
+
+/** Holds the parsed flags of `plan`. */
+export type Flags = Command.Command.Config.Infer<typeof planFlags>
+
+/** Holds what one model would take. */
+export interface ModelPlan {
+  rows: number
+  inputTokens: number
+  outputTokens: number
+  maxOutputTokens: number
+  low: bigint
+  expected: bigint
+  high: bigint
+  /** Rows without a price, and why. */
+  unpriced: number
+  reason: string | undefined
+}
+
+/** Holds a plan. */
+export interface Plan {
+  rows: number
+  readonly bad: Array<{ readonly line: number; readonly message: string }>
+  badCount: number
+  missingIds: number
+  duplicates: number
+  answered: number
+  readonly models: Map<string, ModelPlan>
+}
+
+/** Makes an empty plan. */
+export const make = (): Plan => ({
+  rows: 0,
+  bad: [],
+  badCount: 0,
+  missingIds: 0,
+  duplicates: 0,
+  answered: 0,
+  models: new Map()
+})
+
+/** Estimates the tokens of a row. */
+export const estimate = (row: Row.Row): Estimate => {
+  // The routes only read the fields of their own requests, which the row was checked for.
+  const body = row.body as never
+  switch (row.operation) {
+    case "chat":
+      return Routes.chatEstimate(body)
+    case "completions":
+      return Routes.completions.estimate(body)
+    case "embeddings":
+      return Routes.embeddings.estimate(body)
+    case "rerank":
+      return Routes.rerank.estimate(body)
+    case "images":
+      return Routes.images.estimate(body)
+  }
+}
+
+const modelOf = (plan: Plan, model: string): ModelPlan => {
+  let found = plan.models.get(model)
+  if (found === undefined) {
+    found = {
+      rows: 0,
+      inputTokens: 0,
+      outputTokens: 0,
+      maxOutputTokens: 0,
+      low: 0n,
+      expected: 0n,
+      high: 0n,
+      unpriced: 0,
+      reason: undefined
+    }
+    plan.models.set(model, found)
+  }
+  return found
+}
+
+/** Adds a row that would be sent. */
+export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => {
+  const tokens = estimate(row)
+  const model = modelOf(plan, row.model)
+  plan.rows++
+  model.rows++
+  model.inputTokens += tokens.inputTokens
+  model.outputTokens += tokens.outputTokens
+  model.maxOutputTokens += tokens.maxOutputTokens
+  const cost = Price.ofCall(lookup(row.model), row.model, tokens)
+  if (cost._tag === "Unknown") {
+    model.unpriced++
+    model.reason ??= cost.reason
+    return
+  }
+  model.low += cost.low
+  model.expected += cost.expected
+  model.high += cost.high
+}
+
+/** Adds a line that would not be sent. */
+export const addBad = (plan: Plan, line: number, message: string): void => {
+  plan.badCount++
+  if (plan.bad.length < 20) plan.bad.push({ line, message })
+}
+
+/** Computes the seconds that a plan takes at limits, 0 where none is given. */
+export const secondsAt = (
+  plan: Plan,
+  limits: {
+    readonly requestsPerMinute?: number | undefined
+    readonly tokensPerMinute?: number | undefined
+    readonly maxInFlight?: number | undefined
+  },
+  latency: number
+): number => {
+  const tokens = Array.from(plan.models.values()).reduce(
+    (sum, model) => sum + model.inputTokens + model.outputTokens,
+    0
+  )
+  return Math.max(
+    limits.requestsPerMinute === undefined ? 0 : plan.rows / limits.requestsPerMinute * 60,
+    limits.tokensPerMinute === undefined ? 0 : tokens / limits.tokensPerMinute * 60,
+    limits.maxInFlight === undefined ? 0 : plan.rows / limits.maxInFlight * latency
+  )
+}
+
+const sum = (plan: Plan, field: "low" | "expected" | "high"): bigint =>
+  Array.from(plan.models.values()).reduce((total, model) => total + model[field], 0n)
+
+const json = (plan: Plan, seconds: number) => ({
+  rows: plan.rows,
+  badLines: plan.badCount,
+  bad: plan.bad,
+  missingIds: plan.missingIds,
+  duplicateIds: plan.duplicates,
+  answeredBefore: plan.answered,
+  costUsd: {
+    low: Money.toUsd(sum(plan, "low")),
+    expected: Money.toUsd(sum(plan, "expected")),
+    high: Money.toUsd(sum(plan, "high"))
+  },
+  seconds: seconds > 0 ? Math.round(seconds) : undefined,
+  models: Object.fromEntries(Array.from(plan.models, ([name, model]) => [name, {
+    rows: model.rows,
+    inputTokens: Math.round(model.inputTokens),
+    expectedOutputTokens: Math.round(model.outputTokens),
+    maxOutputTokens: Math.round(model.maxOutputTokens),
+    lowUsd: Money.toUsd(model.low),
+    expectedUsd: Money.toUsd(model.expected),
+    highUsd: Money.toUsd(model.high),
+    rowsWithUnknownPrice: model.unpriced
+  }]))
+})
+
+const text = (plan: Plan, seconds: number, latency: number, style: Style.Style): string => {
+  const rows = Array.from(plan.models, ([name, model]) => [
+    name,
+    Format.count(model.rows),
+    Format.count(model.inputTokens),
+    `${Format.count(model.outputTokens)} (≤ ${Format.count(model.maxOutputTokens)})`,
+    model.unpriced === model.rows ? style.yellow("unknown") : `${Format.usd(model.low)} – ${Format.usd(model.high)}`,
+    model.unpriced === model.rows ? style.yellow("unknown") : Format.usd(model.expected)
+  ])
+  const right = (head: string) => ({ head, align: "right" as const })
+  const table = Table.draw(
+    [
+      { head: "model" },
+      right("rows"),
+      right("tokens in"),
+      right("tokens out"),
+      right("cost from – to"),
+      right("expected")
+    ],
+    rows,
+    style
+  )
+  const notes: Array<string> = [
+    `${Format.plural(plan.rows, "row")} to send${
+      plan.answered > 0 ? `, ${Format.count(plan.answered)} answered before` : ""
+    }`
+  ]
+  if (plan.models.size > 1) {
+    notes.push(
+      `all models: ${Format.usd(sum(plan, "low"))} – ${Format.usd(sum(plan, "high"))}, expected ${
+        Format.usd(sum(plan, "expected"))
+      }`
+    )
+  }
+  for (const model of plan.models.values()) {
+    if (model.reason !== undefined) notes.push(style.yellow(`${model.reason}; its rows are not in the sums`))
+  }
+  if (plan.missingIds > 0) {
+    notes.push(`${Format.plural(plan.missingIds, "row")} without custom_id: they get line-<number>`)
+  }
+  if (plan.duplicates > 0) {
+    notes.push(style.red(`${Format.plural(plan.duplicates, "row")} with a custom_id used before: not sent`))
+  }
+  if (plan.badCount > 0) notes.push(style.red(`${Format.plural(plan.badCount, "bad line")}: not sent`))
+  for (const { message } of plan.bad) notes.push(`  ${message}`)
+  if (plan.badCount > plan.bad.length) notes.push(`  … and ${Format.count(plan.badCount - plan.bad.length)} more`)
+  notes.push(
+    seconds > 0
+      ? `time at these limits: at least ${Format.span(seconds)}${
+        latency === 2 ? "" : ` with answers of ${Format.span(latency)}`
+      }`
+      : "time: give --requests-per-minute, --tokens-per-minute or --max-in-flight to compute it"
+  )
+  notes.push(
+    style.dim(
+      `prices: ${PriceTable.shippedAsOf}; tokens are estimated from text length, output is what max_tokens allows at the most`
+    )
+  )
+  return `${table}${notes.map((note) => `${note}\n`).join("")}`
+}
+
+/** Makes the plan, prints it and returns the exit code. */
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const host = yield* Host.Host
+  const fs = yield* FileSystem.FileSystem
+  const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
+  const source = flags.input === "-" ? Input.bytes("stdin", (yield* Stdio.Stdio).stdin) : Input.file(flags.input)
+  const part = flags.range !== undefined || flags.sample !== undefined
+  const selection = part && source._tag === "File"
+    ? Selection.make(yield* Input.countLines(source), flags)
+    : undefined
+  const journalPath = flags.journal ??
+    `${flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")}.results.jsonl.journal`
+  const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
+  const answered = done ? yield* Journal.answeredIds(journalPath) : undefined
+  const plan = make()
+  const seen = IdIndex.make()
+  yield* Stream.runForEachArray(Input.rows(source, rowOptions(flags)), (rows) =>
+    Effect.sync(() => {
+      for (const row of rows) {
+        if (selection !== undefined && !selection.has(row.line)) continue
+        if (row._tag === "Bad") {
+          addBad(plan, row.line, row.message)
+          continue
+        }
+        if (row.assigned) plan.missingIds++
+        const first = seen.get(row.id)
+        if (first !== 0) {
+          plan.duplicates++
+          addBad(
+            plan,
+            row.line,
+            `line ${row.line}: custom_id ${JSON.stringify(row.id)} was used on line ${first} already`
+          )
+          continue
+        }
+        seen.set(row.id, row.line)
+        if (answered?.(row.id) === true) plan.answered++
+        else addRow(plan, row, PriceTable.shippedLookup)
+      }
+    }))
+  if (plan.rows + plan.badCount + plan.answered === 0) {
+    return yield* new InputError({
+      message: `${flags.input} holds no rows. Write one JSON object per line.`,
+      reason: "empty",
+      path: flags.input
+    })
+  }
+  const limits = {
+    ...policy?.lanes,
+    ...clean({
+      requestsPerMinute: flags.requestsPerMinute,
+      tokensPerMinute: flags.tokensPerMinute,
+      maxInFlight: flags.maxInFlight
+    })
+  }
+  const seconds = secondsAt(plan, limits, flags.latency)
+  yield* host.write(
+    flags.json
+      ? `${JSON.stringify(json(plan, seconds), undefined, 2)}\n`
+      : text(plan, seconds, flags.latency, Style.of(host.stdout))
+  )
+  return plan.badCount > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok
+})
+
+const clean = <A extends object>(fields: A): Partial<A> =>
+  // entries of A, fewer of them
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<A>

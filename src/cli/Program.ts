@@ -1,0 +1,167 @@
+/**
+ * The command `effect-together`: its subcommands, and what an error that ends one says and returns.
+ *
+ * Values come from flags, then the environment, then the config file (Settings.ts). Results go to standard output,
+ * everything else to standard error.
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
+import * as TogetherError from "../domain/TogetherError.ts"
+import { isJobError } from "../job/JobError.ts"
+import * as Doctor from "./Doctor.ts"
+import * as Emulate from "./Emulate.ts"
+import { ExitCode } from "./ExitCode.ts"
+import * as Explain from "./Explain.ts"
+import * as Host from "./Host.ts"
+import * as Plan from "./Plan.ts"
+import * as Run from "./Run.ts"
+import { runFlags } from "./RunFlags.ts"
+import * as Schedule from "./Schedule.ts"
+import * as Settings from "./Settings.ts"
+import * as Simulate from "./Simulate.ts"
+import * as Style from "./Style.ts"
+import { UsageError } from "./UsageError.ts"
+
+/** Holds the exit code that a handler has chosen. */
+interface Outcome {
+  code: ExitCode
+}
+
+const tree = (outcome: Outcome) => {
+  const ending = <A, E, R>(handler: (flags: A) => Effect.Effect<ExitCode, E, R>) => (flags: A) =>
+    Effect.map(handler(flags), (code) => {
+      outcome.code = code
+    })
+  const run = Command.make("run", runFlags, ending(Run.run)).pipe(
+    Command.withDescription("Send a file of prompts through Together. Running it again resumes it"),
+    Command.withExamples([
+      { command: "effect-together run prompts.jsonl", description: "Answers every row, beside the input" },
+      {
+        command: "effect-together run prompts.jsonl --max-cost 5 --report run.html",
+        description: "Spends no more than $5, and draws what happened"
+      },
+      { command: "cat prompts.jsonl | effect-together run - -o - | jq .", description: "In a pipe" }
+    ])
+  )
+  const plan = Command.make("plan", Plan.planFlags, ending(Plan.run)).pipe(
+    Command.withDescription("Say what a file would take, without a call: rows, bad lines, tokens, cost, time")
+  )
+  const emulate = Command.make("emulate", Emulate.emulateFlags, ending(Emulate.run)).pipe(
+    Command.withDescription("Serve a provider on this machine, for any SDK")
+  )
+  const simulate = Command.make("simulate", Simulate.simulateFlags, ending(Simulate.run)).pipe(
+    Command.withDescription("Run a file against given limits in virtual time: makespan, 429s, cost")
+  )
+  const schedule = Command.make("schedule", Schedule.scheduleFlags, ending(Schedule.run)).pipe(
+    Command.withDescription("Print and plot the delays of a retry policy")
+  )
+  const doctor = Command.make("doctor", Doctor.doctorFlags, ending(Doctor.run)).pipe(
+    Command.withDescription("Check key, address and clock with one call that is free")
+  )
+  const explain = Command.make("explain", Explain.explainFlags, ending(Explain.run)).pipe(
+    Command.withDescription("Say what a status or an error means, and what to do")
+  )
+  return Command.make("effect-together").pipe(
+    Command.withDescription("Bulk runs on Together AI: nothing lost, nothing billed twice"),
+    Command.withSubcommands([run, plan, emulate, simulate, schedule, doctor, explain])
+  )
+}
+
+/** Shows help where it was asked for; a wrong call gets one line, not a page. */
+const presenter = (host: Host.Service): CliOutput.Presenter => ({
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Effect.sync(() => {
+        const style = Style.of(host.stderr)
+        for (const error of event.errors) host.writeError(`${style.red("error")} ${error.message}\n`)
+        host.writeError(`see: ${event.commandPath.join(" ")} --help\n`)
+      })
+      : CliOutput.defaultPresenter.present(event)
+})
+
+/** Says in lines what ended a command, and with which code. */
+export const explainFailure = (
+  error: unknown,
+  command: string
+): { readonly code: ExitCode; readonly lines: ReadonlyArray<string> } => {
+  if (isJobError(error)) return Run.explainJobError(error, command)
+  if (error instanceof UsageError) return { code: ExitCode.usage, lines: [error.message] }
+  if (TogetherError.isTogetherError(error)) {
+    const code = error._tag === "AuthError" || error._tag === "InsufficientCreditsError"
+      ? ExitCode.refused
+      : ExitCode.usage
+    return { code, lines: [error.message] }
+  }
+  if (error instanceof Config.ConfigError) {
+    return { code: ExitCode.usage, lines: [`a setting cannot be used: ${error.message}`] }
+  }
+  return {
+    code: ExitCode.internal,
+    lines: [
+      `unexpected: ${error instanceof Error ? error.message : String(error)}`,
+      "this is a defect of effect-together"
+    ]
+  }
+}
+
+const configFile = Effect.fnUntraced(function*(host: Host.Service) {
+  const fs = yield* FileSystem.FileSystem
+  for (const path of Settings.places(host.env, host.cwd, host.home)) {
+    const text = yield* Effect.option(fs.readFileString(path))
+    if (text._tag === "None") continue
+    const read = Settings.fromFile(path, text.value)
+    return Result.isFailure(read) ? yield* new UsageError({ message: read.failure }) : read.success
+  }
+  return {}
+})
+
+/** Runs a command line against a process and returns its exit code. */
+export const main = (host: Host.Service, version: string): Effect.Effect<ExitCode> => {
+  const outcome: Outcome = { code: ExitCode.ok }
+  const program = Effect.gen(function*() {
+    const file = yield* configFile(host)
+    yield* Command.runWith(tree(outcome), { version })(host.args).pipe(
+      Effect.provideService(ConfigProvider.ConfigProvider, Settings.provider(host.env, file))
+    )
+  })
+  const environment = Layer.mergeAll(
+    NodeServices.layer,
+    Layer.succeed(Host.Host, host),
+    CliOutput.layerPresenter(presenter(host)),
+    CliConfig.layer({
+      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+    }),
+    Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
+  )
+  return Effect.exit(Effect.provide(program, environment)).pipe(
+    Effect.map((exit) => {
+      if (Exit.isSuccess(exit)) return outcome.code
+      if (Exit.hasInterrupts(exit)) return ExitCode.interrupted
+      const error = Cause.squash(exit.cause)
+      if (typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp") {
+        return "errors" in error && Array.isArray(error.errors) && error.errors.length > 0
+          ? ExitCode.usage
+          : ExitCode.ok
+      }
+      const { code, lines } = explainFailure(error, Run.commandOf(host.args))
+      const style = Style.of(host.stderr)
+      host.writeError(`${style.red("error")} ${lines.join("\n")}\n`)
+      if (code === ExitCode.internal && host.env["DEBUG"] !== undefined) {
+        host.writeError(`${Cause.pretty(exit.cause)}\n`)
+      }
+      return code
+    })
+  )
+}

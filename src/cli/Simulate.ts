@@ -1,0 +1,185 @@
+/** `simulate`: this file, these limits, this policy, in virtual time: makespan, 429s, cost. */
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Lanes from "../guard/Lanes.ts"
+import * as Histogram from "../job/Histogram.ts"
+import * as Input from "../job/Input.ts"
+import * as Job from "../job/Job.ts"
+import * as Report from "../job/Report.ts"
+import type * as Row from "../job/Row.ts"
+import * as Selection from "../job/Selection.ts"
+import * as Sender from "../job/Sender.ts"
+import * as SimulatedProvider from "../testing/SimulatedProvider.ts"
+import * as VirtualClock from "../testing/VirtualClock.ts"
+import * as Together from "../together/Together.ts"
+import * as Chart from "./Chart.ts"
+import * as Connection from "./Connection.ts"
+import * as Demo from "./Demo.ts"
+import { provider, providerFlags } from "./Emulate.ts"
+import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
+import * as Host from "./Host.ts"
+import * as Page from "./Page.ts"
+import * as Policy from "./Policy.ts"
+import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
+import * as Style from "./Style.ts"
+import type * as Summary from "./Summary.ts"
+import * as Table from "./Table.ts"
+import * as Ticker from "./Ticker.ts"
+import { UsageError } from "./UsageError.ts"
+
+const file = (name: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+
+/** All flags of `simulate`. */
+export const simulateFlags = {
+  input,
+  ...rowFlags,
+  ...limitFlags,
+  ...providerFlags,
+  concurrency: Flag.Int("concurrency").pipe(
+    Flag.withDescription("Most rows under way at a time"),
+    Flag.withDefault(Job.defaults.concurrency)
+  ),
+  repeat: Flag.Int("repeat").pipe(Flag.withDescription("Send the file so many times over"), Flag.withDefault(1)),
+  svg: file("svg", "Write the throughput over time as SVG"),
+  report: file("report", "Write the whole report as one HTML page"),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("Write the outcome as JSON"), Flag.withDefault(false))
+}
+
+/** Holds the parsed flags of `simulate`. */
+export type Flags = Command.Command.Config.Infer<typeof simulateFlags>
+
+const readRows = Effect.fnUntraced(function*(flags: Flags) {
+  const source = flags.input === "-" ? Input.bytes("stdin", (yield* Stdio.Stdio).stdin) : Input.file(flags.input)
+  const part = (flags.range !== undefined || flags.sample !== undefined) && source._tag === "File"
+  const selection = part ? Selection.make(yield* Input.countLines(source), flags) : undefined
+  const rows = yield* Stream.runCollect(Input.rows(source, rowOptions(flags)))
+  return selection === undefined ? rows : rows.filter((row) => selection.has(row.line))
+})
+
+const repeated = (rows: ReadonlyArray<Row.Row | Row.Bad>, times: number): Stream.Stream<Row.Row | Row.Bad> =>
+  times === 1
+    ? Stream.fromIterable(rows)
+    : Stream.flatMap(
+      Stream.range(1, times),
+      (round) => Stream.fromIterable(rows.map((row) => row._tag === "Row" ? { ...row, id: `${round}:${row.id}` } : row))
+    )
+
+const secondsOf = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
+
+const text = (report: Report.Report, ideal: number | undefined, real: number, style: Style.Style): string => {
+  const seconds = secondsOf(report)
+  const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
+  const rows: ReadonlyArray<readonly [string, string]> = [
+    ["makespan", Format.span(seconds)],
+    ...(ideal === undefined ? [] : [
+      ["ideal", `${Format.span(ideal)} for a client that knows the limits`] as const,
+      ["ratio", `${(seconds / ideal).toFixed(3)}`] as const
+    ]),
+    ["rows", `${Format.count(report.ok)} answered, ${Format.count(report.failed + report.bad)} failed`],
+    ["attempts", Format.count(report.attempts)],
+    [
+      "429",
+      `${Format.count(report.throttled)} (${
+        (report.throttled / Math.max(1, report.attempts) * 100).toFixed(2)
+      } % of the attempts)`
+    ],
+    ["503", Format.count(report.overloaded)],
+    ["row latency", `p50 ${at(0.5)}, p90 ${at(0.9)}, p99 ${at(0.99)}`],
+    ["tokens", `${Format.count(report.inputTokens)} in, ${Format.count(report.outputTokens)} out`],
+    [
+      "cost",
+      `${Format.usd(report.nanoUsd)}${
+        report.unpriced > 0 ? ` (${Format.plural(report.unpriced, "row")} of unknown price left out)` : ""
+      }`
+    ]
+  ]
+  return Table.draw([{ head: "" }, { head: "simulated" }], rows, style) +
+    style.dim(`computed in ${Format.span(real)}\n`)
+}
+
+const writeFile = Effect.fnUntraced(function*(path: string, content: string) {
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.mapError(
+    fs.writeFileString(path, content),
+    (error) => new UsageError({ message: `cannot write ${path} (${error.reason._tag}). Check the directory.` })
+  )
+})
+
+/** Simulates the job, prints the outcome and returns the exit code. */
+export const run = Effect.fnUntraced(function*(flags: Flags) {
+  const host = yield* Host.Host
+  if (flags.repeat < 1) return yield* new UsageError({ message: `--repeat must be 1 or more, got ${flags.repeat}` })
+  const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
+  const options = yield* provider(flags, { unknownModels: "accept" })
+  const rows = yield* readRows(flags)
+  const begun = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+  const lanes = Lanes.layer({
+    requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
+    tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
+    maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
+  })
+  const simulated = Effect.gen(function*() {
+    const report = Report.make(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+    report.total = rows.length * flags.repeat
+    const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
+    const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
+      Layer.provide(counting),
+      Layer.provide(SimulatedProvider.layer(options, flags.seed)),
+      Layer.provideMerge(lanes)
+    )
+    yield* Effect.gen(function*() {
+      const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
+      const job = Job.drive(
+        repeated(rows, flags.repeat),
+        { send, report, concurrency: flags.concurrency },
+        () => Effect.void
+      )
+      yield* Effect.raceFirst(job, Ticker.recording(report))
+    }).pipe(Effect.provide(client))
+    return report
+  })
+  const report = yield* VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie)
+  const ended = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+  const ideal = Demo.ideal(options, report)
+  if (flags.svg !== undefined) yield* writeFile(flags.svg, Chart.standalone(Page.throughput(report)))
+  if (flags.report !== undefined) {
+    const context: Summary.Context = {
+      report,
+      ending: { stop: undefined, abandoned: new Map() },
+      results: "(simulated)",
+      errors: "(simulated)",
+      journal: "(none)",
+      idealSeconds: ideal,
+      command: `effect-together ${host.args.join(" ")}`,
+      undone: 0
+    }
+    yield* Page.write(flags.report, context, `simulation of ${flags.input}`)
+  }
+  yield* host.write(
+    flags.json
+      ? `${
+        JSON.stringify(
+          { ...Report.summary(report, report.endedAt ?? report.startedAt), idealSeconds: ideal },
+          undefined,
+          2
+        )
+      }\n`
+      : text(report, ideal, Number(ended - begun) / 1e9, Style.of(host.stdout))
+  )
+  return report.failed + report.bad > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok
+})

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/**
+ * The entry of the command. `--version` answers before anything else is loaded.
+ */
+import { readFileSync } from "node:fs"
+
+const version = (): string => {
+  // package.json stands two directories above this file, in the repository and in the package
+  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    readonly version: string
+  }
+  return manifest.version
+}
+
+const args = process.argv.slice(2)
+if (args.length === 1 && (args[0] === "--version" || args[0] === "-v")) {
+  process.stdout.write(`effect-together v${version()}\n`)
+} else {
+  const [Effect, { main }, Host] = await Promise.all([
+    import("effect/Effect"),
+    import("./Program.ts"),
+    import("./Host.ts")
+  ])
+  process.exit(await Effect.runPromise(main(Host.live(), version())))
+}

@@ -1,0 +1,471 @@
+/**
+ * The same job through Together's Batch API: cheaper where batches are discounted, from a separate pool of limits,
+ * within a day.
+ *
+ * ```text
+ * rows ─▶ parts (one model, ≤ 10,000 rows) ─▶ upload ─▶ note ─▶ create ─▶ note ─▶ poll ─▶ output and error file
+ *   ▲                                                                                       │ by custom_id
+ *   └─────────── requeue what was not answered (expired, cancelled, timed out) ◀────────────┴─▶ journal ─▶ results
+ * ```
+ *
+ * The journal is that of a job by calls, so a job may be begun one way and finished the other. Each part is noted
+ * before and after its creation; a run that was killed in between looks for the batch by the name of its file and
+ * adopts it, so no part is batched and billed twice. Stopping leaves the batches running at Together; the next run
+ * waits for them.
+ *
+ * **Source**: Together's Batch API guide and reference: creation accepts bad files and fails later, a completed batch
+ * may have an error file too, the order of rows is arbitrary, only answered rows are billed.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Usage from "../domain/Usage.ts"
+import * as Price from "../policy/Price.ts"
+import * as Batches from "../together/Batches.ts"
+import * as PriceTable from "../together/PriceTable.ts"
+import * as Routes from "../together/Routes.ts"
+import * as Together from "../together/Together.ts"
+import * as Answer from "./Answer.ts"
+import * as Parts from "./BatchParts.ts"
+import * as Files from "./Files.ts"
+import * as Hash from "./Hash.ts"
+import * as Job from "./Job.ts"
+import type { JobError } from "./JobError.ts"
+import * as Report from "./Report.ts"
+import * as Row from "./Row.ts"
+import * as Stop from "./Stop.ts"
+
+/** Configures a job through batches. */
+export interface Options extends Omit<Files.Options<never>, "send"> {
+  /** What models cost. Default: the shipped table. */
+  readonly price?: Price.Lookup | undefined
+  /** Nano-dollars that the job may cost, earlier runs included. Default: any. */
+  readonly maxCost?: bigint | undefined
+  /** Time between two looks at a batch. Default: 30 seconds. */
+  readonly poll?: Duration.Input | undefined
+  /** How often rows are batched that a batch left unanswered. Default: 3. */
+  readonly rounds?: number | undefined
+  /** Limits of one part. Default: see BatchParts.ts. */
+  readonly limits?: { readonly maxRows: number; readonly maxBytes: number } | undefined
+  /** Batches that run at a time. Default: 20. */
+  readonly parallel?: number | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = { poll: Duration.seconds(30), rounds: 3, parallel: 20 } as const
+
+/** Is what a batch said about a row. */
+type Said =
+  | { readonly _tag: "Answered"; readonly status: number; readonly body: unknown }
+  | { readonly _tag: "Refused"; readonly code: string; readonly message: string; readonly status: number | undefined }
+
+const isObject = (u: unknown): u is Row.Json => typeof u === "object" && u !== null && !Array.isArray(u)
+
+const messageOf = (u: unknown): string =>
+  typeof u === "string" ? u : isObject(u) && typeof u["message"] === "string" ? u["message"] : JSON.stringify(u ?? null)
+
+/** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
+export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
+  const row = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  if (!isObject(row) || typeof row["custom_id"] !== "string") return undefined
+  const id = row["custom_id"]
+  const response = row["response"]
+  if (isObject(response)) {
+    const status = typeof response["status_code"] === "number" ? response["status_code"] : 200
+    if (status >= 200 && status < 300) return [id, { _tag: "Answered", status, body: response["body"] }]
+    const body = response["body"]
+    const message = messageOf(isObject(body) && "error" in body ? body["error"] : body)
+    return [id, { _tag: "Refused", code: String(status), message, status }]
+  }
+  const error = row["error"]
+  const code = isObject(error) && typeof error["code"] === "string" ? error["code"] : "batch_error"
+  return [id, { _tag: "Refused", code, message: messageOf(error), status: undefined }]
+}
+
+const transient = ({ code, status }: Extract<Said, { _tag: "Refused" }>): boolean =>
+  status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
+
+const failure = (row: Row.Row, message: string, status?: number): TogetherError.TogetherError =>
+  new TogetherError.InvalidRequestError({ message, model: row.model, operation: "batch", status })
+
+/** Runs a job from file to file through batches. */
+export const run = (
+  options: Options
+): Effect.Effect<Files.Result, JobError, Together.Together | FileSystem.FileSystem> =>
+  Files.around(options, (context) => drive(context, options))
+
+const drive = (
+  context: Files.Context,
+  options: Options
+): Effect.Effect<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> =>
+  Effect.gen(function*() {
+    const client = yield* Together.Together
+    const { emit, journal, report } = context
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    const now = () => clock.currentTimeMillisUnsafe()
+    const lookup = options.price ?? PriceTable.shippedLookup
+    const rounds = options.rounds ?? defaults.rounds
+    const stopped = yield* Deferred.make<Stop.Stop>()
+    let reserved = 0n
+    let serial = 0
+
+    const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
+
+    /** Ends the job by an error of the provider that concerns all of it. */
+    const refuse = (error: TogetherError.TogetherError): Effect.Effect<never> =>
+      stop(
+        error._tag === "AuthError" || error._tag === "InsufficientCreditsError" ||
+          error._tag === "PermissionDeniedError"
+          ? { _tag: "Refused", error }
+          : { _tag: "Unreachable", error }
+      )
+
+    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Said) {
+      const ok = said._tag === "Answered"
+      const usage = ok && isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
+      const cost = ok ? Price.ofUsage(lookup(row.model), row.model, usage, { batch: true }) : Price.free
+      const nanoUsd = cost._tag === "Known" ? cost.nanoUsd : undefined
+      const error = ok ? undefined : failure(row, said.message, said.status)
+      const text = ok
+        ? Answer.answered(row, { status: said.status, body: said.body, attempts: 1 })
+        : Answer.failed(row, error!)
+      yield* Effect.uninterruptible(journal.append({
+        id: row.id,
+        n: row.line,
+        ok,
+        h: Job.hashOf(row),
+        a: 1,
+        ms: 0,
+        ...(usage === undefined ? {} : { in: usage.inputTokens, out: usage.outputTokens }),
+        ...(ok && nanoUsd !== undefined ? { nano: Number(nanoUsd) } : {}),
+        ...(error === undefined ? {} : { tag: error._tag })
+      }, text))
+      Report.settle(report, now(), {
+        kind: ok ? "ok" : "failed",
+        line: row.line,
+        id: row.id,
+        code: ok ? undefined : said.code,
+        message: ok ? undefined : said.message,
+        model: row.model,
+        attempts: 1,
+        millis: 0,
+        inputTokens: usage?.inputTokens ?? 0,
+        outputTokens: usage?.outputTokens ?? 0,
+        nanoUsd
+      })
+      yield* emit([{ kind: ok ? "ok" : "failed", line: row.line, id: row.id, text, error, resumed: false }])
+    })
+
+    const settleBad = Effect.fnUntraced(function*(line: Row.Bad) {
+      const key = `\u0000${line.line}:${line.hash}`
+      if (journal.known(key)._tag !== "New") {
+        report.bad++
+        return
+      }
+      const text = Answer.bad(line)
+      yield* journal.append(
+        { id: key, n: line.line, ok: false, h: line.hash, a: 0, ms: 0, tag: line.reason },
+        text,
+        true
+      )
+      Report.settle(report, now(), {
+        kind: "bad",
+        line: line.line,
+        id: line.id,
+        code: `bad_row_${line.reason}`,
+        message: line.message,
+        attempts: 0,
+        millis: 0,
+        inputTokens: 0,
+        outputTokens: 0
+      })
+      yield* emit([{ kind: "bad", line: line.line, id: line.id, text, resumed: false }])
+    })
+
+    /** Reads what is said about the rows of a finished batch. */
+    const collect = Effect.fnUntraced(function*(job: Batches.BatchJob) {
+      const said = new Map<string, Said>()
+      for (const file of [job.error_file_id, job.output_file_id]) {
+        if (file === undefined || file === null || file === "") continue
+        const text = yield* Effect.catch(client.files.content(file), refuse)
+        for (const line of text.split("\n")) {
+          const read = line === "" ? undefined : readLine(line)
+          if (read !== undefined) said.set(read[0], read[1])
+        }
+      }
+      return said
+    })
+
+    const poll = Effect.fnUntraced(function*(batchId: string) {
+      while (true) {
+        const job = yield* Effect.catch(client.batches.get(batchId), refuse)
+        if (Batches.isTerminal(job.status)) return job
+        yield* Effect.sleep(options.poll ?? defaults.poll)
+      }
+    })
+
+    /** Finds the batch that an earlier try may have created for an uploaded file. */
+    const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
+      const files = yield* Effect.catch(client.files.list, refuse)
+      const file = files.find((each) => each.filename === part.name)
+      if (file === undefined) return { fileId: undefined, batchId: undefined }
+      const batches = yield* Effect.catch(client.batches.list, refuse)
+      const batch = batches.find((each) => each.input_file_id === file.id)
+      return { fileId: file.id, batchId: batch?.id ?? undefined }
+    })
+
+    /** Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again. */
+    const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string) {
+      for (let attempt = 1;; attempt++) {
+        const made = yield* Effect.result(
+          client.batches.create({
+            input_file_id: fileId,
+            endpoint: Routes.chat.path.replace(/^(\/v1)?/, "/v1"),
+            completion_window: "24h"
+          })
+        )
+        if (Result.isSuccess(made)) {
+          const id = made.success.job?.id
+          if (typeof id === "string") return id
+        } else if (!TogetherError.isRetryable(made.failure) || attempt >= 5) {
+          return yield* refuse(made.failure)
+        }
+        yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
+        const { batchId } = yield* adopt({ ...part, fileId })
+        if (batchId !== undefined) return batchId
+      }
+    })
+
+    const submit = Effect.fnUntraced(function*({ part, text }: Parts.Full) {
+      const noted = (more: Partial<Parts.Part>) =>
+        Effect.as(journal.note("batch", { ...part, ...more }), { ...part, ...more })
+      yield* noted({})
+      const file = yield* Effect.catch(
+        client.files.upload({ content: text, name: part.name, purpose: "batch-api" }),
+        refuse
+      )
+      yield* noted({ fileId: file.id })
+      return yield* noted({ fileId: file.id, batchId: yield* create(part, file.id) })
+    })
+
+    /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
+    const outcome = Effect.fnUntraced(function*(part: Parts.Part) {
+      let { batchId } = part
+      if (batchId === undefined) {
+        const found = yield* adopt(part)
+        batchId = found.batchId ?? (found.fileId === undefined ? undefined : yield* create(part, found.fileId))
+      }
+      const job = batchId === undefined ? undefined : yield* poll(batchId)
+      const said = job === undefined ? new Map<string, Said>() : yield* collect(job)
+      const hopeless: Said | undefined = job?.status === "FAILED" && said.size === 0
+        ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
+        : undefined
+      return { said, hopeless }
+    })
+
+    /** Settles the rows that `wordOf` knows the last word on, and hands back the others that are `wanted`. */
+    const settleAll = Effect.fnUntraced(function*(
+      wanted: (row: Row.Row) => boolean,
+      wordOf: (row: Row.Row) => Said | undefined,
+      last: boolean
+    ) {
+      const again: Array<Row.Row> = []
+      yield* context.rows.pipe(
+        Stream.filter((row): row is Row.Row => row._tag === "Row" && wanted(row)),
+        Stream.mapEffect((row) => {
+          const word = wordOf(row)
+          if ((word === undefined || (word._tag === "Refused" && transient(word))) && !last) {
+            again.push(row)
+            return Effect.void
+          }
+          return settle(row, word ?? notAnswered)
+        }, { concurrency: 64 }),
+        Stream.runDrain
+      )
+      return again
+    })
+
+    const notAnswered: Said = {
+      _tag: "Refused",
+      code: "not_answered",
+      message: `no batch answered this row in ${rounds} rounds. Send it again with retryErrors, or by calls`,
+      status: undefined
+    }
+
+    /** Finishes a part that this run made: its rows are known by their ids. */
+    const finish = Effect.fnUntraced(function*(part: Parts.Part, ids: ReadonlySet<string>) {
+      const { hopeless, said } = yield* outcome(part)
+      const again = yield* settleAll(
+        (row) => Parts.has(part, row) && ids.has(row.id),
+        (row) => said.get(row.id) ?? hopeless,
+        part.round + 1 >= rounds
+      )
+      report.inFlight = Math.max(0, report.inFlight - part.rows)
+      yield* journal.note("batch-done", { name: part.name })
+      return again
+    })
+
+    /**
+     * Finishes the parts of earlier runs. Their ranges may overlap, so a row that one of them does not know may be
+     * another one's: what is left is batched again only when all of them have spoken.
+     */
+    const finishOpen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
+      if (open.length === 0) return
+      for (const part of open) report.inFlight += part.rows
+      const settled = new Set<string>()
+      const isOpen = (row: Row.Row) =>
+        open.some((part) => Parts.has(part, row)) && journal.known(row.id)._tag !== "Done" && !settled.has(row.id)
+      yield* Effect.forEach(open, (part) =>
+        Effect.gen(function*() {
+          const { said } = yield* outcome(part)
+          const final = (row: Row.Row): Said | undefined => {
+            const word = said.get(row.id)
+            return word === undefined || (word._tag === "Refused" && transient(word)) ? undefined : word
+          }
+          yield* settleAll(
+            (row) => {
+              const mine = isOpen(row) && final(row) !== undefined
+              if (mine) settled.add(row.id)
+              return mine
+            },
+            final,
+            false
+          )
+          report.inFlight = Math.max(0, report.inFlight - part.rows)
+        }), { concurrency: options.parallel ?? defaults.parallel, discard: true })
+      const left = yield* settleAll(isOpen, () => undefined, false)
+      for (const part of open) yield* journal.note("batch-done", { name: part.name })
+      yield* more(left, 1)
+    })
+
+    const name = (model: string, from: number) =>
+      `job-${Hash.hex32(Hash.text32(`${journal.path}:${model}:${from}:${now()}:${serial++}`))}.jsonl`
+
+    const affordable = (full: Parts.Full): Effect.Effect<void> => {
+      if (options.maxCost === undefined) return Effect.void
+      const price = lookup(full.part.model)
+      let high = 0n
+      for (const text of full.text.split("\n")) {
+        if (text === "") continue
+        // the lines were written by `Parts.line`, whose body is a checked chat request
+        const { body } = JSON.parse(text) as { readonly body: Parameters<typeof Routes.chatEstimate>[0] }
+        const estimate = Price.ofCall(price, full.part.model, Routes.chatEstimate(body), { batch: true })
+        if (estimate._tag === "Unknown") {
+          return refuseCost(full.part, high, `the price of ${full.part.model} is unknown: ${estimate.reason}`)
+        }
+        high += estimate.high
+      }
+      if (report.resumedNanoUsd + report.nanoUsd + reserved + high > options.maxCost) {
+        return refuseCost(
+          full.part,
+          high,
+          "the next batch may cost more than is left. Raise --max-cost, or lower max_tokens"
+        )
+      }
+      reserved += high
+      return Effect.void
+    }
+
+    const refuseCost = (part: Parts.Part, needed: bigint, message: string) =>
+      stop({
+        _tag: "MaxCost",
+        error: new TogetherError.BudgetExceededError({
+          message,
+          model: part.model,
+          budget: "job",
+          limitNanoUsd: options.maxCost ?? 0n,
+          neededNanoUsd: needed,
+          remainingNanoUsd: (options.maxCost ?? 0n) - report.resumedNanoUsd - report.nanoUsd - reserved
+        })
+      })
+
+    /** Batches rows in rounds until none is left to batch. */
+    const work: (full: Parts.Full) => Effect.Effect<void, JobError, FileSystem.FileSystem> = Effect.fnUntraced(
+      function*(full) {
+        yield* affordable(full)
+        report.inFlight += full.part.rows
+        const part = yield* submit(full)
+        yield* more(yield* finish(part, full.ids), part.round + 1)
+      }
+    )
+
+    const more = (
+      rows: ReadonlyArray<Row.Row>,
+      round: number
+    ): Effect.Effect<void, JobError, FileSystem.FileSystem> => {
+      const gatherer = Parts.gatherer(round, name, options.limits)
+      const parts = rows.flatMap((row) => gatherer.add(row) ?? [])
+      return Effect.forEach([...parts, ...gatherer.rest()], work, { discard: true })
+    }
+
+    const open = openParts(journal.notes)
+    const gatherer = Parts.gatherer(0, name, options.limits)
+
+    const admit = (row: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
+      report.read++
+      if (row._tag === "Bad") return Effect.as(settleBad(row), undefined)
+      if (row.assigned) Report.note(report.missingIds, row.line)
+      const known = journal.known(row.id)
+      if (known._tag === "Seen") {
+        Report.note(report.duplicates, row.line)
+        const message = `line ${row.line}: custom_id ${JSON.stringify(row.id)} was used on line ${known.line} already`
+        return Effect.as(settleBad(Row.bad(row.line, "duplicate", message, row.id, row.id)), undefined)
+      }
+      if (known._tag === "Done" && !(options.retryErrors === true && !known.ok)) {
+        if (known.ok) report.resumedOk++
+        else report.resumedFailed++
+        return Effect.succeed(undefined)
+      }
+      const refusal = Parts.refusal(row)
+      if (refusal !== undefined) {
+        return Effect.as(
+          settleBad(Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)),
+          undefined
+        )
+      }
+      journal.see(row.id, row.line)
+      return open.some((part) => Parts.has(part, row)) ? Effect.succeed(undefined) : Effect.succeed(gatherer.add(row))
+    }
+
+    const fresh = Stream.concat(
+      Stream.filter(Stream.mapEffect(context.rows, admit), (full) => full !== undefined),
+      Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
+    )
+    const parallel = { concurrency: options.parallel ?? defaults.parallel }
+    const all = Effect.all([Stream.runDrain(Stream.mapEffect(fresh, work, parallel)), finishOpen(open)], {
+      concurrency: 2
+    })
+    const reason = Effect.raceAllFirst([
+      Deferred.await(stopped),
+      options.stop ?? Effect.never,
+      options.maxTime === undefined ? Effect.never : Effect.as(Effect.sleep(options.maxTime), Stop.maxTime)
+    ])
+    const ended = yield* Effect.raceAllFirst([
+      Effect.as(all, undefined),
+      Effect.map(reason, (stop): Stop.Stop | undefined => stop),
+      journal.lost
+    ])
+    yield* journal.flush
+    return { stop: ended, abandoned: new Map() }
+  })
+
+/** Finds the parts that were begun and not finished. */
+export const openParts = (
+  notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
+): ReadonlyArray<Parts.Part> => {
+  const open = new Map<string, Parts.Part>()
+  for (const { name, value } of notes) {
+    if (name === "batch") {
+      const part = Option.getOrUndefined(Parts.decode(value))
+      if (part !== undefined) open.set(part.name, part)
+    } else if (name === "batch-done" && isObject(value) && typeof value["name"] === "string") {
+      open.delete(value["name"])
+    }
+  }
+  return Array.from(open.values())
+}

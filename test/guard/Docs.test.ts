@@ -1,0 +1,76 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { readFileSync } from "node:fs"
+import { RateLimitError, ServerError } from "../../src/domain/TogetherError.ts"
+import * as Breaker from "../../src/guard/Breaker.ts"
+import * as Hedge from "../../src/guard/Hedge.ts"
+import * as Retry from "../../src/guard/Retry.ts"
+
+const read = (path: string) => readFileSync(new URL(`../../docs/${path}`, import.meta.url), "utf8")
+
+/** Reads the second cell of the row whose first cell is the option. */
+const cell = (text: string, option: string): string => {
+  const row = text.split("\n").find((line) => line.startsWith(`| \`${option}\` |`))
+  if (row === undefined) throw new Error(`no row for ${option}`)
+  return row.split("|")[2]?.trim() ?? ""
+}
+
+const worded = (value: Duration.Duration | number | string): string => {
+  if (!Duration.isDuration(value)) return String(value)
+  const millis = Duration.toMillis(value)
+  if (millis < 1000) return `${millis} millis`
+  if (millis < 60_000 || millis % 60_000 !== 0 || millis === 60_000) {
+    return millis === 1000 ? "1 second" : `${millis / 1000} seconds`
+  }
+  return `${millis / 60_000} minutes`
+}
+
+describe("docs", () => {
+  it("retry.md states the defaults", () => {
+    const text = read("retry.md")
+    const stated = {
+      "base": Retry.defaults.base,
+      "throttledBase": Retry.defaults.throttledBase,
+      "factor": Retry.defaults.factor,
+      "cap": Retry.defaults.cap,
+      "jitter": Retry.defaults.jitter,
+      "floor": Retry.defaults.floor,
+      "retryAfter.cap": Retry.defaults.hintCap,
+      "retryAfter.spread": Retry.defaults.hintSpread,
+      "maxAttempts": Retry.defaults.maxAttempts
+    }
+    for (const [option, value] of Object.entries(stated)) {
+      expect([option, cell(text, option)]).toEqual([option, worded(value)])
+    }
+  })
+
+  it("retry.md shows the default document", () => {
+    const json = /```json\n([\s\S]*?)```/.exec(read("retry.md"))?.[1] ?? ""
+    expect(JSON.parse(json)).toEqual(Retry.defaultDocument)
+  })
+
+  it("resilience.md states the defaults of the breaker", () => {
+    const text = read("resilience.md")
+    const options = ["threshold", "size", "minimumCalls", "openFor", "maxOpenFor", "idleTimeToLive"] as const
+    for (const option of options) {
+      expect([option, cell(text, option).split(",")[0]]).toEqual([option, worded(Breaker.defaults[option])])
+    }
+    expect(Hedge.defaults.delay).toMatchObject({ maxExtraLoad: 0.05, minSamples: 20, windowSeconds: 10, windows: 3 })
+    expect(Hedge.defaults.budget).toMatchObject({ reward: 0.05, cost: 1 })
+  })
+
+  it.effect("examples/retry.json is a schedule", () =>
+    Effect.gen(function*() {
+      const schedule = yield* Retry.fromJson(read("examples/retry.json"))
+      const server = new ServerError({ message: "500" })
+      const limited = new RateLimitError({ message: "429", scope: "tokens", retryAfter: Duration.seconds(90) })
+      const delays = yield* Retry.preview(schedule, { inputs: [server, limited, server, server, server], seed: 1 })
+      const seconds = delays.map((delay) => Duration.toSeconds(delay))
+      expect(seconds).toHaveLength(5)
+      expect(seconds[1]).toBeGreaterThanOrEqual(90)
+      expect(seconds[1]).toBeLessThanOrEqual(99)
+      expect(seconds[4]).toBeGreaterThanOrEqual(12)
+      expect(seconds[4]).toBeLessThanOrEqual(18)
+    }))
+})

@@ -1,0 +1,352 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as InFlight from "../../src/policy/LaneInFlight.ts"
+import * as Kernel from "../../src/policy/LaneKernel.ts"
+import * as Outage from "../../src/policy/LaneOutage.ts"
+import * as Queue from "../../src/policy/LaneQueue.ts"
+
+const generator = (seed: number) => () => {
+  seed = (seed + 0x6D2B79F5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+describe("AdaptiveRate", () => {
+  it("doubles every half second while nothing objects and it is used", () => {
+    let state = AdaptiveRate.make({ initial: 10 })
+    for (let now = 0.125; now <= 1.0001; now += 0.125) {
+      state = AdaptiveRate.send(state, 1, true)
+      state = AdaptiveRate.advance(state, now)[1]
+    }
+    expect(state.rate).toBeCloseTo(40, 6)
+  })
+
+  it("keeps its rate while nobody needs it", () => {
+    let state = AdaptiveRate.make({ initial: 10 })
+    for (let now = 1; now < 60; now++) {
+      state = AdaptiveRate.send(state, 1, false)
+      state = AdaptiveRate.advance(state, now)[1]
+    }
+    expect(state.rate).toBe(10)
+  })
+
+  it("cuts once per episode, however many refusals it brings", () => {
+    let state = AdaptiveRate.make({ initial: 10 })
+    const stamps = Array.from({ length: 64 }, (_, i) => {
+      const stamp = { at: i * 0.001, sent: state.sent, cost: 1 }
+      state = AdaptiveRate.send(state, 1, true)
+      return stamp
+    })
+    const moves = stamps.map((stamp, i) => {
+      const [move, next] = AdaptiveRate.refuse(state, stamp, 0.1 + i * 0.001)
+      state = next
+      return move
+    })
+    expect(moves.filter((move) => move !== undefined)).toEqual([{ from: 10, to: 5, reason: "start-refused" }])
+    expect(state.refused).toBe(64)
+  })
+
+  it("takes what went through between two refusals for the limit, whatever the burst", () => {
+    let state = AdaptiveRate.make({ initial: 20 })
+    state = AdaptiveRate.refuse(state, { at: 1, sent: 0, cost: 1 }, 1.05)[1]
+    for (let i = 0; i < 70; i++) state = AdaptiveRate.send(state, 1, true)
+    const [move, next] = AdaptiveRate.refuse(state, { at: 11, sent: 71, cost: 1 }, 11.05)
+    expect(move?.reason).toBe("bracket-closed")
+    // 70 admitted in 10 s: the next rate lies just above 7 per second, not at half of 10
+    expect(next.rate).toBeGreaterThan(6.9)
+    expect(next.rate).toBeLessThan(7.6)
+  })
+
+  it("holds its bounds, and no refusal raises a rate, after any list of events", () => {
+    for (let seed = 1; seed <= 300; seed++) {
+      const random = generator(seed)
+      const ceiling = random() < 0.5 ? 50 : Infinity
+      let state = AdaptiveRate.make({ initial: 10, ceiling })
+      let now = 0
+      const open: Array<AdaptiveRate.Stamp> = []
+      for (let i = 0; i < 400; i++) {
+        now += random() * random() * 2
+        const what = random()
+        if (what < 0.6) {
+          open.push({ at: now, sent: state.sent, cost: 1 })
+          state = AdaptiveRate.send(state, 1, random() < 0.8)
+        } else if (what < 0.8) {
+          state = AdaptiveRate.advance(state, now)[1]
+        } else {
+          const stamp = open.splice(Math.floor(random() * open.length), 1)[0]
+          if (stamp === undefined) continue
+          const before = state.rate
+          state = AdaptiveRate.refuse(state, stamp, now)[1]
+          expect(state.rate).toBeLessThanOrEqual(before)
+        }
+        expect(state.rate).toBeGreaterThanOrEqual(state.lowest)
+        expect(state.rate).toBeLessThanOrEqual(ceiling)
+        expect(Number.isFinite(state.rate)).toBe(true)
+      }
+    }
+  })
+
+  it("believes a stated limit, and no longer once it was refused below it", () => {
+    let state = AdaptiveRate.make({ initial: 10 })
+    state = AdaptiveRate.told(state, 40, 1, 1)[1]
+    expect([state.phase, state.rate]).toEqual(["hold", 40])
+    state = AdaptiveRate.send(state, 1, true)
+    state = AdaptiveRate.refuse(state, { at: 2, sent: 0, cost: 1 }, 2.1)[1]
+    const refused = state.rate
+    expect(refused).toBeLessThan(40)
+    expect(AdaptiveRate.told(state, 40, 3, 3)[1].rate).toBe(refused)
+    expect(AdaptiveRate.told(state, 25, 3, 3)[1].rate).toBe(25)
+  })
+
+  it("refuses options out of range", () => {
+    expect(() => AdaptiveRate.make({ initial: 0 })).toThrow("AdaptiveRate.make: initial must be above 0, got 0")
+    expect(() => AdaptiveRate.make({ ceiling: NaN })).toThrow("ceiling must be above 0, got NaN")
+  })
+})
+
+describe("LaneInFlight", () => {
+  const refuse = (state: InFlight.State, seq: number, count: number, at: number) =>
+    InFlight.refuse(state, { seq, at, count }, false, at + 0.05)
+
+  it("takes one refusal for a rate, and the same count again for a cap", () => {
+    const [first, suspected] = refuse(InFlight.make(), 16, 17, 1)
+    const [second, learned] = refuse(suspected, 30, 17, 4)
+    expect([first, second, learned.kind, learned.limit]).toEqual(["rate", "in-flight", "cap", 16])
+  })
+
+  it("drops the suspicion when more calls are admitted", () => {
+    const [, suspected] = refuse(InFlight.make(), 16, 17, 1)
+    const sent = InFlight.send(suspected, 20, 18, 3)
+    const cleared = InFlight.advance(sent, 4)
+    expect(refuse(cleared, 30, 17, 6)[0]).toBe("rate")
+  })
+
+  it("believes a refusal that names concurrency at once", () => {
+    const [verdict, state] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    expect([verdict, state.limit]).toEqual(["in-flight", 8])
+  })
+
+  it("probes one above a cap, and raises it when the probe is admitted", () => {
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    expect(InFlight.capacity(capped, 5)).toBe(8)
+    expect(InFlight.capacity(capped, 12)).toBe(9)
+    const probing = InFlight.send(capped, 50, 9, 12)
+    expect(InFlight.capacity(probing, 12)).toBe(8)
+    expect(InFlight.advance(probing, 13).limit).toBe(9)
+  })
+
+  it("shrinks once per episode of timeouts and grows back by one", () => {
+    let state = InFlight.timeOut(InFlight.make(), 1, 20, 2)
+    expect(state.limit).toBe(18)
+    state = InFlight.timeOut(state, 1.5, 20, 3)
+    expect(state.limit).toBe(18)
+    for (let i = 0; i < 18; i++) state = InFlight.succeed(state, 100 + i, 4)
+    expect(state.limit).toBe(19)
+  })
+})
+
+describe("LaneOutage", () => {
+  const storm = (share: number, sends: number, seed: number) => {
+    const random = generator(seed)
+    let state = Outage.initial
+    let alarms = 0
+    for (let seq = 0; seq < sends; seq++) {
+      state = Outage.send(state, seq, seq * 0.1)
+      if (random() < share) state = Outage.fail(state, seq, seq * 0.1, seq * 0.1 + 0.05)
+      if (state.down) {
+        alarms++
+        state = { ...Outage.initial, head: state.head }
+      }
+    }
+    return alarms
+  }
+
+  it("takes five failures in a row for an outage where nothing failed before", () => {
+    let state = Outage.initial
+    for (let seq = 0; seq < 40; seq++) state = Outage.send(state, seq, seq)
+    for (let seq = 35; seq < 39; seq++) state = Outage.fail(state, seq, seq, seq + 0.05)
+    expect(state.down).toBe(false)
+    expect(Outage.fail(state, 39, 39, 39.05).down).toBe(true)
+  })
+
+  it("raises no alarm where 30 % of attempts fail at random", () => {
+    expect(storm(0.3, 20_000, 7)).toBeLessThanOrEqual(2)
+    expect(storm(1, 20, 7)).toBeGreaterThan(0)
+  })
+
+  it("lets one probe go, and is up again when the probe stays silent", () => {
+    let state = Outage.initial
+    for (let seq = 0; seq < 6; seq++) {
+      state = Outage.send(state, seq, 0)
+      state = Outage.fail(state, seq, 0, 0.05)
+    }
+    expect(state.down).toBe(true)
+    expect(Outage.wait(state, 0.1)).toBeCloseTo(0.45, 6)
+    const probing = Outage.send(state, 6, 0.6)
+    expect(Outage.wait(probing, 0.6)).toBeGreaterThan(0)
+    expect(Outage.advance(probing, 1).down).toBe(false)
+    expect(Outage.fail(probing, 6, 0.6, 0.65).down).toBe(true)
+  })
+})
+
+describe("LaneQueue", () => {
+  const entry = (level: number, retry = false): Queue.Entry => ({ level, retry, tokens: 1, order: 0, gone: false })
+
+  it("serves by level, retried before fresh, first in first out", () => {
+    const queue = Queue.make<Queue.Entry>()
+    const bulk = entry(400)
+    const fresh = entry(200)
+    const second = entry(200)
+    const retried = entry(200, true)
+    const first = entry(0)
+    for (const one of [bulk, fresh, second, retried, first]) Queue.add(queue, one)
+    expect([1, 2, 3, 4, 5].map(() => Queue.take(queue))).toEqual([first, retried, fresh, second, bulk])
+    expect(queue.size).toBe(0)
+  })
+
+  it("starves no level", () => {
+    const queue = Queue.make<Queue.Entry>()
+    for (let i = 0; i < 200; i++) Queue.add(queue, entry(0))
+    Queue.add(queue, entry(200))
+    Queue.add(queue, entry(400))
+    const order = Array.from({ length: 60 }, () => Queue.take(queue)?.level)
+    expect(order.indexOf(200)).toBe(Queue.fairness)
+    expect(order.indexOf(400)).toBe(2 * Queue.fairness + 1)
+  })
+
+  it("counts and serves rightly after any list of additions, removals and takes", () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const random = generator(seed)
+      const queue = Queue.make<Queue.Entry>()
+      const waiting = new Set<Queue.Entry>()
+      for (let i = 0; i < 500; i++) {
+        const what = random()
+        if (what < 0.5) {
+          const one = entry([0, 200, 400][Math.floor(random() * 3)] ?? 0, random() < 0.3)
+          waiting.add(one)
+          Queue.add(queue, one)
+        } else if (what < 0.75) {
+          const one = [...waiting][Math.floor(random() * waiting.size)]
+          if (one === undefined) continue
+          waiting.delete(one)
+          Queue.remove(queue, one)
+          Queue.remove(queue, one)
+        } else {
+          const head = Queue.peek(queue)
+          const taken = Queue.take(queue)
+          expect(taken).toBe(head)
+          if (taken === undefined) expect(waiting.size).toBe(0)
+          else expect(waiting.delete(taken)).toBe(true)
+        }
+        expect(queue.size).toBe(waiting.size)
+        expect(queue.tokens).toBe(waiting.size)
+      }
+    }
+  })
+})
+
+describe("LaneKernel", () => {
+  it("moves only the limit that a refusal names", () => {
+    const start = Kernel.make({}, 0)
+    const settle = (scope: Kernel.Scope) => {
+      const [ticket, state] = Kernel.admit(start, 100, undefined, 1)
+      return Kernel.settle(state, ticket, { _tag: "Throttled", scope, retryAfter: 1 }, 1.05)[1]
+    }
+    const requests = settle("requests")
+    expect([requests.requests.rate, requests.tokensPaced, requests.inFlight.limit]).toEqual([5, false, Infinity])
+    const tokens = settle("tokens")
+    expect([tokens.requests.rate, tokens.tokensPaced, tokens.inFlight.limit]).toEqual([10, true, Infinity])
+    const concurrency = settle("concurrency")
+    expect([concurrency.requests.rate, concurrency.tokensPaced, concurrency.inFlight.limit]).toEqual([10, false, 1])
+  })
+
+  it("never cuts a rate for a 503, a failure, a timeout or an interruption", () => {
+    for (const sample of [
+      { _tag: "Overloaded", retryAfter: 9 },
+      { _tag: "Failed" },
+      { _tag: "TimedOut" },
+      { _tag: "Ignored", sent: true },
+      { _tag: "Ignored", sent: false }
+    ] as const) {
+      let state = Kernel.make({}, 0)
+      for (let i = 0; i < 30; i++) {
+        const [ticket, next] = Kernel.admit(state, 100, undefined, i)
+        state = Kernel.settle(next, ticket, sample, i + 0.05)[1]
+      }
+      expect(state.requests.rate).toBe(10)
+    }
+  })
+
+  it("pauses as long as asked, once, and a success does not shorten it", () => {
+    const [first, one] = Kernel.admit(Kernel.make({}, 0), 1, undefined, 0)
+    const [second, two] = Kernel.admit(one, 1, undefined, 0.1)
+    const [, paused] = Kernel.settle(two, first, { _tag: "Throttled", scope: "requests", retryAfter: 5 }, 1)
+    expect(Kernel.wait(paused, 1)).toEqual([5, "pause"])
+    const [, after] = Kernel.settle(paused, second, { _tag: "Success" }, 2)
+    expect(Kernel.wait(after, 2)).toEqual([4, "pause"])
+    expect(Kernel.wait(after, 6)[0]).toBe(0)
+  })
+
+  it("bounds a pause", () => {
+    const [ticket, state] = Kernel.admit(Kernel.make({ maxPause: 60 }, 0), 1, undefined, 0)
+    const [, paused] = Kernel.settle(state, ticket, { _tag: "Throttled", scope: "requests", retryAfter: 15_372 }, 1)
+    expect(Kernel.wait(paused, 1)[0]).toBe(60)
+  })
+
+  it("admits a call larger than a second of tokens, and lets later ones pay", () => {
+    const state = Kernel.make({ tokens: { initial: 1000, known: true }, requests: { initial: 1000, known: true } }, 0)
+    expect(Kernel.wait(state, 0)[0]).toBe(0)
+    const [, after] = Kernel.admit(state, 5000, undefined, 0)
+    expect(Kernel.wait(after, 0)).toEqual([5, "tokens"])
+  })
+
+  it("gives unused tokens back", () => {
+    const state = Kernel.make({ tokens: { initial: 1000, known: true }, requests: { initial: 1000, known: true } }, 0)
+    const [ticket, after] = Kernel.admit(state, 5000, undefined, 0)
+    const [, settled] = Kernel.settle(after, ticket, { _tag: "Success", tokens: 1000 }, 0.5)
+    expect(Kernel.wait(settled, 0.5)).toEqual([0.5, "tokens"])
+  })
+
+  it("balances attempts, and keeps every wait a number, after any list of events", () => {
+    const samples: ReadonlyArray<(random: () => number) => Kernel.Sample> = [
+      () => ({ _tag: "Success", tokens: 50 }),
+      (r) => ({
+        _tag: "Throttled",
+        scope: (["requests", "tokens", "model", "concurrency", "unknown"] as const)[Math.floor(r() * 5)] ?? "unknown",
+        retryAfter: r() < 0.5 ? undefined : r() * 3
+      }),
+      () => ({ _tag: "Overloaded" }),
+      () => ({ _tag: "Failed" }),
+      () => ({ _tag: "TimedOut" }),
+      (r) => ({ _tag: "Ignored", sent: r() < 0.5 })
+    ]
+    for (let seed = 1; seed <= 200; seed++) {
+      const random = generator(seed)
+      let state = Kernel.make({ maxInFlight: 20 }, 0)
+      let now = 0
+      const open: Array<Kernel.Ticket> = []
+      for (let i = 0; i < 300; i++) {
+        now += random() * 0.3
+        state = Kernel.advance(state, now)[1]
+        const [wait] = Kernel.wait(state, now)
+        expect(wait).toBeGreaterThanOrEqual(0)
+        if (wait === Infinity) expect(open.length).toBeGreaterThan(0)
+        if (wait === 0) {
+          const [ticket, next] = Kernel.admit(state, Math.floor(random() * 2000), undefined, now)
+          open.push(ticket)
+          state = next
+        }
+        if (random() < 0.5) {
+          const ticket = open.splice(Math.floor(random() * open.length), 1)[0]
+          const sample = samples[Math.floor(random() * samples.length)]
+          if (ticket !== undefined && sample !== undefined) state = Kernel.settle(state, ticket, sample(random), now)[1]
+        }
+        expect(state.count).toBe(open.length)
+        expect(state.count).toBeLessThanOrEqual(20)
+      }
+      for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
+      expect(state.count).toBe(0)
+    }
+  })
+})

@@ -1,0 +1,36 @@
+import { describe, expect, it } from "@effect/vitest"
+import { readFileSync } from "node:fs"
+import * as Simulation from "../../src/testing/Simulation.ts"
+
+const page = readFileSync(new URL("../../docs/simulation.md", import.meta.url), "utf8")
+
+/** Reads the table of options: each name and the default that stands beside it. */
+const table = new Map(
+  [...page.slice(page.indexOf("## Options")).matchAll(/^\| `(\w+)` \| (.+?) \| .+ \|$/gm)].map((row) =>
+    [row[1] ?? "", row[2] ?? ""] as const
+  )
+)
+
+describe("The options of docs/simulation.md", () => {
+  it("are all options there are", () => {
+    expect([...table.keys()].sort()).toEqual(Object.keys(Simulation.Config.fields).sort())
+  })
+
+  it("say the defaults of the code", () => {
+    for (const [name, said] of table) {
+      const value: unknown = Reflect.get(Simulation.defaults, name)
+      if (name === "models") expect(said).toBe(`a catalogue of ${Object.keys(Simulation.defaults.models).length}`)
+      else if (value === undefined) expect([name, said]).toEqual([name, "none"])
+      else expect([name, JSON.parse(said.replaceAll("`", ""))]).toEqual([name, value])
+    }
+  })
+
+  it("name every field of dynamic limits and credits with its default", () => {
+    const made = Simulation.make({ dynamic: {}, credits: { balanceUsd: 1 } }).config
+    const row = (name: string) => new RegExp(`^\\| \`${name}\` .+$`, "m").exec(page)?.[0] ?? ""
+    for (const [name, value] of Object.entries(made.dynamic ?? {})) {
+      expect(row("dynamic")).toContain(`\`${name}\` ${value}`)
+    }
+    for (const name of Object.keys(made.credits ?? {})) expect(row("credits")).toContain(`\`${name}\``)
+  })
+})
