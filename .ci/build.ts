@@ -37,7 +37,10 @@ const bundleCommand = async (): Promise<number> => {
     metafile: true,
     logLevel: "warning"
   })
-  await chmod(join(outdir, "main.js"), 0o755)
+  const entry = join(outdir, "main.js")
+  const text = await readFile(entry, "utf8")
+  await writeFile(entry, text.startsWith("#!") ? text : `#!/usr/bin/env node\n${text}`)
+  await chmod(entry, 0o755)
   await writeFile(join(outdir, "THIRD-PARTY.txt"), await notices(Object.keys(result.metafile.inputs)))
   let bytes = 0
   for (const file of Object.keys(result.metafile.outputs)) bytes += (await stat(join(root, file))).size

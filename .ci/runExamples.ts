@@ -6,6 +6,7 @@
  * HTTP. Output is held back and shown only for an example that fails.
  */
 import { NodeHttpServer } from "@effect/platform-node"
+import * as Effect from "effect/Effect"
 import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -60,9 +61,9 @@ const emulated = async (): Promise<() => Promise<void>> => {
       }
     }).pipe(Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0 })))
   )
-  const { address } = await runtime.runPromise(HttpServer.HttpServer)
-  if (address._tag !== "TcpAddress") throw new Error("the emulator has no port")
-  process.env["TOGETHER_BASE_URL"] = `http://127.0.0.1:${address.port}/v1`
+  const server = await runtime.runPromise(Effect.service(HttpServer.HttpServer))
+  const { port } = new URL(HttpServer.formatAddress(server.address))
+  process.env["TOGETHER_BASE_URL"] = `http://127.0.0.1:${port}/v1`
   process.env["TOGETHER_API_KEY"] = "an-example-key"
   return () => runtime.dispose()
 }
@@ -118,7 +119,10 @@ process.on("uncaughtException", (error) => failures.push(`${where}: uncaught exc
 const listed: unknown = JSON.parse(await readFile(join(folder, "run.json"), "utf8"))
 const examples = listed as ReadonlyArray<{ name: string; source: string; line: number }> // written by examples.ts
 
-const stop = await emulated()
+const stop = await emulated().catch((error: unknown) => {
+  process.stderr.write(`the emulator did not start: ${show(error)}\n`)
+  process.exit(1)
+})
 let red = 0
 for (const { line, name, source } of examples) {
   printed = []

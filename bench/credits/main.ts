@@ -4,6 +4,7 @@
  * 1. a job whose credit ends half-way, with top-ups at every second of a probe's interval
  * 2. a thousand fibers against a budget for five hundred calls, over many seeds
  * 3. what the guard costs per call, without and with a ledger file
+ * 4. a restart from every prefix of a ledger file
  */
 import { NodeFileSystem } from "@effect/platform-node"
 import * as Effect from "effect/Effect"
@@ -129,6 +130,43 @@ const overhead = Effect.gen(function*() {
   )
 })
 
+const prefixes = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const path = `${yield* fs.makeTempDirectoryScoped()}/ledger.jsonl`
+  const guarded = <A, E>(use: (credits: Credits.Service) => Effect.Effect<A, E>) =>
+    Effect.flatMap(Credits.Credits, use).pipe(
+      Effect.provide(Layer.provide(Credits.layer({ run: "r" }), LedgerStore.layerFile({ path })), { local: true })
+    )
+  const settled = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
+  const acknowledged: Array<readonly [bytes: number, nanoUsd: bigint]> = []
+  yield* guarded((credits) =>
+    Effect.gen(function*() {
+      yield* credits.reserve({ estimate: Price.exactly(1_000_000n) })
+      for (let i = 1; i <= 40; i++) {
+        yield* credits.run(Effect.void, { estimate: Price.exactly(1000n), cost: () => Price.known(BigInt(i)) })
+        acknowledged.push([Number((yield* fs.stat(path)).size), (yield* settled(credits))?.settled ?? 0n])
+      }
+    })
+  )
+  const file = yield* fs.readFile(path)
+  let [lost, leaked] = [0, 0]
+  for (let bytes = 0; bytes <= file.length; bytes++) {
+    yield* fs.writeFile(path, file.subarray(0, bytes))
+    const after = yield* guarded(settled)
+    const floor = acknowledged.findLast(([end]) => end <= bytes)?.[1] ?? 0n
+    if ((after?.settled ?? 0n) - (after?.uncertain ?? 0n) < floor) lost++
+    if ((after?.open ?? 0) !== 0 || (after?.reserved ?? 0n) !== 0n) leaked++
+  }
+  console.log("\n4. Killed at any byte of the ledger file, then restarted")
+  console.log(`   ${file.length + 1} prefixes: ${lost} lost a settled cost, ${leaked} leaked a reservation`)
+})
+
 await Effect.runPromise(
-  outage.pipe(Effect.andThen(race), Effect.andThen(overhead), Effect.scoped, Effect.provide(NodeFileSystem.layer))
+  outage.pipe(
+    Effect.andThen(race),
+    Effect.andThen(overhead),
+    Effect.andThen(prefixes),
+    Effect.scoped,
+    Effect.provide(NodeFileSystem.layer)
+  )
 )

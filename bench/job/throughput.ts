@@ -32,10 +32,10 @@ const write = async () => {
       }]
     }
     if (!stream.write(JSON.stringify({ custom_id: `square-${i}`, body }) + "\n")) {
-      await new Promise((resolve) => stream.once("drain", resolve))
+      await new Promise<void>((resolve) => stream.once("drain", () => resolve()))
     }
   }
-  await new Promise((resolve) => stream.end(resolve))
+  await new Promise<void>((resolve) => stream.end(() => resolve()))
 }
 
 const megabytes = (bytes: number) => Math.round(bytes / 1e6)

@@ -6,6 +6,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Estimate } from "../domain/Call.ts"
 import * as Money from "../domain/Money.ts"
+import type * as Lanes from "../guard/Lanes.ts"
 import * as IdIndex from "../job/IdIndex.ts"
 import * as Input from "../job/Input.ts"
 import { InputError } from "../job/JobError.ts"
@@ -18,6 +19,7 @@ import * as Routes from "../together/Routes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
+import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Policy from "./Policy.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
 import * as Style from "./Style.ts"
@@ -166,6 +168,22 @@ export const secondsAt = (
   )
 }
 
+/** Computes the seconds that a plan takes at the limits that an earlier run learned: its slowest lane. */
+export const secondsLearned = (plan: Plan, learned: Lanes.Saved): number => {
+  let longest = 0
+  for (const [key, limit] of Object.entries(learned)) {
+    const model = plan.models.get(key.slice(key.indexOf("/") + 1))
+    if (model === undefined) continue
+    const { requestsPerSecond, tokensPerSecond } = limit
+    longest = Math.max(
+      longest,
+      requestsPerSecond === undefined ? 0 : model.rows / requestsPerSecond,
+      tokensPerSecond === undefined ? 0 : (model.inputTokens + model.outputTokens) / tokensPerSecond
+    )
+  }
+  return longest
+}
+
 const sum = (plan: Plan, field: "low" | "expected" | "high"): bigint =>
   Array.from(plan.models.values()).reduce((total, model) => total + model[field], 0n)
 
@@ -242,10 +260,10 @@ const text = (plan: Plan, seconds: number, latency: number, style: Style.Style):
   if (plan.badCount > plan.bad.length) notes.push(`  … and ${Format.count(plan.badCount - plan.bad.length)} more`)
   notes.push(
     seconds > 0
-      ? `time at these limits: at least ${Format.span(seconds)}${
+      ? `time at the limits given or learned: at least ${Format.span(seconds)}${
         latency === 2 ? "" : ` with answers of ${Format.span(latency)}`
       }`
-      : "time: give --requests-per-minute, --tokens-per-minute or --max-in-flight to compute it"
+      : "time: not known before a run has learned the limits; give --requests-per-minute, --tokens-per-minute or --max-in-flight to compute it"
   )
   notes.push(
     style.dim(
@@ -310,7 +328,11 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       maxInFlight: flags.maxInFlight
     })
   }
-  const seconds = secondsAt(plan, limits, flags.latency)
+  const learned = yield* LearnedLimits.read(journalPath)
+  const seconds = Math.max(
+    secondsAt(plan, limits, flags.latency),
+    learned === undefined ? 0 : secondsLearned(plan, learned)
+  )
   yield* host.write(
     flags.json
       ? `${JSON.stringify(json(plan, seconds), undefined, 2)}\n`

@@ -22,6 +22,7 @@ import * as Connection from "./Connection.ts"
 import * as Demo from "./Demo.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Host from "./Host.ts"
+import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Page from "./Page.ts"
 import * as Policy from "./Policy.ts"
 import { rowOptions, type runFlags } from "./RunFlags.ts"
@@ -93,6 +94,7 @@ interface Work {
   readonly selection: Selection.Selection | undefined
   readonly source: Input.Source
   readonly policy: Policy.Policy | undefined
+  readonly journal: string
 }
 
 const job = Effect.fnUntraced(function*(work: Work) {
@@ -148,7 +150,10 @@ const connected = Effect.fnUntraced(function*(work: Work) {
   const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, host)
   return yield* Effect.raceFirst(
     job(work),
-    Effect.all([Ticker.recording(report), drawn], { concurrency: "unbounded", discard: true }) as Effect.Effect<
+    Effect.all([Ticker.recording(report), drawn, LearnedLimits.keeping(work.journal)], {
+      concurrency: "unbounded",
+      discard: true
+    }) as Effect.Effect<
       never,
       never,
       never
@@ -161,6 +166,10 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
     0,
     (ending.stop === undefined ? report.read : Math.max(report.read, report.total ?? 0)) - Report.done(report)
   )
+
+/** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
+const lostOf = (report: Report.Report, result: Files.Result): number =>
+  Math.max(0, Report.done(report) - result.written)
 
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
@@ -187,6 +196,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     baseUrl: flags.baseUrl,
     emulator,
     lanes: {
+      saved: yield* LearnedLimits.read(journal),
       requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
       tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
       maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
@@ -195,9 +205,10 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     onCredits: flags.onCredits ?? policy?.onCredits,
     report
   })
-  const result = yield* connected({ flags, report, stop: Deferred.await(stop), selection, source, policy }).pipe(
-    Effect.provide(layer)
-  )
+  const result = yield* connected({ flags, report, stop: Deferred.await(stop), selection, source, policy, journal })
+    .pipe(
+      Effect.provide(layer)
+    )
   report.endedAt ??= yield* Effect.clockWith((clock) => clock.currentTimeMillis)
   const undone = undoneOf(report, result)
   const context: Summary.Context = {
@@ -209,13 +220,18 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     page: flags.report,
     idealSeconds: emulator === undefined ? undefined : Demo.ideal(emulator.options, report),
     command: commandOf(host.args),
-    undone
+    undone,
+    lost: lostOf(report, result)
   }
   if (flags.report !== undefined) yield* Page.write(flags.report, context, flags.input)
   if (flags.json) {
     yield* host.write(
       `${
-        JSON.stringify({ ...Report.summary(report, report.endedAt), stopped: result.stop?._tag, undone }, undefined, 2)
+        JSON.stringify(
+          { ...Report.summary(report, report.endedAt), stopped: result.stop?._tag, undone, lost: context.lost },
+          undefined,
+          2
+        )
       }\n`
     )
   }

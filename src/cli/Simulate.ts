@@ -166,7 +166,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       journal: "(none)",
       idealSeconds: ideal,
       command: `effect-together ${host.args.join(" ")}`,
-      undone: 0
+      undone: 0,
+      lost: 0
     }
     yield* Page.write(flags.report, context, `simulation of ${flags.input}`)
   }

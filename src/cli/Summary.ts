@@ -19,6 +19,8 @@ export interface Context {
   readonly command: string
   /** What would have been sent more, where the file's rows were counted. */
   readonly undone: number
+  /** Rows that are settled and that no output file holds: 0, or something is wrong. */
+  readonly lost: number
 }
 
 const seconds = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
@@ -47,7 +49,7 @@ export const reason = (ending: Job.Ending): string | undefined => {
   }
 }
 
-const rowsLine = ({ report, undone }: Context, style: Style.Style): string => {
+const rowsLine = ({ lost, report, undone }: Context, style: Style.Style): string => {
   const failed = report.failed + report.resumedFailed
   return [
     style.green(`${Format.count(report.ok + report.resumedOk)} answered`),
@@ -57,7 +59,7 @@ const rowsLine = ({ report, undone }: Context, style: Style.Style): string => {
     failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed",
     ...(report.bad > 0 ? [style.red(Format.plural(report.bad, "bad line"))] : []),
     ...(undone > 0 ? [style.yellow(`${Format.count(undone)} not sent`)] : []),
-    "0 lost"
+    lost === 0 ? "0 lost" : style.red(`${Format.count(lost)} lost: run the same command again`)
   ].join(" · ")
 }
 

@@ -1,6 +1,5 @@
-#!/usr/bin/env node
 /**
- * The entry of the command. `--version` answers before anything else is loaded.
+ * The entry of the command. `--version` answers before anything else is loaded. The bundler puts the shebang in front.
  */
 import { readFileSync } from "node:fs"
 

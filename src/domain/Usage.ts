@@ -38,7 +38,7 @@ const field = (u: unknown, key: string): unknown =>
   typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
 
 const count = (u: unknown): number | undefined =>
-  typeof u === "number" && Number.isFinite(u) && u >= 0 ? Math.floor(u) : undefined
+  typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
 
 /**
  * Reads a `usage` object as it came over the wire, or nothing where it holds no token count.

@@ -25,7 +25,7 @@ export const defaults = {
 export interface PreviewOptions<out I> {
   /** The error of each failed attempt; the last repeats. Default: a `ServerError` without a hint. */
   readonly inputs?: readonly [I, ...Array<I>] | undefined
-  /** Attempts of the simulated call, the first included: one more than delays. Default 10, or one more than `inputs`. */
+  /** Attempts of the simulated call, the first included: one more than delays. Default 10, or `inputs` and one more. */
   readonly attempts?: number | undefined
   /** Seed of the chance. Default: the `Random` of the context, so that a program's own seed holds. */
   readonly seed?: string | number | undefined

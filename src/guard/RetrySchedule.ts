@@ -316,8 +316,8 @@ export const whileRetryable: {
   ): Schedule.Schedule<O, I & I2, E, R> =>
     Schedule.fromStep(
       Effect.map(Schedule.toStep(self), (step) => (now: number, input: I & I2) =>
-        Effect.flatMap(step(now, input), (result) =>
-          predicate(input) ? Effect.succeed(result) : Cause.done(result[0])))
+        Effect.filterOrElse(step(now, input), () =>
+          predicate(input), ([output]) => Cause.done(output)))
     )
 )
 
@@ -417,7 +417,8 @@ const hasTag = (tag: string) => (error: unknown): boolean =>
  *   Retry.maxAttempts(3)
  * )
  *
- * await Effect.runPromise(Effect.map(Retry.preview(schedule), (delays) => delays.map(String))) // => ["1000 millis", "1000 millis"]
+ * await Effect.runPromise(Effect.map(Retry.preview(schedule), (delays) => delays.map(String)))
+ * // => ["1000 millis", "1000 millis"]
  * ```
  */
 export const byTag: {

@@ -78,6 +78,8 @@ export interface Result extends Job.Ending {
   readonly paths: Paths
   readonly report: Report.Report
   readonly recovered: Journal.Recovered
+  /** Rows that results and errors hold: as many as are settled, or something was lost. */
+  readonly written: number
 }
 
 const refuseForeign = Effect.fnUntraced(function*(path: string, journal: string) {
@@ -98,23 +100,25 @@ const refuseForeign = Effect.fnUntraced(function*(path: string, journal: string)
 
 interface Outputs {
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
-  /** Cuts leftovers, and writes again what was deleted or replaced. */
-  readonly finish: (journal: Journal.Journal) => Effect.Effect<void, JobError, FileSystem.FileSystem>
+  /** Cuts leftovers, and writes again what was deleted or replaced; returns the rows that both files hold. */
+  readonly finish: (journal: Journal.Journal) => Effect.Effect<number, JobError, FileSystem.FileSystem>
 }
 
 const lines = (settled: ReadonlyArray<{ readonly text: string }>): string =>
   settled.length === 0 ? "" : settled.map((each) => each.text).join("\n") + "\n"
 
-/** Writes one projection anew from the journal, which knows the order of completion only. */
+/** Writes one projection anew from the journal, which knows the order of completion only; returns its rows. */
 const rewrite = (path: string, journal: Journal.Journal, ok: boolean) =>
   Effect.scoped(Effect.gen(function*() {
     const projection = yield* Projection.open(path)
+    let rows = 0
     yield* Stream.runForEachArray(journal.settled, (settled) => {
-      const text = lines(settled.filter((each) => each.meta.ok === ok).map((each) => ({ text: each.answer })))
-      return text === "" ? Effect.void : projection.append(text)
+      const wanted = settled.filter((each) => each.meta.ok === ok)
+      rows += wanted.length
+      return wanted.length === 0 ? Effect.void : projection.append(lines(wanted.map((each) => ({ text: each.answer }))))
     })
     yield* projection.finish
-    return projection.bytes()
+    return rows
   }))
 
 const openOutputs = Effect.fnUntraced(function*(
@@ -126,12 +130,15 @@ const openOutputs = Effect.fnUntraced(function*(
   const file = where.results === undefined ? undefined : yield* Projection.open(where.results)
   const write = results?.write ?? file!.append
   const failures = yield* Projection.open(where.errors)
+  const rows = { ok: 0, failed: 0 }
 
   const emit = (settled: ReadonlyArray<Job.Settled>) =>
     Effect.gen(function*() {
       const ok = settled.filter((each) => each.kind === "ok")
       if (ok.length > 0) yield* write(lines(ok))
       if (ok.length < settled.length) yield* failures.append(lines(settled.filter((each) => each.kind !== "ok")))
+      rows.ok += ok.length
+      rows.failed += settled.length - ok.length
     })
 
   const restore = Effect.fnUntraced(
@@ -149,11 +156,13 @@ const openOutputs = Effect.fnUntraced(function*(
   return {
     emit,
     finish: Effect.fnUntraced(function*(journal) {
-      if (file !== undefined) yield* restore(file, journal, true)
-      yield* restore(failures, journal, false)
+      const ok = file === undefined ? undefined : yield* restore(file, journal, true)
+      const restored = yield* restore(failures, journal, false)
       // Rows that failed before and were answered now are in the errors file still: the journal tells which.
-      const bytes = options.retryErrors === true ? yield* rewrite(where.errors, journal, false) : failures.bytes()
-      if (bytes === 0) yield* Effect.ignore(fs.remove(where.errors, { force: true }))
+      const again = options.retryErrors === true ? yield* rewrite(where.errors, journal, false) : undefined
+      const failed = again ?? restored ?? rows.failed
+      if (failed === 0) yield* Effect.ignore(fs.remove(where.errors, { force: true }))
+      return (ok ?? rows.ok) + failed
     })
   }
 })
@@ -236,12 +245,12 @@ export const around = <E, R, R2>(
     const ending = yield* answer({ rows, journal, report, emit: outputs.emit })
     report.endedAt = clock.currentTimeMillisUnsafe()
     if (report.read === 0 && ending.stop === undefined) return yield* emptyInput(name, "holds no rows")
-    yield* outputs.finish(journal)
+    const written = yield* outputs.finish(journal)
     for (const [model, { error, rows: left }] of ending.abandoned) {
       if (left === 0) continue
       Report.warn(report, `${left} rows of ${model} were not sent, all before them were refused: ${error.message}`)
     }
-    return { ...ending, paths: where, report, recovered }
+    return { ...ending, paths: where, report, recovered, written }
   }))
 
 /**

@@ -104,9 +104,9 @@ export const defaults = {
   probeSeconds: 6,
   eagerSeconds: 3,
   /** Early probes after the limit was first met, fell, or rose. */
-  eagerAtStart: 2,
+  eagerAtStart: 1,
   eagerAfterFall: 10,
-  eagerAfterRise: 3,
+  eagerAfterRise: 2,
   /** Share of the last limit under which the limit fell, so that its return is looked for. */
   fellBelow: 0.75,
   /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
@@ -407,7 +407,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     })
   }
   if (state.phase === "hold" && state.early === 0) {
-    return move(state, now, "limit-drifted", { ...next, rate: bad * 0.97, limit: bad * 0.97, bad, early: 1 })
+    return move(state, now, "limit-drifted", { ...next, rate: bad * 0.97, limit: bad * 0.97, bad, early: 1, creep: state.creep / 4 })
   }
   if (units >= 5) {
     const low = Math.min(floor, bad * 0.995)

@@ -151,8 +151,9 @@ export const peek = <E extends Entry>(queue: LaneQueue<E>): E | undefined => {
 export const take = <E extends Entry>(queue: LaneQueue<E>): E | undefined => {
   const level = nextLevel(queue)
   if (level === undefined) return undefined
-  const passes = queue.levels.some((one) => one.level > level.level && one.waiting > 0)
-  queue.passed = passes ? queue.passed + 1 : 0
+  const better = queue.levels.some((one) => one.level < level.level && one.waiting > 0)
+  const worse = queue.levels.some((one) => one.level > level.level && one.waiting > 0)
+  queue.passed = worse && !better ? queue.passed + 1 : 0
   const from = first(level.retried) === undefined ? level.fresh : level.retried
   const entry = first(from)
   if (entry === undefined) return undefined

@@ -356,10 +356,13 @@ export interface BudgetStatus {
 /** Lists every counter of every budget that has seen a call, in the order of the budgets. */
 export const budgetStatus = (state: State): ReadonlyArray<BudgetStatus> =>
   state.budgets.flatMap((budget) =>
-    Array.from(HashMap.entries(state.counters))
-      .filter(([counter]) => counter === budget.name || counter.startsWith(`${budget.name}\u0000`))
-      .map(([counter, tally]) => ({ budget, counter, tally, remaining: remaining(budget, tally) }))
-      .toSorted((a, b) => a.counter < b.counter ? -1 : 1)
+    Array.from(HashMap.keys(state.counters))
+      .filter((counter) => counter === budget.name || counter.startsWith(`${budget.name}\u0000`))
+      .toSorted()
+      .map((counter) => {
+        const found = tally(state.counters, counter)
+        return { budget, counter, tally: found, remaining: remaining(budget, found) }
+      })
   )
 
 /**

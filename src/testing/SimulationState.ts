@@ -218,15 +218,28 @@ export const spend = (
   state: State,
   cost: { readonly org: string; readonly tag: string; readonly nanoUsd: bigint },
   at: number
-): State => bill(advance(state, at), cost.org, cost.tag, cost.nanoUsd, false)
+): State => bill(advance(state, at), { ...cost, succeeded: 0, cancelled: false })
 
 /** Bills an organization, at the lag of its metering. */
-const bill = (state: State, org: string, tag: string, nanoUsd: bigint, cancelled: boolean): State => {
+const bill = (
+  state: State,
+  { org, tag, nanoUsd, succeeded, cancelled }: {
+    readonly org: string
+    readonly tag: string
+    readonly nanoUsd: bigint
+    readonly succeeded: 0 | 1
+    readonly cancelled: boolean
+  }
+): State => {
   const found = HashMap.get(state.tags, tag)
   const seen = found._tag === "None" ? unseen : found.value
   const billed: State = {
     ...state,
-    tags: HashMap.set(state.tags, tag, { ...seen, billedNanoUsd: seen.billedNanoUsd + nanoUsd }),
+    tags: HashMap.set(state.tags, tag, {
+      arrivals: seen.arrivals,
+      succeeded: seen.succeeded + succeeded,
+      billedNanoUsd: seen.billedNanoUsd + nanoUsd
+    }),
     counters: {
       ...state.counters,
       billedNanoUsd: state.counters.billedNanoUsd + nanoUsd,
@@ -273,10 +286,7 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
   const cost = call.prepaid
     ? 0n
     : costNanoUsd(config, call.model, { input: call.inputTokens, cached: call.cachedTokens, output })
-  const billed = bill(free, call.org, call.tag, cost, cancelled)
-  if (cancelled) return billed
-  const seen = HashMap.getUnsafe(billed.tags, call.tag) // every arrival enters its tag
-  return { ...billed, tags: HashMap.set(billed.tags, call.tag, { ...seen, succeeded: seen.succeeded + 1 }) }
+  return bill(free, { org: call.org, tag: call.tag, nanoUsd: cost, succeeded: cancelled ? 0 : 1, cancelled })
 }
 
 const elapsedShare = (call: InFlight, now: number): number => {

@@ -16,14 +16,18 @@ const words = (
 /** Names the first token of the answer to a prompt. */
 export const mark = (promptHash: number): string => promptHash.toString(36)
 
+const spaced = words.map((word) => ` ${word}`)
+const ending = words.map((word) => ` ${word}.`)
+
 /** Makes the tokens of an answer; joined they are its text. */
 export const tokens = (promptHash: number, seed: number, choice: number, count: number): ReadonlyArray<string> => {
   const from = Random.derive(Random.source(seed), choice)
-  return Array.from({ length: count }, (_, i) => {
-    if (i === 0) return mark(promptHash)
-    const word = words[Random.word(from, i) % words.length] ?? "a"
-    return i % 12 === 11 ? ` ${word}.` : ` ${word}`
-  })
+  const out: Array<string> = count > 0 ? [mark(promptHash)] : []
+  for (let i = 1; i < count; i++) {
+    // every twelfth word ends a sentence
+    out.push((i % 12 === 11 ? ending : spaced)[Random.word(from, i) % words.length] ?? "")
+  }
+  return out
 }
 
 /** Makes a unit vector from a text: the same text, the same vector. */

@@ -5,6 +5,7 @@
  * once, `stream` for one that streams, `request` for any path with the
  * caller's own schemas.
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
@@ -17,11 +18,14 @@ import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/
 import * as Usage from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
+import * as Deadline from "../guard/Deadline.ts"
+import * as Fallback from "../guard/Fallback.ts"
 import type * as Lanes from "../guard/Lanes.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
+import * as Outputs from "./Outputs.ts"
 import * as Pipeline from "./Pipeline.ts"
 import { promptsOf, redact } from "./Redact.ts"
 import type { Route } from "./Routes.ts"
@@ -35,6 +39,13 @@ export interface CallOptions {
   readonly deadline?: Duration.Input | undefined
   /** When to retry. Default: the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
+  /**
+   * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
+   * as a call of its own; the deadline is shared. Default: none.
+   */
+  readonly fallback?: ReadonlyArray<string> | undefined
+  /** Asks for a slow answer a second time; streams are never hedged. Default: the client's, else never. */
+  readonly hedge?: Pipeline.HedgeOptions | undefined
   /** Your own word for a group of calls: budgets and spans use it. */
   readonly label?: string | undefined
   /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
@@ -72,6 +83,7 @@ export interface Shared {
   readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
+  readonly hedge: Pipeline.HedgeOptions | undefined
   readonly breaker: Breaker.Breaker | undefined
   readonly credits: Credits.Service | undefined
   readonly prices: Price.Lookup
@@ -109,6 +121,27 @@ const recognizing = <A>(
     // recognized means accepted by the schema, whose decoded and encoded forms are the same
     : (u: unknown): Result.Result<A, Schema.SchemaError> => recognize(u) ? Result.succeed(u as A) : decode(u)
 
+const spanOptions = (call: Call) => ({
+  attributes: { "together.model": call.model, "together.lane": call.lane, "together.label": call.label },
+  captureStackTrace: false
+})
+
+type RequestOf<R> = R extends Route<infer Req, infer _> ? Req : never
+type AnswerOf<R> = R extends Route<infer _, infer Res> ? Res : never
+
+/** The models to try, the one asked for first; nothing where there is no other. */
+const targets = <Req>(
+  route: Route<Req, unknown>,
+  request: Req,
+  options: CallOptions | undefined
+): readonly [string, ...Array<string>] | undefined =>
+  options?.fallback === undefined || options.fallback.length === 0
+    ? undefined
+    : [route.model(request), ...options.fallback]
+
+// every request that has a model has it under this name, and nothing else of it changes
+const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
+
 const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
@@ -116,6 +149,7 @@ const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpM
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
   const { transport } = shared
+  const outputs = Outputs.make()
 
   const moneyOf = <Req>(route: Route<Req, unknown>, request: Req, call: Call): Pipeline.Money | undefined => {
     const { credits, prices } = shared
@@ -129,6 +163,9 @@ export const make = (shared: Shared): Client => {
     }
   }
 
+  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
+    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+
   const guardsOf = (
     call: Call,
     options: CallOptions | undefined,
@@ -138,32 +175,34 @@ export const make = (shared: Shared): Client => {
       lane,
       money,
       breaker: shared.breaker,
+      hedge: options?.hedge ?? shared.hedge,
+      outputs,
       retry: options?.retry ?? shared.retry,
       retryBudget: shared.retryBudget,
-      deadline: options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+      deadline: deadlineOf(options)
     }))
 
   const callOf = (
     what: { readonly operation: string; readonly model: string; readonly idempotent: boolean },
     estimate: Estimate,
     options: CallOptions | undefined
-  ): Call => ({
-    operation: what.operation,
-    model: what.model,
-    lane: `${shared.account}/${what.model === "" ? "-" : what.model}${
-      options?.pool === undefined ? "" : `#${options.pool}`
-    }`,
-    priority: options?.priority ?? shared.priority,
-    estimate,
-    idempotent: what.idempotent,
-    label: options?.label
-  })
+  ): Effect.Effect<Call> =>
+    Clock.clockWith((clock) => {
+      const model = what.model === "" ? "-" : what.model
+      const lane = `${shared.account}/${model}${options?.pool === undefined ? "" : `#${options.pool}`}`
+      return Effect.succeed({
+        operation: what.operation,
+        model: what.model,
+        lane,
+        priority: options?.priority ?? shared.priority,
+        estimate: outputs.expect(lane, estimate, clock.currentTimeMillisUnsafe() / 1000),
+        idempotent: what.idempotent,
+        label: options?.label
+      })
+    })
 
   const spanned = <A, E, R>(effect: Effect.Effect<A, E, R>, call: Call): Effect.Effect<A, E, R> =>
-    Effect.withSpan(effect, `Together.${call.operation}`, {
-      attributes: { "together.model": call.model, "together.lane": call.lane, "together.label": call.label },
-      captureStackTrace: false
-    })
+    Effect.withSpan(effect, `Together.${call.operation}`, spanOptions(call))
 
   const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
     new InvalidRequestError({
@@ -220,12 +259,14 @@ export const make = (shared: Shared): Client => {
   const call: Client["call"] = (route) => {
     const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
     const decode = recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
-    return (request, options) =>
+    const once = (
+      request: RequestOf<typeof route>,
+      options: CallOptions | undefined
+    ): Effect.Effect<AnswerOf<typeof route>, TogetherError> =>
       Effect.suspend(() => {
         const checked = check(request)
         if (Result.isFailure(checked)) return Effect.fail(invalid(route.operation, checked.failure, request))
         const model = route.model(request)
-        const call = callOf({ ...route, model }, route.estimate(request), options)
         const exchange: Exchange = {
           operation: route.operation,
           model,
@@ -233,24 +274,35 @@ export const make = (shared: Shared): Client => {
           path: route.path,
           json: route.method === "GET" ? undefined : request
         }
-        return spanned(
-          Effect.flatMap(
-            guardsOf(call, options, moneyOf(route, request, call)),
-            (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, decode))
-          ),
-          call
+        return Effect.flatMap(
+          callOf({ ...route, model }, route.estimate(request), options),
+          (call) =>
+            spanned(
+              Effect.flatMap(
+                guardsOf(call, options, moneyOf(route, request, call)),
+                (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, decode))
+              ),
+              call
+            )
         )
       })
+    return (request, options) => {
+      const { deadline: _, ...rest } = options ?? {}
+      const models = targets(route, request, options)
+      if (models === undefined) return once(request, options)
+      const tried = Fallback.run(models, (model) => once(withModel(request, model), rest))
+      const deadline = deadlineOf(options)
+      return deadline === undefined ? tried : Deadline.run(tried, deadline)
+    }
   }
 
   const stream: Client["stream"] = (route, operation, shape) => {
     const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
-    return (request, options) =>
+    const once = (request: RequestOf<typeof route>, options: CallOptions | undefined) =>
       Stream.suspend(() => {
         const checked = check(request)
         if (Result.isFailure(checked)) return Stream.fail(invalid(operation, checked.failure, request))
         const model = route.model(request)
-        const call = callOf({ operation, model, idempotent: route.idempotent }, route.estimate(request), options)
         const exchange: Exchange = {
           operation,
           model,
@@ -258,16 +310,24 @@ export const make = (shared: Shared): Client => {
           path: route.path,
           json: { ...request, stream: true, stream_options: streamOptions(request) }
         }
-        return Stream.unwrap(Effect.map(guardsOf(call, options, moneyOf(route, request, call)), (guards) =>
-          Pipeline.stream(call, guards, (observed) =>
+        const guarded = Effect.gen(function*() {
+          const call = yield* callOf({ ...route, operation, model }, route.estimate(request), options)
+          const guards = yield* guardsOf(call, options, moneyOf(route, request, call))
+          const stream = Pipeline.stream(call, guards, (observed) =>
             Effect.flatMap(
               transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
               (response) => EventStream.open(response, shape, exchange, transport)
-            )))).pipe(Stream.withSpan(`Together.${operation}`, {
-              attributes: { "together.model": model, "together.lane": call.lane, "together.label": call.label },
-              captureStackTrace: false
-            }))
+            ))
+          return Stream.withSpan(stream, `Together.${operation}`, spanOptions(call))
+        })
+        return Stream.unwrap(guarded)
       })
+    return (request, options) => {
+      const models = targets(route, request, options)
+      return models === undefined
+        ? once(request, options)
+        : Fallback.stream(models, (model) => once(withModel(request, model), options))
+    }
   }
 
   const pathExchange = (request: Omit<PathRequest<unknown>, "response">): Exchange => ({
@@ -287,11 +347,11 @@ export const make = (shared: Shared): Client => {
   ): Effect.Effect<A, TogetherError> => {
     const exchange = pathExchange(request)
     const idempotent = request.idempotent ?? safeMethods.has(exchange.method)
-    const call = callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options)
-    return spanned(
-      Effect.flatMap(guardsOf(call, options, undefined), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
-      call
-    )
+    return Effect.flatMap(callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options), (call) =>
+      spanned(
+        Effect.flatMap(guardsOf(call, options, undefined), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
+        call
+      ))
   }
 
   return {

@@ -106,10 +106,13 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     }
     if (typeof reason === "string" && reason !== "") finished = true
     if (shape.hasToken(chunk)) {
+      // the shape's types are a promise of the wire, which may hold anything under these names
+      const [piece, thought]: ReadonlyArray<unknown> = [shape.text(chunk), shape.reasoning(chunk)]
+      if (typeof piece !== "string" || typeof thought !== "string") {
+        return fail("malformed", "a chunk's text is not a string")
+      }
       started = true
-      const piece = shape.text(chunk)
       if (piece !== "") text.push(piece)
-      const thought = shape.reasoning(chunk)
       if (thought !== "") reasoning.push(thought)
       characters += piece.length + thought.length
     }

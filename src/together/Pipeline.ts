@@ -2,9 +2,9 @@
  * The way of one call: which guard stands where, for answers and for streams alike.
  *
  * ```text
- * deadline → credits → retry ─┬─ breaker → lane → attempt → settle
- *                ▲            └─ wait (holds no permit)        │
- *                └──────────── settle with real usage ◀────────┘
+ * deadline → fallback → credits → retry ─┬─ breaker → lane → hedge → attempt → settle
+ *                           ▲            └─ wait (holds no permit)                │
+ *                           └──────────── settle with real usage ◀────────────────┘
  * ```
  *
  * A waiting retry holds no permit, and waits happen outside of every attempt
@@ -16,6 +16,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -28,11 +29,13 @@ import type * as Usage from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
+import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
 import type { Opened } from "./EventStream.ts"
+import type { Outputs } from "./Outputs.ts"
 
 type Failure = TogetherError.TogetherError
 
@@ -52,6 +55,9 @@ export interface Money {
   readonly cost: (usage: Usage.Usage | undefined) => Price.Cost
 }
 
+/** Says when a slow answer is asked for a second time. */
+export type HedgeOptions = Pick<Hedge.Options, "delay" | "budget" | "onOutcome">
+
 /** Says how a call is guarded. */
 export interface Guards {
   readonly lane: Lane.Lane
@@ -59,6 +65,10 @@ export interface Guards {
   readonly retryBudget: RetryBudget | undefined
   readonly deadline: Duration.Duration | undefined
   readonly breaker: Breaker.Breaker | undefined
+  /** Sends a second try of a slow answer; absent where nobody asked for it. */
+  readonly hedge: HedgeOptions | undefined
+  /** Remembers what the calls of each lane generate. */
+  readonly outputs: Outputs
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
 }
@@ -132,6 +142,39 @@ const checked = <A, R>(
   )
 }
 
+/** The second try takes a permit of its own if one is free, and teaches the lane nothing. */
+const hedged = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) => {
+  const { hedge, lane } = guards
+  if (hedge === undefined) return attempt
+  const tryPermit = Effect.flatMap(Deadline.CurrentDeadline, (deadline) =>
+    Effect.map(
+      Effect.acquireRelease(
+        lane.tryAcquire(laneRequest(call, 1, deadline)),
+        (permit) =>
+          Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: true }) : Effect.void
+      ),
+      Option.isSome
+    ))
+  return Hedge.run(attempt, { ...hedge, idempotent: call.idempotent, tryPermit })
+}
+
+/** Reads an attempt's end for its lane, and remembers what it generated. */
+const learned = (
+  call: Call,
+  guards: Guards,
+  clock: Clock.Clock,
+  exit: Exit.Exit<unknown, Failure>,
+  observed: Observed
+): Lane.Sample => {
+  const sample = sampleOf(exit, observed)
+  if (sample._tag === "Success" && observed.usage !== undefined && call.estimate.maxOutputTokens > 0) {
+    guards.outputs.record(call.lane, observed.usage.outputTokens)
+  } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
+    guards.outputs.refused(call.lane, clock.currentTimeMillisUnsafe() / 1000)
+  }
+  return sample
+}
+
 const observe = (): Observed => ({ headers: undefined, usage: undefined, sent: false })
 
 /** Runs a call that answers once. */
@@ -148,9 +191,9 @@ export const answer = <A>(
       call,
       guards,
       guards.lane.run(
-        checked(call, guards, observed, attempt(observed)),
+        hedged(call, guards, checked(call, guards, observed, attempt(observed))),
         laneRequest(call, fiber.getRef(Retry.CurrentAttempt), fiber.getRef(Deadline.CurrentDeadline)),
-        (exit) => sampleOf(exit, observed)
+        (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
       )
     )
   })
@@ -176,7 +219,8 @@ export const stream = <Chunk>(
   let arrived: Opened<Chunk> | undefined
   const unpaid = Stream.unwrap(Effect.gen(function*() {
     const outer = yield* Effect.scope
-    const startedAt = yield* Clock.currentTimeMillis
+    const clock = yield* Clock.clockWith(Effect.succeed)
+    const startedAt = clock.currentTimeMillisUnsafe()
 
     const once = Effect.gen(function*() {
       const scope = yield* Scope.fork(outer)
@@ -185,7 +229,7 @@ export const stream = <Chunk>(
       const held = guards.lane.acquireScoped(request).pipe(
         Effect.flatMap((permit) =>
           checked(call, guards, observed, open(observed)).pipe(
-            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : permit.settle(sampleOf(exit, observed))),
+            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : permit.settle(learned(call, guards, clock, exit, observed))),
             Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
           )
         ),
@@ -204,7 +248,7 @@ export const stream = <Chunk>(
     const settled = Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
         observed.usage = opened.usage()
-        return permit.settle(sampleOf(Exit.void, observed))
+        return permit.settle(learned(call, guards, clock, Exit.void, observed))
       }
       // no end of the stream in it, so what is left are failures of the call
       return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))

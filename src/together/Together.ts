@@ -57,6 +57,7 @@ import * as Files from "./Files.ts"
 import * as FineTunes from "./FineTunes.ts"
 import type * as Images from "./Images.ts"
 import type * as Models from "./Models.ts"
+import * as PriceTable from "./PriceTable.ts"
 import type * as Rerank from "./Rerank.ts"
 import * as Routes from "./Routes.ts"
 import * as Transport from "./Transport.ts"
@@ -88,6 +89,8 @@ export interface Options {
   readonly retryBudget?: RetryBudget | undefined
   /** Rank of calls that say none. Default: `"normal"`. */
   readonly priority?: Priority | undefined
+  /** Asks for a slow answer a second time. Default: never. */
+  readonly hedge?: Client.CallOptions["hedge"]
   /** Prices of models, for the ledger of a `Credits` service. Default: the shipped price table. */
   readonly prices?: Price.Lookup | undefined
   /** Options of the lanes this client makes; excluded by a `Lanes` service in the context. */
@@ -197,9 +200,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     retry: options.retry,
     retryBudget: options.retryBudget,
     priority: options.priority ?? defaults.priority,
+    hedge: options.hedge,
     breaker: Option.getOrUndefined(yield* Effect.serviceOption(Breaker.Breaker)),
     credits: Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits)),
-    prices: options.prices ?? (() => undefined),
+    prices: options.prices ?? PriceTable.shippedLookup,
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline)
   })
   const models = client.call(Routes.models)

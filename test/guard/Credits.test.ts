@@ -8,7 +8,15 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
-import { BudgetExceededError, InsufficientCreditsError, RequestTimeoutError } from "../../src/domain/TogetherError.ts"
+import {
+  BudgetExceededError,
+  ConnectionError,
+  DecodeError,
+  InsufficientCreditsError,
+  NotFoundError,
+  RequestTimeoutError,
+  StreamError
+} from "../../src/domain/TogetherError.ts"
 import type { Alert } from "../../src/guard/CreditAlerts.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
@@ -106,6 +114,39 @@ describe("Credits", () => {
         const { budgets } = yield* credits.report
         expect(budgets[0]?.tally).toMatchObject({ settled: 0n, reserved: 0n, open: 0, atRisk: cents(10) })
       }))
+
+    it.effect("takes for maybe billed what was sent and got no refusal", () =>
+      Effect.gen(function*() {
+        const billed: ReadonlyArray<readonly [unknown, boolean]> = [
+          [new ConnectionError({ message: "reset", permanent: false }), true],
+          [new ConnectionError({ message: "no such host", permanent: true }), false],
+          [new DecodeError({ message: "not JSON" }), true],
+          [
+            new StreamError({ message: "cut", started: true, partial: { text: "", reasoning: "" } }),
+            true
+          ],
+          [new NotFoundError({ message: "404" }), false],
+          [new Error("of another SDK"), true]
+        ]
+        for (const [error, atRisk] of billed) {
+          const credits = yield* Credits.make()
+          yield* Effect.flip(credits.run(Effect.fail(error), call(3)))
+          expect((yield* credits.report).keys[0]?.tally.atRisk).toBe(atRisk ? cents(10) : 0n)
+        }
+      }))
+
+    it.effect("tells cost and reservation to the span in progress", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make()
+        yield* credits.run(Effect.void, { ...call(3), label: "evals" })
+        const { attributes } = yield* Effect.currentSpan
+        expect(Object.fromEntries(attributes)).toEqual({
+          "credits.label": "evals",
+          "credits.reserved_usd": 0.1,
+          "credits.cost_usd": 0.03,
+          "credits.cost_sure": true
+        })
+      }).pipe(Effect.withSpan("call")))
 
     it.effect("charges a failure that delivered something", () =>
       Effect.gen(function*() {
@@ -323,9 +364,15 @@ describe("Credits", () => {
         const fiber = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), {
           startImmediately: true
         })
+        const waiting = yield* Effect.forEach([1, 2], () =>
+          Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), { startImmediately: true }))
         yield* TestClock.adjust("1 minute")
-        expect((yield* Fiber.join(fiber)).message).toMatch(/no further probe is planned/)
-        expect(alerts.map((alert) => alert._tag)).toEqual(["Suspended", "ProbeFailed", "ProbeFailed", "ProbingEnded"])
+        for (const one of [fiber, ...waiting]) {
+          expect((yield* Fiber.join(one)).message).toMatch(/no further probe is planned/)
+        }
+        expect(alerts.map((alert) =>
+          alert._tag
+        )).toEqual(["Suspended", "ProbeFailed", "ProbeFailed", "ProbingEnded"])
         expect(yield* Effect.flip(credits.run(Effect.succeed(1), call(1)))).toBeInstanceOf(InsufficientCreditsError)
         yield* credits.resume()
         expect(yield* credits.run(Effect.succeed(1), call(1))).toBe(1)

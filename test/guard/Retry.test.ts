@@ -468,8 +468,9 @@ describe("Retry", () => {
         }
       }))
     ).toEqualTypeOf<Effect.Effect<number, Error>>()
-    // @ts-expect-error isRetryable is missing
-    const unruled = Retry.run(foreign, second)
-    expect(Effect.isEffect(unruled)).toBe(true)
+    // without isRetryable only errors of the union are accepted
+    const withoutRule = Retry.run<TogetherError>(second)
+    expectTypeOf(ours).toExtend<Parameters<typeof withoutRule>[0]>()
+    expectTypeOf(foreign).not.toExtend<Parameters<typeof withoutRule>[0]>()
   })
 })

@@ -18,15 +18,19 @@ const feed = (state: AdaptiveThrottle.State, now: number, calls: number, accepte
 
 describe("AdaptiveThrottle", () => {
   describe("probability", () => {
-    it.each(suite<{ cases: ReadonlyArray<{ requests: number; accepts: number; K: number; p: number }> }>(
-      "sre.adaptiveThrottling"
-    ).cases)("rejects $p after $accepts of $requests with K = $K", ({ K, accepts, p, requests }) => {
+    it.each(
+      suite<{ cases: ReadonlyArray<{ requests: number; accepts: number; K: number; p: number }> }>(
+        "sre.adaptiveThrottling"
+      ).cases
+    )("rejects $p after $accepts of $requests with K = $K", ({ K, accepts, p, requests }) => {
       expect(AdaptiveThrottle.probability({ _tag: "Sre", k: K }, requests, accepts)).toBeCloseTo(p, 9)
     })
 
-    it.each(suite<{
-      cases: ReadonlyArray<{ n: number; s: number; thr: number; aggression: number; max: number; p: number }>
-    }>("envoy.admissionControl").cases)(
+    it.each(
+      suite<{
+        cases: ReadonlyArray<{ n: number; s: number; thr: number; aggression: number; max: number; p: number }>
+      }>("envoy.admissionControl").cases
+    )(
       "rejects $p after $s of $n with aggression $aggression",
       ({ aggression, max, n, p, s, thr }) => {
         const rule = { _tag: "Envoy", threshold: thr, aggression, max, minPerSecond: 5 } as const

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Backoff from "../../src/policy/Backoff.ts"
+import { contend } from "./contention.ts"
 import { events, laws, seeded } from "./events.ts"
 import { suite } from "./vectors.ts"
 
@@ -104,6 +105,24 @@ describe("Backoff", () => {
   it("remembers the last delay when decorrelated", () => {
     const options = { jitter: "decorrelated", baseSeconds: 1, capSeconds: 20, floorSeconds: 0 } as const
     expect(Backoff.preview(options, [0.5, 0.5, 0.5, 0])).toEqual([2, 3.5, 5.75, 1])
+  })
+
+  it("with full jitter needs fewer calls and less time than without, under contention", () => {
+    const average = (jitter: Backoff.Jitter) => {
+      let calls = 0
+      let seconds = 0
+      for (let seed = 1; seed <= 5; seed++) {
+        const run = contend({ jitter, baseSeconds: 0.005, capSeconds: 2, floorSeconds: 0 }, 50, seed)
+        calls += run.calls / 5
+        seconds += run.seconds / 5
+      }
+      return { calls, seconds }
+    }
+    const [none, equal, full] = [average("none"), average("equal"), average("full")]
+    expect(full.seconds).toBeLessThan(none.seconds / 8)
+    expect(full.calls).toBeLessThan(none.calls * 0.75)
+    expect(full.seconds).toBeLessThan(equal.seconds * 0.9)
+    expect(full.calls).toBeLessThan(equal.calls * 1.05)
   })
 
   it("never returns less than the floor", () => {

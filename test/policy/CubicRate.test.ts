@@ -34,18 +34,22 @@ describe("CubicRate", () => {
 
   it("follows the trace of the SDKs", () => {
     let state = CubicRate.make()
-    for (const step of suite<{
-      cases: ReadonlyArray<{ throttled: boolean; t: number; measured: number; fill: number }>
-    }>("aws.cubic.trace17").cases) {
+    for (
+      const step of suite<{
+        cases: ReadonlyArray<{ throttled: boolean; t: number; measured: number; fill: number }>
+      }>("aws.cubic.trace17").cases
+    ) {
       ;[, state] = CubicRate.respond(state, step.throttled, step.t)
       expect(state.measuredRate).toBeCloseTo(step.measured, 9)
       expect(state.fillRate).toBeCloseTo(step.fill, 6)
     }
   })
 
-  it.each(suite<{ cases: ReadonlyArray<{ wMax: number; K: number; rateAfterError?: number }> }>(
-    "botocore.cubic.K"
-  ).cases)("is back at $wMax after $K s", ({ K, rateAfterError, wMax }) => {
+  it.each(
+    suite<{ cases: ReadonlyArray<{ wMax: number; K: number; rateAfterError?: number }> }>(
+      "botocore.cubic.K"
+    ).cases
+  )("is back at $wMax after $K s", ({ K, rateAfterError, wMax }) => {
     const exact = CubicRate.make({ decimals: 15 }).settings
     expect(CubicRate.timeWindow(exact, wMax)).toBeCloseTo(K, 12)
     expect(CubicRate.cubic(exact, wMax, 5, 5 + K)).toBeCloseTo(wMax, 9)

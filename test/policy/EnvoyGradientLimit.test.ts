@@ -12,15 +12,17 @@ const measured = (options: EnvoyGradientLimit.Options = {}) => {
 }
 
 describe("EnvoyGradientLimit", () => {
-  it.each(suite<{
-    cases: ReadonlyArray<{
-      limit: number
-      minRttMs: number
-      sampleRttMs: number
-      gradient: number
-      newLimit: number
-    }>
-  }>("envoy.gradient").cases)("moves from $limit to $newLimit at $sampleRttMs ms", (vector) => {
+  it.each(
+    suite<{
+      cases: ReadonlyArray<{
+        limit: number
+        minRttMs: number
+        sampleRttMs: number
+        gradient: number
+        newLimit: number
+      }>
+    }>("envoy.gradient").cases
+  )("moves from $limit to $newLimit at $sampleRttMs ms", (vector) => {
     const { defaults } = EnvoyGradientLimit
     expect(EnvoyGradientLimit.gradient(defaults, vector.minRttMs, vector.sampleRttMs)).toBeCloseTo(vector.gradient, 9)
     expect(EnvoyGradientLimit.step(defaults, vector.limit, vector.minRttMs, vector.sampleRttMs)).toBe(vector.newLimit)

@@ -3,17 +3,19 @@ import * as ExpAverage from "../../src/policy/ExpAverage.ts"
 import { suite } from "./vectors.ts"
 
 describe("ExpAverage", () => {
-  it.each(suite<{
-    cases: ReadonlyArray<{
-      window: number
-      warmup: number
-      add: ReadonlyArray<number>
-      values: ReadonlyArray<number>
-      thenAdd: number
-      value: number
-      tolerance: number
-    }>
-  }>("netflix.expAvg").cases)("averages plainly, then exponentially", (vector) => {
+  it.each(
+    suite<{
+      cases: ReadonlyArray<{
+        window: number
+        warmup: number
+        add: ReadonlyArray<number>
+        values: ReadonlyArray<number>
+        thenAdd: number
+        value: number
+        tolerance: number
+      }>
+    }>("netflix.expAvg").cases
+  )("averages plainly, then exponentially", (vector) => {
     let state = ExpAverage.make({ window: vector.window, warmup: vector.warmup })
     expect(state.value).toBe(0)
     for (const [i, sample] of vector.add.entries()) {

@@ -107,7 +107,11 @@ describe("FailsafeLimit", () => {
     })
 
     it("falls gradually when far above what is in flight, and stops there", () => {
-      expect(play(eachCall, [[1, 2]]).decisions[0]).toMatchObject({ _tag: "Lowered", to: 19, reason: "above-in-flight" })
+      expect(play(eachCall, [[1, 2]]).decisions[0]).toMatchObject({
+        _tag: "Lowered",
+        to: 19,
+        reason: "above-in-flight"
+      })
       expect(play({ ...eachCall, initial: 9 }, [[1, 2]]).decisions[0]).toMatchObject({ to: 10, reason: "short-queue" })
       const { decisions } = play({ ...eachCall, initial: 10 }, [[1, 2]])
       expect(decisions[0]).toMatchObject({ _tag: "Held", to: 10, reason: "above-in-flight" })

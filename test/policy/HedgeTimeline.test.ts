@@ -22,11 +22,21 @@ describe("HedgeTimeline", () => {
       cancel: 1,
       reason: "fatal"
     }],
-    ["waits as the server asks, then goes on at the cadence", [failure(0.2, { pushback: 2 })], [0, 2.2, 2.7, 3.2], undefined],
-    ["sends no more when the server says so, but waits for those in flight", [
-      failure(0.7, { pushback: "stop" }),
-      success(5)
-    ], [0, 0.5], { _tag: "Succeed", cancel: 0, reason: "answer" }],
+    [
+      "waits as the server asks, then goes on at the cadence",
+      [failure(0.2, { pushback: 2 })],
+      [0, 2.2, 2.7, 3.2],
+      undefined
+    ],
+    [
+      "sends no more when the server says so, but waits for those in flight",
+      [
+        failure(0.7, { pushback: "stop" }),
+        success(5)
+      ],
+      [0, 0.5],
+      { _tag: "Succeed", cancel: 0, reason: "answer" }
+    ],
     ["fails when the server says stop and nothing is in flight", [failure(0.2, { pushback: "stop" })], [0], {
       _tag: "Fail",
       cancel: 0,
@@ -37,11 +47,16 @@ describe("HedgeTimeline", () => {
       cancel: 0,
       reason: "all-failed"
     }],
-    ["succeeds by the last when the others failed", [failure(2), failure(2), failure(2), success(3)], [0, 0.5, 1, 1.5], {
-      _tag: "Succeed",
-      cancel: 0,
-      reason: "answer"
-    }]
+    [
+      "succeeds by the last when the others failed",
+      [failure(2), failure(2), failure(2), success(3)],
+      [0, 0.5, 1, 1.5],
+      {
+        _tag: "Succeed",
+        cancel: 0,
+        reason: "answer"
+      }
+    ]
   ])("%s", (_name, happened, sends, end) => {
     const seen = HedgeTimeline.preview(four, happened)
     expect(seen.sends).toHaveLength(sends.length)
@@ -122,7 +137,10 @@ describe("HedgeTimeline", () => {
           ;[decision, state] = HedgeTimeline.succeed(state)
         } else {
           failed++
-          const failure = { fatal: amount === 0, pushback: amount < 3 ? amount : amount === 3 ? "stop" : undefined } as const
+          const failure = {
+            fatal: amount === 0,
+            pushback: amount < 3 ? amount : amount === 3 ? "stop" : undefined
+          } as const
           ;[decision, state] = HedgeTimeline.fail(state, failure, now, draw > 300)
         }
       }

@@ -177,16 +177,16 @@ describe("LaneOutage", () => {
 
   it("lets one probe go, and is up again when the probe stays silent", () => {
     let state = Outage.initial
-    for (let seq = 0; seq < 6; seq++) {
+    for (let seq = 0; seq < 7; seq++) {
       state = Outage.send(state, seq, 0)
       state = Outage.fail(state, seq, 0, 0.05)
     }
     expect(state.down).toBe(true)
     expect(Outage.wait(state, 0.1)).toBeCloseTo(0.45, 6)
-    const probing = Outage.send(state, 6, 0.6)
+    const probing = Outage.send(state, 7, 0.6)
     expect(Outage.wait(probing, 0.6)).toBeGreaterThan(0)
     expect(Outage.advance(probing, 1).down).toBe(false)
-    expect(Outage.fail(probing, 6, 0.6, 0.65).down).toBe(true)
+    expect(Outage.fail(probing, 7, 0.6, 0.65).down).toBe(true)
   })
 })
 

@@ -5,14 +5,16 @@ import { suite } from "./vectors.ts"
 const settings = SlowStart.make()
 
 describe("SlowStart", () => {
-  it.each(suite<{
-    cases: ReadonlyArray<{
-      window: number
-      min: number
-      aggression: number
-      factors: ReadonlyArray<{ elapsed: number; factor: number }>
-    }>
-  }>("ramp.slowStart").cases)("ramps with aggression $aggression", ({ aggression, factors, min, window }) => {
+  it.each(
+    suite<{
+      cases: ReadonlyArray<{
+        window: number
+        min: number
+        aggression: number
+        factors: ReadonlyArray<{ elapsed: number; factor: number }>
+      }>
+    }>("ramp.slowStart").cases
+  )("ramps with aggression $aggression", ({ aggression, factors, min, window }) => {
     for (const { elapsed, factor } of factors) {
       expect(SlowStart.factor({ min, aggression }, window, elapsed)).toBeCloseTo(factor, 9)
     }

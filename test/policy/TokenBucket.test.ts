@@ -43,14 +43,16 @@ describe("TokenBucket", () => {
     )
   })
 
-  it.each(suite<{
-    cases: ReadonlyArray<{
-      rate: number
-      capacity: number
-      tokens: number
-      ops: ReadonlyArray<{ t: number; take: number; waitMs: number }>
-    }>
-  }>("aws.tokenBucket").cases)("takes as the adaptive send bucket", ({ capacity, ops, rate, tokens }) => {
+  it.each(
+    suite<{
+      cases: ReadonlyArray<{
+        rate: number
+        capacity: number
+        tokens: number
+        ops: ReadonlyArray<{ t: number; take: number; waitMs: number }>
+      }>
+    }>("aws.tokenBucket").cases
+  )("takes as the adaptive send bucket", ({ capacity, ops, rate, tokens }) => {
     let state = TokenBucket.make({ capacity, refillPerSecond: rate, initial: tokens })
     for (const op of ops) {
       expect(TokenBucket.wait(state, op.take, op.t) * 1000).toBeCloseTo(op.waitMs, 6)

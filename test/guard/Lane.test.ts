@@ -1,0 +1,332 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import * as Lane from "../../src/guard/Lane.ts"
+import * as Lanes from "../../src/guard/Lanes.ts"
+import * as LaneMetrics from "../../src/guard/LaneMetrics.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const success: Lane.Sample = { _tag: "Success" }
+const classify = () => success
+const throttled = (seconds: number): Lane.Sample => ({
+  _tag: "Throttled",
+  scope: "requests",
+  retryAfter: Duration.seconds(seconds)
+})
+const started = { startImmediately: true } as const
+
+describe("Lane", () => {
+  describe("run", () => {
+    it.effect("admits at once where nothing stands against it", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make()
+        expect(yield* lane.run(Effect.succeed(7), { tokens: 1 }, classify)).toBe(7)
+        const { inFlight, queued } = yield* lane.status
+        expect({ inFlight, queued }).toEqual({ inFlight: 0, queued: 0 })
+      }))
+
+    it.effect("spreads calls evenly: ten per second go out one per 100 ms", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ requestsPerMinute: 600 })
+        const times: Array<number> = []
+        const start = yield* Clock.currentTimeMillis
+        const send = Effect.map(Clock.currentTimeMillis, (now) => void times.push(now - start))
+        yield* Effect.all(Array.from({ length: 30 }, () => lane.run(send, { tokens: 1 }, classify)), {
+          concurrency: "unbounded"
+        })
+        expect(times).toEqual(Array.from({ length: 30 }, (_, i) => i * 100))
+      })))
+
+    it.effect("lets all waiters wait out a pause, and then leaves one by one", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        yield* permit.settle(throttled(5))
+        const start = yield* Clock.currentTimeMillis
+        const times: Array<number> = []
+        yield* Effect.all(
+          Array.from(
+            { length: 5 },
+            () => lane.run(Effect.map(Clock.currentTimeMillis, (now) => void times.push(now - start)), { tokens: 1 }, classify)
+          ),
+          { concurrency: "unbounded" }
+        )
+        expect(times[0]).toBe(5000)
+        for (let i = 1; i < 5; i++) expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(80)
+      })))
+
+    it.effect("never has more in flight than the cap, and reuses a place at once", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 3, start: { requestsPerMinute: 60e9 } })
+        let now = 0
+        let peak = 0
+        const work = Effect.acquireUseRelease(
+          Effect.sync(() => peak = Math.max(peak, ++now)),
+          () => Effect.sleep("1 second"),
+          () => Effect.sync(() => now--)
+        )
+        const start = yield* Clock.currentTimeMillis
+        yield* Effect.all(Array.from({ length: 9 }, () => lane.run(work, { tokens: 1 }, classify)), { concurrency: "unbounded" })
+        expect([peak, (yield* Clock.currentTimeMillis) - start]).toEqual([3, 3000])
+      })))
+
+    it.effect("serves by priority, and retried work before fresh", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const blocker = yield* lane.acquire({ tokens: 1 })
+        const order: Array<string> = []
+        const call = (name: string, request: Lane.LaneRequest) =>
+          Effect.forkChild(lane.run(Effect.sync(() => order.push(name)), request, classify), started)
+        const fibers = [
+          yield* call("bulk", { tokens: 1, priority: "bulk" }),
+          yield* call("fresh", { tokens: 1 }),
+          yield* call("retried", { tokens: 1, retry: true }),
+          yield* call("interactive", { tokens: 1, priority: "interactive" })
+        ]
+        yield* blocker.settle(success)
+        for (const fiber of fibers) yield* Fiber.join(fiber)
+        expect(order).toEqual(["interactive", "retried", "fresh", "bulk"])
+      })))
+
+    it.effect("keeps the error of the attempt, and settles it by its class", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
+        const exit = yield* Effect.exit(lane.run(Effect.fail("no"), { tokens: 1 }, () => throttled(2)))
+        expect(exit).toEqual(Exit.fail("no"))
+        const { pause } = yield* lane.status
+        expect(pause && Duration.toSeconds(pause)).toBe(2)
+      }))
+
+    it.effect("returns the permit where `classify` throws", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make()
+        const exit = yield* Effect.exit(lane.run(Effect.void, { tokens: 1 }, () => {
+          throw new Error("bug")
+        }))
+        expect(Exit.hasDies(exit)).toBe(true)
+        expect((yield* lane.status).inFlight).toBe(0)
+      }))
+  })
+
+  describe("interruption", () => {
+    it.effect("takes a waiter out of the queue", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const blocker = yield* lane.acquire({ tokens: 1 })
+        const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1 }, classify), started)
+        expect((yield* lane.status).queued).toBe(1)
+        yield* Fiber.interrupt(fiber)
+        expect((yield* lane.status).queued).toBe(0)
+        yield* blocker.settle(success)
+        expect((yield* lane.status).inFlight).toBe(0)
+      }))
+
+    it.effect("gives the permit back at any step", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (let step = 0; step < 60; step++) {
+          const lane = yield* Lane.make({ maxInFlight: 2, start: { requestsPerMinute: 6000, tokensPerMinute: 60_000 } })
+          const work = Effect.andThen(Effect.sleep("20 millis"), Effect.yieldNow)
+          const fibers = []
+          for (let i = 0; i < 5; i++) fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 20 }, classify)))
+          for (let i = 0; i < step % 6; i++) yield* Effect.yieldNow
+          yield* Effect.sleep(Math.floor(step / 6) * 7)
+          for (const fiber of fibers) fiber.interruptUnsafe()
+          for (const fiber of fibers) yield* Fiber.await(fiber)
+          const { inFlight, queued } = yield* lane.status
+          expect({ step, inFlight, queued }).toEqual({ step, inFlight: 0, queued: 0 })
+        }
+      })))
+
+    it.effect("respects an uninterruptible caller", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const blocker = yield* lane.acquire({ tokens: 1 })
+        let ran = false
+        const fiber = yield* Effect.forkChild(
+          Effect.uninterruptible(lane.run(Effect.sync(() => ran = true), { tokens: 1 }, classify)),
+          started
+        )
+        fiber.interruptUnsafe()
+        yield* Effect.yieldNow
+        expect((yield* lane.status).queued).toBe(1)
+        yield* blocker.settle(success)
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.await(fiber)
+        expect(ran).toBe(true)
+      }))
+
+    it.effect("leaves no timer behind when the last waiter goes", () =>
+      Effect.gen(function*() {
+        const { fibersLeft, timersLeft } = yield* VirtualClock.run(Effect.gen(function*() {
+          const lane = yield* Lane.make({ requestsPerMinute: 1 })
+          yield* lane.run(Effect.void, { tokens: 1 }, classify)
+          const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1 }, classify), started)
+          yield* Fiber.interrupt(fiber)
+        }))
+        expect({ fibersLeft, timersLeft }).toEqual({ fibersLeft: 0, timersLeft: 0 })
+      }))
+  })
+
+  describe("acquire", () => {
+    it.effect("settles a permit once, whatever is called after", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        yield* permit.settle(success)
+        yield* permit.settle(throttled(9))
+        const { inFlight, pause } = yield* lane.status
+        expect({ inFlight, pause }).toEqual({ inFlight: 0, pause: undefined })
+      }))
+
+    it.effect("gives a scoped permit back when the scope ends", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make()
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* lane.acquireScoped({ tokens: 1 })
+          expect((yield* lane.status).inFlight).toBe(1)
+        }))
+        expect((yield* lane.status).inFlight).toBe(0)
+      }))
+
+    it.effect("has nothing to give to a hedge while others wait", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        expect(Option.isNone(yield* lane.tryAcquire({ tokens: 1 }))).toBe(true)
+        yield* permit.settle(success)
+        yield* TestClock.adjust("1 second")
+        expect(Option.isSome(yield* lane.tryAcquire({ tokens: 1 }))).toBe(true)
+      }))
+  })
+
+  describe("overflow", () => {
+    it.effect("refuses when the queue is full, with what it would take", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ key: "k", maxInFlight: 1, maxQueue: 1 })
+        yield* lane.acquire({ tokens: 1 })
+        yield* Effect.forkChild(lane.acquire({ tokens: 1 }), started)
+        const error = yield* Effect.flip(lane.acquire({ tokens: 1 }))
+        expect([error._tag, error.reason, error.lane, error.queued]).toEqual(["LaneOverflowError", "queue-full", "k", 1])
+      }))
+
+    it.effect("refuses at once what cannot be sent before its deadline", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ requestsPerMinute: 60 })
+        yield* lane.run(Effect.void, { tokens: 1 }, classify)
+        for (let i = 0; i < 10; i++) yield* Effect.forkChild(lane.acquire({ tokens: 1 }), started)
+        const now = yield* Clock.currentTimeMillis
+        const error = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: now + 5000 }))
+        expect(error.reason).toBe("deadline")
+        expect(error.estimate && Duration.toSeconds(error.estimate)).toBeCloseTo(11, 0)
+        const fiber = yield* Effect.forkChild(lane.acquire({ tokens: 1, deadlineAt: now + 60_000 }), started)
+        yield* TestClock.adjust("20 seconds")
+        expect(Exit.isSuccess(yield* Fiber.await(fiber))).toBe(true)
+      }))
+  })
+
+  describe("observability", () => {
+    it.effect("tells decisions with their reason to whoever listens", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ key: "k" })
+        const fiber = yield* Effect.forkChild(Stream.runCollect(Stream.take(lane.decisions, 2)), started)
+        yield* Effect.yieldNow
+        const permit = yield* lane.acquire({ tokens: 1 })
+        yield* TestClock.adjust("50 millis")
+        yield* permit.settle(throttled(1))
+        const decisions = yield* Fiber.join(fiber)
+        expect(decisions.map(({ from, lane, reason, subject, to }) => ({ from, lane, reason, subject, to }))).toEqual([
+          { subject: "requests", reason: "start-refused", from: 10, to: 5, lane: "k" },
+          { subject: "pause", reason: "hint", from: 0, to: 1, lane: "k" }
+        ])
+        expect((yield* lane.status).lastDecision?.reason).toBe("hint")
+      }))
+
+    it.effect("counts attempts by outcome", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ key: "counted" })
+        for (let i = 0; i < 3; i++) yield* lane.run(Effect.void, { tokens: 1 }, classify).pipe(Effect.andThen(TestClock.adjust(200)))
+        const state = yield* Metric.value(
+          Metric.withAttributes(LaneMetrics.attempts, { lane: "counted", outcome: "success" })
+        )
+        expect(state.count).toBe(3)
+      }))
+  })
+
+  describe("save and load", () => {
+    it.effect("begins where an earlier run ended", () =>
+      Effect.gen(function*() {
+        const text = yield* Effect.gen(function*() {
+          const lanes = yield* Lanes.Lanes
+          const lane = yield* lanes.get("a")
+          const permit = yield* lane.acquire({ tokens: 1 })
+          yield* TestClock.adjust(50)
+          yield* permit.settle(throttled(1))
+          return yield* Schema.encodeEffect(Lanes.SavedFromJson)(yield* lanes.save)
+        }).pipe(Effect.provide(Lanes.layer()))
+        const saved = yield* Schema.decodeEffect(Lanes.SavedFromJson)(text)
+        const status = yield* Effect.gen(function*() {
+          const lanes = yield* Lanes.Lanes
+          return yield* Effect.flatMap(lanes.get("a"), (lane) => lane.status)
+        }).pipe(Effect.provide(Lanes.layer({ saved })))
+        expect([status.phase, status.requestsPerSecond]).toEqual(["hold", 5])
+      }))
+
+    it.effect("refuses a document that is none", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Schema.decodeEffect(Lanes.SavedFromJson)(`{"a":{"version":1,"savedAt":0,"requestsPerSecond":-1}}`))
+        expect(Exit.isFailure(exit) && !Cause.hasDies(exit.cause)).toBe(true)
+      }))
+  })
+
+  describe("options", () => {
+    it.effect("are refused where out of range", () =>
+      Effect.gen(function*() {
+        for (
+          const [options, message] of [
+            [{ requestsPerMinute: 0 }, "Lane.make: requestsPerMinute must be above 0, got 0"],
+            [{ maxInFlight: 1.5 }, "Lane.make: maxInFlight must be an integer of at least 1, got 1.5"],
+            [{ start: { tokensPerMinute: -1 } }, "Lane.make: start.tokensPerMinute must be above 0, got -1"]
+          ] as const
+        ) {
+          const exit = yield* Effect.exit(Lane.make(options))
+          expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(`RangeError: ${message}`)
+        }
+      }))
+  })
+})
+
+describe("Lanes", () => {
+  it.effect("gives the same lane for the same key, and lanes that do not influence each other", () =>
+    Effect.gen(function*() {
+      const lanes = yield* Lanes.Lanes
+      const a = yield* lanes.get("a")
+      const b = yield* lanes.get("b")
+      expect(yield* lanes.get("a")).toBe(a)
+      const before = yield* b.status
+      for (let i = 0; i < 20; i++) {
+        const permit = yield* a.acquire({ tokens: 1 })
+        yield* permit.settle(i % 2 === 0 ? { _tag: "TimedOut" } : success)
+        yield* TestClock.adjust("1 second")
+      }
+      const last = yield* a.acquire({ tokens: 1 })
+      yield* last.settle(throttled(30))
+      expect(yield* b.status).toEqual(before)
+      expect((yield* lanes.all).map((lane) => lane.key)).toEqual(["a", "b"])
+    }).pipe(Effect.provide(Lanes.layer())))
+
+  it.effect("takes overrides by key", () =>
+    Effect.gen(function*() {
+      const lanes = yield* Lanes.Lanes
+      const [a, b] = yield* Effect.all([lanes.get("a"), lanes.get("b")])
+      expect([(yield* a.status).inFlightLimit, (yield* b.status).inFlightLimit]).toEqual([4, 2])
+    }).pipe(Effect.provide(Lanes.layer({ maxInFlight: 4, overrides: (key) => key === "b" ? { maxInFlight: 2 } : undefined }))))
+})

@@ -1,0 +1,35 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as policy from "effect-together/policy"
+import { readFileSync } from "node:fs"
+
+const text = readFileSync(new URL("../../docs/policy.md", import.meta.url), "utf8")
+
+/** Prints a default as the page does. */
+const print = (value: unknown): string =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value).map(([key, field]) => key === "_tag" ? String(field) : `${key} ${String(field)}`).join(" ")
+    : String(value)
+
+const rows = text.split("## Defaults")[1]?.split("##")[0]?.split("\n").filter((line) => line.startsWith("| `")) ?? []
+const documented = rows.map((row) => /^\| `(\w+)` \| (.*) \|$/.exec(row)?.slice(1) ?? [])
+const modules = new Map<string, object>(Object.entries(policy))
+
+describe("docs/policy.md", () => {
+  it.each(documented)("lists the defaults of %s as they are", (name, options) => {
+    const kernel = modules.get(name ?? "")
+    expect(kernel).toHaveProperty("defaults")
+    const defaults = kernel !== undefined && "defaults" in kernel ? Object.entries(kernel.defaults ?? {}) : []
+    expect(options).toBe(defaults.map(([key, value]) => `\`${key}: ${print(value)}\``).join(", "))
+  })
+
+  it("lists the defaults of all the kernels that it describes", () => {
+    const described = new Set([...text.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1] ?? ""))
+    const listed = new Set(documented.map(([name]) => name))
+    for (const name of described) {
+      const kernel = modules.get(name)
+      expect(kernel, name).toBeDefined()
+      if (kernel !== undefined && "defaults" in kernel) expect(listed, name).toContain(name)
+    }
+    expect(described.size).toBeGreaterThan(35)
+  })
+})
