@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
+import { createServer } from "node:http"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -42,9 +43,11 @@ export interface Outcome {
   readonly sentAgain: number
   /** Rows billed more than once. */
   readonly billedTwice: number
-  /** Rows in flight at the kills, all kills added up, as the emulator counts. */
+  /** Requests open at the server at the kills, all kills added up. */
   readonly inFlightAtKills: number
-  /** Jobs in which more rows were billed twice than were in flight at its kills. */
+  /** Most rows that one kill left answered by the emulator and not in the journal. */
+  readonly mostUnsafe: number
+  /** Kills that left more such rows than the job had under way: its concurrency. */
   readonly overBound: number
 }
 
@@ -80,6 +83,8 @@ const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(reso
 
 interface Provider {
   readonly url: string
+  /** Requests that came and whose answer is not yet with the operating system. */
+  readonly open: () => number
   readonly state: () => Promise<Simulation.State>
   readonly reset: () => Promise<void>
   readonly close: () => Promise<void>
@@ -87,7 +92,17 @@ interface Provider {
 
 const serve = async (seed: number): Promise<Provider> => {
   const scope = Effect.runSync(Scope.make())
+  let open = 0
+  const counting = () => {
+    const server = createServer({ keepAliveTimeout: 60_000 })
+    server.on("request", (_, response) => {
+      open++
+      response.once("close", () => open--)
+    })
+    return server
+  }
   const server = Connection.emulatorServer({
+    server: counting,
     options: {
       unknownModels: "accept",
       limits: {},
@@ -101,6 +116,7 @@ const serve = async (seed: number): Promise<Provider> => {
   const emulator = Context.get(context, Emulator.Emulator)
   return {
     url: Connection.addressOf(Context.get(context, HttpServer.HttpServer)),
+    open: () => open,
     state: () => Effect.runPromise(emulator.state),
     reset: () => Effect.runPromise(emulator.reset()),
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
@@ -140,6 +156,7 @@ export const run = async (options: Options): Promise<Outcome> => {
     sentAgain: 0,
     billedTwice: 0,
     inFlightAtKills: 0,
+    mostUnsafe: 0,
     overBound: 0
   }
 
@@ -189,6 +206,7 @@ export const run = async (options: Options): Promise<Outcome> => {
       JSON.stringify({ [`default/${model}`]: { version: 1, savedAt: Date.now(), requestsPerSecond: 5000 } })
     )
     const checkpoints: Array<Checkpoint> = []
+    const unsafe = new Map<number, number>()
     while (true) {
       const before = (await provider.state()).counters.arrivals
       const process = start(input)
@@ -199,11 +217,17 @@ export const run = async (options: Options): Promise<Outcome> => {
         if (code !== 0) throw new Error(`a run ended with ${code}: ${process.said()}`)
         break
       }
-      const { inFlight } = (await provider.state()).counters
+      const inFlight = provider.open()
       process.child.kill("SIGKILL")
       await process.ended
       const state = await quiet(provider)
       const safe = journaled(join(folder, "prompts.results.jsonl.journal"))
+      const answered = Array.from(tags).filter(([row, tag]) =>
+        !safe.has(row) && (Simulation.tag(state, tag)?.succeeded ?? 0) > (unsafe.get(row) ?? 0)
+      )
+      for (const [row, tag] of answered) unsafe.set(row, Simulation.tag(state, tag)!.succeeded)
+      total.mostUnsafe = Math.max(total.mostUnsafe, answered.length)
+      if (answered.length > options.concurrency) total.overBound++
       checkpoints.push({ safe, arrivals: arrivalsOf(state, tags, safe), inFlight })
       total.kills++
       total.inFlightAtKills += inFlight
@@ -217,7 +241,6 @@ export const run = async (options: Options): Promise<Outcome> => {
     let twice = 0
     for (const tag of tags.values()) twice += Math.max(0, (Simulation.tag(state, tag)?.succeeded ?? 0) - 1)
     total.billedTwice += twice
-    if (twice > checkpoints.reduce((sum, each) => sum + each.inFlight, 0)) total.overBound++
     const seen = new Map<string, number>()
     for (const line of readFileSync(join(folder, "prompts.results.jsonl"), "utf8").split("\n")) {
       if (line === "") continue

@@ -83,7 +83,9 @@ const served = await Effect.runPromise(VirtualClock.wrap(Effect.gen(function*() 
   const lane = yield* Lane.make({ maxQueue: 200_001, maxInFlight: 100, start: { requestsPerMinute: 60e6 } })
   const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
   const began = cpuMicros()
-  for (let i = 0; i < 200_000; i++) fibers.push(yield* Effect.forkChild(lane.run(Effect.void, { tokens: 100 }, classify)))
+  for (let i = 0; i < 200_000; i++) {
+    fibers.push(yield* Effect.forkChild(lane.run(Effect.void, { tokens: 100 }, classify)))
+  }
   for (const fiber of fibers) yield* Fiber.join(fiber)
   const at = yield* Clock.currentTimeMillis
   void at

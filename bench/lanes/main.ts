@@ -52,7 +52,15 @@ interface Row {
 
 const rows: Array<Row> = []
 
-const record = (scenario: Scenario, client: string, seed: number, provider: Provider.Provider, ideal: number, seconds: number, lost: number): void => {
+const record = (
+  scenario: Scenario,
+  client: string,
+  seed: number,
+  provider: Provider.Provider,
+  ideal: number,
+  seconds: number,
+  lost: number
+): void => {
   const { arrivals, refused } = provider.counters()
   const forced = refused.fault
   rows.push({
@@ -70,7 +78,8 @@ const record = (scenario: Scenario, client: string, seed: number, provider: Prov
 }
 
 const percent = (share: number): string => `${(share * 100).toFixed(2)} %`
-const worst = (of: ReadonlyArray<Row>, field: "ratio" | "wasted" | "lost"): number => Math.max(...of.map((row) => row[field]))
+const worst = (of: ReadonlyArray<Row>, field: "ratio" | "wasted" | "lost"): number =>
+  Math.max(...of.map((row) => row[field]))
 const mean = (of: ReadonlyArray<Row>, field: "ratio" | "wasted" | "lost"): number =>
   of.reduce((sum, row) => sum + row[field], 0) / of.length
 
@@ -78,8 +87,11 @@ const print = (scenario: Scenario, client: string): void => {
   const mine = rows.filter((row) => row.scenario === scenario.name && row.client === client)
   if (mine.length === 0) return
   const allowed = scenario.waste * calls + (scenario.wasteExtra === "in-flight" ? 30 : 0)
-  const ok = client !== "effect-together" ? "" :
-    worst(mine, "ratio") <= scenario.ratio && worst(mine, "wasted") <= allowed && worst(mine, "lost") === 0 ? "meets its bar" : "MISSES its bar"
+  const ok = client !== "effect-together" ?
+    "" :
+    worst(mine, "ratio") <= scenario.ratio && worst(mine, "wasted") <= allowed && worst(mine, "lost") === 0
+    ? "meets its bar"
+    : "MISSES its bar"
   console.log(
     "  " + client.padEnd(40),
     `${mean(mine, "ratio").toFixed(3)} (${worst(mine, "ratio").toFixed(3)})`.padStart(18),
@@ -99,7 +111,11 @@ const chosen = values.scenario === "all"
 
 console.log(`${calls} calls, seeds ${seeds[0]} to ${seeds.at(-1)}; makespan ÷ ideal, wasted, lost: mean (worst)`)
 for (const scenario of chosen) {
-  console.log(`\n${scenario.title}  [bar ${scenario.ratio.toFixed(2)}, ${percent(scenario.waste)}${scenario.wasteExtra ? " + in flight" : ""}, 0]`)
+  console.log(
+    `\n${scenario.title}  [bar ${scenario.ratio.toFixed(2)}, ${percent(scenario.waste)}${
+      scenario.wasteExtra ? " + in flight" : ""
+    }, 0]`
+  )
   for (const seed of seeds) {
     const work = workload(scenario, calls, seed)
     const make = () => Provider.make(scenario, seed)
@@ -107,7 +123,9 @@ for (const scenario of chosen) {
     const ideal = Omniscient.makespan(scenario, knowing, work)
     record(scenario, "omniscient", seed, knowing, ideal, ideal, 0)
     const provider = make()
-    const result = await Effect.runPromise(VirtualClock.run(Ours.run(scenario, provider, work, values.hidden ? { hidden: true } : {})))
+    const result = await Effect.runPromise(
+      VirtualClock.run(Ours.run(scenario, provider, work, values.hidden ? { hidden: true } : {}))
+    )
     const lost = result.exit._tag === "Success" ? result.exit.value.lost : calls
     record(scenario, "effect-together", seed, provider, ideal, Duration.toSeconds(result.elapsed), lost)
     for (const peer of peers) {

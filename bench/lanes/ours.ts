@@ -25,7 +25,11 @@ const scopeOf = (body: string): Lane.ThrottleScope => {
 
 const sampleOf = (reply: Simulation.Reply, hidden: boolean): Lane.Sample => {
   if (reply._tag === "Answer") {
-    return { _tag: "Success", tokens: reply.inputTokens + reply.outputTokens, headers: Hint.limitHeaders(reply.headers) }
+    return {
+      _tag: "Success",
+      tokens: reply.inputTokens + reply.outputTokens,
+      headers: Hint.limitHeaders(reply.headers)
+    }
   }
   if (reply._tag === "Dropped") return { _tag: "Failed" }
   const retryAfter = Hint.fromHeaders(reply.headers, 0)?.wait
@@ -57,7 +61,12 @@ export const run = (
           { tokens: one.inputTokens + one.maxTokens, retry: attempt > 1 },
           (exit) => Exit.isSuccess(exit) ? sampleOf(exit.value, hidden) : { _tag: "Failed" }
         ),
-        (reply) => reply._tag === "Answer" ? Effect.succeed(true) : attempt >= 60 ? Effect.succeed(false) : call(one, attempt + 1)
+        (reply) =>
+          reply._tag === "Answer"
+            ? Effect.succeed(true)
+            : attempt >= 60
+            ? Effect.succeed(false)
+            : call(one, attempt + 1)
       ).pipe(Effect.orDie)
     if (options.trace === true) {
       const { runForEach } = yield* Effect.promise(() => import("effect/Stream"))
@@ -66,7 +75,18 @@ export const run = (
           if (d.reason === "start-grew") return
           const c = provider.counters()
           const refused = c.refused.requests + c.refused.tokens + c.refused["in-flight"]
-          console.log(((d.at - start) / 1000).toFixed(2), d.subject, d.reason, d.from.toFixed(2), "→", d.to.toFixed(2), "refused", refused, "admitted", c.admitted)
+          console.log(
+            ((d.at - start) / 1000).toFixed(2),
+            d.subject,
+            d.reason,
+            d.from.toFixed(2),
+            "→",
+            d.to.toFixed(2),
+            "refused",
+            refused,
+            "admitted",
+            c.admitted
+          )
         })))
       yield* Effect.sleep(0)
     }
@@ -76,4 +96,3 @@ export const run = (
     for (const fiber of fibers) if (!(yield* Fiber.join(fiber))) lost++
     return { lost }
   })
-

@@ -55,16 +55,20 @@ const answer = JSON.stringify({
   usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
 })
 
-const fetchOf = (provider: Provider, work: ReadonlyArray<Work>) => async (_url: unknown, init?: RequestInit): Promise<Response> => {
-  const text = typeof init?.body === "string" ? init.body : new TextDecoder().decode(init?.body as Uint8Array)
-  const id = Number((JSON.parse(text) as { readonly user: string }).user)
-  const reply = provider.arrive(work[id] as Work, World.seconds())
-  await World.sleep(reply.latencySeconds)
-  if (reply._tag === "Dropped") throw new TypeError("fetch failed")
-  return reply._tag === "Answer"
-    ? new Response(answer, { status: 200, headers: { ...reply.headers, "content-type": "application/json" } })
-    : new Response(reply.body, { status: reply.status, headers: { ...reply.headers, "content-type": reply.contentType } })
-}
+const fetchOf =
+  (provider: Provider, work: ReadonlyArray<Work>) => async (_url: unknown, init?: RequestInit): Promise<Response> => {
+    const text = typeof init?.body === "string" ? init.body : new TextDecoder().decode(init?.body as Uint8Array)
+    const id = Number((JSON.parse(text) as { readonly user: string }).user)
+    const reply = provider.arrive(work[id] as Work, World.seconds())
+    await World.sleep(reply.latencySeconds)
+    if (reply._tag === "Dropped") throw new TypeError("fetch failed")
+    return reply._tag === "Answer"
+      ? new Response(answer, { status: 200, headers: { ...reply.headers, "content-type": "application/json" } })
+      : new Response(reply.body, {
+        status: reply.status,
+        headers: { ...reply.headers, "content-type": reply.contentType }
+      })
+  }
 
 const url = "http://provider.test/v1/chat/completions"
 const body = (one: Work) => ({ model: "m", messages: [], max_tokens: one.maxTokens, user: String(one.id) })
@@ -102,7 +106,12 @@ const plain = (provider: Provider, work: ReadonlyArray<Work>) => {
 const together = (maxRetries: number): Peer => ({
   name: `together-ai, ${maxRetries} retries`,
   run: (provider, work) => {
-    const client = new Together({ apiKey: "k", baseURL: "http://provider.test/v1", maxRetries, fetch: fetchOf(provider, work) as typeof fetch })
+    const client = new Together({
+      apiKey: "k",
+      baseURL: "http://provider.test/v1",
+      maxRetries,
+      fetch: fetchOf(provider, work) as typeof fetch
+    })
     const limit = pLimit(concurrency)
     // `user` is no field of this SDK's types; the server of the benchmark reads the number of the call from it
     return all(work, (one) => limit(() => client.chat.completions.create(body(one) as never)))
@@ -112,7 +121,12 @@ const together = (maxRetries: number): Peer => ({
 const openai = (maxRetries: number): Peer => ({
   name: `openai, ${maxRetries} retries`,
   run: (provider, work) => {
-    const client = new OpenAI({ apiKey: "k", baseURL: "http://provider.test/v1", maxRetries, fetch: fetchOf(provider, work) as typeof fetch })
+    const client = new OpenAI({
+      apiKey: "k",
+      baseURL: "http://provider.test/v1",
+      maxRetries,
+      fetch: fetchOf(provider, work) as typeof fetch
+    })
     const limit = pLimit(concurrency)
     return all(work, (one) => limit(() => client.chat.completions.create(body(one) as never)))
   }
@@ -129,15 +143,20 @@ export const peers: ReadonlyArray<Peer> = [
     run: (provider, work) => {
       const queue = new PQueue({ concurrency })
       const call = plain(provider, work)
-      return all(work, (one) => queue.add(() => pRetry(() => call(one), { retries: 10, minTimeout: 1000, randomize: true })))
+      return all(
+        work,
+        (one) => queue.add(() => pRetry(() => call(one), { retries: 10, minTimeout: 1000, randomize: true }))
+      )
     }
   },
   {
     name: "bottleneck",
     run: (provider, work) => {
       const limiter = new Bottleneck({ maxConcurrent: concurrency })
-      limiter.on("failed", (_error: unknown, job: { readonly retryCount: number }) =>
-        Promise.resolve(job.retryCount < 10 ? 1000 * 2 ** Math.min(job.retryCount, 6) : undefined)
+      limiter.on(
+        "failed",
+        (_error: unknown, job: { readonly retryCount: number }) =>
+          Promise.resolve(job.retryCount < 10 ? 1000 * 2 ** Math.min(job.retryCount, 6) : undefined)
       )
       const call = plain(provider, work)
       return all(work, (one) => limiter.schedule(() => call(one)))

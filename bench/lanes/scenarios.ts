@@ -19,7 +19,11 @@ export interface Scenario {
   readonly title: string
   readonly options: Options
   /** Share of calls that are large, and what a call takes. */
-  readonly sizes?: { readonly largeShare: number; readonly small: readonly [number, number]; readonly large: readonly [number, number] }
+  readonly sizes?: {
+    readonly largeShare: number
+    readonly small: readonly [number, number]
+    readonly large: readonly [number, number]
+  }
   /** Bars: makespan ÷ ideal, wasted share of calls, wasted attempts on top. */
   readonly ratio: number
   readonly waste: number
@@ -39,7 +43,13 @@ const requests = (perSecond: number): Options => ({ ...base, limits: { requestsP
 
 /** Lists the ten scenarios of the bars. */
 export const scenarios: ReadonlyArray<Scenario> = [
-  { name: "requests", title: "requests limit unknown, reset only on 429", options: requests(10), ratio: 1.03, waste: 0.01 },
+  {
+    name: "requests",
+    title: "requests limit unknown, reset only on 429",
+    options: requests(10),
+    ratio: 1.03,
+    waste: 0.01
+  },
   {
     name: "tokens",
     title: "requests and tokens limits, mixed sizes",
@@ -48,8 +58,21 @@ export const scenarios: ReadonlyArray<Scenario> = [
     ratio: 1.04,
     waste: 0.01
   },
-  { name: "cap", title: "concurrency cap 16 unknown", options: { ...base, limits: { maxInFlight: 16 } }, ratio: 1.03, waste: 0.01 },
-  { name: "bare", title: "no headers at all", options: { ...requests(10), headers: "none" }, ratio: 1.03, waste: 0.01, hidden: true },
+  {
+    name: "cap",
+    title: "concurrency cap 16 unknown",
+    options: { ...base, limits: { maxInFlight: 16 } },
+    ratio: 1.03,
+    waste: 0.01
+  },
+  {
+    name: "bare",
+    title: "no headers at all",
+    options: { ...requests(10), headers: "none" },
+    ratio: 1.03,
+    waste: 0.01,
+    hidden: true
+  },
   {
     name: "503",
     title: "30 % of attempts answer 503",

@@ -80,9 +80,20 @@ class Handle {
   }
 }
 
-const schedule = (call: (...args: Array<unknown>) => void, millis: number, args: Array<unknown>, repeat: boolean): Handle => {
+const schedule = (
+  call: (...args: Array<unknown>) => void,
+  millis: number,
+  args: Array<unknown>,
+  repeat: boolean
+): Handle => {
   const wait = Math.max(repeat ? 1 : 0, Number.isFinite(millis) ? millis : 0)
-  const timer: Timer = { at: now + wait, order: order++, every: repeat ? wait : undefined, call: () => call(...args), cleared: false }
+  const timer: Timer = {
+    at: now + wait,
+    order: order++,
+    every: repeat ? wait : undefined,
+    call: () => call(...args),
+    cleared: false
+  }
   push(timer)
   return new Handle(timer)
 }

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
@@ -53,21 +53,26 @@ export const counted = (report: Report.Report) => (client: HttpClient.HttpClient
       )
     }))
 
-/** Serves an emulator on a free port of the loopback. */
-export const emulatorServer = (
-  options: {
-    readonly options: Simulation.Options
-    readonly seed: number
-    readonly port?: number | undefined
-    readonly host?: string | undefined
-    readonly scale?: number | undefined
-  }
-) =>
-  Emulator.layer({ options: options.options, seed: options.seed, scale: options.scale }).pipe(
+/** Says how an emulator is served. */
+export interface Served {
+  readonly options: Simulation.Options
+  readonly seed: number
+  /** Default: any free one. */
+  readonly port?: number | undefined
+  /** Default: the loopback. */
+  readonly host?: string | undefined
+  readonly scale?: number | undefined
+  /** Default: a new server. */
+  readonly server?: (() => Server) | undefined
+}
+
+/** Serves an emulator. */
+export const emulatorServer = (served: Served) =>
+  Emulator.layer({ options: served.options, seed: served.seed, scale: served.scale }).pipe(
     Layer.provideMerge(
-      NodeHttpServer.layerServer(() => createServer({ keepAliveTimeout: 60_000 }), {
-        port: options.port ?? 0,
-        host: options.host ?? "127.0.0.1"
+      NodeHttpServer.layerServer(served.server ?? (() => createServer({ keepAliveTimeout: 60_000 })), {
+        port: served.port ?? 0,
+        host: served.host ?? "127.0.0.1"
       })
     )
   )

@@ -522,7 +522,23 @@ export const layerAlerts = <R>(
  * **Example**
  *
  * ```ts
- * Credits.run(call, { estimate, cost: (answer) => Price.ofUsage(price, model, answer.usage) })
+ * import { Effect } from "effect"
+ * import { Credits, Money, Price } from "effect-together"
+ *
+ * const price = Price.stated({ model: "m", inputUsdPerMillion: "0.15", outputUsdPerMillion: "0.60" })
+ * const call = Effect.succeed({ inputTokens: 980, outputTokens: 250, cachedInputTokens: 0, reasoningTokens: 0 })
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Credits.run(call, {
+ *     estimate: Price.ofCall(price, "m", { inputTokens: 1000, outputTokens: 300, maxOutputTokens: 1000 }),
+ *     cost: (usage) => Price.ofUsage(price, "m", usage)
+ *   })
+ *   const credits = yield* Credits.Credits
+ *   const { keys } = yield* credits.report
+ *   return Money.toUsd(keys[0]?.tally.settled ?? 0n)
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, Credits.layer())) // => "0.000297"
  * ```
  */
 export const run: {

@@ -350,7 +350,9 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (state.phase === "probe") {
     const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
     const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
-    if (bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)) {
+    if (
+      bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)
+    ) {
       const rate = Math.max(floor, bad * 0.6)
       const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
       return move(state, now, "limit-rose", {
@@ -388,7 +390,13 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (state.phase === "hold" && state.trend > 0) {
     const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
     return move(state, now, "limit-drifted", {
-      ...next, limit, rate: limit, good: limit, bad, early: 0, trend: state.trend / 2
+      ...next,
+      limit,
+      rate: limit,
+      good: limit,
+      bad,
+      early: 0,
+      trend: state.trend / 2
     })
   }
   if (units >= defaults.fellWithin && state.phase === "hold") {
@@ -407,7 +415,18 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     })
   }
   if (state.phase === "hold" && state.early === 0) {
-    return move(state, now, "limit-drifted", { ...next, rate: bad * 0.97, limit: bad * 0.97, bad, early: 1, creep: state.creep / 4 })
+    // calls of very different size: a large one finds less than its share in a bucket that holds the rate well
+    if (state.largest > 2 * state.mean) {
+      return move(state, now, "limit-drifted", { ...next, rate: bad * 0.995, limit: bad * 0.995, bad, early: 1 })
+    }
+    return move(state, now, "limit-drifted", {
+      ...next,
+      rate: bad * 0.97,
+      limit: bad * 0.97,
+      bad,
+      early: 1,
+      creep: state.creep / 4
+    })
   }
   if (units >= 5) {
     const low = Math.min(floor, bad * 0.995)
@@ -448,7 +467,10 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
 const rarer = (state: State): Pick<State, "eager" | "interval"> =>
   state.eager > 1
     ? { eager: state.eager - 1, interval: state.interval }
-    : { eager: 0, interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer)) }
+    : {
+      eager: 0,
+      interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer))
+    }
 
 /** Computes the rate that is proved by what was admitted since the bucket was last empty. */
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
@@ -466,6 +488,13 @@ export const told = (state: State, limit: number, sentAt: number, now: number): 
   const same = Math.abs(limit - state.told) <= state.told * 0.02
   if (!(limit > 0) || !Number.isFinite(limit) || sentAt <= state.cutAt || same) return [undefined, state]
   return move(state, now, "provider-said", {
-    phase: "hold", rate: limit, limit, good: limit, bad: Infinity, told: limit, early: 0, interval: defaults.probeSends
+    phase: "hold",
+    rate: limit,
+    limit,
+    good: limit,
+    bad: Infinity,
+    told: limit,
+    early: 0,
+    interval: defaults.probeSends
   })
 }

@@ -57,7 +57,9 @@ export interface State {
 }
 
 /** Makes a limit that is unknown, below the user's cap. */
-export const make = (options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {}): State => {
+export const make = (
+  options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {}
+): State => {
   const max = options.max ?? Infinity
   if (!(max >= 1)) throw new RangeError(`LaneInFlight.make: max must be at least 1, got ${max}`)
   const limit = options.limit ?? Infinity

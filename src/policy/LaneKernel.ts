@@ -87,6 +87,8 @@ export const defaults = {
   /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
   makeUp: 0.2,
   makeUpBurst: 0.8,
+  /** Share of the largest call that is owed after tokens were refused. */
+  tokenMargin: 0.2,
   /** Requests that may be sent at once because others were given back. */
   returned: 4
 } as const
@@ -322,7 +324,10 @@ export const settle = (
       const inFlight = InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, now)
       const [decisions, next] = failed({ ...state, inFlight }, ticket, now, undefined)
       return inFlight.limit === state.inFlight.limit ? [decisions, next] : [[...decisions, {
-        subject: "in-flight", reason: "timed-out", from: state.inFlight.limit, to: inFlight.limit
+        subject: "in-flight",
+        reason: "timed-out",
+        from: state.inFlight.limit,
+        to: inFlight.limit
       }], next]
     }
     case "Ignored":
@@ -407,7 +412,15 @@ const throttled = (
     const saved = state.beforeSuspicion
     const restored = saved === undefined || decisions.length === 0
       ? state.requests
-      : { ...saved, sent: state.requests.sent, refused: state.requests.refused, stepSent: state.requests.sent, stepSends: 0, stepPaced: 0, stepAt: now }
+      : {
+        ...saved,
+        sent: state.requests.sent,
+        refused: state.requests.refused,
+        stepSent: state.requests.sent,
+        stepSends: 0,
+        stepPaced: 0,
+        stepAt: now
+      }
     state = returnTokens(returnRequest({ ...state, requests: restored }, now), ticket.tokens, now)
   } else if (about === "tokens") {
     const paced = state.tokensPaced
@@ -417,7 +430,15 @@ const throttled = (
     const [move, tokens] = AdaptiveRate.refuse(paced, stamp, now)
     if (move !== undefined) decisions.push(moved("tokens", move))
     const debt = rebased(state.tokenDebt, state.tokens.rate, now, false)
-    state = returnRequest({ ...state, tokens, tokensPaced: true, tokenDebt: { units: Math.max(0, debt), at: now } }, now) // the debt stands: a bucket that just refused a call this size should hold more than one when it leaves
+    // a bucket that just refused a call of this size should hold more than one when the lane goes on
+    const margin = Math.min(sample.retryAfter ?? 0, state.maxPause) * tokens.rate +
+      defaults.tokenMargin * tokens.largest
+    state = returnRequest({
+      ...state,
+      tokens,
+      tokensPaced: true,
+      tokenDebt: { units: Math.max(0, debt, margin), at: now }
+    }, now)
   } else {
     const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1 }
     const debt = rebased(state.requestDebt, requestRate(state, now), now, false)
@@ -442,7 +463,9 @@ const paused = (
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
   const hintless = hint === undefined ? state.hintless + 1 : 0
   const owed = (rate: AdaptiveRate.State): number =>
-    rate.phase === "hold" ? Math.max(0, Math.min(seconds * rate.rate, defaults.makeUpBurst * (rate.burst - rate.largest - rate.mean))) : 0
+    rate.phase === "hold"
+      ? Math.max(0, Math.min(seconds * rate.rate, defaults.makeUpBurst * (rate.burst - rate.largest - rate.mean)))
+      : 0
   return [
     fresh
       ? [...decisions, { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }]

@@ -25,6 +25,9 @@
  * RetryBudget.withdraw(empty, 0)[0] // => { _tag: "Denied", balance: 0, reason: "budget-exhausted" }
  * ```
  *
+ * **Gotchas**: a slot closes with the first use after its time, as upstream, so that uneven use stretches the ttl, at
+ * most to twice.
+ *
  * **Source**: Finagle `RetryBudget` and `WindowedAdder`; `tower`'s `TpsBudget`
  * (`variant: "tower"`: 10 closed slots instead of 9, deposits of 1 below ratio 1).
  * Load with and without a budget: Marc Brooker, "Fixing retries with token

@@ -269,5 +269,5 @@ export const form = (
     ),
     Stream.runCollect,
     Effect.map((parts): ReadonlyMap<string, string | FormFile> | undefined => new Map(parts)),
-    Effect.catch(() => Effect.succeed(undefined))
+    Effect.orElseSucceed(() => undefined)
   )

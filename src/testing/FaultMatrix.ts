@@ -216,7 +216,9 @@ const judge = <A, E>(
 ): { readonly verdict: Verdict; readonly reason: string } => {
   const { exit } = outcome.result
   const hang = VirtualClock.hang(exit)
-  if (hang !== undefined) return { verdict: "hang", reason: hang.message.replace("VirtualClock.run: ", "") }
+  if (hang !== undefined) {
+    return { verdict: "hang", reason: `never ends: ${hang.message.replace("VirtualClock.run: ", "")}` }
+  }
   if (Exit.isFailure(exit)) {
     const failure = exit.cause.reasons.find(Cause.isFailReason)
     if (failure === undefined) {

@@ -41,6 +41,8 @@ import * as Routes from "./EmulatorRoutes.ts"
 import * as World from "./EmulatorWorld.ts"
 import * as Simulation from "./Simulation.ts"
 import { nano } from "./SimulationCredit.ts"
+import * as Request from "./SimulationRequest.ts"
+import * as Text from "./SimulationText.ts"
 
 /** Gives hold of the provider behind the client. */
 export interface Control {
@@ -64,6 +66,17 @@ export interface Control {
 export class SimulatedProvider extends Context.Service<SimulatedProvider, Control>()(
   "effect-together/testing/SimulatedProvider"
 ) {}
+
+/**
+ * Tells the first token of the answer to a chat or completion request: whether an answer belongs to its question.
+ *
+ * **Details**: the same for a request streamed or not, of whatever options, at every try and in a batch; absent for a
+ * body that the provider would refuse. An answer in the form of JSON holds it as its strings.
+ */
+export const mark = (operation: "chat" | "completions", body: unknown): string | undefined => {
+  const read = Request.read(operation, body)
+  return Request.isInvalid(read) ? undefined : Text.mark(read.call.promptHash)
+}
 
 const transportError = (
   request: HttpClientRequest.HttpClientRequest,

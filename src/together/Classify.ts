@@ -25,6 +25,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Hint from "../domain/Hint.ts"
+import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import { redact, type Secrets } from "./Redact.ts"
@@ -156,7 +157,7 @@ const remedy = (verdict: Verdict, status: number, wait: Duration.Duration | unde
     case "AuthError":
       return "Check TOGETHER_API_KEY, or make a key at https://api.together.ai/settings/api-keys"
     case "InsufficientCreditsError":
-      return "Add credits at https://api.together.ai/settings/billing. With a positive balance: free credits alone do not open the platform, and a past-due invoice is paid separately"
+      return Remedy.insufficientCredits().replace(/\.$/, "")
     case "OverloadedError":
       return `Try again after a brief wait${wait === undefined ? "" : ` of ${seconds(wait)}`}, or use another model`
     case "ServerError":

@@ -19,7 +19,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Money from "../domain/Money.ts"
-import * as Price from "../policy/Price.ts"
+import type * as Price from "../policy/Price.ts"
 import type { Model } from "./Models.ts"
 
 /** Says of which month the shipped prices are. */
@@ -180,9 +180,7 @@ export interface Options<E, R> {
  * **Details**: many callers that meet share one request. While `GET /models` fails, the answer is the last one that
  * came, else the shipped table; a warning says so once per failure.
  */
-export const make = Effect.fnUntraced(function*<E, R>(
-  options: Options<E, R>
-): Effect.fn.Return<Effect.Effect<Price.Lookup>, never, R> {
+export const make = <E, R>(options: Options<E, R>): Effect.Effect<Effect.Effect<Price.Lookup>, never, R> => {
   const stated = options.stated ?? []
   let latest = lookup(shipped, stated)
   const ask = Effect.gen(function*() {
@@ -191,22 +189,23 @@ export const make = Effect.fnUntraced(function*<E, R>(
     latest = lookup(shipped, fromModels(models, day), stated)
     return latest
   })
-  const cache = yield* Cache.makeWith(
-    () =>
-      Effect.tapCause(
-        ask,
-        (cause) =>
-          Effect.logWarning(
-            `Prices could not be read from GET /models: using the last known (shipped: ${shippedAsOf})`,
-            cause
-          )
-      ),
-    {
-      capacity: 1,
-      timeToLive: (exit) =>
-        Exit.isSuccess(exit) ? options.timeToLive ?? defaults.timeToLive : options.retryAfter ?? defaults.retryAfter,
-      requireServicesAt: "construction"
-    }
+  const asked = Effect.tapError(
+    ask,
+    (error) =>
+      Effect.logWarning(
+        `Prices could not be read from GET /models: using the last known (shipped: ${shippedAsOf})`,
+        error
+      )
   )
-  return Effect.catch(Cache.get(cache, "models"), () => Effect.sync(() => latest))
-})
+  const cache = Cache.makeWith(() => asked, {
+    capacity: 1,
+    timeToLive: (exit) =>
+      Exit.isSuccess(exit)
+        ? options.timeToLive ?? defaults.timeToLive
+        : Exit.hasInterrupts(exit)
+        ? 0
+        : options.retryAfter ?? defaults.retryAfter,
+    requireServicesAt: "construction"
+  })
+  return Effect.map(cache, (prices) => Effect.catch(Cache.get(prices, "models"), () => Effect.sync(() => latest)))
+}

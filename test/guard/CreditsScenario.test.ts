@@ -61,7 +61,7 @@ describe("Credits", () => {
     // bench/credits/main.ts runs a thousand seeds of this
     it.live("sends exactly the calls that fit, in any order", () =>
       Effect.forEach(
-        Array.from({ length: 20 }, (_, seed) => seed),
+        Array.from({ length: 10 }, (_, seed) => seed),
         (seed) =>
           Effect.map(Effect.scoped(BudgetRace.race({ seed, fibers: 1000, fits: 500 })), (result) =>
             expect(result).toEqual({

@@ -35,6 +35,7 @@ describe("AimdLimit", () => {
     [{ initial: 30 }, { rttSeconds: 1, inFlight: 15, dropped: false }, "Raised", 31, "saturated"],
     [{ initial: 30 }, { rttSeconds: 1, inFlight: 14, dropped: false }, "Held", 30, "unsaturated"],
     [{ initial: 30 }, { rttSeconds: 6, inFlight: 30, dropped: false }, "Lowered", 27, "timed-out"],
+    [{ initial: 30 }, { rttSeconds: 5, inFlight: 30, dropped: false }, "Raised", 31, "saturated"],
     [{ initial: 30 }, { rttSeconds: 1, inFlight: 30, dropped: true }, "Lowered", 27, "dropped"],
     [{ initial: 20 }, { rttSeconds: 1, inFlight: 30, dropped: true }, "Held", 20, "at-min"],
     [{ initial: 200 }, { rttSeconds: 1, inFlight: 200, dropped: false }, "Held", 200, "at-max"]

@@ -63,7 +63,7 @@ describe("ConcurrencyLimit", () => {
   }, laws)
 
   it("steps by the whole part of the logarithm, at least by one", () => {
-    expect([0, 1, 9, 10, 99, 100, 999, 1000, 10_000.9].map(ConcurrencyLimit.log10Step)).toEqual([
+    expect([0, 1, 9.9, 10, 99.9, 100, 999.9, 1000, 10_000.9].map(ConcurrencyLimit.log10Step)).toEqual([
       1,
       1,
       1,

@@ -125,7 +125,8 @@ describe("FailsafeLimit", () => {
 
   it.each([
     [{ rttSeconds: 1, inFlight: 5, dropped: true }, "dropped"],
-    [{ rttSeconds: NaN, inFlight: 5, dropped: false }, "no-latency"]
+    [{ rttSeconds: NaN, inFlight: 5, dropped: false }, "no-latency"],
+    [{ rttSeconds: 0, inFlight: 5, dropped: false }, "no-latency"]
   ])("ignores %o", (event, reason) => {
     const state = FailsafeLimit.initial()
     expect(FailsafeLimit.sample(state, event, 0)).toEqual([{ _tag: "Held", from: 20, to: 20, reason }, state])

@@ -34,6 +34,11 @@ describe("MovingQuantile", () => {
     expect(state.value).toBe(42)
   })
 
+  it("stays where a sample hits it", () => {
+    const state = { ...MovingQuantile.make(), count: 5, value: 10, mean: 9, variance: 4 }
+    expect(MovingQuantile.add(state, 10).value).toBe(10)
+  })
+
   it("follows a shift", () => {
     const random = seeded(42)
     let state = MovingQuantile.make({ quantile: 0.5 })

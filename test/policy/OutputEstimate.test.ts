@@ -28,6 +28,7 @@ describe("OutputEstimate", () => {
 
   it("reserves a tenth more than the quantile it learned", () => {
     expect(OutputEstimate.estimate(learned(200), call, 0)).toMatchObject({ outputTokens: 220, reason: "learned" })
+    expect(OutputEstimate.estimate(learned(200), { ...call, maxOutputTokens: 220 }, 0).reason).toBe("learned")
     expect(OutputEstimate.estimate(learned(9000), call, 0)).toMatchObject({
       outputTokens: 4096,
       reason: "bounded-by-max-tokens"

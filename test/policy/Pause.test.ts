@@ -44,6 +44,7 @@ describe("Pause", () => {
       reason: "hint-too-long",
       hintSeconds: 15_372
     })
+    expect(Pause.refuse(Pause.make(), { sentAt: 0, hintSeconds: 600 }, 1)[0].reason).toBe("hint")
     expect(Pause.refuse(Pause.make(), { sentAt: 0, hintSeconds: -5 }, 1)[0].until).toBe(1)
   })
 

@@ -51,6 +51,7 @@ describe("RemainingBudget", () => {
       { _tag: "Updated", reason: "newer" },
       { observation: { sequence: 11, remaining: 3, at: 1 } }
     ])
+    expect(RemainingBudget.observe(state, { sequence: 10, remaining: 4 }, 1)[0]._tag).toBe("Updated")
   })
 
   it("refuses a rate that is none", () => {

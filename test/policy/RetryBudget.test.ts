@@ -80,6 +80,15 @@ describe("RetryBudget", () => {
       expect(RetryBudget.withdraw(state, 0)[0]).toEqual({ _tag: "Denied", balance: 0, reason: "budget-exhausted" })
     })
 
+    it("stretches the ttl, at most to twice, when it is used at uneven times", () => {
+      let state = RetryBudget.make({ ttlSeconds: 10, minPerSecond: 0, ratio: 1 })
+      // A slot closes with the first use after its second: every 1.5 s here, so ten slots span 15 s.
+      for (let i = 0; i < 8; i++) state = RetryBudget.deposit(state, i * 1.5)
+      expect(RetryBudget.balance(state, 10.5)).toBe(8)
+      for (let i = 8; i < 40; i++) state = RetryBudget.deposit(state, i * 1.5)
+      expect(RetryBudget.balance(state, 58.5)).toBe(10)
+    })
+
     it("forgets deposits and withdrawals after the ttl", () => {
       const state = RetryBudget.make({ ttlSeconds: 10, minPerSecond: 0.1, ratio: 1 })
       expect(play(state, ["d", "w", "w", "w"])).toEqual([true, true, false])

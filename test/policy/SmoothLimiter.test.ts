@@ -43,6 +43,7 @@ describe("SmoothLimiter", () => {
     const [decision, same] = SmoothLimiter.reserve(state, 3, 0)
     expect(decision).toEqual({ _tag: "Rejected", waitSeconds: 2, reason: "wait-too-long" })
     expect(same).toBe(state)
+    expect(SmoothLimiter.reserve(state, 2, 0)[0]).toMatchObject({ _tag: "Reserved", waitSeconds: 1 })
   })
 
   describe("cancel", () => {

@@ -62,6 +62,11 @@ describe("TokenReservation", () => {
       expect(TokenReservation.wait(after, 800, 0)).toBeCloseTo(800 / 666, 9)
     })
 
+    it("is not what fills the burst exactly", () => {
+      const state = TokenReservation.make({ requestsPerSecond: 100, tokensPerSecond: 666 })
+      expect(TokenReservation.reserve(state, 666, 0)[0]).toMatchObject({ reason: "in-stock" })
+    })
+
     it("is rejected where the provider has a hard cap", () => {
       const state = TokenReservation.make({ ...options, oversize: "reject" })
       expect(TokenReservation.reserve(state, 3001, 0)).toEqual([

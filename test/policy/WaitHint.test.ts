@@ -30,6 +30,7 @@ describe("WaitHint", () => {
   })
 
   it("gives up on a hint over the cap", () => {
+    expect(WaitHint.decide(settings, { hintSeconds: 60, backoffSeconds: 1 }, 0)._tag).toBe("Wait")
     expect(WaitHint.decide(settings, { hintSeconds: 15_372, backoffSeconds: 1 }, 0)).toEqual({
       _tag: "GiveUp",
       seconds: 15_372,

@@ -80,6 +80,22 @@ describe("SimulatedProvider", () => {
         })
       }).pipe(Effect.provide(SimulatedProvider.layer(plain))))
 
+    it.effect("begins every answer with the mark of its question", () =>
+      Effect.gen(function*() {
+        const other = { model, prompt: "Once" }
+        const { value: [first, second] } = yield* virtual(
+          {},
+          Effect.all([json(chat({ max_tokens: 1, n: 3 })), json(post("/completions", other))])
+        )
+        const mark = SimulatedProvider.mark("chat", question)
+        expect(first.body.choices.map((choice: { message: { content: string } }) => choice.message.content)).toEqual(
+          [mark, mark, mark]
+        )
+        expect(second.body.choices[0].text.split(" ")[0]).toBe(SimulatedProvider.mark("completions", other))
+        expect(SimulatedProvider.mark("completions", other)).not.toBe(mark)
+        expect(SimulatedProvider.mark("chat", {})).toBeUndefined()
+      }))
+
     it.effect("gives as many choices as asked for, log probabilities and reasoning", () =>
       Effect.gen(function*() {
         const models = { [model]: { reasoningShare: 0.5, outputUsd: 1 } }

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -373,6 +374,23 @@ describe("Sent", () => {
     expect(Sent.includes("text", /^te/)).toBe(true)
   })
 
+  it.effect("reads raw bodies, and shows lists and predicates in a diff", () =>
+    Effect.gen(function*() {
+      const url = new URL("https://api.together.ai/v1/x?a=1")
+      const raw = (body: unknown) =>
+        Sent.make(HttpClientRequest.post(url).pipe(HttpClientRequest.setBody(HttpBody.raw(body))), url)
+      expect((yield* raw("{\"a\":1}")).body).toStrictEqual({ a: 1 })
+      expect((yield* raw(7)).body).toBe(7)
+      const sent = yield* raw("{\"list\":[{\"a\":1,\"b\":2},3]}")
+      expect(Sent.describe(sent)).toBe("POST /x (POST /x?a=1)")
+      expect(Sent.diff({ body: { list: [{ a: 9 }] } }, sent)).toContain("+          \"a\": 1")
+      expect(Sent.diff({ body: { list: [{ a: 9 }] } }, sent)).not.toContain("\"b\"")
+      expect(Sent.diff({ body: { list: { a: 9 } } }, sent)).toContain("-      \"a\": 9")
+      expect(Sent.diff({ body: { missing: { a: /x/ } } }, sent)).toContain("-      \"a\": \"/x/\"")
+      expect(Sent.diff(() => false, sent)).toContain("a predicate said no")
+      expect(Sent.diff({ path: /x/ }, sent)).toBe("")
+    }))
+
   it("prints matchers", () => {
     expect(Sent.describeMatcher("*")).toBe("any request")
     expect(Sent.describeMatcher({ path: /x/ })).toBe("{\"path\":\"/x/\"}")
@@ -386,4 +404,23 @@ describe("Wiretap", () => {
   it("prints an empty log", () => {
     expect(Wiretap.table([])).toBe("no requests\n")
   })
+
+  it.effect("tells every way an exchange can stand or end", () =>
+    Effect.gen(function*() {
+      const replies = [Reply.hang, Reply.chat("unread"), Reply.cutAt(Reply.stream(["a"]), 1)]
+      const tap = Wiretap.make(HttpClient.make((request) => {
+        const reply = replies.shift()
+        return reply === undefined ? Effect.die("a bug") : Reply.send(reply, request)
+      }))
+      const waiting = yield* Effect.forkChild(tap.client.execute(chatRequest("1")), { startImmediately: true })
+      yield* tap.client.execute(chatRequest("2"))
+      yield* Effect.ignore(Effect.flatMap(tap.client.execute(chatRequest("3")), (response) => response.text))
+      yield* Effect.exit(tap.client.execute(chatRequest("4")))
+      const outcomes = Wiretap.table(tap.entries()).trimEnd().split("\n").map((line) => line.split(/ {2,}/).at(-1))
+      expect(outcomes).toStrictEqual(["no answer", "200, body unread", "200, then UND_ERR_SOCKET", "defect: a bug"])
+      expect(tap.open().map(({ index }) => index)).toStrictEqual([1, 2])
+      yield* Fiber.interrupt(waiting)
+      const bad = yield* Effect.flip(tap.client.execute(HttpClientRequest.get("http://[bad")))
+      expect(bad.reason._tag).toBe("InvalidUrlError")
+    }))
 })

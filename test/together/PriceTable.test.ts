@@ -86,6 +86,19 @@ describe("PriceTable", () => {
         expect(asked).toBe(2)
       }))
 
+    it.effect("does not remember that an asker was interrupted", () =>
+      Effect.gen(function*() {
+        const get = yield* PriceTable.make({ models: Effect.as(Effect.sleep("1 second"), [oss]) })
+        const first = yield* Effect.forkChild(get, { startImmediately: true })
+        const meanwhile = yield* Effect.forkChild(get, { startImmediately: true })
+        yield* Fiber.interrupt(first)
+        const second = yield* Effect.forkChild(get, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        for (const asker of [meanwhile, second]) {
+          expect((yield* Fiber.join(asker))(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
+        }
+      }))
+
     it.effect("falls back to the shipped table, then to the last answer, and asks again soon", () =>
       Effect.gen(function*() {
         let answers: "fail" | "ok" = "fail"

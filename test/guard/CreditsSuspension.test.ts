@@ -1,0 +1,333 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
+import type { Alert } from "../../src/guard/CreditAlerts.ts"
+import * as Credits from "../../src/guard/Credits.ts"
+import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as Price from "../../src/policy/Price.ts"
+
+/** Keeps the times of these tests round; the default schedule has its own test. */
+const probe = Schedule.spaced("30 seconds")
+
+const cents = (n: number) => BigInt(n) * 10_000_000n
+const estimate = Price.range(0n, cents(10), cents(5))
+const refused = new InsufficientCreditsError({ message: "Credit limit exceeded.", status: 402 })
+const call = (costCents: number) => ({ estimate, cost: () => Price.known(cents(costCents)) })
+
+/** Collects alerts into an array from now on. */
+const listen = Effect.fnUntraced(function*(credits: Credits.Service) {
+  const seen: Array<Alert> = []
+  yield* Effect.forkScoped(Stream.runForEach(credits.alerts, (alert) => Effect.sync(() => void seen.push(alert))), {
+    startImmediately: true
+  })
+  yield* Effect.yieldNow
+  return seen
+})
+
+/** A provider that refuses while `open` is false, and counts what reaches it. */
+const provider = () => {
+  const state = { open: true, sent: 0, refused: 0, answered: 0 }
+  const send = Effect.gen(function*() {
+    state.sent++
+    yield* Effect.sleep("1 second")
+    if (!state.open) {
+      state.refused++
+      return yield* refused
+    }
+    state.answered++
+    return "answer"
+  })
+  return { state, send }
+}
+
+describe("Credits", () => {
+  describe("suspension", () => {
+    it.effect("fails waiting calls at once by default, with the remedy", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ probe })
+        state.open = false
+        const first = yield* Effect.forkChild(Effect.flip(credits.run(send, call(1))), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(first)).toBe(refused)
+        const error = yield* Effect.flip(credits.run(send, call(1)))
+        expect(error._tag).toBe("InsufficientCreditsError")
+        expect(error.message).toMatch(
+          /^Not sent: the credit of account "default" ran out 0 s ago \(next probe in 30 s\)\. Add credits at https:/
+        )
+        expect(error.message).toMatch(/free credits only/)
+        expect(error.message).toMatch(/past due/)
+        expect(state.sent).toBe(1)
+      }))
+
+    it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const alerts = yield* listen(credits)
+        state.open = false
+        const fibers = yield* Effect.forEach(
+          Array.from({ length: 20 }),
+          () => Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+        )
+        yield* TestClock.adjust("1 second")
+        expect(state).toMatchObject({ sent: 20, refused: 20 })
+        yield* TestClock.adjust("29 seconds")
+        expect(state.sent).toBe(20)
+        yield* TestClock.adjust("1 second")
+        expect(state.sent).toBe(21)
+        yield* TestClock.adjust("31 seconds")
+        expect(state).toMatchObject({ sent: 22, refused: 21 })
+        state.open = true
+        yield* TestClock.adjust("32 seconds")
+        for (const fiber of fibers) expect(yield* Fiber.join(fiber)).toBe("answer")
+        expect(state).toMatchObject({ answered: 20 })
+        expect(state.refused).toBeLessThanOrEqual(22)
+        yield* Effect.yieldNow
+        expect(alerts.map((alert) => alert._tag).filter((tag) => tag === "Suspended")).toHaveLength(1)
+        expect(alerts.at(-1)).toMatchObject({ _tag: "Resumed", by: "probe" })
+      }))
+
+    it.effect("stops what had passed the guard but was not sent yet", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const queued = Effect.sleep("10 seconds").pipe(Effect.andThen(credits.check()), Effect.andThen(send))
+        state.open = false
+        const behind = yield* Effect.forkChild(credits.run(queued, call(1)), { startImmediately: true })
+        const ahead = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+        yield* TestClock.adjust("11 seconds")
+        expect(state.sent).toBe(1)
+        expect((yield* credits.report).keys[0]?.waiting).toBe(2)
+        state.open = true
+        yield* TestClock.adjust("60 seconds")
+        expect(yield* Fiber.join(behind)).toBe("answer")
+        expect(yield* Fiber.join(ahead)).toBe("answer")
+      }))
+
+    it.effect("lets the probe itself pass the check, and no other call", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const checked = Effect.andThen(credits.check(), send)
+        yield* credits.onInsufficientCredits()
+        const fiber = yield* Effect.forkChild(credits.run(checked, call(1)), { startImmediately: true })
+        yield* TestClock.adjust("30 seconds")
+        expect(state.sent).toBe(1)
+        expect((yield* Effect.flip(credits.check())).message).toMatch(/a probe is under way/)
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(fiber)).toBe("answer")
+        expect((yield* credits.account())._tag).toBe("Active")
+      }))
+
+    it.effect("resumes by hand at once", () =>
+      Effect.gen(function*() {
+        const { send } = provider()
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        yield* credits.onInsufficientCredits()
+        const fiber = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+        expect(yield* credits.resume()).toBe(true)
+        expect(yield* credits.resume()).toBe(false)
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(fiber)).toBe("answer")
+      }))
+
+    it.effect("ignores a refusal from before the top-up", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        let attempts = 0
+        const late = Effect.suspend(() =>
+          ++attempts === 1 ? Effect.andThen(Effect.sleep("1 minute"), refused) : Effect.succeed("answer")
+        )
+        const fiber = yield* Effect.forkChild(credits.run(late, call(1)), { startImmediately: true })
+        yield* credits.onInsufficientCredits()
+        yield* credits.resume()
+        yield* TestClock.adjust("1 minute")
+        expect((yield* credits.account())._tag).toBe("Active")
+        expect(yield* Fiber.join(fiber)).toBe("answer")
+      }))
+
+    it.effect("elects the next waiter when the elected one is interrupted", () =>
+      Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        yield* credits.onInsufficientCredits()
+        const first = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+        const second = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+        yield* TestClock.adjust("30 seconds")
+        expect(state.sent).toBe(1)
+        yield* Fiber.interrupt(first)
+        expect(state.sent).toBe(2)
+        yield* TestClock.adjust("1 second")
+        expect(yield* Fiber.join(second)).toBe("answer")
+        expect((yield* credits.report).keys[0]?.tally.open).toBe(0)
+      }))
+
+    it.effect("probes again after the same delay when a probe fails for another reason", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const alerts = yield* listen(credits)
+        yield* credits.onInsufficientCredits()
+        const broken = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail("broken" as const), call(1))), {
+          startImmediately: true
+        })
+        const next = yield* Effect.forkChild(credits.run(Effect.succeed("answer"), call(1)), { startImmediately: true })
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* Fiber.join(broken)).toBe("broken")
+        expect((yield* credits.account())._tag).toBe("Suspended")
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* Fiber.join(next)).toBe("answer")
+        expect(alerts.map((alert) => alert._tag)).toEqual(["Suspended", "ProbeFailed", "Resumed"])
+      }))
+
+    it.effect("gives a wait its own end", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({
+          onSuspended: { wait: "10 seconds" },
+          probe,
+          budgets: [Budget.perRun("$1")]
+        })
+        let first = true
+        const send = Effect.suspend(() => first ? Effect.fail(refused) : Effect.succeed("answer"))
+        const fiber = yield* Effect.forkChild(Effect.flip(credits.run(send, call(1))), { startImmediately: true })
+        yield* TestClock.adjust("10 seconds")
+        expect((yield* Fiber.join(fiber))._tag).toBe("InsufficientCreditsError")
+        expect((yield* credits.report).budgets[0]?.tally).toMatchObject({ open: 0, reserved: 0n })
+        first = false
+        yield* TestClock.adjust("20 seconds")
+        expect(yield* credits.run(send, call(1))).toBe("answer")
+      }))
+
+    it.effect("ends with the probe schedule, until resumed", () =>
+      Effect.gen(function*() {
+        const twice = Schedule.upTo(Schedule.spaced("1 second"), { times: 2 })
+        const credits = yield* Credits.make({ onSuspended: "wait", probe: twice })
+        const alerts = yield* listen(credits)
+        const fiber = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), {
+          startImmediately: true
+        })
+        const waiting = yield* Effect.forEach([1, 2], () =>
+          Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), { startImmediately: true }))
+        yield* TestClock.adjust("1 minute")
+        for (const one of [fiber, ...waiting]) {
+          expect((yield* Fiber.join(one)).message).toMatch(/no further probe is planned/)
+        }
+        expect(alerts.map((alert) =>
+          alert._tag
+        )).toEqual(["Suspended", "ProbeFailed", "ProbeFailed", "ProbingEnded"])
+        expect(yield* Effect.flip(credits.run(Effect.succeed(1), call(1)))).toBeInstanceOf(InsufficientCreditsError)
+        yield* credits.resume()
+        expect(yield* credits.run(Effect.succeed(1), call(1))).toBe(1)
+      }))
+
+    const probeTimes = Effect.fnUntraced(function*(options: Credits.Options, total: Duration.Input) {
+      const credits = yield* Credits.make({ ...options, onSuspended: "wait" })
+      const times: Array<number> = []
+      yield* credits.onInsufficientCredits()
+      yield* Effect.forkChild(
+        credits.run(
+          Effect.flatMap(Clock.currentTimeMillis, (millis) => {
+            times.push(millis / 1000)
+            return Effect.fail(refused)
+          }),
+          call(1)
+        ),
+        { startImmediately: true }
+      )
+      for (let i = 0; i < Duration.toSeconds(Duration.fromInputUnsafe(total)); i++) yield* TestClock.adjust("1 second")
+      return times
+    })
+
+    it.effect("probes every 10 s at first, then after a sixtieth of the outage: late by that share at most", () =>
+      Effect.gen(function*() {
+        const times = yield* probeTimes({}, "1 hour")
+        expect(times.slice(0, 3)).toEqual([10, 20, 30])
+        expect(times.filter((at) => at <= 600)).toHaveLength(60)
+        times.reduce((last, at) => {
+          expect(at - last).toBeLessThanOrEqual(Math.max(10, last / 60) + 1)
+          return at
+        }, 0)
+        expect(times.length).toBeLessThan(175)
+      }))
+
+    it.effect("probes sooner where auto-recharge is set", () =>
+      Effect.gen(function*() {
+        const autoRecharge = AutoRecharge.toTarget({ threshold: "$5", target: "$25" })
+        expect(yield* probeTimes({ autoRecharge }, "7 seconds")).toEqual([2, 4, 6])
+      }))
+
+    it("refuses a probe schedule that is none", () => {
+      const bounds = { atLeast: "10 seconds", share: 0.1, atMost: "5 minutes" } as const
+      expect(() => Credits.probeAfterShare({ ...bounds, share: 2 })).toThrow(
+        "Credits.probeAfterShare: share must be in [0, 1], got 2"
+      )
+      expect(() => Credits.probeAfterShare({ ...bounds, atLeast: "1 hour" })).toThrow(
+        "Credits.probeAfterShare: atLeast must be > 0 and at most atMost (300 s), got 3600 s"
+      )
+    })
+
+    it.effect("suspends one key and leaves another alone", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe })
+        yield* credits.onInsufficientCredits("a")
+        expect((yield* credits.account("a"))._tag).toBe("Suspended")
+        expect(yield* credits.run(Effect.succeed(1), { ...call(1), key: "b" })).toBe(1)
+        yield* Effect.flip(credits.run(Effect.succeed(1), { ...call(1), key: "a" }))
+      }))
+  })
+
+  describe("interruption", () => {
+    const yields = (times: number): Effect.Effect<void> =>
+      times === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, yields(times - 1))
+
+    /** A call that yields at every step, and may be refused first. */
+    const steppy = (refusals: number) => {
+      let left = refusals
+      return Effect.suspend(() =>
+        yields(3).pipe(Effect.andThen(Effect.suspend(() => left-- > 0 ? refused : Effect.succeed(1))))
+      )
+    }
+
+    it.effect("at any step returns the money and leaves no probe behind", () =>
+      Effect.gen(function*() {
+        let interrupted = 0
+        for (let step = 0; step < 40; step++) {
+          for (const kind of ["run", "refused", "probe", "stream", "waiting"] as const) {
+            const credits = yield* Credits.make({ onSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
+            if (kind === "probe" || kind === "waiting") yield* credits.onInsufficientCredits()
+            if (kind === "probe") yield* TestClock.adjust("30 seconds")
+            const call_ = steppy(kind === "refused" ? 1 : 0)
+            const under = kind === "stream"
+              ? Stream.runDrain(
+                credits.stream(Stream.fromEffect(call_), { estimate, cost: () => Price.known(cents(1)) })
+              )
+              : credits.run(call_, call(1))
+            const fiber = yield* Effect.forkChild(under)
+            yield* yields(step)
+            yield* Fiber.interrupt(fiber)
+            if (Exit.hasInterrupts(yield* Fiber.await(fiber))) interrupted++
+            const { budgets, keys } = yield* credits.report
+            for (const { tally } of [...keys, ...budgets]) expect(tally).toMatchObject({ open: 0, reserved: 0n })
+            const account = keys[0]?.account ?? (yield* credits.account())
+            expect([kind, step, account._tag]).not.toEqual([kind, step, "Probing"])
+            expect(keys[0]?.waiting ?? 0).toBe(0)
+            // the account is still usable by the next call
+            const next = yield* Effect.forkChild(credits.run(Effect.succeed("next"), call(1)), {
+              startImmediately: true
+            })
+            yield* TestClock.adjust("30 seconds")
+            expect(yield* Fiber.join(next)).toBe("next")
+          }
+        }
+        expect(interrupted).toBeGreaterThan(60)
+      }))
+  })
+})
