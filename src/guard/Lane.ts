@@ -48,6 +48,7 @@ import { LaneOverflowError } from "../domain/TogetherError.ts"
 import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 import * as Queue from "../policy/LaneQueue.ts"
+import { checked, kernelOptions, kernelSample } from "./LaneInput.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import * as Learned from "./LaneLearned.ts"
 import * as LaneStore from "./LaneStore.ts"
@@ -202,69 +203,6 @@ interface Waiter extends Queue.Entry {
   readonly since: number
   readonly deadlineAt: number | undefined
   ticket: Kernel.Ticket | undefined
-}
-
-const checked = (options: Options): Options => {
-  const positive = (field: string, value: number | undefined): void => {
-    if (value !== undefined && !(value > 0)) throw new RangeError(`Lane.make: ${field} must be above 0, got ${value}`)
-  }
-  const whole = (field: string, value: number | undefined, least: number): void => {
-    if (value !== undefined && value !== Infinity && !(Number.isInteger(value) && value >= least)) {
-      throw new RangeError(`Lane.make: ${field} must be an integer of at least ${least}, got ${value}`)
-    }
-  }
-  positive("requestsPerMinute", options.requestsPerMinute)
-  positive("tokensPerMinute", options.tokensPerMinute)
-  positive("start.requestsPerMinute", options.start?.requestsPerMinute)
-  positive("start.tokensPerMinute", options.start?.tokensPerMinute)
-  whole("maxInFlight", options.maxInFlight, 1)
-  whole("start.inFlight", options.start?.inFlight, 1)
-  whole("maxQueue", options.maxQueue, 0)
-  return options
-}
-
-const perSecond = (perMinute: number | undefined): number | undefined =>
-  perMinute === undefined ? undefined : perMinute / 60
-
-const kernelOptions = (options: Options): Kernel.Options => {
-  const { start } = options
-  return {
-    requests: {
-      ceiling: perSecond(options.requestsPerMinute),
-      ...(start?.requestsPerMinute === undefined ? {} : { initial: start.requestsPerMinute / 60, known: true })
-    },
-    tokens: {
-      ceiling: perSecond(options.tokensPerMinute),
-      ...(start?.tokensPerMinute === undefined ? {} : { initial: start.tokensPerMinute / 60, known: true })
-    },
-    maxInFlight: options.maxInFlight,
-    inFlight: start?.inFlight,
-    maxPause: Duration.toSeconds(Duration.fromInputUnsafe(options.maxPause ?? defaults.maxPause))
-  }
-}
-
-const seconds = (duration: Duration.Duration | undefined): number | undefined =>
-  duration === undefined ? undefined : Duration.toSeconds(duration)
-
-const least = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined ? b : b === undefined ? a : Math.min(a, b)
-
-const kernelSample = (sample: Sample): Kernel.Sample => {
-  switch (sample._tag) {
-    case "Success":
-      return sample.headers === undefined ? sample as Kernel.Sample : {
-        _tag: "Success",
-        tokens: sample.tokens,
-        requestsPerSecond: least(sample.headers.requestsPerSecond, sample.headers.dynamic?.requestsPerSecond),
-        tokensPerSecond: least(sample.headers.tokensPerSecond, sample.headers.dynamic?.tokensPerSecond)
-      }
-    case "Throttled":
-      return { _tag: "Throttled", scope: sample.scope, retryAfter: seconds(sample.retryAfter) }
-    case "Overloaded":
-      return { _tag: "Overloaded", retryAfter: seconds(sample.retryAfter) }
-    default:
-      return sample
-  }
 }
 
 const ignored: Sample = { _tag: "Ignored", sent: true }
@@ -500,7 +438,7 @@ class LaneImpl implements Lane {
 
   readonly #sleep = (restore: Restore): Effect.Effect<unknown, unknown, unknown> =>
     Effect.matchCauseEffect(restore(this.#join), {
-      onSuccess: (_) =>
+      onSuccess: () =>
         Effect.withFiber((fiber) => {
           const waiter = this.#woken(fiber)
           // only the dispatcher wakes with success, and it puts the ticket there first

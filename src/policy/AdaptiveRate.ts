@@ -347,47 +347,74 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       eager: defaults.eagerAtStart
     })
   }
-  if (state.phase === "probe") {
-    const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
-    const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
-    if (
-      bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)
-    ) {
-      const rate = Math.max(floor, bad * 0.6)
-      const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
-      return move(state, now, "limit-rose", {
-        ...next,
-        phase: "settle",
-        rate,
-        good: floor,
-        bad,
-        early: 0,
-        excess,
-        rises: state.rises + 1,
-        roseAt: now,
-        roseFrom: state.limit,
-        roseTo: rate,
-        trend: Math.min(defaults.trendMax, Math.max(0, trend)),
-        creep: defaults.creep,
-        interval: defaults.eagerSends,
-        eager: defaults.eagerAfterRise
-      })
-    }
-    return move(state, now, "probe-confirmed", {
+  const refusal: Refusal = { state, next, stamp, now, bad, admitted, units, floor }
+  const held = state.phase === "probe"
+    ? refusedInProbe(refusal)
+    : state.phase === "hold"
+    ? refusedInHold(refusal)
+    : undefined
+  return held ?? bracketed(refusal)
+}
+
+/** Is one refusal that begins an episode, and what it measures. */
+interface Refusal {
+  readonly state: State
+  /** What the next state takes over whatever the answer. */
+  readonly next: Partial<State>
+  readonly stamp: Stamp
+  readonly now: number
+  /** The rate that was refused. */
+  readonly bad: number
+  readonly admitted: number
+  /** Attempts admitted since the bucket was last empty, and the rate that proves. */
+  readonly units: number
+  readonly floor: number
+}
+
+const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refusal): [Move, State] => {
+  const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
+  const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
+  if (
+    bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)
+  ) {
+    const rate = Math.min(bad, Math.max(floor, bad * 0.6))
+    const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
+    return move(state, now, "limit-rose", {
       ...next,
-      phase: "hold",
-      limit,
-      rate: limit,
-      good: limit,
+      phase: "settle",
+      rate,
+      good: floor,
       bad,
       early: 0,
-      rises: 0,
-      trend: 0,
-      burst: Math.max(0, excess, state.burst * 0.8),
-      ...rarer(state)
+      excess,
+      rises: state.rises + 1,
+      roseAt: now,
+      roseFrom: state.limit,
+      roseTo: rate,
+      trend: Math.min(defaults.trendMax, Math.max(0, trend)),
+      creep: defaults.creep,
+      interval: defaults.eagerSends,
+      eager: defaults.eagerAfterRise
     })
   }
-  if (state.phase === "hold" && state.trend > 0) {
+  return move(state, now, "probe-confirmed", {
+    ...next,
+    phase: "hold",
+    limit,
+    rate: limit,
+    good: limit,
+    bad,
+    early: 0,
+    rises: 0,
+    trend: 0,
+    burst: Math.max(0, excess, state.burst * 0.8),
+    ...rarer(state)
+  })
+}
+
+/** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */
+const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+  if (state.trend > 0) {
     const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
     return move(state, now, "limit-drifted", {
       ...next,
@@ -399,7 +426,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       trend: state.trend / 2
     })
   }
-  if (units >= defaults.fellWithin && state.phase === "hold") {
+  if (units >= defaults.fellWithin) {
     // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
     const measured = state.burst > 3 * state.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
     const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
@@ -414,7 +441,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       creep: state.creep / 4
     })
   }
-  if (state.phase === "hold" && state.early === 0) {
+  if (state.early === 0) {
     // calls of very different size: a large one finds less than its share in a bucket that holds the rate well
     if (state.largest > 2 * state.mean) {
       return move(state, now, "limit-drifted", { ...next, rate: bad * 0.995, limit: bad * 0.995, bad, early: 1 })
@@ -428,6 +455,11 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       creep: state.creep / 4
     })
   }
+  return undefined
+}
+
+/** Closes the bracket: between what was proved and what was refused. */
+const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] => {
   if (units >= 5) {
     const low = Math.min(floor, bad * 0.995)
     // where another limit held the lane back, what went through says less about this one
@@ -449,7 +481,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       early: 0
     })
   }
-  const rate = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
+  const rate = bad * (defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)] ?? 0.5)
   const fell = state.phase === "hold"
   return move(state, now, fell ? "limit-fell" : "bracket-closed", {
     ...next,

@@ -5,10 +5,35 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
+import * as Chat from "../../src/together/Chat.ts"
+import * as EventDecoder from "../../src/together/EventDecoder.ts"
 import * as targets from "./targets.ts"
 
 const known: ReadonlySet<string> = new Set(["value", ...TogetherError.tags])
 const seeds = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
+
+describe("found by fuzzing", () => {
+  const end = (choice: object, usage?: object) => {
+    const decoder = EventDecoder.make(Chat.shape)
+    const chunks: Array<Chat.ChatChunk> = []
+    decoder.feed(new TextEncoder().encode(`data: ${JSON.stringify({ choices: [choice], usage })}\n\n`), chunks)
+    decoder.finish(chunks)
+    const { text } = decoder.partial()
+    return { end: decoder.end(), text, usage: decoder.usage() }
+  }
+
+  it("a token count beyond the safe integers is no count", () => {
+    const found = end({ delta: { content: "a" } }, { prompt_tokens: 1e308, completion_tokens: 3 })
+    expect(found.usage?.outputTokens).toBe(3)
+    expect(Number.isSafeInteger(found.usage?.inputTokens)).toBe(true)
+  })
+
+  it("a content that is no string makes the frame malformed", () => {
+    for (const content of [{ toString: null }, 7, ["a"], true]) {
+      expect(end({ delta: { content } })).toMatchObject({ end: { reason: "malformed" }, text: "" })
+    }
+  })
+})
 
 describe("fuzz", () => {
   it("decodes 5,000 hostile streams: each ends, in each of the ways there are", () => {

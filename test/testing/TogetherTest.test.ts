@@ -383,7 +383,7 @@ describe("Sent", () => {
       expect((yield* raw(7)).body).toBe(7)
       const sent = yield* raw("{\"list\":[{\"a\":1,\"b\":2},3]}")
       expect(Sent.describe(sent)).toBe("POST /x (POST /x?a=1)")
-      expect(Sent.diff({ body: { list: [{ a: 9 }] } }, sent)).toContain("+          \"a\": 1")
+      expect(Sent.diff({ body: { list: [{ a: 9 }] } }, sent)).toContain("+        \"a\": 1")
       expect(Sent.diff({ body: { list: [{ a: 9 }] } }, sent)).not.toContain("\"b\"")
       expect(Sent.diff({ body: { list: { a: 9 } } }, sent)).toContain("-      \"a\": 9")
       expect(Sent.diff({ body: { missing: { a: /x/ } } }, sent)).toContain("-      \"a\": \"/x/\"")

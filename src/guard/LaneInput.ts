@@ -1,0 +1,75 @@
+/**
+ * Translates what users give to a lane into what its sums take, and refuses what is out of range.
+ */
+import * as Duration from "effect/Duration"
+import * as Kernel from "../policy/LaneKernel.ts"
+import type { Options, Sample } from "./Lane.ts"
+
+/** Returns the options, or throws a `RangeError` that names the field. */
+export const checked = (options: Options): Options => {
+  const positive = (field: string, value: number | undefined): void => {
+    if (value !== undefined && !(value > 0)) throw new RangeError(`Lane.make: ${field} must be above 0, got ${value}`)
+  }
+  const whole = (field: string, value: number | undefined, least: number): void => {
+    if (value !== undefined && value !== Infinity && !(Number.isInteger(value) && value >= least)) {
+      throw new RangeError(`Lane.make: ${field} must be an integer of at least ${least}, got ${value}`)
+    }
+  }
+  positive("requestsPerMinute", options.requestsPerMinute)
+  positive("tokensPerMinute", options.tokensPerMinute)
+  positive("start.requestsPerMinute", options.start?.requestsPerMinute)
+  positive("start.tokensPerMinute", options.start?.tokensPerMinute)
+  whole("maxInFlight", options.maxInFlight, 1)
+  whole("start.inFlight", options.start?.inFlight, 1)
+  whole("maxQueue", options.maxQueue, 0)
+  return options
+}
+
+const perSecond = (perMinute: number | undefined): number | undefined =>
+  perMinute === undefined ? undefined : perMinute / 60
+
+/** Translates a lane's options: rates per second, times in seconds. */
+export const kernelOptions = (options: Options): Kernel.Options => {
+  const { start } = options
+  return {
+    requests: {
+      ceiling: perSecond(options.requestsPerMinute),
+      ...(start?.requestsPerMinute === undefined ? {} : { initial: start.requestsPerMinute / 60, known: true })
+    },
+    tokens: {
+      ceiling: perSecond(options.tokensPerMinute),
+      ...(start?.tokensPerMinute === undefined ? {} : { initial: start.tokensPerMinute / 60, known: true })
+    },
+    maxInFlight: options.maxInFlight,
+    inFlight: start?.inFlight,
+    maxPause: options.maxPause === undefined
+      ? Kernel.defaults.maxPause
+      : Duration.toSeconds(Duration.fromInputUnsafe(options.maxPause))
+  }
+}
+
+const seconds = (duration: Duration.Duration | undefined): number | undefined =>
+  duration === undefined ? undefined : Duration.toSeconds(duration)
+
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+/** Translates a sample: times in seconds, and of the stated limits the lower. */
+export const kernelSample = (sample: Sample): Kernel.Sample => {
+  switch (sample._tag) {
+    case "Success":
+      if (sample.headers === undefined) return { _tag: "Success", tokens: sample.tokens }
+      return {
+        _tag: "Success",
+        tokens: sample.tokens,
+        requestsPerSecond: least(sample.headers.requestsPerSecond, sample.headers.dynamic?.requestsPerSecond),
+        tokensPerSecond: least(sample.headers.tokensPerSecond, sample.headers.dynamic?.tokensPerSecond)
+      }
+    case "Throttled":
+      return { _tag: "Throttled", scope: sample.scope, retryAfter: seconds(sample.retryAfter) }
+    case "Overloaded":
+      return { _tag: "Overloaded", retryAfter: seconds(sample.retryAfter) }
+    default:
+      return sample
+  }
+}
