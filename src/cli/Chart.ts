@@ -155,9 +155,11 @@ const drawn = (series: Series, frame: Frame): string => {
   return `<path d="${fill}" fill="var(${series.color})" fill-opacity="0.16"/>${stroke}`
 }
 
+const isDrawn = (series: Series): boolean => series.points.some(([, y]) => Number.isFinite(y))
+
 const legend = (chart: Chart): string => {
   const items = [
-    ...chart.series.map(({ color, kind, label }) => ({ color, label, kind })),
+    ...chart.series.filter(isDrawn).map(({ color, kind, label }) => ({ color, label, kind })),
     ...(chart.marks === undefined
       ? []
       : [{ color: chart.marks.color, label: chart.marks.label, kind: "mark" as const }])
@@ -219,7 +221,7 @@ export const timeline = (chart: Chart): string =>
 export const standalone = (chart: Chart): string => {
   const width = chart.width ?? 920
   let x = left + 8
-  const items = chart.series.map(({ color, label }) => {
+  const items = chart.series.filter(isDrawn).map(({ color, label }) => {
     const item = `<rect x="${x}" y="${top + 4}" width="12" height="4" rx="2" fill="var(${color})"/>` +
       `<text x="${x + 18}" y="${top + 10}">${escape(label)}</text>`
     x += 40 + label.length * 7

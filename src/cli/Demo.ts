@@ -47,8 +47,8 @@ export const check = (path: string, text: string): Effect.Effect<Simulation.Opti
  * of which has limits of its own.
  */
 export const ideal = (options: Simulation.Options, report: Report.Report): number | undefined => {
-  const { count, millis } = report.answeredAttempts
-  if (count === 0) return undefined
+  const { sum, total } = report.attemptLatency
+  if (total === 0) return undefined
   let longest = 0
   for (const [model, counts] of report.models) {
     if (counts.ok === 0) continue
@@ -60,7 +60,7 @@ export const ideal = (options: Simulation.Options, report: Report.Report): numbe
         calls: counts.ok,
         inputTokens: counts.inputTokens,
         outputTokens: counts.outputTokens,
-        meanLatencySeconds: millis / count / 1000
+        meanLatencySeconds: sum / total / 1000
       }).seconds
     )
   }

@@ -6,7 +6,15 @@ export const count = (value: number): string => Math.round(value).toString().rep
 
 /** Writes a rate with what precision it deserves: `0.42`, `9.8`, `4,120`. */
 export const rate = (value: number): string =>
-  value >= 100 ? count(value) : value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)
+  value === 0
+    ? "0"
+    : value >= 100
+    ? count(value)
+    : value >= 10
+    ? value.toFixed(0)
+    : value >= 1
+    ? value.toFixed(1)
+    : value.toFixed(2)
 
 /** Writes seconds as a clock: `0:21`, `12:04`, `1:02:03`. */
 export const clock = (seconds: number): string => {

@@ -149,22 +149,17 @@ const charts = (report: Report.Report): string => {
   })
 }
 
-const latency = (report: Report.Report): string =>
+const latency = (title: string, histogram: Histogram.Histogram): string =>
   Chart.bars(
-    "Time from first attempt to answer",
-    report.latency.total === 0 ? [] : [
+    title,
+    histogram.total === 0 ? [] : [
       ...([0.5, 0.75, 0.9, 0.95, 0.99] as const).map((share) => {
-        const millis = Histogram.percentile(report.latency, share)
+        const millis = Histogram.percentile(histogram, share)
         return { label: `p${share * 100}`, value: millis, text: Format.span(millis / 1000) }
       }),
-      {
-        label: "longest",
-        value: report.latency.longest,
-        text: Format.span(report.latency.longest / 1000),
-        color: "--violet"
-      }
+      { label: "longest", value: histogram.longest, text: Format.span(histogram.longest / 1000), color: "--violet" }
     ],
-    "No row was answered in this run."
+    "Nothing was answered in this run."
   )
 
 const counted = (title: string, counts: ReadonlyMap<string, number>, color: string, empty: string): string =>
@@ -244,7 +239,9 @@ export const html = (context: Summary.Context, input: string): string => {
     }</code></p></header>
 ${cards(context)}
 ${charts(report)}
-<div class="two">${latency(report)}${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${
+<div class="two">${latency("Time of one request", report.attemptLatency)}${
+      latency("Time of one row, waits and retries included", report.latency)
+    }${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${
       counted("Attempts that were refused, by status", report.refusals, "--red", "None.")
     }${counted("Failures by code", report.codes, "--red", "None.")}</div>
 ${models(report)}${failures(report)}${moves(report)}${warnings}

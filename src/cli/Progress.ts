@@ -100,7 +100,7 @@ interface Totals {
   readonly pause: number
 }
 
-/** Adds up the lanes of a run. */
+/** Adds up the lanes of a run; the rate is that of the lanes that have work. */
 export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
   let limit: number | undefined
   let last: Lane.Decision | undefined
@@ -113,7 +113,7 @@ export const totals = (lanes: ReadonlyArray<Lane.LaneStatus>): Totals => {
   return {
     inFlight: lanes.reduce((sum, lane) => sum + lane.inFlight, 0),
     limit,
-    rate: lanes.reduce((sum, lane) => sum + lane.requestsPerSecond, 0),
+    rate: lanes.reduce((sum, lane) => lane.inFlight + lane.queued > 0 ? sum + lane.requestsPerSecond : sum, 0),
     queued: lanes.reduce((sum, lane) => sum + lane.queued, 0),
     last,
     pause
@@ -156,7 +156,9 @@ const state = (view: View): string => {
   const { last, pause } = totals(view.lanes)
   const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
-  return last === undefined ? `limit: not found yet · ${refusals}` : `limit: ${why(last)} · ${refusals}`
+  if (last === undefined) return `limit: not found yet · ${refusals}`
+  const of = view.lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
+  return `limit${of}: ${why(last)} · ${refusals}`
 }
 
 /** Draws the three lines of a terminal. */

@@ -91,10 +91,11 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
     `${label("attempts")}${attemptsLine(report)}`
   ]
   if (report.latency.total > 0) {
-    const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
+    const times = report.attemptLatency.total > 0 ? report.attemptLatency : report.latency
+    const at = (share: number) => Format.span(Histogram.percentile(times, share) / 1000)
     out.push(
       `${label("latency")}p50 ${at(0.5)} · p90 ${at(0.9)} · p99 ${at(0.99)} · longest ${
-        Format.span(report.latency.longest / 1000)
+        Format.span(times.longest / 1000)
       }`
     )
   }

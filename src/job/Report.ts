@@ -95,12 +95,13 @@ export interface Report {
   overloaded: number
   /** Attempts that were not answered with success, by status or kind. */
   readonly refusals: Map<string, number>
-  /** Milliseconds that answered attempts took, as the transport saw them, and how many there were. */
-  readonly answeredAttempts: { millis: number; count: number }
+  /** Time of the attempts that were answered with success, as the transport saw them: no waits. */
+  readonly attemptLatency: Histogram.Histogram
   /** Retries by the tag of the error that made them. */
   readonly retries: Map<string, number>
   readonly codes: Map<string, number>
   readonly models: Map<string, ModelCounts>
+  /** Time of the rows answered, from taking the row to its answer: waits and retries included. */
   readonly latency: Histogram.Histogram
   readonly timeline: Timeline.Timeline
   readonly failures: Array<FailedRow>
@@ -136,7 +137,7 @@ export const make = (now: number): Report => ({
   throttled: 0,
   overloaded: 0,
   refusals: new Map(),
-  answeredAttempts: { millis: 0, count: 0 },
+  attemptLatency: Histogram.make(),
   retries: new Map(),
   codes: new Map(),
   models: new Map(),
@@ -217,8 +218,7 @@ export const attempt = (self: Report, now: number, seen: Attempt): void => {
   const step = Timeline.at(self.timeline, now)
   step.attempts++
   if (seen.status >= 200 && seen.status < 300) {
-    self.answeredAttempts.millis += seen.millis
-    self.answeredAttempts.count++
+    Histogram.add(self.attemptLatency, seen.millis)
     return
   }
   bump(self.refusals, seen.status === 0 ? "no answer" : String(seen.status))

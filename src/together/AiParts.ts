@@ -1,0 +1,343 @@
+/**
+ * Reads a Together chat answer, whole or in chunks, as the response parts of `effect/ai`.
+ *
+ * ```
+ *  chunk ─▶ Assembler.push ─▶ response-metadata, once
+ *                             reasoning-start · reasoning-delta … reasoning-end
+ *                             text-start · text-delta … text-end
+ *                             tool-params-start · tool-params-delta …            merged by index
+ *  end   ─▶ Assembler.end  ─▶ open blocks end · tool-params-end · tool-call · finish
+ * ```
+ *
+ * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
+ * and repeats it after them.
+ *
+ * | `finish_reason` | `FinishReason` |
+ * | --- | --- |
+ * | `stop`, `eos` | `stop`, or `tool-calls` where the answer calls a tool |
+ * | `tool_calls`, `function_call` | `tool-calls` |
+ * | `length` | `length` |
+ * | `content_filter` | `content-filter` |
+ * | `error` | `error`; of a stream, a `StreamError` |
+ * | none | `unknown` |
+ * | another | `other`; the word stands in the part's metadata |
+ *
+ * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON,
+ * `ToolNotFoundError` for a tool that was not offered, `InvalidOutputError` for an answer without a choice or a call
+ * without a name.
+ */
+import * as AiError from "effect/ai/AiError"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Usage from "../domain/Usage.ts"
+import * as Chat from "./Chat.ts"
+
+type Reason = AiError.AiErrorReason
+
+/** Says what was asked for, as far as reading the answer needs it. */
+export interface Asked {
+  readonly tools: ReadonlyArray<Tool.Any>
+  /** True where calls are handed on as they came, for the caller to check. */
+  readonly deferred: boolean
+  /** Begins the ids of tool calls that came without one. */
+  readonly idPrefix: string
+}
+
+/** Holds one tool call as it came. */
+interface WireCall {
+  readonly id: string
+  readonly name: string
+  readonly arguments: string
+}
+
+const notEmpty = (text: unknown): string | undefined => typeof text === "string" && text !== "" ? text : undefined
+
+/** Reads token counts; all are absent where the answer holds none. */
+export const usage = (wire: unknown): typeof Response.Usage.Encoded => {
+  const counts = Usage.fromWire(wire)
+  return counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
+    inputTokens: {
+      total: counts.inputTokens,
+      uncached: counts.inputTokens - counts.cachedInputTokens,
+      cacheRead: counts.cachedInputTokens
+    },
+    outputTokens: {
+      total: counts.outputTokens,
+      text: counts.outputTokens - counts.reasoningTokens,
+      reasoning: counts.reasoningTokens
+    }
+  }
+}
+
+/** Reads why the answer ended. */
+export const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
+  switch (notEmpty(wire)) {
+    case undefined:
+      return "unknown"
+    case "stop":
+    case "eos":
+      return callsTools ? "tool-calls" : "stop"
+    case "tool_calls":
+    case "function_call":
+      return "tool-calls"
+    case "length":
+      return "length"
+    case "content_filter":
+      return "content-filter"
+    case "error":
+      return "error"
+    default:
+      return "other"
+  }
+}
+
+const finishPart = (
+  reason: unknown,
+  callsTools: boolean,
+  wireUsage: unknown,
+  warnings: Chat.ChatResponse["warnings"]
+): Response.FinishPartEncoded => {
+  const word = notEmpty(reason)
+  return {
+    type: "finish",
+    reason: finishReason(reason, callsTools),
+    usage: usage(wireUsage),
+    metadata: {
+      together: {
+        finishReason: word ?? null,
+        ...(warnings === undefined || warnings === null || warnings.length === 0
+          ? undefined
+          : { warnings: warnings.map((warning) => warning.message) })
+      }
+    }
+  }
+}
+
+const metadataPart = (
+  answer: Pick<Chat.ChatResponse, "id" | "model" | "created">
+): Response.ResponseMetadataPartEncoded => {
+  const { created } = answer
+  const at = typeof created === "number" ? Option.getOrUndefined(DateTime.make(created * 1000)) : undefined
+  return {
+    type: "response-metadata",
+    id: notEmpty(answer.id),
+    modelId: notEmpty(answer.model),
+    timestamp: at === undefined ? undefined : DateTime.formatIso(at)
+  }
+}
+
+const parseArguments = (text: string): Result.Result<unknown, string> =>
+  text.trim() === "" ? Result.succeed({}) : Result.try({
+    try: () => Tool.unsafeSecureJsonParse(text) ?? {},
+    catch: (error) => error instanceof Error ? error.message : String(error)
+  })
+
+/**
+ * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
+ *
+ * What does not fit is left as it came: the toolkit refuses it, in the tool's failure mode.
+ */
+const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> => {
+  const schema = tool.parametersSchema
+  if (!Schema.isSchema(schema) || Tool.isDynamic(tool)) return Effect.succeed(params)
+  const codec = Schema.toCodecJson(schema)
+  if (codec.ast === schema.ast) return Effect.succeed(params)
+  const recoded = Schema.decodeUnknownEffect(codec)(params).pipe(
+    Effect.flatMap((decoded) => Schema.encodeUnknownEffect(schema)(decoded)),
+    Effect.orElseSucceed(() => params)
+  )
+  // what the schema asks for is asked for by `generateText` and `streamText` already: the tool is one of theirs
+  return recoded as Effect.Effect<unknown>
+}
+
+const toolCall = (
+  call: WireCall,
+  asked: Asked,
+  reason: unknown
+): Effect.Effect<Response.ToolCallPartEncoded, Reason> => {
+  const part = (params: unknown): Response.ToolCallPartEncoded => ({
+    type: "tool-call",
+    id: call.id,
+    name: call.name,
+    params
+  })
+  if (call.name === "") {
+    return Effect.fail(new AiError.InvalidOutputError({ description: "The model called a tool without naming it." }))
+  }
+  const parsed = parseArguments(call.arguments)
+  const tool = asked.tools.find((tool) => tool.name === call.name)
+  if (asked.deferred) return Effect.succeed(part(Result.isSuccess(parsed) ? parsed.success : call.arguments))
+  if (tool === undefined) {
+    const availableTools = asked.tools.map((tool) => tool.name)
+    return Effect.fail(new AiError.ToolNotFoundError({ toolName: call.name, availableTools }))
+  }
+  if (Result.isFailure(parsed)) {
+    const cut = reason === "length" ? " The answer was cut off at its length: raise max_tokens." : ""
+    return Effect.fail(
+      new AiError.ToolParameterValidationError({
+        toolName: call.name,
+        description: `The arguments are no JSON: ${parsed.failure}.${cut}`
+      })
+    )
+  }
+  return Effect.map(encodedParams(tool, parsed.success), part)
+}
+
+/** Reads a whole answer: its first choice. */
+export const fromResponse = Effect.fnUntraced(function*(
+  response: Chat.ChatResponse,
+  asked: Asked
+): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
+  const choice = response.choices[0]
+  if (choice === undefined) {
+    return yield* Effect.fail(new AiError.InvalidOutputError({ description: "The answer holds no choice." }))
+  }
+  const { message } = choice
+  const parts: Array<Response.PartEncoded> = [metadataPart(response)]
+  const reasoning = notEmpty(message?.reasoning) ?? notEmpty(message?.reasoning_content)
+  if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
+  const text = Chat.text(response)
+  if (text !== "") parts.push({ type: "text", text })
+  const calls = message?.tool_calls ?? []
+  for (const [index, call] of calls.entries()) {
+    const wire = {
+      id: notEmpty(call.id) ?? `${asked.idPrefix}-${index}`,
+      name: call.function?.name ?? "",
+      arguments: call.function?.arguments ?? ""
+    }
+    parts.push(yield* toolCall(wire, asked, choice.finish_reason))
+  }
+  const wireUsage = response.usage ?? choice["usage"]
+  parts.push(finishPart(choice.finish_reason, calls.length > 0, wireUsage, response.warnings))
+  return parts
+})
+
+/** Holds one tool call while its pieces arrive. */
+interface Slot {
+  readonly id: string
+  readonly wireId: string | undefined
+  name: string
+  arguments: string
+  announced: boolean
+}
+
+/** Reads one streamed answer. */
+export interface Assembler {
+  /** Takes a chunk and adds the parts that it makes to `into`. */
+  readonly push: (chunk: Chat.ChatChunk, into: Array<Response.StreamPartEncoded>) => void
+  /** Says that no more chunks come; holds the rest of the parts, the finish last. */
+  readonly end: Effect.Effect<Array<Response.StreamPartEncoded>, Reason>
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null
+
+/** Some models send the arguments as an object: nothing of a call may be lost. */
+const argumentsOf = (u: unknown): string =>
+  u === undefined || u === null ? "" : typeof u === "string" ? u : JSON.stringify(u)
+
+/** Makes an assembler for one streamed answer. */
+export const assembler = (asked: Asked): Assembler => {
+  const slots: Array<Slot> = []
+  const byIndex = new Map<number, Slot>()
+  let begun = false
+  let block: { readonly type: "text" | "reasoning"; readonly id: string } | undefined
+  let blocks = 0
+  let reason: string | undefined
+  let wireUsage: unknown
+
+  const endBlock = (into: Array<Response.StreamPartEncoded>): void => {
+    if (block !== undefined) into.push({ type: `${block.type}-end`, id: block.id })
+    block = undefined
+  }
+
+  const write = (type: "text" | "reasoning", delta: string, into: Array<Response.StreamPartEncoded>): void => {
+    if (block?.type !== type) {
+      endBlock(into)
+      block = { type, id: `${type}-${blocks++}` }
+      into.push({ type: `${type}-start`, id: block.id })
+    }
+    into.push({ type: `${type}-delta`, id: block.id, delta })
+  }
+
+  const slotFor = (call: Fields, name: string | undefined): Slot => {
+    const id = notEmpty(call["id"])
+    const index = typeof call["index"] === "number" ? call["index"] : undefined
+    const held = index !== undefined
+      ? byIndex.get(index)
+      : id !== undefined
+      ? slots.find((slot) => slot.wireId === id)
+      : name === undefined
+      ? slots.at(-1)
+      : undefined
+    // a model that numbers all its calls 0 tells them apart by their ids
+    const another = name !== undefined && id !== undefined && held?.wireId !== undefined && held.wireId !== id
+    if (held !== undefined && !another) return held
+    const slot: Slot = {
+      id: id ?? `${asked.idPrefix}-${slots.length}`,
+      wireId: id,
+      name: "",
+      arguments: "",
+      announced: false
+    }
+    slots.push(slot)
+    if (index !== undefined) byIndex.set(index, slot)
+    return slot
+  }
+
+  const pushCall = (call: Fields, into: Array<Response.StreamPartEncoded>): void => {
+    const fn = isFields(call["function"]) ? call["function"] : {}
+    const name = notEmpty(fn["name"])
+    const slot = slotFor(call, name)
+    if (slot.name === "" && name !== undefined) slot.name = name
+    const piece = argumentsOf(fn["arguments"])
+    slot.arguments += piece
+    if (slot.name === "") return
+    const delta = slot.announced ? piece : slot.arguments
+    if (!slot.announced) {
+      slot.announced = true
+      into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
+    }
+    if (delta !== "") into.push({ type: "tool-params-delta", id: slot.id, delta })
+  }
+
+  return {
+    push: (chunk, into) => {
+      if (!begun) {
+        begun = true
+        into.push(metadataPart(chunk))
+      }
+      const choice = chunk.choices.find((choice) => (choice.index ?? 0) === 0)
+      wireUsage = chunk.usage ?? choice?.["usage"] ?? wireUsage
+      if (choice === undefined) return
+      reason = notEmpty(choice.finish_reason) ?? reason
+      const { delta } = choice
+      if (delta === undefined || delta === null) return
+      const thought = notEmpty(delta.reasoning) ?? notEmpty(delta.reasoning_content)
+      if (thought !== undefined) write("reasoning", thought, into)
+      const text = notEmpty(delta.content)
+      if (text !== undefined) write("text", text, into)
+      // the stream checks that a delta is an object, and no more
+      const calls: unknown = delta.tool_calls
+      if (!Array.isArray(calls) || calls.length === 0) return
+      endBlock(into)
+      for (const call of calls) if (isFields(call)) pushCall(call, into)
+    },
+    end: Effect.gen(function*() {
+      const parts: Array<Response.StreamPartEncoded> = []
+      endBlock(parts)
+      for (const slot of slots) {
+        const call = yield* toolCall(slot, asked, reason)
+        parts.push({ type: "tool-params-end", id: slot.id }, call)
+      }
+      parts.push(finishPart(reason, slots.length > 0, wireUsage, undefined))
+      return parts
+    })
+  }
+}
