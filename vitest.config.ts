@@ -21,7 +21,9 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
-      reporter: ["text-summary", "json-summary"],
+      exclude: ["src/**/index.ts"],
+      reportOnFailure: true,
+      reporter: [["text", { skipFull: true }], "text-summary", "json-summary"],
       thresholds: {
         statements: 90,
         branches: 90,

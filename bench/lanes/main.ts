@@ -1,11 +1,11 @@
 /**
  * The lanes benchmark: our lane, an omniscient client and what people use today, on the same simulated provider.
  *
- * `node bench/lanes/main.ts [--seeds 3] [--from 101] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]`
+ * `node bench/lanes/main.ts [--seeds 3] [--from 201] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]`
  *
  * Scenario `tuned` is the ten of the bars, `others` the limits that were not tuned on, `all` both. Makespan is divided
  * by the ideal: the time of the client who sees the server's buckets (omniscient.ts). Wasted are attempts beyond one
- * per call that the scenario did not force. The seeds 1 to 3 were used for tuning; the default starts at 101.
+ * per call that the scenario did not force. Seeds 1 to 3 were tuned on, 101 to 105 seen meanwhile; the default starts at 201, which was not.
  */
 import * as World from "./world.ts"
 
@@ -26,7 +26,7 @@ void World
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "3" },
-    from: { type: "string", default: "101" },
+    from: { type: "string", default: "201" },
     calls: { type: "string", default: "2000" },
     scenario: { type: "string", default: "all" },
     peers: { type: "string", default: "all" },

@@ -83,12 +83,34 @@ const amount = (subject: Lane.Decision["subject"], value: number): string =>
     ? `${Math.round(value)} in flight`
     : Format.span(value)
 
+const reasons: { readonly [reason in Lane.Decision["reason"]]: string } = {
+  "start-grew": "no refusal yet: faster",
+  "start-refused": "refused: slower",
+  "bracket-raised": "still room: faster",
+  "bracket-closed": "the limit lies between",
+  settled: "settled just below the limit",
+  "limit-fell": "the limit fell",
+  "limit-drifted": "the limit drifted",
+  "probe-began": "looking for more",
+  "probe-confirmed": "limit confirmed",
+  "limit-rose": "the limit rose",
+  "provider-said": "the provider said so",
+  "cap-found": "too many at a time",
+  "cap-raised": "more at a time",
+  "timed-out": "answers took too long",
+  recovered: "answers come again",
+  hint: "as asked",
+  "no-hint": "refused without a hint",
+  began: "began",
+  ended: "ended"
+}
+
 /** Says in words why a lane's limit last moved. */
 export const why = (decision: Lane.Decision): string => {
   const { from, reason, subject, to } = decision
-  if (subject === "pause") return `paused ${Format.span(to)} (${reason === "hint" ? "as asked" : reason})`
-  if (subject === "outage") return `outage ${reason}`
-  return `${amount(subject, from)} → ${amount(subject, to)} (${reason})`
+  if (subject === "pause") return `paused ${Format.span(to)} (${reasons[reason]})`
+  if (subject === "outage") return reason === "began" ? "the provider fails everything" : "the provider is back"
+  return `${amount(subject, from)} → ${amount(subject, to)} (${reasons[reason]})`
 }
 
 interface Totals {

@@ -73,7 +73,8 @@ const gunzip = (
           evaluate: () => readable.pipeThrough(new DecompressionStream("gzip")),
           onError: (cause) =>
             new InputError({
-              message: `cannot gunzip ${path}: it is not gzip, or it is cut short. Write it again, or rename it.`,
+              message:
+                `cannot gunzip ${path}: it is not gzip, is cut short, or was joined from several. Gunzip it first, or write it again.`,
               reason: "gzip",
               path,
               cause

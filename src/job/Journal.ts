@@ -126,6 +126,8 @@ interface Placed {
   readonly line: number
   readonly offset: number
   readonly end: number
+  /** Whether no line feed ends it, and it begins as our lines do. */
+  readonly torn: boolean
 }
 
 const scan = (
@@ -139,7 +141,8 @@ const scan = (
       line++
       const text = bytes === undefined || !terminated ? undefined : Lines.decode(bytes)
       const end = offset + (bytes?.length ?? 0) + (terminated ? 1 : 0)
-      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end })
+      const torn = !terminated && bytes !== undefined && Format.beginsLikeOurs(bytes)
+      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end, torn })
     })
     const drain = () => {
       const lines = out
@@ -177,6 +180,8 @@ interface Census {
   goodEnd: number
   damaged: Array<number>
   damagedSinceGood: Array<number>
+  /** Whether the file is a torn first line and nothing else. */
+  tornHead: boolean
   ok: number
   failed: number
   bad: number
@@ -197,6 +202,7 @@ const newCensus = (offsets: boolean): Census => ({
   goodEnd: 0,
   damaged: [],
   damagedSinceGood: [],
+  tornHead: false,
   ok: 0,
   failed: 0,
   bad: 0,
@@ -232,7 +238,8 @@ const newInput = (census: Census, input: Format.Head["input"]): void => {
   census.bad = 0
 }
 
-const count = (census: Census, { end, line, offset, record }: Placed): void => {
+const count = (census: Census, { end, line, offset, record, torn }: Placed): void => {
+  census.tornHead = line === 1 && torn
   if (record === undefined) {
     if (census.damagedSinceGood.length < 100) census.damagedSinceGood.push(line)
     return
@@ -281,8 +288,7 @@ const check = (census: Census, size: number, options: Options): Effect.Effect<vo
     Effect.fail(new JournalError({ reason, message, path }))
   if (census.head === undefined) {
     // A crash between creating the file and writing its head leaves an empty file or a torn first line.
-    return census.rows === 0 && census.goodEnd === 0 &&
-        (size === 0 || census.damagedSinceGood.length === 1 && size < 4096)
+    return size === 0 || census.tornHead
       ? Effect.void
       : refuse(
         "not-a-journal",

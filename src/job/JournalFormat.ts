@@ -101,10 +101,18 @@ export const decodeInput = (value: unknown): Head["input"] | undefined => Option
 
 const json = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
 
+/** Tells whether bytes begin as a line of a journal does, as far as they go. */
+export const beginsLikeOurs = (bytes: Uint8Array): boolean => {
+  for (let at = 0; at < Math.min(bytes.length, prefix.length); at++) {
+    if (bytes[at] !== prefix.charCodeAt(at)) return false
+  }
+  return true
+}
+
 /** Reads one line without its line feed; absent where the line is damaged. */
 export const decode = (text: string): Record | undefined => {
   if (!text.startsWith(prefix) || !text.endsWith("}")) return undefined
-  if (text.slice(prefix.length, sumEnd) !== Hash.hex32(Hash.text32(text, bodyStart))) return undefined
+  if (text.slice(prefix.length, bodyStart) !== `${Hash.hex32(Hash.text32(text, bodyStart))}",`) return undefined
   const kind = text.slice(bodyStart, bodyStart + 9)
   if (kind === "\"k\":\"row\"" || kind === "\"k\":\"bad\"") {
     const at = text.indexOf(marker, bodyStart)

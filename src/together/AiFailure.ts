@@ -24,7 +24,13 @@ import * as Duration from "effect/Duration"
 import * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { isRetryable, isTogetherError, RateLimitScope, TimeoutPhase, type TogetherError } from "../domain/TogetherError.ts"
+import {
+  isRetryable,
+  isTogetherError,
+  RateLimitScope,
+  TimeoutPhase,
+  type TogetherError
+} from "../domain/TogetherError.ts"
 
 /** Keeps of a Together failure what the reason of an `AiError` has no field for. */
 export const Details = Schema.Struct({

@@ -22,7 +22,8 @@
  * | none | `unknown` |
  * | another | `other`; the word stands in the part's metadata |
  *
- * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON,
+ * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON (unless
+ * the tool returns its failures to the model),
  * `ToolNotFoundError` for a tool that was not offered, `InvalidOutputError` for an answer without a choice or a call
  * without a name.
  */
@@ -177,6 +178,8 @@ const toolCall = (
     return Effect.fail(new AiError.ToolNotFoundError({ toolName: call.name, availableTools }))
   }
   if (Result.isFailure(parsed)) {
+    // such a tool tells the model what was wrong with its call: the toolkit refuses the text and says so
+    if (tool.failureMode === "return") return Effect.succeed(part(call.arguments))
     const cut = reason === "length" ? " The answer was cut off at its length: raise max_tokens." : ""
     return Effect.fail(
       new AiError.ToolParameterValidationError({

@@ -79,9 +79,11 @@ const userMessage = (message: Prompt.UserMessage): Result.Result<Chat.Message, R
   // a plain string is what every model's template takes, and what the client checks fastest
   if (second === undefined && first.type === "text") return Result.succeed({ role: "user", content: first.text })
   return Result.map(
-    Result.all(message.content.map((part): Result.Result<ContentPart, Reason> =>
-      part.type === "text" ? Result.succeed({ type: "text", text: part.text }) : filePart(part)
-    )),
+    Result.all(
+      message.content.map((part): Result.Result<ContentPart, Reason> =>
+        part.type === "text" ? Result.succeed({ type: "text", text: part.text }) : filePart(part)
+      )
+    ),
     (content) => ({ role: "user", content })
   )
 }
@@ -97,8 +99,11 @@ const toolMessage = (part: Prompt.ToolResultPart): Result.Result<Chat.Message, R
     ? Result.succeed(Prompt.toolModelOutputToText(part.modelOutput))
     : typeof part.result === "string"
     ? Result.succeed(part.result)
-    : Result.mapError(json(part.result), (description) =>
-      new AiError.ToolResultEncodingError({ toolName: part.name, toolResult: part.result, description }))
+    : Result.mapError(
+      json(part.result),
+      (description) =>
+        new AiError.ToolResultEncodingError({ toolName: part.name, toolResult: part.result, description })
+    )
   return Result.map(content, (content) => ({ role: "tool", tool_call_id: part.id, name: part.name, content }))
 }
 
@@ -252,7 +257,10 @@ export const tools = (
 ): Result.Result<Pick<Chat.ChatRequest, "tools" | "tool_choice">, Reason> =>
   options.tools.length === 0
     ? Result.succeed({})
-    : Result.map(Result.all(options.tools.map(tool)), (tools) => ({ tools, tool_choice: toolChoice(options.toolChoice) }))
+    : Result.map(
+      Result.all(options.tools.map(tool)),
+      (tools) => ({ tools, tool_choice: toolChoice(options.toolChoice) })
+    )
 
 const toolChoice = (choice: LanguageModel.ToolChoice<string>) => {
   if (typeof choice === "string") return choice
@@ -264,8 +272,7 @@ const toolChoice = (choice: LanguageModel.ToolChoice<string>) => {
 /** Bounds the name of a schema, in characters: Together's own limit. */
 const longestName = 64
 
-const nameOf = (objectName: string): string =>
-  objectName.replace(/[^\w-]+/g, "_").slice(0, longestName) || "object"
+const nameOf = (objectName: string): string => objectName.replace(/[^\w-]+/g, "_").slice(0, longestName) || "object"
 
 /** Writes the form of the answer: nothing for text, `json_schema` for an object. */
 export const responseFormat = (

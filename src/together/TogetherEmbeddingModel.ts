@@ -151,7 +151,9 @@ const checkCount = (field: "dimensions" | "maxInputs", value: number | undefined
  */
 export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
+  if (model.trim() === "") {
+    throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
+  }
   checkCount("dimensions", base.dimensions)
   checkCount("maxInputs", base.maxInputs)
 
@@ -181,7 +183,8 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
             usage: {
               // a sum over some of the parts would be less than was used
               inputTokens: parts.reduce<number | undefined>(
-                (sum, { inputTokens }) => sum === undefined || inputTokens === undefined ? undefined : sum + inputTokens,
+                (sum, { inputTokens }) =>
+                  sum === undefined || inputTokens === undefined ? undefined : sum + inputTokens,
                 0
               )
             }
@@ -196,19 +199,27 @@ export const layer = (options: Options): Layer.Layer<EmbeddingModel.EmbeddingMod
   Layer.effect(EmbeddingModel.EmbeddingModel, make(options))
 
 /** Names a Together embedding model as a value that programs are provided with; with `dimensions`, it says them too. */
-export const model: {
-  (
-    name: string,
-    config: Config & { readonly dimensions: number }
-  ): AiModel.Model<"together", EmbeddingModel.EmbeddingModel | EmbeddingModel.Dimensions, Together>
-  (name: string, config?: Config): AiModel.Model<"together", EmbeddingModel.EmbeddingModel, Together>
-} = (name: string, config: Config = {}): AiModel.Model<"together", any, Together> => {
+export function model(
+  name: string,
+  config: Config & { readonly dimensions: number }
+): AiModel.Model<"together", EmbeddingModel.EmbeddingModel | EmbeddingModel.Dimensions, Together>
+export function model(
+  name: string,
+  config?: Config
+): AiModel.Model<"together", EmbeddingModel.EmbeddingModel, Together>
+export function model(
+  name: string,
+  config: Config = {}
+):
+  | AiModel.Model<"together", EmbeddingModel.EmbeddingModel | EmbeddingModel.Dimensions, Together>
+  | AiModel.Model<"together", EmbeddingModel.EmbeddingModel, Together>
+{
   const service = layer({ model: name, config })
-  return AiModel.make(
-    "together",
-    name,
-    config.dimensions === undefined
-      ? service
-      : Layer.merge(service, Layer.succeed(EmbeddingModel.Dimensions, config.dimensions))
-  )
+  return config.dimensions === undefined
+    ? AiModel.make("together", name, service)
+    : AiModel.make(
+      "together",
+      name,
+      Layer.merge(service, Layer.succeed(EmbeddingModel.Dimensions, config.dimensions))
+    )
 }

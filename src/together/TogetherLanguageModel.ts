@@ -193,7 +193,9 @@ const annotateResponse = (
  */
 export const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
+  if (model.trim() === "") {
+    throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
+  }
 
   const prepare = Effect.fnUntraced(function*(asked: LanguageModel.ProviderOptions, method: Method) {
     const config = merge(base, yield* CurrentConfig)

@@ -16,12 +16,22 @@ export const strings = (value: unknown): ReadonlyArray<string> => Array.isArray(
 
 const fileName = "together-openapi.json"
 
+/** Lists the folders beside the repository, or none where they may not be read. */
+const foldersBeside = (): ReadonlyArray<string> => {
+  const beside = resolve(import.meta.dirname, "../../..")
+  try {
+    return readdirSync(beside, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(beside, name))
+  } catch {
+    return []
+  }
+}
+
 /** Finds the document: at TOGETHER_OPENAPI, or in a folder beside the repository. */
 export const find = (): string | undefined => {
-  const beside = resolve(import.meta.dirname, "../../..")
-  const folders = readdirSync(beside, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  const candidates = [process.env["TOGETHER_OPENAPI"] ?? "", ...folders.map(({ name }) => join(beside, name, fileName))]
-  return candidates.find((path) => path !== "" && existsSync(path))
+  const named = process.env["TOGETHER_OPENAPI"]
+  const candidates = named === undefined ? foldersBeside().map((folder) => join(folder, fileName)) : [named]
+  return candidates.find((path) => existsSync(path))
 }
 
 /** Is an OpenAPI document. */

@@ -1,0 +1,50 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Hash from "../../src/job/Hash.ts"
+import * as IdIndex from "../../src/job/IdIndex.ts"
+
+describe("Hash", () => {
+  it("gives the same value on every machine", () => {
+    expect(Hash.hex32(Hash.text32("prompts.jsonl"))).toBe("0865f4f8")
+    expect(Hash.text32("xxab", 2)).toBe(Hash.text32("ab"))
+  })
+
+  it("spreads consecutive ids over all words", () => {
+    const words = new Uint32Array(3)
+    const seen = [new Set<number>(), new Set<number>(), new Set<number>()]
+    const count = 100_000
+    for (let i = 0; i < count; i++) {
+      Hash.text96(`id-${i}`, words)
+      seen.forEach((set, at) => set.add(words[at]!))
+    }
+    // 100,000 values of 32 bits collide about once; more would mean that a word is not mixed
+    for (const set of seen) expect(count - set.size).toBeLessThan(8)
+  })
+
+  it("tells apart texts that differ in length only", () => {
+    expect(Hash.text32("")).not.toBe(Hash.text32("\u0000"))
+  })
+})
+
+describe("IdIndex", () => {
+  it("keeps every id through its growth, in 20 to 30 bytes each", () => {
+    const index = IdIndex.make()
+    const count = 50_000
+    for (let i = 1; i <= count; i++) index.set(`row-${i}`, i)
+    expect(index.size()).toBe(count)
+    for (let i = 1; i <= count; i++) expect(index.get(`row-${i}`)).toBe(i)
+    expect(index.get("row-0")).toBe(0)
+    expect(index.bytes() / count).toBeGreaterThan(19)
+    expect(index.bytes() / count).toBeLessThan(31)
+  })
+
+  it("replaces a value without counting the id twice", () => {
+    const index = IdIndex.make(2)
+    index.set("a", 1, 7)
+    index.set("a", 2, 8)
+    expect([index.size(), index.get("a"), index.second("a")]).toEqual([1, 2, 8])
+  })
+
+  it("refuses a value that would read as absent", () => {
+    expect(() => IdIndex.make().set("a", 0)).toThrow("IdIndex.set: value must be an integer in [1, 4294967295], got 0")
+  })
+})

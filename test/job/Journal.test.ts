@@ -1,0 +1,333 @@
+import { NodeServices } from "@effect/platform-node"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Journal from "../../src/job/Journal.ts"
+import * as Format from "../../src/job/JournalFormat.ts"
+import * as FailingDisk from "./FailingDisk.ts"
+
+const meta = (n: number, ok = true): Format.Meta => ({
+  id: `row-${n}`,
+  n,
+  ok,
+  h: n,
+  a: 1,
+  ms: 5,
+  in: 10,
+  out: 20,
+  nano: 3
+})
+const answer = (n: number) => JSON.stringify({ custom_id: `row-${n}`, text: "§".repeat(n % 7) })
+
+const directory = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+
+const open = (path: string, more: Partial<Journal.Options> = {}) =>
+  Journal.open({ path, input: { path: "in.jsonl", fingerprint: { bytes: 1, hash: "a" } }, ...more })
+
+const fill = (path: string, from: number, to: number, durability: "sync" | "write" = "sync") =>
+  Effect.scoped(Effect.gen(function*() {
+    const journal = yield* open(path, { durability })
+    for (let n = from; n <= to; n++) yield* journal.append(meta(n, n % 5 !== 0), answer(n))
+  }))
+
+const settled = (path: string, more: Partial<Journal.Options> = {}) =>
+  Effect.scoped(Effect.gen(function*() {
+    const journal = yield* open(path, more)
+    const rows = yield* Stream.runCollect(journal.settled)
+    return { journal, rows, recovered: journal.recovered }
+  }))
+
+describe("JournalFormat", () => {
+  it("reads back what it wrote", () => {
+    const rows = [meta(1), { ...meta(2, false), tag: "ServerError", model: "m" }]
+    for (const each of rows) {
+      for (const bad of [true, false]) {
+        const text = "{\"a\":\"x,\\\"answer\\\":1\"}"
+        expect(Format.decode(Format.encodeRow(each, text, bad).trimEnd())).toMatchObject({
+          _tag: "Row",
+          bad,
+          meta: each,
+          answer: text
+        })
+      }
+    }
+    expect(Format.decode(Format.encodeHead({ v: 1, input: { path: "p" } }).trimEnd())).toEqual({
+      _tag: "Head",
+      head: { v: 1, input: { path: "p" } }
+    })
+    expect(Format.decode(Format.encodeNote("batch", { id: 1 }).trimEnd())).toEqual({
+      _tag: "Note",
+      name: "batch",
+      value: { id: 1 }
+    })
+  })
+
+  it("finds any changed character, any cut and any zeroed stretch", () => {
+    const line = Format.encodeRow(meta(1), answer(1), false).trimEnd()
+    expect(Format.decode(line)).toBeDefined()
+    for (let at = 0; at < line.length; at++) {
+      expect(Format.decode(line.slice(0, at))).toBeUndefined()
+      expect(Format.decode(`${line.slice(0, at)}${line[at] === "!" ? "?" : "!"}${line.slice(at + 1)}`)).toBeUndefined()
+      expect(Format.decode(line.slice(0, at) + "\u0000".repeat(line.length - at))).toBeUndefined()
+    }
+  })
+
+  it("keeps an id that looks like the marker of the answer", () => {
+    const id = "x\",\"answer\":{\"y\":1}"
+    const record = Format.decode(Format.encodeRow({ ...meta(1), id }, "{}", false).trimEnd())
+    expect(record).toMatchObject({ meta: { id }, answer: "{}" })
+  })
+})
+
+it.layer(NodeServices.layer)("Journal", (it) => {
+  it.effect("knows after opening what was done, and counts it", () =>
+    Effect.gen(function*() {
+      const path = `${yield* directory}/j`
+      yield* fill(path, 1, 10)
+      const { journal, recovered, rows } = yield* settled(path)
+      expect(recovered).toMatchObject({
+        ok: 8,
+        failed: 2,
+        attempts: 10,
+        inputTokens: 100,
+        outputTokens: 200,
+        nanoUsd: 30,
+        tornBytes: 0
+      })
+      expect(rows.map((row) => row.answer)).toEqual(Array.from({ length: 10 }, (_, i) => answer(i + 1)))
+      expect(journal.known("row-4")).toEqual({ _tag: "Done", ok: true, ordinal: 4, hash: 4 })
+      expect(journal.known("row-5")).toMatchObject({ ok: false })
+      expect(journal.known("row-11")).toEqual({ _tag: "New" })
+    }))
+
+  it.effect(
+    "recovers from a cut at every byte: whole lines are kept, the torn one is cut off",
+    () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const folder = yield* directory
+        yield* fill(`${folder}/whole`, 1, 4)
+        const bytes = yield* fs.readFile(`${folder}/whole`)
+        const path = `${folder}/cut`
+        for (let length = 0; length <= bytes.length; length++) {
+          yield* fs.writeFile(path, bytes.subarray(0, length))
+          const kept = Math.max(0, bytes.subarray(0, length).filter((byte) => byte === 10).length - 1)
+          const { recovered, rows } = yield* settled(path)
+          expect([length, rows.length, recovered.ok + recovered.failed]).toEqual([length, kept, kept])
+          // appending after the recovery gives a journal without a scar
+          yield* fill(path, kept + 1, 4)
+          const again = yield* settled(path)
+          expect(again.rows.length).toBe(4)
+          expect(again.recovered).toMatchObject({ tornBytes: 0, damaged: [] })
+        }
+      }),
+    60_000
+  )
+
+  it.effect("skips a damaged line further up and names it", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* directory}/j`
+      yield* fill(path, 1, 4)
+      const text = yield* fs.readFileString(path)
+      yield* fs.writeFileString(path, text.replace("row-2", "row-X"))
+      const { journal, recovered } = yield* settled(path)
+      expect(recovered.damaged).toEqual([3])
+      expect(journal.known("row-2")._tag).toBe("New")
+      expect(journal.known("row-3")._tag).toBe("Done")
+    }))
+
+  it.effect("takes the latest record of a row", () =>
+    Effect.gen(function*() {
+      const path = `${yield* directory}/j`
+      yield* fill(path, 5, 5)
+      yield* Effect.scoped(Effect.flatMap(open(path), (journal) => journal.append(meta(5), "{\"late\":1}")))
+      const { recovered, rows } = yield* settled(path)
+      expect(rows.map((row) => row.answer)).toEqual(["{\"late\":1}"])
+      expect(recovered).toMatchObject({ ok: 1, failed: 0 })
+    }))
+
+  it.effect("reads an answer back by its ordinal, of this run and of an earlier one", () =>
+    Effect.gen(function*() {
+      const path = `${yield* directory}/j`
+      yield* fill(path, 1, 3)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open(path, { offsets: true })
+        const ordinal = yield* journal.append(meta(4), answer(4))
+        expect(ordinal).toBe(4)
+        expect(yield* journal.answerAt(2)).toBe(answer(2))
+        expect(yield* journal.answerAt(4)).toBe(answer(4))
+      }))
+    }))
+
+  it.effect("refuses a changed input, unless the change is accepted; bad lines are judged anew then", () =>
+    Effect.gen(function*() {
+      const path = `${yield* directory}/j`
+      const key = Journal.badKey(3, 9)
+      yield* Effect.scoped(
+        Effect.flatMap(open(path), (journal) => journal.append({ ...meta(3, false), id: key }, "{}", true))
+      )
+      const input = { path: "in.jsonl", fingerprint: { bytes: 2, hash: "b" } }
+      const error = yield* Effect.flip(Effect.scoped(open(path, { input })))
+      expect(error.reason).toBe("input-changed")
+      expect(error.message).toContain("in.jsonl has changed since its journal was begun (1 bytes then, 2 now)")
+      const { journal, recovered, rows } = yield* settled(path, { input, acceptChange: true })
+      expect(recovered).toMatchObject({ inputChanged: true, bad: 0 })
+      expect(rows).toEqual([])
+      expect(journal.known(key)._tag).toBe("New")
+      // the new input is the journal's from now on
+      expect((yield* settled(path, { input })).recovered.inputChanged).toBe(false)
+    }))
+
+  it.effect("does not touch a file that is no journal, nor one of another version", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* directory}/j`
+      yield* fs.writeFileString(path, "dear diary\n")
+      expect((yield* Effect.flip(Effect.scoped(open(path)))).reason).toBe("not-a-journal")
+      expect(yield* fs.readFileString(path)).toBe("dear diary\n")
+      yield* fs.writeFileString(path, Format.encodeHead({ v: 99, input: { path: "p" } }))
+      expect((yield* Effect.flip(Effect.scoped(open(path)))).reason).toBe("version")
+    }))
+
+  it.effect("says that a directory is missing", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(open("/nowhere/at/all/j")))
+      expect(error.reason).toBe("unwritable")
+    }))
+
+  describe("on a full disk", () => {
+    it.effect("waits for space with the answers in memory, and then goes on without a scar", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        const disk: FailingDisk.Disk = { left: 300, refusals: 0 }
+        const fiber = yield* Effect.forkChild(
+          Effect.scoped(Effect.gen(function*() {
+            const journal = yield* open(path, { fullDiskWait: "30 seconds", fullDiskEvery: "1 second" })
+            for (let n = 1; n <= 10; n++) yield* journal.append(meta(n), answer(n))
+          })).pipe(Effect.provideService(FileSystem.FileSystem, FailingDisk.make(real, disk)))
+        )
+        yield* Effect.sleep(0).pipe(TestClock.withLive, Effect.repeat({ until: () => disk.refusals > 0 }))
+        disk.left = Infinity
+        yield* TestClock.adjust("1 second").pipe(
+          Effect.andThen(TestClock.withLive(Effect.sleep("1 millis"))),
+          Effect.repeat({ until: () => fiber.pollUnsafe() !== undefined })
+        )
+        yield* Fiber.join(fiber)
+        const { recovered, rows } = yield* settled(path)
+        expect(rows.length).toBe(10)
+        expect(recovered).toMatchObject({ tornBytes: 0, damaged: [] })
+      }))
+
+    it.effect("fails every waiting append by name when no space comes; what was durable stays", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        const disk: FailingDisk.Disk = { left: 500, refusals: 0 }
+        let durable = 0
+        const error = yield* Effect.flip(
+          Effect.scoped(Effect.gen(function*() {
+            const journal = yield* open(path, { fullDiskWait: 0 })
+            for (let n = 1; n <= 10; n++) {
+              yield* journal.append(meta(n), answer(n))
+              durable = n
+            }
+          })).pipe(Effect.provideService(FileSystem.FileSystem, FailingDisk.make(real, disk)))
+        )
+        expect(error.reason).toBe("disk-full")
+        expect(error.message).toContain("Every answer written before is safe")
+        expect(durable).toBeGreaterThan(0)
+        const { recovered, rows } = yield* settled(path)
+        expect(rows.length).toBe(durable)
+        expect(recovered.tornBytes).toBe(0)
+      }))
+  })
+
+  describe("lock", () => {
+    const owner = { pid: 1, host: "h" }
+    const other = { pid: 2, host: "h" }
+
+    it.effect("keeps a second process out while the first one lives", () =>
+      Effect.gen(function*() {
+        const path = `${yield* directory}/j`
+        yield* open(path, { owner, heartbeat: "10 millis" })
+        const error = yield* Effect.flip(
+          Effect.scoped(open(path, { owner: other, heartbeat: "40 millis", isAlive: () => Effect.succeed(true) }))
+        )
+        expect(error.reason).toBe("locked")
+        expect(error.message).toContain("process 1 on h")
+      }).pipe(TestClock.withLive))
+
+    it.effect("takes over at once from a process that was killed", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        yield* fs.writeFileString(`${path}.lock`, JSON.stringify({ token: "t", ...owner }))
+        // under TestClock nobody moves the time: waiting would hang
+        yield* Effect.scoped(open(path, { owner: other, isAlive: () => Effect.succeed(false) }))
+        expect(yield* fs.exists(`${path}.lock`)).toBe(false)
+      }))
+
+    it.effect("takes over from an owner that cannot be asked and gives no sign of life", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        for (const left of [JSON.stringify({ token: "t", pid: 1, host: "elsewhere" }), ""]) {
+          yield* fs.writeFileString(`${path}.lock`, left)
+          yield* Effect.scoped(open(path, { owner: other, heartbeat: "5 millis", isAlive: () => Effect.succeed(true) }))
+        }
+        expect(yield* fs.exists(`${path}.lock`)).toBe(false)
+      }).pipe(TestClock.withLive))
+
+    it.effect("lets one of many contenders have a stale lock", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        yield* fs.writeFileString(`${path}.lock`, JSON.stringify({ token: "t", ...owner }))
+        const alive = new Set<number>()
+        const contend = (pid: number) =>
+          Effect.scoped(Effect.gen(function*() {
+            yield* open(path, {
+              owner: { pid, host: "h" },
+              heartbeat: "20 millis",
+              isAlive: (owner) => Effect.sync(() => owner.pid !== 1)
+            })
+            alive.add(pid)
+            expect(alive.size).toBe(1)
+            yield* Effect.sleep("150 millis")
+            alive.delete(pid)
+            return true
+          })).pipe(Effect.catchTag("JournalError", (error) => Effect.succeed(error.reason !== "locked")))
+        const won = yield* Effect.all([2, 3, 4, 5, 6, 7].map(contend), { concurrency: "unbounded" })
+        expect(won.filter((each) => each).length).toBe(1)
+      }).pipe(TestClock.withLive))
+
+    it.effect("finds out that its lock was taken away", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* directory}/j`
+        const journal = yield* open(path, { owner, heartbeat: "5 millis" })
+        yield* fs.writeFileString(`${path}.lock`, JSON.stringify({ token: "u", ...other }))
+        const error = yield* Effect.flip(journal.lost)
+        expect(error.reason).toBe("lock-lost")
+      }).pipe(TestClock.withLive))
+  })
+
+  it.effect("finds out that it was removed", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* directory}/j`
+      const journal = yield* open(path)
+      const fiber = yield* Effect.forkChild(Effect.flip(journal.lost), { startImmediately: true })
+      yield* fs.remove(path)
+      yield* TestClock.adjust("1 second").pipe(
+        Effect.andThen(TestClock.withLive(Effect.sleep("1 millis"))),
+        Effect.repeat({ until: () => fiber.pollUnsafe() !== undefined })
+      )
+      expect((yield* Fiber.join(fiber)).reason).toBe("removed")
+    }))
+})

@@ -1,0 +1,100 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Row from "../../src/job/Row.ts"
+
+const messages = [{ role: "user", content: "Hi" }]
+
+const row = (value: unknown, options?: Row.Options): Row.Row => {
+  const read = Row.parse(JSON.stringify(value), 7, options)
+  if (read._tag === "Bad") throw new Error(read.message)
+  return read
+}
+
+const bad = (text: string, options?: Row.Options): Row.Bad => {
+  const read = Row.parse(text, 7, options)
+  if (read._tag === "Row") throw new Error("the line is not bad")
+  return read
+}
+
+describe("Row", () => {
+  describe("parse", () => {
+    it("reads the Batch API's form and keeps the caller's fields apart", () => {
+      expect(
+        row({ custom_id: "a", method: "post", url: "/v1/chat/completions", body: { model: "m", messages }, tag: 1 })
+      ).toEqual({
+        _tag: "Row",
+        line: 7,
+        id: "a",
+        assigned: false,
+        operation: "chat",
+        model: "m",
+        body: { model: "m", messages },
+        extra: { tag: 1 }
+      })
+    })
+
+    it("reads a prompt as a chat message, request fields into the body, others to the caller", () => {
+      const read = row({ prompt: "Hi", model: "m", max_tokens: 5, source: "x" })
+      expect(read.body).toEqual({ model: "m", max_tokens: 5, messages })
+      expect(read.extra).toEqual({ source: "x" })
+      expect([read.id, read.assigned]).toEqual(["line-7", true])
+    })
+
+    it("reads chat messages", () => {
+      expect(row({ custom_id: "b", messages, model: "m" }).body).toEqual({ messages, model: "m" })
+    })
+
+    it("fills in defaults only where the row says nothing", () => {
+      const options: Row.Options = { model: "d", system: "Be brief.", body: { max_tokens: 9, temperature: 0 } }
+      expect(row({ prompt: "Hi", max_tokens: 5 }, options).body).toEqual({
+        model: "d",
+        max_tokens: 5,
+        temperature: 0,
+        messages: [{ role: "system", content: "Be brief." }, ...messages]
+      })
+      const system = [{ role: "system", content: "Mine." }, ...messages]
+      expect(row({ messages: system, model: "m" }, options).body).toMatchObject({ model: "m", messages: system })
+    })
+
+    it("reads each endpoint by its url, with and without the version", () => {
+      expect(row({ url: "/v1/embeddings", body: { model: "m", input: ["a"] } }).operation).toBe("embeddings")
+      expect(row({ url: "/completions", body: { model: "m", prompt: "a" } }).operation).toBe("completions")
+      expect(row({ url: "/v1/rerank", body: { model: "m", query: "q", documents: [] } }).operation).toBe("rerank")
+      expect(row({ url: "/v1/images/generations", body: { model: "m", prompt: "a" } }).operation).toBe("images")
+    })
+
+    it.each([
+      ["{\"prompt\": ", "json", "line 7 is not JSON"],
+      ["[1]", "shape", "line 7 is not a JSON object"],
+      ["{}", "shape", "the row has neither body, messages nor prompt"],
+      [JSON.stringify({ prompt: "" }), "shape", "prompt must not be empty"],
+      [JSON.stringify({ custom_id: 5, prompt: "a" }), "id", "custom_id must be a non-empty string, got 5"],
+      [JSON.stringify({ prompt: "a" }), "model", "the row names no model"],
+      [JSON.stringify({ body: 1 }), "shape", "body must be an object"],
+      [JSON.stringify({ body: { model: "m" } }), "shape", "body.messages must be a non-empty array"],
+      [
+        JSON.stringify({ body: { model: "m", messages: [1] } }),
+        "shape",
+        "body.messages[0] must be an object with a role"
+      ],
+      [JSON.stringify({ body: { model: "m", messages, stream: true } }), "shape", "body.stream must not be true"],
+      [
+        JSON.stringify({ method: "GET", body: { model: "m", messages } }),
+        "shape",
+        "method must be \"POST\", got \"GET\""
+      ],
+      [JSON.stringify({ url: "/v1/x", body: { model: "m" } }), "shape", "url must be one of /v1/chat/completions"],
+      [JSON.stringify({ url: "/v1/embeddings", body: { model: "m" } }), "shape", "body.input must be"],
+      [JSON.stringify({ url: "/v1/rerank", body: { model: "m" } }), "shape", "body.query must be"],
+      [JSON.stringify({ url: "/v1/completions", body: { model: "m" } }), "shape", "body.prompt must be"]
+    ])("says what is wrong with %s", (text, reason, message) => {
+      const read = bad(text)
+      expect(read.reason).toBe(reason)
+      expect(read.message).toContain(message)
+      expect(read.message).toMatch(/^line 7/)
+    })
+
+    it("keeps the id of a bad line that has one", () => {
+      expect(bad(JSON.stringify({ custom_id: "a", body: {} })).id).toBe("a")
+    })
+  })
+})
