@@ -9,7 +9,7 @@
  * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked. Untouched:
  *    stale. Only change is looked at, never the time of day, so clock jumps do not matter.
  *
- * A stale lock is taken over by renaming it away, which only one of several contenders can do. An owner that slept
+ * A stale lock is removed by one contender at a time, and whoever creates the new one has it. An owner that slept
  * through all this (a suspended machine) finds a foreign token at its next heartbeat and fails with `lock-lost` before
  * it writes again.
  */
@@ -120,14 +120,23 @@ export const acquire = Effect.fnUntraced(function*(
     })
   }
 
-  /** Moves a stale lock away. Only one contender can; who moved a fresh one by mistake puts it back. */
+  /**
+   * Removes a stale lock. One contender at a time may: whoever has the file `.evict` looks once more, so that the fresh
+   * lock of the contender before is never taken for the stale one.
+   */
   const evict = Effect.fnUntraced(function*(seen: string) {
-    const aside = `${path}.${token}`
-    const moved = yield* Effect.option(fs.rename(path, aside))
-    if (Option.isNone(moved)) return
-    const got = yield* fs.readFileString(aside).pipe(Effect.orElseSucceed(() => ""))
-    if (got !== seen) yield* Effect.ignore(fs.link(aside, path))
-    yield* Effect.ignore(fs.remove(aside, { force: true }))
+    const guard = `${path}.evict`
+    const mine = yield* Effect.isSuccess(fs.writeFileString(guard, "", { flag: "wx" }))
+    if (mine) {
+      if ((yield* read) === seen) yield* Effect.ignore(fs.remove(path, { force: true }))
+      yield* Effect.ignore(fs.remove(guard, { force: true }))
+      return
+    }
+    yield* Effect.sleep(heartbeat)
+    // only a crash between the two lines above can leave it there that long
+    if (yield* Effect.orElseSucceed(fs.exists(guard), () => false)) {
+      yield* Effect.ignore(fs.remove(guard, { force: true }))
+    }
   })
 
   const take = Effect.gen(function*() {

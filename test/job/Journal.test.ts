@@ -293,12 +293,12 @@ it.layer(NodeServices.layer)("Journal", (it) => {
           Effect.scoped(Effect.gen(function*() {
             yield* open(path, {
               owner: { pid, host: "h" },
-              heartbeat: "20 millis",
+              heartbeat: "200 millis",
               isAlive: (owner) => Effect.sync(() => owner.pid !== 1)
             })
             alive.add(pid)
             expect(alive.size).toBe(1)
-            yield* Effect.sleep("150 millis")
+            yield* Effect.sleep("700 millis")
             alive.delete(pid)
             return true
           })).pipe(Effect.catchTag("JournalError", (error) => Effect.succeed(error.reason !== "locked")))
