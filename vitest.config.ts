@@ -14,8 +14,6 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 20_000,
-    // modules hold no state between tests, so files may share them: a third of the time
-    isolate: false,
     // .ci/run counts what passed from this file; the gate's own run keeps out of its way
     ...(process.env["CI"] === undefined || process.argv.includes("--coverage")
       ? {}

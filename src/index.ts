@@ -32,6 +32,14 @@ export * as Evaluations from "./together/Evaluations.ts"
 /** Prices of Together's models: from `GET /models`, with a shipped table as fallback. */
 export * as PriceTable from "./together/PriceTable.ts"
 
+// Together through effect/ai
+/** Together as a `LanguageModel` of `effect/ai`: portable code in front, every guard of the client behind. */
+export * as TogetherLanguageModel from "./together/TogetherLanguageModel.ts"
+/** Together as an `EmbeddingModel` of `effect/ai`: batched calls in front, every guard of the client behind. */
+export * as TogetherEmbeddingModel from "./together/TogetherEmbeddingModel.ts"
+/** Says a Together failure in the words of `effect/ai`: one `AiError`, whose reason tells what a caller can do. */
+export * as AiFailure from "./together/AiFailure.ts"
+
 // Words
 /** Every way a Together call can fail, as one closed union of tagged errors. */
 export * as TogetherError from "./domain/TogetherError.ts"

@@ -106,8 +106,8 @@ const serve = async (seed: number): Promise<Provider> => {
     options: {
       unknownModels: "accept",
       limits: {},
-      firstToken: { kind: "uniform", min: 0.02, max: 0.08 },
-      tokensPerSecond: { kind: "constant", value: 2000 },
+      firstToken: { kind: "uniform", min: 0.2, max: 0.6 },
+      tokensPerSecond: { kind: "constant", value: 200 },
       outputTokens: { kind: "uniform", min: 5, max: 40 }
     },
     seed

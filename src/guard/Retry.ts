@@ -313,7 +313,8 @@ const loop = <A, E, R, SE, SR, R2>(
       return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
     }
 
-    const onFailure = Effect.fnUntraced(function*(error: E) {
+    // a plain function: made for every call, and called only for those that fail
+    const onFailure = (error: E) => Effect.gen(function*() {
       const now = clock.currentTimeMillisUnsafe()
       if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
       step ??= yield* Schedule.toStep(yield* policyOf)

@@ -90,11 +90,14 @@ export const make = Effect.fnUntraced(function*<R>(
       sending++
       return send(row)
     }).pipe(
-      Effect.result,
-      Effect.ensuring(Effect.suspend(() => {
+      Effect.ensuring(Effect.sync(() => {
         sending--
-        return settled.release
-      }))
+      })),
+      Effect.result,
+      // a refusal by the budget frees nothing: rows that wait for room must not wake each other with it
+      Effect.tap((result) =>
+        result._tag === "Failure" && result.failure._tag === "BudgetExceededError" ? Effect.void : settled.release
+      )
     )
 
   const undone = (error: TogetherError.TogetherError, why: Stop) =>

@@ -123,7 +123,7 @@ const rewrite = (path: string, journal: Journal.Journal, ok: boolean) =>
 
 const openOutputs = Effect.fnUntraced(function*(
   where: Paths,
-  options: Pick<Options<never>, "results" | "order" | "retryErrors" | "report">
+  options: Pick<Options<never>, "results" | "order" | "retryErrors" | "changed" | "report">
 ): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const results = typeof options.results === "object" ? options.results : undefined
@@ -156,11 +156,16 @@ const openOutputs = Effect.fnUntraced(function*(
   return {
     emit,
     finish: Effect.fnUntraced(function*(journal) {
-      const ok = file === undefined ? undefined : yield* restore(file, journal, true)
-      const restored = yield* restore(failures, journal, false)
-      // Rows that failed before and were answered now are in the errors file still: the journal tells which.
-      const again = options.retryErrors === true ? yield* rewrite(where.errors, journal, false) : undefined
-      const failed = again ?? restored ?? rows.failed
+      // Rows that were sent again stand in the files with what they were answered before, too: the journal tells which.
+      const resent = options.changed === "resend"
+      const restoredOk = file === undefined ? undefined : yield* restore(file, journal, true)
+      const restoredFailed = yield* restore(failures, journal, false)
+      const ok = resent && file !== undefined && options.order !== "input"
+        ? yield* rewrite(file.path, journal, true)
+        : restoredOk
+      const failed = (resent || options.retryErrors === true
+        ? yield* rewrite(where.errors, journal, false)
+        : restoredFailed) ?? rows.failed
       if (failed === 0) yield* Effect.ignore(fs.remove(where.errors, { force: true }))
       return (ok ?? rows.ok) + failed
     })

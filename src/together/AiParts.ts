@@ -59,7 +59,7 @@ interface WireCall {
 const notEmpty = (text: unknown): string | undefined => typeof text === "string" && text !== "" ? text : undefined
 
 /** Reads token counts; all are absent where the answer holds none. */
-export const usage = (wire: unknown): typeof Response.Usage.Encoded => {
+const usage = (wire: unknown): typeof Response.Usage.Encoded => {
   const counts = Usage.fromWire(wire)
   return counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
     inputTokens: {
@@ -76,7 +76,7 @@ export const usage = (wire: unknown): typeof Response.Usage.Encoded => {
 }
 
 /** Reads why the answer ended. */
-export const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
+const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
   switch (notEmpty(wire)) {
     case undefined:
       return "unknown"
@@ -198,7 +198,7 @@ export const fromResponse = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
   const choice = response.choices[0]
   if (choice === undefined) {
-    return yield* Effect.fail(new AiError.InvalidOutputError({ description: "The answer holds no choice." }))
+    return yield* new AiError.InvalidOutputError({ description: "The answer holds no choice." })
   }
   const { message } = choice
   const parts: Array<Response.PartEncoded> = [metadataPart(response)]
@@ -230,7 +230,7 @@ interface Slot {
 }
 
 /** Reads one streamed answer. */
-export interface Assembler {
+interface Assembler {
   /** Takes a chunk and adds the parts that it makes to `into`. */
   readonly push: (chunk: Chat.ChatChunk, into: Array<Response.StreamPartEncoded>) => void
   /** Says that no more chunks come; holds the rest of the parts, the finish last. */

@@ -244,8 +244,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       let headersAt: number | undefined
       const answered = Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) => {
         const clock = fiber.getRef(Clock.Clock)
-        // A scope, so that an interruption between the headers and the reading of the body frees the socket too. It is
-        // closed only then: after a whole body nothing is open, and aborting costs as much as a tenth of the call.
+        // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
+        // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
         const scope = Scope.makeUnsafe()
         const whole = Effect.flatMap(send(scoped, exchange), (response) => {
           headersAt = clock.currentTimeMillisUnsafe()
@@ -259,7 +259,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         })
         return Effect.onExit(
           Scope.provide(whole, scope),
-          (exit) => Exit.hasInterrupts(exit) ? Scope.close(scope, exit) : Effect.void
+          (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
         )
       })
       const watchdog = Clock.clockWith((clock) => {

@@ -208,10 +208,12 @@ describe("docs", () => {
     expect(dead).toEqual([])
   })
 
-  it("show no figure in the README that docs/benchmarks.md does not hold", () => {
+  it("show figures in the README as soon as there are any, and none that docs/benchmarks.md does not hold", () => {
     const lines = textOf("README.md").split("\n")
     const mark = lines.findIndex((line) => line.trim() === "<!-- figures: docs/benchmarks.md -->")
-    expect(mark).toBeGreaterThan(0)
+    const measured = existsSync(join(root, "docs/benchmarks.md"))
+    expect(mark > 0).toBe(measured)
+    if (!measured) return
     const rows = tableFrom(lines, mark + 1)?.rows ?? []
     expect(rows.length).toBeGreaterThan(0)
     const known = textOf("docs/benchmarks.md").replace(/[`*\s]+/g, " ")
@@ -219,5 +221,23 @@ describe("docs", () => {
       row.slice(1).filter((cell) => /\d/.test(cell) && !known.includes(cell.replace(/[`*\s]+/g, " ").trim()))
     )
     expect(missing).toEqual([])
+  })
+
+  it("list every decision in their index", () => {
+    const index = textOf("docs/decisions/README.md")
+    const pages = readdirSync(join(root, "docs/decisions")).filter((name) => /^\d{4}-/.test(name))
+    expect(pages.length).toBeGreaterThan(0)
+    expect(pages.filter((name) => !index.includes(`](${name})`))).toEqual([])
+    const numbers = pages.map((name) => name.slice(0, 4))
+    expect(numbers).toEqual([...new Set(numbers)])
+  })
+
+  it("say nothing of scripts that package.json does not have", () => {
+    const manifest: unknown = JSON.parse(textOf("package.json"))
+    const { scripts } = manifest as { readonly scripts: Readonly<Record<string, string>> } // our own
+    const named = [...pages, ...below("src", ".ts"), ...below("bench", ".ts")].flatMap((path) =>
+      [...textOf(path).matchAll(/npm (?:run ([\w:-]+)|(start|test)\b)/g)].map((match) => match[1] ?? match[2] ?? "")
+    )
+    expect([...new Set(named)].filter((name) => scripts[name] === undefined)).toEqual([])
   })
 })

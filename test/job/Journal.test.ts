@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Journal from "../../src/job/Journal.ts"
 import * as Format from "../../src/job/JournalFormat.ts"
-import * as FailingDisk from "./FailingDisk.ts"
+import * as MemoryDisk from "./MemoryDisk.ts"
 
 const meta = (n: number, ok = true): Format.Meta => ({
   id: `row-${n}`,
@@ -23,6 +23,8 @@ const meta = (n: number, ok = true): Format.Meta => ({
 const answer = (n: number) => JSON.stringify({ custom_id: `row-${n}`, text: "§".repeat(n % 7) })
 
 const directory = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+
+const onDisk = (disk: MemoryDisk.Disk) => Effect.provideService(FileSystem.FileSystem, disk.fs)
 
 const open = (path: string, more: Partial<Journal.Options> = {}) =>
   Journal.open({ path, input: { path: "in.jsonl", fingerprint: { bytes: 1, hash: "a" } }, ...more })
@@ -103,29 +105,23 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect(journal.known("row-11")).toEqual({ _tag: "New" })
     }))
 
-  it.effect(
-    "recovers from a cut at every byte: whole lines are kept, the torn one is cut off",
-    () =>
-      Effect.gen(function*() {
-        const fs = yield* FileSystem.FileSystem
-        const folder = yield* directory
-        yield* fill(`${folder}/whole`, 1, 4)
-        const bytes = yield* fs.readFile(`${folder}/whole`)
-        const path = `${folder}/cut`
+  it.effect("recovers from a cut at every byte: whole lines are kept, the torn one is cut off", () =>
+    Effect.gen(function*() {
+      const disk = MemoryDisk.make()
+      yield* Effect.gen(function*() {
+        yield* fill("whole", 1, 4)
+        const bytes = yield* disk.fs.readFile("whole")
         for (let length = 0; length <= bytes.length; length++) {
-          yield* fs.writeFile(path, bytes.subarray(0, length))
+          yield* disk.fs.writeFile("cut", bytes.subarray(0, length))
           const kept = Math.max(0, bytes.subarray(0, length).filter((byte) => byte === 10).length - 1)
-          const { recovered, rows } = yield* settled(path)
+          const { recovered, rows } = yield* settled("cut")
           expect([length, rows.length, recovered.ok + recovered.failed]).toEqual([length, kept, kept])
-          // appending after the recovery gives a journal without a scar
-          yield* fill(path, kept + 1, 4)
-          const again = yield* settled(path)
-          expect(again.rows.length).toBe(4)
-          expect(again.recovered).toMatchObject({ tornBytes: 0, damaged: [] })
+          // appending after the recovery gives the same journal, without a scar
+          yield* fill("cut", kept + 1, 4)
+          expect(disk.text("cut")).toBe(disk.text("whole"))
         }
-      }),
-    60_000
-  )
+      }).pipe(onDisk(disk))
+    }))
 
   it.effect("skips a damaged line further up and names it", () =>
     Effect.gen(function*() {
@@ -202,46 +198,42 @@ it.layer(NodeServices.layer)("Journal", (it) => {
   describe("on a full disk", () => {
     it.effect("waits for space with the answers in memory, and then goes on without a scar", () =>
       Effect.gen(function*() {
-        const real = yield* FileSystem.FileSystem
-        const path = `${yield* directory}/j`
-        const disk: FailingDisk.Disk = { left: 300, refusals: 0 }
-        const fiber = yield* Effect.forkChild(
-          Effect.scoped(Effect.gen(function*() {
-            const journal = yield* open(path, { fullDiskWait: "30 seconds", fullDiskEvery: "1 second" })
-            for (let n = 1; n <= 10; n++) yield* journal.append(meta(n), answer(n))
-          })).pipe(Effect.provideService(FileSystem.FileSystem, FailingDisk.make(real, disk)))
-        )
-        yield* Effect.sleep(0).pipe(TestClock.withLive, Effect.repeat({ until: () => disk.refusals > 0 }))
+        const disk = MemoryDisk.make()
+        const job = Effect.scoped(Effect.gen(function*() {
+          const journal = yield* open("j", { fullDiskWait: "30 seconds", fullDiskEvery: "1 second" })
+          disk.left = 300
+          for (let n = 1; n <= 10; n++) yield* journal.append(meta(n), answer(n))
+        }))
+        const fiber = yield* Effect.forkChild(onDisk(disk)(job))
+        yield* TestClock.adjust("20 seconds")
+        expect(disk.refusals).toBeGreaterThan(15)
         disk.left = Infinity
-        yield* TestClock.adjust("1 second").pipe(
-          Effect.andThen(TestClock.withLive(Effect.sleep("1 millis"))),
-          Effect.repeat({ until: () => fiber.pollUnsafe() !== undefined })
-        )
+        yield* TestClock.adjust("2 seconds")
         yield* Fiber.join(fiber)
-        const { recovered, rows } = yield* settled(path)
+        const { recovered, rows } = yield* onDisk(disk)(settled("j"))
         expect(rows.length).toBe(10)
         expect(recovered).toMatchObject({ tornBytes: 0, damaged: [] })
       }))
 
     it.effect("fails every waiting append by name when no space comes; what was durable stays", () =>
       Effect.gen(function*() {
-        const real = yield* FileSystem.FileSystem
-        const path = `${yield* directory}/j`
-        const disk: FailingDisk.Disk = { left: 500, refusals: 0 }
+        const disk = MemoryDisk.make()
         let durable = 0
         const error = yield* Effect.flip(
           Effect.scoped(Effect.gen(function*() {
-            const journal = yield* open(path, { fullDiskWait: 0 })
+            const journal = yield* open("j", { fullDiskWait: 0 })
+            disk.left = 400
             for (let n = 1; n <= 10; n++) {
               yield* journal.append(meta(n), answer(n))
               durable = n
             }
-          })).pipe(Effect.provideService(FileSystem.FileSystem, FailingDisk.make(real, disk)))
+          })).pipe(onDisk(disk))
         )
-        expect(error.reason).toBe("disk-full")
+        expect(error).toMatchObject({ _tag: "JournalError", reason: "disk-full" })
         expect(error.message).toContain("Every answer written before is safe")
         expect(durable).toBeGreaterThan(0)
-        const { recovered, rows } = yield* settled(path)
+        disk.left = Infinity
+        const { recovered, rows } = yield* onDisk(disk)(settled("j"))
         expect(rows.length).toBe(durable)
         expect(recovered.tornBytes).toBe(0)
       }))

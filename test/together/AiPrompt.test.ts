@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { Chat, LanguageModel, ResponseIdTracker } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
-import { bodies, bodyFor, run } from "./languageModel.ts"
+import { bodies, bodyFor, name, run } from "./languageModel.ts"
 
 describe("AiPrompt", () => {
   it.effect("go out as messages, system and plain user text as strings", () =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Schedule } from "effect"
+import { Duration, Effect, Layer, Schedule } from "effect"
 import { EmbeddingModel, Model } from "effect/ai"
 import { Retry } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
@@ -20,8 +20,7 @@ const run = <A, E, R extends Provided>(
 ) =>
   VirtualClock.wrap(
     program.pipe(
-      Effect.provide(TogetherEmbeddingModel.model(name, config)),
-      Effect.provide(TogetherTest.layer())
+      Effect.provide(Layer.provideMerge(TogetherEmbeddingModel.model(name, config), TogetherTest.layer()))
     )
   )
 
@@ -97,8 +96,7 @@ describe("TogetherEmbeddingModel", () => {
         name
       ])
     }).pipe(
-      Effect.provide(TogetherEmbeddingModel.model(name, { dimensions: 2 })),
-      Effect.provide(TogetherTest.layer())
+      Effect.provide(Layer.provideMerge(TogetherEmbeddingModel.model(name, { dimensions: 2 }), TogetherTest.layer()))
     ))
 
   it.effect.each<[string, Reply.Reply, string]>([

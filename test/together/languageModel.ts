@@ -1,26 +1,25 @@
-import { Effect, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { LanguageModel, type Model, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
 
-const name = "openai/gpt-oss-20b"
+export const name = "openai/gpt-oss-20b"
 
 type Needs = LanguageModel.LanguageModel | TogetherTest.TogetherTest
 
-const run = <A, E, R extends Needs | Model.ModelName | Model.ProviderName>(
+export const run = <A, E, R extends Needs | Model.ModelName | Model.ProviderName>(
   program: Effect.Effect<A, E, R>,
   config?: TogetherLanguageModel.Config
 ) =>
   VirtualClock.wrap(
     program.pipe(
-      Effect.provide(TogetherLanguageModel.model(name, config)),
-      Effect.provide(TogetherTest.layer())
+      Effect.provide(Layer.provideMerge(TogetherLanguageModel.model(name, config), TogetherTest.layer()))
     )
   )
 
-const bodies = Effect.map(TogetherTest.sent, (sent) => sent.map((one) => one.body))
+export const bodies = Effect.map(TogetherTest.sent, (sent) => sent.map((one) => one.body))
 
-const bodyFor = (prompt: Prompt.RawInput, config?: TogetherLanguageModel.Config) =>
+export const bodyFor = (prompt: Prompt.RawInput, config?: TogetherLanguageModel.Config) =>
   run(
     Effect.gen(function*() {
       yield* TogetherTest.reply(Reply.chat("ok"))
@@ -45,15 +44,15 @@ const Careful = Tool.make("careful", {
   success: Schema.String,
   failureMode: "return"
 })
-const toolkit = Toolkit.make(Weather, Clock, Day, Careful)
-const handlers = toolkit.toLayer({
+export const toolkit = Toolkit.make(Weather, Clock, Day, Careful)
+export const handlers = toolkit.toLayer({
   weather: ({ city }) => Effect.succeed({ celsius: city.length }),
   clock: () => Effect.succeed("noon"),
   day: ({ on, zone }) => Effect.succeed(`${on.getUTCFullYear()} ${zone ?? "UTC"}`),
   careful: ({ n }) => Effect.succeed(`${n}`)
 })
 
-const call = (name: string | undefined, args: string | null, id: string | null = "call-1", index = 0) => ({
+export const call = (name: string | undefined, args: string | null, id: string | null = "call-1", index = 0) => ({
   index,
   ...(id === null ? undefined : { id }),
   type: "function",
