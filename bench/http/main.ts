@@ -48,11 +48,14 @@ const promised = (name: string, call: () => Promise<unknown>): Client => ({
 const ours = (name: string, layer: Layer.Layer<Together.Together, Together.LayerError>): Client => {
   const runtime = ManagedRuntime.make(layer)
   const many = (calls: number, concurrency: number) =>
-    runtime.runPromise(Effect.flatMap(Together.Together, (together) =>
-      Effect.forEach(Array.from({ length: calls }), () => Effect.map(together.chat(request), Chat.text), {
-        concurrency,
-        discard: true
-      })))
+    runtime.runPromise(
+      Effect.flatMap(Together.Together, (together) =>
+        Effect.forEach(Array.from({ length: calls }), () =>
+          Effect.map(together.chat(request), Chat.text), {
+          concurrency,
+          discard: true
+        }))
+    )
   return { name, sequential: (calls) => many(calls, 1), parallel: (calls) => many(calls, inFlight) }
 }
 
@@ -78,8 +81,10 @@ const clients: ReadonlyArray<Client> = [
   }),
   promised("together-ai", () => together.chat.completions.create(request)),
   promised("openai", () => openai.chat.completions.create(request)),
-  promised("ai + @ai-sdk/togetherai", () =>
-    generateText({ model: vercel("m"), prompt: "What is two and two?", maxRetries: 0 })),
+  promised(
+    "ai + @ai-sdk/togetherai",
+    () => generateText({ model: vercel("m"), prompt: "What is two and two?", maxRetries: 0 })
+  ),
   ours("effect-together, Fetch", Together.layer(options)),
   ours("effect-together, Undici", Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici)))
 ]

@@ -88,8 +88,11 @@ const clientOf = (pieces: ReadonlyArray<Uint8Array>) => {
   )
   const request = { model: "m", messages: [{ role: "user", content: "Write." }] }
   return () =>
-    runtime.runPromise(Effect.flatMap(Together.Together, (together) =>
-      Stream.runFold(together.chatStream(request), () => 0, (sum, chunk) => sum + Chat.deltaText(chunk).length)))
+    runtime.runPromise(
+      Effect.flatMap(Together.Together, (together) =>
+        Stream.runFold(together.chatStream(request), () =>
+          0, (sum, chunk) => sum + Chat.deltaText(chunk).length))
+    )
 }
 
 const cases = [
@@ -113,7 +116,11 @@ for (let round = -5; round < rounds; round++) {
 const median = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
 const rows = cases.map(([name], i) => {
   const base = millis[i < 3 ? 0 : 3] ?? []
-  return { name, millis: median(millis[i] ?? []), ratio: median((millis[i] ?? []).map((ms, k) => ms / (base[k] ?? NaN))) }
+  return {
+    name,
+    millis: median(millis[i] ?? []),
+    ratio: median((millis[i] ?? []).map((ms, k) => ms / (base[k] ?? NaN)))
+  }
 })
 console.log(`2,000 chunks, median of ${rounds} rounds; ratio to the bare loop on the same pieces in the same round`)
 console.log("| case | time | ratio |\n| --- | --- | --- |")

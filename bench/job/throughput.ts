@@ -2,12 +2,13 @@
  * Measures a job's throughput and memory: a million rows against a provider in process that answers at once, with the
  * journal on (fsync), from file to file.
  *
- *     node bench/job/throughput.ts [rows] [--resume]
+ *     node bench/job/throughput.ts [rows]
  *
  * Prints rows per second and the resident memory at 100,000 rows and at the end.
  */
 import { NodeServices } from "@effect/platform-node"
 import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
 import { createWriteStream, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -15,8 +16,9 @@ import * as Files from "../../src/job/Files.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Report from "../../src/job/Report.ts"
 
-const rows = Number(process.argv[2] ?? 1_000_000)
-const directory = mkdtempSync(join(tmpdir(), "job-throughput-"))
+const [count = "1000000", phase = "all", given = ""] = process.argv.slice(2)
+const rows = Number(count)
+const directory = given === "" ? mkdtempSync(join(tmpdir(), "job-throughput-")) : given
 const input = join(directory, "prompts.jsonl")
 const results = join(directory, "results.jsonl")
 
@@ -47,11 +49,15 @@ const once = (label: string) => {
   let early = 0
   let late = 0
   const timer = setInterval(() => {
-    const { rss } = process.memoryUsage()
+    const { arrayBuffers, external, heapTotal, heapUsed, rss } = process.memoryUsage()
     peak = Math.max(peak, rss)
     if (report.read >= 100_000 && early === 0) early = rss
     if (report.read >= rows * 0.9) late = Math.max(late, rss)
-    marks.push(`${report.read}:${megabytes(rss)}`)
+    marks.push(
+      `${report.read}: rss ${megabytes(rss)}, heap ${megabytes(heapUsed)} of ${megabytes(heapTotal)}, external ${
+        megabytes(external)
+      }, buffers ${megabytes(arrayBuffers)}`
+    )
   }, 500)
   const answer = {
     status: 200,
@@ -83,15 +89,29 @@ const once = (label: string) => {
     console.log(
       `  RSS at 100k ${megabytes(early)} MB, in the last tenth ${megabytes(late)} MB, peak ${megabytes(peak)} MB`
     )
-    console.log(`  RSS over time (rows:MB) ${marks.filter((_, i) => i % Math.ceil(marks.length / 12) === 0).join(" ")}`)
+    console.log(
+      `  memory in MB by rows:\n    ${marks.filter((_, i) => i % Math.ceil(marks.length / 10) === 0).join("\n    ")}`
+    )
   })
 }
 
-await write()
-console.log(`input ${megabytes(statSync(input).size)} MB`)
-await once("first run")
-console.log(
-  `journal ${megabytes(statSync(`${results}.journal`).size)} MB, results ${megabytes(statSync(results).size)} MB`
-)
-await once("second run, all rows done")
-rmSync(directory, { recursive: true })
+/** Each phase is a process of its own, so that one's memory is not counted in the next. */
+const child = (name: string) => {
+  const { status } = spawnSync(process.execPath, [import.meta.filename, count, name, directory], { stdio: "inherit" })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+if (phase === "all") {
+  child("write")
+  console.log(`input ${megabytes(statSync(input).size)} MB`)
+  child("first run")
+  console.log(
+    `journal ${megabytes(statSync(`${results}.journal`).size)} MB, results ${megabytes(statSync(results).size)} MB`
+  )
+  child("second run, all rows done")
+  rmSync(directory, { recursive: true })
+} else if (phase === "write") {
+  await write()
+} else {
+  await once(phase)
+}

@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import { createServer, type Server } from "node:http"
+import { Agent } from "undici"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
@@ -81,22 +82,26 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-/** Provides the bare transport. */
-export const plain = NodeHttpClient.layerUndici
+/**
+ * Provides Undici with as many connections as a job may have calls in flight; our own timeouts bound every silence.
+ *
+ * The agent is made here, from a static import, since the platform loads Undici in a way that a bundler cannot follow.
+ */
+const agent = Layer.effect(
+  NodeHttpClient.Dispatcher,
+  Effect.acquireRelease(
+    Effect.sync(() => new Agent({ connections: 1024, pipelining: 1, bodyTimeout: 0, headersTimeout: 0 })),
+    (agent) => Effect.promise(() => agent.destroy())
+  )
+)
 
-const transport = (report: Report.Report | undefined) => {
-  const undici = NodeHttpClient.layerUndiciOptions({
-    connections: 1024,
-    pipelining: 1,
-    bodyTimeout: 0,
-    headersTimeout: 0
-  })
-  return report === undefined
-    ? undici
-    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(
-      Layer.provide(undici)
-    )
-}
+/** Provides the bare transport. */
+export const plain = Layer.provide(NodeHttpClient.layerUndiciNoDispatcher, agent)
+
+const transport = (report: Report.Report | undefined) =>
+  report === undefined
+    ? plain
+    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(Layer.provide(plain))
 
 const guards = (options: Options) =>
   Layer.merge(

@@ -126,7 +126,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
     isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
   }
   const price = yield* priceOf
-  if (flags.via === "batch") return yield* BatchJob.run({ ...options, price, maxCost: flags.maxCost })
+  if (flags.via === "batch") return yield* BatchJob.run({ ...options, price, maxCost: flags.maxCost, poll: flags.poll })
   const send = yield* Sender.together({ report, price, retry: Policy.retry(work.policy) })
   return yield* Files.run({ ...options, send })
 })

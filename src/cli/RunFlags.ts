@@ -148,6 +148,13 @@ export const runFlags = {
     Flag.withFallbackConfig(Config.Literals(["calls", "batch"], variable("via"))),
     Flag.withDefault("calls" as const)
   ),
+  poll: read(
+    "poll",
+    "SPAN",
+    "With --via batch: time between two looks (default: 30s)",
+    Format.parseSpan,
+    "a span, like 30s"
+  ),
   maxCost: read(
     "max-cost",
     "USD",

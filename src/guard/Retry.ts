@@ -314,32 +314,33 @@ const loop = <A, E, R, SE, SR, R2>(
     }
 
     // a plain function: made for every call, and called only for those that fail
-    const onFailure = (error: E) => Effect.gen(function*() {
-      const now = clock.currentTimeMillisUnsafe()
-      if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
-      step ??= yield* Schedule.toStep(yield* policyOf)
-      const next = yield* Pull.matchEffect(Effect.provideService(step(now, error), RetrySchedule.CallStart, began), {
-        onSuccess: ([, duration]) => Effect.succeed<Duration.Duration | undefined>(duration),
-        onFailure: (cause) => Effect.failCause(cause),
-        onDone: () => Effect.undefined
+    const onFailure = (error: E) =>
+      Effect.gen(function*() {
+        const now = clock.currentTimeMillisUnsafe()
+        if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
+        step ??= yield* Schedule.toStep(yield* policyOf)
+        const next = yield* Pull.matchEffect(Effect.provideService(step(now, error), RetrySchedule.CallStart, began), {
+          onSuccess: ([, duration]) => Effect.succeed<Duration.Duration | undefined>(duration),
+          onFailure: (cause) => Effect.failCause(cause),
+          onDone: () => Effect.undefined
+        })
+        if (next === undefined) return yield* stop(error, "schedule", now)
+        const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
+        if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", now)
+        if (options.budget !== undefined) {
+          const granted = options.whenBudgetEmpty === "wait"
+            ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
+            : yield* options.budget.tryWithdraw
+          if (!granted) return yield* stop(error, "budget", now)
+        }
+        yield* countRetry(tagOf(error))
+        yield* spanEvent(clock, error, attempt, next)
+        if (options.onRetry !== undefined) {
+          yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(now - began) })
+        }
+        yield* Effect.sleep(next)
+        attempt++
       })
-      if (next === undefined) return yield* stop(error, "schedule", now)
-      const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
-      if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", now)
-      if (options.budget !== undefined) {
-        const granted = options.whenBudgetEmpty === "wait"
-          ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
-          : yield* options.budget.tryWithdraw
-        if (!granted) return yield* stop(error, "budget", now)
-      }
-      yield* countRetry(tagOf(error))
-      yield* spanEvent(clock, error, attempt, next)
-      if (options.onRetry !== undefined) {
-        yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(now - began) })
-      }
-      yield* Effect.sleep(next)
-      attempt++
-    })
 
     const first = options.budget === undefined ? self : Effect.andThen(options.budget.deposit, self)
     const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(

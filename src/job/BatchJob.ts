@@ -297,11 +297,11 @@ const drive = (
       status: undefined
     }
 
-    /** Finishes a part that this run made: its rows are known by their ids. */
-    const finish = Effect.fnUntraced(function*(part: Parts.Part, ids: ReadonlySet<string>) {
+    /** Finishes a part that this run made: its rows are known by their lines. */
+    const finish = Effect.fnUntraced(function*(part: Parts.Part, lines: ReadonlySet<number>) {
       const { hopeless, said } = yield* outcome(part)
       const again = yield* settleAll(
-        (row) => Parts.has(part, row) && ids.has(row.id),
+        (row) => Parts.has(part, row) && lines.has(row.line),
         (row) => said.get(row.id) ?? hopeless,
         part.round + 1 >= rounds
       )
@@ -390,7 +390,7 @@ const drive = (
         yield* affordable(full)
         report.inFlight += full.part.rows
         const part = yield* submit(full)
-        yield* more(yield* finish(part, full.ids), part.round + 1)
+        yield* more(yield* finish(part, full.lines), part.round + 1)
       }
     )
 

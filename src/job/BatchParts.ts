@@ -65,7 +65,8 @@ export interface Gatherer {
 export interface Full {
   readonly part: Part
   readonly text: string
-  readonly ids: ReadonlySet<string>
+  /** Lines of its rows: an id may stand on a second line, which is not sent. */
+  readonly lines: ReadonlySet<number>
 }
 
 interface Open {
@@ -74,7 +75,7 @@ interface Open {
   rows: number
   bytes: number
   readonly text: Array<string>
-  readonly ids: Set<string>
+  readonly lines: Set<number>
 }
 
 /** Makes a gatherer; `nameOf` makes the unique name of each file. */
@@ -94,7 +95,7 @@ export const gatherer = (
       round
     },
     text: gathered.text.join(""),
-    ids: gathered.ids
+    lines: gathered.lines
   })
   return {
     add: (row) => {
@@ -103,13 +104,13 @@ export const gatherer = (
       const before = open.get(row.model)
       const full = before !== undefined && (before.rows >= limits.maxRows || before.bytes + bytes > limits.maxBytes)
       const current = before === undefined || full
-        ? { from: row.line, to: row.line, rows: 0, bytes: 0, text: [], ids: new Set<string>() }
+        ? { from: row.line, to: row.line, rows: 0, bytes: 0, text: [], lines: new Set<number>() }
         : before
       current.to = row.line
       current.rows++
       current.bytes += bytes
       current.text.push(text)
-      current.ids.add(row.id)
+      current.lines.add(row.line)
       open.set(row.model, current)
       return full ? close(row.model, before) : undefined
     },

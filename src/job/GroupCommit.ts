@@ -49,22 +49,28 @@ export interface GroupCommit {
 }
 
 interface Group {
-  lines: Array<Uint8Array>
+  bytes: Uint8Array
+  used: number
   readonly done: Deferred.Deferred<void, JournalError>
 }
 
-const newGroup = (): Group => ({ lines: [], done: Deferred.makeUnsafe() })
-
 const encoder = new TextEncoder()
 
-const join = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
+const firstBytes = 64 * 1024
+/** A buffer that one huge group made larger than this is not kept. */
+const keptBytes = 4 * 1024 * 1024
+
+/** Adds a line to a group and returns its length in bytes; most lines allocate nothing. */
+const add = (group: Group, line: string): number => {
+  const most = group.used + line.length * 3
+  if (most > group.bytes.length) {
+    const larger = new Uint8Array(Math.max(most, group.bytes.length * 2))
+    larger.set(group.bytes.subarray(0, group.used))
+    group.bytes = larger
   }
-  return whole
+  const { written } = encoder.encodeInto(line, group.bytes.subarray(group.used))
+  group.used += written
+  return written
 }
 
 const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
@@ -100,6 +106,12 @@ export const make = Effect.fnUntraced(function*(
   const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
   const toWrite = Latch.makeUnsafe()
   const toSync = Latch.makeUnsafe()
+  let spare: Uint8Array | undefined
+  const newGroup = (): Group => {
+    const bytes = spare ?? new Uint8Array(firstBytes)
+    spare = undefined
+    return { bytes, used: 0, done: Deferred.makeUnsafe() }
+  }
   let group = newGroup()
   /** The group of the latest append: groups become durable in order, so it stands for all. */
   let last: Group | undefined
@@ -136,13 +148,13 @@ export const make = Effect.fnUntraced(function*(
     yield* toWrite.await
     toWrite.closeUnsafe()
     const current = group
-    if (current.lines.length === 0 || broken !== undefined) return
+    if (current.used === 0 || broken !== undefined) return
     group = newGroup()
-    const bytes = join(current.lines)
-    current.lines = []
+    const bytes = current.bytes.subarray(0, current.used)
     yield* writeAll(bytes).pipe(
       Effect.andThen(Effect.sync(() => {
         good += bytes.length
+        if (current.bytes.length <= keptBytes) spare = current.bytes
         if (durability === "write") {
           Deferred.doneUnsafe(current.done, Effect.void)
         } else {
@@ -171,10 +183,8 @@ export const make = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       if (broken !== undefined) return Effect.fail(broken)
       last = group
-      const bytes = encoder.encode(line)
       const offset = end
-      end += bytes.length
-      last.lines.push(bytes)
+      end += add(last, line)
       toWrite.openUnsafe()
       return Effect.as(Deferred.await(last.done), offset)
     })

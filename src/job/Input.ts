@@ -90,7 +90,7 @@ const open = (source: Source): Stream.Stream<Uint8Array, InputError, FileSystem.
   const raw = source._tag === "Bytes"
     ? source.bytes
     : Stream.unwrap(
-      Effect.map(FileSystem.FileSystem, (fs) => fs.stream(source.path, { chunkSize: 256 * 1024 }))
+      Effect.map(FileSystem.FileSystem, (fs) => fs.stream(source.path, { chunkSize: 64 * 1024 }))
     )
   return name.endsWith(".gz")
     ? Stream.unwrap(

@@ -207,7 +207,9 @@ export const make = (shared: Shared): Client => {
   const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
     new InvalidRequestError({
       operation,
-      message: `The request was not sent, it does not fit ${operation}: ${issueOf(error, request)}. Correct the request.`
+      message: `The request was not sent, it does not fit ${operation}: ${
+        issueOf(error, request)
+      }. Correct the request.`
     })
 
   const decodeAnswer = <A>(
@@ -227,7 +229,8 @@ export const make = (shared: Shared): Client => {
           status,
           requestId,
           body,
-          message: `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
+          message:
+            `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
         })
       )
     }
@@ -252,8 +255,7 @@ export const make = (shared: Shared): Client => {
   (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
     Effect.flatMap(
       transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-      (answer) =>
-        decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed)
+      (answer) => decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed)
     )
 
   const call: Client["call"] = (route) => {
@@ -349,7 +351,10 @@ export const make = (shared: Shared): Client => {
     const idempotent = request.idempotent ?? safeMethods.has(exchange.method)
     return Effect.flatMap(callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options), (call) =>
       spanned(
-        Effect.flatMap(guardsOf(call, options, undefined), (guards) => Pipeline.answer(call, guards, attempt(exchange))),
+        Effect.flatMap(
+          guardsOf(call, options, undefined),
+          (guards) => Pipeline.answer(call, guards, attempt(exchange))
+        ),
         call
       ))
   }

@@ -78,7 +78,11 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
   const headers = observed.headers === undefined ? undefined : Hint.limitHeaders(observed.headers)
   if (Exit.isSuccess(exit)) {
     const { usage } = observed
-    return { _tag: "Success", tokens: usage === undefined ? undefined : usage.inputTokens + usage.outputTokens, headers }
+    return {
+      _tag: "Success",
+      tokens: usage === undefined ? undefined : usage.inputTokens + usage.outputTokens,
+      headers
+    }
   }
   const reason = exit.cause.reasons.find(Cause.isFailReason)
   const error = reason?.error
@@ -150,8 +154,7 @@ const hedged = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Fail
     Effect.map(
       Effect.acquireRelease(
         lane.tryAcquire(laneRequest(call, 1, deadline)),
-        (permit) =>
-          Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: true }) : Effect.void
+        (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: true }) : Effect.void
       ),
       Option.isSome
     ))
@@ -229,7 +232,9 @@ export const stream = <Chunk>(
       const held = guards.lane.acquireScoped(request).pipe(
         Effect.flatMap((permit) =>
           checked(call, guards, observed, open(observed)).pipe(
-            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : permit.settle(learned(call, guards, clock, exit, observed))),
+            Effect.onExit((exit) =>
+              Exit.isSuccess(exit) ? Effect.void : permit.settle(learned(call, guards, clock, exit, observed))
+            ),
             Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
           )
         ),

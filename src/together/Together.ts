@@ -154,7 +154,8 @@ export class Together extends Context.Service<Together, {
 }>()("effect-together/Together") {}
 
 const missingKey = new AuthError({
-  message: "There is no API key. Set TOGETHER_API_KEY, or pass apiKey; make a key at https://api.together.ai/settings/api-keys."
+  message:
+    "There is no API key. Set TOGETHER_API_KEY, or pass apiKey; make a key at https://api.together.ai/settings/api-keys."
 })
 
 const checkedBaseUrl = (baseUrl: string): Effect.Effect<string, InvalidRequestError> =>

@@ -61,7 +61,9 @@ describe("TogetherError", () => {
   it("obeys x-should-retry in both directions", () => {
     expect(Errors.isRetryable(new Errors.InvalidRequestError({ message, shouldRetry: true }))).toBe(true)
     expect(Errors.isRetryable(new Errors.ServerError({ message, shouldRetry: false }))).toBe(false)
-    expect(Errors.isRetryable(new Errors.ConnectionError({ message, permanent: false, shouldRetry: false }))).toBe(false)
+    expect(Errors.isRetryable(new Errors.ConnectionError({ message, permanent: false, shouldRetry: false }))).toBe(
+      false
+    )
   })
 
   it("lets no header make a refusal, a deadline or a started stream retryable", () => {

@@ -10,8 +10,7 @@ const quick = { retry: Schedule.recurs(2) }
 
 const transports = [
   ["Fetch", Together.layer],
-  ["Undici", (options: Together.Options) =>
-    Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))]
+  ["Undici", (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))]
 ] as const
 
 describe.each(transports)("Together over %s", (_, layerOf) => {
@@ -58,7 +57,8 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
   it.live("fails with the tag, the number and the attempts, and leaks neither key nor prompt", () =>
     Effect.gen(function*() {
       const server = yield* serve((received, response) =>
-        json(response, 503, { error: { message: `busy with ${received.body} for ${received.headers.authorization}` } }))
+        json(response, 503, { error: { message: `busy with ${received.body} for ${received.headers.authorization}` } })
+      )
       const error = yield* Effect.flip(
         withTogether((together) => together.chat(request)).pipe(client(server.baseUrl))
       )
@@ -105,7 +105,8 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       const server = yield* serve((received, response) =>
         received.url.endsWith("/content")
           ? void response.writeHead(200, { "content-type": "text/plain" }).end("line 1\nline 2\n")
-          : json(response, 200, { id: "file-1", object: "file" }))
+          : json(response, 200, { id: "file-1", object: "file" })
+      )
       yield* withTogether((together) =>
         Effect.gen(function*() {
           const file = yield* together.files.upload({ content: "{\"a\":1}\n", name: "a.jsonl", purpose: "batch-api" })
@@ -147,8 +148,10 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       const seen: Array<string> = []
       const error = yield* Effect.flip(
         withTogether((together) =>
-          Stream.runForEach(together.chatStream(request), (chunk) =>
-            Effect.sync(() => seen.push(Chat.deltaText(chunk))))
+          Stream.runForEach(
+            together.chatStream(request),
+            (chunk) => Effect.sync(() => seen.push(Chat.deltaText(chunk)))
+          )
         ).pipe(client(server.baseUrl))
       )
       expect(error).toMatchObject({ _tag: "StreamError", started: true, partial: { text: "half an " } })
@@ -179,7 +182,10 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
           response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders()
         }
       })
-      const options = { timeouts: { firstToken: "80 millis", headers: "80 millis" }, retry: Schedule.recurs(0) } as const
+      const options = {
+        timeouts: { firstToken: "80 millis", headers: "80 millis" },
+        retry: Schedule.recurs(0)
+      } as const
       const errors = yield* withTogether((together) =>
         Effect.all([
           Effect.flip(Stream.runDrain(together.chatStream(request))),
@@ -194,7 +200,8 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       const server = yield* serve((received, response) =>
         received.body.includes("\"stream\":true")
           ? json(response, 200, { error: "streams are off" })
-          : void response.writeHead(200, { "content-type": "text/html" }).end("<title>Welcome</title>"))
+          : void response.writeHead(200, { "content-type": "text/html" }).end("<title>Welcome</title>")
+      )
       const errors = yield* withTogether((together) =>
         Effect.all([
           Effect.flip(Stream.runDrain(together.chatStream(request))),
@@ -250,7 +257,8 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
   it.live("does not repeat a call that creates something after an ambiguous failure", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response, index) =>
-        index === 0 ? json(response, 500, {}) : json(response, 201, { job: { id: "b" } }))
+        index === 0 ? json(response, 500, {}) : json(response, 201, { job: { id: "b" } })
+      )
       const error: TogetherError.TogetherError = yield* Effect.flip(
         withTogether((together) => together.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" }))
           .pipe(client(server.baseUrl))

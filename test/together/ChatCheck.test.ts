@@ -11,7 +11,9 @@ const generator = (seed: number) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
-const junk = [undefined, null, "", "text", 0, 1, -1, 1.5, NaN, Infinity, 1e300, true, [], {}, [1], [{}], { role: "user" }]
+const junk = [undefined, null, "", "text", 0, 1, -1, 1.5, NaN, Infinity, 1e300, true, [], {}, [1], [{}], {
+  role: "user"
+}]
 
 const request = { model: "m", messages: [{ role: "user", content: "hi" }], max_tokens: 5, temperature: 0.5 }
 const response = {
@@ -40,10 +42,12 @@ describe("ChatCheck", () => {
     expect([isPlainRequest(request), isPlainResponse(response)]).toEqual([true, true])
   })
 
-  it.each([
-    ["request", request, isPlainRequest, Schema.is(Chat.ChatRequest)],
-    ["response", response, isPlainResponse, Schema.is(Chat.ChatResponse)]
-  ] as const)("recognizes no %s that the schema refuses", (_, sample, recognize, accepts) => {
+  it.each(
+    [
+      ["request", request, isPlainRequest, Schema.is(Chat.ChatRequest)],
+      ["response", response, isPlainResponse, Schema.is(Chat.ChatResponse)]
+    ] as const
+  )("recognizes no %s that the schema refuses", (_, sample, recognize, accepts) => {
     const random = generator(7)
     let recognized = 0
     for (let i = 0; i < 20_000; i++) {

@@ -19,7 +19,12 @@ const classify = (
     ...more
   })
 
-const error = (message: string, type: string | null = null, code: string | null = null, param: string | null = null) => ({
+const error = (
+  message: string,
+  type: string | null = null,
+  code: string | null = null,
+  param: string | null = null
+) => ({
   error: { message, type, param, code }
 })
 
@@ -33,14 +38,36 @@ describe("Classify", () => {
       ["400", 400, error("Invalid JSON"), "InvalidRequestError"],
       ["401", 401, error("Missing key"), "AuthError"],
       ["402", 402, error("spending limit"), "InsufficientCreditsError"],
-      ["403 about the context", 403, error("Bad request: input tokens and max_tokens must be less than the model context length"), "ContextLengthError"],
+      [
+        "403 about the context",
+        403,
+        error("Bad request: input tokens and max_tokens must be less than the model context length"),
+        "ContextLengthError"
+      ],
       ["403 that says nothing about access", 403, error("Bad request"), "ContextLengthError"],
-      ["403 of the edge as HTML", 403, html("Access denied | api.together.ai used Cloudflare"), "PermissionDeniedError"],
+      [
+        "403 of the edge as HTML",
+        403,
+        html("Access denied | api.together.ai used Cloudflare"),
+        "PermissionDeniedError"
+      ],
       ["403 of the edge as text", 403, "error code: 1010", "PermissionDeniedError"],
-      ["403 of a retired endpoint", 403, error("creation is closed", null, "endpoints_v1_create_access_disabled"), "PermissionDeniedError"],
+      [
+        "403 of a retired endpoint",
+        403,
+        error("creation is closed", null, "endpoints_v1_create_access_disabled"),
+        "PermissionDeniedError"
+      ],
       ["403 Unauthorized", 403, { error: "Unauthorized" }, "PermissionDeniedError"],
       ["403 Forbidden", 403, { error: "Forbidden" }, "PermissionDeniedError"],
-      ["403 tier gate", 403, error("Access to this model is allowed for build tier 2 and above. Also please make sure that you have a positive balance."), "PermissionDeniedError"],
+      [
+        "403 tier gate",
+        403,
+        error(
+          "Access to this model is allowed for build tier 2 and above. Also please make sure that you have a positive balance."
+        ),
+        "PermissionDeniedError"
+      ],
       ["404", 404, error("model not found"), "NotFoundError"],
       ["410", 410, "", "NotFoundError"],
       ["408", 408, "", "RequestTimeoutError"],
@@ -53,7 +80,17 @@ describe("Classify", () => {
       ["431", 431, "", "InvalidRequestError"],
       ["418", 418, "", "InvalidRequestError"],
       ["301", 301, "", "InvalidRequestError"],
-      ["422 about the context", 422, error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000", "invalid_request_error", null, "max_tokens"), "ContextLengthError"],
+      [
+        "422 about the context",
+        422,
+        error(
+          "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000",
+          "invalid_request_error",
+          null,
+          "max_tokens"
+        ),
+        "ContextLengthError"
+      ],
       ["422", 422, error("Input validation error"), "InvalidRequestError"],
       ["429", 429, error("Too many requests"), "RateLimitError", "unknown"],
       ["500", 500, error("Internal server error", "server_error"), "ServerError"],
@@ -76,29 +113,133 @@ describe("Classify", () => {
 
   describe("each recorded message", () => {
     it.each<Row>([
-      ["402 credit_limit", 402, error("Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.", "credit_limit"), "InsufficientCreditsError"],
-      ["429 credit_limit that is a rate limit", 429, error("You have been rate limited. Your rate limit is 60 queries per minute. Please navigate to https://api.together.xyz/settings/billing to upgrade to a paid plan.", "credit_limit"), "RateLimitError", "requests"],
-      ["429 credit_limit in prose", 429, error("Request was rejected due to request rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS). See details: https://docs.together.ai/docs/rate-limits", "credit_limit"), "RateLimitError", "requests"],
-      ["429 token limit in prose", 429, error("Request was rejected due to token rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS)."), "RateLimitError", "tokens"],
+      [
+        "402 credit_limit",
+        402,
+        error(
+          "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.",
+          "credit_limit"
+        ),
+        "InsufficientCreditsError"
+      ],
+      [
+        "429 credit_limit that is a rate limit",
+        429,
+        error(
+          "You have been rate limited. Your rate limit is 60 queries per minute. Please navigate to https://api.together.xyz/settings/billing to upgrade to a paid plan.",
+          "credit_limit"
+        ),
+        "RateLimitError",
+        "requests"
+      ],
+      [
+        "429 credit_limit in prose",
+        429,
+        error(
+          "Request was rejected due to request rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS). See details: https://docs.together.ai/docs/rate-limits",
+          "credit_limit"
+        ),
+        "RateLimitError",
+        "requests"
+      ],
+      [
+        "429 token limit in prose",
+        429,
+        error(
+          "Request was rejected due to token rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS)."
+        ),
+        "RateLimitError",
+        "tokens"
+      ],
       ["429 credit_limit without a word", 429, error("", "credit_limit"), "RateLimitError", "unknown"],
       ["429 about credit", 429, error("Credit limit exceeded. Add credit to continue."), "InsufficientCreditsError"],
-      ["429 insufficient_quota", 429, error("You exceeded your current quota", "insufficient_quota", "insufficient_quota"), "InsufficientCreditsError"],
-      ["429 model_rate_limit", 429, error("You have reached the rate limit specific to this model X. The maximum rate limit for this model is 9 queries per minute.", "model_rate_limit"), "RateLimitError", "model"],
-      ["429 model limit in prose", 429, error("You have reached the rate limit specific to this model X. 6.0 queries and 180000000 tokens per minute"), "RateLimitError", "model"],
+      [
+        "429 insufficient_quota",
+        429,
+        error("You exceeded your current quota", "insufficient_quota", "insufficient_quota"),
+        "InsufficientCreditsError"
+      ],
+      [
+        "429 model_rate_limit",
+        429,
+        error(
+          "You have reached the rate limit specific to this model X. The maximum rate limit for this model is 9 queries per minute.",
+          "model_rate_limit"
+        ),
+        "RateLimitError",
+        "model"
+      ],
+      [
+        "429 model limit in prose",
+        429,
+        error("You have reached the rate limit specific to this model X. 6.0 queries and 180000000 tokens per minute"),
+        "RateLimitError",
+        "model"
+      ],
       ["429 dynamic requests", 429, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
       ["429 dynamic tokens", 429, error("", "dynamic_token_limited"), "RateLimitError", "tokens"],
-      ["429 dynamic in error_type at the top", 429, { error_type: "dynamic_token_limited", message: "slow down" }, "RateLimitError", "tokens"],
-      ["429 dynamic in error.error_type", 429, { error: { error_type: "dynamic_request_limited" } }, "RateLimitError", "requests"],
+      [
+        "429 dynamic in error_type at the top",
+        429,
+        { error_type: "dynamic_token_limited", message: "slow down" },
+        "RateLimitError",
+        "tokens"
+      ],
+      [
+        "429 dynamic in error.error_type",
+        429,
+        { error: { error_type: "dynamic_request_limited" } },
+        "RateLimitError",
+        "requests"
+      ],
       ["429 dynamic in error.code", 429, error("x", null, "dynamic_token_limited"), "RateLimitError", "tokens"],
       ["429 dynamic in the top-level type", 429, { type: "dynamic_request_limited" }, "RateLimitError", "requests"],
       ["429 concurrency", 429, error("Too many concurrent requests"), "RateLimitError", "concurrency"],
       ["400 dynamic", 400, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
       ["400 rate_limit of the past", 400, error("slow down", null, "rate_limit"), "RateLimitError"],
-      ["401 invalid key", 401, error("Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.", "invalid_request_error", "invalid_api_key"), "AuthError"],
-      ["400 non-serverless", 400, error("Unable to access non-serverless model M. Please visit https://api.together.ai/models/M to create and start a new dedicated endpoint for the model.", "invalid_request_error", "model_not_available"), "ModelUnavailableError"],
-      ["400 retired", 400, error("The model M has been deprecated and is no longer available"), "ModelUnavailableError"],
-      ["400 context", 400, error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 4000 `inputs` tokens", "invalid_request_error", null, "max_tokens"), "ContextLengthError"],
-      ["400 maximum context", 400, error("This model's maximum context length is 8193 tokens.", "invalid_request_error"), "ContextLengthError"],
+      [
+        "401 invalid key",
+        401,
+        error(
+          "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
+          "invalid_request_error",
+          "invalid_api_key"
+        ),
+        "AuthError"
+      ],
+      [
+        "400 non-serverless",
+        400,
+        error(
+          "Unable to access non-serverless model M. Please visit https://api.together.ai/models/M to create and start a new dedicated endpoint for the model.",
+          "invalid_request_error",
+          "model_not_available"
+        ),
+        "ModelUnavailableError"
+      ],
+      [
+        "400 retired",
+        400,
+        error("The model M has been deprecated and is no longer available"),
+        "ModelUnavailableError"
+      ],
+      [
+        "400 context",
+        400,
+        error(
+          "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 4000 `inputs` tokens",
+          "invalid_request_error",
+          null,
+          "max_tokens"
+        ),
+        "ContextLengthError"
+      ],
+      [
+        "400 maximum context",
+        400,
+        error("This model's maximum context length is 8193 tokens.", "invalid_request_error"),
+        "ContextLengthError"
+      ],
       ["400 context code", 400, error("too long", null, "context_length_exceeded"), "ContextLengthError"],
       ["400 failed upstream hop", 400, error("All connection attempts failed", "invalid_request_error"), "ServerError"],
       ["400 bare validation", 400, error("Input validation error"), "InvalidRequestError"],
@@ -127,7 +268,13 @@ describe("Classify", () => {
       ["canonical", 400, error("told you"), "told you", undefined],
       ["with a live id", 400, { id: "o3LiXw4-960", ...error("told you") }, "told you", "o3LiXw4-960"],
       ["flat string with a request id", 404, { error: "Job not found", request_id: "833f" }, "Job not found", "833f"],
-      ["not found without code", 404, { error: { message: "File x not found", type: "not_found" } }, "File x not found", undefined],
+      [
+        "not found without code",
+        404,
+        { error: { message: "File x not found", type: "not_found" } },
+        "File x not found",
+        undefined
+      ],
       ["queue, flat", 400, { code: "c", message: "told you", param: null, type: "t" }, "told you", undefined],
       ["message alone", 400, { message: "told you" }, "told you", undefined],
       ["detail alone", 400, { detail: "told you" }, "told you", undefined],

@@ -40,7 +40,13 @@ describe("EventDecoder", () => {
         usage: null
       }) + data({
         id: "ogz",
-        choices: [{ index: 0, text: "", finish_reason: "stop", seed: 15924764223251450000, delta: { token_id: null, content: "" } }],
+        choices: [{
+          index: 0,
+          text: "",
+          finish_reason: "stop",
+          seed: 15924764223251450000,
+          delta: { token_id: null, content: "" }
+        }],
         usage: { ...usage, cached_tokens: 0 }
       }) + done
     )
@@ -51,7 +57,7 @@ describe("EventDecoder", () => {
 
   it("decodes alike whatever the chunking, multi-byte characters included", () => {
     const text = `: hello\r\n\r\nretry: 10\r\n\r\n${delta("größe ")}${delta("日本 😀")}data:${
-      JSON.stringify({ choices: [] , usage })
+      JSON.stringify({ choices: [], usage })
     }\r\n\r\n${done}`
     const whole = run(text)
     expect(whole.text).toBe("größe 日本 😀")
@@ -62,7 +68,10 @@ describe("EventDecoder", () => {
   })
 
   it.each([
-    ["on a trailing chunk without choices", delta("a", { finish_reason: "stop" }) + data({ choices: [], usage }) + done],
+    [
+      "on a trailing chunk without choices",
+      delta("a", { finish_reason: "stop" }) + data({ choices: [], usage }) + done
+    ],
     ["on a trailing chunk that has no choices field", delta("a", { finish_reason: "stop" }) + data({ usage }) + done],
     ["inside the first choice", delta("a", { finish_reason: "stop", usage }) + done],
     ["after the finish reason", delta("a", { finish_reason: "stop" }) + data({ choices: [], usage }) + done]
@@ -88,7 +97,9 @@ describe("EventDecoder", () => {
   })
 
   it("counts named message events, ignores pings, and counts no comment", () => {
-    const { decoder, text } = run(`event: message\n${delta("a")}event: ping\ndata: {}\n\n: keep-alive\n\nid: 7\n${delta("b")}${done}`)
+    const { decoder, text } = run(
+      `event: message\n${delta("a")}event: ping\ndata: {}\n\n: keep-alive\n\nid: 7\n${delta("b")}${done}`
+    )
     expect([text, decoder.events()]).toEqual(["ab", 2])
   })
 
@@ -145,8 +156,10 @@ describe("EventDecoder", () => {
     const decoder = EventDecoder.make(Completions.shape)
     const chunks: Array<Completions.CompletionChunk> = []
     decoder.feed(
-      utf8.encode(data({ token: { text: "a" }, choices: [{ text: "a" }], finish_reason: null }) +
-        data({ token: { text: "" }, choices: [], finish_reason: "stop", usage })),
+      utf8.encode(
+        data({ token: { text: "a" }, choices: [{ text: "a" }], finish_reason: null }) +
+          data({ token: { text: "" }, choices: [], finish_reason: "stop", usage })
+      ),
       chunks
     )
     decoder.finish(chunks)
@@ -183,7 +196,9 @@ describe("EventDecoder against the plain parser", () => {
     }
     for (let round = 0; round < 300; round++) {
       const text = Array.from({ length: 1 + next(12) }, () => pieces[next(pieces.length)] ?? "").join("") + done
-      const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join("")
+      const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join(
+        ""
+      )
       const bytes = utf8.encode(text)
       const decoder = EventDecoder.make(Chat.shape)
       const chunks: Array<Chat.ChatChunk> = []

@@ -33,7 +33,9 @@ describe("Together", () => {
           notServerless,
           Reply.stream(["Rhi", "ne"])
         )
-        const chunks = yield* use((together) => Stream.runCollect(together.chatStream(request, { fallback: ["small"] })))
+        const chunks = yield* use((together) =>
+          Stream.runCollect(together.chatStream(request, { fallback: ["small"] }))
+        )
         expect(chunks.map(Chat.deltaText).join("")).toBe("Rhine")
       }).pipe(Effect.provide(TogetherTest.layer()))
     ))
@@ -81,12 +83,12 @@ describe("Together", () => {
       )
     ))
 
-  const prices: Price.Lookup = (model) =>
-    Price.stated({ model, inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
+  const prices: Price.Lookup = (model) => Price.stated({ model, inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
 
-  const withCredits = (options: Credits.Options) => TogetherTest.layer({ together: { prices } }).pipe(
-    Layer.provideMerge(Credits.layer(options))
-  )
+  const withCredits = (options: Credits.Options) =>
+    TogetherTest.layer({ together: { prices } }).pipe(
+      Layer.provideMerge(Credits.layer(options))
+    )
 
   it.effect("reserves before, settles with the real usage after, and refuses what a budget cannot hold", () =>
     VirtualClock.wrap(

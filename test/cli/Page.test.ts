@@ -1,0 +1,150 @@
+import { describe, expect, it } from "@effect/vitest"
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { type Browser, chromium } from "playwright-core"
+import * as Page from "../../src/cli/Page.ts"
+import type * as Summary from "../../src/cli/Summary.ts"
+import * as Report from "../../src/job/Report.ts"
+
+const start = Date.UTC(2026, 0, 1)
+
+const context = (): Summary.Context => {
+  const report = Report.make(start)
+  for (let second = 0; second < 120; second++) {
+    const now = start + second * 1000
+    for (let i = 0; i < 8; i++) {
+      Report.attempt(report, now, { status: second % 17 === 0 && i === 0 ? 429 : 200, millis: 400 + second })
+      Report.settle(report, now, {
+        kind: "ok",
+        line: second * 8 + i,
+        id: `r${second}-${i}`,
+        model: i % 2 === 0
+          ? "openai/gpt-oss-20b"
+          : "a/model-with-a-very-long-name-that-has-to-wrap-somewhere-in-the-table",
+        attempts: 1,
+        millis: 500 + second * 3,
+        inputTokens: 40,
+        outputTokens: 90,
+        nanoUsd: 20_000n
+      })
+    }
+    Report.sample(report, now, {
+      inFlight: 12 + second % 9,
+      limit: 24,
+      rate: 8 + second / 30,
+      pausedSeconds: second % 17 === 0 ? 1 : 0
+    })
+  }
+  Report.retry(report, "RateLimitError", 1.2)
+  Report.retry(report, "ServerError", 0.4)
+  Report.decision(report, { at: start + 5000, lane: "default/m", reason: "8 → 9 req/s (<looking for more>)", limit: 9 })
+  Report.settle(report, start + 119_000, {
+    kind: "failed",
+    line: 961,
+    id: "<img src=x onerror=alert(1)>",
+    code: "context_length",
+    message: "The prompt & max_tokens exceed <context>.",
+    attempts: 1,
+    millis: 10,
+    inputTokens: 0,
+    outputTokens: 0
+  })
+  report.read = 961
+  report.endedAt = start + 120_000
+  Report.warn(report, "3 rows of \"x\" were not sent")
+  return {
+    report,
+    ending: { stop: undefined, abandoned: new Map() },
+    results: "out.jsonl",
+    errors: "errors.jsonl",
+    journal: "out.jsonl.journal",
+    idealSeconds: 110,
+    command: "effect-together run prompts.jsonl --report run.html",
+    undone: 0,
+    lost: 0
+  }
+}
+
+const browserPath = [
+  process.env["CHROMIUM"],
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome"
+].find(
+  (path) => path !== undefined && existsSync(path)
+)
+
+describe("Page", () => {
+  it("holds no script, asks for nothing, and escapes what rows and providers say", () => {
+    const html = Page.html(context(), "<prompts>.jsonl")
+    expect(html).not.toMatch(/<script|<link|@import|url\(|https?:\/\/(?!www\.w3\.org)/)
+    expect(html).not.toContain("<img")
+    expect(html).toContain("&lt;img src=x onerror=alert(1)&gt;")
+    expect(html).toContain("&lt;prompts&gt;.jsonl")
+    expect(html).toContain("default-src 'none'")
+    expect(html).not.toContain("NaN")
+    expect(html).not.toContain("undefined")
+  })
+
+  it("draws a run in which nothing happened", () => {
+    const report = Report.make(start)
+    report.endedAt = start
+    const html = Page.html(
+      { ...context(), report, ending: { stop: { _tag: "Interrupted" }, abandoned: new Map() } },
+      "a"
+    )
+    expect(html).not.toMatch(/NaN|Infinity|undefined/)
+  })
+
+  it.skipIf(browserPath === undefined)("fits a desk and a telephone, light and dark, in a browser", async () => {
+    const path = join(mkdtempSync(join(tmpdir(), "page-")), "run.html")
+    writeFileSync(path, Page.html(context(), "prompts.jsonl"))
+    let browser: Browser | undefined
+    try {
+      browser = await chromium.launch({ executablePath: browserPath!, args: ["--no-sandbox"] })
+      const backgrounds = new Set<string>()
+      for (const colorScheme of ["light", "dark"] as const) {
+        for (const width of [1100, 390]) {
+          const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme })
+          const complaints: Array<string> = []
+          page.on("console", (message) => complaints.push(message.text()))
+          page.on("pageerror", (error) => complaints.push(error.message))
+          page.on("requestfailed", (request) => complaints.push(request.url()))
+          page.on("dialog", (dialog) => complaints.push(dialog.message()))
+          await page.goto(`file://${path}`)
+          expect(complaints).toEqual([])
+          const seen = await page.evaluate(() => {
+            const rect = (element: Element) => element.getBoundingClientRect()
+            const charts = [...document.querySelectorAll("svg")]
+            return {
+              overflow: document.documentElement.scrollWidth - window.innerWidth,
+              background: getComputedStyle(document.body).backgroundColor,
+              ink: getComputedStyle(document.body).color,
+              charts: charts.length,
+              smallest: Math.min(...charts.map((chart) => rect(chart).width)),
+              lines: charts.map((chart) => chart.querySelectorAll("path").length),
+              cut: [...document.querySelectorAll(".card b")].filter((each) =>
+                each.scrollWidth > each.clientWidth + 1
+              ).length
+            }
+          })
+          expect(seen.overflow).toBeLessThanOrEqual(0)
+          expect(seen.charts).toBe(3)
+          expect(seen.smallest).toBeGreaterThan(width / 2)
+          expect(Math.min(...seen.lines)).toBeGreaterThan(0)
+          expect(seen.cut).toBe(0)
+          expect(seen.ink).not.toBe(seen.background)
+          backgrounds.add(seen.background)
+          const picture = await page.screenshot({ fullPage: true })
+          // a page that is blank or broken compresses to next to nothing
+          expect(picture.length).toBeGreaterThan(width * 40)
+          await page.close()
+        }
+      }
+      expect(backgrounds.size).toBe(2)
+    } finally {
+      await browser?.close()
+    }
+  }, 60_000)
+})

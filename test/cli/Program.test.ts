@@ -1,0 +1,290 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import * as Explain from "../../src/cli/Explain.ts"
+import * as TogetherError from "../../src/domain/TogetherError.ts"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+const rows = (path: string) =>
+  readFileSync(path, "utf8").split("\n").filter((text) => text !== "")
+    // what the test reads is what the command wrote
+    .map((text) => JSON.parse(text) as { readonly custom_id: string; readonly error?: { readonly code: string } })
+
+describe("effect-together", () => {
+  it.effect("answers a wrong call with one line and exit code 2", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(2))
+      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["run", input, "--nonsense"], "--nonsense"],
+        [["run"], "input"],
+        [["run", input, "--max-cost", "much"], "--max-cost must be an amount in dollars, like 2.50, got \"much\""],
+        [["run", input, "--max-time", "soon"], "--max-time must be a span"],
+        [["run", input, "--range", "9:3"], "--range must be like 1:100"],
+        [["run", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
+        [["run", input, "-o", "-", "--json"], "--output - and --json both want standard output"],
+        [["run", "-", "--sample", "2"], "--sample and --range need a file"],
+        [["run", input, "--via", "batch", "--dedupe"], "--via batch cannot be combined"],
+        [["run", input, "--emulator-config", "x"], "--emulator-config needs --emulator"],
+        [["run", input, "--policy", shell.path("none.json")], "cannot read the policy"],
+        [["run", shell.path("none.jsonl"), "--emulator"], "no such input file"],
+        [["run", shell.write("empty.jsonl", ""), "--emulator"], "is empty: there is nothing to send"],
+        [["run", input, "--emulator", "-o", shell.path("no/such/dir/out.jsonl")], "cannot write"],
+        [["plan", shell.write("blank.jsonl", "\n\n")], "holds no rows"],
+        [["explain", "banana"], "is no status, error name or error body"],
+        [["simulate", input, "--requests-per-second", "-1"], "these flags holds no options of a simulation"],
+        [["schedule", "--attempts", "0"], "must be 1 or more"]
+      ]
+      for (const [args, message] of cases) {
+        const { code, err, out } = yield* shell.run(args, { TOGETHER_API_KEY: "k" })
+        expect([args.join(" "), code, out]).toEqual([args.join(" "), 2, ""])
+        expect(err).toContain(message)
+        expect(err).not.toContain("    at ")
+      }
+    })), 60_000)
+
+  it.effect("refuses to start without a key, and never takes one from the command line", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(2))
+      const { code, err } = yield* shell.run(["run", input])
+      expect(code).toBe(4)
+      expect(err).toContain("Set TOGETHER_API_KEY")
+      expect((yield* shell.run(["run", input, "--api-key", "secret"])).code).toBe(2)
+    })))
+
+  it.effect("names a base URL that is none", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(2))
+      const { code, err } = yield* shell.run(["run", input, "--base-url", "nowhere"], {
+        TOGETHER_API_KEY: "k-123-secret"
+      })
+      expect(code).toBe(2)
+      expect(err).toContain("\"nowhere\" is not an http or https address")
+      expect(err).not.toContain("k-123-secret")
+    })))
+
+  describe("run", () => {
+    it.effect("answers, resumes, and reports", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(20))
+        const page = shell.path("r.html")
+        const args = ["run", input, "--emulator", "--report", page]
+        const first = yield* shell.run(args)
+        expect([first.code, first.out]).toEqual([0, ""])
+        expect(first.err).toContain("20 answered · 0 failed · 0 lost")
+        expect(first.err).toMatch(/elapsed .* ideal /)
+        expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(20)
+        expect(existsSync(shell.path("in.emulator.errors.jsonl"))).toBe(false)
+        const html = readFileSync(page, "utf8")
+        expect(html).toContain("all rows answered")
+        expect(html).not.toContain("<script")
+        const second = yield* shell.run([...args, "--json"])
+        // the summary is the whole of standard output
+        expect(JSON.parse(second.out)).toMatchObject({
+          rows: { ok: 20, answeredNow: 0, answeredBefore: 20 },
+          attempts: { total: 0 },
+          undone: 0,
+          lost: 0
+        })
+        expect(second.err).toContain("nothing to send")
+      })), 30_000)
+
+    it.effect("writes results to standard output, in order, and nothing else", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(5))
+        const { code, out } = yield* shell.run(["run", input, "--emulator", "-o", "-", "--order", "input", "--quiet"])
+        expect(code).toBe(0)
+        const ids = out.trim().split("\n").map((text) => (JSON.parse(text) as { readonly custom_id: string }).custom_id)
+        expect(ids).toEqual(["r1", "r2", "r3", "r4", "r5"])
+      })), 30_000)
+
+    it.effect("returns 3 where rows failed, and says how to go on", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const text = Shell.prompts(3) + "{broken\n" +
+          Shell.prompts(1).replace("r1", "r9").replace("\"max_tokens\":20", "\"max_tokens\":-5")
+        const input = shell.write("in.jsonl", text)
+        const { code, err } = yield* shell.run(["run", input, "--emulator"])
+        expect(code).toBe(3)
+        expect(err).toContain("1 bad line")
+        expect(err).toContain("line 4 is not JSON")
+        expect(err).toContain("--retry-errors")
+        expect(rows(shell.path("in.emulator.errors.jsonl")).map((row) => row.error?.code).sort()).toEqual([
+          "bad_row_json",
+          "invalid_request"
+        ])
+      })), 30_000)
+
+    it.effect("stops at a cap with 5, and goes on from there", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(12))
+        const args = ["run", input, "--emulator", "--concurrency", "1"]
+        const { code, err } = yield* shell.run([...args, "--max-cost", "0.00002"])
+        expect(code).toBe(5)
+        expect(err).toContain("stopped by --max-cost")
+        expect(err).toContain("continue with: effect-together run")
+        expect((yield* shell.run(args)).code).toBe(0)
+        expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(12)
+      })), 30_000)
+
+    it.effect("names a changed input and the two ways to go on", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(3))
+        yield* shell.run(["run", input, "--emulator"])
+        shell.write("in.jsonl", Shell.prompts(4))
+        const { code, err } = yield* shell.run(["run", input, "--emulator"])
+        expect(code).toBe(2)
+        expect(err).toContain("has changed since its journal was begun")
+        expect(err).toContain("--changed keep")
+        expect((yield* shell.run(["run", input, "--emulator", "--changed", "keep"])).code).toBe(0)
+      })), 30_000)
+
+    it.effect("takes a flag over the environment over the config file", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", `${JSON.stringify({ custom_id: "a", prompt: "Hi" })}\n`)
+        shell.write(".effect-together.json", JSON.stringify({ model: "from-file" }))
+        const modelOf = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
+          Effect.map(
+            shell.run(["plan", input, "--json", ...args], env),
+            ({ out }) => Object.keys((JSON.parse(out) as { readonly models: object }).models)
+          )
+        expect(yield* modelOf([])).toEqual(["from-file"])
+        expect(yield* modelOf([], { EFFECT_TOGETHER_MODEL: "from-env" })).toEqual(["from-env"])
+        expect(yield* modelOf(["--model", "from-flag"], { EFFECT_TOGETHER_MODEL: "from-env" })).toEqual(["from-flag"])
+        shell.write(".effect-together.json", JSON.stringify({ modle: "x" }))
+        expect(yield* shell.run(["plan", input])).toMatchObject({ code: 2 })
+      })))
+
+    it.effect("goes through the Batch API", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(4))
+        const config = shell.write(
+          "e.json",
+          JSON.stringify({ unknownModels: "accept", batch: { validatingSeconds: 0.1 } })
+        )
+        const { code, err } = yield* shell.run([
+          "run",
+          input,
+          "--emulator",
+          "--emulator-config",
+          config,
+          "--via",
+          "batch",
+          "--poll",
+          "100ms"
+        ])
+        expect([code, err.includes("4 answered")]).toEqual([0, true])
+      })), 30_000)
+  })
+
+  describe("plan", () => {
+    it.effect("counts rows, bad lines, tokens and a range of cost without a call", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(10) + "oops\n" + Shell.prompts(1))
+        const { code, out } = yield* shell.run(["plan", input, "--requests-per-minute", "60"])
+        expect(code).toBe(3)
+        expect(out).toContain("openai/gpt-oss-20b")
+        expect(out).toContain("line 11 is not JSON")
+        expect(out).toContain("line 12: custom_id \"r1\" was used on line 1 already")
+        expect(out).toContain("at least 10 s")
+        const plan = JSON.parse((yield* shell.run(["plan", input, "--json"])).out) as {
+          readonly rows: number
+          readonly badLines: number
+          readonly costUsd: { readonly low: string; readonly high: string }
+        }
+        expect([plan.rows, plan.badLines]).toEqual([10, 2])
+        expect(Number(plan.costUsd.low)).toBeGreaterThan(0)
+        expect(Number(plan.costUsd.high)).toBeGreaterThan(Number(plan.costUsd.low))
+      })))
+  })
+
+  describe("simulate", () => {
+    it.effect("gives the same outcome for the same seed, in virtual time", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(30))
+        const svg = shell.path("s.svg")
+        const args = ["simulate", input, "--requests-per-second", "5", "--repeat", "10", "--json", "--svg", svg]
+        const first = yield* shell.run(args)
+        expect(first.code).toBe(0)
+        const outcome = JSON.parse(first.out) as {
+          readonly idealSeconds: number
+          readonly time: { readonly elapsedSeconds: number }
+          readonly rows: { readonly ok: number }
+        }
+        expect(outcome.rows.ok).toBe(300)
+        expect(outcome.idealSeconds).toBeGreaterThan(50)
+        expect(outcome.time.elapsedSeconds / outcome.idealSeconds).toBeLessThan(1.25)
+        expect((yield* shell.run(args)).out).toBe(first.out)
+        expect(readFileSync(svg, "utf8")).toMatch(/^<svg xmlns=.*<\/svg>\n$/s)
+      })), 30_000)
+  })
+
+  describe("schedule", () => {
+    it.effect("prints the delays of the built-in policy and of a document", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const built = yield* shell.run(["schedule"])
+        expect(built.out).toContain("5 attempts")
+        const policy = shell.write(
+          "p.json",
+          JSON.stringify({ retry: { type: "exponential", base: "1 second", jitter: "none", maxAttempts: 4 } })
+        )
+        const { code, out } = yield* shell.run(["schedule", policy, "--json", "--svg", shell.path("d.svg")])
+        expect(code).toBe(0)
+        const spreads = JSON.parse(out) as ReadonlyArray<{ readonly median: number }>
+        expect(spreads.map((spread) => spread.median)).toEqual([1, 2, 4])
+        expect(existsSync(shell.path("d.svg"))).toBe(true)
+        writeFileSync(policy, JSON.stringify({ retries: 3 }))
+        expect((yield* shell.run(["schedule", policy])).code).toBe(2)
+      })))
+  })
+
+  describe("explain", () => {
+    it("has a cause and a fix for every error", () => {
+      for (const tag of TogetherError.tags) {
+        expect(Explain.meanings[tag].why.length).toBeGreaterThan(20)
+        expect(Explain.meanings[tag].fix.length).toBeGreaterThan(5)
+      }
+    })
+
+    const known: ReadonlyArray<readonly [what: string, tag: string]> = [
+      ["429", "RateLimitError"],
+      ["402", "InsufficientCreditsError"],
+      ["524", "ServerError"],
+      ["rate_limit", "RateLimitError"],
+      ["AuthError", "AuthError"],
+      ["{\"error\":{\"code\":\"context_length\",\"message\":\"x\"}}", "ContextLengthError"],
+      ["{\"error\":{\"message\":\"Credit limit exceeded\",\"type\":\"credit_limit\"}}", "InsufficientCreditsError"],
+      ["{\"error\":{\"message\":\"Invalid API key provided\",\"code\":\"invalid_api_key\"}}", "AuthError"]
+    ]
+    it.effect.each(known)("knows %s", ([what, tag]) =>
+      live(Effect.gen(function*() {
+        const { code, out } = yield* Shell.open().run(["explain", what])
+        expect([code, out.split("\n")[0]?.split(" ")[0]]).toEqual([0, tag])
+        expect(out).toContain("fix ")
+      })))
+  })
+
+  describe("doctor", () => {
+    it.effect("says what is missing", () =>
+      live(Effect.gen(function*() {
+        const { code, out } = yield* Shell.open().run(["doctor", "--base-url", "http://127.0.0.1:9/v1"])
+        expect(code).toBe(4)
+        expect(out).toContain("✗ key      TOGETHER_API_KEY is not set")
+        expect(out).toContain("cannot be reached")
+      })), 30_000)
+  })
+})
