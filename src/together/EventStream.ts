@@ -73,7 +73,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   const { timeouts } = transport
   const contentType = response.headers["content-type"]
   if (contentType === undefined || !/^text\/event-stream\b/i.test(contentType.trim())) {
-    const body = yield* Effect.timeoutOption(Effect.catch(response.text, () => Effect.succeed("")), timeouts.body)
+    const body = yield* Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body)
     return yield* unreadable(exchange, transport, contentType, body._tag === "Some" ? body.value : "")
   }
   const clock = yield* Clock.clockWith(Effect.succeed)

@@ -157,6 +157,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const { timeouts } = options
   const headersMillis = Duration.toMillis(timeouts.headers)
   const bodyMillis = Duration.toMillis(timeouts.body)
+  const origin = new URL(options.baseUrl)
   const base = options.baseUrl.replace(/\/+$/, "")
   const apiKey = Redacted.value(options.apiKey)
   const commonHeaders = {
@@ -171,7 +172,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base), commonHeaders)
 
   const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest => {
-    const url = /^https?:\/\//.test(exchange.path) ? exchange.path : base + exchange.path
+    const url = absolute.test(exchange.path) ? exchange.path : base + exchange.path
     const plain = HttpClientRequest.setUrl(HttpClientRequest.setMethod(common, exchange.method), url)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
     if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
@@ -216,7 +217,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     response: HttpClientResponse.HttpClientResponse
   ): Effect.Effect<never, TogetherError.TogetherError> =>
     Effect.flatMap(
-      Effect.timeoutOption(Effect.catch(response.text, () => Effect.succeed("")), timeouts.body),
+      Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body),
       (body) =>
         Clock.clockWith((clock) =>
           Effect.fail(Classify.fromAnswer({
@@ -231,9 +232,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         )
     )
 
+  /** The key goes to the base URL's own origin, and between hosts of Together; nowhere else. */
+  const isForeign = (path: string): boolean => {
+    if (!absolute.test(path)) return false
+    if (!URL.canParse(path)) return true
+    const url = new URL(path)
+    return url.origin !== origin.origin && !(isTogether(url) && isTogether(origin))
+  }
+
   /** Sends without a span of its own, so no trace headers either: the call's span says what happened. */
   const send = <R>(client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>, exchange: Exchange) =>
-    Effect.mapError(
+    isForeign(exchange.path) ? Effect.fail(foreign(exchange)) : Effect.mapError(
       Effect.provideService(client.execute(request(exchange)), HttpClient.TracerDisabledWhen, () => true),
       (error) => transportFailure(exchange, error)
     )
@@ -252,9 +261,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           const { headers } = response
           exchange.onHeaders?.(headers)
           if (response.status < 200 || response.status > 299) return unanswered(exchange, response)
-          return Effect.matchEffect(response.text, {
-            onSuccess: (text) => Effect.succeed<Answered>({ status: response.status, headers, text }),
-            onFailure: (error) => Effect.fail(transportFailure(exchange, error))
+          return Effect.mapBoth(response.text, {
+            onSuccess: (text): Answered => ({ status: response.status, headers, text }),
+            onFailure: (error) => transportFailure(exchange, error)
           })
         })
         return Effect.onExit(
@@ -295,6 +304,18 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   return { exchange: exchangeOnce, open, bodyFailure: transportFailure, secrets, timeouts } satisfies Transport
 })
+
+const absolute = /^[a-z][a-z\d+.-]*:\/\//i
+
+const isTogether = (url: URL): boolean => url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
+
+const foreign = (exchange: Exchange): TogetherError.InvalidRequestError =>
+  new TogetherError.InvalidRequestError({
+    operation: exchange.operation,
+    message: `Nothing was sent: ${
+      URL.canParse(exchange.path) ? new URL(exchange.path).host : "the path"
+    } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
+  })
 
 const isHttpClientError = (error: unknown): error is HttpClientError.HttpClientError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "HttpClientError"

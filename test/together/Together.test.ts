@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Schedule, Stream } from "effect"
+import { Effect, Fiber, Schedule, Schema, Stream } from "effect"
 import { Breaker, Budget, Chat, Credits, Deadline, Price, Together } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as Layer from "effect/Layer"
@@ -137,6 +137,27 @@ describe("Together", () => {
         expect(error._tag).toBe("InvalidRequestError")
         expect(error.message).toContain("max_tokens")
         expect(error.message).not.toContain("diary")
+      }).pipe(Effect.provide(TogetherTest.layer()))
+    ))
+
+  it.effect.each(["https://elsewhere.example/v1/models", "http://api.together.ai/v1/models", "file:///etc/passwd"])(
+    "sends the key to no other host: %s",
+    (path) =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(use((together) => together.request({ path, response: Schema.Unknown })))
+          expect(error._tag).toBe("InvalidRequestError")
+          expect(yield* TogetherTest.log).toHaveLength(0)
+        }).pipe(Effect.provide(TogetherTest.layer()))
+      )
+  )
+
+  it.effect("reaches Together's other hosts by their whole address", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.json({ ok: true }))
+        const path = "https://api-inference.together.ai/v2/supported-models"
+        expect(yield* use((together) => together.request({ path, response: Schema.Unknown }))).toEqual({ ok: true })
       }).pipe(Effect.provide(TogetherTest.layer()))
     ))
 
