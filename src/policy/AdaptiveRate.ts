@@ -33,203 +33,18 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
-/** Names what the learner is doing. */
-export type Phase = "start" | "settle" | "hold" | "probe"
+import { defaults, type Move, type Reason, type Stamp, type State } from "./AdaptiveRateState.ts"
 
-/** Names why a rate moved. */
-export type Reason =
-  | "start-grew"
-  | "start-refused"
-  | "bracket-raised"
-  | "bracket-closed"
-  | "settled"
-  | "limit-fell"
-  | "limit-drifted"
-  | "probe-began"
-  | "probe-confirmed"
-  | "limit-rose"
-  | "provider-said"
-
-/** Says that a rate moved, from where to where, and why. */
-export interface Move {
-  readonly from: number
-  readonly to: number
-  readonly reason: Reason
-}
-
-/** Configures a learner. */
-export interface Options {
-  /** Rate to begin with, in units per second. Range above 0. Default 10: Together's lowest published tier. */
-  readonly initial?: number | undefined
-  /** Ceiling in units per second, the user's cap. Range above 0. Default none. */
-  readonly ceiling?: number | undefined
-  /** Lowest rate in units per second. Range above 0. Default 0.02: one call in 50 s, so that a lane never stops learning. */
-  readonly lowest?: number | undefined
-  /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
-  readonly known?: boolean | undefined
-}
-
-/** Holds every default and constant of this module. */
-export const defaults = {
-  initial: 10,
-  ceiling: Infinity,
-  lowest: 0.02,
-  known: false,
-  /** Seconds in which the rate doubles while nothing is known. */
-  doubling: 0.5,
-  /** Share of the rate kept after the first refusal. */
-  firstCut: 0.5,
-  /** Width of the bracket, as a share, at which searching ends. */
-  precision: 0.03,
-  /** Seconds and attempts after which searching ends without it. */
-  settleSeconds: 4,
-  settleSends: 20,
-  /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
-  earlyCuts: [0.9, 0.8, 0.6, 0.5],
-  /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
-  creep: 0.03,
-  /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
-  probeExcess: 0.05,
-  probeDoubling: 0.5,
-  /** Excess at which a refusal in a probe means that the limit rose, as a share. */
-  roseAt: 0.5,
-  /** Highest growth per second that is followed between probes: a limit that doubles in six seconds. */
-  trendMax: 0.12,
-  /** Attempts between probes: at most (it bounds waste), at first, and after the limit moved. */
-  probeSends: 300,
-  rarer: 2,
-  firstProbeSends: 40,
-  eagerSends: 20,
-  /** Seconds between probes, at least, and while they are eager. */
-  probeSeconds: 6,
-  eagerSeconds: 3,
-  /** Early probes after the limit was first met, fell, or rose. */
-  eagerAtStart: 1,
-  eagerAfterFall: 10,
-  eagerAfterRise: 2,
-  /** Share of the last limit under which the limit fell, so that its return is looked for. */
-  fellBelow: 0.75,
-  /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
-  fellWithin: 30
-} as const
-
-/** Holds what the learner knows: plain data. */
-export interface State {
-  readonly phase: Phase
-  /** Units per second that may be sent now. */
-  readonly rate: number
-  readonly ceiling: number
-  readonly lowest: number
-  /** Rate known good, and rate known bad. */
-  readonly good: number
-  readonly bad: number
-  /** Limit as measured in `hold` and `probe`. */
-  readonly limit: number
-  /** When the present step began, and the units sent by then. */
-  readonly stepAt: number
-  readonly stepSent: number
-  /** Attempts sent in this step, and those of them that had to wait for this limit. */
-  readonly stepSends: number
-  readonly stepPaced: number
-  /** Smoothed units of an attempt. */
-  readonly mean: number
-  /** Largest units of an attempt, slowly forgotten. */
-  readonly largest: number
-  /** Probes left that come early, for the limit moved lately. */
-  readonly eager: number
-  /** Units sent and refused in all. */
-  readonly sent: number
-  readonly refused: number
-  /** The last moment the bucket was known empty, and the units admitted by then; -1 before the first. */
-  readonly emptyAt: number
-  readonly emptyAdmitted: number
-  /** The first such moment since the limit last moved. */
-  readonly sinceAt: number
-  readonly sinceAdmitted: number
-  /** Attempts sent before this moment teach nothing. */
-  readonly cutAt: number
-  /** Attempts to let through before the next probe. */
-  readonly interval: number
-  /** Refusals in a row that came with next to nothing admitted in between. */
-  readonly early: number
-  /** Limit that the provider stated last, 0 for none. */
-  readonly told: number
-  /** Share by which the next probe that finds no new limit raises the estimate. */
-  readonly creep: number
-  /** Rises in a row, when the last one was, from and to what, and the growth per second between the last two. */
-  readonly rises: number
-  readonly roseAt: number
-  readonly roseFrom: number
-  readonly roseTo: number
-  readonly trend: number
-  /** Units above the limit that the last probe got through, which may have been the bucket or a higher limit. */
-  readonly excess: number
-  /** When the learner was made. */
-  readonly madeAt: number
-  /** Units admitted before the first refusal, and the seconds that took. */
-  readonly metUnits: number
-  readonly metSeconds: number
-  /** Units above the limit that the bucket was seen to hold. */
-  readonly burst: number
-}
-
-/** Stamps an attempt when it is sent. */
-export interface Stamp {
-  readonly at: number
-  /** Units sent before it. */
-  readonly sent: number
-  readonly cost: number
-}
-
-const positive = (field: string, value: number): number => {
-  if (!(value > 0)) throw new RangeError(`AdaptiveRate.make: ${field} must be above 0, got ${value}`)
-  return value
-}
-
-/** Makes a learner that knows nothing yet, or starts from a known rate. */
-export const make = (options: Options = {}, now = 0): State => {
-  const ceiling = positive("ceiling", options.ceiling ?? defaults.ceiling)
-  const lowest = positive("lowest", options.lowest ?? defaults.lowest)
-  const initial = Math.min(ceiling, positive("initial", options.initial ?? defaults.initial))
-  const known = options.known ?? defaults.known
-  return {
-    phase: known ? "hold" : "start",
-    rate: initial,
-    ceiling,
-    lowest,
-    good: known ? initial : 0,
-    bad: Infinity,
-    limit: initial,
-    stepAt: now,
-    stepSent: 0,
-    stepSends: 0,
-    stepPaced: 0,
-    mean: 0,
-    largest: 0,
-    eager: 0,
-    sent: 0,
-    refused: 0,
-    emptyAt: -1,
-    emptyAdmitted: 0,
-    sinceAt: -1,
-    sinceAdmitted: 0,
-    cutAt: -Infinity,
-    interval: known ? defaults.firstProbeSends : 0,
-    early: 0,
-    told: 0,
-    creep: defaults.creep,
-    rises: 0,
-    roseAt: 0,
-    roseFrom: 0,
-    roseTo: 0,
-    trend: 0,
-    excess: 0,
-    madeAt: now,
-    metUnits: 0,
-    metSeconds: 0,
-    burst: 0
-  }
-}
+export {
+  defaults,
+  make,
+  type Move,
+  type Options,
+  type Phase,
+  type Reason,
+  type Stamp,
+  type State
+} from "./AdaptiveRateState.ts"
 
 const move = (
   state: State,
@@ -245,14 +60,53 @@ const move = (
 }
 
 /** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
-export const send = (state: State, cost: number, paced: boolean): State => ({
+export const send = (state: State, cost: number, paced: boolean, now: number): State => ({
   ...state,
+  heap: Math.max(0, state.heap - believed(state) * (now - state.heapAt)) + cost,
+  heapAt: now,
   sent: state.sent + cost,
   stepSends: state.stepSends + 1,
   stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
   largest: Math.max(cost, state.largest * 0.995),
   mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
 })
+
+/** Says that calls differ in size, so that a refusal tells of less than a large call, not of nothing. */
+export const mixed = (state: State): boolean => state.largest > defaults.mixedFrom * state.mean
+
+/** Reads the rate that is taken for the limit. */
+const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
+
+/** Computes what the bucket holds when it is full. */
+const depth = (state: State): number =>
+  state.metUnits === 0
+    ? Infinity
+    : (state.burst > 0 ? state.burst : Math.max(0, state.metUnits - believed(state) * state.metSeconds)) +
+      state.largest / 2
+
+/** Estimates what the bucket holds now, were it bottomless. */
+export const level = (state: State, now: number): number =>
+  state.largest / 2 + believed(state) * (now - state.emptyAt) - (state.sent - state.refused - state.emptyAdmitted) -
+  state.spilledShort
+
+/** Notes that sending goes on after a pause: what the bucket could not hold meanwhile is no part of what it admits. */
+export const resume = (state: State, now: number): State => {
+  if (state.emptyAt < 0 || !mixed(state)) return state
+  const over = level(state, now) - depth(state)
+  return over > 0
+    ? { ...state, spilled: state.spilled + over, spilledShort: state.spilledShort + over }
+    : state
+}
+
+/** Computes what the bucket can hold beyond a large call and some, 0 where that is unknown. */
+export const room = (state: State): number =>
+  !mixed(state) || state.metUnits === 0 ? 0 : Math.max(0, depth(state) - defaults.reserve * state.largest)
+
+/** Computes what the bucket holds beyond a large call and some, after `resume`. */
+export const spare = (state: State, now: number): number =>
+  state.emptyAt < 0 || !mixed(state) || state.metUnits === 0
+    ? 0
+    : Math.max(0, Math.min(level(state, now), depth(state)) - defaults.reserve * state.largest)
 
 /** Corrects the units of an attempt once its real cost is known. */
 export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
@@ -296,7 +150,12 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "probe": {
       const doubling = Math.max(defaults.probeDoubling, (2 * state.mean) / state.limit)
-      const excess = Math.min(elapsed / doubling, 60)
+      const gentle = mixed(state) && state.metUnits > 0 ? depth(state) / (defaults.mixedExcess * state.limit) : 0
+      if (elapsed < gentle) {
+        const rate = Math.min(state.ceiling, state.limit * (1 + defaults.mixedExcess))
+        return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
+      }
+      const excess = Math.min((elapsed - gentle) / doubling, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
@@ -324,20 +183,24 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
     ? 0
-    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
+    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2 + state.spilled) / (stamp.at - state.sinceAt)
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < short * 1.3
   const floor = same ? Math.max(short, whole) : short
   const next = {
     ...empty,
     cutAt: now,
-    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
+    spilledShort: 0,
+    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted, spilled: 0 })
   }
   if (state.phase === "start") {
     return move(state, now, "start-refused", {
       ...next,
       phase: "settle",
-      rate: bad * defaults.firstCut,
+      rate: Math.min(
+        bad * defaults.firstCut,
+        state.largest > 1 ? startCap(admitted, stamp.at - state.madeAt) : Infinity
+      ),
       good: 0,
       bad,
       limit: 0,
@@ -347,6 +210,24 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       eager: defaults.eagerAtStart
     })
   }
+  if (mixed(state) && units >= 3) return refusedMixed(state, next, stamp, now, short)
+  const mine = state.stepPaced >= 0.9 * state.stepSends
+  if (
+    !mine && state.phase !== "settle" && units >= defaults.fellWithin &&
+    floor < defaults.unusedBelow * Math.min(bad, state.limit)
+  ) {
+    const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
+    return move(state, now, "limit-drifted", {
+      ...next,
+      phase: "hold",
+      limit,
+      rate: limit,
+      good: floor,
+      bad,
+      early: 0,
+      sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
+    })
+  }
   const refusal: Refusal = { state, next, stamp, now, bad, admitted, units, floor }
   const held = state.phase === "probe"
     ? refusedInProbe(refusal)
@@ -354,6 +235,58 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     ? refusedInHold(refusal)
     : undefined
   return held ?? bracketed(refusal)
+}
+
+/** Bounds the limit by what the start admitted, most of which was the full bucket. */
+const startCap = (units: number, seconds: number): number =>
+  seconds > 0 && units > 0 ? defaults.startShare * units / seconds : Infinity
+
+/**
+ * Answers a refusal where sizes differ: what went through, plus what spilled in pauses, is the limit; the average over
+ * the last measurements, by their length, steadies it.
+ */
+const refusedMixed = (
+  state: State,
+  next: Partial<State>,
+  stamp: Stamp,
+  now: number,
+  short: number
+): [Move, State] => {
+  const bad = state.rate
+  const span = stamp.at - state.emptyAt
+  const settling = state.phase === "settle"
+  // the first pause is too large a share of a short step: the truth lies between all and nothing spilled
+  const unsure = settling && span < 4 ? state.spilledShort / span / 2 : 0
+  const near = !settling && state.trust > 0 && Math.abs(short - state.good) * span < 2 * state.largest
+  const weight = near ? span / (span + state.trust) : 1
+  const measured = weight * (short - unsure) + (1 - weight) * state.good
+  const trust = settling ? 0 : Math.min(defaults.trust, near ? state.trust + span : span)
+  const limit = Math.min(bad, measured * (state.phase === "hold" ? 1 + defaults.mixedDrift : 1 + defaults.mixedCreep))
+  const fell = state.phase !== "settle" && limit < state.limit * defaults.fellBelow
+  return move(
+    state,
+    now,
+    state.phase === "settle" ? "settled" : state.phase === "probe" ? "probe-confirmed" : "limit-drifted",
+    {
+      ...next,
+      phase: "hold",
+      rate: limit,
+      limit,
+      good: measured,
+      bad,
+      early: 0,
+      trust,
+      burst: state.metUnits > 0 && !settling
+        ? Math.max(state.burst, state.metUnits - measured * state.metSeconds)
+        : state.burst,
+      ...(fell
+        ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall }
+        : {
+          eager: 0,
+          interval: Math.min(defaults.mixedSends, Math.max(defaults.mixedFirst, state.interval * defaults.rarer))
+        })
+    }
+  )
 }
 
 /** Is one refusal that begins an episode, and what it measures. */
@@ -464,7 +397,7 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
     const low = Math.min(floor, bad * 0.995)
     // where another limit held the lane back, what went through says less about this one
     const mine = state.stepPaced >= 0.9 * state.stepSends
-    const rate = low + (mine ? 0.15 : 0.5) * (bad - low)
+    const rate = low + (mine ? 0.15 : 0.4) * (bad - low)
     const rose = state.roseFrom > 0 && rate > state.roseFrom * 1.15
     return move(state, now, "bracket-closed", {
       ...next,
@@ -507,7 +440,8 @@ const rarer = (state: State): Pick<State, "eager" | "interval"> =>
 /** Computes the rate that is proved by what was admitted since the bucket was last empty. */
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
   const elapsed = at - state.emptyAt
-  return state.emptyAt < 0 || elapsed <= 0 ? 0 : Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+  if (state.emptyAt < 0 || elapsed <= 0) return 0
+  return Math.max(0, admitted - state.emptyAdmitted - cost + state.spilledShort) / elapsed
 }
 
 /**

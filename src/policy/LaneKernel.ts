@@ -23,7 +23,8 @@
  * Rates are paced without bursts: a debt is paid off at the learned rate, and the next attempt leaves when it is paid.
  * So a call larger than a second's worth of tokens goes out in its turn and those after it pay, the token budget never
  * lies idle behind it, and no call waits forever. A timer that fires late leaves up to 20 ms of credit, so no slot is
- * lost to the timer. What a pause or an empty queue leaves unused is gone: nobody rushes out after it.
+ * lost to the timer. What a pause or an empty queue leaves unused is gone, with one
+ * exception: where calls differ in size, a bucket of tokens whose depth was seen is drawn down to a large call and some.
  *
  * Everything is plain data, `now` is seconds.
  *
@@ -87,6 +88,9 @@ export const defaults = {
   /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
   makeUp: 0.2,
   makeUpBurst: 0.8,
+  /** Tokens of mixed sizes: share of what the bucket saved in a pause, and of what it can hold, that may go at once. */
+  saved: 0.8,
+  credit: 0.5,
   /** Share of the largest call that is owed after tokens were refused. */
   tokenMargin: 0.2,
   /** Requests that may be sent at once because others were given back. */
@@ -118,6 +122,8 @@ export interface State {
   /** Number of the next attempt. */
   readonly next: number
   readonly pausedUntil: number
+  /** False from a pause until the next attempt. */
+  readonly resumed: boolean
   readonly maxPause: number
   /** Refusals in a row without a hint. */
   readonly hintless: number
@@ -157,6 +163,7 @@ export const make = (options: Options = {}, now = 0): State => {
     count: 0,
     next: 0,
     pausedUntil: -Infinity,
+    resumed: true,
     maxPause,
     hintless: 0,
     meanTokens: 0,
@@ -170,8 +177,15 @@ const unpaid = (debt: Debt, rate: number, now: number): number =>
   rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate
 
 /** Reads the debt now: time pays it off, and earns no credit but that of a late timer (`late`) and what was given back. */
-const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =>
-  Math.max(Math.min(late ? -defaults.lag * Math.min(rate, 1e9) : 0, debt.units), unpaid(debt, rate, now))
+const rebased = (debt: Debt, rate: number, now: number, late: boolean, credit = 0): number =>
+  Math.max(
+    Math.min(late ? -Math.max(credit, defaults.lag * Math.min(rate, 1e9)) : -credit, debt.units),
+    unpaid(debt, rate, now)
+  )
+
+/** Reads the debt of tokens; the bucket's room is credit where something else held the lane back. */
+const tokenDebtAt = (state: State, now: number, late: boolean): number =>
+  rebased(state.tokenDebt, state.tokens.rate, now, late, defaults.credit * AdaptiveRate.room(state.tokens))
 
 const requestRate = (state: State, now: number): number => state.requests.rate * Outage.ramp(state.outage, now)
 
@@ -230,8 +244,8 @@ export const advance = (state: State, now: number): readonly [ReadonlyArray<Deci
     ...state,
     requests,
     tokens,
-    requestDebt: { units: rebased(state.requestDebt, state.requests.rate, now, true), at: now },
-    tokenDebt: { units: rebased(state.tokenDebt, state.tokens.rate, now, true), at: now },
+    requestDebt: { units: rebased(state.requestDebt, state.requests.rate, now, true, state.requests.sprint), at: now },
+    tokenDebt: { units: tokenDebtAt(state, now, true), at: now },
     inFlight,
     outage
   }]
@@ -265,15 +279,28 @@ export const admit = (
   const rate = requestRate(state, now)
   const made = state.requestsOwed > 0 ? defaults.makeUp : 0
   const madeTokens = state.tokensOwed > 0 ? defaults.makeUp * tokens : 0
+  const resumed = state.resumed ? state.tokens : AdaptiveRate.resume(state.tokens, now)
+  const saved = state.resumed || !state.tokensPaced ? 0 : defaults.saved * AdaptiveRate.spare(resumed, now)
   return [ticket, {
     ...state,
+    resumed: true,
     requestsOwed: Math.max(0, state.requestsOwed - made),
     tokensOwed: Math.max(0, state.tokensOwed - madeTokens),
-    requests: AdaptiveRate.send(state.requests, 1, held || blocker === "requests"),
-    tokens: AdaptiveRate.send(state.tokens, tokens, held || blocker === "tokens"),
-    requestDebt: { units: rebased(state.requestDebt, rate, now, blocker === "requests") + 1 - made, at: now },
+    requests: AdaptiveRate.send(state.requests, 1, held || blocker === "requests", now),
+    tokens: AdaptiveRate.send(resumed, tokens, held || blocker === "tokens", now),
+    requestDebt: {
+      units: (state.resumed
+        ? rebased(state.requestDebt, rate, now, blocker === "requests", state.requests.sprint)
+        : Math.max(0, unpaid(state.requestDebt, rate, now))) + 1 - made,
+      at: now
+    },
     tokenDebt: state.tokensPaced
-      ? { units: rebased(state.tokenDebt, state.tokens.rate, now, blocker === "tokens") + tokens - madeTokens, at: now }
+      ? {
+        units:
+          (state.resumed || !AdaptiveRate.mixed(resumed) ? tokenDebtAt(state, now, blocker === "tokens") : -saved) +
+          tokens - madeTokens,
+        at: now
+      }
       : { units: 0, at: now },
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
@@ -299,7 +326,7 @@ const returnTokens = (state: State, tokens: number, now: number): State => {
   const counted = { ...state, tokens: AdaptiveRate.correct(state.tokens, -tokens) }
   if (!state.tokensPaced) return counted
   const rate = state.tokens.rate
-  const debt = rebased(state.tokenDebt, rate, now, false)
+  const debt = tokenDebtAt(state, now, false)
   return { ...counted, tokenDebt: { units: Math.max(Math.min(debt, -rate), debt - tokens), at: now } }
 }
 
@@ -429,7 +456,7 @@ const throttled = (
     const stamp = { at: ticket.at, sent: ticket.tokensBefore, cost: ticket.tokens }
     const [move, tokens] = AdaptiveRate.refuse(paced, stamp, now)
     if (move !== undefined) decisions.push(moved("tokens", move))
-    const debt = rebased(state.tokenDebt, state.tokens.rate, now, false)
+    const debt = tokenDebtAt(state, now, false)
     // a bucket that just refused a call of this size should hold more than one when the lane goes on
     const margin = Math.min(sample.retryAfter ?? 0, state.maxPause) * tokens.rate +
       defaults.tokenMargin * tokens.largest
@@ -473,9 +500,10 @@ const paused = (
     {
       ...state,
       pausedUntil: until,
+      resumed: false,
       hintless,
       requestsOwed: owed(state.requests),
-      tokensOwed: state.tokensPaced ? owed(state.tokens) : 0
+      tokensOwed: state.tokensPaced && !AdaptiveRate.mixed(state.tokens) ? owed(state.tokens) : 0
     }
   ]
 }

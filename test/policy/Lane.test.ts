@@ -16,7 +16,7 @@ describe("AdaptiveRate", () => {
   it("doubles every half second while nothing objects and it is used", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     for (let now = 0.125; now <= 1.0001; now += 0.125) {
-      state = AdaptiveRate.send(state, 1, true)
+      state = AdaptiveRate.send(state, 1, true, 0)
       state = AdaptiveRate.advance(state, now)[1]
     }
     expect(state.rate).toBeCloseTo(40, 6)
@@ -25,7 +25,7 @@ describe("AdaptiveRate", () => {
   it("keeps its rate while nobody needs it", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     for (let now = 1; now < 60; now++) {
-      state = AdaptiveRate.send(state, 1, false)
+      state = AdaptiveRate.send(state, 1, false, now)
       state = AdaptiveRate.advance(state, now)[1]
     }
     expect(state.rate).toBe(10)
@@ -35,7 +35,7 @@ describe("AdaptiveRate", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     const stamps = Array.from({ length: 64 }, (_, i) => {
       const stamp = { at: i * 0.001, sent: state.sent, cost: 1 }
-      state = AdaptiveRate.send(state, 1, true)
+      state = AdaptiveRate.send(state, 1, true, 0)
       return stamp
     })
     const moves = stamps.map((stamp, i) => {
@@ -50,7 +50,7 @@ describe("AdaptiveRate", () => {
   it("takes what went through between two refusals for the limit, whatever the burst", () => {
     let state = AdaptiveRate.make({ initial: 20 })
     state = AdaptiveRate.refuse(state, { at: 1, sent: 0, cost: 1 }, 1.05)[1]
-    for (let i = 0; i < 70; i++) state = AdaptiveRate.send(state, 1, true)
+    for (let i = 0; i < 70; i++) state = AdaptiveRate.send(state, 1, true, 0)
     const [move, next] = AdaptiveRate.refuse(state, { at: 11, sent: 71, cost: 1 }, 11.05)
     expect(move?.reason).toBe("bracket-closed")
     // 70 admitted in 10 s: the next rate lies just above 7 per second, not at half of 10
@@ -70,7 +70,7 @@ describe("AdaptiveRate", () => {
         const what = random()
         if (what < 0.6) {
           open.push({ at: now, sent: state.sent, cost: 1 })
-          state = AdaptiveRate.send(state, 1, random() < 0.8)
+          state = AdaptiveRate.send(state, 1, random() < 0.8, now)
         } else if (what < 0.8) {
           state = AdaptiveRate.advance(state, now)[1]
         } else {
@@ -91,12 +91,47 @@ describe("AdaptiveRate", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     state = AdaptiveRate.told(state, 40, 1, 1)[1]
     expect([state.phase, state.rate]).toEqual(["hold", 40])
-    state = AdaptiveRate.send(state, 1, true)
+    state = AdaptiveRate.send(state, 1, true, 0)
     state = AdaptiveRate.refuse(state, { at: 2, sent: 0, cost: 1 }, 2.1)[1]
     const refused = state.rate
     expect(refused).toBeLessThan(40)
     expect(AdaptiveRate.told(state, 40, 3, 3)[1].rate).toBe(refused)
     expect(AdaptiveRate.told(state, 25, 3, 3)[1].rate).toBe(25)
+  })
+
+  it("counts what a full bucket turned away in a pause, where calls differ in size", () => {
+    // 3000 per second, 3000 deep, 20 % of calls take 1400 and the others 230; refusals ask for a second
+    const random = generator(3)
+    let state = AdaptiveRate.make({ initial: 4000 })
+    let level = 3000
+    let now = 0
+    for (let i = 0; i < 1500; i++) {
+      const cost = random() < 0.2 ? 1400 : 230
+      state = AdaptiveRate.advance(state, now)[1]
+      const stamp = { at: now, sent: state.sent, cost }
+      state = AdaptiveRate.send(state, cost, true, now)
+      const admitted = level >= cost
+      if (admitted) level -= cost
+      else state = AdaptiveRate.refuse(state, stamp, now + 0.05)[1]
+      const wait = admitted ? cost / state.rate : 1.05
+      now += wait
+      level = Math.min(3000, level + 3000 * wait)
+      if (!admitted) state = AdaptiveRate.resume(state, now)
+    }
+    expect(state.phase).toBe("hold")
+    expect(state.rate).toBeGreaterThan(2850)
+    expect(state.rate).toBeLessThan(3150)
+    expect(AdaptiveRate.room(state)).toBeGreaterThan(0)
+    expect(AdaptiveRate.spare(state, now)).toBeLessThanOrEqual(AdaptiveRate.room(state))
+  })
+
+  it("knows nothing to spare before it was ever refused, or where calls are alike", () => {
+    const fresh = AdaptiveRate.make({ initial: 10 })
+    expect([AdaptiveRate.room(fresh), AdaptiveRate.spare(fresh, 1), AdaptiveRate.resume(fresh, 1)]).toEqual([
+      0,
+      0,
+      fresh
+    ])
   })
 
   it("refuses options out of range", () => {

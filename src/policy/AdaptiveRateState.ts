@@ -1,0 +1,236 @@
+/**
+ * What the learner of a rate knows and is made of: phases, reasons, constants, and the state as plain data.
+ *
+ * `AdaptiveRate` moves it; everything here is also exported there. Rates are units per second, times are seconds, units
+ * are requests or tokens. A state is an immutable value: keep one and it is a snapshot.
+ */
+
+/** Names what the learner is doing. */
+export type Phase = "start" | "settle" | "hold" | "probe"
+
+/** Names why a rate moved. */
+export type Reason =
+  | "start-grew"
+  | "start-refused"
+  | "bracket-raised"
+  | "bracket-closed"
+  | "settled"
+  | "limit-fell"
+  | "limit-drifted"
+  | "probe-began"
+  | "probe-confirmed"
+  | "limit-rose"
+  | "provider-said"
+
+/** Says that a rate moved, from where to where, and why. */
+export interface Move {
+  readonly from: number
+  readonly to: number
+  readonly reason: Reason
+}
+
+/** Configures a learner. */
+export interface Options {
+  /** Rate to begin with, in units per second. Range above 0. Default 10: Together's lowest published tier. */
+  readonly initial?: number | undefined
+  /** Ceiling in units per second, the user's cap. Range above 0. Default none. */
+  readonly ceiling?: number | undefined
+  /** Lowest rate in units per second. Range above 0. Default 0.02: one call in 50 s, so that a lane never stops learning. */
+  readonly lowest?: number | undefined
+  /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
+  readonly known?: boolean | undefined
+}
+
+/** Holds every default and constant of this module. */
+export const defaults = {
+  initial: 10,
+  ceiling: Infinity,
+  lowest: 0.02,
+  known: false,
+  /** Seconds in which the rate doubles while nothing is known. */
+  doubling: 0.5,
+  /** Share of the rate kept after the first refusal. */
+  firstCut: 0.5,
+  /** Width of the bracket, as a share, at which searching ends. */
+  precision: 0.03,
+  /** Seconds and attempts after which searching ends without it. */
+  settleSeconds: 4,
+  settleSends: 20,
+  /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
+  earlyCuts: [0.9, 0.8, 0.6, 0.5],
+  /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
+  creep: 0.03,
+  /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
+  probeExcess: 0.05,
+  probeDoubling: 0.5,
+  /** Excess at which a refusal in a probe means that the limit rose, as a share. */
+  roseAt: 0.5,
+  /** Highest growth per second that is followed between probes: a limit that doubles in six seconds. */
+  trendMax: 0.12,
+  /** Share of what the start admitted per second that is kept where attempts cost many units. */
+  startShare: 0.6,
+  /** Longest span, in seconds, that an earlier measurement counts for. */
+  trust: 60,
+  /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
+  unusedBelow: 0.85,
+  unused: 0.5,
+  /** Mixed sizes: ratio of largest to mean from which they are, growth after a probe, excess of a probe, its interval. */
+  mixedFrom: 1.5,
+  mixedCreep: 0.04,
+  mixedDrift: 0.005,
+  mixedExcess: 0.15,
+  mixedFirst: 40,
+  mixedSends: 1200,
+  /** Sizes of the largest call that are left in the bucket when it is drawn down. */
+  reserve: 1.3,
+  /** Attempts between probes: at most (it bounds waste), at first, and after the limit moved. */
+  probeSends: 300,
+  rarer: 2,
+  firstProbeSends: 40,
+  eagerSends: 20,
+  /** Seconds between probes, at least, and while they are eager. */
+  probeSeconds: 6,
+  eagerSeconds: 3,
+  /** Early probes after the limit was first met, fell, or rose. */
+  eagerAtStart: 1,
+  eagerAfterFall: 10,
+  eagerAfterRise: 2,
+  /** Share of the last limit under which the limit fell, so that its return is looked for. */
+  fellBelow: 0.75,
+  /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
+  fellWithin: 30
+} as const
+
+/** Holds what the learner knows: plain data. */
+export interface State {
+  readonly phase: Phase
+  /** Units per second that may be sent now. */
+  readonly rate: number
+  readonly ceiling: number
+  readonly lowest: number
+  /** Rate known good, and rate known bad. */
+  readonly good: number
+  readonly bad: number
+  /** Limit as measured in `hold` and `probe`. */
+  readonly limit: number
+  /** When the present step began, and the units sent by then. */
+  readonly stepAt: number
+  readonly stepSent: number
+  /** Attempts sent in this step, and those of them that had to wait for this limit. */
+  readonly stepSends: number
+  readonly stepPaced: number
+  /** Smoothed units of an attempt. */
+  readonly mean: number
+  /** Largest units of an attempt, slowly forgotten. */
+  readonly largest: number
+  /** Probes left that come early, for the limit moved lately. */
+  readonly eager: number
+  /** Units sent and refused in all. */
+  readonly sent: number
+  readonly refused: number
+  /** The last moment the bucket was known empty, and the units admitted by then; -1 before the first. */
+  readonly emptyAt: number
+  readonly emptyAdmitted: number
+  /** The first such moment since the limit last moved. */
+  readonly sinceAt: number
+  readonly sinceAdmitted: number
+  /** Attempts sent before this moment teach nothing. */
+  readonly cutAt: number
+  /** Attempts to let through before the next probe. */
+  readonly interval: number
+  /** Refusals in a row that came with next to nothing admitted in between. */
+  readonly early: number
+  /** Limit that the provider stated last, 0 for none. */
+  readonly told: number
+  /** Share by which the next probe that finds no new limit raises the estimate. */
+  readonly creep: number
+  /** Rises in a row, when the last one was, from and to what, and the growth per second between the last two. */
+  readonly rises: number
+  readonly roseAt: number
+  readonly roseFrom: number
+  readonly roseTo: number
+  readonly trend: number
+  /** Units above the limit that the last probe got through, which may have been the bucket or a higher limit. */
+  readonly excess: number
+  /** When the learner was made. */
+  readonly madeAt: number
+  /** Units admitted before the first refusal, and the seconds that took. */
+  readonly metUnits: number
+  readonly metSeconds: number
+  /** Units above the limit that the bucket was seen to hold. */
+  readonly burst: number
+  /** Units that full buckets turned away during pauses, since the limit last moved. */
+  readonly spilled: number
+  /** The same, since the last refusal. */
+  readonly spilledShort: number
+  /** Seconds that the present measurement stands for. */
+  readonly trust: number
+  /** Units sent above the believed rate, as of when; and how many of them may go out at once where others held back. */
+  readonly heap: number
+  readonly heapAt: number
+  readonly sprint: number
+}
+
+/** Stamps an attempt when it is sent. */
+export interface Stamp {
+  readonly at: number
+  /** Units sent before it. */
+  readonly sent: number
+  readonly cost: number
+}
+
+const positive = (field: string, value: number): number => {
+  if (!(value > 0)) throw new RangeError(`AdaptiveRate.make: ${field} must be above 0, got ${value}`)
+  return value
+}
+
+/** Makes a learner that knows nothing yet, or starts from a known rate. */
+export const make = (options: Options = {}, now = 0): State => {
+  const ceiling = positive("ceiling", options.ceiling ?? defaults.ceiling)
+  const lowest = positive("lowest", options.lowest ?? defaults.lowest)
+  const initial = Math.min(ceiling, positive("initial", options.initial ?? defaults.initial))
+  const known = options.known ?? defaults.known
+  return {
+    phase: known ? "hold" : "start",
+    rate: initial,
+    ceiling,
+    lowest,
+    good: known ? initial : 0,
+    bad: Infinity,
+    limit: initial,
+    stepAt: now,
+    stepSent: 0,
+    stepSends: 0,
+    stepPaced: 0,
+    mean: 0,
+    largest: 0,
+    eager: 0,
+    sent: 0,
+    refused: 0,
+    emptyAt: -1,
+    emptyAdmitted: 0,
+    sinceAt: -1,
+    sinceAdmitted: 0,
+    cutAt: -Infinity,
+    interval: known ? defaults.firstProbeSends : 0,
+    early: 0,
+    told: 0,
+    creep: defaults.creep,
+    rises: 0,
+    roseAt: 0,
+    roseFrom: 0,
+    roseTo: 0,
+    trend: 0,
+    excess: 0,
+    madeAt: now,
+    metUnits: 0,
+    metSeconds: 0,
+    burst: 0,
+    spilled: 0,
+    spilledShort: 0,
+    trust: 0,
+    heap: 0,
+    heapAt: now,
+    sprint: 0
+  }
+}
