@@ -14,7 +14,7 @@ import {
 } from "../../src/domain/TogetherError.ts"
 import type * as Answer from "../../src/job/Answer.ts"
 import type * as Dispatch from "../../src/job/Dispatch.ts"
-import * as Files from "../../src/job/Files.ts"
+import * as Files from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Job from "../../src/job/Job.ts"
 import * as Report from "../../src/job/Report.ts"
