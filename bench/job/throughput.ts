@@ -13,7 +13,7 @@ import { spawnSync } from "node:child_process"
 import { createWriteStream, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Files from "../../src/job/JobFiles.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Report from "../../src/job/Report.ts"
 
@@ -75,7 +75,7 @@ const once = (label: string) => {
     }
   }
   const started = performance.now()
-  return Files.run({
+  return JobFiles.run({
     input: Input.file(input),
     results,
     report,

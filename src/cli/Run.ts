@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Stdio from "effect/Stdio"
 import * as BatchJob from "../job/BatchJob.ts"
-import * as Files from "../job/JobFiles.ts"
+import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
 import { isJobError, type JobError } from "../job/JobError.ts"
@@ -103,9 +103,9 @@ const job = Effect.fnUntraced(function*(work: Work) {
   const place = placeOf(flags, flags.emulator && !flags.live)
   const fs = yield* FileSystem.FileSystem
   if (flags.outDir !== undefined) yield* Effect.ignore(fs.makeDirectory(flags.outDir, { recursive: true }))
-  const results: string | Files.Writer = place.results ??
+  const results: string | JobFiles.Writer = place.results ??
     { _tag: "Writer", write: (text) => host.write(text) }
-  const options: Omit<Files.Options<never>, "send"> = {
+  const options: Omit<JobFiles.Options<never>, "send"> = {
     input: work.source,
     results,
     errors: place.errors,
@@ -128,7 +128,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
   const price = yield* priceOf
   if (flags.via === "batch") return yield* BatchJob.run({ ...options, price, maxCost: flags.maxCost, poll: flags.poll })
   const send = yield* Sender.together({ report, price, retry: Policy.retry(work.policy) })
-  return yield* Files.run({ ...options, send })
+  return yield* JobFiles.run({ ...options, send })
 })
 
 /** Asks for prices once; while that fails, the shipped table counts. */
@@ -168,7 +168,7 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
   )
 
 /** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
-const lostOf = (report: Report.Report, result: Files.Result): number =>
+const lostOf = (report: Report.Report, result: JobFiles.Result): number =>
   Math.max(0, Report.done(report) - result.written)
 
 /** Runs the job and returns the exit code. */
@@ -190,7 +190,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     ? yield* Demo.emulator(flags.emulatorConfig, flags.seed)
     : undefined
   const place = placeOf(flags, emulator !== undefined)
-  const journal = Files.paths({ input: source, ...place, journalPath: place.journal }).journal
+  const journal = JobFiles.paths({ input: source, ...place, journalPath: place.journal }).journal
   const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - (yield* spentBefore(journal))
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,

@@ -32,7 +32,7 @@ import * as Routes from "../together/Routes.ts"
 import * as Together from "../together/Together.ts"
 import * as Answer from "./Answer.ts"
 import * as Parts from "./BatchParts.ts"
-import * as Files from "./JobFiles.ts"
+import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
 import * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
@@ -41,7 +41,7 @@ import * as Row from "./Row.ts"
 import * as Stop from "./Stop.ts"
 
 /** Configures a job through batches. */
-export interface Options extends Omit<Files.Options<never>, "send"> {
+export interface Options extends Omit<JobFiles.Options<never>, "send"> {
   /** What models cost. Default: the shipped table. */
   readonly price?: Price.Lookup | undefined
   /** Nano-dollars that the job may cost, earlier runs included. Default: any. */
@@ -96,11 +96,11 @@ const failure = (row: Row.Row, message: string, status?: number): TogetherError.
 /** Runs a job from file to file through batches. */
 export const run = (
   options: Options
-): Effect.Effect<Files.Result, JobError, Together.Together | FileSystem.FileSystem> =>
-  Files.around(options, (context) => drive(context, options))
+): Effect.Effect<JobFiles.Result, JobError, Together.Together | FileSystem.FileSystem> =>
+  JobFiles.around(options, (context) => drive(context, options))
 
 const drive = (
-  context: Files.Context,
+  context: JobFiles.Context,
   options: Options
 ): Effect.Effect<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> =>
   Effect.gen(function*() {

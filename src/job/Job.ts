@@ -14,7 +14,7 @@
  * How many requests are really in flight is the lanes' affair: `concurrency` only bounds it. A row counts as in flight
  * until its answer is durable, so after a crash no more than `concurrency` rows are sent twice.
  *
- * {@link stream} is for programs; Files.ts adds the reading and writing of files.
+ * {@link stream} is for programs; JobFiles.ts adds the reading and writing of files.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"

@@ -4,7 +4,7 @@
  * Opt-in, for a request asks for one sample of the model, and two equal rows may well want two.
  *
  * Requests are equal when operation and body are, whatever the order of keys. A request under way is waited for; one
- * that was answered is read back from the journal. Kept in memory: 20 to 30 bytes for each distinct request, and the 8
+ * that was answered is read back from the journal. Kept in memory: 19 to 25 bytes for each distinct request, and the 8
  * bytes of the journal's offset for each row. Where the first one failed, the next of its twins is sent itself.
  */
 import * as Deferred from "effect/Deferred"

@@ -14,7 +14,7 @@ import {
 } from "../../src/domain/TogetherError.ts"
 import type * as Answer from "../../src/job/Answer.ts"
 import type * as Dispatch from "../../src/job/Dispatch.ts"
-import * as Files from "../../src/job/JobFiles.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Job from "../../src/job/Job.ts"
 import * as Report from "../../src/job/Report.ts"
@@ -61,11 +61,11 @@ const setup = (text: string) =>
     return disk
   })
 
-type Options = Partial<Files.Options<never>> & Pick<Files.Options<never>, "send">
+type Options = Partial<JobFiles.Options<never>> & Pick<JobFiles.Options<never>, "send">
 
 const run = (disk: MemoryDisk.Disk, options: Options) =>
   VirtualClock.wrap(
-    Files.run({ input: Input.file("in.jsonl"), concurrency: 4, ...options }).pipe(
+    JobFiles.run({ input: Input.file("in.jsonl"), concurrency: 4, ...options }).pipe(
       Effect.provideService(FileSystem.FileSystem, disk.fs)
     )
   )
@@ -91,7 +91,7 @@ const sorted = (texts: ReadonlyArray<string>) => [...texts].sort()
 const serverError = new ServerError({ message: "failed (500)", status: 500, attempts: 8 })
 const invalid = new InvalidRequestError({ message: "bad field", status: 400, attempts: 1 })
 
-describe("Files", () => {
+describe("JobFiles", () => {
   describe("run", () => {
     it.effect("answers every row once and hands the caller's fields through", () =>
       Effect.gen(function*() {
@@ -302,7 +302,7 @@ describe("Files", () => {
           })
         )
         const cleaner = Effect.andThen(Effect.sleep("10 seconds"), Effect.sync(() => (disk.left = Infinity)))
-        const job = Files.run({ input: Input.file("in.jsonl"), send, concurrency: 2 }).pipe(
+        const job = JobFiles.run({ input: Input.file("in.jsonl"), send, concurrency: 2 }).pipe(
           Effect.provideService(FileSystem.FileSystem, disk.fs)
         )
         const [{ report }] = yield* VirtualClock.wrap(Effect.all([job, cleaner], { concurrency: 2 }))
@@ -438,7 +438,7 @@ describe("Files", () => {
             : Effect.succeed(reply(row))
         )
         yield* Effect.raceFirst(
-          Files.run({ input: Input.file("in.jsonl"), send, concurrency: 1 }).pipe(
+          JobFiles.run({ input: Input.file("in.jsonl"), send, concurrency: 1 }).pipe(
             Effect.provideService(FileSystem.FileSystem, disk.fs)
           ),
           Deferred.await(started)
@@ -464,7 +464,7 @@ describe("Files", () => {
             repaired = true
           })
         )
-        const job = Files.run({ input: Input.file("in.jsonl"), send, concurrency: 2 }).pipe(
+        const job = JobFiles.run({ input: Input.file("in.jsonl"), send, concurrency: 2 }).pipe(
           Effect.provideService(FileSystem.FileSystem, disk.fs)
         )
         const [{ report, stop }] = yield* VirtualClock.wrap(Effect.all([job, repair], { concurrency: 2 }))
