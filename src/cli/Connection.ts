@@ -15,7 +15,6 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import { createServer, type Server } from "node:http"
-import { Agent } from "undici"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
@@ -82,15 +81,10 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-/**
- * Provides Undici with as many connections as a job may have calls in flight; our own timeouts bound every silence.
- *
- * The agent is made here, from a static import, since the platform loads Undici in a way that a bundler cannot follow.
- */
 const agent = Layer.effect(
   NodeHttpClient.Dispatcher,
   Effect.acquireRelease(
-    Effect.sync(() => new Agent({ connections: 1024, pipelining: 1, bodyTimeout: 0, headersTimeout: 0 })),
+    Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make())),
     (agent) => Effect.promise(() => agent.destroy())
   )
 )

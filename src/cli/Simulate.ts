@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Histogram from "../job/Histogram.ts"
 import * as Input from "../job/Input.ts"
@@ -31,7 +32,7 @@ import * as Page from "./Page.ts"
 import * as Policy from "./Policy.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
 import * as Style from "./Style.ts"
-import type * as Summary from "./Summary.ts"
+import * as Summary from "./Summary.ts"
 import * as Table from "./Table.ts"
 import * as Ticker from "./Ticker.ts"
 import { UsageError } from "./UsageError.ts"
@@ -53,6 +54,11 @@ export const simulateFlags = {
   concurrency: Flag.Int("concurrency").pipe(
     Flag.withDescription("Most rows under way at a time"),
     Flag.withDefault(Job.defaults.concurrency)
+  ),
+  onCredits: Flag.Literals("on-credits", ["stop", "wait"]).pipe(
+    Flag.withDescription("When credits run out: stop, or wait for a top-up"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
   ),
   repeat: Flag.Int("repeat").pipe(Flag.withDescription("Send the file so many times over"), Flag.withDefault(1)),
   svg: file("svg", "Write the throughput over time as SVG"),
@@ -81,7 +87,14 @@ const repeated = (rows: ReadonlyArray<Row.Row | Row.Bad>, times: number): Stream
 
 const secondsOf = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
 
-const text = (report: Report.Report, ideal: number | undefined, real: number, style: Style.Style): string => {
+const text = (
+  report: Report.Report,
+  ending: Job.Ending,
+  undone: number,
+  ideal: number | undefined,
+  real: number,
+  style: Style.Style
+): string => {
   const seconds = secondsOf(report)
   const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
   const rows: ReadonlyArray<readonly [string, string]> = [
@@ -90,7 +103,12 @@ const text = (report: Report.Report, ideal: number | undefined, real: number, st
       ["ideal", `${Format.span(ideal)} for a client that knows the limits`] as const,
       ["ratio", `${(seconds / ideal).toFixed(3)}`] as const
     ]),
-    ["rows", `${Format.count(report.ok)} answered, ${Format.count(report.failed + report.bad)} failed`],
+    [
+      "rows",
+      `${Format.count(report.ok)} answered, ${Format.count(report.failed + report.bad)} failed${
+        undone > 0 ? `, ${Format.count(undone)} not sent` : ""
+      }`
+    ],
     ["attempts", Format.count(report.attempts)],
     [
       "429",
@@ -108,7 +126,9 @@ const text = (report: Report.Report, ideal: number | undefined, real: number, st
       }`
     ]
   ]
+  const why = Summary.reason(ending)
   return Table.draw([{ head: "" }, { head: "simulated" }], rows, style) +
+    (why === undefined ? "" : `${style.yellow(why)}\n`) +
     style.dim(`computed in ${Format.span(real)}\n`)
 }
 
@@ -126,6 +146,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   if (flags.repeat < 1) return yield* new UsageError({ message: `--repeat must be 1 or more, got ${flags.repeat}` })
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
   const options = yield* provider(flags, { unknownModels: "accept" })
+  const onCredits = flags.onCredits ?? policy?.onCredits
   const rows = yield* readRows(flags)
   const begun = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
   const lanes = Lanes.layer({
@@ -140,33 +161,33 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
       Layer.provide(counting),
       Layer.provide(SimulatedProvider.layer(options, flags.seed)),
-      Layer.provideMerge(lanes)
+      Layer.provideMerge(Layer.merge(lanes, Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })))
     )
-    yield* Effect.gen(function*() {
+    return yield* Effect.gen(function*() {
       const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
       const job = Job.drive(
         repeated(rows, flags.repeat),
         { send, report, concurrency: flags.concurrency },
         () => Effect.void
       )
-      yield* Effect.raceFirst(job, Ticker.recording(report))
-    }).pipe(Effect.provide(client))
-    return report
+      return yield* Effect.raceFirst(job, Ticker.recording(report))
+    }).pipe(Effect.provide(client), Effect.map((ending) => ({ ending, report })))
   })
-  const report = yield* VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie)
+  const { ending, report } = yield* VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie)
+  const undone = Math.max(0, rows.length * flags.repeat - Report.done(report))
   const ended = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
   const ideal = Demo.ideal(options, report)
   if (flags.svg !== undefined) yield* writeFile(flags.svg, Chart.standalone(Page.throughput(report)))
   if (flags.report !== undefined) {
     const context: Summary.Context = {
       report,
-      ending: { stop: undefined, abandoned: new Map() },
+      ending,
       results: "(simulated)",
       errors: "(simulated)",
       journal: "(none)",
       idealSeconds: ideal,
       command: `effect-together ${host.args.join(" ")}`,
-      undone: 0,
+      undone,
       lost: 0
     }
     yield* Page.write(flags.report, context, `simulation of ${flags.input}`)
@@ -180,7 +201,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
           2
         )
       }\n`
-      : text(report, ideal, Number(ended - begun) / 1e9, Style.of(host.stdout))
+      : text(report, ending, undone, ideal, Number(ended - begun) / 1e9, Style.of(host.stdout))
   )
-  return report.failed + report.bad > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok
+  return ExitCode.ofEnding(ending.stop, report, undone)
 })

@@ -414,7 +414,7 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
       early: 0
     })
   }
-  const rate = bad * (defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)] ?? 0.5)
+  const rate = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
   const fell = state.phase === "hold"
   return move(state, now, fell ? "limit-fell" : "bracket-closed", {
     ...next,

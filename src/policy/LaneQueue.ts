@@ -62,7 +62,7 @@ const levelOf = <E extends Entry>(queue: LaneQueue<E>, level: number): Level<E> 
   let high = queue.levels.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((queue.levels[middle]?.level ?? 0) < level) low = middle + 1
+    if (queue.levels[middle]!.level < level) low = middle + 1
     else high = middle
   }
   const found = queue.levels[low]

@@ -307,7 +307,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
 const absolute = /^[a-z][a-z\d+.-]*:\/\//i
 
-const isTogether = (url: URL): boolean => url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
+const isTogether = (url: URL): boolean =>
+  url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
 
 const foreign = (exchange: Exchange): TogetherError.InvalidRequestError =>
   new TogetherError.InvalidRequestError({

@@ -1,0 +1,438 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as InFlight from "../../src/policy/LaneInFlight.ts"
+import * as Kernel from "../../src/policy/LaneKernel.ts"
+import * as Outage from "../../src/policy/LaneOutage.ts"
+import * as Queue from "../../src/policy/LaneQueue.ts"
+import { seeded } from "./events.ts"
+
+const pick = <A>(random: () => number, first: A, ...rest: ReadonlyArray<A>): A =>
+  rest[Math.floor(random() * (rest.length + 1)) - 1] ?? first
+
+/** A learner in the middle of its work: 400 units sent at 10 per second, the bucket last empty at 10 s. */
+const learner = (over: Partial<AdaptiveRate.State>): AdaptiveRate.State => ({
+  ...AdaptiveRate.make({ initial: 10 }),
+  phase: "hold",
+  sent: 400,
+  mean: 1,
+  largest: 1,
+  emptyAt: 10,
+  emptyAdmitted: 100,
+  sinceAt: 10,
+  sinceAdmitted: 100,
+  cutAt: 10,
+  stepAt: 10,
+  stepSent: 100,
+  stepSends: 10,
+  stepPaced: 10,
+  interval: 300,
+  metUnits: 20,
+  metSeconds: 1,
+  ...over
+})
+
+describe("AdaptiveRate, edges", () => {
+  it("follows a trend while it holds, and only upwards by more than a hundredth", () => {
+    const rising = learner({ trend: 0.1 })
+    const [move, grown] = AdaptiveRate.advance(rising, 12)
+    expect(move).toBeUndefined()
+    expect(grown.rate).toBeCloseTo(10 * Math.exp(0.2), 9)
+    expect(AdaptiveRate.advance(rising, 10.01)[1]).toBe(rising)
+  })
+
+  it("drifts half the trend away when a refusal meets a rising limit", () => {
+    const [move, next] = AdaptiveRate.refuse(learner({ trend: 0.1 }), { at: 15, sent: 145, cost: 1 }, 15.05)
+    expect(move).toEqual({ from: 10, to: 9, reason: "limit-drifted" })
+    expect([next.phase, next.trend, next.limit]).toEqual(["hold", 0.05, 9])
+  })
+
+  it("takes half the heap for the first sprint that met the limit, and shrinks a known one", () => {
+    const unpaced = (sprint: number, heap: number) =>
+      AdaptiveRate.refuse(learner({ stepPaced: 0, sprint, heap }), { at: 20, sent: 150, cost: 1 }, 20.05)
+    const [move, first] = unpaced(0, 8)
+    expect([move?.reason, first.sprint]).toEqual(["limit-drifted", 4])
+    expect(first.rate).toBeCloseTo((4.95 + 10) / 2, 9)
+    expect(unpaced(10, 20)[1].sprint).toBe(9)
+    expect(unpaced(10, 5)[1].sprint).toBe(5)
+  })
+
+  it("looks early for the return of a limit of mixed sizes that fell far, and late for one that did not", () => {
+    const mixed = learner({ rate: 100, limit: 100, mean: 4, largest: 10, burst: 20 })
+    const [fell, low] = AdaptiveRate.refuse(mixed, { at: 20, sent: 500, cost: 10 }, 20.05)
+    expect([fell?.reason, low.eager, low.interval]).toEqual([
+      "limit-drifted",
+      AdaptiveRate.defaults.eagerAfterFall,
+      AdaptiveRate.defaults.eagerSends
+    ])
+    expect(low.rate).toBeLessThan(75)
+    const [, near] = AdaptiveRate.refuse(mixed, { at: 20, sent: 1050, cost: 10 }, 20.05)
+    expect([near.eager, near.interval]).toEqual([0, 600])
+    expect(near.rate).toBeGreaterThan(75)
+  })
+
+  it("learns a trend from two rises in a row, none from one, and bounds it", () => {
+    const probe = (over: Partial<AdaptiveRate.State>) =>
+      AdaptiveRate.refuse(
+        learner({ phase: "probe", rate: 30, limit: 10, ...over }),
+        { at: 12, sent: 160, cost: 1 },
+        12.05
+      )
+    const [move, once] = probe({})
+    expect([move?.reason, once.phase, once.rises, once.trend, once.roseFrom]).toEqual([
+      "limit-rose",
+      "settle",
+      1,
+      0,
+      10
+    ])
+    const [, twice] = probe({ rises: 1, roseAt: 2.05, roseTo: once.rate / Math.exp(0.5) })
+    expect(twice.rises).toBe(2)
+    expect(twice.trend).toBeCloseTo(0.05, 9)
+    expect(probe({ rises: 1, roseAt: 11.05, roseTo: 1 })[1].trend).toBe(AdaptiveRate.defaults.trendMax)
+    expect(probe({ rises: 1, roseAt: 2.05, roseTo: 1000 })[1].trend).toBe(0)
+  })
+
+  it("confirms a rise that the bracket bears out, and holds at the second in a row", () => {
+    const close = (over: Partial<AdaptiveRate.State>) =>
+      AdaptiveRate.refuse(
+        learner({ phase: "settle", rate: 20, limit: 10, roseFrom: 10, ...over }),
+        { at: 12, sent: 136, cost: 1 },
+        12.05
+      )
+    const [move, rose] = close({ rises: 1, trend: 0.1 })
+    expect([move?.reason, rose.phase, rose.roseFrom, rose.rises, rose.trend]).toEqual([
+      "bracket-closed",
+      "settle",
+      0,
+      1,
+      0.1
+    ])
+    const [, again] = close({ rises: 2 })
+    expect([again.phase, again.limit]).toEqual(["hold", again.rate])
+  })
+
+  it("takes what looked like a rise for the depth of the bucket where the bracket closes at the old rate", () => {
+    const [, next] = AdaptiveRate.refuse(
+      learner({
+        phase: "settle",
+        rate: 11,
+        limit: 10,
+        roseFrom: 10,
+        rises: 2,
+        trend: 0.1,
+        eager: 2,
+        excess: 7,
+        burst: 3
+      }),
+      { at: 12, sent: 120, cost: 1 },
+      12.05
+    )
+    expect([next.phase, next.roseFrom, next.burst, next.rises, next.trend, next.eager]).toEqual([
+      "settle",
+      0,
+      7,
+      0,
+      0,
+      0
+    ])
+  })
+
+  it("cuts deeper with each early refusal in a row, and never below half", () => {
+    let state = learner({ phase: "settle" })
+    const kept = Array.from({ length: 6 }, (_, i) => {
+      const before = state.rate
+      state =
+        AdaptiveRate.refuse(state, { at: 11 + i, sent: state.emptyAdmitted + state.refused, cost: 1 }, 11.05 + i)[1]
+      return state.rate / before
+    })
+    const cuts = [0.9, 0.8, 0.6, 0.5, 0.5, 0.5]
+    for (const [i, share] of kept.entries()) expect(share).toBeCloseTo(cuts[i] ?? NaN, 9)
+  })
+})
+
+describe("LaneInFlight, edges", () => {
+  it("refuses options out of range", () => {
+    expect(() => InFlight.make({ max: 0 })).toThrow(
+      new RangeError("LaneInFlight.make: max must be at least 1, got 0")
+    )
+    expect(() => InFlight.make({ limit: NaN })).toThrow(
+      new RangeError("LaneInFlight.make: limit must be at least 1, got NaN")
+    )
+  })
+
+  it("takes a given limit for a cap, and probes above it", () => {
+    const state = InFlight.make({ limit: 4 })
+    expect([state.kind, InFlight.capacity(state, 0), InFlight.capacity(state, 10)]).toEqual(["cap", 4, 5])
+    expect(InFlight.capacity(InFlight.make({ limit: 4, max: 4 }), 10)).toBe(4)
+  })
+
+  it("forgives a refusal one below the cap after enough successes", () => {
+    const below = { seq: 1, at: 1, count: 4 }
+    let state = InFlight.make({ limit: 4 })
+    const [verdict, once] = InFlight.refuse(state, below, false, 1.05)
+    expect([verdict, once.limit, once.episodes]).toEqual(["in-flight", 4, 1])
+    state = once
+    for (let seq = 2; seq < 19; seq++) state = InFlight.succeed(state, seq, 2)
+    expect([state.episodes, state.clean]).toEqual([1, 17])
+    state = InFlight.succeed(state, 19, 2)
+    expect([state.episodes, state.clean, state.limit]).toEqual([0, 0, 4])
+  })
+
+  it("probes half as often after each probe refused, and at least every four minutes", () => {
+    let state = InFlight.make({ limit: 4 })
+    const waits = Array.from({ length: 6 }, (_, seq) => {
+      const at = state.probeAt
+      const probing = InFlight.send(state, seq, 5, at)
+      expect([probing.aboveSeq, probing.aboveAt]).toEqual([seq, at])
+      const [verdict, refused] = InFlight.refuse(probing, { seq, at, count: 5 }, false, at + 0.05)
+      expect([verdict, refused.limit, refused.aboveSeq, refused.aboveAt]).toEqual(["in-flight", 4, -1, -1])
+      state = refused
+      return refused.probeEvery
+    })
+    expect(waits).toEqual([20, 40, 80, 160, 240, 240])
+  })
+})
+
+describe("LaneOutage, edges", () => {
+  it("learns no run from a failure that 32 attempts have overtaken, only how long it took", () => {
+    let state = Outage.initial
+    for (let seq = 0; seq < 40; seq++) state = Outage.send(state, seq, 0)
+    const late = Outage.fail(state, 7, 0, 1)
+    expect([late.down, late.failed]).toEqual([false, 0])
+    expect(late.failureSeconds).toBeCloseTo(0.335, 9)
+    expect(Outage.fail(state, 8, 0, 1).failed).not.toBe(0)
+  })
+
+  it("ignores, while down, every failure but the probe's", () => {
+    let state = Outage.initial
+    for (let seq = 0; seq < 40; seq++) state = Outage.send(state, seq, 0)
+    for (let seq = 35; seq < 40; seq++) state = Outage.fail(state, seq, 0, 0.05)
+    expect(state.down).toBe(true)
+    const probing = Outage.send(state, 40, 1)
+    expect(Outage.fail(probing, 3, 0, 1.1)).toMatchObject({ down: true, probe: 40, probeAt: state.probeAt })
+    expect(Outage.fail(probing, 40, 1, 1.1, 9)).toMatchObject({ down: true, probe: -1, probeAt: 10.1 })
+  })
+})
+
+describe("LaneQueue, edges", () => {
+  const entry = (level: number, retry = false, tokens = 1): Queue.Entry => ({
+    level,
+    retry,
+    tokens,
+    order: 0,
+    gone: false
+  })
+
+  it("gives each entry back once, taken or removed, after any list of events", () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = seeded(seed)
+      const queue = Queue.make<Queue.Entry>()
+      const waiting = new Set<Queue.Entry>()
+      const levels = 1 + Math.floor(random() * 30)
+      const adds = 0.35 + random() * 0.3
+      for (let i = 0; i < 600; i++) {
+        const what = random()
+        if (what < adds) {
+          const one = entry(Math.floor(random() * levels), random() < 0.3, Math.floor(random() * 50))
+          waiting.add(one)
+          Queue.add(queue, one)
+        } else if (what < 0.75) {
+          const one = [...waiting][Math.floor(random() * waiting.size)]
+          if (one === undefined) continue
+          waiting.delete(one)
+          Queue.remove(queue, one)
+        } else {
+          const taken = Queue.take(queue)
+          expect(taken === undefined ? waiting.size === 0 : waiting.delete(taken)).toBe(true)
+          if (taken !== undefined) Queue.remove(queue, taken)
+        }
+        expect(queue.size).toBe(waiting.size)
+        expect(queue.tokens).toBe([...waiting].reduce((sum, one) => sum + one.tokens, 0))
+        expect(queue.passed).toBeLessThanOrEqual(Queue.fairness)
+      }
+      while (queue.size > 0) {
+        const taken = Queue.take(queue)
+        expect(taken !== undefined && waiting.delete(taken)).toBe(true)
+      }
+      expect(waiting.size).toBe(0)
+      expect(Queue.take(queue)).toBeUndefined()
+    }
+  })
+
+  it("forgets a level that nobody waits in once more than eight are known", () => {
+    const queue = Queue.make<Queue.Entry>()
+    for (let level = 9; level >= 0; level--) Queue.add(queue, entry(level))
+    expect(Array.from({ length: 10 }, () => Queue.take(queue)?.level)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    expect(queue.levels.length).toBe(8)
+  })
+
+  it("keeps the order, and drops what is served, in a list of thousands", () => {
+    const queue = Queue.make<Queue.Entry>()
+    for (let i = 0; i < 3000; i++) Queue.add(queue, entry(200))
+    for (let i = 0; i < 3000; i++) {
+      expect(Queue.take(queue)?.order).toBe(i)
+      const list = queue.levels[0]?.fresh
+      expect((list?.head ?? NaN) <= Math.max(1024, (list?.items.length ?? 0) / 2)).toBe(true)
+    }
+    expect(Queue.take(queue)).toBeUndefined()
+  })
+
+  it("serves nobody who was marked as gone without being removed", () => {
+    const queue = Queue.make<Queue.Entry>()
+    const marked = entry(400)
+    for (let i = 0; i <= Queue.fairness; i++) Queue.add(queue, entry(0))
+    Queue.add(queue, marked)
+    marked.gone = true
+    // the turn of those passed over comes, and nobody is there
+    expect(Array.from({ length: Queue.fairness + 1 }, () => Queue.take(queue)?.level))
+      .toEqual(Array.from({ length: Queue.fairness + 1 }, () => 0))
+    expect([Queue.peek(queue), Queue.take(queue)]).toEqual([undefined, undefined])
+  })
+})
+
+describe("LaneKernel, edges", () => {
+  const scopes = ["requests", "tokens", "model", "concurrency", "unknown"] as const
+  const seconds = (random: () => number) => pick(random, undefined, 0, random() * 3, 500)
+  const stated = (random: () => number) =>
+    pick(random, undefined, undefined, undefined, 0, -1, NaN, Infinity, 5 + random() * 40, 40)
+  const sampled = (random: () => number): Kernel.Sample =>
+    pick<() => Kernel.Sample>(
+      random,
+      () => ({
+        _tag: "Success",
+        tokens: pick(random, undefined, 0, Math.floor(random() * 3000)),
+        requestsPerSecond: stated(random),
+        tokensPerSecond: stated(random)
+      }),
+      () => ({ _tag: "Success" }),
+      () => ({ _tag: "Throttled", scope: pick(random, scopes[0], ...scopes), retryAfter: seconds(random) }),
+      () => ({ _tag: "Overloaded", retryAfter: seconds(random) }),
+      () => ({ _tag: "Failed" }),
+      () => ({ _tag: "TimedOut" }),
+      () => ({ _tag: "Ignored", sent: random() < 0.5 })
+    )()
+
+  it("holds every bound, and balances attempts, after any list of events on a state saved at any time", () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = seeded(seed)
+      const max = pick(random, 1, 3, 20)
+      const ceiling = pick(random, 50, Infinity)
+      const options: Kernel.Options = {
+        maxInFlight: max,
+        maxPause: pick(random, 60, 2),
+        inFlight: pick(random, undefined, 2),
+        requests: { ceiling, known: random() < 0.5 },
+        tokens: pick<AdaptiveRate.Options | undefined>(random, undefined, { ceiling: 5000 }, {
+          initial: 900,
+          known: true
+        })
+      }
+      let state = Kernel.make(options, 0)
+      let now = 0
+      let blocker: Kernel.Blocker | undefined
+      const open: Array<Kernel.Ticket> = []
+      for (let i = 0; i < 300; i++) {
+        now += random() * random()
+        if (random() < 0.02) state = structuredClone(state)
+        const [decisions, advanced] = Kernel.advance(state, now)
+        state = advanced
+        for (const one of decisions) expect(one.from).not.toBe(one.to)
+        const [wait, by] = Kernel.wait(state, now)
+        expect(wait).toBeGreaterThanOrEqual(0)
+        expect(wait === 0).toBe(by === undefined)
+        if (wait === Infinity) expect(open.length).toBeGreaterThan(0)
+        if (wait === 0) {
+          const [ticket, next] = Kernel.admit(state, pick(random, 0, Math.floor(random() * 2000)), blocker, now)
+          expect(ticket.count).toBe(open.push(ticket))
+          state = next
+        }
+        blocker = by
+        if (random() < 0.5) {
+          const ticket = open.splice(Math.floor(random() * open.length), 1)[0]
+          if (ticket !== undefined) state = Kernel.settle(state, ticket, sampled(random), now)[1]
+        }
+        expect(state.count).toBe(open.length)
+        expect(state.count).toBeLessThanOrEqual(max)
+        expect(state.inFlight.limit).toBeGreaterThanOrEqual(1)
+        expect(state.requests.rate).toBeGreaterThanOrEqual(state.requests.lowest)
+        expect(state.requests.rate).toBeLessThanOrEqual(ceiling)
+        expect(state.tokens.rate).toBeGreaterThanOrEqual(state.tokens.lowest)
+        expect(state.tokens.rate).toBeLessThanOrEqual(state.tokens.ceiling)
+        expect(state.pausedUntil).toBeLessThanOrEqual(now + state.maxPause)
+        expect(Kernel.estimate(state, 3, 100, now)).toBeGreaterThanOrEqual(0)
+      }
+      for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
+      expect(state.count).toBe(0)
+    }
+  })
+
+  it("refuses a pause out of range", () => {
+    expect(() => Kernel.make({ maxPause: 0 })).toThrow(
+      new RangeError("LaneKernel.make: maxPause must be above 0, got 0")
+    )
+  })
+
+  it("takes over the rates that a success states, once, and paces tokens from then on", () => {
+    const success = { _tag: "Success", requestsPerSecond: 40, tokensPerSecond: 9000 } as const
+    const [first, one] = Kernel.admit(Kernel.make({}, 0), 100, undefined, 1)
+    const [told, known] = Kernel.settle(one, first, success, 1.5)
+    expect(told).toEqual([
+      { subject: "requests", reason: "provider-said", from: 10, to: 40 },
+      { subject: "tokens", reason: "provider-said", from: Infinity, to: 9000 }
+    ])
+    expect([known.requests.rate, known.tokens.rate, known.tokensPaced]).toEqual([40, 9000, true])
+    const [second, two] = Kernel.admit(known, 100, undefined, 2)
+    expect(Kernel.settle(two, second, success, 2.5)[0]).toEqual([])
+  })
+
+  it("says that the rate of tokens moved by itself", () => {
+    let state = Kernel.make({ tokens: { ceiling: 5000, initial: 1000 }, requests: { ceiling: 10 } }, 0)
+    state = Kernel.admit(state, 100, "tokens", 0.1)[1]
+    const [decisions, grown] = Kernel.advance(state, 0.5)
+    expect(decisions).toEqual([{ subject: "tokens", reason: "start-grew", from: 1000, to: grown.tokens.rate }])
+    expect(grown.tokens.rate).toBe(2000)
+  })
+
+  it("makes up for a pause gently, attempt by attempt", () => {
+    const idle = Kernel.make({
+      requests: { initial: 10, known: true },
+      tokens: { initial: 1000, known: true }
+    }, 0)
+    const owing: Kernel.State = { ...idle, requestsOwed: 0.3, tokensOwed: 30 }
+    const [, once] = Kernel.admit(owing, 100, undefined, 1)
+    expect([once.requestsOwed, once.tokensOwed]).toEqual([0.3 - Kernel.defaults.makeUp, 10])
+    expect([once.requestDebt.units, once.tokenDebt.units]).toEqual([0.8, 80])
+    const [, twice] = Kernel.admit(once, 100, undefined, 2)
+    expect([twice.requestsOwed, twice.tokensOwed]).toEqual([0, 0])
+    expect(Kernel.admit(twice, 100, undefined, 3)[1].requestDebt.units).toBe(1)
+  })
+
+  it("owes what a pause held back where the bucket is known to hold it", () => {
+    const idle = Kernel.make({
+      requests: { initial: 10, known: true },
+      tokens: { initial: 1000, known: true }
+    }, 0)
+    const deep = { ...idle, requests: { ...idle.requests, burst: 12 } }
+    const [ticket, sent] = Kernel.admit(deep, 0, undefined, 1)
+    const [, paused] = Kernel.settle(sent, ticket, { _tag: "Throttled", scope: "tokens", retryAfter: 0.5 }, 1.05)
+    expect(paused.requestsOwed).toBe(5)
+  })
+
+  it("finds no evidence for tokens in a nameless refusal of a call without any", () => {
+    const [ticket, sent] = Kernel.admit(Kernel.make({}, 0), 0, undefined, 1)
+    const [decisions, state] = Kernel.settle(sent, ticket, { _tag: "Throttled", scope: "unknown" }, 1.05)
+    expect([state.tokenEvidence, state.tokensPaced]).toEqual([0, false])
+    expect(decisions.map((one) => one.reason)).toEqual(["start-refused", "no-hint"])
+  })
+
+  it("cuts the rate of tokens once for two refusals of one episode", () => {
+    const refusal = { _tag: "Throttled", scope: "tokens", retryAfter: 1 } as const
+    const [first, one] = Kernel.admit(Kernel.make({ tokens: { initial: 1000, ceiling: 1000 } }, 0), 100, undefined, 1)
+    const [second, two] = Kernel.admit(one, 100, undefined, 1.01)
+    const [cut, after] = Kernel.settle(two, first, refusal, 1.1)
+    expect(cut.map((each) => each.subject)).toEqual(["tokens", "pause"])
+    const [again, last] = Kernel.settle(after, second, refusal, 1.2)
+    expect(again).toEqual([])
+    expect([last.tokens.rate, last.tokens.refused]).toEqual([after.tokens.rate, 200])
+  })
+})
