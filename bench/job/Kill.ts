@@ -91,7 +91,7 @@ interface Provider {
 }
 
 const serve = async (seed: number): Promise<Provider> => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   let open = 0
   const counting = () => {
     const server = createServer({ keepAliveTimeout: 60_000 })

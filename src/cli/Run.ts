@@ -8,7 +8,7 @@ import * as BatchJob from "../job/BatchJob.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
-import { isJobError, type JobError } from "../job/JobError.ts"
+import type { JobError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import * as Report from "../job/Report.ts"
 import * as ResponseCache from "../job/ResponseCache.ts"
@@ -134,9 +134,10 @@ const job = Effect.fnUntraced(function*(work: Work) {
 /** Asks for prices once; while that fails, the shipped table counts. */
 const priceOf = Effect.gen(function*() {
   const client = yield* Together.Together
+  const day = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString().slice(0, 10)
   const read = Effect.map(
     client.models(),
-    (models) => PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels(models, "today"))
+    (models) => PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels(models, day))
   )
   return yield* Effect.orElseSucceed(
     Effect.timeoutOrElse(read, { duration: "5 seconds", orElse: () => Effect.succeed(PriceTable.shippedLookup) }),
@@ -170,6 +171,12 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
 /** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
 const lostOf = (report: Report.Report, result: JobFiles.Result): number =>
   Math.max(0, Report.done(report) - result.written)
+
+/** A run that had nothing to do does not replace the page of the run that did it. */
+const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.Report) {
+  const fs = yield* FileSystem.FileSystem
+  return report.ok + report.failed > 0 || !(yield* Effect.orElseSucceed(fs.exists(path), () => false))
+})
 
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
@@ -223,7 +230,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     undone,
     lost: lostOf(report, result)
   }
-  if (flags.report !== undefined) yield* Page.write(flags.report, context, flags.input)
+  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
+    yield* Page.write(flags.report, context, flags.input)
+  }
   if (flags.json) {
     yield* host.write(
       `${
@@ -253,5 +262,3 @@ export const explainJobError = (
     : []
   return { code: ExitCode.ofJobError(error), lines: [error.message, ...more] }
 }
-
-export { isJobError }

@@ -154,6 +154,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
     maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
   })
+  const credits = Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })
   const simulated = Effect.gen(function*() {
     const report = Report.make(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
     report.total = rows.length * flags.repeat
@@ -161,7 +162,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
       Layer.provide(counting),
       Layer.provide(SimulatedProvider.layer(options, flags.seed)),
-      Layer.provideMerge(Layer.merge(lanes, Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })))
+      Layer.provideMerge(options.credits === undefined ? lanes : Layer.merge(lanes, credits))
     )
     return yield* Effect.gen(function*() {
       const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
@@ -196,7 +197,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     flags.json
       ? `${
         JSON.stringify(
-          { ...Report.summary(report, report.endedAt ?? report.startedAt), idealSeconds: ideal },
+          {
+            ...Report.summary(report, report.endedAt ?? report.startedAt),
+            idealSeconds: ideal,
+            stopped: ending.stop?._tag,
+            undone
+          },
           undefined,
           2
         )

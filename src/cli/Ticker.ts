@@ -13,7 +13,7 @@ export const defaults = { redraw: "150 millis", log: "10 seconds", sample: "500 
 
 const statuses = Effect.gen(function*() {
   const lanes = yield* Lanes.Lanes
-  return yield* Effect.all((yield* lanes.all).map((lane) => lane.status))
+  return yield* Effect.forEach(yield* lanes.all, (lane) => lane.status)
 })
 
 const record = (report: Report.Report, lanes: ReadonlyArray<Lane.LaneStatus>, now: number, seconds: number): void => {

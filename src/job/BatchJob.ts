@@ -31,6 +31,7 @@ import * as PriceTable from "../together/PriceTable.ts"
 import * as Routes from "../together/Routes.ts"
 import * as Together from "../together/Together.ts"
 import * as Answer from "./Answer.ts"
+import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
@@ -58,37 +59,6 @@ export interface Options extends Omit<JobFiles.Options<never>, "send"> {
 
 /** Holds the defaults of this module. */
 export const defaults = { poll: Duration.seconds(30), rounds: 3, parallel: 20 } as const
-
-/** Is what a batch said about a row. */
-type Said =
-  | { readonly _tag: "Answered"; readonly status: number; readonly body: unknown }
-  | { readonly _tag: "Refused"; readonly code: string; readonly message: string; readonly status: number | undefined }
-
-const isObject = (u: unknown): u is Row.Json => typeof u === "object" && u !== null && !Array.isArray(u)
-
-const messageOf = (u: unknown): string =>
-  typeof u === "string" ? u : isObject(u) && typeof u["message"] === "string" ? u["message"] : JSON.stringify(u ?? null)
-
-/** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
-export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
-  const row = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
-  if (!isObject(row) || typeof row["custom_id"] !== "string") return undefined
-  const id = row["custom_id"]
-  const response = row["response"]
-  if (isObject(response)) {
-    const status = typeof response["status_code"] === "number" ? response["status_code"] : 200
-    if (status >= 200 && status < 300) return [id, { _tag: "Answered", status, body: response["body"] }]
-    const body = response["body"]
-    const message = messageOf(isObject(body) && "error" in body ? body["error"] : body)
-    return [id, { _tag: "Refused", code: String(status), message, status }]
-  }
-  const error = row["error"]
-  const code = isObject(error) && typeof error["code"] === "string" ? error["code"] : "batch_error"
-  return [id, { _tag: "Refused", code, message: messageOf(error), status: undefined }]
-}
-
-const transient = ({ code, status }: Extract<Said, { _tag: "Refused" }>): boolean =>
-  status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
 
 const failure = (row: Row.Row, message: string, status?: number): TogetherError.TogetherError =>
   new TogetherError.InvalidRequestError({ message, model: row.model, operation: "batch", status })
@@ -125,9 +95,9 @@ const drive = (
           : { _tag: "Unreachable", error }
       )
 
-    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Said) {
+    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Output.Said) {
       const ok = said._tag === "Answered"
-      const usage = ok && isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
+      const usage = ok && Output.isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
       const cost = ok ? Price.ofUsage(lookup(row.model), row.model, usage, { batch: true }) : Price.free
       const nanoUsd = cost._tag === "Known" ? cost.nanoUsd : undefined
       const error = ok ? undefined : failure(row, said.message, said.status)
@@ -189,12 +159,12 @@ const drive = (
 
     /** Reads what is said about the rows of a finished batch. */
     const collect = Effect.fnUntraced(function*(job: Batches.BatchJob) {
-      const said = new Map<string, Said>()
+      const said = new Map<string, Output.Said>()
       for (const file of [job.error_file_id, job.output_file_id]) {
         if (file === undefined || file === null || file === "") continue
         const text = yield* Effect.catch(client.files.content(file), refuse)
         for (const line of text.split("\n")) {
-          const read = line === "" ? undefined : readLine(line)
+          const read = line === "" ? undefined : Output.readLine(line)
           if (read !== undefined) said.set(read[0], read[1])
         }
       }
@@ -261,8 +231,8 @@ const drive = (
         batchId = found.batchId ?? (found.fileId === undefined ? undefined : yield* create(part, found.fileId))
       }
       const job = batchId === undefined ? undefined : yield* poll(batchId)
-      const said = job === undefined ? new Map<string, Said>() : yield* collect(job)
-      const hopeless: Said | undefined = job?.status === "FAILED" && said.size === 0
+      const said = job === undefined ? new Map<string, Output.Said>() : yield* collect(job)
+      const hopeless: Output.Said | undefined = job?.status === "FAILED" && said.size === 0
         ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
         : undefined
       return { said, hopeless }
@@ -271,7 +241,7 @@ const drive = (
     /** Settles the rows that `wordOf` knows the last word on, and hands back the others that are `wanted`. */
     const settleAll = Effect.fnUntraced(function*(
       wanted: (row: Row.Row) => boolean,
-      wordOf: (row: Row.Row) => Said | undefined,
+      wordOf: (row: Row.Row) => Output.Said | undefined,
       last: boolean
     ) {
       const again: Array<Row.Row> = []
@@ -279,7 +249,7 @@ const drive = (
         Stream.filter((row): row is Row.Row => row._tag === "Row" && wanted(row)),
         Stream.mapEffect((row) => {
           const word = wordOf(row)
-          if ((word === undefined || (word._tag === "Refused" && transient(word))) && !last) {
+          if ((word === undefined || (word._tag === "Refused" && Output.transient(word))) && !last) {
             again.push(row)
             return Effect.void
           }
@@ -290,7 +260,7 @@ const drive = (
       return again
     })
 
-    const notAnswered: Said = {
+    const notAnswered: Output.Said = {
       _tag: "Refused",
       code: "not_answered",
       message: `no batch answered this row in ${rounds} rounds. Send it again with retryErrors, or by calls`,
@@ -323,9 +293,9 @@ const drive = (
       yield* Effect.forEach(open, (part) =>
         Effect.gen(function*() {
           const { said } = yield* outcome(part)
-          const final = (row: Row.Row): Said | undefined => {
+          const final = (row: Row.Row): Output.Said | undefined => {
             const word = said.get(row.id)
-            return word === undefined || (word._tag === "Refused" && transient(word)) ? undefined : word
+            return word === undefined || (word._tag === "Refused" && Output.transient(word)) ? undefined : word
           }
           yield* settleAll(
             (row) => {
@@ -463,7 +433,7 @@ export const openParts = (
     if (name === "batch") {
       const part = Option.getOrUndefined(Parts.decode(value))
       if (part !== undefined) open.set(part.name, part)
-    } else if (name === "batch-done" && isObject(value) && typeof value["name"] === "string") {
+    } else if (name === "batch-done" && Output.isObject(value) && typeof value["name"] === "string") {
       open.delete(value["name"])
     }
   }

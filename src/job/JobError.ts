@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 /** Fails a job whose input cannot be read as JSONL. */
 export class InputError extends Schema.TaggedError<InputError>()("InputError", {
   message: Schema.String,
-  reason: Schema.Literals(["not-found", "unreadable", "encoding", "gzip", "empty", "all-bad"]),
+  reason: Schema.Literals(["not-found", "unreadable", "encoding", "gzip", "empty"]),
   path: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {}

@@ -31,7 +31,7 @@ const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>
 }
 
 const serve = async (options: Simulation.Options, port = 0) => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const layer = Connection.emulatorServer({ options: { unknownModels: "accept", ...options }, seed: 1, port })
   const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
   return {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import * as Explain from "../../src/cli/Explain.ts"
@@ -131,6 +132,9 @@ describe("effect-together", () => {
         expect(code).toBe(5)
         expect(err).toContain("stopped by --max-cost")
         expect(err).toContain("continue with: effect-together run")
+        // what was spent before counts
+        const again = yield* shell.run([...args, "--max-cost", "0.00002"])
+        expect([again.code, again.err.includes("attempts  0 ")]).toEqual([5, true])
         expect((yield* shell.run(args)).code).toBe(0)
         expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(12)
       })), 30_000)
@@ -208,9 +212,67 @@ describe("effect-together", () => {
         expect(Number(plan.costUsd.low)).toBeGreaterThan(0)
         expect(Number(plan.costUsd.high)).toBeGreaterThan(Number(plan.costUsd.low))
       })))
+
+    it.effect("estimates every endpoint, and leaves out what a journal holds", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const lines = [
+          { custom_id: "a", url: "/v1/embeddings", body: { model: "BAAI/bge-base-en-v1.5", input: "x" } },
+          { custom_id: "b", url: "/v1/completions", body: { model: "m", prompt: "x" } },
+          { custom_id: "c", url: "/v1/rerank", body: { model: "m", query: "q", documents: ["d"] } },
+          { custom_id: "d", url: "/v1/images/generations", body: { model: "m", prompt: "x" } },
+          { prompt: "no id", model: "openai/gpt-oss-20b" }
+        ]
+        const input = shell.write("in.jsonl", lines.map((line) => `${JSON.stringify(line)}\n`).join(""))
+        const { code, out } = yield* shell.run(["plan", input])
+        expect(code).toBe(0)
+        expect(out).toContain("unknown")
+        expect(out).toContain("1 row without custom_id")
+        const some = shell.write("some.jsonl", Shell.prompts(6))
+        yield* shell.run(["run", some, "--emulator", "--range", "1:4", "-o", shell.path("some.results.jsonl")])
+        const left = yield* shell.run(["plan", some])
+        expect(left.out).toContain("2 rows to send, 4 answered before")
+        expect((yield* shell.run(["plan", some, "--sample", "3", "--json"])).out).toContain("\"rows\"")
+      })), 30_000)
+
+    it.effect("computes with the limits that a run has learned", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(10))
+        const learned = (savedAt: number) =>
+          JSON.stringify({
+            "default/openai/gpt-oss-20b": { version: 1, savedAt, requestsPerSecond: 2, tokensPerSecond: 1000 }
+          })
+        shell.write("in.results.jsonl.journal.limits.json", learned(Date.now()))
+        expect((yield* shell.run(["plan", input])).out).toContain("at least 5 s")
+        shell.write("in.results.jsonl.journal.limits.json", learned(Date.now() - 7_200_000))
+        expect((yield* shell.run(["plan", input])).out).toContain("not known before a run has learned the limits")
+      })))
   })
 
   describe("simulate", () => {
+    it.effect("prints a table, writes a page, and says where credits end it", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(20))
+        const page = shell.path("s.html")
+        const { code, out } = yield* shell.run(["simulate", input, "--requests-per-second", "5", "--report", page])
+        expect(code).toBe(0)
+        expect(out).toMatch(/makespan .*\nideal .*\nratio/)
+        expect(readFileSync(page, "utf8")).toContain("simulation of")
+        const poor = yield* shell.run(["simulate", input, "--balance", "0.00002"])
+        expect(poor.code).toBe(4)
+        expect(poor.out).toContain("not sent")
+        expect(poor.out).toContain("refused: ")
+        const config = shell.write(
+          "c.json",
+          JSON.stringify({ unknownModels: "accept", credits: { balanceUsd: 0.00002, topUps: [{ at: 60, usd: 5 }] } })
+        )
+        const patient = yield* shell.run(["simulate", input, "--config", config, "--on-credits", "wait"])
+        expect(patient.code).toBe(0)
+        expect(patient.out).toMatch(/makespan\s+1 min/)
+      })), 30_000)
+
     it.effect("gives the same outcome for the same seed, in virtual time", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()
@@ -247,6 +309,12 @@ describe("effect-together", () => {
         const spreads = JSON.parse(out) as ReadonlyArray<{ readonly median: number }>
         expect(spreads.map((spread) => spread.median)).toEqual([1, 2, 4])
         expect(existsSync(shell.path("d.svg"))).toBe(true)
+        writeFileSync(
+          policy,
+          JSON.stringify({ type: "exponential", base: "2 seconds", jitter: "none", maxAttempts: 2 })
+        )
+        const bare = yield* shell.run(["schedule", policy, "--error", "rate-limit", "--retry-after", "7"])
+        expect(bare.out).toContain("2 attempts")
         writeFileSync(policy, JSON.stringify({ retries: 3 }))
         expect((yield* shell.run(["schedule", policy])).code).toBe(2)
       })))
@@ -278,7 +346,50 @@ describe("effect-together", () => {
       })))
   })
 
+  describe("emulate", () => {
+    it.effect("serves until Ctrl-C, and doctor finds it in order", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const served = yield* Effect.forkChild(
+          shell.run(["emulate", "--port", "0", "--requests-per-second", "50", "--balance", "1"])
+        )
+        while (!shell.said().includes("listens on")) yield* Effect.sleep("20 millis")
+        const url = /listens on (\S+)/.exec(shell.said())![1]!
+        const other = Shell.open()
+        const doctor = yield* other.run(["doctor", "--base-url", url], { TOGETHER_API_KEY: "k-123-secret" })
+        expect(doctor.out).toContain("✓ key      TOGETHER_API_KEY is set (12 characters; it is not shown)")
+        expect(doctor.out).toContain("✓ call")
+        expect(doctor.out).not.toContain("secret")
+        expect([doctor.code, doctor.out.trimEnd().endsWith("ready")]).toEqual([0, true])
+        const blank = yield* other.run(["doctor", "--base-url", url], { TOGETHER_API_KEY: "k 1" })
+        expect(blank.out).toContain("! key")
+        const taken = yield* other.run(["emulate", "--port", new URL(url).port])
+        expect(taken.code).toBe(2)
+        expect(taken.err).toContain("EADDRINUSE")
+        yield* shell.interrupt
+        expect((yield* Fiber.join(served)).code).toBe(0)
+      })), 30_000)
+
+    it.effect("refuses options that are none", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        expect(yield* shell.run(["emulate", "--scale", "0"])).toMatchObject({ code: 2 })
+        const config = shell.write("c.json", JSON.stringify({ limitz: {} }))
+        expect((yield* shell.run(["emulate", "--config", config])).err).toContain("holds no options of a simulation")
+        expect((yield* shell.run(["emulate", "--config", shell.path("none.json")])).err).toContain("cannot read")
+      })))
+  })
+
   describe("doctor", () => {
+    it.effect("warns of an address that is odd", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const said = (url: string) => Effect.map(shell.run(["doctor", "--base-url", url]), ({ out }) => out)
+        expect(yield* said("ftp://x")).toContain("✗ address  ftp://x is not an http or https address")
+        expect(yield* said("http://127.0.0.1:9")).toContain("! address  http://127.0.0.1:9 does not end in a version")
+        expect(yield* said("http://192.0.2.1.invalid/v1")).toContain("is not encrypted")
+      })), 30_000)
+
     it.effect("says what is missing", () =>
       live(Effect.gen(function*() {
         const { code, out } = yield* Shell.open().run(["doctor", "--base-url", "http://127.0.0.1:9/v1"])

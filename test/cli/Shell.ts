@@ -20,6 +20,8 @@ export interface Shell {
   readonly path: (name: string) => string
   readonly write: (name: string, text: string) => string
   readonly run: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Effect.Effect<Ran>
+  /** Reads what the latest command has written to standard error so far. */
+  readonly said: () => string
   /** Presses Ctrl-C. */
   readonly interrupt: Effect.Effect<void>
 }
@@ -28,6 +30,7 @@ export interface Shell {
 export const open = (): Shell => {
   const directory = mkdtempSync(join(tmpdir(), "shell-"))
   const interrupted = Deferred.makeUnsafe<void>()
+  let latest = () => ""
   const path = (name: string) => join(directory, name)
   return {
     directory,
@@ -37,10 +40,12 @@ export const open = (): Shell => {
       return path(name)
     },
     interrupt: Effect.asVoid(Deferred.succeed(interrupted, undefined)),
+    said: () => latest(),
     run: (args, env = {}) =>
       Effect.suspend(() => {
         let out = ""
         let err = ""
+        latest = () => err
         const able = { color: false, redraw: false, columns: 100 }
         const host: Host.Service = {
           env,

@@ -2,9 +2,11 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as BatchJob from "../../src/job/BatchJob.ts"
+import * as BatchOutput from "../../src/job/BatchOutput.ts"
 import * as Parts from "../../src/job/BatchParts.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Row from "../../src/job/Row.ts"
@@ -27,8 +29,11 @@ const line = (id: number, of = model) =>
 const prompts = (count: number) => Array.from({ length: count }, (_, i) => `${line(i + 1)}\n`).join("")
 
 /** A provider that counts the requests of each kind. */
-const world = (options: Simulation.Options = {}) => {
-  const { client } = SimulatedProvider.make({ unknownModels: "accept", ...options }, 1)
+const world = (
+  options: Simulation.Options = {},
+  spoil: (client: HttpClient.HttpClient) => HttpClient.HttpClient = (client) => client
+) => {
+  const client = spoil(SimulatedProvider.make({ unknownModels: "accept", ...options }, 1).client)
   const seen = new Map<string, number>()
   const counting = HttpClient.mapRequest(client, (request) => {
     const path = new URL(request.url).pathname.replace(/\/(file|batch)[^/]*-[^/]+|\/[0-9a-f]{8}-[0-9a-f-]+/g, "/…")
@@ -93,9 +98,9 @@ describe("BatchParts", () => {
   })
 })
 
-describe("BatchJob", () => {
+describe("BatchOutput", () => {
   it("reads both forms of an output row", () => {
-    const said = (row: unknown) => BatchJob.readLine(JSON.stringify(row))
+    const said = (row: unknown) => BatchOutput.readLine(JSON.stringify(row))
     expect(said({ custom_id: "a", response: { status_code: 200, body: { x: 1 } } })).toEqual([
       "a",
       { _tag: "Answered", status: 200, body: { x: 1 } }
@@ -114,9 +119,11 @@ describe("BatchJob", () => {
     })
     expect(said({ custom_id: "a", error: "flat" })?.[1]).toMatchObject({ code: "batch_error", message: "flat" })
     expect(said({ nothing: 1 })).toBeUndefined()
-    expect(BatchJob.readLine("torn {")).toBeUndefined()
+    expect(BatchOutput.readLine("torn {")).toBeUndefined()
   })
+})
 
+describe("BatchJob", () => {
   describe("run", () => {
     it.effect("answers every row through batches, at the batch price, and knows them afterwards", () =>
       VirtualClock.wrap(Effect.gen(function*() {
@@ -175,6 +182,42 @@ describe("BatchJob", () => {
         const { report } = yield* run(disk, provider)
         expect(report.ok).toBe(6)
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
+      })))
+
+    it.effect("looks before it creates again, where the answer to a creation was lost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(5))
+        let lost = 0
+        const provider = world(
+          {},
+          (client) =>
+            HttpClient.transform(
+              client,
+              (effect, request) =>
+                request.method === "POST" && request.url.endsWith("/batches") && lost++ === 0
+                  ? Effect.andThen(
+                    effect,
+                    Effect.fail(
+                      new HttpClientError.HttpClientError({
+                        reason: new HttpClientError.TransportError({ request, cause: new Error("reset") })
+                      })
+                    )
+                  )
+                  : effect
+            )
+        )
+        const { report } = yield* run(disk, provider)
+        expect([report.ok, lost, provider.seen.get("POST /v1/batches")]).toEqual([5, 1, 1])
+      })))
+
+    it.effect("batches rows again that an expired batch left unanswered, and gives up in the end", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        const provider = world({ batch: { rowsPerSecond: 0.001, expiresSeconds: 60 } })
+        const { report, written } = yield* run(disk, provider)
+        expect([report.ok, report.failed, written]).toEqual([0, 4, 4])
+        expect(provider.seen.get("POST /v1/batches")).toBe(BatchJob.defaults.rounds)
+        expect(disk.text("in.errors.jsonl")).toContain("no batch answered this row in 3 rounds")
       })))
 
     it.effect("stops before a batch that may cost more than is left", () =>

@@ -1,0 +1,244 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as ExitCode from "../../src/cli/ExitCode.ts"
+import * as Progress from "../../src/cli/Progress.ts"
+import * as Style from "../../src/cli/Style.ts"
+import * as Summary from "../../src/cli/Summary.ts"
+import { AuthError, BudgetExceededError } from "../../src/domain/TogetherError.ts"
+import type * as Lane from "../../src/guard/Lane.ts"
+import { InputError, JournalError, OutputError } from "../../src/job/JobError.ts"
+import * as Report from "../../src/job/Report.ts"
+import type * as Stop from "../../src/job/Stop.ts"
+
+const start = 1_000_000
+
+const lane = (more: Partial<Lane.LaneStatus> = {}): Lane.LaneStatus => ({
+  key: "default/openai/gpt-oss-20b",
+  phase: "hold",
+  requestsPerSecond: 10,
+  tokensPerSecond: undefined,
+  inFlightLimit: undefined,
+  inFlight: 4,
+  queued: 3,
+  queuedTokens: 100,
+  pause: undefined,
+  outage: false,
+  waitsFor: undefined,
+  estimate: Duration.zero,
+  lastDecision: undefined,
+  ...more
+})
+
+const decision = (more: Partial<Lane.Decision>): Lane.Decision => ({
+  lane: "default/openai/gpt-oss-20b",
+  at: start,
+  subject: "requests",
+  reason: "settled",
+  from: 12,
+  to: 10,
+  ...more
+})
+
+/** A report in which `ok` rows were answered in ten seconds. */
+const view = (ok: number, lanes: ReadonlyArray<Lane.LaneStatus>, total?: number): Progress.View => {
+  const report = Report.make(start)
+  report.total = total
+  const recent = Progress.recent()
+  Progress.remember(recent, report, start)
+  for (let i = 0; i < ok; i++) {
+    Report.settle(report, start + 5000, {
+      kind: "ok",
+      line: i,
+      id: `r${i}`,
+      attempts: 1,
+      millis: 100,
+      inputTokens: 10,
+      outputTokens: 30,
+      nanoUsd: 1_000_000n
+    })
+  }
+  Progress.remember(recent, report, start + 10_000)
+  return { report, lanes, now: start + 10_000, recent }
+}
+
+describe("Progress", () => {
+  it("shows counts, pace, cost and why the limit last moved", () => {
+    const lines = Progress.lines(view(50, [lane({ lastDecision: decision({}) })], 100), Style.colorless, 140)
+    expect(lines[0]).toMatch(/^ 50% ━+─+ 50\/100 rows · 50 ok · 0 failed · ETA 0:10$/)
+    expect(lines[1]).toBe("     4 in flight · 5.0 rows/s (limit 10 req/s) · 200 tok/s · $0.05 of about $0.10")
+    expect(lines[2]).toBe("     limit: 12 req/s → 10 req/s (settled just below the limit) · no 429")
+  })
+
+  it("fits the terminal, and erases what it drew", () => {
+    const lines = Progress.lines(view(50, [lane()], 100), Style.colored, 60)
+    for (const text of lines) expect(Style.width(text)).toBeLessThanOrEqual(60)
+    expect(Progress.redraw(0, ["a"])).toBe("\r\u001b[2Ka\n")
+    expect(Progress.redraw(2, ["a"])).toBe("\u001b[2A\r\u001b[2Ka\n")
+    expect(Progress.erase(3)).toBe("\u001b[3A\r\u001b[0J")
+    expect(Progress.erase(0)).toBe("")
+  })
+
+  it("writes one plain line for a log", () => {
+    const text = Progress.line(
+      view(20, [lane({ inFlightLimit: 8 }), lane({ key: "x", lastDecision: decision({}) })], 100)
+    )
+    expect(text).toMatch(/^0:10 20\/100 rows .* 8 in flight of 8 .* limit of gpt-oss-20b: .* ETA 0:40$/)
+  })
+
+  it("knows no end where nobody counted the rows, and none before a row has settled", () => {
+    expect(Progress.remaining(view(5, []))).toBe(Infinity)
+    expect(Progress.remaining(view(0, [], 10))).toBe(Infinity)
+    expect(Progress.remaining(view(10, [], 10))).toBe(0)
+    expect(Progress.finalCost(view(0, [], 10).report)).toBeUndefined()
+    expect(Progress.lines(view(5, []), Style.colorless, 100)[0]).toContain("0:10")
+  })
+
+  it("adds up the lanes that have work", () => {
+    const totals = Progress.totals([
+      lane({ inFlight: 2, queued: 1, inFlightLimit: 4, pause: Duration.seconds(2), lastDecision: decision({ at: 5 }) }),
+      lane({ inFlight: 0, queued: 0, requestsPerSecond: 99, lastDecision: decision({ at: 9, to: 7 }) })
+    ])
+    expect(totals).toMatchObject({ inFlight: 2, queued: 1, limit: 4, rate: 10, pause: 2, last: { to: 7 } })
+    expect(Progress.lines(view(5, [lane({ pause: Duration.seconds(2) })], 10), Style.colorless, 100)[2]).toContain(
+      "paused, 2 s left"
+    )
+  })
+
+  it.each<readonly [Partial<Lane.Decision>, string]>([
+    [{ subject: "tokens", from: 100, to: 50, reason: "limit-fell" }, "100 tok/s → 50 tok/s (the limit fell)"],
+    [
+      { subject: "in-flight", from: Infinity, to: 8, reason: "cap-found" },
+      "no limit → 8 in flight (too many at a time)"
+    ],
+    [{ subject: "pause", from: 0, to: 1.5, reason: "hint" }, "paused 1.5 s (as asked)"],
+    [{ subject: "outage", reason: "began" }, "the provider fails everything"],
+    [{ subject: "outage", reason: "ended" }, "the provider is back"]
+  ])("says why in words: %j", (move, text) => {
+    expect(Progress.why(decision(move))).toBe(text)
+  })
+})
+
+const budget = new BudgetExceededError({
+  message: "over",
+  budget: "run",
+  limitNanoUsd: 1n,
+  neededNanoUsd: 2n,
+  remainingNanoUsd: 0n
+})
+const auth = new AuthError({ message: "wrong key" })
+
+const stops: ReadonlyArray<readonly [Stop.Stop | undefined, number, string]> = [
+  [undefined, 0, "done"],
+  [{ _tag: "Interrupted" }, 130, "interrupted: every answer that arrived is in the journal"],
+  [{ _tag: "MaxTime" }, 5, "stopped: the time allowed by --max-time has passed"],
+  [{ _tag: "MaxCost", error: budget }, 5, "stopped by --max-cost: over"],
+  [{ _tag: "FailedRow" }, 3, "--fail-on-error"],
+  [{ _tag: "Refused", error: auth }, 4, "refused: wrong key"],
+  [{ _tag: "Unreachable", error: auth }, 4, "unreachable: wrong key"]
+]
+
+describe("Summary", () => {
+  const context = (stop: Stop.Stop | undefined, report: Report.Report): Summary.Context => ({
+    report,
+    ending: { stop, abandoned: new Map() },
+    results: "r.jsonl",
+    errors: "e.jsonl",
+    journal: "j",
+    command: "effect-together run in.jsonl",
+    undone: 0,
+    lost: 0
+  })
+
+  it.each(stops.map(([stop, code, text]) => ({ stop, code, text })))(
+    "$text: with code $code",
+    ({ code, stop, text }) => {
+      const { report } = view(3, [], 3)
+      report.endedAt = start + 10_000
+      const lines = Summary.lines(context(stop, report), Style.colorless).join("\n")
+      expect(lines).toContain(text)
+      if (stop !== undefined) expect(lines).toContain("continue with: effect-together run in.jsonl")
+      expect(ExitCode.ofEnding(stop, report, 0)).toBe(code)
+    }
+  )
+
+  it("names failures, unknown prices, missing ids and losses", () => {
+    const { report } = view(3, [], 10)
+    report.endedAt = start + 10_000
+    report.unpriced = 2
+    report.cached = 1
+    report.twins = 1
+    report.resumedOk = 4
+    report.resumedNanoUsd = 5n
+    for (let i = 1; i <= 5; i++) {
+      Report.settle(report, start, {
+        kind: "failed",
+        line: i,
+        id: `f${i}`,
+        code: "rate_limit",
+        message: `refused ${i}`,
+        attempts: 1,
+        millis: 1,
+        inputTokens: 0,
+        outputTokens: 0
+      })
+      Report.note(report.missingIds, i)
+    }
+    Report.note(report.missingIds, 6)
+    Report.retry(report, "RateLimitError", 2)
+    Report.warn(report, "take care")
+    const text = Summary.lines(
+      { ...context(undefined, report), idealSeconds: 8, lost: 1, undone: 2, page: "p.html" },
+      Style.colorless
+    ).join("\n")
+    for (
+      const part of [
+        "7 answered · 4 of them before · 1 from the cache · 1 identical · 5 failed · 2 not sent · 1 lost",
+        "retries: RateLimitError 1",
+        "ideal 8 s (1.25 times)",
+        "2 rows of unknown price left out",
+        "rate_limit 5",
+        "line 3 refused 3",
+        "the others are in e.jsonl",
+        "6 rows without custom_id (lines 1, 2, 3, 4, 5, …)",
+        "take care",
+        "p.html"
+      ]
+    ) expect(text).toContain(part)
+  })
+
+  it("says what to do about failed rows, bad lines, and a run that was done before", () => {
+    const failed = Report.make(start)
+    failed.resumedFailed = 1
+    expect(Summary.last(context(undefined, failed), Style.colorless)).toContain("--retry-errors")
+    const bad = Report.make(start)
+    bad.bad = 1
+    expect(Summary.last(context(undefined, bad), Style.colorless)).toContain("--changed keep")
+    const before = Report.make(start)
+    before.resumedOk = 1
+    expect(Summary.last(context(undefined, before), Style.colorless)).toContain("nothing to send")
+  })
+})
+
+describe("ExitCode", () => {
+  const journal = (reason: JournalError["reason"]) => new JournalError({ message: "", reason, path: "" })
+  it.each([
+    [new InputError({ message: "", reason: "empty", path: "" }), 2],
+    [new OutputError({ message: "", reason: "unwritable", path: "" }), 2],
+    [new OutputError({ message: "", reason: "disk-full", path: "" }), 1],
+    [journal("locked"), 2],
+    [journal("input-changed"), 2],
+    [journal("disk-full"), 1],
+    [journal("lock-lost"), 1],
+    [journal("removed"), 1]
+  ])("of %s is %d", (error, code) => {
+    expect(ExitCode.ofJobError(error)).toBe(code)
+  })
+
+  it("is 3 where rows failed, before or now, or were left undone", () => {
+    const report = Report.make(start)
+    expect(ExitCode.ofEnding(undefined, report, 0)).toBe(0)
+    expect(ExitCode.ofEnding(undefined, report, 1)).toBe(3)
+    report.resumedFailed = 1
+    expect(ExitCode.ofEnding(undefined, report, 0)).toBe(3)
+  })
+})

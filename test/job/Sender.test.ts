@@ -1,0 +1,126 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Report from "../../src/job/Report.ts"
+import * as Row from "../../src/job/Row.ts"
+import * as Selection from "../../src/job/Selection.ts"
+import * as Sender from "../../src/job/Sender.ts"
+import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
+import type * as Simulation from "../../src/testing/Simulation.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as Together from "../../src/together/Together.ts"
+
+const client = (options: Simulation.Options = {}) =>
+  Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
+    Layer.provide(SimulatedProvider.layer({ unknownModels: "accept", ...options }, 1))
+  )
+
+const row = (url: string, body: object): Row.Row => {
+  const read = Row.fromJson({ custom_id: "a", url, body }, 1)
+  if (read._tag === "Bad") throw new Error(read.message)
+  return read
+}
+
+describe("Sender", () => {
+  it.effect("calls the method of each endpoint and prices what it can", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const send = yield* Sender.together()
+        const messages = [{ role: "user", content: "Hi" }]
+        const chat = yield* send(row("/v1/chat/completions", { model: "openai/gpt-oss-20b", max_tokens: 9, messages }))
+        expect(chat.usage?.outputTokens).toBeGreaterThan(0)
+        expect(chat.nanoUsd).toBeGreaterThan(0n)
+        const text = yield* send(row("/v1/completions", { model: "openai/gpt-oss-20b", max_tokens: 9, prompt: "Hi" }))
+        expect(text.body).toMatchObject({ choices: [{}] })
+        const vectors = yield* send(row("/v1/embeddings", { model: "BAAI/bge-base-en-v1.5", input: "Hi" }))
+        expect(vectors.body).toMatchObject({ data: [{}] })
+        const ranked = yield* send(
+          row("/v1/rerank", { model: "Salesforce/Llama-Rank-V1", query: "q", documents: ["a", "b"] })
+        )
+        expect(ranked.body).toHaveProperty("results")
+        const image = yield* send(
+          row("/v1/images/generations", {
+            model: "black-forest-labs/FLUX.2-dev",
+            prompt: "a boat",
+            width: 512,
+            height: 512,
+            n: 1
+          })
+        )
+        expect(image.nanoUsd).toBeGreaterThan(0n)
+        const unknown = yield* send(row("/v1/chat/completions", { model: "nobody/knows", messages }))
+        expect([unknown.attempts, unknown.nanoUsd]).toEqual([1, undefined])
+      }).pipe(Effect.provide(client()))
+    ))
+
+  it.effect("counts each retry with its reason and its wait", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const report = Report.make(0)
+        const send = yield* Sender.together({ report })
+        const reply = yield* send(
+          row("/v1/chat/completions", {
+            model: "openai/gpt-oss-20b",
+            max_tokens: 9,
+            messages: [{ role: "user", content: "Hi" }]
+          })
+        )
+        expect(reply.attempts).toBeGreaterThan(1)
+        expect(report.retries.get("ServerError")).toBe(reply.attempts - 1)
+        expect(report.waited).toBeGreaterThan(0)
+      }).pipe(Effect.provide(client({ outages: [{ from: 0, to: 2, kind: 500 }] })))
+    ))
+
+  it.effect("hands out the client's error when the retries have run out", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const send = yield* Sender.together()
+        const error = yield* Effect.flip(
+          send(
+            row("/v1/chat/completions", { model: "openai/gpt-oss-20b", messages: [{ role: "user", content: "Hi" }] })
+          )
+        )
+        expect(error).toMatchObject({ _tag: "ServerError", attempts: Sender.defaults.maxAttempts })
+      }).pipe(Effect.provide(client({ outages: [{ from: 0, kind: 500 }] })))
+    ))
+})
+
+describe("Selection", () => {
+  const lines = (selection: Selection.Selection, of: number) =>
+    Array.from({ length: of }, (_, i) => i + 1).filter((line) => selection.has(line))
+
+  it("takes a range, cut at the end of the file", () => {
+    expect(lines(Selection.make(10, { range: { from: 8, to: 20 } }), 10)).toEqual([8, 9, 10])
+    expect(Selection.make(10, { range: { from: 11, to: 20 } }).size).toBe(0)
+    expect(Selection.make(10, {}).size).toBe(10)
+  })
+
+  it("takes as many lines as asked for, the same for the same seed, each equally often", () => {
+    const counts = new Map<number, number>()
+    for (let seed = 1; seed <= 2000; seed++) {
+      const selection = Selection.make(20, { sample: 5, seed })
+      const taken = lines(selection, 20)
+      expect([taken.length, selection.size]).toEqual([5, 5])
+      for (const line of taken) counts.set(line, (counts.get(line) ?? 0) + 1)
+    }
+    // 500 expected of each; five deviations are 97
+    for (let line = 1; line <= 20; line++) expect(Math.abs(counts.get(line)! - 500)).toBeLessThan(97)
+    expect(lines(Selection.make(20, { sample: 5, seed: 7 }), 20)).toEqual(
+      lines(Selection.make(20, { sample: 5, seed: 7 }), 20)
+    )
+  })
+
+  it("samples within a range, and takes all where there are too few", () => {
+    const within = lines(Selection.make(100, { range: { from: 41, to: 60 }, sample: 5 }), 100)
+    expect(within.length).toBe(5)
+    expect(within.every((line) => line >= 41 && line <= 60)).toBe(true)
+    expect(Selection.make(3, { sample: 10 }).size).toBe(3)
+  })
+
+  it("refuses a sample of nothing", () => {
+    expect(() => Selection.make(3, { sample: 0 })).toThrow(
+      "Selection.make: sample must be an integer of 1 or more, got 0"
+    )
+  })
+})
