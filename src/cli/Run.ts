@@ -178,6 +178,29 @@ const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.
   return report.ok + report.failed > 0 || !(yield* Effect.orElseSucceed(fs.exists(path), () => false))
 })
 
+/** Writes the page, the JSON and the words that a run ends with. */
+const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context) {
+  const host = yield* Host.Host
+  const { ending, lost, report, undone } = context
+  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
+    yield* Page.write(flags.report, context, flags.input)
+  }
+  if (flags.json) {
+    yield* host.write(
+      `${
+        JSON.stringify(
+          { ...Report.summary(report, report.endedAt ?? report.startedAt), stopped: ending.stop?._tag, undone, lost },
+          undefined,
+          2
+        )
+      }\n`
+    )
+  }
+  if (!flags.quiet) {
+    host.writeError(Summary.lines(context, Style.of(host.stderr)).map((line) => `${line}\n`).join(""))
+  }
+})
+
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const conflict = conflicts(flags)
@@ -230,23 +253,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     undone,
     lost: lostOf(report, result)
   }
-  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
-    yield* Page.write(flags.report, context, flags.input)
-  }
-  if (flags.json) {
-    yield* host.write(
-      `${
-        JSON.stringify(
-          { ...Report.summary(report, report.endedAt), stopped: result.stop?._tag, undone, lost: context.lost },
-          undefined,
-          2
-        )
-      }\n`
-    )
-  }
-  if (!flags.quiet) {
-    host.writeError(Summary.lines(context, Style.of(host.stderr)).map((line) => `${line}\n`).join(""))
-  }
+  yield* tell(flags, context)
   return ExitCode.ofEnding(result.stop, report, undone)
 }, Effect.scoped)
 

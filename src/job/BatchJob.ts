@@ -373,6 +373,7 @@ const drive = (
       return Effect.forEach([...parts, ...gatherer.rest()], work, { discard: true })
     }
 
+    const nothing = Effect.void as Effect.Effect<undefined> // void's only value is undefined
     const open = openParts(journal.notes)
     const gatherer = Parts.gatherer(0, name, options.limits)
 
@@ -389,7 +390,7 @@ const drive = (
       if (known._tag === "Done" && !(options.retryErrors === true && !known.ok)) {
         if (known.ok) report.resumedOk++
         else report.resumedFailed++
-        return Effect.succeed(undefined)
+        return nothing
       }
       const refusal = Parts.refusal(row)
       if (refusal !== undefined) {
@@ -399,7 +400,7 @@ const drive = (
         )
       }
       journal.see(row.id, row.line)
-      return open.some((part) => Parts.has(part, row)) ? Effect.succeed(undefined) : Effect.succeed(gatherer.add(row))
+      return open.some((part) => Parts.has(part, row)) ? nothing : Effect.succeed(gatherer.add(row))
     }
 
     const fresh = Stream.concat(

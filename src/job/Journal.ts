@@ -29,7 +29,7 @@ import * as IdIndex from "./IdIndex.ts"
 import type * as Input from "./Input.ts"
 import { JournalError, platformCode } from "./JobError.ts"
 import * as Format from "./JournalFormat.ts"
-import * as Lines from "./Lines.ts"
+import * as Scan from "./JournalScan.ts"
 import * as Lock from "./Lock.ts"
 
 /** Says how a journal is opened. */
@@ -60,13 +60,7 @@ export interface Recovered {
   readonly inputChanged: boolean
 }
 
-/** Is the latest record of one row. */
-export interface Settled {
-  readonly ordinal: number
-  readonly bad: boolean
-  readonly meta: Format.Meta
-  readonly answer: string
-}
+export type { Settled } from "./JournalScan.ts"
 
 /** Says what is known of an id. */
 export type Known =
@@ -91,9 +85,9 @@ export interface Journal {
   /** Holds the notes that were in the journal when it was opened. */
   readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
   /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
-  readonly settled: Stream.Stream<Settled, JournalError>
+  readonly settled: Stream.Stream<Scan.Settled, JournalError>
   /** Reads the record of a settled row by its ordinal. */
-  readonly entryAt: (ordinal: number) => Effect.Effect<Settled, JournalError>
+  readonly entryAt: (ordinal: number) => Effect.Effect<Scan.Settled, JournalError>
   /** Reads the answer text of a settled row by its ordinal. */
   readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
   /** Fails as soon as the lock is lost or the file removed; never succeeds. */
@@ -106,183 +100,7 @@ export interface Journal {
 /** Makes the key of a bad line: no row's id can be it. */
 export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
 
-const okBit = 0x40000000
-const failedBit = 0x80000000
-const numberMask = 0x3fffffff
-/** Longest line of a journal: an answer of 64 MB. */
-const maxLineBytes = 64_000_000
-
-const unreadable = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
-  new JournalError({
-    message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
-    reason: "unreadable",
-    path,
-    cause
-  })
-
-/** Is one line of the journal with its place. */
-interface Placed {
-  readonly record: Format.Record | undefined
-  readonly line: number
-  readonly offset: number
-  readonly end: number
-  /** Whether no line feed ends it, and it begins as our lines do. */
-  readonly torn: boolean
-}
-
-const scan = (
-  fs: FileSystem.FileSystem,
-  path: string
-): Stream.Stream<Placed, JournalError> =>
-  Stream.suspend(() => {
-    let out: Array<Placed> = []
-    let line = 0
-    const splitter = Lines.make(maxLineBytes, (bytes, offset, terminated) => {
-      line++
-      const text = bytes === undefined || !terminated ? undefined : Lines.decode(bytes)
-      const end = offset + (bytes?.length ?? 0) + (terminated ? 1 : 0)
-      const torn = !terminated && bytes !== undefined && Format.beginsLikeOurs(bytes)
-      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end, torn })
-    })
-    const drain = () => {
-      const lines = out
-      out = []
-      return lines
-    }
-    return fs.stream(path, { chunkSize: 256 * 1024 }).pipe(
-      Stream.mapError(unreadable(path)),
-      Stream.mapAccumArray(
-        () => splitter,
-        (state, chunks): readonly [Lines.Splitter, ReadonlyArray<Placed>] => {
-          for (const chunk of chunks) state.push(chunk)
-          return [state, drain()]
-        },
-        {
-          onHalt: (state) => {
-            state.end()
-            return drain()
-          }
-        }
-      )
-    )
-  })
-
-/** Gathers what a scan says: the latest record of each id, the sums, the end of the last good line. */
-interface Census {
-  readonly index: IdIndex.IdIndex
-  readonly offsets: Array<number> | undefined
-  head: Format.Head | undefined
-  input: Format.Head["input"] | undefined
-  notes: Array<{ readonly name: string; readonly value: unknown }>
-  /** Bad lines before this ordinal belong to an input that has changed since. */
-  badFrom: number
-  rows: number
-  goodEnd: number
-  damaged: Array<number>
-  damagedSinceGood: Array<number>
-  /** Whether the file is a torn first line and nothing else. */
-  tornHead: boolean
-  ok: number
-  failed: number
-  bad: number
-  attempts: number
-  inputTokens: number
-  outputTokens: number
-  nanoUsd: number
-}
-
-const newCensus = (offsets: boolean): Census => ({
-  index: IdIndex.make(2),
-  offsets: offsets ? [] : undefined,
-  head: undefined,
-  input: undefined,
-  notes: [],
-  badFrom: 1,
-  rows: 0,
-  goodEnd: 0,
-  damaged: [],
-  damagedSinceGood: [],
-  tornHead: false,
-  ok: 0,
-  failed: 0,
-  bad: 0,
-  attempts: 0,
-  inputTokens: 0,
-  outputTokens: 0,
-  nanoUsd: 0
-})
-
-const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
-  const { meta } = record
-  census.rows++
-  census.offsets?.push(offset)
-  const before = census.index.get(meta.id)
-  if (record.bad) {
-    census.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
-  } else {
-    if ((before & okBit) !== 0) census.ok--
-    else if (before !== 0) census.failed--
-    if (meta.ok) census.ok++
-    else census.failed++
-  }
-  census.attempts += meta.a
-  census.inputTokens += meta.in ?? 0
-  census.outputTokens += meta.out ?? 0
-  census.nanoUsd += meta.nano ?? 0
-  census.index.set(meta.id, ((meta.ok ? okBit : failedBit) | census.rows) >>> 0, meta.h)
-}
-
-const newInput = (census: Census, input: Format.Head["input"]): void => {
-  census.input = input
-  census.badFrom = census.rows + 1
-  census.bad = 0
-}
-
-const count = (census: Census, { end, line, offset, record, torn }: Placed): void => {
-  census.tornHead = line === 1 && torn
-  if (record === undefined) {
-    if (census.damagedSinceGood.length < 100) census.damagedSinceGood.push(line)
-    return
-  }
-  census.goodEnd = end
-  for (const each of census.damagedSinceGood) {
-    if (census.damaged.length < 100) census.damaged.push(each)
-  }
-  census.damagedSinceGood = []
-  if (record._tag === "Row") return countRow(census, record, offset)
-  if (record._tag === "Head") {
-    census.head ??= record.head
-    return newInput(census, record.head.input)
-  }
-  const input = record.name === "input" ? Format.decodeInput(record.value) : undefined
-  if (input === undefined) census.notes.push(record)
-  else newInput(census, input)
-}
-
-/** Streams the records of a scan that are the latest of their id. */
-const latest = (fs: FileSystem.FileSystem, path: string, census: Census): Stream.Stream<Settled, JournalError> =>
-  scan(fs, path).pipe(
-    Stream.mapAccumArray(() => 0, (before, placed): readonly [number, ReadonlyArray<Settled>] => {
-      const out: Array<Settled> = []
-      let ordinal = before
-      for (const { record } of placed) {
-        if (record?._tag !== "Row") continue
-        ordinal++
-        if ((census.index.get(record.meta.id) & numberMask) !== ordinal) continue
-        if (record.bad && ordinal < census.badFrom) continue
-        out.push({ ordinal, bad: record.bad, meta: record.meta, answer: record.answer })
-      }
-      return [ordinal, out]
-    })
-  )
-
-const take = (fs: FileSystem.FileSystem, path: string, offsets: boolean): Effect.Effect<Census, JournalError> =>
-  Stream.runFold(scan(fs, path), () => newCensus(offsets), (census, placed) => {
-    count(census, placed)
-    return census
-  })
-
-const check = (census: Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
+const check = (census: Scan.Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
   const { path } = options
   const refuse = (reason: JournalError["reason"], message: string) =>
     Effect.fail(new JournalError({ reason, message, path }))
@@ -346,9 +164,9 @@ export const open = Effect.fnUntraced(function*(
   const lock = yield* Lock.acquire(`${path}.lock`, options)
   const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
   const offsets = options.offsets === true
-  const census = exists ? yield* take(fs, path, offsets) : newCensus(offsets)
+  const census = exists ? yield* Scan.take(fs, path, offsets) : Scan.newCensus(offsets)
   const size = exists
-    ? Number(ByteSize.toBigInt((yield* Effect.mapError(fs.stat(path), unreadable(path))).size))
+    ? Number(ByteSize.toBigInt((yield* Effect.mapError(fs.stat(path), Scan.unreadable(path))).size))
     : 0
   yield* check(census, size, options)
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
@@ -361,22 +179,22 @@ export const open = Effect.fnUntraced(function*(
     yield* commit.append(Format.encodeHead({ v: Format.version, input }))
   } else if (inputChanged) {
     yield* commit.append(Format.encodeNote("input", input))
-    newInput(census, input)
+    Scan.newInput(census, input)
   }
   const index = census.rows === 0 ? IdIndex.make(1) : census.index
   let rows = census.rows
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
   let pristine = true
 
-  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Settled, JournalError> {
+  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Settled, JournalError> {
     const offset = census.offsets?.[ordinal - 1]
     if (offset === undefined) return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
     const found = yield* fs.stream(path, {
       offset: ByteSize.bytes(offset),
       chunkSize: 16 * 1024,
-      bytesToRead: ByteSize.bytes(maxLineBytes)
+      bytesToRead: ByteSize.bytes(Scan.maxLineBytes)
     }).pipe(
-      Stream.mapError(unreadable(path)),
+      Stream.mapError(Scan.unreadable(path)),
       Stream.decodeText,
       Stream.splitLines,
       Stream.runHead
@@ -418,10 +236,10 @@ export const open = Effect.fnUntraced(function*(
     known: (id) => {
       const value = index.get(id)
       if (value === 0) return { _tag: "New" }
-      const number = value & numberMask
-      if ((value & (okBit | failedBit)) === 0) return { _tag: "Seen", line: number }
+      const number = value & Scan.numberMask
+      if ((value & (Scan.okBit | Scan.failedBit)) === 0) return { _tag: "Seen", line: number }
       if (id.startsWith("\u0000") && number < census.badFrom) return { _tag: "New" }
-      return { _tag: "Done", ok: (value & okBit) !== 0, ordinal: number, hash: index.second(id) }
+      return { _tag: "Done", ok: (value & Scan.okBit) !== 0, ordinal: number, hash: index.second(id) }
     },
     see: (id, line) => {
       pristine = false
@@ -442,7 +260,7 @@ export const open = Effect.fnUntraced(function*(
     settled: Stream.unwrap(
       Effect.gen(function*() {
         yield* commit.flush
-        return latest(fs, path, pristine ? census : yield* take(fs, path, false))
+        return Scan.latest(fs, path, pristine ? census : yield* Scan.take(fs, path, false))
       })
     ),
     entryAt,
@@ -463,7 +281,7 @@ export const peek = (
 ): Effect.Effect<Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd">, JournalError, FileSystem.FileSystem> =>
   Effect.flatMap(
     FileSystem.FileSystem,
-    (fs) => Effect.map(take(fs, path, false), ({ bad, failed, nanoUsd, ok }) => ({ ok, failed, bad, nanoUsd }))
+    (fs) => Effect.map(Scan.take(fs, path, false), ({ bad, failed, nanoUsd, ok }) => ({ ok, failed, bad, nanoUsd }))
   )
 
 /**
@@ -476,7 +294,7 @@ export const answeredIds = (
 ): Effect.Effect<(id: string) => boolean, JournalError, FileSystem.FileSystem> =>
   Effect.flatMap(
     FileSystem.FileSystem,
-    (fs) => Effect.map(take(fs, path, false), ({ index }) => (id: string) => (index.get(id) & okBit) !== 0)
+    (fs) => Effect.map(Scan.take(fs, path, false), ({ index }) => (id: string) => (index.get(id) & Scan.okBit) !== 0)
   )
 
 /**
@@ -486,7 +304,7 @@ export const answeredIds = (
  */
 export const memory = (options: { readonly answers: boolean } = { answers: false }): Journal => {
   const index = IdIndex.make()
-  const answers: Array<Settled> = []
+  const answers: Array<Scan.Settled> = []
   let rows = 0
   return {
     path: "(none)",

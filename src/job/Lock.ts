@@ -55,6 +55,8 @@ const Content = Schema.fromJsonString(Schema.Struct({
   host: Schema.optional(Schema.String)
 }))
 
+const decodeContent = Schema.decodeOption(Content)
+
 const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
   isDiskFull(cause)
     ? new JournalError({
@@ -100,7 +102,7 @@ export const acquire = Effect.fnUntraced(function*(
   )
 
   const isStale = Effect.fnUntraced(function*(seen: string) {
-    const holder = Option.getOrUndefined(Schema.decodeUnknownOption(Content)(seen))
+    const holder = Option.getOrUndefined(decodeContent(seen))
     if (
       holder?.pid !== undefined && holder.host !== undefined && holder.host === owner?.host &&
       options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
@@ -111,7 +113,7 @@ export const acquire = Effect.fnUntraced(function*(
   })
 
   const locked = (seen: string) => {
-    const holder = Option.getOrUndefined(Schema.decodeUnknownOption(Content)(seen))
+    const holder = Option.getOrUndefined(decodeContent(seen))
     const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
     return new JournalError({
       message: `${who} is working on this journal (${path}). Wait for it to end, or stop it.`,

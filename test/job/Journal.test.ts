@@ -294,7 +294,7 @@ it.layer(NodeServices.layer)("Journal", (it) => {
             alive.delete(pid)
             return true
           })).pipe(Effect.catchTag("JournalError", (error) => Effect.succeed(error.reason !== "locked")))
-        const won = yield* Effect.all([2, 3, 4, 5, 6, 7].map(contend), { concurrency: "unbounded" })
+        const won = yield* Effect.forEach([2, 3, 4, 5, 6, 7], contend, { concurrency: "unbounded" })
         expect(won.filter((each) => each).length).toBe(1)
       }).pipe(TestClock.withLive))
 

@@ -1,0 +1,205 @@
+/**
+ * Reads a journal: what each line says, which record of an id is the latest, where the last good line ends.
+ *
+ * Two passes, each in constant memory but for the index: {@link take} gathers a census, {@link latest} streams the
+ * records that count.
+ */
+import type * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import * as Stream from "effect/Stream"
+import * as IdIndex from "./IdIndex.ts"
+import { JournalError, platformCode } from "./JobError.ts"
+import * as Format from "./JournalFormat.ts"
+import * as Lines from "./Lines.ts"
+
+/** Is the latest record of one row. */
+export interface Settled {
+  readonly ordinal: number
+  readonly bad: boolean
+  readonly meta: Format.Meta
+  readonly answer: string
+}
+
+/** Marks the value of an id whose latest record is an answer. */
+export const okBit = 0x40000000
+/** Marks the value of an id whose latest record is a failure. */
+export const failedBit = 0x80000000
+/** Takes the number out of a value: the record's ordinal, or the line of a sighting. */
+export const numberMask = 0x3fffffff
+/** Longest line of a journal: an answer of 64 MB. */
+export const maxLineBytes = 64_000_000
+
+/** Makes the error of a journal that cannot be read. */
+export const unreadable = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  new JournalError({
+    message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
+    reason: "unreadable",
+    path,
+    cause
+  })
+
+/** Is one line of the journal with its place. */
+interface Placed {
+  readonly record: Format.Record | undefined
+  readonly line: number
+  readonly offset: number
+  readonly end: number
+  /** Whether no line feed ends it, and it begins as our lines do. */
+  readonly torn: boolean
+}
+
+const scan = (
+  fs: FileSystem.FileSystem,
+  path: string
+): Stream.Stream<Placed, JournalError> =>
+  Stream.suspend(() => {
+    let out: Array<Placed> = []
+    let line = 0
+    const splitter = Lines.make(maxLineBytes, (bytes, offset, terminated) => {
+      line++
+      const text = bytes === undefined || !terminated ? undefined : Lines.decode(bytes)
+      const end = offset + (bytes?.length ?? 0) + (terminated ? 1 : 0)
+      const torn = !terminated && bytes !== undefined && Format.beginsLikeOurs(bytes)
+      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end, torn })
+    })
+    const drain = () => {
+      const lines = out
+      out = []
+      return lines
+    }
+    return fs.stream(path, { chunkSize: 256 * 1024 }).pipe(
+      Stream.mapError(unreadable(path)),
+      Stream.mapAccumArray(
+        () => splitter,
+        (state, chunks): readonly [Lines.Splitter, ReadonlyArray<Placed>] => {
+          for (const chunk of chunks) state.push(chunk)
+          return [state, drain()]
+        },
+        {
+          onHalt: (state) => {
+            state.end()
+            return drain()
+          }
+        }
+      )
+    )
+  })
+
+/** Gathers what a scan says: the latest record of each id, the sums, the end of the last good line. */
+export interface Census {
+  readonly index: IdIndex.IdIndex
+  readonly offsets: Array<number> | undefined
+  head: Format.Head | undefined
+  input: Format.Head["input"] | undefined
+  notes: Array<{ readonly name: string; readonly value: unknown }>
+  /** Bad lines before this ordinal belong to an input that has changed since. */
+  badFrom: number
+  rows: number
+  goodEnd: number
+  damaged: Array<number>
+  damagedSinceGood: Array<number>
+  /** Whether the file is a torn first line and nothing else. */
+  tornHead: boolean
+  ok: number
+  failed: number
+  bad: number
+  attempts: number
+  inputTokens: number
+  outputTokens: number
+  nanoUsd: number
+}
+
+/** Makes the census of an empty journal. */
+export const newCensus = (offsets: boolean): Census => ({
+  index: IdIndex.make(2),
+  offsets: offsets ? [] : undefined,
+  head: undefined,
+  input: undefined,
+  notes: [],
+  badFrom: 1,
+  rows: 0,
+  goodEnd: 0,
+  damaged: [],
+  damagedSinceGood: [],
+  tornHead: false,
+  ok: 0,
+  failed: 0,
+  bad: 0,
+  attempts: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  nanoUsd: 0
+})
+
+const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
+  const { meta } = record
+  census.rows++
+  census.offsets?.push(offset)
+  const before = census.index.get(meta.id)
+  if (record.bad) {
+    census.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
+  } else {
+    if ((before & okBit) !== 0) census.ok--
+    else if (before !== 0) census.failed--
+    if (meta.ok) census.ok++
+    else census.failed++
+  }
+  census.attempts += meta.a
+  census.inputTokens += meta.in ?? 0
+  census.outputTokens += meta.out ?? 0
+  census.nanoUsd += meta.nano ?? 0
+  census.index.set(meta.id, ((meta.ok ? okBit : failedBit) | census.rows) >>> 0, meta.h)
+}
+
+/** Notes that the records after this belong to another input. */
+export const newInput = (census: Census, input: Format.Head["input"]): void => {
+  census.input = input
+  census.badFrom = census.rows + 1
+  census.bad = 0
+}
+
+const count = (census: Census, { end, line, offset, record, torn }: Placed): void => {
+  census.tornHead = line === 1 && torn
+  if (record === undefined) {
+    if (census.damagedSinceGood.length < 100) census.damagedSinceGood.push(line)
+    return
+  }
+  census.goodEnd = end
+  for (const each of census.damagedSinceGood) {
+    if (census.damaged.length < 100) census.damaged.push(each)
+  }
+  census.damagedSinceGood = []
+  if (record._tag === "Row") return countRow(census, record, offset)
+  if (record._tag === "Head") {
+    census.head ??= record.head
+    return newInput(census, record.head.input)
+  }
+  const input = record.name === "input" ? Format.decodeInput(record.value) : undefined
+  if (input === undefined) census.notes.push(record)
+  else newInput(census, input)
+}
+
+/** Streams the records of a journal that are the latest of their id, as a census of it says. */
+export const latest = (fs: FileSystem.FileSystem, path: string, census: Census): Stream.Stream<Settled, JournalError> =>
+  scan(fs, path).pipe(
+    Stream.mapAccumArray(() => 0, (before, placed): readonly [number, ReadonlyArray<Settled>] => {
+      const out: Array<Settled> = []
+      let ordinal = before
+      for (const { record } of placed) {
+        if (record?._tag !== "Row") continue
+        ordinal++
+        if ((census.index.get(record.meta.id) & numberMask) !== ordinal) continue
+        if (record.bad && ordinal < census.badFrom) continue
+        out.push({ ordinal, bad: record.bad, meta: record.meta, answer: record.answer })
+      }
+      return [ordinal, out]
+    })
+  )
+
+/** Reads a journal once and gathers what it says. */
+export const take = (fs: FileSystem.FileSystem, path: string, offsets: boolean): Effect.Effect<Census, JournalError> =>
+  Stream.runFold(scan(fs, path), () => newCensus(offsets), (census, placed) => {
+    count(census, placed)
+    return census
+  })
