@@ -60,8 +60,6 @@ export interface Recovered {
   readonly inputChanged: boolean
 }
 
-export type { Settled } from "./JournalScan.ts"
-
 /** Says what is known of an id. */
 export type Known =
   | { readonly _tag: "New" }
