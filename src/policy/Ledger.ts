@@ -13,6 +13,8 @@
  * A counter admits a call only if `settled + reserved + high ≤ limit`, with
  * `high` the upper bound of the call's estimate. So spending passes a limit
  * only by what settled above its own upper bound; that sum is `overshoot`.
+ * A call that cannot cost anything (`high` zero) always fits, also under a
+ * limit that was passed: it spends nothing.
  *
  * What nobody can know is kept apart, not guessed away: `uncertain` is the
  * part of `settled` that was assumed, `atRisk` is what was refunded although
@@ -269,7 +271,7 @@ export const remaining = (budget: Budget.Budget, tally: Tally): Money.NanoUsd =>
  * Decides on a reservation; the caller applies the entry.
  *
  * **Details**: all budgets that apply must have room for the estimate's upper
- * bound. An unknown price fits where no budget applies, or where the caller
+ * bound; an upper bound of zero always fits. An unknown price fits where no budget applies, or where the caller
  * allows it (`unknownPrice: "allow"`): then it reserves nothing and counts as unpriced.
  */
 export const decide = (

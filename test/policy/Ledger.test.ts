@@ -46,6 +46,13 @@ describe("Ledger", () => {
       expect(Ledger.decide(state, request(2n), 0)._tag).toBe("Reserved")
     })
 
+    it("lets a call that cannot cost anything pass a limit that was passed", () => {
+      const [entry, open] = reserved(empty(Budget.perRun(10n)), 8n)
+      const over = Ledger.apply(open, Ledger.settlement(entry, Price.known(12n), 1))
+      expect(Ledger.decide(over, request(0n), 2)._tag).toBe("Reserved")
+      expect(Ledger.decide(over, request(1n), 2)).toMatchObject({ _tag: "Refused", needed: 1n, remaining: 0n })
+    })
+
     it("counts each day, key and label apart", () => {
       const state = empty(Budget.perDay(10n), Budget.perLabel(10n, "a"))
       const [, first] = reserved(state, 10n, 0, "a")
@@ -109,7 +116,7 @@ describe("Ledger", () => {
             write(decision.entry)
             for (const [budget, counter] of Ledger.countersOf(state, decision.entry)) {
               const { reserved, settled } = Ledger.tally(state.counters, counter)
-              expect(settled + reserved <= budget.limit).toBe(true)
+              expect(step.amount === 0 || settled + reserved <= budget.limit).toBe(true)
             }
           } else expect(decision.needed > decision.remaining).toBe(true)
         } else if (chosen !== undefined) {
