@@ -59,7 +59,7 @@ export * as Retry from "./guard/Retry.ts"
 export * as RetryBudget from "./guard/RetryBudget.ts"
 /** A retry schedule as data: a JSON document that a `Schema` checks and that builds an Effect `Schedule`. */
 export * as RetryDocument from "./guard/RetryDocument.ts"
-/** (interface first; the inside is being filled) */
+/** One lane per key, made at its first use; what all lanes learned can be saved and loaded. */
 export * as Lanes from "./guard/Lanes.ts"
 /** A lane paces all calls that share one provider limit, and finds that limit by itself. */
 export * as Lane from "./guard/Lane.ts"
@@ -95,6 +95,20 @@ export * as Preflight from "./policy/Preflight.ts"
 // Jobs
 /** Bulk runs: a stream of rows in, a stream of settled rows out, each one durable before it is handed on. */
 export * as Job from "./job/Job.ts"
+/** A job from file to file: input JSONL, results and errors apart, a journal beside them. */
+export * as JobFiles from "./job/JobFiles.ts"
+/** The same job through Together's Batch API: cheaper where batches are discounted, within a day. */
+export * as BatchJob from "./job/BatchJob.ts"
+/** Sends rows through the `Together` service, and counts what each took. */
+export * as Sender from "./job/Sender.ts"
+/** The input of a job as a stream of numbered lines, in constant memory. */
+export * as Input from "./job/Input.ts"
+/** What a job has durably done: an append-only file, the one truth that all output is made from. */
+export * as Journal from "./job/Journal.ts"
+/** Answers kept across jobs, in a directory, by the SHA-256 of operation and body. */
+export * as ResponseCache from "./job/ResponseCache.ts"
+/** The ways a job can break, apart from the rows' own failures. */
+export * as JobError from "./job/JobError.ts"
 /** One row of a job's input: a request with an id, read from a line of JSONL. */
 export * as Row from "./job/Row.ts"
 /** What a job did so far: counts, sums, percentiles, a timeline and the failed rows, in constant memory. */
