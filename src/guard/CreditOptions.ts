@@ -23,7 +23,7 @@ export interface BalanceStatement {
   /** Default: `"default"`. */
   readonly key?: string | undefined
   readonly balance: Money.Input
-  /** The part that was given, not bought. Default: none. */
+  /** The part that was given, not bought; at most the balance. Default: none. */
   readonly free?: Money.Input | undefined
 }
 
@@ -124,6 +124,27 @@ export const defaults = {
   rateLimitAlert: BudgetAlert.defaults,
   /** Time enough for a person to buy credits. */
   lowBalance: "1 hour" as Duration.Input
+}
+
+const secondsOf = (input: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(input))
+
+/**
+ * Checks what the types cannot.
+ *
+ * **Errors**: `RangeError` for a wait that is not positive, a day that is shifted by a day or more, a negative bound.
+ */
+export const check = (options: Options): Options => {
+  const { dayOffset, lowBalance, onSuspended } = options
+  if (typeof onSuspended === "object" && !(secondsOf(onSuspended.wait) > 0)) {
+    throw new RangeError(`Credits.make: onSuspended.wait must be > 0 s, got ${secondsOf(onSuspended.wait)} s`)
+  }
+  if (dayOffset !== undefined && !(Math.abs(secondsOf(dayOffset)) < 86_400)) {
+    throw new RangeError(`Credits.make: dayOffset must be within (-24 h, 24 h), got ${secondsOf(dayOffset)} s`)
+  }
+  if (lowBalance !== undefined && !(secondsOf(lowBalance) >= 0)) {
+    throw new RangeError(`Credits.make: lowBalance must be >= 0 s, got ${secondsOf(lowBalance)} s`)
+  }
+  return options
 }
 
 /**

@@ -25,32 +25,39 @@ import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Money from "../domain/Money.ts"
 import * as Remedy from "../domain/Remedy.ts"
-import { type BudgetExceededError, InsufficientCreditsError, isTogetherError } from "../domain/TogetherError.ts"
+import type { BudgetExceededError, InsufficientCreditsError } from "../domain/TogetherError.ts"
 import type * as Account from "../policy/Account.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
 import type * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
 import * as Preflight from "../policy/Preflight.ts"
-import * as Price from "../policy/Price.ts"
 import * as AccountGate from "./AccountGate.ts"
-import { autoRechargeProbe, config, defaults, slowProbe } from "./CreditOptions.ts"
-import type { BalanceStatement, OnSuspended, Options } from "./CreditOptions.ts"
 import type { Alert } from "./CreditAlerts.ts"
 import * as CreditAlerts from "./CreditAlerts.ts"
+import type { RunOptions, StreamOptions } from "./CreditCall.ts"
+import * as CreditCall from "./CreditCall.ts"
+import { autoRechargeProbe, check, config, defaults, slowProbe } from "./CreditOptions.ts"
+import type { BalanceStatement, Options } from "./CreditOptions.ts"
 import * as Telemetry from "./CreditTelemetry.ts"
 import * as LedgerBook from "./LedgerBook.ts"
 import * as LedgerStore from "./LedgerStore.ts"
 
+export {
+  CurrentTicket,
+  type Opened,
+  type Request,
+  type Reservation,
+  type RunOptions,
+  type StreamOptions
+} from "./CreditCall.ts"
 export {
   autoRechargeProbe,
   type BalanceStatement,
@@ -61,55 +68,6 @@ export {
   probeAfterShare,
   slowProbe
 } from "./CreditOptions.ts"
-
-/** Describes the money side of one call. */
-export interface Request {
-  /** The caller's name for the key or organization. Default: `"default"`. */
-  readonly key?: string | undefined
-  /** The caller's word for a group of calls, for budgets. Default: `""`. */
-  readonly label?: string | undefined
-  /** What the call may cost; its upper bound is reserved. */
-  readonly estimate: Price.Estimate
-  /** Default: the guard's. */
-  readonly onSuspended?: OnSuspended | undefined
-}
-
-/** Says how {@link Service.run} learns what a call cost. */
-export interface RunOptions<A, E> extends Request {
-  /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
-  readonly cost: (value: A) => Price.Cost
-  /** Prices a failure that delivered something, as `StreamError.partial`. Default: nothing, the reservation is refunded. */
-  readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
-}
-
-/** Says how {@link Service.stream} learns what a stream cost. */
-export interface StreamOptions<A> extends Request {
-  /** Prices all that arrived up to and including this element; `undefined` where it says nothing new. */
-  readonly cost: (element: A) => Price.Cost | undefined
-}
-
-/** Holds money for one call until it is settled or refunded; the first ending counts. */
-export interface Reservation {
-  readonly id: number
-  readonly estimate: Price.Estimate
-  /** Charges the cost and gives back the rest. */
-  readonly settle: (cost: Price.Cost) => Effect.Effect<void>
-  /** Gives everything back; `maybeBilled` remembers that the provider may have charged the call. */
-  readonly refund: (options?: { readonly maybeBilled?: boolean | undefined }) => Effect.Effect<void>
-}
-
-/** Is a call opened in a scope, for those who cannot use `run` or `stream`. */
-export interface Opened {
-  readonly reservation: Reservation
-  /** Provide this as {@link CurrentTicket} to the call, so that `check` knows it. */
-  readonly ticket: () => AccountGate.Ticket
-  /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
-  readonly accepted: Effect.Effect<void>
-  /** Tells the cost of all that arrived so far: charged if the scope closes now. */
-  readonly arrived: (cost: Price.Cost) => Effect.Effect<void>
-  /** Takes a refusal for want of credit; returns when the call may be made again, or fails by policy. */
-  readonly refused: (error: InsufficientCreditsError) => Effect.Effect<void, InsufficientCreditsError>
-}
 
 /** Sums up the ledger. */
 export interface Report {
@@ -123,24 +81,8 @@ export interface Report {
   readonly budgets: ReadonlyArray<Ledger.BudgetStatus>
 }
 
-/** Guards money. */
-export interface Service {
-  /** Runs a call: admission, reservation, settlement, and again after a suspension. */
-  readonly run: <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    options: RunOptions<A, E>
-  ) => Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R>
-  /** Runs a stream likewise; whenever it stops, what arrived is charged. Runs again only before the first element. */
-  readonly stream: <A, E, R>(
-    stream: Stream.Stream<A, E, R>,
-    options: StreamOptions<A>
-  ) => Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R>
-  /** Opens a call in a scope; closing it settles what arrived, or refunds. */
-  readonly open: (
-    request: Request
-  ) => Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope>
-  /** Reserves money, nothing else. Whoever reserves must settle or refund, interruption included. */
-  readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
+/** Guards money: the calls, and what is known of accounts, balances and budgets. */
+export interface Service extends CreditCall.Calls {
   /** Lets an attempt be sent, or fails it unsent because its account is suspended. Ask last before sending. */
   readonly check: (key?: string) => Effect.Effect<void, InsufficientCreditsError>
   /** Tells that the provider answered the current call (see {@link CurrentTicket}). */
@@ -169,43 +111,6 @@ export interface Service {
   readonly report: Effect.Effect<Report>
 }
 
-/** Holds the leave to send of the call that a fiber runs; set by `run` and `stream`, read by `check`. */
-export const CurrentTicket: Context.Reference<AccountGate.Ticket | undefined> = Context.Reference<
-  AccountGate.Ticket | undefined
->("effect-together/Credits/CurrentTicket", { defaultValue: () => undefined })
-
-const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
-  const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" && error.value instanceof InsufficientCreditsError ? error.value : undefined
-}
-
-/** Tells whether the provider may have billed a call that failed so: it was sent, and no refusal came back. */
-const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
-  const error = Exit.findErrorOption(exit)
-  if (error._tag === "None") return true // interrupted, or a defect after sending
-  if (!isTogetherError(error.value)) return true
-  switch (error.value._tag) {
-    case "RequestTimeoutError":
-      return error.value.phase !== "connect"
-    case "ConnectionError":
-      return !error.value.permanent
-    case "StreamError":
-    case "DecodeError":
-      return true
-    default:
-      return false
-  }
-}
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
-  Exit.isSuccess(exit)
-    ? "answered"
-    : refusal(exit) !== undefined
-    ? "refused"
-    : Exit.hasInterrupts(exit)
-    ? "abandoned"
-    : "failed"
-
 /** Guards money: see the module header. */
 export class Credits extends Context.Service<Credits, Service>()("effect-together/Credits") {}
 
@@ -219,14 +124,14 @@ const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<Bala
  *
  * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
  */
-export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
+  const options = check(given)
   const scope = yield* Scope.Scope
   const store = yield* LedgerStore.LedgerStore
   const openedAt = yield* Clock.currentTimeMillis
   const alerts = yield* PubSub.sliding<Alert>(256)
   const publish = (alert: Alert): Effect.Effect<void> => Effect.asVoid(PubSub.publish(alerts, alert))
   const rateLimitAlert = BudgetAlert.check(options.rateLimitAlert ?? defaults.rateLimitAlert)
-  const onSuspendedDefault = options.onSuspended ?? defaults.onSuspended
   const book = yield* LedgerBook.make({
     store,
     budgets: options.budgets ?? [],
@@ -265,150 +170,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
     return made
   }
 
-  const reserve = (request: Request): Effect.Effect<Reservation, BudgetExceededError> =>
-    Effect.map(
-      book.reserve({
-        key: request.key ?? defaults.key,
-        label: request.label ?? defaults.label,
-        estimate: request.estimate
-      }),
-      (entry): Reservation => ({
-        id: entry.id,
-        estimate: request.estimate,
-        settle: (cost) => book.settle(entry, cost),
-        refund: (how) => book.refund(entry, how?.maybeBilled ?? false)
-      })
-    )
-
-  /** Ends a reservation by how its call ended. */
-  const end = (
-    reservation: Reservation,
-    exit: Exit.Exit<unknown, unknown>,
-    cost: () => Price.Cost | undefined
-  ): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const charged = cost()
-      return charged === undefined
-        ? reservation.refund({ maybeBilled: maybeBilled(exit) })
-        : reservation.settle(charged)
-    }).pipe(
-      // a pricing function that throws must not keep the money reserved
-      Effect.onError(() => reservation.settle(Price.unknown("the cost function failed")))
-    )
-
-  type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-  /** Gets leave and money; to be called uninterruptibly. */
-  const begin = (request: Request, restore: Restore) => {
-    const account = gate(request.key)
-    return Effect.flatMap(
-      account.enter(request.onSuspended ?? onSuspendedDefault, restore),
-      (ticket) =>
-        reserve(request).pipe(
-          Effect.map((reservation) => ({ account, reservation, ticket })),
-          Effect.onError(() => account.conclude(ticket, "abandoned"))
-        )
-    )
-  }
-
-  /** Takes a refusal: enters again, or fails by policy. The reservation is kept while waiting. */
-  const again = (
-    account: AccountGate.Gate,
-    ticket: AccountGate.Ticket,
-    request: Request,
-    error: InsufficientCreditsError,
-    restore: Restore
-  ): Effect.Effect<AccountGate.Ticket, InsufficientCreditsError> => {
-    const policy = request.onSuspended ?? onSuspendedDefault
-    return Effect.andThen(
-      account.conclude(ticket, "refused"),
-      policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)
-    )
-  }
-
-  const run = <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    request: RunOptions<A, E>
-  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
-        const attempt = (ticket: AccountGate.Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
-          Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
-            const error = refusal(exit)
-            if (error !== undefined) {
-              return Effect.flatMap(
-                Effect.onError(again(account, ticket, request, error, restore), () => reservation.refund()),
-                attempt
-              )
-            }
-            return account.conclude(ticket, outcomeOf(exit)).pipe(
-              Effect.andThen(end(reservation, exit, () =>
-                Exit.isSuccess(exit)
-                  ? request.cost(exit.value)
-                  : request.costOnFailure === undefined
-                  ? undefined
-                  : Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), request.costOnFailure)))),
-              Effect.andThen(exit)
-            )
-          })
-        return attempt(first)
-      })
-    )
-
-  const open = (
-    request: Request
-  ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
-        let ticket = first
-        let arrived: Price.Cost | undefined
-        const opened: Opened = {
-          reservation,
-          ticket: () => ticket,
-          accepted: Effect.suspend(() => account.conclude(ticket, "answered")),
-          arrived: (cost) => Effect.sync(() => void (arrived = cost)),
-          refused: (error) =>
-            Effect.uninterruptibleMask((restore) =>
-              Effect.map(again(account, ticket, request, error, restore), (next) => void (ticket = next))
-            )
-        }
-        return Effect.as(
-          Effect.addFinalizer((exit) =>
-            Effect.andThen(
-              account.conclude(ticket, outcomeOf(exit)),
-              end(reservation, exit, () =>
-                arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined))
-            )
-          ),
-          opened
-        )
-      })
-    )
-
-  const stream = <A, E, R>(
-    self: Stream.Stream<A, E, R>,
-    request: StreamOptions<A>
-  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
-    Stream.unwrap(Effect.map(open(request), (opened) => {
-      let started = false
-      const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
-        Stream.provideService(self, CurrentTicket, opened.ticket())
-      ).pipe(
-        Stream.tap((element) => {
-          const cost = request.cost(element)
-          const arrived = cost === undefined ? Effect.void : opened.arrived(cost)
-          if (started) return arrived
-          started = true
-          return Effect.andThen(opened.accepted, arrived)
-        }),
-        Stream.catch((error) =>
-          error instanceof InsufficientCreditsError && !started
-            ? Stream.unwrap(Effect.as(opened.refused(error), attempt))
-            : Stream.fail(error)
-        )
-      )
-      return attempt
-    }))
+  const calls = CreditCall.make({ book, gate, onSuspended: options.onSuspended ?? defaults.onSuspended })
 
   const limits = new Map<string, BudgetAlert.State>()
   const rateLimited: Service["rateLimited"] = ({ key = defaults.key, model }) =>
@@ -434,26 +196,27 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
     })
 
   const state = (given: BalanceStatement, declared: boolean): Effect.Effect<void> =>
-    Effect.suspend(() =>
-      book.stateBalance({
-        key: given.key ?? defaults.key,
-        balance: Money.from(given.balance),
-        free: Money.from(given.free ?? 0n)
-      }, declared)
-    )
+    Effect.suspend(() => {
+      const [balance, free] = [Money.from(given.balance), Money.from(given.free ?? 0n)]
+      if (free > Money.max(0n, balance)) {
+        throw new RangeError(
+          `Credits.stateBalance: free must be at most the balance of ${Money.format(balance)}, got ${
+            Money.format(free)
+          }`
+        )
+      }
+      return book.stateBalance({ key: given.key ?? defaults.key, balance, free }, declared)
+    })
   yield* Effect.flatMap(statements(options.balance), Effect.forEach((given) => state(given, true), { discard: true }))
 
   const at = <A>(read: (now: number) => A): Effect.Effect<A> =>
     Effect.map(Clock.currentTimeMillis, (millis) => read(millis / 1000))
 
   return Credits.of({
-    run,
-    stream,
-    open,
-    reserve,
-    check: (key) => Effect.flatMap(CurrentTicket, (ticket) => gate(key).check(ticket)),
+    ...calls,
+    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(ticket)),
     accepted: Effect.flatMap(
-      CurrentTicket,
+      CreditCall.CurrentTicket,
       (ticket) => ticket === undefined ? Effect.void : gate(ticket.key).conclude(ticket, "answered")
     ),
     onInsufficientCredits: (key) =>

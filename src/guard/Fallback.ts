@@ -87,22 +87,22 @@ const planOf = <E>(count: number, when: (error: E) => boolean) => {
   return ExecutionPlan.make(step(0), ...Array.from({ length: count - 1 }, (_, i) => step(i + 1)))
 }
 
-const notify = <T, E, R>(
-  targets: Arr.NonEmptyReadonlyArray<T>,
-  index: number,
-  last: { error: E } | undefined,
-  options: Options<T, E, R> | undefined
-): Effect.Effect<void, never, R> => {
-  if (index === 0 || last === undefined) return Effect.void
-  const count = Metric.update(moves, 1)
-  const from = targets[index - 1]
-  const to = targets[index]
-  return options?.onFallback === undefined || from === undefined || to === undefined
-    ? count
-    : Effect.andThen(count, options.onFallback({ error: last.error, from, to }))
+/** Walks once over the targets: `next` is the target of the step that runs, told to whoever wants to know of a move. */
+const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<T, E, R> | undefined) => {
+  let last: { readonly error: E } | undefined
+  const next: Effect.Effect<T, never, R | Step> = Effect.flatMap(Step, ({ index }) => {
+    const from = targets[index - 1]
+    const to = targets[index] ?? targets[0]
+    if (last === undefined || from === undefined) return Effect.succeed(to)
+    const told = options?.onFallback?.({ error: last.error, from, to }) ?? Effect.void
+    return Metric.update(moves, 1).pipe(Effect.andThen(told), Effect.as(to))
+  })
+  return {
+    next,
+    failed: (error: E) => Effect.sync(() => void (last = { error })),
+    plan: planOf<E>(targets.length, options?.when ?? isCurable)
+  }
 }
-
-const targetAt = <T>(targets: Arr.NonEmptyReadonlyArray<T>, index: number): T => targets[index] ?? targets[0]
 
 /**
  * Runs a call on the first target, and on the next one while errors say that another target may serve it.
@@ -127,19 +127,8 @@ export const run: {
     options?: Options<T, E, R2>
   ): Effect.Effect<A, E, R | R2> =>
     Effect.suspend(() => {
-      let last: { error: E } | undefined
-      const attempt = Effect.flatMap(Step, ({ index }) =>
-        Effect.andThen(
-          notify(targets, index, last, options),
-          Effect.suspend(() => f(targetAt(targets, index)))
-        ).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => {
-              last = { error }
-            })
-          )
-        ))
-      return Effect.withExecutionPlan(attempt, planOf<E>(targets.length, options?.when ?? isCurable))
+      const walk = begin(targets, options)
+      return Effect.withExecutionPlan(Effect.tapError(Effect.flatMap(walk.next, f), walk.failed), walk.plan)
     })
 )
 
@@ -166,20 +155,11 @@ export const stream: {
     options?: Options<T, E, R2>
   ): Stream.Stream<A, E, R | R2> =>
     Stream.suspend(() => {
-      let last: { error: E } | undefined
-      const attempt = Stream.unwrap(Effect.map(Step, ({ index }) =>
-        Stream.concat(
-          Stream.drain(Stream.fromEffect(notify(targets, index, last, options))),
-          Stream.suspend(() => f(targetAt(targets, index)))
-        ).pipe(
-          Stream.tapError((error) =>
-            Effect.sync(() => {
-              last = { error }
-            })
-          )
-        )))
-      return Stream.withExecutionPlan(attempt, planOf<E>(targets.length, options?.when ?? isCurable), {
-        preventFallbackOnPartialStream: true
-      })
+      const walk = begin(targets, options)
+      return Stream.withExecutionPlan(
+        Stream.tapError(Stream.unwrap(Effect.map(walk.next, f)), walk.failed),
+        walk.plan,
+        { preventFallbackOnPartialStream: true }
+      )
     })
 )

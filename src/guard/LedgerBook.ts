@@ -4,7 +4,9 @@
  * A reservation or its ending is one synchronous step (decide, apply), then the
  * entry is written to the store, then news goes out. The step is atomic among
  * fibers; the writing is not part of it, so no fiber waits for a disk while
- * another decides.
+ * another decides. Once a step is done it is also written and told: an
+ * interruption waits for that. Endings that the store refused are written with
+ * the next entry that it takes.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -90,13 +92,20 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const exceeded = new Set<string>()
   const toldLow = new Set<string>()
 
+  const stops = options.onStoreFailure === "stop"
+  /** What the store did not take. A reservation is not among it: its call is not sent. */
+  let unwritten: ReadonlyArray<Ledger.Entry> = []
+
   /** Writes entries; false where they could not be written and the guard shall stop for it. */
   const persist = (entries: ReadonlyArray<Ledger.Entry>, at: number): Effect.Effect<boolean> =>
-    Effect.catch(
-      Effect.as(store.append(entries), true),
-      (error) =>
-        Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), options.onStoreFailure !== "stop")
-    )
+    Effect.suspend(() => {
+      const late = unwritten
+      unwritten = []
+      return Effect.catch(Effect.as(store.append([...late, ...entries]), true), (error) => {
+        if (stops) unwritten = [...late, ...unwritten, ...entries.filter(({ _tag }) => _tag !== "Reserve")]
+        return Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), !stops)
+      })
+    })
 
   const release = (reserve: Ledger.Reserve): Effect.Effect<void> => {
     reservedNanoUsd -= reserve.high ?? 0n
@@ -234,11 +243,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   return {
-    reserve,
-    settle,
-    refund,
+    reserve: (request) => Effect.uninterruptible(reserve(request)),
+    settle: (entry, cost) => Effect.uninterruptible(settle(entry, cost)),
+    refund: (entry, atRisk) => Effect.uninterruptible(refund(entry, atRisk)),
     stateBalance: (statement, declared) =>
-      Effect.flatMap(nowSeconds, (now) => {
+      Effect.uninterruptible(Effect.flatMap(nowSeconds, (now) => {
         const last = HashMap.get(state.statements, statement.key)
         const same = last._tag === "Some" && last.value.balance === statement.balance &&
           last.value.free === statement.free
@@ -247,7 +256,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         state = Ledger.apply(state, entry)
         toldLow.delete(statement.key)
         return Effect.asVoid(persist([entry], now))
-      }),
+      })),
     balance: (key, now) => Ledger.balance(state, key, now),
     forecast,
     state: () => state

@@ -76,14 +76,20 @@ export interface Forecast {
   readonly message: string
 }
 
+const longDays = 3652
+
 const hours = (seconds: number): string => {
   if (seconds < 60) return `${Math.floor(seconds)} s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes} min`
   const [h, m] = [Math.floor(minutes / 60), minutes % 60]
   if (h < 48) return m === 0 ? `${h} h` : `${h} h ${m} min`
-  return `${Math.floor(h / 24)} days`
+  const days = Math.floor(h / 24)
+  return days > longDays ? "more than 10 years" : `${days} days`
 }
+
+/** Bounds the purchases of one forecast: a rate this far above its auto-recharge needs no longer list. */
+const mostPurchases = 1000
 
 const purchasesWithin = (
   balance: Money.NanoUsd,
@@ -93,7 +99,7 @@ const purchasesWithin = (
 ): ReadonlyArray<Purchase> => {
   const purchases: Array<Purchase> = []
   let [left, at] = [balance, 0]
-  while (purchases.length < 1000) {
+  while (purchases.length < mostPurchases) {
     const plan = AutoRecharge.plan(settings, left)
     if (plan.count > 0) {
       purchases.push({ inSeconds: at, count: plan.count, each: plan.each })
@@ -121,7 +127,8 @@ const describePurchases = (
   const what = equal
     ? `${count} × ${Money.format(first.each)}`
     : `${count} times, together ${Money.format(sum)}`
-  return `auto-recharge will buy ${what} within ${hours(horizon)}, ${
+  const least = purchases.length < mostPurchases ? "" : "at least "
+  return `auto-recharge will buy ${least}${what} within ${hours(horizon)}, ${
     first.inSeconds === 0 ? "the first at once" : `the first in ${hours(first.inSeconds)}`
   }`
 }

@@ -21,91 +21,14 @@
  * the provider may have billed it, `unpriced` counts calls without a price.
  */
 import * as HashMap from "effect/HashMap"
-import * as Schema from "effect/Schema"
 import * as Money from "../domain/Money.ts"
 import * as Budget from "./Budget.ts"
+import type { Entry, Reserve, Settle } from "./LedgerEntry.ts"
+import { emptyTally, ending, plus, type Tally } from "./LedgerTally.ts"
 import type * as Price from "./Price.ts"
 
-const Amount = Money.NanoUsdFromString
-const Seconds = Schema.Finite
-
-/** Opens a reservation. `high` and `expected` are absent where the price is unknown. */
-export const Reserve = Schema.TaggedStruct("Reserve", {
-  id: Schema.Int,
-  /** Epoch seconds. */
-  at: Seconds,
-  run: Schema.String,
-  key: Schema.String,
-  label: Schema.String,
-  high: Schema.optionalKey(Amount),
-  expected: Schema.optionalKey(Amount)
-})
-/** Opens a reservation. */
-export type Reserve = typeof Reserve.Type
-
-/** Ends a reservation with what the call cost; `sure` is false where the amount is assumed. */
-export const Settle = Schema.TaggedStruct("Settle", {
-  id: Schema.Int,
-  at: Seconds,
-  /** Absent: the call was answered, and neither its price nor a bound is known. */
-  cost: Schema.optionalKey(Amount),
-  sure: Schema.Boolean
-})
-/** Ends a reservation with what the call cost. */
-export type Settle = typeof Settle.Type
-
-/** Ends a reservation without a cost; `atRisk` where the provider may have billed the call. */
-export const Refund = Schema.TaggedStruct("Refund", { id: Schema.Int, at: Seconds, atRisk: Schema.Boolean })
-/** Ends a reservation without a cost. */
-export type Refund = typeof Refund.Type
-
-/** States a key's balance, as its owner read it. */
-export const Stated = Schema.TaggedStruct("Stated", {
-  at: Seconds,
-  key: Schema.String,
-  balance: Amount,
-  /** The part that was given, not bought. */
-  free: Amount
-})
-/** States a key's balance. */
-export type Stated = typeof Stated.Type
-
-/** Is anything a ledger remembers: a line of its file. */
-export const Entry = Schema.Union([Reserve, Settle, Refund, Stated])
-/** Is anything a ledger remembers. */
-export type Entry = typeof Entry.Type
-
-/** Sums what happened under one counter. */
-export interface Tally {
-  /** Upper bounds of the calls under way. */
-  readonly reserved: Money.NanoUsd
-  /** Spent, the uncertain part included. */
-  readonly settled: Money.NanoUsd
-  /** Part of `settled` that was assumed: usage not said, or the program stopped before the answer. */
-  readonly uncertain: Money.NanoUsd
-  /** Refunded, though the provider may have billed it. Not part of `settled`. */
-  readonly atRisk: Money.NanoUsd
-  /** Settled above the upper bounds that were reserved: the most by which a limit can be passed. */
-  readonly overshoot: Money.NanoUsd
-  /** Calls under way. */
-  readonly open: number
-  /** Calls settled. */
-  readonly calls: number
-  /** Calls settled without a known cost. */
-  readonly unpriced: number
-}
-
-/** Holds no money and no calls. */
-export const emptyTally: Tally = {
-  reserved: 0n,
-  settled: 0n,
-  uncertain: 0n,
-  atRisk: 0n,
-  overshoot: 0n,
-  open: 0,
-  calls: 0,
-  unpriced: 0
-}
+export { Entry, Refund, Reserve, Settle, Stated, Summary } from "./LedgerEntry.ts"
+export { emptyTally, type Tally } from "./LedgerTally.ts"
 
 /** Holds a balance as stated, with what the key had spent until then. */
 export interface Statement {
@@ -182,9 +105,10 @@ export const countersOf = (
   return counters
 }
 
+/** Changes the tally of every counter that a call falls under, and that of its key. */
 const changeAll = (
   state: State,
-  entry: Reserve,
+  entry: Pick<Reserve, "run" | "key" | "label" | "at">,
   change: (tally: Tally) => Tally
 ): Pick<State, "counters" | "keys"> => {
   let counters = state.counters
@@ -212,32 +136,19 @@ export const apply = (state: State, entry: Entry): State => {
           before: tally(state.keys, entry.key)
         })
       }
+    case "Summary":
+      return { ...state, ...changeAll(state, entry, (t) => plus(t, entry)) }
     case "Settle":
     case "Refund": {
       const found = HashMap.get(state.open, entry.id)
       if (found._tag === "None") return state
       const reserve = found.value
-      const high = reserve.high ?? 0n
-      const change = entry._tag === "Refund"
-        ? (t: Tally): Tally => ({
-          ...t,
-          reserved: t.reserved - high,
-          open: t.open - 1,
-          atRisk: entry.atRisk ? t.atRisk + high : t.atRisk
-        })
-        : (t: Tally): Tally => {
-          const cost = entry.cost ?? 0n
-          return {
-            ...t,
-            reserved: t.reserved - high,
-            open: t.open - 1,
-            settled: t.settled + cost,
-            uncertain: entry.sure ? t.uncertain : t.uncertain + cost,
-            overshoot: t.overshoot + Money.max(0n, cost - high),
-            calls: t.calls + 1,
-            unpriced: entry.cost === undefined ? t.unpriced + 1 : t.unpriced
-          }
-        }
+      const sums = ending(reserve, entry)
+      const change = (t: Tally): Tally => ({
+        ...plus(t, sums),
+        reserved: t.reserved - (reserve.high ?? 0n),
+        open: t.open - 1
+      })
       return { ...state, ...changeAll(state, reserve, change), open: HashMap.remove(state.open, entry.id) }
     }
   }

@@ -70,8 +70,15 @@ export type Estimate =
 /** Is a cost or an estimate that is not known, with the reason. */
 export type Unknown = { readonly _tag: "Unknown"; readonly reason: string }
 
-/** Makes a known cost. */
-export const known = (nanoUsd: Money.NanoUsd): Cost => ({ _tag: "Known", nanoUsd })
+/**
+ * Makes a known cost.
+ *
+ * **Errors**: `RangeError` for less than nothing: a ledger would take it for money that came back.
+ */
+export const known = (nanoUsd: Money.NanoUsd): Cost => {
+  if (nanoUsd < 0n) throw new RangeError(`Price.known: nanoUsd must be >= 0, got ${nanoUsd}`)
+  return { _tag: "Known", nanoUsd }
+}
 
 /** Makes an unknown cost or estimate. */
 export const unknown = (reason: string): Unknown => ({ _tag: "Unknown", reason })
@@ -146,19 +153,24 @@ const noPrice = (price: ModelPrice | undefined, model: string, what: string): Un
 const inBatch = (price: ModelPrice, full: Money.Ratio, options: Options | undefined): Money.Ratio =>
   options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
 
+const whole = (name: string, value: number): bigint => {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new RangeError(`Price: ${name} must be a whole number >= 0, got ${value}`)
+  }
+  return BigInt(value)
+}
+
 const ofTokens = (
   price: ModelPrice,
   tokens: NonNullable<ModelPrice["tokens"]>,
   counts: { readonly input: number; readonly cached: number; readonly output: number },
   options: Options | undefined
 ): Money.Ratio => {
-  const cached = Math.min(counts.cached, counts.input)
+  const input = whole("inputTokens", counts.input)
+  const cached = Money.min(whole("cachedInputTokens", counts.cached), input)
   const full = Money.add(
-    Money.add(
-      Money.times(tokens.input, BigInt(counts.input - cached)),
-      Money.times(tokens.cachedInput ?? tokens.input, BigInt(cached))
-    ),
-    Money.times(tokens.output, BigInt(counts.output))
+    Money.add(Money.times(tokens.input, input - cached), Money.times(tokens.cachedInput ?? tokens.input, cached)),
+    Money.times(tokens.output, whole("outputTokens", counts.output))
   )
   return inBatch(price, full, options)
 }
@@ -167,6 +179,8 @@ const ofTokens = (
  * Prices an answered call by its real usage.
  *
  * @param model the model as sent, for the reason where there is no price
+ *
+ * **Errors**: `RangeError` for a count that is no whole number of tokens; `Usage.fromWire` gives none.
  */
 export const ofUsage = (
   price: ModelPrice | undefined,
@@ -217,13 +231,6 @@ export interface Images {
   readonly count: number
   /** Absent: the model's default. */
   readonly steps?: number | undefined
-}
-
-const whole = (name: string, value: number): bigint => {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`Price: ${name} must be a whole number >= 0, got ${value}`)
-  }
-  return BigInt(value)
 }
 
 /**
@@ -289,10 +296,15 @@ export interface FineTuneEstimate {
 }
 
 /** Reads a fine-tune's price from the provider's own estimate, which is in dollars. */
-export const ofFineTune = (answer: FineTuneEstimate): Estimate =>
-  answer.estimated_total_price === undefined || answer.estimation_available === false
-    ? unknown(`Together gave no price for this fine-tune: ${answer.unavailable_reason ?? "no reason was given"}`)
-    : exactly(Money.round(Money.times(Money.ratioFrom(answer.estimated_total_price), Money.nanoPerUsd), "up"))
+export const ofFineTune = (answer: FineTuneEstimate): Estimate => {
+  const price = answer.estimated_total_price
+  if (price === undefined || answer.estimation_available === false) {
+    return unknown(`Together gave no price for this fine-tune: ${answer.unavailable_reason ?? "no reason was given"}`)
+  }
+  return price >= 0 && Number.isFinite(Number(price))
+    ? exactly(Money.round(Money.times(Money.ratioFrom(price), Money.nanoPerUsd), "up"))
+    : unknown(`Together's estimate for this fine-tune is no price: ${price}`)
+}
 
 /**
  * States a model's price by hand: a contract, a dedicated endpoint (0 and 0, since its minutes are billed), a new model.

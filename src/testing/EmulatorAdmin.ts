@@ -53,13 +53,19 @@ const attempt = (run: () => HttpServerResponse.HttpServerResponse): HttpServerRe
   }
 }
 
+/** Reads a body that may have these fields and no others; without `fields`, any: a schema checks them later. */
 const withBody = (
   exchange: Exchange.Exchange,
-  answer: (body: Readonly<Record<string, unknown>>) => Exchange.Outcome
+  answer: (body: Readonly<Record<string, unknown>>) => Exchange.Outcome,
+  fields?: ReadonlyArray<string>
 ): Exchange.Outcome =>
   Effect.flatMap(Exchange.body(exchange.request), (json) => {
     const body = Text.fields(json?.value)
-    return body === undefined ? Effect.succeed(Exchange.noJson) : answer(body)
+    if (body === undefined) return Effect.succeed(Exchange.noJson)
+    const unknown = fields === undefined ? undefined : Object.keys(body).find((name) => !fields.includes(name))
+    return unknown === undefined
+      ? answer(body)
+      : Effect.succeed(Exchange.failure(400, `${unknown} is no field of this: use ${fields?.join(", ")}`))
   })
 
 /** Answers `GET /__emulator/state`: counters, balances, lanes. */
@@ -97,16 +103,24 @@ export const configure: Exchange.Handler = (exchange) => withBody(exchange, (bod
 /** Answers `PUT /__emulator/limits`. */
 export const limits: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, { limits: body }))
 
-/** Answers `PUT /__emulator/faults`: a list of faults, or `{ faults, outages }`. */
+/** Answers `PUT /__emulator/faults`: `{ faults, outages }`, of which what is left out is lifted. */
 export const faults: Exchange.Handler = (exchange) =>
-  withBody(exchange, ({ faults = [], outages = [] }) => changed(exchange, { faults, outages }))
+  withBody(
+    exchange,
+    ({ faults = [], outages = [] }) => changed(exchange, { faults, outages }),
+    ["faults", "outages"]
+  )
 
 /** Answers `POST /__emulator/credits`: `balanceUsd` sets the balance at once, `topUpUsd` orders a purchase. */
 export const credits: Exchange.Handler = (exchange) =>
   withBody(exchange, ({ org = "default", balanceUsd, topUpUsd }) => {
     const amount = balanceUsd ?? topUpUsd
-    if (typeof org !== "string" || typeof amount !== "number" || !Number.isFinite(amount)) {
-      return Effect.succeed(Exchange.failure(400, "balanceUsd or topUpUsd must be a number of USD"))
+    const both = balanceUsd !== undefined && topUpUsd !== undefined
+    if (both || typeof org !== "string" || typeof amount !== "number" || !Number.isFinite(amount)) {
+      return Effect.succeed(Exchange.failure(400, "either balanceUsd or topUpUsd must be a number of USD"))
+    }
+    if (balanceUsd === undefined && amount <= 0) {
+      return Effect.succeed(Exchange.failure(400, `topUpUsd must be above 0, got ${amount}`))
     }
     return exchange.world.run.modify((now, at) => {
       const changed = balanceUsd === undefined
@@ -119,24 +133,33 @@ export const credits: Exchange.Handler = (exchange) =>
         changed
       ]
     })
-  })
+  }, ["org", "balanceUsd", "topUpUsd"])
 
 /** Answers `PUT /__emulator/scale`: seconds of the provider per second of the clock. */
 export const scale: Exchange.Handler = (exchange) =>
   withBody(exchange, ({ scale }) =>
     typeof scale === "number" && scale > 0 && Number.isFinite(scale)
       ? Effect.as(exchange.world.run.setScale(scale), Exchange.json({ scale }))
-      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0")))
+      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0")), ["scale"])
 
-/** Answers `POST /__emulator/reset`: forgets everything; `options` and `seed` replace those of before. */
+const hasNoBody = (headers: Readonly<Record<string, string | undefined>>): boolean =>
+  (headers["content-length"] ?? "0") === "0" && headers["transfer-encoding"] === undefined
+
+const restart = (exchange: Exchange.Exchange, options: unknown, seed: unknown): HttpServerResponse.HttpServerResponse =>
+  attempt(() => {
+    const { world } = exchange
+    if (seed !== undefined && !Number.isSafeInteger(seed)) return Exchange.failure(400, "seed must be an integer")
+    // make checks the options against their schema and refuses what does not fit
+    const next = (options ?? world.run.state().config) as Simulation.Options
+    world.reset(next, typeof seed === "number" ? seed : world.seed)
+    return Exchange.json(report(exchange, world.run.state()))
+  })
+
+/** Answers `POST /__emulator/reset`: forgets everything; `options` and `seed`, if given, replace those of before. */
 export const reset: Exchange.Handler = (exchange) =>
-  withBody(exchange, ({ options, seed }) =>
-    Effect.sync(() =>
-      attempt(() => {
-        const { world } = exchange
-        // make checks the options against their schema and refuses what does not fit
-        const next = (options ?? world.run.state().config) as Simulation.Options
-        world.reset(next, typeof seed === "number" ? seed : world.seed)
-        return Exchange.json(report(exchange, world.run.state()))
-      })
-    ))
+  hasNoBody(exchange.request.headers)
+    ? Effect.sync(() => restart(exchange, undefined, undefined))
+    : withBody(exchange, ({ options, seed }) => Effect.sync(() => restart(exchange, options, seed)), [
+      "options",
+      "seed"
+    ])

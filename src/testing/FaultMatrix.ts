@@ -236,7 +236,7 @@ const judge = <A, E>(
     const wrong = options.check === undefined
       ? Equal.equals(exit.value, baseline.value)
         ? undefined
-        : `ends with ${Report.show(exit.value)} instead of ${Report.show(baseline.value)}`
+        : Report.differs(exit.value, baseline.value)
       : options.check(exit.value, baseline.value)
     if (wrong !== undefined) return { verdict: "lost", reason: wrong }
   }
@@ -386,12 +386,18 @@ export const once = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Ef
     return yield* cellOf(options, trouble, plan, baseline)
   })
 
-/** Fails with the printed matrix unless every cell is `ok`. */
+/** Fails with the printed matrix unless every cell is `ok`; also where the program sent nothing that could be struck. */
 export const verify = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>, FaultMatrixError> =>
   Effect.flatMap(run(options), (matrix) =>
-    matrix.failures.length === 0
-      ? Effect.succeed(matrix)
-      : Effect.fail(new FaultMatrixError({ message: format(matrix), matrix })))
+    matrix.failures.length > 0
+      ? Effect.fail(new FaultMatrixError({ message: format(matrix), matrix }))
+      : matrix.baseline.exchanges.length === 0
+      ? Effect.fail(new FaultMatrixError({ message: untested, matrix }))
+      : Effect.succeed(matrix))
+
+const untested =
+  "FaultMatrix.verify: the program sent no request through the HttpClient of its context, so nothing was " +
+  "tested. Give it Together.layerHttp: Together.layer brings a transport of its own."
 
 /** Prints a matrix: the table of verdicts, then each kind of failure with its smallest plan as code. */
 export const format: (matrix: Matrix) => string = Report.format

@@ -2,7 +2,7 @@
  * Prints a fault matrix: a table of verdicts, the reasons, and the smallest plans as code.
  */
 import * as Duration from "effect/Duration"
-import * as Fault from "./Fault.ts"
+import * as Formatter from "effect/Formatter"
 import type { Cell, Matrix, Verdict } from "./FaultMatrix.ts"
 import * as Faults from "./Faults.ts"
 import * as Wiretap from "./Wiretap.ts"
@@ -19,8 +19,16 @@ export const nameError = (error: unknown): string => {
 
 /** Prints a value on one line, cut where it is long. */
 export const show = (value: unknown): string => {
-  const text = typeof value === "bigint" ? `${value}n` : Fault.literal(value)
+  const text = Formatter.format(value).replaceAll(/\s*\n\s*/g, " ")
   return text.length > 120 ? `${text.slice(0, 120)}…` : text
+}
+
+/** Says how a result differs from the one without a fault. */
+export const differs = (value: unknown, baseline: unknown): string => {
+  const [is, was] = [show(value), show(baseline)]
+  return is === was
+    ? `ends with a result that does not equal the one without a fault, though both print as ${is}: compare them with \`check\``
+    : `ends with ${is} instead of ${was}`
 }
 
 const marks: Readonly<Record<Verdict, string>> = {

@@ -9,14 +9,15 @@
  * **What a cassette holds**
  *
  * Method, path, query and body of each request, status, headers, pieces and times of each answer. It never holds a
- * key: of request headers only `accept` and `content-type` are kept, and whatever looks like the key is replaced
- * everywhere. Prompts are replaced by a mark with their length, in requests and where an answer repeats them, unless
+ * key: of request headers only `accept` and `content-type` are kept; fields and parameters that are named as a secret
+ * (`wandb_api_key`, `hf_api_token`, `X-Amz-Signature`) are replaced, and so is what they or the headers held, and what
+ * looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and where an answer repeats them, unless
  * `prompts: "keep"` is given. What the model answered is kept: a replay needs it.
  *
  * **What a replay refuses**
  *
- * Every request has a fingerprint of method, path, query and body, taken before redaction, so a changed prompt is
- * noticed although no prompt is stored. `strict` replays in the recorded order; `match` in any order, each exchange
+ * Every request has a fingerprint of method, path, query and body (files included, secrets not), taken before redaction,
+ * so a changed prompt is noticed although no prompt is stored. `strict` replays in the recorded order; `match` in any order, each exchange
  * once. A request without its exchange dies with a {@link ChangedRequestError} and a diff: it is never answered by
  * something similar.
  */

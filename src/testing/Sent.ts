@@ -10,6 +10,7 @@ import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
+import * as VirtualClock from "./VirtualClock.ts"
 
 /** Holds one request as it was sent. */
 export interface Sent {
@@ -94,6 +95,17 @@ const parse = (text: string): unknown => text === "" ? undefined : Option.getOrE
 
 const decoder = new TextDecoder()
 
+/** Reads one value of a form. What a file holds is part of what was sent; to read it takes real time. */
+const formValue = (value: string | File): Effect.Effect<unknown> =>
+  typeof value === "string"
+    ? Effect.succeed(value)
+    : Effect.map(VirtualClock.io(Effect.promise(() => value.text())), (text) => ({
+      name: value.name,
+      size: value.size,
+      type: value.type,
+      text
+    }))
+
 const decode = (body: HttpBody.HttpBody): Effect.Effect<readonly [text: string, body: unknown]> => {
   switch (body._tag) {
     case "Empty":
@@ -108,11 +120,11 @@ const decode = (body: HttpBody.HttpBody): Effect.Effect<readonly [text: string, 
       return Effect.succeed(["", value])
     }
     case "FormData": {
-      const fields: Record<string, unknown> = {}
-      for (const [name, value] of body.formData) {
-        fields[name] = typeof value === "string" ? value : { name: value.name, size: value.size, type: value.type }
-      }
-      return Effect.succeed(["", fields])
+      const entries = Array.from(body.formData)
+      return Effect.map(Effect.forEach(entries, ([, value]) => formValue(value)), (values) => [
+        "",
+        Object.fromEntries(entries.map(([name], index) => [name, values[index]]))
+      ])
     }
     case "Stream":
       return Effect.map(Effect.orDie(Stream.mkString(Stream.decodeText(body.stream))), (text) => [text, parse(text)])

@@ -10,104 +10,14 @@
  * 5. admitted: the limits are charged; a fault in the engine, or the answer
  */
 import * as HashMap from "effect/HashMap"
-import type { Config, FaultKind } from "./SimulationConfig.ts"
+import type { Config } from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Limit from "./SimulationLimit.ts"
+import { breaks, draws, meet, type Meeting } from "./SimulationMeeting.ts"
 import * as Random from "./SimulationRandom.ts"
+import * as Refusal from "./SimulationRefusal.ts"
 import * as Reply from "./SimulationReply.ts"
 import * as State from "./SimulationState.ts"
-
-/** Is one meeting of a call and the provider. */
-interface Meeting {
-  readonly state: State.State
-  readonly config: Config
-  readonly call: Reply.Arrival
-  readonly id: number
-  readonly requestId: string
-  /** The numbers of this try. */
-  readonly chance: Random.Source
-  /** The numbers of the prompt, the same at every try. */
-  readonly prompt: Random.Source
-  readonly repeated: boolean
-  readonly fault: Fault | undefined
-}
-
-interface Fault {
-  readonly kind: FaultKind
-  readonly reason: "outage" | "fault"
-  readonly engine: boolean
-  readonly retryAfterSeconds: number | undefined
-}
-
-/** Numbers the draws of one try; faults take theirs from 16 on. */
-const draws = { firstToken: 1, tokensPerSecond: 2, latency: 3, outputTokens: 4, breakAt: 5, failAt: 6, faults: 16 }
-
-const refused = (state: State.State, reason: Reply.Reason): State.State => ({
-  ...state,
-  counters: {
-    ...state.counters,
-    refused: { ...state.counters.refused, [reason]: state.counters.refused[reason] + 1 }
-  }
-})
-
-interface Refused {
-  readonly status: number
-  readonly contentType?: string | undefined
-  readonly body: string
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly waitSeconds?: number | undefined
-  readonly latencySeconds?: number | undefined
-}
-
-const refuse = (
-  { state, config, id, requestId }: Meeting,
-  reason: Reply.Reason,
-  { status, contentType, body, headers, waitSeconds, latencySeconds }: Refused
-): readonly [Reply.Reply, State.State] => [
-  {
-    _tag: "Refusal",
-    id,
-    requestId,
-    status,
-    reason,
-    contentType: contentType ?? "application/json",
-    body,
-    headers: { "x-request-id": requestId, ...headers },
-    latencySeconds: latencySeconds ?? config.refusalSeconds,
-    waitSeconds
-  },
-  refused(state, reason)
-]
-
-const active = (
-  window: { readonly from: number; readonly to?: number | undefined; readonly model?: string | undefined },
-  model: string,
-  at: number
-): boolean =>
-  window.from <= at && at < (window.to ?? Infinity) && (window.model === undefined || window.model === model)
-
-const chosenFault = (config: Config, call: Reply.Arrival, at: number, chance: Random.Source): Fault | undefined => {
-  for (const outage of config.outages) {
-    if (active(outage, call.model, at)) {
-      return { kind: outage.kind, reason: "outage", engine: false, retryAfterSeconds: undefined }
-    }
-  }
-  for (const [index, fault] of config.faults.entries()) {
-    const due = active(fault, call.model, at) && (fault.operation ?? call.operation) === call.operation
-    if (due && Random.uniform(chance, draws.faults + index) < fault.probability) {
-      return {
-        kind: fault.kind,
-        reason: "fault",
-        engine: fault.stage === "engine",
-        retryAfterSeconds: fault.retryAfterSeconds
-      }
-    }
-  }
-  return undefined
-}
-
-const breaks = (kind: FaultKind): kind is Reply.Break["kind"] =>
-  kind === "cut" || kind === "stall" || kind === "error-frame"
 
 const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: boolean): readonly [string, Limit.Lane] => {
   const key = `${org}/${provisioned ? "provisioned" : "serverless"}/${call.model}`
@@ -120,120 +30,11 @@ const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: bool
   ]
 }
 
-/** Answers with a fault: at the edge at once, in the engine after the time `latencySeconds`. */
-const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): readonly [Reply.Reply, State.State] => {
-  const { config, requestId } = meeting
-  const retryAfter: Readonly<Record<string, string>> = fault.retryAfterSeconds === undefined
-    ? {}
-    : { "retry-after": String(fault.retryAfterSeconds) }
-  if (typeof fault.kind === "number") {
-    const reset: Readonly<Record<string, string>> = fault.kind === 429 && config.headers !== "none" &&
-        fault.retryAfterSeconds === undefined
-      ? { "x-ratelimit-reset": "1" }
-      : {}
-    return refuse(meeting, fault.reason, {
-      status: fault.kind,
-      ...Reply.faultBody(fault.kind, requestId),
-      headers: { ...reset, ...retryAfter },
-      latencySeconds
-    })
-  }
-  const kind = fault.kind === "refused" || fault.kind === "reset" ? fault.kind : "hang"
-  return [
-    {
-      _tag: "Dropped",
-      id: meeting.id,
-      requestId,
-      kind,
-      reason: fault.reason,
-      headers: {},
-      latencySeconds: kind === "hang" ? Infinity : latencySeconds
-    },
-    refused(meeting.state, fault.reason)
-  ]
-}
-
-const unauthorized = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
-  refuse(meeting, "key", {
-    status: 401,
-    body: Reply.errorBody(meeting.requestId, {
-      message: "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
-      type: "invalid_request_error",
-      code: "invalid_api_key"
-    })
-  })
-
-/** Answers what no retry can mend: a wrong model or length. */
-const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
-  const { config, call, requestId } = meeting
-  const model = Object.hasOwn(config.models, call.model) ? config.models[call.model] : undefined
-  if (model === undefined && config.unknownModels === "reject") {
-    return refuse(meeting, "model-unknown", {
-      status: 404,
-      body: Reply.errorBody(requestId, {
-        message: `The model ${call.model} was not found. See https://docs.together.ai/docs/serverless-models`,
-        type: "invalid_request_error",
-        param: "model",
-        code: "model_not_found"
-      })
-    })
-  }
-  if (model?.availability === "dedicated") {
-    return refuse(meeting, "model-unavailable", {
-      status: 400,
-      body: Reply.errorBody(requestId, {
-        message: `Unable to access non-serverless model ${call.model}. Please visit https://api.together.ai/models/` +
-          `${call.model} to create and start a new dedicated endpoint for the model.`,
-        type: "invalid_request_error",
-        code: "model_not_available"
-      })
-    })
-  }
-  const generates = call.operation === "chat" || call.operation === "completions"
-  const context = model?.contextLength ?? Infinity
-  if (generates && call.inputTokens + (call.maxTokens ?? 0) > context) {
-    return refuse(meeting, "context", {
-      status: config.contextStatus,
-      body: Reply.errorBody(requestId, {
-        message: `Input validation error: \`inputs\` tokens + \`max_new_tokens\` must be <= ${context}. Given: ` +
-          `${call.inputTokens} \`inputs\` tokens and ${call.maxTokens ?? 0} \`max_new_tokens\``,
-        type: "invalid_request_error",
-        param: "max_tokens"
-      })
-    })
-  }
-  return undefined
-}
-
 const tokensAtAdmission = (config: Config, call: Reply.Arrival): number => {
   if (config.tokenCharge === "completion") return 0
   if (config.tokenCharge === "prompt") return call.inputTokens
   const most = call.outputTokens ?? call.maxTokens ?? config.defaultMaxTokens
   return call.inputTokens + most * (call.choices ?? 1)
-}
-
-/** Refuses for a limit of the common pool. */
-const limited = (
-  meeting: Meeting,
-  key: string,
-  lane: Limit.Lane,
-  cost: number,
-  shortage: Limit.Shortage
-): readonly [Reply.Reply, State.State] => {
-  const { config, requestId } = meeting
-  const counted = config.refusedCounts && shortage !== "in-flight" ? { ...lane, requests: lane.requests - 1 } : lane
-  const state = { ...meeting.state, lanes: { ...meeting.state.lanes, [key]: counted } }
-  const met = { ...meeting, state }
-  if (shortage === "in-flight" && config.inFlightStatus === 503) {
-    return refuse(met, "in-flight", { status: 503, ...Reply.faultBody(503, requestId) })
-  }
-  const wait = shortage === "in-flight" ? undefined : Limit.waitFor(config, counted, cost)
-  return refuse(met, shortage, {
-    status: 429,
-    body: Reply.errorBody(requestId, Reply.rateError(config, counted, shortage)),
-    headers: Reply.limitHeaders(config, counted, wait ?? 1),
-    waitSeconds: wait
-  })
 }
 
 interface Course {
@@ -328,7 +129,7 @@ const admitted = (
     { _tag: "End", id }
   )
   if (fails) {
-    const [reply, noted] = faulty({ ...meeting, state: next }, fault, engineSeconds)
+    const [reply, noted] = Refusal.faulty({ ...meeting, state: next }, fault, engineSeconds)
     return [reply, noted]
   }
   return [
@@ -361,40 +162,6 @@ const admitted = (
   ]
 }
 
-const meet = (before: State.State, call: Reply.Arrival): Meeting => {
-  const now = State.advance(before, call.at)
-  const { config } = now
-  const tries = HashMap.get(now.tries, call.promptHash)
-  const attempt = tries._tag === "None" ? 1 : tries.value + 1
-  const prompt = Random.derive(now.source, call.promptHash)
-  const chance = Random.derive(prompt, attempt)
-  const tag = call.tag ?? String(call.promptHash)
-  const seen = HashMap.get(now.tags, tag)
-  return {
-    state: {
-      ...now,
-      nextId: now.nextId + 1,
-      tries: HashMap.set(now.tries, call.promptHash, attempt),
-      tags: HashMap.set(
-        now.tags,
-        tag,
-        seen._tag === "None"
-          ? { arrivals: 1, succeeded: 0, billedNanoUsd: 0n }
-          : { ...seen.value, arrivals: seen.value.arrivals + 1 }
-      ),
-      counters: { ...now.counters, arrivals: now.counters.arrivals + 1 }
-    },
-    config,
-    call,
-    id: now.nextId,
-    requestId: Reply.requestId(chance),
-    chance,
-    prompt,
-    repeated: attempt > 1,
-    fault: chosenFault(config, call, now.now, chance)
-  }
-}
-
 /**
  * Lets a call arrive: decides what it is answered, and what that does to the provider.
  *
@@ -405,22 +172,14 @@ const meet = (before: State.State, call: Reply.Arrival): Meeting => {
 export const arrive = (before: State.State, call: Reply.Arrival): readonly [Reply.Reply, State.State] => {
   const meeting = meet(before, call)
   const { state, config, fault } = meeting
-  if (fault !== undefined && !fault.engine && !breaks(fault.kind)) return faulty(meeting, fault, config.refusalSeconds)
-  const org = State.organization(config, call.key)
-  if (org === undefined) return unauthorized(meeting)
-  const wrong = invalid(meeting)
-  if (wrong !== undefined) return wrong
-  if (!Credit.active(config.credits, state.accounts[org], state.now)) {
-    return refuse(meeting, "credits", {
-      status: 402,
-      body: Reply.errorBody(meeting.requestId, {
-        message:
-          "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or " +
-          "upgrade your plan.",
-        type: "credit_limit"
-      })
-    })
+  if (fault !== undefined && !fault.engine && !breaks(fault.kind)) {
+    return Refusal.faulty(meeting, fault, config.refusalSeconds)
   }
+  const org = State.organization(config, call.key)
+  if (org === undefined) return Refusal.unauthorized(meeting)
+  const wrong = Refusal.invalid(meeting)
+  if (wrong !== undefined) return wrong
+  if (!Credit.active(config.credits, state.accounts[org], state.now)) return Refusal.outOfCredits(meeting)
   const cost = tokensAtAdmission(config, call)
   if (call.pool !== "serverless" && config.models[call.model]?.provisioned !== undefined) {
     const bought = laneOf(meeting, org, true)
@@ -430,7 +189,7 @@ export const arrive = (before: State.State, call: Reply.Arrival): readonly [Repl
   const shortage = Limit.shortage(config, common[1], cost)
   return shortage === undefined
     ? admitted(meeting, org, common, cost)
-    : limited(meeting, common[0], common[1], cost, shortage)
+    : Refusal.limited(meeting, common[0], common[1], cost, shortage)
 }
 
 /**
@@ -450,7 +209,7 @@ export const visit = (
   }
   const met = { ...meeting, state }
   if (meeting.fault !== undefined && !breaks(meeting.fault.kind)) {
-    return faulty(met, meeting.fault, meeting.config.refusalSeconds)
+    return Refusal.faulty(met, meeting.fault, meeting.config.refusalSeconds)
   }
-  return State.organization(meeting.config, request.key) === undefined ? unauthorized(met) : [undefined, state]
+  return State.organization(meeting.config, request.key) === undefined ? Refusal.unauthorized(met) : [undefined, state]
 }

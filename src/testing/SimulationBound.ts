@@ -82,7 +82,7 @@ const admission = (config: Configuration.Config, scenario: Scenario, from: numbe
     const needRequests = Math.max(0, scenario.calls - requests) / rates.requestsPerSecond
     const needTokens = Math.max(0, scenario.calls * perCall - tokens) / rates.tokensPerSecond
     const need = Math.max(needRequests || 0, needTokens || 0)
-    const end = Math.min(Limit.nextChange(config, counted(lane, reached - done, perCall)), lane.at + need)
+    const end = Math.min(Limit.nextChange(config, Limit.succeeded(lane, reached - done, perCall)), lane.at + need)
     if (!Number.isFinite(end)) {
       return { seconds: Infinity, bottleneck: needRequests > needTokens ? "requests" : "tokens" }
     }
@@ -92,21 +92,11 @@ const admission = (config: Configuration.Config, scenario: Scenario, from: numbe
     requests += rates.requestsPerSecond * (end - lane.at)
     tokens += rates.tokensPerSecond * (end - lane.at)
     const now = Math.min(requests, perCall === 0 ? Infinity : tokens / perCall, scenario.calls)
-    lane = Limit.refill(config, counted(lane, now - done, perCall), end)
+    lane = Limit.refill(config, Limit.succeeded(lane, now - done, perCall), end)
     done = now
   }
   return { seconds: Infinity, bottleneck: "requests" }
 }
-
-const counted = (lane: Limit.Lane, calls: number, perCall: number): Limit.Lane =>
-  lane.dynamic === undefined ? lane : {
-    ...lane,
-    dynamic: {
-      ...lane.dynamic,
-      currentRequests: lane.dynamic.currentRequests + calls,
-      currentTokens: lane.dynamic.currentTokens + calls * perCall
-    }
-  }
 
 /** Computes the time that the work takes through the places in flight, which may change over time. */
 const places = (config: Configuration.Config, scenario: Scenario, from: number): number => {

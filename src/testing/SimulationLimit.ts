@@ -304,13 +304,13 @@ export const release = (config: Config, lane: Lane, credit: number): Lane => ({
   tokens: Math.min(lane.tokens + credit, tokenDepth(config, rates(config, lane).tokensPerSecond))
 })
 
-/** Counts a success of `tokens` tokens for the dynamic limit. */
-export const succeeded = (lane: Lane, tokens: number): Lane =>
+/** Counts successes, each of so many tokens, for the dynamic limit. */
+export const succeeded = (lane: Lane, calls: number, tokensPerCall: number): Lane =>
   lane.dynamic === undefined ? lane : {
     ...lane,
     dynamic: {
       ...lane.dynamic,
-      currentRequests: lane.dynamic.currentRequests + 1,
-      currentTokens: lane.dynamic.currentTokens + tokens
+      currentRequests: lane.dynamic.currentRequests + calls,
+      currentTokens: lane.dynamic.currentTokens + calls * tokensPerCall
     }
   }

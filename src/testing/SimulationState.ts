@@ -263,7 +263,7 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
   // a lane in flight was opened when its call was admitted
   let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
   lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens)
-  if (!cancelled && !call.fails) lane = Limit.succeeded(lane, call.inputTokens + outputTokens)
+  if (!cancelled && !call.fails) lane = Limit.succeeded(lane, 1, call.inputTokens + outputTokens)
   const { counters } = state
   const free: State = {
     ...state,

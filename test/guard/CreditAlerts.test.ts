@@ -15,11 +15,8 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
+import { cents, probe } from "./credits.ts"
 
-/** Keeps the times of these tests round; the default schedule has its own test. */
-const probe = Schedule.spaced("30 seconds")
-
-const cents = (n: number) => BigInt(n) * 10_000_000n
 const call = (costCents: number, highCents = costCents) => ({
   estimate: Price.range(0n, cents(highCents)),
   cost: () => Price.known(cents(costCents))

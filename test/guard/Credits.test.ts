@@ -2,7 +2,6 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -10,35 +9,31 @@ import {
   BudgetExceededError,
   ConnectionError,
   DecodeError,
-  InsufficientCreditsError,
   NotFoundError,
   RequestTimeoutError,
   StreamError
 } from "../../src/domain/TogetherError.ts"
-import type { Alert } from "../../src/guard/CreditAlerts.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
-
-/** Keeps the times of these tests round; the default schedule has its own test. */
-const probe = Schedule.spaced("30 seconds")
-
-const cents = (n: number) => BigInt(n) * 10_000_000n
-const estimate = Price.range(0n, cents(10), cents(5))
-const refused = new InsufficientCreditsError({ message: "Credit limit exceeded.", status: 402 })
-const call = (costCents: number) => ({ estimate, cost: () => Price.known(cents(costCents)) })
-
-/** Collects alerts into an array from now on. */
-const listen = Effect.fnUntraced(function*(credits: Credits.Service) {
-  const seen: Array<Alert> = []
-  yield* Effect.forkScoped(Stream.runForEach(credits.alerts, (alert) => Effect.sync(() => void seen.push(alert))), {
-    startImmediately: true
-  })
-  yield* Effect.yieldNow
-  return seen
-})
+import { call, cents, estimate, listen, probe, refused } from "./credits.ts"
 
 describe("Credits", () => {
+  describe("make", () => {
+    it.effect.each<[string, Credits.Options]>([
+      ["Credits.make: onSuspended.wait must be > 0 s, got 0 s", { onSuspended: { wait: 0 } }],
+      ["Credits.make: dayOffset must be within (-24 h, 24 h), got 86400 s", { dayOffset: "1 day" }],
+      ["Credits.make: lowBalance must be >= 0 s, got -1 s", { lowBalance: "-1 second" }],
+      ["Credits.stateBalance: free must be at most the balance of $5.00, got $9.00", {
+        balance: [{ balance: "$5", free: "$9" }]
+      }]
+    ])("refuses at once: %s", ([message, options]) =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Credits.make(options))
+        expect(Exit.isFailure(exit) && String(exit.cause.reasons[0])).toContain(message)
+      }))
+  })
+
   describe("run", () => {
     it.effect("charges the real cost and gives back the rest of the reservation", () =>
       Effect.gen(function*() {

@@ -8,29 +8,11 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
-import type { Alert } from "../../src/guard/CreditAlerts.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
-
-/** Keeps the times of these tests round; the default schedule has its own test. */
-const probe = Schedule.spaced("30 seconds")
-
-const cents = (n: number) => BigInt(n) * 10_000_000n
-const estimate = Price.range(0n, cents(10), cents(5))
-const refused = new InsufficientCreditsError({ message: "Credit limit exceeded.", status: 402 })
-const call = (costCents: number) => ({ estimate, cost: () => Price.known(cents(costCents)) })
-
-/** Collects alerts into an array from now on. */
-const listen = Effect.fnUntraced(function*(credits: Credits.Service) {
-  const seen: Array<Alert> = []
-  yield* Effect.forkScoped(Stream.runForEach(credits.alerts, (alert) => Effect.sync(() => void seen.push(alert))), {
-    startImmediately: true
-  })
-  yield* Effect.yieldNow
-  return seen
-})
+import { call, cents, estimate, listen, probe, refused } from "./credits.ts"
 
 /** A provider that refuses while `open` is false, and counts what reaches it. */
 const provider = () => {

@@ -15,11 +15,7 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
-import * as Price from "../../src/policy/Price.ts"
-
-const cents = (n: number) => BigInt(n) * 10_000_000n
-const estimate = Price.range(0n, cents(10))
-const call = (costCents: number) => ({ estimate, cost: () => Price.known(cents(costCents)) })
+import { call, cents, estimate } from "./credits.ts"
 
 const temporaryFile = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
@@ -36,6 +32,21 @@ const guarded = <A, E, R>(
   }).pipe(
     Effect.provide(Credits.layer({ run: "r", ...options }).pipe(Layer.provide(LedgerStore.layerFile({ path }))))
   )
+
+/** A file system that does not wait for the disk, for tests that are killed by themselves. */
+const unsynced = Layer.effect(
+  FileSystem.FileSystem,
+  Effect.map(FileSystem.FileSystem, (real) =>
+    FileSystem.make({
+      ...real,
+      open: (file, options) =>
+        Effect.map(real.open(file, options), (opened) => ({
+          ...opened,
+          writeAll: (bytes: Uint8Array) => opened.writeAll(bytes),
+          sync: Effect.void
+        }))
+    }))
+).pipe(Layer.provide(NodeFileSystem.layer))
 
 const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
 
@@ -140,7 +151,7 @@ describe("LedgerStore", () => {
             }
           }
           expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 2 + 3 + 5))
-        }).pipe(Effect.provide(NodeFileSystem.layer)),
+        }).pipe(Effect.provide(unsynced)),
       60_000
     )
 
@@ -246,11 +257,157 @@ describe("LedgerStore", () => {
       }).pipe(Effect.provide(NodeFileSystem.layer)))
   })
 
+  describe("two programs on one file", () => {
+    const entry = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
+
+    it.effect("stops the second to write, and keeps what the first wrote", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        const [first, second] = [yield* LedgerStore.makeFile({ path }), yield* LedgerStore.makeFile({ path })]
+        yield* first.append([entry(1)])
+        const error = yield* Effect.flip(second.append([entry(2)]))
+        expect(error).toMatchObject({ reason: "foreign" })
+        expect(error.message).toMatch(/^Another program wrote to the ledger file .*: stop one of them, or give each/)
+        yield* first.append([entry(3)])
+        expect(yield* Effect.flip(second.append([entry(4)]))).toBe(error)
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(3)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("stops both where they write in the same moment", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const first = yield* LedgerStore.makeFile({ path })
+        // the other writes after this one has looked
+        const slow = FileSystem.make({
+          ...real,
+          open: (file, options) =>
+            Effect.map(real.open(file, options), (opened) => ({
+              ...opened,
+              sync: opened.sync,
+              writeAll: (bytes: Uint8Array) =>
+                Effect.andThen(Effect.orDie(first.append([entry(1)])), opened.writeAll(bytes))
+            }))
+        })
+        const second = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, slow)
+        expect(yield* Effect.flip(second.append([entry(2)]))).toMatchObject({ reason: "foreign" })
+        expect(yield* Effect.flip(first.append([entry(3)]))).toMatchObject({ reason: "foreign" })
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(2)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("stops where the file was replaced or moved away", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const store = yield* LedgerStore.makeFile({ path })
+        yield* store.append([entry(1)])
+        const content = yield* fs.readFile(path)
+        yield* fs.rename(path, `${path}.old`)
+        expect(yield* Effect.flip(store.append([entry(2)]))).toMatchObject({ reason: "io" })
+        yield* fs.writeFile(path, content)
+        expect(yield* Effect.flip(store.append([entry(3)]))).toMatchObject({ reason: "foreign" })
+        expect(yield* fs.readFile(path)).toEqual(content)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("never lets both send on one budget", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        const options = { budgets: [Budget.perRun("$0.40")] }
+        let sent = 0
+        const send = (credits: Credits.Service) => Effect.exit(credits.run(Effect.sync(() => ++sent), call(10)))
+        yield* guarded(path, (one) =>
+          guarded(path, (two) =>
+            Effect.gen(function*() {
+              yield* send(one)
+              expect(Exit.hasDies(yield* send(two))).toBe(true)
+              yield* Effect.repeat(send(one), { times: 9 })
+              expect(Exit.hasDies(yield* send(two))).toBe(true)
+            }), options), options)
+        expect(sent).toBe(4)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+  })
+
+  describe("compaction", () => {
+    /** Writes a ledger of so many calls, one of them still open. */
+    const long = (path: string, calls: number) =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const store = recording()
+        const credits = yield* Effect.provideService(Credits.make({ run: "r" }), LedgerStore.LedgerStore, store.store)
+        yield* credits.stateBalance({ balance: "$9" })
+        for (let i = 0; i < calls; i++) yield* credits.run(Effect.succeed(1), call(1 + i % 3))
+        yield* credits.reserve({ estimate })
+        yield* fs.writeFileString(path, `${LedgerStore.header}\n${LedgerStore.encode(store.written)}{"_tag":"Res`)
+        return store.written.length
+      })
+
+    it.effect("replaces a long file by a short one that says the same", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const report = (compactAbove: number) =>
+          Effect.flatMap(Credits.Credits, (credits) => credits.report).pipe(
+            Effect.provide(
+              Layer.provide(
+                Credits.layer({ run: "r", budgets: [Budget.perRun("$3"), Budget.perDay("$4")], orphans: "refund" }),
+                LedgerStore.layerFile({ path, compactAbove })
+              )
+            )
+          )
+        const entries = yield* long(path, 30)
+        const file = yield* fs.readFile(path)
+        const whole = yield* report(entries)
+        expect((yield* fs.readFileString(path)).split("\n").length).toBeGreaterThan(entries)
+        yield* fs.writeFile(path, file)
+        yield* fs.writeFileString(`${path}.compact`, "left behind by a program that was killed")
+        yield* fs.chmod(path, 0o600)
+        expect(yield* report(entries - 1)).toEqual(whole)
+        expect((yield* fs.stat(path)).mode & 0o777).toBe(0o600)
+        // the first line, the statement, the sum, the open call and its refund
+        expect((yield* fs.readFileString(path)).trim().split("\n").length).toBe(5)
+        expect(yield* fs.exists(`${path}.compact`)).toBe(false)
+        expect(yield* report(1)).toEqual(whole)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("stops a program that still has the long file open", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        yield* long(path, 10)
+        const old = yield* LedgerStore.makeFile({ path })
+        yield* LedgerStore.makeFile({ path, compactAbove: 1 })
+        const error = yield* Effect.flip(old.append([{ _tag: "Refund", id: 1, at: 0, atRisk: false }]))
+        expect(error).toMatchObject({ reason: "foreign" })
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("leaves a file alone that would not shrink, and refuses a bound that is none", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const open = Array.from({ length: 9 }, (_, id): Ledger.Entry => ({
+          _tag: "Reserve",
+          id,
+          at: 0,
+          run: "r",
+          key: "k",
+          label: "",
+          high: 1n
+        }))
+        yield* fs.writeFileString(path, `${LedgerStore.header}\n${LedgerStore.encode(open)}`)
+        expect((yield* LedgerStore.makeFile({ path, compactAbove: 1 })).entries).toEqual(open)
+        for (const compactAbove of [0, 1.5, Number.NaN]) {
+          const exit = yield* Effect.exit(LedgerStore.makeFile({ path, compactAbove }))
+          expect(Exit.hasDies(exit)).toBe(true)
+        }
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+  })
+
   it.prop("decodes what it encodes", [Schema.Array(Ledger.Entry)], ([generated]) => {
     // JSON has no negative zero
-    const entries = generated.map((entry): Ledger.Entry => ({ ...entry, at: entry.at + 0 })).map((
-      entry
-    ): Ledger.Entry => "id" in entry ? { ...entry, id: entry.id + 0 } : entry)
+    const positive = (value: unknown) => typeof value === "number" ? value + 0 : value
+    const entries = generated.map((entry) =>
+      // only zeros changed their sign, so each entry is still what it was
+      Object.fromEntries(Object.entries(entry).map(([name, value]) => [name, positive(value)])) as Ledger.Entry
+    )
     const bytes = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode(entries)}`)
     expect(LedgerStore.decode(bytes)).toEqual(Result.succeed({ entries, goodBytes: bytes.length }))
     const encoded = entries.map((entry) => `${Schema.encodeSync(Schema.fromJsonString(Ledger.Entry))(entry)}\n`)
@@ -299,6 +456,55 @@ describe("LedgerStore", () => {
         expect(yield* tally(strict)).toMatchObject({ settled: cents(3), open: 0, reserved: 0n })
         expect(yield* lenient.run(Effect.succeed(1), call(3))).toBe(1)
         expect(alerts).toEqual(["LedgerUnwritable", "LedgerUnwritable"])
+      }))
+
+    it.effect("writes an ending that the store refused with the next entry that it takes", () =>
+      Effect.gen(function*() {
+        const { store, written } = recording()
+        let full = false
+        const filling: LedgerStore.Store = {
+          ...store,
+          append: (entries) =>
+            full
+              ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+              : store.append(entries)
+        }
+        const credits = yield* Effect.provideService(Credits.make(), LedgerStore.LedgerStore, filling)
+        const filled = Effect.andThen(Effect.yieldNow, Effect.sync(() => void (full = true)))
+        yield* Effect.all([credits.run(filled, call(3)), credits.run(filled, call(4))], { concurrency: 2 })
+        expect(Exit.hasDies(yield* Effect.exit(credits.run(Effect.void, call(5))))).toBe(true)
+        full = false
+        yield* credits.run(Effect.void, call(6))
+        expect(written.map((entry) => entry._tag)).toEqual([
+          "Reserve",
+          "Reserve",
+          "Settle",
+          "Settle",
+          "Reserve",
+          "Settle"
+        ])
+        expect(settled(written)).toBe(cents(13))
+      }))
+
+    it.effect("records a reservation or nothing when its caller is interrupted", () =>
+      Effect.gen(function*() {
+        const store: LedgerStore.Store = { ...LedgerStore.memory, append: () => Effect.sleep("10 seconds") }
+        const credits = yield* Effect.provideService(Credits.make(), LedgerStore.LedgerStore, store)
+        const reserve = Effect.acquireUseRelease(
+          credits.reserve({ estimate }),
+          () => Effect.never,
+          (reservation) => reservation.refund()
+        )
+        const fiber = yield* Effect.forkChild(reserve, { startImmediately: true })
+        const settling = yield* credits.reserve({ estimate }).pipe(
+          Effect.flatMap((reservation) => reservation.settle(call(3).cost())),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust("15 seconds")
+        const both = yield* Effect.forkChild(Fiber.interruptAll([fiber, settling]), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(both)
+        expect(yield* tally(credits)).toMatchObject({ open: 0, reserved: 0n, settled: cents(3), calls: 1 })
       }))
 
     it.effect("does not take a configured balance for a new one after a restart", () =>

@@ -89,6 +89,7 @@ describe("Forecast", () => {
       const autoRecharge = AutoRecharge.inIncrements({ threshold: 10n, amount: 1n })
       const forecast = Forecast.make({ balance: 20n, nanoUsdPerSecond: 1e6, autoRecharge })
       expect(forecast.purchases).toHaveLength(1000)
+      expect(forecast.message).toContain("auto-recharge will buy at least 1")
     })
 
     it.each([
@@ -96,7 +97,9 @@ describe("Forecast", () => {
       [60, "1 min"],
       [3599, "59 min"],
       [7200, "2 h"],
-      [48 * 3600, "2 days"]
+      [48 * 3600, "2 days"],
+      [3652 * 86_400, "3652 days"],
+      [1e21, "more than 10 years"]
     ])("writes %s seconds as %s", (seconds, text) => {
       expect(Forecast.make({ balance: BigInt(seconds), nanoUsdPerSecond: 1 }).message).toMatch(new RegExp(`${text}$`))
     })

@@ -242,6 +242,28 @@ describe("Price", () => {
         Price.unknown("Together gave no price for this fine-tune: no reason was given")
       )
     })
+
+    it.each([-3, Number.NaN, Infinity])("takes %s for no price", (estimated_total_price) => {
+      expect(Price.ofFineTune({ estimated_total_price })).toEqual(
+        Price.unknown(`Together's estimate for this fine-tune is no price: ${estimated_total_price}`)
+      )
+    })
+  })
+
+  describe("what is no amount", () => {
+    const price = Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
+
+    it("is no cost below zero", () => {
+      expect(() => Price.known(-5n)).toThrow("Price.known: nanoUsd must be >= 0, got -5")
+    })
+
+    it.each([
+      ["inputTokens", { inputTokens: Number.NaN, outputTokens: 1, cachedInputTokens: 0, reasoningTokens: 0 }],
+      ["cachedInputTokens", { inputTokens: 1, outputTokens: 1, cachedInputTokens: -1, reasoningTokens: 0 }],
+      ["outputTokens", { inputTokens: 1, outputTokens: 1.5, cachedInputTokens: 0, reasoningTokens: 0 }]
+    ])("is no count of %s", (name, usage) => {
+      expect(() => Price.ofUsage(price, "m", usage)).toThrow(`Price: ${name} must be a whole number >= 0, got `)
+    })
   })
 
   describe("estimates", () => {

@@ -116,7 +116,14 @@ describe("Emulator", () => {
           status: 400,
           json: { error: { message: expect.stringContaining("requestsPerSecond") } }
         })
-        expect((yield* send("POST /__emulator/credits", { body: {} })).status).toBe(400)
+        for (const body of [{}, { topUpUsd: -5 }, { balanceUsd: 1, topUpUsd: 5 }, { topUpUsd: 5, currency: "EUR" }]) {
+          expect((yield* send("POST /__emulator/credits", { body })).status).toBe(400)
+        }
+        const misspelt = yield* send("PUT /__emulator/faults", { body: { fault: [] } })
+        expect([misspelt.status, misspelt.json.error.message]).toEqual([
+          400,
+          "fault is no field of this: use faults, outages"
+        ])
         expect((yield* send("POST /__emulator/credits", { body: { org: "x", topUpUsd: 1 } })).status).toBe(404)
         expect((yield* send("PUT /__emulator/scale", { body: { scale: 0 } })).status).toBe(400)
         expect((yield* send("PUT /__emulator/limits", { body: 7 })).status).toBe(400)
@@ -143,6 +150,8 @@ describe("Emulator", () => {
         yield* send("POST /__emulator/reset", { body: { seed: 9, options: { outages: [{ kind: 503 }] } } })
         expect((yield* send("GET /models")).status).toBe(503)
         expect((yield* send("POST /__emulator/reset", { body: { options: { seed: 1 } } })).status).toBe(400)
+        expect((yield* send("POST /__emulator/reset", { body: { seed: "x" } })).status).toBe(400)
+        expect((yield* send("POST /__emulator/reset")).json).toMatchObject({ now: 0, counters: { arrivals: 0 } })
       })))
   })
 

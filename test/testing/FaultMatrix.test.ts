@@ -261,7 +261,36 @@ describe("FaultMatrix", () => {
       }))
   })
 
+  describe("a result that cannot be compared", () => {
+    const odd = (status: number) => {
+      const value: { [name: string]: unknown } = { status, count: 1n, when: new Date(0), compute: () => status }
+      value["itself"] = value
+      return value
+    }
+    const program = Effect.map(HttpClient.get("http://test/a"), ({ status }) => odd(status))
+
+    it.effect("is printed, cycles included, and asks for a check", () =>
+      Effect.gen(function*() {
+        const same = yield* FaultMatrix.run({
+          program: Effect.map(program, () => odd(0)),
+          provider,
+          kinds: only("503")
+        })
+        expect(same.cells[0]?.reason).toMatch(/^ends with a result that does not equal .* both print as \{.*`check`$/)
+        const other = yield* FaultMatrix.run({ program, provider, kinds: only("503") })
+        expect(other.cells[0]?.reason).toMatch(/^ends with \{"status":503,.* instead of \{"status":200,/)
+        expect(other.cells[0]?.reason).not.toContain("\n")
+      }))
+  })
+
   describe("verify", () => {
+    it.effect("refuses a program that sends nothing through the client of its context", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(FaultMatrix.verify({ program: Effect.succeed("Paris"), provider }))
+        expect(error.message).toMatch(/^FaultMatrix.verify: the program sent no request .* nothing was tested/)
+        expect(error.matrix.failures).toEqual([])
+      }))
+
     it.effect("passes a program without faults, and fails one with them, with the table and a test to paste", () =>
       Effect.gen(function*() {
         yield* FaultMatrix.verify({ program: patient("/a"), provider, kinds: only("503", "hang") })

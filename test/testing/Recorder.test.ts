@@ -74,6 +74,52 @@ describe("Recorder", () => {
         expect(text).not.toContain(key)
       }))
 
+    it.effect("stores no secret of a field, a parameter, a header or a path, nor where an answer repeats it", () =>
+      Effect.gen(function*() {
+        const secrets = ["wandb-0123456789", "hf_abcdef", "signature-1234", "other-key-1234", "sk-0123456789abcdefghij"]
+        const [wandb, hugging, signature, header, path] = secrets
+        const provider = yield* FaultMatrix.answering((sent) =>
+          Reply.json({ path: sent.path, query: sent.query, body: sent.body, header: sent.headers["x-api-key"] })
+        )
+        const request = (wandbKey: string) =>
+          HttpClientRequest.post(`https://api.together.ai/v1/keys/${path}`, {
+            headers: { "x-api-key": header! },
+            urlParams: { "X-Amz-Signature": signature!, page: "2" }
+          }).pipe(
+            HttpClientRequest.bodyJsonUnsafe({
+              wandb_api_key: wandbKey,
+              nested: [{ hf_api_token: hugging }],
+              model: "m"
+            })
+          )
+        const recording = Recorder.record(provider, { prompts: "keep" })
+        yield* textOf(recording.client, request(wandb!))
+        const cassette = yield* recording.cassette
+        const text = JSON.stringify(cassette)
+        for (const secret of secrets) expect(text).not.toContain(secret)
+        expect(text).toContain("\"page\":\"2\"")
+        // another key is no other request: a replay needs none
+        const replayed = yield* Recorder.replay(cassette)
+        expect(yield* textOf(replayed, request("none"))).toContain("[key]")
+      }))
+
+    it.effect("notices another file of the same size in an upload", () =>
+      Effect.gen(function*() {
+        const upload = (content: string) => {
+          const form = new FormData()
+          form.append("file", new File([content], "rows.jsonl"))
+          return HttpClientRequest.post("https://api.together.ai/v1/files/upload").pipe(
+            HttpClientRequest.bodyFormData(form)
+          )
+        }
+        const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.json({ id: "file-1" })))
+        yield* textOf(recording.client, upload("{\"n\":1}"))
+        const cassette = yield* recording.cassette
+        expect(yield* textOf(yield* Recorder.replay(cassette), upload("{\"n\":1}"))).toContain("file-1")
+        const changed = yield* Effect.exit(textOf(yield* Recorder.replay(cassette), upload("{\"n\":2}")))
+        expect(defectOf(changed)).toContain("It differs in a prompt")
+      }))
+
     it.effect("finds a key that lies across two pieces, and one in binary", () =>
       Effect.gen(function*() {
         const pieces = (data: ReadonlyArray<string | Uint8Array>): Reply.Answer => ({

@@ -226,7 +226,7 @@ describe("TogetherTest", () => {
         expect(upload!.query).toStrictEqual({ a: "1" })
         expect(upload!.body).toStrictEqual({
           purpose: "batch-api",
-          file: { name: "in.jsonl", size: 2, type: "application/jsonl" }
+          file: { name: "in.jsonl", size: 2, type: "application/jsonl", text: "{}" }
         })
         expect([put!.operation, put!.body]).toStrictEqual(["PUT /x", "not json"])
         expect([get!.operation, get!.body]).toStrictEqual(["models", undefined])

@@ -22,8 +22,18 @@ export interface Redaction {
 }
 
 const keptRequestHeaders = new Set(["accept", "content-type"])
-const droppedResponseHeaders = new Set(["set-cookie", "authorization", "www-authenticate", "content-encoding"])
-const secretNames = /key|token|secret|signature|password|credential/i
+/** Secrets, and what no longer holds of a body that was decoded and redacted. */
+const droppedResponseHeaders = new Set([
+  "set-cookie",
+  "authorization",
+  "www-authenticate",
+  "content-encoding",
+  "content-length"
+])
+/** Query parameters, text fields of bodies and headers that hold a secret. */
+const secretParameters = /key|token|secret|signature|password|credential/i
+const secretFields = /(?:key|token|secret|password|credential)s?$/i
+const secretHeaders = /^(?:authorization|cookie|.*(?:api-?key|token|secret|password))$/i
 
 const canonical = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(canonical)
@@ -33,9 +43,40 @@ const canonical = (value: unknown): unknown => {
   )
 }
 
-/** Fingerprints method, path, query and body: 64 bits, whatever the order of fields. */
+/** Replaces every text of a secret's name. */
+const withoutSecrets = (value: unknown, names: RegExp, name = ""): unknown => {
+  if (typeof value === "string") return names.test(name) ? "[key]" : value
+  if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, names, name))
+  if (typeof value !== "object" || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([inner, field]) => [inner, withoutSecrets(field, names, inner)])
+  )
+}
+
+/** Collects the secrets of a request, but for short ones: these are words, which an answer may well hold. */
+const secretsOf = (sent: Sent.Sent): ReadonlyArray<string> => {
+  const found = new Set<string>()
+  const visit = (value: unknown, names: RegExp, shortest: number, name = ""): void => {
+    if (typeof value === "string") {
+      const secret = value.replace(/^(?:bearer|basic)\s+/i, "")
+      if (names.test(name) && secret.length >= shortest) found.add(secret)
+    } else if (Array.isArray(value)) value.forEach((item) => visit(item, names, shortest, name))
+    else if (typeof value === "object" && value !== null) {
+      for (const [inner, field] of Object.entries(value)) visit(field, names, shortest, inner)
+    }
+  }
+  visit(sent.headers, secretHeaders, 4)
+  visit(sent.query, secretParameters, 8)
+  visit(sent.body, secretFields, 8)
+  // the longest first: one may be part of another
+  return [...found].toSorted((a, b) => b.length - a.length)
+}
+
+/** Fingerprints method, path, query and body but for their secrets: 64 bits, whatever the order of fields. */
 export const fingerprint = (sent: Sent.Sent): string => {
-  const text = JSON.stringify([sent.method, sent.path, canonical(sent.query), canonical(sent.body) ?? null])
+  const query = canonical(withoutSecrets(sent.query, secretParameters))
+  const body = canonical(withoutSecrets(sent.body, secretFields))
+  const text = JSON.stringify([sent.method, sent.path, query, body ?? null])
   let [a, b] = [SimulationRandom.source(text.length), SimulationRandom.source(-1 - text.length)]
   for (let i = 0; i < text.length; i++) {
     a = SimulationRandom.derive(a, text.charCodeAt(i))
@@ -79,24 +120,29 @@ const overTexts = (value: unknown, change: (text: string) => string): unknown =>
 
 /** Prepares the redaction of one exchange. */
 export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
-  const key = /^bearer\s+(.+)$/i.exec(sent.headers["authorization"] ?? "")?.[1] ?? ""
+  const secrets = secretsOf(sent)
   const withoutKey = (text: string): string =>
-    (key.length < 4 ? text : text.replaceAll(key, "[key]")).replace(keyLike, "[key]")
+    secrets.reduce((rest, secret) => rest.replaceAll(secret, "[key]"), text).replace(keyLike, "[key]")
   const prompts = keepPrompts ? [] : promptsOf(sent.body)
   const clean = (text: string): string =>
     prompts.reduce(
       (rest, prompt) => rest.replaceAll(prompt, "[prompt]").replaceAll(JSON.stringify(prompt).slice(1, -1), "[prompt]"),
       withoutKey(text)
     )
-  const body = overTexts(keepPrompts ? sent.body : withoutPrompts(sent.body), withoutKey)
+  const body = overTexts(
+    withoutSecrets(keepPrompts ? sent.body : withoutPrompts(sent.body), secretFields),
+    withoutKey
+  )
   return {
     request: {
       fingerprint: fingerprint(sent),
-      operation: sent.operation,
+      operation: withoutKey(sent.operation),
       method: sent.method,
-      path: sent.path,
+      path: withoutKey(sent.path),
       query: Object.fromEntries(
-        Object.entries(sent.query).map(([name, value]) => [name, secretNames.test(name) ? "[key]" : withoutKey(value)])
+        Object.entries(sent.query).map((
+          [name, value]
+        ) => [name, secretParameters.test(name) ? "[key]" : withoutKey(value)])
       ),
       headers: Object.fromEntries(
         Object.entries(sent.headers).flatMap(([name, value]) =>

@@ -1,0 +1,285 @@
+/**
+ * One call under the credits guard, from the leave to send until its money is settled.
+ *
+ *     open     enter the account's gate → reserve → … → settle or refund when the scope closes
+ *     run      the same around an effect: the call is made again after a suspension
+ *     stream   the same around a stream: whenever it stops, what arrived is charged
+ *
+ * A reservation ends once, whatever happens: success, failure, interruption,
+ * closed scope. A call that is refused for want of credit keeps its reservation
+ * while it waits. The module is re-exported by `Credits`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type BudgetExceededError, InsufficientCreditsError, isTogetherError } from "../domain/TogetherError.ts"
+import * as Price from "../policy/Price.ts"
+import type * as AccountGate from "./AccountGate.ts"
+import { defaults } from "./CreditOptions.ts"
+import type { OnSuspended } from "./CreditOptions.ts"
+import type * as LedgerBook from "./LedgerBook.ts"
+
+/** Describes the money side of one call. */
+export interface Request {
+  /** The caller's name for the key or organization. Default: `"default"`. */
+  readonly key?: string | undefined
+  /** The caller's word for a group of calls, for budgets. Default: `""`. */
+  readonly label?: string | undefined
+  /** What the call may cost; its upper bound is reserved. */
+  readonly estimate: Price.Estimate
+  /** Default: the guard's. */
+  readonly onSuspended?: OnSuspended | undefined
+}
+
+/** Says how {@link Calls.run} learns what a call cost. */
+export interface RunOptions<A, E> extends Request {
+  /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
+  readonly cost: (value: A) => Price.Cost
+  /** Prices a failure that delivered something, as `StreamError.partial`. Default: nothing, the reservation is refunded. */
+  readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
+}
+
+/** Says how {@link Calls.stream} learns what a stream cost. */
+export interface StreamOptions<A> extends Request {
+  /** Prices all that arrived up to and including this element; `undefined` where it says nothing new. */
+  readonly cost: (element: A) => Price.Cost | undefined
+}
+
+/** Holds money for one call until it is settled or refunded; the first ending counts. */
+export interface Reservation {
+  readonly id: number
+  readonly estimate: Price.Estimate
+  /** Charges the cost and gives back the rest. */
+  readonly settle: (cost: Price.Cost) => Effect.Effect<void>
+  /** Gives everything back; `maybeBilled` remembers that the provider may have charged the call. */
+  readonly refund: (options?: { readonly maybeBilled?: boolean | undefined }) => Effect.Effect<void>
+}
+
+/** Is a call opened in a scope, for those who cannot use `run` or `stream`. */
+export interface Opened {
+  readonly reservation: Reservation
+  /** Provide this as {@link CurrentTicket} to the call, so that `check` knows it. */
+  readonly ticket: () => AccountGate.Ticket
+  /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
+  readonly accepted: Effect.Effect<void>
+  /** Tells the cost of all that arrived so far: charged if the scope closes now. */
+  readonly arrived: (cost: Price.Cost) => Effect.Effect<void>
+  /** Takes a refusal for want of credit; returns when the call may be made again, or fails by policy. */
+  readonly refused: (error: InsufficientCreditsError) => Effect.Effect<void, InsufficientCreditsError>
+}
+
+/** Guards calls. */
+export interface Calls {
+  /** Runs a call: admission, reservation, settlement, and again after a suspension. */
+  readonly run: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options: RunOptions<A, E>
+  ) => Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R>
+  /** Runs a stream likewise; whenever it stops, what arrived is charged. Runs again only before the first element. */
+  readonly stream: <A, E, R>(
+    stream: Stream.Stream<A, E, R>,
+    options: StreamOptions<A>
+  ) => Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R>
+  /** Opens a call in a scope; closing it settles what arrived, or refunds. */
+  readonly open: (
+    request: Request
+  ) => Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope>
+  /** Reserves money, nothing else. Whoever reserves must settle or refund, interruption included. */
+  readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
+}
+
+/** Holds the leave to send of the call that a fiber runs; set by `run` and `stream`, read by `check`. */
+export const CurrentTicket: Context.Reference<AccountGate.Ticket | undefined> = Context.Reference<
+  AccountGate.Ticket | undefined
+>("effect-together/Credits/CurrentTicket", { defaultValue: () => undefined })
+
+const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" && error.value instanceof InsufficientCreditsError ? error.value : undefined
+}
+
+/** Tells whether the provider may have billed a call that failed so: it was sent, and no refusal came back. */
+const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
+  const error = Exit.findErrorOption(exit)
+  if (error._tag === "None") return true // interrupted, or a defect after sending
+  if (!isTogetherError(error.value)) return true
+  switch (error.value._tag) {
+    case "RequestTimeoutError":
+      return error.value.phase !== "connect"
+    case "ConnectionError":
+      return !error.value.permanent
+    case "StreamError":
+    case "DecodeError":
+      return true
+    default:
+      return false
+  }
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
+  Exit.isSuccess(exit)
+    ? "answered"
+    : refusal(exit) !== undefined
+    ? "refused"
+    : Exit.hasInterrupts(exit)
+    ? "abandoned"
+    : "failed"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Ends a reservation by how its call ended. */
+const end = (
+  reservation: Reservation,
+  exit: Exit.Exit<unknown, unknown>,
+  cost: () => Price.Cost | undefined
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const charged = cost()
+    return charged === undefined
+      ? reservation.refund({ maybeBilled: maybeBilled(exit) })
+      : reservation.settle(charged)
+  }).pipe(
+    // a pricing function that throws must not keep the money reserved
+    Effect.onError(() => reservation.settle(Price.unknown("the cost function failed")))
+  )
+
+/** Makes the calls of one guard from its ledger and its accounts. */
+export const make = (options: {
+  readonly book: LedgerBook.Book
+  readonly gate: (key?: string) => AccountGate.Gate
+  /** What a call does that does not say. */
+  readonly onSuspended: OnSuspended
+}): Calls => {
+  const { book, gate } = options
+  const reserve = (request: Request): Effect.Effect<Reservation, BudgetExceededError> =>
+    Effect.map(
+      book.reserve({
+        key: request.key ?? defaults.key,
+        label: request.label ?? defaults.label,
+        estimate: request.estimate
+      }),
+      (entry): Reservation => ({
+        id: entry.id,
+        estimate: request.estimate,
+        settle: (cost) => book.settle(entry, cost),
+        refund: (how) => book.refund(entry, how?.maybeBilled ?? false)
+      })
+    )
+
+  /** Gets leave and money; to be called uninterruptibly. */
+  const begin = (request: Request, restore: Restore) => {
+    const account = gate(request.key)
+    return Effect.flatMap(
+      account.enter(request.onSuspended ?? options.onSuspended, restore),
+      (ticket) =>
+        reserve(request).pipe(
+          Effect.map((reservation) => ({ account, reservation, ticket })),
+          Effect.onError(() => account.conclude(ticket, "abandoned"))
+        )
+    )
+  }
+
+  /** Takes a refusal: enters again, or fails by policy. The reservation is kept while waiting. */
+  const again = (
+    account: AccountGate.Gate,
+    ticket: AccountGate.Ticket,
+    request: Request,
+    error: InsufficientCreditsError,
+    restore: Restore
+  ): Effect.Effect<AccountGate.Ticket, InsufficientCreditsError> => {
+    const policy = request.onSuspended ?? options.onSuspended
+    return Effect.andThen(
+      account.conclude(ticket, "refused"),
+      policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)
+    )
+  }
+
+  const run = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    request: RunOptions<A, E>
+  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
+        const attempt = (ticket: AccountGate.Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
+          Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
+            const error = refusal(exit)
+            if (error !== undefined) {
+              return Effect.flatMap(
+                Effect.onError(again(account, ticket, request, error, restore), () => reservation.refund()),
+                attempt
+              )
+            }
+            return account.conclude(ticket, outcomeOf(exit)).pipe(
+              Effect.andThen(end(reservation, exit, () =>
+                Exit.isSuccess(exit)
+                  ? request.cost(exit.value)
+                  : request.costOnFailure === undefined
+                  ? undefined
+                  : Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), request.costOnFailure)))),
+              Effect.andThen(exit)
+            )
+          })
+        return attempt(first)
+      })
+    )
+
+  const open = (
+    request: Request
+  ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
+        let ticket = first
+        let arrived: Price.Cost | undefined
+        const opened: Opened = {
+          reservation,
+          ticket: () => ticket,
+          accepted: Effect.suspend(() => account.conclude(ticket, "answered")),
+          arrived: (cost) => Effect.sync(() => void (arrived = cost)),
+          refused: (error) =>
+            Effect.uninterruptibleMask((restore) =>
+              Effect.map(again(account, ticket, request, error, restore), (next) => void (ticket = next))
+            )
+        }
+        return Effect.as(
+          Effect.addFinalizer((exit) =>
+            Effect.andThen(
+              account.conclude(ticket, outcomeOf(exit)),
+              end(reservation, exit, () =>
+                arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined))
+            )
+          ),
+          opened
+        )
+      })
+    )
+
+  const stream = <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    request: StreamOptions<A>
+  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
+    Stream.unwrap(Effect.map(open(request), (opened) => {
+      let started = false
+      const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
+        Stream.provideService(self, CurrentTicket, opened.ticket())
+      ).pipe(
+        Stream.tap((element) => {
+          const cost = request.cost(element)
+          const arrived = cost === undefined ? Effect.void : opened.arrived(cost)
+          if (started) return arrived
+          started = true
+          return Effect.andThen(opened.accepted, arrived)
+        }),
+        Stream.catch((error) =>
+          error instanceof InsufficientCreditsError && !started
+            ? Stream.unwrap(Effect.as(opened.refused(error), attempt))
+            : Stream.fail(error)
+        )
+      )
+      return attempt
+    }))
+
+  return { run, stream, open, reserve }
+}

@@ -1,0 +1,77 @@
+/**
+ * What a ledger remembers: the entries that its state is a fold over, and the lines of its file.
+ *
+ *     Reserve   a call starts            Settle   it ended, and cost this
+ *     Stated    a balance, as read       Refund   it ended, and cost nothing
+ *     Summary   many ended calls in one (see `LedgerCompaction`)
+ *
+ * The module is re-exported by `Ledger`.
+ */
+import * as Schema from "effect/Schema"
+import * as Money from "../domain/Money.ts"
+
+const Amount = Money.NanoUsdFromString
+const Seconds = Schema.Finite
+
+/** Opens a reservation. `high` and `expected` are absent where the price is unknown. */
+export const Reserve = Schema.TaggedStruct("Reserve", {
+  id: Schema.Int,
+  /** Epoch seconds. */
+  at: Seconds,
+  run: Schema.String,
+  key: Schema.String,
+  label: Schema.String,
+  high: Schema.optionalKey(Amount),
+  expected: Schema.optionalKey(Amount)
+})
+/** Opens a reservation. */
+export type Reserve = typeof Reserve.Type
+
+/** Ends a reservation with what the call cost; `sure` is false where the amount is assumed. */
+export const Settle = Schema.TaggedStruct("Settle", {
+  id: Schema.Int,
+  at: Seconds,
+  /** Absent: the call was answered, and neither its price nor a bound is known. */
+  cost: Schema.optionalKey(Amount),
+  sure: Schema.Boolean
+})
+/** Ends a reservation with what the call cost. */
+export type Settle = typeof Settle.Type
+
+/** Ends a reservation without a cost; `atRisk` where the provider may have billed the call. */
+export const Refund = Schema.TaggedStruct("Refund", { id: Schema.Int, at: Seconds, atRisk: Schema.Boolean })
+/** Ends a reservation without a cost. */
+export type Refund = typeof Refund.Type
+
+/** States a key's balance, as its owner read it. */
+export const Stated = Schema.TaggedStruct("Stated", {
+  at: Seconds,
+  key: Schema.String,
+  balance: Amount,
+  /** The part that was given, not bought. */
+  free: Amount
+})
+/** States a key's balance. */
+export type Stated = typeof Stated.Type
+
+/** Sums up calls of one run, key and label that ended, and began within the same quarter of an hour. */
+export const Summary = Schema.TaggedStruct("Summary", {
+  /** Begin of the quarter. */
+  at: Seconds,
+  run: Schema.String,
+  key: Schema.String,
+  label: Schema.String,
+  settled: Amount,
+  uncertain: Amount,
+  atRisk: Amount,
+  overshoot: Amount,
+  calls: Schema.Int,
+  unpriced: Schema.Int
+})
+/** Sums up calls that ended. */
+export type Summary = typeof Summary.Type
+
+/** Is anything a ledger remembers: a line of its file. */
+export const Entry = Schema.Union([Reserve, Settle, Refund, Stated, Summary])
+/** Is anything a ledger remembers. */
+export type Entry = typeof Entry.Type

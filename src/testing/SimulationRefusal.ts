@@ -1,0 +1,169 @@
+/**
+ * Every way in which the simulated provider says no: faults, keys, models, lengths, credit and limits.
+ *
+ * A refusal is counted under its reason and answered after `refusalSeconds`, in the words and headers that the provider
+ * uses for it; a connection that breaks instead of an answer is one too.
+ */
+import * as Limit from "./SimulationLimit.ts"
+import type { Fault, Meeting } from "./SimulationMeeting.ts"
+import * as Reply from "./SimulationReply.ts"
+import type * as State from "./SimulationState.ts"
+
+const refused = (state: State.State, reason: Reply.Reason): State.State => ({
+  ...state,
+  counters: {
+    ...state.counters,
+    refused: { ...state.counters.refused, [reason]: state.counters.refused[reason] + 1 }
+  }
+})
+
+interface Refused {
+  readonly status: number
+  readonly contentType?: string | undefined
+  readonly body: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly waitSeconds?: number | undefined
+  readonly latencySeconds?: number | undefined
+}
+
+/** Refuses a call, and counts it. */
+const refuse = (
+  { state, config, id, requestId }: Meeting,
+  reason: Reply.Reason,
+  { status, contentType, body, headers, waitSeconds, latencySeconds }: Refused
+): readonly [Reply.Reply, State.State] => [
+  {
+    _tag: "Refusal",
+    id,
+    requestId,
+    status,
+    reason,
+    contentType: contentType ?? "application/json",
+    body,
+    headers: { "x-request-id": requestId, ...headers },
+    latencySeconds: latencySeconds ?? config.refusalSeconds,
+    waitSeconds
+  },
+  refused(state, reason)
+]
+
+/** Answers with a fault: at the edge at once, in the engine after the time `latencySeconds`. */
+export const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): readonly [Reply.Reply, State.State] => {
+  const { config, requestId } = meeting
+  const retryAfter: Readonly<Record<string, string>> = fault.retryAfterSeconds === undefined
+    ? {}
+    : { "retry-after": String(fault.retryAfterSeconds) }
+  if (typeof fault.kind === "number") {
+    const reset: Readonly<Record<string, string>> = fault.kind === 429 && config.headers !== "none" &&
+        fault.retryAfterSeconds === undefined
+      ? { "x-ratelimit-reset": "1" }
+      : {}
+    return refuse(meeting, fault.reason, {
+      status: fault.kind,
+      ...Reply.faultBody(fault.kind, requestId),
+      headers: { ...reset, ...retryAfter },
+      latencySeconds
+    })
+  }
+  const kind = fault.kind === "refused" || fault.kind === "reset" ? fault.kind : "hang"
+  return [
+    {
+      _tag: "Dropped",
+      id: meeting.id,
+      requestId,
+      kind,
+      reason: fault.reason,
+      headers: {},
+      latencySeconds: kind === "hang" ? Infinity : latencySeconds
+    },
+    refused(meeting.state, fault.reason)
+  ]
+}
+
+/** Refuses a key that nobody has. */
+export const unauthorized = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
+  refuse(meeting, "key", {
+    status: 401,
+    body: Reply.errorBody(meeting.requestId, {
+      message: "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
+      type: "invalid_request_error",
+      code: "invalid_api_key"
+    })
+  })
+
+/** Answers what no retry can mend: a wrong model or length. */
+export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
+  const { config, call, requestId } = meeting
+  const model = Object.hasOwn(config.models, call.model) ? config.models[call.model] : undefined
+  if (model === undefined && config.unknownModels === "reject") {
+    return refuse(meeting, "model-unknown", {
+      status: 404,
+      body: Reply.errorBody(requestId, {
+        message: `The model ${call.model} was not found. See https://docs.together.ai/docs/serverless-models`,
+        type: "invalid_request_error",
+        param: "model",
+        code: "model_not_found"
+      })
+    })
+  }
+  if (model?.availability === "dedicated") {
+    return refuse(meeting, "model-unavailable", {
+      status: 400,
+      body: Reply.errorBody(requestId, {
+        message: `Unable to access non-serverless model ${call.model}. Please visit https://api.together.ai/models/` +
+          `${call.model} to create and start a new dedicated endpoint for the model.`,
+        type: "invalid_request_error",
+        code: "model_not_available"
+      })
+    })
+  }
+  const generates = call.operation === "chat" || call.operation === "completions"
+  const context = model?.contextLength ?? Infinity
+  if (generates && call.inputTokens + (call.maxTokens ?? 0) > context) {
+    return refuse(meeting, "context", {
+      status: config.contextStatus,
+      body: Reply.errorBody(requestId, {
+        message: `Input validation error: \`inputs\` tokens + \`max_new_tokens\` must be <= ${context}. Given: ` +
+          `${call.inputTokens} \`inputs\` tokens and ${call.maxTokens ?? 0} \`max_new_tokens\``,
+        type: "invalid_request_error",
+        param: "max_tokens"
+      })
+    })
+  }
+  return undefined
+}
+
+/** Refuses for want of credit. */
+export const outOfCredits = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
+  refuse(meeting, "credits", {
+    status: 402,
+    body: Reply.errorBody(meeting.requestId, {
+      message: "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or " +
+        "upgrade your plan.",
+      type: "credit_limit"
+    })
+  })
+
+/** Refuses for a limit of the common pool. */
+export const limited = (
+  meeting: Meeting,
+  key: string,
+  lane: Limit.Lane,
+  cost: number,
+  shortage: Limit.Shortage
+): readonly [Reply.Reply, State.State] => {
+  const { config, requestId } = meeting
+  const counted = config.refusedCounts && shortage !== "in-flight" ? { ...lane, requests: lane.requests - 1 } : lane
+  const state = { ...meeting.state, lanes: { ...meeting.state.lanes, [key]: counted } }
+  const met = { ...meeting, state }
+  if (shortage === "in-flight" && config.inFlightStatus === 503) {
+    return refuse(met, "in-flight", { status: 503, ...Reply.faultBody(503, requestId) })
+  }
+  const wait = shortage === "in-flight" ? undefined : Limit.waitFor(config, counted, cost)
+  return refuse(met, shortage, {
+    status: 429,
+    body: Reply.errorBody(requestId, Reply.rateError(config, counted, shortage)),
+    headers: Reply.limitHeaders(config, counted, wait ?? 1),
+    waitSeconds: wait
+  })
+}
