@@ -28,6 +28,8 @@ export interface Options {
   /** Longest time from the first request of a run to its kill, in milliseconds. */
   readonly within: number
   readonly seed: number
+  /** Shortest and longest time of an answer, in seconds. Default: 0.2 to 0.6. */
+  readonly answers?: { readonly min: number; readonly max: number } | undefined
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -43,11 +45,15 @@ export interface Outcome {
   readonly sentAgain: number
   /** Rows billed more than once. */
   readonly billedTwice: number
-  /** Requests open at the server at the kills, all kills added up. */
+  /** Rows in flight at the kills, all kills added up: the emulator had received them, the journal did not hold them. */
   readonly inFlightAtKills: number
-  /** Most rows that one kill left answered by the emulator and not in the journal. */
-  readonly mostUnsafe: number
-  /** Kills that left more such rows than the job had under way: its concurrency. */
+  /** The part of them that the emulator had not finished to answer: the others were on their way back. */
+  readonly openAtKills: number
+  /** Most rows in flight at one kill. */
+  readonly mostInFlight: number
+  /** Most rows that one kill left billed and not in the journal. */
+  readonly mostBilled: number
+  /** Kills with more rows in flight than the job may have under way: its concurrency. */
   readonly overBound: number
 }
 
@@ -90,7 +96,7 @@ interface Provider {
   readonly close: () => Promise<void>
 }
 
-const serve = async (seed: number): Promise<Provider> => {
+const serve = async ({ answers = { min: 0.2, max: 0.6 }, seed }: Options): Promise<Provider> => {
   const scope = Scope.makeUnsafe()
   let open = 0
   const counting = () => {
@@ -106,8 +112,8 @@ const serve = async (seed: number): Promise<Provider> => {
     options: {
       unknownModels: "accept",
       limits: {},
-      firstToken: { kind: "uniform", min: 0.2, max: 0.6 },
-      tokensPerSecond: { kind: "constant", value: 200 },
+      firstToken: { kind: "uniform", ...answers },
+      tokensPerSecond: { kind: "constant", value: 2000 },
       outputTokens: { kind: "uniform", min: 5, max: 40 }
     },
     seed
@@ -136,18 +142,49 @@ const quiet = async (provider: Provider): Promise<Simulation.State> => {
 interface Checkpoint {
   readonly safe: ReadonlySet<number>
   readonly arrivals: ReadonlyMap<number, number>
-  readonly inFlight: number
 }
 
 const arrivalsOf = (state: Simulation.State, tags: ReadonlyMap<number, string>, rows: Iterable<number>) =>
   new Map(Array.from(rows, (row) => [row, Simulation.tag(state, tags.get(row)!)?.arrivals ?? 0]))
+
+/** Counts the rows that the emulator received between two states and that are not safe. */
+const sentSince = (
+  before: Simulation.State,
+  state: Simulation.State,
+  tags: ReadonlyMap<number, string>,
+  safe: ReadonlySet<number>
+): number => {
+  let sent = 0
+  for (const [row, tag] of tags) {
+    const came = Simulation.tag(state, tag)?.arrivals ?? 0
+    if (!safe.has(row) && came > (Simulation.tag(before, tag)?.arrivals ?? 0)) sent++
+  }
+  return sent
+}
+
+const countOutput = (path: string, rows: number): { readonly lost: number; readonly doubled: number } => {
+  const seen = new Map<string, number>()
+  for (const line of readFileSync(path, "utf8").split("\n")) {
+    if (line === "") continue
+    const { custom_id } = JSON.parse(line) as { readonly custom_id: string }
+    seen.set(custom_id, (seen.get(custom_id) ?? 0) + 1)
+  }
+  let lost = 0
+  let doubled = 0
+  for (let row = 1; row <= rows; row++) {
+    const count = seen.get(`row-${row}`) ?? 0
+    if (count === 0) lost++
+    doubled += Math.max(0, count - 1)
+  }
+  return { lost, doubled }
+}
 
 /** Kills runs and counts. */
 export const run = async (options: Options): Promise<Outcome> => {
   const log = options.log ?? (() => {})
   const chance = random(options.seed)
   const directory = mkdtempSync(join(tmpdir(), "job-kill-"))
-  const provider = await serve(options.seed)
+  const provider = await serve(options)
   const total = {
     kills: 0,
     jobs: 0,
@@ -156,7 +193,9 @@ export const run = async (options: Options): Promise<Outcome> => {
     sentAgain: 0,
     billedTwice: 0,
     inFlightAtKills: 0,
-    mostUnsafe: 0,
+    openAtKills: 0,
+    mostInFlight: 0,
+    mostBilled: 0,
     overBound: 0
   }
 
@@ -208,7 +247,8 @@ export const run = async (options: Options): Promise<Outcome> => {
     const checkpoints: Array<Checkpoint> = []
     const unsafe = new Map<number, number>()
     while (true) {
-      const before = (await provider.state()).counters.arrivals
+      const begun = await provider.state()
+      const before = begun.counters.arrivals
       const process = start(input)
       while (!process.isOver() && (await provider.state()).counters.arrivals === before) await pause(5)
       if (total.kills < options.kills) await Promise.race([process.ended, pause(chance() * options.within)])
@@ -217,7 +257,7 @@ export const run = async (options: Options): Promise<Outcome> => {
         if (code !== 0) throw new Error(`a run ended with ${code}: ${process.said()}`)
         break
       }
-      const inFlight = provider.open()
+      const open = provider.open()
       process.child.kill("SIGKILL")
       await process.ended
       const state = await quiet(provider)
@@ -226,12 +266,17 @@ export const run = async (options: Options): Promise<Outcome> => {
         !safe.has(row) && (Simulation.tag(state, tag)?.succeeded ?? 0) > (unsafe.get(row) ?? 0)
       )
       for (const [row, tag] of answered) unsafe.set(row, Simulation.tag(state, tag)!.succeeded)
-      total.mostUnsafe = Math.max(total.mostUnsafe, answered.length)
-      if (answered.length > options.concurrency) total.overBound++
-      checkpoints.push({ safe, arrivals: arrivalsOf(state, tags, safe), inFlight })
+      const inFlight = sentSince(begun, state, tags, safe)
+      checkpoints.push({ safe, arrivals: arrivalsOf(state, tags, safe) })
       total.kills++
       total.inFlightAtKills += inFlight
-      log(`kill ${total.kills}: job ${job}, ${safe.size} rows safe, ${inFlight} in flight`)
+      total.openAtKills += open
+      total.mostInFlight = Math.max(total.mostInFlight, inFlight)
+      total.mostBilled = Math.max(total.mostBilled, answered.length)
+      if (inFlight > options.concurrency) total.overBound++
+      log(
+        `kill ${total.kills}: job ${job}, ${safe.size} rows safe, ${inFlight} in flight (${open} open), ${answered.length} billed`
+      )
     }
     const state = await quiet(provider)
     for (const { arrivals, safe } of checkpoints) {
@@ -241,17 +286,9 @@ export const run = async (options: Options): Promise<Outcome> => {
     let twice = 0
     for (const tag of tags.values()) twice += Math.max(0, (Simulation.tag(state, tag)?.succeeded ?? 0) - 1)
     total.billedTwice += twice
-    const seen = new Map<string, number>()
-    for (const line of readFileSync(join(folder, "prompts.results.jsonl"), "utf8").split("\n")) {
-      if (line === "") continue
-      const { custom_id } = JSON.parse(line) as { readonly custom_id: string }
-      seen.set(custom_id, (seen.get(custom_id) ?? 0) + 1)
-    }
-    for (let row = 1; row <= options.rows; row++) {
-      const count = seen.get(`row-${row}`) ?? 0
-      if (count === 0) total.lost++
-      total.doubled += Math.max(0, count - 1)
-    }
+    const { doubled, lost } = countOutput(join(folder, "prompts.results.jsonl"), options.rows)
+    total.lost += lost
+    total.doubled += doubled
     log(`job ${job}: done after ${checkpoints.length} kills, ${twice} rows billed twice`)
     rmSync(folder, { recursive: true })
   }

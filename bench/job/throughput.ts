@@ -3,9 +3,9 @@
  * journal on (fsync), from file to file.
  *
  *     node bench/job/throughput.ts [rows]
- *     NODE_OPTIONS= node bench/job/throughput.ts    (with the collector's defaults)
  *
- * Prints rows per second and the resident memory at 100,000 rows and at the end.
+ * The collector is set as the command sets it (src/cli/Heap.ts) and not otherwise. Prints rows per second, the resident
+ * memory at 100,000 rows, at the end and between them, and what the index of ids takes.
  */
 import { NodeServices } from "@effect/platform-node"
 import * as Effect from "effect/Effect"
@@ -13,13 +13,14 @@ import { spawnSync } from "node:child_process"
 import { createWriteStream, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Heap from "../../src/cli/Heap.ts"
+import * as IdIndex from "../../src/job/IdIndex.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Report from "../../src/job/Report.ts"
 
 const [count = "1000000", phase = "all", given = ""] = process.argv.slice(2)
 const rows = Number(count)
-const flags = process.env["NODE_OPTIONS"] === undefined ? ["--max-semi-space-size=8"] : []
 const directory = given === "" ? mkdtempSync(join(tmpdir(), "job-throughput-")) : given
 const input = join(directory, "prompts.jsonl")
 const results = join(directory, "results.jsonl")
@@ -45,6 +46,7 @@ const write = async () => {
 const megabytes = (bytes: number) => Math.round(bytes / 1e6)
 
 const once = (label: string) => {
+  Heap.steady()
   const report = Report.make(Date.now())
   const marks: Array<string> = []
   let peak = 0
@@ -89,7 +91,9 @@ const once = (label: string) => {
     console.log(`${label}: ${rows} rows in ${seconds.toFixed(1)} s: ${Math.round(rows / seconds)} rows/s`)
     console.log(`  ok ${report.ok}, answered before ${report.resumedOk}`)
     console.log(
-      `  RSS at 100k ${megabytes(early)} MB, in the last tenth ${megabytes(late)} MB, peak ${megabytes(peak)} MB`
+      `  RSS at 100k ${megabytes(early)} MB, in the last tenth ${megabytes(late)} MB (${
+        megabytes(late - early)
+      } MB more), peak ${megabytes(peak)} MB`
     )
     console.log(
       `  memory in MB by rows:\n    ${marks.filter((_, i) => i % Math.ceil(marks.length / 10) === 0).join("\n    ")}`
@@ -99,11 +103,25 @@ const once = (label: string) => {
 
 /** Each phase is a process of its own, so that one's memory is not counted in the next. */
 const child = (name: string) => {
-  // 8 MB for young objects: the default of 16 costs no speed, but lets the heap swing by 50 MB around what is alive
-  const { status } = spawnSync(process.execPath, [...flags, import.meta.filename, count, name, directory], {
+  const { status } = spawnSync(process.execPath, [import.meta.filename, count, name, directory], {
     stdio: "inherit"
   })
   if (status !== 0) process.exit(status ?? 1)
+}
+
+/** Says what the index of ids takes at the rows of the run, and at ten million. */
+const index = () => {
+  for (const width of [1, 2] as const) {
+    const ids = IdIndex.make(width)
+    for (const upTo of [rows, 10_000_000]) {
+      for (let i = ids.size(); i < upTo; i++) ids.set(`square-${i}`, i + 1)
+      console.log(
+        `ids of ${upTo} rows${width === 2 ? ", on a resume" : ""}: ${megabytes(ids.bytes())} MB, ${
+          (ids.bytes() / upTo).toFixed(1)
+        } bytes a row`
+      )
+    }
+  }
 }
 
 if (phase === "all") {
@@ -114,7 +132,10 @@ if (phase === "all") {
     `journal ${megabytes(statSync(`${results}.journal`).size)} MB, results ${megabytes(statSync(results).size)} MB`
   )
   child("second run, all rows done")
+  child("ids")
   rmSync(directory, { recursive: true })
+} else if (phase === "ids") {
+  index()
 } else if (phase === "write") {
   await write()
 } else {

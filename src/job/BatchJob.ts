@@ -30,15 +30,15 @@ import * as Batches from "../together/Batches.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Routes from "../together/Routes.ts"
 import * as Together from "../together/Together.ts"
-import * as Answer from "./Answer.ts"
+import * as Admission from "./Admission.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
-import * as Job from "./Job.ts"
+import type * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
-import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
+import * as Settled from "./Settled.ts"
 import * as Stop from "./Stop.ts"
 
 /** Configures a job through batches. */
@@ -61,7 +61,7 @@ export interface Options extends Omit<JobFiles.Options<never>, "send"> {
 export const defaults = { poll: Duration.seconds(30), rounds: 3, parallel: 20 } as const
 
 const failure = (row: Row.Row, message: string, status?: number): TogetherError.TogetherError =>
-  new TogetherError.InvalidRequestError({ message, model: row.model, operation: "batch", status })
+  new TogetherError.InvalidRequestError({ message, model: row.model, operation: "batch", status, attempts: 1 })
 
 /** Runs a job from file to file through batches. */
 export const run = (
@@ -80,6 +80,7 @@ const drive = (
     const now = () => clock.currentTimeMillisUnsafe()
     const lookup = options.price ?? PriceTable.shippedLookup
     const rounds = options.rounds ?? defaults.rounds
+    const settler = Settled.settler(journal, report, now)
     const stopped = yield* Deferred.make<Stop.Stop>()
     let reserved = 0n
     let serial = 0
@@ -95,67 +96,32 @@ const drive = (
           : { _tag: "Unreachable", error }
       )
 
-    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Output.Said) {
-      const ok = said._tag === "Answered"
-      const usage = ok && Output.isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
-      const cost = ok ? Price.ofUsage(lookup(row.model), row.model, usage, { batch: true }) : Price.free
-      const nanoUsd = cost._tag === "Known" ? cost.nanoUsd : undefined
-      const error = ok ? undefined : failure(row, said.message, said.status)
-      const text = ok
-        ? Answer.answered(row, { status: said.status, body: said.body, attempts: 1 })
-        : Answer.failed(row, error!)
-      yield* Effect.uninterruptible(journal.append({
-        id: row.id,
-        n: row.line,
-        ok,
-        h: Job.hashOf(row),
-        a: 1,
-        ms: 0,
-        ...(usage === undefined ? {} : { in: usage.inputTokens, out: usage.outputTokens }),
-        ...(ok && nanoUsd !== undefined ? { nano: Number(nanoUsd) } : {}),
-        ...(error === undefined ? {} : { tag: error._tag })
-      }, text))
-      Report.settle(report, now(), {
-        kind: ok ? "ok" : "failed",
-        line: row.line,
-        id: row.id,
-        code: ok ? undefined : said.code,
-        message: ok ? undefined : said.message,
-        model: row.model,
-        attempts: 1,
-        millis: 0,
-        inputTokens: usage?.inputTokens ?? 0,
-        outputTokens: usage?.outputTokens ?? 0,
-        nanoUsd
-      })
-      yield* emit([{ kind: ok ? "ok" : "failed", line: row.line, id: row.id, text, error, resumed: false }])
-    })
-
-    const settleBad = Effect.fnUntraced(function*(line: Row.Bad) {
-      const key = `\u0000${line.line}:${line.hash}`
-      if (journal.known(key)._tag !== "New") {
-        report.bad++
-        return
+    const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome => {
+      if (said._tag === "Refused") {
+        return { _tag: "Failed", error: failure(row, said.message, said.status), code: said.code }
       }
-      const text = Answer.bad(line)
-      yield* journal.append(
-        { id: key, n: line.line, ok: false, h: line.hash, a: 0, ms: 0, tag: line.reason },
-        text,
-        true
+      const usage = Output.isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
+      const cost = Price.ofUsage(lookup(row.model), row.model, usage, { batch: true })
+      return {
+        _tag: "Answered",
+        reply: {
+          status: said.status,
+          body: said.body,
+          usage,
+          nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined,
+          attempts: 1
+        }
+      }
+    }
+
+    const settle = (row: Row.Row, said: Output.Said) =>
+      Effect.flatMap(
+        settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0),
+        ({ settled }) => emit([settled])
       )
-      Report.settle(report, now(), {
-        kind: "bad",
-        line: line.line,
-        id: line.id,
-        code: `bad_row_${line.reason}`,
-        message: line.message,
-        attempts: 0,
-        millis: 0,
-        inputTokens: 0,
-        outputTokens: 0
-      })
-      yield* emit([{ kind: "bad", line: line.line, id: line.id, text, resumed: false }])
-    })
+
+    const settleBad = (line: Row.Bad) =>
+      Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : emit([settled]))
 
     /** Reads what is said about the rows of a finished batch. */
     const collect = Effect.fnUntraced(function*(job: Batches.BatchJob) {
@@ -211,10 +177,10 @@ const drive = (
       }
     })
 
-    const submit = Effect.fnUntraced(function*({ part, text }: Parts.Full) {
+    const submit = Effect.fnUntraced(function*({ asks, part, text }: Parts.Full) {
       const noted = (more: Partial<Parts.Part>) =>
         Effect.as(journal.note("batch", { ...part, ...more }), { ...part, ...more })
-      yield* noted({})
+      yield* journal.note("batch", { ...part, asks })
       const file = yield* Effect.catch(
         client.files.upload({ content: text, name: part.name, purpose: "batch-api" }),
         refuse
@@ -284,23 +250,25 @@ const drive = (
      * Finishes the parts of earlier runs. Their ranges may overlap, so a row that one of them does not know may be
      * another one's: what is left is batched again only when all of them have spoken.
      */
-    const finishOpen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
+    const finishOpen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>, awaited: ReadonlySet<number>) {
       if (open.length === 0) return
       for (const part of open) report.inFlight += part.rows
-      const settled = new Set<string>()
-      const isOpen = (row: Row.Row) =>
-        open.some((part) => Parts.has(part, row)) && journal.known(row.id)._tag !== "Done" && !settled.has(row.id)
+      const settled = new Set<number>()
+      const isOpen = (row: Row.Row) => awaited.has(row.line) && !settled.has(row.line)
       yield* Effect.forEach(open, (part) =>
         Effect.gen(function*() {
           const { said } = yield* outcome(part)
+          const asked = Parts.asked(part)
           const final = (row: Row.Row): Output.Said | undefined => {
             const word = said.get(row.id)
-            return word === undefined || (word._tag === "Refused" && Output.transient(word)) ? undefined : word
+            return word === undefined || (word._tag === "Refused" && Output.transient(word)) || !asked(row)
+              ? undefined
+              : word
           }
           yield* settleAll(
             (row) => {
               const mine = isOpen(row) && final(row) !== undefined
-              if (mine) settled.add(row.id)
+              if (mine) settled.add(row.line)
               return mine
             },
             final,
@@ -311,6 +279,22 @@ const drive = (
       const left = yield* settleAll(isOpen, () => undefined, false)
       for (const part of open) yield* journal.note("batch-done", { name: part.name })
       yield* more(left, 1)
+    })
+
+    /** Lines whose rows have to be answered and may be in a part of an earlier run. */
+    const awaitedBy = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
+      const lines = new Set<number>()
+      if (open.length === 0) return lines
+      const ids = new Set<string>()
+      yield* Stream.runForEach(context.rows, (row) =>
+        Effect.sync(() => {
+          if (row._tag === "Bad" || ids.has(row.id) || !open.some((part) => Parts.has(part, row))) return
+          ids.add(row.id)
+          if (Admission.judge(row, journal, options)._tag === "Send" && Parts.refusal(row) === undefined) {
+            lines.add(row.line)
+          }
+        }))
+      return lines
     })
 
     const name = (model: string, from: number) =>
@@ -375,32 +359,26 @@ const drive = (
 
     const nothing = Effect.void as Effect.Effect<undefined> // void's only value is undefined
     const open = openParts(journal.notes)
+    const awaited = yield* awaitedBy(open)
     const gatherer = Parts.gatherer(0, name, options.limits)
 
-    const admit = (row: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
-      report.read++
-      if (row._tag === "Bad") return Effect.as(settleBad(row), undefined)
-      if (row.assigned) Report.note(report.missingIds, row.line)
-      const known = journal.known(row.id)
-      if (known._tag === "Seen") {
-        Report.note(report.duplicates, row.line)
-        const message = `line ${row.line}: custom_id ${JSON.stringify(row.id)} was used on line ${known.line} already`
-        return Effect.as(settleBad(Row.bad(row.line, "duplicate", message, row.id, row.id)), undefined)
+    const admit = (line: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
+      const decision = Admission.admit(line, journal, report, options)
+      switch (decision._tag) {
+        case "Bad":
+          return Effect.as(settleBad(decision.line), undefined)
+        case "Refused":
+          return Effect.fail(decision.error)
+        case "Done":
+          return nothing
+        case "Send": {
+          const { row } = decision
+          const refusal = Parts.refusal(row)
+          if (refusal === undefined) return awaited.has(row.line) ? nothing : Effect.succeed(gatherer.add(row))
+          const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
+          return Effect.as(settleBad(bad), undefined)
+        }
       }
-      if (known._tag === "Done" && !(options.retryErrors === true && !known.ok)) {
-        if (known.ok) report.resumedOk++
-        else report.resumedFailed++
-        return nothing
-      }
-      const refusal = Parts.refusal(row)
-      if (refusal !== undefined) {
-        return Effect.as(
-          settleBad(Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)),
-          undefined
-        )
-      }
-      journal.see(row.id, row.line)
-      return open.some((part) => Parts.has(part, row)) ? nothing : Effect.succeed(gatherer.add(row))
     }
 
     const fresh = Stream.concat(
@@ -408,7 +386,7 @@ const drive = (
       Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
     )
     const parallel = { concurrency: options.parallel ?? defaults.parallel }
-    const all = Effect.all([Stream.runDrain(Stream.mapEffect(fresh, work, parallel)), finishOpen(open)], {
+    const all = Effect.all([Stream.runDrain(Stream.mapEffect(fresh, work, parallel)), finishOpen(open, awaited)], {
       concurrency: 2
     })
     const reason = Effect.raceAllFirst([
@@ -433,7 +411,7 @@ export const openParts = (
   for (const { name, value } of notes) {
     if (name === "batch") {
       const part = Option.getOrUndefined(Parts.decode(value))
-      if (part !== undefined) open.set(part.name, part)
+      if (part !== undefined) open.set(part.name, { ...open.get(part.name), ...part })
     } else if (name === "batch-done" && Output.isObject(value) && typeof value["name"] === "string") {
       open.delete(value["name"])
     }

@@ -7,6 +7,7 @@
  * **Source**: Together's Batch API guide: 50,000 rows and 100 MB for each file, 64 characters for a `custom_id`.
  */
 import * as Schema from "effect/Schema"
+import * as Hash from "./Hash.ts"
 import type * as Row from "./Row.ts"
 
 /** Holds the defaults of this module. */
@@ -29,6 +30,8 @@ export const Part = Schema.Struct({
   rows: Schema.Int,
   /** How often its rows were batched before. */
   round: Schema.Int,
+  /** What its rows ask for, 8 hexadecimal digits each: noted once, when the part is begun. */
+  asks: Schema.optionalKey(Schema.String),
   fileId: Schema.optionalKey(Schema.String),
   batchId: Schema.optionalKey(Schema.String)
 })
@@ -41,6 +44,20 @@ export const decode = Schema.decodeUnknownOption(Part)
 /** Tells whether a row belongs to a part. */
 export const has = (part: Part, row: Row.Row): boolean =>
   row.model === part.model && row.line >= part.from && row.line <= part.to
+
+const ask = (row: Row.Row): string => Hash.hex32(Hash.text32(line(row)))
+
+/**
+ * Makes a test whether a part asked for what a row asks for now: a row that was changed while its batch was running must
+ * not take the answer to what it asked before.
+ */
+export const asked = (part: Part): (row: Row.Row) => boolean => {
+  const { asks } = part
+  if (asks === undefined) return () => true
+  const all = new Set<string>()
+  for (let at = 0; at < asks.length; at += 8) all.add(asks.slice(at, at + 8))
+  return (row) => all.has(ask(row))
+}
 
 /** Writes the line of a row for the uploaded file. */
 export const line = (row: Row.Row): string => `${JSON.stringify({ custom_id: row.id, body: row.body })}\n`
@@ -65,6 +82,8 @@ export interface Gatherer {
 export interface Full {
   readonly part: Part
   readonly text: string
+  /** What its rows ask for: see {@link asked}. */
+  readonly asks: string
   /** Lines of its rows: an id may stand on a second line, which is not sent. */
   readonly lines: ReadonlySet<number>
 }
@@ -95,6 +114,7 @@ export const gatherer = (
       round
     },
     text: gathered.text.join(""),
+    asks: gathered.text.map((each) => Hash.hex32(Hash.text32(each))).join(""),
     lines: gathered.lines
   })
   return {

@@ -61,7 +61,8 @@ export const make = Effect.fnUntraced(function*<R>(
   const patience: Patience.Options = { ...Patience.defaults, ...options }
   const abandonAfter = options.abandonAfter ?? defaults.abandonAfter
   const clock = yield* Effect.clockWith(Effect.succeed)
-  const seconds = () => clock.currentTimeMillisUnsafe() / 1000
+  // monotonic: a clock that is set forward, or a machine that slept, is no silence of the provider
+  const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
   const stopped = yield* Deferred.make<Stop>()
   const settled = Latch.makeUnsafe()
   let reason: Stop | undefined

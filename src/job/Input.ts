@@ -9,9 +9,10 @@
  * {@link fingerprint} tells whether a file is still the one that a journal was begun with.
  */
 import * as ByteSize from "effect/ByteSize"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import type * as PlatformError from "effect/PlatformError"
+import * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import * as Hash from "./Hash.ts"
 import { InputError, platformCode } from "./JobError.ts"
@@ -60,28 +61,42 @@ const unreadable = (path: string) => (cause: PlatformError.PlatformError): Input
     })
 }
 
-const gunzip = (
-  path: string,
-  stream: Stream.Stream<Uint8Array, PlatformError.PlatformError>
-): Stream.Stream<Uint8Array, InputError> =>
+/** Turns gzipped bytes into plain ones; it fails with any error of its own, and with those of the bytes. */
+export type Gunzip = (
+  bytes: Stream.Stream<Uint8Array, PlatformError.PlatformError>
+) => Stream.Stream<Uint8Array, unknown>
+
+const webGunzip: Gunzip = (bytes) =>
   Stream.unwrap(
     Effect.map(
       // A BufferSource stream is what DecompressionStream reads; Uint8Array chunks are BufferSources.
-      Stream.toReadableStreamEffect(stream as Stream.Stream<Uint8Array<ArrayBuffer>, PlatformError.PlatformError>),
+      Stream.toReadableStreamEffect(bytes as Stream.Stream<Uint8Array<ArrayBuffer>, PlatformError.PlatformError>),
       (readable) =>
         Stream.fromReadableStream({
           evaluate: () => readable.pipeThrough(new DecompressionStream("gzip")),
-          onError: (cause) =>
-            new InputError({
-              message:
-                `cannot gunzip ${path}: it is not gzip, is cut short, or was joined from several. Gunzip it first, or write it again.`,
-              reason: "gzip",
-              path,
-              cause
-            })
+          onError: (cause) => cause
         })
     )
   )
+
+/**
+ * Says how files ending in `.gz` are read.
+ *
+ * **Details**: by default with the platform's own `DecompressionStream`, which exists everywhere and refuses a file that
+ * was joined from several gzipped ones. The command reads those, too: it provides Node's zlib here.
+ */
+export const Gunzip = Context.Reference<Gunzip>("effect-together/job/Gunzip", { defaultValue: () => webGunzip })
+
+const notGzip = (path: string) => (cause: unknown): InputError =>
+  cause instanceof PlatformError.PlatformError
+    ? unreadable(path)(cause)
+    : new InputError({
+      message:
+        `cannot gunzip ${path}: it is not gzip, is cut short, or was joined from several. Gunzip it first, or write it again.`,
+      reason: "gzip",
+      path,
+      cause
+    })
 
 const nameOf = (source: Source): string => source._tag === "File" ? source.path : source.name
 
@@ -93,47 +108,32 @@ const open = (source: Source): Stream.Stream<Uint8Array, InputError, FileSystem.
       Effect.map(FileSystem.FileSystem, (fs) => fs.stream(source.path, { chunkSize: 64 * 1024 }))
     )
   return name.endsWith(".gz")
-    ? Stream.unwrap(
-      Effect.map(FileSystem.FileSystem, (fs) => gunzip(name, Stream.provideService(raw, FileSystem.FileSystem, fs)))
-    )
+    ? Stream.unwrap(Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const gunzip = yield* Gunzip
+      return Stream.mapError(gunzip(Stream.provideService(raw, FileSystem.FileSystem, fs)), notGzip(name))
+    }))
     : Stream.mapError(raw, unreadable(name))
 }
 
 const lf = 10
 const cr = 13
 
-/** The reader's state: what splits the bytes, and the lines that came out of the last ones. */
-interface Reader {
-  readonly splitter: Lines.Splitter
-  out: Array<Line>
-}
-
-const reader = (maxLineBytes: number): Reader => {
+/** Makes a reader of lines, which counts them. */
+const reader = (maxLineBytes: number) => {
   let line = 0
-  const self: Reader = {
-    out: [],
-    splitter: Lines.make(maxLineBytes, (bytes) => {
-      line++
-      if (bytes === undefined) {
-        const message = `line ${line} is longer than ${maxLineBytes} bytes: split the row`
-        self.out.push(Row.bad(line, "too-long", message, `${line}`))
-        return
-      }
-      const text = Lines.decode(bytes[bytes.length - 1] === cr ? bytes.subarray(0, bytes.length - 1) : bytes)
-      if (text === undefined) {
-        self.out.push(Row.bad(line, "encoding", `line ${line} is not UTF-8: save the file as UTF-8`, `${line}`))
-      } else if (text.trim() !== "") {
-        self.out.push({ _tag: "Line", line, text })
-      }
-    })
+  return (bytes: Uint8Array | undefined): Line | undefined => {
+    line++
+    if (bytes === undefined) {
+      return Row.bad(line, "too-long", `line ${line} is longer than ${maxLineBytes} bytes: split the row`, `${line}`)
+    }
+    const text = Lines.decode(bytes[bytes.length - 1] === cr ? bytes.subarray(0, bytes.length - 1) : bytes)
+    return text === undefined
+      ? Row.bad(line, "encoding", `line ${line} is not UTF-8: save the file as UTF-8`, `${line}`)
+      : text.trim() === ""
+      ? undefined
+      : { _tag: "Line", line, text }
   }
-  return self
-}
-
-const drain = (self: Reader): ReadonlyArray<Line> => {
-  const out = self.out
-  self.out = []
-  return out
 }
 
 const refuseUtf16 = (name: string, chunk: Uint8Array): Effect.Effect<void, InputError> =>
@@ -162,26 +162,12 @@ export const lines = (
   }
   return Stream.suspend(() => {
     let first = true
-    return open(source).pipe(
-      Stream.tap((chunk) => {
-        if (!first) return Effect.void
-        first = false
-        return refuseUtf16(nameOf(source), chunk)
-      }),
-      Stream.mapAccumArray(
-        () => reader(maxLineBytes),
-        (state, chunks): readonly [Reader, ReadonlyArray<Line>] => {
-          for (const chunk of chunks) state.splitter.push(chunk)
-          return [state, drain(state)]
-        },
-        {
-          onHalt: (state) => {
-            state.splitter.end()
-            return drain(state)
-          }
-        }
-      )
-    )
+    const bytes = Stream.tap(open(source), (chunk) => {
+      if (!first) return Effect.void
+      first = false
+      return refuseUtf16(nameOf(source), chunk)
+    })
+    return Lines.stream(bytes, maxLineBytes, reader(maxLineBytes))
   })
 }
 

@@ -24,36 +24,23 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
-import * as Answer from "./Answer.ts"
+import * as Admission from "./Admission.ts"
 import * as Dispatch from "./Dispatch.ts"
-import { type JobError, JournalError } from "./JobError.ts"
-import * as Hash from "./Hash.ts"
+import type { JobError, JournalError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
-import type * as Format from "./JournalFormat.ts"
 import type * as Patience from "./Patience.ts"
 import * as Report from "./Report.ts"
 import type * as ResponseCache from "./ResponseCache.ts"
 import type * as Row from "./Row.ts"
+import * as Settled from "./Settled.ts"
 import * as Sorter from "./Sorter.ts"
 import * as Stop from "./Stop.ts"
 import * as Twins from "./Twins.ts"
 
-/** Is a settled row: its output text, and what it was made of where this run made it. */
-export interface Settled {
-  readonly kind: "ok" | "failed" | "bad"
-  readonly line: number
-  /** The row's id; of a bad line, where it had one. */
-  readonly id: string | undefined
-  /** The row of the output file, without its line feed. */
-  readonly text: string
-  readonly reply?: Answer.Reply | undefined
-  readonly error?: TogetherError.TogetherError | undefined
-  /** True where an earlier run had settled it. */
-  readonly resumed: boolean
-}
+export type { Settled } from "./Settled.ts"
 
 /** Configures a job. */
-export interface Options<R> {
+export interface Options<R> extends Admission.Options {
   /** Sends one row. */
   readonly send: Dispatch.Send<R>
   /** Where answers become durable. Default: nowhere; a later run begins anew. */
@@ -64,10 +51,6 @@ export interface Options<R> {
   readonly order?: "completion" | "input" | undefined
   /** How far reading may run ahead of the oldest row under way, with order `input`. Default: 8 times `concurrency`. */
   readonly window?: number | undefined
-  /** Whether rows that failed in an earlier run are sent again. Default: false. */
-  readonly retryErrors?: boolean | undefined
-  /** What to do with a row whose request has changed since it was answered. Default: `stop`. */
-  readonly changed?: "stop" | "keep" | "resend" | undefined
   /** Whether identical requests are sent once. Default: false. */
   readonly dedupe?: boolean | undefined
   /** Answers of other jobs. Default: none. */
@@ -90,7 +73,7 @@ export interface Options<R> {
 export const defaults = {
   concurrency: 256,
   order: "completion",
-  changed: "stop",
+  changed: Admission.defaults.changed,
   grace: Duration.seconds(1),
   windowPerConcurrency: 8
 } as const
@@ -112,7 +95,7 @@ interface Task {
 interface Placed {
   readonly sequence: number
   /** A settled row, the ordinal of one settled before, or nothing where the row stays undone. */
-  readonly settled: Settled | number | undefined
+  readonly settled: Settled.Settled | number | undefined
 }
 
 const checked = (options: { readonly concurrency?: number | undefined }): number => {
@@ -128,18 +111,6 @@ const untilDone = <A, E, R>(
 ): Effect.Effect<void, Exclude<E, Cause.Done>, R> =>
   Effect.catchIf(Effect.asVoid(self), Cause.isDone, () => Effect.void) as Effect.Effect<void, Exclude<E, Cause.Done>, R> // `isDone` takes `Done` out, which the signature of `catchIf` cannot say for a generic E
 
-/** Hash of a request, to see on resuming that a row has changed. */
-export const hashOf = (row: Row.Row): number => Hash.text32(`${row.operation}${JSON.stringify(row.body)}`)
-
-const rowChanged = (row: Row.Row, journal: Journal.Journal) =>
-  new JournalError({
-    message: `line ${row.line} (custom_id ${JSON.stringify(row.id)}) asks for something else than when it was ` +
-      "answered: the input or the request options have changed. Restore them, or say how to go on: keep the answers " +
-      "of changed rows, or send changed rows again.",
-    reason: "row-changed",
-    path: journal.path
-  })
-
 /**
  * Runs a job to its end and hands settled rows to `emit`, one batch at a time.
  *
@@ -151,87 +122,45 @@ const rowChanged = (row: Row.Row, journal: Journal.Journal) =>
 export const drive = <E, R, R2, E3, R3>(
   rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
   options: Options<R2>,
-  emit: (settled: ReadonlyArray<Settled>) => Effect.Effect<void, E3, R3>
+  emit: (settled: ReadonlyArray<Settled.Settled>) => Effect.Effect<void, E3, R3>
 ): Effect.Effect<Ending, E | E3 | JournalError, R | R2 | R3> => {
   const concurrency = checked(options)
   return Effect.gen(function*() {
     const clock = yield* Effect.clockWith(Effect.succeed)
     const now = () => clock.currentTimeMillisUnsafe()
+    const tick = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const journal = options.journal ?? Journal.memory({ answers: options.dedupe === true })
     const report = options.report ?? Report.make(now())
     const dispatch = yield* Dispatch.make(options.send, options.patience)
     const inOrder = (options.order ?? defaults.order) === "input"
-    const sorter = Sorter.make<Settled | number>(options.window ?? concurrency * defaults.windowPerConcurrency)
+    const sorter = Sorter.make<Settled.Settled | number>(options.window ?? concurrency * defaults.windowPerConcurrency)
     const twins = options.dedupe === true ? Twins.make(journal.answerAt) : undefined
-    const changed = options.changed ?? defaults.changed
+    const settler = Settled.settler(journal, report, now)
     const todo = yield* Queue.make<Task, Cause.Done>({ capacity: concurrency })
     const out = yield* Queue.make<Placed, Cause.Done>({ capacity: Math.max(1024, concurrency) })
     const broken = yield* Deferred.make<never, E | JournalError>()
     let sequence = 0
 
-    const append = (meta: Format.Meta, text: string, bad: boolean) =>
-      Effect.uninterruptible(journal.append(meta, text, bad))
+    const settleBad = (line: Row.Bad, place: number) =>
+      Effect.flatMap(settler.bad(line), (settled) =>
+        // with order `completion` the caller reads what earlier runs have settled from the journal
+        settled.resumed && !inOrder ? Effect.void : Effect.asVoid(Queue.offer(out, { sequence: place, settled })))
 
-    const settleBad = Effect.fnUntraced(function*(line: Row.Bad, place: number) {
-      const key = Journal.badKey(line.line, line.hash)
-      const text = Answer.bad(line)
-      if (journal.known(key)._tag === "New") {
-        yield* append({ id: key, n: line.line, ok: false, h: line.hash, a: 0, ms: 0, tag: line.reason }, text, true)
-      } else if (!inOrder) {
-        report.bad++
-        return
-      }
-      Report.settle(report, now(), {
-        kind: "bad",
-        line: line.line,
-        id: line.id,
-        code: `bad_row_${line.reason}`,
-        message: line.message,
-        attempts: 0,
-        millis: 0,
-        inputTokens: 0,
-        outputTokens: 0
-      })
-      yield* Queue.offer(out, {
-        sequence: place,
-        settled: { kind: "bad", line: line.line, id: line.id, text, resumed: false }
-      })
-    })
-
-    const duplicate = (row: Row.Row, first: number): Row.Bad => {
-      Report.note(report.duplicates, row.line)
-      return {
-        _tag: "Bad",
-        line: row.line,
-        id: row.id,
-        reason: "duplicate",
-        message: `line ${row.line}: custom_id ${JSON.stringify(row.id)} was used on line ${first} already; it is not ` +
-          "sent. Give each row its own custom_id",
-        hash: Hash.text32(row.id)
-      }
-    }
-
-    /** Decides about one line of the input. Most are decided without an effect. */
+    /** Decides about one line of the input. Rows done before need no effect. */
     const read = (line: Row.Row | Row.Bad): Effect.Effect<void, JournalError> | undefined => {
       const place = sequence++
-      report.read++
-      if (line._tag === "Bad") return settleBad(line, place)
-      if (line.assigned) Report.note(report.missingIds, line.line)
-      const known = journal.known(line.id)
-      if (known._tag === "Seen") return settleBad(duplicate(line, known.line), place)
-      journal.see(line.id, line.line)
-      if (known._tag === "New") {
-        return Effect.asVoid(Queue.offer(todo, { row: line, hash: hashOf(line), sequence: place }))
+      const decision = Admission.admit(line, journal, report, options)
+      switch (decision._tag) {
+        case "Bad":
+          return settleBad(decision.line, place)
+        case "Refused":
+          return Effect.fail(decision.error)
+        case "Send":
+          return Effect.asVoid(Queue.offer(todo, { row: decision.row, hash: decision.hash, sequence: place }))
+        case "Done":
+          if (decision.ok && twins !== undefined) twins.know(Twins.canonical(decision.row), decision.ordinal)
+          return inOrder ? Effect.asVoid(Queue.offer(out, { sequence: place, settled: decision.ordinal })) : undefined
       }
-      const hash = changed === "keep" ? known.hash : hashOf(line)
-      if (hash !== known.hash && changed === "stop") return Effect.fail(rowChanged(line, journal))
-      if (hash !== known.hash || (!known.ok && options.retryErrors === true)) {
-        return Effect.asVoid(Queue.offer(todo, { row: line, hash, sequence: place }))
-      }
-      if (known.ok) report.resumedOk++
-      else report.resumedFailed++
-      if (known.ok && twins !== undefined) twins.know(Twins.canonical(line), known.ordinal)
-      return inOrder ? Effect.asVoid(Queue.offer(out, { sequence: place, settled: known.ordinal })) : undefined
     }
 
     const reader = Stream.runForEachArray(rows, (lines) =>
@@ -243,83 +172,29 @@ export const drive = <E, R, R2, E3, R3>(
         }
       }))
 
-    const settleRow = Effect.fnUntraced(function*(
-      task: Task,
-      kind: "ok" | "failed",
-      text: string,
-      reply: Answer.Reply | undefined,
-      error: TogetherError.TogetherError | undefined,
-      from: "cache" | "twin" | undefined,
-      started: number
-    ) {
-      const { row } = task
-      const millis = now() - started
-      const attempts = reply?.attempts ?? error?.attempts ?? 0
-      const usage = reply?.usage
-      const ordinal = yield* append(
-        {
-          id: row.id,
-          n: row.line,
-          ok: kind === "ok",
-          h: task.hash,
-          a: attempts,
-          ms: Math.round(millis),
-          ...(usage === undefined ? {} : { in: usage.inputTokens, out: usage.outputTokens }),
-          ...(reply?.nanoUsd === undefined ? {} : { nano: Number(reply.nanoUsd) }),
-          ...(error === undefined ? {} : { tag: error._tag })
-        },
-        text,
-        false
-      )
-      Report.settle(report, now(), {
-        kind,
-        line: row.line,
-        id: row.id,
-        code: error === undefined ? undefined : Answer.codeOf(error._tag),
-        message: error?.message,
-        model: row.model,
-        attempts,
-        millis,
-        inputTokens: usage?.inputTokens ?? 0,
-        outputTokens: usage?.outputTokens ?? 0,
-        nanoUsd: reply?.nanoUsd,
-        from
-      })
-      if (kind === "failed" && options.failFast === true) yield* dispatch.stop(Stop.failedRow)
-      yield* Queue.offer(out, {
-        sequence: task.sequence,
-        settled: { kind, line: row.line, id: row.id, text, reply, error, resumed: false }
-      })
+    const settleRow = Effect.fnUntraced(function*(task: Task, outcome: Settled.Outcome, started: number) {
+      const { ordinal, settled } = yield* settler.row(task.row, task.hash, outcome, tick() - started)
+      if (outcome._tag === "Failed" && options.failFast === true) yield* dispatch.stop(Stop.failedRow)
+      yield* Queue.offer(out, { sequence: task.sequence, settled })
       return ordinal
     })
 
-    const borrowed = (body: unknown): Answer.Reply => ({ status: 200, body, attempts: 0, nanoUsd: 0n })
+    const borrow = (task: Task, body: unknown, from: "cache" | "twin", started: number) =>
+      settleRow(
+        task,
+        { _tag: "Answered", reply: { status: 200, body, attempts: 0, nanoUsd: 0n }, from },
+        started
+      )
 
     const send = Effect.fnUntraced(function*(task: Task, key: string | undefined, started: number) {
       const { row } = task
       const verdict = yield* dispatch.run(row)
       let ordinal: number | undefined
       if (verdict._tag === "Answered") {
-        ordinal = yield* settleRow(
-          task,
-          "ok",
-          Answer.answered(row, verdict.reply),
-          verdict.reply,
-          undefined,
-          undefined,
-          started
-        )
+        ordinal = yield* settleRow(task, verdict, started)
         if (options.cache !== undefined) yield* Effect.ignore(options.cache.put(row, verdict.reply.body))
       } else if (verdict._tag === "Failed") {
-        yield* settleRow(
-          task,
-          "failed",
-          Answer.failed(row, verdict.error),
-          undefined,
-          verdict.error,
-          undefined,
-          started
-        )
+        yield* settleRow(task, verdict, started)
       } else if (inOrder) {
         yield* Queue.offer(out, { sequence: task.sequence, settled: undefined })
       }
@@ -328,18 +203,16 @@ export const drive = <E, R, R2, E3, R3>(
 
     const work = (task: Task) =>
       Effect.gen(function*() {
-        const started = now()
+        const started = tick()
         const cached = options.cache === undefined ? undefined : yield* options.cache.get(task.row)
         if (cached !== undefined) {
-          const reply = borrowed(cached)
-          yield* settleRow(task, "ok", Answer.answered(task.row, reply), reply, undefined, "cache", started)
+          yield* borrow(task, cached, "cache", started)
           return
         }
         const key = twins === undefined ? undefined : Twins.canonical(task.row)
         const twin = key === undefined ? undefined : yield* twins!.find(key)
         if (twin !== undefined) {
-          const reply = borrowed(twin)
-          yield* settleRow(task, "ok", Answer.answered(task.row, reply), reply, undefined, "twin", started)
+          yield* borrow(task, twin, "twin", started)
           return
         }
         yield* send(task, key, started)
@@ -373,20 +246,12 @@ export const drive = <E, R, R2, E3, R3>(
       yield* Effect.forkScoped(Effect.andThen(Effect.sleep(options.maxTime), dispatch.stop(Stop.maxTime)))
     }
 
-    const load = (settled: Settled | number): Effect.Effect<Settled, JournalError> =>
-      typeof settled !== "number"
-        ? Effect.succeed(settled)
-        : Effect.map(journal.entryAt(settled), ({ answer, meta }) => ({
-          kind: meta.ok ? "ok" : "failed",
-          line: meta.n,
-          id: meta.id,
-          text: answer,
-          resumed: true
-        }))
+    const load = (settled: Settled.Settled | number): Effect.Effect<Settled.Settled, JournalError> =>
+      typeof settled === "number" ? Effect.map(journal.entryAt(settled), Settled.ofRecord) : Effect.succeed(settled)
 
     const collect = Effect.gen(function*() {
       const batch = yield* Queue.takeAll(out)
-      const ready: Array<Settled> = []
+      const ready: Array<Settled.Settled> = []
       for (const placed of batch) {
         const inTurn = inOrder
           ? yield* sorter.add(placed.sequence, placed.settled)
@@ -416,22 +281,16 @@ export const drive = <E, R, R2, E3, R3>(
 export const stream = <E, R, R2>(
   rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
   options: Options<R2>
-): Stream.Stream<Settled, E | JobError, R | R2> => {
+): Stream.Stream<Settled.Settled, E | JobError, R | R2> => {
   checked(options)
-  const live = Stream.callback<Settled, E | JobError, R | R2>((queue) =>
+  const live = Stream.callback<Settled.Settled, E | JobError, R | R2>((queue) =>
     Effect.flatMap(
       drive(rows, options, (settled) => Effect.asVoid(Queue.offerAll(queue, settled))),
       () => Queue.end(queue)
     ), { bufferSize: 1024 })
   if (options.journal === undefined || options.order === "input") return live
   return Stream.concat(
-    Stream.map(options.journal.settled, (settled): Settled => ({
-      kind: settled.bad ? "bad" : settled.meta.ok ? "ok" : "failed",
-      line: settled.meta.n,
-      id: settled.bad ? undefined : settled.meta.id,
-      text: settled.answer,
-      resumed: true
-    })),
+    Stream.map(options.journal.settled, Settled.ofRecord),
     live
   )
 }

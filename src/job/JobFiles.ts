@@ -22,10 +22,12 @@ import * as Input from "./Input.ts"
 import * as Job from "./Job.ts"
 import { InputError, type JobError, OutputError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
+import type * as JournalScan from "./JournalScan.ts"
 import type * as Lock from "./Lock.ts"
 import * as Projection from "./Projection.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
+import * as Settled from "./Settled.ts"
 
 /** Takes text that would go to a file: standard output, for one. */
 export interface Writer {
@@ -234,20 +236,19 @@ export const around = <E, R, R2>(
     report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
     warnOf(report, name, recovered)
     const outputs = yield* openOutputs(where, { ...options, report })
-    if (!inOrder) {
-      yield* Stream.runForEachArray(journal.settled, (settled) =>
-        outputs.emit(settled.map((each): Job.Settled => ({
-          kind: each.bad ? "bad" : each.meta.ok ? "ok" : "failed",
-          line: each.meta.n,
-          id: each.meta.id,
-          text: each.answer,
-          resumed: true
-        }))))
-    }
+    const replay = (of: (each: JournalScan.Settled) => boolean) =>
+      Stream.runForEachArray(
+        journal.settled,
+        (settled) => outputs.emit(settled.filter(of).map(Settled.ofRecord))
+      )
+    // A writer takes nothing back: what a row was answered before is written when it is known that it still counts.
+    const late = !inOrder && options.changed === "resend" && typeof options.results === "object"
+    if (!inOrder && !late) yield* replay(() => true)
     const { select } = options
     const all = Input.rows(options.input, options.row)
     const rows = select === undefined ? all : Stream.filter(all, (row) => select(row.line))
     const ending = yield* answer({ rows, journal, report, emit: outputs.emit })
+    if (late) yield* replay((each) => each.meta.ok && each.ordinal <= recovered.rows)
     report.endedAt = clock.currentTimeMillisUnsafe()
     if (report.read === 0 && ending.stop === undefined) return yield* emptyInput(name, "holds no rows")
     const written = yield* outputs.finish(journal)

@@ -45,6 +45,8 @@ export interface Options extends GroupCommit.Options, Lock.Options {
 
 /** Counts what an opened journal already held. */
 export interface Recovered {
+  /** Records of rows and bad lines, also those that a later one replaces: the ordinals up to here. */
+  readonly rows: number
   readonly ok: number
   readonly failed: number
   readonly bad: number
@@ -220,6 +222,7 @@ export const open = Effect.fnUntraced(function*(
   return {
     path,
     recovered: {
+      rows: census.rows,
       ok: census.ok,
       failed: census.failed,
       bad: census.bad,
@@ -307,6 +310,7 @@ export const memory = (options: { readonly answers: boolean } = { answers: false
   return {
     path: "(none)",
     recovered: {
+      rows: 0,
       ok: 0,
       failed: 0,
       bad: 0,

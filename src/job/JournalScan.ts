@@ -54,36 +54,15 @@ const scan = (
   path: string
 ): Stream.Stream<Placed, JournalError> =>
   Stream.suspend(() => {
-    let out: Array<Placed> = []
     let line = 0
-    const splitter = Lines.make(maxLineBytes, (bytes, offset, terminated) => {
+    const bytes = Stream.mapError(fs.stream(path, { chunkSize: 256 * 1024 }), unreadable(path))
+    return Lines.stream(bytes, maxLineBytes, (bytes, offset, terminated): Placed => {
       line++
       const text = bytes === undefined || !terminated ? undefined : Lines.decode(bytes)
       const end = offset + (bytes?.length ?? 0) + (terminated ? 1 : 0)
       const torn = !terminated && bytes !== undefined && Format.beginsLikeOurs(bytes)
-      out.push({ record: text === undefined ? undefined : Format.decode(text), line, offset, end, torn })
+      return { record: text === undefined ? undefined : Format.decode(text), line, offset, end, torn }
     })
-    const drain = () => {
-      const lines = out
-      out = []
-      return lines
-    }
-    return fs.stream(path, { chunkSize: 256 * 1024 }).pipe(
-      Stream.mapError(unreadable(path)),
-      Stream.mapAccumArray(
-        () => splitter,
-        (state, chunks): readonly [Lines.Splitter, ReadonlyArray<Placed>] => {
-          for (const chunk of chunks) state.push(chunk)
-          return [state, drain()]
-        },
-        {
-          onHalt: (state) => {
-            state.end()
-            return drain()
-          }
-        }
-      )
-    )
   })
 
 /** Gathers what a scan says: the latest record of each id, the sums, the end of the last good line. */

@@ -4,6 +4,7 @@
  * Input and journal share it: both need strict UTF-8 per line, the journal needs each line's offset to cut a torn tail.
  */
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 
 /** Receives each line: its bytes without the line feed, absent where it was overlong; its offset; whether it was ended. */
 export type OnLine = (line: Uint8Array | undefined, offset: number, terminated: boolean) => void
@@ -76,6 +77,43 @@ export const make = (maxLineBytes: number, onLine: OnLine): Splitter => {
     }
   }
 }
+
+/**
+ * Splits a stream of bytes and reads each line as it passes.
+ *
+ * @param read makes a value of a line, or `undefined` where there is nothing to hand on
+ */
+export const stream = <E, R, A>(
+  bytes: Stream.Stream<Uint8Array, E, R>,
+  maxLineBytes: number,
+  read: (...line: Parameters<OnLine>) => A | undefined
+): Stream.Stream<A, E, R> =>
+  Stream.suspend(() => {
+    let out: Array<A> = []
+    const splitter = make(maxLineBytes, (line, offset, terminated) => {
+      const value = read(line, offset, terminated)
+      if (value !== undefined) out.push(value)
+    })
+    const drain = (): ReadonlyArray<A> => {
+      const values = out
+      out = []
+      return values
+    }
+    return Stream.mapAccumArray(
+      bytes,
+      () => splitter,
+      (state, chunks): readonly [Splitter, ReadonlyArray<A>] => {
+        for (const chunk of chunks) state.push(chunk)
+        return [state, drain()]
+      },
+      {
+        onHalt: (state) => {
+          state.end()
+          return drain()
+        }
+      }
+    )
+  })
 
 const decoder = new TextDecoder("utf-8", { fatal: true })
 

@@ -220,6 +220,61 @@ describe("BatchJob", () => {
         expect(disk.text("in.errors.jsonl")).toContain("no batch answered this row in 3 rounds")
       })))
 
+    it.effect("counts duplicates on a resume, too, and sends nothing", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup([line(1), line(2), line(1)].join("\n"))
+        const provider = world()
+        yield* run(disk, provider)
+        const { report, written } = yield* run(disk, provider)
+        expect([report.resumedOk, report.bad, report.duplicates.lines, written]).toEqual([2, 1, [3], 3])
+        expect(provider.seen.get("POST /v1/batches")).toBe(1)
+      })))
+
+    it.effect("stops at a changed row, keeps its answer, or batches it again", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        const provider = world()
+        const before = yield* run(disk, provider)
+        expect(before.report.ok).toBe(4)
+        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
+        expect((yield* Effect.flip(run(disk, provider)))._tag).toBe("JournalError")
+        expect((yield* run(disk, provider, { changed: "keep" })).report.resumedOk).toBe(4)
+        const { report } = yield* run(disk, provider, { changed: "resend" })
+        expect([report.resumedOk, report.ok]).toEqual([3, 1])
+        expect(ids(disk, "in.results.jsonl")).toEqual(numbered(1, 4))
+        const stopped = yield* Effect.flip(run(disk, provider, { row: { body: { top_k: 3 } } }))
+        expect(stopped).toMatchObject({ _tag: "JournalError", reason: "row-changed" })
+      })))
+
+    it.effect("does not give a changed row the answer that its batch makes to what it asked before", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        const provider = world()
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        expect(provider.seen.get("POST /v1/batches")).toBe(1)
+        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
+        const { report } = yield* run(disk, provider, { changed: "resend" })
+        expect(report.ok).toBe(4)
+        // the row that asks for something else now went into a batch of its own
+        expect(provider.seen.get("POST /v1/batches")).toBe(2)
+        expect(ids(disk, "in.results.jsonl")).toEqual(numbered(1, 4))
+      })))
+
+    it.effect("sends failed rows again when asked to", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const broken = yield* run(disk, world({ batch: { rowsPerSecond: 0.001, expiresSeconds: 60 } }), { rounds: 1 })
+        expect(broken.report.failed).toBe(3)
+        const idle = world()
+        expect([(yield* run(disk, idle)).report.resumedFailed, idle.seen.get("POST /v1/batches")]).toEqual([
+          3,
+          undefined
+        ])
+        const { report } = yield* run(disk, world(), { retryErrors: true })
+        expect([report.ok, report.failed]).toEqual([3, 0])
+        expect([ids(disk, "in.results.jsonl"), disk.files.has("in.errors.jsonl")]).toEqual([numbered(1, 3), false])
+      })))
+
     it.effect("stops before a batch that may cost more than is left", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(10))

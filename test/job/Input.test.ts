@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
 import { gzipSync } from "node:zlib"
+import * as Host from "../../src/cli/Host.ts"
 import * as Input from "../../src/job/Input.ts"
 
 const encoder = new TextEncoder()
@@ -75,6 +76,22 @@ it.layer(NodeServices.layer)("Input", (it) => {
           const error = yield* Effect.flip(read(Input.file(path)))
           expect(error.reason).toBe("gzip")
         }
+        expect((yield* Effect.flip(read(Input.file(`${directory}/none.gz`)))).reason).toBe("not-found")
+      }))
+
+    it.effect("reads a file joined from several gzipped ones with the gunzip it is given", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* fs.makeTempDirectoryScoped()}/a.jsonl.gz`
+        const joined = new Uint8Array([...gzipSync("a\nb\n"), ...gzipSync("c\n"), ...gzipSync("d")])
+        yield* fs.writeFile(path, joined)
+        const given = Effect.provideService(Input.Gunzip, Host.gunzip)
+        expect(yield* given(read(Input.file(path)))).toEqual([[1, "a"], [2, "b"], [3, "c"], [4, "d"]])
+        for (const broken of [encoder.encode("no gzip"), joined.subarray(0, joined.length - 9)]) {
+          yield* fs.writeFile(path, broken)
+          expect((yield* Effect.flip(given(read(Input.file(path))))).reason).toBe("gzip")
+        }
+        expect((yield* Effect.flip(given(read(Input.file("/nowhere/a.gz"))))).reason).toBe("not-found")
       }))
 
     it.effect("says that a file is missing", () =>

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -339,6 +340,33 @@ describe("JobFiles", () => {
         }
       }))
 
+    it.effect("hands a writer, which takes nothing back, one answer for each row", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        let text = ""
+        const results: JobFiles.Writer = {
+          _tag: "Writer",
+          write: (more) => Effect.sync(() => void (text += more))
+        }
+        const rows = () => text.split("\n").filter((each) => each !== "").map((each) => JSON.parse(each) as OutputRow)
+        yield* run(disk, { send: provider().send, results })
+        expect(sorted(ids(rows()))).toEqual(numbered(1, 4))
+        yield* disk.fs.writeFileString("in.jsonl", changed + `${line(5)}\n`)
+        text = ""
+        const { send } = provider((row) =>
+          Effect.succeed({ ...reply(row), body: { text: `second answer to ${row.id}` } })
+        )
+        const { written } = yield* run(disk, { send, results, changed: "resend" })
+        expect(rows().map((row) => [row.custom_id, row.response?.body.text]).sort()).toEqual([
+          ["r1", "answer to r1"],
+          ["r2", "second answer to r2"],
+          ["r3", "answer to r3"],
+          ["r4", "answer to r4"],
+          ["r5", "second answer to r5"]
+        ])
+        expect(written).toBe(5)
+      }))
+
     it.effect("finds a row that changed though the file did not: other request options", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(4))
@@ -447,6 +475,51 @@ describe("JobFiles", () => {
         yield* run(disk, { send: again.send })
         expect(sorted(again.sent)).toEqual(sorted(numbered(5, 10)))
         expect(sorted(ids(results(disk)))).toEqual(sorted(numbered(1, 10)))
+      }))
+  })
+
+  describe("clock", () => {
+    it.effect("takes no harm when it is set forward by a day, or back by two", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(30))
+        let offset = 0
+        const { send, sent } = provider((row, nth) =>
+          Effect.gen(function*() {
+            yield* Effect.sleep(1000)
+            if (row.line === 5) offset = 86_400_000
+            if (row.line === 15) offset = -2 * 86_400_000
+            // just after a jump all rows fail once: no answer for a day, as the clock on the wall has it
+            if (row.line > 5 && row.line <= 10 && nth === 1) return yield* serverError
+            return reply(row)
+          })
+        )
+        const job = Effect.gen(function*() {
+          const clock = yield* Effect.clockWith(Effect.succeed)
+          const millis = () => clock.currentTimeMillisUnsafe() + offset
+          const nanos = () => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
+          const jumping: Clock.Clock = {
+            currentTimeMillisUnsafe: millis,
+            currentTimeMillis: Effect.sync(millis),
+            currentTimeNanosUnsafe: nanos,
+            currentTimeNanos: Effect.sync(nanos),
+            monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+            monotonicTimeNanos: clock.monotonicTimeNanos,
+            sleep: (duration) => clock.sleep(duration)
+          }
+          return yield* JobFiles.run({ input: Input.file("in.jsonl"), send, concurrency: 1, maxTime: "10 minutes" })
+            .pipe(
+              Effect.provideService(FileSystem.FileSystem, disk.fs),
+              Effect.provideService(Clock.Clock, jumping)
+            )
+        })
+        const { report, stop, written } = yield* VirtualClock.wrap(job)
+        expect([stop, report.ok, report.failed, written]).toEqual([undefined, 30, 0, 30])
+        expect(report.latency.longest).toBeLessThan(60_000)
+        expect(new Set(sent).size).toBe(30)
+        // and the journal is as good as any
+        const again = provider()
+        yield* run(disk, { send: again.send })
+        expect(again.sent).toEqual([])
       }))
   })
 

@@ -111,7 +111,12 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       yield* Effect.gen(function*() {
         yield* fill("whole", 1, 4)
         const bytes = yield* disk.fs.readFile("whole")
+        // every byte of the head and of the last line, and of the lines between them where they begin and end
+        const last = bytes.lastIndexOf(10, bytes.length - 2)
+        const near = (at: number) => bytes.subarray(Math.max(0, at - 2), at + 2).includes(10)
         for (let length = 0; length <= bytes.length; length++) {
+          const between = length > bytes.indexOf(10) + 2 && length < last
+          if (between && !near(length) && process.env["STEPS"] !== "all" && length % 7 !== 0) continue
           yield* disk.fs.writeFile("cut", bytes.subarray(0, length))
           const kept = Math.max(0, bytes.subarray(0, length).filter((byte) => byte === 10).length - 1)
           const { recovered, rows } = yield* settled("cut")
@@ -126,7 +131,7 @@ it.layer(NodeServices.layer)("Journal", (it) => {
   it.effect("skips a damaged line further up and names it", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
-      const path = `${yield* directory}/j`
+      const path = "j"
       yield* fill(path, 1, 4)
       const text = yield* fs.readFileString(path)
       yield* fs.writeFileString(path, text.replace("row-2", "row-X"))
@@ -134,21 +139,21 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect(recovered.damaged).toEqual([3])
       expect(journal.known("row-2")._tag).toBe("New")
       expect(journal.known("row-3")._tag).toBe("Done")
-    }))
+    }).pipe(onDisk(MemoryDisk.make())))
 
   it.effect("takes the latest record of a row", () =>
     Effect.gen(function*() {
-      const path = `${yield* directory}/j`
+      const path = "j"
       yield* fill(path, 5, 5)
       yield* Effect.scoped(Effect.flatMap(open(path), (journal) => journal.append(meta(5), "{\"late\":1}")))
       const { recovered, rows } = yield* settled(path)
       expect(rows.map((row) => row.answer)).toEqual(["{\"late\":1}"])
       expect(recovered).toMatchObject({ ok: 1, failed: 0 })
-    }))
+    }).pipe(onDisk(MemoryDisk.make())))
 
   it.effect("reads an answer back by its ordinal, of this run and of an earlier one", () =>
     Effect.gen(function*() {
-      const path = `${yield* directory}/j`
+      const path = "j"
       yield* fill(path, 1, 3)
       yield* Effect.scoped(Effect.gen(function*() {
         const journal = yield* open(path, { offsets: true })
@@ -157,11 +162,11 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         expect(yield* journal.answerAt(2)).toBe(answer(2))
         expect(yield* journal.answerAt(4)).toBe(answer(4))
       }))
-    }))
+    }).pipe(onDisk(MemoryDisk.make())))
 
   it.effect("refuses a changed input, unless the change is accepted; bad lines are judged anew then", () =>
     Effect.gen(function*() {
-      const path = `${yield* directory}/j`
+      const path = "j"
       const key = Journal.badKey(3, 9)
       yield* Effect.scoped(
         Effect.flatMap(open(path), (journal) => journal.append({ ...meta(3, false), id: key }, "{}", true))
@@ -176,18 +181,18 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect(journal.known(key)._tag).toBe("New")
       // the new input is the journal's from now on
       expect((yield* settled(path, { input })).recovered.inputChanged).toBe(false)
-    }))
+    }).pipe(onDisk(MemoryDisk.make())))
 
   it.effect("does not touch a file that is no journal, nor one of another version", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
-      const path = `${yield* directory}/j`
+      const path = "j"
       yield* fs.writeFileString(path, "dear diary\n")
       expect((yield* Effect.flip(Effect.scoped(open(path)))).reason).toBe("not-a-journal")
       expect(yield* fs.readFileString(path)).toBe("dear diary\n")
       yield* fs.writeFileString(path, Format.encodeHead({ v: 99, input: { path: "p" } }))
       expect((yield* Effect.flip(Effect.scoped(open(path)))).reason).toBe("version")
-    }))
+    }).pipe(onDisk(MemoryDisk.make())))
 
   it.effect("says that a directory is missing", () =>
     Effect.gen(function*() {
