@@ -102,12 +102,14 @@ export interface Chart {
   readonly height?: number | undefined
 }
 
-/** Rounds up to a number that divides well: 1, 2, 2.5 or 5 times a power of ten. */
-export const nice = (value: number): number => {
-  if (!(value > 0) || !Number.isFinite(value)) return 1
-  const power = 10 ** Math.floor(Math.log10(value))
-  const factor = [1, 2, 2.5, 5, 10].find((step) => step * power >= value * 0.999999) ?? 10
-  return factor * power
+/** Divides an axis that reaches `most`: at the most five steps of 1, 2, 2.5 or 5 times a power of ten. */
+export const scale = (most: number): { readonly step: number; readonly highest: number } => {
+  if (!(most > 0) || !Number.isFinite(most)) return { step: 1, highest: 1 }
+  const least = most / 5
+  const power = 10 ** Math.floor(Math.log10(least))
+  const factor = [1, 2, 2.5, 5, 10].find((each) => each * power >= least * 0.999999) ?? 10
+  const step = factor * power
+  return { step, highest: step * Math.ceil(most / step - 0.000001) }
 }
 
 const round = (value: number): string => (Math.round(value * 10) / 10).toString()
@@ -175,7 +177,7 @@ const svg = (chart: Chart, attributes: string): string => {
   const width = chart.width ?? 920
   const height = chart.height ?? 240
   const values = chart.series.flatMap((series) => series.points.map(([, y]) => Number.isFinite(y) ? y : 0))
-  const highest = nice(values.reduce((most, value) => Math.max(most, value), 1e-9) * 1.05)
+  const { highest, step } = scale(values.reduce((most, value) => Math.max(most, value), 1e-9) * 1.05)
   const maxX = Math.max(chart.maxX, 1e-9)
   const base = height - bottom
   const frame: Frame = {
@@ -184,10 +186,10 @@ const svg = (chart: Chart, attributes: string): string => {
     base
   }
   const shares = [0, 0.25, 0.5, 0.75, 1]
-  const rows = shares.map((share) => {
-    const y = round(frame.y(highest * share))
+  const rows = Array.from({ length: Math.round(highest / step) + 1 }, (_, at) => {
+    const y = round(frame.y(step * at))
     return `<line x1="${left}" x2="${width - right}" y1="${y}" y2="${y}" class="grid"/>` +
-      `<text x="${left - 8}" y="${Number(y) + 4}" text-anchor="end">${escape(chart.formatY(highest * share))}</text>`
+      `<text x="${left - 8}" y="${Number(y) + 4}" text-anchor="end">${escape(chart.formatY(step * at))}</text>`
   })
   const columns = shares.map((share) => {
     const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle"

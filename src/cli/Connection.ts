@@ -3,7 +3,6 @@
  *
  * One place wires the stack: transport, counting of attempts, lanes, credits, client.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -22,6 +21,7 @@ import * as Budget from "../policy/Budget.ts"
 import * as Emulator from "../testing/Emulator.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
+import * as UndiciHttpClient from "../together/UndiciHttpClient.ts"
 
 /** Says what to talk to and how. */
 export interface Options {
@@ -81,16 +81,13 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-const agent = Layer.effect(
-  NodeHttpClient.Dispatcher,
+/** Provides the bare transport. */
+export const plain = UndiciHttpClient.layerEffect(
   Effect.acquireRelease(
     Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make())),
     (agent) => Effect.promise(() => agent.destroy())
   )
 )
-
-/** Provides the bare transport. */
-export const plain = Layer.provide(NodeHttpClient.layerUndiciNoDispatcher, agent)
 
 const transport = (report: Report.Report | undefined) =>
   report === undefined

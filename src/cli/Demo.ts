@@ -1,9 +1,9 @@
 /** The emulator that `run --emulator` starts: limits the client is not told, a speed that shows something within a minute. */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
 import type * as Report from "../job/Report.ts"
 import * as Simulation from "../testing/Simulation.ts"
+import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** Holds the options of the emulator where none are given. */
@@ -15,16 +15,14 @@ export const defaults: Simulation.Options = {
   faults: [{ probability: 0.01, kind: 503 }]
 }
 
+/** Reads the options of a simulation from a file. */
+export const read = (path: string) => Effect.flatMap(TextFile.read(path), (text) => check(path, text))
+
 /** Reads the emulator's options from a file, or takes the defaults. */
-export const emulator = Effect.fnUntraced(function*(path: string | undefined, seed: number) {
-  if (path === undefined) return { options: defaults, seed }
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fs.readFileString(path),
-    (error) => new UsageError({ message: `cannot read ${path} (${error.reason._tag}). Check the path.` })
-  )
-  return { options: yield* check(path, text), seed }
-})
+export const emulator = (path: string | undefined, seed: number) =>
+  path === undefined
+    ? Effect.succeed({ options: defaults, seed })
+    : Effect.map(read(path), (options) => ({ options, seed }))
 
 /** Checks the options of a simulation. */
 export const check = (path: string, text: string): Effect.Effect<Simulation.Options, UsageError> => {

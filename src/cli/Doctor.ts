@@ -16,11 +16,12 @@ import * as Explain from "./Explain.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import * as Style from "./Style.ts"
 
 /** All flags of `doctor`. */
 export const doctorFlags = {
-  baseUrl: Flag.String("base-url").pipe(
+  baseUrl: LastFlag.String("base-url").pipe(
     Flag.withDescription("Base URL (default: TOGETHER_BASE_URL, else https://api.together.ai/v1)"),
     Flag.withFallbackConfig(Config.String("TOGETHER_BASE_URL")),
     Flag.withDefault(Together.defaults.baseUrl)

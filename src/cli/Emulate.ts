@@ -2,51 +2,45 @@
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as HttpServer from "effect/http/HttpServer"
-import * as Option from "effect/Option"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Connection from "./Connection.ts"
 import * as Demo from "./Demo.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import { UsageError } from "./UsageError.ts"
-
-const optional = <A>(flag: Flag.Flag<A>) => Flag.map(Flag.optional(flag), Option.getOrUndefined)
 
 /** Flags that describe a provider: for `emulate` and `simulate`. */
 export const providerFlags = {
-  config: optional(
-    Flag.String("config").pipe(
-      Flag.withMetavar("FILE"),
-      Flag.withDescription("Options of the simulation, as JSON; the flags below override it")
+  config: LastFlag.file("config", "Options of the simulation, as JSON; the flags below override it"),
+  requestsPerSecond: LastFlag.orNone(
+    LastFlag.Finite("requests-per-second").pipe(Flag.withDescription("Limit of requests per second and model"))
+  ),
+  tokensPerSecond: LastFlag.orNone(
+    LastFlag.Finite("tokens-per-second").pipe(Flag.withDescription("Limit of tokens per second and model"))
+  ),
+  serverInFlight: LastFlag.orNone(
+    LastFlag.Int("server-in-flight").pipe(Flag.withDescription("Limit of requests in flight and model"))
+  ),
+  balance: LastFlag.orNone(
+    LastFlag.Finite("balance").pipe(
+      Flag.withDescription("Credits of the account in dollars; without it, calls are free")
     )
   ),
-  requestsPerSecond: optional(
-    Flag.Finite("requests-per-second").pipe(Flag.withDescription("Limit of requests per second and model"))
-  ),
-  tokensPerSecond: optional(
-    Flag.Finite("tokens-per-second").pipe(Flag.withDescription("Limit of tokens per second and model"))
-  ),
-  serverInFlight: optional(
-    Flag.Int("server-in-flight").pipe(Flag.withDescription("Limit of requests in flight and model"))
-  ),
-  balance: optional(
-    Flag.Finite("balance").pipe(Flag.withDescription("Credits of the account in dollars; without it, calls are free"))
-  ),
-  seed: Flag.Int("seed").pipe(Flag.withDescription("Decides every random number"), Flag.withDefault(1))
+  seed: LastFlag.Int("seed").pipe(Flag.withDescription("Decides every random number"), Flag.withDefault(1))
 }
 
 /** All flags of `emulate`. */
 export const emulateFlags = {
   ...providerFlags,
-  port: Flag.Int("port").pipe(
+  port: LastFlag.Int("port").pipe(
     Flag.withAlias("p"),
     Flag.withDescription("Port, 0 for any free one"),
     Flag.withDefault(8787)
   ),
-  host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
-  scale: Flag.Finite("scale").pipe(
+  host: LastFlag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
+  scale: LastFlag.Finite("scale").pipe(
     Flag.withDescription("Seconds of the provider per second of the clock"),
     Flag.withDefault(1)
   )
@@ -60,7 +54,7 @@ export const provider = Effect.fnUntraced(function*(
   flags: Command.Command.Config.Infer<typeof providerFlags>,
   base: Simulation.Options
 ) {
-  const options = flags.config === undefined ? base : yield* read(flags.config)
+  const options = flags.config === undefined ? base : yield* Demo.read(flags.config)
   const { balance, requestsPerSecond, serverInFlight, tokensPerSecond } = flags
   const limits = {
     ...options.limits,
@@ -74,15 +68,6 @@ export const provider = Effect.fnUntraced(function*(
     ...(balance === undefined ? {} : { credits: { ...options.credits, balanceUsd: balance } })
   }
   return yield* Demo.check("these flags", JSON.stringify(all))
-})
-
-const read = Effect.fnUntraced(function*(path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fs.readFileString(path),
-    (error) => new UsageError({ message: `cannot read ${path} (${error.reason._tag}). Check the path.` })
-  )
-  return yield* Demo.check(path, text)
 })
 
 /** Serves until it is interrupted. */

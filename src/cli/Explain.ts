@@ -3,7 +3,6 @@ import type * as Command from "effect/cli/Command"
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -12,6 +11,7 @@ import * as Answer from "../job/Answer.ts"
 import * as Classify from "../together/Classify.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import * as Style from "./Style.ts"
 import { UsageError } from "./UsageError.ts"
 
@@ -22,10 +22,9 @@ export const explainFlags = {
       "A status (429), a body ('{\"error\": …}'), a row of an errors file, an error's name, or - for standard input"
     )
   ),
-  status: Flag.Int("status").pipe(
+  status: LastFlag.Int("status").pipe(
     Flag.withDescription("The status that came with the body"),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
+    LastFlag.orNone
   )
 }
 

@@ -4,7 +4,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { homedir, hostname } from "node:os"
+import { createGunzip } from "node:zlib"
+import type * as Input from "../job/Input.ts"
 import { OutputError } from "../job/JobError.ts"
 import * as Style from "./Style.ts"
 
@@ -39,7 +42,10 @@ const write = (text: string): Effect.Effect<void, OutputError> =>
           ? Effect.void
           : Effect.fail(
             new OutputError({
-              message: `cannot write to standard output (${error.message}). The answers are safe in the journal.`,
+              message: "code" in error && error.code === "EPIPE"
+                ? "whoever read standard output has closed it. The answers are safe in the journal; run the same " +
+                  "command again."
+                : `cannot write to standard output (${error.message}). The answers are safe in the journal.`,
               reason: "unwritable",
               path: "standard output",
               cause: error
@@ -74,8 +80,23 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
+/** Gunzips with Node's zlib, which reads files joined from several gzipped ones. */
+export const gunzip: Input.Gunzip = (bytes) =>
+  NodeStream.pipeThroughDuplex(bytes, { evaluate: () => createGunzip(), onError: (cause) => cause })
+
+/** A reader that went away (`| head`) is no defect: whoever writes is told by the write itself. */
+const deaf = (): void => {}
+
 /** Reads the process. */
-export const live = (): Service => ({
+export const live = (): Service => {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.off("error", deaf)
+    stream.on("error", deaf)
+  }
+  return reading()
+}
+
+const reading = (): Service => ({
   env: process.env,
   args: process.argv.slice(2),
   cwd: process.cwd(),

@@ -243,7 +243,7 @@ ${charts(report)}
       latency("Time of one row, waits and retries included", report.latency)
     }${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${
       counted("Attempts that were refused, by status", report.refusals, "--red", "None.")
-    }${counted("Failures by code", report.codes, "--red", "None.")}</div>
+    }${report.codes.size === 0 ? "" : counted("Failures by code", report.codes, "--red", "None.")}</div>
 ${models(report)}${failures(report)}${moves(report)}${warnings}
 <footer>effect-together · results ${Chart.escape(context.results ?? "on standard output")} · journal ${
       Chart.escape(context.journal)

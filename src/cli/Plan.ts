@@ -19,30 +19,28 @@ import * as Routes from "../together/Routes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Policy from "./Policy.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
 import * as Style from "./Style.ts"
 import * as Table from "./Table.ts"
 import * as Flag from "effect/cli/Flag"
-import * as Option from "effect/Option"
 
 /** All flags of `plan`. */
 export const planFlags = {
   input,
   ...rowFlags,
   ...limitFlags,
-  latency: Flag.Finite("latency").pipe(
+  latency: LastFlag.Finite("latency").pipe(
     Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight"),
     Flag.withDefault(2)
   ),
-  journal: Flag.String("journal").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Journal of the run: its answered rows are left out (default: INPUT.results.jsonl.journal)"),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
+  journal: LastFlag.file(
+    "journal",
+    "Journal of the run: its answered rows are left out (default: INPUT.results.jsonl.journal)"
   ),
-  json: Flag.Boolean("json").pipe(Flag.withDescription("Write the plan as JSON"), Flag.withDefault(false))
+  json: LastFlag.Boolean("json").pipe(Flag.withDescription("Write the plan as JSON"), Flag.withDefault(false))
 }
 
 /** Holds the parsed flags of `plan`. */

@@ -12,10 +12,11 @@
  * Every part is optional. A bare retry document (with `type`) is taken too.
  */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as RetryDocument from "../guard/RetryDocument.ts"
+import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
 
 const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
@@ -42,11 +43,7 @@ const decodeRetry = Schema.decodeUnknownEffect(Schema.fromJsonString(RetryDocume
 export const read = Effect.fnUntraced(function*(
   path: string
 ): Effect.fn.Return<Policy, UsageError, FileSystem.FileSystem> {
-  const fs = yield* FileSystem.FileSystem
-  const text = yield* Effect.mapError(
-    fs.readFileString(path),
-    (error) => new UsageError({ message: `cannot read the policy ${path} (${error.reason._tag}). Check the path.` })
-  )
+  const text = yield* TextFile.read(path, "the policy ")
   const refuse = (error: Schema.SchemaError) =>
     new UsageError({ message: `the policy ${path} is not valid: ${error.message.replace(/\s+/g, " ")}` })
   return /^\s*\{\s*"type"\s*:/.test(text)

@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as Input from "../job/Input.ts"
 import { isJobError } from "../job/JobError.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Emulate from "./Emulate.ts"
@@ -139,6 +140,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
   const environment = Layer.mergeAll(
     NodeServices.layer,
     Layer.succeed(Host.Host, host),
+    Layer.succeed(Input.Gunzip, Host.gunzip),
     CliOutput.layerPresenter(presenter(host)),
     CliConfig.layer({
       builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]

@@ -45,12 +45,18 @@ export const remember = (self: Recent, report: Report.Report, now: number): void
 }
 
 /** Reads the rates of the last seconds, per second. */
-export const rates = (self: Recent): { readonly rows: number; readonly tokens: number } => {
+export const rates = (
+  self: Recent
+): { readonly rows: number; readonly requests: number; readonly tokens: number } => {
   const first = self.marks[0]
   const last = self.marks[self.marks.length - 1]
-  if (first === undefined || last === undefined || last.at <= first.at) return { rows: 0, tokens: 0 }
+  if (first === undefined || last === undefined || last.at <= first.at) return { rows: 0, requests: 0, tokens: 0 }
   const seconds = (last.at - first.at) / 1000
-  return { rows: (last.done - first.done) / seconds, tokens: (last.tokens - first.tokens) / seconds }
+  return {
+    rows: (last.done - first.done) / seconds,
+    requests: (last.attempts - first.attempts) / seconds,
+    tokens: (last.tokens - first.tokens) / seconds
+  }
 }
 
 /** Estimates the seconds that are left, from the rows of the last seconds and of the whole run. */
@@ -164,9 +170,7 @@ const pace = (view: View): string => {
   const cost = finalCost(report)
   return [
     `${inFlight} in flight${limit === undefined ? "" : ` of ${Math.round(limit)}`}`,
-    `${Format.rate(speed.rows)} rows/s${
-      Number.isFinite(rate) && rate > 0 ? ` (limit ${Format.rate(rate)} req/s)` : ""
-    }`,
+    `${Format.rate(speed.requests)} req/s${Number.isFinite(rate) && rate > 0 ? ` (limit ${Format.rate(rate)})` : ""}`,
     `${Format.rate(speed.tokens)} tok/s`,
     `${Format.usd(report.nanoUsd + report.resumedNanoUsd)}${
       cost === undefined || report.nanoUsd === 0n ? "" : ` of about ${Format.usd(cost + report.resumedNanoUsd)}`

@@ -6,30 +6,28 @@ import * as Option from "effect/Option"
 import * as Money from "../domain/Money.ts"
 import type * as Row from "../job/Row.ts"
 import * as Format from "./Format.ts"
+import * as LastFlag from "./LastFlag.ts"
 import { variable } from "./Settings.ts"
 
-const optional = <A>(flag: Flag.Flag<A>, config?: Config.Config<A>) =>
-  Flag.map(Flag.optional(config === undefined ? flag : Flag.withFallbackConfig(flag, config)), Option.getOrUndefined)
+const optional = <A>(flag: Flag.Flag<A>, config: Config.Config<A>) =>
+  LastFlag.orNone(Flag.withFallbackConfig(flag, config))
 
 const text = (name: string, description: string) =>
-  optional(Flag.String(name).pipe(Flag.withDescription(description)), Config.String(variable(name)))
+  optional(LastFlag.String(name).pipe(Flag.withDescription(description)), Config.String(variable(name)))
 
 const number = (name: string, description: string) =>
-  optional(Flag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
+  optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
 
 const whole = (name: string, description: string) =>
   optional(
-    Flag.filter(Flag.Int(name).pipe(Flag.withDescription(description)), (value) =>
+    Flag.filter(LastFlag.Int(name).pipe(Flag.withDescription(description)), (value) =>
       value > 0, (value) =>
       `--${name} must be above 0, got ${value}`),
     Config.Int(variable(name))
   )
 
 const off = (name: string, description: string) =>
-  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
-
-const file = (name: string, description: string) =>
-  optional(Flag.String(name).pipe(Flag.withDescription(description), Flag.withMetavar("FILE")))
+  LastFlag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
 
 /** Flag whose text is read by a function. */
 const read = <A>(
@@ -39,7 +37,7 @@ const read = <A>(
   parse: (text: string) => A | undefined,
   expected: string
 ) => {
-  const parsed = Flag.String(name).pipe(
+  const parsed = LastFlag.String(name).pipe(
     Flag.withMetavar(metavar),
     Flag.withDescription(description),
     Flag.withFallbackConfig(Config.String(variable(name))),
@@ -75,7 +73,7 @@ export const rowFlags = {
     "like 1:100, 500: or :20"
   ),
   sample: whole("sample", "Only so many lines, chosen at random"),
-  seed: Flag.Int("seed").pipe(
+  seed: LastFlag.Int("seed").pipe(
     Flag.withDescription("Decides the sample, and the emulator's chance"),
     Flag.withDefault(1)
   )
@@ -106,7 +104,7 @@ export const limitFlags = {
   tokensPerMinute: number("tokens-per-minute", "Never send more tokens per minute"),
   maxInFlight: whole("max-in-flight", "Never have more requests in flight"),
   policy: optional(
-    Flag.String("policy").pipe(
+    LastFlag.String("policy").pipe(
       Flag.withMetavar("FILE"),
       Flag.withDescription("Policy document: retry, lanes, onCredits")
     ),
@@ -119,31 +117,31 @@ export const runFlags = {
   input,
   ...rowFlags,
   ...limitFlags,
-  output: optional(
-    Flag.String("output").pipe(
+  output: LastFlag.orNone(
+    LastFlag.String("output").pipe(
       Flag.withAlias("o"),
       Flag.withMetavar("FILE"),
       Flag.withDescription("Results file, or - for standard output (default: INPUT.results.jsonl)")
     )
   ),
-  errors: file("errors", "File of failed rows and bad lines (default: INPUT.errors.jsonl)"),
-  journal: file("journal", "Journal file (default: OUTPUT.journal)"),
+  errors: LastFlag.file("errors", "File of failed rows and bad lines (default: INPUT.errors.jsonl)"),
+  journal: LastFlag.file("journal", "Journal file (default: OUTPUT.journal)"),
   outDir: text("out-dir", "Directory of results, errors and journal (default: that of the input)"),
-  order: Flag.Literals("order", ["completion", "input"]).pipe(
+  order: LastFlag.Literals("order", ["completion", "input"]).pipe(
     Flag.withDescription("Order of the results"),
     Flag.withFallbackConfig(Config.Literals(["completion", "input"], variable("order"))),
     Flag.withDefault("completion" as const)
   ),
   concurrency: whole("concurrency", "Most rows under way at a time (default: 256; the limit itself is found)"),
   retryErrors: off("retry-errors", "Send rows again that failed in an earlier run"),
-  changed: Flag.Literals("changed", ["stop", "keep", "resend"]).pipe(
+  changed: LastFlag.Literals("changed", ["stop", "keep", "resend"]).pipe(
     Flag.withDescription("What to do where the input has changed since the journal was begun"),
     Flag.withFallbackConfig(Config.Literals(["stop", "keep", "resend"], variable("changed"))),
     Flag.withDefault("stop" as const)
   ),
   dedupe: off("dedupe", "Send identical requests once"),
   cache: text("cache", "Directory of answers to take from and add to, across jobs"),
-  via: Flag.Literals("via", ["calls", "batch"]).pipe(
+  via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
     Flag.withDescription("calls: one request for each row; batch: Together's Batch API, cheaper, within a day"),
     Flag.withFallbackConfig(Config.Literals(["calls", "batch"], variable("via"))),
     Flag.withDefault("calls" as const)
@@ -170,19 +168,18 @@ export const runFlags = {
     "a span, like 90s, 10m or 2h"
   ),
   failOnError: off("fail-on-error", "Stop at the first row that fails"),
-  onCredits: Flag.Literals("on-credits", ["stop", "wait"]).pipe(
+  onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
     Flag.withDescription("When credits run out: stop, or wait until the account is topped up"),
     Flag.withFallbackConfig(Config.Literals(["stop", "wait"], variable("on-credits"))),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
+    LastFlag.orNone
   ),
   baseUrl: text("base-url", "Base URL (default: TOGETHER_BASE_URL, else https://api.together.ai/v1)"),
   emulator: off("emulator", "Talk to an emulator started for this run; no key, no cost"),
-  emulatorConfig: file("emulator-config", "Options of the emulator, as JSON"),
+  emulatorConfig: LastFlag.file("emulator-config", "Options of the emulator, as JSON"),
   live: off("live", "Talk to Together, even where --emulator is given"),
-  report: file("report", "Write a report as one HTML page"),
+  report: LastFlag.file("report", "Write a report as one HTML page"),
   json: off("json", "Write the summary to standard output, as JSON"),
-  quiet: Flag.Boolean("quiet").pipe(
+  quiet: LastFlag.Boolean("quiet").pipe(
     Flag.withAlias("q"),
     Flag.withDescription("No progress and no summary"),
     Flag.withDefault(false)

@@ -4,7 +4,6 @@ import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import { RateLimitError, ServerError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Retry from "../guard/Retry.ts"
@@ -12,9 +11,11 @@ import * as Chart from "./Chart.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import * as Policy from "./Policy.ts"
 import * as Style from "./Style.ts"
 import * as Table from "./Table.ts"
+import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** All flags of `schedule`. */
@@ -24,27 +25,24 @@ export const scheduleFlags = {
     Argument.optional,
     Argument.map(Option.getOrUndefined)
   ),
-  attempts: Flag.Int("attempts").pipe(
+  attempts: LastFlag.Int("attempts").pipe(
     Flag.withDescription("Attempts to show, the first included"),
     Flag.withDefault(10)
   ),
-  error: Flag.Literals("error", ["server-error", "rate-limit"]).pipe(
+  error: LastFlag.Literals("error", ["server-error", "rate-limit"]).pipe(
     Flag.withDescription("What every attempt fails with"),
     Flag.withDefault("server-error" as const)
   ),
-  retryAfter: Flag.Finite("retry-after").pipe(
+  retryAfter: LastFlag.Finite("retry-after").pipe(
     Flag.withDescription("Seconds that every refusal asks to wait"),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
+    LastFlag.orNone
   ),
-  seeds: Flag.Int("seeds").pipe(Flag.withDescription("Runs to draw chance from"), Flag.withDefault(200)),
-  svg: Flag.String("svg").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription("Write the plot as SVG"),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
-  ),
-  json: Flag.Boolean("json").pipe(Flag.withDescription("Write the delays as JSON, in seconds"), Flag.withDefault(false))
+  seeds: LastFlag.Int("seeds").pipe(Flag.withDescription("Runs to draw chance from"), Flag.withDefault(200)),
+  svg: LastFlag.file("svg", "Write the plot as SVG"),
+  json: LastFlag.Boolean("json").pipe(
+    Flag.withDescription("Write the delays as JSON, in seconds"),
+    Flag.withDefault(false)
+  )
 }
 
 /** Holds the parsed flags of `schedule`. */
@@ -121,12 +119,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const all = spreads(runs)
   const name = flags.policy ?? "the built-in policy"
   if (flags.svg !== undefined) {
-    const fs = yield* FileSystem.FileSystem
-    const path = flags.svg
-    yield* Effect.mapError(
-      fs.writeFileString(path, plot(name, all)),
-      (cause) => new UsageError({ message: `cannot write ${path} (${cause.reason._tag}). Check the directory.` })
-    )
+    yield* TextFile.write(flags.svg, plot(name, all))
   }
   if (flags.json) {
     yield* host.write(`${JSON.stringify(all, undefined, 2)}\n`)

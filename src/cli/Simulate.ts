@@ -2,10 +2,8 @@
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -28,22 +26,16 @@ import { provider, providerFlags } from "./Emulate.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
+import * as LastFlag from "./LastFlag.ts"
 import * as Page from "./Page.ts"
 import * as Policy from "./Policy.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 import * as Table from "./Table.ts"
+import * as TextFile from "./TextFile.ts"
 import * as Ticker from "./Ticker.ts"
 import { UsageError } from "./UsageError.ts"
-
-const file = (name: string, description: string) =>
-  Flag.String(name).pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription(description),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
-  )
 
 /** All flags of `simulate`. */
 export const simulateFlags = {
@@ -51,19 +43,18 @@ export const simulateFlags = {
   ...rowFlags,
   ...limitFlags,
   ...providerFlags,
-  concurrency: Flag.Int("concurrency").pipe(
+  concurrency: LastFlag.Int("concurrency").pipe(
     Flag.withDescription("Most rows under way at a time"),
     Flag.withDefault(Job.defaults.concurrency)
   ),
-  onCredits: Flag.Literals("on-credits", ["stop", "wait"]).pipe(
+  onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
     Flag.withDescription("When credits run out: stop, or wait for a top-up"),
-    Flag.optional,
-    Flag.map(Option.getOrUndefined)
+    LastFlag.orNone
   ),
-  repeat: Flag.Int("repeat").pipe(Flag.withDescription("Send the file so many times over"), Flag.withDefault(1)),
-  svg: file("svg", "Write the throughput over time as SVG"),
-  report: file("report", "Write the whole report as one HTML page"),
-  json: Flag.Boolean("json").pipe(Flag.withDescription("Write the outcome as JSON"), Flag.withDefault(false))
+  repeat: LastFlag.Int("repeat").pipe(Flag.withDescription("Send the file so many times over"), Flag.withDefault(1)),
+  svg: LastFlag.file("svg", "Write the throughput over time as SVG"),
+  report: LastFlag.file("report", "Write the whole report as one HTML page"),
+  json: LastFlag.Boolean("json").pipe(Flag.withDescription("Write the outcome as JSON"), Flag.withDefault(false))
 }
 
 /** Holds the parsed flags of `simulate`. */
@@ -132,14 +123,6 @@ const text = (
     style.dim(`computed in ${Format.span(real)}\n`)
 }
 
-const writeFile = Effect.fnUntraced(function*(path: string, content: string) {
-  const fs = yield* FileSystem.FileSystem
-  yield* Effect.mapError(
-    fs.writeFileString(path, content),
-    (error) => new UsageError({ message: `cannot write ${path} (${error.reason._tag}). Check the directory.` })
-  )
-})
-
 /** Simulates the job, prints the outcome and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
@@ -178,7 +161,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const undone = Math.max(0, rows.length * flags.repeat - Report.done(report))
   const ended = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
   const ideal = Demo.ideal(options, report)
-  if (flags.svg !== undefined) yield* writeFile(flags.svg, Chart.standalone(Page.throughput(report)))
+  if (flags.svg !== undefined) yield* TextFile.write(flags.svg, Chart.standalone(Page.throughput(report)))
   if (flags.report !== undefined) {
     const context: Summary.Context = {
       report,

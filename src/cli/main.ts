@@ -15,10 +15,12 @@ const args = process.argv.slice(2)
 if (args.length === 1 && (args[0] === "--version" || args[0] === "-v")) {
   process.stdout.write(`effect-together v${version()}\n`)
 } else {
-  const [Effect, { main }, Host] = await Promise.all([
+  const [Effect, { main }, Host, Heap] = await Promise.all([
     import("effect/Effect"),
     import("./Program.ts"),
-    import("./Host.ts")
+    import("./Host.ts"),
+    import("./Heap.ts")
   ])
+  Heap.steady()
   process.exit(await Effect.runPromise(main(Host.live(), version())))
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Browser, chromium } from "playwright-core"
+import * as Chart from "../../src/cli/Chart.ts"
 import * as Page from "../../src/cli/Page.ts"
 import type * as Summary from "../../src/cli/Summary.ts"
 import * as Report from "../../src/job/Report.ts"
@@ -74,6 +75,23 @@ const browserPath = [
 ].find(
   (path) => path !== undefined && existsSync(path)
 )
+
+describe("Chart", () => {
+  it.each([
+    [106, 25, 125],
+    [47, 10, 50],
+    [7665, 2000, 8000],
+    [0.9, 0.2, 1],
+    [5, 1, 5],
+    [1e-9, 2e-10, 1e-9],
+    [0, 1, 1],
+    [Infinity, 1, 1]
+  ])("divides an axis up to %d by %d and ends it at %d", (most, step, highest) => {
+    const scale = Chart.scale(most)
+    expect(scale.step).toBeCloseTo(step, 12)
+    expect(scale.highest).toBeCloseTo(highest, 12)
+  })
+})
 
 describe("Page", () => {
   it("holds no script, asks for nothing, and escapes what rows and providers say", () => {

@@ -100,6 +100,31 @@ describe("the process", () => {
     await emulator.close()
   }, 60_000)
 
+  it("keeps a second process off the journal, and a reader that goes away is no defect", async () => {
+    const shell = Shell.open()
+    const input = shell.write("in.jsonl", Shell.prompts(50))
+    const emulator = await serve({ limits: {}, firstToken: { kind: "constant", value: 0.4 } })
+    const env = { TOGETHER_BASE_URL: emulator.url, TOGETHER_API_KEY: "k" }
+    const first = start(["run", input, "-o", "-", "--concurrency", "1"], env)
+    await new Promise<void>((resolve) => first.child.stdout.once("data", () => resolve()))
+    const second = start(["run", input, "-o", "-"], env)
+    expect(await second.ended).toBe(2)
+    expect(second.said.err).toContain(`process ${first.child.pid} on `)
+    expect([second.said.err.includes("is working on this journal"), second.said.out]).toEqual([true, ""])
+    first.child.stdout.destroy()
+    expect(await first.ended).toBe(2)
+    expect(first.said.err).toContain("whoever read standard output has closed it")
+    expect(first.said.err).not.toContain("    at ")
+    const third = start(["run", input, "-o", "-", "--quiet"], env)
+    expect(await third.ended).toBe(0)
+    // every row once, whatever the first process had printed already
+    const ids = third.said.out.trim().split("\n").map((text) =>
+      (JSON.parse(text) as { readonly custom_id: string }).custom_id
+    )
+    expect([ids.length, new Set(ids).size]).toEqual([50, 50])
+    await emulator.close()
+  }, 60_000)
+
   it("goes on when the provider is restarted during the run", async () => {
     const shell = Shell.open()
     const input = shell.write("in.jsonl", Shell.prompts(60))

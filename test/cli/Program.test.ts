@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { createServer, type RequestListener } from "node:http"
+import type { AddressInfo } from "node:net"
+import { gzipSync } from "node:zlib"
 import * as Explain from "../../src/cli/Explain.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Shell from "./Shell.ts"
@@ -13,6 +16,25 @@ const rows = (path: string) =>
   readFileSync(path, "utf8").split("\n").filter((text) => text !== "")
     // what the test reads is what the command wrote
     .map((text) => JSON.parse(text) as { readonly custom_id: string; readonly error?: { readonly code: string } })
+
+/** Serves on the loopback for the life of the scope; hands out the base URL. */
+const serve = (handler: RequestListener) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
+      const server = createServer(handler)
+      server.listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as AddressInfo // a TCP server's address is one
+        resume(Effect.succeed({
+          url: `http://127.0.0.1:${port}/v1`,
+          close: () => {
+            server.close()
+            server.closeAllConnections()
+          }
+        }))
+      })
+    }),
+    ({ close }) => Effect.sync(close)
+  )
 
 describe("effect-together", () => {
   it.effect("answers a wrong call with one line and exit code 2", () =>
@@ -168,6 +190,81 @@ describe("effect-together", () => {
         shell.write(".effect-together.json", JSON.stringify({ modle: "x" }))
         expect(yield* shell.run(["plan", input])).toMatchObject({ code: 2 })
       })))
+
+    it.effect("lets the last of a repeated flag count", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(2))
+        const args = ["--emulator", "--emulator", "--order", "input", "--order=completion", "-q", "--quiet"]
+        const places = ["--out-dir", shell.path("one"), "--out-dir", shell.path("two")]
+        expect((yield* shell.run(["run", input, ...args, ...places])).code).toBe(0)
+        expect([existsSync(shell.path("one")), rows(shell.path("two/in.emulator.results.jsonl")).length]).toEqual([
+          false,
+          2
+        ])
+        const { out } = yield* shell.run(["plan", input, "--requests-per-minute", "9", "--requests-per-minute", "60"])
+        expect(out).toContain("at least 2 s")
+        expect((yield* shell.run(["run", input, "--order", "input", "--order", "random"])).code).toBe(2)
+      })), 30_000)
+
+    it.effect("reads a file joined from several gzipped ones", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.path("in.jsonl.gz")
+        const both = Shell.prompts(2) + Shell.prompts(3).split("\n")[2]!
+        writeFileSync(input, Buffer.concat(both.split(/(?<=\n)/).map((text) => gzipSync(text))))
+        const { code, err } = yield* shell.run(["run", input, "--emulator"])
+        expect([code, err.includes("3 answered")]).toEqual([0, true])
+        expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(3)
+      })), 30_000)
+
+    it.effect(
+      "prints one answer for each row to standard output, changed rows sent again",
+      () =>
+        live(Effect.gen(function*() {
+          const shell = Shell.open()
+          const input = shell.write("in.jsonl", Shell.prompts(4))
+          const args = ["run", input, "--emulator", "-o", "-", "--quiet"]
+          yield* shell.run(args)
+          shell.write("in.jsonl", Shell.prompts(5).replace("What is 2", "How much is 2"))
+          const { code, out } = yield* shell.run([...args, "--changed", "resend"])
+          const ids = out.trim().split("\n").map((text) =>
+            (JSON.parse(text) as { readonly custom_id: string }).custom_id
+          )
+          expect([code, ids.sort()]).toEqual([0, ["r1", "r2", "r3", "r4", "r5"]])
+        })),
+      30_000
+    )
+
+    it.effect("redraws on a terminal, and leaves the summary alone on the screen", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(6))
+        const { err } = yield* shell.run(["run", input, "--emulator"], {}, { color: true, redraw: true, columns: 90 })
+        const drawings = err.split("\u001b[3A\r\u001b[2K").length - 1
+        expect(drawings).toBeGreaterThan(2)
+        expect(err).toContain("in flight")
+        // what was drawn is erased before the summary
+        const summary = err.slice(err.lastIndexOf("\u001b[3A\r\u001b[0J"))
+        expect(summary).toContain("6 answered")
+        expect(summary).not.toContain("in flight")
+      })), 30_000)
+
+    it.effect(
+      "goes on without the file of limits where it cannot be read, and says where a report cannot be written",
+      () =>
+        live(Effect.gen(function*() {
+          const shell = Shell.open()
+          const input = shell.write("in.jsonl", Shell.prompts(2))
+          shell.write("in.emulator.results.jsonl.journal.limits.json", "torn {")
+          const { code, err } = yield* shell.run(["run", input, "--emulator", "--report", shell.path("no/where.html")])
+          expect(code).toBe(2)
+          expect(err).toContain("cannot write the report")
+          expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(2)
+          expect((yield* shell.run(["run", input, "--emulator", "--json"])).code).toBe(0)
+        })),
+      30_000
+    )
 
     it.effect("goes through the Batch API", () =>
       live(Effect.gen(function*() {
@@ -370,6 +467,38 @@ describe("effect-together", () => {
         expect((yield* Fiber.join(served)).code).toBe(0)
       })), 30_000)
 
+    it.effect("takes limits from flags over those of a file", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const config = shell.write(
+          "c.json",
+          JSON.stringify({ unknownModels: "accept", headers: "live", limits: { requestsPerSecond: 3 } })
+        )
+        const served = yield* Effect.forkChild(
+          shell.run(
+            ["emulate", "--port", "0", "--config", config, "--tokens-per-second", "7700"].concat(
+              ["--server-in-flight", "5", "--balance", "2.5", "--scale", "10", "--seed", "7"]
+            )
+          )
+        )
+        while (!shell.said().includes("listens on")) yield* Effect.sleep("20 millis")
+        const url = /listens on (\S+)/.exec(shell.said())![1]!
+        const call = Effect.promise(() =>
+          fetch(`${url}/chat/completions`, {
+            method: "POST",
+            headers: { authorization: "Bearer k", "content-type": "application/json" },
+            body: JSON.stringify({ model: "a/b", max_tokens: 5, messages: [{ role: "user", content: "Hi" }] })
+          })
+        )
+        const answer = yield* call
+        expect(answer.status).toBe(200)
+        expect([...answer.headers].filter(([name]) => /limit/.test(name))).toEqual(
+          expect.arrayContaining([["x-ratelimit-limit", "3"], ["x-ratelimit-limit-tokens", "7700"]])
+        )
+        yield* shell.interrupt
+        expect((yield* Fiber.join(served)).code).toBe(0)
+      })), 30_000)
+
     it.effect("refuses options that are none", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()
@@ -389,6 +518,77 @@ describe("effect-together", () => {
         expect(yield* said("http://127.0.0.1:9")).toContain("! address  http://127.0.0.1:9 does not end in a version")
         expect(yield* said("http://192.0.2.1.invalid/v1")).toContain("is not encrypted")
       })), 30_000)
+
+    const answers: ReadonlyArray<
+      readonly [name: string, handler: RequestListener, said: ReadonlyArray<string>, code: number]
+    > = [
+      [
+        "a key that is refused",
+        (_, response) => response.writeHead(401).end(JSON.stringify({ error: { message: "Invalid API key" } })),
+        ["✓ clock", "✗ call     AuthError", "not ready"],
+        4
+      ],
+      [
+        "an account without credit",
+        (_, response) =>
+          response.writeHead(402).end(
+            JSON.stringify({ error: { message: "Credit limit exceeded", type: "credit_limit" } })
+          ),
+        ["✗ call     InsufficientCreditsError", "not ready"],
+        4
+      ],
+      [
+        "a server without whoami",
+        (request, response) =>
+          request.url?.endsWith("/models") === true
+            ? response.writeHead(200, { "content-type": "application/json" })
+              .end(JSON.stringify([{ id: "a/b", object: "model", created: 1, type: "chat" }]))
+            : response.writeHead(404).end("{}"),
+        ["✓ call     GET /models was answered with 1 model", "ready"],
+        0
+      ],
+      [
+        "a server that knows neither",
+        (_, response) => response.writeHead(404).end("{}"),
+        ["✗ call     NotFoundError", "not ready"],
+        4
+      ],
+      [
+        "a clock that is slow",
+        (_, response) =>
+          response.writeHead(200, { "date": new Date(Date.now() + 5_000_000).toUTCString() })
+            .end(JSON.stringify({ organization_id: "org-1", project_id: "p-1" })),
+        ["! clock    is 1 h 23 min behind the server's", "the key is good organization org-1, project p-1", "ready"],
+        0
+      ],
+      [
+        "a clock that is fast",
+        (_, response) => response.writeHead(200, { "date": new Date(Date.now() - 600_000).toUTCString() }).end("{}"),
+        ["! clock    is 10 min", "ahead of the server's"],
+        0
+      ],
+      [
+        "a server that tells no time",
+        (_, response) => {
+          response.sendDate = false
+          response.writeHead(200).end("{}")
+        },
+        ["! clock    the server told no time to compare with"],
+        0
+      ]
+    ]
+    it.effect.each(answers)(
+      "says what it means: %s",
+      ([, handler, said, code]) =>
+        live(Effect.scoped(Effect.gen(function*() {
+          const { url } = yield* serve(handler)
+          const doctor = yield* Shell.open().run(["doctor", "--base-url", url], { TOGETHER_API_KEY: "k-123-secret" })
+          for (const part of said) expect(doctor.out).toContain(part)
+          expect(doctor.code).toBe(code)
+          expect(doctor.out + doctor.err).not.toContain("secret")
+        }))),
+      30_000
+    )
 
     it.effect("says what is missing", () =>
       live(Effect.gen(function*() {

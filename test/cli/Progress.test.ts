@@ -65,7 +65,7 @@ describe("Progress", () => {
   it("shows counts, pace, cost and why the limit last moved", () => {
     const lines = Progress.lines(view(50, [lane({ lastDecision: decision({}) })], 100), Style.colorless, 140)
     expect(lines[0]).toMatch(/^ 50% ━+─+ 50\/100 rows · 50 ok · 0 failed · ETA 0:10$/)
-    expect(lines[1]).toBe("     4 in flight · 5.0 rows/s (limit 10 req/s) · 200 tok/s · $0.05 of about $0.10")
+    expect(lines[1]).toBe("     4 in flight · 5.0 req/s (limit 10) · 200 tok/s · $0.05 of about $0.10")
     expect(lines[2]).toBe("     limit: 12 req/s → 10 req/s (settled just below the limit) · no 429")
   })
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type * as Host from "../../src/cli/Host.ts"
 import { main } from "../../src/cli/Program.ts"
+import type * as Style from "../../src/cli/Style.ts"
 
 /** Is what a command did. */
 export interface Ran {
@@ -19,12 +20,18 @@ export interface Shell {
   readonly directory: string
   readonly path: (name: string) => string
   readonly write: (name: string, text: string) => string
-  readonly run: (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) => Effect.Effect<Ran>
+  readonly run: (
+    args: ReadonlyArray<string>,
+    env?: Readonly<Record<string, string>>,
+    stderr?: Style.Ability
+  ) => Effect.Effect<Ran>
   /** Reads what the latest command has written to standard error so far. */
   readonly said: () => string
   /** Presses Ctrl-C. */
   readonly interrupt: Effect.Effect<void>
 }
+
+const able: Style.Ability = { color: false, redraw: false, columns: 100 }
 
 /** Opens a shell in a new directory. */
 export const open = (): Shell => {
@@ -41,12 +48,11 @@ export const open = (): Shell => {
     },
     interrupt: Effect.asVoid(Deferred.succeed(interrupted, undefined)),
     said: () => latest(),
-    run: (args, env = {}) =>
+    run: (args, env = {}, stderr = able) =>
       Effect.suspend(() => {
         let out = ""
         let err = ""
         latest = () => err
-        const able = { color: false, redraw: false, columns: 100 }
         const host: Host.Service = {
           env,
           args,
@@ -55,7 +61,7 @@ export const open = (): Shell => {
           pid: process.pid,
           version: "v24.0.0",
           host: "test",
-          stderr: able,
+          stderr,
           stdout: able,
           writeError: (text) => {
             err += text
