@@ -5,10 +5,9 @@
  *     node bench/http/main.ts [--rounds 7] [--json file]
  */
 import { createTogetherAI } from "@ai-sdk/togetherai"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { generateText } from "ai"
 import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
-import { Chat, Together } from "../../src/index.ts"
+import { Chat, Together, UndiciHttpClient } from "../../src/index.ts"
 import { fork } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
@@ -86,7 +85,7 @@ const clients: ReadonlyArray<Client> = [
     () => generateText({ model: vercel("m"), prompt: "What is two and two?", maxRetries: 0 })
   ),
   ours("effect-together, Fetch", Together.layer(options)),
-  ours("effect-together, Undici", Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici)))
+  ours("effect-together, Undici", Together.layerHttp(options).pipe(Layer.provide(UndiciHttpClient.layer(agent))))
 ]
 
 const seconds = async (run: () => Promise<void>) => {

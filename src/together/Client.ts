@@ -315,12 +315,13 @@ export const make = (shared: Shared): Client => {
         const guarded = Effect.gen(function*() {
           const call = yield* callOf({ ...route, operation, model }, route.estimate(request), options)
           const guards = yield* guardsOf(call, options, moneyOf(route, request, call))
-          const stream = Pipeline.stream(call, guards, (observed) =>
+          // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
+          const span = yield* Effect.makeSpanScoped(`Together.${operation}`, spanOptions(call))
+          return Pipeline.stream(call, guards, (observed) =>
             Effect.flatMap(
               transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
               (response) => EventStream.open(response, shape, exchange, transport)
-            ))
-          return Stream.withSpan(stream, `Together.${operation}`, spanOptions(call))
+            ), span)
         })
         return Stream.unwrap(guarded)
       })

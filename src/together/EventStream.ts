@@ -15,16 +15,17 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as Pull from "effect/Pull"
+import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
+import * as ByteReader from "./ByteReader.ts"
 import * as Classify from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import * as EventDecoder from "./EventDecoder.ts"
 import { redact } from "./Redact.ts"
 import { type Exchange, timedOut, type Transport } from "./Transport.ts"
+import type * as Watchdog from "./Watchdog.ts"
 
 type Chunks<Chunk> = readonly [Chunk, ...Array<Chunk>]
 
@@ -78,7 +79,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   }
   const clock = yield* Clock.clockWith(Effect.succeed)
   const decoder = EventDecoder.make(shape)
-  const bytes = yield* Stream.toPull(response.stream)
+  const reader = yield* ByteReader.make(response)
   const requestId = response.headers["x-request-id"] ?? response.headers["cf-ray"]
   const common = { operation: exchange.operation, model: exchange.model, requestId }
 
@@ -107,59 +108,70 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     return streamError({ _tag: "Failed", reason: "cut", message: failure.message })
   }
 
-  let lastEventAt = clock.currentTimeMillisUnsafe()
-  let events = 0
+  let bite = (): void => {}
+  const wait = yield* Effect.acquireRelease(
+    Effect.withFiber<Watchdog.Wait>((fiber) => Effect.succeed(transport.watchdog.watch(fiber, Infinity, () => bite()))),
+    (wait) => Effect.sync(wait.release)
+  )
+  const firstTokenBy = clock.currentTimeMillisUnsafe() + Duration.toMillis(timeouts.firstToken)
+  const idleMillis = Duration.toMillis(timeouts.idle)
 
-  /** Bounds the silence since the last event: bytes that complete no event do not extend it. */
-  const next = Effect.suspend(() => {
-    const [phase, limit] = decoder.started()
-      ? ["idle" as const, timeouts.idle]
-      : ["first-token" as const, timeouts.firstToken]
-    const silent = clock.currentTimeMillisUnsafe() - lastEventAt
-    return Effect.timeoutOrElse(bytes, {
-      duration: Duration.millis(Math.max(0, Duration.toMillis(limit) - silent)),
-      orElse: () => Effect.fail(timedOut(exchange, phase, limit))
-    })
-  })
-
-  /** Decodes until there is something to give, or the end. */
-  const decode = (into: Array<Chunk>): Effect.Effect<void, TogetherError.TogetherError> =>
-    Effect.matchCauseEffect(next, {
-      onSuccess: (arrays) => {
-        for (const array of arrays) decoder.feed(array, into)
-        if (decoder.events() !== events) {
-          events = decoder.events()
-          // the first token is awaited from the headers on, a further event from the one before
-          if (decoder.started()) lastEventAt = clock.currentTimeMillisUnsafe()
-        }
-        return into.length === 0 && decoder.end() === undefined ? decode(into) : Effect.void
-      },
-      onFailure: (cause) => {
-        if (Pull.isDoneCause(cause)) {
-          decoder.finish(into)
-          return Effect.void
-        }
-        const reason = cause.reasons.find(Cause.isFailReason)
-        if (reason === undefined) return Effect.failCause(cause as Cause.Cause<never>) // no fail reason in it: defects and interrupts only
-        return Effect.fail(TogetherError.isTogetherError(reason.error) ? reason.error : cut(reason.error))
+  /**
+   * Decodes until there is something to give, or the end, and goes on with `then`. Silence counts while somebody pulls:
+   * the first token is awaited from the headers on, a further event from the pull on. Bytes that complete no event do
+   * not extend it.
+   */
+  const decode = <A, E>(into: Array<Chunk>, then: () => Effect.Effect<A, E>) =>
+    Effect.callback<A, E | TogetherError.TogetherError>((resume) => {
+      const end = (result: Effect.Effect<A, E | TogetherError.TogetherError>) => {
+        wait.move(Infinity)
+        resume(result)
       }
+      const taker: ByteReader.Taker<unknown> = {
+        onPieces: (pieces) => {
+          for (const piece of pieces) decoder.feed(piece, into)
+          if (into.length > 0 || decoder.end() !== undefined) end(then())
+          else reader.demand(taker)
+        },
+        onEnd: () => {
+          decoder.finish(into)
+          end(then())
+        },
+        onFailure: (cause) => {
+          const reason = cause.reasons.find(Cause.isFailReason)
+          // no fail reason in it: defects and interrupts only
+          end(reason === undefined ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(cut(reason.error)))
+        }
+      }
+      const phase = decoder.started() ? "idle" : "first-token"
+      bite = () => {
+        reader.withdraw()
+        end(Effect.fail(timedOut(exchange, phase, phase === "idle" ? timeouts.idle : timeouts.firstToken)))
+      }
+      wait.move(phase === "idle" ? clock.currentTimeMillisUnsafe() + idleMillis : firstTokenBy)
+      reader.demand(taker)
+      return Effect.sync(() => {
+        reader.withdraw()
+        wait.move(Infinity)
+      })
     })
 
   let held: Array<Chunk> = []
-  while (!decoder.started() && decoder.end() === undefined) yield* decode(held)
+  while (!decoder.started() && decoder.end() === undefined) yield* decode(held, () => Effect.void)
   const early = decoder.end()
   if (early?._tag === "Failed" && !decoder.started()) return yield* streamError(early)
 
+  const give = (into: Array<Chunk>): Opened<Chunk>["pull"] => {
+    if (nonEmpty(into)) return Effect.succeed(into)
+    const end = decoder.end()
+    if (end === undefined) return decode(into, () => give(into))
+    return end._tag === "Done" ? Cause.done() : Effect.fail(streamError(end))
+  }
   const pull: Opened<Chunk>["pull"] = Effect.suspend(() => {
     const into = held
     held = []
-    if (nonEmpty(into)) return Effect.succeed(into)
-    const end = decoder.end()
-    if (end !== undefined) return end._tag === "Done" ? Cause.done() : Effect.fail(streamError(end))
-    return Effect.andThen(decode(into), pullDecoded(into))
+    return give(into)
   })
-  const pullDecoded = (into: Array<Chunk>): Opened<Chunk>["pull"] =>
-    Effect.suspend(() => nonEmpty(into) ? Effect.succeed(into) : pull)
 
   return { pull, usage: decoder.usage, characters: decoder.characters }
 })

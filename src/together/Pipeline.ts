@@ -21,6 +21,7 @@ import * as Pull from "effect/Pull"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
 import { bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
 import { isRetryable, RequestTimeoutError } from "../domain/TogetherError.ts"
@@ -217,10 +218,11 @@ interface Held<Chunk> {
 export const stream = <Chunk>(
   call: Call,
   guards: Guards,
-  open: (observed: Observed) => Effect.Effect<Opened<Chunk>, Failure, Scope.Scope>
+  open: (observed: Observed) => Effect.Effect<Opened<Chunk>, Failure, Scope.Scope>,
+  span: Tracer.AnySpan
 ): Stream.Stream<Chunk, Failure> => {
   let arrived: Opened<Chunk> | undefined
-  const unpaid = Stream.unwrap(Effect.gen(function*() {
+  const opening = Effect.gen(function*() {
     const outer = yield* Effect.scope
     const clock = yield* Clock.clockWith(Effect.succeed)
     const startedAt = clock.currentTimeMillisUnsafe()
@@ -261,7 +263,8 @@ export const stream = <Chunk>(
     return Stream.fromPull(Effect.succeed(
       guards.deadline === undefined ? settled : before(settled, startedAt + Duration.toMillis(guards.deadline), call)
     ))
-  }))
+  })
+  const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))
   const { money } = guards
   return money === undefined ? unpaid : money.credits.stream(unpaid, {
     ...money.request,

@@ -33,7 +33,6 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -53,6 +52,7 @@ import * as Client from "./Client.ts"
 import * as Completions from "./Completions.ts"
 import type * as Embeddings from "./Embeddings.ts"
 import * as Evaluations from "./Evaluations.ts"
+import * as FetchShortcut from "./FetchShortcut.ts"
 import * as Files from "./Files.ts"
 import * as FineTunes from "./FineTunes.ts"
 import type * as Images from "./Images.ts"
@@ -236,7 +236,7 @@ export const layerHttp = (options: Options): Layer.Layer<Together, LayerError, H
 
 /** Provides a client over Fetch. */
 export const layer = (options: Options): Layer.Layer<Together, LayerError> =>
-  Layer.provide(layerHttp(options), FetchHttpClient.layer)
+  Layer.provide(layerHttp(options), FetchShortcut.layer)
 
 /** Says where a client's options are read from; the rest are given as they are. */
 export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl"> {
@@ -265,4 +265,4 @@ export const layerHttpConfig = (
 
 /** Provides a client over Fetch, its key and address from the configuration. */
 export const layerConfig = (options?: ConfigOptions): Layer.Layer<Together, LayerError | Config.ConfigError> =>
-  Layer.provide(layerHttpConfig(options), FetchHttpClient.layer)
+  Layer.provide(layerHttpConfig(options), FetchShortcut.layer)

@@ -13,10 +13,12 @@
  * | of a stream, until its first token | `first-token` | 60 s |
  * | of a stream, between two events | `idle` | 30 s |
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -28,6 +30,8 @@ import * as Scope from "effect/Scope"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
 import { promptsOf, redact, type Secrets } from "./Redact.ts"
+import * as Shortcut from "./Shortcut.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 /** Describes one exchange. */
 export interface Exchange {
@@ -96,6 +100,8 @@ export interface Transport {
   /** Says what must not appear in errors about an exchange. Costly: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
+  /** Watches the silences of streams. */
+  readonly watchdog: Watchdog.Watchdog
 }
 
 const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
@@ -170,6 +176,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const secrets = (exchange: Exchange): Secrets => ({ apiKey, prompts: promptsOf(exchange.json) })
 
   const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base), commonHeaders)
+  const watchdog = Watchdog.make()
 
   const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest => {
     const url = absolute.test(exchange.path) ? exchange.path : base + exchange.path
@@ -212,6 +219,16 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     })
   }
 
+  const refusal = (
+    exchange: Exchange,
+    { headers, status }: Head,
+    body: string,
+    nowMillis: number
+  ): TogetherError.TogetherError => {
+    const { model, operation } = exchange
+    return Classify.fromAnswer({ status, headers, body, operation, model, nowMillis, secrets: secrets(exchange) })
+  }
+
   const unanswered = (
     exchange: Exchange,
     response: HttpClientResponse.HttpClientResponse
@@ -219,17 +236,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     Effect.flatMap(
       Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body),
       (body) =>
-        Clock.clockWith((clock) =>
-          Effect.fail(Classify.fromAnswer({
-            status: response.status,
-            headers: response.headers,
-            body: body._tag === "Some" ? body.value : "",
-            operation: exchange.operation,
-            model: exchange.model,
-            nowMillis: clock.currentTimeMillisUnsafe(),
-            secrets: secrets(exchange)
-          }))
-        )
+        Clock.clockWith((clock) => {
+          const text = body._tag === "Some" ? body.value : ""
+          return Effect.fail(refusal(exchange, response, text, clock.currentTimeMillisUnsafe()))
+        })
     )
 
   /** The key goes to the base URL's own origin, and between hosts of Together; nowhere else. */
@@ -240,70 +250,166 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return url.origin !== origin.origin && !(isTogether(url) && isTogether(origin))
   }
 
-  /** Sends without a span of its own, so no trace headers either: the call's span says what happened. */
-  const send = <R>(client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>, exchange: Exchange) =>
-    isForeign(exchange.path) ? Effect.fail(foreign(exchange)) : Effect.mapError(
-      Effect.provideService(client.execute(request(exchange)), HttpClient.TracerDisabledWhen, () => true),
-      (error) => transportFailure(exchange, error)
+  /** Hands the body over unread. */
+  const send = (exchange: Exchange) =>
+    isForeign(exchange.path)
+      ? Effect.fail(foreign(exchange))
+      : Effect.mapError(
+        untraced(scoped.execute(request(exchange))),
+        (error) => transportFailure(exchange, error)
+      )
+
+  const plainHeaders = { ...common.headers }
+  const jsonHeaders = { ...plainHeaders, "content-type": "application/json" }
+  let lastPath: string | undefined
+  let lastUrl = origin
+
+  /** Calls go to few paths, mostly to the same as the one before. */
+  const urlOf = (path: string): URL => {
+    if (path !== lastPath) {
+      lastUrl = new URL(absolute.test(path) ? path : base + path)
+      lastPath = path
+    }
+    return lastUrl
+  }
+
+  /** Sends past the client: callbacks, and nothing in between. */
+  const short = (shortcut: Shortcut.Shortcut, exchange: Exchange): Start => (receiver, fiber) => {
+    const body = exchange.json === undefined ? undefined : JSON.stringify(exchange.json)
+    const headers = body === undefined ? plainHeaders : jsonHeaders
+    const sent = { method: exchange.method, url: urlOf(exchange.path), headers, body }
+    return Effect.sync(shortcut(sent, receiver, fiber.context))
+  }
+
+  /** Sends through the client, in a fiber of its own that can be given up. */
+  const long = (exchange: Exchange): Start => (receiver, fiber) => {
+    // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
+    // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
+    const scope = Scope.makeUnsafe()
+    const text = Effect.flatMap(untraced(scoped.execute(request(exchange))), (response) => {
+      receiver.onHeaders(response.status, response.headers)
+      return response.text
+    })
+    const child = Effect.runForkWith(fiber.context)(
+      Effect.onExit(
+        Scope.provide(text, scope),
+        (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
+      )
+    )
+    child.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) return receiver.onText(exit.value)
+      const failed = exit.cause.reasons.find(Cause.isFailReason)
+      if (failed !== undefined) receiver.onFailure(failed.error)
+      // no fail reason in it: defects and interrupts only
+      else receiver.onCause(exit.cause as Cause.Cause<never>)
+    })
+    return Fiber.interrupt(child)
+  }
+
+  /** Bounds both silences of an exchange, and reads how it ended. */
+  const bounded = (exchange: Exchange, start: Start) =>
+    Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) =>
+      Effect.callback((resume) => {
+        const clock = fiber.getRef(Clock.Clock)
+        const now = () => clock.currentTimeMillisUnsafe()
+        const seen: Seen = { phase: "headers", status: 0, headers: {} }
+        let wait: Watchdog.Wait | undefined
+        const end = (result: Effect.Effect<Answered, TogetherError.TogetherError>) => {
+          if (seen.phase === "over") return
+          seen.phase = "over"
+          wait?.release()
+          resume(result)
+        }
+        const refused = (text: string) => Effect.fail(refusal(exchange, seen, text, now()))
+        /** A refusal by its status is one, whatever becomes of its body. */
+        const failed = (error: () => TogetherError.TogetherError) =>
+          seen.phase === "body" && !isOk(seen) ? refused("") : Effect.fail(error())
+        const giveUp = start({
+          onHeaders: (status, headers) => {
+            if (seen.phase !== "headers") return
+            seen.phase = "body"
+            seen.status = status
+            seen.headers = headers
+            wait?.move(now() + bodyMillis)
+            exchange.onHeaders?.(headers)
+          },
+          onText: (text) => {
+            const { headers, status } = seen
+            end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
+          },
+          onFailure: (cause) => end(failed(() => transportFailure(exchange, cause))),
+          onCause: (cause) => end(Effect.failCause(cause))
+        }, fiber)
+        if (seen.phase !== "over") {
+          wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? headersMillis : bodyMillis), () => {
+            const silent = seen.phase === "body" ? "body" : "headers"
+            const result = failed(() => timedOut(exchange, silent, timeouts[silent]))
+            // ended before it is given up: that may be heard as a failure, which comes too late then
+            end(Effect.andThen(giveUp, result))
+          })
+        }
+        return Effect.suspend(() => {
+          seen.phase = "over"
+          wait?.release()
+          return giveUp
+        })
+      })
     )
 
-  /** One race bounds both silences: the watchdog looks again when the headers have come. */
+  const shortcut = Shortcut.of(client)
   const exchangeOnce: Transport["exchange"] = (exchange) =>
-    Effect.suspend(() => {
-      let headersAt: number | undefined
-      const answered = Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) => {
-        const clock = fiber.getRef(Clock.Clock)
-        // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
-        // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
-        const scope = Scope.makeUnsafe()
-        const whole = Effect.flatMap(send(scoped, exchange), (response) => {
-          headersAt = clock.currentTimeMillisUnsafe()
-          const { headers } = response
-          exchange.onHeaders?.(headers)
-          if (response.status < 200 || response.status > 299) return unanswered(exchange, response)
-          return Effect.mapBoth(response.text, {
-            onSuccess: (text): Answered => ({ status: response.status, headers, text }),
-            onFailure: (error) => transportFailure(exchange, error)
-          })
-        })
-        return Effect.onExit(
-          Scope.provide(whole, scope),
-          (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
+    Effect.suspend(() =>
+      isForeign(exchange.path)
+        ? Effect.fail(foreign(exchange))
+        : bounded(
+          exchange,
+          shortcut === undefined || exchange.query !== undefined || exchange.form !== undefined
+            ? long(exchange)
+            : short(shortcut, exchange)
         )
-      })
-      const watchdog = Clock.clockWith((clock) => {
-        const began = clock.currentTimeMillisUnsafe()
-        const look: Effect.Effect<never, TogetherError.TogetherError> = Effect.suspend(() => {
-          const now = clock.currentTimeMillisUnsafe()
-          const left = headersAt === undefined ? began + headersMillis - now : headersAt + bodyMillis - now
-          if (left <= 0) {
-            const phase = headersAt === undefined ? "headers" : "body"
-            return Effect.fail(timedOut(exchange, phase, timeouts[phase]))
-          }
-          // while the headers are awaited, never sleep past the end of a body whose headers come meanwhile
-          return Effect.andThen(Effect.sleep(headersAt === undefined ? Math.min(left, bodyMillis) : left), look)
-        })
-        return look
-      })
-      return Effect.raceFirst(answered, watchdog)
-    })
+    )
 
   const open: Transport["open"] = (exchange) =>
-    send(scoped, exchange).pipe(
+    send(exchange).pipe(
       Effect.timeoutOrElse({
         duration: timeouts.headers,
         orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))
       }),
       Effect.flatMap((response) => {
         exchange.onHeaders?.(response.headers)
-        return response.status < 200 || response.status > 299
-          ? unanswered(exchange, response)
-          : Effect.succeed(response)
+        return isOk(response) ? Effect.succeed(response) : unanswered(exchange, response)
       })
     )
 
-  return { exchange: exchangeOnce, open, bodyFailure: transportFailure, secrets, timeouts } satisfies Transport
+  return {
+    exchange: exchangeOnce,
+    open,
+    bodyFailure: transportFailure,
+    secrets,
+    timeouts,
+    watchdog
+  } satisfies Transport
 })
+
+/** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
+type Start = (
+  receiver: Shortcut.Receiver & { readonly onCause: (cause: Cause.Cause<never>) => void },
+  fiber: Fiber.Fiber<unknown, unknown>
+) => Effect.Effect<void>
+
+/** Runs without a span of its own, so without trace headers too: the call's span says what happened. */
+const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, HttpClient.TracerDisabledWhen, () => true)
+
+type Head = Pick<Answered, "headers" | "status">
+
+interface Seen {
+  phase: "headers" | "body" | "over"
+  status: number
+  headers: Head["headers"]
+}
+
+const isOk = (head: Pick<Head, "status">): boolean => head.status >= 200 && head.status <= 299
 
 const absolute = /^[a-z][a-z\d+.-]*:\/\//i
 

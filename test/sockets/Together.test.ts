@@ -1,16 +1,25 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
-import { Chat, Together, type TogetherError } from "effect-together"
+import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
+import { Agent } from "undici"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
 
 const key = "tgp_v1_a-secret-key-that-must-not-leak"
 const request = { model: "m", messages: [{ role: "user", content: "a private question about rivers" }] }
 const quick = { retry: Schedule.recurs(2) }
 
+const undici = UndiciHttpClient.layerEffect(
+  Effect.acquireRelease(Effect.sync(() => new Agent()), (agent) => Effect.promise(() => agent.destroy()))
+)
+
 const transports = [
   ["Fetch", Together.layer],
-  ["Undici", (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))]
+  ["Undici", (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(undici))],
+  [
+    "NodeHttpClient",
+    (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))
+  ]
 ] as const
 
 describe.each(transports)("Together over %s", (_, layerOf) => {

@@ -1,0 +1,48 @@
+/**
+ * Effect's Fetch client with a shortcut for exchanges of text.
+ *
+ * Both ways honour `FetchHttpClient.Fetch` and `FetchHttpClient.RequestInit`,
+ * from the context of the call before that of the layer.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Headers from "effect/http/Headers"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Shortcut from "./Shortcut.ts"
+
+const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, receiver, inner) => {
+  const context = Context.merge(outer, inner)
+  const fetch = Context.get(context, FetchHttpClient.Fetch)
+  const init = Context.getOrUndefined(context, FetchHttpClient.RequestInit)
+  const controller = new AbortController()
+  const answered = fetch(sent.url.href, {
+    ...init,
+    method: sent.method,
+    headers: init?.headers === undefined
+      ? sent.headers
+      : { ...Headers.fromInput(pairs(init.headers)), ...sent.headers },
+    body: sent.body ?? null,
+    signal: controller.signal
+  })
+  answered.then((response) => {
+    const headers: Record<string, string> = {}
+    response.headers.forEach((value, name) => {
+      headers[name] = value
+    })
+    receiver.onHeaders(response.status, headers)
+    return response.text().then(receiver.onText, receiver.onFailure)
+  }, receiver.onFailure)
+  return () => controller.abort()
+}
+
+const pairs = (headers: HeadersInit): Headers.Input => new globalThis.Headers(headers)
+
+/** Provides Effect's Fetch client with a shortcut. */
+export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.contextWith((context: Context.Context<never>) =>
+    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(client, shortcut(context)))
+  )
+).pipe(Layer.provide(FetchHttpClient.layer))

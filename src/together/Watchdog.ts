@@ -1,0 +1,132 @@
+/**
+ * One timer for all that is awaited: it sleeps until the earliest moment at which somebody waited too long.
+ *
+ * A race with a sleep costs two fibers and a timer for each attempt, and for a
+ * stream the same for each event. Here a wait is an entry in a set. One fiber
+ * sleeps until the earliest entry is due, bites those that are, and sleeps on.
+ * It ends with the last entry, so nothing is left behind, and no timer keeps a
+ * process alive.
+ *
+ * | event | cost |
+ * | --- | --- |
+ * | a wait begins, ends, or is put off while others wait | a set operation |
+ * | the only wait begins, or ends | a fiber is started, or interrupted |
+ * | a wait becomes due before the present wake-up | the fiber is started anew |
+ * | the wake-up | a look at every wait |
+ *
+ * Time is that of the `Clock` of whoever waits: a test clock moves these waits like any other.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+
+/** Is one wait. Its owner calls exactly one of: nothing more after the bite, or `release`. */
+export interface Wait {
+  /** Puts the moment of the bite off, or brings it forward; in milliseconds on the clock. */
+  readonly move: (at: number) => void
+  /** Ends the wait without a bite. */
+  readonly release: () => void
+}
+
+/** Watches waits. */
+export interface Watchdog {
+  /**
+   * Calls `bite` once the clock of the fiber says `at`, unless the wait is moved or released before.
+   *
+   * **Gotchas**: a wait that is due already bites before this returns.
+   */
+  readonly watch: (fiber: Fiber.Fiber<unknown, unknown>, at: number, bite: () => void) => Wait
+}
+
+interface Entry extends Wait {
+  at: number
+  readonly bite: () => void
+}
+
+/** Is the watch over the waits on one clock. */
+class Watch {
+  readonly #clock: Clock.Clock
+  readonly #entries = new Set<Entry>()
+  #sleeper: Fiber.Fiber<void> | undefined
+  /** When the sleeper looks next; while it looks, no time is earlier. */
+  #wakesAt = Infinity
+  readonly #look: Effect.Effect<void>
+
+  constructor(clock: Clock.Clock) {
+    this.#clock = clock
+    this.#look = Effect.suspend(() => {
+      this.#wakesAt = -Infinity
+      const now = clock.currentTimeMillisUnsafe()
+      for (const entry of this.#entries) {
+        if (entry.at > now) continue
+        this.#entries.delete(entry)
+        entry.bite()
+      }
+      // read after the bites: each may have ended other waits or begun new ones
+      let next = Infinity
+      for (const { at } of this.#entries) next = Math.min(next, at)
+      this.#wakesAt = next
+      if (next === Infinity) {
+        this.#sleeper = undefined
+        return Effect.void
+      }
+      return Effect.andThen(clock.sleep(Duration.millis(Math.max(0, next - now))), this.#look)
+    })
+  }
+
+  watch(fiber: Fiber.Fiber<unknown, unknown>, at: number, bite: () => void): Wait {
+    const entry: Entry = {
+      at,
+      bite,
+      move: (at) => {
+        entry.at = at
+        if (this.#entries.has(entry)) this.#sleep(fiber, at)
+      },
+      release: () => {
+        if (this.#entries.delete(entry) && this.#entries.size === 0 && this.#wakesAt !== -Infinity) this.#wake()
+      }
+    }
+    this.#entries.add(entry)
+    this.#sleep(fiber, at)
+    return entry
+  }
+
+  /** Makes sure that the next look is not later than this. */
+  #sleep(fiber: Fiber.Fiber<unknown, unknown>, at: number): void {
+    if (at >= this.#wakesAt) return
+    this.#wake()
+    // nothing else of the fiber's context: the watch may outlive it
+    const context = Context.add(
+      Context.make(Clock.Clock, this.#clock),
+      Scheduler.Scheduler,
+      fiber.getRef(Scheduler.Scheduler)
+    )
+    const sleeper = Effect.runForkWith(context)(this.#look)
+    if (this.#wakesAt !== Infinity) this.#sleeper = sleeper
+  }
+
+  #wake(): void {
+    this.#wakesAt = Infinity
+    this.#sleeper?.interruptUnsafe()
+    this.#sleeper = undefined
+  }
+}
+
+/** Makes a watchdog. */
+export const make = (): Watchdog => {
+  const watches = new WeakMap<Clock.Clock, Watch>()
+  return {
+    watch: (fiber, at, bite) => {
+      const clock = fiber.getRef(Clock.Clock)
+      let watch = watches.get(clock)
+      if (watch === undefined) {
+        watch = new Watch(clock)
+        watches.set(clock, watch)
+      }
+      return watch.watch(fiber, at, bite)
+    }
+  }
+}
