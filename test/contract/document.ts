@@ -16,12 +16,11 @@ export const strings = (value: unknown): ReadonlyArray<string> => Array.isArray(
 
 const fileName = "together-openapi.json"
 
-/** Lists the folders beside the repository, or none where they may not be read. */
-const foldersBeside = (): ReadonlyArray<string> => {
-  const beside = resolve(import.meta.dirname, "../../..")
+/** Lists what stands beside the repository, or nothing where it may not be read. */
+const beside = (): ReadonlyArray<string> => {
+  const parent = resolve(import.meta.dirname, "../../..")
   try {
-    return readdirSync(beside, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-      .map(({ name }) => join(beside, name))
+    return readdirSync(parent).map((name) => join(parent, name))
   } catch {
     return []
   }
@@ -30,7 +29,7 @@ const foldersBeside = (): ReadonlyArray<string> => {
 /** Finds the document: at TOGETHER_OPENAPI, or in a folder beside the repository. */
 export const find = (): string | undefined => {
   const named = process.env["TOGETHER_OPENAPI"]
-  const candidates = named === undefined ? foldersBeside().map((folder) => join(folder, fileName)) : [named]
+  const candidates = named === undefined ? beside().map((folder) => join(folder, fileName)) : [named]
   return candidates.find((path) => existsSync(path))
 }
 
