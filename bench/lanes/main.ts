@@ -19,7 +19,7 @@ import * as Omniscient from "./omniscient.ts"
 import * as Ours from "./ours.ts"
 import { peers } from "./peers.ts"
 import * as Provider from "./provider.ts"
-import { others, type Scenario, scenarios, workload } from "./scenarios.ts"
+import { others, type Scenario, scenarios, spread, workload } from "./scenarios.ts"
 
 void World
 
@@ -107,7 +107,9 @@ const chosen = values.scenario === "all"
   ? scenarios
   : values.scenario === "others"
   ? others
-  : [...scenarios, ...others].filter((scenario) => scenario.name === values.scenario)
+  : values.scenario === "spread"
+  ? spread
+  : [...scenarios, ...others, ...spread].filter((scenario) => scenario.name === values.scenario)
 
 console.log(`${calls} calls, seeds ${seeds[0]} to ${seeds.at(-1)}; makespan ÷ ideal, wasted, lost: mean (worst)`)
 for (const scenario of chosen) {

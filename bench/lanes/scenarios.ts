@@ -18,12 +18,15 @@ export interface Scenario {
   readonly name: string
   readonly title: string
   readonly options: Options
-  /** Share of calls that are large, and what a call takes. */
+  /** Share of calls that are large and what a call takes, or medians of a log-normal draw and its sigma. */
   readonly sizes?: {
     readonly largeShare: number
     readonly small: readonly [number, number]
     readonly large: readonly [number, number]
-  }
+  } | {
+    readonly median: readonly [number, number]
+    readonly sigma: number
+  } | undefined
   /** Bars: makespan ÷ ideal, wasted share of calls, wasted attempts on top. */
   readonly ratio: number
   readonly waste: number
@@ -145,11 +148,85 @@ export const uniform = (seed: number, index: number): number => {
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
+const normal = (seed: number, index: number): number =>
+  Math.sqrt(-2 * Math.log(1 - uniform(seed, 2 * index))) * Math.cos(2 * Math.PI * uniform(seed, 2 * index + 1))
+
+/** Lists token limits and mixes of sizes that the lane was not tuned on, per minute as providers state them. */
+export const spread: ReadonlyArray<Scenario> = [
+  ...([[10_000, 10], [60_000, 10], [180_000, 10], [500_000, 10], [500_000, 30]] as const).flatMap((
+    [perMinute, perSecond]
+  ) =>
+    [
+      {
+        name: `log-${perMinute / 1000}k-${perSecond}`,
+        title: `${perMinute / 1000}k tokens/min, ${perSecond} requests/s, log-normal sizes`,
+        options: { ...base, limits: { requestsPerSecond: perSecond, tokensPerSecond: perMinute / 60 } },
+        sizes: { median: [200, 200], sigma: 0.8 },
+        ratio: 1.04,
+        waste: 0.01
+      },
+      {
+        name: `two-${perMinute / 1000}k-${perSecond}`,
+        title: `${perMinute / 1000}k tokens/min, ${perSecond} requests/s, a fifth six times larger`,
+        options: { ...base, limits: { requestsPerSecond: perSecond, tokensPerSecond: perMinute / 60 } },
+        sizes: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+        ratio: 1.04,
+        waste: 0.01
+      }
+    ] as const
+  ),
+  {
+    name: "tokens-only",
+    title: "180k tokens/min, no limit of requests, log-normal sizes",
+    options: { ...base, limits: { tokensPerSecond: 3000 } },
+    sizes: { median: [200, 200], sigma: 0.8 },
+    ratio: 1.04,
+    waste: 0.01
+  },
+  {
+    name: "even-tokens",
+    title: "180k tokens/min, calls alike",
+    options: { ...base, limits: { requestsPerSecond: 20, tokensPerSecond: 3000 } },
+    sizes: { largeShare: 0, small: [300, 200], large: [1, 1] },
+    ratio: 1.04,
+    waste: 0.01
+  },
+  {
+    name: "fall-tokens",
+    title: "180k tokens/min falls to a third at 60 s, back at 160 s, log-normal sizes",
+    options: {
+      ...base,
+      limits: { tokensPerSecond: 3000 },
+      changes: [{ at: 60, tokensPerSecond: 1000 }, { at: 160, tokensPerSecond: 3000 }]
+    },
+    sizes: { median: [200, 200], sigma: 0.8 },
+    ratio: 1.05,
+    waste: 0.02
+  },
+  {
+    name: "hidden-tokens",
+    title: "180k tokens/min, a fifth larger, refusals name nothing",
+    options: { ...base, limits: { requestsPerSecond: 10, tokensPerSecond: 3000 } },
+    sizes: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+    hidden: true,
+    ratio: 1.04,
+    waste: 0.01
+  }
+]
+
 /** Draws the workload of a scenario. */
 export const workload = (scenario: Scenario, calls: number, seed: number): ReadonlyArray<Work> =>
   Array.from({ length: calls }, (_, id) => {
     const sizes = scenario.sizes
     if (sizes === undefined) return { id, inputTokens: 100, maxTokens: 200 }
+    if ("median" in sizes) {
+      const [input, output] = sizes.median
+      return {
+        id,
+        inputTokens: Math.max(1, Math.round(input * Math.exp(sizes.sigma * normal(seed, id)))),
+        maxTokens: Math.max(1, Math.round(output * Math.exp(sizes.sigma * normal(seed, calls + id))))
+      }
+    }
     const [inputTokens, maxTokens] = uniform(seed, id) < sizes.largeShare ? sizes.large : sizes.small
     return { id, inputTokens, maxTokens }
   })

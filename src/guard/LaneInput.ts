@@ -3,7 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Kernel from "../policy/LaneKernel.ts"
-import type { Options, Sample } from "./Lane.ts"
+import type { Options, Sample } from "./LaneContract.ts"
 
 /** Returns the options, or throws a `RangeError` that names the field. */
 export const checked = (options: Options): Options => {

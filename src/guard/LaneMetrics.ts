@@ -17,7 +17,7 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Decision, State } from "../policy/LaneKernel.ts"
-import type { Sample } from "./Lane.ts"
+import type { Sample } from "./LaneContract.ts"
 
 /** Counts attempts by lane and outcome. */
 export const attempts = Metric.counter("lane_attempts_total", {

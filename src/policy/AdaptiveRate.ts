@@ -71,42 +71,8 @@ export const send = (state: State, cost: number, paced: boolean, now: number): S
   mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
 })
 
-/** Says that calls differ in size, so that a refusal tells of less than a large call, not of nothing. */
-export const mixed = (state: State): boolean => state.largest > defaults.mixedFrom * state.mean
-
 /** Reads the rate that is taken for the limit. */
 const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
-
-/** Computes what the bucket holds when it is full. */
-const depth = (state: State): number =>
-  state.metUnits === 0
-    ? Infinity
-    : (state.burst > 0 ? state.burst : Math.max(0, state.metUnits - believed(state) * state.metSeconds)) +
-      state.largest / 2
-
-/** Estimates what the bucket holds now, were it bottomless. */
-export const level = (state: State, now: number): number =>
-  state.largest / 2 + believed(state) * (now - state.emptyAt) - (state.sent - state.refused - state.emptyAdmitted) -
-  state.spilledShort
-
-/** Notes that sending goes on after a pause: what the bucket could not hold meanwhile is no part of what it admits. */
-export const resume = (state: State, now: number): State => {
-  if (state.emptyAt < 0 || !mixed(state)) return state
-  const over = level(state, now) - depth(state)
-  return over > 0
-    ? { ...state, spilled: state.spilled + over, spilledShort: state.spilledShort + over }
-    : state
-}
-
-/** Computes what the bucket can hold beyond a large call and some, 0 where that is unknown. */
-export const room = (state: State): number =>
-  !mixed(state) || state.metUnits === 0 ? 0 : Math.max(0, depth(state) - defaults.reserve * state.largest)
-
-/** Computes what the bucket holds beyond a large call and some, after `resume`. */
-export const spare = (state: State, now: number): number =>
-  state.emptyAt < 0 || !mixed(state) || state.metUnits === 0
-    ? 0
-    : Math.max(0, Math.min(level(state, now), depth(state)) - defaults.reserve * state.largest)
 
 /** Corrects the units of an attempt once its real cost is known. */
 export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
@@ -150,12 +116,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "probe": {
       const doubling = Math.max(defaults.probeDoubling, (2 * state.mean) / state.limit)
-      const gentle = mixed(state) && state.metUnits > 0 ? depth(state) / (defaults.mixedExcess * state.limit) : 0
-      if (elapsed < gentle) {
-        const rate = Math.min(state.ceiling, state.limit * (1 + defaults.mixedExcess))
-        return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
-      }
-      const excess = Math.min((elapsed - gentle) / doubling, 60)
+      const excess = Math.min(elapsed / doubling, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
@@ -183,24 +144,20 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
     ? 0
-    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2 + state.spilled) / (stamp.at - state.sinceAt)
+    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < short * 1.3
   const floor = same ? Math.max(short, whole) : short
   const next = {
     ...empty,
     cutAt: now,
-    spilledShort: 0,
-    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted, spilled: 0 })
+    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
   }
   if (state.phase === "start") {
     return move(state, now, "start-refused", {
       ...next,
       phase: "settle",
-      rate: Math.min(
-        bad * defaults.firstCut,
-        state.largest > 1 ? startCap(admitted, stamp.at - state.madeAt) : Infinity
-      ),
+      rate: bad * defaults.firstCut,
       good: 0,
       bad,
       limit: 0,
@@ -210,7 +167,6 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       eager: defaults.eagerAtStart
     })
   }
-  if (mixed(state) && units >= 3) return refusedMixed(state, next, stamp, now, short)
   const mine = state.stepPaced >= 0.9 * state.stepSends
   if (
     !mine && state.phase !== "settle" && units >= defaults.fellWithin &&
@@ -235,58 +191,6 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     ? refusedInHold(refusal)
     : undefined
   return held ?? bracketed(refusal)
-}
-
-/** Bounds the limit by what the start admitted, most of which was the full bucket. */
-const startCap = (units: number, seconds: number): number =>
-  seconds > 0 && units > 0 ? defaults.startShare * units / seconds : Infinity
-
-/**
- * Answers a refusal where sizes differ: what went through, plus what spilled in pauses, is the limit; the average over
- * the last measurements, by their length, steadies it.
- */
-const refusedMixed = (
-  state: State,
-  next: Partial<State>,
-  stamp: Stamp,
-  now: number,
-  short: number
-): [Move, State] => {
-  const bad = state.rate
-  const span = stamp.at - state.emptyAt
-  const settling = state.phase === "settle"
-  // the first pause is too large a share of a short step: the truth lies between all and nothing spilled
-  const unsure = settling && span < 4 ? state.spilledShort / span / 2 : 0
-  const near = !settling && state.trust > 0 && Math.abs(short - state.good) * span < 2 * state.largest
-  const weight = near ? span / (span + state.trust) : 1
-  const measured = weight * (short - unsure) + (1 - weight) * state.good
-  const trust = settling ? 0 : Math.min(defaults.trust, near ? state.trust + span : span)
-  const limit = Math.min(bad, measured * (state.phase === "hold" ? 1 + defaults.mixedDrift : 1 + defaults.mixedCreep))
-  const fell = state.phase !== "settle" && limit < state.limit * defaults.fellBelow
-  return move(
-    state,
-    now,
-    state.phase === "settle" ? "settled" : state.phase === "probe" ? "probe-confirmed" : "limit-drifted",
-    {
-      ...next,
-      phase: "hold",
-      rate: limit,
-      limit,
-      good: measured,
-      bad,
-      early: 0,
-      trust,
-      burst: state.metUnits > 0 && !settling
-        ? Math.max(state.burst, state.metUnits - measured * state.metSeconds)
-        : state.burst,
-      ...(fell
-        ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall }
-        : {
-          eager: 0,
-          interval: Math.min(defaults.mixedSends, Math.max(defaults.mixedFirst, state.interval * defaults.rarer))
-        })
-    }
-  )
 }
 
 /** Is one refusal that begins an episode, and what it measures. */
@@ -375,10 +279,6 @@ const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move,
     })
   }
   if (state.early === 0) {
-    // calls of very different size: a large one finds less than its share in a bucket that holds the rate well
-    if (state.largest > 2 * state.mean) {
-      return move(state, now, "limit-drifted", { ...next, rate: bad * 0.995, limit: bad * 0.995, bad, early: 1 })
-    }
     return move(state, now, "limit-drifted", {
       ...next,
       rate: bad * 0.97,
@@ -441,7 +341,7 @@ const rarer = (state: State): Pick<State, "eager" | "interval"> =>
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
   const elapsed = at - state.emptyAt
   if (state.emptyAt < 0 || elapsed <= 0) return 0
-  return Math.max(0, admitted - state.emptyAdmitted - cost + state.spilledShort) / elapsed
+  return Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
 }
 
 /**

@@ -67,22 +67,9 @@ export const defaults = {
   roseAt: 0.5,
   /** Highest growth per second that is followed between probes: a limit that doubles in six seconds. */
   trendMax: 0.12,
-  /** Share of what the start admitted per second that is kept where attempts cost many units. */
-  startShare: 0.6,
-  /** Longest span, in seconds, that an earlier measurement counts for. */
-  trust: 60,
   /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
   unusedBelow: 0.85,
   unused: 0.5,
-  /** Mixed sizes: ratio of largest to mean from which they are, growth after a probe, excess of a probe, its interval. */
-  mixedFrom: 1.5,
-  mixedCreep: 0.04,
-  mixedDrift: 0.005,
-  mixedExcess: 0.15,
-  mixedFirst: 40,
-  mixedSends: 1200,
-  /** Sizes of the largest call that are left in the bucket when it is drawn down. */
-  reserve: 1.3,
   /** Attempts between probes: at most (it bounds waste), at first, and after the limit moved. */
   probeSends: 300,
   rarer: 2,
@@ -159,12 +146,6 @@ export interface State {
   readonly metSeconds: number
   /** Units above the limit that the bucket was seen to hold. */
   readonly burst: number
-  /** Units that full buckets turned away during pauses, since the limit last moved. */
-  readonly spilled: number
-  /** The same, since the last refusal. */
-  readonly spilledShort: number
-  /** Seconds that the present measurement stands for. */
-  readonly trust: number
   /** Units sent above the believed rate, as of when; and how many of them may go out at once where others held back. */
   readonly heap: number
   readonly heapAt: number
@@ -226,9 +207,6 @@ export const make = (options: Options = {}, now = 0): State => {
     metUnits: 0,
     metSeconds: 0,
     burst: 0,
-    spilled: 0,
-    spilledShort: 0,
-    trust: 0,
     heap: 0,
     heapAt: now,
     sprint: 0

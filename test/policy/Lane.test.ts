@@ -99,41 +99,6 @@ describe("AdaptiveRate", () => {
     expect(AdaptiveRate.told(state, 25, 3, 3)[1].rate).toBe(25)
   })
 
-  it("counts what a full bucket turned away in a pause, where calls differ in size", () => {
-    // 3000 per second, 3000 deep, 20 % of calls take 1400 and the others 230; refusals ask for a second
-    const random = generator(3)
-    let state = AdaptiveRate.make({ initial: 4000 })
-    let level = 3000
-    let now = 0
-    for (let i = 0; i < 1500; i++) {
-      const cost = random() < 0.2 ? 1400 : 230
-      state = AdaptiveRate.advance(state, now)[1]
-      const stamp = { at: now, sent: state.sent, cost }
-      state = AdaptiveRate.send(state, cost, true, now)
-      const admitted = level >= cost
-      if (admitted) level -= cost
-      else state = AdaptiveRate.refuse(state, stamp, now + 0.05)[1]
-      const wait = admitted ? cost / state.rate : 1.05
-      now += wait
-      level = Math.min(3000, level + 3000 * wait)
-      if (!admitted) state = AdaptiveRate.resume(state, now)
-    }
-    expect(state.phase).toBe("hold")
-    expect(state.rate).toBeGreaterThan(2850)
-    expect(state.rate).toBeLessThan(3150)
-    expect(AdaptiveRate.room(state)).toBeGreaterThan(0)
-    expect(AdaptiveRate.spare(state, now)).toBeLessThanOrEqual(AdaptiveRate.room(state))
-  })
-
-  it("knows nothing to spare before it was ever refused, or where calls are alike", () => {
-    const fresh = AdaptiveRate.make({ initial: 10 })
-    expect([AdaptiveRate.room(fresh), AdaptiveRate.spare(fresh, 1), AdaptiveRate.resume(fresh, 1)]).toEqual([
-      0,
-      0,
-      fresh
-    ])
-  })
-
   it("refuses options out of range", () => {
     expect(() => AdaptiveRate.make({ initial: 0 })).toThrow("AdaptiveRate.make: initial must be above 0, got 0")
     expect(() => AdaptiveRate.make({ ceiling: NaN })).toThrow("ceiling must be above 0, got NaN")

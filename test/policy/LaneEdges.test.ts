@@ -56,20 +56,6 @@ describe("AdaptiveRate, edges", () => {
     expect(unpaced(10, 5)[1].sprint).toBe(5)
   })
 
-  it("looks early for the return of a limit of mixed sizes that fell far, and late for one that did not", () => {
-    const mixed = learner({ rate: 100, limit: 100, mean: 4, largest: 10, burst: 20 })
-    const [fell, low] = AdaptiveRate.refuse(mixed, { at: 20, sent: 500, cost: 10 }, 20.05)
-    expect([fell?.reason, low.eager, low.interval]).toEqual([
-      "limit-drifted",
-      AdaptiveRate.defaults.eagerAfterFall,
-      AdaptiveRate.defaults.eagerSends
-    ])
-    expect(low.rate).toBeLessThan(75)
-    const [, near] = AdaptiveRate.refuse(mixed, { at: 20, sent: 1050, cost: 10 }, 20.05)
-    expect([near.eager, near.interval]).toEqual([0, 600])
-    expect(near.rate).toBeGreaterThan(75)
-  })
-
   it("learns a trend from two rises in a row, none from one, and bounds it", () => {
     const probe = (over: Partial<AdaptiveRate.State>) =>
       AdaptiveRate.refuse(
@@ -398,12 +384,11 @@ describe("LaneKernel, edges", () => {
       requests: { initial: 10, known: true },
       tokens: { initial: 1000, known: true }
     }, 0)
-    const owing: Kernel.State = { ...idle, requestsOwed: 0.3, tokensOwed: 30 }
+    const owing: Kernel.State = { ...idle, requestsOwed: 0.3 }
     const [, once] = Kernel.admit(owing, 100, undefined, 1)
-    expect([once.requestsOwed, once.tokensOwed]).toEqual([0.3 - Kernel.defaults.makeUp, 10])
-    expect([once.requestDebt.units, once.tokenDebt.units]).toEqual([0.8, 80])
+    expect([once.requestsOwed, once.requestDebt.units]).toEqual([0.3 - Kernel.defaults.makeUp, 0.8])
     const [, twice] = Kernel.admit(once, 100, undefined, 2)
-    expect([twice.requestsOwed, twice.tokensOwed]).toEqual([0, 0])
+    expect(twice.requestsOwed).toBe(0)
     expect(Kernel.admit(twice, 100, undefined, 3)[1].requestDebt.units).toBe(1)
   })
 
@@ -434,5 +419,101 @@ describe("LaneKernel, edges", () => {
     const [again, last] = Kernel.settle(after, second, refusal, 1.2)
     expect(again).toEqual([])
     expect([last.tokens.rate, last.tokens.refused]).toEqual([after.tokens.rate, 200])
+  })
+
+  describe("mirrors", () => {
+    const tokens: Kernel.Sample = { _tag: "Throttled", scope: "tokens", retryAfter: 1 }
+    const requests: Kernel.Sample = { _tag: "Throttled", scope: "requests", retryAfter: 1 }
+    const unknown: Kernel.Sample = { _tag: "Throttled", scope: "unknown", retryAfter: 1 }
+
+    /** Sends ten calls a second of 500 tokens for two seconds, and has the last refused. */
+    const refused = (sample: Kernel.Sample, options: Kernel.Options = {}): Kernel.State => {
+      let state = Kernel.make({ requests: { initial: 100 }, ...options }, 0)
+      let last: Kernel.Ticket | undefined
+      for (let i = 0; i < 21; i++) {
+        const [ticket, next] = Kernel.admit(state, 500, undefined, i * 0.1)
+        last = ticket
+        state = next
+      }
+      if (last === undefined) throw new Error("nothing was sent")
+      return Kernel.settle(state, last, sample, 2.05)[1]
+    }
+
+    it("mirrors tokens from their first refusal on, and requests from the first of them after that", () => {
+      const before = refused(requests)
+      expect([before.requestMirror, before.tokenMirror]).toEqual([undefined, undefined])
+      const paced = refused(tokens)
+      expect(paced.tokenMirror).toBeDefined()
+      expect(paced.requestMirror).toBeUndefined()
+      const [ticket, sent] = Kernel.admit(paced, 500, "tokens", 4)
+      const [decisions, both] = Kernel.settle(sent, ticket, requests, 4.05)
+      expect(both.requestMirror).toBeDefined()
+      expect(decisions[0]).toMatchObject({ subject: "requests", reason: "start-refused", from: 100 })
+      const [again, third] = Kernel.admit(both, 500, "requests", 6)
+      const [more, after] = Kernel.settle(third, again, requests, 6.05)
+      expect(more.map((one) => one.subject)).toEqual(["requests", "pause"])
+      expect(after.requests.rate).toBeLessThanOrEqual(both.requests.rate)
+    })
+
+    it("learns nothing from the refusal of an attempt that was sent before the last cut", () => {
+      const paced = refused(tokens)
+      const [first, one] = Kernel.admit(paced, 500, "tokens", 4)
+      const [second, two] = Kernel.admit(one, 500, "tokens", 4.01)
+      const [, cut] = Kernel.settle(two, first, tokens, 4.05)
+      const [decisions, same] = Kernel.settle(cut, second, tokens, 4.06)
+      expect(decisions).toEqual([])
+      expect([same.tokens.rate, same.tokens.refused]).toEqual([cut.tokens.rate, cut.tokens.refused + 500])
+      const unmirrored = { ...paced, tokenMirror: undefined }
+      expect(Kernel.settle({ ...two, tokenMirror: undefined, tokens: cut.tokens }, second, tokens, 4.06)[1].tokenMirror)
+        .toBe(unmirrored.tokenMirror)
+    })
+
+    it("shows the rate of the mirror, within the caps, and keeps to a cap of tokens", () => {
+      const capped = refused(tokens, { tokens: { ceiling: 800 } })
+      expect(capped.tokens.rate).toBeLessThanOrEqual(800)
+      const idle = { ...capped, pausedUntil: 0 }
+      const [, sent] = Kernel.admit(idle, 8000, undefined, 60)
+      const [wait, by] = Kernel.wait(sent, 60, 1)
+      expect(by).toBe("tokens")
+      expect(wait).toBeGreaterThan(9)
+      const [, later] = Kernel.advance(sent, 61)
+      expect(later.tokens.rate).toBeLessThanOrEqual(800)
+      expect(later.tokenMirror?.pending).toEqual([])
+    })
+
+    it("begins near a rate that was given", () => {
+      const given = refused(tokens, { tokens: { initial: 9000, known: true } })
+      expect(given.tokens.rate).toBeLessThanOrEqual(9000)
+      expect(given.tokens.rate).toBeGreaterThan(6000)
+    })
+
+    it("moves its mirrors to limits that a success states", () => {
+      const paced = refused(tokens)
+      const [ticket, sent] = Kernel.admit(paced, 500, "tokens", 4)
+      const [, both] = Kernel.settle(sent, ticket, requests, 4.05)
+      const [answered, asked] = Kernel.admit(both, 500, "tokens", 6)
+      const stated: Kernel.Sample = { _tag: "Success", requestsPerSecond: 40, tokensPerSecond: 7000 }
+      const [decisions, told] = Kernel.settle(asked, answered, stated, 8)
+      expect(decisions.map((one) => [one.subject, one.reason])).toEqual([
+        ["requests", "provider-said"],
+        ["tokens", "provider-said"]
+      ])
+      const rates = Kernel.advance(told, 9)[1]
+      expect(rates.requests.rate / 40).toBeCloseTo(1, 1)
+      expect(rates.tokens.rate / 7000).toBeCloseTo(1, 1)
+    })
+
+    it("takes a refusal that names nothing for the limit whose mirror expected it", () => {
+      const paced = { ...refused(tokens), pausedUntil: 0 }
+      const [, large] = Kernel.admit(paced, 90_000, "tokens", 30)
+      const [huge, sent] = Kernel.admit(large, 500, "tokens", 30.01)
+      expect(Kernel.settle(sent, huge, unknown, 30.06)[0][0]?.subject).toBe("tokens")
+      const [small, few] = Kernel.admit(paced, 1, undefined, 3000)
+      const [decisions, both] = Kernel.settle(few, small, unknown, 3000.05)
+      expect(decisions[0]?.subject).toBe("requests")
+      const [, second] = Kernel.admit({ ...both, pausedUntil: 0 }, 1, "requests", 3000.06)
+      const [next, third] = Kernel.admit(second, 1, "requests", 3000.07)
+      expect(Kernel.settle(third, next, unknown, 3000.11)[0][0]?.subject).toBe("requests")
+    })
   })
 })

@@ -1,0 +1,130 @@
+/**
+ * What a lane takes from its limits of requests and of tokens, and gives back: debts at a rate, and mirrored buckets.
+ *
+ * ```
+ *   debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid
+ *   mirror   the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
+ * ```
+ *
+ * A limit begins as a debt. Tokens are mirrored from the first refusal of tokens on, requests from the first of requests
+ * after that: before it, what was sent tells the limit of requests by itself (`AdaptiveRate`).
+ */
+import * as AdaptiveRate from "./AdaptiveRate.ts"
+import * as BucketMirror from "./BucketMirror.ts"
+import * as Outage from "./LaneOutage.ts"
+import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
+
+const unpaid = (debt: Debt, rate: number, now: number): number =>
+  rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate
+
+/** Reads the debt now: time pays it off, and earns no credit but that of a late timer (`late`) and what was given back. */
+const rebased = (debt: Debt, rate: number, now: number, late: boolean, credit = 0): number =>
+  Math.max(
+    Math.min(late ? -Math.max(credit, defaults.lag * Math.min(rate, 1e9)) : -credit, debt.units),
+    unpaid(debt, rate, now)
+  )
+
+const pace = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
+  mirror === undefined ? rate.rate : Math.min(rate.ceiling, defaults.surge * rate.rate)
+
+const requestPace = (state: State, now: number): number =>
+  pace(state.requests, state.requestMirror) * Outage.ramp(state.outage, now)
+
+const tokenPace = (state: State): number => pace(state.tokens, state.tokenMirror)
+
+/** Reads the requests that are owed. */
+export const requestsOwed = (state: State, now: number, late: boolean): number =>
+  rebased(state.requestDebt, requestPace(state, now), now, late, state.requests.sprint)
+
+/** Reads the tokens that are owed. */
+export const tokensOwed = (state: State, now: number, late: boolean): number =>
+  rebased(state.tokenDebt, tokenPace(state), now, late)
+
+/** Reads the seconds until the limit of requests has room. */
+export const requestWait = (state: State, now: number): number => {
+  const rate = requestPace(state, now)
+  const paid = unpaid(state.requestDebt, rate, now) / rate
+  return state.requestMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
+}
+
+/** Reads the seconds until the limit of tokens has room for a call of `cost`. */
+export const tokenWait = (state: State, cost: number, now: number): number => {
+  if (!state.tokensPaced) return 0
+  const rate = tokenPace(state)
+  const paid = unpaid(state.tokenDebt, rate, now) / rate
+  return state.tokenMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.tokenMirror, cost, now))
+}
+
+/** Takes what an attempt needs from both limits. `held` names the one that it had to wait for. */
+export const take = (
+  state: State,
+  tokens: number,
+  held: { readonly requests: boolean; readonly tokens: boolean },
+  late: { readonly requests: boolean; readonly tokens: boolean },
+  now: number
+): State => {
+  const made = state.requestsOwed > 0 ? defaults.makeUp : 0
+  const owed = state.resumed
+    ? requestsOwed(state, now, late.requests)
+    : Math.max(0, unpaid(state.requestDebt, requestPace(state, now), now))
+  return {
+    ...state,
+    requestsOwed: Math.max(0, state.requestsOwed - made),
+    requests: AdaptiveRate.send(state.requests, 1, held.requests, now),
+    tokens: AdaptiveRate.send(state.tokens, tokens, held.tokens, now),
+    requestDebt: { units: owed + 1 - made, at: now },
+    tokenDebt: { units: state.tokensPaced ? tokensOwed(state, now, late.tokens) + tokens : 0, at: now },
+    requestMirror: state.requestMirror && BucketMirror.send(state.requestMirror, state.next, 1, held.requests, now),
+    tokenMirror: state.tokenMirror && BucketMirror.send(state.tokenMirror, state.next, tokens, held.tokens, now)
+  }
+}
+
+/** Gives a request back that the provider did not count: the slot may be used at once. */
+export const returnRequest = (state: State, ticket: Ticket, now: number): State => ({
+  ...state,
+  requests: AdaptiveRate.correct(state.requests, -1),
+  requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now),
+  requestDebt: {
+    units: Math.max(-defaults.returned, rebased(state.requestDebt, requestPace(state, now), now, false) - 1),
+    at: now
+  }
+})
+
+/** Gives tokens back, or takes more where they are below 0; a second's worth of credit at the most. */
+export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: number): State => {
+  if (tokens === 0) return state
+  const counted: State = {
+    ...state,
+    tokens: AdaptiveRate.correct(state.tokens, -tokens),
+    tokenMirror: state.tokenMirror && BucketMirror.credit(state.tokenMirror, ticket.seq, ticket.tokens, tokens, now)
+  }
+  if (!state.tokensPaced) return counted
+  const rate = tokenPace(state)
+  const debt = tokensOwed(state, now, false)
+  return { ...counted, tokenDebt: { units: Math.max(Math.min(debt, -rate), debt - tokens), at: now } }
+}
+
+/** Gives all back that an attempt took. */
+export const returnAll = (state: State, ticket: Ticket, now: number): State =>
+  returnTokens(returnRequest(state, ticket, now), ticket, ticket.tokens, now)
+
+/** Lets silence about what was sent teach the mirrors. */
+export const advance = (state: State, now: number): State => {
+  const silence = Math.max(defaults.silenceSeconds, defaults.silence * state.inFlight.refusalSeconds)
+  const requestMirror = state.requestMirror && BucketMirror.advance(state.requestMirror, now, silence)
+  const tokenMirror = state.tokenMirror && BucketMirror.advance(state.tokenMirror, now, silence)
+  return requestMirror === state.requestMirror && tokenMirror === state.tokenMirror ? state : {
+    ...state,
+    requestMirror,
+    tokenMirror,
+    requests: followed(state.requests, requestMirror),
+    tokens: followed(state.tokens, tokenMirror)
+  }
+}
+
+/** Copies the rate of a mirror to where a rate is shown and saved. */
+const followed = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): AdaptiveRate.State => {
+  if (mirror === undefined) return rate
+  const found = Math.min(rate.ceiling, Math.max(rate.lowest, BucketMirror.rate(mirror)))
+  return { ...rate, rate: found, limit: found }
+}

@@ -1,0 +1,182 @@
+/**
+ * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
+ */
+import * as AdaptiveRate from "./AdaptiveRate.ts"
+import * as BucketMirror from "./BucketMirror.ts"
+import * as Budget from "./LaneBudget.ts"
+import * as InFlight from "./LaneInFlight.ts"
+import { type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
+
+type Throttled = Extract<Sample, { readonly _tag: "Throttled" }>
+type Limit = "requests" | "tokens"
+
+/** Learns from a refusal. */
+export const refuse = (
+  before: State,
+  ticket: Ticket,
+  sample: Throttled,
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
+  const { scope } = sample
+  const decisions: Array<Decision> = []
+  let state = before
+  let about: Limit | "in-flight" = scope === "tokens" ? "tokens" : "requests"
+  if (scope === "concurrency" || scope === "unknown") {
+    const [verdict, inFlight] = InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)
+    if (inFlight.limit < state.inFlight.limit) {
+      decisions.push({ subject: "in-flight", reason: "cap-found", from: state.inFlight.limit, to: inFlight.limit })
+    }
+    if (verdict === "in-flight") about = "in-flight"
+    else if (inFlight.suspect >= 0 && inFlight.episodes === 1 && state.inFlight.suspect !== inFlight.suspect) {
+      state = { ...state, beforeSuspicion: state.requests }
+    }
+    state = { ...state, inFlight }
+  }
+  if (scope === "unknown" && about === "requests") {
+    const [limit, weighed] = guessed(state, ticket)
+    about = limit
+    state = weighed
+  }
+  if (about === "in-flight") {
+    const saved = state.beforeSuspicion
+    const requests = saved === undefined || decisions.length === 0
+      ? state.requests
+      : restored(saved, state.requests, now)
+    state = Budget.returnAll({ ...state, requests }, ticket, now)
+  } else {
+    const [move, learned] = about === "tokens" ? refusedTokens(state, ticket, now) : refusedRequests(state, ticket, now)
+    if (move !== undefined) decisions.push({ subject: about, ...move })
+    state = learned
+  }
+  return paused(state, ticket, sample.retryAfter, decisions, now)
+}
+
+/** Puts the learner of requests back to where it was before refusals that were about calls in flight. */
+const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number): AdaptiveRate.State => ({
+  ...saved,
+  sent: now.sent,
+  refused: now.refused,
+  stepSent: now.sent,
+  stepSends: 0,
+  stepPaced: 0,
+  stepAt: at
+})
+
+/** Guesses which limit a refusal is about that names none: the mirrors know, and before them the sizes tell. */
+const guessed = (state: State, ticket: Ticket): [Limit, State] => {
+  if (state.tokenMirror !== undefined) {
+    const tokens = BucketMirror.expected(state.tokenMirror, ticket.seq)
+    const requests = state.requestMirror === undefined
+      ? defaults.tokensExpected
+      : BucketMirror.expected(state.requestMirror, ticket.seq)
+    return [tokens >= requests ? "tokens" : "requests", state]
+  }
+  const size = state.meanTokens > 0 && ticket.tokens > 0 ? Math.log(ticket.tokens / state.meanTokens) : 0
+  const tokenEvidence = Math.max(-3, Math.min(6, state.tokenEvidence + size))
+  return [tokenEvidence > 2 ? "tokens" : "requests", { ...state, tokenEvidence }]
+}
+
+const refusedTokens = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
+  const [move, tokens, tokenMirror] = mirrored(state, "tokens", ticket, now)
+  const debt = Budget.tokensOwed(state, now, false)
+  return [
+    move,
+    Budget.returnRequest(
+      { ...state, tokens, tokenMirror, tokensPaced: true, tokenDebt: { units: Math.max(0, debt), at: now } },
+      ticket,
+      now
+    )
+  ]
+}
+
+const refusedRequests = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
+  const requestDebt = { units: Math.max(0, Budget.requestsOwed(state, now, false)), at: now }
+  if (state.tokenMirror === undefined) {
+    const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1 }
+    const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
+    return [move, Budget.returnTokens({ ...state, requests, requestDebt }, ticket, ticket.tokens, now)]
+  }
+  const [move, requests, requestMirror] = mirrored(state, "requests", ticket, now)
+  return [
+    move,
+    Budget.returnTokens({ ...state, requests, requestMirror, requestDebt }, ticket, ticket.tokens, now)
+  ]
+}
+
+/** Lets the mirror of a limit learn, or makes it; an attempt that was sent before the last cut teaches nothing. */
+const mirrored = (
+  state: State,
+  of: Limit,
+  ticket: Ticket,
+  now: number
+): [AdaptiveRate.Move | undefined, AdaptiveRate.State, BucketMirror.State | undefined] => {
+  const rate = state[of]
+  const mirror = of === "tokens" ? state.tokenMirror : state.requestMirror
+  const cost = of === "tokens" ? ticket.tokens : 1
+  const counted = { ...rate, refused: rate.refused + cost }
+  if (ticket.at <= rate.cutAt) {
+    return [undefined, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now)]
+  }
+  const [reason, next] = mirror === undefined
+    ? ["start-refused" as const, opened(state, of, ticket, cost)]
+    : BucketMirror.refuse(mirror, ticket.seq, cost)
+  // a refusal never raises a rate, whatever the guesses make of it
+  const to = Math.max(rate.lowest, Math.min(rate.rate, BucketMirror.rate(next)))
+  const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
+  return [{ from, to, reason }, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next]
+}
+
+const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMirror.State => {
+  const rate = state[of]
+  const sent = of === "tokens" ? ticket.tokensBefore : ticket.requestsBefore
+  const admitted = sent - rate.refused
+  const since = busiest(state, of, admitted, ticket.at)
+  return BucketMirror.make({
+    admitted: Math.max(0, admitted - since[of]),
+    seconds: ticket.at - since.at,
+    cost,
+    later: Math.max(0, rate.sent - sent - cost),
+    lowest: rate.lowest,
+    // a rate that was told or loaded, and never refused yet
+    rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : undefined,
+    next: state.next,
+    mean: of === "tokens" ? state.meanTokens : 1
+  }, ticket.at)
+}
+
+/** Picks the moment since which most was admitted per second, were a second's worth saved by then. */
+const busiest = (state: State, of: Limit, admitted: number, at: number): State["marks"][number] =>
+  state.marks.reduce((best, mark) => {
+    const share = (one: typeof mark): number => (admitted - one[of]) / (1 + Math.max(0, at - one.at))
+    return mark.at <= at && share(mark) > share(best) ? mark : best
+  })
+
+const paused = (
+  state: State,
+  ticket: Ticket,
+  hint: number | undefined,
+  decisions: ReadonlyArray<Decision>,
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
+  const fresh = ticket.at > state.pausedUntil
+  const guess = Math.max(1 / state.requests.rate, defaults.pause * 2 ** Math.min(state.hintless, 10))
+  const seconds = Math.min(state.maxPause, hint ?? guess)
+  const until = now + seconds
+  if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
+  const { requests } = state
+  return [
+    fresh
+      ? [...decisions, { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }]
+      : decisions,
+    {
+      ...state,
+      pausedUntil: until,
+      resumed: false,
+      hintless: hint === undefined ? state.hintless + 1 : 0,
+      // a mirror knows itself what the bucket saved
+      requestsOwed: requests.phase === "hold" && state.requestMirror === undefined
+        ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.burst - 2)))
+        : 0
+    }
+  ]
+}

@@ -1,0 +1,163 @@
+/**
+ * What a lane knows, as plain data: the state that `LaneKernel` moves, and the words it is moved with.
+ *
+ * `LaneKernel` exports all of it. Rates are per second, times are seconds.
+ */
+import * as AdaptiveRate from "./AdaptiveRate.ts"
+import type * as BucketMirror from "./BucketMirror.ts"
+import * as InFlight from "./LaneInFlight.ts"
+import * as Outage from "./LaneOutage.ts"
+
+/** Names what a 429 was about. */
+export type Scope = "requests" | "tokens" | "model" | "concurrency" | "unknown"
+
+/** Says how an attempt ended, as far as limits are concerned; times in seconds. */
+export type Sample =
+  | {
+    readonly _tag: "Success"
+    /** Tokens really used. */
+    readonly tokens?: number | undefined
+    readonly requestsPerSecond?: number | undefined
+    readonly tokensPerSecond?: number | undefined
+  }
+  | { readonly _tag: "Throttled"; readonly scope: Scope; readonly retryAfter?: number | undefined }
+  | { readonly _tag: "Overloaded"; readonly retryAfter?: number | undefined }
+  | { readonly _tag: "Failed" }
+  | { readonly _tag: "TimedOut" }
+  | { readonly _tag: "Ignored"; readonly sent: boolean }
+
+/** Names what the next attempt waits for. */
+export type Blocker = "pause" | "outage" | "in-flight" | "requests" | "tokens"
+
+/** Says that a limit moved, or that the lane stopped or went on, and why. */
+export interface Decision {
+  readonly subject: "requests" | "tokens" | "in-flight" | "pause" | "outage"
+  readonly reason: AdaptiveRate.Reason | InFlightReason | "hint" | "no-hint" | "began" | "ended"
+  /** Units per second, calls in flight, or seconds of the pause. */
+  readonly from: number
+  readonly to: number
+}
+
+/** Names why the limit of calls in flight moved. */
+export type InFlightReason = "cap-found" | "cap-raised" | "timed-out" | "recovered"
+
+/** Configures a lane's sums. Rates are per second. */
+export interface Options {
+  readonly requests?: AdaptiveRate.Options | undefined
+  readonly tokens?: AdaptiveRate.Options | undefined
+  readonly maxInFlight?: number | undefined
+  readonly inFlight?: number | undefined
+  readonly maxPause?: number | undefined
+}
+
+/** Holds the constants of a lane. */
+export const defaults = {
+  /** Longest pause a hint can cause, in seconds. */
+  maxPause: 60,
+  /** Pause where a refusal says nothing, in seconds: it doubles with each in a row, and is a slot of the new rate at least. */
+  pause: 0.1,
+  /** Seconds by which a late timer is made up for. */
+  lag: 0.02,
+  /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
+  makeUp: 0.2,
+  makeUpBurst: 0.8,
+  /** Times the learned rate at which what a mirrored bucket saved is drawn down. */
+  surge: 3,
+  /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
+  silence: 4,
+  silenceSeconds: 0.2,
+  /** Requests that may be sent at once because others were given back. */
+  returned: 4,
+  /** Moments that are remembered until the first refusal, and the seconds between two. */
+  marks: 16,
+  markSeconds: 1,
+  /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
+  tokensExpected: 0.05
+} as const
+
+/** Holds what is owed to a limit before the next attempt. */
+export interface Debt {
+  readonly units: number
+  readonly at: number
+}
+
+/** Remembers what was admitted by a moment. */
+export interface Mark {
+  readonly at: number
+  readonly requests: number
+  readonly tokens: number
+}
+
+/** Holds what a lane knows: plain data. */
+export interface State {
+  readonly requests: AdaptiveRate.State
+  readonly tokens: AdaptiveRate.State
+  /** The provider's buckets, from the first refusal of tokens on, and the first of requests after it. */
+  readonly requestMirror: BucketMirror.State | undefined
+  readonly tokenMirror: BucketMirror.State | undefined
+  readonly marks: ReadonlyArray<Mark>
+  readonly requestDebt: Debt
+  readonly tokenDebt: Debt
+  /** Requests that the last pause held back and the provider's bucket has saved: they are made up for gently. */
+  readonly requestsOwed: number
+  /** False until the provider first refused tokens, or a limit of tokens was given: tokens are counted, not paced. */
+  readonly tokensPaced: boolean
+  readonly inFlight: InFlight.State
+  /** The requests learner before the first refusal that turned out to be about calls in flight. */
+  readonly beforeSuspicion: AdaptiveRate.State | undefined
+  readonly outage: Outage.State
+  /** Attempts under way. */
+  readonly count: number
+  /** Number of the next attempt. */
+  readonly next: number
+  readonly pausedUntil: number
+  /** False from a pause until the next attempt. */
+  readonly resumed: boolean
+  readonly maxPause: number
+  /** Refusals in a row without a hint. */
+  readonly hintless: number
+  /** Smoothed tokens of an attempt, and how much larger refused ones were (sum of logarithms). */
+  readonly meanTokens: number
+  readonly tokenEvidence: number
+}
+
+/** Holds what an attempt took, to give it back. */
+export interface Ticket {
+  readonly seq: number
+  readonly at: number
+  readonly tokens: number
+  /** Attempts in flight with it. */
+  readonly count: number
+  /** Units sent before it. */
+  readonly requestsBefore: number
+  readonly tokensBefore: number
+}
+
+/** Makes the state of a lane. */
+export const make = (options: Options = {}, now = 0): State => {
+  const maxPause = options.maxPause ?? defaults.maxPause
+  if (!(maxPause > 0)) throw new RangeError(`LaneKernel.make: maxPause must be above 0, got ${maxPause}`)
+  const given = options.tokens?.known === true || Number.isFinite(options.tokens?.ceiling ?? Infinity)
+  return {
+    requests: AdaptiveRate.make(options.requests, now),
+    tokens: AdaptiveRate.make({ initial: Infinity, ...options.tokens }, now),
+    requestMirror: undefined,
+    tokenMirror: undefined,
+    marks: [{ at: now, requests: 0, tokens: 0 }],
+    requestDebt: { units: 0, at: now },
+    tokenDebt: { units: 0, at: now },
+    requestsOwed: 0,
+    tokensPaced: given,
+    inFlight: InFlight.make({ max: options.maxInFlight, limit: options.inFlight }),
+    beforeSuspicion: undefined,
+    outage: Outage.initial,
+    count: 0,
+    next: 0,
+    pausedUntil: -Infinity,
+    resumed: true,
+    maxPause,
+    hintless: 0,
+    meanTokens: 0,
+    tokenEvidence: 0
+  }
+}
