@@ -8,14 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
-
-/** Numbers from a seed (mulberry32). */
-export const random = (seed: number) => (): number => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
+import * as SimulationRandom from "../../src/testing/SimulationRandom.ts"
 
 const perCall = 10_000_000n
 
@@ -28,7 +21,9 @@ export const race = Effect.fnUntraced(function*(options: {
   readonly fibers: number
   readonly fits: number
 }) {
-  const next = random(options.seed)
+  const source = SimulationRandom.source(options.seed)
+  let drawn = 0
+  const next = () => SimulationRandom.uniform(source, drawn++)
   const limit = perCall * BigInt(options.fits)
   const credits = yield* Credits.make({ budgets: [Budget.perRun(limit), Budget.perDay(limit * 2n)] })
   const result = { sent: 0, refused: 0, mostCommitted: 0n, spent: 0n, open: 0 }

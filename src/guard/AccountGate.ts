@@ -42,6 +42,8 @@ export interface Ticket {
   admission: Account.Admission
   /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
   stopped: boolean
+  /** True once its call ended other than by an answer: what it says later is no news of the account. */
+  concluded: boolean
 }
 
 /** Says how a call with a ticket ended, as far as credit is concerned. */
@@ -71,7 +73,7 @@ export interface Gate {
   ) => Effect.Effect<Ticket, InsufficientCreditsError>
   /** Lets an attempt be sent, or fails it unsent: call it last before sending. */
   readonly check: (ticket: Ticket | undefined) => Effect.Effect<void, InsufficientCreditsError>
-  /** Takes the end of a call. Safe to call more than once. */
+  /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
   readonly conclude: (ticket: Ticket, outcome: Outcome) => Effect.Effect<void>
   /** Lets calls pass again; false where they already do. */
   readonly resume: Effect.Effect<boolean>
@@ -105,7 +107,7 @@ export const make = (options: {
   let timer: Fiber.Fiber<void> | undefined
   let delaySeconds = 0
 
-  const ticket = (admission: Account.Admission): Ticket => ({ key, admission, stopped: false })
+  const ticket = (admission: Account.Admission): Ticket => ({ key, admission, stopped: false, concluded: false })
 
   const unsent = (now: number): InsufficientCreditsError => {
     const [since, probeAt] = state._tag === "Active"
@@ -199,6 +201,8 @@ export const make = (options: {
 
   const conclude = (ended: Ticket, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
     const now = seconds(clock)
+    if (ended.concluded) return Effect.void
+    ended.concluded = outcome !== "answered"
     switch (outcome) {
       case "answered": {
         const [outage, next] = Account.answered(state, ended.admission, now)

@@ -240,7 +240,11 @@ export const make = (options: {
           arrived: (cost) => Effect.sync(() => void (arrived = cost)),
           refused: (error) =>
             Effect.uninterruptibleMask((restore) =>
-              Effect.map(again(account, ticket, request, error, restore), (next) => void (ticket = next))
+              again(account, ticket, request, error, restore).pipe(
+                // refused for good: nothing is owed, however the scope ends
+                Effect.onError(() => reservation.refund()),
+                Effect.map((next) => void (ticket = next))
+              )
             )
         }
         return Effect.as(

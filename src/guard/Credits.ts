@@ -224,7 +224,7 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
         gate(key).state,
         ({ generation }) =>
           gate(key).conclude(
-            { key: key ?? defaults.key, admission: { generation, probe: false }, stopped: false },
+            { key: key ?? defaults.key, admission: { generation, probe: false }, stopped: false, concluded: false },
             "refused"
           )
       ),

@@ -96,14 +96,17 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   /** What the store did not take. A reservation is not among it: its call is not sent. */
   let unwritten: ReadonlyArray<Ledger.Entry> = []
 
-  /** Writes entries; false where they could not be written and the guard shall stop for it. */
-  const persist = (entries: ReadonlyArray<Ledger.Entry>, at: number): Effect.Effect<boolean> =>
+  /** Writes entries; gives the failure where they could not be written and the guard shall stop for it. */
+  const persist = (
+    entries: ReadonlyArray<Ledger.Entry>,
+    at: number
+  ): Effect.Effect<LedgerStore.LedgerStoreError | undefined> =>
     Effect.suspend(() => {
       const late = unwritten
       unwritten = []
-      return Effect.catch(Effect.as(store.append([...late, ...entries]), true), (error) => {
+      return Effect.catch(Effect.as(store.append([...late, ...entries]), undefined), (error) => {
         if (stops) unwritten = [...late, ...unwritten, ...entries.filter(({ _tag }) => _tag !== "Reserve")]
-        return Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), !stops)
+        return Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), stops ? error : undefined)
       })
     })
 
@@ -224,14 +227,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       const { entry } = decision
       state = Ledger.apply(state, entry)
       reservedNanoUsd += entry.high ?? 0n
-      return Effect.flatMap(persist([entry], now), (recorded) => {
-        if (recorded) {
+      return Effect.flatMap(persist([entry], now), (failure) => {
+        if (failure === undefined) {
           return Effect.as(Metric.update(Telemetry.reserved, Money.toNumber(reservedNanoUsd)), entry)
         }
         state = Ledger.apply(state, { _tag: "Refund", id: entry.id, at: now, atRisk: false })
         return Effect.andThen(
           release(entry),
-          Effect.die(new Error("The ledger cannot be written, so no call is sent (see the LedgerUnwritable alert)."))
+          Effect.die(new Error(`The call was not sent: ${failure.message}`, { cause: failure }))
         )
       })
     })

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
@@ -244,6 +245,48 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const autoRecharge = AutoRecharge.toTarget({ threshold: "$5", target: "$25" })
         expect(yield* probeTimes({ autoRecharge }, "7 seconds")).toEqual([2, 4, 6])
+      }))
+
+    it.effect.each<[string, Exit.Exit<void, InsufficientCreditsError>]>([
+      ["well", Exit.void],
+      ["with its refusal", Exit.fail(refused)]
+    ])(
+      "hears a call that was refused once, even where its scope ends %s after the account was lifted",
+      ([, exit]) =>
+        Effect.gen(function*() {
+          const credits = yield* Credits.make({ probe })
+          yield* credits.onInsufficientCredits()
+          yield* TestClock.adjust("30 seconds")
+          const scope = yield* Scope.make()
+          const opened = yield* Scope.provide(credits.open({ estimate }), scope)
+          expect(yield* Effect.flip(opened.refused(refused))).toBe(refused)
+          yield* TestClock.adjust("30 seconds")
+          yield* credits.run(Effect.void, call(1))
+          expect((yield* credits.account())._tag).toBe("Active")
+          yield* Scope.close(scope, exit)
+          expect((yield* credits.account())._tag).toBe("Active")
+          expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+            settled: cents(1),
+            calls: 1,
+            open: 0,
+            atRisk: 0n
+          })
+        })
+    )
+
+    it.effect("takes no late answer of one probe for that of the next", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe })
+        yield* credits.onInsufficientCredits()
+        yield* TestClock.adjust("30 seconds")
+        const scope = yield* Scope.make()
+        const opened = yield* Scope.provide(credits.open({ estimate }), scope)
+        yield* Effect.flip(opened.refused(refused))
+        yield* TestClock.adjust("30 seconds")
+        yield* Effect.forkChild(credits.run(Effect.never, call(1)), { startImmediately: true })
+        expect((yield* credits.account())._tag).toBe("Probing")
+        yield* opened.accepted
+        expect((yield* credits.account())._tag).toBe("Probing")
       }))
 
     it("refuses a probe schedule that is none", () => {

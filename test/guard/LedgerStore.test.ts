@@ -452,7 +452,7 @@ describe("LedgerStore", () => {
           )
         ).toBe("answer")
         const exit = yield* Effect.exit(strict.run(Effect.succeed(1), call(3)))
-        expect(Exit.hasDies(exit)).toBe(true)
+        expect(Exit.isFailure(exit) && String(exit.cause.reasons[0])).toContain("The call was not sent: disk full")
         expect(yield* tally(strict)).toMatchObject({ settled: cents(3), open: 0, reserved: 0n })
         expect(yield* lenient.run(Effect.succeed(1), call(3))).toBe(1)
         expect(alerts).toEqual(["LedgerUnwritable", "LedgerUnwritable"])
