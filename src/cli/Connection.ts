@@ -17,6 +17,7 @@ import { createServer, type Server } from "node:http"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
+import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Budget from "../policy/Budget.ts"
 import * as Emulator from "../testing/Emulator.ts"
 import type * as Simulation from "../testing/Simulation.ts"
@@ -39,19 +40,22 @@ export interface Options {
 }
 
 /** Counts each attempt of a client by its status, in a report. */
-export const counted = (report: Report.Report) => (client: HttpClient.HttpClient): HttpClient.HttpClient =>
-  HttpClient.transform(client, (effect) =>
-    Effect.clockWith((clock) => {
-      const started = clock.currentTimeMillisUnsafe()
+export const counted = (report: Report.Report) => (client: HttpClient.HttpClient): HttpClient.HttpClient => {
+  let clock: SteadyClock.SteadyClock | undefined
+  return HttpClient.transform(client, (effect) =>
+    Effect.clockWith((source) => {
+      const now = clock ??= SteadyClock.from(source)
+      const started = now()
       const seen = (status: number) => {
-        const now = clock.currentTimeMillisUnsafe()
-        Report.attempt(report, now, { status, millis: now - started })
+        const ended = now()
+        Report.attempt(report, ended, { status, millis: ended - started })
       }
       return Effect.tapError(
         Effect.tap(effect, (response) => Effect.sync(() => seen(response.status))),
         () => Effect.sync(() => seen(0))
       )
     }))
+}
 
 /** Says how an emulator is served. */
 export interface Served {

@@ -80,13 +80,23 @@ const tree = (outcome: Outcome) => {
   )
 }
 
+/** Says of a setting that cannot be read where it stands; the parser of flags takes it for a flag. */
+const told = (message: string): string => {
+  const setting = /^Invalid value for flag --(\S+): "config"\. Expected: SchemaError\(([^]*?)\s+at \["(\w+)"\]\)/.exec(
+    message
+  )
+  return setting === null
+    ? message
+    : `${setting[3]} in the environment, or "${setting[1]}" in the config file, cannot be used. ${setting[2]}`
+}
+
 /** Shows help where it was asked for; a wrong call gets one line, not a page. */
 const presenter = (host: Host.Service): CliOutput.Presenter => ({
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Effect.sync(() => {
         const style = Style.of(host.stderr)
-        for (const error of event.errors) host.writeError(`${style.red("error")} ${error.message}\n`)
+        for (const error of event.errors) host.writeError(`${style.red("error")} ${told(error.message)}\n`)
         host.writeError(`see: ${event.commandPath.join(" ")} --help\n`)
       })
       : CliOutput.defaultPresenter.present(event)
@@ -112,7 +122,7 @@ export const explainFailure = (
     code: ExitCode.internal,
     lines: [
       `unexpected: ${error instanceof Error ? error.message : String(error)}`,
-      "this is a defect of effect-together"
+      "this is a defect of effect-together; what was answered is safe in the journal. Set DEBUG=1 for its trace, and report it"
     ]
   }
 }

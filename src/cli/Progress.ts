@@ -34,7 +34,9 @@ export const recent = (): Recent => ({ marks: [] })
 /** Remembers the counts of an instant. */
 export const remember = (self: Recent, report: Report.Report, now: number): void => {
   const last = self.marks[self.marks.length - 1]
-  if (last !== undefined && now - last.at < 200) return
+  // a clock that was set back: what came before cannot be compared
+  if (last !== undefined && now < last.at) self.marks.length = 0
+  else if (last !== undefined && now - last.at < 200) return
   self.marks.push({
     at: now,
     done: report.ok + report.failed,

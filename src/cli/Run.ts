@@ -14,6 +14,7 @@ import * as Report from "../job/Report.ts"
 import * as ResponseCache from "../job/ResponseCache.ts"
 import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
+import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
 import * as Money from "../domain/Money.ts"
 import * as PriceTable from "../together/PriceTable.ts"
@@ -21,6 +22,7 @@ import * as Together from "../together/Together.ts"
 import * as Connection from "./Connection.ts"
 import * as Demo from "./Demo.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Page from "./Page.ts"
@@ -201,6 +203,19 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
   }
 })
 
+/** Counts the lines of the input, where it can be read twice, and chooses among them. */
+const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
+  if (source._tag !== "File") return { counted: undefined, selection: undefined }
+  const counted = yield* Input.countLines(source)
+  if (flags.range === undefined && flags.sample === undefined) return { counted, selection: undefined }
+  const selection = Selection.make(counted, { range: flags.range, sample: flags.sample, seed: flags.seed })
+  return selection.size === 0
+    ? yield* new UsageError({
+      message: `--range chooses none of the ${Format.plural(counted, "line")} of ${flags.input}`
+    })
+    : { counted, selection }
+})
+
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const conflict = conflicts(flags)
@@ -208,11 +223,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
   const source = yield* sourceOf(flags)
-  const counted = source._tag === "File" ? yield* Input.countLines(source) : undefined
-  const selection = counted === undefined || (flags.range === undefined && flags.sample === undefined)
-    ? undefined
-    : Selection.make(counted, { range: flags.range, sample: flags.sample, seed: flags.seed })
-  const report = Report.make(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+  const { counted, selection } = yield* partOf(flags, source)
+  const now = yield* SteadyClock.make
+  const report = Report.make(now())
   report.total = selection?.size ?? counted
   const stop = yield* Deferred.make<Stop.Stop>()
   yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
@@ -220,7 +233,11 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     ? yield* Demo.emulator(flags.emulatorConfig, flags.seed)
     : undefined
   const place = placeOf(flags, emulator !== undefined)
-  const journal = JobFiles.paths({ input: source, ...place, journalPath: place.journal }).journal
+  const files = JobFiles.paths({ input: source, ...place, journalPath: place.journal })
+  const { journal } = files
+  if (flags.report !== undefined && [flags.input, files.results, files.errors, journal].includes(flags.report)) {
+    return yield* new UsageError({ message: `--report ${flags.report} is a file of the job: give the page its own` })
+  }
   const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - (yield* spentBefore(journal))
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,
@@ -239,7 +256,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     .pipe(
       Effect.provide(layer)
     )
-  report.endedAt ??= yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  report.endedAt ??= now()
   const undone = undoneOf(report, result)
   const context: Summary.Context = {
     report,

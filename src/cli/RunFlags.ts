@@ -19,12 +19,11 @@ const number = (name: string, description: string) =>
   optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
 
 const whole = (name: string, description: string) =>
-  optional(
-    Flag.filter(LastFlag.Int(name).pipe(Flag.withDescription(description)), (value) =>
-      value > 0, (value) =>
-      `--${name} must be above 0, got ${value}`),
-    Config.Int(variable(name))
-  )
+  LastFlag.orNone(Flag.filter(
+    LastFlag.Int(name).pipe(Flag.withDescription(description), Flag.withFallbackConfig(Config.Int(variable(name)))),
+    (value) => value > 0,
+    (value) => `--${name} must be above 0, got ${value}`
+  ))
 
 const off = (name: string, description: string) =>
   LastFlag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
@@ -37,21 +36,16 @@ const read = <A>(
   parse: (text: string) => A | undefined,
   expected: string
 ) => {
-  const parsed = LastFlag.String(name).pipe(
+  const text = LastFlag.String(name).pipe(
     Flag.withMetavar(metavar),
     Flag.withDescription(description),
-    Flag.withFallbackConfig(Config.String(variable(name))),
-    Flag.optional
+    Flag.withFallbackConfig(Config.String(variable(name)))
   )
-  return Flag.filterMap(
-    parsed,
-    (given): Option.Option<{ readonly value: A | undefined }> => {
-      if (Option.isNone(given)) return Option.some({ value: undefined })
-      const value = parse(given.value)
-      return value === undefined ? Option.none() : Option.some({ value })
-    },
-    (given) => `--${name} must be ${expected}, got ${JSON.stringify(Option.getOrElse(given, () => ""))}`
-  ).pipe(Flag.map(({ value }) => value))
+  return LastFlag.orNone(Flag.filterMap(
+    text,
+    (given) => Option.fromUndefinedOr(parse(given)),
+    (given) => `--${name} must be ${expected}, got ${JSON.stringify(given)}`
+  ))
 }
 
 /** Is the argument that names the input. */

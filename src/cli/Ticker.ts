@@ -4,6 +4,7 @@ import * as Stream from "effect/Stream"
 import type * as Lane from "../guard/Lane.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
+import * as SteadyClock from "../job/SteadyClock.ts"
 import type * as Host from "./Host.ts"
 import * as Progress from "./Progress.ts"
 import * as Style from "./Style.ts"
@@ -26,12 +27,11 @@ const record = (report: Report.Report, lanes: ReadonlyArray<Lane.LaneStatus>, no
   })
 }
 
-const millis = Effect.clockWith((clock) => clock.currentTimeMillis)
-
 /** Records the state of the lanes twice a second, and every decision of every lane. */
 export const recording = (report: Report.Report): Effect.Effect<never, never, Lanes.Lanes> =>
   Effect.scoped(Effect.gen(function*() {
     const lanes = yield* Lanes.Lanes
+    const now = yield* SteadyClock.make
     const heard = new Set<string>()
     while (true) {
       for (const lane of yield* lanes.all) {
@@ -41,7 +41,7 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
           Stream.runForEach(lane.decisions, (decision) =>
             Effect.sync(() =>
               Report.decision(report, {
-                at: decision.at,
+                at: now(),
                 lane: decision.lane,
                 reason: Progress.why(decision),
                 limit: decision.to
@@ -49,7 +49,7 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
             ))
         )
       }
-      record(report, yield* statuses, yield* millis, 0.5)
+      record(report, yield* statuses, now(), 0.5)
       yield* Effect.sleep(defaults.sample)
     }
   }))
@@ -59,12 +59,12 @@ export const drawing = (
   report: Report.Report,
   host: Host.Service
 ): Effect.Effect<never, never, Lanes.Lanes> =>
-  Effect.suspend(() => {
+  Effect.flatMap(SteadyClock.make, (clock) => {
     const recent = Progress.recent()
     const style = Style.of(host.stderr)
     let drawn = 0
     const view = Effect.gen(function*() {
-      const now = yield* millis
+      const now = clock()
       Progress.remember(recent, report, now)
       return { report, lanes: yield* statuses, now, recent }
     })

@@ -39,6 +39,7 @@ import type * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
 import * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 
 /** Configures a job through batches. */
@@ -76,8 +77,7 @@ const drive = (
   Effect.gen(function*() {
     const client = yield* Together.Together
     const { emit, journal, report } = context
-    const clock = yield* Effect.clockWith(Effect.succeed)
-    const now = () => clock.currentTimeMillisUnsafe()
+    const now = yield* SteadyClock.make
     const lookup = options.price ?? PriceTable.shippedLookup
     const rounds = options.rounds ?? defaults.rounds
     const settler = Settled.settler(journal, report, now)
@@ -114,11 +114,11 @@ const drive = (
       }
     }
 
-    const settle = (row: Row.Row, said: Output.Said) =>
-      Effect.flatMap(
-        settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0),
-        ({ settled }) => emit([settled])
-      )
+    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Output.Said) {
+      const { settled } = yield* settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0)
+      yield* emit([settled])
+      if (settled.kind === "failed" && options.failFast === true) yield* stop(Stop.failedRow)
+    })
 
     const settleBad = (line: Row.Bad) =>
       Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : emit([settled]))
@@ -208,10 +208,12 @@ const drive = (
     const settleAll = Effect.fnUntraced(function*(
       wanted: (row: Row.Row) => boolean,
       wordOf: (row: Row.Row) => Output.Said | undefined,
-      last: boolean
+      last: boolean,
+      upTo = Infinity
     ) {
       const again: Array<Row.Row> = []
       yield* context.rows.pipe(
+        Stream.takeWhile((row) => row.line <= upTo),
         Stream.filter((row): row is Row.Row => row._tag === "Row" && wanted(row)),
         Stream.mapEffect((row) => {
           const word = wordOf(row)
@@ -239,7 +241,8 @@ const drive = (
       const again = yield* settleAll(
         (row) => Parts.has(part, row) && lines.has(row.line),
         (row) => said.get(row.id) ?? hopeless,
-        part.round + 1 >= rounds
+        part.round + 1 >= rounds,
+        part.to
       )
       report.inFlight = Math.max(0, report.inFlight - part.rows)
       yield* journal.note("batch-done", { name: part.name })

@@ -34,6 +34,7 @@ import type * as ResponseCache from "./ResponseCache.ts"
 import type * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
 import * as Sorter from "./Sorter.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 import * as Twins from "./Twins.ts"
 
@@ -127,7 +128,7 @@ export const drive = <E, R, R2, E3, R3>(
   const concurrency = checked(options)
   return Effect.gen(function*() {
     const clock = yield* Effect.clockWith(Effect.succeed)
-    const now = () => clock.currentTimeMillisUnsafe()
+    const now = SteadyClock.from(clock)
     const tick = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const journal = options.journal ?? Journal.memory({ answers: options.dedupe === true })
     const report = options.report ?? Report.make(now())

@@ -28,6 +28,7 @@ import * as Projection from "./Projection.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 
 /** Takes text that would go to a file: standard output, for one. */
 export interface Writer {
@@ -99,6 +100,31 @@ const refuseForeign = Effect.fnUntraced(function*(path: string, journal: string)
     path
   })
 })
+
+const refuseShared = (where: Paths, input: string): Effect.Effect<void, OutputError> => {
+  const uses = new Map<string, string>()
+  for (
+    const [use, path] of [["input", input], ["journal", where.journal], ["results", where.results], [
+      "errors",
+      where.errors
+    ]] as const
+  ) {
+    if (path === undefined) continue
+    const place = path.replace(/^(\.\/+)+/, "").replace(/\/(\.?\/)+/g, "/")
+    const other = uses.get(place)
+    if (other !== undefined) {
+      return Effect.fail(
+        new OutputError({
+          message: `${path} is given for the ${other} and for the ${use}: give each a file of its own.`,
+          reason: "unwritable",
+          path
+        })
+      )
+    }
+    uses.set(place, use)
+  }
+  return Effect.void
+}
 
 interface Outputs {
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
@@ -215,9 +241,10 @@ export const around = <E, R, R2>(
   Effect.scoped(Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
     const where = paths(options)
-    const clock = yield* Effect.clockWith(Effect.succeed)
-    const report = options.report ?? Report.make(clock.currentTimeMillisUnsafe())
+    const now = yield* SteadyClock.make
+    const report = options.report ?? Report.make(now())
     const name = options.input._tag === "File" ? options.input.path : options.input.name
+    yield* refuseShared(where, name)
     const fingerprint = options.input._tag === "File" ? yield* Input.fingerprint(options.input.path) : undefined
     if (fingerprint?.bytes === 0) return yield* emptyInput(name, "is empty")
     if (!(yield* Effect.orElseSucceed(fs.exists(where.journal), () => false))) {
@@ -249,7 +276,7 @@ export const around = <E, R, R2>(
     const rows = select === undefined ? all : Stream.filter(all, (row) => select(row.line))
     const ending = yield* answer({ rows, journal, report, emit: outputs.emit })
     if (late) yield* replay((each) => each.meta.ok && each.ordinal <= recovered.rows)
-    report.endedAt = clock.currentTimeMillisUnsafe()
+    report.endedAt = now()
     if (report.read === 0 && ending.stop === undefined) return yield* emptyInput(name, "holds no rows")
     const written = yield* outputs.finish(journal)
     for (const [model, { error, rows: left }] of ending.abandoned) {

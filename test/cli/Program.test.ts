@@ -7,7 +7,9 @@ import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { gzipSync } from "node:zlib"
 import * as Explain from "../../src/cli/Explain.ts"
+import { explainFailure } from "../../src/cli/Program.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
+import { JournalError } from "../../src/job/JobError.ts"
 import * as Shell from "./Shell.ts"
 
 const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
@@ -47,6 +49,13 @@ describe("effect-together", () => {
         [["run", input, "--max-cost", "much"], "--max-cost must be an amount in dollars, like 2.50, got \"much\""],
         [["run", input, "--max-time", "soon"], "--max-time must be a span"],
         [["run", input, "--range", "9:3"], "--range must be like 1:100"],
+        [["run", input, "--range", "9:12"], "--range chooses none of the 2 lines of"],
+        [["run", input, "--emulator", "--report", input], "is a file of the job"],
+        [
+          ["run", input, "--emulator", "-o", shell.path("x"), "--errors", shell.path("x")],
+          "for the results and for the errors"
+        ],
+        [["run", input, "--emulator", "--journal", input], "for the input and for the journal"],
         [["run", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["run", input, "-o", "-", "--json"], "--output - and --json both want standard output"],
         [["run", "-", "--sample", "2"], "--sample and --range need a file"],
@@ -77,6 +86,61 @@ describe("effect-together", () => {
       expect(code).toBe(4)
       expect(err).toContain("Set TOGETHER_API_KEY")
       expect((yield* shell.run(["run", input, "--api-key", "secret"])).code).toBe(2)
+    })))
+
+  it("says in lines what ended a command", () => {
+    const said = (error: unknown) => {
+      const { code, lines } = explainFailure(error, "effect-together run x")
+      return [code, lines.join(" ")] as const
+    }
+    expect(said(new Error("odd"))).toEqual([1, expect.stringMatching(/^unexpected: odd this is a defect .* DEBUG=1/)])
+    expect(said("thrown")[1]).toContain("unexpected: thrown")
+    expect(said(new TogetherError.AuthError({ message: "no key" }))).toEqual([4, "no key"])
+    expect(said(new TogetherError.InvalidRequestError({ message: "no address" }))).toEqual([2, "no address"])
+    const changed = new JournalError({ message: "it has changed.", reason: "input-changed", path: "j" })
+    expect(said(changed)[1]).toContain("go on with: effect-together run x --changed keep")
+  })
+
+  it.effect("names a setting of the environment that cannot be used", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(2))
+      const cases = [
+        [
+          "MAX_TOKENS",
+          "many",
+          "EFFECT_TOGETHER_MAX_TOKENS in the environment, or \"max-tokens\" in the config file, cannot"
+        ],
+        [
+          "ORDER",
+          "random",
+          "EFFECT_TOGETHER_ORDER in the environment, or \"order\" in the config file, cannot be used"
+        ],
+        ["CONCURRENCY", "0", "--concurrency must be above 0, got 0"],
+        ["MAX_TIME", "soon", "--max-time must be a span"]
+      ] as const
+      for (const [name, value, message] of cases) {
+        const { code, err, out } = yield* shell.run(["run", input], { [`EFFECT_TOGETHER_${name}`]: value })
+        expect([name, code, out]).toEqual([name, 2, ""])
+        expect(err).toContain(message)
+        expect(err).not.toMatch(/SchemaError|    at /)
+      }
+    })))
+
+  it.effect("puts max_tokens, temperature and a system message into rows that set none", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", `${JSON.stringify({ custom_id: "a", prompt: "Hi", model: "m" })}\n`)
+      const tokens = (args: ReadonlyArray<string>) =>
+        Effect.map(
+          shell.run(["plan", input, "--json", ...args]),
+          ({ out }) => JSON.parse(out) as { readonly models: { readonly m: { readonly inputTokens: number } } }
+        )
+      const bare = yield* tokens([])
+      const system = yield* tokens(["--system", "You are a poet of few words.", "--temperature", "0.2"])
+      expect(system.models.m.inputTokens).toBeGreaterThan(bare.models.m.inputTokens)
+      const short = yield* shell.run(["plan", input, "--max-tokens", "7"])
+      expect(short.out).toMatch(/ 7 /)
     })))
 
   it.effect("names a base URL that is none", () =>
@@ -189,6 +253,10 @@ describe("effect-together", () => {
         expect(yield* modelOf(["--model", "from-flag"], { EFFECT_TOGETHER_MODEL: "from-env" })).toEqual(["from-flag"])
         shell.write(".effect-together.json", JSON.stringify({ modle: "x" }))
         expect(yield* shell.run(["plan", input])).toMatchObject({ code: 2 })
+        shell.write(".effect-together.json", JSON.stringify({ "max-cost": "much" }))
+        const refused = yield* shell.run(["run", input])
+        expect([refused.code, refused.err.includes("--max-cost must be an amount in dollars, like 2.50, got \"much\"")])
+          .toEqual([2, true])
       })))
 
     it.effect("lets the last of a repeated flag count", () =>

@@ -1,11 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as ExitCode from "../../src/cli/ExitCode.ts"
 import * as Progress from "../../src/cli/Progress.ts"
 import * as Style from "../../src/cli/Style.ts"
+import * as Ticker from "../../src/cli/Ticker.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Summary from "../../src/cli/Summary.ts"
 import { AuthError, BudgetExceededError } from "../../src/domain/TogetherError.ts"
 import type * as Lane from "../../src/guard/Lane.ts"
+import * as Lanes from "../../src/guard/Lanes.ts"
+import * as Host from "../../src/cli/Host.ts"
 import { InputError, JournalError, OutputError } from "../../src/job/JobError.ts"
 import * as Report from "../../src/job/Report.ts"
 import type * as Stop from "../../src/job/Stop.ts"
@@ -93,6 +98,29 @@ describe("Progress", () => {
     expect(Progress.lines(view(5, []), Style.colorless, 100)[0]).toContain("0:10")
   })
 
+  it("goes on counting when the clock is set back", () => {
+    const recent = Progress.recent()
+    const report = Report.make(start)
+    for (const [now, ok] of [[0, 0], [1000, 10], [-86_400_000, 20], [-86_399_000, 30]] as const) {
+      report.ok = ok
+      Progress.remember(recent, report, start + now)
+    }
+    expect(Progress.rates(recent).rows).toBe(10)
+  })
+
+  it("forgets what is older than its window", () => {
+    const recent = Progress.recent()
+    const report = Report.make(start)
+    for (let second = 0; second <= 60; second++) {
+      report.ok = second < 40 ? 0 : (second - 40) * 5
+      report.attempts = report.ok * 2
+      Progress.remember(recent, report, start + second * 1000)
+      Progress.remember(recent, report, start + second * 1000 + 50)
+    }
+    expect(recent.marks.length).toBeLessThan(15)
+    expect(Progress.rates(recent)).toEqual({ rows: 5, requests: 10, tokens: 0 })
+  })
+
   it("adds up the lanes that have work", () => {
     const totals = Progress.totals([
       lane({ inFlight: 2, queued: 1, inFlightLimit: 4, pause: Duration.seconds(2), lastDecision: decision({ at: 5 }) }),
@@ -116,6 +144,61 @@ describe("Progress", () => {
   ])("says why in words: %j", (move, text) => {
     expect(Progress.why(decision(move))).toBe(text)
   })
+})
+
+describe("Ticker", () => {
+  const host = (redraw: boolean) => {
+    const written: Array<string> = []
+    const able = { color: false, redraw, columns: 90 }
+    return {
+      written,
+      host: { ...Host.live(), stderr: able, writeError: (text: string) => void written.push(text) }
+    }
+  }
+
+  it.effect("writes one plain line every 10 seconds where there is no terminal, and erases nothing", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const { host: to, written } = host(false)
+        const report = Report.make(0)
+        yield* Effect.timeoutOption(Ticker.drawing(report, to), "35 seconds")
+        expect(written.filter((text) => text !== "").map((text) => text.slice(0, 6))).toHaveLength(3)
+        for (const text of written) expect(text).not.toContain("\u001b")
+      }).pipe(Effect.provide(Lanes.layer()))
+    ))
+
+  it.effect("redraws seven times a second on a terminal, and leaves nothing behind", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const { host: to, written } = host(true)
+        yield* Effect.timeoutOption(Ticker.drawing(Report.make(0), to), "3 seconds")
+        expect(written.length).toBeGreaterThanOrEqual(20)
+        expect(written[1]?.startsWith("\u001b[3A\r\u001b[2K")).toBe(true)
+        expect(written.at(-1)).toBe("\u001b[3A\r\u001b[0J")
+      }).pipe(Effect.provide(Lanes.layer()))
+    ))
+
+  it.effect("records what the lanes did", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const report = Report.make(0)
+        const lanes = yield* Lanes.Lanes
+        const work = Effect.gen(function*() {
+          const first = yield* lanes.get("default/m")
+          for (let i = 0; i < 40; i++) {
+            const permit = yield* first.acquire({ tokens: 10 })
+            yield* Effect.sleep("50 millis")
+            yield* permit.settle({ _tag: "Throttled", scope: "requests" })
+          }
+        }).pipe(Effect.scoped)
+        yield* Effect.raceFirst(Ticker.recording(report), work)
+        expect(report.moves.length).toBeGreaterThan(0)
+        expect(report.moves[0]?.reason.length).toBeGreaterThan(5)
+        const { steps } = report.timeline
+        expect(Math.max(...steps.map((step) => step.rate))).toBeGreaterThan(0)
+        expect(steps.reduce((sum, step) => sum + step.paused, 0)).toBeGreaterThan(0)
+      }).pipe(Effect.provide(Lanes.layer()))
+    ))
 })
 
 const budget = new BudgetExceededError({

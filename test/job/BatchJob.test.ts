@@ -293,6 +293,18 @@ describe("BatchJob", () => {
         expect(ids(disk, "in.errors.jsonl")).toEqual(["r2", "r4"])
       })))
 
+    it.effect("stops at the first failed row when told to, and goes on from there", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup([line(1, "deepseek-ai/DeepSeek-V3.1"), line(2), line(3)].join("\n"))
+        const provider = world()
+        const { report, stop } = yield* run(disk, provider, { failFast: true })
+        expect([stop?._tag, report.failed]).toEqual(["FailedRow", 1])
+        const again = yield* run(disk, provider)
+        expect([again.stop, again.report.resumedFailed, again.written]).toEqual([undefined, 1, 3])
+        // the batch that was left running was adopted
+        expect(provider.seen.get("POST /v1/batches")).toBe(2)
+      })))
+
     it.effect("stops at a key that is refused", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(3))

@@ -18,7 +18,6 @@ import type * as Dispatch from "../../src/job/Dispatch.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Job from "../../src/job/Job.ts"
-import * as Report from "../../src/job/Report.ts"
 import * as ResponseCache from "../../src/job/ResponseCache.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
@@ -275,6 +274,50 @@ describe("JobFiles", () => {
         expect(report.warnings.join()).toContain("was deleted while the job ran; it was written again")
       }))
 
+    it.effect("ends by name when an output cannot be written any more, and writes it again the next time", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        // the journal is on another disk, which goes on working
+        const other = MemoryDisk.make()
+        const fs: FileSystem.FileSystem = {
+          ...disk.fs,
+          open: (path, options) =>
+            path.includes("results.jsonl.journal") ? disk.fs.open(path, options) : other.fs.open(path, options),
+          writeFile: (path, data, options) =>
+            path.includes("journal") || path === "in.jsonl"
+              ? disk.fs.writeFile(path, data, options)
+              : other.fs.writeFile(path, data, options),
+          writeFileString: (path, data, options) =>
+            path.includes("journal")
+              ? disk.fs.writeFileString(path, data, options)
+              : other.fs.writeFileString(path, data, options),
+          stat: (path) => path.includes("journal") ? disk.fs.stat(path) : other.fs.stat(path),
+          remove: (path, options) =>
+            path.includes("journal") ? disk.fs.remove(path, options) : other.fs.remove(path, options)
+        }
+        yield* other.fs.writeFileString("in.jsonl", prompts(6))
+        const { send } = provider((row) =>
+          Effect.sync(() => {
+            if (row.id === "r4") other.broken = "EIO"
+            return reply(row)
+          })
+        )
+        const job = (options: Options) =>
+          VirtualClock.wrap(
+            JobFiles.run({ input: Input.file("in.jsonl"), concurrency: 1, ...options }).pipe(
+              Effect.provideService(FileSystem.FileSystem, fs)
+            )
+          )
+        const error = yield* Effect.flip(job({ send }))
+        expect(error).toMatchObject({ _tag: "OutputError", reason: "unwritable" })
+        expect(error.message).toContain("cannot write in.results.jsonl (EIO)")
+        other.broken = undefined
+        const again = provider()
+        yield* job({ send: again.send })
+        expect(again.sent).not.toContain("r3")
+        expect(sorted(ids(rowsOf(other, "in.results.jsonl")))).toEqual(numbered(1, 6))
+      }))
+
     it.effect("ends by name when the disk is full, and loses nothing that was answered", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(10))
@@ -486,10 +529,10 @@ describe("JobFiles", () => {
         const { send, sent } = provider((row, nth) =>
           Effect.gen(function*() {
             yield* Effect.sleep(1000)
-            if (row.line === 5) offset = 86_400_000
-            if (row.line === 15) offset = -2 * 86_400_000
-            // just after a jump all rows fail once: no answer for a day, as the clock on the wall has it
-            if (row.line > 5 && row.line <= 10 && nth === 1) return yield* serverError
+            if (row.line === 6) offset = 86_400_000
+            if (row.line === 16) offset = -2 * 86_400_000
+            // the row fails once: as the clock on the wall has it, nobody has answered for a day
+            if ((row.line === 6 || row.line === 16) && nth === 1) return yield* serverError
             return reply(row)
           })
         )
@@ -515,6 +558,9 @@ describe("JobFiles", () => {
         const { report, stop, written } = yield* VirtualClock.wrap(job)
         expect([stop, report.ok, report.failed, written]).toEqual([undefined, 30, 0, 30])
         expect(report.latency.longest).toBeLessThan(60_000)
+        expect(report.endedAt! - report.startedAt).toBeGreaterThan(30_000)
+        expect(report.endedAt! - report.startedAt).toBeLessThan(300_000)
+        expect(report.timeline.width).toBe(1)
         expect(new Set(sent).size).toBe(30)
         // and the journal is as good as any
         const again = provider()
@@ -662,45 +708,19 @@ describe("Job", () => {
         expect(interrupted).toBeGreaterThan(0)
       }))
 
+    it.effect("sends identical requests once without a journal, too", () =>
+      Effect.gen(function*() {
+        const twins = Stream.map(Stream.range(1, 6), (n) => Row.parse(line(n, "the same"), n))
+        const { send, sent } = provider()
+        const settled = yield* Stream.runCollect(Job.stream(twins, { send, dedupe: true, order: "input" }))
+        expect([sent.length, settled.map((row) => row.id)]).toEqual([1, numbered(1, 6)])
+        expect(new Set(settled.map((row) => JSON.stringify(row.reply?.body))).size).toBe(1)
+      }))
+
     it("refuses a concurrency that is none", () => {
       expect(() => Job.stream(rows(1), { send: provider().send, concurrency: 0 })).toThrow(
         "Job.stream: concurrency must be an integer of 1 or more, got 0"
       )
     })
-  })
-})
-
-describe("Report", () => {
-  it("stays bounded and sums up, whatever the clock does", () => {
-    const report = Report.make(1_000_000)
-    const outcome: Report.Outcome = {
-      kind: "ok",
-      line: 1,
-      id: "a",
-      attempts: 2,
-      millis: 30,
-      inputTokens: 1,
-      outputTokens: 2,
-      nanoUsd: 7n,
-      model: "m"
-    }
-    // back an hour, then forward a month
-    Report.settle(report, 1_000_000 - 3_600_000, outcome)
-    for (let i = 0; i < 5000; i++) {
-      Report.settle(report, 1_000_000 + i * 500_000, {
-        ...outcome,
-        kind: i % 10 === 0 ? "failed" : "ok",
-        code: "x",
-        message: "y"
-      })
-    }
-    expect(report.timeline.steps.length).toBeLessThanOrEqual(240)
-    expect(report.timeline.steps.reduce((sum, step) => sum + step.ok + step.failed, 0)).toBe(5001)
-    expect(report.failures.length).toBe(200)
-    const summary = Report.summary(report, 2_000_000)
-    expect(summary.rows).toMatchObject({ ok: 4501, failed: 500 })
-    expect(summary.cost.usd).toBe("0.000035007")
-    expect(summary.latencySeconds.p50).toBeCloseTo(0.03, 2)
-    expect(JSON.parse(JSON.stringify(summary))).toBeDefined()
   })
 })

@@ -194,6 +194,41 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect((yield* Effect.flip(Effect.scoped(open(path)))).reason).toBe("version")
     }).pipe(onDisk(MemoryDisk.make())))
 
+  it.effect("keeps a line that is larger than its buffer, and those around it", () =>
+    Effect.gen(function*() {
+      const large = JSON.stringify({ text: "é".repeat(300_000) })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open("j")
+        yield* Effect.all([answer(1), large, answer(3)].map((text, at) => journal.append(meta(at + 1), text)), {
+          concurrency: "unbounded"
+        })
+      }))
+      expect((yield* settled("j")).rows.map((row) => row.answer)).toEqual([answer(1), large, answer(3)])
+    }).pipe(onDisk(MemoryDisk.make())))
+
+  it.effect("names a journal that cannot be written any more, and one that changed under its hands", () => {
+    const disk = MemoryDisk.make()
+    return Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open("j", { offsets: true })
+        yield* journal.append(meta(1), answer(1))
+        yield* disk.fs.writeFileString("j", "something else\n".repeat(40))
+        return yield* journal.answerAt(1)
+      })))
+      expect(error.message).toContain("changed while it was in use: its row 1 cannot be read any more")
+      const broken = MemoryDisk.make()
+      const failing = yield* Effect.flip(
+        Effect.scoped(Effect.gen(function*() {
+          const journal = yield* open("j")
+          broken.broken = "EIO"
+          yield* journal.append(meta(1), answer(1))
+        })).pipe(onDisk(broken))
+      )
+      expect(failing).toMatchObject({ reason: "unwritable" })
+      expect(failing.message).toContain("cannot write j (EIO). Every answer written before is safe")
+    }).pipe(onDisk(disk))
+  })
+
   it.effect("says that a directory is missing", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.scoped(open("/nowhere/at/all/j")))

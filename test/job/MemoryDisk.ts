@@ -20,6 +20,8 @@ export interface Disk {
   left: number
   /** Writes that did not fit. */
   refusals: number
+  /** Code that every write fails with, where one is set. */
+  broken: string | undefined
   /** Calls of `sync`. */
   syncs: number
   readonly text: (path: string) => string
@@ -50,6 +52,7 @@ export const make = (): Disk => {
 
   const writeAt = (file: Node, at: number, data: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> =>
     Effect.suspend(() => {
+      if (disk.broken !== undefined) return Effect.fail(fail("write", "Unknown", "", disk.broken))
       const grows = Math.max(0, at + data.length - file.size)
       const missing = Math.max(0, grows - disk.left)
       const fits = data.subarray(0, data.length - missing)
@@ -148,6 +151,7 @@ export const make = (): Disk => {
     files,
     left: Infinity,
     refusals: 0,
+    broken: undefined,
     syncs: 0,
     text: (path) => {
       const file = files.get(path)
