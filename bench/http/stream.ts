@@ -3,7 +3,7 @@
  *
  * `decoder` is the decoding itself: bytes to checked chunks. `client` is the whole stack without a socket: lane, retry,
  * timeouts, Stream. Bytes arrive in pieces of 16 KiB, as a socket delivers a fast stream, or one event a piece, the
- * worst case.
+ * worst case. The client reads them from a web stream, as Fetch delivers them; so does the second bare loop.
  *
  *     node bench/http/stream.ts [--rounds 15] [--json file]
  */
@@ -58,6 +58,29 @@ const bare = (pieces: ReadonlyArray<Uint8Array>): number => {
   return characters
 }
 
+const streamOf = (pieces: ReadonlyArray<Uint8Array>): ReadableStream<Uint8Array> =>
+  new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      for (const piece of pieces) controller.enqueue(piece)
+      controller.close()
+    }
+  })
+
+const bareWeb = async (pieces: ReadonlyArray<Uint8Array>): Promise<number> => {
+  const decoder = new TextDecoder()
+  let rest = ""
+  let characters = 0
+  for await (const piece of streamOf(pieces)) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split("\n")
+    rest = lines.pop() ?? ""
+    for (const line of lines) {
+      if (!line.startsWith("data: ") || line === "data: [DONE]") continue
+      characters += JSON.parse(line.slice(6)).choices[0].delta.content.length
+    }
+  }
+  return characters
+}
+
 const decoded = (pieces: ReadonlyArray<Uint8Array>): number => {
   const decoder = EventDecoder.make(Chat.shape)
   let characters = 0
@@ -71,13 +94,7 @@ const decoded = (pieces: ReadonlyArray<Uint8Array>): number => {
 
 const clientOf = (pieces: ReadonlyArray<Uint8Array>) => {
   const http = HttpClient.make((request) => {
-    const body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        for (const piece of pieces) controller.enqueue(piece)
-        controller.close()
-      }
-    })
-    const response = new Response(body, { headers: { "content-type": "text/event-stream" } })
+    const response = new Response(streamOf(pieces), { headers: { "content-type": "text/event-stream" } })
     return Effect.succeed(HttpClientResponse.fromWeb(request, response))
   })
   const runtime = ManagedRuntime.make(
@@ -97,9 +114,11 @@ const clientOf = (pieces: ReadonlyArray<Uint8Array>) => {
 
 const cases = [
   ["bare loop, 16 KiB", () => bare(pieces16k)],
+  ["bare loop over a web stream, 16 KiB", () => bareWeb(pieces16k)],
   ["decoder, 16 KiB", () => decoded(pieces16k)],
   ["client, 16 KiB", clientOf(pieces16k)],
   ["bare loop, one event a piece", () => bare(pieces1)],
+  ["bare loop over a web stream, one event a piece", () => bareWeb(pieces1)],
   ["decoder, one event a piece", () => decoded(pieces1)],
   ["client, one event a piece", clientOf(pieces1)]
 ] as const
@@ -115,7 +134,7 @@ for (let round = -5; round < rounds; round++) {
 }
 const median = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
 const rows = cases.map(([name], i) => {
-  const base = millis[i < 3 ? 0 : 3] ?? []
+  const base = millis[i < cases.length / 2 ? 0 : cases.length / 2] ?? []
   return {
     name,
     millis: median(millis[i] ?? []),

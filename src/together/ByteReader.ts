@@ -40,7 +40,9 @@ export interface ByteReader<out E> {
 /** Holds the defaults of this module. */
 export const defaults = {
   /** Pieces handed over at once, at the most. */
-  maxPieces: 32
+  maxPieces: 32,
+  /** Bytes from which on no further piece is taken along: what is decoded at once should be short-lived. */
+  maxBytes: 16 * 1024
 } as const
 
 const pulled = <E>(body: Stream.Stream<Uint8Array, E>): Effect.Effect<ByteReader<E>, never, Scope.Scope> =>
@@ -100,6 +102,7 @@ class WebReader implements ByteReader<unknown> {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   #taker: Taker<unknown> | undefined
   #pieces: Array<Uint8Array> = []
+  #bytes = 0
   #last: ((taker: Taker<unknown>) => void) | undefined
   #reading = false
   /** How many pieces there were when the next handing over was put at the end of the queue of microtasks. */
@@ -128,7 +131,10 @@ class WebReader implements ByteReader<unknown> {
   readonly #onRead = ({ value }: ReadableStreamReadResult<Uint8Array>): void => {
     this.#reading = false
     if (value === undefined) this.#last = (to) => to.onEnd()
-    else this.#pieces.push(value)
+    else {
+      this.#pieces.push(value)
+      this.#bytes += value.length
+    }
     this.#arrived()
   }
 
@@ -141,8 +147,12 @@ class WebReader implements ByteReader<unknown> {
   /** Asks for more, and hands over behind it: a piece that has arrived already comes first. */
   #arrived(): void {
     if (this.#taker === undefined) return
-    if (this.#last === undefined && this.#pieces.length < defaults.maxPieces) this.#read()
+    if (!this.#enough()) this.#read()
     if (this.#seen === undefined) this.#line()
+  }
+
+  #enough(): boolean {
+    return this.#last !== undefined || this.#pieces.length >= defaults.maxPieces || this.#bytes >= defaults.maxBytes
   }
 
   #line(): void {
@@ -154,7 +164,7 @@ class WebReader implements ByteReader<unknown> {
     const grown = this.#pieces.length > (this.#seen ?? 0)
     this.#seen = undefined
     if (this.#taker === undefined) return
-    if (grown && this.#last === undefined && this.#pieces.length < defaults.maxPieces) this.#line()
+    if (grown && !this.#enough()) this.#line()
     else this.#give()
   }
 
@@ -165,6 +175,7 @@ class WebReader implements ByteReader<unknown> {
     const pieces = this.#pieces
     if (pieces.length > 0) {
       this.#pieces = []
+      this.#bytes = 0
       taker.onPieces(pieces)
     } else this.#last?.(taker)
   }

@@ -13,19 +13,25 @@ import * as Layer from "effect/Layer"
 import * as Shortcut from "./Shortcut.ts"
 
 const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, receiver, inner) => {
-  const context = Context.merge(outer, inner)
-  const fetch = Context.get(context, FetchHttpClient.Fetch)
-  const init = Context.getOrUndefined(context, FetchHttpClient.RequestInit)
+  const fetch = Context.getOrUndefined(inner, FetchHttpClient.Fetch) ?? Context.get(outer, FetchHttpClient.Fetch)
+  const init = Context.getOrUndefined(inner, FetchHttpClient.RequestInit) ??
+    Context.getOrUndefined(outer, FetchHttpClient.RequestInit)
   const controller = new AbortController()
-  const answered = fetch(sent.url.href, {
-    ...init,
-    method: sent.method,
-    headers: init?.headers === undefined
-      ? sent.headers
-      : { ...Headers.fromInput(pairs(init.headers)), ...sent.headers },
-    body: sent.body ?? null,
-    signal: controller.signal
-  })
+  const headers = init?.headers === undefined
+    ? sent.headers
+    : { ...Headers.fromInput(pairs(init.headers)), ...sent.headers }
+  // a fetch of somebody's own may throw where it should reject
+  const answered = new Promise<Response>((resolve) =>
+    resolve(
+      fetch(sent.url.href, {
+        ...init,
+        method: sent.method,
+        headers,
+        body: sent.body ?? null,
+        signal: controller.signal
+      })
+    )
+  )
   answered.then((response) => {
     const headers: Record<string, string> = {}
     response.headers.forEach((value, name) => {

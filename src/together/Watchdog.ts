@@ -49,6 +49,7 @@ interface Entry extends Wait {
 /** Is the watch over the waits on one clock. */
 class Watch {
   readonly #clock: Clock.Clock
+  #context: Context.Context<never> | undefined
   readonly #entries = new Set<Entry>()
   #sleeper: Fiber.Fiber<void> | undefined
   /** When the sleeper looks next; while it looks, no time is earlier. */
@@ -99,12 +100,12 @@ class Watch {
     if (at >= this.#wakesAt) return
     this.#wake()
     // nothing else of the fiber's context: the watch may outlive it
-    const context = Context.add(
+    this.#context ??= Context.add(
       Context.make(Clock.Clock, this.#clock),
       Scheduler.Scheduler,
       fiber.getRef(Scheduler.Scheduler)
     )
-    const sleeper = Effect.runForkWith(context)(this.#look)
+    const sleeper = Effect.runForkWith(this.#context)(this.#look)
     if (this.#wakesAt !== Infinity) this.#sleeper = sleeper
   }
 

@@ -23,29 +23,31 @@ const together = (baseUrl: string, options: Partial<Together.Options> = {}, agen
 
 const chat = Effect.flatMap(Together.Together, (client) => client.chat(request))
 
-/** Waits until something is so, within half a second. */
+/** Waits until something is so, within three seconds. */
 const until = (condition: () => boolean) =>
   Effect.gen(function*() {
-    for (let i = 0; i < 100 && !condition(); i++) yield* Effect.sleep("5 millis")
+    for (let i = 0; i < 600 && !condition(); i++) yield* Effect.sleep("5 millis")
     expect(condition()).toBe(true)
   })
 
 describe("a call", () => {
-  it.live("uses one connection for one call after the other", () =>
+  it.live("uses connections again, and closes them with the layer", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => json(response, 200, chatAnswer))
-      yield* Effect.forEach(Array.from({ length: 5 }), () => chat).pipe(
-        Effect.tap(() => Effect.sync(() => expect([server.received.length, server.open()]).toEqual([5, 1]))),
-        together(server.baseUrl)
-      )
+      yield* Effect.gen(function*() {
+        yield* Effect.forEach(Array.from({ length: 20 }), () => chat)
+        expect(server.received.length).toBe(20)
+        // Undici leaves a connection alone for one turn of the loop after an answer
+        expect(server.open()).toBeLessThanOrEqual(2)
+      }).pipe(together(server.baseUrl))
       yield* until(() => server.open() === 0)
     }))
 
-  it.live("reads an answer that comes in pieces cut inside a character, and joins what comes twice", () =>
+  it.live("reads an answer that comes in pieces cut inside a character", () =>
     Effect.gen(function*() {
       const bytes = Buffer.from(JSON.stringify({ choices: [{ message: { role: "assistant", content: "Grüße, 川" } }] }))
       const server = yield* serve((_, response) => {
-        response.writeHead(200, { "content-type": "application/json", "x-twice": ["a", "b"] })
+        response.writeHead(200, { "content-type": "application/json" })
         const send = (at: number): void => {
           if (at >= bytes.length) return void response.end()
           response.write(bytes.subarray(at, at + 7))
@@ -108,30 +110,19 @@ describe("a call", () => {
       }).pipe(together(server.baseUrl, {}, { connections: 1 }))
     }))
 
-  it.live("never sends what was interrupted while it waited for a connection", () =>
-    Effect.gen(function*() {
-      let answer = (): void => {}
-      const server = yield* serve((_, response) => {
-        answer = () => json(response, 200, chatAnswer)
-      })
-      yield* Effect.gen(function*() {
-        const first = yield* Effect.forkChild(chat, { startImmediately: true })
-        yield* until(() => server.received.length === 1)
-        const second = yield* Effect.forkChild(chat, { startImmediately: true })
-        yield* Effect.sleep("20 millis")
-        yield* Fiber.interrupt(second)
-        answer()
-        expect(Chat.text(yield* Fiber.join(first))).toBe("hello")
-        yield* Effect.sleep("20 millis")
-        expect(server.received.length).toBe(1)
-      }).pipe(together(server.baseUrl, {}, { connections: 1 }))
-    }))
-
   it.live("outlasts the timeouts of the dispatcher: only its own count", () =>
     Effect.gen(function*() {
-      const server = yield* serve((_, response) => void setTimeout(() => json(response, 200, chatAnswer), 1300))
-      const answer = yield* chat.pipe(together(server.baseUrl, {}, { headersTimeout: 100, bodyTimeout: 100 }))
-      expect(Chat.text(answer)).toBe("hello")
+      const server = yield* serve((_, response, index) => {
+        if (index === 1) response.writeHead(200, { "content-type": "application/json" }).flushHeaders()
+        setTimeout(() => {
+          if (index === 0) json(response, 200, chatAnswer)
+          else response.end(JSON.stringify(chatAnswer))
+        }, 400)
+      })
+      const answers = yield* Effect.all([chat, chat]).pipe(
+        together(server.baseUrl, {}, { headersTimeout: 100, bodyTimeout: 100 })
+      )
+      expect(answers.map(Chat.text)).toEqual(["hello", "hello"])
     }))
 
   it.live("says what a closed dispatcher and a refused connection are", () =>
@@ -259,17 +250,36 @@ describe("the HttpClient", () => {
       yield* until(() => closed === 2)
     }))
 
-  it.live("passes a status and cookies on, and refuses an upgrade before it is sent", () =>
+  it.live("passes a status and headers on, and refuses an upgrade before it is sent", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) =>
-        void response.writeHead(304, { "set-cookie": ["a=1", "b=2"], etag: "e" }).end()
+        void response.writeHead(304, { etag: "e", "x-twice": ["a", "b"] }).end()
       )
       const http = yield* client
       const response = yield* http.get(server.baseUrl)
-      expect([response.status, response.headers["etag"]]).toEqual([304, "e"])
+      expect([response.status, response.headers["etag"], response.headers["x-twice"]]).toEqual([304, "e", "a, b"])
       expect(HttpClientResponse.toWeb(response)._tag).toBe("Some")
       const upgrade = HttpClientRequest.get(server.baseUrl).pipe(HttpClientRequest.setHeader("upgrade", "websocket"))
       expect((yield* Effect.flip(http.execute(upgrade))).reason._tag).toBe("TransportError")
+      expect(server.received.length).toBe(1)
+    }))
+
+  it.live("never sends what was interrupted while it waited for a connection", () =>
+    Effect.gen(function*() {
+      let answer = (): void => {}
+      const server = yield* serve((_, response) => {
+        answer = () => json(response, 200, {})
+      })
+      const http = UndiciHttpClient.make(yield* scopedAgent({ connections: 1 }))
+      const get = Effect.flatMap(http.get(server.baseUrl), (response) => response.text)
+      const first = yield* Effect.forkChild(get, { startImmediately: true })
+      yield* until(() => server.received.length === 1)
+      const second = yield* Effect.forkChild(get, { startImmediately: true })
+      yield* Effect.sleep("20 millis")
+      yield* Fiber.interrupt(second)
+      answer()
+      expect(yield* Fiber.join(first)).toBe("{}")
+      yield* Effect.sleep("50 millis")
       expect(server.received.length).toBe(1)
     }))
 

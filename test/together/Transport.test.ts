@@ -2,7 +2,7 @@
  * The two ways of an exchange, past the `HttpClient` and through it, on a clock that the test moves.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { Chat, Together } from "effect-together"
 import { VirtualClock } from "effect-together/testing"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
@@ -211,6 +211,25 @@ describe("Together.layer", () => {
         keepalive: true,
         headers: { "x-extra": "1", authorization: "Bearer k", "content-type": "application/json" }
       }])
+    }))
+
+  it.effect("takes a Fetch that throws, or whose body fails, for a failed connection", () =>
+    Effect.gen(function*() {
+      const cut = new ReadableStream({ start: (controller) => controller.error(new Error("cut")) })
+      const fetches: ReadonlyArray<typeof fetch> = [
+        () => {
+          throw new Error("thrown")
+        },
+        () => Promise.reject(new Error("rejected")),
+        () => Promise.resolve(new Response(cut))
+      ]
+      for (const one of fetches) {
+        const error = yield* Effect.flip(Effect.provideService(chat, FetchHttpClient.Fetch, one)).pipe(
+          Effect.provide(Together.layer({ ...options, retry: Schedule.recurs(0) }))
+        )
+        expect(error).toMatchObject({ _tag: "ConnectionError", attempts: 1 })
+        expect(error.message).toMatch(/thrown|rejected|cut/)
+      }
     }))
 
   it.effect("prefers the Fetch of the call's context", () =>
