@@ -109,6 +109,12 @@ export * as Input from "./job/Input.ts"
 export * as Journal from "./job/Journal.ts"
 /** Answers kept across jobs, in a directory, by the SHA-256 of operation and body. */
 export * as ResponseCache from "./job/ResponseCache.ts"
+/** Which lines of an input a run takes: a range, or a sample. */
+export * as Selection from "./job/Selection.ts"
+/** What a job does with the failures that its client's retries did not cure. */
+export * as Patience from "./job/Patience.ts"
+/** Why a job ended before its input did. */
+export * as Stop from "./job/Stop.ts"
 /** The ways a job can break, apart from the rows' own failures. */
 export * as JobError from "./job/JobError.ts"
 /** One row of a job's input: a request with an id, read from a line of JSONL. */

@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/guard/Lane.ts"
+import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const success: Lane.Sample = { _tag: "Success" }
@@ -92,12 +93,40 @@ const served = await Effect.runPromise(VirtualClock.wrap(Effect.gen(function*() 
   return (cpuMicros() - began) / 200_000
 })))
 
+/** A lane whose buckets are mirrored, on its sums alone: advance, wait, admit, and the success three seconds later. */
+const mirrored = (): number => {
+  let state = Kernel.make({ requests: { initial: 1000 } }, 0)
+  let now = 0
+  const open: Array<Kernel.Ticket> = []
+  const send = (tokens: number): Kernel.Ticket => {
+    const [ticket, next] = Kernel.admit(state, tokens, "tokens", now)
+    state = next
+    open.push(ticket)
+    return ticket
+  }
+  for (let i = 0; i < 20; i++) send(100 + 50 * (i % 7))
+  state = Kernel.settle(state, send(500), { _tag: "Throttled", scope: "tokens", retryAfter: 1 }, 0.05)[1]
+  const step = (i: number): void => {
+    now += 0.1
+    state = Kernel.advance(state, now)[1]
+    Kernel.wait(state, now, 300)
+    send(100 + 50 * (i % 7))
+    const done = open.shift()
+    if (done !== undefined) state = Kernel.settle(state, done, { _tag: "Success", tokens: done.tokens - 20 }, now)[1]
+  }
+  for (let i = 0; i < 20_000; i++) step(i)
+  const began = cpuMicros()
+  for (let i = 0; i < 50_000; i++) step(i)
+  return (cpuMicros() - began) / 50_000
+}
+
 const row = (what: string, value: number, unit: string, bar = ""): void =>
   console.log(what.padEnd(62), value.toFixed(2).padStart(10), unit.padEnd(8), bar)
 
 row("an empty effect", bare, "µs")
 row("lane.run, uncontended", run - bare, "µs", "bar 10")
 row("lane.acquire and settle, uncontended", permit - bare, "µs")
+row("the sums of a call where buckets are mirrored", mirrored(), "µs")
 row(`${memory.waiting} queued calls: bytes of the lane each`, memory.laneBytes, "bytes", "bar 600")
 row("  with the caller's fiber", memory.bytes, "bytes")
 row("  a bare suspended fiber", memory.fiberBytes, "bytes")

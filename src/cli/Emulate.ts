@@ -34,7 +34,11 @@ export const providerFlags = {
 /** All flags of `emulate`. */
 export const emulateFlags = {
   ...providerFlags,
-  port: LastFlag.Int("port").pipe(
+  port: Flag.filter(
+    LastFlag.Int("port"),
+    (value) => value >= 0 && value <= 65_535,
+    (value) => `--port must be in [0, 65535], got ${value}`
+  ).pipe(
     Flag.withAlias("p"),
     Flag.withDescription("Port, 0 for any free one"),
     Flag.withDefault(8787)

@@ -34,3 +34,7 @@ export const orNone = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
 /** Makes a flag that names a file and may be left out. */
 export const file = (name: string, description: string): Flag.Flag<string | undefined> =>
   orNone(String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description)))
+
+/** Refuses what is not above 0. */
+export const positive = (name: string, flag: Flag.Flag<number>): Flag.Flag<number> =>
+  Flag.filter(flag, (value) => value > 0, (value) => `--${name} must be above 0, got ${value}`)

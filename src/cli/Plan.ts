@@ -32,7 +32,7 @@ export const planFlags = {
   input,
   ...rowFlags,
   ...limitFlags,
-  latency: LastFlag.Finite("latency").pipe(
+  latency: LastFlag.positive("latency", LastFlag.Finite("latency")).pipe(
     Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight"),
     Flag.withDefault(2)
   ),

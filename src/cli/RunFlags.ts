@@ -19,10 +19,18 @@ const number = (name: string, description: string) =>
   optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
 
 const whole = (name: string, description: string) =>
-  LastFlag.orNone(Flag.filter(
-    LastFlag.Int(name).pipe(Flag.withDescription(description), Flag.withFallbackConfig(Config.Int(variable(name)))),
-    (value) => value > 0,
-    (value) => `--${name} must be above 0, got ${value}`
+  LastFlag.orNone(LastFlag.positive(
+    name,
+    LastFlag.Int(name).pipe(Flag.withDescription(description), Flag.withFallbackConfig(Config.Int(variable(name))))
+  ))
+
+const rate = (name: string, description: string) =>
+  LastFlag.orNone(LastFlag.positive(
+    name,
+    LastFlag.Finite(name).pipe(
+      Flag.withDescription(description),
+      Flag.withFallbackConfig(Config.Finite(variable(name)))
+    )
   ))
 
 const off = (name: string, description: string) =>
@@ -94,8 +102,8 @@ export const rowOptions = (flags: {
 
 /** Flags about limits that are known. */
 export const limitFlags = {
-  requestsPerMinute: number("requests-per-minute", "Never send more requests per minute (the limit is found below it)"),
-  tokensPerMinute: number("tokens-per-minute", "Never send more tokens per minute"),
+  requestsPerMinute: rate("requests-per-minute", "Never send more requests per minute (the limit is found below it)"),
+  tokensPerMinute: rate("tokens-per-minute", "Never send more tokens per minute"),
   maxInFlight: whole("max-in-flight", "Never have more requests in flight"),
   policy: optional(
     LastFlag.String("policy").pipe(

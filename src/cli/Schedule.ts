@@ -33,7 +33,7 @@ export const scheduleFlags = {
     Flag.withDescription("What every attempt fails with"),
     Flag.withDefault("server-error" as const)
   ),
-  retryAfter: LastFlag.Finite("retry-after").pipe(
+  retryAfter: LastFlag.positive("retry-after", LastFlag.Finite("retry-after")).pipe(
     Flag.withDescription("Seconds that every refusal asks to wait"),
     LastFlag.orNone
   ),

@@ -43,7 +43,7 @@ export const simulateFlags = {
   ...rowFlags,
   ...limitFlags,
   ...providerFlags,
-  concurrency: LastFlag.Int("concurrency").pipe(
+  concurrency: LastFlag.positive("concurrency", LastFlag.Int("concurrency")).pipe(
     Flag.withDescription("Most rows under way at a time"),
     Flag.withDefault(Job.defaults.concurrency)
   ),

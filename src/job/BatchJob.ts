@@ -117,7 +117,7 @@ const drive = (
     const settle = Effect.fnUntraced(function*(row: Row.Row, said: Output.Said) {
       const { settled } = yield* settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0)
       yield* emit([settled])
-      if (settled.kind === "failed" && options.failFast === true) yield* stop(Stop.failedRow)
+      if (settled.kind === "failed" && options.failFast === true) return yield* stop(Stop.failedRow)
     })
 
     const settleBad = (line: Row.Bad) =>

@@ -14,17 +14,16 @@
  * | Throttled requests, model | by the hint | learns | given back | | |
  * | Throttled tokens | by the hint | given back | learns | | |
  * | Throttled concurrency | by the hint | given back | given back | learns | |
- * | Throttled unknown | by the hint | learns, unless the cap explains it | learns, where larger calls are refused | may learn | |
+ * | Throttled unknown | by the hint | learns, unless the cap or the tokens explain it | learns, where it expected the refusal, or larger calls are refused | may learn | |
  * | Overloaded, Failed | | given back | given back | | counts |
  * | TimedOut | | | kept | shrinks | counts |
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
  * Rates are paced without bursts: a debt is paid off at the learned rate, and the next attempt leaves when it is paid.
- * So a call larger than a second's worth of tokens goes out in its turn and those after it pay, the token budget never
- * lies idle behind it, and no call waits forever. A timer that fires late leaves up to 20 ms of credit, so no slot is
- * lost to the timer. What a pause or an empty queue leaves unused is gone, with one
- * exception: where calls differ in size, a bucket of tokens whose depth was seen is drawn down to a large call and some.
+ * A timer that fires late leaves up to 20 ms of credit, so no slot is lost to the timer. Where tokens were refused the
+ * provider's buckets are mirrored (`LaneBudget`, `BucketMirror`): then an attempt leaves when the bucket holds its cost,
+ * or is full, so a call larger than the bucket goes out in its turn and those after it pay; no call waits forever.
  *
  * Everything is plain data, `now` is seconds.
  *

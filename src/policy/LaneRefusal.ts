@@ -123,7 +123,8 @@ const mirrored = (
   // a refusal never raises a rate, whatever the guesses make of it
   const to = Math.max(rate.lowest, Math.min(rate.rate, BucketMirror.rate(next)))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
-  return [{ from, to, reason }, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next]
+  const move = from === to ? undefined : { from, to, reason }
+  return [move, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next]
 }
 
 const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMirror.State => {

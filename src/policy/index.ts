@@ -46,6 +46,8 @@ export * as CubicRate from "./CubicRate.ts"
 export * as AimdRate from "./AimdRate.ts"
 /** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
 export * as AdaptiveRate from "./AdaptiveRate.ts"
+/** Mirrors a provider's bucket from what it admits and refuses, and says when it will admit the next call. */
+export * as BucketMirror from "./BucketMirror.ts"
 /** Ramps a rate up after a start or a pause, in place of letting everything go at once. */
 export * as SlowStart from "./SlowStart.ts"
 /** One pause for all calls that share a limit: who is told to wait makes everybody wait. */

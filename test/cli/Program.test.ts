@@ -68,7 +68,14 @@ describe("effect-together", () => {
         [["plan", shell.write("blank.jsonl", "\n\n")], "holds no rows"],
         [["explain", "banana"], "is no status, error name or error body"],
         [["simulate", input, "--requests-per-second", "-1"], "these flags holds no options of a simulation"],
-        [["schedule", "--attempts", "0"], "must be 1 or more"]
+        [["schedule", "--attempts", "0"], "must be 1 or more"],
+        [["schedule", "--retry-after", "-3"], "--retry-after must be above 0, got -3"],
+        [["run", input, "--requests-per-minute", "-5"], "--requests-per-minute must be above 0, got -5"],
+        [["run", input, "--tokens-per-minute", "0"], "--tokens-per-minute must be above 0, got 0"],
+        [["plan", input, "--latency", "0"], "--latency must be above 0, got 0"],
+        [["simulate", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
+        [["emulate", "--port", "99999"], "--port must be in [0, 65535], got 99999"],
+        [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "cannot write"]
       ]
       for (const [args, message] of cases) {
         const { code, err, out } = yield* shell.run(args, { TOGETHER_API_KEY: "k" })

@@ -28,7 +28,7 @@ describe("Credits", () => {
           expect(outcome.refused).toBeLessThanOrEqual(outcome.inFlightAtRefusal + outcome.probes)
           expect(outcome.makespanSeconds).toBeLessThan((ideal.makespanSeconds + outcome.closedSeconds) * 1.02)
         }),
-      60_000
+      180_000
     )
 
     it.live("does the same when auto-recharge buys", () =>
@@ -54,7 +54,7 @@ describe("Credits", () => {
         expect(outcome.closedSeconds).toBeGreaterThan(60)
         expect(outcome.refused).toBeLessThanOrEqual(outcome.inFlightAtRefusal + outcome.probes)
         expect(outcome.makespanSeconds).toBeLessThan((ideal.makespanSeconds + outcome.closedSeconds) * 1.02)
-      }), 60_000)
+      }), 180_000)
   })
 
   describe("a thousand fibers and a budget for five hundred", () => {
@@ -72,6 +72,6 @@ describe("Credits", () => {
               open: 0
             })),
         { discard: true }
-      ), 60_000)
+      ), 180_000)
   })
 })

@@ -152,7 +152,7 @@ describe("LedgerStore", () => {
           }
           expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 2 + 3 + 5))
         }).pipe(Effect.provide(unsynced)),
-      60_000
+      180_000
     )
 
     it.effect("writes appends that meet in few writes, in order, each once", () =>
