@@ -16,6 +16,8 @@ export default defineConfig({
     testTimeout: 20_000,
     // no test mocks a module or leaves a global changed: one module graph serves all files of a worker
     isolate: false,
+    // the slowest files wait for processes and sockets: a worker for every core
+    maxWorkers: "100%",
     // .ci/run counts what passed from this file; the gate's own run keeps out of its way
     ...(process.env["CI"] === undefined || process.argv.includes("--coverage")
       ? {}

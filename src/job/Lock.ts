@@ -6,8 +6,9 @@
  *
  * 1. the owner was on this host and is no longer alive: stale, taken over at once (so a resume right after SIGKILL does
  *    not wait);
- * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked. Untouched:
- *    stale. Only change is looked at, never the time of day, so clock jumps do not matter.
+ * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked, said at
+ *    once. Removed: free. Untouched: stale. Only change is looked at, never the time of day, so clock jumps do not
+ *    matter.
  *
  * A stale lock is removed by one contender at a time, and whoever creates the new one has it. An owner that slept
  * through all this (a suspended machine) finds a foreign token at its next heartbeat and fails with `lock-lost` before
@@ -55,6 +56,11 @@ const Content = Schema.fromJsonString(Schema.Struct({
   host: Schema.optional(Schema.String)
 }))
 
+/** How often a lock is looked at while its owner is given two and a half heartbeats. */
+const looks = 25
+
+const gone = "gone"
+
 const decodeContent = Schema.decodeOption(Content)
 
 const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
@@ -92,7 +98,7 @@ export const acquire = Effect.fnUntraced(function*(
   const read = fs.readFileString(path).pipe(Effect.option, Effect.map(Option.getOrElse(() => "")))
   const touched = fs.stat(path).pipe(
     Effect.map((info) => `${Option.getOrUndefined(info.mtime)?.getTime()}`),
-    Effect.orElseSucceed(() => "gone")
+    Effect.orElseSucceed(() => gone)
   )
   const create = fs.writeFileString(path, content, { flag: "wx" }).pipe(
     Effect.as(true),
@@ -108,8 +114,12 @@ export const acquire = Effect.fnUntraced(function*(
       options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
     ) return true
     const before = yield* touched
-    yield* Effect.sleep(Duration.times(heartbeat, 2.5))
-    return (yield* touched) === before && (yield* read) === seen
+    for (let look = 0; look < looks; look++) {
+      yield* Effect.sleep(Duration.times(heartbeat, 2.5 / looks))
+      const now = yield* touched
+      if (now !== before) return now === gone
+    }
+    return (yield* read) === seen
   })
 
   const locked = (seen: string) => {

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Kill from "../../bench/job/Kill.ts"
+import type * as Simulation from "../../src/testing/Simulation.ts"
+import { idsOf, pause, serve, start } from "./processes.ts"
+import * as Shell from "./Shell.ts"
+
+// each test waits for its own processes
+describe.concurrent("the process in trouble", () => {
+  it("loses nothing, doubles nothing and sends no answered row again when it is killed", async () => {
+    const outcome = await Kill.run({ rows: 150, kills: 2, concurrency: 40, within: 1000, seed: 5 })
+    expect(outcome).toMatchObject({ kills: 2, lost: 0, doubled: 0, sentAgain: 0, overBound: 0 })
+  }, 90_000)
+
+  it("keeps a second process off the journal, and a reader that goes away is no defect", async () => {
+    const shell = Shell.open()
+    const input = shell.write("in.jsonl", Shell.prompts(20))
+    const emulator = await serve({ limits: {}, firstToken: { kind: "constant", value: 0.4 } })
+    const env = { TOGETHER_BASE_URL: emulator.url, TOGETHER_API_KEY: "k" }
+    const first = start(["run", input, "-o", "-", "--concurrency", "1"], env)
+    await new Promise<void>((resolve) => first.child.stdout.once("data", () => resolve()))
+    const second = start(["run", input, "-o", "-"], env)
+    expect(await second.ended).toBe(2)
+    expect(second.said.err).toContain(`process ${first.child.pid} on `)
+    expect([second.said.err.includes("is working on this journal"), second.said.out]).toEqual([true, ""])
+    first.child.stdout.destroy()
+    expect(await first.ended).toBe(2)
+    expect(first.said.err).toContain("whoever read standard output has closed it")
+    expect(first.said.err).not.toContain("    at ")
+    const third = start(["run", input, "-o", "-", "--quiet"], env)
+    expect(await third.ended).toBe(0)
+    // every row once, whatever the first process had printed already
+    const ids = third.said.out.trim().split("\n").map((text) =>
+      (JSON.parse(text) as { readonly custom_id: string }).custom_id
+    )
+    expect([ids.length, new Set(ids).size]).toEqual([20, 20])
+    await emulator.close()
+  }, 60_000)
+
+  it("goes on when the provider is restarted during the run", async () => {
+    const shell = Shell.open()
+    const input = shell.write("in.jsonl", Shell.prompts(60))
+    const options: Simulation.Options = { limits: {}, firstToken: { kind: "constant", value: 0.1 } }
+    const first = await serve(options)
+    const run = start(["run", input, "--concurrency", "8"], { TOGETHER_BASE_URL: first.url, TOGETHER_API_KEY: "k" })
+    for (let i = 0; i < 1000 && (await first.state()).counters.succeeded < 15; i++) await pause(10)
+    const answered = (await first.state()).counters.succeeded
+    await first.close()
+    await pause(1500)
+    const second = await serve(options, Number(new URL(first.url).port))
+    expect(await run.ended).toBe(0)
+    expect(run.said.err).toContain("60 answered · 0 failed · 0 lost")
+    const ids = idsOf(shell.path("in.results.jsonl"))
+    expect([ids.length, new Set(ids).size]).toEqual([60, 60])
+    expect((await second.state()).counters.succeeded).toBeLessThanOrEqual(60 - answered + 8)
+    await second.close()
+  }, 60_000)
+})

@@ -1,0 +1,51 @@
+/**
+ * Starts the command as a process of its own, and providers for it.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Connection from "../../src/cli/Connection.ts"
+import * as Emulator from "../../src/testing/Emulator.ts"
+import type * as Simulation from "../../src/testing/Simulation.ts"
+
+const command = join(import.meta.dirname, "../../src/cli/main.ts")
+
+/** Lets time pass for real. */
+export const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
+
+/** Starts the command. */
+export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) => {
+  const child = spawn(process.execPath, [command, ...args], {
+    env: { PATH: process.env["PATH"], ...env },
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+  const said = { out: "", err: "" }
+  child.stdout.on("data", (data) => (said.out += String(data)))
+  child.stderr.on("data", (data) => (said.err += String(data)))
+  const ended = new Promise<number | null>((resolve) => child.on("close", (code) => resolve(code)))
+  return { child, said, ended }
+}
+
+/** Serves an emulator. */
+export const serve = async (options: Simulation.Options, port = 0) => {
+  const scope = Scope.makeUnsafe()
+  const layer = Connection.emulatorServer({ options: { unknownModels: "accept", ...options }, seed: 1, port })
+  const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
+  return {
+    url: Connection.addressOf(Context.get(context, HttpServer.HttpServer)),
+    state: () => Effect.runPromise(Context.get(context, Emulator.Emulator).state),
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+/** Lists the ids of a file of results. */
+export const idsOf = (path: string) =>
+  readFileSync(path, "utf8").split("\n").filter((text) => text !== "")
+    // what the test reads is what the command wrote
+    .map((text) => (JSON.parse(text) as { readonly custom_id: string }).custom_id)
