@@ -55,6 +55,14 @@ export const tokenWait = (state: State, cost: number, now: number): number => {
   return state.tokenMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.tokenMirror, cost, now))
 }
 
+/**
+ * Says whether an attempt felt a limit: it had to wait, or it went on what a timer gave that fired late.
+ *
+ * Timers are no finer than a millisecond: above a thousand per second one wait lets several attempts through.
+ */
+const felt = (held: boolean, heldAt: number, debt: Debt, now: number): boolean =>
+  held || (debt.units < 0 && now - heldAt <= defaults.lag)
+
 /** Takes what an attempt needs from both limits. `held` names the one that it had to wait for. */
 export const take = (
   state: State,
@@ -67,11 +75,14 @@ export const take = (
   const owed = state.resumed
     ? requestsOwed(state, now, late.requests)
     : Math.max(0, unpaid(state.requestDebt, requestPace(state, now), now))
+  const { requestDebt, requestsHeldAt, tokenDebt, tokensHeldAt } = state
   return {
     ...state,
     requestsOwed: Math.max(0, state.requestsOwed - made),
-    requests: AdaptiveRate.send(state.requests, 1, held.requests, now),
-    tokens: AdaptiveRate.send(state.tokens, tokens, held.tokens, now),
+    requestsHeldAt: held.requests ? now : requestsHeldAt,
+    tokensHeldAt: held.tokens ? now : tokensHeldAt,
+    requests: AdaptiveRate.send(state.requests, 1, felt(held.requests, requestsHeldAt, requestDebt, now), now),
+    tokens: AdaptiveRate.send(state.tokens, tokens, felt(held.tokens, tokensHeldAt, tokenDebt, now), now),
     requestDebt: { units: owed + 1 - made, at: now },
     tokenDebt: { units: state.tokensPaced ? tokensOwed(state, now, late.tokens) + tokens : 0, at: now },
     requestMirror: state.requestMirror && BucketMirror.send(state.requestMirror, state.next, 1, held.requests, now),

@@ -98,6 +98,9 @@ export interface State {
   readonly marks: ReadonlyArray<Mark>
   readonly requestDebt: Debt
   readonly tokenDebt: Debt
+  /** When an attempt last had to wait for each limit. */
+  readonly requestsHeldAt: number
+  readonly tokensHeldAt: number
   /** Requests that the last pause held back and the provider's bucket has saved: they are made up for gently. */
   readonly requestsOwed: number
   /** False until the provider first refused tokens, or a limit of tokens was given: tokens are counted, not paced. */
@@ -146,6 +149,8 @@ export const make = (options: Options = {}, now = 0): State => {
     marks: [{ at: now, requests: 0, tokens: 0 }],
     requestDebt: { units: 0, at: now },
     tokenDebt: { units: 0, at: now },
+    requestsHeldAt: -Infinity,
+    tokensHeldAt: -Infinity,
     requestsOwed: 0,
     tokensPaced: given,
     inFlight: InFlight.make({ max: options.maxInFlight, limit: options.inFlight }),
