@@ -3,6 +3,8 @@
  * in flight. All clients take turns in one process against one server process; only ratios mean something.
  *
  *     node bench/http/main.ts [--rounds 7] [--json file]
+ *
+ * Each client is warmed up for six seconds.
  */
 import { createTogetherAI } from "@ai-sdk/togetherai"
 import { generateText } from "ai"
@@ -98,9 +100,11 @@ const median = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a
 const sequentialCalls = 300
 const parallelCalls = 2000
 const rows = clients.map(({ name }) => ({ name, perCall: [] as Array<number>, perSecond: [] as Array<number> }))
+// connections are open, code is compiled, and a lane has found that there is no limit: it starts at 10 a second
 for (const client of clients) {
-  await client.sequential(200)
-  await client.parallel(2000)
+  await client.sequential(sequentialCalls)
+  const until = performance.now() + 6000
+  while (performance.now() < until) await client.parallel(parallelCalls)
 }
 for (let round = 0; round < rounds; round++) {
   for (const [i, client] of clients.entries()) {

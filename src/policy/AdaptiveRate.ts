@@ -23,6 +23,11 @@
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is.
  *   The interval between probes doubles with each probe that finds nothing, and is short after a fall.
  *
+ * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
+ * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
+ * silence at the rate it had, and its next refusal is measured against the time in use. Where calls trickle more slowly
+ * than the limit allows, what is proved is measured from the moment at which they last fell behind by two seconds.
+ *
  * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
  * never raises the rate. Growth needs use: where less than half the units had to wait for this limit, the rate stays.
  *
@@ -60,15 +65,39 @@ const move = (
 }
 
 /** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
-export const send = (state: State, cost: number, paced: boolean, now: number): State => ({
+export const send = (before: State, cost: number, paced: boolean, now: number): State => {
+  const idle = paced ? 0 : Math.max(0, now - before.sentAt - patience(before))
+  const state = idle > 0 ? rested(before, idle) : before
+  const paid = now > state.sentAt ? believed(state) * (now - state.sentAt) : 0
+  const slack = Math.max(0, state.slack + paid)
+  const unused = !paced && slack > patience(state) * believed(state)
+  return {
+    ...state,
+    ...(unused
+      ? { slack: 0, usedAt: now, usedAdmitted: state.sent - state.refused }
+      : { slack: Math.max(0, slack - cost) }),
+    heap: Math.max(0, state.heap - paid) + cost,
+    sent: state.sent + cost,
+    sentAt: now,
+    stepSends: idle > 0 ? state.stepSends : state.stepSends + 1,
+    stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
+    largest: Math.max(cost, state.largest * 0.995),
+    mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
+  }
+}
+
+/** Reads the seconds of silence, or of slack, from which a bucket is taken for full: it turns units away from then on. */
+const patience = (state: State): number =>
+  Math.max(defaults.restSeconds, (defaults.restSlots * state.mean) / believed(state))
+
+/** Takes the time in which nobody wanted anything out of all that is measured; attempts before it teach nothing. */
+const rested = (state: State, idle: number): State => ({
   ...state,
-  heap: Math.max(0, state.heap - believed(state) * (now - state.heapAt)) + cost,
-  heapAt: now,
-  sent: state.sent + cost,
-  stepSends: state.stepSends + 1,
-  stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
-  largest: Math.max(cost, state.largest * 0.995),
-  mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
+  madeAt: state.madeAt + idle,
+  stepAt: state.stepAt + idle,
+  emptyAt: state.emptyAt < 0 ? state.emptyAt : state.emptyAt + idle,
+  sinceAt: state.sinceAt < 0 ? state.sinceAt : state.sinceAt + idle,
+  cutAt: Math.max(state.cutAt, state.sentAt)
 })
 
 /** Reads the rate that is taken for the limit. */
@@ -84,7 +113,7 @@ export const correct = (state: State, difference: number): State => ({ ...state,
  */
 export const advance = (state: State, now: number): [Move | undefined, State] => {
   const sends = state.stepSends
-  const elapsed = now - state.stepAt
+  const elapsed = Math.min(now, state.sentAt + patience(state)) - state.stepAt
   if (state.rate >= state.ceiling || state.stepPaced * 2 < sends) return [undefined, state]
   switch (state.phase) {
     case "start": {
@@ -169,7 +198,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   }
   const mine = state.stepPaced >= 0.9 * state.stepSends
   if (
-    !mine && state.phase !== "settle" && units >= defaults.fellWithin &&
+    !mine && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
     floor < defaults.unusedBelow * Math.min(bad, state.limit)
   ) {
     const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
@@ -337,11 +366,18 @@ const rarer = (state: State): Pick<State, "eager" | "interval"> =>
       interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer))
     }
 
-/** Computes the rate that is proved by what was admitted since the bucket was last empty. */
+/**
+ * Computes the rate that is proved by what was admitted since the bucket was last empty, or, where the limit was not in
+ * use for some of that time, since it is in use again; the bucket is taken for full then.
+ */
 const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
   const elapsed = at - state.emptyAt
   if (state.emptyAt < 0 || elapsed <= 0) return 0
-  return Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+  const since = Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+  const used = at - state.usedAt
+  return state.usedAt <= state.emptyAt || used <= 0
+    ? since
+    : Math.max(since, (admitted - state.usedAdmitted - cost) / (used + patience(state)))
 }
 
 /**

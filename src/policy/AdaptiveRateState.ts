@@ -84,6 +84,9 @@ export const defaults = {
   eagerAfterRise: 2,
   /** Share of the last limit under which the limit fell, so that its return is looked for. */
   fellBelow: 0.75,
+  /** Seconds, and slots of the believed rate at least, after which an unused limit measures nothing. */
+  restSeconds: 2,
+  restSlots: 4,
   /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
   fellWithin: 30
 } as const
@@ -121,6 +124,12 @@ export interface State {
   /** The first such moment since the limit last moved. */
   readonly sinceAt: number
   readonly sinceAdmitted: number
+  /** When the last attempt was sent. */
+  readonly sentAt: number
+  /** Units that the believed rate allowed and nobody used, since the limit is in use: since when, and admitted by then. */
+  readonly slack: number
+  readonly usedAt: number
+  readonly usedAdmitted: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
   /** Attempts to let through before the next probe. */
@@ -146,9 +155,8 @@ export interface State {
   readonly metSeconds: number
   /** Units above the limit that the bucket was seen to hold. */
   readonly burst: number
-  /** Units sent above the believed rate, as of when; and how many of them may go out at once where others held back. */
+  /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
   readonly heap: number
-  readonly heapAt: number
   readonly sprint: number
 }
 
@@ -192,6 +200,10 @@ export const make = (options: Options = {}, now = 0): State => {
     emptyAdmitted: 0,
     sinceAt: -1,
     sinceAdmitted: 0,
+    sentAt: now,
+    slack: 0,
+    usedAt: now,
+    usedAdmitted: 0,
     cutAt: -Infinity,
     interval: known ? defaults.firstProbeSends : 0,
     early: 0,
@@ -208,7 +220,6 @@ export const make = (options: Options = {}, now = 0): State => {
     metSeconds: 0,
     burst: 0,
     heap: 0,
-    heapAt: now,
     sprint: 0
   }
 }

@@ -33,11 +33,109 @@ const learner = (over: Partial<AdaptiveRate.State>): AdaptiveRate.State => ({
 
 describe("AdaptiveRate, edges", () => {
   it("follows a trend while it holds, and only upwards by more than a hundredth", () => {
-    const rising = learner({ trend: 0.1 })
+    const rising = learner({ trend: 0.1, sentAt: 12 })
     const [move, grown] = AdaptiveRate.advance(rising, 12)
     expect(move).toBeUndefined()
     expect(grown.rate).toBeCloseTo(10 * Math.exp(0.2), 9)
     expect(AdaptiveRate.advance(rising, 10.01)[1]).toBe(rising)
+  })
+
+  it("lets no trend run on while nobody sends", () => {
+    const rising = learner({ trend: 0.1, sentAt: 12 })
+    const rested = AdaptiveRate.advance(rising, 612)[1]
+    expect(rested.rate).toBeCloseTo(10 * Math.exp(0.1 * 4), 9)
+  })
+
+  describe("after a silence", () => {
+    const silent = (over: Partial<AdaptiveRate.State> = {}) =>
+      AdaptiveRate.send(learner({ sentAt: 20, stepPaced: 0, stepSends: 0, ...over }), 1, false, 622)
+
+    it("takes the silence, but for two seconds, out of what is measured", () => {
+      const { cutAt, emptyAt, madeAt, sentAt, sinceAt, stepAt, stepSends } = silent()
+      expect({ cutAt, emptyAt, madeAt, sentAt, sinceAt, stepAt, stepSends })
+        .toEqual({ cutAt: 20, emptyAt: 610, madeAt: 600, sentAt: 622, sinceAt: 610, stepAt: 610, stepSends: 0 })
+      expect(silent({ emptyAt: -1, sinceAt: -1, cutAt: 21 })).toMatchObject({ emptyAt: -1, sinceAt: -1, cutAt: 21 })
+    })
+
+    it("waits for four attempts at the learned rate where those take longer", () => {
+      expect(silent({ rate: 0.5, limit: 0.5 }).emptyAt).toBe(10 + 594)
+      expect(silent({ phase: "probe", rate: 10, limit: 0.5 }).emptyAt).toBe(10 + 594)
+    })
+
+    it("counts the time in full that an attempt had to wait for the limit, or for a pause", () => {
+      const held = AdaptiveRate.send(learner({ sentAt: 20 }), 1, true, 622)
+      expect([held.emptyAt, held.sinceAt, held.stepAt, held.stepSends]).toEqual([10, 10, 10, 11])
+    })
+
+    it("keeps a measured limit through the first refusal, whoever held the lane back", () => {
+      for (const phase of ["hold", "probe"] as const) {
+        for (const stepPaced of [0, 10]) {
+          // 10 per second for 10 s, ten minutes of silence, and 20 s at 10 per second: then refused
+          let state = learner({ phase, sent: 200, sentAt: 20, stepSends: 10, stepPaced })
+          for (let i = 0; i < 200; i++) state = AdaptiveRate.send(state, 1, i > 0 && stepPaced > 0, 620 + i / 10)
+          const [move, next] = AdaptiveRate.refuse(state, { at: 640, sent: state.sent, cost: 1 }, 640.05)
+          expect(move?.from).toBe(10)
+          expect(next.rate, `${phase}, ${stepPaced}`).toBeGreaterThanOrEqual(9)
+          expect(next.rate).toBeLessThanOrEqual(10)
+        }
+      }
+    })
+
+    it("learns nothing from a refusal of what was sent before it", () => {
+      const state = silent()
+      const [move, next] = AdaptiveRate.refuse(state, { at: 20, sent: 399, cost: 1 }, 622.05)
+      expect(move).toBeUndefined()
+      expect(next).toEqual({ ...state, refused: 1 })
+    })
+  })
+
+  describe("after calls that trickled", () => {
+    /** A limit of 10 per second, last empty at 10 s; 3 calls per second for 100 s, none of which had to wait. */
+    const trickled = () => {
+      let state = learner({ sent: 100, sentAt: 10, stepPaced: 0, stepSends: 0 })
+      for (let i = 1; i <= 300; i++) state = AdaptiveRate.send(state, 1, false, 10 + i / 3)
+      return state
+    }
+
+    it("measures from the moment at which the limit is in use again", () => {
+      let state = trickled()
+      const { usedAt } = state
+      expect(usedAt).toBeGreaterThan(105)
+      const [sent, at] = [state.sent, state.sentAt]
+      // some wait for this limit, some for another: on the whole the rate is used
+      for (let i = 1; i <= 300; i++) state = AdaptiveRate.send(state, 1, i % 2 === 0, at + i / 10)
+      expect(state.usedAt).toBe(usedAt)
+      const [move, next] = AdaptiveRate.refuse(state, { at: at + 30, sent: sent + 300, cost: 1 }, at + 30.05)
+      expect(move?.from).toBe(10)
+      expect(next.rate).toBeGreaterThanOrEqual(9)
+      expect(next.rate).toBeLessThanOrEqual(10)
+    })
+
+    it("measures as before what was sent before that moment, or after the bucket was empty again", () => {
+      const state = trickled()
+      const early = { at: state.usedAt, sent: state.usedAdmitted, cost: 1 }
+      const [move, next] = AdaptiveRate.refuse(state, early, state.sentAt + 0.05)
+      expect(move?.reason).toBe("limit-drifted")
+      // 3 per second went through for all that time: half of the way between that and 10
+      expect(next.rate).toBeCloseTo((3 + 10) / 2, 1)
+      expect(next.emptyAt).toBe(state.usedAt)
+    })
+  })
+
+  it("keeps numbers where calls leave at the same moment and nothing limits them", () => {
+    let state = AdaptiveRate.make({ initial: Infinity })
+    for (const now of [0, 0, 1, 1, 0.5]) state = AdaptiveRate.send(state, 100, false, now)
+    expect([state.heap, state.slack]).toEqual([300, Infinity])
+    state = AdaptiveRate.send(AdaptiveRate.told(state, 50, 2, 2)[1], 100, false, 40)
+    expect([state.slack, state.usedAt]).toEqual([0, 40])
+  })
+
+  it("takes a limit that was loaded, and never measured, for no less than it was", () => {
+    let state = AdaptiveRate.make({ initial: 10, known: true })
+    for (let i = 0; i < 60; i++) state = AdaptiveRate.send(state, 1, false, i / 10)
+    const [move, next] = AdaptiveRate.refuse(state, { at: 6, sent: 60, cost: 1 }, 6.05)
+    expect(move?.reason).toBe("limit-drifted")
+    expect(next.rate).toBeGreaterThanOrEqual(9)
   })
 
   it("drifts half the trend away when a refusal meets a rising limit", () => {
