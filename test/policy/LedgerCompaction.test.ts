@@ -112,6 +112,13 @@ describe("LedgerCompaction", () => {
     ])
   })
 
+  it("leaves out an ending of what is not open", () => {
+    expect(LedgerCompaction.compact([
+      { _tag: "Settle", id: 7, at: 20, cost: 3n, sure: true },
+      { _tag: "Refund", id: 8, at: 21, atRisk: true }
+    ])).toEqual([])
+  })
+
   it.prop(
     "changes no sum, no balance and no open call, whatever follows and in every time zone",
     [Schema.Array(Step), whole(0, 100), whole(-48, 56)],
