@@ -112,6 +112,13 @@ describe("LedgerCompaction", () => {
     ])
   })
 
+  it("sums what ended where no balance was stated", () => {
+    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", key: "k", label: "", high: 10n }
+    expect(LedgerCompaction.compact([reserve, { _tag: "Settle", id: 1, at: 20, cost: 3n, sure: true }])).toMatchObject([
+      { _tag: "Summary", key: "k", settled: 3n, calls: 1 }
+    ])
+  })
+
   it("leaves out an ending of what is not open", () => {
     expect(LedgerCompaction.compact([
       { _tag: "Settle", id: 7, at: 20, cost: 3n, sure: true },
