@@ -21,7 +21,8 @@
  *   the present one.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is.
- *   The interval between probes doubles with each probe that finds nothing, and is short after a fall.
+ *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
+ *   more refusals one costs.
  *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
@@ -136,7 +137,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "hold": {
       const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
-      if (sends >= state.interval && elapsed >= least) {
+      if (sends >= state.interval * state.perEpisode && elapsed >= least) {
         const limit = state.rate
         return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + defaults.probeExcess) })
       }
@@ -144,8 +145,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
     }
     case "probe": {
-      const doubling = Math.max(defaults.probeDoubling, (2 * state.mean) / state.limit)
-      const excess = Math.min(elapsed / doubling, 60)
+      const excess = Math.min(elapsed / defaults.probeDoubling, sends / defaults.probeDoublingSends, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
@@ -166,7 +166,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const state: State = { ...before, refused: before.refused + stamp.cost }
   const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
   if (stamp.at <= state.cutAt) {
-    return [undefined, stamp.at > state.emptyAt ? { ...state, ...empty } : state]
+    return [undefined, { ...state, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
   }
   const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
   const bad = state.rate
@@ -179,6 +179,8 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const floor = same ? Math.max(short, whole) : short
   const next = {
     ...empty,
+    episode: 1,
+    perEpisode: (state.perEpisode + state.episode) / 2,
     cutAt: now,
     ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
   }
@@ -243,11 +245,11 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
   if (
     bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)
   ) {
-    const rate = Math.min(bad, Math.max(floor, bad * 0.6))
+    const rate = Math.min(bad, Math.max(floor, bad * defaults.roseTo))
     const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
     return move(state, now, "limit-rose", {
       ...next,
-      phase: "settle",
+      ...(state.rises > 0 ? { phase: "hold", limit: rate } : { phase: "settle" }),
       rate,
       good: floor,
       bad,
@@ -360,7 +362,7 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
 /** Puts the next probe off: not while probes are eager. */
 const rarer = (state: State): Pick<State, "eager" | "interval"> =>
   state.eager > 1
-    ? { eager: state.eager - 1, interval: state.interval }
+    ? { eager: state.eager - 1, interval: state.interval * defaults.eagerGrowth }
     : {
       eager: 0,
       interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer))

@@ -60,13 +60,16 @@ export const defaults = {
   earlyCuts: [0.9, 0.8, 0.6, 0.5],
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
   creep: 0.03,
-  /** First excess of a probe, as a share; it doubles every `probeDoubling` seconds. */
+  /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
   probeExcess: 0.05,
   probeDoubling: 0.5,
+  probeDoublingSends: 2,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
-  /** Highest growth per second that is followed between probes: a limit that doubles in six seconds. */
-  trendMax: 0.12,
+  /** Share of the refused rate that is kept when the limit rose, where less was proved. */
+  roseTo: 0.6,
+  /** Highest growth per second that is followed between probes: a limit that doubles in nine seconds. */
+  trendMax: 0.08,
   /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
   unusedBelow: 0.85,
   unused: 0.5,
@@ -74,7 +77,9 @@ export const defaults = {
   probeSends: 300,
   rarer: 2,
   firstProbeSends: 40,
-  eagerSends: 20,
+  eagerSends: 16,
+  /** Times by which the interval grows while probes are eager. */
+  eagerGrowth: 1.1,
   /** Seconds between probes, at least, and while they are eager. */
   probeSeconds: 6,
   eagerSeconds: 3,
@@ -134,6 +139,9 @@ export interface State {
   readonly cutAt: number
   /** Attempts to let through before the next probe. */
   readonly interval: number
+  /** Refusals of the present episode, and of an episode as smoothed. */
+  readonly episode: number
+  readonly perEpisode: number
   /** Refusals in a row that came with next to nothing admitted in between. */
   readonly early: number
   /** Limit that the provider stated last, 0 for none. */
@@ -207,6 +215,8 @@ export const make = (options: Options = {}, now = 0): State => {
     cutAt: -Infinity,
     interval: known ? defaults.firstProbeSends : 0,
     early: 0,
+    episode: 1,
+    perEpisode: 1,
     told: 0,
     creep: defaults.creep,
     rises: 0,

@@ -2,8 +2,7 @@
  * Keeps many guesses of a provider's bucket side by side: of its rate, its depth, and what it holds.
  *
  * What the provider does is evidence. An admission says that the bucket held the cost, a refusal that it did not. A
- * guess that had it otherwise loses weight by how far it was off, is set right, and goes on. Where few guesses carry
- * the weight, they are drawn anew near those that did well.
+ * guess that had it otherwise loses weight by how far it was off, is set right, and goes on.
  *
  * ```
  *   level = min(depth, level + rate · time) − cost of what was admitted
@@ -14,13 +13,13 @@
  * - A call larger than the bucket is admitted where the bucket is full: its cost counts as the depth.
  * - What a full bucket turned away since the last admission counts as surplus: a bucket that is refused although it has
  *   been full for long is off by that much.
- * - Where even the best guess was far off the limit has moved, and most guesses leap the way that the evidence points.
+ * - Calls that are under way lie ahead, in order: each empties the bucket at its own moment.
  *
- * Nothing is drawn by chance: jitter comes from two sequences that fill their interval evenly, so the same events give
- * the same guesses. `BucketMirror` feeds it.
+ * Evidence goes into a draft, `BucketSuccession` ends it, `BucketMirror` feeds both. Nothing is drawn by chance.
  *
- * **Source**: a particle filter (Gordon, Salmond and Smith 1993), jittered by its own spread (Liu and West 2001).
+ * **Source**: a particle filter (Gordon, Salmond and Smith 1993).
  */
+import * as Even from "./EvenPoints.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -30,18 +29,13 @@ export const defaults = {
   noise: 0.15,
   /** Deviation, in logarithms, of the seconds that a bucket holds, around one second. */
   seconds: 0.8,
-  /** One guess in so many looks far off when drawn anew, and the deviation of how far, in logarithms. */
-  far: 64,
-  farBy: 0.35,
-  /** Jitter of the others: share of the spread, at least, and of the seconds. */
-  jitter: 0.5,
-  jitterLeast: 0.004,
-  jitterMost: 0.15,
-  jitterSeconds: 0.03,
-  /** Surprise of the best guesses, in nats, from which they leap; by how much per nat, and at most. */
-  surprise: 3,
-  leapPerNat: 0.03,
-  leapMost: 0.3
+  /** One guess in so many takes the bucket for a deep one, of 3 to 90 seconds. */
+  deep: 16,
+  deepFrom: 3,
+  deepTo: 90,
+  /** Deviation, in logarithms, of a rate that was known before the first refusal, and of one that the provider states. */
+  known: 0.05,
+  told: 0.01
 } as const
 
 /** Holds the guesses as columns: plain data. */
@@ -57,7 +51,8 @@ export interface Guesses {
   readonly surplus: ReadonlyArray<number>
   /** They sum to 1. */
   readonly weights: ReadonlyArray<number>
-  /** Deviation of the rate, in logarithms. */
+  /** The rate as their geometric mean, and its deviation in logarithms. */
+  readonly rate: number
   readonly spread: number
   /** Lowest rate that is guessed. */
   readonly lowest: number
@@ -65,14 +60,53 @@ export interface Guesses {
   readonly draws: number
 }
 
-const fraction = (x: number): number => Math.min(0.999, Math.max(0.001, x - Math.floor(x)))
-/** Draws the n-th point of two sequences that together fill a square evenly. */
-const first = (n: number): number => fraction(0.5 + n * 0.6180339887498949)
-const second = (n: number): number => fraction(0.5 + n * 0.7548776662466927)
-/** Turns a uniform draw into one that is nearly normal. */
-const normal = (u: number): number => Math.log(u / (1 - u)) / 1.702
+/** Is one guess. */
+export interface Guess {
+  readonly rate: number
+  readonly seconds: number
+  readonly level: number
+}
 
-const filled = (count: number, value: number): Array<number> => Array.from({ length: count }, () => value)
+const filled = (value: number): ReadonlyArray<number> => Array.from({ length: defaults.count }, () => value)
+
+/** Weights that are all the same, and no surplus. */
+export const even: ReadonlyArray<number> = filled(1 / defaults.count)
+const nothing: ReadonlyArray<number> = filled(0)
+
+/** Computes mean and deviation of the logarithms of rates. */
+export const logarithms = (
+  rates: ReadonlyArray<number>,
+  weights: ReadonlyArray<number>
+): { readonly rate: number; readonly spread: number } => {
+  let mean = 0
+  let square = 0
+  for (let i = 0; i < rates.length; i++) {
+    const log = Math.log(rates[i]!)
+    mean += weights[i]! * log
+    square += weights[i]! * log * log
+  }
+  return { rate: Math.exp(mean), spread: Math.sqrt(Math.max(0, square - mean * mean)) }
+}
+
+const collect = (
+  guess: (i: number) => Guess,
+  rest: Pick<Guesses, "at" | "lowest" | "spread">
+): Guesses => {
+  const all = Array.from({ length: defaults.count }, (_, i) => guess(i))
+  const rates = all.map((one) => one.rate)
+  return {
+    ...rest,
+    rates,
+    seconds: all.map((one) => one.seconds),
+    levels: all.map((one) => one.level),
+    surplus: nothing,
+    weights: even,
+    rate: logarithms(rates, even).rate,
+    draws: defaults.count
+  }
+}
+
+const usualSeconds = (i: number): number => Math.exp(defaults.seconds * Even.normal(Even.second(i)))
 
 /** Says what is known at the first refusal. */
 export interface Known {
@@ -92,15 +126,16 @@ export interface Known {
  * Makes guesses that explain the first refusal.
  *
  * **Details**: what was admitted was the bucket, and what it gained meanwhile. That leaves a line of pairs of rate and
- * depth; along it a depth of one second is the likeliest. A quarter guesses much less, for calls larger than the bucket.
+ * depth; along it a depth of one second is the likeliest, and one guess in sixteen takes it for deeper. A quarter guesses
+ * much less, for calls larger than the bucket.
  */
 export const make = (known: Known, now: number): Guesses => {
   const { admitted, cost, later, lowest } = known
-  const count = defaults.count
-  const guesses = { rates: [] as Array<number>, seconds: [] as Array<number>, levels: [] as Array<number> }
-  for (let i = 0; i < count; i++) {
-    const u = first(i)
-    const seconds = Math.exp(defaults.seconds * normal(second(i)))
+  return collect((i) => {
+    const u = Even.first(i)
+    const seconds = i % defaults.deep === 5
+      ? defaults.deepFrom * (defaults.deepTo / defaults.deepFrom) ** Even.second(i)
+      : usualSeconds(i)
     const large = i % 4 === 3
     const elapsed = Math.max(1e-3, known.seconds) + seconds
     const rate = Math.max(
@@ -109,31 +144,43 @@ export const make = (known: Known, now: number): Guesses => {
         ? (admitted + cost) / elapsed * Math.exp(-4 * u)
         : known.rate === undefined
         ? (admitted + u * cost) / elapsed
-        : known.rate * Math.exp(0.1 * normal(u))
+        : known.rate * Math.exp(2 * defaults.known * Even.normal(u))
     )
     const need = Math.min(cost, rate * seconds)
-    guesses.rates.push(rate)
-    guesses.seconds.push(seconds)
-    guesses.levels.push((large ? Math.min(rate * elapsed - admitted, need * 0.999) : u * need) - later)
-  }
-  return {
-    at: now,
-    ...guesses,
-    surplus: filled(count, 0),
-    weights: filled(count, 1 / count),
-    spread: 1,
-    lowest,
-    draws: count
-  }
+    const level = large ? Math.min(rate * elapsed - admitted, need * 0.999) : u * need
+    return { rate, seconds, level: level - later }
+  }, { at: now, lowest, spread: 1 })
 }
 
-/** Is guesses that evidence is being put into. */
-export interface Draft {
+/** Makes guesses around a rate that is known before anything was refused, of buckets that are full. */
+export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): Guesses =>
+  collect((i) => {
+    const rate = Math.max(known.lowest, known.rate * Math.exp(defaults.known * Even.normal(Even.first(i))))
+    const seconds = usualSeconds(i)
+    return { rate, seconds, level: rate * seconds }
+  }, { at: now, lowest: known.lowest, spread: defaults.known })
+
+/** Moves every guess to a rate that the provider stated. */
+export const told = (guesses: Guesses, limit: number): Guesses => ({
+  ...guesses,
+  rates: guesses.rates.map((_, i) => limit * Math.exp(defaults.told * Even.normal(Even.first(i)))),
+  levels: guesses.levels.map((level, i) => Math.min(level, limit * guesses.seconds[i]!)),
+  rate: limit,
+  spread: defaults.told
+})
+
+/** Is what the buckets of guesses hold, on its way through time. */
+interface Levels {
   readonly of: Guesses
   at: number
   readonly levels: Array<number>
   readonly surplus: Array<number>
+}
+
+/** Is guesses that evidence is being put into. */
+export interface Draft extends Levels {
   readonly weights: Array<number>
+  /** A weight changed. */
   touched: boolean
 }
 
@@ -148,7 +195,7 @@ export const draft = (of: Guesses): Draft => ({
 })
 
 /** Lets time fill the buckets. */
-export const flow = (to: Draft, now: number): void => {
+export const flow = (to: Levels, now: number): void => {
   const elapsed = now - to.at
   if (elapsed <= 0) return
   to.at = now
@@ -167,13 +214,20 @@ export const flow = (to: Draft, now: number): void => {
 export const admitted = (to: Draft, cost: number, noise: number): void => {
   const { rates, seconds } = to.of
   for (let i = 0; i < rates.length; i++) {
-    const need = Math.min(cost, rates[i]! * seconds[i]!)
-    const level = to.levels[i]!
-    if (level < need) {
-      to.weights[i] = to.weights[i]! * Math.exp((level - need) / noise)
+    const off = to.levels[i]! - Math.min(cost, rates[i]! * seconds[i]!)
+    if (off < 0) {
+      to.weights[i] = to.weights[i]! * Math.exp(off / noise)
       to.touched = true
     }
-    to.levels[i] = Math.max(level, need) - cost
+  }
+  taken(to, cost)
+}
+
+/** Takes `cost` out of the buckets: as much as they held was there at least. */
+const taken = (to: Levels, cost: number): void => {
+  const { rates, seconds } = to.of
+  for (let i = 0; i < rates.length; i++) {
+    to.levels[i] = Math.max(to.levels[i]!, Math.min(cost, rates[i]! * seconds[i]!)) - cost
     to.surplus[i] = 0
   }
 }
@@ -194,100 +248,38 @@ export const refused = (to: Draft, cost: number, noise: number): void => {
 }
 
 /** Gives units back, or takes more where they are below 0. */
-export const credited = (to: Draft, units: number): void => {
+export const credited = (to: Levels, units: number): void => {
   const { rates, seconds } = to.of
   for (let i = 0; i < rates.length; i++) {
     to.levels[i] = Math.min(rates[i]! * seconds[i]!, to.levels[i]! + units)
   }
 }
 
-/**
- * Ends a draft: weights sum to 1 again, and guesses are drawn anew where few carry the weight.
- *
- * @param way 1 where the evidence was admissions, which can only show a guess too low; −1 where it was a refusal
- */
-export const done = (to: Draft, way: 1 | -1): Guesses => {
-  const { of, weights } = to
-  const next = { ...of, at: to.at, levels: to.levels, surplus: to.surplus, weights }
-  if (!to.touched) return next
-  const count = weights.length
-  let total = 0
-  for (let i = 0; i < count; i++) total += weights[i]!
-  // so far off that no weight is left: all are as good, and leap
-  if (!(total > 1e-200)) {
-    return redrawn({ ...next, weights: filled(count, 1 / count) }, way * defaults.leapMost)
-  }
-  let squares = 0
-  let mean = 0
-  let square = 0
-  for (let i = 0; i < count; i++) {
-    const weight = weights[i]! / total
-    weights[i] = weight
-    squares += weight * weight
-    const log = Math.log(of.rates[i]!)
-    mean += weight * log
-    square += weight * log * log
-  }
-  const known = { ...next, spread: Math.sqrt(Math.max(0, square - mean * mean)) }
-  if (squares * count < 2) return known
-  const surprise = -Math.log(total)
-  return redrawn(
-    known,
-    surprise > defaults.surprise ? way * Math.min(defaults.leapMost, defaults.leapPerNat * surprise) : 0
-  )
+/** Is something that the provider will do, or did, with a bucket: admit a call, or give units back where `back` is not 0. */
+export interface Event {
+  readonly at: number
+  readonly cost: number
+  readonly back: number
 }
 
-/** Draws guesses anew, each as often as its weight says, with jitter; three in four leap where there is a leap. */
-const redrawn = (guesses: Guesses, leap: number): Guesses => {
-  const { levels, lowest, rates, surplus, weights } = guesses
-  const count = weights.length
-  const by = Math.max(defaults.jitterLeast, Math.min(defaults.jitterMost, defaults.jitter * guesses.spread))
-  const next = {
-    rates: [] as Array<number>,
-    seconds: [] as Array<number>,
-    levels: [] as Array<number>,
-    surplus: [] as Array<number>
-  }
-  let { draws } = guesses
-  let from = 0
-  let passed = weights[0]!
-  for (let i = 0; i < count; i++) {
-    const aim = (i + 0.5) / count
-    let again = true
-    while (passed < aim && from < count - 1) {
-      passed += weights[++from]!
-      again = false
-    }
-    draws++
-    const jitter = normal(first(draws))
-    const far = i % defaults.far === 0
-    // the first of a guess's successors stays nearer than the others
-    const exponent = leap !== 0 && i % 4 !== 0
-      ? leap * Math.abs(jitter)
-      : (far ? defaults.farBy : again ? by : by / 2) * jitter
-    const rate = Math.max(lowest, rates[from]! * Math.exp(exponent))
-    const seconds = guesses.seconds[from]! *
-      Math.exp((far ? defaults.farBy : defaults.jitterSeconds) * normal(second(draws)))
-    next.rates.push(rate)
-    next.seconds.push(seconds)
-    next.levels.push(Math.min(levels[from]!, rate * seconds))
-    next.surplus.push(surplus[from]!)
-  }
-  return { ...guesses, ...next, weights: filled(count, 1 / count), draws }
+/** Takes in an event as having happened. */
+export const happened = (to: Draft, event: Event, noise: number): void => {
+  flow(to, event.at)
+  if (event.back === 0) admitted(to, event.cost, noise)
+  else credited(to, event.back)
 }
 
-/** Reads the rate, as the mean of the guesses. */
-export const rate = (guesses: Guesses): number => {
-  let total = 0
-  for (let i = 0; i < guesses.rates.length; i++) total += guesses.weights[i]! * guesses.rates[i]!
-  return total
-}
+/** Says what the buckets will hold once all that is under way has happened. */
+export type Outlook = Pick<Guesses, "at" | "levels" | "surplus">
 
-/** Moves every guess to a rate that the provider stated. */
-export const told = (guesses: Guesses, limit: number): Guesses => ({
-  ...guesses,
-  rates: guesses.rates.map((_, i) => limit * Math.exp(0.01 * normal(first(i)))),
-  seconds: guesses.seconds,
-  levels: guesses.levels.map((level, i) => Math.min(level, limit * guesses.seconds[i]!)),
-  spread: 0.01
-})
+/** Looks past events, in order: they happen as the guesses have it, and are no evidence. */
+export const outlook = (of: Guesses, ahead: Outlook, events: ReadonlyArray<Event>): Outlook => {
+  // weights are neither copied nor changed: this is done for each call
+  const to = { of, at: ahead.at, levels: ahead.levels.slice(), surplus: ahead.surplus.slice() }
+  for (const event of events) {
+    flow(to, event.at)
+    if (event.back === 0) taken(to, event.cost)
+    else credited(to, event.back)
+  }
+  return { at: to.at, levels: to.levels, surplus: to.surplus }
+}

@@ -14,11 +14,13 @@
  * While the rate is uncertain the risk is near a half, so that the next answer says the most; it falls to 3 % as the
  * guesses agree. Evidence against a rate too low comes only from sending faster than it. So after `interval` calls that
  * had to wait without a refusal the mirror probes: it takes every rate for a growing excess higher, until a refusal.
- * The interval doubles with each probe that finds nothing, and is short after the limit fell or rose.
+ * The interval doubles with each probe that finds nothing. Probes are eager, more often and faster, after the limit fell
+ * or rose.
  *
  * Everything is plain data, `now` is seconds.
  */
 import * as Guesses from "./BucketGuesses.ts"
+import * as Succession from "./BucketSuccession.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -31,12 +33,17 @@ export const defaults = {
   /** Share of the cost that must be there on top of it; and of a call larger than the bucket. */
   margin: 0.1,
   marginLarge: 0.03,
-  /** Calls that waited between probes: at first, after the limit moved, at most. */
-  interval: 120,
-  eager: 30,
-  intervalMost: 1000,
-  /** First excess of a probe; it doubles with the calls of half a second, two at least. */
-  excess: 0.05,
+  /** Calls that waited before the first probe, before the second, and between two at most. */
+  firstProbe: 30,
+  secondProbe: 120,
+  probeMost: 480,
+  /** The same while probes are eager; eager probes after a fall, and after a rise. */
+  eagerProbe: 20,
+  eagerAfterFall: 10,
+  eagerAfterRise: 2,
+  /** First excess of a probe, and of an eager one; it doubles with the calls of half a second, six at least. */
+  excess: 0.1,
+  eagerExcess: 0.2,
   doublingSeconds: 0.5,
   doublingSends: 6,
   /** Shares of the rate before, from which it fell or rose; and calls in peace that make a rate the one before. */
@@ -45,25 +52,26 @@ export const defaults = {
   settled: 30
 } as const
 
-interface Pending {
+/** Is an attempt under way, or units given back meanwhile (`seq` -1). */
+interface Pending extends Guesses.Event {
   readonly seq: number
-  readonly at: number
-  readonly cost: number
 }
 
 /** Holds what is known: plain data. */
 export interface State {
   readonly guesses: Guesses.Guesses
-  /** Attempts that were sent, and neither refused nor silent for long enough, in order. */
+  /** What the buckets will hold once the pending are admitted. */
+  readonly ahead: Guesses.Outlook
+  /** Attempts that were sent, and neither refused nor silent for long enough, and what was given back since, in order. */
   readonly pending: ReadonlyArray<Pending>
-  /** Number of the first attempt that it saw being sent. */
-  readonly first: number
-  /** Smoothed cost of a call. */
+  /** Smoothed cost of a call, 0 before the first. */
   readonly mean: number
   /** Calls that had to wait since the last refusal; those between probes; those in the present probe, -1 for none. */
   readonly calm: number
   readonly interval: number
   readonly probing: number
+  /** Probes left that are eager, for the limit moved lately. */
+  readonly eager: number
   /** The rate as it last stood for a while, 0 before. */
   readonly before: number
 }
@@ -71,23 +79,28 @@ export interface State {
 /** Names what a refusal told. */
 export type Reason = "limit-drifted" | "limit-fell" | "limit-rose" | "probe-confirmed"
 
-/** Makes a mirror at the first refusal; `next` is the number of the next attempt, `mean` the cost of one. */
-export const make = (
-  known: Guesses.Known & { readonly next: number; readonly mean: number },
-  now: number
-): State => ({
-  guesses: Guesses.make(known, now),
+const begun = (guesses: Guesses.Guesses, mean: number, interval: number, before: number): State => ({
+  guesses,
+  ahead: guesses,
   pending: [],
-  first: known.next,
-  mean: known.mean,
+  mean,
   calm: 0,
-  interval: defaults.interval,
+  interval,
   probing: -1,
-  before: 0
+  eager: 0,
+  before
 })
 
+/** Makes a mirror at the first refusal; `mean` is the cost of a call. */
+export const make = (known: Guesses.Known & { readonly mean: number }, now: number): State =>
+  begun(Guesses.make(known, now), known.mean, defaults.firstProbe, 0)
+
+/** Makes a mirror of a limit that is known before anything was sent. */
+export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): State =>
+  begun(Guesses.around(known, now), 0, defaults.secondProbe, known.rate)
+
 /** Reads the rate, in units per second. */
-export const rate = (state: State): number => Guesses.rate(state.guesses)
+export const rate = (state: State): number => state.guesses.rate
 
 const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean)
 
@@ -100,10 +113,15 @@ const paced = (state: State): Partial<State> =>
 
 /** Notes that attempt `seq` is sent; `held` says that it had to wait for this limit. */
 export const send = (state: State, seq: number, cost: number, held: boolean, now: number): State => ({
-  ...state,
+  ...joined(state, { seq, at: now, cost, back: 0 }),
   ...(held ? paced(state) : {}),
-  mean: state.mean * 0.98 + cost * 0.02,
-  pending: [...state.pending, { seq, at: now, cost }]
+  mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
+})
+
+const joined = (state: State, one: Pending): State => ({
+  ...state,
+  ahead: Guesses.outlook(state.guesses, state.ahead, [one]),
+  pending: [...state.pending, one]
 })
 
 /** Takes `silence` seconds without a refusal for an admission. */
@@ -114,65 +132,76 @@ export const advance = (state: State, now: number, silence: number): State => {
   let count = 0
   for (const one of state.pending) {
     if (one.at + silence > now) break
-    Guesses.flow(to, one.at)
-    Guesses.admitted(to, one.cost, noise(state))
+    Guesses.happened(to, one, noise(state))
     count++
   }
-  return { ...state, guesses: Guesses.done(to, 1), pending: state.pending.slice(count) }
+  const guesses = Succession.done(to)
+  const pending = state.pending.slice(count)
+  // all happened as foreseen: what lies ahead is the same, unless the guesses are others
+  return guesses.rates === state.guesses.rates ? { ...state, guesses, pending } : foreseen(state, guesses, pending)
 }
 
-/** Gives units back at once: where attempts are pending, as of the first of them, for they come in order. */
-const credited = (state: State, units: number, at: number): State => {
-  const to = Guesses.draft(state.guesses)
-  Guesses.flow(to, state.pending[0]?.at ?? at)
-  Guesses.credited(to, units)
-  return { ...state, guesses: Guesses.done(to, 1) }
-}
+/** Puts guesses in place, or another list of what is pending, that were not foreseen. */
+const foreseen = (state: State, guesses: Guesses.Guesses, pending: State["pending"]): State => ({
+  ...state,
+  guesses,
+  pending,
+  ahead: Guesses.outlook(guesses, guesses, pending)
+})
 
 /** Gives units back, or takes more: of an attempt that was not counted (`units` is its whole cost), or counted wrongly. */
 export const credit = (state: State, seq: number, cost: number, units: number, now: number): State =>
   units === cost && state.pending.some((one) => one.seq === seq)
-    ? { ...state, pending: state.pending.filter((one) => one.seq !== seq) }
-    : credited(state, units, now)
+    ? foreseen(state, state.guesses, state.pending.filter((one) => one.seq !== seq))
+    : joined(state, { seq: -1, at: now, cost: 0, back: units })
 
-/** Learns that attempt `seq` was refused; those sent before it are taken for admitted. */
-export const refuse = (state: State, seq: number, cost: number): [Reason, State] => {
+/**
+ * Learns that attempt `seq` was refused; those sent before it are taken for admitted.
+ *
+ * @param windows what was admitted in the times that end with it, the longest first
+ */
+export const refuse = (
+  state: State,
+  seq: number,
+  cost: number,
+  windows: Succession.Refusal["windows"]
+): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
   const to = Guesses.draft(state.guesses)
-  for (const one of state.pending.slice(0, index + 1)) {
-    Guesses.flow(to, one.at)
-    if (one.seq !== seq) Guesses.admitted(to, one.cost, noise(state))
-  }
-  // it was silent for so long that it was taken for admitted
+  for (const one of state.pending.slice(0, Math.max(0, index))) Guesses.happened(to, one, noise(state))
+  // where it was silent for so long that it was taken for admitted, its cost comes back first
   if (index < 0) Guesses.credited(to, cost)
+  else Guesses.flow(to, state.pending[index]!.at)
   Guesses.refused(to, cost, noise(state))
   const next: State = {
-    ...state,
-    guesses: Guesses.done(to, -1),
-    pending: state.pending.slice(index + 1),
+    ...foreseen(state, Succession.done(to, { cost, windows }), state.pending.slice(index + 1)),
     calm: 0,
     probing: -1
   }
   return moved(state, next)
 }
 
+/** Puts the next probe off: not while probes are eager. */
+const rarer = (state: State): Pick<State, "eager" | "interval"> =>
+  state.eager > 1
+    ? { eager: state.eager - 1, interval: state.interval }
+    : { eager: 0, interval: Math.min(defaults.probeMost, Math.max(defaults.secondProbe, state.interval * 2)) }
+
 const moved = (before: State, next: State): [Reason, State] => {
   const found = rate(next)
+  const eager = { ...next, before: found, interval: defaults.eagerProbe }
   if (before.probing >= 0) {
-    const rose = found > defaults.rose * before.before
-    const interval = rose ? defaults.eager : Math.min(defaults.intervalMost, before.interval * 2)
-    return [rose ? "limit-rose" : "probe-confirmed", { ...next, before: found, interval }]
+    return found > defaults.rose * before.before
+      ? ["limit-rose", { ...eager, eager: defaults.eagerAfterRise }]
+      : ["probe-confirmed", { ...next, before: found, ...rarer(before) }]
   }
-  if (found < defaults.fell * before.before) {
-    return ["limit-fell", { ...next, before: found, interval: defaults.eager }]
-  }
+  if (found < defaults.fell * before.before) return ["limit-fell", { ...eager, eager: defaults.eagerAfterFall }]
   return ["limit-drifted", before.calm >= defaults.settled ? { ...next, before: found } : next]
 }
 
 /** Moves the mirror to a rate that the provider stated. */
 export const told = (state: State, limit: number): State => ({
-  ...state,
-  guesses: Guesses.told(state.guesses, limit),
+  ...foreseen(state, Guesses.told(state.guesses, limit), state.pending),
   before: limit,
   calm: 0,
   probing: -1
@@ -182,17 +211,16 @@ export const told = (state: State, limit: number): State => ({
 const excess = (state: State): number => {
   if (state.probing < 0) return 1
   const doubling = Math.max(defaults.doublingSends, defaults.doublingSeconds * rate(state) / state.mean)
-  return 1 + defaults.excess * 2 ** Math.min(10, state.probing / doubling)
+  return 1 + (state.eager > 0 ? defaults.eagerExcess : defaults.excess) * 2 ** Math.min(10, state.probing / doubling)
 }
 
 /** Reads the seconds until a call of `cost` will be admitted, but for the risk; 0 for now. */
 export const wait = (state: State, cost: number, now: number): number => {
-  const { at, levels, rates, seconds, spread, surplus, weights } = state.guesses
+  const { rates, seconds, spread, weights } = state.guesses
+  const { at, levels, surplus } = state.ahead
   const faster = cost > state.mean ? 1 : excess(state)
   const elapsed = Math.max(0, now - at)
-  let owed = 0
-  for (const one of state.pending) owed += one.cost
-  const times: Array<number> = []
+  const times = new Float64Array(rates.length)
   for (let i = 0; i < rates.length; i++) {
     const rate = rates[i]! * faster
     const depth = rates[i]! * seconds[i]!
@@ -200,7 +228,7 @@ export const wait = (state: State, cost: number, now: number): number => {
     const need = cost > depth ? depth + defaults.marginLarge * cost : cost + defaults.margin * cost
     // a full bucket holds no margin on top: there the margin is the time that it has been full
     const level = need > depth ? free + surplus[i]! : Math.min(depth, free)
-    times.push((need + owed - level) / rate)
+    times[i] = (need - level) / rate
   }
   const uncertain = defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
   const bound = 1 - Math.min(defaults.riskMost, defaults.risk + uncertain)
@@ -223,20 +251,14 @@ export const wait = (state: State, cost: number, now: number): number => {
 
 /** Reads the weight of the guesses that expected attempt `seq` to be refused, 0 where it is not pending. */
 export const expected = (state: State, seq: number): number => {
-  const { at, levels, rates, seconds, weights } = state.guesses
-  let owed = 0
-  for (const one of state.pending) {
-    if (one.seq !== seq) {
-      owed += one.cost
-      continue
-    }
-    let weight = 0
-    for (let i = 0; i < rates.length; i++) {
-      const depth = rates[i]! * seconds[i]!
-      const level = Math.min(depth, levels[i]! + rates[i]! * Math.max(0, one.at - at)) - owed
-      if (level < Math.min(one.cost, depth)) weight += weights[i]!
-    }
-    return weight
-  }
-  return 0
+  const { guesses, pending } = state
+  const index = pending.findIndex((one) => one.seq === seq)
+  if (index < 0) return 0
+  const { at, cost } = pending[index]!
+  const before = Guesses.outlook(guesses, guesses, pending.slice(0, index))
+  return guesses.rates.reduce((weight, rate, i) => {
+    const depth = rate * guesses.seconds[i]!
+    const level = Math.min(depth, before.levels[i]! + rate * Math.max(0, at - before.at))
+    return level < Math.min(cost, depth) ? weight + guesses.weights[i]! : weight
+  }, 0)
 }

@@ -34,9 +34,10 @@ import * as AdaptiveRate from "./AdaptiveRate.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
+import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Refusal from "./LaneRefusal.ts"
-import { type Blocker, type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
+import type { Blocker, Decision, Sample, State, Ticket } from "./LaneState.ts"
 
 export {
   type Blocker,
@@ -129,17 +130,6 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
 const none: ReadonlyArray<Decision> = []
 const unchanged = (state: State): readonly [ReadonlyArray<Decision>, State] => [none, state]
 
-/** Remembers what was admitted by now, once a second. */
-const marked = (state: State, now: number): State["marks"] =>
-  now - state.marks[state.marks.length - 1]!.at <= defaults.markSeconds ? state.marks : [
-    ...state.marks.slice(1 - defaults.marks),
-    {
-      at: now,
-      requests: state.requests.sent - state.requests.refused,
-      tokens: state.tokens.sent - state.tokens.refused
-    }
-  ]
-
 /**
  * Takes what an attempt needs, from all limits at once.
  *
@@ -166,7 +156,11 @@ export const admit = (
   const held = { requests: both || late.requests, tokens: both || late.tokens }
   return [ticket, {
     ...Budget.take(state, tokens, held, late, now),
-    marks: marked(state, now),
+    marks: Marks.add(state.marks, {
+      at: now,
+      requests: state.requests.sent - state.requests.refused,
+      tokens: state.tokens.sent - state.tokens.refused
+    }),
     resumed: true,
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),

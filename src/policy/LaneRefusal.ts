@@ -5,10 +5,11 @@ import * as AdaptiveRate from "./AdaptiveRate.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
+import * as Marks from "./LaneMarks.ts"
 import { type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
 
 type Throttled = Extract<Sample, { readonly _tag: "Throttled" }>
-type Limit = "requests" | "tokens"
+type Limit = Marks.Limit
 
 /** Learns from a refusal. */
 export const refuse = (
@@ -77,12 +78,12 @@ const guessed = (state: State, ticket: Ticket): [Limit, State] => {
 }
 
 const refusedTokens = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
-  const [move, tokens, tokenMirror] = mirrored(state, "tokens", ticket, now)
+  const [move, learned] = mirrored(state, "tokens", ticket, now)
   const debt = Budget.tokensOwed(state, now, false)
   return [
     move,
     Budget.returnRequest(
-      { ...state, tokens, tokenMirror, tokensPaced: true, tokenDebt: { units: Math.max(0, debt), at: now } },
+      { ...learned, tokensPaced: true, tokenDebt: { units: Math.max(0, debt), at: now } },
       ticket,
       now
     )
@@ -96,11 +97,8 @@ const refusedRequests = (state: State, ticket: Ticket, now: number): [AdaptiveRa
     const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
     return [move, Budget.returnTokens({ ...state, requests, requestDebt }, ticket, ticket.tokens, now)]
   }
-  const [move, requests, requestMirror] = mirrored(state, "requests", ticket, now)
-  return [
-    move,
-    Budget.returnTokens({ ...state, requests, requestMirror, requestDebt }, ticket, ticket.tokens, now)
-  ]
+  const [move, learned] = mirrored(state, "requests", ticket, now)
+  return [move, Budget.returnTokens({ ...learned, requestDebt }, ticket, ticket.tokens, now)]
 }
 
 /** Lets the mirror of a limit learn, or makes it; an attempt that was sent before the last cut teaches nothing. */
@@ -109,29 +107,46 @@ const mirrored = (
   of: Limit,
   ticket: Ticket,
   now: number
-): [AdaptiveRate.Move | undefined, AdaptiveRate.State, BucketMirror.State | undefined] => {
+): [AdaptiveRate.Move | undefined, State] => {
   const rate = state[of]
   const mirror = of === "tokens" ? state.tokenMirror : state.requestMirror
   const cost = of === "tokens" ? ticket.tokens : 1
   const counted = { ...rate, refused: rate.refused + cost }
   if (ticket.at <= rate.cutAt) {
-    return [undefined, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now)]
+    return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
+  const admitted = admittedBefore(state, ticket)
   const [reason, next] = mirror === undefined
     ? ["start-refused" as const, opened(state, of, ticket, cost)]
-    : BucketMirror.refuse(mirror, ticket.seq, cost)
+    : BucketMirror.refuse(mirror, ticket.seq, cost, Marks.windows(state.marks, of, admitted[of], ticket.at))
   // a refusal never raises a rate, whatever the guesses make of it
   const to = Math.max(rate.lowest, Math.min(rate.rate, BucketMirror.rate(next)))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
-  return [move, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next]
+  const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
+  return [move, put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)]
 }
+
+const put = (
+  state: State,
+  of: Limit,
+  rate: AdaptiveRate.State,
+  mirror: BucketMirror.State | undefined
+): State =>
+  of === "tokens"
+    ? { ...state, tokens: rate, tokenMirror: mirror }
+    : { ...state, requests: rate, requestMirror: mirror }
+
+const admittedBefore = (state: State, ticket: Ticket): { readonly requests: number; readonly tokens: number } => ({
+  requests: ticket.requestsBefore - state.requests.refused,
+  tokens: ticket.tokensBefore - state.tokens.refused
+})
 
 const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMirror.State => {
   const rate = state[of]
   const sent = of === "tokens" ? ticket.tokensBefore : ticket.requestsBefore
   const admitted = sent - rate.refused
-  const since = busiest(state, of, admitted, ticket.at)
+  const since = Marks.busiest(state.marks, of, admitted, ticket.at)
   return BucketMirror.make({
     admitted: Math.max(0, admitted - since[of]),
     seconds: ticket.at - since.at,
@@ -140,17 +155,9 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     lowest: rate.lowest,
     // a rate that was told or loaded, and never refused yet
     rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : undefined,
-    next: state.next,
     mean: of === "tokens" ? state.meanTokens : 1
   }, ticket.at)
 }
-
-/** Picks the moment since which most was admitted per second, were a second's worth saved by then. */
-const busiest = (state: State, of: Limit, admitted: number, at: number): State["marks"][number] =>
-  state.marks.reduce((best, mark) => {
-    const share = (one: typeof mark): number => (admitted - one[of]) / (1 + Math.max(0, at - one.at))
-    return mark.at <= at && share(mark) > share(best) ? mark : best
-  })
 
 const paused = (
   state: State,

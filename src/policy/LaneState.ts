@@ -4,8 +4,9 @@
  * `LaneKernel` exports all of it. Rates are per second, times are seconds.
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
-import type * as BucketMirror from "./BucketMirror.ts"
+import * as BucketMirror from "./BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
+import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 
 /** Names what a 429 was about. */
@@ -68,9 +69,6 @@ export const defaults = {
   silenceSeconds: 0.2,
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
-  /** Moments that are remembered until the first refusal, and the seconds between two. */
-  marks: 16,
-  markSeconds: 1,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
   tokensExpected: 0.05
 } as const
@@ -81,21 +79,14 @@ export interface Debt {
   readonly at: number
 }
 
-/** Remembers what was admitted by a moment. */
-export interface Mark {
-  readonly at: number
-  readonly requests: number
-  readonly tokens: number
-}
-
 /** Holds what a lane knows: plain data. */
 export interface State {
   readonly requests: AdaptiveRate.State
   readonly tokens: AdaptiveRate.State
-  /** The provider's buckets, from the first refusal of tokens on, and the first of requests after it. */
+  /** The provider's buckets: from the start where both limits are known, else from the first refusals of tokens on. */
   readonly requestMirror: BucketMirror.State | undefined
   readonly tokenMirror: BucketMirror.State | undefined
-  readonly marks: ReadonlyArray<Mark>
+  readonly marks: Marks.Marks
   readonly requestDebt: Debt
   readonly tokenDebt: Debt
   /** When an attempt last had to wait for each limit. */
@@ -141,11 +132,14 @@ export const make = (options: Options = {}, now = 0): State => {
   const maxPause = options.maxPause ?? defaults.maxPause
   if (!(maxPause > 0)) throw new RangeError(`LaneKernel.make: maxPause must be above 0, got ${maxPause}`)
   const given = options.tokens?.known === true || Number.isFinite(options.tokens?.ceiling ?? Infinity)
+  const requests = AdaptiveRate.make(options.requests, now)
+  const tokens = AdaptiveRate.make({ initial: Infinity, ...options.tokens }, now)
+  const tokensKnown = options.tokens?.known === true
   return {
-    requests: AdaptiveRate.make(options.requests, now),
-    tokens: AdaptiveRate.make({ initial: Infinity, ...options.tokens }, now),
-    requestMirror: undefined,
-    tokenMirror: undefined,
+    requests,
+    tokens,
+    requestMirror: tokensKnown && options.requests?.known === true ? BucketMirror.around(requests, now) : undefined,
+    tokenMirror: tokensKnown ? BucketMirror.around(tokens, now) : undefined,
     marks: [{ at: now, requests: 0, tokens: 0 }],
     requestDebt: { units: 0, at: now },
     tokenDebt: { units: 0, at: now },

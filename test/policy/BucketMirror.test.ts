@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Guesses from "../../src/policy/BucketGuesses.ts"
 import * as Mirror from "../../src/policy/BucketMirror.ts"
+import * as Succession from "../../src/policy/BucketSuccession.ts"
+import * as Marks from "../../src/policy/LaneMarks.ts"
 import { seeded } from "./events.ts"
 
-const known = { admitted: 3200, seconds: 0.2, cost: 600, later: 0, lowest: 0.02, next: 10, mean: 400 }
+const known = { admitted: 3200, seconds: 0.2, cost: 600, later: 0, lowest: 0.02, mean: 400 }
 
 interface Bucket {
   readonly rate: (now: number) => number
@@ -29,6 +31,7 @@ const play = (bucket: Bucket, cost: (random: () => number) => number, calls: num
   let mirror: Mirror.State | undefined
   let seq = 0
   let refusals = 0
+  let marks: Marks.Marks = [{ at: 0, requests: 0, tokens: 0 }]
   const pass = (seconds: number): void => {
     const rate = bucket.rate(now)
     now += seconds
@@ -43,6 +46,7 @@ const play = (bucket: Bucket, cost: (random: () => number) => number, calls: num
         pass(wait)
         mirror = Mirror.send(mirror, seq, size, wait > 0, now)
       } else pass(0.02)
+      marks = Marks.add(marks, { at: now, requests: 0, tokens: admitted })
       if (level >= Math.min(size, bucket.rate(now) * bucket.seconds) - 1e-9) {
         level -= size
         admitted += size
@@ -51,13 +55,14 @@ const play = (bucket: Bucket, cost: (random: () => number) => number, calls: num
       }
       refusals++
       if (mirror === undefined) {
-        const first = { admitted, seconds: now, cost: size, later: 0, lowest: 0.02, next: seq + 1, mean: size }
+        const first = { admitted, seconds: now, cost: size, later: 0, lowest: 0.02, mean: size }
         mirror = Mirror.make(first, now)
       } else {
-        const [reason, next] = Mirror.refuse(mirror, seq, size)
+        const [reason, next] = Mirror.refuse(mirror, seq, size, Marks.windows(marks, "tokens", admitted, now))
         mirror = next
         reasons.push(reason)
       }
+      marks = Marks.add(marks, { at: now, requests: 0, tokens: admitted, empty: "tokens" })
       const need = Math.min(size, bucket.rate(now) * bucket.seconds)
       pass(0.05 + Math.max(1, Math.ceil((need - level) / bucket.rate(now))))
     }
@@ -103,30 +108,55 @@ describe("BucketMirror", () => {
     expect(Math.abs(Mirror.rate(mirror) / 3000 - 1)).toBeLessThan(0.2)
   })
 
-  it("probes after calls that had to wait, twice as seldom with each probe that finds nothing", () => {
+  it("probes after calls that had to wait, more seldom with each probe that finds nothing", () => {
     let state = Mirror.make(known, 0)
-    for (let i = 0; i < Mirror.defaults.interval; i++) {
+    for (let i = 0; i < Mirror.defaults.firstProbe; i++) {
       state = { ...Mirror.send(state, 10 + i, 400, true, 0), pending: [] }
     }
     expect([state.probing, state.calm]).toEqual([0, 0])
     const waits = Mirror.wait(state, 300, 0)
-    for (let i = 0; i < 60; i++) state = { ...Mirror.send(state, 500 + i, 400, true, 0), pending: [] }
+    for (let i = 0; i < 60; i++) state = { ...Mirror.send(state, 500 + i, 0, true, 0), pending: [] }
     expect(state.probing).toBe(60)
-    expect(Mirror.wait(state, 300, 0)).toBeLessThan(waits)
+    expect(Mirror.wait({ ...state, mean: 400 }, 300, 0)).toBeLessThan(waits)
     // a call larger than most would end the probe before it tells anything
-    expect(Mirror.wait(state, 5000, 0)).toBeGreaterThan(waits)
-    const [reason, next] = Mirror.refuse(state, 9999, 400)
-    expect([reason, next.probing, next.interval]).toEqual(["probe-confirmed", -1, 2 * Mirror.defaults.interval])
+    expect(Mirror.wait({ ...state, mean: 400 }, 5000, 0)).toBeGreaterThan(waits)
+    const [reason, next] = Mirror.refuse(state, 9999, 400, [])
+    expect([reason, next.probing, next.interval]).toEqual(["probe-confirmed", -1, Mirror.defaults.secondProbe])
+    const probed = (interval: number) => Mirror.refuse({ ...state, interval }, 9999, 400, [])[1].interval
+    expect([probed(120), probed(240), probed(480)]).toEqual([240, 480, Mirror.defaults.probeMost])
     expect(Mirror.send(next, 1, 400, false, 0).calm).toBe(0)
+  })
+
+  it("probes eagerly after the limit moved: as often, and faster, until none is left", () => {
+    const fallen = {
+      ...Mirror.make(known, 0),
+      probing: 12,
+      before: 1e6,
+      eager: 2,
+      interval: Mirror.defaults.eagerProbe
+    }
+    const [reason, once] = Mirror.refuse(fallen, 9999, 400, [])
+    expect([reason, once.eager, once.interval]).toEqual(["probe-confirmed", 1, Mirror.defaults.eagerProbe])
+    const [, last] = Mirror.refuse({ ...once, probing: 12 }, 9999, 400, [])
+    expect([last.eager, last.interval]).toEqual([0, Mirror.defaults.secondProbe])
+    const waits = (eager: number) =>
+      Mirror.wait({ ...Mirror.make({ ...known, later: 900 }, 0), probing: 12, eager }, 300, 0)
+    expect(waits(2)).toBeLessThan(waits(0))
+    const [rose, found] = Mirror.refuse({ ...fallen, before: 1 }, 9999, 400, [])
+    expect([rose, found.eager]).toEqual(["limit-rose", Mirror.defaults.eagerAfterRise])
   })
 
   it("keeps a rate that stood for a while as the one to compare with", () => {
     const calm = { ...Mirror.make(known, 0), calm: Mirror.defaults.settled }
-    const [, stood] = Mirror.refuse(calm, 9999, 400)
+    const [, stood] = Mirror.refuse(calm, 9999, 400, [])
     expect(stood.before).toBe(Mirror.rate(stood))
-    expect(Mirror.refuse({ ...calm, calm: 1 }, 9999, 400)[1].before).toBe(0)
-    const [reason, fell] = Mirror.refuse({ ...calm, before: 1e6 }, 9999, 400)
-    expect([reason, fell.interval]).toEqual(["limit-fell", Mirror.defaults.eager])
+    expect(Mirror.refuse({ ...calm, calm: 1 }, 9999, 400, [])[1].before).toBe(0)
+    const [reason, fell] = Mirror.refuse({ ...calm, before: 1e6 }, 9999, 400, [])
+    expect([reason, fell.interval, fell.eager]).toEqual([
+      "limit-fell",
+      Mirror.defaults.eagerProbe,
+      Mirror.defaults.eagerAfterFall
+    ])
   })
 
   it("takes silence for admission, in order of sending, and nothing else", () => {
@@ -138,24 +168,59 @@ describe("BucketMirror", () => {
     expect(heard.guesses.at).toBe(1)
   })
 
-  it("forgets an attempt that was not counted, and corrects one that was", () => {
+  it("forgets an attempt that was not counted, and corrects one that was when its turn comes", () => {
     const one = Mirror.send(Mirror.make(known, 0), 10, 400, true, 0)
     expect(Mirror.credit(one, 10, 400, 400, 0.05).pending).toEqual([])
     const more = Mirror.credit(one, 10, 400, -100, 0.05)
-    expect(more.pending).toEqual(one.pending)
-    expect(more.guesses.levels[0]).toBeCloseTo((one.guesses.levels[0] ?? 0) - 100, 9)
+    expect(more.pending).toEqual([...one.pending, { seq: -1, at: 0.05, cost: 0, back: -100 }])
+    expect(more.guesses).toBe(one.guesses)
+    const passed = (state: Mirror.State) => Mirror.advance(state, 9, 0.2).guesses
+    const lower = passed(more).levels.filter((level, i) => level < (passed(one).levels[i] ?? NaN))
+    expect(lower.length).toBeGreaterThan(30)
     const idle = Mirror.make(known, 0)
-    const back = Mirror.credit(idle, 3, 400, 1e9, 1)
+    const back = Mirror.advance(Mirror.credit(idle, 3, 400, 1e9, 1), 9, 0.2)
     expect(back.guesses.levels[0]).toBeCloseTo((idle.guesses.rates[0] ?? 0) * (idle.guesses.seconds[0] ?? 0), 6)
+  })
+
+  it("sees what lies ahead as it will have happened: in order, with what was given back", () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const random = seeded(seed)
+      let state = Mirror.make(known, 0)
+      let now = 0
+      for (let i = 0; i < 40; i++) {
+        now += random() * 0.1
+        const what = random()
+        if (what < 0.6) state = Mirror.send(state, 100 + i, random() * 900, random() < 0.5, now)
+        else if (what < 0.8) state = Mirror.credit(state, 100 + i - 5, 400, random() * 300 - 50, now)
+        else state = Mirror.advance(state, now, 0.2)
+        const wholly = Guesses.outlook(state.guesses, state.guesses, state.pending)
+        const at = Math.max(wholly.at, state.ahead.at)
+        const levels = (outlook: Guesses.Outlook) =>
+          outlook.levels.map((level, n) => {
+            const rate = state.guesses.rates[n] ?? NaN
+            return Math.min(rate * (state.guesses.seconds[n] ?? NaN), level + rate * (at - outlook.at))
+          })
+        levels(state.ahead).forEach((level, n) => expect(level).toBeCloseTo(levels(wholly)[n] ?? NaN, 6))
+      }
+    }
+  })
+
+  it("does not lend to a second large call what a full bucket turned away before the first", () => {
+    const shallow = { ...known, admitted: 30, seconds: 0.05, cost: 800 }
+    const state = Mirror.make(shallow, 0)
+    const waits = Mirror.wait(state, 800, 60)
+    const one = Mirror.send(state, 10, 800, true, 60)
+    expect(waits).toBe(0)
+    expect(Mirror.wait(one, 800, 60.01)).toBeGreaterThan(0.1)
   })
 
   it("counts a late refusal back in, and forgets what was sent before it", () => {
     const one = Mirror.send(Mirror.make(known, 0), 10, 400, true, 1)
     const two = Mirror.send(one, 11, 600, true, 1.1)
     const three = Mirror.send(two, 12, 600, true, 1.2)
-    expect(Mirror.refuse(three, 11, 600)[1].pending.map((pending) => pending.seq)).toEqual([12])
+    expect(Mirror.refuse(three, 11, 600, [])[1].pending.map((pending) => pending.seq)).toEqual([12])
     const late = Mirror.advance(three, 5, 0.2)
-    expect(Mirror.refuse(late, 11, 600)[1].pending).toEqual([])
+    expect(Mirror.refuse(late, 11, 600, [])[1].pending).toEqual([])
   })
 
   it("expects the refusal of what the bucket cannot hold, and of nothing that is not under way", () => {
@@ -164,6 +229,17 @@ describe("BucketMirror", () => {
     expect(Mirror.expected(crowd, 15)).toBeCloseTo(1, 6)
     expect(Mirror.expected(Mirror.send(idle, 10, 1, true, 60), 10)).toBeLessThan(0.05)
     expect(Mirror.expected(crowd, 99)).toBe(0)
+  })
+
+  it("begins with full buckets around a limit that is known, and takes its first call for the usual one", () => {
+    const state = Mirror.around({ rate: 3000, lowest: 0.02 }, 5)
+    expect([state.guesses.at, state.before, state.mean]).toEqual([5, 3000, 0])
+    expect(Math.abs(Mirror.rate(state) / 3000 - 1)).toBeLessThan(0.02)
+    state.guesses.levels.forEach((level, i) =>
+      expect(level).toBe((state.guesses.rates[i] ?? NaN) * (state.guesses.seconds[i] ?? NaN))
+    )
+    expect(Mirror.send(state, 0, 700, false, 5).mean).toBe(700)
+    expect(Mirror.wait(state, 100, 5)).toBe(0)
   })
 
   it("moves to a stated limit at once", () => {
@@ -181,6 +257,13 @@ describe("BucketMirror", () => {
     expect(Number.isFinite(Mirror.wait(Mirror.make({ ...known, admitted: 0, mean: 0, cost: 0 }, 0), 1e6, 0))).toBe(true)
   })
 })
+
+const windowsOf = (random: () => number, now: number): ReadonlyArray<Succession.Window> =>
+  Array.from({ length: Math.floor(random() * 6) }, (_, i) => ({
+    seconds: 0.01 + now / (1 + i),
+    units: random() < 0.3 ? 0 : random() * 9000,
+    empty: random() < 0.5
+  }))
 
 describe("BucketGuesses", () => {
   const lawful = (guesses: Guesses.Guesses): void => {
@@ -212,32 +295,10 @@ describe("BucketGuesses", () => {
         if (refused) Guesses.refused(draft, cost, 50)
         else Guesses.admitted(draft, cost, 50)
         if (random() < 0.3) Guesses.credited(draft, (random() - 0.3) * 1000)
-        guesses = Guesses.done(draft, refused ? -1 : 1)
+        guesses = Succession.done(draft, refused ? { cost, windows: windowsOf(random, now) } : undefined)
         lawful(guesses)
       }
     }
-  })
-
-  it("leaps the way of the evidence where no guess explains it", () => {
-    const guesses = Guesses.make(known, 0)
-    const before = Guesses.rate(guesses)
-    const up = Guesses.draft(guesses)
-    for (let i = 0; i < 50; i++) Guesses.admitted(up, 3000, 1)
-    expect(Guesses.rate(Guesses.done(up, 1))).toBeGreaterThan(before * 1.1)
-    const down = Guesses.draft(guesses)
-    Guesses.flow(down, 600)
-    Guesses.refused(down, 1, 1)
-    expect(Guesses.rate(Guesses.done(down, -1))).toBeLessThan(before * 0.9)
-  })
-
-  it("changes nothing but the time where the evidence is what all guesses expected", () => {
-    const guesses = Guesses.make(known, 0)
-    const draft = Guesses.draft(guesses)
-    Guesses.flow(draft, 600)
-    Guesses.flow(draft, 500)
-    Guesses.admitted(draft, 1e-3, 50)
-    const next = Guesses.done(draft, 1)
-    expect([next.at, next.weights, next.rates]).toEqual([600, guesses.weights, guesses.rates])
   })
 
   it("gives the same guesses for the same events", () => {
@@ -247,5 +308,72 @@ describe("BucketGuesses", () => {
   it("begins near a rate that is known", () => {
     const near = Guesses.make({ ...known, rate: 5000 }, 0)
     expect(near.rates.filter((rate) => Math.abs(rate / 5000 - 1) < 0.5).length).toBeGreaterThan(90)
+  })
+})
+
+describe("BucketSuccession", () => {
+  const refusedAt = (now: number, cost: number, windows: ReadonlyArray<Succession.Window>) => {
+    const draft = Guesses.draft(Guesses.make(known, 0))
+    Guesses.flow(draft, now)
+    Guesses.refused(draft, cost, 1)
+    return Succession.done(draft, { cost, windows })
+  }
+  const near = (guesses: Guesses.Guesses, rate: number, within: number) =>
+    guesses.rates.filter((one) => Math.abs(one / rate - 1) < within).length
+
+  it("leaps the way of the evidence where no guess explains it", () => {
+    const guesses = Guesses.make(known, 0)
+    const up = Guesses.draft(guesses)
+    for (let i = 0; i < 50; i++) Guesses.admitted(up, 3000, 1)
+    expect(Succession.done(up).rate).toBeGreaterThan(guesses.rate * 1.1)
+    expect(refusedAt(600, 1, []).rate).toBeLessThan(guesses.rate * 0.9)
+  })
+
+  it("leaps to what was measured: between two refusals, or since the bucket was full", () => {
+    const between = refusedAt(600, 10, [{ seconds: 30, units: 9000, empty: true }])
+    expect(near(between, 300, 0.05)).toBeGreaterThan(70)
+    const since = refusedAt(600, 10, [{ seconds: 30, units: 9000, empty: false }])
+    expect(near(since, 9000 / 31, 0.1)).toBeGreaterThan(50)
+    // of several windows the one that proves the highest rate
+    const both = refusedAt(600, 10, [
+      { seconds: 60, units: 9000, empty: false },
+      { seconds: 30, units: 9000, empty: true }
+    ])
+    expect(near(both, 300, 0.05)).toBeGreaterThan(70)
+  })
+
+  it("measures a limit that moved since it moved: some look back no further than the last refusal", () => {
+    const moved = refusedAt(600, 10, [
+      { seconds: 300, units: 900_000, empty: true },
+      { seconds: 30, units: 3000, empty: true }
+    ])
+    expect(near(moved, 100, 0.05)).toBeGreaterThan(15)
+    expect(near(moved, 3000, 0.05)).toBeGreaterThan(30)
+  })
+
+  it("takes some buckets for being in debt where nothing was admitted since the last refusal", () => {
+    const stuck = refusedAt(600, 10, [{ seconds: 2, units: 0, empty: true }])
+    const inDebt = stuck.levels.filter((level, i) => level < -0.4 * (stuck.rates[i] ?? NaN)).length
+    expect(inDebt).toBeGreaterThan(25)
+    const flowing = refusedAt(600, 10, [{ seconds: 2, units: 5000, empty: true }])
+    expect(flowing.levels.filter((level) => level < 0)).toEqual([])
+  })
+
+  it("draws some near what was measured at a refusal that was foreseen too", () => {
+    const guesses = Guesses.make(known, 0)
+    const draft = Guesses.draft(guesses)
+    Guesses.refused(draft, 600, 1e9)
+    const next = Succession.done(draft, { cost: 600, windows: [{ seconds: 100, units: 5e6, empty: true }] })
+    expect(near(next, 50_000, 0.05)).toBe(Guesses.defaults.count / Succession.defaults.measured)
+  })
+
+  it("changes nothing but the time where the evidence is what all guesses expected", () => {
+    const guesses = Guesses.make(known, 0)
+    const draft = Guesses.draft(guesses)
+    Guesses.flow(draft, 600)
+    Guesses.flow(draft, 500)
+    Guesses.admitted(draft, 1e-3, 50)
+    const next = Succession.done(draft)
+    expect([next.at, next.weights, next.rates]).toEqual([600, guesses.weights, guesses.rates])
   })
 })

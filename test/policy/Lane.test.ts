@@ -58,6 +58,51 @@ describe("AdaptiveRate", () => {
     expect(next.rate).toBeLessThan(7.6)
   })
 
+  it("probes the more seldom the more refusals one episode brings", () => {
+    const held = { ...AdaptiveRate.make({ initial: 10, known: true }), eager: 5, interval: 20, cutAt: 1 }
+    let state: AdaptiveRate.State = held
+    for (let i = 0; i < 4; i++) state = AdaptiveRate.refuse(state, { at: 1, sent: i, cost: 1 }, 1.05)[1]
+    expect([state.episode, state.perEpisode]).toEqual([5, 1])
+    state = AdaptiveRate.refuse(state, { at: 20, sent: 200, cost: 1 }, 20.05)[1]
+    expect([state.episode, state.perEpisode]).toEqual([1, 3])
+    const after = (sends: number): AdaptiveRate.Phase => {
+      let next: AdaptiveRate.State = { ...state, phase: "hold", interval: 20, eager: 5 }
+      for (let i = 0; i < sends; i++) next = AdaptiveRate.send(next, 1, true, 20.1 + i / 10)
+      return AdaptiveRate.advance(next, 20.1 + sends / 10)[1].phase
+    }
+    expect([after(59), after(60)]).toEqual(["hold", "probe"])
+  })
+
+  it("doubles the excess of a probe in half a second, and in two attempts at least", () => {
+    const probing = (rate: number, sends: number, seconds: number): number => {
+      let state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: rate, known: true }), phase: "probe" }
+      for (let i = 1; i <= sends; i++) state = AdaptiveRate.send(state, 1, true, i * seconds / sends)
+      return AdaptiveRate.advance(state, seconds)[1].rate / rate
+    }
+    expect(probing(100, 100, 1)).toBeCloseTo(1 + 0.05 * 4, 6)
+    expect(probing(0.5, 2, 1.9)).toBeCloseTo(1 + 0.05 * 2, 6)
+  })
+
+  it("goes on at once where the limit rose a second time in a row, along the growth between the two", () => {
+    const hold = AdaptiveRate.make({ initial: 10, known: true })
+    const rising: AdaptiveRate.State = {
+      ...hold,
+      phase: "probe",
+      rate: 40,
+      rises: 1,
+      roseAt: -20,
+      roseTo: 5,
+      sent: 200,
+      emptyAt: 0
+    }
+    const [move, rose] = AdaptiveRate.refuse(rising, { at: 8, sent: 199, cost: 1 }, 8.05)
+    expect(move?.reason).toBe("limit-rose")
+    expect([rose.phase, rose.limit, rose.rises]).toEqual(["hold", rose.rate, 2])
+    expect(rose.trend).toBeGreaterThan(0)
+    const [, first] = AdaptiveRate.refuse({ ...rising, rises: 0 }, { at: 8, sent: 199, cost: 1 }, 8.05)
+    expect([first.phase, first.rises, first.trend]).toEqual(["settle", 1, 0])
+  })
+
   it("holds its bounds, and no refusal raises a rate, after any list of events", () => {
     for (let seed = 1; seed <= 100; seed++) {
       const random = generator(seed)
@@ -300,14 +345,21 @@ describe("LaneKernel", () => {
     const state = Kernel.make({ tokens: { initial: 1000, known: true }, requests: { initial: 1000, known: true } }, 0)
     expect(Kernel.wait(state, 0)[0]).toBe(0)
     const [, after] = Kernel.admit(state, 5000, undefined, 0)
-    expect(Kernel.wait(after, 0)).toEqual([5, "tokens"])
+    const [wait, by] = Kernel.wait(after, 0)
+    expect(by).toBe("tokens")
+    // five seconds of the limit, and what its uncertainty asks for
+    expect(wait).toBeGreaterThan(5)
+    expect(wait).toBeLessThan(5.6)
   })
 
   it("gives unused tokens back", () => {
     const state = Kernel.make({ tokens: { initial: 1000, known: true }, requests: { initial: 1000, known: true } }, 0)
     const [ticket, after] = Kernel.admit(state, 5000, undefined, 0)
     const [, settled] = Kernel.settle(after, ticket, { _tag: "Success", tokens: 1000 }, 0.5)
-    expect(Kernel.wait(settled, 0.5)).toEqual([0.5, "tokens"])
+    const [wait, by] = Kernel.wait(settled, 0.5)
+    expect(by).toBe("tokens")
+    expect(wait).toBeGreaterThan(0.5)
+    expect(wait).toBeLessThan(1)
   })
 
   it("balances attempts, and keeps every wait a number, after any list of events", () => {

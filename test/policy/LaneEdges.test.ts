@@ -85,7 +85,7 @@ describe("AdaptiveRate, edges", () => {
       const state = silent()
       const [move, next] = AdaptiveRate.refuse(state, { at: 20, sent: 399, cost: 1 }, 622.05)
       expect(move).toBeUndefined()
-      expect(next).toEqual({ ...state, refused: 1 })
+      expect(next).toEqual({ ...state, refused: 1, episode: state.episode + 1 })
     })
   })
 
@@ -491,10 +491,7 @@ describe("LaneKernel, edges", () => {
   })
 
   it("owes what a pause held back where the bucket is known to hold it", () => {
-    const idle = Kernel.make({
-      requests: { initial: 10, known: true },
-      tokens: { initial: 1000, known: true }
-    }, 0)
+    const idle = Kernel.make({ requests: { initial: 10, known: true } }, 0)
     const deep = { ...idle, requests: { ...idle.requests, burst: 12 } }
     const [ticket, sent] = Kernel.admit(deep, 0, undefined, 1)
     const [, paused] = Kernel.settle(sent, ticket, { _tag: "Throttled", scope: "tokens", retryAfter: 0.5 }, 1.05)
@@ -582,7 +579,17 @@ describe("LaneKernel, edges", () => {
     it("begins near a rate that was given", () => {
       const given = refused(tokens, { tokens: { initial: 9000, known: true } })
       expect(given.tokens.rate).toBeLessThanOrEqual(9000)
-      expect(given.tokens.rate).toBeGreaterThan(6000)
+      // 10,000 were admitted in two seconds before it was refused
+      expect(given.tokens.rate).toBeGreaterThan(5000)
+    })
+
+    it("mirrors limits from the start where both are known, and only tokens where requests are not", () => {
+      const known = { initial: 100, known: true }
+      const both = Kernel.make({ requests: known, tokens: known }, 0)
+      expect([both.requestMirror?.before, both.tokenMirror?.before]).toEqual([100, 100])
+      const tokens = Kernel.make({ tokens: known }, 0)
+      expect([tokens.requestMirror, tokens.tokenMirror?.before]).toEqual([undefined, 100])
+      expect(Kernel.make({ requests: known }, 0).tokenMirror).toBeUndefined()
     })
 
     it("moves its mirrors to limits that a success states", () => {
