@@ -151,6 +151,88 @@ export const uniform = (seed: number, index: number): number => {
 const normal = (seed: number, index: number): number =>
   Math.sqrt(-2 * Math.log(1 - uniform(seed, 2 * index))) * Math.cos(2 * Math.PI * uniform(seed, 2 * index + 1))
 
+const two = { largeShare: 0.2, small: [80, 150], large: [800, 600] } as const
+const log = { median: [200, 200], sigma: 0.8 } as const
+
+const other = (name: string, title: string, options: Options, sizes?: Scenario["sizes"]): Scenario => ({
+  name,
+  title,
+  options: { ...base, ...options },
+  sizes,
+  ratio: sizes === undefined ? 1.03 : 1.04,
+  waste: 0.01
+})
+
+const moved = (...steps: ReadonlyArray<readonly [at: number, perSecond: number]>): Options => ({
+  ...requests(10),
+  changes: steps.map(([at, requestsPerSecond]) => ({ at, requestsPerSecond }))
+})
+
+const growing = (dynamic: Partial<NonNullable<Options["dynamic"]>>): Options => ({
+  limits: {},
+  dynamic: {
+    growth: 2,
+    windowSeconds: 20,
+    slots: 20,
+    floorRequestsPerSecond: 5,
+    capRequestsPerSecond: 100,
+    ...dynamic
+  }
+})
+
+/** Lists other providers: shallower and deeper buckets, other answers, limits that move otherwise. */
+export const wide: ReadonlyArray<Scenario> = [
+  ...[0.1, 0.3, 0.5, 2, 5, 60].map((seconds) =>
+    other(`burst-${seconds}`, `10 requests/s, bucket of ${seconds} s`, { ...requests(10), burstSeconds: seconds })
+  ),
+  other("fractional", "10 requests/s, hints to the millisecond", { ...requests(10), reset: "fractional" }),
+  other("slow-refusals", "10 requests/s, refusals after half a second", { ...requests(10), refusalSeconds: 0.5 }),
+  other("refused-counts", "10 requests/s, refusals count", { ...requests(10), refusedCounts: true }),
+  other("shallow-503", "10 requests/s, bucket of 0.1 s, 30 % answer 503", {
+    ...requests(10),
+    burstSeconds: 0.1,
+    faults: [{ probability: 0.3, kind: 503 }]
+  }),
+  other("falls", "10 requests/s fall to 3 for good", moved([60, 3])),
+  other("rises", "10 requests/s rise to 20", moved([60, 20])),
+  other("deep-fall", "10 requests/s fall to 1 for 40 s, then 30", moved([20, 1], [60, 30])),
+  other("flapping", "10 requests/s, a neighbour takes half every other 20 s", {
+    ...requests(10),
+    neighbours: [20, 60, 100, 140, 180, 220].map((from) => ({ from, to: from + 20, share: 0.5 }))
+  }),
+  other("long-outage", "10 requests/s, outage of 300 s", {
+    ...requests(10),
+    outages: [{ from: 60, to: 360, kind: 503 }]
+  }),
+  other("grows-slowly", "limit grows to 1.5 times the success", growing({ growth: 1.5 })),
+  other("grows-long", "limit grows to twice the success of a minute", growing({ windowSeconds: 60, slots: 60 })),
+  other("grows-from-1", "limit grows from 1 per second", growing({ floorRequestsPerSecond: 1 })),
+  ...([[0.1, log], [0.25, log], [0.25, two], [0.5, log], [5, two], [60, log]] as const).map(([seconds, sizes]) =>
+    other(
+      `tokens-${sizes === two ? "two" : "log"}-${seconds}`,
+      `180k tokens/min, bucket of ${seconds} s, ${sizes === two ? "a fifth six times larger" : "log-normal sizes"}`,
+      { limits: { tokensPerSecond: 3000 }, burstSeconds: seconds },
+      sizes
+    )
+  ),
+  other("tokens-503", "180k tokens/min, 30 % answer 503", {
+    limits: { tokensPerSecond: 3000 },
+    faults: [{ probability: 0.3, kind: 503 }]
+  }, log),
+  other("tokens-prompt", "180k tokens/min, output charged when it is done", {
+    limits: { tokensPerSecond: 3000 },
+    tokenCharge: "prompt"
+  }, log),
+  other("tokens-rise", "60k tokens/min rise to 180k", {
+    limits: { tokensPerSecond: 1000 },
+    changes: [{ at: 60, tokensPerSecond: 3000 }]
+  }, log),
+  other("tokens-neighbour", "180k tokens/min, a neighbour takes half for 100 s", {
+    limits: { tokensPerSecond: 3000 },
+    neighbours: [{ from: 40, to: 140, share: 0.5 }]
+  }, log)
+]
+
 /** Lists token limits and mixes of sizes that the lane was not tuned on, per minute as providers state them. */
 export const spread: ReadonlyArray<Scenario> = [
   ...([[10_000, 10], [60_000, 10], [180_000, 10], [500_000, 10], [500_000, 30]] as const).flatMap((
@@ -161,7 +243,7 @@ export const spread: ReadonlyArray<Scenario> = [
         name: `log-${perMinute / 1000}k-${perSecond}`,
         title: `${perMinute / 1000}k tokens/min, ${perSecond} requests/s, log-normal sizes`,
         options: { ...base, limits: { requestsPerSecond: perSecond, tokensPerSecond: perMinute / 60 } },
-        sizes: { median: [200, 200], sigma: 0.8 },
+        sizes: log,
         ratio: 1.04,
         waste: 0.01
       },
@@ -169,7 +251,7 @@ export const spread: ReadonlyArray<Scenario> = [
         name: `two-${perMinute / 1000}k-${perSecond}`,
         title: `${perMinute / 1000}k tokens/min, ${perSecond} requests/s, a fifth six times larger`,
         options: { ...base, limits: { requestsPerSecond: perSecond, tokensPerSecond: perMinute / 60 } },
-        sizes: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+        sizes: two,
         ratio: 1.04,
         waste: 0.01
       }
@@ -179,7 +261,7 @@ export const spread: ReadonlyArray<Scenario> = [
     name: "tokens-only",
     title: "180k tokens/min, no limit of requests, log-normal sizes",
     options: { ...base, limits: { tokensPerSecond: 3000 } },
-    sizes: { median: [200, 200], sigma: 0.8 },
+    sizes: log,
     ratio: 1.04,
     waste: 0.01
   },
@@ -199,7 +281,7 @@ export const spread: ReadonlyArray<Scenario> = [
       limits: { tokensPerSecond: 3000 },
       changes: [{ at: 60, tokensPerSecond: 1000 }, { at: 160, tokensPerSecond: 3000 }]
     },
-    sizes: { median: [200, 200], sigma: 0.8 },
+    sizes: log,
     ratio: 1.05,
     waste: 0.02
   },
@@ -207,7 +289,7 @@ export const spread: ReadonlyArray<Scenario> = [
     name: "hidden-tokens",
     title: "180k tokens/min, a fifth larger, refusals name nothing",
     options: { ...base, limits: { requestsPerSecond: 10, tokensPerSecond: 3000 } },
-    sizes: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+    sizes: two,
     hidden: true,
     ratio: 1.04,
     waste: 0.01
