@@ -5,7 +5,7 @@
  * that fails everything is down: whatever is sent is wasted. The two are told apart by runs: attempts that were sent
  * one after another and all failed. Order of sending, not of answering, because failures answer in milliseconds and
  * successes in seconds, so the last answers always look worse than the last attempts. The longest run that chance
- * explains depends on the share of failures before it: at least 5, at most 16.
+ * explains depends on the share of failures before it, of late or for long, whichever is worse: at least 5, at most 16.
  *
  * ```
  *   up ──a run that chance does not explain──▶ down ──every 0.5 s … 2 s one probe──▶ down
@@ -22,6 +22,8 @@ export const defaults = {
   longestRun: 16,
   /** Chance of a false alarm per run. */
   falseAlarm: 1e-5,
+  /** Share of its weight that an attempt older than the last 32 keeps with each that follows. */
+  memory: 0.99,
   probeSeconds: 0.5,
   probeSecondsMax: 2,
   /** Times the latency of a failure, and seconds at least, after which a silent probe was admitted. */
@@ -41,6 +43,11 @@ export interface State {
   readonly head: number
   /** One bit per attempt of the last 32, the last sent in bit 0: failed. */
   readonly failed: number
+  /** The first attempt that is counted: those before it belong to an outage that is over. */
+  readonly from: number
+  /** Attempts older than the last 32, and those of them that failed, the older the less; none of an outage. */
+  readonly olderTries: number
+  readonly olderFailures: number
   /** Smoothed seconds that a failure takes to come back. */
   readonly failureSeconds: number
   readonly probeAt: number
@@ -50,12 +57,18 @@ export interface State {
   readonly probeSentAt: number
 }
 
+/** Attempts that are remembered one by one: the bits of a number. */
+const window = 32
+
 /** Begins with a provider that is up. */
 export const initial: State = {
   down: false,
   since: -Infinity,
   head: -1,
   failed: 0,
+  from: 0,
+  olderTries: 0,
+  olderFailures: 0,
   failureSeconds: 0.05,
   probeAt: 0,
   probeEvery: defaults.probeSeconds,
@@ -64,10 +77,19 @@ export const initial: State = {
 }
 
 /** Notes that attempt `seq`, the next one, is sent. */
-export const send = (state: State, seq: number, now: number): State =>
-  state.down
-    ? { ...state, head: seq, failed: state.failed << 1, probe: seq, probeSentAt: now }
-    : { ...state, head: seq, failed: state.failed << 1 }
+export const send = (state: State, seq: number, now: number): State => {
+  const leaves = !state.down && seq - state.from >= window
+  return {
+    ...state,
+    head: seq,
+    failed: state.failed << 1,
+    olderTries: leaves ? state.olderTries * defaults.memory + 1 : state.olderTries,
+    olderFailures: leaves
+      ? state.olderFailures * defaults.memory + (state.failed >>> (window - 1))
+      : state.olderFailures,
+    ...(state.down ? { probe: seq, probeSentAt: now } : {})
+  }
+}
 
 /** Reads how long to wait before an attempt: 0 while up; while down, the time until the next probe or its verdict. */
 export const wait = (state: State, now: number): number =>
@@ -84,6 +106,7 @@ const up = (state: State, now: number): State => ({
   down: false,
   since: now,
   failed: 0,
+  from: state.head + 1,
   probe: -1,
   probeEvery: defaults.probeSeconds
 })
@@ -113,20 +136,23 @@ export const suspicious = (failures: number, tries: number): number => {
 export const fail = (before: State, seq: number, at: number, now: number, hint = 0): State => {
   const failureSeconds = before.failureSeconds * 0.7 + (now - at) * 0.3
   const back = before.head - seq
-  const failed = back < 32 ? before.failed | (1 << back) : before.failed
+  const counts = back < window && seq >= before.from
+  const failed = counts ? before.failed | (1 << back) : before.failed
   const state: State = { ...before, failureSeconds, failed }
   if (state.down) {
     if (seq !== state.probe) return state
     const probeEvery = Math.min(defaults.probeSecondsMax, state.probeEvery * 1.5)
     return { ...state, probe: -1, probeEvery, probeAt: now + Math.max(hint, probeEvery) }
   }
-  if (back >= 32) return state
+  if (!counts) return state
   let run = 1
   let mask = 1 << back
-  for (let i = back + 1; i < 32 && (failed & (1 << i)) !== 0; i++, run++) mask |= 1 << i
+  for (let i = back + 1; i < window && (failed & (1 << i)) !== 0; i++, run++) mask |= 1 << i
   for (let i = back - 1; i >= 0 && (failed & (1 << i)) !== 0; i--, run++) mask |= 1 << i
-  const tries = Math.max(0, Math.min(32, state.head + 1) - run - back)
-  if (run < suspicious(ones(failed & ~mask), tries)) return state
+  const tries = Math.max(0, Math.min(window, state.head + 1 - state.from) - run - back)
+  const failures = ones(failed & ~mask)
+  if (run < suspicious(failures, tries)) return state
+  if (run < suspicious(failures + state.olderFailures, tries + state.olderTries)) return state
   return {
     ...state,
     down: true,

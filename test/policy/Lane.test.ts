@@ -197,12 +197,11 @@ describe("LaneOutage", () => {
     let state = Outage.initial
     let alarms = 0
     for (let seq = 0; seq < sends; seq++) {
-      state = Outage.send(state, seq, seq * 0.1)
-      if (random() < share) state = Outage.fail(state, seq, seq * 0.1, seq * 0.1 + 0.05)
-      if (state.down) {
-        alarms++
-        state = { ...Outage.initial, head: state.head }
-      }
+      const at = seq * 0.1
+      const before = state.down
+      state = Outage.send(state, seq, at)
+      state = random() < share ? Outage.fail(state, seq, at, at + 0.05) : Outage.succeed(state, at, at + 0.05)
+      if (state.down && !before) alarms++
     }
     return alarms
   }
@@ -215,9 +214,44 @@ describe("LaneOutage", () => {
     expect(Outage.fail(state, 39, 39, 39.05).down).toBe(true)
   })
 
-  it("raises no alarm where 30 % of attempts fail at random", () => {
-    expect(storm(0.3, 20_000, 7)).toBeLessThanOrEqual(2)
-    expect(storm(1, 20, 7)).toBeGreaterThan(0)
+  it.each([0.05, 0.1, 0.2, 0.3, 0.4, 0.5])("raises no alarm where a share of %d fails at random", (share) => {
+    expect(storm(share, 20_000, 7)).toBeLessThanOrEqual(1)
+  })
+
+  it("raises one alarm where all fail", () => {
+    expect(storm(1, 200, 7)).toBe(1)
+  })
+
+  it("remembers for long how many fail, so that a lull before it makes no outage of a run", () => {
+    let state = Outage.initial
+    let seq = 0
+    const attempt = (fails: boolean) => {
+      state = Outage.send(state, seq, seq)
+      state = fails ? Outage.fail(state, seq, seq, seq + 0.05) : Outage.succeed(state, seq, seq + 0.05)
+      seq++
+    }
+    for (let i = 0; i < 200; i++) attempt(i % 3 === 0)
+    for (let i = 0; i < 32; i++) attempt(false)
+    for (let i = 0; i < 7; i++) attempt(true)
+    expect(state.down).toBe(false)
+    for (let i = 0; i < 2; i++) attempt(true)
+    expect(state.down).toBe(true)
+  })
+
+  it("counts nothing of an outage that is over: neither what was sent before its end, nor its probes", () => {
+    let state = Outage.initial
+    for (let seq = 0; seq < 40; seq++) state = Outage.send(state, seq, 0)
+    for (let seq = 30; seq < 40; seq++) state = Outage.fail(state, seq, 0, 0.05)
+    let seq = 40
+    for (; seq < 100; seq++) {
+      state = Outage.send(state, seq, seq)
+      state = Outage.fail(state, seq, seq, seq + 0.05)
+    }
+    expect([state.down, state.olderFailures]).toEqual([true, 0])
+    state = Outage.send(state, seq, seq)
+    state = Outage.succeed(state, seq, seq + 1)
+    const late = Outage.fail(state, seq - 2, seq - 2, seq + 1)
+    expect([late.down, late.failed]).toEqual([false, 0])
   })
 
   it("lets one probe go, and is up again when the probe stays silent", () => {
