@@ -121,15 +121,17 @@ describe("Page", () => {
     let browser: Browser | undefined
     try {
       browser = await chromium.launch({ executablePath: browserPath!, args: ["--no-sandbox"] })
+      const page = await browser.newPage()
+      const complaints: Array<string> = []
+      page.on("console", (message) => complaints.push(message.text()))
+      page.on("pageerror", (error) => complaints.push(error.message))
+      page.on("requestfailed", (request) => complaints.push(request.url()))
+      page.on("dialog", (dialog) => complaints.push(dialog.message()))
       const backgrounds = new Set<string>()
       for (const colorScheme of ["light", "dark"] as const) {
         for (const width of [1100, 390]) {
-          const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme })
-          const complaints: Array<string> = []
-          page.on("console", (message) => complaints.push(message.text()))
-          page.on("pageerror", (error) => complaints.push(error.message))
-          page.on("requestfailed", (request) => complaints.push(request.url()))
-          page.on("dialog", (dialog) => complaints.push(dialog.message()))
+          await page.setViewportSize({ width, height: 900 })
+          await page.emulateMedia({ colorScheme })
           await page.goto(`file://${path}`)
           expect(complaints).toEqual([])
           const seen = await page.evaluate(() => {
@@ -157,7 +159,6 @@ describe("Page", () => {
           const picture = await page.screenshot({ fullPage: true })
           // a page that is blank or broken compresses to next to nothing
           expect(picture.length).toBeGreaterThan(width * 40)
-          await page.close()
         }
       }
       expect(backgrounds.size).toBe(2)

@@ -2,16 +2,15 @@ import { describe, expect, it } from "@effect/vitest"
 import { idsOf, pause, serve, start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
-describe("the process", () => {
+// each test waits for its own processes
+describe.concurrent("the process", () => {
   it("prints version, help and completions to standard output", async () => {
     const version = start(["--version"])
-    expect(await version.ended).toBe(0)
-    expect(version.said.out).toMatch(/^effect-together v\d+\.\d+\.\d+\n$/)
     const help = start(["run", "--help"])
-    expect(await help.ended).toBe(0)
-    expect(help.said.out).toContain("--retry-errors")
     const completions = start(["--completions", "bash"])
-    expect(await completions.ended).toBe(0)
+    expect([await version.ended, await help.ended, await completions.ended]).toEqual([0, 0, 0])
+    expect(version.said.out).toMatch(/^effect-together v\d+\.\d+\.\d+\n$/)
+    expect(help.said.out).toContain("--retry-errors")
     expect(completions.said.out).toContain("complete ")
   }, 30_000)
 

@@ -38,7 +38,7 @@ const serve = (handler: RequestListener) =>
     ({ close }) => Effect.sync(close)
   )
 
-describe("effect-together", () => {
+describe.concurrent("effect-together", () => {
   it.effect("answers a wrong call with one line and exit code 2", () =>
     live(Effect.gen(function*() {
       const shell = Shell.open()

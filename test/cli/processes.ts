@@ -22,7 +22,7 @@ export const pause = (millis: number) => new Promise<void>((resolve) => setTimeo
 /** Starts the command. */
 export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) => {
   const child = spawn(process.execPath, [command, ...args], {
-    env: { PATH: process.env["PATH"], ...env },
+    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"], ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
   const said = { out: "", err: "" }
