@@ -638,7 +638,7 @@ describe.concurrent("effect-together", () => {
       ],
       [
         "a clock that is fast",
-        (_, response) => response.writeHead(200, { "date": new Date(Date.now() - 600_000).toUTCString() }).end("{}"),
+        (_, response) => response.writeHead(200, { "date": new Date(Date.now() - 630_000).toUTCString() }).end("{}"),
         ["! clock    is 10 min", "ahead of the server's"],
         0
       ],
