@@ -18,7 +18,8 @@ export default defineConfig({
     isolate: false,
     // the slowest files wait for processes and sockets: a worker for every core
     maxWorkers: "100%",
-    // the command is started as a process many times: compiled once
+    // the command is started as a process many times: bundled once, compiled once
+    globalSetup: ["test/cli/bundled.ts"],
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("./node_modules/.cache/node", import.meta.url)) },
     // .ci/run counts what passed from this file; the gate's own run keeps out of its way
     ...(process.env["CI"] === undefined || process.argv.includes("--coverage")

@@ -9,41 +9,21 @@
  * The command is a bundle because it must start fast and must run without its
  * user installing anything besides this package.
  */
-import { build } from "esbuild"
 import { chmod, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { bundle } from "./bundle.ts"
 import { root, run } from "./shell.ts"
 
 const bundleCommand = async (): Promise<number> => {
   const outdir = join(root, "dist", "cli")
-  const result = await build({
-    absWorkingDir: root,
-    entryPoints: { main: "src/cli/main.ts" },
-    outdir,
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node22",
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: "none",
-    chunkNames: "chunks/[name]-[hash]",
-    // bundled CommonJS asks for node's own modules through require
-    banner: {
-      js:
-        "import { createRequire as __createRequire } from \"node:module\";const require = __createRequire(import.meta.url);"
-    },
-    metafile: true,
-    logLevel: "warning"
-  })
+  const metafile = await bundle(outdir)
   const entry = join(outdir, "main.js")
   const text = await readFile(entry, "utf8")
   await writeFile(entry, text.startsWith("#!") ? text : `#!/usr/bin/env node\n${text}`)
   await chmod(entry, 0o755)
-  await writeFile(join(outdir, "THIRD-PARTY.txt"), await notices(Object.keys(result.metafile.inputs)))
+  await writeFile(join(outdir, "THIRD-PARTY.txt"), await notices(Object.keys(metafile.inputs)))
   let bytes = 0
-  for (const file of Object.keys(result.metafile.outputs)) bytes += (await stat(join(root, file))).size
+  for (const file of Object.keys(metafile.outputs)) bytes += (await stat(join(root, file))).size
   return bytes
 }
 

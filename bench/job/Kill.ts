@@ -30,6 +30,8 @@ export interface Options {
   readonly seed: number
   /** Shortest and longest time of an answer, in seconds. Default: 0.2 to 0.6. */
   readonly answers?: { readonly min: number; readonly max: number } | undefined
+  /** The command's entry. Default: its source. */
+  readonly command?: string | undefined
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -59,7 +61,7 @@ export interface Outcome {
 
 const model = "openai/gpt-oss-20b"
 
-const command = join(import.meta.dirname, "../../src/cli/main.ts")
+const source = join(import.meta.dirname, "../../src/cli/main.ts")
 
 const random = (seed: number) => {
   let state = seed >>> 0
@@ -202,7 +204,7 @@ export const run = async (options: Options): Promise<Outcome> => {
   const start = (input: string) => {
     const child = spawn(
       process.execPath,
-      [command, "run", input, "--concurrency", String(options.concurrency), "--quiet"],
+      [options.command ?? source, "run", input, "--concurrency", String(options.concurrency), "--quiet"],
       {
         env: { ...process.env, TOGETHER_BASE_URL: provider.url, TOGETHER_API_KEY: "test" },
         stdio: ["ignore", "ignore", "pipe"]

@@ -1,13 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
+import { command } from "./bundled.ts"
 import { idsOf, pause, serve, start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
 // each test waits for its own processes
 describe.concurrent("the process in trouble", () => {
   it("loses nothing, doubles nothing and sends no answered row again when it is killed", async () => {
-    const outcome = await Kill.run({ rows: 150, kills: 2, concurrency: 40, within: 1000, seed: 5 })
+    const outcome = await Kill.run({ rows: 150, kills: 2, concurrency: 40, within: 1000, seed: 5, command })
     expect(outcome).toMatchObject({ kills: 2, lost: 0, doubled: 0, sentAgain: 0, overBound: 0 })
   }, 90_000)
 

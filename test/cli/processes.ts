@@ -9,12 +9,10 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { join } from "node:path"
 import * as Connection from "../../src/cli/Connection.ts"
 import * as Emulator from "../../src/testing/Emulator.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
-
-const command = join(import.meta.dirname, "../../src/cli/main.ts")
+import { command } from "./bundled.ts"
 
 /** Lets time pass for real. */
 export const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
