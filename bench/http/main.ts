@@ -10,6 +10,7 @@ import { createTogetherAI } from "@ai-sdk/togetherai"
 import { generateText } from "ai"
 import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
 import { Chat, Together, UndiciHttpClient } from "../../src/index.ts"
+import { median } from "../measure.ts"
 import { fork } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
@@ -95,7 +96,6 @@ const seconds = async (run: () => Promise<void>) => {
   await run()
   return (performance.now() - began) / 1000
 }
-const median = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
 
 const sequentialCalls = 300
 const parallelCalls = 2000

@@ -11,6 +11,7 @@ import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
 import { HttpClient } from "effect/http"
 import { Together } from "../../src/index.ts"
 import * as Shortcut from "../../src/together/Shortcut.ts"
+import { cpuMicros, median } from "../measure.ts"
 import { parseArgs } from "node:util"
 
 const { values } = parseArgs({
@@ -81,17 +82,11 @@ const bare = (inFlight: number) => () =>
       }), { concurrency: inFlight, discard: true })
   )
 
-const cpuMicros = (): number => {
-  const { system, user } = process.cpuUsage()
-  return user + system
-}
 const timed = async (run: () => Promise<void>): Promise<number> => {
   const began = cpuMicros()
   await run()
   return (cpuMicros() - began) / calls
 }
-const median = (numbers: ReadonlyArray<number>): number =>
-  [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
 
 for (const inFlight of [1, 64]) {
   for (let i = 0; i < 3; i++) await ours(inFlight)().then(bare(inFlight))

@@ -13,6 +13,7 @@ import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { Chat, Together } from "../../src/index.ts"
 import * as EventDecoder from "../../src/together/EventDecoder.ts"
+import { median } from "../measure.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "15" }, json: { type: "string" } } })
 const rounds = Number(values.rounds)
@@ -132,7 +133,6 @@ for (let round = -5; round < rounds; round++) {
     if (got !== expected) throw new Error(`${name} decoded ${got} characters of ${expected}`)
   }
 }
-const median = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN
 const rows = cases.map(([name], i) => {
   const base = millis[i < cases.length / 2 ? 0 : cases.length / 2] ?? []
   return {

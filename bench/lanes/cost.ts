@@ -9,14 +9,10 @@ import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { cpuMicros } from "../measure.ts"
 
 const success: Lane.Sample = { _tag: "Success" }
 const classify = (): Lane.Sample => success
-
-const cpuMicros = (): number => {
-  const { system, user } = process.cpuUsage()
-  return user + system
-}
 
 const open: Lane.Options = { key: "cost", start: { requestsPerMinute: 60e9 } }
 const calls = 200_000

@@ -103,17 +103,15 @@ const print = (scenario: Scenario, client: string): void => {
   )
 }
 
-const chosen = values.scenario === "all"
-  ? [...scenarios, ...others]
-  : values.scenario === "tuned"
-  ? scenarios
-  : values.scenario === "others"
-  ? others
-  : values.scenario === "spread"
-  ? spread
-  : values.scenario === "wide"
-  ? wide
-  : [...scenarios, ...others, ...spread, ...wide].filter((scenario) => scenario.name === values.scenario)
+const sets: Readonly<Record<string, ReadonlyArray<Scenario>>> = {
+  all: [...scenarios, ...others],
+  tuned: scenarios,
+  others,
+  spread,
+  wide
+}
+const chosen = sets[values.scenario] ??
+  [...scenarios, ...others, ...spread, ...wide].filter((scenario) => scenario.name === values.scenario)
 
 console.log(`${calls} calls, seeds ${seeds[0]} to ${seeds.at(-1)}; makespan ÷ ideal, wasted, lost: mean (worst)`)
 for (const scenario of chosen) {
