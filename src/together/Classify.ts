@@ -216,6 +216,16 @@ const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
   return value === "true" ? true : value === "false" ? false : undefined
 }
 
+/**
+ * Says that a server redirects, which nobody followed. Status 0 is what a browser makes of one; Node's Fetch tells none.
+ */
+export const redirected = (status?: number, location?: string): string => {
+  const target = location !== undefined && URL.canParse(location) ? ` to ${new URL(location).origin}` : ""
+  return `The server redirects${
+    status === undefined || status === 0 ? "" : ` (${status})`
+  }${target}, and the redirect was not followed: the prompt goes to the base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address.`
+}
+
 const noSecrets: Secrets = { prompts: [] }
 
 /**
@@ -231,7 +241,9 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
   const fields = {
-    message: `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision, answer.status, retryAfter)}.`,
+    message: answer.status < 400 && decision.tag === "InvalidRequestError"
+      ? redirected(answer.status, answer.headers["location"])
+      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision, answer.status, retryAfter)}.`,
     status: answer.status,
     requestId: answer.headers["x-request-id"] ?? body.requestId ?? answer.headers["cf-ray"],
     model: answer.model === "" ? undefined : answer.model,

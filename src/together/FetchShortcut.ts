@@ -2,7 +2,9 @@
  * Effect's Fetch client with a shortcut for exchanges of text.
  *
  * Both ways honour `FetchHttpClient.Fetch` and `FetchHttpClient.RequestInit`,
- * from the context of the call before that of the layer.
+ * from the context of the call before that of the layer. Both follow no
+ * redirect of a request with a body: a prompt goes to the base URL and nowhere
+ * else, unless a `RequestInit` says so.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,6 +13,14 @@ import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Shortcut from "./Shortcut.ts"
+
+/**
+ * Node's Fetch keeps a second copy of a body, to send it again after a redirect or a sign-in.
+ * With both ruled out it keeps none, which is a tenth of a call. Others follow none either, but do not know the rule.
+ */
+const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/") === true
+  ? { redirect: "error", window: null }
+  : { redirect: "manual" }
 
 const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, receiver, inner) => {
   const fetch = Context.getOrUndefined(inner, FetchHttpClient.Fetch) ?? Context.get(outer, FetchHttpClient.Fetch)
@@ -24,6 +34,7 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
   const answered = new Promise<Response>((resolve) =>
     resolve(
       fetch(sent.url.href, {
+        ...(sent.body === undefined ? undefined : once),
         ...init,
         method: sent.method,
         headers,
@@ -45,10 +56,22 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
 
 const pairs = (headers: HeadersInit): Headers.Input => new globalThis.Headers(headers)
 
+/** Streams and forms: the same rule, said to Effect's client. */
+const sendingOnce = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
+  HttpClient.transform(client, (effect, request) =>
+    request.body._tag === "Empty"
+      ? effect
+      : Effect.contextWith((context: Context.Context<never>) =>
+        Effect.provideService(effect, FetchHttpClient.RequestInit, {
+          ...once,
+          ...Context.getOrUndefined(context, FetchHttpClient.RequestInit)
+        })
+      ))
+
 /** Provides Effect's Fetch client with a shortcut. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(
   HttpClient.HttpClient,
   Effect.contextWith((context: Context.Context<never>) =>
-    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(client, shortcut(context)))
+    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(sendingOnce(client), shortcut(context)))
   )
 ).pipe(Layer.provide(FetchHttpClient.layer))

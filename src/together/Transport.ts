@@ -206,8 +206,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     const codes = codesOf(cause)
     const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
     if (phase !== undefined) return timedOut(exchange, phase, undefined)
+    const problem = deepest(cause)
+    if (problem === "unexpected redirect") {
+      return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
+    }
     const permanent = codes.some(isPermanent)
-    const said = redact(deepest(cause), secrets(exchange))
+    const said = redact(problem, secrets(exchange))
     return new TogetherError.ConnectionError({
       ...common,
       permanent,

@@ -4,13 +4,14 @@
  * A race with a sleep costs two fibers and a timer for each attempt, and for a
  * stream the same for each event. Here a wait is an entry in a set. One fiber
  * sleeps until the earliest entry is due, bites those that are, and sleeps on.
- * It ends with the last entry, so nothing is left behind, and no timer keeps a
- * process alive.
+ * It ends with the last entry, a turn of the scheduler later, so nothing is left
+ * behind, and no timer keeps a process alive.
  *
  * | event | cost |
  * | --- | --- |
  * | a wait begins, ends, or is put off while others wait | a set operation |
- * | the only wait begins, or ends | a fiber is started, or interrupted |
+ * | the only wait ends | a task of the scheduler; it interrupts the fiber unless another wait has begun by then |
+ * | the only wait begins | a fiber is started, unless the one of the wait before still sleeps |
  * | a wait becomes due before the present wake-up | the fiber is started anew |
  * | the wake-up | a look at every wait |
  *
@@ -54,6 +55,8 @@ class Watch {
   #sleeper: Fiber.Fiber<void> | undefined
   /** When the sleeper looks next; while it looks, no time is earlier. */
   #wakesAt = Infinity
+  #dispatcher: Scheduler.SchedulerDispatcher | undefined
+  #ending = false
   readonly #look: Effect.Effect<void>
 
   constructor(clock: Clock.Clock) {
@@ -87,7 +90,7 @@ class Watch {
         if (this.#entries.has(entry)) this.#sleep(fiber, at)
       },
       release: () => {
-        if (this.#entries.delete(entry) && this.#entries.size === 0 && this.#wakesAt !== -Infinity) this.#wake()
+        if (this.#entries.delete(entry) && this.#entries.size === 0) this.#idle(fiber)
       }
     }
     this.#entries.add(entry)
@@ -107,6 +110,17 @@ class Watch {
     )
     const sleeper = Effect.runForkWith(this.#context)(this.#look)
     if (this.#wakesAt !== Infinity) this.#sleeper = sleeper
+  }
+
+  /** Ends the sleep, unless a wait begins before the scheduler's next turn: in a sequence of calls the next one's does. */
+  #idle(fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.#ending || this.#wakesAt === -Infinity) return
+    this.#ending = true
+    this.#dispatcher ??= fiber.getRef(Scheduler.Scheduler).makeDispatcher()
+    this.#dispatcher.scheduleTask(() => {
+      this.#ending = false
+      if (this.#entries.size === 0 && this.#wakesAt !== -Infinity) this.#wake()
+    }, 0)
   }
 
   #wake(): void {

@@ -47,6 +47,23 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       expect(JSON.parse(sent?.body ?? "")).toEqual({ ...request, an_extra_field: 7 })
     }))
 
+  it.live("follows no redirect of a prompt, and says what to do", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => {
+        response.writeHead(307, { location: "https://elsewhere.example/v1/chat/completions?token=x" })
+        response.end()
+      })
+      const errors = yield* withTogether((together) =>
+        Effect.all([Effect.flip(together.chat(request)), Effect.flip(Stream.runDrain(together.chatStream(request)))])
+      ).pipe(client(server.baseUrl))
+      for (const error of errors) {
+        expect(error._tag).toBe("InvalidRequestError")
+        expect(error.message).toMatch(/^The server redirects.* not followed.* TOGETHER_BASE_URL/)
+        expect(error.message).not.toContain("token")
+      }
+      expect(server.received.length).toBe(2)
+    }))
+
   it.live("waits out a 429 by its reset, then answers", () =>
     Effect.gen(function*() {
       const at: Array<number> = []
