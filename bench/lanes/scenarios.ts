@@ -207,6 +207,17 @@ export const wide: ReadonlyArray<Scenario> = [
   other("grows-slowly", "limit grows to 1.5 times the success", growing({ growth: 1.5 })),
   other("grows-long", "limit grows to twice the success of a minute", growing({ windowSeconds: 60, slots: 60 })),
   other("grows-from-1", "limit grows from 1 per second", growing({ floorRequestsPerSecond: 1 })),
+  other("grows-from-half", "limit grows from 1 in two seconds", growing({ floorRequestsPerSecond: 0.5 })),
+  other(
+    "grows-from-1-long",
+    "limit grows from 1 per second to twice the success of a minute",
+    growing({ floorRequestsPerSecond: 1, windowSeconds: 60, slots: 60 })
+  ),
+  other(
+    "grows-from-1-slowly",
+    "limit grows from 1 per second to 1.5 times the success",
+    growing({ floorRequestsPerSecond: 1, growth: 1.5 })
+  ),
   ...([[0.1, log], [0.25, log], [0.25, two], [0.5, log], [5, two], [60, log]] as const).map(([seconds, sizes]) =>
     other(
       `tokens-${sizes === two ? "two" : "log"}-${seconds}`,

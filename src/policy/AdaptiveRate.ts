@@ -127,7 +127,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const gap = (state.bad - state.rate) / state.rate
       if (sends < 4) return [undefined, state]
       const good = floorOf(state, state.sent - state.refused, state.mean, now)
-      const long = elapsed > defaults.settleSeconds && sends > defaults.settleSends
+      const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
+      const long = slow || (elapsed > defaults.settleSeconds && sends > defaults.settleSends)
       if (gap < defaults.precision || long) {
         const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
         return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })
@@ -137,7 +138,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "hold": {
       const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
-      if (sends >= state.interval * state.perEpisode && elapsed >= least) {
+      const slow = state.eager > 0 && sends >= defaults.eagerLeast && elapsed >= defaults.eagerSlow * state.interval
+      if ((slow || sends >= state.interval * state.perEpisode) && elapsed >= least) {
         const limit = state.rate
         return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + defaults.probeExcess) })
       }
@@ -175,7 +177,9 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     ? 0
     : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
   // what went through since the limit last moved is the better measure, while it is still the same limit
-  const same = whole < bad && whole < short * 1.3
+  // few units measure badly: they may have been one more
+  const few = units < 5 ? stamp.cost / (stamp.at - state.emptyAt) : 0
+  const same = whole < bad && whole < (short + few) * 1.3
   const floor = same ? Math.max(short, whole) : short
   const next = {
     ...empty,
@@ -242,8 +246,10 @@ interface Refusal {
 const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refusal): [Move, State] => {
   const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
   const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
+  const unsure = Math.min(defaults.roseUnits, 0.9 + defaults.roseSeconds * state.limit / state.mean)
   if (
-    bad > state.limit * (1 + defaults.roseAt) && excess > state.burst * 1.2 + 3 * Math.max(stamp.cost, state.mean)
+    bad > state.limit * (1 + defaults.roseAt) &&
+    excess > state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)
   ) {
     const rate = Math.min(bad, Math.max(floor, bad * defaults.roseTo))
     const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
@@ -345,7 +351,9 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
       early: 0
     })
   }
-  const rate = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
+  const cut = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
+  // never under what was proved
+  const rate = Math.max(cut, Math.min(floor * 0.95, bad * 0.97))
   const fell = state.phase === "hold"
   return move(state, now, fell ? "limit-fell" : "bracket-closed", {
     ...next,

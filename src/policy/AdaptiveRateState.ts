@@ -56,6 +56,9 @@ export const defaults = {
   /** Seconds and attempts after which searching ends without it. */
   settleSeconds: 4,
   settleSends: 20,
+  /** Seconds, and width of the bracket, at which searching ends where calls are slow: an eager probe measures sooner. */
+  settleSlow: 12,
+  settleGap: 0.25,
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
   earlyCuts: [0.9, 0.8, 0.6, 0.5],
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
@@ -66,6 +69,9 @@ export const defaults = {
   probeDoublingSends: 2,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
+  /** Attempts above the limit that a bucket may explain: at most, and seconds of the limit for all but one of them. */
+  roseUnits: 2,
+  roseSeconds: 0.2,
   /** Share of the refused rate that is kept when the limit rose, where less was proved. */
   roseTo: 0.6,
   /** Highest growth per second that is followed between probes: a limit that doubles in nine seconds. */
@@ -78,6 +84,9 @@ export const defaults = {
   rarer: 2,
   firstProbeSends: 40,
   eagerSends: 16,
+  /** Attempts between eager probes where calls are slow, and the seconds that stand for each attempt of the interval. */
+  eagerLeast: 4,
+  eagerSlow: 0.375,
   /** Times by which the interval grows while probes are eager. */
   eagerGrowth: 1.1,
   /** Seconds between probes, at least, and while they are eager. */

@@ -1,0 +1,55 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Omniscient from "../../bench/lanes/omniscient.ts"
+import * as Ours from "../../bench/lanes/ours.ts"
+import * as Provider from "../../bench/lanes/provider.ts"
+import { type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const calls = 2000
+const seed = 7
+
+const played = (scenario: Scenario) =>
+  Effect.gen(function*() {
+    const work = workload(scenario, calls, seed)
+    const ideal = Omniscient.makespan(scenario, Provider.make(scenario, seed), work)
+    const provider = Provider.make(scenario, seed)
+    const result = yield* VirtualClock.run(Ours.run(scenario, provider, work))
+    const { lost } = yield* result.exit
+    const { arrivals, refused } = provider.counters()
+    return {
+      lost,
+      ratio: Duration.toSeconds(result.elapsed) / ideal,
+      wasted: (arrivals - refused.fault - calls + lost) / calls
+    }
+  })
+
+const named = (name: string): Scenario => {
+  const found = wide.find((scenario) => scenario.name === name)
+  if (found === undefined) throw new Error(`no scenario is named ${name}`)
+  return found
+}
+
+describe("Lane, against a provider that tells it nothing", () => {
+  it.live.each(scenarios)("meets the bar of $name", (scenario) =>
+    Effect.gen(function*() {
+      const { lost, ratio, wasted } = yield* played(scenario)
+      expect(lost).toBe(0)
+      expect(ratio).toBeLessThan(scenario.ratio)
+      // one seed: half a thousandth of the calls above the bar is one refusal
+      expect(wasted).toBeLessThan(scenario.waste + 0.001 + (scenario.wasteExtra === undefined ? 0 : 30 / calls))
+    }))
+
+  it.live.each(
+    [["grows-from-1", 1.8], ["grows-from-half", 2.8], ["grows-from-1-long", 1.5], ["grows-from-1-slowly", 1.9]] as const
+  )(
+    "follows a limit that %s with success, and never stays at its first one",
+    ([name, most]) =>
+      Effect.gen(function*() {
+        const { lost, ratio } = yield* played(named(name))
+        expect(lost).toBe(0)
+        expect(ratio).toBeLessThan(most)
+      })
+  )
+})
