@@ -186,6 +186,7 @@ export const wide: ReadonlyArray<Scenario> = [
     other(`burst-${seconds}`, `10 requests/s, bucket of ${seconds} s`, { ...requests(10), burstSeconds: seconds })
   ),
   other("fractional", "10 requests/s, hints to the millisecond", { ...requests(10), reset: "fractional" }),
+  other("refusals-0.2", "10 requests/s, refusals after 0.2 s", { ...requests(10), refusalSeconds: 0.2 }),
   other("slow-refusals", "10 requests/s, refusals after half a second", { ...requests(10), refusalSeconds: 0.5 }),
   other("refused-counts", "10 requests/s, refusals count", { ...requests(10), refusedCounts: true }),
   other("shallow-503", "10 requests/s, bucket of 0.1 s, 30 % answer 503", {

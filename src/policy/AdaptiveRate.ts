@@ -20,7 +20,8 @@
  * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
  *   the present one.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
- * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is.
+ * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is;
+ *   more slowly where refusals are heard of late.
  *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
  *   more refusals one costs.
  *
@@ -147,7 +148,9 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
     }
     case "probe": {
-      const excess = Math.min(elapsed / defaults.probeDoubling, sends / defaults.probeDoublingSends, 60)
+      // no faster than refusals are heard of, or a probe sends many in vain
+      const doubling = Math.max(defaults.probeDoubling, defaults.probeLag * state.lag)
+      const excess = Math.min(elapsed / doubling, sends / defaults.probeDoublingSends, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
@@ -171,7 +174,10 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     return [undefined, { ...state, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
   }
   const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
-  const bad = state.rate
+  // while nothing is known the rate doubles: it was lower when this was sent than it is when this is heard
+  const heardAfter = now - stamp.at
+  const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / defaults.doubling : 0
+  const bad = late > 0 ? Math.max(state.limit, state.rate * 2 ** -late) : state.rate
   const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
     ? 0
@@ -183,6 +189,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const floor = same ? Math.max(short, whole) : short
   const next = {
     ...empty,
+    lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
     episode: 1,
     perEpisode: (state.perEpisode + state.episode) / 2,
     cutAt: now,

@@ -67,6 +67,10 @@ export const defaults = {
   probeExcess: 0.05,
   probeDoubling: 0.5,
   probeDoublingSends: 2,
+  /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
+  probeLag: 4,
+  /** Seconds of that time that make no difference. */
+  lag: 0.05,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
   /** Attempts above the limit that a bucket may explain: at most, and seconds of the limit for all but one of them. */
@@ -146,6 +150,8 @@ export interface State {
   readonly usedAdmitted: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
+  /** Seconds after which a refusal is heard of, smoothed; 0 before the first. */
+  readonly lag: number
   /** Attempts to let through before the next probe. */
   readonly interval: number
   /** Refusals of the present episode, and of an episode as smoothed. */
@@ -222,6 +228,7 @@ export const make = (options: Options = {}, now = 0): State => {
     usedAt: now,
     usedAdmitted: 0,
     cutAt: -Infinity,
+    lag: 0,
     interval: known ? defaults.firstProbeSends : 0,
     early: 0,
     episode: 1,
