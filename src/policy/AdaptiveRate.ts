@@ -102,6 +102,12 @@ const rested = (state: State, idle: number): State => ({
   cutAt: Math.max(state.cutAt, state.sentAt)
 })
 
+/** Reads the seconds in which the rate doubles while nothing is known: a bucket of hundreds takes long to empty. */
+const doubling = (state: State): number => {
+  const attempts = state.rate / Math.max(1, state.mean)
+  return attempts > defaults.fast && attempts < defaults.faster ? 2 * defaults.doubling : defaults.doubling
+}
+
 /** Reads the rate that is taken for the limit. */
 const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
 
@@ -119,7 +125,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
   if (state.rate >= state.ceiling || state.stepPaced * 2 < sends) return [undefined, state]
   switch (state.phase) {
     case "start": {
-      const step = defaults.doubling / 4
+      const step = doubling(state) / 4
       if (elapsed < step || sends < 1) return [undefined, state]
       const steps = Math.min(4, Math.floor(elapsed / step))
       return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
@@ -149,8 +155,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "probe": {
       // no faster than refusals are heard of, or a probe sends many in vain
-      const doubling = Math.max(defaults.probeDoubling, defaults.probeLag * state.lag)
-      const excess = Math.min(elapsed / doubling, sends / defaults.probeDoublingSends, 60)
+      const seconds = Math.max(defaults.probeDoubling, defaults.probeLag * state.lag)
+      const excess = Math.min(elapsed / seconds, sends / defaults.probeDoublingSends, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
@@ -176,7 +182,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
   // while nothing is known the rate doubles: it was lower when this was sent than it is when this is heard
   const heardAfter = now - stamp.at
-  const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / defaults.doubling : 0
+  const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / doubling(state) : 0
   const bad = late > 0 ? Math.max(state.limit, state.rate * 2 ** -late) : state.rate
   const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
@@ -258,7 +264,7 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
     bad > state.limit * (1 + defaults.roseAt) &&
     excess > state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)
   ) {
-    const rate = Math.min(bad, Math.max(floor, bad * defaults.roseTo))
+    const rate = Math.min(bad, Math.max(state.limit, floor, bad * defaults.roseTo))
     const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
     return move(state, now, "limit-rose", {
       ...next,

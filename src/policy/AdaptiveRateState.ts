@@ -49,6 +49,9 @@ export const defaults = {
   known: false,
   /** Seconds in which the rate doubles while nothing is known. */
   doubling: 0.5,
+  /** Attempts per second between which that takes twice as long: limits there are so high that much is sent in vain. */
+  fast: 200,
+  faster: 1000,
   /** Share of the rate kept after the first refusal. */
   firstCut: 0.5,
   /** Width of the bracket, as a share, at which searching ends. */

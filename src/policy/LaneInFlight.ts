@@ -127,6 +127,12 @@ export const succeed = (state: State, seq: number, now: number): State => {
   return { ...state, clean: 0, limit: state.limit + 1 }
 }
 
+/** Notes after how many seconds a refusal was heard of, whatever it was about. */
+export const heard = (state: State, seconds: number): State => ({
+  ...state,
+  refusalSeconds: state.refusalSeconds * 0.8 + seconds * 0.2
+})
+
 /** Says what a refusal was about. */
 export type Verdict = "in-flight" | "rate"
 
@@ -141,12 +147,13 @@ export const refuse = (
   named: boolean,
   now: number
 ): [Verdict, State] => {
-  const refusalSeconds = before.refusalSeconds * 0.8 + (now - attempt.at) * 0.2
   const state: State = {
     ...before,
-    refusalSeconds,
     ...(attempt.seq === before.aboveSeq ? { aboveAt: -1, aboveSeq: -1 } : {})
   }
+  // a call that was alone in flight and is not told why it is refused exceeded no cap
+  const alone = !named && attempt.count <= 1
+  if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
   const count = Math.max(1, attempt.count - 1)
   if (state.kind === "cap" && count >= state.limit) {
     const probeEvery = attempt.seq === before.aboveSeq

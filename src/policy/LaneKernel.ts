@@ -162,6 +162,7 @@ export const admit = (
       tokens: state.tokens.sent - state.tokens.refused
     }),
     resumed: true,
+    resumedWith: state.resumed ? state.resumedWith : seq,
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
     count,
@@ -239,7 +240,9 @@ const succeeded = (
     const [move, told] = AdaptiveRate.told(tokens, sample.tokensPerSecond, ticket.at, now)
     if (move !== undefined) {
       decisions.push(moved("tokens", move))
-      tokenMirror &&= BucketMirror.told(tokenMirror, told.rate)
+      tokenMirror = tokenMirror === undefined
+        ? BucketMirror.around(told, now)
+        : BucketMirror.told(tokenMirror, told.rate)
     }
     tokens = told
     tokensPaced = true

@@ -20,7 +20,7 @@ export const refuse = (
 ): readonly [ReadonlyArray<Decision>, State] => {
   const { scope } = sample
   const decisions: Array<Decision> = []
-  let state = before
+  let state: State = { ...before, inFlight: InFlight.heard(before.inFlight, now - ticket.at) }
   let about: Limit | "in-flight" = scope === "tokens" ? "tokens" : "requests"
   if (scope === "concurrency" || scope === "unknown") {
     const [verdict, inFlight] = InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)
@@ -167,7 +167,9 @@ const paused = (
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
   const fresh = ticket.at > state.pausedUntil
-  const guess = Math.max(1 / state.requests.rate, defaults.pause * 2 ** Math.min(state.hintless, 10))
+  // where some went through since, the last pause was long enough, though their answers may be far off
+  const hintless = fresh && ticket.seq >= state.resumedWith + defaults.through ? 0 : state.hintless
+  const guess = Math.max(1 / state.requests.rate, defaults.pause * 2 ** Math.min(hintless, 10))
   const seconds = Math.min(state.maxPause, hint ?? guess)
   const until = now + seconds
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
@@ -180,7 +182,7 @@ const paused = (
       ...state,
       pausedUntil: until,
       resumed: false,
-      hintless: hint === undefined ? state.hintless + 1 : 0,
+      hintless: hint === undefined ? hintless + 1 : 0,
       // a mirror knows itself what the bucket saved
       requestsOwed: requests.phase === "hold" && state.requestMirror === undefined
         ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.burst - 2)))

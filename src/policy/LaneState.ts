@@ -57,6 +57,8 @@ export const defaults = {
   maxPause: 60,
   /** Pause where a refusal says nothing, in seconds: it doubles with each in a row, and is a slot of the new rate at least. */
   pause: 0.1,
+  /** Attempts after a pause without a hint, none of them refused, that make it long enough. */
+  through: 5,
   /** Seconds by which a late timer is made up for. */
   lag: 0.02,
   /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
@@ -107,6 +109,8 @@ export interface State {
   readonly pausedUntil: number
   /** False from a pause until the next attempt. */
   readonly resumed: boolean
+  /** Number of the first attempt after the last pause. */
+  readonly resumedWith: number
   readonly maxPause: number
   /** Refusals in a row without a hint. */
   readonly hintless: number
@@ -154,6 +158,7 @@ export const make = (options: Options = {}, now = 0): State => {
     next: 0,
     pausedUntil: -Infinity,
     resumed: true,
+    resumedWith: 0,
     maxPause,
     hintless: 0,
     meanTokens: 0,
