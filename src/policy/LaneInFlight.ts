@@ -23,6 +23,9 @@ export const defaults = {
   /** Episodes at the same count that make a limit; below `smallCount`, one more. */
   episodes: 2,
   smallCount: 8,
+  /** Episodes more for each learned cap that proved wrong, and caps that count. */
+  episodesWrong: 2,
+  wrongMost: 3,
   /** Share kept when calls time out. */
   timeoutCut: 0.9,
   /** Seconds until the first probe above a learned limit, and at most between two. */
@@ -43,11 +46,16 @@ export interface State {
   /** Suspected cap, -1 for none, and the episodes that speak for it. */
   readonly suspect: number
   readonly episodes: number
+  /** Learned caps that an admission above them disproved: the next one takes the more to be believed. */
+  readonly wrong: number
   /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
   readonly aboveAt: number
   readonly aboveSeq: number
   readonly probeAt: number
   readonly probeEvery: number
+  /** When a call was last sent under a cap, and the smoothed seconds that one takes to be answered; 0 before the first. */
+  readonly sentAt: number
+  readonly answerSeconds: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
   /** Successes since the last change. */
@@ -70,10 +78,13 @@ export const make = (
     kind: limit === Infinity ? "unknown" : "cap",
     suspect: -1,
     episodes: 0,
+    wrong: 0,
     aboveAt: -1,
     aboveSeq: -1,
     probeAt: defaults.probeSeconds,
     probeEvery: defaults.probeSeconds,
+    sentAt: -Infinity,
+    answerSeconds: 0,
     cutAt: -Infinity,
     clean: 0,
     refusalSeconds: 0.05
@@ -82,16 +93,30 @@ export const make = (
 
 /** Reads how many calls may be in flight now: one more than the learned cap where a probe is due. */
 export const capacity = (state: State, now: number): number => {
-  const probe = state.kind === "cap" && state.aboveSeq < 0 && now >= state.probeAt ? 1 : 0
-  return Math.min(state.max, state.limit + probe)
+  return Math.min(state.max, state.limit + (probeIn(state, now) <= 0 ? 1 : 0))
 }
+
+/**
+ * Reads the seconds until a probe above a learned cap may be sent; not at the heels of another call, or a limit of the
+ * rate would refuse it, and pass for the cap.
+ */
+const probeIn = (state: State, now: number): number =>
+  state.kind === "cap" && state.aboveSeq < 0 && now >= state.probeAt
+    ? state.sentAt + state.answerSeconds / (2 * state.limit) - now
+    : Infinity
+
+/** Reads the seconds until one more than `count` may be in flight, where time alone brings it. */
+export const wait = (state: State, count: number, now: number): number =>
+  count < capacity(state, now) ? 0 : count === state.limit && count < state.max ? probeIn(state, now) : Infinity
 
 /** Notes a call that is sent as the `count`-th in flight. */
 export const send = (state: State, seq: number, count: number, now: number): State => {
-  if (state.aboveSeq >= 0) return state
-  const watched = state.kind === "cap" ? state.limit : state.suspect
+  if (state.kind === "cap") {
+    const above = state.aboveSeq < 0 && count > state.limit
+    return { ...state, sentAt: now, ...(above ? { aboveAt: now, aboveSeq: seq } : {}) }
+  }
   const drained = now > state.cutAt + silence(state)
-  return watched >= 0 && count > watched && (drained || state.kind === "cap")
+  return state.aboveSeq < 0 && state.suspect >= 0 && count > state.suspect && drained
     ? { ...state, aboveAt: now, aboveSeq: seq }
     : state
 }
@@ -103,6 +128,7 @@ const raised = (state: State, now: number): State =>
     ? {
       ...state,
       limit: state.limit + 1,
+      wrong: Math.min(defaults.wrongMost, state.wrong + 1),
       aboveAt: -1,
       aboveSeq: -1,
       probeAt: now + 1,
@@ -114,8 +140,11 @@ const raised = (state: State, now: number): State =>
 export const advance = (state: State, now: number): State =>
   state.aboveSeq >= 0 && now > state.aboveAt + silence(state) ? raised(state, now) : state
 
-/** Learns from a success. */
-export const succeed = (state: State, seq: number, now: number): State => {
+/** Learns from the success of a call that was sent at `at`. */
+export const succeed = (before: State, seq: number, at: number, now: number): State => {
+  const took = now - at
+  const answerSeconds = before.answerSeconds === 0 ? took : before.answerSeconds * 0.9 + took * 0.1
+  const state = before.kind === "cap" ? { ...before, answerSeconds } : before
   if (seq === state.aboveSeq) return raised(state, now)
   if (state.kind === "cap" && state.episodes > 0) {
     return state.clean > state.limit * 4
@@ -169,7 +198,7 @@ export const refuse = (
   const cut: State = { ...state, cutAt: now, clean: 0 }
   if (named) return ["in-flight", learned(cut, count, now)]
   if (state.suspect !== count) return ["rate", { ...cut, suspect: count, episodes: 1 }]
-  const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0)
+  const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0) + defaults.episodesWrong * state.wrong
   return state.episodes + 1 >= enough
     ? ["in-flight", learned(cut, count, now)]
     : ["rate", { ...cut, episodes: state.episodes + 1 }]

@@ -63,7 +63,8 @@ export const wait = (
   now: number,
   tokens = state.meanTokens
 ): readonly [seconds: number, by: Blocker | undefined] => {
-  if (state.count >= InFlight.capacity(state.inFlight, now)) return [Infinity, "in-flight"]
+  const full = InFlight.wait(state.inFlight, state.count, now)
+  if (full > 0) return [Math.max(full, 0.001), "in-flight"]
   let seconds = 0
   let by: Blocker | undefined
   const requests = Budget.requestWait(state, now)
@@ -224,7 +225,7 @@ const succeeded = (
     ? before
     : Budget.returnTokens(before, ticket, ticket.tokens - sample.tokens, now)
   const outage = Outage.succeed(returned.outage, ticket.at, now)
-  const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, now)
+  const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now)
   const hintless = ticket.at > returned.pausedUntil ? 0 : returned.hintless
   const decisions: Array<Decision> = []
   let { requestMirror, requests, tokenMirror, tokens, tokensPaced } = returned

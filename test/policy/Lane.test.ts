@@ -83,6 +83,24 @@ describe("AdaptiveRate", () => {
     expect(probing(0.5, 2, 1.9)).toBeCloseTo(1 + 0.05 * 2, 6)
   })
 
+  it("cuts from the rate at which the refused attempt was sent, however late its refusal is heard of", () => {
+    const state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: 10 }), rate: 160, sent: 40 }
+    const stamp = { at: 1, sent: 20, cost: 1 }
+    const [, late] = AdaptiveRate.refuse(state, stamp, 2)
+    expect([late.rate / 160, late.lag]).toEqual([expect.closeTo(0.5 * 2 ** (-0.95 / 0.5), 3), 1])
+    const [, never] = AdaptiveRate.refuse({ ...state, rate: 11 }, stamp, 2)
+    expect(never.bad).toBe(10)
+  })
+
+  it("probes by time where calls are slow and the limit moved lately", () => {
+    const after = (seconds: number, eager: number): AdaptiveRate.Phase => {
+      let state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: 1, known: true }), interval: 16, eager }
+      for (let i = 1; i <= seconds; i++) state = AdaptiveRate.send(state, 1, true, i)
+      return AdaptiveRate.advance(state, seconds)[1].phase
+    }
+    expect([after(5, 2), after(6, 2), after(6, 0), after(16, 0)]).toEqual(["hold", "probe", "hold", "probe"])
+  })
+
   it("goes on at once where the limit rose a second time in a row, along the growth between the two", () => {
     const hold = AdaptiveRate.make({ initial: 10, known: true })
     const rising: AdaptiveRate.State = {
@@ -181,12 +199,55 @@ describe("LaneInFlight", () => {
     expect(InFlight.advance(probing, 13).limit).toBe(9)
   })
 
+  it("takes no refusal of a call that was alone for a cap, unless it says so", () => {
+    let state = InFlight.make()
+    for (let seq = 0; seq < 9; seq++) {
+      const [verdict, next] = refuse(state, seq, 1, seq)
+      expect(verdict).toBe("rate")
+      state = next
+    }
+    expect([state.kind, refuse(state, 9, 1, 8.02)[0]]).toEqual(["unknown", "rate"])
+    expect(InFlight.refuse(state, { seq: 10, at: 10, count: 1 }, true, 10.05)[1].limit).toBe(1)
+  })
+
+  it("takes what was sent before the last cut for the same episode", () => {
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const [, suspected] = refuse(InFlight.make(), 16, 17, 1)
+    expect([refuse(capped, 1, 4, 1)[0], refuse(suspected, 17, 19, 1)[0]]).toEqual(["in-flight", "rate"])
+  })
+
+  it("believes the next cap less easily once an admission disproved one", () => {
+    const episodes = (from: InFlight.State, count = 17): number => {
+      let state = from
+      for (let n = 1;; n++) {
+        const at = from.probeAt + 10 * n
+        state = refuse(state, 100 * n, count, at)[1]
+        if (state.kind === "cap") return n
+      }
+    }
+    expect([episodes(InFlight.make()), episodes(InFlight.make(), 4)]).toEqual([2, 3])
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const raised = InFlight.advance(InFlight.send(capped, 50, 9, 12), 13)
+    expect(episodes({ ...raised, kind: "unknown", limit: Infinity })).toBe(4)
+  })
+
+  it("probes a cap not at the heels of another call", () => {
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 3 }, true, 1.05)
+    const busy = InFlight.send(InFlight.succeed(capped, 1, 2, 10), 2, 2, 20)
+    expect([InFlight.wait(busy, 1, 20), InFlight.wait(busy, 2, 20), InFlight.wait(busy, 3, 20)]).toEqual([
+      0,
+      2,
+      Infinity
+    ])
+    expect([InFlight.wait(busy, 2, 22), InFlight.wait({ ...busy, max: 2 }, 2, 20)]).toEqual([0, Infinity])
+  })
+
   it("shrinks once per episode of timeouts and grows back by one", () => {
     let state = InFlight.timeOut(InFlight.make(), 1, 20, 2)
     expect(state.limit).toBe(18)
     state = InFlight.timeOut(state, 1.5, 20, 3)
     expect(state.limit).toBe(18)
-    for (let i = 0; i < 18; i++) state = InFlight.succeed(state, 100 + i, 4)
+    for (let i = 0; i < 18; i++) state = InFlight.succeed(state, 100 + i, 4, 4)
     expect(state.limit).toBe(19)
   })
 })
@@ -367,6 +428,31 @@ describe("LaneKernel", () => {
     const [, after] = Kernel.settle(paused, second, { _tag: "Success" }, 2)
     expect(Kernel.wait(after, 2)).toEqual([4, "pause"])
     expect(Kernel.wait(after, 6)[0]).toBe(0)
+  })
+
+  it("doubles pauses without a hint only while next to nothing goes through between them", () => {
+    const pauses = (between: number): ReadonlyArray<number> => {
+      let state = Kernel.make({ requests: { initial: 100 } }, 0)
+      let now = 0
+      return Array.from({ length: 4 }, () => {
+        for (let i = 0; i < between; i++) state = Kernel.admit(state, 1, undefined, now += 0.01)[1]
+        const [ticket, sent] = Kernel.admit(state, 1, undefined, now += 0.01)
+        state = Kernel.settle(sent, ticket, { _tag: "Throttled", scope: "requests" }, now += 0.05)[1]
+        const pause = state.pausedUntil - now
+        now = state.pausedUntil
+        return pause
+      })
+    }
+    const near = (values: ReadonlyArray<number>) => values.map((value) => expect.closeTo(value, 6))
+    expect(pauses(0)).toEqual(near([0.1, 0.2, 0.4, 0.8]))
+    expect(pauses(5)).toEqual(near([0.1, 0.1, 0.1, 0.1]))
+  })
+
+  it("mirrors a limit of tokens that the provider states", () => {
+    const [ticket, sent] = Kernel.admit(Kernel.make({}, 0), 100, undefined, 1)
+    const [decisions, told] = Kernel.settle(sent, ticket, { _tag: "Success", tokensPerSecond: 500 }, 2)
+    expect(decisions).toMatchObject([{ subject: "tokens", reason: "provider-said", to: 500 }])
+    expect([told.tokensPaced, told.tokenMirror === undefined]).toEqual([true, false])
   })
 
   it("bounds a pause", () => {

@@ -256,9 +256,9 @@ describe("LaneInFlight, edges", () => {
     const [verdict, once] = InFlight.refuse(state, below, false, 1.05)
     expect([verdict, once.limit, once.episodes]).toEqual(["in-flight", 4, 1])
     state = once
-    for (let seq = 2; seq < 19; seq++) state = InFlight.succeed(state, seq, 2)
+    for (let seq = 2; seq < 19; seq++) state = InFlight.succeed(state, seq, 2, 2)
     expect([state.episodes, state.clean]).toEqual([1, 17])
-    state = InFlight.succeed(state, 19, 2)
+    state = InFlight.succeed(state, 19, 2, 2)
     expect([state.episodes, state.clean, state.limit]).toEqual([0, 0, 4])
   })
 
