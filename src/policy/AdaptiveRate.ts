@@ -132,7 +132,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "settle": {
       const gap = (state.bad - state.rate) / state.rate
-      if (sends < 4) return [undefined, state]
+      // what was sent since may still be refused
+      if (sends < 4 || elapsed < state.lag) return [undefined, state]
       const good = floorOf(state, state.sent - state.refused, state.mean, now)
       const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
       const long = slow || (elapsed > defaults.settleSeconds && sends > defaults.settleSends)

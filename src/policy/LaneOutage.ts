@@ -6,6 +6,7 @@
  * one after another and all failed. Order of sending, not of answering, because failures answer in milliseconds and
  * successes in seconds, so the last answers always look worse than the last attempts. The longest run that chance
  * explains depends on the share of failures before it, of late or for long, whichever is worse: at least 5, at most 16.
+ * Where failures are so slow that more than 32 attempts overtake them, only 16 numbers in a row that all failed count.
  *
  * ```
  *   up ──a run that chance does not explain──▶ down ──every 0.5 s … 2 s one probe──▶ down
@@ -48,6 +49,8 @@ export interface State {
   /** Attempts older than the last 32, and those of them that failed, the older the less; none of an outage. */
   readonly olderTries: number
   readonly olderFailures: number
+  /** Failures that were overtaken by more than 32 attempts: by the 16 numbers to which theirs belongs. */
+  readonly late: ReadonlyArray<readonly [numbers: number, failures: number]>
   /** Smoothed seconds that a failure takes to come back. */
   readonly failureSeconds: number
   readonly probeAt: number
@@ -60,6 +63,9 @@ export interface State {
 /** Attempts that are remembered one by one: the bits of a number. */
 const window = 32
 
+/** Groups of overtaken failures that are remembered. */
+const groups = 32
+
 /** Begins with a provider that is up. */
 export const initial: State = {
   down: false,
@@ -69,6 +75,7 @@ export const initial: State = {
   from: 0,
   olderTries: 0,
   olderFailures: 0,
+  late: [],
   failureSeconds: 0.05,
   probeAt: 0,
   probeEvery: defaults.probeSeconds,
@@ -106,6 +113,7 @@ const up = (state: State, now: number): State => ({
   down: false,
   since: now,
   failed: 0,
+  late: [],
   from: state.head + 1,
   probe: -1,
   probeEvery: defaults.probeSeconds
@@ -144,7 +152,7 @@ export const fail = (before: State, seq: number, at: number, now: number, hint =
     const probeEvery = Math.min(defaults.probeSecondsMax, state.probeEvery * 1.5)
     return { ...state, probe: -1, probeEvery, probeAt: now + Math.max(hint, probeEvery) }
   }
-  if (!counts) return state
+  if (!counts) return seq >= state.from ? overtaken(state, seq, now, hint) : state
   let run = 1
   let mask = 1 << back
   for (let i = back + 1; i < window && (failed & (1 << i)) !== 0; i++, run++) mask |= 1 << i
@@ -153,14 +161,25 @@ export const fail = (before: State, seq: number, at: number, now: number, hint =
   const failures = ones(failed & ~mask)
   if (run < suspicious(failures, tries)) return state
   if (run < suspicious(failures + state.olderFailures, tries + state.olderTries)) return state
-  return {
-    ...state,
-    down: true,
-    since: now,
-    probe: -1,
-    probeEvery: defaults.probeSeconds,
-    probeAt: now + Math.max(hint, defaults.probeSeconds)
-  }
+  return down(state, now, hint)
+}
+
+const down = (state: State, now: number, hint: number): State => ({
+  ...state,
+  down: true,
+  since: now,
+  probe: -1,
+  probeEvery: defaults.probeSeconds,
+  probeAt: now + Math.max(hint, defaults.probeSeconds)
+})
+
+/** Counts a failure that many attempts have overtaken: the longest run that counts is as many numbers that all failed. */
+const overtaken = (state: State, seq: number, now: number, hint: number): State => {
+  const numbers = Math.floor(seq / defaults.longestRun)
+  const failures = 1 + (state.late.find((one) => one[0] === numbers)?.[1] ?? 0)
+  if (failures >= defaults.longestRun) return down(state, now, hint)
+  const others = state.late.filter((one) => one[0] !== numbers)
+  return { ...state, late: [...others, [numbers, failures] as const].slice(-groups) }
 }
 
 /** Computes the share of the learned rate that may be used now: less than 1 in the first second after an outage. */

@@ -92,6 +92,21 @@ describe("AdaptiveRate", () => {
     expect(never.bad).toBe(10)
   })
 
+  it("raises no bracket on attempts that may still be refused", () => {
+    const raised = (lag: number): boolean => {
+      let state: AdaptiveRate.State = {
+        ...AdaptiveRate.make({ initial: 10 }),
+        phase: "settle",
+        bad: 20,
+        lag,
+        emptyAt: 0
+      }
+      for (let i = 1; i <= 8; i++) state = AdaptiveRate.send(state, 1, true, i / 10)
+      return AdaptiveRate.advance(state, 0.8)[0]?.reason === "bracket-raised"
+    }
+    expect([raised(0.05), raised(1)]).toEqual([true, false])
+  })
+
   it("probes by time where calls are slow and the limit moved lately", () => {
     const after = (seconds: number, eager: number): AdaptiveRate.Phase => {
       let state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: 1, known: true }), interval: 16, eager }
@@ -313,6 +328,23 @@ describe("LaneOutage", () => {
     state = Outage.succeed(state, seq, seq + 1)
     const late = Outage.fail(state, seq - 2, seq - 2, seq + 1)
     expect([late.down, late.failed]).toEqual([false, 0])
+  })
+
+  it("sees an outage whose failures are so late that many attempts overtake each", () => {
+    const late = (fails: (seq: number) => boolean, sends = 400): number => {
+      let state = Outage.initial
+      for (let seq = 0; seq < sends; seq++) {
+        state = Outage.send(state, seq, seq / 100)
+        const failing = seq - 50
+        if (failing >= 0 && fails(failing)) state = Outage.fail(state, failing, failing / 100, seq / 100)
+        if (state.down) return seq
+      }
+      return -1
+    }
+    expect(late((seq) => seq >= 100)).toBe(50 + 100 + 12 + 15)
+    expect(late((seq) => seq % 4 !== 0)).toBe(-1)
+    const random = generator(5)
+    expect(late(() => random() < 0.4, 20_000)).toBe(-1)
   })
 
   it("lets one probe go, and is up again when the probe stays silent", () => {
