@@ -90,13 +90,20 @@ export const take = (
   }
 }
 
+/** Reads how many that were given back may be sent at once: no more than the bucket was seen to hold above one. */
+const returnable = (rate: AdaptiveRate.State): number => {
+  if (rate.emptyAt < 0) return defaults.returned
+  const seen = Math.max(rate.burst, rate.metUnits - rate.rate * rate.metSeconds)
+  return Math.min(defaults.returned, Math.max(0, seen - 1))
+}
+
 /** Gives a request back that the provider did not count: the slot may be used at once. */
 export const returnRequest = (state: State, ticket: Ticket, now: number): State => ({
   ...state,
   requests: AdaptiveRate.correct(state.requests, -1),
   requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now),
   requestDebt: {
-    units: Math.max(-defaults.returned, rebased(state.requestDebt, requestPace(state, now), now, false) - 1),
+    units: Math.max(-returnable(state.requests), rebased(state.requestDebt, requestPace(state, now), now, false) - 1),
     at: now
   }
 })

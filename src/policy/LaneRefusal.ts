@@ -40,7 +40,8 @@ export const refuse = (
   }
   if (about === "in-flight") {
     const saved = state.beforeSuspicion
-    const requests = saved === undefined || decisions.length === 0
+    // a cap that was wrong before may be so again: then what was learned of the rate is kept
+    const requests = saved === undefined || decisions.length === 0 || state.inFlight.wrong > 0
       ? state.requests
       : restored(saved, state.requests, now)
     state = Budget.returnAll({ ...state, requests }, ticket, now)

@@ -480,6 +480,25 @@ describe("LaneKernel", () => {
     expect(pauses(5)).toEqual(near([0.1, 0.1, 0.1, 0.1]))
   })
 
+  it("sends again at once what failed, as far as the bucket was seen to hold it", () => {
+    const credit = (requests: Partial<AdaptiveRate.State>): number => {
+      const made = Kernel.make({ requests: { initial: 10, known: true } }, 0)
+      let state: Kernel.State = { ...made, requests: { ...made.requests, ...requests } }
+      for (let i = 0; i < 6; i++) {
+        const [ticket, sent] = Kernel.admit(state, 1, undefined, i)
+        state = Kernel.settle(sent, ticket, { _tag: "Failed" }, i + 0.5)[1]
+        state = { ...state, outage: { ...state.outage, failed: 0, down: false } }
+      }
+      return -state.requestDebt.units
+    }
+    expect([credit({}), credit({ emptyAt: 0, burst: 9 }), credit({ emptyAt: 0, burst: 2.5 })]).toEqual([1, 1, 1])
+    expect([credit({ emptyAt: 0, burst: 1.5 }), credit({ emptyAt: 0 }), credit({ emptyAt: 0, metUnits: 3 })]).toEqual([
+      0.5,
+      0,
+      1
+    ])
+  })
+
   it("mirrors a limit of tokens that the provider states", () => {
     const [ticket, sent] = Kernel.admit(Kernel.make({}, 0), 100, undefined, 1)
     const [decisions, told] = Kernel.settle(sent, ticket, { _tag: "Success", tokensPerSecond: 500 }, 2)
