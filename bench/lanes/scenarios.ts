@@ -40,7 +40,8 @@ const model = "openai/gpt-oss-20b"
 /** The model that all calls name. */
 export const modelName = model
 
-const base: Options = { latency, headers: "v4", keys: {} }
+/** What every scenario begins with. */
+export const base: Options = { latency, headers: "v4", keys: {} }
 
 const requests = (perSecond: number): Options => ({ ...base, limits: { requestsPerSecond: perSecond } })
 
@@ -151,8 +152,12 @@ export const uniform = (seed: number, index: number): number => {
 const normal = (seed: number, index: number): number =>
   Math.sqrt(-2 * Math.log(1 - uniform(seed, 2 * index))) * Math.cos(2 * Math.PI * uniform(seed, 2 * index + 1))
 
-const two = { largeShare: 0.2, small: [80, 150], large: [800, 600] } as const
-const log = { median: [200, 200], sigma: 0.8 } as const
+/** Mixes of sizes: a fifth six times larger, and log-normal. */
+export const sizes = {
+  two: { largeShare: 0.2, small: [80, 150], large: [800, 600] },
+  log: { median: [200, 200], sigma: 0.8 }
+} as const
+const { log, two } = sizes
 
 const other = (name: string, title: string, options: Options, sizes?: Scenario["sizes"]): Scenario => ({
   name,

@@ -93,7 +93,8 @@ export const take = (
 /** Reads how many that were given back may be sent at once: no more than the bucket was seen to hold above one. */
 const returnable = (rate: AdaptiveRate.State): number => {
   if (rate.emptyAt < 0) return defaults.returned
-  const seen = Math.max(rate.burst, rate.metUnits - rate.rate * rate.metSeconds)
+  const paid = rate.phase === "settle" ? 0 : rate.rate * rate.metSeconds
+  const seen = Math.max(rate.burst, rate.metUnits - paid)
   return Math.min(defaults.returned, Math.max(0, seen - 1))
 }
 

@@ -97,14 +97,15 @@ const moved = (subject: "requests" | "tokens", move: AdaptiveRate.Move): Decisio
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */
 export const advance = (before: State, now: number): readonly [ReadonlyArray<Decision>, State] => {
   const state = Budget.advance(before, now)
-  const [request, requests] = state.requestMirror === undefined
+  const outage = Outage.advance(state.outage, now)
+  // silence in an outage says nothing about a rate
+  const [request, requests] = state.requestMirror === undefined && !outage.down
     ? AdaptiveRate.advance(state.requests, now)
     : [undefined, state.requests]
-  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined
+  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined && !outage.down
     ? AdaptiveRate.advance(state.tokens, now)
     : [undefined, state.tokens]
   const inFlight = InFlight.advance(state.inFlight, now)
-  const outage = Outage.advance(state.outage, now)
   if (
     requests === before.requests && tokens === before.tokens && inFlight === state.inFlight &&
     outage === state.outage && state === before
