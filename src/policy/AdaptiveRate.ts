@@ -156,7 +156,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     }
     case "probe": {
       // no faster than refusals are heard of, or a probe sends many in vain
-      const seconds = Math.max(defaults.probeDoubling, defaults.probeLag * state.lag)
+      const rising = state.rises > 0 ? defaults.probeDoublingRising : defaults.probeDoubling
+      const seconds = Math.max(rising, defaults.probeLag * state.lag)
       const excess = Math.min(elapsed / seconds, sends / defaults.probeDoublingSends, 60)
       // no more than twice what was really sent, or a rate that nobody uses would run away
       const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed

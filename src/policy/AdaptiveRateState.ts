@@ -69,6 +69,8 @@ export const defaults = {
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
   probeExcess: 0.05,
   probeDoubling: 0.5,
+  /** The same while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
+  probeDoublingRising: 0.75,
   probeDoublingSends: 2,
   /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
   probeLag: 4,
@@ -81,8 +83,8 @@ export const defaults = {
   roseSeconds: 0.2,
   /** Share of the refused rate that is kept when the limit rose, where less was proved. */
   roseTo: 0.6,
-  /** Highest growth per second that is followed between probes: a limit that doubles in nine seconds. */
-  trendMax: 0.08,
+  /** Highest growth per second that is followed between probes: a limit that doubles in twelve seconds. */
+  trendMax: 0.06,
   /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
   unusedBelow: 0.85,
   unused: 0.5,
