@@ -5,7 +5,8 @@
  * names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at exactly the same
  * count every time and never admits above it. Two such episodes (three where the count is small, for small counts
  * coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with one call
- * more, seldom, at doubling intervals, so a wrong or raised one is found. Timeouts shrink the limit by a tenth, once
+ * more, seldom, at doubling intervals, so a wrong or raised one is found; once one was wrong, the next takes more episodes.
+ * A call that was alone in flight exceeded no cap. Timeouts shrink the limit by a tenth, once
  * per episode, and successes under it grow it back one at a time (AIMD).
  *
  * ```
@@ -92,9 +93,8 @@ export const make = (
 }
 
 /** Reads how many calls may be in flight now: one more than the learned cap where a probe is due. */
-export const capacity = (state: State, now: number): number => {
-  return Math.min(state.max, state.limit + (probeIn(state, now) <= 0 ? 1 : 0))
-}
+export const capacity = (state: State, now: number): number =>
+  Math.min(state.max, state.limit + (probeIn(state, now) <= 0 ? 1 : 0))
 
 /**
  * Reads the seconds until a probe above a learned cap may be sent; not at the heels of another call, or a limit of the

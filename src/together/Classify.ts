@@ -226,6 +226,8 @@ export const redirected = (status?: number, location?: string): string => {
   }${target}, and the redirect was not followed: the prompt goes to the base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address.`
 }
 
+const isRedirect = (status: number): boolean => status === 0 || (status >= 300 && status <= 399)
+
 const noSecrets: Secrets = { prompts: [] }
 
 /**
@@ -241,7 +243,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
   const fields = {
-    message: answer.status < 400 && decision.tag === "InvalidRequestError"
+    message: isRedirect(answer.status) && decision.tag === "InvalidRequestError"
       ? redirected(answer.status, answer.headers["location"])
       : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision, answer.status, retryAfter)}.`,
     status: answer.status,

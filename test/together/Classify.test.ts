@@ -313,6 +313,18 @@ describe("Classify", () => {
     expect(result.message).toContain("Wait 2 s")
   })
 
+  it("says where a server redirects, by its origin alone, and what to do", () => {
+    const { _tag, message } = classify(302, "", { location: "https://other.example/v1?token=secret" })
+    expect([_tag, message]).toEqual([
+      "InvalidRequestError",
+      "The server redirects (302) to https://other.example, and the redirect was not followed: the prompt goes to the " +
+      "base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address."
+    ])
+    expect(classify(307, "", { location: "/elsewhere" }).message).toMatch(/^The server redirects \(307\), and/)
+    expect(classify(0, "").message).toMatch(/^The server redirects, and/)
+    expect(classify(200, error("odd")).message).toMatch(/^The request was refused \(200\)/)
+  })
+
   it("reads x-should-retry", () => {
     expect(classify(500, "", { "x-should-retry": "false" }).shouldRetry).toBe(false)
     expect(classify(400, "", { "x-should-retry": " TRUE " }).shouldRetry).toBe(true)
