@@ -286,6 +286,8 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
       eager: defaults.eagerAfterRise
     })
   }
+  // a bucket does not grow: what goes through above it, and more each time, is a limit that rises slowly
+  const bucket = state.measured < defaults.bucketProbes ? Infinity : state.burst * defaults.bucketGrowth
   return move(state, now, "probe-confirmed", {
     ...next,
     phase: "hold",
@@ -296,7 +298,8 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
     early: 0,
     rises: 0,
     trend: 0,
-    burst: Math.max(0, excess, state.burst * 0.8),
+    burst: Math.min(bucket, Math.max(0, excess, state.burst * 0.8)),
+    measured: state.measured + 1,
     ...rarer(state)
   })
 }

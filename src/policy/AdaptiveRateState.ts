@@ -80,6 +80,9 @@ export const defaults = {
   roseAt: 0.5,
   /** Attempts above the limit that a bucket may explain: at most, and seconds of the limit for all but one of them. */
   roseUnits: 2,
+  /** Probes that measure the bucket, and the share by which each one after them may find it deeper. */
+  bucketProbes: 3,
+  bucketGrowth: 1.05,
   roseSeconds: 0.2,
   /** Share of the refused rate that is kept when the limit rose, where less was proved. */
   roseTo: 0.6,
@@ -181,8 +184,9 @@ export interface State {
   /** Units admitted before the first refusal, and the seconds that took. */
   readonly metUnits: number
   readonly metSeconds: number
-  /** Units above the limit that the bucket was seen to hold. */
+  /** Units above the limit that the bucket was seen to hold, and the probes that measured it. */
   readonly burst: number
+  readonly measured: number
   /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
   readonly heap: number
   readonly sprint: number
@@ -250,6 +254,7 @@ export const make = (options: Options = {}, now = 0): State => {
     metUnits: 0,
     metSeconds: 0,
     burst: 0,
+    measured: 0,
     heap: 0,
     sprint: 0
   }

@@ -7,10 +7,9 @@ import * as Provider from "../../bench/lanes/provider.ts"
 import { type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
-const calls = 2000
 const seed = 7
 
-const played = (scenario: Scenario) =>
+const played = (scenario: Scenario, calls = 2000) =>
   Effect.gen(function*() {
     const work = workload(scenario, calls, seed)
     const ideal = Omniscient.makespan(scenario, Provider.make(scenario, seed), work)
@@ -38,7 +37,7 @@ describe("Lane, against a provider that tells it nothing", () => {
       expect(lost).toBe(0)
       expect(ratio).toBeLessThan(scenario.ratio)
       // one seed: half a thousandth of the calls above the bar is one refusal
-      expect(wasted).toBeLessThan(scenario.waste + 0.001 + (scenario.wasteExtra === undefined ? 0 : 30 / calls))
+      expect(wasted).toBeLessThan(scenario.waste + 0.001 + (scenario.wasteExtra === undefined ? 0 : 30 / 2000))
     }))
 
   it.live.each(
@@ -52,4 +51,11 @@ describe("Lane, against a provider that tells it nothing", () => {
         expect(ratio).toBeLessThan(most)
       })
   )
+
+  it.live("follows a limit that doubles with the success of an hour, though each probe finds little more", () =>
+    Effect.gen(function*() {
+      const { lost, ratio } = yield* played(named("grows-hourly"), 12_000)
+      expect(lost).toBe(0)
+      expect(ratio).toBeLessThan(1.25)
+    }))
 })
