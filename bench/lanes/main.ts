@@ -11,14 +11,12 @@
  */
 import * as World from "./world.ts"
 
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { parseArgs } from "node:util"
-import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Omniscient from "./omniscient.ts"
-import * as Ours from "./ours.ts"
+import * as Outcome from "./outcome.ts"
 import { peers } from "./peers.ts"
 import * as Provider from "./provider.ts"
 import { others, type Scenario, scenarios, spread, wide, workload } from "./scenarios.ts"
@@ -54,6 +52,17 @@ interface Row {
 
 const rows: Array<Row> = []
 
+const push = (
+  scenario: Scenario,
+  client: string,
+  seed: number,
+  ideal: number,
+  outcome: Omit<Row, "scenario" | "client" | "seed" | "ideal" | "ratio">
+): void => {
+  const { seconds, ...counts } = outcome
+  rows.push({ scenario: scenario.name, client, seed, seconds, ideal, ratio: seconds / ideal, ...counts })
+}
+
 const record = (
   scenario: Scenario,
   client: string,
@@ -63,20 +72,7 @@ const record = (
   seconds: number,
   lost: number
 ): void => {
-  const { arrivals, refused } = provider.counters()
-  const forced = refused.fault
-  rows.push({
-    scenario: scenario.name,
-    client,
-    seed,
-    seconds,
-    ideal,
-    ratio: seconds / ideal,
-    attempts: arrivals,
-    forced,
-    wasted: arrivals - forced - (calls - lost),
-    lost
-  })
+  push(scenario, client, seed, ideal, { seconds, ...Outcome.counted(provider, calls, lost) })
 }
 
 const percent = (share: number): string => `${(share * 100).toFixed(2)} %`
@@ -126,12 +122,8 @@ for (const scenario of chosen) {
     const knowing = make()
     const ideal = Omniscient.makespan(scenario, knowing, work)
     record(scenario, "omniscient", seed, knowing, ideal, ideal, 0)
-    const provider = make()
-    const result = await Effect.runPromise(
-      VirtualClock.run(Ours.run(scenario, provider, work, values.hidden ? { hidden: true } : {}))
-    )
-    const lost = result.exit._tag === "Success" ? result.exit.value.lost : calls
-    record(scenario, "effect-together", seed, provider, ideal, Duration.toSeconds(result.elapsed), lost)
+    const outcome = await Effect.runPromise(Outcome.ours(scenario, seed, work, values.hidden ? { hidden: true } : {}))
+    push(scenario, "effect-together", seed, ideal, outcome)
     for (const peer of peers) {
       if (values.peers === "none" || (values.peers !== "all" && !peer.name.includes(values.peers))) continue
       const theirs = make()

@@ -7,14 +7,10 @@
  * that a refusal takes, contracts of headers, refusals that name nothing, changes, neighbours, outages and faults. Prints
  * how the kinds are spread, and the worst, so that each can be looked at again: `--from number --providers 1 --trace`.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import type { Options } from "../../src/testing/SimulationConfig.ts"
-import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import * as Omniscient from "./omniscient.ts"
-import * as Ours from "./ours.ts"
-import * as Provider from "./provider.ts"
+import * as Outcome from "./outcome.ts"
 import { base, type Scenario, sizes, uniform, workload } from "./scenarios.ts"
 
 const { values } = parseArgs({
@@ -101,16 +97,11 @@ const draw = (number: number): Drawn => {
 const play = async (drawn: Drawn) => {
   const { number, scenario } = drawn
   const work = workload(scenario, calls, number)
-  const ideal = Omniscient.makespan(scenario, Provider.make(scenario, number), work)
-  const provider = Provider.make(scenario, number)
-  const result = await Effect.runPromise(VirtualClock.run(Ours.run(scenario, provider, work, { trace: values.trace })))
-  const { arrivals, refused } = provider.counters()
-  return {
-    ...drawn,
-    ratio: Duration.toSeconds(result.elapsed) / ideal,
-    wasted: (arrivals - refused.fault - calls) / calls,
-    lost: result.exit._tag === "Success" ? result.exit.value.lost : calls
-  }
+  const ideal = Outcome.ideal(scenario, number, work)
+  const { lost, seconds, wasted } = await Effect.runPromise(
+    Outcome.ours(scenario, number, work, { trace: values.trace })
+  )
+  return { ...drawn, ratio: seconds / ideal, wasted: wasted / calls, lost }
 }
 
 const first = Number(values.from)
@@ -136,14 +127,11 @@ for (const kind of kinds) {
 }
 const worst = (by: (one: typeof played[number]) => number): void => {
   for (const one of [...played].sort((a, b) => by(b) - by(a)).slice(0, Number(values.worst))) {
-    const { options } = one.scenario
-    const { burstSeconds, dynamic, headers, latency, refusalSeconds, reset, limits, keys, ...trouble } = options
     console.log(
       `${one.number} ${one.kind} ${one.ratio.toFixed(2)} ${percent(one.wasted)}`,
-      JSON.stringify({ ...limits, ...dynamic, burstSeconds, refusalSeconds, headers, reset, latency, ...trouble }),
+      JSON.stringify({ ...one.scenario.options, keys: undefined }),
       one.scenario.hidden === true ? "hidden" : ""
     )
-    void keys
   }
 }
 console.log("\nslowest")

@@ -213,10 +213,11 @@ export const wide: ReadonlyArray<Scenario> = [
   other("grows-slowly", "limit grows to 1.5 times the success", growing({ growth: 1.5 })),
   other("grows-long", "limit grows to twice the success of a minute", growing({ windowSeconds: 60, slots: 60 })),
   other("grows-from-1", "limit grows from 1 per second", growing({ floorRequestsPerSecond: 1 })),
-  other("grows-hourly", "limit grows from 1 per second to twice the success of an hour", {
-    limits: {},
-    dynamic: { growth: 2, windowSeconds: 3600, slots: 60, floorRequestsPerSecond: 1, capRequestsPerSecond: 100 }
-  }),
+  other(
+    "grows-hourly",
+    "limit grows from 1 per second to twice the success of an hour",
+    growing({ floorRequestsPerSecond: 1, windowSeconds: 3600, slots: 60 })
+  ),
   other("grows-from-half", "limit grows from 1 in two seconds", growing({ floorRequestsPerSecond: 0.5 })),
   other(
     "grows-from-1-long",

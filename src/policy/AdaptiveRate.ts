@@ -20,8 +20,8 @@
  * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
  *   the present one.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
- * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is;
- *   more slowly where refusals are heard of late.
+ * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
+ *   slowly while the limit keeps rising, and where refusals are heard of late.
  *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
  *   more refusals one costs.
  *
@@ -190,9 +190,9 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
     ? 0
     : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
-  // what went through since the limit last moved is the better measure, while it is still the same limit
   // few units measure badly: they may have been one more
   const few = units < 5 ? stamp.cost / (stamp.at - state.emptyAt) : 0
+  // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < (short + few) * 1.3
   const floor = same ? Math.max(short, whole) : short
   const next = {
@@ -261,7 +261,7 @@ interface Refusal {
 const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refusal): [Move, State] => {
   const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
   const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
-  const unsure = Math.min(defaults.roseUnits, 0.9 + defaults.roseSeconds * state.limit / state.mean)
+  const unsure = Math.min(defaults.roseUnits, defaults.roseLeast + defaults.roseSeconds * state.limit / state.mean)
   if (
     bad > state.limit * (1 + defaults.roseAt) &&
     excess > state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)

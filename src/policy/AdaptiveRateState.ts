@@ -78,7 +78,8 @@ export const defaults = {
   lag: 0.05,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
-  /** Attempts above the limit that a bucket may explain: at most, and seconds of the limit for all but one of them. */
+  /** Attempts above the limit that a bucket may explain: at least, at most, and the seconds of the limit that are added. */
+  roseLeast: 0.9,
   roseUnits: 2,
   /** Probes that measure the bucket, and the share by which each one after them may find it deeper. */
   bucketProbes: 3,

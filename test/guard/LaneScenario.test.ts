@@ -1,27 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Omniscient from "../../bench/lanes/omniscient.ts"
-import * as Ours from "../../bench/lanes/ours.ts"
-import * as Provider from "../../bench/lanes/provider.ts"
+import * as Outcome from "../../bench/lanes/outcome.ts"
 import { type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
-import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const seed = 7
 
 const played = (scenario: Scenario, calls = 2000) =>
   Effect.gen(function*() {
     const work = workload(scenario, calls, seed)
-    const ideal = Omniscient.makespan(scenario, Provider.make(scenario, seed), work)
-    const provider = Provider.make(scenario, seed)
-    const result = yield* VirtualClock.run(Ours.run(scenario, provider, work))
-    const { lost } = yield* result.exit
-    const { arrivals, refused } = provider.counters()
-    return {
-      lost,
-      ratio: Duration.toSeconds(result.elapsed) / ideal,
-      wasted: (arrivals - refused.fault - calls + lost) / calls
-    }
+    const { lost, seconds, wasted } = yield* Outcome.ours(scenario, seed, work)
+    return { lost, ratio: seconds / Outcome.ideal(scenario, seed, work), wasted: wasted / calls }
   })
 
 const named = (name: string): Scenario => {
