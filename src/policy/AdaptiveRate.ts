@@ -5,6 +5,8 @@
  * moment the bucket was empty. What was admitted between two such moments is the limit itself, times the time between
  * them, whatever the burst; and what was admitted since the last one, without a refusal, is a floor under the limit.
  * So the learner searches between a rate known good and a rate known bad, and the bracket closes with each episode.
+ * Two refusals and more also bound the limit whatever the depth of the bucket (`BucketBounds`): where it is shallow, much
+ * of a pause is lost, and what was admitted alone would measure too little.
  *
  * ```
  *            refused                     bracket < 2 %                 interval over
@@ -19,6 +21,8 @@
  * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it.
  * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
  *   the present one.
+ *   Where refusal followed refusal with nothing admitted in between, the bucket was empty rather than slow, or a window
+ *   was used up: once it admits again, half of the rate before is tried.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
  *   slowly while the limit keeps rising, and where refusals are heard of late.
@@ -40,6 +44,7 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
+import * as BucketBounds from "./BucketBounds.ts"
 import { defaults, type Move, type Reason, type Stamp, type State } from "./AdaptiveRateState.ts"
 
 export {
@@ -78,6 +83,8 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     ...(unused
       ? { slack: 0, usedAt: now, usedAdmitted: state.sent - state.refused }
       : { slack: Math.max(0, slack - cost) }),
+    // no limit, no bucket
+    bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
     heap: Math.max(0, state.heap - paid) + cost,
     sent: state.sent + cost,
     sentAt: now,
@@ -108,11 +115,20 @@ const doubling = (state: State): number => {
   return attempts > defaults.fast && attempts < defaults.faster ? 2 * defaults.doubling : defaults.doubling
 }
 
+/** Reads the seconds after which an attempt that was not refused was admitted. */
+const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
+
 /** Reads the rate that is taken for the limit. */
 const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
 
 /** Corrects the units of an attempt once its real cost is known. */
 export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
+
+/** Takes an attempt back that was sent at `at` and that the provider did not count. */
+export const withdraw = (state: State, cost: number, at: number): State => ({
+  ...correct(state, -cost),
+  bucket: BucketBounds.withdraw(state.bucket, at)
+})
 
 /**
  * Raises the rate where the last step went through without a refusal.
@@ -130,20 +146,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const steps = Math.min(4, Math.floor(elapsed / step))
       return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
     }
-    case "settle": {
-      const gap = (state.bad - state.rate) / state.rate
-      // what was sent since may still be refused
-      if (sends < 4 || elapsed < state.lag) return [undefined, state]
-      const good = floorOf(state, state.sent - state.refused, state.mean, now)
-      const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
-      const long = slow || (elapsed > defaults.settleSeconds && sends > defaults.settleSends)
-      if (gap < defaults.precision || long) {
-        const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
-        return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })
-      }
-      if (good < state.rate / (1 + gap / 2)) return [undefined, state]
-      return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
-    }
+    case "settle":
+      return searched(state, elapsed, now)
     case "hold": {
       const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
       const slow = state.eager > 0 && sends >= defaults.eagerLeast && elapsed >= defaults.eagerSlow * state.interval
@@ -168,6 +172,26 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
   }
 }
 
+/** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
+const searched = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
+  if (state.early >= defaults.emptied && state.stepSends > 0 && now - state.sentAt > heard(state)) {
+    const rate = Math.max(state.rate, state.fellFrom * defaults.emptiedTo)
+    return move(state, now, "probe-began", { phase: "probe", limit: state.rate, rate, early: 0 })
+  }
+  const gap = (state.bad - state.rate) / state.rate
+  // what was sent since may still be refused
+  if (state.stepSends < 4 || elapsed < state.lag) return [undefined, state]
+  const good = floorOf(state, state.sent - state.refused, state.mean, now)
+  const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
+  const long = slow || (elapsed > defaults.settleSeconds && state.stepSends > defaults.settleSends)
+  if (gap < defaults.precision || long) {
+    const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
+    return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })
+  }
+  if (good < state.rate / (1 + gap / 2)) return [undefined, state]
+  return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
+}
+
 /**
  * Learns from a refusal.
  *
@@ -179,7 +203,8 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const state: State = { ...before, refused: before.refused + stamp.cost }
   const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
   if (stamp.at <= state.cutAt) {
-    return [undefined, { ...state, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
+    const bucket = BucketBounds.withdraw(state.bucket, stamp.at)
+    return [undefined, { ...state, bucket, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
   }
   const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
   // while nothing is known the rate doubles: it was lower when this was sent than it is when this is heard
@@ -194,9 +219,13 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const few = units < 5 ? stamp.cost / (stamp.at - state.emptyAt) : 0
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < (short + few) * 1.3
-  const floor = same ? Math.max(short, whole) : short
+  const bucket = BucketBounds.refuse(state.bucket, stamp.at, stamp.cost, bad, state.phase !== "start" && units < 5)
+  const explained = BucketBounds.floor(bucket)
+  const possible = explained === undefined || explained.rate > bad ? 0 : Math.min(explained.rate, bad * 0.98)
+  const floor = Math.max(short, same ? whole : 0, possible)
   const next = {
     ...empty,
+    bucket,
     lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
     episode: 1,
     perEpisode: (state.perEpisode + state.episode) / 2,
@@ -234,7 +263,8 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
     })
   }
-  const refusal: Refusal = { state, next, stamp, now, bad, admitted, units, floor }
+  const depth = explained?.depth ?? Infinity
+  const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
   const held = state.phase === "probe"
     ? refusedInProbe(refusal)
     : state.phase === "hold"
@@ -256,9 +286,11 @@ interface Refusal {
   /** Attempts admitted since the bucket was last empty, and the rate that proves. */
   readonly units: number
   readonly floor: number
+  /** Units that the bucket holds at most, where that is known. */
+  readonly depth: number
 }
 
-const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refusal): [Move, State] => {
+const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }: Refusal): [Move, State] => {
   const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
   const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
   const unsure = Math.min(defaults.roseUnits, defaults.roseLeast + defaults.roseSeconds * state.limit / state.mean)
@@ -287,7 +319,7 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
     })
   }
   // a bucket does not grow: what goes through above it, and more each time, is a limit that rises slowly
-  const bucket = state.measured < defaults.bucketProbes ? Infinity : state.burst * defaults.bucketGrowth
+  const deepest = state.measured < defaults.bucketProbes ? Infinity : state.burst * defaults.bucketGrowth
   return move(state, now, "probe-confirmed", {
     ...next,
     phase: "hold",
@@ -298,7 +330,7 @@ const refusedInProbe = ({ admitted, bad, floor, next, now, stamp, state }: Refus
     early: 0,
     rises: 0,
     trend: 0,
-    burst: Math.min(bucket, Math.max(0, excess, state.burst * 0.8)),
+    burst: Math.min(depth, deepest, Math.max(0, excess, state.burst * 0.8)),
     measured: state.measured + 1,
     ...rarer(state)
   })
@@ -340,7 +372,10 @@ const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move,
       limit: bad * 0.97,
       bad,
       early: 1,
-      creep: state.creep / 4
+      fellFrom: bad,
+      creep: state.creep / 4,
+      // it was made up for a pause with more than the bucket had saved
+      burst: state.burst / 2
     })
   }
   return undefined
@@ -380,6 +415,7 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
     good: 0,
     bad,
     early: state.early + 1,
+    fellFrom: state.early === 0 ? bad : state.fellFrom,
     creep: defaults.creep,
     ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall } : {})
   })

@@ -5,6 +5,8 @@
  * are requests or tokens. A state is an immutable value: keep one and it is a snapshot.
  */
 
+import * as BucketBounds from "./BucketBounds.ts"
+
 /** Names what the learner is doing. */
 export type Phase = "start" | "settle" | "hold" | "probe"
 
@@ -64,6 +66,12 @@ export const defaults = {
   settleGap: 0.25,
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
   earlyCuts: [0.9, 0.8, 0.6, 0.5],
+  /** Such refusals after which a bucket was not slow but empty, and share of the rate before them that is tried then. */
+  emptied: 6,
+  emptiedTo: 0.5,
+  /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
+  silence: 4,
+  silenceSeconds: 0.2,
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
   creep: 0.03,
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
@@ -168,6 +176,8 @@ export interface State {
   readonly perEpisode: number
   /** Refusals in a row that came with next to nothing admitted in between. */
   readonly early: number
+  /** Rate at which the first of them was refused. */
+  readonly fellFrom: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
   /** Share by which the next probe that finds no new limit raises the estimate. */
@@ -188,6 +198,8 @@ export interface State {
   /** Units above the limit that the bucket was seen to hold, and the probes that measured it. */
   readonly burst: number
   readonly measured: number
+  /** What went out and was refused of late: it bounds the rate, whatever the depth of the bucket. */
+  readonly bucket: BucketBounds.State
   /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
   readonly heap: number
   readonly sprint: number
@@ -241,6 +253,7 @@ export const make = (options: Options = {}, now = 0): State => {
     lag: 0,
     interval: known ? defaults.firstProbeSends : 0,
     early: 0,
+    fellFrom: 0,
     episode: 1,
     perEpisode: 1,
     told: 0,
@@ -256,6 +269,7 @@ export const make = (options: Options = {}, now = 0): State => {
     metSeconds: 0,
     burst: 0,
     measured: 0,
+    bucket: BucketBounds.empty,
     heap: 0,
     sprint: 0
   }

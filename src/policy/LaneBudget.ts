@@ -101,7 +101,7 @@ const returnable = (rate: AdaptiveRate.State): number => {
 /** Gives a request back that the provider did not count: the slot may be used at once. */
 export const returnRequest = (state: State, ticket: Ticket, now: number): State => ({
   ...state,
-  requests: AdaptiveRate.correct(state.requests, -1),
+  requests: AdaptiveRate.withdraw(state.requests, 1, ticket.at),
   requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now),
   requestDebt: {
     units: Math.max(-returnable(state.requests), rebased(state.requestDebt, requestPace(state, now), now, false) - 1),

@@ -1,0 +1,157 @@
+/**
+ * Bounds the rate of a bucket whose depth is unknown, by what it admitted and what it refused.
+ *
+ * For any one rate, how full of debt the bucket was follows from when units were sent:
+ *
+ * ```
+ * debt(t)  = max(0, debt(t') − rate · (t − t')) + cost
+ * admitted : depth ≥ debt          refused : depth < debt that it would have been
+ * a rate is possible  ⇔  highest debt admitted < lowest debt refused, over the last episodes
+ * ```
+ *
+ * A low rate with a deep bucket and a high rate with a shallow one explain one refusal equally well. They do not explain
+ * two: a burst and a slow climb that end in a refusal leave few pairs. So the depth need not be known, and a pause, in
+ * which a shallow bucket overflows and a deep one does not, measures as well as any other time.
+ *
+ * The rates looked at are 3 % apart from 1/20 of the first rate refused to it. Between two of them the debt lies between
+ * theirs: what is compared is the least it can be where it was admitted with the most where it was refused, so no rate
+ * is ruled out that is possible. After a refusal the debt is the depth, never more. Where no rate explains the last
+ * four episodes, the limit has moved: then the last three or two speak.
+ *
+ * Costs a small object per attempt, and a pass over the attempts since the last refusal per refusal. Times are seconds.
+ *
+ * **Source**: the generic cell rate algorithm (ITU-T I.371), run for many rates at once and read backwards.
+ */
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Distance between two rates, as a ratio, and the ratio of the highest to the lowest. */
+  step: 1.03,
+  span: 20,
+  /** Episodes that must agree, at most. */
+  episodes: 4,
+  /** Attempts that are remembered, and how many of them are kept once they are more. */
+  most: 800,
+  kept: 400,
+  /** Share by which a refused rate may lie above the highest one, and ratio to the lowest, within which they stay. */
+  above: 1.1,
+  below: 2
+} as const
+
+const rates = Math.ceil(Math.log(defaults.span) / Math.log(defaults.step)) + 1
+
+/** Remembers an attempt, and those before it. */
+interface Sent {
+  readonly at: number
+  readonly cost: number
+  readonly before: Sent | undefined
+}
+
+/** Holds, for each rate, what the attempts up to one refusal say of the depth: at least, and less than. */
+interface Episode {
+  readonly admitted: ReadonlyArray<number>
+  readonly refused: ReadonlyArray<number>
+}
+
+/** Holds what is remembered: plain data. */
+export interface State {
+  readonly last: Sent | undefined
+  readonly count: number
+  /** When the last refused attempt was sent, and the debt at each rate by then. */
+  readonly since: number
+  readonly debts: ReadonlyArray<number>
+  /** The lowest rate that is looked at; 0 before the first refusal. */
+  readonly lowest: number
+  readonly episodes: ReadonlyArray<Episode>
+}
+
+/** Remembers nothing yet. */
+export const empty: State = { last: undefined, count: 0, since: 0, debts: [], lowest: 0, episodes: [] }
+
+const listed = (last: Sent | undefined): ReadonlyArray<Sent> => {
+  const sent: Array<Sent> = []
+  for (let one = last; one !== undefined; one = one.before) sent.push(one)
+  return sent.reverse()
+}
+
+const linked = (sent: ReadonlyArray<Sent>): Sent | undefined =>
+  sent.reduce<Sent | undefined>((before, { at, cost }) => ({ at, cost, before }), undefined)
+
+/** Remembers an attempt that is sent; the oldest are forgotten, and with them what was owed before. */
+export const send = (state: State, cost: number, at: number): State => {
+  const last = { at, cost, before: state.last }
+  if (state.count < defaults.most) return { ...state, last, count: state.count + 1 }
+  const sent = listed(last).slice(-defaults.kept)
+  return { ...state, last: linked(sent), count: sent.length, debts: [] }
+}
+
+/** Forgets an attempt that the provider did not count; one that is not remembered changes nothing. */
+export const withdraw = (state: State, at: number): State => {
+  const later: Array<Sent> = []
+  let one = state.last
+  while (one !== undefined && one.at > at) {
+    later.push(one)
+    one = one.before
+  }
+  if (one?.at !== at) return state
+  const last = later.reduceRight<Sent | undefined>((before, { at, cost }) => ({ at, cost, before }), one.before)
+  return { ...state, last, count: state.count - 1 }
+}
+
+/**
+ * Learns from the refusal that begins an episode.
+ *
+ * @param at when the refused attempt was sent
+ * @param rate the rate at which it was sent
+ * @param moved true where the limit is known to have moved: earlier episodes no longer speak for it
+ */
+export const refuse = (before: State, at: number, cost: number, rate: number, moved: boolean): State => {
+  const state = withdraw(before, at)
+  const sent = listed(state.last)
+  const later = sent.filter((one) => one.at > at)
+  const earlier = sent.slice(0, sent.length - later.length)
+  const fresh = rate > state.lowest * defaults.span * defaults.above || rate < state.lowest * defaults.below
+  const lowest = fresh ? rate / defaults.span : state.lowest
+  const past = fresh || moved ? [] : state.episodes
+  const admitted: Array<number> = []
+  const refused: Array<number> = []
+  const debts: Array<number> = []
+  for (let k = 0; k < rates; k++) {
+    const each = lowest * defaults.step ** k
+    let debt = fresh ? 0 : state.debts[k] ?? 0
+    let then = state.since
+    let most = 0
+    for (const one of earlier) {
+      debt = Math.max(0, debt - each * (one.at - then)) + one.cost
+      then = one.at
+      most = Math.max(most, debt)
+    }
+    debt = Math.max(0, debt - each * (at - then))
+    admitted.push(most)
+    refused.push(debt + cost)
+    debts.push(past.reduce((least, episode) => Math.min(least, episode.refused[k]!), debt))
+  }
+  const episodes = [...past, { admitted, refused }].slice(-defaults.episodes)
+  return { last: linked(later), count: later.length, since: at, debts, lowest, episodes }
+}
+
+/** Reads the lowest rate that explains the last episodes, two at least, and the depth of the bucket at that rate. */
+export const floor = (state: State): { readonly rate: number; readonly depth: number } | undefined => {
+  for (let first = 0; first < state.episodes.length - 1; first++) {
+    const found = lowestOf(state, state.episodes.slice(first))
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const lowestOf = (
+  state: State,
+  episodes: ReadonlyArray<Episode>
+): { readonly rate: number; readonly depth: number } | undefined => {
+  for (let k = 0; k < rates - 1; k++) {
+    const least = Math.max(...episodes.map((one) => one.admitted[k + 1]!))
+    const depth = Math.min(...episodes.map((one) => one.refused[k]!))
+    if (least < depth) return { rate: state.lowest * defaults.step ** k, depth }
+  }
+  return undefined
+}
