@@ -199,6 +199,19 @@ export const wide: ReadonlyArray<Scenario> = [
     burstSeconds: 0.1,
     faults: [{ probability: 0.3, kind: 503 }]
   }),
+  ...([["fixed-window", 1], ["fixed-window", 60], ["sliding-window", 1], ["sliding-window", 60]] as const).flatMap((
+    [counting, windowSeconds]
+  ) =>
+    (["v4", "none"] as const).map((headers) =>
+      other(
+        `${counting}-${windowSeconds}${headers === "none" ? "-bare" : ""}`,
+        `10 requests/s counted in a ${counting.replace("-", " ")} of ${windowSeconds} s${
+          headers === "none" ? ", no headers" : ""
+        }`,
+        { ...requests(10), counting, windowSeconds, headers }
+      )
+    )
+  ),
   other("falls", "10 requests/s fall to 3 for good", moved([60, 3])),
   other("rises", "10 requests/s rise to 20", moved([60, 20])),
   other("deep-fall", "10 requests/s fall to 1 for 40 s, then 30", moved([20, 1], [60, 30])),
@@ -236,6 +249,12 @@ export const wide: ReadonlyArray<Scenario> = [
       { limits: { tokensPerSecond: 3000 }, burstSeconds: seconds },
       sizes
     )
+  ),
+  ...(["fixed-window", "sliding-window"] as const).map((counting) =>
+    other(`tokens-${counting}`, `180k tokens/min counted in a ${counting.replace("-", " ")} of a second`, {
+      limits: { tokensPerSecond: 3000 },
+      counting
+    }, log)
   ),
   other("tokens-503", "180k tokens/min, 30 % answer 503", {
     limits: { tokensPerSecond: 3000 },

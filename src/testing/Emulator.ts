@@ -58,11 +58,11 @@ export const defaults = { seed: 1, scale: 1 } as const
 
 /** Gives hold of a running emulator, beside its port. */
 export class Emulator extends Context.Service<Emulator, {
-  /** Reads the simulation as the last request left it. */
+  /** Reads the simulation as the last event left it: a request, or the end of a batch. */
   readonly state: Effect.Effect<Simulation.State>
   /** Changes the simulation at its present time, as with `Simulation.configure` or `Simulation.topUp`. */
   readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
-  /** Forgets everything and begins again. */
+  /** Forgets everything and begins again; options and seed, if given, replace those of before. The scale stays. */
   readonly reset: (options?: Simulation.Options, seed?: number) => Effect.Effect<void>
 }>()("effect-together/testing/Emulator") {}
 
@@ -114,9 +114,9 @@ export const layer = (options: Options = {}): Layer.Layer<Emulator, never, HttpS
     return Layer.merge(
       HttpServer.serve(appOf(world)),
       Layer.succeed(Emulator, {
-        state: Effect.sync(world.run.state),
+        state: Effect.andThen(world.settle, Effect.sync(world.run.state)),
         update: world.run.update,
-        reset: (next = world.run.state().config, seed = world.seed) => Effect.sync(() => world.reset(next, seed))
+        reset: (options, seed) => Effect.sync(() => world.reset(options, seed))
       })
     )
   }))

@@ -150,12 +150,11 @@ const restart = (exchange: Exchange.Exchange, options: unknown, seed: unknown): 
     const { world } = exchange
     if (seed !== undefined && !Number.isSafeInteger(seed)) return Exchange.failure(400, "seed must be an integer")
     // make checks the options against their schema and refuses what does not fit
-    const next = (options ?? world.run.state().config) as Simulation.Options
-    world.reset(next, typeof seed === "number" ? seed : world.seed)
+    world.reset((options ?? undefined) as Simulation.Options | undefined, typeof seed === "number" ? seed : undefined)
     return Exchange.json(report(exchange, world.run.state()))
   })
 
-/** Answers `POST /__emulator/reset`: forgets everything; `options` and `seed`, if given, replace those of before. */
+/** Answers `POST /__emulator/reset`: forgets everything; `options` and `seed`, if given, replace those of before. The scale stays. */
 export const reset: Exchange.Handler = (exchange) =>
   hasNoBody(exchange.request.headers)
     ? Effect.sync(() => restart(exchange, undefined, undefined))

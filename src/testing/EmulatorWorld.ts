@@ -62,8 +62,8 @@ export interface StoredJob extends Job {
 
 /** Holds the memory of an emulator. */
 export interface World {
+  /** Runs the simulation; whoever reads or changes its state by it finds every batch that ended written and billed. */
   readonly run: Run.Run
-  readonly seed: number
   readonly files: Map<string, StoredFile>
   readonly batches: Map<string, StoredBatch>
   readonly jobs: Map<string, StoredJob>
@@ -71,8 +71,15 @@ export interface World {
   readonly nextId: () => string
   /** Brings everything up to the present that happens without a request: batches that ended write and bill. */
   readonly settle: Effect.Effect<void>
-  /** Forgets everything and begins again. */
-  readonly reset: (options: Options, seed: number) => void
+  /** Forgets everything and begins again; options and seed, if given, replace those of before. The scale stays. */
+  readonly reset: (options?: Options, seed?: number) => void
+}
+
+/** Is a batch that has come to its end and is not settled yet. */
+interface Ended {
+  readonly batch: StoredBatch
+  readonly look: Batch.Look
+  readonly endedAt: number
 }
 
 const uuid = (from: Random.Source, count: number): string => {
@@ -83,8 +90,9 @@ const uuid = (from: Random.Source, count: number): string => {
 const encoder = new TextEncoder()
 
 /** Makes an empty emulator. */
-export const make = (options: Options, seed: number, scale: number): World => {
-  const run = Run.make(options, seed, scale)
+export const make = (options: Options, firstSeed: number, scale: number): World => {
+  const inner = Run.make(options, firstSeed, scale)
+  let seed = firstSeed
   const files = new Map<string, StoredFile>()
   const batches = new Map<string, StoredBatch>()
   const jobs = new Map<string, StoredJob>()
@@ -101,38 +109,48 @@ export const make = (options: Options, seed: number, scale: number): World => {
       bytes: encoder.encode(rows.map((row) => row.line + "\n").join(""))
     })
   }
-  const end = (state: State.State, batch: StoredBatch, at: number): State.State => {
-    const look = Batch.look(state.config.batch, batch, at)
-    if (batch.settled || look.endedAt === undefined) return state
+  const end = (state: State.State, { batch, look, endedAt }: Ended): State.State => {
     const done = batch.results.slice(0, look.done)
-    const epoch = batch.epoch + look.endedAt - batch.createdAt
+    const epoch = batch.epoch + endedAt - batch.createdAt
     write(batch, batch.outputFileId, done.filter((row) => !row.failed), "output", epoch)
     write(batch, batch.errorFileId, done.filter((row) => row.failed), "error", epoch)
     batches.set(batch.id, { ...batch, settled: true })
     return done.reduce(
       (now, row) =>
-        row.nanoUsd === 0n ? now : State.spend(now, { org: batch.org, tag: row.customId, nanoUsd: row.nanoUsd }, at),
+        row.nanoUsd === 0n
+          ? now
+          : State.spend(now, { org: batch.org, tag: row.customId, nanoUsd: row.nanoUsd }, endedAt),
       state
     )
   }
+  /** Lets the batches end that are due, each at its own time. */
+  const settled = (state: State.State, at: number): State.State => {
+    if (batches.size === 0) return state
+    const ended: Array<Ended> = []
+    for (const batch of batches.values()) {
+      if (batch.settled) continue
+      const look = Batch.look(state.config.batch, batch, at)
+      if (look.endedAt !== undefined) ended.push({ batch, look, endedAt: look.endedAt })
+    }
+    return ended.sort((a, b) => a.endedAt - b.endedAt).reduce(end, state)
+  }
+  const modify: Run.Run["modify"] = (f) => inner.modify((state, at) => f(settled(state, at), at))
+  const run: Run.Run = { ...inner, modify, update: (f) => modify((state, at) => [undefined, f(state, at)]) }
   return {
     run,
-    seed,
     files,
     batches,
     jobs,
     nextId: () => uuid(run.state().source, count++),
-    settle: Effect.suspend(() =>
-      batches.size === 0
-        ? Effect.void
-        : run.update((state, at) => [...batches.values()].reduce((now, batch) => end(now, batch, at), state))
-    ),
-    reset: (options, seed) => {
+    settle: Effect.suspend(() => batches.size === 0 ? Effect.void : run.update((state) => state)),
+    reset: (nextOptions = run.state().config, nextSeed = seed) => {
+      // refuses what is no option before anything is forgotten
+      run.reset(nextOptions, nextSeed)
+      seed = nextSeed
       files.clear()
       batches.clear()
       jobs.clear()
       count = 0
-      run.reset(options, seed)
     }
   }
 }

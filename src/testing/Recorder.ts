@@ -9,10 +9,11 @@
  * **What a cassette holds**
  *
  * Method, path, query and body of each request, status, headers, pieces and times of each answer. It never holds a
- * key: of request headers only `accept` and `content-type` are kept; fields and parameters that are named as a secret
- * (`wandb_api_key`, `hf_api_token`, `X-Amz-Signature`) are replaced, and so is what they or the headers held, and what
- * looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and where an answer repeats them, unless
- * `prompts: "keep"` is given. What the model answered is kept: a replay needs it.
+ * key: of request headers only `accept` and `content-type` are kept; fields, parameters and headers that are named as a
+ * secret (`wandb_api_key`, `X-Amz-Signature`, `x-api-key`) are replaced in requests and answers, and so is what they
+ * held, and what looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and
+ * where an answer repeats them, unless `prompts: "keep"` is given; objects whose fields the user named (`metadata`, the
+ * parameters of a tool, a schema) by one mark each. What the model answered is kept: a replay needs it.
  *
  * **What a replay refuses**
  *
@@ -167,13 +168,8 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
     const parts: Array<{ readonly bytes: Uint8Array; readonly waitMillis: number }> = []
     let last = headersAt
     const save = (end: "complete" | "cut") => {
-      slot.response = {
-        status: response.status,
-        headers: redaction.headers(response.headers),
-        waitMillis: headersAt - startMillis,
-        parts: redaction.parts(parts, decode),
-        end
-      }
+      const { headers, parts: pieces } = redaction.response(response.headers, parts, decode)
+      slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
     }
     save("cut")
     const body = response.stream.pipe(

@@ -46,11 +46,11 @@ import * as Text from "./SimulationText.ts"
 
 /** Gives hold of the provider behind the client. */
 export interface Control {
-  /** Reads the simulation as the last request left it. */
+  /** Reads the simulation as the last event left it: a request, or the end of a batch. */
   readonly state: Effect.Effect<Simulation.State>
   /** Reads the simulation's time, in seconds since its first request. */
   readonly now: Effect.Effect<number>
-  /** Reads the counters as of now: what has ended until now is counted. */
+  /** Reads the counters as of now: what has ended until now is counted, batches too. */
   readonly counters: Effect.Effect<Simulation.Counters>
   /** Changes options from now on. */
   readonly configure: (options: Simulation.Options) => Effect.Effect<void>
@@ -101,8 +101,8 @@ const clientOf = (world: World.World): HttpClient.HttpClient => {
   )
 }
 
-const controlOf = ({ run }: World.World): Control => ({
-  state: Effect.sync(run.state),
+const controlOf = ({ run, settle }: World.World): Control => ({
+  state: Effect.andThen(settle, Effect.sync(run.state)),
   now: run.now,
   counters: run.modify((state, at) => {
     const next = Simulation.advance(state, at)

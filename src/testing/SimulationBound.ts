@@ -10,6 +10,8 @@
  * ```
  *
  * calls are admitted until `t`, where a dynamic limit grows with `n` itself.
+ * Where limits are counted in windows, `R` and `K` are steps: whole requests,
+ * as many as a window admits, as soon as it does.
  * `admitted` is the time at which `n` reaches all calls. No client ends before
  *
  * ```text
@@ -58,8 +60,10 @@ export interface Bound {
   readonly placesSeconds: number
 }
 
-/** Bounds the loop over stretches of constant limits: a year of hourly slots. */
+/** Bounds the loops over stretches of constant limits and over windows: a year of hourly slots. */
 const mostSteps = 100_000
+
+const epsilon = 1e-9
 
 interface Fluid {
   readonly seconds: number
@@ -98,6 +102,42 @@ const admission = (config: Configuration.Config, scenario: Scenario, from: numbe
   return { seconds: Infinity, bottleneck: "requests" }
 }
 
+/** Takes all that the windows admit, as soon as they do; no client who waits admits more at any time. */
+const admissionByWindows = (
+  config: Configuration.Config,
+  scenario: Scenario,
+  from: number,
+  heldTokens: number
+): Fluid => {
+  const perCall = (scenario.inputTokens + scenario.outputTokens) / scenario.calls
+  let lane = Limit.open(config, scenario.model, from)
+  let spareTokens = heldTokens
+  let spareRequests: number | undefined
+  let left = scenario.calls
+  let bottleneck: Fluid["bottleneck"] = "requests"
+  for (let step = 0; step < mostSteps; step++) {
+    const most = Limit.rates(config, lane).requestsPerSecond * config.windowSeconds
+    // a window with room for less than one request lets it in all the same, ahead of its time
+    if (most > 0 && most < 1) spareRequests ??= 1
+    const part = most >= 1 && Number.isFinite(most) ? most - Math.floor(most + epsilon) : 0
+    const byRequests = Math.max(0, lane.requests - part) + (spareRequests ?? 0)
+    const byTokens = perCall === 0 ? Infinity : Math.max(0, (lane.tokens + spareTokens) / perCall)
+    const now = Math.min(byRequests, byTokens, left)
+    if (now < left) bottleneck = byRequests <= byTokens ? "requests" : "tokens"
+    left -= now
+    if (left <= epsilon * scenario.calls) break
+    const requests = Math.min(now, Math.max(0, lane.requests))
+    const tokens = Math.min(now * perCall, Math.max(0, lane.tokens))
+    if (spareRequests !== undefined) spareRequests -= now - requests
+    spareTokens -= now * perCall - tokens
+    lane = Limit.succeeded(Limit.take(lane, requests, tokens), now, perCall)
+    const end = Math.min(Limit.nextChange(config, lane), Limit.nextFree(lane))
+    if (end === Infinity) return { seconds: Infinity, bottleneck }
+    lane = Limit.refill(config, lane, end)
+  }
+  return { seconds: lane.at - from, bottleneck }
+}
+
 /** Computes the time that the work takes through the places in flight, which may change over time. */
 const places = (config: Configuration.Config, scenario: Scenario, from: number): number => {
   let work = scenario.calls * scenario.meanLatencySeconds
@@ -133,11 +173,17 @@ export const makespan = (scenario: Scenario): Bound => {
   const { calls, meanLatencySeconds: latency } = scenario
   const perCall = (scenario.inputTokens + scenario.outputTokens) / calls
   const rate = Limit.rates(config, Limit.open(config, scenario.model, from))
-  const flying = Math.min(calls, rate.requestsPerSecond * latency, rate.maxInFlight, scenario.concurrency ?? Infinity)
+  const byWindows = config.counting !== "bucket"
+  const flying = Math.min(
+    calls,
+    rate.requestsPerSecond * (latency + (byWindows ? config.windowSeconds : 0)),
+    rate.maxInFlight,
+    scenario.concurrency ?? Infinity
+  )
   const held = config.tokenCharge === "admission"
     ? perCall
     : Math.max(1, flying) * (config.tokenCharge === "prompt" ? scenario.outputTokens / calls : perCall)
-  const admitted = admission(config, scenario, from, held)
+  const admitted = (byWindows ? admissionByWindows : admission)(config, scenario, from, held)
   const placesSeconds = places(config, scenario, from)
   const byRates = admitted.seconds + (scenario.tailSeconds ?? latency)
   const longest = scenario.longestLatencySeconds ?? 0

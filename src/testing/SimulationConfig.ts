@@ -165,8 +165,15 @@ export const Config = Schema.Struct({
   /** `accept`: a model that is not in the catalogue behaves as a chat model without a price. */
   unknownModels: or(Schema.Literals(["reject", "accept"]), "reject"),
   limits: or(Limits, { requestsPerSecond: 10, tokensPerSecond: 3000 }),
+  /**
+   * How requests and tokens are counted: in buckets that refill all the time, or in windows that admit their rate ×
+   * `windowSeconds`, from one multiple of it to the next (`fixed-window`) or within any such span (`sliding-window`).
+   */
+  counting: or(Schema.Literals(["bucket", "fixed-window", "sliding-window"]), "bucket"),
   /** Depth of each bucket, in seconds of its rate; the request bucket holds 1 at least. */
   burstSeconds: or(AtLeast0, 1),
+  /** Length of a window, where limits are counted in windows. */
+  windowSeconds: or(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001)), 1),
   /**
    * When tokens are charged: prompt + max_tokens at `admission`, corrected at the end; the prompt at
    * admission and the output at its end (`prompt`); or all at `completion`, for whoever found the bucket not in debt.

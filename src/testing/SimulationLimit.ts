@@ -1,5 +1,6 @@
 /**
- * How much a simulated lane lets through: two token buckets, a dynamic limit above them, a cap on what is in flight.
+ * How much a simulated lane lets through: two token buckets, or two counts over a window, a dynamic limit above them, a
+ * cap on what is in flight.
  *
  * ```text
  * rate(t)  = min(static(t), dynamic(t)) · Π (1 - share of each neighbour at t)
@@ -16,8 +17,12 @@
  *
  * A bucket may be in debt: a request larger than the whole bucket is let in
  * when the bucket is full (`borrow`), and later ones pay.
+ *
+ * Where the provider counts over windows (`counting`), the same levels say what
+ * is left of `rate · windowSeconds`; how they come back is SimulationWindow's.
  */
 import type { Config } from "./SimulationConfig.ts"
+import * as Window from "./SimulationWindow.ts"
 
 /** Counts successes in a moving window of slots. */
 export interface Dynamic {
@@ -41,6 +46,8 @@ export interface Lane {
   readonly tokens: number
   readonly inFlight: number
   readonly dynamic: Dynamic | undefined
+  /** What counts at present; absent for buckets. */
+  readonly window: Window.Window | undefined
 }
 
 /** Holds the limits of one stretch of time; no limit is `Infinity`. */
@@ -92,15 +99,20 @@ const pieces = (config: Config, model: string, provisioned: boolean): ReadonlyAr
 
 const thinned = (rate: number, share: number): number => rate === none ? none : rate * share
 
-const memo = new WeakMap<Config, Map<string, ReadonlyArray<Piece>>>()
+interface Schedules {
+  readonly serverless: Map<string, ReadonlyArray<Piece>>
+  readonly provisioned: Map<string, ReadonlyArray<Piece>>
+}
+
+const memo = new WeakMap<Config, Schedules>()
 
 /** Lists the static limits of a model over time; computed once per configuration. */
 export const schedule = (config: Config, model: string, provisioned = false): ReadonlyArray<Rates> => {
-  let models = memo.get(config)
-  if (models === undefined) memo.set(config, models = new Map())
-  const key = provisioned ? `provisioned ${model}` : `serverless ${model}`
-  let found = models.get(key)
-  if (found === undefined) models.set(key, found = pieces(config, model, provisioned))
+  let schedules = memo.get(config)
+  if (schedules === undefined) memo.set(config, schedules = { serverless: new Map(), provisioned: new Map() })
+  const models = provisioned ? schedules.provisioned : schedules.serverless
+  let found = models.get(model)
+  if (found === undefined) models.set(model, found = pieces(config, model, provisioned))
   return found
 }
 
@@ -117,9 +129,14 @@ const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
 
 const slotSeconds = (config: NonNullable<Config["dynamic"]>): number => config.windowSeconds / config.slots
 
-/** Finds the slot of a time; the nudge keeps a slot's beginning out of the slot before it, whatever the division says. */
-const slotOf = (config: NonNullable<Config["dynamic"]>, at: number): number =>
-  Math.floor(at / slotSeconds(config) + epsilon)
+/**
+ * Finds the slot of a time. The nudge keeps a slot's beginning out of the slot before it; where slots are so many that
+ * the division is off by more, the product decides: it is what `nextSlotAt` waits for.
+ */
+const slotOf = (config: NonNullable<Config["dynamic"]>, at: number): number => {
+  const slot = Math.floor(at / slotSeconds(config) + epsilon)
+  return (slot + 1) * slotSeconds(config) <= at ? slot + 1 : slot
+}
 
 const within = (value: number, floor: number, cap: number | undefined): number =>
   Math.min(Math.max(value, floor), cap ?? none)
@@ -184,17 +201,25 @@ export const rates = (config: Config, lane: Lane): Rates & {
 }
 
 const requestDepth = (config: Config, rate: number): number =>
-  rate === none ? none : rate === 0 ? 0 : Math.max(1, rate * config.burstSeconds)
+  rate === none
+    ? none
+    : rate === 0
+    ? 0
+    : config.counting === "bucket"
+    ? Math.max(1, rate * config.burstSeconds)
+    : rate * config.windowSeconds
 
-const tokenDepth = (config: Config, rate: number): number => rate === none ? none : rate * config.burstSeconds
+const tokenDepth = (config: Config, rate: number): number =>
+  rate === none ? none : rate * (config.counting === "bucket" ? config.burstSeconds : config.windowSeconds)
 
-/** Opens a lane at its first use: full buckets, no history. */
+/** Opens a lane at its first use: full buckets, an empty window, no history. */
 export const open = (config: Config, model: string, at: number, provisioned = false): Lane => {
   const empty = config.dynamic && !provisioned ? Array.from({ length: config.dynamic.slots }, () => 0) : []
   const dynamic = config.dynamic && !provisioned
     ? measured(config.dynamic, slotOf(config.dynamic, at), empty, empty)
     : undefined
-  const lane: Lane = { model, provisioned, at, requests: 0, tokens: 0, inFlight: 0, dynamic }
+  const window = config.counting === "bucket" ? undefined : Window.open(config.counting, config.windowSeconds)
+  const lane: Lane = { model, provisioned, at, requests: 0, tokens: 0, inFlight: 0, dynamic, window }
   const now = rates(config, lane)
   return {
     ...lane,
@@ -208,6 +233,14 @@ const refilled = (level: number, rate: number, depth: number, seconds: number): 
 
 const poured = (config: Config, lane: Lane, to: number): Lane => {
   const now = rates(config, lane)
+  if (lane.window !== undefined) {
+    const most = {
+      requests: requestDepth(config, now.requestsPerSecond),
+      tokens: tokenDepth(config, now.tokensPerSecond)
+    }
+    const window = Window.pass(lane.window, most, lane.at, to)
+    return { ...lane, at: to, window, ...Window.left(window, most) }
+  }
   const seconds = to - lane.at
   return {
     ...lane,
@@ -248,7 +281,14 @@ export const refill = (config: Config, lane: Lane, to: number): Lane => {
   return poured(config, now, now.at)
 }
 
-/** Computes what a request must find in the token bucket: the whole bucket at the most, where it may borrow. */
+/** Computes what a request must find left of the requests: one, or anything of a window with room for less. */
+const requestsNeeded = (config: Config, lane: Lane): number => {
+  if (lane.window === undefined) return 1
+  const most = requestDepth(config, rates(config, lane).requestsPerSecond)
+  return most === 0 || most >= 1 ? 1 : 2 * epsilon
+}
+
+/** Computes what a request must find left of the tokens: all that can be there at the most, where it may borrow. */
 const tokensNeeded = (config: Config, lane: Lane, cost: number): number => {
   if (config.tokenCharge === "completion") return 0
   const depth = tokenDepth(config, rates(config, lane).tokensPerSecond)
@@ -261,7 +301,7 @@ export type Shortage = "requests" | "tokens" | "in-flight"
 /** Tells what a refilled lane lacks for a request of `cost` tokens, or nothing. */
 export const shortage = (config: Config, lane: Lane, cost: number): Shortage | undefined => {
   if (lane.inFlight >= rates(config, lane).maxInFlight) return "in-flight"
-  if (lane.requests + epsilon < 1) return "requests"
+  if (lane.requests + epsilon < requestsNeeded(config, lane)) return "requests"
   if (lane.tokens + epsilon < tokensNeeded(config, lane, cost)) return "tokens"
   return undefined
 }
@@ -274,35 +314,65 @@ export const waitFor = (config: Config, lane: Lane, cost: number): number => {
   let now = lane
   while (now.at - lane.at < horizonSeconds) {
     const limits = rates(config, now)
-    const requests = 1 - now.requests
+    const requests = requestsNeeded(config, now) - now.requests
     const tokens = tokensNeeded(config, now, cost) - now.tokens
     if (requests <= epsilon && tokens <= epsilon) return now.at - lane.at
-    const wait = Math.max(
-      requests <= epsilon ? 0 : requests / limits.requestsPerSecond,
-      tokens <= epsilon ? 0 : tokens / limits.tokensPerSecond
+    const end = Math.min(
+      nextChange(config, now),
+      now.window === undefined
+        ? pouredAt(now.at, Math.max(share(requests, limits.requestsPerSecond), share(tokens, limits.tokensPerSecond)))
+        : Window.freeAt(now.window, { requests, tokens })
     )
-    // a share of the epsilon more, so that the sum below does not stop short of its goal forever
-    const end = Math.min(nextChange(config, now), now.at + wait * (1 + epsilon) + epsilon)
     if (end === none) break
     now = refill(config, now, end)
   }
   return horizonSeconds
 }
 
-/** Takes one request and its tokens out of a lane, and a place in flight. */
-export const admit = (lane: Lane, tokens: number): Lane => ({
+/** Computes the seconds in which a rate makes up for what is lacking. */
+const share = (lacking: number, rate: number): number => lacking <= epsilon ? 0 : lacking / rate
+
+/** Ends a wait a share of the epsilon later, or the sum would stop short of its goal forever; at any time it moves on. */
+const pouredAt = (at: number, wait: number): number =>
+  at + wait * (1 + epsilon) + Math.max(epsilon, at * Number.EPSILON)
+
+/** Reads when something that counts in a window no longer does; `Infinity` for buckets. */
+export const nextFree = (lane: Lane): number => lane.window === undefined ? none : Window.endsAt(lane.window)
+
+/** Reads the seconds until nothing of the present counts any more; nothing for buckets. */
+export const emptyIn = (lane: Lane): number | undefined =>
+  lane.window && Math.max(0, Window.emptyAt(lane.window) - lane.at)
+
+/** Takes requests and tokens out of a lane, and places in flight. */
+export const take = (lane: Lane, requests: number, tokens: number, places = 0): Lane => ({
   ...lane,
-  requests: lane.requests - 1,
+  requests: lane.requests - requests,
   tokens: lane.tokens - tokens,
-  inFlight: lane.inFlight + 1
+  inFlight: lane.inFlight + places,
+  window: lane.window && Window.take(lane.window, lane, { requests, tokens }, lane.at)
 })
 
-/** Ends a request: gives its place back and corrects its tokens (`credit` below 0 charges more). */
-export const release = (config: Config, lane: Lane, credit: number): Lane => ({
-  ...lane,
-  inFlight: lane.inFlight - 1,
-  tokens: Math.min(lane.tokens + credit, tokenDepth(config, rates(config, lane).tokensPerSecond))
-})
+/** Takes one request and its tokens out of a lane, and a place in flight. */
+export const admit = (lane: Lane, tokens: number): Lane => take(lane, 1, tokens, 1)
+
+/**
+ * Ends a request: gives its place back and corrects its tokens (`credit` below 0 charges more). A window gives back
+ * only what still counts since the request was admitted.
+ */
+export const release = (config: Config, lane: Lane, credit: number, admittedAt: number): Lane => {
+  const depth = tokenDepth(config, rates(config, lane).tokensPerSecond)
+  if (lane.window === undefined) {
+    return { ...lane, inFlight: lane.inFlight - 1, tokens: Math.min(lane.tokens + credit, depth) }
+  }
+  if (credit <= 0) return take(lane, 0, -credit, -1)
+  const window = Window.giveBack(lane.window, credit, admittedAt)
+  return {
+    ...lane,
+    inFlight: lane.inFlight - 1,
+    window,
+    tokens: Window.left(window, { requests: 0, tokens: depth }).tokens
+  }
+}
 
 /** Counts successes, each of so many tokens, for the dynamic limit. */
 export const succeeded = (lane: Lane, calls: number, tokensPerCall: number): Lane =>
@@ -314,3 +384,30 @@ export const succeeded = (lane: Lane, calls: number, tokensPerCall: number): Lan
       currentTokens: lane.dynamic.currentTokens + calls * tokensPerCall
     }
   }
+
+/** Takes a lane over into changed options, from a time on: what is in flight and what is used up stay so. */
+export const reopen = (before: Config, config: Config, lane: Lane, at: number): Lane => {
+  const old = refill(before, lane, at)
+  const fresh = {
+    ...open(config, lane.model, at, lane.provisioned),
+    inFlight: old.inFlight,
+    ...(sameSlots(before, config) ? { dynamic: old.dynamic } : undefined)
+  }
+  const [requests, tokens] = [carried(old.requests, fresh.requests), carried(old.tokens, fresh.tokens)]
+  if (fresh.window === undefined) return { ...fresh, requests, tokens }
+  const same = before.counting === config.counting && before.windowSeconds === config.windowSeconds
+  return refill(
+    config,
+    same
+      ? { ...fresh, window: old.window }
+      : take(fresh, used(fresh.requests, requests), used(fresh.tokens, tokens)),
+    at
+  )
+}
+
+const carried = (old: number, fresh: number): number => Number.isFinite(old) ? Math.min(old, fresh) : fresh
+
+const used = (full: number, level: number): number => full === level ? 0 : full - level
+
+const sameSlots = (a: Config, b: Config): boolean =>
+  a.dynamic?.slots === b.dynamic?.slots && a.dynamic?.windowSeconds === b.dynamic?.windowSeconds

@@ -153,7 +153,7 @@ export const limited = (
   shortage: Limit.Shortage
 ): readonly [Reply.Reply, State.State] => {
   const { config, requestId } = meeting
-  const counted = config.refusedCounts && shortage !== "in-flight" ? { ...lane, requests: lane.requests - 1 } : lane
+  const counted = config.refusedCounts && shortage !== "in-flight" ? Limit.take(lane, 1, 0) : lane
   const state = { ...meeting.state, lanes: { ...meeting.state.lanes, [key]: counted } }
   const met = { ...meeting, state }
   if (shortage === "in-flight" && config.inFlightStatus === 503) {

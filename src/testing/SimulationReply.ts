@@ -155,7 +155,8 @@ const pairs = (entries: ReadonlyArray<readonly [string, number, (value: number) 
  *
  * **Details**: `wait` is the time until this call could be admitted, present on
  * a 429 only; where a contract sends `x-ratelimit-reset` on a success it is the
- * time until the buckets would be full, a whole second at least.
+ * time until the buckets would be full, a whole second at least, or until
+ * nothing counts in the window any more.
  */
 export const limitHeaders = (
   config: Config,
@@ -164,7 +165,8 @@ export const limitHeaders = (
 ): Readonly<Record<string, string>> => {
   if (config.headers === "none") return {}
   if (config.headers === "v4") return wait === undefined ? {} : { "x-ratelimit-reset": seconds(config, wait) }
-  const reset = { "x-ratelimit-reset": wait === undefined ? "1" : seconds(config, wait) }
+  const until = wait ?? Limit.emptyIn(lane)
+  const reset = { "x-ratelimit-reset": until === undefined ? "1" : seconds(config, until) }
   if (config.headers === "v3") return reset
   const limits = Limit.rates(config, lane)
   const requests = pairs([

@@ -8,9 +8,11 @@
  *
  * Time begins with the first request and follows `Clock`, so a run inside
  * `TestClock` or `VirtualClock` costs no real time. `scale` lets it go faster
- * than the clock: at 60, a minute of the provider takes a second.
+ * than the clock: at 60, a minute of the provider takes a second. A change of
+ * it wakes whoever sleeps, to sleep on at the new pace.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Simulation from "./Simulation.ts"
@@ -31,7 +33,7 @@ export interface Run {
   ) => Effect.Effect<A>
   /** Sleeps until a time of the simulation. */
   readonly sleepUntil: (at: number) => Effect.Effect<void>
-  /** Begins again with new options, at time 0. */
+  /** Begins again with new options, at time 0; the scale stays. */
   readonly reset: (options: Simulation.Options, seed: number) => void
   /** Changes how many seconds pass per second of the clock, from now on. */
   readonly setScale: (scale: number) => Effect.Effect<void>
@@ -56,6 +58,8 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
   /** The clock's nanoseconds and the simulation's seconds that belong together. */
   let base: { readonly nanos: bigint; readonly at: number } | undefined
   let epochBase = 0
+  /** Wakes whoever sleeps, for the time that is left has another length now. */
+  const sleepers = new Set<() => void>()
   const read = (clock: Clock.Clock): number => {
     const nanos = clock.monotonicTimeNanosUnsafe()
     if (base === undefined) {
@@ -73,6 +77,29 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
         return result
       })
     )
+  const sleep = (seconds: number): Effect.Effect<void> =>
+    Effect.contextWith((context: Context.Context<never>) => {
+      const clock = Context.get(context, Clock.Clock)
+      const from = clock.monotonicTimeNanosUnsafe()
+      const pace = scale
+      const nap = Effect.callback<boolean>((resume) => {
+        // one fiber for the timer, not the two of a race: a stream sleeps before every frame
+        const timer = Effect.runForkWith(context)(clock.sleep(Duration.millis(seconds * 1000 / pace)))
+        const end = (early: boolean) => {
+          sleepers.delete(wake)
+          resume(Effect.succeed(early))
+          timer.interruptUnsafe()
+        }
+        const wake = () => end(true)
+        sleepers.add(wake)
+        timer.addObserver(() => end(false))
+        return Effect.sync(wake)
+      })
+      return Effect.flatMap(nap, (early) => {
+        const left = seconds - Number(clock.monotonicTimeNanosUnsafe() - from) / 1e9 * pace
+        return early && left > 0 ? sleep(left) : Effect.void
+      })
+    })
   return {
     state: () => state,
     now,
@@ -82,10 +109,7 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
     sleepUntil: (at) =>
       at === Infinity
         ? Effect.never
-        : Effect.flatMap(now, (from) => {
-          const millis = (at - from) * 1000 / scale
-          return millis > 0 ? Effect.sleep(Duration.millis(millis)) : Effect.void
-        }),
+        : Effect.flatMap(now, (from) => at > from ? sleep(at - from) : Effect.void),
     reset: (options, seed) => {
       // ids go on counting: a call of before that ends late must not end another
       state = { ...Simulation.make(options, seed), nextId: state.nextId }
@@ -94,9 +118,13 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
     setScale: (next) =>
       Clock.clockWith((clock) =>
         Effect.sync(() => {
+          const pace = checked(next)
           const at = read(clock)
           base = { nanos: clock.monotonicTimeNanosUnsafe(), at }
-          scale = checked(next)
+          scale = pace
+          // whoever wakes may sleep again at once
+          const asleep = Array.from(sleepers)
+          for (const wake of asleep) wake()
         })
       ),
     scale: () => scale

@@ -262,7 +262,7 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
   const outputTokens = call.fails ? 0 : cancelled ? Math.floor(call.outputTokens * share + 1e-9) : call.outputTokens
   // a lane in flight was opened when its call was admitted
   let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
-  lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens)
+  lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens, call.admittedAt)
   if (!cancelled && !call.fails) lane = Limit.succeeded(lane, 1, call.inputTokens + outputTokens)
   const { counters } = state
   const free: State = {
@@ -355,32 +355,25 @@ export const setBalance = (state: State, org: string, nanoUsd: bigint, at: numbe
  *
  * **Details**: what is in flight, spent and counted stays. Credits that are
  * switched on here open an account with their balance; an account that exists
- * keeps its own. `topUps` that are given here are not entered: use `topUp`.
+ * keeps its own, and is judged by the new floor at once. `topUps` that are given
+ * here are not entered: use `topUp`.
  */
 export const configure = (state: State, options: Configuration.Options, at: number): State => {
   const now = advance(state, at)
   const config = Configuration.make({ ...now.config, ...options })
   const lanes = Object.fromEntries(
-    Object.entries(now.lanes).map(([key, lane]) => {
-      const old = Limit.refill(now.config, lane, now.now)
-      const fresh = Limit.open(config, lane.model, now.now, lane.provisioned)
-      return [key, {
-        ...fresh,
-        inFlight: old.inFlight,
-        requests: carried(old.requests, fresh.requests),
-        tokens: carried(old.tokens, fresh.tokens),
-        dynamic: sameWindow(now.config, config) ? old.dynamic : fresh.dynamic
-      }]
-    })
+    Object.entries(now.lanes).map(([key, lane]) => [key, Limit.reopen(now.config, config, lane, now.now)])
   )
-  const changed: State = { ...now, config, lanes, accounts: { ...opened(config), ...now.accounts } }
+  const { credits } = config
+  const accounts = Object.fromEntries(
+    Object.entries({ ...opened(config), ...now.accounts }).map(([org, account]) => [
+      org,
+      credits === undefined ? account : Credit.judged(credits, account, now.now)
+    ])
+  )
+  const changed: State = { ...now, config, lanes, accounts }
   return Object.keys(changed.accounts).reduce(recharged, changed)
 }
-
-const carried = (old: number, fresh: number): number => Number.isFinite(old) ? Math.min(old, fresh) : fresh
-
-const sameWindow = (a: Configuration.Config, b: Configuration.Config): boolean =>
-  a.dynamic?.slots === b.dynamic?.slots && a.dynamic?.windowSeconds === b.dynamic?.windowSeconds
 
 /** Finds the organization of a key, or nothing for a key that is not accepted. */
 export const organization = (config: Configuration.Config, key: string | undefined): string | undefined => {

@@ -10,7 +10,8 @@
  * Time is the `Clock` service: a `TestClock`, or a `VirtualClock` that moves by itself.
  *
  * Strict in both directions: a request that nothing expects dies on the spot, and when the layer closes, rules whose
- * replies were not all used, and unexpected requests that the program swallowed, fail the test.
+ * replies were not all used, unexpected requests that the program swallowed, and requests that still wait for `next`,
+ * fail the test.
  *
  * **Example** (A program's test in three lines)
  *
@@ -72,7 +73,10 @@ export interface Options {
    * {@link next}, for tests that answer by hand.
    */
   readonly unmatched?: "fail" | "await" | undefined
-  /** Checks, when the layer closes, that every scripted reply was used and nothing unexpected was sent. Default true. */
+  /**
+   * Checks, when the layer closes, that every scripted reply was used, nothing unexpected was sent and no request
+   * waits for {@link next}. Default true.
+   */
   readonly verifyOnClose?: boolean | undefined
 }
 
@@ -124,6 +128,8 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
     const rules: Array<Rule> = []
     const unexpected: Array<UnexpectedRequestError> = []
     const pending = yield* Queue.unbounded<Pending>()
+    /** Requests that nobody has looked at yet. */
+    const parked = new Set<Sent.Sent>()
     let awaiting = 0
 
     const responderFor = (sent: Sent.Sent): Responder | undefined => {
@@ -137,11 +143,12 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
     const park = (sent: Sent.Sent): Effect.Effect<Reply.Reply> =>
       Effect.gen(function*() {
         const reply = yield* Deferred.make<Reply.Reply>()
+        parked.add(sent)
         yield* Queue.offer(pending, {
           sent,
           answer: (value) => Effect.asVoid(Deferred.succeed(reply, value))
         })
-        return yield* Deferred.await(reply)
+        return yield* Effect.ensuring(Deferred.await(reply), Effect.sync(() => void parked.delete(sent)))
       })
 
     const decide = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
@@ -151,7 +158,8 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
         const reply = responder(sent)
         return Effect.isEffect(reply) ? reply : Effect.succeed(reply)
       }
-      if (unmatched === "await" || awaiting > 0) return park(sent)
+      // a request that was handed over and not yet taken has its `next`: another needs another
+      if (unmatched === "await" || awaiting > Queue.sizeUnsafe(pending)) return park(sent)
       const error = new UnexpectedRequestError({ message: explain(sent, rules), sent })
       unexpected.push(error)
       return Effect.die(error)
@@ -167,6 +175,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       ...unexpected.map((error) =>
         error.message
       ),
+      ...Array.from(parked, (sent) => `TogetherTest: ${Sent.describe(sent)} waits for a next that never came`),
       ...rules.filter((rule) => !rule.forever && rule.responders.length > 0).map((rule) =>
         `TogetherTest: ${rule.responders.length} scripted ${rule.responders.length === 1 ? "reply" : "replies"} for ${
           Sent.describeMatcher(rule.matcher)
@@ -181,7 +190,10 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       always: (matcher, reply) => Effect.sync(() => void rules.push({ matcher, responders: [reply], forever: true })),
       next: Effect.suspend(() => {
         awaiting++
-        return Effect.ensuring(Queue.take(pending), Effect.sync(() => void awaiting--))
+        return Queue.take(pending).pipe(
+          Effect.tap(({ sent }) => Effect.sync(() => parked.delete(sent))),
+          Effect.ensuring(Effect.sync(() => void awaiting--))
+        )
       }),
       log: Effect.sync(tap.entries),
       open: Effect.sync(tap.open),
@@ -270,5 +282,5 @@ export const open: Effect.Effect<ReadonlyArray<Wiretap.Entry>, never, TogetherTe
 /** Prints all exchanges so far, one line each. */
 export const table: Effect.Effect<string, never, TogetherTest> = Effect.map(log, Wiretap.table)
 
-/** Fails unless every scripted reply was used and nothing unexpected was sent. */
+/** Fails unless every scripted reply was used, nothing unexpected was sent and no request waits for {@link next}. */
 export const verify: Effect.Effect<void, ScriptError, TogetherTest> = TogetherTest.use((test) => test.verify)

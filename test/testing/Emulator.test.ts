@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Together from "../../src/together/Together.ts"
 import * as Emulator from "../../src/testing/Emulator.ts"
@@ -139,6 +139,52 @@ describe("Emulator", () => {
         )
         expect(Duration.toMillis(elapsed)).toBeCloseTo(100)
       }))
+
+    it.effect("lets who waits already wait on at the new pace, faster and slower", () =>
+      Effect.gen(function*() {
+        const { elapsed } = yield* VirtualClock.run(
+          Effect.gen(function*() {
+            const asking = yield* Effect.forkChild(send("POST /chat/completions", { body: question("a") }))
+            yield* Effect.sleep("10 seconds")
+            yield* send("PUT /__emulator/scale", { body: { scale: 10 } })
+            yield* Effect.sleep("1 second")
+            yield* send("PUT /__emulator/scale", { body: { scale: 0.5 } })
+            yield* Fiber.join(asking)
+          }).pipe(Effect.provide(SimulatedProvider.layer({ ...plain, latency: { kind: "constant", value: 30 } })))
+        )
+        // 10 s at 1, 1 s at 10, and the 10 s that are left at 0.5
+        expect(Duration.toMillis(elapsed)).toBeCloseTo(31_000)
+      }))
+
+    it.effect("leaves no timer of a wait that is interrupted", () =>
+      Effect.gen(function*() {
+        const { elapsed, fibersLeft, timersLeft } = yield* VirtualClock.run(
+          Effect.gen(function*() {
+            const asking = yield* Effect.forkChild(send("POST /chat/completions", { body: question("a") }))
+            yield* Effect.sleep("10 seconds")
+            yield* Fiber.interrupt(asking)
+            yield* send("PUT /__emulator/scale", { body: { scale: 10 } })
+            expect((yield* send("GET /__emulator/state")).json.counters).toMatchObject({ cancelled: 1, inFlight: 0 })
+          }).pipe(Effect.provide(SimulatedProvider.layer({ ...plain, latency: { kind: "constant", value: 30 } })))
+        )
+        expect([Duration.toMillis(elapsed), fibersLeft, timersLeft]).toEqual([10_000, 0, 0])
+      }))
+
+    it.effect("keeps options, seed and scale at a reset that names no others", () =>
+      virtual(Effect.gen(function*() {
+        const reset = (body: object) => send("POST /__emulator/reset", { body })
+        const first = yield* upload([row("1")])
+        yield* send("PUT /__emulator/scale", { body: { scale: 10 } })
+        yield* reset({ seed: 7, options: { ...plain, limits: { requestsPerSecond: 3 } } })
+        const second = yield* upload([row("1")])
+        yield* send("POST /__emulator/reset")
+        expect(yield* upload([row("1")])).toBe(second)
+        expect(second).not.toBe(first)
+        expect((yield* send("GET /__emulator/options")).json.limits).toEqual({ requestsPerSecond: 3 })
+        expect((yield* send("GET /__emulator/state")).json.scale).toBe(10)
+        expect((yield* reset({ seed: 9, options: { limits: { requestsPerSecond: -1 } } })).status).toBe(400)
+        expect((yield* send(`GET /files/${second}`)).status).toBe(200)
+      })))
 
     it.effect("forgets everything at a reset, and gives the same ids again", () =>
       virtual(Effect.gen(function*() {

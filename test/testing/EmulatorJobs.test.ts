@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
+import * as Simulation from "../../src/testing/Simulation.ts"
 import { batch, lines, model, question, row, send, upload, virtual } from "./emulator.ts"
 
 describe("Emulator: files and jobs", () => {
@@ -109,6 +111,48 @@ describe("Emulator: files and jobs", () => {
           expect(Object.keys(billed)).toHaveLength(good.length)
         }),
         { batch: { validatingSeconds: 1, failedRows: 0.3 } }
+      ))
+
+    it.effect("are counted and billed when they end, though nobody asks", () =>
+      virtual(
+        Effect.gen(function*() {
+          const provider = yield* SimulatedProvider.SimulatedProvider
+          yield* batch(["a", "b"].map((name) => row(name)))
+          const cost = Effect.map(provider.counters, ({ billedNanoUsd }) => billedNanoUsd)
+          yield* Effect.sleep("10 seconds")
+          expect(yield* cost).toBe(0n)
+          yield* Effect.sleep("1 minute")
+          const billed = yield* cost
+          expect(billed).toBeGreaterThan(0n)
+          expect((yield* provider.state).counters.billedNanoUsd).toBe(billed)
+          // the batch ended after 11 s: by now its cost is in the balance
+          expect(Simulation.balance(yield* provider.state)).toMatchObject({ unmeteredNanoUsd: 0n })
+          expect((yield* send("POST /chat/completions", { body: question("more") })).status).toBe(402)
+        }),
+        { credits: { balanceUsd: 0.000_000_001, meteringLagSeconds: 20 } }
+      ))
+
+    it.effect("show in the state as soon as they have ended", () =>
+      virtual(Effect.gen(function*() {
+        const provider = yield* SimulatedProvider.SimulatedProvider
+        yield* batch([row("a")])
+        yield* Effect.sleep("1 minute")
+        expect(Simulation.tag(yield* provider.state, "a")?.billedNanoUsd).toBeGreaterThan(0n)
+      })))
+
+    it.effect("are billed under the options of the time at which they end", () =>
+      virtual(
+        Effect.gen(function*() {
+          const provider = yield* SimulatedProvider.SimulatedProvider
+          yield* batch(Array.from({ length: 20 }, (_, i) => row(`slow${i}`)))
+          yield* batch([row("fast")])
+          yield* Effect.sleep("1 minute")
+          yield* provider.configure({ batch: { validatingSeconds: 1000 } })
+          const state = yield* provider.state
+          expect(Simulation.tag(state, "slow19")?.billedNanoUsd).toBeGreaterThan(0n)
+          expect(state.accounts["default"]).toMatchObject({ recharges: 1 })
+        }),
+        { credits: { balanceUsd: 1, autoRecharge: { mode: "target", thresholdUsd: 0.999_999, targetUsd: 2 } } }
       ))
 
     it.effect("fail later for a bad file or model, though they were accepted", () =>

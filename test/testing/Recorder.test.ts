@@ -103,6 +103,91 @@ describe("Recorder", () => {
         expect(yield* textOf(replayed, request("none"))).toContain("[key]")
       }))
 
+    it.effect("stores no secret that only the answer holds, and its tokens all the same", () =>
+      Effect.gen(function*() {
+        const secrets = {
+          field: "local-0123456789abcdef",
+          listed: "listed-0123456789",
+          header: "plain-secret-in-header",
+          session: "FwoGZXIvYXdzEJr%2FsecretSession",
+          credential: "AKIAIOSFODNN7EXAMPLE%2F2026",
+          signature: "short-signature"
+        }
+        const body = {
+          wandb_api_key: secrets.field,
+          api_keys: [secrets.listed, "tiny"],
+          message: `${secrets.field} was refused by ${secrets.header}`,
+          url: `https://b.test/x?size=1&X-Amz-Signature=${secrets.signature}`,
+          choices: [{ logprobs: { tokens: ["Hel", "lo"], content: [{ token: "Hello" }] }, api_key: null }],
+          usage: { completion_tokens: 2 }
+        }
+        const headers = {
+          "x-api-key": secrets.header,
+          "x-echo": `saw ${secrets.field}`,
+          location:
+            `https://b.test/x?a=1&X-Amz-Credential=${secrets.credential}&X-Amz-Security-Token=${secrets.session}`
+        }
+        const whole = JSON.stringify(body)
+        const replies: ReadonlyArray<Reply.Answer> = [
+          Reply.raw(whole, { headers }),
+          Reply.raw(JSON.stringify(body, null, 2), { headers }),
+          Reply.raw(`{"custom_id":"1"}\n${whole}\n`, { headers }),
+          Reply.raw(`event: message\ndata: ${whole}\n\ndata: [DONE]\n\n`, { headers })
+        ]
+        for (const reply of replies) {
+          const recording = Recorder.record(yield* FaultMatrix.answering(() => reply))
+          yield* textOf(recording.client, HttpClientRequest.get("https://api.together.ai/v1/fine-tunes/ft-1"))
+          const text = JSON.stringify(yield* recording.cassette)
+          for (const secret of Object.values(secrets)) expect(text).not.toContain(secret)
+          expect(text).not.toContain("tiny")
+          expect(text).toContain("[key] was refused by [key]")
+          expect(text).toContain("?a=1&X-Amz-Credential=[key]&X-Amz-Security-Token=[key]")
+          for (const kept of ["size=1", "Hello", "Hel", "api_key", "completion_tokens"]) expect(text).toContain(kept)
+        }
+      }))
+
+    it.effect("stores no secret of an answer that was cut short", () =>
+      Effect.gen(function*() {
+        const secret = "local-0123456789abcdef"
+        const encoder = new TextEncoder()
+        for (const tail of [encoder.encode(""), encoder.encode("\\"), new Uint8Array([0xc3])]) {
+          const bytes = new Uint8Array([...encoder.encode(`{"id":"ft-1","wandb_api_key":"${secret}`), ...tail])
+          const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.raw(bytes)))
+          yield* textOf(recording.client, HttpClientRequest.get("https://api.together.ai/v1/fine-tunes/ft-1"))
+          const { response } = (yield* recording.cassette).exchanges[0]!
+          const parts = "parts" in response ? response.parts : []
+          const stored = parts.map((part) => "text" in part ? part.text : atob(part.base64)).join("")
+          expect(stored).toContain("ft-1")
+          expect(stored).not.toContain(secret)
+        }
+      }))
+
+    it.effect("stores no prompt in a name or an id, nor in names that the user gave to fields", () =>
+      Effect.gen(function*() {
+        const recording = Recorder.record(yield* provider)
+        const type = { type: "object", properties: { "Private diagnosis": { type: "string", enum: ["private"] } } }
+        yield* textOf(
+          recording.client,
+          chat(prompt, {
+            metadata: { id: "a private note", private: 7 },
+            user: { name: "private person", type: "private" },
+            tools: [{ type: "function", function: { name: "look_up", description: "private", parameters: type } }],
+            tool_choice: { type: "function", function: { name: "look_up" } },
+            response_format: { type: "json_schema", json_schema: { name: "private", schema: type } }
+          })
+        )
+        const { request } = (yield* recording.cassette).exchanges[0]!
+        expect(JSON.stringify(request.body)).not.toMatch(/private/i)
+        expect(request.body).toMatchObject({
+          model: "m",
+          metadata: expect.stringMatching(/^\[\d+ characters\]$/),
+          tools: [{ type: "function", function: { name: "look_up" } }],
+          tool_choice: { type: "function", function: { name: "look_up" } },
+          response_format: { type: "json_schema" },
+          messages: [{ role: "user" }]
+        })
+      }))
+
     it.effect("notices another file of the same size in an upload", () =>
       Effect.gen(function*() {
         const upload = (content: string) => {

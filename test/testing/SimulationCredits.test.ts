@@ -80,6 +80,15 @@ describe("Simulation: credits", () => {
       expect(Simulation.balance(after, "z")).toBeUndefined()
     })
 
+    it("are judged by a new floor at once", () => {
+      const cut = run(Simulation.make(rich({ balanceUsd: 0, accessLagSeconds: 3 })), [call(0)]).state
+      const lowered = Simulation.configure(cut, rich({ balanceUsd: 0, floorUsd: -10, accessLagSeconds: 3 }), 1)
+      expect(statuses(run(lowered, [call(3.9), call(4)]).replies)).toEqual([402, 200])
+      const raised = Simulation.configure(Simulation.make(rich({ balanceUsd: 5 })), rich({ floorUsd: 10 }), 1)
+      expect(statuses(run(raised, [call(2)]).replies)).toEqual([402])
+      expect(usd(raised, 2)).toBe(5)
+    })
+
     it("can be set and spent by a test", () => {
       const state = Simulation.setBalance(Simulation.make(rich({})), "default", 7n, 0)
       expect(Simulation.balance(Simulation.spend(state, { org: "default", tag: "job", nanoUsd: 3n }, 1))?.nanoUsd).toBe(

@@ -171,6 +171,16 @@ describe("Simulation: limits", () => {
       expect(refusals).toBeGreaterThan(50)
     })
 
+    it("know the wait at times whose fractions are inexact", () => {
+      const at = 1e8
+      const { replies, state } = run(
+        Simulation.make({ ...plain, limits: { requestsPerSecond: 10 } }),
+        Array.from({ length: 12 }, (_, i) => call(at + i * 0.001))
+      )
+      expect(refusal(replies.at(-1)).waitSeconds).toBeCloseTo(0.089, 6)
+      expect(Simulation.oracle(state, { model, at: at + 0.1, tokens: 0 }).waitSeconds).toBeLessThan(1e-6)
+    })
+
     it("never admit more than burst and rate allow in any window", () => {
       const rate = 7
       const options = { ...plain, limits: { requestsPerSecond: rate } }
@@ -224,6 +234,19 @@ describe("Simulation: limits", () => {
       expect(Simulation.oracle(state, { model, at: 0 }).tokensPerSecond).toBe(100)
       const { replies } = run(state, [call(0), call(0.1)])
       expect(error(replies[1]).type).toBe("dynamic_token_limited")
+    })
+
+    it("move on at slots so many that their numbers are inexact", () => {
+      const fine = { ...options.dynamic, windowSeconds: 10, slots: 60, floorRequestsPerSecond: 5 }
+      const { replies, state } = run(Simulation.make({ ...options, dynamic: fine }), [
+        call(4_194_303.9),
+        // the slot from here on is number 25,165,825, which the division misses
+        call(4_194_304.166666666),
+        call(4_194_306)
+      ])
+      expect(statuses(replies)).toEqual([200, 200, 200])
+      expect(rate(state, 4_194_307)).toBe(5)
+      expect(rate(state, 4_194_320)).toBe(5)
     })
 
     it("count successes only", () => {

@@ -153,6 +153,40 @@ describe("TogetherTest", () => {
         expect(yield* Fiber.join(fiber)).toBe("caught")
       }).pipe(Effect.provide(TogetherTest.layerHttp())))
 
+    it.effect("dies on a second request while one next waits", () =>
+      Effect.gen(function*() {
+        const waiting = yield* Effect.forkChild(TogetherTest.next, { startImmediately: true })
+        const first = yield* Effect.forkChild(textOf("one"), { startImmediately: true })
+        const second = yield* Effect.forkChild(Effect.exit(textOf("two")), { startImmediately: true })
+        expect(defectOf(yield* Fiber.join(second))).toBeInstanceOf(TogetherTest.UnexpectedRequestError)
+        yield* (yield* Fiber.join(waiting)).answer(Reply.raw("1"))
+        expect(yield* Fiber.join(first)).toBe("1")
+        expect((yield* Effect.flip(TogetherTest.verify)).message).toContain("unexpected request chat")
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ verifyOnClose: false }))))
+
+    it.effect("takes as many requests as nexts wait", () =>
+      Effect.gen(function*() {
+        const nexts = Effect.all([TogetherTest.next, TogetherTest.next], { concurrency: 2 })
+        const waiting = yield* Effect.forkChild(nexts, { startImmediately: true })
+        const asking = yield* Effect.forkChild(Effect.all([textOf("one"), textOf("two")], { concurrency: 2 }))
+        const [one, two] = yield* Fiber.join(waiting)
+        yield* one.answer(Reply.raw("1"))
+        yield* two.answer(Reply.raw("2"))
+        expect(yield* Fiber.join(asking)).toStrictEqual(["1", "2"])
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
+    it.effect("fails the test while a request waits for a next, not once it is taken or given up", () =>
+      Effect.gen(function*() {
+        const [one, two] = [yield* Effect.forkChild(textOf("one")), yield* Effect.forkChild(textOf("two"))]
+        yield* Effect.yieldNow
+        yield* TogetherTest.next
+        const { message } = yield* Effect.flip(TogetherTest.verify)
+        expect(message.match(/waits for a next that never came/g)).toHaveLength(1)
+        yield* Fiber.interrupt(two)
+        yield* TogetherTest.verify
+        yield* Fiber.interrupt(one)
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ unmatched: "await" }))))
+
     it.effect("counts the first answer only", () =>
       Effect.gen(function*() {
         const fiber = yield* Effect.forkChild(textOf("hi"), { startImmediately: true })

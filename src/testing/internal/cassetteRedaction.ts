@@ -12,13 +12,21 @@ import * as SimulationRandom from "../SimulationRandom.ts"
 /** Redacts one exchange. */
 export interface Redaction {
   readonly request: RecordedRequest
-  readonly headers: (headers: Readonly<Record<string, string | undefined>>) => Record<string, string>
-  readonly parts: (
-    parts: ReadonlyArray<{ readonly bytes: Uint8Array; readonly waitMillis: number }>,
+  readonly response: (
+    headers: Readonly<Record<string, string | undefined>>,
+    parts: ReadonlyArray<Piece>,
     decode: (bytes: Uint8Array) => Option.Option<string>
-  ) => ReadonlyArray<
-    { readonly text: string; readonly waitMillis: number } | { readonly base64: string; readonly waitMillis: number }
-  >
+  ) => {
+    readonly headers: Record<string, string>
+    readonly parts: ReadonlyArray<
+      { readonly text: string; readonly waitMillis: number } | { readonly base64: string; readonly waitMillis: number }
+    >
+  }
+}
+
+interface Piece {
+  readonly bytes: Uint8Array
+  readonly waitMillis: number
 }
 
 const keptRequestHeaders = new Set(["accept", "content-type"])
@@ -53,8 +61,11 @@ const withoutSecrets = (value: unknown, names: RegExp, name = ""): unknown => {
   )
 }
 
+/** Shorter secrets are replaced where they are named only: elsewhere these are words. */
+const shortestSecret = 8
+
 /** Collects the secrets of a request, but for short ones: these are words, which an answer may well hold. */
-const secretsOf = (sent: Sent.Sent): ReadonlyArray<string> => {
+const secretsOf = (sent: Sent.Sent): ReadonlySet<string> => {
   const found = new Set<string>()
   const visit = (value: unknown, names: RegExp, shortest: number, name = ""): void => {
     if (typeof value === "string") {
@@ -66,11 +77,45 @@ const secretsOf = (sent: Sent.Sent): ReadonlyArray<string> => {
     }
   }
   visit(sent.headers, secretHeaders, 4)
-  visit(sent.query, secretParameters, 8)
-  visit(sent.body, secretFields, 8)
-  // the longest first: one may be part of another
-  return [...found].toSorted((a, b) => b.length - a.length)
+  visit(sent.query, secretParameters, shortestSecret)
+  visit(sent.body, secretFields, shortestSecret)
+  return found
 }
+
+/** Picks the strings of JSON, each with the colon that makes it a name, and its brackets; a line may be cut short. */
+const jsonParts = /"((?:[^"\\\n]|\\.?)*)(?:"(\s*:)?|$)|[{}[\]]/gm
+
+/**
+ * Replaces the texts of fields that are named as a secret: in JSON, whole or cut short, and in lines and events of it.
+ *
+ * The tokens of `logprobs` are part of the answer.
+ */
+const withoutFields = (text: string, replace: (secret: string) => string): string => {
+  const around: Array<string> = []
+  let name = ""
+  return text.replace(jsonParts, (part: string, inner: string | undefined, colon: string | undefined) => {
+    if (inner === undefined) {
+      if (part === "{" || part === "[") around.push(name)
+      else name = around.pop() ?? ""
+      return part
+    }
+    if (colon !== undefined) {
+      name = inner
+      return part
+    }
+    return inner !== "" && secretFields.test(name) && !around.includes("logprobs") ? `"${replace(inner)}"` : part
+  })
+}
+
+/** Picks the parameters of URLs, also where JSON or HTML escapes the ampersand. */
+const urlParameters = /((?:[?&#]|\\u0026|&amp;)([\w.\-~%]+)=)([^&#\s"'<>\\]+)/g
+
+const withoutParameters = (text: string, replace: (secret: string) => string): string =>
+  text.replace(
+    urlParameters,
+    (whole, before: string, name: string, value: string) =>
+      secretParameters.test(name) ? `${before}${replace(value)}` : whole
+  )
 
 /** Fingerprints method, path, query and body but for their secrets: 64 bits, whatever the order of fields. */
 export const fingerprint = (sent: Sent.Sent): string => {
@@ -99,14 +144,43 @@ export const keepsPrompts = (request: RecordedRequest): boolean => {
   return !redacted
 }
 
-/** Names whose texts say how, not what: they stay. */
-const plainNames = new Set(["model", "role", "type", "object", "purpose", "endpoint", "name", "tool_choice", "id"])
+/** Paths of texts that say how, not what: they stay. Lists are passed through. */
+const plainPaths = new Set([
+  "model",
+  "type",
+  "purpose",
+  "endpoint",
+  "tool_choice",
+  "file.type",
+  "messages.role",
+  "messages.content.type",
+  "messages.tool_calls.id",
+  "messages.tool_calls.type",
+  "messages.tool_calls.function.name",
+  "tools.type",
+  "tools.function.name",
+  "tool_choice.type",
+  "tool_choice.function.name",
+  "response_format.type",
+  "training_type.type"
+])
+/** Paths of objects whose fields the user named: they go as one. */
+const ownPaths = new Set([
+  "metadata",
+  "documents",
+  "tools.function.parameters",
+  "response_format.schema",
+  "response_format.json_schema.schema"
+])
 
-const withoutPrompts = (value: unknown, key = ""): unknown => {
-  if (typeof value === "string") return plainNames.has(key) ? value : `[${value.length} characters]`
-  if (Array.isArray(value)) return value.map((item) => withoutPrompts(item, key))
+const withoutPrompts = (value: unknown, path = ""): unknown => {
+  if (typeof value === "string") return plainPaths.has(path) ? value : `[${value.length} characters]`
+  if (Array.isArray(value)) return value.map((item) => withoutPrompts(item, path))
   if (typeof value !== "object" || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, withoutPrompts(field, name)]))
+  if (ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [name, withoutPrompts(field, path === "" ? name : `${path}.${name}`)])
+  )
 }
 
 const keyLike = /\b(?:bearer\s+[\w.\-~+/]{8,}=*|(?:sk|tgp|tgp_v1|tok|key)[-_][\w-]{16,}|[0-9a-f]{64})\b/gi
@@ -118,67 +192,86 @@ const overTexts = (value: unknown, change: (text: string) => string): unknown =>
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, overTexts(field, change)]))
 }
 
-/** Prepares the redaction of one exchange. */
-export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
-  const secrets = secretsOf(sent)
-  const withoutKey = (text: string): string =>
-    secrets.reduce((rest, secret) => rest.replaceAll(secret, "[key]"), text).replace(keyLike, "[key]")
-  const prompts = keepPrompts ? [] : promptsOf(sent.body)
-  const clean = (text: string): string =>
-    prompts.reduce(
-      (rest, prompt) => rest.replaceAll(prompt, "[prompt]").replaceAll(JSON.stringify(prompt).slice(1, -1), "[prompt]"),
-      withoutKey(text)
-    )
+/** Replaces secrets wherever they stand, and what looks like a key. */
+const withoutKeys = (secrets: Iterable<string>): (text: string) => string => {
+  // the longest first: one may be part of another
+  const sorted = [...secrets].toSorted((a, b) => b.length - a.length)
+  return (text) => sorted.reduce((rest, secret) => rest.replaceAll(secret, "[key]"), text).replace(keyLike, "[key]")
+}
+
+const recordedRequest = (sent: Sent.Sent, keepPrompts: boolean, withoutKey: (text: string) => string) => {
   const body = overTexts(
     withoutSecrets(keepPrompts ? sent.body : withoutPrompts(sent.body), secretFields),
     withoutKey
   )
   return {
-    request: {
-      fingerprint: fingerprint(sent),
-      operation: withoutKey(sent.operation),
-      method: sent.method,
-      path: withoutKey(sent.path),
-      query: Object.fromEntries(
-        Object.entries(sent.query).map((
-          [name, value]
-        ) => [name, secretParameters.test(name) ? "[key]" : withoutKey(value)])
-      ),
-      headers: Object.fromEntries(
-        Object.entries(sent.headers).flatMap(([name, value]) =>
-          keptRequestHeaders.has(name) && value !== undefined ? [[name, value]] : []
-        )
-      ),
-      ...(body === undefined ? undefined : { body })
-    },
-    headers: (headers) =>
-      Object.fromEntries(
-        Object.entries(headers).flatMap(([name, value]) =>
-          droppedResponseHeaders.has(name) || value === undefined ? [] : [[name, clean(value)]]
-        )
-      ),
-    parts: (parts, decode) => {
+    fingerprint: fingerprint(sent),
+    operation: withoutKey(sent.operation),
+    method: sent.method,
+    path: withoutKey(sent.path),
+    query: Object.fromEntries(
+      Object.entries(sent.query).map((
+        [name, value]
+      ) => [name, secretParameters.test(name) ? "[key]" : withoutKey(value)])
+    ),
+    headers: Object.fromEntries(
+      Object.entries(sent.headers).flatMap(([name, value]) =>
+        keptRequestHeaders.has(name) && value !== undefined ? [[name, value]] : []
+      )
+    ),
+    ...(body === undefined ? undefined : { body })
+  }
+}
+
+/** Prepares the redaction of one exchange. */
+export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
+  const secrets = secretsOf(sent)
+  const prompts = keepPrompts ? [] : promptsOf(sent.body)
+  const withoutPrompt = (text: string): string =>
+    prompts.reduce(
+      (rest, prompt) => rest.replaceAll(prompt, "[prompt]").replaceAll(JSON.stringify(prompt).slice(1, -1), "[prompt]"),
+      text
+    )
+  return {
+    request: recordedRequest(sent, keepPrompts, withoutKeys(secrets)),
+    response: (headers, parts, decode) => {
       // a secret may lie across two pieces: look at the whole, and keep the pieces only where there is none
       const whole = Bytes.concat(parts.map(({ bytes }) => bytes))
-      const waitMillis = parts.reduce((sum, part) => sum + part.waitMillis, 0)
       const text = decode(whole)
-      if (Option.isSome(text)) {
-        const cleaned = clean(text.value)
-        if (cleaned !== text.value) return [{ text: cleaned, waitMillis }]
-      } else {
-        const binary = latin1(whole)
-        const cleaned = withoutKey(binary)
-        if (cleaned !== binary) return [{ base64: Base64.encode(fromLatin1(cleaned)), waitMillis }]
+      const original = Option.getOrElse(text, () => latin1(whole))
+      // what is named as a secret is replaced there, and wherever else the answer repeats it
+      const found = new Set(secrets)
+      const replace = (secret: string): string => {
+        if (secret.length >= shortestSecret) found.add(secret)
+        return "[key]"
       }
-      return parts.map(({ bytes, waitMillis }) =>
-        Option.match(Option.isSome(text) ? decode(bytes) : Option.none(), {
-          onSome: (piece) => ({ text: piece, waitMillis }),
-          onNone: () => ({ base64: Base64.encode(bytes), waitMillis })
-        })
+      const named = Object.entries(headers).flatMap(([name, value]): ReadonlyArray<readonly [string, string]> =>
+        droppedResponseHeaders.has(name) || value === undefined
+          ? []
+          : [[name, secretHeaders.test(name) ? replace(value) : withoutParameters(value, replace)]]
       )
+      const body = withoutParameters(withoutFields(original, replace), replace)
+      const withoutKey = withoutKeys(found)
+      const clean = (rest: string): string => withoutPrompt(withoutKey(rest))
+      const cleaned = Option.isSome(text) ? clean(body) : withoutKey(body)
+      return {
+        headers: Object.fromEntries(named.map(([name, value]) => [name, clean(value)])),
+        parts: cleaned === original ? kept(parts, decode, Option.isSome(text)) : [{
+          ...(Option.isSome(text) ? { text: cleaned } : { base64: Base64.encode(fromLatin1(cleaned)) }),
+          waitMillis: parts.reduce((sum, part) => sum + part.waitMillis, 0)
+        }]
+      }
     }
   }
 }
+
+const kept = (parts: ReadonlyArray<Piece>, decode: (bytes: Uint8Array) => Option.Option<string>, isText: boolean) =>
+  parts.map(({ bytes, waitMillis }) =>
+    Option.match(isText ? decode(bytes) : Option.none(), {
+      onSome: (piece) => ({ text: piece, waitMillis }),
+      onNone: () => ({ base64: Base64.encode(bytes), waitMillis })
+    })
+  )
 
 const latin1 = (bytes: Uint8Array): string => {
   let text = ""

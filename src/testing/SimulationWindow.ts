@@ -1,0 +1,148 @@
+/**
+ * What a simulated lane has let through in a window of time, for providers that count instead of pouring.
+ *
+ * ```text
+ * left(t) = rate(t) · seconds - Σ amounts that count at t - owed
+ *
+ * fixed     │─ ■────────│           an amount counts until the next multiple of the window
+ * sliding      ■───────────│        an amount counts for the window's length
+ * ```
+ *
+ * An amount that finds too little left (a request larger than the whole
+ * window, tokens that are charged at the end) counts as far as it fits. The
+ * rest is owed, and takes what becomes free next: over time no more passes than
+ * the rate allows.
+ */
+
+/** Is an amount of both things that are limited. */
+export interface Amount {
+  readonly requests: number
+  readonly tokens: number
+}
+
+/** Is an amount that counts until a time. */
+export interface Entry extends Amount {
+  readonly until: number
+}
+
+/** Holds what counts, the first to end first, and what is owed. */
+export interface Window {
+  readonly counting: "fixed-window" | "sliding-window"
+  readonly seconds: number
+  readonly entries: ReadonlyArray<Entry>
+  readonly owed: Amount
+}
+
+const nothing: Amount = { requests: 0, tokens: 0 }
+const epsilon = 1e-9
+
+/** Opens a window in which nothing counts yet. */
+export const open = (counting: Window["counting"], seconds: number): Window => ({
+  counting,
+  seconds,
+  entries: [],
+  owed: nothing
+})
+
+/** Forgives the sum of two times that should be the end of a window. */
+const soon = (at: number): number => at + Math.max(epsilon, at * 2 * Number.EPSILON)
+
+const untilOf = ({ counting, seconds }: Window, at: number): number => {
+  if (counting === "sliding-window") return at + seconds
+  const next = (Math.floor(soon(at) / seconds) + 1) * seconds
+  return next > soon(at) ? next : next + seconds
+}
+
+const counted = (window: Window): Amount => {
+  let [requests, tokens] = [0, 0]
+  for (const entry of window.entries) {
+    requests += entry.requests
+    tokens += entry.tokens
+  }
+  return { requests, tokens }
+}
+
+/** Computes what is left of an allowance; below 0 where more counts or is owed. */
+export const left = (window: Window, most: Amount): Amount => {
+  const { requests, tokens } = counted(window)
+  return {
+    requests: most.requests - requests - window.owed.requests,
+    tokens: most.tokens - tokens - window.owed.tokens
+  }
+}
+
+/** Counts, from a time on, as much of what is owed as is free. */
+const counting = (window: Window, owed: Amount, free: Amount, at: number): Window => {
+  const requests = Math.max(0, Math.min(owed.requests, free.requests))
+  const tokens = Math.max(0, Math.min(owed.tokens, free.tokens))
+  const until = untilOf(window, at)
+  const last = window.entries.at(-1)
+  return {
+    ...window,
+    entries: requests === 0 && tokens === 0
+      ? window.entries
+      : last?.until === until
+      ? [...window.entries.slice(0, -1), { until, requests: last.requests + requests, tokens: last.tokens + tokens }]
+      : [...window.entries, { until, requests, tokens }],
+    owed: { requests: owed.requests - requests, tokens: owed.tokens - tokens }
+  }
+}
+
+/** Takes an amount at a time at which so much is left; what does not fit is owed. */
+export const take = (window: Window, free: Amount, amount: Amount, at: number): Window =>
+  counting(
+    window,
+    { requests: window.owed.requests + amount.requests, tokens: window.owed.tokens + amount.tokens },
+    free,
+    at
+  )
+
+/** Gives tokens back that were taken at a time: from what is owed, and from what was taken then, if it still counts. */
+export const giveBack = (window: Window, tokens: number, takenAt: number): Window => {
+  const forgiven = Math.min(window.owed.tokens, tokens)
+  const until = untilOf(window, takenAt)
+  return {
+    ...window,
+    entries: window.entries.map((entry) =>
+      entry.until === until ? { ...entry, tokens: Math.max(0, entry.tokens - (tokens - forgiven)) } : entry
+    ),
+    owed: { ...window.owed, tokens: window.owed.tokens - forgiven }
+  }
+}
+
+const owing = ({ owed }: Window): boolean => owed.requests > 0 || owed.tokens > 0
+
+const paid = (window: Window, most: Amount, at: number): Window => {
+  const { requests, tokens } = counted(window)
+  return counting(window, window.owed, { requests: most.requests - requests, tokens: most.tokens - tokens }, at)
+}
+
+/** Lets time pass under one allowance: what has counted long enough ends, what is owed takes its place. */
+export const pass = (window: Window, most: Amount, from: number, to: number): Window => {
+  const end = soon(to)
+  let now = owing(window) ? paid(window, most, from) : window
+  while (owing(now)) {
+    const next = endsAt(now)
+    if (next > end) break
+    now = paid({ ...now, entries: now.entries.slice(1) }, most, next)
+  }
+  if (endsAt(now) > end) return now
+  return { ...now, entries: now.entries.filter((entry) => entry.until > end) }
+}
+
+/** Finds when the first amount no longer counts; `Infinity` where none does. */
+export const endsAt = (window: Window): number => window.entries[0]?.until ?? Infinity
+
+/** Finds when nothing that counts now does any more. */
+export const emptyAt = (window: Window): number => window.entries.at(-1)?.until ?? -Infinity
+
+/** Finds when what is lacking has become free, or the last of what counts, if that is too little. */
+export const freeAt = (window: Window, lacking: Amount): number => {
+  let { requests, tokens } = lacking
+  for (const entry of window.entries) {
+    requests -= entry.requests
+    tokens -= entry.tokens
+    if (requests <= epsilon && tokens <= epsilon) return entry.until
+  }
+  return window.entries.at(-1)?.until ?? Infinity
+}
