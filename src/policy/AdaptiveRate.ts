@@ -27,7 +27,7 @@
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
  *   slowly while the limit keeps rising, and where refusals are heard of late.
  *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
- *   more refusals one costs.
+ *   more refusals one costs, and the more of the limit is lost in the pause that follows.
  *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
@@ -86,6 +86,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     // no limit, no bucket
     bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
     heap: Math.max(0, state.heap - paid) + cost,
+    pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,
     sent: state.sent + cost,
     sentAt: now,
     stepSends: idle > 0 ? state.stepSends : state.stepSends + 1,
@@ -117,6 +118,9 @@ const doubling = (state: State): number => {
 
 /** Reads the seconds after which an attempt that was not refused was admitted. */
 const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
+
+/** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
+const lost = (state: State): number => Math.max(0, state.pause * state.rate - 2 * state.depth) / state.mean
 
 /** Reads the rate that is taken for the limit. */
 const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
@@ -151,7 +155,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
     case "hold": {
       const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
       const slow = state.eager > 0 && sends >= defaults.eagerLeast && elapsed >= defaults.eagerSlow * state.interval
-      if ((slow || sends >= state.interval * state.perEpisode) && elapsed >= least) {
+      const dear = state.eager > 0 ? 0 : defaults.probeLost * lost(state)
+      if ((slow || sends >= Math.max(dear, state.interval * state.perEpisode)) && elapsed >= least) {
         const limit = state.rate
         return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + defaults.probeExcess) })
       }
@@ -220,12 +225,13 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < (short + few) * 1.3
   const bucket = BucketBounds.refuse(state.bucket, stamp.at, stamp.cost, bad, state.phase !== "start" && units < 5)
-  const explained = BucketBounds.floor(bucket)
-  const possible = explained === undefined || explained.rate > bad ? 0 : Math.min(explained.rate, bad * 0.98)
-  const floor = Math.max(short, same ? whole : 0, possible)
+  const bounds = BucketBounds.bounds(bucket)
+  const steady = bounds?.episodes === BucketBounds.defaults.episodes && state.rises === 0
+  const floor = Math.max(short, same ? whole : 0, possible(bounds, bad, steady))
   const next = {
     ...empty,
     bucket,
+    depth: steady ? bounds.depth : Infinity,
     lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
     episode: 1,
     perEpisode: (state.perEpisode + state.episode) / 2,
@@ -263,7 +269,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
     })
   }
-  const depth = explained?.depth ?? Infinity
+  const depth = bounds?.depth ?? Infinity
   const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
   const held = state.phase === "probe"
     ? refusedInProbe(refusal)
@@ -271,6 +277,14 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     ? refusedInHold(refusal)
     : undefined
   return held ?? bracketed(refusal)
+}
+
+/** Computes a rate that the refusals of late prove: the lowest that explains them, a little more over a shallow bucket. */
+const possible = (bounds: BucketBounds.Bounds | undefined, bad: number, steady: boolean): number => {
+  if (bounds === undefined || bounds.lowest > bad) return 0
+  const shallow = steady && bounds.depth < defaults.shallow * bounds.lowest
+  const inside = shallow ? defaults.inside * (Math.min(bounds.highest, bad) - bounds.lowest) : 0
+  return Math.min(bounds.lowest + inside, bad * 0.98)
 }
 
 /** Is one refusal that begins an episode, and what it measures. */

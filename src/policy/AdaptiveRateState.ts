@@ -84,6 +84,11 @@ export const defaults = {
   probeLag: 4,
   /** Seconds of that time that make no difference. */
   lag: 0.05,
+  /** Attempts to let through before a probe, for each that its refusal costs: it bounds the time lost. */
+  probeLost: 100,
+  /** Seconds of the limit below which a bucket is shallow; where between the possible rates the limit is taken to be then. */
+  shallow: 0.5,
+  inside: 0.3,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
   /** Attempts above the limit that a bucket may explain: at least, at most, and the seconds of the limit that are added. */
@@ -200,6 +205,9 @@ export interface State {
   readonly measured: number
   /** What went out and was refused of late: it bounds the rate, whatever the depth of the bucket. */
   readonly bucket: BucketBounds.State
+  /** Depth of the bucket, less than this: known once the last episodes agree; and the pause after the last refusal. */
+  readonly depth: number
+  readonly pause: number
   /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
   readonly heap: number
   readonly sprint: number
@@ -270,6 +278,8 @@ export const make = (options: Options = {}, now = 0): State => {
     burst: 0,
     measured: 0,
     bucket: BucketBounds.empty,
+    depth: Infinity,
+    pause: 0,
     heap: 0,
     sprint: 0
   }

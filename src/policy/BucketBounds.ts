@@ -135,23 +135,38 @@ export const refuse = (before: State, at: number, cost: number, rate: number, mo
   return { last: linked(later), count: later.length, since: at, debts, lowest, episodes }
 }
 
-/** Reads the lowest rate that explains the last episodes, two at least, and the depth of the bucket at that rate. */
-export const floor = (state: State): { readonly rate: number; readonly depth: number } | undefined => {
+/** Says which rates explain the last episodes. */
+export interface Bounds {
+  /** The lowest and the highest of them, units per second. */
+  readonly lowest: number
+  readonly highest: number
+  /** The depth of the bucket at the lowest: less than this. */
+  readonly depth: number
+  /** Episodes that they explain. */
+  readonly episodes: number
+}
+
+/** Reads the rates that explain as many of the last episodes as can be explained, two at least. */
+export const bounds = (state: State): Bounds | undefined => {
   for (let first = 0; first < state.episodes.length - 1; first++) {
-    const found = lowestOf(state, state.episodes.slice(first))
+    const found = common(state, state.episodes.slice(first))
     if (found !== undefined) return found
   }
   return undefined
 }
 
-const lowestOf = (
-  state: State,
-  episodes: ReadonlyArray<Episode>
-): { readonly rate: number; readonly depth: number } | undefined => {
-  for (let k = 0; k < rates - 1; k++) {
-    const least = Math.max(...episodes.map((one) => one.admitted[k + 1]!))
-    const depth = Math.min(...episodes.map((one) => one.refused[k]!))
-    if (least < depth) return { rate: state.lowest * defaults.step ** k, depth }
+const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
+  const depth = (k: number) => Math.min(...episodes.map((one) => one.refused[k]!))
+  const possible = (k: number) => Math.max(...episodes.map((one) => one.admitted[k + 1]!)) < depth(k)
+  let first = 0
+  while (first < rates - 1 && !possible(first)) first++
+  if (first === rates - 1) return undefined
+  let last = rates - 2
+  while (!possible(last)) last--
+  return {
+    lowest: state.lowest * defaults.step ** first,
+    highest: state.lowest * defaults.step ** (last + 1),
+    depth: depth(first),
+    episodes: episodes.length
   }
-  return undefined
 }

@@ -43,8 +43,8 @@ const climbed = (rate: number, depth: number, climbs: ReadonlyArray<Climb>) => {
 
 describe("BucketBounds", () => {
   it("says nothing after one refusal, which a deep bucket explains as well as a shallow one", () => {
-    expect(BucketBounds.floor(BucketBounds.empty)).toBeUndefined()
-    expect(BucketBounds.floor(climbed(10, 10, [{ from: 10, growth: 4 }]))).toBeUndefined()
+    expect(BucketBounds.bounds(BucketBounds.empty)).toBeUndefined()
+    expect(BucketBounds.bounds(climbed(10, 10, [{ from: 10, growth: 4 }]))).toBeUndefined()
   })
 
   const climbs = [{ from: 20, growth: 4 }, { from: 32, growth: 1.1 }, { from: 36, growth: 1.05 }, {
@@ -53,9 +53,12 @@ describe("BucketBounds", () => {
   }]
 
   it.each([0.1, 0.3, 1, 2])("finds a limit of 40 per second over a bucket of %d s, through pauses", (seconds) => {
-    const found = BucketBounds.floor(climbed(40, 40 * seconds, climbs))
-    expect(found?.rate).toBeGreaterThan(36)
-    expect(found?.rate).toBeLessThanOrEqual(40)
+    const found = BucketBounds.bounds(climbed(40, 40 * seconds, climbs))
+    expect(found?.lowest).toBeGreaterThan(36)
+    expect(found?.lowest).toBeLessThanOrEqual(40)
+    expect(found?.highest).toBeGreaterThanOrEqual(40)
+    expect(found?.highest).toBeLessThan(46)
+    expect(found?.episodes).toBe(4)
     expect(found?.depth).toBeGreaterThanOrEqual(40 * seconds)
     expect(found?.depth).toBeLessThan(40 * seconds * 1.3 + 6)
   })
@@ -74,8 +77,9 @@ describe("BucketBounds", () => {
         if (random() < 0.1) state = BucketBounds.withdraw(state, now)
         else if (!admits(now)) {
           state = BucketBounds.refuse(state, now, 1, rate * 3, false)
-          const found = BucketBounds.floor(state)
-          expect(found?.rate ?? 0).toBeLessThanOrEqual(rate)
+          const found = BucketBounds.bounds(state)
+          expect(found?.lowest ?? 0).toBeLessThanOrEqual(rate)
+          expect(found?.highest ?? Infinity).toBeGreaterThanOrEqual(rate)
           // the depth belongs to the rate found, and a lower rate needs a deeper bucket
           expect(found?.depth ?? Infinity).toBeGreaterThan(depth - 1)
         }
@@ -86,7 +90,7 @@ describe("BucketBounds", () => {
 
   it("hears the last episodes alone where the limit has moved", () => {
     const before = climbed(10, 10, [{ from: 10, growth: 4 }, { from: 9, growth: 2 }, { from: 9, growth: 1.5 }])
-    const first = BucketBounds.floor(before)?.rate ?? 0
+    const first = BucketBounds.bounds(before)?.lowest ?? 0
     // three refusals by a bucket of one at 4 per second
     let state = before
     const began = before.since + 5
@@ -102,8 +106,8 @@ describe("BucketBounds", () => {
       }
     }
     expect(first).toBeGreaterThan(8)
-    expect(BucketBounds.floor(state)?.rate).toBeLessThan(4)
-    expect(BucketBounds.floor(state)?.rate).toBeGreaterThan(3)
+    expect(BucketBounds.bounds(state)?.lowest).toBeLessThan(4)
+    expect(BucketBounds.bounds(state)?.lowest).toBeGreaterThan(3)
   })
 
   it("forgets all episodes where it is told that the limit moved, or the rate is out of all proportion", () => {
