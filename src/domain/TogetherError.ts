@@ -10,7 +10,7 @@
  * | retried | tags |
  * | --- | --- |
  * | yes | `RateLimitError`, `OverloadedError`, `ServerError` |
- * | unless its data says no | `RequestTimeoutError` (deadline), `ConnectionError` (permanent), `StreamError` (started) |
+ * | unless its data says no | `RequestTimeoutError` (deadline, started), `ConnectionError` (permanent), `StreamError` (started) |
  * | no, but resumable | `InsufficientCreditsError` |
  * | no | all others |
  *
@@ -82,10 +82,14 @@ export class OverloadedError extends Schema.TaggedError<OverloadedError>()("Over
 /** Fails a call that broke inside the provider (500, 502, 504, 520 to 524). */
 export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", common) {}
 
-/** Fails a call that took too long; `phase` says where. A `deadline` is never retried. */
+/** Fails a call that took too long; `phase` says where. A `deadline` is never retried, nor a stream that began. */
 export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>()("RequestTimeoutError", {
   ...common,
-  phase: TimeoutPhase
+  phase: TimeoutPhase,
+  /** True where a stream fell silent, or ran out of time, after its first token. */
+  started: Schema.optional(Schema.Boolean),
+  /** What that stream had delivered. */
+  partial: Schema.optional(PartialAnswer)
 }) {}
 
 /** Fails a call whose transport failed; `permanent` for name resolution and TLS. */
@@ -219,7 +223,7 @@ export const isTogetherError = (u: unknown): u is TogetherError =>
 export const isRetryable = (error: TogetherError): boolean => {
   switch (error._tag) {
     case "RequestTimeoutError":
-      return error.phase !== "deadline" && (error.shouldRetry ?? true)
+      return error.phase !== "deadline" && error.started !== true && (error.shouldRetry ?? true)
     case "StreamError":
       return !error.started && (error.shouldRetry ?? true)
     case "CircuitOpenError":

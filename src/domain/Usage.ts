@@ -45,13 +45,18 @@ const count = (u: unknown): number | undefined =>
  *
  * **Details**: where only `total_tokens` and one side are said, the other is
  * their difference; cached and reasoning counts are bounded by their whole.
+ * Where the output alone is said, the input is unknown and not zero, which would
+ * price the prompt at nothing: `estimatedInput` stands in for it, and without
+ * an estimate there is no usage.
  */
-export const fromWire = (wire: unknown): Usage | undefined => {
+export const fromWire = (wire: unknown, estimatedInput?: number): Usage | undefined => {
+  if (typeof wire !== "object" || wire === null) return undefined
   const input = count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
   const output = count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
   const total = count(field(wire, "total_tokens"))
   if (input === undefined && output === undefined && total === undefined) return undefined
-  const inputTokens = input ?? Math.max(0, (total ?? output ?? 0) - (output ?? 0))
+  const inputTokens = input ?? (total === undefined ? estimatedInput : Math.max(0, total - (output ?? 0)))
+  if (inputTokens === undefined) return undefined
   const outputTokens = output ?? Math.max(0, (total ?? inputTokens) - inputTokens)
   const cached = count(field(field(wire, "prompt_tokens_details"), "cached_tokens")) ??
     count(field(field(wire, "input_tokens_details"), "cached_tokens")) ??
@@ -65,4 +70,15 @@ export const fromWire = (wire: unknown): Usage | undefined => {
     cachedInputTokens: Math.min(cached, inputTokens),
     reasoningTokens: Math.min(reasoning, outputTokens)
   }
+}
+
+/**
+ * Reads the usage of an answer, or of one chunk of a streamed answer: at its top level, else inside its first choice.
+ *
+ * **Details**: `estimatedInput` as for {@link fromWire}.
+ */
+export const fromAnswer = (answer: unknown, estimatedInput?: number): Usage | undefined => {
+  const choices = field(answer, "choices")
+  return fromWire(field(answer, "usage"), estimatedInput) ??
+    fromWire(Array.isArray(choices) ? field(choices[0], "usage") : undefined, estimatedInput)
 }

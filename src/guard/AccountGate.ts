@@ -8,9 +8,13 @@
  * answered, all go. No call is made up for probing: the probe is real work.
  *
  * All state changes are synchronous steps between two points of suspension, so
- * they are atomic among fibers. What must not be torn by an interruption (a
- * refusal and the scheduling of its probe; the hand-over to an elected waiter)
- * runs uninterruptibly.
+ * they are atomic among fibers. A call that is to wait asks once more in the step
+ * that queues it: the account may have been lifted since it asked first. What must
+ * not be torn by an interruption (a refusal and the scheduling of its probe; the
+ * hand-over to an elected waiter) runs uninterruptibly.
+ *
+ * Probes are timed by a timer, and only foretold by the clock on the wall: once
+ * the timer has fired the next call is the probe, whatever that clock says.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -71,7 +75,7 @@ export interface Gate {
     policy: OnSuspended,
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   ) => Effect.Effect<Ticket, InsufficientCreditsError>
-  /** Lets an attempt be sent, or fails it unsent: call it last before sending. */
+  /** Lets an attempt be sent, or fails it unsent: call it last before sending. A ticket of another account stays as it is. */
   readonly check: (ticket: Ticket | undefined) => Effect.Effect<void, InsufficientCreditsError>
   /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
   readonly conclude: (ticket: Ticket, outcome: Outcome) => Effect.Effect<void>
@@ -106,6 +110,8 @@ export const make = (options: {
   let step: Step | undefined
   let timer: Fiber.Fiber<void> | undefined
   let delaySeconds = 0
+  /** True where a probe was due and nobody waited to be it: the next call that enters is. */
+  let due = false
 
   const ticket = (admission: Account.Admission): Ticket => ({ key, admission, stopped: false, concluded: false })
 
@@ -134,21 +140,33 @@ export const make = (options: {
     for (const waiter of Array.from(waiters)) give(waiter, { generation: state.generation, probe: false })
   }
 
-  const failAll = (now: number): void => {
-    for (const waiter of Array.from(waiters)) {
-      waiters.delete(waiter)
-      waiter.resume(Effect.fail(unsent(now)))
-    }
+  const turnAway = (waiter: Waiter, now: number): void => {
+    waiters.delete(waiter)
+    waiter.resume(Effect.fail(unsent(now)))
   }
 
-  /** Lets the first waiter probe if a probe is due. */
-  const elect = (now: number): void => {
-    const [first] = waiters
-    if (first === undefined || state._tag !== "Suspended") return
-    const [entered, next] = Account.enter(state, now)
-    if (entered._tag !== "Pass") return
+  const failAll = (now: number): void => {
+    for (const waiter of Array.from(waiters)) turnAway(waiter, now)
+  }
+
+  /** Asks to let a call through. */
+  const ask = (now: number): Account.Entered => {
+    const [entered, next] = Account.enter(state, due && state._tag === "Suspended" ? Math.max(now, state.probeAt) : now)
     state = next
-    give(first, entered.admission)
+    if (entered._tag === "Pass") due = false
+    return entered
+  }
+
+  /** Lets the first waiter probe now that a probe is due, or the next call. */
+  const elect = (now: number): void => {
+    if (state._tag !== "Suspended") return
+    const [first] = waiters
+    if (first === undefined) {
+      due = true
+      return
+    }
+    const entered = ask(now)
+    if (entered._tag === "Pass") give(first, entered.admission)
   }
 
   const stopTimer = Effect.sync(() => {
@@ -194,6 +212,7 @@ export const make = (options: {
 
   const reopened = (by: "probe" | "hand", outage: Account.Outage): Effect.Effect<void> => {
     step = undefined
+    due = false
     return Effect.andThen(stopTimer, options.onEvent({ _tag: "Resumed", by, outage })).pipe(
       Effect.andThen(Effect.sync(releaseAll))
     )
@@ -241,28 +260,37 @@ export const make = (options: {
     }
   }
 
+  /** Queues a waiter, unless what it waits for has happened since it was told to wait. */
+  const queue = (waiter: Waiter, now: number): void => {
+    waiters.add(waiter)
+    const entered = ask(now)
+    if (entered._tag === "Pass") give(waiter, entered.admission)
+    else if (entered._tag === "Ended") turnAway(waiter, now)
+  }
+
   const wait = (
     policy: Exclude<OnSuspended, "fail">,
-    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
+    clock: Clock.Clock
   ): Effect.Effect<Ticket, InsufficientCreditsError> =>
     Effect.suspend(() => {
       const waiter: Waiter = { resume: () => {}, ticket: undefined }
       const queued = Effect.callback<Ticket, InsufficientCreditsError>((resume) => {
         waiter.resume = resume
-        waiters.add(waiter)
+        queue(waiter, seconds(clock))
       })
       const bounded = policy === "wait"
         ? queued
         : Effect.timeoutOrElse(queued, {
           duration: policy.wait,
-          orElse: () => Effect.clockWith((clock) => Effect.fail(unsent(seconds(clock))))
+          orElse: () => Effect.fail(unsent(seconds(clock)))
         })
       // outside `restore`: sees the elected waiter that was interrupted before it could go
       return Effect.onExit(restore(bounded), (exit) => {
         if (Exit.isSuccess(exit)) return Effect.void
         waiters.delete(waiter)
         const lost = waiter.ticket
-        return lost === undefined ? Effect.void : Effect.clockWith((clock) => conclude(lost, "abandoned", clock))
+        return lost === undefined ? Effect.void : conclude(lost, "abandoned", clock)
       })
     })
 
@@ -270,25 +298,25 @@ export const make = (options: {
     enter: (policy, restore) =>
       Effect.clockWith((clock) => {
         const now = seconds(clock)
-        const [entered, next] = Account.enter(state, now)
-        state = next
+        const entered = ask(now)
         switch (entered._tag) {
           case "Pass":
             return Effect.succeed(ticket(entered.admission))
           case "Ended":
             return Effect.fail(unsent(now))
           case "Wait":
-            return policy === "fail" ? Effect.fail(unsent(now)) : wait(policy, restore)
+            return policy === "fail" ? Effect.fail(unsent(now)) : wait(policy, restore, clock)
         }
       }),
     check: (holder) =>
       Effect.clockWith((clock) => {
+        const own = holder?.key === key ? holder : undefined
         if (state._tag === "Active") {
-          if (holder !== undefined) holder.admission = { generation: state.generation, probe: false }
+          if (own !== undefined) own.admission = { generation: state.generation, probe: false }
           return Effect.void
         }
-        const isProbe = state._tag === "Probing" && holder !== undefined && holder.admission.probe &&
-          holder.admission.generation === state.generation
+        const isProbe = state._tag === "Probing" && own !== undefined && own.admission.probe &&
+          own.admission.generation === state.generation
         if (isProbe) return Effect.void
         if (holder !== undefined) holder.stopped = true
         return Effect.fail(unsent(seconds(clock)))

@@ -42,6 +42,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
@@ -56,11 +57,14 @@ export interface Options {
   readonly size?: number | undefined
   /** Calls that must have been seen before the circuit can open, in [1, size]. Default 20. */
   readonly minimumCalls?: number | undefined
-  /** First time open. It doubles with each opening in a row and is drawn within ±20 %. Default 5 seconds. */
+  /**
+   * First time open. It doubles with each opening in a row and is drawn within ±20 %, at most `maxOpenFor`. Default 5
+   * seconds.
+   */
   readonly openFor?: Duration.Input | undefined
   /** Longest time open, hints of the provider included. Default 5 minutes. */
   readonly maxOpenFor?: Duration.Input | undefined
-  /** After this long without a call a circuit forgets what it has seen. Default 2 minutes. */
+  /** After this long without a call a circuit forgets what it has seen. Above 0. Default 2 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
 }
 
@@ -168,15 +172,19 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
   OptionCheck.positive(where, "openFor in ms", Duration.toMillis(openFor))
   const maxOpenFor = Duration.fromInputUnsafe(options.maxOpenFor ?? defaults.maxOpenFor)
   OptionCheck.within(where, "maxOpenFor in ms", Duration.toMillis(maxOpenFor), Duration.toMillis(openFor), Infinity)
+  const idleTimeToLive = Duration.fromInputUnsafe(options.idleTimeToLive ?? defaults.idleTimeToLive)
+  OptionCheck.within(where, "idleTimeToLive in ms", Duration.toMillis(idleTimeToLive), Number.MIN_VALUE, Infinity)
   const policy = {
     tripPolicy: CircuitBreaker.rate({ threshold, size, minimumCalls }),
     openDuration: RetrySchedule.exponential(openFor).pipe(
       RetrySchedule.capped(maxOpenFor),
-      RetrySchedule.proportionalJitter()
+      RetrySchedule.proportionalJitter(),
+      // once before the draw, so that it still spreads at the cap, and once after it, so that it stays below
+      RetrySchedule.capped(maxOpenFor)
     ),
     maxOpenDuration: maxOpenFor
   }
-  const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive: options.idleTimeToLive ?? defaults.idleTimeToLive })
+  const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive })
   return Effect.gen(function*() {
     const circuits = yield* CircuitBreaker.make(policy).pipe(Effect.provide(yield* Layer.build(store)))
     yield* circuits.transitions.pipe(
@@ -200,24 +208,26 @@ const admit = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: RunOptions<A, E>
 ): Effect.Effect<A, E | CircuitOpenError, R> => {
-  const turn: Effect.Effect<A, E | CircuitOpenError, R> = Effect.suspend(() => {
-    // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched
-    let started = false
-    const marked = Effect.suspend(() => {
-      started = true
-      return self
-    })
-    return circuits.execute(marked, { key: options.key, classify: options.classify ?? classify }).pipe(
-      Effect.catch((error): Effect.Effect<A, E | CircuitOpenError, R> => {
-        if (started || !(error instanceof CircuitBreaker.CircuitBreakerError)) {
-          return Effect.fail(error as E) // raised by the effect itself, whose errors are E
-        }
-        const reason = error.reason
-        if (reason._tag === "CircuitBreakerStoreError") return Effect.die(error)
-        return Effect.andThen(Metric.update(rejections, 1), rejected(reason))
+  const turn = (waited: boolean): Effect.Effect<A, E | CircuitOpenError, R> =>
+    Effect.suspend(() => {
+      // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched
+      let started = false
+      const marked = Effect.suspend(() => {
+        started = true
+        return self
       })
-    )
-  })
+      return circuits.execute(marked, { key: options.key, classify: options.classify ?? classify }).pipe(
+        Effect.catch((error): Effect.Effect<A, E | CircuitOpenError, R> => {
+          if (started || !(error instanceof CircuitBreaker.CircuitBreakerError)) {
+            return Effect.fail(error as E) // raised by the effect itself, whose errors are E
+          }
+          const reason = error.reason
+          if (reason._tag === "CircuitBreakerStoreError") return Effect.die(error)
+          // a call that waits looks again and again: it was rejected once
+          return waited ? rejected(reason) : Effect.andThen(Metric.update(rejections, 1), rejected(reason))
+        })
+      )
+    })
 
   const rejected = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen) =>
     options.whenOpen === "wait"
@@ -225,11 +235,11 @@ const admit = <A, E, R>(
         const wait = yield* waitFor(reason)
         if (!(yield* Deadline.allows(wait))) return yield* refusal(reason)
         yield* Effect.sleep(wait)
-        return yield* turn
+        return yield* turn(true)
       })
       : Effect.fail(refusal(reason))
 
-  return turn
+  return turn(false)
 }
 
 /** Waits a little at random past the opening, so that waiting calls do not all come back at once. */
@@ -259,6 +269,10 @@ export const run: {
 /** Provides a breaker to the context. */
 export const layer = (options: Options = {}): Layer.Layer<Breaker> => Layer.effect(Breaker, make(options))
 
-/** Provides a breaker whose options come from the configuration. */
+/**
+ * Provides a breaker whose options come from the configuration.
+ *
+ * **Errors**: `ConfigError`, also for an option out of range.
+ */
 export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Breaker, Config.ConfigError> =>
-  Layer.effect(Breaker, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(Breaker, ConfiguredGuard.make(Config.unwrap(options), make))

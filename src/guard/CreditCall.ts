@@ -4,6 +4,7 @@
  *     open     enter the account's gate → reserve → … → settle or refund when the scope closes
  *     run      the same around an effect: the call is made again after a suspension
  *     stream   the same around a stream: whenever it stops, what arrived is charged
+ *     attempt  one of the attempts that a call makes inside of these: each that may be billed is paid for
  *
  * A reservation ends once, whatever happens: success, failure, interruption,
  * closed scope. A call that is refused for want of credit keeps its reservation
@@ -15,11 +16,13 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type BudgetExceededError, InsufficientCreditsError, isTogetherError } from "../domain/TogetherError.ts"
+import { type BudgetExceededError, InsufficientCreditsError } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import type * as AccountGate from "./AccountGate.ts"
 import { defaults } from "./CreditOptions.ts"
 import type { OnSuspended } from "./CreditOptions.ts"
+import * as CreditPurse from "./CreditPurse.ts"
+import type { Reservation } from "./CreditPurse.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
 
 /** Describes the money side of one call. */
@@ -38,7 +41,10 @@ export interface Request {
 export interface RunOptions<A, E> extends Request {
   /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
   readonly cost: (value: A) => Price.Cost
-  /** Prices a failure that delivered something, as `StreamError.partial`. Default: nothing, the reservation is refunded. */
+  /**
+   * Prices a failure that delivered something, as `StreamError.partial`. Default: nothing, the reservation is refunded;
+   * see {@link Calls.attempt} for failures that may be billed.
+   */
   readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
 }
 
@@ -48,21 +54,18 @@ export interface StreamOptions<A> extends Request {
   readonly cost: (element: A) => Price.Cost | undefined
 }
 
-/** Holds money for one call until it is settled or refunded; the first ending counts. */
-export interface Reservation {
-  readonly id: number
-  readonly estimate: Price.Estimate
-  /** Charges the cost and gives back the rest. */
-  readonly settle: (cost: Price.Cost) => Effect.Effect<void>
-  /** Gives everything back; `maybeBilled` remembers that the provider may have charged the call. */
-  readonly refund: (options?: { readonly maybeBilled?: boolean | undefined }) => Effect.Effect<void>
+/** Is what a call under way holds: leave to send, and money. Opaque to all but the guard. */
+export interface Ticket {
+  readonly leave: AccountGate.Ticket
+  readonly purse: CreditPurse.Purse
 }
 
 /** Is a call opened in a scope, for those who cannot use `run` or `stream`. */
 export interface Opened {
+  /** The reservation of the first attempt. */
   readonly reservation: Reservation
-  /** Provide this as {@link CurrentTicket} to the call, so that `check` knows it. */
-  readonly ticket: () => AccountGate.Ticket
+  /** Provide this as {@link CurrentTicket} to the call, so that `check` and `attempt` know it. */
+  readonly ticket: () => Ticket
   /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
   readonly accepted: Effect.Effect<void>
   /** Tells the cost of all that arrived so far: charged if the scope closes now. */
@@ -89,34 +92,32 @@ export interface Calls {
   ) => Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope>
   /** Reserves money, nothing else. Whoever reserves must settle or refund, interruption included. */
   readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
+  /**
+   * Runs one attempt of the call in progress (see {@link CurrentTicket}), for calls that make several: retries, hedges.
+   * One that fails or is interrupted and was `billed` is charged its upper bound, marked as assumed; whatever is sent
+   * after it or beside it reserves anew.
+   *
+   * **Errors**: `BudgetExceededError` where there is no room for that; this attempt is not sent then.
+   *
+   * @param billed whether an attempt that ended so may have been billed. Default: `Credits.maybeBilled`
+   */
+  readonly attempt: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    billed?: (exit: Exit.Exit<A, E>) => boolean
+  ) => Effect.Effect<A, E | BudgetExceededError, R>
+  /** Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room. */
+  readonly another: Effect.Effect<boolean>
 }
 
-/** Holds the leave to send of the call that a fiber runs; set by `run` and `stream`, read by `check`. */
-export const CurrentTicket: Context.Reference<AccountGate.Ticket | undefined> = Context.Reference<
-  AccountGate.Ticket | undefined
->("effect-together/Credits/CurrentTicket", { defaultValue: () => undefined })
+/** Holds what the call that a fiber runs may do; set by `run` and `stream`, read by `check`, `accepted` and `attempt`. */
+export const CurrentTicket: Context.Reference<Ticket | undefined> = Context.Reference<Ticket | undefined>(
+  "effect-together/Credits/CurrentTicket",
+  { defaultValue: () => undefined }
+)
 
 const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
   const error = Exit.findErrorOption(exit)
   return error._tag === "Some" && error.value instanceof InsufficientCreditsError ? error.value : undefined
-}
-
-/** Tells whether the provider may have billed a call that failed so: it was sent, and no refusal came back. */
-const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
-  const error = Exit.findErrorOption(exit)
-  if (error._tag === "None") return true // interrupted, or a defect after sending
-  if (!isTogetherError(error.value)) return true
-  switch (error.value._tag) {
-    case "RequestTimeoutError":
-      return error.value.phase !== "connect"
-    case "ConnectionError":
-      return !error.value.permanent
-    case "StreamError":
-    case "DecodeError":
-      return true
-    default:
-      return false
-  }
 }
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
@@ -129,22 +130,6 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
     : "failed"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** Ends a reservation by how its call ended. */
-const end = (
-  reservation: Reservation,
-  exit: Exit.Exit<unknown, unknown>,
-  cost: () => Price.Cost | undefined
-): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const charged = cost()
-    return charged === undefined
-      ? reservation.refund({ maybeBilled: maybeBilled(exit) })
-      : reservation.settle(charged)
-  }).pipe(
-    // a pricing function that throws must not keep the money reserved
-    Effect.onError(() => reservation.settle(Price.unknown("the cost function failed")))
-  )
 
 /** Makes the calls of one guard from its ledger and its accounts. */
 export const make = (options: {
@@ -172,28 +157,49 @@ export const make = (options: {
   /** Gets leave and money; to be called uninterruptibly. */
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
+    const reserving = reserve(request)
     return Effect.flatMap(
       account.enter(request.onSuspended ?? options.onSuspended, restore),
-      (ticket) =>
-        reserve(request).pipe(
-          Effect.map((reservation) => ({ account, reservation, ticket })),
-          Effect.onError(() => account.conclude(ticket, "abandoned"))
+      (leave) =>
+        reserving.pipe(
+          Effect.map((reservation) => ({
+            account,
+            reservation,
+            ticket: { leave, purse: CreditPurse.make(reserving, reservation) }
+          })),
+          Effect.onError(() => account.conclude(leave, "abandoned"))
         )
     )
   }
 
+  const attempt = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    billed: (exit: Exit.Exit<A, E>) => boolean = CreditPurse.maybeBilled
+  ): Effect.Effect<A, E | BudgetExceededError, R> =>
+    Effect.flatMap(
+      CurrentTicket,
+      (ticket) => ticket === undefined ? effect : CreditPurse.attempt(ticket.purse, effect, billed)
+    )
+
+  const another: Calls["another"] = Effect.flatMap(
+    CurrentTicket,
+    (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(ticket.purse)
+  )
+
   /** Takes a refusal: enters again, or fails by policy. The reservation is kept while waiting. */
   const again = (
     account: AccountGate.Gate,
-    ticket: AccountGate.Ticket,
+    { leave, purse }: Ticket,
     request: Request,
     error: InsufficientCreditsError,
     restore: Restore
-  ): Effect.Effect<AccountGate.Ticket, InsufficientCreditsError> => {
+  ): Effect.Effect<Ticket, InsufficientCreditsError> => {
     const policy = request.onSuspended ?? options.onSuspended
-    return Effect.andThen(
-      account.conclude(ticket, "refused"),
-      policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)
+    return account.conclude(leave, "refused").pipe(
+      Effect.andThen(policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)),
+      Effect.map((next): Ticket => ({ leave: next, purse })),
+      // refused for good: nothing is owed, whatever happens later
+      Effect.onError(() => CreditPurse.empty(purse, false))
     )
   }
 
@@ -202,18 +208,13 @@ export const make = (options: {
     request: RunOptions<A, E>
   ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
-        const attempt = (ticket: AccountGate.Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
+      Effect.flatMap(begin(request, restore), ({ account, ticket: first }) => {
+        const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
           Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
             const error = refusal(exit)
-            if (error !== undefined) {
-              return Effect.flatMap(
-                Effect.onError(again(account, ticket, request, error, restore), () => reservation.refund()),
-                attempt
-              )
-            }
-            return account.conclude(ticket, outcomeOf(exit)).pipe(
-              Effect.andThen(end(reservation, exit, () =>
+            if (error !== undefined) return Effect.flatMap(again(account, ticket, request, error, restore), sent)
+            return account.conclude(ticket.leave, outcomeOf(exit)).pipe(
+              Effect.andThen(CreditPurse.end(ticket.purse, exit, () =>
                 Exit.isSuccess(exit)
                   ? request.cost(exit.value)
                   : request.costOnFailure === undefined
@@ -222,7 +223,7 @@ export const make = (options: {
               Effect.andThen(exit)
             )
           })
-        return attempt(first)
+        return sent(first)
       })
     )
 
@@ -236,22 +237,18 @@ export const make = (options: {
         const opened: Opened = {
           reservation,
           ticket: () => ticket,
-          accepted: Effect.suspend(() => account.conclude(ticket, "answered")),
+          accepted: Effect.suspend(() => account.conclude(ticket.leave, "answered")),
           arrived: (cost) => Effect.sync(() => void (arrived = cost)),
           refused: (error) =>
             Effect.uninterruptibleMask((restore) =>
-              again(account, ticket, request, error, restore).pipe(
-                // refused for good: nothing is owed, however the scope ends
-                Effect.onError(() => reservation.refund()),
-                Effect.map((next) => void (ticket = next))
-              )
+              Effect.map(again(account, ticket, request, error, restore), (next) => void (ticket = next))
             )
         }
         return Effect.as(
           Effect.addFinalizer((exit) =>
             Effect.andThen(
-              account.conclude(ticket, outcomeOf(exit)),
-              end(reservation, exit, () =>
+              account.conclude(ticket.leave, outcomeOf(exit)),
+              CreditPurse.end(ticket.purse, exit, () =>
                 arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined))
             )
           ),
@@ -285,5 +282,5 @@ export const make = (options: {
       return attempt
     }))
 
-  return { run, stream, open, reserve }
+  return { run, stream, open, reserve, attempt, another }
 }

@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Money from "../domain/Money.ts"
 import type * as AutoRecharge from "../policy/AutoRecharge.ts"
 import * as Budget from "../policy/Budget.ts"
@@ -97,7 +98,10 @@ export interface Options {
   readonly unknownPrice?: "refuse" | "allow" | undefined
   /** What becomes of calls that a stopped program left open. */
   readonly orphans?: "charge" | "refund" | undefined
-  /** What happens when the store cannot be written. */
+  /**
+   * What happens when the store cannot be written: no call is sent, or calls go on. What then went on is kept in few
+   * entries and written as soon as the store takes it.
+   */
   readonly onStoreFailure?: "stop" | "continue" | undefined
   /** How much earlier than in UTC a day begins, for budgets per day; may be negative. */
   readonly dayOffset?: Duration.Input | undefined
@@ -147,17 +151,21 @@ export const check = (options: Options): Options => {
   return options
 }
 
+const Limit = Money.UsdFromString.check(Schema.isGreaterThanBigInt(0n, { expected: "an amount above $0" }))
+
 /**
  * Reads the guard's options from configuration.
  *
  * **Details**: `TOGETHER_CREDITS_RUN_BUDGET` and `TOGETHER_CREDITS_DAY_BUDGET` (dollars, as `"$25"`),
  * `TOGETHER_CREDITS_BALANCE` (dollars, as read on the billing page), `TOGETHER_CREDITS_RUN` (the name of the run) and
  * `TOGETHER_CREDITS_ON_SUSPENDED` (`fail` or `wait`). All are optional.
+ *
+ * **Errors**: `ConfigError` for what is no amount, and for a budget that is not above $0.
  */
 export const config: Config.Config<Options> = Config.all({
   run: Config.option(Config.String("TOGETHER_CREDITS_RUN")),
-  runBudget: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_RUN_BUDGET")),
-  dayBudget: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_DAY_BUDGET")),
+  runBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_RUN_BUDGET")),
+  dayBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_DAY_BUDGET")),
   balance: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_BALANCE")),
   onSuspended: Config.option(Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_ON_SUSPENDED"))
 }).pipe(Config.map(({ balance, dayBudget, onSuspended, run, runBudget }): Options => ({

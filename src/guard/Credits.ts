@@ -9,7 +9,8 @@
  * `run` does all of it around any effect, `stream` around any stream, `open` in a
  * scope; `reserve` and `check` are the parts. A client
  * that queues calls behind this guard asks `check` once more before it sends, so
- * that a suspension also stops what had passed already.
+ * that a suspension also stops what had passed already. A client that sends a call
+ * several times runs each time by `attempt`, so that no attempt goes unpaid.
  *
  * Reserving is one synchronous step over a pure ledger (`policy/Ledger`): with
  * thousands of fibers, exactly the calls that fit are sent. A reservation ends
@@ -54,10 +55,11 @@ export {
   CurrentTicket,
   type Opened,
   type Request,
-  type Reservation,
   type RunOptions,
-  type StreamOptions
+  type StreamOptions,
+  type Ticket
 } from "./CreditCall.ts"
+export { maybeBilled, type Reservation } from "./CreditPurse.ts"
 export {
   autoRechargeProbe,
   type BalanceStatement,
@@ -214,10 +216,10 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
 
   return Credits.of({
     ...calls,
-    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(ticket)),
+    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(ticket?.leave)),
     accepted: Effect.flatMap(
       CreditCall.CurrentTicket,
-      (ticket) => ticket === undefined ? Effect.void : gate(ticket.key).conclude(ticket, "answered")
+      (ticket) => ticket === undefined ? Effect.void : gate(ticket.leave.key).conclude(ticket.leave, "answered")
     ),
     onInsufficientCredits: (key) =>
       Effect.flatMap(

@@ -61,7 +61,8 @@ export interface Options<E2> {
   /**
    * The shortest attempt worth starting.
    *
-   * Default: a tenth of the deadline, at most 2 seconds, so that short deadlines still allow retries.
+   * Default: a tenth of the deadline, at most 2 seconds, so that short deadlines still allow retries. Inside an earlier
+   * deadline: that one's.
    */
   readonly minAttempt?: Duration.Input | undefined
   /** Builds the error of a call that ran out of time. Default: `RequestTimeoutError` with `phase: "deadline"`. */
@@ -142,7 +143,7 @@ export const allows = (wait: Duration.Input): Effect.Effect<boolean> => {
  * Gives a whole call a deadline: everything inside sees it, and at that time the call is interrupted.
  *
  * **Gotchas**: put it outside of `Retry.run`, so that attempts and waits share one deadline. Inside another deadline
- * the earlier of the two holds.
+ * the earlier of the two holds, with its `minAttempt` where `options` state none.
  *
  * **Errors**: `RequestTimeoutError` with `phase: "deadline"`, which no retry repeats.
  */
@@ -164,15 +165,18 @@ export const run: {
     options?: Options<E2>
   ): Effect.Effect<A, E | E2, R> => {
     const millis = positive("Deadline.run: duration", duration)
-    const minAttempt = options?.minAttempt === undefined
-      ? Math.min(Duration.toMillis(defaults.minAttemptMax), millis * defaults.minAttemptShare)
+    const stated = options?.minAttempt === undefined
+      ? undefined
       : notNegative("Deadline.run: minAttempt", options.minAttempt)
+    const share = Math.min(Duration.toMillis(defaults.minAttemptMax), millis * defaults.minAttemptShare)
     // E2 is RequestTimeoutError where no onExpired is given: that is its default
     const expired = (options?.onExpired ?? ((left) => timeoutError("deadline", left))) as (d: Duration.Duration) => E2
     return Clock.clockWith((clock) => {
       const now = clock.currentTimeMillisUnsafe()
       return Effect.flatMap(CurrentDeadline, (outer) => {
-        const at = Math.min(now + millis, outer?.at ?? Infinity)
+        const earlier = outer !== undefined && outer.at < now + millis ? outer : undefined
+        const at = earlier?.at ?? now + millis
+        const minAttempt = stated ?? earlier?.minAttempt ?? share
         const left = Duration.millis(at - now)
         if (at <= now) return Effect.fail(expired(Duration.zero))
         return self.pipe(

@@ -11,7 +11,7 @@
  * | --- | --- |
  * | `ModelUnavailableError`, `CircuitOpenError`, `LaneOverflowError` | yes |
  * | `OverloadedError`, `ServerError`, `RateLimitError`, `ConnectionError`, once their retries are used up | yes |
- * | `RequestTimeoutError` | unless the call's own deadline passed |
+ * | `RequestTimeoutError` | unless the call's own deadline passed, or a stream had begun |
  * | `StreamError` | unless tokens were delivered |
  * | all others: the request, the key or the money is at fault | no |
  *
@@ -72,7 +72,7 @@ export const isCurable = (error: unknown): boolean => {
     case "ConnectionError":
       return true
     case "RequestTimeoutError":
-      return error.phase !== "deadline"
+      return error.phase !== "deadline" && error.started !== true
     case "StreamError":
       return !error.started
     default:

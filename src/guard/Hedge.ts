@@ -10,7 +10,8 @@
  * Opt-in. It helps where a few calls stall for reasons of their own; where
  * latency follows the length of the answer it only costs. With the delay at
  * the p95 of recent calls, one call in twenty is sent twice. The loser is
- * interrupted, and the provider may still bill what it generated.
+ * interrupted and what it acquired in its scope is released; the provider may
+ * still bill what it generated.
  *
  * A first try that fails before the delay fails the call: that is for
  * `Retry.run` outside. Once both are in flight, one failure waits for the
@@ -29,16 +30,18 @@
  *
  * **Source**: Dean and Barroso, "The Tail at Scale" (2013); gRPC proposal A6.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
 import * as HedgeDelay from "../policy/HedgeDelay.ts"
 
@@ -61,6 +64,11 @@ export type Outcome = "not-needed" | "won" | "lost" | "both-failed" | "no-permit
 export interface Budget {
   /** Takes one second try if the budget has it. */
   readonly tryWithdraw: Effect.Effect<boolean>
+  /**
+   * Counts the second tries that the budget would allow now. With it, one is taken only once there is a permit;
+   * without it, one is taken first, and is gone where there is no permit.
+   */
+  readonly balance?: Effect.Effect<number> | undefined
   /** Books the success of a call. */
   readonly succeed?: Effect.Effect<void> | undefined
 }
@@ -106,6 +114,7 @@ export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Bud
         state = next
         return decision._tag === "Granted"
       }),
+      balance: Effect.sync(() => HedgeBudget.acquire(state)[0]._tag === "Granted" ? 1 : 0),
       succeed: Effect.sync(() => {
         state = HedgeBudget.succeed(state)
       })
@@ -158,17 +167,46 @@ const counted: { readonly [K in Outcome]: Effect.Effect<void> } = {
 /** Is what a second try that was due has come to: refused, or run to its end. */
 type Second<A, E> = { readonly refused: "no-permit" | "no-budget" } | { readonly exit: Exit.Exit<A, E> }
 
-/** Takes permit and budget, runs the second try, and returns the permit whatever happens. */
+/** Takes budget and permit, runs the second try, and returns the permit whatever happens. */
 const secondTry = <A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
-  options: Options<R2>
+  { budget, tryPermit }: Options<R2>
 ): Effect.Effect<Second<A, E>, never, R | Exclude<R2, Scope.Scope>> =>
-  Effect.scoped(Effect.gen(function*() {
-    if (options.tryPermit !== undefined && !(yield* options.tryPermit)) return { refused: "no-permit" as const }
-    if (options.budget !== undefined && !(yield* options.budget.tryWithdraw)) return { refused: "no-budget" as const }
+  Effect.scopedWith(Effect.fnUntraced(function*(permits) {
+    // an empty budget is asked before a permit is taken that would not be used
+    const early = budget !== undefined && (budget.balance === undefined || (yield* budget.balance) < 1)
+    if (early && !(yield* budget.tryWithdraw)) return { refused: "no-budget" as const }
+    if (tryPermit !== undefined && !(yield* Scope.provide(tryPermit, permits))) return { refused: "no-permit" as const }
+    if (budget !== undefined && !early && !(yield* budget.tryWithdraw)) return { refused: "no-budget" as const }
     return { exit: yield* Effect.exit(Effect.provideService(self, CurrentTry, 2)) }
-    // the scope of the permit is the only Scope that tryPermit sees
-  })) as Effect.Effect<Second<A, E>, never, R | Exclude<R2, Scope.Scope>>
+  }))
+
+/** Tells whether a try took too long for a timeout inside of it, ours or Effect's. */
+const isTimeout = (exit: Exit.Exit<unknown, unknown>): boolean => {
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return Cause.isTimeoutError(error) || isTogetherError(error) && error._tag === "RequestTimeoutError"
+}
+
+/** Gives each try a scope of its own within that of the caller, where it has one: the loser's ends before the call. */
+const makeScopes = (outer: Option.Option<Scope.Scope>) => {
+  const opened: Array<readonly [number, Scope.Closeable]> = []
+  return {
+    within: <A, E, R>(self: Effect.Effect<A, E, R>, number: 1 | 2): Effect.Effect<A, E, R> =>
+      Option.isNone(outer) ? self : Effect.suspend(() => {
+        const scope = Scope.forkUnsafe(outer.value)
+        opened.push([number, scope])
+        return Effect.provideService(self, Scope.Scope, scope)
+      }),
+    /** Closes all but the winner's; that one too if it holds nothing, so that it is not kept for as long as the caller's. */
+    close: (winner: 1 | 2 | undefined) =>
+      Effect.forEach(
+        opened,
+        ([number, scope]) =>
+          number === winner && scope.state._tag !== "Empty" ? Effect.void : Scope.close(scope, Exit.interrupt()),
+        { discard: true }
+      )
+  }
+}
 
 /** Races the two tries; the caller sees to it that both fibers end. */
 const race = Effect.fnUntraced(function*<A, E, R>(
@@ -201,9 +239,12 @@ const race = Effect.fnUntraced(function*<A, E, R>(
 /**
  * Runs a call, and a second try of it if the first takes longer than the delay; the first answer wins.
  *
- * **Details**: the second try sees 2 in {@link CurrentTry}. Interruption ends both.
+ * **Details**: the second try sees 2 in {@link CurrentTry}. Interruption ends both. Where the call needs a `Scope`, each
+ * try has one of its own within the caller's: the loser's is closed before the answer is given, the winner's stays open
+ * for as long as the caller's.
  *
  * **Gotchas**: put it inside of the lane's permit and outside of the attempt timeout. Both tries run in child fibers.
+ * What a call wants to keep it acquires before it answers: the scope of a try that answered with nothing in it is closed.
  *
  * **Errors**: the error of the first try.
  */
@@ -228,15 +269,17 @@ export const run: {
   if (!options.idempotent && options.allowUnsafe !== true) return self
   return Clock.clockWith((clock) => {
     const began = clock.currentTimeMillisUnsafe()
-    let firstEnded: number | undefined
+    let first: { readonly at: number; readonly exit: Exit.Exit<A, E> } | undefined
     const timed = Effect.onExit(self, (exit) =>
       Effect.sync(() => {
-        if (exit._tag === "Success") firstEnded = clock.currentTimeMillisUnsafe()
+        first = { at: clock.currentTimeMillisUnsafe(), exit }
       }))
     const record = (outcome: Outcome): Effect.Effect<void> => {
-      // a first try that a second one overtook has taken at least until now
-      const ended = firstEnded ?? (outcome === "won" ? clock.currentTimeMillisUnsafe() : undefined)
-      return learned === undefined || ended === undefined ? Effect.void : learned.record(Duration.millis(ended - began))
+      // a first try that timed out or that a second one overtook has taken at least so long
+      const counts = outcome === "won" || first !== undefined && (Exit.isSuccess(first.exit) || isTimeout(first.exit))
+      return learned === undefined || !counts
+        ? Effect.void
+        : learned.record(Duration.millis((first?.at ?? clock.currentTimeMillisUnsafe()) - began))
     }
     const finished = (outcome: Outcome, exit: Exit.Exit<A, E>) =>
       Effect.gen(function*() {
@@ -253,16 +296,23 @@ export const run: {
           ? Effect.flatMap(Effect.exit(timed), (exit) => finished("not-needed", exit))
           : Effect.uninterruptibleMask((restore) =>
             Effect.gen(function*() {
+              const scopes = makeScopes(yield* Effect.serviceOption(Scope.Scope))
               const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
               const fork = <A2, E2, R3>(effect: Effect.Effect<A2, E2, R3>) =>
                 Effect.tap(
                   Effect.forkChild(restore(effect), { startImmediately: true }),
                   (fiber) => Effect.sync(() => fibers.push(fiber))
                 )
-              const first = yield* fork(timed)
-              const { exit, outcome } = yield* restore(
-                race(first, Effect.uninterruptible(fork(secondTry(self, options))), delay.value)
-              ).pipe(Effect.onExit(() => Fiber.interruptAll(fibers)))
+              const running = yield* fork(scopes.within(timed, 1))
+              const second = Effect.uninterruptible(fork(secondTry(scopes.within(self, 2), options)))
+              const { exit, outcome } = yield* restore(race(running, second, delay.value)).pipe(
+                Effect.onExit((exit) =>
+                  Effect.andThen(
+                    Fiber.interruptAll(fibers),
+                    scopes.close(Exit.isFailure(exit) ? undefined : exit.value.outcome === "won" ? 2 : 1)
+                  )
+                )
+              )
               return yield* finished(outcome, exit)
             })
           )

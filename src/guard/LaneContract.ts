@@ -18,13 +18,16 @@ import type * as Learned from "./LaneLearned.ts"
 
 /** Describes what an attempt needs from its lane. */
 export interface LaneRequest {
-  /** Tokens that the provider will charge, as estimated; at least 0. */
+  /** Tokens that the provider will charge, as estimated. Finite, at least 0; any other is a defect, a `RangeError`. */
   readonly tokens: number
   /** Place in the queue. Default `normal`. */
   readonly priority?: Priority | undefined
   /** True for an attempt after the first: it goes ahead of fresh work of its class. Default false. */
   readonly retry?: boolean | undefined
-  /** Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses at once. Default none. */
+  /**
+   * Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses as soon as that is sure. Default
+   * none.
+   */
   readonly deadlineAt?: number | undefined
 }
 
@@ -35,7 +38,7 @@ export type ThrottleScope = Kernel.Scope
 export type Sample =
   | {
     readonly _tag: "Success"
-    /** Tokens really used; the estimate stands where absent. */
+    /** Tokens really used; the estimate stands where absent, and where it is not finite or below 0. */
     readonly tokens?: number | undefined
     readonly headers?: LimitHeaders | undefined
   }
@@ -131,7 +134,8 @@ export interface Lane {
    *
    * **Gotchas**: the caller settles it; `acquireScoped` and `run` do that by themselves.
    *
-   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met at the learned rate.
+   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met: at the learned rate when it
+   * comes, for a pause that began while it waited, or since it passed.
    */
   readonly acquire: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError>
   /** Waits for a permit that the scope's end gives back, as `Ignored` where it was not settled: for streams. */

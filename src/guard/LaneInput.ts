@@ -3,7 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Kernel from "../policy/LaneKernel.ts"
-import type { Options, Sample } from "./LaneContract.ts"
+import type { LaneRequest, Options, Sample } from "./LaneContract.ts"
 
 /** Returns the options, or throws a `RangeError` that names the field. */
 export const checked = (options: Options): Options => {
@@ -23,6 +23,15 @@ export const checked = (options: Options): Options => {
   whole("start.inFlight", options.start?.inFlight, 1)
   whole("maxQueue", options.maxQueue, 0)
   return options
+}
+
+const countable = (tokens: number | undefined): boolean => tokens !== undefined && tokens >= 0 && tokens < Infinity
+
+/** Returns the tokens of a request, or throws a `RangeError`: one that is no number would end all pacing. */
+export const tokensOf = (request: LaneRequest): number => {
+  const { tokens } = request
+  if (countable(tokens)) return tokens
+  throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
 }
 
 const perSecond = (perMinute: number | undefined): number | undefined =>
@@ -54,17 +63,19 @@ const seconds = (duration: Duration.Duration | undefined): number | undefined =>
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b)
 
-/** Translates a sample: times in seconds, and of the stated limits the lower. */
+/** Translates a sample: times in seconds, of the stated limits the lower, and no tokens where they are no count. */
 export const kernelSample = (sample: Sample): Kernel.Sample => {
   switch (sample._tag) {
-    case "Success":
-      if (sample.headers === undefined) return { _tag: "Success", tokens: sample.tokens }
+    case "Success": {
+      const tokens = countable(sample.tokens) ? sample.tokens : undefined
+      if (sample.headers === undefined) return { _tag: "Success", tokens }
       return {
         _tag: "Success",
-        tokens: sample.tokens,
+        tokens,
         requestsPerSecond: least(sample.headers.requestsPerSecond, sample.headers.dynamic?.requestsPerSecond),
         tokensPerSecond: least(sample.headers.tokensPerSecond, sample.headers.dynamic?.tokensPerSecond)
       }
+    }
     case "Throttled":
       return { _tag: "Throttled", scope: sample.scope, retryAfter: seconds(sample.retryAfter) }
     case "Overloaded":

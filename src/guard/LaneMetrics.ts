@@ -12,7 +12,8 @@
  * | `lane_queued` | gauge | lane | calls that wait |
  * | `lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
  *
- * `lane` is the lane's label, never an API key.
+ * Counts (in flight, queued) are read when metrics are read: they are never stale, and cost a call nothing. `lane` is the
+ * lane's label, never an API key.
  */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
@@ -39,22 +40,32 @@ export const inFlightLimit = Metric.gauge("lane_in_flight_limit", { description:
 export const inFlight = Metric.gauge("lane_in_flight", { description: "Attempts under way" })
 /** Shows the calls that wait. */
 export const queued = Metric.gauge("lane_queued", { description: "Calls that wait in the lane" })
-/** Measures how long admitted calls waited. */
+/** Measures how long admitted calls waited; 0 for those that did not. */
 export const waitSeconds = Metric.histogram("lane_wait_seconds", {
   description: "Seconds that admitted calls waited in the lane",
   boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 10 })
 })
 
+const nothing = (): void => {}
+
+/** Is what a lane counts. */
+export interface Counts {
+  readonly inFlight: number
+  readonly queued: number
+}
+
 /** Writes the metrics of one lane. */
 export interface Bound {
+  /** Shows the counts from now on. They are not kept alive: those of a lane that is gone show 0. */
+  readonly show: (counts: Counts) => void
   readonly ended: (sample: Sample, context: Context.Context<never>) => void
   readonly waited: (seconds: number, context: Context.Context<never>) => void
   readonly decided: (decision: Decision, context: Context.Context<never>) => void
-  readonly gauges: (state: State, queued: number, context: Context.Context<never>) => void
+  readonly limits: (state: State, context: Context.Context<never>) => void
 }
 
-/** Binds the metrics to a lane. */
-export const bind = (label: string): Bound => {
+/** Binds the metrics to a lane; its counts are shown where `home` has its metrics. */
+export const bind = (label: string, home: Context.Context<never>): Bound => {
   const lane = { lane: label }
   const outcome = (name: string) => Metric.withAttributes(attempts, { ...lane, outcome: name })
   const outcomes: Record<Sample["_tag"], Metric.Metric<number, unknown>> = {
@@ -70,9 +81,22 @@ export const bind = (label: string): Bound => {
   const requests = Metric.withAttributes(requestsPerSecond, lane)
   const tokens = Metric.withAttributes(tokensPerSecond, lane)
   const limit = Metric.withAttributes(inFlightLimit, lane)
-  const flying = Metric.withAttributes(inFlight, lane)
-  const waiting = Metric.withAttributes(queued, lane)
+  let shown = false
   return {
+    show: (counts) => {
+      if (shown) return
+      shown = true
+      const weak = new WeakRef(counts)
+      const read = (gauge: typeof inFlight, of: (counts: Counts) => number): void => {
+        const get = () => {
+          const alive = weak.deref()
+          return { value: alive === undefined ? 0 : of(alive) }
+        }
+        Metric.registerUnsafe(Metric.withAttributes(gauge, lane), home, { get, update: nothing, modify: nothing })
+      }
+      read(inFlight, (counts) => counts.inFlight)
+      read(queued, (counts) => counts.queued)
+    },
     ended: (sample, context) => outcomes[sample._tag].updateUnsafe(1, context),
     waited: (seconds, context) => wait.updateUnsafe(seconds, context),
     decided: (decision, context) => {
@@ -84,12 +108,10 @@ export const bind = (label: string): Bound => {
       }
       metric.updateUnsafe(1, context)
     },
-    gauges: (state, queue, context) => {
+    limits: (state, context) => {
       requests.updateUnsafe(state.requests.rate, context)
       if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, context)
       if (state.inFlight.limit !== Infinity) limit.updateUnsafe(state.inFlight.limit, context)
-      flying.updateUnsafe(state.count, context)
-      waiting.updateUnsafe(queue, context)
     }
   }
 }

@@ -32,6 +32,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Lane from "./Lane.ts"
 import { Learned } from "./LaneLearned.ts"
 import * as LaneStore from "./LaneStore.ts"
@@ -57,7 +58,7 @@ export class Lanes extends Context.Service<Lanes, {
   readonly get: (key: string) => Effect.Effect<Lane.Lane>
   /** Lists the lanes made so far. */
   readonly all: Effect.Effect<ReadonlyArray<Lane.Lane>>
-  /** Reads what all lanes have learned. */
+  /** Reads what all lanes have learned, and what earlier runs learned of lanes that this one did not use. */
   readonly save: Effect.Effect<Saved>
 }>()("effect-together/Lanes") {}
 
@@ -89,8 +90,10 @@ export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
         }),
       all,
       save: Effect.map(
-        Effect.flatMap(all, (list) => Effect.all(list.map((lane) => lane.save))),
-        (learned) => Object.fromEntries(learned.map((one, i) => [[...lanes.keys()][i] ?? "", one]))
+        Effect.suspend(() =>
+          Effect.forEach(lanes, ([key, lane]) => Effect.map(lane.save, (one) => [key, one] as const))
+        ),
+        (learned) => ({ ...saved, ...Object.fromEntries(learned) })
       )
     })
   })
@@ -103,21 +106,24 @@ export const layer = (options?: Options): Layer.Layer<Lanes> => Layer.effect(Lan
  *
  * **Details**: `TOGETHER_REQUESTS_PER_MINUTE`, `TOGETHER_TOKENS_PER_MINUTE` and `TOGETHER_MAX_IN_FLIGHT`, each
  * optional. `options` are over them.
+ *
+ * **Errors**: `ConfigError`, also for a cap out of range.
  */
 export const layerConfig = (options?: Options): Layer.Layer<Lanes, Config.ConfigError> =>
   Layer.effect(
     Lanes,
-    Effect.gen(function*() {
-      const caps = yield* Config.all({
+    ConfiguredGuard.make(
+      Config.all({
         requestsPerMinute: Config.option(Config.Finite("TOGETHER_REQUESTS_PER_MINUTE")),
         tokensPerMinute: Config.option(Config.Finite("TOGETHER_TOKENS_PER_MINUTE")),
         maxInFlight: Config.option(Config.Int("TOGETHER_MAX_IN_FLIGHT"))
-      })
-      return yield* make({
-        requestsPerMinute: Option.getOrUndefined(caps.requestsPerMinute),
-        tokensPerMinute: Option.getOrUndefined(caps.tokensPerMinute),
-        maxInFlight: Option.getOrUndefined(caps.maxInFlight),
-        ...options
-      })
-    })
+      }),
+      (caps) =>
+        make({
+          requestsPerMinute: Option.getOrUndefined(caps.requestsPerMinute),
+          tokensPerMinute: Option.getOrUndefined(caps.tokensPerMinute),
+          maxInFlight: Option.getOrUndefined(caps.maxInFlight),
+          ...options
+        })
+    )
   )

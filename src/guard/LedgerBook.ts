@@ -5,13 +5,15 @@
  * entry is written to the store, then news goes out. The step is atomic among
  * fibers; the writing is not part of it, so no fiber waits for a disk while
  * another decides. Once a step is done it is also written and told: an
- * interruption waits for that. Endings that the store refused are written with
- * the next entry that it takes.
+ * interruption waits for that. What the store refused, and what was sent all the
+ * same, is written with the next entry that it takes; until then it is kept in
+ * few entries, however long that lasts.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Metric from "effect/Metric"
+import * as Semaphore from "effect/Semaphore"
 import * as Money from "../domain/Money.ts"
 import * as Remedy from "../domain/Remedy.ts"
 import { BudgetExceededError } from "../domain/TogetherError.ts"
@@ -19,6 +21,7 @@ import type * as AutoRecharge from "../policy/AutoRecharge.ts"
 import type * as Budget from "../policy/Budget.ts"
 import * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
+import * as LedgerCompaction from "../policy/LedgerCompaction.ts"
 import type * as Price from "../policy/Price.ts"
 import type { Alert } from "./CreditAlerts.ts"
 import * as Telemetry from "./CreditTelemetry.ts"
@@ -88,27 +91,46 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const refusedBy = Telemetry.makeRefused()
   const rates = new Map<string, Forecast.Rate>()
   const rateOf = (key: string) => rates.get(key) ?? Forecast.startRate(openedAt)
-  /** Counters that refused since they last had room, and keys whose low balance was told: news is told once. */
+  /** Counters that refused, each with the reason, and keys whose low balance was told: news is told once. */
   const exceeded = new Set<string>()
   const toldLow = new Set<string>()
 
   const stops = options.onStoreFailure === "stop"
-  /** What the store did not take. A reservation is not among it: its call is not sent. */
+  /** What the store did not take. Where the guard stops, a reservation is not among it: its call is not sent. */
   let unwritten: ReadonlyArray<Ledger.Entry> = []
+  /** True until the store has taken all of that. Meanwhile appends go one by one: no ending overtakes its reservation. */
+  let behind = false
+  const line = Semaphore.makeUnsafe(1)
 
-  /** Writes entries; gives the failure where they could not be written and the guard shall stop for it. */
-  const persist = (
+  /** Appends entries behind what is unwritten; gives the failure where the guard shall stop for it. */
+  const write = (
     entries: ReadonlyArray<Ledger.Entry>,
     at: number
-  ): Effect.Effect<LedgerStore.LedgerStoreError | undefined> =>
-    Effect.suspend(() => {
-      const late = unwritten
-      unwritten = []
-      return Effect.catch(Effect.as(store.append([...late, ...entries]), undefined), (error) => {
-        if (stops) unwritten = [...late, ...unwritten, ...entries.filter(({ _tag }) => _tag !== "Reserve")]
+  ): Effect.Effect<LedgerStore.LedgerStoreError | undefined> => {
+    const late = unwritten
+    unwritten = []
+    return Effect.catch(
+      Effect.as(store.append(late.length === 0 ? entries : [...late, ...entries]), undefined),
+      (error) => {
+        const owed = stops ? entries.filter(({ _tag }) => _tag !== "Reserve") : entries
+        unwritten = LedgerCompaction.compact([...late, ...unwritten, ...owed], "keep")
+        behind ||= unwritten.length > 0
         return Effect.as(publish({ _tag: "LedgerUnwritable", at, message: error.message }), stops ? error : undefined)
+      }
+    )
+  }
+
+  const catchUp = (entries: ReadonlyArray<Ledger.Entry>, at: number) =>
+    Effect.suspend(() =>
+      Effect.map(write(entries, at), (failure) => {
+        behind = unwritten.length > 0
+        return failure
       })
-    })
+    )
+
+  /** Writes entries, in line with all others while the store is behind. */
+  const persist = (entries: ReadonlyArray<Ledger.Entry>, at: number) =>
+    Effect.suspend(() => behind ? line.withPermit(catchUp(entries, at)) : write(entries, at))
 
   const release = (reserve: Ledger.Reserve): Effect.Effect<void> => {
     reservedNanoUsd -= reserve.high ?? 0n
@@ -139,7 +161,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   /** Counts and tells what a settlement means; the step itself is done. */
-  const report = (before: Ledger.State, reserve: Ledger.Reserve, entry: Ledger.Settle) =>
+  const report = (before: Ledger.State, after: Ledger.State, reserve: Ledger.Reserve, entry: Ledger.Settle) =>
     Effect.gen(function*() {
       const { at, cost } = entry
       if (cost === undefined) return yield* Metric.update(Telemetry.unpriced, 1)
@@ -163,7 +185,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
             "its estimate is too low (count tokens with a tokenizer, or raise inputMargin)."
         })
       }
-      for (const crossing of Ledger.crossings(before, state, reserve)) {
+      for (const crossing of Ledger.crossings(before, after, reserve)) {
         const { budget, settled, threshold } = crossing
         yield* publish({
           _tag: "BudgetNearLimit",
@@ -185,9 +207,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       if (!HashMap.has(state.open, reserve.id)) return Effect.void
       const before = state
       const entry = Ledger.settlement(reserve, cost, now)
-      state = Ledger.apply(state, entry)
+      const after = Ledger.apply(before, entry)
+      state = after
       return persist([entry], now).pipe(
-        Effect.andThen(report(before, reserve, entry)),
+        Effect.andThen(report(before, after, reserve, entry)),
         Effect.andThen(release(reserve))
       )
     })
@@ -207,8 +230,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   ) => {
     const error = refusal(refused, request.estimate)
     const counted = Metric.update(refusedBy(refused.budget.name, refused.reason), 1)
-    const told = exceeded.has(refused.counter)
-    exceeded.add(refused.counter)
+    const news = `${refused.reason} ${refused.counter}`
+    const told = exceeded.has(news)
+    exceeded.add(news)
     const alert = publish({
       _tag: "BudgetExceeded",
       at,

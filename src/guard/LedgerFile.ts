@@ -7,6 +7,11 @@
  *
  * A long file is replaced by a short one that says the same, by a rename: whenever the program stops, one of the two
  * is there, whole.
+ *
+ * Opening may find a program at work that it takes for dead. So before it cuts or replaces, it appends one byte and
+ * reads again: what the other one acknowledged came before that byte and is read, what comes after it is not
+ * acknowledged. A program that is killed in between leaves the byte as a torn end. Of two that replace a file in one
+ * moment the first gives up, as it finds the byte of the second.
  */
 import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -70,37 +75,79 @@ const checked = (compactAbove: number): number => {
   return compactAbove
 }
 
-/** Reads what a ledger file says; a file that is not there says nothing. */
-const read = Effect.fnUntraced(function*(path: string) {
+/** Tells one state of a file: who writes to it changes its size, who replaces it its inode. */
+interface Stamp {
+  readonly ino: bigint | undefined
+  readonly size: number
+}
+
+const inoOf = (info: FileSystem.File.Info): bigint | undefined => Option.getOrUndefined(info.ino)
+
+/** Tells whether the file at a path is as it was. */
+const bears = (
+  fs: FileSystem.FileSystem,
+  path: string,
+  stamp: Stamp
+): Effect.Effect<boolean, PlatformError.PlatformError> =>
+  Effect.map(fs.stat(path), (info) => Number(info.size) === stamp.size && inoOf(info) === stamp.ino)
+
+/** Reads what a ledger file says, and how it is said in few entries where that is due. */
+const read = Effect.fnUntraced(function*(path: string, compactAbove: number) {
   const fs = yield* FileSystem.FileSystem
-  const bytes = yield* fs.exists(path).pipe(
-    Effect.flatMap((exists) => exists ? fs.readFile(path) : Effect.succeed(new Uint8Array())),
-    Effect.mapError(ioError(path, "read"))
-  )
+  const bytes = yield* Effect.mapError(fs.readFile(path), ioError(path, "read"))
   const { entries, goodBytes } = yield* Effect.fromResult(decode(bytes))
-  return { entries, goodBytes, tornBytes: bytes.length - goodBytes }
+  const compacted = entries.length > compactAbove ? LedgerCompaction.compact(entries) : undefined
+  return {
+    entries,
+    short: compacted !== undefined && compacted.length * 2 <= entries.length ? compacted : undefined,
+    goodBytes,
+    size: bytes.length
+  }
 })
 
-/** Puts a file with these entries, and the same permissions, in the place of the old one; gives its size. */
-const replace = Effect.fnUntraced(function*(path: string, entries: ReadonlyArray<Ledger.Entry>) {
+/** Puts a file with these entries, and the same permissions, in the place of the one that was read. */
+const replace = Effect.fnUntraced(function*(path: string, entries: ReadonlyArray<Ledger.Entry>, stamp: Stamp) {
   const fs = yield* FileSystem.FileSystem
   const data = new TextEncoder().encode(`${header}\n${encode(entries)}`)
+  // a link stays one
+  const target = yield* fs.realPath(path)
+  const beside = `${target}.compact`
   const written = Effect.gen(function*() {
-    // a link stays one
-    const target = yield* fs.realPath(path)
     const { mode } = yield* fs.stat(target)
-    const file = yield* fs.open(`${target}.compact`, { flag: "w" })
-    yield* fs.chmod(`${target}.compact`, mode & 0o777)
+    // a killed program may have left one behind
+    yield* fs.remove(beside, { force: true })
+    const file = yield* fs.open(beside, { flag: "wx" })
+    yield* fs.chmod(beside, mode & 0o777)
     yield* file.writeAll(data)
     yield* file.sync
-    return target
+    return { ino: inoOf(yield* file.stat), size: data.length }
   })
-  yield* Effect.scoped(written).pipe(
-    Effect.flatMap((target) => fs.rename(`${target}.compact`, target)),
-    Effect.mapError(ioError(path, "compacted"))
-  )
-  return data.length
+  const made = yield* Effect.scoped(written)
+  if (!(yield* bears(fs, beside, made)) || !(yield* bears(fs, path, stamp))) return yield* foreign(path)
+  yield* fs.rename(beside, target)
+  return made
 })
+
+/** Is appended to a file that is to be changed, so that nobody's append that comes after it is acknowledged. */
+const claim = new Uint8Array(1)
+
+/** Reads a ledger file, created where there is none; cuts off its torn end, or says what shall replace it. */
+const repair = Effect.fnUntraced(function*(path: string, compactAbove: number) {
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), ioError(path, "opened"))
+  const ino = inoOf(yield* Effect.mapError(file.stat, ioError(path, "read")))
+  const first = yield* read(path, compactAbove)
+  const tornBytes = first.size - first.goodBytes
+  if (tornBytes === 0 && first.short === undefined) return { ...first, ino, tornBytes }
+  yield* Effect.mapError(file.writeAll(claim), ioError(path, "repaired"))
+  const found = yield* read(path, compactAbove)
+  if (found.short !== undefined) return { ...found, ino, tornBytes }
+  if (!(yield* Effect.mapError(bears(fs, path, { ino, size: found.size }), ioError(path, "read")))) {
+    return yield* foreign(path)
+  }
+  yield* Effect.mapError(file.truncate(found.goodBytes), ioError(path, "repaired"))
+  return { ...found, ino, size: found.goodBytes, tornBytes }
+}, Effect.scoped)
 
 interface Batch {
   readonly lines: string
@@ -120,43 +167,46 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
   const { path } = options
   const compactAbove = checked(options.compactAbove ?? defaults.compactAbove)
   const fs = yield* FileSystem.FileSystem
-  const found = yield* read(path)
-  const compacted = found.entries.length > compactAbove ? LedgerCompaction.compact(found.entries) : found.entries
-  const entries = compacted.length * 2 <= found.entries.length ? compacted : found.entries
-  let size = found.goodBytes
-  if (entries !== found.entries) size = yield* replace(path, entries)
+  const found = yield* repair(path, compactAbove)
+  const entries = found.short ?? found.entries
+  const stamp = found.short === undefined ? found : yield* replace(path, found.short, found).pipe(
+    Effect.catchTag("PlatformError", (cause) => Effect.fail(ioError(path, "compacted")(cause)))
+  )
+  const { ino } = stamp
+  let { size } = stamp
   const file = yield* fs.open(path, { flag: "a" }).pipe(Effect.mapError(ioError(path, "opened")))
-  if (entries === found.entries && found.tornBytes > 0) {
-    yield* fs.truncate(path, size).pipe(Effect.mapError(ioError(path, "repaired")))
-  }
-  const look = Effect.mapError(fs.stat(path), ioError(path, "read"))
-  const identity = Option.getOrUndefined((yield* look).ino)
 
   let broken: LedgerStoreError | undefined
   const breaks = (error: LedgerStoreError) => Effect.sync(() => void (broken = error))
-  const owned = Effect.flatMap(
-    look,
-    (info) =>
-      Number(info.size) === size && Option.getOrUndefined(info.ino) === identity
-        ? Effect.void
-        : Effect.tapError(Effect.fail(foreign(path)), breaks)
-  )
+  const owned = (size: number) =>
+    Effect.flatMap(
+      Effect.mapError(bears(fs, path, { ino, size }), ioError(path, "read")),
+      (same): Effect.Effect<void, LedgerStoreError> =>
+        same ? Effect.void : Effect.tapError(Effect.fail(foreign(path)), breaks)
+    )
+  /** Cuts off what a failed write left, unless another program wrote behind it. */
+  const cut = (bytes: number): Effect.Effect<void, PlatformError.PlatformError | LedgerStoreError> =>
+    Effect.flatMap(
+      file.stat,
+      (info): ReturnType<typeof cut> =>
+        Number(info.size) <= size + bytes ? file.truncate(size) : Effect.fail(foreign(path))
+    )
   const write = (lines: string): Effect.Effect<void, LedgerStoreError> => {
     if (broken !== undefined) return Effect.fail(broken)
     const data = new TextEncoder().encode(lines)
-    return owned.pipe(
+    return owned(size).pipe(
       Effect.andThen(
         file.writeAll(data).pipe(
           Effect.andThen(file.sync),
           Effect.mapError(ioError(path, "written")),
+          Effect.andThen(owned(size + data.length)),
           // half a line may stand there now: cut it off, or write no more behind it
-          Effect.tapError((error) => Effect.catch(fs.truncate(path, size), () => breaks(error)))
+          Effect.tapError((error) =>
+            error.reason === "foreign" ? Effect.void : Effect.catch(cut(data.length), () => breaks(error))
+          )
         )
       ),
-      Effect.andThen(Effect.suspend(() => {
-        size += data.length
-        return owned
-      }))
+      Effect.andThen(Effect.sync(() => void (size += data.length)))
     )
   }
   if (size === 0) yield* write(`${header}\n`)

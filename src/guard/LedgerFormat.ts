@@ -2,8 +2,9 @@
  * The ledger file: a first line that names the format, then a JSON object per line, each an entry.
  *
  * The program may stop at any byte. A last line without its line feed is torn: it was never acknowledged, so reading
- * leaves it out. The same holds for junk at the end (a block that the file system had reserved, not written). Junk
- * *between* good lines is no crash but damage, and refused.
+ * leaves it out. The same holds for a block of zeros at the end, which the file system had reserved, not written. Any
+ * other line that is no entry is no crash but damage, or the work of a newer version, and refused. So is a file that
+ * does not begin as a ledger does: it is someone else's.
  *
  * The module is re-exported by `LedgerStore`.
  */
@@ -15,7 +16,7 @@ import * as Ledger from "../policy/Ledger.ts"
 export class LedgerStoreError extends Schema.TaggedError<LedgerStoreError>()("LedgerStoreError", {
   message: Schema.String,
   /**
-   * `corrupt`: a line in the middle is no entry. `version`: written by another version. `io`: the file system said no.
+   * `corrupt`: a line is no entry. `version`: no ledger, or one of another version. `io`: the file system said no.
    * `foreign`: another program wrote to it, or put another file in its place.
    */
   reason: Schema.Literals(["corrupt", "version", "io", "foreign"]),
@@ -46,50 +47,52 @@ export interface Decoded {
 
 const lineFeed = 10
 
+/** Stands where a block was not written. No entry holds it: JSON escapes it. */
+const zero = "\u0000"
+
+const noLedger = new LedgerStoreError({
+  reason: "version",
+  message: `The file is no ledger of this version: its first line is not ${header}. Use another path.`
+})
+
+const corrupt = (line: number) =>
+  new LedgerStoreError({
+    reason: "corrupt",
+    message: `Line ${line} of the ledger is no entry: the file is damaged, or a newer version wrote to it. ` +
+      "Update, repair that line, or move the file away and state the balance anew."
+  })
+
+/** Tells a first line that was cut off while it was written from a file that is no ledger. */
+const isTornHeader = (bytes: Uint8Array): boolean =>
+  bytes.length <= header.length + 1 && bytes.every((byte, index) => byte === 0 || byte === header.charCodeAt(index))
+
 /**
  * Decodes the bytes of a ledger file.
  *
- * **Errors**: `LedgerStoreError` with `corrupt` for junk between good lines, `version` for another first line.
+ * **Details**: the first line may come again: two programs that create a file in one moment both write it.
+ *
+ * **Errors**: `LedgerStoreError` with `corrupt` for a line that is no entry, `version` for another first line.
  */
 export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreError> => {
   const text = new TextDecoder()
   const entries: Array<Ledger.Entry> = []
   let goodBytes = 0
-  let badLine = 0
+  let hole = 0
   let line = 0
   for (let start = 0, end = bytes.indexOf(lineFeed); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
     line++
     const content = text.decode(bytes.subarray(start, end))
-    if (line === 1) {
-      if (content === header) goodBytes = end + 1
-      else {
-        return Result.fail(
-          new LedgerStoreError({
-            reason: "version",
-            message: `The file is no ledger of this version: its first line is ${
-              content.slice(0, 80)
-            }. Use another path.`
-          })
-        )
-      }
-      continue
-    }
-    const decoded = decodeLine(content)
-    if (Result.isFailure(decoded)) {
-      badLine = badLine === 0 ? line : badLine
-    } else if (badLine > 0) {
-      return Result.fail(
-        new LedgerStoreError({
-          reason: "corrupt",
-          message:
-            `Line ${badLine} of the ledger is no entry, but line ${line} is: the file is damaged, not cut off. ` +
-            "Repair that line, or move the file away and state the balance anew."
-        })
-      )
+    const decoded = content === header ? undefined : decodeLine(content)
+    if (line === 1 && decoded !== undefined) return Result.fail(noLedger)
+    if (decoded !== undefined && Result.isFailure(decoded)) {
+      if (!content.includes(zero)) return Result.fail(corrupt(line))
+      hole = hole === 0 ? line : hole
+    } else if (hole > 0) {
+      return Result.fail(corrupt(hole))
     } else {
-      entries.push(decoded.success)
+      if (decoded !== undefined) entries.push(decoded.success)
       goodBytes = end + 1
     }
   }
-  return Result.succeed({ entries, goodBytes })
+  return line > 0 || isTornHeader(bytes) ? Result.succeed({ entries, goodBytes }) : Result.fail(noLedger)
 }

@@ -100,7 +100,10 @@ export const defaults = {
 export interface PolicyOptions<in I = unknown, out R = never> {
   /** Ceiling of the first wait, above 0. Default 500 milliseconds. */
   readonly base?: Duration.Input | undefined
-  /** Ceiling of the first wait after a `RateLimitError` without a hint. Default 1 second, or `base` if longer. */
+  /**
+   * Ceiling of the first wait after a `RateLimitError` without a hint. Default 1 second, or `base` if longer, or `cap`
+   * if shorter.
+   */
   readonly throttledBase?: Duration.Input | undefined
   /** Growth from one retry to the next, at least 1. Default 2. */
   readonly factor?: number | undefined
@@ -134,9 +137,9 @@ export const policy = <I = unknown, R = never>(
 ): Schedule.Schedule<Duration.Duration, I, never, R> => {
   const base = options.base ?? defaults.base
   const cap = options.cap ?? defaults.cap
-  const throttled = options.throttledBase ?? Duration.max(
-    Duration.fromInputUnsafe(defaults.throttledBase),
-    Duration.fromInputUnsafe(base)
+  const throttled = options.throttledBase ?? Duration.min(
+    Duration.max(defaults.throttledBase, Duration.fromInputUnsafe(base)),
+    Duration.fromInputUnsafe(cap)
   )
   const curve = (from: Duration.Input): Schedule.Schedule<Duration.Duration> => {
     const jitter = options.jitter ?? defaults.jitter
@@ -216,7 +219,7 @@ export const CurrentAttempt: Context.Reference<number> = Context.Reference<numbe
  *
  * - `not-retryable`: a repeat cannot cure the error
  * - `schedule`: the policy is done: attempts, time, or a hint over its cap
- * - `deadline`: the wait would leave no room for an attempt
+ * - `deadline`: the wait, a hint's too, would leave no room for an attempt
  * - `budget`: the shared retry budget is empty
  */
 export type StopReason = "not-retryable" | "schedule" | "deadline" | "budget"

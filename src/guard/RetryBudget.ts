@@ -33,6 +33,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Semaphore from "effect/Semaphore"
 import * as Kernel from "../policy/RetryBudget.ts"
+import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 
 /** Is a budget of retries. */
 export interface RetryBudget {
@@ -112,6 +113,10 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> => {
 /** Provides a budget to the context. */
 export const layer = (options: Options = {}): Layer.Layer<RetryBudget> => Layer.effect(RetryBudget, make(options))
 
-/** Provides a budget whose options come from the configuration. */
+/**
+ * Provides a budget whose options come from the configuration.
+ *
+ * **Errors**: `ConfigError`, also for an option out of range.
+ */
 export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<RetryBudget, Config.ConfigError> =>
-  Layer.effect(RetryBudget, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(RetryBudget, ConfiguredGuard.make(Config.unwrap(options), make))

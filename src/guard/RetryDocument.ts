@@ -254,8 +254,35 @@ export const fromDocument = (document: RetryDocumentJson): Schedule.Schedule<Dur
 export const fromJson = (text: string): Effect.Effect<Schedule.Schedule<Duration.Duration>, Schema.SchemaError> =>
   Effect.map(Schema.decodeEffect(Schema.fromJsonString(RetryDocument))(text, strict), make)
 
+/** Is what the configuration holds at a path, whatever it means: every value is a string. */
+type Tree = string | ReadonlyArray<Tree | undefined> | { readonly [key: string]: Tree }
+
+const Tree: Schema.Codec<Tree> = Schema.Union([
+  Schema.String,
+  // variables that end in numbers make an array with holes
+  Schema.Array(Schema.UndefinedOr(Schema.suspend(() => Tree))),
+  Schema.Record(Schema.String, Schema.suspend(() => Tree))
+])
+
+const isRecord = (value: unknown): value is { readonly [key: string]: unknown } =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Adds to what was read the keys beside it that nobody read; a key in capitals may be a neighbour's variable. */
+const withUnread = (read: unknown, held: unknown): unknown => {
+  if (Array.isArray(read) && Array.isArray(held)) return read.map((item, index) => withUnread(item, held[index]))
+  if (!isRecord(read) || !isRecord(held)) return read
+  const unread = Object.entries(held).filter(([key]) => !Object.hasOwn(read, key) && !/^[A-Z]/.test(key))
+  const known = Object.entries(read).map(([key, value]) => [key, withUnread(value, held[key])] as const)
+  return Object.fromEntries([...unread, ...known])
+}
+
 /**
  * Reads a schedule from the configuration: an object, or one string of JSON.
+ *
+ * **Gotchas**: an unknown key is refused as in JSON, unless it begins with a capital: variables share their names' first
+ * parts, so `RETRY_BUDGET` beside `RETRY_type` may belong to someone else.
+ *
+ * **Errors**: `ConfigError`, whose message names the path in the document and what was expected there.
  *
  * **Example**
  *
@@ -273,10 +300,23 @@ export const fromJson = (text: string): Effect.Effect<Schedule.Schedule<Duration
  * ```
  */
 export const config = (path: string): Config.Config<Schedule.Schedule<Duration.Duration>> =>
-  Config.schema(Schema.Union([Schema.String, RetryDocument]), path).pipe(
-    Config.mapEffect((given) =>
-      typeof given === "string"
-        ? Effect.mapError(fromJson(given), (error) => new Config.ConfigError(error))
-        : Effect.succeed(make(given))
+  Config.all({
+    given: Config.schema(Schema.Union([Schema.String, RetryDocument]), path),
+    // what cannot be read as a tree holds nothing of the document that `given` does not report
+    held: Config.orElse(Config.schema(Tree, path), () => Config.succeed(undefined))
+  }).pipe(
+    Config.mapEffect(({ given, held }) =>
+      Effect.mapError(
+        typeof given === "string"
+          ? fromJson(given)
+          : Effect.map(
+            Effect.flatMap(
+              Schema.encodeEffect(RetryDocument)(given),
+              (read) => Schema.decodeUnknownEffect(RetryDocument)(withUnread(read, held), strict)
+            ),
+            make
+          ),
+        (error) => new Config.ConfigError(error)
+      )
     )
   )

@@ -236,8 +236,8 @@ export interface RetryAfterOptions<in I = unknown> {
  *
  * **Details**: hint·(1 + spread·u): never earlier than asked, up to 25 % later at random. Near the current
  * `Deadline` the random part shrinks, so that chance alone never makes a call miss it. A hint over the cap, or past
- * the deadline, stops the schedule at once: the caller gets the error, with its hint. A hint of zero asks for nothing,
- * and leaves the schedule's own delay.
+ * the deadline, stops the schedule at once: the caller gets the error, with its hint. Under `Retry.run` it is `run` that
+ * stops at a hint past the deadline, and says so. A hint of zero asks for nothing, and leaves the schedule's own delay.
  *
  * **Gotchas**: put it after jitter and `capped`, which would shorten the hint.
  */
@@ -282,7 +282,9 @@ export const retryAfter: {
             return Effect.gen(function*() {
               const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
               const u = yield* Random.next
-              const event = { hintSeconds, backoffSeconds: 0, remainingSeconds: room / 1000 }
+              // `Retry.run` stops at the deadline by itself, and then the reason is not the schedule
+              const remainingSeconds = (yield* CallStart) === undefined ? room / 1000 : Infinity
+              const event = { hintSeconds, backoffSeconds: 0, remainingSeconds }
               const decision = WaitHint.decide(settings, event, u)
               if (decision._tag === "GiveUp") return yield* Cause.done(output)
               // one millisecond inside of the room, since a wait that fills it is refused

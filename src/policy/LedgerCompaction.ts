@@ -33,14 +33,19 @@ const makeSums = () => {
   }
 }
 
-/** Writes entries that a ledger folds to the same sums, balances and open reservations. */
-export const compact = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
+/**
+ * Writes entries that a ledger folds to the same sums, balances and open reservations.
+ *
+ * **Details**: in a whole ledger an ending without its reservation changes nothing, and is dropped. Of a part of one, say
+ * `"keep"`: the reservation may stand in the part before.
+ */
+export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
   const lastStated = new Map<string, number>()
   for (const [index, entry] of entries.entries()) {
     if (entry._tag === "Stated") lastStated.set(entry.key, index)
   }
   const open = new Map<number, Reserve>()
-  const statements: Array<Entry> = []
+  const kept: Array<Entry> = []
   const [before, after] = [makeSums(), makeSums()]
   const sumsOf = (key: string, index: number) => index < (lastStated.get(key) ?? 0) ? before : after
   for (const [index, entry] of entries.entries()) {
@@ -49,7 +54,7 @@ export const compact = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => 
         open.set(entry.id, entry)
         break
       case "Stated":
-        if (lastStated.get(entry.key) === index) statements.push(entry)
+        if (lastStated.get(entry.key) === index) kept.push(entry)
         break
       case "Summary":
         sumsOf(entry.key, index).add(entry, entry)
@@ -57,11 +62,14 @@ export const compact = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => 
       case "Settle":
       case "Refund": {
         const reserve = open.get(entry.id)
-        if (reserve === undefined) break
+        if (reserve === undefined) {
+          if (loose === "keep") kept.push(entry)
+          break
+        }
         open.delete(entry.id)
         sumsOf(reserve.key, index).add(reserve, ending(reserve, entry))
       }
     }
   }
-  return [...before.entries(), ...statements, ...after.entries(), ...open.values()]
+  return [...before.entries(), ...kept, ...after.entries(), ...open.values()]
 }

@@ -7,7 +7,7 @@
  * | `LaneOverflowError` | `RateLimitError`, with the lane's estimate | yes |
  * | `OverloadedError`, `ServerError`, `CircuitOpenError` | `InternalProviderError` | yes |
  * | `StreamError` before the first token | `InternalProviderError` | yes |
- * | `StreamError` after it, `DecodeError` | `InvalidResponseError` | no |
+ * | `StreamError` or `RequestTimeoutError` after it, `DecodeError` | `InvalidResponseError` | no |
  * | `ConnectionError`, `RequestTimeoutError` | `NetworkError` | unless permanent |
  * | `RequestTimeoutError` at the deadline | `UnknownError` | no |
  * | `InsufficientCreditsError`, `BudgetExceededError` | `QuotaExhaustedError` | no |
@@ -123,8 +123,9 @@ export const reason = (error: TogetherError, where: Where): AiError.AiErrorReaso
     case "ConnectionError":
       return network(error, where, error.permanent)
     case "RequestTimeoutError":
-      return error.phase === "deadline"
-        ? new AiError.UnknownError({ description, metadata, http })
+      if (error.phase === "deadline") return new AiError.UnknownError({ description, metadata, http })
+      return error.started === true
+        ? new AiError.InvalidResponseError({ description, metadata, http })
         : network(error, where, false)
     case "InsufficientCreditsError":
     case "BudgetExceededError":

@@ -10,7 +10,8 @@
  * ```
  *
  * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
- * and repeats it after them.
+ * and repeats it after them. Pieces belong together by index, else by id, else in their order; a name that comes again
+ * begins another call where it is another one, or where the arguments so far are complete and these begin anew.
  *
  * | `finish_reason` | `FinishReason` |
  * | --- | --- |
@@ -58,10 +59,9 @@ interface WireCall {
 
 const notEmpty = (text: unknown): string | undefined => typeof text === "string" && text !== "" ? text : undefined
 
-/** Reads token counts; all are absent where the answer holds none. */
-const usage = (wire: unknown): typeof Response.Usage.Encoded => {
-  const counts = Usage.fromWire(wire)
-  return counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
+/** Says token counts; all are absent where the answer holds none. */
+const usage = (counts: Usage.Usage | undefined): typeof Response.Usage.Encoded =>
+  counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
     inputTokens: {
       total: counts.inputTokens,
       uncached: counts.inputTokens - counts.cachedInputTokens,
@@ -73,7 +73,6 @@ const usage = (wire: unknown): typeof Response.Usage.Encoded => {
       reasoning: counts.reasoningTokens
     }
   }
-}
 
 /** Reads why the answer ended. */
 const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
@@ -100,14 +99,14 @@ const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason
 const finishPart = (
   reason: unknown,
   callsTools: boolean,
-  wireUsage: unknown,
+  counts: Usage.Usage | undefined,
   warnings: Chat.ChatResponse["warnings"]
 ): Response.FinishPartEncoded => {
   const word = notEmpty(reason)
   return {
     type: "finish",
     reason: finishReason(reason, callsTools),
-    usage: usage(wireUsage),
+    usage: usage(counts),
     metadata: {
       together: {
         finishReason: word ?? null,
@@ -191,12 +190,12 @@ const toolCall = (
   return Effect.map(encodedParams(tool, parsed.success), part)
 }
 
-/** Reads a whole answer: its first choice. */
+/** Reads a whole answer: its choice 0. */
 export const fromResponse = Effect.fnUntraced(function*(
   response: Chat.ChatResponse,
   asked: Asked
 ): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
-  const choice = response.choices[0]
+  const choice = Chat.firstChoice(response.choices) ?? response.choices[0]
   if (choice === undefined) {
     return yield* new AiError.InvalidOutputError({ description: "The answer holds no choice." })
   }
@@ -215,8 +214,7 @@ export const fromResponse = Effect.fnUntraced(function*(
     }
     parts.push(yield* toolCall(wire, asked, choice.finish_reason))
   }
-  const wireUsage = response.usage ?? choice["usage"]
-  parts.push(finishPart(choice.finish_reason, calls.length > 0, wireUsage, response.warnings))
+  parts.push(finishPart(choice.finish_reason, calls.length > 0, Usage.fromAnswer(response), response.warnings))
   return parts
 })
 
@@ -227,6 +225,14 @@ interface Slot {
   name: string
   arguments: string
   announced: boolean
+}
+
+/** Is what one chunk says of a tool call. */
+interface Piece {
+  readonly id: string | undefined
+  readonly index: number | undefined
+  readonly name: string | undefined
+  readonly arguments: string
 }
 
 /** Reads one streamed answer. */
@@ -245,6 +251,19 @@ const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== nul
 const argumentsOf = (u: unknown): string =>
   u === undefined || u === null ? "" : typeof u === "string" ? u : JSON.stringify(u)
 
+/** Tells whether arguments are complete, so that what follows cannot belong to them. */
+const isComplete = (text: string): boolean => text.trimEnd().endsWith("}") && Result.isSuccess(parseArguments(text))
+
+/** Tells whether a piece that names a call begins another one than the call that its index or its order points to. */
+const beginsAnother = (held: Slot, piece: Piece): boolean => {
+  // a model that numbers all its calls 0 tells them apart by their ids
+  if (piece.id !== undefined && held.wireId !== undefined) return piece.id !== held.wireId
+  if (held.name === "") return false
+  if (piece.name !== held.name) return true
+  const anew = piece.arguments === "" ? piece.index === undefined : piece.arguments.trimStart().startsWith("{")
+  return anew && isComplete(held.arguments)
+}
+
 /** Makes an assembler for one streamed answer. */
 export const assembler = (asked: Asked): Assembler => {
   const slots: Array<Slot> = []
@@ -253,7 +272,7 @@ export const assembler = (asked: Asked): Assembler => {
   let block: { readonly type: "text" | "reasoning"; readonly id: string } | undefined
   let blocks = 0
   let reason: string | undefined
-  let wireUsage: unknown
+  let counts: Usage.Usage | undefined
 
   const endBlock = (into: Array<Response.StreamPartEncoded>): void => {
     if (block !== undefined) into.push({ type: `${block.type}-end`, id: block.id })
@@ -269,19 +288,14 @@ export const assembler = (asked: Asked): Assembler => {
     into.push({ type: `${type}-delta`, id: block.id, delta })
   }
 
-  const slotFor = (call: Fields, name: string | undefined): Slot => {
-    const id = notEmpty(call["id"])
-    const index = typeof call["index"] === "number" ? call["index"] : undefined
+  const slotFor = (piece: Piece): Slot => {
+    const { id, index } = piece
     const held = index !== undefined
       ? byIndex.get(index)
       : id !== undefined
       ? slots.find((slot) => slot.wireId === id)
-      : name === undefined
-      ? slots.at(-1)
-      : undefined
-    // a model that numbers all its calls 0 tells them apart by their ids
-    const another = name !== undefined && id !== undefined && held?.wireId !== undefined && held.wireId !== id
-    if (held !== undefined && !another) return held
+      : slots.at(-1)
+    if (held !== undefined && (piece.name === undefined || !beginsAnother(held, piece))) return held
     const slot: Slot = {
       id: id ?? `${asked.idPrefix}-${slots.length}`,
       wireId: id,
@@ -296,13 +310,17 @@ export const assembler = (asked: Asked): Assembler => {
 
   const pushCall = (call: Fields, into: Array<Response.StreamPartEncoded>): void => {
     const fn = isFields(call["function"]) ? call["function"] : {}
-    const name = notEmpty(fn["name"])
-    const slot = slotFor(call, name)
-    if (slot.name === "" && name !== undefined) slot.name = name
-    const piece = argumentsOf(fn["arguments"])
-    slot.arguments += piece
+    const piece: Piece = {
+      id: notEmpty(call["id"]),
+      index: typeof call["index"] === "number" ? call["index"] : undefined,
+      name: notEmpty(fn["name"]),
+      arguments: argumentsOf(fn["arguments"])
+    }
+    const slot = slotFor(piece)
+    if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
+    slot.arguments += piece.arguments
     if (slot.name === "") return
-    const delta = slot.announced ? piece : slot.arguments
+    const delta = slot.announced ? piece.arguments : slot.arguments
     if (!slot.announced) {
       slot.announced = true
       into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
@@ -316,8 +334,8 @@ export const assembler = (asked: Asked): Assembler => {
         begun = true
         into.push(metadataPart(chunk))
       }
-      const choice = chunk.choices.find((choice) => (choice.index ?? 0) === 0)
-      wireUsage = chunk.usage ?? choice?.["usage"] ?? wireUsage
+      const choice = Chat.firstChoice(chunk.choices)
+      counts = Usage.fromAnswer(chunk) ?? counts
       if (choice === undefined) return
       reason = notEmpty(choice.finish_reason) ?? reason
       const { delta } = choice
@@ -339,7 +357,7 @@ export const assembler = (asked: Asked): Assembler => {
         const call = yield* toolCall(slot, asked, reason)
         parts.push({ type: "tool-params-end", id: slot.id }, call)
       }
-      parts.push(finishPart(reason, slots.length > 0, wireUsage, undefined))
+      parts.push(finishPart(reason, slots.length > 0, counts, undefined))
       return parts
     })
   }

@@ -8,16 +8,33 @@
  * **Source**: Together's API reference, `POST /chat/completions`.
  */
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Shape } from "./EventDecoder.ts"
-import { maybe, open, Warning } from "./Wire.ts"
+import { lengthOf, maybe, open, Warning } from "./Wire.ts"
+
+const toolCall = <A extends Schema.Constraint>(args: A) =>
+  open({
+    index: maybe(Schema.Int),
+    id: maybe(Schema.String),
+    type: maybe(Schema.String),
+    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(args) }))
+  })
 
 /** Calls a function on behalf of the assistant. */
-export const ToolCall = open({
-  index: Schema.optional(Schema.Int),
-  id: Schema.optional(Schema.String),
-  type: Schema.optional(Schema.String),
-  function: maybe(open({ name: maybe(Schema.String), arguments: maybe(Schema.String) }))
-})
+export const ToolCall = toolCall(Schema.String)
+
+/** Is a tool call as models answer it: some send the arguments as an object, which is read as its JSON text. */
+const AnsweredToolCall = toolCall(
+  Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
+    Schema.decodeTo(
+      Schema.String,
+      SchemaTransformation.transform({
+        decode: (args) => typeof args === "string" ? args : JSON.stringify(args),
+        encode: (text): string | { readonly [key: string]: unknown } => text
+      })
+    )
+  )
+)
 
 /** Is one part of a multi-part user message: text, image, video or audio. */
 export const ContentPart = open({
@@ -112,7 +129,7 @@ const Logprobs = Schema.NullOr(Schema.Union([Schema.Finite, open({})]))
 
 /** Is one of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
 export const ChatChoice = open({
-  index: Schema.optional(Schema.Int),
+  index: maybe(Schema.Int),
   text: maybe(Schema.String),
   /** May exceed the safe integers: never send it back as an exact seed. */
   seed: maybe(Schema.Finite),
@@ -122,17 +139,17 @@ export const ChatChoice = open({
     content: maybe(Schema.String),
     reasoning: maybe(Schema.String),
     reasoning_content: maybe(Schema.String),
-    tool_calls: maybe(Schema.Array(ToolCall))
+    tool_calls: maybe(Schema.Array(AnsweredToolCall))
   })),
   logprobs: Schema.optional(Logprobs)
 })
 
 /** Answers a chat completion. */
 export const ChatResponse = open({
-  id: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
-  created: Schema.optional(Schema.Finite),
-  model: Schema.optional(Schema.String),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
+  model: maybe(Schema.String),
   choices: Schema.Array(ChatChoice),
   usage: maybe(open({})),
   warnings: maybe(Schema.Array(Warning))
@@ -146,17 +163,20 @@ export const ChatDelta = open({
   content: maybe(Schema.String),
   reasoning: maybe(Schema.String),
   reasoning_content: maybe(Schema.String),
-  tool_calls: maybe(Schema.Array(ToolCall))
+  tool_calls: maybe(Schema.Array(AnsweredToolCall))
 })
 
-/** Is one event of a chat stream. `choices` is empty on a trailing usage chunk. */
+/**
+ * Is one event of a chat stream. `choices` is empty on a trailing usage chunk; of several choices (`n`) each chunk
+ * carries one, of any index.
+ */
 export const ChatChunk = open({
-  id: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
-  created: Schema.optional(Schema.Finite),
-  model: Schema.optional(Schema.String),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
+  model: maybe(Schema.String),
   choices: Schema.Array(open({
-    index: Schema.optional(Schema.Int),
+    index: maybe(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(ChatDelta)
@@ -166,28 +186,70 @@ export const ChatChunk = open({
 /** Is one event of a chat stream. */
 export type ChatChunk = typeof ChatChunk.Type
 
-/** Reads the answer's text: the content of the first choice, `""` where there is none. */
-export const text = (response: ChatResponse): string =>
-  response.choices[0]?.message?.content ?? response.choices[0]?.text ?? ""
+/**
+ * Finds choice 0: the one of this index, or without any.
+ *
+ * **When to use**: to read a chunk of a stream with several choices (`n`): its only choice may be any of them.
+ */
+export const firstChoice = <Choice extends { readonly index?: number | null | undefined }>(
+  choices: ReadonlyArray<Choice>
+): Choice | undefined => {
+  const head = choices[0]
+  return head === undefined || isFirst(head) ? head : choices.find(isFirst)
+}
 
-/** Reads the text that a chunk adds to the first choice. */
-export const deltaText = (chunk: ChatChunk): string => chunk.choices[0]?.delta?.content ?? ""
+const isFirst = (choice: { readonly index?: number | null | undefined }): boolean => (choice.index ?? 0) === 0
 
-/** Reads the reasoning that a chunk adds, under either of its two names. */
-export const deltaReasoning = (chunk: ChatChunk): string =>
-  chunk.choices[0]?.delta?.reasoning ?? chunk.choices[0]?.delta?.reasoning_content ?? ""
+/** Reads the answer's text: the content of choice 0, `""` where there is none. */
+export const text = (response: ChatResponse): string => {
+  const choice = firstChoice(response.choices) ?? response.choices[0]
+  return choice?.message?.content ?? choice?.text ?? ""
+}
+
+/** Reads the text that a chunk adds to choice 0. */
+export const deltaText = (chunk: ChatChunk): string => firstChoice(chunk.choices)?.delta?.content ?? ""
+
+/** Reads the reasoning that a chunk adds to choice 0, under either of its two names. */
+export const deltaReasoning = (chunk: ChatChunk): string => reasoningOf(firstChoice(chunk.choices)?.delta)
+
+type Delta = ChatChunk["choices"][number]["delta"]
+
+/** An empty piece under one name does not hide the other. */
+const reasoningOf = (delta: Delta): string => delta?.reasoning || (delta?.reasoning_content ?? "")
+
+/** Counts the characters of tool calls: names and arguments, which some models send as an object. */
+const charactersOfCalls = (calls: NonNullable<Delta>["tool_calls"]): number => {
+  // the stream checks that a delta is an object, and no more
+  if (!Array.isArray(calls)) return 0
+  let sum = 0
+  for (const call of calls) {
+    const args: unknown = call?.function?.arguments
+    sum += lengthOf(call?.function?.name) +
+      lengthOf(typeof args === "object" && args !== null ? JSON.stringify(args) : args)
+  }
+  return sum
+}
+
+const hasToken = (delta: Delta): boolean =>
+  delta !== undefined && delta !== null &&
+  (notEmpty(delta.content) || notEmpty(delta.reasoning) || notEmpty(delta.reasoning_content) ||
+    (Array.isArray(delta.tool_calls) && delta.tool_calls.length > 0))
 
 /** Tells the stream decoder where a chat chunk keeps its parts. */
 export const shape: Shape<ChatChunk> = {
   text: deltaText,
   reasoning: deltaReasoning,
   hasToken: (chunk) => {
-    const delta = chunk.choices[0]?.delta
-    return delta !== undefined && delta !== null &&
-      (notEmpty(delta.content) || notEmpty(delta.reasoning) || notEmpty(delta.reasoning_content) ||
-        (Array.isArray(delta.tool_calls) && delta.tool_calls.length > 0))
+    for (const choice of chunk.choices) if (hasToken(choice.delta)) return true
+    return false
   },
-  finishReason: (chunk) => chunk.choices[0]?.finish_reason
+  characters: (chunk) => {
+    let sum = 0
+    for (const { delta } of chunk.choices) {
+      sum += lengthOf(delta?.content) + lengthOf(reasoningOf(delta)) + charactersOfCalls(delta?.tool_calls)
+    }
+    return sum
+  }
 }
 
 const notEmpty = (text: string | null | undefined): boolean => text !== undefined && text !== null && text !== ""

@@ -10,14 +10,14 @@
  *
  * | status | error |
  * | --- | --- |
- * | 401, `invalid_api_key` | AuthError |
- * | 402; 429 about money | InsufficientCreditsError |
+ * | 401, `invalid_api_key`; 403 about a bad key | AuthError |
+ * | 402; 400, 403, 422, 429 about money | InsufficientCreditsError |
  * | 429, dynamic limits on any status | RateLimitError |
  * | 408 | RequestTimeoutError |
  * | 503, 529 | OverloadedError; ModelUnavailableError for `routing_error` |
  * | other 5xx; 400 "All connection attempts failed" | ServerError |
- * | 400, 403, 422 about context | ContextLengthError |
- * | 403 of the edge or about access | PermissionDeniedError |
+ * | 400, 403, 422 about context; 403 of inference without another reason | ContextLengthError |
+ * | 403 of the edge, about access, account or organization | PermissionDeniedError |
  * | 404, 410 · 409 · 413 | NotFoundError · ConflictError · PayloadTooLargeError |
  * | other 4xx | InvalidRequestError |
  *
@@ -53,13 +53,20 @@ const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
 
 const speaksOfRate = /rate[ -]?limit|queries per|requests per|too many requests|\b(?:rpm|qps|tpm)\b/i
 const speaksOfMoney =
-  /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota/i
+  /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota|balance is (?:too low|insufficient|negative)|negative balance|positive credit balance|top[- ]up/i
+/** Names the context, whatever the operation. */
 const speaksOfContext =
-  /context (?:length|window|size)|max_new_tokens|maximum (?:context|sequence|number of tokens)|(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
+  /context (?:length|window|size)|maximum (?:context|sequence|number of tokens)|(?:inputs?|prompt)\W{0,2} tokens.{0,60}must be (?:<|less|at most)/i
+/** Names a length: that of the context where a model reads a prompt, that of a file or a queue elsewhere. */
+const speaksOfLength =
+  /(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
+const speaksOfKey =
+  /api[ _-]?key.{0,40}(?:invalid|incorrect|revoked|disabled|expired|deleted)|(?:invalid|incorrect|revoked|disabled|expired|missing|no) api[ _-]?key/i
 const speaksOfAccess =
-  /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e/i
+  /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e|account|organi[sz]ation|api[ _-]?key|suspended|revoked|disabled|balance/i
+/** The model is what is not there, and not a parameter for it: "logprobs for this model are not supported". */
 const speaksOfModel =
-  /non-serverless model|model.{0,80}(?:not available|unavailable|retired|deprecated|no longer|not (?:currently )?supported|decommissioned)/i
+  /non-serverless model|(?<!\b(?:by|for|in|of|on|with) (?:the |this |that )?)model(?:(?:[^:;.]|[:.]\S){0,80}(?:not available|unavailable|retired|deprecated|no longer|decommissioned)|(?: [^\s:;,]+)?(?: is)?(?: currently)? not (?:currently )?supported)/i
 const speaksOfUpstream = /all connection attempts failed/i
 
 const scopeOf = (message: string): TogetherError.RateLimitScope =>
@@ -86,22 +93,39 @@ const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
   return { tag: "RateLimitError", scope: scopeOf(message) }
 }
 
+/** On these operations Together documents 403 as a prompt that exceeds the context. */
+const inference = new Set(["chat", "chatStream", "completions", "completionsStream", "embeddings", "rerank"])
+
+const isInference = ({ operation }: Answer): boolean => operation === undefined || inference.has(operation)
+
+const isTooLong = (answer: Answer, message: string): boolean =>
+  speaksOfContext.test(message) || (isInference(answer) && speaksOfLength.test(message))
+
 const forbidden = (
   answer: Answer,
   body: ErrorBody.ErrorBody,
   message: string
-): "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
+): "AuthError" | "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
   if (body.page) return "PermissionDeniedError"
-  if (speaksOfContext.test(message)) return "ContextLengthError"
+  if (isTooLong(answer, message)) return "ContextLengthError"
+  if (speaksOfKey.test(message)) return "AuthError"
   if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
   if (speaksOfAccess.test(`${message} ${body.kinds.join(" ")}`)) return "PermissionDeniedError"
-  return answer.operation === undefined || inference.has(answer.operation)
-    ? "ContextLengthError"
-    : "PermissionDeniedError"
+  return isInference(answer) ? "ContextLengthError" : "PermissionDeniedError"
 }
 
-/** On these operations Together documents 403 as a prompt that exceeds the context. */
-const inference = new Set(["chat", "chatStream", "completions", "completionsStream", "embeddings", "rerank"])
+/** Reads the sentence of an answer that blames the request: 400 and 422 stand for more than that. */
+const refused = (
+  answer: Answer,
+  { param }: ErrorBody.ErrorBody,
+  message: string
+): Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> => {
+  if (speaksOfUpstream.test(message)) return "ServerError"
+  if (isTooLong(answer, message)) return "ContextLengthError"
+  if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
+  if ((param === undefined || param === "model") && speaksOfModel.test(message)) return "ModelUnavailableError"
+  return "InvalidRequestError"
+}
 
 /** Decides the tag of an answer from its status, its words and its sentence. */
 export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
@@ -134,13 +158,7 @@ export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
       return { tag: "PayloadTooLargeError" }
   }
   if (is("request_too_large")) return { tag: "PayloadTooLargeError" }
-  if (status === 400 || status === 422) {
-    if (speaksOfUpstream.test(message)) return { tag: "ServerError" }
-    if (speaksOfContext.test(message)) return { tag: "ContextLengthError" }
-    if (speaksOfModel.test(message)) return { tag: "ModelUnavailableError" }
-    if (/credit limit exceeded/i.test(message)) return { tag: "InsufficientCreditsError" }
-  }
-  return { tag: "InvalidRequestError" }
+  return { tag: status === 400 || status === 422 ? refused(answer, body, message) : "InvalidRequestError" }
 }
 
 const seconds = (wait: Duration.Duration): string => {
@@ -148,8 +166,13 @@ const seconds = (wait: Duration.Duration): string => {
   return `${value < 10 ? Number(value.toFixed(2)) : Math.round(value)} s`
 }
 
-const remedy = (verdict: Verdict, status: number, wait: Duration.Duration | undefined): string => {
-  switch (verdict.tag) {
+/** Says what to do about an error of a tag, without a full stop. */
+export const remedy = (
+  tag: TogetherError.TogetherError["_tag"],
+  status: number,
+  wait?: Duration.Duration | undefined
+): string => {
+  switch (tag) {
     case "RateLimitError":
       return wait === undefined
         ? "Send at a steady, lower rate and back off"
@@ -205,7 +228,8 @@ const what: Record<TogetherError.TogetherError["_tag"], string> = {
   LaneOverflowError: "The lane is full"
 }
 
-const sentence = (text: string): string => {
+/** Makes a bounded sentence of what the provider says. */
+export const sentence = (text: string): string => {
   const trimmed = text.trim().replace(/\s+/g, " ")
   const bounded = trimmed.length > 300 ? `${trimmed.slice(0, 300)}…` : trimmed
   return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
@@ -245,7 +269,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const fields = {
     message: isRedirect(answer.status) && decision.tag === "InvalidRequestError"
       ? redirected(answer.status, answer.headers["location"])
-      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision, answer.status, retryAfter)}.`,
+      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer.status, retryAfter)}.`,
     status: answer.status,
     requestId: answer.headers["x-request-id"] ?? body.requestId ?? answer.headers["cf-ray"],
     model: answer.model === "" ? undefined : answer.model,

@@ -23,6 +23,8 @@ import * as Fallback from "../guard/Fallback.ts"
 import type * as Lanes from "../guard/Lanes.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
+import { sentence } from "./Classify.ts"
+import * as ErrorBody from "./ErrorBody.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
@@ -35,7 +37,7 @@ import type { Exchange, Transport } from "./Transport.ts"
 export interface CallOptions {
   /** Rank in the lane's queue. Default: `"normal"`. */
   readonly priority?: Priority | undefined
-  /** Time for the whole call: waits, retries and the stream's end included. Default: none. */
+  /** Time for the whole call: waits, retries, fallbacks and the stream's end included. Default: the client's, else none. */
   readonly deadline?: Duration.Input | undefined
   /** When to retry. Default: the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
@@ -55,14 +57,19 @@ export interface CallOptions {
 /** Describes a call by path, for endpoints that have no method of their own. */
 export interface PathRequest<A> {
   readonly method?: HttpMethod.HttpMethod | undefined
-  /** Path below the base URL, or an absolute URL. */
+  /** Path below the base URL, or an absolute URL on its host or on another of Together's. */
   readonly path: string
   readonly query?: Exchange["query"]
   /** Sent as JSON. */
   readonly body?: unknown
   /** Sent as multipart; excludes `body`. */
   readonly form?: FormData | undefined
-  /** Decodes the JSON of the answer. */
+  /**
+   * Collects the texts of `form`, which no error may quote. Default: none is known, so that an error says no more of an
+   * answer than the words of its kind.
+   */
+  readonly formTexts?: Exchange["formTexts"]
+  /** Decodes the JSON of the answer; an empty one is `undefined`, else `null`. */
   readonly response: Schema.Codec<A, unknown>
   /** Selects the lane. Default: the lane of calls without a model. */
   readonly model?: string | undefined
@@ -139,6 +146,27 @@ const targets = <Req>(
     ? undefined
     : [route.model(request), ...options.fallback]
 
+/** Options of one target. Where several share a deadline, none of them has its own. */
+interface TargetOptions extends Omit<CallOptions, "deadline"> {
+  readonly deadline?: Duration.Input | "none" | undefined
+}
+
+/** Tells an error from a job that failed, which has an id or a state beside its `error`. */
+const isError = (value: unknown): boolean => {
+  if (typeof value !== "object" || value === null || !("error" in value)) return false
+  const { error, id, status, workflow_id }: Readonly<Record<string, unknown>> = { ...value }
+  return typeof error === "object" && error !== null && ![id, status, workflow_id].some((u) => typeof u === "string")
+}
+
+/** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
+const wholly = (request: unknown): unknown => {
+  if (typeof request !== "object" || request === null || !("stream" in request) || !request.stream) return request
+  const { stream: _, ...rest } = request
+  if (!("stream_options" in rest)) return rest
+  const { stream_options: __, ...whole } = rest
+  return whole
+}
+
 // every request that has a model has it under this name, and nothing else of it changes
 const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
 
@@ -163,12 +191,16 @@ export const make = (shared: Shared): Client => {
     }
   }
 
-  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
-    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+  const deadlineOf = (options: TargetOptions | undefined): Duration.Duration | undefined =>
+    options?.deadline === undefined
+      ? shared.deadline
+      : options.deadline === "none"
+      ? undefined
+      : Duration.fromInputUnsafe(options.deadline)
 
   const guardsOf = (
     call: Call,
-    options: CallOptions | undefined,
+    options: TargetOptions | undefined,
     money: Pipeline.Money | undefined
   ): Effect.Effect<Pipeline.Guards> =>
     Effect.map(shared.lanes.get(call.lane), (lane) => ({
@@ -185,7 +217,7 @@ export const make = (shared: Shared): Client => {
   const callOf = (
     what: { readonly operation: string; readonly model: string; readonly idempotent: boolean },
     estimate: Estimate,
-    options: CallOptions | undefined
+    options: TargetOptions | undefined
   ): Effect.Effect<Call> =>
     Clock.clockWith((clock) => {
       const model = what.model === "" ? "-" : what.model
@@ -218,7 +250,8 @@ export const make = (shared: Shared): Client => {
     text: string,
     status: number,
     requestId: string | undefined,
-    observed: Pipeline.Observed
+    observed: Pipeline.Observed,
+    estimate: Estimate
   ): Effect.Effect<A, DecodeError> => {
     const fail = (problem: string) => {
       const body = text === "" ? undefined : redact(text, transport.secrets(exchange))
@@ -238,24 +271,32 @@ export const make = (shared: Shared): Client => {
     try {
       value = JSON.parse(text)
     } catch {
-      return fail(text.trim() === "" ? "is empty" : "is not JSON")
+      if (text.trim() !== "") return fail("is not JSON")
+      const nothing = Result.orElse(decode(undefined), () => decode(null))
+      return Result.isFailure(nothing) ? fail("is empty") : Effect.succeed(nothing.success)
+    }
+    if (isError(value)) {
+      const said = redact(ErrorBody.parse(text).message ?? "", transport.secrets(exchange))
+      return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`)
     }
     const decoded = decode(value)
     if (Result.isFailure(decoded)) {
       return fail(`does not fit its schema: ${issueOf(decoded.failure, exchange.json)}`)
     }
-    observed.usage = usageOf(value)
+    observed.usage = Usage.fromAnswer(value, estimate.inputTokens)
     return Effect.succeed(decoded.success)
   }
 
   const exchangeDecoded = <A>(
     exchange: Exchange,
+    estimate: Estimate,
     decode: (value: unknown) => Result.Result<A, Schema.SchemaError>
   ) =>
   (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
     Effect.flatMap(
       transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-      (answer) => decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed)
+      (answer) =>
+        decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed, estimate)
     )
 
   const call: Client["call"] = (route) => {
@@ -263,7 +304,7 @@ export const make = (shared: Shared): Client => {
     const decode = recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
     const once = (
       request: RequestOf<typeof route>,
-      options: CallOptions | undefined
+      options: TargetOptions | undefined
     ): Effect.Effect<AnswerOf<typeof route>, TogetherError> =>
       Effect.suspend(() => {
         const checked = check(request)
@@ -274,7 +315,7 @@ export const make = (shared: Shared): Client => {
           model,
           method: route.method,
           path: route.path,
-          json: route.method === "GET" ? undefined : request
+          json: route.method === "GET" ? undefined : wholly(request)
         }
         return Effect.flatMap(
           callOf({ ...route, model }, route.estimate(request), options),
@@ -282,17 +323,17 @@ export const make = (shared: Shared): Client => {
             spanned(
               Effect.flatMap(
                 guardsOf(call, options, moneyOf(route, request, call)),
-                (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, decode))
+                (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, call.estimate, decode))
               ),
               call
             )
         )
       })
     return (request, options) => {
-      const { deadline: _, ...rest } = options ?? {}
       const models = targets(route, request, options)
       if (models === undefined) return once(request, options)
-      const tried = Fallback.run(models, (model) => once(withModel(request, model), rest))
+      const one: TargetOptions = { ...options, deadline: "none" }
+      const tried = Fallback.run(models, (model) => once(withModel(request, model), one))
       const deadline = deadlineOf(options)
       return deadline === undefined ? tried : Deadline.run(tried, deadline)
     }
@@ -300,7 +341,7 @@ export const make = (shared: Shared): Client => {
 
   const stream: Client["stream"] = (route, operation, shape) => {
     const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
-    const once = (request: RequestOf<typeof route>, options: CallOptions | undefined) =>
+    const once = (request: RequestOf<typeof route>, options: TargetOptions | undefined) =>
       Stream.suspend(() => {
         const checked = check(request)
         if (Result.isFailure(checked)) return Stream.fail(invalid(operation, checked.failure, request))
@@ -327,9 +368,18 @@ export const make = (shared: Shared): Client => {
       })
     return (request, options) => {
       const models = targets(route, request, options)
-      return models === undefined
-        ? once(request, options)
-        : Fallback.stream(models, (model) => once(withModel(request, model), options))
+      if (models === undefined) return once(request, options)
+      const deadline = deadlineOf(options)
+      if (deadline === undefined) return Fallback.stream(models, (model) => once(withModel(request, model), options))
+      return Stream.unwrap(Clock.clockWith((clock) => {
+        const now = () => clock.currentTimeMillisUnsafe()
+        const endsAt = now() + Duration.toMillis(deadline)
+        const within = (model: string) =>
+          once(withModel(request, model), { ...options, deadline: Duration.millis(Math.max(1, endsAt - now())) })
+        return Effect.succeed(
+          Fallback.stream(models, within, { when: (error) => Fallback.isCurable(error) && now() < endsAt })
+        )
+      }))
     }
   }
 
@@ -340,7 +390,8 @@ export const make = (shared: Shared): Client => {
     path: request.path,
     query: request.query,
     json: request.body,
-    form: request.form
+    form: request.form,
+    formTexts: request.formTexts
   })
 
   const byPath = <A>(
@@ -365,12 +416,12 @@ export const make = (shared: Shared): Client => {
     stream,
     request: (request, options) => {
       const decode = Schema.decodeUnknownResult(request.response)
-      return byPath(request, options, (exchange) => exchangeDecoded(exchange, decode))
+      return byPath(request, options, (exchange) => exchangeDecoded(exchange, request.estimate ?? nothing, decode))
     },
     text: (request, options) =>
       byPath(request, options, (exchange) => (observed) =>
         Effect.map(
-          transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+          transport.exchange({ ...exchange, file: true, onHeaders: (headers) => void (observed.headers = headers) }),
           (answer) => answer.text
         ))
   }
@@ -382,9 +433,4 @@ const streamOptions = (request: unknown): object => {
     ? request.stream_options
     : undefined
   return { ...(typeof own === "object" ? own : undefined), include_usage: true }
-}
-
-const usageOf = (value: unknown): Usage.Usage | undefined => {
-  if (typeof value !== "object" || value === null || !("usage" in value)) return undefined
-  return Usage.fromWire(value.usage)
 }

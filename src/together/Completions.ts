@@ -1,14 +1,15 @@
 /**
  * Plain completions: requests, answers and stream chunks, as on the wire.
  *
- * **Gotchas**: a stream chunk may say `finish_reason` at its top level, unlike chat.
+ * **Gotchas**: a stream chunk may say `finish_reason` at its top level, unlike chat. Of several choices (`n`) each
+ * chunk carries one, of any index.
  *
  * **Source**: Together's API reference, `POST /completions`.
  */
 import * as Schema from "effect/Schema"
-import { samplingFields } from "./Chat.ts"
+import { firstChoice, samplingFields } from "./Chat.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { maybe, open } from "./Wire.ts"
+import { lengthOf, maybe, open } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */
 export const CompletionRequest = open({
@@ -21,12 +22,12 @@ export type CompletionRequest = typeof CompletionRequest.Type
 
 /** Answers a plain completion. */
 export const CompletionResponse = open({
-  id: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
-  created: Schema.optional(Schema.Finite),
-  model: Schema.optional(Schema.String),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
+  model: maybe(Schema.String),
   choices: Schema.Array(open({
-    index: Schema.optional(Schema.Int),
+    index: maybe(Schema.Int),
     text: maybe(Schema.String),
     seed: maybe(Schema.Finite),
     finish_reason: maybe(Schema.String)
@@ -38,11 +39,11 @@ export type CompletionResponse = typeof CompletionResponse.Type
 
 /** Is one event of a completion stream. */
 export const CompletionChunk = open({
-  id: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
-  created: Schema.optional(Schema.Finite),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
   choices: Schema.Array(open({
-    index: Schema.optional(Schema.Int),
+    index: maybe(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(open({ content: maybe(Schema.String) }))
@@ -54,17 +55,29 @@ export const CompletionChunk = open({
 /** Is one event of a completion stream. */
 export type CompletionChunk = typeof CompletionChunk.Type
 
-/** Reads the continuation: the text of the first choice. */
-export const text = (response: CompletionResponse): string => response.choices[0]?.text ?? ""
+/** Reads the continuation: the text of choice 0. */
+export const text = (response: CompletionResponse): string =>
+  (firstChoice(response.choices) ?? response.choices[0])?.text ?? ""
 
-/** Reads the text that a chunk adds to the first choice, from whichever place the model uses. */
-export const deltaText = (chunk: CompletionChunk): string =>
-  chunk.choices[0]?.text ?? chunk.choices[0]?.delta?.content ?? chunk.token?.text ?? ""
+type Choice = CompletionChunk["choices"][number]
+
+/** Reads what a chunk adds to one of its choices; an empty piece in one place does not hide the other. */
+const pieceOf = (chunk: CompletionChunk, choice: Choice | undefined): string =>
+  (choice?.text || choice?.delta?.content) ?? choice?.text ?? chunk.token?.text ?? ""
+
+/** Reads the text that a chunk adds to choice 0, from whichever place the model uses. */
+export const deltaText = (chunk: CompletionChunk): string => {
+  const choice = firstChoice(chunk.choices)
+  return choice === undefined && chunk.choices.length > 0 ? "" : pieceOf(chunk, choice)
+}
+
+const pieces = (chunk: CompletionChunk): ReadonlyArray<string> =>
+  chunk.choices.length === 0 ? [pieceOf(chunk, undefined)] : chunk.choices.map((choice) => pieceOf(chunk, choice))
 
 /** Tells the stream decoder where a completion chunk keeps its parts. */
 export const shape: Shape<CompletionChunk> = {
   text: deltaText,
   reasoning: () => "",
-  hasToken: (chunk) => deltaText(chunk) !== "",
-  finishReason: (chunk) => chunk.choices[0]?.finish_reason ?? chunk.finish_reason
+  hasToken: (chunk) => pieces(chunk).some((piece) => piece !== ""),
+  characters: (chunk) => pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0)
 }

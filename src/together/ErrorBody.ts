@@ -3,8 +3,9 @@
  *
  * Together's error bodies come nested (`{"error":{"message",…}}`), flat
  * (`{"message"}`, `{"detail"}`, `{"code","message"}`), as a bare string under
- * `error`, as a list under `errors`, as a JSON string, empty, or as an HTML or
- * text page of the edge in front of it. Each is read into the same five fields.
+ * `error`, as a list under `errors` or `error` or by itself, as a JSON string,
+ * empty, or as an HTML or text page of the edge in front of it. Each is read
+ * into the same fields.
  */
 
 /** Holds what could be read from an error body. */
@@ -13,6 +14,8 @@ export interface ErrorBody {
   readonly message?: string | undefined
   /** Every `type`, `error_type` and `code` found, lower case. */
   readonly kinds: ReadonlyArray<string>
+  /** The HTTP status of an error that the body names by number, under `status` or `code`: 400 to 599. */
+  readonly status?: number | undefined
   readonly param?: string | undefined
   readonly requestId?: string | undefined
   /** True for a page instead of an API answer. */
@@ -31,11 +34,15 @@ const string = (u: unknown): string | undefined => {
   return trimmed === "" ? undefined : trimmed
 }
 
+/** The first of a list, or the one thing itself. */
+const one = (u: unknown): unknown => Array.isArray(u) ? u[0] : u
+
 const messageOf = (object: Fields | undefined): string | undefined => {
   if (object === undefined) return undefined
-  const detail = object["detail"]
-  const first = Array.isArray(detail) ? fields(detail[0])?.["msg"] : detail
-  return string(object["message"]) ?? string(first) ?? string(object["error_message"])
+  const detail = one(object["detail"])
+  const nested = fields(detail)
+  return string(object["message"]) ?? string(detail) ?? string(nested?.["msg"]) ?? string(nested?.["message"]) ??
+    string(object["error_message"])
 }
 
 const kindsOf = (object: Fields | undefined): ReadonlyArray<string> =>
@@ -46,6 +53,11 @@ const kindsOf = (object: Fields | undefined): ReadonlyArray<string> =>
       return kind === undefined ? [] : [kind.toLowerCase()]
     })
 
+const statusOf = (object: Fields | undefined): number | undefined =>
+  [object?.["status"], object?.["code"]]
+    .map((u) => typeof u === "number" || typeof u === "string" ? Number(u) : NaN)
+    .find((status) => Number.isInteger(status) && status >= 400 && status <= 599)
+
 const parseJson = (text: string): { readonly value: unknown } | undefined => {
   try {
     return { value: JSON.parse(text) }
@@ -55,14 +67,16 @@ const parseJson = (text: string): { readonly value: unknown } | undefined => {
 }
 
 const fromJson = (value: unknown): ErrorBody => {
-  const top = fields(value)
-  if (top === undefined) return { message: string(value), kinds: [], page: false }
-  const nested = fields(top["error"])
-  const listed = Array.isArray(top["errors"]) ? top["errors"][0] : undefined
+  const only = one(value)
+  const top = fields(only)
+  if (top === undefined) return { message: string(only), kinds: [], page: false }
+  const error = one(top["error"])
+  const nested = fields(error)
+  const listed = one(top["errors"])
   return {
-    message: messageOf(nested) ?? string(top["error"]) ?? messageOf(top) ?? string(listed) ??
-      messageOf(fields(listed)),
+    message: messageOf(nested) ?? string(error) ?? messageOf(top) ?? string(listed) ?? messageOf(fields(listed)),
     kinds: [...kindsOf(nested), ...kindsOf(top)],
+    status: statusOf(nested) ?? statusOf(top),
     param: string(nested?.["param"]) ?? string(top["param"]),
     requestId: string(top["request_id"]) ?? string(top["id"]) ?? string(nested?.["request_id"]),
     page: false

@@ -8,25 +8,33 @@
  * | --- | --- |
  * | `data: {…}`, unnamed or named `message` | a chunk |
  * | `data: [DONE]` | the end; nothing after it is read |
- * | `error` as object or string, `event: error`, finish reason `error` | failure |
+ * | an `error` of any kind, `object: "error"`, a bare `message` with `type` or `code`, a bare `detail` | failure |
+ * | `event: error`, finish reason `error` | failure |
  * | data that is not a JSON object | failure |
  * | comments, `retry:`, `id:`, other named events without choices | nothing, and no progress |
- * | end of bytes before `[DONE]` and before a finish reason | failure |
+ * | end of bytes before `[DONE]` and before the finish reason of every choice that began | failure |
  *
  * Usage may ride on the finish chunk, on a trailing chunk without choices, or
  * inside `choices[0]`: the last one seen is kept.
+ *
+ * Of several choices (`n`) each chunk carries one, of any index. The partial
+ * answer is that of choice 0; all of them are counted, since all are billed.
  */
 import * as Sse from "effect/encoding/Sse"
 import type { PartialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
+import * as ErrorBody from "./ErrorBody.ts"
 
 /** Tells the decoder where a kind of chunk keeps its parts. */
 export interface Shape<Chunk> {
+  /** Text that the chunk adds to choice 0. */
   readonly text: (chunk: Chunk) => string
+  /** Reasoning that the chunk adds to choice 0. */
   readonly reasoning: (chunk: Chunk) => string
-  /** True when the chunk carries a token of any kind: text, reasoning or a tool call. */
+  /** True when any choice of the chunk carries a token of any kind: text, reasoning or a tool call. */
   readonly hasToken: (chunk: Chunk) => boolean
-  readonly finishReason: (chunk: Chunk) => string | null | undefined
+  /** Counts what all choices of the chunk carry: text, reasoning, and the names and arguments of tool calls. */
+  readonly characters: (chunk: Chunk) => number
 }
 
 /** Says why a stream failed, in a sentence, with the frame that said so. */
@@ -34,7 +42,7 @@ export interface Failure {
   readonly _tag: "Failed"
   readonly reason: "error-frame" | "finish-error" | "malformed" | "too-large" | "cut"
   readonly message: string
-  /** JSON of the error frame, for the classifier. */
+  /** The error frame as it came, for the classifier. */
   readonly frame?: string | undefined
 }
 
@@ -52,10 +60,11 @@ export interface EventDecoder<Chunk> {
   readonly started: () => boolean
   /** Counts the data events decoded: what an idle timeout watches. Comments do not count. */
   readonly events: () => number
-  /** Counts the characters of text and reasoning decoded. */
+  /** Counts the characters generated: text, reasoning and tool calls of every choice. */
   readonly characters: () => number
   readonly partial: () => PartialAnswer
-  readonly usage: () => Usage.Usage | undefined
+  /** Reads the last usage seen; see `Usage.fromWire` for the input that stands in where it counts the output alone. */
+  readonly usage: (estimatedInput?: number) => Usage.Usage | undefined
 }
 
 /** Holds the defaults of this module. */
@@ -70,8 +79,7 @@ const done: End = { _tag: "Done" }
 
 const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
 
-const errorMessage = (error: unknown): string =>
-  typeof error === "string" ? error : isFields(error) && typeof error["message"] === "string" ? error["message"] : ""
+const none: ReadonlyArray<Fields> = []
 
 /** Makes a decoder for one stream. */
 export const make = <Chunk>(shape: Shape<Chunk>, options?: {
@@ -84,27 +92,38 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   let events = 0
   let characters = 0
   let started = false
-  let finished = false
-  let usage: Usage.Usage | undefined
+  let withUsage: Fields | undefined
+  /** Tells of each choice that began, by its index, whether it has finished. */
+  const finished = new Map<unknown, boolean>()
   const text: Array<string> = []
   const reasoning: Array<string> = []
   let out: Array<Chunk> = []
+
+  const usage = (estimatedInput?: number) =>
+    withUsage === undefined ? undefined : Usage.fromAnswer(withUsage, estimatedInput)
 
   const fail = (reason: Failure["reason"], message: string, frame?: string): void => {
     end = { _tag: "Failed", reason, message, frame }
   }
 
-  const onChunk = (fields: Fields, choices: ReadonlyArray<unknown>): void => {
+  /** Notes whether a choice has ended, and fails where the provider gave it up. */
+  const note = (index: unknown, reason: unknown): void => {
+    if (reason === "error") fail("finish-error", "the provider ended the stream with finish_reason \"error\"")
+    else if (typeof reason === "string" && reason !== "") finished.set(index, true)
+    else if (!finished.has(index)) finished.set(index, false)
+  }
+
+  const onChunk = (fields: Fields, choices: ReadonlyArray<Fields>): void => {
     // `choices` is an array: with it present any object is a chunk, all other fields being optional and kept
     const chunk = (fields["choices"] === choices ? fields : { ...fields, choices }) as Chunk
-    const first = choices[0]
-    const seen = fields["usage"] ?? (isFields(first) ? first["usage"] : undefined)
-    if (seen !== undefined && seen !== null) usage = Usage.fromWire(seen) ?? usage
-    const reason = shape.finishReason(chunk)
-    if (reason === "error") {
-      return fail("finish-error", "the provider ended the stream with finish_reason \"error\"")
-    }
-    if (typeof reason === "string" && reason !== "") finished = true
+    // asked first, since nearly every chunk says nothing of it
+    const said = fields["usage"] ?? choices[0]?.["usage"]
+    if (isSaid(said) && Usage.fromAnswer(fields, 0) !== undefined) withUsage = fields
+    // a completion may say it at the top
+    const reason = fields["finish_reason"]
+    if (choices.length === 0 && isSaid(reason)) note(0, reason)
+    for (const choice of choices) note(choice["index"] ?? 0, choice["finish_reason"] ?? reason)
+    if (end !== undefined) return
     if (shape.hasToken(chunk)) {
       // the shape's types are a promise of the wire, which may hold anything under these names
       const [piece, thought]: ReadonlyArray<unknown> = [shape.text(chunk), shape.reasoning(chunk)]
@@ -114,7 +133,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       started = true
       if (piece !== "") text.push(piece)
       if (thought !== "") reasoning.push(thought)
-      characters += piece.length + thought.length
+      characters += shape.characters(chunk)
     }
     out.push(chunk)
   }
@@ -128,21 +147,19 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     try {
       value = JSON.parse(data)
     } catch {
-      if (name === "error") return fail("error-frame", data.slice(0, 300), JSON.stringify({ error: data }))
-      if (name !== "message") return
-      return fail("malformed", `a frame of ${data.length} characters is not JSON`)
+      if (name === "message") return fail("malformed", `a frame of ${data.length} characters is not JSON`)
+      if (name !== "error") return
     }
-    if (name === "error" || (isFields(value) && isError(value["error"]))) {
-      const error = isFields(value) ? value["error"] ?? value : value
-      return fail("error-frame", errorMessage(error), JSON.stringify({ error }))
+    if (name === "error" || (isFields(value) && isError(value, name))) {
+      return fail("error-frame", ErrorBody.parse(data).message ?? "", data)
     }
-    const choices = isFields(value) ? value["choices"] : undefined
-    if (name !== "message" && !Array.isArray(choices)) return
-    if (!isFields(value) || (choices !== undefined && choices !== null && !wellFormed(choices))) {
+    const choices = isFields(value) ? value["choices"] ?? none : undefined
+    if (name !== "message" && (choices === none || !Array.isArray(choices))) return
+    if (!isFields(value) || !wellFormed(choices)) {
       return fail("malformed", "a frame is not a chunk: choices must be a list of objects")
     }
     events++
-    onChunk(value, Array.isArray(choices) ? choices : [])
+    onChunk(value, choices)
   }
 
   const parser = Sse.makeParser((event) => {
@@ -160,29 +177,25 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     }
   }
 
-  /** Finds where the event that the parser holds ends in this text, or the text's end. */
-  const endOfHeld = (text: string, at: number): number => {
-    if (at === 0 && endedLine && text[0] === "\n") return 1
-    const blank = text.indexOf("\n\n", at)
-    return blank < 0 ? text.length : blank + 2
-  }
-
   /**
    * Takes whole events of one `data:` line, which is what Together sends, straight from the text. The parser knows
-   * every other form and takes what is left, up to the next blank line.
+   * every other form and takes what is left, up to the next blank line; a lone CR ends a line for it alone.
    */
   const push = (text: string, into: Array<Chunk>): void => {
     out = into
+    const plain = !text.includes("\r")
     let at = 0
     while (at < text.length && end === undefined) {
-      const line = clean && text.startsWith("data: ", at) ? text.indexOf("\n", at) : -1
-      if (line > 0 && text[line + 1] === "\n" && text[line - 1] !== "\r" && line - at <= maxEventSize) {
+      const line = clean && plain && text.startsWith("data: ", at) ? text.indexOf("\n", at) : -1
+      if (line > 0 && text[line + 1] === "\n" && line - at <= maxEventSize) {
         onEvent("message", text.slice(at + 6, line))
         at = line + 2
       } else {
-        const until = clean ? endOfHeld(text, at + 1) : endOfHeld(text, at)
+        const completes = !clean && at === 0 && endedLine && text[0] === "\n"
+        const blank = completes ? -1 : text.indexOf("\n\n", clean ? at + 1 : at)
+        const until = completes ? 1 : blank < 0 ? text.length : blank + 2
         parse(text.slice(at, until))
-        clean = (until === 1 && !clean) || text.endsWith("\n\n", until)
+        clean = completes || text.endsWith("\n\n", until)
         at = until
       }
     }
@@ -198,22 +211,31 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       // the blank line completes an event whose own blank line was cut off
       push(`${utf8.decode()}\n\n`, into)
       if (end !== undefined) return
-      if (finished) end = done
+      if (finished.size > 0 && [...finished.values()].every(Boolean)) end = done
       else fail("cut", "the stream ended without [DONE] and without a finish reason")
     },
     end: () => end,
     started: () => started,
     events: () => events,
     characters: () => characters,
-    partial: () => ({ text: text.join(""), reasoning: reasoning.join(""), usage }),
-    usage: () => usage
+    partial: () => ({ text: text.join(""), reasoning: reasoning.join(""), usage: usage() }),
+    usage
   }
 }
 
-const isError = (error: unknown): boolean => (typeof error === "string" && error !== "") || isFields(error)
+const isSaid = <A>(value: A): value is NonNullable<A> => value !== undefined && value !== null
+
+/** Tells an error from a chunk: the forms are those of `ErrorBody`. */
+const isError = (frame: Fields, name: string): boolean => {
+  if (Boolean(frame["error"]) || frame["object"] === "error") return true
+  if (name !== "message" || isSaid(frame["choices"])) return false
+  return typeof frame["message"] === "string"
+    ? isSaid(frame["type"]) || isSaid(frame["code"])
+    : isSaid(frame["detail"])
+}
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */
-const wellFormed = (choices: unknown): boolean =>
+const wellFormed = (choices: unknown): choices is ReadonlyArray<Fields> =>
   Array.isArray(choices) && choices.every((choice) => {
     if (!isFields(choice)) return false
     const delta = choice["delta"]

@@ -8,7 +8,8 @@
  * **Errors**: `StreamError` for what the stream itself says or lacks,
  * `RequestTimeoutError` for silence (`first-token`, `idle`), `DecodeError` for
  * an answer that is no event stream, `StreamError` for a connection cut in the
- * middle.
+ * middle. What fails after the first token holds what arrived and is never
+ * retried; nor is a frame that blames the request, the key or the account.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -33,19 +34,31 @@ type Chunks<Chunk> = readonly [Chunk, ...Array<Chunk>]
 export interface Opened<Chunk> {
   /** Pulls the next chunks, the held-back first ones included. Done at the end of the stream. */
   readonly pull: Pull.Pull<Chunks<Chunk>, TogetherError.TogetherError>
-  readonly usage: () => Usage.Usage | undefined
-  /** Counts the characters of text and reasoning that arrived. */
+  /** Reads the last usage seen; see `Usage.fromWire` for the input that stands in where it counts the output alone. */
+  readonly usage: (estimatedInput?: number) => Usage.Usage | undefined
+  /** Counts the characters that arrived: text, reasoning and tool calls of every choice. */
   readonly characters: () => number
+  /** Holds what arrived so far. */
+  readonly partial: () => TogetherError.PartialAnswer
 }
 
 const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk>] => chunks.length > 0
 
-/** Tells whether an error frame says something that a repeat cannot cure. */
-const frameIsFinal = (frame: string): boolean => {
-  const body = ErrorBody.parse(frame)
-  const tag = Classify.verdict({ status: 500, headers: {}, body: frame, nowMillis: 0 }, body).tag
-  return tag !== "ServerError" && tag !== "RateLimitError" || body.kinds.includes("invalid_request_error")
+const blamesRequest =
+  /^(?:invalid_(?:argument|input|param|request|value)|bad_?request|validation|unprocessable|unsupported|authentication|unauthori[sz]ed|permission|forbidden|not_?found)/
+
+/** Reads an error frame as if it were an answer of the status that it names, else of a 400. */
+const readFrame = (frame: string, operation: string) => {
+  const { kinds, requestId, status } = ErrorBody.parse(frame)
+  const error = Classify.fromAnswer({ status: status ?? 400, headers: {}, body: frame, operation, nowMillis: 0 })
+  // a 400 that was assumed proves nothing: unless a kind blames the request, a repeat may cure it
+  const final = error._tag === "InvalidRequestError" && status === undefined
+    ? kinds.some((kind) => blamesRequest.test(kind))
+    : !TogetherError.isRetryable(error)
+  return { requestId, remedy: final ? Classify.remedy(error._tag, status ?? 400) : undefined }
 }
+
+const partArrived = "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
 
 const unreadable = (exchange: Exchange, transport: Transport, contentType: string | undefined, body: string) => {
   const said = ErrorBody.parse(body).message
@@ -80,28 +93,39 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   const clock = yield* Clock.clockWith(Effect.succeed)
   const decoder = EventDecoder.make(shape)
   const reader = yield* ByteReader.make(response)
-  const requestId = response.headers["x-request-id"] ?? response.headers["cf-ray"]
-  const common = { operation: exchange.operation, model: exchange.model, requestId }
+  const idOf = (said: string | undefined) => response.headers["x-request-id"] ?? said ?? response.headers["cf-ray"]
+  const common = { operation: exchange.operation, model: exchange.model }
 
   const streamError = (failure: EventDecoder.Failure): TogetherError.StreamError => {
     const secrets = transport.secrets(exchange)
-    const final = failure.frame !== undefined && frameIsFinal(failure.frame)
+    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange.operation)
     const said = redact(failure.message, secrets)
     return new TogetherError.StreamError({
       ...common,
+      requestId: idOf(read?.requestId),
       started: decoder.started(),
       partial: decoder.partial(),
-      shouldRetry: final ? false : undefined,
-      message: `The stream failed after ${decoder.events()} events${said === "" ? "" : `: ${said}`}. ${
-        decoder.started()
-          ? "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
-          : final
-          ? "Correct the request"
-          : "Nothing had arrived yet: try again"
-      }.`,
+      shouldRetry: read?.remedy === undefined ? undefined : false,
+      message: `The stream failed after ${decoder.events()} events${
+        said === "" ? "." : `: ${Classify.sentence(said)}`
+      } ${decoder.started() ? partArrived : read?.remedy ?? "Nothing had arrived yet: try again"}.`,
       body: failure.frame === undefined ? undefined : redact(failure.frame, secrets)
     })
   }
+
+  const silent = (): TogetherError.RequestTimeoutError =>
+    decoder.started()
+      ? new TogetherError.RequestTimeoutError({
+        ...common,
+        requestId: idOf(undefined),
+        phase: "idle",
+        started: true,
+        partial: decoder.partial(),
+        message: `The stream was silent for ${
+          Duration.format(timeouts.idle)
+        } after ${decoder.events()} events. ${partArrived}. Raise timeouts.idle to wait longer.`
+      })
+      : timedOut(exchange, "first-token", timeouts.firstToken)
 
   const cut = (error: unknown): TogetherError.TogetherError => {
     const failure = transport.bodyFailure(exchange, error)
@@ -143,12 +167,11 @@ export const open = Effect.fnUntraced(function*<Chunk>(
           end(reason === undefined ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(cut(reason.error)))
         }
       }
-      const phase = decoder.started() ? "idle" : "first-token"
       bite = () => {
         reader.withdraw()
-        end(Effect.fail(timedOut(exchange, phase, phase === "idle" ? timeouts.idle : timeouts.firstToken)))
+        end(Effect.fail(silent()))
       }
-      wait.move(phase === "idle" ? clock.currentTimeMillisUnsafe() + idleMillis : firstTokenBy)
+      wait.move(decoder.started() ? clock.currentTimeMillisUnsafe() + idleMillis : firstTokenBy)
       reader.demand(taker)
       return Effect.sync(() => {
         reader.withdraw()
@@ -173,5 +196,5 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     return give(into)
   })
 
-  return { pull, usage: decoder.usage, characters: decoder.characters }
+  return { pull, usage: decoder.usage, characters: decoder.characters, partial: decoder.partial }
 })

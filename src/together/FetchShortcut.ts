@@ -3,8 +3,9 @@
  *
  * Both ways honour `FetchHttpClient.Fetch` and `FetchHttpClient.RequestInit`,
  * from the context of the call before that of the layer. Both follow no
- * redirect of a request with a body: a prompt goes to the base URL and nowhere
- * else, unless a `RequestInit` says so.
+ * redirect, unless a `RequestInit` says so: a prompt goes to the base URL and
+ * nowhere else, and what may be followed `Transport` follows, without the key
+ * and the caller's headers once it leads to another origin.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -22,6 +23,8 @@ const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/")
   ? { redirect: "error", window: null }
   : { redirect: "manual" }
 
+const reading: RequestInit = { redirect: "manual" }
+
 const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, receiver, inner) => {
   const fetch = Context.getOrUndefined(inner, FetchHttpClient.Fetch) ?? Context.get(outer, FetchHttpClient.Fetch)
   const init = Context.getOrUndefined(inner, FetchHttpClient.RequestInit) ??
@@ -34,7 +37,7 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
   const answered = new Promise<Response>((resolve) =>
     resolve(
       fetch(sent.url.href, {
-        ...(sent.body === undefined ? undefined : once),
+        ...(sent.body === undefined ? reading : once),
         ...init,
         method: sent.method,
         headers,
@@ -56,17 +59,18 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
 
 const pairs = (headers: HeadersInit): Headers.Input => new globalThis.Headers(headers)
 
-/** Streams and forms: the same rule, said to Effect's client. */
+/** Streams, forms and files: the same rule, said to Effect's client. */
 const sendingOnce = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
-  HttpClient.transform(client, (effect, request) =>
-    request.body._tag === "Empty"
-      ? effect
-      : Effect.contextWith((context: Context.Context<never>) =>
+  HttpClient.transform(
+    client,
+    (effect, request) =>
+      Effect.contextWith((context: Context.Context<never>) =>
         Effect.provideService(effect, FetchHttpClient.RequestInit, {
-          ...once,
+          ...(request.body._tag === "Empty" ? reading : once),
           ...Context.getOrUndefined(context, FetchHttpClient.RequestInit)
         })
-      ))
+      )
+  )
 
 /** Provides Effect's Fetch client with a shortcut. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(

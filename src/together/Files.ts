@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
+import { promptsOfLines } from "./Redact.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Describes a stored file. `purpose`: `fine-tune`, `eval`, `batch-api`. */
@@ -30,7 +31,12 @@ export const FileDeleted = open({ id: maybe(Schema.String), deleted: maybe(Schem
 
 /** Makes calls about files. */
 export interface FilesApi {
-  /** Stores a file. Sent once: an upload whose answer was lost is not repeated. */
+  /**
+   * Stores a file. Sent once: an upload whose answer was lost is not repeated.
+   *
+   * **Details**: what was written to a text is kept out of errors. Of a `Blob` nothing is known then, so an error says no
+   * more of the answer than the words of its kind.
+   */
   readonly upload: (file: {
     readonly content: string | Blob
     readonly name: string
@@ -54,7 +60,15 @@ export const make = (client: Client): FilesApi => ({
     form.append("file_name", file.name)
     form.append("file_type", file.type ?? "jsonl")
     form.append("file", typeof file.content === "string" ? new Blob([file.content]) : file.content, file.name)
-    return client.request({ operation: "files.upload", path: "/files/upload", form, response: File })
+    const { content } = file
+    let texts: ReadonlyArray<string> | undefined
+    return client.request({
+      operation: "files.upload",
+      path: "/files/upload",
+      form,
+      formTexts: typeof content === "string" ? () => texts ??= promptsOfLines(content) : undefined,
+      response: File
+    })
   },
   list: Effect.map(
     client.request({ operation: "files.list", path: "/files", response: FileList }),

@@ -10,6 +10,10 @@
  * A waiting retry holds no permit, and waits happen outside of every attempt
  * timeout. A stream holds its permit until its last event. Interruption at any
  * point returns the permit, the reservation and the socket.
+ *
+ * Each attempt that may be billed is paid for: one that was sent and brought no
+ * answer is charged its upper bound, and what is sent after it or beside it has a
+ * reservation of its own.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -28,7 +32,7 @@ import { isRetryable, RequestTimeoutError } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
-import type * as Credits from "../guard/Credits.ts"
+import * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
@@ -110,14 +114,21 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
   deadlineAt: deadline?.at
 })
 
-/** A refusal of these kinds was made before anything was done: a repeat is safe even where the call is not. */
-const refusedBeforeWork = (error: Failure): boolean =>
-  error._tag === "RateLimitError" || error._tag === "OverloadedError"
+/** The codes of connections that never were, as they stand in the message of a `ConnectionError`. */
+const unconnected = /\((?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)\)/
+
+const neverConnected = (error: Failure | undefined): boolean =>
+  (error?._tag === "ConnectionError" && unconnected.test(error.message)) ||
+  (error?._tag === "RequestTimeoutError" && error.phase === "connect")
+
+/** A failure of these kinds came before anything was done: a repeat is safe even where the call is not. */
+const failedBeforeWork = (error: Failure): boolean =>
+  error._tag === "RateLimitError" || error._tag === "OverloadedError" || neverConnected(error)
 
 const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
   Retry.run(once, guards.retry, {
     budget: guards.retryBudget,
-    isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || refusedBeforeWork(error))
+    isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || failedBeforeWork(error))
   })
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
@@ -126,8 +137,17 @@ const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect
     ? attempt
     : guards.breaker.run(attempt, { key: call.lane, whenOpen: priorityLevel(call.priority) >= 400 ? "wait" : "fail" })
 
-/** Asks once more before sending whether the account is suspended, and counts rate limits for its alerts. */
-const checked = <A, R>(
+/** Tells whether an attempt that brought no answer may have been billed. */
+const maybeBilled = (exit: Exit.Exit<unknown, Failure>, observed: Observed): boolean => {
+  if (!observed.sent || !Credits.maybeBilled(exit)) return false
+  return !neverConnected(Option.getOrUndefined(Exit.findErrorOption(exit)))
+}
+
+/**
+ * Sends an attempt that is paid for and whose account is not suspended, asked last of all, and counts rate limits for
+ * the alerts of that account.
+ */
+const paid = <A, R>(
   call: Call,
   guards: Guards,
   observed: Observed,
@@ -140,26 +160,50 @@ const checked = <A, R>(
   })
   if (money === undefined) return sent
   const { key } = money.request
-  return Effect.andThen(money.credits.check(key), sent).pipe(
+  const checked = Effect.andThen(money.credits.check(key), sent)
+  return money.credits.attempt(checked, (exit) => maybeBilled(exit, observed)).pipe(
     Effect.tapError((error) =>
       error._tag === "RateLimitError" ? money.credits.rateLimited({ key, model: call.model }) : Effect.void
     )
   )
 }
 
-/** The second try takes a permit of its own if one is free, and teaches the lane nothing. */
-const hedged = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) => {
-  const { hedge, lane } = guards
-  if (hedge === undefined) return attempt
+/**
+ * The second try takes a permit of its own if one is free and a reservation of its own if it fits the budget, and
+ * teaches the lane nothing.
+ *
+ * @param observed what the first try learned; where the second wins, what that did
+ */
+const hedged = <A>(
+  call: Call,
+  guards: Guards,
+  observed: Observed,
+  attempt: (observed: Observed) => Effect.Effect<A, Failure>
+): Effect.Effect<A, Failure> => {
+  const { hedge, lane, money } = guards
+  const first = paid(call, guards, observed, attempt(observed))
+  if (hedge === undefined) return first
+  const other = observe()
   const tryPermit = Effect.flatMap(Deadline.CurrentDeadline, (deadline) =>
-    Effect.map(
+    Effect.flatMap(
       Effect.acquireRelease(
         lane.tryAcquire(laneRequest(call, 1, deadline)),
-        (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: true }) : Effect.void
+        (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: other.sent }) : Effect.void
       ),
-      Option.isSome
+      (permit) =>
+        Option.isSome(permit) && money !== undefined ? money.credits.another : Effect.succeed(Option.isSome(permit))
     ))
-  return Hedge.run(attempt, { ...hedge, idempotent: call.idempotent, tryPermit })
+  return Effect.scoped(
+    Hedge.run(Effect.flatMap(Hedge.CurrentTry, (n) => n === 1 ? first : paid(call, guards, other, attempt(other))), {
+      ...hedge,
+      idempotent: call.idempotent,
+      tryPermit,
+      onOutcome: (outcome) => {
+        if (outcome === "won") Object.assign(observed, other)
+        return hedge.onOutcome?.(outcome) ?? Effect.void
+      }
+    })
+  )
 }
 
 /** Reads an attempt's end for its lane, and remembers what it generated. */
@@ -195,7 +239,7 @@ export const answer = <A>(
       call,
       guards,
       guards.lane.run(
-        hedged(call, guards, checked(call, guards, observed, attempt(observed))),
+        hedged(call, guards, observed, attempt),
         laneRequest(call, fiber.getRef(Retry.CurrentAttempt), fiber.getRef(Deadline.CurrentDeadline)),
         (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
       )
@@ -233,7 +277,7 @@ export const stream = <Chunk>(
       const request = laneRequest(call, yield* Retry.CurrentAttempt, yield* Deadline.CurrentDeadline)
       const held = guards.lane.acquireScoped(request).pipe(
         Effect.flatMap((permit) =>
-          checked(call, guards, observed, open(observed)).pipe(
+          paid(call, guards, observed, open(observed)).pipe(
             Effect.onExit((exit) =>
               Exit.isSuccess(exit) ? Effect.void : permit.settle(learned(call, guards, clock, exit, observed))
             ),
@@ -254,14 +298,16 @@ export const stream = <Chunk>(
 
     const settled = Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
-        observed.usage = opened.usage()
+        observed.usage = opened.usage(call.estimate.inputTokens)
         return permit.settle(learned(call, guards, clock, Exit.void, observed))
       }
       // no end of the stream in it, so what is left are failures of the call
       return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))
     })
     return Stream.fromPull(Effect.succeed(
-      guards.deadline === undefined ? settled : before(settled, startedAt + Duration.toMillis(guards.deadline), call)
+      guards.deadline === undefined
+        ? settled
+        : before(settled, startedAt + Duration.toMillis(guards.deadline), call, opened)
     ))
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))
@@ -274,7 +320,7 @@ export const stream = <Chunk>(
 
 /** What a stream consumed so far: what it said, or an estimate of what arrived. */
 const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage =>
-  opened.usage() ?? {
+  opened.usage(call.estimate.inputTokens) ?? {
     inputTokens: call.estimate.inputTokens,
     outputTokens: Math.ceil(opened.characters() / bytesPerToken),
     cachedInputTokens: 0,
@@ -282,7 +328,7 @@ const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage =>
   }
 
 /** Bounds each pull by what is left of the whole call's deadline. */
-const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call) =>
+const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call, opened: Opened<unknown>) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.timeoutOrElse(pull, {
       duration: Duration.millis(Math.max(0, at - now)),
@@ -292,7 +338,10 @@ const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call) =
             phase: "deadline",
             operation: call.operation,
             model: call.model,
-            message: "The stream did not end within the call's deadline. Raise the deadline or ask for less."
+            started: true,
+            partial: opened.partial(),
+            message:
+              "The stream did not end within the call's deadline. What arrived is on the error. Raise the deadline or ask for less."
           })
         )
     }))

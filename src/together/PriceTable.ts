@@ -137,7 +137,7 @@ export const fromModels = (models: ReadonlyArray<Model>, asOf: string): Readonly
           tokens: {
             input: Money.perMillion(input ?? 0),
             output: Money.perMillion(output ?? 0),
-            cachedInput: positive(cached_input) ? Money.perMillion(cached_input) : undefined
+            ...(positive(cached_input) ? { cachedInput: Money.perMillion(cached_input) } : {})
           }
         }
         : {}),
@@ -146,10 +146,30 @@ export const fromModels = (models: ReadonlyArray<Model>, asOf: string): Readonly
     }]
   })
 
-/** Makes a lookup from lists of prices; a later list replaces an earlier one, field by field. */
+type Tokens = NonNullable<Price.ModelPrice["tokens"]>
+
+/** An earlier price of cached tokens stays where the later list names none, unless it is above the new price of input. */
+const withCached = (earlier: Tokens, later: Tokens): Tokens => {
+  const { cachedInput } = earlier
+  return "cachedInput" in later || cachedInput === undefined || Money.compare(cachedInput, later.input) > 0
+    ? later
+    : { ...later, cachedInput }
+}
+
+const merged = (earlier: Price.ModelPrice | undefined, later: Price.ModelPrice): Price.ModelPrice =>
+  earlier?.tokens === undefined || later.tokens === undefined
+    ? { ...earlier, ...later }
+    : { ...earlier, ...later, tokens: withCached(earlier.tokens, later.tokens) }
+
+/**
+ * Makes a lookup from lists of prices; a later list replaces an earlier one, field by field.
+ *
+ * **Details**: a field that is absent keeps its earlier value, one that is `undefined` takes it away: `Price.stated`
+ * without a price of cached tokens states that they cost as much as others.
+ */
 export const lookup = (...lists: ReadonlyArray<ReadonlyArray<Price.ModelPrice>>): Price.Lookup => {
   const prices = new Map<string, Price.ModelPrice>()
-  for (const list of lists) for (const price of list) prices.set(price.model, { ...prices.get(price.model), ...price })
+  for (const list of lists) for (const price of list) prices.set(price.model, merged(prices.get(price.model), price))
   return (model) => prices.get(model)
 }
 

@@ -5,10 +5,18 @@
  * validation. Before a body or a message enters an error, every secret it is
  * told of and everything that looks like a key is replaced. This runs only when
  * a call has failed.
+ *
+ * Writers of JSON escape different characters: all beyond ASCII, `<`, `/`, none
+ * of them. So a text is looked through as it stands, and again with its escapes
+ * undone, as often as a quoted JSON inside of JSON needs it. The work is linear
+ * in the length of the text, of which no more than `maxReadLength` is read.
  */
 
 /** Bounds the body kept on an error, in characters. */
 export const maxBodyLength = 2000
+
+/** Bounds what is looked through, in characters. */
+export const maxReadLength = 4 * maxBodyLength
 
 const keyLike = [
   /bearer\s+[\w.\-~+/]{8,}=*/gi,
@@ -20,32 +28,153 @@ const keyLike = [
 const shortestPrompt = 12
 /** A provider may cut what it echoes: this much of a prompt's start gives it away. */
 const giveaway = 24
+/** JSON inside of JSON inside of JSON. */
+const deepestEscape = 3
+/** Where only a part is read, its end may hold the start of a prompt, each character as a `\` and six more. */
+const margin = giveaway * 7
 
-const withoutPrompt = (text: string, prompt: string): string => {
-  if (prompt.length < shortestPrompt) return text
-  const escaped = JSON.stringify(prompt).slice(1, -1)
-  const whole = text.replaceAll(prompt, "[prompt]").replaceAll(escaped, "[prompt]")
-  for (const start of [prompt.slice(0, giveaway), escaped.slice(0, giveaway)]) {
-    const at = whole.indexOf(start)
-    if (at >= 0) return `${whole.slice(0, at)}[prompt]`
+/** Is a text as it reads, and where each of its characters, and its end, stands in the original. */
+interface Reading {
+  readonly text: string
+  readonly at: (index: number) => number
+}
+
+const escapes = /\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi
+const controls: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" }
+
+/** Undoes one level of escapes, whichever characters the writer chose to escape. */
+const unescaped = (reading: Reading): Reading => {
+  const places: Array<number> = []
+  let text = ""
+  let from = 0
+  const keep = (to: number): void => {
+    text += reading.text.slice(from, to)
+    for (let index = from; index < to; index++) places.push(reading.at(index))
   }
-  return whole
+  for (const match of reading.text.matchAll(escapes)) {
+    const [whole, unicode, byte, letter = ""] = match
+    keep(match.index)
+    const code = unicode ?? byte
+    text += code === undefined ? controls[letter] ?? letter : String.fromCharCode(Number.parseInt(code, 16))
+    places.push(reading.at(match.index))
+    from = match.index + whole.length
+  }
+  keep(reading.text.length)
+  const end = reading.at(reading.text.length)
+  return { text, at: (index) => places[index] ?? end }
+}
+
+type Piece = readonly [from: number, to: number]
+
+interface Found {
+  /** Pieces of the original that are secrets. */
+  readonly whole: Array<Piece>
+  /** Places where a secret begins and is cut off. */
+  readonly begun: Array<number>
+}
+
+const find = ({ at, text }: Reading, secret: string, { begun, whole }: Found): void => {
+  const head = secret.slice(0, giveaway)
+  for (let index = text.indexOf(head); index >= 0;) {
+    const length = text.startsWith(secret, index) ? secret.length : 0
+    if (length > 0) whole.push([at(index), at(index + length)])
+    else begun.push(at(index))
+    index = text.indexOf(head, index + Math.max(length, head.length))
+  }
+}
+
+/** Joins pieces that overlap, in their order. */
+const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
+  const out: Array<Piece> = []
+  for (const [from, to] of pieces.toSorted((a, b) => a[0] - b[0])) {
+    const last = out.at(-1)
+    if (last !== undefined && from < last[1]) out[out.length - 1] = [last[0], Math.max(last[1], to)]
+    else out.push([from, to])
+  }
+  return out
+}
+
+/** Finds the first place that stands in none of the pieces, all in their order. */
+const firstOutside = (places: ReadonlyArray<number>, pieces: ReadonlyArray<Piece>): number | undefined => {
+  let next = 0
+  return places.toSorted((a, b) => a - b).find((place) => {
+    while ((pieces[next]?.[1] ?? Infinity) <= place) next++
+    return place < (pieces[next]?.[0] ?? Infinity)
+  })
+}
+
+/** Replaces secrets; what follows one that is cut off may still be of it, and goes too. */
+const without = (text: string, secrets: ReadonlyArray<string>, mark: string): string => {
+  const found: Found = { whole: [], begun: [] }
+  let reading: Reading = { text, at: (index) => index }
+  for (let depth = 0;; depth++) {
+    for (const secret of secrets) find(reading, secret, found)
+    if (depth === deepestEscape || !reading.text.includes("\\")) break
+    reading = unescaped(reading)
+  }
+  if (found.whole.length === 0 && found.begun.length === 0) return text
+  const pieces = joined(found.whole)
+  const cut = firstOutside(found.begun, pieces)
+  let out = ""
+  let at = 0
+  for (const [from, to] of pieces) {
+    if (from >= (cut ?? Infinity)) break
+    out += text.slice(at, from) + mark
+    at = to
+  }
+  return out + text.slice(at, cut) + (cut === undefined ? "" : mark)
 }
 
 /** Names what must not appear. */
 export interface Secrets {
   readonly apiKey?: string | undefined
-  /** Texts of the request; only those of 12 characters or more are looked for. */
-  readonly prompts: ReadonlyArray<string>
+  /** Values of headers that may be secret; only those of 8 characters or more are looked for. */
+  readonly headers?: ReadonlyArray<string> | undefined
+  /**
+   * Texts of the request; only those of 12 characters or more are looked for. `"unknown"` where they are not at hand:
+   * nothing of an answer stays then but the words that name its kind.
+   */
+  readonly prompts: ReadonlyArray<string> | "unknown"
 }
+
+const shortestHeader = 8
 
 /** Removes keys and prompts from a text and bounds its length. */
 export const redact = (text: string, secrets: Secrets): string => {
-  let out = text
-  if (secrets.apiKey !== undefined && secrets.apiKey !== "") out = out.replaceAll(secrets.apiKey, "[key]")
+  const { apiKey, headers = [], prompts } = secrets
+  if (prompts === "unknown") return withheld(text)
+  const texts = [...new Set(prompts)].filter((prompt) => prompt.length >= shortestPrompt)
+  // prompts first: one may hold what looks like a key, and would not be known again without it
+  let out = without(text.slice(0, maxReadLength), texts, "[prompt]")
+  if (text.length > maxReadLength && !out.endsWith("[prompt]")) out = out.slice(0, -margin)
+  out = without(out, headers.filter((value) => value.length >= shortestHeader), "[header]")
+  if (apiKey !== undefined && apiKey !== "") out = out.replaceAll(apiKey, "[key]")
   for (const pattern of keyLike) out = out.replace(pattern, "[key]")
-  for (const prompt of secrets.prompts) out = withoutPrompt(out, prompt)
-  return out.length > maxBodyLength ? `${out.slice(0, maxBodyLength)}…` : out
+  return out.length > maxBodyLength || text.length > maxReadLength ? `${out.slice(0, maxBodyLength)}…` : out
+}
+
+const kinds: ReadonlySet<string> = new Set(["type", "error_type", "code", "param", "status"])
+const word = /^[\w.-]{1,64}$/
+
+const skeleton = (value: unknown, key: string): unknown => {
+  if (value === null || typeof value === "boolean") return value
+  if (Array.isArray(value)) return value.map((item) => skeleton(item, key))
+  if (typeof value === "object") {
+    return Object.fromEntries(
+      Object.entries(value).filter(([name]) => word.test(name)).map(([name, item]) => [name, skeleton(item, name)])
+    )
+  }
+  return kinds.has(key) && word.test(String(value)) ? value : "[withheld]"
+}
+
+/** Keeps the shape of a JSON and the words that name a kind. */
+const withheld = (text: string): string => {
+  try {
+    const kept = JSON.stringify(skeleton(JSON.parse(text), ""))
+    return kept.length > maxBodyLength ? "[withheld]" : kept
+  } catch {
+    return "[withheld]"
+  }
 }
 
 /**
@@ -65,3 +194,13 @@ export const promptsOf = (body: unknown): ReadonlyArray<string> => {
   visit(body, "")
   return found
 }
+
+/** Collects every text of a file of lines: what each line of JSON holds, and other lines as they are. */
+export const promptsOfLines = (text: string): ReadonlyArray<string> =>
+  text.split("\n").flatMap((line) => {
+    try {
+      return promptsOf(JSON.parse(line))
+    } catch {
+      return line.length < shortestPrompt ? [] : [line]
+    }
+  })

@@ -76,22 +76,36 @@ const generation = (inputTokens: number, maxTokens: number | undefined, choices:
   maxOutputTokens: (maxTokens ?? defaults.maxOutputTokens) * (choices ?? 1)
 })
 
+/** Whatever is no text is read as its JSON: rows of a batch are estimated without a look at every field. */
+const textTokens = (value: unknown): number =>
+  value === null || value === undefined ? 0 : estimateTokens(typeof value === "string" ? value : JSON.stringify(value))
+
 const contentTokens = (content: Chat.Message["content"]): number => {
-  if (content === null || content === undefined) return 0
-  if (typeof content === "string") return estimateTokens(content)
+  if (!Array.isArray(content)) return textTokens(content)
   let tokens = 0
   for (const part of content) {
     // a picture, a clip or a sound is priced by the model: a thousand tokens stand for it until usage tells
-    tokens += part.text === undefined ? 1000 : estimateTokens(part.text)
+    tokens += part?.text === undefined ? 1000 : textTokens(part.text)
   }
   return tokens
 }
 
-/** Estimates what a chat request may consume. */
+const callTokens = (calls: Chat.Message["tool_calls"]): number => {
+  if (!Array.isArray(calls)) return textTokens(calls)
+  let tokens = 0
+  for (const call of calls) tokens += textTokens(call?.function?.name) + textTokens(call?.function?.arguments)
+  return tokens
+}
+
+const messageTokens = (message: Chat.Message): number =>
+  contentTokens(message.content) + textTokens(message.reasoning) + textTokens(message.reasoning_content) +
+  callTokens(message.tool_calls) + defaults.tokensPerMessage
+
+/** Estimates what a chat request may consume: contents, reasoning and tool calls, tools and the schema of the answer. */
 export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
   let input = 0
-  for (const message of request.messages) input += contentTokens(message.content) + defaults.tokensPerMessage
-  if (request.tools !== undefined) input += estimateTokens(JSON.stringify(request.tools))
+  for (const message of request.messages) input += messageTokens(message)
+  input += textTokens(request.tools) + textTokens(request.response_format)
   return generation(input, request.max_tokens, request.n)
 }
 

@@ -27,7 +27,7 @@
  * without them the client makes its own lanes, keeps no ledger and breaks no circuit.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
- * `AuthError` before anything is sent.
+ * `AuthError` before anything is sent, and so does one that cannot be sent.
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -46,6 +46,7 @@ import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
+import * as Address from "./Address.ts"
 import * as Batches from "./Batches.ts"
 import * as Chat from "./Chat.ts"
 import * as Client from "./Client.ts"
@@ -60,19 +61,20 @@ import type * as Models from "./Models.ts"
 import * as PriceTable from "./PriceTable.ts"
 import type * as Rerank from "./Rerank.ts"
 import * as Routes from "./Routes.ts"
+import * as SentHeaders from "./SentHeaders.ts"
 import * as Transport from "./Transport.ts"
 
 /** Configures a client. */
 export interface Options {
   /** The key, redacted: it is never printed, logged or put on an error. */
   readonly apiKey: Redacted.Redacted
-  /** Default: `https://api.together.ai/v1`. */
+  /** Host and path, without credentials, query and fragment. Default: `https://api.together.ai/v1`. */
   readonly baseUrl?: string | undefined
   /** Names the organization in lane keys and reports: limits belong to it, not to the key. Default: `"default"`. */
   readonly account?: string | undefined
   /** Default: `effect-together/VERSION`. The edge refuses some library defaults. */
   readonly userAgent?: string | undefined
-  /** Sent with every request, after ours but for the key. Default: none. */
+  /** Sent with every request, in place of ours but for the key and the content type. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Bounds each silence of an attempt. Defaults: headers 120 s, body 120 s, firstToken 60 s, idle 30 s. */
   readonly timeouts?: {
@@ -158,32 +160,54 @@ const missingKey = new AuthError({
     "There is no API key. Set TOGETHER_API_KEY, or pass apiKey; make a key at https://api.together.ai/settings/api-keys."
 })
 
-const checkedBaseUrl = (baseUrl: string): Effect.Effect<string, InvalidRequestError> =>
-  URL.canParse(baseUrl) && /^https?:$/.test(new URL(baseUrl).protocol)
+const checkedKey = (apiKey: string): Effect.Effect<string, AuthError> => {
+  if (apiKey === "") return Effect.fail(missingKey)
+  const at = SentHeaders.badCharacter(apiKey)
+  return at === undefined
+    ? Effect.succeed(apiKey)
+    : Effect.fail(
+      new AuthError({
+        message:
+          `The API key has a character that cannot be sent, at place ${at} of ${apiKey.length}. Check TOGETHER_API_KEY for a line break or a typographic dash, or make a key at https://api.together.ai/settings/api-keys.`
+      })
+    )
+}
+
+const checkedBaseUrl = (baseUrl: string): Effect.Effect<string, InvalidRequestError> => {
+  const complaint = Address.complaint(baseUrl)
+  return complaint === undefined
     ? Effect.succeed(baseUrl)
     : Effect.fail(
       new InvalidRequestError({
-        message: `The base URL ${
-          JSON.stringify(baseUrl)
-        } is not an http or https address. Set TOGETHER_BASE_URL or baseUrl to one like ${defaults.baseUrl}.`
+        message: `${complaint}. Set TOGETHER_BASE_URL or baseUrl to one like ${defaults.baseUrl}.`
       })
     )
+}
+
+const checkedHeaders = (headers: Transport.Options["headers"]): Effect.Effect<void, InvalidRequestError> => {
+  const complaint = SentHeaders.complaint(headers)
+  return complaint === undefined
+    ? Effect.void
+    : Effect.fail(new InvalidRequestError({ message: `${complaint}. Correct the option headers or userAgent.` }))
+}
 
 /**
  * Makes a client over the `HttpClient` of the context.
  *
- * **Errors**: `AuthError` for an empty key, `InvalidRequestError` for a base URL that is none.
+ * **Errors**: `AuthError` for a key that is empty or cannot be sent, `InvalidRequestError` for a base URL that is none or
+ * holds more than host and path, and for headers that cannot be sent.
  */
 export const make = Effect.fnUntraced(function*(options: Options) {
-  const apiKey = Redacted.make(Redacted.value(options.apiKey).trim())
-  if (Redacted.value(apiKey) === "") return yield* missingKey
-  const baseUrl = yield* checkedBaseUrl(options.baseUrl ?? defaults.baseUrl)
+  const apiKey = Redacted.make(yield* checkedKey(Redacted.value(options.apiKey).trim()))
+  const baseUrl = yield* checkedBaseUrl((options.baseUrl ?? defaults.baseUrl).trim())
+  const userAgent = options.userAgent ?? Transport.defaults.userAgent
+  yield* checkedHeaders({ ...options.headers, "user-agent": userAgent })
   const silence = (input: Duration.Input | undefined, fallback: Duration.Duration) =>
     input === undefined ? fallback : Duration.fromInputUnsafe(input)
   const transport = yield* Transport.make({
     apiKey,
     baseUrl,
-    userAgent: options.userAgent ?? Transport.defaults.userAgent,
+    userAgent,
     headers: options.headers ?? {},
     timeouts: {
       headers: silence(options.timeouts?.headers, Transport.defaults.headers),
@@ -227,7 +251,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   })
 })
 
-/** Is what a client's layer can fail with: no key, or no usable base URL. */
+/** Is what a client's layer can fail with: no usable key, base URL or headers. */
 export type LayerError = AuthError | InvalidRequestError
 
 /** Provides a client over the `HttpClient` of the context: Undici, a test client, an emulator. */

@@ -8,8 +8,8 @@
  *
  * | silence | phase | default |
  * | --- | --- | --- |
- * | until the headers | `headers` (`connect` where the transport tells) | 120 s |
- * | until the whole body | `body` | 120 s |
+ * | until the headers | `headers` (`connect` where the transport tells) | 120 s, and what a form takes at 64 KiB/s |
+ * | until the whole body; of a file, between two pieces | `body` | 120 s |
  * | of a stream, until its first token | `first-token` | 60 s |
  * | of a stream, between two events | `idle` | 30 s |
  */
@@ -27,9 +27,12 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
 import { promptsOf, redact, type Secrets } from "./Redact.ts"
+import * as SentHeaders from "./SentHeaders.ts"
 import * as Shortcut from "./Shortcut.ts"
 import * as Watchdog from "./Watchdog.ts"
 
@@ -45,6 +48,10 @@ export interface Exchange {
   readonly json?: unknown
   /** Sent as multipart; excludes `json`. */
   readonly form?: FormData | undefined
+  /** Collects the texts of a form, which no error may quote; without it nothing is quoted of what is said about one. */
+  readonly formTexts?: (() => ReadonlyArray<string>) | undefined
+  /** True where the answer is a file: it may take any time, as long as more of it keeps coming. */
+  readonly file?: boolean | undefined
   /** Sees the headers of the answer, whatever its status. */
   readonly onHeaders?: ((headers: Readonly<Record<string, string | undefined>>) => void) | undefined
 }
@@ -59,9 +66,13 @@ export interface Answered {
 
 /** Bounds each silence of an attempt. */
 export interface Timeouts {
-  /** Until the answer's headers. A generation that is not streamed sends them when it is done. Default: 120 s. */
+  /**
+   * Until the answer's headers. A generation that is not streamed sends them when it is done. Default: 120 s.
+   *
+   * **Details**: an upload may take longer by its size at 64 KiB/s.
+   */
   readonly headers: Duration.Duration
-  /** From the headers to the end of an answer that is not streamed. Default: 120 s. */
+  /** From the headers to the end of an answer that is not streamed; of a file, between two pieces. Default: 120 s. */
   readonly body: Duration.Duration
   /** Of a stream, from its headers to its first token. Default: 60 s. */
   readonly firstToken: Duration.Duration
@@ -104,9 +115,19 @@ export interface Transport {
   readonly watchdog: Watchdog.Watchdog
 }
 
+/** Mean that no connection came to be, but for those that come from a call on one that did. */
+const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
+
+const codeOf = (cause: object): ReadonlyArray<string> => {
+  if (!("code" in cause) || typeof cause.code !== "string") return []
+  const { code } = cause
+  const call = "syscall" in cause && typeof cause.syscall === "string" ? cause.syscall : "connect"
+  return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
+}
+
 const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
   if (typeof cause !== "object" || cause === null || depth > 5) return []
-  const own = "code" in cause && typeof cause.code === "string" ? [cause.code] : []
+  const own = codeOf(cause)
   const inner = "cause" in cause ? codesOf(cause.cause, depth + 1) : []
   const several = "errors" in cause && Array.isArray(cause.errors)
     ? cause.errors.flatMap((error) => codesOf(error, depth + 1))
@@ -141,6 +162,12 @@ const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
   deadline: "Raise the deadline or ask for less"
 }
 
+/** What is not a generation can be neither streamed nor shortened. */
+const plainAdvice: Partial<typeof phaseAdvice> = {
+  headers: "Try again, or raise timeouts.headers",
+  body: "Try again, or raise timeouts.body"
+}
+
 /** Builds the error of a silence that lasted too long. */
 export const timedOut = (
   exchange: Exchange,
@@ -149,9 +176,11 @@ export const timedOut = (
 ): TogetherError.RequestTimeoutError =>
   new TogetherError.RequestTimeoutError({
     phase,
-    message: `No ${phase === "connect" ? "connection" : phase} within ${
-      after === undefined ? "the transport's limit" : Duration.format(after)
-    }. ${phaseAdvice[phase]}.`,
+    message: `No ${
+      phase === "connect" ? "connection" : phase === "body" && exchange.file === true ? "more of the body" : phase
+    } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
+      (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
+    }.`,
     operation: exchange.operation,
     model: exchange.model === "" ? undefined : exchange.model
   })
@@ -163,24 +192,23 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const { timeouts } = options
   const headersMillis = Duration.toMillis(timeouts.headers)
   const bodyMillis = Duration.toMillis(timeouts.body)
-  const origin = new URL(options.baseUrl)
-  const base = options.baseUrl.replace(/\/+$/, "")
+  const base = Address.base(options.baseUrl)
   const apiKey = Redacted.value(options.apiKey)
-  const commonHeaders = {
-    ...options.headers,
-    authorization: `Bearer ${apiKey}`,
-    "user-agent": options.userAgent,
-    accept: "application/json"
-  }
+  const sent = SentHeaders.make({ ...options, apiKey })
 
-  const secrets = (exchange: Exchange): Secrets => ({ apiKey, prompts: promptsOf(exchange.json) })
+  const secrets = ({ form, formTexts, json }: Exchange): Secrets => ({
+    apiKey,
+    headers: sent.secrets,
+    prompts: form === undefined ? promptsOf(json) : formTexts === undefined ? "unknown" : formTexts()
+  })
 
-  const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base), commonHeaders)
+  const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.plain)
+  const bare = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.bare)
   const watchdog = Watchdog.make()
 
-  const request = (exchange: Exchange): HttpClientRequest.HttpClientRequest => {
-    const url = absolute.test(exchange.path) ? exchange.path : base + exchange.path
-    const plain = HttpClientRequest.setUrl(HttpClientRequest.setMethod(common, exchange.method), url)
+  const request = (exchange: Exchange, { ours, url }: Target): HttpClientRequest.HttpClientRequest => {
+    const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
+    const plain = HttpClientRequest.setUrl(method, url.href)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
     if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
     return exchange.json === undefined
@@ -246,53 +274,46 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         })
     )
 
-  /** The key goes to the base URL's own origin, and between hosts of Together; nowhere else. */
-  const isForeign = (path: string): boolean => {
-    if (!absolute.test(path)) return false
-    if (!URL.canParse(path)) return true
-    const url = new URL(path)
-    return url.origin !== origin.origin && !(isTogether(url) && isTogether(origin))
+  let lastPath: string | undefined
+  let lastTarget: Target | undefined
+
+  /** Calls go to few paths, mostly to the same as the one before. */
+  const targetOf = (path: string): Target | undefined => {
+    if (path !== lastPath) {
+      const url = Address.resolve(base, path)
+      lastTarget = url === undefined ? undefined : { url, ours: true, redirects: 0 }
+      lastPath = path
+    }
+    return lastTarget
   }
 
   /** Hands the body over unread. */
-  const send = (exchange: Exchange) =>
-    isForeign(exchange.path)
+  const send = (exchange: Exchange) => {
+    const target = targetOf(exchange.path)
+    return target === undefined
       ? Effect.fail(foreign(exchange))
       : Effect.mapError(
-        untraced(scoped.execute(request(exchange))),
+        untraced(scoped.execute(request(exchange, target))),
         (error) => transportFailure(exchange, error)
       )
-
-  const plainHeaders = { ...common.headers }
-  const jsonHeaders = { ...plainHeaders, "content-type": "application/json" }
-  let lastPath: string | undefined
-  let lastUrl = origin
-
-  /** Calls go to few paths, mostly to the same as the one before. */
-  const urlOf = (path: string): URL => {
-    if (path !== lastPath) {
-      lastUrl = new URL(absolute.test(path) ? path : base + path)
-      lastPath = path
-    }
-    return lastUrl
   }
 
   /** Sends past the client: callbacks, and nothing in between. */
-  const short = (shortcut: Shortcut.Shortcut, exchange: Exchange): Start => (receiver, fiber) => {
-    const body = exchange.json === undefined ? undefined : JSON.stringify(exchange.json)
-    const headers = body === undefined ? plainHeaders : jsonHeaders
-    const sent = { method: exchange.method, url: urlOf(exchange.path), headers, body }
-    return Effect.sync(shortcut(sent, receiver, fiber.context))
-  }
+  const short =
+    (shortcut: Shortcut.Shortcut, exchange: Exchange, { ours, url }: Target): Start => (receiver, fiber) => {
+      const body = exchange.json === undefined ? undefined : JSON.stringify(exchange.json)
+      const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
+      return Effect.sync(shortcut({ method: exchange.method, url, headers, body }, receiver, fiber.context))
+    }
 
   /** Sends through the client, in a fiber of its own that can be given up. */
-  const long = (exchange: Exchange): Start => (receiver, fiber) => {
+  const long = (exchange: Exchange, target: Target): Start => (receiver, fiber) => {
     // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
     // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
     const scope = Scope.makeUnsafe()
-    const text = Effect.flatMap(untraced(scoped.execute(request(exchange))), (response) => {
+    const text = Effect.flatMap(untraced(scoped.execute(request(exchange, target))), (response) => {
       receiver.onHeaders(response.status, response.headers)
-      return response.text
+      return exchange.file === true ? textOf(response, receiver.onPiece) : response.text
     })
     const child = Effect.runForkWith(fiber.context)(
       Effect.onExit(
@@ -311,7 +332,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
 
   /** Bounds both silences of an exchange, and reads how it ended. */
-  const bounded = (exchange: Exchange, start: Start) =>
+  const bounded = (exchange: Exchange, target: Target, start: Start) =>
     Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) =>
       Effect.callback((resume) => {
         const clock = fiber.getRef(Clock.Clock)
@@ -328,6 +349,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         /** A refusal by its status is one, whatever becomes of its body. */
         const failed = (error: () => TogetherError.TogetherError) =>
           seen.phase === "body" && !isOk(seen) ? refused("") : Effect.fail(error())
+        const limit = exchange.form === undefined ? headersMillis : headersMillis + uploadMillis(exchange.form)
         const giveUp = start({
           onHeaders: (status, headers) => {
             if (seen.phase !== "headers") return
@@ -337,17 +359,23 @@ export const make = Effect.fnUntraced(function*(options: Options) {
             wait?.move(now() + bodyMillis)
             exchange.onHeaders?.(headers)
           },
+          onPiece: () => wait?.move(now() + bodyMillis),
           onText: (text) => {
             const { headers, status } = seen
-            end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
+            if (isOk(seen)) return end(Effect.succeed({ status, headers, text }))
+            const next = redirectOf(exchange, target, seen)
+            end(next === undefined ? refused(text) : exchangeWith({ ...exchange, query: undefined }, next))
           },
           onFailure: (cause) => end(failed(() => transportFailure(exchange, cause))),
           onCause: (cause) => end(Effect.failCause(cause))
         }, fiber)
         if (seen.phase !== "over") {
-          wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? headersMillis : bodyMillis), () => {
-            const silent = seen.phase === "body" ? "body" : "headers"
-            const result = failed(() => timedOut(exchange, silent, timeouts[silent]))
+          wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? limit : bodyMillis), () => {
+            const result = failed(() =>
+              seen.phase === "body"
+                ? timedOut(exchange, "body", timeouts.body)
+                : timedOut(exchange, "headers", Duration.millis(limit))
+            )
             // ended before it is given up: that may be heard as a failure, which comes too late then
             end(Effect.andThen(giveUp, result))
           })
@@ -361,17 +389,25 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     )
 
   const shortcut = Shortcut.of(client)
-  const exchangeOnce: Transport["exchange"] = (exchange) =>
-    Effect.suspend(() =>
-      isForeign(exchange.path)
-        ? Effect.fail(foreign(exchange))
-        : bounded(
-          exchange,
-          shortcut === undefined || exchange.query !== undefined || exchange.form !== undefined
-            ? long(exchange)
-            : short(shortcut, exchange)
-        )
+  const exchangeWith = (
+    exchange: Exchange,
+    target: Target
+  ): Effect.Effect<Answered, TogetherError.TogetherError> => {
+    const { file, form, query } = exchange
+    return bounded(
+      exchange,
+      target,
+      shortcut === undefined || query !== undefined || form !== undefined || file === true
+        ? long(exchange, target)
+        : short(shortcut, exchange, target)
     )
+  }
+
+  const exchangeOnce: Transport["exchange"] = (exchange) =>
+    Effect.suspend(() => {
+      const target = targetOf(exchange.path)
+      return target === undefined ? Effect.fail(foreign(exchange)) : exchangeWith(exchange, target)
+    })
 
   const open: Transport["open"] = (exchange) =>
     send(exchange).pipe(
@@ -397,7 +433,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
 /** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
 type Start = (
-  receiver: Shortcut.Receiver & { readonly onCause: (cause: Cause.Cause<never>) => void },
+  receiver: Shortcut.Receiver & {
+    /** Hears that more of a file has come. */
+    readonly onPiece: () => void
+    readonly onCause: (cause: Cause.Cause<never>) => void
+  },
   fiber: Fiber.Fiber<unknown, unknown>
 ) => Effect.Effect<void>
 
@@ -415,16 +455,52 @@ interface Seen {
 
 const isOk = (head: Pick<Head, "status">): boolean => head.status >= 200 && head.status <= 299
 
-const absolute = /^[a-z][a-z\d+.-]*:\/\//i
+/** Says where an exchange goes, and whether the key and the caller's headers go along. */
+interface Target {
+  readonly url: URL
+  readonly ours: boolean
+  /** Redirects that led here. */
+  readonly redirects: number
+}
 
-const isTogether = (url: URL): boolean =>
-  url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
+/** A reading request without a body goes where it is sent on to; without the key, once that is another origin. */
+const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
+  const { form, json, method } = exchange
+  const reads = (method === "GET" || method === "HEAD") && json === undefined && form === undefined
+  if (!reads || redirects === Address.maxRedirects) return undefined
+  const next = Address.redirect(url, seen.status, seen.headers["location"])
+  return next === undefined
+    ? undefined
+    : { url: next, ours: ours && next.origin === url.origin, redirects: redirects + 1 }
+}
+
+/** Bytes per second: the slowest line on which an upload is waited for. */
+const slowestUpload = 64 * 1024
+
+const uploadMillis = (form: FormData): number => {
+  let bytes = 0
+  form.forEach((value) => {
+    bytes += typeof value === "string" ? value.length : value.size
+  })
+  return Math.ceil(bytes / slowestUpload) * 1000
+}
+
+const textOf = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
+  Effect.suspend(() => {
+    let text = ""
+    const read = Stream.runForEach(Stream.decodeText(response.stream), (piece) =>
+      Effect.sync(() => {
+        text += piece
+        onPiece()
+      }))
+    return Effect.map(read, () => text)
+  })
 
 const foreign = (exchange: Exchange): TogetherError.InvalidRequestError =>
   new TogetherError.InvalidRequestError({
     operation: exchange.operation,
     message: `Nothing was sent: ${
-      URL.canParse(exchange.path) ? new URL(exchange.path).host : "the path"
+      Address.nameOf(exchange.path)
     } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
   })
 

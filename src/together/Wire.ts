@@ -21,5 +21,8 @@ export const open = <const Fields extends Schema.Struct.Fields>(fields: Fields):
 /** Accepts a value, `null`, or absence: the wire uses the last two alike. */
 export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
 
+/** Counts the characters of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
+export const lengthOf = (u: unknown): number => typeof u === "string" ? u.length : 0
+
 /** Holds a warning that came with an answer. */
 export const Warning = open({ message: Schema.String })

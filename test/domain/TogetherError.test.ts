@@ -12,6 +12,7 @@ const samples: ReadonlyArray<readonly [Errors.TogetherError, boolean]> = [
   [new Errors.OverloadedError({ message, status: 503 }), true],
   [new Errors.ServerError({ message, status: 500, cause: new Error("inner") }), true],
   [new Errors.RequestTimeoutError({ message, phase: "idle" }), true],
+  [new Errors.RequestTimeoutError({ message, phase: "idle", started: true, partial }), false],
   [new Errors.RequestTimeoutError({ message, phase: "deadline" }), false],
   [new Errors.ConnectionError({ message, permanent: false }), true],
   [new Errors.ConnectionError({ message, permanent: true }), false],
@@ -71,6 +72,8 @@ describe("TogetherError", () => {
     expect(Errors.isRetryable(new Errors.CircuitOpenError({ ...forced, key: "k" }))).toBe(false)
     expect(Errors.isRetryable(new Errors.RequestTimeoutError({ ...forced, phase: "deadline" }))).toBe(false)
     expect(Errors.isRetryable(new Errors.StreamError({ ...forced, started: true, partial }))).toBe(false)
+    const silent = new Errors.RequestTimeoutError({ ...forced, phase: "idle", started: true, partial })
+    expect(Errors.isRetryable(silent)).toBe(false)
   })
 
   it("recognizes its own errors and no others", () => {

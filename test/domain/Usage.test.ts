@@ -35,7 +35,7 @@ describe("Usage", () => {
       ["total and input", { prompt_tokens: 7, total_tokens: 16 }, usage(7, 9)],
       ["total and output", { completion_tokens: 9, total_tokens: 16 }, usage(7, 9)],
       ["total alone", { total_tokens: 16 }, usage(16, 0)],
-      ["output alone", { completion_tokens: 9 }, usage(0, 9)],
+      ["output alone: the input is unknown, not zero", { completion_tokens: 9 }, undefined],
       ["cached beyond input", { prompt_tokens: 5, completion_tokens: 1, cached_tokens: 50 }, usage(5, 1, 5)],
       ["fractions", { prompt_tokens: 5.9, completion_tokens: 1 }, usage(5, 1)],
       ["negative", { prompt_tokens: -5 }, undefined],
@@ -44,6 +44,31 @@ describe("Usage", () => {
       ["an empty object", {}, undefined]
     ])("reads %s", (_, wire, expected) => {
       expect(Usage.fromWire(wire)).toEqual(expected)
+    })
+  })
+
+  it("takes an estimate for the input where the output alone is said, and there alone", () => {
+    expect(Usage.fromWire({ completion_tokens: 9, cached_tokens: 5 }, 100)).toEqual(usage(100, 9, 5))
+    expect(Usage.fromWire({ prompt_tokens: 45, completion_tokens: 9 }, 100)).toEqual(usage(45, 9))
+    expect(Usage.fromWire({ completion_tokens: 9, total_tokens: 16 }, 100)).toEqual(usage(7, 9))
+    expect([Usage.fromWire({}, 100), Usage.fromWire(null, 100)]).toEqual([undefined, undefined])
+  })
+
+  describe("fromAnswer", () => {
+    const wire = { prompt_tokens: 1, completion_tokens: 2 }
+    it.each<[string, unknown, Usage.Usage | undefined]>([
+      ["at the top", { usage: wire, choices: [] }, usage(1, 2)],
+      ["inside the first choice", { choices: [{ usage: wire }] }, usage(1, 2)],
+      ["inside the first choice, behind an empty one", { usage: {}, choices: [{ usage: wire }] }, usage(1, 2)],
+      ["at the top first", { usage: wire, choices: [{ usage: { prompt_tokens: 9 } }] }, usage(1, 2)],
+      ["nowhere", { choices: [{}] }, undefined],
+      ["in no answer", null, undefined]
+    ])("finds usage %s", (_, answer, expected) => {
+      expect(Usage.fromAnswer(answer)).toEqual(expected)
+    })
+
+    it("hands on the estimate", () => {
+      expect(Usage.fromAnswer({ usage: { completion_tokens: 9 } }, 4)).toEqual(usage(4, 9))
     })
   })
 

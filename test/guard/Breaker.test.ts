@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Stream from "effect/Stream"
 import {
@@ -122,9 +123,29 @@ describe("Breaker", () => {
         const bases = [10, 20, 30, 30]
         times.forEach((seconds, i) => {
           expect(seconds).toBeGreaterThanOrEqual((bases[i] ?? 0) * 0.8)
-          expect(seconds).toBeLessThanOrEqual((bases[i] ?? 0) * 1.2)
+          expect(seconds).toBeLessThanOrEqual(Math.min(30, (bases[i] ?? 0) * 1.2))
         })
       })))
+
+    it.effect("keeps to the most whatever chance draws, and still spreads below it", () =>
+      Effect.gen(function*() {
+        const times: Array<number> = []
+        for (let seed = 0; seed < 20; seed++) {
+          const { exit } = yield* VirtualClock.run(
+            Effect.scoped(Effect.gen(function*() {
+              const breaker = yield* Breaker.make({ ...options, maxOpenFor: "10 seconds" })
+              yield* trip(breaker)
+              const state = yield* breaker.state("a")
+              return state._tag === "Open" ? Duration.toSeconds(state.retryAfter) : 0
+            })),
+            { seed }
+          )
+          times.push(yield* exit)
+        }
+        expect(Math.max(...times)).toBe(10)
+        expect(Math.min(...times)).toBeGreaterThanOrEqual(8)
+        expect(Math.min(...times)).toBeLessThan(9)
+      }))
 
     it.effect("stays open as long as the provider asked", () =>
       virtual(Effect.gen(function*() {
@@ -158,6 +179,18 @@ describe("Breaker", () => {
         expect(most).toBe(1)
         expect(Duration.toSeconds(result.elapsed)).toBeLessThan(25)
       }))
+
+    it.effect("counts a call that waits as one rejection, however often it looks", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        yield* Effect.sleep("12 seconds")
+        yield* Effect.forkChild(breaker.run(Effect.sleep("60 seconds"), { key: "a" }), { startImmediately: true })
+        const waiting = breaker.run(Effect.void, { key: "a", whenOpen: "wait" })
+        yield* Effect.all([waiting, waiting], { concurrency: 2 })
+        const metrics = yield* Metric.snapshot
+        expect(metrics.filter(({ id }) => id === "breaker_rejections_total")).toMatchObject([{ state: { count: 2 } }])
+      })).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
     it.effect("does not wait past the deadline", () =>
       virtual(Effect.gen(function*() {
@@ -227,5 +260,6 @@ describe("Breaker", () => {
     expect(() => Breaker.make({ size: 5, minimumCalls: 6 })).toThrow(/minimumCalls must be in \[1, 5\], got 6/)
     expect(() => Breaker.make({ openFor: 0 })).toThrow(/openFor/)
     expect(() => Breaker.make({ openFor: "1 minute", maxOpenFor: "1 second" })).toThrow(/maxOpenFor/)
+    expect(() => Breaker.make({ idleTimeToLive: 0 })).toThrow(/idleTimeToLive in ms must be in .*, got 0/)
   })
 })

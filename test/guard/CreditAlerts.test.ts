@@ -12,6 +12,7 @@ import { TestClock } from "effect/testing"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import * as CreditAlerts from "../../src/guard/CreditAlerts.ts"
 import * as Credits from "../../src/guard/Credits.ts"
+import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
@@ -51,6 +52,48 @@ describe("CreditAlerts", () => {
             { _tag: "BudgetNearLimit", budget: "run", threshold: 0.5, settled: cents(50), limit: cents(100) },
             { _tag: "BudgetNearLimit", threshold: 0.9, message: "Budget \"run\" is 90 % spent: $0.90 of $1.00." },
             { _tag: "BudgetExceeded", budget: "run", needed: cents(10), remaining: 0n }
+          ])
+        })
+    ))
+
+  it.effect("tells a threshold once where calls settle at the same time and the store is slow", () =>
+    listening(
+      { budgets: [Budget.make({ name: "run", limit: "$1", warnAt: [0.5] })] },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          const calls = yield* Effect.forkChild(
+            Effect.forEach(Array.from({ length: 8 }), () => credits.run(ok, call(10)), { concurrency: 8 }),
+            { startImmediately: true }
+          )
+          yield* TestClock.adjust("1 minute")
+          yield* Fiber.join(calls)
+          yield* Effect.yieldNow
+          expect(alerts).toMatchObject([{ _tag: "BudgetNearLimit", threshold: 0.5, settled: cents(50) }])
+        })
+    ).pipe(
+      Effect.provideService(LedgerStore.LedgerStore, {
+        ...LedgerStore.memory,
+        append: () => Effect.sleep("1 second")
+      })
+    ))
+
+  it.effect("tells a counter that refuses once for each reason, also where it had room in between", () =>
+    listening(
+      { budgets: [Budget.make({ name: "run", limit: "$1", warnAt: [] })] },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          const unpriced = { estimate: Price.unknown("no price is known"), cost: () => Price.unknown("none") }
+          yield* Effect.flip(credits.run(ok, unpriced))
+          for (let i = 0; i < 2; i++) {
+            const reservation = yield* credits.reserve({ estimate: Price.range(0n, cents(60)) })
+            yield* Effect.flip(credits.reserve({ estimate: Price.range(0n, cents(60)) }))
+            yield* reservation.refund()
+          }
+          yield* Effect.flip(credits.run(ok, unpriced))
+          yield* Effect.yieldNow
+          expect(alerts.map(({ _tag, message }) => [_tag, message.slice(0, 17)])).toEqual([
+            ["BudgetExceeded", "no price is known"],
+            ["BudgetExceeded", "The call may cost"]
           ])
         })
     ))

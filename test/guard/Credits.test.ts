@@ -10,6 +10,7 @@ import {
   ConnectionError,
   DecodeError,
   NotFoundError,
+  OverloadedError,
   RequestTimeoutError,
   StreamError
 } from "../../src/domain/TogetherError.ts"
@@ -240,6 +241,138 @@ describe("Credits", () => {
         const credits = yield* Credits.make({ probe })
         expect(yield* Effect.flip(Stream.runDrain(credits.stream(Stream.fail(refused), perElement)))).toBe(refused)
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, reserved: 0n, settled: 0n })
+      }))
+  })
+
+  describe("attempt", () => {
+    const tallyOf = (credits: Credits.Service) => Effect.map(credits.report, ({ budgets }) => budgets[0]?.tally)
+    const timeout = new RequestTimeoutError({ message: "slow", phase: "headers" })
+    const overloaded = new OverloadedError({ message: "503" })
+
+    it.effect("charges the upper bound of one that was lost, and reserves anew for the next", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const seen: Array<unknown> = []
+        const note = Effect.map(tallyOf(credits), (tally) => void seen.push([tally?.settled, tally?.reserved]))
+        const attempts = Effect.flip(credits.attempt(Effect.andThen(note, Effect.fail(timeout)))).pipe(
+          Effect.andThen(note),
+          Effect.andThen(credits.attempt(note))
+        )
+        yield* credits.run(attempts, call(3))
+        expect(seen).toEqual([[0n, cents(10)], [cents(10), 0n], [cents(10), cents(10)]])
+        expect(yield* tallyOf(credits)).toMatchObject({
+          settled: cents(13),
+          uncertain: cents(10),
+          atRisk: 0n,
+          reserved: 0n,
+          open: 0
+        })
+      }))
+
+    it.effect("keeps the reservation of one that was refused", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.10")] })
+        const attempts = Effect.andThen(
+          Effect.flip(credits.attempt(Effect.fail(overloaded))),
+          credits.attempt(Effect.void)
+        )
+        yield* credits.run(attempts, call(3))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), uncertain: 0n, open: 0 })
+        const unsent = credits.attempt(Effect.fail(timeout), () => false)
+        yield* Effect.flip(credits.run(unsent, { ...call(0), estimate: Price.exactly(cents(7)) }))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), atRisk: 0n, reserved: 0n, open: 0 })
+      }))
+
+    it.effect("is not sent where the one before used up the last of a budget", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.15")] })
+        let sent = 0
+        const attempt = credits.attempt(Effect.andThen(Effect.sync(() => sent++), Effect.fail(timeout)))
+        const error = yield* Effect.flip(credits.run(Effect.andThen(Effect.flip(attempt), attempt), call(3)))
+        expect([error._tag, sent]).toEqual(["BudgetExceededError", 1])
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(10), reserved: 0n, open: 0 })
+      }))
+
+    it.effect("runs beside another where a budget has room, and is paid for when it is interrupted", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.25")] })
+        const twice = Effect.gen(function*() {
+          const first = yield* Effect.forkChild(credits.attempt(Effect.never), { startImmediately: true })
+          const granted = [yield* credits.another, yield* credits.another]
+          yield* credits.attempt(Effect.void)
+          expect((yield* tallyOf(credits))?.reserved).toBe(cents(20))
+          yield* Fiber.interrupt(first)
+          return granted
+        })
+        expect(yield* credits.run(twice, call(3))).toEqual([true, true])
+        expect(yield* tallyOf(credits)).toMatchObject({
+          settled: cents(13),
+          uncertain: cents(10),
+          reserved: 0n,
+          open: 0
+        })
+        const noRoom = credits.attempt(credits.another)
+        expect(yield* credits.run(noRoom, call(0))).toBe(false)
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(13), reserved: 0n, open: 0 })
+      }))
+
+    it.effect("gives back what was reserved for one more that was not made", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const spare = credits.attempt(Effect.andThen(credits.another, Effect.fail(overloaded)))
+        yield* Effect.flip(credits.run(spare, call(3)))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: 0n, atRisk: 0n, reserved: 0n, open: 0 })
+      }))
+
+    it.effect("that answers late is paid for as well", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        yield* credits.run(Effect.andThen(credits.attempt(Effect.void), credits.attempt(Effect.void)), call(3))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(13), uncertain: cents(10), open: 0 })
+        yield* Effect.flip(credits.run(Effect.andThen(credits.attempt(Effect.void), Effect.fail("later")), call(3)))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(23), uncertain: cents(20), atRisk: 0n, open: 0 })
+      }))
+
+    it.effect("leaves no money behind, however many run at once and wherever they are interrupted", () =>
+      Effect.gen(function*() {
+        for (let step = 0; step < 30; step++) {
+          const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.35")] })
+          let sent = 0
+          const attempt = credits.attempt(
+            Effect.sync(() => sent++).pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(Effect.fail(timeout)))
+          )
+          const many = Effect.forEach([1, 2, 3, 4, 5], () => Effect.exit(attempt), { concurrency: 5 })
+          const fiber = yield* Effect.forkChild(credits.run(Effect.andThen(many, Effect.fail(overloaded)), call(3)))
+          for (let i = 0; i < step; i++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+          const tally = yield* tallyOf(credits)
+          expect([step, tally?.open ?? 0, tally?.reserved ?? 0n]).toEqual([step, 0, 0n])
+          expect(sent).toBeLessThanOrEqual(3)
+          expect(tally?.settled ?? 0n).toBe(cents(10 * sent))
+        }
+      }))
+
+    it.effect.each<[string, Exit.Exit<void, RequestTimeoutError | OverloadedError>, number]>([
+      ["answers", Exit.void, 13],
+      ["is lost", Exit.fail(timeout), 13],
+      ["is refused", Exit.fail(overloaded), 3]
+    ])("that outlives its call and %s ends its reservation itself", ([, exit, costCents]) =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const late = credits.attempt(Effect.andThen(Effect.sleep("1 minute"), exit))
+        const started = Effect.forkChild(Effect.exit(late), { startImmediately: true })
+        yield* credits.run(Effect.andThen(started, credits.attempt(Effect.void)), call(3))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), reserved: cents(10) })
+        yield* TestClock.adjust("1 minute")
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(costCents), reserved: 0n, open: 0 })
+      }))
+
+    it.effect("runs as it is outside of a call", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make()
+        expect(yield* Effect.flip(credits.attempt(Effect.fail(timeout)))).toBe(timeout)
+        expect(yield* credits.another).toBe(true)
+        expect((yield* credits.report).keys).toEqual([])
       }))
   })
 

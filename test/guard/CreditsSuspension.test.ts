@@ -1,10 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -13,6 +16,7 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { call, cents, estimate, listen, probe, refused } from "./credits.ts"
 
 /** A provider that refuses while `open` is false, and counts what reaches it. */
@@ -287,6 +291,115 @@ describe("Credits", () => {
         expect((yield* credits.account())._tag).toBe("Probing")
         yield* opened.accepted
         expect((yield* credits.account())._tag).toBe("Probing")
+      }))
+
+    describe("a call that is to wait", () => {
+      /** Sends a call that yields after so many operations, so between any two of its steps. */
+      const yielding = (credits: Credits.Service, operations: number) =>
+        Effect.forkChild(Effect.provideService(
+          Effect.exit(credits.run(Effect.succeed("answer"), call(1))),
+          Scheduler.MaxOpsBeforeYield,
+          operations
+        ))
+
+      it.effect.each<[string, Credits.OnSuspended]>([["for ever", "wait"], ["so long", { wait: "2 hours" }]])(
+        "%s misses no wake-up between two of its steps",
+        ([, onSuspended]) =>
+          Effect.gen(function*() {
+            for (let operations = 3; operations < 60; operations++) {
+              const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+                const credits = yield* Credits.make({ onSuspended, probe })
+                yield* credits.onInsufficientCredits()
+                const late = yield* yielding(credits, operations)
+                yield* Effect.yieldNow
+                yield* credits.resume()
+                const ended = yield* Effect.timeoutOption(Fiber.join(late), "1 hour")
+                return [ended, (yield* credits.report).keys[0]?.waiting]
+              })))
+              expect([operations, exit]).toEqual([
+                operations,
+                Exit.succeed([Option.some(Exit.succeed("answer")), 0])
+              ])
+            }
+          })
+      )
+
+      it.effect("fails where probing ends between two of its steps", () =>
+        Effect.gen(function*() {
+          const once = Schedule.upTo(Schedule.spaced("1 second"), { times: 1 })
+          for (let operations = 3; operations < 40; operations++) {
+            for (let turns = 0; turns < 6; turns++) {
+              const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+                const credits = yield* Credits.make({ onSuspended: "wait", probe: once })
+                yield* credits.onInsufficientCredits()
+                yield* Effect.sleep("1 second")
+                const turn = yield* Deferred.make<void>()
+                const last = credits.run(Effect.andThen(Deferred.await(turn), refused), {
+                  ...call(1),
+                  onSuspended: "fail"
+                })
+                yield* Effect.forkChild(Effect.exit(last), { startImmediately: true })
+                const late = yield* yielding(credits, operations)
+                for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+                yield* Deferred.succeed(turn, undefined)
+                return Option.map(yield* Effect.timeoutOption(Fiber.join(late), "1 hour"), Exit.isFailure)
+              })))
+              expect([operations, turns, exit]).toEqual([operations, turns, Exit.succeed(Option.some(true))])
+            }
+          }
+        }))
+    })
+
+    it.effect("elects the next call once its timer has fired, whatever the wall clock says by then", () =>
+      Effect.gen(function*() {
+        const clock = yield* Clock.clockWith(Effect.succeed)
+        let stepMillis = 0
+        const stepping: Clock.Clock = Object.assign(Object.create(clock), {
+          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + stepMillis,
+          currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + stepMillis)
+        })
+        yield* Effect.gen(function*() {
+          const { send, state } = provider()
+          const credits = yield* Credits.make({ onSuspended: "wait", probe })
+          yield* credits.onInsufficientCredits()
+          stepMillis = -3_600_000
+          yield* TestClock.adjust("30 seconds")
+          const probing = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+          expect(state.sent).toBe(1)
+          // a probe that ends without an answer, and nobody else waits
+          yield* Fiber.interrupt(probing)
+          stepMillis = -7_200_000
+          const next = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+          yield* TestClock.adjust("1 second")
+          expect(yield* Fiber.join(next)).toBe("answer")
+          // by hand in between: the next outage waits for its own probe
+          yield* credits.onInsufficientCredits()
+          yield* TestClock.adjust("30 seconds")
+          yield* credits.resume()
+          yield* credits.onInsufficientCredits()
+          const waiting = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
+          yield* TestClock.adjust("29 seconds")
+          expect(state.sent).toBe(2)
+          yield* TestClock.adjust("2 seconds")
+          expect(yield* Fiber.join(waiting)).toBe("answer")
+        }).pipe(Effect.provideService(Clock.Clock, stepping))
+      }))
+
+    it.effect("keeps the probe of one key through a check of another", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe })
+        yield* credits.onInsufficientCredits("a")
+        yield* TestClock.adjust("30 seconds")
+        yield* credits.run(credits.check("b"), { ...call(1), key: "a" })
+        expect((yield* credits.account("a"))._tag).toBe("Active")
+        // the same generation of another account makes no probe
+        yield* credits.onInsufficientCredits("a")
+        yield* credits.onInsufficientCredits("b")
+        yield* credits.resume("b")
+        yield* credits.onInsufficientCredits("b")
+        yield* TestClock.adjust("30 seconds")
+        yield* Effect.forkChild(credits.run(Effect.never, { ...call(1), key: "b" }), { startImmediately: true })
+        yield* Effect.flip(credits.run(credits.check("b"), { ...call(1), key: "a" }))
       }))
 
     it("refuses a probe schedule that is none", () => {

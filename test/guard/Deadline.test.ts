@@ -103,6 +103,18 @@ describe("Deadline", () => {
         expect(yield* Deadline.run(minAttempt, "1 second")).toBe(100)
       }))
 
+    it.effect("takes minAttempt from the deadline that holds, unless its own is stated", () =>
+      Effect.gen(function*() {
+        const minAttempt = Effect.map(Deadline.CurrentDeadline, (deadline) => deadline?.minAttempt)
+        expect(yield* minAttempt.pipe(Deadline.run("1 hour"), Deadline.run("1500 millis"))).toBe(150)
+        expect(yield* minAttempt.pipe(Deadline.run("1 second"), Deadline.run("1 hour"))).toBe(100)
+        const short = Deadline.run("1 minute", { minAttempt: "5 seconds" })
+        expect(yield* minAttempt.pipe(Deadline.run("1 hour"), short)).toBe(5000)
+        expect(yield* minAttempt.pipe(short, Deadline.run("1500 millis"))).toBe(5000)
+        const answer = Effect.succeed("answer").pipe(Deadline.attempt("1 second"))
+        expect(yield* answer.pipe(Deadline.run("1 hour"), Deadline.run("1500 millis"))).toBe("answer")
+      }))
+
     it.effect("fails with the caller's error", () =>
       Effect.gen(function*() {
         const { exit } = yield* timed(Deadline.run(Effect.never, "1 second", { onExpired: () => "too late" as const }))

@@ -120,6 +120,7 @@ describe("Fallback", () => {
     [new ConnectionError({ message, permanent: true }), true],
     [new RequestTimeoutError({ message, phase: "headers" }), true],
     [new RequestTimeoutError({ message, phase: "deadline" }), false],
+    [new RequestTimeoutError({ message, phase: "idle", started: true }), false],
     [new StreamError({ message, started: false, partial }), true],
     [new StreamError({ message, started: true, partial }), false],
     [auth, false],

@@ -7,7 +7,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import { RequestTimeoutError } from "../../src/domain/TogetherError.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
@@ -153,6 +154,80 @@ describe("Hedge", () => {
         expect(yield* scenario({ seconds: 3 }, { seconds: 1 }, { budget })).toMatchObject({ outcome: "won" })
       }))
 
+    it.effect("asks an empty budget before it takes a permit, and spends no budget where no permit is free", () =>
+      Effect.gen(function*() {
+        const slow = { seconds: 3 }
+        let asked = 0
+        const tryPermit = Effect.sync(() => ++asked > 0)
+        const empty = yield* Hedge.makeBudget({ capacity: 1, initial: 0 })
+        expect(yield* scenario(slow, slow, { budget: empty, tryPermit })).toMatchObject({ outcome: "no-budget" })
+        const bare = { tryWithdraw: Effect.succeed(false) }
+        expect(yield* scenario(slow, slow, { budget: bare, tryPermit })).toMatchObject({ outcome: "no-budget" })
+        expect(asked).toBe(0)
+        const full = yield* Hedge.makeBudget({ capacity: 1, reward: 0 })
+        const none = pool(0).tryPermit
+        expect(yield* scenario(slow, slow, { budget: full, tryPermit: none })).toMatchObject({ outcome: "no-permit" })
+        const shared = yield* RetryBudget.make({ ratio: 1, minPerSecond: 0 })
+        yield* shared.deposit
+        expect(yield* scenario(slow, slow, { budget: shared, tryPermit: none })).toMatchObject({ outcome: "no-permit" })
+        expect([yield* full.tryWithdraw, yield* shared.tryWithdraw]).toEqual([true, true])
+        // gone between the question and the permit
+        const one = pool(1)
+        const raced = { balance: Effect.succeed(1), tryWithdraw: Effect.succeed(false) }
+        expect(yield* scenario(slow, slow, { budget: raced, tryPermit: one.tryPermit })).toMatchObject({
+          outcome: "no-budget"
+        })
+        expect(one.taken()).toBe(0)
+      }))
+
+    describe("a call that needs a scope", () => {
+      /** Each try acquires something in its scope, before or after it has waited. */
+      const acquiring = (log: Array<string>, seconds: readonly [number, number]) =>
+        Effect.flatMap(Hedge.CurrentTry, (n) =>
+          Effect.acquireRelease(
+            Effect.sync(() => void log.push(`open ${n}`)),
+            () => Effect.sync(() => void log.push(`close ${n}`))
+          ).pipe(Effect.andThen(Effect.sleep(Duration.seconds(seconds[n === 1 ? 0 : 1]))), Effect.as(n)))
+
+      it.effect.each<[number, readonly [number, number], ReadonlyArray<string>]>([
+        [2, [10, 1], ["open 1", "open 2", "close 1", "answered", "close 2"]],
+        [1, [2, 10], ["open 1", "open 2", "close 2", "answered", "close 1"]],
+        [1, [0.5, 1], ["open 1", "answered", "close 1"]]
+      ])(
+        "keeps what try %i acquired until the caller's scope ends, and nothing of the loser",
+        ([n, seconds, expected]) =>
+          Effect.gen(function*() {
+            const log: Array<string> = []
+            const result = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+              const winner = yield* Hedge.run(acquiring(log, seconds), { delay: "1 second", idempotent: true })
+              log.push("answered")
+              return winner
+            })))
+            expect([result.exit, log]).toEqual([Exit.succeed(n), expected])
+          })
+      )
+
+      it.effect("releases what both acquired when it is interrupted", () =>
+        Effect.gen(function*() {
+          const log: Array<string> = []
+          yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+            yield* Hedge.run(acquiring(log, [10, 10]), { delay: "1 second", idempotent: true }).pipe(
+              Effect.timeoutOption("3 seconds")
+            )
+            expect(log.toSorted()).toEqual(["close 1", "close 2", "open 1", "open 2"])
+          })))
+          expect(log).toHaveLength(4)
+        }))
+
+      it.effect("leaves nothing behind in the scope of a caller whose call needs none", () =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const run = Hedge.run(Effect.sleep("2 seconds"), { delay: "1 second", idempotent: true })
+          yield* VirtualClock.run(Effect.provideService(run, Scope.Scope, scope))
+          expect(scope.state._tag).toBe("Empty")
+        }))
+    })
+
     it.effect("has ended the loser when it answers", () =>
       Effect.gen(function*() {
         let running = 0
@@ -213,6 +288,33 @@ describe("Hedge", () => {
   })
 
   describe("learnedDelay", () => {
+    it.effect("counts answers, timeouts and first tries that were overtaken, and no other failure", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          const seconds: Array<number> = []
+          let delay = Option.none<Duration.Duration>()
+          const learning: Hedge.LearnedDelay = {
+            current: Effect.suspend(() => Effect.succeed(delay)),
+            record: (latency) => Effect.sync(() => void seconds.push(Duration.toSeconds(latency)))
+          }
+          const slow = new RequestTimeoutError({ message: "slow", phase: "headers" })
+          const call = (first: Effect.Effect<number, unknown>) =>
+            Effect.exit(Hedge.run(
+              Effect.flatMap(Hedge.CurrentTry, (n) => n === 1 ? first : Effect.as(Effect.sleep("4 seconds"), n)),
+              { delay: learning, idempotent: true }
+            ))
+          yield* call(Effect.as(Effect.sleep("1 second"), 1))
+          yield* call(Effect.andThen(Effect.sleep("2 seconds"), Effect.fail(slow)))
+          yield* call(Effect.timeout(Effect.never, "3 seconds"))
+          yield* call(Effect.andThen(Effect.sleep("9 seconds"), Effect.fail("no")))
+          expect(seconds).toEqual([1, 2, 3])
+          delay = Option.some(Duration.seconds(2))
+          yield* call(Effect.never)
+          yield* call(Effect.andThen(Effect.sleep("5 seconds"), Effect.fail("no")))
+          expect(seconds).toEqual([1, 2, 3, 6, 5])
+        })
+      ))
+
     it.effect("hedges nothing until it has seen enough, then the slowest twentieth", () =>
       VirtualClock.wrap(
         Effect.gen(function*() {

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Lane from "../../src/guard/Lane.ts"
@@ -23,6 +24,16 @@ const throttled = (seconds: number): Lane.Sample => ({
   retryAfter: Duration.seconds(seconds)
 })
 const started = { startImmediately: true } as const
+
+/** Runs an effect and reports how it ended and after how many milliseconds. */
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.timed(Effect.exit(effect)), ([took, exit]) => ({ exit, millis: Duration.toMillis(took) }))
+
+const gauges = (lane: string) =>
+  Effect.all([
+    Metric.value(Metric.withAttributes(LaneMetrics.inFlight, { lane })),
+    Metric.value(Metric.withAttributes(LaneMetrics.queued, { lane }))
+  ]).pipe(Effect.map(([inFlight, queued]) => [inFlight.value, queued.value]))
 
 describe("Lane", () => {
   describe("run", () => {
@@ -244,6 +255,130 @@ describe("Lane", () => {
         yield* TestClock.adjust("20 seconds")
         expect(Exit.isSuccess(yield* Fiber.await(fiber))).toBe(true)
       }))
+
+    it.effect("refuses as soon as a pause begins who would be sent after its deadline, and nobody else", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        const now = yield* Clock.currentTimeMillis
+        const wait = (deadlineAt: number | undefined) =>
+          Effect.forkChild(timed(lane.acquire({ tokens: 1, deadlineAt })), started)
+        const fibers = [
+          yield* wait(undefined),
+          yield* wait(now + 49_999),
+          yield* wait(now + 50_000),
+          yield* wait(now + 1000),
+          yield* wait(now + 60_000)
+        ]
+        yield* permit.settle(throttled(50))
+        expect((yield* lane.status).queued).toBe(3)
+        const ends = yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+        expect(ends.map(({ exit }) => Exit.isSuccess(exit))).toEqual([true, false, false, false, true])
+        expect(ends.map(({ millis }) => Math.floor(millis / 1000))).toEqual([50, 0, 50, 0, 50])
+        const late = yield* Effect.flip(ends[3]!.exit)
+        expect(late).toMatchObject({ reason: "deadline", lane: "lane" })
+        expect(late.estimate && Duration.toSeconds(late.estimate)).toBe(50)
+        expect(yield* lane.status).toMatchObject({ inFlight: 2, queued: 0 })
+      })))
+
+    it.effect("refuses at its deadline whoever waits then, whatever its place in the queue", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1, start: { requestsPerMinute: 60e9 } })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        const now = yield* Clock.currentTimeMillis
+        const wait = (millis: number | undefined) =>
+          Effect.forkChild(
+            timed(lane.acquire({ tokens: 1, deadlineAt: millis === undefined ? undefined : now + millis })),
+            started
+          )
+        const fibers = [yield* wait(undefined), yield* wait(9000), yield* wait(2000), yield* wait(5000)]
+        yield* Effect.sleep("7 seconds")
+        expect((yield* lane.status).queued).toBe(2)
+        yield* permit.settle(success)
+        const first = yield* Fiber.join(fibers[0]!)
+        yield* (yield* first.exit).settle(success)
+        const ends = yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+        expect(ends.map(({ exit, millis }) => [Exit.isSuccess(exit), millis])).toEqual([
+          [true, 7000],
+          [true, expect.closeTo(7000, -1)],
+          [false, 2001],
+          [false, 5001]
+        ])
+      })))
+
+    it.effect("keeps the place of a call whose deadline is far beyond what a timer can hold", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        const fibers = []
+        for (const deadlineAt of [Infinity, 1e16]) {
+          fibers.push(yield* Effect.forkChild(lane.acquire({ tokens: 1, deadlineAt }), started))
+        }
+        yield* Effect.sleep("1 hour")
+        expect((yield* lane.status).queued).toBe(2)
+        for (const fiber of fibers) yield* Fiber.interrupt(fiber)
+        yield* permit.settle(success)
+      })))
+
+    it.effect("leaves no timer behind when the last waiter with a deadline goes", () =>
+      Effect.gen(function*() {
+        const { fibersLeft, timersLeft } = yield* VirtualClock.run(Effect.gen(function*() {
+          const lane = yield* Lane.make({ maxInFlight: 1 })
+          const permit = yield* lane.acquire({ tokens: 1 })
+          const deadlineAt = (yield* Clock.currentTimeMillis) + 60_000
+          const served = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt }, classify), started)
+          const gone = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt }, classify), started)
+          yield* Fiber.interrupt(gone)
+          yield* permit.settle(success)
+          yield* Fiber.join(served)
+        }))
+        expect({ fibersLeft, timersLeft }).toEqual({ fibersLeft: 0, timersLeft: 0 })
+      }))
+  })
+
+  describe("tokens", () => {
+    it.effect.each([NaN, Infinity, -1, -1e12])(
+      "of %d are a defect, and change nothing",
+      (tokens) =>
+        Effect.gen(function*() {
+          const lane = yield* Lane.make({ tokensPerMinute: 6000 })
+          const before = yield* lane.status
+          const calls: ReadonlyArray<Effect.Effect<unknown, unknown, Scope.Scope>> = [
+            lane.run(Effect.void, { tokens }, classify),
+            lane.acquire({ tokens }),
+            lane.acquireScoped({ tokens }),
+            lane.tryAcquire({ tokens })
+          ]
+          for (const call of calls) {
+            const exit = yield* Effect.exit(Effect.scoped(call))
+            expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(
+              `RangeError: LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`
+            )
+          }
+          expect(yield* lane.status).toEqual(before)
+        })
+    )
+
+    it.effect("are a defect where the call would have to wait, too", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        yield* lane.acquire({ tokens: 1 })
+        const exit = yield* Effect.exit(lane.acquire({ tokens: NaN }))
+        expect(Exit.hasDies(exit)).toBe(true)
+        expect(yield* lane.status).toMatchObject({ queued: 0, queuedTokens: 0 })
+      }))
+
+    it.effect.each([NaN, Infinity, -Infinity, -1e6])(
+      "really used of %d leave the estimate as it is",
+      (tokens) =>
+        VirtualClock.wrap(Effect.gen(function*() {
+          const lane = yield* Lane.make({ tokensPerMinute: 6000 })
+          yield* lane.run(Effect.void, { tokens: 100 }, () => ({ _tag: "Success", tokens }))
+          const call = lane.run(Effect.void, { tokens: 1000 }, classify)
+          const { millis } = yield* timed(Effect.all([call, call, call]))
+          expect(millis / 1000).toBeCloseTo(21, 0)
+        }))
+    )
   })
 
   describe("observability", () => {
@@ -274,6 +409,37 @@ describe("Lane", () => {
         )
         expect(state.count).toBe(3)
       }))
+  })
+
+  describe("metrics", () => {
+    it.effect("show what is in flight and queued now, without a decision", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ key: "gauged", maxInFlight: 2, start: { requestsPerMinute: 60e9 } })
+        const permits = [yield* lane.acquire({ tokens: 1 }), yield* lane.acquire({ tokens: 1 })]
+        expect(yield* gauges("gauged")).toEqual([2, 0])
+        const fiber = yield* Effect.forkChild(lane.acquire({ tokens: 1 }), started)
+        expect(yield* gauges("gauged")).toEqual([2, 1])
+        yield* Fiber.interrupt(fiber)
+        expect(yield* gauges("gauged")).toEqual([2, 0])
+        for (const permit of permits) yield* permit.settle(success)
+        expect(yield* gauges("gauged")).toEqual([0, 0])
+      }))
+
+    it.effect("show the lane that was used last of those with one key", () =>
+      Effect.gen(function*() {
+        const used = yield* Lane.make({ key: "twin" })
+        yield* Lane.make({ key: "twin" })
+        yield* used.acquire({ tokens: 1 })
+        expect(yield* gauges("twin")).toEqual([1, 0])
+      }))
+
+    it.effect("count a call that did not wait as a wait of 0", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ key: "waited", requestsPerMinute: 60 })
+        for (let i = 0; i < 3; i++) yield* lane.run(Effect.void, { tokens: 1 }, classify)
+        const state = yield* Metric.value(Metric.withAttributes(LaneMetrics.waitSeconds, { lane: "waited" }))
+        expect([state.count, state.min, Math.round(state.max)]).toEqual([3, 0, 1])
+      })))
   })
 
   describe("save and load", () => {
@@ -339,6 +505,25 @@ describe("Lanes", () => {
       expect(yield* b.status).toEqual(before)
       expect((yield* lanes.all).map((lane) => lane.key)).toEqual(["a", "b"])
     }).pipe(Effect.provide(Lanes.layer())))
+
+  it.effect("saves what an earlier run learned of lanes that this one did not use", () =>
+    Effect.gen(function*() {
+      const saved: Lanes.Saved = {
+        a: { version: 1, savedAt: 5, requestsPerSecond: 50 },
+        b: { version: 1, savedAt: 5, requestsPerSecond: 20, tokensPerSecond: 100, inFlight: 3 }
+      }
+      const lanes = yield* Lanes.make({ saved })
+      yield* lanes.get("a")
+      yield* TestClock.adjust(1000)
+      const { a, b } = yield* lanes.save
+      expect(b).toEqual(saved["b"])
+      expect(a).toEqual({ version: 1, savedAt: 1000, requestsPerSecond: 50 })
+      yield* lanes.get("b")
+      yield* lanes.get("c")
+      const all = yield* lanes.save
+      expect(all["b"]).toEqual({ ...saved["b"], savedAt: 1000 })
+      expect(Object.keys(all)).toEqual(["a", "b", "c"])
+    }))
 
   it.effect("takes overrides by key", () =>
     Effect.gen(function*() {

@@ -1,11 +1,11 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
-import * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -15,43 +15,23 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
+import * as Price from "../../src/policy/Price.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { call, cents, estimate } from "./credits.ts"
+import { altering, full, guarded, temporaryFile } from "./ledgers.ts"
 
-const temporaryFile = Effect.gen(function*() {
-  const fs = yield* FileSystem.FileSystem
-  return `${yield* fs.makeTempDirectoryScoped()}/ledger.jsonl`
-})
-
-const guarded = <A, E, R>(
-  path: string,
-  use: (credits: Credits.Service) => Effect.Effect<A, E, R>,
-  options?: Credits.Options
-) =>
-  Effect.gen(function*() {
-    return yield* use(yield* Credits.Credits)
-  }).pipe(
-    Effect.provide(Credits.layer({ run: "r", ...options }).pipe(Layer.provide(LedgerStore.layerFile({ path }))))
-  )
-
-/** A file system that does not wait for the disk, for tests that are killed by themselves. */
-const unsynced = Layer.effect(
-  FileSystem.FileSystem,
-  Effect.map(FileSystem.FileSystem, (real) =>
-    FileSystem.make({
-      ...real,
-      open: (file, options) =>
-        Effect.map(real.open(file, options), (opened) => ({
-          ...opened,
-          writeAll: (bytes: Uint8Array) => opened.writeAll(bytes),
-          sync: Effect.void
-        }))
-    }))
-).pipe(Layer.provide(NodeFileSystem.layer))
+const virtual = <A, E, R>(effect: Effect.Effect<A, E, R>) => VirtualClock.wrap(Effect.scoped(effect))
 
 const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
 
 const settled = (entries: ReadonlyArray<Ledger.Entry>) =>
   entries.reduce((sum, entry) => entry._tag === "Settle" && entry.sure ? sum + (entry.cost ?? 0n) : sum, 0n)
+
+/** A file system that does not wait for the disk, for tests that are killed by themselves. */
+const unsynced = Layer.effect(
+  FileSystem.FileSystem,
+  Effect.map(FileSystem.FileSystem, (real) => altering(real, () => ({ sync: Effect.void })))
+).pipe(Layer.provide(NodeFileSystem.layer))
 
 /** A store in memory that counts what it was asked. */
 const recording = () => {
@@ -137,6 +117,8 @@ describe("LedgerStore", () => {
             const floor = acknowledged.findLast(([end]) => end <= bytes)?.[1] ?? 0n
             const decoded = LedgerStore.decode(file.subarray(0, bytes))
             if (Result.isFailure(decoded)) throw decoded.failure
+            // killed once more, while it repaired this
+            expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), 0))).toEqual(decoded)
             const after = yield* guarded(path, tally)
             const sure = (after?.settled ?? 0n) - (after?.uncertain ?? 0n)
             expect(sure >= floor).toBe(true)
@@ -160,18 +142,12 @@ describe("LedgerStore", () => {
         const real = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
         let syncs = 0
-        const counting = FileSystem.make({
-          ...real,
-          open: (file, options) =>
-            Effect.map(real.open(file, options), (opened) => ({
-              ...opened,
-              writeAll: (bytes: Uint8Array) => opened.writeAll(bytes),
-              sync: Effect.suspend(() => {
-                syncs++
-                return opened.sync
-              })
-            }))
-        })
+        const counting = altering(real, (file) => ({
+          sync: Effect.suspend(() => {
+            syncs++
+            return file.sync
+          })
+        }))
         yield* Effect.scoped(Effect.gen(function*() {
           const store = yield* LedgerStore.makeFile({ path })
           yield* Effect.forEach(
@@ -188,7 +164,7 @@ describe("LedgerStore", () => {
         )
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
-    it.effect("cuts off junk at the end, and refuses junk in the middle and other files", () =>
+    it.effect("cuts off a torn end, and refuses junk in the middle", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
@@ -198,12 +174,45 @@ describe("LedgerStore", () => {
         const store = yield* Effect.scoped(LedgerStore.makeFile({ path }))
         expect(store).toMatchObject({ entries: [entry], tornBytes: 17 })
         expect(yield* fs.readFileString(path)).toBe(good)
-        yield* fs.writeFileString(path, `${good}junk\n${LedgerStore.encode([entry])}`)
-        const corrupt = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
-        expect(corrupt).toMatchObject({ reason: "corrupt" })
-        expect(corrupt.message).toMatch(/^Line 3 of the ledger is no entry, but line 4 is/)
-        yield* fs.writeFileString(path, "name,price\n")
-        expect(yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))).toMatchObject({ reason: "version" })
+        for (const junk of ["junk", "\u0000\u0000"]) {
+          yield* fs.writeFileString(path, `${good}${junk}\n${LedgerStore.encode([entry])}`)
+          const corrupt = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
+          expect(corrupt).toMatchObject({ reason: "corrupt" })
+          expect(corrupt.message).toMatch(/^Line 3 of the ledger is no entry: the file is damaged, or a newer version/)
+        }
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect.each<[string, string, string]>([
+      ["a line without its end", "{\"token\":\"sk-secret\"}", "version"],
+      ["lines", "name,price\nsk-secret,1\n", "version"],
+      ["a ledger of another version", LedgerStore.header.replace("1}", "2}"), "version"],
+      ["zeros, more than a first line has", "\u0000".repeat(99), "version"],
+      ["a first line, then notes", `${LedgerStore.header}\nimportant\nnotes\n`, "corrupt"],
+      ["entries of a newer version at the end", `${LedgerStore.header}\n{"_tag":"Later","id":1}\n`, "corrupt"]
+    ])("refuses what is no ledger, and leaves it as it is: %s", ([, content, reason]) =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        yield* fs.writeFileString(path, content)
+        const error = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
+        expect(error.reason).toBe(reason)
+        expect(error.message).not.toContain("secret")
+        expect(yield* fs.readFileString(path)).toBe(content)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect.each<[string, string]>([
+      ["torn", LedgerStore.header.slice(0, 9)],
+      ["whole, its line feed missing", LedgerStore.header],
+      ["torn, then a block not written", `${LedgerStore.header.slice(0, 9)}\u0000\u0000`],
+      ["written twice, by two programs at once", `${LedgerStore.header}\n${LedgerStore.header}\n`]
+    ])("takes a first line that is %s", ([, content]) =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        yield* fs.writeFileString(path, content)
+        expect((yield* Effect.scoped(LedgerStore.makeFile({ path }))).entries).toEqual([])
+        expect((yield* fs.readFileString(path)).startsWith(`${LedgerStore.header}\n`)).toBe(true)
+        expect((yield* Effect.scoped(LedgerStore.makeFile({ path }))).tornBytes).toBe(0)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
     it.effect("says which file it cannot use, and refuses appends after it is closed", () =>
@@ -218,26 +227,14 @@ describe("LedgerStore", () => {
       Effect.gen(function*() {
         const real = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
-        const full = PlatformError.systemError({
-          _tag: "Unknown",
-          module: "FileSystem",
-          method: "write",
-          description: "no space"
-        })
         const state = { full: false, repairable: true }
-        const filling = FileSystem.make({
-          ...real,
-          truncate: (file, length) => state.repairable ? real.truncate(file, length) : Effect.fail(full),
-          open: (file, options) =>
-            Effect.map(real.open(file, options), (opened) => ({
-              ...opened,
-              sync: opened.sync,
-              writeAll: (bytes: Uint8Array) =>
-                state.full
-                  ? Effect.andThen(opened.writeAll(bytes.subarray(0, 9)), Effect.fail(full))
-                  : opened.writeAll(bytes)
-            }))
-        })
+        const filling = altering(real, (file) => ({
+          truncate: (length) => state.repairable ? file.truncate(length) : Effect.fail(full),
+          writeAll: (bytes) =>
+            state.full
+              ? Effect.andThen(file.writeAll(bytes.subarray(0, 9)), Effect.fail(full))
+              : file.writeAll(bytes)
+        }))
         const entry = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
         yield* Effect.scoped(Effect.gen(function*() {
           const store = yield* LedgerStore.makeFile({ path })
@@ -254,76 +251,6 @@ describe("LedgerStore", () => {
         })).pipe(Effect.provideService(FileSystem.FileSystem, filling))
         const reopened = yield* Effect.scoped(LedgerStore.makeFile({ path }))
         expect(reopened).toMatchObject({ entries: [entry(1), entry(3)], tornBytes: 9 })
-      }).pipe(Effect.provide(NodeFileSystem.layer)))
-  })
-
-  describe("two programs on one file", () => {
-    const entry = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
-
-    it.effect("stops the second to write, and keeps what the first wrote", () =>
-      Effect.gen(function*() {
-        const path = yield* temporaryFile
-        const [first, second] = [yield* LedgerStore.makeFile({ path }), yield* LedgerStore.makeFile({ path })]
-        yield* first.append([entry(1)])
-        const error = yield* Effect.flip(second.append([entry(2)]))
-        expect(error).toMatchObject({ reason: "foreign" })
-        expect(error.message).toMatch(/^Another program wrote to the ledger file .*: stop one of them, or give each/)
-        yield* first.append([entry(3)])
-        expect(yield* Effect.flip(second.append([entry(4)]))).toBe(error)
-        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(3)])
-      }).pipe(Effect.provide(NodeFileSystem.layer)))
-
-    it.effect("stops both where they write in the same moment", () =>
-      Effect.gen(function*() {
-        const real = yield* FileSystem.FileSystem
-        const path = yield* temporaryFile
-        const first = yield* LedgerStore.makeFile({ path })
-        // the other writes after this one has looked
-        const slow = FileSystem.make({
-          ...real,
-          open: (file, options) =>
-            Effect.map(real.open(file, options), (opened) => ({
-              ...opened,
-              sync: opened.sync,
-              writeAll: (bytes: Uint8Array) =>
-                Effect.andThen(Effect.orDie(first.append([entry(1)])), opened.writeAll(bytes))
-            }))
-        })
-        const second = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, slow)
-        expect(yield* Effect.flip(second.append([entry(2)]))).toMatchObject({ reason: "foreign" })
-        expect(yield* Effect.flip(first.append([entry(3)]))).toMatchObject({ reason: "foreign" })
-        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(2)])
-      }).pipe(Effect.provide(NodeFileSystem.layer)))
-
-    it.effect("stops where the file was replaced or moved away", () =>
-      Effect.gen(function*() {
-        const fs = yield* FileSystem.FileSystem
-        const path = yield* temporaryFile
-        const store = yield* LedgerStore.makeFile({ path })
-        yield* store.append([entry(1)])
-        const content = yield* fs.readFile(path)
-        yield* fs.rename(path, `${path}.old`)
-        expect(yield* Effect.flip(store.append([entry(2)]))).toMatchObject({ reason: "io" })
-        yield* fs.writeFile(path, content)
-        expect(yield* Effect.flip(store.append([entry(3)]))).toMatchObject({ reason: "foreign" })
-        expect(yield* fs.readFile(path)).toEqual(content)
-      }).pipe(Effect.provide(NodeFileSystem.layer)))
-
-    it.effect("never lets both send on one budget", () =>
-      Effect.gen(function*() {
-        const path = yield* temporaryFile
-        const options = { budgets: [Budget.perRun("$0.40")] }
-        let sent = 0
-        const send = (credits: Credits.Service) => Effect.exit(credits.run(Effect.sync(() => ++sent), call(10)))
-        yield* guarded(path, (one) =>
-          guarded(path, (two) =>
-            Effect.gen(function*() {
-              yield* send(one)
-              expect(Exit.hasDies(yield* send(two))).toBe(true)
-              yield* Effect.repeat(send(one), { times: 9 })
-              expect(Exit.hasDies(yield* send(two))).toBe(true)
-            }), options), options)
-        expect(sent).toBe(4)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
   })
 
@@ -485,6 +412,104 @@ describe("LedgerStore", () => {
         ])
         expect(settled(written)).toBe(cents(13))
       }))
+
+    describe("that goes on without the store", () => {
+      const budgets = [Budget.perRun("$900")]
+
+      /** A store that is asked before each append whether it can be written, and takes a second for it. */
+      const failing = () => {
+        const { store, written } = recording()
+        const state = { full: false, appends: 0, most: 0 }
+        const filling: LedgerStore.Store = {
+          ...store,
+          append: (entries) =>
+            Effect.andThen(
+              Effect.sleep("1 second"),
+              Effect.suspend(() => {
+                state.appends++
+                state.most = Math.max(state.most, entries.length)
+                return state.full
+                  ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+                  : store.append(entries)
+              })
+            )
+        }
+        const made = Credits.make({ budgets, run: "r", onStoreFailure: "continue" }).pipe(
+          Effect.provideService(LedgerStore.LedgerStore, filling)
+        )
+        /** Reads what a restart would know. */
+        const replayed = () =>
+          Ledger.budgetStatus(written.reduce(Ledger.apply, Ledger.make({ budgets, run: "r" })))[0]?.tally
+        return { made, replayed, state, written }
+      }
+
+      it.effect("writes a reservation that the store refused before its ending", () =>
+        virtual(Effect.gen(function*() {
+          const { made, replayed, state, written } = failing()
+          const credits = yield* made
+          state.full = true
+          yield* credits.run(Effect.sync(() => void (state.full = false)), call(3))
+          expect(written.map((entry) => entry._tag)).toEqual(["Reserve", "Settle"])
+          expect(replayed()).toEqual((yield* credits.report).budgets[0]?.tally)
+          expect(replayed()).toMatchObject({ settled: cents(3), calls: 1 })
+        })))
+
+      it.effect("keeps no more of a long outage than what is open and a sum", () =>
+        virtual(Effect.gen(function*() {
+          const { made, replayed, state, written } = failing()
+          const credits = yield* made
+          const before = yield* credits.reserve({ estimate })
+          state.full = true
+          yield* Effect.repeat(credits.run(Effect.void, call(3)), { times: 299 })
+          yield* before.settle(Price.known(cents(2)))
+          const open = yield* credits.reserve({ estimate })
+          expect(state.most).toBeLessThan(9)
+          state.full = false
+          yield* credits.run(Effect.void, call(5))
+          expect(written.length).toBeLessThan(9)
+          expect(replayed()).toEqual((yield* credits.report).budgets[0]?.tally)
+          expect(replayed()).toMatchObject({ settled: cents(907), calls: 302, open: 1, reserved: cents(10) })
+          yield* open.refund()
+          expect(replayed()).toMatchObject({ open: 0, reserved: 0n })
+        })))
+
+      it.effect("lets no ending get ahead of its reservation", () =>
+        virtual(Effect.gen(function*() {
+          const { made, replayed, state, written } = failing()
+          const credits = yield* made
+          state.full = true
+          const first = yield* credits.reserve({ estimate })
+          // tries to write the reservation again, and fails in half a second
+          yield* Effect.forkChild(credits.reserve({ estimate }), { startImmediately: true })
+          yield* Effect.sleep("500 millis")
+          yield* Effect.forkChild(
+            Effect.andThen(Effect.sleep("700 millis"), Effect.sync(() => void (state.full = false))),
+            {
+              startImmediately: true
+            }
+          )
+          yield* first.settle(Price.known(cents(3)))
+          yield* Effect.sleep("10 seconds")
+          expect(written.map((entry) => entry._tag)).toEqual(["Reserve", "Reserve", "Settle"])
+          expect(replayed()).toEqual((yield* credits.report).budgets[0]?.tally)
+          expect(replayed()).toMatchObject({ settled: cents(3), open: 1 })
+        })))
+
+      it.effect("writes appends that meet beside each other again, once it has caught up", () =>
+        virtual(Effect.gen(function*() {
+          const { made, state } = failing()
+          const credits = yield* made
+          state.full = true
+          yield* credits.run(Effect.void, call(3))
+          state.full = false
+          yield* credits.run(Effect.void, call(3))
+          const start = yield* Clock.currentTimeMillis
+          yield* Effect.forEach(Array.from({ length: 50 }), () => credits.run(Effect.void, call(3)), {
+            concurrency: "unbounded"
+          })
+          expect((yield* Clock.currentTimeMillis) - start).toBe(2000)
+        })))
+    })
 
     it.effect("records a reservation or nothing when its caller is interrupted", () =>
       Effect.gen(function*() {

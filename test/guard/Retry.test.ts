@@ -336,6 +336,33 @@ describe("Retry", () => {
         expect(millis).toBe(0)
       }))
 
+    it.effect("is the reason of a stop at a hint past it, and the schedule that at a hint over the cap", () =>
+      Effect.gen(function*() {
+        const reason = (hint: Duration.Input) => {
+          let stop: Retry.StopReason | undefined
+          const program = Retry.run(always(limited(hint)).effect, Retry.policy(), {
+            onStop: ({ error, reason }) => {
+              stop = reason
+              return error
+            }
+          })
+          return Effect.map(
+            timed(Effect.ignore(program).pipe(Deadline.run("20 seconds"))),
+            ({ millis }) => [stop, millis]
+          )
+        }
+        expect(yield* reason("30 seconds")).toEqual(["deadline", 0])
+        expect(yield* reason("90 seconds")).toEqual(["schedule", 0])
+      }))
+
+    it.effect("stops plain Effect.retry at a hint past it", () =>
+      Effect.gen(function*() {
+        const { attempts, effect } = always(limited("30 seconds"))
+        const { exit, millis } = yield* timed(Effect.retry(effect, Retry.policy()).pipe(Deadline.run("20 seconds")))
+        expect(failure(exit)).toMatchObject({ _tag: "RateLimitError" })
+        expect([attempts.length, millis]).toEqual([1, 0])
+      }))
+
     it.effect("maxElapsed counts from the start of the first attempt", () =>
       Effect.gen(function*() {
         const { attempts, effect } = always(server)
@@ -434,6 +461,9 @@ describe("Retry", () => {
         expect(yield* delays({ jitter: "equal" })).toEqual([375, 750, 1500, 3000])
         expect(yield* delays({ jitter: "proportional" })).toEqual([500, 1000, 2000, 4000])
         expect(yield* delays({ jitter: "decorrelated", maxAttempts: 3 })).toEqual([1000, 1750])
+        const short = { base: "100 millis", cap: "800 millis", maxAttempts: 3 } as const
+        expect(yield* delays({ ...short, jitter: "decorrelated" }, [limited(0)])).toEqual([800, 800])
+        expect(yield* delays({ ...short, jitter: "none" }, [limited(0)])).toEqual([800, 800])
         expect(yield* delays({ floor: "700 millis", maxAttempts: 4 })).toEqual([700, 700, 1000])
         expect(yield* delays({ retryAfter: false, maxAttempts: 2 }, [limited("9 seconds")])).toEqual([500])
         expect(yield* delays({ maxElapsed: "800 millis" })).toEqual([250, 500])

@@ -183,6 +183,45 @@ describe("RetryDocument", () => {
         expect(yield* read(ConfigProvider.fromEnvRecord(nested))).toEqual([2, 2])
       }))
 
+    it.effect("refuses an unknown key of an object as one of JSON, at any depth", () =>
+      Effect.gen(function*() {
+        const spaced = { type: "spaced", interval: "2 seconds" }
+        const typos: ReadonlyArray<readonly [object, string]> = [
+          [{ ...spaced, maxAttempt: 3 }, `at ["maxAttempt"]`],
+          [{ ...spaced, factor: 2 }, `at ["factor"]`],
+          [{ ...spaced, retryAfter: { spred: 0 } }, `at ["retryAfter"]["spred"]`],
+          [{ ...spaced, byTag: { ServerError: { ...spaced, tims: 1 } } }, `at ["byTag"]["ServerError"]["tims"]`],
+          [{ type: "sequence", schedules: [spaced, { ...spaced, tims: 1 }] }, `at ["schedules"][1]["tims"]`]
+        ]
+        for (const [RETRY, place] of typos) {
+          const error = yield* Effect.flip(read(ConfigProvider.fromUnknown({ RETRY })))
+          expect(error._tag).toBe("ConfigError")
+          expect(String(error)).toContain(`Expected no excess property\n  ${place}`)
+        }
+        const variables = {
+          RETRY_type: "spaced",
+          RETRY_interval: "2 seconds",
+          RETRY_maxAttempt: "3",
+          RETRY_OTHER_2: "x"
+        }
+        expect(String(yield* Effect.flip(read(ConfigProvider.fromEnvRecord(variables))))).toContain(`at ["maxAttempt"]`)
+      }))
+
+    it.effect("lets variables of others share the first part of its name, and providers rename keys", () =>
+      Effect.gen(function*() {
+        const shared = {
+          RETRY_type: "spaced",
+          RETRY_interval: "2 seconds",
+          RETRY_times: "1",
+          RETRY_cap: "",
+          RETRY_BUDGET_RATIO: "0.5",
+          RETRY_HOST_1: "x"
+        }
+        expect(yield* read(ConfigProvider.fromEnvRecord(shared))).toEqual([2])
+        const renamed = { RETRY_TYPE: "spaced", RETRY_INTERVAL: "2 seconds", RETRY_MAX_ATTEMPTS: "2" }
+        expect(yield* read(ConfigProvider.constantCase(ConfigProvider.fromEnvRecord(renamed)))).toEqual([2])
+      }))
+
     it.effect("names the place in bad JSON, and can have a default", () =>
       Effect.gen(function*() {
         const bad = yield* Effect.flip(

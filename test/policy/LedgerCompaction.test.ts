@@ -126,6 +126,27 @@ describe("LedgerCompaction", () => {
     ])).toEqual([])
   })
 
+  it("keeps an ending whose reservation stands elsewhere, where it is told to, on its side of the last statement", () => {
+    const ending = (id: number): Ledger.Settle => ({ _tag: "Settle", id, at: 20, cost: 3n, sure: true })
+    const stated: Ledger.Stated = { _tag: "Stated", at: 50, key: "k", balance: 9n, free: 0n }
+    const entries = [ending(7), stated, ending(8)]
+    expect(LedgerCompaction.compact(entries, "keep")).toEqual(entries)
+    expect(LedgerCompaction.compact(entries)).toEqual([stated])
+  })
+
+  it.prop(
+    "changes nothing of a part of a history, whatever came before and follows",
+    [Schema.Array(Step), whole(0, 100), whole(0, 100)],
+    ([steps, from, to]) => {
+      const history = historyOf(steps)
+      const [start, end] = [from, to].map((percent) => Math.floor(history.length * percent / 100)).toSorted((a, b) =>
+        a - b
+      )
+      const part = LedgerCompaction.compact(history.slice(start, end), "keep")
+      expect(readings([...history.slice(0, start), ...part, ...history.slice(end)], 0)).toEqual(readings(history, 0))
+    }
+  )
+
   it.prop(
     "changes no sum, no balance and no open call, whatever follows and in every time zone",
     [Schema.Array(Step), whole(0, 100), whole(-48, 56)],

@@ -64,6 +64,55 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       expect(server.received.length).toBe(2)
     }))
 
+  it.live("follows a redirect of a file, with the key and headers of ours only on the own origin", () =>
+    Effect.gen(function*() {
+      const store = yield* serve((received, response) =>
+        received.url === "/v1/back"
+          ? void response.writeHead(302, { location: `${own}/files/f/last` }).end()
+          : void response.writeHead(302, { location: "back" }).end()
+      )
+      const server = yield* serve((received, response) => {
+        if (received.url.endsWith("/last")) return void response.writeHead(200).end("line 1\n")
+        const location = received.url.endsWith("/content") ? "moved?part=1" : `${store.baseUrl}/file?token=x`
+        response.writeHead(307, { location }).end()
+      })
+      const own = server.baseUrl
+      const text = yield* withTogether((together) => together.files.content("f")).pipe(
+        client(server.baseUrl, { headers: { "x-proxy-key": "s3cr3t" } })
+      )
+      expect(text).toBe("line 1\n")
+      const went = [...server.received, ...store.received].map(({ headers, url }) => [
+        url,
+        headers.authorization === `Bearer ${key}` && headers["x-proxy-key"] === "s3cr3t",
+        headers["user-agent"]?.startsWith("effect-together")
+      ])
+      expect(went).toEqual([
+        ["/v1/files/f/content", true, true],
+        ["/v1/files/f/moved?part=1", true, true],
+        ["/v1/files/f/last", false, true],
+        ["/v1/file?token=x", false, true],
+        ["/v1/back", false, true]
+      ])
+      for (const header of ["authorization", "x-proxy-key"]) {
+        expect([...server.received, ...store.received].filter(({ headers }) => headers[header]).length).toBe(2)
+      }
+    }))
+
+  it.live("follows no redirect without an end, and none that deletes", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((received, response) =>
+        void response.writeHead(302, { location: `${received.url}x` }).end()
+      )
+      const errors = yield* withTogether((together) =>
+        Effect.all([Effect.flip(together.files.get("f")), Effect.flip(together.files.delete("f"))])
+      ).pipe(client(server.baseUrl))
+      for (const error of errors) {
+        expect(error).toMatchObject({ _tag: "InvalidRequestError", attempts: 1 })
+        expect(error.message).toContain("The server redirects")
+      }
+      expect(server.received.length).toBe(6 + 1)
+    }))
+
   it.live("waits out a 429 by its reset, then answers", () =>
     Effect.gen(function*() {
       const at: Array<number> = []

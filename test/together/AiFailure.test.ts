@@ -102,6 +102,7 @@ describe("AiFailure", () => {
     [new TogetherError.OverloadedError({ ...common, ...wait }), "InternalProviderError"],
     [new TogetherError.ServerError(common), "InternalProviderError"],
     [new TogetherError.RequestTimeoutError({ ...common, phase: "idle" }), "NetworkError"],
+    [new TogetherError.RequestTimeoutError({ ...common, phase: "idle", started: true }), "InvalidResponseError"],
     [new TogetherError.RequestTimeoutError({ ...common, phase: "deadline" }), "UnknownError"],
     [new TogetherError.ConnectionError({ ...common, permanent: false }), "NetworkError"],
     [new TogetherError.ConnectionError({ ...common, permanent: true }), "NetworkError"],

@@ -59,6 +59,33 @@ describe("AiParts", () => {
         expect(answer.content.at(-1)?.metadata).toEqual({ together: { finishReason: wire || null } })
       })))
 
+    it.effect("reads choice 0, wherever it stands, and the usage inside the first", () =>
+      run(Effect.gen(function*() {
+        const choice = (index: number, content: string) => ({ index, message: { role: "assistant", content } })
+        yield* TogetherTest.reply(
+          Reply.json({
+            choices: [{ ...choice(1, "b"), usage: { prompt_tokens: 5, completion_tokens: 2 } }, choice(0, "a")],
+            usage: {}
+          })
+        )
+        const answer = yield* LanguageModel.generateText({ prompt: "?" })
+        expect([answer.text, answer.usage.inputTokens.total, answer.usage.outputTokens.total]).toEqual(["a", 5, 2])
+      })))
+
+    it.effect("takes arguments that are an object", () =>
+      run(Effect.gen(function*() {
+        const message = {
+          role: "assistant",
+          content: null,
+          tool_calls: [{ id: null, function: { name: "weather", arguments: { city: "Rome" } } }]
+        }
+        yield* TogetherTest.reply(
+          Reply.json({ id: null, choices: [{ index: null, finish_reason: "tool_calls", message }] })
+        )
+        const answer = yield* LanguageModel.generateText({ prompt: "?", toolkit }).pipe(Effect.provide(handlers))
+        expect(answer.toolResults).toMatchObject([{ name: "weather", result: { celsius: 4 } }])
+      })))
+
     it.effect("fails for an answer without a choice", () =>
       run(Effect.gen(function*() {
         yield* TogetherTest.reply(Reply.json({ choices: [] }))
@@ -208,6 +235,53 @@ describe("AiParts", () => {
             [{ function: { name: "b", arguments: { n: 2 } } }]
           )
         ).toEqual([["a", { n: 1 }], ["b", { n: 2 }]])
+      })))
+
+    const piece = (
+      args: unknown,
+      name?: string,
+      more: object = {}
+    ) => [{ function: { name, arguments: args }, ...more }]
+
+    it.effect.each<[string, ReadonlyArray<unknown>, ReadonlyArray<unknown>]>([
+      [
+        "two whole calls of one index without ids",
+        [piece("{\"n\":1}", "a", { index: 0 }), piece("{\"n\":2}", "a", { index: 0 })],
+        [["a", { n: 1 }], ["a", { n: 2 }]]
+      ],
+      [
+        "two calls of one index without ids, of other names",
+        [piece("", "a", { index: 0 }), piece("{}", "b", { index: 0 })],
+        [["a", {}], ["b", {}]]
+      ],
+      [
+        "two calls without index or ids, their arguments late",
+        [piece("", "a"), piece("{\"n\":1}"), piece("", "a"), piece("{\"n\":2}")],
+        [["a", { n: 1 }], ["a", { n: 2 }]]
+      ],
+      [
+        "one call whose name comes with each piece",
+        [piece("{\"n\":{", "a"), piece("\"m\":1}", "a"), piece("}", "a")],
+        [["a", { n: { m: 1 } }]]
+      ],
+      [
+        "one call whose id comes once and whose name comes with each piece",
+        [piece("{\"n\"", "a", { id: "x" }), piece(":1}", "a")],
+        [["a", { n: 1 }]]
+      ],
+      [
+        "one call whose text begins anew inside a string",
+        [piece("{\"n\":\"{}", "a", { index: 0 }), piece("{}\"}", "a", { index: 0 })],
+        [["a", { n: "{}{}" }]]
+      ],
+      [
+        "one call that is named again at its end",
+        [piece("{\"n\":1}", "a", { index: 0, id: "x" }), piece("", "a", { index: 0, id: "x" })],
+        [["a", { n: 1 }]]
+      ]
+    ])("tells apart what belongs together: %s", ([, deltas, expected]) =>
+      run(Effect.gen(function*() {
+        expect(yield* calls(...deltas)).toEqual(expected)
       })))
 
     it.effect("waits for a call's name before announcing it", () =>

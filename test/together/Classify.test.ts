@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Classify from "../../src/together/Classify.ts"
+import * as ErrorBody from "../../src/together/ErrorBody.ts"
 
 const classify = (
   status: number,
@@ -253,6 +254,82 @@ describe("Classify", () => {
       if (scope !== undefined) expect(result).toMatchObject({ scope })
     })
 
+    const key = "Invalid API key provided. You can find your API key at https://api.together.ai/settings/api-keys."
+    it.each<Row>([
+      ["403 bad key", 403, error(key, "invalid_request_error"), "AuthError"],
+      ["403 revoked key", 403, error("This API key has been revoked"), "AuthError"],
+      ["403 key without access", 403, error("This API key has no access to model M"), "PermissionDeniedError"],
+      ["403 account", 403, error("Your account has been suspended."), "PermissionDeniedError"],
+      ["403 organization", 403, error("This organization has been disabled."), "PermissionDeniedError"],
+      [
+        "403 no serverless",
+        403,
+        error("Serverless inference is turned off for this organization"),
+        "PermissionDeniedError"
+      ],
+      [
+        "403 about credit",
+        403,
+        error("You need a positive credit balance to use this model"),
+        "InsufficientCreditsError"
+      ],
+      ["429 low balance", 429, error("Your credit balance is too low", "credit_limit"), "InsufficientCreditsError"],
+      [
+        "429 negative balance",
+        429,
+        error("Negative balance. Please top up your account", "credit_limit"),
+        "InsufficientCreditsError"
+      ],
+      [
+        "400 about credit",
+        400,
+        error("Insufficient credits to create a fine-tune job", "invalid_request_error"),
+        "InsufficientCreditsError"
+      ],
+      [
+        "400 parameter of a named model",
+        400,
+        error("Model deepseek-ai/DeepSeek-V4-Pro: reasoning_effort 'low' is not supported"),
+        "InvalidRequestError"
+      ],
+      ["400 parameter for this model", 400, error("logprobs for this model are not supported"), "InvalidRequestError"],
+      ["400 deprecated parameter", 400, error("Parameter x of model M is deprecated"), "InvalidRequestError"],
+      [
+        "400 tools",
+        400,
+        error("The model X does not support tools; tool calling is not supported"),
+        "InvalidRequestError"
+      ],
+      [
+        "400 named parameter",
+        400,
+        error("This model is not supported with it", null, null, "logprobs"),
+        "InvalidRequestError"
+      ],
+      ["400 model", 400, error("Model `M` is not currently supported"), "ModelUnavailableError"],
+      ["400 model by param", 400, error("Model M is not supported", null, null, "model"), "ModelUnavailableError"],
+      ["400 model with a dot in its name", 400, error("Model Llama-3.3 is not available"), "ModelUnavailableError"],
+      [
+        "400 max_new_tokens out of range",
+        400,
+        error("Input validation error: `max_new_tokens` must be strictly positive"),
+        "InvalidRequestError"
+      ],
+      ["422 in a detail object", 422, { detail: { message: "input exceeds context length" } }, "ContextLengthError"],
+      ["422 in a list", 422, [{ message: "input exceeds context length" }], "ContextLengthError"]
+    ])("%s", (_, status, body, tag) => {
+      expect(classify(status, body)._tag).toBe(tag)
+    })
+
+    it.each([
+      "Input file exceeds the maximum of 50000 requests",
+      "You have exceeded the limit of enqueued tokens for this model"
+    ])("takes a length for that of the context on inference only: %s", (message) => {
+      expect(classify(400, { error: message }, {}, { operation: "batches.create" })._tag).toBe("InvalidRequestError")
+      expect(classify(403, { error: message }, {}, { operation: "batches.create" })._tag).toBe("PermissionDeniedError")
+      expect(classify(400, { error: message })._tag).toBe("ContextLengthError")
+    })
+
     it("takes a 403 without words for a context overflow on inference only", () => {
       expect(classify(403, {})._tag).toBe("ContextLengthError")
       expect(classify(403, "", {}, { operation: "files.list" })._tag).toBe("PermissionDeniedError")
@@ -279,6 +356,12 @@ describe("Classify", () => {
       ["message alone", 400, { message: "told you" }, "told you", undefined],
       ["detail alone", 400, { detail: "told you" }, "told you", undefined],
       ["detail as a list", 422, { detail: [{ msg: "told you" }] }, "told you", undefined],
+      ["detail as an object", 422, { detail: { message: "told you" } }, "told you", undefined],
+      ["detail as a list of messages", 422, { detail: [{ message: "told you" }] }, "told you", undefined],
+      ["list", 422, [{ message: "told you" }], "told you", undefined],
+      ["error as a list", 400, { error: ["told you"] }, "told you", undefined],
+      ["error as a list of objects", 400, { error: [{ message: "told you" }] }, "told you", undefined],
+      ["error as a flag", 400, { error: true, message: "told you" }, "told you", undefined],
       ["code as a number", 400, { code: 400, message: "told you" }, "told you", undefined],
       ["errors list", 400, { data: null, errors: ["told you"] }, "told you", undefined],
       ["errors list of objects", 400, { errors: [{ message: "told you" }] }, "told you", undefined],
@@ -290,6 +373,17 @@ describe("Classify", () => {
       const result = classify(status, body)
       expect(result.message).toContain(`Together says: ${said}`)
       expect(result.requestId).toBe(requestId)
+    })
+
+    it.each<[string, unknown, number | undefined]>([
+      ["a number under code", { error: { code: 400 } }, 400],
+      ["text under code", { code: "503" }, 503],
+      ["a number under status", { status: 429, code: "slow" }, 429],
+      ["the nested before the flat", { error: { status: 404 }, status: 500 }, 404],
+      ["no status of an error", { code: 200 }, undefined],
+      ["no number", { code: "invalid_api_key", status: { valueOf: null, toString: null } }, undefined]
+    ])("reads the status that a body names: %s", (_, body, status) => {
+      expect(ErrorBody.parse(JSON.stringify(body)).status).toBe(status)
     })
 
     it.each(["", "   ", "{}", "[]", "null", "{", "\u0000", "<", "42", "{\"error\":null}"])(

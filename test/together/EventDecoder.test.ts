@@ -74,6 +74,10 @@ describe("EventDecoder", () => {
     ],
     ["on a trailing chunk that has no choices field", delta("a", { finish_reason: "stop" }) + data({ usage }) + done],
     ["inside the first choice", delta("a", { finish_reason: "stop", usage }) + done],
+    [
+      "inside the first choice, an empty one at the top",
+      delta("a", { finish_reason: "stop", usage }).replace("\"id\"", "\"usage\":{},\"id\"") + done
+    ],
     ["after the finish reason", delta("a", { finish_reason: "stop" }) + data({ choices: [], usage }) + done]
   ])("finds usage %s", (_, text) => {
     const { decoder, end } = run(text)
@@ -104,6 +108,14 @@ describe("EventDecoder", () => {
   })
 
   it.each<[string, string, EventDecoder.Failure["reason"], string]>([
+    ["an error that is true", data({ error: true, message: "boom" }), "error-frame", "boom"],
+    ["an error that is a list", data({ error: ["boom"] }), "error-frame", "boom"],
+    ["an error that is a status", data({ error: 500, message: "boom" }), "error-frame", "boom"],
+    ["an error with a detail", data({ error: { detail: "boom" } }), "error-frame", "boom"],
+    ["a bare message with a type", data({ message: "boom", type: "server_error", code: 500 }), "error-frame", "boom"],
+    ["a bare message with a code", data({ message: "boom", choices: null, code: 500 }), "error-frame", "boom"],
+    ["a bare detail", data({ detail: [{ msg: "boom" }] }), "error-frame", "boom"],
+    ["an object named error", data({ object: "error", message: "boom", choices: [] }), "error-frame", "boom"],
     ["an error object", data({ error: { message: "overloaded", type: "server_error" } }), "error-frame", "overloaded"],
     ["an error string", data({ error: "overloaded" }), "error-frame", "overloaded"],
     ["a named error event", "event: error\ndata: {\"message\":\"overloaded\"}\n\n", "error-frame", "overloaded"],
@@ -129,6 +141,25 @@ describe("EventDecoder", () => {
     }
   )
 
+  it("keeps the whole error frame, its siblings included", () => {
+    const frame = { error: "Invalid key", code: "invalid_api_key", request_id: "r-1" }
+    const { end } = run(data(frame))
+    expect(JSON.parse((end as EventDecoder.Failure).frame ?? "")).toEqual(frame)
+  })
+
+  it.each([
+    ["a false error", { error: false, choices: [] }],
+    ["a message beside choices", { message: "hi", type: "chunk", choices: [] }],
+    ["a message alone", { message: "hi" }]
+  ])("does not take %s for a failure", (_, frame) => {
+    expect(run(delta("a", { finish_reason: "stop" }) + data(frame) + done).end).toEqual({ _tag: "Done" })
+  })
+
+  it("ignores a named event with a message", () => {
+    const event = `event: notice\n${data({ message: "hi", type: "notice" })}`
+    expect(run(event + delta("a", { finish_reason: "stop" }) + done).text).toBe("a")
+  })
+
   it("does not take an empty or null error for a failure", () => {
     expect(run(delta("a", { finish_reason: "stop" }).replace("\"id\"", "\"error\":null,\"id\"") + done).end)
       .toEqual({ _tag: "Done" })
@@ -152,6 +183,72 @@ describe("EventDecoder", () => {
     expect([thinking.started(), thinking.partial().reasoning, thinking.characters()]).toEqual([true, "hm", 2])
   })
 
+  it("counts the names and arguments of tool calls, objects included", () => {
+    const decoder = EventDecoder.make(Chat.shape)
+    const feed = (call: object) => decoder.feed(utf8.encode(data({ choices: [{ delta: { tool_calls: [call] } }] })), [])
+    feed({ index: 0, id: "x", function: { name: "weather", arguments: "" } })
+    expect(decoder.characters()).toBe(7)
+    feed({ index: 0, function: { arguments: "{\"city\":" } })
+    expect(decoder.characters()).toBe(7 + 8)
+    feed({ index: 1, function: { name: "f", arguments: { a: 1 } } })
+    expect(decoder.characters()).toBe(7 + 8 + 1 + 7)
+    for (const hostile of [{}, { function: null }, { function: { name: 7, arguments: null } }]) feed(hostile)
+    expect([decoder.characters(), decoder.end()]).toEqual([23, undefined])
+  })
+
+  describe("of several choices", () => {
+    const of = (index: number, content: string, finish: string | null = null) =>
+      data({ choices: [{ index, delta: { content }, finish_reason: finish }] })
+    const whole = of(0, "A") + of(1, "B") + of(0, "a", "stop") + of(1, "b", "stop")
+
+    it("keeps choice 0 apart and counts all", () => {
+      const { decoder, end, text } = run(whole)
+      expect([text, decoder.partial().text, decoder.characters(), end]).toEqual(["Aa", "Aa", 4, { _tag: "Done" }])
+    })
+
+    it("finds choice 0 behind another in the same chunk", () => {
+      const { decoder, text } = run(data({
+        choices: [
+          { index: 1, delta: { content: "B" }, finish_reason: "stop" },
+          { index: 0, delta: { content: "A", reasoning: "hm" }, finish_reason: "stop" }
+        ]
+      }))
+      expect([text, decoder.partial(), decoder.characters()]).toMatchObject(["A", { text: "A", reasoning: "hm" }, 4])
+    })
+
+    it("begins with the first token of any", () => {
+      expect(run(of(1, "B")).decoder.started()).toBe(true)
+    })
+
+    it("notices the cut of one that began and did not finish", () => {
+      expect(run(of(1, "B") + of(0, "A", "stop")).end).toMatchObject({ reason: "cut" })
+      expect(run(of(1, "B") + of(0, "A", "stop") + done).end).toEqual({ _tag: "Done" })
+    })
+
+    it("fails when the provider gives up any", () => {
+      expect(run(of(0, "A") + of(1, "B", "error") + done).end).toMatchObject({ reason: "finish-error" })
+    })
+
+    it("keeps the choices of a completion apart", () => {
+      const decoder = EventDecoder.make(Completions.shape)
+      const chunks: Array<Completions.CompletionChunk> = []
+      const piece = (index: number, text: string, finish_reason: string | null = null) =>
+        data({ choices: [{ index, text }], token: { text }, finish_reason })
+      decoder.feed(utf8.encode(piece(0, "A") + piece(1, "B") + piece(0, "a", "stop")), chunks)
+      decoder.finish(chunks)
+      expect(chunks.map(Completions.deltaText)).toEqual(["A", "", "a"])
+      expect([decoder.partial().text, decoder.characters(), decoder.end()]).toMatchObject(["Aa", 3, { reason: "cut" }])
+    })
+  })
+
+  it("looks behind an empty piece for the same under another name", () => {
+    expect(Chat.deltaReasoning({ choices: [{ delta: { reasoning: "", reasoning_content: "hm" } }] })).toBe("hm")
+    expect(Completions.deltaText({ choices: [{ text: "", delta: { content: "Hi" } }] })).toBe("Hi")
+    // an empty text is what a special token says
+    expect(Completions.deltaText({ choices: [{ text: "" }], token: { text: "</s>" } })).toBe("")
+    expect(Completions.deltaText({ choices: [], token: { text: "Hi" } })).toBe("Hi")
+  })
+
   it("reads the finish reason of a completion from its top level", () => {
     const decoder = EventDecoder.make(Completions.shape)
     const chunks: Array<Completions.CompletionChunk> = []
@@ -173,8 +270,8 @@ describe("EventDecoder", () => {
   })
 })
 
-describe("EventDecoder against the plain parser", () => {
-  const pieces = [
+describe("EventDecoder, however the bytes are cut", () => {
+  const plain = [
     delta("a"),
     delta("é😀"),
     delta("b").replaceAll("\n", "\r\n"),
@@ -183,32 +280,68 @@ describe("EventDecoder against the plain parser", () => {
     "\n\n",
     "data: {\"choices\":\ndata: []}\n\n",
     "event: message\n" + delta("c"),
+    "event: ping\ndata: zz\n\n",
     "id: 1\nretry: 5\n\n",
     "data:" + JSON.stringify({ choices: [{ delta: { content: "d" } }] }) + "\n\n",
-    delta("e").replaceAll("\n", "\r")
+    delta("e").replaceAll("\n", "\r"),
+    delta("x data: y")
+  ]
+  const failing = [
+    "event: error\ndata: {\"message\":\"overloaded\"}\n\n",
+    "event: error\ndata: overloaded\n\n",
+    data({ error: { message: "overloaded" } }),
+    "data: {\"choices\":[\n\n",
+    delta("z", { finish_reason: "error" })
   ]
 
-  it("decodes the same chunks for any mixture of forms and any cut", () => {
-    let state = 12345
-    const next = (below: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-      return state % below
+  let state = 12345
+  const next = (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+  const textOf = (pieces: ReadonlyArray<string>) =>
+    Array.from({ length: 1 + next(12) }, () => pieces[next(pieces.length)] ?? "").join("") + done
+  const decode = (bytes: Uint8Array, size: () => number) => {
+    const decoder = EventDecoder.make(Chat.shape)
+    const chunks: Array<Chat.ChatChunk> = []
+    for (let at = 0; at < bytes.length;) {
+      const taken = size()
+      decoder.feed(bytes.subarray(at, at + taken), chunks)
+      at += taken
     }
+    decoder.finish(chunks)
+    return { chunks, end: decoder.end(), events: decoder.events() }
+  }
+  /** Cuts of one byte, of a few, and of whole events. */
+  const cuts = [() => 1, () => 1 + next(3), () => next(3) === 0 ? 1 : 1 + next(40), () => 1 + next(400)]
+
+  it("decodes the chunks of any mixture of forms", () => {
     for (let round = 0; round < 300; round++) {
-      const text = Array.from({ length: 1 + next(12) }, () => pieces[next(pieces.length)] ?? "").join("") + done
+      const text = textOf(plain)
       const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join(
         ""
       )
-      const bytes = utf8.encode(text)
-      const decoder = EventDecoder.make(Chat.shape)
-      const chunks: Array<Chat.ChatChunk> = []
-      for (let at = 0; at < bytes.length;) {
-        const size = 1 + next(40)
-        decoder.feed(bytes.subarray(at, at + size), chunks)
-        at += size
+      for (const cut of [() => Infinity, ...cuts]) {
+        const { chunks, end } = decode(utf8.encode(text), cut)
+        expect([chunks.map(Chat.deltaText).join(""), end]).toEqual([expected, { _tag: "Done" }])
       }
-      decoder.finish(chunks)
-      expect([chunks.map(Chat.deltaText).join(""), decoder.end()]).toEqual([expected, { _tag: "Done" }])
     }
+  })
+
+  it("decodes, ends and fails as if it came in one piece", () => {
+    for (let round = 0; round < 500; round++) {
+      const bytes = utf8.encode(textOf([...plain, ...failing]))
+      const whole = decode(bytes, () => Infinity)
+      for (const cut of cuts) expect(decode(bytes, cut)).toEqual(whole)
+    }
+  })
+
+  it.each([
+    ["a line feed by itself", ["event: error", "\n", "data: {\"message\":\"overloaded\"}\n\n", done]],
+    ["a character by itself", ["event: erro", "r", "\ndata: {\"message\":\"overloaded\"}\n\n", done]]
+  ])("fails on an error event cut around %s", (_, pieces) => {
+    const decoder = EventDecoder.make(Chat.shape)
+    for (const piece of pieces) decoder.feed(utf8.encode(piece), [])
+    expect(decoder.end()).toMatchObject({ _tag: "Failed", reason: "error-frame", message: "overloaded" })
   })
 })

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { TestClock } from "effect/testing"
 import * as Money from "../../src/domain/Money.ts"
+import * as Price from "../../src/policy/Price.ts"
 import type { Model } from "../../src/together/Models.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 
@@ -43,6 +44,24 @@ describe("PriceTable", () => {
         ["writer", 0n, undefined],
         ["dedicated", undefined, 50_000_000n]
       ])
+    })
+  })
+
+  describe("lookup", () => {
+    const dear = "moonshotai/Kimi-K3"
+    const cachedOf = (...lists: ReadonlyArray<ReadonlyArray<Price.ModelPrice>>) =>
+      PriceTable.lookup(PriceTable.shipped, ...lists)(dear)?.tokens?.cachedInput
+
+    it("keeps the shipped price of cached tokens where the live list names none", () => {
+      const live = (input: number, cached_input?: number) =>
+        PriceTable.fromModels([{ id: dear, pricing: { input, output: 15, cached_input } }], "")
+      expect(cachedOf(live(4))).toEqual(Money.ratio(300n))
+      expect(cachedOf(live(4, 0.4))).toEqual(Money.ratio(400n))
+      expect(cachedOf(live(0.2))).toBeUndefined()
+    })
+
+    it("takes it away where a stated price names none", () => {
+      expect(cachedOf([Price.stated({ model: dear, inputUsdPerMillion: 4, outputUsdPerMillion: 15 })])).toBeUndefined()
     })
   })
 

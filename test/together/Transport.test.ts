@@ -181,6 +181,80 @@ describe.each(["short", "long"] as const)("Transport.exchange, the %s way", (way
     }))
 })
 
+describe("Transport.exchange of a file", () => {
+  const begin = (more: Partial<Transport.Exchange>) =>
+    Effect.gen(function*() {
+      const body = new TransformStream<Uint8Array, Uint8Array>()
+      const writer = body.writable.getWriter()
+      let answer = (): void => {}
+      const client = HttpClient.make((request) =>
+        Effect.callback((resume) => {
+          answer = () => resume(Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body.readable))))
+        })
+      )
+      const transport = yield* Effect.provideService(
+        Transport.make({
+          apiKey: Redacted.make("k"),
+          baseUrl: "http://localhost/v1",
+          timeouts: { ...Transport.defaults, headers: Duration.seconds(10), body: Duration.seconds(5) },
+          userAgent: "test",
+          headers: {}
+        }),
+        HttpClient.HttpClient,
+        client
+      )
+      const fiber = yield* Effect.forkChild(
+        transport.exchange({ operation: "files", model: "", method: "GET", path: "/files", ...more }),
+        { startImmediately: true }
+      )
+      yield* Effect.yieldNow
+      const write = (text: string) => Effect.promise(() => writer.write(new TextEncoder().encode(text)))
+      return { answer: Effect.sync(() => answer()), fiber, write, close: Effect.promise(() => writer.close()) }
+    })
+
+  it.effect("takes any time as long as more keeps coming", () =>
+    Effect.gen(function*() {
+      const { answer, close, fiber, write } = yield* begin({ file: true })
+      yield* answer
+      for (let piece = 0; piece < 10; piece++) {
+        yield* write("é")
+        yield* settle
+        yield* TestClock.adjust("4999 millis")
+      }
+      yield* close
+      expect(yield* Fiber.join(fiber)).toMatchObject({ text: "é".repeat(10) })
+    }))
+
+  it.effect("is given up once nothing more comes, with advice that fits", () =>
+    Effect.gen(function*() {
+      const { answer, fiber, write } = yield* begin({ file: true })
+      yield* answer
+      yield* write("a")
+      yield* settle
+      yield* TestClock.adjust("5 seconds")
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      expect(error).toMatchObject({
+        _tag: "RequestTimeoutError",
+        phase: "body",
+        message: "No more of the body within 5s. Try again, or raise timeouts.body."
+      })
+    }))
+
+  it.effect("allows an upload the time of its size at 64 KiB a second", () =>
+    Effect.gen(function*() {
+      const form = new FormData()
+      form.append("file", new Blob(["x".repeat(640 * 1024)]), "a.jsonl")
+      const { fiber } = yield* begin({ method: "POST", form })
+      yield* TestClock.adjust("19999 millis")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Effect.flip(Fiber.join(fiber))).toMatchObject({
+        phase: "headers",
+        message: "No headers within 20s. Try again, or raise timeouts.headers."
+      })
+    }))
+})
+
 const answer = { choices: [{ message: { role: "assistant", content: "hi" } }] }
 const request = { model: "m", messages: [{ role: "user", content: "?" }] }
 const options = { apiKey: Redacted.make("k"), baseUrl: "http://localhost/v1" }
@@ -230,6 +304,20 @@ describe("Together.layer", () => {
         expect(error).toMatchObject({ _tag: "ConnectionError", attempts: 1 })
         expect(error.message).toMatch(/thrown|rejected|cut/)
       }
+    }))
+
+  it.effect.each<[call: string | undefined, tag: string, phase: string | undefined]>([
+    ["connect", "RequestTimeoutError", "connect"],
+    [undefined, "RequestTimeoutError", "connect"],
+    ["read", "ConnectionError", undefined]
+  ])("takes a timeout of the system's call %s for %s", ([syscall, _tag, phase]) =>
+    Effect.gen(function*() {
+      const cause = Object.assign(new Error("ETIMEDOUT"), { code: "ETIMEDOUT", syscall })
+      const fail: typeof fetch = () => Promise.reject(new TypeError("fetch failed", { cause }))
+      const error = yield* Effect.flip(Effect.provideService(chat, FetchHttpClient.Fetch, fail)).pipe(
+        Effect.provide(Together.layer({ ...options, retry: Schedule.recurs(0) }))
+      )
+      expect(error).toMatchObject(phase === undefined ? { _tag, permanent: false } : { _tag, phase })
     }))
 
   it.effect("prefers the Fetch of the call's context", () =>

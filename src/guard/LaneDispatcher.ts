@@ -1,0 +1,343 @@
+/**
+ * The dispatcher of a lane: who waits, who is sent next and when, and who can no longer be sent in time.
+ *
+ * ```
+ *   enter ─▶ free at once? ─ yes ─────────────────────────────────────▶ ticket ─▶ use
+ *               │ no                                                      ▲
+ *               ▼                                                         │
+ *            in time? ─ yes ─▶ queue by priority ─▶ head: wait over? ─ yes ┘
+ *               │ no             │      ▲             │ no
+ *               ▼                ▼      └── timer ◀───┘   (at the head's wait, or at the earliest deadline)
+ *             refused ◀── deadline before the pause ends, or passed
+ * ```
+ *
+ * What waits is a callback in an array; one timer per lane looks again. `Lane` is what users see of it.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { priorityLevel } from "../domain/Call.ts"
+import { LaneOverflowError } from "../domain/TogetherError.ts"
+import * as Kernel from "../policy/LaneKernel.ts"
+import * as Queue from "../policy/LaneQueue.ts"
+import { defaults, type LaneRequest, type Sample } from "./LaneContract.ts"
+import * as Deadlines from "./LaneDeadlines.ts"
+import { kernelSample, tokensOf } from "./LaneInput.ts"
+import type * as LaneMetrics from "./LaneMetrics.ts"
+import type * as LaneStore from "./LaneStore.ts"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Goes on with what waited for a ticket. */
+type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
+
+interface Waiter extends Queue.Entry {
+  /** Wakes the fiber; absent until it sleeps. */
+  resume: ((effect: Effect.Effect<void, LaneOverflowError>) => void) | undefined
+  readonly use: Use
+  /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
+  readonly since: number
+  readonly deadlineAt: number | undefined
+  ticket: Kernel.Ticket | undefined
+}
+
+type Decided = (decisions: ReadonlyArray<Kernel.Decision>, fiber: Fiber.Fiber<unknown, unknown>) => void
+
+const neverSent: Sample = { _tag: "Ignored", sent: false }
+
+/** Reads the clock of a lane's sums, in seconds. */
+export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+
+/** Sends the calls of one lane, each when its turn has come. */
+export class Dispatcher implements LaneMetrics.Counts {
+  readonly #key: string
+  readonly #cell: LaneStore.Cell
+  readonly #maxQueue: number
+  readonly #metrics: LaneMetrics.Bound
+  readonly #decided: Decided
+  readonly #queue = Queue.make<Waiter>()
+  readonly #deadlines = Deadlines.make<Waiter>()
+  #blocker: Kernel.Blocker | undefined
+  #timer: Fiber.Fiber<void> | undefined
+  #timerAt = Infinity
+
+  constructor(key: string, cell: LaneStore.Cell, maxQueue: number, metrics: LaneMetrics.Bound, decided: Decided) {
+    this.#key = key
+    this.#cell = cell
+    this.#maxQueue = maxQueue
+    this.#metrics = metrics
+    this.#decided = decided
+  }
+
+  get inFlight(): number {
+    return this.#cell.read().count
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  get queuedTokens(): number {
+    return this.#queue.tokens
+  }
+
+  /** What the head of the queue waits for. */
+  get blocker(): Kernel.Blocker | undefined {
+    return this.#queue.size > 0 ? this.#blocker : undefined
+  }
+
+  /** Lets time teach; then the state in the cell is that of now. */
+  advance(now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.State {
+    const before = this.#cell.read()
+    const [decisions, state] = Kernel.advance(before, now)
+    if (state !== before) this.#cell.write(state)
+    this.#decided(decisions, fiber)
+    return state
+  }
+
+  /** Gives back what an attempt took, and lets its end teach. */
+  settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const now = monotonic(fiber.getRef(Clock.Clock))
+    const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, kernelSample(sample), now)
+    this.#cell.write(state)
+    this.#metrics.ended(sample, fiber.context)
+    this.#decided(decisions, fiber)
+    this.look(now, fiber)
+  }
+
+  /** Looks whether someone may be sent now; needed where a state was written from elsewhere. */
+  look(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.#queue.size > 0) this.#dispatch(now, fiber)
+  }
+
+  /** Admits at once where nobody waits and nothing stands against it. */
+  try(request: LaneRequest, now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.Ticket | undefined {
+    const tokens = tokensOf(request)
+    this.#metrics.show(this)
+    if (this.#queue.size > 0) return undefined
+    const state = this.advance(now, fiber)
+    return Kernel.wait(state, now, tokens)[0] > 0 ? undefined : this.#admit(state, tokens, undefined, now)
+  }
+
+  /**
+   * Gets a ticket and goes on with `use`; an end before that leaves nothing behind. To be run uninterruptibly.
+   *
+   * A million may wait here, so the effects they sleep in are shared (`#asleep`), and what is their own sits in one
+   * object that is found by the fiber.
+   */
+  enter<A, E, R>(
+    request: LaneRequest,
+    restore: Restore,
+    use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | LaneOverflowError, R> {
+    return Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const now = monotonic(clock)
+      const ticket = this.try(request, now, fiber)
+      if (ticket !== undefined) {
+        this.#metrics.waited(0, fiber.context)
+        return use(ticket, 0)
+      }
+      const overflow = this.#overflow(request, this.#cell.read(), now, clock)
+      if (overflow !== undefined) return Effect.fail(overflow)
+      this.#asleepBy.set(fiber, {
+        level: priorityLevel(request.priority ?? defaults.priority),
+        retry: request.retry ?? defaults.retry,
+        tokens: request.tokens,
+        order: 0,
+        gone: true,
+        resume: undefined,
+        use,
+        since: Math.floor(now * 1000),
+        deadlineAt: request.deadlineAt,
+        ticket: undefined
+      })
+      // it ends as `use` ends, or as the wait fails
+      return this.#asleep(restore) as Effect.Effect<A, E | LaneOverflowError, R>
+    })
+  }
+
+  #admit(state: Kernel.State, tokens: number, blocker: Kernel.Blocker | undefined, now: number): Kernel.Ticket {
+    const [ticket, next] = Kernel.admit(state, tokens, blocker, now)
+    this.#cell.write(next)
+    return ticket
+  }
+
+  /** Sends whoever may be sent now, and sets the timer for the next. */
+  #dispatch(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.#expire(now, fiber)
+    while (true) {
+      const head = Queue.peek(this.#queue)
+      if (head === undefined) {
+        this.#blocker = undefined
+        return this.#wake(Infinity, now, fiber)
+      }
+      const state = this.advance(now, fiber)
+      const [wait, by] = Kernel.wait(state, now, head.tokens)
+      if (wait > 0) {
+        this.#blocker = by
+        return this.#wake(wait, now, fiber)
+      }
+      Queue.take(this.#queue)
+      if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+      head.ticket = this.#admit(state, head.tokens, this.#blocker, now)
+      this.#metrics.waited(Math.max(0, now - head.since / 1000), fiber.context)
+      this.#resume(head, Effect.void, fiber)
+    }
+  }
+
+  /** Refuses whoever cannot be sent in time any more: nobody is sent before the end of a pause. */
+  #expire(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    let waiter = Deadlines.first(this.#deadlines)
+    if (waiter?.deadlineAt === undefined) return
+    const pause = Math.max(0, this.#cell.read().pausedUntil - now)
+    const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    // in whole milliseconds: a deadline at the very end of the pause can be kept
+    const soonest = Math.max(wall, Math.floor(wall + pause * 1000))
+    while (waiter?.deadlineAt !== undefined && waiter.deadlineAt < soonest) {
+      Deadlines.takeFirst(this.#deadlines)
+      Queue.remove(this.#queue, waiter)
+      this.#resume(waiter, Effect.fail(this.#late(pause)), fiber)
+      waiter = Deadlines.first(this.#deadlines)
+    }
+  }
+
+  /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
+  #resume(waiter: Waiter, effect: Effect.Effect<void, LaneOverflowError>, fiber: Fiber.Fiber<unknown, unknown>): void {
+    fiber.currentDispatcher.scheduleTask(() => waiter.resume?.(effect), 0)
+  }
+
+  /** Sets the one timer of the lane, or clears it. `wait` is that of the head; a deadline may come before. */
+  #wake(wait: number, now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const deadline = this.#deadlineIn(fiber)
+    const at = now + Math.min(wait, deadline)
+    if (this.#timer !== undefined) {
+      // a timer before the next deadline stays, for it looks again: deadlines that pass by cost no timer each
+      if (Math.abs(at - this.#timerAt) < 5e-4 || (deadline < wait && this.#timerAt < at)) return
+      this.#timer.interruptUnsafe()
+      this.#timer = undefined
+    }
+    this.#timerAt = at
+    if (at === Infinity) return
+    // in whole milliseconds, for timers have no finer grain; what is too late is made up for by the next
+    const millis = Math.max(1, Math.ceil((at - now) * 1000 - 1e-6))
+    this.#timer = Effect.runForkWith(fiber.context)(Effect.andThen(
+      Effect.sleep(millis),
+      Effect.withFiber((own) => {
+        this.#timer = undefined
+        this.#timerAt = Infinity
+        this.#dispatch(monotonic(own.getRef(Clock.Clock)), own)
+        return Effect.void
+      })
+    ))
+  }
+
+  /** Reads the seconds until the earliest deadline has passed. */
+  #deadlineIn(fiber: Fiber.Fiber<unknown, unknown>): number {
+    const deadlineAt = Deadlines.first(this.#deadlines)?.deadlineAt
+    if (deadlineAt === undefined) return Infinity
+    return (deadlineAt + 1 - fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) / 1000
+  }
+
+  #late(estimate: number): LaneOverflowError {
+    const deadline = estimate === 0
+      ? "its deadline passed"
+      : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
+    return new LaneOverflowError({
+      message: `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
+        `${this.#queue.size} calls wait before it; send less, raise its priority or its deadline.`,
+      lane: this.#key,
+      reason: "deadline",
+      estimate: Duration.millis(estimate * 1000),
+      queued: this.#queue.size
+    })
+  }
+
+  /** Refuses a call that must not wait, or returns nothing. */
+  #overflow(
+    request: LaneRequest,
+    state: Kernel.State,
+    now: number,
+    clock: Clock.Clock
+  ):
+    | LaneOverflowError
+    | undefined
+  {
+    const queue = this.#queue
+    const estimate = Kernel.estimate(state, queue.size, queue.tokens, now)
+    if (queue.size >= this.#maxQueue) {
+      return new LaneOverflowError({
+        message: `The queue of lane ${this.#key} is full: ${queue.size} calls wait, which takes ` +
+          `${estimate.toFixed(1)} s at the learned rate. Send less, or raise maxQueue (${this.#maxQueue}).`,
+        lane: this.#key,
+        reason: "queue-full",
+        estimate: Duration.millis(estimate * 1000),
+        queued: queue.size
+      })
+    }
+    const deadlineAt = request.deadlineAt
+    if (deadlineAt === undefined || clock.currentTimeMillisUnsafe() + estimate * 1000 <= deadlineAt) return undefined
+    return this.#late(estimate)
+  }
+
+  readonly #asleepBy = new Map<Fiber.Fiber<unknown, unknown>, Waiter>()
+
+  #woken(fiber: Fiber.Fiber<unknown, unknown>): Waiter {
+    // `enter` put it there, and nothing else takes it out
+    const waiter = this.#asleepBy.get(fiber) as Waiter
+    this.#asleepBy.delete(fiber)
+    return waiter
+  }
+
+  readonly #join: Effect.Effect<void, LaneOverflowError> = Effect.withFiber((fiber) =>
+    Effect.callback<void, LaneOverflowError>((resume) => {
+      const waiter = this.#asleepBy.get(fiber) as Waiter
+      waiter.resume = resume
+      waiter.gone = false
+      Queue.add(this.#queue, waiter)
+      if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
+      // only who is first, in the queue or by deadline, moves the timer
+      if (Queue.peek(this.#queue) === waiter || Deadlines.first(this.#deadlines) === waiter) {
+        this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+      }
+    })
+  )
+
+  /** Two sleeps: of callers that may be interrupted, and of callers that may not. */
+  readonly #sleeps = new WeakMap<Restore, Effect.Effect<unknown, unknown, unknown>>()
+
+  #asleep(restore: Restore): Effect.Effect<unknown, unknown, unknown> {
+    const known = this.#sleeps.get(restore)
+    if (known !== undefined) return known
+    const made = this.#sleep(restore)
+    this.#sleeps.set(restore, made)
+    return made
+  }
+
+  readonly #sleep = (restore: Restore): Effect.Effect<unknown, unknown, unknown> =>
+    Effect.matchCauseEffect(restore(this.#join), {
+      onSuccess: () =>
+        Effect.withFiber((fiber) => {
+          const waiter = this.#woken(fiber)
+          // only the dispatcher wakes with success, and it puts the ticket there first
+          const ticket = waiter.ticket as Kernel.Ticket
+          return waiter.use(ticket, Math.max(0, monotonic(fiber.getRef(Clock.Clock)) - waiter.since / 1000))
+        }),
+      onFailure: (cause) =>
+        Effect.withFiber((fiber) => {
+          const waiter = this.#woken(fiber)
+          if (waiter.ticket !== undefined) this.settle(waiter.ticket, neverSent, fiber)
+          else this.#leave(waiter, fiber)
+          return Effect.failCause(cause)
+        })
+    })
+
+  #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (waiter.gone) return
+    const wasHead = Queue.peek(this.#queue) === waiter
+    Queue.remove(this.#queue, waiter)
+    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+    if (wasHead) this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+  }
+}

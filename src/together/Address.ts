@@ -1,0 +1,76 @@
+/**
+ * Addresses: where a client sends, and whether its key goes along.
+ *
+ * | address | the key and the client's headers |
+ * | --- | --- |
+ * | a path below the base URL | go along |
+ * | a whole address on the base URL's origin, or on a host of Together if the base URL is on one | go along |
+ * | a redirect to the same origin, of a request without a body | go along |
+ * | a redirect to another origin, of such a request | stay |
+ * | any other | nothing is sent |
+ *
+ * An address is compared after it was parsed, never by its text: `base + ".evil.example"` is another host.
+ */
+
+/** Is a base URL in its parts. */
+export interface Base {
+  readonly origin: URL
+  /** The base URL without a slash at its end. */
+  readonly prefix: string
+}
+
+/** Reads a base URL that {@link complaint} finds nothing wrong with. */
+export const base = (baseUrl: string): Base => {
+  const origin = new URL(baseUrl)
+  return { origin, prefix: `${origin.origin}${origin.pathname}`.replace(/\/+$/, "") }
+}
+
+/** Says what is wrong with a base URL, without what may be secret in it. */
+export const complaint = (baseUrl: string): string | undefined => {
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    return `The base URL${/[@?#]/.test(baseUrl) ? "" : ` ${JSON.stringify(baseUrl)}`} is not an http or https address`
+  }
+  const more = [
+    hasCredentials(url) ? "credentials" : "",
+    url.search === "" ? "" : "a query",
+    url.hash === "" ? "" : "a fragment"
+  ].filter((part) => part !== "")
+  return more.length === 0
+    ? undefined
+    : `The base URL ${JSON.stringify(url.origin + url.pathname)} comes with ${
+      more.join(" and ")
+    }, but may hold no more than host and path: pass the rest in headers`
+}
+
+const hasCredentials = (url: URL): boolean => url.username !== "" || url.password !== ""
+
+const absolute = /^[a-z][a-z\d+.-]*:\/\//i
+
+const isTogether = (url: URL): boolean =>
+  url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
+
+/** Finds the address of a path below the base URL, or of a whole address; `undefined` where the key must not go. */
+export const resolve = ({ origin, prefix }: Base, path: string): URL | undefined => {
+  const text = absolute.test(path) ? path : `${prefix}${path.startsWith("/") ? "" : "/"}${path}`
+  if (!URL.canParse(text)) return undefined
+  const url = new URL(text)
+  const ours = url.origin === origin.origin || (isTogether(url) && isTogether(origin))
+  return ours && !hasCredentials(url) ? url : undefined
+}
+
+/** Names the target of a path that nothing is sent to, without what may be secret in it. */
+export const nameOf = (path: string): string => URL.canParse(path) ? new URL(path).host : "the path"
+
+/** Bounds the redirects that one exchange follows. */
+export const maxRedirects = 5
+
+const movedTo: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+
+/** Finds where an answer sends its request on; `undefined` where it does not, or from https to anything less. */
+export const redirect = (from: URL, status: number, location: string | undefined): URL | undefined => {
+  if (!movedTo.has(status) || location === undefined || !URL.canParse(location, from.href)) return undefined
+  const url = new URL(location, from)
+  const asSafe = url.protocol === "https:" || url.protocol === from.protocol
+  return asSafe && !hasCredentials(url) ? url : undefined
+}

@@ -1,0 +1,66 @@
+/**
+ * The headers that a client sends with every request: its own, then the caller's, then the key.
+ *
+ * | header | from |
+ * | --- | --- |
+ * | `authorization` | the key, always |
+ * | `content-type` | the body, always |
+ * | `user-agent`, `accept` | the client, unless the caller says otherwise |
+ * | others | the caller |
+ */
+
+/** Says what to send. */
+export interface Options {
+  readonly apiKey: string
+  readonly userAgent: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Holds headers by where and with what they go; names in lower case. */
+export interface SentHeaders {
+  readonly plain: Readonly<Record<string, string>>
+  /** With a body of JSON. */
+  readonly json: Readonly<Record<string, string>>
+  /** To another origin: without the key and the caller's headers. */
+  readonly bare: Readonly<Record<string, string>>
+  /** The caller's values, which may be secrets. */
+  readonly secrets: ReadonlyArray<string>
+}
+
+/** What a transport can carry: no control characters, and none beyond Latin-1. */
+const carried = /^[\t\u0020-\u007e\u0080-\u00ff]*$/
+const token = /^[!#$%&'*+\-.^_`|~\da-z]+$/i
+
+/** Finds the first character of a value that no transport can carry: its place, from 1. */
+export const badCharacter = (value: string): number | undefined => {
+  const at = Array.from(value).findIndex((character) => !carried.test(character))
+  return at < 0 ? undefined : at + 1
+}
+
+/** Says which header cannot be sent, without its value. */
+export const complaint = (headers: Readonly<Record<string, string>>): string | undefined => {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!token.test(name)) return `${JSON.stringify(name)} is no name of a header`
+    const at = badCharacter(value)
+    if (at !== undefined) return `The value of the header ${name} has a character that cannot be sent, at place ${at}`
+  }
+  return undefined
+}
+
+/** Headers whose values are words of HTTP, not secrets. */
+const known: ReadonlySet<string> = new Set(["user-agent", "accept", "accept-encoding", "accept-language"])
+
+/** Makes the headers of a client. */
+export const make = ({ apiKey, headers, userAgent }: Options): SentHeaders => {
+  const bare = { "user-agent": userAgent, accept: "application/json" }
+  const own = Object.entries(headers)
+    .map(([name, value]) => [name.toLowerCase(), value] as const)
+    .filter(([name]) => name !== "content-type")
+  const plain = { ...bare, ...Object.fromEntries(own), authorization: `Bearer ${apiKey}` }
+  return {
+    plain,
+    json: { ...plain, "content-type": "application/json" },
+    bare,
+    secrets: own.filter(([name]) => !known.has(name)).map(([, value]) => value)
+  }
+}

@@ -1,0 +1,249 @@
+import { NodeFileSystem } from "@effect/platform-node"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FileSystem from "effect/FileSystem"
+import type * as Scope from "effect/Scope"
+import type * as Credits from "../../src/guard/Credits.ts"
+import * as LedgerStore from "../../src/guard/LedgerStore.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import type * as Ledger from "../../src/policy/Ledger.ts"
+import { call } from "./credits.ts"
+import { altering, full, guarded, temporaryFile } from "./ledgers.ts"
+
+describe("LedgerFile", () => {
+  describe("two programs on one file", () => {
+    const entry = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
+
+    it.effect("stops the second to write, and keeps what the first wrote", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        const [first, second] = [yield* LedgerStore.makeFile({ path }), yield* LedgerStore.makeFile({ path })]
+        yield* first.append([entry(1)])
+        const error = yield* Effect.flip(second.append([entry(2)]))
+        expect(error).toMatchObject({ reason: "foreign" })
+        expect(error.message).toMatch(/^Another program wrote to the ledger file .*: stop one of them, or give each/)
+        yield* first.append([entry(3)])
+        expect(yield* Effect.flip(second.append([entry(4)]))).toBe(error)
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(3)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("stops both where they write in the same moment", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const first = yield* LedgerStore.makeFile({ path })
+        // the other writes after this one has looked
+        const slow = altering(real, (file) => ({
+          writeAll: (bytes) => Effect.andThen(Effect.orDie(first.append([entry(1)])), file.writeAll(bytes))
+        }))
+        const second = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, slow)
+        expect(yield* Effect.flip(second.append([entry(2)]))).toMatchObject({ reason: "foreign" })
+        expect(yield* Effect.flip(first.append([entry(3)]))).toMatchObject({ reason: "foreign" })
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(2)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("stops where the file was replaced or moved away", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const store = yield* LedgerStore.makeFile({ path })
+        yield* store.append([entry(1)])
+        const content = yield* fs.readFile(path)
+        yield* fs.rename(path, `${path}.old`)
+        expect(yield* Effect.flip(store.append([entry(2)]))).toMatchObject({ reason: "io" })
+        yield* fs.writeFile(path, content)
+        expect(yield* Effect.flip(store.append([entry(3)]))).toMatchObject({ reason: "foreign" })
+        expect(yield* fs.readFile(path)).toEqual(content)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("cuts nothing off that another program wrote behind a write that failed", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const other = Effect.scoped(
+          Effect.flatMap(LedgerStore.makeFile({ path }), (store) => store.append([entry(2)]))
+        ).pipe(Effect.provideService(FileSystem.FileSystem, real), Effect.orDie)
+        let failing = false
+        const failingSync = altering(real, (file) => ({
+          sync: Effect.suspend(() => failing ? Effect.andThen(other, Effect.fail(full)) : file.sync)
+        }))
+        const store = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, failingSync)
+        failing = true
+        expect(yield* Effect.flip(store.append([entry(1)]))).toMatchObject({ reason: "io" })
+        failing = false
+        yield* Effect.flip(store.append([entry(3)]))
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(2)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("acknowledges nothing that it cannot look after, and writes it once", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        let looks = -Infinity
+        const blind = FileSystem.make({
+          ...real,
+          stat: (at) => Effect.suspend(() => ++looks === 2 ? Effect.fail(full) : real.stat(at))
+        })
+        const store = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, blind)
+        looks = 0
+        expect(yield* Effect.flip(store.append([entry(1)]))).toMatchObject({ reason: "io" })
+        yield* store.append([entry(1)])
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("never lets both send on one budget", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        const options = { budgets: [Budget.perRun("$0.40")] }
+        let sent = 0
+        const send = (credits: Credits.Service) => Effect.exit(credits.run(Effect.sync(() => ++sent), call(10)))
+        yield* guarded(path, (one) =>
+          guarded(path, (two) =>
+            Effect.gen(function*() {
+              yield* send(one)
+              expect(Exit.hasDies(yield* send(two))).toBe(true)
+              yield* Effect.repeat(send(one), { times: 9 })
+              expect(Exit.hasDies(yield* send(two))).toBe(true)
+            }), options), options)
+        expect(sent).toBe(4)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+  })
+
+  describe("opening beside a program that writes", () => {
+    const entry = (id: number): Ledger.Entry => ({ _tag: "Stated", at: id, key: "k", balance: 1n, free: 0n })
+
+    /** Opens a ledger of so many entries twice, the second time with these changes to the file system. */
+    const beside = <A, E>(
+      entries: number,
+      changes: (real: FileSystem.FileSystem, first: LedgerStore.Store, path: string) => Partial<FileSystem.FileSystem>,
+      use: (
+        second: Effect.Effect<LedgerStore.Store, LedgerStore.LedgerStoreError, Scope.Scope>,
+        path: string
+      ) => Effect.Effect<A, E, Scope.Scope | FileSystem.FileSystem>
+    ) =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const first = yield* LedgerStore.makeFile({ path })
+        for (let id = 1; id <= entries; id++) yield* first.append([entry(id)])
+        const changed = FileSystem.make({ ...real, ...changes(real, first, path) })
+        const second = LedgerStore.makeFile({ path, compactAbove: 5 }).pipe(
+          Effect.provideService(FileSystem.FileSystem, changed)
+        )
+        return yield* use(second, path)
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+
+    const sum = (store: LedgerStore.Store) => store.entries.map((entry) => entry.at)
+
+    it.effect("knows what was acknowledged after it read, before it compacts", () => {
+      let reads = 0
+      return beside(9, (real, first) => ({
+        readFile: (at) =>
+          Effect.tap(real.readFile(at), () => ++reads === 1 ? Effect.orDie(first.append([entry(10)])) : Effect.void)
+      }), (second, path) =>
+        Effect.gen(function*() {
+          const store = yield* second
+          expect(sum(store)).toEqual([10])
+          yield* store.append([entry(11)])
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([10, 11])
+        }))
+    })
+
+    it.effect("knows what was acknowledged after it read, before it cuts off a torn end", () => {
+      let reads = 0
+      return beside(1, (real, first) => ({
+        readFile: (at) =>
+          Effect.gen(function*() {
+            const bytes = yield* real.readFile(at)
+            if (++reads > 1) return bytes
+            yield* Effect.orDie(first.append([entry(2)]))
+            // half of it, as if it were under way
+            return Uint8Array.from([...bytes, ...new TextEncoder().encode(LedgerStore.encode([entry(2)]).slice(0, 9))])
+          })
+      }), (second, path) =>
+        Effect.gen(function*() {
+          const store = yield* second
+          expect(store).toMatchObject({ entries: [entry(1), entry(2)], tornBytes: 9 })
+          yield* store.append([entry(3)])
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3])
+        }))
+    })
+
+    it.effect("cuts nothing off where an append was under way", () => {
+      let reads = 0
+      return beside(1, (real) => ({
+        readFile: (at) =>
+          Effect.tap(
+            real.readFile(at),
+            () => real.writeFileString(at, ++reads === 1 ? "{" : LedgerStore.encode([entry(2)]), { flag: "a" })
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          const fs = yield* FileSystem.FileSystem
+          yield* fs.writeFileString(path, "{", { flag: "a" })
+          expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1])
+        }))
+    })
+
+    it.effect("lets nothing be acknowledged while it compacts", () => {
+      const refused: Array<LedgerStore.LedgerStoreError> = []
+      return beside(9, (real, first) => ({
+        realPath: (at) =>
+          Effect.flip(first.append([entry(10)])).pipe(
+            Effect.tap((error) => Effect.sync(() => refused.push(error))),
+            Effect.orDie,
+            Effect.andThen(real.realPath(at))
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          const store = yield* second
+          expect(refused).toMatchObject([{ reason: "foreign" }])
+          expect(sum(store)).toEqual([9])
+          yield* store.append([entry(11)])
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([9, 11])
+        }))
+    })
+
+    it.effect("replaces nothing where an append was under way", () =>
+      beside(9, (real) => ({
+        realPath: (at) =>
+          Effect.andThen(
+            real.writeFileString(at, LedgerStore.encode([entry(10)]), { flag: "a" }),
+            real.realPath(at)
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
+        })))
+
+    it.effect("gives way to a program that compacts at the same time", () =>
+      beside(9, (real, _, path) => ({
+        realPath: (at) =>
+          Effect.andThen(
+            Effect.scoped(
+              Effect.flatMap(LedgerStore.makeFile({ path, compactAbove: 5 }), (third) => third.append([entry(10)]))
+            ).pipe(Effect.provideService(FileSystem.FileSystem, real), Effect.orDie),
+            real.realPath(at)
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([9, 10])
+        })))
+
+    it.effect("puts no other program's file in the place of the ledger", () =>
+      beside(9, (real) => ({
+        chmod: (at, mode) =>
+          Effect.andThen(real.remove(at), real.writeFileString(at, "half a ledger")).pipe(
+            Effect.andThen(real.chmod(at, mode))
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
+        })))
+  })
+})

@@ -1,0 +1,45 @@
+/** Sets the scene for tests of the ledger file: where it is, disks that fail, a guard over it. */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as PlatformError from "effect/PlatformError"
+import * as Credits from "../../src/guard/Credits.ts"
+import * as LedgerStore from "../../src/guard/LedgerStore.ts"
+
+/** Names a ledger file in a directory that goes with the scope. */
+export const temporaryFile = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  return `${yield* fs.makeTempDirectoryScoped()}/ledger.jsonl`
+})
+
+/** Runs under a guard whose ledger is the file. */
+export const guarded = <A, E, R>(
+  path: string,
+  use: (credits: Credits.Service) => Effect.Effect<A, E, R>,
+  options?: Credits.Options
+) =>
+  Effect.gen(function*() {
+    return yield* use(yield* Credits.Credits)
+  }).pipe(
+    Effect.provide(Credits.layer({ run: "r", ...options }).pipe(Layer.provide(LedgerStore.layerFile({ path }))))
+  )
+
+/** A file that does some things differently. */
+const altered = (file: FileSystem.File, changes: Partial<FileSystem.File>): FileSystem.File =>
+  // a file inherits what is not changed, so all of it is there
+  Object.create(file, Object.getOwnPropertyDescriptors(changes)) as FileSystem.File
+
+/** Gives a file system whose files do some things differently. */
+export const altering = (real: FileSystem.FileSystem, changes: (file: FileSystem.File) => Partial<FileSystem.File>) =>
+  FileSystem.make({
+    ...real,
+    open: (path, options) => Effect.map(real.open(path, options), (file) => altered(file, changes(file)))
+  })
+
+/** Is a disk that is full. */
+export const full = PlatformError.systemError({
+  _tag: "Unknown",
+  module: "FileSystem",
+  method: "write",
+  description: "no space"
+})

@@ -1,0 +1,65 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
+import * as Chat from "../../src/together/Chat.ts"
+import * as Completions from "../../src/together/Completions.ts"
+
+const decode = Schema.decodeUnknownSync(Chat.ChatResponse)
+const decodeCompletion = Schema.decodeUnknownSync(Completions.CompletionResponse)
+const answer = (message: object, more?: object) => ({
+  choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "hi", ...message } }],
+  ...more
+})
+
+describe("Chat", () => {
+  describe("ChatResponse", () => {
+    it.each(["id", "object", "created", "model"])("accepts a %s that is null", (field) => {
+      expect(decode(answer({}, { [field]: null }))).toMatchObject({ [field]: null })
+      expect(decodeCompletion({ choices: [], [field]: null })).toEqual({ choices: [], [field]: null })
+    })
+
+    it.each(["id", "index", "type", "function"])("accepts a tool call whose %s is null", (field) => {
+      const call = { index: 0, id: "x", type: "function", function: { name: "f", arguments: "{}" }, [field]: null }
+      expect(decode(answer({ tool_calls: [call] })).choices[0]?.message?.tool_calls).toEqual([call])
+    })
+
+    it("accepts a choice whose index is null", () => {
+      expect(Chat.text(decode({ choices: [{ index: null, message: { role: "assistant", content: "hi" } }] }))).toBe(
+        "hi"
+      )
+    })
+
+    it.each<[string, unknown, unknown]>([
+      ["text", "{\"a\":1}", "{\"a\":1}"],
+      ["text that is no JSON", "{\"a\":", "{\"a\":"],
+      ["an object", { a: [1, { b: null }] }, "{\"a\":[1,{\"b\":null}]}"],
+      ["null", null, null]
+    ])("reads arguments that are %s as text", (_, wire, expected) => {
+      const tool_calls = [{ function: { name: "f", arguments: wire } }]
+      const read = decode(answer({ tool_calls })).choices[0]?.message?.tool_calls?.[0]?.function?.arguments
+      expect(read).toBe(expected)
+    })
+
+    it("still refuses arguments that are neither", () => {
+      expect(() => decode(answer({ tool_calls: [{ function: { arguments: 7 } }] }))).toThrow("arguments")
+    })
+  })
+
+  it("sends tool calls with arguments as text only", () => {
+    const request = (args: unknown) => ({
+      model: "m",
+      messages: [{ role: "assistant", tool_calls: [{ id: null, function: { name: "f", arguments: args } }] }]
+    })
+    const accepts = (u: unknown) => Schema.decodeUnknownResult(Chat.ChatRequest)(u)._tag
+    expect([accepts(request("{}")), accepts(request({}))]).toEqual(["Success", "Failure"])
+  })
+
+  it("reads the text of choice 0, wherever it stands, and of the only choice whatever its index", () => {
+    const choice = (index: number | undefined, content: string) => ({ index, message: { role: "assistant", content } })
+    expect(Chat.text({ choices: [choice(1, "b"), choice(0, "a")] })).toBe("a")
+    expect(Chat.text({ choices: [choice(1, "b"), choice(undefined, "a")] })).toBe("a")
+    expect(Chat.text({ choices: [choice(1, "b")] })).toBe("b")
+    expect(Chat.text({ choices: [] })).toBe("")
+    expect(Completions.text({ choices: [{ index: 1, text: "b" }, { index: 0, text: "a" }] })).toBe("a")
+    expect(Completions.text({ choices: [] })).toBe("")
+  })
+})

@@ -1,0 +1,315 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Clock, type Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Budget, Credits, Price, Together, type TogetherError } from "effect-together"
+import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+import { HttpClient, HttpClientResponse } from "effect/http"
+import * as Routes from "../../src/together/Routes.ts"
+
+const request = { model: "a", messages: [{ role: "user", content: "Name three rivers." }] }
+const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Together.Together, f)
+const once = { retry: Schedule.recurs(0) }
+
+const virtually = <A, E>(
+  effect: Effect.Effect<A, E, Together.Together | TogetherTest.TogetherTest>,
+  together: TogetherTest.LayerOptions["together"] = {}
+) => VirtualClock.wrap(Effect.provide(effect, TogetherTest.layer({ verifyOnClose: false, together })))
+
+/** How an effect ended and after how many seconds. */
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const before = yield* Clock.currentTimeMillis
+    const exit = yield* Effect.exit(effect)
+    return { exit, seconds: ((yield* Clock.currentTimeMillis) - before) / 1000 }
+  })
+
+/** A client whose far side answers with web responses; hands back what was sent. */
+const answering = (answer: () => Response, options: Partial<Together.Options> = {}) => {
+  const sent: Array<{ readonly url: string; readonly headers: Readonly<Record<string, string>> }> = []
+  const client = HttpClient.make((request, url) => {
+    sent.push({ url: url.href, headers: { ...request.headers } })
+    return Effect.succeed(HttpClientResponse.fromWeb(request, answer()))
+  })
+  const layer = Together.layerHttp({
+    apiKey: Redacted.make("a-test-key"),
+    baseUrl: "https://proxy.corp/v1",
+    ...options
+  }).pipe(
+    Layer.provide(Layer.succeed(HttpClient.HttpClient, client))
+  )
+  return { sent, layer }
+}
+
+describe("a deadline", () => {
+  it.effect("of a call stands in place of the client's, with a fallback too", () =>
+    virtually(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.after(Reply.chat("Rhine"), "20 seconds"))
+        for (const fallback of [undefined, ["b"]]) {
+          const { exit, seconds } = yield* timed(
+            use((together) => together.chat(request, { deadline: "60 seconds", fallback }))
+          )
+          expect([Exit.isSuccess(exit), seconds]).toEqual([true, 20])
+        }
+        const { exit, seconds } = yield* timed(use((together) => together.chat(request, { fallback: ["b"] })))
+        expect([Exit.isSuccess(exit), seconds]).toEqual([false, 5])
+      }),
+      { deadline: "5 seconds" }
+    ))
+
+  it.effect.each(["chat", "chatStream"] as const)(
+    "is shared by all targets of %s",
+    (operation) =>
+      virtually(Effect.gen(function*() {
+        const late = Reply.after(Reply.overloaded, "4 seconds")
+        const call = (together: Together.Together["Service"], options: { readonly deadline: Duration.Input }) =>
+          operation === "chat"
+            ? Effect.asVoid(together.chat(request, { ...once, fallback: ["b", "c"], ...options }))
+            : Stream.runDrain(together.chatStream(request, { ...once, fallback: ["b", "c"], ...options }))
+        yield* TogetherTest.reply(late, late, Reply.after(Reply.stream(["x"]), "4 seconds"))
+        const cut = yield* timed(Effect.flip(use((together) => call(together, { deadline: "10 seconds" }))))
+        expect(cut).toMatchObject({
+          seconds: 10,
+          exit: Exit.succeed({ _tag: "RequestTimeoutError", phase: "deadline" })
+        })
+        // at its very end no other target is turned to
+        yield* TogetherTest.reply(late, Reply.after(Reply.overloaded, "5999 millis"), Reply.hang)
+        const { exit, seconds } = yield* timed(
+          Effect.flip(use((together) => call(together, { deadline: "10 seconds" })))
+        )
+        expect([Exit.isSuccess(exit), Math.round(seconds)]).toEqual([true, 10])
+      }))
+  )
+})
+
+describe("an estimate", () => {
+  const long = "y".repeat(360_000)
+  const price = Price.stated({ model: "a", inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
+
+  it.effect.each<[string, object]>([
+    ["content", { messages: [{ role: "user", content: long }] }],
+    ["reasoning", { messages: [{ role: "assistant", content: "a", reasoning: long }] }],
+    ["reasoning content", { messages: [{ role: "assistant", content: "a", reasoning_content: long }] }],
+    ["tool calls", {
+      messages: [{ role: "assistant", content: null, tool_calls: [{ function: { name: "f", arguments: long } }] }]
+    }],
+    ["tools", { ...request, tools: [{ function: { name: "f", description: long } }] }],
+    ["the schema of the answer", {
+      ...request,
+      response_format: { type: "json_schema", json_schema: { name: "f", schema: { const: long } } }
+    }]
+  ])("counts %s, so that a budget refuses them", ([, parts]) =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(use((together) => together.chat({ ...request, max_tokens: 1, ...parts })))
+        expect(error._tag).toBe("BudgetExceededError")
+        expect(yield* TogetherTest.log).toHaveLength(0)
+      }).pipe(
+        Effect.provide(
+          TogetherTest.layer({ together: { prices: () => price } }).pipe(
+            Layer.provideMerge(Credits.layer({ budgets: [Budget.perRun("$0.10")] }))
+          )
+        )
+      )
+    ))
+})
+
+describe("Routes.chatEstimate", () => {
+  it("counts what a row holds in the place of texts, whatever it is", () => {
+    const wrong = [null, 7, "x", {}, [null, "x", 7, {}], [{ function: null }, { function: { arguments: { a: 1 } } }]]
+    for (const value of wrong) {
+      const message = { role: "user", content: value, reasoning: value, reasoning_content: value, tool_calls: value }
+      // as the rows of a file, which nobody checked so far
+      const row = { model: "a", messages: [message], tools: value, response_format: value } as never
+      expect(Routes.chatEstimate(row).inputTokens).toBeGreaterThanOrEqual(4)
+    }
+  })
+})
+
+describe("a call for a whole answer", () => {
+  it.effect("is not sent as a stream, whatever the request says", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.chat("Rhine"), Reply.completion("Rhine"), Reply.chat("Rhine"))
+      const more = { stream: true, stream_options: { include_usage: true }, seed: 7 }
+      yield* use((together) => together.chat({ ...request, ...more }))
+      yield* use((together) => together.completions({ model: "a", prompt: "Name three rivers.", ...more }))
+      yield* use((together) => together.chat({ ...request, stream: false }))
+      expect((yield* TogetherTest.log).map((entry) => entry.sent.body)).toEqual([
+        { ...request, seed: 7 },
+        { model: "a", prompt: "Name three rivers.", seed: 7 },
+        { ...request, stream: false }
+      ])
+    })))
+})
+
+describe("a 2xx", () => {
+  const path = { method: "DELETE", path: "/endpoints/e" } as const
+
+  it.effect.each([[204, Schema.Void, undefined], [200, Schema.Unknown, undefined], [204, Schema.Null, null]] as const)(
+    "without a body is nothing where the schema allows it",
+    ([status, response, nothing]) =>
+      Effect.gen(function*() {
+        const { layer } = answering(() => new Response(null, { status }))
+        const answer = yield* use((together) => together.request<unknown>({ ...path, response })).pipe(
+          Effect.provide(layer)
+        )
+        expect(answer).toBe(nothing)
+      })
+  )
+
+  it.effect("without a body fails where something is expected", () =>
+    Effect.gen(function*() {
+      const { layer } = answering(() => new Response(null, { status: 204 }))
+      const error = yield* Effect.flip(use((together) => together.files.delete("f")).pipe(Effect.provide(layer)))
+      expect(error).toMatchObject({ _tag: "DecodeError", message: expect.stringContaining("is empty") })
+    }))
+
+  it.effect("that is an error fails, and a job that failed does not", () =>
+    Effect.gen(function*() {
+      const { layer } = answering(() => Response.json({ error: { message: "the key sleeps" }, status: 400 }))
+      const calls: ReadonlyArray<
+        (together: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>
+      > = [
+        (together) => together.whoami(),
+        (together) => together.evaluations.get("e"),
+        (together) => together.fineTunes.estimatePrice({ model: "a", training_file: "f" })
+      ]
+      for (const call of calls) {
+        const error = yield* Effect.flip(Effect.provide(use(call), layer))
+        expect(error).toMatchObject({ _tag: "DecodeError", status: 200 })
+        expect(error.message).toContain("is an error: the key sleeps.")
+      }
+      for (const job of [{ id: "e", error: { code: 1 } }, { status: "error", error: { code: 1 } }, { error: null }]) {
+        const { layer } = answering(() => Response.json(job))
+        expect(yield* Effect.provide(use((together) => together.evaluations.get("e")), layer)).toEqual(job)
+      }
+    }))
+})
+
+describe("an upload", () => {
+  const file = { content: "{\"prompt\":\"the patient is Karl Maier\"}\n", name: "a.jsonl", purpose: "batch-api" }
+  const echo = Reply.json({
+    error: { message: "line 1 is invalid: {\"prompt\":\"the patient is Karl Maier\"}", type: "invalid_request_error" }
+  }, { status: 400 })
+
+  it.effect("that is quoted keeps its texts out of the error", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.always("*", echo)
+      const of = (content: string | Blob) => Effect.flip(use((together) => together.files.upload({ ...file, content })))
+      const known = yield* of(file.content)
+      expect(known.message).toContain("line 1 is invalid")
+      expect(JSON.stringify([known, known.message])).not.toContain("Karl")
+      const unknown = yield* of(new Blob([file.content]))
+      expect(unknown).toMatchObject({
+        _tag: "InvalidRequestError",
+        body: "{\"error\":{\"message\":\"[withheld]\",\"type\":\"invalid_request_error\"}}"
+      })
+      expect(JSON.stringify([unknown, unknown.message])).not.toContain("Karl")
+    })))
+
+  it.effect.each<[Parameters<typeof Reply.broken>[0], number]>([["refused", 3], ["connect-timeout", 3], ["reset", 1]])(
+    "whose connection breaks by %s is sent %i times",
+    ([kind, attempts]) =>
+      virtually(
+        Effect.gen(function*() {
+          yield* TogetherTest.always("*", Reply.broken(kind))
+          const error = yield* Effect.flip(use((together) => together.files.upload(file)))
+          expect(error).toMatchObject({ attempts })
+          expect(yield* TogetherTest.log).toHaveLength(attempts)
+        }),
+        { retry: Schedule.recurs(2) }
+      )
+  )
+})
+
+describe("an address", () => {
+  const ask = (path: string, baseUrl: string) => {
+    const { layer, sent } = answering(() => Response.json({}), { baseUrl })
+    return Effect.map(
+      Effect.exit(Effect.provide(use((together) => together.request({ path, response: Schema.Unknown })), layer)),
+      () => sent.map(({ url }) => url)
+    )
+  }
+
+  it.effect.each<[baseUrl: string, path: string, expected: string]>([
+    ["https://api.together.ai", ".evil.example/x", "https://api.together.ai/.evil.example/x"],
+    ["https://api.together.ai", "@evil.example/x", "https://api.together.ai/@evil.example/x"],
+    ["https://api.together.ai", ":8080/x", "https://api.together.ai/:8080/x"],
+    ["https://api.together.ai/v1", "//evil.example/x", "https://api.together.ai/v1//evil.example/x"],
+    ["https://api.together.ai/v1", "endpoints", "https://api.together.ai/v1/endpoints"],
+    ["https://api.together.ai/v1 ", "/endpoints", "https://api.together.ai/v1/endpoints"],
+    ["\thttps://api.together.ai/v1/\n", "/endpoints", "https://api.together.ai/v1/endpoints"],
+    ["https://api.together.ai/v1?", "/endpoints?a=b", "https://api.together.ai/v1/endpoints?a=b"]
+  ])(
+    "is put together of %j and %j as a path below the base URL",
+    ([baseUrl, path, expected]) =>
+      Effect.gen(function*() {
+        expect(yield* ask(path, baseUrl)).toEqual([expected])
+      })
+  )
+
+  it.effect.each(["https://api.together.ai.evil.example/", "https://u:p@api.together.ai/v1", "ftp://api.together.ai/"])(
+    "that is whole and not the base URL's gets nothing: %s",
+    (path) =>
+      Effect.gen(function*() {
+        expect(yield* ask(path, "https://api.together.ai/v1")).toEqual([])
+      })
+  )
+})
+
+describe("headers of the caller", () => {
+  it.effect("stand in place of ours, but for the key and the content type", () =>
+    Effect.gen(function*() {
+      const { layer, sent } = answering(() => Response.json({ choices: [] }), {
+        headers: { "User-Agent": "mine", Accept: "x/y", Authorization: "Bearer other", "Content-Type": "text/plain" }
+      })
+      yield* Effect.provide(use((together) => together.chat(request)), layer)
+      expect(sent[0]?.headers).toEqual({
+        "user-agent": "mine",
+        accept: "x/y",
+        authorization: "Bearer a-test-key",
+        "content-type": "application/json",
+        "content-length": expect.any(String)
+      })
+    }))
+
+  it.effect("are kept out of errors that quote them", () =>
+    Effect.gen(function*() {
+      const { layer } = answering(() => Response.json({ error: "no s3cr3t-token here" }, { status: 400 }), {
+        headers: { "x-proxy-key": "s3cr3t-token" }
+      })
+      const error = yield* Effect.flip(Effect.provide(use((together) => together.chat(request)), layer))
+      expect(error.message).toContain("no [header] here")
+      expect(error.body).toBe("{\"error\":\"no [header] here\"}")
+    }))
+})
+
+describe("a client that could not send", () => {
+  const failure = (options: Partial<Together.Options>) =>
+    Effect.flip(Effect.provide(Together.Together, Together.layer({ apiKey: Redacted.make("k"), ...options })))
+
+  it.effect.each(["abc\ndef-secret", "abc\u2014def-secret", "abc\u0000def-secret"])(
+    "is not made: key %j",
+    (key) =>
+      Effect.gen(function*() {
+        const error = yield* failure({ apiKey: Redacted.make(key) })
+        expect(error).toMatchObject({ _tag: "AuthError", message: expect.stringContaining("at place 4") })
+        expect(error.message).not.toContain("secret")
+      })
+  )
+
+  it.effect.each<Partial<Together.Options>>([
+    { headers: { "x-key": "s3cr3t\nbad" } },
+    { headers: { "x key": "s3cr3t" } },
+    { userAgent: "s3cr3t\u2014agent" },
+    { baseUrl: "https://user:s3cr3t@proxy.corp/v1" },
+    { baseUrl: "https://proxy.corp/v1?token=s3cr3t" },
+    { baseUrl: "https://proxy.corp/v1#s3cr3t" },
+    { baseUrl: "user:s3cr3t@proxy.corp" }
+  ])("is not made: %j", (options) =>
+    Effect.gen(function*() {
+      const error = yield* failure(options)
+      expect(error._tag).toBe("InvalidRequestError")
+      expect(error.message).not.toContain("s3cr3t")
+    }))
+})

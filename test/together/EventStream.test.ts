@@ -1,0 +1,176 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Layer, Schedule, Stream } from "effect"
+import { AiFailure, Credits, Price, Together, TogetherError, TogetherLanguageModel } from "effect-together"
+import { LanguageModel } from "effect/ai"
+import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+
+const request = { model: "m", messages: [{ role: "user", content: "Name three rivers." }], max_tokens: 4000 }
+
+const streamed = (options?: Parameters<Together.Together["Service"]["chatStream"]>[1]) =>
+  Together.Together.use((together) => Stream.runDrain(together.chatStream(request, options)))
+
+/** Fails by what the provider streams, the same for each attempt, and counts the attempts. */
+const failing = (reply: Reply.Reply, options?: Parameters<typeof streamed>[0]) =>
+  VirtualClock.wrap(
+    Effect.gen(function*() {
+      yield* TogetherTest.always("*", reply)
+      const error = yield* Effect.flip(streamed({ retry: Schedule.recurs(2), ...options }))
+      return { error, attempts: (yield* TogetherTest.log).length }
+    }).pipe(Effect.provide(TogetherTest.layer()))
+  )
+
+const frame = (value: unknown, headers: Readonly<Record<string, string>> = {}) =>
+  Reply.withHeaders(Reply.events([value, "[DONE]"]), headers)
+
+describe("EventStream", () => {
+  describe("of an error frame before the first token", () => {
+    const error = (message: string, type: string | null = null, code: unknown = null) => ({
+      error: { message, type, code }
+    })
+
+    it.effect.each<[string, unknown, string]>([
+      ["no credit", error("Credit limit exceeded. Please add credit", "credit_limit"), "Add credits"],
+      ["a context code", error("too long", null, "context_length_exceeded"), "Shorten the prompt"],
+      [
+        "a context sentence",
+        { error: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097" },
+        "Shorten the prompt"
+      ],
+      ["a status by number", error("bad schema", "BadRequestError", 400), "Correct the request"],
+      ["a status by word", error("bad schema", null, "422"), "Correct the request"],
+      ["a kind that blames the request", error("bad schema", "invalid_request_error"), "Correct the request"],
+      ["a bad key beside it", { error: "Invalid API key", code: "invalid_api_key" }, "Check TOGETHER_API_KEY"],
+      [
+        "a model that is not there",
+        error("Unable to access", null, "model_not_available"),
+        "Choose a serverless model"
+      ],
+      ["a bare error", { object: "error", message: "no", type: "NotFoundError", code: 404 }, "Check the model name"]
+    ])("gives up at once on %s", ([, value, advice]) =>
+      Effect.gen(function*() {
+        const { attempts, error } = yield* failing(frame(value))
+        expect([attempts, error._tag, error.shouldRetry]).toEqual([1, "StreamError", false])
+        expect(error.message).toContain(advice)
+        expect(JSON.parse(error.body ?? "")).toEqual(value)
+      }))
+
+    it.effect.each<[string, unknown]>([
+      ["an overload", error("overloaded", "overloaded_error")],
+      ["a failure by number", { message: "boom", type: "server_error", code: 500 }],
+      ["a rate limit", error("slow down", "dynamic_request_limited")],
+      ["a failed hop inside the provider", error("All connection attempts failed", "invalid_request_error")],
+      ["nothing in particular", { error: true, message: "boom" }]
+    ])("tries again after %s", ([, value]) =>
+      Effect.gen(function*() {
+        const { attempts, error } = yield* failing(frame(value))
+        expect([attempts, error._tag, error.shouldRetry]).toEqual([3, "StreamError", undefined])
+        expect(error.message).toContain("try again")
+      }))
+
+    it.effect("takes the request id from the header first, from the frame next, from the edge last", () =>
+      Effect.gen(function*() {
+        const value = { error: "Invalid API key", code: "invalid_api_key", request_id: "r-1" }
+        const ids = yield* Effect.forEach([
+          frame(value, { "x-request-id": "header", "cf-ray": "ray" }),
+          frame(value, { "cf-ray": "ray" }),
+          frame({ error: "boom" }, { "cf-ray": "ray" })
+        ], (reply) => Effect.map(failing(reply), ({ error }) => error.requestId))
+        expect(ids).toEqual(["header", "r-1", "ray"])
+      }))
+  })
+
+  describe("out of time after the first token", () => {
+    const partial = { text: "one two ", reasoning: "" }
+    const stalled = Reply.stallAt(Reply.stream(["one ", "two ", "three "]), 2)
+
+    it.effect("fails once and keeps what arrived when the stream falls silent", () =>
+      Effect.gen(function*() {
+        const { attempts, error } = yield* failing(stalled)
+        expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "idle", started: true, partial })
+        expect([attempts, TogetherError.isRetryable(error)]).toEqual([1, false])
+        expect(error.message).toMatch(/^The stream was silent for 30s after 2 events\. Part of the answer arrived/)
+      }))
+
+    it.effect("fails once and keeps what arrived when the deadline passes", () =>
+      Effect.gen(function*() {
+        const { attempts, error } = yield* failing(stalled, { deadline: "5 seconds" })
+        expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "deadline", started: true, partial })
+        expect([attempts, TogetherError.isRetryable(error)]).toEqual([1, false])
+      }))
+
+    it.effect("is no network failure to repeat for effect/ai", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(stalled)
+          const error = yield* Effect.flip(Stream.runDrain(LanguageModel.streamText({ prompt: "?" })))
+          expect([error.reason._tag, error.isRetryable]).toEqual(["InvalidResponseError", false])
+          expect(AiFailure.details(error)).toMatchObject({
+            tag: "RequestTimeoutError",
+            phase: "idle",
+            retryable: false
+          })
+        }).pipe(
+          Effect.provide(Layer.provideMerge(TogetherLanguageModel.model("m"), TogetherTest.layer()))
+        )
+      ))
+
+    it.effect("before it, silence holds no answer and is retried", () =>
+      Effect.gen(function*() {
+        const { attempts, error } = yield* failing(Reply.stallAt(Reply.stream(["one "]), 0))
+        expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "first-token" })
+        expect("partial" in error ? error.partial : undefined).toBeUndefined()
+        expect(attempts).toBe(3)
+      }))
+  })
+
+  describe("without usage to the end", () => {
+    const price = Price.stated({ model: "m", inputUsdPerMillion: "0", outputUsdPerMillion: "1" })
+    const inputPrice = Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "0" })
+
+    /** Runs a call and says what its lane of money was charged, in nano-dollars. */
+    const charged = (
+      reply: Reply.Reply,
+      prices: Price.ModelPrice,
+      call: Effect.Effect<unknown, TogetherError.TogetherError, Together.Together> = streamed()
+    ) =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(reply)
+          yield* Effect.ignore(call)
+          const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+          return keys.map((key) => key.tally.settled)
+        }).pipe(Effect.provide(Layer.provideMerge(
+          TogetherTest.layer({ together: { prices: () => prices } }),
+          Credits.layer()
+        )))
+      )
+
+    const piece = (args: string, name?: string) => ({
+      choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: { name, arguments: args } }] } }]
+    })
+
+    it.effect("charges the tool calls that arrived", () =>
+      Effect.gen(function*() {
+        const cut = Reply.endAt(Reply.events([piece("", "weather"), piece("x".repeat(72 - 7)), "[DONE]"]), 2)
+        // 72 characters are 20 tokens, at 1,000 nano-dollars each
+        expect(yield* charged(cut, price)).toEqual([20_000n])
+      }))
+
+    it.effect("charges the estimated input where usage counts the output alone", () =>
+      Effect.gen(function*() {
+        const usage = { completion_tokens: 9 }
+        const chunk = { choices: [{ index: 0, delta: { content: "Rhine" }, finish_reason: "stop" }], usage }
+        // 18 characters and the frame of one message: 9 tokens
+        expect(yield* charged(Reply.events([chunk, "[DONE]"]), inputPrice)).toEqual([9000n])
+        const whole = Together.Together.use((together) => together.chat(request))
+        expect(yield* charged(Reply.chat("Rhine", { usage }), inputPrice, whole)).toEqual([9000n])
+      }))
+
+    it.effect("charges what the first choice of a whole answer counts", () =>
+      Effect.gen(function*() {
+        const choice = { index: 0, message: { role: "assistant", content: "Rhine" }, usage: { prompt_tokens: 50 } }
+        const whole = Together.Together.use((together) => together.chat(request))
+        expect(yield* charged(Reply.json({ choices: [choice] }), inputPrice, whole)).toEqual([50_000n])
+      }))
+  })
+})

@@ -1,0 +1,242 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as Money from "../../src/domain/Money.ts"
+import * as Usage from "../../src/domain/Usage.ts"
+import * as Credits from "../../src/guard/Credits.ts"
+import type * as Hedge from "../../src/guard/Hedge.ts"
+import * as Lanes from "../../src/guard/Lanes.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as Price from "../../src/policy/Price.ts"
+import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
+import type * as Simulation from "../../src/testing/Simulation.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as PriceTable from "../../src/together/PriceTable.ts"
+import * as Together from "../../src/together/Together.ts"
+
+const model = "openai/gpt-oss-120b"
+const request = (n: number) => ({
+  model,
+  messages: [{ role: "user" as const, content: `question ${n}` }],
+  max_tokens: 500
+})
+
+/** Every answer is as long as `max_tokens` allows: an attempt costs nearly what was reserved for it. */
+const longest: Simulation.Options = { limits: {}, outputTokens: { kind: "constant", value: 500 } }
+
+interface World {
+  readonly together: Together.Together["Service"]
+  readonly credits: Credits.Service
+  readonly lanes: Lanes.Lanes["Service"]
+  /** What the provider has billed, once all it is at work on has ended. */
+  readonly billed: Effect.Effect<bigint>
+  readonly arrivals: Effect.Effect<number>
+}
+
+const world = <A, E>(
+  use: (world: World) => Effect.Effect<A, E>,
+  options: {
+    readonly limit: string
+    readonly provider: Simulation.Options
+    readonly client?: Partial<Together.Options>
+    readonly lanes?: Lanes.Options
+    readonly seed?: number
+  }
+) =>
+  VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+    const { client, control } = SimulatedProvider.make({ ...longest, ...options.provider }, options.seed)
+    const credits = yield* Credits.make({ budgets: [Budget.perRun(options.limit)] })
+    const lanes = yield* Lanes.make(options.lanes)
+    const together = yield* Together.make({ apiKey: Redacted.make("key"), ...options.client }).pipe(
+      Effect.provideService(HttpClient.HttpClient, client),
+      Effect.provideService(Credits.Credits, credits),
+      Effect.provideService(Lanes.Lanes, lanes)
+    )
+    const counters = Effect.andThen(Effect.sleep("10 minutes"), control.counters)
+    return yield* use({
+      together,
+      credits,
+      lanes,
+      billed: Effect.map(counters, ({ billedNanoUsd }) => billedNanoUsd),
+      arrivals: Effect.map(control.counters, ({ arrivals }) => arrivals)
+    })
+  })))
+
+const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ budgets }) => budgets[0]?.tally)
+
+/** The upper bound of one call: 301,350 nano-dollars. */
+const high = 301_350n
+
+describe("Pipeline", () => {
+  describe("money", () => {
+    it.effect("charges an attempt that timed out though the next one answers", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ arrivals, billed, credits, together }) =>
+            Effect.gen(function*() {
+              yield* together.chat(request(1))
+              const after = yield* tally(credits)
+              expect(after).toMatchObject({ uncertain: high, atRisk: 0n, reserved: 0n, open: 0 })
+              expect(yield* billed).toBeLessThanOrEqual(after?.settled ?? 0n)
+              return yield* arrivals
+            }),
+          {
+            limit: "$1",
+            provider: { faults: [{ to: 2, probability: 1, kind: "hang", stage: "engine" }] },
+            client: { timeouts: { headers: "9 seconds" } }
+          }
+        )
+        expect(exit).toEqual(Exit.succeed(2))
+      }))
+
+    it.effect.each<[string, Simulation.Options, bigint]>([
+      ["nothing where nothing connects", { outages: [{ kind: "refused" }] }, 0n],
+      ["nothing where it is refused", { outages: [{ kind: 503 }] }, 0n],
+      ["every attempt whose connection is cut", { outages: [{ kind: "reset" }] }, 5n * high]
+    ])("of a call that fails charges %s", ([, provider, charged]) =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ arrivals, credits, together }) =>
+            Effect.gen(function*() {
+              yield* Effect.flip(together.chat(request(1)))
+              return [yield* arrivals, yield* tally(credits)] as const
+            }),
+          { limit: "$1", provider }
+        )
+        expect(Exit.getSuccess(exit)).toMatchObject({
+          value: [5, { settled: charged, uncertain: charged, atRisk: 0n, reserved: 0n, open: 0 }]
+        })
+      }))
+
+    it.effect("sends no retry that the budget has no room for beside what was lost", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ arrivals, credits, together }) =>
+            Effect.gen(function*() {
+              const error = yield* Effect.flip(together.chat(request(1)))
+              return [error._tag, yield* arrivals, (yield* tally(credits))?.settled] as const
+            }),
+          { limit: "$0.0007", provider: { outages: [{ kind: "reset" }] } }
+        )
+        expect(exit).toEqual(Exit.succeed(["BudgetExceededError", 2, 2n * high]))
+      }))
+
+    it.effect("hedges only where the budget has room, and then pays for both", () =>
+      Effect.gen(function*() {
+        for (const [limit, arrived, outcome] of [["$0.0007", 2, "lost"], ["$0.0005", 1, "no-permit"]] as const) {
+          const outcomes: Array<Hedge.Outcome> = []
+          const { exit } = yield* world(
+            ({ arrivals, billed, credits, together }) =>
+              Effect.gen(function*() {
+                yield* together.chat(request(1))
+                const after = yield* tally(credits)
+                expect(after).toMatchObject({ uncertain: outcome === "lost" ? high : 0n, reserved: 0n, open: 0 })
+                expect(yield* billed).toBeLessThanOrEqual(after?.settled ?? 0n)
+                return yield* arrivals
+              }),
+            {
+              limit,
+              provider: { latency: { kind: "constant", value: 3 }, credits: { balanceUsd: 100, cancelled: "full" } },
+              client: {
+                hedge: { delay: "1 second", onOutcome: (seen) => Effect.sync(() => void outcomes.push(seen)) }
+              }
+            }
+          )
+          expect([exit, outcomes]).toEqual([Exit.succeed(arrived), [outcome]])
+        }
+      }))
+
+    it.effect("bills never pass what the ledger has settled, nor that the budget", () =>
+      Effect.gen(function*() {
+        const seen = new Set<string>()
+        for (let seed = 1; seed <= 16; seed++) {
+          const limit = Money.from(seed % 2 === 0 ? "$0.004" : "$1")
+          const { exit } = yield* world(
+            ({ billed, credits, together }) =>
+              Effect.gen(function*() {
+                yield* Effect.forEach(Array.from({ length: 24 }, (_, n) => n), (n) => {
+                  const call = n % 4 === 0
+                    ? Stream.runDrain(together.chatStream(request(n)))
+                    : Effect.asVoid(together.chat(request(n)))
+                  const left = n % 5 === 0 ? Effect.timeout(call, 1000 + n * 97) : call
+                  return Effect.tap(
+                    Effect.result(left),
+                    (result) =>
+                      Effect.sync(() => seen.add(result._tag === "Success" ? "answered" : result.failure._tag))
+                  )
+                }, { concurrency: 6 })
+                const after = yield* tally(credits)
+                const { open, overshoot = 0n, reserved, settled = 0n } = after ?? {}
+                expect([seed, open, reserved]).toEqual([seed, 0, 0n])
+                expect(settled - overshoot).toBeLessThanOrEqual(limit)
+                const bill = yield* billed
+                expect(bill).toBeLessThanOrEqual(settled)
+                expect(bill).toBeLessThanOrEqual(limit)
+              }),
+            {
+              seed,
+              limit: Money.toUsd(limit),
+              provider: {
+                latency: { kind: "uniform", min: 1, max: 4 },
+                credits: { balanceUsd: 100, cancelled: seed % 3 === 0 ? "full" : "generated" },
+                faults: (["reset", "cut", "hang", "stall", "error-frame", 500, 503, 429, "refused"] as const)
+                  .map((kind, i) => ({ probability: 0.06, kind, stage: i < 6 ? "engine" as const : "edge" as const }))
+              },
+              client: {
+                hedge: { delay: "1500 millis" },
+                timeouts: { headers: "3 seconds", firstToken: "2 seconds", idle: "2 seconds" },
+                deadline: "20 seconds"
+              }
+            }
+          )
+          expect(Exit.isFailure(exit) ? [seed, String(exit.cause)] : []).toEqual([])
+        }
+        expect([...seen]).toEqual(expect.arrayContaining(["answered", "BudgetExceededError", "TimeoutError"]))
+      }), 60_000)
+  })
+
+  describe("hedge", () => {
+    it.effect("gives back the slot of a second try that was not sent", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ lanes, together }) =>
+            Effect.gen(function*() {
+              yield* together.chat(request(1))
+              const lane = yield* lanes.get(`default/${model}`)
+              const [waited] = yield* Effect.timed(lane.acquire({ tokens: 1 }))
+              return Duration.toMillis(waited)
+            }),
+          {
+            limit: "$0.0005",
+            provider: { latency: { kind: "constant", value: 1.5 } },
+            lanes: { requestsPerMinute: 60, start: { requestsPerMinute: 60 } },
+            client: { hedge: { delay: "1200 millis" } }
+          }
+        )
+        expect(exit).toEqual(Exit.succeed(0))
+      }))
+
+    it.effect("takes headers and usage from the try that answered", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ credits, together }) =>
+            Effect.gen(function*() {
+              const { usage } = yield* together.chat(request(1))
+              const cost = Price.ofUsage(PriceTable.shippedLookup(model), model, Usage.fromWire(usage))
+              return [(yield* tally(credits))?.settled, high + (cost._tag === "Known" ? cost.nanoUsd : 0n)]
+            }),
+          {
+            limit: "$1",
+            provider: { faults: [{ to: 0.5, probability: 1, kind: "hang", stage: "engine" }] },
+            client: { hedge: { delay: "1 second" } }
+          }
+        )
+        const [settled, expected] = Exit.isSuccess(exit) ? exit.value : []
+        expect(settled).toBe(expected)
+      }))
+  })
+})

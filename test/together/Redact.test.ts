@@ -1,0 +1,104 @@
+import { describe, expect, it } from "@effect/vitest"
+import { maxBodyLength, promptsOf, promptsOfLines, redact } from "../../src/together/Redact.ts"
+
+const unicode = (text: string): string => `\\u${text.charCodeAt(0).toString(16).padStart(4, "0")}`
+
+/** What writers of JSON make of a string, without its quotes. */
+const writers: ReadonlyArray<readonly [name: string, write: (text: string) => string]> = [
+  ["as JavaScript does", (text) => JSON.stringify(text).slice(1, -1)],
+  ["in ASCII", (text) => JSON.stringify(text).slice(1, -1).replace(/[\u0080-\uffff]/g, unicode)],
+  ["in ASCII, upper case", (text) =>
+    JSON.stringify(text).slice(1, -1).replace(
+      /[\u0080-\uffff]/g,
+      (char) => `\\u${unicode(char).slice(2).toUpperCase()}`
+    )],
+  ["safe for HTML", (text) => JSON.stringify(text).slice(1, -1).replace(/[<>&\u2028]/g, unicode)],
+  ["with its slashes escaped", (text) => JSON.stringify(text).slice(1, -1).replaceAll("/", "\\/")],
+  ["all of it as escapes", (text) => text.replace(/[^]/g, unicode)]
+]
+
+const prompt = "<b>Übersetze</b>: \"der Patient\\die Patientin\"\nheißt Karl 😀 Maier"
+
+describe("redact", () => {
+  it.each(writers)("knows a prompt that is written %s, and leaves JSON what it is", (_, write) => {
+    const body = `{"error": {"message":"bad: ${write(prompt)}, sorry","code":400}}`
+    const expected = "{\"error\": {\"message\":\"bad: [prompt], sorry\",\"code\":400}}"
+    expect(redact(body, { prompts: [prompt] })).toBe(expected)
+    const inner = `{"message":"bad: ${write(prompt)}, sorry"}`
+    const outer = `{"error":"upstream said ${write(inner)}"}`
+    expect(redact(outer, { prompts: [prompt] })).toBe(
+      `{"error":"upstream said ${write(inner).replace(write(write(prompt)), "[prompt]")}"}`
+    )
+  })
+
+  it.each(writers)("drops the rest where a prompt written %s is cut off", (_, write) => {
+    const body = `{"error":"bad: ${write(prompt.slice(0, 30))}… and more"}`
+    expect(redact(body, { prompts: [prompt] })).toBe("{\"error\":\"bad: [prompt]")
+  })
+
+  it("leaves a text without secrets as it came", () => {
+    const body = "{ \"error\" : \"line\\n\\u00fc \\/ 12345678901234567890\" }"
+    expect(redact(body, { prompts: [prompt, "a word"], headers: ["s3cr3t"] })).toBe(body)
+  })
+
+  it("replaces prompts that overlap once, and is not misled by a prompt that begins like another", () => {
+    const short = "The quick brown fox jumps over"
+    const long = `${short} the lazy dog`
+    for (const prompts of [[short, long], [long, short]]) {
+      expect(redact(`a ${long} b ${short} c`, { prompts })).toBe("a [prompt] b [prompt] c")
+    }
+  })
+
+  it("replaces the values of headers, but no words", () => {
+    expect(redact("proxy says no to s3cr3t-of-mine and true", { prompts: [], headers: ["s3cr3t-of-mine", "true"] }))
+      .toBe("proxy says no to [header] and true")
+  })
+
+  it("bounds what it keeps, and keeps no start of a prompt that it did not read to its end", () => {
+    const word = "Karl Maier is the patient of this letter"
+    for (let before = 7900; before < 8000; before++) {
+      const text = `${word}${" ".repeat(before)}${word}`.replace(" ".repeat(before), ` ${"x".repeat(before)} `)
+      const kept = redact(text, { prompts: [word, "x".repeat(before)] })
+      expect(kept.length).toBeLessThanOrEqual(maxBodyLength + 1)
+      expect(kept).not.toMatch(/Kar|Mai/)
+    }
+  })
+
+  it("reads a long text of many escapes and a long prompt in good time", () => {
+    const text = "\\u0061\\\\".repeat(200_000)
+    const prompts = Array.from({ length: 100 }, (_, index) => "a\\".repeat(5000 + index))
+    expect(redact(text, { prompts })).toBe("[prompt]…")
+  })
+
+  describe("where the prompts are unknown", () => {
+    it("keeps the shape of a JSON and the words of its kind", () => {
+      const body = {
+        error: { message: "line 1: Karl Maier", type: "invalid_request_error", param: "file", code: null, at: 1234 },
+        errors: ["Karl", { "Karl Maier": 1, status: 400, code: "Karl Maier" }]
+      }
+      expect(JSON.parse(redact(JSON.stringify(body), { prompts: "unknown" }))).toEqual({
+        error: { message: "[withheld]", type: "invalid_request_error", param: "file", code: null, at: "[withheld]" },
+        errors: ["[withheld]", { status: 400, code: "[withheld]" }]
+      })
+    })
+
+    it.each(["Karl Maier", "<h1>Karl Maier</h1>", "[".repeat(100_000), JSON.stringify(Array(2000).fill("Karl"))])(
+      "keeps nothing of anything else",
+      (text) => {
+        expect(redact(text, { prompts: "unknown" })).toBe("[withheld]")
+      }
+    )
+  })
+})
+
+describe("promptsOf", () => {
+  it("collects texts at any depth, but no names", () => {
+    const body = { model: "a-model-with-a-name", messages: [{ role: "user", content: [{ text: "a text of mine" }] }] }
+    expect(promptsOf(body)).toEqual(["a text of mine"])
+  })
+
+  it("reads a file line by line, whether a line is JSON or not", () => {
+    const file = "{\"prompt\":\"the patient is Karl\"}\n\nshort\na line that is no JSON\n{\"custom_id\":\"1\"}"
+    expect(promptsOfLines(file)).toEqual(["the patient is Karl", "a line that is no JSON"])
+  })
+})
