@@ -102,7 +102,10 @@ export interface Options {
   readonly tokensPerMinute?: number | undefined
   /** Ceiling of calls in flight. Integer, at least 1. Default none. */
   readonly maxInFlight?: number | undefined
-  /** Limits already known: the lane begins there, in place of searching, and still follows the provider. Default none. */
+  /**
+   * Limits already known: the lane begins there, or at its ceiling where that is lower, in place of searching, and still
+   * follows the provider. Default none.
+   */
   readonly start?: {
     readonly requestsPerMinute?: number | undefined
     readonly tokensPerMinute?: number | undefined

@@ -34,21 +34,20 @@ export const tokensOf = (request: LaneRequest): number => {
   throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
 }
 
-const perSecond = (perMinute: number | undefined): number | undefined =>
-  perMinute === undefined ? undefined : perMinute / 60
+/** A start above the cap begins at the cap: what an earlier run learned may be more than this one may use. */
+const rate = (cap: number | undefined, start: number | undefined): Kernel.Options["requests"] => {
+  const ceiling = cap === undefined ? undefined : cap / 60
+  return start === undefined
+    ? { ceiling }
+    : { ceiling, initial: Math.min(start / 60, ceiling ?? Infinity), known: true }
+}
 
 /** Translates a lane's options: rates per second, times in seconds. */
 export const kernelOptions = (options: Options): Kernel.Options => {
   const { start } = options
   return {
-    requests: {
-      ceiling: perSecond(options.requestsPerMinute),
-      ...(start?.requestsPerMinute === undefined ? {} : { initial: start.requestsPerMinute / 60, known: true })
-    },
-    tokens: {
-      ceiling: perSecond(options.tokensPerMinute),
-      ...(start?.tokensPerMinute === undefined ? {} : { initial: start.tokensPerMinute / 60, known: true })
-    },
+    requests: rate(options.requestsPerMinute, start?.requestsPerMinute),
+    tokens: rate(options.tokensPerMinute, start?.tokensPerMinute),
     maxInFlight: options.maxInFlight,
     inFlight: start?.inFlight,
     maxPause: options.maxPause === undefined

@@ -33,11 +33,17 @@ export interface Move {
 
 /** Configures a learner. */
 export interface Options {
-  /** Rate to begin with, in units per second. Range above 0. Default 10: Together's lowest published tier. */
+  /**
+   * Rate to begin with, in units per second. Range above 0, at most `ceiling`. Default 10: Together's lowest published
+   * tier; the ceiling, where that is lower.
+   */
   readonly initial?: number | undefined
   /** Ceiling in units per second, the user's cap. Range above 0. Default none. */
   readonly ceiling?: number | undefined
-  /** Lowest rate in units per second. Range above 0. Default 0.02: one call in 50 s, so that a lane never stops learning. */
+  /**
+   * Lowest rate in units per second. Finite, above 0, at most `ceiling`. Default 0.02: one call in 50 s, so that a lane
+   * never stops learning; the ceiling, where that is lower.
+   */
   readonly lowest?: number | undefined
   /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
   readonly known?: boolean | undefined
@@ -226,11 +232,21 @@ const positive = (field: string, value: number): number => {
   return value
 }
 
-/** Makes a learner that knows nothing yet, or starts from a known rate. */
+const atMost = (field: string, value: number, ceiling: number): number => {
+  if (positive(field, value) <= ceiling) return value
+  throw new RangeError(`AdaptiveRate.make: ${field} must be at most the ceiling of ${ceiling}, got ${value}`)
+}
+
+/**
+ * Makes a learner that knows nothing yet, or starts from a known rate.
+ *
+ * **Errors**: throws `RangeError` for an option out of range.
+ */
 export const make = (options: Options = {}, now = 0): State => {
   const ceiling = positive("ceiling", options.ceiling ?? defaults.ceiling)
-  const lowest = positive("lowest", options.lowest ?? defaults.lowest)
-  const initial = Math.min(ceiling, positive("initial", options.initial ?? defaults.initial))
+  const lowest = atMost("lowest", options.lowest ?? Math.min(ceiling, defaults.lowest), ceiling)
+  if (lowest === Infinity) throw new RangeError("AdaptiveRate.make: lowest must be finite, got Infinity")
+  const initial = atMost("initial", options.initial ?? Math.min(ceiling, defaults.initial), ceiling)
   const known = options.known ?? defaults.known
   return {
     phase: known ? "hold" : "start",

@@ -10,11 +10,17 @@
  * | `envoy` | `min(max, (max(0, n − s/threshold)/(n + 1))^(1/aggression))`, 0 below `minPerSecond` |
  * | `failsafe` | `min(max, max(0, n − s/threshold)/(n + 1))` |
  *
- * Requests that were rejected locally count as requests and never as failures
- * of the backend: a variant that booked them as failures could not recover
- * (go-zero#5551). The window expires by time, also when nothing is sent, so
- * that the probability is 0 again after one window of silence, and one window
- * after the last refusal when everything since was accepted.
+ * `sre` counts a local reject as a request, as the book asks. `envoy` and
+ * `failsafe` count only what was sent: with at most 80 or 90 % rejected their
+ * own rejects would pass for failures of the backend, and the throttle could
+ * hardly recover (go-zero#5551). The window expires by time, also when nothing
+ * is sent, so that the probability is 0 again after one window of silence.
+ *
+ * Once the backend accepts all again, `envoy` and `failsafe` reject nothing
+ * after one window. `sre` recovers through the few calls that it lets out, each
+ * of which earns K. After an outage of two windows that takes, with K = 2, some
+ * 3 windows at 100 calls per window, 5 at 1,000 and 6 at 10,000, and up to 8 by
+ * bad luck; with K = 1.1 it takes 15 to 35.
  *
  * ```ts
  * import { AdaptiveThrottle } from "effect-together/policy"
@@ -100,8 +106,7 @@ export const make = (options: Options = {}): State => {
   if (rule._tag === "Sre") {
     OptionCheck.within(where, "rule.k", rule.k, 1, Number.MAX_VALUE)
   } else {
-    OptionCheck.positive(where, "rule.threshold", rule.threshold)
-    OptionCheck.within(where, "rule.threshold", rule.threshold, 0, 1)
+    OptionCheck.above(where, "rule.threshold", rule.threshold, 0, 1)
     OptionCheck.within(where, "rule.max", rule.max, 0, 1)
     if (rule._tag === "Envoy") {
       OptionCheck.within(where, "rule.aggression", rule.aggression, 1, Number.MAX_VALUE)
@@ -175,11 +180,16 @@ export type Decision =
   | { readonly _tag: "Admitted"; readonly probability: number; readonly reason: "healthy" | "lucky" }
   | { readonly _tag: "Rejected"; readonly probability: number; readonly reason: "backend-refuses" }
 
-/** Decides on one call from a uniform random number in [0, 1), and counts it as a request either way. */
+/**
+ * Decides on one call from a uniform random number in [0, 1), and counts it as a request.
+ *
+ * **Details**: a rejected call counts only under the rule `sre`.
+ */
 export const attempt = (state: State, now: number, random: number): readonly [Decision, State] => {
   const p = rejectionRate(state, now)
-  const next = book(state, now, 1, 0)
-  if (random < p) return [{ _tag: "Rejected", probability: p, reason: "backend-refuses" }, next]
+  const rejected = random < p
+  const next = rejected && state.settings.rule._tag !== "Sre" ? state : book(state, now, 1, 0)
+  if (rejected) return [{ _tag: "Rejected", probability: p, reason: "backend-refuses" }, next]
   return [{ _tag: "Admitted", probability: p, reason: p === 0 ? "healthy" : "lucky" }, next]
 }
 

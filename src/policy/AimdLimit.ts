@@ -22,7 +22,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 export interface Options {
   /** Limit at the start. Default 20. */
   readonly initial?: number | undefined
-  /** Smallest limit. Default 20. */
+  /** Smallest limit; 0 is taken as 1, for with no call in flight nothing would raise it again. Default 20. */
   readonly min?: number | undefined
   /** Largest limit. Default 200. */
   readonly max?: number | undefined
@@ -43,6 +43,8 @@ export interface State extends ConcurrencyLimit.Estimated {
   readonly settings: Settings
 }
 
+const leastOf = (settings: Settings): number => Math.max(1, settings.min)
+
 /**
  * Starts a limit.
  *
@@ -52,8 +54,9 @@ export const initial = (options: Options = {}): State => {
   const settings = OptionCheck.resolve(defaults, options)
   const where = "AimdLimit.initial"
   OptionCheck.integer(where, "min", settings.min, 0)
-  OptionCheck.integer(where, "max", settings.max, settings.min)
-  OptionCheck.within(where, "initial", settings.initial, settings.min, settings.max)
+  const least = leastOf(settings)
+  OptionCheck.integer(where, "max", settings.max, least)
+  OptionCheck.within(where, "initial", settings.initial, least, settings.max)
   OptionCheck.between(where, "ratio", settings.ratio, 0, 1)
   OptionCheck.positive(where, "timeoutSeconds", settings.timeoutSeconds)
   return { settings, estimate: settings.initial }
@@ -66,7 +69,7 @@ export const sample = (
 ): readonly [ConcurrencyLimit.Decision, State] => {
   const { estimate, settings } = state
   const moved = (value: number, reason: ConcurrencyLimit.Reason) => {
-    const bounded = Math.min(settings.max, Math.max(settings.min, value))
+    const bounded = Math.min(settings.max, Math.max(leastOf(settings), value))
     const held = bounded === estimate && value !== estimate
     const why = held ? (value > estimate ? "at-max" : "at-min") : reason
     return ConcurrencyLimit.decide(state, { settings, estimate: bounded }, why)

@@ -50,11 +50,17 @@ export interface Options {
   readonly baseSeconds?: number | undefined
   /** Growth per retry, at least 1. Default 2. */
   readonly factor?: number | undefined
-  /** Largest ceiling, in seconds; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage. */
+  /**
+   * Largest ceiling, in seconds; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage; or
+   * `baseSeconds` if that is longer.
+   */
   readonly capSeconds?: number | undefined
   /** Spread `r` of `plusMinus` and `subtract`, in [0, 1]. Default 0.2, as gRPC. */
   readonly ratio?: number | undefined
-  /** Smallest delay, in seconds. Default 0.01: full jitter may draw 0, and a retry at once is no backoff. */
+  /**
+   * Smallest delay, in seconds. Default 0.01: full jitter may draw 0, and a retry at once is no backoff; or
+   * `capSeconds` if that is shorter.
+   */
   readonly floorSeconds?: number | undefined
 }
 
@@ -104,7 +110,9 @@ export interface State {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const { baseSeconds = defaults.baseSeconds, capSeconds = Math.max(defaults.capSeconds, baseSeconds) } = options
+  const floorSeconds = Math.min(defaults.floorSeconds, capSeconds)
+  const settings = OptionCheck.resolve({ ...defaults, capSeconds, floorSeconds }, options)
   const where = "Backoff.make"
   OptionCheck.oneOf(where, "curve", settings.curve, ["constant", "linear", "exponential"])
   OptionCheck.oneOf(where, "jitter", settings.jitter, [
@@ -132,7 +140,8 @@ export const ceiling = (settings: Settings, retry: number): number => {
     : curve === "linear"
     ? baseSeconds * (retry + 1)
     : baseSeconds
-  return Math.min(capSeconds, raw)
+  // An infinite ceiling times a random 0 would be no number.
+  return Math.min(capSeconds, raw, Number.MAX_VALUE)
 }
 
 /** Draws a full-jitter delay in `[0, v)`. */
@@ -153,7 +162,10 @@ export const decorrelated = (
   random: number,
   baseSeconds: number,
   capSeconds: number
-): number => Math.min(capSeconds, baseSeconds + random * (Math.max(baseSeconds, 3 * previous) - baseSeconds))
+): number => {
+  const widest = Math.min(Number.MAX_VALUE, Math.max(baseSeconds, 3 * previous))
+  return Math.min(capSeconds, baseSeconds + random * (widest - baseSeconds))
+}
 
 /**
  * Draws a decorrelated V2 delay: returns the delay and the value to pass as `previous` next time.

@@ -12,7 +12,8 @@
  * Open lasts `min(max, base·2^k)·U(0.8, 1.2)`, or the server's hint if that is
  * longer (at most `hintCapSeconds`); `k` counts the openings since the breaker
  * was last closed. Half-open admits `probes` calls and judges when all have
- * ended, or with `verdict: "early"` as soon as the rest cannot change the verdict.
+ * ended, or with `verdict: "early"` as soon as the rest cannot change the verdict,
+ * be it to open or to close.
  *
  * Every permit carries the generation it was given in, and each change of state
  * starts a new one: a call that ends in another generation is stale and counts
@@ -44,7 +45,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 export interface Options {
   /** What is remembered while closed. Default: the last 100 calls, forgotten after 300 s without one. */
   readonly window?: BreakerWindow.Kind | undefined
-  /** Calls before the rates are judged, >= 1. Default 20. */
+  /** Calls before the rates are judged, >= 1. Default 20, or the size of a smaller ring. */
   readonly minimumCalls?: number | undefined
   /** Share of failed calls that opens, in (0, 1]. Default 0.5. */
   readonly failureRate?: number | undefined
@@ -54,7 +55,7 @@ export interface Options {
   readonly slowSeconds?: number | undefined
   /** First break, in seconds. Default 5. */
   readonly baseSeconds?: number | undefined
-  /** Longest break before jitter, in seconds. Default 60. */
+  /** Longest break before jitter, in seconds. Default 60, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
   /** Spread of a break, in [0, 1). Default 0.2. */
   readonly jitter?: number | undefined
@@ -143,13 +144,14 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const ring = BreakerWindow.make(options.window ?? defaults.window)
+  const maxSeconds = Math.max(defaults.maxSeconds, options.baseSeconds ?? 0)
+  const minimumCalls = ring._tag === "Count" ? Math.min(defaults.minimumCalls, ring.size) : defaults.minimumCalls
+  const settings = OptionCheck.resolve({ ...defaults, maxSeconds, minimumCalls }, options)
   const where = "Breaker.make"
   OptionCheck.integer(where, "minimumCalls", settings.minimumCalls, 1)
-  OptionCheck.positive(where, "failureRate", settings.failureRate)
-  OptionCheck.within(where, "failureRate", settings.failureRate, 0, 1)
-  OptionCheck.positive(where, "slowRate", settings.slowRate)
-  OptionCheck.within(where, "slowRate", settings.slowRate, 0, 1)
+  OptionCheck.above(where, "failureRate", settings.failureRate, 0, 1)
+  OptionCheck.above(where, "slowRate", settings.slowRate, 0, 1)
   OptionCheck.positive(where, "slowSeconds", settings.slowSeconds)
   OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.within(where, "maxSeconds", settings.maxSeconds, settings.baseSeconds, Number.MAX_VALUE)
@@ -157,9 +159,8 @@ export const make = (options: Options = {}): State => {
   OptionCheck.nonNegative(where, "hintCapSeconds", settings.hintCapSeconds)
   OptionCheck.integer(where, "probes", settings.probes, 1)
   OptionCheck.oneOf(where, "verdict", settings.verdict, ["complete", "early"])
-  const { window } = settings
-  if (window._tag === "Count") OptionCheck.within(where, "minimumCalls", settings.minimumCalls, 1, window.size)
-  return { settings, phase: { _tag: "Closed", window: BreakerWindow.make(window) }, generation: 0, openings: 0 }
+  if (ring._tag === "Count") OptionCheck.within(where, "minimumCalls", settings.minimumCalls, 1, ring.size)
+  return { settings, phase: { _tag: "Closed", window: ring }, generation: 0, openings: 0 }
 }
 
 /** Asks to send a call. */
@@ -194,7 +195,9 @@ const change = (state: State, phase: Phase): State => ({ ...state, phase, genera
 export const breakSeconds = (settings: Settings, openings: number, random: number, hintSeconds = 0): number => {
   const grown = Math.min(settings.maxSeconds, settings.baseSeconds * 2 ** openings)
   const spread = grown * (1 - settings.jitter + 2 * settings.jitter * random)
-  return Math.max(spread, Math.min(settings.hintCapSeconds, hintSeconds))
+  const believed = Math.min(settings.hintCapSeconds, hintSeconds)
+  // In this order a hint that is no number counts as none.
+  return believed > spread ? believed : spread
 }
 
 /** Books the end of a call. `random` is uniform in [0, 1) and spreads a break. */
@@ -210,7 +213,7 @@ export const record = (
     return [{ _tag: "Stale", phase: phase._tag, reason: "other-generation" }, state]
   }
   if (outcome._tag === "Ignored") {
-    const next = phase._tag === "HalfOpen" ? { ...state, phase: { ...phase, inFlight: phase.inFlight - 1 } } : state
+    const next = phase._tag === "HalfOpen" ? { ...state, phase: { ...phase, inFlight: without(phase) } } : state
     return [{ _tag: "Kept", phase: phase._tag, reason: "ignored" }, next]
   }
   const ended: BreakerWindow.Outcome = {
@@ -228,6 +231,9 @@ export const record = (
   }
   return phase._tag === "Closed" ? watch(state, phase.window, ended, now, open) : judge(state, phase, ended, open)
 }
+
+/** Counts the probes in flight once one has ended: never below 0, should a caller end one twice. */
+const without = (phase: Extract<Phase, { readonly _tag: "HalfOpen" }>): number => Math.max(0, phase.inFlight - 1)
 
 type Open = (reason: "failure-rate" | "slow-rate") => readonly [Decision, State]
 
@@ -255,19 +261,18 @@ const judge = (
   open: Open
 ): readonly [Decision, State] => {
   const { settings } = state
-  const judged: BreakerWindow.Totals = {
-    calls: phase.judged.calls + 1,
-    failures: phase.judged.failures + (ended.failed ? 1 : 0),
-    slow: phase.judged.slow + (ended.slow ? 1 : 0),
-    durationSeconds: phase.judged.durationSeconds + ended.durationSeconds
-  }
-  const complete = judged.calls >= settings.probes
-  if (complete || settings.verdict === "early") {
+  const judged = BreakerWindow.plus(phase.judged, ended)
+  const left = Math.max(0, settings.probes - judged.calls)
+  if (left === 0 || settings.verdict === "early") {
     if (judged.failures / settings.probes >= settings.failureRate) return open("failure-rate")
     if (judged.slow / settings.probes >= settings.slowRate) return open("slow-rate")
   }
-  if (!complete) {
-    const next: State = { ...state, phase: { ...phase, inFlight: phase.inFlight - 1, judged } }
+  // The worst that those left can do is to fail, or to be slow, all of them.
+  const certain = settings.verdict === "early"
+    && (judged.failures + left) / settings.probes < settings.failureRate
+    && (judged.slow + left) / settings.probes < settings.slowRate
+  if (left > 0 && !certain) {
+    const next: State = { ...state, phase: { ...phase, inFlight: without(phase), judged } }
     return [{ _tag: "Kept", phase: "HalfOpen", reason: "too-few-calls" }, next]
   }
   const closed = change(state, { _tag: "Closed", window: BreakerWindow.make(settings.window) })

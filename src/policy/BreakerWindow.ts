@@ -47,6 +47,7 @@ export interface Totals {
 export interface Outcome {
   readonly failed: boolean
   readonly slow: boolean
+  /** How long it took; the call counts, but adds no time, when that is not finite. */
   readonly durationSeconds: number
 }
 
@@ -92,19 +93,36 @@ export const make = (kind: Kind): State => {
   }
 }
 
-const plus = (totals: Totals, outcome: Outcome, sign: 1 | -1): Totals => ({
-  calls: totals.calls + sign,
-  failures: totals.failures + (outcome.failed ? sign : 0),
-  slow: totals.slow + (outcome.slow ? sign : 0),
-  durationSeconds: totals.durationSeconds + sign * outcome.durationSeconds
+const took = (outcome: Outcome): number => Number.isFinite(outcome.durationSeconds) ? outcome.durationSeconds : 0
+
+/** Adds one call to a sum. */
+export const plus = (sum: Totals, outcome: Outcome): Totals => ({
+  calls: sum.calls + 1,
+  failures: sum.failures + (outcome.failed ? 1 : 0),
+  slow: sum.slow + (outcome.slow ? 1 : 0),
+  durationSeconds: sum.durationSeconds + took(outcome)
 })
+
+/** Sums a ring anew: to subtract what leaves it would lose small times beside large ones. */
+const sumUp = (outcomes: ReadonlyArray<Outcome>): Totals => {
+  let failures = 0
+  let slow = 0
+  let durationSeconds = 0
+  for (const outcome of outcomes) {
+    if (outcome.failed) failures++
+    if (outcome.slow) slow++
+    durationSeconds += took(outcome)
+  }
+  return { calls: outcomes.length, failures, slow, durationSeconds }
+}
 
 const expire = <S extends State>(state: S, now: number): S => {
   if (state._tag === "Time") {
-    const oldest = Math.floor(now) - state.seconds
-    return { ...state, buckets: state.buckets.filter((bucket) => bucket.second > oldest) }
+    // A clock that was set back leaves buckets of the future: they are as far away as old ones.
+    const second = Math.floor(now)
+    return { ...state, buckets: state.buckets.filter((bucket) => Math.abs(second - bucket.second) < state.seconds) }
   }
-  return now - state.lastAt > state.idleSeconds ? { ...state, outcomes: [], totals: none } : state
+  return Math.abs(now - state.lastAt) > state.idleSeconds ? { ...state, outcomes: [], totals: none } : state
 }
 
 /** Adds a call that ended at `now`. */
@@ -113,15 +131,13 @@ export const add = (state: State, outcome: Outcome, now: number): State => {
   if (current._tag === "Time") {
     const second = Math.floor(now)
     const buckets = current.buckets.some((bucket) => bucket.second === second)
-      ? current.buckets.map((bucket) => bucket.second === second ? { ...plus(bucket, outcome, 1), second } : bucket)
-      : [...current.buckets, { ...plus(none, outcome, 1), second }]
+      ? current.buckets.map((bucket) => bucket.second === second ? { ...plus(bucket, outcome), second } : bucket)
+      : [...current.buckets, { ...plus(none, outcome), second }]
     return { ...current, buckets }
   }
-  const outcomes = [...current.outcomes, outcome]
-  const totals = plus(current.totals, outcome, 1)
-  if (outcomes.length <= current.size) return { ...current, outcomes, totals, lastAt: now }
-  const left = outcomes.splice(0, 1).reduce((sum, oldest) => plus(sum, oldest, -1), totals)
-  return { ...current, outcomes, totals: left, lastAt: now }
+  const full = current.outcomes.length >= current.size
+  const outcomes = [...(full ? current.outcomes.slice(1) : current.outcomes), outcome]
+  return { ...current, outcomes, totals: full ? sumUp(outcomes) : plus(current.totals, outcome), lastAt: now }
 }
 
 /** Sums up what the window holds at `now`. */

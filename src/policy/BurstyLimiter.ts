@@ -53,8 +53,10 @@ export interface State {
   readonly period: number
   /** Permits left in it; below 0 while later periods owe. */
   readonly available: number
-  /** Reservations made so far: tells the last one from the others. */
+  /** Reservations made so far: numbers them, and no number comes twice. */
   readonly reserved: number
+  /** Number of the last reservation that was not cancelled; 0 for none. */
+  readonly last: number
 }
 
 /** Holds a place in the order: what `cancel` needs to give it back. */
@@ -62,6 +64,8 @@ export interface Reservation {
   readonly permits: number
   readonly usableAt: number
   readonly number: number
+  /** Number of the reservation before it: the last one again when this one is cancelled. */
+  readonly previous: number
 }
 
 /** Says when the permits may be used. */
@@ -84,7 +88,7 @@ const epsilon = 1e-9
 /**
  * Makes a limiter at the start of its first period.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So does every function here for a time that is not finite.
  */
 export const make = (options: Options, now = 0): State => {
   const where = "BurstyLimiter.make"
@@ -94,14 +98,16 @@ export const make = (options: Options, now = 0): State => {
     permits,
     periodSeconds: OptionCheck.positive(where, "periodSeconds", options.periodSeconds ?? defaults.periodSeconds),
     maxWaitSeconds: OptionCheck.within(where, "maxWaitSeconds", maxWait, 0, Number.POSITIVE_INFINITY),
-    startedAt: now,
+    startedAt: OptionCheck.between(where, "now", now, -Infinity, Infinity),
     period: 0,
     available: permits,
-    reserved: 0
+    reserved: 0,
+    last: 0
   }
 }
 
-const roll = (state: State, now: number): State => {
+const roll = (where: string, state: State, now: number): State => {
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   const period = Math.floor((now - state.startedAt) / state.periodSeconds + epsilon)
   if (period <= state.period) return state
   const earned = (period - state.period) * state.permits
@@ -110,34 +116,39 @@ const roll = (state: State, now: number): State => {
 }
 
 /** Reads the permits left in the period of `now`. */
-export const available = (state: State, now: number): number => roll(state, now).available
+export const available = (state: State, now: number): number => roll("BurstyLimiter.available", state, now).available
 
 /** Reserves `permits` and tells the wait; a reservation that would wait too long changes nothing. */
 export const reserve = (state: State, permits: number, now: number): readonly [Decision, State] => {
-  OptionCheck.integer("BurstyLimiter.reserve", "permits", permits, 1)
-  const rolled = roll(state, now)
+  const where = "BurstyLimiter.reserve"
+  OptionCheck.integer(where, "permits", permits, 1)
+  const rolled = roll(where, state, now)
   const deficit = permits - rolled.available
   const toNext = rolled.startedAt + (rolled.period + 1) * rolled.periodSeconds - now
   const waitSeconds = deficit <= 0
     ? 0
     : toNext + (Math.ceil(deficit / rolled.permits) - 1) * rolled.periodSeconds
   if (waitSeconds > rolled.maxWaitSeconds) return [{ _tag: "Rejected", waitSeconds, reason: "wait-too-long" }, rolled]
-  const reserved = rolled.reserved + 1
-  const reservation = { permits, usableAt: now + waitSeconds, number: reserved }
+  const number = rolled.reserved + 1
+  const reservation = { permits, usableAt: now + waitSeconds, number, previous: rolled.last }
   return [
     { _tag: "Reserved", waitSeconds, reservation, reason: waitSeconds === 0 ? "in-stock" : "overdrawn" },
-    { ...rolled, available: rolled.available - permits, reserved }
+    { ...rolled, available: rolled.available - permits, reserved: number, last: number }
   ]
 }
 
-/** Gives a reservation back that was not used, if it was the last one: times already handed out do not move. */
+/**
+ * Gives a reservation back that was not used, if it is the last one: times already handed out do not move.
+ *
+ * **Details**: cancelling it again changes nothing. Reservations are given back from the last to the first.
+ */
 export const cancel = (state: State, reservation: Reservation, now: number): readonly [Cancelled, State] => {
-  const rolled = roll(state, now)
+  const rolled = roll("BurstyLimiter.cancel", state, now)
   if (reservation.usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, rolled]
-  if (reservation.number !== rolled.reserved) return [{ _tag: "Kept", reason: "others-in-line" }, rolled]
+  if (reservation.number !== rolled.last) return [{ _tag: "Kept", reason: "others-in-line" }, rolled]
   const restored = Math.min(rolled.permits, rolled.available + reservation.permits)
   return [
     { _tag: "Refunded", permits: restored - rolled.available, reason: "not-yet-used" },
-    { ...rolled, available: restored, reserved: rolled.reserved - 1 }
+    { ...rolled, available: restored, last: reservation.previous }
   ]
 }

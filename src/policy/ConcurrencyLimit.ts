@@ -86,7 +86,7 @@ export type Reason =
   /** The limit stands at its bound. */
   | "at-max"
   | "at-min"
-  /** The sample has no latency. */
+  /** The sample has no latency, or one that is not finite. */
   | "no-latency"
 
 /** Says how the limit moved; `from` and `to` are whole calls. */
@@ -111,6 +111,10 @@ export interface Algorithm<in Options, State extends Estimated> {
 
 /** Reads how many calls may be in flight. */
 export const limit = (state: Estimated): number => Math.floor(state.estimate)
+
+/** Says whether a sample has a latency to learn from: above 0 and finite. */
+export const hasLatency = (sample: Sample): boolean =>
+  sample.rttSeconds > 0 && sample.rttSeconds < Number.POSITIVE_INFINITY
 
 /** Pairs a state with the decision that explains the move from `before`. */
 export const decide = <State extends Estimated>(

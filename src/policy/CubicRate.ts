@@ -33,7 +33,7 @@
  * of one second. Callers must queue; waiters that sleep in parallel wake as a herd.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import { epsilon, quantumSeconds } from "./TokenBucket.ts"
+import { quantumSeconds, tolerance } from "./TokenBucket.ts"
 
 /** Configures a limiter. */
 export interface Options {
@@ -86,7 +86,7 @@ export interface State {
 /**
  * Makes a limiter that limits nothing yet.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So do `acquire` and `respond` for a time that is not finite.
  */
 export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve(defaults, options)
@@ -98,6 +98,7 @@ export const make = (options: Options = {}, now = 0): State => {
   OptionCheck.positive(where, "minFillRate", settings.minFillRate)
   OptionCheck.positive(where, "minCapacity", settings.minCapacity)
   OptionCheck.within(where, "decimals", OptionCheck.integer(where, "decimals", settings.decimals, 0), 0, 15)
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   return {
     settings,
     enabled: false,
@@ -128,14 +129,13 @@ export const cubic = (settings: Settings, lastMaxRate: number, lastThrottleAt: n
 /** Computes the rate that a throttle cuts to. */
 export const cut = (settings: Settings, rate: number): number => round(settings, rate * settings.beta)
 
-const refill = (state: State, now: number): State =>
-  state.refilledAt === undefined
-    ? { ...state, refilledAt: now }
-    : {
-      ...state,
-      tokens: Math.min(state.capacity, state.tokens + Math.max(0, now - state.refilledAt) * state.fillRate),
-      refilledAt: now
-    }
+const refill = (state: State, now: number): State => {
+  if (state.refilledAt === undefined) return { ...state, refilledAt: now }
+  // A clock that steps back adds nothing, and the same second is not earned twice.
+  const refilledAt = Math.max(now, state.refilledAt)
+  const tokens = Math.min(state.capacity, state.tokens + (refilledAt - state.refilledAt) * state.fillRate)
+  return { ...state, tokens, refilledAt }
+}
 
 /** Says whether an attempt may be sent. */
 export type Permission =
@@ -149,11 +149,12 @@ export type Permission =
  * cost above the capacity is granted when the bucket is full, and leaves a debt.
  */
 export const acquire = (state: State, now: number, cost = 1): readonly [Permission, State] => {
+  OptionCheck.between("CubicRate.acquire", "now", now, -Infinity, Infinity)
   OptionCheck.nonNegative("CubicRate.acquire", "cost", cost)
   if (!state.enabled) return [{ _tag: "Granted", reason: "not-limiting-yet" }, state]
   const filled = refill(state, now)
   const missing = Math.min(cost, filled.capacity) - filled.tokens
-  if (missing > epsilon) {
+  if (missing > tolerance(filled.fillRate, now)) {
     return [{ _tag: "Wait", seconds: Math.max(quantumSeconds, missing / filled.fillRate), reason: "short" }, filled]
   }
   const reason = cost > filled.capacity ? "borrowed" : "in-stock"
@@ -182,6 +183,7 @@ export interface Decision {
 
 /** Books a response: a throttle cuts the rate, anything else moves it along the curve. */
 export const respond = (state: State, throttled: boolean, now: number): readonly [Decision, State] => {
+  OptionCheck.between("CubicRate.respond", "now", now, -Infinity, Infinity)
   const { settings } = state
   let next = measure(state, now)
   let calculated: number

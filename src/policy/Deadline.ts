@@ -26,7 +26,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures what a deadline allows. */
 export interface Options {
-  /** Longest attempt, in seconds; `Infinity` for no bound of its own. Default `Infinity`. */
+  /** Longest attempt, in seconds, > 0; `Infinity` for no bound of its own. Default `Infinity`. */
   readonly perAttemptSeconds?: number | undefined
   /** Shortest time in which an attempt can succeed, in seconds. Default 2. */
   readonly minAttemptSeconds?: number | undefined
@@ -45,13 +45,13 @@ export const defaults: Settings = { perAttemptSeconds: Number.POSITIVE_INFINITY,
  */
 export const make = (options: Options = {}): Settings => {
   const settings = OptionCheck.resolve(defaults, options)
-  OptionCheck.within("Deadline.make", "perAttemptSeconds", settings.perAttemptSeconds, 0, Number.POSITIVE_INFINITY)
+  OptionCheck.above("Deadline.make", "perAttemptSeconds", settings.perAttemptSeconds, 0, Number.POSITIVE_INFINITY)
   OptionCheck.nonNegative("Deadline.make", "minAttemptSeconds", settings.minAttemptSeconds)
   return settings
 }
 
-/** Computes the seconds left, 0 when it has passed. */
-export const remaining = (deadline: number, now: number): number => Math.max(0, deadline - now)
+/** Computes the seconds left, 0 when it has passed or is no number. */
+export const remaining = (deadline: number, now: number): number => deadline > now ? deadline - now : 0
 
 /** Says whether an attempt may start. */
 export type Attempt =
@@ -77,7 +77,7 @@ export type Sleep =
 export const sleep = (settings: Settings, deadline: number, now: number, seconds: number): Sleep => {
   const left = remaining(deadline, now)
   if (left === 0) return { _tag: "FailNow", etaSeconds: seconds, reason: "expired" }
-  return seconds >= left - settings.minAttemptSeconds
-    ? { _tag: "FailNow", etaSeconds: seconds, reason: "would-exceed" }
-    : { _tag: "Sleep", seconds, reason: "time-left" }
+  return seconds < left - settings.minAttemptSeconds
+    ? { _tag: "Sleep", seconds, reason: "time-left" }
+    : { _tag: "FailNow", etaSeconds: seconds, reason: "would-exceed" }
 }

@@ -129,7 +129,7 @@ export const sample = (
   random: number
 ): readonly [ConcurrencyLimit.Decision, State] => {
   if (event.dropped) return ConcurrencyLimit.decide(state, state, "dropped")
-  if (!(event.rttSeconds > 0)) return ConcurrencyLimit.decide(state, state, "no-latency")
+  if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")
   return state.measuring === undefined
     ? run(state, event, now)
     : measure(state, state.measuring, event, now, random)

@@ -49,8 +49,9 @@ export const warm = (
   value: number
 ): State => ({ ...make(options), count: options.warmup, sum: options.warmup * value, value })
 
-/** Adds a sample. */
+/** Adds a sample; one that is not finite is left out, for the average would never forget it. */
 export const add = (state: State, sample: number): State => {
+  if (!Number.isFinite(sample)) return state
   if (state.count < state.warmup) {
     const count = state.count + 1
     const sum = state.sum + sample

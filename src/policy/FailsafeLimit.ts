@@ -130,7 +130,9 @@ export const initial = (options: Options = {}): State => {
   OptionCheck.within(where, "maxWindowSeconds", settings.maxWindowSeconds, settings.minWindowSeconds, Number.MAX_VALUE)
   OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
   OptionCheck.between(where, "quantile", settings.quantile, 0, 1)
+  OptionCheck.within(where, "baselineAge", settings.baselineAge, 1, Number.MAX_VALUE)
   OptionCheck.integer(where, "correlationWindow", settings.correlationWindow, 2)
+  OptionCheck.integer(where, "warmup", settings.warmup, 0)
   OptionCheck.integer(where, "smoothed", settings.smoothed, 1)
   OptionCheck.nonNegative(where, "baselineSeconds", settings.baselineSeconds)
   const baseline = { window: settings.baselineAge, warmup: settings.warmup }
@@ -194,7 +196,7 @@ export const sample = (
 ): readonly [ConcurrencyLimit.Decision, State] => {
   const { settings } = state
   if (event.dropped) return ConcurrencyLimit.decide(state, state, "dropped")
-  if (!(event.rttSeconds > 0)) return ConcurrencyLimit.decide(state, state, "no-latency")
+  if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")
   const window = SampleWindow.add(state.window, event.rttSeconds)
   const maxInFlight = Math.max(state.maxInFlight, event.inFlight)
   const collected = { ...state, window, maxInFlight, closesAt: state.closesAt ?? now }

@@ -11,6 +11,7 @@
  */
 import * as Money from "../domain/Money.ts"
 import * as AutoRecharge from "./AutoRecharge.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Holds a running rate of spending. */
 export interface Rate {
@@ -32,16 +33,17 @@ export const defaults = {
 /**
  * Starts to measure.
  *
- * **Errors**: `RangeError` for a time constant that is not positive.
+ * **Errors**: `RangeError` for a time constant that is not positive and finite, or a time that is not finite.
  */
 export const startRate = (now: number, tauSeconds: number = defaults.tauSeconds): Rate => {
-  if (!(tauSeconds > 0)) throw new RangeError(`Forecast.startRate: tauSeconds must be > 0, got ${tauSeconds}`)
+  OptionCheck.positive("Forecast.startRate", "tauSeconds", tauSeconds)
+  OptionCheck.between("Forecast.startRate", "now", now, -Infinity, Infinity)
   return { tauSeconds, startedAt: now, at: now, weighted: 0 }
 }
 
 /** Adds a settled cost. A clock that went back counts as no time. */
 export const spend = (rate: Rate, cost: Money.NanoUsd, now: number): Rate => {
-  const at = Math.max(rate.at, now)
+  const at = now > rate.at ? now : rate.at
   return { ...rate, at, weighted: rate.weighted * Math.exp((rate.at - at) / rate.tauSeconds) + Number(cost) }
 }
 

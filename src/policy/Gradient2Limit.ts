@@ -33,7 +33,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 export interface Options {
   /** Limit at the start. Default 20. */
   readonly initial?: number | undefined
-  /** Smallest limit. Default 20. */
+  /** Smallest limit, >= 1. Default 20. */
   readonly min?: number | undefined
   /** Largest limit. Default 200. */
   readonly max?: number | undefined
@@ -79,13 +79,15 @@ export interface State extends ConcurrencyLimit.Estimated {
 export const initial = (options: Options = {}): State => {
   const settings = OptionCheck.resolve(defaults, options)
   const where = "Gradient2Limit.initial"
-  OptionCheck.positive(where, "min", settings.min)
+  OptionCheck.within(where, "min", settings.min, 1, Number.MAX_VALUE)
   OptionCheck.within(where, "max", settings.max, settings.min, Number.MAX_VALUE)
   OptionCheck.within(where, "initial", settings.initial, settings.min, settings.max)
   OptionCheck.nonNegative(where, "queue", settings.queue)
   OptionCheck.positive(where, "smoothing", settings.smoothing)
   OptionCheck.within(where, "smoothing", settings.smoothing, 0, 1)
   OptionCheck.within(where, "tolerance", settings.tolerance, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "longWindow", settings.longWindow, 1, Number.MAX_VALUE)
+  OptionCheck.integer(where, "warmup", settings.warmup, 0)
   return {
     settings,
     estimate: settings.initial,
@@ -101,7 +103,7 @@ export const sample = (
   const { estimate, settings } = state
   const rtt = event.rttSeconds
   if (event.dropped) return ConcurrencyLimit.decide(state, state, "dropped")
-  if (!(rtt > 0)) return ConcurrencyLimit.decide(state, state, "no-latency")
+  if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")
   const averaged = ExpAverage.add(state.longRtt, rtt)
   const ratio = averaged.value / rtt
   // After an incident the mean is far above the truth: let it fall faster than the window would.

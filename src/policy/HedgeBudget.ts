@@ -21,7 +21,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a budget. */
 export interface Options {
-  /** Largest balance, and the balance at the start unless `initial` says otherwise. Default 10. */
+  /** Largest balance, at least `cost`. Default 10, or `cost` if that is more. */
   readonly capacity?: number | undefined
   /** Balance at the start. Default: `capacity`. */
   readonly initial?: number | undefined
@@ -54,11 +54,12 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve({ ...defaults, initial: options.capacity ?? defaults.capacity }, options)
-  OptionCheck.positive("HedgeBudget.make", "capacity", settings.capacity)
+  const capacity = options.capacity ?? Math.max(defaults.capacity, options.cost ?? 0)
+  const settings = OptionCheck.resolve({ ...defaults, capacity, initial: capacity }, options)
+  OptionCheck.positive("HedgeBudget.make", "cost", settings.cost)
+  OptionCheck.within("HedgeBudget.make", "capacity", settings.capacity, settings.cost, Number.MAX_VALUE)
   OptionCheck.within("HedgeBudget.make", "initial", settings.initial, 0, settings.capacity)
   OptionCheck.nonNegative("HedgeBudget.make", "reward", settings.reward)
-  OptionCheck.positive("HedgeBudget.make", "cost", settings.cost)
   return { settings, balance: settings.initial }
 }
 

@@ -96,8 +96,9 @@ const live = (state: State, now: number): ReadonlyArray<Window> => {
   return state.windows.filter((window) => window.index > oldest)
 }
 
-/** Adds the latency of one call, in seconds. */
+/** Adds the latency of one call, in seconds; one that is not finite is left out. */
 export const record = (state: State, rttSeconds: number, now: number): State => {
+  if (!Number.isFinite(rttSeconds)) return state
   const index = indexAt(state.settings, now)
   const windows = live(state, now)
   const known = windows.some((window) => window.index === index)

@@ -6,7 +6,7 @@
  * | time | try `k` (from 0) at `k·delay` |
  * | non-fatal failure | the next try now, then the cadence again |
  * | pushback of `n` seconds | the next try at `t + n`, then the cadence |
- * | pushback "stop" | no further try; those in flight go on |
+ * | pushback "stop", or no number of seconds | no further try; those in flight go on |
  * | fatal failure | cancel all, fail |
  * | success | cancel all others, succeed |
  * | throttled or no budget when a try is due | no further try |
@@ -29,6 +29,7 @@
  * provider may bill what it generated.
  */
 import * as OptionCheck from "./OptionCheck.ts"
+import * as RetryThrottle from "./RetryThrottle.ts"
 
 /** Configures a timeline. */
 export interface Options {
@@ -73,8 +74,8 @@ export type Decision =
 export interface Failure {
   /** True when no other try can fare better. */
   readonly fatal?: boolean | undefined
-  /** Seconds the server wants us to wait, or `"stop"`. */
-  readonly pushback?: number | "stop" | undefined
+  /** Seconds the server wants us to wait; `"stop"`, or what is no such number, forbids a further try. */
+  readonly pushback?: RetryThrottle.Pushback | undefined
 }
 
 const most = (settings: Settings): number => Math.min(settings.maxAttempts, settings.maxAttemptsLimit)
@@ -117,28 +118,38 @@ const stop = (state: State, reason: "stopped" | "throttled" | "all-sent"): reado
     : [{ _tag: "Wait", reason }, next]
 }
 
+const waiting = (state: State): Decision =>
+  state.nextAt === undefined
+    ? { _tag: "Wait", reason: idle(state) }
+    : { _tag: "Wait", until: state.nextAt, reason: "cadence" }
+
 /** Sends the next try if it is due. `allowed` is false when a throttle, a budget or a permit says no. */
 export const tick = (state: State, now: number, allowed = true): readonly [Decision, State] => {
-  if (state.nextAt === undefined) return [{ _tag: "Wait", reason: idle(state) }, state]
-  if (now < state.nextAt) return [{ _tag: "Wait", until: state.nextAt, reason: "cadence" }, state]
+  if (state.nextAt === undefined || now < state.nextAt) return [waiting(state), state]
   return allowed ? send(state, now, "delay-elapsed") : stop(state, "throttled")
 }
 
-/** Books the failure of a try. `allowed` as for `tick`. */
+/**
+ * Books the failure of a try. `allowed` as for `tick`.
+ *
+ * **Details**: a failure that arrives when nothing is in flight (a loser that was cancelled) changes nothing.
+ */
 export const fail = (
   state: State,
   failure: Failure,
   now: number,
   allowed = true
 ): readonly [Decision, State] => {
+  if (state.inFlight === 0) return [waiting(state), state]
   const left: State = { ...state, inFlight: state.inFlight - 1 }
   if (failure.fatal === true) {
     return [{ _tag: "Fail", cancel: left.inFlight, reason: "fatal" }, { ...left, inFlight: 0, nextAt: undefined }]
   }
-  if (failure.pushback === "stop") return stop(left, "stopped")
+  const pushback = RetryThrottle.readPushback(failure.pushback)
+  if (pushback === "stop") return stop(left, "stopped")
   if (left.nextAt === undefined) return stop(left, idle(left))
-  if (failure.pushback !== undefined) {
-    const until = now + failure.pushback
+  if (pushback !== undefined) {
+    const until = now + pushback
     return [{ _tag: "Wait", until, reason: "pushback" }, { ...left, nextAt: until }]
   }
   return allowed ? send(left, now, "failure") : stop(left, "throttled")
@@ -146,7 +157,7 @@ export const fail = (
 
 /** Books the success of a try: the call is over. */
 export const succeed = (state: State): readonly [Decision, State] => [
-  { _tag: "Succeed", cancel: state.inFlight - 1, reason: "answer" },
+  { _tag: "Succeed", cancel: Math.max(0, state.inFlight - 1), reason: "answer" },
   { ...state, inFlight: 0, nextAt: undefined }
 ]
 

@@ -8,7 +8,7 @@
  * | rule | a retry may start when |
  * | --- | --- |
  * | `failsafe` | `budgeted < min` or `budgeted/inflight <= ratio` |
- * | `envoy` | `budgeted < max(min, ratio·inflight)` |
+ * | `envoy` | `budgeted < max(min, ⌊ratio·inflight⌋)` |
  *
  * ```ts
  * import { InflightBudget } from "effect-together/policy"
@@ -83,7 +83,9 @@ export type Decision =
 export const acquire = (state: State): readonly [Decision, State] => {
   const { budgeted, inFlight, settings } = state
   const few = budgeted < settings.minConcurrency
-  const fits = settings.rule === "envoy" ? budgeted < settings.ratio * inFlight : share(state) <= settings.ratio
+  const fits = settings.rule === "envoy"
+    ? budgeted < Math.floor(settings.ratio * inFlight + 1e-9)
+    : share(state) <= settings.ratio
   if (!few && !fits) return [{ _tag: "Denied", reason: "ratio-reached", share: share(state) }, state]
   return [
     { _tag: "Granted", reason: few ? "below-minimum" : "below-ratio" },

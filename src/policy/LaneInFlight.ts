@@ -65,14 +65,23 @@ export interface State {
   readonly refusalSeconds: number
 }
 
-/** Makes a limit that is unknown, below the user's cap. */
+/** Requires a count of calls: an integer of at least 1, or `Infinity`. */
+export const counted = (where: string, field: string, value: number): number => {
+  if (value >= 1 && (value === Infinity || Number.isInteger(value))) return value
+  throw new RangeError(`${where}: ${field} must be an integer of at least 1 or Infinity, got ${value}`)
+}
+
+/**
+ * Makes a limit that is unknown, or the given one, below the user's cap; the first probe above it is due in `probeSeconds`.
+ *
+ * **Errors**: throws `RangeError` for a count that is not whole.
+ */
 export const make = (
-  options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {}
+  options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {},
+  now = 0
 ): State => {
-  const max = options.max ?? Infinity
-  if (!(max >= 1)) throw new RangeError(`LaneInFlight.make: max must be at least 1, got ${max}`)
-  const limit = options.limit ?? Infinity
-  if (!(limit >= 1)) throw new RangeError(`LaneInFlight.make: limit must be at least 1, got ${limit}`)
+  const max = counted("LaneInFlight.make", "max", options.max ?? Infinity)
+  const limit = counted("LaneInFlight.make", "limit", options.limit ?? Infinity)
   return {
     max,
     limit,
@@ -82,7 +91,7 @@ export const make = (
     wrong: 0,
     aboveAt: -1,
     aboveSeq: -1,
-    probeAt: defaults.probeSeconds,
+    probeAt: now + defaults.probeSeconds,
     probeEvery: defaults.probeSeconds,
     sentAt: -Infinity,
     answerSeconds: 0,

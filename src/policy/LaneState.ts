@@ -46,7 +46,9 @@ export type InFlightReason = "cap-found" | "cap-raised" | "timed-out" | "recover
 export interface Options {
   readonly requests?: AdaptiveRate.Options | undefined
   readonly tokens?: AdaptiveRate.Options | undefined
+  /** The user's cap of calls in flight: an integer of at least 1. Default none. */
   readonly maxInFlight?: number | undefined
+  /** Calls that are known to be let in flight: an integer of at least 1. Default unknown. */
   readonly inFlight?: number | undefined
   readonly maxPause?: number | undefined
 }
@@ -136,8 +138,13 @@ export const make = (options: Options = {}, now = 0): State => {
   const maxPause = options.maxPause ?? defaults.maxPause
   if (!(maxPause > 0)) throw new RangeError(`LaneKernel.make: maxPause must be above 0, got ${maxPause}`)
   const given = options.tokens?.known === true || Number.isFinite(options.tokens?.ceiling ?? Infinity)
+  const max = InFlight.counted("LaneKernel.make", "maxInFlight", options.maxInFlight ?? Infinity)
+  const limit = InFlight.counted("LaneKernel.make", "inFlight", options.inFlight ?? Infinity)
   const requests = AdaptiveRate.make(options.requests, now)
-  const tokens = AdaptiveRate.make({ initial: Infinity, ...options.tokens }, now)
+  const tokens = AdaptiveRate.make(
+    { ...options.tokens, initial: options.tokens?.initial ?? options.tokens?.ceiling ?? Infinity },
+    now
+  )
   const tokensKnown = options.tokens?.known === true
   return {
     requests,
@@ -151,7 +158,7 @@ export const make = (options: Options = {}, now = 0): State => {
     tokensHeldAt: -Infinity,
     requestsOwed: 0,
     tokensPaced: given,
-    inFlight: InFlight.make({ max: options.maxInFlight, limit: options.inFlight }),
+    inFlight: InFlight.make({ max, limit }, now),
     beforeSuspicion: undefined,
     outage: Outage.initial,
     count: 0,

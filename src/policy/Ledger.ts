@@ -8,7 +8,7 @@
  * as it decides it, a restarted one applies the entries of its file, and both
  * arrive at the same state. One call writes two entries: `Reserve` when it
  * starts, then `Settle` or `Refund`. A second ending of the same reservation
- * changes nothing.
+ * changes nothing, nor does the same reservation a second time while it is open.
  *
  * A counter admits a call only if `settled + reserved + high ≤ limit`, with
  * `high` the upper bound of the call's estimate. So spending passes a limit
@@ -25,6 +25,7 @@ import * as Money from "../domain/Money.ts"
 import * as Budget from "./Budget.ts"
 import type { Entry, Reserve, Settle } from "./LedgerEntry.ts"
 import { emptyTally, ending, plus, type Tally } from "./LedgerTally.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 import type * as Price from "./Price.ts"
 
 export { Entry, Refund, Reserve, Settle, Stated, Summary } from "./LedgerEntry.ts"
@@ -53,7 +54,7 @@ export interface State {
 /**
  * Opens an empty ledger.
  *
- * **Errors**: `RangeError` where two budgets share a name.
+ * **Errors**: `RangeError` where two budgets share a name, or the offset of the day is not finite.
  */
 export const make = (options: {
   readonly budgets: ReadonlyArray<Budget.Budget>
@@ -68,10 +69,12 @@ export const make = (options: {
     }
     names.add(budget.name)
   }
+  const dayOffsetSeconds = options.dayOffsetSeconds ?? 0
+  OptionCheck.between("Ledger.make", "dayOffsetSeconds", dayOffsetSeconds, -Infinity, Infinity)
   return {
     budgets: options.budgets,
     run: options.run,
-    dayOffsetSeconds: options.dayOffsetSeconds ?? 0,
+    dayOffsetSeconds,
     nextId: 1,
     open: HashMap.empty(),
     counters: HashMap.empty(),
@@ -116,10 +119,11 @@ const changeAll = (
   return { counters, keys: HashMap.set(state.keys, entry.key, change(tally(state.keys, entry.key))) }
 }
 
-/** Applies an entry. An ending of what is not open changes nothing. */
+/** Applies an entry. An ending of what is not open changes nothing, nor does a reservation whose id is open. */
 export const apply = (state: State, entry: Entry): State => {
   switch (entry._tag) {
     case "Reserve":
+      if (HashMap.has(state.open, entry.id)) return state
       return {
         ...state,
         ...changeAll(state, entry, (t) => ({ ...t, reserved: t.reserved + (entry.high ?? 0n), open: t.open + 1 })),

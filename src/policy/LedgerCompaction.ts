@@ -51,7 +51,8 @@ export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = 
   for (const [index, entry] of entries.entries()) {
     switch (entry._tag) {
       case "Reserve":
-        open.set(entry.id, entry)
+        // as the ledger counts: the first of an id, while it is open
+        if (!open.has(entry.id)) open.set(entry.id, entry)
         break
       case "Stated":
         if (lastStated.get(entry.key) === index) kept.push(entry)

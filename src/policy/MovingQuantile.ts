@@ -62,8 +62,9 @@ export const make = (options: Options = {}): State => {
   return { settings, count: 0, value: 0, mean: 0, variance: 0 }
 }
 
-/** Adds a sample. */
+/** Adds a sample; one that is not finite is left out, for the estimate would never forget it. */
 export const add = (state: State, sample: number): State => {
+  if (!Number.isFinite(sample)) return state
   const { settings } = state
   if (state.count === 0) return { settings, count: 1, value: sample, mean: sample, variance: 0 }
   const alpha = 2 / (settings.age + 1)

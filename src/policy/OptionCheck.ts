@@ -11,25 +11,39 @@ const refuse = (where: string, field: string, range: string, got: unknown): neve
   throw new RangeError(`${where}: ${field} must be ${range}, got ${String(got)}`)
 }
 
+/** Refuses what is not in a range of numbers. A text shows its quotes: "0.2" would look as if it were in range. */
+const outside = (where: string, field: string, range: string, got: unknown): never =>
+  refuse(where, field, range, typeof got === "string" ? `"${got}"` : got)
+
 /** Requires a finite number greater than 0. */
 export const positive = (where: string, field: string, value: number): number =>
-  value > 0 && Number.isFinite(value) ? value : refuse(where, field, "a finite number > 0", value)
+  value > 0 && Number.isFinite(value) ? value : outside(where, field, "a finite number > 0", value)
 
 /** Requires a finite number of at least 0. */
 export const nonNegative = (where: string, field: string, value: number): number =>
-  value >= 0 && Number.isFinite(value) ? value : refuse(where, field, "a finite number >= 0", value)
+  value >= 0 && Number.isFinite(value) ? value : outside(where, field, "a finite number >= 0", value)
 
 /** Requires a number in `[min, max]`; either end may be infinite. */
 export const within = (where: string, field: string, value: number, min: number, max: number): number =>
-  value >= min && value <= max ? value : refuse(where, field, `in [${min}, ${max}]`, value)
+  typeof value === "number" && value >= min && value <= max
+    ? value
+    : outside(where, field, `in [${min}, ${max}]`, value)
+
+/** Requires a number in `(min, max]`; `max` may be infinite. */
+export const above = (where: string, field: string, value: number, min: number, max: number): number =>
+  typeof value === "number" && value > min && value <= max
+    ? value
+    : outside(where, field, `in (${min}, ${max}]`, value)
 
 /** Requires a number in `(min, max)`, the ends excluded. */
 export const between = (where: string, field: string, value: number, min: number, max: number): number =>
-  value > min && value < max ? value : refuse(where, field, `in (${min}, ${max})`, value)
+  typeof value === "number" && value > min && value < max
+    ? value
+    : outside(where, field, `in (${min}, ${max})`, value)
 
 /** Requires an integer of at least `min`. */
 export const integer = (where: string, field: string, value: number, min: number): number =>
-  Number.isSafeInteger(value) && value >= min ? value : refuse(where, field, `an integer >= ${min}`, value)
+  Number.isSafeInteger(value) && value >= min ? value : outside(where, field, `an integer >= ${min}`, value)
 
 /** Requires one of the listed words. */
 export const oneOf = <A extends string>(where: string, field: string, value: A, words: ReadonlyArray<A>): A =>

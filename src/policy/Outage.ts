@@ -12,8 +12,9 @@
  *                             └────────────────┘
  * ```
  *
- * Failures of calls that were sent before the last pause began belong to it and
- * change nothing: hundreds of calls in flight fail together.
+ * Calls that were sent before the last pause began say nothing about what
+ * followed: their failures belong to it, hundreds in flight fail together, and
+ * their successes do not end it.
  *
  * ```ts
  * import { Outage } from "effect-together/policy"
@@ -34,7 +35,7 @@ export interface Options {
   readonly failures?: number | undefined
   /** First pause before jitter, in seconds. Default 0.5. */
   readonly baseSeconds?: number | undefined
-  /** Longest pause, in seconds. Default 5. */
+  /** Longest pause, in seconds. Default 5, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
 }
 
@@ -81,7 +82,8 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const maxSeconds = Math.max(defaults.maxSeconds, options.baseSeconds ?? 0)
+  const settings = OptionCheck.resolve({ ...defaults, maxSeconds }, options)
   OptionCheck.integer("Outage.make", "failures", settings.failures, 1)
   OptionCheck.positive("Outage.make", "baseSeconds", settings.baseSeconds)
   OptionCheck.within("Outage.make", "maxSeconds", settings.maxSeconds, settings.baseSeconds, Number.MAX_VALUE)
@@ -125,14 +127,15 @@ export const fail = (
   ]
 }
 
-/** Books a success: the outage, if there was one, is over. */
-export const succeed = (state: State): State => ({
-  ...state,
-  failures: 0,
-  pauses: 0,
-  pausedUntil: Number.NEGATIVE_INFINITY,
-  probing: false
-})
+/**
+ * Books a success: the outage, if there was one, is over.
+ *
+ * **Details**: a success of a call that was sent before the last pause began, by its `sentAt`, changes nothing.
+ */
+export const succeed = (state: State, sentAt = Number.POSITIVE_INFINITY): State =>
+  sentAt <= state.pausedAt
+    ? state
+    : { ...state, failures: 0, pauses: 0, pausedUntil: Number.NEGATIVE_INFINITY, probing: false }
 
 /** Books that the probe ended without saying anything (interrupted, refused for its content): the next call probes. */
 export const abandon = (state: State): State => ({ ...state, probing: false })

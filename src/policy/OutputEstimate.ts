@@ -84,6 +84,7 @@ export interface Decision {
 export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve(defaults, options)
   const where = "OutputEstimate.make"
+  OptionCheck.between(where, "quantile", settings.quantile, 0, 1)
   OptionCheck.within(where, "margin", settings.margin, 1, Number.MAX_VALUE)
   OptionCheck.nonNegative(where, "coldTokens", settings.coldTokens)
   OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
@@ -127,9 +128,13 @@ export const record = (state: State, outputTokens: number): State => ({
   output: MovingQuantile.add(state.output, outputTokens)
 })
 
-/** Books a refusal for tokens: estimates were too low. */
+/**
+ * Books a refusal for tokens: estimates were too low.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const refuse = (state: State, now: number): State => ({
   ...state,
   safety: Math.min(state.settings.safetyMax, safety(state, now) * state.settings.safetyGrowth),
-  safetyAt: now
+  safetyAt: OptionCheck.between("OutputEstimate.refuse", "now", now, -Infinity, Infinity)
 })

@@ -36,7 +36,7 @@ export interface Options {
   readonly maxPauseSeconds?: number | undefined
   /** First pause without a hint, in seconds. Default 1. */
   readonly backoffBaseSeconds?: number | undefined
-  /** Longest pause without a hint, in seconds. Default 60. */
+  /** Longest pause without a hint, in seconds. Default 60, or `backoffBaseSeconds` if that is longer. */
   readonly backoffMaxSeconds?: number | undefined
 }
 
@@ -77,7 +77,7 @@ export type Gate =
 export interface Refusal {
   /** When the refused call was sent. */
   readonly sentAt: number
-  /** The wait the provider asked for, in seconds; absent when it asked for none. */
+  /** The wait the provider asked for, in seconds; absent, or no number, when it asked for none. */
   readonly hintSeconds?: number | undefined
 }
 
@@ -87,7 +87,8 @@ export interface Refusal {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const backoffMaxSeconds = Math.max(defaults.backoffMaxSeconds, options.backoffBaseSeconds ?? 0)
+  const settings = OptionCheck.resolve({ ...defaults, backoffMaxSeconds }, options)
   OptionCheck.nonNegative("Pause.make", "maxPauseSeconds", settings.maxPauseSeconds)
   OptionCheck.positive("Pause.make", "backoffBaseSeconds", settings.backoffBaseSeconds)
   OptionCheck.within(
@@ -112,7 +113,7 @@ export const refuse = (state: State, refusal: Refusal, now: number): readonly [D
   const epoch = refusal.sentAt > state.epochAt ? "new" : "same"
   const epochAt = epoch === "new" ? now : state.epochAt
   const hint = refusal.hintSeconds
-  if (hint === undefined) {
+  if (hint === undefined || Number.isNaN(hint)) {
     if (epoch === "same") {
       return [{ _tag: "Unchanged", until: state.pausedUntil, epoch, reason: "already-paused" }, state]
     }

@@ -21,6 +21,7 @@
 import type { Estimate as TokenEstimate } from "../domain/Call.ts"
 import * as Money from "../domain/Money.ts"
 import type { Usage } from "../domain/Usage.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Prices one model, in nano-dollars per unit. A kind of work without a field has no known price. */
 export interface ModelPrice {
@@ -153,24 +154,25 @@ const noPrice = (price: ModelPrice | undefined, model: string, what: string): Un
 const inBatch = (price: ModelPrice, full: Money.Ratio, options: Options | undefined): Money.Ratio =>
   options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
 
-const whole = (name: string, value: number): bigint => {
+const whole = (where: string, name: string, value: number): bigint => {
   if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`Price: ${name} must be a whole number >= 0, got ${value}`)
+    throw new RangeError(`${where}: ${name} must be a whole number >= 0, got ${value}`)
   }
   return BigInt(value)
 }
 
 const ofTokens = (
+  where: string,
   price: ModelPrice,
   tokens: NonNullable<ModelPrice["tokens"]>,
   counts: { readonly input: number; readonly cached: number; readonly output: number },
   options: Options | undefined
 ): Money.Ratio => {
-  const input = whole("inputTokens", counts.input)
-  const cached = Money.min(whole("cachedInputTokens", counts.cached), input)
+  const input = whole(where, "inputTokens", counts.input)
+  const cached = Money.min(whole(where, "cachedInputTokens", counts.cached), input)
   const full = Money.add(
     Money.add(Money.times(tokens.input, input - cached), Money.times(tokens.cachedInput ?? tokens.input, cached)),
-    Money.times(tokens.output, whole("outputTokens", counts.output))
+    Money.times(tokens.output, whole(where, "outputTokens", counts.output))
   )
   return inBatch(price, full, options)
 }
@@ -192,7 +194,7 @@ export const ofUsage = (
   if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
   if (usage === undefined) return unknown(`the answer of model ${model} said no usage`)
   const counts = { input: usage.inputTokens, cached: usage.cachedInputTokens, output: usage.outputTokens }
-  return known(Money.round(ofTokens(price, tokens, counts, options), "nearest"))
+  return known(Money.round(ofTokens("Price.ofUsage", price, tokens, counts, options), "nearest"))
 }
 
 /**
@@ -208,18 +210,25 @@ export const ofCall = (
   estimate: TokenEstimate,
   options?: Options
 ): Estimate => {
+  const where = "Price.ofCall"
   const margin = options?.inputMargin ?? defaults.inputMargin
   if (!(margin >= 0 && Number.isFinite(margin))) {
-    throw new RangeError(`Price.ofCall: inputMargin must be a number >= 0, got ${margin}`)
+    throw new RangeError(`${where}: inputMargin must be a number >= 0, got ${margin}`)
   }
   const tokens = price?.tokens
   if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
   const input = Math.ceil(estimate.inputTokens)
   const most = Math.ceil(Math.max(estimate.maxOutputTokens, estimate.outputTokens))
-  const low = ofTokens(price, tokens, { input, cached: input, output: 0 }, options)
-  const expected = ofTokens(price, tokens, { input, cached: 0, output: Math.ceil(estimate.outputTokens) }, options)
+  const low = ofTokens(where, price, tokens, { input, cached: input, output: 0 }, options)
+  const expected = ofTokens(
+    where,
+    price,
+    tokens,
+    { input, cached: 0, output: Math.ceil(estimate.outputTokens) },
+    options
+  )
   const raised = Math.ceil(input * (1 + margin))
-  const high = ofTokens(price, tokens, { input: raised, cached: 0, output: most }, options)
+  const high = ofTokens(where, price, tokens, { input: raised, cached: 0, output: most }, options)
   const lower = Money.compare(low, expected) > 0 ? expected : low // a cached price above the plain one stays a range
   return range(Money.round(lower, "down"), Money.round(high, "up"), Money.round(expected, "up"))
 }
@@ -241,38 +250,50 @@ export interface Images {
 export const ofImages = (price: ModelPrice | undefined, model: string, images: Images): Cost => {
   const image = price?.image
   if (image === undefined) return noPrice(price, model, "megapixel")
-  const pixels = whole("width", images.width) * whole("height", images.height) * whole("count", images.count)
+  const count = (name: string, value: number): bigint => whole("Price.ofImages", name, value)
+  const pixels = count("width", images.width) * count("height", images.height) * count("count", images.count)
   const atDefault = Money.multiply(image.perMegapixel, Money.ratio(pixels, 1_000_000n))
   const [steps, usual] = [images.steps, image.defaultSteps]
   const total = steps === undefined || usual === undefined || steps <= usual
     ? atDefault
-    : Money.multiply(atDefault, Money.ratio(whole("steps", steps), whole("defaultSteps", usual)))
+    : Money.multiply(atDefault, Money.ratio(count("steps", steps), count("defaultSteps", usual)))
   return known(Money.round(total, "nearest"))
 }
 
+/** Names a function that prices by a unit: what it calls the quantity, and what is missing where there is no price. */
+interface Unit {
+  readonly where: string
+  readonly field: string
+  readonly what: string
+}
+
 const perUnit = (
+  unit: Unit,
   price: ModelPrice | undefined,
   model: string,
   rate: Money.Ratio | undefined,
-  what: string,
   quantity: number,
-  options: Options | undefined
+  options?: Options
 ): Cost => {
-  if (price === undefined || rate === undefined) return noPrice(price, model, what)
-  const amount = Money.ratioFrom(quantity)
-  if (amount.numerator < 0n) throw new RangeError(`Price: quantity must be >= 0, got ${quantity}`)
-  return known(Money.round(inBatch(price, Money.multiply(rate, amount), options), "nearest"))
+  if (price === undefined || rate === undefined) return noPrice(price, model, unit.what)
+  const amount = OptionCheck.nonNegative(unit.where, unit.field, quantity)
+  return known(Money.round(inBatch(price, Money.multiply(rate, Money.ratioFrom(amount)), options), "nearest"))
 }
+
+const minute: Unit = { where: "Price.ofMinutes", field: "minutes", what: "minute" }
+const audioMinute: Unit = { where: "Price.ofAudioMinutes", field: "minutes", what: "minute of audio" }
+const character: Unit = { where: "Price.ofCharacters", field: "characters", what: "character" }
 
 /** Prices a dedicated endpoint by the minutes that its replicas run. */
 export const ofMinutes = (price: ModelPrice | undefined, model: string, minutes: number, replicas: number = 1): Cost =>
   perUnit(
+    minute,
     price,
     model,
-    price?.perMinute === undefined ? undefined : Money.times(price.perMinute, whole("replicas", replicas)),
-    "minute",
-    minutes,
-    undefined
+    price?.perMinute === undefined
+      ? undefined
+      : Money.times(price.perMinute, whole(minute.where, "replicas", replicas)),
+    minutes
   )
 
 /** Prices transcribed audio by its length. */
@@ -281,11 +302,11 @@ export const ofAudioMinutes = (
   model: string,
   minutes: number,
   options?: Options
-): Cost => perUnit(price, model, price?.perAudioMinute, "minute of audio", minutes, options)
+): Cost => perUnit(audioMinute, price, model, price?.perAudioMinute, minutes, options)
 
 /** Prices synthesized speech by its characters. */
 export const ofCharacters = (price: ModelPrice | undefined, model: string, characters: number): Cost =>
-  perUnit(price, model, price?.perCharacter, "character", characters, undefined)
+  perUnit(character, price, model, price?.perCharacter, characters)
 
 /** Is an answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
 export interface FineTuneEstimate {

@@ -21,7 +21,10 @@
  *
  * **Source**: failsafe-go `priority`.
  *
- * **Gotchas**: importance rises with the number here, as upstream; `Call.priorityLevel` falls with it. `fromCall` turns
+ * **Gotchas**: only admitted levels are remembered, so a threshold reads the share of what still passes, not of all that
+ * comes. Each `calibrate` at the same `p > 0` after that sheds more: at a constant 0.5 half, then three quarters, then
+ * nearly all. Pass a `p` that falls as the threshold works, as that of a queue does; to hold a threshold, do not
+ * calibrate again. Importance rises with the number here, as upstream; `Call.priorityLevel` falls with it. `fromCall` turns
  * the one into the other.
  */
 import * as OptionCheck from "./OptionCheck.ts"
@@ -88,7 +91,7 @@ export const make = (options: Options = {}): State => {
   return { settings, levels: [], rate: 0, threshold: 0 }
 }
 
-/** Computes the share of calls that a queue demands to reject. */
+/** Computes the share of calls that a queue demands to reject: 0 for an empty one, whatever the limit. */
 export const queueRate = (
   settings: Pick<Settings, "initialRejectionFactor" | "maxRejectionFactor">,
   queued: number,
@@ -96,7 +99,7 @@ export const queueRate = (
 ): number => {
   const start = Math.floor(limit * settings.initialRejectionFactor)
   const end = Math.floor(limit * settings.maxRejectionFactor)
-  if (queued < start) return 0
+  if (queued <= 0 || queued < start) return 0
   return queued >= end ? 1 : (queued - start) / (end - start)
 }
 

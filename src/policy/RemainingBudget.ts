@@ -38,7 +38,7 @@ export interface Observation {
   readonly sequence: number
   /** What was left, as the header says. */
   readonly remaining: number
-  /** The suggested wait, in seconds. */
+  /** The suggested wait, in seconds; one that is not finite is no hint. */
   readonly resetSeconds?: number | undefined
 }
 
@@ -82,7 +82,9 @@ export const admit = (state: State, request: Request, now: number): Decision => 
   if (observation === undefined) return { _tag: "Admitted", reason: "unknown" }
   const left = budget(observation, request.sent)
   if (left >= (request.cost ?? 1)) return { _tag: "Admitted", reason: "in-budget" }
-  const until = observation.at + Math.max(observation.resetSeconds ?? 0, 1 / request.ratePerSecond)
+  const { resetSeconds = 0 } = observation
+  const hint = Number.isFinite(resetSeconds) ? resetSeconds : 0
+  const until = observation.at + Math.max(hint, 1 / request.ratePerSecond)
   return now >= until
     ? { _tag: "Admitted", reason: "observation-expired" }
     : { _tag: "Wait", seconds: until - now, budget: left, reason: "budget-spent" }

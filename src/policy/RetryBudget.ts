@@ -100,7 +100,8 @@ export const make = (options: Options = {}, now = 0): State => {
 const rotate = (state: State, now: number): State => {
   const width = state.settings.ttlSeconds / slotsPerTtl
   const widths = (now - state.openedAt) / width
-  if (widths < 1 - epsilon) return state
+  // A time that is no number, or infinite, would leave a ring that never turns again.
+  if (!(widths >= 1 - epsilon && widths < Number.POSITIVE_INFINITY)) return state
   const size = state.slots.length
   const passed = state.settings.variant === "tower" ? Math.ceil(widths - epsilon) : Math.floor(widths + epsilon)
   const skipped = Math.min(size, passed - 1)

@@ -15,7 +15,13 @@
  * fail: capacity < cost ──▶ Stop "quota-exceeded"
  *       else capacity −= cost ──▶ Retry after t
  * succeed: capacity += last cost, or 1
+ * refill:  capacity += refillPerSecond·Δt
  * ```
+ *
+ * With `refillPerSecond` time gives tokens back too, so that a drained quota
+ * recovers though nothing succeeds: call `refill` before `fail`. In the long
+ * run it lets out `refillPerSecond/cost` retries per second on top of what
+ * successes pay for.
  *
  * ```ts
  * import { RetryQuota } from "effect-together/policy"
@@ -27,7 +33,8 @@
  *
  * **Source**: AWS SDKs standard retry mode; the `legacy` constants (5 per
  * retry, 10 for transient errors) and the `2026` constants (14, 5 for
- * throttling; base 50 ms, 1 s for throttling).
+ * throttling; base 50 ms, 1 s for throttling). The refill by time as in the S3
+ * transfer manager.
  *
  * **Gotchas**: a quota that is never refilled on success strangles a healthy
  * client (a bug that three SDKs shipped). Call `succeed` for every success.
@@ -39,9 +46,9 @@ export type Kind = "throttling" | "transient" | "other"
 
 /** Configures a quota. */
 export interface Options {
-  /** Tokens in a full bucket. Default 500. */
+  /** Tokens in a full bucket, at least the cost of the cheapest retry. Default 500. */
   readonly capacity?: number | undefined
-  /** Tokens at the start. Default 500. */
+  /** Tokens at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
   /** Cost of a retry after throttling. Default 5. */
   readonly throttlingCost?: number | undefined
@@ -59,6 +66,8 @@ export interface Options {
   readonly maxAttempts?: number | undefined
   /** Tokens given back by a success that needed no retry. Default 1. */
   readonly refund?: number | undefined
+  /** Tokens given back per second by `refill`, >= 0. Default 0: only successes give back. */
+  readonly refillPerSecond?: number | undefined
   /** How far over the computed delay a hint may reach, in seconds. Default 5. */
   readonly hintSlackSeconds?: number | undefined
   /** Sleep the computed delay before failing on an empty quota, as long-polling operations do. Default false. */
@@ -80,6 +89,7 @@ export const defaults: Settings = {
   capSeconds: 20,
   maxAttempts: 3,
   refund: 1,
+  refillPerSecond: 0,
   hintSlackSeconds: 5,
   longPoll: false
 }
@@ -98,6 +108,8 @@ export interface State {
   readonly settings: Settings
   /** Tokens left. */
   readonly capacity: number
+  /** The time up to which `refill` has counted. */
+  readonly refilledAt: number
 }
 
 /** Holds what a call has used so far. */
@@ -116,7 +128,7 @@ export interface Failure {
   readonly kind: Kind
   /** False for an error that no retry can cure. Default true. */
   readonly retryable?: boolean | undefined
-  /** The wait the server asked for, in seconds. */
+  /** The wait the server asked for, in seconds; one that is no number counts as none. */
   readonly hintSeconds?: number | undefined
 }
 
@@ -142,21 +154,33 @@ export interface Refunded {
  *
  * **Errors**: throws `RangeError` for an option out of range.
  */
-export const make = (options: Options = {}): State => {
+export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve({ ...defaults, initial: options.capacity ?? defaults.capacity }, options)
   const where = "RetryQuota.make"
-  OptionCheck.nonNegative(where, "capacity", settings.capacity)
+  const cheapest = Math.min(
+    OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost),
+    OptionCheck.nonNegative(where, "transientCost", settings.transientCost),
+    OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
+  )
+  OptionCheck.within(where, "capacity", settings.capacity, cheapest, Number.MAX_VALUE)
   OptionCheck.within(where, "initial", settings.initial, 0, settings.capacity)
-  OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost)
-  OptionCheck.nonNegative(where, "transientCost", settings.transientCost)
-  OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
   OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.positive(where, "throttlingBaseSeconds", settings.throttlingBaseSeconds)
   OptionCheck.positive(where, "capSeconds", settings.capSeconds)
   OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
   OptionCheck.nonNegative(where, "refund", settings.refund)
+  OptionCheck.nonNegative(where, "refillPerSecond", settings.refillPerSecond)
   OptionCheck.nonNegative(where, "hintSlackSeconds", settings.hintSlackSeconds)
-  return { settings, capacity: settings.initial }
+  return { settings, capacity: settings.initial, refilledAt: now }
+}
+
+/** Gives back what time has earned since the last refill. A clock that was set back earns nothing. */
+export const refill = (state: State, now: number): State => {
+  const { settings } = state
+  const elapsed = now - state.refilledAt
+  if (!(elapsed > 0 && elapsed < Number.POSITIVE_INFINITY)) return state
+  const capacity = Math.min(settings.capacity, state.capacity + settings.refillPerSecond * elapsed)
+  return { settings, capacity, refilledAt: now }
 }
 
 /** Computes the delay before retry `retry` (from 0): full jitter, and a hint as far as it is believed. */
@@ -169,7 +193,7 @@ export const delay = (
 ): number => {
   const base = kind === "throttling" ? settings.throttlingBaseSeconds : settings.baseSeconds
   const t = random * Math.min(base * 2 ** retry, settings.capSeconds)
-  return hintSeconds === undefined ? t : Math.max(t, Math.min(hintSeconds, t + settings.hintSlackSeconds))
+  return hintSeconds !== undefined && hintSeconds > t ? Math.min(hintSeconds, t + settings.hintSlackSeconds) : t
 }
 
 /** Reads the cost of a retry after a failure of this kind. */
@@ -192,22 +216,24 @@ export const fail = (
   if (call.attempts >= settings.maxAttempts) return [{ _tag: "Stop", reason: "max-attempts", delaySeconds: 0 }, state]
   const price = cost(settings, failure.kind)
   const delaySeconds = delay(settings, failure.kind, call.attempts - 1, random, failure.hintSeconds)
-  if (state.capacity < price) {
+  // Refills leave float noise: a hair must not decide.
+  if (state.capacity + 1e-9 < price) {
     return [{ _tag: "Stop", reason: "quota-exceeded", delaySeconds: settings.longPoll ? delaySeconds : 0 }, state]
   }
   return [
     { _tag: "Retry", delaySeconds, cost: price, request: { attempts: call.attempts + 1, lastCost: price } },
-    { settings, capacity: state.capacity - price }
+    { ...state, capacity: Math.max(0, state.capacity - price) }
   ]
 }
 
 /** Books a success: the cost of the last retry comes back, or `refund` if there was none. */
 export const succeed = (state: State, call: Request): readonly [Refunded, State] => {
   const { settings } = state
-  const wanted = call.lastCost > 0 ? call.lastCost : settings.refund
+  const retried = call.attempts > 1
+  const wanted = retried ? call.lastCost : settings.refund
   const capacity = Math.min(settings.capacity, state.capacity + wanted)
   return [
-    { _tag: "Refunded", tokens: capacity - state.capacity, reason: call.lastCost > 0 ? "last-retry" : "no-retry" },
-    { settings, capacity }
+    { _tag: "Refunded", tokens: capacity - state.capacity, reason: retried ? "last-retry" : "no-retry" },
+    { ...state, capacity }
   ]
 }

@@ -28,7 +28,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a throttle. */
 export interface Options {
-  /** Tokens when all is well, in (0, 1000]. Default 10, as in the proposal's example. */
+  /** Tokens when all is well, in [0.001, 1000], kept to 3 decimals. Default 10, as in the proposal's example. */
   readonly maxTokens?: number | undefined
   /** Tokens given by a success, > 0, kept to 3 decimals. Default 0.1. */
   readonly tokenRatio?: number | undefined
@@ -72,22 +72,24 @@ export interface State {
 export const make = (options: Options = {}): State => {
   const settings = OptionCheck.resolve(defaults, options)
   const where = "RetryThrottle.make"
-  OptionCheck.positive(where, "maxTokens", settings.maxTokens)
-  OptionCheck.within(where, "maxTokens", settings.maxTokens, 0, 1000)
+  OptionCheck.within(where, "maxTokens", settings.maxTokens, 0.001, 1000)
   OptionCheck.within(where, "tokenRatio", settings.tokenRatio, 0.001, 1000)
   OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
   OptionCheck.integer(where, "maxAttemptsLimit", settings.maxAttemptsLimit, 1)
   OptionCheck.positive(where, "initialBackoffSeconds", settings.initialBackoffSeconds)
   OptionCheck.positive(where, "backoffMultiplier", settings.backoffMultiplier)
   OptionCheck.positive(where, "maxBackoffSeconds", settings.maxBackoffSeconds)
-  return { settings, milliTokens: Math.floor(settings.maxTokens * 1000) }
+  return { settings, milliTokens: milli(settings.maxTokens) }
 }
+
+/** Counts thousandths, and lets no float noise take one away. */
+const milli = (count: number): number => Math.floor(count * 1000 + 1e-9)
 
 /** Reads the token count. */
 export const tokens = (state: State): number => state.milliTokens / 1000
 
 /** Answers whether a retry or a hedge may be sent now. */
-export const allowed = (state: State): boolean => state.milliTokens > Math.floor(state.settings.maxTokens * 1000) / 2
+export const allowed = (state: State): boolean => state.milliTokens > milli(state.settings.maxTokens) / 2
 
 /** Says whether retries are allowed after an event, and with how many tokens. */
 export type Decision =
@@ -108,8 +110,8 @@ export const fail = (state: State): readonly [Decision, State] => {
 /** Books a success: gives `tokenRatio`, then judges. */
 export const succeed = (state: State): readonly [Decision, State] => {
   const { settings } = state
-  const gain = Math.floor(settings.tokenRatio * 1000 + 1e-9)
-  const next = { settings, milliTokens: Math.min(Math.floor(settings.maxTokens * 1000), state.milliTokens + gain) }
+  const gained = state.milliTokens + milli(settings.tokenRatio)
+  const next = { settings, milliTokens: Math.min(milli(settings.maxTokens), gained) }
   return [judge(next), next]
 }
 
@@ -128,9 +130,16 @@ export const call: Call = { attempts: 1, retriesSincePushback: 0 }
 export interface Failure {
   /** True when the status is one that the policy retries. */
   readonly retryable: boolean
-  /** Seconds the server wants us to wait; `"stop"` for a negative or unreadable value. */
-  readonly pushback?: number | "stop" | undefined
+  /** Seconds the server wants us to wait; `"stop"`, or what is no such number, forbids a retry. */
+  readonly pushback?: Pushback | undefined
 }
+
+/** Is what a server says about the next attempt: seconds to wait, or `"stop"`. */
+export type Pushback = number | "stop"
+
+/** Reads a pushback as the rule asks: a number that is no time to wait (negative, `NaN`, infinite) means `"stop"`. */
+export const readPushback = (pushback: Pushback | undefined): Pushback | undefined =>
+  typeof pushback === "number" && !(pushback >= 0 && pushback < Number.POSITIVE_INFINITY) ? "stop" : pushback
 
 /** Says whether a failed attempt is tried again. */
 export type Attempt =
@@ -146,8 +155,9 @@ export type Attempt =
  * Decides whether a failed attempt of a call is tried again, and books the failure.
  *
  * **Details**: the order matters. A pushback without retry stops and counts. A
- * status that is not retryable, and carries no pushback to wait, stops and does
- * not count. Anything else counts, then the throttle is judged, then the attempts.
+ * status that is not retryable does not count, and stops unless it carries a
+ * pushback to wait. A retryable one counts. Then the throttle is judged, then
+ * the attempts.
  */
 export const attempt = (
   state: State,
@@ -156,13 +166,11 @@ export const attempt = (
   random: number
 ): readonly [Attempt, State] => {
   const { settings } = state
-  const { pushback } = failure
-  if (pushback !== "stop" && pushback === undefined && !failure.retryable) {
-    return [{ _tag: "Stop", reason: "not-retryable" }, state]
-  }
-  const [decision, next] = fail(state)
-  if (pushback === "stop") return [{ _tag: "Stop", reason: "pushback" }, next]
-  if (decision._tag === "Throttled") return [{ _tag: "Stop", reason: "throttled" }, next]
+  const pushback = readPushback(failure.pushback)
+  if (pushback === undefined && !failure.retryable) return [{ _tag: "Stop", reason: "not-retryable" }, state]
+  if (pushback === "stop") return [{ _tag: "Stop", reason: "pushback" }, fail(state)[1]]
+  const next = failure.retryable ? fail(state)[1] : state
+  if (!allowed(next)) return [{ _tag: "Stop", reason: "throttled" }, next]
   if (current.attempts >= Math.min(settings.maxAttempts, settings.maxAttemptsLimit)) {
     return [{ _tag: "Stop", reason: "max-attempts" }, next]
   }
@@ -178,5 +186,5 @@ export const attempt = (
 }
 
 /** Reads a `grpc-retry-pushback-ms` value: seconds, or `"stop"` when negative or unreadable. */
-export const parsePushback = (milliseconds: string): number | "stop" =>
+export const parsePushback = (milliseconds: string): Pushback =>
   /^(?:0|[1-9]\d*)$/.test(milliseconds) ? Number(milliseconds) / 1000 : "stop"

@@ -39,8 +39,9 @@ export const make = (capacity = 512): State => ({
   min: Number.POSITIVE_INFINITY
 })
 
-/** Adds a sample. */
+/** Adds a sample; one that is no number is left out, for it has no place in the order. */
 export const add = (state: State, sample: number): State => {
+  if (Number.isNaN(sample)) return state
   const count = state.count + 1
   const min = Math.min(state.min, sample)
   if (state.count % state.stride !== 0) return { ...state, count, min }

@@ -62,19 +62,31 @@ export const make = (options: Options = {}): Settings => {
   return settings
 }
 
-/** Begins the ramp of a fresh start. */
+/**
+ * Begins the ramp of a fresh start.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const begin = (settings: Settings, now: number): State => ({
   settings,
-  startedAt: now,
+  startedAt: OptionCheck.between("SlowStart.begin", "now", now, -Infinity, Infinity),
   windowSeconds: settings.windowSeconds
 })
 
-/** Begins the ramp after a pause: none after a short one. */
-export const resume = (settings: Settings, pauseSeconds: number, now: number): State => ({
-  settings,
-  startedAt: now,
-  windowSeconds: pauseSeconds < settings.minPauseSeconds ? 0 : Math.min(settings.windowSeconds, pauseSeconds / 2)
-})
+/**
+ * Begins the ramp after a pause: none after a short one.
+ *
+ * **Errors**: throws `RangeError` for a pause that is no number, or a time that is not finite.
+ */
+export const resume = (settings: Settings, pauseSeconds: number, now: number): State => {
+  const where = "SlowStart.resume"
+  OptionCheck.within(where, "pauseSeconds", pauseSeconds, -Infinity, Infinity)
+  return {
+    settings,
+    startedAt: OptionCheck.between(where, "now", now, -Infinity, Infinity),
+    windowSeconds: pauseSeconds < settings.minPauseSeconds ? 0 : Math.min(settings.windowSeconds, pauseSeconds / 2)
+  }
+}
 
 /** Computes the factor after `elapsed` seconds of a ramp of `windowSeconds`. */
 export const factor = (
@@ -99,19 +111,20 @@ export const apply = (state: State, rate: number, now: number): Decision => {
   return { _tag: "Ramping", factor: f, rate: rate * f, reason: f === settings.min ? "floor" : "curve" }
 }
 
-/** Computes the integral of the factor: how many seconds at full rate the first `elapsed` seconds are worth. */
+/** Computes the integral of the factor: how many seconds at full rate the first `elapsed` seconds are worth; 0 before the start. */
 export const cumulative = (
   settings: Pick<Settings, "min" | "aggression">,
   windowSeconds: number,
   elapsed: number
 ): number => {
   const power = 1 / settings.aggression + 1
-  const ramped = Math.min(elapsed, windowSeconds)
+  const passed = Math.max(0, elapsed)
+  const ramped = Math.min(passed, windowSeconds)
   const floorEnds = Math.min(ramped, windowSeconds * settings.min ** settings.aggression)
   const curve = windowSeconds === 0
     ? 0
     : (windowSeconds / power) * ((ramped / windowSeconds) ** power - (floorEnds / windowSeconds) ** power)
-  return settings.min * floorEnds + curve + (elapsed - ramped)
+  return settings.min * floorEnds + curve + (passed - ramped)
 }
 
 /** Computes when the item at position `index` of the queue leaves, in seconds from now: `1/rate` apart. */

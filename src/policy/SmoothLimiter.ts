@@ -10,7 +10,7 @@
  * wait = max(0, free − now − interval)
  * ```
  *
- * `cancel` gives a reservation back as far as nobody was queued behind it.
+ * `cancel` gives a reservation back, once, as far as nobody was queued behind it.
  *
  * ```ts
  * import { SmoothLimiter } from "effect-together/policy"
@@ -49,10 +49,15 @@ export interface State {
   readonly startedAt: number
   /** When the next permit is free, in seconds since the start. */
   readonly nextFree: number
+  /** Reservations made so far: numbers them, and no number comes twice. */
+  readonly reserved: number
+  /** Reservations that are waited for and were not cancelled: as many as callers wait. */
+  readonly open: ReadonlyArray<Pick<Reservation, "number" | "usableAt">>
 }
 
 /** Holds a place in the order: what `cancel` needs to give it back. */
 export interface Reservation {
+  readonly number: number
   readonly permits: number
   /** When the permits may be used. */
   readonly usableAt: number
@@ -73,14 +78,14 @@ export type Decision =
 /** Says what a cancelled reservation gave back. */
 export type Cancelled =
   | { readonly _tag: "Refunded"; readonly permits: number; readonly reason: "not-yet-used" }
-  | { readonly _tag: "Kept"; readonly reason: "already-due" | "others-in-line" }
+  | { readonly _tag: "Kept"; readonly reason: "already-due" | "already-cancelled" | "others-in-line" }
 
 const epsilon = 1e-9
 
 /**
  * Makes a limiter whose first permit is free.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So does `reserve` for a time that is not finite.
  */
 export const make = (options: Options, now = 0): State => ({
   intervalSeconds: OptionCheck.positive("SmoothLimiter.make", "intervalSeconds", options.intervalSeconds),
@@ -91,13 +96,19 @@ export const make = (options: Options, now = 0): State => ({
     0,
     Number.POSITIVE_INFINITY
   ),
-  startedAt: now,
-  nextFree: 0
+  startedAt: OptionCheck.between("SmoothLimiter.make", "now", now, -Infinity, Infinity),
+  nextFree: 0,
+  reserved: 0,
+  open: []
 })
+
+const stillOpen = (state: State, now: number): State["open"] =>
+  state.open.length === 0 ? state.open : state.open.filter(({ usableAt }) => usableAt > now)
 
 /** Reserves `permits` and tells the wait; a reservation that would wait too long changes nothing. */
 export const reserve = (state: State, permits: number, now: number): readonly [Decision, State] => {
   OptionCheck.integer("SmoothLimiter.reserve", "permits", permits, 1)
+  OptionCheck.between("SmoothLimiter.reserve", "now", now, -Infinity, Infinity)
   const { intervalSeconds } = state
   const elapsed = now - state.startedAt
   const free = elapsed + epsilon >= state.nextFree
@@ -106,19 +117,35 @@ export const reserve = (state: State, permits: number, now: number): readonly [D
   const wait = nextFree - elapsed - intervalSeconds
   const waitSeconds = wait > epsilon ? wait : 0
   if (waitSeconds > state.maxWaitSeconds) return [{ _tag: "Rejected", waitSeconds, reason: "wait-too-long" }, state]
-  const reservation = { permits, usableAt: now + waitSeconds, nextFree }
-  const reason = waitSeconds === 0 ? "free" : "in-line"
-  return [{ _tag: "Reserved", waitSeconds, reservation, reason }, { ...state, nextFree }]
+  const number = state.reserved + 1
+  const usableAt = now + waitSeconds
+  const reservation = { number, permits, usableAt, nextFree }
+  const open = stillOpen(state, now)
+  return [
+    { _tag: "Reserved", waitSeconds, reservation, reason: waitSeconds === 0 ? "free" : "in-line" },
+    { ...state, nextFree, reserved: number, open: usableAt > now ? [...open, { number, usableAt }] : open }
+  ]
 }
 
-/** Gives a reservation back that was not used: as many of its permits as nobody waits behind. */
+/**
+ * Gives a reservation back that was not used: as many of its permits as nobody waits behind.
+ *
+ * **Details**: a reservation that gave permits back is closed; cancelling it again changes nothing.
+ */
 export const cancel = (state: State, reservation: Reservation, now: number): readonly [Cancelled, State] => {
   if (reservation.usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, state]
+  if (!state.open.some(({ number }) => number === reservation.number)) {
+    return [{ _tag: "Kept", reason: "already-cancelled" }, state]
+  }
   const behind = (state.nextFree - reservation.nextFree) / state.intervalSeconds
   const permits = Math.floor(reservation.permits - behind + epsilon)
   if (permits < 1) return [{ _tag: "Kept", reason: "others-in-line" }, state]
   return [
     { _tag: "Refunded", permits, reason: "not-yet-used" },
-    { ...state, nextFree: state.nextFree - permits * state.intervalSeconds }
+    {
+      ...state,
+      nextFree: state.nextFree - permits * state.intervalSeconds,
+      open: stillOpen(state, now).filter(({ number }) => number !== reservation.number)
+    }
   ]
 }

@@ -2,14 +2,14 @@
  * A bucket of tokens that fills at a rate: the plain limiter, with the three rules that keep it honest.
  *
  * ```text
- * tokens = min(capacity, tokens + Δt·rate)      grant n when tokens + 1e-9 ≥ n
+ * tokens = min(capacity, tokens + Δt·rate)      grant n when tokens + tolerance ≥ n
  * ```
  *
  * Over any span of `w` seconds at most `capacity + rate·w` is granted.
  *
- * The three rules. Float sums leave shortfalls of 1e-16 tokens, and a wait of
- * 1e-16 s does not move a clock: a grant tolerates `epsilon`, and no wait is
- * shorter than `quantumSeconds`. A cost above the capacity can never fit, and
+ * The three rules. Float sums leave shortfalls of 1e-16 tokens, times since 1970
+ * shortfalls of `rate·1e-7`, and a wait of 1e-16 s does not move a clock: a grant
+ * overlooks `tolerance`, and no wait is shorter than `quantumSeconds`. A cost above the capacity can never fit, and
  * must never become an endless wait: `oversize: "borrow"` lets it in when the
  * bucket is full and leaves a debt that later callers wait off; `"reject"`
  * says `Oversize` at once. And a decision to wait debits nothing: ask again.
@@ -31,8 +31,20 @@
  */
 import * as OptionCheck from "./OptionCheck.ts"
 
-/** Is the shortfall, in tokens, that a grant tolerates. */
+/** Is the shortfall, in tokens, that a grant tolerates at least. */
 export const epsilon = 1e-9
+
+/** Is the share of a time by which sums of times may be off: two units in the last place. */
+const clockShare = 2 ** -51
+
+/**
+ * Computes the shortfall, in tokens, that a grant at `now` tolerates.
+ *
+ * **Details**: `max(epsilon, rate·|now|·2^-51)`. At 1.7e9 s two neighbouring times are 2.4e-7 s apart, so a bucket that
+ * fills by 1000 per second cannot tell a whole token from one that lacks 0.0002. What is overlooked stays owed.
+ */
+export const tolerance = (refillPerSecond: number, now: number): number =>
+  Math.max(epsilon, Math.abs(now) * clockShare * refillPerSecond)
 
 /** Is the shortest wait, in seconds: less does not move a clock. */
 export const quantumSeconds = 0.001
@@ -43,7 +55,7 @@ export interface Options {
   readonly capacity: number
   /** Tokens added per second, > 0. */
   readonly refillPerSecond: number
-  /** Tokens at the start. Default: `capacity`. */
+  /** Tokens at the start, finite, at most `capacity`. Default: `capacity`. */
   readonly initial?: number | undefined
   /** What happens to a cost above the capacity. Default `borrow`, as per-second limits need. */
   readonly oversize?: "borrow" | "reject" | undefined
@@ -71,7 +83,8 @@ export type Decision =
 /**
  * Makes a bucket.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So does every function here for a time, a cost or an
+ * amount that is not finite: it would grant for ever.
  */
 export const make = (options: Options, now = 0): State => {
   const where = "TokenBucket.make"
@@ -80,20 +93,32 @@ export const make = (options: Options, now = 0): State => {
     capacity,
     refillPerSecond: OptionCheck.positive(where, "refillPerSecond", options.refillPerSecond),
     oversize: OptionCheck.oneOf(where, "oversize", options.oversize ?? defaults.oversize, ["borrow", "reject"]),
-    tokens: OptionCheck.within(where, "initial", options.initial ?? capacity, Number.NEGATIVE_INFINITY, capacity),
-    updatedAt: now
+    tokens: OptionCheck.above(where, "initial", options.initial ?? capacity, -Infinity, capacity),
+    updatedAt: OptionCheck.between(where, "now", now, -Infinity, Infinity)
   }
 }
 
-/** Fills the bucket up to `now`. A clock that steps back adds nothing and takes nothing. */
-export const refill = (state: State, now: number): State => {
+const fill = (where: string, state: State, now: number): State => {
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   if (now <= state.updatedAt) return state
   const tokens = Math.min(state.capacity, state.tokens + (now - state.updatedAt) * state.refillPerSecond)
   return { ...state, tokens, updatedAt: now }
 }
 
+/** Fills the bucket up to `now`. A clock that steps back adds nothing and takes nothing. */
+export const refill = (state: State, now: number): State => fill("TokenBucket.refill", state, now)
+
 /** Reads the tokens in the bucket at `now`. */
-export const available = (state: State, now: number): number => refill(state, now).tokens
+export const available = (state: State, now: number): number => fill("TokenBucket.available", state, now).tokens
+
+const neverFits = (state: State, cost: number): boolean => cost > state.capacity && state.oversize === "reject"
+
+const waitFilled = (state: State, cost: number, now: number): number => {
+  const missing = Math.min(cost, state.capacity) - state.tokens
+  return missing <= tolerance(state.refillPerSecond, now)
+    ? 0
+    : Math.max(quantumSeconds, missing / state.refillPerSecond)
+}
 
 /**
  * Computes the wait until `cost` can be granted: 0 when it can now, `Infinity` when it never can.
@@ -101,19 +126,21 @@ export const available = (state: State, now: number): number => refill(state, no
  * **Details**: any other wait is at least `quantumSeconds`.
  */
 export const wait = (state: State, cost: number, now: number): number => {
-  if (cost > state.capacity && state.oversize === "reject") return Number.POSITIVE_INFINITY
-  const missing = Math.min(cost, state.capacity) - available(state, now)
-  return missing <= epsilon ? 0 : Math.max(quantumSeconds, missing / state.refillPerSecond)
+  const where = "TokenBucket.wait"
+  OptionCheck.nonNegative(where, "cost", cost)
+  const filled = fill(where, state, now)
+  return neverFits(filled, cost) ? Number.POSITIVE_INFINITY : waitFilled(filled, cost, now)
 }
 
 /** Takes `cost` tokens, or says how long to wait before asking again. */
 export const take = (state: State, cost: number, now: number): readonly [Decision, State] => {
-  OptionCheck.nonNegative("TokenBucket.take", "cost", cost)
-  const filled = refill(state, now)
-  const seconds = wait(filled, cost, now)
-  if (seconds === Number.POSITIVE_INFINITY) {
+  const where = "TokenBucket.take"
+  OptionCheck.nonNegative(where, "cost", cost)
+  const filled = fill(where, state, now)
+  if (neverFits(filled, cost)) {
     return [{ _tag: "Oversize", capacity: filled.capacity, reason: "cost-exceeds-capacity" }, filled]
   }
+  const seconds = waitFilled(filled, cost, now)
   const oversize = cost > filled.capacity
   if (seconds > 0) {
     const reason = filled.tokens < 0 ? "in-debt" : oversize ? "filling-for-oversize" : "short"
@@ -125,13 +152,17 @@ export const take = (state: State, cost: number, now: number): readonly [Decisio
 
 /** Gives tokens back, or takes more when `amount` is negative: credit stops at the capacity, debt has no floor. */
 export const credit = (state: State, amount: number, now: number): State => {
-  const filled = refill(state, now)
+  const where = "TokenBucket.credit"
+  OptionCheck.between(where, "amount", amount, -Infinity, Infinity)
+  const filled = fill(where, state, now)
   return { ...filled, tokens: Math.min(filled.capacity, filled.tokens + amount) }
 }
 
 /** Drops tokens above `keep`, as after a pause: what piled up must not leave as one burst. */
 export const drain = (state: State, keep: number, now: number): State => {
-  const filled = refill(state, now)
+  const where = "TokenBucket.drain"
+  OptionCheck.nonNegative(where, "keep", keep)
+  const filled = fill(where, state, now)
   return { ...filled, tokens: Math.min(filled.tokens, keep) }
 }
 
@@ -141,8 +172,9 @@ export const resize = (
   size: { readonly capacity: number; readonly refillPerSecond: number },
   now: number
 ): State => {
-  const capacity = OptionCheck.positive("TokenBucket.resize", "capacity", size.capacity)
-  const refillPerSecond = OptionCheck.positive("TokenBucket.resize", "refillPerSecond", size.refillPerSecond)
-  const filled = refill(state, now)
+  const where = "TokenBucket.resize"
+  const capacity = OptionCheck.positive(where, "capacity", size.capacity)
+  const refillPerSecond = OptionCheck.positive(where, "refillPerSecond", size.refillPerSecond)
+  const filled = fill(where, state, now)
   return { ...filled, capacity, refillPerSecond, tokens: Math.min(capacity, filled.tokens) }
 }

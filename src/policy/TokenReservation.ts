@@ -96,16 +96,18 @@ export interface Settlement {
 /**
  * Makes a reservation with both buckets full.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So does every function here for a time or an estimate that
+ * is not finite: it would let everything in for ever.
  */
 export const make = (options: Options, now = 0): State => {
   const where = "TokenReservation.make"
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   const requestsPerSecond = OptionCheck.positive(where, "requestsPerSecond", options.requestsPerSecond)
   const tokensPerSecond = OptionCheck.positive(where, "tokensPerSecond", options.tokensPerSecond)
   const requestBurst = options.requestBurst ?? Math.max(1, requestsPerSecond)
   OptionCheck.within(where, "requestBurst", requestBurst, 1, Number.MAX_VALUE)
   const tokenBurst = OptionCheck.positive(where, "tokenBurst", options.tokenBurst ?? tokensPerSecond)
-  const oversize = options.oversize ?? defaults.oversize
+  const oversize = OptionCheck.oneOf(where, "oversize", options.oversize ?? defaults.oversize, ["borrow", "reject"])
   return {
     requests: TokenBucket.make({ capacity: requestBurst, refillPerSecond: requestsPerSecond, oversize }, now),
     tokens: TokenBucket.make({ capacity: tokenBurst, refillPerSecond: tokensPerSecond, oversize }, now),
@@ -114,8 +116,8 @@ export const make = (options: Options, now = 0): State => {
   }
 }
 
-/** Fills both buckets up to `now` and credits the holds that are over. */
-export const refill = (state: State, now: number): State => {
+const fill = (where: string, state: State, now: number): State => {
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   const over = state.holds.filter((hold) => hold.releaseAt <= now)
   const credited = over.reduce((bucket, hold) => TokenBucket.credit(bucket, hold.tokens, hold.releaseAt), state.tokens)
   return {
@@ -126,39 +128,52 @@ export const refill = (state: State, now: number): State => {
   }
 }
 
+/** Fills both buckets up to `now` and credits the holds that are over. */
+export const refill = (state: State, now: number): State => fill("TokenReservation.refill", state, now)
+
 /** Computes the wait until one request and `estimate` tokens are there together: `Infinity` when they never will. */
 export const wait = (state: State, estimate: number, now: number): number => {
-  const filled = refill(state, now)
+  const where = "TokenReservation.wait"
+  OptionCheck.nonNegative(where, "estimate", estimate)
+  const filled = fill(where, state, now)
   return Math.max(TokenBucket.wait(filled.requests, 1, now), TokenBucket.wait(filled.tokens, estimate, now))
 }
 
 /** Reserves one request and `estimate` tokens, both or neither. */
 export const reserve = (state: State, estimate: number, now: number): readonly [Decision, State] => {
-  OptionCheck.nonNegative("TokenReservation.reserve", "estimate", estimate)
-  const filled = refill(state, now)
+  const where = "TokenReservation.reserve"
+  OptionCheck.nonNegative(where, "estimate", estimate)
+  const filled = fill(where, state, now)
+  const { capacity, oversize } = filled.tokens
+  if (estimate > capacity && oversize === "reject") {
+    return [{ _tag: "Oversize", limit: capacity, reason: "estimate-exceeds-burst" }, filled]
+  }
   const forRequests = TokenBucket.wait(filled.requests, 1, now)
   const forTokens = TokenBucket.wait(filled.tokens, estimate, now)
-  if (forTokens === Number.POSITIVE_INFINITY) {
-    return [{ _tag: "Oversize", limit: filled.tokens.capacity, reason: "estimate-exceeds-burst" }, filled]
-  }
   const seconds = Math.max(forRequests, forTokens)
   if (seconds > 0) {
     return [{ _tag: "Wait", seconds, reason: forTokens >= forRequests ? "tokens" : "requests" }, filled]
   }
   const [, requests] = TokenBucket.take(filled.requests, 1, now)
   const [, tokens] = TokenBucket.take(filled.tokens, estimate, now)
-  const reason = estimate > filled.tokens.capacity ? "borrowed" : "in-stock"
+  const reason = estimate > capacity ? "borrowed" : "in-stock"
   return [{ _tag: "Reserved", estimate, reason }, { ...filled, requests, tokens }]
 }
 
-/** Settles a reserved call: what the estimate missed comes back or is owed. */
+/**
+ * Settles a reserved call: what the estimate missed comes back or is owed.
+ *
+ * **Gotchas**: settle each call once, with the estimate that was reserved: a second settlement credits again.
+ */
 export const settle = (
   state: State,
   estimate: number,
   outcome: Outcome,
   now: number
 ): readonly [Settlement, State] => {
-  const filled = refill(state, now)
+  const where = "TokenReservation.settle"
+  OptionCheck.nonNegative(where, "estimate", estimate)
+  const filled = fill(where, state, now)
   const move = (tokens: number, requests: number, reason: Settlement["reason"]): readonly [Settlement, State] => [
     { _tag: "Settled", tokens, requests, reason },
     {
@@ -169,7 +184,7 @@ export const settle = (
   ]
   switch (outcome._tag) {
     case "Completed": {
-      OptionCheck.nonNegative("TokenReservation.settle", "actual", outcome.actual)
+      OptionCheck.nonNegative(where, "actual", outcome.actual)
       const difference = estimate - outcome.actual
       return move(difference, 0, difference > 0 ? "over-estimated" : difference < 0 ? "under-estimated" : "exact")
     }
@@ -180,7 +195,8 @@ export const settle = (
     case "Unknown":
       return move(0, 0, "kept")
     case "TimedOut": {
-      const holds = [...filled.holds, { tokens: estimate, releaseAt: outcome.releaseAt }]
+      const releaseAt = OptionCheck.between(where, "releaseAt", outcome.releaseAt, -Infinity, Infinity)
+      const holds = [...filled.holds, { tokens: estimate, releaseAt }]
       return [{ _tag: "Settled", tokens: 0, requests: 0, reason: "held" }, { ...filled, holds }]
     }
   }

@@ -11,7 +11,7 @@
  * | `≤ 6·lg` | holds |
  * | `> 6·lg`, or a drop | `− lg` |
  *
- * The lowest latency is learned anew every `U(0.5, 1)·30·L` samples.
+ * The lowest latency is learned anew every `U(0.5, 1)·30·L` samples, never from a drop.
  *
  * ```ts
  * import { VegasLimit } from "effect-together/policy"
@@ -22,7 +22,9 @@
  * // => { _tag: "Lowered", from: 20, to: 19, reason: "long-queue" }
  * ```
  *
- * **Source**: Netflix concurrency-limits `VegasLimit`; Brakmo and Peterson, "TCP Vegas" (1995).
+ * **Source**: Netflix concurrency-limits `VegasLimit`; Brakmo and Peterson, "TCP Vegas" (1995). One deviation: a dropped
+ * call always lowers the limit, and its latency is not read; upstream takes the one of a fast refusal for the latency
+ * without a queue, so that every answer after it looks like a queue.
  *
  * **Gotchas**: as `Gradient2Limit`, unsound on total latency of a language model.
  */
@@ -107,7 +109,8 @@ export const sample = (
 ): readonly [ConcurrencyLimit.Decision, State] => {
   const { estimate, settings } = state
   const rtt = event.rttSeconds
-  if (!(rtt > 0)) return ConcurrencyLimit.decide(state, state, "no-latency")
+  if (event.dropped) return move(state, { ...state, probeCount: state.probeCount + 1 }, lower(state), "dropped")
+  if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")
   const probeJitter = state.probeJitter === 0 ? 0.5 + random / 2 : state.probeJitter
   const counted = { ...state, probeCount: state.probeCount + 1, probeJitter }
   if (probeJitter * settings.probeMultiplier * estimate <= counted.probeCount) {
@@ -117,25 +120,38 @@ export const sample = (
   if (state.minRtt === 0 || rtt < state.minRtt) {
     return ConcurrencyLimit.decide(state, { ...counted, minRtt: rtt }, "min-rtt-updated")
   }
-  if (!event.dropped && event.inFlight * 2 < estimate) return ConcurrencyLimit.decide(state, counted, "unsaturated")
-  const [target, reason] = aim(state, event)
+  if (event.inFlight * 2 < estimate) return ConcurrencyLimit.decide(state, counted, "unsaturated")
+  return move(state, counted, ...aim(state, rtt))
+}
+
+/** Moves towards a target, as far as the smoothing and the bounds let it. */
+const move = (
+  before: State,
+  counted: State,
+  target: number,
+  reason: ConcurrencyLimit.Reason
+): readonly [ConcurrencyLimit.Decision, State] => {
+  const { estimate, settings } = before
   const bounded = Math.max(1, Math.min(settings.max, target))
   const next = (1 - settings.smoothing) * estimate + settings.smoothing * bounded
   const why = next === estimate && target !== estimate ? (target > estimate ? "at-max" : "at-min") : reason
-  return ConcurrencyLimit.decide(state, { ...counted, estimate: next }, why)
+  return ConcurrencyLimit.decide(before, { ...counted, estimate: next }, why)
 }
 
-const aim = (state: State, event: ConcurrencyLimit.Sample): readonly [number, ConcurrencyLimit.Reason] => {
+const lower = ({ estimate, settings }: State): number =>
+  settings.decreaseRatio === undefined
+    ? estimate - ConcurrencyLimit.log10Step(estimate)
+    : estimate * settings.decreaseRatio
+
+const aim = (state: State, rtt: number): readonly [number, ConcurrencyLimit.Reason] => {
   const { estimate, settings } = state
   const lg = ConcurrencyLimit.log10Step(estimate)
   const alpha = settings.alpha ?? 3 * lg
   const beta = settings.beta ?? 6 * lg
   const threshold = settings.threshold ?? lg
-  const lower = settings.decreaseRatio === undefined ? estimate - lg : estimate * settings.decreaseRatio
-  const queue = queueSize(estimate, state.minRtt, event.rttSeconds)
-  if (event.dropped) return [lower, "dropped"]
+  const queue = queueSize(estimate, state.minRtt, rtt)
   if (queue <= threshold) return [estimate + beta, "no-queue"]
   if (queue < alpha) return [estimate + lg, "short-queue"]
-  if (queue > beta) return [lower, "long-queue"]
+  if (queue > beta) return [lower(state), "long-queue"]
   return [estimate, "queue-in-bounds"]
 }

@@ -3,7 +3,7 @@
  *
  * Three rules. Never earlier than asked. A little later at random, so that
  * clients that were told the same number do not come back as one herd:
- * `hint + U(0, min(spreadMax, spreadRatio·hint))`. And a hint over the cap, or
+ * `hint + U(0, min(spreadMax, spreadRatio·hint, remaining − hint))`. And a hint over the cap, or
  * past the deadline, is not slept on: the caller learns of it at once.
  * Without a hint the backoff decides.
  *
@@ -65,15 +65,22 @@ export const make = (options: Options = {}): Settings => {
   return settings
 }
 
-/** Spreads a hint: never earlier than asked, at most `min(spreadMax, spreadRatio·hint)` later. */
-export const spread = (settings: Settings, hintSeconds: number, random: number): number =>
-  hintSeconds + random * Math.min(settings.spreadMaxSeconds, settings.spreadRatio * hintSeconds)
+/** Spreads a hint: never earlier than asked, at most `min(spreadMax, spreadRatio·hint)` later, nor past the deadline. */
+export const spread = (
+  settings: Settings,
+  hintSeconds: number,
+  random: number,
+  remainingSeconds = Number.POSITIVE_INFINITY
+): number => {
+  const room = remainingSeconds - hintSeconds
+  return hintSeconds + random * Math.min(settings.spreadMaxSeconds, settings.spreadRatio * hintSeconds, room)
+}
 
 /**
  * Decides how long to wait after a failed attempt.
  *
  * **Details**: the cap and the deadline are compared with the hint as asked,
- * the spread excluded. A backoff is never over the cap: it has its own.
+ * the spread excluded. The spread never reaches past the deadline. A backoff is never over the cap: it has its own.
  */
 export const decide = (settings: Settings, event: Event, random: number): Decision => {
   const hint = event.hintSeconds ?? -1
@@ -82,6 +89,6 @@ export const decide = (settings: Settings, event: Event, random: number): Decisi
   if (hint > settings.capSeconds) return { _tag: "GiveUp", seconds: hint, reason: "over-cap" }
   if (asked >= remaining) return { _tag: "GiveUp", seconds: asked, reason: "past-deadline" }
   return hint >= 0
-    ? { _tag: "Wait", seconds: spread(settings, hint, random), reason: "hint" }
+    ? { _tag: "Wait", seconds: spread(settings, hint, random, remaining), reason: "hint" }
     : { _tag: "Wait", seconds: asked, reason: "backoff" }
 }

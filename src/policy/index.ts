@@ -40,6 +40,8 @@ export * as SmoothLimiter from "./SmoothLimiter.ts"
 export * as BurstyLimiter from "./BurstyLimiter.ts"
 /** Requests and tokens taken together or not at all, reserved by estimate and settled by truth. */
 export * as TokenReservation from "./TokenReservation.ts"
+/** Keeps a share of a rate for interactive work, and lends it to bulk work while nobody uses it. */
+export * as ReservedShare from "./ReservedShare.ts"
 /** A send rate that falls on throttling and climbs back along a cubic curve. */
 export * as CubicRate from "./CubicRate.ts"
 /** A send rate that halves on a 429 and grows a little with every success. */

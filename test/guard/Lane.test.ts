@@ -80,6 +80,16 @@ describe("Lane", () => {
         for (let i = 1; i < 5; i++) expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(80)
       })))
 
+    it.effect("begins at the ceiling where more was known before", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({
+          requestsPerMinute: 60,
+          tokensPerMinute: 6000,
+          start: { requestsPerMinute: 600, tokensPerMinute: 60_000 }
+        })
+        expect(yield* lane.status).toMatchObject({ requestsPerSecond: 1, tokensPerSecond: 100 })
+      }))
+
     it.effect("never has more in flight than the cap, and reuses a place at once", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const lane = yield* Lane.make({ maxInFlight: 3, start: { requestsPerMinute: 60e9 } })
@@ -524,6 +534,13 @@ describe("Lanes", () => {
       expect(all["b"]).toEqual({ ...saved["b"], savedAt: 1000 })
       expect(Object.keys(all)).toEqual(["a", "b", "c"])
     }))
+
+  it("builds a key from what shares the limit", () => {
+    expect(Lanes.key({ model: "m" })).toBe("default/m")
+    expect(Lanes.key({ account: "acme", model: "org/m", pool: "dedicated" })).toBe("acme/org/m#dedicated")
+    expect(Lanes.key({})).toBe("default/-")
+    expect(Lanes.key({ model: "" })).toBe("default/-")
+  })
 
   it.effect("takes overrides by key", () =>
     Effect.gen(function*() {

@@ -60,7 +60,15 @@ describe("AdaptiveThrottle", () => {
     })
   })
 
-  it("rejects with the probability, and counts rejects as requests", () => {
+  it.each([AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe])("counts no reject as a request: $_tag", (rule) => {
+    const state = feed(AdaptiveThrottle.make({ rule, windowSeconds: 10 }), 0, 100, false)
+    const [decision, next] = AdaptiveThrottle.attempt(state, 0, reject)
+    expect(decision._tag).toBe("Rejected")
+    expect(next).toBe(state)
+    expect(AdaptiveThrottle.counts(AdaptiveThrottle.attempt(state, 0, never)[1], 0).requests).toBe(101)
+  })
+
+  it("rejects with the probability, and counts rejects as requests by the book", () => {
     const state = feed(AdaptiveThrottle.make(), 0, 9, false)
     const [decision, next] = AdaptiveThrottle.attempt(state, 0, 0.5)
     expect(decision).toEqual({ _tag: "Rejected", probability: 0.9, reason: "backend-refuses" })
@@ -81,27 +89,37 @@ describe("AdaptiveThrottle", () => {
     expect(AdaptiveThrottle.rejectionRate(state, 12)).toBe(0)
   })
 
-  it.each([AdaptiveThrottle.sre, AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe])(
-    "rejects nothing one window after the backend is well: $_tag",
+  /** Runs 100 calls per second against a backend that is down for 2 windows of 10 s, and well for `seconds` after. */
+  const outage = (rule: AdaptiveThrottle.Rule, seconds: number, seed: number) => {
+    const random = seeded(seed)
+    let state = AdaptiveThrottle.make({ rule, windowSeconds: 10, slots: 10 })
+    const run = (from: number, to: number, well: boolean) => {
+      for (let call = from * 100; call < to * 100; call++) {
+        const now = call / 100
+        const [decision, next] = AdaptiveThrottle.attempt(state, now, random())
+        state = well && decision._tag === "Admitted" ? AdaptiveThrottle.accept(next, now) : next
+      }
+      return AdaptiveThrottle.rejectionRate(state, to)
+    }
+    return { down: run(0, 20, false), well: run(20, 20 + seconds, true) }
+  }
+
+  it.each([AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe])(
+    "rejects nothing one window after the backend is well, fed by the calls that it admits: $_tag",
     (rule) => {
-      let state = AdaptiveThrottle.make({ rule, windowSeconds: 10, slots: 10 })
-      for (let t = 0; t < 10; t++) state = feed(state, t, 100, false)
-      expect(AdaptiveThrottle.rejectionRate(state, 9.9)).toBeGreaterThan(0.7)
-      for (let t = 10; t < 20; t++) state = feed(state, t, 100, true)
-      expect(AdaptiveThrottle.rejectionRate(state, 20)).toBe(0)
+      for (let seed = 1; seed <= 20; seed++) {
+        const { down, well } = outage(rule, 10, seed)
+        expect(down).toBeGreaterThan(0.7)
+        expect(well).toBe(0)
+      }
     }
   )
 
-  it("recovers by its own admitted calls, since local rejects are no failures", () => {
-    const random = seeded(11)
-    let state = AdaptiveThrottle.make({ windowSeconds: 10, slots: 10 })
-    for (let t = 0; t < 10; t += 0.01) [, state] = AdaptiveThrottle.attempt(state, t, random())
-    expect(AdaptiveThrottle.rejectionRate(state, 10)).toBeGreaterThan(0.99)
-    for (let t = 10; t < 80; t += 0.01) {
-      const [decision, next] = AdaptiveThrottle.attempt(state, t, random())
-      state = decision._tag === "Admitted" ? AdaptiveThrottle.accept(next, t) : next
+  it("recovers within ten windows by the book, where every reject counts", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      expect(outage(AdaptiveThrottle.sre, 10, seed).well).toBeGreaterThan(0.9)
+      expect(outage(AdaptiveThrottle.sre, 100, seed).well).toBe(0)
     }
-    expect(AdaptiveThrottle.rejectionRate(state, 80)).toBe(0)
   })
 
   it.each([

@@ -43,8 +43,17 @@ describe("AimdLimit", () => {
     expect(AimdLimit.sample(AimdLimit.initial(options), event)[0]).toMatchObject({ _tag, to, reason })
   })
 
+  it("keeps one call in flight, whatever the smallest limit", () => {
+    const state = AimdLimit.initial({ min: 0, initial: 1 })
+    const [decision, next] = AimdLimit.sample(state, { rttSeconds: 1, inFlight: 1, dropped: true })
+    expect(decision).toEqual({ _tag: "Held", from: 1, to: 1, reason: "at-min" })
+    expect(AimdLimit.sample(next, { rttSeconds: 1, inFlight: 1, dropped: false })[0]).toMatchObject({ to: 2 })
+  })
+
   it.each([
     [{ min: -1 }, "min"],
+    [{ min: 0, initial: 0 }, "initial"],
+    [{ min: 0, initial: 1, max: 0 }, "max"],
     [{ max: 10 }, "max"],
     [{ initial: 10 }, "initial"],
     [{ ratio: 1 }, "ratio"],

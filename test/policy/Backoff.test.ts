@@ -125,6 +125,21 @@ describe("Backoff", () => {
     expect(full.calls).toBeLessThan(equal.calls * 1.05)
   })
 
+  it.each(["full", "equal", "decorrelated"] as const)("stays a number without a cap, however often: %s", (jitter) => {
+    const options = { jitter, baseSeconds: 1, capSeconds: Infinity, floorSeconds: 0 } as const
+    const growing = Array.from({ length: 1100 }, () => 0.999)
+    for (const seconds of Backoff.preview(options, [...growing, 0, 0, 0.5])) {
+      expect(seconds).toBeGreaterThanOrEqual(0)
+      expect(seconds).toBeLessThanOrEqual(Number.MAX_VALUE)
+    }
+  })
+
+  it("makes its defaults give way to what is given", () => {
+    expect(Backoff.make({ baseSeconds: 30 }).settings).toMatchObject({ capSeconds: 30, floorSeconds: 0.01 })
+    expect(Backoff.make({ baseSeconds: 0.001, capSeconds: 0.005 }).settings.floorSeconds).toBe(0.005)
+    expect(Backoff.make({ baseSeconds: undefined, capSeconds: undefined }).settings).toEqual(Backoff.defaults)
+  })
+
   it("never returns less than the floor", () => {
     expect(Backoff.delay({}, 0, 0)).toBe(Backoff.defaults.floorSeconds)
   })
@@ -133,7 +148,10 @@ describe("Backoff", () => {
     [
       [{ baseSeconds: 0 }, "baseSeconds"],
       [{ factor: 0.5 }, "factor"],
+      [{ baseSeconds: NaN }, "baseSeconds"],
       [{ capSeconds: 0.1 }, "capSeconds"],
+      [{ capSeconds: NaN }, "capSeconds"],
+      [{ capSeconds: "3" as unknown as number }, "capSeconds"],
       [{ ratio: 2 }, "ratio"],
       [{ floorSeconds: 60 }, "floorSeconds"],
       [{ floorSeconds: -1 }, "floorSeconds"]

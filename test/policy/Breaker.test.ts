@@ -94,7 +94,8 @@ describe("Breaker", () => {
         const [decision] = call(state, hinted(hint), 0)
         return decision._tag === "Opened" ? decision.until : NaN
       }
-      expect([1, 30, 4000].map(until)).toEqual([5, 30, 300])
+      expect([1, 30, 4000, Infinity].map(until)).toEqual([5, 30, 300, 300])
+      expect(until(NaN)).toBe(5)
     })
   })
 
@@ -134,6 +135,29 @@ describe("Breaker", () => {
       const [decisions] = calls(opened({ verdict: "early" }), [bad, bad], 5)
       expect(decisions.at(-1)).toMatchObject({ _tag: "Opened", reason: "failure-rate" })
       expect(calls(opened({ verdict: "early" }), [ok, bad, ok], 5)[0].at(-1)?._tag).toBe("Closed")
+    })
+
+    it("closes as soon as those left cannot reach a rate, where asked to", () => {
+      const early = opened({ verdict: "early", probes: 10 })
+      const tags = (outcomes: ReadonlyArray<Breaker.Outcome>) =>
+        calls(early, outcomes, 5)[0].map((decision) => decision._tag)
+      // Four left are 0.4 of ten, below the failure rate; five are 0.5, and could reach it.
+      expect(tags(times(6, ok))).toEqual([...times(5, ok).map(() => "Kept"), "Closed"])
+      expect(tags([bad, ...times(6, ok)]).at(-1)).toBe("Closed")
+      expect(calls(opened({ probes: 10 }), times(9, ok), 5)[0].at(-1)?._tag).toBe("Kept")
+      const [decisions] = calls(opened({ verdict: "early", probes: 10, slowRate: 0.3 }), [slow, ...times(8, ok)], 5)
+      expect(decisions.map((decision) => decision._tag)).toEqual([...times(8, ok).map(() => "Kept"), "Closed"])
+    })
+
+    it("admits no more than its probes when a caller ends one twice", () => {
+      const [admission, probing] = Breaker.acquire(opened(), 5)
+      if (admission._tag === "Rejected") throw new Error("the break is over")
+      const twice = (outcome: Breaker.Outcome) => {
+        const [, once] = Breaker.record(probing, admission.permit, outcome, 5, half)
+        return Breaker.record(once, admission.permit, outcome, 5, half)[1]
+      }
+      expect(twice(ignored).phase).toMatchObject({ _tag: "HalfOpen", inFlight: 0 })
+      expect(twice(ok).phase).toMatchObject({ _tag: "HalfOpen", inFlight: 0, judged: { calls: 2 } })
     })
 
     it("gives the place of an ignored probe back", () => {
@@ -176,9 +200,22 @@ describe("Breaker", () => {
     [{ maxSeconds: 1 }, "maxSeconds"],
     [{ jitter: 1 }, "jitter"],
     [{ hintCapSeconds: -1 }, "hintCapSeconds"],
-    [{ probes: 0 }, "probes"]
+    [{ probes: 0 }, "probes"],
+    [{ window: { _tag: "Count", size: 10, idleSeconds: 60 }, minimumCalls: 11 } as const, "minimumCalls"]
   ])("refuses %o", (options, field) => {
     expect(() => Breaker.make(options)).toThrow(`Breaker.make: ${field} must be`)
+  })
+
+  it("names the field that is wrong", () => {
+    const make = (options: Breaker.Options) => () => Breaker.make(options)
+    expect(make({ window: { _tag: "Count", size: 0, idleSeconds: 60 } })).toThrow("BreakerWindow.make: size must be")
+    expect(make({ failureRate: 0 })).toThrow("Breaker.make: failureRate must be in (0, 1], got 0")
+  })
+
+  it("makes its defaults give way to what is given", () => {
+    const { settings } = Breaker.make({ window: { _tag: "Count", size: 10, idleSeconds: 60 }, baseSeconds: 90 })
+    expect(settings).toMatchObject({ minimumCalls: 10, maxSeconds: 90 })
+    expect(Breaker.make({ window: { _tag: "Time", seconds: 10 } }).settings.minimumCalls).toBe(20)
   })
 
   it.prop("admits at most its probes at a time, and never leaks one", [events], ([list]) => {

@@ -50,6 +50,29 @@ describe("BreakerWindow", () => {
     expect(BreakerWindow.totals(window, 1e9)).toEqual({ calls: 3, failures: 0, slow: 1, durationSeconds: 11 })
   })
 
+  it("keeps small times beside large ones", () => {
+    let window = BreakerWindow.make({ _tag: "Count", size: 3, idleSeconds: Infinity })
+    for (const durationSeconds of [1e16, 0.3, 0.3, 0.3]) {
+      window = BreakerWindow.add(window, { ...ok, durationSeconds }, 0)
+    }
+    expect(BreakerWindow.totals(window, 0).durationSeconds).toBeCloseTo(0.9, 12)
+  })
+
+  it.each([NaN, Infinity])("counts a call that took %d seconds, and adds no time", (durationSeconds) => {
+    let window = BreakerWindow.make({ _tag: "Count", size: 3, idleSeconds: Infinity })
+    window = BreakerWindow.add(BreakerWindow.add(window, { ...bad, durationSeconds }, 0), ok, 0)
+    expect(BreakerWindow.totals(window, 0)).toEqual({ calls: 2, failures: 1, slow: 0, durationSeconds: 1 })
+  })
+
+  it("forgets what a clock that was set back has put into the future", () => {
+    const row = BreakerWindow.add(BreakerWindow.make({ _tag: "Time", seconds: 5 }), bad, 1000)
+    expect(BreakerWindow.totals(row, 500)).toEqual(BreakerWindow.none)
+    expect(BreakerWindow.totals(row, 999.9).calls).toBe(1)
+    const ring = BreakerWindow.add(BreakerWindow.make({ _tag: "Count", size: 3, idleSeconds: 60 }), bad, 1000)
+    expect(BreakerWindow.totals(ring, 500)).toEqual(BreakerWindow.none)
+    expect(BreakerWindow.totals(ring, 999.9).calls).toBe(1)
+  })
+
   it("forgets a ring that stood idle", () => {
     let window = BreakerWindow.make({ _tag: "Count", size: 3, idleSeconds: 60 })
     window = BreakerWindow.add(window, bad, 0)

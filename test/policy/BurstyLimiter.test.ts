@@ -74,6 +74,27 @@ describe("BurstyLimiter", () => {
       expect(reserve(next, 1, 0.5)[0]).toMatchObject({ waitSeconds: 0.5, reason: "overdrawn" })
     })
 
+    it("gives a reservation back once, also when someone else took its place", () => {
+      const [, used] = reserve(BurstyLimiter.make({ permits: 1 }), 1, 0)
+      const [last, after] = reserve(used, 1, 0)
+      const [, cancelled] = BurstyLimiter.cancel(after, last.reservation, 0)
+      const kept = { _tag: "Kept", reason: "others-in-line" }
+      expect(BurstyLimiter.cancel(cancelled, last.reservation, 0)).toEqual([kept, cancelled])
+      const [again, taken] = reserve(cancelled, 1, 0)
+      expect(again.waitSeconds).toBe(last.waitSeconds)
+      expect(BurstyLimiter.cancel(taken, last.reservation, 0)).toEqual([kept, taken])
+    })
+
+    it("gives reservations back from the last to the first", () => {
+      const [, used] = reserve(BurstyLimiter.make({ permits: 1 }), 1, 0)
+      const [first, a] = reserve(used, 1, 0)
+      const [second, b] = reserve(a, 1, 0)
+      const [, c] = BurstyLimiter.cancel(b, second.reservation, 0)
+      const [cancelled, d] = BurstyLimiter.cancel(c, first.reservation, 0)
+      expect(cancelled).toEqual({ _tag: "Refunded", permits: 1, reason: "not-yet-used" })
+      expect(d.available).toBe(used.available)
+    })
+
     it("keeps a reservation that is due, or that others wait behind", () => {
       const [, used] = reserve(BurstyLimiter.make({ permits: 1 }), 1, 0)
       const [first, a] = reserve(used, 1, 0)
@@ -88,6 +109,15 @@ describe("BurstyLimiter", () => {
     expect(() => BurstyLimiter.make({ permits: 1, periodSeconds: 0 })).toThrow("periodSeconds must be")
     expect(() => BurstyLimiter.make({ permits: 1, maxWaitSeconds: -1 })).toThrow("maxWaitSeconds must be")
     expect(() => BurstyLimiter.reserve(BurstyLimiter.make({ permits: 1 }), 1.5, 0)).toThrow("permits must be")
+  })
+
+  it("refuses times that would start every period anew", () => {
+    const state = BurstyLimiter.make({ permits: 1 })
+    const [{ reservation }] = reserve(state, 1, 0)
+    expect(() => BurstyLimiter.make({ permits: 1 }, NaN)).toThrow("BurstyLimiter.make: now must be")
+    expect(() => BurstyLimiter.reserve(state, 1, NaN)).toThrow("BurstyLimiter.reserve: now must be")
+    expect(() => BurstyLimiter.available(state, NaN)).toThrow("BurstyLimiter.available: now must be")
+    expect(() => BurstyLimiter.cancel(state, reservation, NaN)).toThrow("BurstyLimiter.cancel: now must be")
   })
 
   it.prop("starts at most its permits in each period when taken one by one", [events], ([list]) => {

@@ -89,6 +89,35 @@ describe("CubicRate", () => {
       expect(CubicRate.acquire({ ...limited, tokens: 0.9999 }, 0)[0]).toMatchObject({ seconds: 0.001 })
       expect(() => CubicRate.acquire(limited, 0, -1)).toThrow("CubicRate.acquire: cost must be")
     })
+
+    it("earns no second twice from a clock that jumps back and forth", () => {
+      let state: CubicRate.State = { ...limited, fillRate: 1, capacity: 1, tokens: 1, refilledAt: 10 }
+      let granted = 0
+      for (let i = 0; i < 200; i++) {
+        const [permission, next] = CubicRate.acquire(state, i % 2 === 0 ? 0 : 10)
+        state = next
+        if (permission._tag === "Granted") granted++
+      }
+      expect(granted).toBe(1)
+    })
+
+    it("grants whoever comes back when told, in seconds since 1970", () => {
+      let now = 1_700_000_000
+      let state: CubicRate.State = { ...limited, fillRate: 300, capacity: 1, refilledAt: now }
+      for (let i = 0; i < 1000; i++) {
+        const [permission, waited] = CubicRate.acquire(state, now)
+        if (permission._tag === "Wait") now += permission.seconds
+        const [again, next] = CubicRate.acquire(waited, now)
+        expect([permission._tag, again._tag]).toEqual(["Wait", "Granted"])
+        state = next
+      }
+    })
+
+    it("refuses times that are not finite", () => {
+      expect(() => CubicRate.make({}, NaN)).toThrow("CubicRate.make: now must be")
+      expect(() => CubicRate.acquire(limited, NaN)).toThrow("CubicRate.acquire: now must be")
+      expect(() => CubicRate.respond(limited, true, NaN)).toThrow("CubicRate.respond: now must be")
+    })
   })
 
   it("gives the reason of every move", () => {

@@ -49,6 +49,13 @@ describe("Deadline", () => {
     expect(Deadline.attempt(settings, 60, 60)).toEqual({ _tag: "FailNow", remainingSeconds: 0, reason: "expired" })
   })
 
+  it("starts nothing, and does not sleep, by times that are no numbers", () => {
+    expect(Deadline.attempt(settings, NaN, 0)).toEqual({ _tag: "FailNow", remainingSeconds: 0, reason: "expired" })
+    expect(Deadline.sleep(settings, NaN, 0, 1)).toMatchObject({ _tag: "FailNow", reason: "expired" })
+    expect(Deadline.sleep(settings, 60, 0, NaN)).toMatchObject({ _tag: "FailNow", reason: "would-exceed" })
+    expect(Deadline.attempt(settings, Infinity, 0)).toMatchObject({ _tag: "Start", timeoutSeconds: 30 })
+  })
+
   it("sleeps only if an attempt fits after it", () => {
     expect(Deadline.sleep(settings, 60, 50, 7)).toEqual({ _tag: "Sleep", seconds: 7, reason: "time-left" })
     expect(Deadline.sleep(settings, 60, 50, 8)).toEqual({ _tag: "FailNow", etaSeconds: 8, reason: "would-exceed" })
@@ -57,6 +64,7 @@ describe("Deadline", () => {
 
   it.each([
     [{ perAttemptSeconds: -1 }, "perAttemptSeconds"],
+    [{ perAttemptSeconds: 0 }, "perAttemptSeconds"],
     [{ minAttemptSeconds: Infinity }, "minAttemptSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => Deadline.make(options)).toThrow(`Deadline.make: ${field} must be`)
@@ -71,7 +79,7 @@ describe("Deadline", () => {
         const started = Deadline.attempt(settings, deadline, now + slept.seconds)
         expect(started._tag).toBe("Start")
       }
-      const started = Deadline.attempt(Deadline.make({ perAttemptSeconds: amount }), deadline, now)
+      const started = Deadline.attempt(Deadline.make({ perAttemptSeconds: amount + 1 }), deadline, now)
       if (started._tag === "Start") expect(now + started.timeoutSeconds).toBeLessThanOrEqual(deadline + 1e-9)
     }
   }, laws)

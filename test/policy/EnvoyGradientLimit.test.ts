@@ -94,6 +94,7 @@ describe("EnvoyGradientLimit", () => {
 
   it.each([
     [{ rttSeconds: 0.1, inFlight: 1, dropped: true }, "dropped"],
+    [{ rttSeconds: Infinity, inFlight: 1, dropped: false }, "no-latency"],
     [{ rttSeconds: 0, inFlight: 1, dropped: false }, "no-latency"]
   ])("ignores %o", (event, reason) => {
     const state = measured()

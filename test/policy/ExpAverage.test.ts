@@ -38,6 +38,11 @@ describe("ExpAverage", () => {
     expect(ExpAverage.set(state, 1).value).toBe(1)
   })
 
+  it("leaves out what is not finite", () => {
+    const state = ExpAverage.add(ExpAverage.make({ window: 5, warmup: 1 }), 10)
+    for (const sample of [NaN, Infinity, -Infinity]) expect(ExpAverage.add(state, sample)).toBe(state)
+  })
+
   it("refuses a window or a warm-up out of range", () => {
     expect(() => ExpAverage.make({ window: 0, warmup: 0 })).toThrow("ExpAverage.make: window must be")
     expect(() => ExpAverage.make({ window: 1, warmup: -1 })).toThrow("ExpAverage.make: warmup must be")

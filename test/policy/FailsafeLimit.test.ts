@@ -126,6 +126,7 @@ describe("FailsafeLimit", () => {
   it.each([
     [{ rttSeconds: 1, inFlight: 5, dropped: true }, "dropped"],
     [{ rttSeconds: NaN, inFlight: 5, dropped: false }, "no-latency"],
+    [{ rttSeconds: Infinity, inFlight: 5, dropped: false }, "no-latency"],
     [{ rttSeconds: 0, inFlight: 5, dropped: false }, "no-latency"]
   ])("ignores %o", (event, reason) => {
     const state = FailsafeLimit.initial()
@@ -134,6 +135,8 @@ describe("FailsafeLimit", () => {
 
   it.each([
     [{ min: 0 }, "min"],
+    [{ baselineAge: 0 }, "baselineAge"],
+    [{ warmup: -1 }, "warmup"],
     [{ max: 0 }, "max"],
     [{ initial: 201 }, "initial"],
     [{ maxFactor: 0 }, "maxFactor"],

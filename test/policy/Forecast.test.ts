@@ -24,7 +24,14 @@ describe("Forecast", () => {
       expect(rate.at).toBe(100)
       expect(Forecast.perSecond(rate, 100.5)).toBe(0)
       expect(Forecast.perSecond(Forecast.spend(rate, 0n, 200), 10)).toBeGreaterThan(0)
-      expect(() => Forecast.startRate(0, 0)).toThrow("Forecast.startRate: tauSeconds must be > 0, got 0")
+      expect(() => Forecast.startRate(0, 0)).toThrow(
+        "Forecast.startRate: tauSeconds must be a finite number > 0, got 0"
+      )
+      expect(() => Forecast.startRate(0, Infinity)).toThrow(
+        "Forecast.startRate: tauSeconds must be a finite number > 0"
+      )
+      expect(() => Forecast.startRate(NaN)).toThrow("Forecast.startRate: now must be")
+      expect(Forecast.spend(Forecast.startRate(100), 5n, NaN)).toMatchObject({ at: 100, weighted: 5 })
     })
   })
 

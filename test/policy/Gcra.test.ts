@@ -15,10 +15,12 @@ interface Op {
 const play = (initial: Gcra.State, ops: ReadonlyArray<Op>) => {
   let state = initial
   for (const op of ops) {
+    const foretold = Gcra.wait(state, op.n, op.t)
     const [decision, next] = Gcra.take(state, op.n, op.t)
     state = next
     expect(decision._tag === "Granted").toBe(op.ok)
     const wait = decision._tag === "Wait" ? decision.seconds : decision._tag === "Oversize" ? Infinity : 0
+    expect(foretold).toBe(wait)
     expect(wait).toBeCloseTo(op.wait === "Infinity" ? Infinity : op.wait, 9)
     if (op.remaining !== undefined) {
       expect(decision).toMatchObject({ remaining: expect.closeTo(op.remaining, 9) })
@@ -57,29 +59,57 @@ describe("Gcra", () => {
   })
 
   it("refuses a cost that is no cost", () => {
-    expect(() => Gcra.take(Gcra.make({ ratePerSecond: 1, burst: 1 }), -1, 0)).toThrow("Gcra.take: cost must be")
+    const state = Gcra.make({ ratePerSecond: 1, burst: 1 })
+    expect(() => Gcra.take(state, -1, 0)).toThrow("Gcra.take: cost must be")
+    expect(() => Gcra.wait(state, NaN, 0)).toThrow("Gcra.wait: cost must be")
+  })
+
+  it("refuses times that would let everything pass for ever", () => {
+    const options = { ratePerSecond: 1, burst: 1 }
+    expect(() => Gcra.make(options, NaN)).toThrow("Gcra.make: now must be")
+    expect(() => Gcra.take(Gcra.make(options), 1, NaN)).toThrow("Gcra.take: now must be")
+    expect(() => Gcra.wait(Gcra.make(options), 1, Infinity)).toThrow("Gcra.wait: now must be")
   })
 
   for (const oversize of ["borrow", "reject"] as const) {
-    it.prop(
-      `answers as a token bucket of its rate and burst (${oversize})`,
-      [events, whole(1, 10), whole(1, 30)],
-      ([list, burst, rate]) => {
-        let gcra = Gcra.make({ ratePerSecond: rate, burst, oversize })
-        let bucket = TokenBucket.make({ capacity: burst, refillPerSecond: rate, oversize })
-        let now = 0
-        for (const { amount, ms } of list) {
-          now += ms / 1000
-          const [a, nextGcra] = Gcra.take(gcra, amount, now)
-          const [b, nextBucket] = TokenBucket.take(bucket, amount, now)
-          gcra = nextGcra
-          bucket = nextBucket
-          expect(a._tag).toBe(b._tag)
-          if (a._tag === "Wait" && b._tag === "Wait") expect(a.seconds).toBeCloseTo(b.seconds, 6)
-          if (a._tag === "Granted" && b._tag === "Granted") expect(a.remaining).toBeCloseTo(b.remaining, 6)
-        }
-      },
-      laws
-    )
+    // In seconds since 1970 the clock is coarse: answers agree, waits and remainders up to its rounding.
+    for (const [start, digits] of [[0, 6], [1_700_000_000, 3]] as const) {
+      it.prop(
+        `answers as a token bucket of its rate and burst (${oversize}, from ${start} s)`,
+        [events, whole(1, 10), whole(1, 30)],
+        ([list, burst, rate]) => {
+          let gcra = Gcra.make({ ratePerSecond: rate, burst, oversize }, start)
+          let bucket = TokenBucket.make({ capacity: burst, refillPerSecond: rate, oversize }, start)
+          let now = start
+          for (const { amount, ms } of list) {
+            now += ms / 1000
+            const [a, nextGcra] = Gcra.take(gcra, amount, now)
+            const [b, nextBucket] = TokenBucket.take(bucket, amount, now)
+            expect(Gcra.wait(gcra, amount, now)).toBeCloseTo(TokenBucket.wait(bucket, amount, now), digits)
+            gcra = nextGcra
+            bucket = nextBucket
+            expect(a._tag).toBe(b._tag)
+            if (a._tag === "Wait" && b._tag === "Wait") expect(a.seconds).toBeCloseTo(b.seconds, digits)
+            if (a._tag === "Granted" && b._tag === "Granted") expect(a.remaining).toBeCloseTo(b.remaining, digits)
+          }
+        },
+        laws
+      )
+    }
   }
+
+  it("grants each slot of its rate, and whoever comes back when told, in seconds since 1970", () => {
+    const start = 1_700_000_000
+    let slots = Gcra.make({ ratePerSecond: 1000, burst: 1 }, start)
+    let told = Gcra.make({ ratePerSecond: 3, burst: 1 }, start)
+    let now = start
+    for (let i = 0; i < 10_000; i++) {
+      const [slot, nextSlots] = Gcra.take(slots, 1, start + i / 1000)
+      slots = nextSlots
+      now += Gcra.wait(told, 1, now)
+      const [decision, nextTold] = Gcra.take(told, 1, now)
+      told = nextTold
+      expect([slot._tag, decision._tag]).toEqual(["Granted", "Granted"])
+    }
+  })
 })

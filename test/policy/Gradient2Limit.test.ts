@@ -27,6 +27,8 @@ describe("Gradient2Limit", () => {
   it.each([
     [{}, { ...event, dropped: true }, "Held", "dropped"],
     [{}, { ...event, rttSeconds: 0 }, "Held", "no-latency"],
+    [{}, { ...event, rttSeconds: Infinity }, "Held", "no-latency"],
+    [{}, { ...event, rttSeconds: NaN }, "Held", "no-latency"],
     [{}, { ...event, inFlight: 9 }, "Held", "unsaturated"],
     [{ initial: 200 }, event, "Held", "at-max"],
     [{ smoothing: 1 }, event, "Raised", "gradient"],
@@ -60,6 +62,9 @@ describe("Gradient2Limit", () => {
 
   it.each([
     [{ min: 0 }, "min"],
+    [{ min: 0.5 }, "min"],
+    [{ longWindow: 0 }, "longWindow"],
+    [{ warmup: -1 }, "warmup"],
     [{ max: 10 }, "max"],
     [{ initial: 10 }, "initial"],
     [{ queue: -1 }, "queue"],

@@ -46,6 +46,11 @@ describe("HedgeBudget", () => {
     expect(hedges / attempts).toBeCloseTo(vectors.sustainableFraction, 4)
   })
 
+  it("holds one hedge at least, whatever it costs", () => {
+    expect(HedgeBudget.acquire(HedgeBudget.make({ cost: 25 }))[0]).toMatchObject({ _tag: "Granted", balance: 0 })
+    expect(HedgeBudget.make({ cost: 2 }).settings.capacity).toBe(10)
+  })
+
   it("says what is left", () => {
     const [decision, state] = HedgeBudget.acquire(HedgeBudget.make({ capacity: 1 }))
     expect(decision).toEqual({ _tag: "Granted", balance: 0, reason: "earned" })
@@ -54,6 +59,7 @@ describe("HedgeBudget", () => {
 
   it.each([
     [{ capacity: 0 }, "capacity"],
+    [{ capacity: 0.5 }, "capacity"],
     [{ initial: 11 }, "initial"],
     [{ reward: -1 }, "reward"],
     [{ cost: 0 }, "cost"]

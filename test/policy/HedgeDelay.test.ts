@@ -39,6 +39,11 @@ describe("HedgeDelay", () => {
     expect(HedgeDelay.delay(state, 15)[0]).toMatchObject({ seconds: 1090 })
   })
 
+  it("leaves out latencies that are not finite", () => {
+    const state = fill(HedgeDelay.make(), 0, hundred)
+    expect(fill(state, 0, [NaN, Infinity])).toBe(state)
+  })
+
   it("is never below its floor", () => {
     const state = fill(HedgeDelay.make(), 0, hundred.map(() => 1e-6))
     expect(HedgeDelay.delay(state, 0)[0]).toEqual({ _tag: "After", seconds: 0.001, reason: "floor" })

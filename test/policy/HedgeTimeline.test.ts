@@ -109,6 +109,23 @@ describe("HedgeTimeline", () => {
       expect(HedgeTimeline.fail(two, { pushback: 1 }, 0.6)[0]).toEqual({ _tag: "Wait", reason: "all-sent" })
     })
 
+    it.each([-1, NaN, Infinity])("takes the pushback %d, which is no time to wait, for a stop", (pushback) => {
+      const [, one] = HedgeTimeline.start(four, 0)
+      const [, two] = HedgeTimeline.tick(one, 0.5)
+      const [decision, stopped] = HedgeTimeline.fail(two, { pushback }, 0.6)
+      expect(decision).toEqual({ _tag: "Wait", reason: "stopped" })
+      expect(stopped.nextAt).toBeUndefined()
+    })
+
+    it("changes nothing once the call is over, or while nothing is in flight", () => {
+      const [, one] = HedgeTimeline.start(four, 0)
+      const [, over] = HedgeTimeline.succeed(one)
+      expect(HedgeTimeline.fail(over, {}, 1)).toEqual([{ _tag: "Wait", reason: "stopped" }, over])
+      expect(HedgeTimeline.succeed(over)[0]).toMatchObject({ cancel: 0 })
+      const [, waiting] = HedgeTimeline.fail(one, { pushback: 3 }, 1)
+      expect(HedgeTimeline.fail(waiting, {}, 2)).toEqual([{ _tag: "Wait", until: 4, reason: "cadence" }, waiting])
+    })
+
     it("names the pushback it waits for", () => {
       const [, state] = HedgeTimeline.start(four, 0)
       expect(HedgeTimeline.fail(state, { pushback: 3 }, 1)[0]).toEqual({ _tag: "Wait", until: 4, reason: "pushback" })

@@ -59,8 +59,22 @@ describe("InflightBudget", () => {
       if (ok) granted++
       state = next
     }
-    expect(granted).toBe(5)
-    expect(state.budgeted / state.inFlight).toBeCloseTo(0.2, 9)
+    // Of 24 in flight a fifth is 4.8, and Envoy drops the fraction.
+    expect(granted).toBe(4)
+    state = InflightBudget.start(state)
+    expect(InflightBudget.acquire(state)[0]).toEqual({ _tag: "Granted", reason: "below-ratio" })
+  })
+
+  it.each([[13, 3], [16, 3], [17, 4], [20, 4]])("lets %d calls have %d retries as Envoy does", (calls, retries) => {
+    let state = InflightBudget.make({ rule: "envoy" })
+    for (let i = 0; i < calls; i++) state = InflightBudget.start(state)
+    let [ok, next] = acquire(state)
+    while (ok) {
+      state = next
+      ;[ok, next] = acquire(state)
+    }
+    expect(state.budgeted).toBe(retries)
+    expect(state.budgeted).toBe(Math.max(3, Math.floor(state.inFlight * 0.2)))
   })
 
   it("ignores a release that nothing was acquired for", () => {

@@ -180,6 +180,24 @@ describe("AdaptiveRate", () => {
   it("refuses options out of range", () => {
     expect(() => AdaptiveRate.make({ initial: 0 })).toThrow("AdaptiveRate.make: initial must be above 0, got 0")
     expect(() => AdaptiveRate.make({ ceiling: NaN })).toThrow("ceiling must be above 0, got NaN")
+    expect(() => AdaptiveRate.make({ lowest: Infinity })).toThrow(
+      new RangeError("AdaptiveRate.make: lowest must be finite, got Infinity")
+    )
+    expect(() => AdaptiveRate.make({ lowest: 100, ceiling: 10 })).toThrow(
+      new RangeError("AdaptiveRate.make: lowest must be at most the ceiling of 10, got 100")
+    )
+    expect(() => AdaptiveRate.make({ initial: 100, ceiling: 10 })).toThrow(
+      new RangeError("AdaptiveRate.make: initial must be at most the ceiling of 10, got 100")
+    )
+  })
+
+  it("begins at the ceiling where that is below the default start", () => {
+    expect(AdaptiveRate.make({ ceiling: 5 })).toMatchObject({ rate: 5, lowest: 0.02 })
+    expect(AdaptiveRate.make({ ceiling: 0.01 })).toMatchObject({ rate: 0.01, lowest: 0.01 })
+    expect(Kernel.make({ requests: { ceiling: 5 }, tokens: { ceiling: 700 } })).toMatchObject({
+      requests: { rate: 5 },
+      tokens: { rate: 700 }
+    })
   })
 })
 

@@ -237,17 +237,27 @@ describe("AdaptiveRate, edges", () => {
 describe("LaneInFlight, edges", () => {
   it("refuses options out of range", () => {
     expect(() => InFlight.make({ max: 0 })).toThrow(
-      new RangeError("LaneInFlight.make: max must be at least 1, got 0")
+      new RangeError("LaneInFlight.make: max must be an integer of at least 1 or Infinity, got 0")
     )
     expect(() => InFlight.make({ limit: NaN })).toThrow(
-      new RangeError("LaneInFlight.make: limit must be at least 1, got NaN")
+      new RangeError("LaneInFlight.make: limit must be an integer of at least 1 or Infinity, got NaN")
     )
+    expect(() => Kernel.make({ maxInFlight: 1.5 })).toThrow(
+      new RangeError("LaneKernel.make: maxInFlight must be an integer of at least 1 or Infinity, got 1.5")
+    )
+    expect(() => Kernel.make({ inFlight: 0 })).toThrow("LaneKernel.make: inFlight must be an integer of at least 1")
   })
 
   it("takes a given limit for a cap, and probes above it", () => {
     const state = InFlight.make({ limit: 4 })
     expect([state.kind, InFlight.capacity(state, 0), InFlight.capacity(state, 10)]).toEqual(["cap", 4, 5])
     expect(InFlight.capacity(InFlight.make({ limit: 4, max: 4 }), 10)).toBe(4)
+  })
+
+  it("holds a given limit for the first ten seconds, wherever the clock begins", () => {
+    const start = 1_700_000_000
+    const { inFlight } = Kernel.make({ inFlight: 5 }, start)
+    expect([0, 9.9, 10].map((seconds) => InFlight.capacity(inFlight, start + seconds))).toEqual([5, 5, 6])
   })
 
   it("forgives a refusal one below the cap after enough successes", () => {

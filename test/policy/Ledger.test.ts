@@ -73,6 +73,12 @@ describe("Ledger", () => {
       expect(Ledger.decide(empty(Budget.perLabel(5n, "x")), unknown, 0)._tag).toBe("Reserved")
     })
 
+    it("refuses an offset of the day that is not finite: all days would share one counter", () => {
+      expect(() => Ledger.make({ budgets: [], run: "r", dayOffsetSeconds: NaN })).toThrow(
+        "Ledger.make: dayOffsetSeconds must be"
+      )
+    })
+
     it("refuses two budgets of one name", () => {
       expect(() => empty(Budget.perRun(1n), Budget.perRun(2n))).toThrow(
         "Ledger.make: budget names must be unique, got \"run\" twice"
@@ -81,6 +87,14 @@ describe("Ledger", () => {
   })
 
   describe("apply", () => {
+    it("takes a reservation once while it is open", () => {
+      const entry: Ledger.Entry = { _tag: "Reserve", id: 1, at: 0, run: "r", key: "k", label: "", high: 500_000_000n }
+      const once = Ledger.apply(Ledger.make({ budgets: [Budget.perRun("$1")], run: "r" }), entry)
+      expect(Ledger.apply(once, entry)).toBe(once)
+      const ended = Ledger.apply(once, { _tag: "Settle", id: 1, at: 1, cost: 1n, sure: true })
+      expect(Ledger.budgetStatus(ended)[0]).toMatchObject({ tally: { reserved: 0n, open: 0 }, remaining: 999_999_999n })
+    })
+
     it("ends a reservation once", () => {
       const [entry, open] = reserved(empty(Budget.perRun(10n)), 8n)
       const settled = Ledger.apply(open, Ledger.settlement(entry, Price.known(3n), 1))

@@ -119,6 +119,11 @@ describe("LedgerCompaction", () => {
     ])
   })
 
+  it("keeps the first reservation of an id while it is open, as the ledger does", () => {
+    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", key: "k", label: "", high: 10n }
+    expect(LedgerCompaction.compact([reserve, { ...reserve, high: 99n }])).toEqual([reserve])
+  })
+
   it("leaves out an ending of what is not open", () => {
     expect(LedgerCompaction.compact([
       { _tag: "Settle", id: 7, at: 20, cost: 3n, sure: true },

@@ -39,6 +39,11 @@ describe("MovingQuantile", () => {
     expect(MovingQuantile.add(state, 10).value).toBe(10)
   })
 
+  it("leaves out what is not finite", () => {
+    const state = MovingQuantile.add(MovingQuantile.make(), 10)
+    for (const sample of [NaN, Infinity, -Infinity]) expect(MovingQuantile.add(state, sample)).toBe(state)
+  })
+
   it("follows a shift", () => {
     const random = seeded(42)
     let state = MovingQuantile.make({ quantile: 0.5 })

@@ -7,6 +7,8 @@ describe("OptionCheck", () => {
     expect(OptionCheck.nonNegative("M.f", "x", 0)).toBe(0)
     expect(OptionCheck.within("M.f", "x", 2, 2, 3)).toBe(2)
     expect(OptionCheck.within("M.f", "x", Infinity, 0, Infinity)).toBe(Infinity)
+    expect(OptionCheck.above("M.f", "x", 3, 2, 3)).toBe(3)
+    expect(OptionCheck.above("M.f", "x", Infinity, 0, Infinity)).toBe(Infinity)
     expect(OptionCheck.between("M.f", "x", 0.5, 0, 1)).toBe(0.5)
     expect(OptionCheck.integer("M.f", "x", 3, 3)).toBe(3)
     expect(OptionCheck.oneOf("M.f", "x", "a", ["a", "b"])).toBe("a")
@@ -20,6 +22,8 @@ describe("OptionCheck", () => {
     ["nonNegative Infinity", () => OptionCheck.nonNegative("M.f", "x", Infinity), "got Infinity"],
     ["within", () => OptionCheck.within("M.f", "x", 4, 2, 3), "M.f: x must be in [2, 3], got 4"],
     ["within NaN", () => OptionCheck.within("M.f", "x", NaN, 2, 3), "got NaN"],
+    ["above", () => OptionCheck.above("M.f", "x", 2, 2, 3), "M.f: x must be in (2, 3], got 2"],
+    ["above high", () => OptionCheck.above("M.f", "x", 4, 2, 3), "got 4"],
     ["between", () => OptionCheck.between("M.f", "x", 1, 0, 1), "M.f: x must be in (0, 1), got 1"],
     ["between low", () => OptionCheck.between("M.f", "x", 0, 0, 1), "got 0"],
     ["integer 1.5", () => OptionCheck.integer("M.f", "x", 1.5, 0), "M.f: x must be an integer >= 0, got 1.5"],
@@ -32,6 +36,18 @@ describe("OptionCheck", () => {
   ])("refuses %s", (_name, check, message) => {
     expect(check).toThrow(RangeError)
     expect(check).toThrow(message)
+  })
+
+  // JavaScript compares "0.2" and null with numbers as if they were some.
+  it.each(["0.2", null, true, [0.2]])("refuses %o, which is no number", (value) => {
+    const wrong = value as unknown as number
+    expect(() => OptionCheck.within("M.f", "x", wrong, 0, 1)).toThrow("M.f: x must be in [0, 1], got")
+    expect(() => OptionCheck.above("M.f", "x", wrong, -1, 1)).toThrow("M.f: x must be in (-1, 1], got")
+    expect(() => OptionCheck.between("M.f", "x", wrong, -1, 2)).toThrow("M.f: x must be in (-1, 2), got")
+  })
+
+  it("shows a text in quotes", () => {
+    expect(() => OptionCheck.within("M.f", "x", "0.2" as unknown as number, 0, 1)).toThrow("in [0, 1], got \"0.2\"")
   })
 
   it("fills what is absent or undefined from the defaults", () => {

@@ -55,6 +55,16 @@ describe("Outage", () => {
     expect(Outage.fail(state, 0.5, 3, 1)).toEqual([{ _tag: "Stale", reason: "sent-before-pause" }, state])
   })
 
+  it("ignores successes of calls that were sent before the pause", () => {
+    const { state } = failing(5)
+    expect(Outage.succeed(state, 0.5)).toBe(state)
+    expect(Outage.gate(Outage.succeed(state, 0.6), 0.7)[0]._tag).toBe("Flow")
+  })
+
+  it("raises the default maximum to the first pause", () => {
+    expect(Outage.make({ baseSeconds: 10 }).settings.maxSeconds).toBe(10)
+  })
+
   it("spreads a pause between half and all of it", () => {
     const until = (random: number) => {
       const [decision] = Outage.fail(Outage.make({ failures: 1, baseSeconds: 2 }), 0, 0, random)

@@ -65,7 +65,11 @@ describe("OutputEstimate", () => {
     [{ safetyDecay: 0 }, "safetyDecay"],
     [{ safetyDecay: 1.1 }, "safetyDecay"]
   ])("refuses %o", (options, field) => {
-    expect(() => OutputEstimate.make(options)).toThrow(`${field} must be`)
+    expect(() => OutputEstimate.make(options)).toThrow(`OutputEstimate.make: ${field} must be`)
+  })
+
+  it("refuses a time that would spoil the safety for ever", () => {
+    expect(() => OutputEstimate.refuse(OutputEstimate.make(), NaN)).toThrow("OutputEstimate.refuse: now must be")
   })
 
   it.prop("estimates at least the input and at most the input and the maximum", [events], ([list]) => {

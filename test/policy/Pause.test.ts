@@ -62,6 +62,14 @@ describe("Pause", () => {
       expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60])
     })
 
+    it("takes a hint that is no number for none", () => {
+      const [decision, state] = Pause.refuse(Pause.make(), { sentAt: 1, hintSeconds: NaN }, 2)
+      expect(decision).toEqual({ _tag: "Extended", until: 3, epoch: "new", reason: "backoff" })
+      expect(Pause.gate(state, 3)._tag).toBe("Open")
+      const [longest] = Pause.refuse(Pause.make(), { sentAt: 1, hintSeconds: Infinity }, 2)
+      expect(longest).toMatchObject({ until: 602, reason: "hint-too-long" })
+    })
+
     it("adds nothing to an epoch that was answered", () => {
       const [, state] = Pause.refuse(Pause.make(), { sentAt: 0 }, 1)
       expect(Pause.refuse(state, { sentAt: 1 }, 1.5)).toEqual([
@@ -87,9 +95,14 @@ describe("Pause", () => {
   it.each([
     [{ maxPauseSeconds: -1 }, "maxPauseSeconds"],
     [{ backoffBaseSeconds: 0 }, "backoffBaseSeconds"],
-    [{ backoffMaxSeconds: 0.5 }, "backoffMaxSeconds"]
+    [{ backoffMaxSeconds: 0.5 }, "backoffMaxSeconds"],
+    [{ backoffBaseSeconds: 90, backoffMaxSeconds: 60 }, "backoffMaxSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => Pause.make(options)).toThrow(`Pause.make: ${field} must be`)
+  })
+
+  it("raises the default maximum to the first pause", () => {
+    expect(Pause.make({ backoffBaseSeconds: 90 }).settings.backoffMaxSeconds).toBe(90)
   })
 
   it.prop("never shortens, never waits longer than the maximum, one epoch per round of calls", [events], ([list]) => {

@@ -205,7 +205,7 @@ describe("Price", () => {
     it("says unknown for a model without image price, and refuses sizes that are none", () => {
       expect(Price.ofImages(lookup(llama), llama, { width: 1, height: 1, count: 1 })._tag).toBe("Unknown")
       expect(() => Price.ofImages(lookup(kontext), kontext, { width: 0.5, height: 1, count: 1 })).toThrow(
-        "Price: width must be a whole number >= 0, got 0.5"
+        "Price.ofImages: width must be a whole number >= 0, got 0.5"
       )
     })
   })
@@ -217,7 +217,9 @@ describe("Price", () => {
       expect(Price.ofMinutes(dedicated("d"), "d", 0.5)).toEqual(Price.known(55_000_000n))
       expect(Price.ofMinutes(undefined, "e", 1)).toEqual(Price.unknown("no price is known for model e"))
       expect(Price.ofMinutes(lookup(llama), llama, 1)._tag).toBe("Unknown")
-      expect(() => Price.ofMinutes(dedicated("d"), "d", -1)).toThrow("Price: quantity must be >= 0, got -1")
+      expect(() => Price.ofMinutes(dedicated("d"), "d", -1)).toThrow(
+        "Price.ofMinutes: minutes must be a finite number >= 0, got -1"
+      )
     })
 
     it("prices audio by the minute and speech by the character", () => {
@@ -262,7 +264,7 @@ describe("Price", () => {
       ["cachedInputTokens", { inputTokens: 1, outputTokens: 1, cachedInputTokens: -1, reasoningTokens: 0 }],
       ["outputTokens", { inputTokens: 1, outputTokens: 1.5, cachedInputTokens: 0, reasoningTokens: 0 }]
     ])("is no count of %s", (name, usage) => {
-      expect(() => Price.ofUsage(price, "m", usage)).toThrow(`Price: ${name} must be a whole number >= 0, got `)
+      expect(() => Price.ofUsage(price, "m", usage)).toThrow(`Price.ofUsage: ${name} must be a whole number >= 0, got `)
     })
   })
 

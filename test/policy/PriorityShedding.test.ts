@@ -32,6 +32,16 @@ describe("PriorityShedding", () => {
     })
   })
 
+  it("sheds more each time the same share is asked of what still passes", () => {
+    let state = admitted(Array.from({ length: 250 }, (_, i) => 2 * i), { window: 250 })
+    const thresholds = Array.from({ length: 3 }, () => {
+      ;[, state] = PriorityShedding.calibrate(state, 0.5)
+      for (let call = 0; call < 2000; call++) [, state] = PriorityShedding.admit(state, call % 500)
+      return state.threshold
+    })
+    expect(thresholds).toEqual([248, 374, 437])
+  })
+
   it("remembers the last admitted levels only", () => {
     const state = admitted([1, 2, 3, 400, 401, 402], { window: 3 })
     expect(state.levels).toEqual([400, 401, 402])
@@ -48,6 +58,7 @@ describe("PriorityShedding", () => {
     const rate = (queued: number) => PriorityShedding.queueRate(PriorityShedding.defaults, queued, 10)
     expect([0, 19, 20, 25, 29, 30, 99].map(rate)).toEqual([0, 0, 0, 0.5, 0.9, 1, 1])
     expect(PriorityShedding.queueRate({ initialRejectionFactor: 2, maxRejectionFactor: 2 }, 20, 10)).toBe(1)
+    expect([0, 1].map((queued) => PriorityShedding.queueRate(PriorityShedding.defaults, queued, 0))).toEqual([0, 1])
   })
 
   it("draws levels within their class", () => {

@@ -30,6 +30,7 @@ describe("RemainingBudget", () => {
     expect(wait(2, 10)).toMatchObject({ seconds: 2 })
     expect(wait(0.1, 2)).toMatchObject({ seconds: 0.5 })
     expect(wait(undefined, 2)).toMatchObject({ seconds: 0.5 })
+    expect([NaN, Infinity].map((reset) => wait(reset, 2))).toMatchObject([{ seconds: 0.5 }, { seconds: 0.5 }])
   })
 
   it("lets go of an observation once its wait is over", () => {

@@ -70,7 +70,9 @@ describe("RetryBudget", () => {
       [{ ttlSeconds: 61 }, "ttlSeconds"],
       [{ minPerSecond: -1 }, "minPerSecond"],
       [{ ratio: -1 }, "ratio"],
-      [{ ratio: 1001 }, "ratio"]
+      [{ ratio: 1001 }, "ratio"],
+      [{ ratio: null as unknown as number }, "ratio"],
+      [{ ratio: "0.2" as unknown as number }, "ratio"]
     ])("refuses %o", (options, field) => {
       expect(() => RetryBudget.make(options)).toThrow(`RetryBudget.make: ${field} must be`)
     })
@@ -122,6 +124,14 @@ describe("RetryBudget", () => {
     it("deposits a thousand above ratio 1", () => {
       expect(play(make(0, 2), ["d", "w", "w", "w"])).toEqual([true, true, false])
     })
+  })
+
+  it.each([NaN, Infinity, -Infinity])("is the same after a use at %d, which is no time", (wrong) => {
+    let state = RetryBudget.make({ ttlSeconds: 1, minPerSecond: 0, ratio: 1 })
+    state = RetryBudget.deposit(RetryBudget.deposit(state, 0), wrong)
+    expect(RetryBudget.balance(state, 0.5)).toBe(2)
+    expect(RetryBudget.balance(state, 2)).toBe(0)
+    expect(RetryBudget.balance(RetryBudget.deposit(state, 2), 2)).toBe(1)
   })
 
   it("tells the balance that is left", () => {

@@ -121,6 +121,57 @@ describe("RetryQuota", () => {
     expect(RetryQuota.succeed(RetryQuota.make(), RetryQuota.request)[0].tokens).toBe(0)
   })
 
+  it("gives nothing back for a retry that cost nothing", () => {
+    const drained = RetryQuota.make({ initial: 100, throttlingCost: 0 })
+    const [decision, failed] = RetryQuota.fail(drained, RetryQuota.request, { kind: "throttling" }, 1)
+    if (decision._tag !== "Retry") throw new Error("the quota is not empty")
+    expect(RetryQuota.succeed(failed, decision.request)[0]).toEqual({
+      _tag: "Refunded",
+      tokens: 0,
+      reason: "last-retry"
+    })
+  })
+
+  it("takes a hint that is no number for none", () => {
+    const { settings } = RetryQuota.make()
+    expect(RetryQuota.delay(settings, "throttling", 0, 0.5, NaN)).toBe(0.5)
+    expect(RetryQuota.delay(settings, "throttling", 0, 0.5, Infinity)).toBe(5.5)
+  })
+
+  describe("refill", () => {
+    it("lets a drained quota recover though nothing succeeds", () => {
+      const fail = (state: RetryQuota.State) => RetryQuota.fail(state, RetryQuota.request, { kind: "other" }, 1)
+      const drained = RetryQuota.make({ initial: 0, refillPerSecond: 1.4 }, 100)
+      expect(fail(RetryQuota.refill(drained, 109.9))[0]).toMatchObject({ _tag: "Stop", reason: "quota-exceeded" })
+      const [decision, spent] = fail(RetryQuota.refill(RetryQuota.refill(drained, 103.3), 110))
+      expect(decision).toMatchObject({ _tag: "Retry", cost: 14 })
+      expect(spent.capacity).toBeCloseTo(0, 9)
+      expect(RetryQuota.refill(spent, 1e6).capacity).toBe(500)
+    })
+
+    it("gives nothing by default, nor for a time that is past, infinite or no number", () => {
+      expect(RetryQuota.refill(RetryQuota.make({ initial: 0 }), 1e6).capacity).toBe(0)
+      const state = RetryQuota.make({ initial: 0, refillPerSecond: 1 }, 100)
+      for (const now of [100, 0, Infinity, NaN]) expect(RetryQuota.refill(state, now)).toBe(state)
+    })
+
+    it.prop("lets out what time earned, no more and no less, when everything fails", [events], ([list]) => {
+      // A step of 2 s earns the price of one retry, so that a bucket for two never runs over.
+      let state = RetryQuota.make({ capacity: 28, initial: 0, refillPerSecond: 7 })
+      let now = 0
+      let retries = 0
+      for (const { ms } of list) {
+        now += ms / 1000
+        const refilled = RetryQuota.refill(state, now)
+        const [decision, next] = RetryQuota.fail(refilled, RetryQuota.request, { kind: "other" }, 1)
+        if (decision._tag === "Retry") retries++
+        state = next
+        expect(state.capacity).toBeGreaterThanOrEqual(0)
+        expect(retries * 14 + state.capacity).toBeCloseTo(7 * now, 6)
+      }
+    }, laws)
+  })
+
   it("lets 35 retries pass when everything fails, and then none", () => {
     let state = RetryQuota.make()
     let retries = 0
@@ -138,6 +189,8 @@ describe("RetryQuota", () => {
 
   it.each([
     [{ capacity: -1 }, "capacity"],
+    [{ capacity: 3 }, "capacity"],
+    [{ refillPerSecond: -1 }, "refillPerSecond"],
     [{ initial: 501 }, "initial"],
     [{ throttlingCost: -1 }, "throttlingCost"],
     [{ transientCost: -1 }, "transientCost"],

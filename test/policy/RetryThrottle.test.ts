@@ -62,13 +62,34 @@ describe("RetryThrottle", () => {
     })
 
     it("replaces the delay exactly on a pushback, and restarts the backoff", () => {
-      const [decision] = attempt({ retryable: false, pushback: 3 }, { attempts: 2, retriesSincePushback: 1 })
+      const [decision, next] = attempt({ retryable: false, pushback: 3 }, { attempts: 2, retriesSincePushback: 1 })
+      expect(RetryThrottle.tokens(next)).toBe(10)
       expect(decision).toEqual({
         _tag: "Retry",
         delaySeconds: 3,
         reason: "pushback",
         call: { attempts: 3, retriesSincePushback: 0 }
       })
+    })
+
+    it.each([-1, NaN, Infinity])("stops and counts on the pushback %d, which is no time to wait", (pushback) => {
+      const [decision, next] = attempt({ retryable: true, pushback })
+      expect(decision).toEqual({ _tag: "Stop", reason: "pushback" })
+      expect(RetryThrottle.tokens(next)).toBe(9)
+    })
+
+    it("counts a retryable status with a pushback", () => {
+      const [decision, next] = attempt({ retryable: true, pushback: 0 })
+      expect(decision).toMatchObject({ _tag: "Retry", delaySeconds: 0, reason: "pushback" })
+      expect(RetryThrottle.tokens(next)).toBe(9)
+    })
+
+    it("obeys no pushback while throttled", () => {
+      const [, low] = RetryThrottle.fail(RetryThrottle.make({ maxTokens: 2 }))
+      expect(attempt({ retryable: false, pushback: 1 }, RetryThrottle.call, low)).toEqual([
+        { _tag: "Stop", reason: "throttled" },
+        low
+      ])
     })
 
     it("grows the backoff with each retry up to the maximum", () => {
@@ -99,6 +120,11 @@ describe("RetryThrottle", () => {
     })
   })
 
+  it("keeps its tokens to three decimals", () => {
+    expect(RetryThrottle.tokens(RetryThrottle.make({ maxTokens: 1.001 }))).toBe(1.001)
+    expect(RetryThrottle.tokens(RetryThrottle.make({ maxTokens: 4.3509 }))).toBe(4.35)
+  })
+
   it.each([["250", 0.25], ["0", 0], ["-1", "stop"], ["007", "stop"], ["soon", "stop"], ["", "stop"]] as const)(
     "reads the pushback %o as %o",
     (text, expected) => {
@@ -108,6 +134,7 @@ describe("RetryThrottle", () => {
 
   it.each([
     [{ maxTokens: 0 }, "maxTokens"],
+    [{ maxTokens: 0.0005 }, "maxTokens"],
     [{ maxTokens: 1001 }, "maxTokens"],
     [{ tokenRatio: 0 }, "tokenRatio"],
     [{ maxAttempts: 0 }, "maxAttempts"],

@@ -38,6 +38,12 @@ describe("SampleWindow", () => {
     expect(SampleWindow.quantile([many, few], 0.99)).toBe(9)
   })
 
+  it("leaves out what is no number", () => {
+    const window = SampleWindow.add(SampleWindow.make(), 1)
+    expect(SampleWindow.add(window, NaN)).toBe(window)
+    expect(SampleWindow.add(window, Infinity)).toMatchObject({ count: 2, min: 1 })
+  })
+
   it("refuses an odd or empty capacity", () => {
     expect(() => SampleWindow.make(3)).toThrow("SampleWindow.make: capacity / 2 must be")
     expect(() => SampleWindow.make(0)).toThrow("SampleWindow.make: capacity / 2 must be")

@@ -53,8 +53,16 @@ describe("SlowStart", () => {
     }
   )
 
-  it("is worth its whole time without a ramp", () => {
+  it("is worth its whole time without a ramp, and nothing before its start", () => {
     expect(SlowStart.cumulative(settings, 0, 7)).toBe(7)
+    expect(SlowStart.cumulative({ min: 0.1, aggression: 2 }, 10, -1)).toBe(0)
+  })
+
+  it("refuses pauses and times that no ramp comes back from", () => {
+    expect(() => SlowStart.resume(settings, NaN, 0)).toThrow("SlowStart.resume: pauseSeconds must be")
+    expect(() => SlowStart.resume(settings, 5, NaN)).toThrow("SlowStart.resume: now must be")
+    expect(() => SlowStart.begin(settings, Infinity)).toThrow("SlowStart.begin: now must be")
+    expect(SlowStart.resume(settings, Infinity, 0).windowSeconds).toBe(10)
   })
 
   it("lets the heads of a queue leave apart", () => {

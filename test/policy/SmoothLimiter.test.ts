@@ -79,6 +79,32 @@ describe("SmoothLimiter", () => {
       })
     })
 
+    it("gives a reservation back once, also when someone else took its place", () => {
+      const { second, state } = line()
+      const [, cancelled] = SmoothLimiter.cancel(state, second.reservation, 0)
+      expect(SmoothLimiter.cancel(cancelled, second.reservation, 0)).toEqual([
+        { _tag: "Kept", reason: "already-cancelled" },
+        cancelled
+      ])
+      const [third, taken] = reserve(cancelled, 2, 0)
+      expect(third.waitSeconds).toBe(second.waitSeconds)
+      expect(SmoothLimiter.cancel(taken, second.reservation, 0)).toEqual([
+        { _tag: "Kept", reason: "already-cancelled" },
+        taken
+      ])
+    })
+
+    it("remembers only reservations that are waited for", () => {
+      let state = SmoothLimiter.make({ intervalSeconds: 1 })
+      for (let now = 0; now < 100; now++) {
+        let last
+        for (let i = 0; i < 3; i++) [last, state] = reserve(state, 1, now)
+        if (last !== undefined) [, state] = SmoothLimiter.cancel(state, last.reservation, now)
+        expect(state.open.length).toBe(state.nextFree - now - 1)
+      }
+      expect(reserve(state, 1, 1000)[1].open).toEqual([])
+    })
+
     it("keeps what could have been used already", () => {
       const { second, state } = line()
       expect(SmoothLimiter.cancel(state, second.reservation, 3)).toEqual([
@@ -92,6 +118,8 @@ describe("SmoothLimiter", () => {
     expect(() => SmoothLimiter.make({ intervalSeconds: 0 })).toThrow("SmoothLimiter.make: intervalSeconds must be")
     expect(() => SmoothLimiter.make({ intervalSeconds: 1, maxWaitSeconds: -1 })).toThrow("maxWaitSeconds must be")
     expect(() => SmoothLimiter.reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 0, 0)).toThrow("permits must be")
+    expect(() => SmoothLimiter.make({ intervalSeconds: 1 }, NaN)).toThrow("SmoothLimiter.make: now must be")
+    expect(() => SmoothLimiter.reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 1, NaN)).toThrow("now must be")
   })
 
   it.prop("hands out times in order, at the rate and no faster", [events], ([list]) => {

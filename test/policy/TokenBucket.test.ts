@@ -65,6 +65,39 @@ describe("TokenBucket", () => {
     expect(TokenBucket.take(state, 1, 0)[0]._tag).toBe("Granted")
   })
 
+  describe("in seconds since 1970", () => {
+    const start = 1_700_000_000
+
+    it("grants each slot of its rate", () => {
+      let state = TokenBucket.make({ capacity: 1, refillPerSecond: 1000 }, start)
+      let granted = 0
+      for (let i = 1; i <= 10_000; i++) {
+        const [decision, next] = TokenBucket.take(state, 1, start + i / 1000)
+        state = next
+        if (decision._tag === "Granted") granted++
+      }
+      expect(granted).toBe(10_000)
+    })
+
+    it.each([0.3, 3, 7, 777])("grants at %d per second whoever comes back when told", (rate) => {
+      let state = TokenBucket.make({ capacity: 1, refillPerSecond: rate, initial: 0 }, start)
+      let now = start
+      for (let i = 0; i < 1000; i++) {
+        now += TokenBucket.wait(state, 1, now)
+        const [decision, next] = TokenBucket.take(state, 1, now)
+        expect(decision._tag).toBe("Granted")
+        state = next
+      }
+    })
+
+    it("keeps what it overlooked as a debt", () => {
+      const state = TokenBucket.make({ capacity: 1, refillPerSecond: 1000, initial: 0.9995 }, start)
+      expect(TokenBucket.tolerance(1000, start)).toBeCloseTo(0.00075, 5)
+      expect(TokenBucket.take(state, 1, start)[1].tokens).toBeCloseTo(-0.0005, 9)
+      expect(TokenBucket.tolerance(1000, 0)).toBe(TokenBucket.epsilon)
+    })
+  })
+
   it("never waits less than a clock can show", () => {
     const state = TokenBucket.make({ capacity: 1, refillPerSecond: 1000, initial: 0.9999 })
     expect(TokenBucket.take(state, 1, 0)[0]).toEqual({ _tag: "Wait", seconds: 0.001, reason: "short" })
@@ -130,7 +163,8 @@ describe("TokenBucket", () => {
   it.each([
     [{ capacity: 0, refillPerSecond: 1 }, "capacity"],
     [{ capacity: 1, refillPerSecond: 0 }, "refillPerSecond"],
-    [{ capacity: 1, refillPerSecond: 1, initial: 2 }, "initial"]
+    [{ capacity: 1, refillPerSecond: 1, initial: 2 }, "initial"],
+    [{ capacity: 1, refillPerSecond: 1, initial: -Infinity }, "initial"]
   ])("refuses %o", (options, field) => {
     expect(() => TokenBucket.make(options)).toThrow(`TokenBucket.make: ${field} must be`)
   })
@@ -139,6 +173,27 @@ describe("TokenBucket", () => {
     const state = TokenBucket.make({ capacity: 1, refillPerSecond: 1 })
     expect(() => TokenBucket.take(state, NaN, 0)).toThrow("TokenBucket.take: cost must be")
     expect(() => TokenBucket.take(state, -1, 0)).toThrow("TokenBucket.take: cost must be")
+    expect(() => TokenBucket.wait(state, NaN, 0)).toThrow("TokenBucket.wait: cost must be")
+  })
+
+  it("refuses times and amounts that would grant for ever", () => {
+    const state = TokenBucket.make({ capacity: 1, refillPerSecond: 1 })
+    expect(() => TokenBucket.make({ capacity: 1, refillPerSecond: 1 }, NaN)).toThrow("TokenBucket.make: now must be")
+    expect(() => TokenBucket.take(state, 1, NaN)).toThrow(
+      new RangeError("TokenBucket.take: now must be in (-Infinity, Infinity), got NaN")
+    )
+    expect(() => TokenBucket.take(state, 1, Infinity)).toThrow("TokenBucket.take: now must be")
+    expect(() => TokenBucket.wait(state, 1, NaN)).toThrow("TokenBucket.wait: now must be")
+    expect(() => TokenBucket.refill(state, NaN)).toThrow("TokenBucket.refill: now must be")
+    expect(() => TokenBucket.available(state, NaN)).toThrow("TokenBucket.available: now must be")
+    expect(() => TokenBucket.credit(state, NaN, 0)).toThrow("TokenBucket.credit: amount must be")
+    expect(() => TokenBucket.credit(state, 1, NaN)).toThrow("TokenBucket.credit: now must be")
+    expect(() => TokenBucket.drain(state, NaN, 0)).toThrow("TokenBucket.drain: keep must be")
+  })
+
+  it("says wait, not oversize, however deep the debt", () => {
+    const state = TokenBucket.make({ capacity: 1, refillPerSecond: 0.1, initial: -1e308 })
+    expect(TokenBucket.take(state, 1, 0)[0]).toEqual({ _tag: "Wait", seconds: Infinity, reason: "in-debt" })
   })
 
   it.prop("admits at most capacity + rate·w over every span w", [events], ([list]) => {

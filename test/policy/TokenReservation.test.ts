@@ -149,6 +149,49 @@ describe("TokenReservation", () => {
     expect(() => TokenReservation.make(bad)).toThrow(`TokenReservation.make: ${field} must be`)
   })
 
+  it("refuses a policy that is none, in its own name", () => {
+    // @ts-expect-error: a cost above the burst is never waited for
+    expect(() => TokenReservation.make({ ...options, oversize: "wait" })).toThrow(
+      "TokenReservation.make: oversize must be one of borrow, reject, got wait"
+    )
+  })
+
+  it("refuses times and estimates that would let everything in for ever", () => {
+    const state = TokenReservation.make(options)
+    expect(() => TokenReservation.make(options, NaN)).toThrow("TokenReservation.make: now must be")
+    expect(() => TokenReservation.refill(state, NaN)).toThrow("TokenReservation.refill: now must be")
+    expect(() => TokenReservation.wait(state, NaN, 0)).toThrow("TokenReservation.wait: estimate must be")
+    expect(() => TokenReservation.wait(state, 1, NaN)).toThrow("TokenReservation.wait: now must be")
+    expect(() => TokenReservation.reserve(state, NaN, 0)).toThrow("TokenReservation.reserve: estimate must be")
+    expect(() => TokenReservation.reserve(state, 1, NaN)).toThrow("TokenReservation.reserve: now must be")
+    for (const estimate of [NaN, Infinity, -1e6]) {
+      expect(() => TokenReservation.settle(state, estimate, { _tag: "NotSent" }, 0)).toThrow(
+        "TokenReservation.settle: estimate must be"
+      )
+    }
+    expect(() => TokenReservation.settle(state, 1, { _tag: "NotSent" }, NaN)).toThrow(
+      "TokenReservation.settle: now must be"
+    )
+    for (const releaseAt of [NaN, Infinity]) {
+      expect(() => TokenReservation.settle(state, 1, { _tag: "TimedOut", releaseAt }, 0)).toThrow(
+        "TokenReservation.settle: releaseAt must be"
+      )
+    }
+  })
+
+  it("reserves each slot of its rate in seconds since 1970", () => {
+    const start = 1_700_000_000
+    let state = TokenReservation.make(
+      { requestsPerSecond: 1000, requestBurst: 1, tokensPerSecond: 1000, tokenBurst: 1 },
+      start
+    )
+    for (let i = 0; i < 1000; i++) {
+      const [decision, next] = TokenReservation.reserve(state, 1, start + i / 1000)
+      expect(decision._tag).toBe("Reserved")
+      state = next
+    }
+  })
+
   it.prop("holds both bounds, and balances what was reserved and not used", [events], ([list]) => {
     let state = TokenReservation.make({ requestsPerSecond: 2, requestBurst: 3, tokensPerSecond: 5, tokenBurst: 9 })
     let now = 0

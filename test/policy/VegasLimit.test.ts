@@ -51,9 +51,37 @@ describe("VegasLimit", () => {
     ["the minimum", { initial: 1 }, [[10, 1, 1], [10, 1, 1, true]], "at-min"],
     ["a lower latency", {}, [[10, 20, 20], [9, 20, 20]], "min-rtt-updated"],
     ["no latency", {}, [[0, 20, 20]], "no-latency"],
+    ["a latency without end", {}, [[Infinity, 20, 20]], "no-latency"],
+    ["a drop first of all", {}, [[10, 20, 19, true]], "dropped"],
+    ["a drop without latency", {}, [[0, 20, 19, true]], "dropped"],
+    ["a drop with a ratio of its own", { decreaseRatio: 0.5 }, [[10, 20, 10, true]], "dropped"],
     ["a threshold of its own", { initial: 100, threshold: 50 }, [[60, 100, 100], [100, 100, 112]], "no-queue"]
   ])("answers %s", (_name, options, calls, reason) => {
     expect(play(options, calls)[0]).toBe(reason)
+  })
+
+  it("does not take a fast refusal for the latency without a queue", () => {
+    let state = VegasLimit.initial({ initial: 100 })
+    const call = (rttSeconds: number, dropped = false) => {
+      ;[, state] = VegasLimit.sample(state, { rttSeconds, inFlight: 1000, dropped }, 0, 0.999)
+    }
+    for (let i = 0; i < 20; i++) call(1)
+    const before = state.estimate
+    call(0.01, true)
+    expect([state.minRtt, state.estimate]).toEqual([1, before - 2])
+    for (let i = 0; i < 50; i++) call(1)
+    expect(state.estimate).toBeGreaterThan(before)
+  })
+
+  it("falls with each drop, however fast the refusals come, and learns no latency from them", () => {
+    let state = VegasLimit.initial({ initial: 100, probeMultiplier: 0.5 })
+    for (let i = 0; i < 90; i++) {
+      const event = { rttSeconds: 1 - i * 1e-3, inFlight: 100, dropped: true }
+      const [decision, next] = VegasLimit.sample(state, event, i, 0.5)
+      expect(decision.reason).toBe("dropped")
+      state = next
+    }
+    expect([state.minRtt, state.estimate]).toEqual([0, 9])
   })
 
   it("learns the lowest latency anew after a multiple of the limit", () => {

@@ -45,6 +45,21 @@ describe("WaitHint", () => {
     expect(WaitHint.decide(settings, event, 0)).toEqual({ _tag: "GiveUp", seconds: 10, reason: "past-deadline" })
   })
 
+  it("spreads no further than the deadline", () => {
+    const event = { hintSeconds: 9.9, backoffSeconds: 0, remainingSeconds: 10 }
+    expect(WaitHint.decide(settings, event, 0.99)).toEqual({
+      _tag: "Wait",
+      seconds: expect.closeTo(9.999, 9),
+      reason: "hint"
+    })
+    expect(WaitHint.decide(settings, event, 0)).toMatchObject({ _tag: "Wait", seconds: 9.9 })
+  })
+
+  it("takes a hint that is no number for none", () => {
+    const wait = { _tag: "Wait", seconds: 0.7, reason: "backoff" }
+    expect(WaitHint.decide(settings, { hintSeconds: NaN, backoffSeconds: 0.7 }, 0.5)).toEqual(wait)
+  })
+
   it.each([
     [{ capSeconds: -1 }, "capSeconds"],
     [{ spreadRatio: 0.3 }, "spreadRatio"],
