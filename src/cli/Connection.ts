@@ -7,6 +7,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpServer from "effect/http/HttpServer"
 import type * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
@@ -19,6 +20,7 @@ import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Budget from "../policy/Budget.ts"
+import type * as Price from "../policy/Price.ts"
 import * as Emulator from "../testing/Emulator.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
@@ -32,29 +34,38 @@ export interface Options {
   readonly emulator?: { readonly options: Simulation.Options; readonly seed: number } | undefined
   readonly retry?: Schedule.Schedule<unknown> | undefined
   readonly lanes?: Lanes.Options | undefined
-  /** Nano-dollars that may be spent. */
+  /** Nano-dollars that may be spent; 0 and less admit only what costs nothing. */
   readonly maxCost?: bigint | undefined
   readonly onCredits?: "stop" | "wait" | undefined
+  /** What models cost, for the budget. Default: the shipped table. */
+  readonly prices?: Price.Lookup | undefined
   /** Where attempts are counted. */
   readonly report?: Report.Report | undefined
 }
 
-/** Counts each attempt of a client by its status, in a report. */
+/** Tells whether a request reads the catalogue of models: it answers no row. */
+const ofCatalogue = ({ method, url }: HttpClientRequest.HttpClientRequest): boolean =>
+  method === "GET" && /\/models(\?|$)/.test(url)
+
+/** Counts each attempt of a client by its status, in a report; requests of the catalogue are none of a row's. */
 export const counted = (report: Report.Report) => (client: HttpClient.HttpClient): HttpClient.HttpClient => {
   let clock: SteadyClock.SteadyClock | undefined
-  return HttpClient.transform(client, (effect) =>
-    Effect.clockWith((source) => {
-      const now = clock ??= SteadyClock.from(source)
-      const started = now()
-      const seen = (status: number) => {
-        const ended = now()
-        Report.attempt(report, ended, { status, millis: ended - started })
-      }
-      return Effect.tapError(
-        Effect.tap(effect, (response) => Effect.sync(() => seen(response.status))),
-        () => Effect.sync(() => seen(0))
-      )
-    }))
+  return HttpClient.transform(
+    client,
+    (effect, request) =>
+      ofCatalogue(request) ? effect : Effect.clockWith((source) => {
+        const now = clock ??= SteadyClock.from(source)
+        const started = now()
+        const seen = (status: number) => {
+          const ended = now()
+          Report.attempt(report, ended, { status, millis: ended - started })
+        }
+        return Effect.tapError(
+          Effect.tap(effect, (response) => Effect.sync(() => seen(response.status))),
+          () => Effect.sync(() => seen(0))
+        )
+      })
+  )
 }
 
 /** Says how an emulator is served. */
@@ -98,11 +109,18 @@ const transport = (report: Report.Report | undefined) =>
     ? plain
     : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(Layer.provide(plain))
 
+/** Names the budget of a run whose money earlier runs have spent. */
+export const spentBudget = "run, all of it spent before"
+
+/** Makes the budget of a run. Where nothing is left, the smallest there is: it admits calls that cost nothing. */
+const budgetOf = (maxCost: bigint): Budget.Budget =>
+  maxCost > 0n ? Budget.perRun(maxCost) : Budget.make({ name: spentBudget, limit: 1n, per: ["run"] })
+
 const guards = (options: Options) =>
   Layer.merge(
     Lanes.layer(options.lanes),
     Credits.layer({
-      ...(options.maxCost === undefined ? {} : { budgets: [Budget.perRun(options.maxCost)] }),
+      ...(options.maxCost === undefined ? {} : { budgets: [budgetOf(options.maxCost)] }),
       onSuspended: options.onCredits === "wait" ? "wait" : "fail"
     })
   )
@@ -126,6 +144,7 @@ export const layer = (
           apiKey,
           baseUrl,
           retry: options.retry,
+          prices: options.prices,
           priority: "bulk"
         }))
     ).pipe(Layer.provide(transport(options.report)), Layer.provideMerge(guards(options)))

@@ -33,8 +33,14 @@ export type Flags = Command.Command.Config.Infer<typeof explainFlags>
 
 type Tag = TogetherError.TogetherError["_tag"]
 
+/** Says why an error comes, and what to do. */
+interface Meaning {
+  readonly why: string
+  readonly fix: string
+}
+
 /** Says of each error why it comes, and what to do. */
-export const meanings: { readonly [tag in Tag]: { readonly why: string; readonly fix: string } } = {
+export const meanings: { readonly [tag in Tag]: Meaning } = {
   RateLimitError: {
     why:
       "More was sent than the account may send to this model just now. The limit is dynamic: it follows what succeeded lately.",
@@ -116,6 +122,46 @@ export const meanings: { readonly [tag in Tag]: { readonly why: string; readonly
   }
 }
 
+/** Says the same of rows that no call failed: those that were not sent, and those that a batch did not answer. */
+const rowMeanings: { readonly [code: string]: Meaning } = {
+  bad_row: {
+    why: "The line is no request that could be sent. It was not sent, and cost nothing.",
+    fix: "Correct the line as the message says, then run the same command with --changed keep."
+  },
+  batch_failed: {
+    why: "The whole batch that the row was in failed. None of its rows was answered or billed.",
+    fix:
+      "Read the message: not every model can be batched. Send such rows without --via batch; --retry-errors sends failed rows again."
+  },
+  not_answered: {
+    why: "No batch answered the row: each of them expired, was cancelled, or left the row out.",
+    fix: "Run the same command with --retry-errors, through batches or without --via batch."
+  },
+  timeout: {
+    why: "The batch gave up on the row before it was answered, each time that it was sent.",
+    fix: "Run the same command with --retry-errors; lower max_tokens if it happens again."
+  },
+  batch_client_error: {
+    why: "The batch could not send the row, each time that it was tried.",
+    fix: "Read the message and correct the row, or run the same command with --retry-errors."
+  },
+  batch_error: {
+    why: "The batch refused the row, and gave no code for it.",
+    fix: "Read the message and correct the row, or run the same command with --retry-errors."
+  }
+}
+
+/** Finds the row of an errors file that no call failed; rows of such a file name their line. */
+const rowOf = (text: string): (Meaning & { readonly code: string; readonly message: string }) | undefined => {
+  const row = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  const code = field(field(row, "error"), "code")
+  const message = field(field(row, "error"), "message")
+  if (typeof code !== "string" || typeof message !== "string" || field(row, "line") === undefined) return undefined
+  const key = code.startsWith("bad_row_") ? "bad_row" : code
+  const meaning = Object.hasOwn(rowMeanings, key) ? rowMeanings[key] : undefined
+  return meaning === undefined ? undefined : { code, message, ...meaning }
+}
+
 const byName = (text: string): Tag | undefined =>
   TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text)
 
@@ -169,6 +215,18 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       (error) => new UsageError({ message: `cannot read standard input (${error.reason._tag})` })
     )
     : flags.what
+  const style = Style.of(host.stdout)
+  const tell = (head: string, message: string | undefined, { fix, why }: Meaning) =>
+    host.write(
+      [head, ...(message === undefined ? [] : [message]), `${style.dim("why ")} ${why}`, `${style.dim("fix ")} ${fix}`]
+        .map((line) => `${line}\n`).join("")
+    )
+  const row = flags.status === undefined ? rowOf(text.trim()) : undefined
+  if (row !== undefined) {
+    const sent = row.code.startsWith("bad_row_") ? "not sent" : "in a batch"
+    yield* tell(`${style.bold(row.code)}${style.dim(`  ${sent}`)}`, row.message, row)
+    return ExitCode.ExitCode.ok
+  }
   const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
   const found = errorOf(text, flags.status, now)
   if (found === undefined || (typeof found === "object" && (found.status ?? 0) < 300 && found.status !== undefined)) {
@@ -178,17 +236,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       } is no status, error name or error body. Try: effect-together explain 429`
     })
   }
-  const style = Style.of(host.stdout)
   const tag = typeof found === "string" ? found : found._tag
-  const { fix, why } = meanings[tag]
   const retried = typeof found === "string" ? undefined : TogetherError.isRetryable(found)
-  yield* host.write(
-    [
-      `${style.bold(tag)}${retried === undefined ? "" : style.dim(retried ? "  retried" : "  not retried")}`,
-      ...(typeof found === "string" ? [] : [found.message]),
-      `${style.dim("why ")} ${why}`,
-      `${style.dim("fix ")} ${fix}`
-    ].map((line) => `${line}\n`).join("")
+  yield* tell(
+    `${style.bold(tag)}${retried === undefined ? "" : style.dim(retried ? "  retried" : "  not retried")}`,
+    typeof found === "string" ? undefined : found.message,
+    meanings[tag]
   )
   return ExitCode.ExitCode.ok
 })

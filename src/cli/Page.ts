@@ -1,16 +1,18 @@
 /**
  * The report of a run as one HTML page: no script, no request to anywhere, light and dark.
  *
- * Safe to open and to mail: every text from rows and providers is escaped, and the page's content security policy
- * forbids scripts and network.
+ * Safe to open and to mail: every text from rows and providers is escaped, the page's content security policy forbids
+ * scripts and network, and the command is shown without its system message and without the user of an address.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
 import { OutputError, platformCode } from "../job/JobError.ts"
 import * as Histogram from "../job/Histogram.ts"
 import type * as Report from "../job/Report.ts"
 import type * as Timeline from "../job/Timeline.ts"
 import * as Chart from "./Chart.ts"
+import * as CommandLine from "./CommandLine.ts"
 import * as Format from "./Format.ts"
 import * as Summary from "./Summary.ts"
 
@@ -235,7 +237,7 @@ export const html = (context: Summary.Context, input: string): string => {
   return Chart.page(
     `${input} – run of ${when} UTC`,
     `<header><h1>${Chart.escape(input)}</h1>${badge(context)}<p>${when} UTC · <code>${
-      Chart.escape(context.command)
+      Chart.escape(CommandLine.shown(context.args))
     }</code></p></header>
 ${cards(context)}
 ${charts(report)}
@@ -251,19 +253,36 @@ ${models(report)}${failures(report)}${moves(report)}${warnings}
   )
 }
 
+const unwritable = (path: string, why: string) => (cause: PlatformError.PlatformError) =>
+  new OutputError({
+    message: `cannot write the report ${path} (${platformCode(cause)}). ${why}`,
+    reason: "unwritable",
+    path,
+    cause
+  })
+
+/**
+ * Makes the directory of a page that will be written later, and checks that it can be.
+ *
+ * **Errors**: `OutputError` where it cannot.
+ */
+export const prepare = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const at = path.lastIndexOf("/")
+  const directory = at < 0 ? "." : at === 0 ? "/" : path.slice(0, at)
+  const check = Effect.gen(function*() {
+    yield* fs.makeDirectory(directory, { recursive: true })
+    const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
+    yield* fs.access(exists ? path : directory, { writable: true })
+  })
+  yield* Effect.mapError(check, unwritable(path, "Nothing was sent; check the directory."))
+})
+
 /** Writes the page to a file. */
 export const write = Effect.fnUntraced(function*(path: string, context: Summary.Context, input: string) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.mapError(
     fs.writeFileString(path, html(context, input)),
-    (cause) =>
-      new OutputError({
-        message: `cannot write the report ${path} (${
-          platformCode(cause)
-        }). The job itself is done; check the directory.`,
-        reason: "unwritable",
-        path,
-        cause
-      })
+    unwritable(path, "The job itself is done; check the directory.")
   )
 })

@@ -2,9 +2,7 @@
 import type * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import type { Estimate } from "../domain/Call.ts"
 import * as Money from "../domain/Money.ts"
 import type * as Lanes from "../guard/Lanes.ts"
 import * as IdIndex from "../job/IdIndex.ts"
@@ -12,17 +10,19 @@ import * as Input from "../job/Input.ts"
 import { InputError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import type * as Row from "../job/Row.ts"
+import * as RowTokens from "../job/RowTokens.ts"
 import * as Selection from "../job/Selection.ts"
 import * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
-import * as Routes from "../together/Routes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
 import * as LearnedLimits from "./LearnedLimits.ts"
+import * as Place from "./Place.ts"
 import * as Policy from "./Policy.ts"
-import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
+import { input, limitFlags, outDir, rowFlags, rowOptions } from "./RunFlags.ts"
+import * as Source from "./Source.ts"
 import * as Style from "./Style.ts"
 import * as Table from "./Table.ts"
 import * as Flag from "effect/cli/Flag"
@@ -32,13 +32,14 @@ export const planFlags = {
   input,
   ...rowFlags,
   ...limitFlags,
+  outDir,
   latency: LastFlag.positive("latency", LastFlag.Finite("latency")).pipe(
     Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight"),
     Flag.withDefault(2)
   ),
   journal: LastFlag.file(
     "journal",
-    "Journal of the run: its answered rows are left out (default: INPUT.results.jsonl.journal)"
+    "Journal of the run: its answered rows are left out (default: where run puts it)"
   ),
   json: LastFlag.Boolean("json").pipe(Flag.withDescription("Write the plan as JSON"), Flag.withDefault(false))
 }
@@ -82,24 +83,6 @@ export const make = (): Plan => ({
   models: new Map()
 })
 
-/** Estimates the tokens of a row. */
-export const estimate = (row: Row.Row): Estimate => {
-  // The routes only read the fields of their own requests, which the row was checked for.
-  const body = row.body as never
-  switch (row.operation) {
-    case "chat":
-      return Routes.chatEstimate(body)
-    case "completions":
-      return Routes.completions.estimate(body)
-    case "embeddings":
-      return Routes.embeddings.estimate(body)
-    case "rerank":
-      return Routes.rerank.estimate(body)
-    case "images":
-      return Routes.images.estimate(body)
-  }
-}
-
 const modelOf = (plan: Plan, model: string): ModelPlan => {
   let found = plan.models.get(model)
   if (found === undefined) {
@@ -121,7 +104,7 @@ const modelOf = (plan: Plan, model: string): ModelPlan => {
 
 /** Adds a row that would be sent. */
 export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => {
-  const tokens = estimate(row)
+  const tokens = RowTokens.estimate(row)
   const model = modelOf(plan, row.model)
   plan.rows++
   model.rows++
@@ -276,13 +259,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
   const fs = yield* FileSystem.FileSystem
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
-  const source = flags.input === "-" ? Input.bytes("stdin", (yield* Stdio.Stdio).stdin) : Input.file(flags.input)
+  const source = yield* Source.of(flags)
   const part = flags.range !== undefined || flags.sample !== undefined
   const selection = part && source._tag === "File"
     ? Selection.make(yield* Input.countLines(source), flags)
     : undefined
-  const journalPath = flags.journal ??
-    `${flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")}.results.jsonl.journal`
+  const journalPath = Place.journalOf(flags, false)
   const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
   const answered = done ? yield* Journal.answeredIds(journalPath) : undefined
   const plan = make()

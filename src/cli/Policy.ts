@@ -14,6 +14,7 @@
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import type * as Schedule from "effect/Schedule"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as RetryDocument from "../guard/RetryDocument.ts"
 import * as TextFile from "./TextFile.ts"
@@ -46,7 +47,8 @@ export const read = Effect.fnUntraced(function*(
   const text = yield* TextFile.read(path, "the policy ")
   const refuse = (error: Schema.SchemaError) =>
     new UsageError({ message: `the policy ${path} is not valid: ${error.message.replace(/\s+/g, " ")}` })
-  return /^\s*\{\s*"type"\s*:/.test(text)
+  const parsed = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  return typeof parsed === "object" && parsed !== null && "type" in parsed
     ? { retry: yield* Effect.mapError(decodeRetry(text), refuse) }
     : yield* Effect.mapError(decode(text), refuse)
 })

@@ -21,6 +21,7 @@ import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Input from "../job/Input.ts"
 import { isJobError } from "../job/JobError.ts"
+import * as CommandLine from "./CommandLine.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Emulate from "./Emulate.ts"
 import { ExitCode } from "./ExitCode.ts"
@@ -167,7 +168,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
           ? ExitCode.usage
           : ExitCode.ok
       }
-      const { code, lines } = explainFailure(error, Run.commandOf(host.args))
+      const { code, lines } = explainFailure(error, CommandLine.again(host.args))
       const style = Style.of(host.stderr)
       host.writeError(`${style.red("error")} ${lines.join("\n")}\n`)
       if (code === ExitCode.internal && host.env["DEBUG"] !== undefined) {

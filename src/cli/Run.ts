@@ -3,8 +3,11 @@ import type * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as Money from "../domain/Money.ts"
+import * as Credits from "../guard/Credits.ts"
 import * as BatchJob from "../job/BatchJob.ts"
+import * as FileIdentity from "../job/FileIdentity.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
@@ -16,9 +19,11 @@ import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
-import * as Money from "../domain/Money.ts"
+import type * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Together from "../together/Together.ts"
+import * as CommandLine from "./CommandLine.ts"
+import * as Conflicts from "./Conflicts.ts"
 import * as Connection from "./Connection.ts"
 import * as Demo from "./Demo.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -26,8 +31,10 @@ import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Page from "./Page.ts"
+import * as Place from "./Place.ts"
 import * as Policy from "./Policy.ts"
 import { rowOptions, type runFlags } from "./RunFlags.ts"
+import * as Source from "./Source.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 import * as Ticker from "./Ticker.ts"
@@ -36,58 +43,34 @@ import { UsageError } from "./UsageError.ts"
 /** Holds the parsed flags of `run`. */
 export type Flags = Command.Command.Config.Infer<typeof runFlags>
 
-const basename = (path: string): string => path.slice(path.lastIndexOf("/") + 1)
-
-/** Names the files of a run: beside the input, or in `--out-dir`; a run against the emulator has names of its own. */
-export const placeOf = (flags: Flags, emulator: boolean) => {
-  const stem = flags.input === "-"
-    ? "stdin"
-    : flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "") + (emulator ? ".emulator" : "")
-  const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${basename(stem)}`
-  return flags.output === "-"
-    ? {
-      results: undefined,
-      errors: flags.errors ?? `${base}.errors.jsonl`,
-      journal: flags.journal ?? `${base}.journal`
-    }
-    : {
-      results: flags.output ?? `${base}.results.jsonl`,
-      errors: flags.errors,
-      journal: flags.journal
-    }
-}
-
-const conflicts = (flags: Flags): string | undefined => {
-  if (flags.output === "-" && flags.json) {
-    return "--output - and --json both want standard output: give one of them a file"
-  }
-  if (flags.input === "-" && (flags.sample !== undefined || flags.range !== undefined)) {
-    return "--sample and --range need a file, for standard input can be read only once"
-  }
-  if (flags.input === "-" && flags.via === "batch") return "--via batch needs a file, for it reads the input twice"
-  if (flags.via === "batch" && (flags.order === "input" || flags.dedupe || flags.cache !== undefined)) {
-    return "--via batch cannot be combined with --order input, --dedupe or --cache"
-  }
-  if (flags.emulatorConfig !== undefined && !flags.emulator) return "--emulator-config needs --emulator"
-  return undefined
-}
-
-const quoted = (word: string): string => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-
-/** Writes the command line that does the same again. */
-export const commandOf = (args: ReadonlyArray<string>): string =>
-  ["effect-together", ...args.filter((word) => word !== "--retry-errors").map(quoted)].join(" ")
-
+/** Sums up what earlier runs of a journal have spent, and what they may have spent besides: both count. */
 const spentBefore = Effect.fnUntraced(function*(journal: string) {
   const fs = yield* FileSystem.FileSystem
-  if (!(yield* Effect.orElseSucceed(fs.exists(journal), () => false))) return 0n
-  return BigInt(Math.round((yield* Journal.peek(journal)).nanoUsd))
+  if (!(yield* Effect.orElseSucceed(fs.exists(journal), () => false))) return { sure: 0n, uncertain: 0n }
+  const { nanoUsd, uncertainNanoUsd } = yield* Journal.peek(journal)
+  return { sure: BigInt(Math.round(nanoUsd)), uncertain: BigInt(Math.round(uncertainNanoUsd)) }
 })
 
-const sourceOf = Effect.fnUntraced(function*(flags: Flags) {
-  if (flags.input !== "-") return Input.file(flags.input)
-  return Input.bytes("stdin", (yield* Stdio.Stdio).stdin)
-})
+/** Knows what models cost, to rows and to the budget alike. */
+interface Prices {
+  readonly lookup: Price.Lookup
+  /** Asks for the catalogue's prices once; where that fails, the shipped table goes on to count. */
+  readonly read: Effect.Effect<void, never, Together.Together>
+}
+
+const makePrices = (): Prices => {
+  let latest = PriceTable.shippedLookup
+  const read = Effect.gen(function*() {
+    const client = yield* Together.Together
+    const models = yield* client.models()
+    const day = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString().slice(0, 10)
+    latest = PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels(models, day))
+  })
+  return {
+    lookup: (model) => latest(model),
+    read: Effect.ignore(Effect.timeoutOption(read, "5 seconds"))
+  }
+}
 
 interface Work {
   readonly flags: Flags
@@ -95,16 +78,27 @@ interface Work {
   readonly stop: Effect.Effect<Stop.Stop>
   readonly selection: Selection.Selection | undefined
   readonly source: Input.Source
+  readonly fingerprint: { readonly hash: string } | undefined
   readonly policy: Policy.Policy | undefined
+  readonly prices: Prices
+  readonly place: Place.Place
   readonly journal: string
+  /** Who answers the rows. */
+  readonly target: string
+  /** Nano-dollars that earlier runs may have spent besides what their rows say. */
+  readonly uncertain: bigint
 }
 
+/** Reads what this run may have spent besides what its rows say: calls that were cut off, or whose usage is unknown. */
+const uncertainOf = (credits: Credits.Service): Effect.Effect<bigint> =>
+  Effect.map(
+    credits.report,
+    ({ keys }) => keys.reduce((sum, { tally }) => sum + tally.uncertain + tally.atRisk + tally.reserved, 0n)
+  )
+
 const job = Effect.fnUntraced(function*(work: Work) {
-  const { flags, report } = work
+  const { flags, place, report } = work
   const host = yield* Host.Host
-  const place = placeOf(flags, flags.emulator && !flags.live)
-  const fs = yield* FileSystem.FileSystem
-  if (flags.outDir !== undefined) yield* Effect.ignore(fs.makeDirectory(flags.outDir, { recursive: true }))
   const results: string | JobFiles.Writer = place.results ??
     { _tag: "Writer", write: (text) => host.write(text) }
   const options: Omit<JobFiles.Options<never>, "send"> = {
@@ -114,6 +108,9 @@ const job = Effect.fnUntraced(function*(work: Work) {
     journalPath: place.journal,
     row: rowOptions(flags),
     select: work.selection?.has,
+    fingerprint: work.fingerprint,
+    target: work.target,
+    uncertain: uncertainOf(yield* Credits.Credits),
     order: flags.order,
     concurrency: flags.concurrency,
     retryErrors: flags.retryErrors,
@@ -127,24 +124,14 @@ const job = Effect.fnUntraced(function*(work: Work) {
     owner: { pid: host.pid, host: host.host },
     isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
   }
-  const price = yield* priceOf
-  if (flags.via === "batch") return yield* BatchJob.run({ ...options, price, maxCost: flags.maxCost, poll: flags.poll })
+  yield* work.prices.read
+  const price = work.prices.lookup
+  if (flags.via === "batch") {
+    const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - work.uncertain
+    return yield* BatchJob.run({ ...options, price, maxCost, poll: flags.poll })
+  }
   const send = yield* Sender.together({ report, price, retry: Policy.retry(work.policy) })
   return yield* JobFiles.run({ ...options, send })
-})
-
-/** Asks for prices once; while that fails, the shipped table counts. */
-const priceOf = Effect.gen(function*() {
-  const client = yield* Together.Together
-  const day = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString().slice(0, 10)
-  const read = Effect.map(
-    client.models(),
-    (models) => PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels(models, day))
-  )
-  return yield* Effect.orElseSucceed(
-    Effect.timeoutOrElse(read, { duration: "5 seconds", orElse: () => Effect.succeed(PriceTable.shippedLookup) }),
-    () => PriceTable.shippedLookup
-  )
 })
 
 const connected = Effect.fnUntraced(function*(work: Work) {
@@ -180,18 +167,21 @@ const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.
   return report.ok + report.failed > 0 || !(yield* Effect.orElseSucceed(fs.exists(path), () => false))
 })
 
-/** Writes the page, the JSON and the words that a run ends with. */
+/** Writes the JSON and the words that a run ends with, and last the page, which may fail. */
 const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context) {
   const host = yield* Host.Host
   const { ending, lost, report, undone } = context
-  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
-    yield* Page.write(flags.report, context, flags.input)
-  }
   if (flags.json) {
     yield* host.write(
       `${
         JSON.stringify(
-          { ...Report.summary(report, report.endedAt ?? report.startedAt), stopped: ending.stop?._tag, undone, lost },
+          {
+            ...Report.summary(report, report.endedAt ?? report.startedAt),
+            stopped: ending.stop?._tag,
+            undone,
+            lost,
+            uncertainUsd: Money.toUsd(context.uncertainNanoUsd ?? 0n)
+          },
           undefined,
           2
         )
@@ -201,44 +191,87 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
   if (!flags.quiet) {
     host.writeError(Summary.lines(context, Style.of(host.stderr)).map((line) => `${line}\n`).join(""))
   }
+  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
+    yield* Page.write(flags.report, context, flags.input)
+  }
 })
 
-/** Counts the lines of the input, where it can be read twice, and chooses among them. */
+/** Counts the lines that are not blank, all or those that are chosen. */
+const countRows = (source: Input.Source, has: (line: number) => boolean) =>
+  Stream.runFold(Input.lines(source), () => 0, (rows, { line }) => has(line) ? rows + 1 : rows)
+
+/** Chooses among the lines of the input, where it can be read twice, and counts the rows to expect. */
 const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
-  if (source._tag !== "File") return { counted: undefined, selection: undefined }
+  if (source._tag !== "File") return { rows: undefined, selection: undefined }
+  if (flags.range === undefined && flags.sample === undefined) {
+    return { rows: yield* countRows(source, () => true), selection: undefined }
+  }
   const counted = yield* Input.countLines(source)
-  if (flags.range === undefined && flags.sample === undefined) return { counted, selection: undefined }
   const selection = Selection.make(counted, { range: flags.range, sample: flags.sample, seed: flags.seed })
   return selection.size === 0
     ? yield* new UsageError({
       message: `--range chooses none of the ${Format.plural(counted, "line")} of ${flags.input}`
     })
-    : { counted, selection }
+    : { rows: yield* countRows(source, selection.has), selection }
 })
+
+/**
+ * Makes the directories of a run's files. Refuses a page that would stand in place of another of them, or that could not
+ * be written when the run is over.
+ */
+const prepare = Effect.fnUntraced(function*(flags: Flags, files: JobFiles.Paths) {
+  const fs = yield* FileSystem.FileSystem
+  if (flags.outDir !== undefined) yield* Effect.ignore(fs.makeDirectory(flags.outDir, { recursive: true }))
+  if (flags.report === undefined) return
+  const found = yield* FileIdentity.shared([
+    ["input", flags.input === "-" ? undefined : flags.input],
+    ["results", files.results],
+    ["errors", files.errors],
+    ["journal", files.journal],
+    ["policy", flags.policy],
+    ["emulator's options", flags.emulatorConfig],
+    ["page", flags.report]
+  ])
+  if (found?.use === "page") {
+    return yield* new UsageError({
+      message: `--report ${flags.report} is a file of the job, for the ${found.other}: give the page its own`
+    })
+  }
+  yield* Page.prepare(flags.report)
+})
+
+/** Says who answers the rows. */
+const targetOf = (flags: Flags, emulated: boolean): string =>
+  emulated
+    ? Journal.emulator
+    : CommandLine.withoutUser(flags.baseUrl ?? Together.defaults.baseUrl).replace(/\/+$/, "")
 
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
-  const conflict = conflicts(flags)
-  if (conflict !== undefined) return yield* new UsageError({ message: conflict })
   const host = yield* Host.Host
+  const conflict = Conflicts.of(flags, host.args)
+  if (conflict !== undefined) return yield* new UsageError({ message: conflict })
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
-  const source = yield* sourceOf(flags)
-  const { counted, selection } = yield* partOf(flags, source)
-  const now = yield* SteadyClock.make
-  const report = Report.make(now())
-  report.total = selection?.size ?? counted
-  const stop = yield* Deferred.make<Stop.Stop>()
-  yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
+  const given = yield* Source.of(flags)
+  const { rows, selection } = yield* partOf(flags, given)
   const emulator = flags.emulator && !flags.live
     ? yield* Demo.emulator(flags.emulatorConfig, flags.seed)
     : undefined
-  const place = placeOf(flags, emulator !== undefined)
-  const files = JobFiles.paths({ input: source, ...place, journalPath: place.journal })
+  const place = Place.of(flags, emulator !== undefined)
+  const files = JobFiles.paths({ input: given, ...place, journalPath: place.journal })
   const { journal } = files
-  if (flags.report !== undefined && [flags.input, files.results, files.errors, journal].includes(flags.report)) {
-    return yield* new UsageError({ message: `--report ${flags.report} is a file of the job: give the page its own` })
+  yield* prepare(flags, files)
+  const { fingerprint, source } = yield* Source.known(given)
+  const now = yield* SteadyClock.make
+  const report = Report.make(now())
+  report.total = rows
+  if (flags.via === "batch" && policy?.retry !== undefined) {
+    Report.warn(report, "the retry of the policy is for calls: with --via batch it does nothing")
   }
-  const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - (yield* spentBefore(journal))
+  const stop = yield* Deferred.make<Stop.Stop>()
+  yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
+  const spent = yield* spentBefore(journal)
+  const prices = makePrices()
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,
     emulator,
@@ -248,14 +281,25 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
       maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
     },
-    maxCost: maxCost === undefined ? undefined : Money.max(maxCost, 0n),
+    maxCost: flags.maxCost === undefined ? undefined : flags.maxCost - spent.sure - spent.uncertain,
     onCredits: flags.onCredits ?? policy?.onCredits,
+    prices: prices.lookup,
     report
   })
-  const result = yield* connected({ flags, report, stop: Deferred.await(stop), selection, source, policy, journal })
-    .pipe(
-      Effect.provide(layer)
-    )
+  const result = yield* connected({
+    flags,
+    report,
+    stop: Deferred.await(stop),
+    selection,
+    source,
+    fingerprint,
+    policy,
+    prices,
+    place,
+    journal,
+    target: targetOf(flags, emulator !== undefined),
+    uncertain: spent.uncertain
+  }).pipe(Effect.provide(layer))
   report.endedAt ??= now()
   const undone = undoneOf(report, result)
   const context: Summary.Context = {
@@ -266,7 +310,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     journal: result.paths.journal,
     page: flags.report,
     idealSeconds: emulator === undefined ? undefined : Demo.ideal(emulator.options, report),
-    command: commandOf(host.args),
+    args: host.args,
+    uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,
     lost: lostOf(report, result)
   }
@@ -279,10 +324,15 @@ export const explainJobError = (
   error: JobError,
   command: string
 ): { readonly code: ExitCode.ExitCode; readonly lines: ReadonlyArray<string> } => {
-  const more = error._tag === "JournalError" && (error.reason === "input-changed" || error.reason === "row-changed")
+  const reason = error._tag === "JournalError" ? error.reason : undefined
+  const more = reason === "input-changed" || reason === "row-changed"
     ? [
       `go on with: ${command} --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)`
     ]
+    : reason === "id-reused"
+    ? [`then go on with: ${command} --changed keep (keep the answers there are, send what has a new custom_id)`]
+    : reason === "target-changed"
+    ? [`go on with: ${command} --changed keep (keep the answers of both)`]
     : []
   return { code: ExitCode.ofJobError(error), lines: [error.message, ...more] }
 }

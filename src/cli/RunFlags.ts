@@ -36,18 +36,23 @@ const rate = (name: string, description: string) =>
 const off = (name: string, description: string) =>
   LastFlag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
 
-/** Flag whose text is read by a function. */
+/** Flag whose text is read by a function, and whose value may have to be above 0. */
 const read = <A>(
   name: string,
   metavar: string,
   description: string,
   parse: (text: string) => A | undefined,
-  expected: string
+  expected: string,
+  isAbove: (value: A) => boolean = () => true
 ) => {
   const text = LastFlag.String(name).pipe(
     Flag.withMetavar(metavar),
     Flag.withDescription(description),
-    Flag.withFallbackConfig(Config.String(variable(name)))
+    Flag.withFallbackConfig(Config.String(variable(name))),
+    Flag.filter((given) => {
+      const value = parse(given)
+      return value === undefined || isAbove(value)
+    }, (given) => `--${name} must be above 0, got ${given}`)
   )
   return LastFlag.orNone(Flag.filterMap(
     text,
@@ -114,6 +119,9 @@ export const limitFlags = {
   )
 }
 
+/** Is the flag that names the directory of a run's files. */
+export const outDir = text("out-dir", "Directory of results, errors and journal (default: that of the input)")
+
 /** All flags of `run`. */
 export const runFlags = {
   input,
@@ -128,7 +136,7 @@ export const runFlags = {
   ),
   errors: LastFlag.file("errors", "File of failed rows and bad lines (default: INPUT.errors.jsonl)"),
   journal: LastFlag.file("journal", "Journal file (default: OUTPUT.journal)"),
-  outDir: text("out-dir", "Directory of results, errors and journal (default: that of the input)"),
+  outDir,
   order: LastFlag.Literals("order", ["completion", "input"]).pipe(
     Flag.withDescription("Order of the results"),
     Flag.withFallbackConfig(Config.Literals(["completion", "input"], variable("order"))),
@@ -160,7 +168,8 @@ export const runFlags = {
     "USD",
     "Stop before this much is spent, earlier runs of the journal included",
     Money.parse,
-    "an amount in dollars, like 2.50"
+    "an amount in dollars, like 2.50",
+    (amount) => amount > 0n
   ),
   maxTime: read(
     "max-time",

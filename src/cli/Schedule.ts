@@ -60,7 +60,7 @@ export interface Spread {
 
 /** Sums up the delays of many runs, retry by retry. */
 export const spreads = (runs: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<Spread> => {
-  const longest = Math.max(0, ...runs.map((run) => run.length))
+  const longest = runs.reduce((most, run) => Math.max(most, run.length), 0)
   return Array.from({ length: longest }, (_, at) => {
     const delays = runs.flatMap((run) => run[at] ?? []).sort((a, b) => a - b)
     return {
@@ -125,7 +125,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     yield* host.write(`${JSON.stringify(all, undefined, 2)}\n`)
     return ExitCode.ExitCode.ok
   }
-  const scale = Math.max(1e-9, ...all.map((spread) => spread.most))
+  const scale = all.reduce((most, spread) => Math.max(most, spread.most), 1e-9)
   const right = (head: string) => ({ head, align: "right" as const })
   yield* host.write(
     all.length === 0

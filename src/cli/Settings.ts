@@ -47,6 +47,10 @@ export const places = (
   `${env["XDG_CONFIG_HOME"] ?? `${home}/.config`}/effect-together/config.json`
 ]
 
+/** Writes a number without an exponent, as one would type it. */
+const plain = (value: number): string =>
+  value.toLocaleString("en-US", { useGrouping: false, maximumFractionDigits: 20 })
+
 /** Reads a config file's text into environment variables, or says what is wrong with it. */
 export const fromFile = (path: string, text: string): Result.Result<Record<string, string>, string> => {
   const parsed = Result.try((): unknown => JSON.parse(text))
@@ -66,7 +70,7 @@ export const fromFile = (path: string, text: string): Result.Result<Record<strin
     if (typeof setting !== "string" && typeof setting !== "number" && typeof setting !== "boolean") {
       return Result.fail(`${path}: ${key} must be a string, a number or a boolean.`)
     }
-    out[variable(key)] = String(setting)
+    out[variable(key)] = typeof setting === "number" ? plain(setting) : String(setting)
   }
   return Result.succeed(out)
 }

@@ -5,10 +5,10 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as FileIdentity from "../job/FileIdentity.ts"
 import * as Histogram from "../job/Histogram.ts"
 import * as Input from "../job/Input.ts"
 import * as Job from "../job/Job.ts"
@@ -30,6 +30,7 @@ import * as LastFlag from "./LastFlag.ts"
 import * as Page from "./Page.ts"
 import * as Policy from "./Policy.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
+import * as Source from "./Source.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 import * as Table from "./Table.ts"
@@ -61,7 +62,7 @@ export const simulateFlags = {
 export type Flags = Command.Command.Config.Infer<typeof simulateFlags>
 
 const readRows = Effect.fnUntraced(function*(flags: Flags) {
-  const source = flags.input === "-" ? Input.bytes("stdin", (yield* Stdio.Stdio).stdin) : Input.file(flags.input)
+  const source = yield* Source.of(flags)
   const part = (flags.range !== undefined || flags.sample !== undefined) && source._tag === "File"
   const selection = part ? Selection.make(yield* Input.countLines(source), flags) : undefined
   const rows = yield* Stream.runCollect(Input.rows(source, rowOptions(flags)))
@@ -128,6 +129,18 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
   if (flags.repeat < 1) return yield* new UsageError({ message: `--repeat must be 1 or more, got ${flags.repeat}` })
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
+  const twice = yield* FileIdentity.shared([
+    ["the input", flags.input === "-" ? undefined : flags.input],
+    ["--config", flags.config],
+    ["--policy", flags.policy],
+    ["--svg", flags.svg],
+    ["--report", flags.report]
+  ])
+  if (twice !== undefined) {
+    return yield* new UsageError({
+      message: `${twice.path} is ${twice.other} and ${twice.use}: give each its own file`
+    })
+  }
   const options = yield* provider(flags, { unknownModels: "accept" })
   const onCredits = flags.onCredits ?? policy?.onCredits
   const rows = yield* readRows(flags)
@@ -170,7 +183,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       errors: "(simulated)",
       journal: "(none)",
       idealSeconds: ideal,
-      command: `effect-together ${host.args.join(" ")}`,
+      args: host.args,
       undone,
       lost: 0
     }

@@ -2,6 +2,8 @@
 import type * as Job from "../job/Job.ts"
 import * as Histogram from "../job/Histogram.ts"
 import type * as Report from "../job/Report.ts"
+import * as CommandLine from "./CommandLine.ts"
+import * as Connection from "./Connection.ts"
 import * as Format from "./Format.ts"
 import type * as Style from "./Style.ts"
 
@@ -15,8 +17,10 @@ export interface Context {
   readonly page?: string | undefined
   /** Seconds that a provider with these limits needs at the least. */
   readonly idealSeconds?: number | undefined
-  /** The command line that continues the run. */
-  readonly command: string
+  /** The arguments of the command, which continue the run. */
+  readonly args: ReadonlyArray<string>
+  /** Nano-dollars that the runs of the journal may have cost beyond their rows. Default: 0. */
+  readonly uncertainNanoUsd?: bigint | undefined
   /** What would have been sent more, where the file's rows were counted. */
   readonly undone: number
   /** Rows that are settled and that no output file holds: 0, or something is wrong. */
@@ -39,7 +43,11 @@ export const reason = (ending: Job.Ending): string | undefined => {
     case "MaxTime":
       return "stopped: the time allowed by --max-time has passed"
     case "MaxCost":
-      return `stopped by --max-cost: ${stop.error.message}`
+      return `stopped by --max-cost: ${
+        stop.error.budget === Connection.spentBudget
+          ? "earlier runs of the journal have spent all of it. Raise it to go on"
+          : stop.error.message
+      }`
     case "FailedRow":
       return "stopped: a row failed, and --fail-on-error was given"
     case "Refused":
@@ -104,7 +112,9 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   const unknown = report.unpriced > 0
     ? style.yellow(` · ${Format.plural(report.unpriced, "row")} of unknown price left out`)
     : ""
-  out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${unknown}`)
+  const uncertain = context.uncertainNanoUsd ?? 0n
+  const besides = uncertain > 0n ? ` · up to ${Format.usd(uncertain)} besides for calls without an answer` : ""
+  out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${besides}${unknown}`)
   out.push(`${label("elapsed")}${timeLine(context)}`)
   if (report.codes.size > 0) out.push(`${label("failures")}${list(report.codes)}`)
   for (const failure of report.failures.slice(0, 3)) {
@@ -131,12 +141,16 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
 
 /** Writes the last line: how to go on. */
 export const last = (context: Context, style: Style.Style): string => {
-  const { ending, report } = context
-  if (ending.stop !== undefined || context.undone > 0) return `continue with: ${style.bold(context.command)}`
-  if (report.failed + report.resumedFailed > 0) {
-    return `send the failed rows again with: ${style.bold(`${context.command} --retry-errors`)}`
+  const { args, ending, report } = context
+  if (ending.stop !== undefined || context.undone > 0) {
+    return `continue with: ${style.bold(CommandLine.again(args))}`
   }
-  if (report.bad > 0) return `correct the bad lines, then: ${style.bold(`${context.command} --changed keep`)}`
+  if (report.failed + report.resumedFailed > 0) {
+    return `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
+  }
+  if (report.bad > 0) {
+    return `correct the bad lines, then: ${style.bold(CommandLine.again([...args, "--changed", "keep"]))}`
+  }
   return report.ok === 0 && report.resumedOk > 0
     ? `nothing to send: an earlier run answered every row. To begin anew, remove ${context.journal} and the results`
     : style.green("done")

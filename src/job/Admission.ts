@@ -7,8 +7,12 @@
  * | holds its answer | is done |
  * | holds its failure | is done, unless `retryErrors` |
  * | holds an answer to another request of that id | `changed` says: stop the job, keep the answer, send the row again |
+ * | holds an answer to another request, from another line | the same; a stop says that the id may be used twice |
  * | saw the id on an earlier line of this input | is a bad line: a duplicate |
  */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as Hash from "./Hash.ts"
 import { JournalError } from "./JobError.ts"
 import type * as Journal from "./Journal.ts"
@@ -29,9 +33,16 @@ export const defaults = { retryErrors: false, changed: "stop" } as const
 /** Is what becomes of a line. */
 export type Decision =
   | { readonly _tag: "Send"; readonly row: Row.Row; readonly hash: number }
-  | { readonly _tag: "Done"; readonly row: Row.Row; readonly ok: boolean; readonly ordinal: number }
+  /** `same` tells whether the row asks for what it asked when it was settled. */
+  | {
+    readonly _tag: "Done"
+    readonly row: Row.Row
+    readonly ok: boolean
+    readonly ordinal: number
+    readonly same: boolean
+  }
   | { readonly _tag: "Bad"; readonly line: Row.Bad }
-  | { readonly _tag: "Refused"; readonly error: JournalError }
+  | { readonly _tag: "Refused"; readonly row: Row.Row; readonly ordinal: number; readonly error: JournalError }
 
 /** Hashes a request, to see on resuming that a row has changed. */
 export const hashOf = (row: Row.Row): number => Hash.text32(`${row.operation}${JSON.stringify(row.body)}`)
@@ -45,15 +56,51 @@ const rowChanged = (row: Row.Row, journal: Journal.Journal) =>
     path: journal.path
   })
 
-const duplicate = (row: Row.Row, first: number): Row.Bad =>
-  Row.bad(
-    row.line,
-    "duplicate",
-    `line ${row.line}: custom_id ${JSON.stringify(row.id)} was used on line ${first} already; it is not sent. Give ` +
-      "each row its own custom_id",
-    row.id,
-    row.id
+const otherLine = (row: Row.Row, first: number, journal: Journal.Journal) =>
+  new JournalError({
+    message:
+      `line ${row.line}: custom_id ${JSON.stringify(row.id)} was answered on line ${first} already, for another ` +
+      "request. Give each row its own custom_id: sent again, this one would take the place of that answer. Where the " +
+      "row has only moved, and it or the request options have changed, restore them, or say how to go on: keep the " +
+      "answers of changed rows, or send changed rows again.",
+    reason: "id-reused",
+    path: journal.path
+  })
+
+/**
+ * Fails for a refused row: by its own error, or by one that names the line which its id was answered on.
+ *
+ * **Details**: reads the journal, so it is for the end of a job only.
+ */
+export const refuse = (
+  { error, ordinal, row }: Extract<Decision, { readonly _tag: "Refused" }>,
+  journal: Journal.Journal
+): Effect.Effect<never, JournalError> =>
+  journal.settled.pipe(
+    Stream.filter((record) => record.ordinal === ordinal),
+    Stream.runHead,
+    Effect.flatMap((found) =>
+      Effect.fail(
+        Option.isNone(found) || found.value.meta.n === row.line
+          ? error
+          : otherLine(row, found.value.meta.n, journal)
+      )
+    )
   )
+
+const duplicateMessage = (row: Row.Row, first: number): string => {
+  const id = JSON.stringify(row.id)
+  if (row.assigned) {
+    return `line ${row.line} has no custom_id, and ${id}, which it would get, is that of line ${first}; it is not ` +
+      "sent. Give it a custom_id"
+  }
+  const assigned = row.id === `line-${first}` ? " (a row without one gets line-<number>)" : ""
+  return `line ${row.line}: custom_id ${id} was used on line ${first} already${assigned}; it is not sent. Give each ` +
+    "row its own custom_id"
+}
+
+const duplicate = (row: Row.Row, first: number): Row.Bad =>
+  Row.bad(row.line, "duplicate", duplicateMessage(row, first), row.id, row.id)
 
 /** Decides about a row by what is known of its id; neither counts it nor marks it as seen. */
 export const judge = (row: Row.Row, journal: Journal.Journal, options: Options): Decision => {
@@ -61,11 +108,14 @@ export const judge = (row: Row.Row, journal: Journal.Journal, options: Options):
   if (known._tag === "Seen") return { _tag: "Bad", line: duplicate(row, known.line) }
   if (known._tag === "New") return { _tag: "Send", row, hash: hashOf(row) }
   const changed = options.changed ?? defaults.changed
-  const hash = changed === "keep" ? known.hash : hashOf(row)
-  if (hash !== known.hash && changed === "stop") return { _tag: "Refused", error: rowChanged(row, journal) }
-  return hash !== known.hash || (!known.ok && options.retryErrors === true)
+  const hash = hashOf(row)
+  const same = hash === known.hash
+  if (!same && changed === "stop") {
+    return { _tag: "Refused", row, ordinal: known.ordinal, error: rowChanged(row, journal) }
+  }
+  return (!same && changed === "resend") || (!known.ok && options.retryErrors === true)
     ? { _tag: "Send", row, hash }
-    : { _tag: "Done", row, ok: known.ok, ordinal: known.ordinal }
+    : { _tag: "Done", row, ok: known.ok, ordinal: known.ordinal, same }
 }
 
 /** Decides about the next line of the input, counts it, and marks its id as seen. */
@@ -79,6 +129,7 @@ export const admit = (
   if (line._tag === "Bad") return { _tag: "Bad", line }
   if (line.assigned) Report.note(report.missingIds, line.line)
   const decision = judge(line, journal, options)
+  if (decision._tag === "Refused") return decision
   if (decision._tag === "Bad") {
     Report.note(report.duplicates, line.line)
     return decision

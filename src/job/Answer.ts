@@ -13,7 +13,7 @@
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Hash from "./Hash.ts"
-import type * as Row from "./Row.ts"
+import * as Row from "./Row.ts"
 
 /** Is what a row was answered with. */
 export interface Reply {
@@ -40,7 +40,7 @@ const idOf = (customId: string): string => {
 const withExtra = (row: Record<string, unknown>, extra: Row.Json | undefined): string => {
   if (extra !== undefined) {
     for (const key in extra) {
-      if (!ours.has(key)) row[key] = extra[key]
+      if (!ours.has(key)) Row.setField(row, key, extra[key])
     }
   }
   return JSON.stringify(row)
@@ -62,13 +62,13 @@ export const answered = (row: Row.Row, reply: Reply): string =>
     }
   }, row.extra)
 
-/** Writes the output row of a failed row. */
-export const failed = (row: Row.Row, error: TogetherError.TogetherError): string =>
+/** Writes the output row of a failed row; `code` is for what no class of error names: a batch's own words. */
+export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = codeOf(error._tag)): string =>
   withExtra({
     id: idOf(row.id),
     custom_id: row.id,
     error: {
-      code: codeOf(error._tag),
+      code,
       message: error.message,
       ...(error.status === undefined ? {} : { status: error.status }),
       ...(error.requestId === undefined ? {} : { request_id: error.requestId }),

@@ -8,10 +8,13 @@
  *   └─────────── requeue what was not answered (expired, cancelled, timed out) ◀────────────┴─▶ journal ─▶ results
  * ```
  *
- * The journal is that of a job by calls, so a job may be begun one way and finished the other. Each part is noted
- * before and after its creation; a run that was killed in between looks for the batch by the name of its file and
+ * The journal is that of a job by calls, so a job may be begun one way and finished the other, once no batch of it runs.
+ * Each part is noted before and after its creation; a run that was killed in between looks for the batch by its file and
  * adopts it, so no part is batched and billed twice. Stopping leaves the batches running at Together; the next run
  * waits for them.
+ *
+ * The input is read once, and once before on a resume with batches running, whatever the number of parts. In memory are
+ * the rows of the parts that run and of as many that wait to: see `parallel` and BatchParts.ts.
  *
  * **Source**: Together's Batch API guide and reference: creation accepts bad files and fails later, a completed batch
  * may have an error file too, the order of rows is arbitrary, only answered rows are billed.
@@ -20,17 +23,18 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
-import * as Usage from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
 import * as Batches from "../together/Batches.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Routes from "../together/Routes.ts"
 import * as Together from "../together/Together.ts"
 import * as Admission from "./Admission.ts"
+import * as BatchBudget from "./BatchBudget.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 import * as JobFiles from "./JobFiles.ts"
@@ -38,6 +42,7 @@ import * as Hash from "./Hash.ts"
 import type * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
 import * as Row from "./Row.ts"
+import * as RowTokens from "./RowTokens.ts"
 import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
@@ -61,28 +66,54 @@ export interface Options extends Omit<JobFiles.Options<never>, "send"> {
 /** Holds the defaults of this module. */
 export const defaults = { poll: Duration.seconds(30), rounds: 3, parallel: 20 } as const
 
-const failure = (row: Row.Row, message: string, status?: number): TogetherError.TogetherError =>
-  new TogetherError.InvalidRequestError({ message, model: row.model, operation: "batch", status, attempts: 1 })
+/** How often the upload of a file, and the creation of a batch, is tried. */
+const tries = 5
+/** Waits between two tries of an upload. */
+const pauses = Schedule.exponential("2 seconds")
+/** Rows that are settled at a time. */
+const group = 256
 
 /** Runs a job from file to file through batches. */
 export const run = (
   options: Options
-): Effect.Effect<JobFiles.Result, JobError, Together.Together | FileSystem.FileSystem> =>
-  JobFiles.around(options, (context) => drive(context, options))
+): Effect.Effect<JobFiles.Result, JobError, Together.Together | FileSystem.FileSystem> => {
+  const [parallel, rounds] = [checked(options, "parallel"), checked(options, "rounds")]
+  // a row that failed before may be answered by a batch that an earlier run sent it again in
+  return JobFiles.around(
+    { ...options, retryErrors: true },
+    (context) => drive(context, { ...options, parallel, rounds })
+  )
+}
+
+/** Is a part under way: its rows that have to be answered, and what it holds of the budget. */
+interface UnderWay {
+  readonly part: Parts.Part
+  readonly rows: ReadonlyArray<Row.Row>
+  readonly reserve: BatchBudget.Reserve
+  /** Whether the input, as it is read now, lacks rows that the part was made of: they cost, and nobody counts it. */
+  readonly lacking: boolean
+}
+
+const checked = (options: Options, name: "parallel" | "rounds"): number => {
+  const value = options[name] ?? defaults[name]
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new RangeError(`BatchJob.run: ${name} must be an integer of 1 or more, got ${value}`)
+}
 
 const drive = (
   context: JobFiles.Context,
-  options: Options
+  options: Options & { readonly parallel: number; readonly rounds: number }
 ): Effect.Effect<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const client = yield* Together.Together
-    const { emit, journal, report } = context
+    const { journal, report } = context
+    const { parallel, rounds } = options
     const now = yield* SteadyClock.make
     const lookup = options.price ?? PriceTable.shippedLookup
-    const rounds = options.rounds ?? defaults.rounds
     const settler = Settled.settler(journal, report, now)
     const stopped = yield* Deferred.make<Stop.Stop>()
-    let reserved = 0n
+    const places = yield* Semaphore.make(parallel)
+    const budget = BatchBudget.make(options.maxCost, () => report.resumedNanoUsd + report.nanoUsd)
     let serial = 0
 
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
@@ -98,9 +129,10 @@ const drive = (
 
     const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome => {
       if (said._tag === "Refused") {
-        return { _tag: "Failed", error: failure(row, said.message, said.status), code: said.code }
+        const code = said.status === undefined ? said.code : undefined
+        return { _tag: "Failed", error: Output.errorOf(row, said, now()), code }
       }
-      const usage = Output.isObject(said.body) ? Usage.fromWire(said.body["usage"]) : undefined
+      const usage = RowTokens.used(row, said.body)
       const cost = Price.ofUsage(lookup(row.model), row.model, usage, { batch: true })
       return {
         _tag: "Answered",
@@ -114,14 +146,30 @@ const drive = (
       }
     }
 
-    const settle = Effect.fnUntraced(function*(row: Row.Row, said: Output.Said) {
-      const { settled } = yield* settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0)
-      yield* emit([settled])
-      if (settled.kind === "failed" && options.failFast === true) return yield* stop(Stop.failedRow)
+    /** Settles rows in groups: one is written whole, whatever stops the job in between. */
+    const settleAll = Effect.fnUntraced(function*(rows: ReadonlyArray<readonly [Row.Row, Output.Said]>) {
+      const all: Array<Settled.Settled> = []
+      for (let from = 0; from < rows.length; from += group) {
+        const settled = yield* Effect.uninterruptible(
+          Effect.forEach(
+            rows.slice(from, from + group),
+            ([row, said]) => settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0),
+            { concurrency: "unbounded" }
+          ).pipe(Effect.map((done) => done.map((each) => each.settled)), Effect.tap(context.emit))
+        )
+        if (options.failFast === true && settled.some((each) => each.kind === "failed")) {
+          return yield* stop(Stop.failedRow)
+        }
+        all.push(...settled)
+      }
+      return all
     })
 
+    /** Settles a bad line, and writes it whatever stops the job in between. */
     const settleBad = (line: Row.Bad) =>
-      Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : emit([settled]))
+      Effect.uninterruptible(
+        Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : context.emit([settled]))
+      )
 
     /** Reads what is said about the rows of a finished batch. */
     const collect = Effect.fnUntraced(function*(job: Batches.BatchJob) {
@@ -145,48 +193,71 @@ const drive = (
       }
     })
 
-    /** Finds the batch that an earlier try may have created for an uploaded file. */
+    /** Finds the batch that an earlier try may have created, also where its file was removed since. */
     const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
       const files = yield* Effect.catch(client.files.list, refuse)
-      const file = files.find((each) => each.filename === part.name)
-      if (file === undefined) return { fileId: undefined, batchId: undefined }
+      const file = files.find((each) =>
+        part.fileId === undefined ? each.filename === part.name : each.id === part.fileId
+      )
+      const fileId = part.fileId ?? file?.id
+      if (fileId === undefined) return { fileId, batchId: undefined }
       const batches = yield* Effect.catch(client.batches.list, refuse)
-      const batch = batches.find((each) => each.input_file_id === file.id)
-      return { fileId: file.id, batchId: batch?.id ?? undefined }
+      const batch = batches.find((each) => each.input_file_id === fileId)
+      return { fileId: file?.id, batchId: batch?.id ?? undefined }
     })
 
-    /** Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again. */
+    /**
+     * Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again, and after
+     * a success without an id it only looks.
+     */
     const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string) {
-      for (let attempt = 1;; attempt++) {
-        const made = yield* Effect.result(
-          client.batches.create({
-            input_file_id: fileId,
-            endpoint: Routes.chat.path.replace(/^(\/v1)?/, "/v1"),
-            completion_window: "24h"
-          })
-        )
-        if (Result.isSuccess(made)) {
-          const id = made.success.job?.id
-          if (typeof id === "string") return id
-        } else if (!TogetherError.isRetryable(made.failure) || attempt >= 5) {
-          return yield* refuse(made.failure)
+      let created = false
+      for (let attempt = 1; attempt <= tries; attempt++) {
+        if (!created) {
+          const made = yield* Effect.result(
+            client.batches.create({
+              input_file_id: fileId,
+              endpoint: Routes.chat.path.replace(/^(\/v1)?/, "/v1"),
+              completion_window: "24h"
+            })
+          )
+          if (Result.isFailure(made)) {
+            if (!TogetherError.isRetryable(made.failure) || attempt === tries) return yield* refuse(made.failure)
+          } else {
+            const id = made.success.job?.id
+            if (typeof id === "string" && id !== "") return id
+            created = true
+          }
         }
         yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
         const { batchId } = yield* adopt({ ...part, fileId })
         if (batchId !== undefined) return batchId
       }
+      const message = `Together created a batch for the file ${part.name}, told no id of it and does not list it. ` +
+        "Run the job again to look for it."
+      return yield* refuse(new TogetherError.DecodeError({ message, model: part.model, operation: "batches.create" }))
     })
 
-    const submit = Effect.fnUntraced(function*({ asks, part, text }: Parts.Full) {
-      const noted = (more: Partial<Parts.Part>) =>
-        Effect.as(journal.note("batch", { ...part, ...more }), { ...part, ...more })
-      yield* journal.note("batch", { ...part, asks })
-      const file = yield* Effect.catch(
-        client.files.upload({ content: text, name: part.name, purpose: "batch-api" }),
-        refuse
+    /** Notes what became of a part. What its rows ask for is long, and is noted once, when the part is begun. */
+    const note = (part: Parts.Part) => {
+      const { asks: _, ...known } = part
+      return Effect.as(journal.note("batch", known), known)
+    }
+
+    const submit = Effect.fnUntraced(function*({ part, rows }: Parts.Full) {
+      yield* journal.note("batch", part)
+      // a file that was stored twice costs nothing
+      const upload = client.files.upload({
+        content: rows.map(Parts.line).join(""),
+        name: part.name,
+        purpose: "batch-api"
+      })
+      const file = yield* upload.pipe(
+        Effect.retry({ schedule: pauses, times: tries - 1, while: TogetherError.isRetryable }),
+        Effect.catch(refuse)
       )
-      yield* noted({ fileId: file.id })
-      return yield* noted({ fileId: file.id, batchId: yield* create(part, file.id) })
+      const stored = yield* note({ ...part, fileId: file.id })
+      return yield* note({ ...stored, batchId: yield* create(part, file.id) })
     })
 
     /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
@@ -196,202 +267,138 @@ const drive = (
         const found = yield* adopt(part)
         batchId = found.batchId ?? (found.fileId === undefined ? undefined : yield* create(part, found.fileId))
       }
-      const job = batchId === undefined ? undefined : yield* poll(batchId)
-      const said = job === undefined ? new Map<string, Output.Said>() : yield* collect(job)
-      const hopeless: Output.Said | undefined = job?.status === "FAILED" && said.size === 0
+      if (batchId === undefined) return undefined
+      if (part.batchId === undefined) yield* note({ ...part, batchId })
+      const job = yield* poll(batchId)
+      const said = yield* collect(job)
+      const hopeless: Output.Said | undefined = job.status === "FAILED" && said.size === 0
         ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
         : undefined
       return { said, hopeless }
     })
 
-    /** Settles the rows that `wordOf` knows the last word on, and hands back the others that are `wanted`. */
-    const settleAll = Effect.fnUntraced(function*(
-      wanted: (row: Row.Row) => boolean,
-      wordOf: (row: Row.Row) => Output.Said | undefined,
-      last: boolean,
-      upTo = Infinity
-    ) {
-      const again: Array<Row.Row> = []
-      yield* context.rows.pipe(
-        Stream.takeWhile((row) => row.line <= upTo),
-        Stream.filter((row): row is Row.Row => row._tag === "Row" && wanted(row)),
-        Stream.mapEffect((row) => {
-          const word = wordOf(row)
-          if ((word === undefined || (word._tag === "Refused" && Output.transient(word))) && !last) {
-            again.push(row)
-            return Effect.void
-          }
-          return settle(row, word ?? notAnswered)
-        }, { concurrency: 64 }),
-        Stream.runDrain
+    /** Settles the rows of a part, and batches again those that it has no last word on. */
+    const finish: (underWay: UnderWay) => Effect.Effect<void, JobError> = Effect.fnUntraced(
+      function*({ lacking, part, reserve, rows }) {
+        const found = yield* outcome(part)
+        // a part that never became a batch was no round
+        const round = found === undefined ? part.round : part.round + 1
+        const again: Array<Row.Row> = []
+        const last: Array<readonly [Row.Row, Output.Said]> = []
+        for (const row of rows) {
+          const word = found?.said.get(row.id) ?? found?.hopeless
+          const open = word === undefined || (word._tag === "Refused" && Output.transient(word))
+          if (open && round < rounds) again.push(row)
+          else last.push([row, word ?? Output.notAnswered(rounds)])
+        }
+        const settled = yield* settleAll(last)
+        const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
+        const spent = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
+        const uncertain = reserve.release(spent, lacking || costs.includes(undefined))
+        report.inFlight = Math.max(0, report.inFlight - part.rows)
+        // rows that were not selected are for another run to collect
+        if (!lacking || options.select === undefined) {
+          if (uncertain > 0n) yield* journal.note("uncertain", Number(uncertain))
+          yield* journal.note("batch-done", { name: part.name })
+        }
+        const gatherer = Parts.gatherer(round, name, options.limits)
+        const parts = again.flatMap((row) => gatherer.add(row) ?? [])
+        yield* Effect.forEach(
+          [...parts, ...gatherer.rest()],
+          (full) => work(full, part.retried === true),
+          { discard: true }
+        )
+      }
+    )
+
+    /** Creates the batch of a part, as soon as the budget allows, and finishes it. */
+    const work = Effect.fnUntraced(function*({ part, rows }: Parts.Full, retried = options.retryErrors === true) {
+      const bound = BatchBudget.bound(lookup, part.model, rows)
+      const reserve = yield* Effect.catch(
+        budget.reserve(part.model, bound),
+        (error) => stop({ _tag: "MaxCost", error })
       )
-      return again
-    })
-
-    const notAnswered: Output.Said = {
-      _tag: "Refused",
-      code: "not_answered",
-      message: `no batch answered this row in ${rounds} rounds. Send it again with retryErrors, or by calls`,
-      status: undefined
-    }
-
-    /** Finishes a part that this run made: its rows are known by their lines. */
-    const finish = Effect.fnUntraced(function*(part: Parts.Part, lines: ReadonlySet<number>) {
-      const { hopeless, said } = yield* outcome(part)
-      const again = yield* settleAll(
-        (row) => Parts.has(part, row) && lines.has(row.line),
-        (row) => said.get(row.id) ?? hopeless,
-        part.round + 1 >= rounds,
-        part.to
-      )
-      report.inFlight = Math.max(0, report.inFlight - part.rows)
-      yield* journal.note("batch-done", { name: part.name })
-      return again
-    })
-
-    /**
-     * Finishes the parts of earlier runs. Their ranges may overlap, so a row that one of them does not know may be
-     * another one's: what is left is batched again only when all of them have spoken.
-     */
-    const finishOpen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>, awaited: ReadonlySet<number>) {
-      if (open.length === 0) return
-      for (const part of open) report.inFlight += part.rows
-      const settled = new Set<number>()
-      const isOpen = (row: Row.Row) => awaited.has(row.line) && !settled.has(row.line)
-      yield* Effect.forEach(open, (part) =>
-        Effect.gen(function*() {
-          const { said } = yield* outcome(part)
-          const asked = Parts.asked(part)
-          const final = (row: Row.Row): Output.Said | undefined => {
-            const word = said.get(row.id)
-            return word === undefined || (word._tag === "Refused" && Output.transient(word)) || !asked(row)
-              ? undefined
-              : word
-          }
-          yield* settleAll(
-            (row) => {
-              const mine = isOpen(row) && final(row) !== undefined
-              if (mine) settled.add(row.line)
-              return mine
-            },
-            final,
-            false
-          )
-          report.inFlight = Math.max(0, report.inFlight - part.rows)
-        }), { concurrency: options.parallel ?? defaults.parallel, discard: true })
-      const left = yield* settleAll(isOpen, () => undefined, false)
-      for (const part of open) yield* journal.note("batch-done", { name: part.name })
-      yield* more(left, 1)
-    })
-
-    /** Lines whose rows have to be answered and may be in a part of an earlier run. */
-    const awaitedBy = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
-      const lines = new Set<number>()
-      if (open.length === 0) return lines
-      const ids = new Set<string>()
-      yield* Stream.runForEach(context.rows, (row) =>
-        Effect.sync(() => {
-          if (row._tag === "Bad" || ids.has(row.id) || !open.some((part) => Parts.has(part, row))) return
-          ids.add(row.id)
-          if (Admission.judge(row, journal, options)._tag === "Send" && Parts.refusal(row) === undefined) {
-            lines.add(row.line)
-          }
-        }))
-      return lines
+      report.inFlight += part.rows
+      const begun: Parts.Part = {
+        ...part,
+        ...(bound._tag === "Known" ? { nano: Number(bound.high) } : {}),
+        ...(retried ? { retried } : {})
+      }
+      yield* finish({ part: yield* submit({ part: begun, rows }), rows, reserve, lacking: false })
     })
 
     const name = (model: string, from: number) =>
       `job-${Hash.hex32(Hash.text32(`${journal.path}:${model}:${from}:${now()}:${serial++}`))}.jsonl`
 
-    const affordable = (full: Parts.Full): Effect.Effect<void> => {
-      if (options.maxCost === undefined) return Effect.void
-      const price = lookup(full.part.model)
-      let high = 0n
-      for (const text of full.text.split("\n")) {
-        if (text === "") continue
-        // the lines were written by `Parts.line`, whose body is a checked chat request
-        const { body } = JSON.parse(text) as { readonly body: Parameters<typeof Routes.chatEstimate>[0] }
-        const estimate = Price.ofCall(price, full.part.model, Routes.chatEstimate(body), { batch: true })
-        if (estimate._tag === "Unknown") {
-          return refuseCost(full.part, high, `the price of ${full.part.model} is unknown: ${estimate.reason}`)
-        }
-        high += estimate.high
-      }
-      if (report.resumedNanoUsd + report.nanoUsd + reserved + high > options.maxCost) {
-        return refuseCost(
-          full.part,
-          high,
-          "the next batch may cost more than is left. Raise --max-cost, or lower max_tokens"
-        )
-      }
-      reserved += high
-      return Effect.void
-    }
+    /** Ids of rows that are in a part of an earlier run and have to be answered. */
+    const awaited = new Set<string>()
 
-    const refuseCost = (part: Parts.Part, needed: bigint, message: string) =>
-      stop({
-        _tag: "MaxCost",
-        error: new TogetherError.BudgetExceededError({
-          message,
-          model: part.model,
-          budget: "job",
-          limitNanoUsd: options.maxCost ?? 0n,
-          neededNanoUsd: needed,
-          remainingNanoUsd: (options.maxCost ?? 0n) - report.resumedNanoUsd - report.nanoUsd - reserved
-        })
+    /**
+     * Finds the rows of the parts of earlier runs. A row that failed before and was sent again then is waited for, too:
+     * its answer is paid. A part stays open while the input's selection leaves out rows of it.
+     */
+    const reopen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
+      if (open.length === 0) return []
+      const ids = new Set<string>()
+      // a row left unanswered by one part is in a later one, too
+      const parts = open.map((part) => ({ part, has: Parts.has(part), rows: new Array<Row.Row>(), found: 0 })).reverse()
+      yield* Stream.runForEachArray(context.rows, (lines) =>
+        Effect.sync(() => {
+          for (const row of lines) {
+            if (row._tag === "Bad") continue
+            const of = parts.filter((each) => each.has(row))
+            const [latest] = of
+            if (latest === undefined || ids.has(row.id)) continue
+            ids.add(row.id)
+            for (const each of of) each.found++
+            const retryErrors = options.retryErrors === true || latest.part.retried === true
+            if (Admission.judge(row, journal, { ...options, retryErrors })._tag !== "Send") continue
+            awaited.add(row.id)
+            latest.rows.push(row)
+          }
+        }))
+      return parts.map(({ found, part, rows }): UnderWay => {
+        const bound = part.nano === undefined
+          ? BatchBudget.bound(lookup, part.model, rows)
+          : Price.exactly(BigInt(Math.ceil(part.nano)))
+        report.inFlight += part.rows
+        return { part, rows, reserve: budget.hold(bound), lacking: found < part.rows }
       })
-
-    /** Batches rows in rounds until none is left to batch. */
-    const work: (full: Parts.Full) => Effect.Effect<void, JobError, FileSystem.FileSystem> = Effect.fnUntraced(
-      function*(full) {
-        yield* affordable(full)
-        report.inFlight += full.part.rows
-        const part = yield* submit(full)
-        yield* more(yield* finish(part, full.lines), part.round + 1)
-      }
-    )
-
-    const more = (
-      rows: ReadonlyArray<Row.Row>,
-      round: number
-    ): Effect.Effect<void, JobError, FileSystem.FileSystem> => {
-      const gatherer = Parts.gatherer(round, name, options.limits)
-      const parts = rows.flatMap((row) => gatherer.add(row) ?? [])
-      return Effect.forEach([...parts, ...gatherer.rest()], work, { discard: true })
-    }
+    })
 
     const nothing = Effect.void as Effect.Effect<undefined> // void's only value is undefined
-    const open = openParts(journal.notes)
-    const awaited = yield* awaitedBy(open)
     const gatherer = Parts.gatherer(0, name, options.limits)
 
     const admit = (line: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
-      const decision = Admission.admit(line, journal, report, options)
+      const waits = line._tag === "Row" && awaited.has(line.id)
+      const decision = Admission.admit(line, journal, report, waits ? { ...options, retryErrors: true } : options)
       switch (decision._tag) {
         case "Bad":
           return Effect.as(settleBad(decision.line), undefined)
         case "Refused":
-          return Effect.fail(decision.error)
+          return Admission.refuse(decision, journal)
         case "Done":
           return nothing
         case "Send": {
+          if (waits) return nothing
           const { row } = decision
           const refusal = Parts.refusal(row)
-          if (refusal === undefined) return awaited.has(row.line) ? nothing : Effect.succeed(gatherer.add(row))
+          if (refusal === undefined) return Effect.succeed(gatherer.add(row))
           const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
           return Effect.as(settleBad(bad), undefined)
         }
       }
     }
 
+    const open = yield* reopen(Parts.open(journal.notes))
     const fresh = Stream.concat(
       Stream.filter(Stream.mapEffect(context.rows, admit), (full) => full !== undefined),
       Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
     )
-    const parallel = { concurrency: options.parallel ?? defaults.parallel }
-    const all = Effect.all([Stream.runDrain(Stream.mapEffect(fresh, work, parallel)), finishOpen(open, awaited)], {
-      concurrency: 2
-    })
+    const all = Effect.all([
+      Effect.forEach(open, (each) => places.withPermit(finish(each)), { concurrency: "unbounded", discard: true }),
+      Stream.runDrain(Stream.mapEffect(fresh, (full) => places.withPermit(work(full)), { concurrency: parallel }))
+    ], { concurrency: 2 })
     const reason = Effect.raceAllFirst([
       Deferred.await(stopped),
       options.stop ?? Effect.never,
@@ -405,19 +412,3 @@ const drive = (
     yield* journal.flush
     return { stop: ended, abandoned: new Map() }
   })
-
-/** Finds the parts that were begun and not finished. */
-export const openParts = (
-  notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
-): ReadonlyArray<Parts.Part> => {
-  const open = new Map<string, Parts.Part>()
-  for (const { name, value } of notes) {
-    if (name === "batch") {
-      const part = Option.getOrUndefined(Parts.decode(value))
-      if (part !== undefined) open.set(part.name, { ...open.get(part.name), ...part })
-    } else if (name === "batch-done" && Output.isObject(value) && typeof value["name"] === "string") {
-      open.delete(value["name"])
-    }
-  }
-  return Array.from(open.values())
-}

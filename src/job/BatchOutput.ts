@@ -4,12 +4,22 @@
  * **Source**: Together's Batch API guide; flat and nested errors as recorded from the API.
  */
 import * as Result from "effect/Result"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Classify from "../together/Classify.ts"
+import { promptsOf, redact } from "../together/Redact.ts"
+import * as ExactJson from "./ExactJson.ts"
 import type * as Row from "./Row.ts"
 
 /** Is what a batch said about a row. */
 export type Said =
   | { readonly _tag: "Answered"; readonly status: number; readonly body: unknown }
-  | { readonly _tag: "Refused"; readonly code: string; readonly message: string; readonly status: number | undefined }
+  | {
+    readonly _tag: "Refused"
+    readonly code: string
+    readonly message: string
+    /** Absent where the batch itself refused. */
+    readonly status: number | undefined
+  }
 
 /** Tells whether a value is a JSON object. */
 export const isObject = (u: unknown): u is Row.Json => typeof u === "object" && u !== null && !Array.isArray(u)
@@ -19,7 +29,7 @@ const messageOf = (u: unknown): string =>
 
 /** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
 export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
-  const row = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  const row = Result.getOrUndefined(Result.try(() => ExactJson.parse(text)))
   if (!isObject(row) || typeof row["custom_id"] !== "string") return undefined
   const id = row["custom_id"]
   const response = row["response"]
@@ -35,6 +45,37 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
   return [id, { _tag: "Refused", code, message: messageOf(error), status: undefined }]
 }
 
+/** Is what a batch said against a row. */
+export type Refused = Extract<Said, { readonly _tag: "Refused" }>
+
 /** Tells whether a refusal may pass: the row is worth another batch. */
-export const transient = ({ code, status }: Extract<Said, { _tag: "Refused" }>): boolean =>
+export const transient = ({ code, status }: Refused): boolean =>
   status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
+
+/** Is said of a row that no batch answered. */
+export const notAnswered = (rounds: number): Refused => ({
+  _tag: "Refused",
+  code: "not_answered",
+  message: `no batch answered this row in ${rounds} rounds. Send it again with retryErrors, or by calls`,
+  status: undefined
+})
+
+/**
+ * Makes the error of a row that a batch refused: by its status the one that a call would have failed with.
+ *
+ * **Details**: a refusal that may pass is retryable, and so is a row that was not answered.
+ */
+export const errorOf = (row: Row.Row, said: Refused, nowMillis: number): TogetherError.TogetherError => {
+  const { code, message, status } = said
+  const secrets = { prompts: promptsOf(row.body) }
+  const of = { operation: "batch", model: row.model }
+  if (status !== undefined) {
+    const body = JSON.stringify({ error: { message } })
+    const error = Classify.fromAnswer({ ...of, status, headers: {}, body, nowMillis, secrets })
+    return TogetherError.annotate(error, { attempts: 1 })
+  }
+  const fields = { ...of, message: redact(message, secrets), attempts: 1 }
+  return code === "timeout" || code === "not_answered"
+    ? new TogetherError.RequestTimeoutError({ ...fields, phase: "body" })
+    : new TogetherError.InvalidRequestError({ ...fields, shouldRetry: transient(said) })
+}

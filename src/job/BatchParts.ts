@@ -2,10 +2,13 @@
  * How a job's rows become batches: files within the documented limits, one model each.
  *
  * One model for each file, for a batch whose model cannot be batched fails as a whole. A part is known by its model and
- * its first and last line: after a crash its rows are found again in the input by these, whatever else is in between.
+ * its first and last line, and by what each of its rows asks for: after a crash its rows are found again in the input by
+ * these, whatever else is in between. The rows of a part stay in memory from the reading of the first to the answer of
+ * the last.
  *
  * **Source**: Together's Batch API guide: 50,000 rows and 100 MB for each file, 64 characters for a `custom_id`.
  */
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Hash from "./Hash.ts"
 import type * as Row from "./Row.ts"
@@ -32,31 +35,49 @@ export const Part = Schema.Struct({
   round: Schema.Int,
   /** What its rows ask for, 8 hexadecimal digits each: noted once, when the part is begun. */
   asks: Schema.optionalKey(Schema.String),
+  /** Whether rows that had failed before are among its rows. */
+  retried: Schema.optionalKey(Schema.Boolean),
+  /** Nano-dollars that it may cost at the most; absent where the price is unknown. */
+  nano: Schema.optionalKey(Schema.Finite),
   fileId: Schema.optionalKey(Schema.String),
   batchId: Schema.optionalKey(Schema.String)
 })
 /** Is a batch, as the journal notes it. */
 export type Part = typeof Part.Type
 
-/** Reads a part out of a note. */
-export const decode = Schema.decodeUnknownOption(Part)
+const decode = Schema.decodeUnknownOption(Part)
+const decodeDone = Schema.decodeUnknownOption(Schema.Struct({ name: Schema.String }))
 
-/** Tells whether a row belongs to a part. */
-export const has = (part: Part, row: Row.Row): boolean =>
-  row.model === part.model && row.line >= part.from && row.line <= part.to
+/** Finds the parts that were begun and not finished, in the order they were begun. */
+export const open = (
+  notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
+): ReadonlyArray<Part> => {
+  const open = new Map<string, Part>()
+  for (const { name, value } of notes) {
+    if (name === "batch") {
+      const part = Option.getOrUndefined(decode(value))
+      if (part !== undefined) open.set(part.name, { ...open.get(part.name), ...part })
+    } else if (name === "batch-done") {
+      const done = Option.getOrUndefined(decodeDone(value))
+      if (done !== undefined) open.delete(done.name)
+    }
+  }
+  return Array.from(open.values())
+}
 
-const ask = (row: Row.Row): string => Hash.hex32(Hash.text32(line(row)))
+const ask = (text: string): string => Hash.hex32(Hash.text32(text))
 
 /**
- * Makes a test whether a part asked for what a row asks for now: a row that was changed while its batch was running must
- * not take the answer to what it asked before.
+ * Makes a test whether a row of the input is one that a part was made of. A row that was changed while its batch was
+ * running is not: it must not take the answer to what it asked before.
  */
-export const asked = (part: Part): (row: Row.Row) => boolean => {
-  const { asks } = part
-  if (asks === undefined) return () => true
+export const has = (part: Part): (row: Row.Row) => boolean => {
+  const { asks, from, model, to } = part
+  const within = (row: Row.Row) => row.model === model && row.line >= from && row.line <= to
+  if (asks === undefined) return within
   const all = new Set<string>()
   for (let at = 0; at < asks.length; at += 8) all.add(asks.slice(at, at + 8))
-  return (row) => all.has(ask(row))
+  return (row) => within(row) && all.has(ask(line(row)))
 }
 
 /** Writes the line of a row for the uploaded file. */
@@ -72,29 +93,23 @@ export const refusal = (row: Row.Row): string | undefined =>
 
 /** Gathers rows into parts. */
 export interface Gatherer {
-  /** Adds a row; hands back the part that it completed, with its text. */
+  /** Adds a row; hands back the part that was complete before it. */
   readonly add: (row: Row.Row) => Full | undefined
   /** Hands out what is left. */
   readonly rest: () => ReadonlyArray<Full>
 }
 
-/** Is a part with the text of its file. */
+/** Is a part with its rows. */
 export interface Full {
   readonly part: Part
-  readonly text: string
-  /** What its rows ask for: see {@link asked}. */
-  readonly asks: string
-  /** Lines of its rows: an id may stand on a second line, which is not sent. */
-  readonly lines: ReadonlySet<number>
+  /** An id may stand on a second line, which is not sent: the lines of the part do not tell its rows. */
+  readonly rows: ReadonlyArray<Row.Row>
 }
 
 interface Open {
-  from: number
-  to: number
-  rows: number
+  readonly rows: Array<Row.Row>
+  readonly asks: Array<string>
   bytes: number
-  readonly text: Array<string>
-  readonly lines: Set<number>
 }
 
 /** Makes a gatherer; `nameOf` makes the unique name of each file. */
@@ -104,33 +119,24 @@ export const gatherer = (
   limits: { readonly maxRows: number; readonly maxBytes: number } = defaults
 ): Gatherer => {
   const open = new Map<string, Open>()
-  const close = (model: string, gathered: Open): Full => ({
-    part: {
-      name: nameOf(model, gathered.from),
-      model,
-      from: gathered.from,
-      to: gathered.to,
-      rows: gathered.rows,
-      round
-    },
-    text: gathered.text.join(""),
-    asks: gathered.text.map((each) => Hash.hex32(Hash.text32(each))).join(""),
-    lines: gathered.lines
-  })
+  const close = (model: string, { asks, rows }: Open): Full => {
+    const [from, to] = [rows[0]!.line, rows.at(-1)!.line] // none is opened without a row
+    return {
+      part: { name: nameOf(model, from), model, from, to, rows: rows.length, round, asks: asks.join("") },
+      rows
+    }
+  }
   return {
     add: (row) => {
       const text = line(row)
       const bytes = text.length * 3 // no more bytes than this in UTF-8, and counting is not worth the time
       const before = open.get(row.model)
-      const full = before !== undefined && (before.rows >= limits.maxRows || before.bytes + bytes > limits.maxBytes)
-      const current = before === undefined || full
-        ? { from: row.line, to: row.line, rows: 0, bytes: 0, text: [], lines: new Set<number>() }
-        : before
-      current.to = row.line
-      current.rows++
+      const full = before !== undefined &&
+        (before.rows.length >= limits.maxRows || before.bytes + bytes > limits.maxBytes)
+      const current = before === undefined || full ? { rows: [], asks: [], bytes: 0 } : before
+      current.rows.push(row)
+      current.asks.push(ask(text))
       current.bytes += bytes
-      current.text.push(text)
-      current.lines.add(row.line)
       open.set(row.model, current)
       return full ? close(row.model, before) : undefined
     },

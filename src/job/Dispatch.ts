@@ -7,14 +7,15 @@
  * | --- | --- |
  * | `AuthError`, `InsufficientCreditsError` | everything will fail: stop, leave the row undone |
  * | `BudgetExceededError` | wait until rows in flight have settled and try again; nothing in flight: stop |
+ * | `BudgetExceededError` for want of a price | the rows of the model are not sent; those of other models are |
  * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError` | the row fails; after 20 of a model without one answer, its other rows are not sent |
  * | `ConnectionError` that is permanent, before any answer | wrong address: stop |
- * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts |
+ * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
  */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import * as TogetherError from "../domain/TogetherError.ts"
 import type * as Answer from "./Answer.ts"
 import * as Patience from "./Patience.ts"
@@ -24,10 +25,10 @@ import type { Stop } from "./Stop.ts"
 /** Sends one row and returns its answer; retries within a call are its own affair. */
 export type Send<R = never> = (row: Row.Row) => Effect.Effect<Answer.Reply, TogetherError.TogetherError, R>
 
-/** Is what became of a row. */
+/** Is what became of a row. Reply and error tell the attempts of all its tries. */
 export type Verdict =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply }
-  | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError; readonly attempts: number }
+  | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError }
   | { readonly _tag: "Undone"; readonly error?: TogetherError.TogetherError | undefined }
 
 /** Brings rows to their verdicts. */
@@ -40,6 +41,8 @@ export interface Dispatch<R> {
   readonly isStopped: () => Stop | undefined
   /** Models whose rows are not sent any more, with the error that said so and the rows left out. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; rows: number }>
+  /** Counts the attempts of rows that have come to no answer or failure, and so tell of none themselves. */
+  readonly unsettledAttempts: () => number
 }
 
 /** Holds the defaults of this module. */
@@ -53,6 +56,43 @@ interface ModelState {
   refusals: number
 }
 
+/** Tells whether a budget refused a call for want of a price: a call that may cost nothing always fits. */
+const lacksPrice = (error: TogetherError.BudgetExceededError): boolean => error.neededNanoUsd === 0n
+
+/** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
+const lacksRoom = (error: TogetherError.TogetherError): boolean =>
+  error._tag === "BudgetExceededError" && !lacksPrice(error)
+
+/** Makes the error of a model whose rows are not sent for want of a price, in words for the command and for programs. */
+const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
+  new TogetherError.BudgetExceededError({
+    message:
+      `the price of ${model} is unknown, and a budget (--max-cost) cannot hold what has no price. Send its rows ` +
+      "in a run without one",
+    model,
+    budget: error.budget,
+    limitNanoUsd: error.limitNanoUsd,
+    neededNanoUsd: error.neededNanoUsd,
+    remainingNanoUsd: error.remainingNanoUsd
+  })
+
+const secondsAsked = (error: TogetherError.TogetherError): number => {
+  const asked = TogetherError.retryAfter(error)
+  return asked === undefined ? 0 : Duration.toSeconds(asked)
+}
+
+/** Adds the attempts of earlier tries to what the last one told. */
+const answered = (reply: Answer.Reply, before: number): Verdict => ({
+  _tag: "Answered",
+  reply: before === 0 ? reply : { ...reply, attempts: reply.attempts + before }
+})
+
+/** Puts the attempts of all tries on the error of the last one. */
+const failed = (error: TogetherError.TogetherError, attempts: number): Verdict => ({
+  _tag: "Failed",
+  error: attempts === (error.attempts ?? 0) ? error : TogetherError.annotate(error, { attempts })
+})
+
 /** Makes a dispatch around `send`. */
 export const make = Effect.fnUntraced(function*<R>(
   send: Send<R>,
@@ -64,16 +104,27 @@ export const make = Effect.fnUntraced(function*<R>(
   // monotonic: a clock that is set forward, or a machine that slept, is no silence of the provider
   const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
   const stopped = yield* Deferred.make<Stop>()
-  const settled = Latch.makeUnsafe()
   let reason: Stop | undefined
   let sending = 0
+  let unsettledAttempts = 0
+  /** Calls that have ended and may have left room in a budget. */
+  let ended = 0
+  /** What rows wait for that have no room in a budget. */
+  let room: Deferred.Deferred<void> | undefined
   const models = new Map<string, ModelState>()
   const abandoned = new Map<string, { readonly error: TogetherError.TogetherError; rows: number }>()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
 
+  const wake = () => {
+    if (room === undefined) return
+    Deferred.doneUnsafe(room, Effect.void)
+    room = undefined
+  }
+
   const stop = (why: Stop) =>
     Effect.suspend(() => {
       reason ??= why
+      wake()
       return Effect.asVoid(Deferred.succeed(stopped, reason))
     })
 
@@ -83,23 +134,13 @@ export const make = Effect.fnUntraced(function*<R>(
     return state
   }
 
-  /** Waits until another row has settled; false where none is being sent. */
-  const another = Effect.suspend(() => sending === 0 ? Effect.succeed(false) : Effect.as(settled.await, true))
-
-  const once = (row: Row.Row) =>
+  /** Waits until a call has ended since there were `before`; false where none is under way. */
+  const another = (before: number) =>
     Effect.suspend(() => {
-      sending++
-      return send(row)
-    }).pipe(
-      Effect.ensuring(Effect.sync(() => {
-        sending--
-      })),
-      Effect.result,
-      // a refusal by the budget frees nothing: rows that wait for room must not wake each other with it
-      Effect.tap((result) =>
-        result._tag === "Failure" && result.failure._tag === "BudgetExceededError" ? Effect.void : settled.release
-      )
-    )
+      if (ended !== before || reason !== undefined) return Effect.succeed(true)
+      if (sending === 0) return Effect.succeed(false)
+      return Effect.as(Deferred.await(room ??= Deferred.makeUnsafe()), true)
+    })
 
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
@@ -107,14 +148,14 @@ export const make = Effect.fnUntraced(function*<R>(
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
       const [decision, next] = Patience.decide(state, health, seconds(), patience)
-      switch (decision._tag) {
-        case "Wait":
-          return Effect.as(Effect.sleep(decision.seconds * 1000), next)
-        case "GiveUp":
-          return Effect.succeed({ _tag: "Failed", error, attempts: error.attempts ?? 1 })
-        case "Stop":
-          return undone(error, { _tag: "Unreachable", error })
+      const asked = secondsAsked(error)
+      if (decision._tag === "Wait" && asked <= patience.outage) {
+        const nextTry = Effect.sleep(Math.max(decision.seconds, asked) * 1000)
+        return Effect.as(Effect.raceFirst(nextTry, Deferred.await(stopped)), next)
       }
+      return decision._tag === "Stop" || (decision._tag === "Wait" && decision.reason === "outage")
+        ? undone(error, { _tag: "Unreachable", error })
+        : Effect.succeed({ _tag: "Failed", error })
     })
 
   const refusedModel = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {
@@ -123,21 +164,27 @@ export const make = Effect.fnUntraced(function*<R>(
     if (state.answers === 0 && state.refusals >= abandonAfter && !abandoned.has(row.model)) {
       abandoned.set(row.model, { error, rows: 0 })
     }
-    return { _tag: "Failed", error, attempts: error.attempts ?? 1 }
+    return { _tag: "Failed", error }
+  }
+
+  const withoutPrice = (row: Row.Row, error: TogetherError.BudgetExceededError): void => {
+    if (!abandoned.has(row.model)) abandoned.set(row.model, { error: unpriced(row.model, error), rows: 0 })
   }
 
   const judge = (
     row: Row.Row,
     error: TogetherError.TogetherError,
-    state: Patience.Row
+    state: Patience.Row,
+    before: number
   ): Effect.Effect<Patience.Row | Verdict> => {
     switch (error._tag) {
       case "AuthError":
       case "InsufficientCreditsError":
         return undone(error, { _tag: "Refused", error })
       case "BudgetExceededError":
+        if (lacksPrice(error)) return Effect.as(Effect.sync(() => withoutPrice(row, error)), state)
         return Effect.flatMap(
-          another,
+          another(before),
           (again): Effect.Effect<Patience.Row | Verdict> =>
             again ? Effect.succeed(state) : undone(error, { _tag: "MaxCost", error })
         )
@@ -155,12 +202,13 @@ export const make = Effect.fnUntraced(function*<R>(
       default:
         return TogetherError.isRetryable(error)
           ? wait(error, state)
-          : Effect.succeed({ _tag: "Failed", error, attempts: error.attempts ?? 1 })
+          : Effect.succeed({ _tag: "Failed", error })
     }
   }
 
   const run = Effect.fnUntraced(function*(row: Row.Row) {
     let state = Patience.begin(health)
+    let attempts = 0
     while (true) {
       if (reason !== undefined) return { _tag: "Undone" } satisfies Verdict
       const given = abandoned.get(row.model)
@@ -168,18 +216,41 @@ export const make = Effect.fnUntraced(function*<R>(
         given.rows++
         return { _tag: "Undone", error: given.error } satisfies Verdict
       }
-      const result = yield* once(row)
+      const before = ended
+      sending++
+      const result = yield* Effect.result(Effect.suspend(() => send(row)))
+      // in one step: who finds nothing being sent must find what has ended, too
+      sending--
+      if (result._tag === "Success" || !lacksRoom(result.failure)) {
+        ended++
+        wake()
+      }
       if (result._tag === "Success") {
         health.answers++
         health.lastAnswerAt = seconds()
         modelOf(row.model).answers++
-        return { _tag: "Answered", reply: result.success } satisfies Verdict
+        unsettledAttempts -= attempts
+        return answered(result.success, attempts)
       }
-      const judged = yield* judge(row, result.failure, state)
-      if ("_tag" in judged) return judged
+      const made = result.failure.attempts ?? 0
+      attempts += made
+      unsettledAttempts += made
+      const judged = yield* judge(row, result.failure, state, before)
+      if ("_tag" in judged) {
+        if (judged._tag !== "Failed") return judged
+        unsettledAttempts -= attempts
+        return failed(judged.error, attempts)
+      }
       state = judged
     }
   })
 
-  return { run, stopped: Deferred.await(stopped), stop, isStopped: () => reason, abandoned }
+  return {
+    run,
+    stopped: Deferred.await(stopped),
+    stop,
+    isStopped: () => reason,
+    abandoned,
+    unsettledAttempts: () => unsettledAttempts
+  }
 })

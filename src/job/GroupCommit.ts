@@ -40,10 +40,12 @@ export const defaults = {
 /** Appends text durably. */
 export interface GroupCommit {
   /**
-   * Appends a whole line; returns its offset in the file when it is durable. Interrupting the wait does not undo the
-   * append.
+   * Appends a whole line at once: lines stand in the order of these calls. Hands back its offset in the file, and an
+   * effect that waits until it is durable. Interrupting the wait does not undo the append.
    */
-  readonly append: (line: string) => Effect.Effect<number, JournalError>
+  readonly append: (
+    line: string
+  ) => { readonly offset: number; readonly durable: Effect.Effect<void, JournalError> }
   /** Waits until everything appended so far is durable. */
   readonly flush: Effect.Effect<void, JournalError>
 }
@@ -179,15 +181,14 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
-  const append = (line: string): Effect.Effect<number, JournalError> =>
-    Effect.suspend(() => {
-      if (broken !== undefined) return Effect.fail(broken)
-      last = group
-      const offset = end
-      end += add(last, line)
-      toWrite.openUnsafe()
-      return Effect.as(Deferred.await(last.done), offset)
-    })
+  const append: GroupCommit["append"] = (line) => {
+    const offset = end
+    if (broken !== undefined) return { offset, durable: Effect.fail(broken) }
+    last = group
+    end += add(last, line)
+    toWrite.openUnsafe()
+    return { offset, durable: Deferred.await(last.done) }
+  }
 
   yield* Effect.forkScoped(Effect.forever(write))
   if (durability === "sync") yield* Effect.forkScoped(Effect.forever(sync))

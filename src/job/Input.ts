@@ -51,14 +51,13 @@ export type Line =
 
 const unreadable = (path: string) => (cause: PlatformError.PlatformError): InputError => {
   const code = platformCode(cause)
-  return code === "ENOENT" || code === "NotFound"
-    ? new InputError({ message: `no such input file: ${path}. Check the path.`, reason: "not-found", path, cause })
-    : new InputError({
-      message: `cannot read ${path} (${code}). Check that it is a file and that you may read it.`,
-      reason: "unreadable",
-      path,
-      cause
-    })
+  if (code === "ENOENT" || code === "NotFound") {
+    return new InputError({ message: `no such input file: ${path}. Check the path.`, reason: "not-found", path, cause })
+  }
+  const message = code === "ESPIPE"
+    ? `${path} is a pipe, which can be read only once: give - and pipe it into standard input, or from code its bytes.`
+    : `cannot read ${path} (${code}). Check that it is a file and that you may read it.`
+  return new InputError({ message, reason: "unreadable", path, cause })
 }
 
 /** Turns gzipped bytes into plain ones; it fails with any error of its own, and with those of the bytes. */

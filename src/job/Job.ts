@@ -11,6 +11,9 @@
  * bounded queue, bring each to its verdict (Dispatch.ts), append it to the journal and hand it on. No fiber is made for
  * a row and nothing is kept of a settled row but its id's hash, so memory does not grow with the input's length.
  *
+ * A job that stops or fails takes up no further row and gives those under way a grace; what is answered meanwhile is
+ * durable and handed on. Once a row has its answer, no interruption comes between it and the journal.
+ *
  * How many requests are really in flight is the lanes' affair: `concurrency` only bounds it. A row counts as in flight
  * until its answer is durable, so after a crash no more than `concurrency` rows are sent twice.
  *
@@ -26,7 +29,7 @@ import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import * as Admission from "./Admission.ts"
 import * as Dispatch from "./Dispatch.ts"
-import type { JobError, JournalError } from "./JobError.ts"
+import { type JobError, type JournalError, platformCode } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
 import type * as Patience from "./Patience.ts"
 import * as Report from "./Report.ts"
@@ -58,7 +61,7 @@ export interface Options<R> extends Admission.Options {
   readonly cache?: ResponseCache.ResponseCache | undefined
   /** What to do when the client's retries have run out. Default: Patience.ts. */
   readonly patience?: Partial<Patience.Options> | undefined
-  /** How long rows under way are waited for when the job stops. Default: 1 second. */
+  /** How long rows under way are waited for when the job stops or fails. Default: 1 second. */
   readonly grace?: Duration.Input | undefined
   /** A reason to stop, given from outside. Default: never. */
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
@@ -118,7 +121,8 @@ const untilDone = <A, E, R>(
  * **Details**: rows settled by an earlier run are handed out again with order `input` only; with order `completion`
  * the caller reads them from the journal.
  *
- * **Errors**: those of `rows`, of `emit`, and `JournalError`.
+ * **Errors**: those of `rows`, of `emit`, and `JournalError`. A failure waits out the grace like a stop, so that what is
+ * answered meanwhile is in the journal; not so a journal that is lost, for it takes nothing any more.
  */
 export const drive = <E, R, R2, E3, R3>(
   rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
@@ -139,13 +143,14 @@ export const drive = <E, R, R2, E3, R3>(
     const settler = Settled.settler(journal, report, now)
     const todo = yield* Queue.make<Task, Cause.Done>({ capacity: concurrency })
     const out = yield* Queue.make<Placed, Cause.Done>({ capacity: Math.max(1024, concurrency) })
-    const broken = yield* Deferred.make<never, E | JournalError>()
+    const broken = yield* Deferred.make<never, E | E3 | JournalError>()
     let sequence = 0
 
+    /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
     const settleBad = (line: Row.Bad, place: number) =>
-      Effect.flatMap(settler.bad(line), (settled) =>
+      Effect.uninterruptible(Effect.flatMap(settler.bad(line), (settled) =>
         // with order `completion` the caller reads what earlier runs have settled from the journal
-        settled.resumed && !inOrder ? Effect.void : Effect.asVoid(Queue.offer(out, { sequence: place, settled })))
+        settled.resumed && !inOrder ? Effect.void : Effect.asVoid(Queue.offer(out, { sequence: place, settled }))))
 
     /** Decides about one line of the input. Rows done before need no effect. */
     const read = (line: Row.Row | Row.Bad): Effect.Effect<void, JournalError> | undefined => {
@@ -155,11 +160,13 @@ export const drive = <E, R, R2, E3, R3>(
         case "Bad":
           return settleBad(decision.line, place)
         case "Refused":
-          return Effect.fail(decision.error)
+          return Admission.refuse(decision, journal)
         case "Send":
           return Effect.asVoid(Queue.offer(todo, { row: decision.row, hash: decision.hash, sequence: place }))
         case "Done":
-          if (decision.ok && twins !== undefined) twins.know(Twins.canonical(decision.row), decision.ordinal)
+          if (decision.ok && decision.same && twins !== undefined) {
+            twins.know(Twins.canonical(decision.row), decision.ordinal)
+          }
           return inOrder ? Effect.asVoid(Queue.offer(out, { sequence: place, settled: decision.ordinal })) : undefined
       }
     }
@@ -181,19 +188,29 @@ export const drive = <E, R, R2, E3, R3>(
     })
 
     const borrow = (task: Task, body: unknown, from: "cache" | "twin", started: number) =>
-      settleRow(
+      Effect.uninterruptible(settleRow(
         task,
         { _tag: "Answered", reply: { status: 200, body, attempts: 0, nanoUsd: 0n }, from },
         started
-      )
+      ))
 
-    const send = Effect.fnUntraced(function*(task: Task, key: string | undefined, started: number) {
-      const { row } = task
-      const verdict = yield* dispatch.run(row)
+    const keep = (cache: ResponseCache.ResponseCache, row: Row.Row, body: unknown) =>
+      Effect.catch(cache.put(row, body), (error) =>
+        Effect.sync(() => {
+          const why = `answers could not be kept in the cache (${platformCode(error)})`
+          Report.warn(report, `${why}: another job will send the same requests again`)
+        }))
+
+    const conclude = Effect.fnUntraced(function*(
+      task: Task,
+      key: string | undefined,
+      started: number,
+      verdict: Dispatch.Verdict
+    ) {
       let ordinal: number | undefined
       if (verdict._tag === "Answered") {
         ordinal = yield* settleRow(task, verdict, started)
-        if (options.cache !== undefined) yield* Effect.ignore(options.cache.put(row, verdict.reply.body))
+        if (options.cache !== undefined) yield* keep(options.cache, task.row, verdict.reply.body)
       } else if (verdict._tag === "Failed") {
         yield* settleRow(task, verdict, started)
       } else if (inOrder) {
@@ -201,6 +218,11 @@ export const drive = <E, R, R2, E3, R3>(
       }
       if (key !== undefined) yield* twins!.settle(key, ordinal)
     })
+
+    const send = (task: Task, key: string | undefined, started: number) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(restore(dispatch.run(task.row)), (verdict) => conclude(task, key, started, verdict))
+      )
 
     const work = (task: Task) =>
       Effect.gen(function*() {
@@ -224,8 +246,9 @@ export const drive = <E, R, R2, E3, R3>(
       return Effect.ensuring(work(task), Effect.sync(() => report.inFlight--))
     })))
 
-    const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) =>
-      Effect.catchCause(self, (cause) => Effect.asVoid(Deferred.failCause(broken, cause)))
+    const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
+      Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
+    const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) => Effect.catchCause(self, fail)
 
     const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(todo)))
     const workers = yield* Effect.all(
@@ -241,29 +264,41 @@ export const drive = <E, R, R2, E3, R3>(
       yield* Fiber.interruptAll(workers)
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), Queue.end(out)))
-    yield* Effect.forkScoped(breaking(journal.lost))
     if (options.stop !== undefined) yield* Effect.forkScoped(Effect.flatMap(options.stop, dispatch.stop))
     if (options.maxTime !== undefined) {
       yield* Effect.forkScoped(Effect.andThen(Effect.sleep(options.maxTime), dispatch.stop(Stop.maxTime)))
     }
 
-    const load = (settled: Settled.Settled | number): Effect.Effect<Settled.Settled, JournalError> =>
-      typeof settled === "number" ? Effect.map(journal.entryAt(settled), Settled.ofRecord) : Effect.succeed(settled)
-
-    const collect = Effect.gen(function*() {
-      const batch = yield* Queue.takeAll(out)
+    const handOn = Effect.fnUntraced(function*(placed: ReadonlyArray<Settled.Settled | number>) {
       const ready: Array<Settled.Settled> = []
-      for (const placed of batch) {
-        const inTurn = inOrder
-          ? yield* sorter.add(placed.sequence, placed.settled)
-          : placed.settled === undefined
-          ? []
-          : [placed.settled]
-        for (const settled of inTurn) ready.push(yield* load(settled))
+      for (const settled of placed) {
+        ready.push(typeof settled === "number" ? Settled.ofRecord(yield* journal.entryAt(settled)) : settled)
       }
       if (ready.length > 0) yield* emit(ready)
     })
-    yield* Effect.raceFirst(untilDone(Effect.forever(collect)), Deferred.await(broken))
+
+    const collect = Effect.gen(function*() {
+      const batch = yield* Queue.takeAll(out)
+      const ready: Array<Settled.Settled | number> = []
+      for (const { sequence, settled } of batch) {
+        if (inOrder) ready.push(...(yield* sorter.add(sequence, settled)))
+        else if (settled !== undefined) ready.push(settled)
+      }
+      yield* handOn(ready)
+    })
+
+    const collecting = Effect.andThen(
+      untilDone(Effect.forever(collect)),
+      Effect.suspend(() => handOn(sorter.rest()))
+    ).pipe(
+      // rows that are settled in the grace must not wait for a place
+      Effect.catchCause((cause) => Effect.andThen(fail(cause), untilDone(Effect.forever(Queue.takeAll(out)))))
+    )
+    // before the workers are interrupted: nobody takes what they would hand on
+    yield* Effect.addFinalizer(() => Queue.shutdown(out))
+    yield* Effect.raceFirst(collecting, journal.lost)
+    report.attempts += dispatch.unsettledAttempts()
+    if (Deferred.isDoneUnsafe(broken)) return yield* Deferred.await(broken)
     yield* journal.flush
     report.endedAt = now()
     return { stop: dispatch.isStopped(), abandoned: dispatch.abandoned }

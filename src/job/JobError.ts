@@ -27,6 +27,10 @@ export const JournalReason = Schema.Literals([
   "version",
   "input-changed",
   "row-changed",
+  "id-reused",
+  "target-changed",
+  "emulated",
+  "batch-running",
   "removed"
 ])
 

@@ -13,6 +13,8 @@
  * | a torn or damaged end | cut off, counted in `recovered.tornBytes`; those rows are sent again |
  * | a damaged line further up | skipped, its number in `recovered.damaged`; that row is sent again |
  * | another input file | `JournalError` `input-changed`, unless the caller accepts the change |
+ * | answers of another provider | `JournalError` `target-changed`, unless the caller accepts the change |
+ * | answers of an emulator, or the other way round | `JournalError` `emulated` |
  * | another file altogether | `JournalError` `not-a-journal`; the file is not touched |
  *
  * The rows done are kept as 96-bit hashes (IdIndex.ts), the answers stay on disk.
@@ -20,24 +22,35 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as IdIndex from "./IdIndex.ts"
-import type * as Input from "./Input.ts"
 import { JournalError, platformCode } from "./JobError.ts"
 import * as Format from "./JournalFormat.ts"
+import * as JournalReader from "./JournalReader.ts"
 import * as Scan from "./JournalScan.ts"
+import * as Lines from "./Lines.ts"
 import * as Lock from "./Lock.ts"
+
+/** Names the target of a job whose answers are made up: they never count as a provider's. */
+export const emulator = "emulator"
+
+/** Identifies an input: the whole of a file, or the first line of a stream, which has no length. */
+export interface Fingerprint {
+  readonly bytes?: number | undefined
+  readonly hash: string
+}
 
 /** Says how a journal is opened. */
 export interface Options extends GroupCommit.Options, Lock.Options {
   readonly path: string
   /** The input the job reads, and its fingerprint where it has one. */
-  readonly input: { readonly path: string; readonly fingerprint?: Input.Fingerprint | undefined }
-  /** Whether another input than the one the journal was begun with is accepted. Default: false. */
+  readonly input: { readonly path: string; readonly fingerprint?: Fingerprint | undefined }
+  /** Who answers the rows: a base URL, or {@link emulator}. Default: nobody says, and it is not checked. */
+  readonly target?: string | undefined
+  /** Whether another input, and another provider, than those the journal was begun with are accepted. Default: false. */
   readonly acceptChange?: boolean | undefined
   /** Whether {@link Journal.entryAt} is needed: 8 more bytes of memory for each row done. Default: false. */
   readonly offsets?: boolean | undefined
@@ -54,6 +67,8 @@ export interface Recovered {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly nanoUsd: number
+  /** Nano-dollars that earlier runs may have cost beyond that: calls that were cut off. */
+  readonly uncertainNanoUsd: number
   /** Bytes cut off at the end. */
   readonly tornBytes: number
   /** Numbers of damaged lines further up, the first hundred. */
@@ -82,8 +97,10 @@ export interface Journal {
   readonly append: (meta: Format.Meta, answer: string, bad?: boolean) => Effect.Effect<number, JournalError>
   /** Appends a fact that is no row; returns when it is durable. */
   readonly note: (name: string, value: unknown) => Effect.Effect<void, JournalError>
-  /** Holds the notes that were in the journal when it was opened. */
+  /** Holds the notes that were in the journal when it was opened, but for those about the journal itself. */
   readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
+  /** Names the files that earlier runs have written. */
+  readonly outputs: ReadonlySet<string>
   /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
   readonly settled: Stream.Stream<Scan.Settled, JournalError>
   /** Reads the record of a settled row by its ordinal. */
@@ -120,26 +137,55 @@ const check = (census: Scan.Census, size: number, options: Options): Effect.Effe
         "Finish the job with that version, or start a new journal."
     )
   }
-  const before = census.input
-  const now = options.input.fingerprint
-  if (
-    now !== undefined && before?.hash !== undefined && before.hash !== now.hash && options.acceptChange !== true
-  ) {
-    return refuse(
-      "input-changed",
-      `${options.input.path} has changed since its journal was begun (${
-        before.bytes ?? "?"
-      } bytes then, ${now.bytes} ` +
-        "now). Nothing was sent. Restore the file, or say how to go on: keep the answers of changed rows, or send " +
-        "changed rows again."
-    )
-  }
-  return Effect.void
+  const otherTarget = targetChanged(census.target, options)
+  if (otherTarget !== undefined) return refuse(...otherTarget)
+  return isOtherInput(census, options) && options.acceptChange !== true
+    ? refuse("input-changed", inputChangedMessage(census.input, options))
+    : Effect.void
 }
 
-const inputOf = (options: Options): Format.Head["input"] => ({
-  path: options.input.path,
-  ...(options.input.fingerprint === undefined ? {} : options.input.fingerprint)
+/** Tells whether the input is known to be another one: a file is compared with a file, a stream with a stream. */
+const isOtherInput = (census: Scan.Census, options: Options): boolean => {
+  const before = census.input
+  const now = options.input.fingerprint
+  return now !== undefined && before?.hash !== undefined && before.hash !== now.hash &&
+    (before.bytes === undefined) === (now.bytes === undefined)
+}
+
+const inputChangedMessage = (before: Format.Head["input"] | undefined, { input, path }: Options): string =>
+  before?.bytes === undefined
+    ? `${input.path} begins with another line than when the journal ${path} was begun: that is another job's. ` +
+      "Nothing was sent. Give this job a journal of its own, or say how to go on: keep the answers of changed rows, " +
+      "or send changed rows again."
+    : `${input.path} has changed since its journal was begun (${before.bytes} bytes then, ${
+      input.fingerprint?.bytes ?? "?"
+    } now). Nothing was sent. Restore the file, or say how to go on: keep the answers of changed rows, or send ` +
+      "changed rows again."
+
+const targetChanged = (
+  before: string | undefined,
+  { acceptChange, path, target }: Options
+): readonly [JournalError["reason"], string] | undefined => {
+  if (before === undefined || target === undefined || before === target) return undefined
+  if (before === emulator || target === emulator) {
+    const [held, asked] = before === emulator ? ["an emulator", target] : [before, "an emulator"]
+    return [
+      "emulated",
+      `the journal ${path} holds answers of ${held}, and this run would ask ${asked}: the one must not be taken for ` +
+      "the other. Nothing was sent. Give this run a journal and results of its own."
+    ]
+  }
+  return acceptChange === true ? undefined : [
+    "target-changed",
+    `the journal ${path} holds answers of ${before}, and this run would ask ${target}. Nothing was sent. Restore the ` +
+    "address, give this run a journal and results of its own, or say that the answers of both are kept."
+  ]
+}
+
+const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"] => ({
+  path,
+  ...(fingerprint?.bytes === undefined ? {} : { bytes: fingerprint.bytes }),
+  ...(fingerprint === undefined ? {} : { hash: fingerprint.hash })
 })
 
 const failedToOpen = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
@@ -172,15 +218,25 @@ export const open = Effect.fnUntraced(function*(
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
   if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
   const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
+  const line = (text: string) => Effect.suspend(() => commit.append(text).durable)
   const input = inputOf(options)
-  const inputChanged = census.head !== undefined &&
-    (input.hash === undefined || census.input?.hash !== input.hash)
+  const inputChanged = census.head !== undefined && isOtherInput(census, options)
+  const { target } = options
   if (census.head === undefined) {
-    yield* commit.append(Format.encodeHead({ v: Format.version, input }))
-  } else if (inputChanged) {
-    yield* commit.append(Format.encodeNote("input", input))
-    Scan.newInput(census, input)
+    yield* line(Format.encodeHead({ v: Format.version, input, ...(target === undefined ? {} : { target }) }))
+  } else {
+    // the rest of a stream may be another one though it begins alike
+    if (input.hash === undefined || input.bytes === undefined || census.input?.hash !== input.hash) {
+      yield* line(Format.encodeNote("input", input))
+      Scan.newInput(census, input)
+    }
+    if (target !== undefined && target !== census.target) {
+      yield* line(Format.encodeNote("target", target))
+    }
   }
+  const lineAt = offsets
+    ? JournalReader.make(yield* Effect.mapError(fs.open(path, { flag: "r" }), Scan.unreadable(path)), path)
+    : undefined
   const index = census.rows === 0 ? IdIndex.make(1) : census.index
   let rows = census.rows
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
@@ -188,19 +244,16 @@ export const open = Effect.fnUntraced(function*(
 
   const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Settled, JournalError> {
     const offset = census.offsets?.[ordinal - 1]
-    if (offset === undefined) return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
-    const found = yield* fs.stream(path, {
-      offset: ByteSize.bytes(offset),
-      chunkSize: 16 * 1024,
-      bytesToRead: ByteSize.bytes(Scan.maxLineBytes)
-    }).pipe(
-      Stream.mapError(Scan.unreadable(path)),
-      Stream.decodeText,
-      Stream.splitLines,
-      Stream.runHead
-    )
-    const record = Option.isSome(found) ? Format.decode(found.value) : undefined
-    if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
+    if (offset === undefined || lineAt === undefined) {
+      return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
+    }
+    // what was read ahead may be older than the line
+    for (const anew of [false, true]) {
+      const bytes = yield* lineAt(offset, anew)
+      const text = bytes === undefined ? undefined : Lines.decode(bytes)
+      const record = text === undefined ? undefined : Format.decode(text)
+      if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
+    }
     return yield* new JournalError({
       message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
       reason: "unreadable",
@@ -230,34 +283,36 @@ export const open = Effect.fnUntraced(function*(
       inputTokens: census.inputTokens,
       outputTokens: census.outputTokens,
       nanoUsd: census.nanoUsd,
+      uncertainNanoUsd: census.uncertainNanoUsd,
       tornBytes: Math.max(0, size - census.goodEnd),
       damaged: census.damaged,
-      inputChanged: inputChanged && input.hash !== undefined
+      inputChanged
     },
     known: (id) => {
       const value = index.get(id)
       if (value === 0) return { _tag: "New" }
       const number = value & Scan.numberMask
       if ((value & (Scan.okBit | Scan.failedBit)) === 0) return { _tag: "Seen", line: number }
-      if (id.startsWith("\u0000") && number < census.badFrom) return { _tag: "New" }
-      return { _tag: "Done", ok: (value & Scan.okBit) !== 0, ordinal: number, hash: index.second(id) }
+      const bits = value & Scan.badBits
+      if (bits === Scan.badBits && number < census.badFrom) return { _tag: "New" }
+      return { _tag: "Done", ok: bits === Scan.okBit, ordinal: number, hash: index.second(id) }
     },
     see: (id, line) => {
       pristine = false
       index.set(id, line)
     },
-    append: (meta, answer, bad = false) => {
-      pristine = false
-      return Effect.suspend(() => {
+    append: (meta, answer, bad = false) =>
+      Effect.suspend(() => {
+        pristine = false
+        // in one step: ordinals count the rows in the order of their lines
+        const { durable, offset } = commit.append(Format.encodeRow(meta, answer, bad))
         const ordinal = ++rows
-        return Effect.map(commit.append(Format.encodeRow(meta, answer, bad)), (offset) => {
-          if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
-          return ordinal
-        })
-      })
-    },
-    note: (name, value) => Effect.asVoid(commit.append(Format.encodeNote(name, value))),
+        if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
+        return Effect.as(durable, ordinal)
+      }),
+    note: (name, value) => line(Format.encodeNote(name, value)),
     notes: census.notes,
+    outputs: census.outputs,
     settled: Stream.unwrap(
       Effect.gen(function*() {
         yield* commit.flush
@@ -279,10 +334,18 @@ export const open = Effect.fnUntraced(function*(
  */
 export const peek = (
   path: string
-): Effect.Effect<Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd">, JournalError, FileSystem.FileSystem> =>
+): Effect.Effect<
+  Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd">,
+  JournalError,
+  FileSystem.FileSystem
+> =>
   Effect.flatMap(
     FileSystem.FileSystem,
-    (fs) => Effect.map(Scan.take(fs, path, false), ({ bad, failed, nanoUsd, ok }) => ({ ok, failed, bad, nanoUsd }))
+    (fs) =>
+      Effect.map(
+        Scan.take(fs, path, false),
+        ({ bad, failed, nanoUsd, ok, uncertainNanoUsd }) => ({ ok, failed, bad, nanoUsd, uncertainNanoUsd })
+      )
   )
 
 /**
@@ -295,7 +358,11 @@ export const answeredIds = (
 ): Effect.Effect<(id: string) => boolean, JournalError, FileSystem.FileSystem> =>
   Effect.flatMap(
     FileSystem.FileSystem,
-    (fs) => Effect.map(Scan.take(fs, path, false), ({ index }) => (id: string) => (index.get(id) & Scan.okBit) !== 0)
+    (fs) =>
+      Effect.map(
+        Scan.take(fs, path, false),
+        ({ index }) => (id: string) => (index.get(id) & Scan.badBits) === Scan.okBit
+      )
   )
 
 /**
@@ -318,6 +385,7 @@ export const memory = (options: { readonly answers: boolean } = { answers: false
       inputTokens: 0,
       outputTokens: 0,
       nanoUsd: 0,
+      uncertainNanoUsd: 0,
       tornBytes: 0,
       damaged: [],
       inputChanged: false
@@ -335,6 +403,7 @@ export const memory = (options: { readonly answers: boolean } = { answers: false
       }),
     note: () => Effect.void,
     notes: [],
+    outputs: new Set(),
     settled: Stream.empty,
     entryAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!),
     answerAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!.answer),

@@ -1,10 +1,13 @@
 /**
  * The journal's file format: JSON lines, each with a checksum, the answer row kept verbatim inside.
  *
- *     {"sum":"8f1c2a90","k":"head","v":1,"input":{"path":"prompts.jsonl","bytes":81920,"hash":"…"}}
+ *     {"sum":"8f1c2a90","k":"head","v":1,"input":{"path":"prompts.jsonl","bytes":81920,"hash":"…"},"target":"https://…"}
  *     {"sum":"03d1e7aa","k":"row","id":"a-1","n":1,"ok":true,"h":915,"a":1,"ms":812,"in":12,"out":80,"nano":18240,"answer":{…}}
  *     {"sum":"77ab0c12","k":"bad","id":"…","n":7,"ok":false,"answer":{…}}
  *     {"sum":"5e00d1ff","k":"note","name":"batch","value":{…}}
+ *
+ * Four notes are about the journal itself: `input` and `target` take the place of what the head says, `output` names a
+ * file that the job writes, `uncertain` holds nano-dollars that a run may have cost beyond its rows.
  *
  * `sum` covers every character after its own field, so a torn, zeroed or edited line is seen for what it is. `answer` is
  * always the last field and is the very text of the output row: writing an output again from the journal copies text
@@ -24,9 +27,14 @@ const InputIdentity = Schema.Struct({
   hash: Schema.optionalKey(Schema.String)
 })
 
-/** Identifies the input that a journal belongs to. */
-export const Head = Schema.Struct({ v: Schema.Int, input: InputIdentity })
-/** Identifies the input that a journal belongs to. */
+/** Identifies the input that a journal belongs to, and who answers its rows. */
+export const Head = Schema.Struct({
+  v: Schema.Int,
+  input: InputIdentity,
+  /** Who answers the rows: the base URL, or `emulator`. Absent where nobody said. */
+  target: Schema.optionalKey(Schema.String)
+})
+/** Identifies the input that a journal belongs to, and who answers its rows. */
 export type Head = typeof Head.Type
 
 /** Says what one settled row took. Tokens and money are absent where they are unknown. */

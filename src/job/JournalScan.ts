@@ -25,6 +25,8 @@ export interface Settled {
 export const okBit = 0x40000000
 /** Marks the value of an id whose latest record is a failure. */
 export const failedBit = 0x80000000
+/** Marks the value of an id that is the key of a bad line; alone, each of the two says what became of a row. */
+export const badBits = okBit | failedBit
 /** Takes the number out of a value: the record's ordinal, or the line of a sighting. */
 export const numberMask = 0x3fffffff
 /** Longest line of a journal: an answer of 64 MB. */
@@ -71,6 +73,11 @@ export interface Census {
   readonly offsets: Array<number> | undefined
   head: Format.Head | undefined
   input: Format.Head["input"] | undefined
+  target: string | undefined
+  /** Files that the job has written, as {@link ./Outputs.ts} names them. */
+  readonly outputs: Set<string>
+  /** Nano-dollars that the runs may have cost beyond what their rows say. */
+  uncertainNanoUsd: number
   notes: Array<{ readonly name: string; readonly value: unknown }>
   /** Bad lines before this ordinal belong to an input that has changed since. */
   badFrom: number
@@ -95,6 +102,9 @@ export const newCensus = (offsets: boolean): Census => ({
   offsets: offsets ? [] : undefined,
   head: undefined,
   input: undefined,
+  target: undefined,
+  outputs: new Set(),
+  uncertainNanoUsd: 0,
   notes: [],
   badFrom: 1,
   rows: 0,
@@ -128,7 +138,8 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
   census.inputTokens += meta.in ?? 0
   census.outputTokens += meta.out ?? 0
   census.nanoUsd += meta.nano ?? 0
-  census.index.set(meta.id, ((meta.ok ? okBit : failedBit) | census.rows) >>> 0, meta.h)
+  const bits = record.bad ? badBits : meta.ok ? okBit : failedBit
+  census.index.set(meta.id, (bits | census.rows) >>> 0, meta.h)
 }
 
 /** Notes that the records after this belong to another input. */
@@ -136,6 +147,17 @@ export const newInput = (census: Census, input: Format.Head["input"]): void => {
   census.input = input
   census.badFrom = census.rows + 1
   census.bad = 0
+}
+
+/** Takes in a note that is about the journal itself; the others are handed on to whoever wrote them. */
+const countNote = (census: Census, note: Extract<Format.Record, { _tag: "Note" }>): void => {
+  const { name, value } = note
+  const input = name === "input" ? Format.decodeInput(value) : undefined
+  if (input !== undefined) newInput(census, input)
+  else if (name === "target" && typeof value === "string") census.target = value
+  else if (name === "output" && typeof value === "string") census.outputs.add(value)
+  else if (name === "uncertain" && typeof value === "number") census.uncertainNanoUsd += value
+  else census.notes.push(note)
 }
 
 const count = (census: Census, { end, line, offset, record, torn }: Placed): void => {
@@ -152,11 +174,10 @@ const count = (census: Census, { end, line, offset, record, torn }: Placed): voi
   if (record._tag === "Row") return countRow(census, record, offset)
   if (record._tag === "Head") {
     census.head ??= record.head
+    census.target ??= record.head.target
     return newInput(census, record.head.input)
   }
-  const input = record.name === "input" ? Format.decodeInput(record.value) : undefined
-  if (input === undefined) census.notes.push(record)
-  else newInput(census, input)
+  countNote(census, record)
 }
 
 /** Streams the records of a journal that are the latest of their id, as a census of it says. */

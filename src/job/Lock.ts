@@ -11,8 +11,9 @@
  *    matter.
  *
  * A stale lock is removed by one contender at a time, and whoever creates the new one has it. An owner that slept
- * through all this (a suspended machine) finds a foreign token at its next heartbeat and fails with `lock-lost` before
- * it writes again.
+ * through all this (a suspended machine) finds a foreign token, or none, at its next heartbeat and fails with
+ * `lock-lost`. What it appends until then are whole lines: of two records of a row the later one counts. A lock that
+ * cannot be read for another reason (no file handle left) says nothing: its owner looks again at the next heartbeat.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -72,7 +73,7 @@ const failed = (path: string) => (cause: PlatformError.PlatformError): JournalEr
       cause
     })
     : new JournalError({
-      message: `cannot write the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
+      message: `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
       reason: "unwritable",
       path,
       cause
@@ -81,8 +82,8 @@ const failed = (path: string) => (cause: PlatformError.PlatformError): JournalEr
 /**
  * Takes the lock at `path` for the life of the scope.
  *
- * **Errors**: `JournalError` with `locked` where another process holds it, `unwritable` or `disk-full` where it cannot
- * be written.
+ * **Errors**: `JournalError` with `locked` where another process holds it, `unwritable` or `disk-full` where it can be
+ * neither read nor written.
  */
 export const acquire = Effect.fnUntraced(function*(
   path: string,
@@ -95,7 +96,16 @@ export const acquire = Effect.fnUntraced(function*(
     (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
   const content = JSON.stringify({ token, ...owner })
 
-  const read = fs.readFileString(path).pipe(Effect.option, Effect.map(Option.getOrElse(() => "")))
+  /** Reads who holds the lock: nothing where there is none. */
+  const read: Effect.Effect<string | undefined, PlatformError.PlatformError> = Effect.catchIf(
+    fs.readFileString(path),
+    (error) => error.reason._tag === "NotFound",
+    () => Effect.undefined
+  )
+  const look = Effect.mapError(read, failed(path))
+  /** Tells whether the lock is what it was; `unread` is the answer where it cannot be read. */
+  const is = (seen: string | undefined, unread: boolean) =>
+    Effect.orElseSucceed(Effect.map(read, (now) => now === seen), () => unread)
   const touched = fs.stat(path).pipe(
     Effect.map((info) => `${Option.getOrUndefined(info.mtime)?.getTime()}`),
     Effect.orElseSucceed(() => gone)
@@ -107,23 +117,23 @@ export const acquire = Effect.fnUntraced(function*(
     )
   )
 
-  const isStale = Effect.fnUntraced(function*(seen: string) {
-    const holder = Option.getOrUndefined(decodeContent(seen))
+  const isStale = Effect.fnUntraced(function*(seen: string | undefined) {
+    const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
     if (
       holder?.pid !== undefined && holder.host !== undefined && holder.host === owner?.host &&
       options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
     ) return true
     const before = yield* touched
-    for (let look = 0; look < looks; look++) {
+    for (let at = 0; at < looks; at++) {
       yield* Effect.sleep(Duration.times(heartbeat, 2.5 / looks))
       const now = yield* touched
       if (now !== before) return now === gone
     }
-    return (yield* read) === seen
+    return (yield* look) === seen
   })
 
-  const locked = (seen: string) => {
-    const holder = Option.getOrUndefined(decodeContent(seen))
+  const locked = (seen: string | undefined) => {
+    const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
     const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
     return new JournalError({
       message: `${who} is working on this journal (${path}). Wait for it to end, or stop it.`,
@@ -136,11 +146,11 @@ export const acquire = Effect.fnUntraced(function*(
    * Removes a stale lock. One contender at a time may: whoever has the file `.evict` looks once more, so that the fresh
    * lock of the contender before is never taken for the stale one.
    */
-  const evict = Effect.fnUntraced(function*(seen: string) {
+  const evict = Effect.fnUntraced(function*(seen: string | undefined) {
     const guard = `${path}.evict`
     const mine = yield* Effect.isSuccess(fs.writeFileString(guard, "", { flag: "wx" }))
     if (mine) {
-      if ((yield* read) === seen) yield* Effect.ignore(fs.remove(path, { force: true }))
+      if (yield* is(seen, false)) yield* Effect.ignore(fs.remove(path, { force: true }))
       yield* Effect.ignore(fs.remove(guard, { force: true }))
       return
     }
@@ -153,21 +163,21 @@ export const acquire = Effect.fnUntraced(function*(
 
   const take = Effect.gen(function*() {
     while (!(yield* create)) {
-      const seen = yield* read
+      const seen = yield* look
       if (!(yield* isStale(seen))) return yield* locked(seen)
       yield* evict(seen)
     }
   })
   yield* Effect.acquireRelease(
     take,
-    () => Effect.flatMap(read, (now) => now === content ? Effect.ignore(fs.remove(path)) : Effect.void),
+    () => Effect.flatMap(is(content, false), (mine) => mine ? Effect.ignore(fs.remove(path)) : Effect.void),
     { interruptible: true }
   )
 
   const lost = yield* Deferred.make<never, JournalError>()
   const beat = Effect.gen(function*() {
     yield* Effect.sleep(heartbeat)
-    if ((yield* read) !== content) {
+    if (!(yield* is(content, true))) {
       yield* Deferred.fail(
         lost,
         new JournalError({

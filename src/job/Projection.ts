@@ -5,6 +5,10 @@
  * byte on, but bytes that the file already holds are compared instead of written: at the first difference the rest is
  * cut off and writing begins. So resuming after a crash costs reading, a torn or missing tail heals, a file that was
  * deleted or edited is made again, and no row is ever in it twice.
+ *
+ * Texts that are added at the same time stand one after another: each is compared and written whole before the next.
+ *
+ * A device, a pipe or a socket takes text and gives none back: there everything is written, and nothing cut.
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
@@ -14,6 +18,8 @@ import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as FileIdentity from "./FileIdentity.ts"
 import { isDiskFull, OutputError, platformCode } from "./JobError.ts"
 
 /** Holds the defaults of this module. */
@@ -26,6 +32,8 @@ export const defaults = {
 /** Is an output file that is being made. */
 export interface Projection {
   readonly path: string
+  /** Tells whether it is a regular file, so that what it holds can be written again. */
+  readonly regular: boolean
   /** Adds text after what was added before. */
   readonly append: (text: string) => Effect.Effect<void, OutputError>
   /** Cuts off what stands after the last text added. */
@@ -60,6 +68,27 @@ const commonLength = (a: Uint8Array, b: Uint8Array, length: number): number => {
   return at
 }
 
+/** Opens a device, a pipe or a socket as a projection. */
+const openStream = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failed(path))
+  const one = Semaphore.makeUnsafe(1)
+  let bytes = 0
+  return {
+    path,
+    regular: false,
+    append: (text: string) =>
+      one.withPermit(Effect.suspend(() => {
+        const encoded = encoder.encode(text)
+        bytes += encoded.length
+        return Effect.mapError(file.writeAll(encoded), failed(path))
+      })),
+    finish: Effect.void,
+    intact: Effect.succeed(true),
+    bytes: () => bytes
+  }
+})
+
 /**
  * Opens a projection at its first byte, for the life of the scope. The file is created where it is missing.
  *
@@ -71,6 +100,7 @@ export const open = Effect.fnUntraced(function*(
     {}
 ): Effect.fn.Return<Projection, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
+  if ((yield* FileIdentity.kindOf(path)) === "stream") return yield* openStream(path)
   const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
   const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
   const untilSpace = Schedule.spaced(every).pipe(
@@ -80,20 +110,24 @@ export const open = Effect.fnUntraced(function*(
   yield* Effect.mapError(fs.writeFileString(path, "", { flag: "a" }), failed(path))
   const file = yield* Effect.mapError(fs.open(path, { flag: "r+" }), failed(path))
   const info = yield* Effect.mapError(file.stat, failed(path))
+  const one = Semaphore.makeUnsafe(1)
   let size = Number(ByteSize.toBigInt(info.size))
   let position = 0
 
-  const write = (bytes: Uint8Array) =>
+  /** Writes at the position and moves it. Not interrupted half way: what is in the file is counted. */
+  const writeOnce = (bytes: Uint8Array) =>
     Effect.suspend(() => {
       const at = BigInt(position)
       return Effect.andThen(file.seek(at, "start"), file.writeAll(bytes))
     }).pipe(
-      Effect.retry({ schedule: untilSpace, while: isDiskFull }),
       Effect.andThen(Effect.sync(() => {
         position += bytes.length
         size = Math.max(size, position)
-      }))
+      })),
+      Effect.uninterruptible
     )
+
+  const write = (bytes: Uint8Array) => Effect.retry(writeOnce(bytes), { schedule: untilSpace, while: isDiskFull })
 
   const cut = Effect.suspend(() => {
     size = position
@@ -118,18 +152,19 @@ export const open = Effect.fnUntraced(function*(
   })
 
   const append = (text: string) =>
-    Effect.suspend(() => {
+    one.withPermit(Effect.suspend(() => {
       const bytes = encoder.encode(text)
       return position >= size
         ? write(bytes)
         : Effect.flatMap(compare(bytes), (rest) => rest === undefined ? Effect.void : write(rest))
-    }).pipe(Effect.mapError(failed(path)))
+    })).pipe(Effect.mapError(failed(path)))
 
   const own = `${info.dev}:${Option.getOrUndefined(info.ino)}`
   return {
     path,
+    regular: true,
     append,
-    finish: Effect.suspend(() => size > position ? Effect.mapError(cut, failed(path)) : Effect.void),
+    finish: one.withPermit(Effect.suspend(() => size > position ? Effect.mapError(cut, failed(path)) : Effect.void)),
     intact: fs.stat(path).pipe(
       Effect.map((now) => `${now.dev}:${Option.getOrUndefined(now.ino)}` === own),
       Effect.orElseSucceed(() => false)

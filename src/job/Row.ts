@@ -10,7 +10,8 @@
  * | prompt | `{"prompt": "…"}`, sent as one chat message of the user |
  *
  * In the last two, the known fields of a chat request (`model`, `max_tokens`, `temperature`, …) belong to the request.
- * In all three, every other field is the caller's: it is not sent, and stands in the output row again.
+ * In all three, every other field is the caller's: it is not sent, and stands in the output row again, numbers of any
+ * length as they were written. A `prompt` beside `messages` is such a field.
  *
  * A line that cannot be sent is a {@link Bad} with its line number and what to do about it: parsing never fails, so one
  * bad line never stops a file. A row without an id gets `line-<number>`, which holds as long as the file does not
@@ -19,6 +20,7 @@
  * **Source**: the Batch API's input file, https://docs.together.ai/docs/batch-inference
  */
 import * as Result from "effect/Result"
+import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
 
 /** Is a JSON object. */
@@ -63,7 +65,10 @@ export interface Bad {
 export interface Options {
   /** Model of rows that name none. Default: none, so such rows are bad. */
   readonly model?: string | undefined
-  /** Fields for every request that does not have them itself (`max_tokens`, `temperature`, …). Default: none. */
+  /**
+   * Fields for every request that does not have them itself (`max_tokens`, `temperature`, …). Embeddings, rerank and
+   * images take none of those that only a generation knows. Default: none.
+   */
   readonly body?: Json | undefined
   /** System message put before the messages of rows that have none. Default: none. */
   readonly system?: string | undefined
@@ -83,6 +88,7 @@ export const chatFields: ReadonlySet<string> = new Set([
   "model",
   "messages",
   "max_tokens",
+  "max_completion_tokens",
   "stop",
   "temperature",
   "top_p",
@@ -120,23 +126,58 @@ export const bad = (
   id?: string
 ): Bad => ({ _tag: "Bad", line, id, reason, message, hash: Hash.text32(text) })
 
+/** Sets a field of any name: a plain assignment takes `__proto__` for the prototype. */
+export const setField = (into: Record<string, unknown>, key: string, value: unknown): void => {
+  if (key === "__proto__") {
+    Object.defineProperty(into, key, { value, enumerable: true, configurable: true, writable: true })
+  } else into[key] = value
+}
+
 const withoutKeys = (source: Json, drop: ReadonlySet<string>): Json | undefined => {
   let out: Record<string, unknown> | undefined
   for (const key in source) {
-    if (!drop.has(key)) (out ??= {})[key] = source[key]
+    if (!drop.has(key)) setField(out ??= {}, key, source[key])
   }
   return out
 }
 
-const plainDrop = new Set([...chatFields, "custom_id", "prompt"])
+const messagesDrop = new Set([...chatFields, "custom_id"])
+const promptDrop = new Set([...messagesDrop, "prompt"])
 
-const plain = (value: Json): { readonly body: Json; readonly extra: Json | undefined } => {
+const plain = (value: Json): { readonly body: Json; readonly drop: ReadonlySet<string> } => {
   const body: Record<string, unknown> = {}
   for (const key in value) {
     if (chatFields.has(key)) body[key] = value[key]
   }
-  if (body["messages"] === undefined) body["messages"] = [{ role: "user", content: value["prompt"] }]
-  return { body, extra: withoutKeys(value, plainDrop) }
+  if (body["messages"] !== undefined) return { body, drop: messagesDrop }
+  body["messages"] = [{ role: "user", content: value["prompt"] }]
+  return { body, drop: promptDrop }
+}
+
+/** Fields of a generation that images know, too. */
+const imageFields: ReadonlySet<string> = new Set(["n", "seed", "response_format"])
+
+/** Tells whether a row takes a field of the job's. */
+const takes = (body: Json, operation: Operation, key: string): boolean => {
+  switch (operation) {
+    case "chat":
+    case "completions":
+      // a row sets its limit by either name
+      return key !== "max_tokens" || body["max_completion_tokens"] === undefined
+    case "images":
+      return !chatFields.has(key) || imageFields.has(key)
+    default:
+      return !chatFields.has(key)
+  }
+}
+
+/** Says which of the job's fields a row takes. */
+const defaultsFor = (body: Json, operation: Operation, given: Json): Json => {
+  const out: Record<string, unknown> = {}
+  for (const key in given) {
+    if (key === "model" || takes(body, operation, key)) out[key] = given[key]
+  }
+  return out
 }
 
 const hasSystem = (messages: ReadonlyArray<unknown>): boolean =>
@@ -150,7 +191,9 @@ const complete = (body: Json, operation: Operation, options: Options): Json => {
   if (options.body === undefined && system === undefined && (options.model === undefined || "model" in body)) {
     return body
   }
-  const filled: Record<string, unknown> = { ...options.body, ...body }
+  const filled: Record<string, unknown> = options.body === undefined
+    ? { ...body }
+    : { ...defaultsFor(body, operation, options.body), ...body }
   if (filled["model"] === undefined) filled["model"] = options.model
   if (system !== undefined) {
     filled["messages"] = [{ role: "system", content: system }, ...(body["messages"] as ReadonlyArray<unknown>)] // an array: `system` says so
@@ -183,27 +226,64 @@ const lacks = (body: Json, operation: Operation): string | undefined => {
   }
 }
 
+const typeOf = (u: unknown): string =>
+  u === null ? "null" : Array.isArray(u) ? "an array" : `a value of type ${typeof u}`
+
+/** Names a word of the envelope that is wrong; of anything else than a short word only the type, for it may be a prompt. */
+const named = (u: unknown): string =>
+  typeof u === "string" && /^[\w/.:-]{0,60}$/.test(u) ? JSON.stringify(u) : typeOf(u)
+
 const operationOf = (value: Json): Operation | string => {
   const { method, url } = value
   if (method !== undefined && (typeof method !== "string" || method.toUpperCase() !== "POST")) {
-    return `method must be "POST", got ${JSON.stringify(method)}`
+    return `method must be "POST", got ${named(method)}`
   }
   if (url === undefined) return "chat"
   const operation = typeof url === "string" ? urls[url.startsWith("/v1/") ? url : `/v1${url}`] : undefined
-  return operation ?? `url must be one of ${Object.keys(urls).join(", ")}, got ${JSON.stringify(url)}`
+  return operation ?? `url must be one of ${Object.keys(urls).join(", ")}, got ${named(url)}`
 }
 
 const operations: ReadonlySet<string> = new Set(Object.values(urls))
 const isOperation = (text: string): text is Operation => operations.has(text)
 
+/** V8's own words about what it expected: those about a token quote the text around it. */
+const told =
+  /^((?:Bad|Expected|Exponent|No number|Unterminated|Unexpected (?:number|string|non-whitespace)) ?[^:"]*?)(?: in JSON)? at position (\d+)/
+
+const messageOf = (text: string): string => {
+  const parsed = Result.try((): unknown => JSON.parse(text))
+  return Result.isFailure(parsed) && parsed.failure instanceof Error ? parsed.failure.message : ""
+}
+
+const unexpected = "Unexpected token"
+
+/**
+ * Says how a line is no JSON, and where, without a word of it.
+ *
+ * **Details**: an engine that meets an unexpected token quotes the text around it and keeps its place to itself. The
+ * place is that of the last character of the shortest beginning with the same error.
+ */
+const whyNotJson = (text: string): string => {
+  const message = messageOf(text)
+  if (message.startsWith("Unexpected end")) return "it ends too early"
+  const known = told.exec(message)
+  if (known !== null) return `${known[1]}, character ${Number(known[2]) + 1}`
+  if (!message.startsWith(unexpected)) return "syntax error"
+  let [before, until] = [0, text.length]
+  while (until - before > 1) {
+    const middle = (before + until) >>> 1
+    if (messageOf(text.slice(0, middle)).startsWith(unexpected)) until = middle
+    else before = middle
+  }
+  return `${unexpected}, character ${until}`
+}
+
 /** Reads one line of JSONL. Never fails: what cannot be sent is a {@link Bad}. */
 export const parse = (text: string, line: number, options: Options = {}): Row | Bad => {
   const parsed = Result.try((): unknown => JSON.parse(text))
-  if (Result.isFailure(parsed)) {
-    const why = parsed.failure instanceof Error ? parsed.failure.message.replace(/\s+/g, " ").slice(0, 120) : ""
-    return bad(line, "json", `line ${line} is not JSON (${why}): write one JSON object per line`, text)
-  }
-  return fromJson(parsed.success, line, options, text)
+  return Result.isFailure(parsed)
+    ? bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): write one JSON object per line`, text)
+    : fromJson(parsed.success, line, options, text)
 }
 
 /** Makes a row of a JSON value, as {@link parse} does of a line. */
@@ -214,27 +294,22 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
   }
   const given = value["custom_id"]
   if (given !== undefined && (typeof given !== "string" || given === "")) {
-    return bad(
-      line,
-      "id",
-      `line ${line}: custom_id must be a non-empty string, got ${JSON.stringify(given).slice(0, 60)}`,
-      source()
-    )
+    const got = given === "" ? "an empty one" : typeOf(given)
+    return bad(line, "id", `line ${line}: custom_id must be a non-empty string, got ${got}`, source())
   }
   const fail = (reason: BadReason, message: string) => bad(line, reason, `line ${line}: ${message}`, source(), given)
   let body: Json
-  let extra: Json | undefined
+  let drop: ReadonlySet<string> = envelope
   let operation: Operation = "chat"
   if (value["body"] !== undefined) {
     if (!isObject(value["body"])) return fail("shape", "body must be an object")
     body = value["body"]
-    extra = withoutKeys(value, envelope)
-    const named = operationOf(value)
-    if (!isOperation(named)) return fail("shape", named)
-    operation = named
+    const found = operationOf(value)
+    if (!isOperation(found)) return fail("shape", found)
+    operation = found
   } else if (Array.isArray(value["messages"]) || typeof value["prompt"] === "string") {
     if (value["prompt"] === "") return fail("shape", "prompt must not be empty")
-    ;({ body, extra } = plain(value))
+    ;({ body, drop } = plain(value))
   } else {
     return fail("shape", "the row has neither body, messages nor prompt")
   }
@@ -246,6 +321,10 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
   const missing = lacks(body, operation)
   if (missing !== undefined) return fail("shape", missing)
   if (body["stream"] === true) return fail("shape", "body.stream must not be true: a job writes whole answers")
+  let extra = withoutKeys(value, drop)
+  if (extra !== undefined && text !== undefined && ExactJson.hasLong(text)) {
+    extra = withoutKeys(ExactJson.parse(text) as Json, drop) // the text of `value`, so an object too
+  }
   return {
     _tag: "Row",
     line,

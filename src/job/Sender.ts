@@ -3,13 +3,14 @@
  *
  * The client guards every call (deadline, credits, retries, lanes); this module only chooses the method by the row's
  * endpoint, ranks the call as bulk work, and listens to the retry schedule: each retry counts with its reason and wait.
+ * A call that is cut off counts the attempts that had ended; those of all others stand in their answer or error.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Priority } from "../domain/Call.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
-import * as Usage from "../domain/Usage.ts"
+import type { Usage } from "../domain/Usage.ts"
 import * as Retry from "../guard/Retry.ts"
 import * as Price from "../policy/Price.ts"
 import type * as Client from "../together/Client.ts"
@@ -19,6 +20,7 @@ import type * as Answer from "./Answer.ts"
 import type { Send } from "./Dispatch.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
+import * as RowTokens from "./RowTokens.ts"
 
 /** Says how rows are sent. */
 export interface Options {
@@ -39,13 +41,10 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { maxAttempts: 8, priority: "bulk", label: "job" } as const
 
-const usageOf = (body: unknown): Usage.Usage | undefined =>
-  typeof body === "object" && body !== null && "usage" in body ? Usage.fromWire(body.usage) : undefined
-
 const costOf = (
   row: Row.Row,
   body: unknown,
-  usage: Usage.Usage | undefined,
+  usage: Usage | undefined,
   lookup: Price.Lookup
 ): bigint | undefined => {
   const price = lookup(row.model)
@@ -101,15 +100,19 @@ export const together = Effect.fnUntraced(function*(
             Report.retry(report, reason, Duration.toSeconds(duration))
           }
         }))
+      const call = send(row, {
+        priority: options.priority ?? defaults.priority,
+        label: options.label ?? defaults.label,
+        deadline: options.deadline,
+        retry: counted
+      })
       return Effect.map(
-        send(row, {
-          priority: options.priority ?? defaults.priority,
-          label: options.label ?? defaults.label,
-          deadline: options.deadline,
-          retry: counted
-        }),
+        report === undefined ? call : Effect.onInterrupt(call, () =>
+          Effect.sync(() => {
+            report.attempts += retries
+          })),
         (body): Answer.Reply => {
-          const usage = usageOf(body)
+          const usage = RowTokens.used(row, body)
           return {
             status: 200,
             body,

@@ -39,12 +39,15 @@ export const ofRecord = ({ answer, bad, meta }: Recorded): Settled => ({
 /** Is what a row came to. */
 export type Outcome =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply; readonly from?: "cache" | "twin" | undefined }
-  /** `code` is the word for the report; default: that of the error. */
+  /** `code` is the word for the output row and the report; default: that of the error. */
   | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError; readonly code?: string | undefined }
 
 /** Settles rows and bad lines. */
 export interface Settler {
-  /** Settles a row that was sent, its request's hash being `hash`; hands back its ordinal in the journal, too. */
+  /**
+   * Settles a row that was sent, its request's hash being `hash`; hands back its ordinal in the journal, too. Not
+   * interrupted half way: what is in the journal is counted.
+   */
   readonly row: (
     row: Row.Row,
     hash: number,
@@ -57,14 +60,19 @@ export interface Settler {
 
 /** Makes a settler; `now` tells the time in milliseconds. */
 export const settler = (journal: Journal.Journal, report: Report.Report, now: () => number): Settler => ({
-  row: Effect.fnUntraced(function*(row, hash, outcome, millis) {
+  row: Effect.fnUntraced(function*(
+    row,
+    hash,
+    outcome,
+    millis
+  ): Effect.fn.Return<{ readonly settled: Settled; readonly ordinal: number }, JournalError> {
     const ok = outcome._tag === "Answered"
     const reply = ok ? outcome.reply : undefined
     const error = ok ? undefined : outcome.error
-    const text = ok ? Answer.answered(row, outcome.reply) : Answer.failed(row, outcome.error)
+    const text = ok ? Answer.answered(row, outcome.reply) : Answer.failed(row, outcome.error, outcome.code)
     const attempts = reply?.attempts ?? error?.attempts ?? 0
     const usage = reply?.usage
-    const ordinal = yield* Effect.uninterruptible(journal.append({
+    const ordinal = yield* journal.append({
       id: row.id,
       n: row.line,
       ok,
@@ -75,7 +83,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       out: usage?.outputTokens,
       nano: reply?.nanoUsd === undefined ? undefined : Number(reply.nanoUsd),
       tag: error?._tag
-    }, text))
+    }, text)
     Report.settle(report, now(), {
       kind: ok ? "ok" : "failed",
       line: row.line,
@@ -94,14 +102,16 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       settled: { kind: ok ? "ok" : "failed", line: row.line, id: row.id, text, reply, error, resumed: false },
       ordinal
     }
-  }),
-  bad: Effect.fnUntraced(function*(line) {
+  }, Effect.uninterruptible),
+  bad: Effect.fnUntraced(function*(line): Effect.fn.Return<Settled, JournalError> {
     const key = Journal.badKey(line.line, line.hash)
     const text = Answer.bad(line)
     const resumed = journal.known(key)._tag !== "New"
     if (!resumed) {
-      yield* Effect.uninterruptible(
-        journal.append({ id: key, n: line.line, ok: false, h: line.hash, a: 0, ms: 0, tag: line.reason }, text, true)
+      yield* journal.append(
+        { id: key, n: line.line, ok: false, h: line.hash, a: 0, ms: 0, tag: line.reason },
+        text,
+        true
       )
     }
     Report.settle(report, now(), {
@@ -116,5 +126,5 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       outputTokens: 0
     })
     return { kind: "bad", line: line.line, id: line.id, text, resumed }
-  })
+  }, Effect.uninterruptible)
 })

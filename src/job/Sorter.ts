@@ -13,6 +13,8 @@ export interface Sorter<A> {
   readonly enter: Effect.Effect<void>
   /** Adds a value, and hands back what is complete from the front. A row that stays undone is added as `undefined`. */
   readonly add: (sequence: number, value: A | undefined) => Effect.Effect<ReadonlyArray<A>>
+  /** Hands back, in order, what is held behind rows that will never be added. */
+  readonly rest: () => ReadonlyArray<A>
 }
 
 /** Makes a sorter. */
@@ -37,6 +39,11 @@ export const make = <A>(window: number): Sorter<A> => {
           if (ready !== undefined) out.push(ready)
         }
         return next === before ? Effect.succeed(out) : Effect.as(Semaphore.release(places, next - before), out)
-      })
+      }),
+    rest: () => {
+      const out = Array.from(held).sort(([a], [b]) => a - b).flatMap(([, value]) => value === undefined ? [] : [value])
+      held.clear()
+      return out
+    }
   }
 }

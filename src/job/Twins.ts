@@ -42,7 +42,7 @@ export interface Twins {
   readonly find: (key: string) => Effect.Effect<unknown, JournalError>
   /** Says that the row sent for a key was answered (its ordinal in the journal) or not. */
   readonly settle: (key: string, ordinal: number | undefined) => Effect.Effect<void>
-  /** Says that a row answered in an earlier run has this key. */
+  /** Says that a row answered in an earlier run had this key when it was answered. */
   readonly know: (key: string, ordinal: number) => void
 }
 

@@ -61,7 +61,7 @@ const context = (): Summary.Context => {
     errors: "errors.jsonl",
     journal: "out.jsonl.journal",
     idealSeconds: 110,
-    command: "effect-together run prompts.jsonl --report run.html",
+    args: ["run", "prompts.jsonl", "--report", "run.html"],
     undone: 0,
     lost: 0
   }

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
-import { command } from "./bundled.ts"
-import { idsOf, pause, serve, start } from "./processes.ts"
+import { command, idsOf, pause, serve, start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
 // each test waits for its own processes

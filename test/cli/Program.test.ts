@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { gzipSync } from "node:zlib"
@@ -64,7 +64,7 @@ describe.concurrent("effect-together", () => {
         [["run", input, "--policy", shell.path("none.json")], "cannot read the policy"],
         [["run", shell.path("none.jsonl"), "--emulator"], "no such input file"],
         [["run", shell.write("empty.jsonl", ""), "--emulator"], "is empty: there is nothing to send"],
-        [["run", input, "--emulator", "-o", shell.path("no/such/dir/out.jsonl")], "cannot write"],
+        [["run", input, "--emulator", "-o", shell.path("no/such/dir/out.jsonl")], "Check the directory"],
         [["plan", shell.write("blank.jsonl", "\n\n")], "holds no rows"],
         [["explain", "banana"], "is no status, error name or error body"],
         [["simulate", input, "--requests-per-second", "-1"], "these flags holds no options of a simulation"],
@@ -75,7 +75,7 @@ describe.concurrent("effect-together", () => {
         [["plan", input, "--latency", "0"], "--latency must be above 0, got 0"],
         [["simulate", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["emulate", "--port", "99999"], "--port must be in [0, 65535], got 99999"],
-        [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "cannot write"]
+        [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "Check the directory"]
       ]
       for (const [args, message] of cases) {
         const { code, err, out } = yield* shell.run(args, { TOGETHER_API_KEY: "k" })
@@ -106,6 +106,10 @@ describe.concurrent("effect-together", () => {
     expect(said(new TogetherError.InvalidRequestError({ message: "no address" }))).toEqual([2, "no address"])
     const changed = new JournalError({ message: "it has changed.", reason: "input-changed", path: "j" })
     expect(said(changed)[1]).toContain("go on with: effect-together run x --changed keep")
+    // sent again, the row would take the place of another row's answer
+    const reused = said(new JournalError({ message: "an id stands twice.", reason: "id-reused", path: "j" }))
+    expect(reused[1]).toContain("then go on with: effect-together run x --changed keep")
+    expect(reused[1]).not.toContain("resend")
   })
 
   it.effect("names a setting of the environment that cannot be used", () =>
@@ -332,9 +336,12 @@ describe.concurrent("effect-together", () => {
           const shell = Shell.open()
           const input = shell.write("in.jsonl", Shell.prompts(2))
           shell.write("in.emulator.results.jsonl.journal.limits.json", "torn {")
-          const { code, err } = yield* shell.run(["run", input, "--emulator", "--report", shell.path("no/where.html")])
-          expect(code).toBe(2)
-          expect(err).toContain("cannot write the report")
+          const page = shell.path("page.html")
+          mkdirSync(page)
+          const { code, err, out } = yield* shell.run(["run", input, "--emulator", "--json", "--report", page])
+          // the page is the last that is written
+          expect([code, (JSON.parse(out) as { readonly undone: number }).undone]).toEqual([2, 0])
+          expect(err).toMatch(/2 answered[^]*cannot write the report/)
           expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(2)
           expect((yield* shell.run(["run", input, "--emulator", "--json"])).code).toBe(0)
         })),
@@ -515,6 +522,23 @@ describe.concurrent("effect-together", () => {
         const { code, out } = yield* Shell.open().run(["explain", what])
         expect([code, out.split("\n")[0]?.split(" ")[0]]).toEqual([0, tag])
         expect(out).toContain("fix ")
+      })))
+
+    it.effect("says of a row that no call failed that it was not sent, or was in a batch", () =>
+      live(Effect.gen(function*() {
+        const explain = (code: string) => {
+          const row = { custom_id: "a", error: { code, message: "line 2 is not JSON" }, line: 2 }
+          return Shell.open().run(["explain", JSON.stringify(row)])
+        }
+        const bad = yield* explain("bad_row_json")
+        expect([bad.code, bad.out.split("\n").slice(0, 2)]).toEqual([
+          0,
+          ["bad_row_json  not sent", "line 2 is not JSON"]
+        ])
+        expect(bad.out).not.toContain("Together says")
+        const batch = yield* explain("batch_failed")
+        expect([batch.code, batch.out.split("\n")[0]]).toEqual([0, "batch_failed  in a batch"])
+        expect((yield* explain("rate_limit")).out).toContain("RateLimitError")
       })))
   })
 

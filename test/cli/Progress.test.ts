@@ -227,7 +227,7 @@ describe("Summary", () => {
     results: "r.jsonl",
     errors: "e.jsonl",
     journal: "j",
-    command: "effect-together run in.jsonl",
+    args: ["run", "in.jsonl"],
     undone: 0,
     lost: 0
   })

@@ -9,20 +9,31 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { inject } from "vitest"
 import * as Connection from "../../src/cli/Connection.ts"
 import * as Emulator from "../../src/testing/Emulator.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
-import { command } from "./bundled.ts"
+
+/** Is the command's entry, bundled. */
+export const command: string = join(inject("bundled"), "main.js")
 
 /** Lets time pass for real. */
 export const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
 
-/** Starts the command. */
-export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) => {
+/** Starts the command; `input` and `cwd` are its standard input and its working directory. */
+export const start = (
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {},
+  { cwd, input = "" }: { readonly input?: string; readonly cwd?: string } = {}
+) => {
   const child = spawn(process.execPath, [command, ...args], {
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"], ...env },
-    stdio: ["ignore", "pipe", "pipe"]
+    stdio: ["pipe", "pipe", "pipe"],
+    cwd
   })
+  child.stdin.on("error", () => {})
+  child.stdin.end(input)
   const said = { out: "", err: "" }
   child.stdout.on("data", (data) => (said.out += String(data)))
   child.stderr.on("data", (data) => (said.err += String(data)))

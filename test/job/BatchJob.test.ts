@@ -3,18 +3,24 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { isRetryable } from "../../src/domain/TogetherError.ts"
+import * as BatchBudget from "../../src/job/BatchBudget.ts"
 import * as BatchJob from "../../src/job/BatchJob.ts"
 import * as BatchOutput from "../../src/job/BatchOutput.ts"
 import * as Parts from "../../src/job/BatchParts.ts"
 import * as Input from "../../src/job/Input.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
+import * as Price from "../../src/policy/Price.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
+import { slow } from "./jobs.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 const model = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
@@ -69,6 +75,16 @@ const setup = (text: string) =>
     return disk
   })
 
+/** Moves the usage of answers into their first choice, as some models say it. */
+const inFirstChoice = (file: string) =>
+  file.split("\n").map((text) => {
+    if (text === "") return text
+    const row = JSON.parse(text)
+    const { choices, usage, ...body } = row.response.body
+    row.response.body = { ...body, choices: [{ ...choices[0], usage }] }
+    return JSON.stringify(row)
+  }).join("\n")
+
 describe("BatchParts", () => {
   const row = (id: number, of = model) => {
     const read = Row.parse(line(id, of), id)
@@ -80,7 +96,11 @@ describe("BatchParts", () => {
     const gatherer = Parts.gatherer(0, (of, from) => `${of}@${from}`, { maxRows: 2, maxBytes: 1e6 })
     const full = [row(1), row(2, "x"), row(3), row(4), row(5, "x")].flatMap((each) => gatherer.add(each) ?? [])
     const all = [...full, ...gatherer.rest()]
-    expect(all.map(({ lines, part }) => [part.model === "x" ? "x" : "m", part.from, part.to, part.rows, [...lines]]))
+    expect(
+      all.map((
+        { part, rows }
+      ) => [part.model === "x" ? "x" : "m", part.from, part.to, part.rows, rows.map((r) => r.line)])
+    )
       .toEqual([
         ["m", 1, 3, 2, [1, 3]],
         ["m", 4, 4, 1, [4]],
@@ -89,6 +109,31 @@ describe("BatchParts", () => {
     const small = Parts.gatherer(0, () => "n", { maxRows: 100, maxBytes: 500 })
     expect([row(1), row(2), row(3)].flatMap((each) => small.add(each) ?? []).length).toBe(2)
     expect(gatherer.rest()).toEqual([])
+  })
+
+  it("finds the parts that were begun and not finished", () => {
+    const part = { name: "a", model, from: 1, to: 3, rows: 2, round: 0, asks: "0011223344556677" }
+    const note = (name: string, value: unknown) => ({ name, value })
+    const { asks: _, ...later } = { ...part, fileId: "f" }
+    const open = Parts.open([
+      note("batch", part),
+      note("batch", later),
+      note("batch", { ...part, name: "b" }),
+      note("batch-done", { name: "b" }),
+      note("batch-done", 5),
+      note("batch", { name: "c" })
+    ])
+    expect(open).toEqual([{ ...part, fileId: "f" }])
+  })
+
+  it("knows the rows of a part by what they ask for", () => {
+    const gatherer = Parts.gatherer(0, () => "n")
+    for (const id of [1, 3]) gatherer.add(row(id))
+    const [full] = gatherer.rest()
+    const has = Parts.has(full!.part)
+    expect([row(1), row(2), row(3), row(4), row(3, "x"), { ...row(9), line: 3 }].map(has)).toEqual(
+      [true, false, true, false, false, false]
+    )
   })
 
   it("refuses what the Batch API does not take", () => {
@@ -121,7 +166,48 @@ describe("BatchOutput", () => {
     expect(said({ nothing: 1 })).toBeUndefined()
     expect(BatchOutput.readLine("torn {")).toBeUndefined()
   })
+
+  describe("errorOf", () => {
+    const read = Row.parse(line(1), 1)
+    const row = read._tag === "Row" ? read : undefined!
+    const of = (code: string, status?: number, message = "no") => {
+      const error = BatchOutput.errorOf(row, { _tag: "Refused", code, message, status }, 0)
+      return [error._tag, isRetryable(error)]
+    }
+
+    it("makes the error that a call would have failed with", () => {
+      expect(of("429", 429)).toEqual(["RateLimitError", true])
+      expect(of("500", 500)).toEqual(["ServerError", true])
+      expect(of("503", 503)).toEqual(["OverloadedError", true])
+      expect(of("400", 400)).toEqual(["InvalidRequestError", false])
+    })
+
+    it("lets rows that a batch did not answer be retried", () => {
+      expect(of("timeout")).toEqual(["RequestTimeoutError", true])
+      expect(of("not_answered")).toEqual(["RequestTimeoutError", true])
+      expect(of("batch_client_error")).toEqual(["InvalidRequestError", true])
+      expect(of("batch_failed")).toEqual(["InvalidRequestError", false])
+    })
+
+    it("keeps the prompt out of the message", () => {
+      const prompt = "a secret question about a patient"
+      const secret = { ...row, body: { ...row.body, messages: [{ role: "user", content: prompt }] } }
+      for (const status of [undefined, 400]) {
+        const said = { _tag: "Refused", code: "x", message: `cannot read: ${prompt}`, status } as const
+        expect(BatchOutput.errorOf(secret, said, 0).message).not.toContain("secret")
+      }
+    })
+  })
 })
+
+/** A price, and what one row of this file may cost at the most by it. */
+const price = () => Price.stated({ model, inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
+const rowBound = (() => {
+  const row = Row.parse(line(10), 10)
+  const bound = row._tag === "Row" ? BatchBudget.bound(price, model, [row]) : undefined
+  if (bound?._tag !== "Known") throw new Error("no bound")
+  return bound.high
+})()
 
 describe("BatchJob", () => {
   describe("run", () => {
@@ -230,6 +316,49 @@ describe("BatchJob", () => {
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
       })))
 
+    it.effect("names the line that had an id before, where a part of the input repeats it", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const other = line(1).replace("question 1", "another question")
+        const disk = yield* setup([line(1), line(2), other].join("\n"))
+        yield* run(disk, world(), { select: (n) => n <= 2 })
+        const error = yield* Effect.flip(run(disk, world(), { select: (n) => n === 3 }))
+        expect(error).toMatchObject({ _tag: "JournalError", reason: "id-reused" })
+        expect(error.message).toContain("line 3: custom_id \"r1\" was answered on line 1 already")
+      })))
+
+    it.effect("prices an answer that says its usage in its first choice", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(2))
+        const provider = world(
+          {},
+          (client) =>
+            HttpClient.transform(client, (effect, request) =>
+              request.url.endsWith("/content")
+                ? Effect.flatMap(effect, (response) =>
+                  Effect.map(
+                    response.text,
+                    (text) => HttpClientResponse.fromWeb(request, new Response(inFirstChoice(text)))
+                  ))
+                : effect)
+        )
+        const { report } = yield* run(disk, provider)
+        expect([report.ok, report.unpriced, report.nanoUsd > 0n]).toEqual([2, 0, true])
+      })))
+
+    it.effect("writes a bad line that becomes durable while the job stops", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(`no JSON\n${prompts(2)}`)
+        const { report, written } = yield* BatchJob.run({
+          input: Input.file("in.jsonl"),
+          errors: "/dev/stderr",
+          stop: Effect.as(Effect.sleep(1000), Stop.interrupted)
+        }).pipe(
+          Effect.provideService(FileSystem.FileSystem, slow(disk.fs)),
+          Effect.provide(world().layer)
+        )
+        expect([report.bad, written, disk.text("/dev/stderr").split("\n").length]).toEqual([1, 1, 2])
+      })))
+
     it.effect("stops at a changed row, keeps its answer, or batches it again", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(4))
@@ -303,6 +432,248 @@ describe("BatchJob", () => {
         expect([again.stop, again.report.resumedFailed, again.written]).toEqual([undefined, 1, 3])
         // the batch that was left running was adopted
         expect(provider.seen.get("POST /v1/batches")).toBe(2)
+      })))
+
+    it.effect("lets no call send what a batch may answer", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        const provider = world()
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        let calls = 0
+        const send = () =>
+          Effect.sync(() => {
+            calls++
+            return { status: 200, body: {}, attempts: 1 }
+          })
+        const byCalls = JobFiles.run({ input: Input.file("in.jsonl"), send }).pipe(
+          Effect.provideService(FileSystem.FileSystem, disk.fs)
+        )
+        const error = yield* Effect.flip(byCalls)
+        expect(error).toMatchObject({ _tag: "JournalError", reason: "batch-running" })
+        expect([error.message.startsWith("6 rows are in batches"), calls]).toEqual([true, 0])
+        expect((yield* run(disk, provider)).report.ok).toBe(6)
+        expect([(yield* byCalls).report.resumedOk, calls]).toEqual([6, 0])
+      })))
+
+    it.effect("counts batches left running against the budget of the next run", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(20))
+        const provider = world()
+        const options = { price, maxCost: rowBound * 12n, limits: { maxRows: 10, maxBytes: 1e7 }, parallel: 1 }
+        yield* run(disk, provider, { ...options, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        expect(provider.seen.get("POST /v1/batches")).toBe(1)
+        const { report, stop } = yield* run(disk, provider, { ...options, maxCost: rowBound * 10n, parallel: 2 })
+        expect([stop?._tag, report.ok, provider.seen.get("POST /v1/batches")]).toEqual(["MaxCost", 10, 1])
+        expect(report.nanoUsd).toBeLessThanOrEqual(rowBound * 10n)
+      })))
+
+    it.effect("notes what an answer that nobody takes may have cost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        const provider = world()
+        yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
+        const { report } = yield* run(disk, provider, { price, changed: "resend" })
+        expect(report.ok).toBe(4)
+        const noted = /"name":"uncertain","value":(\d+)/.exec(disk.text("in.results.jsonl.journal"))
+        expect(Number(noted?.[1])).toBeGreaterThan(0)
+        expect(Number(noted?.[1])).toBeLessThan(Number(rowBound * 4n))
+      })))
+
+    it("refuses to run no batch at a time", () => {
+      expect(() => BatchJob.run({ input: Input.file("in.jsonl"), parallel: 0 })).toThrow(
+        "BatchJob.run: parallel must be an integer of 1 or more, got 0"
+      )
+    })
+
+    it.effect("frees what a finished batch did not cost, and waits for that", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const parallel of [1, 4]) {
+          const disk = yield* setup(prompts(20))
+          const provider = world()
+          // every row costs less than its bound, so what is left is enough for the last one
+          const options = { price, maxCost: rowBound * 20n, limits: { maxRows: 2, maxBytes: 1e7 }, parallel }
+          const { report, stop } = yield* run(disk, provider, options)
+          expect([stop, report.ok]).toEqual([undefined, 20])
+          const tight = yield* setup(prompts(20))
+          const few = yield* run(tight, world(), { ...options, maxCost: report.nanoUsd + rowBound * 2n })
+          expect([few.stop, few.report.ok]).toEqual([undefined, 20])
+        }
+      })))
+
+    it.effect("reads the input once, however many batches it takes", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(20))
+        let opened = 0
+        const counting = FileSystem.make({
+          ...disk.fs,
+          open: (path, options) => {
+            if (path === "in.jsonl") opened++
+            return disk.fs.open(path, options)
+          }
+        })
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 } }
+        const { report } = yield* run({ ...disk, fs: counting }, world(), options)
+        // for its fingerprint, and for its rows
+        expect([report.ok, opened]).toEqual([20, 2])
+      })))
+
+    it.effect("runs no more batches at a time than allowed, those of earlier runs included", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(20))
+        const provider = world()
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 2, poll: "10 seconds" as const }
+        for (const _ of [1, 2]) {
+          const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+          yield* run(disk, provider, { ...options, stop })
+          expect(provider.seen.get("POST /v1/batches")).toBe(2)
+        }
+        const { report } = yield* run(disk, provider, options)
+        expect([report.ok, provider.seen.get("POST /v1/batches")]).toEqual([20, 10])
+      })))
+
+    it.effect("writes whole rows, though batches finish at the same time", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const slow = FileSystem.make({
+          ...disk.fs,
+          open: (path, options) =>
+            Effect.map(disk.fs.open(path, options), (file) => ({
+              ...file,
+              writeAll: (bytes: Uint8Array) => Effect.tap(file.writeAll(bytes), () => Effect.sleep("1 millis"))
+            }))
+        })
+        const { report } = yield* run({ ...disk, fs: slow }, world(), { limits: { maxRows: 10, maxBytes: 1e7 } })
+        expect(report.ok).toBe(40)
+        expect(ids(disk, "in.results.jsonl")).toEqual(numbered(1, 40))
+      })))
+
+    it.effect("looks for a batch whose creation told no id, and does not create it again", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const listed of [true, false]) {
+          const disk = yield* setup(prompts(3))
+          const provider = world(
+            {},
+            (client) =>
+              HttpClient.transform(
+                client,
+                (effect, request) =>
+                  request.url.endsWith("/batches") && (request.method === "POST" || !listed)
+                    ? Effect.map(
+                      effect,
+                      () => HttpClientResponse.fromWeb(request, Response.json(request.method === "POST" ? {} : []))
+                    )
+                    : effect
+              )
+          )
+          const { report, stop } = yield* run(disk, provider)
+          expect([report.ok, stop?._tag]).toEqual(listed ? [3, undefined] : [0, "Unreachable"])
+          expect(provider.seen.get("POST /v1/batches")).toBe(1)
+        }
+      })))
+
+    it.effect("tries an upload again that may pass, a few times", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const faults of [3, 9]) {
+          const disk = yield* setup(prompts(3))
+          let left = faults
+          const provider = world({}, (client) =>
+            HttpClient.transform(client, (effect, request) =>
+              request.url.endsWith("/files/upload") && left-- > 0
+                ? Effect.map(effect, () =>
+                  HttpClientResponse.fromWeb(request, new Response("{}", { status: 500 })))
+                : effect))
+          const { report, stop } = yield* run(disk, provider)
+          expect([report.ok, stop?._tag]).toEqual(faults === 3 ? [3, undefined] : [0, "Unreachable"])
+          expect(provider.seen.get("POST /v1/files/upload")).toBe(faults === 3 ? 4 : 5)
+        }
+      })))
+
+    it.effect("adopts a batch whose file was removed meanwhile", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(5))
+        const provider = world()
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        const notes = disk.text("in.results.jsonl.journal").split("\n").filter((text) => !text.includes("\"batchId\""))
+        yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
+        const fileId = /"fileId":"([^"]+)"/.exec(notes.join("\n"))![1]!
+        yield* Effect.provide(
+          Effect.flatMap(Together.Together, (client) => client.files.delete(fileId)),
+          provider.layer
+        )
+        const { report } = yield* run(disk, provider)
+        expect([report.ok, provider.seen.get("POST /v1/batches")]).toEqual([5, 1])
+      })))
+
+    it.effect("keeps a batch open while a selection leaves out rows of it", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        const provider = world()
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        expect((yield* run(disk, provider, { select: (line) => line <= 2 })).report.ok).toBe(2)
+        const { report } = yield* run(disk, provider)
+        expect([report.resumedOk, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([2, 4, 1])
+        expect(ids(disk, "in.results.jsonl")).toEqual(numbered(1, 6))
+      })))
+
+    it.effect("collects rows that an earlier run sent again, without being told to send again", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        yield* run(disk, world({ batch: { rowsPerSecond: 0.001, expiresSeconds: 60 } }), { rounds: 1 })
+        const provider = world()
+        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        yield* run(disk, provider, { retryErrors: true, stop })
+        const { report } = yield* run(disk, provider)
+        expect([report.ok, report.resumedFailed, provider.seen.get("POST /v1/batches")]).toEqual([3, 0, 1])
+        expect([ids(disk, "in.results.jsonl"), disk.files.has("in.errors.jsonl")]).toEqual([numbered(1, 3), false])
+      })))
+
+    it.effect("sends an id once, though it stands on another line of what was left out before", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup([line(1).replace("question", "another"), line(2), line(1)].join("\n"))
+        const provider = world()
+        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        yield* run(disk, provider, { select: (line) => line === 3, stop })
+        const { report } = yield* run(disk, provider)
+        expect([report.ok, report.duplicates.lines, provider.seen.get("POST /v1/batches")]).toEqual([2, [3], 2])
+        expect(ids(disk, "in.results.jsonl")).toEqual(numbered(1, 2))
+      })))
+
+    it.effect("counts no round for a part that never became a batch", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = world()
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        // as if the process had died before the file was stored
+        const notes = disk.text("in.results.jsonl.journal").split("\n").filter((text) => !text.includes("\"fileId\""))
+        yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
+        const { report } = yield* run(disk, world(), { rounds: 1 })
+        expect([report.ok, report.failed]).toEqual([3, 0])
+      })))
+
+    it.effect("says the batch's own word in errors and report alike", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(line(1, "deepseek-ai/DeepSeek-V3.1"))
+        const { report } = yield* run(disk, world())
+        expect(Array.from(report.codes.keys())).toEqual(["batch_failed"])
+        expect(JSON.parse(disk.text("in.errors.jsonl"))).toMatchObject({
+          error: { code: "batch_failed", retryable: false }
+        })
+      })))
+
+    it.effect("writes an answer's long numbers as they came", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(1))
+        const seed = "12345678901234567891"
+        const provider = world({}, (client) =>
+          HttpClient.transform(client, (effect, request) =>
+            request.url.endsWith("/content")
+              ? Effect.flatMap(effect, (response) =>
+                Effect.map(response.text, (text) =>
+                  HttpClientResponse.fromWeb(request, new Response(text.replace(/"seed":\d+/, `"seed":${seed}`)))))
+              : effect))
+        expect((yield* run(disk, provider)).report.ok).toBe(1)
+        expect(disk.text("in.results.jsonl")).toContain(`"seed":${seed},`)
       })))
 
     it.effect("stops at a key that is refused", () =>

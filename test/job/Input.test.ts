@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { NodeServices } from "@effect/platform-node"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import { gzipSync } from "node:zlib"
 import * as Host from "../../src/cli/Host.ts"
@@ -98,6 +99,31 @@ it.layer(NodeServices.layer)("Input", (it) => {
       Effect.gen(function*() {
         const error = yield* Effect.flip(read(Input.file("/nowhere/a.jsonl")))
         expect(error.message).toBe("no such input file: /nowhere/a.jsonl. Check the path.")
+      }))
+
+    it.effect("says of a pipe that it can be read only once", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const pipe = FileSystem.make({
+          ...fs,
+          open: (path) =>
+            Effect.fail(
+              PlatformError.systemError({
+                _tag: "Unknown",
+                module: "FileSystem",
+                method: "open",
+                pathOrDescriptor: path,
+                cause: Object.assign(new Error("ESPIPE"), { code: "ESPIPE" })
+              })
+            )
+        })
+        const error = yield* Effect.flip(
+          Effect.provideService(Input.fingerprint("/dev/stdin"), FileSystem.FileSystem, pipe)
+        )
+        expect([error.reason, error.message]).toEqual([
+          "unreadable",
+          "/dev/stdin is a pipe, which can be read only once: give - and pipe it into standard input, or from code its bytes."
+        ])
       }))
 
     it("refuses a limit of no bytes", () => {

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import {
   AuthError,
@@ -166,7 +167,8 @@ describe("JobFiles", () => {
               "in.results.jsonl",
               written.subarray(0, Math.max(0, Math.min(written.length, cut - 200)))
             )
-            const safe = Math.max(0, journal.subarray(0, cut).filter((byte) => byte === 10).length - 1)
+            const safe = new TextDecoder().decode(journal.subarray(0, cut)).split("\n").slice(0, -1)
+              .filter((text) => text.includes("\"k\":\"row\"")).length
             const { send, sent } = provider()
             const { written: rows } = yield* run(crashed, { send, order, concurrency: 1 })
             expect([cut, sent]).toEqual([cut, numbered(safe + 1, 6)])
@@ -673,6 +675,22 @@ describe("JobFiles", () => {
         expect(rowsOf(disk, "other.jsonl").find((row) => row.custom_id === "x1")?.response?.body.text).toBe(
           "answer to r1"
         )
+      }))
+
+    it.effect("goes on where answers cannot be kept, and says so once", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const refused = PlatformError.systemError({
+          _tag: "PermissionDenied",
+          module: "FileSystem",
+          method: "makeDirectory"
+        })
+        const cache: ResponseCache.ResponseCache = { get: () => Effect.undefined, put: () => Effect.fail(refused) }
+        const { report } = yield* run(disk, { send: provider().send, cache })
+        expect([report.ok, report.warnings]).toEqual([
+          3,
+          ["answers could not be kept in the cache (PermissionDenied): another job will send the same requests again"]
+        ])
       }))
   })
 })

@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Journal from "../../src/job/Journal.ts"
@@ -183,6 +184,75 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect((yield* settled(path, { input })).recovered.inputChanged).toBe(false)
     }).pipe(onDisk(MemoryDisk.make())))
 
+  it.effect("tells an emulator's answers from a provider's, and one provider's from another's", () =>
+    Effect.gen(function*() {
+      const [one, other] = ["https://one/v1", "https://other/v1"]
+      const reopen = (path: string, target: string, acceptChange = false) =>
+        Effect.scoped(open(path, { target, acceptChange }))
+      const reason = (path: string, target: string, acceptChange = false) =>
+        Effect.map(Effect.flip(reopen(path, target, acceptChange)), (error) => error.reason)
+      yield* reopen("real", one)
+      expect(yield* reason("real", other)).toBe("target-changed")
+      for (const accepted of [false, true]) expect(yield* reason("real", Journal.emulator, accepted)).toBe("emulated")
+      yield* reopen("real", other, true)
+      // from now on it is the other's
+      yield* reopen("real", other)
+      expect(yield* reason("real", one)).toBe("target-changed")
+      yield* reopen("made-up", Journal.emulator)
+      const error = yield* Effect.flip(reopen("made-up", one, true))
+      expect(error.message).toContain(`made-up holds answers of an emulator, and this run would ask ${one}`)
+      // a journal of before knows no target, until it is opened with one
+      yield* fill("old", 1, 2)
+      yield* reopen("old", one)
+      expect(yield* reason("old", Journal.emulator)).toBe("emulated")
+      expect((yield* settled("old")).rows.length).toBe(2)
+    }).pipe(onDisk(MemoryDisk.make())))
+
+  it.effect("knows an id that begins as the key of a bad line does, after the input has changed, too", () =>
+    Effect.gen(function*() {
+      const id = "\u0000a"
+      yield* Effect.scoped(Effect.flatMap(open("j"), (journal) => journal.append({ ...meta(1), id }, "{}")))
+      const input = { path: "in.jsonl", fingerprint: { bytes: 2, hash: "b" } }
+      const { journal } = yield* settled("j", { input, acceptChange: true })
+      expect(journal.known(id)).toMatchObject({ _tag: "Done", ok: true })
+    }).pipe(onDisk(MemoryDisk.make())))
+
+  it.effect("reads rows in any order, short and long, with few readings where they follow on each other", () => {
+    const disk = MemoryDisk.make()
+    let readings = 0
+    const counting: FileSystem.FileSystem = {
+      ...disk.fs,
+      open: (path, options) =>
+        Effect.map(disk.fs.open(path, options), (file) => ({
+          ...file,
+          read: (buffer, at) => {
+            readings++
+            return file.read(buffer, at)
+          }
+        }))
+    }
+    const text = (n: number) => JSON.stringify({ n, text: "é".repeat(n % 50 === 0 ? 40_000 : n) })
+    return Effect.gen(function*() {
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open("j", { offsets: true })
+        yield* Effect.forEach(Array.from({ length: 400 }, (_, i) => i + 1), (n) => journal.append(meta(n), text(n)), {
+          concurrency: 100
+        })
+        // what is appended after it was read ahead of is read, too
+        const last = yield* journal.answerAt(400)
+        yield* journal.append(meta(401), text(401))
+        expect([last, yield* journal.answerAt(401)]).toEqual([text(400), text(401)])
+      }))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open("j", { offsets: true })
+        readings = 0
+        for (let n = 1; n <= 401; n++) expect((yield* journal.entryAt(n)).answer).toBe(text(n))
+        expect(readings).toBeLessThan(40)
+        for (let n = 401; n >= 1; n -= 7) expect((yield* journal.entryAt(n)).answer).toBe(text(n))
+      }))
+    }).pipe(Effect.provideService(FileSystem.FileSystem, counting))
+  })
+
   it.effect("does not touch a file that is no journal, nor one of another version", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
@@ -348,6 +418,31 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         expect(error.reason).toBe("lock-lost")
       }).pipe(TestClock.withLive))
   })
+
+  it.effect("keeps lines whole, and ordinals in their order, however many append at once on a real disk", () =>
+    Effect.gen(function*() {
+      const path = `${yield* directory}/j`
+      const numbers = Array.from({ length: 500 }, (_, i) => i + 1)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open(path, { offsets: true })
+        // fibers that yield after a few steps, each at another place
+        yield* Effect.forEach(
+          numbers,
+          (n) =>
+            journal.append(meta(n), answer(n)).pipe(
+              Effect.provideService(Scheduler.MaxOpsBeforeYield, 3 + n % 9),
+              Effect.andThen(journal.note("seen", n))
+            ),
+          { concurrency: "unbounded", discard: true }
+        )
+        const records = yield* Stream.runCollect(journal.settled)
+        expect(records.map((each) => each.ordinal)).toEqual(numbers)
+        for (const record of records) expect(yield* journal.entryAt(record.ordinal)).toEqual(record)
+      }))
+      const { recovered, rows } = yield* settled(path)
+      expect(recovered).toMatchObject({ ok: 500, damaged: [], tornBytes: 0 })
+      expect(new Set(rows.map((row) => row.answer))).toEqual(new Set(numbers.map(answer)))
+    }))
 
   it.effect("finds out that it was removed", () =>
     Effect.gen(function*() {

@@ -36,9 +36,12 @@ const fail = (method: string, tag: PlatformError.SystemErrorTag, path: string, c
     ...(code === undefined ? {} : { cause: Object.assign(new Error(code), { code }) })
   })
 
+let disks = 0n
+
 /** Makes an empty disk. */
 export const make = (): Disk => {
   const files = new Map<string, Node>()
+  const dev = ++disks
   let inodes = 0n
   let times = 0
 
@@ -83,7 +86,7 @@ export const make = (): Disk => {
     mtime: Option.some(new Date(file.mtime)),
     atime: Option.none(),
     birthtime: Option.none(),
-    dev: 1n,
+    dev,
     ino: Option.some(file.ino),
     mode: 0o644,
     nlink: Option.none(),

@@ -67,7 +67,11 @@ describe("Row", () => {
       ["[1]", "shape", "line 7 is not a JSON object"],
       ["{}", "shape", "the row has neither body, messages nor prompt"],
       [JSON.stringify({ prompt: "" }), "shape", "prompt must not be empty"],
-      [JSON.stringify({ custom_id: 5, prompt: "a" }), "id", "custom_id must be a non-empty string, got 5"],
+      [
+        JSON.stringify({ custom_id: 5, prompt: "a" }),
+        "id",
+        "custom_id must be a non-empty string, got a value of type number"
+      ],
       [JSON.stringify({ prompt: "a" }), "model", "the row names no model"],
       [JSON.stringify({ body: 1 }), "shape", "body must be an object"],
       [JSON.stringify({ body: { model: "m" } }), "shape", "body.messages must be a non-empty array"],
@@ -91,6 +95,80 @@ describe("Row", () => {
       expect(read.reason).toBe(reason)
       expect(read.message).toContain(message)
       expect(read.message).toMatch(/^line 7/)
+    })
+
+    it.each([
+      ["{\"custom_id\":\"y\",\"prompt\": SECRET patient data}", "Unexpected token, character 28"],
+      ["{\"prompt\": SECRET}", "Unexpected token, character 12"],
+      ["[1,,2]", "Unexpected token, character 4"],
+      ["SECRET", "Unexpected token, character 1"],
+      ["{\"prompt\": \"SECRET\" \"SECRET\"}", "Expected ',' or '}' after property value, character 21"],
+      ["{SECRET: 1}", "Expected property name or '}', character 2"],
+      ["{\"prompt\": \"SECRET", "Unterminated string, character 19"],
+      ["{\"prompt\": \"SECRET\tpatient\"}", "Bad control character in string literal, character 19"],
+      ["{\"prompt\": \"SECRET\"} SECRET", "Unexpected non-whitespace character after JSON, character 22"],
+      ["{\"prompt\": \"SECRET\"", "character 20"],
+      ["{\"prompt\": [\"SECRET\"", "character 21"],
+      ["{\"SECRET\": ", "it ends too early"]
+    ])("says where %s breaks, and nothing of what it holds", (text, message) => {
+      const read = bad(text)
+      expect(read.message).toContain(message)
+      expect(read.message).not.toContain("SECRET")
+    })
+
+    it("names the type of a wrong id or url, not its value", () => {
+      const secret = ["SECRET patient data"]
+      for (
+        const [wrong, got] of [
+          [{ custom_id: secret, prompt: "a" }, "got an array"],
+          [{ custom_id: null, prompt: "a" }, "got null"],
+          [{ custom_id: "", prompt: "a" }, "got an empty one"],
+          [{ url: secret[0], body: { model: "m", messages } }, "got a value of type string"],
+          [{ method: { secret }, body: { model: "m", messages } }, "got a value of type object"]
+        ] as const
+      ) {
+        const { message } = bad(JSON.stringify(wrong))
+        expect(message).toContain(got)
+        expect(message).not.toContain("SECRET")
+      }
+    })
+
+    it("keeps the caller's fields to the last digit, and any name", () => {
+      const text =
+        "{\"model\":\"m\",\"prompt\":\"Hi\",\"seed\":7,\"id\":1234567890123456789,\"__proto__\":{\"x\":1},\"n_\":1.0}"
+      const read = Row.parse(text, 7)
+      if (read._tag === "Bad") throw new Error(read.message)
+      expect(JSON.stringify(read.extra)).toBe("{\"id\":1234567890123456789,\"__proto__\":{\"x\":1},\"n_\":1}")
+      expect(read.body).toEqual({ model: "m", seed: 7, messages })
+    })
+
+    it("takes a prompt beside messages for a field of the caller's", () => {
+      const read = row({ prompt: "a", messages, model: "m" })
+      expect([read.body, read.extra]).toEqual([{ messages, model: "m" }, { prompt: "a" }])
+    })
+
+    it("sends a limit by its other name, too, without a second one", () => {
+      const given = { max_completion_tokens: 5, model: "m" }
+      expect(row({ prompt: "Hi", ...given }, { body: { max_tokens: 9 } }).body).toEqual({ ...given, messages })
+      expect(row({ body: { ...given, messages } }, { body: { max_tokens: 9 } }).body).toEqual({ ...given, messages })
+    })
+
+    it("gives embeddings, rerank and images no default that only a generation knows", () => {
+      const options: Row.Options = {
+        model: "d",
+        system: "s",
+        body: { max_tokens: 9, temperature: 0, seed: 1, dimensions: 8 }
+      }
+      const read = (url: string, body: object) => row({ url, body }, options).body
+      expect(read("/v1/embeddings", { input: "a" })).toEqual({ model: "d", input: "a", dimensions: 8 })
+      expect(read("/v1/images/generations", { prompt: "a" })).toEqual({
+        model: "d",
+        prompt: "a",
+        seed: 1,
+        dimensions: 8
+      })
+      expect(read("/v1/rerank", { query: "a", documents: [] })).not.toHaveProperty("temperature")
+      expect(read("/v1/completions", { prompt: "a" })).toMatchObject({ max_tokens: 9, temperature: 0 })
     })
 
     it("keeps the id of a bad line that has one", () => {

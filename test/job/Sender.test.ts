@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Selection from "../../src/job/Selection.ts"
@@ -70,6 +71,18 @@ describe("Sender", () => {
         expect(report.retries.get("ServerError")).toBe(reply.attempts - 1)
         expect(report.waited).toBeGreaterThan(0)
       }).pipe(Effect.provide(client({ outages: [{ from: 0, to: 2, kind: 500 }] })))
+    ))
+
+  it.effect("counts the attempts of a call that is cut off", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const report = Report.make(0)
+        const send = yield* Sender.together({ report, retry: Schedule.spaced("1 second") })
+        const messages = [{ role: "user", content: "Hi" }]
+        const call = send(row("/v1/chat/completions", { model: "openai/gpt-oss-20b", messages }))
+        expect((yield* Effect.timeoutOption(call, "3500 millis"))._tag).toBe("None")
+        expect([report.attempts, report.retries.get("ServerError")]).toEqual([4, 4])
+      }).pipe(Effect.provide(client({ outages: [{ from: 0, kind: 500 }] })))
     ))
 
   it.effect("hands out the client's error when the retries have run out", () =>

@@ -1,0 +1,44 @@
+/** Where the files of a run are: beside the input, or in `--out-dir`. `run` and `plan` look in the same places. */
+import * as FileIdentity from "../job/FileIdentity.ts"
+import * as JobFiles from "../job/JobFiles.ts"
+import * as Input from "../job/Input.ts"
+
+/** Holds the flags that say where files are. */
+export interface Flags {
+  readonly input: string
+  readonly output?: string | undefined
+  readonly errors?: string | undefined
+  readonly journal?: string | undefined
+  readonly outDir?: string | undefined
+}
+
+/** Names the files of a run as far as flags decide; absent is what follows from the others. */
+export interface Place {
+  /** Absent for standard output. */
+  readonly results: string | undefined
+  readonly errors: string | undefined
+  readonly journal: string | undefined
+}
+
+const basename = (path: string): string => path.slice(path.lastIndexOf("/") + 1)
+
+/** Names the files of a run. A run against the emulator has names of its own, and a device lends its name to no file. */
+export const of = (flags: Flags, emulator: boolean): Place => {
+  const { output } = flags
+  const name = flags.input === "-" ? "stdin" : flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
+  const stem = emulator ? `${name}.emulator` : name
+  const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${basename(stem)}`
+  return output === "-" || (output !== undefined && FileIdentity.isDevice(output))
+    ? {
+      results: output === "-" || output === "/dev/stdout" ? undefined : output,
+      errors: flags.errors ?? `${base}.errors.jsonl`,
+      journal: flags.journal ?? `${base}.journal`
+    }
+    : { results: output ?? `${base}.results.jsonl`, errors: flags.errors, journal: flags.journal }
+}
+
+/** Names the journal of a run. */
+export const journalOf = (flags: Flags, emulator: boolean): string => {
+  const { errors, journal, results } = of(flags, emulator)
+  return JobFiles.paths({ input: Input.file(flags.input), results, errors, journalPath: journal }).journal
+}

@@ -1,0 +1,116 @@
+/**
+ * What a job through batches may still spend: the upper bound of a part is reserved before it is created, and released
+ * when its rows are settled and their real cost is known.
+ *
+ * ```text
+ * spent + assumed + reserved + bound ≤ limit ──▶ reserved     otherwise: wait for a part that runs
+ *                                                             none runs: the budget is exceeded
+ * ```
+ *
+ * Parts of earlier runs hold their bound from the start, for they run already. Where the cost of a row cannot be known,
+ * its part counts with its whole bound: `assumed`.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Price from "../policy/Price.ts"
+import type * as Row from "./Row.ts"
+import * as RowTokens from "./RowTokens.ts"
+
+/** Computes what rows may cost at the most through a batch, or says why that is unknown. */
+export const bound = (lookup: Price.Lookup, model: string, rows: ReadonlyArray<Row.Row>): Price.Estimate => {
+  const price = lookup(model)
+  let high = 0n
+  for (const row of rows) {
+    const estimate = Price.ofCall(price, model, RowTokens.estimate(row), { batch: true })
+    if (estimate._tag === "Unknown") return estimate
+    high += estimate.high
+  }
+  return Price.range(0n, high)
+}
+
+/** Is the budget of one run. */
+export interface BatchBudget {
+  /** Holds the bound of a part that runs already. */
+  readonly hold: (bound: Price.Estimate) => Reserve
+  /**
+   * Reserves the bound of a part, as soon as the parts that run leave enough.
+   *
+   * **Errors**: `BudgetExceededError` where none runs and it does not fit, or where the bound is unknown.
+   */
+  readonly reserve: (
+    model: string,
+    bound: Price.Estimate
+  ) => Effect.Effect<Reserve, TogetherError.BudgetExceededError>
+}
+
+/** Is what one part holds of the budget. */
+export interface Reserve {
+  /**
+   * Gives it back; `spent` is what the part is known to have cost, `unknown` whether it may have cost more. Hands back
+   * what is assumed besides.
+   */
+  readonly release: (spent: bigint, unknown: boolean) => bigint
+}
+
+/**
+ * Makes the budget of a run.
+ *
+ * @param limit nano-dollars that the job may cost, earlier runs included; absent: any
+ * @param spent reads the nano-dollars spent so far, earlier runs included
+ */
+export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudget => {
+  let assumed = 0n
+  let reserved = 0n
+  let running = 0
+  let freed = Deferred.makeUnsafe<void>()
+
+  const take = (high: bigint): Reserve => {
+    reserved += high
+    running++
+    return {
+      release: (spent, unknown) => {
+        reserved -= high
+        running--
+        const besides = unknown && spent < high ? high - spent : 0n
+        assumed += besides
+        const before = freed
+        freed = Deferred.makeUnsafe()
+        Deferred.doneUnsafe(before, Effect.void)
+        return besides
+      }
+    }
+  }
+
+  const left = (limit: bigint) => limit - spent() - assumed - reserved
+
+  const refuse = (limit: bigint, model: string, needed: bigint, message: string) =>
+    Effect.fail(
+      new TogetherError.BudgetExceededError({
+        message,
+        model,
+        budget: "job",
+        limitNanoUsd: limit,
+        neededNanoUsd: needed,
+        remainingNanoUsd: left(limit)
+      })
+    )
+
+  return {
+    hold: (bound) => take(bound._tag === "Known" ? bound.high : limit ?? 0n),
+    reserve: Effect.fnUntraced(function*(model, bound) {
+      if (limit === undefined) return take(bound._tag === "Known" ? bound.high : 0n)
+      if (bound._tag === "Unknown") {
+        return yield* refuse(limit, model, 0n, `the price of ${model} is unknown: ${bound.reason}`)
+      }
+      while (bound.high > left(limit)) {
+        if (running === 0) {
+          const message = "the next batch may cost more than is left. Raise --max-cost, or lower max_tokens"
+          return yield* refuse(limit, model, bound.high, message)
+        }
+        yield* Deferred.await(freed)
+      }
+      return take(bound.high)
+    })
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * What a job writes besides its journal: results, and errors apart.
+ *
+ * Both are projections of the journal (Projection.ts), so a file that exists is only touched where it is the job's own:
+ * the journal names every file it has written, and a file that holds something and is not named is refused. What takes
+ * nothing back (a writer, a device, a pipe) gets every row once.
+ */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as FileIdentity from "./FileIdentity.ts"
+import type * as Job from "./Job.ts"
+import { type JobError, OutputError } from "./JobError.ts"
+import type * as Journal from "./Journal.ts"
+import type * as JournalScan from "./JournalScan.ts"
+import * as Projection from "./Projection.ts"
+import * as Report from "./Report.ts"
+
+/** Takes text that would go to a file: standard output, for one. */
+export interface Writer {
+  readonly _tag: "Writer"
+  readonly write: (text: string) => Effect.Effect<void, OutputError>
+}
+
+/** Names the files of a job. */
+export interface Paths {
+  readonly results: string | undefined
+  readonly errors: string
+  readonly journal: string
+}
+
+const foreign = (path: string, journal: string, exists: boolean) =>
+  new OutputError({
+    message: exists
+      ? `${path} exists, and the journal ${journal} does not name it among the files it has written. It is not ` +
+        "overwritten: move it away, or give another path."
+      : `${path} exists, and there is no journal ${journal} that tells of it. It is not overwritten: move it away, ` +
+        "or give another path for the results.",
+    reason: "unwritable",
+    path
+  })
+
+/** Refuses files that hold something while there is no journal. */
+export const refuseForeign = Effect.fnUntraced(function*(where: Paths) {
+  const fs = yield* FileSystem.FileSystem
+  if (yield* Effect.orElseSucceed(fs.exists(where.journal), () => false)) return
+  for (const path of [where.results, where.errors]) {
+    if (path !== undefined && (yield* FileIdentity.bytesOf(path)) > 0n) {
+      return yield* foreign(path, where.journal, false)
+    }
+  }
+})
+
+/** Refuses two uses of one file. */
+export const refuseShared = Effect.fnUntraced(function*(where: Paths, input: string | undefined) {
+  const found = yield* FileIdentity.shared([
+    ["input", input],
+    ["journal", where.journal],
+    ["results", where.results],
+    ["errors", where.errors]
+  ])
+  if (found === undefined) return
+  return yield* new OutputError({
+    message: `${found.path} is given for the ${found.other} and for the ${found.use}: give each a file of its own.`,
+    reason: "unwritable",
+    path: found.path
+  })
+})
+
+/** What our output rows begin with: those of answered and failed rows, and those of bad lines with an id and without. */
+const row = /^\{(?:"id":"br_[0-9a-f]{16}","custom_id":|(?:"custom_id":"(?:[^"\\]|\\.)*",)?"error":\{"code":"bad_row_)/
+
+/** Tells whether a file begins as our outputs do, for journals that do not name what they have written. */
+const beginsLikeOurs = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const read = Effect.scoped(Effect.gen(function*() {
+    const file = yield* fs.open(path, { flag: "r" })
+    return yield* file.readAlloc(64 * 1024)
+  }))
+  const bytes = Option.getOrUndefined(yield* Effect.orElseSucceed(read, () => Option.none()))
+  return bytes !== undefined && row.test(new TextDecoder().decode(bytes))
+})
+
+/**
+ * Refuses files that hold something the journal does not tell of, and lets the journal name those that the job is about
+ * to write. Hands back whether the file of errors is the job's own to remove.
+ *
+ * **Details**: a journal that holds rows and names no file was written before journals named them, and one that was
+ * damaged may have lost a name: there a file counts as the job's own where it begins as one of ours.
+ */
+export const claim = Effect.fnUntraced(function*(where: Paths, journal: Journal.Journal) {
+  const fs = yield* FileSystem.FileSystem
+  const { damaged, rows } = journal.recovered
+  const unnamed = rows > 0 && (journal.outputs.size === 0 || damaged.length > 0)
+  const wanted: Array<string> = []
+  for (const path of [where.results, where.errors]) {
+    if (path === undefined || (yield* FileIdentity.kindOf(path)) === "stream") continue
+    const name = yield* FileIdentity.beside(path, journal.path)
+    if (journal.outputs.has(name)) continue
+    if ((yield* FileIdentity.bytesOf(path)) > 0n && !(unnamed && (yield* beginsLikeOurs(path)))) {
+      return yield* foreign(path, journal.path, true)
+    }
+    wanted.push(name)
+  }
+  const named = journal.outputs.has(yield* FileIdentity.beside(where.errors, journal.path))
+  const mine = named || unnamed || !(yield* Effect.orElseSucceed(fs.exists(where.errors), () => true))
+  yield* Effect.forEach(wanted, (name) => journal.note("output", name), { concurrency: "unbounded", discard: true })
+  return mine
+})
+
+/** Says how results and errors are written. */
+export interface Options {
+  readonly results?: string | Writer | undefined
+  readonly order?: "completion" | "input" | undefined
+  readonly retryErrors?: boolean | undefined
+  readonly changed?: "stop" | "keep" | "resend" | undefined
+  readonly select?: ((line: number) => boolean) | undefined
+  readonly report: Report.Report
+  readonly journal: Journal.Journal
+  /** Whether the file of errors may be removed where nothing failed. */
+  readonly removable: boolean
+}
+
+/** Says what a job came to, as far as its outputs care. */
+export interface Ended {
+  /** Whether it ended before its input did. */
+  readonly stopped: boolean
+  /** Line up to which the input was read. */
+  readonly lastLine: number
+}
+
+/** Writes results and errors. */
+export interface Outputs {
+  /** Writes settled rows, one group after another: a writer is never asked to take two texts at a time. */
+  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+  /** Tells whether results, and errors, are files that can be written again. */
+  readonly regular: { readonly results: boolean; readonly errors: boolean }
+  /**
+   * Makes both agree with the journal: cuts leftovers, writes again what was deleted or replaced and what this run did
+   * not come by; returns the rows that both hold.
+   */
+  readonly finish: (ended: Ended) => Effect.Effect<number, JobError, FileSystem.FileSystem>
+}
+
+const lines = (texts: ReadonlyArray<string>): string => texts.length === 0 ? "" : `${texts.join("\n")}\n`
+
+type Take = (texts: ReadonlyArray<string>) => Effect.Effect<void, OutputError>
+
+/** Hands on the rows of a journal in the order of its lines, which is that of completion; returns how many. */
+const unsorted = Effect.fnUntraced(function*(
+  journal: Journal.Journal,
+  wanted: (each: JournalScan.Settled) => boolean,
+  take: Take
+) {
+  let rows = 0
+  yield* Stream.runForEachArray(journal.settled, (settled) => {
+    const texts = settled.filter(wanted).map((each) => each.answer)
+    rows += texts.length
+    return texts.length === 0 ? Effect.void : take(texts)
+  })
+  return rows
+})
+
+/** Finds the line of a row: where it stands in this input, else where it was answered. */
+const lineOf = (journal: Journal.Journal, id: string, answeredOn: number): number => {
+  const known = journal.known(id)
+  return known._tag === "Seen" ? known.line : answeredOn
+}
+
+const lineNow = (journal: Journal.Journal, { bad, meta }: JournalScan.Settled): number =>
+  bad ? meta.n : lineOf(journal, meta.id, meta.n)
+
+/** Hands on the rows of a journal in the order of the input; returns how many. */
+const sorted = Effect.fnUntraced(function*(
+  journal: Journal.Journal,
+  wanted: (each: JournalScan.Settled) => boolean,
+  take: Take
+) {
+  const ordinals: Array<number> = []
+  const at: Array<number> = []
+  yield* Stream.runForEachArray(journal.settled, (settled) =>
+    Effect.sync(() => {
+      for (const each of settled) {
+        if (!wanted(each)) continue
+        at[each.ordinal] = lineNow(journal, each)
+        ordinals.push(each.ordinal)
+      }
+    }))
+  ordinals.sort((a, b) => at[a]! - at[b]! || a - b)
+  const group = 256
+  for (let from = 0; from < ordinals.length; from += group) {
+    yield* Effect.flatMap(Effect.forEach(ordinals.slice(from, from + group), journal.answerAt), take)
+  }
+  return ordinals.length
+})
+
+/** Opens the outputs for the life of the scope. */
+export const open = Effect.fnUntraced(function*(
+  where: Paths,
+  options: Options
+): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const { journal, report, select } = options
+  const inOrder = options.order === "input"
+  const resent = options.changed === "resend"
+  const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!)
+  const write = typeof options.results === "object" ? options.results.write : results!.append
+  const failures = yield* Projection.open(where.errors)
+  const one = yield* Semaphore.make(1)
+  const rows = { ok: 0, failed: 0 }
+  let lastEmitted = 0
+  const again = inOrder ? sorted : unsorted
+
+  /** Finds the line of a row; one that an earlier run has settled tells that of then. */
+  const placeOf = ({ id, kind, line, resumed }: Job.Settled): number =>
+    inOrder && resumed && kind !== "bad" && id !== undefined ? lineOf(journal, id, line) : line
+
+  const emit = (settled: ReadonlyArray<Job.Settled>) =>
+    one.withPermit(Effect.gen(function*() {
+      const ok = settled.filter((each) => each.kind === "ok")
+      if (ok.length > 0) yield* write(lines(ok.map((each) => each.text)))
+      if (ok.length < settled.length) {
+        yield* failures.append(lines(settled.filter((each) => each.kind !== "ok").map((each) => each.text)))
+      }
+      rows.ok += ok.length
+      rows.failed += settled.length - ok.length
+      for (const each of settled) lastEmitted = Math.max(lastEmitted, placeOf(each))
+    }))
+
+  /** Writes one projection anew from the journal. */
+  const rewrite = (path: string, ok: boolean) =>
+    Effect.scoped(Effect.gen(function*() {
+      const projection = yield* Projection.open(path)
+      const count = yield* again(journal, (each) => each.meta.ok === ok, (texts) => projection.append(lines(texts)))
+      yield* projection.finish
+      return count
+    }))
+
+  /** Ends a file; returns its rows. */
+  const close = Effect.fnUntraced(
+    function*(file: Projection.Projection, ok: boolean, stale: boolean, emitted: number) {
+      const intact = yield* file.intact
+      if (!intact) Report.warn(report, `${file.path} was deleted while the job ran; it was written again`)
+      if (!intact || stale) return yield* rewrite(file.path, ok)
+      yield* file.finish
+      return emitted
+    }
+  )
+
+  /** Hands on what stands behind a row that stayed undone; it comes after all that was handed on. */
+  const rest = Effect.fnUntraced(function*({ lastLine, stopped }: Ended, ok: boolean, take: Take) {
+    if (!inOrder || !stopped) return 0
+    const held = (line: number) => line > lastEmitted && line <= lastLine && select?.(line) !== false
+    return yield* sorted(journal, (each) => each.meta.ok === ok && held(lineNow(journal, each)), take)
+  })
+
+  /** Tells whether the journal holds rows that this run did not hand on, so that an order of the input lacks them. */
+  const partial = ({ stopped }: Ended): boolean =>
+    stopped || select !== undefined || journal.recovered.ok > report.resumedOk ||
+    journal.recovered.failed > report.resumedFailed
+
+  return {
+    emit,
+    regular: { results: results?.regular === true, errors: failures.regular },
+    finish: Effect.fnUntraced(function*(ended) {
+      // Rows that were sent again stand in the files with what they were answered before, too: the journal tells which.
+      const lacking = inOrder && partial(ended)
+      const ok = results?.regular === true
+        ? yield* close(results, true, inOrder ? lacking : resent, rows.ok)
+        : rows.ok + (yield* rest(ended, true, (texts) => write(lines(texts))))
+      const failed = failures.regular
+        ? yield* close(failures, false, lacking || resent || options.retryErrors === true, rows.failed)
+        : rows.failed + (yield* rest(ended, false, (texts) => failures.append(lines(texts))))
+      if (failed === 0 && failures.regular && options.removable) {
+        const own = yield* Effect.option(fs.lstat(where.errors))
+        if (own._tag === "Some" && own.value.type === "File") {
+          yield* Effect.ignore(fs.remove(where.errors, { force: true }))
+        }
+      }
+      return ok + failed
+    })
+  }
+})

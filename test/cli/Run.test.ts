@@ -1,0 +1,230 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
+import { existsSync, readFileSync } from "node:fs"
+import * as CommandLine from "../../src/cli/CommandLine.ts"
+import * as Schedule from "../../src/cli/Schedule.ts"
+import * as Settings from "../../src/cli/Settings.ts"
+import { idsOf, start } from "./processes.ts"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+const key = { TOGETHER_API_KEY: "k" }
+
+const fast = JSON.stringify({ unknownModels: "accept", limits: {}, firstToken: { kind: "constant", value: 0.01 } })
+
+/** Opens a shell with a file of prompts and the flags of a fast emulator. */
+const opened = (rows: number) => {
+  const shell = Shell.open()
+  const input = shell.write("in.jsonl", Shell.prompts(rows))
+  return { shell, input, emulator: ["--emulator", "--emulator-config", shell.write("fast.json", fast)] }
+}
+
+describe.concurrent("run", () => {
+  it.effect("refuses flags that do not go together or would do nothing", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(2)
+      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["--max-cost", "0"], "--max-cost must be above 0, got 0"],
+        [["--max-cost=-1"], "--max-cost must be above 0, got -1"],
+        [[...emulator, "--base-url", "http://127.0.0.1:9/v1"], "--base-url and --emulator both say where to send"],
+        [["--poll", "3s"], "--poll needs --via batch"],
+        [["--via", "batch", "--concurrency=3"], "--concurrency bounds calls"],
+        [[...emulator, "--live"], "--emulator-config needs --emulator, and --live overrides that"],
+        [
+          [...emulator, "--out-dir", shell.path("new"), "--report", `${shell.path("new")}//in.emulator.results.jsonl`],
+          "is a file of the job, for the results"
+        ],
+        [[...emulator, "--report", shell.path("./in.jsonl")], "is a file of the job, for the input"],
+        [
+          [...emulator, "--report", `${shell.directory}/../${shell.directory.split("/").at(-1)}/fast.json`],
+          "is a file of the job, for the emulator's options"
+        ],
+        [[...emulator, "--report", `${input}/page.html`], "cannot write the report"]
+      ]
+      for (const [flags, message] of cases) {
+        const { code, err, out } = yield* shell.run(["run", input, ...flags], key)
+        expect([flags, code, out]).toEqual([flags, 2, ""])
+        expect(err).toContain(message)
+      }
+      expect(existsSync(shell.path("in.emulator.results.jsonl"))).toBe(false)
+      expect(readFileSync(input, "utf8")).toBe(Shell.prompts(2))
+      // what environment and config file say for all runs is no conflict
+      const said = yield* shell.run(["run", input, ...emulator], { TOGETHER_BASE_URL: "http://127.0.0.1:9/v1" })
+      expect(said.code).toBe(0)
+      const device = yield* shell.run(["run", "/dev/stdin", ...emulator])
+      expect([device.code, device.err.includes("give - as the input")]).toEqual([2, true])
+      for (const command of ["plan", "simulate"]) {
+        expect((yield* shell.run([command, "-", "--range", "1:2"])).err).toContain("--sample and --range need a file")
+      }
+      expect((yield* shell.run(["simulate", input, "--report", input])).err).toContain("give each its own file")
+    })), 30_000)
+
+  it.effect(
+    "does not take an emulator's answers for real ones, whatever the files are called",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(3)
+        const output = ["-o", shell.path("out.jsonl")]
+        expect((yield* shell.run(["run", input, ...emulator, ...output])).code).toBe(0)
+        const base = ["--base-url", "http://127.0.0.1:9/v1"]
+        const { code, err } = yield* shell.run(["run", input, ...output, ...base, "--changed", "keep"], key)
+        expect([code, err.includes("holds answers of an emulator")]).toEqual([2, true])
+        expect(err).not.toContain("go on with")
+        const user = yield* shell.run(["run", input, "--base-url", "http://joe:secret@127.0.0.1:9/v1"], key)
+        expect([user.code, user.err.includes("comes with credentials")]).toEqual([2, true])
+        expect(user.err).not.toContain("secret")
+        const real = ["-o", shell.path("real.jsonl"), "--max-time", "1s"]
+        expect((yield* shell.run(["run", input, ...real, ...base], key)).code).toBe(5)
+        const other = yield* shell.run(["run", input, ...real, "--base-url", "http://127.0.0.1:8/v1"], key)
+        expect(other.err).toMatch(/would ask http:\/\/127\.0\.0\.1:8\/v1\.[^]*go on with: .* --changed keep/)
+      })),
+    30_000
+  )
+
+  it.effect(
+    "counts the prices of the provider's catalogue against --max-cost, and no request of it as an attempt",
+    () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const models = { "house/model": { inputUsd: 1, outputUsd: 2 } }
+        const config = shell.write("house.json", JSON.stringify({ ...JSON.parse(fast), models }))
+        const input = shell.write("in.jsonl", Shell.prompts(3, { model: "house/model" }))
+        for (const via of ["calls", "batch"]) {
+          const flags = ["--emulator", "--emulator-config", config, "--out-dir", shell.path(via), "--via", via]
+          const limited = ["run", input, ...flags, "--max-cost", "1", "--json"]
+          const { code, err, out } = yield* shell.run(via === "batch" ? [...limited, "--poll", "10ms"] : limited)
+          expect([via, code, err]).toEqual([via, 0, expect.stringContaining("3 answered · 0 failed · 0 lost")])
+          expect(out).toMatch(/"usd": "0\.000\d+"[^]*"rowsWithUnknownPrice": 0/)
+        }
+      })),
+    30_000
+  )
+
+  it.effect(
+    "keeps prompt text and the user of an address out of the page, and makes its directory",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(2)
+        const page = shell.path("new/page.html")
+        const { code } = yield* shell.run(["run", input, ...emulator, "--report", page, "--system", "SYS-SECRET"])
+        expect(code).toBe(0)
+        expect(readFileSync(page, "utf8")).not.toContain("SYS-SECRET")
+        expect(CommandLine.shown(["run", "x", "--system=a b", "--base-url=https://u:p@h/v1", "https://u@h"])).toBe(
+          "effect-together run x '--system=…' --base-url=https://h/v1 https://h"
+        )
+      })),
+    30_000
+  )
+
+  it.effect(
+    "stops with 5 where earlier runs have spent everything, with 0 where nothing is left to do",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(6)
+        expect((yield* shell.run(["run", input, ...emulator, "--range", "1:3"])).code).toBe(0)
+        const cap = ["--max-cost", "0.000001", "--retry-errors"]
+        const { code, err } = yield* shell.run(["run", input, ...emulator, ...cap])
+        expect(code).toBe(5)
+        expect(err).toContain("stopped by --max-cost: earlier runs of the journal have spent all of it. Raise it")
+        expect(err).toMatch(/continue with: .* --max-cost 0\.000001 --retry-errors\n/)
+        expect((yield* shell.run(["run", input, ...emulator, ...cap, "--range", "1:3"])).code).toBe(0)
+      })),
+    30_000
+  )
+
+  it.effect("counts calls without an answer against the cap of later runs", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(6)
+      const slow = shell.write(
+        "slow.json",
+        JSON.stringify({ unknownModels: "accept", limits: {}, firstToken: { kind: "constant", value: 60 } })
+      )
+      const args = ["run", input, "--emulator", "--emulator-config", slow, "--max-cost", "1", "--max-time", "1s"]
+      const cut = yield* shell.run([...args, "--json"])
+      const { uncertainUsd } = JSON.parse(cut.out) as { readonly uncertainUsd: string }
+      expect([cut.code, Number(uncertainUsd) > 0]).toEqual([5, true])
+      expect(cut.err).toContain("besides for calls without an answer")
+      const { code, err } = yield* shell.run(["run", input, ...emulator, "--max-cost", uncertainUsd])
+      expect([code, err.includes("0 answered")]).toEqual([5, true])
+      expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)
+    })), 30_000)
+
+  it.effect("warns that a policy's retry does nothing for batches", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(2)
+      const policy = shell.write("p.json", JSON.stringify({ base: "1 second", type: "exponential" }))
+      const config = shell.write(
+        "b.json",
+        JSON.stringify({ unknownModels: "accept", batch: { validatingSeconds: 0.1 } })
+      )
+      const batch = ["--via", "batch", "--poll", "100ms", "--policy", policy]
+      const { code, err } = yield* shell.run(["run", input, "--emulator", "--emulator-config", config, ...batch])
+      expect([code, err.includes("with --via batch it does nothing")]).toEqual([0, true])
+    })), 30_000)
+
+  it.effect("puts its files where plan looks for them, by flag and by setting", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(6)
+      const directory = shell.path("out")
+      const place = ["-o", `${directory}/in.results.jsonl`, "--out-dir", directory]
+      expect((yield* shell.run(["run", input, ...emulator, ...place, "--range", "1:4"])).code).toBe(0)
+      const left = "2 rows to send, 4 answered before"
+      expect((yield* shell.run(["plan", input, "--out-dir", directory])).out).toContain(left)
+      expect((yield* shell.run(["plan", input], { EFFECT_TOGETHER_OUT_DIR: directory })).out).toContain(left)
+      expect((yield* shell.run(["plan", input])).out).toContain("6 rows to send")
+    })), 30_000)
+
+  it("keeps the answers of two jobs on standard input apart, and writes to devices", async () => {
+    const { emulator, shell } = opened(1)
+    const lines = Shell.prompts(12).split(/(?<=\n)/)
+    const pipe = async (input: string, flags: ReadonlyArray<string>) => {
+      const run = start(["run", "-", ...emulator, ...flags], {}, { input, cwd: shell.directory })
+      return { code: await run.ended, ...run.said }
+    }
+    const ids = (out: string) => idsOf(shell.write("out.txt", out)).sort()
+    const [one, two] = [lines.slice(0, 3).join(""), lines.slice(10, 12).join("")]
+    const first = await pipe(one, ["-o", "-", "-q"])
+    expect([first.code, ids(first.out)]).toEqual([0, ["r1", "r2", "r3"]])
+    const refused = await pipe(two, ["-o", "-"])
+    expect([refused.code, refused.out]).toEqual([2, ""])
+    expect(refused.err).toContain("Give this job a journal of its own")
+    const own = await pipe(two, ["-o", "/dev/stdout", "--journal", "two.journal", "--errors", "/dev/null", "-q"])
+    expect([own.code, ids(own.out)]).toEqual([0, ["r11", "r12"]])
+    const both = await pipe(two, ["-o", "-", "-q", "--changed", "keep"])
+    expect([both.code, ids(both.out)]).toEqual([0, ["r11", "r12"]])
+    const again = await pipe(lines.slice(0, 2).join("").trimEnd(), ["-o", "-", "--changed", "keep"])
+    expect([again.code, ids(again.out), again.err.includes("2 of them before")]).toEqual([0, ["r1", "r2"], true])
+    const file = await pipe(one, [])
+    expect([file.code, idsOf(shell.path("stdin.emulator.results.jsonl")).length]).toEqual([0, 3])
+    expect((await pipe("", [])).code).toBe(2)
+  }, 60_000)
+})
+
+describe("settings", () => {
+  it("writes numbers as one would type them", () => {
+    const read = Settings.fromFile("c", JSON.stringify({ "max-cost": 1e-7, concurrency: 64, temperature: 0.25 }))
+    expect(Result.getOrThrow(read)).toEqual({
+      EFFECT_TOGETHER_MAX_COST: "0.0000001",
+      EFFECT_TOGETHER_CONCURRENCY: "64",
+      EFFECT_TOGETHER_TEMPERATURE: "0.25"
+    })
+  })
+})
+
+describe("schedule", () => {
+  it("sums up more runs than a call takes arguments", () => {
+    const [first] = Schedule.spreads(Array.from({ length: 300_000 }, (_, at) => [at % 7]))
+    expect(first).toMatchObject({ retry: 1, least: 0, most: 6, share: 1 })
+  })
+
+  it.effect("reads a retry document with its fields in any order", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const policy = shell.write("p.json", "{\"base\": \"1 second\", \"type\": \"exponential\", \"jitter\": \"none\"}")
+      expect((yield* shell.run(["schedule", policy])).out).toMatch(/ 1 +1 s +1 s +1 s/)
+      expect((yield* shell.run(["schedule", shell.write("q.json", "nonsense")])).err).toContain("is not valid")
+    })))
+})

@@ -1,0 +1,68 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as BatchBudget from "../../src/job/BatchBudget.ts"
+import * as Price from "../../src/policy/Price.ts"
+
+const spending = (limit: bigint | undefined) => {
+  let spent = 0n
+  const budget = BatchBudget.make(limit, () => spent)
+  return {
+    budget,
+    /** Settles a part: its cost is spent, its reserve released. */
+    settle: (reserve: BatchBudget.Reserve, cost: bigint, unknown = false) => {
+      spent += cost
+      return reserve.release(cost, unknown)
+    }
+  }
+}
+
+const reserve = (budget: BatchBudget.BatchBudget, high: bigint) => budget.reserve("m", Price.exactly(high))
+
+describe("BatchBudget", () => {
+  describe("reserve", () => {
+    it.effect("waits for the parts that run, and fails where none does", () =>
+      Effect.gen(function*() {
+        const { budget, settle } = spending(100n)
+        const first = yield* reserve(budget, 60n)
+        const second = yield* Effect.forkChild(reserve(budget, 60n), { startImmediately: true })
+        yield* Effect.yieldNow
+        expect(second.pollUnsafe()).toBeUndefined()
+        settle(first, 30n)
+        settle(yield* Fiber.join(second), 50n)
+        const error = yield* Effect.flip(reserve(budget, 21n))
+        expect([error.limitNanoUsd, error.neededNanoUsd, error.remainingNanoUsd]).toEqual([100n, 21n, 20n])
+        settle(yield* reserve(budget, 20n), 20n)
+      }))
+
+    it.effect("counts a part whose cost is unknown with its bound", () =>
+      Effect.gen(function*() {
+        const { budget, settle } = spending(100n)
+        expect(settle(yield* reserve(budget, 60n), 10n, true)).toBe(50n)
+        expect((yield* Effect.flip(reserve(budget, 41n))).remainingNanoUsd).toBe(40n)
+        settle(yield* reserve(budget, 40n), 50n, true)
+        expect((yield* Effect.flip(reserve(budget, 1n))).remainingNanoUsd).toBe(-10n)
+      }))
+
+    it.effect("refuses what has no price, and lets nothing run beside what has none", () =>
+      Effect.gen(function*() {
+        const { budget, settle } = spending(100n)
+        const unknown = Price.unknown("no price")
+        expect((yield* Effect.flip(budget.reserve("m", unknown))).message).toBe("the price of m is unknown: no price")
+        const held = budget.hold(unknown)
+        const waiting = yield* Effect.forkChild(reserve(budget, 1n), { startImmediately: true })
+        yield* Effect.yieldNow
+        expect(waiting.pollUnsafe()).toBeUndefined()
+        settle(held, 0n)
+        yield* Fiber.join(waiting)
+      }))
+
+    it.effect("reserves nothing without a limit", () =>
+      Effect.gen(function*() {
+        const { budget, settle } = spending(undefined)
+        settle(budget.hold(Price.unknown("no price")), 5n)
+        settle(yield* budget.reserve("m", Price.unknown("no price")), 5n)
+        settle(yield* reserve(budget, 50n), 5n)
+      }))
+  })
+})

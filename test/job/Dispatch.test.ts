@@ -1,0 +1,142 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import {
+  BudgetExceededError,
+  InvalidRequestError,
+  OverloadedError,
+  RateLimitError,
+  ServerError
+} from "../../src/domain/TogetherError.ts"
+import * as Report from "../../src/job/Report.ts"
+import * as Stop from "../../src/job/Stop.ts"
+import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup } from "./jobs.ts"
+
+const budget = (neededNanoUsd: bigint) =>
+  new BudgetExceededError({
+    message: "the call does not fit",
+    budget: "run",
+    limitNanoUsd: 100n,
+    neededNanoUsd,
+    remainingNanoUsd: 0n
+  })
+
+describe("Dispatch", () => {
+  it.effect("leaves the rows of a model without a price unsent, and sends the others within the budget", () =>
+    Effect.gen(function*() {
+      const rows = numbered(1, 30).map((id, at) => line(id, id, at < 20 ? "unpriced" : "m")).join("")
+      const disk = yield* setup(rows)
+      const { send, sent } = provider((row) =>
+        row.model === "unpriced" ? Effect.fail(budget(0n)) : Effect.delay(Effect.succeed(reply(row)), 100)
+      )
+      const { abandoned, report, stop } = yield* run(disk, { send })
+      expect([stop, report.ok, report.failed, abandoned.get("unpriced")?.rows]).toEqual([undefined, 10, 0, 20])
+      expect(ids(results(disk)).toSorted()).toEqual(numbered(21, 30).toSorted())
+      expect(report.warnings.join()).toContain(
+        "the price of unpriced is unknown, and a budget (--max-cost) cannot hold what has no price"
+      )
+      // a later run tries them again
+      const later = provider()
+      yield* run(disk, { send: later.send })
+      expect(later.sent.toSorted()).toEqual(numbered(1, 20).toSorted())
+      expect(sent.filter((id) => numbered(21, 30).includes(id)).length).toBe(10)
+    }))
+
+  it.effect("stops rows that wait for room when the last call beside them has no price", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(line("a") + line("b", "b", "unpriced"))
+      const { send } = provider((row) =>
+        row.id === "a" ? Effect.fail(budget(40n)) : Effect.delay(Effect.fail(budget(0n)), 500)
+      )
+      const { report, stop } = yield* run(disk, { send, maxTime: "1 hour" })
+      expect([stop?._tag, report.ok, report.failed]).toEqual(["MaxCost", 0, 0])
+    }))
+
+  it.effect("tries a row again that was refused while another one settled", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(prompts(2))
+      let refused = false
+      const { send } = provider((row) =>
+        Effect.gen(function*() {
+          if (row.id === "r1") return yield* Effect.delay(Effect.succeed(reply(row)), 100)
+          if (refused) return reply(row)
+          refused = true
+          // refused before the other one settled, and told so after it
+          return yield* Effect.delay(Effect.fail(budget(40n)), 200)
+        })
+      )
+      const { report, stop } = yield* run(disk, { send })
+      expect([stop, report.ok]).toEqual([undefined, 2])
+    }))
+
+  it.effect("never asks again earlier than the provider said", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(prompts(1))
+      const at: Array<number> = []
+      const busy = new OverloadedError({ message: "busy", status: 503, attempts: 1, retryAfter: Duration.seconds(90) })
+      const { send } = provider((row) =>
+        Effect.clockWith((clock) => {
+          at.push(clock.currentTimeMillisUnsafe())
+          return at.length < 2 ? Effect.fail(busy) : Effect.succeed(reply(row))
+        })
+      )
+      const { report } = yield* run(disk, { send })
+      expect([report.ok, at[1]! - at[0]!]).toEqual([1, 90_000])
+    }))
+
+  it.effect("waits for no hint that is longer than an outage: it stops, or gives the row up where others are answered", () =>
+    Effect.gen(function*() {
+      const later = new RateLimitError({
+        message: "come back in an hour",
+        status: 429,
+        attempts: 1,
+        scope: "unknown",
+        retryAfter: Duration.hours(1)
+      })
+      const alone = yield* setup(prompts(3))
+      const stopped = yield* run(alone, { send: provider(() => Effect.fail(later)).send })
+      expect([stopped.stop?._tag, stopped.report.failed]).toEqual(["Unreachable", 0])
+      expect(stopped.report.endedAt! - stopped.report.startedAt).toBeLessThan(10_000)
+      const among = yield* setup(prompts(20))
+      const { send } = provider((row) =>
+        row.id === "r1" ? Effect.delay(Effect.fail(later), 1000) : Effect.delay(Effect.succeed(reply(row)), 100)
+      )
+      const { report, stop } = yield* run(among, { send })
+      expect([stop, report.ok, report.failed]).toEqual([undefined, 19, 1])
+    }))
+
+  it.effect("counts the attempts of all rounds, of rows answered, failed and left undone", () =>
+    Effect.gen(function*() {
+      const failing = new ServerError({ message: "failed (500)", status: 500, attempts: 8 })
+      const answered = yield* setup(prompts(1))
+      let tries = 0
+      const { send } = provider((row) => ++tries < 3 ? Effect.fail(failing) : Effect.succeed(reply(row)))
+      expect((yield* run(answered, { send })).report.attempts).toBe(17)
+      const failed = yield* setup(prompts(1))
+      let first = true
+      const twice = provider(() => {
+        const error = first ? failing : new InvalidRequestError({ message: "bad field", status: 400, attempts: 1 })
+        first = false
+        return Effect.fail(error)
+      })
+      expect((yield* run(failed, { send: twice.send })).report.attempts).toBe(9)
+      expect(errors(failed).map((row) => row.error?.attempts)).toEqual([9])
+      const undone = yield* setup(prompts(2))
+      const report = Report.make(0)
+      const down = provider(() => Effect.fail(failing))
+      yield* run(undone, { send: down.send, report, stop: Effect.as(Effect.sleep(5000), Stop.interrupted) })
+      expect([down.sent.length, report.attempts]).toEqual([6, 48])
+    }))
+
+  it.effect("does not keep a stop waiting for a row that only waits for its next try", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(prompts(1))
+      const failing = new ServerError({ message: "failed (500)", status: 500, attempts: 8 })
+      const { report } = yield* run(disk, {
+        send: provider(() => Effect.fail(failing)).send,
+        stop: Effect.as(Effect.sleep(9000), Stop.interrupted),
+        grace: "5 seconds"
+      })
+      expect(report.endedAt! - report.startedAt).toBe(9000)
+    }))
+})

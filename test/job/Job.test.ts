@@ -1,0 +1,194 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Stream from "effect/Stream"
+import * as Input from "../../src/job/Input.ts"
+import { OutputError } from "../../src/job/JobError.ts"
+import * as Job from "../../src/job/Job.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as Journal from "../../src/job/Journal.ts"
+import * as Report from "../../src/job/Report.ts"
+import * as Row from "../../src/job/Row.ts"
+import * as Stop from "../../src/job/Stop.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup, slow } from "./jobs.ts"
+
+/** Makes numbers in [0, 1) from a seed (the generator is mulberry32). */
+const random = (seed: number) => {
+  let state = seed
+  return (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+const rows = (count: number) => Stream.map(Stream.range(1, count), (n) => Row.parse(line(`r${n}`), n))
+
+describe("Job", () => {
+  describe("order input", () => {
+    it.effect("hands on what was answered behind a row that a stop cuts off, in order", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(20))
+        const late = provider((row) => Effect.delay(Effect.succeed(reply(row)), row.line % 7 === 1 ? 60_000 : 5))
+        const { report, written } = yield* run(disk, {
+          send: late.send,
+          order: "input",
+          stop: Effect.as(Effect.sleep(500), Stop.interrupted)
+        })
+        const answered = numbered(1, 20).filter((_, at) => at % 7 !== 0)
+        expect([Report.done(report), written]).toEqual([17, 17])
+        expect(ids(results(disk))).toEqual(answered)
+        const again = provider()
+        const second = yield* run(disk, { send: again.send, order: "input" })
+        expect(again.sent).toEqual(["r1", "r8", "r15"])
+        expect([second.written, ids(results(disk))]).toEqual([20, numbered(1, 20)])
+        // the job itself hands them on, wherever they go
+        const handed = yield* VirtualClock.wrap(Stream.runCollect(Job.stream(rows(20), {
+          send: late.send,
+          order: "input",
+          concurrency: 4,
+          stop: Effect.as(Effect.sleep(500), Stop.interrupted)
+        })))
+        expect(handed.map((row) => row.id)).toEqual(answered)
+      }))
+  })
+
+  describe("a failure beside the rows", () => {
+    it.effect("lets rows under way be answered within the grace, and sends no other", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(100))
+        yield* run(disk, { send: provider().send, select: (n) => n === 60 })
+        const late = provider((row) => Effect.delay(Effect.succeed(reply(row)), row.line === 45 ? 5000 : 300))
+        // line 60 asks for something else than when it was answered; the reader comes to it when most rows before were sent
+        const row = { body: { max_tokens: 5 } }
+        const error = yield* Effect.flip(run(disk, { send: late.send, row, concurrency: 10 }))
+        expect(error).toMatchObject({ _tag: "JournalError", reason: "row-changed" })
+        expect(late.sent).toContain("r45")
+        expect([late.cutOff, late.sent.includes("r59")]).toEqual([["r45"], false])
+        const again = provider()
+        yield* run(disk, { send: again.send, row, changed: "keep" })
+        const left = numbered(1, 100).filter((id) => id === "r45" || (id !== "r60" && !late.sent.includes(id)))
+        expect(again.sent).toEqual(left)
+      }))
+
+    it.effect("journals the answers that an output does not take any more", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const closed = new OutputError({ message: "broken pipe", reason: "unwritable", path: "-" })
+        const late = provider((row) => Effect.delay(Effect.succeed(reply(row)), row.line === 1 ? 10 : 400))
+        const writer = { _tag: "Writer", write: () => Effect.fail(closed) } as const
+        const error = yield* Effect.flip(run(disk, { send: late.send, results: writer, concurrency: 20 }))
+        expect(error).toMatchObject({ _tag: "OutputError", message: "broken pipe" })
+        expect(late.cutOff).toEqual([])
+        const again = provider()
+        const { written } = yield* run(disk, {
+          send: again.send,
+          results: { _tag: "Writer", write: () => Effect.void }
+        })
+        expect(again.sent.filter((id) => late.sent.includes(id))).toEqual([])
+        expect([again.sent.length + late.sent.length, written]).toEqual([40, 40])
+      }))
+
+    it.effect("hands on what was settled before the rows' own stream failed", () =>
+      Effect.gen(function*() {
+        const broken = Stream.concat(
+          rows(3),
+          Stream.fromEffect(Effect.delay(Effect.fail("the source broke" as const), 100))
+        )
+        const seen: Array<string> = []
+        const { send } = provider((row) => Effect.delay(Effect.succeed(reply(row)), 200))
+        const error = yield* VirtualClock.wrap(Effect.flip(
+          Stream.runForEach(Job.stream(broken, { send }), (row) => Effect.sync(() => seen.push(row.id ?? "")))
+        ))
+        expect([error, seen.toSorted()]).toEqual(["the source broke", numbered(1, 3)])
+      }))
+  })
+
+  describe("interruption", () => {
+    it.effect("counts and hands on each answer that becomes durable while the job stops", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(8))
+        // a slow disk: the answers are there at the stop, and durable only after the grace
+        const fs = slow(disk.fs)
+        const report = Report.make(0)
+        const { send, sent } = provider()
+        const settled: Array<string> = []
+        yield* VirtualClock.wrap(
+          Effect.scoped(Effect.gen(function*() {
+            const journal = yield* Journal.open({ path: "x.journal", input: { path: "in.jsonl" } })
+            yield* Job.drive(rows(8), {
+              send,
+              journal,
+              report,
+              concurrency: 4,
+              grace: 100,
+              stop: Effect.as(Effect.sleep(1000), Stop.interrupted)
+            }, (batch) => Effect.sync(() => settled.push(...batch.map((row) => row.id ?? ""))))
+          })).pipe(Effect.provideService(FileSystem.FileSystem, fs))
+        )
+        expect(settled.toSorted()).toEqual(sent.toSorted())
+        expect(report.ok).toBe(sent.length)
+      }))
+
+    it.effect("counts and hands on a bad line that becomes durable while the job stops", () =>
+      Effect.gen(function*() {
+        const text = `${line("a")}no JSON\n${line("b")}`
+        for (const order of ["completion", "input"] as const) {
+          const disk = yield* setup(text)
+          const { report, written } = yield* VirtualClock.wrap(
+            JobFiles.run({
+              input: Input.file("in.jsonl"),
+              send: provider(() => Effect.never).send,
+              order,
+              stop: Effect.as(Effect.sleep(5000), Stop.interrupted)
+            }).pipe(Effect.provideService(FileSystem.FileSystem, slow(disk.fs, 9000)))
+          )
+          expect([report.bad, written, errors(disk).map((row) => row.line)]).toEqual([1, 1, [2]])
+        }
+      }))
+
+    it.effect("loses no answer and asks for none twice, whenever it is stopped", () =>
+      Effect.gen(function*() {
+        for (let seed = 1; seed <= 24; seed++) {
+          const next = random(seed)
+          const count = 5 + Math.floor(next() * 30)
+          const order = next() < 0.5 ? "input" : "completion"
+          const disk = yield* setup(prompts(count))
+          const answered: Array<string> = []
+          const { send } = provider((row) =>
+            Effect.suspend(() => Effect.sleep(Math.floor(next() * 20) * 20)).pipe(
+              Effect.andThen(Effect.sync(() => {
+                answered.push(row.id)
+                return reply(row)
+              }))
+            )
+          )
+          // times and grace are of the same coarse grain, so that answers often come in the very moment of the end
+          for (let runs = 0;; runs++) {
+            const stop = Effect.as(Effect.sleep(20 + Math.floor(next() * 20) * 20), Stop.interrupted)
+            const grace = Math.floor(next() * 20) * 20
+            const ended = yield* run(disk, { send, order, concurrency: 6, stop, grace })
+            // the files may hold more than the run has come by: what earlier runs answered further down
+            expect([seed, runs, Math.max(0, Report.done(ended.report) - ended.written)]).toEqual([seed, runs, 0])
+            if (ended.stop === undefined) break
+          }
+          expect([seed, answered.toSorted()]).toEqual([seed, numbered(1, count).toSorted()])
+          const written = ids(results(disk))
+          expect([seed, order === "input" ? written : written.toSorted()]).toEqual([
+            seed,
+            order === "input" ? numbered(1, count) : numbered(1, count).toSorted()
+          ])
+        }
+      }), 60_000)
+
+    it.effect("ends at once where nobody takes settled rows any more", () =>
+      Effect.gen(function*() {
+        const { send } = provider()
+        const stuck = Job.drive(rows(5000), { send, concurrency: 4 }, () => Effect.never)
+        const ended = yield* VirtualClock.wrap(Effect.timeoutOption(stuck, "5 seconds"))
+        expect(ended._tag).toBe("None")
+      }))
+  })
+})

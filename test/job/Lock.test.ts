@@ -1,0 +1,70 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
+import * as PlatformError from "effect/PlatformError"
+import * as TestClock from "effect/testing/TestClock"
+import * as Lock from "../../src/job/Lock.ts"
+import * as MemoryDisk from "./MemoryDisk.ts"
+
+/** A disk whose files cannot be read while it has no handles left. */
+const scarce = () => {
+  const disk = MemoryDisk.make()
+  const handles = { out: false }
+  const refused = PlatformError.systemError({
+    _tag: "Unknown",
+    module: "FileSystem",
+    method: "readFile",
+    pathOrDescriptor: "lock",
+    cause: Object.assign(new Error("EMFILE"), { code: "EMFILE" })
+  })
+  const fs: FileSystem.FileSystem = {
+    ...disk.fs,
+    readFileString: (path, encoding) =>
+      Effect.suspend(() => handles.out ? Effect.fail(refused) : disk.fs.readFileString(path, encoding))
+  }
+  return { disk, fs, handles }
+}
+
+describe("Lock", () => {
+  it.effect("is not lost while it cannot be read, and looks again at the next heartbeat", () =>
+    Effect.gen(function*() {
+      const { disk, fs, handles } = scarce()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const lock = yield* Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs)
+        const lost = yield* Effect.forkChild(lock.lost)
+        handles.out = true
+        yield* TestClock.adjust("10 seconds")
+        handles.out = false
+        yield* TestClock.adjust("10 seconds")
+        expect(lost.pollUnsafe()).toBeUndefined()
+        yield* disk.fs.writeFileString("lock", "{\"token\":\"another\"}")
+        yield* TestClock.adjust("2 seconds")
+        expect(Exit.isFailure(yield* Fiber.await(lost))).toBe(true)
+      }))
+      expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
+    }))
+
+  it.effect("is lost as soon as it is gone", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { disk, fs } = scarce()
+      const lock = yield* Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs)
+      const lost = yield* Effect.forkChild(Effect.flip(lock.lost))
+      yield* disk.fs.remove("lock")
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* Fiber.join(lost)).toMatchObject({ reason: "lock-lost" })
+    })))
+
+  it.effect("takes no lock over that it cannot read", () =>
+    Effect.gen(function*() {
+      const { disk, fs, handles } = scarce()
+      yield* disk.fs.writeFileString("lock", "{\"token\":\"another\"}")
+      handles.out = true
+      const error = yield* Effect.flip(
+        Effect.scoped(Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs))
+      )
+      expect(error).toMatchObject({ reason: "unwritable", message: expect.stringContaining("(EMFILE)") })
+      expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
+    }))
+})
