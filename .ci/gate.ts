@@ -7,7 +7,7 @@
  */
 import { build } from "esbuild"
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { dirname, join, normalize } from "node:path"
 import { buildAll } from "./build.ts"
 import { examplesAll } from "./examples.ts"
 import { root, run, work } from "./shell.ts"
@@ -64,6 +64,20 @@ const sizes = async (): Promise<number> => {
 
 const tarball = join(work, "package.tgz")
 
+/** Lists the links of the packed pages to what is not packed with them. */
+const deadLinks = async (paths: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
+  const dead: Array<string> = []
+  for (const page of paths.filter((path) => path.endsWith(".md"))) {
+    const text = await readFile(join(root, page), "utf8")
+    for (const [, link = ""] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+      const target = normalize(join(dirname(page), link)).replace(/\/$/, "")
+      const isThere = /^\w+:/.test(link) || paths.some((path) => path === target || path.startsWith(`${target}/`))
+      if (!isThere) dead.push(`${page} links to ${link}, which is not packed`)
+    }
+  }
+  return dead
+}
+
 /** Packs as npm would, and fails when the package holds what it should not, lacks what it should, or asks for Node. */
 const packed = async (): Promise<number> => {
   await rm(tarball, { force: true })
@@ -99,8 +113,9 @@ const packed = async (): Promise<number> => {
       "dist/cli/main.js"
     ]
       .filter((path) => !paths.includes(path)).map((path) => `${path} is not packed`),
-    ...paths.filter((path) => !/^(?:dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
+    ...paths.filter((path) => !/^(?:dist|docs|src)\/|^(?:package\.json|LICENSE|[A-Z]+\.md)$/.test(path))
       .map((path) => `${path} is packed`),
+    ...await deadLinks(paths),
     ...paths.filter((path) => /\.test\.|tsconfig|\.env|\.pem$/.test(path)).map((path) => `${path} is packed`)
   ]
   for (const path of modules) {

@@ -115,7 +115,7 @@ const admitted = (
         inputTokens: call.inputTokens,
         cachedTokens,
         outputTokens,
-        fails,
+        fault: fails ? "engine" : broken && "break",
         prepaid: lane.provisioned
       }),
       counters: {

@@ -13,17 +13,26 @@ import * as Limit from "./SimulationLimit.ts"
 import * as Random from "./SimulationRandom.ts"
 import type { Reason } from "./SimulationReply.ts"
 
-/** Counts what has happened so far. */
+/**
+ * Counts what has happened so far.
+ *
+ * **Details**: `admitted = succeeded + failed + cancelled + inFlight`. An admitted call that the engine answers with an
+ * error status, or with silence, is counted under `refused.fault` too; one whose answer broke is not.
+ */
 export interface Counters {
   /** Calls of a model. */
   readonly arrivals: number
   /** Requests to everything else: files, batches, lists, … */
   readonly visits: number
+  /** Calls that the limits let through. */
   readonly admitted: number
+  /** Admitted calls that ended with a whole answer. */
   readonly succeeded: number
-  /** Admitted calls that a fault in the engine ended. */
+  /** Admitted calls that a fault ended: in the engine, or by breaking the answer (`cut`, `stall`, `error-frame`). */
   readonly failed: number
+  /** Admitted calls that their callers left before the end. */
   readonly cancelled: number
+  /** Calls and visits that were answered with an error, or with nothing, by reason. */
   readonly refused: Readonly<Record<Reason, number>>
   readonly inFlight: number
   readonly peakInFlight: number
@@ -54,8 +63,8 @@ export interface InFlight {
   readonly inputTokens: number
   readonly cachedTokens: number
   readonly outputTokens: number
-  /** A fault of the engine: no success, no bill. */
-  readonly fails: boolean
+  /** A fault that ends it: in the engine, without a bill; or by breaking the answer, with a bill for what there is of it. */
+  readonly fault: "engine" | "break" | undefined
   /** Served from capacity that is paid for already. */
   readonly prepaid: boolean
 }
@@ -259,11 +268,13 @@ const bill = (
 const ended = (state: State, id: number, call: InFlight, cancelled: boolean): State => {
   const { config } = state
   const share = call.endsAt === call.admittedAt ? 1 : elapsedShare(call, state.now)
-  const outputTokens = call.fails ? 0 : cancelled ? Math.floor(call.outputTokens * share + 1e-9) : call.outputTokens
+  const fails = call.fault === "engine"
+  const succeeds = !cancelled && call.fault === undefined
+  const outputTokens = fails ? 0 : cancelled ? Math.floor(call.outputTokens * share + 1e-9) : call.outputTokens
   // a lane in flight was opened when its call was admitted
   let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
   lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens, call.admittedAt)
-  if (!cancelled && !call.fails) lane = Limit.succeeded(lane, 1, call.inputTokens + outputTokens)
+  if (succeeds) lane = Limit.succeeded(lane, 1, call.inputTokens + outputTokens)
   const { counters } = state
   const free: State = {
     ...state,
@@ -272,21 +283,21 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
     counters: {
       ...counters,
       inFlight: counters.inFlight - 1,
-      succeeded: counters.succeeded + (cancelled || call.fails ? 0 : 1),
-      failed: counters.failed + (!cancelled && call.fails ? 1 : 0),
+      succeeded: counters.succeeded + (succeeds ? 1 : 0),
+      failed: counters.failed + (cancelled || succeeds ? 0 : 1),
       cancelled: counters.cancelled + (cancelled ? 1 : 0),
-      inputTokens: counters.inputTokens + (call.fails ? 0 : call.inputTokens),
+      inputTokens: counters.inputTokens + (fails ? 0 : call.inputTokens),
       outputTokens: counters.outputTokens + outputTokens
     }
   }
-  if (call.fails) return free
+  if (fails) return free
   const rule = config.credits?.cancelled ?? "generated"
   if (cancelled && rule === "none") return free
   const output = cancelled && rule === "full" ? call.outputTokens : outputTokens
   const cost = call.prepaid
     ? 0n
     : costNanoUsd(config, call.model, { input: call.inputTokens, cached: call.cachedTokens, output })
-  return bill(free, { org: call.org, tag: call.tag, nanoUsd: cost, succeeded: cancelled ? 0 : 1, cancelled })
+  return bill(free, { org: call.org, tag: call.tag, nanoUsd: cost, succeeded: succeeds ? 1 : 0, cancelled })
 }
 
 const elapsedShare = (call: InFlight, now: number): number => {

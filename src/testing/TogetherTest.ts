@@ -2,10 +2,12 @@
  * Stands in for Together in a test: replies are scripted, or given by hand, and everything sent is on record.
  *
  * ```
- *  your program ── HttpClient ──▶ TogetherTest ──┬─ a rule picks it        ──▶ its next Reply
- *                                                ├─ somebody awaits `next` ──▶ the Reply the test gives
- *                                                └─ neither                ──▶ defect, with the closest rule's diff
+ *  your program ── HttpClient ──▶ log ──▶ faults ──┬─ a rule picks it        ──▶ its next Reply
+ *                                                  ├─ somebody awaits `next` ──▶ the Reply the test gives
+ *                                                  └─ neither                ──▶ defect, with the closest rule's diff
  * ```
+ *
+ * The log stands before the faults: it holds every attempt, also those that a fault answered in place of the script.
  *
  * Time is the `Clock` service: a `TestClock`, or a `VirtualClock` that moves by itself.
  *
@@ -39,6 +41,7 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Together from "../together/Together.ts"
+import * as Faults from "./Faults.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 import * as Wiretap from "./Wiretap.ts"
@@ -78,6 +81,11 @@ export interface Options {
    * waits for {@link next}. Default true.
    */
   readonly verifyOnClose?: boolean | undefined
+  /**
+   * Spoils what the script answers, from the moment the stand-in is made. A fault that answers by itself uses up no
+   * scripted reply; {@link log} shows what the program met. Default: nothing is spoiled.
+   */
+  readonly faults?: Faults.Plan | undefined
 }
 
 /** Holds every default of this module. */
@@ -169,7 +177,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       Effect.flatMap(Sent.make(request, url), (sent) =>
         Effect.flatMap(decide(sent), (reply) => Reply.send(reply, request)))
     )
-    const tap = Wiretap.make(scripted)
+    const tap = Wiretap.make(options?.faults === undefined ? scripted : yield* Faults.wrap(scripted, options.faults))
 
     const problems = (): ReadonlyArray<string> => [
       ...unexpected.map((error) =>
@@ -263,7 +271,14 @@ export const always = (matcher: Sent.Matcher, reply: Responder): Effect.Effect<v
  */
 export const next: Effect.Effect<Pending, never, TogetherTest> = TogetherTest.use((test) => test.next)
 
-/** Lists all exchanges so far, with their call, attempt, lane, times and outcome. */
+/**
+ * Lists all exchanges so far, with their call, attempt, lane, times and outcome, as the program met them.
+ *
+ * **Gotchas**
+ *
+ * `Faults.layer` over this layer stands before the log, which then lacks what a fault answered: give the plan as the
+ * option `faults`.
+ */
 export const log: Effect.Effect<ReadonlyArray<Wiretap.Entry>, never, TogetherTest> = TogetherTest.use((test) =>
   test.log
 )

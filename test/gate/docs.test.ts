@@ -140,7 +140,9 @@ describe("docs", () => {
       ["`\"bulk\"`", "priority", "normal", false],
       ["on", "x", true, true],
       ["`$5`", "amount", 5_000_000_000n, true],
-      ["none", "x", undefined, true]
+      ["none", "x", undefined, true],
+      ["made from the start time", "x", undefined, true],
+      ["made from the start time", "x", "run", false]
     ])("read %s as the value of %s", (cell, key, value, expected) => {
       expect(says(cell, key, value)).toBe(expected)
     })

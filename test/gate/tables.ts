@@ -83,7 +83,8 @@ export const flatten = (defaults: object, prefix = ""): ReadonlyMap<string, unkn
   return found
 }
 
-const none = /^(?:none|no|—|-|undefined|not set|required|unlimited|∞|no limit|infinity)?$/i
+/** What no `defaults` hold: nothing at all, or what is made when it is needed. */
+const none = /^(?:none|no|—|-|undefined|not set|required|unlimited|∞|no limit|infinity|made (?:by|from) .+)?$/i
 
 const units: Readonly<Record<string, number>> = {
   ms: 1,

@@ -280,6 +280,24 @@ describe("SimulatedProvider", () => {
         )
         expect(value).toMatchObject({ succeeded: 1, cancelled: 0, inFlight: 0 })
       }))
+
+    it.effect("have failed where they stall or are cut, also when their reader leaves later", () =>
+      Effect.gen(function*() {
+        const { value } = yield* virtual(
+          {},
+          Effect.gen(function*() {
+            const provider = yield* SimulatedProvider.SimulatedProvider
+            for (const kind of ["stall", "cut"] as const) {
+              yield* provider.configure({ faults: [{ probability: 1, kind, stage: "engine" }] })
+              yield* Effect.exit(Effect.timeout(events(chat({ stream: true })), "1 minute"))
+            }
+            return yield* counters
+          })
+        )
+        expect(value).toMatchObject({ admitted: 2, succeeded: 0, failed: 2, cancelled: 0, inFlight: 0 })
+        expect(value.refused.fault).toBe(0)
+        expect(value.billedNanoUsd).toBeGreaterThan(0n)
+      }))
   })
 
   describe("callers who leave", () => {

@@ -137,5 +137,34 @@ describe("Simulation: replies", () => {
       expect(Simulation.advance(state, 10).counters.billedNanoUsd).toBe(100n * 50n + after * 200n)
       expect(answer(one({ faults: [{ probability: 1, kind: "stall" }] })).latencySeconds).toBe(Infinity)
     })
+
+    it.each(["cut", "stall", "error-frame"] as const)("count an answer that ends in %s as failed", (kind) => {
+      const [, state] = Simulation.arrive(
+        Simulation.make({ ...plain, dynamic: {}, faults: [{ probability: 1, kind }] }, 2),
+        call(0, { tag: "row" })
+      )
+      const later = Simulation.advance(state, 10)
+      expect(later.counters).toMatchObject({ admitted: 1, succeeded: 0, failed: 1, cancelled: 0, inFlight: 0 })
+      // the connection was answered with 200: nothing was refused
+      expect(later.counters.refused.fault).toBe(0)
+      expect(later.counters.billedNanoUsd).toBeGreaterThan(0n)
+      expect(Simulation.tag(later, "row")).toMatchObject({ arrivals: 1, succeeded: 0 })
+      expect(Object.values(later.lanes).map(({ dynamic }) => dynamic?.currentRequests)).toEqual([0])
+    })
+
+    it("leave every admitted call succeeded, failed, cancelled or in flight", () => {
+      const kinds = ["cut", "stall", "error-frame", 500, "hang"] as const
+      let state = Simulation.make(
+        { ...plain, faults: kinds.map((kind) => ({ probability: 0.15, kind, stage: "engine" })) },
+        3
+      )
+      for (let i = 0; i < 300; i++) {
+        const [reply, next] = Simulation.arrive(state, call(i * 0.1, { promptHash: i }))
+        state = i % 5 === 0 ? Simulation.cancel(next, reply.id, i * 0.1 + 0.05) : next
+      }
+      const { admitted, cancelled, failed, inFlight, succeeded } = state.counters
+      expect(Math.min(cancelled, failed, inFlight, succeeded)).toBeGreaterThan(0)
+      expect(admitted).toBe(succeeded + failed + cancelled + inFlight)
+    })
   })
 })

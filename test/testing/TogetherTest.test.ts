@@ -10,6 +10,10 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Retry from "../../src/guard/Retry.ts"
+import * as Together from "../../src/together/Together.ts"
+import * as Fault from "../../src/testing/Fault.ts"
+import * as Faults from "../../src/testing/Faults.ts"
 import * as Reply from "../../src/testing/Reply.ts"
 import * as Sent from "../../src/testing/Sent.ts"
 import * as TogetherTest from "../../src/testing/TogetherTest.ts"
@@ -265,6 +269,43 @@ describe("TogetherTest", () => {
         expect([put!.operation, put!.body]).toStrictEqual(["PUT /x", "not json"])
         expect([get!.operation, get!.body]).toStrictEqual(["models", undefined])
       }).pipe(Effect.provide(TogetherTest.layerHttp())))
+  })
+
+  describe("faults", () => {
+    const busyTwice = Faults.plan([Faults.when(Fault.status(503), { nth: [1, 2] })])
+
+    it.effect("stand behind the log, which holds the attempts they answered and the time between them", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.chat("Paris"))
+        const together = yield* Together.Together
+        yield* together.chat({ model: "m", messages: [{ role: "user", content: "capital?" }] })
+        const log = yield* TogetherTest.log
+        expect(log.map(({ attempt, call, status }) => [call, attempt, status])).toStrictEqual([
+          [1, 1, 503],
+          [1, 2, 503],
+          [1, 3, 200]
+        ])
+        expect(log.slice(1).map(({ startedAt }, index) => startedAt - log[index]!.endedAt!)).toStrictEqual([500, 1000])
+        expect(yield* TogetherTest.sent).toHaveLength(3)
+      }).pipe(
+        Effect.provide(TogetherTest.layer({
+          faults: busyTwice,
+          together: { retry: Retry.policy({ base: "500 millis", jitter: "none" }) }
+        })),
+        VirtualClock.wrap
+      ))
+
+    it.effect("leave the script to the requests that reach it", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.raw("one"))
+        const statuses = yield* Effect.forEach(
+          ["a", "b", "c"],
+          (prompt) => Effect.flatMap(ask(prompt), (response) => Effect.as(response.text, response.status))
+        )
+        expect(statuses).toStrictEqual([503, 503, 200])
+        expect(yield* TogetherTest.open).toStrictEqual([])
+        yield* TogetherTest.verify
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ faults: busyTwice }))))
   })
 
   describe("sockets", () => {
