@@ -179,9 +179,9 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
 
 /** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
 const searched = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
-  if (state.early >= defaults.emptied && state.stepSends > 0 && now - state.sentAt > heard(state)) {
+  if (state.inVain >= defaults.emptied && state.stepSends > 0 && now - state.sentAt > heard(state)) {
     const rate = Math.max(state.rate, state.fellFrom * defaults.emptiedTo)
-    return move(state, now, "probe-began", { phase: "probe", limit: state.rate, rate, early: 0 })
+    return move(state, now, "probe-began", { phase: "probe", limit: state.rate, rate, early: 0, inVain: 0 })
   }
   const gap = (state.bad - state.rate) / state.rate
   // what was sent since may still be refused
@@ -235,6 +235,8 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
     episode: 1,
     perEpisode: (state.perEpisode + state.episode) / 2,
+    inVain: units < 1 ? state.inVain + 1 : 0,
+    fellFrom: state.inVain === 0 ? bad : state.fellFrom,
     cutAt: now,
     ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
   }
@@ -386,7 +388,6 @@ const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move,
       limit: bad * 0.97,
       bad,
       early: 1,
-      fellFrom: bad,
       creep: state.creep / 4,
       // it was made up for a pause with more than the bucket had saved
       burst: state.burst / 2
@@ -429,7 +430,6 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
     good: 0,
     bad,
     early: state.early + 1,
-    fellFrom: state.early === 0 ? bad : state.fellFrom,
     creep: defaults.creep,
     ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall } : {})
   })

@@ -72,7 +72,7 @@ export const defaults = {
   settleGap: 0.25,
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
   earlyCuts: [0.9, 0.8, 0.6, 0.5],
-  /** Such refusals after which a bucket was not slow but empty, and share of the rate before them that is tried then. */
+  /** Refusals in a row, with nothing admitted between, after which a bucket was not slow but empty; share of the rate tried. */
   emptied: 6,
   emptiedTo: 0.5,
   /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
@@ -187,7 +187,8 @@ export interface State {
   readonly perEpisode: number
   /** Refusals in a row that came with next to nothing admitted in between. */
   readonly early: number
-  /** Rate at which the first of them was refused. */
+  /** Refusals in a row with nothing admitted in between, and the rate at which the first of them was refused. */
+  readonly inVain: number
   readonly fellFrom: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
@@ -277,6 +278,7 @@ export const make = (options: Options = {}, now = 0): State => {
     lag: 0,
     interval: known ? defaults.firstProbeSends : 0,
     early: 0,
+    inVain: 0,
     fellFrom: 0,
     episode: 1,
     perEpisode: 1,
