@@ -51,9 +51,15 @@ export const insufficientCredits = (known?: {
   return `The ledger expects ${Money.format(balance)} to be left: compare with ${billingPage}. ${positive} ${cleared}`
 }
 
-/** Writes the remedy for a call that the user's own budget refused. */
-export const budgetExceeded = (budget: string): string =>
-  `Nothing was sent. Raise the budget "${budget}", wait for its next period if it has one, lower max_tokens (the ` +
+/**
+ * Writes the remedy for a call that the user's own budget refused.
+ *
+ * @param again whether it is a further attempt of a call that was sent before
+ */
+export const budgetExceeded = (budget: string, again = false): string =>
+  `${
+    again ? "This attempt was not sent; what was sent before it is charged" : "Nothing was sent"
+  }. Raise the budget "${budget}", wait for its next period if it has one, lower max_tokens (the ` +
   "reservation covers the largest answer), or handle BudgetExceededError."
 
 /** Writes the remedy for a call that a budget cannot hold because its price is unknown. */

@@ -92,10 +92,13 @@ export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>
   partial: Schema.optional(PartialAnswer)
 }) {}
 
-/** Fails a call whose transport failed; `permanent` for name resolution and TLS. */
+/** Fails a call whose transport failed; `permanent` for name resolution, TLS and a port that Fetch refuses. */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>()("ConnectionError", {
   ...common,
-  permanent: Schema.Boolean
+  /** True where a repeat is in vain: it is not made. */
+  permanent: Schema.Boolean,
+  /** False where no connection came to be, so that nothing was sent. */
+  sent: Schema.optional(Schema.Boolean)
 }) {}
 
 /** Fails a call whose prompt and `max_tokens` exceed the model's context (400, 403 or 422). */
@@ -128,6 +131,8 @@ export class StreamError extends Schema.TaggedError<StreamError>()("StreamError"
   ...common,
   /** True once a token was delivered: a repeat would print and bill it again. */
   started: Schema.Boolean,
+  /** True where an error frame in place of an answer refused the call: nothing was generated. */
+  refused: Schema.optional(Schema.Boolean),
   partial: PartialAnswer
 }) {}
 
@@ -140,7 +145,7 @@ export class CircuitOpenError extends Schema.TaggedError<CircuitOpenError>()("Ci
   key: Schema.String
 }) {}
 
-/** Refuses a call that would cross a budget; nothing was sent. Amounts in nano-dollars. */
+/** Refuses a call, or a further attempt of one, that would cross a budget: that was not sent. Amounts in nano-dollars. */
 export class BudgetExceededError extends Schema.TaggedError<BudgetExceededError>()("BudgetExceededError", {
   ...common,
   budget: Schema.String,

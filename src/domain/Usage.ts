@@ -40,6 +40,18 @@ const field = (u: unknown, key: string): unknown =>
 const count = (u: unknown): number | undefined =>
   typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
 
+/** Says what is known of a call beside its usage. */
+export interface Options {
+  /** Input tokens to assume where the output alone is said. Default: none, so that such a usage is none. */
+  readonly estimatedInput?: number | undefined
+}
+
+/** Reads a usage; a list may be mapped by it, since an index is no option. */
+export interface Read {
+  (wire: unknown): Usage | undefined
+  (wire: unknown, options: Options | undefined): Usage | undefined
+}
+
 /**
  * Reads a `usage` object as it came over the wire, or nothing where it holds no token count.
  *
@@ -49,13 +61,13 @@ const count = (u: unknown): number | undefined =>
  * price the prompt at nothing: `estimatedInput` stands in for it, and without
  * an estimate there is no usage.
  */
-export const fromWire = (wire: unknown, estimatedInput?: number): Usage | undefined => {
+export const fromWire: Read = (wire: unknown, options?: Options) => {
   if (typeof wire !== "object" || wire === null) return undefined
   const input = count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
   const output = count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
   const total = count(field(wire, "total_tokens"))
   if (input === undefined && output === undefined && total === undefined) return undefined
-  const inputTokens = input ?? (total === undefined ? estimatedInput : Math.max(0, total - (output ?? 0)))
+  const inputTokens = input ?? (total === undefined ? options?.estimatedInput : Math.max(0, total - (output ?? 0)))
   if (inputTokens === undefined) return undefined
   const outputTokens = output ?? Math.max(0, (total ?? inputTokens) - inputTokens)
   const cached = count(field(field(wire, "prompt_tokens_details"), "cached_tokens")) ??
@@ -77,8 +89,8 @@ export const fromWire = (wire: unknown, estimatedInput?: number): Usage | undefi
  *
  * **Details**: `estimatedInput` as for {@link fromWire}.
  */
-export const fromAnswer = (answer: unknown, estimatedInput?: number): Usage | undefined => {
+export const fromAnswer: Read = (answer: unknown, options?: Options) => {
   const choices = field(answer, "choices")
-  return fromWire(field(answer, "usage"), estimatedInput) ??
-    fromWire(Array.isArray(choices) ? field(choices[0], "usage") : undefined, estimatedInput)
+  return fromWire(field(answer, "usage"), options) ??
+    fromWire(Array.isArray(choices) ? field(choices[0], "usage") : undefined, options)
 }

@@ -42,8 +42,8 @@ export interface RunOptions<A, E> extends Request {
   /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
   readonly cost: (value: A) => Price.Cost
   /**
-   * Prices a failure that delivered something, as `StreamError.partial`. Default: nothing, the reservation is refunded;
-   * see {@link Calls.attempt} for failures that may be billed.
+   * Prices a failure that delivered something, as `StreamError.partial`, and with it the last attempt that was lost.
+   * Default: nothing, the reservation is refunded; see {@link Calls.attempt} for failures that may be billed.
    */
   readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
 }
@@ -94,10 +94,12 @@ export interface Calls {
   readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
   /**
    * Runs one attempt of the call in progress (see {@link CurrentTicket}), for calls that make several: retries, hedges.
-   * One that fails or is interrupted and was `billed` is charged its upper bound, marked as assumed; whatever is sent
-   * after it or beside it reserves anew.
+   * One that fails or is interrupted and was `billed` is charged its upper bound, marked as assumed; the last of these
+   * only when the call ends, unless `costOnFailure` or `arrived` prices it. Whatever is sent after it or beside it
+   * reserves anew.
    *
-   * **Errors**: `BudgetExceededError` where there is no room for that; this attempt is not sent then.
+   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`; this attempt
+   * is not sent then.
    *
    * @param billed whether an attempt that ended so may have been billed. Default: `Credits.maybeBilled`
    */
@@ -105,8 +107,11 @@ export interface Calls {
     effect: Effect.Effect<A, E, R>,
     billed?: (exit: Exit.Exit<A, E>) => boolean
   ) => Effect.Effect<A, E | BudgetExceededError, R>
-  /** Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room. */
-  readonly another: Effect.Effect<boolean>
+  /**
+   * Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room, or
+   * the call is over. The end of the scope gives back what no attempt has taken.
+   */
+  readonly another: Effect.Effect<boolean, never, Scope.Scope>
 }
 
 /** Holds what the call that a fiber runs may do; set by `run` and `stream`, read by `check`, `accepted` and `attempt`. */
@@ -139,13 +144,13 @@ export const make = (options: {
   readonly onSuspended: OnSuspended
 }): Calls => {
   const { book, gate } = options
-  const reserve = (request: Request): Effect.Effect<Reservation, BudgetExceededError> =>
+  const reserve = (request: Request, after?: LedgerBook.After): Effect.Effect<Reservation, BudgetExceededError> =>
     Effect.map(
       book.reserve({
         key: request.key ?? defaults.key,
         label: request.label ?? defaults.label,
         estimate: request.estimate
-      }),
+      }, after),
       (entry): Reservation => ({
         id: entry.id,
         estimate: request.estimate,
@@ -157,11 +162,11 @@ export const make = (options: {
   /** Gets leave and money; to be called uninterruptibly. */
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
-    const reserving = reserve(request)
+    const reserving = (after?: LedgerBook.After) => reserve(request, after)
     return Effect.flatMap(
       account.enter(request.onSuspended ?? options.onSuspended, restore),
       (leave) =>
-        reserving.pipe(
+        reserving().pipe(
           Effect.map((reservation) => ({
             account,
             reservation,
@@ -186,7 +191,7 @@ export const make = (options: {
     (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(ticket.purse)
   )
 
-  /** Takes a refusal: enters again, or fails by policy. The reservation is kept while waiting. */
+  /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
   const again = (
     account: AccountGate.Gate,
     { leave, purse }: Ticket,
@@ -196,10 +201,10 @@ export const make = (options: {
   ): Effect.Effect<Ticket, InsufficientCreditsError> => {
     const policy = request.onSuspended ?? options.onSuspended
     return account.conclude(leave, "refused").pipe(
+      Effect.andThen(CreditPurse.charge(purse)),
       Effect.andThen(policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)),
       Effect.map((next): Ticket => ({ leave: next, purse })),
-      // refused for good: nothing is owed, whatever happens later
-      Effect.onError(() => CreditPurse.empty(purse, false))
+      Effect.onError(() => CreditPurse.refuse(purse))
     )
   }
 
@@ -216,7 +221,7 @@ export const make = (options: {
             return account.conclude(ticket.leave, outcomeOf(exit)).pipe(
               Effect.andThen(CreditPurse.end(ticket.purse, exit, () =>
                 Exit.isSuccess(exit)
-                  ? request.cost(exit.value)
+                  ? CreditPurse.isUnanswered(ticket.purse) ? undefined : request.cost(exit.value)
                   : request.costOnFailure === undefined
                   ? undefined
                   : Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), request.costOnFailure)))),
@@ -282,5 +287,5 @@ export const make = (options: {
       return attempt
     }))
 
-  return { run, stream, open, reserve, attempt, another }
+  return { run, stream, open, reserve: (request) => reserve(request), attempt, another }
 }

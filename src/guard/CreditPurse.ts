@@ -3,19 +3,27 @@
  *
  * ```
  *   reserved ─▶ free ──attempt──▶ in use ──answered──▶ owed ──end──▶ settled with the cost
- *                ▲                  │  └──perhaps billed──▶ settled at its upper bound, marked as assumed
- *                └───not billed─────┘
+ *                ▲                  │  └──perhaps billed──▶ lost ──next attempt, end──▶ settled at its upper bound,
+ *                └───not billed─────┘                                                   marked as assumed
  * ```
  *
  * A reservation pays for one attempt. One that ended without an answer, and may
  * have been billed all the same, uses it up, and the next attempt reserves anew.
  * So does a second attempt at the same time. Where calls tell their attempts, the
  * bill cannot pass the budget however often they are sent.
+ *
+ * The last one lost is charged when the call ends: what the call knows of the cost
+ * of its failure is known then. A call that is refused for want of credit begins
+ * anew: what its attempts have used up until then is charged at its upper bound,
+ * as nobody prices it any more.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import { type BudgetExceededError, isTogetherError } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
+import type * as LedgerBook from "./LedgerBook.ts"
 
 /** Holds money for one call until it is settled or refunded; the first ending counts. */
 export interface Reservation {
@@ -29,12 +37,16 @@ export interface Reservation {
 
 /** Holds the money of one call. Mutable, owned by the call. */
 export interface Purse {
-  readonly reserve: Effect.Effect<Reservation, BudgetExceededError>
+  readonly reserve: (after?: LedgerBook.After) => Effect.Effect<Reservation, BudgetExceededError>
   /** Two reservations that no attempt is using or has used up. */
   free: Reservation | undefined
   spare: Reservation | undefined
   /** The reservation of the attempt that answered. */
   owed: Reservation | undefined
+  /** The reservation of the attempt that was last lost. */
+  lost: Reservation | undefined
+  /** What the attempt failed with that failed last. */
+  failure: unknown
   /** True once an attempt was told: what is free is then known not to be billed. */
   told: boolean
   /** True once the call has ended: an attempt that outlives it finds no purse. */
@@ -47,6 +59,8 @@ export const make = (reserve: Purse["reserve"], first: Reservation): Purse => ({
   free: first,
   spare: undefined,
   owed: undefined,
+  lost: undefined,
+  failure: undefined,
   told: false,
   over: false
 })
@@ -60,8 +74,9 @@ export const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
     case "RequestTimeoutError":
       return error.value.phase !== "connect"
     case "ConnectionError":
-      return !error.value.permanent
+      return !error.value.permanent && error.value.sent !== false
     case "StreamError":
+      return error.value.started || error.value.refused !== true
     case "DecodeError":
       return true
     default:
@@ -69,7 +84,7 @@ export const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
   }
 }
 
-const lost = Price.unknown("an attempt was sent and brought no answer")
+const unanswered = Price.unknown("an attempt was sent and brought no answer")
 
 /** Takes a reservation for an attempt, if there is one that no attempt uses. */
 const take = (purse: Purse): Reservation | undefined => {
@@ -88,6 +103,16 @@ const putBack = (purse: Purse, reservation: Reservation): Effect.Effect<void> =>
   return Effect.void
 }
 
+const settle = (reservation: Reservation | undefined): Effect.Effect<void> =>
+  reservation === undefined ? Effect.void : reservation.settle(unanswered)
+
+/** Charges the attempt that was last lost, for this one or for none. */
+const lose = (purse: Purse, reservation: Reservation | undefined): Effect.Effect<void> => {
+  const before = purse.lost
+  purse.lost = reservation
+  return settle(before)
+}
+
 /** Takes the end of an attempt. */
 const attempted = <A, E>(
   purse: Purse,
@@ -95,15 +120,19 @@ const attempted = <A, E>(
   exit: Exit.Exit<A, E>,
   billed: (exit: Exit.Exit<A, E>) => boolean
 ): Effect.Effect<void> => {
-  if (Exit.isFailure(exit)) return billed(exit) ? reservation.settle(lost) : putBack(purse, reservation)
+  if (Exit.isFailure(exit)) {
+    purse.failure = Option.getOrUndefined(Exit.findErrorOption(exit))
+    if (!billed(exit)) return putBack(purse, reservation)
+    return purse.over ? settle(reservation) : lose(purse, reservation)
+  }
   // a second answer is one too many: it is paid for, and the call is priced by the first
-  if (purse.owed !== undefined || purse.over) return reservation.settle(lost)
+  if (purse.owed !== undefined || purse.over) return settle(reservation)
   purse.owed = reservation
   return Effect.void
 }
 
 /** Gives back what no attempt uses. */
-export const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> => {
+const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> => {
   const { free, spare } = purse
   purse.free = undefined
   purse.spare = undefined
@@ -111,7 +140,24 @@ export const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> => {
   return spare === undefined ? refunded : Effect.andThen(spare.refund(), refunded)
 }
 
-/** Ends the reservations of a call by how it ended: what its attempts used up has been charged already. */
+/** Tells whether what a call answers came from elsewhere than its attempts, so that it prices none of them. */
+export const isUnanswered = (purse: Purse): boolean => purse.owed === undefined && purse.lost !== undefined
+
+/** Charges what attempts have used up so far: the call is made anew, or not at all. */
+export const charge = (purse: Purse): Effect.Effect<void> => {
+  const { owed } = purse
+  purse.owed = undefined
+  return Effect.andThen(settle(owed), lose(purse, undefined))
+}
+
+/** Ends a call that was refused for good: it owes no more than what was charged already, whatever happens later. */
+export const refuse = (purse: Purse): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    purse.over = true
+    return empty(purse, false)
+  })
+
+/** Ends the reservations of a call by how it ended; `cost` prices its answer, or what its failure delivered. */
 export const end = (
   purse: Purse,
   exit: Exit.Exit<unknown, unknown>,
@@ -119,53 +165,79 @@ export const end = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     purse.over = true
-    const { owed, told } = purse
-    const open = owed ?? purse.free
+    const { lost, owed, told } = purse
+    const used = owed ?? lost
+    const open = used ?? purse.free
     if (open === undefined) return empty(purse, false)
+    const close = (charged: Price.Cost) => {
+      const settled = open.settle(charged)
+      if (open === purse.free) purse.free = undefined
+      // beside an answer, what was lost is priced by nobody
+      return Effect.andThen(used === lost ? settled : Effect.andThen(settled, settle(lost)), empty(purse, false))
+    }
     return Effect.suspend(() => {
-      const charged = cost() ?? (owed === undefined ? undefined : lost)
-      if (charged === undefined) return empty(purse, !told && maybeBilled(exit))
-      if (owed === undefined) purse.free = undefined
-      return Effect.andThen(open.settle(charged), empty(purse, false))
-    }).pipe(
+      const charged = cost() ?? (used === undefined ? undefined : unanswered)
+      return charged === undefined ? empty(purse, !told && maybeBilled(exit)) : close(charged)
       // a pricing function that throws must not keep the money reserved
-      Effect.onError(() => Effect.andThen(open.settle(Price.unknown("the cost function failed")), empty(purse, false)))
-    )
+    }).pipe(Effect.onError(() => close(Price.unknown("the cost function failed"))))
   })
 
-/** Runs one attempt of the call: with what is free, or with money reserved anew. */
+/** Runs one attempt of the call: with what is free, or with money reserved anew. One that did not begin costs nothing. */
 export const attempt = <A, E, R>(
   purse: Purse,
   effect: Effect.Effect<A, E, R>,
   billed: (exit: Exit.Exit<A, E>) => boolean
 ): Effect.Effect<A, E | BudgetExceededError, R> => {
   let taken: Reservation | undefined
+  let began = false
   return Effect.onExit(
     Effect.suspend(() => {
       purse.told = true
       taken = take(purse)
-      if (taken !== undefined) return effect
+      if (taken !== undefined && purse.lost === undefined) {
+        began = true
+        return effect
+      }
+      const reserved = taken !== undefined
+        ? Effect.void
+        : Effect.map(purse.reserve(purse), (reservation) => void (taken = reservation))
       return Effect.andThen(
-        Effect.uninterruptible(Effect.map(purse.reserve, (reservation) => void (taken = reservation))),
-        effect
+        Effect.uninterruptible(Effect.andThen(lose(purse, undefined), reserved)),
+        Effect.suspend(() => {
+          began = true
+          return effect
+        })
       )
     }),
-    (exit) =>
-      taken === undefined
-        ? Effect.void
-        // with a reservation taken, it is the effect that ended
-        : attempted(purse, taken, exit as Exit.Exit<A, E>, billed)
+    (exit) => {
+      if (taken === undefined) return Effect.void
+      // where it began, it is the effect that ended
+      return began ? attempted(purse, taken, exit as Exit.Exit<A, E>, billed) : putBack(purse, taken)
+    }
   )
 }
 
-/** Reserves for one more attempt beside the one under way; false where no budget has room. */
-export const another = (purse: Purse): Effect.Effect<boolean> => {
+/** Gives a reservation back that no attempt has taken. */
+const giveBack = (purse: Purse, reservation: Reservation): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (purse.free === reservation) purse.free = undefined
+    else if (purse.spare === reservation) purse.spare = undefined
+    else return Effect.void
+    return reservation.refund()
+  })
+
+/**
+ * Reserves for one more attempt beside the one under way, until the scope ends; false where no budget has room, or the
+ * call is over.
+ */
+export const another = (purse: Purse): Effect.Effect<boolean, never, Scope.Scope> => {
   if (purse.free !== undefined || purse.spare !== undefined) return Effect.succeed(true)
-  return Effect.uninterruptible(Effect.match(purse.reserve, {
-    onFailure: () => false,
-    onSuccess: (reservation) => {
-      purse.spare = reservation
-      return true
-    }
+  return Effect.uninterruptible(Effect.matchEffect(purse.reserve(purse), {
+    onFailure: () => Effect.succeed(false),
+    onSuccess: (reservation) =>
+      putBack(purse, reservation).pipe(
+        Effect.andThen(Effect.addFinalizer(() => giveBack(purse, reservation))),
+        Effect.as(!purse.over)
+      )
   }))
 }

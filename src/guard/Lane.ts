@@ -15,7 +15,7 @@
  * the head of the queue. Interruption anywhere gives back the place in the queue, or the permit.
  *
  * Retry is not here: wrap `run` in it, and pass `retry: true` from the second attempt on. Then a waiting retry holds
- * no permit, and goes ahead of fresh work of its class.
+ * no permit, and goes ahead of fresh work of its class. `sampleOf` reads what an attempt's exit means for the lane.
  *
  * **Example** (A lane around any effect)
  *
@@ -71,6 +71,7 @@ export {
   type Sample,
   type ThrottleScope
 } from "./LaneContract.ts"
+export { sampleOf, type SampleOptions } from "./LaneSample.ts"
 
 const ignored: Sample = { _tag: "Ignored", sent: true }
 

@@ -12,10 +12,11 @@
  * | `lane_queued` | gauge | lane | calls that wait |
  * | `lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
  *
- * Counts (in flight, queued) are read when metrics are read: they are never stale, and cost a call nothing. `lane` is the
- * lane's label, never an API key.
+ * Counts (in flight, queued) are read when metrics are read: they are never stale, and cost a call nothing. They are
+ * those of all lanes with the label, and carry no attribute of a caller: a lane belongs to none. `lane` is the lane's
+ * label, never an API key.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Decision, State } from "../policy/LaneKernel.ts"
 import type { Sample } from "./LaneContract.ts"
@@ -56,12 +57,61 @@ export interface Counts {
 
 /** Writes the metrics of one lane. */
 export interface Bound {
-  /** Shows the counts from now on. They are not kept alive: those of a lane that is gone show 0. */
+  /** Shows the counts from now on, for as long as their lane lives; it is not kept alive. */
   readonly show: (counts: Counts) => void
   readonly ended: (sample: Sample, context: Context.Context<never>) => void
   readonly waited: (seconds: number, context: Context.Context<never>) => void
   readonly decided: (decision: Decision, context: Context.Context<never>) => void
   readonly limits: (state: State, context: Context.Context<never>) => void
+}
+
+/** The gauges of one label: the lanes that they sum up, and their end. */
+interface Shown {
+  readonly lanes: Set<WeakRef<Counts>>
+  readonly remove: () => void
+}
+
+/** What each registry shows, by label. */
+const registries = new WeakMap<Metric.MetricRegistry, Map<string, Shown>>()
+
+const gone = new FinalizationRegistry<() => void>((leave) => leave())
+
+const register = (label: string, home: Metric.MetricRegistry): Shown => {
+  const lanes: Shown["lanes"] = new Set()
+  const plain = Context.make(Metric.MetricRegistry, home)
+  const read = (gauge: typeof inFlight, of: (counts: Counts) => number): Metric.Registration => {
+    const get = () => {
+      let value = 0
+      for (const lane of lanes) {
+        const counts = lane.deref()
+        if (counts !== undefined) value += of(counts)
+      }
+      return { value }
+    }
+    return Metric.registerUnsafe(Metric.withAttributes(gauge, { lane: label }), plain, {
+      get,
+      update: nothing,
+      modify: nothing
+    })
+  }
+  const gauges = [read(inFlight, (counts) => counts.inFlight), read(queued, (counts) => counts.queued)]
+  return { lanes, remove: () => gauges.forEach((gauge) => gauge.remove()) }
+}
+
+/** Adds a lane to those of its label, until it is gone; with the last one the gauges go. */
+const show = (label: string, home: Metric.MetricRegistry, counts: Counts): void => {
+  const labels = registries.get(home) ?? new Map<string, Shown>()
+  registries.set(home, labels)
+  const shown = labels.get(label) ?? register(label, home)
+  labels.set(label, shown)
+  const lane = new WeakRef(counts)
+  shown.lanes.add(lane)
+  gone.register(counts, () => {
+    shown.lanes.delete(lane)
+    if (shown.lanes.size > 0) return
+    labels.delete(label)
+    shown.remove()
+  })
 }
 
 /** Binds the metrics to a lane; its counts are shown where `home` has its metrics. */
@@ -81,21 +131,13 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
   const requests = Metric.withAttributes(requestsPerSecond, lane)
   const tokens = Metric.withAttributes(tokensPerSecond, lane)
   const limit = Metric.withAttributes(inFlightLimit, lane)
-  let shown = false
+  const registry = Context.get(home, Metric.MetricRegistry)
+  let isShown = false
   return {
     show: (counts) => {
-      if (shown) return
-      shown = true
-      const weak = new WeakRef(counts)
-      const read = (gauge: typeof inFlight, of: (counts: Counts) => number): void => {
-        const get = () => {
-          const alive = weak.deref()
-          return { value: alive === undefined ? 0 : of(alive) }
-        }
-        Metric.registerUnsafe(Metric.withAttributes(gauge, lane), home, { get, update: nothing, modify: nothing })
-      }
-      read(inFlight, (counts) => counts.inFlight)
-      read(queued, (counts) => counts.queued)
+      if (isShown) return
+      isShown = true
+      show(label, registry, counts)
     },
     ended: (sample, context) => outcomes[sample._tag].updateUnsafe(1, context),
     waited: (seconds, context) => wait.updateUnsafe(seconds, context),

@@ -18,7 +18,7 @@
  *
  * const program = Effect.gen(function*() {
  *   const lanes = yield* Lanes.Lanes
- *   const lane = yield* lanes.get("me/openai/gpt-oss-20b")
+ *   const lane = yield* lanes.get(Lanes.key({ model: "openai/gpt-oss-20b" }))
  *   yield* lane.run(Effect.void, { tokens: 10 }, () => ({ _tag: "Success" }))
  *   return yield* lanes.save
  * })
@@ -30,6 +30,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
@@ -44,9 +45,41 @@ export type Saved = typeof Saved.Type
 /** Reads and writes `Saved` as JSON text. */
 export const SavedFromJson = Schema.fromJsonString(Saved)
 
+/** Holds the defaults of this module; those of a lane stand in `Lane.defaults`. */
+export const defaults = {
+  account: "default"
+} as const
+
+/** Names what shares a limit. */
+export interface KeyParts {
+  /** The organization whose limit it is; never an API key. Default `"default"`. */
+  readonly account?: string | undefined
+  /** The model as sent. Default none: the calls without a model have a lane of their own. */
+  readonly model?: string | undefined
+  /** The provider's pool, where a model has several. Default the one that has no name. */
+  readonly pool?: string | undefined
+}
+
+/**
+ * Builds the key of a lane from its parts: `account/model`, or `account/model#pool`.
+ *
+ * **When to use**: to share the lane of a client with another SDK, or to name a lane in `overrides`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Lanes } from "effect-together"
+ *
+ * Lanes.key({ model: "openai/gpt-oss-20b" }) // => "default/openai/gpt-oss-20b"
+ * Lanes.key({ account: "acme", model: "openai/gpt-oss-20b", pool: "dedicated" }) // => "acme/openai/gpt-oss-20b#dedicated"
+ * ```
+ */
+export const key = ({ account = defaults.account, model, pool }: KeyParts): string =>
+  `${account}/${model === undefined || model === "" ? "-" : model}${pool === undefined ? "" : `#${pool}`}`
+
 /** Configures all lanes, and some by key. */
 export interface Options extends Omit<Lane.Options, "key"> {
-  /** Options of one lane, over those of all. Default none. */
+  /** Options of one lane, over those of all; {@link key} builds the key to compare with. Default none. */
   readonly overrides?: ((key: string) => Omit<Lane.Options, "key"> | undefined) | undefined
   /** What an earlier run learned: lanes begin there. Default nothing. */
   readonly saved?: Saved | undefined
@@ -66,13 +99,17 @@ export class Lanes extends Context.Service<Lanes, {
 export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
   Effect.gen(function*() {
     const { overrides, saved, ...base } = options
+    // lanes outlive the call that makes them: what they show belongs to who made all of them
+    const registry = yield* Metric.MetricRegistry
     const store = Option.getOrElse(yield* Effect.serviceOption(LaneStore.LaneStore), () => LaneStore.memory)
     // a bad option is refused here, not at the first call
     yield* Lane.make(base)
     const lanes = new Map<string, Lane.Lane>()
     const create = (key: string) =>
       Effect.gen(function*() {
-        const lane = yield* Lane.make({ ...base, ...overrides?.(key), key }, store)
+        const lane = yield* Lane.make({ ...base, ...overrides?.(key), key }, store).pipe(
+          Effect.provideService(Metric.MetricRegistry, registry)
+        )
         const learned = saved?.[key]
         if (learned !== undefined) yield* lane.load(learned)
         // another fiber may have made it meanwhile, where the store had to wait

@@ -41,9 +41,14 @@ export interface Options {
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
 
+/** Says that a reservation is for a further attempt of a call: what the attempt failed with that failed last, if one did. */
+export interface After {
+  readonly failure: unknown
+}
+
 /** Keeps one ledger. */
 export interface Book {
-  readonly reserve: (request: Ledger.Request) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
+  readonly reserve: (request: Ledger.Request, after?: After) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
   /** Charges an open reservation; what is not open is left alone. */
   readonly settle: (reserve: Ledger.Reserve, cost: Price.Cost) => Effect.Effect<void>
   readonly refund: (reserve: Ledger.Reserve, atRisk: boolean) => Effect.Effect<void>
@@ -59,14 +64,18 @@ export interface Book {
 
 const nowSeconds = Effect.clockWith((clock) => Effect.succeed(clock.currentTimeMillisUnsafe() / 1000))
 
-const refusal = (refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>, estimate: Price.Estimate) => {
+type Refused = Extract<Ledger.Decision, { readonly _tag: "Refused" }>
+
+const refusal = (refused: Refused, estimate: Price.Estimate, after: After | undefined) => {
   const { budget, needed, reason, remaining } = refused
+  const again = after !== undefined
   return new BudgetExceededError({
     message: reason === "unknown-price" && estimate._tag === "Unknown"
       ? Remedy.unknownPrice(estimate.reason)
-      : `The call may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${
+      : `The ${again ? "attempt" : "call"} may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${
         Money.format(remaining)
-      } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name)}`,
+      } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
+    cause: after?.failure,
     budget: budget.name,
     limitNanoUsd: budget.limit,
     neededNanoUsd: needed,
@@ -223,12 +232,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return Effect.andThen(persist([entry], now), release(reserve))
     })
 
-  const refuse = (
-    refused: Extract<Ledger.Decision, { readonly _tag: "Refused" }>,
-    request: Ledger.Request,
-    at: number
-  ) => {
-    const error = refusal(refused, request.estimate)
+  const refuse = (refused: Refused, request: Ledger.Request, at: number, after: After | undefined) => {
+    const error = refusal(refused, request.estimate, after)
     const counted = Metric.update(refusedBy(refused.budget.name, refused.reason), 1)
     const news = `${refused.reason} ${refused.counter}`
     const told = exceeded.has(news)
@@ -244,10 +249,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return Effect.andThen(told ? counted : Effect.andThen(counted, alert), Effect.fail(error))
   }
 
-  const reserve: Book["reserve"] = (request) =>
+  const reserve: Book["reserve"] = (request, after) =>
     Effect.flatMap(nowSeconds, (now) => {
       const decision = Ledger.decide(state, request, now, options.unknownPrice)
-      if (decision._tag === "Refused") return refuse(decision, request, now)
+      if (decision._tag === "Refused") return refuse(decision, request, now, after)
       const { entry } = decision
       state = Ledger.apply(state, entry)
       reservedNanoUsd += entry.high ?? 0n
@@ -270,7 +275,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   return {
-    reserve: (request) => Effect.uninterruptible(reserve(request)),
+    reserve: (request, after) => Effect.uninterruptible(reserve(request, after)),
     settle: (entry, cost) => Effect.uninterruptible(settle(entry, cost)),
     refund: (entry, atRisk) => Effect.uninterruptible(refund(entry, atRisk)),
     stateBalance: (statement, declared) =>

@@ -6,12 +6,13 @@
  * before a call is sent that the other one's budget does not know of. No lock that a killed program could leave behind.
  *
  * A long file is replaced by a short one that says the same, by a rename: whenever the program stops, one of the two
- * is there, whole.
+ * is there, whole. Where it cannot be replaced (no room, or mounted by itself into a container), it stays long.
  *
- * Opening may find a program at work that it takes for dead. So before it cuts or replaces, it appends one byte and
- * reads again: what the other one acknowledged came before that byte and is read, what comes after it is not
- * acknowledged. A program that is killed in between leaves the byte as a torn end. Of two that replace a file in one
- * moment the first gives up, as it finds the byte of the second.
+ * Opening may find a program at work that it takes for dead. So before it cuts or replaces, it appends one byte, its
+ * claim, and reads again: what the other one acknowledged came before the claim and is read, what comes after it is
+ * not acknowledged. A program that is killed in between leaves the claim, and the next one cuts it off with all that
+ * follows. Of two that do so in one moment mostly one gives up, as it finds the claim of the other, and seldom both;
+ * where both go on, the second to write is stopped.
  */
 import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -24,7 +25,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type * as Ledger from "../policy/Ledger.ts"
 import * as LedgerCompaction from "../policy/LedgerCompaction.ts"
-import { decode, encode, header, LedgerStoreError } from "./LedgerFormat.ts"
+import { claim, decode, encode, header, LedgerStoreError } from "./LedgerFormat.ts"
 
 /** Keeps the entries of one ledger. */
 export interface Store {
@@ -122,31 +123,34 @@ const replace = Effect.fnUntraced(function*(path: string, entries: ReadonlyArray
     yield* file.sync
     return { ino: inoOf(yield* file.stat), size: data.length }
   })
-  const made = yield* Effect.scoped(written)
-  if (!(yield* bears(fs, beside, made)) || !(yield* bears(fs, path, stamp))) return yield* foreign(path)
-  yield* fs.rename(beside, target)
-  return made
+  const put = Effect.gen(function*() {
+    const made = yield* Effect.scoped(written)
+    if (!(yield* bears(fs, beside, made)) || !(yield* bears(fs, path, stamp))) return yield* foreign(path)
+    yield* fs.rename(beside, target)
+    return made
+  })
+  return yield* Effect.tapError(put, (error) =>
+    // what could not be put in place must not fill the disk
+    error._tag === "PlatformError" ? Effect.ignore(fs.remove(beside, { force: true })) : Effect.void)
 })
 
-/** Is appended to a file that is to be changed, so that nobody's append that comes after it is acknowledged. */
-const claim = new Uint8Array(1)
-
-/** Reads a ledger file, created where there is none; cuts off its torn end, or says what shall replace it. */
+/** Reads a ledger file, created where there is none; cuts off its torn end, or replaces it by a short one. */
 const repair = Effect.fnUntraced(function*(path: string, compactAbove: number) {
   const fs = yield* FileSystem.FileSystem
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), ioError(path, "opened"))
   const ino = inoOf(yield* Effect.mapError(file.stat, ioError(path, "read")))
   const first = yield* read(path, compactAbove)
   const tornBytes = first.size - first.goodBytes
-  if (tornBytes === 0 && first.short === undefined) return { ...first, ino, tornBytes }
-  yield* Effect.mapError(file.writeAll(claim), ioError(path, "repaired"))
-  const found = yield* read(path, compactAbove)
-  if (found.short !== undefined) return { ...found, ino, tornBytes }
-  if (!(yield* Effect.mapError(bears(fs, path, { ino, size: found.size }), ioError(path, "read")))) {
-    return yield* foreign(path)
+  if (tornBytes === 0 && first.short === undefined) return { entries: first.entries, ino, size: first.size, tornBytes }
+  yield* Effect.mapError(file.writeAll(Uint8Array.of(claim)), ioError(path, "repaired"))
+  const { entries, goodBytes, short, size } = yield* read(path, compactAbove)
+  if (short !== undefined) {
+    const made = yield* Effect.catchTag(replace(path, short, { ino, size }), "PlatformError", () => Effect.undefined)
+    if (made !== undefined) return { entries: short, ...made, tornBytes }
   }
-  yield* Effect.mapError(file.truncate(found.goodBytes), ioError(path, "repaired"))
-  return { ...found, ino, size: found.goodBytes, tornBytes }
+  if (!(yield* Effect.mapError(bears(fs, path, { ino, size }), ioError(path, "read")))) return yield* foreign(path)
+  yield* Effect.mapError(file.truncate(goodBytes), ioError(path, "repaired"))
+  return { entries, ino, size: goodBytes, tornBytes }
 }, Effect.scoped)
 
 interface Batch {
@@ -168,12 +172,8 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
   const compactAbove = checked(options.compactAbove ?? defaults.compactAbove)
   const fs = yield* FileSystem.FileSystem
   const found = yield* repair(path, compactAbove)
-  const entries = found.short ?? found.entries
-  const stamp = found.short === undefined ? found : yield* replace(path, found.short, found).pipe(
-    Effect.catchTag("PlatformError", (cause) => Effect.fail(ioError(path, "compacted")(cause)))
-  )
-  const { ino } = stamp
-  let { size } = stamp
+  const { entries, ino, tornBytes } = found
+  let { size } = found
   const file = yield* fs.open(path, { flag: "a" }).pipe(Effect.mapError(ioError(path, "opened")))
 
   let broken: LedgerStoreError | undefined
@@ -227,7 +227,7 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
   yield* Effect.addFinalizer(() => Effect.andThen(Queue.end(queue), Fiber.await(writer)))
   return {
     entries,
-    tornBytes: found.tornBytes,
+    tornBytes,
     append: (entries) =>
       Effect.suspend(() => {
         if (broken !== undefined) return Effect.fail(broken)

@@ -2,9 +2,10 @@
  * The ledger file: a first line that names the format, then a JSON object per line, each an entry.
  *
  * The program may stop at any byte. A last line without its line feed is torn: it was never acknowledged, so reading
- * leaves it out. The same holds for a block of zeros at the end, which the file system had reserved, not written. Any
- * other line that is no entry is no crash but damage, or the work of a newer version, and refused. So is a file that
- * does not begin as a ledger does: it is someone else's.
+ * leaves it out. The same holds for a block of zeros at the end, which the file system had reserved, not written, and
+ * for a claim and all that follows it: whoever appended behind one was told that it failed. Any other line that is no
+ * entry is no crash but damage, or the work of a newer version, and refused. So is a file that does not begin as a
+ * ledger does: it is someone else's.
  *
  * The module is re-exported by `LedgerStore`.
  */
@@ -50,6 +51,12 @@ const lineFeed = 10
 /** Stands where a block was not written. No entry holds it: JSON escapes it. */
 const zero = "\u0000"
 
+/** Is the byte by which a program claims a file that it is about to change. No entry holds it either. */
+export const claim = 1
+
+/** Is the least that a disk writes: a first line is torn within it. */
+const sectorBytes = 512
+
 const noLedger = new LedgerStoreError({
   reason: "version",
   message: `The file is no ledger of this version: its first line is not ${header}. Use another path.`
@@ -62,9 +69,10 @@ const corrupt = (line: number) =>
       "Update, repair that line, or move the file away and state the balance anew."
   })
 
-/** Tells a first line that was cut off while it was written from a file that is no ledger. */
+/** Tells a first line that was cut off while it was written, zeros and claims aside, from a file that is no ledger. */
 const isTornHeader = (bytes: Uint8Array): boolean =>
-  bytes.length <= header.length + 1 && bytes.every((byte, index) => byte === 0 || byte === header.charCodeAt(index))
+  bytes.length <= sectorBytes &&
+  `${header}\n`.startsWith(new TextDecoder().decode(bytes.filter((byte) => byte > claim)))
 
 /**
  * Decodes the bytes of a ledger file.
@@ -75,13 +83,15 @@ const isTornHeader = (bytes: Uint8Array): boolean =>
  */
 export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreError> => {
   const text = new TextDecoder()
+  const claimed = bytes.indexOf(claim)
+  const held = claimed < 0 ? bytes : bytes.subarray(0, claimed)
   const entries: Array<Ledger.Entry> = []
   let goodBytes = 0
   let hole = 0
   let line = 0
-  for (let start = 0, end = bytes.indexOf(lineFeed); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
+  for (let start = 0, end = held.indexOf(lineFeed); end >= 0; start = end + 1, end = held.indexOf(lineFeed, start)) {
     line++
-    const content = text.decode(bytes.subarray(start, end))
+    const content = text.decode(held.subarray(start, end))
     const decoded = content === header ? undefined : decodeLine(content)
     if (line === 1 && decoded !== undefined) return Result.fail(noLedger)
     if (decoded !== undefined && Result.isFailure(decoded)) {

@@ -200,11 +200,22 @@ export const defaultDocument: RetryDocumentJson = {
   maxAttempts: 5
 }
 
-/** Provides the schedule that `run` uses where none is given, from the configuration. */
+/**
+ * Provides the schedule that `run` uses where none is given, from the configuration.
+ *
+ * **Gotchas**: as for {@link layer}.
+ */
 export const layerConfig = (path: string): Layer.Layer<never, Config.ConfigError> =>
   Layer.effect(CurrentPolicy, config(path))
 
-/** Provides the schedule that `run` uses where none is given. */
+/**
+ * Provides the schedule that `run` uses where none is given.
+ *
+ * **Details**: given to the layer of a `Together` client, it is that client's schedule. Given to the program, it is that
+ * of every call made there.
+ *
+ * **Gotchas**: `run` by itself reads it from the fiber that calls, so it must reach the program, not only a layer below.
+ */
 export const layer = (schedule: Schedule.Schedule<unknown>): Layer.Layer<never> =>
   Layer.succeed(CurrentPolicy, schedule)
 
@@ -255,6 +266,16 @@ export interface Options<in out E, out R = never> {
   readonly onRetry?: ((event: RetryEvent<E>) => Effect.Effect<void, never, R>) | undefined
   /** Makes the final error. Default: sets `attempts` on a `TogetherError`, leaves any other error as it is. */
   readonly onStop?: ((event: StopEvent<E>) => E) | undefined
+}
+
+/**
+ * Is what {@link run} can judge by itself: an error of the union `TogetherError`. For any other give `isRetryable`.
+ *
+ * **Details**: told by its tag, as `TogetherError.isTogetherError` does. It stands for the union so that the compiler's
+ * message about a foreign error is this name.
+ */
+export interface TogetherErrorElseGiveIsRetryable extends Error {
+  readonly _tag: TogetherError.TogetherError["_tag"]
 }
 
 /** Configures {@link run} for errors of any type: `isRetryable` must say which of them a repeat may cure. */
@@ -385,7 +406,7 @@ export const run: {
     policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
     options: GenericOptions<E, R2>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
-  <E extends TogetherError.TogetherError, SE = never, SR = never, R2 = never>(
+  <E extends TogetherErrorElseGiveIsRetryable = TogetherError.TogetherError, SE = never, SR = never, R2 = never>(
     policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
     options?: Options<E, R2>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
@@ -394,7 +415,7 @@ export const run: {
     policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
     options: GenericOptions<E, R2>
   ): Effect.Effect<A, E | SE, R | SR | R2>
-  <A, E extends TogetherError.TogetherError, R, SE = never, SR = never, R2 = never>(
+  <A, E extends TogetherErrorElseGiveIsRetryable, R, SE = never, SR = never, R2 = never>(
     self: Effect.Effect<A, E, R>,
     policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
     options?: Options<E, R2>

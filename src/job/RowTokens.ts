@@ -26,4 +26,4 @@ export const estimate = (row: Row.Row): Estimate => {
 
 /** Reads what the answer to a row used; where it counts the output alone, the input is that of the estimate. */
 export const used = (row: Row.Row, body: unknown): Usage.Usage | undefined =>
-  Usage.fromAnswer(body) ?? Usage.fromAnswer(body, estimate(row).inputTokens)
+  Usage.fromAnswer(body) ?? Usage.fromAnswer(body, { estimatedInput: estimate(row).inputTokens })

@@ -5,8 +5,8 @@
  * | --- | --- |
  * | a path below the base URL | go along |
  * | a whole address on the base URL's origin, or on a host of Together if the base URL is on one | go along |
- * | a redirect to the same origin, of a request without a body | go along |
- * | a redirect to another origin, of such a request | stay |
+ * | a redirect to such an address, of a request without a body | go along |
+ * | a redirect to any other, of such a request | stay |
  * | any other | nothing is sent |
  *
  * An address is compared after it was parsed, never by its text: `base + ".evil.example"` is another host.
@@ -50,13 +50,15 @@ const absolute = /^[a-z][a-z\d+.-]*:\/\//i
 const isTogether = (url: URL): boolean =>
   url.protocol === "https:" && /(?:^|\.)together\.(?:ai|xyz)$/.test(url.hostname)
 
+/** Tells whether the key may go from one address to another: on the same origin, or between hosts of Together. */
+export const isOurs = (from: URL, to: URL): boolean => to.origin === from.origin || (isTogether(to) && isTogether(from))
+
 /** Finds the address of a path below the base URL, or of a whole address; `undefined` where the key must not go. */
 export const resolve = ({ origin, prefix }: Base, path: string): URL | undefined => {
   const text = absolute.test(path) ? path : `${prefix}${path.startsWith("/") ? "" : "/"}${path}`
   if (!URL.canParse(text)) return undefined
   const url = new URL(text)
-  const ours = url.origin === origin.origin || (isTogether(url) && isTogether(origin))
-  return ours && !hasCredentials(url) ? url : undefined
+  return isOurs(origin, url) && !hasCredentials(url) ? url : undefined
 }
 
 /** Names the target of a path that nothing is sent to, without what may be secret in it. */

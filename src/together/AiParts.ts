@@ -11,7 +11,9 @@
  *
  * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
  * and repeats it after them. Pieces belong together by index, else by id, else in their order; a name that comes again
- * begins another call where it is another one, or where the arguments so far are complete and these begin anew.
+ * begins another call where it is another one, or where the arguments so far are complete and these begin anew. A whole
+ * call that comes again under its index or id is the same one. A name may come in pieces itself: it is joined where the
+ * tools that were offered, or the call's id, say so.
  *
  * | `finish_reason` | `FinishReason` |
  * | --- | --- |
@@ -260,12 +262,27 @@ const beginsAnother = (held: Slot, piece: Piece): boolean => {
   if (piece.id !== undefined && held.wireId !== undefined) return piece.id !== held.wireId
   if (held.name === "") return false
   if (piece.name !== held.name) return true
-  const anew = piece.arguments === "" ? piece.index === undefined : piece.arguments.trimStart().startsWith("{")
-  return anew && isComplete(held.arguments)
+  if (piece.arguments !== "") return piece.arguments.trimStart().startsWith("{") && isComplete(held.arguments)
+  // nothing but its order tells such a call apart, and it may take no arguments at all
+  return piece.index === undefined && (isComplete(held.arguments) || (held.arguments === "" && piece.id === undefined))
+}
+
+/** Tells whether a piece is the whole call again, which some models send at the end. */
+const repeats = (held: Slot, piece: Piece): boolean =>
+  (piece.index !== undefined || piece.id !== undefined) && (piece.id === undefined || piece.id === held.wireId) &&
+  piece.name === held.name && piece.arguments === held.arguments && isComplete(held.arguments)
+
+/** Tells whether a piece goes on with a name that came in part; a call of its own would bring an id where the first did. */
+const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
+  if (piece.name === undefined || held.name === "" || held.arguments !== "") return false
+  if (piece.id === undefined ? piece.name === held.name : piece.id !== held.wireId) return false
+  return offered.has(held.name + piece.name) ||
+    (held.wireId !== undefined && piece.name !== held.name && piece.arguments === "" && !offered.has(held.name))
 }
 
 /** Makes an assembler for one streamed answer. */
 export const assembler = (asked: Asked): Assembler => {
+  const offered = new Set(asked.tools.map((tool) => tool.name))
   const slots: Array<Slot> = []
   const byIndex = new Map<number, Slot>()
   let begun = false
@@ -288,14 +305,14 @@ export const assembler = (asked: Asked): Assembler => {
     into.push({ type: `${type}-delta`, id: block.id, delta })
   }
 
-  const slotFor = (piece: Piece): Slot => {
-    const { id, index } = piece
-    const held = index !== undefined
+  const heldFor = ({ id, index }: Piece): Slot | undefined =>
+    index !== undefined
       ? byIndex.get(index)
       : id !== undefined
       ? slots.find((slot) => slot.wireId === id)
       : slots.at(-1)
-    if (held !== undefined && (piece.name === undefined || !beginsAnother(held, piece))) return held
+
+  const begin = ({ id, index }: Piece): Slot => {
     const slot: Slot = {
       id: id ?? `${asked.idPrefix}-${slots.length}`,
       wireId: id,
@@ -316,15 +333,29 @@ export const assembler = (asked: Asked): Assembler => {
       name: notEmpty(fn["name"]),
       arguments: argumentsOf(fn["arguments"])
     }
-    const slot = slotFor(piece)
-    if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
-    slot.arguments += piece.arguments
-    if (slot.name === "") return
-    const delta = slot.announced ? piece.arguments : slot.arguments
-    if (!slot.announced) {
-      slot.announced = true
-      into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
+    const held = heldFor(piece)
+    if (held !== undefined && repeats(held, piece)) return
+    if (held !== undefined && continuesName(held, piece, offered)) {
+      held.name += piece.name
+      return add(held, piece.arguments, into)
     }
+    const slot = held === undefined || (piece.name !== undefined && beginsAnother(held, piece)) ? begin(piece) : held
+    if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
+    add(slot, piece.arguments, into)
+  }
+
+  const announce = (slot: Slot, into: Array<Response.StreamPartEncoded>): void => {
+    if (slot.announced) return
+    slot.announced = true
+    into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
+  }
+
+  /** Hands on what came of the arguments. A name that is no tool's may be one in part, until they begin. */
+  const add = (slot: Slot, args: string, into: Array<Response.StreamPartEncoded>): void => {
+    const delta = slot.announced ? args : slot.arguments + args
+    slot.arguments += args
+    if (slot.name === "" || (slot.arguments === "" && !offered.has(slot.name))) return
+    announce(slot, into)
     if (delta !== "") into.push({ type: "tool-params-delta", id: slot.id, delta })
   }
 
@@ -355,6 +386,7 @@ export const assembler = (asked: Asked): Assembler => {
       endBlock(parts)
       for (const slot of slots) {
         const call = yield* toolCall(slot, asked, reason)
+        announce(slot, parts)
         parts.push({ type: "tool-params-end", id: slot.id }, call)
       }
       parts.push(finishPart(reason, slots.length > 0, counts, undefined))

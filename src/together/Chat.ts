@@ -10,13 +10,13 @@
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, open, Warning } from "./Wire.ts"
+import { lengthOf, maybe, omitNull, open, Warning } from "./Wire.ts"
 
 const toolCall = <A extends Schema.Constraint>(args: A) =>
   open({
-    index: maybe(Schema.Int),
-    id: maybe(Schema.String),
-    type: maybe(Schema.String),
+    index: omitNull(Schema.Int),
+    id: omitNull(Schema.String),
+    type: omitNull(Schema.String),
     function: maybe(open({ name: maybe(Schema.String), arguments: maybe(args) }))
   })
 
@@ -129,7 +129,7 @@ const Logprobs = Schema.NullOr(Schema.Union([Schema.Finite, open({})]))
 
 /** Is one of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
 export const ChatChoice = open({
-  index: maybe(Schema.Int),
+  index: omitNull(Schema.Int),
   text: maybe(Schema.String),
   /** May exceed the safe integers: never send it back as an exact seed. */
   seed: maybe(Schema.Finite),
@@ -146,10 +146,10 @@ export const ChatChoice = open({
 
 /** Answers a chat completion. */
 export const ChatResponse = open({
-  id: maybe(Schema.String),
-  object: maybe(Schema.String),
-  created: maybe(Schema.Finite),
-  model: maybe(Schema.String),
+  id: omitNull(Schema.String),
+  object: omitNull(Schema.String),
+  created: omitNull(Schema.Finite),
+  model: omitNull(Schema.String),
   choices: Schema.Array(ChatChoice),
   usage: maybe(open({})),
   warnings: maybe(Schema.Array(Warning))
@@ -171,12 +171,12 @@ export const ChatDelta = open({
  * carries one, of any index.
  */
 export const ChatChunk = open({
-  id: maybe(Schema.String),
-  object: maybe(Schema.String),
-  created: maybe(Schema.Finite),
-  model: maybe(Schema.String),
+  id: omitNull(Schema.String),
+  object: omitNull(Schema.String),
+  created: omitNull(Schema.Finite),
+  model: omitNull(Schema.String),
   choices: Schema.Array(open({
-    index: maybe(Schema.Int),
+    index: omitNull(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(ChatDelta)

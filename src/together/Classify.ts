@@ -8,10 +8,16 @@
  * (`dynamic_request_limited`, `insufficient_quota`, …), the status, then the
  * sentence.
  *
+ * A sentence may quote the request. It is read without prompts and without what
+ * stands in quotes, and what suspends an account or stops a job must be the
+ * provider's own words at its start. Where that is not so the mild tag stands:
+ * InvalidRequestError for 400 and 422, PermissionDeniedError for 403,
+ * RateLimitError for 429.
+ *
  * | status | error |
  * | --- | --- |
- * | 401, `invalid_api_key`; 403 about a bad key | AuthError |
- * | 402; 400, 403, 422, 429 about money | InsufficientCreditsError |
+ * | 401, `invalid_api_key`; 403 that begins with a bad key | AuthError |
+ * | 402; 400, 403, 422, 429 that begin with credit run out; 429 about money and no rate | InsufficientCreditsError |
  * | 429, dynamic limits on any status | RateLimitError |
  * | 408 | RequestTimeoutError |
  * | 503, 529 | OverloadedError; ModelUnavailableError for `routing_error` |
@@ -28,7 +34,7 @@ import * as Hint from "../domain/Hint.ts"
 import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { redact, type Secrets } from "./Redact.ts"
+import { narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
 
 /** Holds an answer to classify. */
 export interface Answer {
@@ -41,6 +47,8 @@ export interface Answer {
   /** The client's clock, epoch milliseconds: for a `Retry-After` date without a `Date`. */
   readonly nowMillis: number
   readonly secrets?: Secrets | undefined
+  /** True where its sentence proves nothing, so that its status and the words of its kind decide alone. */
+  readonly wordless?: boolean | undefined
 }
 
 const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
@@ -51,22 +59,32 @@ const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
   ["rate_limit_exceeded", "unknown"]
 ])
 
-const speaksOfRate = /rate[ -]?limit|queries per|requests per|too many requests|\b(?:rpm|qps|tpm)\b/i
+const speaksOfRate =
+  /rate[ -]?limit|(?:quer(?:y|ies)|requests?|tokens?) per|too many requests|too fast|slow down|throttl|concurren|\b(?:rpm|tpm|rps|tps|qps)\b/i
+/** Enough on a 429 that speaks of no rate, and there alone. */
 const speaksOfMoney =
-  /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota|balance is (?:too low|insufficient|negative)|negative balance|positive credit balance|top[- ]up/i
+  /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota|balance is (?:too low|insufficient|negative)|negative balance|positive credit balance|\btop[- ]up\b/i
+/** Says at its start that credit ran out. */
+const saysCreditRanOut =
+  /^(?:credit limit exceeded|insufficient (?:credits?|funds|balance)\b|negative balance\b|you need a positive (?:credit )?balance|you (?:are|have run) out of credits?\b|your (?:account |credit )*balance is (?:too low|insufficient|negative)|payment required\b|your (?:account|organization|invoice) (?:is past[- ]due|has an invoice past[- ]due|has run out of credits?\b|has (?:reached|exceeded) its (?:monthly )?spending limit))/i
+/** The same where the request is to blame as a rule, and may lack anything. */
+const saysCreditIsMissing = /^(?:credit limit exceeded|insufficient credits?\b)/i
 /** Names the context, whatever the operation. */
 const speaksOfContext =
   /context (?:length|window|size)|maximum (?:context|sequence|number of tokens)|(?:inputs?|prompt)\W{0,2} tokens.{0,60}must be (?:<|less|at most)/i
 /** Names a length: that of the context where a model reads a prompt, that of a file or a queue elsewhere. */
 const speaksOfLength =
   /(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
-const speaksOfKey =
-  /api[ _-]?key.{0,40}(?:invalid|incorrect|revoked|disabled|expired|deleted)|(?:invalid|incorrect|revoked|disabled|expired|missing|no) api[ _-]?key/i
+/** Says at its start that the key is a bad one. */
+const saysKeyIsBad =
+  /^(?:an? |the |this |your )?(?:(?:invalid|incorrect|revoked|disabled|expired) api[ _-]?key|api[ _-]?key[^.:;,]{0,40}(?:invalid|incorrect|revoked|disabled|expired|deleted))/i
+const speaksOfNoKey = /\b(?:missing|no) api[ _-]?key/i
+const namesKey = /^(?:authentication|unauthenticated|unauthori[sz]ed|(?:missing|no)_api_key)/
 const speaksOfAccess =
-  /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e|account|organi[sz]ation|api[ _-]?key|suspended|revoked|disabled|balance/i
+  /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e|account|organi[sz]ation|api[ _-]?key|suspended|revoked|disabled|balance|credits?\b|past[- ]due|payment|billing|spending/i
 /** The model is what is not there, and not a parameter for it: "logprobs for this model are not supported". */
 const speaksOfModel =
-  /non-serverless model|(?<!\b(?:by|for|in|of|on|with) (?:the |this |that )?)model(?:(?:[^:;.]|[:.]\S){0,80}(?:not available|unavailable|retired|deprecated|no longer|decommissioned)|(?: [^\s:;,]+)?(?: is)?(?: currently)? not (?:currently )?supported)/i
+  /non-serverless model|model(?:[^:;.]|[:.]\S){0,80}(?:not available|unavailable|retired|decommissioned)|(?<!\b(?:by|for|in|of|on|with) (?:the |this |that )?)model(?:(?:[^:;.]|[:.]\S){0,80}(?:deprecated|no longer)|(?: [^\s:;,]+)?(?: is)?(?: currently)? not (?:currently )?supported)/i
 const speaksOfUpstream = /all connection attempts failed/i
 
 const scopeOf = (message: string): TogetherError.RateLimitScope =>
@@ -108,8 +126,10 @@ const forbidden = (
 ): "AuthError" | "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
   if (body.page) return "PermissionDeniedError"
   if (isTooLong(answer, message)) return "ContextLengthError"
-  if (speaksOfKey.test(message)) return "AuthError"
-  if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
+  if (saysKeyIsBad.test(message) || (speaksOfNoKey.test(message) && body.kinds.some((kind) => namesKey.test(kind)))) {
+    return "AuthError"
+  }
+  if (saysCreditRanOut.test(message)) return "InsufficientCreditsError"
   if (speaksOfAccess.test(`${message} ${body.kinds.join(" ")}`)) return "PermissionDeniedError"
   return isInference(answer) ? "ContextLengthError" : "PermissionDeniedError"
 }
@@ -117,17 +137,22 @@ const forbidden = (
 /** Reads the sentence of an answer that blames the request: 400 and 422 stand for more than that. */
 const refused = (
   answer: Answer,
-  { param }: ErrorBody.ErrorBody,
+  { kinds, param }: ErrorBody.ErrorBody,
   message: string
 ): Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> => {
   if (speaksOfUpstream.test(message)) return "ServerError"
   if (isTooLong(answer, message)) return "ContextLengthError"
-  if (speaksOfMoney.test(message)) return "InsufficientCreditsError"
-  if ((param === undefined || param === "model") && speaksOfModel.test(message)) return "ModelUnavailableError"
-  return "InvalidRequestError"
+  if (param !== undefined && param !== "model") return "InvalidRequestError"
+  if (speaksOfModel.test(message)) return "ModelUnavailableError"
+  const money = saysCreditIsMissing.test(message) || (kinds.includes("credit_limit") && !speaksOfRate.test(message))
+  return param === undefined && money ? "InsufficientCreditsError" : "InvalidRequestError"
 }
 
-/** Decides the tag of an answer from its status, its words and its sentence. */
+/** Tells whether a 429 is for want of credit: `credit_limit` has stood on ordinary rate limits, so its sentence decides. */
+const isOutOfCredit = (message: string): boolean =>
+  saysCreditRanOut.test(message) || (speaksOfMoney.test(message) && !speaksOfRate.test(message))
+
+/** Decides the tag of an answer from its status, its words and its sentence, which quotes nothing of the request. */
 export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
   const { status } = answer
   const message = body.message ?? ""
@@ -135,9 +160,7 @@ export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
   if (status === 402 || is("insufficient_quota")) return { tag: "InsufficientCreditsError" }
   if (body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, message)
   if (status === 429) {
-    return speaksOfMoney.test(message) && !speaksOfRate.test(message)
-      ? { tag: "InsufficientCreditsError" }
-      : rateLimit(body.kinds, message)
+    return isOutOfCredit(message) ? { tag: "InsufficientCreditsError" } : rateLimit(body.kinds, message)
   }
   if (status === 401 || is("invalid_api_key")) return { tag: "AuthError" }
   if (is("routing_error", "model_not_available")) return { tag: "ModelUnavailableError" }
@@ -250,9 +273,18 @@ export const redirected = (status?: number, location?: string): string => {
   }${target}, and the redirect was not followed: the prompt goes to the base URL and nowhere else. Set TOGETHER_BASE_URL or baseUrl to the final address.`
 }
 
+/** Says that redirects have no end. */
+export const redirectedAgain = (status: number, times: number): string =>
+  `The server redirects (${status}) again after ${times} redirects, and no more are followed. Check the path, or set TOGETHER_BASE_URL or baseUrl to the final address.`
+
 const isRedirect = (status: number): boolean => status === 0 || (status >= 300 && status <= 399)
 
 const noSecrets: Secrets = { prompts: [] }
+
+const quotation = /"[^"]*(?:"|$)|“[^”]*(?:”|$)|(?<!\w)'[^]*?(?:'(?!\w)|$)/g
+
+/** Leaves of a sentence what the provider says itself: no prompt, and nothing in quotes. */
+const ownWords = (said: string): string => said.replaceAll("[prompt]", "…").replace(quotation, "…")
 
 /**
  * Builds the error of an answer outside 2xx, or of an error frame inside a stream.
@@ -260,9 +292,12 @@ const noSecrets: Secrets = { prompts: [] }
  * **Errors**: never throws, whatever the body.
  */
 export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
-  const secrets = answer.secrets ?? noSecrets
   const body = ErrorBody.parse(answer.body)
-  const decision = verdict(answer, body)
+  const secrets = narrowed([body.message ?? "", answer.body], answer.secrets ?? noSecrets)
+  const message = body.message === undefined || answer.wordless === true
+    ? undefined
+    : ownWords(withoutPrompts(body.message, secrets.prompts))
+  const decision = verdict(answer, { ...body, message })
   const retryAfter = Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
@@ -306,4 +341,33 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
     default:
       return new TogetherError.InvalidRequestError(fields)
   }
+}
+
+/**
+ * Builds the error of an answer outside 2xx from a host that a redirect led to.
+ *
+ * **Details**: such a host knows neither the key nor the account nor its limits, so its 401, 402 and 429 say nothing of
+ * them: NotFoundError for 404 and 410, ServerError for 408, 429 and 5xx, PermissionDeniedError for all others.
+ */
+export const fromElsewhere = (answer: Answer, host: string): TogetherError.TogetherError => {
+  const { status } = answer
+  const secrets = narrowed([answer.body], answer.secrets ?? noSecrets)
+  const fields = {
+    status,
+    model: answer.model === "" ? undefined : answer.model,
+    operation: answer.operation,
+    retryAfter: Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait,
+    body: answer.body === "" ? undefined : redact(answer.body, secrets)
+  }
+  const said = `The server redirects to ${host}, which answered ${status}.`
+  if (status === 404 || status === 410) {
+    return new TogetherError.NotFoundError({ ...fields, message: `${said} What is asked for is not there.` })
+  }
+  return status >= 500 || status === 429 || status === 408
+    ? new TogetherError.ServerError({ ...fields, message: `${said} Try again after a brief wait.` })
+    : new TogetherError.PermissionDeniedError({
+      ...fields,
+      message:
+        `${said} It was asked without the API key; ask again, since such an address may hold for a short time only.`
+    })
 }

@@ -6,11 +6,12 @@
  * caller's own schemas.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Result from "effect/Result"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Call, Estimate, Priority } from "../domain/Call.ts"
@@ -20,7 +21,8 @@ import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import * as Fallback from "../guard/Fallback.ts"
-import type * as Lanes from "../guard/Lanes.ts"
+import * as Lanes from "../guard/Lanes.ts"
+import { CurrentPolicy } from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
 import { sentence } from "./Classify.ts"
@@ -39,7 +41,7 @@ export interface CallOptions {
   readonly priority?: Priority | undefined
   /** Time for the whole call: waits, retries, fallbacks and the stream's end included. Default: the client's, else none. */
   readonly deadline?: Duration.Input | undefined
-  /** When to retry. Default: the client's schedule. */
+  /** When to retry. Default: the `Retry.CurrentPolicy` of the calling fiber, else the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
@@ -86,7 +88,8 @@ export interface Shared {
   readonly transport: Transport
   readonly lanes: Lanes.Lanes["Service"]
   readonly account: string
-  readonly retry: Schedule.Schedule<unknown> | undefined
+  /** For calls that bring none, and whose fiber has none of its own. */
+  readonly retry: Schedule.Schedule<unknown>
   readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
@@ -151,11 +154,19 @@ interface TargetOptions extends Omit<CallOptions, "deadline"> {
   readonly deadline?: Duration.Input | "none" | undefined
 }
 
-/** Tells an error from a job that failed, which has an id or a state beside its `error`. */
+const isText = (u: unknown): boolean => typeof u === "string" && u !== ""
+
+/**
+ * Tells an error from a job that failed, which says its state beside its `error`, and from an answer whose `error` says
+ * nothing. An error may have the id of its request, and then names its kind.
+ */
 const isError = (value: unknown): boolean => {
   if (typeof value !== "object" || value === null || !("error" in value)) return false
-  const { error, id, status, workflow_id }: Readonly<Record<string, unknown>> = { ...value }
-  return typeof error === "object" && error !== null && ![id, status, workflow_id].some((u) => typeof u === "string")
+  const { choices, error, id, object, state, status, workflow_id }: Readonly<Record<string, unknown>> = { ...value }
+  if ([state, status, workflow_id, object].some(isText) || choices !== undefined) return false
+  if (typeof error !== "object" || error === null) return isText(error) && !isText(id)
+  const { message, type }: Readonly<Record<string, unknown>> = { ...error }
+  return isText(message) && (isText(type) || !isText(id))
 }
 
 /** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
@@ -170,6 +181,14 @@ const wholly = (request: unknown): unknown => {
 // every request that has a model has it under this name, and nothing else of it changes
 const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
 
+/** Is the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
+const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
+  Schedule.fromStep(
+    Effect.contextWith((context: Context.Context<never>) =>
+      Schedule.toStep(Context.getOrUndefined(context, CurrentPolicy) ?? own)
+    )
+  )
+
 const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
@@ -178,6 +197,7 @@ const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpM
 export const make = (shared: Shared): Client => {
   const { transport } = shared
   const outputs = Outputs.make()
+  const retry = nearest(shared.retry)
 
   const moneyOf = <Req>(route: Route<Req, unknown>, request: Req, call: Call): Pipeline.Money | undefined => {
     const { credits, prices } = shared
@@ -209,7 +229,7 @@ export const make = (shared: Shared): Client => {
       breaker: shared.breaker,
       hedge: options?.hedge ?? shared.hedge,
       outputs,
-      retry: options?.retry ?? shared.retry,
+      retry: options?.retry ?? retry,
       retryBudget: shared.retryBudget,
       deadline: deadlineOf(options)
     }))
@@ -220,8 +240,7 @@ export const make = (shared: Shared): Client => {
     options: TargetOptions | undefined
   ): Effect.Effect<Call> =>
     Clock.clockWith((clock) => {
-      const model = what.model === "" ? "-" : what.model
-      const lane = `${shared.account}/${model}${options?.pool === undefined ? "" : `#${options.pool}`}`
+      const lane = Lanes.key({ account: shared.account, model: what.model, pool: options?.pool })
       return Effect.succeed({
         operation: what.operation,
         model: what.model,
@@ -283,7 +302,7 @@ export const make = (shared: Shared): Client => {
     if (Result.isFailure(decoded)) {
       return fail(`does not fit its schema: ${issueOf(decoded.failure, exchange.json)}`)
     }
-    observed.usage = Usage.fromAnswer(value, estimate.inputTokens)
+    observed.usage = Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
     return Effect.succeed(decoded.success)
   }
 

@@ -9,7 +9,7 @@
 import * as Schema from "effect/Schema"
 import { firstChoice, samplingFields } from "./Chat.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, open } from "./Wire.ts"
+import { lengthOf, maybe, omitNull, open } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */
 export const CompletionRequest = open({
@@ -22,12 +22,12 @@ export type CompletionRequest = typeof CompletionRequest.Type
 
 /** Answers a plain completion. */
 export const CompletionResponse = open({
-  id: maybe(Schema.String),
-  object: maybe(Schema.String),
-  created: maybe(Schema.Finite),
-  model: maybe(Schema.String),
+  id: omitNull(Schema.String),
+  object: omitNull(Schema.String),
+  created: omitNull(Schema.Finite),
+  model: omitNull(Schema.String),
   choices: Schema.Array(open({
-    index: maybe(Schema.Int),
+    index: omitNull(Schema.Int),
     text: maybe(Schema.String),
     seed: maybe(Schema.Finite),
     finish_reason: maybe(Schema.String)
@@ -39,11 +39,11 @@ export type CompletionResponse = typeof CompletionResponse.Type
 
 /** Is one event of a completion stream. */
 export const CompletionChunk = open({
-  id: maybe(Schema.String),
-  object: maybe(Schema.String),
-  created: maybe(Schema.Finite),
+  id: omitNull(Schema.String),
+  object: omitNull(Schema.String),
+  created: omitNull(Schema.Finite),
   choices: Schema.Array(open({
-    index: maybe(Schema.Int),
+    index: omitNull(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(open({ content: maybe(Schema.String) }))

@@ -8,7 +8,8 @@
  * | --- | --- |
  * | `data: {…}`, unnamed or named `message` | a chunk |
  * | `data: [DONE]` | the end; nothing after it is read |
- * | an `error` of any kind, `object: "error"`, a bare `message` with `type` or `code`, a bare `detail` | failure |
+ * | an `error` of any kind, `object: "error"`, a bare `detail` | failure |
+ * | a bare `message` whose `type` or `code` names an error, by word or by a number from 400 on | failure |
  * | `event: error`, finish reason `error` | failure |
  * | data that is not a JSON object | failure |
  * | comments, `retry:`, `id:`, other named events without choices | nothing, and no progress |
@@ -81,6 +82,8 @@ const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== nul
 
 const none: ReadonlyArray<Fields> = []
 
+const noInput: Usage.Options = { estimatedInput: 0 }
+
 /** Makes a decoder for one stream. */
 export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   /** Characters one event may hold. Default: 4 MiB. */
@@ -100,7 +103,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   let out: Array<Chunk> = []
 
   const usage = (estimatedInput?: number) =>
-    withUsage === undefined ? undefined : Usage.fromAnswer(withUsage, estimatedInput)
+    withUsage === undefined ? undefined : Usage.fromAnswer(withUsage, { estimatedInput })
 
   const fail = (reason: Failure["reason"], message: string, frame?: string): void => {
     end = { _tag: "Failed", reason, message, frame }
@@ -118,7 +121,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     const chunk = (fields["choices"] === choices ? fields : { ...fields, choices }) as Chunk
     // asked first, since nearly every chunk says nothing of it
     const said = fields["usage"] ?? choices[0]?.["usage"]
-    if (isSaid(said) && Usage.fromAnswer(fields, 0) !== undefined) withUsage = fields
+    if (isSaid(said) && Usage.fromAnswer(fields, noInput) !== undefined) withUsage = fields
     // a completion may say it at the top
     const reason = fields["finish_reason"]
     if (choices.length === 0 && isSaid(reason)) note(0, reason)
@@ -225,12 +228,19 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
 
 const isSaid = <A>(value: A): value is NonNullable<A> => value !== undefined && value !== null
 
+const errorWord =
+  /error|exception|invalid|fail|exceed|limit|overload|unavailable|time_?out|denied|forbidden|unauthori|not_?found|unsupported|insufficient|quota|too_|abort|cancel/i
+
+/** A type or a code may also say what is no error: that a stream is alive, or what it waits for. */
+const namesError = (kind: unknown): boolean =>
+  typeof kind === "string" ? errorWord.test(kind) || Number(kind) >= 400 : typeof kind === "number" && kind >= 400
+
 /** Tells an error from a chunk: the forms are those of `ErrorBody`. */
 const isError = (frame: Fields, name: string): boolean => {
   if (Boolean(frame["error"]) || frame["object"] === "error") return true
   if (name !== "message" || isSaid(frame["choices"])) return false
   return typeof frame["message"] === "string"
-    ? isSaid(frame["type"]) || isSaid(frame["code"])
+    ? namesError(frame["type"]) || namesError(frame["error_type"]) || namesError(frame["code"])
     : isSaid(frame["detail"])
 }
 

@@ -18,13 +18,14 @@ import * as Effect from "effect/Effect"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
+import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import * as ByteReader from "./ByteReader.ts"
 import * as Classify from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import * as EventDecoder from "./EventDecoder.ts"
-import { redact } from "./Redact.ts"
+import { redact, type Secrets } from "./Redact.ts"
 import { type Exchange, timedOut, type Transport } from "./Transport.ts"
 import type * as Watchdog from "./Watchdog.ts"
 
@@ -47,15 +48,26 @@ const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk
 const blamesRequest =
   /^(?:invalid_(?:argument|input|param|request|value)|bad_?request|validation|unprocessable|unsupported|authentication|unauthori[sz]ed|permission|forbidden|not_?found)/
 
-/** Reads an error frame as if it were an answer of the status that it names, else of a 400. */
-const readFrame = (frame: string, operation: string) => {
-  const { kinds, requestId, status } = ErrorBody.parse(frame)
-  const error = Classify.fromAnswer({ status: status ?? 400, headers: {}, body: frame, operation, nowMillis: 0 })
-  // a 400 that was assumed proves nothing: unless a kind blames the request, a repeat may cure it
-  const final = error._tag === "InvalidRequestError" && status === undefined
-    ? kinds.some((kind) => blamesRequest.test(kind))
+const blamesProvider = /server|internal|overload|unavailable|timeout/
+
+/** An error frame suspends no account, so it promises no probe either. */
+const remedyOf = (tag: TogetherError.TogetherError["_tag"], status: number): string =>
+  tag === "InsufficientCreditsError" ? `Add credits at ${Remedy.billingPage}` : Classify.remedy(tag, status)
+
+/** Reads an error frame as if it were an answer of the status that it names, else of a 500 or a 400 by its kinds. */
+const readFrame = (frame: string, operation: string, secrets: Secrets) => {
+  const { kinds, requestId, status: named } = ErrorBody.parse(frame)
+  const status = named ?? (kinds.some((kind) => blamesProvider.test(kind)) ? 500 : 400)
+  const blamed = kinds.some((kind) => blamesRequest.test(kind))
+  // a status that was assumed proves nothing, nor does a sentence under it: unless a kind says so, a repeat may cure it
+  const wordless = named === undefined && !blamed && !kinds.includes("credit_limit")
+  const error = Classify.fromAnswer({ status, headers: {}, body: frame, operation, nowMillis: 0, secrets, wordless })
+  const final = error._tag === "InvalidRequestError" && named === undefined
+    ? blamed
     : !TogetherError.isRetryable(error)
-  return { requestId, remedy: final ? Classify.remedy(error._tag, status ?? 400) : undefined }
+  // what names no status and is no such refusal may have come from the middle of the provider's work
+  const refused = named !== undefined || final || error._tag === "RateLimitError" || error._tag === "OverloadedError"
+  return { requestId, refused, remedy: final ? remedyOf(error._tag, status) : undefined }
 }
 
 const partArrived = "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
@@ -98,12 +110,13 @@ export const open = Effect.fnUntraced(function*<Chunk>(
 
   const streamError = (failure: EventDecoder.Failure): TogetherError.StreamError => {
     const secrets = transport.secrets(exchange)
-    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange.operation)
+    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange.operation, secrets)
     const said = redact(failure.message, secrets)
     return new TogetherError.StreamError({
       ...common,
       requestId: idOf(read?.requestId),
       started: decoder.started(),
+      refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
       shouldRetry: read?.remedy === undefined ? undefined : false,
       message: `The stream failed after ${decoder.events()} events${

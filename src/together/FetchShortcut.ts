@@ -5,7 +5,8 @@
  * from the context of the call before that of the layer. Both follow no
  * redirect, unless a `RequestInit` says so: a prompt goes to the base URL and
  * nowhere else, and what may be followed `Transport` follows, without the key
- * and the caller's headers once it leads to another origin.
+ * and the caller's headers, those of a `RequestInit` included, once it leads to
+ * another host.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -25,12 +26,15 @@ const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/")
 
 const reading: RequestInit = { redirect: "manual" }
 
+const initOf = (inner: Context.Context<never>, outer: Context.Context<never>): RequestInit | undefined =>
+  Context.getOrUndefined(inner, FetchHttpClient.RequestInit) ??
+    Context.getOrUndefined(outer, FetchHttpClient.RequestInit)
+
 const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, receiver, inner) => {
   const fetch = Context.getOrUndefined(inner, FetchHttpClient.Fetch) ?? Context.get(outer, FetchHttpClient.Fetch)
-  const init = Context.getOrUndefined(inner, FetchHttpClient.RequestInit) ??
-    Context.getOrUndefined(outer, FetchHttpClient.RequestInit)
+  const init = initOf(inner, outer)
   const controller = new AbortController()
-  const headers = init?.headers === undefined
+  const headers = init?.headers === undefined || !sent.ours
     ? sent.headers
     : { ...Headers.fromInput(pairs(init.headers)), ...sent.headers }
   // a fetch of somebody's own may throw where it should reject
@@ -60,14 +64,14 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
 const pairs = (headers: HeadersInit): Headers.Input => new globalThis.Headers(headers)
 
 /** Streams, forms and files: the same rule, said to Effect's client. */
-const sendingOnce = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
+const sendingOnce = (client: HttpClient.HttpClient, outer: Context.Context<never>): HttpClient.HttpClient =>
   HttpClient.transform(
     client,
     (effect, request) =>
-      Effect.contextWith((context: Context.Context<never>) =>
+      Effect.contextWith((inner: Context.Context<never>) =>
         Effect.provideService(effect, FetchHttpClient.RequestInit, {
           ...(request.body._tag === "Empty" ? reading : once),
-          ...Context.getOrUndefined(context, FetchHttpClient.RequestInit)
+          ...initOf(inner, outer)
         })
       )
   )
@@ -76,6 +80,6 @@ const sendingOnce = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(
   HttpClient.HttpClient,
   Effect.contextWith((context: Context.Context<never>) =>
-    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(sendingOnce(client), shortcut(context)))
+    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(sendingOnce(client, context), shortcut(context)))
   )
 ).pipe(Layer.provide(FetchHttpClient.layer))

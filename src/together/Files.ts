@@ -61,12 +61,11 @@ export const make = (client: Client): FilesApi => ({
     form.append("file_type", file.type ?? "jsonl")
     form.append("file", typeof file.content === "string" ? new Blob([file.content]) : file.content, file.name)
     const { content } = file
-    let texts: ReadonlyArray<string> | undefined
     return client.request({
       operation: "files.upload",
       path: "/files/upload",
       form,
-      formTexts: typeof content === "string" ? () => texts ??= promptsOfLines(content) : undefined,
+      formTexts: typeof content === "string" ? () => promptsOfLines(content) : undefined,
       response: File
     })
   },

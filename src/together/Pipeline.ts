@@ -36,6 +36,7 @@ import * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
+import * as LaneSample from "../guard/LaneSample.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
@@ -89,22 +90,7 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
       headers
     }
   }
-  const reason = exit.cause.reasons.find(Cause.isFailReason)
-  const error = reason?.error
-  switch (error?._tag) {
-    case "RateLimitError":
-      return { _tag: "Throttled", scope: error.scope, retryAfter: error.retryAfter, headers }
-    case "OverloadedError":
-      return { _tag: "Overloaded", retryAfter: error.retryAfter }
-    case "ServerError":
-    case "ConnectionError":
-    case "StreamError":
-      return { _tag: "Failed" }
-    case "RequestTimeoutError":
-      return { _tag: "TimedOut" }
-    default:
-      return { _tag: "Ignored", sent: observed.sent }
-  }
+  return LaneSample.ofFailure(exit.cause.reasons.find(Cause.isFailReason)?.error, observed.sent, headers)
 }
 
 const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | undefined): Lane.LaneRequest => ({
@@ -114,12 +100,9 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
   deadlineAt: deadline?.at
 })
 
-/** The codes of connections that never were, as they stand in the message of a `ConnectionError`. */
-const unconnected = /\((?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)\)/
-
-const neverConnected = (error: Failure | undefined): boolean =>
-  (error?._tag === "ConnectionError" && unconnected.test(error.message)) ||
-  (error?._tag === "RequestTimeoutError" && error.phase === "connect")
+const neverConnected = (error: Failure): boolean =>
+  (error._tag === "ConnectionError" && error.sent === false) ||
+  (error._tag === "RequestTimeoutError" && error.phase === "connect")
 
 /** A failure of these kinds came before anything was done: a repeat is safe even where the call is not. */
 const failedBeforeWork = (error: Failure): boolean =>
@@ -136,12 +119,6 @@ const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect
   guards.breaker === undefined
     ? attempt
     : guards.breaker.run(attempt, { key: call.lane, whenOpen: priorityLevel(call.priority) >= 400 ? "wait" : "fail" })
-
-/** Tells whether an attempt that brought no answer may have been billed. */
-const maybeBilled = (exit: Exit.Exit<unknown, Failure>, observed: Observed): boolean => {
-  if (!observed.sent || !Credits.maybeBilled(exit)) return false
-  return !neverConnected(Option.getOrUndefined(Exit.findErrorOption(exit)))
-}
 
 /**
  * Sends an attempt that is paid for and whose account is not suspended, asked last of all, and counts rate limits for
@@ -161,7 +138,7 @@ const paid = <A, R>(
   if (money === undefined) return sent
   const { key } = money.request
   const checked = Effect.andThen(money.credits.check(key), sent)
-  return money.credits.attempt(checked, (exit) => maybeBilled(exit, observed)).pipe(
+  return money.credits.attempt(checked, (exit) => observed.sent && Credits.maybeBilled(exit)).pipe(
     Effect.tapError((error) =>
       error._tag === "RateLimitError" ? money.credits.rateLimited({ key, model: call.model }) : Effect.void
     )

@@ -66,6 +66,17 @@ const unescaped = (reading: Reading): Reading => {
 
 type Piece = readonly [from: number, to: number]
 
+/** Reads a text as it stands, and with its escapes undone, level by level. */
+const readingsOf = (text: string): ReadonlyArray<Reading> => {
+  let reading: Reading = { text, at: (index) => index }
+  const readings = [reading]
+  while (readings.length <= deepestEscape && reading.text.includes("\\")) {
+    reading = unescaped(reading)
+    readings.push(reading)
+  }
+  return readings
+}
+
 interface Found {
   /** Pieces of the original that are secrets. */
   readonly whole: Array<Piece>
@@ -106,12 +117,8 @@ const firstOutside = (places: ReadonlyArray<number>, pieces: ReadonlyArray<Piece
 /** Replaces secrets; what follows one that is cut off may still be of it, and goes too. */
 const without = (text: string, secrets: ReadonlyArray<string>, mark: string): string => {
   const found: Found = { whole: [], begun: [] }
-  let reading: Reading = { text, at: (index) => index }
-  for (let depth = 0;; depth++) {
-    for (const secret of secrets) find(reading, secret, found)
-    if (depth === deepestEscape || !reading.text.includes("\\")) break
-    reading = unescaped(reading)
-  }
+  if (secrets.length === 0) return text
+  for (const reading of readingsOf(text)) for (const secret of secrets) find(reading, secret, found)
   if (found.whole.length === 0 && found.begun.length === 0) return text
   const pieces = joined(found.whole)
   const cut = firstOutside(found.begun, pieces)
@@ -131,22 +138,48 @@ export interface Secrets {
   /** Values of headers that may be secret; only those of 8 characters or more are looked for. */
   readonly headers?: ReadonlyArray<string> | undefined
   /**
-   * Texts of the request; only those of 12 characters or more are looked for. `"unknown"` where they are not at hand:
-   * nothing of an answer stays then but the words that name its kind.
+   * Texts of the request; only those of 12 characters or more are looked for, without the space around them. A function
+   * where they are many: it is called when something is to be redacted. `"unknown"` where they are not at hand: nothing of
+   * an answer stays then but the words that name its kind.
    */
-  readonly prompts: ReadonlyArray<string> | "unknown"
+  readonly prompts: ReadonlyArray<string> | (() => Iterable<string>) | "unknown"
 }
 
+/** Keeps the prompts that texts may quote: those whose first characters stand in one, however escaped. */
+const quotable = (texts: ReadonlyArray<string>, prompts: Iterable<string>): ReadonlyArray<string> => {
+  const starts = new Set<string>()
+  for (const reading of texts.flatMap((text) => readingsOf(text.slice(0, maxReadLength)))) {
+    for (let at = 0; at + shortestPrompt <= reading.text.length; at++) {
+      starts.add(reading.text.slice(at, at + shortestPrompt))
+    }
+  }
+  const kept: Array<string> = []
+  if (starts.size === 0) return kept
+  for (const prompt of prompts) if (starts.has(prompt.trimStart().slice(0, shortestPrompt))) kept.push(prompt)
+  return kept
+}
+
+/** Reads prompts that are many, once for all texts to be redacted, and keeps those that these may quote. */
+export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets =>
+  typeof secrets.prompts === "function" ? { ...secrets, prompts: quotable(texts, secrets.prompts()) } : secrets
+
 const shortestHeader = 8
+
+/** Removes prompts from as much of a text as is read; unknown ones stay. */
+export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): string => {
+  if (prompts === "unknown") return text.slice(0, maxReadLength)
+  const near = typeof prompts === "function" ? quotable([text], prompts()) : prompts
+  const texts = [...new Set(near.map((prompt) => prompt.trim()))].filter((prompt) => prompt.length >= shortestPrompt)
+  const out = without(text.slice(0, maxReadLength), texts, "[prompt]")
+  return text.length > maxReadLength && !out.endsWith("[prompt]") ? out.slice(0, -margin) : out
+}
 
 /** Removes keys and prompts from a text and bounds its length. */
 export const redact = (text: string, secrets: Secrets): string => {
   const { apiKey, headers = [], prompts } = secrets
   if (prompts === "unknown") return withheld(text)
-  const texts = [...new Set(prompts)].filter((prompt) => prompt.length >= shortestPrompt)
   // prompts first: one may hold what looks like a key, and would not be known again without it
-  let out = without(text.slice(0, maxReadLength), texts, "[prompt]")
-  if (text.length > maxReadLength && !out.endsWith("[prompt]")) out = out.slice(0, -margin)
+  let out = withoutPrompts(text, prompts)
   out = without(out, headers.filter((value) => value.length >= shortestHeader), "[header]")
   if (apiKey !== undefined && apiKey !== "") out = out.replaceAll(apiKey, "[key]")
   for (const pattern of keyLike) out = out.replace(pattern, "[key]")
@@ -177,30 +210,48 @@ const withheld = (text: string): string => {
   }
 }
 
+const collect = (value: unknown, key: string, into: Array<string>): void => {
+  if (typeof value === "string") {
+    if (key !== "model" && key !== "role" && key !== "type" && value.length >= shortestPrompt) into.push(value)
+  } else if (Array.isArray(value)) {
+    for (const item of value) collect(item, key, into)
+  } else if (typeof value === "object" && value !== null) {
+    for (const [name, item] of Object.entries(value)) collect(item, name, into)
+  }
+}
+
 /**
  * Collects every text of a request body, at any depth, except the fields that hold no prompt.
  */
 export const promptsOf = (body: unknown): ReadonlyArray<string> => {
   const found: Array<string> = []
-  const visit = (value: unknown, key: string): void => {
-    if (typeof value === "string") {
-      if (key !== "model" && key !== "role" && key !== "type" && value.length >= shortestPrompt) found.push(value)
-    } else if (Array.isArray(value)) {
-      for (const item of value) visit(item, key)
-    } else if (typeof value === "object" && value !== null) {
-      for (const [name, item] of Object.entries(value)) visit(item, name)
-    }
-  }
-  visit(body, "")
+  collect(body, "", found)
   return found
 }
 
-/** Collects every text of a file of lines: what each line of JSON holds, and other lines as they are. */
-export const promptsOfLines = (text: string): ReadonlyArray<string> =>
-  text.split("\n").flatMap((line) => {
-    try {
-      return promptsOf(JSON.parse(line))
-    } catch {
-      return line.length < shortestPrompt ? [] : [line]
-    }
-  })
+/** Say at the top of a line which request it is, and hold no prompt. */
+const envelope: ReadonlySet<string> = new Set(["custom_id", "method", "url"])
+
+const promptsOfLine = (line: string): ReadonlyArray<string> => {
+  try {
+    const value: unknown = JSON.parse(line)
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return promptsOf(value)
+    return promptsOf(Object.entries(value).flatMap(([name, item]) => envelope.has(name) ? [] : [{ [name]: item }]))
+  } catch {
+    return line.length < shortestPrompt ? [] : [line]
+  }
+}
+
+/**
+ * Reads every text of a file of lines, one by one: what each line of JSON holds, and other lines as they are.
+ *
+ * **Details**: of a line of a batch, `custom_id`, `method` and `url` are no texts: an error must be able to name them.
+ */
+export function* promptsOfLines(text: string): Generator<string> {
+  for (let from = 0; from < text.length;) {
+    const end = text.indexOf("\n", from)
+    const to = end < 0 ? text.length : end
+    yield* promptsOfLine(text.slice(from, to))
+    from = to + 1
+  }
+}

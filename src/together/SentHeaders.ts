@@ -37,9 +37,13 @@ export const badCharacter = (value: string): number | undefined => {
   return at < 0 ? undefined : at + 1
 }
 
+/** What is `undefined` at run time is not sent. */
+const said = (headers: Readonly<Record<string, string | undefined>>): ReadonlyArray<readonly [string, string]> =>
+  Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
+
 /** Says which header cannot be sent, without its value. */
-export const complaint = (headers: Readonly<Record<string, string>>): string | undefined => {
-  for (const [name, value] of Object.entries(headers)) {
+export const complaint = (headers: Options["headers"]): string | undefined => {
+  for (const [name, value] of said(headers)) {
     if (!token.test(name)) return `${JSON.stringify(name)} is no name of a header`
     const at = badCharacter(value)
     if (at !== undefined) return `The value of the header ${name} has a character that cannot be sent, at place ${at}`
@@ -53,7 +57,7 @@ const known: ReadonlySet<string> = new Set(["user-agent", "accept", "accept-enco
 /** Makes the headers of a client. */
 export const make = ({ apiKey, headers, userAgent }: Options): SentHeaders => {
   const bare = { "user-agent": userAgent, accept: "application/json" }
-  const own = Object.entries(headers)
+  const own = said(headers)
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => name !== "content-type")
   const plain = { ...bare, ...Object.fromEntries(own), authorization: `Bearer ${apiKey}` }

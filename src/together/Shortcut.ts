@@ -15,6 +15,8 @@ import type * as HttpMethod from "effect/http/HttpMethod"
 export interface Sent {
   readonly method: HttpMethod.HttpMethod
   readonly url: URL
+  /** False where a redirect led to a host that no header of the caller may reach. */
+  readonly ours: boolean
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | undefined

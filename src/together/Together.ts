@@ -25,6 +25,7 @@
  *
  * A `Lanes`, `Credits` or `Breaker` service in the layer's context is used;
  * without them the client makes its own lanes, keeps no ledger and breaks no circuit.
+ * A `Retry.CurrentPolicy` there is the client's, unless `retry` says another.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent, and so does one that cannot be sent.
@@ -44,6 +45,7 @@ import { AuthError, InvalidRequestError, type TogetherError } from "../domain/To
 import * as Breaker from "../guard/Breaker.ts"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
@@ -63,6 +65,8 @@ import type * as Rerank from "./Rerank.ts"
 import * as Routes from "./Routes.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Transport from "./Transport.ts"
+
+export { errorFromResponse, type ForeignResponse } from "./ForeignResponse.ts"
 
 /** Configures a client. */
 export interface Options {
@@ -85,7 +89,12 @@ export interface Options {
   } | undefined
   /** Time for every whole call. Default: none. */
   readonly deadline?: Duration.Input | undefined
-  /** When to retry. Default: `Retry.policy()`, or the `Retry.CurrentPolicy` of the region. */
+  /**
+   * When to retry. Default: the `Retry.CurrentPolicy` where the client is made, which is `Retry.policy()` unless set.
+   *
+   * **Details**: the nearest to a call wins: the call's own option, the `Retry.CurrentPolicy` of the calling fiber where
+   * it has one, this one. `Schedule.recurs(0)` turns retries off.
+   */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** A budget that all retries draw on. Default: none, so that a job retries as its schedule says. */
   readonly retryBudget?: RetryBudget | undefined
@@ -102,15 +111,27 @@ export interface Options {
 /** Holds the defaults of this module; timeouts stand in `Transport.defaults`. */
 export const defaults = {
   baseUrl: "https://api.together.ai/v1",
-  account: "default",
-  priority: "normal"
+  account: Lanes.defaults.account,
+  priority: "normal",
+  /** Where the context has no `Retry.CurrentPolicy`, which then holds the same. */
+  retry: () => Retry.policy(),
+  prices: PriceTable.shippedLookup
 } as const
+
+/**
+ * Marks a request whose answer is awaited whole.
+ *
+ * **Details**: a `stream: true` does not compile. From a caller without types it is not sent.
+ */
+export interface Whole {
+  readonly stream?: false | undefined
+}
 
 /** Makes typed calls to Together. Every method fails with `TogetherError` only. */
 export class Together extends Context.Service<Together, {
-  /** Asks for a chat completion. */
+  /** Asks for a chat completion; `chatStream` streams one. */
   readonly chat: (
-    request: Chat.ChatRequest,
+    request: Chat.ChatRequest & Whole,
     options?: Client.CallOptions
   ) => Effect.Effect<Chat.ChatResponse, TogetherError>
   /** Streams a chat completion. Retried unseen up to the first token, never after it; usage is always asked for. */
@@ -118,9 +139,9 @@ export class Together extends Context.Service<Together, {
     request: Chat.ChatRequest,
     options?: Client.CallOptions
   ) => Stream.Stream<Chat.ChatChunk, TogetherError>
-  /** Asks for the continuation of a prompt. */
+  /** Asks for the continuation of a prompt; `completionsStream` streams one. */
   readonly completions: (
-    request: Completions.CompletionRequest,
+    request: Completions.CompletionRequest & Whole,
     options?: Client.CallOptions
   ) => Effect.Effect<Completions.CompletionResponse, TogetherError>
   /** Streams the continuation of a prompt. */
@@ -222,13 +243,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     transport,
     lanes,
     account: options.account ?? defaults.account,
-    retry: options.retry,
+    retry: options.retry ?? (yield* Retry.CurrentPolicy),
     retryBudget: options.retryBudget,
     priority: options.priority ?? defaults.priority,
     hedge: options.hedge,
     breaker: Option.getOrUndefined(yield* Effect.serviceOption(Breaker.Breaker)),
     credits: Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits)),
-    prices: options.prices ?? PriceTable.shippedLookup,
+    prices: options.prices ?? defaults.prices,
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline)
   })
   const models = client.call(Routes.models)

@@ -15,16 +15,19 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -49,7 +52,7 @@ export interface Exchange {
   /** Sent as multipart; excludes `json`. */
   readonly form?: FormData | undefined
   /** Collects the texts of a form, which no error may quote; without it nothing is quoted of what is said about one. */
-  readonly formTexts?: (() => ReadonlyArray<string>) | undefined
+  readonly formTexts?: (() => Iterable<string>) | undefined
   /** True where the answer is a file: it may take any time, as long as more of it keeps coming. */
   readonly file?: boolean | undefined
   /** Sees the headers of the answer, whatever its status. */
@@ -146,6 +149,9 @@ const isPermanent = (code: string): boolean =>
   code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
   code === "HOSTNAME_MISMATCH"
 
+/** Mean that no connection came to be, though a repeat may find one. */
+const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
+
 const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
   UND_ERR_CONNECT_TIMEOUT: "connect",
   ETIMEDOUT: "connect",
@@ -199,12 +205,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const secrets = ({ form, formTexts, json }: Exchange): Secrets => ({
     apiKey,
     headers: sent.secrets,
-    prompts: form === undefined ? promptsOf(json) : formTexts === undefined ? "unknown" : formTexts()
+    prompts: form === undefined ? promptsOf(json) : formTexts ?? "unknown"
   })
 
   const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.plain)
   const bare = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.bare)
   const watchdog = Watchdog.make()
+  const ownInit = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit))
 
   const request = (exchange: Exchange, { ours, url }: Target): HttpClientRequest.HttpClientRequest => {
     const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
@@ -238,11 +245,21 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     if (problem === "unexpected redirect") {
       return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
     }
+    if (problem === "bad port") {
+      return new TogetherError.ConnectionError({
+        ...common,
+        permanent: true,
+        sent: false,
+        message:
+          "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
+      })
+    }
     const permanent = codes.some(isPermanent)
     const said = redact(problem, secrets(exchange))
     return new TogetherError.ConnectionError({
       ...common,
       permanent,
+      sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
       message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
         said === "" ? "" : `: ${said}`
       }. ${
@@ -253,16 +270,23 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const refusal = (
     exchange: Exchange,
+    { ours, redirects, url }: Target,
     { headers, status }: Head,
     body: string,
     nowMillis: number
   ): TogetherError.TogetherError => {
     const { model, operation } = exchange
-    return Classify.fromAnswer({ status, headers, body, operation, model, nowMillis, secrets: secrets(exchange) })
+    if (redirects === Address.maxRedirects && Address.redirect(url, status, headers["location"]) !== undefined) {
+      const message = Classify.redirectedAgain(status, redirects)
+      return new TogetherError.InvalidRequestError({ status, operation, message })
+    }
+    const answer = { status, headers, body, operation, model, nowMillis, secrets: secrets(exchange) }
+    return ours ? Classify.fromAnswer(answer) : Classify.fromElsewhere(answer, url.host)
   }
 
   const unanswered = (
     exchange: Exchange,
+    target: Target,
     response: HttpClientResponse.HttpClientResponse
   ): Effect.Effect<never, TogetherError.TogetherError> =>
     Effect.flatMap(
@@ -270,7 +294,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       (body) =>
         Clock.clockWith((clock) => {
           const text = body._tag === "Some" ? body.value : ""
-          return Effect.fail(refusal(exchange, response, text, clock.currentTimeMillisUnsafe()))
+          return Effect.fail(refusal(exchange, target, response, text, clock.currentTimeMillisUnsafe()))
         })
     )
 
@@ -288,22 +312,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
 
   /** Hands the body over unread. */
-  const send = (exchange: Exchange) => {
-    const target = targetOf(exchange.path)
-    return target === undefined
-      ? Effect.fail(foreign(exchange))
-      : Effect.mapError(
-        untraced(scoped.execute(request(exchange, target))),
-        (error) => transportFailure(exchange, error)
-      )
-  }
+  const send = (exchange: Exchange, target: Target) =>
+    Effect.mapError(untraced(scoped.execute(request(exchange, target))), (error) => transportFailure(exchange, error))
 
   /** Sends past the client: callbacks, and nothing in between. */
   const short =
     (shortcut: Shortcut.Shortcut, exchange: Exchange, { ours, url }: Target): Start => (receiver, fiber) => {
       const body = exchange.json === undefined ? undefined : JSON.stringify(exchange.json)
       const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
-      return Effect.sync(shortcut({ method: exchange.method, url, headers, body }, receiver, fiber.context))
+      return Effect.sync(shortcut({ method: exchange.method, url, ours, headers, body }, receiver, fiber.context))
     }
 
   /** Sends through the client, in a fiber of its own that can be given up. */
@@ -311,7 +328,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
     // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
     const scope = Scope.makeUnsafe()
-    const text = Effect.flatMap(untraced(scoped.execute(request(exchange, target))), (response) => {
+    const sending = untraced(scoped.execute(request(exchange, target)))
+    const text = Effect.flatMap(target.ours ? sending : withoutHeaders(sending, ownInit), (response) => {
       receiver.onHeaders(response.status, response.headers)
       return exchange.file === true ? textOf(response, receiver.onPiece) : response.text
     })
@@ -345,7 +363,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           wait?.release()
           resume(result)
         }
-        const refused = (text: string) => Effect.fail(refusal(exchange, seen, text, now()))
+        const refused = (text: string) => Effect.fail(refusal(exchange, target, seen, text, now()))
         /** A refusal by its status is one, whatever becomes of its body. */
         const failed = (error: () => TogetherError.TogetherError) =>
           seen.phase === "body" && !isOk(seen) ? refused("") : Effect.fail(error())
@@ -357,14 +375,18 @@ export const make = Effect.fnUntraced(function*(options: Options) {
             seen.status = status
             seen.headers = headers
             wait?.move(now() + bodyMillis)
-            exchange.onHeaders?.(headers)
+            // a host that is not ours says nothing of our limits
+            if (target.ours) exchange.onHeaders?.(headers)
+            const next = redirectOf(exchange, target, seen)
+            // nobody reads the body of a redirect
+            if (next !== undefined) {
+              end(Effect.suspend(() => Effect.andThen(giveUp, exchangeWith({ ...exchange, query: undefined }, next))))
+            }
           },
           onPiece: () => wait?.move(now() + bodyMillis),
           onText: (text) => {
             const { headers, status } = seen
-            if (isOk(seen)) return end(Effect.succeed({ status, headers, text }))
-            const next = redirectOf(exchange, target, seen)
-            end(next === undefined ? refused(text) : exchangeWith({ ...exchange, query: undefined }, next))
+            end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
           },
           onFailure: (cause) => end(failed(() => transportFailure(exchange, cause))),
           onCause: (cause) => end(Effect.failCause(cause))
@@ -410,16 +432,20 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     })
 
   const open: Transport["open"] = (exchange) =>
-    send(exchange).pipe(
-      Effect.timeoutOrElse({
-        duration: timeouts.headers,
-        orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))
-      }),
-      Effect.flatMap((response) => {
-        exchange.onHeaders?.(response.headers)
-        return isOk(response) ? Effect.succeed(response) : unanswered(exchange, response)
-      })
-    )
+    Effect.suspend(() => {
+      const target = targetOf(exchange.path)
+      if (target === undefined) return Effect.fail(foreign(exchange))
+      return send(exchange, target).pipe(
+        Effect.timeoutOrElse({
+          duration: timeouts.headers,
+          orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))
+        }),
+        Effect.flatMap((response) => {
+          exchange.onHeaders?.(response.headers)
+          return isOk(response) ? Effect.succeed(response) : unanswered(exchange, target, response)
+        })
+      )
+    })
 
   return {
     exchange: exchangeOnce,
@@ -445,6 +471,13 @@ type Start = (
 const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.provideService(effect, HttpClient.TracerDisabledWhen, () => true)
 
+/** Sends to a host that no header of a `RequestInit` may reach: that of the call's context, else the client's. */
+const withoutHeaders = <A, E, R>(effect: Effect.Effect<A, E, R>, own: RequestInit | undefined) =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const { headers: _, ...init } = Context.getOrUndefined(context, FetchHttpClient.RequestInit) ?? own ?? {}
+    return Effect.provideService(effect, FetchHttpClient.RequestInit, init)
+  })
+
 type Head = Pick<Answered, "headers" | "status">
 
 interface Seen {
@@ -463,7 +496,7 @@ interface Target {
   readonly redirects: number
 }
 
-/** A reading request without a body goes where it is sent on to; without the key, once that is another origin. */
+/** A reading request without a body goes where it is sent on to; without the key, once that is a foreign host. */
 const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
   const { form, json, method } = exchange
   const reads = (method === "GET" || method === "HEAD") && json === undefined && form === undefined
@@ -471,7 +504,7 @@ const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: 
   const next = Address.redirect(url, seen.status, seen.headers["location"])
   return next === undefined
     ? undefined
-    : { url: next, ours: ours && next.origin === url.origin, redirects: redirects + 1 }
+    : { url: next, ours: ours && Address.isOurs(url, next), redirects: redirects + 1 }
 }
 
 /** Bytes per second: the slowest line on which an upload is waited for. */

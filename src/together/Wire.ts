@@ -6,7 +6,9 @@
  * strings where the documentation lists values. Nothing that an answer carries
  * is lost, and nothing new in it fails a decode.
  */
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 
 /** Is an object schema that keeps fields it does not list. */
 export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
@@ -20,6 +22,18 @@ export const open = <const Fields extends Schema.Struct.Fields>(fields: Fields):
 
 /** Accepts a value, `null`, or absence: the wire uses the last two alike. */
 export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
+
+/** Accepts a value, `null`, or absence, and reads `null` as absence. */
+export const omitNull = <A>(schema: Schema.Codec<A>) =>
+  Schema.optional(Schema.NullOr(schema)).pipe(
+    Schema.decodeTo(
+      Schema.optional(schema),
+      SchemaTransformation.transformOptional<A | undefined, A | null | undefined>({
+        decode: Option.filter((value) => value !== null),
+        encode: (value) => value
+      })
+    )
+  )
 
 /** Counts the characters of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
 export const lengthOf = (u: unknown): number => typeof u === "string" ? u.length : 0

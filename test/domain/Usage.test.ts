@@ -48,10 +48,17 @@ describe("Usage", () => {
   })
 
   it("takes an estimate for the input where the output alone is said, and there alone", () => {
-    expect(Usage.fromWire({ completion_tokens: 9, cached_tokens: 5 }, 100)).toEqual(usage(100, 9, 5))
-    expect(Usage.fromWire({ prompt_tokens: 45, completion_tokens: 9 }, 100)).toEqual(usage(45, 9))
-    expect(Usage.fromWire({ completion_tokens: 9, total_tokens: 16 }, 100)).toEqual(usage(7, 9))
-    expect([Usage.fromWire({}, 100), Usage.fromWire(null, 100)]).toEqual([undefined, undefined])
+    const known = { estimatedInput: 100 }
+    expect(Usage.fromWire({ completion_tokens: 9, cached_tokens: 5 }, known)).toEqual(usage(100, 9, 5))
+    expect(Usage.fromWire({ prompt_tokens: 45, completion_tokens: 9 }, known)).toEqual(usage(45, 9))
+    expect(Usage.fromWire({ completion_tokens: 9, total_tokens: 16 }, known)).toEqual(usage(7, 9))
+    expect([Usage.fromWire({}, known), Usage.fromWire(null, known)]).toEqual([undefined, undefined])
+  })
+
+  it("maps a list: an index is no estimate", () => {
+    const wires = [{ completion_tokens: 9 }, { completion_tokens: 9 }, { prompt_tokens: 1, completion_tokens: 9 }]
+    expect(wires.map(Usage.fromWire)).toEqual([undefined, undefined, usage(1, 9)])
+    expect(wires.map((usage) => ({ usage })).map(Usage.fromAnswer)).toEqual([undefined, undefined, usage(1, 9)])
   })
 
   describe("fromAnswer", () => {
@@ -68,7 +75,7 @@ describe("Usage", () => {
     })
 
     it("hands on the estimate", () => {
-      expect(Usage.fromAnswer({ usage: { completion_tokens: 9 } }, 4)).toEqual(usage(4, 9))
+      expect(Usage.fromAnswer({ usage: { completion_tokens: 9 } }, { estimatedInput: 4 })).toEqual(usage(4, 9))
     })
   })
 

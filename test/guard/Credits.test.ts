@@ -15,9 +15,17 @@ import {
   StreamError
 } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
+import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
 import { call, cents, estimate, listen, probe, refused } from "./credits.ts"
+
+/** Makes a guard whose ledger takes a second to write. */
+const slow = (options: Credits.Options) =>
+  Effect.provideService(Credits.make(options), LedgerStore.LedgerStore, {
+    ...LedgerStore.memory,
+    append: () => Effect.sleep("1 second")
+  })
 
 describe("Credits", () => {
   describe("make", () => {
@@ -97,10 +105,16 @@ describe("Credits", () => {
         const billed: ReadonlyArray<readonly [unknown, boolean]> = [
           [new ConnectionError({ message: "reset", permanent: false }), true],
           [new ConnectionError({ message: "no such host", permanent: true }), false],
+          [new ConnectionError({ message: "nobody listens", permanent: false, sent: false }), false],
           [new DecodeError({ message: "not JSON" }), true],
           [
             new StreamError({ message: "cut", started: true, partial: { text: "", reasoning: "" } }),
             true
+          ],
+          [new StreamError({ message: "cut", started: false, partial: { text: "", reasoning: "" } }), true],
+          [
+            new StreamError({ message: "429", started: false, refused: true, partial: { text: "", reasoning: "" } }),
+            false
           ],
           [new NotFoundError({ message: "404" }), false],
           [new Error("of another SDK"), true]
@@ -259,7 +273,7 @@ describe("Credits", () => {
           Effect.andThen(credits.attempt(note))
         )
         yield* credits.run(attempts, call(3))
-        expect(seen).toEqual([[0n, cents(10)], [cents(10), 0n], [cents(10), cents(10)]])
+        expect(seen).toEqual([[0n, cents(10)], [0n, cents(10)], [cents(10), cents(10)]])
         expect(yield* tallyOf(credits)).toMatchObject({
           settled: cents(13),
           uncertain: cents(10),
@@ -290,7 +304,65 @@ describe("Credits", () => {
         const attempt = credits.attempt(Effect.andThen(Effect.sync(() => sent++), Effect.fail(timeout)))
         const error = yield* Effect.flip(credits.run(Effect.andThen(Effect.flip(attempt), attempt), call(3)))
         expect([error._tag, sent]).toEqual(["BudgetExceededError", 1])
+        expect(error.message).toMatch(
+          /^The attempt may cost up to \$0.10, but budget "run" has \$0.05 of \$0.15 left. This attempt was not sent; what/
+        )
+        expect(error.cause).toBe(timeout)
         expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(10), reserved: 0n, open: 0 })
+      }))
+
+    it.effect("that was lost last is priced by what the call knows of its failure", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const attempt = credits.attempt(Effect.fail(timeout))
+        const twice = Effect.andThen(Effect.flip(attempt), attempt)
+        yield* Effect.flip(credits.run(twice, { ...call(3), costOnFailure: () => Price.known(cents(2)) }))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(12), uncertain: cents(10), open: 0 })
+        yield* Effect.flip(Effect.scoped(Effect.gen(function*() {
+          const opened = yield* credits.open({ estimate })
+          yield* opened.arrived(Price.known(cents(1)))
+          return yield* Effect.provideService(attempt, Credits.CurrentTicket, opened.ticket())
+        })))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(13), uncertain: cents(10), open: 0 })
+        // what another answers instead says nothing of it
+        yield* credits.run(Effect.ignore(attempt), call(0))
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(23), uncertain: cents(20), open: 0 })
+      }))
+
+    it.effect("that did not begin costs nothing", () =>
+      Effect.gen(function*() {
+        const credits = yield* slow({ budgets: [Budget.perRun("$1")] })
+        let sent = 0
+        const attempt = credits.attempt(Effect.sync(() => void sent++))
+        const left = Effect.gen(function*() {
+          yield* attempt
+          const second = yield* Effect.forkChild(attempt, { startImmediately: true })
+          yield* Fiber.interrupt(second)
+        })
+        const fiber = yield* Effect.forkChild(credits.run(left, call(3)))
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(fiber)
+        expect(sent).toBe(1)
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), uncertain: 0n, reserved: 0n, open: 0 })
+      }))
+
+    it.effect("that answered is paid for where its call is then refused for want of credit", () =>
+      Effect.gen(function*() {
+        for (const onSuspended of ["fail", "wait"] as const) {
+          const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")], onSuspended, probe })
+          let calls = 0
+          const next = Effect.suspend(() => ++calls === 1 ? Effect.fail(refused) : Effect.void)
+          const both = Effect.andThen(credits.attempt(Effect.void), next)
+          const fiber = yield* Effect.forkChild(Effect.exit(credits.run(both, call(3))), { startImmediately: true })
+          yield* TestClock.adjust("30 seconds")
+          expect(Exit.isSuccess(yield* Fiber.join(fiber))).toBe(onSuspended === "wait")
+          expect(yield* tallyOf(credits)).toMatchObject({
+            settled: cents(onSuspended === "wait" ? 13 : 10),
+            uncertain: cents(10),
+            reserved: 0n,
+            open: 0
+          })
+        }
       }))
 
     it.effect("runs beside another where a budget has room, and is paid for when it is interrupted", () =>
@@ -322,6 +394,39 @@ describe("Credits", () => {
         const spare = credits.attempt(Effect.andThen(credits.another, Effect.fail(overloaded)))
         yield* Effect.flip(credits.run(spare, call(3)))
         expect(yield* tallyOf(credits)).toMatchObject({ settled: 0n, atRisk: 0n, reserved: 0n, open: 0 })
+      }))
+
+    it.effect("gives back at the end of the scope what was reserved for one more", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const reserved = Effect.map(tallyOf(credits), (tally) => tally?.reserved)
+        const unused = Effect.andThen(Effect.scoped(Effect.andThen(credits.another, reserved)), (within) =>
+          Effect.map(reserved, (after) => [within, after]))
+        expect(yield* credits.run(credits.attempt(unused), call(3))).toEqual([cents(20), cents(10)])
+        // one that an attempt took and did not use up goes back too
+        const used = Effect.andThen(
+          Effect.scoped(Effect.andThen(credits.another, Effect.flip(credits.attempt(Effect.fail(overloaded))))),
+          reserved
+        )
+        expect(yield* credits.run(credits.attempt(used), call(3))).toBe(cents(10))
+      }))
+
+    it.effect("loses no reservation for one more, made at once or too late", () =>
+      Effect.gen(function*() {
+        const credits = yield* slow({ budgets: [Budget.perRun("$1")] })
+        const atOnce = credits.attempt(Effect.all([credits.another, credits.another], { concurrency: 2 }))
+        const fiber = yield* Effect.forkChild(Effect.scoped(credits.run(atOnce, call(3))))
+        yield* TestClock.adjust("1 minute")
+        expect(yield* Fiber.join(fiber)).toEqual([true, true])
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), reserved: 0n, open: 0 })
+        const late = Effect.forkScoped(credits.another, { startImmediately: true })
+        const left = yield* Effect.forkChild(
+          credits.run(Effect.andThen(credits.attempt(Effect.void), late), call(3)),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("1 minute")
+        expect(yield* Fiber.join(yield* Fiber.join(left))).toBe(false)
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(6), reserved: 0n, open: 0 })
       }))
 
     it.effect("that answers late is paid for as well", () =>

@@ -46,9 +46,21 @@ describe("docs", () => {
   })
 
   it("retry.md shows the default document", () => {
-    const json = /```json\n([\s\S]*?)```/.exec(read("retry.md"))?.[1] ?? ""
-    expect(JSON.parse(json)).toEqual(Retry.defaultDocument)
+    const documents = [...read("retry.md").matchAll(/```json\n([\s\S]*?)```/g)].map((match) =>
+      JSON.parse(match[1] ?? "")
+    )
+    expect(documents).toContainEqual(Retry.defaultDocument)
   })
+
+  it.effect("retry.md shows no whole document that never gives up", () =>
+    Effect.gen(function*() {
+      const texts = [...read("retry.md").matchAll(/```json\n([\s\S]*?)```/g)].map((match) => match[1] ?? "")
+      expect(texts.length).toBeGreaterThan(1)
+      for (const text of texts) {
+        const schedule = yield* Retry.fromJson(text)
+        expect(yield* Retry.preview(schedule, { attempts: 100 })).toHaveLength(4)
+      }
+    }))
 
   it("resilience.md states the defaults of the breaker", () => {
     const text = read("resilience.md")

@@ -1,3 +1,5 @@
+import * as V8 from "node:v8"
+import * as VM from "node:vm"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -34,6 +36,16 @@ const gauges = (lane: string) =>
     Metric.value(Metric.withAttributes(LaneMetrics.inFlight, { lane })),
     Metric.value(Metric.withAttributes(LaneMetrics.queued, { lane }))
   ]).pipe(Effect.map(([inFlight, queued]) => [inFlight.value, queued.value]))
+
+/** Names the gauges of counts in a registry. */
+const ids = (registry: Metric.MetricRegistry) =>
+  [...registry.values()].flatMap(({ id }) => id === "lane_in_flight" || id === "lane_queued" ? [id] : [])
+
+/** Collects garbage now. */
+const collect = (): void => {
+  V8.setFlagsFromString("--expose-gc")
+  VM.runInNewContext("gc")()
+}
 
 describe("Lane", () => {
   describe("run", () => {
@@ -435,12 +447,50 @@ describe("Lane", () => {
         expect(yield* gauges("gauged")).toEqual([0, 0])
       }))
 
-    it.effect("show the lane that was used last of those with one key", () =>
+    it.effect("show the sum of all lanes with one key", () =>
       Effect.gen(function*() {
-        const used = yield* Lane.make({ key: "twin" })
-        yield* Lane.make({ key: "twin" })
-        yield* used.acquire({ tokens: 1 })
-        expect(yield* gauges("twin")).toEqual([1, 0])
+        const first = yield* Lane.make({ key: "twin", maxInFlight: 1 })
+        yield* first.acquire({ tokens: 1 })
+        const second = yield* Lane.make({ key: "twin", maxInFlight: 1 })
+        const permit = yield* second.acquire({ tokens: 1 })
+        yield* Effect.forkChild(second.acquire({ tokens: 1 }), started)
+        expect(yield* gauges("twin")).toEqual([2, 1])
+        yield* Effect.forkChild(first.acquire({ tokens: 1 }), started)
+        expect(yield* gauges("twin")).toEqual([2, 2])
+        yield* permit.settle(success)
+        expect(yield* gauges("twin")).toEqual([1, 2])
+      }))
+
+    it.effect("are those of the registry that the lanes were made in, without attributes of a caller", () =>
+      Effect.gen(function*() {
+        const home: Metric.MetricRegistry = new Map()
+        const lanes = yield* Effect.provideService(Lanes.make(), Metric.MetricRegistry, home)
+        yield* Effect.flatMap(lanes.get("a"), (lane) => lane.acquire({ tokens: 1 })).pipe(
+          Effect.provideService(Metric.MetricRegistry, new Map()),
+          Effect.provideService(Metric.CurrentMetricAttributes, { tenant: "t" })
+        )
+        expect(yield* Effect.provideService(gauges("a"), Metric.MetricRegistry, home)).toEqual([1, 0])
+        expect([...home.values()].map(({ attributes, id }) => [id, attributes])).toEqual([
+          ["lane_in_flight", { lane: "a" }],
+          ["lane_queued", { lane: "a" }]
+        ])
+      }))
+
+    it.live("go with the last lane of a key", () =>
+      Effect.gen(function*() {
+        const home: Metric.MetricRegistry = new Map()
+        const use = Effect.flatMap(
+          Lane.make({ key: "short" }),
+          (lane) => lane.run(Effect.void, { tokens: 1 }, classify)
+        )
+        yield* Effect.provideService(use, Metric.MetricRegistry, home)
+        yield* Effect.provideService(use, Metric.MetricRegistry, home)
+        expect(ids(home)).toEqual(["lane_in_flight", "lane_queued"])
+        for (let round = 0; round < 100 && ids(home).length > 0; round++) {
+          collect()
+          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        }
+        expect(ids(home)).toEqual([])
       }))
 
     it.effect("count a call that did not wait as a wait of 0", () =>

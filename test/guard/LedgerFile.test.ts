@@ -176,7 +176,8 @@ describe("LedgerFile", () => {
         readFile: (at) =>
           Effect.tap(
             real.readFile(at),
-            () => real.writeFileString(at, ++reads === 1 ? "{" : LedgerStore.encode([entry(2)]), { flag: "a" })
+            () =>
+              real.writeFileString(at, ++reads === 1 ? "{" : LedgerStore.encode([entry(2), entry(3)]), { flag: "a" })
           )
       }), (second, path) =>
         Effect.gen(function*() {
@@ -210,8 +211,21 @@ describe("LedgerFile", () => {
       beside(9, (real) => ({
         realPath: (at) =>
           Effect.andThen(
-            real.writeFileString(at, LedgerStore.encode([entry(10)]), { flag: "a" }),
+            real.writeFileString(at, LedgerStore.encode([entry(10), entry(11)]), { flag: "a" }),
             real.realPath(at)
+          )
+      }), (second, path) =>
+        Effect.gen(function*() {
+          expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+          expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
+        })))
+
+    it.effect("cuts nothing off where it could not replace, and an append was under way", () =>
+      beside(9, (real, _, path) => ({
+        rename: () =>
+          Effect.andThen(
+            real.writeFileString(path, LedgerStore.encode([entry(10), entry(11)]), { flag: "a" }),
+            Effect.fail(full)
           )
       }), (second, path) =>
         Effect.gen(function*() {

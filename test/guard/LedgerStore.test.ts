@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Credits from "../../src/guard/Credits.ts"
+import { claim } from "../../src/guard/LedgerFormat.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
@@ -118,7 +119,7 @@ describe("LedgerStore", () => {
             const decoded = LedgerStore.decode(file.subarray(0, bytes))
             if (Result.isFailure(decoded)) throw decoded.failure
             // killed once more, while it repaired this
-            expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), 0))).toEqual(decoded)
+            expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), claim))).toEqual(decoded)
             const after = yield* guarded(path, tally)
             const sure = (after?.settled ?? 0n) - (after?.uncertain ?? 0n)
             expect(sure >= floor).toBe(true)
@@ -186,7 +187,8 @@ describe("LedgerStore", () => {
       ["a line without its end", "{\"token\":\"sk-secret\"}", "version"],
       ["lines", "name,price\nsk-secret,1\n", "version"],
       ["a ledger of another version", LedgerStore.header.replace("1}", "2}"), "version"],
-      ["zeros, more than a first line has", "\u0000".repeat(99), "version"],
+      ["zeros, more than a first line is torn to", "\u0000".repeat(513), "version"],
+      ["a claim, then what no ledger holds", "\u0001notes", "version"],
       ["a first line, then notes", `${LedgerStore.header}\nimportant\nnotes\n`, "corrupt"],
       ["entries of a newer version at the end", `${LedgerStore.header}\n{"_tag":"Later","id":1}\n`, "corrupt"]
     ])("refuses what is no ledger, and leaves it as it is: %s", ([, content, reason]) =>
@@ -204,6 +206,11 @@ describe("LedgerStore", () => {
       ["torn", LedgerStore.header.slice(0, 9)],
       ["whole, its line feed missing", LedgerStore.header],
       ["torn, then a block not written", `${LedgerStore.header.slice(0, 9)}\u0000\u0000`],
+      ["a block not written, of its own length", "\u0000".repeat(LedgerStore.header.length + 1)],
+      ["a block not written, then claimed", `${"\u0000".repeat(LedgerStore.header.length)}\u0001`],
+      ["torn, then claimed by two", `${LedgerStore.header.slice(0, 9)}\u0001\u0001`],
+      ["whole, its line feed missing, then claimed by two", `${LedgerStore.header}\u0001\u0001`],
+      ["claimed while it was written", `${LedgerStore.header.slice(0, 9)}\u0001${LedgerStore.header.slice(9)}\n`],
       ["written twice, by two programs at once", `${LedgerStore.header}\n${LedgerStore.header}\n`]
     ])("takes a first line that is %s", ([, content]) =>
       Effect.gen(function*() {
@@ -214,6 +221,55 @@ describe("LedgerStore", () => {
         expect((yield* fs.readFileString(path)).startsWith(`${LedgerStore.header}\n`)).toBe(true)
         expect((yield* Effect.scoped(LedgerStore.makeFile({ path }))).tornBytes).toBe(0)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    const refund = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
+
+    it.effect.each<[string, string, string]>([
+      ["one entry", "", LedgerStore.encode([refund(2)])],
+      ["several", "", LedgerStore.encode([refund(2), refund(3)])],
+      ["several, behind half a line", "{\"_tag", LedgerStore.encode([refund(2), refund(3)])],
+      ["the rest of an append", LedgerStore.encode([refund(2)]).slice(0, 9), "\":2}\n{}\n"],
+      ["a second claim and half a line", "", "\u0001{\"_tag"]
+    ])("takes nothing for acknowledged that follows a claim: %s", ([, torn, behind]) =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const good = `${LedgerStore.header}\n${LedgerStore.encode([refund(1)])}`
+        yield* fs.writeFileString(path, `${good}${torn}\u0001${behind}`)
+        const store = yield* Effect.scoped(LedgerStore.makeFile({ path }))
+        expect(store).toMatchObject({ entries: [refund(1)], tornBytes: torn.length + 1 + behind.length })
+        expect(yield* fs.readFileString(path)).toBe(good)
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("opens wherever it was cut off, claimed, and left with blocks not written", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const whole = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode([refund(1), refund(2)])}`)
+        let opened = 0
+        for (let bytes = 0; bytes <= whole.length; bytes++) {
+          const prefix = whole.subarray(0, bytes)
+          const expected = LedgerStore.decode(prefix)
+          for (let claims = 0; claims <= 3; claims++) {
+            for (const zeros of [0, 1, 40, 41, 42, 60]) {
+              const claimed = Array.from({ length: claims }, () => claim)
+              const unwritten = new Uint8Array(zeros)
+              const torn = [
+                Uint8Array.of(...prefix, ...claimed, ...unwritten),
+                Uint8Array.of(...prefix, ...unwritten, ...claimed)
+              ]
+              for (const found of torn) expect(LedgerStore.decode(found)).toEqual(expected)
+              if ((bytes + claims + zeros) % 9 !== 0) continue
+              opened++
+              yield* fs.writeFile(path, torn[opened % 2] ?? prefix)
+              yield* Effect.scoped(Effect.flatMap(LedgerStore.makeFile({ path }), (store) => store.append([refund(9)])))
+              const entries = Result.isSuccess(expected) ? expected.success.entries : []
+              expect((yield* Effect.scoped(LedgerStore.makeFile({ path }))).entries).toEqual([...entries, refund(9)])
+            }
+          }
+        }
+        expect(opened).toBeGreaterThan(whole.length)
+      }).pipe(Effect.provide(unsynced)), 60_000)
 
     it.effect("says which file it cannot use, and refuses appends after it is closed", () =>
       Effect.gen(function*() {
@@ -304,6 +360,24 @@ describe("LedgerStore", () => {
         yield* LedgerStore.makeFile({ path, compactAbove: 1 })
         const error = yield* Effect.flip(old.append([{ _tag: "Refund", id: 1, at: 0, atRisk: false }]))
         expect(error).toMatchObject({ reason: "foreign" })
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("keeps a file as it is that cannot be replaced, and opens it", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const entries = yield* long(path, 10)
+        // mounted by itself: the name belongs to the container, not to the directory
+        const mounted = FileSystem.make({ ...real, rename: () => Effect.fail(full) })
+        const open = Effect.scoped(LedgerStore.makeFile({ path, compactAbove: 1 })).pipe(
+          Effect.provideService(FileSystem.FileSystem, mounted)
+        )
+        expect((yield* open).entries.length).toBe(entries)
+        const { size } = yield* real.stat(path)
+        expect((yield* open).entries.length).toBe(entries)
+        expect((yield* real.stat(path)).size).toBe(size)
+        expect(yield* real.exists(`${path}.compact`)).toBe(false)
+        expect((yield* LedgerStore.makeFile({ path, compactAbove: 1 })).entries.length).toBe(3)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
     it.effect("leaves a file alone that would not shrink, and refuses a bound that is none", () =>

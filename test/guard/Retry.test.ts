@@ -503,4 +503,21 @@ describe("Retry", () => {
     expectTypeOf(ours).toExtend<Parameters<typeof withoutRule>[0]>()
     expectTypeOf(foreign).not.toExtend<Parameters<typeof withoutRule>[0]>()
   })
+
+  it("infers error types inside of a generic function, and where it is not applied yet", () => {
+    const first = <A, E extends TogetherError, R>(self: Effect.Effect<A, E, R>) => Retry.run(self, second)
+    const last = <A, E extends TogetherError, R>(self: Effect.Effect<A, E, R>) => self.pipe(Retry.run(second))
+    const unapplied = Retry.run(second)
+    const ours: Effect.Effect<number, ServerError> = Effect.succeed(1)
+    expectTypeOf(first(ours)).toEqualTypeOf<Effect.Effect<number, ServerError>>()
+    expectTypeOf(last(ours)).toEqualTypeOf<Effect.Effect<number, ServerError>>()
+    expectTypeOf(unapplied(ours)).toEqualTypeOf<Effect.Effect<number, TogetherError>>()
+    const told = ours.pipe(Retry.run(second, {
+      onRetry: ({ error }) => {
+        expectTypeOf(error).toEqualTypeOf<ServerError>()
+        return Effect.void
+      }
+    }))
+    expectTypeOf(told).toEqualTypeOf<Effect.Effect<number, ServerError>>()
+  })
 })

@@ -289,9 +289,10 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
 
   it.live("says what a refused connection is, and that it may pass", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(
-        withTogether((together) => together.chat(request)).pipe(client("http://127.0.0.1:9/v1"))
-      )
+      // a port that nobody listens at any more
+      const { baseUrl } = yield* Effect.scoped(serve(() => undefined))
+      const error = yield* Effect.flip(withTogether((together) => together.chat(request)).pipe(client(baseUrl)))
+      expect(error.message).toContain("ECONNREFUSED")
       expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false, attempts: 3 })
     }))
 

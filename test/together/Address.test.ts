@@ -1,6 +1,18 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Address from "../../src/together/Address.ts"
 
+describe("isOurs", () => {
+  it.each<[from: string, to: string, ours: boolean]>([
+    ["https://api.together.ai/v1", "https://api.together.xyz/v2", true],
+    ["https://proxy.corp/v1", "https://proxy.corp/v2", true],
+    ["https://proxy.corp/v1", "https://api.together.ai/v1", false],
+    ["https://api.together.ai/v1", "https://api.together.ai.evil.example/v1", false],
+    ["https://api.together.ai/v1", "http://api.together.ai/v1", false]
+  ])("from %s to %s is %s", (from, to, ours) => {
+    expect(Address.isOurs(new URL(from), new URL(to))).toBe(ours)
+  })
+})
+
 describe("redirect", () => {
   const from = new URL("https://api.together.ai/v1/files/f/content")
 

@@ -275,6 +275,53 @@ describe("AiParts", () => {
         [["a", { n: "{}{}" }]]
       ],
       [
+        "two calls without index, ids or arguments",
+        [piece("", "a"), piece(null, "a"), piece("", "a")],
+        [["a", {}], ["a", {}], ["a", {}]]
+      ],
+      [
+        "one call that comes whole again at its end",
+        [
+          piece("", "a", { index: 0, id: "x" }),
+          piece("{\"n\":1}", undefined, { index: 0 }),
+          piece("{\"n\":1}", "a", { index: 0 })
+        ],
+        [["a", { n: 1 }]]
+      ],
+      [
+        "one call that comes whole again under its id",
+        [piece("{\"n\":1}", "a", { id: "x" }), piece("{\"n\":1}", "a", { id: "x" })],
+        [["a", { n: 1 }]]
+      ],
+      [
+        "one call whose name comes in pieces",
+        [
+          piece("", "get_", { index: 0, id: "x" }),
+          piece("", "weather", { index: 0 }),
+          piece("{}", undefined, { index: 0 })
+        ],
+        [["get_weather", {}]]
+      ],
+      [
+        "one call whose name comes in pieces, each with its id",
+        [piece("", "get_", { id: "x" }), piece("", "weather", { id: "x" }), piece("{}", undefined, { id: "x" })],
+        [["get_weather", {}]]
+      ],
+      [
+        "one call of an offered tool whose name comes in pieces",
+        [piece("", "wea"), piece("{}", "ther")],
+        [["weather", {}]]
+      ],
+      [
+        "two calls of offered tools, the first without arguments",
+        [
+          piece("", "clock", { index: 0, id: "x" }),
+          piece("", "weather", { index: 0 }),
+          piece("{}", undefined, { index: 0 })
+        ],
+        [["clock", {}], ["weather", {}]]
+      ],
+      [
         "one call that is named again at its end",
         [piece("{\"n\":1}", "a", { index: 0, id: "x" }), piece("", "a", { index: 0, id: "x" })],
         [["a", { n: 1 }]]
@@ -298,6 +345,22 @@ describe("AiParts", () => {
           { type: "tool-params-end" }
         ])
         expect(got.at(-1)).toMatchObject({ type: "finish", reason: "tool-calls" })
+      })))
+
+    it.effect("announces a name that came in pieces once it is whole", () =>
+      run(Effect.gen(function*() {
+        yield* TogetherTest.reply(stream(
+          chunk({ tool_calls: piece("", "clo", { index: 0, id: "a" }) }),
+          chunk({ tool_calls: piece("", "ck", { index: 0 }) }),
+          chunk({ tool_calls: piece("{}", undefined, { index: 0 }) }),
+          chunk({}, "stop")
+        ))
+        const got = yield* parts()
+        expect(got.filter((part) => part.type.startsWith("tool-params"))).toMatchObject([
+          { type: "tool-params-start", id: "a", name: "clock" },
+          { type: "tool-params-delta", delta: "{}" },
+          { type: "tool-params-end" }
+        ])
       })))
 
     it.effect("fails at the end for a call without a name, after what had arrived", () =>

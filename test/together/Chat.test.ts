@@ -12,14 +12,40 @@ const answer = (message: object, more?: object) => ({
 
 describe("Chat", () => {
   describe("ChatResponse", () => {
-    it.each(["id", "object", "created", "model"])("accepts a %s that is null", (field) => {
-      expect(decode(answer({}, { [field]: null }))).toMatchObject({ [field]: null })
-      expect(decodeCompletion({ choices: [], [field]: null })).toEqual({ choices: [], [field]: null })
+    it.each(["id", "object", "created", "model"])("reads a %s that is null as absent", (field) => {
+      expect(decode(answer({}, { [field]: null }))).toEqual(decode(answer({})))
+      expect(decodeCompletion({ choices: [], [field]: null })).toEqual({ choices: [] })
     })
 
-    it.each(["id", "index", "type", "function"])("accepts a tool call whose %s is null", (field) => {
-      const call = { index: 0, id: "x", type: "function", function: { name: "f", arguments: "{}" }, [field]: null }
+    it.each(["id", "index", "type"])("reads a tool call's %s that is null as absent", (field) => {
+      const call = { index: 0, id: "x", type: "function", function: { name: "f", arguments: "{}" } }
+      const { [field as "id"]: _, ...rest } = call
+      expect(decode(answer({ tool_calls: [{ ...call, [field]: null }] })).choices[0]?.message?.tool_calls)
+        .toEqual([rest])
+    })
+
+    it("accepts a tool call whose function is null", () => {
+      const call = { index: 0, id: "x", function: null }
       expect(decode(answer({ tool_calls: [call] })).choices[0]?.message?.tool_calls).toEqual([call])
+    })
+
+    it("has fields that are a value or absent, and encodes to what it came from", () => {
+      const wire = answer({ tool_calls: [{ index: 0, id: "x", type: "function" }] }, {
+        id: "a",
+        created: 1,
+        model: "m"
+      })
+      const read = decode(wire)
+      const id: string | undefined = read.id
+      const created: number | undefined = read.created
+      const model: string | undefined = read.model
+      const index: number | undefined = read.choices[0]?.index
+      const call: number | undefined = read.choices[0]?.message?.tool_calls?.[0]?.index
+      expect([id, created, model, index, call]).toEqual(["a", 1, "m", 0, 0])
+      expect(Schema.encodeSync(Chat.ChatResponse)(read)).toEqual(wire)
+      const streamed = (chunk: Chat.ChatChunk): ReadonlyArray<number | undefined> => chunk.choices.map((it) => it.index)
+      const completed = (answer: Completions.CompletionResponse): string | undefined => answer.id
+      expect([streamed({ choices: [{ index: 1 }] }), completed({ id: "c", choices: [] })]).toEqual([[1], "c"])
     })
 
     it("accepts a choice whose index is null", () => {

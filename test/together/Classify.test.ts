@@ -321,6 +321,86 @@ describe("Classify", () => {
       expect(classify(status, body)._tag).toBe(tag)
     })
 
+    it.each<Row>([
+      ["400 stop", 400, error("Parameter stop up to 4 sequences", "invalid_request_error"), "InvalidRequestError"],
+      ["400 tool", 400, error("Invalid tool name 'past due invoices'", null, null, "tools"), "InvalidRequestError"],
+      ["400 picture", 400, error("Image blocked: prompt 'laptop upgrade' flagged"), "InvalidRequestError"],
+      ["400 payment", 400, error("add credits to my card, past due"), "InvalidRequestError"],
+      [
+        "400 credit in a field",
+        400,
+        error("Insufficient credits", "credit_limit", null, "user"),
+        "InvalidRequestError"
+      ],
+      [
+        "422 detail",
+        422,
+        { detail: [{ msg: "Input should be a valid list, got: 'how do I add credits to my card'" }] },
+        "InvalidRequestError"
+      ],
+      ["422 cut off", 422, error("Not valid: 'insufficient credits, I'm out of"), "InvalidRequestError"],
+      ["403 advice", 403, error("Not for free: add credits"), "PermissionDeniedError"],
+      ["403 region", 403, error("Desktop upload is blocked in your region"), "PermissionDeniedError"],
+      [
+        "403 echo about a key",
+        403,
+        error("Echo: user wrote 'no api key needed'. Total tokens 9000 over 8192"),
+        "ContextLengthError"
+      ],
+      ["403 no key", 403, error("Access denied, no API key needed"), "PermissionDeniedError"],
+      ["403 echo of a key", 403, error("Not allowed: my API key was revoked"), "PermissionDeniedError"],
+      ["403 echo of money", 403, error("Not allowed: your balance is negative"), "PermissionDeniedError"]
+    ])("suspends nothing and stops nothing for words that may be quoted: %s", (_, status, body, tag) => {
+      expect(classify(status, body)._tag).toBe(tag)
+    })
+
+    it.each<Row>([
+      ["400 kind", 400, error("See the billing page", "credit_limit"), "InsufficientCreditsError"],
+      ["400 sentence", 400, error("Credit limit exceeded. Please add credit"), "InsufficientCreditsError"],
+      [
+        "403 balance",
+        403,
+        error("Your account balance is insufficient, please add credits"),
+        "InsufficientCreditsError"
+      ],
+      ["403 invoice", 403, error("Your invoice is past due"), "InsufficientCreditsError"],
+      ["403 limit", 403, error("Your account has reached its spending limit"), "InsufficientCreditsError"],
+      ["403 key by kind", 403, error("Missing API key", "authentication_error"), "AuthError"],
+      ["403 key", 403, error("API key disabled"), "AuthError"]
+    ])("believes what the provider says itself: %s", (_, status, body, tag) => {
+      expect(classify(status, body)._tag).toBe(tag)
+    })
+
+    it.each<[message: string, type: string | null, scope: string]>([
+      ["Limit of 180000 tokens per minute reached. Top up your account to raise it.", null, "tokens"],
+      ["Request rejected: concurrency limit; add credits to raise", null, "concurrency"],
+      ["You are sending too fast. Add credits to raise your limit.", "credit_limit", "unknown"],
+      ["Slow down, or add credits", null, "unknown"],
+      ["Throttled. Please top-up", null, "unknown"]
+    ])("takes a 429 about a rate for a rate limit, whatever raises it: %s", (message, type, scope) => {
+      expect(classify(429, error(message, type))).toMatchObject({ _tag: "RateLimitError", scope })
+    })
+
+    it("takes a 429 that begins with credit run out for that", () => {
+      const result = classify(429, error("Credit limit exceeded. No more requests per minute until you top up."))
+      expect(result._tag).toBe("InsufficientCreditsError")
+    })
+
+    it("reads a sentence without the prompts that it quotes", () => {
+      const prompt = "Insufficient credits, says the bank. The model is no longer available, maximum context size."
+      const answer = error(`${prompt} is not a valid input`, "invalid_request_error")
+      expect(classify(400, answer, {}, { secrets: { prompts: [prompt] } })._tag).toBe("InvalidRequestError")
+      expect(classify(400, answer, {}, { secrets: { prompts: "unknown" } })._tag).toBe("ContextLengthError")
+      const field = error("[prompt] exceeds 64 characters, [prompt]")
+      expect(classify(400, field)._tag).toBe("InvalidRequestError")
+    })
+
+    it("takes a model that is not there for that, a parameter for it not", () => {
+      expect(classify(400, error("Inference for model meta/x is not available"))._tag).toBe("ModelUnavailableError")
+      expect(classify(400, error("tools are not supported: logprobs for this model are no longer"))._tag)
+        .toBe("InvalidRequestError")
+    })
+
     it.each([
       "Input file exceeds the maximum of 50000 requests",
       "You have exceeded the limit of enqueued tokens for this model"
@@ -417,6 +497,25 @@ describe("Classify", () => {
     expect(classify(307, "", { location: "/elsewhere" }).message).toMatch(/^The server redirects \(307\), and/)
     expect(classify(0, "").message).toMatch(/^The server redirects, and/)
     expect(classify(200, error("odd")).message).toMatch(/^The request was refused \(200\)/)
+  })
+
+  it.each<[status: number, tag: string]>([
+    [401, "PermissionDeniedError"],
+    [402, "PermissionDeniedError"],
+    [403, "PermissionDeniedError"],
+    [404, "NotFoundError"],
+    [410, "NotFoundError"],
+    [429, "ServerError"],
+    [408, "ServerError"],
+    [503, "ServerError"]
+  ])("reads a %i from where a redirect led as %s of that host", (status, tag) => {
+    const body = JSON.stringify(error("Credit limit exceeded, says a secret of mine", "insufficient_quota"))
+    const answer = { status, headers: { "retry-after": "2" }, body, operation: "files", model: "", nowMillis: 0 }
+    const result = Classify.fromElsewhere({ ...answer, secrets: { prompts: ["a secret of mine"] } }, "store.example")
+    expect(result).toMatchObject({ _tag: tag, status, operation: "files", retryAfter: Duration.seconds(2) })
+    expect(result.message).toContain(`The server redirects to store.example, which answered ${status}.`)
+    expect(result.body).toContain("[prompt]")
+    expect(Classify.fromElsewhere({ ...answer, body: "" }, "store.example").body).toBeUndefined()
   })
 
   it("reads x-should-retry", () => {

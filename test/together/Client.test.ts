@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, type Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
-import { Budget, Credits, Price, Together, type TogetherError } from "effect-together"
+import { Budget, type Chat, Credits, Lanes, Price, Retry, Together, type TogetherError } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import * as Routes from "../../src/together/Routes.ts"
@@ -130,7 +130,8 @@ describe("a call for a whole answer", () => {
   it.effect("is not sent as a stream, whatever the request says", () =>
     virtually(Effect.gen(function*() {
       yield* TogetherTest.reply(Reply.chat("Rhine"), Reply.completion("Rhine"), Reply.chat("Rhine"))
-      const more = { stream: true, stream_options: { include_usage: true }, seed: 7 }
+      // from a caller without types
+      const more = { stream: true as unknown as false, stream_options: { include_usage: true }, seed: 7 }
       yield* use((together) => together.chat({ ...request, ...more }))
       yield* use((together) => together.completions({ model: "a", prompt: "Name three rivers.", ...more }))
       yield* use((together) => together.chat({ ...request, stream: false }))
@@ -140,6 +141,98 @@ describe("a call for a whole answer", () => {
         { ...request, stream: false }
       ])
     })))
+})
+
+describe("a stream that is asked for as a whole answer", () => {
+  it("does not compile, and every other field does", () => {
+    const together = undefined as unknown as Together.Together["Service"] // only its type is used
+    const calls = (): ReadonlyArray<unknown> => [
+      // @ts-expect-error: chatStream streams
+      together.chat({ ...request, stream: true }),
+      // @ts-expect-error: completionsStream streams
+      together.completions({ model: "a", prompt: "?", stream: true }),
+      together.chat({ ...request, stream: false, brand_new_option: 7 }),
+      together.chat({ ...request } as Chat.ChatRequest)
+    ]
+    expect(calls).toBeTypeOf("function")
+  })
+})
+
+describe("the retry policy of a call", () => {
+  const policy = (attempts: number) => Schedule.recurs(attempts - 1)
+
+  const attempts = (
+    at: {
+      readonly call?: number
+      readonly fiber?: number
+      readonly option?: number
+      readonly layer?: number
+      readonly stream?: boolean
+    }
+  ) =>
+    Effect.gen(function*() {
+      const { layer, sent } = answering(
+        () => new Response("", { status: 503 }),
+        at.option === undefined ? {} : { retry: policy(at.option) }
+      )
+      const options = at.call === undefined ? {} : { retry: policy(at.call) }
+      const call = use((together) =>
+        at.stream === true
+          ? Stream.runDrain(together.chatStream(request, options))
+          : Effect.asVoid(together.chat(request, options))
+      ).pipe(
+        Effect.provide(at.layer === undefined ? layer : Layer.provide(layer, Retry.layer(policy(at.layer))))
+      )
+      yield* Effect.flip(
+        at.fiber === undefined ? call : Effect.provideService(call, Retry.CurrentPolicy, policy(at.fiber))
+      )
+      return sent.length
+    }).pipe(VirtualClock.wrap)
+
+  it.effect("is the one provided to the client's layer", () =>
+    Effect.gen(function*() {
+      expect(yield* attempts({ layer: 2 })).toBe(2)
+      expect(yield* attempts({ layer: 2, stream: true })).toBe(2)
+    }))
+
+  it.effect("is the nearest: the call's, the fiber's, the client's, the layer's, the default", () =>
+    Effect.gen(function*() {
+      expect(yield* attempts({ call: 2, fiber: 3, option: 4, layer: 6 })).toBe(2)
+      expect(yield* attempts({ fiber: 3, option: 4, layer: 6 })).toBe(3)
+      expect(yield* attempts({ option: 4, layer: 6 })).toBe(4)
+      expect(yield* attempts({ layer: 6 })).toBe(6)
+      expect(yield* attempts({})).toBe(Retry.defaults.maxAttempts)
+      expect(yield* attempts({ fiber: 3, stream: true, option: 4 })).toBe(3)
+    }))
+
+  it.effect("may be none at all", () =>
+    Effect.gen(function*() {
+      expect(yield* attempts({ option: 1 })).toBe(1)
+    }))
+})
+
+describe("the lane of a call", () => {
+  it.effect("has the key that Lanes.key makes", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.chat("Rhine"), Reply.chat("Rhine"), Reply.json({ data: [] }))
+        yield* use((together) =>
+          Effect.all([
+            together.chat(request),
+            together.chat(request, { pool: "dedicated" }),
+            together.request({ path: "/endpoints", response: Schema.Unknown })
+          ])
+        )
+        const lanes = yield* Effect.flatMap(Lanes.Lanes, (lanes) => lanes.all)
+        expect(lanes.map((lane) => lane.key)).toEqual([
+          Lanes.key({ account: "acme", model: "a" }),
+          Lanes.key({ account: "acme", model: "a", pool: "dedicated" }),
+          Lanes.key({ account: "acme" })
+        ])
+      }).pipe(
+        Effect.provide(TogetherTest.layer({ together: { account: "acme" } }).pipe(Layer.provideMerge(Lanes.layer())))
+      )
+    ))
 })
 
 describe("a 2xx", () => {
@@ -184,6 +277,25 @@ describe("a 2xx", () => {
         expect(yield* Effect.provide(use((together) => together.evaluations.get("e")), layer)).toEqual(job)
       }
     }))
+
+  it.effect.each<[boolean, unknown]>([
+    [true, { id: "o3-1", error: { message: "asleep", type: "server_error", param: null, code: null } }],
+    [true, { error: "asleep", request_id: "r-1" }],
+    [false, { id: "job-1", error: { message: "asleep" } }],
+    [false, { id: "job-1", error: "asleep" }],
+    [false, { id: "job-1", status: "failed", error: { message: "asleep", type: "server_error" } }],
+    [false, { name: "d", state: "FAILED", error: { message: "asleep", code: "x" } }],
+    [false, { id: "e", object: "evaluation", error: { message: "asleep", type: "x" } }],
+    [false, { error: { message: "asleep" }, choices: [] }],
+    [false, { error: { code: 0 }, result: [1] }],
+    [false, { error: "", result: [1] }]
+  ])("is an error (%s) by what it says of itself: %j", ([isError, body]) =>
+    Effect.gen(function*() {
+      const { layer } = answering(() => Response.json(body))
+      const asked = use((together) => together.request({ path: "/x", response: Schema.Unknown }))
+      const exit = yield* Effect.exit(Effect.provide(asked, layer))
+      expect(Exit.isSuccess(exit) ? exit.value : "an error").toEqual(isError ? "an error" : body)
+    }))
 })
 
 describe("an upload", () => {
@@ -199,6 +311,7 @@ describe("an upload", () => {
       const known = yield* of(file.content)
       expect(known.message).toContain("line 1 is invalid")
       expect(JSON.stringify([known, known.message])).not.toContain("Karl")
+      expect(yield* of("")).toMatchObject({ _tag: "InvalidRequestError" })
       const unknown = yield* of(new Blob([file.content]))
       expect(unknown).toMatchObject({
         _tag: "InvalidRequestError",
@@ -271,6 +384,16 @@ describe("headers of the caller", () => {
         "content-type": "application/json",
         "content-length": expect.any(String)
       })
+    }))
+
+  it.effect("are not sent where they are undefined, whatever their type says", () =>
+    Effect.gen(function*() {
+      const { layer, sent } = answering(() => Response.json({ choices: [] }), {
+        headers: { "x-mine": undefined as unknown as string, "x-other": "1" } // callers without types do this
+      })
+      yield* Effect.provide(use((together) => together.chat(request)), layer)
+      expect(sent[0]?.headers).toMatchObject({ "x-other": "1" })
+      expect(sent[0]?.headers).not.toHaveProperty("x-mine")
     }))
 
   it.effect("are kept out of errors that quote them", () =>

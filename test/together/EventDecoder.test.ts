@@ -114,6 +114,8 @@ describe("EventDecoder", () => {
     ["an error with a detail", data({ error: { detail: "boom" } }), "error-frame", "boom"],
     ["a bare message with a type", data({ message: "boom", type: "server_error", code: 500 }), "error-frame", "boom"],
     ["a bare message with a code", data({ message: "boom", choices: null, code: 500 }), "error-frame", "boom"],
+    ["a bare message with an error_type", data({ message: "boom", error_type: "rate_limit" }), "error-frame", "boom"],
+    ["a bare message with a code as text", data({ message: "boom", code: "503" }), "error-frame", "boom"],
     ["a bare detail", data({ detail: [{ msg: "boom" }] }), "error-frame", "boom"],
     ["an object named error", data({ object: "error", message: "boom", choices: [] }), "error-frame", "boom"],
     ["an error object", data({ error: { message: "overloaded", type: "server_error" } }), "error-frame", "overloaded"],
@@ -150,7 +152,10 @@ describe("EventDecoder", () => {
   it.each([
     ["a false error", { error: false, choices: [] }],
     ["a message beside choices", { message: "hi", type: "chunk", choices: [] }],
-    ["a message alone", { message: "hi" }]
+    ["a message alone", { message: "hi" }],
+    ["a sign of life", { type: "ping", message: "keep-alive" }],
+    ["a state", { type: "status", message: "warming up", code: "loading" }],
+    ["a number of no error", { message: "hi", code: 200 }]
   ])("does not take %s for a failure", (_, frame) => {
     expect(run(delta("a", { finish_reason: "stop" }) + data(frame) + done).end).toEqual({ _tag: "Done" })
   })

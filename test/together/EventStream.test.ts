@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Schedule, Stream } from "effect"
-import { AiFailure, Credits, Price, Together, TogetherError, TogetherLanguageModel } from "effect-together"
+import { Effect, Exit, Layer, Schedule, Stream } from "effect"
+import { AiFailure, Budget, Credits, Price, Together, TogetherError, TogetherLanguageModel } from "effect-together"
 import { LanguageModel } from "effect/ai"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 
@@ -33,7 +33,7 @@ describe("EventStream", () => {
       ["a context code", error("too long", null, "context_length_exceeded"), "Shorten the prompt"],
       [
         "a context sentence",
-        { error: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097" },
+        error("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097", "invalid_request_error"),
         "Shorten the prompt"
       ],
       ["a status by number", error("bad schema", "BadRequestError", 400), "Correct the request"],
@@ -59,12 +59,41 @@ describe("EventStream", () => {
       ["a failure by number", { message: "boom", type: "server_error", code: 500 }],
       ["a rate limit", error("slow down", "dynamic_request_limited")],
       ["a failed hop inside the provider", error("All connection attempts failed", "invalid_request_error")],
+      ["a model that is away", error("The model is temporarily unavailable, please try again", "server_error")],
+      ["a context of the engine", error("Failed to allocate context window buffers", "server_error")],
+      ["words about money", error("upstream: top-up of the kv cache failed, credit limit exceeded", "server_error")],
+      ["a service behind it", error("x", "permission_service_unavailable")],
+      ["a timeout", error("x", "validation_timeout")],
+      ["a sentence alone", { error: "The prompt exceeds the maximum context length" }],
+      ["a rate under the kind of credit", error("Your rate limit is 60 queries per minute", "credit_limit")],
       ["nothing in particular", { error: true, message: "boom" }]
     ])("tries again after %s", ([, value]) =>
       Effect.gen(function*() {
         const { attempts, error } = yield* failing(frame(value))
         expect([attempts, error._tag, error.shouldRetry]).toEqual([3, "StreamError", undefined])
         expect(error.message).toContain("try again")
+      }))
+
+    it.effect.each<[string, unknown, true | undefined]>([
+      ["a rate limit", error("slow down", null, 429), true],
+      ["a rate limit by kind", error("slow down", "dynamic_request_limited"), true],
+      ["an overload", error("overloaded", null, 503), true],
+      ["no credit", error("Credit limit exceeded", null, 402), true],
+      ["a bad key by kind", { error: "Invalid API key", code: "invalid_api_key" }, true],
+      ["a failure that names no status", error("boom", "server_error"), undefined],
+      ["nothing in particular", { error: true, message: "boom" }, undefined]
+    ])("tells a refusal, which is not billed: %s", ([, value, refused]) =>
+      Effect.gen(function*() {
+        const { error } = yield* failing(frame(value))
+        expect(error).toMatchObject({ _tag: "StreamError", started: false })
+        expect("refused" in error ? error.refused : undefined).toBe(refused)
+        expect(Credits.maybeBilled(Exit.fail(error))).toBe(refused !== true)
+      }))
+
+    it.effect("promises no probe where credit ran out", () =>
+      Effect.gen(function*() {
+        const { error: failed } = yield* failing(frame(error("Credit limit exceeded", "credit_limit")))
+        expect(failed.message).toMatch(/Add credits at https:\/\/api\.together\.ai\/settings\/billing\.$/)
       }))
 
     it.effect("takes the request id from the header first, from the frame next, from the edge last", () =>
@@ -144,6 +173,20 @@ describe("EventStream", () => {
           Credits.layer()
         )))
       )
+
+    it.effect("charges nothing for frames that refuse in place of an answer", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          const refusal = frame({ error: { message: "slow down", code: 429 } })
+          yield* TogetherTest.reply(refusal, refusal, Reply.stream(["Rhine"]))
+          yield* streamed({ retry: Schedule.recurs(2) })
+          const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+          expect(keys[0]?.tally).toMatchObject({ settled: 2000n, uncertain: 0n, reserved: 0n })
+        }).pipe(Effect.provide(Layer.provideMerge(
+          TogetherTest.layer({ together: { prices: () => price } }),
+          Credits.layer({ budgets: [Budget.perRun("$0.004")] })
+        )))
+      ))
 
     const piece = (args: string, name?: string) => ({
       choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: { name, arguments: args } }] } }]

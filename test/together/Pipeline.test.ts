@@ -200,6 +200,25 @@ describe("Pipeline", () => {
   })
 
   describe("hedge", () => {
+    it.effect("gives back the reservation of a second try that its own budget refuses", () =>
+      Effect.gen(function*() {
+        const budget = { balance: Effect.succeed(1), tryWithdraw: Effect.succeed(false) }
+        const { exit } = yield* world(
+          ({ arrivals, credits, together }) =>
+            Effect.gen(function*() {
+              yield* Effect.forkChild(together.chat(request(1)), { startImmediately: true })
+              yield* Effect.sleep("2 seconds")
+              return [yield* arrivals, (yield* tally(credits))?.reserved] as const
+            }),
+          {
+            limit: "$1",
+            provider: { latency: { kind: "constant", value: 3 } },
+            client: { hedge: { delay: "1 second", budget } }
+          }
+        )
+        expect(exit).toEqual(Exit.succeed([1, high]))
+      }))
+
     it.effect("gives back the slot of a second try that was not sent", () =>
       Effect.gen(function*() {
         const { exit } = yield* world(

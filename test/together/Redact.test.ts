@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxBodyLength, promptsOf, promptsOfLines, redact } from "../../src/together/Redact.ts"
+import { maxBodyLength, narrowed, promptsOf, promptsOfLines, redact } from "../../src/together/Redact.ts"
 
 const unicode = (text: string): string => `\\u${text.charCodeAt(0).toString(16).padStart(4, "0")}`
 
@@ -47,6 +47,27 @@ describe("redact", () => {
     for (const prompts of [[short, long], [long, short]]) {
       expect(redact(`a ${long} b ${short} c`, { prompts })).toBe("a [prompt] b [prompt] c")
     }
+  })
+
+  it("knows a prompt whose space around it the provider trimmed", () => {
+    const prompts = ["  Please tell me about the secret\n", "        short      "]
+    expect(redact("Bad: 'Please tell me about the secret', short", { prompts })).toBe("Bad: '[prompt]', short")
+  })
+
+  it("reads many prompts when there is something to redact, once for all texts, and keeps those that may be quoted", () => {
+    let reads = 0
+    const many = function*() {
+      reads++
+      for (let at = 0; at < 1000; at++) yield ` the patient ${at} is "Karl"\n`
+      yield prompt
+    }
+    const body = `{"error":${JSON.stringify(`bad: the patient 17 is "Karl", ${prompt}`)}}`
+    expect(redact(body, { prompts: many })).toBe("{\"error\":\"bad: [prompt], [prompt]\"}")
+    const secrets = narrowed(["bad: the patient 17", body], { prompts: many })
+    expect([reads, secrets.prompts.length]).toEqual([2, 1001])
+    expect(narrowed(["a text without any of them"], { prompts: many }).prompts).toEqual([])
+    expect([narrowed(["short"], { prompts: many }).prompts, reads]).toEqual([[], 3])
+    expect(narrowed(["short"], { prompts: "unknown" }).prompts).toBe("unknown")
   })
 
   it("replaces the values of headers, but no words", () => {
@@ -99,6 +120,16 @@ describe("promptsOf", () => {
 
   it("reads a file line by line, whether a line is JSON or not", () => {
     const file = "{\"prompt\":\"the patient is Karl\"}\n\nshort\na line that is no JSON\n{\"custom_id\":\"1\"}"
-    expect(promptsOfLines(file)).toEqual(["the patient is Karl", "a line that is no JSON"])
+    expect([...promptsOfLines(file)]).toEqual(["the patient is Karl", "a line that is no JSON"])
+  })
+
+  it("takes what names a line for no text of it, at its top alone", () => {
+    const named = { custom_id: "request-number-17", method: "POST-to-the-server", url: "/v1/chat/completions" }
+    const lines = [{ ...named, body: { url: "https://mine.example/a" } }, [named], "a text by itself"]
+    expect([...promptsOfLines(lines.map((line) => JSON.stringify(line)).join("\n"))]).toEqual([
+      "https://mine.example/a",
+      ...Object.values(named),
+      "a text by itself"
+    ])
   })
 })

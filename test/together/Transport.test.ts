@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
-import { Chat, Together } from "effect-together"
+import { Chat, Credits, Together } from "effect-together"
 import { VirtualClock } from "effect-together/testing"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
@@ -13,7 +13,7 @@ import * as Transport from "../../src/together/Transport.ts"
 const exchange = { operation: "chat", model: "m", method: "POST", path: "/chat", json: { a: 1 } } as const
 
 /** A client whose far side is the test. */
-const scripted = (way: "short" | "long") => {
+const scripted = (way: "short" | "long", baseUrl = "http://localhost/v1") => {
   const receivers: Array<Shortcut.Receiver> = []
   const sent: Array<Readonly<Record<"method" | "headers" | "body" | "url", unknown>>> = []
   let given = 0
@@ -41,7 +41,8 @@ const scripted = (way: "short" | "long") => {
   )
   if (way === "short") {
     Shortcut.attach(client, (outgoing, receiver) => {
-      sent.push({ ...outgoing, url: outgoing.url.href })
+      const { ours: _, ...rest } = outgoing
+      sent.push({ ...rest, url: outgoing.url.href })
       receivers.push(receiver)
       return () => {
         given++
@@ -53,7 +54,7 @@ const scripted = (way: "short" | "long") => {
   const transport = Effect.provideService(
     Transport.make({
       apiKey: Redacted.make("k"),
-      baseUrl: "http://localhost/v1",
+      baseUrl,
       timeouts: { ...Transport.defaults, headers: Duration.seconds(10), body: Duration.seconds(5) },
       userAgent: "test",
       headers: { "X-Own": "1" }
@@ -172,6 +173,80 @@ describe.each(["short", "long"] as const)("Transport.exchange, the %s way", (way
       expect(Duration.toMillis(result.elapsed)).toBe(0)
     }))
 
+  /** Asks for a file and is sent on to each location in turn; the bodies of the redirects never come. */
+  const follow = (baseUrl: string, ...locations: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const far = scripted(way, baseUrl)
+      const transport = yield* far.transport
+      const seen: Array<string | undefined> = []
+      const fiber = yield* Effect.forkChild(
+        transport.exchange({
+          operation: "files.get",
+          model: "",
+          method: "GET",
+          path: "/files/f",
+          onHeaders: (headers) => void seen.push(headers["x-ratelimit-reset"])
+        }),
+        { startImmediately: true }
+      )
+      for (const [index, location] of locations.entries()) {
+        yield* settle
+        far.receivers[index]!.onHeaders(302, { location, "x-ratelimit-reset": String(index) })
+      }
+      yield* settle
+      return { ...far, fiber, seen, to: far.receivers.at(-1)! }
+    })
+
+  it.effect("follows a redirect by its headers, and frees its socket", () =>
+    Effect.gen(function*() {
+      const { fiber, given, sent, to } = yield* follow("http://localhost/v1", "/v1/files/g", "h")
+      expect([sent.map(({ url }) => url), given()]).toEqual([
+        ["http://localhost/v1/files/f", "http://localhost/v1/files/g", "http://localhost/v1/files/h"],
+        2
+      ])
+      to.onHeaders(200, {})
+      to.onText("here")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ text: "here" })
+    }))
+
+  it.effect("takes the key along between hosts of Together", () =>
+    Effect.gen(function*() {
+      const { fiber, sent, to } = yield* follow("https://api.together.xyz/v1", "https://api.together.ai/v1/files/f")
+      expect(sent.map(({ headers }) => headers)).toEqual([
+        expect.objectContaining({ authorization: "Bearer k", "x-own": "1" }),
+        expect.objectContaining({ authorization: "Bearer k", "x-own": "1" })
+      ])
+      to.onHeaders(401, {})
+      to.onText("")
+      expect(yield* Effect.flip(Fiber.join(fiber))).toMatchObject({ _tag: "AuthError" })
+    }))
+
+  it.effect("takes no word of another host for one about the key, the credit or the limits", () =>
+    Effect.gen(function*() {
+      for (
+        const [status, tag] of [[401, "PermissionDeniedError"], [402, "PermissionDeniedError"], [429, "ServerError"]]
+      ) {
+        const { fiber, seen, sent, to } = yield* follow("https://api.together.ai/v1", "https://store.example/f?token=x")
+        expect(sent[1]?.headers).not.toHaveProperty("authorization")
+        to.onHeaders(Number(status), { "x-ratelimit-reset": "9" })
+        to.onText("{\"error\":\"Credit limit exceeded\"}")
+        const error = yield* Effect.flip(Fiber.join(fiber))
+        expect(error).toMatchObject({ _tag: tag, status })
+        expect(error.message).toContain("store.example")
+        expect(error.message).not.toContain("token")
+        expect(seen).toEqual(["0"])
+      }
+    }))
+
+  it.effect("says that redirects have no end, after the fifth", () =>
+    Effect.gen(function*() {
+      const { fiber, sent, to } = yield* follow("http://localhost/v1", "a", "b", "c", "d", "e", "f")
+      to.onText("")
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      expect([error._tag, sent.length]).toEqual(["InvalidRequestError", 6])
+      expect(error.message).toMatch(/^The server redirects \(302\) again after 5 redirects, and no more are followed\./)
+    }))
+
   it.effect("sends nothing to another host", () =>
     Effect.gen(function*() {
       const far = scripted(way)
@@ -287,6 +362,42 @@ describe("Together.layer", () => {
       }])
     }))
 
+  it.effect("takes no header of a RequestInit to another host, and all else of it", () =>
+    Effect.gen(function*() {
+      const init = { keepalive: true, headers: { "X-Extra": "1", Authorization: "Bearer another" } }
+      const asks: ReadonlyArray<(files: Together.Together["Service"]["files"]) => Effect.Effect<unknown, unknown>> = [
+        (files) => files.get("f"),
+        (files) => files.content("f")
+      ]
+      for (const ask of asks) {
+        for (const place of ["layer", "call"]) {
+          const seen: Array<RequestInit | undefined> = []
+          const moving: typeof fetch = (_, init) => {
+            seen.push(init)
+            return Promise.resolve(
+              seen.length === 1
+                ? new Response(null, { status: 302, headers: { location: "http://store.example/f" } })
+                : Response.json({ id: "f" })
+            )
+          }
+          const services = Layer.merge(
+            Layer.succeed(FetchHttpClient.Fetch, moving),
+            place === "layer" ? Layer.succeed(FetchHttpClient.RequestInit, init) : Layer.empty
+          )
+          const asked = Effect.flatMap(Together.Together, ({ files }) => ask(files))
+          yield* (place === "call" ? Effect.provideService(asked, FetchHttpClient.RequestInit, init) : asked).pipe(
+            Effect.provide(Together.layer(options).pipe(Layer.provide(services)))
+          )
+          const headers = seen.map((sent) => new Headers(sent?.headers))
+          expect(headers.map((sent) => [sent.get("x-extra"), sent.get("authorization")])).toEqual([
+            ["1", "Bearer k"],
+            [null, null]
+          ])
+          expect(seen).toMatchObject([{ keepalive: true }, { keepalive: true }])
+        }
+      }
+    }))
+
   it.effect("takes a Fetch that throws, or whose body fails, for a failed connection", () =>
     Effect.gen(function*() {
       const cut = new ReadableStream({ start: (controller) => controller.error(new Error("cut")) })
@@ -319,6 +430,43 @@ describe("Together.layer", () => {
       )
       expect(error).toMatchObject(phase === undefined ? { _tag, permanent: false } : { _tag, phase })
     }))
+
+  it.effect.each<[codes: ReadonlyArray<string>, syscall: string, sent: false | undefined]>([
+    [["ECONNREFUSED"], "connect", false],
+    [["ENETUNREACH", "ECONNREFUSED"], "connect", false],
+    [["EAI_AGAIN"], "getaddrinfo", false],
+    [["CERT_HAS_EXPIRED"], "connect", false],
+    [["EHOSTUNREACH"], "read", undefined],
+    [["ECONNREFUSED", "ECONNRESET"], "connect", undefined],
+    [[], "connect", undefined]
+  ])("knows whether anything was sent: %s of %s", ([codes, syscall, sent]) =>
+    Effect.gen(function*() {
+      const cause = new AggregateError(codes.map((code) => Object.assign(new Error(code), { code, syscall })))
+      const fail: typeof fetch = () => Promise.reject(new TypeError("fetch failed", { cause }))
+      const error = yield* Effect.flip(Effect.provideService(chat, FetchHttpClient.Fetch, fail)).pipe(
+        Effect.provide(Together.layer({ ...options, retry: Schedule.recurs(0) }))
+      )
+      expect(error._tag === "ConnectionError" ? [error.sent] : error).toEqual([sent])
+      expect(Credits.maybeBilled(Exit.fail(error))).toBe(sent !== false)
+    }))
+
+  it.live.each(["chat", "chatStream"] as const)(
+    "takes a port that Fetch refuses for one never connected to: %s",
+    (way) =>
+      Effect.gen(function*() {
+        const call = way === "chat"
+          ? chat
+          : Effect.flatMap(Together.Together, (together) => Stream.runDrain(together.chatStream(request)))
+        const error = yield* Effect.flip(call).pipe(
+          Effect.provide(Together.layer({ ...options, baseUrl: "http://127.0.0.1:1/v1" }))
+        )
+        expect(error).toMatchObject({ _tag: "ConnectionError", permanent: true, attempts: 1 })
+        expect(error.message).toBe(
+          "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
+        )
+        expect(Credits.maybeBilled(Exit.fail(error))).toBe(false)
+      })
+  )
 
   it.effect("prefers the Fetch of the call's context", () =>
     Effect.gen(function*() {

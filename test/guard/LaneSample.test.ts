@@ -1,0 +1,52 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
+import * as TogetherError from "../../src/domain/TogetherError.ts"
+import * as Usage from "../../src/domain/Usage.ts"
+import * as Lane from "../../src/guard/Lane.ts"
+
+const common = { message: "" }
+const retryAfter = Duration.seconds(2)
+
+describe("Lane.sampleOf", () => {
+  it.each<[string, TogetherError.TogetherError, Lane.Sample]>([
+    ["a rate limit", new TogetherError.RateLimitError({ ...common, scope: "tokens", retryAfter }), {
+      _tag: "Throttled",
+      scope: "tokens",
+      retryAfter,
+      headers: undefined
+    }],
+    ["an overload", new TogetherError.OverloadedError({ ...common, retryAfter }), { _tag: "Overloaded", retryAfter }],
+    ["a broken server", new TogetherError.ServerError(common), { _tag: "Failed" }],
+    ["a broken connection", new TogetherError.ConnectionError({ ...common, permanent: false }), { _tag: "Failed" }],
+    ["silence", new TogetherError.RequestTimeoutError({ ...common, phase: "headers" }), { _tag: "TimedOut" }],
+    ["a refused request", new TogetherError.InvalidRequestError({ ...common, status: 400 }), {
+      _tag: "Ignored",
+      sent: true
+    }],
+    ["an open circuit", new TogetherError.CircuitOpenError({ ...common, key: "a" }), { _tag: "Ignored", sent: false }]
+  ])("reads %s", (_, error, sample) => {
+    expect(Lane.sampleOf(Exit.fail(error))).toEqual(sample)
+  })
+
+  it("leaves the estimate where nothing tells what an answer consumed", () => {
+    expect(Lane.sampleOf(Exit.succeed("hello"))).toEqual({ _tag: "Success" })
+    expect(Lane.sampleOf(Exit.succeed("hello"), { usage: Usage.fromAnswer })).toEqual({ _tag: "Success" })
+  })
+
+  it("counts both sides of the usage", () => {
+    const answer = { usage: { prompt_tokens: 20, completion_tokens: 30 } }
+    expect(Lane.sampleOf(Exit.succeed(answer), { usage: Usage.fromAnswer })).toEqual({ _tag: "Success", tokens: 50 })
+    const own = { used: 7 }
+    const usage = ({ used }: typeof own): Usage.Usage => ({ ...Usage.zero, outputTokens: used })
+    expect(Lane.sampleOf(Exit.succeed(own), { usage })).toEqual({ _tag: "Success", tokens: 7 })
+  })
+
+  it("takes what it does not know for sent", () => {
+    const ignored: Lane.Sample = { _tag: "Ignored", sent: true }
+    expect(Lane.sampleOf(Exit.fail("503"))).toEqual(ignored)
+    expect(Lane.sampleOf(Exit.die("bug"))).toEqual(ignored)
+    expect(Lane.sampleOf(Exit.failCause(Cause.interrupt(1)))).toEqual(ignored)
+  })
+})
