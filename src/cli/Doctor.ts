@@ -55,6 +55,8 @@ const key = Effect.map(
   }
 )
 
+const hasVersion = ({ pathname }: URL): boolean => /\/v\d+\/?$/.test(pathname)
+
 const address = (baseUrl: string): Check => {
   if (!URL.canParse(baseUrl) || !/^https?:$/.test(new URL(baseUrl).protocol)) {
     return {
@@ -63,7 +65,8 @@ const address = (baseUrl: string): Check => {
       text: `${baseUrl} is not an http or https address. Set TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
     }
   }
-  const { hostname, pathname, protocol } = new URL(baseUrl)
+  const url = new URL(baseUrl)
+  const { hostname, protocol } = url
   const local = hostname === "localhost" || hostname === "127.0.0.1" || hostname === "[::1]"
   if (protocol === "http:" && !local) {
     return {
@@ -72,7 +75,7 @@ const address = (baseUrl: string): Check => {
       text: `${baseUrl} is not encrypted: the key travels in the open. Use https`
     }
   }
-  if (!/\/v\d+\/?$/.test(pathname)) {
+  if (!hasVersion(url)) {
     return { name: "address", state: "warn", text: `${baseUrl} does not end in a version: Together's ends in /v1` }
   }
   return { name: "address", state: "ok", text: baseUrl }
@@ -141,6 +144,25 @@ const call = Effect.gen(function*() {
     : failed(models.failure)
 })
 
+const called = (baseUrl: string) =>
+  Effect.map(
+    call.pipe(
+      Effect.provide(Connection.layer({ baseUrl })),
+      Effect.catchTags({
+        AuthError: (error) => Effect.succeed(failed(error)),
+        InvalidRequestError: (error) => Effect.succeed(failed(error))
+      })
+    ),
+    (check): Check =>
+      // nothing is found below such an address, whatever the names of models
+      check.state === "bad" && check.text.startsWith("NotFoundError") && !hasVersion(new URL(baseUrl))
+        ? {
+          ...check,
+          text: `NotFoundError: ${baseUrl} has no such path. Set TOGETHER_BASE_URL to one that ends in /v1`
+        }
+        : check
+  )
+
 /** Checks, prints and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
@@ -155,30 +177,22 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const keyed = yield* key
   yield* add(keyed)
   const at = address(flags.baseUrl)
-  yield* add(at)
-  if (at.state !== "bad") {
+  if (at.state === "bad") yield* add(at)
+  else {
     const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain))
-    yield* add(
-      time._tag === "Success"
-        ? time.success
-        : {
-          name: "clock",
-          state: "bad",
-          text: `${flags.baseUrl} cannot be reached: ${time.failure.message}. ${
-            Explain.meanings.ConnectionError.fix.split(",")[0]
-          }`
-        }
-    )
-    if (time._tag === "Success" && keyed.state !== "bad") {
-      yield* add(
-        yield* call.pipe(
-          Effect.provide(Connection.layer({ baseUrl: flags.baseUrl })),
-          Effect.catchTags({
-            AuthError: (error) => Effect.succeed(failed(error)),
-            InvalidRequestError: (error) => Effect.succeed(failed(error))
-          })
-        )
-      )
+    if (time._tag === "Failure") {
+      if (at.state === "warn") yield* add(at)
+      yield* add({
+        name: "address",
+        state: "bad",
+        text: `${flags.baseUrl} cannot be reached: ${time.failure.message}. ${
+          Explain.meanings.ConnectionError.fix.split(",")[0]
+        }`
+      })
+    } else {
+      yield* add(at)
+      yield* add(time.success)
+      if (keyed.state !== "bad") yield* add(yield* called(flags.baseUrl))
     }
   }
   const bad = checks.some((check) => check.state === "bad")

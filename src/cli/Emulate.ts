@@ -28,7 +28,7 @@ export const providerFlags = {
       Flag.withDescription("Credits of the account in dollars; without it, calls are free")
     )
   ),
-  seed: LastFlag.Int("seed").pipe(Flag.withDescription("Decides every random number"), Flag.withDefault(1))
+  seed: LastFlag.Int("seed").pipe(Flag.withDescription("Decides every random number (default: 1)"), Flag.withDefault(1))
 }
 
 /** All flags of `emulate`. */
@@ -40,12 +40,15 @@ export const emulateFlags = {
     (value) => `--port must be in [0, 65535], got ${value}`
   ).pipe(
     Flag.withAlias("p"),
-    Flag.withDescription("Port, 0 for any free one"),
+    Flag.withDescription("Port, 0 for any free one (default: 8787)"),
     Flag.withDefault(8787)
   ),
-  host: LastFlag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
+  host: LastFlag.String("host").pipe(
+    Flag.withDescription("Address to listen on (default: 127.0.0.1)"),
+    Flag.withDefault("127.0.0.1")
+  ),
   scale: LastFlag.Finite("scale").pipe(
-    Flag.withDescription("Seconds of the provider per second of the clock"),
+    Flag.withDescription("Seconds of the provider per second of the clock (default: 1)"),
     Flag.withDefault(1)
   )
 }

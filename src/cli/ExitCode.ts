@@ -6,7 +6,7 @@
  * | 0 | all rows answered |
  * | 1 | internal: a disk that is full, a defect |
  * | 2 | usage: a wrong flag, an input or output that cannot be used |
- * | 3 | some rows failed |
+ * | 3 | some rows failed, or were not sent |
  * | 4 | refused: key, credits, address |
  * | 5 | stopped by a cap: cost, time |
  * | 130 | interrupted, the journal is safe |
@@ -41,6 +41,7 @@ export const ofEnding = (stop: Stop | undefined, report: Report.Report, undone: 
     case "Unreachable":
       return ExitCode.refused
     case "FailedRow":
+    case "Abandoned":
       return ExitCode.someFailed
     default:
       return report.failed + report.bad + report.resumedFailed + undone > 0 ? ExitCode.someFailed : ExitCode.ok

@@ -8,10 +8,13 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "../job/Answer.ts"
+import type { JobError } from "../job/JobError.ts"
 import * as Classify from "../together/Classify.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
+import * as Nearest from "./Nearest.ts"
 import * as Style from "./Style.ts"
 import { UsageError } from "./UsageError.ts"
 
@@ -19,7 +22,7 @@ import { UsageError } from "./UsageError.ts"
 export const explainFlags = {
   what: Argument.String("what").pipe(
     Argument.withDescription(
-      "A status (429), a body ('{\"error\": …}'), a row of an errors file, an error's name, or - for standard input"
+      "A status (429), a body ('{\"error\": …}'), an error's name or code, rows of an errors file, or - for standard input"
     )
   ),
   status: LastFlag.Int("status").pipe(
@@ -151,30 +154,87 @@ const rowMeanings: { readonly [code: string]: Meaning } = {
   }
 }
 
-/** Finds the row of an errors file that no call failed; rows of such a file name their line. */
-const rowOf = (text: string): (Meaning & { readonly code: string; readonly message: string }) | undefined => {
-  const row = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+/** Says the same of errors that end a job: the message of each names its reason. */
+const jobMeanings: { readonly [tag in JobError["_tag"]]: Meaning } = {
+  InputError: {
+    why: "The input cannot be read as JSONL: it is not there, is empty, or is not what its name says.",
+    fix: "The message names the file and the reason: correct the path or the file, then run the same command again."
+  },
+  JournalError: {
+    why:
+      "The journal cannot be opened, trusted or written: another process is at work, the input or the address has changed, the disk is full, the file was removed or is no journal.",
+    fix: "The message names the reason and what to do. What was answered is in the journal: do not remove it to go on."
+  },
+  OutputError: {
+    why: "Results or errors cannot be written: a directory, a permission, a full disk, a reader that has gone.",
+    fix: "Make room or correct the path, then run the same command again: the answers are in the journal."
+  }
+}
+
+const meaningOfCode = (code: string): Meaning | undefined => {
+  const key = /^bad_row(_|$)/.test(code) ? "bad_row" : code
+  return Object.hasOwn(rowMeanings, key) ? rowMeanings[key] : undefined
+}
+
+const parsed = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+
+/** Is a row of an errors file; rows of such a file name their line. */
+interface ErrorRow {
+  readonly code: string
+  readonly message: string
+  readonly line: unknown
+}
+
+const errorRow = (text: string): ErrorRow | undefined => {
+  const row = parsed(text)
   const code = field(field(row, "error"), "code")
   const message = field(field(row, "error"), "message")
-  if (typeof code !== "string" || typeof message !== "string" || field(row, "line") === undefined) return undefined
-  const key = code.startsWith("bad_row_") ? "bad_row" : code
-  const meaning = Object.hasOwn(rowMeanings, key) ? rowMeanings[key] : undefined
+  const line = field(row, "line")
+  return typeof code === "string" && typeof message === "string" && line !== undefined
+    ? { code, message, line }
+    : undefined
+}
+
+/** Finds the row of an errors file that no call failed, or such a row's code. */
+const rowOf = (
+  text: string
+): (Meaning & { readonly code: string; readonly message: string | undefined }) | undefined => {
+  const { code, message } = errorRow(text) ?? { code: text, message: undefined }
+  const meaning = meaningOfCode(code)
   return meaning === undefined ? undefined : { code, message, ...meaning }
+}
+
+/** Reads text as the rows of an errors file, where all of its lines are some. */
+const errorsFile = (text: string): ReadonlyArray<ErrorRow> | undefined => {
+  const lines = text.split("\n").filter((line) => line.trim() !== "")
+  const rows = lines.flatMap((line) => errorRow(line) ?? [])
+  return rows.length > 1 && rows.length === lines.length ? rows : undefined
 }
 
 const byName = (text: string): Tag | undefined =>
   TogetherError.tags.find((tag) => tag === text || tag === `${text}Error` || Answer.codeOf(tag) === text)
 
+const jobErrorOf = (text: string): Meaning | undefined =>
+  text === "InputError" || text === "JournalError" || text === "OutputError" ? jobMeanings[text] : undefined
+
+/** Lists what can be asked for by name. */
+const allNames = (): ReadonlyArray<string> => [
+  ...TogetherError.tags,
+  ...Object.keys(jobMeanings),
+  ...TogetherError.tags.map(Answer.codeOf),
+  ...Object.keys(rowMeanings)
+]
+
 const field = (value: unknown, key: string): unknown =>
   typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined
 
-const guess = (body: string): number => {
+const guess = (body: string): number | undefined => {
   if (/credit|billing|balance|payment/i.test(body) && !/rate limit/i.test(body)) return 402
   if (/rate.?limit|dynamic_(request|token)_limited|too many/i.test(body)) return 429
   if (/api.?key|unauthorized/i.test(body)) return 401
   if (/overload|not ready|unavailable/i.test(body)) return 503
   if (/not.?found/i.test(body)) return 404
-  return 400
+  return undefined
 }
 
 /** Finds the error that a text is about. */
@@ -187,15 +247,18 @@ export const errorOf = (
   const named = byName(trimmed)
   if (named !== undefined) return named
   const isStatus = /^[1-5]\d\d$/.test(trimmed)
-  const json = Result.getOrUndefined(Result.try((): unknown => JSON.parse(trimmed)))
+  const json = parsed(trimmed)
   const code = field(field(json, "error"), "code")
   const row = typeof code === "string" ? byName(code) : undefined
   if (row !== undefined) return row
-  if (!isStatus && status === undefined && (typeof json !== "object" || json === null) && !/\s/.test(trimmed)) {
+  const isBody = typeof json === "object" && json !== null
+  if (!isStatus && status === undefined && !isBody && (!/\s/.test(trimmed) || guess(trimmed) === undefined)) {
     return undefined
   }
   const said = Number(field(field(json, "error"), "status") ?? field(json, "status"))
-  const from = isStatus ? Number(trimmed) : status ?? (Number.isInteger(said) && said >= 100 ? said : guess(trimmed))
+  const from = isStatus
+    ? Number(trimmed)
+    : status ?? (Number.isInteger(said) && said >= 100 ? said : guess(trimmed) ?? 400)
   return Classify.fromAnswer({
     status: from,
     headers: {},
@@ -205,6 +268,35 @@ export const errorOf = (
     nowMillis
   })
 }
+
+const print = (style: Style.Style, head: string, message: string | undefined, { fix, why }: Meaning) =>
+  Effect.flatMap(Host.Host, (host) =>
+    host.write(
+      [head, ...(message === undefined ? [] : [message]), `${style.dim("why ")} ${why}`, `${style.dim("fix ")} ${fix}`]
+        .map((line) => `${line}\n`).join("")
+    ))
+
+/** Explains each code of an errors file once. */
+const explainRows = Effect.fnUntraced(function*(rows: ReadonlyArray<ErrorRow>, style: Style.Style) {
+  const groups = new Map<string, Array<ErrorRow>>()
+  for (const row of rows) {
+    const group = groups.get(row.code)
+    if (group === undefined) groups.set(row.code, [row])
+    else group.push(row)
+  }
+  for (const [code, group] of groups) {
+    const tag = byName(code)
+    const meaning = meaningOfCode(code) ?? (tag === undefined ? undefined : meanings[tag]) ?? {
+      why: "The batch said so; the code is not one of ours.",
+      fix: "Read the message and correct the row, or run the same command with --retry-errors."
+    }
+    const lines = group.slice(0, 5).map((row) => row.line).join(", ")
+    const where = `  ${Format.plural(group.length, "row")}, line${group.length === 1 ? "" : "s"} ${lines}${
+      group.length > 5 ? ", …" : ""
+    }`
+    yield* print(style, `${style.bold(code)}${style.dim(where)}`, group[0]!.message, meaning)
+  }
+})
 
 /** Explains, and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
@@ -216,24 +308,31 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     )
     : flags.what
   const style = Style.of(host.stdout)
-  const tell = (head: string, message: string | undefined, { fix, why }: Meaning) =>
-    host.write(
-      [head, ...(message === undefined ? [] : [message]), `${style.dim("why ")} ${why}`, `${style.dim("fix ")} ${fix}`]
-        .map((line) => `${line}\n`).join("")
-    )
+  const tell = (head: string, message: string | undefined, meaning: Meaning) => print(style, head, message, meaning)
+  const rows = flags.status === undefined ? errorsFile(text) : undefined
+  if (rows !== undefined) {
+    yield* explainRows(rows, style)
+    return ExitCode.ExitCode.ok
+  }
+  const job = jobErrorOf(text.trim())
+  if (job !== undefined) {
+    yield* tell(`${style.bold(text.trim())}${style.dim("  ends a job")}`, undefined, job)
+    return ExitCode.ExitCode.ok
+  }
   const row = flags.status === undefined ? rowOf(text.trim()) : undefined
   if (row !== undefined) {
-    const sent = row.code.startsWith("bad_row_") ? "not sent" : "in a batch"
+    const sent = row.code.startsWith("bad_row") ? "not sent" : "in a batch"
     yield* tell(`${style.bold(row.code)}${style.dim(`  ${sent}`)}`, row.message, row)
     return ExitCode.ExitCode.ok
   }
   const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
   const found = errorOf(text, flags.status, now)
   if (found === undefined || (typeof found === "object" && (found.status ?? 0) < 300 && found.status !== undefined)) {
+    const meant = Nearest.of(text.trim(), allNames())
     return yield* new UsageError({
-      message: `${
-        JSON.stringify(text.slice(0, 60))
-      } is no status, error name or error body. Try: effect-together explain 429`
+      message: `${JSON.stringify(text.slice(0, 60))} is no status, error name or error body. ${
+        meant === undefined ? "Try: effect-together explain 429" : `Did you mean ${meant}?`
+      }`
     })
   }
   const tag = typeof found === "string" ? found : found._tag

@@ -14,6 +14,7 @@ import type * as Timeline from "../job/Timeline.ts"
 import * as Chart from "./Chart.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Format from "./Format.ts"
+import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 
 const card = (label: string, value: string, more: string): string =>
@@ -25,11 +26,22 @@ const badge = (context: Summary.Context): string => {
   const { ending, report, undone } = context
   const failed = report.failed + report.bad + report.resumedFailed
   const [text, color] = ending.stop !== undefined
-    ? [Summary.reason(ending)!.split(":")[0]!, "--amber"]
+    ? [Summary.reason(context)!.split(":")[0]!, "--amber"]
     : failed + undone > 0
     ? [`${Format.count(failed + undone)} not answered`, "--red"]
     : ["all rows answered", "--green"]
-  return `<span class="badge" style="--c:var(${color})">${Chart.escape(text)}</span>`
+  const emulated = context.emulated === true ? `<span class="badge" style="--c:var(--violet)">emulator</span>` : ""
+  return `<span class="badge" style="--c:var(${color})">${Chart.escape(text)}</span>${emulated}`
+}
+
+/** Says why rows were left undone or failed, and how to go on. */
+const ended = (context: Summary.Context): string => {
+  const { ending, report, undone } = context
+  if (ending.stop === undefined && report.failed + report.bad + report.resumedFailed + undone === 0) return ""
+  const onward = Summary.last({ ...context, args: CommandLine.redacted(context.args) }, Style.colorless)
+  return `<section><h2>How it ended</h2>${
+    [Summary.reason(context), onward].map((text) => text === undefined ? "" : `<p>${Chart.escape(text)}</p>`).join("")
+  }</section>`
 }
 
 const elapsed = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
@@ -40,6 +52,7 @@ const cards = (context: Summary.Context): string => {
   const settled = report.ok + report.failed
   const retries = Array.from(report.retries.values()).reduce((sum, count) => sum + count, 0)
   const failed = report.failed + report.bad + report.resumedFailed
+  const uncertain = context.uncertainNanoUsd ?? 0n
   return `<div class="cards">${
     [
       card(
@@ -49,7 +62,14 @@ const cards = (context: Summary.Context): string => {
           ? `${Format.count(report.resumedOk)} by an earlier run`
           : `of ${Format.plural(report.read, "row")}`
       ),
-      card("Failed", Format.count(failed), report.bad > 0 ? Format.plural(report.bad, "bad line") : ""),
+      card(
+        "Failed",
+        Format.count(failed),
+        [
+          ...(report.bad > 0 ? [Format.plural(report.bad, "bad line")] : []),
+          ...(context.undone > 0 ? [`${Format.count(context.undone)} not sent`] : [])
+        ].join(" · ")
+      ),
       card(
         "Elapsed",
         Format.span(seconds),
@@ -65,7 +85,9 @@ const cards = (context: Summary.Context): string => {
       card(
         "Cost",
         Format.usd(report.nanoUsd),
-        report.unpriced > 0
+        uncertain > 0n
+          ? `up to ${Format.usd(uncertain)} besides`
+          : report.unpriced > 0
           ? `${Format.plural(report.unpriced, "row")} of unknown price`
           : `${Format.count(report.inputTokens + report.outputTokens)} tokens`
       ),
@@ -97,8 +119,9 @@ export const throughput = (report: Report.Report): Chart.Chart => {
       ? [{ from: index * width, to: index * width + Math.min(width, step.paused), color: "--amber" }]
       : []
   )
+  const all = report.models.size > 1 ? ", all models together" : ""
   return {
-    title: "Requests per second, and the limit that was found",
+    title: `Requests per second, and the limit that was found${all}`,
     maxX,
     formatX: Format.clock,
     formatY: Format.rate,
@@ -111,7 +134,12 @@ export const throughput = (report: Report.Report): Chart.Chart => {
         points: over(timeline, (step) => step.attempts / width)
       },
       { label: "rows answered", color: "--green", kind: "line", points: over(timeline, (step) => step.ok / width) },
-      { label: "limit in use", color: "--violet", kind: "step", points: over(timeline, (step) => known(step.rate)) }
+      {
+        label: `limit in use${all}`,
+        color: "--violet",
+        kind: "step",
+        points: over(timeline, (step) => known(step.rate))
+      }
     ],
     marks: { label: "429 (shaded: paused)", color: "--red", points: marked }
   }
@@ -223,7 +251,7 @@ const failures = (report: Report.Report): string =>
       ? `Failed rows, the first ${report.failures.length}`
       : "Failed rows",
     ["line", "custom_id", "code", "message"],
-    report.failures.map((row) => [String(row.line), row.id ?? "", row.code, row.message]),
+    report.failures.map((row) => [String(row.line), row.id ?? "", row.code, Summary.messageOf(row)]),
     new Set([0])
   )
 
@@ -239,6 +267,7 @@ export const html = (context: Summary.Context, input: string): string => {
     `<header><h1>${Chart.escape(input)}</h1>${badge(context)}<p>${when} UTC · <code>${
       Chart.escape(CommandLine.shown(context.args))
     }</code></p></header>
+${ended(context)}
 ${cards(context)}
 ${charts(report)}
 <div class="two">${latency("Time of one request", report.attemptLatency)}${

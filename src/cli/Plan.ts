@@ -34,7 +34,7 @@ export const planFlags = {
   ...limitFlags,
   outDir,
   latency: LastFlag.positive("latency", LastFlag.Finite("latency")).pipe(
-    Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight"),
+    Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight (default: 2)"),
     Flag.withDefault(2)
   ),
   journal: LastFlag.file(

@@ -53,6 +53,26 @@ export const read = Effect.fnUntraced(function*(
     : yield* Effect.mapError(decode(text), refuse)
 })
 
+/** Tells whether a retry document goes on for as long as a call fails. */
+const goesOn = (node: RetryDocument.RetryDocument): boolean => {
+  if (node.maxAttempts !== undefined || node.maxElapsed !== undefined || node.times !== undefined) return false
+  if (Object.values(node.byTag ?? {}).some(goesOn)) return true
+  switch (node.type) {
+    case "delays":
+      return false
+    case "max":
+      return node.schedules.every(goesOn)
+    case "sequence":
+    case "min":
+      return node.schedules.some(goesOn)
+    default:
+      return true
+  }
+}
+
+/** Tells whether the retry schedule of a policy does not stop by itself. */
+export const isEndless = (policy: Policy | undefined): boolean => policy?.retry !== undefined && goesOn(policy.retry)
+
 /** Builds the retry schedule of a policy, if it has one. */
 export const retry = (policy: Policy | undefined): Schedule.Schedule<unknown> | undefined =>
   policy?.retry === undefined ? undefined : RetryDocument.make(policy.retry)

@@ -47,7 +47,12 @@ const tree = (outcome: Outcome) => {
       outcome.code = code
     })
   const run = Command.make("run", runFlags, ending(Run.run)).pipe(
-    Command.withDescription("Send a file of prompts through Together. Running it again resumes it"),
+    Command.withDescription(
+      "Send a file of prompts through Together. Running it again resumes it.\n\n" +
+        "Exit codes: 0 all rows answered, 1 internal, 2 usage, 3 some rows failed or were not sent, " +
+        "4 refused (key, credits, address), 5 stopped by a cap, 130 interrupted"
+    ),
+    Command.withShortDescription("Send a file of prompts through Together. Running it again resumes it"),
     Command.withExamples([
       { command: "effect-together run prompts.jsonl", description: "Answers every row, beside the input" },
       {
@@ -58,22 +63,58 @@ const tree = (outcome: Outcome) => {
     ])
   )
   const plan = Command.make("plan", Plan.planFlags, ending(Plan.run)).pipe(
-    Command.withDescription("Say what a file would take, without a call: rows, bad lines, tokens, cost, time")
+    Command.withDescription("Say what a file would take, without a call: rows, bad lines, tokens, cost, time"),
+    Command.withExamples([
+      { command: "effect-together plan prompts.jsonl", description: "What the whole file would take" },
+      {
+        command: "effect-together plan prompts.jsonl --requests-per-minute 600 --json",
+        description: "How long it takes at a limit, as JSON"
+      }
+    ])
   )
   const emulate = Command.make("emulate", Emulate.emulateFlags, ending(Emulate.run)).pipe(
-    Command.withDescription("Serve a provider on this machine, for any SDK")
+    Command.withDescription("Serve a provider on this machine, for any SDK"),
+    Command.withExamples([
+      { command: "effect-together emulate", description: "At http://127.0.0.1:8787/v1, without limits" },
+      {
+        command: "effect-together emulate --requests-per-second 5 --balance 0.01",
+        description: "Refuses what is too much, and runs out of credit"
+      }
+    ])
   )
   const simulate = Command.make("simulate", Simulate.simulateFlags, ending(Simulate.run)).pipe(
-    Command.withDescription("Run a file against given limits in virtual time: makespan, 429s, cost")
+    Command.withDescription("Run a file against given limits in virtual time: makespan, 429s, cost"),
+    Command.withExamples([
+      {
+        command: "effect-together simulate prompts.jsonl --requests-per-second 5 --repeat 100",
+        description: "A hundred times the file, at 5 requests per second"
+      }
+    ])
   )
   const schedule = Command.make("schedule", Schedule.scheduleFlags, ending(Schedule.run)).pipe(
-    Command.withDescription("Print and plot the delays of a retry policy")
+    Command.withDescription("Print and plot the delays of a retry policy"),
+    Command.withExamples([
+      { command: "effect-together schedule", description: "The built-in policy" },
+      {
+        command: "effect-together schedule policy.json --error rate-limit --retry-after 5",
+        description: "A policy of yours, where the provider asks to wait"
+      }
+    ])
   )
   const doctor = Command.make("doctor", Doctor.doctorFlags, ending(Doctor.run)).pipe(
-    Command.withDescription("Check key, address and clock with one call that is free")
+    Command.withDescription(
+      "Check key, address and clock with one call that is free.\n\nExit codes: 0 ready, 4 not ready"
+    ),
+    Command.withShortDescription("Check key, address and clock with one call that is free"),
+    Command.withExamples([{ command: "effect-together doctor", description: "Before the first run" }])
   )
   const explain = Command.make("explain", Explain.explainFlags, ending(Explain.run)).pipe(
-    Command.withDescription("Say what a status or an error means, and what to do")
+    Command.withDescription("Say what a status or an error means, and what to do"),
+    Command.withExamples([
+      { command: "effect-together explain 429", description: "A status" },
+      { command: "effect-together explain batch_failed", description: "A code of an errors file" },
+      { command: "effect-together explain - < prompts.errors.jsonl", description: "All rows of an errors file" }
+    ])
   )
   return Command.make("effect-together").pipe(
     Command.withDescription("Bulk runs on Together AI: nothing lost, nothing billed twice"),
@@ -81,23 +122,25 @@ const tree = (outcome: Outcome) => {
   )
 }
 
-/** Says of a setting that cannot be read where it stands; the parser of flags takes it for a flag. */
-const told = (message: string): string => {
-  const setting = /^Invalid value for flag --(\S+): "config"\. Expected: SchemaError\(([^]*?)\s+at \["(\w+)"\]\)/.exec(
-    message
-  )
-  return setting === null
-    ? message
-    : `${setting[3]} in the environment, or "${setting[1]}" in the config file, cannot be used. ${setting[2]}`
+/** Says of a setting that cannot be used where it stands; the parser of flags takes it for a flag. */
+const told = (message: string, args: ReadonlyArray<string>, given: Settings.Given): string => {
+  const refused = /^Invalid value for flag --(\S+): "[^]*?"\. Expected: ([^]*)$/.exec(message)
+  const [, flag, why] = refused ?? []
+  if (flag === undefined || why === undefined || !Settings.isSetting(flag)) return message
+  if (args.some((word) => word === `--${flag}` || word.startsWith(`--${flag}=`))) return message
+  const schema = /^SchemaError\(([^]*?)\s+at \["\w+"\]\)/.exec(why)
+  return `${Settings.sourceOf(flag, given)} cannot be used: ${schema?.[1] ?? why}`
 }
 
 /** Shows help where it was asked for; a wrong call gets one line, not a page. */
-const presenter = (host: Host.Service): CliOutput.Presenter => ({
+const presenter = (host: Host.Service, given: () => Settings.Given): CliOutput.Presenter => ({
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Effect.sync(() => {
         const style = Style.of(host.stderr)
-        for (const error of event.errors) host.writeError(`${style.red("error")} ${told(error.message)}\n`)
+        for (const error of event.errors) {
+          host.writeError(`${style.red("error")} ${told(error.message, host.args, given())}\n`)
+        }
         host.writeError(`see: ${event.commandPath.join(" ")} --help\n`)
       })
       : CliOutput.defaultPresenter.present(event)
@@ -114,7 +157,7 @@ export const explainFailure = (
     const code = error._tag === "AuthError" || error._tag === "InsufficientCreditsError"
       ? ExitCode.refused
       : ExitCode.usage
-    return { code, lines: [error.message] }
+    return { code, lines: [error.message.replace("or pass apiKey;", "or add --emulator for a dry run;")] }
   }
   if (error instanceof Config.ConfigError) {
     return { code: ExitCode.usage, lines: [`a setting cannot be used: ${error.message}`] }
@@ -134,25 +177,32 @@ const configFile = Effect.fnUntraced(function*(host: Host.Service) {
     const text = yield* Effect.option(fs.readFileString(path))
     if (text._tag === "None") continue
     const read = Settings.fromFile(path, text.value)
-    return Result.isFailure(read) ? yield* new UsageError({ message: read.failure }) : read.success
+    return Result.isFailure(read)
+      ? yield* new UsageError({ message: read.failure })
+      : { path, settings: read.success }
   }
-  return {}
+  return { path: undefined, settings: {} }
 })
 
 /** Runs a command line against a process and returns its exit code. */
 export const main = (host: Host.Service, version: string): Effect.Effect<ExitCode> => {
   const outcome: Outcome = { code: ExitCode.ok }
+  let configPath: string | undefined
   const program = Effect.gen(function*() {
-    const file = yield* configFile(host)
+    for (const warning of Settings.unknownVariables(host.env)) {
+      host.writeError(`${Style.of(host.stderr).yellow("warning")} ${warning}\n`)
+    }
+    const { path, settings } = yield* configFile(host)
+    configPath = path
     yield* Command.runWith(tree(outcome), { version })(host.args).pipe(
-      Effect.provideService(ConfigProvider.ConfigProvider, Settings.provider(host.env, file))
+      Effect.provideService(ConfigProvider.ConfigProvider, Settings.provider(host.env, settings))
     )
   })
   const environment = Layer.mergeAll(
     NodeServices.layer,
     Layer.succeed(Host.Host, host),
     Layer.succeed(Input.Gunzip, Host.gunzip),
-    CliOutput.layerPresenter(presenter(host)),
+    CliOutput.layerPresenter(presenter(host, () => ({ env: host.env, file: configPath }))),
     CliConfig.layer({
       builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
     }),

@@ -118,7 +118,8 @@ export const why = (decision: Lane.Decision): string => {
   const { from, reason, subject, to } = decision
   if (subject === "pause") return `paused ${Format.span(to)} (${reasons[reason]})`
   if (subject === "outage") return reason === "began" ? "the provider fails everything" : "the provider is back"
-  return `${amount(subject, from)} → ${amount(subject, to)} (${reasons[reason]})`
+  const [before, after] = [amount(subject, from), amount(subject, to)]
+  return `${before === after ? after : `${before} → ${after}`} (${reasons[reason]})`
 }
 
 interface Totals {
@@ -157,12 +158,13 @@ const bar = (share: number, columns: number, style: Style.Style): string => {
 
 const counts = (report: Report.Report, style: Style.Style): string => {
   const done = Report.done(report)
-  const failed = report.failed + report.bad + report.resumedFailed
+  const failed = report.failed + report.resumedFailed
+  const bad = report.bad > 0 ? ` · ${style.red(Format.plural(report.bad, "bad line"))}` : ""
   const total = report.total === undefined ? "" : `/${Format.count(report.total)}`
   const resumed = report.resumedOk > 0 ? style.dim(` (${Format.count(report.resumedOk)} before)`) : ""
   return `${Format.count(done)}${total} rows · ${
     style.green(`${Format.count(report.ok + report.resumedOk)} ok`)
-  }${resumed} · ${failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed"}`
+  }${resumed} · ${failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed"}${bad}`
 }
 
 const pace = (view: View): string => {
@@ -186,7 +188,11 @@ const state = (view: View): string => {
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
   if (last === undefined) return `limit: not found yet · ${refusals}`
   const of = view.lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
-  return `limit${of}: ${why(last)} · ${refusals}`
+  const { latestError } = view.report
+  const cause = last.subject === "outage" && last.reason === "began" && latestError !== undefined
+    ? ` (${latestError})`
+    : ""
+  return `limit${of}: ${why(last)}${cause} · ${refusals}`
 }
 
 /** Draws the three lines of a terminal. */

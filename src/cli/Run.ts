@@ -89,12 +89,12 @@ interface Work {
   readonly uncertain: bigint
 }
 
-/** Reads what this run may have spent besides what its rows say: calls that were cut off, or whose usage is unknown. */
+/**
+ * Reads what this run may have spent besides what its rows say: attempts that were sent and cut off, or whose usage is
+ * unknown. The client tells of each attempt, so a call that ended without one, in a queue or a wait, cost nothing.
+ */
 const uncertainOf = (credits: Credits.Service): Effect.Effect<bigint> =>
-  Effect.map(
-    credits.report,
-    ({ keys }) => keys.reduce((sum, { tally }) => sum + tally.uncertain + tally.atRisk + tally.reserved, 0n)
-  )
+  Effect.map(credits.report, ({ keys }) => keys.reduce((sum, { tally }) => sum + tally.uncertain, 0n))
 
 const job = Effect.fnUntraced(function*(work: Work) {
   const { flags, place, report } = work
@@ -240,6 +240,14 @@ const prepare = Effect.fnUntraced(function*(flags: Flags, files: JobFiles.Paths)
   yield* Page.prepare(flags.report)
 })
 
+/** Warns of models that an emulator answered for and that Together may not know: a dry run is to find them. */
+const warnOfUnknownModels = (report: Report.Report, ending: Job.Ending, prices: Prices): void => {
+  for (const model of [...report.models.keys(), ...ending.abandoned.keys()]) {
+    if (prices.lookup(model) !== undefined) continue
+    Report.warn(report, `${model} is not in the catalogue: the emulator answers for any name, Together does not`)
+  }
+}
+
 /** Says who answers the rows. */
 const targetOf = (flags: Flags, emulated: boolean): string =>
   emulated
@@ -267,6 +275,10 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   report.total = rows
   if (flags.via === "batch" && policy?.retry !== undefined) {
     Report.warn(report, "the retry of the policy is for calls: with --via batch it does nothing")
+  } else if (Policy.isEndless(policy) && !flags.quiet) {
+    const endless =
+      `the retry of ${flags.policy} does not stop by itself: what keeps failing is tried until you stop the run`
+    host.writeError(`${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
   }
   const stop = yield* Deferred.make<Stop.Stop>()
   yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
@@ -301,6 +313,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     uncertain: spent.uncertain
   }).pipe(Effect.provide(layer))
   report.endedAt ??= now()
+  if (emulator !== undefined) warnOfUnknownModels(report, result, prices)
   const undone = undoneOf(report, result)
   const context: Summary.Context = {
     report,
@@ -309,6 +322,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     errors: result.paths.errors,
     journal: result.paths.journal,
     page: flags.report,
+    maxCost: flags.maxCost,
+    batch: flags.via === "batch",
+    emulated: emulator !== undefined,
     idealSeconds: emulator === undefined ? undefined : Demo.ideal(emulator.options, report),
     args: host.args,
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
@@ -333,6 +349,8 @@ export const explainJobError = (
     ? [`then go on with: ${command} --changed keep (keep the answers there are, send what has a new custom_id)`]
     : reason === "target-changed"
     ? [`go on with: ${command} --changed keep (keep the answers of both)`]
+    : reason === "batch-running"
+    ? [`go on with: ${command} --via batch`]
     : []
   return { code: ExitCode.ofJobError(error), lines: [error.message, ...more] }
 }

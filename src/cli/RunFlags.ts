@@ -12,8 +12,10 @@ import { variable } from "./Settings.ts"
 const optional = <A>(flag: Flag.Flag<A>, config: Config.Config<A>) =>
   LastFlag.orNone(Flag.withFallbackConfig(flag, config))
 
-const text = (name: string, description: string) =>
-  optional(LastFlag.String(name).pipe(Flag.withDescription(description)), Config.String(variable(name)))
+const text = (name: string, description: string, metavar?: string) => {
+  const flag = LastFlag.String(name).pipe(Flag.withDescription(description))
+  return optional(metavar === undefined ? flag : Flag.withMetavar(flag, metavar), Config.String(variable(name)))
+}
 
 const number = (name: string, description: string) =>
   optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
@@ -81,7 +83,7 @@ export const rowFlags = {
   ),
   sample: whole("sample", "Only so many lines, chosen at random"),
   seed: LastFlag.Int("seed").pipe(
-    Flag.withDescription("Decides the sample, and the emulator's chance"),
+    Flag.withDescription("Decides the sample, and the emulator's chance (default: 1)"),
     Flag.withDefault(1)
   )
 }
@@ -120,7 +122,7 @@ export const limitFlags = {
 }
 
 /** Is the flag that names the directory of a run's files. */
-export const outDir = text("out-dir", "Directory of results, errors and journal (default: that of the input)")
+export const outDir = text("out-dir", "Directory of results, errors and journal (default: that of the input)", "DIR")
 
 /** All flags of `run`. */
 export const runFlags = {
@@ -138,21 +140,23 @@ export const runFlags = {
   journal: LastFlag.file("journal", "Journal file (default: OUTPUT.journal)"),
   outDir,
   order: LastFlag.Literals("order", ["completion", "input"]).pipe(
-    Flag.withDescription("Order of the results"),
+    Flag.withDescription("Order of the results (default: completion)"),
     Flag.withFallbackConfig(Config.Literals(["completion", "input"], variable("order"))),
     Flag.withDefault("completion" as const)
   ),
   concurrency: whole("concurrency", "Most rows under way at a time (default: 256; the limit itself is found)"),
   retryErrors: off("retry-errors", "Send rows again that failed in an earlier run"),
   changed: LastFlag.Literals("changed", ["stop", "keep", "resend"]).pipe(
-    Flag.withDescription("What to do where the input has changed since the journal was begun"),
+    Flag.withDescription("What to do where the input has changed since the journal was begun (default: stop)"),
     Flag.withFallbackConfig(Config.Literals(["stop", "keep", "resend"], variable("changed"))),
     Flag.withDefault("stop" as const)
   ),
   dedupe: off("dedupe", "Send identical requests once"),
-  cache: text("cache", "Directory of answers to take from and add to, across jobs"),
+  cache: text("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
   via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
-    Flag.withDescription("calls: one request for each row; batch: Together's Batch API, cheaper, within a day"),
+    Flag.withDescription(
+      "calls: one request for each row; batch: Together's Batch API, cheaper, within a day (default: calls)"
+    ),
     Flag.withFallbackConfig(Config.Literals(["calls", "batch"], variable("via"))),
     Flag.withDefault("calls" as const)
   ),
@@ -180,7 +184,7 @@ export const runFlags = {
   ),
   failOnError: off("fail-on-error", "Stop at the first row that fails"),
   onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
-    Flag.withDescription("When credits run out: stop, or wait until the account is topped up"),
+    Flag.withDescription("When credits run out: stop, or wait until the account is topped up (default: stop)"),
     Flag.withFallbackConfig(Config.Literals(["stop", "wait"], variable("on-credits"))),
     LastFlag.orNone
   ),

@@ -26,18 +26,21 @@ export const scheduleFlags = {
     Argument.map(Option.getOrUndefined)
   ),
   attempts: LastFlag.Int("attempts").pipe(
-    Flag.withDescription("Attempts to show, the first included"),
+    Flag.withDescription("Attempts to show, the first included (default: 10)"),
     Flag.withDefault(10)
   ),
   error: LastFlag.Literals("error", ["server-error", "rate-limit"]).pipe(
-    Flag.withDescription("What every attempt fails with"),
+    Flag.withDescription("What every attempt fails with (default: server-error)"),
     Flag.withDefault("server-error" as const)
   ),
   retryAfter: LastFlag.positive("retry-after", LastFlag.Finite("retry-after")).pipe(
     Flag.withDescription("Seconds that every refusal asks to wait"),
     LastFlag.orNone
   ),
-  seeds: LastFlag.Int("seeds").pipe(Flag.withDescription("Runs to draw chance from"), Flag.withDefault(200)),
+  seeds: LastFlag.Int("seeds").pipe(
+    Flag.withDescription("Runs to draw chance from (default: 200)"),
+    Flag.withDefault(200)
+  ),
   svg: LastFlag.file("svg", "Write the plot as SVG"),
   json: LastFlag.Boolean("json").pipe(
     Flag.withDescription("Write the delays as JSON, in seconds"),
@@ -104,17 +107,18 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   if (!(flags.attempts >= 1) || !(flags.seeds >= 1)) {
     return yield* new UsageError({ message: "--attempts and --seeds must be 1 or more" })
   }
-  const schedule = flags.policy === undefined
-    ? Retry.policy()
-    : Policy.retry(yield* Policy.read(flags.policy)) ?? Retry.policy()
+  const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
+  const schedule = Policy.retry(policy) ?? Retry.policy()
   const retryAfter = flags.retryAfter === undefined ? undefined : Duration.seconds(flags.retryAfter)
   const error: TogetherError = flags.error === "rate-limit"
     ? new RateLimitError({ message: "refused (429)", scope: "requests", status: 429, retryAfter })
     : new ServerError({ message: "failed (500)", status: 500, retryAfter })
   const runs: Array<ReadonlyArray<number>> = []
+  let more = false
   for (let seed = 0; seed < flags.seeds; seed++) {
-    const delays = yield* Retry.preview(schedule, { attempts: flags.attempts, inputs: [error], seed })
-    runs.push(delays.map(Duration.toSeconds))
+    const delays = yield* Retry.preview(schedule, { attempts: flags.attempts + 1, inputs: [error], seed })
+    if (delays.length >= flags.attempts) more = true
+    runs.push(delays.slice(0, flags.attempts - 1).map(Duration.toSeconds))
   }
   const all = spreads(runs)
   const name = flags.policy ?? "the built-in policy"
@@ -141,7 +145,13 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
         ]),
         Style.of(host.stdout)
       ) +
-        `${Format.plural(all.length + 1, "attempt")}; the waits of one call add up to ${
+        `${
+          more
+            ? `${Policy.isEndless(policy) ? "does not stop by itself" : "goes on"} (the first ${
+              Format.plural(all.length + 1, "attempt")
+            } shown)`
+            : Format.plural(all.length + 1, "attempt")
+        }; the waits of one call add up to ${
           Format.span(all.reduce((sum, spread) => sum + spread.median, 0))
         } (median), ${Format.span(all.reduce((sum, spread) => sum + spread.most, 0))} at the most, over ${
           Format.plural(flags.seeds, "seed")

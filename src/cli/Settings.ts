@@ -10,6 +10,7 @@
  */
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Result from "effect/Result"
+import * as Nearest from "./Nearest.ts"
 
 /** Names the flags that environment and config file may set; `base-url` is `TOGETHER_BASE_URL` in the environment. */
 export const names = [
@@ -33,9 +34,36 @@ export const names = [
   "on-credits"
 ] as const
 
+/** Tells whether environment and config file may set a flag. */
+export const isSetting = (flag: string): boolean => (names as ReadonlyArray<string>).includes(flag)
+
 /** Names the environment variable of a flag. */
 export const variable = (flag: string): string =>
   flag === "base-url" ? "TOGETHER_BASE_URL" : `EFFECT_TOGETHER_${flag.toUpperCase().replaceAll("-", "_")}`
+
+/** Holds what environment and config file say. */
+export interface Given {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** The config file, where there is one. */
+  readonly file: string | undefined
+}
+
+/** Says where the value of a flag came from that is not on the command line. */
+export const sourceOf = (flag: string, { env, file }: Given): string =>
+  file === undefined || (env[variable(flag)] ?? "") !== ""
+    ? `${variable(flag)} in the environment`
+    : `${JSON.stringify(flag)} in ${file}`
+
+/** Warns of variables that look like settings and are none. */
+export const unknownVariables = (env: Readonly<Record<string, string | undefined>>): ReadonlyArray<string> => {
+  const known = names.map(variable)
+  return Object.keys(env).filter((name) => name.startsWith("EFFECT_TOGETHER_") && !known.includes(name)).map((name) => {
+    const meant = Nearest.of(name, known)
+    return `${name} in the environment is no setting and does nothing${
+      meant === undefined ? "" : `: did you mean ${meant}?`
+    }`
+  })
+}
 
 /** Lists the places where a config file may be, the first that exists counts. */
 export const places = (
@@ -61,7 +89,7 @@ export const fromFile = (path: string, text: string): Result.Result<Record<strin
   }
   const out: Record<string, string> = {}
   for (const [key, setting] of Object.entries(value)) {
-    if (!(names as ReadonlyArray<string>).includes(key)) {
+    if (!isSetting(key)) {
       const hint = /key/i.test(key)
         ? " The API key is read from TOGETHER_API_KEY only."
         : ` Known: ${names.join(", ")}.`

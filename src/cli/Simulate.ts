@@ -45,14 +45,17 @@ export const simulateFlags = {
   ...limitFlags,
   ...providerFlags,
   concurrency: LastFlag.positive("concurrency", LastFlag.Int("concurrency")).pipe(
-    Flag.withDescription("Most rows under way at a time"),
+    Flag.withDescription("Most rows under way at a time (default: 256)"),
     Flag.withDefault(Job.defaults.concurrency)
   ),
   onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
-    Flag.withDescription("When credits run out: stop, or wait for a top-up"),
+    Flag.withDescription("When credits run out: stop, or wait for a top-up (default: stop)"),
     LastFlag.orNone
   ),
-  repeat: LastFlag.Int("repeat").pipe(Flag.withDescription("Send the file so many times over"), Flag.withDefault(1)),
+  repeat: LastFlag.Int("repeat").pipe(
+    Flag.withDescription("Send the file so many times over (default: 1)"),
+    Flag.withDefault(1)
+  ),
   svg: LastFlag.file("svg", "Write the throughput over time as SVG"),
   report: LastFlag.file("report", "Write the whole report as one HTML page"),
   json: LastFlag.Boolean("json").pipe(Flag.withDescription("Write the outcome as JSON"), Flag.withDefault(false))
@@ -118,7 +121,7 @@ const text = (
       }`
     ]
   ]
-  const why = Summary.reason(ending)
+  const why = Summary.reason({ ending, report })
   return Table.draw([{ head: "" }, { head: "simulated" }], rows, style) +
     (why === undefined ? "" : `${style.yellow(why)}\n`) +
     style.dim(`computed in ${Format.span(real)}\n`)

@@ -1,4 +1,5 @@
 /** The end of a run in words: what was done, what it took, and how to go on. */
+import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as Job from "../job/Job.ts"
 import * as Histogram from "../job/Histogram.ts"
 import type * as Report from "../job/Report.ts"
@@ -21,6 +22,12 @@ export interface Context {
   readonly args: ReadonlyArray<string>
   /** Nano-dollars that the runs of the journal may have cost beyond their rows. Default: 0. */
   readonly uncertainNanoUsd?: bigint | undefined
+  /** Nano-dollars that `--max-cost` allows, earlier runs included. */
+  readonly maxCost?: bigint | undefined
+  /** Whether the rows went through batches: attempts are uploads and polls then. */
+  readonly batch?: boolean | undefined
+  /** Whether an emulator answered. */
+  readonly emulated?: boolean | undefined
   /** What would have been sent more, where the file's rows were counted. */
   readonly undone: number
   /** Rows that are settled and that no output file holds: 0, or something is wrong. */
@@ -32,8 +39,42 @@ const seconds = (report: Report.Report): number => ((report.endedAt ?? report.st
 const list = (counts: ReadonlyMap<string, number>): string =>
   Array.from(counts).sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${Format.count(count)}`).join(", ")
 
-/** Says why a run ended early, and what to do. */
-export const reason = (ending: Job.Ending): string | undefined => {
+/** Is what the reason of an end needs. */
+type Spending = Pick<Context, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "batch">
+
+/** Adds up what the runs of the journal have spent, and may have spent besides. */
+const spent = ({ report, uncertainNanoUsd }: Spending): bigint =>
+  report.resumedNanoUsd + report.nanoUsd + (uncertainNanoUsd ?? 0n)
+
+/** Tells whether a budget refused a row for want of a price: no amount is high enough then. */
+const unpriced = (error: BudgetExceededError): boolean => error.neededNanoUsd === 0n
+
+const overBudget = (context: Spending, error: BudgetExceededError): string => {
+  if (unpriced(error)) return error.message
+  const limit = context.maxCost ?? error.limitNanoUsd
+  const left = limit - spent(context)
+  const before = error.budget === Connection.spentBudget
+  return `${before ? "earlier runs of the journal have spent all of it. The" : "the"} next ${
+    context.batch === true ? "batch" : "row"
+  } may cost up to ${Format.usd(error.neededNanoUsd)}, and ${left > 0n ? Format.usd(left) : "nothing"} of ${
+    Format.usd(limit)
+  } is left`
+}
+
+const abandoned = (ending: Job.Ending): string =>
+  Array.from(
+    ending.abandoned,
+    ([model, { error, rows }]) =>
+      `${Format.plural(rows, "row")} of ${model} ${rows === 1 ? "was" : "were"} not sent, ${
+        error._tag === "BudgetExceededError"
+          ? "for --max-cost cannot hold what has no known price"
+          : "for the model refused all before them"
+      }`
+  ).join("; ")
+
+/** Says why a run left rows undone. */
+export const reason = (context: Spending): string | undefined => {
+  const { ending } = context
   const { stop } = ending
   switch (stop?._tag) {
     case undefined:
@@ -43,17 +84,15 @@ export const reason = (ending: Job.Ending): string | undefined => {
     case "MaxTime":
       return "stopped: the time allowed by --max-time has passed"
     case "MaxCost":
-      return `stopped by --max-cost: ${
-        stop.error.budget === Connection.spentBudget
-          ? "earlier runs of the journal have spent all of it. Raise it to go on"
-          : stop.error.message
-      }`
+      return `stopped by --max-cost: ${overBudget(context, stop.error)}`
     case "FailedRow":
       return "stopped: a row failed, and --fail-on-error was given"
     case "Refused":
       return `refused: ${stop.error.message}`
     case "Unreachable":
       return `unreachable: ${stop.error.message}`
+    case "Abandoned":
+      return `left out: ${abandoned(ending)}`
   }
 }
 
@@ -82,13 +121,27 @@ const timeLine = ({ idealSeconds, report }: Context): string => {
   }`
 }
 
+/** Lists the refusals that no retry tells of: by status, 429 apart. */
+const refusals = (report: Report.Report): ReadonlyArray<string> =>
+  Array.from(report.refusals).filter(([status]) => /^4\d\d$/.test(status) && status !== "429").map(([status, count]) =>
+    `${Format.count(count)} × ${status}`
+  )
+
 const attemptsLine = (report: Report.Report): string =>
   [
     `${Format.count(report.attempts)}`,
     `${Format.count(report.throttled)} × 429`,
+    ...refusals(report),
     report.retries.size > 0 ? `retries: ${list(report.retries)}` : "no retries",
     `${Format.span(report.waited)} waited after refusals`
   ].join(" · ")
+
+/** Reads why a row failed, in the words of the command, and without its line, which stands before it. */
+export const messageOf = ({ line, message }: Report.FailedRow): string =>
+  message.replace(new RegExp(`^line ${line}\\b:?\\s*`), "")
+    .replace("give the job a model for such rows", "give --model for such rows")
+    .replace("send this row by a call", "send this row without --via batch")
+    .replace(" | undefined at [", " at [")
 
 /** Writes the summary as lines. */
 export const lines = (context: Context, style: Style.Style): ReadonlyArray<string> => {
@@ -96,9 +149,9 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   const label = (text: string) => style.dim(text.padEnd(10))
   const out: Array<string> = [
     `${label("rows")}${rowsLine(context, style)}`,
-    `${label("attempts")}${attemptsLine(report)}`
+    ...(context.batch === true ? [] : [`${label("attempts")}${attemptsLine(report)}`])
   ]
-  if (report.latency.total > 0) {
+  if (report.latency.total > 0 && context.batch !== true) {
     const times = report.attemptLatency.total > 0 ? report.attemptLatency : report.latency
     const at = (share: number) => Format.span(Histogram.percentile(times, share) / 1000)
     out.push(
@@ -118,7 +171,7 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   out.push(`${label("elapsed")}${timeLine(context)}`)
   if (report.codes.size > 0) out.push(`${label("failures")}${list(report.codes)}`)
   for (const failure of report.failures.slice(0, 3)) {
-    out.push(`${label("")}${style.red(`line ${failure.line}`)} ${failure.message}`)
+    out.push(`${label("")}${style.red(`line ${failure.line}`)} ${messageOf(failure)}`)
   }
   if (report.failures.length > 3) out.push(`${label("")}${style.dim(`the others are in ${context.errors}`)}`)
   const missing = report.missingIds
@@ -129,25 +182,61 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
       }${missing.count > 5 ? ", …" : ""}) got line-<number>`
     )
   }
-  for (const warning of report.warnings) out.push(`${label("warning")}${style.yellow(warning)}`)
+  const left = ending.stop?._tag === "Abandoned" ? ending.abandoned : undefined
+  for (const warning of report.warnings) {
+    // the reason below says it in the command's words
+    const said = left !== undefined && Array.from(left.keys()).some((model) => warning.includes(` of ${model} w`))
+    if (!said) out.push(`${label("warning")}${style.yellow(warning)}`)
+  }
   if (context.results !== undefined) out.push(`${label("results")}${context.results}`)
   if (report.failed + report.bad + report.resumedFailed > 0) out.push(`${label("errors")}${context.errors}`)
   if (context.page !== undefined) out.push(`${label("report")}${context.page}`)
-  const why = reason(ending)
+  const why = reason(context)
   if (why !== undefined) out.push(style.yellow(why))
   out.push(last(context, style))
   return out
 }
 
+const withoutBudget = (args: ReadonlyArray<string>, style: Style.Style): string =>
+  `continue without --max-cost: ${style.bold(CommandLine.instead(args, "--max-cost"))}`
+
+/** Rounds an amount up to two digits: who allows so much allows enough. */
+const upwards = (amount: bigint): bigint => {
+  const unit = 10n ** BigInt(Math.max(0, amount.toString().length - 2))
+  return (amount + unit - 1n) / unit * unit
+}
+
+/** Says how to go on with rows that were left undone. */
+const onward = (context: Context, style: Style.Style): string => {
+  const { args, ending: { abandoned, stop } } = context
+  if (stop?._tag === "MaxCost") {
+    if (unpriced(stop.error)) return withoutBudget(args, style)
+    const enough = Format.usd(upwards(spent(context) + stop.error.neededNanoUsd))
+    return `raise --max-cost above ${enough}, then continue with: ${
+      style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", "USD"))
+    }`
+  }
+  const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")
+  return stop?._tag === "Abandoned" && priceless
+    ? withoutBudget(args, style)
+    : `continue with: ${style.bold(CommandLine.again(args))}`
+}
+
+/** Says how to go on with rows that failed: those that would fail again have to be corrected. */
+const again = ({ args, report }: Context, style: Style.Style): string => {
+  const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line)
+  return lines.length === 0
+    ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
+    : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${
+      lines.length > 5 ? ", …" : ""
+    }, then send what failed again with: ${style.bold(CommandLine.corrected(args))}`
+}
+
 /** Writes the last line: how to go on. */
 export const last = (context: Context, style: Style.Style): string => {
   const { args, ending, report } = context
-  if (ending.stop !== undefined || context.undone > 0) {
-    return `continue with: ${style.bold(CommandLine.again(args))}`
-  }
-  if (report.failed + report.resumedFailed > 0) {
-    return `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
-  }
+  if (ending.stop !== undefined || context.undone > 0) return onward(context, style)
+  if (report.failed + report.resumedFailed > 0) return again(context, style)
   if (report.bad > 0) {
     return `correct the bad lines, then: ${style.bold(CommandLine.again([...args, "--changed", "keep"]))}`
   }

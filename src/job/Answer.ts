@@ -78,6 +78,16 @@ export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = 
     line: row.line
   }, row.extra)
 
+/** Reads why a row failed out of its output row; nothing where that is none of a failed row. */
+export const failureOf = (
+  text: string
+): { readonly code: string; readonly message: string; readonly retryable: boolean } | undefined => {
+  const { error } = JSON.parse(text) as { // what `failed` has written
+    readonly error?: { readonly code: string; readonly message: string; readonly retryable?: boolean }
+  }
+  return error === undefined ? undefined : { ...error, retryable: error.retryable === true }
+}
+
 /** Writes the output row of a bad line. */
 export const bad = (line: Row.Bad): string =>
   JSON.stringify({

@@ -105,7 +105,7 @@ export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudge
       }
       while (bound.high > left(limit)) {
         if (running === 0) {
-          const message = "the next batch may cost more than is left. Raise --max-cost, or lower max_tokens"
+          const message = "the next batch may cost more than is left. Raise the budget, or lower max_tokens"
           return yield* refuse(limit, model, bound.high, message)
         }
         yield* Deferred.await(freed)

@@ -86,7 +86,7 @@ export const line = (row: Row.Row): string => `${JSON.stringify({ custom_id: row
 /** Says why a row cannot be batched, or nothing. */
 export const refusal = (row: Row.Row): string | undefined =>
   row.operation !== "chat"
-    ? `the Batch API takes chat completions only: send this row without --via batch`
+    ? "the Batch API takes chat completions only: send this row by a call"
     : row.id.length > defaults.maxId
     ? `custom_id has ${row.id.length} characters, the Batch API takes ${defaults.maxId}: shorten it`
     : undefined

@@ -63,18 +63,33 @@ const lacksPrice = (error: TogetherError.BudgetExceededError): boolean => error.
 const lacksRoom = (error: TogetherError.TogetherError): boolean =>
   error._tag === "BudgetExceededError" && !lacksPrice(error)
 
-/** Makes the error of a model whose rows are not sent for want of a price, in words for the command and for programs. */
+/** Makes the error of a model whose rows are not sent for want of a price. */
 const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
   new TogetherError.BudgetExceededError({
     message:
-      `the price of ${model} is unknown, and a budget (--max-cost) cannot hold what has no price. Send its rows ` +
-      "in a run without one",
+      `the price of ${model} is unknown, and a budget cannot hold what has no price. State the price, or send these ` +
+      "rows in a run without a budget.",
     model,
     budget: error.budget,
     limitNanoUsd: error.limitNanoUsd,
     neededNanoUsd: error.neededNanoUsd,
     remainingNanoUsd: error.remainingNanoUsd
   })
+
+/** Counts the attempts of a call that were sent: the last one was not where a guard of our own refused it. */
+const attemptsOf = (error: TogetherError.TogetherError): number => {
+  const attempts = error.attempts ?? 0
+  switch (error._tag) {
+    case "BudgetExceededError":
+    case "CircuitOpenError":
+    case "LaneOverflowError":
+      return Math.max(0, attempts - 1)
+    case "InsufficientCreditsError":
+      return error.status === undefined ? Math.max(0, attempts - 1) : attempts
+    default:
+      return attempts
+  }
+}
 
 const secondsAsked = (error: TogetherError.TogetherError): number => {
   const asked = TogetherError.retryAfter(error)
@@ -232,7 +247,7 @@ export const make = Effect.fnUntraced(function*<R>(
         unsettledAttempts -= attempts
         return answered(result.success, attempts)
       }
-      const made = result.failure.attempts ?? 0
+      const made = attemptsOf(result.failure)
       attempts += made
       unsettledAttempts += made
       const judged = yield* judge(row, result.failure, state, before)

@@ -84,9 +84,9 @@ export const defaults = {
 
 /** Says how a job ended. */
 export interface Ending {
-  /** Why it ended early, absent where every row was settled. */
+  /** Why rows were left undone, absent where every row was settled. */
   readonly stop: Stop.Stop | undefined
-  /** Models whose rows were not all sent, since the model refuses them alike. */
+  /** Models whose rows were not all sent, since the model refuses them alike or has no price that a budget can hold. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
@@ -301,7 +301,16 @@ export const drive = <E, R, R2, E3, R3>(
     if (Deferred.isDoneUnsafe(broken)) return yield* Deferred.await(broken)
     yield* journal.flush
     report.endedAt = now()
-    return { stop: dispatch.isStopped(), abandoned: dispatch.abandoned }
+    const leftOut = Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0)
+    for (const [model, { error, rows }] of leftOut) {
+      const before = error._tag === "BudgetExceededError" ? "" : ", all before them were refused"
+      const count = rows === 1 ? `1 row of ${model} was` : `${rows} rows of ${model} were`
+      Report.warn(report, `${count} not sent${before}: ${error.message}`)
+    }
+    return {
+      stop: dispatch.isStopped() ?? (leftOut.length > 0 ? Stop.abandoned : undefined),
+      abandoned: new Map(leftOut)
+    }
   }).pipe(Effect.scoped)
 }
 

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
+import * as Answer from "./Answer.ts"
 import * as BatchParts from "./BatchParts.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import type * as GroupCommit from "./GroupCommit.ts"
@@ -138,6 +139,23 @@ const answeredBefore = (
   })
 }
 
+/** Lists the rows that earlier runs have failed and that this one came by and left so. */
+const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
+  let left = report.resumedFailed
+  return left === 0 ? Effect.void : Stream.runForEachArray(journal.settled, (settled) =>
+    Effect.sync(() => {
+      for (const { answer, bad, meta, ordinal } of settled) {
+        if (left === 0 || bad || meta.ok || ordinal > journal.recovered.rows) continue
+        const known = journal.known(meta.id)
+        const failure = known._tag === "Seen" ? Answer.failureOf(answer) : undefined
+        if (known._tag !== "Seen" || failure === undefined) continue
+        left--
+        const { code, message, retryable } = failure
+        Report.listFailed(report, { line: known.line, id: meta.id, code, message, retryable })
+      }
+    }))
+}
+
 /** Notes in the journal what a run may have cost beyond its rows. */
 const noteUncertain = Effect.fnUntraced(function*(journal: Journal.Journal, uncertain: Effect.Effect<bigint>) {
   const nanoUsd = yield* uncertain
@@ -218,11 +236,10 @@ export const around = <E, R, R2>(
     }
     report.endedAt = now()
     if (report.read === 0 && ending.stop === undefined) return yield* emptyInput(name, "holds no rows")
-    const written = yield* outputs.finish({ stopped: ending.stop !== undefined, lastLine })
-    for (const [model, { error, rows: left }] of ending.abandoned) {
-      if (left === 0) continue
-      Report.warn(report, `${left} rows of ${model} were not sent, all before them were refused: ${error.message}`)
-    }
+    // rows of an abandoned model are left out all over the input, and the input is read to its end
+    const stopped = ending.stop !== undefined && ending.stop._tag !== "Abandoned"
+    const written = yield* outputs.finish({ stopped, lastLine })
+    yield* listFailedBefore(journal, report)
     return { ...ending, paths: where, report, recovered, written, uncertainNanoUsd }
   }))
 
@@ -232,7 +249,7 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
   return rows === 0 ? Effect.void : Effect.fail(
     new JournalError({
       message: `${rows} rows are in batches that an earlier run of the journal ${journal.path} began and that nobody ` +
-        "collected: by calls they would be billed twice. Nothing was sent. Go on through batches (--via batch), also " +
+        "collected: by calls they would be billed twice. Nothing was sent. Go on through batches, also " +
         "where they were cancelled: what they answered is collected first.",
       reason: "batch-running",
       path: journal.path

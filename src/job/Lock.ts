@@ -73,7 +73,9 @@ const failed = (path: string) => (cause: PlatformError.PlatformError): JournalEr
       cause
     })
     : new JournalError({
-      message: `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
+      message: cause.reason._tag === "NotFound"
+        ? `the directory ${path.slice(0, path.lastIndexOf("/"))} does not exist: make it, or give another path.`
+        : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
       reason: "unwritable",
       path,
       cause

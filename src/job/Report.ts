@@ -14,6 +14,8 @@ export interface FailedRow {
   readonly id: string | undefined
   readonly code: string
   readonly message: string
+  /** Whether the same request may be answered another time; else the row has to be corrected, as a bad line has. */
+  readonly retryable: boolean
 }
 
 /** Is a change of a lane's limit, with its reason. */
@@ -39,6 +41,8 @@ export interface Outcome {
   readonly id: string | undefined
   readonly code?: string | undefined
   readonly message?: string | undefined
+  /** Whether a failed row may be answered another time. Default: false. */
+  readonly retryable?: boolean | undefined
   readonly model?: string | undefined
   readonly attempts: number
   readonly millis: number
@@ -99,6 +103,8 @@ export interface Report {
   readonly attemptLatency: Histogram.Histogram
   /** Retries by the tag of the error that made them. */
   readonly retries: Map<string, number>
+  /** What the latest retry was for: the error's tag, and its status or system code. */
+  latestError: string | undefined
   readonly codes: Map<string, number>
   readonly models: Map<string, ModelCounts>
   /** Time of the rows answered, from taking the row to its answer: waits and retries included. */
@@ -139,6 +145,7 @@ export const make = (now: number): Report => ({
   refusals: new Map(),
   attemptLatency: Histogram.make(),
   retries: new Map(),
+  latestError: undefined,
   codes: new Map(),
   models: new Map(),
   latency: Histogram.make(),
@@ -172,6 +179,12 @@ const modelOf = (self: Report, model: string): ModelCounts => {
   return counts
 }
 
+/** Lists a failed row, and counts it by its code: one of this run, or one of an earlier run that stays failed. */
+export const listFailed = (self: Report, row: FailedRow): void => {
+  bump(self.codes, row.code)
+  if (self.failures.length < keep.failures) self.failures.push(row)
+}
+
 /** Counts a settled row. */
 export const settle = (self: Report, now: number, outcome: Outcome): void => {
   const step = Timeline.at(self.timeline, now)
@@ -202,15 +215,13 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
   if (outcome.kind === "bad") self.bad++
   else self.failed++
   step.failed++
-  bump(self.codes, outcome.code ?? "unknown")
-  if (self.failures.length < keep.failures) {
-    self.failures.push({
-      line: outcome.line,
-      id: outcome.id,
-      code: outcome.code ?? "unknown",
-      message: outcome.message ?? ""
-    })
-  }
+  listFailed(self, {
+    line: outcome.line,
+    id: outcome.id,
+    code: outcome.code ?? "unknown",
+    message: outcome.message ?? "",
+    retryable: outcome.retryable ?? false
+  })
 }
 
 /** Counts an attempt, as the transport saw it. */
@@ -232,10 +243,15 @@ export const attempt = (self: Report, now: number, seen: Attempt): void => {
   }
 }
 
-/** Counts a retry, its reason and the wait before it. */
-export const retry = (self: Report, reason: string, seconds: number): void => {
+/**
+ * Counts a retry, its reason and the wait before it.
+ *
+ * @param detail the status or system code of the error
+ */
+export const retry = (self: Report, reason: string, seconds: number, detail?: string | number): void => {
   bump(self.retries, reason)
   self.waited += seconds
+  self.latestError = detail === undefined ? reason : `${reason} ${detail}`
 }
 
 /** Records the state of the lanes at an instant: what is in flight and what was let in flight. */

@@ -41,6 +41,9 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { maxAttempts: 8, priority: "bulk", label: "job" } as const
 
+/** The operating system's code of a connection that failed, as it stands in the error's message. */
+const systemCode = /\((E[A-Z_]+)\)/
+
 const costOf = (
   row: Row.Row,
   body: unknown,
@@ -96,8 +99,9 @@ export const together = Effect.fnUntraced(function*(
         Effect.sync(() => {
           retries++
           if (report !== undefined) {
-            const reason = TogetherError.isTogetherError(input) ? input._tag : "unknown"
-            Report.retry(report, reason, Duration.toSeconds(duration))
+            const known = TogetherError.isTogetherError(input)
+            const detail = known ? input.status ?? systemCode.exec(input.message)?.[1] : undefined
+            Report.retry(report, known ? input._tag : "unknown", Duration.toSeconds(duration), detail)
           }
         }))
       const call = send(row, {

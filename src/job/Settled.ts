@@ -5,7 +5,7 @@
  * the same: the journal first, and only when it is durable the count and the row.
  */
 import * as Effect from "effect/Effect"
-import type * as TogetherError from "../domain/TogetherError.ts"
+import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "./Answer.ts"
 import type { JournalError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
@@ -90,6 +90,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       id: row.id,
       code: ok ? undefined : outcome.code ?? Answer.codeOf(outcome.error._tag),
       message: error?.message,
+      retryable: error !== undefined && TogetherError.isRetryable(error),
       model: row.model,
       attempts,
       millis,

@@ -1,10 +1,10 @@
 /**
- * Why a job ended before its input did. The rows not answered stay undone: the next run with the same journal sends
- * them.
+ * Why a job left rows undone: it ended before its input did, or it came by rows that it did not send. The next run with
+ * the same journal sends them.
  */
 import type * as TogetherError from "../domain/TogetherError.ts"
 
-/** Says why a job ended before its input did. */
+/** Says why a job left rows undone. */
 export type Stop =
   /** The caller asked for it. */
   | { readonly _tag: "Interrupted" }
@@ -18,6 +18,8 @@ export type Stop =
   | { readonly _tag: "Refused"; readonly error: TogetherError.TogetherError }
   /** Nothing was answered for longer than the job's patience. */
   | { readonly _tag: "Unreachable"; readonly error: TogetherError.TogetherError }
+  /** The input was read to its end, and rows of some models were not sent: `Ending.abandoned` names them. */
+  | { readonly _tag: "Abandoned" }
 
 /** Is the stop that a caller asks for. */
 export const interrupted: Stop = { _tag: "Interrupted" }
@@ -27,3 +29,6 @@ export const failedRow: Stop = { _tag: "FailedRow" }
 
 /** Is the stop at the end of the time allowed. */
 export const maxTime: Stop = { _tag: "MaxTime" }
+
+/** Is the end of a job that did not send the rows of a model. */
+export const abandoned: Stop = { _tag: "Abandoned" }

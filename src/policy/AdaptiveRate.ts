@@ -254,30 +254,13 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
       eager: defaults.eagerAtStart
     })
   }
-  const mine = state.stepPaced >= 0.9 * state.stepSends
-  if (
-    !mine && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
-    floor < defaults.unusedBelow * Math.min(bad, state.limit)
-  ) {
-    const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
-    return move(state, now, "limit-drifted", {
-      ...next,
-      phase: "hold",
-      limit,
-      rate: limit,
-      good: floor,
-      bad,
-      early: 0,
-      sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
-    })
-  }
   const depth = bounds?.depth ?? Infinity
   const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
-  const held = state.phase === "probe"
+  const held = refusedInSprint(refusal) ?? (state.phase === "probe"
     ? refusedInProbe(refusal)
     : state.phase === "hold"
     ? refusedInHold(refusal)
-    : undefined
+    : undefined)
   return held ?? bracketed(refusal)
 }
 
@@ -304,6 +287,28 @@ interface Refusal {
   readonly floor: number
   /** Units that the bucket holds at most, where that is known. */
   readonly depth: number
+}
+
+/** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
+const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+  const mine = state.stepPaced >= 0.9 * state.stepSends
+  if (
+    !mine && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
+    floor < defaults.unusedBelow * Math.min(bad, state.limit)
+  ) {
+    const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
+    return move(state, now, "limit-drifted", {
+      ...next,
+      phase: "hold",
+      limit,
+      rate: limit,
+      good: floor,
+      bad,
+      early: 0,
+      sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
+    })
+  }
+  return undefined
 }
 
 const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }: Refusal): [Move, State] => {

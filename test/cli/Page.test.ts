@@ -105,6 +105,25 @@ describe("Page", () => {
     expect(html).not.toContain("undefined")
   })
 
+  it("says why the run ended, how to go on, what was not sent, and whose limit it was", () => {
+    const html = Page.html(
+      {
+        ...context(),
+        ending: { stop: { _tag: "MaxTime" }, abandoned: new Map() },
+        undone: 466,
+        emulated: true,
+        uncertainNanoUsd: 5_000_000n,
+        args: ["run", "prompts.jsonl", "--system", "SYS-SECRET"]
+      },
+      "prompts.jsonl"
+    )
+    expect(html).toContain("<p>stopped: the time allowed by --max-time has passed</p><p>continue with: effect-together")
+    for (const part of ["466 not sent", "up to $0.005 besides", ">emulator<", "limit in use, all models together"]) {
+      expect(html).toContain(part)
+    }
+    expect(html).not.toContain("SYS-SECRET")
+  })
+
   it("draws a run in which nothing happened", () => {
     const report = Report.make(start)
     report.endedAt = start

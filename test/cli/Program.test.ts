@@ -6,7 +6,6 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import { gzipSync } from "node:zlib"
-import * as Explain from "../../src/cli/Explain.ts"
 import { explainFailure } from "../../src/cli/Program.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import { JournalError } from "../../src/job/JobError.ts"
@@ -64,9 +63,14 @@ describe.concurrent("effect-together", () => {
         [["run", input, "--policy", shell.path("none.json")], "cannot read the policy"],
         [["run", shell.path("none.jsonl"), "--emulator"], "no such input file"],
         [["run", shell.write("empty.jsonl", ""), "--emulator"], "is empty: there is nothing to send"],
-        [["run", input, "--emulator", "-o", shell.path("no/such/dir/out.jsonl")], "Check the directory"],
+        [
+          ["run", input, "--emulator", "-o", shell.path("no/such/dir/out.jsonl")],
+          `${shell.path("no/such/dir")} does not exist`
+        ],
         [["plan", shell.write("blank.jsonl", "\n\n")], "holds no rows"],
-        [["explain", "banana"], "is no status, error name or error body"],
+        [["explain", "banana"], "is no status, error name or error body. Try:"],
+        [["explain", "not json"], "is no status, error name or error body. Try:"],
+        [["explain", "ratelimiterror"], "Did you mean RateLimitError?"],
         [["simulate", input, "--requests-per-second", "-1"], "these flags holds no options of a simulation"],
         [["schedule", "--attempts", "0"], "must be 1 or more"],
         [["schedule", "--retry-after", "-3"], "--retry-after must be above 0, got -3"],
@@ -91,7 +95,7 @@ describe.concurrent("effect-together", () => {
       const input = shell.write("in.jsonl", Shell.prompts(2))
       const { code, err } = yield* shell.run(["run", input])
       expect(code).toBe(4)
-      expect(err).toContain("Set TOGETHER_API_KEY")
+      expect(err).toContain("Set TOGETHER_API_KEY, or add --emulator")
       expect((yield* shell.run(["run", input, "--api-key", "secret"])).code).toBe(2)
     })))
 
@@ -120,15 +124,19 @@ describe.concurrent("effect-together", () => {
         [
           "MAX_TOKENS",
           "many",
-          "EFFECT_TOGETHER_MAX_TOKENS in the environment, or \"max-tokens\" in the config file, cannot"
+          "EFFECT_TOGETHER_MAX_TOKENS in the environment cannot be used: Expected a string"
         ],
         [
           "ORDER",
           "random",
-          "EFFECT_TOGETHER_ORDER in the environment, or \"order\" in the config file, cannot be used"
+          "EFFECT_TOGETHER_ORDER in the environment cannot be used"
         ],
-        ["CONCURRENCY", "0", "--concurrency must be above 0, got 0"],
-        ["MAX_TIME", "soon", "--max-time must be a span"]
+        [
+          "CONCURRENCY",
+          "0",
+          "EFFECT_TOGETHER_CONCURRENCY in the environment cannot be used: --concurrency must be above 0"
+        ],
+        ["MAX_TIME", "soon", "EFFECT_TOGETHER_MAX_TIME in the environment cannot be used: --max-time must be a span"]
       ] as const
       for (const [name, value, message] of cases) {
         const { code, err, out } = yield* shell.run(["run", input], { [`EFFECT_TOGETHER_${name}`]: value })
@@ -136,6 +144,13 @@ describe.concurrent("effect-together", () => {
         expect(err).toContain(message)
         expect(err).not.toMatch(/SchemaError|    at /)
       }
+      const path = shell.write(".effect-together.json", JSON.stringify({ "max-cost": "much" }))
+      const env = { EFFECT_TOGETHER_MAX_CSOT: "5" }
+      const { err } = yield* shell.run(["run", input, "--emulator"], env)
+      expect(err).toContain(`"max-cost" in ${path} cannot be used: --max-cost must be an amount`)
+      expect(err).toContain("EFFECT_TOGETHER_MAX_CSOT in the environment is no setting and does nothing: did you mean")
+      const flag = yield* shell.run(["run", input, "--emulator", "--max-cost=x"], env)
+      expect(flag.err).toContain("Invalid value for flag --max-cost: \"x\"")
     })))
 
   it.effect("puts max_tokens, temperature and a system message into rows that set none", () =>
@@ -499,49 +514,6 @@ describe.concurrent("effect-together", () => {
       })))
   })
 
-  describe("explain", () => {
-    it("has a cause and a fix for every error", () => {
-      for (const tag of TogetherError.tags) {
-        expect(Explain.meanings[tag].why.length).toBeGreaterThan(20)
-        expect(Explain.meanings[tag].fix.length).toBeGreaterThan(5)
-      }
-    })
-
-    const known: ReadonlyArray<readonly [what: string, tag: string]> = [
-      ["429", "RateLimitError"],
-      ["402", "InsufficientCreditsError"],
-      ["524", "ServerError"],
-      ["rate_limit", "RateLimitError"],
-      ["AuthError", "AuthError"],
-      ["{\"error\":{\"code\":\"context_length\",\"message\":\"x\"}}", "ContextLengthError"],
-      ["{\"error\":{\"message\":\"Credit limit exceeded\",\"type\":\"credit_limit\"}}", "InsufficientCreditsError"],
-      ["{\"error\":{\"message\":\"Invalid API key provided\",\"code\":\"invalid_api_key\"}}", "AuthError"]
-    ]
-    it.effect.each(known)("knows %s", ([what, tag]) =>
-      live(Effect.gen(function*() {
-        const { code, out } = yield* Shell.open().run(["explain", what])
-        expect([code, out.split("\n")[0]?.split(" ")[0]]).toEqual([0, tag])
-        expect(out).toContain("fix ")
-      })))
-
-    it.effect("says of a row that no call failed that it was not sent, or was in a batch", () =>
-      live(Effect.gen(function*() {
-        const explain = (code: string) => {
-          const row = { custom_id: "a", error: { code, message: "line 2 is not JSON" }, line: 2 }
-          return Shell.open().run(["explain", JSON.stringify(row)])
-        }
-        const bad = yield* explain("bad_row_json")
-        expect([bad.code, bad.out.split("\n").slice(0, 2)]).toEqual([
-          0,
-          ["bad_row_json  not sent", "line 2 is not JSON"]
-        ])
-        expect(bad.out).not.toContain("Together says")
-        const batch = yield* explain("batch_failed")
-        expect([batch.code, batch.out.split("\n")[0]]).toEqual([0, "batch_failed  in a batch"])
-        expect((yield* explain("rate_limit")).out).toContain("RateLimitError")
-      })))
-  })
-
   describe("emulate", () => {
     it.effect("serves until Ctrl-C, and doctor finds it in order", () =>
       live(Effect.gen(function*() {
@@ -694,7 +666,23 @@ describe.concurrent("effect-together", () => {
         const { code, out } = yield* Shell.open().run(["doctor", "--base-url", "http://127.0.0.1:9/v1"])
         expect(code).toBe(4)
         expect(out).toContain("✗ key      TOGETHER_API_KEY is not set")
-        expect(out).toContain("cannot be reached")
+        expect(out).toContain("✗ address  http://127.0.0.1:9/v1 cannot be reached")
+        expect(out).not.toMatch(/✓ address|clock/)
       })), 30_000)
+
+    it.effect(
+      "says of a base URL without a version that its path is wrong, not the models' names",
+      () =>
+        live(Effect.scoped(Effect.gen(function*() {
+          const { url } = yield* serve((_, response) => response.writeHead(404).end("{}"))
+          const at = url.replace("/v1", "")
+          const { out } = yield* Shell.open().run(["doctor", "--base-url", at], { TOGETHER_API_KEY: "k" })
+          expect(out).toContain(
+            `✗ call     NotFoundError: ${at} has no such path. Set TOGETHER_BASE_URL to one that ends in /v1`
+          )
+          expect(out).not.toContain("case-sensitive")
+        }))),
+      30_000
+    )
   })
 })

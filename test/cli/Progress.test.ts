@@ -90,6 +90,15 @@ describe("Progress", () => {
     expect(text).toMatch(/^0:10 20\/100 rows .* 8 in flight of 8 .* limit of gpt-oss-20b: .* ETA 0:40$/)
   })
 
+  it("says what the provider fails with, and counts bad lines apart", () => {
+    const down = view(0, [lane({ lastDecision: decision({ subject: "outage", reason: "began" }) })], 100)
+    Report.retry(down.report, "ConnectionError", 1, "ECONNREFUSED")
+    down.report.bad = 1
+    const text = Progress.line(down)
+    expect(text).toContain("the provider fails everything (ConnectionError ECONNREFUSED)")
+    expect(text).toContain("0 failed · 1 bad line · ")
+  })
+
   it("knows no end where nobody counted the rows, and none before a row has settled", () => {
     expect(Progress.remaining(view(5, []))).toBe(Infinity)
     expect(Progress.remaining(view(0, [], 10))).toBe(Infinity)
@@ -140,6 +149,7 @@ describe("Progress", () => {
     ],
     [{ subject: "pause", from: 0, to: 1.5, reason: "hint" }, "paused 1.5 s (as asked)"],
     [{ subject: "outage", reason: "began" }, "the provider fails everything"],
+    [{ subject: "requests", reason: "settled", from: 11.2, to: 10.9 }, "11 req/s (settled just below the limit)"],
     [{ subject: "outage", reason: "ended" }, "the provider is back"]
   ])("says why in words: %j", (move, text) => {
     expect(Progress.why(decision(move))).toBe(text)
@@ -214,7 +224,11 @@ const stops: ReadonlyArray<readonly [Stop.Stop | undefined, number, string]> = [
   [undefined, 0, "done"],
   [{ _tag: "Interrupted" }, 130, "interrupted: every answer that arrived is in the journal"],
   [{ _tag: "MaxTime" }, 5, "stopped: the time allowed by --max-time has passed"],
-  [{ _tag: "MaxCost", error: budget }, 5, "stopped by --max-cost: over"],
+  [
+    { _tag: "MaxCost", error: budget },
+    5,
+    "stopped by --max-cost: the next row may cost up to $0.000000002, and nothing of"
+  ],
   [{ _tag: "FailedRow" }, 3, "--fail-on-error"],
   [{ _tag: "Refused", error: auth }, 4, "refused: wrong key"],
   [{ _tag: "Unreachable", error: auth }, 4, "unreachable: wrong key"]
@@ -296,9 +310,36 @@ describe("Summary", () => {
     const bad = Report.make(start)
     bad.bad = 1
     expect(Summary.last(context(undefined, bad), Style.colorless)).toContain("--changed keep")
+    const wrong = Report.make(start)
+    wrong.resumedFailed = 2
+    const row = { id: "r", code: "c", message: "m" }
+    Report.listFailed(wrong, { ...row, line: 7, retryable: false })
+    Report.listFailed(wrong, { ...row, line: 9, retryable: true })
+    expect(
+      Summary.last(
+        { ...context(undefined, wrong), args: ["run", "x", "--retry-errors", "--changed", "stop"] },
+        Style.colorless
+      )
+    ).toBe(
+      "correct line 7, then send what failed again with: effect-together run x --retry-errors --changed keep"
+    )
     const before = Report.make(start)
     before.resumedOk = 1
     expect(Summary.last(context(undefined, before), Style.colorless)).toContain("nothing to send")
+  })
+})
+
+describe("messageOf", () => {
+  it("leaves out the line, and speaks of flags", () => {
+    const row = { line: 61, id: undefined, code: "c", retryable: false }
+    expect(
+      Summary.messageOf({
+        ...row,
+        message: "line 61: the row names no model: write body.model, or give the job a model for such rows"
+      })
+    ).toBe("the row names no model: write body.model, or give --model for such rows")
+    expect(Summary.messageOf({ ...row, message: "Expected number | undefined at [\"max_tokens\"]." }))
+      .toBe("Expected number at [\"max_tokens\"].")
   })
 })
 

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
+import * as Policy from "../../src/cli/Policy.ts"
 import * as Schedule from "../../src/cli/Schedule.ts"
 import * as Settings from "../../src/cli/Settings.ts"
 import { idsOf, start } from "./processes.ts"
@@ -128,8 +130,10 @@ describe.concurrent("run", () => {
         const cap = ["--max-cost", "0.000001", "--retry-errors"]
         const { code, err } = yield* shell.run(["run", input, ...emulator, ...cap])
         expect(code).toBe(5)
-        expect(err).toContain("stopped by --max-cost: earlier runs of the journal have spent all of it. Raise it")
-        expect(err).toMatch(/continue with: .* --max-cost 0\.000001 --retry-errors\n/)
+        expect(err).toContain(
+          "stopped by --max-cost: earlier runs of the journal have spent all of it. The next row may cost"
+        )
+        expect(err).toMatch(/raise --max-cost above \$0\.0\d+, then continue with: .* --retry-errors --max-cost USD\n/)
         expect((yield* shell.run(["run", input, ...emulator, ...cap, "--range", "1:3"])).code).toBe(0)
       })),
     30_000
@@ -152,6 +156,97 @@ describe.concurrent("run", () => {
       expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)
     })), 30_000)
 
+  it.effect("charges nothing for a provider that never accepted a connection", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(20)
+      const args = ["run", input, "--base-url", "http://127.0.0.1:9/v1", "--max-time", "1s", "--json"]
+      const { code, err, out } = yield* shell.run(args, key)
+      expect([code, JSON.parse(out)]).toEqual([5, expect.objectContaining({ uncertainUsd: "0", undone: 20 })])
+      expect(err).not.toContain("besides")
+      expect(readFileSync(shell.path("in.results.jsonl.journal"), "utf8")).not.toContain("uncertain")
+    })), 30_000)
+
+  it.effect(
+    "says what to raise --max-cost above, of the amount that was given, also when it is resumed",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(12)
+        const args = ["run", input, ...emulator, "--concurrency", "1", "--changed", "keep", "--max-cost", "0.00002"]
+        for (const more of ["", Shell.prompts(1).replace("r1", "r13")]) {
+          writeFileSync(input, Shell.prompts(12) + more)
+          const { code, err } = yield* shell.run(args)
+          expect([code, err]).toEqual([
+            5,
+            expect.stringMatching(/next row may cost up to \S+, and \S+ of \$0\.00002 is left/)
+          ])
+          expect(err).toMatch(/raise --max-cost above \$0\.0000\d+, then continue with: .* --max-cost USD\n$/)
+          expect([err.includes("0 lost"), /^errors /m.test(err)]).toEqual([true, false])
+        }
+        expect(existsSync(shell.path("in.emulator.errors.jsonl"))).toBe(false)
+      })),
+    30_000
+  )
+
+  it.effect(
+    "names the line to correct, lists it again, and sends it when it is corrected",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, shell } = opened(0)
+        const input = shell.write("in.jsonl", Shell.prompts(2, { max_tokens: -5 }))
+        for (let time = 0; time < 2; time++) {
+          const { code, err } = yield* shell.run(["run", input, ...emulator])
+          expect([code, err]).toEqual([3, expect.stringContaining("invalid_request 2")])
+          expect(err).toContain("line 1 The request was not sent")
+          expect(err).toMatch(
+            /correct lines 1, 2, then send what failed again with: .* --retry-errors --changed keep\n/
+          )
+        }
+        writeFileSync(input, Shell.prompts(2))
+        const { code } = yield* shell.run(["run", input, ...emulator, "--retry-errors", "--changed", "keep"])
+        expect(code).toBe(0)
+      })),
+    30_000
+  )
+
+  it.effect("counts only attempts that were sent, and the refusals of the account", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(200))
+      const page = shell.path("r.html")
+      const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0.0001 } }))
+      const { code, err, out } = yield* shell.run(
+        ["run", input, "--emulator", "--emulator-config", config, "--json", "--report", page]
+      )
+      const { attempts, rows } = JSON.parse(out) as {
+        readonly attempts: { readonly total: number; readonly refusedBy: { readonly "402": number } }
+        readonly rows: { readonly ok: number }
+      }
+      expect([code, attempts.total]).toEqual([4, rows.ok + attempts.refusedBy["402"]])
+      expect(err).toContain(` · ${attempts.refusedBy["402"]} × 402 · `)
+      const html = readFileSync(page, "utf8")
+      expect(html).toMatch(/How it ended<\/h2><p>refused: .*Add credits.*<p>continue with: effect-together run/)
+      expect(html).toContain(">emulator</span>")
+      expect(html).toContain(`${200 - rows.ok} not sent`)
+    })), 30_000)
+
+  it.effect(
+    "leaves out a model without a price, and says to go on without --max-cost",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, shell } = opened(0)
+        const input = shell.write("in.jsonl", Shell.prompts(1, { model: "acme/none" }))
+        const limited = yield* shell.run(["run", input, ...emulator, "--max-cost", "1"])
+        expect([limited.code, limited.err]).toEqual([
+          3,
+          expect.stringContaining("left out: 1 row of acme/none was not sent")
+        ])
+        expect(limited.err).toMatch(/continue without --max-cost: effect-together run (?!.*--max-cost)/)
+        const { code, err } = yield* shell.run(["run", input, ...emulator])
+        expect([code, err]).toEqual([0, expect.stringContaining("acme/none is not in the catalogue")])
+      })),
+    30_000
+  )
+
   it.effect("warns that a policy's retry does nothing for batches", () =>
     live(Effect.gen(function*() {
       const { input, shell } = opened(2)
@@ -163,6 +258,10 @@ describe.concurrent("run", () => {
       const batch = ["--via", "batch", "--poll", "100ms", "--policy", policy]
       const { code, err } = yield* shell.run(["run", input, "--emulator", "--emulator-config", config, ...batch])
       expect([code, err.includes("with --via batch it does nothing")]).toEqual([0, true])
+      // attempts and times are those of uploads and polls
+      expect(err).not.toMatch(/^(attempts|latency) /m)
+      const calls = yield* shell.run(["run", input, "--emulator", "--out-dir", shell.path("calls"), "--policy", policy])
+      expect(calls.err).toContain("does not stop by itself")
     })), 30_000)
 
   it.effect("puts its files where plan looks for them, by flag and by setting", () =>
@@ -214,6 +313,24 @@ describe("settings", () => {
   })
 })
 
+describe("policy", () => {
+  const curve = { type: "exponential", base: Duration.seconds(1) } as const
+  it.each(
+    [
+      [curve, true],
+      [{ ...curve, maxAttempts: 4 }, false],
+      [{ ...curve, maxElapsed: Duration.seconds(9) }, false],
+      [{ ...curve, maxAttempts: 4, byTag: { RateLimitError: curve } }, false],
+      [{ type: "delays", delays: [Duration.seconds(1)] }, false],
+      [{ type: "sequence", schedules: [{ ...curve, times: 2 }, curve] }, true],
+      [{ type: "min", schedules: [{ ...curve, times: 2 }, curve] }, true],
+      [{ type: "max", schedules: [{ ...curve, times: 2 }, curve] }, false]
+    ] as const
+  )("tells whether a document stops by itself: %#", (retry, endless) => {
+    expect(Policy.isEndless({ retry })).toBe(endless)
+  })
+})
+
 describe("schedule", () => {
   it("sums up more runs than a call takes arguments", () => {
     const [first] = Schedule.spreads(Array.from({ length: 300_000 }, (_, at) => [at % 7]))
@@ -224,7 +341,9 @@ describe("schedule", () => {
     live(Effect.gen(function*() {
       const shell = Shell.open()
       const policy = shell.write("p.json", "{\"base\": \"1 second\", \"type\": \"exponential\", \"jitter\": \"none\"}")
-      expect((yield* shell.run(["schedule", policy])).out).toMatch(/ 1 +1 s +1 s +1 s/)
+      const endless = yield* shell.run(["schedule", policy])
+      expect(endless.out).toMatch(/ 1 +1 s +1 s +1 s/)
+      expect(endless.out).toContain("does not stop by itself (the first 10 attempts shown)")
       expect((yield* shell.run(["schedule", shell.write("q.json", "nonsense")])).err).toContain("is not valid")
     })))
 })

@@ -1,15 +1,20 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import {
   BudgetExceededError,
+  InsufficientCreditsError,
   InvalidRequestError,
   OverloadedError,
   RateLimitError,
   ServerError
 } from "../../src/domain/TogetherError.ts"
+import * as Job from "../../src/job/Job.ts"
 import * as Report from "../../src/job/Report.ts"
+import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup } from "./jobs.ts"
 
 const budget = (neededNanoUsd: bigint) =>
@@ -30,16 +35,43 @@ describe("Dispatch", () => {
         row.model === "unpriced" ? Effect.fail(budget(0n)) : Effect.delay(Effect.succeed(reply(row)), 100)
       )
       const { abandoned, report, stop } = yield* run(disk, { send })
-      expect([stop, report.ok, report.failed, abandoned.get("unpriced")?.rows]).toEqual([undefined, 10, 0, 20])
+      expect([stop?._tag, report.ok, report.failed, abandoned.get("unpriced")?.rows]).toEqual(["Abandoned", 10, 0, 20])
       expect(ids(results(disk)).toSorted()).toEqual(numbered(21, 30).toSorted())
       expect(report.warnings.join()).toContain(
-        "the price of unpriced is unknown, and a budget (--max-cost) cannot hold what has no price"
+        "20 rows of unpriced were not sent: the price of unpriced is unknown, and a budget cannot hold what has no price"
       )
       // a later run tries them again
       const later = provider()
       yield* run(disk, { send: later.send })
       expect(later.sent.toSorted()).toEqual(numbered(1, 20).toSorted())
       expect(sent.filter((id) => numbered(21, 30).includes(id)).length).toBe(10)
+    }))
+
+  it.effect("says that rows were left out where a job over a stream left all of them", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const report = Report.make(0)
+      const rows = Stream.map(Stream.range(1, 30), (n) => Row.parse(line(`r${n}`), n))
+      const ending = yield* Job.drive(rows, { send: () => Effect.fail(budget(0n)), report }, () => Effect.void)
+      expect([ending.stop?._tag, ending.abandoned.get("m")?.rows, Report.done(report)]).toEqual(["Abandoned", 30, 0])
+      expect(report.warnings).toEqual([expect.stringMatching(/^30 rows of m were not sent: the price of m is unknown/)])
+      expect(report.warnings[0]).not.toContain("--")
+      const whole = yield* Job.drive(rows, { send: provider().send }, () => Effect.void)
+      expect([whole.stop, whole.abandoned.size]).toEqual([undefined, 0])
+    })))
+
+  it.effect("counts no attempt that a guard of our own refused unsent", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(prompts(3))
+      const told = { message: "no credit", attempts: 3 }
+      const { send } = provider((row) =>
+        Effect.fail(new InsufficientCreditsError(row.line === 1 ? { ...told, status: 402 } : told))
+      )
+      const { report, stop } = yield* run(disk, { send, concurrency: 1 })
+      expect([stop?._tag, report.attempts]).toEqual(["Refused", 3])
+      const local = provider((row) =>
+        Effect.fail(new InsufficientCreditsError(row.line === 1 ? told : { ...told, status: 402 }))
+      )
+      expect((yield* run(yield* setup(prompts(1)), { send: local.send })).report.attempts).toBe(2)
     }))
 
   it.effect("stops rows that wait for room when the last call beside them has no price", () =>

@@ -1,0 +1,77 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import * as Explain from "../../src/cli/Explain.ts"
+import * as TogetherError from "../../src/domain/TogetherError.ts"
+import { start } from "./processes.ts"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+describe("explain", () => {
+  it("has a cause and a fix for every error", () => {
+    for (const tag of TogetherError.tags) {
+      expect(Explain.meanings[tag].why.length).toBeGreaterThan(20)
+      expect(Explain.meanings[tag].fix.length).toBeGreaterThan(5)
+    }
+  })
+
+  const known: ReadonlyArray<readonly [what: string, tag: string]> = [
+    ["429", "RateLimitError"],
+    ["402", "InsufficientCreditsError"],
+    ["524", "ServerError"],
+    ["rate_limit", "RateLimitError"],
+    ["AuthError", "AuthError"],
+    ["{\"error\":{\"code\":\"context_length\",\"message\":\"x\"}}", "ContextLengthError"],
+    ["{\"error\":{\"message\":\"Credit limit exceeded\",\"type\":\"credit_limit\"}}", "InsufficientCreditsError"],
+    ["{\"error\":{\"message\":\"Invalid API key provided\",\"code\":\"invalid_api_key\"}}", "AuthError"]
+  ]
+  it.effect.each(known)("knows %s", ([what, tag]) =>
+    live(Effect.gen(function*() {
+      const { code, out } = yield* Shell.open().run(["explain", what])
+      expect([code, out.split("\n")[0]?.split(" ")[0]]).toEqual([0, tag])
+      expect(out).toContain("fix ")
+    })))
+
+  it.effect("says of a row that no call failed that it was not sent, or was in a batch", () =>
+    live(Effect.gen(function*() {
+      const explain = (code: string) => {
+        const row = { custom_id: "a", error: { code, message: "line 2 is not JSON" }, line: 2 }
+        return Shell.open().run(["explain", JSON.stringify(row)])
+      }
+      const bad = yield* explain("bad_row_json")
+      expect([bad.code, bad.out.split("\n").slice(0, 2)]).toEqual([
+        0,
+        ["bad_row_json  not sent", "line 2 is not JSON"]
+      ])
+      expect(bad.out).not.toContain("Together says")
+      const batch = yield* explain("batch_failed")
+      expect([batch.code, batch.out.split("\n")[0]]).toEqual([0, "batch_failed  in a batch"])
+      expect((yield* explain("rate_limit")).out).toContain("RateLimitError")
+    })))
+
+  it.effect("knows the codes of rows and the errors of a job by name", () =>
+    live(Effect.gen(function*() {
+      for (
+        const what of ["batch_failed", "bad_row_json", "not_answered", "InputError", "JournalError", "OutputError"]
+      ) {
+        const { code, out } = yield* Shell.open().run(["explain", what])
+        expect([code, out.split(" ")[0]]).toEqual([0, what])
+        expect(out).toContain("fix ")
+      }
+    })))
+
+  it("explains each code of an errors file on standard input once", async () => {
+    const shell = Shell.open()
+    const row = (code: string, line: number) => `${JSON.stringify({ error: { code, message: `m${line}` }, line })}\n`
+    const input = row("bad_row_json", 1) + row("rate_limit", 2) + row("bad_row_json", 3) + row("odd_code", 4)
+    const explained = start(["explain", "-"], {}, { input, cwd: shell.directory })
+    expect(await explained.ended).toBe(0)
+    const { out } = explained.said
+    expect(out.match(/^\w+ {2}\d.*$/gm)).toEqual([
+      "bad_row_json  2 rows, lines 1, 3",
+      "rate_limit  1 row, line 2",
+      "odd_code  1 row, line 4"
+    ])
+  }, 30_000)
+})
