@@ -107,11 +107,12 @@ const settle = (reservation: Reservation | undefined): Effect.Effect<void> =>
   reservation === undefined ? Effect.void : reservation.settle(unanswered)
 
 /** Charges the attempt that was last lost, for this one or for none. */
-const lose = (purse: Purse, reservation: Reservation | undefined): Effect.Effect<void> => {
-  const before = purse.lost
-  purse.lost = reservation
-  return settle(before)
-}
+const lose = (purse: Purse, reservation: Reservation | undefined): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const before = purse.lost
+    purse.lost = reservation
+    return settle(before)
+  })
 
 /** Takes the end of an attempt. */
 const attempted = <A, E>(
@@ -132,23 +133,25 @@ const attempted = <A, E>(
 }
 
 /** Gives back what no attempt uses. */
-const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> => {
-  const { free, spare } = purse
-  purse.free = undefined
-  purse.spare = undefined
-  const refunded = free === undefined ? Effect.void : free.refund({ maybeBilled: atRisk })
-  return spare === undefined ? refunded : Effect.andThen(spare.refund(), refunded)
-}
+const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { free, spare } = purse
+    purse.free = undefined
+    purse.spare = undefined
+    const refunded = free === undefined ? Effect.void : free.refund({ maybeBilled: atRisk })
+    return spare === undefined ? refunded : Effect.andThen(spare.refund(), refunded)
+  })
 
 /** Tells whether what a call answers came from elsewhere than its attempts, so that it prices none of them. */
 export const isUnanswered = (purse: Purse): boolean => purse.owed === undefined && purse.lost !== undefined
 
 /** Charges what attempts have used up so far: the call is made anew, or not at all. */
-export const charge = (purse: Purse): Effect.Effect<void> => {
-  const { owed } = purse
-  purse.owed = undefined
-  return Effect.andThen(settle(owed), lose(purse, undefined))
-}
+export const charge = (purse: Purse): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { owed } = purse
+    purse.owed = undefined
+    return Effect.andThen(settle(owed), lose(purse, undefined))
+  })
 
 /** Ends a call that was refused for good: it owes no more than what was charged already, whatever happens later. */
 export const refuse = (purse: Purse): Effect.Effect<void> =>
