@@ -124,22 +124,25 @@ export const make = Effect.fnUntraced(function*<R>(
   let unsettledAttempts = 0
   /** Calls that have ended and may have left room in a budget. */
   let ended = 0
-  /** What rows wait for that have no room in a budget. */
-  let room: Deferred.Deferred<void> | undefined
+  /** Turns of the rows that wait for room in a budget, the longest first. */
+  const waiting = new Set<Deferred.Deferred<void>>()
   const models = new Map<string, ModelState>()
   const abandoned = new Map<string, { readonly error: TogetherError.TogetherError; rows: number }>()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
 
-  const wake = () => {
-    if (room === undefined) return
-    Deferred.doneUnsafe(room, Effect.void)
-    room = undefined
+  const wake = (most: number) => {
+    let left = most
+    for (const turn of waiting) {
+      if (left-- <= 0) return
+      waiting.delete(turn)
+      Deferred.doneUnsafe(turn, Effect.void)
+    }
   }
 
   const stop = (why: Stop) =>
     Effect.suspend(() => {
       reason ??= why
-      wake()
+      wake(Infinity)
       return Effect.asVoid(Deferred.succeed(stopped, reason))
     })
 
@@ -154,7 +157,12 @@ export const make = Effect.fnUntraced(function*<R>(
     Effect.suspend(() => {
       if (ended !== before || reason !== undefined) return Effect.succeed(true)
       if (sending === 0) return Effect.succeed(false)
-      return Effect.as(Deferred.await(room ??= Deferred.makeUnsafe()), true)
+      const turn = Deferred.makeUnsafe<void>()
+      waiting.add(turn)
+      return Effect.as(
+        Effect.onInterrupt(Deferred.await(turn), () => Effect.sync(() => waiting.delete(turn) || wake(1))),
+        true
+      )
     })
 
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
@@ -229,6 +237,8 @@ export const make = Effect.fnUntraced(function*<R>(
       const given = abandoned.get(row.model)
       if (given !== undefined) {
         given.rows++
+        // it takes no room: the next may
+        wake(1)
         return { _tag: "Undone", error: given.error } satisfies Verdict
       }
       const before = ended
@@ -238,7 +248,8 @@ export const make = Effect.fnUntraced(function*<R>(
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {
         ended++
-        wake()
+        // what one call gives back may be room for more than one, and for none: two find out, and wake two each
+        wake(sending === 0 ? Infinity : 2)
       }
       if (result._tag === "Success") {
         health.answers++

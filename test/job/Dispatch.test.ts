@@ -101,6 +101,25 @@ describe("Dispatch", () => {
       expect([stop, report.ok]).toEqual([undefined, 2])
     }))
 
+  it.effect("asks a full budget no more than twice for each call that ends, however many rows wait", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      let [open, most, refused] = [0, 0, 0]
+      const send = (row: Row.Row) =>
+        Effect.suspend(() => {
+          if (open >= 4) {
+            refused++
+            return Effect.fail(budget(3n))
+          }
+          most = Math.max(most, ++open)
+          return Effect.ensuring(Effect.delay(Effect.succeed(reply(row)), 10), Effect.sync(() => open--))
+        })
+      const rows = Stream.map(Stream.range(1, 500), (n) => Row.parse(line(`r${n}`), n))
+      const report = Report.make(0)
+      const { stop } = yield* Job.drive(rows, { send, report }, () => Effect.void)
+      expect([stop, report.ok, most]).toEqual([undefined, 500, 4])
+      expect(refused).toBeLessThanOrEqual(2 * 500)
+    })))
+
   it.effect("never asks again earlier than the provider said", () =>
     Effect.gen(function*() {
       const disk = yield* setup(prompts(1))
