@@ -39,17 +39,19 @@ export const fromState = (state: Kernel.State, savedAt: number): Learned => ({
   ...(state.inFlight.kind === "cap" ? { inFlight: state.inFlight.limit } : {})
 })
 
+/** What was learned above the cap begins at the cap: the cap may have come down since, or the provider may state more. */
+const warm = (options: Kernel.Options["requests"], learned: number | undefined): Kernel.Options["requests"] =>
+  learned === undefined
+    ? options
+    : { ...options, initial: Math.min(learned, options?.ceiling ?? Infinity), known: true }
+
 /** Puts what was learned into a lane's state; attempts under way keep counting. */
 export const toState = (learned: Learned, state: Kernel.State, options: Kernel.Options, now: number): Kernel.State => {
   const { requestsPerSecond, tokensPerSecond, inFlight } = learned
   const fresh = Kernel.make({
     ...options,
-    requests: requestsPerSecond === undefined
-      ? options.requests
-      : { ...options.requests, initial: requestsPerSecond, known: true },
-    tokens: tokensPerSecond === undefined
-      ? options.tokens
-      : { ...options.tokens, initial: tokensPerSecond, known: true },
+    requests: warm(options.requests, requestsPerSecond),
+    tokens: warm(options.tokens, tokensPerSecond),
     inFlight: inFlight ?? options.inFlight
   }, now)
   return {

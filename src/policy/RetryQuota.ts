@@ -46,7 +46,7 @@ export type Kind = "throttling" | "transient" | "other"
 
 /** Configures a quota. */
 export interface Options {
-  /** Tokens in a full bucket, at least the cost of the cheapest retry. Default 500. */
+  /** Tokens in a full bucket: 0 for no retries, else at least the cost of the cheapest one. Default 500. */
   readonly capacity?: number | undefined
   /** Tokens at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
@@ -162,7 +162,8 @@ export const make = (options: Options = {}, now = 0): State => {
     OptionCheck.nonNegative(where, "transientCost", settings.transientCost),
     OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
   )
-  OptionCheck.within(where, "capacity", settings.capacity, cheapest, Number.MAX_VALUE)
+  // none at all is a choice, less than any retry costs is a mistake
+  if (settings.capacity !== 0) OptionCheck.within(where, "capacity", settings.capacity, cheapest, Number.MAX_VALUE)
   OptionCheck.within(where, "initial", settings.initial, 0, settings.capacity)
   OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.positive(where, "throttlingBaseSeconds", settings.throttlingBaseSeconds)

@@ -51,8 +51,8 @@ export interface State {
   readonly nextFree: number
   /** Reservations made so far: numbers them, and no number comes twice. */
   readonly reserved: number
-  /** Reservations that are waited for and were not cancelled: as many as callers wait. */
-  readonly open: ReadonlyArray<Pick<Reservation, "number" | "usableAt">>
+  /** Reservations that were cancelled and would not be due yet. */
+  readonly cancelled: ReadonlyArray<Pick<Reservation, "number" | "usableAt">>
 }
 
 /** Holds a place in the order: what `cancel` needs to give it back. */
@@ -99,11 +99,8 @@ export const make = (options: Options, now = 0): State => ({
   startedAt: OptionCheck.between("SmoothLimiter.make", "now", now, -Infinity, Infinity),
   nextFree: 0,
   reserved: 0,
-  open: []
+  cancelled: []
 })
-
-const stillOpen = (state: State, now: number): State["open"] =>
-  state.open.length === 0 ? state.open : state.open.filter(({ usableAt }) => usableAt > now)
 
 /** Reserves `permits` and tells the wait; a reservation that would wait too long changes nothing. */
 export const reserve = (state: State, permits: number, now: number): readonly [Decision, State] => {
@@ -120,10 +117,9 @@ export const reserve = (state: State, permits: number, now: number): readonly [D
   const number = state.reserved + 1
   const usableAt = now + waitSeconds
   const reservation = { number, permits, usableAt, nextFree }
-  const open = stillOpen(state, now)
   return [
     { _tag: "Reserved", waitSeconds, reservation, reason: waitSeconds === 0 ? "free" : "in-line" },
-    { ...state, nextFree, reserved: number, open: usableAt > now ? [...open, { number, usableAt }] : open }
+    { ...state, nextFree, reserved: number }
   ]
 }
 
@@ -134,7 +130,8 @@ export const reserve = (state: State, permits: number, now: number): readonly [D
  */
 export const cancel = (state: State, reservation: Reservation, now: number): readonly [Cancelled, State] => {
   if (reservation.usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, state]
-  if (!state.open.some(({ number }) => number === reservation.number)) {
+  const { number, usableAt } = reservation
+  if (state.cancelled.some((one) => one.number === number)) {
     return [{ _tag: "Kept", reason: "already-cancelled" }, state]
   }
   const behind = (state.nextFree - reservation.nextFree) / state.intervalSeconds
@@ -145,7 +142,7 @@ export const cancel = (state: State, reservation: Reservation, now: number): rea
     {
       ...state,
       nextFree: state.nextFree - permits * state.intervalSeconds,
-      open: stillOpen(state, now).filter(({ number }) => number !== reservation.number)
+      cancelled: [...state.cancelled.filter((one) => one.usableAt > now), { number, usableAt }]
     }
   ]
 }

@@ -41,7 +41,7 @@ export interface CallOptions {
   readonly priority?: Priority | undefined
   /** Time for the whole call: waits, retries, fallbacks and the stream's end included. Default: the client's, else none. */
   readonly deadline?: Duration.Input | undefined
-  /** When to retry. Default: the `Retry.CurrentPolicy` of the calling fiber, else the client's schedule. */
+  /** When to retry. Default: the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
@@ -182,7 +182,7 @@ const wholly = (request: unknown): unknown => {
 const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
 
 /** Is the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
-const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
+export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
   Schedule.fromStep(
     Effect.contextWith((context: Context.Context<never>) =>
       Schedule.toStep(Context.getOrUndefined(context, CurrentPolicy) ?? own)
@@ -197,7 +197,6 @@ const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpM
 export const make = (shared: Shared): Client => {
   const { transport } = shared
   const outputs = Outputs.make()
-  const retry = nearest(shared.retry)
 
   const moneyOf = <Req>(route: Route<Req, unknown>, request: Req, call: Call): Pipeline.Money | undefined => {
     const { credits, prices } = shared
@@ -229,7 +228,7 @@ export const make = (shared: Shared): Client => {
       breaker: shared.breaker,
       hedge: options?.hedge ?? shared.hedge,
       outputs,
-      retry: options?.retry ?? retry,
+      retry: options?.retry ?? shared.retry,
       retryBudget: shared.retryBudget,
       deadline: deadlineOf(options)
     }))

@@ -90,10 +90,8 @@ export interface Options {
   /** Time for every whole call. Default: none. */
   readonly deadline?: Duration.Input | undefined
   /**
-   * When to retry. Default: the `Retry.CurrentPolicy` where the client is made, which is `Retry.policy()` unless set.
-   *
-   * **Details**: the nearest to a call wins: the call's own option, the `Retry.CurrentPolicy` of the calling fiber where
-   * it has one, this one. `Schedule.recurs(0)` turns retries off.
+   * When to retry, unless a call says another. Default: the `Retry.CurrentPolicy` of the calling fiber where it has one,
+   * else the one where the client is made, which is `Retry.policy()` unless set. `Schedule.recurs(0)` turns retries off.
    */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** A budget that all retries draw on. Default: none, so that a job retries as its schedule says. */
@@ -243,7 +241,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     transport,
     lanes,
     account: options.account ?? defaults.account,
-    retry: options.retry ?? (yield* Retry.CurrentPolicy),
+    retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
     retryBudget: options.retryBudget,
     priority: options.priority ?? defaults.priority,
     hedge: options.hedge,

@@ -566,6 +566,14 @@ describe("Lanes", () => {
       expect((yield* lanes.all).map((lane) => lane.key)).toEqual(["a", "b"])
     }).pipe(Effect.provide(Lanes.layer())))
 
+  it.effect("begin at the cap where more was learned before", () =>
+    Effect.gen(function*() {
+      const saved: Lanes.Saved = { a: { version: 1, savedAt: 5, requestsPerSecond: 50, tokensPerSecond: 900 } }
+      const lanes = yield* Lanes.make({ requestsPerMinute: 60, tokensPerMinute: 6000, saved })
+      const lane = yield* lanes.get("a")
+      expect(yield* lane.status).toMatchObject({ phase: "hold", requestsPerSecond: 1, tokensPerSecond: 100 })
+    }))
+
   it.effect("saves what an earlier run learned of lanes that this one did not use", () =>
     Effect.gen(function*() {
       const saved: Lanes.Saved = {

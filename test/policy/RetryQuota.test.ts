@@ -185,6 +185,7 @@ describe("RetryQuota", () => {
 
   it("starts full at a capacity of its own", () => {
     expect(RetryQuota.make({ capacity: 50 }).capacity).toBe(50)
+    expect(RetryQuota.make({ capacity: 0 }).capacity).toBe(0)
   })
 
   it.each([

@@ -195,19 +195,20 @@ describe("the retry policy of a call", () => {
       expect(yield* attempts({ layer: 2, stream: true })).toBe(2)
     }))
 
-  it.effect("is the nearest: the call's, the fiber's, the client's, the layer's, the default", () =>
+  it.effect("is the call's, the client's, the fiber's, the layer's, the default", () =>
     Effect.gen(function*() {
       expect(yield* attempts({ call: 2, fiber: 3, option: 4, layer: 6 })).toBe(2)
-      expect(yield* attempts({ fiber: 3, option: 4, layer: 6 })).toBe(3)
-      expect(yield* attempts({ option: 4, layer: 6 })).toBe(4)
+      expect(yield* attempts({ fiber: 3, option: 4, layer: 6 })).toBe(4)
+      expect(yield* attempts({ fiber: 3, layer: 6 })).toBe(3)
       expect(yield* attempts({ layer: 6 })).toBe(6)
       expect(yield* attempts({})).toBe(Retry.defaults.maxAttempts)
-      expect(yield* attempts({ fiber: 3, stream: true, option: 4 })).toBe(3)
+      expect(yield* attempts({ fiber: 3, stream: true })).toBe(3)
+      expect(yield* attempts({ fiber: 3, stream: true, option: 4 })).toBe(4)
     }))
 
   it.effect("may be none at all", () =>
     Effect.gen(function*() {
-      expect(yield* attempts({ option: 1 })).toBe(1)
+      expect(yield* attempts({ option: 1, fiber: 3 })).toBe(1)
     }))
 })
 
