@@ -4,8 +4,8 @@
  * The program may stop at any byte. A last line without its line feed is torn: it was never acknowledged, so reading
  * leaves it out. The same holds for a block of zeros at the end, which the file system had reserved, not written, and
  * for a claim and all that follows it: whoever appended behind one was told that it failed. Any other line that is no
- * entry is no crash but damage, or the work of a newer version, and refused. So is a file that does not begin as a
- * ledger does: it is someone else's.
+ * entry is no crash but damage, or the work of a newer version, and refused. So is a claim within a line, and a file
+ * that does not begin as a ledger does: it is someone else's.
  *
  * The module is re-exported by `LedgerStore`.
  */
@@ -24,7 +24,7 @@ export class LedgerStoreError extends Schema.TaggedError<LedgerStoreError>()("Le
   cause: Schema.optional(Schema.Defect())
 }) {}
 
-const decodeLine = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Entry))
+const decodeEntry = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Entry))
 
 /** Is the first line of a ledger file. */
 export const header = "{\"ledger\":\"effect-together\",\"version\":1}"
@@ -48,11 +48,19 @@ export interface Decoded {
 
 const lineFeed = 10
 
-/** Stands where a block was not written. No entry holds it: JSON escapes it. */
-const zero = "\u0000"
+/** Ends an entry. */
+const brace = 125
 
-/** Is the byte by which a program claims a file that it is about to change. No entry holds it either. */
+/**
+ * Is the byte by which a program claims a file that it is about to change. No entry holds it: JSON escapes it.
+ *
+ * **Details**: a claim stands behind what was written, so at the start of a line or behind a torn one, and the next write
+ * behind it begins a line. Anywhere else it is damage.
+ */
 export const claim = 1
+
+/** Tells a byte that was not written, which was the claim of an earlier version, or a claim: no entry holds either. */
+const isMark = (byte: number): boolean => byte <= claim
 
 /** Is the least that a disk writes: a first line is torn within it. */
 const sectorBytes = 512
@@ -69,10 +77,43 @@ const corrupt = (line: number) =>
       "Update, repair that line, or move the file away and state the balance anew."
   })
 
-/** Tells a first line that was cut off while it was written, zeros and claims aside, from a file that is no ledger. */
-const isTornHeader = (bytes: Uint8Array): boolean =>
-  bytes.length <= sectorBytes &&
-  `${header}\n`.startsWith(new TextDecoder().decode(bytes.filter((byte) => byte > claim)))
+const firstLine = new TextEncoder().encode(`${header}\n`)
+
+/**
+ * Tells a first line that was cut off while it was written, zeros and claims aside, from a file that is no ledger. Where
+ * nothing of it was written, zeros stand for it, and claims behind them.
+ */
+const isTornHeader = (bytes: Uint8Array): boolean => {
+  const written = bytes.filter((byte) => !isMark(byte))
+  if (bytes.length > sectorBytes || !written.every((byte, at) => byte === firstLine[at])) return false
+  const [first = 0] = bytes
+  return !isMark(first) || (first === 0 && bytes.every((byte, at) => isMark(byte) && byte >= (bytes[at - 1] ?? 0)))
+}
+
+const text = new TextDecoder()
+
+/** Reads an entry, or nothing from the first line. */
+const decodeLine = (line: Uint8Array): Result.Result<Ledger.Entry | undefined, unknown> => {
+  const content = text.decode(line)
+  return content === header ? Result.succeed(undefined) : decodeEntry(content)
+}
+
+/** Tells a line whose line feed was overwritten: more than marks stands behind an entry. */
+const isJoined = (line: Uint8Array): boolean => {
+  const last = line.findLastIndex((byte) => !isMark(byte))
+  for (let end = line.indexOf(brace); end >= 0 && end < last; end = line.indexOf(brace, end + 1)) {
+    if (Result.isSuccess(decodeLine(line.subarray(0, end + 1)))) return true
+  }
+  return false
+}
+
+/** Tells a line that was claimed, or not written, and so never acknowledged, from one that was damaged. */
+const isUnacknowledged = (line: Uint8Array): boolean => {
+  // a single zero is damage
+  if (line.some((byte, at) => byte === 0 && line[at + 1] === 0)) return true
+  const last = line.findLastIndex(isMark)
+  return last >= 0 && !isJoined(line) && Result.isSuccess(decodeLine(line.subarray(last + 1)))
+}
 
 /**
  * Decodes the bytes of a ledger file.
@@ -82,27 +123,30 @@ const isTornHeader = (bytes: Uint8Array): boolean =>
  * **Errors**: `LedgerStoreError` with `corrupt` for a line that is no entry, `version` for another first line.
  */
 export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreError> => {
-  const text = new TextDecoder()
-  const claimed = bytes.indexOf(claim)
-  const held = claimed < 0 ? bytes : bytes.subarray(0, claimed)
   const entries: Array<Ledger.Entry> = []
-  let goodBytes = 0
+  const first = bytes.indexOf(lineFeed)
+  if (first < 0 || text.decode(bytes.subarray(0, first)) !== header) {
+    return isTornHeader(bytes) ? Result.succeed({ entries, goodBytes: 0 }) : Result.fail(noLedger)
+  }
+  let start = first + 1
+  let goodBytes = start
   let hole = 0
-  let line = 0
-  for (let start = 0, end = held.indexOf(lineFeed); end >= 0; start = end + 1, end = held.indexOf(lineFeed, start)) {
+  let claimed = false
+  let line = 1
+  for (let end = bytes.indexOf(lineFeed, start); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
     line++
-    const content = text.decode(held.subarray(start, end))
-    const decoded = content === header ? undefined : decodeLine(content)
-    if (line === 1 && decoded !== undefined) return Result.fail(noLedger)
-    if (decoded !== undefined && Result.isFailure(decoded)) {
-      if (!content.includes(zero)) return Result.fail(corrupt(line))
+    const content = bytes.subarray(start, end)
+    const decoded = decodeLine(content)
+    if (Result.isFailure(decoded)) {
+      if (!isUnacknowledged(content)) return Result.fail(corrupt(line))
       hole = hole === 0 ? line : hole
-    } else if (hole > 0) {
-      return Result.fail(corrupt(hole))
-    } else {
-      if (decoded !== undefined) entries.push(decoded.success)
+      claimed ||= content.includes(claim)
+    } else if (hole === 0) {
+      if (decoded.success !== undefined) entries.push(decoded.success)
       goodBytes = end + 1
+    } else if (!claimed) {
+      return Result.fail(corrupt(hole))
     }
   }
-  return line > 0 || isTornHeader(bytes) ? Result.succeed({ entries, goodBytes }) : Result.fail(noLedger)
+  return isJoined(bytes.subarray(start)) ? Result.fail(corrupt(line + 1)) : Result.succeed({ entries, goodBytes })
 }

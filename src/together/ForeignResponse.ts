@@ -6,18 +6,26 @@
  */
 import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
-import { promptsOf } from "./Redact.ts"
+import { promptsOf, type Secrets } from "./Redact.ts"
 
 /** Holds an answer outside 2xx, as any client hands it over. */
 export interface ForeignResponse {
   readonly status: number
-  /** A `Headers`, or a record with names in any case. Default: none, so that no wait is known. */
-  readonly headers?: Headers | Readonly<Record<string, string | null | undefined>> | undefined
+  /**
+   * A `Headers`, a list of pairs, or a record, with names in any case; of a list of values the first counts. Default:
+   * none, so that no wait is known.
+   */
+  readonly headers?:
+    | Headers
+    | ReadonlyArray<readonly [name: string, value: string]>
+    | Readonly<Record<string, string | number | ReadonlyArray<string> | null | undefined>>
+    | null
+    | undefined
   /** The body's text, or the JSON read from it. Default: empty. */
   readonly body?: unknown
   /**
-   * What was sent: its prompts are removed from what the error quotes. Default: not known, so that the error says no
-   * more of the answer than the words of its kind.
+   * What was sent, or its JSON text: its prompts are removed from what the error quotes. Default: not known, so that the
+   * error says no more of the answer than the words of its kind.
    */
   readonly request?: unknown
   /** `chat`, `embeddings`, …: on those a 403 is usually a prompt that is too long. Default: one of those. */
@@ -28,23 +36,48 @@ export interface ForeignResponse {
 /** A date in `Retry-After` is read against the answer's own `Date`; without one it is past, and so no hint. */
 const afterAllDates = Date.UTC(9999, 11, 31)
 
-const lowerCase = (headers: ForeignResponse["headers"] = {}): Classify.Answer["headers"] => {
+const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["headers"] => {
   const read: Record<string, string | undefined> = {}
-  const add = (value: string | null | undefined, name: string): void => {
-    read[name.toLowerCase()] = value ?? undefined
+  const add = (value: unknown, name: unknown): void => {
+    const first: unknown = Array.isArray(value) ? value[0] : value
+    read[String(name).toLowerCase()] = first === undefined || first === null ? undefined : String(first)
   }
-  // not `instanceof`: an SDK may bring a `Headers` of its own
-  if (typeof headers.forEach === "function") headers.forEach(add)
-  else Object.entries(headers).forEach(([name, value]) => add(value, name))
+  try {
+    if (headers === undefined || headers === null) return read
+    if (Array.isArray(headers)) { for (const [name, value] of headers) add(value, name) }
+    // not `instanceof`: an SDK may bring a `Headers` of its own
+    else if (typeof headers.forEach === "function") headers.forEach(add)
+    else Object.entries(headers).forEach(([name, value]) => add(value, name))
+  } catch {
+    // what was read before counts
+  }
   return read
 }
 
 const textOf = (body: unknown): string => {
   if (typeof body === "string") return body
   try {
-    return body === undefined || body === null ? "" : JSON.stringify(body)
+    return body === null ? "" : JSON.stringify(body) ?? ""
   } catch {
     return ""
+  }
+}
+
+const parsed = (request: string): unknown => {
+  try {
+    const value: unknown = JSON.parse(request)
+    return typeof value === "object" ? value : request
+  } catch {
+    return request
+  }
+}
+
+const promptsIn = (request: unknown): Secrets["prompts"] => {
+  if (request === undefined || request === null) return "unknown"
+  try {
+    return promptsOf(typeof request === "string" ? parsed(request) : request)
+  } catch {
+    return "unknown"
   }
 }
 
@@ -54,7 +87,7 @@ const textOf = (body: unknown): string => {
  * **Gotchas**: a rejection without a status never became an answer. It is a `ConnectionError`, whose `permanent` says
  * whether a repeat is in vain, or a `RequestTimeoutError`.
  *
- * **Errors**: never throws, whatever the headers and the body.
+ * **Errors**: never throws, whatever the headers, the body and the request.
  *
  * **Example**
  *
@@ -78,5 +111,5 @@ export const errorFromResponse = (response: ForeignResponse): TogetherError =>
     operation: response.operation,
     model: response.model,
     nowMillis: afterAllDates,
-    secrets: { prompts: response.request === undefined ? "unknown" : promptsOf(response.request) }
+    secrets: { prompts: promptsIn(response.request) }
   })

@@ -210,22 +210,32 @@ const withheld = (text: string): string => {
   }
 }
 
-const collect = (value: unknown, key: string, into: Array<string>): void => {
-  if (typeof value === "string") {
-    if (key !== "model" && key !== "role" && key !== "type" && value.length >= shortestPrompt) into.push(value)
-  } else if (Array.isArray(value)) {
-    for (const item of value) collect(item, key, into)
-  } else if (typeof value === "object" && value !== null) {
-    for (const [name, item] of Object.entries(value)) collect(item, name, into)
-  }
-}
+/** Hold no prompt. */
+const promptless: ReadonlySet<string> = new Set(["model", "role", "type"])
 
 /**
  * Collects every text of a request body, at any depth, except the fields that hold no prompt.
+ *
+ * **Details**: a body that contains itself is read once.
  */
 export const promptsOf = (body: unknown): ReadonlyArray<string> => {
   const found: Array<string> = []
-  collect(body, "", found)
+  // a list may stand under a name that holds no prompt, and under another
+  const seen = { texts: new Set<object>(), names: new Set<object>() }
+  // a stack of its own: a request may be deeper than calls can be
+  const open: Array<readonly [value: unknown, key: string]> = [[body, ""]]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [value, key] = next
+    if (typeof value === "string") {
+      if (!promptless.has(key) && value.length >= shortestPrompt) found.push(value)
+    } else if (typeof value === "object" && value !== null) {
+      const known = promptless.has(key) ? seen.names : seen.texts
+      if (known.has(value)) continue
+      known.add(value)
+      if (Array.isArray(value)) { for (let at = value.length - 1; at >= 0; at--) open.push([value[at], key]) }
+      else for (const [name, item] of Object.entries(value).reverse()) open.push([item, name])
+    }
+  }
   return found
 }
 

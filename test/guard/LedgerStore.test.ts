@@ -119,7 +119,9 @@ describe("LedgerStore", () => {
             const decoded = LedgerStore.decode(file.subarray(0, bytes))
             if (Result.isFailure(decoded)) throw decoded.failure
             // killed once more, while it repaired this
-            expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), claim))).toEqual(decoded)
+            if (bytes > 0) {
+              expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), claim))).toEqual(decoded)
+            }
             const after = yield* guarded(path, tally)
             const sure = (after?.settled ?? 0n) - (after?.uncertain ?? 0n)
             expect(sure >= floor).toBe(true)
@@ -183,23 +185,48 @@ describe("LedgerStore", () => {
         }
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    const refund = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
+
+    /** A ledger of one entry. */
+    const whole = (id: number) => `${LedgerStore.header}\n${LedgerStore.encode([refund(id)])}`
+
     it.effect.each<[string, string, string]>([
       ["a line without its end", "{\"token\":\"sk-secret\"}", "version"],
       ["lines", "name,price\nsk-secret,1\n", "version"],
       ["a ledger of another version", LedgerStore.header.replace("1}", "2}"), "version"],
       ["zeros, more than a first line is torn to", "\u0000".repeat(513), "version"],
       ["a claim, then what no ledger holds", "\u0001notes", "version"],
+      ["a claim alone", "\u0001", "version"],
+      ["zeros and ones", "\u0000\u0001\u0001\u0000\u0001\u0000", "version"],
+      ["a mark of the encoding", "\uFEFF", "version"],
+      ["a claim, then a first line", `\u0001${LedgerStore.header}\n`, "version"],
+      [
+        "a first line whose line feed was damaged",
+        `${LedgerStore.header}\u0001${LedgerStore.encode([refund(1)])}`,
+        "version"
+      ],
+      [
+        "an entry behind a line that a claim damaged",
+        `${whole(1).slice(0, -9)}\u0001${whole(1).slice(-8)}${LedgerStore.encode([refund(2)])}`,
+        "corrupt"
+      ],
+      ["a last line that a claim damaged", `${whole(1).slice(0, -9)}\u0001${whole(1).slice(-8)}`, "corrupt"],
+      ["the rest of an append behind a claim", `${whole(1).slice(0, -9)}\u0001${whole(1).slice(-9)}`, "corrupt"],
+      ["lines joined by a claim", `${whole(1).slice(0, -1)}\u0001${LedgerStore.encode([refund(2)])}`, "corrupt"],
+      ["a torn line joined by a claim", `${whole(1).slice(0, -1)}\u0001{"_tag`, "corrupt"],
+      ["a claim behind a claim, then no entry", `${whole(1)}\u0001\u0001notes\n`, "corrupt"],
       ["a first line, then notes", `${LedgerStore.header}\nimportant\nnotes\n`, "corrupt"],
       ["entries of a newer version at the end", `${LedgerStore.header}\n{"_tag":"Later","id":1}\n`, "corrupt"]
     ])("refuses what is no ledger, and leaves it as it is: %s", ([, content, reason]) =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
-        yield* fs.writeFileString(path, content)
+        const bytes = new TextEncoder().encode(content)
+        yield* fs.writeFile(path, bytes)
         const error = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
         expect(error.reason).toBe(reason)
         expect(error.message).not.toContain("secret")
-        expect(yield* fs.readFileString(path)).toBe(content)
+        expect(Uint8Array.from(yield* fs.readFile(path))).toEqual(bytes)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
     it.effect.each<[string, string]>([
@@ -222,13 +249,16 @@ describe("LedgerStore", () => {
         expect((yield* Effect.scoped(LedgerStore.makeFile({ path }))).tornBytes).toBe(0)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
-    const refund = (id: number): Ledger.Entry => ({ _tag: "Refund", id, at: 0, atRisk: false })
-
     it.effect.each<[string, string, string]>([
       ["one entry", "", LedgerStore.encode([refund(2)])],
       ["several", "", LedgerStore.encode([refund(2), refund(3)])],
       ["several, behind half a line", "{\"_tag", LedgerStore.encode([refund(2), refund(3)])],
-      ["the rest of an append", LedgerStore.encode([refund(2)]).slice(0, 9), "\":2}\n{}\n"],
+      ["several, behind a block not written", "\u0000\u0000\n{\"_tag", LedgerStore.encode([refund(2), refund(3)])],
+      [
+        "two appends, half a line between them",
+        "",
+        `${LedgerStore.encode([refund(2)])}{"_tag\u0001${LedgerStore.encode([refund(3)])}`
+      ],
       ["a second claim and half a line", "", "\u0001{\"_tag"]
     ])("takes nothing for acknowledged that follows a claim: %s", ([, torn, behind]) =>
       Effect.gen(function*() {
@@ -241,14 +271,61 @@ describe("LedgerStore", () => {
         expect(yield* fs.readFileString(path)).toBe(good)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    it.effect.each<[string, string]>([
+      ["alone", "\u0000"],
+      ["behind half a line, before an entry", `{"_tag\u0000${LedgerStore.encode([refund(2)])}`],
+      ["before an entry", `\u0000${LedgerStore.encode([refund(2)])}`]
+    ])("cuts off the claim of an earlier version, a zero: %s", ([, behind]) =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.writeFileString(path, whole(1) + behind))
+        const store = yield* Effect.scoped(LedgerStore.makeFile({ path }))
+        expect(store).toMatchObject({ entries: [refund(1)], tornBytes: behind.length })
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+    it.each([["whole", ""], ["torn", "{\"_tag\":\"Ref"]])(
+      "loses nothing to any byte that is damaged, but a last line without its end: %s",
+      (_, torn) => {
+        const entries: ReadonlyArray<Ledger.Entry> = [
+          { _tag: "Reserve", id: 12, at: 34, run: "a {run}", key: "k", label: "überall", high: 56n },
+          refund(12),
+          refund(13)
+        ]
+        const lines = [`${LedgerStore.header}\n`, ...entries.map((entry) => LedgerStore.encode([entry]))]
+        const bytes = new TextEncoder().encode(lines.join("") + torn)
+        const end = bytes.lastIndexOf(10)
+        let refused = 0
+        for (let at = 0; at < bytes.length; at++) {
+          const line = bytes.subarray(0, at).filter((byte) => byte === 10).length - 1
+          for (let byte = 0; byte < 256; byte++) {
+            if (byte === bytes[at]) continue
+            const decoded = LedgerStore.decode(bytes.with(at, byte))
+            if (Result.isFailure(decoded)) {
+              expect(decoded.failure.reason).toBe(line < 0 ? "version" : "corrupt")
+              refused++
+              continue
+            }
+            const others = (_: Ledger.Entry, index: number) => index !== line
+            const unended = at === end && byte <= claim && torn === ""
+            const kept = decoded.success.entries
+            if (!unended) expect(kept.length).toBe(entries.length)
+            expect(kept.filter(others)).toEqual(entries.filter(others))
+            // what no entry can hold is never taken for one
+            if (byte <= claim) expect(at).toBeGreaterThanOrEqual(end)
+          }
+        }
+        expect(refused).toBeGreaterThan(end)
+      }
+    )
+
     it.effect("opens wherever it was cut off, claimed, and left with blocks not written", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
         const path = yield* temporaryFile
-        const whole = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode([refund(1), refund(2)])}`)
+        const file = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode([refund(1), refund(2)])}`)
         let opened = 0
-        for (let bytes = 0; bytes <= whole.length; bytes++) {
-          const prefix = whole.subarray(0, bytes)
+        for (let bytes = 1; bytes <= file.length; bytes++) {
+          const prefix = file.subarray(0, bytes)
           const expected = LedgerStore.decode(prefix)
           for (let claims = 0; claims <= 3; claims++) {
             for (const zeros of [0, 1, 40, 41, 42, 60]) {
@@ -268,7 +345,7 @@ describe("LedgerStore", () => {
             }
           }
         }
-        expect(opened).toBeGreaterThan(whole.length)
+        expect(opened).toBeGreaterThan(file.length)
       }).pipe(Effect.provide(unsynced)), 60_000)
 
     it.effect("says which file it cannot use, and refuses appends after it is closed", () =>

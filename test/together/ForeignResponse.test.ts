@@ -14,7 +14,9 @@ describe("Together.errorFromResponse", () => {
         add("2", "Retry-After")
         add("r", "x-request-id")
       }
-    } as unknown as Headers]
+    } as unknown as Headers],
+    ["a list of pairs", [["Retry-After", "2"], ["X-Request-Id", "r"]]],
+    ["a record of numbers and lists", { "retry-after": 2, "x-request-id": ["r", "s"], "x-empty": [] }]
   ])("reads %s", (_, headers) => {
     const error = Together.errorFromResponse({ status: 429, headers, body: limited, model: "m", operation: "chat" })
     expect(error).toBeInstanceOf(TogetherError.RateLimitError)
@@ -47,9 +49,27 @@ describe("Together.errorFromResponse", () => {
     ["null", null],
     ["a number", 7],
     ["what is no JSON", 7n],
+    ["a function", () => 1],
+    ["a symbol", Symbol("body")],
+    ["a deep text", `{"error":${"[".repeat(100_000)}${"]".repeat(100_000)}}`],
     ["a page", "<html><title>Bad gateway</title></html>"]
   ])("survives %s for a body", (_, body) => {
     expect(Together.errorFromResponse({ status: 503, body })._tag).toBe("OverloadedError")
+  })
+
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["a number", 7],
+    ["a list of no pairs", [7]],
+    ["a record that throws", {
+      get "retry-after"() {
+        throw new Error("no")
+      }
+    }],
+    ["a value that is no text", { "retry-after": Object.create(null) }]
+  ])("survives %s for headers", (_, headers) => {
+    const response = { status: 503, headers } as Together.ForeignResponse
+    expect(Together.errorFromResponse(response)).toMatchObject({ _tag: "OverloadedError", retryAfter: undefined })
   })
 
   it("reads a date by the answer's own clock, and not by any other", () => {
@@ -69,5 +89,35 @@ describe("Together.errorFromResponse", () => {
     const unknown = Together.errorFromResponse({ status: 400, body })
     expect(unknown.body).toContain("bad_input")
     for (const error of [known, unknown]) expect(JSON.stringify([error.message, error.body])).not.toContain(prompt)
+  })
+
+  const secret = "a \"secret\" recipe for soup"
+  const circular: { prompt: string; self?: unknown } = { prompt: secret }
+  circular.self = circular
+  let deep: unknown = { prompt: secret }
+  for (let depth = 0; depth < 20_000; depth++) deep = { deep }
+
+  it.each<[string, unknown]>([
+    ["its JSON text", JSON.stringify({ model: "m", messages: [{ role: "user", content: secret }] })],
+    ["its JSON text, indented", JSON.stringify({ prompt: secret }, undefined, 2)],
+    ["text that is no JSON", secret],
+    ["one that contains itself", circular],
+    ["a deep one", deep]
+  ])("removes the prompts of a request that is %s", (_, request) => {
+    const body = { error: { message: `bad input: ${secret}` } }
+    const error = Together.errorFromResponse({ status: 400, body, request })
+    expect(error.message).toContain("bad input: [prompt]")
+  })
+
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["one that throws", {
+      get prompt() {
+        throw new Error("no")
+      }
+    }]
+  ])("quotes nothing where the request is %s", (_, request) => {
+    const error = Together.errorFromResponse({ status: 400, body: { error: { message: secret } }, request })
+    expect(JSON.stringify([error.message, error.body])).not.toContain("recipe")
   })
 })

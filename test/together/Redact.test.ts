@@ -118,6 +118,12 @@ describe("promptsOf", () => {
     expect(promptsOf(body)).toEqual(["a text of mine"])
   })
 
+  it("reads what contains itself once, and a list under each of its names", () => {
+    const list: Array<unknown> = ["the first long text"]
+    list.push(list)
+    expect(promptsOf({ model: list, input: list })).toEqual(["the first long text"])
+  })
+
   it("reads a file line by line, whether a line is JSON or not", () => {
     const file = "{\"prompt\":\"the patient is Karl\"}\n\nshort\na line that is no JSON\n{\"custom_id\":\"1\"}"
     expect([...promptsOfLines(file)]).toEqual(["the patient is Karl", "a line that is no JSON"])
