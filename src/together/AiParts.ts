@@ -12,8 +12,8 @@
  * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
  * and repeats it after them. Pieces belong together by index, else by id, else in their order; a name that comes again
  * begins another call where it is another one, or where the arguments so far are complete and these begin anew. A whole
- * call that comes again under its index or id is the same one. A name may come in pieces itself: it is joined where the
- * tools that were offered, or the call's id, say so.
+ * call that comes again under its id, or under its index at the finish or after it, is the same one. A name may come in
+ * pieces itself: it is joined where the tools that were offered, or the call's id, say so.
  *
  * | `finish_reason` | `FinishReason` |
  * | --- | --- |
@@ -121,7 +121,7 @@ const finishPart = (
 }
 
 const metadataPart = (
-  answer: Pick<Chat.ChatResponse, "id" | "model" | "created">
+  answer: Pick<Chat.ChatResponse | Chat.ChatChunk, "id" | "model" | "created">
 ): Response.ResponseMetadataPartEncoded => {
   const { created } = answer
   const at = typeof created === "number" ? Option.getOrUndefined(DateTime.make(created * 1000)) : undefined
@@ -267,16 +267,19 @@ const beginsAnother = (held: Slot, piece: Piece): boolean => {
   return piece.index === undefined && (isComplete(held.arguments) || (held.arguments === "" && piece.id === undefined))
 }
 
-/** Tells whether a piece is the whole call again, which some models send at the end. */
-const repeats = (held: Slot, piece: Piece): boolean =>
-  (piece.index !== undefined || piece.id !== undefined) && (piece.id === undefined || piece.id === held.wireId) &&
+/** Tells whether a piece is the whole call again, which some models send at the end: before it, only an id proves so. */
+const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
+  (piece.id === undefined ? finished && piece.index !== undefined : piece.id === held.wireId) &&
   piece.name === held.name && piece.arguments === held.arguments && isComplete(held.arguments)
 
 /** Tells whether a piece goes on with a name that came in part; a call of its own would bring an id where the first did. */
 const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
   if (piece.name === undefined || held.name === "" || held.arguments !== "") return false
   if (piece.id === undefined ? piece.name === held.name : piece.id !== held.wireId) return false
-  return offered.has(held.name + piece.name) ||
+  // two names of tools are two calls, unless an id makes them one
+  const apart = piece.id === undefined && offered.has(held.name) && offered.has(piece.name)
+  if (offered.has(held.name + piece.name)) return !apart
+  return (piece.id !== undefined || piece.index !== undefined) &&
     (held.wireId !== undefined && piece.name !== held.name && piece.arguments === "" && !offered.has(held.name))
 }
 
@@ -334,7 +337,7 @@ export const assembler = (asked: Asked): Assembler => {
       arguments: argumentsOf(fn["arguments"])
     }
     const held = heldFor(piece)
-    if (held !== undefined && repeats(held, piece)) return
+    if (held !== undefined && repeats(held, piece, reason !== undefined)) return
     if (held !== undefined && continuesName(held, piece, offered)) {
       held.name += piece.name
       return add(held, piece.arguments, into)

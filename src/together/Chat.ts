@@ -23,18 +23,19 @@ const toolCall = <A extends Schema.Constraint>(args: A) =>
 /** Calls a function on behalf of the assistant. */
 export const ToolCall = toolCall(Schema.String)
 
-/** Is a tool call as models answer it: some send the arguments as an object, which is read as its JSON text. */
-const AnsweredToolCall = toolCall(
-  Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
-    Schema.decodeTo(
-      Schema.String,
-      SchemaTransformation.transform({
-        decode: (args) => typeof args === "string" ? args : JSON.stringify(args),
-        encode: (text): string | { readonly [key: string]: unknown } => text
-      })
-    )
+/** Reads arguments as text: some models send them as an object. */
+const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
+  Schema.decodeTo(
+    Schema.String,
+    SchemaTransformation.transform({
+      decode: (args) => typeof args === "string" ? args : JSON.stringify(args),
+      encode: (text): string | { readonly [key: string]: unknown } => text
+    })
   )
 )
+
+/** Is a tool call as models answer it. */
+const AnsweredToolCall = toolCall(ArgumentsText)
 
 /** Is one part of a multi-part user message: text, image, video or audio. */
 export const ContentPart = open({
@@ -163,20 +164,25 @@ export const ChatDelta = open({
   content: maybe(Schema.String),
   reasoning: maybe(Schema.String),
   reasoning_content: maybe(Schema.String),
-  tool_calls: maybe(Schema.Array(AnsweredToolCall))
+  tool_calls: maybe(Schema.Array(open({
+    index: maybe(Schema.Int),
+    id: maybe(Schema.String),
+    type: maybe(Schema.String),
+    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
+  })))
 })
 
 /**
  * Is one event of a chat stream. `choices` is empty on a trailing usage chunk; of several choices (`n`) each chunk
- * carries one, of any index.
+ * carries one, of any index. Unlike an answer it comes as it stands on the wire, `null` included.
  */
 export const ChatChunk = open({
-  id: omitNull(Schema.String),
-  object: omitNull(Schema.String),
-  created: omitNull(Schema.Finite),
-  model: omitNull(Schema.String),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
+  model: maybe(Schema.String),
   choices: Schema.Array(open({
-    index: omitNull(Schema.Int),
+    index: maybe(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(ChatDelta)

@@ -8,11 +8,12 @@
  * (`dynamic_request_limited`, `insufficient_quota`, …), the status, then the
  * sentence.
  *
- * A sentence may quote the request. It is read without prompts and without what
- * stands in quotes, and what suspends an account or stops a job must be the
- * provider's own words at its start. Where that is not so the mild tag stands:
- * InvalidRequestError for 400 and 422, PermissionDeniedError for 403,
- * RateLimitError for 429.
+ * A sentence may quote the request. What suspends an account, stops a job or
+ * gives up a model must be the provider's own words: it is read without prompts
+ * and without what stands in quotes. What makes an error milder is read in the
+ * whole sentence: a rate, the context, a failed hop. Without such words the mild
+ * tag stands: InvalidRequestError for 400 and 422, PermissionDeniedError for
+ * 403, RateLimitError for 429.
  *
  * | status | error |
  * | --- | --- |
@@ -47,8 +48,8 @@ export interface Answer {
   /** The client's clock, epoch milliseconds: for a `Retry-After` date without a `Date`. */
   readonly nowMillis: number
   readonly secrets?: Secrets | undefined
-  /** True where its sentence proves nothing, so that its status and the words of its kind decide alone. */
-  readonly wordless?: boolean | undefined
+  /** True where nobody named its status: its sentence then proves an overflow of the context or want of credit alone. */
+  readonly assumed?: boolean | undefined
 }
 
 const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
@@ -116,21 +117,38 @@ const inference = new Set(["chat", "chatStream", "completions", "completionsStre
 
 const isInference = ({ operation }: Answer): boolean => operation === undefined || inference.has(operation)
 
-const isTooLong = (answer: Answer, message: string): boolean =>
-  speaksOfContext.test(message) || (isInference(answer) && speaksOfLength.test(message))
+/** Is a sentence in two readings. */
+interface Said {
+  /** As it came: what speaks for a mild tag. */
+  readonly whole: string
+  /** What the provider says itself: what speaks for a severe one. */
+  readonly own: string
+}
+
+const quotation = /"[^"]*(?:"|$)|“[^”]*(?:”|$)|(?<!\w)'[^]*?(?:'(?!\w)|$)/g
+
+const unquoted = (text: string): string => text.replace(quotation, "…")
+
+/** Tells whether the provider says it itself. A prompt that is taken out may have held what denies it, so both count. */
+const says = (pattern: RegExp, { own, whole }: Said): boolean => pattern.test(own) && pattern.test(unquoted(whole))
+
+const isTooLong = (answer: Answer, { whole }: Said): boolean =>
+  speaksOfContext.test(whole) ||
+  (isInference(answer) && speaksOfLength.test(whole) && !(answer.assumed === true && speaksOfRate.test(whole)))
 
 const forbidden = (
   answer: Answer,
   body: ErrorBody.ErrorBody,
-  message: string
+  said: Said
 ): "AuthError" | "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
   if (body.page) return "PermissionDeniedError"
-  if (isTooLong(answer, message)) return "ContextLengthError"
-  if (saysKeyIsBad.test(message) || (speaksOfNoKey.test(message) && body.kinds.some((kind) => namesKey.test(kind)))) {
+  if (isTooLong(answer, said)) return "ContextLengthError"
+  const { own } = said
+  if (says(saysKeyIsBad, said) || (speaksOfNoKey.test(own) && body.kinds.some((kind) => namesKey.test(kind)))) {
     return "AuthError"
   }
-  if (saysCreditRanOut.test(message)) return "InsufficientCreditsError"
-  if (speaksOfAccess.test(`${message} ${body.kinds.join(" ")}`)) return "PermissionDeniedError"
+  if (saysCreditRanOut.test(own)) return "InsufficientCreditsError"
+  if (speaksOfAccess.test(`${own} ${body.kinds.join(" ")}`)) return "PermissionDeniedError"
   return isInference(answer) ? "ContextLengthError" : "PermissionDeniedError"
 }
 
@@ -138,29 +156,31 @@ const forbidden = (
 const refused = (
   answer: Answer,
   { kinds, param }: ErrorBody.ErrorBody,
-  message: string
+  said: Said
 ): Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> => {
-  if (speaksOfUpstream.test(message)) return "ServerError"
-  if (isTooLong(answer, message)) return "ContextLengthError"
+  const { own, whole } = said
+  const assumed = answer.assumed === true
+  if (speaksOfUpstream.test(whole)) return "ServerError"
+  if (isTooLong(answer, said)) return "ContextLengthError"
   if (param !== undefined && param !== "model") return "InvalidRequestError"
-  if (speaksOfModel.test(message)) return "ModelUnavailableError"
-  const money = saysCreditIsMissing.test(message) || (kinds.includes("credit_limit") && !speaksOfRate.test(message))
+  if (!assumed && says(speaksOfModel, said)) return "ModelUnavailableError"
+  const money = (assumed ? saysCreditRanOut : saysCreditIsMissing).test(own) ||
+    (kinds.includes("credit_limit") && !speaksOfRate.test(whole))
   return param === undefined && money ? "InsufficientCreditsError" : "InvalidRequestError"
 }
 
 /** Tells whether a 429 is for want of credit: `credit_limit` has stood on ordinary rate limits, so its sentence decides. */
-const isOutOfCredit = (message: string): boolean =>
-  saysCreditRanOut.test(message) || (speaksOfMoney.test(message) && !speaksOfRate.test(message))
+const isOutOfCredit = ({ own, whole }: Said): boolean =>
+  saysCreditRanOut.test(own) || (speaksOfMoney.test(own) && !speaksOfRate.test(whole))
 
-/** Decides the tag of an answer from its status, its words and its sentence, which quotes nothing of the request. */
-export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
+/** Decides the tag of an answer from its status, its words and its sentence in both readings. */
+const verdict = (answer: Answer, body: ErrorBody.ErrorBody, said: Said): Verdict => {
   const { status } = answer
-  const message = body.message ?? ""
   const is = (...kinds: ReadonlyArray<string>) => kinds.some((kind) => body.kinds.includes(kind))
   if (status === 402 || is("insufficient_quota")) return { tag: "InsufficientCreditsError" }
-  if (body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, message)
+  if (body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, said.whole)
   if (status === 429) {
-    return isOutOfCredit(message) ? { tag: "InsufficientCreditsError" } : rateLimit(body.kinds, message)
+    return isOutOfCredit(said) ? { tag: "InsufficientCreditsError" } : rateLimit(body.kinds, said.whole)
   }
   if (status === 401 || is("invalid_api_key")) return { tag: "AuthError" }
   if (is("routing_error", "model_not_available")) return { tag: "ModelUnavailableError" }
@@ -169,7 +189,7 @@ export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
   if (is("context_length_exceeded")) return { tag: "ContextLengthError" }
   switch (status) {
     case 403:
-      return { tag: forbidden(answer, body, message) }
+      return { tag: forbidden(answer, body, said) }
     case 404:
     case 410:
       return { tag: "NotFoundError" }
@@ -181,7 +201,7 @@ export const verdict = (answer: Answer, body: ErrorBody.ErrorBody): Verdict => {
       return { tag: "PayloadTooLargeError" }
   }
   if (is("request_too_large")) return { tag: "PayloadTooLargeError" }
-  return { tag: status === 400 || status === 422 ? refused(answer, body, message) : "InvalidRequestError" }
+  return { tag: status === 400 || status === 422 ? refused(answer, body, said) : "InvalidRequestError" }
 }
 
 const seconds = (wait: Duration.Duration): string => {
@@ -281,10 +301,14 @@ const isRedirect = (status: number): boolean => status === 0 || (status >= 300 &
 
 const noSecrets: Secrets = { prompts: [] }
 
-const quotation = /"[^"]*(?:"|$)|“[^”]*(?:”|$)|(?<!\w)'[^]*?(?:'(?!\w)|$)/g
+/** Takes out the mark of a prompt, which is no word of the provider's. */
+const unmarked = (said: string): string => said.replaceAll("[prompt]", "…")
 
-/** Leaves of a sentence what the provider says itself: no prompt, and nothing in quotes. */
-const ownWords = (said: string): string => said.replaceAll("[prompt]", "…").replace(quotation, "…")
+/** Reads a sentence as it came, and as what the provider says itself: no prompt, and nothing in quotes. */
+const readings = (message: string, prompts: Secrets["prompts"]): Said => ({
+  whole: unmarked(message),
+  own: unquoted(unmarked(withoutPrompts(message, prompts)))
+})
 
 /**
  * Builds the error of an answer outside 2xx, or of an error frame inside a stream.
@@ -294,10 +318,7 @@ const ownWords = (said: string): string => said.replaceAll("[prompt]", "…").re
 export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const body = ErrorBody.parse(answer.body)
   const secrets = narrowed([body.message ?? "", answer.body], answer.secrets ?? noSecrets)
-  const message = body.message === undefined || answer.wordless === true
-    ? undefined
-    : ownWords(withoutPrompts(body.message, secrets.prompts))
-  const decision = verdict(answer, { ...body, message })
+  const decision = verdict(answer, body, readings(body.message ?? "", secrets.prompts))
   const retryAfter = Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""

@@ -37,13 +37,13 @@ export const CompletionResponse = open({
 /** Answers a plain completion. */
 export type CompletionResponse = typeof CompletionResponse.Type
 
-/** Is one event of a completion stream. */
+/** Is one event of a completion stream, as it stands on the wire, `null` included. */
 export const CompletionChunk = open({
-  id: omitNull(Schema.String),
-  object: omitNull(Schema.String),
-  created: omitNull(Schema.Finite),
+  id: maybe(Schema.String),
+  object: maybe(Schema.String),
+  created: maybe(Schema.Finite),
   choices: Schema.Array(open({
-    index: omitNull(Schema.Int),
+    index: maybe(Schema.Int),
     text: maybe(Schema.String),
     finish_reason: maybe(Schema.String),
     delta: maybe(open({ content: maybe(Schema.String) }))

@@ -9,7 +9,7 @@
  * | `data: {…}`, unnamed or named `message` | a chunk |
  * | `data: [DONE]` | the end; nothing after it is read |
  * | an `error` of any kind, `object: "error"`, a bare `detail` | failure |
- * | a bare `message` whose `type` or `code` names an error, by word or by a number from 400 on | failure |
+ * | a bare `message` with a `type` or `code` that is no sign of life, such as `ping` or `status` | failure |
  * | `event: error`, finish reason `error` | failure |
  * | data that is not a JSON object | failure |
  * | comments, `retry:`, `id:`, other named events without choices | nothing, and no progress |
@@ -228,20 +228,29 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
 
 const isSaid = <A>(value: A): value is NonNullable<A> => value !== undefined && value !== null
 
-const errorWord =
-  /error|exception|invalid|fail|exceed|limit|overload|unavailable|time_?out|denied|forbidden|unauthori|not_?found|unsupported|insufficient|quota|too_|abort|cancel/i
+const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i
 
-/** A type or a code may also say what is no error: that a stream is alive, or what it waits for. */
-const namesError = (kind: unknown): boolean =>
-  typeof kind === "string" ? errorWord.test(kind) || Number(kind) >= 400 : typeof kind === "number" && kind >= 400
+/** True for a number of an HTTP error, as a number or as text. */
+const isErrorStatus = (code: unknown): boolean =>
+  (typeof code === "number" || typeof code === "string") && Number(code) >= 400
+
+/** True for a number of success, as a number or as text: some write it as 0. */
+const isSuccess = (code: unknown): boolean =>
+  (typeof code === "number" || typeof code === "string") &&
+  (Number(code) === 0 || (Number(code) >= 100 && Number(code) < 400))
+
+/** Tells whether the kind of a bare message says that it is an error: every kind does but a known sign of life. */
+const namesError = ({ code, error_type, type }: Fields): boolean => {
+  const kind = [type, error_type, code].find((kind) => isSaid(kind) && kind !== "")
+  if (typeof kind === "string" && signOfLife.test(kind)) return isErrorStatus(code)
+  return kind !== undefined && !isSuccess(kind)
+}
 
 /** Tells an error from a chunk: the forms are those of `ErrorBody`. */
 const isError = (frame: Fields, name: string): boolean => {
   if (Boolean(frame["error"]) || frame["object"] === "error") return true
   if (name !== "message" || isSaid(frame["choices"])) return false
-  return typeof frame["message"] === "string"
-    ? namesError(frame["type"]) || namesError(frame["error_type"]) || namesError(frame["code"])
-    : isSaid(frame["detail"])
+  return typeof frame["message"] === "string" ? namesError(frame) : isSaid(frame["detail"])
 }
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */

@@ -59,9 +59,9 @@ const readFrame = (frame: string, operation: string, secrets: Secrets) => {
   const { kinds, requestId, status: named } = ErrorBody.parse(frame)
   const status = named ?? (kinds.some((kind) => blamesProvider.test(kind)) ? 500 : 400)
   const blamed = kinds.some((kind) => blamesRequest.test(kind))
-  // a status that was assumed proves nothing, nor does a sentence under it: unless a kind says so, a repeat may cure it
-  const wordless = named === undefined && !blamed && !kinds.includes("credit_limit")
-  const error = Classify.fromAnswer({ status, headers: {}, body: frame, operation, nowMillis: 0, secrets, wordless })
+  // a status that was assumed proves nothing: unless a kind or the sentence blames the request, a repeat may cure it
+  const assumed = named === undefined && !blamed
+  const error = Classify.fromAnswer({ status, headers: {}, body: frame, operation, nowMillis: 0, secrets, assumed })
   const final = error._tag === "InvalidRequestError" && named === undefined
     ? blamed
     : !TogetherError.isRetryable(error)

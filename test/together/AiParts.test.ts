@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Stream, Tracer } from "effect"
-import { LanguageModel } from "effect/ai"
+import { LanguageModel, Tool } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
 import * as AiFailure from "../../src/together/AiFailure.ts"
+import * as AiParts from "../../src/together/AiParts.ts"
 import { bodies, call, handlers, name, run, toolkit } from "./languageModel.ts"
 
 describe("AiParts", () => {
@@ -284,9 +285,14 @@ describe("AiParts", () => {
         [
           piece("", "a", { index: 0, id: "x" }),
           piece("{\"n\":1}", undefined, { index: 0 }),
-          piece("{\"n\":1}", "a", { index: 0 })
+          piece("{\"n\":1}", "a", { index: 0, id: "x" })
         ],
         [["a", { n: 1 }]]
+      ],
+      [
+        "two calls of one index without ids that are alike",
+        [piece("{\"n\":1}", "a", { index: 0 }), piece("{\"n\":1}", "a", { index: 0 })],
+        [["a", { n: 1 }], ["a", { n: 1 }]]
       ],
       [
         "one call that comes whole again under its id",
@@ -330,6 +336,44 @@ describe("AiParts", () => {
       run(Effect.gen(function*() {
         expect(yield* calls(...deltas)).toEqual(expected)
       })))
+
+    it.effect.each(
+      [["an order", {}, {}, ["get", "all"]], ["an index", { index: 0 }, { index: 0 }, ["get", "all"]], [
+        "an id",
+        { id: "x" },
+        { id: "x" },
+        ["getall"]
+      ]] as const
+    )(
+      "takes two names that are a third together for one only within an id: %s",
+      ([, first, next, names]) =>
+        Effect.gen(function*() {
+          const tools = ["get", "all", "getall"].map((name) => Tool.make(name))
+          const assembler = AiParts.assembler({ tools, deferred: true, idPrefix: "p" })
+          const calls = [["get", first], ["all", next]] as const
+          for (const [name, more] of calls) {
+            const tool_calls = [{ function: { name, arguments: "" }, ...more }]
+            assembler.push({ choices: [{ index: 0, delta: { tool_calls } }] }, [])
+          }
+          const parts = yield* assembler.end
+          expect(parts.flatMap((part) => part.type === "tool-call" ? [part.name] : [])).toEqual(names)
+        })
+    )
+
+    it.effect.each([["with", "tool_calls"], ["after", null]] as const)(
+      "ignores a whole call that comes again %s the finish",
+      ([, reason]) =>
+        run(Effect.gen(function*() {
+          const call = piece("{\"city\":\"Oslo\"}", "weather", { index: 0 })
+          yield* TogetherTest.reply(stream(
+            chunk({ tool_calls: call }),
+            chunk({}, reason === null ? "tool_calls" : null),
+            chunk({ tool_calls: call }, reason)
+          ))
+          const got = yield* parts({ disableToolCallResolution: true })
+          expect(got.filter((part) => part.type === "tool-call")).toHaveLength(1)
+        }))
+    )
 
     it.effect("waits for a call's name before announcing it", () =>
       run(Effect.gen(function*() {

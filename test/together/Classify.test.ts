@@ -387,12 +387,55 @@ describe("Classify", () => {
     })
 
     it("reads a sentence without the prompts that it quotes", () => {
-      const prompt = "Insufficient credits, says the bank. The model is no longer available, maximum context size."
+      const prompt = "Insufficient credits, says the bank. The model is no longer available."
       const answer = error(`${prompt} is not a valid input`, "invalid_request_error")
       expect(classify(400, answer, {}, { secrets: { prompts: [prompt] } })._tag).toBe("InvalidRequestError")
-      expect(classify(400, answer, {}, { secrets: { prompts: "unknown" } })._tag).toBe("ContextLengthError")
+      expect(classify(400, answer, {}, { secrets: { prompts: "unknown" } })._tag).toBe("ModelUnavailableError")
       const field = error("[prompt] exceeds 64 characters, [prompt]")
       expect(classify(400, field)._tag).toBe("InvalidRequestError")
+    })
+
+    it.each<[prompt: string, status: number, body: unknown, tag: string]>([
+      [
+        "Too many requests",
+        429,
+        error("Too many requests: add credits at https://x for higher limits", "credit_limit"),
+        "RateLimitError"
+      ],
+      [
+        "Your rate limit is low",
+        400,
+        error("Your rate limit is low. Add credits", "credit_limit"),
+        "InvalidRequestError"
+      ],
+      ["logprobs for this", 400, error("logprobs for this model are not supported"), "InvalidRequestError"],
+      [
+        "maximum context length",
+        400,
+        error("This model's maximum context length is 4096 tokens."),
+        "ContextLengthError"
+      ],
+      [
+        "usage: all of it",
+        403,
+        error("API key usage: all of it is disabled for this project"),
+        "PermissionDeniedError"
+      ],
+      ["All connection attempts failed", 400, error("All connection attempts failed"), "ServerError"]
+    ])("keeps the words that make an error milder, though a prompt has them too: %s", (prompt, status, body, tag) => {
+      expect(classify(status, body, {}, { secrets: { prompts: [prompt] } })._tag).toBe(tag)
+    })
+
+    it.each<[status: number, message: string, tag: string]>([
+      [400, "Upstream error: 'All connection attempts failed'", "ServerError"],
+      [
+        400,
+        "Error code: 400 - {'error': {'message': 'maximum context length exceeded'}}",
+        "ContextLengthError"
+      ],
+      [429, "'Credit limit exceeded. Please add credit'", "RateLimitError"]
+    ])("reads in quotes what suspends nothing: %i %s", (status, message, tag) => {
+      expect(classify(status, error(message))._tag).toBe(tag)
     })
 
     it("takes a model that is not there for that, a parameter for it not", () => {

@@ -107,7 +107,7 @@ describe("EventDecoder", () => {
     expect([text, decoder.events()]).toEqual(["ab", 2])
   })
 
-  it.each<[string, string, EventDecoder.Failure["reason"], string]>([
+  it.each<readonly [string, string, EventDecoder.Failure["reason"], string]>([
     ["an error that is true", data({ error: true, message: "boom" }), "error-frame", "boom"],
     ["an error that is a list", data({ error: ["boom"] }), "error-frame", "boom"],
     ["an error that is a status", data({ error: 500, message: "boom" }), "error-frame", "boom"],
@@ -116,6 +116,19 @@ describe("EventDecoder", () => {
     ["a bare message with a code", data({ message: "boom", choices: null, code: 500 }), "error-frame", "boom"],
     ["a bare message with an error_type", data({ message: "boom", error_type: "rate_limit" }), "error-frame", "boom"],
     ["a bare message with a code as text", data({ message: "boom", code: "503" }), "error-frame", "boom"],
+    ["a bare message with a code of another kind", data({ message: "boom", code: 13 }), "error-frame", "boom"],
+    [
+      "a state with the number of an error",
+      data({ message: "boom", type: "status", code: 500 }),
+      "error-frame",
+      "boom"
+    ],
+    ...["bad_request", "billing", "conflict", "internal", "server", "busy"].map((type) =>
+      [`a bare message of type ${type}`, data({ message: "boom", type, code: null }), "error-frame", "boom"] as const
+    ),
+    ...["model_not_available", "endpoints_v1_create_access_disabled", "payment_required"].map((code) =>
+      [`a bare message of code ${code}`, data({ message: "boom", type: "", code }), "error-frame", "boom"] as const
+    ),
     ["a bare detail", data({ detail: [{ msg: "boom" }] }), "error-frame", "boom"],
     ["an object named error", data({ object: "error", message: "boom", choices: [] }), "error-frame", "boom"],
     ["an error object", data({ error: { message: "overloaded", type: "server_error" } }), "error-frame", "overloaded"],
@@ -155,7 +168,9 @@ describe("EventDecoder", () => {
     ["a message alone", { message: "hi" }],
     ["a sign of life", { type: "ping", message: "keep-alive" }],
     ["a state", { type: "status", message: "warming up", code: "loading" }],
-    ["a number of no error", { message: "hi", code: 200 }]
+    ["a place in a queue", { message: "third", code: "queued" }],
+    ["a number of no error", { message: "hi", code: 200 }],
+    ["a number of no error, as text", { message: "hi", code: "0" }]
   ])("does not take %s for a failure", (_, frame) => {
     expect(run(delta("a", { finish_reason: "stop" }) + data(frame) + done).end).toEqual({ _tag: "Done" })
   })

@@ -39,6 +39,14 @@ describe("EventStream", () => {
       ["a status by number", error("bad schema", "BadRequestError", 400), "Correct the request"],
       ["a status by word", error("bad schema", null, "422"), "Correct the request"],
       ["a kind that blames the request", error("bad schema", "invalid_request_error"), "Correct the request"],
+      ["a context sentence alone", { error: "The prompt exceeds the maximum context length" }, "Shorten the prompt"],
+      ["a length alone", { error: "The prompt is too long" }, "Shorten the prompt"],
+      ["a context in a message", error("This model's maximum context length is 4096 tokens."), "Shorten the prompt"],
+      ["tokens in a bare sentence", {
+        error: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097."
+      }, "Shorten the prompt"],
+      ["no credit in a sentence", error("Credit limit exceeded. Please add credit"), "Add credits"],
+      ["a balance in a sentence", error("Your account balance is insufficient."), "Add credits"],
       ["a bad key beside it", { error: "Invalid API key", code: "invalid_api_key" }, "Check TOGETHER_API_KEY"],
       [
         "a model that is not there",
@@ -64,7 +72,8 @@ describe("EventStream", () => {
       ["words about money", error("upstream: top-up of the kv cache failed, credit limit exceeded", "server_error")],
       ["a service behind it", error("x", "permission_service_unavailable")],
       ["a timeout", error("x", "validation_timeout")],
-      ["a sentence alone", { error: "The prompt exceeds the maximum context length" }],
+      ["a model that is away, in a sentence", { error: "The model is temporarily unavailable, please try again" }],
+      ["a rate in a sentence", { error: "You exceeded your limit of tokens per minute" }],
       ["a rate under the kind of credit", error("Your rate limit is 60 queries per minute", "credit_limit")],
       ["nothing in particular", { error: true, message: "boom" }]
     ])("tries again after %s", ([, value]) =>
@@ -80,6 +89,8 @@ describe("EventStream", () => {
       ["an overload", error("overloaded", null, 503), true],
       ["no credit", error("Credit limit exceeded", null, 402), true],
       ["a bad key by kind", { error: "Invalid API key", code: "invalid_api_key" }, true],
+      ["a context in a sentence", { error: "The prompt exceeds the maximum context length" }, true],
+      ["no credit in a sentence", error("Credit limit exceeded. Please add credit"), true],
       ["a failure that names no status", error("boom", "server_error"), undefined],
       ["nothing in particular", { error: true, message: "boom" }, undefined]
     ])("tells a refusal, which is not billed: %s", ([, value, refused]) =>
