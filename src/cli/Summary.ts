@@ -143,6 +143,16 @@ export const messageOf = ({ line, message }: Report.FailedRow): string =>
     .replace("send this row by a call", "send this row without --via batch")
     .replace(" | undefined at [", " at [")
 
+/** Says what calls without an answer mean for the next run, where a budget does not say it already. */
+const heldBack = (context: Context): string | undefined => {
+  const { ending: { stop }, maxCost, uncertainNanoUsd = 0n } = context
+  if (uncertainNanoUsd === 0n || stop === undefined || stop._tag === "MaxCost") return undefined
+  const counted = `${Format.usd(uncertainNanoUsd)}, the most those calls may have cost, counts as spent in later runs`
+  if (maxCost === undefined) return `${counted} under --max-cost`
+  const left = maxCost - spent(context)
+  return `${counted}: ${left > 0n ? Format.usd(left) : "nothing"} of --max-cost ${Format.usd(maxCost)} is left for them`
+}
+
 /** Writes the summary as lines. */
 export const lines = (context: Context, style: Style.Style): ReadonlyArray<string> => {
   const { ending, report } = context
@@ -168,6 +178,8 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   const uncertain = context.uncertainNanoUsd ?? 0n
   const besides = uncertain > 0n ? ` · up to ${Format.usd(uncertain)} besides for calls without an answer` : ""
   out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${besides}${unknown}`)
+  const held = heldBack(context)
+  if (held !== undefined) out.push(`${label("")}${style.dim(held)}`)
   out.push(`${label("elapsed")}${timeLine(context)}`)
   if (report.codes.size > 0) out.push(`${label("failures")}${list(report.codes)}`)
   for (const failure of report.failures.slice(0, 3)) {

@@ -50,8 +50,9 @@ export const hashOf = (row: Row.Row): number => Hash.text32(`${row.operation}${J
 const rowChanged = (row: Row.Row, journal: Journal.Journal) =>
   new JournalError({
     message: `line ${row.line} (custom_id ${JSON.stringify(row.id)}) asks for something else than when it was ` +
-      "answered: the input or the request options have changed. Restore them, or say how to go on: keep the answers " +
-      "of changed rows, or send changed rows again.",
+      "answered: the input or the request options have changed, or another version of this program makes another " +
+      "request of the same row. Restore them, or say how to go on: keep the answers of changed rows, or send changed " +
+      "rows again.",
     reason: "row-changed",
     path: journal.path
   })
@@ -61,8 +62,8 @@ const otherLine = (row: Row.Row, first: number, journal: Journal.Journal) =>
     message:
       `line ${row.line}: custom_id ${JSON.stringify(row.id)} was answered on line ${first} already, for another ` +
       "request. Give each row its own custom_id: sent again, this one would take the place of that answer. Where the " +
-      "row has only moved, and it or the request options have changed, restore them, or say how to go on: keep the " +
-      "answers of changed rows, or send changed rows again.",
+      "row has only moved, and it, the request options or the version of this program have changed, restore them, or " +
+      "say how to go on: keep the answers of changed rows, or send changed rows again.",
     reason: "id-reused",
     path: journal.path
   })

@@ -41,6 +41,7 @@ import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
 import type * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
+import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
 import * as RowTokens from "./RowTokens.ts"
 import * as Settled from "./Settled.ts"
@@ -72,6 +73,13 @@ const tries = 5
 const pauses = Schedule.exponential("2 seconds")
 /** Rows that are settled at a time. */
 const group = 256
+
+/**
+ * Tells whether an answer to a creation says for sure that no batch came of it: not where a timeout or a conflict may be
+ * the word on a request that was taken before.
+ */
+const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
+  status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
 
 /** Runs a job from file to file through batches. */
 export const run = (
@@ -113,8 +121,11 @@ const drive = (
     const settler = Settled.settler(journal, report, now)
     const stopped = yield* Deferred.make<Stop.Stop>()
     const places = yield* Semaphore.make(parallel)
+    // one creation at a time: where all are refused, the stop leaves none of the others in doubt
+    const creation = yield* Semaphore.make(1)
     const budget = BatchBudget.make(options.maxCost, () => report.resumedNanoUsd + report.nanoUsd)
     let serial = 0
+    const missedBefore = Parts.open(journal.notes).some((part) => part.missing === true)
 
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
@@ -185,10 +196,14 @@ const drive = (
       return said
     })
 
+    /** Waits for a batch to end; nothing where there is no such batch. */
     const poll = Effect.fnUntraced(function*(batchId: string) {
       while (true) {
-        const job = yield* Effect.catch(client.batches.get(batchId), refuse)
-        if (Batches.isTerminal(job.status)) return job
+        const job = yield* client.batches.get(batchId).pipe(
+          Effect.catchTag("NotFoundError", () => Effect.succeed(undefined)),
+          Effect.catch(refuse)
+        )
+        if (job === undefined || Batches.isTerminal(job.status)) return job
         yield* Effect.sleep(options.poll ?? defaults.poll)
       }
     })
@@ -206,12 +221,19 @@ const drive = (
       return { fileId: file?.id, batchId: batch?.id ?? undefined }
     })
 
+    /** Notes that a part is over: rows of it that are not settled are open again. */
+    const over = (part: Parts.Part) => journal.note("batch-done", { name: part.name })
+
+    /** Ends the job by a refusal that leaves no batch of a part behind. */
+    const giveUp = (part: Parts.Part, error: TogetherError.TogetherError) => Effect.andThen(over(part), refuse(error))
+
     /**
      * Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again, and after
-     * a success without an id it only looks.
+     * a success without an id it only looks. A part whose batch was refused for sure is over.
      */
     const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string) {
       let created = false
+      let doubtful = false
       for (let attempt = 1; attempt <= tries; attempt++) {
         if (!created) {
           const made = yield* Effect.result(
@@ -222,7 +244,10 @@ const drive = (
             })
           )
           if (Result.isFailure(made)) {
-            if (!TogetherError.isRetryable(made.failure) || attempt === tries) return yield* refuse(made.failure)
+            doubtful ||= !denied(made.failure)
+            if (!TogetherError.isRetryable(made.failure) || attempt === tries) {
+              return yield* doubtful ? refuse(made.failure) : giveUp(part, made.failure)
+            }
           } else {
             const id = made.success.job?.id
             if (typeof id === "string" && id !== "") return id
@@ -254,27 +279,54 @@ const drive = (
       })
       const file = yield* upload.pipe(
         Effect.retry({ schedule: pauses, times: tries - 1, while: TogetherError.isRetryable }),
-        Effect.catch(refuse)
+        Effect.catch((error) => giveUp(part, error))
       )
-      const stored = yield* note({ ...part, fileId: file.id })
-      return yield* note({ ...stored, batchId: yield* create(part, file.id) })
+      return yield* creation.withPermit(Effect.gen(function*() {
+        const stored = yield* note({ ...part, fileId: file.id })
+        return yield* note({ ...stored, batchId: yield* create(part, file.id) })
+      }))
+    })
+
+    /** Finds the batch of a part of an earlier run, or creates it where it was asked for and is not there. */
+    const batchOf = Effect.fnUntraced(function*(part: Parts.Part) {
+      if (part.batchId !== undefined) return part.batchId
+      const found = yield* adopt(part)
+      const batchId = found.batchId ??
+        (part.fileId === undefined || found.fileId === undefined ? undefined : yield* create(part, found.fileId))
+      if (batchId !== undefined) yield* note({ ...part, batchId })
+      return batchId
+    })
+
+    /** Stops the first run that finds a batch missing: it may have asked for another account. */
+    const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string) {
+      const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} rows`
+      if (missedBefore) return Report.warn(report, `${what}; those without an answer are batched again`)
+      yield* note({ ...part, batchId, missing: true })
+      return yield* stop({
+        _tag: "Refused",
+        error: new TogetherError.NotFoundError({
+          message: `${what}. Was it begun with the key of another account, use that key. Where it is gone for good, ` +
+            "run the job again: its rows are batched again then.",
+          model: part.model,
+          operation: "batches.get"
+        })
+      })
     })
 
     /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
     const outcome = Effect.fnUntraced(function*(part: Parts.Part) {
-      let { batchId } = part
-      if (batchId === undefined) {
-        const found = yield* adopt(part)
-        batchId = found.batchId ?? (found.fileId === undefined ? undefined : yield* create(part, found.fileId))
-      }
+      const batchId = yield* creation.withPermit(batchOf(part))
       if (batchId === undefined) return undefined
-      if (part.batchId === undefined) yield* note({ ...part, batchId })
       const job = yield* poll(batchId)
+      if (job === undefined) {
+        yield* miss(part, batchId)
+        return { said: new Map<string, Output.Said>(), hopeless: undefined, gone: true }
+      }
       const said = yield* collect(job)
       const hopeless: Output.Said | undefined = job.status === "FAILED" && said.size === 0
         ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
         : undefined
-      return { said, hopeless }
+      return { said, hopeless, gone: false }
     })
 
     /** Settles the rows of a part, and batches again those that it has no last word on. */
@@ -294,12 +346,13 @@ const drive = (
         const settled = yield* settleAll(last)
         const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
         const spent = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
-        const uncertain = reserve.release(spent, lacking || costs.includes(undefined))
+        const unknown = lacking || found?.gone === true || costs.includes(undefined)
+        const uncertain = reserve.release(spent, found !== undefined && unknown)
         report.inFlight = Math.max(0, report.inFlight - part.rows)
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
           if (uncertain > 0n) yield* journal.note("uncertain", Number(uncertain))
-          yield* journal.note("batch-done", { name: part.name })
+          yield* over(part)
         }
         const gatherer = Parts.gatherer(round, name, options.limits)
         const parts = again.flatMap((row) => gatherer.add(row) ?? [])

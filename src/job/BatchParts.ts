@@ -39,8 +39,11 @@ export const Part = Schema.Struct({
   retried: Schema.optionalKey(Schema.Boolean),
   /** Nano-dollars that it may cost at the most; absent where the price is unknown. */
   nano: Schema.optionalKey(Schema.Finite),
+  /** The stored file: noted before its batch is asked for. */
   fileId: Schema.optionalKey(Schema.String),
-  batchId: Schema.optionalKey(Schema.String)
+  batchId: Schema.optionalKey(Schema.String),
+  /** Whether an earlier run was told that there is no batch of this id. */
+  missing: Schema.optionalKey(Schema.Boolean)
 })
 /** Is a batch, as the journal notes it. */
 export type Part = typeof Part.Type
@@ -64,6 +67,9 @@ export const open = (
   }
   return Array.from(open.values())
 }
+
+/** Tells whether a batch of a part may exist: none is asked for before its file is noted. */
+export const mayExist = ({ batchId, fileId }: Part): boolean => batchId !== undefined || fileId !== undefined
 
 const ask = (text: string): string => Hash.hex32(Hash.text32(text))
 

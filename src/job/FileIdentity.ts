@@ -33,11 +33,19 @@ export const of = Effect.fnUntraced(function*(path: string) {
   return info === undefined || number === undefined ? yield* real(path) : `${info.dev}:${number}`
 })
 
-/** Names a file as seen from another one: by its name where they share a directory, else by its real path. */
+const segments = (directory: string): ReadonlyArray<string> => directory.split("/").filter((each) => each !== "")
+
+/**
+ * Names a file as seen from another one: by the way from that one's directory, and by its real path. The way stays the
+ * same where both are moved together.
+ */
 export const beside = Effect.fnUntraced(function*(path: string, other: string) {
   const [whole, [directory]] = [yield* real(path), split(yield* real(other))]
   const [own, name] = split(whole)
-  return own === directory ? name : whole
+  const [from, to] = [segments(directory), segments(own)]
+  const parting = from.findIndex((each, at) => each !== to[at])
+  const shared = parting < 0 ? from.length : parting
+  return { way: [...from.slice(shared).fill(".."), ...to.slice(shared), name].join("/"), whole }
 })
 
 /** Says what a path leads to. `stream` is what takes text and gives none back: a device, a pipe, a socket. */

@@ -243,13 +243,20 @@ export const around = <E, R, R2>(
     return { ...ending, paths: where, report, recovered, written, uncertainNanoUsd }
   }))
 
-/** Refuses to send by calls while batches of the job may answer, and bill, the same rows. */
+/**
+ * Refuses to send by calls while batches of the job may answer, and bill, the same rows.
+ *
+ * **Details**: a damaged journal may have lost what it noted of a part: there every open one counts.
+ */
 const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalError> => {
-  const rows = BatchParts.open(journal.notes).reduce((sum, part) => sum + part.rows, 0)
+  const damaged = journal.recovered.damaged.length > 0
+  const rows = BatchParts.open(journal.notes)
+    .filter((part) => damaged || BatchParts.mayExist(part))
+    .reduce((sum, part) => sum + part.rows, 0)
   return rows === 0 ? Effect.void : Effect.fail(
     new JournalError({
-      message: `${rows} rows are in batches that an earlier run of the journal ${journal.path} began and that nobody ` +
-        "collected: by calls they would be billed twice. Nothing was sent. Go on through batches, also " +
+      message: `${rows} rows are, or may be, in batches that an earlier run of the journal ${journal.path} began and ` +
+        "that nobody collected: by calls they would be billed twice. Nothing was sent. Go on through batches, also " +
         "where they were cancelled: what they answered is collected first.",
       reason: "batch-running",
       path: journal.path

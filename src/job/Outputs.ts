@@ -8,6 +8,8 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -15,7 +17,8 @@ import * as FileIdentity from "./FileIdentity.ts"
 import type * as Job from "./Job.ts"
 import { type JobError, OutputError } from "./JobError.ts"
 import type * as Journal from "./Journal.ts"
-import type * as JournalScan from "./JournalScan.ts"
+import * as JournalScan from "./JournalScan.ts"
+import * as Lines from "./Lines.ts"
 import * as Projection from "./Projection.ts"
 import * as Report from "./Report.ts"
 
@@ -70,19 +73,25 @@ export const refuseShared = Effect.fnUntraced(function*(where: Paths, input: str
   })
 })
 
-/** What our output rows begin with: those of answered and failed rows, and those of bad lines with an id and without. */
-const row = /^\{(?:"id":"br_[0-9a-f]{16}","custom_id":|(?:"custom_id":"(?:[^"\\]|\\.)*",)?"error":\{"code":"bad_row_)/
+const isRow = Schema.is(Schema.Union([
+  Schema.Struct({ id: Schema.String.check(Schema.isPattern(/^br_[0-9a-f]{16}$/)), custom_id: Schema.String }),
+  Schema.Struct({ error: Schema.Struct({ code: Schema.String.check(Schema.isStartingWith("bad_row_")) }) })
+]))
 
-/** Tells whether a file begins as our outputs do, for journals that do not name what they have written. */
+/**
+ * Tells whether a file begins with one of our rows, for journals that do not name what they have written. The fields of a
+ * row may stand in any order: JSON puts those first whose names are numbers.
+ */
 const beginsLikeOurs = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
-  const read = Effect.scoped(Effect.gen(function*() {
-    const file = yield* fs.open(path, { flag: "r" })
-    return yield* file.readAlloc(64 * 1024)
-  }))
-  const bytes = Option.getOrUndefined(yield* Effect.orElseSucceed(read, () => Option.none()))
-  return bytes !== undefined && row.test(new TextDecoder().decode(bytes))
+  const lines = Lines.stream(fs.stream(path), JournalScan.maxLineBytes, (bytes) => bytes && Lines.decode(bytes))
+  const first = yield* Effect.orElseSucceed(Stream.runHead(lines), () => Option.none())
+  return isRow(Result.getOrUndefined(Result.try((): unknown => JSON.parse(Option.getOrUndefined(first) ?? ""))))
 })
+
+/** Tells whether a journal names a file: by the way to it, or by its real path as journals named it before. */
+const isNamed = ({ outputs }: Journal.Journal, { way, whole }: { readonly way: string; readonly whole: string }) =>
+  outputs.has(way) || outputs.has(whole)
 
 /**
  * Refuses files that hold something the journal does not tell of, and lets the journal name those that the job is about
@@ -98,14 +107,14 @@ export const claim = Effect.fnUntraced(function*(where: Paths, journal: Journal.
   const wanted: Array<string> = []
   for (const path of [where.results, where.errors]) {
     if (path === undefined || (yield* FileIdentity.kindOf(path)) === "stream") continue
-    const name = yield* FileIdentity.beside(path, journal.path)
-    if (journal.outputs.has(name)) continue
+    const names = yield* FileIdentity.beside(path, journal.path)
+    if (isNamed(journal, names)) continue
     if ((yield* FileIdentity.bytesOf(path)) > 0n && !(unnamed && (yield* beginsLikeOurs(path)))) {
       return yield* foreign(path, journal.path, true)
     }
-    wanted.push(name)
+    wanted.push(names.way)
   }
-  const named = journal.outputs.has(yield* FileIdentity.beside(where.errors, journal.path))
+  const named = isNamed(journal, yield* FileIdentity.beside(where.errors, journal.path))
   const mine = named || unnamed || !(yield* Effect.orElseSucceed(fs.exists(where.errors), () => true))
   yield* Effect.forEach(wanted, (name) => journal.note("output", name), { concurrency: "unbounded", discard: true })
   return mine

@@ -151,6 +151,9 @@ describe.concurrent("run", () => {
       const { uncertainUsd } = JSON.parse(cut.out) as { readonly uncertainUsd: string }
       expect([cut.code, Number(uncertainUsd) > 0]).toEqual([5, true])
       expect(cut.err).toContain("besides for calls without an answer")
+      expect(cut.err).toMatch(
+        /the most those calls may have cost, counts as spent in later runs: \$\S+ of --max-cost \$1\.00 is left for them\n/
+      )
       const { code, err } = yield* shell.run(["run", input, ...emulator, "--max-cost", uncertainUsd])
       expect([code, err.includes("0 answered")]).toEqual([5, true])
       expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)

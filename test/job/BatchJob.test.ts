@@ -450,7 +450,7 @@ describe("BatchJob", () => {
         )
         const error = yield* Effect.flip(byCalls)
         expect(error).toMatchObject({ _tag: "JournalError", reason: "batch-running" })
-        expect([error.message.startsWith("6 rows are in batches"), calls]).toEqual([true, 0])
+        expect([error.message.startsWith("6 rows are, or may be, in batches"), calls]).toEqual([true, 0])
         expect((yield* run(disk, provider)).report.ok).toBe(6)
         expect([(yield* byCalls).report.resumedOk, calls]).toEqual([6, 0])
       })))
@@ -649,6 +649,64 @@ describe("BatchJob", () => {
         yield* disk.fs.writeFileString("in.results.jsonl.journal", notes.join("\n"))
         const { report } = yield* run(disk, world(), { rounds: 1 })
         expect([report.ok, report.failed]).toEqual([3, 0])
+      })))
+
+    /** Answers each request that the test means by a status, as long as it is told to. */
+    const answering = (status: () => number | undefined, of: string) => (client: HttpClient.HttpClient) =>
+      HttpClient.transform(client, (effect, request) =>
+        Effect.suspend(() => {
+          const said = `${request.method} ${request.url}`.includes(of) ? status() : undefined
+          const body = JSON.stringify({ error: { message: "no" } })
+          return said === undefined
+            ? effect
+            : Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body, { status: said })))
+        }))
+
+    const byCalls = (disk: MemoryDisk.Disk) =>
+      JobFiles.run({
+        input: Input.file("in.jsonl"),
+        send: () => Effect.succeed({ status: 200, body: {}, attempts: 1 })
+      }).pipe(Effect.provideService(FileSystem.FileSystem, disk.fs))
+
+    it.effect("leaves the rows open, to calls too, where an upload or a creation was refused", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const many = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3 }
+        for (const  of of["/files/upload", "POST https://api.together.ai/v1/batches"]) {
+          const disk = yield* setup(prompts(6))
+          const { stop } = yield* run(disk, world({}, answering(() => 403, of)), many)
+          expect(stop?._tag).toBe("Refused")
+          expect((yield* byCalls(disk)).report.ok).toBe(6)
+          const provider = world()
+          expect([(yield* run(disk, provider)).report.resumedOk, provider.seen.get("POST /v1/batches")]).toEqual([
+            6,
+            undefined
+          ])
+        }
+      })))
+
+    it.effect("keeps a part whose creation may have been taken before it was refused", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        let asked = 0
+        const of = "POST https://api.together.ai/v1/batches"
+        const { stop } = yield* run(disk, world({}, answering(() => asked++ === 0 ? 500 : 403, of)))
+        expect([stop?._tag, asked]).toEqual(["Refused", 2])
+        expect(yield* Effect.flip(byCalls(disk))).toMatchObject({ reason: "batch-running" })
+        expect((yield* run(disk, world())).report.ok).toBe(3)
+      })))
+
+    it.effect("stops at a batch that the provider does not know, and batches its rows again in the next run", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        yield* run(disk, world(), { price, stop: Effect.as(Effect.sleep("5 seconds"), Stop.interrupted) })
+        const other = world()
+        const { stop } = yield* run(disk, other, { price })
+        expect(stop).toMatchObject({ _tag: "Refused", error: { _tag: "NotFoundError" } })
+        expect(other.seen.get("POST /v1/batches")).toBeUndefined()
+        const { report } = yield* run(disk, other, { price })
+        expect([report.ok, report.warnings.length, other.seen.get("POST /v1/batches")]).toEqual([3, 1, 1])
+        // it may have been billed
+        expect(disk.text("in.results.jsonl.journal")).toContain("\"name\":\"uncertain\"")
       })))
 
     it.effect("says the batch's own word in errors and report alike", () =>

@@ -11,6 +11,7 @@ import * as FileIdentity from "../../src/job/FileIdentity.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Journal from "../../src/job/Journal.ts"
+import * as JournalFormat from "../../src/job/JournalFormat.ts"
 import * as Report from "../../src/job/Report.ts"
 import type * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
@@ -101,6 +102,44 @@ it.layer(NodeServices.layer)("Outputs", (it) => {
       const moved = yield* run({ input: Input.file(`${path}-moved/in.jsonl`) })
       expect([moved.report.resumedOk, moved.written]).toEqual([4, 4])
       yield* fs.rename(`${path}-moved`, path)
+    }))
+
+  it.effect("goes on where journal and results are in different directories and were moved together", () =>
+    Effect.gen(function*() {
+      const { fs, path } = yield* directory
+      const job = (root: string) => {
+        const [results, journalPath] = [`${root}/out/r.jsonl`, `${root}/state/deep/j`]
+        return run({
+          input: Input.file(`${path}/in.jsonl`),
+          results,
+          journalPath,
+          send: (row) => row.id === "r2" ? Effect.fail(invalid) : answered(row)
+        })
+      }
+      for (const made of ["out", "state/deep"]) yield* fs.makeDirectory(`${path}/a/${made}`, { recursive: true })
+      yield* job(`${path}/a`)
+      yield* fs.rename(`${path}/a`, `${path}/b`)
+      const { report, written } = yield* job(`${path}/b`)
+      expect([report.resumedOk, report.resumedFailed, written]).toEqual([3, 1, 4])
+      // a journal that names what it wrote by whole paths
+      const text = yield* fs.readFileString(`${path}/b/state/deep/j`)
+      const notes = text.split("\n").filter((each) => !each.includes("\"output\"")).join("\n")
+      const real = yield* fs.realPath(`${path}/b/out`)
+      const named = ["r.jsonl", "r.errors.jsonl"].map((name) => JournalFormat.encodeNote("output", `${real}/${name}`))
+      yield* fs.writeFileString(`${path}/b/state/deep/j`, notes + named.join(""))
+      expect((yield* job(`${path}/b`)).written).toBe(4)
+    }))
+
+  it.effect("knows its own rows where fields with numbers for names stand first", () =>
+    Effect.gen(function*() {
+      const { fs, input, path } = yield* directory
+      const journal = `${path}/in.results.jsonl.journal`
+      yield* fs.writeFileString(`${path}/in.jsonl`, prompts(1, 4).replaceAll("\"model\"", "\"1\":\"column\",\"model\""))
+      yield* run({ input, send: (row) => row.id === "r2" ? Effect.fail(invalid) : answered(row) })
+      expect((yield* fs.readFileString(`${path}/in.results.jsonl`)).startsWith("{\"1\":\"column\",\"id\"")).toBe(true)
+      const text = yield* fs.readFileString(journal)
+      yield* fs.writeFileString(journal, text.split("\n").filter((each) => !each.includes("\"note\"")).join("\n"))
+      expect((yield* run({ input })).written).toBe(4)
     }))
 
   it.effect("writes to devices and pipes, and removes neither them nor a link", () =>
