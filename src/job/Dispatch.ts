@@ -131,9 +131,13 @@ export const make = Effect.fnUntraced(function*<R>(
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
 
   const wake = (most: number) => {
-    let left = most
+    const turns: Array<Deferred.Deferred<void>> = []
     for (const turn of waiting) {
-      if (left-- <= 0) return
+      if (turns.length >= most) break
+      turns.push(turn)
+    }
+    // who is woken may wait again at once: his next turn is no turn of this round
+    for (const turn of turns) {
       waiting.delete(turn)
       Deferred.doneUnsafe(turn, Effect.void)
     }
