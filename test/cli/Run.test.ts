@@ -78,7 +78,8 @@ describe.concurrent("run", () => {
         const user = yield* shell.run(["run", input, "--base-url", "http://joe:secret@127.0.0.1:9/v1"], key)
         expect([user.code, user.err.includes("comes with credentials")]).toEqual([2, true])
         expect(user.err).not.toContain("secret")
-        const real = ["-o", shell.path("real.jsonl"), "--max-time", "1s"]
+        const once = shell.write("once.json", `{"type":"exponential","base":"100 millis","maxAttempts":1}`)
+        const real = ["-o", shell.path("real.jsonl"), "--max-time", "200ms", "--policy", once]
         expect((yield* shell.run(["run", input, ...real, ...base], key)).code).toBe(5)
         const other = yield* shell.run(["run", input, ...real, "--base-url", "http://127.0.0.1:8/v1"], key)
         expect(other.err).toMatch(/would ask http:\/\/127\.0\.0\.1:8\/v1\.[^]*go on with: .* --changed keep/)
