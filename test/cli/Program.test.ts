@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
+import type { RequestListener } from "node:http"
 import { gzipSync } from "node:zlib"
 import { explainFailure } from "../../src/cli/Program.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import { JournalError } from "../../src/job/JobError.ts"
+import { serve } from "./serve.ts"
 import * as Shell from "./Shell.ts"
 
 const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
@@ -17,25 +17,6 @@ const rows = (path: string) =>
   readFileSync(path, "utf8").split("\n").filter((text) => text !== "")
     // what the test reads is what the command wrote
     .map((text) => JSON.parse(text) as { readonly custom_id: string; readonly error?: { readonly code: string } })
-
-/** Serves on the loopback for the life of the scope; hands out the base URL. */
-const serve = (handler: RequestListener) =>
-  Effect.acquireRelease(
-    Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
-      const server = createServer(handler)
-      server.listen(0, "127.0.0.1", () => {
-        const { port } = server.address() as AddressInfo // a TCP server's address is one
-        resume(Effect.succeed({
-          url: `http://127.0.0.1:${port}/v1`,
-          close: () => {
-            server.close()
-            server.closeAllConnections()
-          }
-        }))
-      })
-    }),
-    ({ close }) => Effect.sync(close)
-  )
 
 describe.concurrent("effect-together", () => {
   it.effect("answers a wrong call with one line and exit code 2", () =>

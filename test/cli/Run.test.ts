@@ -9,6 +9,7 @@ import * as Policy from "../../src/cli/Policy.ts"
 import * as Schedule from "../../src/cli/Schedule.ts"
 import * as Settings from "../../src/cli/Settings.ts"
 import { idsOf, start } from "./processes.ts"
+import { serve } from "./serve.ts"
 import * as Shell from "./Shell.ts"
 
 const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
@@ -71,18 +72,22 @@ describe.concurrent("run", () => {
         const { emulator, input, shell } = opened(3)
         const output = ["-o", shell.path("out.jsonl")]
         expect((yield* shell.run(["run", input, ...emulator, ...output])).code).toBe(0)
-        const base = ["--base-url", "http://127.0.0.1:9/v1"]
+        const { url } = yield* serve((request, response) => {
+          response.statusCode = request.method === "GET" ? 200 : 400
+          response.setHeader("content-type", "application/json")
+          response.end("[]")
+        })
+        const base = ["--base-url", url]
         const { code, err } = yield* shell.run(["run", input, ...output, ...base, "--changed", "keep"], key)
         expect([code, err.includes("holds answers of an emulator")]).toEqual([2, true])
         expect(err).not.toContain("go on with")
         const user = yield* shell.run(["run", input, "--base-url", "http://joe:secret@127.0.0.1:9/v1"], key)
         expect([user.code, user.err.includes("comes with credentials")]).toEqual([2, true])
         expect(user.err).not.toContain("secret")
-        const once = shell.write("once.json", `{"type":"exponential","base":"100 millis","maxAttempts":1}`)
-        const real = ["-o", shell.path("real.jsonl"), "--max-time", "200ms", "--policy", once]
-        expect((yield* shell.run(["run", input, ...real, ...base], key)).code).toBe(5)
-        const other = yield* shell.run(["run", input, ...real, "--base-url", "http://127.0.0.1:8/v1"], key)
-        expect(other.err).toMatch(/would ask http:\/\/127\.0\.0\.1:8\/v1\.[^]*go on with: .* --changed keep/)
+        const real = ["-o", shell.path("real.jsonl")]
+        expect((yield* shell.run(["run", input, ...real, ...base], key)).code).toBe(3)
+        const other = yield* shell.run(["run", input, ...real, "--base-url", `${url}/other`], key)
+        expect(other.err).toMatch(/would ask http:\/\/127[^ ]*\/v1\/other\.[^]*go on with: .* --changed keep/)
       })),
     30_000
   )
