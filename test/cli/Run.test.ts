@@ -68,7 +68,7 @@ describe.concurrent("run", () => {
   it.effect(
     "does not take an emulator's answers for real ones, whatever the files are called",
     () =>
-      live(Effect.gen(function*() {
+      live(Effect.scoped(Effect.gen(function*() {
         const { emulator, input, shell } = opened(3)
         const output = ["-o", shell.path("out.jsonl")]
         expect((yield* shell.run(["run", input, ...emulator, ...output])).code).toBe(0)
@@ -88,7 +88,7 @@ describe.concurrent("run", () => {
         expect((yield* shell.run(["run", input, ...real, ...base], key)).code).toBe(3)
         const other = yield* shell.run(["run", input, ...real, "--base-url", `${url}/other`], key)
         expect(other.err).toMatch(/would ask http:\/\/127[^ ]*\/v1\/other\.[^]*go on with: .* --changed keep/)
-      })),
+      }))),
     30_000
   )
 
