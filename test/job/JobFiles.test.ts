@@ -11,11 +11,9 @@ import {
   ConnectionError,
   InvalidRequestError,
   ModelUnavailableError,
-  ServerError,
-  type TogetherError
+  ServerError
 } from "../../src/domain/TogetherError.ts"
 import type * as Answer from "../../src/job/Answer.ts"
-import type * as Dispatch from "../../src/job/Dispatch.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Job from "../../src/job/Job.ts"
@@ -23,6 +21,8 @@ import * as ResponseCache from "../../src/job/ResponseCache.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as jobs from "./jobs.ts"
+import { errors, ids, numbered, results, run, setup } from "./jobs.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 const line = (id: number, content = `question ${id}`, model = "m") =>
@@ -38,55 +38,10 @@ const reply = (row: Row.Row): Answer.Reply => ({
   usage: { inputTokens: 3, outputTokens: 7, cachedInputTokens: 0, reasoningTokens: 0 }
 })
 
-/** A provider that counts what reaches it. */
-const provider = (
-  answer: (row: Row.Row, nth: number) => Effect.Effect<Answer.Reply, TogetherError> = (row) =>
-    Effect.succeed(reply(row))
-) => {
-  const sent: Array<string> = []
-  const counts = new Map<string, number>()
-  const send: Dispatch.Send = (row) =>
-    Effect.suspend(() => {
-      sent.push(row.id)
-      const nth = (counts.get(row.id) ?? 0) + 1
-      counts.set(row.id, nth)
-      return answer(row, nth)
-    })
-  return { sent, counts, send }
-}
+type Answering = NonNullable<Parameters<typeof jobs.provider>[0]>
 
-const setup = (text: string) =>
-  Effect.gen(function*() {
-    const disk = MemoryDisk.make()
-    yield* disk.fs.writeFileString("in.jsonl", text)
-    return disk
-  })
+const provider = (answer: Answering = (row) => Effect.succeed(reply(row))) => jobs.provider(answer)
 
-type Options = Partial<JobFiles.Options<never>> & Pick<JobFiles.Options<never>, "send">
-
-const run = (disk: MemoryDisk.Disk, options: Options) =>
-  VirtualClock.wrap(
-    JobFiles.run({ input: Input.file("in.jsonl"), concurrency: 4, ...options }).pipe(
-      Effect.provideService(FileSystem.FileSystem, disk.fs)
-    )
-  )
-
-interface OutputRow {
-  readonly custom_id: string
-  readonly response?: { readonly body: { readonly text: string } }
-  readonly error?: { readonly code: string; readonly message: string }
-  readonly line?: number
-  readonly tag?: number
-}
-
-// what the tests read is what the job wrote
-const rowsOf = (disk: MemoryDisk.Disk, path: string) =>
-  disk.text(path).split("\n").filter((text) => text !== "").map((text) => JSON.parse(text) as OutputRow)
-
-const results = (disk: MemoryDisk.Disk) => rowsOf(disk, "in.results.jsonl")
-const errors = (disk: MemoryDisk.Disk) => rowsOf(disk, "in.errors.jsonl")
-const ids = (rows: ReadonlyArray<{ readonly custom_id: string }>) => rows.map((row) => row.custom_id)
-const numbered = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `r${from + i}`)
 const sorted = (texts: ReadonlyArray<string>) => [...texts].sort()
 
 const serverError = new ServerError({ message: "failed (500)", status: 500, attempts: 8 })
@@ -196,7 +151,7 @@ describe("JobFiles", () => {
         expect([report.ok, report.bad, written]).toEqual([3, 3, 6])
         expect(report.duplicates).toEqual({ count: 1, lines: [3] })
         expect(report.missingIds).toEqual({ count: 1, lines: [4] })
-        const failures = errors(disk).sort((a, b) => a.line! - b.line!)
+        const failures = errors(disk).toSorted((a, b) => a.line! - b.line!)
         expect(failures.map((row) => [row.line, row.error?.code])).toEqual([
           [2, "bad_row_json"],
           [3, "bad_row_duplicate"],
@@ -304,7 +259,7 @@ describe("JobFiles", () => {
             return reply(row)
           })
         )
-        const job = (options: Options) =>
+        const job = (options: jobs.Options) =>
           VirtualClock.wrap(
             JobFiles.run({ input: Input.file("in.jsonl"), concurrency: 1, ...options }).pipe(
               Effect.provideService(FileSystem.FileSystem, fs)
@@ -317,7 +272,7 @@ describe("JobFiles", () => {
         const again = provider()
         yield* job({ send: again.send })
         expect(again.sent).not.toContain("r3")
-        expect(sorted(ids(rowsOf(other, "in.results.jsonl")))).toEqual(numbered(1, 6))
+        expect(sorted(ids(jobs.rowsOf(other.text("in.results.jsonl"))))).toEqual(numbered(1, 6))
       }))
 
     it.effect("ends by name when the disk is full, and loses nothing that was answered", () =>
@@ -393,7 +348,8 @@ describe("JobFiles", () => {
           _tag: "Writer",
           write: (more) => Effect.sync(() => void (text += more))
         }
-        const rows = () => text.split("\n").filter((each) => each !== "").map((each) => JSON.parse(each) as OutputRow)
+        const rows = () =>
+          text.split("\n").filter((each) => each !== "").map((each) => JSON.parse(each) as jobs.OutputRow)
         yield* run(disk, { send: provider().send, results })
         expect(sorted(ids(rows()))).toEqual(numbered(1, 4))
         yield* disk.fs.writeFileString("in.jsonl", changed + `${line(5)}\n`)
@@ -672,7 +628,7 @@ describe("JobFiles", () => {
         const { report } = yield* run(disk, { send, cache, results: "other.jsonl" })
         expect(sorted(sent)).toEqual(["x4", "x5"])
         expect([report.cached, report.ok, report.nanoUsd]).toEqual([3, 5, 10n])
-        expect(rowsOf(disk, "other.jsonl").find((row) => row.custom_id === "x1")?.response?.body.text).toBe(
+        expect(jobs.rowsOf(disk.text("other.jsonl")).find((row) => row.custom_id === "x1")?.response?.body.text).toBe(
           "answer to r1"
         )
       }))

@@ -33,18 +33,22 @@ export const reply = (row: Row.Row): Answer.Reply => ({
   nanoUsd: 5n
 })
 
-/** Makes a provider; it answers everything at once unless told otherwise. */
+/** Makes a provider; it answers everything at once unless told otherwise. `nth` counts how often a row was sent. */
 export const provider = (
-  answer: (row: Row.Row) => Effect.Effect<Answer.Reply, TogetherError> = (row) => Effect.succeed(reply(row))
+  answer: (row: Row.Row, nth: number) => Effect.Effect<Answer.Reply, TogetherError> = (row) =>
+    Effect.succeed(reply(row))
 ) => {
   const sent: Array<string> = []
+  const counts = new Map<string, number>()
   const cutOff: Array<string> = []
   const send: Dispatch.Send = (row) =>
     Effect.suspend(() => {
       sent.push(row.id)
-      return Effect.onInterrupt(answer(row), () => Effect.sync(() => cutOff.push(row.id)))
+      const nth = (counts.get(row.id) ?? 0) + 1
+      counts.set(row.id, nth)
+      return Effect.onInterrupt(answer(row, nth), () => Effect.sync(() => cutOff.push(row.id)))
     })
-  return { sent, cutOff, send }
+  return { sent, counts, cutOff, send }
 }
 
 /** Makes a disk with an input. */
@@ -74,14 +78,17 @@ export const run = (disk: MemoryDisk.Disk, options: Options) =>
     )
   )
 
-interface OutputRow {
+/** Is a row of the results or of the errors. */
+export interface OutputRow {
   readonly custom_id: string
   readonly response?: { readonly body: { readonly text: string } }
   readonly error?: { readonly code: string; readonly message: string; readonly attempts?: number }
   readonly line?: number
+  readonly tag?: number
 }
 
-const rowsOf = (text: string): ReadonlyArray<OutputRow> =>
+/** Reads the rows of a file. */
+export const rowsOf = (text: string): ReadonlyArray<OutputRow> =>
   text.split("\n").filter((row) => row !== "").map((row) => JSON.parse(row) as OutputRow) // what the job wrote
 
 /** Reads the answered rows. */
