@@ -26,7 +26,8 @@ import * as Classify from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import * as EventDecoder from "./EventDecoder.ts"
 import { redact, type Secrets } from "./Redact.ts"
-import { type Exchange, timedOut, type Transport } from "./Transport.ts"
+import type { Exchange, Transport } from "./Transport.ts"
+import { timedOut } from "./TransportFailure.ts"
 import type * as Watchdog from "./Watchdog.ts"
 
 type Chunks<Chunk> = readonly [Chunk, ...Array<Chunk>]

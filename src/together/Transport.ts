@@ -23,7 +23,6 @@ import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
@@ -34,9 +33,10 @@ import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
-import { promptsOf, redact, type Secrets } from "./Redact.ts"
+import { promptsOf, type Secrets } from "./Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Shortcut from "./Shortcut.ts"
+import * as TransportFailure from "./TransportFailure.ts"
 import * as Watchdog from "./Watchdog.ts"
 
 /** Describes one exchange. */
@@ -118,79 +118,6 @@ export interface Transport {
   readonly watchdog: Watchdog.Watchdog
 }
 
-/** Mean that no connection came to be, but for those that come from a call on one that did. */
-const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
-
-const codeOf = (cause: object): ReadonlyArray<string> => {
-  if (!("code" in cause) || typeof cause.code !== "string") return []
-  const { code } = cause
-  const call = "syscall" in cause && typeof cause.syscall === "string" ? cause.syscall : "connect"
-  return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
-}
-
-const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
-  if (typeof cause !== "object" || cause === null || depth > 5) return []
-  const own = codeOf(cause)
-  const inner = "cause" in cause ? codesOf(cause.cause, depth + 1) : []
-  const several = "errors" in cause && Array.isArray(cause.errors)
-    ? cause.errors.flatMap((error) => codesOf(error, depth + 1))
-    : []
-  return [...own, ...inner, ...several]
-}
-
-const deepest = (cause: unknown, depth = 0): string => {
-  if (!(cause instanceof Error)) return typeof cause === "string" ? cause : ""
-  const inner = depth < 5 && cause.cause !== undefined ? deepest(cause.cause, depth + 1) : ""
-  return inner === "" ? cause.message : inner
-}
-
-const isPermanent = (code: string): boolean =>
-  code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
-  code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
-  code === "HOSTNAME_MISMATCH"
-
-/** Mean that no connection came to be, though a repeat may find one. */
-const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
-
-const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
-  UND_ERR_CONNECT_TIMEOUT: "connect",
-  ETIMEDOUT: "connect",
-  UND_ERR_HEADERS_TIMEOUT: "headers",
-  UND_ERR_BODY_TIMEOUT: "body"
-}
-
-const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
-  connect: "Check the network and the base URL",
-  headers: "Stream the answer, lower max_tokens, or raise timeouts.headers",
-  body: "Stream the answer, or raise timeouts.body",
-  "first-token": "Try again, use another model, or raise timeouts.firstToken",
-  idle: "Try again, or raise timeouts.idle",
-  deadline: "Raise the deadline or ask for less"
-}
-
-/** What is not a generation can be neither streamed nor shortened. */
-const plainAdvice: Partial<typeof phaseAdvice> = {
-  headers: "Try again, or raise timeouts.headers",
-  body: "Try again, or raise timeouts.body"
-}
-
-/** Builds the error of a silence that lasted too long. */
-export const timedOut = (
-  exchange: Exchange,
-  phase: TogetherError.TimeoutPhase,
-  after: Duration.Duration | undefined
-): TogetherError.RequestTimeoutError =>
-  new TogetherError.RequestTimeoutError({
-    phase,
-    message: `No ${
-      phase === "connect" ? "connection" : phase === "body" && exchange.file === true ? "more of the body" : phase
-    } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
-      (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
-    }.`,
-    operation: exchange.operation,
-    model: exchange.model === "" ? undefined : exchange.model
-  })
-
 /** Makes a transport over the `HttpClient` of the context. */
 export const make = Effect.fnUntraced(function*(options: Options) {
   const client = yield* HttpClient.HttpClient
@@ -223,50 +150,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       : HttpClientRequest.setBody(asked, HttpBody.text(JSON.stringify(exchange.json), "application/json"))
   }
 
-  const transportFailure = (exchange: Exchange, error: unknown): TogetherError.TogetherError => {
-    const reason = isHttpClientError(error) ? error.reason : undefined
-    const cause = reason === undefined ? error : reason.cause
-    const common = {
-      operation: exchange.operation,
-      model: exchange.model === "" ? undefined : exchange.model
-    }
-    if (reason?._tag === "InvalidUrlError") {
-      return new TogetherError.InvalidRequestError({
-        ...common,
-        message: `${
-          redact(options.baseUrl, secrets(exchange))
-        } is not a valid base URL. Set TOGETHER_BASE_URL or baseUrl to an address like https://api.together.ai/v1.`
-      })
-    }
-    const codes = codesOf(cause)
-    const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
-    if (phase !== undefined) return timedOut(exchange, phase, undefined)
-    const problem = deepest(cause)
-    if (problem === "unexpected redirect") {
-      return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
-    }
-    if (problem === "bad port") {
-      return new TogetherError.ConnectionError({
-        ...common,
-        permanent: true,
-        sent: false,
-        message:
-          "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
-      })
-    }
-    const permanent = codes.some(isPermanent)
-    const said = redact(problem, secrets(exchange))
-    return new TogetherError.ConnectionError({
-      ...common,
-      permanent,
-      sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
-      message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
-        said === "" ? "" : `: ${said}`
-      }. ${
-        permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
-      }.`
-    })
-  }
+  const failureOf = (exchange: Exchange, error: unknown): TogetherError.TogetherError =>
+    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange))
 
   const refusal = (
     exchange: Exchange,
@@ -313,7 +198,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   /** Hands the body over unread. */
   const send = (exchange: Exchange, target: Target) =>
-    Effect.mapError(untraced(scoped.execute(request(exchange, target))), (error) => transportFailure(exchange, error))
+    Effect.mapError(untraced(scoped.execute(request(exchange, target))), (error) => failureOf(exchange, error))
 
   /** Sends past the client: callbacks, and nothing in between. */
   const short =
@@ -388,15 +273,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
             const { headers, status } = seen
             end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
           },
-          onFailure: (cause) => end(failed(() => transportFailure(exchange, cause))),
+          onFailure: (cause) => end(failed(() => failureOf(exchange, cause))),
           onCause: (cause) => end(Effect.failCause(cause))
         }, fiber)
         if (seen.phase !== "over") {
           wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? limit : bodyMillis), () => {
             const result = failed(() =>
               seen.phase === "body"
-                ? timedOut(exchange, "body", timeouts.body)
-                : timedOut(exchange, "headers", Duration.millis(limit))
+                ? TransportFailure.timedOut(exchange, "body", timeouts.body)
+                : TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
             )
             // ended before it is given up: that may be heard as a failure, which comes too late then
             end(Effect.andThen(giveUp, result))
@@ -428,17 +313,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const exchangeOnce: Transport["exchange"] = (exchange) =>
     Effect.suspend(() => {
       const target = targetOf(exchange.path)
-      return target === undefined ? Effect.fail(foreign(exchange)) : exchangeWith(exchange, target)
+      return target === undefined ? Effect.fail(TransportFailure.foreign(exchange)) : exchangeWith(exchange, target)
     })
 
   const open: Transport["open"] = (exchange) =>
     Effect.suspend(() => {
       const target = targetOf(exchange.path)
-      if (target === undefined) return Effect.fail(foreign(exchange))
+      if (target === undefined) return Effect.fail(TransportFailure.foreign(exchange))
       return send(exchange, target).pipe(
         Effect.timeoutOrElse({
           duration: timeouts.headers,
-          orElse: () => Effect.fail(timedOut(exchange, "headers", timeouts.headers))
+          orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", timeouts.headers))
         }),
         Effect.flatMap((response) => {
           exchange.onHeaders?.(response.headers)
@@ -450,7 +335,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return {
     exchange: exchangeOnce,
     open,
-    bodyFailure: transportFailure,
+    bodyFailure: failureOf,
     secrets,
     timeouts,
     watchdog
@@ -528,14 +413,3 @@ const textOf = (response: HttpClientResponse.HttpClientResponse, onPiece: () => 
       }))
     return Effect.map(read, () => text)
   })
-
-const foreign = (exchange: Exchange): TogetherError.InvalidRequestError =>
-  new TogetherError.InvalidRequestError({
-    operation: exchange.operation,
-    message: `Nothing was sent: ${
-      Address.nameOf(exchange.path)
-    } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
-  })
-
-const isHttpClientError = (error: unknown): error is HttpClientError.HttpClientError =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "HttpClientError"

@@ -1,0 +1,161 @@
+/**
+ * Says what went wrong where no answer came: which silence, which connection, and whether anything was sent.
+ *
+ * A transport tells by codes, deep in the causes of what it failed with. Those of name resolution and of
+ * certificates are permanent; those that mean that no connection came to be leave nothing to pay for.
+ */
+import * as Duration from "effect/Duration"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Address from "./Address.ts"
+import * as Classify from "./Classify.ts"
+import { redact, type Secrets } from "./Redact.ts"
+
+/** Is what an error says of the exchange it is about. */
+interface Subject {
+  readonly operation: string
+  readonly model: string
+  readonly path: string
+  readonly file?: boolean | undefined
+}
+
+/** Mean that no connection came to be, but for those that come from a call on one that did. */
+const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
+
+const codeOf = (cause: object): ReadonlyArray<string> => {
+  if (!("code" in cause) || typeof cause.code !== "string") return []
+  const { code } = cause
+  const call = "syscall" in cause && typeof cause.syscall === "string" ? cause.syscall : "connect"
+  return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
+}
+
+const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
+  if (typeof cause !== "object" || cause === null || depth > 5) return []
+  const own = codeOf(cause)
+  const inner = "cause" in cause ? codesOf(cause.cause, depth + 1) : []
+  const several = "errors" in cause && Array.isArray(cause.errors)
+    ? cause.errors.flatMap((error) => codesOf(error, depth + 1))
+    : []
+  return [...own, ...inner, ...several]
+}
+
+const deepest = (cause: unknown, depth = 0): string => {
+  if (!(cause instanceof Error)) return typeof cause === "string" ? cause : ""
+  const inner = depth < 5 && cause.cause !== undefined ? deepest(cause.cause, depth + 1) : ""
+  return inner === "" ? cause.message : inner
+}
+
+const isPermanent = (code: string): boolean =>
+  code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
+  code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
+  code === "HOSTNAME_MISMATCH"
+
+/** Mean that no connection came to be, though a repeat may find one. */
+const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
+
+const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
+  UND_ERR_CONNECT_TIMEOUT: "connect",
+  ETIMEDOUT: "connect",
+  UND_ERR_HEADERS_TIMEOUT: "headers",
+  UND_ERR_BODY_TIMEOUT: "body"
+}
+
+const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
+  connect: "Check the network and the base URL",
+  headers: "Stream the answer, lower max_tokens, or raise timeouts.headers",
+  body: "Stream the answer, or raise timeouts.body",
+  "first-token": "Try again, use another model, or raise timeouts.firstToken",
+  idle: "Try again, or raise timeouts.idle",
+  deadline: "Raise the deadline or ask for less"
+}
+
+/** What is not a generation can be neither streamed nor shortened. */
+const plainAdvice: Partial<typeof phaseAdvice> = {
+  headers: "Try again, or raise timeouts.headers",
+  body: "Try again, or raise timeouts.body"
+}
+
+/** Builds the error of a silence that lasted too long. */
+export const timedOut = (
+  exchange: Subject,
+  phase: TogetherError.TimeoutPhase,
+  after: Duration.Duration | undefined
+): TogetherError.RequestTimeoutError =>
+  new TogetherError.RequestTimeoutError({
+    phase,
+    message: `No ${
+      phase === "connect" ? "connection" : phase === "body" && exchange.file === true ? "more of the body" : phase
+    } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
+      (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
+    }.`,
+    operation: exchange.operation,
+    model: exchange.model === "" ? undefined : exchange.model
+  })
+
+/**
+ * Builds the error of an exchange that a transport could not carry.
+ *
+ * @param error what the transport failed with
+ * @param secrets what no message may quote; asked where a message quotes
+ */
+export const of = (
+  exchange: Subject,
+  error: unknown,
+  baseUrl: string,
+  secrets: () => Secrets
+): TogetherError.TogetherError => {
+  const reason = isHttpClientError(error) ? error.reason : undefined
+  const cause = reason === undefined ? error : reason.cause
+  const common = {
+    operation: exchange.operation,
+    model: exchange.model === "" ? undefined : exchange.model
+  }
+  if (reason?._tag === "InvalidUrlError") {
+    return new TogetherError.InvalidRequestError({
+      ...common,
+      message: `${
+        redact(baseUrl, secrets())
+      } is not a valid base URL. Set TOGETHER_BASE_URL or baseUrl to an address like https://api.together.ai/v1.`
+    })
+  }
+  const codes = codesOf(cause)
+  const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
+  if (phase !== undefined) return timedOut(exchange, phase, undefined)
+  const problem = deepest(cause)
+  if (problem === "unexpected redirect") {
+    return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
+  }
+  if (problem === "bad port") {
+    return new TogetherError.ConnectionError({
+      ...common,
+      permanent: true,
+      sent: false,
+      message:
+        "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
+    })
+  }
+  const permanent = codes.some(isPermanent)
+  const said = redact(problem, secrets())
+  return new TogetherError.ConnectionError({
+    ...common,
+    permanent,
+    sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
+    message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
+      said === "" ? "" : `: ${said}`
+    }. ${
+      permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
+    }.`
+  })
+}
+
+/** Builds the error of a path that leads away from the base URL. */
+export const foreign = (exchange: Subject): TogetherError.InvalidRequestError =>
+  new TogetherError.InvalidRequestError({
+    operation: exchange.operation,
+    message: `Nothing was sent: ${
+      Address.nameOf(exchange.path)
+    } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
+  })
+
+const isHttpClientError = (error: unknown): error is HttpClientError.HttpClientError =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "HttpClientError"
