@@ -45,7 +45,9 @@
  */
 
 import * as BucketBounds from "./BucketBounds.ts"
-import { defaults, type Move, type Reason, type Stamp, type State } from "./AdaptiveRateState.ts"
+import { believed, defaults, doubling, floorOf, type Move, move, patience, type State } from "./AdaptiveRateState.ts"
+
+export { refuse } from "./AdaptiveRateRefusal.ts"
 
 export {
   defaults,
@@ -57,19 +59,6 @@ export {
   type Stamp,
   type State
 } from "./AdaptiveRateState.ts"
-
-const move = (
-  state: State,
-  now: number,
-  reason: Reason,
-  next: Partial<State> & { readonly rate: number }
-): [Move, State] => {
-  const to = Math.min(state.ceiling, Math.max(state.lowest, next.rate))
-  return [
-    { from: state.rate, to, reason },
-    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0 }
-  ]
-}
 
 /** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
 export const send = (before: State, cost: number, paced: boolean, now: number): State => {
@@ -96,10 +85,6 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
   }
 }
 
-/** Reads the seconds of silence, or of slack, from which a bucket is taken for full: it turns units away from then on. */
-const patience = (state: State): number =>
-  Math.max(defaults.restSeconds, (defaults.restSlots * state.mean) / believed(state))
-
 /** Takes the time in which nobody wanted anything out of all that is measured; attempts before it teach nothing. */
 const rested = (state: State, idle: number): State => ({
   ...state,
@@ -110,20 +95,11 @@ const rested = (state: State, idle: number): State => ({
   cutAt: Math.max(state.cutAt, state.sentAt)
 })
 
-/** Reads the seconds in which the rate doubles while nothing is known: a bucket of hundreds takes long to empty. */
-const doubling = (state: State): number => {
-  const attempts = state.rate / Math.max(1, state.mean)
-  return attempts > defaults.fast && attempts < defaults.faster ? 2 * defaults.doubling : defaults.doubling
-}
-
 /** Reads the seconds after which an attempt that was not refused was admitted. */
 const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
 
 /** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
 const lost = (state: State): number => Math.max(0, state.pause * state.rate - 2 * state.depth) / state.mean
-
-/** Reads the rate that is taken for the limit. */
-const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
 
 /** Corrects the units of an attempt once its real cost is known. */
 export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
@@ -195,272 +171,6 @@ const searched = (state: State, elapsed: number, now: number): [Move | undefined
   }
   if (good < state.rate / (1 + gap / 2)) return [undefined, state]
   return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
-}
-
-/**
- * Learns from a refusal.
- *
- * **Details**: returns no move for an attempt that was sent before the last cut: it belongs to an episode that was
- * already answered.
- */
-export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
-  const admitted = stamp.sent - before.refused
-  const state: State = { ...before, refused: before.refused + stamp.cost }
-  const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
-  if (stamp.at <= state.cutAt) {
-    const bucket = BucketBounds.withdraw(state.bucket, stamp.at)
-    return [undefined, { ...state, bucket, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
-  }
-  const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
-  // while nothing is known the rate doubles: it was lower when this was sent than it is when this is heard
-  const heardAfter = now - stamp.at
-  const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / doubling(state) : 0
-  const bad = late > 0 ? Math.max(state.limit, state.rate * 2 ** -late) : state.rate
-  const short = floorOf(state, admitted, stamp.cost / 2, stamp.at)
-  const whole = state.sinceAt < 0 || stamp.at <= state.sinceAt
-    ? 0
-    : Math.max(0, admitted - state.sinceAdmitted - stamp.cost / 2) / (stamp.at - state.sinceAt)
-  // few units measure badly: they may have been one more
-  const few = units < 5 ? stamp.cost / (stamp.at - state.emptyAt) : 0
-  // what went through since the limit last moved is the better measure, while it is still the same limit
-  const same = whole < bad && whole < (short + few) * 1.3
-  const bucket = BucketBounds.refuse(state.bucket, stamp.at, stamp.cost, bad, state.phase !== "start" && units < 5)
-  const bounds = BucketBounds.bounds(bucket)
-  const steady = bounds?.episodes === BucketBounds.defaults.episodes && state.rises === 0
-  const floor = Math.max(short, same ? whole : 0, possible(bounds, bad, steady))
-  const next = {
-    ...empty,
-    bucket,
-    depth: steady ? bounds.depth : Infinity,
-    lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
-    episode: 1,
-    perEpisode: (state.perEpisode + state.episode) / 2,
-    inVain: units < 1 ? state.inVain + 1 : 0,
-    fellFrom: state.inVain === 0 ? bad : state.fellFrom,
-    cutAt: now,
-    ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
-  }
-  if (state.phase === "start") {
-    return move(state, now, "start-refused", {
-      ...next,
-      phase: "settle",
-      rate: bad * defaults.firstCut,
-      good: 0,
-      bad,
-      limit: 0,
-      metUnits: admitted,
-      metSeconds: stamp.at - state.madeAt,
-      interval: defaults.eagerSends,
-      eager: defaults.eagerAtStart
-    })
-  }
-  const depth = bounds?.depth ?? Infinity
-  const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
-  const held = refusedInSprint(refusal) ?? (state.phase === "probe"
-    ? refusedInProbe(refusal)
-    : state.phase === "hold"
-    ? refusedInHold(refusal)
-    : undefined)
-  return held ?? bracketed(refusal)
-}
-
-/** Computes a rate that the refusals of late prove: the lowest that explains them, a little more over a shallow bucket. */
-const possible = (bounds: BucketBounds.Bounds | undefined, bad: number, steady: boolean): number => {
-  if (bounds === undefined || bounds.lowest > bad) return 0
-  const shallow = steady && bounds.depth < defaults.shallow * bounds.lowest
-  const inside = shallow ? defaults.inside * (Math.min(bounds.highest, bad) - bounds.lowest) : 0
-  return Math.min(bounds.lowest + inside, bad * 0.98)
-}
-
-/** Is one refusal that begins an episode, and what it measures. */
-interface Refusal {
-  readonly state: State
-  /** What the next state takes over whatever the answer. */
-  readonly next: Partial<State>
-  readonly stamp: Stamp
-  readonly now: number
-  /** The rate that was refused. */
-  readonly bad: number
-  readonly admitted: number
-  /** Attempts admitted since the bucket was last empty, and the rate that proves. */
-  readonly units: number
-  readonly floor: number
-  /** Units that the bucket holds at most, where that is known. */
-  readonly depth: number
-}
-
-/** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
-const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
-  const mine = state.stepPaced >= 0.9 * state.stepSends
-  if (
-    !mine && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
-    floor < defaults.unusedBelow * Math.min(bad, state.limit)
-  ) {
-    const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
-    return move(state, now, "limit-drifted", {
-      ...next,
-      phase: "hold",
-      limit,
-      rate: limit,
-      good: floor,
-      bad,
-      early: 0,
-      sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
-    })
-  }
-  return undefined
-}
-
-const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }: Refusal): [Move, State] => {
-  const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
-  const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
-  const unsure = Math.min(defaults.roseUnits, defaults.roseLeast + defaults.roseSeconds * state.limit / state.mean)
-  if (
-    bad > state.limit * (1 + defaults.roseAt) &&
-    excess > state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)
-  ) {
-    const rate = Math.min(bad, Math.max(state.limit, floor, bad * defaults.roseTo))
-    const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
-    return move(state, now, "limit-rose", {
-      ...next,
-      ...(state.rises > 0 ? { phase: "hold", limit: rate } : { phase: "settle" }),
-      rate,
-      good: floor,
-      bad,
-      early: 0,
-      excess,
-      rises: state.rises + 1,
-      roseAt: now,
-      roseFrom: state.limit,
-      roseTo: rate,
-      trend: Math.min(defaults.trendMax, Math.max(0, trend)),
-      creep: defaults.creep,
-      interval: defaults.eagerSends,
-      eager: defaults.eagerAfterRise
-    })
-  }
-  // a bucket does not grow: what goes through above it, and more each time, is a limit that rises slowly
-  const deepest = state.measured < defaults.bucketProbes ? Infinity : state.burst * defaults.bucketGrowth
-  return move(state, now, "probe-confirmed", {
-    ...next,
-    phase: "hold",
-    limit,
-    rate: limit,
-    good: limit,
-    bad,
-    early: 0,
-    rises: 0,
-    trend: 0,
-    burst: Math.min(depth, deepest, Math.max(0, excess, state.burst * 0.8)),
-    measured: state.measured + 1,
-    ...rarer(state)
-  })
-}
-
-/** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */
-const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
-  if (state.trend > 0) {
-    const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
-    return move(state, now, "limit-drifted", {
-      ...next,
-      limit,
-      rate: limit,
-      good: limit,
-      bad,
-      early: 0,
-      trend: state.trend / 2
-    })
-  }
-  if (units >= defaults.fellWithin) {
-    // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
-    const measured = state.burst > 3 * state.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
-    const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
-    return move(state, now, "limit-drifted", {
-      ...next,
-      limit,
-      rate: limit,
-      good: limit,
-      bad,
-      early: 0,
-      ...rarer(state),
-      creep: state.creep / 4
-    })
-  }
-  if (state.early === 0) {
-    return move(state, now, "limit-drifted", {
-      ...next,
-      rate: bad * 0.97,
-      limit: bad * 0.97,
-      bad,
-      early: 1,
-      creep: state.creep / 4,
-      // it was made up for a pause with more than the bucket had saved
-      burst: state.burst / 2
-    })
-  }
-  return undefined
-}
-
-/** Closes the bracket: between what was proved and what was refused. */
-const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] => {
-  if (units >= 5) {
-    const low = Math.min(floor, bad * 0.995)
-    // where another limit held the lane back, what went through says less about this one
-    const mine = state.stepPaced >= 0.9 * state.stepSends
-    const rate = low + (mine ? 0.15 : 0.4) * (bad - low)
-    const rose = state.roseFrom > 0 && rate > state.roseFrom * 1.15
-    return move(state, now, "bracket-closed", {
-      ...next,
-      ...(state.roseFrom === 0 ? {} : rose
-        ? { roseFrom: 0 }
-        : { roseFrom: 0, burst: Math.max(state.burst, state.excess), rises: 0, trend: 0, eager: 0 }),
-      ...(rose && state.rises > 1 ? { phase: "hold", limit: rate } : { phase: "settle" }),
-      ...(rate < state.limit * defaults.fellBelow
-        ? { limit: rate, interval: defaults.eagerSends, eager: defaults.eagerAfterFall }
-        : {}),
-      rate,
-      good: low,
-      bad,
-      early: 0
-    })
-  }
-  const cut = bad * defaults.earlyCuts[Math.min(state.early, defaults.earlyCuts.length - 1)]!
-  // never under what was proved
-  const rate = Math.max(cut, Math.min(floor * 0.95, bad * 0.97))
-  const fell = state.phase === "hold"
-  return move(state, now, fell ? "limit-fell" : "bracket-closed", {
-    ...next,
-    phase: "settle",
-    rate,
-    good: 0,
-    bad,
-    early: state.early + 1,
-    creep: defaults.creep,
-    ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall } : {})
-  })
-}
-
-/** Puts the next probe off: not while probes are eager. */
-const rarer = (state: State): Pick<State, "eager" | "interval"> =>
-  state.eager > 1
-    ? { eager: state.eager - 1, interval: state.interval * defaults.eagerGrowth }
-    : {
-      eager: 0,
-      interval: Math.min(defaults.probeSends, Math.max(defaults.firstProbeSends, state.interval * defaults.rarer))
-    }
-
-/**
- * Computes the rate that is proved by what was admitted since the bucket was last empty, or, where the limit was not in
- * use for some of that time, since it is in use again; the bucket is taken for full then.
- */
-const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
-  const elapsed = at - state.emptyAt
-  if (state.emptyAt < 0 || elapsed <= 0) return 0
-  const since = Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
-  const used = at - state.usedAt
-  return state.usedAt <= state.emptyAt || used <= 0
-    ? since
-    : Math.max(since, (admitted - state.usedAdmitted - cost) / (used + patience(state)))
 }
 
 /**

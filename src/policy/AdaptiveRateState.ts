@@ -1,5 +1,5 @@
 /**
- * What the learner of a rate knows and is made of: phases, reasons, constants, and the state as plain data.
+ * What the learner of a rate knows and is made of: phases, reasons, constants, the state as plain data, and readings of it.
  *
  * `AdaptiveRate` moves it; everything here is also exported there. Rates are units per second, times are seconds, units
  * are requests or tokens. A state is an immutable value: keep one and it is a snapshot.
@@ -301,4 +301,45 @@ export const make = (options: Options = {}, now = 0): State => {
     heap: 0,
     sprint: 0
   }
+}
+
+/** Moves the rate, within its bounds: a new step begins. */
+export const move = (
+  state: State,
+  now: number,
+  reason: Reason,
+  next: Partial<State> & { readonly rate: number }
+): [Move, State] => {
+  const to = Math.min(state.ceiling, Math.max(state.lowest, next.rate))
+  return [
+    { from: state.rate, to, reason },
+    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0 }
+  ]
+}
+
+/** Reads the rate that is taken for the limit. */
+export const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
+
+/** Reads the seconds of silence, or of slack, from which a bucket is taken for full: it turns units away from then on. */
+export const patience = (state: State): number =>
+  Math.max(defaults.restSeconds, (defaults.restSlots * state.mean) / believed(state))
+
+/** Reads the seconds in which the rate doubles while nothing is known: a bucket of hundreds takes long to empty. */
+export const doubling = (state: State): number => {
+  const attempts = state.rate / Math.max(1, state.mean)
+  return attempts > defaults.fast && attempts < defaults.faster ? 2 * defaults.doubling : defaults.doubling
+}
+
+/**
+ * Computes the rate that is proved by what was admitted since the bucket was last empty, or, where the limit was not in
+ * use for some of that time, since it is in use again; the bucket is taken for full then.
+ */
+export const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
+  const elapsed = at - state.emptyAt
+  if (state.emptyAt < 0 || elapsed <= 0) return 0
+  const since = Math.max(0, admitted - state.emptyAdmitted - cost) / elapsed
+  const used = at - state.usedAt
+  return state.usedAt <= state.emptyAt || used <= 0
+    ? since
+    : Math.max(since, (admitted - state.usedAdmitted - cost) / (used + patience(state)))
 }
