@@ -25,6 +25,7 @@ import * as Lanes from "../guard/Lanes.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import type * as Price from "../policy/Price.ts"
+import * as AnswerError from "./AnswerError.ts"
 import { sentence } from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import type { Shape } from "./EventDecoder.ts"
@@ -154,44 +155,6 @@ interface TargetOptions extends Omit<CallOptions, "deadline"> {
   readonly deadline?: Duration.Input | "none" | undefined
 }
 
-const isText = (u: unknown): boolean => typeof u === "string" && u !== ""
-
-type Fields = Readonly<Record<string, unknown>>
-
-const fieldsOf = (u: unknown): Fields => typeof u === "object" && u !== null ? { ...u } : {}
-
-/** Tells whether a choice of an answer says anything: words, thoughts or a tool call. */
-const carries = (choice: unknown): boolean => {
-  const { message, text } = fieldsOf(choice)
-  const { content, reasoning, reasoning_content, tool_calls } = fieldsOf(message)
-  return [text, content, reasoning, reasoning_content].some(isText) ||
-    (Array.isArray(tool_calls) && tool_calls.length > 0)
-}
-
-/** Tells whether what stands under `error` says that something failed, by its words or by its kind. */
-const saysError = (error: unknown): boolean => {
-  const { code, message, type } = fieldsOf(error)
-  // a number below 400 names no error, nor does its text; a word does
-  return [error, message, type].some(isText) ||
-    (typeof code === "number" ? code >= 400 : isText(code) && !(Number(code) < 400))
-}
-
-/**
- * Tells an error from a job that failed, which says its state beside its `error`, from an answer that carries something
- * beside it, and from one whose `error` says nothing. An error may have the id of its request, and then names its kind.
- */
-const isError = (value: unknown): boolean => {
-  if (typeof value !== "object" || value === null) return false
-  if ("object" in value && value.object === "error") return true
-  if (!("error" in value) || !saysError(value.error)) return false
-  const { choices, error, id, object, state, status, workflow_id }: Fields = { ...value }
-  if (Array.isArray(choices)) return !choices.some(carries)
-  if ([state, status, workflow_id, object].some(isText)) return false
-  if (!isText(id)) return true
-  const { message, type } = fieldsOf(error)
-  return isText(message) && isText(type)
-}
-
 /** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
 const wholly = (request: unknown): unknown => {
   if (typeof request !== "object" || request === null || !("stream" in request) || !request.stream) return request
@@ -316,7 +279,7 @@ export const make = (shared: Shared): Client => {
       const nothing = Result.orElse(decode(undefined), () => decode(null))
       return Result.isFailure(nothing) ? fail("is empty") : Effect.succeed(nothing.success)
     }
-    if (isError(value)) {
+    if (AnswerError.is(value)) {
       const said = redact(ErrorBody.parse(text).message ?? "", transport.secrets(exchange))
       return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`)
     }
