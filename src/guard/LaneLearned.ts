@@ -5,7 +5,8 @@
  * is not saved, for the rate it had reached says nothing.
  */
 import * as Schema from "effect/Schema"
-import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
+import * as AdaptiveRate from "../policy/AdaptiveRate.ts"
+import * as BucketMirror from "../policy/BucketMirror.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 
 const Above0 = Schema.Finite.check(Schema.isGreaterThan(0))
@@ -22,9 +23,14 @@ export const Learned = Schema.Struct({
 /** Holds what a lane has learned. */
 export type Learned = typeof Learned.Type
 
-/** Reads the limit as best known: measured where the learner holds, else the rate it searches at. */
-const best = (rate: AdaptiveRate.State): number =>
-  rate.phase === "hold" || rate.phase === "probe" ? rate.limit : rate.rate
+/** Reads the limit as best known: measured where the learner holds, else the rate it searches at; not that of a bad minute. */
+const best = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
+  Math.max(
+    rate.phase === "hold" || rate.phase === "probe" ? rate.limit : rate.rate,
+    mirror === undefined
+      ? AdaptiveRate.afterVain(rate)
+      : BucketMirror.afterVain(mirror)
+  )
 
 const met = (rate: AdaptiveRate.State): boolean => rate.phase !== "start" && Number.isFinite(rate.rate)
 
@@ -32,9 +38,9 @@ const met = (rate: AdaptiveRate.State): boolean => rate.phase !== "start" && Num
 export const fromState = (state: Kernel.State, savedAt: number): Learned => ({
   version: 1,
   savedAt,
-  ...(met(state.requests) ? { requestsPerSecond: best(state.requests) } : {}),
+  ...(met(state.requests) ? { requestsPerSecond: best(state.requests, state.requestMirror) } : {}),
   ...(state.tokensPaced && met(state.tokens)
-    ? { tokensPerSecond: best(state.tokens) }
+    ? { tokensPerSecond: best(state.tokens, state.tokenMirror) }
     : {}),
   ...(state.inFlight.kind === "cap" ? { inFlight: state.inFlight.limit } : {})
 })

@@ -25,7 +25,8 @@
  *   was used up: once it admits again, half of the rate before is tried.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
- *   slowly while the limit keeps rising, and where refusals are heard of late.
+ *   slowly while the limit keeps rising, and where refusals are heard of late; and never to more than 1.5 times what
+ *   was really sent in the last two to four seconds.
  *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
  *   more refusals one costs, and the more of the limit is lost in the pause that follows.
  *
@@ -45,11 +46,22 @@
  */
 
 import * as BucketBounds from "./BucketBounds.ts"
-import { believed, defaults, doubling, floorOf, type Move, move, patience, type State } from "./AdaptiveRateState.ts"
+import {
+  afterVain,
+  believed,
+  defaults,
+  doubling,
+  floorOf,
+  type Move,
+  move,
+  patience,
+  type State
+} from "./AdaptiveRateState.ts"
 
 export { refuse } from "./AdaptiveRateRefusal.ts"
 
 export {
+  afterVain,
   defaults,
   make,
   type Move,
@@ -75,11 +87,15 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     // no limit, no bucket
     bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
     heap: Math.max(0, state.heap - paid) + cost,
+    ...(now - state.nextMark.at < Math.max(defaults.useSeconds, defaults.useSlots * state.mean / state.rate)
+      ? {}
+      : { mark: state.nextMark, nextMark: { at: now, sent: state.sent } }),
     pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,
     sent: state.sent + cost,
     sentAt: now,
     stepSends: idle > 0 ? state.stepSends : state.stepSends + 1,
     stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
+    idleFrom: paced ? 0 : state.idleFrom,
     largest: Math.max(cost, state.largest * 0.995),
     mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
   }
@@ -90,10 +106,19 @@ const rested = (state: State, idle: number): State => ({
   ...state,
   madeAt: state.madeAt + idle,
   stepAt: state.stepAt + idle,
+  mark: { ...state.mark, at: state.mark.at + idle },
+  nextMark: { ...state.nextMark, at: state.nextMark.at + idle },
   emptyAt: state.emptyAt < 0 ? state.emptyAt : state.emptyAt + idle,
   sinceAt: state.sinceAt < 0 ? state.sinceAt : state.sinceAt + idle,
   cutAt: Math.max(state.cutAt, state.sentAt)
 })
+
+/** Reads the rate at which was really sent of late in this step; Infinity where that is too short to tell. */
+const usedOf = (state: State, now: number): number => {
+  const { at, sent } = state.mark.at > state.stepAt ? state.mark : { at: state.stepAt, sent: state.stepSent }
+  const seconds = Math.min(now, state.sentAt + patience(state)) - at
+  return seconds < defaults.useSeconds ? Infinity : (state.sent - sent) / seconds
+}
 
 /** Reads the seconds after which an attempt that was not refused was admitted. */
 const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
@@ -144,10 +169,10 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const rising = state.rises > 0 ? defaults.probeDoublingRising : defaults.probeDoubling
       const seconds = Math.max(rising, defaults.probeLag * state.lag)
       const excess = Math.min(elapsed / seconds, sends / defaults.probeDoublingSends, 60)
-      // no more than twice what was really sent, or a rate that nobody uses would run away
-      const used = elapsed < 2 ? Infinity : (2 * (state.sent - state.stepSent)) / elapsed
       const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
-      const rate = Math.min(wanted, state.rate * 1.5, Math.max(used, state.rate), state.ceiling)
+      // a rate that nobody uses would run away
+      const used = Math.max(state.rate, defaults.useGrowth * usedOf(state, now))
+      const rate = Math.min(wanted, state.rate * 1.5, used, state.ceiling)
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
     }
   }
@@ -156,7 +181,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
 /** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
 const searched = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
   if (state.inVain >= defaults.emptied && state.stepSends > 0 && now - state.sentAt > heard(state)) {
-    const rate = Math.max(state.rate, state.fellFrom * defaults.emptiedTo)
+    const rate = Math.max(state.rate, afterVain(state))
     return move(state, now, "probe-began", { phase: "probe", limit: state.rate, rate, early: 0, inVain: 0 })
   }
   const gap = (state.bad - state.rate) / state.rate
@@ -176,19 +201,24 @@ const searched = (state: State, elapsed: number, now: number): [Move | undefined
 /**
  * Learns from a limit that the provider states.
  *
- * **Details**: taken at once, unless it was said before the last cut, or the provider refused less than that since it
- * last said it: then it is ignored until it says something else.
+ * **Details**: taken at once, unless it was said before the last cut, or was said before and nothing else since. Once
+ * the provider refused much less than it states, as much or more is ignored.
  */
-export const told = (state: State, limit: number, sentAt: number, now: number): [Move | undefined, State] => {
-  const same = Math.abs(limit - state.told) <= state.told * 0.02
-  if (!(limit > 0) || !Number.isFinite(limit) || sentAt <= state.cutAt || same) return [undefined, state]
+export const told = (state: State, stated: number, sentAt: number, now: number): [Move | undefined, State] => {
+  const same = Math.abs(stated - state.told) <= state.told * 0.02
+  if (!(stated > 0) || !Number.isFinite(stated) || sentAt <= state.cutAt || same) return [undefined, state]
+  if (
+    state.overstated > 0 && stated >= defaults.asMuch * state.overstated &&
+    believed(state) < defaults.overstated * stated
+  ) return [undefined, state]
+  const limit = Math.max(state.lowest, stated)
   return move(state, now, "provider-said", {
     phase: "hold",
     rate: limit,
     limit,
     good: limit,
     bad: Infinity,
-    told: limit,
+    told: stated,
     early: 0,
     interval: defaults.probeSends
   })

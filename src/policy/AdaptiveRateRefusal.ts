@@ -10,7 +10,7 @@
  *
  * `AdaptiveRate` describes the whole, and exports `refuse`.
  */
-import { defaults, doubling, floorOf, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
+import { believed, defaults, doubling, floorOf, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
 /**
@@ -20,6 +20,12 @@ import * as BucketBounds from "./BucketBounds.ts"
  * already answered.
  */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
+  const [moved, state] = learned(before, stamp, now)
+  const overstated = believed(state) < defaults.overstated * state.told
+  return [moved, overstated ? { ...state, overstated: state.told } : state]
+}
+
+const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
   const admitted = stamp.sent - before.refused
   const state: State = { ...before, refused: before.refused + stamp.cost }
   const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
@@ -53,6 +59,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     perEpisode: (state.perEpisode + state.episode) / 2,
     inVain: units < 1 ? state.inVain + 1 : 0,
     fellFrom: state.inVain === 0 ? bad : state.fellFrom,
+    lowest: units >= 1 && bad <= state.lowest ? Math.max(state.lowestProved, state.lowest / 2) : state.lowest,
     cutAt: now,
     ...(same && state.sinceAt >= 0 ? {} : { sinceAt: stamp.at, sinceAdmitted: admitted })
   }
@@ -72,7 +79,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   }
   const depth = bounds?.depth ?? Infinity
   const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
-  const held = refusedInSprint(refusal) ?? (state.phase === "probe"
+  const held = refusedInSprint(refusal) ?? refusedIdle(refusal) ?? (state.phase === "probe"
     ? refusedInProbe(refusal)
     : state.phase === "hold"
     ? refusedInHold(refusal)
@@ -108,13 +115,37 @@ interface Refusal {
 /** Says whether it was this limit that held the lane back. */
 const isMine = (state: State): boolean => state.stepPaced >= 0.9 * state.stepSends
 
+/**
+ * Answers a refusal out of a trickle: the bucket must have been full, and somebody else emptied it. Nothing would raise
+ * the rate again while it is not in use, so it falls no further than to a share of what it was in use.
+ */
+const refusedIdle = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+  if (state.stepPaced > 0 || state.emptyAt < 0 || units < defaults.idleUnits || floor > defaults.idleShare * bad) {
+    return undefined
+  }
+  const idleFrom = state.idleFrom || bad
+  const rate = Math.max(bad * defaults.earlyCuts[0], idleFrom * defaults.idleTo)
+  return move(state, now, "limit-drifted", {
+    ...next,
+    phase: "hold",
+    limit: rate,
+    rate,
+    early: 0,
+    idleFrom,
+    interval: defaults.eagerSends,
+    eager: Math.max(state.eager, defaults.eagerAfterRise)
+  })
+}
+
 /** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
 const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
   if (
     !isMine(state) && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
     floor < defaults.unusedBelow * Math.min(bad, state.limit)
   ) {
-    const limit = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
+    const halfway = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
+    const idleFrom = state.stepPaced > 0 ? 0 : state.idleFrom || bad
+    const limit = Math.max(halfway, Math.min(bad, idleFrom * defaults.idleTo))
     return move(state, now, "limit-drifted", {
       ...next,
       phase: "hold",
@@ -123,6 +154,7 @@ const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Mov
       good: floor,
       bad,
       early: 0,
+      idleFrom,
       sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
     })
   }

@@ -42,7 +42,8 @@ export interface Options {
   readonly ceiling?: number | undefined
   /**
    * Lowest rate in units per second. Finite, above 0, at most `ceiling`. Default 0.02: one call in 50 s, so that a lane
-   * never stops learning; the ceiling, where that is lower.
+   * never stops learning; the ceiling, where that is lower. A limit that proves to be lower still, because what it
+   * refuses at this rate comes between what it admits, is followed down to a sixteenth of it.
    */
   readonly lowest?: number | undefined
   /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
@@ -55,6 +56,8 @@ export const defaults = {
   ceiling: Infinity,
   lowest: 0.02,
   known: false,
+  /** Share of the lowest rate down to which a limit is followed that proves to be lower. */
+  lowestProved: 1 / 16,
   /** Seconds in which the rate doubles while nothing is known. */
   doubling: 0.5,
   /** Attempts per second between which that takes twice as long: limits there are so high that much is sent in vain. */
@@ -78,6 +81,9 @@ export const defaults = {
   /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
   silence: 4,
   silenceSeconds: 0.2,
+  /** Share of a stated limit under which what was learned disproves it, and from which another is as much as that one. */
+  overstated: 0.75,
+  asMuch: 0.9,
   /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
   creep: 0.03,
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
@@ -95,6 +101,10 @@ export const defaults = {
   /** Seconds of the limit below which a bucket is shallow; where between the possible rates the limit is taken to be then. */
   shallow: 0.5,
   inside: 0.3,
+  /** Times what was really sent of late that a probe may reach; of how many seconds, and slots, at least. */
+  useGrowth: 1.5,
+  useSeconds: 2,
+  useSlots: 4,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
   /** Attempts above the limit that a bucket may explain: at least, at most, and the seconds of the limit that are added. */
@@ -133,6 +143,13 @@ export const defaults = {
   /** Seconds, and slots of the believed rate at least, after which an unused limit measures nothing. */
   restSeconds: 2,
   restSlots: 4,
+  /**
+   * Attempts admitted since the last refusal, none of which had to wait, and the share of the rate that they prove at
+   * most, from which a refusal is one out of a trickle; share of the rate before the first of them that is kept.
+   */
+  idleUnits: 5,
+  idleShare: 0.5,
+  idleTo: 0.5,
   /** Admitted units under which a refusal in `hold` means that the limit fell, not drifted. */
   fellWithin: 30
 } as const
@@ -144,6 +161,8 @@ export interface State {
   readonly rate: number
   readonly ceiling: number
   readonly lowest: number
+  /** The lowest that this may become where a lower limit proves itself. */
+  readonly lowestProved: number
   /** Rate known good, and rate known bad. */
   readonly good: number
   readonly bad: number
@@ -155,6 +174,9 @@ export interface State {
   /** Attempts sent in this step, and those of them that had to wait for this limit. */
   readonly stepSends: number
   readonly stepPaced: number
+  /** What was sent by two moments of late: a probe is no faster than the use since the first of them allows. */
+  readonly mark: { readonly at: number; readonly sent: number }
+  readonly nextMark: { readonly at: number; readonly sent: number }
   /** Smoothed units of an attempt. */
   readonly mean: number
   /** Largest units of an attempt, slowly forgotten. */
@@ -190,8 +212,12 @@ export interface State {
   /** Refusals in a row with nothing admitted in between, and the rate at which the first of them was refused. */
   readonly inVain: number
   readonly fellFrom: number
+  /** The rate before the refusals out of a trickle, until an attempt had to wait again; 0 for none. */
+  readonly idleFrom: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
+  /** The same, once refusals disproved it: as much is not believed again; 0 for none. */
+  readonly overstated: number
   /** Share by which the next probe that finds no new limit raises the estimate. */
   readonly creep: number
   /** Rises in a row, when the last one was, from and to what, and the growth per second between the last two. */
@@ -254,6 +280,7 @@ export const make = (options: Options = {}, now = 0): State => {
     rate: initial,
     ceiling,
     lowest,
+    lowestProved: lowest * defaults.lowestProved,
     good: known ? initial : 0,
     bad: Infinity,
     limit: initial,
@@ -261,9 +288,11 @@ export const make = (options: Options = {}, now = 0): State => {
     stepSent: 0,
     stepSends: 0,
     stepPaced: 0,
+    mark: { at: now, sent: 0 },
+    nextMark: { at: now, sent: 0 },
     mean: 0,
     largest: 0,
-    eager: 0,
+    eager: known ? defaults.eagerAtStart : 0,
     sent: 0,
     refused: 0,
     emptyAt: -1,
@@ -276,13 +305,15 @@ export const make = (options: Options = {}, now = 0): State => {
     usedAdmitted: 0,
     cutAt: -Infinity,
     lag: 0,
-    interval: known ? defaults.firstProbeSends : 0,
+    interval: known ? defaults.eagerSends : 0,
     early: 0,
     inVain: 0,
     fellFrom: 0,
+    idleFrom: 0,
     episode: 1,
     perEpisode: 1,
     told: 0,
+    overstated: 0,
     creep: defaults.creep,
     rises: 0,
     roseAt: 0,
@@ -310,12 +341,15 @@ export const move = (
   reason: Reason,
   next: Partial<State> & { readonly rate: number }
 ): [Move, State] => {
-  const to = Math.min(state.ceiling, Math.max(state.lowest, next.rate))
+  const to = Math.min(state.ceiling, Math.max(next.lowest ?? state.lowest, next.rate))
   return [
     { from: state.rate, to, reason },
     { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0 }
   ]
 }
+
+/** Reads the rate that is worth a try once attempts are admitted again that were refused in vain; 0 where none were. */
+export const afterVain = (state: State): number => state.inVain > 0 ? state.fellFrom * defaults.emptiedTo : 0
 
 /** Reads the rate that is taken for the limit. */
 export const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate

@@ -247,6 +247,14 @@ export const refused = (to: Draft, cost: number, noise: number): void => {
   }
 }
 
+/** Takes in that the buckets are empty, though it is not known what emptied them. */
+export const emptied = (to: Levels): void => {
+  for (let i = 0; i < to.levels.length; i++) {
+    to.levels[i] = Math.min(0, to.levels[i]!)
+    to.surplus[i] = 0
+  }
+}
+
 /** Gives units back, or takes more where they are below 0. */
 export const credited = (to: Levels, units: number): void => {
   const { rates, seconds } = to.of

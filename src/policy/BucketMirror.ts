@@ -37,10 +37,14 @@ export const defaults = {
   firstProbe: 30,
   secondProbe: 120,
   probeMost: 480,
-  /** The same while probes are eager; eager probes after a fall, and after a rise. */
+  /** The same while probes are eager; eager probes after a fall, after a rise, and from a rate that was known. */
   eagerProbe: 20,
   eagerAfterFall: 10,
   eagerAfterRise: 2,
+  eagerAtStart: 1,
+  /** Calls and seconds after which an eager probe comes, where calls are slow. */
+  eagerLeast: 4,
+  eagerSeconds: 15,
   /** First excess of a probe, and of an eager one; it doubles with the calls of half a second, six at least. */
   excess: 0.1,
   eagerExcess: 0.2,
@@ -49,7 +53,18 @@ export const defaults = {
   /** Shares of the rate before, from which it fell or rose; and calls in peace that make a rate the one before. */
   fell: 0.75,
   rose: 1.15,
-  settled: 30
+  settled: 30,
+  /** Refusals in a row, nothing admitted in between, after which a bucket was not slow but empty; share of the rate tried. */
+  emptied: 4,
+  emptiedTo: 0.5,
+  /**
+   * Use from which, and share of the rate under which, a limit is hardly in use; seconds since the last refusal in which
+   * that shows where the rate never stood for a while; calls in use that are remembered.
+   */
+  idleUse: -5,
+  idleShare: 0.5,
+  idleSeconds: 30,
+  useMost: 3
 } as const
 
 /** Is an attempt under way, or units given back meanwhile (`seq` -1). */
@@ -66,20 +81,27 @@ export interface State {
   readonly pending: ReadonlyArray<Pending>
   /** Smoothed cost of a call, 0 before the first. */
   readonly mean: number
-  /** Calls that had to wait since the last refusal; those between probes; those in the present probe, -1 for none. */
+  /** Calls that had to wait since the last refusal, and when that was; those between probes; those in the present probe, -1 for none. */
   readonly calm: number
+  readonly calmAt: number
   readonly interval: number
   readonly probing: number
   /** Probes left that are eager, for the limit moved lately. */
   readonly eager: number
   /** The rate as it last stood for a while, 0 before. */
   readonly before: number
+  /** Calls since the last refusal that had to wait for this limit, `useMost` at most, less those after them that had not. */
+  readonly use: number
+  /** Refusals in a row with nothing admitted in between, and the rate before the first of them. */
+  readonly inVain: number
+  readonly fellFrom: number
 }
 
 /** Names what a refusal told. */
 export type Reason = "limit-drifted" | "limit-fell" | "limit-rose" | "probe-confirmed"
 
 const begun = (guesses: Guesses.Guesses, mean: number, interval: number, before: number): State => ({
+  calmAt: guesses.at,
   guesses,
   ahead: guesses,
   pending: [],
@@ -88,7 +110,10 @@ const begun = (guesses: Guesses.Guesses, mean: number, interval: number, before:
   interval,
   probing: -1,
   eager: 0,
-  before
+  before,
+  use: 0,
+  inVain: 0,
+  fellFrom: 0
 })
 
 /** Makes a mirror at the first refusal; `mean` is the cost of a call. */
@@ -96,25 +121,28 @@ export const make = (known: Guesses.Known & { readonly mean: number }, now: numb
   begun(Guesses.make(known, now), known.mean, defaults.firstProbe, 0)
 
 /** Makes a mirror of a limit that is known before anything was sent. */
-export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): State =>
-  begun(Guesses.around(known, now), 0, defaults.secondProbe, known.rate)
+export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): State => ({
+  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate),
+  eager: defaults.eagerAtStart
+})
 
 /** Reads the rate, in units per second. */
 export const rate = (state: State): number => state.guesses.rate
 
 const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean)
 
-const paced = (state: State): Partial<State> =>
-  state.probing >= 0
-    ? { probing: state.probing + 1 }
-    : state.calm + 1 >= state.interval
-    ? { probing: 0, calm: 0, before: rate(state) }
-    : { calm: state.calm + 1 }
+const paced = (state: State, now: number): Partial<State> => {
+  if (state.probing >= 0) return { probing: state.probing + 1 }
+  const calm = state.calm + 1
+  const slow = state.eager > 0 && calm >= defaults.eagerLeast && now - state.calmAt >= defaults.eagerSeconds
+  return calm >= state.interval || slow ? { probing: 0, calm: 0, before: rate(state) } : { calm }
+}
 
 /** Notes that attempt `seq` is sent; `held` says that it had to wait for this limit. */
 export const send = (state: State, seq: number, cost: number, held: boolean, now: number): State => ({
   ...joined(state, { seq, at: now, cost, back: 0 }),
-  ...(held ? paced(state) : {}),
+  ...(held ? paced(state, now) : {}),
+  use: held ? Math.min(defaults.useMost, state.use + 1) : state.use - 1,
   mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
 })
 
@@ -135,10 +163,31 @@ export const advance = (state: State, now: number, silence: number): State => {
     Guesses.happened(to, one, noise(state))
     count++
   }
-  const guesses = Succession.done(to)
   const pending = state.pending.slice(count)
+  if (state.inVain >= defaults.emptied && state.pending.slice(0, count).some((one) => one.seq >= 0)) {
+    return refilled(state, pending, now)
+  }
+  const guesses = Succession.done(to)
   // all happened as foreseen: what lies ahead is the same, unless the guesses are others
   return guesses.rates === state.guesses.rates ? { ...state, guesses, pending } : foreseen(state, guesses, pending)
+}
+
+/** Reads the rate that is worth a try once calls are admitted again that were refused in vain; 0 where none were. */
+export const afterVain = (state: State): number => state.inVain > 0 ? defaults.emptiedTo * state.fellFrom : 0
+
+/** Begins again at a share of the rate before the refusals in vain: a limit that was used up admits again. */
+const refilled = (state: State, pending: State["pending"], now: number): State => {
+  const tried = Math.max(rate(state), afterVain(state))
+  const guesses = Guesses.around({ rate: tried, lowest: state.guesses.lowest }, now)
+  return {
+    ...foreseen(state, guesses, pending),
+    before: tried,
+    calm: 0,
+    calmAt: now,
+    inVain: 0,
+    interval: defaults.eagerProbe,
+    eager: defaults.eagerAfterFall
+  }
 }
 
 /** Puts guesses in place, or another list of what is pending, that were not foreseen. */
@@ -159,26 +208,47 @@ export const credit = (state: State, seq: number, cost: number, units: number, n
  * Learns that attempt `seq` was refused; those sent before it are taken for admitted.
  *
  * @param windows what was admitted in the times that end with it, the longest first
+ * @param lowest the lowest rate that is guessed from now on
  */
 export const refuse = (
   state: State,
   seq: number,
   cost: number,
-  windows: Succession.Refusal["windows"]
+  windows: Succession.Refusal["windows"],
+  lowest = state.guesses.lowest
 ): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
-  const to = Guesses.draft(state.guesses)
+  const to = Guesses.draft({ ...state.guesses, lowest })
   for (const one of state.pending.slice(0, Math.max(0, index))) Guesses.happened(to, one, noise(state))
   // where it was silent for so long that it was taken for admitted, its cost comes back first
   if (index < 0) Guesses.credited(to, cost)
   else Guesses.flow(to, state.pending[index]!.at)
-  Guesses.refused(to, cost, noise(state))
+  const refusal = isIdle(state, windows) ? undefined : { cost, windows }
+  if (refusal === undefined) Guesses.emptied(to)
+  else Guesses.refused(to, cost, noise(state))
+  const vain = Succession.isStuck(windows)
   const next: State = {
-    ...foreseen(state, Succession.done(to, { cost, windows }), state.pending.slice(index + 1)),
+    ...foreseen(state, Succession.done(to, refusal), state.pending.slice(index + 1)),
     calm: 0,
-    probing: -1
+    calmAt: state.pending[index]?.at ?? state.guesses.at,
+    use: 0,
+    probing: -1,
+    inVain: vain ? state.inVain + 1 : 0,
+    fellFrom: vain && state.inVain > 0 ? state.fellFrom : rate(state)
   }
   return moved(state, next)
+}
+
+/**
+ * Says whether the limit was hardly in use: the bucket must have been full, and somebody else emptied it.
+ *
+ * What was admitted since the last refusal measures nothing then; a limit that fell so far refuses again before long.
+ */
+const isIdle = (state: State, windows: Succession.Refusal["windows"]): boolean => {
+  const since = windows.findLast((one) => one.empty)
+  const known = state.before > 0 || (since?.seconds ?? 0) > defaults.idleSeconds
+  return since !== undefined && known && state.use <= defaults.idleUse &&
+    since.units < defaults.idleShare * rate(state) * since.seconds
 }
 
 /** Puts the next probe off: not while probes are eager. */

@@ -92,12 +92,12 @@ const kindOf = (i: number, leap: number, refusal: Refusal | undefined): Kind => 
   if (leap === 0) return refusal !== undefined && i % defaults.measured === 2 ? "measured" : "near"
   if (i % 4 === 0) return "near"
   if (refusal === undefined) return "leap"
-  return i % 4 === 3 && isStuck(refusal) ? "debt" : "measured"
+  return i % 4 === 3 && isStuck(refusal.windows) ? "debt" : "measured"
 }
 
 /** Says whether nothing was admitted since the refusal before. */
-const isStuck = (refusal: Refusal): boolean => {
-  const since = refusal.windows.findLast((one) => one.empty)
+export const isStuck = (windows: Refusal["windows"]): boolean => {
+  const since = windows.findLast((one) => one.empty)
   return since !== undefined && since.units <= 0
 }
 

@@ -32,6 +32,16 @@ const requestPace = (state: State, now: number): number =>
 
 const tokenPace = (state: State): number => pace(state.tokens, state.tokenMirror)
 
+/** Reads what is owed to a cap of the user, which counts whatever was sent; a second's worth of `credit` at the most. */
+const capOwed = (cap: Debt, ceiling: number, now: number): number =>
+  ceiling === Infinity ? 0 : Math.max(Math.min(-defaults.lag * ceiling, cap.units), unpaid(cap, ceiling, now))
+
+const charged = (cap: Debt, ceiling: number, cost: number, now: number): Debt =>
+  ceiling === Infinity ? cap : { units: Math.max(-ceiling, capOwed(cap, ceiling, now) + cost), at: now }
+
+const capWait = (cap: Debt, ceiling: number, now: number): number =>
+  ceiling === Infinity ? 0 : unpaid(cap, ceiling, now) / ceiling
+
 /** Reads the requests that are owed. */
 export const requestsOwed = (state: State, now: number, late: boolean): number =>
   rebased(state.requestDebt, requestPace(state, now), now, late, state.requests.sprint)
@@ -43,7 +53,10 @@ export const tokensOwed = (state: State, now: number, late: boolean): number =>
 /** Reads the seconds until the limit of requests has room. */
 export const requestWait = (state: State, now: number): number => {
   const rate = requestPace(state, now)
-  const paid = unpaid(state.requestDebt, rate, now) / rate
+  const paid = Math.max(
+    unpaid(state.requestDebt, rate, now) / rate,
+    capWait(state.requestCap, state.requests.ceiling, now)
+  )
   return state.requestMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
 }
 
@@ -51,7 +64,7 @@ export const requestWait = (state: State, now: number): number => {
 export const tokenWait = (state: State, cost: number, now: number): number => {
   if (!state.tokensPaced) return 0
   const rate = tokenPace(state)
-  const paid = unpaid(state.tokenDebt, rate, now) / rate
+  const paid = Math.max(unpaid(state.tokenDebt, rate, now) / rate, capWait(state.tokenCap, state.tokens.ceiling, now))
   return state.tokenMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.tokenMirror, cost, now))
 }
 
@@ -85,6 +98,8 @@ export const take = (
     tokens: AdaptiveRate.send(state.tokens, tokens, felt(held.tokens, tokensHeldAt, tokenDebt, now), now),
     requestDebt: { units: owed + 1 - made, at: now },
     tokenDebt: { units: state.tokensPaced ? tokensOwed(state, now, late.tokens) + tokens : 0, at: now },
+    requestCap: charged(state.requestCap, state.requests.ceiling, 1, now),
+    tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens, now),
     requestMirror: state.requestMirror && BucketMirror.send(state.requestMirror, state.next, 1, held.requests, now),
     tokenMirror: state.tokenMirror && BucketMirror.send(state.tokenMirror, state.next, tokens, held.tokens, now)
   }
@@ -123,7 +138,28 @@ export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: 
   return { ...counted, tokenDebt: { units: Math.max(Math.min(debt, -rate), debt - tokens), at: now } }
 }
 
-/** Gives all back that an attempt took. */
+/** Gives all back that an attempt took that was never sent: also to the caps of the user. */
+export const neverSent = (state: State, ticket: Ticket, now: number): State =>
+  returnAll(
+    {
+      ...state,
+      requestCap: charged(state.requestCap, state.requests.ceiling, -1, now),
+      tokenCap: charged(state.tokenCap, state.tokens.ceiling, -ticket.tokens, now)
+    },
+    ticket,
+    now
+  )
+
+/** Corrects the tokens that an attempt took to what it really used; a second's worth of credit at the most. */
+export const used = (state: State, ticket: Ticket, tokens: number, now: number): State =>
+  returnTokens(
+    { ...state, tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens - ticket.tokens, now) },
+    ticket,
+    ticket.tokens - tokens,
+    now
+  )
+
+/** Gives all back that an attempt took and the provider did not count. */
 export const returnAll = (state: State, ticket: Ticket, now: number): State =>
   returnTokens(returnRequest(state, ticket, now), ticket, ticket.tokens, now)
 

@@ -5,7 +5,8 @@
  * names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at exactly the same
  * count every time and never admits above it. Two such episodes (three where the count is small, for small counts
  * coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with one call
- * more, seldom, at doubling intervals, so a wrong or raised one is found; once one was wrong, the next takes more episodes.
+ * more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often it was
+ * raised in a row; once one was wrong, the next takes more episodes.
  * A call that was alone in flight exceeded no cap. Timeouts shrink the limit by a tenth, once
  * per episode, and successes under it grow it back one at a time (AIMD).
  *
@@ -33,7 +34,10 @@ export const defaults = {
   probeSeconds: 10,
   probeSecondsMax: 240,
   /** Seconds without a refusal after which a call counts as admitted: this many times the latency of refusals, at least 0.2. */
-  silence: 4
+  silence: 4,
+  /** Raises in a row by one call each, and the share by which the cap is raised after them. */
+  raisesOne: 2,
+  raiseShare: 0.125
 } as const
 
 /** Holds what is known about the limit: plain data. */
@@ -49,6 +53,8 @@ export interface State {
   readonly episodes: number
   /** Learned caps that an admission above them disproved: the next one takes the more to be believed. */
   readonly wrong: number
+  /** Times in a row that the cap was raised. */
+  readonly raises: number
   /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
   readonly aboveAt: number
   readonly aboveSeq: number
@@ -89,6 +95,7 @@ export const make = (
     suspect: -1,
     episodes: 0,
     wrong: 0,
+    raises: 0,
     aboveAt: -1,
     aboveSeq: -1,
     probeAt: now + defaults.probeSeconds,
@@ -136,7 +143,8 @@ const raised = (state: State, now: number): State =>
   state.kind === "cap"
     ? {
       ...state,
-      limit: state.limit + 1,
+      limit: state.limit + (state.raises < defaults.raisesOne ? 1 : Math.ceil(state.limit * defaults.raiseShare)),
+      raises: state.raises + 1,
       wrong: Math.min(defaults.wrongMost, state.wrong + 1),
       aboveAt: -1,
       aboveSeq: -1,
@@ -165,6 +173,10 @@ export const succeed = (before: State, seq: number, at: number, now: number): St
   return { ...state, clean: 0, limit: state.limit + 1 }
 }
 
+/** Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again. */
+export const ended = (state: State, seq: number): State =>
+  seq === state.aboveSeq ? { ...state, aboveAt: -1, aboveSeq: -1 } : state
+
 /** Notes after how many seconds a refusal was heard of, whatever it was about. */
 export const heard = (state: State, seconds: number): State => ({
   ...state,
@@ -187,6 +199,7 @@ export const refuse = (
 ): [Verdict, State] => {
   const state: State = {
     ...before,
+    raises: 0,
     ...(attempt.seq === before.aboveSeq ? { aboveAt: -1, aboveSeq: -1 } : {})
   }
   // a call that was alone in flight and is not told why it is refused exceeded no cap
@@ -225,9 +238,9 @@ const learned = (state: State, limit: number, now: number): State => ({
   probeEvery: defaults.probeSeconds
 })
 
-/** Learns from a call that timed out while `count` were in flight. */
+/** Learns from a call that timed out while `count` were in flight; one that was alone was not too many. */
 export const timeOut = (state: State, at: number, count: number, now: number): State =>
-  at <= state.cutAt ? state : {
+  at <= state.cutAt || count <= 1 ? state : {
     ...state,
     kind: state.kind === "cap" ? "cap" : "timeouts",
     limit: Math.max(1, Math.floor(Math.min(state.limit, count) * defaults.timeoutCut)),

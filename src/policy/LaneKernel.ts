@@ -181,17 +181,21 @@ export const settle = (
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
   const state: State = { ...before, count: before.count - 1 }
+  const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Success":
       return succeeded(state, ticket, sample, now)
     case "Throttled":
       return Refusal.refuse(state, ticket, sample, now)
     case "Overloaded":
-      return failed(Budget.returnAll(state, ticket, now), ticket, now, sample.retryAfter)
+      return failed(Budget.returnAll(ended, ticket, now), ticket, now, sample.retryAfter)
     case "Failed":
-      return failed(Budget.returnAll(state, ticket, now), ticket, now, undefined)
+      return failed(Budget.returnAll(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
-      const inFlight = InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, now)
+      // a provider that is down says nothing of how many it bears
+      const inFlight = state.outage.down
+        ? state.inFlight
+        : InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, now)
       const [decisions, next] = failed({ ...state, inFlight }, ticket, now, undefined)
       return inFlight.limit === state.inFlight.limit ? [decisions, next] : [[...decisions, {
         subject: "in-flight",
@@ -200,8 +204,10 @@ export const settle = (
         to: inFlight.limit
       }], next]
     }
-    case "Ignored":
-      return unchanged(sample.sent ? state : Budget.returnAll(state, ticket, now))
+    case "Ignored": {
+      const outage = Outage.ended(state.outage, ticket.seq)
+      return unchanged(sample.sent ? { ...ended, outage } : Budget.neverSent({ ...ended, outage }, ticket, now))
+    }
   }
 }
 
@@ -224,7 +230,7 @@ const succeeded = (
 ): readonly [ReadonlyArray<Decision>, State] => {
   const returned = sample.tokens === undefined
     ? before
-    : Budget.returnTokens(before, ticket, ticket.tokens - sample.tokens, now)
+    : Budget.used(before, ticket, sample.tokens, now)
   const outage = Outage.succeed(returned.outage, ticket.at, now)
   const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now)
   const hintless = ticket.at > returned.pausedUntil ? 0 : returned.hintless
@@ -269,13 +275,4 @@ const succeeded = (
     inFlight,
     hintless
   }]
-}
-
-/** Estimates the seconds until an attempt would be sent that has the given work before it. */
-export const estimate = (state: State, requests: number, tokens: number, now: number): number => {
-  const [seconds] = wait(state, now)
-  const start = seconds === Infinity ? 0 : seconds
-  const byRequests = requests / state.requests.rate
-  const byTokens = state.tokensPaced ? tokens / state.tokens.rate : 0
-  return start + Math.max(byRequests, byTokens)
 }

@@ -123,6 +123,10 @@ const up = (state: State, now: number): State => ({
 export const advance = (state: State, now: number): State =>
   state.down && state.probe >= 0 && now >= state.probeSentAt + silence(state) ? up(state, now) : state
 
+/** Notes the end of an attempt that says nothing of the provider: another takes its place as the probe. */
+export const ended = (state: State, seq: number): State =>
+  state.down && seq === state.probe ? { ...state, probe: -1 } : state
+
 /** Learns from a success of an attempt sent at `at`. */
 export const succeed = (state: State, at: number, now: number): State =>
   state.down && at >= state.since ? up(state, now) : state

@@ -119,13 +119,25 @@ const mirrored = (
   const admitted = admittedBefore(state, ticket)
   const [reason, next] = mirror === undefined
     ? ["start-refused" as const, opened(state, of, ticket, cost)]
-    : BucketMirror.refuse(mirror, ticket.seq, cost, Marks.windows(state.marks, of, admitted[of], ticket.at))
+    : BucketMirror.refuse(
+      mirror,
+      ticket.seq,
+      cost,
+      Marks.windows(state.marks, of, admitted[of], ticket.at),
+      lowestOf(state, of)
+    )
   // a refusal never raises a rate, whatever the guesses make of it
-  const to = Math.max(rate.lowest, Math.min(rate.rate, BucketMirror.rate(next)))
+  const to = Math.max(lowestOf(state, of), Math.min(rate.rate, BucketMirror.rate(next)))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
   return [move, put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)]
+}
+
+/** Reads the lowest rate that is learned: of tokens, that of requests times the tokens of one. */
+const lowestOf = (state: State, of: Limit): number => {
+  const { ceiling, lowest } = state[of]
+  return of === "requests" ? lowest : Math.min(ceiling, Math.max(lowest, state.requests.lowest * state.meanTokens))
 }
 
 const put = (
@@ -153,7 +165,7 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     seconds: ticket.at - since.at,
     cost,
     later: Math.max(0, rate.sent - sent - cost),
-    lowest: rate.lowest,
+    lowest: lowestOf(state, of),
     // a rate that was told or loaded, and never refused yet
     rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : undefined,
     mean: of === "tokens" ? state.meanTokens : 1

@@ -44,12 +44,15 @@ export type InFlightReason = "cap-found" | "cap-raised" | "timed-out" | "recover
 
 /** Configures a lane's sums. Rates are per second. */
 export interface Options {
+  /** What is known of the limit of requests. Default nothing. */
   readonly requests?: AdaptiveRate.Options | undefined
+  /** What is known of the limit of tokens. Default nothing: tokens are counted, and paced once they were refused. */
   readonly tokens?: AdaptiveRate.Options | undefined
   /** The user's cap of calls in flight: an integer of at least 1. Default none. */
   readonly maxInFlight?: number | undefined
   /** Calls that are known to be let in flight: an integer of at least 1. Default unknown. */
   readonly inFlight?: number | undefined
+  /** Longest pause that a hint can cause, in seconds, above 0. Default 60. */
   readonly maxPause?: number | undefined
 }
 
@@ -93,6 +96,9 @@ export interface State {
   readonly marks: Marks.Marks
   readonly requestDebt: Debt
   readonly tokenDebt: Debt
+  /** What is owed to the user's caps: they count whatever was sent, also what the provider did not count. */
+  readonly requestCap: Debt
+  readonly tokenCap: Debt
   /** When an attempt last had to wait for each limit. */
   readonly requestsHeldAt: number
   readonly tokensHeldAt: number
@@ -154,6 +160,8 @@ export const make = (options: Options = {}, now = 0): State => {
     marks: [{ at: now, requests: 0, tokens: 0 }],
     requestDebt: { units: 0, at: now },
     tokenDebt: { units: 0, at: now },
+    requestCap: { units: 0, at: now },
+    tokenCap: { units: 0, at: now },
     requestsHeldAt: -Infinity,
     tokensHeldAt: -Infinity,
     requestsOwed: 0,
