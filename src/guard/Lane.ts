@@ -17,6 +17,8 @@
  * Retry is not here: wrap `run` in it, and pass `retry: true` from the second attempt on. Then a waiting retry holds
  * no permit, and goes ahead of fresh work of its class. `sampleOf` reads what an attempt's exit means for the lane.
  *
+ * The span around a call gets the attributes `lane.key` and `lane.waited_ms`, those of its last attempt.
+ *
  * **Example** (A lane around any effect)
  *
  * ```ts
@@ -25,7 +27,7 @@
  *
  * const program = Effect.gen(function*() {
  *   const lane = yield* Lane.make({ key: "demo" })
- *   const answer = yield* lane.run(Effect.succeed("hello"), { tokens: 20 }, () => ({ _tag: "Success" }))
+ *   const answer = yield* lane.run(Effect.succeed("hello"), { tokens: 20 })
  *   const { inFlight, queued } = yield* lane.status
  *   return { answer, inFlight, queued }
  * })
@@ -37,7 +39,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
@@ -58,6 +59,7 @@ import { Dispatcher, monotonic } from "./LaneDispatcher.ts"
 import { checked, kernelOptions } from "./LaneInput.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import * as Learned from "./LaneLearned.ts"
+import { sampleOf } from "./LaneSample.ts"
 import * as LaneStore from "./LaneStore.ts"
 
 export {
@@ -100,15 +102,15 @@ class LaneImpl implements Lane {
     this.#dispatcher = new Dispatcher(key, cell, options.maxQueue ?? defaults.maxQueue, metrics, this.#decided)
   }
 
-  readonly #decided = (decisions: ReadonlyArray<Kernel.Decision>, fiber: Fiber.Fiber<unknown, unknown>): void => {
+  readonly #decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock): void => {
     if (decisions.length === 0) return
-    const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const at = clock.currentTimeMillisUnsafe()
     for (const decision of decisions) {
       this.#last = { ...decision, lane: this.key, at }
-      this.#metrics.decided(decision, fiber.context)
+      this.#metrics.decided(decision)
       if (this.#listeners > 0) PubSub.publishUnsafe(this.#pubsub, this.#last)
     }
-    this.#metrics.limits(this.#cell.read(), fiber.context)
+    this.#metrics.limits(this.#cell.read())
   }
 
   #permit(ticket: Kernel.Ticket, waited: number): Permit {
@@ -153,7 +155,7 @@ class LaneImpl implements Lane {
   run<A, E, R>(
     attempt: Effect.Effect<A, E, R>,
     request: LaneRequest,
-    classify: (exit: Exit.Exit<A, E>) => Sample
+    classify: (exit: Exit.Exit<A, E>) => Sample = sampleOf
   ): Effect.Effect<A, E | LaneOverflowError, R> {
     return Effect.uninterruptibleMask((restore) =>
       this.#dispatcher.enter(request, restore, (ticket) =>
@@ -179,9 +181,10 @@ class LaneImpl implements Lane {
   }
 
   readonly status: Effect.Effect<LaneStatus> = Effect.withFiber((fiber) => {
-    const now = monotonic(fiber.getRef(Clock.Clock))
+    const clock = fiber.getRef(Clock.Clock)
+    const now = monotonic(clock)
     const { blocker, queued, queuedTokens } = this.#dispatcher
-    const state = this.#dispatcher.advance(now, fiber)
+    const state = this.#dispatcher.advance(now, clock)
     const pause = state.pausedUntil - now
     return Effect.succeed({
       key: this.key,
@@ -197,7 +200,7 @@ class LaneImpl implements Lane {
       pause: pause > 0 ? Duration.millis(pause * 1000) : undefined,
       outage: state.outage.down,
       waitsFor: blocker,
-      estimate: Duration.millis(Kernel.estimate(state, queued, queuedTokens, now) * 1000),
+      estimate: Duration.millis(this.#dispatcher.estimate(state, now) * 1000),
       lastDecision: this.#last
     })
   })
@@ -250,9 +253,3 @@ export const make = (
       return new LaneImpl(options, key, cell, metrics, yield* PubSub.sliding<Decision>(256))
     })
   })
-
-/** Computes the span attributes that tell what an attempt met in its lane. */
-export const spanAttributes = (lane: Lane, permit: Permit): Record<string, unknown> => ({
-  "lane.key": lane.key,
-  "lane.waited_ms": Duration.toMillis(permit.waited)
-})

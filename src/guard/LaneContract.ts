@@ -20,13 +20,18 @@ import type * as Learned from "./LaneLearned.ts"
 export interface LaneRequest {
   /** Tokens that the provider will charge, as estimated. Finite, at least 0; any other is a defect, a `RangeError`. */
   readonly tokens: number
-  /** Place in the queue. Default `normal`. */
+  /** Place in the queue. A level that is no integer in [0, 499] is a defect, a `RangeError`. Default `normal`. */
   readonly priority?: Priority | undefined
   /** True for an attempt after the first: it goes ahead of fresh work of its class. Default false. */
   readonly retry?: boolean | undefined
   /**
-   * Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses as soon as that is sure. Default
-   * none.
+   * True for an attempt that holds its permit for long, as a stream does. Where a cap of calls in flight binds, such
+   * attempts leave one place in every four to others, while there are others. Default false.
+   */
+  readonly stream?: boolean | undefined
+  /**
+   * Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses as soon as that is sure, and one
+   * that has passed always. Default none.
    */
   readonly deadlineAt?: number | undefined
 }
@@ -87,7 +92,7 @@ export interface LaneStatus {
   readonly outage: boolean
   /** What the head of the queue waits for. */
   readonly waitsFor: Kernel.Blocker | undefined
-  /** When a call that joins the queue now would be sent, as a wait from now. */
+  /** When a call that joins the queue now, behind all that wait, would be sent, as a wait from now. */
   readonly estimate: Duration.Duration
   readonly lastDecision: Decision | undefined
 }
@@ -126,7 +131,8 @@ export const defaults = {
   maxQueue: 1_000_000,
   maxPause: Duration.seconds(60),
   priority: "normal",
-  retry: false
+  retry: false,
+  stream: false
 } as const
 
 /** Paces all calls that share one provider limit. */
@@ -137,19 +143,25 @@ export interface Lane {
    *
    * **Gotchas**: the caller settles it; `acquireScoped` and `run` do that by themselves.
    *
-   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met: at the learned rate when it
-   * comes, for a pause that began while it waited, or since it passed.
+   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met: by what goes before it and the
+   * learned limits when it comes, for a pause that began while it waited, or since it passed.
    */
   readonly acquire: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError>
-  /** Waits for a permit that the scope's end gives back, as `Ignored` where it was not settled: for streams. */
+  /**
+   * Waits for a permit that the scope's end gives back, as `Ignored` where it was not settled: for streams, with
+   * `stream: true`.
+   */
   readonly acquireScoped: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError, Scope.Scope>
-  /** Takes a permit where one is free at once and nobody waits: for hedges. */
+  /** Takes a permit where one is free at once and nobody waits that could take it: for hedges. */
   readonly tryAcquire: (request: LaneRequest) => Effect.Effect<Option.Option<Permit>>
-  /** Runs one attempt under a permit. `classify` says what its exit means; an interruption is always `Ignored`. */
+  /**
+   * Runs one attempt under a permit. `classify` says what its exit means: by default `sampleOf`, for attempts that fail
+   * with `TogetherError`; an interruption is always `Ignored`.
+   */
   readonly run: <A, E, R>(
     attempt: Effect.Effect<A, E, R>,
     request: LaneRequest,
-    classify: (exit: Exit.Exit<A, E>) => Sample
+    classify?: (exit: Exit.Exit<A, E>) => Sample
   ) => Effect.Effect<A, E | LaneOverflowError, R>
   readonly status: Effect.Effect<LaneStatus>
   /** Tells every decision from now on; a slow reader loses the oldest. Costs nothing while nobody listens. */

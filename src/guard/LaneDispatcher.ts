@@ -11,21 +11,26 @@
  *             refused ◀── deadline before the pause ends, or passed
  * ```
  *
- * What waits is a callback in an array; one timer per lane looks again. `Lane` is what users see of it.
+ * What waits is a callback in an array; one timer per lane looks again. The fiber that happens to look lends its clock and
+ * its scheduler, and nothing else: what is measured of a call is written by that call's own fiber. `Lane` is what users see
+ * of it.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { priorityLevel } from "../domain/Call.ts"
+import * as Scheduler from "effect/Scheduler"
 import { LaneOverflowError } from "../domain/TogetherError.ts"
+import * as Estimate from "../policy/LaneEstimate.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 import * as Queue from "../policy/LaneQueue.ts"
-import { defaults, type LaneRequest, type Sample } from "./LaneContract.ts"
+import type { LaneRequest, Sample } from "./LaneContract.ts"
 import * as Deadlines from "./LaneDeadlines.ts"
-import { kernelSample, tokensOf } from "./LaneInput.ts"
+import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
 import type * as LaneStore from "./LaneStore.ts"
+import * as Streams from "./LaneStreams.ts"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -42,12 +47,15 @@ interface Waiter extends Queue.Entry {
   ticket: Kernel.Ticket | undefined
 }
 
-type Decided = (decisions: ReadonlyArray<Kernel.Decision>, fiber: Fiber.Fiber<unknown, unknown>) => void
+type Decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock) => void
 
 const neverSent: Sample = { _tag: "Ignored", sent: false }
 
 /** Reads the clock of a lane's sums, in seconds. */
 export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+
+const passed = (deadlineAt: number | undefined, clock: Clock.Clock): boolean =>
+  deadlineAt !== undefined && !(clock.currentTimeMillisUnsafe() <= deadlineAt)
 
 /** Sends the calls of one lane, each when its turn has come. */
 export class Dispatcher implements LaneMetrics.Counts {
@@ -58,9 +66,12 @@ export class Dispatcher implements LaneMetrics.Counts {
   readonly #decided: Decided
   readonly #queue = Queue.make<Waiter>()
   readonly #deadlines = Deadlines.make<Waiter>()
+  readonly #streams = new Streams.Streams()
+  #experience = Estimate.initial
   #blocker: Kernel.Blocker | undefined
   #timer: Fiber.Fiber<void> | undefined
   #timerAt = Infinity
+  #timerContext: Context.Context<never> | undefined
 
   constructor(key: string, cell: LaneStore.Cell, maxQueue: number, metrics: LaneMetrics.Bound, decided: Decided) {
     this.#key = key
@@ -88,21 +99,29 @@ export class Dispatcher implements LaneMetrics.Counts {
   }
 
   /** Lets time teach; then the state in the cell is that of now. */
-  advance(now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.State {
+  advance(now: number, clock: Clock.Clock): Kernel.State {
     const before = this.#cell.read()
     const [decisions, state] = Kernel.advance(before, now)
     if (state !== before) this.#cell.write(state)
-    this.#decided(decisions, fiber)
+    this.#decided(decisions, clock)
     return state
   }
 
   /** Gives back what an attempt took, and lets its end teach. */
   settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
-    const now = monotonic(fiber.getRef(Clock.Clock))
-    const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, kernelSample(sample), now)
+    const clock = fiber.getRef(Clock.Clock)
+    const now = monotonic(clock)
+    const ended = kernelSample(sample)
+    const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, ended, now)
     this.#cell.write(state)
+    this.#experience = Estimate.learn(this.#experience, {
+      stream: this.#streams.ended(ticket),
+      seconds: Math.max(0, now - ticket.at),
+      tokens: ticket.tokens,
+      used: ended._tag === "Success" ? ended.tokens : undefined
+    })
     this.#metrics.ended(sample, fiber.context)
-    this.#decided(decisions, fiber)
+    this.#decided(decisions, clock)
     this.look(now, fiber)
   }
 
@@ -111,13 +130,17 @@ export class Dispatcher implements LaneMetrics.Counts {
     if (this.#queue.size > 0) this.#dispatch(now, fiber)
   }
 
-  /** Admits at once where nobody waits and nothing stands against it. */
+  /** Admits at once where nobody waits that could go, and nothing stands against it. */
   try(request: LaneRequest, now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.Ticket | undefined {
-    const tokens = tokensOf(request)
-    this.#metrics.show(this)
-    if (this.#queue.size > 0) return undefined
-    const state = this.advance(now, fiber)
-    return Kernel.wait(state, now, tokens)[0] > 0 ? undefined : this.#admit(state, tokens, undefined, now)
+    const call = wanted(request)
+    const clock = fiber.getRef(Clock.Clock)
+    return passed(call.deadlineAt, clock) ? undefined : this.#atOnce(call, now, clock)
+  }
+
+  /** Estimates the seconds until a call would be sent that joins behind all that wait. */
+  estimate(state: Kernel.State, now: number): number {
+    const ahead = Queue.whole(this.#queue)
+    return Estimate.estimate(state, ahead, this.#places(state, ahead, false, now), this.#experience, now)
   }
 
   /**
@@ -132,25 +155,28 @@ export class Dispatcher implements LaneMetrics.Counts {
     use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | LaneOverflowError, R> {
     return Effect.withFiber((fiber) => {
+      const call = wanted(request)
       const clock = fiber.getRef(Clock.Clock)
       const now = monotonic(clock)
-      const ticket = this.try(request, now, fiber)
+      if (passed(call.deadlineAt, clock)) return Effect.fail(this.#late(0))
+      const ticket = this.#atOnce(call, now, clock)
       if (ticket !== undefined) {
-        this.#metrics.waited(0, fiber.context)
+        this.#admitted(0, fiber)
         return use(ticket, 0)
       }
-      const overflow = this.#overflow(request, this.#cell.read(), now, clock)
+      const overflow = this.#overflow(call, this.#cell.read(), now, clock)
       if (overflow !== undefined) return Effect.fail(overflow)
       this.#asleepBy.set(fiber, {
-        level: priorityLevel(request.priority ?? defaults.priority),
-        retry: request.retry ?? defaults.retry,
-        tokens: request.tokens,
+        level: call.level,
+        retry: call.retry,
+        stream: call.stream,
+        tokens: call.tokens,
         order: 0,
         gone: true,
         resume: undefined,
         use,
         since: Math.floor(now * 1000),
-        deadlineAt: request.deadlineAt,
+        deadlineAt: call.deadlineAt,
         ticket: undefined
       })
       // it ends as `use` ends, or as the wait fails
@@ -158,33 +184,74 @@ export class Dispatcher implements LaneMetrics.Counts {
     })
   }
 
-  #admit(state: Kernel.State, tokens: number, blocker: Kernel.Blocker | undefined, now: number): Kernel.Ticket {
-    const [ticket, next] = Kernel.admit(state, tokens, blocker, now)
+  #atOnce(call: Wanted, now: number, clock: Clock.Clock): Kernel.Ticket | undefined {
+    this.#metrics.show(this)
+    if (this.#queue.size > this.#queue.streams) return undefined
+    const state = this.advance(now, clock)
+    if (call.stream || this.#queue.size > 0) {
+      const room = this.#room(state, now)
+      // streams that wait stand in nobody's way while none of them may be sent
+      if (room ? this.#queue.size > 0 : call.stream) return undefined
+    }
+    return Kernel.wait(state, now, call.tokens)[0] > 0 ? undefined : this.#admit(state, call, undefined, now)
+  }
+
+  /** Says whether one more stream may be sent, as far as short calls are concerned. */
+  #room(state: Kernel.State, now: number): boolean {
+    return this.#streams.room(state, this.#queue.size > this.#queue.streams, now)
+  }
+
+  /** Reads who is next of those that may be sent. */
+  #head(now: number): Waiter | undefined {
+    return Queue.peek(this.#queue, this.#room(this.#cell.read(), now))
+  }
+
+  #admit(
+    state: Kernel.State,
+    call: { readonly tokens: number; readonly stream: boolean },
+    blocker: Kernel.Blocker | undefined,
+    now: number
+  ): Kernel.Ticket {
+    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now)
     this.#cell.write(next)
+    this.#streams.sent(ticket, call.stream, now)
     return ticket
+  }
+
+  /** Tells of an admission, where its own call is told of. */
+  #admitted(waitedSeconds: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.#metrics.waited(waitedSeconds, fiber.context)
+    const { span } = fiber.cache
+    if (span?._tag !== "Span" || span.status._tag === "Ended") return
+    span.attribute("lane.key", this.#key)
+    span.attribute("lane.waited_ms", waitedSeconds * 1000)
   }
 
   /** Sends whoever may be sent now, and sets the timer for the next. */
   #dispatch(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
     this.#expire(now, fiber)
-    while (true) {
-      const head = Queue.peek(this.#queue)
+    const clock = fiber.getRef(Clock.Clock)
+    while (this.#queue.size > 0) {
+      const state = this.advance(now, clock)
+      const streams = this.#room(state, now)
+      const head = Queue.peek(this.#queue, streams)
       if (head === undefined) {
-        this.#blocker = undefined
-        return this.#wake(Infinity, now, fiber)
+        // none but streams wait, and they leave what is free to short calls
+        this.#blocker = "in-flight"
+        return this.#wake(this.#streams.keeps(false, now), now, fiber)
       }
-      const state = this.advance(now, fiber)
       const [wait, by] = Kernel.wait(state, now, head.tokens)
       if (wait > 0) {
         this.#blocker = by
         return this.#wake(wait, now, fiber)
       }
-      Queue.take(this.#queue)
+      Queue.take(this.#queue, streams)
       if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
-      head.ticket = this.#admit(state, head.tokens, this.#blocker, now)
-      this.#metrics.waited(Math.max(0, now - head.since / 1000), fiber.context)
+      head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)
     }
+    this.#blocker = undefined
+    this.#wake(Infinity, now, fiber)
   }
 
   /** Refuses whoever cannot be sent in time any more: nobody is sent before the end of a pause. */
@@ -222,7 +289,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     if (at === Infinity) return
     // in whole milliseconds, for timers have no finer grain; what is too late is made up for by the next
     const millis = Math.max(1, Math.ceil((at - now) * 1000 - 1e-6))
-    this.#timer = Effect.runForkWith(fiber.context)(Effect.andThen(
+    this.#timer = Effect.runForkWith(this.#contextOf(fiber))(Effect.andThen(
       Effect.sleep(millis),
       Effect.withFiber((own) => {
         this.#timer = undefined
@@ -231,6 +298,18 @@ export class Dispatcher implements LaneMetrics.Counts {
         return Effect.void
       })
     ))
+  }
+
+  /** Makes the context of the timer: nothing else of the fiber's own, for the timer outlives it, and serves others. */
+  #contextOf(fiber: Fiber.Fiber<unknown, unknown>): Context.Context<never> {
+    const clock = fiber.getRef(Clock.Clock)
+    const scheduler = fiber.getRef(Scheduler.Scheduler)
+    const known = this.#timerContext
+    if (
+      known !== undefined && Context.get(known, Clock.Clock) === clock &&
+      Context.get(known, Scheduler.Scheduler) === scheduler
+    ) return known
+    return this.#timerContext = Context.add(Context.make(Clock.Clock, clock), Scheduler.Scheduler, scheduler)
   }
 
   /** Reads the seconds until the earliest deadline has passed. */
@@ -246,7 +325,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
     return new LaneOverflowError({
       message: `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
-        `${this.#queue.size} calls wait before it; send less, raise its priority or its deadline.`,
+        `${this.#queue.size} calls wait in the lane; send less, raise its priority or its deadline.`,
       lane: this.#key,
       reason: "deadline",
       estimate: Duration.millis(estimate * 1000),
@@ -255,30 +334,48 @@ export class Dispatcher implements LaneMetrics.Counts {
   }
 
   /** Refuses a call that must not wait, or returns nothing. */
-  #overflow(
-    request: LaneRequest,
-    state: Kernel.State,
-    now: number,
-    clock: Clock.Clock
-  ):
-    | LaneOverflowError
-    | undefined
-  {
-    const queue = this.#queue
-    const estimate = Kernel.estimate(state, queue.size, queue.tokens, now)
-    if (queue.size >= this.#maxQueue) {
+  #overflow(call: Wanted, state: Kernel.State, now: number, clock: Clock.Clock): LaneOverflowError | undefined {
+    const { size } = this.#queue
+    if (size >= this.#maxQueue) {
+      const estimate = this.estimate(state, now)
       return new LaneOverflowError({
-        message: `The queue of lane ${this.#key} is full: ${queue.size} calls wait, which takes ` +
-          `${estimate.toFixed(1)} s at the learned rate. Send less, or raise maxQueue (${this.#maxQueue}).`,
+        message: `The queue of lane ${this.#key} is full: ${size} calls wait, which takes ` +
+          `${estimate.toFixed(1)} s at the learned limits. Send less, or raise maxQueue (${this.#maxQueue}).`,
         lane: this.#key,
         reason: "queue-full",
         estimate: Duration.millis(estimate * 1000),
-        queued: queue.size
+        queued: size
       })
     }
-    const deadlineAt = request.deadlineAt
-    if (deadlineAt === undefined || clock.currentTimeMillisUnsafe() + estimate * 1000 <= deadlineAt) return undefined
-    return this.#late(estimate)
+    if (call.deadlineAt === undefined) return undefined
+    const ahead = Queue.ahead(this.#queue, call, call.stream || this.#room(state, now))
+    const [short, streams] = this.#places(state, ahead, !call.stream, now)
+    const estimate = Estimate.estimate(state, ahead, [call.stream ? streams : short], this.#experience, now)
+    return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt ? undefined : this.#late(estimate)
+  }
+
+  /** Reads what goes before a call through the places of short calls, and through those of streams. */
+  #places(
+    state: Kernel.State,
+    ahead: Queue.Ahead,
+    short: boolean,
+    now: number
+  ): readonly [short: Estimate.Places, streams: Estimate.Places] {
+    const cap = Streams.cap(state)
+    const held = this.#streams.inFlight
+    const { size, streams: waiting } = this.#queue
+    const most = this.#streams.keeps(short || size > waiting, now) > 0 ? Streams.most(cap) : cap
+    return [{
+      most: Math.max(1, cap - Math.min(most, held + ahead.streams)),
+      taken: state.count - held,
+      waiting: ahead.requests - ahead.streams,
+      seconds: this.#experience.shortSeconds
+    }, {
+      most,
+      taken: held,
+      waiting: ahead.streams,
+      seconds: this.#experience.streamSeconds
+    }]
   }
 
   readonly #asleepBy = new Map<Fiber.Fiber<unknown, unknown>, Waiter>()
@@ -297,9 +394,11 @@ export class Dispatcher implements LaneMetrics.Counts {
       waiter.gone = false
       Queue.add(this.#queue, waiter)
       if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
-      // only who is first, in the queue or by deadline, moves the timer
-      if (Queue.peek(this.#queue) === waiter || Deadlines.first(this.#deadlines) === waiter) {
-        this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+      const now = monotonic(fiber.getRef(Clock.Clock))
+      const head = this.#head(now)
+      // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
+      if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
+        this.#dispatch(now, fiber)
       }
     })
   )
@@ -322,7 +421,9 @@ export class Dispatcher implements LaneMetrics.Counts {
           const waiter = this.#woken(fiber)
           // only the dispatcher wakes with success, and it puts the ticket there first
           const ticket = waiter.ticket as Kernel.Ticket
-          return waiter.use(ticket, Math.max(0, monotonic(fiber.getRef(Clock.Clock)) - waiter.since / 1000))
+          const waited = Math.max(0, monotonic(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
+          this.#admitted(waited, fiber)
+          return waiter.use(ticket, waited)
         }),
       onFailure: (cause) =>
         Effect.withFiber((fiber) => {
@@ -335,9 +436,10 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
     if (waiter.gone) return
-    const wasHead = Queue.peek(this.#queue) === waiter
+    const now = monotonic(fiber.getRef(Clock.Clock))
+    const wasHead = this.#head(now) === waiter
     Queue.remove(this.#queue, waiter)
     if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
-    if (wasHead) this.#dispatch(monotonic(fiber.getRef(Clock.Clock)), fiber)
+    if (wasHead || this.#head(now) === undefined) this.#dispatch(now, fiber)
   }
 }

@@ -2,8 +2,11 @@
  * Translates what users give to a lane into what its sums take, and refuses what is out of range.
  */
 import * as Duration from "effect/Duration"
+import { priorityLevel } from "../domain/Call.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
-import type { LaneRequest, Options, Sample } from "./LaneContract.ts"
+import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
+
+const inSeconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
 
 /** Returns the options, or throws a `RangeError` that names the field. */
 export const checked = (options: Options): Options => {
@@ -22,16 +25,34 @@ export const checked = (options: Options): Options => {
   whole("maxInFlight", options.maxInFlight, 1)
   whole("start.inFlight", options.start?.inFlight, 1)
   whole("maxQueue", options.maxQueue, 0)
+  if (options.maxPause !== undefined) positive("maxPause", inSeconds(options.maxPause))
   return options
 }
 
 const countable = (tokens: number | undefined): boolean => tokens !== undefined && tokens >= 0 && tokens < Infinity
 
-/** Returns the tokens of a request, or throws a `RangeError`: one that is no number would end all pacing. */
-export const tokensOf = (request: LaneRequest): number => {
-  const { tokens } = request
-  if (countable(tokens)) return tokens
-  throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
+/** Says what a request asks for, with nothing left open. */
+export interface Wanted {
+  readonly level: number
+  readonly retry: boolean
+  readonly stream: boolean
+  readonly tokens: number
+  readonly deadlineAt: number | undefined
+}
+
+/** Reads a request, or throws a `RangeError`: tokens that are no number would end all pacing. */
+export const wanted = (request: LaneRequest): Wanted => {
+  const { deadlineAt, tokens } = request
+  if (!countable(tokens)) {
+    throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
+  }
+  return {
+    level: priorityLevel(request.priority ?? defaults.priority),
+    retry: request.retry ?? defaults.retry,
+    stream: request.stream ?? defaults.stream,
+    tokens,
+    deadlineAt
+  }
 }
 
 /** A start above the cap begins at the cap: what an earlier run learned may be more than this one may use. */
@@ -50,9 +71,7 @@ export const kernelOptions = (options: Options): Kernel.Options => {
     tokens: rate(options.tokensPerMinute, start?.tokensPerMinute),
     maxInFlight: options.maxInFlight,
     inFlight: start?.inFlight,
-    maxPause: options.maxPause === undefined
-      ? Kernel.defaults.maxPause
-      : Duration.toSeconds(Duration.fromInputUnsafe(options.maxPause))
+    maxPause: options.maxPause === undefined ? Kernel.defaults.maxPause : inSeconds(options.maxPause)
   }
 }
 

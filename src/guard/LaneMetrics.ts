@@ -13,8 +13,9 @@
  * | `lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
  *
  * Counts (in flight, queued) are read when metrics are read: they are never stale, and cost a call nothing. They are
- * those of all lanes with the label, and carry no attribute of a caller: a lane belongs to none. `lane` is the lane's
- * label, never an API key.
+ * those of all lanes with the label. They, decisions and learned limits stand in the registry of whoever made the lane,
+ * without attributes of a caller: a lane belongs to none. Attempts and waits are those of one caller, and carry the
+ * attributes of its fiber. `lane` is the lane's label, never an API key.
  */
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
@@ -61,8 +62,8 @@ export interface Bound {
   readonly show: (counts: Counts) => void
   readonly ended: (sample: Sample, context: Context.Context<never>) => void
   readonly waited: (seconds: number, context: Context.Context<never>) => void
-  readonly decided: (decision: Decision, context: Context.Context<never>) => void
-  readonly limits: (state: State, context: Context.Context<never>) => void
+  readonly decided: (decision: Decision) => void
+  readonly limits: (state: State) => void
 }
 
 /** The gauges of one label: the lanes that they sum up, and their end. */
@@ -114,7 +115,7 @@ const show = (label: string, home: Metric.MetricRegistry, counts: Counts): void 
   })
 }
 
-/** Binds the metrics to a lane; its counts are shown where `home` has its metrics. */
+/** Binds the metrics to a lane: what belongs to no call is shown where `home` has its metrics. */
 export const bind = (label: string, home: Context.Context<never>): Bound => {
   const lane = { lane: label }
   const outcome = (name: string) => Metric.withAttributes(attempts, { ...lane, outcome: name })
@@ -132,6 +133,7 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
   const tokens = Metric.withAttributes(tokensPerSecond, lane)
   const limit = Metric.withAttributes(inFlightLimit, lane)
   const registry = Context.get(home, Metric.MetricRegistry)
+  const plain = Context.make(Metric.MetricRegistry, registry)
   let isShown = false
   return {
     show: (counts) => {
@@ -141,19 +143,19 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
     },
     ended: (sample, context) => outcomes[sample._tag].updateUnsafe(1, context),
     waited: (seconds, context) => wait.updateUnsafe(seconds, context),
-    decided: (decision, context) => {
+    decided: (decision) => {
       const key = `${decision.subject} ${decision.reason}`
       let metric = moves.get(key)
       if (metric === undefined) {
         const { reason, subject } = decision
         moves.set(key, metric = Metric.withAttributes(decisions, { ...lane, subject, reason }))
       }
-      metric.updateUnsafe(1, context)
+      metric.updateUnsafe(1, plain)
     },
-    limits: (state, context) => {
-      requests.updateUnsafe(state.requests.rate, context)
-      if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, context)
-      if (state.inFlight.limit !== Infinity) limit.updateUnsafe(state.inFlight.limit, context)
+    limits: (state) => {
+      requests.updateUnsafe(state.requests.rate, plain)
+      if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, plain)
+      if (state.inFlight.limit !== Infinity) limit.updateUnsafe(state.inFlight.limit, plain)
     }
   }
 }

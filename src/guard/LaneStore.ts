@@ -12,7 +12,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type { State } from "../policy/LaneKernel.ts"
 
 /** Holds the state of one lane. */
@@ -41,6 +40,3 @@ export const cell = (initial: State): Cell => {
 export const memory: LaneStore["Service"] = {
   open: (_key, initial) => Effect.sync(() => cell(initial()))
 }
-
-/** Provides a store in this process. */
-export const layerMemory: Layer.Layer<LaneStore> = Layer.succeed(LaneStore, memory)

@@ -19,7 +19,7 @@
  * const program = Effect.gen(function*() {
  *   const lanes = yield* Lanes.Lanes
  *   const lane = yield* lanes.get(Lanes.key({ model: "openai/gpt-oss-20b" }))
- *   yield* lane.run(Effect.void, { tokens: 10 }, () => ({ _tag: "Success" }))
+ *   yield* lane.run(Effect.void, { tokens: 10 })
  *   return yield* lanes.save
  * })
  *
@@ -35,6 +35,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Lane from "./Lane.ts"
+import { checked } from "./LaneInput.ts"
 import { Learned } from "./LaneLearned.ts"
 import * as LaneStore from "./LaneStore.ts"
 
@@ -103,7 +104,7 @@ export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
     const registry = yield* Metric.MetricRegistry
     const store = Option.getOrElse(yield* Effect.serviceOption(LaneStore.LaneStore), () => LaneStore.memory)
     // a bad option is refused here, not at the first call
-    yield* Lane.make(base)
+    checked(base)
     const lanes = new Map<string, Lane.Lane>()
     const create = (key: string) =>
       Effect.gen(function*() {

@@ -106,6 +106,8 @@ export * as LaneInFlight from "./LaneInFlight.ts"
 export * as LaneOutage from "./LaneOutage.ts"
 /** Holds what waits in a lane: by priority, retried work before fresh, first in first out, nobody starved. */
 export * as LaneQueue from "./LaneQueue.ts"
+/** Estimates when a lane would send a call that joins its queue. */
+export * as LaneEstimate from "./LaneEstimate.ts"
 
 // Money
 /** Price sheets, and what work costs by them: before it is done as a range, after it as one amount. */

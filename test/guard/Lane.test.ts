@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
+import { RateLimitError } from "../../src/domain/TogetherError.ts"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
 import * as LaneMetrics from "../../src/guard/LaneMetrics.ts"
@@ -145,6 +146,15 @@ describe("Lane", () => {
         expect(exit).toEqual(Exit.fail("no"))
         const { pause } = yield* lane.status
         expect(pause && Duration.toSeconds(pause)).toBe(2)
+      }))
+
+    it.effect("classifies by `sampleOf` where nothing else is given", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
+        const limited = new RateLimitError({ message: "429", scope: "requests", retryAfter: Duration.seconds(3) })
+        expect(yield* Effect.exit(lane.run(Effect.fail(limited), { tokens: 1 }))).toEqual(Exit.fail(limited))
+        const { inFlight, pause } = yield* lane.status
+        expect([inFlight, pause && Duration.toSeconds(pause)]).toEqual([0, 3])
       }))
 
     it.effect("returns the permit where `classify` throws", () =>
@@ -537,11 +547,14 @@ describe("Lane", () => {
           const [options, message] of [
             [{ requestsPerMinute: 0 }, "Lane.make: requestsPerMinute must be above 0, got 0"],
             [{ maxInFlight: 1.5 }, "Lane.make: maxInFlight must be an integer of at least 1, got 1.5"],
-            [{ start: { tokensPerMinute: -1 } }, "Lane.make: start.tokensPerMinute must be above 0, got -1"]
+            [{ start: { tokensPerMinute: -1 } }, "Lane.make: start.tokensPerMinute must be above 0, got -1"],
+            [{ maxPause: 0 }, "Lane.make: maxPause must be above 0, got 0"]
           ] as const
         ) {
-          const exit = yield* Effect.exit(Lane.make(options))
-          expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(`RangeError: ${message}`)
+          for (const made of [Lane.make(options), Lanes.make(options)]) {
+            const exit = yield* Effect.exit<unknown, never, never>(made)
+            expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(`RangeError: ${message}`)
+          }
         }
       }))
   })

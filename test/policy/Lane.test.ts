@@ -381,7 +381,14 @@ describe("LaneOutage", () => {
 })
 
 describe("LaneQueue", () => {
-  const entry = (level: number, retry = false): Queue.Entry => ({ level, retry, tokens: 1, order: 0, gone: false })
+  const entry = (level: number, retry = false): Queue.Entry => ({
+    level,
+    retry,
+    stream: false,
+    tokens: 1,
+    order: 0,
+    gone: false
+  })
 
   it("serves by level, retried before fresh, first in first out", () => {
     const queue = Queue.make<Queue.Entry>()

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as Estimate from "../../src/policy/LaneEstimate.ts"
 import * as InFlight from "../../src/policy/LaneInFlight.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as Outage from "../../src/policy/LaneOutage.ts"
@@ -312,6 +313,7 @@ describe("LaneQueue, edges", () => {
   const entry = (level: number, retry = false, tokens = 1): Queue.Entry => ({
     level,
     retry,
+    stream: false,
     tokens,
     order: 0,
     gone: false
@@ -365,7 +367,7 @@ describe("LaneQueue, edges", () => {
     for (let i = 0; i < 3000; i++) Queue.add(queue, entry(200))
     for (let i = 0; i < 3000; i++) {
       expect(Queue.take(queue)?.order).toBe(i)
-      const list = queue.levels[0]?.fresh
+      const list = queue.levels[0]?.fresh.short
       expect((list?.head ?? NaN) <= Math.max(1024, (list?.items.length ?? 0) / 2)).toBe(true)
     }
     expect(Queue.take(queue)).toBeUndefined()
@@ -454,7 +456,8 @@ describe("LaneKernel, edges", () => {
         expect(state.tokens.rate).toBeGreaterThanOrEqual(state.tokens.lowest)
         expect(state.tokens.rate).toBeLessThanOrEqual(state.tokens.ceiling)
         expect(state.pausedUntil).toBeLessThanOrEqual(now + state.maxPause)
-        expect(Kernel.estimate(state, 3, 100, now)).toBeGreaterThanOrEqual(0)
+        const ahead = { requests: 3, tokens: 100, streams: 0 }
+        expect(Estimate.estimate(state, ahead, [], Estimate.initial, now)).toBeGreaterThanOrEqual(0)
       }
       for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
       expect(state.count).toBe(0)

@@ -1,0 +1,149 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Lane from "../../src/guard/Lane.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+
+const classify = (): Lane.Sample => ({ _tag: "Success" })
+const started = { startImmediately: true } as const
+
+const queue = (lane: Lane.Lane, count: number, request: Partial<Lane.LaneRequest> = {}, seconds = 0) =>
+  Effect.forEach(
+    Array.from({ length: count }),
+    () => Effect.forkChild(lane.run(Effect.sleep(seconds * 1000), { tokens: 1, ...request }, classify), started)
+  )
+
+const within = (seconds: number) => Effect.map(Clock.currentTimeMillis, (now) => now + seconds * 1000)
+
+const estimated = (estimate: Duration.Duration | undefined): number =>
+  Math.round(Duration.toSeconds(estimate ?? Duration.zero))
+
+describe("Lane, deadlines", () => {
+  it.effect("refuses nothing that a lane which has not met its limit yet may still serve in time", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const deadlineAt = yield* within(30)
+      const call = lane.run(Effect.sleep("3 seconds"), { tokens: 1, deadlineAt }, classify)
+      const ends = yield* Effect.all(Array.from({ length: 1500 }, () => Effect.exit(call)), {
+        concurrency: "unbounded"
+      })
+      expect(ends.filter(Exit.isFailure)).toEqual([])
+    })))
+
+  it.effect("refuses at its ceiling what a lane that searches cannot serve in time", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ requestsPerMinute: 600 })
+      yield* queue(lane, 400)
+      const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: yield* within(30) }))
+      expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", 40])
+    })))
+
+  it.effect("judges a call by what goes before it, not by all that waits", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ requestsPerMinute: 600 })
+      yield* queue(lane, 1000, { priority: "bulk" })
+      const deadlineAt = yield* within(5)
+      const permit = yield* lane.acquire({ tokens: 1, priority: "interactive", deadlineAt })
+      expect(Duration.toMillis(permit.waited)).toBe(100)
+      yield* permit.settle({ _tag: "Success" })
+      const retry = yield* lane.acquire({ tokens: 1, priority: "bulk", retry: true, deadlineAt })
+      yield* retry.settle({ _tag: "Success" })
+      const late = yield* Effect.flip(lane.acquire({ tokens: 1, priority: "bulk", deadlineAt }))
+      expect([late.reason, late.queued, estimated(late.estimate)]).toEqual(["deadline", 999, 100])
+    })))
+
+  it.effect("counts the time that calls before it hold the places of a cap", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ maxInFlight: 2 })
+      yield* queue(lane, 100, {}, 10)
+      yield* Effect.sleep("60 seconds")
+      const { estimate, queued } = yield* lane.status
+      const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: yield* within(300) }))
+      expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", estimated(estimate)])
+      const before = yield* Clock.currentTimeMillis
+      const permit = yield* lane.acquire({ tokens: 1, deadlineAt: yield* within(600) })
+      const waited = ((yield* Clock.currentTimeMillis) - before) / 1000
+      expect([queued, Duration.toSeconds(permit.waited)]).toEqual([88, waited])
+      expect(estimated(estimate) / waited).toBeGreaterThan(0.95)
+      expect(estimated(estimate) / waited).toBeLessThan(1.05)
+    })))
+
+  it.effect("counts a pause behind a cap that binds", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ maxInFlight: 1, start: { requestsPerMinute: 60e6 } })
+      const permit = yield* lane.acquire({ tokens: 1 })
+      yield* permit.settle({ _tag: "Throttled", scope: "requests", retryAfter: Duration.seconds(50) })
+      yield* queue(lane, 1)
+      const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: yield* within(30) }))
+      expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", 50])
+    })))
+
+  it.effect("measures tokens by what calls use, not by what was estimated", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ tokensPerMinute: 60_000, start: { requestsPerMinute: 60e6 } })
+      const call = lane.run(Effect.void, { tokens: 400 }, () => ({ _tag: "Success", tokens: 100 }))
+      for (let i = 0; i < 20; i++) yield* call
+      for (let i = 0; i < 200; i++) yield* Effect.forkChild(call, started)
+      const { estimate, queuedTokens } = yield* lane.status
+      const before = yield* Clock.currentTimeMillis
+      yield* lane.run(Effect.void, { tokens: 400, deadlineAt: yield* within(30) }, classify)
+      const waited = ((yield* Clock.currentTimeMillis) - before) / 1000
+      expect(queuedTokens / 1000).toBeGreaterThan(70)
+      expect(estimated(estimate)).toBe(Math.round(waited))
+    })))
+
+  it.effect.each(
+    [
+      ["free", { start: { requestsPerMinute: 60e6 } }],
+      ["busy", { maxInFlight: 1 }]
+    ] as const
+  )("refuses a call whose deadline has passed where the lane is %s", ([, options]) =>
+    Effect.gen(function*() {
+      const lane = yield* Lane.make(options)
+      yield* lane.acquire({ tokens: 1 })
+      for (const deadlineAt of [yield* within(-0.001), NaN]) {
+        const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt }))
+        expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", 0])
+        expect(Option.isNone(yield* lane.tryAcquire({ tokens: 1, deadlineAt }))).toBe(true)
+      }
+      expect(yield* lane.status).toMatchObject({ inFlight: 1, queued: 0 })
+    }))
+
+  it.effect("sends a call at the very end of its time", () =>
+    Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      yield* lane.acquire({ tokens: 1, deadlineAt: yield* within(0) })
+      expect((yield* lane.status).inFlight).toBe(1)
+    }))
+})
+
+describe("Lane, priorities", () => {
+  it.effect.each([NaN, -1, 500, 1.5])(
+    "of %d are a defect, whether the lane is free or busy",
+    (priority) =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxInFlight: 1 })
+        const request = { tokens: 1, priority }
+        const calls: ReadonlyArray<Effect.Effect<unknown, unknown, Scope.Scope>> = [
+          lane.run(Effect.void, request, classify),
+          lane.acquire(request),
+          lane.acquireScoped(request),
+          lane.tryAcquire(request)
+        ]
+        const refused = Effect.forEach(calls, (call) => Effect.exit(Effect.scoped(call)))
+        const free = yield* refused
+        yield* lane.acquire({ tokens: 1 })
+        for (const exit of [...free, ...yield* refused]) {
+          expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toMatch(
+            new RegExp(`^RangeError: .*: priority must be an integer in \\[0, 499\\].*, got ${priority}$`)
+          )
+        }
+        expect(yield* lane.status).toMatchObject({ inFlight: 1, queued: 0 })
+      })
+  )
+})

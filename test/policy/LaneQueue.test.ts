@@ -1,0 +1,156 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Queue from "../../src/policy/LaneQueue.ts"
+import { seeded } from "./events.ts"
+
+const entry = (level: number, over: Partial<Queue.Entry> = {}): Queue.Entry => ({
+  level,
+  retry: false,
+  stream: false,
+  tokens: 1,
+  order: 0,
+  gone: false,
+  ...over
+})
+
+const filled = (...entries: ReadonlyArray<Queue.Entry>): Queue.LaneQueue<Queue.Entry> => {
+  const queue = Queue.make<Queue.Entry>()
+  for (const one of entries) Queue.add(queue, one)
+  return queue
+}
+
+const many = (count: number, level: number, over: Partial<Queue.Entry> = {}): ReadonlyArray<Queue.Entry> =>
+  Array.from({ length: count }, () => entry(level, over))
+
+/** Draws an entry; few are retried, or streams. */
+const drawn = (random: () => number): Queue.Entry =>
+  entry([0, 200, 400][Math.floor(random() * 3)] ?? 0, {
+    retry: random() < 0.2,
+    stream: random() < 0.3,
+    tokens: Math.floor(random() * 50)
+  })
+
+describe("LaneQueue", () => {
+  describe("streams", () => {
+    it("are served in their turn among the others, and left out where the queue is read without them", () => {
+      const all = [
+        entry(200, { stream: true }),
+        entry(200),
+        entry(200, { stream: true, retry: true }),
+        entry(200, { retry: true }),
+        entry(0, { stream: true })
+      ]
+      const [a, b, c, d, e] = all
+      const queue = filled(...all)
+      expect([queue.size, queue.streams]).toEqual([5, 3])
+      expect(Queue.peek(queue, false)).toBe(d)
+      expect(Array.from({ length: 5 }, () => Queue.take(queue))).toEqual([e, c, d, a, b])
+      const other = filled(...all.map((one) => ({ ...one, gone: false })))
+      expect([Queue.take(other, false)?.retry, Queue.take(other, false)?.retry]).toEqual([true, false])
+      expect([Queue.peek(other, false), Queue.take(other, false)]).toEqual([undefined, undefined])
+      expect([other.size, other.streams]).toEqual([3, 3])
+    })
+
+    it("change nothing in the order of the others, after any list of additions, removals and takes", () => {
+      for (let seed = 1; seed <= 20; seed++) {
+        const random = seeded(seed)
+        const mixed = Queue.make<Queue.Entry>()
+        const short = Queue.make<Queue.Entry>()
+        const waiting: Array<readonly [Queue.Entry, Queue.Entry | undefined]> = []
+        const twin = new Map<Queue.Entry, Queue.Entry>()
+        for (let i = 0; i < 400; i++) {
+          const what = random()
+          if (what < 0.5) {
+            const one = drawn(random)
+            const other = one.stream ? undefined : { ...one }
+            Queue.add(mixed, one)
+            if (other !== undefined) {
+              Queue.add(short, other)
+              twin.set(one, other)
+            }
+            waiting.push([one, other])
+          } else if (what < 0.6) {
+            const [pair] = waiting.splice(Math.floor(random() * waiting.length), 1)
+            if (pair === undefined) continue
+            Queue.remove(mixed, pair[0])
+            if (pair[1] !== undefined) Queue.remove(short, pair[1])
+          } else {
+            const taken = Queue.take(mixed, false)
+            expect(taken && twin.get(taken)).toBe(Queue.take(short))
+          }
+          expect(mixed.size - mixed.streams).toBe(short.size)
+        }
+      }
+    })
+
+    it("of a worse level get their turn, however few admissions are open to them", () => {
+      const passed = entry(400, { stream: true })
+      const queue = filled(passed)
+      let open = 0
+      for (let i = 0; !passed.gone; i++) {
+        Queue.add(queue, entry(0))
+        Queue.add(queue, entry(400))
+        Queue.add(queue, entry(0, { stream: true }))
+        if (i % 10 === 9) open++
+        Queue.take(queue, i % 10 === 9)
+        expect(open).toBeLessThanOrEqual(Queue.fairness + 1)
+      }
+      expect(open).toBe(Queue.fairness + 1)
+    })
+  })
+
+  describe("ahead", () => {
+    it("counts better levels, and its own but for fresh work where it is a retry", () => {
+      const queue = filled(
+        ...many(3, 0, { tokens: 10 }),
+        ...many(2, 200, { retry: true, tokens: 100 }),
+        ...many(4, 200, { tokens: 1000 }),
+        ...many(9, 400)
+      )
+      expect(Queue.ahead(queue, entry(0))).toEqual({ requests: 3, tokens: 30, streams: 0 })
+      expect(Queue.ahead(queue, entry(0, { retry: true }))).toEqual({ requests: 0, tokens: 0, streams: 0 })
+      expect(Queue.ahead(queue, entry(200))).toEqual({ requests: 9, tokens: 4230, streams: 0 })
+      expect(Queue.ahead(queue, entry(200, { retry: true }))).toEqual({ requests: 5, tokens: 230, streams: 0 })
+      expect(Queue.ahead(queue, entry(100))).toEqual({ requests: 3, tokens: 30, streams: 0 })
+      expect(Queue.whole(queue)).toEqual({ requests: 18, tokens: 4239, streams: 0 })
+    })
+
+    it("counts one in 17 of a worse level in between", () => {
+      const queue = filled(...many(40, 0), ...many(9, 400, { tokens: 100 }))
+      expect(Queue.ahead(queue, entry(0))).toEqual({ requests: 42, tokens: 240, streams: 0 })
+    })
+
+    it("counts no more than comes before its turn among those passed over", () => {
+      const queue = filled(...many(1000, 0, { tokens: 10 }))
+      expect(Queue.ahead(queue, entry(400))).toEqual({ requests: 16, tokens: 160, streams: 0 })
+      for (let i = 0; i < 10; i++) Queue.take(queue)
+      // nobody was passed over so far
+      expect(Queue.ahead(queue, entry(400)).requests).toBe(16)
+      Queue.add(queue, entry(400))
+      for (let i = 0; i < 10; i++) Queue.take(queue)
+      expect(Queue.ahead(queue, entry(400)).requests).toBeCloseTo(23, 9)
+    })
+
+    it("leaves streams out where they are not to be sent", () => {
+      const queue = filled(...many(5, 0, { stream: true, tokens: 7 }), ...many(2, 0))
+      expect(Queue.ahead(queue, entry(0))).toEqual({ requests: 7, tokens: 37, streams: 5 })
+      expect(Queue.ahead(queue, entry(0), false)).toEqual({ requests: 2, tokens: 2, streams: 0 })
+    })
+
+    it("is where a call comes up, within a few, in any queue", () => {
+      for (let seed = 1; seed <= 300; seed++) {
+        const random = seeded(seed)
+        const queue = Queue.make<Queue.Entry>()
+        const size = random() * 300
+        for (let i = 0; i < size; i++) Queue.add(queue, drawn(random))
+        for (let i = random() * 40; i > 0; i--) Queue.take(queue)
+        const streams = random() < 0.5
+        const call = { ...drawn(random), retry: false, stream: streams && random() < 0.5 }
+        const { requests } = Queue.ahead(queue, call, streams)
+        Queue.add(queue, call)
+        let before = 0
+        while (Queue.take(queue, streams) !== call) before++
+        expect(Math.abs(requests - before), `seed ${seed}`).toBeLessThan(6)
+      }
+    })
+  })
+})
