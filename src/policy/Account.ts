@@ -18,9 +18,10 @@
  * When the next probe is due is not decided here: after a refusal the caller
  * asks its schedule and says `scheduled`. Times are epoch seconds.
  *
- * **Source**: together-api notes on prepaid accounts: access is suspended at a
- * zero balance until credits are added, purchases may take minutes to show, and
- * metering lags. Hence a slow probe, and no faith in answers of older calls.
+ * **Source**: Together's documentation of billing and credits: access is
+ * suspended at a zero balance until credits are added. Purchases may take minutes
+ * to show, and metering lags. Hence a slow probe, and no faith in answers of older
+ * calls.
  */
 
 /** Calls pass. */
@@ -160,11 +161,11 @@ export const inconclusive = (state: State, admission: Admission, probeAt: number
   return [true, { _tag: "Suspended", generation, since, probeAt, ended: false, probes, refusals }]
 }
 
-/** Makes an account active by hand. */
+/** Makes an account active by hand, and what is still under way stale: a probe too, sent before the top-up. */
 export const resume = (state: State, now: number): readonly [Outage | undefined, State] =>
   state._tag === "Active"
     ? [undefined, state]
-    : [outage(state, now), { _tag: "Active", generation: state.generation }]
+    : [outage(state, now), { _tag: "Active", generation: state.generation + 1 }]
 
 const outage = (state: Suspended | Probing, now: number): Outage => ({
   seconds: Math.max(0, now - state.since),

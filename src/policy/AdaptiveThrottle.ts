@@ -13,14 +13,15 @@
  * `sre` counts a local reject as a request, as the book asks. `envoy` and
  * `failsafe` count only what was sent: with at most 80 or 90 % rejected their
  * own rejects would pass for failures of the backend, and the throttle could
- * hardly recover (go-zero#5551). The window expires by time, also when nothing
- * is sent, so that the probability is 0 again after one window of silence.
+ * hardly recover (zeromicro/go-zero#5551). The window expires by time, also when
+ * nothing is sent, so that the probability is 0 again after one window of silence.
  *
  * Once the backend accepts all again, `envoy` and `failsafe` reject nothing
- * after one window. `sre` recovers through the few calls that it lets out, each
- * of which earns K. After an outage of two windows that takes, with K = 2, some
- * 3 windows at 100 calls per window, 5 at 1,000 and 6 at 10,000, and up to 8 by
- * bad luck; with K = 1.1 it takes 15 to 35.
+ * after one window. `sre` cannot: as it counts its own rejects, it recovers
+ * through the few calls that it lets out, each of which earns K. After an outage
+ * of two windows that takes, with K = 2, some 3 windows at 100 calls per window,
+ * 5 at 1,000 and 6 at 10,000, and up to 8 by bad luck; with K = 1.1 it takes 15
+ * to 35.
  *
  * ```ts
  * import { AdaptiveThrottle } from "effect-together/policy"
@@ -36,9 +37,10 @@
  * **Source**: Site Reliability Engineering, chapter 21, equation 21-1; Envoy
  * `admission_control`; failsafe-go `adaptivethrottler`.
  *
- * **Gotchas**: choose a window of at least four times the p99 latency. With answers after 30 s and a window of
- * 10 s the accepts lag behind the requests and the client throttles itself. Feed it with 503 and timeouts, not with 429:
- * those have a limiter of their own.
+ * **Gotchas**: by the book an attempt under way counts as one that was not accepted, whatever the window. Where answers
+ * take long, a backend that is well is then throttled at the start and after each silence: with answers after 30 s, 97 %
+ * of the first minute at 10 calls per second. Set `settleSeconds` to the p99 latency, and the window to at least four
+ * times that. Feed it with 503 and timeouts, not with 429: those have a limiter of their own.
  */
 import * as OptionCheck from "./OptionCheck.ts"
 
@@ -69,15 +71,21 @@ export interface Options {
   readonly rule?: Rule | undefined
   /** Length of the window, in seconds; at least four times the p99 latency. Default 120. */
   readonly windowSeconds?: number | undefined
-  /** Slots the window is cut into, >= 1. Default 20. */
+  /** Slots the window is cut into, >= 1, with `settleSeconds` >= 4. Default 20. */
   readonly slots?: number | undefined
+  /**
+   * How long an answer may take, in seconds, in [0, windowSeconds/2]. An attempt counts only after that time, rounded up
+   * to slots: a backend that accepts all within it is never throttled, and an outage shows that much later. Default 0,
+   * as the book: an attempt counts at once.
+   */
+  readonly settleSeconds?: number | undefined
 }
 
 /** Holds every option, none left out. */
 export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
 
 /** Lists the defaults of every option. */
-export const defaults: Settings = { rule: sre, windowSeconds: 120, slots: 20 }
+export const defaults: Settings = { rule: sre, windowSeconds: 120, slots: 20, settleSeconds: 0 }
 
 /** Holds the counts of one slot of time. */
 export interface Slot {
@@ -102,7 +110,9 @@ export const make = (options: Options = {}): State => {
   const where = "AdaptiveThrottle.make"
   const { rule } = settings
   OptionCheck.positive(where, "windowSeconds", settings.windowSeconds)
-  OptionCheck.integer(where, "slots", settings.slots, 1)
+  OptionCheck.within(where, "settleSeconds", settings.settleSeconds, 0, settings.windowSeconds / 2)
+  // with fewer slots the settled part of the window could be empty
+  OptionCheck.integer(where, "slots", settings.slots, settings.settleSeconds === 0 ? 1 : 4)
   if (rule._tag === "Sre") {
     OptionCheck.within(where, "rule.k", rule.k, 1, Number.MAX_VALUE)
   } else {
@@ -143,22 +153,36 @@ export const probability = (
 const slotIndex = (settings: Settings, now: number): number =>
   Math.floor((now * settings.slots) / settings.windowSeconds + 1e-9)
 
+const lastExpired = (settings: Settings, now: number): number => slotIndex(settings, now) - settings.slots
+
 const live = (state: State, now: number): ReadonlyArray<Slot> => {
-  const oldest = slotIndex(state.settings, now) - state.settings.slots
-  return state.slots.filter((slot) => slot.index > oldest)
+  const expired = lastExpired(state.settings, now)
+  return state.slots.filter((slot) => slot.index > expired)
 }
 
-/** Reads the counts of the window that ends at `now`. */
-export const counts = (state: State, now: number): { readonly requests: number; readonly accepts: number } =>
-  live(state, now).reduce(
-    (total, slot) => ({ requests: total.requests + slot.requests, accepts: total.accepts + slot.accepts }),
+/** Finds the last slot whose requests count: with a time to settle, one that was over that long ago. */
+const lastSettled = (settings: Settings, now: number): number =>
+  settings.settleSeconds === 0 ? slotIndex(settings, now) : slotIndex(settings, now - settings.settleSeconds) - 1
+
+/** Reads the counts of the window that ends at `now`: all accepts, and the requests that had their time to settle. */
+export const counts = (state: State, now: number): { readonly requests: number; readonly accepts: number } => {
+  const settled = lastSettled(state.settings, now)
+  return live(state, now).reduce(
+    (total, slot) => ({
+      requests: total.requests + (slot.index > settled ? 0 : slot.requests),
+      accepts: total.accepts + slot.accepts
+    }),
     { requests: 0, accepts: 0 }
   )
+}
 
 /** Reads the probability of a local reject at `now`. */
 export const rejectionRate = (state: State, now: number): number => {
+  const { settings } = state
   const { accepts, requests } = counts(state, now)
-  return probability(state.settings.rule, requests, accepts, requests / state.settings.windowSeconds)
+  const slotsCounted = lastSettled(settings, now) - lastExpired(settings, now)
+  const seconds = (slotsCounted * settings.windowSeconds) / settings.slots
+  return probability(settings.rule, requests, accepts, requests / seconds)
 }
 
 const book = (state: State, now: number, requests: number, accepts: number): State => {

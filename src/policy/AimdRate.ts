@@ -15,7 +15,7 @@
  * AimdRate.succeed(slower)[0] // => { _tag: "Raised", from: 5, to: 5.2, reason: "success" }
  * ```
  *
- * **Source**: mlflow.genai's evaluation rate limiter (mlflow#20684); Chiu and Jain (1989) for additive
+ * **Source**: mlflow.genai's evaluation rate limiter (mlflow/mlflow#20684); Chiu and Jain (1989) for additive
  * increase and multiplicative decrease.
  *
  * **Gotchas**: make it the only layer that retries on 429: an inner SDK that retries hides the signal.

@@ -40,14 +40,17 @@ export const defaults = {
 
 /** Says what {@link make} takes. */
 export interface Options {
+  /** Names the budget in errors, alerts and metrics; not empty, and unique in a ledger. */
   readonly name: string
   /** Nano-dollars, or dollars as text (`"$25"`). More than zero. */
   readonly limit: Money.Input
   /** Default: `[]`, one counter for everything. */
   readonly per?: ReadonlyArray<Dimension> | undefined
+  /** Applies to calls of this key only. Default: of every key. */
   readonly key?: string | undefined
+  /** Applies to calls of this label only. Default: of every label. */
   readonly label?: string | undefined
-  /** Default: {@link defaults}. */
+  /** Shares of the limit at which spending raises an alert, each in (0, 1]. Default: {@link defaults}. */
   readonly warnAt?: ReadonlyArray<number> | undefined
 }
 

@@ -13,7 +13,9 @@ export interface State {
 
 /** Says how many rate limits within how long raise an alert. */
 export interface Options {
+  /** Rate limits that raise an alert: an integer of at least 1. Default: 10. */
   readonly count: number
+  /** Time within which they come, in seconds, above 0; also the rest after an alert. Default: 60. */
   readonly windowSeconds: number
 }
 
@@ -43,9 +45,14 @@ export const check = (options: Options): Options => {
   return options
 }
 
-/** Counts a rate limit; tells whether it raises an alert. At most one alert per window. */
+/**
+ * Counts a rate limit; tells whether it raises an alert. At most one alert per window.
+ *
+ * **Details**: after a clock went back, what it says is yet to come is forgotten.
+ */
 export const rateLimited = (state: State, options: Options, now: number): readonly [boolean, State] => {
-  const times = [...state.times.filter((at) => at > now - options.windowSeconds), now].slice(-options.count)
-  const alert = times.length >= options.count && now - state.alertedAt >= options.windowSeconds
+  const recent = (at: number): boolean => at > now - options.windowSeconds && at <= now
+  const times = [...state.times.filter(recent), now].slice(-options.count)
+  const alert = times.length >= options.count && !recent(state.alertedAt)
   return [alert, { times, alertedAt: alert ? now : state.alertedAt }]
 }

@@ -29,7 +29,7 @@
  * window on it and raise.
  *
  * **Gotchas**: as `Gradient2Limit`, unsound on total latency of a language model: a change in the mix of prompts looks
- * like load (failsafe-go#127).
+ * like load. In a long incident the baseline drifts up to what is slow (failsafe-go/failsafe-go#127).
  */
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as ExpAverage from "./ExpAverage.ts"

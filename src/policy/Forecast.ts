@@ -26,6 +26,8 @@ export interface Rate {
 export const defaults = {
   /** 600 s: forgets a burst within half an hour, and is steady over calls of a minute. Range: > 0. */
   tauSeconds: 600,
+  /** 60 s: a warning from a shorter look takes the first calls of a program for its rate. Range: >= 0. */
+  watchSeconds: 60,
   /** 86,400 s: a forecast looks one day ahead for purchases. Range: > 0. */
   horizonSeconds: 86_400
 }
@@ -55,6 +57,10 @@ export const perSecond = (rate: Rate, now: number): number => {
   const weighted = rate.weighted * Math.exp((rate.at - at) / rate.tauSeconds)
   return weighted / (rate.tauSeconds * -Math.expm1(-seen / rate.tauSeconds))
 }
+
+/** Tells whether a forecast is worth a warning: the rate was watched for long enough, or nothing is left to forecast. */
+export const isReliable = (rate: Rate, balance: Money.NanoUsd, now: number): boolean =>
+  balance <= 0n || now - rate.startedAt >= defaults.watchSeconds
 
 /** Says when something is bought, in seconds from now. */
 export interface Purchase {

@@ -12,7 +12,7 @@
  * | throttled or no budget when a try is due | no further try |
  * | last try failed, none left | fail |
  *
- * At most 5 tries, whatever is configured. Drive it with `tick` at the time it
+ * At most `maxAttemptsLimit` tries, whatever `maxAttempts` asks for. Drive it with `tick` at the time it
  * names, and with `fail` and `succeed` as answers come.
  *
  * ```ts
@@ -155,11 +155,15 @@ export const fail = (
   return allowed ? send(left, now, "failure") : stop(left, "throttled")
 }
 
-/** Books the success of a try: the call is over. */
-export const succeed = (state: State): readonly [Decision, State] => [
-  { _tag: "Succeed", cancel: Math.max(0, state.inFlight - 1), reason: "answer" },
-  { ...state, inFlight: 0, nextAt: undefined }
-]
+/**
+ * Books the success of a try: the call is over.
+ *
+ * **Details**: as for `fail`, one that arrives when nothing is in flight changes nothing.
+ */
+export const succeed = (state: State): readonly [Decision, State] =>
+  state.inFlight === 0
+    ? [waiting(state), state]
+    : [{ _tag: "Succeed", cancel: state.inFlight - 1, reason: "answer" }, { ...state, inFlight: 0, nextAt: undefined }]
 
 /** Describes what happens to a call and when, for `preview`. */
 export type Event =

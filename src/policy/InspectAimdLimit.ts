@@ -20,8 +20,8 @@
  * // => { _tag: "Held", from: 80, to: 80, reason: "cooldown" }
  * ```
  *
- * **Source**: inspect_ai's adaptive concurrency controller; inspect_ai#5137 for keeping the 15 s apart from any wait the
- * provider asks for: a hint used as the debounce froze the limit for a whole run. `Pause` owns the hint.
+ * **Source**: inspect_ai's adaptive concurrency controller; UKGovernmentBEIS/inspect_ai#5137 for keeping the 15 s apart
+ * from any wait the provider asks for: a hint used as the debounce froze the limit for a whole run. `Pause` owns the hint.
  */
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as OptionCheck from "./OptionCheck.ts"
@@ -106,6 +106,12 @@ export const initial = (options: Options = {}): State => {
   }
 }
 
+/** Rounds to whole, a half to the even neighbour, as upstream's language does. */
+const halfToEven = (value: number): number => {
+  const down = Math.floor(value)
+  return value - down === 0.5 ? down + (down % 2) : Math.round(value)
+}
+
 const roundTo = (value: number, granularity: number, round: (n: number) => number): number =>
   value < roundingFrom ? Math.max(1, value) : round(value / granularity) * granularity
 
@@ -126,7 +132,7 @@ export const sample = (
   const round = { ...state, successes: 0, peak: 0 }
   if (peak < settings.saturation * estimate) return ConcurrencyLimit.decide(state, round, "unsaturated")
   const grown = state.refused
-    ? roundTo(estimate + Math.max(1, Math.round(estimate * settings.increase)), settings.granularity, Math.ceil)
+    ? roundTo(estimate + Math.max(1, halfToEven(estimate * settings.increase)), settings.granularity, Math.ceil)
     : estimate * 2
   const next = { ...round, estimate: Math.min(settings.max, grown) }
   const reason = estimate === settings.max ? "at-max" : state.refused ? "steady-growth" : "slow-start"

@@ -23,7 +23,7 @@
 import * as HashMap from "effect/HashMap"
 import * as Money from "../domain/Money.ts"
 import * as Budget from "./Budget.ts"
-import type { Entry, Reserve, Settle } from "./LedgerEntry.ts"
+import type { Entry, Reserve, Settle, Stated } from "./LedgerEntry.ts"
 import { emptyTally, ending, plus, type Tally } from "./LedgerTally.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 import type * as Price from "./Price.ts"
@@ -49,6 +49,8 @@ export interface State {
   readonly counters: HashMap.HashMap<string, Tally>
   readonly keys: HashMap.HashMap<string, Tally>
   readonly statements: HashMap.HashMap<string, Statement>
+  /** The last statement of each key that stood in the configuration. */
+  readonly declared: HashMap.HashMap<string, Stated>
 }
 
 /**
@@ -79,7 +81,8 @@ export const make = (options: {
     open: HashMap.empty(),
     counters: HashMap.empty(),
     keys: HashMap.empty(),
-    statements: HashMap.empty()
+    statements: HashMap.empty(),
+    declared: HashMap.empty()
   }
 }
 
@@ -138,7 +141,8 @@ export const apply = (state: State, entry: Entry): State => {
           free: entry.free,
           at: entry.at,
           before: tally(state.keys, entry.key)
-        })
+        }),
+        declared: entry.declared === true ? HashMap.set(state.declared, entry.key, entry) : state.declared
       }
     case "Summary":
       return { ...state, ...changeAll(state, entry, (t) => plus(t, entry)) }
@@ -219,12 +223,29 @@ export const decide = (
 }
 
 /**
+ * Tells whether a balance in the configuration is the one that stood there before: it was recorded then.
+ *
+ * **Details**: statements made in between do not count. Where no entry is marked as declared, as in a ledger of an earlier
+ * version, the last statement stands for it.
+ */
+export const isDeclared = (
+  state: State,
+  { balance, free, key }: Pick<Stated, "key" | "balance" | "free">
+): boolean => {
+  const declared = HashMap.get(state.declared, key)
+  const last = declared._tag === "Some" ? declared : HashMap.get(state.statements, key)
+  return last._tag === "Some" && last.value.balance === balance && last.value.free === free
+}
+
+/**
  * Writes the entry that settles a reservation.
  *
  * **Details**: an unknown cost is taken as the reserved upper bound, and marked as assumed.
  */
 export const settlement = (reserve: Reserve, cost: Price.Cost, now: number): Settle => {
-  if (cost._tag === "Known") return { _tag: "Settle", id: reserve.id, at: now, cost: cost.nanoUsd, sure: true }
+  if (cost._tag !== "Unknown") {
+    return { _tag: "Settle", id: reserve.id, at: now, cost: cost.nanoUsd, sure: cost._tag === "Known" }
+  }
   return reserve.high === undefined
     ? { _tag: "Settle", id: reserve.id, at: now, sure: false }
     : { _tag: "Settle", id: reserve.id, at: now, cost: reserve.high, sure: false }

@@ -9,7 +9,8 @@
  * the quarter of an hour in which they began, which stands for their day in every
  * time zone. Of each key's statements only the last counts; what ended before it and
  * after it is summed apart, so that the balance is carried forward from the
- * same point. What is still open stays as it is.
+ * same point. The last that stood in the configuration stays too: the next program
+ * compares its own with it. What is still open stays as it is.
  *
  * **Gotchas**: a day that begins at other than a whole quarter of an hour (`dayOffset` of 100 s) may find up to a
  * quarter of an hour of its spending in the day before.
@@ -40,9 +41,11 @@ const makeSums = () => {
  * `"keep"`: the reservation may stand in the part before.
  */
 export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
-  const lastStated = new Map<string, number>()
+  const [lastStated, lastDeclared] = [new Map<string, number>(), new Map<string, number>()]
   for (const [index, entry] of entries.entries()) {
-    if (entry._tag === "Stated") lastStated.set(entry.key, index)
+    if (entry._tag !== "Stated") continue
+    lastStated.set(entry.key, index)
+    if (entry.declared === true) lastDeclared.set(entry.key, index)
   }
   const open = new Map<number, Reserve>()
   const kept: Array<Entry> = []
@@ -55,7 +58,7 @@ export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = 
         if (!open.has(entry.id)) open.set(entry.id, entry)
         break
       case "Stated":
-        if (lastStated.get(entry.key) === index) kept.push(entry)
+        if (lastStated.get(entry.key) === index || lastDeclared.get(entry.key) === index) kept.push(entry)
         break
       case "Summary":
         sumsOf(entry.key, index).add(entry, entry)

@@ -49,7 +49,9 @@ export const Stated = Schema.TaggedStruct("Stated", {
   key: Schema.String,
   balance: Amount,
   /** The part that was given, not bought. */
-  free: Amount
+  free: Amount,
+  /** True where it stands in the configuration: a restart states the same again. */
+  declared: Schema.optionalKey(Schema.Boolean)
 })
 /** States a key's balance. */
 export type Stated = typeof Stated.Type

@@ -20,13 +20,19 @@ export const inFlight = (ratePerSecond: number, latencySeconds: number): number 
   OptionCheck.nonNegative("LittlesLaw.inFlight", "ratePerSecond", ratePerSecond) *
   OptionCheck.nonNegative("LittlesLaw.inFlight", "latencySeconds", latencySeconds)
 
-/** Computes the fewest whole calls in flight that reach a rate, at least 1. */
+/** Computes the fewest whole calls in flight that reach a rate: 0 for a rate or a latency of 0. */
 export const concurrency = (ratePerSecond: number, latencySeconds: number): number =>
-  Math.max(1, Math.ceil(inFlight(ratePerSecond, latencySeconds) - 1e-9))
+  Math.max(0, Math.ceil(inFlight(ratePerSecond, latencySeconds) - 1e-9))
 
-/** Computes a hard ceiling from the p95 latency: `⌈λ·W₉₅·headroom⌉`, with a fifth of headroom by default. */
-export const ceiling = (ratePerSecond: number, latencyP95Seconds: number, headroom = 1.2): number =>
-  concurrency(ratePerSecond, latencyP95Seconds * OptionCheck.positive("LittlesLaw.ceiling", "headroom", headroom))
+/**
+ * Computes a hard ceiling from the p95 latency: `⌈λ·W₉₅·headroom⌉`, with a fifth of headroom by default.
+ *
+ * **Details**: at least 1, for a ceiling of 0 would let no call through to measure a latency.
+ */
+export const ceiling = (ratePerSecond: number, latencyP95Seconds: number, headroom = 1.2): number => {
+  OptionCheck.positive("LittlesLaw.ceiling", "headroom", headroom)
+  return Math.max(1, concurrency(ratePerSecond, latencyP95Seconds * headroom))
+}
 
 /** Computes the rate that a number of calls in flight reaches at a mean latency. */
 export const rate = (calls: number, latencySeconds: number): number =>

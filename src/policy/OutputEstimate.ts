@@ -6,6 +6,12 @@
  * cold:      input + min(maxOutput, 512)
  * ```
  *
+ * The quantile is that of the last 129 to 256 answers (of all, while there are
+ * fewer), by nearest rank: one large answer moves it little, and what the work
+ * was like before is forgotten after 256 answers. Answers are kept in two
+ * generations of 128, and of each only the largest, from which the quantile can
+ * be read: 13 numbers for q95.
+ *
  * One estimate per model and kind of prompt. Too low an estimate shows as a
  * refusal for tokens: then `safety` grows by 10 % (at most 2), and shrinks by 1 %
  * with each second without one. Against a provider that charges the whole
@@ -20,9 +26,12 @@
  * OutputEstimate.estimate(estimate, { inputTokens: 100, maxOutputTokens: 4096 }, 0).tokens // => 320
  * ```
  *
- * **Source**: `MovingQuantile` for the quantile; `Call.estimateTokens` for the input.
+ * **Details**: booking an answer and making an estimate take constant time.
+ *
+ * **Source**: the reservation of tokens by expected output; `Call.estimateTokens` for the input. Differs from a
+ * `MovingQuantile`, which sticks: its step is a share of the spread it sees, so that after one large answer among small
+ * ones it hardly comes down.
  */
-import * as MovingQuantile from "./MovingQuantile.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures an estimate. */
@@ -33,7 +42,7 @@ export interface Options {
   readonly margin?: number | undefined
   /** Output tokens reserved while nothing is known. Default 512. */
   readonly coldTokens?: number | undefined
-  /** Calls before the quantile is used, >= 1. Default 20. */
+  /** Answers before the quantile is used, >= 1. Default 20. */
   readonly minSamples?: number | undefined
   /** Growth of the safety after a refusal for tokens, >= 1. Default 1.1. */
   readonly safetyGrowth?: number | undefined
@@ -60,13 +69,31 @@ export const defaults: Settings = {
   charge: "expected"
 }
 
+/** Holds a run of answers, as far as the quantile needs it. */
+export interface Generation {
+  /** Answers seen. */
+  readonly count: number
+  /** The largest outputs, in tokens, from the top. */
+  readonly largest: ReadonlyArray<number>
+}
+
 /** Holds what was learned. */
 export interface State {
   readonly settings: Settings
-  readonly output: MovingQuantile.State
+  /** Answers booked so far. */
+  readonly count: number
+  /** The generation that grows. */
+  readonly newer: Generation
+  /** The full one before it. */
+  readonly older: Generation
   readonly safety: number
   readonly safetyAt: number
 }
+
+/** Counts the answers of a full generation. */
+const generationSize = 128
+
+const none: Generation = { count: 0, largest: [] }
 
 /** Says how many tokens to reserve, and from what. */
 export interface Decision {
@@ -93,12 +120,33 @@ export const make = (options: Options = {}, now = 0): State => {
   OptionCheck.positive(where, "safetyDecay", settings.safetyDecay)
   OptionCheck.within(where, "safetyDecay", settings.safetyDecay, 0, 1)
   OptionCheck.oneOf(where, "charge", settings.charge, ["expected", "maximum"])
-  return { settings, output: MovingQuantile.make({ quantile: settings.quantile }), safety: 1, safetyAt: now }
+  return { settings, count: 0, newer: none, older: none, safety: 1, safetyAt: now }
+}
+
+/** Counts the answers above the quantile, among `count`. */
+const above = (settings: Settings, count: number): number => Math.floor((1 - settings.quantile) * count + 1e-9)
+
+/** Reads the quantile of both generations, which hold an answer at least. */
+const quantile = ({ newer, older, settings }: State): number => {
+  let value = 0
+  let fromNewer = 0
+  let fromOlder = 0
+  for (let left = above(settings, newer.count + older.count); left >= 0; left--) {
+    const next = newer.largest[fromNewer] ?? Number.NEGATIVE_INFINITY
+    const other = older.largest[fromOlder] ?? Number.NEGATIVE_INFINITY
+    value = Math.max(next, other)
+    if (next >= other) fromNewer++
+    else fromOlder++
+  }
+  return value
 }
 
 /** Reads the safety at `now`: 1 when all is well. */
 export const safety = (state: State, now: number): number =>
   Math.max(1, state.safety * state.settings.safetyDecay ** Math.max(0, now - state.safetyAt))
+
+/** Answers whether too few answers were booked to estimate from them. */
+export const isCold = (state: State): boolean => state.count < state.settings.minSamples
 
 /** Estimates the tokens of a call. `maxOutputTokens` is its upper bound, `Infinity` for none. */
 export const estimate = (
@@ -106,7 +154,7 @@ export const estimate = (
   call: { readonly inputTokens: number; readonly maxOutputTokens: number },
   now: number
 ): Decision => {
-  const { output, settings } = state
+  const { settings } = state
   const decide = (outputTokens: number, reason: Decision["reason"]): Decision => ({
     _tag: "Estimate",
     tokens: call.inputTokens + outputTokens,
@@ -116,17 +164,30 @@ export const estimate = (
   if (settings.charge === "maximum" && Number.isFinite(call.maxOutputTokens)) {
     return decide(call.maxOutputTokens, "charged-maximum")
   }
-  const cold = output.count < settings.minSamples
-  const wanted = cold ? settings.coldTokens : Math.ceil(output.value * settings.margin * safety(state, now) - 1e-9)
+  const cold = isCold(state)
+  const wanted = cold ? settings.coldTokens : Math.ceil(quantile(state) * settings.margin * safety(state, now) - 1e-9)
   if (wanted > call.maxOutputTokens) return decide(call.maxOutputTokens, "bounded-by-max-tokens")
   return decide(Math.max(0, wanted), cold ? "cold" : "learned")
 }
 
-/** Books the output of a call that ended well. */
-export const record = (state: State, outputTokens: number): State => ({
-  ...state,
-  output: MovingQuantile.add(state.output, outputTokens)
-})
+const add = ({ count, largest }: Generation, outputTokens: number, kept: number): Generation => {
+  const smaller = largest.findIndex((tokens) => tokens < outputTokens)
+  const at = smaller === -1 ? largest.length : smaller
+  return { count: count + 1, largest: at === kept ? largest : largest.toSpliced(at, 0, outputTokens).slice(0, kept) }
+}
+
+/** Books the output of a call that ended well; one that is not finite is left out. */
+export const record = (state: State, outputTokens: number): State => {
+  if (!Number.isFinite(outputTokens)) return state
+  const full = state.newer.count === generationSize
+  const kept = above(state.settings, 2 * generationSize) + 1
+  return {
+    ...state,
+    count: state.count + 1,
+    newer: add(full ? none : state.newer, outputTokens, kept),
+    older: full ? state.newer : state.older
+  }
+}
 
 /**
  * Books a refusal for tokens: estimates were too low.

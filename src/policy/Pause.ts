@@ -3,7 +3,7 @@
  *
  * ```text
  * pausedUntil = max(pausedUntil, now + clamp(hint, 0, maxPause))
- * no hint:      now + min(backoffMax, backoffBase·2^k), k = epochs without a hint since a success
+ * no hint:      now + min(backoffMax, backoffBase·2^k), k = epochs in a row without a hint and without a success
  * ```
  *
  * Calls in flight finish; nothing new starts before the horizon. A success never
@@ -14,7 +14,8 @@
  * epoch: its hint may move the horizon further, but it starts no epoch, and no
  * controller may cut for it. `Decision.epoch` says which; a rate controller cuts
  * on `"new"` only, with a debounce of its own. The horizon must not be that
- * debounce: a hint of 89 s once froze a limit for a whole run (inspect_ai#5137).
+ * debounce: a hint of 89 s once froze a limit for a whole run
+ * (UKGovernmentBEIS/inspect_ai#5137).
  *
  * ```ts
  * import { Pause } from "effect-together/policy"
@@ -26,7 +27,7 @@
  * Pause.gate(paused, 4) // => { _tag: "Paused", until: 5, waitSeconds: 1, reason: "paused" }
  * ```
  *
- * **Source**: the shared pause of bulk clients; the longest observed hint was over 4 hours (OmniRoute#8446), hence `maxPauseSeconds`.
+ * **Source**: the shared pause of bulk clients; gateways have met hints of more than 4 hours, hence `maxPauseSeconds`.
  */
 import * as OptionCheck from "./OptionCheck.ts"
 
@@ -53,7 +54,7 @@ export interface State {
   readonly pausedUntil: number
   /** When the last epoch began. */
   readonly epochAt: number
-  /** Epochs without a hint since the last success. */
+  /** Epochs without a hint since the last success or hint. */
   readonly hintless: number
 }
 
@@ -107,8 +108,13 @@ export const gate = (state: State, now: number): Gate =>
     ? { _tag: "Open", reason: "not-paused" }
     : { _tag: "Paused", until: state.pausedUntil, waitSeconds: state.pausedUntil - now, reason: "paused" }
 
-/** Books a refusal that arrived at `now`. */
+/**
+ * Books a refusal that arrived at `now`.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const refuse = (state: State, refusal: Refusal, now: number): readonly [Decision, State] => {
+  OptionCheck.between("Pause.refuse", "now", now, -Infinity, Infinity)
   const { settings } = state
   const epoch = refusal.sentAt > state.epochAt ? "new" : "same"
   const epochAt = epoch === "new" ? now : state.epochAt
@@ -123,7 +129,7 @@ export const refuse = (state: State, refusal: Refusal, now: number): readonly [D
   }
   const reason = hint > settings.maxPauseSeconds ? "hint-too-long" : "hint"
   const seconds = Math.max(0, Math.min(settings.maxPauseSeconds, hint))
-  const next = extend({ ...state, epochAt }, now + seconds)
+  const next = extend({ ...state, epochAt, hintless: 0 }, now + seconds)
   return [{ _tag: moved(state, next), until: next.pausedUntil, epoch, reason, hintSeconds: hint }, next]
 }
 

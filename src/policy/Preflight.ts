@@ -5,7 +5,7 @@
  * job that cannot be paid is refused when it is created. A batch of calls fails
  * half-way instead, which is worse. Both questions are one sum:
  *
- *     Enough    balance.low ≥ needed.high
+ *     Enough    balance.low ≥ needed.high, and all that was spent since the statement has a price
  *     Short     balance.expected < needed.expected
  *     Tight     neither: likely, but not certain
  *     Blocked   free credits only, or the provider says no
@@ -26,9 +26,9 @@ export type Work =
   | {
     readonly _tag: "FineTune"
     readonly answer: Price.FineTuneEstimate & {
-      readonly allowed_to_proceed?: boolean | undefined
+      readonly allowed_to_proceed?: boolean | null | undefined
       /** The account's credit limit, in dollars. */
-      readonly user_limit?: number | undefined
+      readonly user_limit?: number | null | undefined
     }
   }
   /** An evaluation, by the calls that it makes of the judge and of the judged model. */
@@ -55,9 +55,9 @@ export type Verdict =
     readonly _tag: "Short" | "Tight"
     readonly message: string
     readonly needed: Price.Estimate
-    /** What is missing for certainty. */
+    /** What is missing for certainty; nothing where only calls without a price stand in its way. */
     readonly shortfall: Money.NanoUsd
-    /** The purchase that closes it: whole dollars, at least $5. */
+    /** The purchase that closes it: whole dollars, at least $5; nothing where nothing is missing. */
     readonly buy: Money.NanoUsd
   }
   | { readonly _tag: "Blocked"; readonly message: string; readonly reason: "free-credits-only" | "provider" }
@@ -77,9 +77,11 @@ export const estimate = (work: Work): Price.Estimate => {
   }
 }
 
-/** Gives the smallest purchase that covers a shortfall: whole dollars, and at least Together's $5. */
+/** Gives the smallest purchase that covers a shortfall: whole dollars, and at least Together's $5; none for none. */
 export const purchaseFor = (shortfall: Money.NanoUsd): Money.NanoUsd =>
-  Money.max(Remedy.minimumPurchase, Money.divideUp(shortfall, Money.nanoPerUsd) * Money.nanoPerUsd)
+  shortfall <= 0n
+    ? 0n
+    : Money.max(Remedy.minimumPurchase, Money.divideUp(shortfall, Money.nanoPerUsd) * Money.nanoPerUsd)
 
 const what: Record<Work["_tag"], string> = {
   Calls: "The calls",
@@ -103,7 +105,7 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
       _tag: "Blocked",
       reason: "provider",
       message: `${name} may not start, says Together's price estimate${
-        limit === undefined ? "" : ` (credit limit $${limit})`
+        limit === undefined || limit === null ? "" : ` (credit limit $${limit})`
       }. ${Remedy.insufficientCredits()}`
     }
   }
@@ -128,7 +130,8 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
   }
   const age = `stated ${Math.round(balance.ageSeconds / 60)} min ago, ${balance.certainty}`
   const has = `the balance is ${Money.format(balance.expected)} (${age})`
-  if (balance.low >= needed.high) {
+  const unpriced = balance.unpricedSince
+  if (balance.low >= needed.high && unpriced === 0) {
     return {
       _tag: "Enough",
       needed,
@@ -138,8 +141,18 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
       } at least is left.`
     }
   }
-  const shortfall = needed.high - balance.low
+  const shortfall = Money.max(0n, needed.high - balance.low)
   const buy = purchaseFor(shortfall)
+  const remedies = [
+    ...(shortfall === 0n
+      ? []
+      : [`Missing ${Money.format(shortfall)}: buy ${Money.format(buy)} at ${Remedy.billingPage}.`]),
+    ...(unpriced === 0
+      ? []
+      : [
+        `Calls since then without a known cost: ${unpriced}. Read the balance at ${Remedy.billingPage}, state it anew.`
+      ])
+  ]
   const tag = balance.expected < needed.expected ? "Short" : "Tight"
   return {
     _tag: tag,
@@ -148,6 +161,6 @@ export const judge = (work: Work, balance: Balance | undefined): Verdict => {
     buy,
     message: `${name} ${costs} ${price(needed)}; ${has}: ${
       tag === "Short" ? "not enough" : "likely enough, not certainly"
-    }. Missing ${Money.format(shortfall)}: buy ${Money.format(buy)} at ${Remedy.billingPage}.`
+    }. ${remedies.join(" ")}`
   }
 }

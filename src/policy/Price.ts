@@ -11,6 +11,9 @@
  * full input price, never nothing. Prices are exact fractions and an answer is
  * rounded once: `Money.round`, upwards in estimates, to the nearest in costs.
  *
+ * A cost is `Known`, or `Assumed`: an amount that nobody measured, such as that
+ * of a stream that was left before it said its usage.
+ *
  * What has no price is `Unknown` with the reason, a value that no sum turns
  * into zero. A guard can then refuse it or count it, but cannot overlook it.
  *
@@ -40,6 +43,8 @@ export interface ModelPrice {
   readonly perAudioMinute?: Money.Ratio | undefined
   /** Per character of synthesized speech. */
   readonly perCharacter?: Money.Ratio | undefined
+  /** The most tokens that one answer can have: the model's context. Absent: not known. */
+  readonly contextTokens?: number | undefined
   /** Share of the price that a batch row costs: 1/2 for half price. Absent: the full price. */
   readonly batchShare?: Money.Ratio | undefined
   /** Says where the price comes from and of which day it is. */
@@ -49,9 +54,10 @@ export interface ModelPrice {
 /** Finds the price of a model. */
 export type Lookup = (model: string) => ModelPrice | undefined
 
-/** Is what something costs: an amount, or an explicit unknown. */
+/** Is what something costs: an amount, one that was assumed, or an explicit unknown. */
 export type Cost =
   | { readonly _tag: "Known"; readonly nanoUsd: Money.NanoUsd }
+  | { readonly _tag: "Assumed"; readonly nanoUsd: Money.NanoUsd; readonly reason: string }
   | { readonly _tag: "Unknown"; readonly reason: string }
 
 /**
@@ -81,6 +87,10 @@ export const known = (nanoUsd: Money.NanoUsd): Cost => {
   return { _tag: "Known", nanoUsd }
 }
 
+/** Marks a cost as assumed, with the reason; one that is unknown stays so. */
+export const assumed = (cost: Cost, reason: string): Cost =>
+  cost._tag === "Unknown" ? cost : { _tag: "Assumed", nanoUsd: cost.nanoUsd, reason }
+
 /** Makes an unknown cost or estimate. */
 export const unknown = (reason: string): Unknown => ({ _tag: "Unknown", reason })
 
@@ -103,7 +113,7 @@ export const range = (low: Money.NanoUsd, high: Money.NanoUsd, expected: Money.N
 export const exactly = (nanoUsd: Money.NanoUsd): Estimate => range(nanoUsd, nanoUsd)
 
 /** Takes a cost as a certain estimate. */
-export const toEstimate = (cost: Cost): Estimate => cost._tag === "Known" ? exactly(cost.nanoUsd) : cost
+export const toEstimate = (cost: Cost): Estimate => cost._tag === "Unknown" ? cost : exactly(cost.nanoUsd)
 
 /** Adds estimates; one unknown makes the sum unknown. */
 export const sum = (estimates: Iterable<Estimate>): Estimate => {
@@ -197,12 +207,19 @@ export const ofUsage = (
   return known(Money.round(ofTokens("Price.ofUsage", price, tokens, counts, options), "nearest"))
 }
 
+const mostOutput = (price: ModelPrice, { maxOutputTokens, openChoices = 0 }: TokenEstimate): number =>
+  openChoices === 0 || price.contextTokens === undefined
+    ? maxOutputTokens
+    : Math.min(price.contextTokens * openChoices, Number.MAX_SAFE_INTEGER)
+
 /**
  * Prices a call before it is sent.
  *
  * **Details**: `low` takes all input from the cache and no output; `expected`
- * no cache and the expected output; `high` the input raised by `inputMargin`
- * and the largest output the call allows.
+ * no cache and the expected output; `high` the input raised by `inputMargin`,
+ * cached where that is dearer, and the largest output the call allows: of a choice
+ * that sets no `max_tokens` the model's context, where the price knows it, else
+ * what the estimate assumes. An answer may pass what was assumed.
  */
 export const ofCall = (
   price: ModelPrice | undefined,
@@ -218,7 +235,7 @@ export const ofCall = (
   const tokens = price?.tokens
   if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
   const input = Math.ceil(estimate.inputTokens)
-  const most = Math.ceil(Math.max(estimate.maxOutputTokens, estimate.outputTokens))
+  const most = Math.ceil(Math.max(mostOutput(price, estimate), estimate.outputTokens))
   const low = ofTokens(where, price, tokens, { input, cached: input, output: 0 }, options)
   const expected = ofTokens(
     where,
@@ -228,7 +245,8 @@ export const ofCall = (
     options
   )
   const raised = Math.ceil(input * (1 + margin))
-  const high = ofTokens(where, price, tokens, { input: raised, cached: 0, output: most }, options)
+  const dearer = tokens.cachedInput !== undefined && Money.compare(tokens.cachedInput, tokens.input) > 0
+  const high = ofTokens(where, price, tokens, { input: raised, cached: dearer ? raised : 0, output: most }, options)
   const lower = Money.compare(low, expected) > 0 ? expected : low // a cached price above the plain one stays a range
   return range(Money.round(lower, "down"), Money.round(high, "up"), Money.round(expected, "up"))
 }
@@ -310,16 +328,16 @@ export const ofCharacters = (price: ModelPrice | undefined, model: string, chara
 
 /** Is an answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
 export interface FineTuneEstimate {
-  readonly estimation_available?: boolean | undefined
+  readonly estimation_available?: boolean | null | undefined
   /** In dollars. */
-  readonly estimated_total_price?: number | undefined
-  readonly unavailable_reason?: string | undefined
+  readonly estimated_total_price?: number | null | undefined
+  readonly unavailable_reason?: string | null | undefined
 }
 
 /** Reads a fine-tune's price from the provider's own estimate, which is in dollars. */
 export const ofFineTune = (answer: FineTuneEstimate): Estimate => {
   const price = answer.estimated_total_price
-  if (price === undefined || answer.estimation_available === false) {
+  if (price === undefined || price === null || answer.estimation_available === false) {
     return unknown(`Together gave no price for this fine-tune: ${answer.unavailable_reason ?? "no reason was given"}`)
   }
   return price >= 0 && Number.isFinite(Number(price))
@@ -337,6 +355,8 @@ export const stated = (price: {
   readonly inputUsdPerMillion: number | string
   readonly outputUsdPerMillion: number | string
   readonly cachedInputUsdPerMillion?: number | string | undefined
+  /** See {@link ModelPrice}. */
+  readonly contextTokens?: number | undefined
   readonly batchShare?: Money.Ratio | undefined
 }): ModelPrice => ({
   model: price.model,
@@ -347,6 +367,7 @@ export const stated = (price: {
       ? undefined
       : Money.perMillion(price.cachedInputUsdPerMillion)
   },
+  ...(price.contextTokens === undefined ? {} : { contextTokens: price.contextTokens }),
   batchShare: price.batchShare,
   source: "stated by the user"
 })

@@ -73,11 +73,11 @@ const slotsPerTtl = 10
 const epsilon = 1e-9
 
 /** Reads the amount that a request deposits. */
-export const depositAmount = (settings: Settings): number =>
+const depositAmount = (settings: Settings): number =>
   settings.ratio === 0 ? 0 : settings.variant === "tower" && settings.ratio <= 1 ? 1 : 1000
 
 /** Reads the amount that a retry withdraws. */
-export const withdrawAmount = (settings: Settings): number =>
+const withdrawAmount = (settings: Settings): number =>
   settings.ratio === 0 ? 1 : Math.floor(depositAmount(settings) / settings.ratio + epsilon)
 
 /**
@@ -114,7 +114,7 @@ const rotate = (state: State, now: number): State => {
 
 const sum = (state: State): number => {
   const { settings } = state
-  const reserve = Math.floor(settings.minPerSecond * settings.ttlSeconds + epsilon) * withdrawAmount(settings)
+  const reserve = Math.floor(settings.minPerSecond * settings.ttlSeconds * withdrawAmount(settings) + epsilon)
   return state.slots.reduce((total, slot) => total + slot, state.open + reserve)
 }
 

@@ -46,7 +46,7 @@ export type Kind = "throttling" | "transient" | "other"
 
 /** Configures a quota. */
 export interface Options {
-  /** Tokens in a full bucket: 0 for no retries, else at least the cost of the cheapest one. Default 500. */
+  /** Tokens in a full bucket, >= 0; less than a kind of retry costs allows none of that kind. Default 500. */
   readonly capacity?: number | undefined
   /** Tokens at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
@@ -157,13 +157,10 @@ export interface Refunded {
 export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve({ ...defaults, initial: options.capacity ?? defaults.capacity }, options)
   const where = "RetryQuota.make"
-  const cheapest = Math.min(
-    OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost),
-    OptionCheck.nonNegative(where, "transientCost", settings.transientCost),
-    OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
-  )
-  // none at all is a choice, less than any retry costs is a mistake
-  if (settings.capacity !== 0) OptionCheck.within(where, "capacity", settings.capacity, cheapest, Number.MAX_VALUE)
+  OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost)
+  OptionCheck.nonNegative(where, "transientCost", settings.transientCost)
+  OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
+  OptionCheck.nonNegative(where, "capacity", settings.capacity)
   OptionCheck.within(where, "initial", settings.initial, 0, settings.capacity)
   OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.positive(where, "throttlingBaseSeconds", settings.throttlingBaseSeconds)

@@ -185,6 +185,11 @@ export const attempt = (
   return [{ _tag: "Retry", delaySeconds, reason: "backoff", call: { attempts, retriesSincePushback: n + 1 } }, next]
 }
 
-/** Reads a `grpc-retry-pushback-ms` value: seconds, or `"stop"` when negative or unreadable. */
+/** Bounds a pushback in milliseconds: the proposal reads a signed integer of 32 bits. */
+const longestPushback = 2 ** 31 - 1
+
+/** Reads a `grpc-retry-pushback-ms` value: seconds, or `"stop"` when negative, over 2,147,483,647 or unreadable. */
 export const parsePushback = (milliseconds: string): Pushback =>
-  /^(?:0|[1-9]\d*)$/.test(milliseconds) ? Number(milliseconds) / 1000 : "stop"
+  /^(?:0|[1-9]\d*)$/.test(milliseconds) && Number(milliseconds) <= longestPushback
+    ? Number(milliseconds) / 1000
+    : "stop"

@@ -31,8 +31,9 @@
  * settled // => { _tag: "Settled", tokens: 800, requests: 0, reason: "over-estimated" }
  * ```
  *
- * **Source**: the reservation algebra of bounded admission control; the two
- * policies for oversize items after openlimit#8 and LiteLLM#18730, where a
+ * **Source**: the reservation algebra of bounded admission control. What each
+ * part is for: BerriAI/litellm#18730, where concurrent calls passed a limit
+ * together because nothing was reserved, and shobrook/openlimit#8, where a
  * prompt above the per-second limit hung for ever.
  */
 import * as OptionCheck from "./OptionCheck.ts"

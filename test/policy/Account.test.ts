@@ -86,10 +86,16 @@ describe("Account", () => {
     expect(Account.resume(Account.initial, 5)).toEqual([undefined, Account.initial])
     expect(Account.resume(suspended(), 10)).toEqual([
       { seconds: 10, probes: 0, refusals: 1 },
-      { _tag: "Active", generation: 1 }
+      { _tag: "Active", generation: 2 }
     ])
     const [, state] = probing()
     expect(Account.resume(state, 35)[0]).toEqual({ seconds: 35, probes: 1, refusals: 1 })
+  })
+
+  it("takes the refusal of a probe that was sent before it was resumed for stale", () => {
+    const [admission, state] = probing()
+    const [, resumed] = Account.resume(state, 35)
+    expect(Account.refused(resumed, admission, 36)).toEqual(["Stale", resumed])
   })
 
   const Event = Schema.Literals(["enter", "refused", "answered", "failed", "resume", "schedule"])

@@ -122,9 +122,59 @@ describe("AdaptiveThrottle", () => {
     }
   })
 
+  describe("settleSeconds", () => {
+    const rules = [AdaptiveThrottle.sre, { ...AdaptiveThrottle.envoy, minPerSecond: 0 }, AdaptiveThrottle.failsafe]
+
+    /** Counts the rejects of 10 calls per second in [0, 60) and, after a silence, in [400, 460), answers after 30 s. */
+    const rejects = (options: AdaptiveThrottle.Options, accepted: boolean) => {
+      const random = seeded(1)
+      let state = AdaptiveThrottle.make(options)
+      const pending: Array<number> = []
+      let rejected = 0
+      for (let i = 0; i < 1200; i++) {
+        const now = i / 10 + (i < 600 ? 0 : 340)
+        while (pending[0] !== undefined && pending[0] <= now) {
+          state = AdaptiveThrottle.accept(state, pending.shift() ?? now)
+        }
+        const [decision, next] = AdaptiveThrottle.attempt(state, now, random())
+        state = next
+        if (decision._tag === "Rejected") rejected++
+        else if (accepted) pending.push(now + 30)
+      }
+      return rejected
+    }
+
+    it.each(rules)("never throttles a backend that accepts all within that time: $_tag", (rule) => {
+      expect(rejects({ rule }, true)).toBeGreaterThan(300)
+      expect(rejects({ rule, settleSeconds: 30 }, true)).toBe(0)
+    })
+
+    it.each(rules)("throttles one that accepts nothing: $_tag", (rule) => {
+      expect(rejects({ rule, settleSeconds: 30 }, false)).toBeGreaterThan(300)
+    })
+
+    it("counts an attempt once its slot was over that long ago", () => {
+      const state = feed(AdaptiveThrottle.make({ windowSeconds: 10, slots: 10, settleSeconds: 3 }), 0.5, 9, false)
+      expect(AdaptiveThrottle.rejectionRate(state, 3.9)).toBe(0)
+      expect(AdaptiveThrottle.rejectionRate(state, 4)).toBe(0.9)
+      expect(AdaptiveThrottle.rejectionRate(state, 10)).toBe(0)
+    })
+
+    it("asks Envoy's rule for the rate of the part that settled", () => {
+      const options = { rule: AdaptiveThrottle.envoy, windowSeconds: 10, slots: 10, settleSeconds: 4 }
+      let state = AdaptiveThrottle.make(options)
+      for (let second = 0; second < 20; second++) state = feed(state, second, 5, false)
+      expect(AdaptiveThrottle.rejectionRate(state, 19)).toBe(0.8)
+    })
+  })
+
   it.each([
     [{ windowSeconds: 0 }, "windowSeconds"],
     [{ slots: 0 }, "slots"],
+    [{ slots: 3, settleSeconds: 1 }, "slots"],
+    [{ settleSeconds: -1 }, "settleSeconds"],
+    [{ settleSeconds: 61 }, "settleSeconds"],
+    [{ settleSeconds: NaN }, "settleSeconds"],
     [{ rule: { _tag: "Sre", k: 0.5 } }, "rule.k"],
     [{ rule: { ...AdaptiveThrottle.envoy, threshold: 0 } as AdaptiveThrottle.Rule }, "rule.threshold"],
     [{ rule: { ...AdaptiveThrottle.envoy, threshold: 2 } as AdaptiveThrottle.Rule }, "rule.threshold"],
@@ -137,22 +187,24 @@ describe("AdaptiveThrottle", () => {
   })
 
   it.prop("is a probability, and an accept never raises it", [events], ([list]) => {
-    for (const rule of [AdaptiveThrottle.sre, AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe]) {
-      let state = AdaptiveThrottle.make({ rule, windowSeconds: 5, slots: 4 })
-      let now = 0
-      for (const { draw, kind, ms } of list) {
-        now += ms / 1000
-        const before = AdaptiveThrottle.rejectionRate(state, now)
-        expect(before).toBeGreaterThanOrEqual(0)
-        expect(before).toBeLessThanOrEqual(1)
-        if (kind < 3) {
-          state = AdaptiveThrottle.accept(state, now)
-          expect(AdaptiveThrottle.rejectionRate(state, now)).toBeLessThanOrEqual(before)
-        } else {
-          ;[, state] = AdaptiveThrottle.attempt(state, now, draw / 1000)
+    for (const settleSeconds of [0, 2]) {
+      for (const rule of [AdaptiveThrottle.sre, AdaptiveThrottle.envoy, AdaptiveThrottle.failsafe]) {
+        let state = AdaptiveThrottle.make({ rule, windowSeconds: 5, slots: 4, settleSeconds })
+        let now = 0
+        for (const { draw, kind, ms } of list) {
+          now += ms / 1000
+          const before = AdaptiveThrottle.rejectionRate(state, now)
+          expect(before).toBeGreaterThanOrEqual(0)
+          expect(before).toBeLessThanOrEqual(1)
+          if (kind < 3) {
+            state = AdaptiveThrottle.accept(state, now)
+            expect(AdaptiveThrottle.rejectionRate(state, now)).toBeLessThanOrEqual(before)
+          } else {
+            ;[, state] = AdaptiveThrottle.attempt(state, now, draw / 1000)
+          }
+          expect(state.slots.length).toBeLessThanOrEqual(4)
+          expect(AdaptiveThrottle.rejectionRate(state, now + 5)).toBe(0)
         }
-        expect(state.slots.length).toBeLessThanOrEqual(4)
-        expect(AdaptiveThrottle.rejectionRate(state, now + 5)).toBe(0)
       }
     }
   }, laws)

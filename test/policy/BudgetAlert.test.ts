@@ -21,6 +21,11 @@ describe("BudgetAlert", () => {
     expect(feed([0, 100], { count: 1, windowSeconds: 10 })).toEqual([0, 100])
   })
 
+  it("alerts anew after the clock went back", () => {
+    const burst = (from: number) => Array.from({ length: 10 }, (_, i) => from + i)
+    expect(feed([...burst(10_000), ...burst(100)])).toEqual([10_009, 109])
+  })
+
   it("refuses options out of range", () => {
     expect(() => BudgetAlert.check({ count: 0, windowSeconds: 1 })).toThrow("count must be an integer >= 1, got 0")
     expect(() => BudgetAlert.check({ count: 1, windowSeconds: 0 })).toThrow("windowSeconds must be > 0, got 0")

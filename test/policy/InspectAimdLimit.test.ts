@@ -43,6 +43,14 @@ describe("InspectAimdLimit", () => {
     expect(cleanRound(low, 15)[0]).toMatchObject({ from: 4, to: 5 })
   })
 
+  it.each([[30, 32], [50, 52], [70, 74], [90, 94]])(
+    "rounds half a call of growth to the even neighbour: from %d to %d",
+    (from, to) => {
+      const state = { ...InspectAimdLimit.initial({ initial: from, granularity: 1 }), refused: true }
+      expect(cleanRound(state, 0)[0]).toMatchObject({ from, to })
+    }
+  )
+
   it("cuts once per 15 s however many refusals come, and ends the round each time", () => {
     let state = InspectAimdLimit.initial({ initial: 100 })
     for (let i = 0; i < 64; i++) [, state] = InspectAimdLimit.sample(state, refused, i / 10)

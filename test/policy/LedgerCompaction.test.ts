@@ -10,7 +10,18 @@ const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBe
 
 /** A step of a random history over three keys, three labels, two runs and three days. */
 const Step = Schema.Struct({
-  kind: Schema.Literals(["reserve", "unpriced", "settle", "over", "assume", "refund", "risk", "state", "again"]),
+  kind: Schema.Literals([
+    "reserve",
+    "unpriced",
+    "settle",
+    "over",
+    "assume",
+    "refund",
+    "risk",
+    "state",
+    "declare",
+    "again"
+  ]),
   amount: whole(0, 100),
   key: Schema.Literals(["k", "l", "m"]),
   label: Schema.Literals(["", "a", "b"]),
@@ -33,6 +44,7 @@ const historyOf = (steps: ReadonlyArray<typeof Step.Type>): ReadonlyArray<Ledger
       entries.push(entry)
       open.push(entry)
     } else if (kind === "state") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n })
+    else if (kind === "declare") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n, declared: true })
     else if (chosen !== undefined) {
       if (kind !== "again") open.splice(open.indexOf(chosen), 1)
       const [cost, ended] = [kind === "over" ? (chosen.high ?? 0n) + high : high, chosen.id]
@@ -65,6 +77,7 @@ const readings = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number
     budgets: Ledger.budgetStatus(state),
     keys: ["k", "l", "m"].map((key) => Ledger.tally(state.keys, key)),
     balances: ["k", "l", "m"].map((key) => Ledger.balance(state, key, 4 * 86_400)),
+    declared: ["k", "l", "m"].map((key) => HashMap.get(state.declared, key)),
     open: Array.from(HashMap.values(state.open)).toSorted((a, b) => a.id - b.id)
   }
 }

@@ -14,12 +14,15 @@ describe("LittlesLaw", () => {
   it("rounds up what is not whole, and nothing else", () => {
     expect(LittlesLaw.concurrency(0.1, 30)).toBe(3)
     expect(LittlesLaw.concurrency(0.1, 31)).toBe(4)
-    expect(LittlesLaw.concurrency(0, 31)).toBe(1)
+    expect(LittlesLaw.concurrency(0, 31)).toBe(0)
+    expect(LittlesLaw.concurrency(10, 0)).toBe(0)
+    expect(LittlesLaw.concurrency(0.001, 1)).toBe(1)
   })
 
   it("adds headroom to the p95", () => {
     expect(LittlesLaw.ceiling(10, 5)).toBe(60)
     expect(LittlesLaw.ceiling(10, 5, 1)).toBe(50)
+    expect(LittlesLaw.ceiling(10, 0)).toBe(1)
   })
 
   it("refuses rates and latencies that are none", () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as OutputEstimate from "../../src/policy/OutputEstimate.ts"
-import { events, laws } from "./events.ts"
+import * as SampleWindow from "../../src/policy/SampleWindow.ts"
+import { events, laws, seeded } from "./events.ts"
 
 const learned = (tokens: number, n = 20, options: OutputEstimate.Options = {}) => {
   let state = OutputEstimate.make(options)
@@ -33,6 +34,47 @@ describe("OutputEstimate", () => {
       outputTokens: 4096,
       reason: "bounded-by-max-tokens"
     })
+  })
+
+  it("is not moved by one large answer among small ones, first or last", () => {
+    let state = OutputEstimate.record(OutputEstimate.make(), 4096)
+    for (let i = 0; i < 1000; i++) {
+      state = OutputEstimate.record(state, 20 + (i % 5))
+      if (i >= 20) expect(OutputEstimate.estimate(state, call, 0).outputTokens).toBe(27)
+    }
+    expect(OutputEstimate.estimate(OutputEstimate.record(state, 4096), call, 0).outputTokens).toBe(27)
+  })
+
+  it.each([[4000, 5], [5, 4000]])("follows a shift from %d to %d tokens within 256 answers", (from, to) => {
+    for (const before of [1, 127, 128, 129, 1000]) {
+      let state = learned(from, before, { margin: 1 })
+      for (let i = 0; i < 256; i++) state = OutputEstimate.record(state, to)
+      expect(OutputEstimate.estimate(state, call, 0).outputTokens).toBe(to)
+    }
+  })
+
+  it.each([0.05, 0.5, 0.9, 0.95, 0.999])("reads the quantile %d of the last two generations", (quantile) => {
+    const random = seeded(7)
+    let state = OutputEstimate.make({ quantile, margin: 1, minSamples: 1 })
+    let [older, newer] = [SampleWindow.make(), SampleWindow.make()]
+    for (let i = 0; i < 600; i++) {
+      const output = Math.floor(random() * 100)
+      if (newer.count === 128) [older, newer] = [newer, SampleWindow.make()]
+      newer = SampleWindow.add(newer, output)
+      state = OutputEstimate.record(state, output)
+      const expected = SampleWindow.quantile([older, newer], quantile)
+      expect(OutputEstimate.estimate(state, call, 0).outputTokens).toBe(expected)
+    }
+  })
+
+  it("keeps thirteen numbers of each generation for the quantile 0.95", () => {
+    const state = learned(200, 1000)
+    expect([state.older.largest.length, state.newer.largest.length]).toEqual([13, 13])
+  })
+
+  it.each([NaN, Infinity, -Infinity])("leaves out an answer of %d tokens", (tokens) => {
+    const state = learned(200)
+    expect(OutputEstimate.record(state, tokens)).toBe(state)
   })
 
   it("reserves the maximum where the provider charges it, if there is one", () => {

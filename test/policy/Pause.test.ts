@@ -62,6 +62,18 @@ describe("Pause", () => {
       expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60])
     })
 
+    it("starts over after an epoch with a hint", () => {
+      let state = Pause.make()
+      const waits: Array<number> = []
+      for (const [i, hintSeconds] of [undefined, undefined, 3, undefined].entries()) {
+        const now = (i + 1) * 1000
+        const [decision, next] = Pause.refuse(state, { sentAt: now - 1, hintSeconds }, now)
+        waits.push(decision.until - now)
+        state = next
+      }
+      expect(waits).toEqual([1, 2, 3, 1])
+    })
+
     it("takes a hint that is no number for none", () => {
       const [decision, state] = Pause.refuse(Pause.make(), { sentAt: 1, hintSeconds: NaN }, 2)
       expect(decision).toEqual({ _tag: "Extended", until: 3, epoch: "new", reason: "backoff" })
@@ -99,6 +111,12 @@ describe("Pause", () => {
     [{ backoffBaseSeconds: 90, backoffMaxSeconds: 60 }, "backoffMaxSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => Pause.make(options)).toThrow(`Pause.make: ${field} must be`)
+  })
+
+  it.each([NaN, Infinity, -Infinity])("refuses the time %d", (now) => {
+    for (const hintSeconds of [undefined, 3]) {
+      expect(() => Pause.refuse(Pause.make(), { sentAt: 0, hintSeconds }, now)).toThrow("Pause.refuse: now must be")
+    }
   })
 
   it("raises the default maximum to the first pause", () => {

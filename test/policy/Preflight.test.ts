@@ -43,10 +43,21 @@ describe("Preflight", () => {
     expect(short.message).toMatch(/not enough\. Missing \$47\.00: buy \$47\.00 at https:\/\/api\.together\.ai/)
   })
 
+  it("is tight at best where calls since the statement have no known cost", () => {
+    const verdict = Preflight.judge(calls(100), balance(50, { unpricedSince: 2, certainty: "uncertain" }))
+    expect(verdict).toMatchObject({ _tag: "Tight", shortfall: 0n, buy: 0n })
+    expect(verdict.message).toBe(
+      "The calls cost between $1.00 and $5.00; the balance is $50.00 (stated 10 min ago, uncertain): likely enough, not " +
+        "certainly. Calls since then without a known cost: 2. Read the balance at " +
+        "https://api.together.ai/settings/billing, state it anew."
+    )
+  })
+
   it("buys whole dollars, five at least", () => {
     expect(Preflight.purchaseFor(1n)).toBe(usd(5))
     expect(Preflight.purchaseFor(usd(7.01))).toBe(usd(8))
     expect(Preflight.purchaseFor(usd(8))).toBe(usd(8))
+    expect(Preflight.purchaseFor(0n)).toBe(0n)
   })
 
   it("judges a fine-tune by the provider's estimate, and by its word", () => {
@@ -58,6 +69,8 @@ describe("Preflight", () => {
     )
     expect(refused).toMatchObject({ _tag: "Blocked", reason: "provider" })
     expect(refused.message).toMatch(/\(credit limit \$3\)/)
+    const silent = { ...answer, allowed_to_proceed: null, user_limit: null, unavailable_reason: null }
+    expect(Preflight.judge({ _tag: "FineTune", answer: silent }, balance(5))._tag).toBe("Enough")
     expect(Preflight.judge({ _tag: "FineTune", answer: { allowed_to_proceed: false } }, undefined).message).toMatch(
       /says Together's price estimate\. Add credits/
     )

@@ -9,7 +9,7 @@ const embedding = "test/embedding"
 const fractional = "test/fractional"
 const lookup = PriceTable.lookup(
   PriceTable.shipped,
-  PriceTable.fromModels([{ id: embedding, pricing: { input: 0.008, output: 0 } }], "2026-10-01"),
+  PriceTable.fromModels([{ id: embedding, type: "embedding", pricing: { input: 0.008, output: 0 } }], "2026-10-01"),
   [Price.stated({ model: fractional, inputUsdPerMillion: "0.0375", outputUsdPerMillion: "0" })]
 )
 
@@ -160,8 +160,20 @@ describe("Price", () => {
         cachedInputUsdPerMillion: 2
       })
       expect(Price.ofCall(odd, "odd", { inputTokens: 4, outputTokens: 0, maxOutputTokens: 0 })).toEqual(
-        Price.range(4000n, 5000n, 4000n)
+        Price.range(4000n, 10_000n, 4000n)
       )
+    })
+
+    it("takes the model's context for the most of a choice that sets no max_tokens, where it is known", () => {
+      const price = (contextTokens?: number) =>
+        Price.stated({ model: "m", inputUsdPerMillion: 0, outputUsdPerMillion: 1, contextTokens })
+      const most = (openChoices: number | undefined, contextTokens?: number) => {
+        const estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 10, openChoices }
+        const bound = Price.ofCall(price(contextTokens), "m", estimate)
+        return bound._tag === "Known" ? bound.high / 1000n : undefined
+      }
+      expect([most(undefined, 500), most(1), most(1, 500), most(3, 500)]).toEqual([10n, 10n, 500n, 1500n])
+      expect(most(2, Number.MAX_SAFE_INTEGER)).toBe(BigInt(Number.MAX_SAFE_INTEGER))
     })
 
     const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100_000 }))
@@ -169,15 +181,23 @@ describe("Price", () => {
       "bounds every real usage within the margin and max_tokens",
       [Count, Count, Count, Count],
       ([input, most, output, cached]) => {
-        const estimate = { inputTokens: input, outputTokens: Math.min(output, most), maxOutputTokens: most }
-        const bound = Price.ofCall(lookup(glm), glm, estimate)
-        const real = Price.ofUsage(lookup(glm), glm, {
-          inputTokens: Math.floor(input * 1.25),
-          outputTokens: Math.min(output, most),
-          cachedInputTokens: Math.min(cached, Math.floor(input * 1.25)),
-          reasoningTokens: 0
+        const dearCache = Price.stated({
+          model: "d",
+          inputUsdPerMillion: 1,
+          outputUsdPerMillion: 2,
+          cachedInputUsdPerMillion: 3
         })
-        expect(bound._tag === "Known" && real._tag === "Known" && real.nanoUsd <= bound.high).toBe(true)
+        const estimate = { inputTokens: input, outputTokens: Math.min(output, most), maxOutputTokens: most }
+        for (const price of [lookup(glm), dearCache]) {
+          const bound = Price.ofCall(price, glm, estimate)
+          const real = Price.ofUsage(price, glm, {
+            inputTokens: Math.floor(input * 1.25),
+            outputTokens: Math.min(output, most),
+            cachedInputTokens: Math.min(cached, Math.floor(input * 1.25)),
+            reasoningTokens: 0
+          })
+          expect(bound._tag === "Known" && real._tag === "Known" && real.nanoUsd <= bound.high).toBe(true)
+        }
       }
     )
   })
@@ -236,6 +256,9 @@ describe("Price", () => {
     it("takes the provider's estimate, in dollars", () => {
       expect(Price.ofFineTune({ estimation_available: true, estimated_total_price: 4.2 })).toEqual(
         Price.exactly(4_200_000_000n)
+      )
+      expect(Price.ofFineTune({ estimation_available: true, estimated_total_price: null })).toEqual(
+        Price.unknown("Together gave no price for this fine-tune: no reason was given")
       )
       expect(Price.ofFineTune({ estimation_available: false, unavailable_reason: "train_file_invalid" })).toEqual(
         Price.unknown("Together gave no price for this fine-tune: train_file_invalid")

@@ -91,6 +91,13 @@ describe("RetryBudget", () => {
       expect(RetryBudget.balance(state, 58.5)).toBe(10)
     })
 
+    it("adds a reserve that is no whole number of retries to what was deposited", () => {
+      const state = RetryBudget.make({ ttlSeconds: 1, minPerSecond: 0.5, ratio: 0.2 })
+      expect(play(state, ["d", "d", "w", "d", "w", "w"])).toEqual([false, true, false])
+      const thirds = RetryBudget.make({ ttlSeconds: 3, minPerSecond: 0.1, ratio: 0.2 })
+      expect(play(thirds, ["d", "d", "d", "w", "d", "w", "w"])).toEqual([false, true, false])
+    })
+
     it("forgets deposits and withdrawals after the ttl", () => {
       const state = RetryBudget.make({ ttlSeconds: 10, minPerSecond: 0.1, ratio: 1 })
       expect(play(state, ["d", "w", "w", "w"])).toEqual([true, true, false])

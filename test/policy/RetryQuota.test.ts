@@ -188,9 +188,20 @@ describe("RetryQuota", () => {
     expect(RetryQuota.make({ capacity: 0 }).capacity).toBe(0)
   })
 
+  it("allows no retry that costs more than the capacity", () => {
+    const state = RetryQuota.make({ capacity: 13 })
+    expect(RetryQuota.fail(state, RetryQuota.request, { kind: "throttling" }, 0)[0]._tag).toBe("Retry")
+    expect(RetryQuota.fail(state, RetryQuota.request, { kind: "other" }, 0)).toEqual([
+      { _tag: "Stop", reason: "quota-exceeded", delaySeconds: 0 },
+      state
+    ])
+    expect(RetryQuota.fail(RetryQuota.make({ capacity: 3 }), RetryQuota.request, { kind: "throttling" }, 0)[0])
+      .toMatchObject({ reason: "quota-exceeded" })
+  })
+
   it.each([
     [{ capacity: -1 }, "capacity"],
-    [{ capacity: 3 }, "capacity"],
+    [{ capacity: Infinity }, "capacity"],
     [{ refillPerSecond: -1 }, "refillPerSecond"],
     [{ initial: 501 }, "initial"],
     [{ throttlingCost: -1 }, "throttlingCost"],

@@ -125,12 +125,21 @@ describe("RetryThrottle", () => {
     expect(RetryThrottle.tokens(RetryThrottle.make({ maxTokens: 4.3509 }))).toBe(4.35)
   })
 
-  it.each([["250", 0.25], ["0", 0], ["-1", "stop"], ["007", "stop"], ["soon", "stop"], ["", "stop"]] as const)(
-    "reads the pushback %o as %o",
-    (text, expected) => {
-      expect(RetryThrottle.parsePushback(text)).toBe(expected)
-    }
-  )
+  it.each(
+    [
+      ["250", 0.25],
+      ["0", 0],
+      ["2147483647", 2_147_483.647],
+      ["2147483648", "stop"],
+      ["99999999999999999999", "stop"],
+      ["-1", "stop"],
+      ["007", "stop"],
+      ["soon", "stop"],
+      ["", "stop"]
+    ] as const
+  )("reads the pushback %o as %o", (text, expected) => {
+    expect(RetryThrottle.parsePushback(text)).toBe(expected)
+  })
 
   it.each([
     [{ maxTokens: 0 }, "maxTokens"],

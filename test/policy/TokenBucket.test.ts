@@ -104,7 +104,7 @@ describe("TokenBucket", () => {
   })
 
   describe("oversize", () => {
-    // A prompt of 800 tokens against 666 per second: openlimit#8.
+    // A prompt of 800 tokens against 666 per second: shobrook/openlimit#8.
     const bucket = TokenBucket.make({ capacity: 666, refillPerSecond: 666, initial: 333 })
 
     it("borrows when the bucket is full, and later callers pay", () => {

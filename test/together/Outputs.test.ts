@@ -1,0 +1,65 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Outputs from "../../src/together/Outputs.ts"
+
+const estimate = { inputTokens: 10, outputTokens: 512, maxOutputTokens: 4096 }
+const lane = "lane"
+
+const expected = (outputs: Outputs.Outputs, kind: Outputs.Kind, nowSeconds = 0) =>
+  outputs.expect(kind, estimate, nowSeconds).outputTokens
+
+/** Books `n` answers of a kind. */
+const record = (outputs: Outputs.Outputs, kind: Outputs.Kind, outputTokens: number, n = 20) => {
+  for (let i = 0; i < n; i++) outputs.record(kind, outputTokens)
+}
+
+describe("Outputs", () => {
+  it("expects what its lane has generated, and leaves a call without output as it is", () => {
+    const outputs = Outputs.make()
+    expect(expected(outputs, { lane })).toBe(512)
+    record(outputs, { lane }, 100)
+    expect(outputs.expect({ lane }, estimate, 0)).toEqual({ ...estimate, outputTokens: 110 })
+    expect(expected(outputs, { lane: "other" })).toBe(512)
+    const embedding = { inputTokens: 10, outputTokens: 0, maxOutputTokens: 0 }
+    expect(outputs.expect({ lane }, embedding, 0)).toBe(embedding)
+  })
+
+  it("comes down again after one large answer", () => {
+    const outputs = Outputs.make()
+    outputs.record({ lane }, 4096)
+    record(outputs, { lane }, 20, 30)
+    expect(expected(outputs, { lane })).toBe(22)
+  })
+
+  it("learns labels apart, and asks the lane until one is known", () => {
+    const outputs = Outputs.make()
+    record(outputs, { lane, label: "essay" }, 2000)
+    record(outputs, { lane, label: "yes or no" }, 1, 19)
+    expect(expected(outputs, { lane, label: "yes or no" })).toBe(2200)
+    record(outputs, { lane, label: "yes or no" }, 1, 1)
+    expect(expected(outputs, { lane, label: "yes or no" })).toBe(2)
+    expect(expected(outputs, { lane, label: "essay" })).toBe(2200)
+    expect(expected(outputs, { lane })).toBe(2200)
+    expect(expected(outputs, { lane: "other", label: "essay" })).toBe(512)
+  })
+
+  it("reserves more after a refusal for tokens, for the label and for its lane", () => {
+    const outputs = Outputs.make()
+    record(outputs, { lane, label: "a" }, 1000)
+    record(outputs, { lane, label: "b" }, 1000)
+    outputs.refused({ lane, label: "a" }, 0)
+    const after = [{ lane, label: "a" }, { lane, label: "b" }, { lane }].map((kind) => expected(outputs, kind))
+    expect(after).toEqual([1210, 1100, 1210])
+  })
+
+  it("forgets the label that learned longest ago when there are too many", () => {
+    const outputs = Outputs.make({ minSamples: 1 })
+    const name = (i: number) => `label ${i}`
+    for (let i = 0; i < Outputs.labelsKept; i++) outputs.record({ lane, label: name(i) }, 10)
+    outputs.record({ lane, label: name(0) }, 10)
+    outputs.record({ lane, label: "one more" }, 1000)
+    record(outputs, { lane }, 2000, 256)
+    const after = [0, 1, 2].map((i) => expected(outputs, { lane, label: name(i) }))
+    expect(after).toEqual([11, 2200, 11])
+    expect(expected(outputs, { lane, label: "one more" })).toBe(1100)
+  })
+})
