@@ -32,11 +32,13 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as HttpServer from "effect/http/HttpServer"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type { Drop } from "./EmulatorExchange.ts"
+import { drained } from "./internal/drained.ts"
 import * as Routes from "./EmulatorRoutes.ts"
 import * as World from "./EmulatorWorld.ts"
 import type * as Simulation from "./Simulation.ts"
@@ -89,7 +91,7 @@ const appOf = (
   world: World.World
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> =>
   // a server may run its handlers uninterruptibly; a client who leaves must be noticed
-  Effect.interruptible(Effect.catch(Routes.app(world), dropped))
+  Effect.interruptible(Effect.map(Effect.catch(Routes.app(world), dropped), drained))
 
 const worldOf = ({ options = {}, seed = defaults.seed, scale = defaults.scale }: Options): World.World =>
   World.make(options, seed, scale)
@@ -103,20 +105,44 @@ export const app = (
   options: Options = {}
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest> => appOf(worldOf(options))
 
+/** Makes an application whose exchanges can all be broken off: those that are open, and those that still come. */
+const closable = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) => {
+  const open = new Set<Fiber.Fiber<unknown, unknown>>()
+  let closed = false
+  return {
+    app: Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R>((fiber) => {
+      if (closed) return Effect.interrupt
+      open.add(fiber)
+      fiber.addObserver(() => void open.delete(fiber))
+      return app
+    }),
+    close: Effect.suspend(() => {
+      closed = true
+      return Fiber.interruptAll(Array.from(open))
+    })
+  }
+}
+
 /**
  * Serves an emulator on the `HttpServer` that is provided, and gives hold of it.
+ *
+ * **Details**: when the layer closes, exchanges that are still open are broken off.
  *
  * **Errors**: dies with a `RangeError` for options that `Simulation.make` refuses and for a scale that is not above 0.
  */
 export const layer = (options: Options = {}): Layer.Layer<Emulator, never, HttpServer.HttpServer> =>
-  Layer.unwrap(Effect.sync(() => {
-    const world = worldOf(options)
-    return Layer.merge(
-      HttpServer.serve(appOf(world)),
-      Layer.succeed(Emulator, {
+  Layer.effect(
+    Emulator,
+    Effect.gen(function*() {
+      const world = worldOf(options)
+      const { app, close } = closable(appOf(world))
+      yield* HttpServer.serveEffect(app)
+      // closes first: the server waits for what is open
+      yield* Effect.addFinalizer(() => close)
+      return {
         state: Effect.andThen(world.settle, Effect.sync(world.run.state)),
         update: world.run.update,
         reset: (options, seed) => Effect.sync(() => world.reset(options, seed))
-      })
-    )
-  }))
+      }
+    })
+  )

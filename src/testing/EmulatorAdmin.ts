@@ -10,6 +10,7 @@ import * as Exchange from "./EmulatorExchange.ts"
 import * as Simulation from "./Simulation.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Limit from "./SimulationLimit.ts"
+import { isScale } from "./SimulationRun.ts"
 import * as Text from "./SimulationText.ts"
 
 const plain = (value: unknown): unknown =>
@@ -111,13 +112,18 @@ export const faults: Exchange.Handler = (exchange) =>
     ["faults", "outages"]
   )
 
+/** Bounds an amount: more has no exact number of nano-dollars that JSON could tell. */
+const mostUsd = 1_000_000_000
+
 /** Answers `POST /__emulator/credits`: `balanceUsd` sets the balance at once, `topUpUsd` orders a purchase. */
 export const credits: Exchange.Handler = (exchange) =>
   withBody(exchange, ({ org = "default", balanceUsd, topUpUsd }) => {
     const amount = balanceUsd ?? topUpUsd
     const both = balanceUsd !== undefined && topUpUsd !== undefined
-    if (both || typeof org !== "string" || typeof amount !== "number" || !Number.isFinite(amount)) {
-      return Effect.succeed(Exchange.failure(400, "either balanceUsd or topUpUsd must be a number of USD"))
+    if (both || typeof org !== "string" || typeof amount !== "number" || !(Math.abs(amount) <= mostUsd)) {
+      return Effect.succeed(
+        Exchange.failure(400, `either balanceUsd or topUpUsd must be a number of USD, at most ${mostUsd}`)
+      )
     }
     if (balanceUsd === undefined && amount <= 0) {
       return Effect.succeed(Exchange.failure(400, `topUpUsd must be above 0, got ${amount}`))
@@ -138,9 +144,9 @@ export const credits: Exchange.Handler = (exchange) =>
 /** Answers `PUT /__emulator/scale`: seconds of the provider per second of the clock. */
 export const scale: Exchange.Handler = (exchange) =>
   withBody(exchange, ({ scale }) =>
-    typeof scale === "number" && scale > 0 && Number.isFinite(scale)
+    typeof scale === "number" && isScale(scale)
       ? Effect.as(exchange.world.run.setScale(scale), Exchange.json({ scale }))
-      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0")), ["scale"])
+      : Effect.succeed(Exchange.failure(400, "scale must be a number above 0, from 1e-6 to 1e6")), ["scale"])
 
 const hasNoBody = (headers: Readonly<Record<string, string | undefined>>): boolean =>
   (headers["content-length"] ?? "0") === "0" && headers["transfer-encoding"] === undefined

@@ -24,8 +24,10 @@ import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Damage from "./internal/damage.ts"
+import { millisOf } from "./internal/replyBody.ts"
+import { checkReset } from "./internal/togetherReply.ts"
 import * as Reply from "./Reply.ts"
-import type { Distribution } from "./SimulationConfig.ts"
+import * as SimulationConfig from "./SimulationConfig.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
 
 /** Is one fault. The fields are the arguments of the constructor of the same name. */
@@ -37,7 +39,7 @@ export type Fault =
   | { readonly _tag: "broken"; readonly kind: Reply.BrokenKind }
   | { readonly _tag: "lost" }
   | { readonly _tag: "slowHeaders"; readonly millis: number }
-  | { readonly _tag: "latency"; readonly distribution: Distribution }
+  | { readonly _tag: "latency"; readonly distribution: SimulationConfig.Distribution }
   | { readonly _tag: "slowBody"; readonly millis: number }
   | { readonly _tag: "stallAtByte"; readonly bytes: number }
   | { readonly _tag: "stallAtEvent"; readonly events: number }
@@ -67,8 +69,6 @@ const count = (constructor: string, field: string, value: number, least: number)
   return value
 }
 
-const millisOf = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
-
 /** Answers with a status in the provider's place. */
 export const status = (status: number, options?: StatusOptions): Fault => {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
@@ -78,8 +78,10 @@ export const status = (status: number, options?: StatusOptions): Fault => {
 }
 
 /** Answers 429, with `x-ratelimit-reset` in seconds where `reset` is given. */
-export const rateLimited = (options?: { readonly reset?: number | undefined }): Fault =>
-  options === undefined ? { _tag: "rateLimited" } : { _tag: "rateLimited", options }
+export const rateLimited = (options?: { readonly reset?: number | undefined }): Fault => {
+  checkReset("Fault.rateLimited", options?.reset)
+  return options === undefined ? { _tag: "rateLimited" } : { _tag: "rateLimited", options }
+}
 
 /** Answers 402: the account is out of credit. */
 export const outOfCredits: Fault = { _tag: "outOfCredits" }
@@ -88,19 +90,32 @@ export const outOfCredits: Fault = { _tag: "outOfCredits" }
 export const hang: Fault = { _tag: "hang" }
 
 /** Breaks the connection before the provider sees the request: reset, refused, name resolution, TLS. */
-export const broken = (kind: Reply.BrokenKind = "reset"): Fault => ({ _tag: "broken", kind })
+export const broken = (kind: Reply.BrokenKind = "reset"): Fault => ({ _tag: "broken", kind: Reply.broken(kind).kind })
 
 /** Lets the provider answer, and resets the connection before the answer arrives: done, billed, and lost. */
 export const lost: Fault = { _tag: "lost" }
 
 /** Delays the headers. */
-export const slowHeaders = (wait: Duration.Input): Fault => ({ _tag: "slowHeaders", millis: millisOf(wait) })
+export const slowHeaders = (wait: Duration.Input): Fault => ({
+  _tag: "slowHeaders",
+  millis: millisOf("Fault.slowHeaders", "wait", wait)
+})
 
-/** Delays the headers by a time drawn from a distribution, in seconds. */
-export const latency = (distribution: Distribution): Fault => ({ _tag: "latency", distribution })
+/**
+ * Delays the headers by a time drawn from a distribution, in seconds.
+ *
+ * **Errors**: throws a `RangeError` for a distribution that is none.
+ */
+export const latency = (distribution: SimulationConfig.Distribution): Fault => ({
+  _tag: "latency",
+  distribution: SimulationConfig.distribution("Fault.latency", distribution)
+})
 
 /** Delays each chunk of the body. */
-export const slowBody = (every: Duration.Input): Fault => ({ _tag: "slowBody", millis: millisOf(every) })
+export const slowBody = (every: Duration.Input): Fault => ({
+  _tag: "slowBody",
+  millis: millisOf("Fault.slowBody", "every", every)
+})
 
 /** Falls silent for ever after so many bytes of the body. */
 export const stallAtByte = (bytes: number): Fault => ({
@@ -160,12 +175,19 @@ export const reorderEvents = (event: number): Fault => ({
 export const chopped = (bytes: number): Fault => ({ _tag: "chopped", bytes: count("chopped", "bytes", bytes, 1) })
 
 /** Replaces the content type. */
-export const contentType = (contentType: string): Fault => ({ _tag: "contentType", contentType })
+export const contentType = (contentType: string): Fault => {
+  if (!/^[\x20-\x7e]*$/.test(contentType)) {
+    throw new RangeError(`Fault.contentType: contentType must be a header's text, got ${JSON.stringify(contentType)}`)
+  }
+  return { _tag: "contentType", contentType }
+}
 
 /** Shifts the provider's clock: its `Date`, and a `Retry-After` that is a date. */
 export const clockSkew = (by: Duration.Input | { readonly behind: Duration.Input }): Fault => ({
   _tag: "clockSkew",
-  millis: typeof by === "object" && "behind" in by ? -millisOf(by.behind) : millisOf(by)
+  millis: typeof by === "object" && "behind" in by
+    ? -millisOf("Fault.clockSkew", "behind", by.behind)
+    : millisOf("Fault.clockSkew", "by", by)
 })
 
 // -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@
  * | `from` | the n-th and all after it |
  * | `every` | each n-th |
  * | `probability` | a share of them, drawn from the plan's seed |
- * | `since`, `until` | within a window of time, counted from the making of the wrapper |
+ * | `since`, `until` | within a window of time, counted from the first request |
  * | `times` | at most so often |
  *
  * Rules strike from first to last, each on what the one before left: a later `slowHeaders` delays an earlier `status`.
@@ -39,6 +39,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Fault from "./Fault.ts"
+import { drained } from "./internal/drained.ts"
+import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
@@ -52,8 +54,9 @@ export interface When {
   readonly every?: number | undefined
   /** A ratio in [0, 1]. */
   readonly probability?: number | undefined
-  /** Counted from the making of the wrapper. */
+  /** Counted from the first request, at least 0. */
   readonly since?: Duration.Input | undefined
+  /** After `since`. */
   readonly until?: Duration.Input | undefined
   readonly times?: number | undefined
 }
@@ -98,15 +101,33 @@ const positive = (field: string, value: number | undefined): void => {
   }
 }
 
-/** Makes a rule. */
+const millisOf = (field: string, input: Duration.Input): number => {
+  const millis = Duration.toMillis(Option.getOrElse(Duration.fromInput(input), () => Duration.millis(-1)))
+  if (!(millis >= 0)) {
+    throw new RangeError(`Faults.when: ${field} must be a duration of at least 0, got ${String(input)}`)
+  }
+  return millis
+}
+
+/**
+ * Makes a rule.
+ *
+ * **Errors**: throws a `RangeError` that names the field, for one that is out of range.
+ */
 export const when = (fault: Fault.Fault, when: When = {}): Rule => {
-  for (const nth of typeof when.nth === "number" ? [when.nth] : when.nth ?? []) positive("nth", nth)
+  const nths = typeof when.nth === "number" ? [when.nth] : when.nth
+  if (nths?.length === 0) throw new RangeError("Faults.when: nth must hold an integer of at least 1, got []")
+  for (const nth of nths ?? []) positive("nth", nth)
   positive("from", when.from)
   positive("every", when.every)
   positive("times", when.times)
   const { probability } = when
   if (probability !== undefined && !(probability >= 0 && probability <= 1)) {
     throw new RangeError(`Faults.when: probability must be in [0, 1], got ${probability}`)
+  }
+  const since = millisOf("since", when.since ?? 0)
+  if (when.until !== undefined && millisOf("until", when.until) <= since) {
+    throw new RangeError(`Faults.when: until must be after since, got ${String(when.until)}`)
   }
   return { fault, when }
 }
@@ -136,14 +157,19 @@ export const creditExhaustion = (
   options?: { readonly since?: Duration.Input | undefined; readonly until?: Duration.Input | undefined }
 ): Rule => when(Fault.outOfCredits, { since: options?.since, until: options?.until })
 
-/** Makes a plan. A bare fault strikes every request. */
+/**
+ * Makes a plan. A bare fault strikes every request.
+ *
+ * **Errors**: throws a `RangeError` for a rule that {@link when} refuses, and for a seed that is not finite.
+ */
 export const plan = (
   rules: ReadonlyArray<Rule | Fault.Fault>,
   options?: { readonly seed?: number | undefined }
-): Plan => ({
-  rules: rules.map((rule) => "_tag" in rule ? when(rule) : rule),
-  seed: options?.seed ?? 1
-})
+): Plan => {
+  const seed = options?.seed ?? 1
+  if (!Number.isFinite(seed)) throw new RangeError(`Faults.plan: seed must be a finite number, got ${seed}`)
+  return { rules: rules.map((rule) => "_tag" in rule ? when(rule) : when(rule.fault, rule.when)), seed }
+}
 
 interface RuleState {
   seen: number
@@ -165,9 +191,10 @@ const due = (rule: Rule, state: RuleState, sent: Sent.Sent, elapsed: number, cha
   return true
 }
 
-/** Starts a plan: its counts at zero, its windows from now. */
+/** Starts a plan: its counts at zero, its windows from the first request on. */
 export const make = (plan: Plan): Effect.Effect<Injector> =>
-  Effect.map(Clock.currentTimeMillis, (startMillis) => {
+  Effect.sync(() => {
+    let startMillis: number | undefined
     const seed = SimulationRandom.source(plan.seed)
     const states = plan.rules.map((): RuleState => ({ seen: 0, struck: 0 }))
     const strikes: Array<Strike> = []
@@ -175,11 +202,13 @@ export const make = (plan: Plan): Effect.Effect<Injector> =>
 
     const decide = (sent: Sent.Sent, nowMillis: number): ReadonlyArray<Strike & { readonly draw: number }> => {
       const request = ++requests
+      startMillis ??= nowMillis
+      const elapsed = nowMillis - startMillis
       const found: Array<Strike & { readonly draw: number }> = []
       plan.rules.forEach((rule, index) => {
         const state = states[index]!
         const draw = SimulationRandom.derive(SimulationRandom.derive(seed, index), request)
-        if (due(rule, state, sent, nowMillis - startMillis, () => SimulationRandom.uniform(draw, 0))) {
+        if (due(rule, state, sent, elapsed, () => SimulationRandom.uniform(draw, 0))) {
           found.push({ request, rule: index, fault: rule.fault, sent, draw })
         }
       })
@@ -189,22 +218,15 @@ export const make = (plan: Plan): Effect.Effect<Injector> =>
 
     const strikeAll = <E, R>(
       exchange: Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>,
-      request: HttpClientRequest.HttpClientRequest
-    ): Effect.Effect<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError, R> => {
-      const url = HttpClientRequest.toUrl(request)
-      // an address that is none fails in the client, as without a plan
-      if (Option.isNone(url)) return exchange
-      return Effect.flatMap(Sent.make(request, url.value), (sent) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          decide(sent, now).reduce<
-            Effect.Effect<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError, R>
-          >((struck, { draw, fault }) =>
-            Fault.strike(fault, struck, request, draw), exchange)))
-    }
+      sent: Sent.Sent
+    ): Effect.Effect<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError, R> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        decide(sent, now).reduce<
+          Effect.Effect<HttpClientResponse.HttpClientResponse, E | HttpClientError.HttpClientError, R>
+        >((struck, { draw, fault }) => Fault.strike(fault, struck, sent.request, draw), exchange))
 
     return {
-      wrap: (client) =>
-        HttpClient.transform(client, strikeAll),
+      wrap: (client) => overSent(client, strikeAll),
       middleware: (app) =>
         Effect.flatMap(HttpServerRequest.HttpServerRequest, (server) => serve(app, server, strikeAll)),
       strikes: () => strikes
@@ -222,7 +244,7 @@ const serve = <E, R>(
   server: HttpServerRequest.HttpServerRequest,
   strikeAll: <E1, R1>(
     exchange: Effect.Effect<HttpClientResponse.HttpClientResponse, E1, R1>,
-    request: HttpClientRequest.HttpClientRequest
+    sent: Sent.Sent
   ) => Effect.Effect<HttpClientResponse.HttpClientResponse, E1 | HttpClientError.HttpClientError, R1>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R> =>
   Effect.gen(function*() {
@@ -239,7 +261,8 @@ const serve = <E, R>(
       original = HttpServerResponse.toClientResponse(response, { request })
       return original
     })
-    const response = yield* strikeAll(exchange, { ...request, method: server.method }).pipe(
+    const response = yield* Sent.make({ ...request, method: server.method }, address).pipe(
+      Effect.flatMap((sent) => strikeAll(exchange, sent)),
       // a connection to break: below
       Effect.catchIf(isInjected, () => Effect.succeed(undefined))
     )
@@ -248,17 +271,17 @@ const serve = <E, R>(
     }
     return response === original && untouched !== undefined
       ? untouched
-      : HttpServerResponse.fromClientResponse(response)
+      : drained(HttpServerResponse.fromClientResponse(response))
   })
 
-/** Wraps a client with a plan that starts now. */
+/** Wraps a client with a plan that starts with its first request. */
 export const wrap = <E, R>(
   client: HttpClient.HttpClient.With<E, R>,
   plan: Plan
 ): Effect.Effect<HttpClient.HttpClient.With<E | HttpClientError.HttpClientError, R>> =>
   Effect.map(make(plan), (injector) => injector.wrap(client))
 
-/** Wraps the `HttpClient` of the context with a plan that starts when the layer is built. */
+/** Wraps the `HttpClient` of the context with a plan that starts with the first request. */
 export const layer = (plan: Plan): Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> =>
   Layer.effect(
     HttpClient.HttpClient,
@@ -266,7 +289,7 @@ export const layer = (plan: Plan): Layer.Layer<HttpClient.HttpClient, never, Htt
   )
 
 /**
- * Wraps a server's app with a plan that starts now.
+ * Wraps a server's app with a plan that starts with the first request.
  *
  * **Details**
  *

@@ -12,8 +12,9 @@
  * key: of request headers only `accept` and `content-type` are kept; fields, parameters and headers that are named as a
  * secret (`wandb_api_key`, `X-Amz-Signature`, `x-api-key`) are replaced in requests and answers, and so is what they
  * held, and what looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and
- * where an answer repeats them, unless `prompts: "keep"` is given; objects whose fields the user named (`metadata`, the
- * parameters of a tool, a schema) by one mark each. What the model answered is kept: a replay needs it.
+ * wherever an answer may repeat them, unless `prompts: "keep"` is given; objects whose fields the user named
+ * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message the provider's own words stay.
+ * What the model answered is kept, but for whole prompts in it: a replay needs it.
  *
  * **What a replay refuses**
  *
@@ -23,14 +24,12 @@
  * something similar.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -41,6 +40,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
 import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
+import { readOnce } from "./internal/readOnce.ts"
+import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 
@@ -53,14 +54,14 @@ export const RecordedRequest = Schema.Struct({
   operation: Schema.String,
   method: Schema.String,
   path: Schema.String,
-  query: Schema.Record(Schema.String, Schema.String),
+  query: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Array(Schema.String)])),
   headers: Schema.Record(Schema.String, Schema.String),
   body: Schema.optionalKey(Schema.Unknown)
 })
 /** Holds one recorded request. */
 export type RecordedRequest = typeof RecordedRequest.Type
 
-/** Holds one recorded answer, or how the connection broke. */
+/** Holds one recorded answer, how the connection broke, or that the program left before an answer came. */
 export const RecordedResponse = Schema.Union([
   Schema.Struct({
     status: Schema.Int,
@@ -72,14 +73,17 @@ export const RecordedResponse = Schema.Union([
   Schema.Struct({
     broken: Schema.Literals(["reset", "refused", "dns", "tls", "connect-timeout"]),
     waitMillis: Schema.Finite
-  })
+  }),
+  Schema.Struct({ left: Schema.Literal(true), waitMillis: Schema.Finite })
 ])
-/** Holds one recorded answer, or how the connection broke. */
+/** Holds one recorded answer, how the connection broke, or that the program left before an answer came. */
 export type RecordedResponse = typeof RecordedResponse.Type
 
 /** Holds recorded exchanges in the order in which they started. */
 export const Cassette = Schema.Struct({
   version: Schema.Literal(1),
+  /** Absent: `"redact"`. */
+  prompts: Schema.optionalKey(Schema.Literals(["redact", "keep"])),
   exchanges: Schema.Array(Schema.Struct({ request: RecordedRequest, response: RecordedResponse }))
 })
 /** Holds recorded exchanges in the order in which they started. */
@@ -105,7 +109,7 @@ export interface RecordOptions {
 
 /** Configures replaying. */
 export interface ReplayOptions {
-  /** `"strict"` (default): in the recorded order. `"match"`: in any order, each exchange once. */
+  /** `"strict"` (default): in the recorded order; requests that the program left before an answer may be left out. `"match"`: in any order, each exchange once. */
   readonly mode?: "strict" | "match" | undefined
   /** `"instant"` (default): no waiting. `"recorded"`: in the times of the recording, on the `Clock` service. */
   readonly pace?: "instant" | "recorded" | undefined
@@ -154,7 +158,7 @@ export interface Recording {
 
 /** Wraps a client with a recorder. */
 export const record = (client: HttpClient.HttpClient, options?: RecordOptions): Recording => {
-  const keepPrompts = (options?.prompts ?? defaults.prompts) === "keep"
+  const prompts = options?.prompts ?? defaults.prompts
   const slots: Array<Slot> = []
 
   const tapeBody = (
@@ -168,7 +172,7 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
     const parts: Array<{ readonly bytes: Uint8Array; readonly waitMillis: number }> = []
     let last = headersAt
     const save = (end: "complete" | "cut") => {
-      const { headers, parts: pieces } = redaction.response(response.headers, parts, decode)
+      const { headers, parts: pieces } = redaction.response(response.status, response.headers, parts, decode)
       slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
     }
     save("cut")
@@ -183,7 +187,7 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
       Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : "cut")))
     )
     return HttpServerResponse.toClientResponse(
-      HttpServerResponse.stream(body, {
+      HttpServerResponse.stream(readOnce(body), {
         status: response.status,
         headers: response.headers,
         cookies: response.cookies
@@ -192,33 +196,33 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
     )
   }
 
-  const recorded = HttpClient.transform(client, (exchange, request) => {
-    const url = HttpClientRequest.toUrl(request)
-    if (Option.isNone(url)) return exchange
-    return Effect.flatMap(Sent.make(request, url.value), (sent) =>
-      Clock.clockWith((clock) => {
-        const redaction = CassetteRedaction.make(sent, keepPrompts)
-        const slot: Slot = { request: redaction.request, response: undefined }
-        slots.push(slot)
-        const startMillis = clock.currentTimeMillisUnsafe()
-        return exchange.pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => {
-              slot.response = {
-                broken: brokenKind(error.reason.cause),
-                waitMillis: clock.currentTimeMillisUnsafe() - startMillis
-              }
-            })
-          ),
-          Effect.map((response) => tapeBody(response, slot, redaction, startMillis, clock))
-        )
-      }))
-  })
+  const recorded = overSent(client, (exchange, sent) =>
+    Clock.clockWith((clock) => {
+      const redaction = CassetteRedaction.make(sent, prompts === "keep")
+      const slot: Slot = { request: redaction.request, response: undefined }
+      slots.push(slot)
+      const startMillis = clock.currentTimeMillisUnsafe()
+      const waitMillis = () => clock.currentTimeMillisUnsafe() - startMillis
+      return exchange.pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            slot.response = { broken: brokenKind(error.reason.cause), waitMillis: waitMillis() }
+          })
+        ),
+        Effect.onInterrupt(() =>
+          Effect.sync(() => {
+            slot.response = { left: true, waitMillis: waitMillis() }
+          })
+        ),
+        Effect.map((response) => tapeBody(response, slot, redaction, startMillis, clock))
+      )
+    }))
 
   return {
     client: recorded,
     cassette: Effect.sync(() => ({
       version: 1,
+      prompts,
       exchanges: slots.flatMap(({ request, response }) => response === undefined ? [] : [{ request, response }])
     }))
   }
@@ -255,19 +259,39 @@ export const load = (
     )
   })
 
-/** Records the `HttpClient` of the context and writes the cassette when its scope closes. */
+const folderOf = (path: string): string => /^(.*[^/\\])[/\\]+[^/\\]*$/.exec(path)?.[1] ?? ""
+
+/**
+ * Records the `HttpClient` of the context and writes the cassette when its scope closes.
+ *
+ * **Details**
+ *
+ * The folder is made when the layer is built: what was paid for must find its place. A cassette that is there already
+ * is replaced only by a scope that succeeds and has recorded something; where there is none, a scope that fails writes
+ * what it has.
+ *
+ * **Errors**
+ *
+ * `PlatformError` where the folder cannot be made. A file that cannot be written when the scope closes is a defect.
+ */
 export const layerRecord = (
   path: string,
   options?: RecordOptions
-): Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient | FileSystem.FileSystem> =>
+): Layer.Layer<HttpClient.HttpClient, PlatformError, HttpClient.HttpClient | FileSystem.FileSystem> =>
   Layer.effect(
     HttpClient.HttpClient,
     Effect.gen(function*() {
       const recording = record(yield* HttpClient.HttpClient, options)
-      const files = Context.make(FileSystem.FileSystem, yield* FileSystem.FileSystem)
-      yield* Effect.addFinalizer(() =>
-        Effect.flatMap(recording.cassette, (cassette) => save(path, cassette)).pipe(
-          Effect.provideContext(files),
+      const files = yield* FileSystem.FileSystem
+      const folder = folderOf(path)
+      if (folder !== "") yield* files.makeDirectory(folder, { recursive: true })
+      yield* Effect.addFinalizer((exit) =>
+        Effect.gen(function*() {
+          const cassette = yield* recording.cassette
+          const isWhole = Exit.isSuccess(exit) && cassette.exchanges.length > 0
+          if (isWhole || !(yield* files.exists(path))) yield* save(path, cassette)
+        }).pipe(
+          Effect.provideService(FileSystem.FileSystem, files),
           Effect.orDie
         )
       )
@@ -277,6 +301,7 @@ export const layerRecord = (
 
 const replyOf = (response: RecordedResponse, pace: "instant" | "recorded"): Reply.Reply => {
   const wait = (millis: number) => pace === "recorded" ? millis : 0
+  if ("left" in response) return Reply.hang
   if ("broken" in response) return Reply.after(Reply.broken(response.broken), wait(response.waitMillis))
   return {
     _tag: "Answer",
@@ -296,12 +321,17 @@ const pretty = (request: RecordedRequest): string =>
     JSON.stringify({ method: request.method, path: request.path, query: request.query, body: request.body }, null, 2)
   }\n`
 
-const explain = (sent: Sent.Sent, closest: RecordedRequest | undefined, position: string): string => {
+const explain = (
+  sent: Sent.Sent,
+  closest: RecordedRequest | undefined,
+  position: string,
+  keepPrompts: boolean
+): string => {
   const lines = [`Recorder: ${Sent.describe(sent)} is not what was recorded${position}`]
   if (closest === undefined) {
     lines.push("  The cassette holds no further exchange.")
   } else {
-    const now = CassetteRedaction.make(sent, CassetteRedaction.keepsPrompts(closest)).request
+    const now = CassetteRedaction.make(sent, keepPrompts).request
     const edits = TextDiff.lines(pretty(closest), pretty(now))
     const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
     lines.push(diff === "" ? "  It differs in a prompt, which the cassette does not store." : diff)
@@ -319,15 +349,20 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
 
     const find = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
       const fingerprint = CassetteRedaction.fingerprint(sent)
-      const index = mode === "strict"
-        ? left[0]?.request.fingerprint === fingerprint ? 0 : -1
-        : left.findIndex(({ request }) => request.fingerprint === fingerprint)
-      if (index >= 0) return Effect.succeed(replyOf(left.splice(index, 1)[0]!.response, pace))
+      const index = left.findIndex(({ request }) => request.fingerprint === fingerprint)
+      const inOrder = left.slice(0, index).every(({ response }) => "left" in response)
+      if (index >= 0 && (mode === "match" || inOrder)) {
+        // what the program left then, it may not ask for now: a hedge, where the first answer comes at once
+        const [found] = mode === "match" ? left.splice(index, 1) : left.splice(0, index + 1).slice(-1)
+        return Effect.succeed(replyOf(found!.response, pace))
+      }
       const closest = mode === "strict"
         ? left[0]?.request
         : (left.find(({ request }) => request.operation === sent.operation) ?? left[0])?.request
       const position = mode === "strict" ? ` at position ${cassette.exchanges.length - left.length + 1}` : ""
-      return Effect.die(new ChangedRequestError({ message: explain(sent, closest, position), sent }))
+      return Effect.die(
+        new ChangedRequestError({ message: explain(sent, closest, position, cassette.prompts === "keep"), sent })
+      )
     }
 
     return HttpClient.make((request, url) =>

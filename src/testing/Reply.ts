@@ -16,9 +16,19 @@
  * {@link send} turns a reply into what an Effect `HttpClient` hands back; all its waits are sleeps on the `Clock`
  * service.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import { dual } from "effect/Function"
-import { type Answer, type Broken, type BrokenKind, type Hang, lower, type Reply } from "./internal/replyBody.ts"
+import {
+  type Answer,
+  type Broken,
+  type BrokenKind,
+  brokenKinds,
+  type Hang,
+  lower,
+  millisOf,
+  type Part,
+  type Reply
+} from "./internal/replyBody.ts"
 
 export {
   type Answer,
@@ -58,14 +68,19 @@ export {
 export const hang: Hang = { _tag: "Hang" }
 
 /** Breaks the connection before an answer. */
-export const broken = (kind: BrokenKind = "reset"): Broken => ({ _tag: "Broken", kind, waitMillis: 0 })
+export const broken = (kind: BrokenKind = "reset"): Broken => {
+  if (!brokenKinds.includes(kind)) {
+    throw new RangeError(`Reply.broken: kind must be one of ${brokenKinds.join(", ")}, got ${kind}`)
+  }
+  return { _tag: "Broken", kind, waitMillis: 0 }
+}
 
 /** Delays a reply: its headers, or its failure. */
 export const after: {
   (wait: Duration.Input): <R extends Reply>(self: R) => R
   <R extends Reply>(self: R, wait: Duration.Input): R
 } = dual(2, (self: Reply, wait: Duration.Input): Reply => {
-  const waitMillis = Duration.toMillis(Duration.fromInputUnsafe(wait))
+  const waitMillis = millisOf("Reply.after", "wait", wait)
   return self._tag === "Hang" ? self : { ...self, waitMillis: self.waitMillis + waitMillis }
 })
 
@@ -78,20 +93,27 @@ export const withHeaders: {
   headers: { ...self.headers, ...lower(headers) }
 }))
 
+const first = (constructor: string, self: Answer, parts: number): ReadonlyArray<Part> => {
+  if (!Number.isInteger(parts) || parts < 0) {
+    throw new RangeError(`Reply.${constructor}: parts must be an integer of at least 0, got ${parts}`)
+  }
+  return self.parts.slice(0, parts)
+}
+
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then falls silent for ever. */
 export const stallAt: {
   (parts: number): (self: Answer) => Answer
   (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: self.parts.slice(0, parts), end: "stall" }))
+} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("stallAt", self, parts), end: "stall" }))
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then resets the connection. */
 export const cutAt: {
   (parts: number): (self: Answer) => Answer
   (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: self.parts.slice(0, parts), end: "cut" }))
+} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("cutAt", self, parts), end: "cut" }))
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then ends it as if that were all. */
 export const endAt: {
   (parts: number): (self: Answer) => Answer
   (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: self.parts.slice(0, parts), end: "complete" }))
+} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("endAt", self, parts), end: "complete" }))

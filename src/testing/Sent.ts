@@ -5,11 +5,14 @@
  * only those given are compared, or a predicate.
  */
 import * as Effect from "effect/Effect"
-import type * as HttpBody from "effect/http/HttpBody"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Base64 from "effect/encoding/Base64"
+import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
+import * as SecretText from "./internal/secretText.ts"
 import * as VirtualClock from "./VirtualClock.ts"
 
 /** Holds one request as it was sent. */
@@ -19,15 +22,21 @@ export interface Sent {
   readonly method: string
   /** Path below the version: `/chat/completions`. */
   readonly path: string
-  readonly query: Readonly<Record<string, string>>
+  /** A list where a name stands several times. */
+  readonly query: Readonly<Record<string, string | ReadonlyArray<string>>>
   /** Lower-case names. Holds the key: print {@link describe}, not this. */
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** The parsed JSON body, the text where it is not JSON, the fields of a form, `undefined` where there is none. */
+  /**
+   * The parsed JSON body, the text where it is not JSON, the fields of a form, `undefined` where there is none. A field
+   * that stands several times is a list; a file is `{ name, size, type, text }`; bytes that are no text are `{ base64 }`,
+   * in a file too.
+   */
   readonly body: unknown
-  /** The body as text; a form has none. */
+  /** The body as text; a form, and bytes that are no text, have none. */
   readonly text: string
   /** `body.model`, or `""`. */
   readonly model: string
+  /** The request; a body that can be read but once is replaced by what was read. */
   readonly request: HttpClientRequest.HttpClientRequest
 }
 
@@ -40,7 +49,7 @@ export interface Pattern {
   /** Compared deep, and only in the fields given. */
   readonly body?: unknown
   /** Compared deep, and only in the fields given. */
-  readonly query?: Readonly<Record<string, string>> | undefined
+  readonly query?: Readonly<Record<string, string | ReadonlyArray<string>>> | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
@@ -93,61 +102,130 @@ const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(tex
 
 const parse = (text: string): unknown => text === "" ? undefined : Option.getOrElse(parseJson(text), () => text)
 
-const decoder = new TextDecoder()
+const strictDecoder = new TextDecoder("utf-8", { fatal: true })
 
-/** Reads one value of a form. What a file holds is part of what was sent; to read it takes real time. */
-const formValue = (value: string | File): Effect.Effect<unknown> =>
+const decodeText = Option.liftThrowable((bytes: Uint8Array) => strictDecoder.decode(bytes))
+
+/** Reads bytes as text, or as base64 where they are none: two requests that differ must not look alike. */
+const ofBytes = (bytes: Uint8Array): { readonly text: string } | { readonly base64: string } =>
+  Option.match(decodeText(bytes), {
+    onNone: () => ({ base64: Base64.encode(bytes) }),
+    onSome: (text) => ({ text })
+  })
+
+/** Holds a name once, with its value, or the list of its values where it stood several times. */
+const grouped = <A>(entries: Iterable<readonly [string, A]>): Record<string, A | ReadonlyArray<A>> => {
+  const values = new Map<string, Array<A>>()
+  for (const [name, value] of entries) {
+    const before = values.get(name)
+    if (before === undefined) values.set(name, [value])
+    else before.push(value)
+  }
+  return Object.fromEntries(Array.from(values, ([name, [first, ...rest]]) => [
+    name,
+    // a list in the map has one value at least
+    rest.length === 0 ? first as A : [first as A, ...rest]
+  ]))
+}
+
+/** Reads what lies in the memory of the runtime; that takes real time. */
+const bytesOf = (value: Blob | Response): Effect.Effect<Uint8Array, unknown> =>
+  VirtualClock.io(Effect.tryPromise(() => value.arrayBuffer().then((buffer) => new Uint8Array(buffer))))
+
+/** Reads one value of a form. What a file holds is part of what was sent. */
+const formValue = (value: string | File): Effect.Effect<unknown, unknown> =>
   typeof value === "string"
     ? Effect.succeed(value)
-    : Effect.map(VirtualClock.io(Effect.promise(() => value.text())), (text) => ({
+    : Effect.map(bytesOf(value), (bytes) => ({
       name: value.name,
       size: value.size,
       type: value.type,
-      text
+      ...ofBytes(bytes)
     }))
 
-const decode = (body: HttpBody.HttpBody): Effect.Effect<readonly [text: string, body: unknown]> => {
+interface Decoded {
+  readonly text: string
+  readonly body: unknown
+  /** What goes on in place of a body that can be read but once. */
+  readonly rest?: Uint8Array
+}
+
+const ofText = (text: string): Decoded => ({ text, body: parse(text) })
+
+const decodeBytes = (bytes: Uint8Array): Decoded => {
+  const read = ofBytes(bytes)
+  return "text" in read ? ofText(read.text) : { text: "", body: read }
+}
+
+const decodeForm = (form: FormData): Effect.Effect<Decoded, unknown> =>
+  Effect.map(
+    Effect.forEach(Array.from(form), ([name, value]) => Effect.map(formValue(value), (read) => [name, read] as const)),
+    (entries) => ({ text: "", body: grouped(entries) })
+  )
+
+const decodeOnce = (bytes: Uint8Array): Decoded => ({ ...decodeBytes(bytes), rest: bytes })
+
+const decodeRaw = (value: unknown): Effect.Effect<Decoded, unknown> => {
+  if (typeof value === "string") return Effect.succeed(ofText(value))
+  if (value instanceof URLSearchParams) return Effect.succeed(ofText(String(value)))
+  if (value instanceof ArrayBuffer) return Effect.succeed(decodeBytes(new Uint8Array(value)))
+  if (ArrayBuffer.isView(value)) {
+    return Effect.succeed(decodeBytes(new Uint8Array(value.buffer, value.byteOffset, value.byteLength)))
+  }
+  if (value instanceof Blob) return Effect.map(bytesOf(value), decodeBytes)
+  if (value instanceof FormData) return decodeForm(value)
+  if (value instanceof ReadableStream) return Effect.map(bytesOf(new Response(value)), decodeOnce)
+  return Effect.succeed({ text: "", body: value })
+}
+
+const decode = (body: HttpBody.HttpBody): Effect.Effect<Decoded, unknown> => {
   switch (body._tag) {
     case "Empty":
-      return Effect.succeed(["", undefined])
-    case "Uint8Array": {
-      const text = body.text ?? decoder.decode(body.body)
-      return Effect.succeed([text, parse(text)])
-    }
-    case "Raw": {
-      const value = body.body
-      if (typeof value === "string") return Effect.succeed([value, parse(value)])
-      return Effect.succeed(["", value])
-    }
-    case "FormData": {
-      const entries = Array.from(body.formData)
-      return Effect.map(Effect.forEach(entries, ([, value]) => formValue(value)), (values) => [
-        "",
-        Object.fromEntries(entries.map(([name], index) => [name, values[index]]))
-      ])
-    }
+      return Effect.succeed({ text: "", body: undefined })
+    case "Uint8Array":
+      return Effect.succeed(body.text === undefined ? decodeBytes(body.body) : ofText(body.text))
+    case "Raw":
+      return decodeRaw(body.body)
+    case "FormData":
+      return decodeForm(body.formData)
     case "Stream":
-      return Effect.map(Effect.orDie(Stream.mkString(Stream.decodeText(body.stream))), (text) => [text, parse(text)])
+      return Effect.map(Stream.mkUint8Array(body.stream), decodeOnce)
   }
 }
 
-/** Reads a request. A streamed body is run for it. */
-export const make = (request: HttpClientRequest.HttpClientRequest, url: URL): Effect.Effect<Sent> =>
-  Effect.map(decode(request.body), ([text, body]) => {
-    const path = url.pathname.replace(versions, "")
-    const model = field(body, "model")
-    return {
-      operation: operationOf(request.method, path, body),
-      method: request.method,
-      path,
-      query: Object.fromEntries(url.searchParams),
-      headers: request.headers,
-      body,
-      text,
-      model: typeof model === "string" ? model : "",
-      request
+const typeOf = ({ body, headers }: HttpClientRequest.HttpClientRequest): string | undefined =>
+  headers["content-type"] ?? ("contentType" in body ? body.contentType : undefined)
+
+/**
+ * Reads a request.
+ *
+ * **Errors**: a body that cannot be read fails as it would in the client: a transport error.
+ */
+export const make = (
+  request: HttpClientRequest.HttpClientRequest,
+  url: URL
+): Effect.Effect<Sent, HttpClientError.HttpClientError> =>
+  Effect.map(
+    Effect.mapError(decode(request.body), (cause) =>
+      new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })),
+    ({ body, rest, text }) => {
+      const path = url.pathname.replace(versions, "")
+      const model = field(body, "model")
+      return {
+        operation: operationOf(request.method, path, body),
+        method: request.method,
+        path,
+        query: grouped(url.searchParams),
+        headers: request.headers,
+        body,
+        text,
+        model: typeof model === "string" ? model : "",
+        request: rest === undefined
+          ? request
+          : HttpClientRequest.setBody(request, HttpBody.uint8Array(rest, typeOf(request)))
+      }
     }
-  })
+  )
 
 /** Tells whether `actual` has all that `pattern` has, at any depth; lists are compared whole. */
 export const includes = (actual: unknown, pattern: unknown): boolean => {
@@ -179,25 +257,37 @@ export const describeMatcher = (matcher: Matcher): string =>
 
 /** Prints what was sent on one line, without headers: they hold the key. */
 export const describe = (sent: Sent): string => {
-  const query = new URLSearchParams(sent.query).toString()
+  const pairs = Object.entries(sent.query).flatMap(([name, value]) =>
+    (typeof value === "string" ? [value] : value).map((each) => [
+      name,
+      SecretText.isSecretParameter(name) ? "[key]" : each
+    ])
+  )
+  const query = new URLSearchParams(pairs).toString()
   return `${sent.operation} (${sent.method} ${sent.path}${query === "" ? "" : `?${query}`})${
     sent.model === "" ? "" : ` model ${sent.model}`
   }`
 }
 
-/** Takes from `actual` only what `pattern` speaks of, so that a diff shows nothing else. */
-const project = (actual: unknown, pattern: unknown): unknown => {
+/** Takes from `actual` only what `pattern` speaks of, so that a diff shows nothing else, and no secret. */
+const project = (actual: unknown, pattern: unknown, isSecret = false): unknown => {
+  if (typeof actual === "string" && isSecret) return includes(actual, pattern) ? pattern : "[key]"
   if (typeof pattern !== "object" || pattern === null || pattern instanceof RegExp) return actual
   if (Array.isArray(pattern)) {
     return Array.isArray(actual)
-      ? actual.map((item, index) => index in pattern ? project(item, pattern[index]) : item)
+      ? actual.map((item, index) => index in pattern ? project(item, pattern[index], isSecret) : item)
       : actual
   }
   if (typeof actual !== "object" || actual === null) return actual
   return Object.fromEntries(
-    Object.entries(pattern).filter(([, value]) => value !== undefined).map((
-      [name, value]
-    ) => [name, project(field(actual, name), value)])
+    Object.entries(pattern).filter(([, value]) => value !== undefined).map(([name, value]) => [
+      name,
+      project(
+        field(actual, name),
+        value,
+        isSecret || SecretText.isSecretHeader(name) || SecretText.isSecretField(name)
+      )
+    ])
   )
 }
 

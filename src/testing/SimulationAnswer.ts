@@ -71,6 +71,16 @@ const structured = (body: Body, mark: string): string | undefined => {
   return JSON.stringify(Text.instance(schema, mark))
 }
 
+const charactersPerToken = 4
+
+/** Computes what is written of a text in the form of JSON, where `max_tokens` may have cut it, and why it ends. */
+const written = (text: string, answer: Answer): { readonly text: string; readonly reason: Answer["finishReason"] } => {
+  const most = answer.outputTokens * charactersPerToken
+  return answer.finishReason === "length" && text.length > most
+    ? { text: text.slice(0, most), reason: "length" }
+    : { text, reason: "stop" }
+}
+
 /** Splits a fixed text over the tokens that the answer is said to have. */
 const spread = (text: string, count: number): ReadonlyArray<string> => {
   const size = Math.ceil(text.length / Math.max(1, count))
@@ -80,18 +90,23 @@ const spread = (text: string, count: number): ReadonlyArray<string> => {
 interface Choice {
   readonly reasoning: ReadonlyArray<string>
   readonly content: ReadonlyArray<string>
+  readonly reason: Answer["finishReason"]
 }
 
 const choiceOf = ({ config, read, answer }: Draft, index: number): Choice => {
   const { promptHash, model } = read.call
   const fixed = read.call.operation === "chat" ? structured(read.body, Text.mark(promptHash)) : undefined
-  if (fixed !== undefined) return { reasoning: [], content: spread(fixed, answer.outputTokens) }
+  if (fixed !== undefined) {
+    const { reason, text } = written(fixed, answer)
+    return { reasoning: [], content: spread(text, answer.outputTokens), reason }
+  }
   const reasoning = read.call.operation === "chat"
     ? Math.floor(answer.outputTokens * (config.models[model]?.reasoningShare ?? 0))
     : 0
   return {
     reasoning: Text.tokens(promptHash, answer.textSeed, 1000 + index, reasoning),
-    content: Text.tokens(promptHash, answer.textSeed, index, answer.outputTokens - reasoning)
+    content: Text.tokens(promptHash, answer.textSeed, index, answer.outputTokens - reasoning),
+    reason: answer.finishReason
   }
 }
 
@@ -117,7 +132,7 @@ export const chat = (draft: Draft): unknown => {
     prompt: [],
     choices: choicesOf(draft, (choice, index) => ({
       index,
-      finish_reason: tool === undefined ? answer.finishReason : "tool_calls",
+      finish_reason: tool === undefined ? choice.reason : "tool_calls",
       seed: seedOf(answer),
       logprobs: logprobsOf(read.body, choice.content),
       message: tool === undefined
@@ -253,7 +268,10 @@ export const chatFrames = (draft: Draft): ReadonlyArray<Frame> => {
       })
     }
   }
-  return [...out, ...lastFrames(draft, answer.finishReason).map((data) => ({ tokens: answer.outputTokens, data }))]
+  return [
+    ...out,
+    ...lastFrames(draft, choiceOf(draft, 0).reason).map((data) => ({ tokens: answer.outputTokens, data }))
+  ]
 }
 
 /** Writes the frames of a streamed completion, without the `[DONE]` that ends it. */

@@ -54,6 +54,19 @@ export const Distribution = Schema.Union([
 /** Describes how a number is drawn. */
 export type Distribution = typeof Distribution.Type
 
+const decodeDistribution = Schema.decodeUnknownResult(Distribution, { onExcessProperty: "error" })
+
+/**
+ * Checks a distribution.
+ *
+ * **Errors**: throws a `RangeError` in the name of the caller, for one that is none.
+ */
+export const distribution = (caller: string, input: unknown): Distribution => {
+  const result = decodeDistribution(input)
+  if (Result.isFailure(result)) throw new RangeError(`${caller}: ${result.failure.message}`)
+  return result.success
+}
+
 /** Names what can go wrong: an HTTP status, or a way for the connection or the stream to break. */
 export const FaultKind = Schema.Union([
   Schema.Int.check(Schema.isBetween({ minimum: 400, maximum: 599 })),
@@ -117,6 +130,19 @@ const Window = {
   /** Absent: every model. */
   model: Schema.optional(Schema.String)
 }
+
+const inOrder = Schema.makeFilter((d: { readonly from: number; readonly to?: number | undefined }) =>
+  d.to === undefined || d.to >= d.from ? undefined : "to must be at least from"
+)
+
+const operations = ["chat", "completions", "embeddings", "rerank", "images", "speech", "transcriptions", "translations"]
+
+/** Names what a fault strikes: an operation of a model, or the method and path of anything else. */
+const Operation = Schema.String.check(Schema.makeFilter((name) =>
+  operations.includes(name) || /^[A-Z]+ \//.test(name)
+    ? undefined
+    : `an operation is one of ${operations.join(", ")}, or a method and a path, as "GET /models"`
+))
 
 const Credits = Schema.Struct({
   balanceUsd: Schema.Finite,
@@ -204,19 +230,21 @@ export const Config = Schema.Struct({
     []
   ),
   /** Others who use a share of the limits for a while. */
-  neighbours: or(Schema.Array(Schema.Struct({ ...Window, share: Ratio })), []),
-  outages: or(Schema.Array(Schema.Struct({ ...Window, kind: or(FaultKind, 503) })), []),
+  neighbours: or(Schema.Array(Schema.Struct({ ...Window, share: Ratio }).check(inOrder)), []),
+  outages: or(Schema.Array(Schema.Struct({ ...Window, kind: or(FaultKind, 503) }).check(inOrder)), []),
   /** Faults by chance; the first that hits wins. `engine`: after admission, so limits are charged and time passes. */
   faults: or(
-    Schema.Array(Schema.Struct({
-      ...Window,
-      operation: Schema.optional(Schema.String),
-      probability: Ratio,
-      kind: FaultKind,
-      stage: or(Schema.Literals(["edge", "engine"]), "edge"),
-      /** Sends a `retry-after` with it. */
-      retryAfterSeconds: Schema.optional(AtLeast0)
-    })),
+    Schema.Array(
+      Schema.Struct({
+        ...Window,
+        operation: Schema.optional(Operation),
+        probability: Ratio,
+        kind: FaultKind,
+        stage: or(Schema.Literals(["edge", "engine"]), "edge"),
+        /** Sends a `retry-after` with it. */
+        retryAfterSeconds: Schema.optional(AtLeast0)
+      }).check(inOrder)
+    ),
     []
   ),
   /** Absent: money never runs out. */

@@ -314,12 +314,16 @@ export const waitFor = (config: Config, lane: Lane, cost: number): number => {
   let now = lane
   while (now.at - lane.at < horizonSeconds) {
     const limits = rates(config, now)
+    const needed = tokensNeeded(config, now, cost)
     const requests = requestsNeeded(config, now) - now.requests
-    const tokens = tokensNeeded(config, now, cost) - now.tokens
+    const tokens = needed - now.tokens
     if (requests <= epsilon && tokens <= epsilon) return now.at - lane.at
+    const tooLarge = needed > tokenDepth(config, limits.tokensPerSecond) + epsilon
     const end = Math.min(
       nextChange(config, now),
-      now.window === undefined
+      tooLarge
+        ? none
+        : now.window === undefined
         ? pouredAt(now.at, Math.max(share(requests, limits.requestsPerSecond), share(tokens, limits.tokensPerSecond)))
         : Window.freeAt(now.window, { requests, tokens })
     )

@@ -91,6 +91,21 @@ export const unauthorized = (meeting: Meeting): readonly [Reply.Reply, State.Sta
     })
   })
 
+const generating = ["chat", "language", "code", "moderation"]
+
+/** Lists the types of models that serve an operation; types that stand nowhere here may serve any. */
+const servedBy: Readonly<Record<string, ReadonlyArray<string>>> = {
+  chat: generating,
+  completions: generating,
+  embeddings: ["embedding"],
+  rerank: ["rerank"],
+  images: ["image"],
+  speech: ["audio"],
+  transcriptions: ["transcribe"],
+  translations: ["transcribe"]
+}
+const knownTypes = new Set([...Object.values(servedBy).flat(), "video"])
+
 /** Answers what no retry can mend: a wrong model or length. */
 export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
   const { config, call, requestId } = meeting
@@ -114,6 +129,17 @@ export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] |
           `${call.model} to create and start a new dedicated endpoint for the model.`,
         type: "invalid_request_error",
         code: "model_not_available"
+      })
+    })
+  }
+  const types = model === undefined ? undefined : servedBy[call.operation]
+  if (model !== undefined && types !== undefined && knownTypes.has(model.type) && !types.includes(model.type)) {
+    return refuse(meeting, "model-unavailable", {
+      status: 400,
+      body: Reply.errorBody(requestId, {
+        message: `The model ${call.model} is of the type ${model.type}, which does not serve ${call.operation}`,
+        type: "invalid_request_error",
+        param: "model"
       })
     })
   }

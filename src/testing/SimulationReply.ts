@@ -5,8 +5,8 @@
  * simulation lets it happen at its time. Three kinds: an `Answer` with 200, a
  * `Refusal` with a status and a body, a `Dropped` connection.
  *
- * Bodies are those of together-api's captures where there is one: a top-level
- * `id`, and `error` with `message`, `type`, `param`, `code`. What the edge in
+ * Bodies are those that Together was seen to answer with, where one is known: a
+ * top-level `id`, and `error` with `message`, `type`, `param`, `code`. What the edge in
  * front of the provider answers (502, 52x, 504) is HTML.
  */
 import type { Config } from "./SimulationConfig.ts"

@@ -40,9 +40,12 @@ export interface Run {
   readonly scale: () => number
 }
 
+/** Tells whether time can run at a scale: beyond these, waits are no numbers of milliseconds any more. */
+export const isScale = (scale: number): boolean => scale >= 1e-6 && scale <= 1e6
+
 const checked = (scale: number): number => {
-  if (!(scale > 0) || !Number.isFinite(scale)) {
-    throw new RangeError(`SimulationRun.make: scale must be above 0, got ${scale}`)
+  if (!isScale(scale)) {
+    throw new RangeError(`SimulationRun.make: scale must be above 0, from 1e-6 to 1e6, got ${scale}`)
   }
   return scale
 }

@@ -267,10 +267,9 @@ const bill = (
 /** Ends an admitted call at the time of the state: completely, or cut short by its caller. */
 const ended = (state: State, id: number, call: InFlight, cancelled: boolean): State => {
   const { config } = state
-  const share = call.endsAt === call.admittedAt ? 1 : elapsedShare(call, state.now)
   const fails = call.fault === "engine"
   const succeeds = !cancelled && call.fault === undefined
-  const outputTokens = fails ? 0 : cancelled ? Math.floor(call.outputTokens * share + 1e-9) : call.outputTokens
+  const outputTokens = fails ? 0 : cancelled ? generated(call, state.now) : call.outputTokens
   // a lane in flight was opened when its call was admitted
   let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
   lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens, call.admittedAt)
@@ -300,10 +299,14 @@ const ended = (state: State, id: number, call: InFlight, cancelled: boolean): St
   return bill(free, { org: call.org, tag: call.tag, nanoUsd: cost, succeeded: succeeds ? 1 : 0, cancelled })
 }
 
-const elapsedShare = (call: InFlight, now: number): number => {
+/** Counts the tokens of a call that are out: the first comes at once, the others at even distances. */
+const generated = (call: InFlight, now: number): number => {
   const generating = call.endsAt - call.admittedAt - call.firstTokenSeconds
   const spent = now - call.admittedAt - call.firstTokenSeconds
-  return generating <= 0 ? 0 : Math.min(1, Math.max(0, spent / generating))
+  if (spent < 0) return 0
+  return generating <= 0
+    ? call.outputTokens
+    : Math.min(call.outputTokens, Math.floor(call.outputTokens * spent / generating + 1e-9) + 1)
 }
 
 const happen = (state: State, due: Due): State => {

@@ -117,6 +117,32 @@ const paid = (window: Window, most: Amount, at: number): Window => {
   return counting(window, window.owed, { requests: most.requests - requests, tokens: most.tokens - tokens }, at)
 }
 
+const turnsOf = (owed: number, counts: number, most: number): number =>
+  counts === 0 ? owed > 0 ? 0 : Infinity : counts > most + epsilon ? 0 : owed / counts
+
+/**
+ * Passes over the whole windows that are alike: nothing but what is owed counts in them, and each leaves as much less
+ * of it.
+ */
+const leap = (window: Window, most: Amount, end: number): Window => {
+  const { owed, seconds } = window
+  const { requests, tokens } = counted(window)
+  const turns = Math.floor(Math.min(
+    (end - emptyAt(window)) / seconds,
+    turnsOf(owed.requests, requests, most.requests),
+    turnsOf(owed.tokens, tokens, most.tokens)
+  )) - 1
+  if (turns < 1) return window
+  return {
+    ...window,
+    entries: window.entries.map((entry) => ({
+      ...entry,
+      until: untilOf(window, entry.until + (turns - 1) * seconds)
+    })),
+    owed: { requests: owed.requests - turns * requests, tokens: owed.tokens - turns * tokens }
+  }
+}
+
 /** Lets time pass under one allowance: what has counted long enough ends, what is owed takes its place. */
 export const pass = (window: Window, most: Amount, from: number, to: number): Window => {
   const end = soon(to)
@@ -124,7 +150,7 @@ export const pass = (window: Window, most: Amount, from: number, to: number): Wi
   while (owing(now)) {
     const next = endsAt(now)
     if (next > end) break
-    now = paid({ ...now, entries: now.entries.slice(1) }, most, next)
+    now = leap(paid({ ...now, entries: now.entries.slice(1) }, most, next), most, end)
   }
   if (endsAt(now) > end) return now
   return { ...now, entries: now.entries.filter((entry) => entry.until > end) }
@@ -136,7 +162,10 @@ export const endsAt = (window: Window): number => window.entries[0]?.until ?? In
 /** Finds when nothing that counts now does any more. */
 export const emptyAt = (window: Window): number => window.entries.at(-1)?.until ?? -Infinity
 
-/** Finds when what is lacking has become free, or the last of what counts, if that is too little. */
+/**
+ * Finds when what is lacking has become free, or, if all that counts is too little, a time at which it is not yet:
+ * what is owed takes the windows that follow, each as much as counts now at the most.
+ */
 export const freeAt = (window: Window, lacking: Amount): number => {
   let { requests, tokens } = lacking
   for (const entry of window.entries) {
@@ -144,5 +173,9 @@ export const freeAt = (window: Window, lacking: Amount): number => {
     tokens -= entry.tokens
     if (requests <= epsilon && tokens <= epsilon) return entry.until
   }
-  return window.entries.at(-1)?.until ?? Infinity
+  const counts = counted(window)
+  const turns = Math.max(turnsFor(requests, counts.requests), turnsFor(tokens, counts.tokens))
+  return (window.entries.at(-1)?.until ?? Infinity) + Math.max(0, Math.ceil(turns - epsilon) - 1) * window.seconds
 }
+
+const turnsFor = (lacking: number, counts: number): number => lacking <= epsilon || counts === 0 ? 0 : lacking / counts

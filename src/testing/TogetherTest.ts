@@ -136,7 +136,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
     const rules: Array<Rule> = []
     const unexpected: Array<UnexpectedRequestError> = []
     const pending = yield* Queue.unbounded<Pending>()
-    /** Requests that nobody has looked at yet. */
+    /** Requests that wait, and that nobody has looked at yet. */
     const parked = new Set<Sent.Sent>()
     let awaiting = 0
 
@@ -159,6 +159,12 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
         return yield* Effect.ensuring(Deferred.await(reply), Effect.sync(() => void parked.delete(sent)))
       })
 
+    /** Takes the next request whose program still waits for it. */
+    const taken: Effect.Effect<Pending> = Effect.flatMap(
+      Queue.take(pending),
+      (next) => parked.delete(next.sent) ? Effect.succeed(next) : taken
+    )
+
     const decide = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
       const responder = responderFor(sent)
       if (responder !== undefined) {
@@ -167,7 +173,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
         return Effect.isEffect(reply) ? reply : Effect.succeed(reply)
       }
       // a request that was handed over and not yet taken has its `next`: another needs another
-      if (unmatched === "await" || awaiting > Queue.sizeUnsafe(pending)) return park(sent)
+      if (unmatched === "await" || awaiting > parked.size) return park(sent)
       const error = new UnexpectedRequestError({ message: explain(sent, rules), sent })
       unexpected.push(error)
       return Effect.die(error)
@@ -198,10 +204,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       always: (matcher, reply) => Effect.sync(() => void rules.push({ matcher, responders: [reply], forever: true })),
       next: Effect.suspend(() => {
         awaiting++
-        return Queue.take(pending).pipe(
-          Effect.tap(({ sent }) => Effect.sync(() => parked.delete(sent))),
-          Effect.ensuring(Effect.sync(() => void awaiting--))
-        )
+        return Effect.ensuring(taken, Effect.sync(() => void awaiting--))
       }),
       log: Effect.sync(tap.entries),
       open: Effect.sync(tap.open),

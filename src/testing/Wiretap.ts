@@ -92,7 +92,7 @@ export const make = (client: HttpClient.HttpClient): Wiretap => {
   let calls = 0
 
   const enter = (sent: Sent.Sent, startedAt: number): Mutable => {
-    const key = `${sent.method} ${sent.path} ${JSON.stringify(sent.query)} ${sent.text}`
+    const key = JSON.stringify([sent.method, sent.path, sent.query, sent.text === "" ? sent.body : sent.text])
     // what ended well cannot be repeated: only exchanges in flight and failed ones are kept
     const same = (lastOfCall.get(key) ?? []).filter((entry) => entry.state !== "closed" || failed(entry))
     const index = same.findIndex((entry) => failed(entry))
@@ -156,7 +156,7 @@ export const make = (client: HttpClient.HttpClient): Wiretap => {
       Effect.flatMap(Sent.make(request, url), (sent) => {
         const entry = enter(sent, clock.currentTimeMillisUnsafe())
         signal.addEventListener("abort", () => close(entry, clock.currentTimeMillisUnsafe()), { once: true })
-        return client.execute(request).pipe(
+        return client.execute(sent.request).pipe(
           // one span per exchange is enough: the outer client's
           Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
           Effect.onExit((exit) =>

@@ -8,6 +8,40 @@ import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { batch, model, plain, question, row, send, upload, virtual } from "./emulator.ts"
 
 describe("Emulator", () => {
+  describe("answers as asked", () => {
+    it.effect("cuts a structured answer at max_tokens, and says so", () =>
+      virtual(Effect.gen(function*() {
+        const properties = { answer: { type: "string" }, reason: { type: "string" } }
+        const response_format = { type: "json_schema", json_schema: { schema: { type: "object", properties } } }
+        const ask = (max_tokens: number) =>
+          Effect.map(
+            send("POST /chat/completions", { body: { ...question("x"), response_format, max_tokens } }),
+            ({ json }) => [json.choices[0].finish_reason, json.choices[0].message.content]
+          )
+        expect(yield* ask(2)).toEqual(["length", "{\"answer"])
+        const [reason, content] = yield* ask(100)
+        expect([reason, Object.keys(JSON.parse(content))]).toEqual(["stop", ["answer", "reason"]])
+      })))
+
+    it.effect("answers 400 where the model serves something else", () =>
+      virtual(Effect.gen(function*() {
+        const embedding = "BAAI/bge-base-en-v1.5"
+        const chat = yield* send("POST /chat/completions", { body: { ...question("x"), model: embedding } })
+        expect([chat.status, chat.json.error.param]).toEqual([400, "model"])
+        expect((yield* send("POST /embeddings", { body: { model, input: "x" } })).status).toBe(400)
+        expect((yield* send("POST /embeddings", { body: { model: embedding, input: "x" } })).status).toBe(200)
+      })))
+
+    it.effect("refuses amounts and scales beyond all reason", () =>
+      virtual(
+        Effect.gen(function*() {
+          expect((yield* send("POST /__emulator/credits", { body: { topUpUsd: 1e300 } })).status).toBe(400)
+          expect((yield* send("PUT /__emulator/scale", { body: { scale: 1e-320 } })).status).toBe(400)
+        }),
+        { credits: { balanceUsd: 1 } }
+      ))
+  })
+
   describe("keys and paths", () => {
     it.effect("answers 401 on every path but its own where the key is wrong or missing", () =>
       virtual(

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -14,6 +15,7 @@ import * as Stream from "effect/Stream"
 import * as Fault from "../../src/testing/Fault.ts"
 import * as Faults from "../../src/testing/Faults.ts"
 import * as Reply from "../../src/testing/Reply.ts"
+import * as Sent from "../../src/testing/Sent.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Wiretap from "../../src/testing/Wiretap.ts"
 
@@ -435,5 +437,73 @@ describe("Faults", () => {
     expect(() => Faults.when(fault, { nth: 0 })).toThrow("Faults.when: nth must be an integer of at least 1, got 0")
     expect(() => Faults.when(fault, { probability: 2 })).toThrow("Faults.when: probability must be in [0, 1], got 2")
     expect(() => Faults.when(fault, { every: 1.5 })).toThrow("every must be an integer of at least 1, got 1.5")
+    expect(() => Faults.when(fault, { nth: [] })).toThrow("nth must hold an integer of at least 1, got []")
+    expect(() => Faults.when(fault, { since: "1 minut" as "1 minute" })).toThrow("since must be a duration")
+    expect(() => Faults.when(fault, { since: "2 minutes", until: "1 minute" })).toThrow("until must be after since")
+    expect(() => Faults.plan([], { seed: Number.NaN })).toThrow("Faults.plan: seed must be a finite number, got NaN")
+    expect(() => Faults.plan([{ fault, when: { nth: 0 } }])).toThrow("nth must be an integer of at least 1, got 0")
   })
+
+  it("refuses faults and replies that make no sense", () => {
+    const cases: ReadonlyArray<readonly [make: () => unknown, message: string]> = [
+      [() => Fault.latency({ kind: "uniform", min: 5, max: 1 }), "Fault.latency: min must be at most max"],
+      [() => Fault.latency({ kind: "lognormal", sigma: 1 }), "exactly one of median and mean"],
+      [() => Fault.latency({ kind: "constant", value: -5 }), "greater than or equal to 0"],
+      [() => Fault.rateLimited({ reset: Number.NaN }), "Fault.rateLimited: reset must be a finite number of seconds"],
+      [() => Reply.rateLimited({ reset: -1 }), "Reply.rateLimited: reset must be a finite number of seconds"],
+      [() => Fault.slowHeaders(-1), "Fault.slowHeaders: wait must be a duration of at least 0, got -1"],
+      [() => Fault.broken("foo" as "reset"), "kind must be one of reset, refused, dns, tls, connect-timeout, got foo"],
+      [() => Fault.contentType("a\nb"), "Fault.contentType: contentType must be a header's text"],
+      [() => Reply.cutAt(Reply.stream(["a"]), -1), "Reply.cutAt: parts must be an integer of at least 0, got -1"],
+      [() => Reply.stallAt(Reply.stream(["a"]), Number.NaN), "Reply.stallAt: parts must be an integer of at least 0"],
+      [() => Reply.after(Reply.hang, -1), "Reply.after: wait must be a duration of at least 0, got -1"]
+    ]
+    for (const [make, message] of cases) expect(make).toThrow(message)
+  })
+
+  it.effect("counts windows from the first request, whatever clock the plan was made under", () =>
+    Effect.gen(function*() {
+      const client = yield* Faults.wrap(
+        provider(Reply.raw("ok")),
+        Faults.plan([Faults.outage({ since: "10 seconds", for: "1 minute" })])
+      )
+      const statuses = yield* VirtualClock.wrap(Effect.gen(function*() {
+        const first = yield* client.execute(get)
+        yield* Effect.sleep("11 seconds")
+        const second = yield* client.execute(get)
+        yield* Effect.sleep("1 minute")
+        return [first.status, second.status, (yield* client.execute(get)).status]
+      }))
+      expect(statuses).toStrictEqual([200, 503, 200])
+    }))
+
+  it.effect("reads an upload once, and lets it fail as it would fail", () =>
+    Effect.gen(function*() {
+      let runs = 0
+      const upload = (body: Stream.Stream<Uint8Array, unknown>) =>
+        HttpClientRequest.post("https://api.together.ai/v1/files/x", { body: HttpBody.stream(body) })
+      const reader = HttpClient.make((request) =>
+        Effect.map(Sent.make(request, new URL(request.url)), (sent) =>
+          HttpServerResponse.toClientResponse(HttpServerResponse.text(sent.text), { request }))
+      )
+      const client = yield* Faults.wrap(reader, Faults.plan([]))
+      const bytes = Stream.suspend(() =>
+        Stream.succeed(new TextEncoder().encode(`run ${++runs}`))
+      )
+      expect(yield* Effect.flatMap(client.execute(upload(bytes)), (response) => response.text)).toBe("run 1")
+      expect(runs).toBe(1)
+      const error = yield* Effect.flip(client.execute(upload(Stream.fail(new Error("no such file")))))
+      expect(error.reason).toMatchObject({ _tag: "TransportError", cause: { message: "no such file" } })
+    }))
+
+  it.effect("gives a second reader of a spoiled body the same", () =>
+    Effect.gen(function*() {
+      let reads = 0
+      const body = Stream.suspend(() => ++reads === 1 ? Stream.succeed(new TextEncoder().encode("{}")) : Stream.empty)
+      const once = HttpClient.make((request) =>
+        Effect.succeed(HttpServerResponse.toClientResponse(HttpServerResponse.stream(body), { request }))
+      )
+      const response = yield* (yield* Faults.wrap(once, Faults.plan([Fault.chopped(1)]))).execute(get)
+      expect([yield* response.json, yield* response.text]).toStrictEqual([{}, "{}"])
+    }))
 })

@@ -4,8 +4,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as FaultMatrix from "../../src/testing/FaultMatrix.ts"
@@ -243,7 +245,9 @@ describe("Recorder", () => {
         const stream = yield* recording.client.execute(chat("x"))
         yield* Stream.runDrain(Stream.take(stream.stream, 1))
         const { exchanges } = yield* recording.cassette
-        expect(exchanges.map(({ response }) => "broken" in response ? response.broken : response.end)).toStrictEqual([
+        expect(
+          exchanges.map(({ response }) => "parts" in response ? response.end : "broken" in response && response.broken)
+        ).toStrictEqual([
           "complete",
           "dns",
           "tls",
@@ -326,12 +330,95 @@ describe("Recorder", () => {
       }))
   })
 
+  describe("replay of what differs, and of what nobody waited for", () => {
+    const address = "https://api.together.ai/v1"
+    const post = (body: HttpBody.HttpBody) => HttpClientRequest.post(`${address}/files/x`, { body })
+    const form = (...entries: ReadonlyArray<readonly [string, string | File]>) => {
+      const data = new FormData()
+      for (const [name, value] of entries) data.append(name, value)
+      return post(HttpBody.formData(data))
+    }
+    const bytes = (...values: ReadonlyArray<number>) => new Uint8Array(values)
+
+    it.effect("tells files, bytes, blobs, repeated fields and repeated parameters apart", () =>
+      Effect.gen(function*() {
+        const pairs: ReadonlyArray<
+          readonly [HttpClientRequest.HttpClientRequest, HttpClientRequest.HttpClientRequest]
+        > = [
+          [form(["f", new File([bytes(0xff, 0x80)], "a")]), form(["f", new File([bytes(0xfe, 0xc0)], "a")])],
+          [post(HttpBody.uint8Array(bytes(0xff))), post(HttpBody.uint8Array(bytes(0xfe)))],
+          [post(HttpBody.raw(new Blob(["aaa"]))), post(HttpBody.raw(new Blob(["bbb"])))],
+          [form(["g", "one"], ["g", "two"]), form(["g", "other"], ["g", "two"])],
+          [HttpClientRequest.get(`${address}/files?id=a&id=b`), HttpClientRequest.get(`${address}/files?id=c&id=b`)]
+        ]
+        for (const [sent, other] of pairs) {
+          const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.raw("ok")))
+          yield* textOf(recording.client, sent)
+          const cassette = yield* recording.cassette
+          expect(yield* textOf(yield* Recorder.replay(cassette), sent)).toBe("ok")
+          expect(defectOf(yield* Effect.exit(textOf(yield* Recorder.replay(cassette), other)))).toContain(
+            "not what was"
+          )
+        }
+      }))
+
+    it.effect("replays a request that was left before its answer, or does without it", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const recording = Recorder.record(
+          yield* FaultMatrix.answering((sent) => sent.operation === "whoami" ? Reply.hang : Reply.raw("ok"))
+        )
+        const patient = (client: HttpClient.HttpClient) =>
+          Effect.gen(function*() {
+            const who = yield* Effect.timeoutOption(
+              client.execute(HttpClientRequest.get(`${address}/whoami`)),
+              "1 second"
+            )
+            return [who._tag, yield* textOf(client, HttpClientRequest.get(`${address}/models`))]
+          })
+        expect(yield* patient(recording.client)).toStrictEqual(["None", "ok"])
+        const cassette = yield* recording.cassette
+        expect(cassette.exchanges[0]?.response).toStrictEqual({ left: true, waitMillis: 1000 })
+        expect(yield* patient(yield* Recorder.replay(cassette))).toStrictEqual(["None", "ok"])
+        const hasty = yield* Recorder.replay(cassette)
+        expect(yield* textOf(hasty, HttpClientRequest.get(`${address}/models`))).toBe("ok")
+      })))
+
+    it.effect("gives a second reader the same, and records it once", () =>
+      Effect.gen(function*() {
+        let reads = 0
+        const body = Stream.suspend(() => ++reads === 1 ? Stream.succeed(new TextEncoder().encode("{}")) : Stream.empty)
+        const recording = Recorder.record(
+          HttpClient.make((request) =>
+            Effect.succeed(HttpServerResponse.toClientResponse(HttpServerResponse.stream(body), { request }))
+          )
+        )
+        const response = yield* recording.client.execute(HttpClientRequest.get(`${address}/models`))
+        expect([yield* response.json, yield* response.text]).toStrictEqual([{}, "{}"])
+        expect((yield* recording.cassette).exchanges[0]?.response).toMatchObject({ parts: [{ text: "{}" }] })
+      }))
+
+    it.effect("prints no prompt of a new request, also where the cassette holds none to compare", () =>
+      Effect.gen(function*() {
+        const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.models()))
+        yield* textOf(recording.client, HttpClientRequest.get(`${address}/models`))
+        const cassette = yield* recording.cassette
+        for (const tape of [cassette, { version: 1, exchanges: cassette.exchanges } as const]) {
+          const client = yield* Recorder.replay(tape)
+          expect(defectOf(yield* Effect.exit(client.execute(chat(prompt))))).not.toContain("grandmother")
+        }
+      }))
+  })
+
   describe("files", () => {
     const memory = () => {
       const files = new Map<string, string>()
+      const folders: Array<string> = []
       return {
         files,
+        folders,
         layer: FileSystem.layerNoop({
+          makeDirectory: (path) => Effect.sync(() => void folders.push(path)),
+          exists: (path) => Effect.sync(() => files.has(path)),
           writeFileString: (path, text) => Effect.sync(() => void files.set(path, text)),
           readFileString: (path) => Effect.sync(() => files.get(path) ?? "")
         })
@@ -351,6 +438,26 @@ describe("Recorder", () => {
         expect(files.get("tape.json")).not.toContain(key)
         const replayed = yield* call.pipe(Effect.provide(Layer.provide(Recorder.layerReplay("tape.json"), layer)))
         expect(replayed).toContain("You asked: [prompt]")
+      }))
+
+    it.effect("makes the folder when the layer is built, and leaves a cassette that is there to a whole recording", () =>
+      Effect.gen(function*() {
+        const { files, folders, layer } = memory()
+        const call = Effect.flatMap(HttpClient.HttpClient, (client) => textOf(client, chat(prompt)))
+        const recorder = Recorder.layerRecord("some/where/tape.json").pipe(
+          Layer.provide(Layer.effect(HttpClient.HttpClient, provider)),
+          Layer.provide(layer)
+        )
+        const path = "some/where/tape.json"
+        yield* Effect.exit(Effect.andThen(call, Effect.fail("after a paid answer")).pipe(Effect.provide(recorder)))
+        expect(folders).toStrictEqual(["some/where"])
+        expect(files.get(path)).toContain("fingerprint")
+        files.set(path, "good")
+        yield* Effect.exit(Effect.andThen(call, Effect.fail("too early")).pipe(Effect.provide(recorder)))
+        yield* Effect.void.pipe(Effect.provide(recorder))
+        expect(files.get(path)).toBe("good")
+        yield* call.pipe(Effect.provide(recorder))
+        expect(files.get(path)).toContain("fingerprint")
       }))
 
     it.effect("says when a file is no cassette", () =>

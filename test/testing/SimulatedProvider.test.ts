@@ -316,8 +316,8 @@ describe("SimulatedProvider", () => {
           })
         )
         expect(value.map(({ cancelled, inFlight }) => [cancelled, inFlight])).toEqual([[1, 0], [2, 0], [3, 0]])
-        // a token takes 0.11 s after the first at 1 s: none at 0.5 s, 5 at 1.5 s, 2 when the third frame is out
-        expect(value.at(-1)?.outputTokens).toBe(0 + 5 + 2)
+        // a token takes 0.11 s after the first at 1 s: none at 0.5 s, 6 at 1.5 s, 3 when the third frame is out
+        expect(value.at(-1)?.outputTokens).toBe(0 + 6 + 3)
       }))
 
     it.effect("leave nothing behind where they never read the body", () =>

@@ -197,7 +197,7 @@ describe("Simulation", () => {
         inFlight: 0,
         cancelled: 1,
         succeeded: 0,
-        billedNanoUsd: 5000n + 10n * 200n
+        billedNanoUsd: 5000n + 11n * 200n
       })
       expect(cost("full").billedNanoUsd).toBe(9000n)
       expect(cost("none")).toMatchObject({ billedNanoUsd: 0n, cancelled: 1 })

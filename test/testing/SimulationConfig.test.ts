@@ -25,6 +25,14 @@ describe("The options of docs/simulation.md", () => {
     }
   })
 
+  it("refuse a window that ends before it begins, and a fault of no operation", () => {
+    const faults = (rest: object) => () => Simulation.make({ faults: [{ probability: 1, kind: 503, ...rest }] })
+    expect(faults({ from: 5, to: 1 })).toThrow("to must be at least from")
+    expect(() => Simulation.make({ outages: [{ from: 5, to: 1 }] })).toThrow("to must be at least from")
+    expect(faults({ operation: "chatt" })).toThrow("an operation is one of chat")
+    expect(faults({ operation: "GET /files" })).not.toThrow()
+  })
+
   it("name every field of dynamic limits and credits with its default", () => {
     const made = Simulation.make({ dynamic: {}, credits: { balanceUsd: 1 } }).config
     const row = (name: string) => new RegExp(`^\\| \`${name}\` .+$`, "m").exec(page)?.[0] ?? ""

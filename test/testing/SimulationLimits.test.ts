@@ -3,6 +3,30 @@ import * as Simulation from "../../src/testing/Simulation.ts"
 import { call, error, model, plain, refusal, run, statuses } from "./simulation.ts"
 
 describe("Simulation: limits", () => {
+  describe("waits that are long", () => {
+    const tooLarge = call(0, { inputTokens: 2505, maxTokens: 500 })
+    const oversize: Simulation.Options = { ...plain, oversize: "reject", limits: { tokensPerSecond: 3000 } }
+
+    it("see at once that a request never fits, and when it will", () => {
+      const wait = (options: Simulation.Options) =>
+        refusal(run(Simulation.make(options), [tooLarge]).replies[0]).waitSeconds
+      expect(wait(oversize)).toBe(86_400)
+      expect(wait({ ...oversize, changes: [{ at: 60, tokensPerSecond: 6000 }] })).toBeCloseTo(60.002, 2)
+    })
+
+    it("pass over windows that a debt fills, however short these are", () => {
+      for (const counting of ["fixed-window", "sliding-window"] as const) {
+        for (const windowSeconds of [0.001, 0.01, 0.1]) {
+          const options = { ...plain, limits: { tokensPerSecond: 100 }, counting, windowSeconds }
+          const large = { inputTokens: 8000, maxTokens: 500 }
+          const { replies } = run(Simulation.make(options), [call(0, large), call(0.5, { ...large, promptHash: 2 })])
+          const wait = refusal(replies[1]).waitSeconds ?? 0
+          expect(Math.abs(wait - 84.5)).toBeLessThan(windowSeconds + 1e-6)
+        }
+      }
+    })
+  })
+
   describe("limits", () => {
     it("admit a burst and then the rate, per second", () => {
       const options = { ...plain, limits: { requestsPerSecond: 5 } }

@@ -475,7 +475,44 @@ describe("Sent", () => {
   })
 })
 
+describe("TogetherTest, over requests that end early", () => {
+  it.effect("hands out no request whose program has left", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const impatient = yield* Effect.forkChild(Effect.timeoutOption(textOf("first"), "1 second"))
+        expect((yield* Fiber.join(impatient))._tag).toBe("None")
+        const patient = yield* Effect.forkChild(textOf("second"))
+        const next = yield* TogetherTest.next
+        yield* next.answer(Reply.raw("for you"))
+        expect(yield* Fiber.join(patient)).toBe("for you")
+      }).pipe(Effect.provide(TogetherTest.layerHttp({ unmatched: "await" })))
+    ))
+
+  it.effect("prints no key that a rule compares", () =>
+    Effect.gen(function*() {
+      yield* TogetherTest.on({ headers: { authorization: "Bearer other" } }, Reply.raw("x"))
+      const message = String(defectOf(yield* Effect.exit(textOf("hello"))))
+      expect(message).toContain("-    \"authorization\": \"Bearer other\"")
+      expect(message).toContain("+    \"authorization\": \"[key]\"")
+      expect(message).not.toContain("secret-key")
+    }).pipe(Effect.provide(TogetherTest.layerHttp({ verifyOnClose: false }))))
+})
+
 describe("Wiretap", () => {
+  it.effect("takes uploads of different files for different calls, and of the same for attempts", () =>
+    Effect.gen(function*() {
+      const tap = Wiretap.make(HttpClient.make((request) => Reply.send(Reply.overloaded, request)))
+      const upload = (content: string) => {
+        const form = new FormData()
+        form.append("file", new File([content], "rows.jsonl"))
+        return tap.client.execute(HttpClientRequest.post("https://api.together.ai/v1/files/upload", {
+          body: HttpBody.formData(form)
+        }))
+      }
+      for (const content of ["a", "b", "a"]) yield* upload(content)
+      expect(tap.entries().map(({ attempt, call }) => [call, attempt])).toStrictEqual([[1, 1], [2, 1], [1, 2]])
+    }))
+
   it("prints an empty log", () => {
     expect(Wiretap.table([])).toBe("no requests\n")
   })

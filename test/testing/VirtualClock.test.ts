@@ -18,6 +18,14 @@ import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 const millis = (result: VirtualClock.Result<unknown, unknown>) => Duration.toMillis(result.elapsed)
 
 describe("VirtualClock", () => {
+  it.effect("says what to do where a test moves it by hand", () =>
+    Effect.gen(function*() {
+      for (const moved of [TestClock.adjust("1 minute"), TestClock.setTime(0)]) {
+        const { exit } = yield* VirtualClock.run(moved)
+        expect(String(Exit.isFailure(exit) && exit.cause)).toContain("VirtualClock moves by itself")
+      }
+    }))
+
   describe("run", () => {
     it.effect("ends an hour of sleep with the hour on the clock", () =>
       Effect.gen(function*() {

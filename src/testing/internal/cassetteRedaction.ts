@@ -4,15 +4,18 @@
 import * as Bytes from "effect/Bytes"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
-import { promptsOf } from "../../together/Redact.ts"
 import type { RecordedRequest } from "../Recorder.ts"
 import type * as Sent from "../Sent.ts"
 import * as SimulationRandom from "../SimulationRandom.ts"
+import * as AnswerText from "./answerText.ts"
+import * as JsonText from "./jsonText.ts"
+import * as SecretText from "./secretText.ts"
 
 /** Redacts one exchange. */
 export interface Redaction {
   readonly request: RecordedRequest
   readonly response: (
+    status: number,
     headers: Readonly<Record<string, string | undefined>>,
     parts: ReadonlyArray<Piece>,
     decode: (bytes: Uint8Array) => Option.Option<string>
@@ -38,10 +41,11 @@ const droppedResponseHeaders = new Set([
   "content-encoding",
   "content-length"
 ])
-/** Query parameters, text fields of bodies and headers that hold a secret. */
-const secretParameters = /key|token|secret|signature|password|credential/i
-const secretFields = /(?:key|token|secret|password|credential)s?$/i
-const secretHeaders = /^(?:authorization|cookie|.*(?:api-?key|token|secret|password))$/i
+/** Response headers that never repeat a prompt. */
+const plainResponseHeader =
+  /^(?:accept-ranges|age|alt-svc|cache-control|cf-[\w-]+|connection|content-[\w-]+|date|etag|keep-alive|last-modified|location|retry-after(?:-ms)?|server|strict-transport-security|transfer-encoding|vary|via|x-(?:rate|token)[\w-]*|[\w-]*(?:-id|-type|-model|-status|limit[\w-]*))$/
+/** Query parameters that never hold a prompt. */
+const plainParameter = /^(?:after|before|limit|order|page|page_token|purpose|sort|type|dedicated|id|.*_id)$/
 
 const canonical = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(canonical)
@@ -51,76 +55,43 @@ const canonical = (value: unknown): unknown => {
   )
 }
 
-/** Replaces every text of a secret's name. */
-const withoutSecrets = (value: unknown, names: RegExp, name = ""): unknown => {
-  if (typeof value === "string") return names.test(name) ? "[key]" : value
-  if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, names, name))
+/** Replaces every text of a secret's name, and all inside of a field that is named as one. */
+const withoutSecrets = (value: unknown, isSecret: (name: string) => boolean, name = "", inside = false): unknown => {
+  if (typeof value === "string") return inside || isSecret(name) ? "[key]" : value
+  if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, isSecret, name, inside))
   if (typeof value !== "object" || value === null) return value
   return Object.fromEntries(
-    Object.entries(value).map(([inner, field]) => [inner, withoutSecrets(field, names, inner)])
+    Object.entries(value).map(([inner, field]) => [
+      inner,
+      withoutSecrets(field, isSecret, inner, inside || SecretText.isSecretOwner(inner))
+    ])
   )
 }
-
-/** Shorter secrets are replaced where they are named only: elsewhere these are words. */
-const shortestSecret = 8
 
 /** Collects the secrets of a request, but for short ones: these are words, which an answer may well hold. */
 const secretsOf = (sent: Sent.Sent): ReadonlySet<string> => {
   const found = new Set<string>()
-  const visit = (value: unknown, names: RegExp, shortest: number, name = ""): void => {
+  const visit = (value: unknown, isSecret: (name: string) => boolean, shortest: number, name = "", inside = false) => {
     if (typeof value === "string") {
-      const secret = value.replace(/^(?:bearer|basic)\s+/i, "")
-      if (names.test(name) && secret.length >= shortest) found.add(secret)
-    } else if (Array.isArray(value)) value.forEach((item) => visit(item, names, shortest, name))
+      if (!inside && !isSecret(name)) return
+      for (const secret of [value, value.replace(/^\w+\s+/, "")]) if (secret.length >= shortest) found.add(secret)
+    } else if (Array.isArray(value)) value.forEach((item) => visit(item, isSecret, shortest, name, inside))
     else if (typeof value === "object" && value !== null) {
-      for (const [inner, field] of Object.entries(value)) visit(field, names, shortest, inner)
+      for (const [inner, field] of Object.entries(value)) {
+        visit(field, isSecret, shortest, inner, inside || SecretText.isSecretOwner(inner))
+      }
     }
   }
-  visit(sent.headers, secretHeaders, 4)
-  visit(sent.query, secretParameters, shortestSecret)
-  visit(sent.body, secretFields, shortestSecret)
+  visit(sent.headers, SecretText.isSecretHeader, 4)
+  visit(sent.query, SecretText.isSecretParameter, AnswerText.shortestSecret)
+  visit(sent.body, SecretText.isSecretField, AnswerText.shortestSecret)
   return found
 }
 
-/** Picks the strings of JSON, each with the colon that makes it a name, and its brackets; a line may be cut short. */
-const jsonParts = /"((?:[^"\\\n]|\\.?)*)(?:"(\s*:)?|$)|[{}[\]]/gm
-
-/**
- * Replaces the texts of fields that are named as a secret: in JSON, whole or cut short, and in lines and events of it.
- *
- * The tokens of `logprobs` are part of the answer.
- */
-const withoutFields = (text: string, replace: (secret: string) => string): string => {
-  const around: Array<string> = []
-  let name = ""
-  return text.replace(jsonParts, (part: string, inner: string | undefined, colon: string | undefined) => {
-    if (inner === undefined) {
-      if (part === "{" || part === "[") around.push(name)
-      else name = around.pop() ?? ""
-      return part
-    }
-    if (colon !== undefined) {
-      name = inner
-      return part
-    }
-    return inner !== "" && secretFields.test(name) && !around.includes("logprobs") ? `"${replace(inner)}"` : part
-  })
-}
-
-/** Picks the parameters of URLs, also where JSON or HTML escapes the ampersand. */
-const urlParameters = /((?:[?&#]|\\u0026|&amp;)([\w.\-~%]+)=)([^&#\s"'<>\\]+)/g
-
-const withoutParameters = (text: string, replace: (secret: string) => string): string =>
-  text.replace(
-    urlParameters,
-    (whole, before: string, name: string, value: string) =>
-      secretParameters.test(name) ? `${before}${replace(value)}` : whole
-  )
-
 /** Fingerprints method, path, query and body but for their secrets: 64 bits, whatever the order of fields. */
 export const fingerprint = (sent: Sent.Sent): string => {
-  const query = canonical(withoutSecrets(sent.query, secretParameters))
-  const body = canonical(withoutSecrets(sent.body, secretFields))
+  const query = canonical(withoutSecrets(sent.query, SecretText.isSecretParameter))
+  const body = canonical(withoutSecrets(sent.body, SecretText.isSecretField))
   const text = JSON.stringify([sent.method, sent.path, query, body ?? null])
   let [a, b] = [SimulationRandom.source(text.length), SimulationRandom.source(-1 - text.length)]
   for (let i = 0; i < text.length; i++) {
@@ -128,20 +99,6 @@ export const fingerprint = (sent: Sent.Sent): string => {
     b = SimulationRandom.derive(b, text.charCodeAt(i) ^ a)
   }
   return (a >>> 0).toString(16).padStart(8, "0") + (b >>> 0).toString(16).padStart(8, "0")
-}
-
-const marked = /^\[\d+ characters\]$/
-
-/** Tells whether a recorded request holds its prompts. */
-export const keepsPrompts = (request: RecordedRequest): boolean => {
-  let redacted = false
-  const visit = (value: unknown): void => {
-    if (typeof value === "string") redacted ||= marked.test(value)
-    else if (Array.isArray(value)) value.forEach(visit)
-    else if (typeof value === "object" && value !== null) Object.values(value).forEach(visit)
-  }
-  visit(request.body)
-  return !redacted
 }
 
 /** Paths of texts that say how, not what: they stay. Lists are passed through. */
@@ -174,7 +131,11 @@ const ownPaths = new Set([
 ])
 
 const withoutPrompts = (value: unknown, path = ""): unknown => {
-  if (typeof value === "string") return plainPaths.has(path) ? value : `[${value.length} characters]`
+  if (typeof value === "string") {
+    return plainPaths.has(path) && !/\s/.test(value)
+      ? value
+      : `[${value.length} characters]`
+  }
   if (Array.isArray(value)) return value.map((item) => withoutPrompts(item, path))
   if (typeof value !== "object" || value === null) return value
   if (ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
@@ -183,8 +144,6 @@ const withoutPrompts = (value: unknown, path = ""): unknown => {
   )
 }
 
-const keyLike = /\b(?:bearer\s+[\w.\-~+/]{8,}=*|(?:sk|tgp|tgp_v1|tok|key)[-_][\w-]{16,}|[0-9a-f]{64})\b/gi
-
 const overTexts = (value: unknown, change: (text: string) => string): unknown => {
   if (typeof value === "string") return change(value)
   if (Array.isArray(value)) return value.map((item) => overTexts(item, change))
@@ -192,86 +151,93 @@ const overTexts = (value: unknown, change: (text: string) => string): unknown =>
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, overTexts(field, change)]))
 }
 
-/** Replaces secrets wherever they stand, and what looks like a key. */
-const withoutKeys = (secrets: Iterable<string>): (text: string) => string => {
-  // the longest first: one may be part of another
-  const sorted = [...secrets].toSorted((a, b) => b.length - a.length)
-  return (text) => sorted.reduce((rest, secret) => rest.replaceAll(secret, "[key]"), text).replace(keyLike, "[key]")
-}
-
-const recordedRequest = (sent: Sent.Sent, keepPrompts: boolean, withoutKey: (text: string) => string) => {
+const recordedRequest = (sent: Sent.Sent, keepPrompts: boolean, secrets: Set<string>): RecordedRequest => {
+  const replace = AnswerText.collecting(secrets)
   const body = overTexts(
-    withoutSecrets(keepPrompts ? sent.body : withoutPrompts(sent.body), secretFields),
-    withoutKey
+    withoutSecrets(keepPrompts ? sent.body : withoutPrompts(sent.body), SecretText.isSecretField),
+    (text) => AnswerText.withoutSecrets(text, replace)
   )
+  const withoutKey = SecretText.withoutKeys(secrets)
+  const parameter = (name: string, value: string): string =>
+    SecretText.isSecretParameter(name)
+      ? "[key]"
+      : keepPrompts || plainParameter.test(name) || /^(?:\d+|true|false)$/.test(value)
+      ? withoutKey(SecretText.withoutNamed(value, replace))
+      : `[${value.length} characters]`
   return {
     fingerprint: fingerprint(sent),
     operation: withoutKey(sent.operation),
     method: sent.method,
     path: withoutKey(sent.path),
     query: Object.fromEntries(
-      Object.entries(sent.query).map((
-        [name, value]
-      ) => [name, secretParameters.test(name) ? "[key]" : withoutKey(value)])
+      Object.entries(sent.query).map(([name, value]) => [
+        name,
+        typeof value === "string" ? parameter(name, value) : value.map((each) => parameter(name, each))
+      ])
     ),
     headers: Object.fromEntries(
       Object.entries(sent.headers).flatMap(([name, value]) =>
         keptRequestHeaders.has(name) && value !== undefined ? [[name, value]] : []
       )
     ),
-    ...(body === undefined ? undefined : { body })
+    ...(body === undefined ? undefined : { body: overTexts(body, withoutKey) })
   }
 }
 
 /** Prepares the redaction of one exchange. */
 export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
-  const secrets = secretsOf(sent)
-  const prompts = keepPrompts ? [] : promptsOf(sent.body)
-  const withoutPrompt = (text: string): string =>
-    prompts.reduce(
-      (rest, prompt) => rest.replaceAll(prompt, "[prompt]").replaceAll(JSON.stringify(prompt).slice(1, -1), "[prompt]"),
-      text
-    )
+  const known = new Set(secretsOf(sent))
+  const request = recordedRequest(sent, keepPrompts, known)
+  const prompts = keepPrompts ? undefined : AnswerText.promptsIn(sent.body, sent.model)
   return {
-    request: recordedRequest(sent, keepPrompts, withoutKeys(secrets)),
-    response: (headers, parts, decode) => {
-      // a secret may lie across two pieces: look at the whole, and keep the pieces only where there is none
-      const whole = Bytes.concat(parts.map(({ bytes }) => bytes))
-      const text = decode(whole)
-      const original = Option.getOrElse(text, () => latin1(whole))
+    request,
+    response: (status, headers, parts, decode) => {
       // what is named as a secret is replaced there, and wherever else the answer repeats it
-      const found = new Set(secrets)
-      const replace = (secret: string): string => {
-        if (secret.length >= shortestSecret) found.add(secret)
-        return "[key]"
-      }
+      const secrets = new Set(known)
+      const replace = AnswerText.collecting(secrets)
       const named = Object.entries(headers).flatMap(([name, value]): ReadonlyArray<readonly [string, string]> =>
         droppedResponseHeaders.has(name) || value === undefined
           ? []
-          : [[name, secretHeaders.test(name) ? replace(value) : withoutParameters(value, replace)]]
+          : [[
+            name,
+            SecretText.isSecretHeader(name)
+              ? replace(value)
+              : keepPrompts || plainResponseHeader.test(name)
+              ? SecretText.withoutNamed(value, replace)
+              : `[${value.length} characters]`
+          ]]
       )
-      const body = withoutParameters(withoutFields(original, replace), replace)
-      const withoutKey = withoutKeys(found)
-      const clean = (rest: string): string => withoutPrompt(withoutKey(rest))
-      const cleaned = Option.isSome(text) ? clean(body) : withoutKey(body)
-      return {
-        headers: Object.fromEntries(named.map(([name, value]) => [name, clean(value)])),
-        parts: cleaned === original ? kept(parts, decode, Option.isSome(text)) : [{
-          ...(Option.isSome(text) ? { text: cleaned } : { base64: Base64.encode(fromLatin1(cleaned)) }),
-          waitMillis: parts.reduce((sum, part) => sum + part.waitMillis, 0)
-        }]
-      }
+      // a secret may lie across two pieces: look at the whole
+      const whole = Bytes.concat(parts.map(({ bytes }) => bytes))
+      const text = decode(whole)
+      const pieces = Option.isSome(text)
+        ? textPieces(text.value, AnswerText.edits(text.value, { prompts, failed: status >= 400, secrets }), parts)
+        : binaryPieces(whole, AnswerText.edits(latin1(whole), { prompts: undefined, failed: false, secrets }), parts)
+      const withoutKey = SecretText.withoutKeys(secrets)
+      return { headers: Object.fromEntries(named.map(([name, value]) => [name, withoutKey(value)])), parts: pieces }
     }
   }
 }
 
-const kept = (parts: ReadonlyArray<Piece>, decode: (bytes: Uint8Array) => Option.Option<string>, isText: boolean) =>
-  parts.map(({ bytes, waitMillis }) =>
-    Option.match(isText ? decode(bytes) : Option.none(), {
-      onSome: (piece) => ({ text: piece, waitMillis }),
-      onNone: () => ({ base64: Base64.encode(bytes), waitMillis })
-    })
-  )
+/** Cuts a text where its pieces ended, a character that lies across two in the later one. */
+const textPieces = (text: string, edits: ReadonlyArray<JsonText.Edit>, parts: ReadonlyArray<Piece>) => {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  let end = 0
+  const ends = parts.map(({ bytes }) => end += decoder.decode(bytes, { stream: true }).length)
+  return JsonText.edited(text, edits, ends).map((piece, index) => ({
+    text: piece,
+    waitMillis: parts[index]?.waitMillis ?? 0
+  }))
+}
+
+const binaryPieces = (whole: Uint8Array, edits: ReadonlyArray<JsonText.Edit>, parts: ReadonlyArray<Piece>) => {
+  let end = 0
+  const ends = parts.map(({ bytes }) => end += bytes.length)
+  return JsonText.edited(latin1(whole), edits, ends).map((piece, index) => ({
+    base64: Base64.encode(fromLatin1(piece)),
+    waitMillis: parts[index]?.waitMillis ?? 0
+  }))
+}
 
 const latin1 = (bytes: Uint8Array): string => {
   let text = ""

@@ -12,6 +12,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Stream from "effect/Stream"
 import * as Hint from "../../domain/Hint.ts"
 import * as Reply from "../Reply.ts"
+import { readOnce } from "./readOnce.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 type Body = Stream.Stream<Uint8Array, HttpClientError.HttpClientError | Error>
@@ -21,7 +22,7 @@ export type End = "stall" | "cut" | "end"
 
 const rebuild = (response: Response, headers: Headers.Headers, body: Body): Response =>
   HttpServerResponse.toClientResponse(
-    HttpServerResponse.stream(body, { status: response.status, headers, cookies: response.cookies }),
+    HttpServerResponse.stream(readOnce(body), { status: response.status, headers, cookies: response.cookies }),
     { request: response.request }
   )
 

@@ -4,6 +4,7 @@
  * The module is re-exported by `Reply`.
  */
 import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 
 /** Holds one piece of a body and the time before it. */
 export interface Part {
@@ -29,8 +30,11 @@ export interface Hang {
   readonly _tag: "Hang"
 }
 
+/** Lists the ways in which a connection fails before an answer. */
+export const brokenKinds = ["reset", "refused", "dns", "tls", "connect-timeout"] as const
+
 /** Names the ways in which a connection fails before an answer. */
-export type BrokenKind = "reset" | "refused" | "dns" | "tls" | "connect-timeout"
+export type BrokenKind = typeof brokenKinds[number]
 
 /** Stands for a connection that fails before an answer. */
 export interface Broken {
@@ -46,6 +50,15 @@ export type Reply = Answer | Hang | Broken
 export interface AnswerOptions {
   readonly status?: number | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/** Reads a time in milliseconds, and refuses one below 0 and what is no time. */
+export const millisOf = (constructor: string, field: string, input: Duration.Input): number => {
+  const millis = Duration.toMillis(Option.getOrElse(Duration.fromInput(input), () => Duration.millis(-1)))
+  if (!(millis >= 0)) {
+    throw new RangeError(`${constructor}: ${field} must be a duration of at least 0, got ${String(input)}`)
+  }
+  return millis
 }
 
 /** Writes header names in lower case. */
@@ -97,7 +110,7 @@ export const events = (
   data: ReadonlyArray<unknown>,
   options?: AnswerOptions & { readonly every?: Duration.Input | undefined }
 ): Answer => {
-  const waitMillis = Duration.toMillis(Duration.fromInputUnsafe(options?.every ?? 0))
+  const waitMillis = millisOf("Reply.events", "every", options?.every ?? 0)
   return answer(
     data.map((item, index) => ({
       data: `data: ${typeof item === "string" ? item : JSON.stringify(item)}\n\n`,

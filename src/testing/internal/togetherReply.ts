@@ -202,13 +202,21 @@ export const error = (
   })
 }
 
+/** Refuses what is no number of seconds. */
+export const checkReset = (constructor: string, reset: number | undefined): void => {
+  if (reset !== undefined && !(reset >= 0 && Number.isFinite(reset))) {
+    throw new RangeError(`${constructor}: reset must be a finite number of seconds, at least 0, got ${reset}`)
+  }
+}
+
 /** Answers 429 with Together's wait hint, `x-ratelimit-reset` in seconds; without `reset`, with no hint. */
 export const rateLimited = (options?: {
   readonly reset?: number | undefined
   /** Default `dynamic_request_limited`. */
   readonly type?: string | undefined
-}): Answer =>
-  error(429, {
+}): Answer => {
+  checkReset("Reply.rateLimited", options?.reset)
+  return error(429, {
     body: {
       id: "reply-1",
       error: {
@@ -220,6 +228,7 @@ export const rateLimited = (options?: {
     },
     headers: options?.reset === undefined ? undefined : { "x-ratelimit-reset": String(options.reset) }
   })
+}
 
 /** Answers 402: the account is out of credit. */
 export const outOfCredits: Answer = error(402)

@@ -37,7 +37,15 @@ export class HangError extends Data.TaggedError("HangError")<{
 /** Describes a clock that moves by itself. */
 export interface VirtualClock extends Clock.Clock {
   readonly "~effect-together/VirtualClock": Driver
+  /** Dies: what `TestClock.adjust` would call. */
+  readonly adjust: () => Effect.Effect<never>
+  /** Dies: what `TestClock.setTime` would call. */
+  readonly setTime: () => Effect.Effect<never>
 }
+
+const movesItself = Effect.die(
+  new Error("VirtualClock moves by itself: let the program sleep, or use TestClock alone, without VirtualClock")
+)
 
 /** Holds the checked options of a run. */
 export interface Settings {
@@ -126,6 +134,8 @@ export class Driver {
       currentTimeNanos: Effect.sync(nanos),
       monotonicTimeNanosUnsafe: monotonic,
       monotonicTimeNanos: Effect.sync(monotonic),
+      adjust: () => movesItself,
+      setTime: () => movesItself,
       sleep: (duration) => {
         const wait = Duration.toMillis(duration)
         if (wait <= 0) return Effect.yieldNow
