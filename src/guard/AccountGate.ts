@@ -2,7 +2,7 @@
  * The gate of one account: calls pass, wait, or are elected to probe.
  *
  * The sums are `policy/Account`; here are the clock, the schedule and the queue
- * of waiting calls. A call that passes gets a `Ticket`; how it ended is told by
+ * of waiting calls. A call that passes gets a `Leave` to send; how it ended is told by
  * `conclude`. While the account is suspended, waiting calls queue in order; when
  * a probe is due the first of them is let through as the probe, and if it is
  * answered, all go. No call is made up for probing: the probe is real work.
@@ -26,6 +26,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../domain/TogetherError.ts"
 import * as Account from "../policy/Account.ts"
+import * as AccountQueue from "./AccountQueue.ts"
 
 /** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
@@ -40,8 +41,8 @@ export interface ProbeInput {
 /** Is a schedule of probes: only its delays count, and where it ends, probing ends. */
 export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
 
-/** Holds a call's leave to send. Mutable, owned by the gate. */
-export interface Ticket {
+/** Lets a call be sent. Mutable, owned by the gate. */
+export interface Leave {
   readonly key: string
   admission: Account.Admission
   /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
@@ -50,7 +51,7 @@ export interface Ticket {
   concluded: boolean
 }
 
-/** Says how a call with a ticket ended, as far as credit is concerned. */
+/** Says how a call that had leave ended, as far as credit is concerned. */
 export type Outcome =
   /** The provider answered: the account can pay. */
   | "answered"
@@ -74,25 +75,35 @@ export interface Gate {
   readonly enter: (
     policy: OnSuspended,
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  ) => Effect.Effect<Ticket, InsufficientCreditsError>
-  /** Lets an attempt be sent, or fails it unsent: call it last before sending. A ticket of another account stays as it is. */
-  readonly check: (ticket: Ticket | undefined) => Effect.Effect<void, InsufficientCreditsError>
+  ) => Effect.Effect<Leave, InsufficientCreditsError>
+  /** Lets an attempt be sent, or fails it unsent: call it last before sending. The leave of another account stays as it is. */
+  readonly check: (leave: Leave | undefined) => Effect.Effect<void, InsufficientCreditsError>
   /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
-  readonly conclude: (ticket: Ticket, outcome: Outcome) => Effect.Effect<void>
+  readonly conclude: (leave: Leave, outcome: Outcome) => Effect.Effect<void>
   /** Lets calls pass again; false where they already do. */
   readonly resume: Effect.Effect<boolean>
   readonly state: Effect.Effect<Account.State>
   readonly waiting: Effect.Effect<number>
 }
 
-interface Waiter {
-  resume: (effect: Effect.Effect<Ticket, InsufficientCreditsError>) => void
-  ticket: Ticket | undefined
-}
-
 const seconds = (clock: Clock.Clock): number => clock.currentTimeMillisUnsafe() / 1000
 
 type Step = (now: number, input: ProbeInput) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
+
+/** Says why a call was not sent, and what to do. */
+const refusalOf = (state: Account.State, key: string, now: number, remedy: string): InsufficientCreditsError => {
+  const [since, probeAt] = state._tag === "Active"
+    ? [now, undefined]
+    : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
+  const next = state._tag === "Suspended" && state.ended
+    ? "no further probe is planned"
+    : probeAt === undefined || probeAt === Infinity
+    ? "a probe is under way"
+    : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
+  return new InsufficientCreditsError({
+    message: `Not sent: the credit of account "${key}" ran out ${Math.round(now - since)} s ago (${next}). ${remedy}`
+  })
+}
 
 /** Makes the gate of one account. Its timers live in the given scope. */
 export const make = (options: {
@@ -105,7 +116,7 @@ export const make = (options: {
   readonly remedy: (now: number) => string
 }): Gate => {
   const { key } = options
-  const waiters = new Set<Waiter>()
+  const queue = AccountQueue.make()
   let state: Account.State = Account.initial
   let step: Step | undefined
   let timer: Fiber.Fiber<void> | undefined
@@ -113,40 +124,16 @@ export const make = (options: {
   /** True where a probe was due and nobody waited to be it: the next call that enters is. */
   let due = false
 
-  const ticket = (admission: Account.Admission): Ticket => ({ key, admission, stopped: false, concluded: false })
+  const leave = (admission: Account.Admission): Leave => ({ key, admission, stopped: false, concluded: false })
 
-  const unsent = (now: number): InsufficientCreditsError => {
-    const [since, probeAt] = state._tag === "Active"
-      ? [now, undefined]
-      : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
-    const next = state._tag === "Suspended" && state.ended
-      ? "no further probe is planned"
-      : probeAt === undefined || probeAt === Infinity
-      ? "a probe is under way"
-      : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
-    return new InsufficientCreditsError({
-      message: `Not sent: the credit of account "${key}" ran out ${Math.round(now - since)} s ago (${next}). ` +
-        options.remedy(now)
-    })
-  }
-
-  const give = (waiter: Waiter, admission: Account.Admission): void => {
-    waiters.delete(waiter)
-    waiter.ticket = ticket(admission)
-    waiter.resume(Effect.succeed(waiter.ticket))
-  }
+  const unsent = (now: number): InsufficientCreditsError => refusalOf(state, key, now, options.remedy(now))
 
   const releaseAll = (): void => {
-    for (const waiter of Array.from(waiters)) give(waiter, { generation: state.generation, probe: false })
-  }
-
-  const turnAway = (waiter: Waiter, now: number): void => {
-    waiters.delete(waiter)
-    waiter.resume(Effect.fail(unsent(now)))
+    for (const waiter of queue.all()) queue.give(waiter, leave({ generation: state.generation, probe: false }))
   }
 
   const failAll = (now: number): void => {
-    for (const waiter of Array.from(waiters)) turnAway(waiter, now)
+    for (const waiter of queue.all()) queue.turnAway(waiter, unsent(now))
   }
 
   /** Asks to let a call through. */
@@ -160,13 +147,13 @@ export const make = (options: {
   /** Lets the first waiter probe now that a probe is due, or the next call. */
   const elect = (now: number): void => {
     if (state._tag !== "Suspended") return
-    const [first] = waiters
+    const first = queue.first()
     if (first === undefined) {
       due = true
       return
     }
     const entered = ask(now)
-    if (entered._tag === "Pass") give(first, entered.admission)
+    if (entered._tag === "Pass") queue.give(first, leave(entered.admission))
   }
 
   const stopTimer = Effect.sync(() => {
@@ -218,7 +205,7 @@ export const make = (options: {
     )
   }
 
-  const conclude = (ended: Ticket, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
+  const conclude = (ended: Leave, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
     const now = seconds(clock)
     if (ended.concluded) return Effect.void
     ended.concluded = outcome !== "answered"
@@ -261,23 +248,23 @@ export const make = (options: {
   }
 
   /** Queues a waiter, unless what it waits for has happened since it was told to wait. */
-  const queue = (waiter: Waiter, now: number): void => {
-    waiters.add(waiter)
+  const join = (waiter: AccountQueue.Waiter, now: number): void => {
+    queue.add(waiter)
     const entered = ask(now)
-    if (entered._tag === "Pass") give(waiter, entered.admission)
-    else if (entered._tag === "Ended") turnAway(waiter, now)
+    if (entered._tag === "Pass") queue.give(waiter, leave(entered.admission))
+    else if (entered._tag === "Ended") queue.turnAway(waiter, unsent(now))
   }
 
   const wait = (
     policy: Exclude<OnSuspended, "fail">,
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
     clock: Clock.Clock
-  ): Effect.Effect<Ticket, InsufficientCreditsError> =>
+  ): Effect.Effect<Leave, InsufficientCreditsError> =>
     Effect.suspend(() => {
-      const waiter: Waiter = { resume: () => {}, ticket: undefined }
-      const queued = Effect.callback<Ticket, InsufficientCreditsError>((resume) => {
+      const waiter: AccountQueue.Waiter = { resume: () => {}, leave: undefined }
+      const queued = Effect.callback<Leave, InsufficientCreditsError>((resume) => {
         waiter.resume = resume
-        queue(waiter, seconds(clock))
+        join(waiter, seconds(clock))
       })
       const bounded = policy === "wait"
         ? queued
@@ -288,8 +275,8 @@ export const make = (options: {
       // outside `restore`: sees the elected waiter that was interrupted before it could go
       return Effect.onExit(restore(bounded), (exit) => {
         if (Exit.isSuccess(exit)) return Effect.void
-        waiters.delete(waiter)
-        const lost = waiter.ticket
+        queue.remove(waiter)
+        const lost = waiter.leave
         return lost === undefined ? Effect.void : conclude(lost, "abandoned", clock)
       })
     })
@@ -301,7 +288,7 @@ export const make = (options: {
         const entered = ask(now)
         switch (entered._tag) {
           case "Pass":
-            return Effect.succeed(ticket(entered.admission))
+            return Effect.succeed(leave(entered.admission))
           case "Ended":
             return Effect.fail(unsent(now))
           case "Wait":
@@ -328,6 +315,6 @@ export const make = (options: {
       return outage === undefined ? Effect.succeed(false) : Effect.as(reopened("hand", outage), true)
     })),
     state: Effect.sync(() => state),
-    waiting: Effect.sync(() => waiters.size)
+    waiting: Effect.sync(queue.size)
   }
 }

@@ -152,12 +152,7 @@ const refusal = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalf
   })
 }
 
-/**
- * Makes a breaker that keeps its circuits in the process.
- *
- * **Errors**: throws `RangeError` for an option out of range.
- */
-export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope.Scope> => {
+const settingsOf = (options: Options) => {
   const where = "Breaker.make"
   const threshold = OptionCheck.within(where, "threshold", options.threshold ?? defaults.threshold, Number.MIN_VALUE, 1)
   const size = OptionCheck.integer(where, "size", options.size ?? defaults.size, 1)
@@ -174,18 +169,30 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
   OptionCheck.within(where, "maxOpenFor in ms", Duration.toMillis(maxOpenFor), Duration.toMillis(openFor), Infinity)
   const idleTimeToLive = Duration.fromInputUnsafe(options.idleTimeToLive ?? defaults.idleTimeToLive)
   OptionCheck.within(where, "idleTimeToLive in ms", Duration.toMillis(idleTimeToLive), Number.MIN_VALUE, Infinity)
-  const policy = {
-    tripPolicy: CircuitBreaker.rate({ threshold, size, minimumCalls }),
-    openDuration: RetrySchedule.exponential(openFor).pipe(
-      RetrySchedule.capped(maxOpenFor),
-      RetrySchedule.proportionalJitter(),
-      // once before the draw, so that it still spreads at the cap, and once after it, so that it stays below
-      RetrySchedule.capped(maxOpenFor)
-    ),
-    maxOpenDuration: maxOpenFor
+  return {
+    idleTimeToLive,
+    policy: {
+      tripPolicy: CircuitBreaker.rate({ threshold, size, minimumCalls }),
+      openDuration: RetrySchedule.exponential(openFor).pipe(
+        RetrySchedule.capped(maxOpenFor),
+        RetrySchedule.proportionalJitter(),
+        // once before the draw, so that it still spreads at the cap, and once after it, so that it stays below
+        RetrySchedule.capped(maxOpenFor)
+      ),
+      maxOpenDuration: maxOpenFor
+    }
   }
-  const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive })
-  return Effect.gen(function*() {
+}
+
+/**
+ * Makes a breaker that keeps its circuits in the process.
+ *
+ * **Errors**: defects with `RangeError` for an option out of range.
+ */
+export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { idleTimeToLive, policy } = settingsOf(options)
+    const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive })
     const circuits = yield* CircuitBreaker.make(policy).pipe(Effect.provide(yield* Layer.build(store)))
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
@@ -201,8 +208,6 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
       transitions: circuits.transitions
     })
   })
-}
-
 const admit = <A, E, R>(
   circuits: CircuitBreaker.CircuitBreaker,
   self: Effect.Effect<A, E, R>,

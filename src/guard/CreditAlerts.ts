@@ -3,7 +3,7 @@
  *
  * Alerts come as a stream (`credits.alerts`): feed it to logs, metrics, a pager.
  * Each says its own news once: a threshold once per counter, a suspension once
- * per storm, a low balance once per statement.
+ * per storm, a low balance once until it has recovered.
  */
 import * as Effect from "effect/Effect"
 import type * as Money from "../domain/Money.ts"

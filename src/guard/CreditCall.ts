@@ -52,11 +52,13 @@ export interface RunOptions<A, E> extends Request {
 export interface StreamOptions<A> extends Request {
   /** Prices all that arrived up to and including this element; `undefined` where it says nothing new. */
   readonly cost: (element: A) => Price.Cost | undefined
+  /** Prices the whole stream, once it has ended by itself. Default: as its last element said. */
+  readonly costAtEnd?: (() => Price.Cost) | undefined
 }
 
 /** Is what a call under way holds: leave to send, and money. Opaque to all but the guard. */
 export interface Ticket {
-  readonly leave: AccountGate.Ticket
+  readonly leave: AccountGate.Leave
   readonly purse: CreditPurse.Purse
 }
 
@@ -68,7 +70,7 @@ export interface Opened {
   readonly ticket: () => Ticket
   /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
   readonly accepted: Effect.Effect<void>
-  /** Tells the cost of all that arrived so far: charged if the scope closes now. */
+  /** Tells the cost of all that arrived so far: charged if the scope closes now. A later word replaces an earlier one. */
   readonly arrived: (cost: Price.Cost) => Effect.Effect<void>
   /** Takes a refusal for want of credit; returns when the call may be made again, or fails by policy. */
   readonly refused: (error: InsufficientCreditsError) => Effect.Effect<void, InsufficientCreditsError>
@@ -98,8 +100,8 @@ export interface Calls {
    * only when the call ends, unless `costOnFailure` or `arrived` prices it. Whatever is sent after it or beside it
    * reserves anew.
    *
-   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`; this attempt
-   * is not sent then.
+   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`, or where the
+   * ledger cannot be written; this attempt is not sent then.
    *
    * @param billed whether an attempt that ended so may have been billed. Default: `Credits.maybeBilled`
    */
@@ -108,8 +110,8 @@ export interface Calls {
     billed?: (exit: Exit.Exit<A, E>) => boolean
   ) => Effect.Effect<A, E | BudgetExceededError, R>
   /**
-   * Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room, or
-   * the call is over. The end of the scope gives back what no attempt has taken.
+   * Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room,
+   * the ledger cannot be written, or the call is over. The end of the scope gives back what no attempt has taken.
    */
   readonly another: Effect.Effect<boolean, never, Scope.Scope>
 }
@@ -284,7 +286,10 @@ export const make = (options: {
             : Stream.fail(error)
         )
       )
-      return attempt
+      const { costAtEnd } = request
+      return costAtEnd === undefined
+        ? attempt
+        : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
     }))
 
   return { run, stream, open, reserve: (request) => reserve(request), attempt, another }

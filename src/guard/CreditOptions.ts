@@ -21,8 +21,9 @@ export type OnSuspended = AccountGate.OnSuspended
 
 /** Is a balance as its owner read it on the billing page. */
 export interface BalanceStatement {
-  /** Default: `"default"`. */
+  /** Names the key or organization that the balance is of. Default: `"default"`. */
   readonly key?: string | undefined
+  /** All that is left, the free part included: nano-dollars, or dollars as text (`"$25"`). */
   readonly balance: Money.Input
   /** The part that was given, not bought; at most the balance. Default: none. */
   readonly free?: Money.Input | undefined
@@ -80,34 +81,43 @@ export interface Options {
   readonly budgets?: ReadonlyArray<Budget.Budget> | undefined
   /** Names this run for budgets per run: give a resumed job its old name. Default: unique by start time. */
   readonly run?: string | undefined
-  /** What calls do while their account is suspended. */
+  /**
+   * What calls do while their account is suspended: `"fail"` at once, `"wait"` as long as it takes, or
+   * `{ wait: duration }`, above 0, after which they fail. Default: `"fail"`; a job sets `"wait"`.
+   */
   readonly onSuspended?: OnSuspended | undefined
   /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */
   readonly probe?: AccountGate.ProbeSchedule | undefined
   /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
   readonly autoRecharge?: AutoRecharge.Settings | undefined
   /**
-   * Balances, or where to read them. Default: none. A statement equal to the ledger's last one is taken for that same
-   * one: a configured balance does not undo what was spent since.
+   * Balances, or where to read them. Default: none. A statement equal to the last one that stood here is taken for that
+   * same one, whatever `stateBalance` said meanwhile: a configured balance does not undo what was spent since.
    */
   readonly balance?:
     | ReadonlyArray<BalanceStatement>
     | Effect.Effect<ReadonlyArray<BalanceStatement>>
     | undefined
-  /** What a budget does with a call whose price is unknown. */
+  /**
+   * What a budget does with a call whose price is unknown: `"refuse"` with `BudgetExceededError`, or `"allow"`, counted
+   * as a call without a price. Default: `"refuse"`, for a budget that lets unpriced calls through is none.
+   */
   readonly unknownPrice?: "refuse" | "allow" | undefined
-  /** What becomes of calls that a stopped program left open. */
+  /**
+   * What becomes of calls that a stopped program left open in the ledger: `"charge"` at their upper bound, marked as
+   * assumed, or `"refund"`. Default: `"charge"`, for the provider may have billed them.
+   */
   readonly orphans?: "charge" | "refund" | undefined
   /**
-   * What happens when the store cannot be written: no call is sent, or calls go on. What then went on is kept in few
-   * entries and written as soon as the store takes it.
+   * What happens when the store cannot be written: `"stop"`, and no call is sent, or `"continue"`. What then went on is
+   * kept in few entries and written as soon as the store takes it. Default: `"stop"`.
    */
   readonly onStoreFailure?: "stop" | "continue" | undefined
-  /** How much earlier than in UTC a day begins, for budgets per day; may be negative. */
+  /** How much earlier than in UTC a day begins, for budgets per day, within (-24 h, 24 h). Default: 0, UTC. */
   readonly dayOffset?: Duration.Input | undefined
-  /** When rate limits raise an alert. */
+  /** When rate limits raise an alert. Default: `BudgetAlert.defaults`, 10 of one model within 60 s. */
   readonly rateLimitAlert?: BudgetAlert.Options | undefined
-  /** Alerts when the balance is forecast to last less than this. */
+  /** Alerts when the balance is forecast to last less than this, at least 0. Default: 1 hour, time to buy credits. */
   readonly lowBalance?: Duration.Input | undefined
 }
 
@@ -159,6 +169,9 @@ const Limit = Money.UsdFromString.check(Schema.isGreaterThanBigInt(0n, { expecte
  * **Details**: `TOGETHER_CREDITS_RUN_BUDGET` and `TOGETHER_CREDITS_DAY_BUDGET` (dollars, as `"$25"`),
  * `TOGETHER_CREDITS_BALANCE` (dollars, as read on the billing page), `TOGETHER_CREDITS_RUN` (the name of the run) and
  * `TOGETHER_CREDITS_ON_SUSPENDED` (`fail` or `wait`). All are optional.
+ *
+ * **Gotchas**: Effect's `ConfigProvider` takes an empty variable for one that is not set, so an empty budget is none. A
+ * provider with `preserveEmptyStrings: true` has it refused.
  *
  * **Errors**: `ConfigError` for what is no amount, and for a budget that is not above $0.
  */

@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type BudgetExceededError, isTogetherError } from "../domain/TogetherError.ts"
+import { type BudgetExceededError, isTogetherError, mayBeBilled } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
 
@@ -69,19 +69,7 @@ export const make = (reserve: Purse["reserve"], first: Reservation): Purse => ({
 export const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
   const error = Exit.findErrorOption(exit)
   if (error._tag === "None") return true // interrupted, or a defect after sending
-  if (!isTogetherError(error.value)) return true
-  switch (error.value._tag) {
-    case "RequestTimeoutError":
-      return error.value.phase !== "connect"
-    case "ConnectionError":
-      return !error.value.permanent && error.value.sent !== false
-    case "StreamError":
-      return error.value.started || error.value.refused !== true
-    case "DecodeError":
-      return true
-    default:
-      return false
-  }
+  return !isTogetherError(error.value) || mayBeBilled(error.value)
 }
 
 const unanswered = Price.unknown("an attempt was sent and brought no answer")
@@ -190,35 +178,29 @@ export const attempt = <A, E, R>(
   purse: Purse,
   effect: Effect.Effect<A, E, R>,
   billed: (exit: Exit.Exit<A, E>) => boolean
-): Effect.Effect<A, E | BudgetExceededError, R> => {
-  let taken: Reservation | undefined
-  let began = false
-  return Effect.onExit(
-    Effect.suspend(() => {
+): Effect.Effect<A, E | BudgetExceededError, R> =>
+  Effect.suspend(() => {
+    let taken: Reservation | undefined
+    let began = false
+    const begun = Effect.suspend(() => {
+      began = true
+      return effect
+    })
+    const paid = Effect.suspend(() => {
       purse.told = true
       taken = take(purse)
-      if (taken !== undefined && purse.lost === undefined) {
-        began = true
-        return effect
-      }
+      if (taken !== undefined && purse.lost === undefined) return begun
       const reserved = taken !== undefined
         ? Effect.void
         : Effect.map(purse.reserve(purse), (reservation) => void (taken = reservation))
-      return Effect.andThen(
-        Effect.uninterruptible(Effect.andThen(lose(purse, undefined), reserved)),
-        Effect.suspend(() => {
-          began = true
-          return effect
-        })
-      )
-    }),
-    (exit) => {
+      return Effect.andThen(Effect.uninterruptible(Effect.andThen(lose(purse, undefined), reserved)), begun)
+    })
+    return Effect.onExit(paid, (exit) => {
       if (taken === undefined) return Effect.void
       // where it began, it is the effect that ended
       return began ? attempted(purse, taken, exit as Exit.Exit<A, E>, billed) : putBack(purse, taken)
-    }
-  )
-}
+    })
+  })
 
 /** Gives a reservation back that no attempt has taken. */
 const giveBack = (purse: Purse, reservation: Reservation): Effect.Effect<void> =>
@@ -230,17 +212,18 @@ const giveBack = (purse: Purse, reservation: Reservation): Effect.Effect<void> =
   })
 
 /**
- * Reserves for one more attempt beside the one under way, until the scope ends; false where no budget has room, or the
- * call is over.
+ * Reserves for one more attempt beside the one under way, until the scope ends; false where no budget has room, the
+ * reservation fails in another way, or the call is over: the attempt under way must not end with it.
  */
-export const another = (purse: Purse): Effect.Effect<boolean, never, Scope.Scope> => {
-  if (purse.free !== undefined || purse.spare !== undefined) return Effect.succeed(true)
-  return Effect.uninterruptible(Effect.matchEffect(purse.reserve(purse), {
-    onFailure: () => Effect.succeed(false),
-    onSuccess: (reservation) =>
-      putBack(purse, reservation).pipe(
-        Effect.andThen(Effect.addFinalizer(() => giveBack(purse, reservation))),
-        Effect.as(!purse.over)
-      )
-  }))
-}
+export const another = (purse: Purse): Effect.Effect<boolean, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    if (purse.free !== undefined || purse.spare !== undefined) return Effect.succeed(true)
+    return Effect.uninterruptible(Effect.matchCauseEffect(purse.reserve(purse), {
+      onFailure: () => Effect.succeed(false),
+      onSuccess: (reservation) =>
+        putBack(purse, reservation).pipe(
+          Effect.andThen(Effect.addFinalizer(() => giveBack(purse, reservation))),
+          Effect.as(!purse.over)
+        )
+    }))
+  })

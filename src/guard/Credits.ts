@@ -2,7 +2,7 @@
  * The credits guard: money is reserved before a call, settled after it, and an empty balance is survived.
  *
  *     enter   account active?  no → fail, or wait to be released or elected to probe
- *     reserve estimate's upper bound fits every budget?  no → BudgetExceededError, nothing sent
+ *     reserve estimate's upper bound fits every budget, and the ledger can be written?  no → BudgetExceededError, nothing sent
  *     run     the call; refused for want of credit → the account is suspended, this call enters again
  *     settle  real cost, or refund; interrupted streams pay for what arrived
  *
@@ -41,6 +41,7 @@ import type * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
 import * as Preflight from "../policy/Preflight.ts"
 import * as AccountGate from "./AccountGate.ts"
+import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import type { Alert } from "./CreditAlerts.ts"
 import * as CreditAlerts from "./CreditAlerts.ts"
 import type { RunOptions, StreamOptions } from "./CreditCall.ts"
@@ -264,10 +265,10 @@ export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effe
 /**
  * Provides the guard from configuration, by default from {@link config}.
  *
- * **Errors**: `ConfigError` where a value is not what it should be.
+ * **Errors**: `ConfigError` where a value is not what it should be, or is out of its range.
  */
 export const layerConfig = (options: Config.Config<Options> = config): Layer.Layer<Credits, Config.ConfigError> =>
-  Layer.effect(Credits, Effect.flatMap(options, make))
+  Layer.effect(Credits, ConfiguredGuard.make(options, make))
 
 /** Runs a handler on every alert for as long as the layer lives: `Credits.layerAlerts(CreditAlerts.log)`. */
 export const layerAlerts = <R>(
@@ -281,8 +282,8 @@ export const layerAlerts = <R>(
 /**
  * Runs a call under the guard in context: reserves, runs, settles, and survives an empty balance.
  *
- * **Errors**: those of the effect, `BudgetExceededError` before anything is sent, `InsufficientCreditsError` while the
- * account is suspended (policy `"fail"`, or a wait that ended).
+ * **Errors**: those of the effect, `BudgetExceededError` before anything is sent (its `reason` says why),
+ * `InsufficientCreditsError` while the account is suspended (policy `"fail"`, or a wait that ended).
  *
  * **Example**
  *

@@ -142,6 +142,8 @@ export const allows = (wait: Duration.Input): Effect.Effect<boolean> => {
 /**
  * Gives a whole call a deadline: everything inside sees it, and at that time the call is interrupted.
  *
+ * **Details**: with no time left, a duration of 0 or less, the effect is not run.
+ *
  * **Gotchas**: put it outside of `Retry.run`, so that attempts and waits share one deadline. Inside another deadline
  * the earlier of the two holds, with its `minAttempt` where `options` state none.
  *
@@ -164,7 +166,7 @@ export const run: {
     duration: Duration.Input,
     options?: Options<E2>
   ): Effect.Effect<A, E | E2, R> => {
-    const millis = positive("Deadline.run: duration", duration)
+    const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
     const stated = options?.minAttempt === undefined
       ? undefined
       : notNegative("Deadline.run: minAttempt", options.minAttempt)

@@ -102,12 +102,11 @@ export const defaults = { budget: HedgeBudget.defaults, delay: HedgeDelay.defaul
 /**
  * Makes a budget that successes fill: with the defaults at most 4.8 % of all attempts are second tries.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Budget> => {
-  const initial = HedgeBudget.make(options)
-  return Effect.sync(() => {
-    let state = initial
+export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Budget> =>
+  Effect.sync(() => {
+    let state = HedgeBudget.make(options)
     return {
       tryWithdraw: Effect.sync(() => {
         const [decision, next] = HedgeBudget.acquire(state)
@@ -120,18 +119,16 @@ export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Bud
       })
     }
   })
-}
 
 /**
  * Makes a delay that follows a quantile of recent calls: by default the p95 of the last 30 seconds.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<LearnedDelay> => {
-  const initial = HedgeDelay.make(options)
-  return Clock.clockWith((clock) =>
+export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<LearnedDelay> =>
+  Clock.clockWith((clock) =>
     Effect.sync(() => {
-      let state = initial
+      let state = HedgeDelay.make(options)
       const now = () => clock.currentTimeMillisUnsafe() / 1000
       return {
         current: Effect.sync(() => {
@@ -146,7 +143,6 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
       }
     })
   )
-}
 
 const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay =>
   typeof delay === "object" && "record" in delay

@@ -77,16 +77,15 @@ const denials = Metric.counter("retry_budget_denied_total", {
 /**
  * Makes a budget.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const make = (options: Options = {}): Effect.Effect<RetryBudget> => {
-  const ttlSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.timeToLive ?? defaults.timeToLive))
-  const settings = { ttlSeconds, minPerSecond: options.minPerSecond, ratio: options.ratio }
-  const initial = Kernel.make(settings)
-  return Clock.clockWith((clock) =>
+export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
+  Clock.clockWith((clock) =>
     Effect.sync(() => {
+      const ttlSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.timeToLive ?? defaults.timeToLive))
       const now = () => clock.currentTimeMillisUnsafe() / 1000
-      let state: Kernel.State = { ...initial, openedAt: now() }
+      const { minPerSecond, ratio } = options
+      let state: Kernel.State = { ...Kernel.make({ ttlSeconds, minPerSecond, ratio }), openedAt: now() }
       const take = (): boolean => {
         const [decision, next] = Kernel.withdraw(state, now())
         state = next
@@ -108,7 +107,6 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> => {
       })
     })
   )
-}
 
 /** Provides a budget to the context. */
 export const layer = (options: Options = {}): Layer.Layer<RetryBudget> => Layer.effect(RetryBudget, make(options))

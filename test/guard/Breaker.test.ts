@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Stream from "effect/Stream"
@@ -254,12 +256,18 @@ describe("Breaker", () => {
       expect(yield* Effect.provide(twice, configured)).toBeInstanceOf(CircuitOpenError)
     }))
 
-  it("refuses options out of range", () => {
-    expect(() => Breaker.make({ threshold: 0 })).toThrow(/Breaker.make: threshold must be in/)
-    expect(() => Breaker.make({ size: 0 })).toThrow(/size must be an integer >= 1, got 0/)
-    expect(() => Breaker.make({ size: 5, minimumCalls: 6 })).toThrow(/minimumCalls must be in \[1, 5\], got 6/)
-    expect(() => Breaker.make({ openFor: 0 })).toThrow(/openFor/)
-    expect(() => Breaker.make({ openFor: "1 minute", maxOpenFor: "1 second" })).toThrow(/maxOpenFor/)
-    expect(() => Breaker.make({ idleTimeToLive: 0 })).toThrow(/idleTimeToLive in ms must be in .*, got 0/)
-  })
+  it.effect.each<[Breaker.Options, RegExp]>([
+    [{ threshold: 0 }, /Breaker.make: threshold must be in/],
+    [{ size: 0 }, /size must be an integer >= 1, got 0/],
+    [{ size: 5, minimumCalls: 6 }, /minimumCalls must be in \[1, 5\], got 6/],
+    [{ openFor: 0 }, /openFor/],
+    [{ openFor: "1 minute", maxOpenFor: "1 second" }, /maxOpenFor/],
+    [{ idleTimeToLive: 0 }, /idleTimeToLive in ms must be in .*, got 0/]
+  ])("refuses options out of range, in the layer: %s", ([options, message]) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Breaker.layer(options))))
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toEqual(
+        expect.objectContaining({ name: "RangeError", message: expect.stringMatching(message) })
+      )
+    }))
 })

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,6 +16,7 @@ import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
+import type * as Ledger from "../../src/policy/Ledger.ts"
 import * as Price from "../../src/policy/Price.ts"
 import { cents, probe } from "./credits.ts"
 
@@ -164,6 +166,61 @@ describe("CreditAlerts", () => {
           expect(low()).toHaveLength(2)
         })
     ))
+
+  it.effect("tells of no low balance in the first minute, but of one that is used up", () =>
+    listening({ lowBalance: "1 hour", balance: [{ balance: "$1" }] }, (credits, alerts) =>
+      Effect.gen(function*() {
+        yield* TestClock.adjust("2 seconds")
+        yield* credits.run(ok, call(5))
+        yield* Effect.yieldNow
+        expect(alerts).toEqual([])
+        yield* credits.run(ok, call(95))
+        yield* Effect.yieldNow
+        expect(alerts).toMatchObject([{ _tag: "BalanceLow", lastsSeconds: 0 }])
+      })))
+
+  it.effect("tells a low balance again once the forecast had recovered", () =>
+    listening({ lowBalance: "1 hour", balance: [{ balance: "$100" }] }, (credits, alerts) =>
+      Effect.gen(function*() {
+        const low = () => alerts.filter((alert) => alert._tag === "BalanceLow").length
+        const spend = (costCents: number, minutes: number) =>
+          Effect.andThen(TestClock.adjust("1 minute"), credits.run(ok, call(costCents))).pipe(
+            Effect.repeat({ times: minutes - 1 })
+          )
+        yield* spend(300, 5)
+        yield* Effect.yieldNow
+        expect(low()).toBe(1)
+        yield* spend(1, 60)
+        yield* spend(300, 10)
+        yield* Effect.yieldNow
+        expect(low()).toBe(2)
+      })))
+
+  it.effect("tells with the first call what was charged for a program that stopped", () =>
+    Effect.gen(function*() {
+      const reserve = (id: number): Ledger.Reserve => ({
+        _tag: "Reserve",
+        id,
+        at: 0,
+        run: "r",
+        key: "default",
+        label: "",
+        high: cents(30),
+        expected: cents(30)
+      })
+      const store: LedgerStore.Store = { ...LedgerStore.memory, entries: [reserve(1), reserve(2)] }
+      yield* listening({ run: "r", budgets: [Budget.perRun("$1")] }, (credits, alerts) =>
+        Effect.gen(function*() {
+          yield* credits.run(ok, call(1))
+          yield* credits.run(ok, call(1))
+          yield* Effect.yieldNow
+          expect(alerts).toMatchObject([{ _tag: "BudgetNearLimit", threshold: 0.5, settled: cents(60) }])
+          const assumed = (yield* Metric.snapshot).find(({ attributes, id }) =>
+            id === "credits_spent_usd_total" && attributes?.["certainty"] === "assumed"
+          )
+          expect(assumed?.state).toMatchObject({ count: 0.6 })
+        })).pipe(Effect.provideService(LedgerStore.LedgerStore, store))
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
   it.effect("logs an alert as a sentence with its fields", () => {
     const logged: Array<string> = []
@@ -345,6 +402,23 @@ describe("Credits", () => {
           Effect.provide(Credits.run(ok, call(10)), from({ TOGETHER_CREDITS_RUN_BUDGET: "lots" }))
         )
         expect(Exit.isFailure(exit)).toBe(true)
+      }))
+
+    it.effect.each(["TOGETHER_CREDITS_RUN_BUDGET", "TOGETHER_CREDITS_DAY_BUDGET"])(
+      "refuses an empty %s from a provider that tells it from one that is not set",
+      (name) =>
+        Effect.gen(function*() {
+          const provider = ConfigProvider.fromEnv({ env: { [name]: "" }, preserveEmptyStrings: true })
+          const built = Layer.build(Layer.provide(Credits.layerConfig(), ConfigProvider.layer(provider)))
+          expect((yield* Effect.flip(built))._tag).toBe("ConfigError")
+        })
+    )
+
+    it.effect("refuses an option out of its range as it refuses a variable", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Layer.build(Credits.layerConfig(Config.succeed({ dayOffset: "25 hours" }))))
+        expect(error._tag).toBe("ConfigError")
+        expect(error.message).toContain("Credits.make: dayOffset must be within (-24 h, 24 h), got 90000 s")
       }))
   })
 })

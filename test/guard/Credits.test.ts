@@ -69,7 +69,7 @@ describe("Credits", () => {
         })
         expect(error.message).toBe(
           "The call may cost up to $0.10, but budget \"run\" has $0.05 of $0.25 left. Nothing was sent. Raise the budget " +
-            "\"run\", wait for its next period if it has one, lower max_tokens (the reservation covers the largest " +
+            "\"run\", wait for its next period if it has one, set or lower max_tokens (the reservation covers the largest " +
             "answer), or handle BudgetExceededError."
         )
         expect(sent).toBe(2)
@@ -222,6 +222,32 @@ describe("Credits", () => {
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(4), open: 0 })
         yield* Effect.flip(Stream.runDrain(credits.stream(Stream.fail("early" as const), perElement)))
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(4), open: 0, atRisk: cents(10) })
+      }))
+
+    it.effect("charges at its end what the whole of it cost, and what was assumed before as assumed", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ probe })
+        const guessed = {
+          estimate,
+          cost: (n: number) => Price.assumed(Price.known(cents(n)), "guess"),
+          costAtEnd: () => Price.known(cents(7))
+        }
+        const whole = Stream.make(1, 2, 3).pipe(Stream.rechunk(1))
+        yield* Stream.runDrain(credits.stream(whole, guessed))
+        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(7), uncertain: 0n, open: 0 })
+        yield* Stream.runDrain(Stream.take(credits.stream(whole, guessed), 2))
+        expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+          settled: cents(9),
+          uncertain: cents(2),
+          open: 0
+        })
+        const cut = Stream.concat(Stream.make(1, 4), Stream.fail("cut" as const))
+        yield* Effect.flip(Stream.runDrain(credits.stream(cut, guessed)))
+        expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+          settled: cents(13),
+          uncertain: cents(6),
+          open: 0
+        })
       }))
 
     it.effect("waits and starts again when it is refused before its first element", () =>
@@ -386,6 +412,25 @@ describe("Credits", () => {
         const noRoom = credits.attempt(credits.another)
         expect(yield* credits.run(noRoom, call(0))).toBe(false)
         expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(13), reserved: 0n, open: 0 })
+      }))
+
+    it.effect.each<[string, Effect.Effect<void, LedgerStore.LedgerStoreError>]>([
+      ["fails", Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))],
+      ["dies", Effect.die("bug")]
+    ])("goes on where the store %s as one more is reserved beside it", ([, second]) =>
+      Effect.gen(function*() {
+        let appends = 0
+        const store: LedgerStore.Store = {
+          ...LedgerStore.memory,
+          append: () => Effect.suspend(() => ++appends === 2 ? second : Effect.void)
+        }
+        const credits = yield* Effect.provideService(
+          Credits.make({ budgets: [Budget.perRun("$1")] }),
+          LedgerStore.LedgerStore,
+          store
+        )
+        expect(yield* credits.run(credits.attempt(credits.another), call(3))).toBe(false)
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), calls: 1 })
       }))
 
     it.effect("gives back what was reserved for one more that was not made", () =>

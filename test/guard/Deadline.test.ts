@@ -122,6 +122,16 @@ describe("Deadline", () => {
       }))
   })
 
+  it.effect.each([0, -1000])("fails at once, and runs nothing, with %s ms left", (millis) =>
+    Effect.gen(function*() {
+      let ran = false
+      const work = Effect.sync(() => void (ran = true))
+      const error = yield* Effect.flip(Deadline.run(work, millis))
+      expect([error._tag, error.phase, ran]).toEqual(["RequestTimeoutError", "deadline", false])
+      const own = yield* Effect.flip(Deadline.run(work, millis, { onExpired: Duration.toMillis }))
+      expect([own, ran]).toEqual([0, false])
+    }))
+
   describe("attempt", () => {
     const slow = Effect.never.pipe(Deadline.attempt("4 seconds"))
 
@@ -156,7 +166,6 @@ describe("Deadline", () => {
   })
 
   it("refuses options out of range", () => {
-    expect(() => Deadline.run(Effect.void, 0)).toThrow(/Deadline.run: duration must be above 0, got 0 ms/)
     expect(() => Deadline.run(Effect.void, 1, { minAttempt: -1 })).toThrow(
       /Deadline.run: minAttempt must be at least 0/
     )

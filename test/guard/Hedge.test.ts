@@ -273,6 +273,19 @@ describe("Hedge", () => {
     })
   })
 
+  it.effect("refuses options out of range when a budget or a delay is made", () =>
+    Effect.gen(function*() {
+      // composing throws nothing
+      const makers: ReadonlyArray<Effect.Effect<unknown>> = [
+        Hedge.makeBudget({ capacity: 0 }),
+        Hedge.learnedDelay({ maxExtraLoad: 2 })
+      ]
+      for (const make of makers) {
+        const exit = yield* Effect.exit(make)
+        expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(RangeError)
+      }
+    }))
+
   describe("makeBudget", () => {
     it.effect("lets successes earn second tries: twenty for one", () =>
       Effect.gen(function*() {

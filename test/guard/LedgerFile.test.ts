@@ -98,13 +98,18 @@ describe("LedgerFile", () => {
         const options = { budgets: [Budget.perRun("$0.40")] }
         let sent = 0
         const send = (credits: Credits.Service) => Effect.exit(credits.run(Effect.sync(() => ++sent), call(10)))
+        const unrecorded = Exit.fail(expect.objectContaining({
+          _tag: "BudgetExceededError",
+          reason: "ledger-unwritable",
+          cause: expect.objectContaining({ reason: "foreign" })
+        }))
         yield* guarded(path, (one) =>
           guarded(path, (two) =>
             Effect.gen(function*() {
               yield* send(one)
-              expect(Exit.hasDies(yield* send(two))).toBe(true)
+              expect(yield* send(two)).toEqual(unrecorded)
               yield* Effect.repeat(send(one), { times: 9 })
-              expect(Exit.hasDies(yield* send(two))).toBe(true)
+              expect(yield* send(two)).toEqual(unrecorded)
             }), options), options)
         expect(sent).toBe(4)
       }).pipe(Effect.provide(NodeFileSystem.layer)))

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
@@ -78,8 +80,14 @@ describe("RetryBudget", () => {
       expect(yield* Effect.provide(balance, configured)).toBe(30)
     }))
 
-  it("refuses options out of range", () => {
-    expect(() => RetryBudget.make({ timeToLive: "61 seconds" })).toThrow(/ttlSeconds must be in \[1, 60\], got 61/)
-    expect(() => RetryBudget.make({ ratio: -1 })).toThrow(/ratio must be in/)
-  })
+  it.effect.each<[RetryBudget.Options, RegExp]>([
+    [{ timeToLive: "61 seconds" }, /ttlSeconds must be in \[1, 60\], got 61/],
+    [{ ratio: -1 }, /ratio must be in/]
+  ])("refuses options out of range, in the layer: %s", ([options, message]) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(RetryBudget.layer(options))))
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toEqual(
+        expect.objectContaining({ name: "RangeError", message: expect.stringMatching(message) })
+      )
+    }))
 })

@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import * as PlatformError from "effect/PlatformError"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
+import type * as Ledger from "../../src/policy/Ledger.ts"
 
 /** Names a ledger file in a directory that goes with the scope. */
 export const temporaryFile = Effect.gen(function*() {
@@ -43,3 +44,22 @@ export const full = PlatformError.systemError({
   method: "write",
   description: "no space"
 })
+
+/** Sums up the first key. */
+export const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
+
+/** Sums what entries settled for sure. */
+export const settled = (entries: ReadonlyArray<Ledger.Entry>) =>
+  entries.reduce((sum, entry) => entry._tag === "Settle" && entry.sure ? sum + (entry.cost ?? 0n) : sum, 0n)
+
+/** A store in memory that counts what it was asked. */
+export const recording = () => {
+  const written: Array<Ledger.Entry> = []
+  return {
+    written,
+    store: {
+      ...LedgerStore.memory,
+      append: (entries: ReadonlyArray<Ledger.Entry>) => Effect.sync(() => void written.push(...entries))
+    }
+  }
+}
