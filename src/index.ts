@@ -107,7 +107,7 @@ export * as Sender from "./job/Sender.ts"
 export * as Input from "./job/Input.ts"
 /** What a job has durably done: an append-only file, the one truth that all output is made from. */
 export * as Journal from "./job/Journal.ts"
-/** Answers kept across jobs, in a directory, by the SHA-256 of operation and body. */
+/** Answers kept across jobs, in a directory, by the SHA-256 of who answers, operation and body. */
 export * as ResponseCache from "./job/ResponseCache.ts"
 /** Which lines of an input a run takes: a range, or a sample. */
 export * as Selection from "./job/Selection.ts"

@@ -13,15 +13,33 @@
  */
 export type Priority = "interactive" | "normal" | "bulk" | number
 
-/** Reads the level of a priority, from 0 (first) to 499 (last). */
+/** Is the level from which on a call is of a job, whose rows can wait: that of `bulk`. */
+export const bulkLevel = 400
+
+const levels: ReadonlyMap<string, number> = new Map([["interactive", 0], ["normal", 200], ["bulk", bulkLevel]])
+
+/** Says what a priority may be. */
+export const priorities = "an integer in [0, 499], or one of interactive, normal, bulk"
+
+const levelOf = (priority: Priority): number | undefined =>
+  typeof priority === "string"
+    ? levels.get(priority)
+    : Number.isInteger(priority) && priority >= 0 && priority <= 499
+    ? priority
+    : undefined
+
+/** Tells whether a value that a caller gave as a priority is one. */
+export const isPriority = (priority: Priority): boolean => levelOf(priority) !== undefined
+
+/**
+ * Reads the level of a priority, from 0 (first) to 499 (last).
+ *
+ * **Errors**: `RangeError` for what is none.
+ */
 export const priorityLevel = (priority: Priority): number => {
-  if (typeof priority === "number") {
-    if (!Number.isInteger(priority) || priority < 0 || priority > 499) {
-      throw new RangeError(`Call.priorityLevel: priority must be an integer in [0, 499], got ${priority}`)
-    }
-    return priority
-  }
-  return priority === "interactive" ? 0 : priority === "normal" ? 200 : 400
+  const level = levelOf(priority)
+  if (level !== undefined) return level
+  throw new RangeError(`Call.priorityLevel: priority must be ${priorities}, got ${priority}`)
 }
 
 /** Says what a call may consume, in tokens, before it is sent. */
@@ -29,8 +47,10 @@ export interface Estimate {
   readonly inputTokens: number
   /** What the answer probably takes. */
   readonly outputTokens: number
-  /** What the answer can take at the most: `max_tokens`, or the model's context. */
+  /** What the answer can take at the most: `max_tokens` of every choice, or what is assumed for those that set none. */
   readonly maxOutputTokens: number
+  /** Choices that only the model's context bounds, as the request sets no `max_tokens`. Default: none. */
+  readonly openChoices?: number | undefined
 }
 
 /** Describes one typed operation. */

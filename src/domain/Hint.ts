@@ -5,7 +5,8 @@
  * with fractions, or one of the three HTTP dates) and `x-ratelimit-reset`
  * (seconds from now). A date is corrected by the response's own `Date`, so a
  * skewed clock on either side does not matter. Negative, empty, junk and past
- * values are no hint.
+ * values are no hint. Of a number that comes several times, joined by commas,
+ * the longest wait counts.
  *
  * Limit headers come in four generations and none is promised; all are read,
  * none is required, and `remaining` may exceed `limit`.
@@ -52,6 +53,14 @@ const number = (text: string | undefined): number | undefined => {
   if (text === undefined) return undefined
   const trimmed = text.trim()
   return decimal.test(trimmed) ? Number(trimmed) : undefined
+}
+
+/** Reads the longest of the waits in a header: one that came several times is joined by commas. */
+const longest = (text: string | undefined): number | undefined => {
+  const alone = number(text)
+  if (alone !== undefined || text === undefined) return alone
+  const waits = text.split(",").map(number).filter((wait) => wait !== undefined)
+  return waits.length === 0 ? undefined : Math.max(...waits)
 }
 
 const months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -102,7 +111,7 @@ const seconds = (value: number | undefined, source: HintSource): Hint | undefine
 const retryAfter = (headers: Headers, nowMillis: number): Hint | undefined => {
   const text = headers["retry-after"]
   if (text === undefined) return undefined
-  const delta = number(text)
+  const delta = longest(text)
   if (delta !== undefined) return seconds(delta, "retry-after")
   const at = parseHttpDate(text, nowMillis)
   if (at === undefined) return undefined
@@ -120,10 +129,10 @@ const retryAfter = (headers: Headers, nowMillis: number): Hint | undefined => {
  * @param nowMillis the client's clock, used only for a date where the response has no `Date` of its own
  */
 export const fromHeaders = (headers: Headers, nowMillis: number): Hint | undefined => {
-  const millis = number(headers["retry-after-ms"])
+  const millis = longest(headers["retry-after-ms"])
   return (millis === undefined ? undefined : seconds(millis / 1000, "retry-after-ms")) ??
     retryAfter(headers, nowMillis) ??
-    seconds(number(headers["x-ratelimit-reset"]), "x-ratelimit-reset")
+    seconds(longest(headers["x-ratelimit-reset"]), "x-ratelimit-reset")
 }
 
 const limits = (
@@ -156,7 +165,7 @@ export const limitHeaders = (headers: Headers): LimitHeaders | undefined => {
     headers["x-tokenlimit-limit-dynamic"],
     headers["x-tokenlimit-remaining-dynamic"]
   )
-  const resetSeconds = number(headers["x-ratelimit-reset"])
+  const resetSeconds = longest(headers["x-ratelimit-reset"])
   return plain === undefined && dynamic === undefined && resetSeconds === undefined
     ? undefined
     : { ...plain, resetSeconds, dynamic }

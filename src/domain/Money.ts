@@ -97,9 +97,6 @@ export const compare = (a: Ratio, b: Ratio): number => {
   return difference < 0n ? -1 : difference > 0n ? 1 : 0
 }
 
-/** Is the fraction nothing. */
-export const zeroRatio: Ratio = { numerator: 0n, denominator: 1n }
-
 /** Says where a fraction of a nano-dollar goes: `up` reserves enough, `nearest` (half up) bills fairly. */
 export type Rounding = "up" | "down" | "nearest"
 

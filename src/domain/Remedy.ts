@@ -59,10 +59,11 @@ export const insufficientCredits = (known?: {
 export const budgetExceeded = (budget: string, again = false): string =>
   `${
     again ? "This attempt was not sent; what was sent before it is charged" : "Nothing was sent"
-  }. Raise the budget "${budget}", wait for its next period if it has one, lower max_tokens (the ` +
+  }. Raise the budget "${budget}", wait for its next period if it has one, set or lower max_tokens (the ` +
   "reservation covers the largest answer), or handle BudgetExceededError."
 
 /** Writes the remedy for a call that a budget cannot hold because its price is unknown. */
 export const unknownPrice = (reason: string): string =>
-  `${reason}: nothing was sent, since a budget cannot hold what has no price. State one with Price.stated, read prices ` +
-  "from GET /models, or set unknownPrice to \"allow\" to send such calls uncounted."
+  `${reason}: nothing was sent, since a budget cannot hold what has no price. State one, of a model with ` +
+  "Price.stated, of a call by path with its option cost, read prices from GET /models, or set unknownPrice to " +
+  "\"allow\" to send such calls uncounted."

@@ -20,6 +20,7 @@
  * provider's answer, bounded and redacted, never the request.
  */
 import type * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Usage } from "./Usage.ts"
 
@@ -69,7 +70,11 @@ export class RateLimitError extends Schema.TaggedError<RateLimitError>()("RateLi
 }) {}
 
 /** Fails a call whose key is missing or refused (401). */
-export class AuthError extends Schema.TaggedError<AuthError>()("AuthError", common) {}
+export class AuthError extends Schema.TaggedError<AuthError>()("AuthError", {
+  ...common,
+  /** `missing`: there is no key, or one that cannot be sent, so nothing was. `refused`: the provider's word. */
+  reason: Schema.optional(Schema.Literals(["missing", "refused"]))
+}) {}
 
 /** Fails a call that the account cannot pay for: 402, or a 429 that speaks of credit. Resumable after a top-up. */
 export class InsufficientCreditsError
@@ -98,14 +103,20 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>()("Conn
   /** True where a repeat is in vain: it is not made. */
   permanent: Schema.Boolean,
   /** False where no connection came to be, so that nothing was sent. */
-  sent: Schema.optional(Schema.Boolean)
+  sent: Schema.optional(Schema.Boolean),
+  /** The transport's own word, such as `ECONNRESET` or `ENOTFOUND`, where it has one. */
+  code: Schema.optional(Schema.String)
 }) {}
 
 /** Fails a call whose prompt and `max_tokens` exceed the model's context (400, 403 or 422). */
 export class ContextLengthError extends Schema.TaggedError<ContextLengthError>()("ContextLengthError", common) {}
 
 /** Fails a call that the provider could not accept as written (400, 405, 406, 415, 422, 431, …). */
-export class InvalidRequestError extends Schema.TaggedError<InvalidRequestError>()("InvalidRequestError", common) {}
+export class InvalidRequestError extends Schema.TaggedError<InvalidRequestError>()("InvalidRequestError", {
+  ...common,
+  /** False where it was refused here, so that nothing was sent. */
+  sent: Schema.optional(Schema.Boolean)
+}) {}
 
 /** Fails a call that this key or this client may not make (403 other than context length). */
 export class PermissionDeniedError
@@ -145,13 +156,21 @@ export class CircuitOpenError extends Schema.TaggedError<CircuitOpenError>()("Ci
   key: Schema.String
 }) {}
 
-/** Refuses a call, or a further attempt of one, that would cross a budget: that was not sent. Amounts in nano-dollars. */
+/**
+ * Refuses a call, or a further attempt of one, that would cross a budget: that was not sent. Amounts in nano-dollars,
+ * encoded as decimal text.
+ */
 export class BudgetExceededError extends Schema.TaggedError<BudgetExceededError>()("BudgetExceededError", {
   ...common,
   budget: Schema.String,
-  limitNanoUsd: Schema.BigInt,
-  neededNanoUsd: Schema.BigInt,
-  remainingNanoUsd: Schema.BigInt
+  /**
+   * `no-room`: it may cost more than is left. `unknown-price`: nobody knows what it may cost. `ledger-unwritable`: what it
+   * costs cannot be recorded; no budget is named then, and the limit and the rest are 0.
+   */
+  reason: Schema.optional(Schema.Literals(["no-room", "unknown-price", "ledger-unwritable"])),
+  limitNanoUsd: Schema.BigIntFromString,
+  neededNanoUsd: Schema.BigIntFromString,
+  remainingNanoUsd: Schema.BigIntFromString
 }) {}
 
 /** Refuses a call because its lane's queue is full, or because it could not be admitted before its deadline. */
@@ -190,33 +209,17 @@ export const TogetherError = Schema.Union([
 export type TogetherError = typeof TogetherError.Type
 
 /** Names each tag of the union, in the order of the error table. */
-export const tags: ReadonlyArray<TogetherError["_tag"]> = [
-  "RateLimitError",
-  "AuthError",
-  "InsufficientCreditsError",
-  "OverloadedError",
-  "ServerError",
-  "RequestTimeoutError",
-  "ConnectionError",
-  "ContextLengthError",
-  "InvalidRequestError",
-  "PermissionDeniedError",
-  "NotFoundError",
-  "ModelUnavailableError",
-  "ConflictError",
-  "PayloadTooLargeError",
-  "StreamError",
-  "DecodeError",
-  "CircuitOpenError",
-  "BudgetExceededError",
-  "LaneOverflowError"
-]
+export const tags: ReadonlyArray<TogetherError["_tag"]> = TogetherError.members.map((member) =>
+  member.fields._tag.schema.literal
+)
 
-const tagSet: ReadonlySet<string> = new Set(tags)
+/** Marks the classes of the union: another library's errors may have the same tags. */
+const typeId = "~effect-together/TogetherError"
 
-/** Tells whether a value is an error of the union. */
-export const isTogetherError = (u: unknown): u is TogetherError =>
-  u instanceof Error && "_tag" in u && typeof u._tag === "string" && tagSet.has(u._tag)
+for (const { prototype } of TogetherError.members) Object.defineProperty(prototype, typeId, { value: typeId })
+
+/** Tells whether a value is an error of the union, of this copy of the package or another; a tag alone makes none. */
+export const isTogetherError = (u: unknown): u is TogetherError => Predicate.hasProperty(u, typeId)
 
 /**
  * Tells whether a repeat of the same request may succeed.
@@ -243,6 +246,75 @@ export const isRetryable = (error: TogetherError): boolean => {
       return error.shouldRetry ?? true
     default:
       return error.shouldRetry ?? false
+  }
+}
+
+/**
+ * Tells whether it was a guard of ours that refused: nothing was sent for the attempt that it refused.
+ *
+ * **Details**: `CircuitOpenError`, `BudgetExceededError`, `LaneOverflowError`, and an `InsufficientCreditsError` without a
+ * `status`: that of a suspended account.
+ */
+export const isOwnRefusal = (error: TogetherError): boolean => {
+  switch (error._tag) {
+    case "CircuitOpenError":
+    case "BudgetExceededError":
+    case "LaneOverflowError":
+      return true
+    case "InsufficientCreditsError":
+      return error.status === undefined
+    default:
+      return false
+  }
+}
+
+/**
+ * Tells whether anything of the attempt that failed so can have reached the provider; in doubt true.
+ *
+ * **Details**: nothing can have where a guard refused it, where there was no key or no request that can be sent, and
+ * where no connection came to be.
+ */
+export const mayHaveArrived = (error: TogetherError): boolean => {
+  switch (error._tag) {
+    case "AuthError":
+      return error.reason !== "missing"
+    case "InvalidRequestError":
+      return error.sent !== false
+    case "ConnectionError":
+      return !error.permanent && error.sent !== false
+    case "RequestTimeoutError":
+      return error.phase !== "connect"
+    default:
+      return !isOwnRefusal(error)
+  }
+}
+
+/**
+ * Tells whether an attempt failed before the provider did any work: a repeat is then safe even where the call is not
+ * idempotent.
+ *
+ * **Details**: `RateLimitError`, `OverloadedError`, and where {@link mayHaveArrived} says no.
+ */
+export const isBeforeWork = (error: TogetherError): boolean =>
+  error._tag === "RateLimitError" || error._tag === "OverloadedError" || !mayHaveArrived(error)
+
+/**
+ * Tells whether the provider may bill the attempt that failed so.
+ *
+ * **Details**: it may where it was sent and brought no answer: a timeout after connecting, a connection that broke, a
+ * stream that began or was not `refused`, a 2xx that cannot be read. What came back as a refusal is not billed.
+ */
+export const mayBeBilled = (error: TogetherError): boolean => {
+  switch (error._tag) {
+    case "ConnectionError":
+    case "RequestTimeoutError":
+      return mayHaveArrived(error)
+    case "StreamError":
+      return error.started || error.refused !== true
+    case "DecodeError":
+      return true
+    default:
+      return false
   }
 }
 

@@ -40,6 +40,14 @@ const field = (u: unknown, key: string): unknown =>
 const count = (u: unknown): number | undefined =>
   typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
 
+const inputCount = (wire: unknown): number | undefined =>
+  count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
+
+const outputCount = (wire: unknown): number | undefined =>
+  count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
+
+const totalCount = (wire: unknown): number | undefined => count(field(wire, "total_tokens"))
+
 /** Says what is known of a call beside its usage. */
 export interface Options {
   /** Input tokens to assume where the output alone is said. Default: none, so that such a usage is none. */
@@ -59,13 +67,12 @@ export interface Read {
  * their difference; cached and reasoning counts are bounded by their whole.
  * Where the output alone is said, the input is unknown and not zero, which would
  * price the prompt at nothing: `estimatedInput` stands in for it, and without
- * an estimate there is no usage.
+ * an estimate there is no usage. Where the input or the total alone is said, it is
+ * that of an operation that generates nothing, such as `embeddings`.
  */
 export const fromWire: Read = (wire: unknown, options?: Options) => {
   if (typeof wire !== "object" || wire === null) return undefined
-  const input = count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
-  const output = count(field(wire, "completion_tokens")) ?? count(field(wire, "output_tokens"))
-  const total = count(field(wire, "total_tokens"))
+  const [input, output, total] = [inputCount(wire), outputCount(wire), totalCount(wire)]
   if (input === undefined && output === undefined && total === undefined) return undefined
   const inputTokens = input ?? (total === undefined ? options?.estimatedInput : Math.max(0, total - (output ?? 0)))
   if (inputTokens === undefined) return undefined
@@ -84,13 +91,21 @@ export const fromWire: Read = (wire: unknown, options?: Options) => {
   }
 }
 
+/** Reads a usage that tells the output apart. */
+const fromGenerated: Read = (wire: unknown, options?: Options) => {
+  const told = outputCount(wire) !== undefined || (inputCount(wire) !== undefined && totalCount(wire) !== undefined)
+  return told ? fromWire(wire, options) : undefined
+}
+
 /**
  * Reads the usage of an answer, or of one chunk of a streamed answer: at its top level, else inside its first choice.
  *
- * **Details**: `estimatedInput` as for {@link fromWire}.
+ * **Details**: `estimatedInput` as for {@link fromWire}. An answer with `choices` was generated: a usage of the input or
+ * the total alone is none, as it would price that at nothing, or as input.
  */
 export const fromAnswer: Read = (answer: unknown, options?: Options) => {
   const choices = field(answer, "choices")
-  return fromWire(field(answer, "usage"), options) ??
-    fromWire(Array.isArray(choices) ? field(choices[0], "usage") : undefined, options)
+  const usage = field(answer, "usage")
+  if (!Array.isArray(choices)) return fromWire(usage, options)
+  return fromGenerated(usage, options) ?? fromGenerated(field(choices[0], "usage"), options)
 }

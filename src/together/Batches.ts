@@ -9,7 +9,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { Client } from "./Client.ts"
+import type { CallOptions, Client, CreationOptions } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
@@ -56,25 +56,44 @@ export const isTerminal = (status: string | null | undefined): boolean =>
 /** Makes calls about batches. */
 export interface BatchesApi {
   /** Creates a batch. Sent once: a creation whose answer was lost is not repeated. */
-  readonly create: (request: BatchRequest) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
+  readonly create: (
+    request: BatchRequest,
+    options?: CreationOptions
+  ) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
   readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
-  readonly get: (id: string) => Effect.Effect<BatchJob, TogetherError>
-  readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
+  readonly get: (id: string, options?: CallOptions) => Effect.Effect<BatchJob, TogetherError>
+  readonly cancel: (id: string, options?: CallOptions) => Effect.Effect<BatchJob, TogetherError>
 }
 
 /** Makes calls about batches, over a client. */
 export const make = (client: Client): BatchesApi => ({
-  create: (request) =>
-    client.request({ operation: "batches.create", path: "/batches", body: request, response: BatchCreated }),
+  create: (request, options) =>
+    client.request(
+      {
+        operation: "batches.create",
+        path: "/batches",
+        body: request,
+        cost: options?.cost,
+        response: BatchCreated
+      },
+      options
+    ),
   list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
-  get: (id) =>
-    client.request({ operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob }),
-  cancel: (id) =>
-    client.request({
-      operation: "batches.cancel",
-      method: "POST",
-      path: `/batches/${encodeURIComponent(id)}/cancel`,
-      idempotent: true,
-      response: BatchJob
-    })
+  get: (id, options) =>
+    client.request(
+      { operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob },
+      options
+    ),
+  cancel: (id, options) =>
+    client.request(
+      {
+        operation: "batches.cancel",
+        method: "POST",
+        path: `/batches/${encodeURIComponent(id)}/cancel`,
+        idempotent: true,
+        cost: "free",
+        response: BatchJob
+      },
+      options
+    )
 })

@@ -35,6 +35,11 @@ export interface ByteReader<out E> {
   readonly demand: (taker: Taker<E>) => void
   /** Withdraws the demand: what comes of it is kept for the next. */
   readonly withdraw: () => void
+  /**
+   * Reads on to the end of a web body and drops what comes; `undefined` once the end has come. Any other body is as good
+   * as ended: no socket is known to be behind it.
+   */
+  readonly rest: () => Effect.Effect<void> | undefined
 }
 
 /** Holds the defaults of this module. */
@@ -93,7 +98,8 @@ const pulled = <E>(body: Stream.Stream<Uint8Array, E>): Effect.Effect<ByteReader
       },
       withdraw: () => {
         taker = undefined
-      }
+      },
+      rest: () => undefined
     }
   })
 
@@ -120,6 +126,16 @@ class WebReader implements ByteReader<unknown> {
 
   withdraw(): void {
     this.#taker = undefined
+  }
+
+  rest(): Effect.Effect<void> | undefined {
+    if (this.#last !== undefined) return undefined
+    return Effect.callback((resume) => {
+      const end = () => resume(Effect.void)
+      const taker: Taker<unknown> = { onPieces: () => this.demand(taker), onEnd: end, onFailure: end }
+      this.demand(taker)
+      return Effect.sync(() => this.withdraw())
+    })
   }
 
   #read(): void {

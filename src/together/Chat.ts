@@ -23,8 +23,11 @@ const toolCall = <A extends Schema.Constraint>(args: A) =>
 /** Calls a function on behalf of the assistant. */
 export const ToolCall = toolCall(Schema.String)
 
-/** Reads arguments as text: some models send them as an object. */
-const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
+/** Some models send arguments as an object. */
+const Arguments = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)])
+
+/** Reads arguments as text. */
+const ArgumentsText = Arguments.pipe(
   Schema.decodeTo(
     Schema.String,
     SchemaTransformation.transform({
@@ -168,7 +171,8 @@ export const ChatDelta = open({
     index: maybe(Schema.Int),
     id: maybe(Schema.String),
     type: maybe(Schema.String),
-    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
+    /** Of `arguments` a piece of text; an object, as some models send it, is whole. */
+    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(Arguments) }))
   })))
 })
 

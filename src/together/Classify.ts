@@ -278,9 +278,10 @@ export const sentence = (text: string): string => {
   return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
 }
 
+/** Of a word that comes several times, joined by commas, a veto counts. */
 const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
-  const value = headers["x-should-retry"]?.trim().toLowerCase()
-  return value === "true" ? true : value === "false" ? false : undefined
+  const words = headers["x-should-retry"]?.toLowerCase().split(",").map((word) => word.trim()) ?? []
+  return words.includes("false") ? false : words.includes("true") ? true : undefined
 }
 
 /**
@@ -338,7 +339,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
     case "RateLimitError":
       return new TogetherError.RateLimitError({ ...fields, scope: decision.scope })
     case "AuthError":
-      return new TogetherError.AuthError(fields)
+      return new TogetherError.AuthError({ ...fields, reason: "refused" })
     case "InsufficientCreditsError":
       return new TogetherError.InsufficientCreditsError(fields)
     case "OverloadedError":

@@ -10,29 +10,27 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Call, Estimate, Priority } from "../domain/Call.ts"
-import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
-import * as Usage from "../domain/Usage.ts"
+import { type Call, type Estimate, isPriority, priorities, type Priority } from "../domain/Call.ts"
+import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import type { Usage } from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
-import * as Deadline from "../guard/Deadline.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
-import type * as Price from "../policy/Price.ts"
-import * as AnswerError from "./AnswerError.ts"
-import { sentence } from "./Classify.ts"
-import * as ErrorBody from "./ErrorBody.ts"
+import * as Price from "../policy/Price.ts"
+import * as AnswerDecoder from "./AnswerDecoder.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
 import * as Pipeline from "./Pipeline.ts"
-import { promptsOf, redact } from "./Redact.ts"
+import * as Pricing from "./Pricing.ts"
 import type { Route } from "./Routes.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 
@@ -43,7 +41,7 @@ export interface CallOptions {
   /** Time for the whole call: waits, retries, fallbacks and the stream's end included. Default: the client's, else none. */
   readonly deadline?: Duration.Input | undefined
   /** When to retry. Default: the client's schedule. */
-  readonly retry?: Schedule.Schedule<unknown> | undefined
+  readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
   /**
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
    * as a call of its own; the deadline is shared. Default: none.
@@ -51,10 +49,37 @@ export interface CallOptions {
   readonly fallback?: ReadonlyArray<string> | undefined
   /** Asks for a slow answer a second time; streams are never hedged. Default: the client's, else never. */
   readonly hedge?: Pipeline.HedgeOptions | undefined
-  /** Your own word for a group of calls: budgets and spans use it. */
+  /** Your own word for a group of calls: budgets and spans use it, and what its calls generate is learned apart. */
   readonly label?: string | undefined
   /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
   readonly pool?: string | undefined
+  /** Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing. */
+  readonly onAnswered?: ((answered: Answered) => Effect.Effect<void>) | undefined
+}
+
+/** Tells of a call that was answered. */
+export interface Answered {
+  readonly operation: string
+  /** The model that answered, which may be a fallback; `""` where the operation has none. */
+  readonly model: string
+  /** Attempts made for the call, the first included. A hedge is part of its attempt. */
+  readonly attempts: number
+  readonly status: number | undefined
+  /** The provider's id of the exchange. */
+  readonly requestId: string | undefined
+  /** What the answer says it consumed; `undefined` where it does not. */
+  readonly usage: Usage | undefined
+  /** What it cost, by the client's `prices`; unknown with a reason where these or the usage do not say. */
+  readonly cost: Price.Cost
+}
+
+/** Steers a call whose cost the client cannot know. */
+export interface CreationOptions extends CallOptions {
+  /**
+   * What it may cost at the most and at the least, as you know it: budgets then hold it. Default: unknown, which a budget
+   * refuses unless `unknownPrice` of `Credits` allows it.
+   */
+  readonly cost?: Price.Estimate | undefined
 }
 
 /** Describes a call by path, for endpoints that have no method of their own. */
@@ -74,14 +99,20 @@ export interface PathRequest<A> {
   readonly formTexts?: Exchange["formTexts"]
   /** Decodes the JSON of the answer; an empty one is `undefined`, else `null`. */
   readonly response: Schema.Codec<A, unknown>
-  /** Selects the lane. Default: the lane of calls without a model. */
+  /** Selects the lane. Default: the body's, where `path` is that of a typed operation, else the lane of calls without one. */
   readonly model?: string | undefined
   /** Names the operation in errors, spans and metrics. Default: `"request"`. */
   readonly operation?: string | undefined
   /** True where a repeat after an ambiguous failure does no harm. Default: true for GET, HEAD, PUT and DELETE. */
   readonly idempotent?: boolean | undefined
-  /** What the call may consume. Default: nothing. */
+  /** What the call may consume. Default: where `path` is that of a typed operation, as that one; else nothing. */
   readonly estimate?: Estimate | undefined
+  /**
+   * What the call may cost, where a `Credits` service keeps budgets; `"free"` where nothing: it is then sent while the
+   * account is suspended, too. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given; where `path`
+   * is that of a typed operation, as that one; else unknown, as of a model without a price.
+   */
+  readonly cost?: Price.Estimate | "free" | undefined
 }
 
 /** Holds what the calls of one client share. */
@@ -90,7 +121,7 @@ export interface Shared {
   readonly lanes: Lanes.Lanes["Service"]
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
-  readonly retry: Schedule.Schedule<unknown>
+  readonly retry: Schedule.Schedule<unknown, TogetherError>
   readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
@@ -98,6 +129,7 @@ export interface Shared {
   readonly breaker: Breaker.Breaker | undefined
   readonly credits: Credits.Service | undefined
   readonly prices: Price.Lookup
+  readonly inputMargin: number
 }
 
 /** Makes calls. */
@@ -118,46 +150,28 @@ export interface Client {
   ) => Effect.Effect<string, TogetherError>
 }
 
-/** Says where a value went wrong, without the value: it may be a prompt. */
-const issueOf = (error: Schema.SchemaError, value: unknown): string =>
-  redact(error.message.split("\n").map((line) => line.trim()).join(" "), { prompts: promptsOf(value) }).slice(0, 500)
-
-/** Decodes, but passes what is recognized as it stands: wire schemas change nothing they accept. */
-const recognizing = <A>(
-  recognize: ((u: unknown) => boolean) | undefined,
-  decode: (u: unknown) => Result.Result<A, Schema.SchemaError>
-) =>
-  recognize === undefined
-    ? decode
-    // recognized means accepted by the schema, whose decoded and encoded forms are the same
-    : (u: unknown): Result.Result<A, Schema.SchemaError> => recognize(u) ? Result.succeed(u as A) : decode(u)
-
 const spanOptions = (call: Call) => ({
-  attributes: { "together.model": call.model, "together.lane": call.lane, "together.label": call.label },
+  attributes: {
+    "together.model": call.model,
+    "together.lane": call.lane,
+    ...(call.label === undefined ? {} : { "together.label": call.label })
+  },
   captureStackTrace: false
 })
 
 type RequestOf<R> = R extends Route<infer Req, infer _> ? Req : never
 type AnswerOf<R> = R extends Route<infer _, infer Res> ? Res : never
 
-/** The models to try, the one asked for first; nothing where there is no other. */
-const targets = <Req>(
-  route: Route<Req, unknown>,
-  request: Req,
-  options: CallOptions | undefined
-): readonly [string, ...Array<string>] | undefined =>
-  options?.fallback === undefined || options.fallback.length === 0
-    ? undefined
-    : [route.model(request), ...options.fallback]
-
-/** Options of one target. Where several share a deadline, none of them has its own. */
-interface TargetOptions extends Omit<CallOptions, "deadline"> {
-  readonly deadline?: Duration.Input | "none" | undefined
+/** Walks over the models of a call, the one asked for first. They share a deadline: each has what is left of it. */
+interface Walk {
+  readonly models: readonly [string, ...Array<string>]
+  readonly options: () => CallOptions
+  readonly when: (error: TogetherError) => boolean
 }
 
 /** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
 const wholly = (request: unknown): unknown => {
-  if (typeof request !== "object" || request === null || !("stream" in request) || !request.stream) return request
+  if (!Predicate.hasProperty(request, "stream") || !request.stream) return request
   const { stream: _, ...rest } = request
   if (!("stream_options" in rest)) return rest
   const { stream_options: __, ...whole } = rest
@@ -175,266 +189,287 @@ export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unkn
     )
   )
 
-const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
-
+/** A repeat of these does no harm. */
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
+
+/** What a call is made of, besides the caller's options. */
+interface Subject {
+  readonly operation: string
+  readonly idempotent: boolean
+  readonly known: Pricing.Known
+}
+
+/** Is a request as it is sent, and what it is about. */
+interface Requested {
+  readonly exchange: Exchange
+  readonly subject: Subject
+}
+
+/** A call that is ready, and how it is guarded. */
+interface Prepared {
+  readonly call: Call
+  readonly guards: Pipeline.Guards
+}
 
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
   const { transport } = shared
   const outputs = Outputs.make()
 
-  const moneyOf = <Req>(route: Route<Req, unknown>, request: Req, call: Call): Pipeline.Money | undefined => {
-    const { credits, prices } = shared
-    const { money } = route
-    if (credits === undefined || money === undefined) return undefined
-    const price = prices(call.model)
-    return {
+  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
+    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+
+  const moneyOf = (call: Call, pricing: Pricing.Pricing | undefined): Pipeline.Money | undefined => {
+    const { account, credits, inputMargin } = shared
+    return credits === undefined || pricing === undefined ? undefined : {
       credits,
-      request: { key: shared.account, label: call.label, estimate: money.before(price, request, call.estimate) },
-      cost: (usage) => money.after(price, request, usage)
+      request: { key: account, label: call.label, estimate: pricing.before(call.estimate, { inputMargin }) },
+      cost: pricing.after
     }
   }
 
-  const deadlineOf = (options: TargetOptions | undefined): Duration.Duration | undefined =>
-    options?.deadline === undefined
-      ? shared.deadline
-      : options.deadline === "none"
-      ? undefined
-      : Duration.fromInputUnsafe(options.deadline)
-
-  const guardsOf = (
-    call: Call,
-    options: TargetOptions | undefined,
-    money: Pipeline.Money | undefined
-  ): Effect.Effect<Pipeline.Guards> =>
-    Effect.map(shared.lanes.get(call.lane), (lane) => ({
-      lane,
-      money,
-      breaker: shared.breaker,
-      hedge: options?.hedge ?? shared.hedge,
-      outputs,
-      retry: options?.retry ?? shared.retry,
-      retryBudget: shared.retryBudget,
-      deadline: deadlineOf(options)
-    }))
-
   const callOf = (
-    what: { readonly operation: string; readonly model: string; readonly idempotent: boolean },
-    estimate: Estimate,
-    options: TargetOptions | undefined
-  ): Effect.Effect<Call> =>
+    { idempotent, known, operation }: Subject,
+    options: CallOptions | undefined
+  ): Effect.Effect<Call, InvalidRequestError> =>
     Clock.clockWith((clock) => {
-      const lane = Lanes.key({ account: shared.account, model: what.model, pool: options?.pool })
+      const { estimate, model } = known
+      const priority = options?.priority ?? shared.priority
+      if (!isPriority(priority)) {
+        const message = `The request was not sent: priority must be ${priorities}, got ${priority}. Correct the option.`
+        return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
+      }
+      const lane = Lanes.key({ account: shared.account, model, pool: options?.pool })
       return Effect.succeed({
-        operation: what.operation,
-        model: what.model,
+        operation,
+        model,
         lane,
-        priority: options?.priority ?? shared.priority,
-        estimate: outputs.expect(lane, estimate, clock.currentTimeMillisUnsafe() / 1000),
-        idempotent: what.idempotent,
+        priority,
+        estimate: outputs.expect({ lane, label: options?.label }, estimate, clock.currentTimeMillisUnsafe() / 1000),
+        idempotent,
         label: options?.label
       })
     })
 
-  const spanned = <A, E, R>(effect: Effect.Effect<A, E, R>, call: Call): Effect.Effect<A, E, R> =>
-    Effect.withSpan(effect, `Together.${call.operation}`, spanOptions(call))
+  const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
+    Effect.map(shared.lanes.get(call.lane), (lane) => {
+      const { pricing } = known
+      const { onAnswered } = options ?? {}
+      return {
+        lane,
+        money: moneyOf(call, pricing),
+        breaker: shared.breaker,
+        hedge: options?.hedge ?? shared.hedge,
+        outputs,
+        retry: options?.retry ?? shared.retry,
+        retryBudget: shared.retryBudget,
+        deadline: deadlineOf(options),
+        onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
+          onAnswered({
+            operation: call.operation,
+            model: call.model,
+            attempts: attempt,
+            status,
+            requestId,
+            usage,
+            cost: pricing === undefined ? Price.free : pricing.after(usage)
+          }))
+      }
+    })
+
+  const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
+    Effect.flatMap(
+      callOf(subject, options),
+      (call) => Effect.map(guardsOf(call, subject, options), (guards) => ({ call, guards }))
+    )
+
+  /** Runs a call that answers once, in a span of its own. */
+  const answered = <A>(
+    subject: Subject,
+    options: CallOptions | undefined,
+    attempt: (call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+  ): Effect.Effect<A, TogetherError> =>
+    Effect.flatMap(prepared(subject, options), ({ call, guards }) =>
+      Effect.withSpan(
+        Pipeline.answer(call, guards, attempt(call)),
+        `Together.${call.operation}`,
+        spanOptions(call)
+      ))
 
   const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
     new InvalidRequestError({
       operation,
+      sent: false,
       message: `The request was not sent, it does not fit ${operation}: ${
-        issueOf(error, request)
+        AnswerDecoder.issueOf(error, request)
       }. Correct the request.`
     })
 
-  const decodeAnswer = <A>(
-    decode: (value: unknown) => Result.Result<A, Schema.SchemaError>,
-    exchange: Exchange,
-    text: string,
-    status: number,
-    requestId: string | undefined,
-    observed: Pipeline.Observed,
-    estimate: Estimate
-  ): Effect.Effect<A, DecodeError> => {
-    const fail = (problem: string) => {
-      const body = text === "" ? undefined : redact(text, transport.secrets(exchange))
-      return Effect.fail(
-        new DecodeError({
-          operation: exchange.operation,
-          model: exchange.model,
-          status,
-          requestId,
-          body,
-          message:
-            `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
-        })
-      )
-    }
-    let value: unknown
-    try {
-      value = JSON.parse(text)
-    } catch {
-      if (text.trim() !== "") return fail("is not JSON")
-      const nothing = Result.orElse(decode(undefined), () => decode(null))
-      return Result.isFailure(nothing) ? fail("is empty") : Effect.succeed(nothing.success)
-    }
-    if (AnswerError.is(value)) {
-      const said = redact(ErrorBody.parse(text).message ?? "", transport.secrets(exchange))
-      return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`)
-    }
-    const decoded = decode(value)
-    if (Result.isFailure(decoded)) {
-      return fail(`does not fit its schema: ${issueOf(decoded.failure, exchange.json)}`)
-    }
-    observed.usage = Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
-    return Effect.succeed(decoded.success)
+  /** Finds the models to try; nothing where there is no other than the one asked for. */
+  const throughModels = <Req>(
+    route: Route<Req, unknown>,
+    request: Req,
+    options: CallOptions | undefined
+  ): Effect.Effect<Walk> | undefined => {
+    const others = options?.fallback ?? []
+    if (others.length === 0) return undefined
+    const models = [route.model(request), ...others] as const
+    const deadline = deadlineOf(options)
+    return Clock.clockWith((clock) => {
+      const now = () => clock.currentTimeMillisUnsafe()
+      const endsAt = deadline === undefined ? Infinity : now() + Duration.toMillis(deadline)
+      return Effect.succeed<Walk>({
+        models: [...models],
+        options: () =>
+          deadline === undefined ? { ...options } : { ...options, deadline: Duration.millis(endsAt - now()) },
+        when: (error) => Fallback.isCurable(error) && now() < endsAt
+      })
+    })
   }
 
-  const exchangeDecoded = <A>(
-    exchange: Exchange,
-    estimate: Estimate,
-    decode: (value: unknown) => Result.Result<A, Schema.SchemaError>
-  ) =>
-  (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
-    Effect.flatMap(
-      transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-      (answer) =>
-        decodeAnswer(decode, exchange, answer.text, answer.status, answer.headers["x-request-id"], observed, estimate)
+  /** Writes what a request sends, before anything is waited or paid for. */
+  const requested = <Req>(
+    route: Route<Req, unknown>,
+    operation: string,
+    request: Req,
+    json: unknown
+  ): Result.Result<Requested, InvalidRequestError> =>
+    Result.map(
+      transport.prepare({ operation, model: route.model(request), method: route.method, path: route.path, json }),
+      (exchange) => ({
+        exchange,
+        subject: { operation, idempotent: route.idempotent, known: Pricing.ofRoute(route, request, shared.prices) }
+      })
     )
 
+  const exchanged = (exchange: Exchange, observed: Pipeline.Observed) =>
+    Effect.tap(
+      transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+      (answer) => Effect.sync(() => seen(observed, answer))
+    )
+
+  const exchangeDecoded = <A>(exchange: Exchange, estimate: Estimate, decode: AnswerDecoder.Decode<A>) => {
+    const asked = { exchange, estimate, decode }
+    return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
+      exchanged(exchange, observed).pipe(
+        Effect.flatMap((answer) => AnswerDecoder.read(asked, answer, transport.secrets)),
+        Effect.map(({ usage, value }) => {
+          observed.usage = usage
+          return value
+        })
+      )
+  }
+
   const call: Client["call"] = (route) => {
-    const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
-    const decode = recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
+    const check = AnswerDecoder.recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
+    const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
     const once = (
       request: RequestOf<typeof route>,
-      options: TargetOptions | undefined
+      options: CallOptions | undefined
     ): Effect.Effect<AnswerOf<typeof route>, TogetherError> =>
       Effect.suspend(() => {
         const checked = check(request)
         if (Result.isFailure(checked)) return Effect.fail(invalid(route.operation, checked.failure, request))
-        const model = route.model(request)
-        const exchange: Exchange = {
-          operation: route.operation,
-          model,
-          method: route.method,
-          path: route.path,
-          json: route.method === "GET" ? undefined : wholly(request)
-        }
-        return Effect.flatMap(
-          callOf({ ...route, model }, route.estimate(request), options),
-          (call) =>
-            spanned(
-              Effect.flatMap(
-                guardsOf(call, options, moneyOf(route, request, call)),
-                (guards) => Pipeline.answer(call, guards, exchangeDecoded(exchange, call.estimate, decode))
-              ),
-              call
-            )
-        )
+        const json = route.method === "GET" ? undefined : wholly(request)
+        const asked = requested(route, route.operation, request, json)
+        if (Result.isFailure(asked)) return Effect.fail(asked.failure)
+        const { exchange, subject } = asked.success
+        return answered(subject, options, (call) => exchangeDecoded(exchange, call.estimate, decode))
       })
     return (request, options) => {
-      const models = targets(route, request, options)
-      if (models === undefined) return once(request, options)
-      const one: TargetOptions = { ...options, deadline: "none" }
-      const tried = Fallback.run(models, (model) => once(withModel(request, model), one))
-      const deadline = deadlineOf(options)
-      return deadline === undefined ? tried : Deadline.run(tried, deadline)
+      const walk = throughModels(route, request, options)
+      if (walk === undefined) return once(request, options)
+      return Effect.flatMap(
+        walk,
+        ({ models, options, when }) =>
+          Fallback.run(models, (model) => once(withModel(request, model), options()), { when })
+      )
     }
   }
 
   const stream: Client["stream"] = (route, operation, shape) => {
-    const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
-    const once = (request: RequestOf<typeof route>, options: TargetOptions | undefined) =>
+    const check = AnswerDecoder.recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
+    const once = (request: RequestOf<typeof route>, options: CallOptions | undefined) =>
       Stream.suspend(() => {
         const checked = check(request)
         if (Result.isFailure(checked)) return Stream.fail(invalid(operation, checked.failure, request))
-        const model = route.model(request)
-        const exchange: Exchange = {
-          operation,
-          model,
-          method: route.method,
-          path: route.path,
-          json: { ...request, stream: true, stream_options: streamOptions(request) }
-        }
+        const json = { ...request, stream: true, stream_options: streamOptions(request) }
+        const asked = requested(route, operation, request, json)
+        if (Result.isFailure(asked)) return Stream.fail(asked.failure)
+        const { exchange, subject } = asked.success
         const guarded = Effect.gen(function*() {
-          const call = yield* callOf({ ...route, operation, model }, route.estimate(request), options)
-          const guards = yield* guardsOf(call, options, moneyOf(route, request, call))
+          const { call, guards } = yield* prepared(subject, options)
           // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
           const span = yield* Effect.makeSpanScoped(`Together.${operation}`, spanOptions(call))
           return Pipeline.stream(call, guards, (observed) =>
             Effect.flatMap(
               transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-              (response) => EventStream.open(response, shape, exchange, transport)
+              (opened) => {
+                seen(observed, opened.response)
+                return EventStream.open(opened, shape, exchange, transport)
+              }
             ), span)
         })
         return Stream.unwrap(guarded)
       })
     return (request, options) => {
-      const models = targets(route, request, options)
-      if (models === undefined) return once(request, options)
-      const deadline = deadlineOf(options)
-      if (deadline === undefined) return Fallback.stream(models, (model) => once(withModel(request, model), options))
-      return Stream.unwrap(Clock.clockWith((clock) => {
-        const now = () => clock.currentTimeMillisUnsafe()
-        const endsAt = now() + Duration.toMillis(deadline)
-        const within = (model: string) =>
-          once(withModel(request, model), { ...options, deadline: Duration.millis(Math.max(1, endsAt - now())) })
-        return Effect.succeed(
-          Fallback.stream(models, within, { when: (error) => Fallback.isCurable(error) && now() < endsAt })
+      const walk = throughModels(route, request, options)
+      if (walk === undefined) return once(request, options)
+      return Stream.unwrap(
+        Effect.map(
+          walk,
+          ({ models, options, when }) =>
+            Fallback.stream(models, (model) => once(withModel(request, model), options()), { when })
         )
-      }))
+      )
     }
   }
-
-  const pathExchange = (request: Omit<PathRequest<unknown>, "response">): Exchange => ({
-    operation: request.operation ?? "request",
-    model: request.model ?? "",
-    method: request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST"),
-    path: request.path,
-    query: request.query,
-    json: request.body,
-    form: request.form,
-    formTexts: request.formTexts
-  })
 
   const byPath = <A>(
     request: Omit<PathRequest<unknown>, "response">,
     options: CallOptions | undefined,
-    attempt: (exchange: Exchange) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
-  ): Effect.Effect<A, TogetherError> => {
-    const exchange = pathExchange(request)
-    const idempotent = request.idempotent ?? safeMethods.has(exchange.method)
-    return Effect.flatMap(callOf({ ...exchange, idempotent }, request.estimate ?? nothing, options), (call) =>
-      spanned(
-        Effect.flatMap(
-          guardsOf(call, options, undefined),
-          (guards) => Pipeline.answer(call, guards, attempt(exchange))
-        ),
-        call
-      ))
-  }
+    attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+  ): Effect.Effect<A, TogetherError> =>
+    Effect.suspend(() => {
+      const { operation = "request" } = request
+      const method = request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST")
+      const { body, form, formTexts, model = "", path, query } = request
+      const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
+      if (Result.isFailure(written)) return Effect.fail(written.failure)
+      const known = Pricing.ofPath(written.success, request, shared.prices)
+      const exchange: Exchange = { ...written.success, model: known.model }
+      const idempotent = request.idempotent ?? safeMethods.has(method)
+      return answered({ operation, idempotent, known }, options, (call) => attempt(exchange, call))
+    })
 
   return {
     call,
     stream,
     request: (request, options) => {
       const decode = Schema.decodeUnknownResult(request.response)
-      return byPath(request, options, (exchange) => exchangeDecoded(exchange, request.estimate ?? nothing, decode))
+      return byPath(request, options, (exchange, call) => exchangeDecoded(exchange, call.estimate, decode))
     },
     text: (request, options) =>
-      byPath(request, options, (exchange) => (observed) =>
-        Effect.map(
-          transport.exchange({ ...exchange, file: true, onHeaders: (headers) => void (observed.headers = headers) }),
-          (answer) => answer.text
-        ))
+      byPath(
+        request,
+        options,
+        (exchange) => (observed) =>
+          Effect.map(exchanged({ ...exchange, file: true }, observed), (answer) => answer.text)
+      )
   }
+}
+
+/** Remembers of an answer what its text does not say. */
+const seen = (
+  observed: Pipeline.Observed,
+  answer: { readonly status: number; readonly headers: Readonly<Record<string, string | undefined>> }
+): void => {
+  observed.status = answer.status
+  observed.requestId = answer.headers["x-request-id"]
 }
 
 /** Usage is always asked for; the caller's other stream options stay. */
 const streamOptions = (request: unknown): object => {
-  const own = typeof request === "object" && request !== null && "stream_options" in request
-    ? request.stream_options
-    : undefined
+  const own = Predicate.hasProperty(request, "stream_options") ? request.stream_options : undefined
   return { ...(typeof own === "object" ? own : undefined), include_usage: true }
 }

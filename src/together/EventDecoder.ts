@@ -11,7 +11,7 @@
  * | an `error` of any kind, `object: "error"`, a bare `detail` | failure |
  * | a bare `message` with a `type` or `code` that is no sign of life, such as `ping` or `status` | failure |
  * | `event: error`, finish reason `error` | failure |
- * | data that is not a JSON object | failure |
+ * | data that is not a JSON object | failure; nothing where the bytes end inside of it |
  * | comments, `retry:`, `id:`, other named events without choices | nothing, and no progress |
  * | end of bytes before `[DONE]` and before the finish reason of every choice that began | failure |
  *
@@ -22,6 +22,7 @@
  * answer is that of choice 0; all of them are counted, since all are billed.
  */
 import * as Sse from "effect/encoding/Sse"
+import * as Predicate from "effect/Predicate"
 import type { PartialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as ErrorBody from "./ErrorBody.ts"
@@ -57,6 +58,8 @@ export interface EventDecoder<Chunk> {
   /** Says that no more bytes come. */
   readonly finish: (into: Array<Chunk>) => void
   readonly end: () => End | undefined
+  /** True once every choice that began has its finish reason: no token is missing, whatever becomes of the rest. */
+  readonly whole: () => boolean
   /** True once a token was decoded. */
   readonly started: () => boolean
   /** Counts the data events decoded: what an idle timeout watches. Comments do not count. */
@@ -77,8 +80,6 @@ export const defaults = {
 type Fields = Readonly<Record<string, unknown>>
 
 const done: End = { _tag: "Done" }
-
-const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const none: ReadonlyArray<Fields> = []
 
@@ -116,15 +117,19 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     else if (!finished.has(index)) finished.set(index, false)
   }
 
+  const ending = () => end
+
+  const whole = () => finished.size > 0 && [...finished.values()].every(Boolean)
+
   const onChunk = (fields: Fields, choices: ReadonlyArray<Fields>): void => {
     // `choices` is an array: with it present any object is a chunk, all other fields being optional and kept
     const chunk = (fields["choices"] === choices ? fields : { ...fields, choices }) as Chunk
     // asked first, since nearly every chunk says nothing of it
     const said = fields["usage"] ?? choices[0]?.["usage"]
-    if (isSaid(said) && Usage.fromAnswer(fields, noInput) !== undefined) withUsage = fields
+    if (Predicate.isNotNullish(said) && Usage.fromAnswer(fields, noInput) !== undefined) withUsage = fields
     // a completion may say it at the top
     const reason = fields["finish_reason"]
-    if (choices.length === 0 && isSaid(reason)) note(0, reason)
+    if (choices.length === 0 && Predicate.isNotNullish(reason)) note(0, reason)
     for (const choice of choices) note(choice["index"] ?? 0, choice["finish_reason"] ?? reason)
     if (end !== undefined) return
     if (shape.hasToken(chunk)) {
@@ -153,12 +158,12 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       if (name === "message") return fail("malformed", `a frame of ${data.length} characters is not JSON`)
       if (name !== "error") return
     }
-    if (name === "error" || (isFields(value) && isError(value, name))) {
+    if (name === "error" || (Predicate.isObject(value) && isError(value, name))) {
       return fail("error-frame", ErrorBody.parse(data).message ?? "", data)
     }
-    const choices = isFields(value) ? value["choices"] ?? none : undefined
+    const choices = Predicate.isObject(value) ? value["choices"] ?? none : undefined
     if (name !== "message" && (choices === none || !Array.isArray(choices))) return
-    if (!isFields(value) || !wellFormed(choices)) {
+    if (!Predicate.isObject(value) || !wellFormed(choices)) {
       return fail("malformed", "a frame is not a chunk: choices must be a list of objects")
     }
     events++
@@ -213,11 +218,15 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       if (end !== undefined) return
       // the blank line completes an event whose own blank line was cut off
       push(`${utf8.decode()}\n\n`, into)
-      if (end !== undefined) return
-      if (finished.size > 0 && [...finished.values()].every(Boolean)) end = done
+      const last = ending()
+      // what was cut itself is no event
+      if (last !== undefined && (last._tag === "Done" || last.reason !== "malformed")) return
+      end = undefined
+      if (whole()) end = done
       else fail("cut", "the stream ended without [DONE] and without a finish reason")
     },
-    end: () => end,
+    end: ending,
+    whole,
     started: () => started,
     events: () => events,
     characters: () => characters,
@@ -225,8 +234,6 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     usage
   }
 }
-
-const isSaid = <A>(value: A): value is NonNullable<A> => value !== undefined && value !== null
 
 const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i
 
@@ -241,7 +248,7 @@ const isSuccess = (code: unknown): boolean =>
 
 /** Tells whether the kind of a bare message says that it is an error: every kind does but a known sign of life. */
 const namesError = ({ code, error_type, type }: Fields): boolean => {
-  const kind = [type, error_type, code].find((kind) => isSaid(kind) && kind !== "")
+  const kind = [type, error_type, code].find((kind) => Predicate.isNotNullish(kind) && kind !== "")
   if (typeof kind === "string" && signOfLife.test(kind)) return isErrorStatus(code)
   return kind !== undefined && !isSuccess(kind)
 }
@@ -249,14 +256,14 @@ const namesError = ({ code, error_type, type }: Fields): boolean => {
 /** Tells an error from a chunk: the forms are those of `ErrorBody`. */
 const isError = (frame: Fields, name: string): boolean => {
   if (Boolean(frame["error"]) || frame["object"] === "error") return true
-  if (name !== "message" || isSaid(frame["choices"])) return false
-  return typeof frame["message"] === "string" ? namesError(frame) : isSaid(frame["detail"])
+  if (name !== "message" || Predicate.isNotNullish(frame["choices"])) return false
+  return typeof frame["message"] === "string" ? namesError(frame) : Predicate.isNotNullish(frame["detail"])
 }
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */
 const wellFormed = (choices: unknown): choices is ReadonlyArray<Fields> =>
   Array.isArray(choices) && choices.every((choice) => {
-    if (!isFields(choice)) return false
+    if (!Predicate.isObject(choice)) return false
     const delta = choice["delta"]
-    return delta === undefined || delta === null || isFields(delta)
+    return delta === undefined || delta === null || Predicate.isObject(delta)
   })

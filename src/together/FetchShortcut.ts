@@ -2,11 +2,9 @@
  * Effect's Fetch client with a shortcut for exchanges of text.
  *
  * Both ways honour `FetchHttpClient.Fetch` and `FetchHttpClient.RequestInit`,
- * from the context of the call before that of the layer. Both follow no
- * redirect, unless a `RequestInit` says so: a prompt goes to the base URL and
- * nowhere else, and what may be followed `Transport` follows, without the key
- * and the caller's headers, those of a `RequestInit` included, once it leads to
- * another host.
+ * from the context of the call before that of the layer, and both follow no
+ * redirect, unless a `RequestInit` says so (`FetchRule`). To another host no
+ * header of a `RequestInit` goes.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -14,17 +12,8 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as FetchRule from "./FetchRule.ts"
 import * as Shortcut from "./Shortcut.ts"
-
-/**
- * Node's Fetch keeps a second copy of a body, to send it again after a redirect or a sign-in.
- * With both ruled out it keeps none, which is a tenth of a call. Others follow none either, but do not know the rule.
- */
-const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/") === true
-  ? { redirect: "error", window: null }
-  : { redirect: "manual" }
-
-const reading: RequestInit = { redirect: "manual" }
 
 const initOf = (inner: Context.Context<never>, outer: Context.Context<never>): RequestInit | undefined =>
   Context.getOrUndefined(inner, FetchHttpClient.RequestInit) ??
@@ -41,8 +30,7 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
   const answered = new Promise<Response>((resolve) =>
     resolve(
       fetch(sent.url.href, {
-        ...(sent.body === undefined ? reading : once),
-        ...init,
+        ...FetchRule.init(sent.body !== undefined, init),
         method: sent.method,
         headers,
         body: sent.body ?? null,
@@ -63,23 +51,10 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
 
 const pairs = (headers: HeadersInit): Headers.Input => new globalThis.Headers(headers)
 
-/** Streams, forms and files: the same rule, said to Effect's client. */
-const sendingOnce = (client: HttpClient.HttpClient, outer: Context.Context<never>): HttpClient.HttpClient =>
-  HttpClient.transform(
-    client,
-    (effect, request) =>
-      Effect.contextWith((inner: Context.Context<never>) =>
-        Effect.provideService(effect, FetchHttpClient.RequestInit, {
-          ...(request.body._tag === "Empty" ? reading : once),
-          ...initOf(inner, outer)
-        })
-      )
-  )
-
 /** Provides Effect's Fetch client with a shortcut. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(
   HttpClient.HttpClient,
   Effect.contextWith((context: Context.Context<never>) =>
-    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(sendingOnce(client, context), shortcut(context)))
+    Effect.map(HttpClient.HttpClient, (client) => Shortcut.attach(client, shortcut(context)))
   )
 ).pipe(Layer.provide(FetchHttpClient.layer))

@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { Client } from "./Client.ts"
+import type { CallOptions, Client, CreationOptions } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
@@ -56,39 +56,66 @@ export type PriceEstimate = typeof PriceEstimate.Type
 
 /** Makes calls about fine-tunes. */
 export interface FineTunesApi {
-  /** Starts a fine-tune. Sent once: a creation whose answer was lost is not repeated. */
-  readonly create: (request: FineTuneRequest) => Effect.Effect<FineTune, TogetherError>
+  /**
+   * Starts a fine-tune. Sent once: a creation whose answer was lost is not repeated.
+   *
+   * **Details**: `Price.ofFineTune` makes its `cost` of an answer of {@link estimatePrice}.
+   */
+  readonly create: (request: FineTuneRequest, options?: CreationOptions) => Effect.Effect<FineTune, TogetherError>
   readonly list: Effect.Effect<ReadonlyArray<FineTune>, TogetherError>
-  readonly get: (id: string) => Effect.Effect<FineTune, TogetherError>
-  readonly cancel: (id: string) => Effect.Effect<FineTune, TogetherError>
+  readonly get: (id: string, options?: CallOptions) => Effect.Effect<FineTune, TogetherError>
+  readonly cancel: (id: string, options?: CallOptions) => Effect.Effect<FineTune, TogetherError>
   /** Says what a fine-tune would cost. Free of charge. */
-  readonly estimatePrice: (request: FineTuneRequest) => Effect.Effect<PriceEstimate, TogetherError>
+  readonly estimatePrice: (
+    request: FineTuneRequest,
+    options?: CallOptions
+  ) => Effect.Effect<PriceEstimate, TogetherError>
 }
 
 /** Makes calls about fine-tunes, over a client. */
 export const make = (client: Client): FineTunesApi => ({
-  create: (request) =>
-    client.request({ operation: "fineTunes.create", path: "/fine-tunes", body: request, response: FineTune }),
+  create: (request, options) =>
+    client.request(
+      {
+        operation: "fineTunes.create",
+        path: "/fine-tunes",
+        body: request,
+        cost: options?.cost,
+        response: FineTune
+      },
+      options
+    ),
   list: Effect.map(
     client.request({ operation: "fineTunes.list", path: "/fine-tunes", response: FineTuneList }),
     (answer) => answer.data
   ),
-  get: (id) =>
-    client.request({ operation: "fineTunes.get", path: `/fine-tunes/${encodeURIComponent(id)}`, response: FineTune }),
-  cancel: (id) =>
-    client.request({
-      operation: "fineTunes.cancel",
-      method: "POST",
-      path: `/fine-tunes/${encodeURIComponent(id)}/cancel`,
-      idempotent: true,
-      response: FineTune
-    }),
-  estimatePrice: (request) =>
-    client.request({
-      operation: "fineTunes.estimatePrice",
-      path: "/fine-tunes/estimate-price",
-      body: request,
-      idempotent: true,
-      response: PriceEstimate
-    })
+  get: (id, options) =>
+    client.request(
+      { operation: "fineTunes.get", path: `/fine-tunes/${encodeURIComponent(id)}`, response: FineTune },
+      options
+    ),
+  cancel: (id, options) =>
+    client.request(
+      {
+        operation: "fineTunes.cancel",
+        method: "POST",
+        path: `/fine-tunes/${encodeURIComponent(id)}/cancel`,
+        idempotent: true,
+        cost: "free",
+        response: FineTune
+      },
+      options
+    ),
+  estimatePrice: (request, options) =>
+    client.request(
+      {
+        operation: "fineTunes.estimatePrice",
+        path: "/fine-tunes/estimate-price",
+        body: request,
+        idempotent: true,
+        cost: "free",
+        response: PriceEstimate
+      },
+      options
+    )
 })

@@ -12,8 +12,8 @@ import { promptsOf, type Secrets } from "./Redact.ts"
 export interface ForeignResponse {
   readonly status: number
   /**
-   * A `Headers`, a list of pairs, or a record, with names in any case; of a list of values the first counts. Default:
-   * none, so that no wait is known.
+   * A `Headers`, a list of pairs, or a record, with names in any case; what comes several times is joined by commas.
+   * Default: none, so that no wait is known.
    */
   readonly headers?:
     | Headers
@@ -39,8 +39,10 @@ const afterAllDates = Date.UTC(9999, 11, 31)
 const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["headers"] => {
   const read: Record<string, string | undefined> = {}
   const add = (value: unknown, name: unknown): void => {
-    const first: unknown = Array.isArray(value) ? value[0] : value
-    read[String(name).toLowerCase()] = first === undefined || first === null ? undefined : String(first)
+    if (value === undefined || value === null) return
+    if (Array.isArray(value)) return value.forEach((one) => add(one, name))
+    const key = String(name).toLowerCase()
+    read[key] = read[key] === undefined ? String(value) : `${read[key]}, ${String(value)}`
   }
   try {
     if (headers === undefined || headers === null) return read

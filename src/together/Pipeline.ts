@@ -26,9 +26,9 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
-import { bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
+import { bulkLevel, bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
-import { isRetryable, RequestTimeoutError } from "../domain/TogetherError.ts"
+import { isBeforeWork, isRetryable, mayHaveArrived, RequestTimeoutError } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
@@ -39,7 +39,7 @@ import type * as Lane from "../guard/Lane.ts"
 import * as LaneSample from "../guard/LaneSample.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
-import type * as Price from "../policy/Price.ts"
+import * as Price from "../policy/Price.ts"
 import type { Opened } from "./EventStream.ts"
 import type { Outputs } from "./Outputs.ts"
 
@@ -51,6 +51,11 @@ export interface Observed {
   usage: Usage.Usage | undefined
   /** False while nothing can have reached the provider. */
   sent: boolean
+  /** The attempt, the first being 1. */
+  readonly attempt: number
+  /** HTTP status and id of the answer, once it is there. */
+  status: number | undefined
+  requestId: string | undefined
 }
 
 /** Says what a call may cost, and how that is learned. */
@@ -67,7 +72,7 @@ export type HedgeOptions = Pick<Hedge.Options, "delay" | "budget" | "onOutcome">
 /** Says how a call is guarded. */
 export interface Guards {
   readonly lane: Lane.Lane
-  readonly retry: Schedule.Schedule<unknown> | undefined
+  readonly retry: Schedule.Schedule<unknown, Failure> | undefined
   readonly retryBudget: RetryBudget | undefined
   readonly deadline: Duration.Duration | undefined
   readonly breaker: Breaker.Breaker | undefined
@@ -77,6 +82,8 @@ export interface Guards {
   readonly outputs: Outputs
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
+  /** Is told of the attempt that answered; of a stream, at its end. */
+  readonly onAnswered: ((observed: Observed) => Effect.Effect<void>) | undefined
 }
 
 /** Reads how an attempt ended, as far as its lane is concerned. */
@@ -90,7 +97,8 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
       headers
     }
   }
-  return LaneSample.ofFailure(exit.cause.reasons.find(Cause.isFailReason)?.error, observed.sent, headers)
+  const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+  return LaneSample.ofFailure(error, observed.sent && (error === undefined || mayHaveArrived(error)), headers)
 }
 
 const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | undefined): Lane.LaneRequest => ({
@@ -100,25 +108,20 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
   deadlineAt: deadline?.at
 })
 
-const neverConnected = (error: Failure): boolean =>
-  (error._tag === "ConnectionError" && error.sent === false) ||
-  (error._tag === "RequestTimeoutError" && error.phase === "connect")
-
-/** A failure of these kinds came before anything was done: a repeat is safe even where the call is not. */
-const failedBeforeWork = (error: Failure): boolean =>
-  error._tag === "RateLimitError" || error._tag === "OverloadedError" || neverConnected(error)
-
 const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
   Retry.run(once, guards.retry, {
     budget: guards.retryBudget,
-    isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || failedBeforeWork(error))
+    isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || isBeforeWork(error))
   })
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
 const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) =>
   guards.breaker === undefined
     ? attempt
-    : guards.breaker.run(attempt, { key: call.lane, whenOpen: priorityLevel(call.priority) >= 400 ? "wait" : "fail" })
+    : guards.breaker.run(attempt, {
+      key: call.lane,
+      whenOpen: priorityLevel(call.priority) >= bulkLevel ? "wait" : "fail"
+    })
 
 /**
  * Sends an attempt that is paid for and whose account is not suspended, asked last of all, and counts rate limits for
@@ -160,7 +163,7 @@ const hedged = <A>(
   const { hedge, lane, money } = guards
   const first = paid(call, guards, observed, attempt(observed))
   if (hedge === undefined) return first
-  const other = observe()
+  const other = observe(observed.attempt)
   const tryPermit = Effect.flatMap(Deadline.CurrentDeadline, (deadline) =>
     Effect.flatMap(
       Effect.acquireRelease(
@@ -193,14 +196,25 @@ const learned = (
 ): Lane.Sample => {
   const sample = sampleOf(exit, observed)
   if (sample._tag === "Success" && observed.usage !== undefined && call.estimate.maxOutputTokens > 0) {
-    guards.outputs.record(call.lane, observed.usage.outputTokens)
+    guards.outputs.record(call, observed.usage.outputTokens)
   } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
-    guards.outputs.refused(call.lane, clock.currentTimeMillisUnsafe() / 1000)
+    guards.outputs.refused(call, clock.currentTimeMillisUnsafe() / 1000)
   }
   return sample
 }
 
-const observe = (): Observed => ({ headers: undefined, usage: undefined, sent: false })
+const observe = (attempt: number): Observed => ({
+  headers: undefined,
+  usage: undefined,
+  sent: false,
+  attempt,
+  status: undefined,
+  requestId: undefined
+})
+
+/** Tells of the attempt that answered. */
+const told = ({ onAnswered }: Guards, observed: Observed): Effect.Effect<void> =>
+  onAnswered === undefined ? Effect.void : onAnswered(observed)
 
 /** Runs a call that answers once. */
 export const answer = <A>(
@@ -208,16 +222,16 @@ export const answer = <A>(
   guards: Guards,
   attempt: (observed: Observed) => Effect.Effect<A, Failure>
 ): Effect.Effect<A, Failure> => {
-  let last = observe()
+  let last = observe(1)
   const once = Effect.withFiber<A, Failure>((fiber) => {
-    const observed = observe()
+    const observed = observe(fiber.getRef(Retry.CurrentAttempt))
     last = observed
     return throughBreaker(
       call,
       guards,
       guards.lane.run(
         hedged(call, guards, observed, attempt),
-        laneRequest(call, fiber.getRef(Retry.CurrentAttempt), fiber.getRef(Deadline.CurrentDeadline)),
+        laneRequest(call, observed.attempt, fiber.getRef(Deadline.CurrentDeadline)),
         (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
       )
     )
@@ -226,7 +240,8 @@ export const answer = <A>(
   const whole = money === undefined
     ? retried(call, guards, once)
     : money.credits.run(retried(call, guards, once), { ...money.request, cost: () => money.cost(last.usage) })
-  return guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
+  const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
+  return guards.onAnswered === undefined ? timely : Effect.tap(timely, () => told(guards, last))
 }
 
 interface Held<Chunk> {
@@ -250,9 +265,9 @@ export const stream = <Chunk>(
 
     const once = Effect.gen(function*() {
       const scope = yield* Scope.fork(outer)
-      const observed = observe()
-      const request = laneRequest(call, yield* Retry.CurrentAttempt, yield* Deadline.CurrentDeadline)
-      const held = guards.lane.acquireScoped(request).pipe(
+      const observed = observe(yield* Retry.CurrentAttempt)
+      const request = laneRequest(call, observed.attempt, yield* Deadline.CurrentDeadline)
+      const held = guards.lane.acquireScoped({ ...request, stream: true }).pipe(
         Effect.flatMap((permit) =>
           paid(call, guards, observed, open(observed)).pipe(
             Effect.onExit((exit) =>
@@ -276,7 +291,7 @@ export const stream = <Chunk>(
     const settled = Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
         observed.usage = opened.usage(call.estimate.inputTokens)
-        return permit.settle(learned(call, guards, clock, Exit.void, observed))
+        return Effect.andThen(permit.settle(learned(call, guards, clock, Exit.void, observed)), told(guards, observed))
       }
       // no end of the stream in it, so what is left are failures of the call
       return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))
@@ -291,18 +306,31 @@ export const stream = <Chunk>(
   const { money } = guards
   return money === undefined ? unpaid : money.credits.stream(unpaid, {
     ...money.request,
-    cost: () => money.cost(arrived === undefined ? undefined : consumed(call, arrived))
+    cost: () => arrived && costSoFar(call, money, arrived),
+    costAtEnd: () => {
+      const usage = arrived?.usage(call.estimate.inputTokens)
+      return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
+    }
   })
 }
 
-/** What a stream consumed so far: what it said, or an estimate of what arrived. */
-const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage =>
-  opened.usage(call.estimate.inputTokens) ?? {
-    inputTokens: call.estimate.inputTokens,
-    outputTokens: Math.ceil(opened.characters() / bytesPerToken),
-    cachedInputTokens: 0,
-    reasoningTokens: 0
-  }
+/** Prices what a stream consumed so far, which nobody measured before its end. */
+const costSoFar = (call: Call, money: Money, opened: Opened<unknown>): Price.Cost =>
+  Price.assumed(money.cost(consumed(call, opened)), "the stream said no usage of the whole answer")
+
+/**
+ * What a stream consumed so far: what arrived by its length, within what the call allows, or more where the stream said
+ * so. What it said may be of its first chunks.
+ */
+const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
+  const { inputTokens, maxOutputTokens, openChoices = 0 } = call.estimate
+  const arrived = Math.ceil(opened.characters() / bytesPerToken)
+  const outputTokens = openChoices > 0 ? arrived : Math.min(arrived, maxOutputTokens)
+  const said = opened.usage(inputTokens)
+  return said === undefined
+    ? { inputTokens, outputTokens, cachedInputTokens: 0, reasoningTokens: 0 }
+    : { ...said, outputTokens: Math.max(said.outputTokens, outputTokens) }
+}
 
 /** Bounds each pull by what is left of the whole call's deadline. */
 const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call, opened: Opened<unknown>) =>

@@ -1,13 +1,13 @@
 /**
  * Prices of Together's models: from `GET /models`, with a shipped table as fallback.
  *
- *     make   a cache over GET /models; while it fails: the last answer, else the shipped table
+ *     make   a lookup to plug in, refreshed from GET /models; while it fails: the last answer, else the shipped table
  *     shipped  read from Together's catalog page; `shippedAsOf` says when
  *
  * The live price of a model replaces its shipped one, field by field: the models
  * endpoint knows tokens and dedicated hours, the catalog also images and audio.
  * A zero in `pricing` is no price (the endpoint fills what it does not know with
- * zeros), so such a model is unknown rather than free. A model that is nowhere
+ * zeros), so such a side keeps its earlier price, or is unknown rather than free. A model that is nowhere
  * is unknown too; `Price.stated` gives it a price.
  *
  * **Source**: Together's serverless catalog (per-model rates, default steps), its
@@ -27,6 +27,7 @@ export const shippedAsOf = "2026-10"
 
 const source = `shipped table of ${shippedAsOf}`
 const half = Money.ratio(1n, 2n)
+const nothing = Money.ratio(0n)
 
 /** USD per million tokens: input, output, cached input (or none), and whether batches cost half. */
 const tokenPrices: ReadonlyArray<readonly [string, string, string, (string | undefined)?, boolean?]> = [
@@ -116,37 +117,57 @@ export const shipped: ReadonlyArray<Price.ModelPrice> = [
 const positive = (value: number | null | undefined): value is number =>
   typeof value === "number" && Number.isFinite(value) && value > 0
 
+type Tokens = NonNullable<Price.ModelPrice["tokens"]>
+
+/** Kinds of models that generate nothing: an output of zero is then a price, not a gap. */
+const readers: ReadonlySet<string> = new Set(["embedding", "rerank"])
+
+/** Reads the price of tokens; a side that says nothing keeps its earlier price. */
+const tokensOf = ({ pricing, type }: Model, earlier: Tokens | undefined): Tokens | undefined => {
+  if (!positive(pricing?.input) && !positive(pricing?.output)) return undefined
+  const input = positive(pricing?.input) ? Money.perMillion(pricing.input) : earlier?.input
+  const output = positive(pricing?.output)
+    ? Money.perMillion(pricing.output)
+    : readers.has(type ?? "")
+    ? nothing
+    : earlier?.output
+  if (input === undefined || output === undefined) return undefined
+  return {
+    input,
+    output,
+    ...(positive(pricing?.cached_input) ? { cachedInput: Money.perMillion(pricing.cached_input) } : {})
+  }
+}
+
 /**
  * Reads prices from an answer of `GET /models`; models without a price above zero are left out.
  *
- * **Details**: `input` and `output` are USD per million tokens; one of them may be zero (embeddings have no output),
- * not both. `hourly` is USD per hour of a dedicated replica. `base` and `finetune` have no documented unit and are not read.
+ * **Details**: `input` and `output` are USD per million tokens. A zero is what the endpoint does not know, so that side
+ * keeps its earlier price, and without one the model's tokens have no price; only models of type `embedding` and `rerank`
+ * have no output to be priced. `hourly` is USD per hour of a dedicated replica, `context_length` tokens. `base` and
+ * `finetune` have no documented unit and are not read.
  *
  * @param asOf the day of the answer, for the source of the price
+ * @param earlier what is known of prices without this answer. Default: the shipped table
  */
-export const fromModels = (models: ReadonlyArray<Model>, asOf: string): ReadonlyArray<Price.ModelPrice> =>
-  models.flatMap(({ id, pricing }) => {
-    if (pricing === null || pricing === undefined) return []
-    const { cached_input, hourly, input, output } = pricing
-    const priced = (positive(input) && (output ?? 0) >= 0) || (positive(output) && (input ?? 0) >= 0)
-    if (!priced && !positive(hourly)) return []
+export const fromModels = (
+  models: ReadonlyArray<Model>,
+  asOf: string,
+  earlier: Price.Lookup = shippedLookup
+): ReadonlyArray<Price.ModelPrice> =>
+  models.flatMap((model) => {
+    const { context_length, id, pricing } = model
+    const tokens = tokensOf(model, earlier(id)?.tokens)
+    const hourly = pricing?.hourly
+    if (tokens === undefined && !positive(hourly)) return []
     return [{
       model: id,
-      ...(priced
-        ? {
-          tokens: {
-            input: Money.perMillion(input ?? 0),
-            output: Money.perMillion(output ?? 0),
-            ...(positive(cached_input) ? { cachedInput: Money.perMillion(cached_input) } : {})
-          }
-        }
-        : {}),
+      ...(tokens === undefined ? {} : { tokens }),
       ...(positive(hourly) ? { perMinute: Money.perUnits(hourly, 60) } : {}),
+      ...(positive(context_length) ? { contextTokens: Math.ceil(context_length) } : {}),
       source: `GET /models of ${asOf}`
     }]
   })
-
-type Tokens = NonNullable<Price.ModelPrice["tokens"]>
 
 /** An earlier price of cached tokens stays where the later list names none, unless it is above the new price of input. */
 const withCached = (earlier: Tokens, later: Tokens): Tokens => {
@@ -190,42 +211,78 @@ export interface Options<E, R> {
   readonly models: Effect.Effect<ReadonlyArray<Model>, E, R>
   /** Prices that override all others: contracts, dedicated endpoints, new models. */
   readonly stated?: ReadonlyArray<Price.ModelPrice> | undefined
+  /** How long an answer of `GET /models` is good. Default: 6 hours. */
   readonly timeToLive?: Duration.Input | undefined
+  /** How long after a failure `GET /models` is not asked again. Default: 1 minute. */
   readonly retryAfter?: Duration.Input | undefined
 }
 
-/**
- * Makes a cached source of prices; it never fails.
- *
- * **Details**: many callers that meet share one request. While `GET /models` fails, the answer is the last one that
- * came, else the shipped table; a warning says so once per failure.
- */
-export const make = <E, R>(options: Options<E, R>): Effect.Effect<Effect.Effect<Price.Lookup>, never, R> => {
-  const stated = options.stated ?? []
-  let latest = lookup(shipped, stated)
-  const ask = Effect.gen(function*() {
-    const models = yield* options.models
-    const day = new Date(yield* Clock.currentTimeMillis).toISOString().slice(0, 10)
-    latest = lookup(shipped, fromModels(models, day), stated)
-    return latest
-  })
-  const asked = Effect.tapError(
-    ask,
-    (error) =>
-      Effect.logWarning(
-        `Prices could not be read from GET /models: using the last known (shipped: ${shippedAsOf})`,
-        error
-      )
-  )
-  const cache = Cache.makeWith(() => asked, {
-    capacity: 1,
-    timeToLive: (exit) =>
-      Exit.isSuccess(exit)
-        ? options.timeToLive ?? defaults.timeToLive
-        : Exit.hasInterrupts(exit)
-        ? 0
-        : options.retryAfter ?? defaults.retryAfter,
-    requireServicesAt: "construction"
-  })
-  return Effect.map(cache, (prices) => Effect.catch(Cache.get(prices, "models"), () => Effect.sync(() => latest)))
+/** Holds prices that are read anew from time to time. */
+export interface PriceTable<R> {
+  /** Finds the latest price there is: that of the shipped table until the first refresh. The client's `prices`. */
+  readonly lookup: Price.Lookup
+  /** Reads the prices where the last ones are too old. Never fails. */
+  readonly refresh: Effect.Effect<void, never, R>
 }
+
+/**
+ * Makes a table of prices to plug into a client.
+ *
+ * **Details**: many callers of `refresh` that meet share one request. While `GET /models` fails, the prices are the last
+ * ones that came, else the shipped ones; a warning says so once per failure.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Money, PriceTable, Together } from "effect-together"
+ * import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+ *
+ * const models = Effect.flatMap(Together.Together, (together) => together.models())
+ * const pricing = { input: 0.07, output: 0.28 }
+ *
+ * const test = Effect.gen(function*() {
+ *   const { lookup, refresh } = yield* PriceTable.make({ models })
+ *   // in production: Together.layerConfig({ prices: lookup })
+ *   const live = TogetherTest.layer({ together: { prices: lookup } })
+ *   const program = Effect.gen(function*() {
+ *     yield* TogetherTest.reply(Reply.json([{ id: "new/model", pricing }]))
+ *     yield* refresh
+ *     return lookup("new/model")?.source
+ *   })
+ *   return yield* Effect.provide(program, live)
+ * })
+ * await Effect.runPromise(VirtualClock.wrap(test)) // => "GET /models of 2026-01-01"
+ * ```
+ */
+export const make = <E, R>(options: Options<E, R>): Effect.Effect<PriceTable<R>> =>
+  Effect.suspend(() => {
+    const stated = options.stated ?? []
+    let latest = lookup(shipped, stated)
+    const ask = Effect.gen(function*() {
+      const models = yield* options.models
+      const day = new Date(yield* Clock.currentTimeMillis).toISOString().slice(0, 10)
+      latest = lookup(shipped, fromModels(models, day), stated)
+    }).pipe(
+      Effect.tapError((error) =>
+        Effect.logWarning(
+          `Prices could not be read from GET /models: using the last known (shipped: ${shippedAsOf})`,
+          error
+        )
+      )
+    )
+    const cache = Cache.makeWith(() => ask, {
+      capacity: 1,
+      timeToLive: (exit) =>
+        Exit.isSuccess(exit)
+          ? options.timeToLive ?? defaults.timeToLive
+          : Exit.hasInterrupts(exit)
+          ? 0
+          : options.retryAfter ?? defaults.retryAfter,
+      requireServicesAt: "lookup"
+    })
+    return Effect.map(cache, (prices) => ({
+      lookup: (model) => latest(model),
+      refresh: Effect.ignore(Cache.get(prices, "models"))
+    }))
+  })

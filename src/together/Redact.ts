@@ -7,9 +7,11 @@
  * a call has failed.
  *
  * Writers of JSON escape different characters: all beyond ASCII, `<`, `/`, none
- * of them. So a text is looked through as it stands, and again with its escapes
- * undone, as often as a quoted JSON inside of JSON needs it. The work is linear
- * in the length of the text, of which no more than `maxReadLength` is read.
+ * of them; a page escapes for HTML, an address or a form by percent signs. So a
+ * text is looked through as it stands, and again with its escapes undone, as
+ * often as a quoted JSON inside of JSON needs it. What is cut off at its end is
+ * known by its start, and what lacks its start by its end. The work is linear in
+ * the length of the text, of which no more than `maxReadLength` is read.
  */
 
 /** Bounds the body kept on an error, in characters. */
@@ -26,12 +28,12 @@ const keyLike = [
 
 /** Shorter pieces of a prompt are words, not text: they stay. */
 const shortestPrompt = 12
-/** A provider may cut what it echoes: this much of a prompt's start gives it away. */
+/** A provider may cut what it echoes: this much of a prompt's start or end gives it away. */
 const giveaway = 24
 /** JSON inside of JSON inside of JSON. */
 const deepestEscape = 3
-/** Where only a part is read, its end may hold the start of a prompt, each character as a `\` and six more. */
-const margin = giveaway * 7
+/** Where only a part is read, its end may hold the start of a prompt, each character as nine of an address. */
+const margin = giveaway * 9
 
 /** Is a text as it reads, and where each of its characters, and its end, stands in the original. */
 interface Reading {
@@ -39,11 +41,50 @@ interface Reading {
   readonly at: (index: number) => number
 }
 
-const escapes = /\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi
+/** Is a way of writing characters by others. */
+interface Writing {
+  readonly pattern: RegExp
+  readonly read: (match: RegExpMatchArray) => string
+}
+
 const controls: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" }
 
-/** Undoes one level of escapes, whichever characters the writer chose to escape. */
-const unescaped = (reading: Reading): Reading => {
+/** Whichever characters the writer chose to escape. */
+const json: Writing = {
+  pattern: /\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi,
+  read: ([, unicode, byte, letter = ""]) => {
+    const code = unicode ?? byte
+    return code === undefined ? controls[letter] ?? letter : String.fromCharCode(Number.parseInt(code, 16))
+  }
+}
+
+const entities: Readonly<Record<string, string>> = { amp: "&", apos: "'", gt: ">", lt: "<", nbsp: "\u00a0", quot: "\"" }
+
+const html: Writing = {
+  pattern: /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(amp|apos|gt|lt|nbsp|quot));/gi,
+  read: ([whole, decimal, hex, name = ""]) => {
+    const code = decimal === undefined ? Number.parseInt(hex ?? "", 16) : Number(decimal)
+    return code <= 0x10ffff ? String.fromCodePoint(code) : entities[name.toLowerCase()] ?? whole
+  }
+}
+
+/** One character at a time, as its bytes in UTF-8. */
+const percent =
+  /%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}/
+const utf8 = new TextDecoder()
+
+const address: Writing = {
+  pattern: new RegExp(percent, "gi"),
+  read: ([whole]) => utf8.decode(Uint8Array.from(whole.slice(1).split("%"), (byte) => Number.parseInt(byte, 16)))
+}
+
+const form: Writing = {
+  pattern: new RegExp(`\\+|${percent.source}`, "gi"),
+  read: (match) => match[0] === "+" ? " " : address.read(match)
+}
+
+/** Undoes one level of a writing. */
+const undone = (reading: Reading, { pattern, read }: Writing): Reading => {
   const places: Array<number> = []
   let text = ""
   let from = 0
@@ -51,13 +92,12 @@ const unescaped = (reading: Reading): Reading => {
     text += reading.text.slice(from, to)
     for (let index = from; index < to; index++) places.push(reading.at(index))
   }
-  for (const match of reading.text.matchAll(escapes)) {
-    const [whole, unicode, byte, letter = ""] = match
+  for (const match of reading.text.matchAll(pattern)) {
     keep(match.index)
-    const code = unicode ?? byte
-    text += code === undefined ? controls[letter] ?? letter : String.fromCharCode(Number.parseInt(code, 16))
-    places.push(reading.at(match.index))
-    from = match.index + whole.length
+    const characters = read(match)
+    text += characters
+    for (let unit = 0; unit < characters.length; unit++) places.push(reading.at(match.index))
+    from = match.index + match[0].length
   }
   keep(reading.text.length)
   const end = reading.at(reading.text.length)
@@ -66,15 +106,24 @@ const unescaped = (reading: Reading): Reading => {
 
 type Piece = readonly [from: number, to: number]
 
-/** Reads a text as it stands, and with its escapes undone, level by level. */
-const readingsOf = (text: string): ReadonlyArray<Reading> => {
-  let reading: Reading = { text, at: (index) => index }
+/** Reads a text with the escapes of JSON undone, level by level. */
+const levelsOf = (text: Reading): ReadonlyArray<Reading> => {
+  let reading = text
   const readings = [reading]
   while (readings.length <= deepestEscape && reading.text.includes("\\")) {
-    reading = unescaped(reading)
+    reading = undone(reading, json)
     readings.push(reading)
   }
   return readings
+}
+
+/** Reads a text as it stands, and as each writing means it. */
+const readingsOf = (text: string): ReadonlyArray<Reading> => {
+  const plain: Reading = { text, at: (index) => index }
+  const readings = [plain]
+  if (text.includes("&")) readings.push(undone(plain, html))
+  if (text.includes("%")) readings.push(undone(plain, address), undone(plain, form))
+  return readings.flatMap(levelsOf)
 }
 
 interface Found {
@@ -84,14 +133,33 @@ interface Found {
   readonly begun: Array<number>
 }
 
-const find = ({ at, text }: Reading, secret: string, { begun, whole }: Found): void => {
+/** Finds what lacks its start: as much of the end as stands there. One that reaches back to another is one with it. */
+const findEnd = ({ at, text }: Reading, secret: string, { whole }: Found): void => {
+  const tail = secret.slice(-giveaway)
+  let before = 0
+  let start = 0
+  for (let index = text.indexOf(tail); index >= 0; index = text.indexOf(tail, before)) {
+    const end = index + tail.length
+    let from = index
+    while (from > before && end - from < secret.length && text[from - 1] === secret[secret.length - (end - from) - 1]) {
+      from--
+    }
+    if (from > before || before === 0) start = from
+    whole.push([at(start), at(end)])
+    before = end
+  }
+}
+
+const find = (reading: Reading, secret: string, found: Found): void => {
+  const { at, text } = reading
   const head = secret.slice(0, giveaway)
   for (let index = text.indexOf(head); index >= 0;) {
     const length = text.startsWith(secret, index) ? secret.length : 0
-    if (length > 0) whole.push([at(index), at(index + length)])
-    else begun.push(at(index))
+    if (length > 0) found.whole.push([at(index), at(index + length)])
+    else found.begun.push(at(index))
     index = text.indexOf(head, index + Math.max(length, head.length))
   }
+  if (secret.length > giveaway) findEnd(reading, secret, found)
 }
 
 /** Joins pieces that overlap, in their order. */
@@ -145,17 +213,20 @@ export interface Secrets {
   readonly prompts: ReadonlyArray<string> | (() => Iterable<string>) | "unknown"
 }
 
-/** Keeps the prompts that texts may quote: those whose first characters stand in one, however escaped. */
+/** Keeps the prompts that texts may quote: those whose first or last characters stand in one, however escaped. */
 const quotable = (texts: ReadonlyArray<string>, prompts: Iterable<string>): ReadonlyArray<string> => {
-  const starts = new Set<string>()
+  const words = new Set<string>()
   for (const reading of texts.flatMap((text) => readingsOf(text.slice(0, maxReadLength)))) {
     for (let at = 0; at + shortestPrompt <= reading.text.length; at++) {
-      starts.add(reading.text.slice(at, at + shortestPrompt))
+      words.add(reading.text.slice(at, at + shortestPrompt))
     }
   }
   const kept: Array<string> = []
-  if (starts.size === 0) return kept
-  for (const prompt of prompts) if (starts.has(prompt.trimStart().slice(0, shortestPrompt))) kept.push(prompt)
+  if (words.size === 0) return kept
+  for (const prompt of prompts) {
+    const text = prompt.trim()
+    if (words.has(text.slice(0, shortestPrompt)) || words.has(text.slice(-shortestPrompt))) kept.push(prompt)
+  }
   return kept
 }
 
@@ -170,8 +241,11 @@ export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): strin
   if (prompts === "unknown") return text.slice(0, maxReadLength)
   const near = typeof prompts === "function" ? quotable([text], prompts()) : prompts
   const texts = [...new Set(near.map((prompt) => prompt.trim()))].filter((prompt) => prompt.length >= shortestPrompt)
-  const out = without(text.slice(0, maxReadLength), texts, "[prompt]")
-  return text.length > maxReadLength && !out.endsWith("[prompt]") ? out.slice(0, -margin) : out
+  const mark = "[prompt]"
+  const out = without(text.slice(0, maxReadLength), texts, mark)
+  if (text.length <= maxReadLength) return out
+  const marked = out.lastIndexOf(mark)
+  return out.slice(0, Math.max(out.length - margin, marked < 0 ? 0 : marked + mark.length))
 }
 
 /** Removes keys and prompts from a text and bounds its length. */

@@ -36,14 +36,23 @@ export interface Route<Req, Res> {
   readonly estimate: (request: Req) => Estimate
   /** Prices the request before it is sent and its usage after; absent where the operation is free. */
   readonly money?: {
-    readonly before: (price: Price.ModelPrice | undefined, request: Req, estimate: Estimate) => Price.Estimate
+    readonly before: (
+      price: Price.ModelPrice | undefined,
+      request: Req,
+      estimate: Estimate,
+      options?: Price.Options
+    ) => Price.Estimate
     readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage | undefined) => Price.Cost
   }
 }
 
 const byTokens = {
-  before: (price: Price.ModelPrice | undefined, request: { readonly model: string }, estimate: Estimate) =>
-    Price.ofCall(price, request.model, estimate),
+  before: (
+    price: Price.ModelPrice | undefined,
+    request: { readonly model: string },
+    estimate: Estimate,
+    options?: Price.Options
+  ) => Price.ofCall(price, request.model, estimate, options),
   after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage | undefined) =>
     Price.ofUsage(price, request.model, usage)
 }
@@ -60,7 +69,7 @@ const imageCost = (price: Price.ModelPrice | undefined, request: Images.ImagesRe
 export const defaults = {
   /** Output tokens expected of a generation that sets no `max_tokens`. */
   outputTokens: 512,
-  /** Output tokens that such a generation may take at the most, where the model's context is not known. */
+  /** Output tokens assumed as the most of such a generation, where the model's context is not known. An answer may pass it. */
   maxOutputTokens: 8192,
   /** Tokens that frame one chat message. */
   tokensPerMessage: 4,
@@ -68,13 +77,22 @@ export const defaults = {
   imageSide: 1024
 } as const
 
-const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
+/** Is what a call may consume that takes no tokens. */
+export const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
-const generation = (inputTokens: number, maxTokens: number | undefined, choices: number | undefined): Estimate => ({
-  inputTokens,
-  outputTokens: Math.min(maxTokens ?? defaults.outputTokens, defaults.outputTokens) * (choices ?? 1),
-  maxOutputTokens: (maxTokens ?? defaults.maxOutputTokens) * (choices ?? 1)
-})
+/** Multiplies counts, as far as a whole number reaches. */
+const product = (a: number, b: number): number => Math.min(a * b, Number.MAX_SAFE_INTEGER)
+
+const generation = (inputTokens: number, maxTokens: number | undefined, n: number | undefined): Estimate => {
+  const choices = n ?? 1
+  return {
+    inputTokens,
+    outputTokens: product(Math.min(maxTokens ?? defaults.outputTokens, defaults.outputTokens), choices),
+    maxOutputTokens: product(maxTokens ?? defaults.maxOutputTokens, choices),
+    // a row of a batch may say null, which is as good as nothing
+    ...(typeof maxTokens === "number" ? {} : { openChoices: choices })
+  }
+}
 
 /** Whatever is no text is read as its JSON: rows of a batch are estimated without a look at every field. */
 const textTokens = (value: unknown): number =>
@@ -192,6 +210,9 @@ export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
     after: (price, request) => imageCost(price, request)
   }
 }
+
+/** Holds the operations that answer a prompt, by name. */
+export const inference = { chat, completions, embeddings, rerank, images } as const
 
 const Empty = Schema.Struct({})
 

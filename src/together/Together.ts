@@ -23,8 +23,8 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A `Lanes`, `Credits` or `Breaker` service in the layer's context is used;
- * without them the client makes its own lanes, keeps no ledger and breaks no circuit.
+ * A `Lanes`, `Credits`, `Breaker` or `RetryBudget` service in the layer's context is used; without them the client makes
+ * its own lanes, keeps no ledger, breaks no circuit and counts no retries.
  * A `Retry.CurrentPolicy` there is the client's, unless `retry` says another.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
@@ -40,14 +40,15 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
-import type { Priority } from "../domain/Call.ts"
+import { isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Breaker from "../guard/Breaker.ts"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Retry from "../guard/Retry.ts"
-import type { RetryBudget } from "../guard/RetryBudget.ts"
-import type * as Price from "../policy/Price.ts"
+import { RetryBudget } from "../guard/RetryBudget.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
 import * as Batches from "./Batches.ts"
 import * as Chat from "./Chat.ts"
@@ -66,6 +67,7 @@ import * as Routes from "./Routes.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Transport from "./Transport.ts"
 
+export type { Answered, CallOptions, CreationOptions, PathRequest } from "./Client.ts"
 export { errorFromResponse, type ForeignResponse } from "./ForeignResponse.ts"
 
 /** Configures a client. */
@@ -93,8 +95,11 @@ export interface Options {
    * When to retry, unless a call says another. Default: the `Retry.CurrentPolicy` of the calling fiber where it has one,
    * else the one where the client is made, which is `Retry.policy()` unless set. `Schedule.recurs(0)` turns retries off.
    */
-  readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** A budget that all retries draw on. Default: none, so that a job retries as its schedule says. */
+  readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
+  /**
+   * A budget that all retries draw on. Default: the `RetryBudget` service where the client is made, if there is one; else
+   * none, so that a job retries as its schedule says.
+   */
   readonly retryBudget?: RetryBudget | undefined
   /** Rank of calls that say none. Default: `"normal"`. */
   readonly priority?: Priority | undefined
@@ -102,6 +107,11 @@ export interface Options {
   readonly hedge?: Client.CallOptions["hedge"]
   /** Prices of models, for the ledger of a `Credits` service. Default: the shipped price table. */
   readonly prices?: Price.Lookup | undefined
+  /**
+   * Share by which the estimated input is raised for what is reserved of a budget, in [0, ∞). Default: 0.25, as a count
+   * from characters is within about a fifth for prose; dense code or another script needs more.
+   */
+  readonly inputMargin?: number | undefined
   /** Options of the lanes this client makes; excluded by a `Lanes` service in the context. */
   readonly lanes?: Lanes.Options | undefined
 }
@@ -113,7 +123,8 @@ export const defaults = {
   priority: "normal",
   /** Where the context has no `Retry.CurrentPolicy`, which then holds the same. */
   retry: () => Retry.policy(),
-  prices: PriceTable.shippedLookup
+  prices: PriceTable.shippedLookup,
+  inputMargin: Price.defaults.inputMargin
 } as const
 
 /**
@@ -175,6 +186,7 @@ export class Together extends Context.Service<Together, {
 }>()("effect-together/Together") {}
 
 const missingKey = new AuthError({
+  reason: "missing",
   message:
     "There is no API key. Set TOGETHER_API_KEY, or pass apiKey; make a key at https://api.together.ai/settings/api-keys."
 })
@@ -186,6 +198,7 @@ const checkedKey = (apiKey: string): Effect.Effect<string, AuthError> => {
     ? Effect.succeed(apiKey)
     : Effect.fail(
       new AuthError({
+        reason: "missing",
         message:
           `The API key has a character that cannot be sent, at place ${at} of ${apiKey.length}. Check TOGETHER_API_KEY for a line break or a typographic dash, or make a key at https://api.together.ai/settings/api-keys.`
       })
@@ -210,29 +223,41 @@ const checkedHeaders = (headers: Transport.Options["headers"]): Effect.Effect<vo
     : Effect.fail(new InvalidRequestError({ message: `${complaint}. Correct the option headers or userAgent.` }))
 }
 
+const duration = (field: string, input: Duration.Input): Duration.Duration => {
+  const given = Duration.fromInputUnsafe(input)
+  OptionCheck.above("Together.make", `${field} in ms`, Duration.toMillis(given), 0, Infinity)
+  return given
+}
+
+const checkedPriority = (priority: Priority): Priority => {
+  if (isPriority(priority)) return priority
+  throw new RangeError(`Together.make: priority must be ${priorities}, got ${priority}`)
+}
+
 /**
  * Makes a client over the `HttpClient` of the context.
  *
  * **Errors**: `AuthError` for a key that is empty or cannot be sent, `InvalidRequestError` for a base URL that is none or
- * holds more than host and path, and for headers that cannot be sent.
+ * holds more than host and path, and for headers that cannot be sent. Defects with `RangeError` for a deadline or timeout
+ * that is not above 0, for a negative margin and for a priority that is none.
  */
 export const make = Effect.fnUntraced(function*(options: Options) {
   const apiKey = Redacted.make(yield* checkedKey(Redacted.value(options.apiKey).trim()))
   const baseUrl = yield* checkedBaseUrl((options.baseUrl ?? defaults.baseUrl).trim())
   const userAgent = options.userAgent ?? Transport.defaults.userAgent
   yield* checkedHeaders({ ...options.headers, "user-agent": userAgent })
-  const silence = (input: Duration.Input | undefined, fallback: Duration.Duration) =>
-    input === undefined ? fallback : Duration.fromInputUnsafe(input)
+  const silence = (name: keyof Transport.Timeouts) =>
+    duration(`timeouts.${name}`, options.timeouts?.[name] ?? Transport.defaults[name])
   const transport = yield* Transport.make({
     apiKey,
     baseUrl,
     userAgent,
     headers: options.headers ?? {},
     timeouts: {
-      headers: silence(options.timeouts?.headers, Transport.defaults.headers),
-      body: silence(options.timeouts?.body, Transport.defaults.body),
-      firstToken: silence(options.timeouts?.firstToken, Transport.defaults.firstToken),
-      idle: silence(options.timeouts?.idle, Transport.defaults.idle)
+      headers: silence("headers"),
+      body: silence("body"),
+      firstToken: silence("firstToken"),
+      idle: silence("idle")
     }
   })
   const provided = yield* Effect.serviceOption(Lanes.Lanes)
@@ -242,13 +267,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     lanes,
     account: options.account ?? defaults.account,
     retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
-    retryBudget: options.retryBudget,
-    priority: options.priority ?? defaults.priority,
+    retryBudget: options.retryBudget ?? Option.getOrUndefined(yield* Effect.serviceOption(RetryBudget)),
+    priority: checkedPriority(options.priority ?? defaults.priority),
     hedge: options.hedge,
     breaker: Option.getOrUndefined(yield* Effect.serviceOption(Breaker.Breaker)),
     credits: Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits)),
     prices: options.prices ?? defaults.prices,
-    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline)
+    inputMargin: OptionCheck.nonNegative("Together.make", "inputMargin", options.inputMargin ?? defaults.inputMargin),
+    deadline: options.deadline === undefined ? undefined : duration("deadline", options.deadline)
   })
   const models = client.call(Routes.models)
   const whoami = client.call(Routes.whoami)

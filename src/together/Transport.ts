@@ -15,7 +15,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -28,11 +27,13 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
+import * as FetchRule from "./FetchRule.ts"
 import { promptsOf, type Secrets } from "./Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Shortcut from "./Shortcut.ts"
@@ -49,6 +50,8 @@ export interface Exchange {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined
   /** Sent as JSON. */
   readonly json?: unknown
+  /** The text of `json`: `prepare` writes it, once for all attempts. */
+  readonly body?: string | undefined
   /** Sent as multipart; excludes `json`. */
   readonly form?: FormData | undefined
   /** Collects the texts of a form, which no error may quote; without it nothing is quoted of what is said about one. */
@@ -101,14 +104,28 @@ export interface Options {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** Is an answer with a 2xx status whose body is unread. */
+export interface Opened extends Omit<Answered, "text"> {
+  readonly response: HttpClientResponse.HttpClientResponse
+  /** Ends with the scope that it was opened in, and frees the socket. */
+  readonly scope: Scope.Scope
+  /** Puts the end of `scope` off until this is done, while nobody waits for it. */
+  readonly linger: (last: Effect.Effect<void>) => void
+}
+
 /** Carries attempts. */
 export interface Transport {
+  /**
+   * Writes what an exchange sends, once for all its attempts, and refuses what cannot be sent.
+   *
+   * **Errors**: `InvalidRequestError` for a path that leads elsewhere, for a body that JSON cannot hold, and for a GET or
+   * HEAD with a body, which Fetch does not carry. `exchange` and `open` refuse the same.
+   */
+  readonly prepare: (exchange: Exchange) => Result.Result<Exchange, TogetherError.InvalidRequestError>
   /** Makes one exchange and reads its whole answer. */
   readonly exchange: (exchange: Exchange) => Effect.Effect<Answered, TogetherError.TogetherError>
-  /** Makes one exchange and hands its body over unread; the scope's end frees the socket. */
-  readonly open: (
-    exchange: Exchange
-  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, TogetherError.TogetherError, Scope.Scope>
+  /** Makes one exchange and hands its body over unread. */
+  readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
   /** Turns a transport failure in the middle of a body into an error. */
   readonly bodyFailure: (exchange: Exchange, error: unknown) => TogetherError.TogetherError
   /** Says what must not appear in errors about an exchange. Costly: for failures only. */
@@ -121,7 +138,6 @@ export interface Transport {
 /** Makes a transport over the `HttpClient` of the context. */
 export const make = Effect.fnUntraced(function*(options: Options) {
   const client = yield* HttpClient.HttpClient
-  const scoped = HttpClient.withScope(client)
   const { timeouts } = options
   const headersMillis = Duration.toMillis(timeouts.headers)
   const bodyMillis = Duration.toMillis(timeouts.body)
@@ -139,16 +155,27 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const bare = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.bare)
   const watchdog = Watchdog.make()
   const ownInit = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit))
+  const toOurs = HttpClient.withScope(FetchRule.client(client, ownInit, (init) => init))
+  const toOthers = HttpClient.withScope(FetchRule.client(client, ownInit, withoutHeaders))
 
   const request = (exchange: Exchange, { ours, url }: Target): HttpClientRequest.HttpClientRequest => {
     const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
     const plain = HttpClientRequest.setUrl(method, url.href)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
     if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
-    return exchange.json === undefined
+    return exchange.body === undefined
       ? asked
-      : HttpClientRequest.setBody(asked, HttpBody.text(JSON.stringify(exchange.json), "application/json"))
+      : HttpClientRequest.setBody(asked, HttpBody.text(exchange.body, "application/json"))
   }
+
+  /** Sends through the client. One that refuses by status holds the answer in its failure. */
+  const execute = (exchange: Exchange, target: Target) =>
+    untraced((target.ours ? toOurs : toOthers).execute(request(exchange, target))).pipe(
+      Effect.catch((error) => {
+        const answer = TransportFailure.answerOf(error)
+        return answer === undefined ? Effect.fail(error) : Effect.succeed(answer)
+      })
+    )
 
   const failureOf = (exchange: Exchange, error: unknown): TogetherError.TogetherError =>
     TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange))
@@ -196,16 +223,27 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return lastTarget
   }
 
-  /** Hands the body over unread. */
-  const send = (exchange: Exchange, target: Target) =>
-    Effect.mapError(untraced(scoped.execute(request(exchange, target))), (error) => failureOf(exchange, error))
+  const prepare: Transport["prepare"] = (exchange) =>
+    targetOf(exchange.path) === undefined ? Result.fail(TransportFailure.foreign(exchange)) : written(exchange)
+
+  /** Begins an exchange that can be sent. */
+  const sendable = <A, R>(
+    exchange: Exchange,
+    begin: (exchange: Exchange, target: Target) => Effect.Effect<A, TogetherError.TogetherError, R>
+  ): Effect.Effect<A, TogetherError.TogetherError, R> =>
+    Effect.suspend(() => {
+      const target = targetOf(exchange.path)
+      if (target === undefined) return Effect.fail(TransportFailure.foreign(exchange))
+      const prepared = written(exchange)
+      return Result.isFailure(prepared) ? Effect.fail(prepared.failure) : begin(prepared.success, target)
+    })
 
   /** Sends past the client: callbacks, and nothing in between. */
   const short =
     (shortcut: Shortcut.Shortcut, exchange: Exchange, { ours, url }: Target): Start => (receiver, fiber) => {
-      const body = exchange.json === undefined ? undefined : JSON.stringify(exchange.json)
+      const { body, method } = exchange
       const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
-      return Effect.sync(shortcut({ method: exchange.method, url, ours, headers, body }, receiver, fiber.context))
+      return Effect.sync(shortcut({ method, url, ours, headers, body }, receiver, fiber.context))
     }
 
   /** Sends through the client, in a fiber of its own that can be given up. */
@@ -213,8 +251,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
     // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
     const scope = Scope.makeUnsafe()
-    const sending = untraced(scoped.execute(request(exchange, target)))
-    const text = Effect.flatMap(target.ours ? sending : withoutHeaders(sending, ownInit), (response) => {
+    const text = Effect.flatMap(execute(exchange, target), (response) => {
       receiver.onHeaders(response.status, response.headers)
       return exchange.file === true ? textOf(response, receiver.onPiece) : response.text
     })
@@ -310,30 +347,41 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     )
   }
 
-  const exchangeOnce: Transport["exchange"] = (exchange) =>
-    Effect.suspend(() => {
-      const target = targetOf(exchange.path)
-      return target === undefined ? Effect.fail(TransportFailure.foreign(exchange)) : exchangeWith(exchange, target)
-    })
+  const exchange: Transport["exchange"] = (exchange) => sendable(exchange, exchangeWith)
 
   const open: Transport["open"] = (exchange) =>
-    Effect.suspend(() => {
-      const target = targetOf(exchange.path)
-      if (target === undefined) return Effect.fail(TransportFailure.foreign(exchange))
-      return send(exchange, target).pipe(
-        Effect.timeoutOrElse({
-          duration: timeouts.headers,
-          orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", timeouts.headers))
-        }),
-        Effect.flatMap((response) => {
-          exchange.onHeaders?.(response.headers)
-          return isOk(response) ? Effect.succeed(response) : unanswered(exchange, target, response)
-        })
-      )
-    })
+    sendable(exchange, (exchange, target) =>
+      Effect.suspend(() => {
+        const scope = Scope.makeUnsafe()
+        let last: Effect.Effect<void> | undefined
+        const opened = Effect.mapError(execute(exchange, target), (error) => failureOf(exchange, error)).pipe(
+          Effect.timeoutOrElse({
+            duration: timeouts.headers,
+            orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", timeouts.headers))
+          }),
+          Effect.flatMap((response) => {
+            exchange.onHeaders?.(response.headers)
+            return isOk(response)
+              ? Effect.succeed<Opened>({
+                status: response.status,
+                headers: response.headers,
+                response,
+                scope,
+                linger: (reading) => void (last = reading)
+              })
+              : unanswered(exchange, target, response)
+          })
+        )
+        const close = (exit: Exit.Exit<unknown, unknown>) =>
+          last === undefined
+            ? Scope.close(scope, exit)
+            : Effect.asVoid(Effect.forkDetach(Effect.andThen(last, Scope.close(scope, exit))))
+        return Effect.andThen(Effect.addFinalizer(close), Scope.provide(opened, scope))
+      }))
 
   return {
-    exchange: exchangeOnce,
+    prepare,
+    exchange,
     open,
     bodyFailure: failureOf,
     secrets,
@@ -356,12 +404,33 @@ type Start = (
 const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.provideService(effect, HttpClient.TracerDisabledWhen, () => true)
 
-/** Sends to a host that no header of a `RequestInit` may reach: that of the call's context, else the client's. */
-const withoutHeaders = <A, E, R>(effect: Effect.Effect<A, E, R>, own: RequestInit | undefined) =>
-  Effect.contextWith((context: Context.Context<never>) => {
-    const { headers: _, ...init } = Context.getOrUndefined(context, FetchHttpClient.RequestInit) ?? own ?? {}
-    return Effect.provideService(effect, FetchHttpClient.RequestInit, init)
-  })
+/** No header of a `RequestInit` may reach a host that is not ours. */
+const withoutHeaders = (init: RequestInit | undefined): RequestInit | undefined => {
+  const { headers: _, ...rest } = init ?? {}
+  return rest
+}
+
+const reads = (method: HttpMethod.HttpMethod): boolean => method === "GET" || method === "HEAD"
+
+const jsonOf = (value: unknown): string | undefined => {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}
+
+/** Writes the body of an exchange, if it is not written yet. */
+const written = (exchange: Exchange): Result.Result<Exchange, TogetherError.InvalidRequestError> => {
+  const { body, form, json, method } = exchange
+  if (body !== undefined || (json === undefined && form === undefined)) return Result.succeed(exchange)
+  if (reads(method)) return Result.fail(TransportFailure.readsWithBody(exchange, method))
+  if (form !== undefined) return Result.succeed(exchange)
+  const text = jsonOf(json)
+  return text === undefined
+    ? Result.fail(TransportFailure.unwritable(exchange))
+    : Result.succeed({ ...exchange, body: text })
+}
 
 type Head = Pick<Answered, "headers" | "status">
 
@@ -381,11 +450,9 @@ interface Target {
   readonly redirects: number
 }
 
-/** A reading request without a body goes where it is sent on to; without the key, once that is a foreign host. */
+/** A reading request goes where it is sent on to; without the key, once that is a foreign host. */
 const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
-  const { form, json, method } = exchange
-  const reads = (method === "GET" || method === "HEAD") && json === undefined && form === undefined
-  if (!reads || redirects === Address.maxRedirects) return undefined
+  if (!reads(exchange.method) || redirects === Address.maxRedirects) return undefined
   const next = Address.redirect(url, seen.status, seen.headers["location"])
   return next === undefined
     ? undefined

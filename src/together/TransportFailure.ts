@@ -5,7 +5,9 @@
  * certificates are permanent; those that mean that no connection came to be leave nothing to pay for.
  */
 import * as Duration from "effect/Duration"
-import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Predicate from "effect/Predicate"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
@@ -19,22 +21,23 @@ interface Subject {
   readonly file?: boolean | undefined
 }
 
+const about = ({ model, operation }: Subject) => ({ operation, model: model === "" ? undefined : model })
+
 /** Mean that no connection came to be, but for those that come from a call on one that did. */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
 
-const codeOf = (cause: object): ReadonlyArray<string> => {
-  if (!("code" in cause) || typeof cause.code !== "string") return []
-  const { code } = cause
-  const call = "syscall" in cause && typeof cause.syscall === "string" ? cause.syscall : "connect"
+const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): ReadonlyArray<string> => {
+  if (typeof code !== "string") return []
+  const call = typeof syscall === "string" ? syscall : "connect"
   return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
 }
 
 const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
-  if (typeof cause !== "object" || cause === null || depth > 5) return []
+  if (!Predicate.isObject(cause) || depth > 5) return []
   const own = codeOf(cause)
-  const inner = "cause" in cause ? codesOf(cause.cause, depth + 1) : []
-  const several = "errors" in cause && Array.isArray(cause.errors)
-    ? cause.errors.flatMap((error) => codesOf(error, depth + 1))
+  const inner = codesOf(cause["cause"], depth + 1)
+  const several = Array.isArray(cause["errors"])
+    ? cause["errors"].flatMap((error) => codesOf(error, depth + 1))
     : []
   return [...own, ...inner, ...several]
 }
@@ -88,8 +91,7 @@ export const timedOut = (
     } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
       (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
     }.`,
-    operation: exchange.operation,
-    model: exchange.model === "" ? undefined : exchange.model
+    ...about(exchange)
   })
 
 /**
@@ -104,12 +106,9 @@ export const of = (
   baseUrl: string,
   secrets: () => Secrets
 ): TogetherError.TogetherError => {
-  const reason = isHttpClientError(error) ? error.reason : undefined
+  const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
-  const common = {
-    operation: exchange.operation,
-    model: exchange.model === "" ? undefined : exchange.model
-  }
+  const common = about(exchange)
   if (reason?._tag === "InvalidUrlError") {
     return new TogetherError.InvalidRequestError({
       ...common,
@@ -139,6 +138,8 @@ export const of = (
   return new TogetherError.ConnectionError({
     ...common,
     permanent,
+    // without the system's call, which may stand before it
+    code: codes[0]?.split(" ").at(-1),
     sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
     message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
       said === "" ? "" : `: ${said}`
@@ -151,11 +152,32 @@ export const of = (
 /** Builds the error of a path that leads away from the base URL. */
 export const foreign = (exchange: Subject): TogetherError.InvalidRequestError =>
   new TogetherError.InvalidRequestError({
-    operation: exchange.operation,
+    ...about(exchange),
+    sent: false,
     message: `Nothing was sent: ${
       Address.nameOf(exchange.path)
     } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
   })
 
-const isHttpClientError = (error: unknown): error is HttpClientError.HttpClientError =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "HttpClientError"
+/** Builds the error of a body that cannot be written. */
+export const unwritable = (exchange: Subject): TogetherError.InvalidRequestError =>
+  new TogetherError.InvalidRequestError({
+    ...about(exchange),
+    sent: false,
+    message:
+      "Nothing was sent: the request holds what JSON cannot, such as a BigInt or a reference to itself. Correct the request."
+  })
+
+/** Builds the error of a body on a request that only reads. */
+export const readsWithBody = (exchange: Subject, method: string): TogetherError.InvalidRequestError =>
+  new TogetherError.InvalidRequestError({
+    ...about(exchange),
+    sent: false,
+    message: `Nothing was sent: a ${method} has no body. Say it in the query, or use another method.`
+  })
+
+/** Finds the answer inside the failure of a client that refuses by status, as `HttpClient.filterStatusOk` does. */
+export const answerOf = (error: unknown): HttpClientResponse.HttpClientResponse | undefined =>
+  HttpClientError.isHttpClientError(error) && error.reason._tag === "StatusCodeError"
+    ? error.reason.response
+    : undefined

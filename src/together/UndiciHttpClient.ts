@@ -183,6 +183,9 @@ const outgoing = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<O
 
 const bodiless: ReadonlySet<number> = new Set([204, 205, 304])
 
+/** A web response is made with no higher one. */
+const highestStatus = 599
+
 /** Bytes that are read ahead before the socket is held back. */
 const readAhead = 64 * 1024
 
@@ -208,7 +211,11 @@ const exchange = (
           pull: () => controller.resume(),
           cancel: (reason) => abort(reason)
         }, { highWaterMark: readAhead, size: (bytes) => bytes.byteLength })
-        const response = new Response(stream, { status, headers: Object.entries(joined(headers)) })
+        const response = new Response(stream, {
+          status: Math.min(status, highestStatus),
+          headers: Object.entries(joined(headers))
+        })
+        if (status > highestStatus) Object.defineProperty(response, "status", { value: status })
         resume(Effect.succeed(HttpClientResponse.fromWeb(request, response)))
       },
       onResponseData: (controller, bytes) => {

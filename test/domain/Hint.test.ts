@@ -53,6 +53,13 @@ describe("Hint", () => {
       ["ignores an impossible time", { "retry-after": "Sun, 22 Nov 2026 25:00:00 GMT" }, undefined],
       ["ignores an unknown month", { "retry-after": "Sun, 22 Foo 2026 12:00:00 GMT" }, undefined],
       ["ignores an epoch in the reset header", { "x-ratelimit-reset": "1795348800" }, undefined],
+      ["reads the longest of several seconds", { "retry-after": "5, 7,5" }, [7000, "retry-after"]],
+      ["reads the longest of several milliseconds", { "retry-after-ms": "300, 200" }, [300, "retry-after-ms"]],
+      ["reads the longest of several resets", { "x-ratelimit-reset": "9, 9" }, [9000, "x-ratelimit-reset"]],
+      ["reads what is a number beside what is none", { "retry-after": "soon, 4" }, [4000, "retry-after"]],
+      ["ignores two dates", {
+        "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT, Sun, 22 Nov 2026 12:00:30 GMT"
+      }, undefined],
       ["finds nothing in no headers", {}, undefined]
     ])("%s", (_, headers, expected) => {
       expect(wait(headers)).toEqual(expected)
@@ -104,6 +111,10 @@ describe("Hint", () => {
       expect(Hint.limitHeaders({ "x-ratelimit-limit-tokens": "1000", "x-ratelimit-remaining-tokens": "999" }))
         .toMatchObject({ tokensPerSecond: 1000, tokensRemaining: 999 })
     })
+    it("reads the longest of several resets", () => {
+      expect(Hint.limitHeaders({ "x-ratelimit-reset": "1, 3" })?.resetSeconds).toBe(3)
+    })
+
     it("says nothing where nothing is said", () => {
       expect(Hint.limitHeaders({ "content-type": "application/json", "x-ratelimit": "false" })).toBeUndefined()
     })

@@ -81,7 +81,7 @@ describe("Money", () => {
   describe("ratio", () => {
     it("is in lowest terms", () => {
       expect(Money.ratio(6n, 4n)).toEqual({ numerator: 3n, denominator: 2n })
-      expect(Money.ratio(0n, 9n)).toEqual(Money.zeroRatio)
+      expect(Money.ratio(0n, 9n)).toEqual({ numerator: 0n, denominator: 1n })
       expect(() => Money.ratio(1n, 0n)).toThrow("Money.ratio: denominator must be > 0, got 0")
     })
 
@@ -123,8 +123,8 @@ describe("Money", () => {
       ([counts]) => {
         const price = Money.perMillion("0.0375")
         const each = counts.map((count) => Money.times(price, BigInt(count)))
-        const forwards = each.reduce(Money.add, Money.zeroRatio)
-        const backwards = each.toReversed().reduce(Money.add, Money.zeroRatio)
+        const forwards = each.reduce(Money.add, Money.ratio(0n))
+        const backwards = each.toReversed().reduce(Money.add, Money.ratio(0n))
         const total = counts.reduce((sum, count) => sum + BigInt(count), 0n)
         expect(forwards).toEqual(backwards)
         expect(forwards).toEqual(Money.times(price, total))

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as AiError from "effect/ai/AiError"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as Errors from "../../src/domain/TogetherError.ts"
 
 const message = "Something happened (1). Do this."
 const partial = { text: "half", reasoning: "" }
+const amounts = { limitNanoUsd: 5n, neededNanoUsd: 3n, remainingNanoUsd: 2n }
 const samples: ReadonlyArray<readonly [Errors.TogetherError, boolean]> = [
   [new Errors.RateLimitError({ message, scope: "tokens", retryAfter: Duration.seconds(2) }), true],
   [new Errors.AuthError({ message, status: 401 }), false],
@@ -28,13 +31,7 @@ const samples: ReadonlyArray<readonly [Errors.TogetherError, boolean]> = [
   [new Errors.DecodeError({ message }), false],
   [new Errors.CircuitOpenError({ message, key: "lane" }), false],
   [
-    new Errors.BudgetExceededError({
-      message,
-      budget: "run",
-      limitNanoUsd: 5n,
-      neededNanoUsd: 3n,
-      remainingNanoUsd: 2n
-    }),
+    new Errors.BudgetExceededError({ message, budget: "run", ...amounts }),
     false
   ],
   [new Errors.LaneOverflowError({ message, lane: "m", reason: "deadline", estimate: Duration.seconds(3) }), false]
@@ -76,11 +73,67 @@ describe("TogetherError", () => {
     expect(Errors.isRetryable(silent)).toBe(false)
   })
 
-  it("recognizes its own errors and no others", () => {
+  it("recognizes its own errors and no others, whatever their tag", () => {
     expect(samples.every(([error]) => Errors.isTogetherError(error))).toBe(true)
-    for (const other of [new Error("x"), { _tag: "AuthError" }, null, undefined, "AuthError"]) {
+    class ConnectionError extends Data.TaggedError("ConnectionError")<{ readonly permanent: boolean }> {}
+    const foreign = [new ConnectionError({ permanent: false }), new AiError.RateLimitError({})]
+    for (const other of [...foreign, new Error("x"), { _tag: "AuthError" }, null, undefined, "AuthError"]) {
       expect(Errors.isTogetherError(other)).toBe(false)
     }
+  })
+
+  it("recognizes what was decoded, and shows no mark of it", () => {
+    const error = new Errors.ServerError({ message })
+    const text = JSON.stringify(Schema.encodeSync(Errors.TogetherError)(error))
+    expect(text).toBe(`{"_tag":"ServerError","message":"${message}"}`)
+    const back = Schema.decodeUnknownSync(Errors.TogetherError)(JSON.parse(text))
+    expect([Errors.isTogetherError(back), Object.keys(back)]).toEqual([true, Object.keys(error)])
+  })
+
+  it("encodes amounts as text, which JSON can hold", () => {
+    const error = new Errors.BudgetExceededError({ message, budget: "run", reason: "no-room", ...amounts })
+    const encoded = JSON.parse(JSON.stringify(Schema.encodeSync(Errors.TogetherError)(error)))
+    expect(encoded).toMatchObject({ reason: "no-room", limitNanoUsd: "5", neededNanoUsd: "3", remainingNanoUsd: "2" })
+    expect(Schema.decodeUnknownSync(Errors.TogetherError)(encoded)).toMatchObject(amounts)
+  })
+
+  // [our own refusal, may have arrived, failed before any work, may be billed]
+  it.each<[Errors.TogetherError, ReadonlyArray<boolean>]>([
+    [new Errors.RateLimitError({ message, scope: "tokens", status: 429 }), [false, true, true, false]],
+    [new Errors.AuthError({ message, status: 401, reason: "refused" }), [false, true, false, false]],
+    [new Errors.AuthError({ message, reason: "missing" }), [false, false, true, false]],
+    [new Errors.InsufficientCreditsError({ message, status: 402 }), [false, true, false, false]],
+    [new Errors.InsufficientCreditsError({ message }), [true, false, true, false]],
+    [new Errors.OverloadedError({ message, status: 503 }), [false, true, true, false]],
+    [new Errors.ServerError({ message, status: 500 }), [false, true, false, false]],
+    [new Errors.RequestTimeoutError({ message, phase: "connect" }), [false, false, true, false]],
+    [new Errors.RequestTimeoutError({ message, phase: "headers" }), [false, true, false, true]],
+    [new Errors.RequestTimeoutError({ message, phase: "deadline" }), [false, true, false, true]],
+    [new Errors.ConnectionError({ message, permanent: true }), [false, false, true, false]],
+    [new Errors.ConnectionError({ message, permanent: false, sent: false }), [false, false, true, false]],
+    [new Errors.ConnectionError({ message, permanent: false }), [false, true, false, true]],
+    [new Errors.ContextLengthError({ message }), [false, true, false, false]],
+    [new Errors.InvalidRequestError({ message }), [false, true, false, false]],
+    [new Errors.InvalidRequestError({ message, sent: false }), [false, false, true, false]],
+    [new Errors.PermissionDeniedError({ message }), [false, true, false, false]],
+    [new Errors.NotFoundError({ message }), [false, true, false, false]],
+    [new Errors.ModelUnavailableError({ message }), [false, true, false, false]],
+    [new Errors.ConflictError({ message }), [false, true, false, false]],
+    [new Errors.PayloadTooLargeError({ message }), [false, true, false, false]],
+    [new Errors.StreamError({ message, started: false, refused: true, partial }), [false, true, false, false]],
+    [new Errors.StreamError({ message, started: false, partial }), [false, true, false, true]],
+    [new Errors.StreamError({ message, started: true, partial }), [false, true, false, true]],
+    [new Errors.DecodeError({ message }), [false, true, false, true]],
+    [new Errors.CircuitOpenError({ message, key: "lane" }), [true, false, true, false]],
+    [new Errors.BudgetExceededError({ message, budget: "run", ...amounts }), [true, false, true, false]],
+    [new Errors.LaneOverflowError({ message, lane: "m", reason: "queue-full" }), [true, false, true, false]]
+  ])("knows what became of the attempt: %s", (error, expected) => {
+    expect([
+      Errors.isOwnRefusal(error),
+      Errors.mayHaveArrived(error),
+      Errors.isBeforeWork(error),
+      Errors.mayBeBilled(error)
+    ]).toEqual(expected)
   })
 
   it.each(samples)("annotates without losing anything: $_tag", (error) => {

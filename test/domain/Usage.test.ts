@@ -68,6 +68,10 @@ describe("Usage", () => {
       ["inside the first choice", { choices: [{ usage: wire }] }, usage(1, 2)],
       ["inside the first choice, behind an empty one", { usage: {}, choices: [{ usage: wire }] }, usage(1, 2)],
       ["at the top first", { usage: wire, choices: [{ usage: { prompt_tokens: 9 } }] }, usage(1, 2)],
+      ["of the input alone, of what generates nothing", { usage: { prompt_tokens: 9 }, data: [] }, usage(9, 0)],
+      ["of the input alone, where the output is unknown", { usage: { prompt_tokens: 9 }, choices: [{}] }, undefined],
+      ["of the total alone, where the output is unknown", { usage: { total_tokens: 9 }, choices: [] }, undefined],
+      ["of the input and the total", { usage: { prompt_tokens: 9, total_tokens: 12 }, choices: [] }, usage(9, 3)],
       ["nowhere", { choices: [{}] }, undefined],
       ["in no answer", null, undefined]
     ])("finds usage %s", (_, answer, expected) => {

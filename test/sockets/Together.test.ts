@@ -2,6 +2,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
+import { FetchHttpClient } from "effect/http"
 import { Agent } from "undici"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
 
@@ -17,12 +18,16 @@ const transports = [
   ["Fetch", Together.layer],
   ["Undici", (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(undici))],
   [
+    "Effect's Fetch",
+    (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(FetchHttpClient.layer))
+  ],
+  [
     "NodeHttpClient",
     (options: Together.Options) => Together.layerHttp(options).pipe(Layer.provide(NodeHttpClient.layerUndici))
   ]
 ] as const
 
-describe.each(transports)("Together over %s", (_, layerOf) => {
+describe.each(transports)("Together over %s", (transport, layerOf) => {
   const client = (baseUrl: string, options: Partial<Together.Options> = {}) =>
     Effect.provide(layerOf({ apiKey: Redacted.make(key), baseUrl, ...quick, ...options }))
 
@@ -175,6 +180,13 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
       ).pipe(client(server.baseUrl))
     }))
 
+  it.live("takes an empty answer to a deletion for one", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => void response.writeHead(204).end())
+      const deleted = yield* withTogether((together) => together.files.delete("f")).pipe(client(server.baseUrl))
+      expect([deleted, server.received.map(({ method }) => method)]).toEqual([{}, ["DELETE"]])
+    }))
+
   it.live("uploads a file as multipart and reads its content as text", () =>
     Effect.gen(function*() {
       const server = yield* serve((received, response) =>
@@ -212,6 +224,27 @@ describe.each(transports)("Together over %s", (_, layerOf) => {
         stream_options: { include_usage: true }
       })
     }))
+
+  // only a web body is known to have a socket behind it
+  it.live.skipIf(transport === "NodeHttpClient")(
+    "uses the connection of a stream again whose end comes behind [DONE]",
+    () =>
+      Effect.gen(function*() {
+        const ports = new Set<number | undefined>()
+        const server = yield* serve((_, response) => {
+          ports.add(response.socket?.remotePort)
+          response.writeHead(200, { "content-type": "text/event-stream" })
+          response.write(`${delta("a", { finish_reason: "stop" })}data: [DONE]\n\n`)
+          setTimeout(() => response.end(), 5)
+        })
+        yield* withTogether((together) =>
+          Effect.repeat(Effect.andThen(Stream.runDrain(together.chatStream(request)), Effect.sleep("30 millis")), {
+            times: 2
+          })
+        ).pipe(client(server.baseUrl))
+        expect([server.received.length, ports.size]).toEqual([3, 1])
+      })
+  )
 
   it.live("keeps what arrived when a stream is cut, and does not ask again", () =>
     Effect.gen(function*() {

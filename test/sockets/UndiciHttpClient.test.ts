@@ -172,6 +172,22 @@ describe("a stream", () => {
     }))
 })
 
+describe("a stream that says it is done and does not end", () => {
+  it.live("keeps nobody waiting, and frees its socket soon", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write(`${delta("a", { finish_reason: "stop" })}data: [DONE]\n\n`)
+      })
+      yield* Effect.gen(function*() {
+        const stream = (yield* Together.Together).chatStream(request)
+        yield* Stream.runDrain(stream)
+        expect(server.open()).toBe(1)
+        yield* until(() => server.open() === 0)
+      }).pipe(together(server.baseUrl))
+    }))
+})
+
 describe("the HttpClient", () => {
   const client = Effect.map(scopedAgent(), UndiciHttpClient.make)
 
@@ -262,6 +278,13 @@ describe("the HttpClient", () => {
       const upgrade = HttpClientRequest.get(server.baseUrl).pipe(HttpClientRequest.setHeader("upgrade", "websocket"))
       expect((yield* Effect.flip(http.execute(upgrade))).reason._tag).toBe("TransportError")
       expect(server.received.length).toBe(1)
+    }))
+
+  it.live("passes on a status that no web response can hold", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => void response.writeHead(620).end("odd"))
+      const response = yield* (yield* client).get(server.baseUrl)
+      expect([response.status, yield* response.text]).toEqual([620, "odd"])
     }))
 
   it.live("never sends what was interrupted while it waited for a connection", () =>

@@ -56,6 +56,18 @@ describe("Chat", () => {
       expect(Schema.decodeSync(Completions.CompletionChunk)(completion)).toEqual(completion)
     })
 
+    it("has chunks whose arguments are text or an object, as they came", () => {
+      for (const args of ["{\"a\":", { a: 1 }]) {
+        const chunk: Chat.ChatChunk = {
+          choices: [{ index: 0, delta: { tool_calls: [{ function: { name: "f", arguments: args } }] } }]
+        }
+        const read = Schema.decodeSync(Chat.ChatChunk)(chunk)
+        const piece: string | { readonly [key: string]: unknown } | null | undefined = read.choices[0]?.delta
+          ?.tool_calls?.[0]?.function?.arguments
+        expect(piece).toEqual(args)
+      }
+    })
+
     it("accepts a choice whose index is null", () => {
       expect(Chat.text(decode({ choices: [{ index: null, message: { role: "assistant", content: "hi" } }] }))).toBe(
         "hi"

@@ -565,6 +565,9 @@ describe("Classify", () => {
     expect(classify(500, "", { "x-should-retry": "false" }).shouldRetry).toBe(false)
     expect(classify(400, "", { "x-should-retry": " TRUE " }).shouldRetry).toBe(true)
     expect(classify(400, "", { "x-should-retry": "perhaps" }).shouldRetry).toBeUndefined()
+    expect(classify(500, "", { "x-should-retry": "false, false" }).shouldRetry).toBe(false)
+    expect(classify(500, "", { "x-should-retry": "true,False" }).shouldRetry).toBe(false)
+    expect(classify(400, "", { "x-should-retry": "true, true" }).shouldRetry).toBe(true)
   })
 
   it("keeps the key and the prompt out of body and message", () => {

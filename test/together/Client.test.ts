@@ -1,6 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, type Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
-import { Budget, type Chat, Credits, Lanes, Price, Retry, Together, type TogetherError } from "effect-together"
+import { Clock, type Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
+import {
+  Budget,
+  type Chat,
+  Credits,
+  Lanes,
+  Price,
+  Retry,
+  RetryBudget,
+  Together,
+  type TogetherError
+} from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import * as Routes from "../../src/together/Routes.ts"
@@ -115,6 +125,24 @@ describe("an estimate", () => {
 })
 
 describe("Routes.chatEstimate", () => {
+  const of = (max_tokens: number | undefined, n: number | undefined) =>
+    Routes.chatEstimate({ model: "a", messages: [], max_tokens, n })
+
+  it("counts the choices that set no max_tokens, whose most is assumed", () => {
+    expect(of(undefined, undefined)).toEqual({
+      inputTokens: 0,
+      outputTokens: 512,
+      maxOutputTokens: 8192,
+      openChoices: 1
+    })
+    expect(of(undefined, 3)).toMatchObject({ maxOutputTokens: 3 * 8192, openChoices: 3 })
+    expect(of(100, 3)).toEqual({ inputTokens: 0, outputTokens: 300, maxOutputTokens: 300 })
+  })
+
+  it("counts no further than whole numbers reach", () => {
+    expect(of(Number.MAX_SAFE_INTEGER, 2).maxOutputTokens).toBe(Number.MAX_SAFE_INTEGER)
+  })
+
   it("counts what a row holds in the place of texts, whatever it is", () => {
     const wrong = [null, 7, "x", {}, [null, "x", 7, {}], [{ function: null }, { function: { arguments: { a: 1 } } }]]
     for (const value of wrong) {
@@ -206,6 +234,17 @@ describe("the retry policy of a call", () => {
       expect(yield* attempts({ fiber: 3, stream: true, option: 4 })).toBe(4)
     }))
 
+  it.effect("may read the errors of a call", () =>
+    virtually(Effect.gen(function*() {
+      const overloads: Schedule.Schedule<unknown, TogetherError.TogetherError> = Schedule.recurs(9).pipe(
+        Schedule.setInputType<TogetherError.TogetherError>(),
+        Schedule.while(({ input }) => input._tag === "OverloadedError")
+      )
+      yield* TogetherTest.reply(Reply.overloaded, Reply.overloaded, Reply.error(500))
+      const error = yield* Effect.flip(use((together) => together.chat(request, { retry: overloads })))
+      expect([error._tag, error.attempts]).toEqual(["ServerError", 3])
+    })))
+
   it.effect("may be none at all", () =>
     Effect.gen(function*() {
       expect(yield* attempts({ option: 1, fiber: 3 })).toBe(1)
@@ -254,7 +293,7 @@ describe("a 2xx", () => {
   it.effect("without a body fails where something is expected", () =>
     Effect.gen(function*() {
       const { layer } = answering(() => new Response(null, { status: 204 }))
-      const error = yield* Effect.flip(use((together) => together.files.delete("f")).pipe(Effect.provide(layer)))
+      const error = yield* Effect.flip(use((together) => together.batches.get("b")).pipe(Effect.provide(layer)))
       expect(error).toMatchObject({ _tag: "DecodeError", message: expect.stringContaining("is empty") })
     }))
 
@@ -448,4 +487,270 @@ describe("a client that could not send", () => {
       expect(error._tag).toBe("InvalidRequestError")
       expect(error.message).not.toContain("s3cr3t")
     }))
+})
+
+describe("money of calls by path", () => {
+  const model = "openai/gpt-oss-20b"
+  const chat = { model, messages: [{ role: "user", content: "x" }], max_tokens: 1000 }
+  const response = Schema.Unknown
+  const reply = Reply.json({ id: "x", status: "pending", job: { id: "x" }, data: [{ index: 0 }], results: [] })
+  const usage = { prompt_tokens: 100, completion_tokens: 50 }
+
+  const guarded = <A, E>(
+    effect: Effect.Effect<A, E, Together.Together | TogetherTest.TogetherTest | Credits.Credits>,
+    options: Credits.Options
+  ) =>
+    VirtualClock.wrap(
+      Effect.provide(
+        effect,
+        TogetherTest.layer({ verifyOnClose: false }).pipe(Layer.provideMerge(Credits.layer(options)))
+      )
+    )
+
+  const costly: ReadonlyArray<
+    readonly [string, (t: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>]
+  > = [
+    ["a priced path", (t) => t.request({ path: "/chat/completions", body: chat, response })],
+    [
+      "the address of a priced path",
+      (t) => t.request({ path: "https://api.together.ai/v1/chat/completions?a=1", body: chat, response })
+    ],
+    ["a path by its estimate", (t) =>
+      t.request({
+        path: "/new",
+        body: {},
+        model,
+        estimate: { inputTokens: 100, outputTokens: 1, maxOutputTokens: 1000 },
+        response
+      })],
+    ["an unknown path", (t) => t.request({ path: "/endpoints", body: {}, response })],
+    [
+      "a body that its operation does not know",
+      (t) => t.request({ path: "/chat/completions", body: { model }, response })
+    ],
+    ["batches.create", (t) => t.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" })],
+    ["fineTunes.create", (t) => t.fineTunes.create({ model: "m", training_file: "f" })],
+    ["evaluations.create", (t) => t.evaluations.create({ type: "classify", parameters: {} })]
+  ]
+
+  it.effect.each(costly)("is guarded: %s", ([, call]) =>
+    Effect.gen(function*() {
+      const refused = yield* guarded(
+        Effect.gen(function*() {
+          yield* TogetherTest.always("*", reply)
+          const error = yield* Effect.flip(use(call))
+          return [error, yield* TogetherTest.log] as const
+        }),
+        { budgets: [Budget.perRun("$0.000001")] }
+      )
+      expect(refused).toEqual([expect.objectContaining({ _tag: "BudgetExceededError" }), []])
+      yield* guarded(
+        Effect.gen(function*() {
+          yield* TogetherTest.always("*", Reply.outOfCredits)
+          expect(yield* Effect.flip(use(call))).toMatchObject({ _tag: "InsufficientCreditsError", status: 402 })
+          const later = yield* Effect.flip(use(call))
+          expect([later._tag, later.status]).toEqual(["InsufficientCreditsError", undefined])
+          expect(yield* TogetherTest.log).toHaveLength(1)
+        }),
+        {}
+      )
+    }))
+
+  it.effect("is that of the operation whose path it is, in the same lane", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.json({ choices: [], usage }))
+        yield* use((t) => t.request({ path: "/chat/completions", body: chat, response }))
+        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        // 100 tokens in at 5 cents, 50 out at 20 cents a million
+        expect(budgets.map(({ tally }) => [tally.settled, tally.reserved])).toEqual([[15_000n, 0n]])
+        expect((yield* TogetherTest.log)[0]?.sent.body).toEqual(chat)
+      }),
+      { budgets: [Budget.perRun("$1")] }
+    ))
+
+  it.effect("is what the caller states", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", reply)
+        const stated = Price.exactly(300n)
+        const range = Price.range(0n, 200n)
+        yield* use((t) => t.fineTunes.create({ model: "m", training_file: "f" }, { cost: stated }))
+        yield* use((t) => t.request({ path: "/endpoints", body: {}, response, cost: range }))
+        const error = yield* Effect.flip(
+          use((t) => t.evaluations.create({ type: "score", parameters: {} }, { cost: Price.exactly(1001n) }))
+        )
+        expect(error).toMatchObject({ _tag: "BudgetExceededError", reason: "no-room" })
+        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        // a range is charged at its upper end, as assumed
+        expect(budgets.map(({ tally }) => [tally.settled, tally.uncertain])).toEqual([[500n, 200n]])
+      }),
+      { budgets: [Budget.perRun(1000n)] }
+    ))
+
+  it.effect("passes unknown where the guard allows it, and counts it as unpriced", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", reply)
+        yield* use((t) => t.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" }))
+        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        expect(budgets.map(({ tally }) => [tally.settled, tally.unpriced])).toEqual([[0n, 1]])
+      }),
+      { budgets: [Budget.perRun("$0.000001")], unknownPrice: "allow" }
+    ))
+
+  it.effect("holds up nothing that is free", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.on({ operation: "chat" }, Reply.outOfCredits)
+        yield* TogetherTest.always("*", Reply.json({ id: "x", data: [] }))
+        yield* Effect.flip(use((t) => t.chat(chat)))
+        yield* use((t) => t.batches.cancel("x"))
+        yield* use((t) => t.fineTunes.estimatePrice({ model: "m", training_file: "f" }))
+        yield* use((t) => t.files.upload({ content: "{}", name: "f", purpose: "batch-api" }))
+        yield* use((t) => t.files.delete("x"))
+        yield* use((t) => t.request({ path: "/endpoints", response }))
+        yield* use((t) => t.request({ path: "/endpoints/x", method: "PATCH", body: {}, cost: "free", response }))
+        expect(yield* TogetherTest.log).toHaveLength(7)
+      }),
+      { budgets: [Budget.perRun("$1")] }
+    ))
+
+  it.effect("is not touched by a request that JSON cannot hold", () =>
+    guarded(
+      Effect.gen(function*() {
+        const bad = { ...chat, tools: [{ function: { name: "f", parameters: { x: 1n } } }] }
+        for (
+          const call of [
+            use((t) => Effect.asVoid(t.chat(bad))),
+            use((t) => Stream.runDrain(t.chatStream(bad))),
+            use((t) => Effect.asVoid(t.request({ path: "/chat/completions", body: bad, response })))
+          ]
+        ) {
+          expect((yield* Effect.flip(call))._tag).toBe("InvalidRequestError")
+        }
+        const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        expect([keys, yield* TogetherTest.log]).toEqual([[], []])
+      }),
+      { budgets: [Budget.perRun("$1")] }
+    ))
+})
+
+describe("onAnswered", () => {
+  const price = Price.stated({ model: "a", inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
+
+  it.effect("tells of the attempt that answered, whichever model it was", () =>
+    virtually(
+      Effect.gen(function*() {
+        const told: Array<Together.Answered> = []
+        const onAnswered = (answered: Together.Answered) => Effect.sync(() => void told.push(answered))
+        yield* TogetherTest.reply(
+          Reply.error(500),
+          Reply.json({ id: "1", choices: [], usage: { prompt_tokens: 7, completion_tokens: 3 } }),
+          Reply.error(404),
+          Reply.stream(["x"]),
+          Reply.json([])
+        )
+        yield* use((t) => t.chat(request, { onAnswered }))
+        yield* Effect.flip(use((t) => t.chat(request, { onAnswered })))
+        yield* use((t) => Stream.runDrain(t.chatStream(request, { onAnswered })))
+        yield* use((t) => t.models({ onAnswered }))
+        const usage = { inputTokens: 7, outputTokens: 3 }
+        expect(told).toEqual([
+          expect.objectContaining({
+            operation: "chat",
+            model: "a",
+            attempts: 2,
+            status: 200,
+            usage: expect.objectContaining(usage),
+            cost: Price.known(10_000n)
+          }),
+          expect.objectContaining({ operation: "chatStream", model: "a", attempts: 1, status: 200 }),
+          expect.objectContaining({ operation: "models", model: "", attempts: 1, cost: Price.free })
+        ])
+      }),
+      { prices: () => price }
+    ))
+})
+
+describe("an option that is none", () => {
+  it.effect.each<[string, NonNullable<TogetherTest.LayerOptions["together"]>]>([
+    ["deadline in ms must be in (0, Infinity], got 0", { deadline: 0 }],
+    ["timeouts.idle in ms must be in (0, Infinity], got 0", { timeouts: { idle: "0 seconds" } }],
+    ["priority must be an integer in [0, 499], or one of interactive, normal, bulk, got 500", { priority: 500 }]
+  ])("is refused when the client is made: %s", ([message, together]) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(TogetherTest.layer({ together }))))
+      expect(Exit.isFailure(exit) && exit.cause.reasons).toMatchObject([
+        { _tag: "Die", defect: new RangeError(`Together.make: ${message}`) }
+      ])
+    }))
+
+  it.effect("fails a call: a priority of no rank", () =>
+    virtually(Effect.gen(function*() {
+      for (const priority of [-1, 500, "urgent" as Together.CallOptions["priority"]]) {
+        const answer = yield* Effect.flip(use((t) => t.chat(request, { priority })))
+        const streamed = yield* Effect.flip(use((t) => Stream.runDrain(t.chatStream(request, { priority }))))
+        expect([answer._tag, streamed._tag]).toEqual(["InvalidRequestError", "InvalidRequestError"])
+        expect(answer.message).toContain(`got ${priority}`)
+      }
+      expect(yield* TogetherTest.log).toHaveLength(0)
+    })))
+
+  it.effect.each([0, -5])("fails a call at once: a deadline of %s", (millis) =>
+    virtually(Effect.gen(function*() {
+      for (const fallback of [undefined, ["b"]]) {
+        const options = { deadline: millis, fallback }
+        const answer = yield* timed(Effect.flip(use((t) => t.chat(request, options))))
+        const streamed = yield* timed(Effect.flip(use((t) => Stream.runDrain(t.chatStream(request, options)))))
+        for (const { exit, seconds } of [answer, streamed]) {
+          expect([exit, seconds]).toEqual([
+            Exit.succeed(expect.objectContaining({ _tag: "RequestTimeoutError", phase: "deadline" })),
+            0
+          ])
+        }
+      }
+      expect(yield* TogetherTest.log).toHaveLength(0)
+    })))
+})
+
+describe("a retry budget in the client's context", () => {
+  it.effect("bounds its retries, unless the client has one of its own", () =>
+    Effect.gen(function*() {
+      const none = RetryBudget.layer({ ratio: 0, minPerSecond: 0 })
+      const attempts = (together: TogetherTest.LayerOptions["together"]) =>
+        VirtualClock.wrap(
+          Effect.gen(function*() {
+            yield* TogetherTest.always("*", Reply.error(500))
+            yield* Effect.flip(use((t) => t.chat(request)))
+            return (yield* TogetherTest.log).length
+          }).pipe(
+            Effect.provide(TogetherTest.layer({ verifyOnClose: false, together }).pipe(Layer.provide(none)))
+          )
+        )
+      expect(yield* attempts({})).toBe(1)
+      expect(yield* attempts({ retryBudget: yield* RetryBudget.make() })).toBe(5)
+    }))
+})
+
+describe("the span of a call", () => {
+  it.effect("has a label only where the call has one", () =>
+    virtually(Effect.gen(function*() {
+      const spans: Array<ReadonlyMap<string, unknown>> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span.attributes)
+          return span
+        }
+      })
+      yield* TogetherTest.always("*", Reply.chat("x"))
+      for (const label of [undefined, "evals"]) {
+        yield* Effect.provideService(use((t) => t.chat(request, { label })), Tracer.Tracer, tracer)
+      }
+      expect(spans.map((attributes) => [attributes.has("together.label"), attributes.get("together.label")])).toEqual([
+        [false, undefined],
+        [true, "evals"]
+      ])
+    })))
 })

@@ -96,6 +96,36 @@ describe("EventDecoder", () => {
     expect(run(delta("a", { finish_reason: "length" })).end).toEqual({ _tag: "Done" })
   })
 
+  it.each([
+    "data:",
+    "data: [DO",
+    "data: {\"id\":\"x\",\"choices\":[],\"usage\":{\"prompt_to",
+    "data: {\"id\":\"\u00fc"
+  ])(
+    "discards an event that was cut: %s",
+    (tail) => {
+      const whole = run(delta("a", { finish_reason: "stop" }) + tail)
+      expect([whole.end, whole.text, whole.decoder.usage()]).toEqual([{ _tag: "Done" }, "a", undefined])
+      expect(run(delta("a") + tail).end).toMatchObject({ _tag: "Failed", reason: "cut" })
+    }
+  )
+
+  it("still says what fails behind a finish reason", () => {
+    const finished = delta("a", { finish_reason: "stop" })
+    expect(run(`${finished}data: {"error":{"message":"late"}}`).end).toMatchObject({ reason: "error-frame" })
+    expect(run(`${finished}data: {"cut\n\n`).end).toMatchObject({ reason: "malformed" })
+  })
+
+  it("is whole once every choice that began has finished", () => {
+    const decoder = EventDecoder.make(Chat.shape)
+    const whole = [delta("a"), delta("", { index: 1 }), delta("", { finish_reason: "stop" })].map((event) => {
+      decoder.feed(utf8.encode(event), [])
+      return decoder.whole()
+    })
+    decoder.feed(utf8.encode(delta("", { index: 1, finish_reason: "length" })), [])
+    expect([...whole, decoder.whole(), decoder.end()]).toEqual([false, false, false, true, undefined])
+  })
+
   it("completes an event whose blank line was cut off", () => {
     expect(run(delta("a") + "data: [DONE]").end).toEqual({ _tag: "Done" })
   })

@@ -163,6 +163,30 @@ describe("EventStream", () => {
       }))
   })
 
+  describe("behind the finish reason of its choice", () => {
+    const finished = Reply.events([
+      { choices: [{ index: 0, delta: { content: "Rhine" } }] },
+      { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] },
+      { choices: [], usage: { prompt_tokens: 1, completion_tokens: 1 } },
+      "[DONE]"
+    ])
+
+    it.effect.each<[string, Reply.Answer]>([
+      ["silent", Reply.stallAt(finished, 2)],
+      ["reset", Reply.cutAt(finished, 2)],
+      ["at its end", Reply.endAt(finished, 2)]
+    ])("is whole where it is %s", ([, reply]) =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(reply)
+          const chunks = yield* Together.Together.use((together) => Stream.runCollect(together.chatStream(request)))
+          expect(chunks.map((chunk) => chunk.choices[0]?.finish_reason)).toEqual([undefined, "stop"])
+          expect((yield* TogetherTest.log).length).toBe(1)
+          expect(yield* TogetherTest.open).toEqual([])
+        }).pipe(Effect.provide(TogetherTest.layer()))
+      ))
+  })
+
   describe("without usage to the end", () => {
     const price = Price.stated({ model: "m", inputUsdPerMillion: "0", outputUsdPerMillion: "1" })
     const inputPrice = Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "0" })
@@ -222,7 +246,8 @@ describe("EventStream", () => {
 
     it.effect("charges what the first choice of a whole answer counts", () =>
       Effect.gen(function*() {
-        const choice = { index: 0, message: { role: "assistant", content: "Rhine" }, usage: { prompt_tokens: 50 } }
+        const usage = { prompt_tokens: 50, completion_tokens: 1 }
+        const choice = { index: 0, message: { role: "assistant", content: "Rhine" }, usage }
         const whole = Together.Together.use((together) => together.chat(request))
         expect(yield* charged(Reply.json({ choices: [choice] }), inputPrice, whole)).toEqual([50_000n])
       }))

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Money from "../../src/domain/Money.ts"
@@ -12,8 +13,10 @@ import type * as Hedge from "../../src/guard/Hedge.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
+import * as Reply from "../../src/testing/Reply.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
+import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
@@ -258,4 +261,98 @@ describe("Pipeline", () => {
         expect(settled).toBe(expected)
       }))
   })
+})
+
+describe("the cost of a stream", () => {
+  const price = Price.stated({ model: "m", inputUsdPerMillion: 0, outputUsdPerMillion: 1 })
+  const chunk = (content: string, rest: object = {}) => ({ choices: [{ index: 0, delta: { content } }], ...rest })
+  const last = { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }
+  const usage = (completion_tokens: number) => ({ usage: { prompt_tokens: 1, completion_tokens } })
+  // a character is less than a token of the estimate
+  const words = Array.from({ length: 100 }, () => chunk("token"))
+
+  /** Streams a reply, or so many of its chunks; gives what was charged, in tokens of output. */
+  const charged = (reply: Reply.Reply, maxTokens: number | undefined, chunks = Infinity) =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(reply)
+        const together = yield* Together.Together
+        const stream = together.chatStream({ ...request(1), model: "m", max_tokens: maxTokens })
+        yield* Effect.exit(Stream.runDrain(Stream.take(stream, chunks)))
+        const { budgets } = yield* (yield* Credits.Credits).report
+        const { settled, uncertain } = budgets[0]!.tally
+        return { settled: Number(settled) / 1000, uncertain: Number(uncertain) / 1000 }
+      }).pipe(
+        Effect.provide(
+          TogetherTest.layer({ together: { prices: () => price } }).pipe(
+            Layer.provideMerge(Credits.layer({ budgets: [Budget.perRun("$1")] }))
+          )
+        )
+      )
+    )
+
+  it.effect.each<[string, Reply.Reply, number | undefined, number, { settled: number; uncertain: number }]>([
+    ["as said, where it ended", Reply.events([...words, { ...last, ...usage(7) }]), 100, Infinity, {
+      settled: 7,
+      uncertain: 0
+    }],
+    ["by its length, as assumed, where it said no usage", Reply.events([...words.slice(0, 18), last]), 100, Infinity, {
+      settled: 25,
+      uncertain: 25
+    }],
+    ["as assumed, where it was left", Reply.events([...words, last]), 100, 18, { settled: 25, uncertain: 25 }],
+    ["no higher than max_tokens, where it was cut", Reply.cutAt(Reply.events(words), 99), 100, Infinity, {
+      settled: 100,
+      uncertain: 100
+    }],
+    ["by its length, where it sets none", Reply.cutAt(Reply.events(words), 90), undefined, Infinity, {
+      settled: 125,
+      uncertain: 125
+    }],
+    ["by its length, where usage is of its beginning", Reply.events([chunk("", usage(0)), ...words]), 200, 37, {
+      settled: 50,
+      uncertain: 50
+    }]
+  ])("is %s", ([, reply, maxTokens, chunks, expected]) =>
+    Effect.gen(function*() {
+      expect(yield* charged(reply, maxTokens, chunks)).toEqual(expected)
+    }))
+})
+
+describe("what a call reserves", () => {
+  const needed = (client: Partial<Together.Options>, maxTokens?: number) =>
+    Effect.map(
+      world(({ together }) => Effect.flip(together.chat({ ...request(1), max_tokens: maxTokens })), {
+        limit: "$0.000000001",
+        provider: {},
+        client
+      }),
+      ({ exit }) =>
+        Exit.isSuccess(exit) && exit.value._tag === "BudgetExceededError" ? Number(exit.value.neededNanoUsd) : undefined
+    )
+  const price = (inputUsdPerMillion: number, outputUsdPerMillion: number, contextTokens?: number) => () =>
+    Price.stated({ model, inputUsdPerMillion, outputUsdPerMillion, contextTokens })
+
+  it.effect("raises the input by the client's margin", () =>
+    Effect.gen(function*() {
+      const prices = price(1, 0)
+      const exact = yield* needed({ prices, inputMargin: 0 })
+      expect(yield* needed({ prices, inputMargin: 1 })).toBe(2 * exact!)
+      expect(exact).toBeGreaterThan(0)
+    }))
+
+  it.effect("takes max_tokens, else the model's context, else what is assumed", () =>
+    Effect.gen(function*() {
+      expect(yield* needed({ prices: price(0, 1, 131_072) }, 500)).toBe(500_000)
+      expect(yield* needed({ prices: price(0, 1, 131_072) })).toBe(131_072_000)
+      expect(yield* needed({ prices: price(0, 1) })).toBe(8_192_000)
+    }))
+
+  it.effect("refuses a margin that is none", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* world(() => Effect.void, { limit: "$1", provider: {}, client: { inputMargin: -1 } })
+      expect(exit).toEqual(
+        Exit.die(new RangeError("Together.make: inputMargin must be a finite number >= 0, got -1"))
+      )
+    }))
 })

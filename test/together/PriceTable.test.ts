@@ -32,18 +32,38 @@ describe("PriceTable", () => {
       expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(50n))
     })
 
-    it("takes a model with one side only, and one with hours only", () => {
+    it("takes no output for free but of a model that has none, and one with hours only", () => {
       const prices = PriceTable.fromModels([
-        { id: "embedding", pricing: { input: 0.02, output: 0 } },
+        { id: "embedding", type: "embedding", pricing: { input: 0.02, output: 0 } },
+        { id: "ranker", type: "rerank", pricing: { input: 0.03 } },
+        { id: "chat", type: "chat", pricing: { input: 0.02, output: 0 } },
         { id: "writer", pricing: { output: 1 } },
         { id: "dedicated", pricing: { hourly: 3 } },
         { id: "broken", pricing: { input: -1, output: 2 } }
       ], "")
       expect(prices.map((price) => [price.model, price.tokens?.input.numerator, price.perMinute?.numerator])).toEqual([
         ["embedding", 20n, undefined],
-        ["writer", 0n, undefined],
+        ["ranker", 30n, undefined],
         ["dedicated", undefined, 50_000_000n]
       ])
+      expect(prices[0]?.tokens?.output).toEqual(Money.ratio(0n))
+    })
+
+    it("keeps the earlier price of a side that is zero or left out", () => {
+      const shipped = PriceTable.shippedLookup(oss.id)?.tokens
+      const read = (pricing: Model["pricing"]) =>
+        PriceTable.fromModels([{ ...oss, type: "chat", pricing }], "")[0]?.tokens
+      expect(read({ input: 0.07, output: 0 })).toEqual({ input: Money.ratio(70n), output: shipped?.output })
+      expect(read({ output: 0.3 })).toEqual({ input: shipped?.input, output: Money.ratio(300n) })
+      const stated = Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
+      const [other] = PriceTable.fromModels([{ id: "m", pricing: { input: 3, output: 0 } }], "", () => stated)
+      expect(other?.tokens).toEqual({ input: Money.ratio(3000n), output: Money.ratio(2000n) })
+    })
+
+    it("reads the context, which a stated price keeps", () => {
+      const live = PriceTable.fromModels([{ ...oss, context_length: 131_072 }], "")
+      const stated = Price.stated({ model: oss.id, inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
+      expect(PriceTable.lookup(PriceTable.shipped, live, [stated])(oss.id)?.contextTokens).toBe(131_072)
     })
   })
 
@@ -88,61 +108,75 @@ describe("PriceTable", () => {
     it.effect("asks once per time to live, however many ask", () =>
       Effect.gen(function*() {
         let asked = 0
-        const get = yield* PriceTable.make({
+        const { lookup, refresh } = yield* PriceTable.make({
           models: Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => (asked++, [oss])))
         })
-        const both = yield* Effect.forkChild(Effect.all([get, get], { concurrency: 2 }), { startImmediately: true })
+        const both = yield* Effect.forkChild(Effect.all([refresh, refresh], { concurrency: 2 }), {
+          startImmediately: true
+        })
+        expect(lookup(oss.id)?.source).toContain("shipped")
         yield* TestClock.adjust("1 second")
-        const [lookup] = yield* Fiber.join(both)
+        yield* Fiber.join(both)
         expect(lookup(oss.id)).toMatchObject({
           source: "GET /models of 1970-01-01",
           tokens: { input: { numerator: 70n } }
         })
         expect(asked).toBe(1)
         yield* TestClock.adjust("7 hours")
-        yield* Effect.forkChild(get, { startImmediately: true })
+        yield* Effect.forkChild(refresh, { startImmediately: true })
         yield* TestClock.adjust("1 second")
         expect(asked).toBe(2)
       }))
 
     it.effect("does not remember that an asker was interrupted", () =>
       Effect.gen(function*() {
-        const get = yield* PriceTable.make({ models: Effect.as(Effect.sleep("1 second"), [oss]) })
-        const first = yield* Effect.forkChild(get, { startImmediately: true })
-        const meanwhile = yield* Effect.forkChild(get, { startImmediately: true })
+        const { lookup, refresh } = yield* PriceTable.make({ models: Effect.as(Effect.sleep("1 second"), [oss]) })
+        const first = yield* Effect.forkChild(refresh, { startImmediately: true })
+        const meanwhile = yield* Effect.forkChild(refresh, { startImmediately: true })
         yield* Fiber.interrupt(first)
-        const second = yield* Effect.forkChild(get, { startImmediately: true })
+        const second = yield* Effect.forkChild(refresh, { startImmediately: true })
         yield* TestClock.adjust("1 second")
-        for (const asker of [meanwhile, second]) {
-          expect((yield* Fiber.join(asker))(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
-        }
+        for (const asker of [meanwhile, second]) yield* Fiber.join(asker)
+        expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
       }))
 
     it.effect("falls back to the shipped table, then to the last answer, and asks again soon", () =>
       Effect.gen(function*() {
         let answers: "fail" | "ok" = "fail"
         let asked = 0
-        const get = yield* PriceTable.make({
+        const { lookup, refresh } = yield* PriceTable.make({
           models: Effect.suspend(() => {
             asked++
             return answers === "ok" ? Effect.succeed([oss]) : Effect.fail("down" as const)
           }),
           stated: [{ model: "mine", source: "stated by the user", perMinute: Money.ratio(1n) }]
         })
-        const first = yield* get
-        expect(first(oss.id)?.tokens?.input).toEqual(Money.ratio(50n))
-        expect(first("mine")).toBeDefined()
-        yield* get
+        yield* refresh
+        expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(50n))
+        expect(lookup("mine")).toBeDefined()
+        yield* refresh
         expect(asked).toBe(1)
         answers = "ok"
         yield* TestClock.adjust("61 seconds")
-        expect((yield* get)(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
+        yield* refresh
+        expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
         answers = "fail"
         yield* TestClock.adjust("7 hours")
-        const last = yield* get
-        expect(last(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
-        expect(last("mine")).toBeDefined()
+        yield* refresh
+        expect(lookup(oss.id)?.tokens?.input).toEqual(Money.ratio(70n))
+        expect(lookup("mine")).toBeDefined()
         expect(asked).toBe(3)
+      }))
+
+    it.effect("shares nothing between two runs of one effect", () =>
+      Effect.gen(function*() {
+        const make = PriceTable.make({ models: Effect.succeed([oss]) })
+        const [one, other] = [yield* make, yield* make]
+        yield* one.refresh
+        expect([one, other].map(({ lookup }) => lookup(oss.id)?.tokens?.input)).toEqual([
+          Money.ratio(70n),
+          Money.ratio(50n)
+        ])
       }))
   })
 })

@@ -36,6 +36,37 @@ describe("redact", () => {
     expect(redact(body, { prompts: [prompt] })).toBe("{\"error\":\"bad: [prompt]")
   })
 
+  it.each<[string, (text: string) => string]>([
+    [
+      "for HTML",
+      (text) => text.replace(/[<>&"]/g, (char) => `&${{ "<": "lt", ">": "gt", "&": "amp", "\"": "quot" }[char]};`)
+    ],
+    ["for HTML by numbers", (text) => text.replace(/[<>&"'Ü😀]/gu, (char) => `&#${char.codePointAt(0)};`)],
+    [
+      "for HTML by hexadecimal numbers",
+      (text) => text.replace(/[<>"]/g, (char) => `&#x${char.charCodeAt(0).toString(16)};`)
+    ],
+    ["as JSON in HTML", (text) => JSON.stringify(text).slice(1, -1).replaceAll("\"", "&quot;")],
+    ["in an address", encodeURIComponent],
+    ["in an address, in lower case", (text) => encodeURIComponent(text).replace(/%../g, (code) => code.toLowerCase())],
+    ["in a form", (text) => new URLSearchParams({ x: text }).toString().slice(2)]
+  ])("knows a prompt that is written %s, whole and in part", (_, write) => {
+    for (const prompts of [[prompt], () => [prompt]]) {
+      expect(redact(`<p>bad: ${write(prompt)}, sorry &amp; 5%</p>`, { prompts })).toBe(
+        "<p>bad: [prompt], sorry &amp; 5%</p>"
+      )
+      expect(redact(`bad: ${write(prompt.slice(0, 40))} …`, { prompts })).toBe("bad: [prompt]")
+      expect(redact(`bad: …${write(prompt.slice(20))}, sorry`, { prompts })).toBe("bad: …[prompt], sorry")
+    }
+  })
+
+  it("knows a prompt whose start was cut away by its end, and by no less than that", () => {
+    const text = "Please write to Karl Maier, Hauptstraße 7, about his illness"
+    const end = (length: number) => redact(`…${text.slice(-length)} (400)`, { prompts: [text] })
+    expect([24, 40, text.length].map(end)).toEqual(["…[prompt] (400)", "…[prompt] (400)", "…[prompt] (400)"])
+    expect(end(10)).toBe("…is illness (400)")
+  })
+
   it("leaves a text without secrets as it came", () => {
     const body = "{ \"error\" : \"line\\n\\u00fc \\/ 12345678901234567890\" }"
     expect(redact(body, { prompts: [prompt, "a word"], headers: ["s3cr3t"] })).toBe(body)

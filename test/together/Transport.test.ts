@@ -256,6 +256,54 @@ describe.each(["short", "long"] as const)("Transport.exchange, the %s way", (way
     }))
 })
 
+describe("a request that cannot be sent", () => {
+  const circular: { self?: unknown } = {}
+  circular.self = circular
+
+  it.effect.each<[what: string, more: Partial<Transport.Exchange>, says: string]>([
+    ["a BigInt", { json: { n: 1n } }, "what JSON cannot"],
+    ["a reference to itself", { json: circular }, "what JSON cannot"],
+    ["no value of JSON", { json: () => 1 }, "what JSON cannot"],
+    ["a GET with a body", { method: "GET" }, "a GET has no body"],
+    ["a HEAD with a form", { method: "HEAD", json: undefined, form: new FormData() }, "a HEAD has no body"],
+    ["another host", { path: "https://example.com/v1/chat" }, "is not the host of the base URL"]
+  ])("is refused before anything is sent: %s", ([, more, says]) =>
+    Effect.gen(function*() {
+      for (const way of ["short", "long"] as const) {
+        const far = scripted(way)
+        const transport = yield* far.transport
+        const asked: Transport.Exchange = { ...exchange, ...more }
+        const errors = yield* Effect.all([
+          Effect.flip(Effect.fromResult(transport.prepare(asked))),
+          Effect.flip(transport.exchange(asked)),
+          Effect.flip(Effect.scoped(transport.open(asked)))
+        ])
+        for (const error of errors) {
+          expect(error).toMatchObject({ _tag: "InvalidRequestError", sent: false, operation: "chat", model: "m" })
+          expect(error.message).toContain(`Nothing was sent: `)
+          expect(error.message).toContain(says)
+        }
+        expect(far.sent).toEqual([])
+      }
+    }))
+
+  it.effect("is written once, however often it is sent", () =>
+    Effect.gen(function*() {
+      let written = 0
+      const far = scripted("short")
+      const transport = yield* far.transport
+      const json = { toJSON: () => ++written }
+      const prepared = yield* Effect.fromResult(transport.prepare({ ...exchange, json }))
+      for (let i = 0; i < 2; i++) {
+        const fiber = yield* Effect.forkChild(transport.exchange(prepared), { startImmediately: true })
+        far.receivers[i]!.onHeaders(200, {})
+        far.receivers[i]!.onText("")
+        yield* Fiber.join(fiber)
+      }
+      expect([written, far.sent.map(({ body }) => body)]).toEqual([1, ["1", "1"]])
+    }))
+})
+
 describe("Transport.exchange of a file", () => {
   const begin = (more: Partial<Transport.Exchange>) =>
     Effect.gen(function*() {
@@ -446,7 +494,7 @@ describe("Together.layer", () => {
       const error = yield* Effect.flip(Effect.provideService(chat, FetchHttpClient.Fetch, fail)).pipe(
         Effect.provide(Together.layer({ ...options, retry: Schedule.recurs(0) }))
       )
-      expect(error._tag === "ConnectionError" ? [error.sent] : error).toEqual([sent])
+      expect(error._tag === "ConnectionError" ? [error.sent, error.code] : error).toEqual([sent, codes[0]])
       expect(Credits.maybeBilled(Exit.fail(error))).toBe(sent !== false)
     }))
 
@@ -474,6 +522,95 @@ describe("Together.layer", () => {
       const layer = Together.layer(options).pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetchWith(outer))))
       yield* Effect.provideService(chat, FetchHttpClient.Fetch, fetchWith(inner)).pipe(Effect.provide(layer))
       expect([outer.length, inner.length]).toEqual([0, 1])
+    }))
+})
+
+const streamed = Effect.flatMap(Together.Together, (together) => Stream.runDrain(together.chatStream(request)))
+
+describe("Effect's Fetch", () => {
+  const wrappings: ReadonlyArray<readonly [string, (client: HttpClient.HttpClient) => HttpClient.HttpClient]> = [
+    ["as it is", (client) => client],
+    ["behind mapRequest", HttpClient.mapRequest((request) => request)],
+    ["behind transformResponse", HttpClient.transformResponse((response) => response)],
+    ["behind transform", HttpClient.transform((response) => response)]
+  ]
+
+  /** What Fetch is told, with a `RequestInit` that only its own layer has. */
+  const told = (wrap: (client: HttpClient.HttpClient) => HttpClient.HttpClient, init: RequestInit) =>
+    Effect.gen(function*() {
+      const seen: Array<RequestInit | undefined> = []
+      const fetching: typeof fetch = (_, init) => {
+        seen.push(init)
+        return Promise.resolve(
+          init?.method === "GET" && seen.length % 2 === 1
+            ? new Response(null, { status: 302, headers: { location: "http://store.example/f" } })
+            : Response.json(answer)
+        )
+      }
+      const fetched = FetchHttpClient.layer.pipe(
+        Layer.provide(Layer.merge(
+          Layer.succeed(FetchHttpClient.Fetch, fetching),
+          Layer.succeed(FetchHttpClient.RequestInit, init)
+        ))
+      )
+      const wrapped = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, wrap)).pipe(
+        Layer.provide(fetched)
+      )
+      yield* Effect.flatMap(Together.Together, ({ chat, files }) => Effect.andThen(files.content("f"), chat(request)))
+        .pipe(
+          Effect.provide(Together.layerHttp(options).pipe(Layer.provide(wrapped)))
+        )
+      return seen.map((init) => [
+        init?.method,
+        init?.redirect,
+        init?.keepalive,
+        new Headers(init?.headers).get("x-extra")
+      ])
+    })
+
+  it.effect.each(wrappings)("is told to follow no redirect: %s", ([name, wrap]) =>
+    Effect.gen(function*() {
+      const hidden = name === "behind transform"
+      const [keepalive, extra] = hidden ? [undefined, null] : [true, "1"]
+      expect(yield* told(wrap, { keepalive: true, headers: { "x-extra": "1" } })).toEqual([
+        ["GET", "manual", keepalive, extra],
+        ["GET", "manual", keepalive, null],
+        ["POST", "error", keepalive, extra]
+      ])
+    }))
+
+  it.effect("follows redirects where a RequestInit says so", () =>
+    Effect.gen(function*() {
+      const redirects = (yield* told((client) => client, { redirect: "follow" })).map(([, redirect]) => redirect)
+      expect(redirects).toEqual(["follow", "follow", "follow"])
+    }))
+})
+
+describe("a client that refuses by status", () => {
+  it.effect.each<[status: number, tag: string]>([
+    [401, "AuthError"],
+    [402, "InsufficientCreditsError"],
+    [404, "NotFoundError"],
+    [429, "RateLimitError"]
+  ])("says what a %d says", ([status, tag]) =>
+    Effect.gen(function*() {
+      for (const call of [chat, streamed]) {
+        let sent = 0
+        const client = HttpClient.filterStatusOk(HttpClient.make((request) => {
+          sent++
+          const headers = { "retry-after": "7", "x-request-id": "r" }
+          return Effect.succeed(HttpClientResponse.fromWeb(request, new Response("{}", { status, headers })))
+        }))
+        const error = yield* Effect.flip(call).pipe(
+          Effect.provide(
+            Together.layerHttp({ ...options, retry: Schedule.recurs(0) }).pipe(
+              Layer.provide(Layer.succeed(HttpClient.HttpClient, client))
+            )
+          )
+        )
+        expect(error).toMatchObject({ _tag: tag, status, requestId: "r", retryAfter: Duration.seconds(7), attempts: 1 })
+        expect([sent, Credits.maybeBilled(Exit.fail(error))]).toEqual([1, false])
+      }
     }))
 })
 

@@ -1,0 +1,58 @@
+/**
+ * What Fetch is told about redirects: to follow none, unless a `RequestInit` says so.
+ *
+ * Left to itself Fetch sends a prompt on to any host, with every header but the key. What may be followed `Transport`
+ * follows, over every client alike. Clients that are no Fetch follow none and do not know the rule.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+
+/**
+ * Node's Fetch keeps a second copy of a body, to send it again after a redirect or a sign-in.
+ * With both ruled out it keeps none, which is a tenth of a call. Others follow none either, but do not know the rule.
+ */
+const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/") === true
+  ? { redirect: "error", window: null }
+  : { redirect: "manual" }
+
+const reading: RequestInit = { redirect: "manual" }
+
+/** Puts the rule under what the user says, if anything. */
+export const init = (hasBody: boolean, own: RequestInit | undefined): RequestInit => ({
+  ...(hasBody ? once : reading),
+  ...own
+})
+
+/**
+ * Makes a client whose every request has the rule.
+ *
+ * **Details**: a Fetch client has a context of its own from its layer, which only what runs inside of it sees: the request
+ * does. So the rule is put there, under the `RequestInit` that is found.
+ *
+ * **Gotchas**: a client wrapped by `HttpClient.transform` hides the `RequestInit` that only Fetch's own layer was given.
+ * The rule then stands in its place.
+ *
+ * @param own the `RequestInit` where none is found
+ * @param amend what is taken of either
+ */
+export const client = (
+  client: HttpClient.HttpClient,
+  own: RequestInit | undefined,
+  amend: (init: RequestInit | undefined) => RequestInit | undefined
+): HttpClient.HttpClient => {
+  const ruled = (request: HttpClientRequest.HttpClientRequest) =>
+    Effect.withFiber((fiber) => {
+      const found = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit) ?? own
+      const ruling = init(request.body._tag !== "Empty", amend(found))
+      fiber.setContext(Context.add(fiber.context, FetchHttpClient.RequestInit, ruling))
+      return Effect.succeed(request)
+    })
+  return HttpClient.makeWith<HttpClientError.HttpClientError, never, HttpClientError.HttpClientError, never>(
+    (request) => client.postprocess(Effect.flatMap(request, ruled)),
+    client.preprocess
+  )
+}

@@ -1,0 +1,116 @@
+/**
+ * Says what went wrong with a stream that a 2xx status began, and whether a repeat may cure it.
+ *
+ * An error frame is read as if it were an answer of the status that it names. Without one its kinds say whose fault it
+ * is; what blames nobody may be cured by a repeat, as long as no token has arrived.
+ */
+import * as Duration from "effect/Duration"
+import * as Remedy from "../domain/Remedy.ts"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Classify from "./Classify.ts"
+import * as ErrorBody from "./ErrorBody.ts"
+import type * as EventDecoder from "./EventDecoder.ts"
+import { redact, type Secrets } from "./Redact.ts"
+import type { Answered, Exchange, Transport } from "./Transport.ts"
+import { timedOut } from "./TransportFailure.ts"
+
+const blamesRequest =
+  /^(?:invalid_(?:argument|input|param|request|value)|bad_?request|validation|unprocessable|unsupported|authentication|unauthori[sz]ed|permission|forbidden|not_?found)/
+
+const blamesProvider = /server|internal|overload|unavailable|timeout/
+
+/** An error frame suspends no account, so it promises no probe either. */
+const remedyOf = (tag: TogetherError.TogetherError["_tag"], status: number): string =>
+  tag === "InsufficientCreditsError" ? `Add credits at ${Remedy.billingPage}` : Classify.remedy(tag, status)
+
+/** Reads an error frame as if it were an answer of the status that it names, else of a 500 or a 400 by its kinds. */
+const readFrame = (frame: string, operation: string, secrets: Secrets) => {
+  const { kinds, requestId, status: named } = ErrorBody.parse(frame)
+  const status = named ?? (kinds.some((kind) => blamesProvider.test(kind)) ? 500 : 400)
+  const blamed = kinds.some((kind) => blamesRequest.test(kind))
+  // a status that was assumed proves nothing: unless a kind or the sentence blames the request, a repeat may cure it
+  const assumed = named === undefined && !blamed
+  const error = Classify.fromAnswer({ status, headers: {}, body: frame, operation, nowMillis: 0, secrets, assumed })
+  const final = error._tag === "InvalidRequestError" && named === undefined
+    ? blamed
+    : !TogetherError.isRetryable(error)
+  // what names no status and is no such refusal may have come from the middle of the provider's work
+  const refused = named !== undefined || final || error._tag === "RateLimitError" || error._tag === "OverloadedError"
+  return { requestId, refused, remedy: final ? remedyOf(error._tag, status) : undefined }
+}
+
+const partArrived = "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
+
+/** Builds the error of a 2xx answer to a streaming call that is no event stream. */
+export const unreadable = (exchange: Exchange, transport: Transport, contentType: string | undefined, body: string) => {
+  const said = ErrorBody.parse(body).message
+  const secrets = transport.secrets(exchange)
+  return new TogetherError.DecodeError({
+    operation: exchange.operation,
+    model: exchange.model,
+    message: `The answer to a streaming call is ${contentType ?? "without a content type"}, not text/event-stream.${
+      said === undefined ? "" : ` It says: ${redact(said, secrets)}.`
+    } Check the base URL, or call without streaming.`,
+    body: body === "" ? undefined : redact(body, secrets)
+  })
+}
+
+/** Builds the errors of one stream. */
+export interface StreamFailure {
+  /** What the stream says or lacks. */
+  readonly failed: (failure: EventDecoder.Failure) => TogetherError.StreamError
+  readonly silent: () => TogetherError.RequestTimeoutError
+  /** The transport failed in the middle of the body. */
+  readonly cut: (error: unknown) => TogetherError.StreamError
+}
+
+/** Makes what builds the errors of one stream, from what its decoder holds at that moment. */
+export const make = (
+  exchange: Exchange,
+  transport: Transport,
+  headers: Answered["headers"],
+  decoder: Pick<EventDecoder.EventDecoder<unknown>, "events" | "partial" | "started">
+): StreamFailure => {
+  const { timeouts } = transport
+  const idOf = (said: string | undefined) => headers["x-request-id"] ?? said ?? headers["cf-ray"]
+  const common = { operation: exchange.operation, model: exchange.model }
+
+  const failed: StreamFailure["failed"] = (failure) => {
+    const secrets = transport.secrets(exchange)
+    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange.operation, secrets)
+    const said = redact(failure.message, secrets)
+    return new TogetherError.StreamError({
+      ...common,
+      requestId: idOf(read?.requestId),
+      started: decoder.started(),
+      refused: read?.refused === true && !decoder.started() ? true : undefined,
+      partial: decoder.partial(),
+      shouldRetry: read?.remedy === undefined ? undefined : false,
+      message: `The stream failed after ${decoder.events()} events${
+        said === "" ? "." : `: ${Classify.sentence(said)}`
+      } ${decoder.started() ? partArrived : read?.remedy ?? "Nothing had arrived yet: try again"}.`,
+      body: failure.frame === undefined ? undefined : redact(failure.frame, secrets)
+    })
+  }
+
+  const silent: StreamFailure["silent"] = () =>
+    decoder.started()
+      ? new TogetherError.RequestTimeoutError({
+        ...common,
+        requestId: idOf(undefined),
+        phase: "idle",
+        started: true,
+        partial: decoder.partial(),
+        message: `The stream was silent for ${
+          Duration.format(timeouts.idle)
+        } after ${decoder.events()} events. ${partArrived}. Raise timeouts.idle to wait longer.`
+      })
+      : timedOut(exchange, "first-token", timeouts.firstToken)
+
+  const cut: StreamFailure["cut"] = (error) => {
+    const failure = transport.bodyFailure(exchange, error)
+    return failed({ _tag: "Failed", reason: "cut", message: failure.message })
+  }
+
+  return { failed, silent, cut }
+}
