@@ -234,6 +234,24 @@ describe("docs", () => {
     expect(numbers).toEqual([...new Set(numbers)])
   })
 
+  it.each([
+    ["src/index.ts", pages.filter((path) => /^docs\/[^/]+\.md$/.test(path))],
+    ["src/policy/index.ts", ["docs/policy.md"]],
+    ["src/testing/index.ts", ["docs/testing.md", "docs/simulation.md", "docs/emulator.md"]]
+  ])("name every export of %s", (entry, where) => {
+    const exported = [...textOf(entry).matchAll(/^export \* as (\w+)/gm)].map((match) => match[1] ?? "")
+    const text = where.map(textOf).join("\n")
+    expect(exported.length).toBeGreaterThan(0)
+    expect(exported.filter((name) => !new RegExp(`\`${name}\\b|\\b${name}\\.[a-z]`).test(text))).toEqual([])
+  })
+
+  it("link to every example", () => {
+    const text = pages.map(textOf).join("\n")
+    const files = readdirSync(join(root, "docs/examples")).filter((name) => /\.jsonl?$/.test(name))
+    expect(files.length).toBeGreaterThan(0)
+    expect(files.filter((name) => !text.includes(`docs/examples/${name}`))).toEqual([])
+  })
+
   it("say nothing of scripts that package.json does not have", () => {
     const manifest: unknown = JSON.parse(textOf("package.json"))
     const { scripts } = manifest as { readonly scripts: Readonly<Record<string, string>> } // our own
