@@ -6,6 +6,10 @@ const quoted = (word: string): string => /^[\w@%+=:,./-]+$/.test(word) ? word : 
 
 const text = (args: ReadonlyArray<string>): string => ["effect-together", ...args.map(quoted)].join(" ")
 
+/** Tells whether a flag is on the command line; the environment and the config file speak for all runs. */
+export const has = (args: ReadonlyArray<string>, flag: string): boolean =>
+  args.some((word) => word === `--${flag}` || word.startsWith(`--${flag}=`))
+
 /** Writes the command line that does the same again. */
 export const again = (args: ReadonlyArray<string>): string => text(args)
 

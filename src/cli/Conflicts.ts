@@ -1,19 +1,39 @@
-/** Flags of `run` that do not go together: said before anything is sent, for a flag that does nothing would mislead. */
+/**
+ * Flags of `run` that do not go together: said before anything is sent, for a flag that does nothing would mislead.
+ *
+ * What environment and config file say for all runs is no conflict: where it does not apply, it does nothing.
+ */
+import * as CommandLine from "./CommandLine.ts"
+import * as Place from "./Place.ts"
 import type * as Run from "./Run.ts"
 
-/** Tells whether a flag is on the command line; the environment and the config file speak for all runs. */
-const given = (args: ReadonlyArray<string>, name: string): boolean =>
-  args.some((word) => word === `--${name}` || word.startsWith(`--${name}=`))
+/** Shortest time in milliseconds between two looks at a batch, where a provider is asked and not an emulator. */
+const shortestPoll = 1000
+
+const output = ({ errors, json, output }: Run.Flags): string | undefined => {
+  if (json && output !== undefined && Place.isStandardOutput(output)) {
+    return `--output ${output} and --json both want standard output: give one of them a file`
+  }
+  return json && errors !== undefined && Place.isStandardOutput(errors)
+    ? `--errors ${errors} and --json both want standard output: give one of them a file`
+    : undefined
+}
 
 const batch = (flags: Run.Flags, args: ReadonlyArray<string>): string | undefined => {
   if (flags.via !== "batch") {
-    return given(args, "poll") ? "--poll needs --via batch: calls are not looked for, they answer" : undefined
+    return CommandLine.has(args, "poll")
+      ? "--poll needs --via batch: calls are not looked for, they answer"
+      : undefined
   }
   if (flags.input === "-") return "--via batch needs a file, for it reads the input twice"
-  if (flags.order === "input" || flags.dedupe || flags.cache !== undefined) {
+  const ordered = flags.order === "input" && CommandLine.has(args, "order")
+  if (ordered || flags.dedupe || CommandLine.has(args, "cache")) {
     return "--via batch cannot be combined with --order input, --dedupe or --cache"
   }
-  return given(args, "concurrency")
+  if (flags.poll !== undefined && flags.poll < shortestPoll && (!flags.emulator || flags.live)) {
+    return "--poll must be 1s or more where Together is asked: a batch takes minutes to hours"
+  }
+  return CommandLine.has(args, "concurrency")
     ? "--concurrency bounds calls: with --via batch it does nothing, leave it out"
     : undefined
 }
@@ -22,13 +42,11 @@ const emulator = (flags: Run.Flags, args: ReadonlyArray<string>): string | undef
   if (flags.emulatorConfig !== undefined && (!flags.emulator || flags.live)) {
     return `--emulator-config needs --emulator${flags.live ? ", and --live overrides that" : ""}`
   }
-  return flags.emulator && !flags.live && given(args, "base-url")
+  return flags.emulator && !flags.live && CommandLine.has(args, "base-url")
     ? "--base-url and --emulator both say where to send: leave one of them out"
     : undefined
 }
 
 /** Says which flags do not go together, if any. */
 export const of = (flags: Run.Flags, args: ReadonlyArray<string>): string | undefined =>
-  flags.output === "-" && flags.json
-    ? "--output - and --json both want standard output: give one of them a file"
-    : batch(flags, args) ?? emulator(flags, args)
+  output(flags) ?? batch(flags, args) ?? emulator(flags, args)

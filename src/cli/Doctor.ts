@@ -2,6 +2,7 @@
 import * as Config from "effect/Config"
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -84,7 +85,7 @@ const address = (baseUrl: string): Check => {
 /** Asks the host without a key: the status does not matter, its `Date` does. */
 const clock = Effect.fnUntraced(function*(baseUrl: string) {
   const client = yield* HttpClient.HttpClient
-  const before = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const before = yield* Clock.currentTimeMillis
   const response = yield* client.execute(
     HttpClientRequest.get(`${baseUrl.replace(/\/+$/, "")}/models`, {
       headers: { "user-agent": Transport.defaults.userAgent }
@@ -93,7 +94,7 @@ const clock = Effect.fnUntraced(function*(baseUrl: string) {
     Effect.timeoutOption("15 seconds"),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false)
   )
-  const after = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const after = yield* Clock.currentTimeMillis
   const date = Option.isSome(response) ? response.value.headers["date"] : undefined
   const server = date === undefined ? undefined : Hint.parseHttpDate(date, after)
   if (server === undefined) {

@@ -83,9 +83,10 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   if (!(flags.scale > 0)) return yield* new UsageError({ message: `--scale must be above 0, got ${flags.scale}` })
   const options = yield* provider(flags, { unknownModels: "accept" })
   const served = Effect.gen(function*() {
-    const url = Connection.addressOf(yield* HttpServer.HttpServer)
+    const server = yield* HttpServer.HttpServer
+    const url = Connection.addressOf(server)
     host.writeError(
-      `the emulator listens on ${url}\n` +
+      `the emulator listens on ${HttpServer.formatAddress(server.address)}/v1\n` +
         `  export TOGETHER_BASE_URL=${url} TOGETHER_API_KEY=any\n` +
         `  state, limits, credits and faults: ${url.replace(/\/v1$/, "/__emulator/state")}\n` +
         "Ctrl-C ends it\n"

@@ -2,6 +2,7 @@
 import type * as Command from "effect/cli/Command"
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
@@ -325,7 +326,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     yield* tell(`${style.bold(row.code)}${style.dim(`  ${sent}`)}`, row.message, row)
     return ExitCode.ExitCode.ok
   }
-  const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const now = yield* Clock.currentTimeMillis
   const found = errorOf(text, flags.status, now)
   if (found === undefined || (typeof found === "object" && (found.status ?? 0) < 300 && found.status !== undefined)) {
     const meant = Nearest.of(text.trim(), allNames())

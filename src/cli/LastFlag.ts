@@ -31,9 +31,13 @@ export const Literals = <const Words extends ReadonlyArray<string>>(
 export const orNone = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
   Flag.map(Flag.optional(flag), Option.getOrUndefined)
 
+/** Refuses an empty path: what is named after it would end up in the root directory. */
+export const filled = (name: string, flag: Flag.Flag<string>): Flag.Flag<string> =>
+  Flag.filter(flag, (path) => path.trim() !== "", () => `--${name} must not be empty: give a path, or leave it out`)
+
 /** Makes a flag that names a file and may be left out. */
 export const file = (name: string, description: string): Flag.Flag<string | undefined> =>
-  orNone(String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description)))
+  orNone(filled(name, String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description))))
 
 /** Refuses what is not above 0. */
 export const positive = (name: string, flag: Flag.Flag<number>): Flag.Flag<number> =>

@@ -4,6 +4,7 @@
  *
  * Limits are dynamic, so what is older than an hour is not used.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
@@ -30,7 +31,7 @@ export const read = Effect.fnUntraced(function*(journal: string) {
   const text = yield* Effect.option(fs.readFileString(pathOf(journal)))
   const saved = Option.getOrUndefined(Option.flatMap(text, decode))
   if (saved === undefined) return undefined
-  const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  const now = yield* Clock.currentTimeMillis
   const fresh = Object.entries(saved).filter(([, learned]) => Math.abs(now - learned.savedAt) < defaults.maxAge)
   return fresh.length === 0 ? undefined : Object.fromEntries(fresh)
 })

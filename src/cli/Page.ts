@@ -53,6 +53,8 @@ const cards = (context: Summary.Context): string => {
   const retries = Array.from(report.retries.values()).reduce((sum, count) => sum + count, 0)
   const failed = report.failed + report.bad + report.resumedFailed
   const uncertain = context.uncertainNanoUsd ?? 0n
+  const { running } = context
+  const unsent = Summary.unsent(context)
   return `<div class="cards">${
     [
       card(
@@ -67,7 +69,8 @@ const cards = (context: Summary.Context): string => {
         Format.count(failed),
         [
           ...(report.bad > 0 ? [Format.plural(report.bad, "bad line")] : []),
-          ...(context.undone > 0 ? [`${Format.count(context.undone)} not sent`] : [])
+          ...(running === undefined ? [] : [`${Format.count(running.rows)} in batches that go on`]),
+          ...(unsent > 0 ? [`${Format.count(unsent)} not sent`] : [])
         ].join(" · ")
       ),
       card(

@@ -20,6 +20,11 @@ export interface Place {
   readonly journal: string | undefined
 }
 
+const standardOutput: ReadonlySet<string> = new Set(["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+
+/** Tells whether a path leads to standard output. */
+export const isStandardOutput = (path: string): boolean => standardOutput.has(path)
+
 const basename = (path: string): string => path.slice(path.lastIndexOf("/") + 1)
 
 /** Names the files of a run. A run against the emulator has names of its own, and a device lends its name to no file. */
@@ -28,9 +33,9 @@ export const of = (flags: Flags, emulator: boolean): Place => {
   const name = flags.input === "-" ? "stdin" : flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
   const stem = emulator ? `${name}.emulator` : name
   const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${basename(stem)}`
-  return output === "-" || (output !== undefined && FileIdentity.isDevice(output))
+  return output !== undefined && (isStandardOutput(output) || FileIdentity.isDevice(output))
     ? {
-      results: output === "-" || output === "/dev/stdout" ? undefined : output,
+      results: isStandardOutput(output) ? undefined : output,
       errors: flags.errors ?? `${base}.errors.jsonl`,
       journal: flags.journal ?? `${base}.journal`
     }

@@ -7,7 +7,6 @@ import * as Money from "../domain/Money.ts"
 import type * as Lanes from "../guard/Lanes.ts"
 import * as IdIndex from "../job/IdIndex.ts"
 import * as Input from "../job/Input.ts"
-import { InputError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import type * as Row from "../job/Row.ts"
 import * as RowTokens from "../job/RowTokens.ts"
@@ -294,11 +293,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       }
     }))
   if (plan.rows + plan.badCount + plan.answered === 0) {
-    return yield* new InputError({
-      message: `${flags.input} holds no rows. Write one JSON object per line.`,
-      reason: "empty",
-      path: flags.input
-    })
+    return yield* Source.empty(flags.input)
   }
   const limits = {
     ...policy?.lanes,

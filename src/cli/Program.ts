@@ -7,6 +7,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Cause from "effect/Cause"
 import * as CliConfig from "effect/cli/CliConfig"
+import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
@@ -75,7 +76,10 @@ const tree = (outcome: Outcome) => {
   const emulate = Command.make("emulate", Emulate.emulateFlags, ending(Emulate.run)).pipe(
     Command.withDescription("Serve a provider on this machine, for any SDK"),
     Command.withExamples([
-      { command: "effect-together emulate", description: "At http://127.0.0.1:8787/v1, without limits" },
+      {
+        command: "effect-together emulate",
+        description: "At http://127.0.0.1:8787/v1, 10 requests and 3,000 tokens per second and model"
+      },
       {
         command: "effect-together emulate --requests-per-second 5 --balance 0.01",
         description: "Refuses what is too much, and runs out of credit"
@@ -123,13 +127,12 @@ const tree = (outcome: Outcome) => {
 }
 
 /** Says of a setting that cannot be used where it stands; the parser of flags takes it for a flag. */
-const told = (message: string, args: ReadonlyArray<string>, given: Settings.Given): string => {
-  const refused = /^Invalid value for flag --(\S+): "[^]*?"\. Expected: ([^]*)$/.exec(message)
-  const [, flag, why] = refused ?? []
-  if (flag === undefined || why === undefined || !Settings.isSetting(flag)) return message
-  if (args.some((word) => word === `--${flag}` || word.startsWith(`--${flag}=`))) return message
-  const schema = /^SchemaError\(([^]*?)\s+at \["\w+"\]\)/.exec(why)
-  return `${Settings.sourceOf(flag, given)} cannot be used: ${schema?.[1] ?? why}`
+const told = (error: CliError.CliError, args: ReadonlyArray<string>, given: Settings.Given): string => {
+  if (error._tag !== "InvalidValue" || error.kind !== "flag" || !Settings.isSetting(error.option)) return error.message
+  if (CommandLine.has(args, error.option)) return error.message
+  // the words of a schema, without the place in the environment, which is none where the value came from the file
+  const schema = /^SchemaError\(([^]*?)\s+at \["\w+"\]\)/.exec(error.expected)
+  return `${Settings.sourceOf(error.option, given)} cannot be used: ${schema?.[1] ?? error.expected}`
 }
 
 /** Shows help where it was asked for; a wrong call gets one line, not a page. */
@@ -139,7 +142,7 @@ const presenter = (host: Host.Service, given: () => Settings.Given): CliOutput.P
       ? Effect.sync(() => {
         const style = Style.of(host.stderr)
         for (const error of event.errors) {
-          host.writeError(`${style.red("error")} ${told(error.message, host.args, given())}\n`)
+          host.writeError(`${style.red("error")} ${told(error, host.args, given())}\n`)
         }
         host.writeError(`see: ${event.commandPath.join(" ")} --help\n`)
       })

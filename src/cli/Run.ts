@@ -13,13 +13,13 @@ import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
 import type { JobError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
+import * as Lock from "../job/Lock.ts"
 import * as Report from "../job/Report.ts"
 import * as ResponseCache from "../job/ResponseCache.ts"
 import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
-import type * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Together from "../together/Together.ts"
 import * as CommandLine from "./CommandLine.ts"
@@ -43,7 +43,10 @@ import { UsageError } from "./UsageError.ts"
 /** Holds the parsed flags of `run`. */
 export type Flags = Command.Command.Config.Infer<typeof runFlags>
 
-/** Sums up what earlier runs of a journal have spent, and what they may have spent besides: both count. */
+/**
+ * Sums up what earlier runs of a journal have spent, and what they may have spent besides: both count. Read under the
+ * journal's lock, or a run that is just ending would spend the same money again.
+ */
 const spentBefore = Effect.fnUntraced(function*(journal: string) {
   const fs = yield* FileSystem.FileSystem
   if (!(yield* Effect.orElseSucceed(fs.exists(journal), () => false))) return { sure: 0n, uncertain: 0n }
@@ -52,25 +55,9 @@ const spentBefore = Effect.fnUntraced(function*(journal: string) {
 })
 
 /** Knows what models cost, to rows and to the budget alike. */
-interface Prices {
-  readonly lookup: Price.Lookup
-  /** Asks for the catalogue's prices once; where that fails, the shipped table goes on to count. */
-  readonly read: Effect.Effect<void, never, Together.Together>
-}
+type Prices = PriceTable.PriceTable<Together.Together>
 
-const makePrices = (): Prices => {
-  let latest = PriceTable.shippedLookup
-  const read = Effect.gen(function*() {
-    const client = yield* Together.Together
-    const models = yield* client.models()
-    const day = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis)).toISOString().slice(0, 10)
-    latest = PriceTable.lookup(PriceTable.shipped, PriceTable.fromModels(models, day))
-  })
-  return {
-    lookup: (model) => latest(model),
-    read: Effect.ignore(Effect.timeoutOption(read, "5 seconds"))
-  }
-}
+const makePrices = PriceTable.make({ models: Effect.flatMap(Together.Together, (client) => client.models()) })
 
 interface Work {
   readonly flags: Flags
@@ -83,6 +70,7 @@ interface Work {
   readonly prices: Prices
   readonly place: Place.Place
   readonly journal: string
+  readonly lock: Lock.Lock
   /** Who answers the rows. */
   readonly target: string
   /** Nano-dollars that earlier runs may have spent besides what their rows say. */
@@ -101,7 +89,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
   const host = yield* Host.Host
   const results: string | JobFiles.Writer = place.results ??
     { _tag: "Writer", write: (text) => host.write(text) }
-  const options: Omit<JobFiles.Options<never>, "send"> = {
+  const options: JobFiles.FileOptions & Job.Common = {
     input: work.source,
     results,
     errors: place.errors,
@@ -110,28 +98,32 @@ const job = Effect.fnUntraced(function*(work: Work) {
     select: work.selection?.has,
     fingerprint: work.fingerprint,
     target: work.target,
-    uncertain: uncertainOf(yield* Credits.Credits),
-    order: flags.order,
-    concurrency: flags.concurrency,
+    lock: work.lock,
     retryErrors: flags.retryErrors,
     changed: flags.changed,
-    dedupe: flags.dedupe,
-    cache: flags.cache === undefined ? undefined : yield* ResponseCache.make(flags.cache),
     maxTime: flags.maxTime,
     failFast: flags.failOnError,
     stop: work.stop,
-    report,
-    owner: { pid: host.pid, host: host.host },
-    isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
+    report
   }
-  yield* work.prices.read
-  const price = work.prices.lookup
+  // where the catalogue does not tell, the shipped table goes on to count
+  yield* Effect.timeoutOption(work.prices.refresh, "5 seconds")
   if (flags.via === "batch") {
     const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - work.uncertain
-    return yield* BatchJob.run({ ...options, price, maxCost, poll: flags.poll })
+    return yield* BatchJob.run({ ...options, price: work.prices.lookup, maxCost, poll: flags.poll })
   }
-  const send = yield* Sender.together({ report, price, retry: Policy.retry(work.policy) })
-  return yield* JobFiles.run({ ...options, send })
+  const send = yield* Sender.together({ report, retry: Policy.retry(work.policy) })
+  return yield* JobFiles.run({
+    ...options,
+    send,
+    uncertain: uncertainOf(yield* Credits.Credits),
+    order: flags.order,
+    concurrency: flags.concurrency,
+    dedupe: flags.dedupe,
+    cache: flags.cache === undefined
+      ? undefined
+      : yield* ResponseCache.make({ directory: flags.cache, target: work.target })
+  })
 })
 
 const connected = Effect.fnUntraced(function*(work: Work) {
@@ -157,6 +149,10 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
     (ending.stop === undefined ? report.read : Math.max(report.read, report.total ?? 0)) - Report.done(report)
   )
 
+/** Counts the undone rows that are in batches which go on, as far as this run's part of the input has them. */
+const runningOf = ({ running }: Job.Ending, undone: number): Job.Running | undefined =>
+  running === undefined || undone === 0 ? undefined : { ...running, rows: Math.min(running.rows, undone) }
+
 /** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
 const lostOf = (report: Report.Report, result: JobFiles.Result): number =>
   Math.max(0, Report.done(report) - result.written)
@@ -170,7 +166,7 @@ const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.
 /** Writes the JSON and the words that a run ends with, and last the page, which may fail. */
 const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context) {
   const host = yield* Host.Host
-  const { ending, lost, report, undone } = context
+  const { ending, lost, report, running, undone } = context
   if (flags.json) {
     yield* host.write(
       `${
@@ -180,7 +176,11 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
             stopped: ending.stop?._tag,
             undone,
             lost,
-            uncertainUsd: Money.toUsd(context.uncertainNanoUsd ?? 0n)
+            uncertainUsd: Money.toUsd(context.uncertainNanoUsd ?? 0n),
+            inBatches: running === undefined ? undefined : {
+              rows: running.rows,
+              usd: running.nanoUsd === undefined ? undefined : Money.toUsd(running.nanoUsd)
+            }
           },
           undefined,
           2
@@ -282,8 +282,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }
   const stop = yield* Deferred.make<Stop.Stop>()
   yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
+  const lock = yield* Lock.acquire(Journal.lockOf(journal), {
+    owner: { pid: host.pid, host: host.host },
+    isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
+  })
   const spent = yield* spentBefore(journal)
-  const prices = makePrices()
+  const prices = yield* makePrices
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,
     emulator,
@@ -309,6 +313,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     prices,
     place,
     journal,
+    lock,
     target: targetOf(flags, emulator !== undefined),
     uncertain: spent.uncertain
   }).pipe(Effect.provide(layer))
@@ -329,6 +334,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     args: host.args,
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,
+    running: runningOf(result, undone),
     lost: lostOf(report, result)
   }
   yield* tell(flags, context)
@@ -345,6 +351,8 @@ export const explainJobError = (
     ? [
       `go on with: ${command} --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)`
     ]
+    : reason === "row-moved"
+    ? [`go on with: ${command.replace(/ --changed[= ]\S+/g, "")} --changed resend (send changed rows again)`]
     : reason === "id-reused"
     ? [`then go on with: ${command} --changed keep (keep the answers there are, send what has a new custom_id)`]
     : reason === "target-changed"

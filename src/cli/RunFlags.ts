@@ -12,10 +12,19 @@ import { variable } from "./Settings.ts"
 const optional = <A>(flag: Flag.Flag<A>, config: Config.Config<A>) =>
   LastFlag.orNone(Flag.withFallbackConfig(flag, config))
 
-const text = (name: string, description: string, metavar?: string) => {
-  const flag = LastFlag.String(name).pipe(Flag.withDescription(description))
-  return optional(metavar === undefined ? flag : Flag.withMetavar(flag, metavar), Config.String(variable(name)))
-}
+const text = (name: string, description: string) =>
+  optional(LastFlag.String(name).pipe(Flag.withDescription(description)), Config.String(variable(name)))
+
+/** Flag that names a file or a directory, and may be a setting. */
+const path = (name: string, description: string, metavar: string) =>
+  LastFlag.orNone(LastFlag.filled(
+    name,
+    LastFlag.String(name).pipe(
+      Flag.withMetavar(metavar),
+      Flag.withDescription(description),
+      Flag.withFallbackConfig(Config.String(variable(name)))
+    )
+  ))
 
 const number = (name: string, description: string) =>
   optional(LastFlag.Finite(name).pipe(Flag.withDescription(description)), Config.Finite(variable(name)))
@@ -65,6 +74,7 @@ const read = <A>(
 
 /** Is the argument that names the input. */
 export const input = Argument.String("input").pipe(
+  Argument.filter((path) => path.trim() !== "", () => "input must not be empty: give a path, or - for standard input"),
   Argument.withDescription("JSONL file of prompts (.gz is gunzipped), or - for standard input")
 )
 
@@ -112,30 +122,25 @@ export const limitFlags = {
   requestsPerMinute: rate("requests-per-minute", "Never send more requests per minute (the limit is found below it)"),
   tokensPerMinute: rate("tokens-per-minute", "Never send more tokens per minute"),
   maxInFlight: whole("max-in-flight", "Never have more requests in flight"),
-  policy: optional(
-    LastFlag.String("policy").pipe(
-      Flag.withMetavar("FILE"),
-      Flag.withDescription("Policy document: retry, lanes, onCredits")
-    ),
-    Config.String(variable("policy"))
-  )
+  policy: path("policy", "Policy document: retry, lanes, onCredits", "FILE")
 }
 
 /** Is the flag that names the directory of a run's files. */
-export const outDir = text("out-dir", "Directory of results, errors and journal (default: that of the input)", "DIR")
+export const outDir = path("out-dir", "Directory of results, errors and journal (default: that of the input)", "DIR")
 
 /** All flags of `run`. */
 export const runFlags = {
   input,
   ...rowFlags,
   ...limitFlags,
-  output: LastFlag.orNone(
+  output: LastFlag.orNone(LastFlag.filled(
+    "output",
     LastFlag.String("output").pipe(
       Flag.withAlias("o"),
       Flag.withMetavar("FILE"),
       Flag.withDescription("Results file, or - for standard output (default: INPUT.results.jsonl)")
     )
-  ),
+  )),
   errors: LastFlag.file("errors", "File of failed rows and bad lines (default: INPUT.errors.jsonl)"),
   journal: LastFlag.file("journal", "Journal file (default: OUTPUT.journal)"),
   outDir,
@@ -152,7 +157,7 @@ export const runFlags = {
     Flag.withDefault("stop" as const)
   ),
   dedupe: off("dedupe", "Send identical requests once"),
-  cache: text("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
+  cache: path("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
   via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
     Flag.withDescription(
       "calls: one request for each row; batch: Together's Batch API, cheaper, within a day (default: calls)"
@@ -165,7 +170,8 @@ export const runFlags = {
     "SPAN",
     "With --via batch: time between two looks (default: 30s)",
     Format.parseSpan,
-    "a span, like 30s"
+    "a span, like 30s",
+    (span) => span > 0
   ),
   maxCost: read(
     "max-cost",
@@ -180,7 +186,8 @@ export const runFlags = {
     "SPAN",
     "Stop after this long: 90s, 10m, 2h",
     Format.parseSpan,
-    "a span, like 90s, 10m or 2h"
+    "a span, like 90s, 10m or 2h",
+    (span) => span > 0
   ),
   failOnError: off("fail-on-error", "Stop at the first row that fails"),
   onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(

@@ -133,7 +133,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const right = (head: string) => ({ head, align: "right" as const })
   yield* host.write(
     all.length === 0
-      ? `${name} makes no retry after such an error\n`
+      ? more
+        ? `${name} retries such an error; --attempts 2 or more shows after which delays\n`
+        : `${name} makes no retry after such an error\n`
       : Table.draw(
         [right("retry"), right("shortest"), right("median"), right("longest"), { head: `0 – ${Format.span(scale)}` }],
         all.map((spread) => [

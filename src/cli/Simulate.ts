@@ -1,6 +1,7 @@
 /** `simulate`: this file, these limits, this policy, in virtual time: makespan, 429s, cost. */
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
@@ -147,7 +148,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const options = yield* provider(flags, { unknownModels: "accept" })
   const onCredits = flags.onCredits ?? policy?.onCredits
   const rows = yield* readRows(flags)
-  const begun = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+  if (rows.length === 0) return yield* Source.empty(flags.input)
+  const begun = yield* Clock.monotonicTimeNanos
   const lanes = Lanes.layer({
     requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
     tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
@@ -155,7 +157,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   })
   const credits = Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })
   const simulated = Effect.gen(function*() {
-    const report = Report.make(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+    const report = Report.make(yield* Clock.currentTimeMillis)
     report.total = rows.length * flags.repeat
     const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
     const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
@@ -175,7 +177,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   })
   const { ending, report } = yield* VirtualClock.wrap(simulated, { seed: flags.seed }).pipe(Effect.orDie)
   const undone = Math.max(0, rows.length * flags.repeat - Report.done(report))
-  const ended = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+  const ended = yield* Clock.monotonicTimeNanos
   const ideal = Demo.ideal(options, report)
   if (flags.svg !== undefined) yield* TextFile.write(flags.svg, Chart.standalone(Page.throughput(report)))
   if (flags.report !== undefined) {

@@ -35,6 +35,10 @@ export const of = Effect.fnUntraced(function*(
   return Input.file(flags.input)
 })
 
+/** Makes the error of an input without rows. */
+export const empty = (path: string) =>
+  new InputError({ message: `${path} holds no rows. Write one JSON object per line.`, reason: "empty", path })
+
 const unreadable = (cause: PlatformError.PlatformError) =>
   new InputError({
     message: `cannot read standard input (${platformCode(cause)}).`,

@@ -30,6 +30,8 @@ export interface Context {
   readonly emulated?: boolean | undefined
   /** What would have been sent more, where the file's rows were counted. */
   readonly undone: number
+  /** Which of the undone rows are in batches that go on. */
+  readonly running?: Job.Running | undefined
   /** Rows that are settled and that no output file holds: 0, or something is wrong. */
   readonly lost: number
 }
@@ -47,7 +49,7 @@ const spent = ({ report, uncertainNanoUsd }: Spending): bigint =>
   report.resumedNanoUsd + report.nanoUsd + (uncertainNanoUsd ?? 0n)
 
 /** Tells whether a budget refused a row for want of a price: no amount is high enough then. */
-const unpriced = (error: BudgetExceededError): boolean => error.neededNanoUsd === 0n
+const unpriced = (error: BudgetExceededError): boolean => error.reason === "unknown-price"
 
 const overBudget = (context: Spending, error: BudgetExceededError): string => {
   if (unpriced(error)) return error.message
@@ -96,7 +98,16 @@ export const reason = (context: Spending): string | undefined => {
   }
 }
 
-const rowsLine = ({ lost, report, undone }: Context, style: Style.Style): string => {
+/** Counts the undone rows that nobody was asked about. */
+export const unsent = ({ running, undone }: Pick<Context, "running" | "undone">): number =>
+  undone - (running?.rows ?? 0)
+
+const goingOn = ({ batches }: Job.Running): string =>
+  batches === 1 ? "a batch that goes on" : `${Format.count(batches)} batches that go on`
+
+const rowsLine = (context: Context, style: Style.Style): string => {
+  const { lost, report, running } = context
+  const left = unsent(context)
   const failed = report.failed + report.resumedFailed
   return [
     style.green(`${Format.count(report.ok + report.resumedOk)} answered`),
@@ -105,7 +116,8 @@ const rowsLine = ({ lost, report, undone }: Context, style: Style.Style): string
     ...(report.twins > 0 ? [`${Format.count(report.twins)} identical`] : []),
     failed > 0 ? style.red(`${Format.count(failed)} failed`) : "0 failed",
     ...(report.bad > 0 ? [style.red(Format.plural(report.bad, "bad line"))] : []),
-    ...(undone > 0 ? [style.yellow(`${Format.count(undone)} not sent`)] : []),
+    ...(running === undefined ? [] : [style.yellow(`${Format.count(running.rows)} in ${goingOn(running)}`)]),
+    ...(left > 0 ? [style.yellow(`${Format.count(left)} not sent`)] : []),
     lost === 0 ? "0 lost" : style.red(`${Format.count(lost)} lost: run the same command again`)
   ].join(" · ")
 }
@@ -176,8 +188,18 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
     ? style.yellow(` · ${Format.plural(report.unpriced, "row")} of unknown price left out`)
     : ""
   const uncertain = context.uncertainNanoUsd ?? 0n
-  const besides = uncertain > 0n ? ` · up to ${Format.usd(uncertain)} besides for calls without an answer` : ""
-  out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${besides}${unknown}`)
+  const besides = uncertain > 0n
+    ? ` · up to ${Format.usd(uncertain)} besides for ${context.batch === true ? "answers" : "calls"} without ${
+      context.batch === true ? "a known cost" : "an answer"
+    }`
+    : ""
+  const { running } = context
+  const coming = running === undefined
+    ? ""
+    : running.nanoUsd === undefined
+    ? style.yellow(` · ${goingOn(running)}, of unknown price`)
+    : style.yellow(` · up to ${Format.usd(running.nanoUsd)} for ${goingOn(running)}`)
+  out.push(`${label("cost")}${Format.usd(report.nanoUsd)}${before}${besides}${coming}${unknown}`)
   const held = heldBack(context)
   if (held !== undefined) out.push(`${label("")}${style.dim(held)}`)
   out.push(`${label("elapsed")}${timeLine(context)}`)
@@ -228,6 +250,9 @@ const onward = (context: Context, style: Style.Style): string => {
       style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", "USD"))
     }`
   }
+  if (context.running !== undefined) {
+    return `the answers are billed, and collected with: ${style.bold(CommandLine.again(args))}`
+  }
   const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")
   return stop?._tag === "Abandoned" && priceless
     ? withoutBudget(args, style)
@@ -250,7 +275,12 @@ export const last = (context: Context, style: Style.Style): string => {
   if (ending.stop !== undefined || context.undone > 0) return onward(context, style)
   if (report.failed + report.resumedFailed > 0) return again(context, style)
   if (report.bad > 0) {
-    return `correct the bad lines, then: ${style.bold(CommandLine.again([...args, "--changed", "keep"]))}`
+    const inPlace = report.missingIds.count === 0
+      ? ""
+      : " where they stand, and leave a blank line for one you remove (rows without custom_id are known by their line)"
+    return `correct the bad lines${inPlace}, then: ${
+      style.bold(CommandLine.instead(args, "--changed", "--changed", "keep"))
+    }`
   }
   return report.ok === 0 && report.resumedOk > 0
     ? `nothing to send: an earlier run answered every row. To begin anew, remove ${context.journal} and the results`

@@ -8,6 +8,7 @@
  * | holds its failure | is done, unless `retryErrors` |
  * | holds an answer to another request of that id | `changed` says: stop the job, keep the answer, send the row again |
  * | holds an answer to another request, from another line | the same; a stop says that the id may be used twice |
+ * | holds an answer to another request, of a row without an id | is sent again with `resend`, else the job stops: `keep` would keep the answer of another row, where lines were added or removed |
  * | saw the id on an earlier line of this input | is a bad line: a duplicate |
  */
 import * as Effect from "effect/Effect"
@@ -23,7 +24,11 @@ import * as Row from "./Row.ts"
 export interface Options {
   /** Whether rows that failed in an earlier run are sent again. Default: false. */
   readonly retryErrors?: boolean | undefined
-  /** What to do with a row whose request has changed since it was answered. Default: `stop`. */
+  /**
+   * What to do with a row whose request has changed since it was answered: stop, keep the answer, or send the row again.
+   * Default: `stop`. A row without an id of its own, known by its line, keeps no answer to another request: there `keep`
+   * stops, too.
+   */
   readonly changed?: "stop" | "keep" | "resend" | undefined
 }
 
@@ -57,6 +62,43 @@ const rowChanged = (row: Row.Row, journal: Journal.Journal) =>
     path: journal.path
   })
 
+const moved = (row: Row.Row, journal: Journal.Journal) =>
+  new JournalError({
+    message:
+      `line ${row.line} has no custom_id and is known by its number, and ${JSON.stringify(row.id)} was answered ` +
+      "for another request: a line above it was added or removed, or the row, the request options or the version of " +
+      "this program have changed. Its answer may be that of another row, so it is not kept. Restore them (a blank line " +
+      "in the place of a removed one keeps the numbers), or send changed rows again. Give rows a custom_id, and their " +
+      "answers stay with them.",
+    reason: "row-moved",
+    path: journal.path
+  })
+
+/** How many removed lines above a row without an id are seen through: each of them costs a look at the journal. */
+const seenThrough = 16
+
+/**
+ * Finds the line further down that was answered for what a row without an id asks: lines above it were removed that had
+ * no id either, bad or blank ones, so that its own id is new.
+ */
+const movedFrom = (row: Row.Row, hash: number, journal: Journal.Journal) => {
+  for (let line = row.line + 1; line <= row.line + seenThrough; line++) {
+    const known = journal.known(Row.assignedId(line))
+    if (known._tag === "Done" && known.ok && known.hash === hash) return { line, ordinal: known.ordinal }
+  }
+  return undefined
+}
+
+const removedAbove = (row: Row.Row, line: number, journal: Journal.Journal) =>
+  new JournalError({
+    message: `line ${row.line} has no custom_id and is known by its number, and asks what line ${line} was answered ` +
+      "for: a line above it was removed, and sent again, it would be billed twice. Put a blank line in the place of a " +
+      "removed one, which keeps the numbers, or send changed rows again. Give rows a custom_id, and their answers stay " +
+      "with them.",
+    reason: "row-moved",
+    path: journal.path
+  })
+
 const otherLine = (row: Row.Row, first: number, journal: Journal.Journal) =>
   new JournalError({
     message:
@@ -82,7 +124,7 @@ export const refuse = (
     Stream.runHead,
     Effect.flatMap((found) =>
       Effect.fail(
-        Option.isNone(found) || found.value.meta.n === row.line
+        error.reason === "row-moved" || Option.isNone(found) || found.value.meta.n === row.line
           ? error
           : otherLine(row, found.value.meta.n, journal)
       )
@@ -95,7 +137,7 @@ const duplicateMessage = (row: Row.Row, first: number): string => {
     return `line ${row.line} has no custom_id, and ${id}, which it would get, is that of line ${first}; it is not ` +
       "sent. Give it a custom_id"
   }
-  const assigned = row.id === `line-${first}` ? " (a row without one gets line-<number>)" : ""
+  const assigned = row.id === Row.assignedId(first) ? " (a row without one gets line-<number>)" : ""
   return `line ${row.line}: custom_id ${id} was used on line ${first} already${assigned}; it is not sent. Give each ` +
     "row its own custom_id"
 }
@@ -107,14 +149,22 @@ const duplicate = (row: Row.Row, first: number): Row.Bad =>
 export const judge = (row: Row.Row, journal: Journal.Journal, options: Options): Decision => {
   const known = journal.known(row.id)
   if (known._tag === "Seen") return { _tag: "Bad", line: duplicate(row, known.line) }
-  if (known._tag === "New") return { _tag: "Send", row, hash: hashOf(row) }
   const changed = options.changed ?? defaults.changed
   const hash = hashOf(row)
-  const same = hash === known.hash
-  if (!same && changed === "stop") {
-    return { _tag: "Refused", row, ordinal: known.ordinal, error: rowChanged(row, journal) }
+  if (known._tag === "New") {
+    const from = row.assigned && changed === "keep" ? movedFrom(row, hash, journal) : undefined
+    return from === undefined
+      ? { _tag: "Send", row, hash }
+      : { _tag: "Refused", row, ordinal: from.ordinal, error: removedAbove(row, from.line, journal) }
   }
-  return (!same && changed === "resend") || (!known.ok && options.retryErrors === true)
+  const same = hash === known.hash
+  const again = !known.ok && options.retryErrors === true
+  // a failure has no answer that could be another row's
+  if (!same && (changed === "stop" || (changed === "keep" && row.assigned && !again))) {
+    const error = row.assigned ? moved(row, journal) : rowChanged(row, journal)
+    return { _tag: "Refused", row, ordinal: known.ordinal, error }
+  }
+  return (!same && changed === "resend") || again
     ? { _tag: "Send", row, hash }
     : { _tag: "Done", row, ok: known.ok, ordinal: known.ordinal, same }
 }

@@ -7,8 +7,9 @@
  * | failed | `{"id", "custom_id", "error": {"code", "message", "status"?, "request_id"?, "attempts"?}, "line", …}` |
  * | bad line | `{"custom_id"?, "error": {"code", "message"}, "line"}` |
  *
- * The caller's fields come after ours, and a field of theirs that has the name of one of ours is left out. `id` is made
- * from the row's own id, so the same row has the same one in every run.
+ * The caller's fields come after ours. Where one of theirs has the name of one of ours (`id`, `line`, `response`,
+ * `error`), those stand apart in a field `row`, with a `row` of theirs among them. `id` is made from the row's own id, so
+ * the same row has the same one in every run.
  */
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
@@ -37,12 +38,15 @@ const idOf = (customId: string): string => {
   return `br_${Hash.hex32(ids[0]!)}${Hash.hex32(ids[1]!)}`
 }
 
-const withExtra = (row: Record<string, unknown>, extra: Row.Json | undefined): string => {
-  if (extra !== undefined) {
-    for (const key in extra) {
-      if (!ours.has(key)) Row.setField(row, key, extra[key])
-    }
+const apart = "row"
+
+const withExtra = (row: Record<string, unknown>, extra: Row.Json = {}): string => {
+  const clashes = Object.keys(extra).some((key) => ours.has(key))
+  const own: Record<string, unknown> = {}
+  for (const key in extra) {
+    Row.setField(clashes && (key === apart || ours.has(key)) ? own : row, key, extra[key])
   }
+  if (clashes) row[apart] = own
   return JSON.stringify(row)
 }
 

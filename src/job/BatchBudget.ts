@@ -84,11 +84,18 @@ export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudge
 
   const left = (limit: bigint) => limit - spent() - assumed - reserved
 
-  const refuse = (limit: bigint, model: string, needed: bigint, message: string) =>
+  const refuse = (
+    limit: bigint,
+    model: string,
+    reason: "no-room" | "unknown-price",
+    needed: bigint,
+    message: string
+  ) =>
     Effect.fail(
       new TogetherError.BudgetExceededError({
         message,
         model,
+        reason,
         budget: "job",
         limitNanoUsd: limit,
         neededNanoUsd: needed,
@@ -101,12 +108,12 @@ export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudge
     reserve: Effect.fnUntraced(function*(model, bound) {
       if (limit === undefined) return take(bound._tag === "Known" ? bound.high : 0n)
       if (bound._tag === "Unknown") {
-        return yield* refuse(limit, model, 0n, `the price of ${model} is unknown: ${bound.reason}`)
+        return yield* refuse(limit, model, "unknown-price", 0n, `the price of ${model} is unknown: ${bound.reason}`)
       }
       while (bound.high > left(limit)) {
         if (running === 0) {
           const message = "the next batch may cost more than is left. Raise the budget, or lower max_tokens"
-          return yield* refuse(limit, model, bound.high, message)
+          return yield* refuse(limit, model, "no-room", bound.high, message)
         }
         yield* Deferred.await(freed)
       }

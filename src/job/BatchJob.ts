@@ -23,38 +23,34 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
-import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import * as TogetherError from "../domain/TogetherError.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Price from "../policy/Price.ts"
-import * as Batches from "../together/Batches.ts"
 import * as PriceTable from "../together/PriceTable.ts"
-import * as Routes from "../together/Routes.ts"
 import * as Together from "../together/Together.ts"
 import * as Admission from "./Admission.ts"
 import * as BatchBudget from "./BatchBudget.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
+import * as BatchProvider from "./BatchProvider.ts"
+import * as BatchRun from "./BatchRun.ts"
+import * as BatchSettle from "./BatchSettle.ts"
 import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
-import type * as Job from "./Job.ts"
+import * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
-import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
-import * as RowTokens from "./RowTokens.ts"
-import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 
 /** Configures a job through batches. */
-export interface Options extends Omit<JobFiles.Options<never>, "send"> {
+export interface Options extends Job.Common, JobFiles.FileOptions {
   /** What models cost. Default: the shipped table. */
   readonly price?: Price.Lookup | undefined
   /** Nano-dollars that the job may cost, earlier runs included. Default: any. */
   readonly maxCost?: bigint | undefined
-  /** Time between two looks at a batch. Default: 30 seconds. */
+  /** Time between two looks at a batch, above 0. Default: 30 seconds. */
   readonly poll?: Duration.Input | undefined
   /** How often rows are batched that a batch left unanswered. Default: 3. */
   readonly rounds?: number | undefined
@@ -67,30 +63,31 @@ export interface Options extends Omit<JobFiles.Options<never>, "send"> {
 /** Holds the defaults of this module. */
 export const defaults = { poll: Duration.seconds(30), rounds: 3, parallel: 20 } as const
 
-/** How often the upload of a file, and the creation of a batch, is tried. */
-const tries = 5
-/** Waits between two tries of an upload. */
-const pauses = Schedule.exponential("2 seconds")
-/** Rows that are settled at a time. */
-const group = 256
+interface Checked extends Options {
+  readonly poll: Duration.Duration
+  readonly rounds: number
+  readonly parallel: number
+}
 
-/**
- * Tells whether an answer to a creation says for sure that no batch came of it: not where a timeout or a conflict may be
- * the word on a request that was taken before.
- */
-const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
-  status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
+const checked = (options: Options): Checked => {
+  const poll = Duration.fromInputUnsafe(options.poll ?? defaults.poll)
+  Job.checkMaxTime("BatchJob.run", options)
+  OptionCheck.positive("BatchJob.run", "poll in milliseconds", Duration.toMillis(poll))
+  return {
+    ...options,
+    poll,
+    rounds: OptionCheck.integer("BatchJob.run", "rounds", options.rounds ?? defaults.rounds, 1),
+    parallel: OptionCheck.integer("BatchJob.run", "parallel", options.parallel ?? defaults.parallel, 1)
+  }
+}
 
 /** Runs a job from file to file through batches. */
 export const run = (
   options: Options
 ): Effect.Effect<JobFiles.Result, JobError, Together.Together | FileSystem.FileSystem> => {
-  const [parallel, rounds] = [checked(options, "parallel"), checked(options, "rounds")]
+  const all = checked(options)
   // a row that failed before may be answered by a batch that an earlier run sent it again in
-  return JobFiles.around(
-    { ...options, retryErrors: true },
-    (context) => drive(context, { ...options, parallel, rounds })
-  )
+  return JobFiles.around({ ...options, retryErrors: true }, (context) => drive(context, all))
 }
 
 /** Is a part under way: its rows that have to be answered, and what it holds of the budget. */
@@ -102,237 +99,29 @@ interface UnderWay {
   readonly lacking: boolean
 }
 
-const checked = (options: Options, name: "parallel" | "rounds"): number => {
-  const value = options[name] ?? defaults[name]
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new RangeError(`BatchJob.run: ${name} must be an integer of 1 or more, got ${value}`)
-}
-
 const drive = (
   context: JobFiles.Context,
-  options: Options & { readonly parallel: number; readonly rounds: number }
+  options: Checked
 ): Effect.Effect<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> =>
   Effect.gen(function*() {
-    const client = yield* Together.Together
     const { journal, report } = context
     const { parallel, rounds } = options
     const now = yield* SteadyClock.make
     const lookup = options.price ?? PriceTable.shippedLookup
-    const settler = Settled.settler(journal, report, now)
     const stopped = yield* Deferred.make<Stop.Stop>()
     const places = yield* Semaphore.make(parallel)
-    // one creation at a time: where all are refused, the stop leaves none of the others in doubt
-    const creation = yield* Semaphore.make(1)
     const budget = BatchBudget.make(options.maxCost, () => report.resumedNanoUsd + report.nanoUsd)
     let serial = 0
-    const missedBefore = Parts.open(journal.notes).some((part) => part.missing === true)
-
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
-    /** Ends the job by an error of the provider that concerns all of it. */
-    const refuse = (error: TogetherError.TogetherError): Effect.Effect<never> =>
-      stop(
-        error._tag === "AuthError" || error._tag === "InsufficientCreditsError" ||
-          error._tag === "PermissionDeniedError"
-          ? { _tag: "Refused", error }
-          : { _tag: "Unreachable", error }
-      )
-
-    const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome => {
-      if (said._tag === "Refused") {
-        const code = said.status === undefined ? said.code : undefined
-        return { _tag: "Failed", error: Output.errorOf(row, said, now()), code }
-      }
-      const usage = RowTokens.used(row, said.body)
-      const cost = Price.ofUsage(lookup(row.model), row.model, usage, { batch: true })
-      return {
-        _tag: "Answered",
-        reply: {
-          status: said.status,
-          body: said.body,
-          usage,
-          nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined,
-          attempts: 1
-        }
-      }
-    }
-
-    /** Settles rows in groups: one is written whole, whatever stops the job in between. */
-    const settleAll = Effect.fnUntraced(function*(rows: ReadonlyArray<readonly [Row.Row, Output.Said]>) {
-      const all: Array<Settled.Settled> = []
-      for (let from = 0; from < rows.length; from += group) {
-        const settled = yield* Effect.uninterruptible(
-          Effect.forEach(
-            rows.slice(from, from + group),
-            ([row, said]) => settler.row(row, Admission.hashOf(row), outcomeOf(row, said), 0),
-            { concurrency: "unbounded" }
-          ).pipe(Effect.map((done) => done.map((each) => each.settled)), Effect.tap(context.emit))
-        )
-        if (options.failFast === true && settled.some((each) => each.kind === "failed")) {
-          return yield* stop(Stop.failedRow)
-        }
-        all.push(...settled)
-      }
-      return all
-    })
-
-    /** Settles a bad line, and writes it whatever stops the job in between. */
-    const settleBad = (line: Row.Bad) =>
-      Effect.uninterruptible(
-        Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : context.emit([settled]))
-      )
-
-    /** Reads what is said about the rows of a finished batch. */
-    const collect = Effect.fnUntraced(function*(job: Batches.BatchJob) {
-      const said = new Map<string, Output.Said>()
-      for (const file of [job.error_file_id, job.output_file_id]) {
-        if (file === undefined || file === null || file === "") continue
-        const text = yield* Effect.catch(client.files.content(file), refuse)
-        for (const line of text.split("\n")) {
-          const read = line === "" ? undefined : Output.readLine(line)
-          if (read !== undefined) said.set(read[0], read[1])
-        }
-      }
-      return said
-    })
-
-    /** Waits for a batch to end; nothing where there is no such batch. */
-    const poll = Effect.fnUntraced(function*(batchId: string) {
-      while (true) {
-        const job = yield* client.batches.get(batchId).pipe(
-          Effect.catchTag("NotFoundError", () => Effect.succeed(undefined)),
-          Effect.catch(refuse)
-        )
-        if (job === undefined || Batches.isTerminal(job.status)) return job
-        yield* Effect.sleep(options.poll ?? defaults.poll)
-      }
-    })
-
-    /** Finds the batch that an earlier try may have created, also where its file was removed since. */
-    const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
-      const files = yield* Effect.catch(client.files.list, refuse)
-      const file = files.find((each) =>
-        part.fileId === undefined ? each.filename === part.name : each.id === part.fileId
-      )
-      const fileId = part.fileId ?? file?.id
-      if (fileId === undefined) return { fileId, batchId: undefined }
-      const batches = yield* Effect.catch(client.batches.list, refuse)
-      const batch = batches.find((each) => each.input_file_id === fileId)
-      return { fileId: file?.id, batchId: batch?.id ?? undefined }
-    })
-
-    /** Notes that a part is over: rows of it that are not settled are open again. */
-    const over = (part: Parts.Part) => journal.note("batch-done", { name: part.name })
-
-    /** Ends the job by a refusal that leaves no batch of a part behind. */
-    const giveUp = (part: Parts.Part, error: TogetherError.TogetherError) => Effect.andThen(over(part), refuse(error))
-
-    /**
-     * Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again, and after
-     * a success without an id it only looks. A part whose batch was refused for sure is over.
-     */
-    const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string) {
-      let created = false
-      let doubtful = false
-      for (let attempt = 1; attempt <= tries; attempt++) {
-        if (!created) {
-          const made = yield* Effect.result(
-            client.batches.create({
-              input_file_id: fileId,
-              endpoint: Routes.chat.path.replace(/^(\/v1)?/, "/v1"),
-              completion_window: "24h"
-            })
-          )
-          if (Result.isFailure(made)) {
-            doubtful ||= !denied(made.failure)
-            if (!TogetherError.isRetryable(made.failure) || attempt === tries) {
-              return yield* doubtful ? refuse(made.failure) : giveUp(part, made.failure)
-            }
-          } else {
-            const id = made.success.job?.id
-            if (typeof id === "string" && id !== "") return id
-            created = true
-          }
-        }
-        yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
-        const { batchId } = yield* adopt({ ...part, fileId })
-        if (batchId !== undefined) return batchId
-      }
-      const message = `Together created a batch for the file ${part.name}, told no id of it and does not list it. ` +
-        "Run the job again to look for it."
-      return yield* refuse(new TogetherError.DecodeError({ message, model: part.model, operation: "batches.create" }))
-    })
-
-    /** Notes what became of a part. What its rows ask for is long, and is noted once, when the part is begun. */
-    const note = (part: Parts.Part) => {
-      const { asks: _, ...known } = part
-      return Effect.as(journal.note("batch", known), known)
-    }
-
-    const submit = Effect.fnUntraced(function*({ part, rows }: Parts.Full) {
-      yield* journal.note("batch", part)
-      // a file that was stored twice costs nothing
-      const upload = client.files.upload({
-        content: rows.map(Parts.line).join(""),
-        name: part.name,
-        purpose: "batch-api"
-      })
-      const file = yield* upload.pipe(
-        Effect.retry({ schedule: pauses, times: tries - 1, while: TogetherError.isRetryable }),
-        Effect.catch((error) => giveUp(part, error))
-      )
-      return yield* creation.withPermit(Effect.gen(function*() {
-        const stored = yield* note({ ...part, fileId: file.id })
-        return yield* note({ ...stored, batchId: yield* create(part, file.id) })
-      }))
-    })
-
-    /** Finds the batch of a part of an earlier run, or creates it where it was asked for and is not there. */
-    const batchOf = Effect.fnUntraced(function*(part: Parts.Part) {
-      if (part.batchId !== undefined) return part.batchId
-      const found = yield* adopt(part)
-      const batchId = found.batchId ??
-        (part.fileId === undefined || found.fileId === undefined ? undefined : yield* create(part, found.fileId))
-      if (batchId !== undefined) yield* note({ ...part, batchId })
-      return batchId
-    })
-
-    /** Stops the first run that finds a batch missing: it may have asked for another account. */
-    const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string) {
-      const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} rows`
-      if (missedBefore) return Report.warn(report, `${what}; those without an answer are batched again`)
-      yield* note({ ...part, batchId, missing: true })
-      return yield* stop({
-        _tag: "Refused",
-        error: new TogetherError.NotFoundError({
-          message: `${what}. Was it begun with the key of another account, use that key. Where it is gone for good, ` +
-            "run the job again: its rows are batched again then.",
-          model: part.model,
-          operation: "batches.get"
-        })
-      })
-    })
-
-    /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
-    const outcome = Effect.fnUntraced(function*(part: Parts.Part) {
-      const batchId = yield* creation.withPermit(batchOf(part))
-      if (batchId === undefined) return undefined
-      const job = yield* poll(batchId)
-      if (job === undefined) {
-        yield* miss(part, batchId)
-        return { said: new Map<string, Output.Said>(), hopeless: undefined, gone: true }
-      }
-      const said = yield* collect(job)
-      const hopeless: Output.Said | undefined = job.status === "FAILED" && said.size === 0
-        ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
-        : undefined
-      return { said, hopeless, gone: false }
-    })
+    const provider = BatchProvider.make(yield* Together.Together, options.poll)
+    const batches = BatchRun.make({ journal, report, provider, stop })
+    const settle = BatchSettle.make({ context, lookup, now, failFast: options.failFast === true, stop })
 
     /** Settles the rows of a part, and batches again those that it has no last word on. */
     const finish: (underWay: UnderWay) => Effect.Effect<void, JobError> = Effect.fnUntraced(
       function*({ lacking, part, reserve, rows }) {
-        const found = yield* outcome(part)
+        const found = yield* batches.outcome(part)
         // a part that never became a batch was no round
         const round = found === undefined ? part.round : part.round + 1
         const again: Array<Row.Row> = []
@@ -343,7 +132,7 @@ const drive = (
           if (open && round < rounds) again.push(row)
           else last.push([row, word ?? Output.notAnswered(rounds)])
         }
-        const settled = yield* settleAll(last)
+        const settled = yield* settle.rows(last)
         const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
         const spent = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
         const unknown = lacking || found?.gone === true || costs.includes(undefined)
@@ -351,8 +140,8 @@ const drive = (
         report.inFlight = Math.max(0, report.inFlight - part.rows)
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
-          if (uncertain > 0n) yield* journal.note("uncertain", Number(uncertain))
-          yield* over(part)
+          yield* context.uncertain(uncertain)
+          yield* batches.over(part)
         }
         const gatherer = Parts.gatherer(round, name, options.limits)
         const parts = again.flatMap((row) => gatherer.add(row) ?? [])
@@ -377,7 +166,7 @@ const drive = (
         ...(bound._tag === "Known" ? { nano: Number(bound.high) } : {}),
         ...(retried ? { retried } : {})
       }
-      yield* finish({ part: yield* submit({ part: begun, rows }), rows, reserve, lacking: false })
+      yield* finish({ part: yield* batches.submit({ part: begun, rows }), rows, reserve, lacking: false })
     })
 
     const name = (model: string, from: number) =>
@@ -427,7 +216,7 @@ const drive = (
       const decision = Admission.admit(line, journal, report, waits ? { ...options, retryErrors: true } : options)
       switch (decision._tag) {
         case "Bad":
-          return Effect.as(settleBad(decision.line), undefined)
+          return Effect.as(settle.bad(decision.line), undefined)
         case "Refused":
           return Admission.refuse(decision, journal)
         case "Done":
@@ -438,12 +227,12 @@ const drive = (
           const refusal = Parts.refusal(row)
           if (refusal === undefined) return Effect.succeed(gatherer.add(row))
           const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
-          return Effect.as(settleBad(bad), undefined)
+          return Effect.as(settle.bad(bad), undefined)
         }
       }
     }
 
-    const open = yield* reopen(Parts.open(journal.notes))
+    const open = yield* reopen(batches.open)
     const fresh = Stream.concat(
       Stream.filter(Stream.mapEffect(context.rows, admit), (full) => full !== undefined),
       Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
@@ -463,5 +252,5 @@ const drive = (
       journal.lost
     ])
     yield* journal.flush
-    return { stop: ended, abandoned: new Map() }
+    return { stop: ended, running: batches.running(), abandoned: new Map() }
   })

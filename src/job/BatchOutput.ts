@@ -8,7 +8,7 @@ import * as TogetherError from "../domain/TogetherError.ts"
 import * as Classify from "../together/Classify.ts"
 import { promptsOf, redact } from "../together/Redact.ts"
 import * as ExactJson from "./ExactJson.ts"
-import type * as Row from "./Row.ts"
+import * as Row from "./Row.ts"
 
 /** Is what a batch said about a row. */
 export type Said =
@@ -21,27 +21,28 @@ export type Said =
     readonly status: number | undefined
   }
 
-/** Tells whether a value is a JSON object. */
-export const isObject = (u: unknown): u is Row.Json => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const messageOf = (u: unknown): string =>
-  typeof u === "string" ? u : isObject(u) && typeof u["message"] === "string" ? u["message"] : JSON.stringify(u ?? null)
+  typeof u === "string"
+    ? u
+    : Row.isObject(u) && typeof u["message"] === "string"
+    ? u["message"]
+    : JSON.stringify(u ?? null)
 
 /** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
 export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
   const row = Result.getOrUndefined(Result.try(() => ExactJson.parse(text)))
-  if (!isObject(row) || typeof row["custom_id"] !== "string") return undefined
+  if (!Row.isObject(row) || typeof row["custom_id"] !== "string") return undefined
   const id = row["custom_id"]
   const response = row["response"]
-  if (isObject(response)) {
+  if (Row.isObject(response)) {
     const status = typeof response["status_code"] === "number" ? response["status_code"] : 200
     if (status >= 200 && status < 300) return [id, { _tag: "Answered", status, body: response["body"] }]
     const body = response["body"]
-    const message = messageOf(isObject(body) && "error" in body ? body["error"] : body)
+    const message = messageOf(Row.isObject(body) && "error" in body ? body["error"] : body)
     return [id, { _tag: "Refused", code: String(status), message, status }]
   }
   const error = row["error"]
-  const code = isObject(error) && typeof error["code"] === "string" ? error["code"] : "batch_error"
+  const code = Row.isObject(error) && typeof error["code"] === "string" ? error["code"] : "batch_error"
   return [id, { _tag: "Refused", code, message: messageOf(error), status: undefined }]
 }
 

@@ -8,11 +8,13 @@
  * | `AuthError`, `InsufficientCreditsError` | everything will fail: stop, leave the row undone |
  * | `BudgetExceededError` | wait until rows in flight have settled and try again; nothing in flight: stop |
  * | `BudgetExceededError` for want of a price | the rows of the model are not sent; those of other models are |
+ * | `BudgetExceededError` where the ledger cannot be written | stop, leave the row undone |
  * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError` | the row fails; after 20 of a model without one answer, its other rows are not sent |
  * | `ConnectionError` that is permanent, before any answer | wrong address: stop |
  * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -45,23 +47,14 @@ export interface Dispatch<R> {
   readonly unsettledAttempts: () => number
 }
 
-/** Holds the defaults of this module. */
-export const defaults = {
-  /** Rows of one model that must fail alike, none answered, before the others are not sent. */
-  abandonAfter: 20
-} as const
-
 interface ModelState {
   answers: number
   refusals: number
 }
 
-/** Tells whether a budget refused a call for want of a price: a call that may cost nothing always fits. */
-const lacksPrice = (error: TogetherError.BudgetExceededError): boolean => error.neededNanoUsd === 0n
-
 /** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
 const lacksRoom = (error: TogetherError.TogetherError): boolean =>
-  error._tag === "BudgetExceededError" && !lacksPrice(error)
+  error._tag === "BudgetExceededError" && (error.reason ?? "no-room") === "no-room"
 
 /** Makes the error of a model whose rows are not sent for want of a price. */
 const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
@@ -70,6 +63,7 @@ const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
       `the price of ${model} is unknown, and a budget cannot hold what has no price. State the price, or send these ` +
       "rows in a run without a budget.",
     model,
+    reason: "unknown-price",
     budget: error.budget,
     limitNanoUsd: error.limitNanoUsd,
     neededNanoUsd: error.neededNanoUsd,
@@ -79,16 +73,7 @@ const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
 /** Counts the attempts of a call that were sent: the last one was not where a guard of our own refused it. */
 const attemptsOf = (error: TogetherError.TogetherError): number => {
   const attempts = error.attempts ?? 0
-  switch (error._tag) {
-    case "BudgetExceededError":
-    case "CircuitOpenError":
-    case "LaneOverflowError":
-      return Math.max(0, attempts - 1)
-    case "InsufficientCreditsError":
-      return error.status === undefined ? Math.max(0, attempts - 1) : attempts
-    default:
-      return attempts
-  }
+  return TogetherError.isOwnRefusal(error) ? Math.max(0, attempts - 1) : attempts
 }
 
 const secondsAsked = (error: TogetherError.TogetherError): number => {
@@ -111,11 +96,9 @@ const failed = (error: TogetherError.TogetherError, attempts: number): Verdict =
 /** Makes a dispatch around `send`. */
 export const make = Effect.fnUntraced(function*<R>(
   send: Send<R>,
-  options: Partial<Patience.Options> & { readonly abandonAfter?: number | undefined } = {}
+  patience: Patience.Settings
 ): Effect.fn.Return<Dispatch<R>> {
-  const patience: Patience.Options = { ...Patience.defaults, ...options }
-  const abandonAfter = options.abandonAfter ?? defaults.abandonAfter
-  const clock = yield* Effect.clockWith(Effect.succeed)
+  const clock = yield* Clock.Clock
   // monotonic: a clock that is set forward, or a machine that slept, is no silence of the provider
   const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
   const stopped = yield* Deferred.make<Stop>()
@@ -188,7 +171,7 @@ export const make = Effect.fnUntraced(function*<R>(
   const refusedModel = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {
     const state = modelOf(row.model)
     state.refusals++
-    if (state.answers === 0 && state.refusals >= abandonAfter && !abandoned.has(row.model)) {
+    if (state.answers === 0 && state.refusals >= patience.abandonAfter && !abandoned.has(row.model)) {
       abandoned.set(row.model, { error, rows: 0 })
     }
     return { _tag: "Failed", error }
@@ -209,7 +192,8 @@ export const make = Effect.fnUntraced(function*<R>(
       case "InsufficientCreditsError":
         return undone(error, { _tag: "Refused", error })
       case "BudgetExceededError":
-        if (lacksPrice(error)) return Effect.as(Effect.sync(() => withoutPrice(row, error)), state)
+        if (error.reason === "unknown-price") return Effect.as(Effect.sync(() => withoutPrice(row, error)), state)
+        if (error.reason === "ledger-unwritable") return undone(error, { _tag: "Refused", error })
         return Effect.flatMap(
           another(before),
           (again): Effect.Effect<Patience.Row | Verdict> =>

@@ -10,32 +10,25 @@
  * while the appends wait in memory; then every waiting and later append fails with `disk-full`.
  */
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Latch from "effect/Latch"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
-import { isDiskFull, JournalError, platformCode } from "./JobError.ts"
+import * as DiskFull from "./DiskFull.ts"
+import { JournalError, platformCode, platformFailure } from "./JobError.ts"
 
 /** Says how durable an append is when it returns: on the device (`sync`), or handed to the system (`write`). */
 export type Durability = "sync" | "write"
 
 /** Says how an append becomes durable. */
-export interface Options {
+export interface Options extends DiskFull.Options {
+  /** When an append counts as durable. Default: `sync`. */
   readonly durability?: Durability | undefined
-  /** How long a full disk is waited for. Default: 30 seconds. */
-  readonly fullDiskWait?: Duration.Input | undefined
-  /** Time between two tries on a full disk. Default: 1 second. */
-  readonly fullDiskEvery?: Duration.Input | undefined
 }
 
 /** Holds the defaults of this module. */
-export const defaults = {
-  durability: "sync",
-  fullDiskWait: Duration.seconds(30),
-  fullDiskEvery: Duration.seconds(1)
-} as const
+export const defaults = { durability: "sync" } as const
 
 /** Appends text durably. */
 export interface GroupCommit {
@@ -75,22 +68,14 @@ const add = (group: Group, line: string): number => {
   return written
 }
 
-const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
-  isDiskFull(cause)
-    ? new JournalError({
-      message: `the disk is full: ${path} cannot grow. Every answer written before is safe; free some space and run ` +
-        "the same command again.",
-      reason: "disk-full",
-      path,
-      cause
-    })
-    : new JournalError({
-      message: `cannot write ${path} (${platformCode(cause)}). Every answer written before is safe; check the ` +
-        "directory and run the same command again.",
-      reason: "unwritable",
-      path,
-      cause
-    })
+const failed = (path: string) =>
+  platformFailure(JournalError, path, {
+    full: `the disk is full: ${path} cannot grow. Every answer written before is safe; free some space and run the ` +
+      "same command again.",
+    other: (cause) =>
+      `cannot write ${path} (${platformCode(cause)}). Every answer written before is safe; check the directory and ` +
+      "run the same command again."
+  })
 
 /**
  * Appends to an open file from `length` on, for the life of the scope; closing the scope flushes first.
@@ -104,8 +89,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<GroupCommit, never, Scope.Scope> {
   const durability = options.durability ?? defaults.durability
-  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
-  const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
+  const whileFull = DiskFull.retry(options)
   const toWrite = Latch.makeUnsafe()
   const toSync = Latch.makeUnsafe()
   let spare: Uint8Array | undefined
@@ -124,21 +108,8 @@ export const make = Effect.fnUntraced(function*(
   let end = length
   let broken: JournalError | undefined
 
-  const writeAll = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> => {
-    let waited = 0
-    const attempt: Effect.Effect<void, PlatformError.PlatformError> = Effect.suspend(() => file.writeAll(bytes)).pipe(
-      Effect.catch((error) =>
-        Effect.ignore(file.truncate(good)).pipe(
-          Effect.andThen(Effect.suspend(() => {
-            if (!isDiskFull(error) || waited >= wait) return Effect.fail(error)
-            waited += Duration.toMillis(every)
-            return Effect.andThen(Effect.sleep(every), attempt)
-          }))
-        )
-      )
-    )
-    return attempt
-  }
+  const writeAll = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> =>
+    whileFull(Effect.tapError(file.writeAll(bytes), () => Effect.ignore(file.truncate(good))))
 
   const fail = (groups: ReadonlyArray<Group>) => (cause: PlatformError.PlatformError) =>
     Effect.sync(() => {

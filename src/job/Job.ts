@@ -19,7 +19,8 @@
  *
  * {@link stream} is for programs; JobFiles.ts adds the reading and writing of files.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -27,24 +28,39 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
+import * as Collector from "./Collector.ts"
 import * as Dispatch from "./Dispatch.ts"
-import { type JobError, type JournalError, platformCode } from "./JobError.ts"
+import type { JobError, JournalError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
-import type * as Patience from "./Patience.ts"
+import * as Patience from "./Patience.ts"
 import * as Report from "./Report.ts"
 import type * as ResponseCache from "./ResponseCache.ts"
 import type * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
-import * as Sorter from "./Sorter.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 import * as Twins from "./Twins.ts"
+import * as UntilDone from "./UntilDone.ts"
+import * as Worker from "./Worker.ts"
 
 export type { Settled } from "./Settled.ts"
 
-/** Configures a job. */
-export interface Options<R> extends Admission.Options {
+/** Configures a job, whatever answers its rows: calls, or batches. */
+export interface Common extends Admission.Options {
+  /** A reason to stop, given from outside. Default: never. */
+  readonly stop?: Effect.Effect<Stop.Stop> | undefined
+  /** Longest time the job may take, above 0. Default: any. */
+  readonly maxTime?: Duration.Input | undefined
+  /** Whether the first row that fails stops the job. Default: false. */
+  readonly failFast?: boolean | undefined
+  /** Where to count. Default: a report nobody reads. */
+  readonly report?: Report.Report | undefined
+}
+
+/** Configures a job by calls. */
+export interface Options<R> extends Common {
   /** Sends one row. */
   readonly send: Dispatch.Send<R>
   /** Where answers become durable. Default: nowhere; a later run begins anew. */
@@ -60,17 +76,9 @@ export interface Options<R> extends Admission.Options {
   /** Answers of other jobs. Default: none. */
   readonly cache?: ResponseCache.ResponseCache | undefined
   /** What to do when the client's retries have run out. Default: Patience.ts. */
-  readonly patience?: Partial<Patience.Options> | undefined
+  readonly patience?: Patience.Options | undefined
   /** How long rows under way are waited for when the job stops or fails. Default: 1 second. */
   readonly grace?: Duration.Input | undefined
-  /** A reason to stop, given from outside. Default: never. */
-  readonly stop?: Effect.Effect<Stop.Stop> | undefined
-  /** Longest time the job may take. Default: any. */
-  readonly maxTime?: Duration.Input | undefined
-  /** Whether the first row that fails stops the job. Default: false. */
-  readonly failFast?: boolean | undefined
-  /** Where to count. Default: a report nobody reads. */
-  readonly report?: Report.Report | undefined
 }
 
 /** Holds the defaults of this module. */
@@ -82,38 +90,53 @@ export const defaults = {
   windowPerConcurrency: 8
 } as const
 
+/** Says what goes on at the provider after a job through batches has ended: it is billed, and a later run collects it. */
+export interface Running {
+  readonly batches: number
+  /** Rows in them, those included that are not among the lines selected. */
+  readonly rows: number
+  /** Nano-dollars that the batches may cost at the most; absent where a price is unknown. */
+  readonly nanoUsd: bigint | undefined
+}
+
 /** Says how a job ended. */
 export interface Ending {
   /** Why rows were left undone, absent where every row was settled. */
   readonly stop: Stop.Stop | undefined
+  /** Rows in batches that go on when the job ends, and what these may cost. Absent where there is none. */
+  readonly running?: Running | undefined
   /** Models whose rows were not all sent, since the model refuses them alike or has no price that a budget can hold. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
-interface Task {
-  readonly row: Row.Row
-  readonly hash: number
-  readonly sequence: number
+/** Holds options that were checked. */
+export interface Checked {
+  readonly concurrency: number
+  readonly window: number
+  readonly patience: Patience.Settings
 }
 
-interface Placed {
-  readonly sequence: number
-  /** A settled row, the ordinal of one settled before, or nothing where the row stays undone. */
-  readonly settled: Settled.Settled | number | undefined
+/** Refuses a time that no job could keep. */
+export const checkMaxTime = (where: string, { maxTime }: Common): void => {
+  if (maxTime === undefined) return
+  OptionCheck.above(where, "maxTime in milliseconds", Duration.toMillis(Duration.fromInputUnsafe(maxTime)), 0, Infinity)
 }
 
-const checked = (options: { readonly concurrency?: number | undefined }): number => {
-  const concurrency = options.concurrency ?? defaults.concurrency
-  if (!Number.isInteger(concurrency) || concurrency < 1) {
-    throw new RangeError(`Job.stream: concurrency must be an integer of 1 or more, got ${concurrency}`)
+/**
+ * Refuses options out of their range, and fills in the defaults.
+ *
+ * **Errors**: throws a `RangeError`.
+ */
+export const checked = (options: Omit<Options<never>, "send" | "journal">): Checked => {
+  const where = "Job.stream"
+  const concurrency = OptionCheck.integer(where, "concurrency", options.concurrency ?? defaults.concurrency, 1)
+  checkMaxTime(where, options)
+  return {
+    concurrency,
+    window: OptionCheck.integer(where, "window", options.window ?? concurrency * defaults.windowPerConcurrency, 1),
+    patience: Patience.settings(options.patience)
   }
-  return concurrency
 }
-
-const untilDone = <A, E, R>(
-  self: Effect.Effect<A, E | Cause.Done, R>
-): Effect.Effect<void, Exclude<E, Cause.Done>, R> =>
-  Effect.catchIf(Effect.asVoid(self), Cause.isDone, () => Effect.void) as Effect.Effect<void, Exclude<E, Cause.Done>, R> // `isDone` takes `Done` out, which the signature of `catchIf` cannot say for a generic E
 
 /**
  * Runs a job to its end and hands settled rows to `emit`, one batch at a time.
@@ -129,20 +152,24 @@ export const drive = <E, R, R2, E3, R3>(
   options: Options<R2>,
   emit: (settled: ReadonlyArray<Settled.Settled>) => Effect.Effect<void, E3, R3>
 ): Effect.Effect<Ending, E | E3 | JournalError, R | R2 | R3> => {
-  const concurrency = checked(options)
+  const { concurrency, patience, window } = checked(options)
   return Effect.gen(function*() {
-    const clock = yield* Effect.clockWith(Effect.succeed)
+    const clock = yield* Clock.Clock
     const now = SteadyClock.from(clock)
-    const tick = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const journal = options.journal ?? Journal.memory({ answers: options.dedupe === true })
     const report = options.report ?? Report.make(now())
-    const dispatch = yield* Dispatch.make(options.send, options.patience)
+    const dispatch = yield* Dispatch.make(options.send, patience)
     const inOrder = (options.order ?? defaults.order) === "input"
-    const sorter = Sorter.make<Settled.Settled | number>(options.window ?? concurrency * defaults.windowPerConcurrency)
     const twins = options.dedupe === true ? Twins.make(journal.answerAt) : undefined
     const settler = Settled.settler(journal, report, now)
-    const todo = yield* Queue.make<Task, Cause.Done>({ capacity: concurrency })
-    const out = yield* Queue.make<Placed, Cause.Done>({ capacity: Math.max(1024, concurrency) })
+    const todo = yield* Queue.make<Worker.Task, Cause.Done>({ capacity: concurrency })
+    const collector = yield* Collector.make({
+      journal,
+      inOrder,
+      window,
+      emit,
+      capacity: Math.max(1024, concurrency)
+    })
     const broken = yield* Deferred.make<never, E | E3 | JournalError>()
     let sequence = 0
 
@@ -150,7 +177,7 @@ export const drive = <E, R, R2, E3, R3>(
     const settleBad = (line: Row.Bad, place: number) =>
       Effect.uninterruptible(Effect.flatMap(settler.bad(line), (settled) =>
         // with order `completion` the caller reads what earlier runs have settled from the journal
-        settled.resumed && !inOrder ? Effect.void : Effect.asVoid(Queue.offer(out, { sequence: place, settled }))))
+        settled.resumed && !inOrder ? Effect.void : collector.offer({ sequence: place, settled })))
 
     /** Decides about one line of the input. Rows done before need no effect. */
     const read = (line: Row.Row | Row.Bad): Effect.Effect<void, JournalError> | undefined => {
@@ -167,84 +194,31 @@ export const drive = <E, R, R2, E3, R3>(
           if (decision.ok && decision.same && twins !== undefined) {
             twins.know(Twins.canonical(decision.row), decision.ordinal)
           }
-          return inOrder ? Effect.asVoid(Queue.offer(out, { sequence: place, settled: decision.ordinal })) : undefined
+          return inOrder ? collector.offer({ sequence: place, settled: decision.ordinal }) : undefined
       }
     }
 
     const reader = Stream.runForEachArray(rows, (lines) =>
       Effect.gen(function*() {
         for (const line of lines) {
-          if (inOrder) yield* sorter.enter
+          if (inOrder) yield* collector.enter
           const effect = read(line)
           if (effect !== undefined) yield* effect
         }
       }))
 
-    const settleRow = Effect.fnUntraced(function*(task: Task, outcome: Settled.Outcome, started: number) {
-      const { ordinal, settled } = yield* settler.row(task.row, task.hash, outcome, tick() - started)
-      if (outcome._tag === "Failed" && options.failFast === true) yield* dispatch.stop(Stop.failedRow)
-      yield* Queue.offer(out, { sequence: task.sequence, settled })
-      return ordinal
+    const work = Worker.make({
+      dispatch,
+      settler,
+      report,
+      inOrder,
+      twins,
+      offer: collector.offer,
+      failFast: options.failFast === true,
+      cache: options.cache,
+      tick: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     })
-
-    const borrow = (task: Task, body: unknown, from: "cache" | "twin", started: number) =>
-      Effect.uninterruptible(settleRow(
-        task,
-        { _tag: "Answered", reply: { status: 200, body, attempts: 0, nanoUsd: 0n }, from },
-        started
-      ))
-
-    const keep = (cache: ResponseCache.ResponseCache, row: Row.Row, body: unknown) =>
-      Effect.catch(cache.put(row, body), (error) =>
-        Effect.sync(() => {
-          const why = `answers could not be kept in the cache (${platformCode(error)})`
-          Report.warn(report, `${why}: another job will send the same requests again`)
-        }))
-
-    const conclude = Effect.fnUntraced(function*(
-      task: Task,
-      key: string | undefined,
-      started: number,
-      verdict: Dispatch.Verdict
-    ) {
-      let ordinal: number | undefined
-      if (verdict._tag === "Answered") {
-        ordinal = yield* settleRow(task, verdict, started)
-        if (options.cache !== undefined) yield* keep(options.cache, task.row, verdict.reply.body)
-      } else if (verdict._tag === "Failed") {
-        yield* settleRow(task, verdict, started)
-      } else if (inOrder) {
-        yield* Queue.offer(out, { sequence: task.sequence, settled: undefined })
-      }
-      if (key !== undefined) yield* twins!.settle(key, ordinal)
-    })
-
-    const send = (task: Task, key: string | undefined, started: number) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(restore(dispatch.run(task.row)), (verdict) => conclude(task, key, started, verdict))
-      )
-
-    const work = (task: Task) =>
-      Effect.gen(function*() {
-        const started = tick()
-        const cached = options.cache === undefined ? undefined : yield* options.cache.get(task.row)
-        if (cached !== undefined) {
-          yield* borrow(task, cached, "cache", started)
-          return
-        }
-        const key = twins === undefined ? undefined : Twins.canonical(task.row)
-        const twin = key === undefined ? undefined : yield* twins!.find(key)
-        if (twin !== undefined) {
-          yield* borrow(task, twin, "twin", started)
-          return
-        }
-        yield* send(task, key, started)
-      })
-
-    const worker = untilDone(Effect.forever(Effect.flatMap(Queue.take(todo), (task) => {
-      report.inFlight++
-      return Effect.ensuring(work(task), Effect.sync(() => report.inFlight--))
-    })))
+    const worker = UntilDone.run(Effect.forever(Effect.flatMap(Queue.take(todo), work)))
 
     const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
@@ -263,39 +237,16 @@ export const drive = <E, R, R2, E3, R3>(
       yield* Effect.timeoutOption(Fiber.awaitAll(workers), options.grace ?? defaults.grace)
       yield* Fiber.interruptAll(workers)
     })
-    yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), Queue.end(out)))
+    yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))
     if (options.stop !== undefined) yield* Effect.forkScoped(Effect.flatMap(options.stop, dispatch.stop))
     if (options.maxTime !== undefined) {
       yield* Effect.forkScoped(Effect.andThen(Effect.sleep(options.maxTime), dispatch.stop(Stop.maxTime)))
     }
 
-    const handOn = Effect.fnUntraced(function*(placed: ReadonlyArray<Settled.Settled | number>) {
-      const ready: Array<Settled.Settled> = []
-      for (const settled of placed) {
-        ready.push(typeof settled === "number" ? Settled.ofRecord(yield* journal.entryAt(settled)) : settled)
-      }
-      if (ready.length > 0) yield* emit(ready)
-    })
-
-    const collect = Effect.gen(function*() {
-      const batch = yield* Queue.takeAll(out)
-      const ready: Array<Settled.Settled | number> = []
-      for (const { sequence, settled } of batch) {
-        if (inOrder) ready.push(...(yield* sorter.add(sequence, settled)))
-        else if (settled !== undefined) ready.push(settled)
-      }
-      yield* handOn(ready)
-    })
-
-    const collecting = Effect.andThen(
-      untilDone(Effect.forever(collect)),
-      Effect.suspend(() => handOn(sorter.rest()))
-    ).pipe(
-      // rows that are settled in the grace must not wait for a place
-      Effect.catchCause((cause) => Effect.andThen(fail(cause), untilDone(Effect.forever(Queue.takeAll(out)))))
-    )
+    // rows that are settled in the grace must not wait for a place
+    const collecting = Effect.catchCause(collector.collect, (cause) => Effect.andThen(fail(cause), collector.forget))
     // before the workers are interrupted: nobody takes what they would hand on
-    yield* Effect.addFinalizer(() => Queue.shutdown(out))
+    yield* Effect.addFinalizer(() => collector.close)
     yield* Effect.raceFirst(collecting, journal.lost)
     report.attempts += dispatch.unsettledAttempts()
     if (Deferred.isDoneUnsafe(broken)) return yield* Deferred.await(broken)

@@ -28,6 +28,7 @@ export const JournalReason = Schema.Literals([
   "input-changed",
   "row-changed",
   "id-reused",
+  "row-moved",
   "target-changed",
   "emulated",
   "batch-running",
@@ -64,6 +65,32 @@ export const platformCode = (error: PlatformError.PlatformError): string => {
     ? cause.code
     : error.reason._tag
 }
+
+/** Says in words that a file cannot be written. */
+export interface Words {
+  /** Where the disk is full. */
+  readonly full: string
+  /** Where it is anything else. */
+  readonly other: (cause: PlatformError.PlatformError) => string
+}
+
+/** Makes the error of a file that cannot be written: `disk-full`, or else `unwritable`. */
+export const platformFailure = <E>(
+  Failure: new(
+    fields: {
+      readonly message: string
+      readonly reason: "disk-full" | "unwritable"
+      readonly path: string
+      readonly cause: PlatformError.PlatformError
+    }
+  ) => E,
+  path: string,
+  { full, other }: Words
+) =>
+(cause: PlatformError.PlatformError): E =>
+  isDiskFull(cause)
+    ? new Failure({ message: full, reason: "disk-full", path, cause })
+    : new Failure({ message: other(cause), reason: "unwritable", path, cause })
 
 /** Tells whether a platform error says that no space is left (full disk, quota, file size limit). */
 export const isDiskFull = (error: PlatformError.PlatformError): boolean => {

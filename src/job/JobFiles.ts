@@ -35,8 +35,8 @@ import * as SteadyClock from "./SteadyClock.ts"
 
 export type { Paths, Writer } from "./Outputs.ts"
 
-/** Configures a job from file to file. */
-export interface Options<R> extends Omit<Job.Options<R>, "journal">, Lock.Options, GroupCommit.Options {
+/** Names the files of a job, and says how they are read and written. */
+export interface FileOptions extends Lock.Options, GroupCommit.Options {
   readonly input: Input.Source
   /** Where answered rows go. Default: beside the input, `.results.jsonl`. */
   readonly results?: string | Outputs.Writer | undefined
@@ -52,6 +52,12 @@ export interface Options<R> extends Omit<Job.Options<R>, "journal">, Lock.Option
   readonly fingerprint?: { readonly hash: string } | undefined
   /** Who answers the rows: a base URL, or `Journal.emulator`. A journal with the answers of another is refused. */
   readonly target?: string | undefined
+  /** The lock of the journal, where the caller holds it already. Default: it is taken for the time of the run. */
+  readonly lock?: Lock.Lock | undefined
+}
+
+/** Configures a job from file to file, by calls. */
+export interface Options<R> extends Omit<Job.Options<R>, "journal">, FileOptions {
   /**
    * What this run may have cost beyond its rows, in nano-dollars: calls that were cut off. Asked when the run ends, and
    * noted in the journal. Default: nothing.
@@ -95,6 +101,8 @@ export interface Context {
   readonly journal: Journal.Journal
   readonly report: Report.Report
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+  /** Notes nano-dollars that the run may have cost beyond its rows: in the journal, and in the result. */
+  readonly uncertain: (nanoUsd: bigint) => Effect.Effect<void, JournalError>
 }
 
 const emptyInput = (path: string, what: string) =>
@@ -156,13 +164,6 @@ const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
     }))
 }
 
-/** Notes in the journal what a run may have cost beyond its rows. */
-const noteUncertain = Effect.fnUntraced(function*(journal: Journal.Journal, uncertain: Effect.Effect<bigint>) {
-  const nanoUsd = yield* uncertain
-  if (nanoUsd > 0n) yield* Effect.ignore(journal.note("uncertain", Number(nanoUsd)))
-  return nanoUsd
-})
-
 /**
  * Opens the files of a job, lets `answer` do the work, and makes results and errors agree with the journal before and
  * after.
@@ -172,10 +173,10 @@ const noteUncertain = Effect.fnUntraced(function*(journal: Journal.Journal, unce
  *
  * **Errors**: `InputError`, `JournalError`, `OutputError`, and those of `answer`.
  */
-export const around = <E, R, R2>(
-  options: Omit<Options<R>, "send">,
-  answer: (context: Context) => Effect.Effect<Job.Ending, E, R2>
-): Effect.Effect<Result, E | JobError, R2 | FileSystem.FileSystem> =>
+export const around = <E, R>(
+  options: FileOptions & Job.Common & Pick<Options<never>, "order" | "dedupe">,
+  answer: (context: Context) => Effect.Effect<Job.Ending, E, R>
+): Effect.Effect<Result, E | JobError, R | FileSystem.FileSystem> =>
   Effect.scoped(Effect.gen(function*() {
     const where = paths(options)
     const now = yield* SteadyClock.make
@@ -224,13 +225,12 @@ export const around = <E, R, R2>(
       return asItComes ? Effect.as(before(rows), rows) : Effect.succeed(rows)
     })
     let uncertainNanoUsd = 0n
-    const ending = yield* Effect.ensuring(
-      answer({ rows, journal, report, emit: outputs.emit }),
-      options.uncertain === undefined ? Effect.void : Effect.map(
-        noteUncertain(journal, options.uncertain),
-        (nanoUsd) => void (uncertainNanoUsd = nanoUsd)
-      )
-    )
+    const uncertain = (nanoUsd: bigint) =>
+      Effect.suspend(() => {
+        uncertainNanoUsd += nanoUsd
+        return nanoUsd > 0n ? journal.note("uncertain", Number(nanoUsd)) : Effect.void
+      })
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, uncertain })
     if (late) {
       yield* replay((each) => each.ordinal <= recovered.rows && (each.meta.ok ? lateOk && !asItComes : lateFailed))
     }
@@ -269,9 +269,12 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
  *
  * **Errors**: `InputError`, `JournalError`, `OutputError`. Rows that fail are no error: see the report.
  */
-export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> =>
-  around(
-    options,
-    ({ emit, journal, report, rows }) =>
-      Effect.andThen(refuseInBatch(journal), Job.drive(rows, { ...options, journal, report }, emit))
-  )
+export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> => {
+  Job.checked(options)
+  return around(options, ({ emit, journal, report, rows, uncertain }) => {
+    const calls = Effect.andThen(refuseInBatch(journal), Job.drive(rows, { ...options, journal, report }, emit))
+    return options.uncertain === undefined
+      ? calls
+      : Effect.ensuring(calls, Effect.ignore(Effect.flatMap(options.uncertain, uncertain)))
+  })
+}

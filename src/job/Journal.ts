@@ -15,6 +15,7 @@
  * | another input file | `JournalError` `input-changed`, unless the caller accepts the change |
  * | answers of another provider | `JournalError` `target-changed`, unless the caller accepts the change |
  * | answers of an emulator, or the other way round | `JournalError` `emulated` |
+ * | another input or provider, and no row, batch or cost | goes on: there is nothing to mix up |
  * | another file altogether | `JournalError` `not-a-journal`; the file is not touched |
  *
  * The rows done are kept as 96-bit hashes (IdIndex.ts), the answers stay on disk.
@@ -48,6 +49,8 @@ export interface Options extends GroupCommit.Options, Lock.Options {
   readonly path: string
   /** The input the job reads, and its fingerprint where it has one. */
   readonly input: { readonly path: string; readonly fingerprint?: Fingerprint | undefined }
+  /** The lock of the journal, where the caller holds it already. Default: it is taken for the life of the scope. */
+  readonly lock?: Lock.Lock | undefined
   /** Who answers the rows: a base URL, or {@link emulator}. Default: nobody says, and it is not checked. */
   readonly target?: string | undefined
   /** Whether another input, and another provider, than those the journal was begun with are accepted. Default: false. */
@@ -114,6 +117,9 @@ export interface Journal {
   readonly indexBytes: () => number
 }
 
+/** Names the lock of a journal. */
+export const lockOf = (path: string): string => `${path}.lock`
+
 /** Makes the key of a bad line: no row's id can be it. */
 export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
 
@@ -137,12 +143,17 @@ const check = (census: Scan.Census, size: number, options: Options): Effect.Effe
         "Finish the job with that version, or start a new journal."
     )
   }
+  if (holdsNothing(census)) return Effect.void
   const otherTarget = targetChanged(census.target, options)
   if (otherTarget !== undefined) return refuse(...otherTarget)
   return isOtherInput(census, options) && options.acceptChange !== true
     ? refuse("input-changed", inputChangedMessage(census.input, options))
     : Effect.void
 }
+
+/** Tells whether a journal holds nothing that another input, or another provider, could be mixed with. */
+const holdsNothing = ({ damaged, notes, rows, uncertainNanoUsd }: Scan.Census): boolean =>
+  rows === 0 && notes.length === 0 && uncertainNanoUsd === 0 && damaged.length === 0
 
 /** Tells whether the input is known to be another one: a file is compared with a file, a stream with a stream. */
 const isOtherInput = (census: Scan.Census, options: Options): boolean => {
@@ -207,7 +218,7 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Journal, JournalError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const { path } = options
-  const lock = yield* Lock.acquire(`${path}.lock`, options)
+  const lock = options.lock ?? (yield* Lock.acquire(lockOf(path), options))
   const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
   const offsets = options.offsets === true
   const census = exists ? yield* Scan.take(fs, path, offsets) : Scan.newCensus(offsets)
@@ -220,7 +231,7 @@ export const open = Effect.fnUntraced(function*(
   const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
   const line = (text: string) => Effect.suspend(() => commit.append(text).durable)
   const input = inputOf(options)
-  const inputChanged = census.head !== undefined && isOtherInput(census, options)
+  const inputChanged = census.head !== undefined && !holdsNothing(census) && isOtherInput(census, options)
   const { target } = options
   if (census.head === undefined) {
     yield* line(Format.encodeHead({ v: Format.version, input, ...(target === undefined ? {} : { target }) }))

@@ -34,12 +34,19 @@ export const maxLineBytes = 64_000_000
 
 /** Makes the error of a journal that cannot be read. */
 export const unreadable = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
-  new JournalError({
-    message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
-    reason: "unreadable",
-    path,
-    cause
-  })
+  platformCode(cause) === "EISDIR"
+    ? new JournalError({
+      message: `${path} is a directory, not a journal. Give the path of a file for the journal.`,
+      reason: "not-a-journal",
+      path,
+      cause
+    })
+    : new JournalError({
+      message: `cannot read the journal ${path} (${platformCode(cause)}). Check the path and its permissions.`,
+      reason: "unreadable",
+      path,
+      cause
+    })
 
 /** Is one line of the journal with its place. */
 interface Placed {

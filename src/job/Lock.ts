@@ -15,6 +15,7 @@
  * `lock-lost`. What it appends until then are whole lines: of two records of a row the later one counts. A lock that
  * cannot be read for another reason (no file handle left) says nothing: its owner looks again at the next heartbeat.
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,7 +25,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { isDiskFull, JournalError, platformCode } from "./JobError.ts"
+import { JournalError, platformCode, platformFailure } from "./JobError.ts"
 
 /** Names a process. */
 export interface Owner {
@@ -64,22 +65,14 @@ const gone = "gone"
 
 const decodeContent = Schema.decodeOption(Content)
 
-const failed = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
-  isDiskFull(cause)
-    ? new JournalError({
-      message: `cannot write the lock ${path}: the disk is full. Free some space and run the same command again.`,
-      reason: "disk-full",
-      path,
-      cause
-    })
-    : new JournalError({
-      message: cause.reason._tag === "NotFound"
+const failed = (path: string) =>
+  platformFailure(JournalError, path, {
+    full: `cannot write the lock ${path}: the disk is full. Free some space and run the same command again.`,
+    other: (cause) =>
+      cause.reason._tag === "NotFound"
         ? `the directory ${path.slice(0, path.lastIndexOf("/"))} does not exist: make it, or give another path.`
-        : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
-      reason: "unwritable",
-      path,
-      cause
-    })
+        : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`
+  })
 
 /**
  * Takes the lock at `path` for the life of the scope.
@@ -191,7 +184,7 @@ export const acquire = Effect.fnUntraced(function*(
       )
       return yield* Effect.never
     }
-    const at = new Date(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+    const at = new Date(yield* Clock.currentTimeMillis)
     yield* Effect.ignore(fs.utimes(path, at, at))
   })
   yield* Effect.forkScoped(Effect.forever(beat))

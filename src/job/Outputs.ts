@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type * as DiskFull from "./DiskFull.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import type * as Job from "./Job.ts"
 import { type JobError, OutputError } from "./JobError.ts"
@@ -121,7 +122,7 @@ export const claim = Effect.fnUntraced(function*(where: Paths, journal: Journal.
 })
 
 /** Says how results and errors are written. */
-export interface Options {
+export interface Options extends DiskFull.Options {
   readonly results?: string | Writer | undefined
   readonly order?: "completion" | "input" | undefined
   readonly retryErrors?: boolean | undefined
@@ -215,9 +216,9 @@ export const open = Effect.fnUntraced(function*(
   const { journal, report, select } = options
   const inOrder = options.order === "input"
   const resent = options.changed === "resend"
-  const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!)
+  const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!, options)
   const write = typeof options.results === "object" ? options.results.write : results!.append
-  const failures = yield* Projection.open(where.errors)
+  const failures = yield* Projection.open(where.errors, options)
   const one = yield* Semaphore.make(1)
   const rows = { ok: 0, failed: 0 }
   let lastEmitted = 0
@@ -242,7 +243,7 @@ export const open = Effect.fnUntraced(function*(
   /** Writes one projection anew from the journal. */
   const rewrite = (path: string, ok: boolean) =>
     Effect.scoped(Effect.gen(function*() {
-      const projection = yield* Projection.open(path)
+      const projection = yield* Projection.open(path, options)
       const count = yield* again(journal, (each) => each.meta.ok === ok, (texts) => projection.append(lines(texts)))
       yield* projection.finish
       return count

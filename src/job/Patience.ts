@@ -15,25 +15,68 @@
  * A pure kernel: times are seconds, `now` is passed in.
  */
 
-/** Configures patience. Times in seconds. */
+import * as Duration from "effect/Duration"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+
+/** Configures patience. */
 export interface Options {
+  /** Full sets of retries that one row gets while other rows are being answered, 1 or more. Default: 3. */
+  readonly rounds?: number | undefined
+  /** Wait before the second set of retries, above 0; it doubles with each further one. Default: 1 second. */
+  readonly firstWait?: Duration.Input | undefined
+  /**
+   * Longest wait between two sets of retries, `firstWait` or more. Default: 30 seconds, so that an end of an outage is
+   * seen soon.
+   */
+  readonly longestWait?: Duration.Input | undefined
+  /** Time without an answer after which the job stops, where the provider did answer before. Default: 10 minutes. */
+  readonly outage?: Duration.Input | undefined
+  /** The same where it never answered: likely a wrong address. Default: 1 minute. */
+  readonly beforeFirst?: Duration.Input | undefined
+  /** Rows of one model that must fail alike, none answered, before its others are not sent, 1 or more. Default: 20. */
+  readonly abandonAfter?: number | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = {
+  rounds: 3,
+  firstWait: Duration.seconds(1),
+  longestWait: Duration.seconds(30),
+  outage: Duration.minutes(10),
+  beforeFirst: Duration.minutes(1),
+  abandonAfter: 20
+} as const
+
+/** Holds options that were checked. Times in seconds. */
+export interface Settings {
   readonly rounds: number
   readonly firstWait: number
   readonly longestWait: number
   readonly outage: number
   readonly beforeFirst: number
+  readonly abandonAfter: number
 }
 
-/** Holds the defaults of this module. */
-export const defaults: Options = {
-  /** Full sets of retries that one row gets while other rows are being answered. */
-  rounds: 3,
-  firstWait: 1,
-  longestWait: 30,
-  /** How long a provider that did answer may be gone. */
-  outage: 600,
-  /** How long a provider that never answered is tried: likely a wrong address. */
-  beforeFirst: 60
+/**
+ * Checks options and fills in the defaults.
+ *
+ * **Errors**: throws a `RangeError` for a value out of its range.
+ */
+export const settings = (options: Options = {}): Settings => {
+  const where = "Patience.settings"
+  const { abandonAfter, beforeFirst, firstWait, longestWait, outage, rounds } = OptionCheck.resolve<
+    { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+  >(defaults, options)
+  const seconds = (span: Duration.Input) => Duration.toSeconds(Duration.fromInputUnsafe(span))
+  const first = OptionCheck.positive(where, "firstWait in seconds", seconds(firstWait))
+  return {
+    rounds: OptionCheck.integer(where, "rounds", rounds, 1),
+    firstWait: first,
+    longestWait: OptionCheck.within(where, "longestWait in seconds", seconds(longestWait), first, Infinity),
+    outage: OptionCheck.within(where, "outage in seconds", seconds(outage), 0, Infinity),
+    beforeFirst: OptionCheck.within(where, "beforeFirst in seconds", seconds(beforeFirst), 0, Infinity),
+    abandonAfter: OptionCheck.integer(where, "abandonAfter", abandonAfter, 1)
+  }
 }
 
 /** Holds what is known of the job: when it began, when a row was last answered, how many were. */
@@ -64,16 +107,16 @@ export const decide = (
   row: Row,
   health: Health,
   now: number,
-  options: Options = defaults
+  settings: Settings
 ): readonly [Decision, Row] => {
   const others = health.answers > row.answersBefore
   const rounds = row.rounds + (others ? 1 : 0)
   const next: Row = { rounds, waits: row.waits + 1, answersBefore: health.answers }
-  if (others && rounds >= options.rounds) return [{ _tag: "GiveUp" }, next]
+  if (others && rounds >= settings.rounds) return [{ _tag: "GiveUp" }, next]
   const silent = now - (health.lastAnswerAt ?? health.startedAt)
-  if (!others && silent >= (health.answers === 0 ? options.beforeFirst : options.outage)) {
+  if (!others && silent >= (health.answers === 0 ? settings.beforeFirst : settings.outage)) {
     return [{ _tag: "Stop" }, next]
   }
-  const seconds = Math.min(options.longestWait, options.firstWait * 2 ** Math.min(row.waits, 30))
+  const seconds = Math.min(settings.longestWait, settings.firstWait * 2 ** Math.min(row.waits, 30))
   return [{ _tag: "Wait", seconds, reason: others ? "row" : "outage" }, next]
 }

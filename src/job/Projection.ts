@@ -11,23 +11,14 @@
  * A device, a pipe or a socket takes text and gives none back: there everything is written, and nothing cut.
  */
 import * as ByteSize from "effect/ByteSize"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
-import type * as PlatformError from "effect/PlatformError"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as DiskFull from "./DiskFull.ts"
 import * as FileIdentity from "./FileIdentity.ts"
-import { isDiskFull, OutputError, platformCode } from "./JobError.ts"
-
-/** Holds the defaults of this module. */
-export const defaults = {
-  /** How long a full disk is waited for. */
-  fullDiskWait: Duration.seconds(30),
-  fullDiskEvery: Duration.seconds(1)
-} as const
+import { OutputError, platformCode, platformFailure } from "./JobError.ts"
 
 /** Is an output file that is being made. */
 export interface Projection {
@@ -46,21 +37,12 @@ export interface Projection {
 
 const encoder = new TextEncoder()
 
-const failed = (path: string) => (cause: PlatformError.PlatformError): OutputError =>
-  isDiskFull(cause)
-    ? new OutputError({
-      message: `the disk is full: ${path} cannot grow. The answers are safe in the journal; free some space and run ` +
-        "the same command again.",
-      reason: "disk-full",
-      path,
-      cause
-    })
-    : new OutputError({
-      message: `cannot write ${path} (${platformCode(cause)}). Check the directory and its permissions.`,
-      reason: "unwritable",
-      path,
-      cause
-    })
+const failed = (path: string) =>
+  platformFailure(OutputError, path, {
+    full: `the disk is full: ${path} cannot grow. The answers are safe in the journal; free some space and run the ` +
+      "same command again.",
+    other: (cause) => `cannot write ${path} (${platformCode(cause)}). Check the directory and its permissions.`
+  })
 
 const commonLength = (a: Uint8Array, b: Uint8Array, length: number): number => {
   let at = 0
@@ -96,17 +78,11 @@ const openStream = Effect.fnUntraced(function*(path: string) {
  */
 export const open = Effect.fnUntraced(function*(
   path: string,
-  options: { readonly fullDiskWait?: Duration.Input | undefined; readonly fullDiskEvery?: Duration.Input | undefined } =
-    {}
+  options: DiskFull.Options = {}
 ): Effect.fn.Return<Projection, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   if ((yield* FileIdentity.kindOf(path)) === "stream") return yield* openStream(path)
-  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
-  const every = Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery)
-  const untilSpace = Schedule.spaced(every).pipe(
-    Schedule.upTo({ times: Math.ceil(wait / Math.max(1, Duration.toMillis(every))) })
-  )
-
+  const whileFull = DiskFull.retry(options)
   yield* Effect.mapError(fs.writeFileString(path, "", { flag: "a" }), failed(path))
   const file = yield* Effect.mapError(fs.open(path, { flag: "r+" }), failed(path))
   const info = yield* Effect.mapError(file.stat, failed(path))
@@ -127,7 +103,7 @@ export const open = Effect.fnUntraced(function*(
       Effect.uninterruptible
     )
 
-  const write = (bytes: Uint8Array) => Effect.retry(writeOnce(bytes), { schedule: untilSpace, while: isDiskFull })
+  const write = (bytes: Uint8Array) => whileFull(writeOnce(bytes))
 
   const cut = Effect.suspend(() => {
     size = position

@@ -5,6 +5,7 @@
  * ({@link attempt}) and the state of its lanes ({@link sample}, {@link decision}). Progress lines, the summary and the
  * HTML page are drawn from the same numbers. {@link summary} makes plain JSON of it.
  */
+import * as Money from "../domain/Money.ts"
 import * as Histogram from "./Histogram.ts"
 import * as Timeline from "./Timeline.ts"
 
@@ -286,11 +287,6 @@ export type Summary = ReturnType<typeof summary>
 
 const seconds = (millis: number): number => Math.round(millis) / 1000
 
-const usd = (nano: bigint): string => {
-  const digits = nano.toString().padStart(10, "0")
-  return `${digits.slice(0, -9)}.${digits.slice(-9)}`.replace(/\.?0+$/, "") || "0"
-}
-
 /** Makes plain JSON of a report, as of `now`. */
 export const summary = (self: Report, now: number) => {
   const elapsed = ((self.endedAt ?? now) - self.startedAt) / 1000
@@ -317,8 +313,8 @@ export const summary = (self: Report, now: number) => {
     },
     tokens: { input: self.inputTokens, output: self.outputTokens },
     cost: {
-      usd: usd(self.nanoUsd),
-      usdBefore: usd(self.resumedNanoUsd),
+      usd: Money.toUsd(self.nanoUsd),
+      usdBefore: Money.toUsd(self.resumedNanoUsd),
       rowsWithUnknownPrice: self.unpriced
     },
     time: {
@@ -335,7 +331,10 @@ export const summary = (self: Report, now: number) => {
     },
     failuresByCode: Object.fromEntries(self.codes),
     models: Object.fromEntries(
-      Array.from(self.models, ([model, counts]) => [model, { ...counts, nanoUsd: undefined, usd: usd(counts.nanoUsd) }])
+      Array.from(
+        self.models,
+        ([model, counts]) => [model, { ...counts, nanoUsd: undefined, usd: Money.toUsd(counts.nanoUsd) }]
+      )
     ),
     failedRows: self.failures,
     warnings: self.warnings

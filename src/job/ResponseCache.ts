@@ -1,10 +1,16 @@
 /**
- * Answers kept across jobs, in a directory, by the SHA-256 of operation and body (the model is part of the body).
+ * Answers kept across jobs, in a directory, by the SHA-256 of who answers, operation and body (the model is part of the
+ * body).
  *
- * Opt-in: an answer from the cache is the same sample again, at no cost and without a call. One file per answer,
- * written aside and renamed into place, so that several jobs can share a directory and a crash leaves no half answer.
- * Nothing is ever evicted: delete the directory to forget.
+ * Opt-in: an answer from the cache is the same sample again, at no cost and without a call. An answer is only handed to
+ * a job that asks the same target: what an emulator made up is never taken for an answer of a provider, nor that of one
+ * provider for that of another. One file per answer, written aside and renamed into place, so that several jobs can
+ * share a directory and a crash leaves no half answer. Nothing is ever evicted: delete the directory to forget.
+ *
+ * Answers are below `v2`. What stands beside it, in folders of two hexadecimal digits, was kept before answers told who
+ * gave them; it is never read and may be deleted.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
@@ -22,27 +28,42 @@ export interface ResponseCache {
 
 const encoder = new TextEncoder()
 
-const keyOf = (row: Row.Row): Effect.Effect<string> =>
+const version = "v2"
+
+const keyOf = (target: string, row: Row.Row): Effect.Effect<string> =>
   Effect.map(
-    Effect.promise(() => crypto.subtle.digest("SHA-256", encoder.encode(Twins.canonical(row)))),
+    Effect.promise(() =>
+      crypto.subtle.digest("SHA-256", encoder.encode(`${JSON.stringify(target)}\n${Twins.canonical(row)}`))
+    ),
     (digest) => Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
   )
 
-/** Opens the cache in `directory`, which is made on the first write. */
-export const make = (directory: string): Effect.Effect<ResponseCache, never, FileSystem.FileSystem> =>
+/** Says where answers are kept, and whose they are. */
+export interface Options {
+  /** Is made on the first write. */
+  readonly directory: string
+  /** Who answers the rows: a base URL, or `Journal.emulator`. Only answers of the same target are read. */
+  readonly target: string
+}
+
+/** Opens the cache in a directory. */
+export const make = (
+  { directory, target }: Options
+): Effect.Effect<ResponseCache, never, FileSystem.FileSystem> =>
   Effect.map(FileSystem.FileSystem, (fs) => {
     let writes = 0
+    const folderOf = (key: string) => `${directory}/${version}/${key.slice(0, 2)}`
     return {
       get: (row) =>
-        Effect.flatMap(keyOf(row), (key) =>
-          fs.readFileString(`${directory}/${key.slice(0, 2)}/${key}.json`).pipe(
+        Effect.flatMap(keyOf(target, row), (key) =>
+          fs.readFileString(`${folderOf(key)}/${key}.json`).pipe(
             Effect.map((text) => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))),
             Effect.orElseSucceed(() => undefined)
           )),
       put: Effect.fnUntraced(function*(row, body) {
-        const key = yield* keyOf(row)
-        const folder = `${directory}/${key.slice(0, 2)}`
-        const aside = `${folder}/${key}.${yield* Effect.clockWith((clock) => clock.currentTimeMillis)}-${++writes}`
+        const key = yield* keyOf(target, row)
+        const folder = folderOf(key)
+        const aside = `${folder}/${key}.${yield* Clock.currentTimeMillis}-${++writes}`
         yield* fs.makeDirectory(folder, { recursive: true })
         yield* fs.writeFileString(aside, JSON.stringify(body))
         yield* fs.rename(aside, `${folder}/${key}.json`)

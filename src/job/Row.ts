@@ -10,8 +10,8 @@
  * | prompt | `{"prompt": "…"}`, sent as one chat message of the user |
  *
  * In the last two, the known fields of a chat request (`model`, `max_tokens`, `temperature`, …) belong to the request.
- * In all three, every other field is the caller's: it is not sent, and stands in the output row again, numbers of any
- * length as they were written. A `prompt` beside `messages` is such a field.
+ * In all three, every other field is the caller's: it is not sent, and stands in the output row again (Answer.ts),
+ * numbers of any length as they were written. A `prompt` beside `messages` is such a field.
  *
  * A line that cannot be sent is a {@link Bad} with its line number and what to do about it: parsing never fails, so one
  * bad line never stops a file. A row without an id gets `line-<number>`, which holds as long as the file does not
@@ -19,7 +19,9 @@
  *
  * **Source**: the Batch API's input file, https://docs.together.ai/docs/batch-inference
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as Routes from "../together/Routes.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
 
@@ -27,7 +29,7 @@ import * as Hash from "./Hash.ts"
 export type Json = { readonly [key: string]: unknown }
 
 /** Names the endpoint of a row. */
-export type Operation = "chat" | "completions" | "embeddings" | "rerank" | "images"
+export type Operation = keyof typeof Routes.inference
 
 /** Is a request that can be sent. */
 export interface Row {
@@ -75,13 +77,13 @@ export interface Options {
 }
 
 /** Holds the path of each endpoint, as Batch API lines name it. */
-export const urls: { readonly [path: string]: Operation } = {
-  "/v1/chat/completions": "chat",
-  "/v1/completions": "completions",
-  "/v1/embeddings": "embeddings",
-  "/v1/rerank": "rerank",
-  "/v1/images/generations": "images"
-}
+export const urls: { readonly [path: string]: Operation } = Object.fromEntries(
+  // the keys of the table
+  (Object.keys(Routes.inference) as ReadonlyArray<Operation>).map((name) => [
+    `/v1${Routes.inference[name].path}`,
+    name
+  ])
+)
 
 /** Holds the fields of a plain row that belong to the request; all others are the caller's. */
 export const chatFields: ReadonlySet<string> = new Set([
@@ -115,7 +117,8 @@ export const chatFields: ReadonlySet<string> = new Set([
 
 const envelope = new Set(["custom_id", "body", "method", "url"])
 
-const isObject = (u: unknown): u is Json => typeof u === "object" && u !== null && !Array.isArray(u)
+/** Tells whether a value is a JSON object: no array, and not null. */
+export const isObject = (u: unknown): u is Json => Predicate.isObject(u) && !Array.isArray(u)
 
 /** Makes a {@link Bad} of a line. */
 export const bad = (
@@ -125,6 +128,9 @@ export const bad = (
   text: string,
   id?: string
 ): Bad => ({ _tag: "Bad", line, id, reason, message, hash: Hash.text32(text) })
+
+/** Names a row without an id of its own. */
+export const assignedId = (line: number): string => `line-${line}`
 
 /** Sets a field of any name: a plain assignment takes `__proto__` for the prototype. */
 export const setField = (into: Record<string, unknown>, key: string, value: unknown): void => {
@@ -243,8 +249,7 @@ const operationOf = (value: Json): Operation | string => {
   return operation ?? `url must be one of ${Object.keys(urls).join(", ")}, got ${named(url)}`
 }
 
-const operations: ReadonlySet<string> = new Set(Object.values(urls))
-const isOperation = (text: string): text is Operation => operations.has(text)
+const isOperation = (text: string): text is Operation => Object.hasOwn(Routes.inference, text)
 
 /** V8's own words about what it expected: those about a token quote the text around it. */
 const told =
@@ -328,7 +333,7 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
   return {
     _tag: "Row",
     line,
-    id: given ?? `line-${line}`,
+    id: given ?? assignedId(line),
     assigned: given === undefined,
     operation,
     model,

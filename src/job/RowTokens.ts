@@ -7,22 +7,9 @@ import * as Routes from "../together/Routes.ts"
 import type * as Row from "./Row.ts"
 
 /** Estimates the tokens of a row. */
-export const estimate = (row: Row.Row): Estimate => {
-  // The routes only read the fields of their own requests, which the row was checked for.
-  const body = row.body as never
-  switch (row.operation) {
-    case "chat":
-      return Routes.chatEstimate(body)
-    case "completions":
-      return Routes.completions.estimate(body)
-    case "embeddings":
-      return Routes.embeddings.estimate(body)
-    case "rerank":
-      return Routes.rerank.estimate(body)
-    case "images":
-      return Routes.images.estimate(body)
-  }
-}
+export const estimate = (row: Row.Row): Estimate =>
+  // the routes only read the fields of their own requests, which the row was checked for
+  Routes.inference[row.operation].estimate(row.body as never)
 
 /** Reads what the answer to a row used; where it counts the output alone, the input is that of the estimate. */
 export const used = (row: Row.Row, body: unknown): Usage.Usage | undefined =>

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Simulation from "../../src/testing/Simulation.ts"
 import { idsOf, pause, serve, start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
@@ -7,10 +8,16 @@ describe.concurrent("the process", () => {
   it("prints version, help and completions to standard output", async () => {
     const version = start(["--version"])
     const help = start(["run", "--help"])
+    const emulate = start(["emulate", "--help"])
     const completions = start(["--completions", "bash"])
-    expect([await version.ended, await help.ended, await completions.ended]).toEqual([0, 0, 0])
+    const codes = await Promise.all([version.ended, help.ended, emulate.ended, completions.ended])
+    expect(codes).toEqual([0, 0, 0, 0])
     expect(version.said.out).toMatch(/^effect-together v\d+\.\d+\.\d+\n$/)
     expect(help.said.out).toContain("--retry-errors")
+    const { requestsPerSecond, tokensPerSecond = 0 } = Simulation.make().config.limits
+    expect(emulate.said.out.replace(/\s+/g, " ")).toContain(
+      `${requestsPerSecond} requests and ${tokensPerSecond.toLocaleString("en")} tokens per second`
+    )
     expect(completions.said.out).toContain("complete ")
   }, 30_000)
 

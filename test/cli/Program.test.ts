@@ -95,6 +95,11 @@ describe.concurrent("effect-together", () => {
     const reused = said(new JournalError({ message: "an id stands twice.", reason: "id-reused", path: "j" }))
     expect(reused[1]).toContain("then go on with: effect-together run x --changed keep")
     expect(reused[1]).not.toContain("resend")
+    const { lines } = explainFailure(
+      new JournalError({ message: "a line was removed.", reason: "row-moved", path: "j" }),
+      "effect-together run x --changed keep"
+    )
+    expect(lines[1]).toBe("go on with: effect-together run x --changed resend (send changed rows again)")
   })
 
   it.effect("names a setting of the environment that cannot be used", () =>
@@ -515,6 +520,17 @@ describe.concurrent("effect-together", () => {
         const taken = yield* other.run(["emulate", "--port", new URL(url).port])
         expect(taken.code).toBe(2)
         expect(taken.err).toContain("EADDRINUSE")
+        yield* shell.interrupt
+        expect((yield* Fiber.join(served)).code).toBe(0)
+      })), 30_000)
+
+    it.effect("names the address that it is bound to, and one to reach it by", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const served = yield* Effect.forkChild(shell.run(["emulate", "--port", "0", "--host", "0.0.0.0"]))
+        while (!shell.said().includes("listens on")) yield* Effect.sleep("20 millis")
+        const port = /listens on http:\/\/0\.0\.0\.0:(\d+)\/v1\n/.exec(shell.said())?.[1]
+        expect(shell.said()).toContain(`export TOGETHER_BASE_URL=http://127.0.0.1:${port}/v1 `)
         yield* shell.interrupt
         expect((yield* Fiber.join(served)).code).toBe(0)
       })), 30_000)

@@ -303,13 +303,36 @@ describe("Summary", () => {
     ) expect(text).toContain(part)
   })
 
+  it("tells rows in batches that go on from rows that were not sent", () => {
+    const report = Report.make(start)
+    const stopped = {
+      ...context({ _tag: "Interrupted" }, report),
+      undone: 50,
+      running: { batches: 2, rows: 30, nanoUsd: 5_000_000n }
+    }
+    const text = Summary.lines(stopped, Style.colorless).join("\n")
+    expect(text).toContain("0 answered · 0 failed · 30 in 2 batches that go on · 20 not sent · 0 lost")
+    expect(text).toContain("$0.00 · up to $0.005 for 2 batches that go on")
+    expect(text).toContain("the answers are billed, and collected with: effect-together run in.jsonl")
+    const unpriced = { ...stopped, running: { batches: 1, rows: 50, nanoUsd: undefined } }
+    expect(Summary.lines(unpriced, Style.colorless).join("\n")).toContain(
+      "$0.00 · a batch that goes on, of unknown price"
+    )
+  })
+
   it("says what to do about failed rows, bad lines, and a run that was done before", () => {
     const failed = Report.make(start)
     failed.resumedFailed = 1
     expect(Summary.last(context(undefined, failed), Style.colorless)).toContain("--retry-errors")
     const bad = Report.make(start)
     bad.bad = 1
-    expect(Summary.last(context(undefined, bad), Style.colorless)).toContain("--changed keep")
+    expect(Summary.last(context(undefined, bad), Style.colorless)).toBe(
+      "correct the bad lines, then: effect-together run in.jsonl --changed keep"
+    )
+    Report.note(bad.missingIds, 1)
+    expect(Summary.last(context(undefined, bad), Style.colorless)).toContain(
+      "correct the bad lines where they stand, and leave a blank line for one you remove"
+    )
     const wrong = Report.make(start)
     wrong.resumedFailed = 2
     const row = { id: "r", code: "c", message: "m" }

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
 import * as Policy from "../../src/cli/Policy.ts"
 import * as Schedule from "../../src/cli/Schedule.ts"
@@ -34,6 +35,16 @@ describe.concurrent("run", () => {
         [["--max-cost=-1"], "--max-cost must be above 0, got -1"],
         [[...emulator, "--base-url", "http://127.0.0.1:9/v1"], "--base-url and --emulator both say where to send"],
         [["--poll", "3s"], "--poll needs --via batch"],
+        [["--via", "batch", "--poll", "0s"], "--poll must be above 0, got 0s"],
+        [["--via", "batch", "--poll", "10ms"], "--poll must be 1s or more where Together is asked"],
+        [["--via", "batch", "--cache", shell.path("cache")], "--via batch cannot be combined with"],
+        [["--max-time", "0s"], "--max-time must be above 0, got 0s"],
+        ...["--out-dir", "--cache", "--output", "--errors", "--journal", "--report", "--policy"].map((flag) =>
+          [[...emulator, flag, ""], `${flag} must not be empty`] as const
+        ),
+        [[...emulator, "-o", "/dev/stdout", "--json"], "--output /dev/stdout and --json both want standard output"],
+        [[...emulator, "--errors", "/dev/fd/1", "--json"], "--errors /dev/fd/1 and --json both want standard output"],
+        [[...emulator, "--journal", shell.directory], "is a directory, not a journal"],
         [["--via", "batch", "--concurrency=3"], "--concurrency bounds calls"],
         [[...emulator, "--live"], "--emulator-config needs --emulator, and --live overrides that"],
         [
@@ -57,10 +68,13 @@ describe.concurrent("run", () => {
       // what environment and config file say for all runs is no conflict
       const said = yield* shell.run(["run", input, ...emulator], { TOGETHER_BASE_URL: "http://127.0.0.1:9/v1" })
       expect(said.code).toBe(0)
+      expect((yield* shell.run(["run", "", ...emulator])).code).toBe(2)
       const device = yield* shell.run(["run", "/dev/stdin", ...emulator])
       expect([device.code, device.err.includes("give - as the input")]).toEqual([2, true])
       for (const command of ["plan", "simulate"]) {
         expect((yield* shell.run([command, "-", "--range", "1:2"])).err).toContain("--sample and --range need a file")
+        const none = yield* shell.run([command, shell.write("none.jsonl", "\n\n")])
+        expect([command, none.code, none.err.includes("none.jsonl holds no rows")]).toEqual([command, 2, true])
       }
       expect((yield* shell.run(["simulate", input, "--report", input])).err).toContain("give each its own file")
     })), 30_000)
@@ -164,6 +178,27 @@ describe.concurrent("run", () => {
       expect([code, err.includes("0 answered")]).toEqual([5, true])
       expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)
     })), 30_000)
+
+  it.effect(
+    "counts against the cap what a run spends that ends while this one waits for its journal",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(6)
+        const journal = shell.path("in.emulator.results.jsonl.journal")
+        expect((yield* shell.run(["run", input, ...emulator, "--range", "1:3"])).code).toBe(0)
+        const written = readFileSync(journal, "utf8")
+        writeFileSync(journal, written.split(/(?<=\n)/).filter((line) => !line.includes("\"k\":\"row\"")).join(""))
+        writeFileSync(`${journal}.lock`, JSON.stringify({ token: "t", pid: 1, host: "elsewhere" }))
+        const second = yield* Effect.forkChild(shell.run(["run", input, ...emulator, "--max-cost", "0.000001"]))
+        yield* Effect.sleep("500 millis")
+        writeFileSync(journal, written)
+        rmSync(`${journal}.lock`)
+        const { code, err } = yield* Fiber.join(second)
+        expect([code, err]).toEqual([5, expect.stringContaining("3 of them before")])
+        expect(err).toContain("stopped by --max-cost: earlier runs of the journal have spent all of it")
+      })),
+    30_000
+  )
 
   it.effect("charges nothing for a provider that never accepted a connection", () =>
     live(Effect.gen(function*() {
@@ -273,6 +308,68 @@ describe.concurrent("run", () => {
       expect(calls.err).toContain("does not stop by itself")
     })), 30_000)
 
+  it.effect("says which rows are in a batch that goes on, and collects them", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(3)
+      const slow = { unknownModels: "accept", batch: { validatingSeconds: 600 } }
+      const config = shell.write("b.json", JSON.stringify(slow))
+      const args = ["run", input, "--emulator", "--emulator-config", config, "--via", "batch", "--poll", "50ms"]
+      const { code, err, out } = yield* shell.run([...args, "--max-time", "1s", "--json"])
+      expect(code).toBe(5)
+      expect(err).toMatch(/^rows +0 answered · 0 failed · 3 in a batch that goes on · 0 lost$/m)
+      expect(err).toMatch(/^cost +\$0\.00 · up to \$0\.0\d+ for a batch that goes on$/m)
+      expect(err).toMatch(/the answers are billed, and collected with: effect-together run .* --via batch /)
+      expect(JSON.parse(out)).toMatchObject({
+        undone: 3,
+        inBatches: { rows: 3, usd: expect.stringMatching(/^0\.0\d+$/) }
+      })
+    })), 30_000)
+
+  it.effect("lets settings that are for calls do nothing for batches", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(2)
+      const settings = { EFFECT_TOGETHER_CACHE: shell.path("cache"), EFFECT_TOGETHER_ORDER: "input" }
+      const batch = yield* shell.run(["run", input, ...emulator, "--via", "batch", "--poll", "50ms"], settings)
+      expect([batch.code, existsSync(shell.path("cache"))]).toEqual([0, false])
+      shell.write(".effect-together.json", JSON.stringify({ cache: " " }))
+      const empty = yield* shell.run(["run", input, ...emulator])
+      expect([empty.code, empty.err]).toEqual([
+        2,
+        expect.stringMatching(/"cache" in \S+effect-together.json cannot be used: --cache must not be empty/)
+      ])
+    })), 30_000)
+
+  it.effect(
+    "does not hand an emulator's answers to a real run from the cache",
+    () =>
+      live(Effect.scoped(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(3)
+        const cache = ["--cache", shell.path("cache")]
+        expect((yield* shell.run(["run", input, ...emulator, ...cache])).code).toBe(0)
+        const again = yield* shell.run(["run", input, ...emulator, ...cache, "--out-dir", shell.path("again")])
+        expect([again.code, again.err]).toEqual([0, expect.stringContaining("3 from the cache")])
+        let asked = 0
+        const { url } = yield* serve((request, response) => {
+          if (request.method === "POST") asked++
+          response.statusCode = request.method === "GET" ? 200 : 400
+          response.setHeader("content-type", "application/json")
+          response.end("[]")
+        })
+        const real = yield* shell.run(["run", input, ...cache, "--base-url", url], key)
+        expect([real.code, asked, real.err.includes("from the cache")]).toEqual([3, 3, false])
+      }))),
+    30_000
+  )
+
+  it.effect("begins with a file that was blank before", () =>
+    live(Effect.gen(function*() {
+      const { emulator, shell } = opened(0)
+      const input = shell.write("in.jsonl", "\n\n")
+      expect((yield* shell.run(["run", input, ...emulator])).err).toContain("holds no rows")
+      writeFileSync(input, Shell.prompts(2))
+      expect((yield* shell.run(["run", input, ...emulator])).code).toBe(0)
+    })), 30_000)
+
   it.effect("puts its files where plan looks for them, by flag and by setting", () =>
     live(Effect.gen(function*() {
       const { emulator, input, shell } = opened(6)
@@ -345,6 +442,15 @@ describe("schedule", () => {
     const [first] = Schedule.spreads(Array.from({ length: 300_000 }, (_, at) => [at % 7]))
     expect(first).toMatchObject({ retry: 1, least: 0, most: 6, share: 1 })
   })
+
+  it.effect("says that an error is retried where one attempt is shown", () =>
+    live(Effect.gen(function*() {
+      const { code, out } = yield* Shell.open().run(["schedule", "--attempts", "1"])
+      expect([code, out]).toEqual([
+        0,
+        "the built-in policy retries such an error; --attempts 2 or more shows after which delays\n"
+      ])
+    })))
 
   it.effect("reads a retry document with its fields in any order", () =>
     live(Effect.gen(function*() {

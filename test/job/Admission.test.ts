@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { InvalidRequestError } from "../../src/domain/TogetherError.ts"
+import type * as Row from "../../src/job/Row.ts"
 import { errors, ids, line, provider, questionOf, reply, results, run, setup } from "./jobs.ts"
 
 const invalid = new InvalidRequestError({ message: "bad field", status: 400, attempts: 1 })
@@ -45,6 +46,53 @@ describe("Admission", () => {
       // the same line, with other options, is told apart
       const other = yield* Effect.flip(run(disk, { send, select: (n) => n === 1, row: { body: { max_tokens: 9 } } }))
       expect(other.message).toContain("line 1 (custom_id \"a\") asks for something else than when it was answered")
+    }))
+
+  it.effect("keeps no answer of a row that is known by its line for another request", () =>
+    Effect.gen(function*() {
+      const bare = (prompt: string) => `${JSON.stringify({ prompt, model: "m" })}\n`
+      const disk = yield* setup(["one", "two", "three"].map(bare).join(""))
+      yield* run(disk, { send: provider().send })
+      yield* disk.fs.writeFileString("in.jsonl", bare("two") + bare("three"))
+      const kept = provider()
+      const error = yield* Effect.flip(run(disk, { send: kept.send, changed: "keep", retryErrors: true }))
+      expect(error).toMatchObject({ _tag: "JournalError", reason: "row-moved" })
+      expect(error.message).toContain("line 1 has no custom_id and is known by its number")
+      expect(kept.sent).toEqual([])
+      const { send, sent } = provider()
+      yield* run(disk, { send, changed: "resend", concurrency: 1 })
+      expect(sent).toEqual(["line-1", "line-2"])
+    }))
+
+  it.effect("sends no row twice that moved into the place of a bad line", () =>
+    Effect.gen(function*() {
+      const bare = (prompt: string) => `${JSON.stringify({ prompt, model: "m" })}\n`
+      const disk = yield* setup(`${bare("one")}no json\n${bare("three")}`)
+      yield* run(disk, { send: provider().send })
+      yield* disk.fs.writeFileString("in.jsonl", bare("one") + bare("three"))
+      const moved = provider()
+      const error = yield* Effect.flip(run(disk, { send: moved.send, changed: "keep" }))
+      expect(error).toMatchObject({ _tag: "JournalError", reason: "row-moved" })
+      expect(error.message).toContain("line 2 has no custom_id and is known by its number, and asks what line 3 was")
+      expect(moved.sent).toEqual([])
+      for (const second of ["\n", bare("two")]) {
+        yield* disk.fs.writeFileString("in.jsonl", bare("one") + second + bare("three") + bare("four"))
+        const { send, sent } = provider()
+        yield* run(disk, { send, changed: "keep" })
+        expect(sent).toEqual([second === "\n" ? "line-4" : "line-2"])
+      }
+    }))
+
+  it.effect("sends a failed row again that is known by its line, when it was corrected there", () =>
+    Effect.gen(function*() {
+      const bare = (prompt: string) => `${JSON.stringify({ prompt, model: "m" })}\n`
+      const disk = yield* setup(bare("one") + bare("wrong"))
+      const fails = (row: Row.Row) => row.line === 2 ? Effect.fail(invalid) : Effect.succeed(reply(row))
+      yield* run(disk, { send: provider(fails).send })
+      yield* disk.fs.writeFileString("in.jsonl", bare("one") + bare("right"))
+      const { send, sent } = provider()
+      yield* run(disk, { send, changed: "keep", retryErrors: true })
+      expect([sent, results(disk).length]).toEqual([["line-2"], 2])
     }))
 
   it.effect("says where a row without an id would get the id of another one", () =>

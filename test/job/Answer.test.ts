@@ -13,8 +13,11 @@ const answered = (fields: string) => Answer.answered(row(fields), { status: 200,
 
 describe("Answer", () => {
   describe("answered", () => {
-    it("hands the caller's fields through as they were written, but for those with the names of ours", () => {
-      expect(answered("\"tag\":1,\"response\":2")).toMatch(/"body":1\},"tag":1\}$/)
+    it("hands the caller's fields through as they were written, those with the names of ours apart", () => {
+      expect(answered("\"tag\":1,\"row\":2")).toMatch(/"body":1\},"tag":1,"row":2\}$/)
+      expect(answered("\"tag\":1,\"response\":2,\"row\":3,\"id\":\"own\",\"line\":4,\"error\":5")).toMatch(
+        /^\{"id":"br_\w+","custom_id":"a","response":\{"status_code":200,"body":1\},"tag":1,"row":\{"response":2,"row":3,"id":"own","line":4,"error":5\}\}$/
+      )
       expect(answered("\"tweet_id\":1234567890123456789,\"deep\":[{\"n\":0.12345678901234567891}]")).toMatch(
         /,"tweet_id":1234567890123456789,"deep":\[\{"n":0.12345678901234567891\}\]\}$/
       )
@@ -26,6 +29,11 @@ describe("Answer", () => {
   })
 
   describe("failed", () => {
+    it("keeps the caller's line and id apart from its own", () => {
+      const failed = Answer.failed(row("\"line\":\"x\",\"id\":9"), new ServerError({ message: "failed", status: 500 }))
+      expect(JSON.parse(failed)).toMatchObject({ custom_id: "a", line: 7, row: { line: "x", id: 9 } })
+    })
+
     it("names the class of the error, or a word that no class has", () => {
       const error = new ServerError({ message: "failed", status: 500, attempts: 2 })
       expect(JSON.parse(Answer.failed(row("\"tag\":1"), error))).toMatchObject({

@@ -473,18 +473,46 @@ describe("BatchJob", () => {
         const provider = world()
         yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
         yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
-        const { report } = yield* run(disk, provider, { price, changed: "resend" })
+        const { report, uncertainNanoUsd } = yield* run(disk, provider, { price, changed: "resend" })
         expect(report.ok).toBe(4)
         const noted = /"name":"uncertain","value":(\d+)/.exec(disk.text("in.results.jsonl.journal"))
         expect(Number(noted?.[1])).toBeGreaterThan(0)
         expect(Number(noted?.[1])).toBeLessThan(Number(rowBound * 4n))
+        // the run that incurs it says so
+        expect(uncertainNanoUsd).toBe(BigInt(noted?.[1] ?? 0))
       })))
 
-    it("refuses to run no batch at a time", () => {
+    it("refuses to run no batch at a time, and to look without a pause", () => {
       expect(() => BatchJob.run({ input: Input.file("in.jsonl"), parallel: 0 })).toThrow(
-        "BatchJob.run: parallel must be an integer of 1 or more, got 0"
+        "BatchJob.run: parallel must be an integer >= 1, got 0"
+      )
+      expect(() => BatchJob.run({ input: Input.file("in.jsonl"), poll: 0 })).toThrow(
+        "BatchJob.run: poll in milliseconds must be a finite number > 0, got 0"
       )
     })
+
+    it.effect("tells of the batches that go on after a stop, and of what they may cost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        const provider = world()
+        const options = { price, limits: { maxRows: 4, maxBytes: 1e7 } }
+        const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+        const stopped = yield* run(disk, provider, { ...options, stop })
+        const bounds = [[1, 4], [5, 6]].map(([from, to]) => {
+          const rows = numbered(from!, to!).map((id) => Row.parse(line(Number(id.slice(1))), 1) as Row.Row) // `line` writes rows
+          const bound = BatchBudget.bound(price, model, rows)
+          return bound._tag === "Known" ? bound.high : 0n
+        })
+        expect(stopped.running).toEqual({ batches: 2, rows: 6, nanoUsd: bounds[0]! + bounds[1]! })
+        const unpriced = yield* setup(prompts(1))
+        expect((yield* run(unpriced, world(), { ...options, price: () => undefined, stop })).running).toEqual({
+          batches: 1,
+          rows: 1,
+          nanoUsd: undefined
+        })
+        const { report, running } = yield* run(disk, provider, options)
+        expect([report.ok, running]).toEqual([6, undefined])
+      })))
 
     it.effect("frees what a finished batch did not cost, and waits for that", () =>
       VirtualClock.wrap(Effect.gen(function*() {

@@ -20,6 +20,7 @@ import { errors, ids, line, numbered, prompts, provider, reply, results, run, se
 const budget = (neededNanoUsd: bigint) =>
   new BudgetExceededError({
     message: "the call does not fit",
+    reason: neededNanoUsd === 0n ? "unknown-price" : "no-room",
     budget: "run",
     limitNanoUsd: 100n,
     neededNanoUsd,
@@ -58,6 +59,25 @@ describe("Dispatch", () => {
       const whole = yield* Job.drive(rows, { send: provider().send }, () => Effect.void)
       expect([whole.stop, whole.abandoned.size]).toEqual([undefined, 0])
     })))
+
+  it.effect("stops where the ledger cannot be written: every further row would be refused", () =>
+    Effect.gen(function*() {
+      const disk = yield* setup(prompts(5))
+      const { send, sent } = provider(() =>
+        Effect.fail(
+          new BudgetExceededError({
+            message: "the ledger cannot be written",
+            reason: "ledger-unwritable",
+            budget: "",
+            limitNanoUsd: 0n,
+            neededNanoUsd: 0n,
+            remainingNanoUsd: 0n
+          })
+        )
+      )
+      const { abandoned, stop } = yield* run(disk, { send, concurrency: 1 })
+      expect([stop?._tag, abandoned.size, sent]).toEqual(["Refused", 0, ["r1"]])
+    }))
 
   it.effect("counts no attempt that a guard of our own refused unsent", () =>
     Effect.gen(function*() {

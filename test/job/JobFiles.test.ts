@@ -293,6 +293,33 @@ describe("JobFiles", () => {
         expect(sorted(ids(results(disk)))).toEqual(sorted(numbered(1, 10)))
       }))
 
+    it.effect("waits for space in the results as long as for space in the journal", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        let refusals = 0
+        const full = PlatformError.systemError({
+          _tag: "Unknown",
+          module: "FileSystem",
+          method: "write",
+          cause: Object.assign(new Error("no space"), { code: "ENOSPC" })
+        })
+        const fs: FileSystem.FileSystem = {
+          ...disk.fs,
+          open: (path, options) =>
+            Effect.map(disk.fs.open(path, options), (file) => ({
+              ...file,
+              writeAll: (bytes: Uint8Array) =>
+                Effect.suspend(() => {
+                  if (path !== "in.results.jsonl" || refusals === 60) return file.writeAll(bytes)
+                  refusals++
+                  return Effect.fail(full)
+                })
+            }))
+        }
+        const { report } = yield* run({ ...disk, fs }, { send: provider().send, fullDiskWait: "2 minutes" })
+        expect([report.ok, refusals, ids(results(disk)).length]).toEqual([3, 60, 3])
+      }))
+
     it.effect("goes on when space comes in time", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(10))
@@ -621,7 +648,11 @@ describe("JobFiles", () => {
     it.effect("takes answers of another job, at no cost", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(3))
-        const cache = yield* Effect.provideService(ResponseCache.make("cache"), FileSystem.FileSystem, disk.fs)
+        const cache = yield* Effect.provideService(
+          ResponseCache.make({ directory: "cache", target: "t" }),
+          FileSystem.FileSystem,
+          disk.fs
+        )
         yield* run(disk, { send: provider().send, cache })
         yield* disk.fs.writeFileString("in.jsonl", prompts(5).replaceAll("custom_id\":\"r", "custom_id\":\"x"))
         const { send, sent } = provider()
@@ -631,6 +662,20 @@ describe("JobFiles", () => {
         expect(jobs.rowsOf(disk.text("other.jsonl")).find((row) => row.custom_id === "x1")?.response?.body.text).toBe(
           "answer to r1"
         )
+      }))
+
+    it.effect("hands no answer to a job that asks somebody else", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(2))
+        const cacheOf = (target: string) =>
+          Effect.provideService(ResponseCache.make({ directory: "cache", target }), FileSystem.FileSystem, disk.fs)
+        yield* run(disk, { send: provider().send, cache: yield* cacheOf("emulator"), results: "one.jsonl" })
+        const other = provider()
+        yield* run(disk, { send: other.send, cache: yield* cacheOf("https://one/v1"), results: "two.jsonl" })
+        expect(sorted(other.sent)).toEqual(["r1", "r2"])
+        const same = provider()
+        yield* run(disk, { send: same.send, cache: yield* cacheOf("https://one/v1"), results: "three.jsonl" })
+        expect(same.sent).toEqual([])
       }))
 
     it.effect("goes on where answers cannot be kept, and says so once", () =>
@@ -693,7 +738,7 @@ describe("Job", () => {
 
     it("refuses a concurrency that is none", () => {
       expect(() => Job.stream(rows(1), { send: provider().send, concurrency: 0 })).toThrow(
-        "Job.stream: concurrency must be an integer of 1 or more, got 0"
+        "Job.stream: concurrency must be an integer >= 1, got 0"
       )
     })
   })

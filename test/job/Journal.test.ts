@@ -7,6 +7,7 @@ import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Journal from "../../src/job/Journal.ts"
+import * as Lock from "../../src/job/Lock.ts"
 import * as Format from "../../src/job/JournalFormat.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
@@ -191,14 +192,16 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         Effect.scoped(open(path, { target, acceptChange }))
       const reason = (path: string, target: string, acceptChange = false) =>
         Effect.map(Effect.flip(reopen(path, target, acceptChange)), (error) => error.reason)
-      yield* reopen("real", one)
+      const begin = (path: string, target: string) =>
+        Effect.scoped(Effect.flatMap(open(path, { target }), (journal) => journal.append(meta(1), answer(1))))
+      yield* begin("real", one)
       expect(yield* reason("real", other)).toBe("target-changed")
       for (const accepted of [false, true]) expect(yield* reason("real", Journal.emulator, accepted)).toBe("emulated")
       yield* reopen("real", other, true)
       // from now on it is the other's
       yield* reopen("real", other)
       expect(yield* reason("real", one)).toBe("target-changed")
-      yield* reopen("made-up", Journal.emulator)
+      yield* begin("made-up", Journal.emulator)
       const error = yield* Effect.flip(reopen("made-up", one, true))
       expect(error.message).toContain(`made-up holds answers of an emulator, and this run would ask ${one}`)
       // a journal of before knows no target, until it is opened with one
@@ -207,6 +210,32 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect(yield* reason("old", Journal.emulator)).toBe("emulated")
       expect((yield* settled("old")).rows.length).toBe(2)
     }).pipe(onDisk(MemoryDisk.make())))
+
+  it.effect("goes on with another input and another provider where it holds nothing", () =>
+    Effect.gen(function*() {
+      const filled = { path: "in.jsonl", fingerprint: { bytes: 9, hash: "b" } }
+      const reopen = (path: string) =>
+        settled(path, { input: filled, target: "https://one/v1" }).pipe(
+          Effect.map(({ recovered }) => recovered.inputChanged),
+          Effect.catch((error) => Effect.succeed(error.reason))
+        )
+      yield* settled("blank", { target: Journal.emulator })
+      expect(yield* reopen("blank")).toBe(false)
+      yield* fill("row", 1, 1)
+      expect(yield* reopen("row")).toBe("input-changed")
+      for (const name of ["batch", "uncertain"]) {
+        yield* Effect.scoped(Effect.flatMap(open(name), (journal) => journal.note(name, 5)))
+        expect([name, yield* reopen(name)]).toEqual([name, "input-changed"])
+      }
+    }).pipe(onDisk(MemoryDisk.make())))
+
+  it.effect("works under a lock that its caller holds", () =>
+    Effect.gen(function*() {
+      const lock = yield* Lock.acquire(Journal.lockOf("j"), { heartbeat: "10 millis" })
+      const { rows } = yield* settled("j", { lock })
+      expect(rows).toEqual([])
+      expect(yield* Effect.exit(settled("j", { heartbeat: "10 millis" }))).toMatchObject({ _tag: "Failure" })
+    }).pipe(Effect.scoped, TestClock.withLive, onDisk(MemoryDisk.make())))
 
   it.effect("knows an id that begins as the key of a bad line does, after the input has changed, too", () =>
     Effect.gen(function*() {

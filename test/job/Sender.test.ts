@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -17,6 +19,19 @@ const client = (options: Simulation.Options = {}) =>
     Layer.provide(SimulatedProvider.layer({ unknownModels: "accept", ...options }, 1))
   )
 
+/** A transport to a provider that accepts no connection. */
+const refusing = Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
+  Layer.provide(Layer.succeed(
+    HttpClient.HttpClient,
+    HttpClient.make((request) => {
+      const cause = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:9"), { code: "ECONNREFUSED" })
+      return Effect.fail(
+        new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
+      )
+    })
+  ))
+)
+
 const row = (url: string, body: object): Row.Row => {
   const read = Row.fromJson({ custom_id: "a", url, body }, 1)
   if (read._tag === "Bad") throw new Error(read.message)
@@ -32,6 +47,7 @@ describe("Sender", () => {
         const chat = yield* send(row("/v1/chat/completions", { model: "openai/gpt-oss-20b", max_tokens: 9, messages }))
         expect(chat.usage?.outputTokens).toBeGreaterThan(0)
         expect(chat.nanoUsd).toBeGreaterThan(0n)
+        expect([chat.status, chat.requestId]).toEqual([200, expect.stringMatching(/./)])
         const text = yield* send(row("/v1/completions", { model: "openai/gpt-oss-20b", max_tokens: 9, prompt: "Hi" }))
         expect(text.body).toMatchObject({ choices: [{}] })
         const vectors = yield* send(row("/v1/embeddings", { model: "BAAI/bge-base-en-v1.5", input: "Hi" }))
@@ -83,6 +99,17 @@ describe("Sender", () => {
         expect((yield* Effect.timeoutOption(call, "3500 millis"))._tag).toBe("None")
         expect([report.attempts, report.retries.get("ServerError")]).toEqual([4, 4])
       }).pipe(Effect.provide(client({ outages: [{ from: 0, kind: 500 }] })))
+    ))
+
+  it.effect("names the connection's own word as what the latest retry was for", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const report = Report.make(0)
+        const send = yield* Sender.together({ report, retry: Schedule.recurs(1) })
+        const messages = [{ role: "user", content: "Hi" }]
+        yield* Effect.flip(send(row("/v1/chat/completions", { model: "openai/gpt-oss-20b", messages })))
+        expect(report.latestError).toBe("ConnectionError ECONNREFUSED")
+      }).pipe(Effect.provide(refusing))
     ))
 
   it.effect("hands out the client's error when the retries have run out", () =>

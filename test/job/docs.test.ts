@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { runFlags } from "../../src/cli/RunFlags.ts"
 import * as Settings from "../../src/cli/Settings.ts"
 import * as Parts from "../../src/job/BatchParts.ts"
-import * as Dispatch from "../../src/job/Dispatch.ts"
+import * as DiskFull from "../../src/job/DiskFull.ts"
 import * as GroupCommit from "../../src/job/GroupCommit.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as Job from "../../src/job/Job.ts"
@@ -34,16 +34,15 @@ describe("docs/job.md", () => {
     expect(said.get("window")).toBe(`${Job.defaults.windowPerConcurrency} × concurrency`)
     expect(said.get("grace")).toBe(seconds(Job.defaults.grace))
     expect(said.get("durability")).toBe(GroupCommit.defaults.durability)
-    expect(said.get("fullDiskWait")).toBe(seconds(GroupCommit.defaults.fullDiskWait))
+    expect(said.get("fullDiskWait")).toBe(seconds(DiskFull.defaults.fullDiskWait))
     expect(said.get("heartbeat")).toBe(seconds(Lock.defaults.heartbeat))
-    expect(said.get("patience")).toBe(
-      `${Patience.defaults.rounds} rounds, ${Patience.defaults.outage} s, ${Patience.defaults.beforeFirst} s`
-    )
+    const { beforeFirst, outage } = Patience.settings()
+    expect(said.get("patience")).toBe(`${Patience.defaults.rounds} rounds, ${outage} s, ${beforeFirst} s`)
     const text = page("job.md")
     expect(text).toContain(
       `retries a call up to ${Sender.defaults.maxAttempts} times and ranks it as \`${Sender.defaults.priority}\``
     )
-    expect(text).toContain(`after ${Dispatch.defaults.abandonAfter} alike of a model`)
+    expect(text).toContain(`after ${Patience.defaults.abandonAfter} alike of a model`)
     expect(text).toContain(`by ${Parts.defaults.maxRows.toLocaleString("en")}, uploaded`)
     expect(text).toContain(`${Input.defaults.maxLineBytes / 1e6} MB at the most`)
   })

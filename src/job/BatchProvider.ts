@@ -1,0 +1,159 @@
+/**
+ * What a job through batches asks of the provider: to store a file, to create its batch in no case twice, to tell when
+ * it has ended and what it said.
+ *
+ * ```text
+ * upload ─▶ create ─┬─ id ──────────────────────▶ poll ─▶ collect
+ *                   ├─ refused for sure ────────▶ no batch: `denied`
+ *                   └─ timeout, 5xx, no id ─▶ adopt: is there one? ─▶ create again, or its id
+ * ```
+ *
+ * **Source**: Together's Batch API reference: a creation has no idempotency key, so an ambiguous one is looked for by its
+ * input file.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as TogetherError from "../domain/TogetherError.ts"
+import * as Price from "../policy/Price.ts"
+import * as Batches from "../together/Batches.ts"
+import * as Routes from "../together/Routes.ts"
+import type * as Together from "../together/Together.ts"
+import * as Output from "./BatchOutput.ts"
+import * as Parts from "./BatchParts.ts"
+
+/** How often the upload of a file, and the creation of a batch, is tried. */
+const tries = 5
+/** Waits between two tries of an upload. */
+const pauses = Schedule.exponential("2 seconds")
+
+/** Says where a part stands at the provider. */
+export interface Found {
+  /** The stored file; absent where there is none, or none any more. */
+  readonly fileId: string | undefined
+  readonly batchId: string | undefined
+}
+
+/** Says why a part has no batch that is known. */
+export interface NotCreated {
+  readonly error: TogetherError.TogetherError
+  /** Whether it is sure that no batch came of it; else a later run has to look for it. */
+  readonly denied: boolean
+}
+
+/** Asks the provider for batches. */
+export interface BatchProvider {
+  /** Stores the file of a part, and tries again what may pass: a file that was stored twice costs nothing. */
+  readonly upload: (full: Parts.Full) => Effect.Effect<string, TogetherError.TogetherError>
+  /** Finds the batch that an earlier try may have created, also where its file was removed since. */
+  readonly adopt: (part: Parts.Part) => Effect.Effect<Found, TogetherError.TogetherError>
+  /**
+   * Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again, and after a
+   * success without an id it only looks.
+   */
+  readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
+  /** Waits for a batch to end; nothing where there is no such batch. */
+  readonly poll: (batchId: string) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
+  /** Reads what is said about the rows of a batch that has ended. */
+  readonly collect: (
+    job: Batches.BatchJob
+  ) => Effect.Effect<ReadonlyMap<string, Output.Said>, TogetherError.TogetherError>
+}
+
+/**
+ * Tells whether an answer to a creation says for sure that no batch came of it: not where a timeout or a conflict may be
+ * the word on a request that was taken before.
+ */
+const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
+  status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
+
+const unnamed = (part: Parts.Part) =>
+  new TogetherError.DecodeError({
+    message: `Together created a batch for the file ${part.name}, told no id of it and does not list it. Run the job ` +
+      "again to look for it.",
+    model: part.model,
+    operation: "batches.create"
+  })
+
+/**
+ * Makes a provider of batches.
+ *
+ * @param poll time between two looks at a batch
+ */
+export const make = (client: Together.Together["Service"], poll: Duration.Duration): BatchProvider => {
+  const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
+    const files = yield* client.files.list
+    const file = files.find((each) => part.fileId === undefined ? each.filename === part.name : each.id === part.fileId)
+    const fileId = part.fileId ?? file?.id
+    if (fileId === undefined) return { fileId, batchId: undefined }
+    const batches = yield* client.batches.list
+    const batch = batches.find((each) => each.input_file_id === fileId)
+    return { fileId: file?.id, batchId: batch?.id ?? undefined }
+  })
+
+  const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string): Effect.fn.Return<string, NotCreated> {
+    let created = false
+    let doubtful = false
+    for (let attempt = 1; attempt <= tries; attempt++) {
+      if (!created) {
+        const made = yield* Effect.result(
+          // the budget of the job holds its cost: one of the client's own counts nothing
+          client.batches.create({
+            input_file_id: fileId,
+            endpoint: `/v1${Routes.chat.path}`,
+            completion_window: "24h"
+          }, { cost: Price.exactly(0n) })
+        )
+        if (Result.isFailure(made)) {
+          doubtful ||= !denied(made.failure)
+          if (!TogetherError.isRetryable(made.failure) || attempt === tries) {
+            return yield* Effect.fail({ error: made.failure, denied: !doubtful })
+          }
+        } else {
+          const id = made.success.job?.id
+          if (typeof id === "string" && id !== "") return id
+          created = true
+        }
+      }
+      yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
+      const { batchId } = yield* Effect.mapError(
+        adopt({ ...part, fileId }),
+        (error): NotCreated => ({ error, denied: false })
+      )
+      if (batchId !== undefined) return batchId
+    }
+    return yield* Effect.fail({ error: unnamed(part), denied: false })
+  })
+
+  return {
+    upload: ({ part, rows }) =>
+      client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" }).pipe(
+        Effect.retry({ schedule: pauses, times: tries - 1, while: TogetherError.isRetryable }),
+        Effect.map((file) => file.id)
+      ),
+    adopt,
+    create,
+    poll: Effect.fnUntraced(function*(batchId) {
+      while (true) {
+        const job = yield* client.batches.get(batchId).pipe(
+          Effect.catchTag("NotFoundError", () => Effect.undefined)
+        )
+        if (job === undefined || Batches.isTerminal(job.status)) return job
+        yield* Effect.sleep(poll)
+      }
+    }),
+    collect: Effect.fnUntraced(function*(job) {
+      const said = new Map<string, Output.Said>()
+      for (const file of [job.error_file_id, job.output_file_id]) {
+        if (file === undefined || file === null || file === "") continue
+        const text = yield* client.files.content(file)
+        for (const line of text.split("\n")) {
+          const read = line === "" ? undefined : Output.readLine(line)
+          if (read !== undefined) said.set(read[0], read[1])
+        }
+      }
+      return said
+    })
+  }
+}

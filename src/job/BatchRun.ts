@@ -1,0 +1,160 @@
+/**
+ * Brings one part of a job through its batch: noted, stored, created, awaited, read. What is known of a part is noted in
+ * the journal before anything depends on it, so a run that was killed anywhere is taken up by the next one.
+ *
+ * ```text
+ * submit:  note ─▶ upload ─▶ note the file ─▶ create ─▶ note the batch
+ * outcome: the batch that is noted, or one that is found, or a new one ─▶ poll ─▶ collect
+ * ```
+ */
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as TogetherError from "../domain/TogetherError.ts"
+import type * as Output from "./BatchOutput.ts"
+import * as Parts from "./BatchParts.ts"
+import type * as BatchProvider from "./BatchProvider.ts"
+import type * as Job from "./Job.ts"
+import type { JournalError } from "./JobError.ts"
+import type * as Journal from "./Journal.ts"
+import * as Report from "./Report.ts"
+import type * as Stop from "./Stop.ts"
+
+/** Is what the batch of a part said. */
+export interface Outcome {
+  readonly said: ReadonlyMap<string, Output.Said>
+  /** Is said of every row, where the whole batch failed. */
+  readonly hopeless: Output.Said | undefined
+  /** Whether Together knows the batch no more. */
+  readonly gone: boolean
+}
+
+/** Brings parts through their batches. */
+export interface BatchRun {
+  /** Holds the parts that earlier runs began and did not finish. */
+  readonly open: ReadonlyArray<Parts.Part>
+  /** Stores a part and creates its batch; hands back the part with what is known then. */
+  readonly submit: (full: Parts.Full) => Effect.Effect<Parts.Part, JournalError>
+  /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
+  readonly outcome: (part: Parts.Part) => Effect.Effect<Outcome | undefined, JournalError>
+  /** Notes that a part is over: rows of it that are not settled are open again. */
+  readonly over: (part: Parts.Part) => Effect.Effect<void, JournalError>
+  /** Sums up the batches that go on, or may, at this instant. */
+  readonly running: () => Job.Running | undefined
+}
+
+/** Says what a run of batches works with. */
+export interface Options {
+  readonly journal: Journal.Journal
+  readonly report: Report.Report
+  readonly provider: BatchProvider.BatchProvider
+  /** Ends the job. */
+  readonly stop: (why: Stop.Stop) => Effect.Effect<never>
+}
+
+/** Names the end of a job by an error of the provider that concerns all of it. */
+const refusal = (error: TogetherError.TogetherError): Stop.Stop =>
+  error._tag === "AuthError" || error._tag === "InsufficientCreditsError" || error._tag === "PermissionDeniedError"
+    ? { _tag: "Refused", error }
+    : { _tag: "Unreachable", error }
+
+/** Sums up the batches that go on, or may: all that are not known to be missing. */
+const runningOf = (parts: Iterable<Parts.Part>): Job.Running | undefined => {
+  const running = Array.from(parts).filter((part) => Parts.mayExist(part) && part.missing !== true)
+  const bounds = running.flatMap((part) => part.nano ?? [])
+  return running.length === 0 ? undefined : {
+    batches: running.length,
+    rows: running.reduce((sum, part) => sum + part.rows, 0),
+    nanoUsd: bounds.length < running.length
+      ? undefined
+      : bounds.reduce((sum, bound) => sum + BigInt(Math.ceil(bound)), 0n)
+  }
+}
+
+/** Makes what brings parts through their batches. */
+export const make = ({ journal, provider, report, stop }: Options): BatchRun => {
+  // one creation at a time: where all are refused, the stop leaves none of the others in doubt
+  const creation = Semaphore.makeUnsafe(1)
+  const open = Parts.open(journal.notes)
+  /** Parts that the journal knows to be open. */
+  const openParts = new Map(open.map((part) => [part.name, part]))
+  const missedBefore = open.some((part) => part.missing === true)
+
+  const refuse = (error: TogetherError.TogetherError) => stop(refusal(error))
+
+  /** Notes that a part is over: rows of it that are not settled are open again. */
+  const over = (part: Parts.Part) =>
+    Effect.andThen(
+      journal.note("batch-done", { name: part.name }),
+      Effect.sync(() => void openParts.delete(part.name))
+    )
+
+  /** Ends the job by a refusal that leaves no batch of a part behind. */
+  const giveUp = (part: Parts.Part, error: TogetherError.TogetherError) => Effect.andThen(over(part), refuse(error))
+
+  const create = (part: Parts.Part, fileId: string) =>
+    Effect.catch(
+      provider.create(part, fileId),
+      ({ denied, error }) => denied ? giveUp(part, error) : refuse(error)
+    )
+
+  /** Notes what became of a part. What its rows ask for is long, and is noted once, when the part is begun. */
+  const note = (part: Parts.Part) => {
+    const { asks: _, ...known } = part
+    openParts.set(part.name, known)
+    return Effect.as(journal.note("batch", known), known)
+  }
+
+  const submit = Effect.fnUntraced(function*(full: Parts.Full) {
+    const { part } = full
+    yield* journal.note("batch", part)
+    const fileId = yield* Effect.catch(provider.upload(full), (error) => giveUp(part, error))
+    return yield* creation.withPermit(Effect.gen(function*() {
+      const stored = yield* note({ ...part, fileId })
+      return yield* note({ ...stored, batchId: yield* create(part, fileId) })
+    }))
+  })
+
+  /** Finds the batch of a part of an earlier run, or creates it where it was asked for and is not there. */
+  const batchOf = Effect.fnUntraced(function*(part: Parts.Part) {
+    if (part.batchId !== undefined) return part.batchId
+    const found = yield* Effect.catch(provider.adopt(part), refuse)
+    const batchId = found.batchId ??
+      (part.fileId === undefined || found.fileId === undefined ? undefined : yield* create(part, found.fileId))
+    if (batchId !== undefined) yield* note({ ...part, batchId })
+    return batchId
+  })
+
+  /** Stops the first run that finds a batch missing: it may have asked for another account. */
+  const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string) {
+    const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} rows`
+    if (missedBefore) return Report.warn(report, `${what}; those without an answer are batched again`)
+    yield* note({ ...part, batchId, missing: true })
+    return yield* stop({
+      _tag: "Refused",
+      error: new TogetherError.NotFoundError({
+        message: `${what}. Was it begun with the key of another account, use that key. Where it is gone for good, ` +
+          "run the job again: its rows are batched again then.",
+        model: part.model,
+        operation: "batches.get"
+      })
+    })
+  })
+
+  /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
+  const outcome = Effect.fnUntraced(function*(part: Parts.Part): Effect.fn.Return<Outcome | undefined, JournalError> {
+    const batchId = yield* creation.withPermit(batchOf(part))
+    if (batchId === undefined) return undefined
+    const job = yield* Effect.catch(provider.poll(batchId), refuse)
+    if (job === undefined) {
+      yield* miss(part, batchId)
+      return { said: new Map(), hopeless: undefined, gone: true }
+    }
+    const said = yield* Effect.catch(provider.collect(job), refuse)
+    const hopeless: Output.Said | undefined = job.status === "FAILED" && said.size === 0
+      ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
+      : undefined
+    return { said, hopeless, gone: false }
+  })
+
+  return { open, submit, outcome, over, running: () => runningOf(openParts.values()) }
+}

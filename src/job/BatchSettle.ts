@@ -1,0 +1,86 @@
+/**
+ * Settles what batches said: each row in the journal, then counted, then in the results, in groups that no stop cuts
+ * through.
+ */
+import * as Effect from "effect/Effect"
+import * as Price from "../policy/Price.ts"
+import * as Admission from "./Admission.ts"
+import * as Output from "./BatchOutput.ts"
+import type { JobError } from "./JobError.ts"
+import type * as JobFiles from "./JobFiles.ts"
+import type * as Row from "./Row.ts"
+import * as RowTokens from "./RowTokens.ts"
+import * as Settled from "./Settled.ts"
+import * as Stop from "./Stop.ts"
+
+/** Rows that are settled at a time. */
+const group = 256
+
+/** Says how rows are settled. */
+export interface Options {
+  readonly context: JobFiles.Context
+  /** What models cost. */
+  readonly lookup: Price.Lookup
+  /** Tells the time in milliseconds. */
+  readonly now: () => number
+  /** Whether the first row that fails ends the job. */
+  readonly failFast: boolean
+  /** Ends the job. */
+  readonly stop: (why: Stop.Stop) => Effect.Effect<never>
+}
+
+/** Settles rows of batches, and bad lines. */
+export interface BatchSettle {
+  /** Settles rows in groups: one is written whole, whatever stops the job in between. */
+  readonly rows: (
+    said: ReadonlyArray<readonly [Row.Row, Output.Said]>
+  ) => Effect.Effect<ReadonlyArray<Settled.Settled>, JobError>
+  /** Settles a bad line, and writes it whatever stops the job in between. */
+  readonly bad: (line: Row.Bad) => Effect.Effect<void, JobError>
+}
+
+/** Makes a settler of what batches say. */
+export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSettle => {
+  const settler = Settled.settler(context.journal, context.report, now)
+
+  const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome => {
+    if (said._tag === "Refused") {
+      const code = said.status === undefined ? said.code : undefined
+      return { _tag: "Failed", error: Output.errorOf(row, said, now()), code }
+    }
+    const usage = RowTokens.used(row, said.body)
+    const cost = Price.ofUsage(lookup(row.model), row.model, usage, { batch: true })
+    return {
+      _tag: "Answered",
+      reply: {
+        status: said.status,
+        body: said.body,
+        usage,
+        nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined,
+        attempts: 1
+      }
+    }
+  }
+
+  return {
+    rows: Effect.fnUntraced(function*(said) {
+      const all: Array<Settled.Settled> = []
+      for (let from = 0; from < said.length; from += group) {
+        const settled = yield* Effect.uninterruptible(
+          Effect.forEach(
+            said.slice(from, from + group),
+            ([row, word]) => settler.row(row, Admission.hashOf(row), outcomeOf(row, word), 0),
+            { concurrency: "unbounded" }
+          ).pipe(Effect.map((done) => done.map((each) => each.settled)), Effect.tap(context.emit))
+        )
+        if (failFast && settled.some((each) => each.kind === "failed")) return yield* stop(Stop.failedRow)
+        all.push(...settled)
+      }
+      return all
+    }),
+    bad: (line) =>
+      Effect.uninterruptible(
+        Effect.flatMap(settler.bad(line), (settled) => settled.resumed ? Effect.void : context.emit([settled]))
+      )
+  }
+}

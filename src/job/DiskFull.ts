@@ -1,0 +1,32 @@
+/**
+ * How a full disk is waited for: what could not be written is tried again at an even pace, until there is space or the
+ * wait is over. Journal, results and errors wait alike.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as PlatformError from "effect/PlatformError"
+import * as Schedule from "effect/Schedule"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+import { isDiskFull } from "./JobError.ts"
+
+/** Says how long a full disk is waited for. */
+export interface Options {
+  /** How long a full disk is waited for, 0 for not at all. Default: 30 seconds. */
+  readonly fullDiskWait?: Duration.Input | undefined
+  /** Time between two tries on a full disk, above 0. Default: 1 second. */
+  readonly fullDiskEvery?: Duration.Input | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = { fullDiskWait: Duration.seconds(30), fullDiskEvery: Duration.seconds(1) } as const
+
+/** Tries an effect again while it fails for want of space: every `fullDiskEvery`, for `fullDiskWait`. */
+export const retry = (options: Options) => {
+  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
+  const every = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery))
+  OptionCheck.nonNegative("JobFiles.run", "fullDiskWait in milliseconds", wait)
+  OptionCheck.positive("JobFiles.run", "fullDiskEvery in milliseconds", every)
+  const schedule = Schedule.upTo(Schedule.spaced(every), { times: Math.ceil(wait / every) })
+  return <A, R>(self: Effect.Effect<A, PlatformError.PlatformError, R>) =>
+    Effect.retry(self, { schedule, while: isDiskFull })
+}

@@ -1,0 +1,53 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { ConnectionError, ModelUnavailableError } from "../../src/domain/TogetherError.ts"
+import * as Input from "../../src/job/Input.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as Patience from "../../src/job/Patience.ts"
+import { prompts, provider, run, setup } from "./jobs.ts"
+
+describe("Patience", () => {
+  describe("settings", () => {
+    it("counts a field given as undefined as left out, and reads spans", () => {
+      expect(Patience.settings({ rounds: undefined, outage: "2 hours", beforeFirst: Infinity, abandonAfter: 5 }))
+        .toEqual({
+          rounds: 3,
+          firstWait: 1,
+          longestWait: 30,
+          outage: 7200,
+          beforeFirst: Infinity,
+          abandonAfter: 5
+        })
+    })
+
+    it.each(
+      [
+        [{ rounds: 0 }, "rounds must be an integer >= 1, got 0"],
+        [{ firstWait: 0 }, "firstWait in seconds must be a finite number > 0, got 0"],
+        [{ firstWait: "1 minute" }, "longestWait in seconds must be in [60, Infinity], got 30"],
+        [{ abandonAfter: 1.5 }, "abandonAfter must be an integer >= 1, got 1.5"]
+      ] as const
+    )("refuses %j", (options, message) => {
+      expect(() => Patience.settings(options)).toThrow(`Patience.settings: ${message}`)
+      expect(() => JobFiles.run({ input: Input.file("x"), send: provider().send, patience: options })).toThrow(message)
+    })
+  })
+
+  it.effect("is what a job is told", () =>
+    Effect.gen(function*() {
+      const gone = provider(() => Effect.fail(new ConnectionError({ message: "gone", permanent: false })))
+      const { report, stop } = yield* run(yield* setup(prompts(4)), {
+        send: gone.send,
+        patience: { beforeFirst: "5 seconds" }
+      })
+      expect(stop?._tag).toBe("Unreachable")
+      expect((report.endedAt! - report.startedAt) / 1000).toBeLessThan(10)
+      const missing = provider(() => Effect.fail(new ModelUnavailableError({ message: "no", status: 400 })))
+      const { abandoned } = yield* run(yield* setup(prompts(9)), {
+        send: missing.send,
+        concurrency: 1,
+        patience: { abandonAfter: 2 }
+      })
+      expect([missing.sent.length, abandoned.get("m")?.rows]).toEqual([2, 7])
+    }))
+})
