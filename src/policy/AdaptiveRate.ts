@@ -26,7 +26,8 @@
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
  *   slowly while the limit keeps rising, and where refusals are heard of late; and never to more than 1.5 times what
- *   was really sent in the last two to four seconds.
+ *   was really sent in the last two to four seconds. A bucket that holds hardly more than one attempt is looked at
+ *   closely: the excess begins at 0.5 %, for there each attempt that goes through proves its own rate.
  *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
  *   more refusals one costs, and the more of the limit is lost in the pause that follows.
  *
@@ -52,6 +53,7 @@ import {
   defaults,
   doubling,
   floorOf,
+  isClose,
   type Move,
   move,
   patience,
@@ -159,7 +161,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const dear = state.eager > 0 ? 0 : defaults.probeLost * lost(state)
       if ((slow || sends >= Math.max(dear, state.interval * state.perEpisode)) && elapsed >= least) {
         const limit = state.rate
-        return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + defaults.probeExcess) })
+        return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + firstExcess(state)) })
       }
       const rate = state.limit * Math.exp(state.trend * elapsed)
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
@@ -168,15 +170,18 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       // no faster than refusals are heard of, or a probe sends many in vain
       const rising = state.rises > 0 ? defaults.probeDoublingRising : defaults.probeDoubling
       const seconds = Math.max(rising, defaults.probeLag * state.lag)
-      const excess = Math.min(elapsed / seconds, sends / defaults.probeDoublingSends, 60)
-      const wanted = state.limit * (1 + defaults.probeExcess * 2 ** excess)
+      const doublingSends = isClose(state) ? defaults.probeDoublingSendsClose : defaults.probeDoublingSends
+      const excess = Math.min(elapsed / seconds, sends / doublingSends, 60)
+      const wanted = state.limit * (1 + firstExcess(state) * 2 ** excess)
       // a rate that nobody uses would run away
       const used = Math.max(state.rate, defaults.useGrowth * usedOf(state, now))
       const rate = Math.min(wanted, state.rate * 1.5, used, state.ceiling)
-      return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
+      return rate > state.rate * (1 + firstExcess(state) / 5) ? [undefined, { ...state, rate }] : [undefined, state]
     }
   }
 }
+
+const firstExcess = (state: State): number => isClose(state) ? defaults.probeExcessClose : defaults.probeExcess
 
 /** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
 const searched = (state: State, elapsed: number, now: number): [Move | undefined, State] => {

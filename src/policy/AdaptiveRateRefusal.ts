@@ -10,7 +10,17 @@
  *
  * `AdaptiveRate` describes the whole, and exports `refuse`.
  */
-import { believed, defaults, doubling, floorOf, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
+import {
+  believed,
+  defaults,
+  doubling,
+  floorOf,
+  isClose,
+  type Move,
+  move,
+  type Stamp,
+  type State
+} from "./AdaptiveRateState.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
 /**
@@ -54,6 +64,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
     ...empty,
     bucket,
     depth: steady ? bounds.depth : Infinity,
+    single: singleAfter(state, bounds),
     lag: state.lag === 0 ? heardAfter : state.lag * 0.8 + heardAfter * 0.2,
     episode: 1,
     perEpisode: (state.perEpisode + state.episode) / 2,
@@ -93,6 +104,16 @@ const possible = (bounds: BucketBounds.Bounds | undefined, bad: number, steady: 
   const shallow = steady && bounds.depth < defaults.shallow * bounds.lowest
   const inside = shallow ? defaults.inside * (Math.min(bounds.highest, bad) - bounds.lowest) : 0
   return Math.min(bounds.lowest + inside, bad * 0.98)
+}
+
+/** Says whether the bucket holds hardly more than one attempt: once it was seen so, until the bounds exclude the limit. */
+const singleAfter = (state: State, bounds: BucketBounds.Bounds | undefined): State["single"] => {
+  if (state.rises > 0) return "unknown"
+  if (bounds === undefined || state.single === "no") return state.single
+  if (bounds.depth < defaults.single * state.mean) return "yes"
+  const { step } = BucketBounds.defaults
+  const limit = believed(state)
+  return bounds.lowest / step <= limit && limit <= bounds.highest * step ? state.single : "unknown"
 }
 
 /** Is one refusal that begins an episode, and what it measures. */
@@ -161,8 +182,13 @@ const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Mov
   return undefined
 }
 
+/** Reads the rate that a close look proved: half of its excess went through before. */
+const foundClose = (state: State, bad: number): number =>
+  state.stepSends > defaults.probeDoublingSendsClose ? (state.limit + bad) / 2 : state.limit
+
 const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }: Refusal): [Move, State] => {
-  const limit = Math.min(Math.max(state.limit * (1 + state.creep), floor), bad)
+  const found = isClose(state) ? foundClose(state, bad) : Math.max(state.limit * (1 + state.creep), floor)
+  const limit = Math.min(found, bad)
   const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
   const unsure = Math.min(defaults.roseUnits, defaults.roseLeast + defaults.roseSeconds * state.limit / state.mean)
   if (
@@ -244,6 +270,8 @@ const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move,
       bad,
       early: 1,
       creep: state.creep / 4,
+      // a close look proved too much: there is more in the bucket
+      single: state.single === "yes" ? "no" : state.single,
       // it was made up for a pause with more than the bucket had saved
       burst: state.burst / 2
     })
@@ -285,7 +313,7 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
     bad,
     early: state.early + 1,
     creep: defaults.creep,
-    ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall } : {})
+    ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall, single: "unknown" } : {})
   })
 }
 

@@ -89,6 +89,10 @@ export const defaults = {
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
   probeExcess: 0.05,
   probeDoubling: 0.5,
+  /** Mean attempts that a bucket holds at most that holds hardly more than one; the same of a close look at it. */
+  single: 1.75,
+  probeExcessClose: 0.005,
+  probeDoublingSendsClose: 4,
   /** The same while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
   probeDoublingRising: 0.75,
   probeDoublingSends: 2,
@@ -240,6 +244,8 @@ export interface State {
   readonly bucket: BucketBounds.State
   /** Depth of the bucket, less than this: known once the last episodes agree; and the pause after the last refusal. */
   readonly depth: number
+  /** Whether the bucket holds hardly more than one attempt. */
+  readonly single: "unknown" | "yes" | "no"
   readonly pause: number
   /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
   readonly heap: number
@@ -328,6 +334,7 @@ export const make = (options: Options = {}, now = 0): State => {
     measured: 0,
     bucket: BucketBounds.empty,
     depth: Infinity,
+    single: "unknown",
     pause: 0,
     heap: 0,
     sprint: 0
@@ -350,6 +357,9 @@ export const move = (
 
 /** Reads the rate that is worth a try once attempts are admitted again that were refused in vain; 0 where none were. */
 export const afterVain = (state: State): number => state.inVain > 0 ? state.fellFrom * defaults.emptiedTo : 0
+
+/** Says whether a probe looks closely: over a bucket of one attempt, each attempt that goes through proves its own rate. */
+export const isClose = (state: State): boolean => state.single === "yes" && state.eager === 0
 
 /** Reads the rate that is taken for the limit. */
 export const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
