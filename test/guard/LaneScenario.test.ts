@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Outcome from "../../bench/lanes/outcome.ts"
-import { type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
+import { others, type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
 
 const seed = 7
 
@@ -13,7 +13,7 @@ const played = (scenario: Scenario, calls = 2000) =>
   })
 
 const named = (name: string): Scenario => {
-  const found = wide.find((scenario) => scenario.name === name)
+  const found = [...wide, ...others].find((scenario) => scenario.name === name)
   if (found === undefined) throw new Error(`no scenario is named ${name}`)
   return found
 }
@@ -37,6 +37,19 @@ describe("Lane, against a provider that tells it nothing", () => {
         const { lost, ratio } = yield* played(named(name))
         expect(lost).toBe(0)
         expect(ratio).toBeLessThan(most)
+      })
+  )
+
+  it.live.each(
+    [["rate-0.5", 1.02, 0.01], ["rate-3", 1.01, 0.01], ["burst-0.1", 1.08, 0.01], ["deep-fall", 1.2, 0.015]] as const
+  )(
+    "meets the limit of %s in %d of the ideal time",
+    ([name, most, waste]) =>
+      Effect.gen(function*() {
+        const { lost, ratio, wasted } = yield* played(named(name))
+        expect(lost).toBe(0)
+        expect(ratio).toBeLessThan(most)
+        expect(wasted).toBeLessThan(waste)
       })
   )
 
