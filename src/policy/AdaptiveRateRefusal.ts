@@ -153,8 +153,7 @@ const refusedIdle = ({ bad, floor, next, now, state, units }: Refusal): [Move, S
     rate,
     early: 0,
     idleFrom,
-    interval: defaults.eagerSends,
-    eager: Math.max(state.eager, defaults.eagerAfterRise)
+    ...soon(state)
   })
 }
 
@@ -176,6 +175,7 @@ const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Mov
       bad,
       early: 0,
       idleFrom,
+      ...(idleFrom > 0 ? soon(state) : {}),
       sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
     })
   }
@@ -316,6 +316,12 @@ const bracketed = ({ bad, floor, next, now, state, units }: Refusal): [Move, Sta
     ...(fell ? { interval: defaults.eagerSends, eager: defaults.eagerAfterFall, single: "unknown" } : {})
   })
 }
+
+/** Lets the next probe come soon. */
+const soon = (state: State): Pick<State, "eager" | "interval"> => ({
+  eager: Math.max(state.eager, defaults.eagerAfterRise),
+  interval: defaults.eagerSends
+})
 
 /** Puts the next probe off: not while probes are eager. */
 const rarer = (state: State): Pick<State, "eager" | "interval"> =>

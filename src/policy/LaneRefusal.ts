@@ -167,9 +167,23 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     later: Math.max(0, rate.sent - sent - cost),
     lowest: lowestOf(state, of),
     // a rate that was told or loaded, and never refused yet
-    rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : undefined,
+    rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : ofTrickle(state, of, ticket, admitted - since[of]),
     mean: of === "tokens" ? state.meanTokens : 1
   }, ticket.at)
+}
+
+/**
+ * Reads what to take a limit for that is first met out of a trickle, half of what the lane would send: what went through
+ * proves nothing there, and nothing would raise it again.
+ */
+const ofTrickle = (state: State, of: Limit, ticket: Ticket, admitted: number): number | undefined => {
+  const { requests, requestsHeldAt } = state
+  const sent = of === "tokens" ? requests.rate * state.meanTokens : requests.rate
+  const idle = ticket.at - requestsHeldAt
+  return ticket.requestsBefore - requests.refused >= AdaptiveRate.defaults.idleUnits &&
+      idle > AdaptiveRate.defaults.restSeconds && admitted < AdaptiveRate.defaults.idleShare * sent * idle
+    ? AdaptiveRate.defaults.idleTo * sent
+    : undefined
 }
 
 const paused = (
