@@ -10,6 +10,8 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import * as JsonText from "./internal/jsonText.ts"
 import type { Reply } from "./SimulationReply.ts"
 import type { Run } from "./SimulationRun.ts"
 import type { World } from "./EmulatorWorld.ts"
@@ -91,20 +93,13 @@ export const refusal = (
         })
       ))
 
-const parse = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return undefined
-  }
-}
-
-/** Parses JSON, or gives nothing for what is none. */
-export const parseJson = parse
+/** Parses JSON, or gives nothing for what is none, or is deeper than 500 levels. */
+export const parseJson = (text: string): { readonly value: unknown } | undefined =>
+  Option.getOrUndefined(Option.map(JsonText.read(text), (value) => ({ value })))
 
 /** Reads the JSON body of a request, or gives nothing where it is none. */
 export const body = (request: HttpServerRequest): Effect.Effect<{ readonly value: unknown } | undefined, Drop> =>
-  Effect.map(Effect.mapError(request.text, () => Drop.reset), parse)
+  Effect.map(Effect.mapError(request.text, () => Drop.reset), parseJson)
 
 /** Answers to a body that is no JSON. */
 export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")

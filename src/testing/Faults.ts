@@ -264,7 +264,7 @@ const serve = <E, R>(
     const response = yield* Sent.make({ ...request, method: server.method }, address).pipe(
       Effect.flatMap((sent) => strikeAll(exchange, sent)),
       // a connection to break: below
-      Effect.catchIf(isInjected, () => Effect.succeed(undefined))
+      Effect.catchIf(isInjected, () => Effect.void)
     )
     if (response === undefined) {
       return HttpServerResponse.stream(Stream.fail(Reply.cutError()), { contentLength: 1 })

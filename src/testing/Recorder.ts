@@ -13,8 +13,9 @@
  * secret (`wandb_api_key`, `X-Amz-Signature`, `x-api-key`) are replaced in requests and answers, and so is what they
  * held, and what looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and
  * wherever an answer may repeat them, unless `prompts: "keep"` is given; objects whose fields the user named
- * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message the provider's own words stay.
- * What the model answered is kept, but for whole prompts in it: a replay needs it.
+ * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message the provider's own words
+ * stay, and those that decide which error the client makes of it. What the model answered is kept, but for whole prompts
+ * in it: a replay needs it. What lies deeper than 64 levels is replaced by its length.
  *
  * **What a replay refuses**
  *
@@ -82,7 +83,7 @@ export type RecordedResponse = typeof RecordedResponse.Type
 /** Holds recorded exchanges in the order in which they started. */
 export const Cassette = Schema.Struct({
   version: Schema.Literal(1),
-  /** Absent: `"redact"`. */
+  /** Absent in cassettes of older versions: what their requests hold tells it. */
   prompts: Schema.optionalKey(Schema.Literals(["redact", "keep"])),
   exchanges: Schema.Array(Schema.Struct({ request: RecordedRequest, response: RecordedResponse }))
 })
@@ -325,17 +326,19 @@ const explain = (
   sent: Sent.Sent,
   closest: RecordedRequest | undefined,
   position: string,
-  keepPrompts: boolean
+  { isOlder, keepsPrompts }: { readonly keepsPrompts: boolean; readonly isOlder: boolean }
 ): string => {
   const lines = [`Recorder: ${Sent.describe(sent)} is not what was recorded${position}`]
   if (closest === undefined) {
     lines.push("  The cassette holds no further exchange.")
   } else {
-    const now = CassetteRedaction.make(sent, keepPrompts).request
+    const now = CassetteRedaction.make(sent, keepsPrompts).request
     const edits = TextDiff.lines(pretty(closest), pretty(now))
     const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
-    lines.push(diff === "" ? "  It differs in a prompt, which the cassette does not store." : diff)
+    const same = isOlder ? "  It looks the same." : "  It differs in a prompt, which the cassette does not store."
+    lines.push(diff === "" ? same : diff)
   }
+  if (isOlder) lines.push("  The cassette was recorded by an older version, which told requests apart by other rules.")
   lines.push("  Record it again if the change is meant.")
   return lines.join("\n")
 }
@@ -346,6 +349,10 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
     const mode = options?.mode ?? defaults.mode
     const pace = options?.pace ?? defaults.pace
     const left = [...cassette.exchanges]
+    const isOlder = cassette.prompts === undefined
+    const keepsPrompts = isOlder
+      ? CassetteRedaction.keepsPrompts(cassette.exchanges.map(({ request }) => request))
+      : cassette.prompts === "keep"
 
     const find = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
       const fingerprint = CassetteRedaction.fingerprint(sent)
@@ -361,7 +368,7 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
         : (left.find(({ request }) => request.operation === sent.operation) ?? left[0])?.request
       const position = mode === "strict" ? ` at position ${cassette.exchanges.length - left.length + 1}` : ""
       return Effect.die(
-        new ChangedRequestError({ message: explain(sent, closest, position, cassette.prompts === "keep"), sent })
+        new ChangedRequestError({ message: explain(sent, closest, position, { isOlder, keepsPrompts }), sent })
       )
     }
 

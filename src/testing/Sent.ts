@@ -12,6 +12,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
+import * as JsonText from "./internal/jsonText.ts"
 import * as SecretText from "./internal/secretText.ts"
 import * as VirtualClock from "./VirtualClock.ts"
 
@@ -27,9 +28,9 @@ export interface Sent {
   /** Lower-case names. Holds the key: print {@link describe}, not this. */
   readonly headers: Readonly<Record<string, string | undefined>>
   /**
-   * The parsed JSON body, the text where it is not JSON, the fields of a form, `undefined` where there is none. A field
-   * that stands several times is a list; a file is `{ name, size, type, text }`; bytes that are no text are `{ base64 }`,
-   * in a file too.
+   * The parsed JSON body, the text where it is not JSON or is deeper than 500 levels, the fields of a form, `undefined`
+   * where there is none. A field that stands several times is a list; a file is `{ name, size, type, text }`; bytes that
+   * are no text are `{ base64 }`, in a file too.
    */
   readonly body: unknown
   /** The body as text; a form, and bytes that are no text, have none. */
@@ -98,9 +99,7 @@ export const operationOf = (method: string, path: string, body: unknown): string
 const field = (body: unknown, name: string): unknown =>
   typeof body === "object" && body !== null && name in body ? Reflect.get(body, name) : undefined
 
-const parseJson = Option.liftThrowable((text: string): unknown => JSON.parse(text))
-
-const parse = (text: string): unknown => text === "" ? undefined : Option.getOrElse(parseJson(text), () => text)
+const parse = (text: string): unknown => text === "" ? undefined : Option.getOrElse(JsonText.read(text), () => text)
 
 const strictDecoder = new TextDecoder("utf-8", { fatal: true })
 

@@ -160,9 +160,10 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       })
 
     /** Takes the next request whose program still waits for it. */
-    const taken: Effect.Effect<Pending> = Effect.flatMap(
+    const taken: Effect.Effect<Pending> = Effect.filterOrElse(
       Queue.take(pending),
-      (next) => parked.delete(next.sent) ? Effect.succeed(next) : taken
+      (next) => parked.delete(next.sent),
+      () => taken
     )
 
     const decide = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {

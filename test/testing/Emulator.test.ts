@@ -32,6 +32,19 @@ describe("Emulator", () => {
         expect((yield* send("POST /embeddings", { body: { model: embedding, input: "x" } })).status).toBe(200)
       })))
 
+    it.effect("answers 400 to JSON that is deeper than calls can be", () =>
+      virtual(Effect.gen(function*() {
+        const deep = "[".repeat(20_000) + "]".repeat(20_000)
+        for (const path of ["/chat/completions", "/embeddings", "/batches", "/fine-tunes", "/evaluation"]) {
+          const request = HttpClientRequest.post(`http://emulator.test/v1${path}`).pipe(
+            HttpClientRequest.bearerToken("key"),
+            HttpClientRequest.bodyText(`{"model":"m","messages":${deep}}`, "application/json")
+          )
+          const response = yield* HttpClient.HttpClient.use((client) => client.execute(request))
+          expect([path, response.status]).toStrictEqual([path, 400])
+        }
+      })))
+
     it.effect("refuses amounts and scales beyond all reason", () =>
       virtual(
         Effect.gen(function*() {

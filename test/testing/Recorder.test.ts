@@ -330,6 +330,21 @@ describe("Recorder", () => {
       }))
   })
 
+  describe("replay of a cassette that does not say whether it holds prompts", () => {
+    it.effect("shows the prompt that changed where the requests hold theirs, and says how old the cassette is", () =>
+      Effect.gen(function*() {
+        for (const prompts of ["keep", "redact"] as const) {
+          const { cassette } = yield* recorded({ prompts })
+          const client = yield* Recorder.replay({ version: 1, exchanges: cassette.exchanges })
+          const message = defectOf(yield* Effect.exit(client.execute(chat(prompt.replace("soup", "stew")))))
+          expect(message.includes("grandmother's stew")).toBe(prompts === "keep")
+          expect(message.includes("It looks the same.")).toBe(prompts === "redact")
+          expect(message).toContain("recorded by an older version")
+          expect(message).not.toContain("It differs in a prompt")
+        }
+      }))
+  })
+
   describe("replay of what differs, and of what nobody waited for", () => {
     const address = "https://api.together.ai/v1"
     const post = (body: HttpBody.HttpBody) => HttpClientRequest.post(`${address}/files/x`, { body })

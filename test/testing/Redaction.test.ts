@@ -6,6 +6,7 @@ import * as FaultMatrix from "../../src/testing/FaultMatrix.ts"
 import { edited, literals } from "../../src/testing/internal/jsonText.ts"
 import * as Recorder from "../../src/testing/Recorder.ts"
 import * as Reply from "../../src/testing/Reply.ts"
+import * as Together from "../../src/together/Together.ts"
 
 const address = "https://api.together.ai/v1"
 const prompt = "Straße \"quoted\" / <b> secret diagnosis"
@@ -128,7 +129,8 @@ describe("Recorder, whatever is kept", () => {
         secret: { value: "hidden-in-object" },
         api_keys: [{ value: "hidden-in-list" }],
         key: { plain: "hidden-in-key" },
-        note: "saw hidden-session, https://user:hidden-userinfo@host/x and ?token=hidden-parameter"
+        note: "saw hidden-session, https://user:hidden-userinfo@host/x and ?token=hidden-parameter",
+        address: `${"a-scheme".repeat(9)}://hidden-user:hidden-word@host/`
       }, { headers: { "x-access-signature": "hidden-signature", location: "https://user:hidden-location@host/" } })
       const body = {
         credentials: { user: "hidden-user" },
@@ -159,6 +161,193 @@ describe("Recorder, whatever is kept", () => {
         expect((yield* tape(answer, request, { prompts })).parts).toStrictEqual([
           "{\"choices\":[{\"text\":\"[key]\"}]}"
         ])
+      }
+    }))
+})
+
+/** Sentences of each kind of error. */
+const sentences = [
+  "This model's maximum context length is 8193 tokens.",
+  "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000",
+  "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.",
+  "Your credit balance is too low",
+  "You exceeded your current quota",
+  "You have been rate limited. Your rate limit is 60 queries per minute. Please upgrade to a paid plan.",
+  "You have reached the rate limit specific to this model X. The maximum rate limit for this model is 9 queries per minute.",
+  "Request was rejected due to token rate limiting. Your rate limits are 600 RPM (10 QPS) and 180000 TPM (3000 TPS).",
+  "Too many requests: add credits at https://x for higher limits",
+  "Too many concurrent requests",
+  "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
+  "This API key has been revoked",
+  "Access to this model is allowed for build tier 2 and above.",
+  "Unable to access non-serverless model m. Please visit https://api.together.ai/models/m to start a dedicated endpoint.",
+  "The model m has been deprecated and is no longer available",
+  "All connection attempts failed",
+  "Input should be a valid list, got: 'how do I add credits to my card'",
+  "This request is geoblocked"
+]
+
+/** Bodies in which a provider says a sentence. */
+const forms: ReadonlyArray<(message: string) => string> = [
+  (message) => JSON.stringify({ error: { message, type: "invalid_request_error", param: null, code: null } }),
+  (message) => JSON.stringify({ error: { message, type: "credit_limit", code: "x" } }),
+  (message) => JSON.stringify({ error: { message, type: "invalid_request_error", param: "temperature" } }),
+  (message) => JSON.stringify({ error_message: message, error_type: "y" }),
+  (message) => JSON.stringify({ detail: [{ loc: ["body", "x"], msg: message, type: "value_error" }] }),
+  ...[
+    (message: string) => ({ message }),
+    (message: string) => ({ detail: message }),
+    (message: string) => ({ error: message }),
+    (message: string) => ({ error: [message] }),
+    (message: string) => ({ errors: [{ message }] }),
+    (message: string) => ({ errors: [message] }),
+    (message: string) => [{ message }],
+    (message: string) => message
+  ].map((form) => (message: string) => JSON.stringify(form(message))),
+  (message) => message,
+  (message) => `<html><title>${message}</title></html>`
+]
+
+describe("Recorder, of an error", () => {
+  const request = { model: "m", messages: [{ role: "user", content: prompt }] }
+  const verdict = (status: number, body: string) => {
+    const error = Together.errorFromResponse({ status, body, operation: "chat", model: "m", request })
+    return [error._tag, "scope" in error ? error.scope : undefined]
+  }
+
+  it.effect("keeps what its tag and its scope are known by, whatever the form of its body", () =>
+    Effect.gen(function*() {
+      const differ: Array<string> = []
+      const statuses = [400, 403, 422, 429, 503]
+      for (const [i, sentence] of sentences.entries()) {
+        for (const [j, form] of forms.entries()) {
+          // each sentence and each form with each status
+          const status = statuses[(i + j) % statuses.length]!
+          const body = form(sentence)
+          const { parts } = yield* tape(
+            Reply.raw(body, { status, contentType: "application/json" }),
+            post(request, "/chat/completions")
+          )
+          if (String(verdict(status, body)) !== String(verdict(status, parts.join("")))) {
+            differ.push(`${status} ${body} => ${parts.join("")}`)
+          }
+        }
+      }
+      expect(differ).toStrictEqual([])
+    }))
+
+  it.effect("keeps a word that decides, unless the request holds it, and no other", () =>
+    Effect.gen(function*() {
+      const refusal = Reply.json({ error: { message: "Zanzibar is geoblocked" } }, { status: 403 })
+      const stored = (content: string) =>
+        Effect.map(
+          tape(refusal, post({ model: "m", messages: [{ role: "user", content }] }, "/chat/completions")),
+          ({ parts }) => parts.join("")
+        )
+      expect(yield* stored(prompt)).toBe("{\"error\":{\"message\":\"… is geoblocked\"}}")
+      expect(yield* stored("am I geoblocked?")).toBe("{\"error\":{\"message\":\"… is …\"}}")
+    }))
+
+  it.effect("keeps no text of what it repeats of the request", () =>
+    Effect.gen(function*() {
+      const refusal = Reply.json({
+        detail: [{ loc: ["body", "input"], msg: "Input is too long", type: "value_error", input: "the model is mine" }],
+        request: { messages: [{ role: "user", content: "the model is mine" }] }
+      }, { status: 422 })
+      const { parts } = yield* tape(refusal, post({ model: "m", input: "the model is mine" }, "/embeddings"))
+      expect(JSON.parse(parts.join(""))).toStrictEqual({
+        detail: [{
+          loc: ["[4 characters]", "[5 characters]"],
+          msg: "Input is too long",
+          type: "value_error",
+          input: "[17 characters]"
+        }],
+        request: { messages: [{ role: "user", content: "[17 characters]" }] }
+      })
+    }))
+})
+
+describe("Recorder, of an answer", () => {
+  it.effect("keeps what follows an object whose fields the user named", () =>
+    Effect.gen(function*() {
+      for (const name of ["metadata", "parameters", "schema", "labels", "properties", "json_schema"]) {
+        for (const value of [null, {}, { mine: "private" }]) {
+          const answer = {
+            id: "r",
+            [name]: value,
+            status: "COMPLETED",
+            choices: [{ text: "Paris" }],
+            usage: { total: 2 }
+          }
+          const { parts } = yield* tape(Reply.json(answer), post({ model: "m", prompt }))
+          expect(JSON.parse(parts.join(""))).toStrictEqual({
+            ...answer,
+            [name]: value !== null && "mine" in value ? { "[4 characters]": "[7 characters]" } : value
+          })
+        }
+      }
+    }))
+
+  it.effect("keeps vectors, tokens, ids, pages, hashes and the words of a fine-tune, to the byte", () =>
+    Effect.gen(function*() {
+      const hash = "0123456789abcdef".repeat(4)
+      const texts = [
+        "{\"data\":[{\"embedding\":\"AAAAPwAAgD8=\"}]}",
+        "{\"text\":\"a b\",\"tokens\":[\"a\",\" b\",\"12\"]}",
+        "{\"id\":\"tok_abcdefghijklmnopqrst\",\"tool_call_id\":\"key-abcdefghijklmnopqrst\"}",
+        "{\"data\":[],\"next_page_token\":\"abc\",\"nextPageToken\":\"abc\"}",
+        `{"hash":"${hash}","level":"info","batch_size":"max","output_name":"me/m-1","lora_trainable_modules":"all-linear"}`,
+        "{\"choices\":[{\"logprobs\":{\"token_logprobs\":[NaN,-Infinity,null]}}]}",
+        "event: response.output_text.delta\nid: call_3f-7\ndata: {\"choices\":[]}\n\n"
+      ]
+      for (const text of texts) {
+        for (const prompts of ["redact", "keep"] as const) {
+          const answer = Reply.raw(text, { contentType: "application/json" })
+          expect((yield* tape(answer, post({ model: "m", prompt }), { prompts })).parts).toStrictEqual([text])
+        }
+      }
+    }))
+
+  it.effect("stores what looks like a key in any other place as one, and secret tokens in a list", () =>
+    Effect.gen(function*() {
+      const answer = Reply.json({
+        id: "tgp_v1_abcdefghijklmnopqrst",
+        hash: "sk-abcdefghijklmnopqrst",
+        text: "tok_abcdefghijklmnopqrst",
+        model: "0123456789abcdef".repeat(4),
+        tokens: ["hidden-token-of-an-account", "hidden7"]
+      })
+      for (const prompts of ["redact", "keep"] as const) {
+        const { parts } = yield* tape(answer, post({ model: "m", prompt }), { prompts })
+        expect(JSON.parse(parts.join(""))).toStrictEqual({
+          id: "[key]",
+          hash: "[key]",
+          text: "[key]",
+          model: "[key]",
+          tokens: ["[key]", "[key]"]
+        })
+      }
+    }))
+
+  it.effect("reads a long text of hyphens, and brackets deeper than calls can be, in a time that grows with their length", () =>
+    Effect.gen(function*() {
+      const slug = Array.from({ length: 20_000 }, (_, row) => `row-${row}`).join("-")
+      const nested = (depth: number, inner: string) => `${"[".repeat(depth)}${inner}${"]".repeat(depth)}`
+      for (const prompts of ["redact", "keep"] as const) {
+        for (const text of [JSON.stringify({ choices: [{ text: slug }] }), nested(20_000, "1")]) {
+          const answer = Reply.raw(text, { contentType: "application/json" })
+          expect((yield* tape(answer, post({ model: "m", prompt }), { prompts })).parts).toStrictEqual([text])
+        }
+        const deep = Reply.raw(nested(20_000, "{\"api_key\":\"hidden\",\"text\":\"hidden\"}"))
+        const request = HttpClientRequest.post(`${address}/completions`, {
+          body: HttpBody.text(nested(20_000, "{\"api_key\":\"hidden\"}"), "application/json")
+        })
+        const { all, cassette } = yield* tape(deep, request, { prompts })
+        expect(all).not.toContain("hidden")
+        const replayed = yield* Effect.flatMap(Recorder.replay(cassette), (client) => client.execute(request))
+        expect(yield* replayed.text).toContain(
+          nested(20_000, "{\"[7 characters]\":\"[6 characters]\",\"[4 characters]\":\"[6 characters]\"}")
+        )
       }
     }))
 })

@@ -5,9 +5,10 @@
  * | --- | --- |
  * | of a field named as a secret, or inside of one | `[key]` |
  * | what the model said: inside `choices`, a transcript, an image | itself, but for whole prompts of 12 characters or more, also where these lie across events or tokens |
- * | ids, models, kinds, states, times | itself |
- * | an error's message | the provider's words of it |
+ * | ids, models, kinds, states, times, pages, hashes | itself |
+ * | an error's message, in any form of its body | the provider's words of it |
  * | anything else: a prompt, an input, a name | its length |
+ * | what lies deeper than 64 levels | its length, whatever is kept |
  */
 import { promptsOf } from "../../together/Redact.ts"
 import * as JsonText from "./jsonText.ts"
@@ -22,7 +23,8 @@ export interface Prompts {
   readonly all: string
   /** The request asked for its prompt in the answer. */
   readonly echo: boolean
-  readonly model: ReadonlySet<string>
+  /** Words of an error's message that stay besides the provider's: the model's name, and what decides the error's tag. */
+  readonly words: ReadonlySet<string>
 }
 
 const textsOf = (value: unknown): ReadonlyArray<string> =>
@@ -39,7 +41,7 @@ export const promptsIn = (body: unknown, model: string): Prompts => ({
     .toSorted((a, b) => b.length - a.length),
   all: textsOf(body).join("\n"),
   echo: typeof body === "object" && body !== null && "echo" in body && body.echo === true,
-  model: new Set([model])
+  words: new Set([model])
 })
 
 /** Shorter secrets are replaced where they are named only: elsewhere these are words. */
@@ -51,11 +53,23 @@ export const collecting = (found: Set<string>) => (secret: string): string => {
   return "[key]"
 }
 
-const inLogprobs = ({ around }: JsonText.Literal): boolean => around.includes("logprobs")
+/** Longer ones, and those of letters and digits, may be secrets. */
+const aToken = /^\s?(?:\P{N}{0,15}|\p{N}{1,15})$/u
+
+/** Tells what a model reads and writes from a list of secrets. */
+const isToken = ({ around, name, value }: JsonText.Literal): boolean =>
+  around.includes("logprobs") ||
+  (name === "tokens" && around.at(-1) === "tokens" && (around.includes("choices") || aToken.test(value)))
 
 const isSecret = (literal: JsonText.Literal): boolean =>
-  literal.kind === "text" && literal.value !== "" && !inLogprobs(literal) &&
+  literal.kind === "text" && literal.value !== "" && !isToken(literal) &&
   (SecretText.isSecretField(literal.name) || [...literal.around, literal.name].some(SecretText.isSecretOwner))
+
+/** Tells a text or a name whose fields are not told: it may be anything. */
+const isTooDeep = ({ around, kind }: JsonText.Literal): boolean =>
+  kind !== "number" && around.length === JsonText.deepest
+
+const length = (text: string): string => text === "" ? "" : `[${text.length} characters]`
 
 /** JSON inside of JSON inside of JSON. */
 const deepest = 3
@@ -66,36 +80,48 @@ export const withoutSecrets = (text: string, replace: (secret: string) => string
   const edits = JsonText.isJson(text) || text.includes("\"")
     ? JsonText.literals(text).flatMap((literal): ReadonlyArray<JsonText.Edit> => {
       if (literal.kind !== "text") return []
-      const value = isSecret(literal) ? replace(literal.value) : withoutSecrets(literal.value, replace, depth + 1)
+      const value = isTooDeep(literal)
+        ? length(literal.value)
+        : isSecret(literal)
+        ? replace(literal.value)
+        : withoutSecrets(literal.value, replace, depth + 1)
       return value === literal.value ? [] : [{ from: literal.from, to: literal.to, text: JsonText.inside(value) }]
     })
     : []
   return SecretText.withoutNamed(JsonText.edited(text, edits, [text.length]).join(""), replace)
 }
 
-const length = (text: string): string => text === "" ? "" : `[${text.length} characters]`
-
 /** Names whose fields and texts the user chose. */
 const own = new Set(["metadata", "parameters", "properties", "schema", "labels", "json_schema"])
 /** Names of what the provider may repeat of a request. */
 const echoed = new Set(
-  ("prompt messages input inputs query document documents suffix instructions tools error errors request " +
-    "negative_prompt system_template input_template").split(" ")
+  ("prompt messages input inputs query document documents suffix instructions tools request negative_prompt " +
+    "system_template input_template").split(" ")
 )
+const errors = new Set(["error", "errors"])
 const kept =
-  /^(?:id|object|model|type|role|status|code|param|created|finish_reason|stop_reason|endpoint|method|purpose|language|task|organization|display_name|license|link|completion_window|hardware|.*_(?:id|type|model|at|status|reason|tier|fingerprint|file)|.*(?:At|Id|Type))$/
+  /^(?:id|event|object|model|type|role|status|code|param|created|finish_reason|stop_reason|endpoint|method|purpose|language|task|organization|display_name|license|link|completion_window|hardware|level|hash|batch_size|lora_trainable_modules|output_name|.*_(?:id|type|model|at|status|reason|tier|fingerprint|file|hash)|(?:.*_)?page_token|.*(?:At|Id|Type|PageToken))$/
 const said =
-  /^(?:content|text|reasoning|reasoning_content|refusal|arguments|tokens?|b64_json|b64|transcript|word|data|url|.*_url)$/
-const messages = /^(?:message|error|detail|details|msg|reason|error_message|description|title)$/
+  /^(?:content|text|reasoning|reasoning_content|refusal|arguments|tokens?|b64_json|b64|embedding|transcript|word|data|url|.*_url)$/
+const messages = /^(?:message|errors?|details?|msg|reason|error_message|description|title)$/
 const aWord = /^[\w.\-[\]]{1,64}$/
 
 type Kind = "own" | "kept" | "said" | "message" | "unknown"
 
-const kindOf = ({ around, name, value }: JsonText.Literal, { echo }: Prompts): Kind => {
+/** Tells a sentence of an error: by its name, or, as in a list, by that of what is around it. */
+const isMessage = ({ around, name }: JsonText.Literal, failed: boolean): boolean => {
+  if (failed && !echoed.has(name)) {
+    const nearest = around.findLast((each) => each !== "")
+    return messages.test(name) || (nearest === undefined ? name === "" : messages.test(nearest))
+  }
+  return messages.test(name) && (around.length === 0 || [...around, name].some((each) => errors.has(each)))
+}
+
+const kindOf = (literal: JsonText.Literal, { echo }: Prompts, failed: boolean): Kind => {
+  const { around, name, value } = literal
   if (own.has(name) || around.some((each) => own.has(each))) return "own"
-  const isError = name === "error" || around.some((each) => each === "error" || each === "errors")
-  if (messages.test(name) && (isError || around.length === 0)) return "message"
-  if (echoed.has(name) || around.some((each) => echoed.has(each))) {
+  if (isMessage(literal, failed) && !(kept.test(name) && aWord.test(value))) return "message"
+  if ([...around, name].some((each) => echoed.has(each) || errors.has(each))) {
     return kept.test(name) && aWord.test(value) ? "kept" : "unknown"
   }
   const isAnswer = around.includes("choices")
@@ -124,7 +150,7 @@ const withoutPrompts = (texts: ReadonlyArray<string>, prompts: ReadonlyArray<str
 /** Replaces prompts in a text that is no JSON. */
 const plain = (text: string, prompts: Prompts, failed: boolean): string =>
   failed
-    ? ProviderWords.only(text, prompts.model, (digits) => digits.length > 2 && prompts.all.includes(digits))
+    ? ProviderWords.only(text, prompts.words, (digits) => digits.length > 2 && prompts.all.includes(digits))
     : prompts.echo
     ? length(text)
     : withoutPrompts([text], prompts.long).join("")
@@ -135,7 +161,8 @@ const isPromptToken = ({ around, kind, name }: JsonText.Literal, prompts: Prompt
 
 interface Place {
   readonly literal: JsonText.Literal
-  readonly kind: Kind | "secret"
+  /** `"done"`: its text is what is stored. */
+  readonly kind: Kind | "done"
   text: string
 }
 
@@ -161,7 +188,9 @@ const grammar = new Set([
   "DONE",
   "true",
   "false",
-  "null"
+  "null",
+  "NaN",
+  "Infinity"
 ])
 
 /** Replaces words that stand outside of any text, as in an event that is no JSON. */
@@ -199,11 +228,12 @@ export const edits = (
   const found = JsonText.literals(text)
   const speakers = speakersOf(found)
   const places = found.map((literal): Place => {
+    if (isTooDeep(literal)) return { literal, kind: "done", text: length(literal.value) }
     if (literal.kind !== "text") {
       return { literal, kind: "kept", text: isPromptToken(literal, prompts) ? "0" : literal.value }
     }
-    if (isSecret(literal)) return { literal, kind: "secret", text: replace(literal.value) }
-    const kind = prompts === undefined ? "kept" : kindOf(literal, prompts)
+    if (isSecret(literal)) return { literal, kind: "done", text: replace(literal.value) }
+    const kind = prompts === undefined ? "kept" : kindOf(literal, prompts, failed)
     // what the model wrote as JSON is its answer: names in it are the program's
     const named = literal.around.includes("choices") ? SecretText.withoutNamed : withoutSecrets
     return { literal, kind, text: named(literal.value, replace) }
@@ -211,13 +241,11 @@ export const edits = (
   const withoutKey = SecretText.withoutKeys(secrets)
   const spoken = new Map<string, Array<Place>>()
   places.forEach((place, index) => {
-    if (place.kind === "secret" || place.literal.kind === "number") return
-    place.text = withoutKey(place.text)
+    if (place.kind === "done" || place.literal.kind === "number") return
+    place.text = withoutKey(place.text, place.literal.kind === "text" ? place.literal.name : "")
     if (prompts === undefined) return
     if (place.literal.kind === "name") {
-      if (place.literal.around.some((name) => own.has(name)) || own.has(place.literal.name)) {
-        place.text = length(place.text)
-      }
+      if (place.literal.around.some((name) => own.has(name))) place.text = length(place.text)
     } else if (place.kind === "said" || place.kind === "kept") {
       const speaker = speakers[index] ?? ""
       const before = spoken.get(speaker)

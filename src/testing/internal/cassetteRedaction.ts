@@ -4,11 +4,14 @@
 import * as Bytes from "effect/Bytes"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
+import * as ErrorBody from "../../together/ErrorBody.ts"
+import { errorFromResponse } from "../../together/ForeignResponse.ts"
 import type { RecordedRequest } from "../Recorder.ts"
 import type * as Sent from "../Sent.ts"
 import * as SimulationRandom from "../SimulationRandom.ts"
 import * as AnswerText from "./answerText.ts"
 import * as JsonText from "./jsonText.ts"
+import * as ProviderWords from "./providerWords.ts"
 import * as SecretText from "./secretText.ts"
 
 /** Redacts one exchange. */
@@ -16,7 +19,7 @@ export interface Redaction {
   readonly request: RecordedRequest
   readonly response: (
     status: number,
-    headers: Readonly<Record<string, string | undefined>>,
+    headers: Headers,
     parts: ReadonlyArray<Piece>,
     decode: (bytes: Uint8Array) => Option.Option<string>
   ) => {
@@ -26,6 +29,8 @@ export interface Redaction {
     >
   }
 }
+
+type Headers = Readonly<Record<string, string | undefined>>
 
 interface Piece {
   readonly bytes: Uint8Array
@@ -130,6 +135,13 @@ const ownPaths = new Set([
   "response_format.json_schema.schema"
 ])
 
+/** Tells whether requests were recorded with their prompts, by what they hold. */
+export const keepsPrompts = (requests: ReadonlyArray<RecordedRequest>): boolean => {
+  const bodies = requests.map(({ body = null }) => body)
+  return !bodies.some((body) => /"\[\d+ characters\]"/.test(JSON.stringify(body))) &&
+    bodies.some((body) => JSON.stringify(withoutPrompts(body)) !== JSON.stringify(body))
+}
+
 const withoutPrompts = (value: unknown, path = ""): unknown => {
   if (typeof value === "string") {
     return plainPaths.has(path) && !/\s/.test(value)
@@ -184,11 +196,57 @@ const recordedRequest = (sent: Sent.Sent, keepPrompts: boolean, secrets: Set<str
   }
 }
 
+/** Bounds the error bodies whose words are tried one by one, in characters. */
+const longestError = 8000
+
+/** Bounds the words that are tried. */
+const mostWords = 64
+
+/**
+ * Adds to the words that stay of an error those without which the client would make another error of it, so that a replay
+ * fails as the recording did. A word of the request is never one of them.
+ */
+const decidingWords = (
+  sent: Sent.Sent,
+  { headers, status, text }: { readonly status: number; readonly headers: Headers; readonly text: string },
+  { all, words }: AnswerText.Prompts,
+  redacted: (words: ReadonlySet<string>) => string
+): ReadonlySet<string> => {
+  const verdict = (body: string): string => {
+    const { model, operation } = sent
+    const error = errorFromResponse({ status, headers, body, operation, model, request: sent.body })
+    return error._tag === "RateLimitError" ? `${error._tag} ${error.scope}` : error._tag
+  }
+  const wanted = verdict(text)
+  const decides = (kept: ReadonlySet<string>) => verdict(redacted(kept)) === wanted
+  if (decides(words)) return words
+  const request = all.toLowerCase()
+  const dropped = ProviderWords.others(ErrorBody.parse(text).message ?? "")
+    .filter((word) => !request.includes(word.toLowerCase()))
+    .slice(0, mostWords)
+  const kept = new Set([...words, ...dropped])
+  if (!decides(kept)) return words
+  for (const word of dropped) {
+    kept.delete(word)
+    if (!decides(kept)) kept.add(word)
+  }
+  return kept
+}
+
 /** Prepares the redaction of one exchange. */
 export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
   const known = new Set(secretsOf(sent))
   const request = recordedRequest(sent, keepPrompts, known)
   const prompts = keepPrompts ? undefined : AnswerText.promptsIn(sent.body, sent.model)
+  const textEdits = (text: string, status: number, headers: Headers, secrets: Set<string>) => {
+    const failed = status >= 400
+    if (prompts === undefined) return AnswerText.edits(text, { prompts, failed, secrets })
+    const keeping = (words: ReadonlySet<string>) =>
+      AnswerText.edits(text, { prompts: { ...prompts, words }, failed, secrets })
+    if (!failed || text.length > longestError) return keeping(prompts.words)
+    const redacted = (words: ReadonlySet<string>) => JsonText.edited(text, keeping(words), [text.length]).join("")
+    return keeping(decidingWords(sent, { status, headers, text }, prompts, redacted))
+  }
   return {
     request,
     response: (status, headers, parts, decode) => {
@@ -211,7 +269,7 @@ export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
       const whole = Bytes.concat(parts.map(({ bytes }) => bytes))
       const text = decode(whole)
       const pieces = Option.isSome(text)
-        ? textPieces(text.value, AnswerText.edits(text.value, { prompts, failed: status >= 400, secrets }), parts)
+        ? textPieces(text.value, textEdits(text.value, status, headers, secrets), parts)
         : binaryPieces(whole, AnswerText.edits(latin1(whole), { prompts: undefined, failed: false, secrets }), parts)
       const withoutKey = SecretText.withoutKeys(secrets)
       return { headers: Object.fromEntries(named.map(([name, value]) => [name, withoutKey(value)])), parts: pieces }

@@ -14,9 +14,12 @@ export interface Literal {
   readonly value: string
   /** Name of the field it stands in; in a list, that of the list. */
   readonly name: string
-  /** Names of the fields around that one, from the outermost on. */
+  /** Names of the fields around that one, from the outermost on: the first {@link deepest} of them. */
   readonly around: ReadonlyArray<string>
 }
+
+/** Bounds the fields around a text that are told: no answer that means something is deeper. */
+export const deepest = 64
 
 /** Puts a text in the place of a stretch of the document. */
 export interface Edit {
@@ -25,11 +28,26 @@ export interface Edit {
   readonly text: string
 }
 
-/** Picks strings, each with the colon that makes it a name, numbers and brackets; a line may be cut short. */
-const parts = /"((?:[^"\\\n]|\\.?)*)(?:"(\s*:)?|$)|(-?\d[\d.eE+-]*)|[{}[\]]/gm
+/**
+ * Picks the names and ids of events, strings, each with the colon that makes it a name, numbers and brackets; a line may
+ * be cut short.
+ */
+const parts =
+  /^(event|id):[ \t]*([\w.:-]{1,64})[ \t]*\r?$|"((?:[^"\\\n]|\\.?)*)(?:"(\s*:)?|$)|(-?\d[\d.eE+-]*)|[{}[\]]/gm
 const documentStart = /(?:^|\n)(?:data:[ \t]*)?$/
 
 const parse = Option.liftThrowable((text: string): unknown => JSON.parse(text))
+
+/** Bounds the levels of JSON that is read. */
+const deepestRead = 500
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" && value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
+/** Reads JSON of at most 500 levels: a walk over a deeper one may be deeper than calls can be. */
+export const read = (text: string): Option.Option<unknown> =>
+  Option.filter(parse(text), (value) => !isDeeper(value, deepestRead))
 
 /** Undoes the escapes of a string, of one cut short as far as they go. */
 const valueOf = (inner: string): string =>
@@ -43,25 +61,32 @@ const valueOf = (inner: string): string =>
 /** Lists the literals of a document in their order. */
 export const literals = (text: string): ReadonlyArray<Literal> => {
   const found: Array<Literal> = []
-  let around: Array<string> = []
+  const open: Array<readonly [around: ReadonlyArray<string>, name: string]> = []
+  let around: ReadonlyArray<string> = []
   let name = ""
   for (const match of text.matchAll(parts)) {
-    const [part, inner, colon, digits] = match
-    if (digits !== undefined) {
+    const [part, field, word, inner, colon, digits] = match
+    if (field !== undefined && word !== undefined) {
+      const from = match.index + part.indexOf(word, field.length + 1)
+      found.push({ kind: "text", from, to: from + word.length, value: word, name: field, around: [] })
+    } else if (digits !== undefined) {
       found.push({ kind: "number", from: match.index, to: match.index + part.length, value: digits, name, around })
     } else if (inner !== undefined) {
       const from = match.index + 1
       const kind = colon === undefined ? "text" : "name"
-      found.push({ kind, from, to: from + inner.length, value: valueOf(inner), name, around })
-      if (colon !== undefined) name = valueOf(inner)
+      const value = valueOf(inner)
+      found.push({ kind, from, to: from + inner.length, value, name, around })
+      if (colon !== undefined) name = value
     } else if (part === "{" || part === "[") {
       // the document before this one may have been cut short
-      if (documentStart.test(text.slice(Math.max(0, match.index - 16), match.index))) [around, name] = [[], ""]
-      else around = [...around, name]
-    } else {
-      name = around.at(-1) ?? ""
-      around = around.slice(0, -1)
-    }
+      if (documentStart.test(text.slice(Math.max(0, match.index - 16), match.index))) {
+        open.length = 0
+        ;[around, name] = [[], ""]
+      } else {
+        open.push([around, name])
+        if (around.length < deepest) around = [...around, name]
+      }
+    } else [around, name] = open.pop() ?? [[], ""]
   }
   return found
 }

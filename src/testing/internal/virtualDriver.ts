@@ -38,9 +38,9 @@ export class HangError extends Data.TaggedError("HangError")<{
 export interface VirtualClock extends Clock.Clock {
   readonly "~effect-together/VirtualClock": Driver
   /** Dies: what `TestClock.adjust` would call. */
-  readonly adjust: () => Effect.Effect<never>
+  readonly adjust: (duration: Duration.Input) => Effect.Effect<never>
   /** Dies: what `TestClock.setTime` would call. */
-  readonly setTime: () => Effect.Effect<never>
+  readonly setTime: (epochMillis: number) => Effect.Effect<never>
 }
 
 const movesItself = Effect.die(
