@@ -22,11 +22,11 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import { LaneOverflowError } from "../domain/TogetherError.ts"
-import * as Estimate from "../policy/LaneEstimate.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 import * as Queue from "../policy/LaneQueue.ts"
 import type { LaneRequest, Sample } from "./LaneContract.ts"
 import * as Deadlines from "./LaneDeadlines.ts"
+import { Forecast } from "./LaneForecast.ts"
 import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
 import type * as LaneStore from "./LaneStore.ts"
@@ -67,7 +67,7 @@ export class Dispatcher implements LaneMetrics.Counts {
   readonly #queue = Queue.make<Waiter>()
   readonly #deadlines = Deadlines.make<Waiter>()
   readonly #streams = new Streams.Streams()
-  #experience = Estimate.initial
+  readonly #forecast = new Forecast()
   #blocker: Kernel.Blocker | undefined
   #timer: Fiber.Fiber<void> | undefined
   #timerAt = Infinity
@@ -114,12 +114,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     const ended = kernelSample(sample)
     const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, ended, now)
     this.#cell.write(state)
-    this.#experience = Estimate.learn(this.#experience, {
-      stream: this.#streams.ended(ticket),
-      seconds: Math.max(0, now - ticket.at),
-      tokens: ticket.tokens,
-      used: ended._tag === "Success" ? ended.tokens : undefined
-    })
+    this.#forecast.ended(ticket, this.#streams.ended(ticket), ended, now)
     this.#metrics.ended(sample, fiber.context)
     this.#decided(decisions, clock)
     this.look(now, fiber)
@@ -139,8 +134,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Estimates the seconds until a call would be sent that joins behind all that wait. */
   estimate(state: Kernel.State, now: number): number {
-    const ahead = Queue.whole(this.#queue)
-    return Estimate.estimate(state, ahead, this.#places(state, ahead, false, now), this.#experience, now)
+    return this.#forecast.whole(state, this.#queue, this.#streams, now)
   }
 
   /**
@@ -215,6 +209,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now)
     this.#cell.write(next)
     this.#streams.sent(ticket, call.stream, now)
+    this.#forecast.sent(call.stream, now)
     return ticket
   }
 
@@ -348,34 +343,8 @@ export class Dispatcher implements LaneMetrics.Counts {
       })
     }
     if (call.deadlineAt === undefined) return undefined
-    const ahead = Queue.ahead(this.#queue, call, call.stream || this.#room(state, now))
-    const [short, streams] = this.#places(state, ahead, !call.stream, now)
-    const estimate = Estimate.estimate(state, ahead, [call.stream ? streams : short], this.#experience, now)
+    const estimate = this.#forecast.joining(call, state, this.#queue, this.#streams, now)
     return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt ? undefined : this.#late(estimate)
-  }
-
-  /** Reads what goes before a call through the places of short calls, and through those of streams. */
-  #places(
-    state: Kernel.State,
-    ahead: Queue.Ahead,
-    short: boolean,
-    now: number
-  ): readonly [short: Estimate.Places, streams: Estimate.Places] {
-    const cap = Streams.cap(state)
-    const held = this.#streams.inFlight
-    const { size, streams: waiting } = this.#queue
-    const most = this.#streams.keeps(short || size > waiting, now) > 0 ? Streams.most(cap) : cap
-    return [{
-      most: Math.max(1, cap - Math.min(most, held + ahead.streams)),
-      taken: state.count - held,
-      waiting: ahead.requests - ahead.streams,
-      seconds: this.#experience.shortSeconds
-    }, {
-      most,
-      taken: held,
-      waiting: ahead.streams,
-      seconds: this.#experience.streamSeconds
-    }]
   }
 
   readonly #asleepBy = new Map<Fiber.Fiber<unknown, unknown>, Waiter>()

@@ -12,8 +12,8 @@
  */
 import type { State, Ticket } from "../policy/LaneKernel.ts"
 
-/** Seconds after the last short call in which places are kept. */
-const memory = 60
+/** Holds the seconds after the last short call in which places are kept. */
+export const memory = 60
 
 /** Computes how many streams may be in flight under a cap where short calls are about. */
 export const most = (cap: number): number => cap === Infinity || cap < 2 ? cap : cap - Math.max(1, Math.floor(cap / 4))

@@ -4,14 +4,20 @@
  * ```
  *   start    = max(pause, outage, what the limits of requests and tokens are owed)
  *   paced    = start + max(requests before ÷ learned rate, tokens before × used ÷ estimated ÷ learned rate)
- *   placed   = places to become free before its own × seconds that a call holds one ÷ places
+ *   placed   = what places are held for before its own ÷ places
  *   estimate = max(paced, placed)
  * ```
+ *
+ * Short calls go before streams that have all the places they may take, so a short call comes up when short calls alone
+ * went through the places that streams leave, or all went through all places, whichever is sooner. A stream comes up when
+ * all went through all places, and streams through those that they may take: not all of them while short calls are about.
+ * Calls in flight count by what is left of their time; those that are in flight when the call comes up count as just
+ * begun. Where two orders are possible the sooner is taken: a false refusal is worse than a wait in vain.
  *
  * A rate that still searches upward (`start`) is taken with the growth it will have if nobody objects, a doubling in
  * 0.5 s up to its ceiling: it has proved nothing, and what could be sent in time is not to be refused. How long a call
  * holds its place, and how many of its estimated tokens it uses, are smoothed over the calls that ended. Before the first
- * of them places take no time, and tokens are used as estimated.
+ * of them tokens take no time, and a place as long as one was held so far.
  *
  * Everything is plain data; times are seconds.
  */
@@ -27,22 +33,36 @@ export const defaults = {
   weight: 0.05
 } as const
 
+/** Says how long calls of one kind hold their place. */
+export interface Hold {
+  /** Calls that ended. */
+  readonly calls: number
+  /** Smoothed seconds; 0 before the first. */
+  readonly seconds: number
+}
+
 /** Holds what ended calls taught: plain data. */
 export interface Experience {
-  /** Smoothed seconds that a short call, and a stream, hold their place; 0 before the first. */
-  readonly shortSeconds: number
-  readonly streamSeconds: number
+  readonly short: Hold
+  readonly streams: Hold
   /** Smoothed tokens used and estimated, of calls whose use is known. */
   readonly used: number
   readonly estimated: number
 }
 
+const nothing: Hold = { calls: 0, seconds: 0 }
+
 /** Is what a lane knows before its first call ended. */
-export const initial: Experience = { shortSeconds: 0, streamSeconds: 0, used: 0, estimated: 0 }
+export const initial: Experience = { short: nothing, streams: nothing, used: 0, estimated: 0 }
 
-const smoothed = (before: number, value: number): number => before + defaults.weight * (value - before)
+const smoothed = (before: number, value: number, weight: number = defaults.weight): number =>
+  before + weight * (value - before)
 
-const held = (before: number, seconds: number): number => before === 0 ? seconds : smoothed(before, seconds)
+/** The first calls count alike, for none of them alone says how long the next will take. */
+const held = (before: Hold, seconds: number): Hold => {
+  const calls = before.calls + 1
+  return { calls, seconds: smoothed(before.seconds, seconds, Math.max(defaults.weight, 1 / calls)) }
+}
 
 /** Learns from a call that gave its place back. */
 export const learn = (
@@ -57,28 +77,84 @@ export const learn = (
     readonly used: number | undefined
   }
 ): Experience => ({
-  shortSeconds: call.stream ? before.shortSeconds : held(before.shortSeconds, call.seconds),
-  streamSeconds: call.stream ? held(before.streamSeconds, call.seconds) : before.streamSeconds,
+  short: call.stream ? before.short : held(before.short, call.seconds),
+  streams: call.stream ? held(before.streams, call.seconds) : before.streams,
   used: call.used === undefined ? before.used : smoothed(before.used, call.used),
   estimated: call.used === undefined ? before.estimated : smoothed(before.estimated, call.tokens)
 })
 
-/** Says what goes before a call through the places of its kind. */
-export interface Places {
-  /** Calls that may be in flight; `Infinity` where no limit is known. */
-  readonly most: number
-  /** Those in flight, and those that wait before it. */
+/** Holds what calls of one kind take of the places before a call. */
+export interface Kind {
+  /** Calls in flight, and the seconds that they have held their places so far, summed up. */
   readonly taken: number
+  readonly heldSoFar: number
+  /** Calls that wait before it. */
   readonly waiting: number
-  /** Seconds that one holds its place. */
+  /** Seconds that one holds its place, as far as is known. */
   readonly seconds: number
 }
 
-/** Computes the seconds until a place is free: of those taken from now on, of the others from `start` on. */
-const placed = ({ most, seconds, taken, waiting }: Places, start: number): number => {
-  if (most === Infinity) return 0
-  const after = (waiting + 1 - most) * (seconds / most)
-  return Math.max(after + taken * (seconds / most), start + Math.max(0, after))
+/** Holds what goes before a call through the places of a limit of calls in flight. */
+export interface Places {
+  /** Calls that may be in flight; `Infinity` where no limit is known. */
+  readonly cap: number
+  /** Streams that may be among them while short calls are about, and the seconds for which they are. */
+  readonly most: number
+  readonly keeps: number
+  readonly short: Kind
+  readonly streams: Kind
+  /** Short calls among the waiting that come before the first stream, where one waits. */
+  readonly front: number
+}
+
+const left = (kind: Kind): number => Math.max(0, kind.taken * kind.seconds - kind.heldSoFar)
+
+/** Moves what is in flight on by the seconds in which nothing is sent. */
+const after = (kind: Kind, seconds: number): Kind => ({ ...kind, heldSoFar: kind.heldSoFar + kind.taken * seconds })
+
+/** Computes the seconds until all that goes before was sent, through all places. */
+const throughAll = ({ cap, short, streams }: Places, most: number): number => {
+  const others = cap - 1
+  const slow = streams.seconds > short.seconds ? Math.min(most, others, streams.taken + streams.waiting) : 0
+  const all = left(short) + left(streams) + short.waiting * short.seconds + streams.waiting * streams.seconds
+  return Math.max(0, all - slow * streams.seconds - (others - slow) * short.seconds) / cap
+}
+
+/** Computes the seconds until a short call has a place. */
+const shortPlaced = (places: Places): number => {
+  const { cap, most, short, streams } = places
+  const all = throughAll(places, most)
+  const free = cap - Math.min(most, streams.taken)
+  const kept = cap - Math.min(most, streams.taken + streams.waiting)
+  // the only place: all wait in one line
+  if (kept < 1) return all
+  const front = streams.waiting > 0 ? places.front : short.waiting
+  const first = left(short) + front * short.seconds
+  const rest = (short.waiting - front - kept + 1) * short.seconds
+  const apart = Math.max(0, Math.min(first / free, (first + left(streams)) / cap) + rest / kept)
+  return streams.waiting > 0 ? Math.min(all, apart) : apart
+}
+
+/** Computes the seconds until a stream has a place. */
+const streamPlaced = (places: Places): number => {
+  const { cap, keeps, most, streams } = places
+  const all = throughAll(places, keeps > 0 ? most : cap)
+  const work = left(streams) + streams.waiting * streams.seconds
+  const kept = (work - (most - 1) * streams.seconds) / most
+  const later = keeps + Math.max(0, work - keeps * most - (cap - 1) * streams.seconds) / cap
+  return Math.max(all, Math.min(kept, later))
+}
+
+/** Computes the seconds until a call has a place, where none is sent before `start`. */
+const placed = (places: Places, stream: boolean, start: number): number => {
+  if (places.cap === Infinity) return 0
+  const then = {
+    ...places,
+    keeps: Math.max(0, places.keeps - start),
+    short: after(places.short, start),
+    streams: after(places.streams, start)
+  }
+  return start + (stream ? streamPlaced(then) : shortPlaced(then))
 }
 
 /** Computes the seconds that units need through a learned rate, at the least. */
@@ -96,12 +172,13 @@ const through = (rate: AdaptiveRate.State, units: number): number => {
  * Estimates the seconds until a call would be sent that joins the queue now.
  *
  * @param ahead what goes before it, as read by `LaneQueue.ahead`
- * @param places the places that it, or what it waits for, has to come through
+ * @param stream whether it is a stream, or waits for all streams as one would
  */
 export const estimate = (
   state: State,
   ahead: Ahead,
-  places: ReadonlyArray<Places>,
+  places: Places,
+  stream: boolean,
   experience: Experience,
   now: number
 ): number => {
@@ -113,8 +190,8 @@ export const estimate = (
     state.pausedUntil - now
   )
   const { estimated, used } = experience
-  const tokens = estimated > 0 ? ahead.tokens * (used / estimated) : ahead.tokens
+  const tokens = estimated > 0 ? ahead.tokens * (used / estimated) : 0
   const byTokens = state.tokensPaced ? through(state.tokens, tokens) : 0
   const paced = start + Math.max(through(state.requests, ahead.requests), byTokens)
-  return places.reduce((seconds, of) => Math.max(seconds, placed(of, start)), paced)
+  return Math.max(paced, placed(places, stream, start))
 }

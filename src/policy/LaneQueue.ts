@@ -269,10 +269,52 @@ export const ahead = <E extends Entry>(
   return share(all, latest / all.requests)
 }
 
+/**
+ * Counts the short calls before a call that joins now which go before any stream: whole levels and lines without
+ * streams, and those that came before the first stream. O(levels in use + log of what waits).
+ */
+export const front = <E extends Entry>(
+  queue: LaneQueue<E>,
+  call: { readonly level: number; readonly retry: boolean }
+): number => {
+  let requests = 0
+  for (const level of queue.levels) {
+    if (level.level > call.level) break
+    for (const of of level.level === call.level && call.retry ? [level.retried] : [level.retried, level.fresh]) {
+      const stream = first(of.streams)
+      if (stream !== undefined) return requests + earlier(of.short, stream.order)
+      requests += of.short.waiting
+    }
+  }
+  return requests
+}
+
+/** Counts the entries of a list that came before an order; those that gave up may be counted, at most all that wait. */
+const earlier = <E extends Entry>({ head, items, waiting }: List<E>, order: number): number => {
+  let low = head
+  let high = items.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (items[middle]!.order < order) low = middle + 1
+    else high = middle
+  }
+  return Math.min(waiting, low - head)
+}
+
 const count = <E>(to: { requests: number; tokens: number; streams: number }, of: Line<E>, streams: boolean): void => {
   to.requests += inLine(of, streams)
   to.tokens += of.short.tokens + (streams ? of.streams.tokens : 0)
   if (streams) to.streams += of.streams.waiting
+}
+
+/** Computes what goes before a call of all that could, where no more than some streams are sent before it. */
+export const atMost = (all: Ahead, short: Ahead, streams: number): Ahead => {
+  const part = all.streams > streams ? streams / all.streams : 1
+  return {
+    requests: short.requests + (all.requests - short.requests) * part,
+    tokens: short.tokens + (all.tokens - short.tokens) * part,
+    streams: all.streams * part
+  }
 }
 
 /** Computes a part of what goes before a call, at most all of it. */

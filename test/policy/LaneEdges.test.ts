@@ -457,7 +457,11 @@ describe("LaneKernel, edges", () => {
         expect(state.tokens.rate).toBeLessThanOrEqual(state.tokens.ceiling)
         expect(state.pausedUntil).toBeLessThanOrEqual(now + state.maxPause)
         const ahead = { requests: 3, tokens: 100, streams: 0 }
-        expect(Estimate.estimate(state, ahead, [], Estimate.initial, now)).toBeGreaterThanOrEqual(0)
+        const kind = { taken: state.count, heldSoFar: 0, waiting: 3, seconds: 5 }
+        const places = { cap: max, most: max, keeps: Infinity, short: kind, streams: { ...kind, taken: 0 }, front: 3 }
+        for (const stream of [false, true]) {
+          expect(Estimate.estimate(state, ahead, places, stream, Estimate.initial, now)).toBeGreaterThanOrEqual(0)
+        }
       }
       for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
       expect(state.count).toBe(0)

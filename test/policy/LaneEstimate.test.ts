@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as LaneStreams from "../../src/guard/LaneStreams.ts"
 import * as Estimate from "../../src/policy/LaneEstimate.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
 
@@ -10,24 +11,32 @@ const known = (requests: number, tokens?: number): Kernel.State =>
 
 const ahead = (requests: number, tokens = 0) => ({ requests, tokens, streams: 0 })
 
+const none: Estimate.Kind = { taken: 0, heldSoFar: 0, waiting: 0, seconds: 0 }
+const unlimited: Estimate.Places = { cap: Infinity, most: Infinity, keeps: 0, short: none, streams: none, front: 0 }
+
 const seconds = (
   state: Kernel.State,
   requests: number,
-  { experience = Estimate.initial, now = 0, places = [], tokens = 0 }: {
+  { experience = Estimate.initial, now = 0, places = unlimited, stream = false, tokens = 0 }: {
     readonly tokens?: number
-    readonly places?: ReadonlyArray<Estimate.Places>
+    readonly places?: Estimate.Places
+    readonly stream?: boolean
     readonly experience?: Estimate.Experience
     readonly now?: number
   } = {}
-): number => Estimate.estimate(state, ahead(requests, tokens), places, experience, now)
+): number => Estimate.estimate(state, ahead(requests, tokens), places, stream, experience, now)
+
+/** A lane that learned to use all of what was estimated. */
+const exact = Estimate.learn(Estimate.initial, { stream: false, seconds: 1, tokens: 10, used: 10 })
 
 describe("LaneEstimate", () => {
   describe("rates", () => {
     it("takes the longer of what requests and tokens need, at the learned rates", () => {
       expect(seconds(known(10), 50)).toBe(5)
-      expect(seconds(known(10, 100), 50, { tokens: 200 })).toBe(5)
-      expect(seconds(known(10, 100), 50, { tokens: 2000 })).toBe(20)
-      expect(seconds(known(10), 0, { tokens: 1e9 })).toBe(0)
+      const experience = exact
+      expect(seconds(known(10, 100), 50, { tokens: 200, experience })).toBe(5)
+      expect(seconds(known(10, 100), 50, { tokens: 2000, experience })).toBe(20)
+      expect(seconds(known(10), 0, { tokens: 1e9, experience })).toBe(0)
     })
 
     it("takes a rate that still searches upward with the growth it will have", () => {
@@ -64,30 +73,78 @@ describe("LaneEstimate", () => {
   })
 
   describe("places", () => {
-    const places = (over: Partial<Estimate.Places>): ReadonlyArray<Estimate.Places> => [
-      { most: 2, taken: 2, waiting: 88, seconds: 10, ...over }
-    ]
+    const free = known(60e6)
+
+    /** Places of a cap where short calls are about, and what holds them. */
+    const places = (
+      cap: number,
+      short: Partial<Estimate.Kind>,
+      streams: Partial<Estimate.Kind> = {},
+      more: Partial<Estimate.Places> = {}
+    ): Estimate.Places => ({
+      cap,
+      most: LaneStreams.most(cap),
+      keeps: Infinity,
+      short: { ...none, ...short },
+      streams: { ...none, ...streams },
+      front: 0,
+      ...more
+    })
+
+    const short = { taken: 2, waiting: 88, seconds: 10 }
 
     it("adds up the time that calls hold the places before its own", () => {
       // 89 places must become free, two of them every ten seconds
-      expect(seconds(known(20), 88, { places: places({}) })).toBe(445)
-      expect(seconds(known(20), 0, { places: places({ waiting: 0 }) })).toBe(5)
-      expect(seconds(known(20), 0, { places: places({ waiting: 0, taken: 1 }) })).toBe(0)
+      expect(seconds(free, 0, { places: places(2, short) })).toBe(445)
+      expect(seconds(free, 0, { places: places(2, { ...short, waiting: 0 }) })).toBe(5)
+      expect(seconds(free, 0, { places: places(2, { ...short, waiting: 0, taken: 1 }) })).toBe(0)
+    })
+
+    it("counts those in flight by what is left of their time", () => {
+      expect(seconds(free, 0, { places: places(2, { ...short, heldSoFar: 16 }) })).toBe(437)
+      expect(seconds(free, 0, { places: places(2, { ...short, heldSoFar: 1e6 }) })).toBe(435)
     })
 
     it("counts a pause for those that are not yet in flight", () => {
-      const paused = { ...known(20), pausedUntil: 600 }
-      expect(seconds(paused, 88, { places: places({}) })).toBe(600 + 435)
-      expect(seconds(paused, 0, { places: places({ waiting: 0 }) })).toBe(600)
+      const paused = { ...free, pausedUntil: 600 }
+      expect(seconds(paused, 0, { places: places(2, short) })).toBe(600 + 435)
+      expect(seconds(paused, 0, { places: places(2, { ...short, waiting: 0 }) })).toBe(600)
     })
 
-    it("take no time where no limit is known, or no call has ended", () => {
-      expect(seconds(known(20), 88, { places: places({ most: Infinity }) })).toBe(4.4)
-      expect(seconds(known(20), 88, { places: places({ seconds: 0 }) })).toBe(4.4)
+    it("take no time where no limit is known, or no call was seen to take any", () => {
+      expect(seconds(known(20), 88, { places: places(Infinity, short) })).toBe(4.4)
+      expect(seconds(known(20), 88, { places: places(2, { ...short, seconds: 0 }) })).toBe(4.4)
     })
 
-    it("wait for the slower kind where there are two", () => {
-      expect(seconds(known(20), 88, { places: [...places({ waiting: 1 }), ...places({ seconds: 100 })] })).toBe(4450)
+    it("of short calls are those that streams leave, and all of them once streams have ended", () => {
+      const streams = { taken: 3, seconds: 20 }
+      // one place at first: 10 calls of a second
+      expect(seconds(free, 0, { places: places(4, { taken: 1, waiting: 9, seconds: 1 }, streams) })).toBe(10)
+      // 200 calls of a second and what is left of three streams, through all four
+      expect(seconds(free, 0, { places: places(4, { taken: 1, waiting: 199, seconds: 1 }, streams) })).toBe(65)
+    })
+
+    it("of short calls are not held by streams that come after them", () => {
+      const before = { taken: 4, waiting: 396, seconds: 1 }
+      const streams = { waiting: 30, seconds: 60 }
+      expect(seconds(free, 0, { places: places(4, before, streams) })).toBe(397)
+      expect(seconds(free, 0, { places: places(4, before, streams, { front: 396 }) })).toBe(100)
+    })
+
+    it("are one line for all where there is but one", () => {
+      const streams = { taken: 1, waiting: 5, seconds: 60, heldSoFar: 10 }
+      expect(seconds(free, 0, { places: places(1, { waiting: 3, seconds: 2 }, streams) })).toBe(356)
+    })
+
+    it("of streams are all of them once none is kept for short calls", () => {
+      const streams = { taken: 1, waiting: 20, seconds: 10 }
+      const at = (keeps: number) => seconds(free, 0, { stream: true, places: places(2, {}, streams, { keeps }) })
+      expect([Infinity, 1000, 30, 0].map(at)).toEqual([210, 210, 115, 100])
+    })
+
+    it("of streams are reached through the short calls before them", () => {
+      const before = places(4, { taken: 4, waiting: 400, seconds: 1 })
+      expect(seconds(free, 0, { stream: true, places: before })).toBe(100.25)
     })
   })
 
@@ -97,7 +154,8 @@ describe("LaneEstimate", () => {
     it("scales tokens by what calls use of their estimate", () => {
       const state = known(1000, 100)
       let experience = Estimate.initial
-      expect(seconds(state, 1, { tokens: 4000, experience })).toBe(40)
+      // nobody knows: what could be sent in time is not to be refused
+      expect(seconds(state, 1, { tokens: 4000, experience })).toBe(0.001)
       for (let i = 0; i < 3; i++) experience = Estimate.learn(experience, call)
       expect(seconds(state, 1, { tokens: 4000, experience })).toBeCloseTo(10, 9)
       for (let i = 0; i < 200; i++) experience = Estimate.learn(experience, { ...call, used: 800 })
@@ -109,13 +167,16 @@ describe("LaneEstimate", () => {
       expect({ estimated, used }).toEqual({ estimated: 0, used: 0 })
     })
 
-    it("smooths the seconds of streams and of short calls apart", () => {
+    it("smooths the seconds of streams and of short calls apart, the first of them alike", () => {
       const first = Estimate.learn(Estimate.initial, call)
-      expect([first.shortSeconds, first.streamSeconds]).toEqual([3, 0])
+      expect([first.short.seconds, first.streams.seconds]).toEqual([3, 0])
       const second = Estimate.learn(first, { ...call, stream: true, seconds: 600 })
-      expect([second.shortSeconds, second.streamSeconds]).toEqual([3, 600])
+      expect([second.short.seconds, second.streams.seconds]).toEqual([3, 600])
       const third = Estimate.learn(second, { ...call, seconds: 5 })
-      expect(third.shortSeconds).toBeCloseTo(3.1, 9)
+      expect([third.short, third.streams]).toEqual([{ calls: 2, seconds: 4 }, { calls: 1, seconds: 600 }])
+      let many = third
+      for (let i = 0; i < 100; i++) many = Estimate.learn(many, { ...call, seconds: 4 })
+      expect(Estimate.learn(many, { ...call, seconds: 24 }).short.seconds).toBeCloseTo(5, 9)
     })
   })
 })

@@ -136,6 +136,26 @@ describe("LaneQueue", () => {
       expect(Queue.ahead(queue, entry(0), false)).toEqual({ requests: 2, tokens: 2, streams: 0 })
     })
 
+    it("counts the short calls in front of all streams", () => {
+      const better = many(3, 0)
+      const queue = filled(...better, ...many(2, 200), entry(200, { stream: true }), ...many(4, 200))
+      expect(Queue.front(queue, entry(0))).toBe(3)
+      expect(Queue.front(queue, entry(200))).toBe(5)
+      expect(Queue.front(queue, entry(200, { retry: true }))).toBe(3)
+      expect(Queue.front(queue, entry(400))).toBe(5)
+      Queue.take(queue)
+      expect(Queue.front(queue, entry(200))).toBe(4)
+    })
+
+    it("is limited to as many streams as are sent before a call", () => {
+      const queue = filled(...many(5, 0, { stream: true, tokens: 7 }), ...many(2, 0))
+      const at = (streams: number) =>
+        Queue.atMost(Queue.ahead(queue, entry(0)), Queue.ahead(queue, entry(0), false), streams)
+      expect(at(0)).toEqual({ requests: 2, tokens: 2, streams: 0 })
+      expect(at(2)).toEqual({ requests: 4, tokens: 16, streams: 2 })
+      expect(at(9)).toEqual({ requests: 7, tokens: 37, streams: 5 })
+    })
+
     it("is where a call comes up, within a few, in any queue", () => {
       for (let seed = 1; seed <= 300; seed++) {
         const random = seeded(seed)
