@@ -51,6 +51,8 @@ export interface Estimate {
   readonly maxOutputTokens: number
   /** Choices that only the model's context bounds, as the request sets no `max_tokens`. Default: none. */
   readonly openChoices?: number | undefined
+  /** True where `maxOutputTokens` of open choices was learned from answers of their kind. Default: false, it is assumed. */
+  readonly learned?: boolean | undefined
 }
 
 /** Describes one typed operation. */

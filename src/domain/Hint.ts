@@ -6,7 +6,7 @@
  * (seconds from now). A date is corrected by the response's own `Date`, so a
  * skewed clock on either side does not matter. Negative, empty, junk and past
  * values are no hint. Of a number that comes several times, joined by commas,
- * the longest wait counts.
+ * the longest wait counts, and of a date the first; `1,000` is neither.
  *
  * Limit headers come in four generations and none is promised; all are read,
  * none is required, and `remaining` may exceed `limit`.
@@ -55,12 +55,14 @@ const number = (text: string | undefined): number | undefined => {
   return decimal.test(trimmed) ? Number(trimmed) : undefined
 }
 
+/** One number with commas in it, or as good as one. */
+const grouped = /^\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*$/
+
 /** Reads the longest of the waits in a header: one that came several times is joined by commas. */
 const longest = (text: string | undefined): number | undefined => {
-  const alone = number(text)
-  if (alone !== undefined || text === undefined) return alone
-  const waits = text.split(",").map(number).filter((wait) => wait !== undefined)
-  return waits.length === 0 ? undefined : Math.max(...waits)
+  if (text === undefined || grouped.test(text)) return undefined
+  const waits = text.split(",").map(number)
+  return waits.every((wait) => wait !== undefined) ? Math.max(...waits) : undefined
 }
 
 const months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -103,6 +105,10 @@ export const parseHttpDate = (text: string, nowMillis: number): number | undefin
   return utc(year > thisYear + 50 ? year - 100 : year, old[2], old[1], old[4], old[5], old[6])
 }
 
+/** Reads the date of a header; the first, where it came several times and is joined by commas. */
+const dateOf = (text: string | undefined, nowMillis: number): number | undefined =>
+  text === undefined ? undefined : parseHttpDate(text.replace(/(?<=gmt)\s*,.*/i, ""), nowMillis)
+
 const seconds = (value: number | undefined, source: HintSource): Hint | undefined =>
   value === undefined || value > longestWaitSeconds
     ? undefined
@@ -113,10 +119,9 @@ const retryAfter = (headers: Headers, nowMillis: number): Hint | undefined => {
   if (text === undefined) return undefined
   const delta = longest(text)
   if (delta !== undefined) return seconds(delta, "retry-after")
-  const at = parseHttpDate(text, nowMillis)
+  const at = dateOf(text, nowMillis)
   if (at === undefined) return undefined
-  const serverNow = headers["date"] === undefined ? undefined : parseHttpDate(headers["date"], nowMillis)
-  const wait = at - (serverNow ?? nowMillis)
+  const wait = at - (dateOf(headers["date"], nowMillis) ?? nowMillis)
   return wait <= 0 ? undefined : seconds(wait / 1000, "retry-after")
 }
 

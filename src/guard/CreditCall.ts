@@ -24,6 +24,7 @@ import type { OnSuspended } from "./CreditOptions.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
+import type { Restore } from "./LedgerLine.ts"
 
 /** Describes the money side of one call. */
 export interface Request {
@@ -136,8 +137,6 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
     ? "abandoned"
     : "failed"
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 /** Makes the calls of one guard from its ledger and its accounts. */
 export const make = (options: {
   readonly book: LedgerBook.Book
@@ -146,13 +145,21 @@ export const make = (options: {
   readonly onSuspended: OnSuspended
 }): Calls => {
   const { book, gate } = options
-  const reserve = (request: Request, after?: LedgerBook.After): Effect.Effect<Reservation, BudgetExceededError> =>
+  const reserve = (
+    request: Request,
+    after: LedgerBook.After | undefined,
+    restore: Restore
+  ): Effect.Effect<Reservation, BudgetExceededError> =>
     Effect.map(
-      book.reserve({
-        key: request.key ?? defaults.key,
-        label: request.label ?? defaults.label,
-        estimate: request.estimate
-      }, after),
+      book.reserve(
+        {
+          key: request.key ?? defaults.key,
+          label: request.label ?? defaults.label,
+          estimate: request.estimate
+        },
+        after,
+        restore
+      ),
       (entry): Reservation => ({
         id: entry.id,
         estimate: request.estimate,
@@ -161,14 +168,17 @@ export const make = (options: {
       })
     )
 
+  const reserveOnly: Calls["reserve"] = (request) =>
+    Effect.uninterruptibleMask((restore) => reserve(request, undefined, restore))
+
   /** Gets leave and money; to be called uninterruptibly. */
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
-    const reserving = (after?: LedgerBook.After) => reserve(request, after)
+    const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
     return Effect.flatMap(
       account.enter(request.onSuspended ?? options.onSuspended, restore),
       (leave) =>
-        reserving().pipe(
+        reserving(undefined, restore).pipe(
           Effect.map((reservation) => ({
             account,
             reservation,
@@ -292,5 +302,5 @@ export const make = (options: {
         : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
     }))
 
-  return { run, stream, open, reserve: (request) => reserve(request), attempt, another }
+  return { run, stream, open, reserve: reserveOnly, attempt, another }
 }

@@ -24,6 +24,7 @@ import type * as Scope from "effect/Scope"
 import { type BudgetExceededError, isTogetherError, mayBeBilled } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
+import type { Restore } from "./LedgerLine.ts"
 
 /** Holds money for one call until it is settled or refunded; the first ending counts. */
 export interface Reservation {
@@ -37,7 +38,11 @@ export interface Reservation {
 
 /** Holds the money of one call. Mutable, owned by the call. */
 export interface Purse {
-  readonly reserve: (after?: LedgerBook.After) => Effect.Effect<Reservation, BudgetExceededError>
+  /** Reserves for an attempt; `restore` lets an interruption undo a reservation that waits to be recorded. */
+  readonly reserve: (
+    after: LedgerBook.After | undefined,
+    restore: Restore
+  ) => Effect.Effect<Reservation, BudgetExceededError>
   /** Two reservations that no attempt is using or has used up. */
   free: Reservation | undefined
   spare: Reservation | undefined
@@ -190,10 +195,15 @@ export const attempt = <A, E, R>(
       purse.told = true
       taken = take(purse)
       if (taken !== undefined && purse.lost === undefined) return begun
-      const reserved = taken !== undefined
-        ? Effect.void
-        : Effect.map(purse.reserve(purse), (reservation) => void (taken = reservation))
-      return Effect.andThen(Effect.uninterruptible(Effect.andThen(lose(purse, undefined), reserved)), begun)
+      const reserved = Effect.uninterruptibleMask((restore) =>
+        Effect.andThen(
+          lose(purse, undefined),
+          taken === undefined
+            ? Effect.map(purse.reserve(purse, restore), (reservation) => void (taken = reservation))
+            : Effect.void
+        )
+      )
+      return Effect.andThen(reserved, begun)
     })
     return Effect.onExit(paid, (exit) => {
       if (taken === undefined) return Effect.void
@@ -218,12 +228,14 @@ const giveBack = (purse: Purse, reservation: Reservation): Effect.Effect<void> =
 export const another = (purse: Purse): Effect.Effect<boolean, never, Scope.Scope> =>
   Effect.suspend(() => {
     if (purse.free !== undefined || purse.spare !== undefined) return Effect.succeed(true)
-    return Effect.uninterruptible(Effect.matchCauseEffect(purse.reserve(purse), {
-      onFailure: () => Effect.succeed(false),
-      onSuccess: (reservation) =>
-        putBack(purse, reservation).pipe(
-          Effect.andThen(Effect.addFinalizer(() => giveBack(purse, reservation))),
-          Effect.as(!purse.over)
-        )
-    }))
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.matchCauseEffect(purse.reserve(purse, restore), {
+        onFailure: () => Effect.succeed(false),
+        onSuccess: (reservation) =>
+          putBack(purse, reservation).pipe(
+            Effect.andThen(Effect.addFinalizer(() => giveBack(purse, reservation))),
+            Effect.as(!purse.over)
+          )
+      })
+    )
   })

@@ -3,9 +3,10 @@
  *
  * A reservation or its ending is one synchronous step (decide, apply), then the
  * entry is written to the store (`LedgerLine`), then news goes out (`LedgerNews`).
- * The step is atomic among fibers; the writing is not part of it, so no fiber
- * waits for a disk while another decides. Once a step is done it is also written
- * and told: an interruption waits for that.
+ * The step is atomic among fibers, and takes the entry's place in line; the
+ * writing is not part of it, so no fiber waits for a disk while another decides.
+ * Once a step is done it is also written and told: an interruption waits for
+ * that. Only a reservation whose turn to be written has not come is undone by it.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -46,7 +47,12 @@ export interface After {
 
 /** Keeps one ledger. */
 export interface Book {
-  readonly reserve: (request: Ledger.Request, after?: After) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
+  /** Reserves. `restore` lets an interruption undo a reservation that waits to be written. */
+  readonly reserve: (
+    request: Ledger.Request,
+    after: After | undefined,
+    restore: LedgerLine.Restore
+  ) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
   /** Charges an open reservation; what is not open is left alone. */
   readonly settle: (reserve: Ledger.Reserve, cost: Price.Cost) => Effect.Effect<void>
   readonly refund: (reserve: Ledger.Reserve, atRisk: boolean) => Effect.Effect<void>
@@ -81,10 +87,18 @@ const refusal = (refused: LedgerNews.Refused, estimate: Price.Estimate, after: A
 }
 
 /** Refuses a call that no ledger would remember. */
-const unwritable = (entry: Ledger.Reserve, failure: LedgerStore.LedgerStoreError) =>
+const unwritable = (
+  entry: Ledger.Reserve,
+  failure: LedgerStore.LedgerStoreError,
+  after: After | undefined
+) =>
   new BudgetExceededError({
-    message: `The call was not sent: ${failure.message}`,
-    cause: failure,
+    message: `${
+      after === undefined
+        ? "The call was not sent"
+        : "The attempt was not sent, and what was sent before it is charged"
+    }: ${failure.message}`,
+    cause: after?.failure ?? failure,
     reason: "ledger-unwritable",
     budget: "",
     limitNanoUsd: 0n,
@@ -104,7 +118,6 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       dayOffsetSeconds: Duration.toSeconds(Duration.fromInputUnsafe(options.dayOffset))
     })
   )
-  const line = LedgerLine.make({ store, onStoreFailure: options.onStoreFailure, publish })
   const news = LedgerNews.make({
     lowBalance: options.lowBalance,
     autoRecharge: options.autoRecharge,
@@ -112,6 +125,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     state: () => state,
     publish
   })
+  const line = LedgerLine.make({ store, onStoreFailure: options.onStoreFailure, publish: news.tell })
   let reservedNanoUsd = 0n
 
   const release = (reserve: Ledger.Reserve): Effect.Effect<void> => {
@@ -145,30 +159,37 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return Effect.andThen(news.refused(refused, error, at), Effect.fail(error))
   }
 
-  const decided: Book["reserve"] = (request, after) =>
+  const decided: Book["reserve"] = (request, after, restore) =>
     Effect.flatMap(nowSeconds, (now) => {
       const decision = Ledger.decide(state, request, now, options.unknownPrice)
       if (decision._tag === "Refused") return refuse(decision, request, now, after)
       const { entry } = decision
       state = Ledger.apply(state, entry)
       reservedNanoUsd += entry.high ?? 0n
-      return Effect.flatMap(line.append([entry], now), (failure) => {
-        if (failure === undefined) {
-          return Effect.as(Metric.update(Telemetry.reserved, Money.toNumber(reservedNanoUsd)), entry)
-        }
+      const undone = Effect.suspend(() => {
         state = Ledger.apply(state, { _tag: "Refund", id: entry.id, at: now, atRisk: false })
-        return Effect.andThen(release(entry), Effect.fail(unwritable(entry, failure)))
+        return release(entry)
       })
+      return Effect.flatMap(
+        Effect.onError(line.append([entry], now, restore), () => undone),
+        (failure) =>
+          failure === undefined
+            ? Effect.as(Metric.update(Telemetry.reserved, Money.toNumber(reservedNanoUsd)), entry)
+            : Effect.andThen(undone, Effect.fail(unwritable(entry, failure, after)))
+      )
     })
-  const reserve: Book["reserve"] = (request, after) => Effect.andThen(news.called, decided(request, after))
+  const reserve: Book["reserve"] = (request, after, restore) =>
+    Effect.andThen(news.called, decided(request, after, restore))
 
   const stateBalance: Book["stateBalance"] = (statement, declared) =>
     Effect.flatMap(nowSeconds, (now) => {
       if (declared && Ledger.isDeclared(state, statement)) return Effect.void
-      const entry: Ledger.Stated = { _tag: "Stated", at: now, ...statement, ...(declared ? { declared } : {}) }
+      const entry: Ledger.Stated = { _tag: "Stated", at: now, ...statement, declared }
       state = Ledger.apply(state, entry)
       news.stated(statement.key)
-      return Effect.asVoid(line.append([entry], now))
+      const written = Effect.asVoid(line.append([entry], now))
+      // a declared one is stated as the ledger is opened
+      return declared ? written : Effect.andThen(written, news.called)
     })
 
   const orphans = Ledger.recover(state, options.orphans, openedAt)
@@ -180,7 +201,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   return {
-    reserve: (request, after) => Effect.uninterruptible(reserve(request, after)),
+    reserve: (request, after, restore) => Effect.uninterruptible(reserve(request, after, restore)),
     settle: (entry, cost) => Effect.uninterruptible(settle(entry, cost)),
     refund: (entry, atRisk) => Effect.uninterruptible(refund(entry, atRisk)),
     stateBalance: (statement, declared) => Effect.uninterruptible(stateBalance(statement, declared)),

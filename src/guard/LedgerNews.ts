@@ -2,8 +2,8 @@
  * What a ledger tells of its steps: alerts, metrics, and how long balances last.
  *
  * Each piece of news is told once: a threshold as it is crossed, a refusal per
- * counter and reason, a low balance until the forecast has recovered. What was
- * charged when the ledger was opened is told with the first call, since nobody
+ * counter and reason, a low balance until the forecast has recovered. What happened
+ * while the ledger was opened is told with the first call or statement, since nobody
  * can have listened before.
  */
 import * as Duration from "effect/Duration"
@@ -41,8 +41,10 @@ export interface News {
     after: Ledger.State,
     endings: ReadonlyArray<Ledger.Entry>
   ) => Effect.Effect<void>
-  /** Tells what is owed since the opening; to be run with each call. */
+  /** Tells what is owed since the opening; to be run with each call and statement. */
   readonly called: Effect.Effect<void>
+  /** Tells at once, or owes it where nothing was called yet. */
+  readonly tell: (alert: Alert) => Effect.Effect<void>
   /** Counts and tells what a settlement means; the step itself is done. */
   readonly settled: (
     before: Ledger.State,
@@ -68,17 +70,18 @@ const ofCrossing = ({ budget, settled, threshold }: Ledger.Crossing, at: number)
   }.`
 })
 
-/** Says the limits that ended calls crossed together, each counter once. */
+/** Says the limits that ended calls crossed together, each counter once; a past day or another run is no news. */
 const crossedBy = (
   before: Ledger.State,
   after: Ledger.State,
-  endings: ReadonlyArray<Ledger.Entry>
+  endings: ReadonlyArray<Ledger.Entry>,
+  now: number
 ): ReadonlyArray<Ledger.Crossing> => {
   const crossed = new Map<string, Ledger.Crossing>()
   for (const entry of endings) {
     const reserve = entry._tag === "Settle" ? HashMap.get(before.open, entry.id) : undefined
     if (reserve?._tag !== "Some") continue
-    for (const crossing of Ledger.crossings(before, after, reserve.value)) crossed.set(crossing.counter, crossing)
+    for (const crossing of Ledger.crossings(before, after, reserve.value, now)) crossed.set(crossing.counter, crossing)
   }
   return [...crossed.values()]
 }
@@ -98,7 +101,8 @@ export const make = (options: Options): News => {
   /** Counters that refused, each with the reason, and keys whose low balance was told. */
   const toldRefused = new Set<string>()
   const toldLow = new Set<string>()
-  let owed: ReadonlyArray<Alert> = []
+  /** What is owed until the first call. */
+  let owed: ReadonlyArray<Alert> | undefined = []
 
   const forecast: News["forecast"] = (key, now) => {
     const balance = Ledger.balance(options.state(), key, now)
@@ -149,17 +153,24 @@ export const make = (options: Options): News => {
   return {
     opened: (before, after, endings) =>
       Effect.suspend(() => {
-        owed = crossedBy(before, after, endings).map((crossing) => ofCrossing(crossing, openedAt))
+        const crossed = crossedBy(before, after, endings, openedAt)
+        owed = [...owed ?? [], ...crossed.map((crossing) => ofCrossing(crossing, openedAt))]
         return Effect.forEach(endings, (entry) => entry._tag === "Settle" ? countSpent(entry) : Effect.void, {
           discard: true
         })
       }),
     called: Effect.suspend(() => {
-      if (owed.length === 0) return Effect.void
+      if (owed === undefined) return Effect.void
       const alerts = owed
-      owed = []
+      owed = undefined
       return Effect.forEach(alerts, publish, { discard: true })
     }),
+    tell: (alert) =>
+      Effect.suspend(() => {
+        if (owed === undefined) return publish(alert)
+        owed = [...owed, alert]
+        return Effect.void
+      }),
     settled: (before, after, reserve, entry) =>
       Effect.gen(function*() {
         const { at, cost } = entry
@@ -173,7 +184,7 @@ export const make = (options: Options): News => {
         })
         rates.set(reserve.key, Forecast.spend(rateOf(reserve.key), cost, at))
         yield* tellOvershoot(reserve, cost, at)
-        for (const crossing of Ledger.crossings(before, after, reserve)) yield* publish(ofCrossing(crossing, at))
+        for (const crossing of Ledger.crossings(before, after, reserve, at)) yield* publish(ofCrossing(crossing, at))
         yield* tellLow(reserve.key, at)
       }),
     refused: ({ budget, counter, needed, reason, remaining }, error, at) =>

@@ -21,9 +21,10 @@
  * the provider may have billed it, `unpriced` counts calls without a price.
  */
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import * as Money from "../domain/Money.ts"
 import * as Budget from "./Budget.ts"
-import type { Entry, Reserve, Settle, Stated } from "./LedgerEntry.ts"
+import { type Entry, type Reserve, type Settle, standsAsDeclared, type Stated } from "./LedgerEntry.ts"
 import { emptyTally, ending, plus, type Tally } from "./LedgerTally.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 import type * as Price from "./Price.ts"
@@ -142,7 +143,9 @@ export const apply = (state: State, entry: Entry): State => {
           at: entry.at,
           before: tally(state.keys, entry.key)
         }),
-        declared: entry.declared === true ? HashMap.set(state.declared, entry.key, entry) : state.declared
+        declared: standsAsDeclared(entry, Option.getOrUndefined(HashMap.get(state.declared, entry.key)))
+          ? HashMap.set(state.declared, entry.key, entry)
+          : state.declared
       }
     case "Summary":
       return { ...state, ...changeAll(state, entry, (t) => plus(t, entry)) }
@@ -225,15 +228,14 @@ export const decide = (
 /**
  * Tells whether a balance in the configuration is the one that stood there before: it was recorded then.
  *
- * **Details**: statements made in between do not count. Where no entry is marked as declared, as in a ledger of an earlier
- * version, the last statement stands for it.
+ * **Details**: statements made in between do not count. In a ledger of an earlier version, which does not say of a statement
+ * where it stood, the last one stands for it.
  */
 export const isDeclared = (
   state: State,
   { balance, free, key }: Pick<Stated, "key" | "balance" | "free">
 ): boolean => {
-  const declared = HashMap.get(state.declared, key)
-  const last = declared._tag === "Some" ? declared : HashMap.get(state.statements, key)
+  const last = HashMap.get(state.declared, key)
   return last._tag === "Some" && last.value.balance === balance && last.value.free === free
 }
 
@@ -259,9 +261,14 @@ export interface Crossing {
   readonly settled: Money.NanoUsd
 }
 
-/** Finds the highest threshold of each counter that lies between two states. */
-export const crossings = (before: State, after: State, reserve: Reserve): ReadonlyArray<Crossing> =>
-  countersOf(after, reserve).flatMap(([budget, counter]) => {
+/**
+ * Finds the highest threshold of each counter that lies between two states.
+ *
+ * **Details**: of the counters that the call would fall under now. What an earlier day or another run has spent says
+ * nothing of what is left.
+ */
+export const crossings = (before: State, after: State, reserve: Reserve, now: number): ReadonlyArray<Crossing> =>
+  countersOf(after, { ...reserve, run: after.run, at: now }).flatMap(([budget, counter]) => {
     const was = tally(before.counters, counter).settled
     const settled = tally(after.counters, counter).settled
     const share = (amount: Money.NanoUsd) => Number(amount * 1_000_000n / budget.limit) / 1_000_000

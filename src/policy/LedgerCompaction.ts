@@ -15,7 +15,7 @@
  * **Gotchas**: a day that begins at other than a whole quarter of an hour (`dayOffset` of 100 s) may find up to a
  * quarter of an hour of its spending in the day before.
  */
-import type { Entry, Reserve, Summary } from "./LedgerEntry.ts"
+import { type Entry, type Reserve, standsAsDeclared, type Stated, type Summary } from "./LedgerEntry.ts"
 import { emptySums, ending, plus, type Sums } from "./LedgerTally.ts"
 
 const quarterSeconds = 900
@@ -41,11 +41,12 @@ const makeSums = () => {
  * `"keep"`: the reservation may stand in the part before.
  */
 export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
-  const [lastStated, lastDeclared] = [new Map<string, number>(), new Map<string, number>()]
+  const lastStated = new Map<string, number>()
+  const lastDeclared = new Map<string, Stated>()
   for (const [index, entry] of entries.entries()) {
     if (entry._tag !== "Stated") continue
     lastStated.set(entry.key, index)
-    if (entry.declared === true) lastDeclared.set(entry.key, index)
+    if (standsAsDeclared(entry, lastDeclared.get(entry.key))) lastDeclared.set(entry.key, entry)
   }
   const open = new Map<number, Reserve>()
   const kept: Array<Entry> = []
@@ -58,7 +59,7 @@ export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = 
         if (!open.has(entry.id)) open.set(entry.id, entry)
         break
       case "Stated":
-        if (lastStated.get(entry.key) === index || lastDeclared.get(entry.key) === index) kept.push(entry)
+        if (lastStated.get(entry.key) === index || lastDeclared.get(entry.key) === entry) kept.push(entry)
         break
       case "Summary":
         sumsOf(entry.key, index).add(entry, entry)

@@ -50,11 +50,18 @@ export const Stated = Schema.TaggedStruct("Stated", {
   balance: Amount,
   /** The part that was given, not bought. */
   free: Amount,
-  /** True where it stands in the configuration: a restart states the same again. */
+  /**
+   * True where it stands in the configuration: a restart states the same again. Absent: written by an earlier version,
+   * which did not say.
+   */
   declared: Schema.optionalKey(Schema.Boolean)
 })
 /** States a key's balance. */
 export type Stated = typeof Stated.Type
+
+/** Tells whether a statement stands for what the configuration says, given the one of its key that did so before. */
+export const standsAsDeclared = ({ declared }: Stated, before: Stated | undefined): boolean =>
+  declared ?? before?.declared !== true
 
 /** Sums up calls of one run, key and label that ended, and began within the same quarter of an hour. */
 export const Summary = Schema.TaggedStruct("Summary", {

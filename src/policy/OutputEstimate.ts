@@ -141,6 +141,9 @@ const quantile = ({ newer, older, settings }: State): number => {
   return value
 }
 
+/** Reads the largest of the last 129 to 256 answers, in tokens; 0 where there is none. */
+export const largest = ({ newer, older }: State): number => Math.max(0, newer.largest[0] ?? 0, older.largest[0] ?? 0)
+
 /** Reads the safety at `now`: 1 when all is well. */
 export const safety = (state: State, now: number): number =>
   Math.max(1, state.safety * state.settings.safetyDecay ** Math.max(0, now - state.safetyAt))

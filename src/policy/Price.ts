@@ -207,10 +207,11 @@ export const ofUsage = (
   return known(Money.round(ofTokens("Price.ofUsage", price, tokens, counts, options), "nearest"))
 }
 
-const mostOutput = (price: ModelPrice, { maxOutputTokens, openChoices = 0 }: TokenEstimate): number =>
-  openChoices === 0 || price.contextTokens === undefined
-    ? maxOutputTokens
-    : Math.min(price.contextTokens * openChoices, Number.MAX_SAFE_INTEGER)
+const mostOutput = (price: ModelPrice, { learned, maxOutputTokens, openChoices = 0 }: TokenEstimate): number => {
+  if (openChoices === 0 || price.contextTokens === undefined) return maxOutputTokens
+  const context = Math.min(price.contextTokens * openChoices, Number.MAX_SAFE_INTEGER)
+  return learned === true ? Math.min(maxOutputTokens, context) : context
+}
 
 /**
  * Prices a call before it is sent.
@@ -218,8 +219,9 @@ const mostOutput = (price: ModelPrice, { maxOutputTokens, openChoices = 0 }: Tok
  * **Details**: `low` takes all input from the cache and no output; `expected`
  * no cache and the expected output; `high` the input raised by `inputMargin`,
  * cached where that is dearer, and the largest output the call allows: of a choice
- * that sets no `max_tokens` the model's context, where the price knows it, else
- * what the estimate assumes. An answer may pass what was assumed.
+ * that sets no `max_tokens` what the estimate has learned from answers, else the
+ * model's context, where the price knows it, else what the estimate assumes. An
+ * answer may pass what was learned or assumed.
  */
 export const ofCall = (
   price: ModelPrice | undefined,
@@ -348,6 +350,8 @@ export const ofFineTune = (answer: FineTuneEstimate): Estimate => {
 /**
  * States a model's price by hand: a contract, a dedicated endpoint (0 and 0, since its minutes are billed), a new model.
  *
+ * **Errors**: `RangeError` for a price that is no amount, and for a context that is no whole number of tokens above 0.
+ *
  * **Example**: `Price.stated({ model: "acme/llama", inputUsdPerMillion: "0.60", outputUsdPerMillion: "0.60" })`
  */
 export const stated = (price: {
@@ -367,7 +371,9 @@ export const stated = (price: {
       ? undefined
       : Money.perMillion(price.cachedInputUsdPerMillion)
   },
-  ...(price.contextTokens === undefined ? {} : { contextTokens: price.contextTokens }),
+  ...(price.contextTokens === undefined
+    ? {}
+    : { contextTokens: OptionCheck.integer("Price.stated", "contextTokens", price.contextTokens, 1) }),
   batchShare: price.batchShare,
   source: "stated by the user"
 })

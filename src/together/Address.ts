@@ -61,6 +61,19 @@ export const resolve = ({ origin, prefix }: Base, path: string): URL | undefined
   return isOurs(origin, url) && !hasCredentials(url) ? url : undefined
 }
 
+/**
+ * Reads a path as Together's own routes are written: below the base URL, or below `/v1`, without a query and a slash at its
+ * end; `undefined` where nothing is sent.
+ */
+export const below = (base: Base, path: string): string | undefined => {
+  const url = resolve(base, path)
+  if (url === undefined) return undefined
+  const prefix = new URL(base.prefix).pathname.replace(/\/$/, "")
+  const { pathname } = url
+  const rest = pathname.startsWith(`${prefix}/`) ? pathname.slice(prefix.length) : pathname
+  return rest.replace(/^\/v1(?=\/)/, "").replace(/\/$/, "")
+}
+
 /** Names the target of a path that nothing is sent to, without what may be secret in it. */
 export const nameOf = (path: string): string => URL.canParse(path) ? new URL(path).host : "the path"
 

@@ -11,6 +11,7 @@
  * | `ConnectionError`, `RequestTimeoutError` | `NetworkError` | unless permanent |
  * | `RequestTimeoutError` at the deadline | `UnknownError` | no |
  * | `InsufficientCreditsError`, `BudgetExceededError` | `QuotaExhaustedError` | no |
+ * | `BudgetExceededError` for a ledger that cannot be written | `UnknownError` | no |
  * | `AuthError`, `PermissionDeniedError` | `AuthenticationError` | no |
  * | all others | `InvalidRequestError` | no |
  *
@@ -47,7 +48,9 @@ export const Details = Schema.Struct({
   /** The wait that the provider, the circuit or the lane asked for. */
   retryAfterMillis: Schema.optionalKey(Schema.Finite),
   scope: Schema.optionalKey(RateLimitScope),
-  phase: Schema.optionalKey(TimeoutPhase)
+  phase: Schema.optionalKey(TimeoutPhase),
+  /** Why a budget or a lane refused the call. */
+  reason: Schema.optionalKey(Schema.String)
 })
 /** Keeps of a Together failure what the reason of an `AiError` has no field for. */
 export type Details = typeof Details.Type
@@ -78,7 +81,9 @@ const detailsOf = (error: TogetherError): Details => {
     ...(error.attempts === undefined ? undefined : { attempts: error.attempts }),
     ...(wait === undefined ? undefined : { retryAfterMillis: Duration.toMillis(wait) }),
     ...(error._tag === "RateLimitError" ? { scope: error.scope } : undefined),
-    ...(error._tag === "RequestTimeoutError" ? { phase: error.phase } : undefined)
+    ...(error._tag === "RequestTimeoutError" ? { phase: error.phase } : undefined),
+    ...(error._tag === "LaneOverflowError" ? { reason: error.reason } : undefined),
+    ...(error._tag === "BudgetExceededError" && error.reason !== undefined ? { reason: error.reason } : undefined)
   }
 }
 
@@ -128,8 +133,12 @@ export const reason = (error: TogetherError, where: Where): AiError.AiErrorReaso
         ? new AiError.InvalidResponseError({ description, metadata, http })
         : network(error, where, false)
     case "InsufficientCreditsError":
-    case "BudgetExceededError":
       return new AiError.QuotaExhaustedError({ metadata, http })
+    case "BudgetExceededError":
+      // no bill and no limit is the cause of a full disk
+      return error.reason === "ledger-unwritable"
+        ? new AiError.UnknownError({ description, metadata, http })
+        : new AiError.QuotaExhaustedError({ metadata, http })
     case "AuthError":
       return new AiError.AuthenticationError({
         kind: error.status === undefined ? "MissingKey" : "InvalidKey",

@@ -13,7 +13,7 @@ import * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { sentence } from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { promptsOf, redact } from "./Redact.ts"
+import { redact, type Secrets } from "./Redact.ts"
 import type { Answered, Exchange, Transport } from "./Transport.ts"
 
 /** Checks a value against a schema. */
@@ -34,8 +34,8 @@ export interface Read<A> {
 }
 
 /** Says where a value went wrong, without the value: it may be a prompt. */
-export const issueOf = (error: Schema.SchemaError, value: unknown): string =>
-  redact(error.message.split("\n").map((line) => line.trim()).join(" "), { prompts: promptsOf(value) }).slice(0, 500)
+export const issueOf = (error: Schema.SchemaError, secrets: Secrets): string =>
+  redact(error.message.split("\n").map((line) => line.trim()).join(" "), secrets).slice(0, 500)
 
 /** Decodes, but passes what is recognized as it stands: wire schemas change nothing they accept. */
 export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined, decode: Decode<A>): Decode<A> =>
@@ -81,7 +81,7 @@ export const read = <A>(
   }
   const decoded = decode(value)
   return Result.isFailure(decoded)
-    ? fail(`does not fit its schema: ${issueOf(decoded.failure, exchange.json)}`)
+    ? fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
     : Effect.succeed({
       value: decoded.success,
       usage: Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })

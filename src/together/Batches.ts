@@ -9,7 +9,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { CallOptions, Client, CreationOptions } from "./Client.ts"
+import type { Client, CreationOptions } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
@@ -61,8 +61,8 @@ export interface BatchesApi {
     options?: CreationOptions
   ) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
   readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
-  readonly get: (id: string, options?: CallOptions) => Effect.Effect<BatchJob, TogetherError>
-  readonly cancel: (id: string, options?: CallOptions) => Effect.Effect<BatchJob, TogetherError>
+  readonly get: (id: string) => Effect.Effect<BatchJob, TogetherError>
+  readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 
 /** Makes calls about batches, over a client. */
@@ -79,21 +79,15 @@ export const make = (client: Client): BatchesApi => ({
       options
     ),
   list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
-  get: (id, options) =>
-    client.request(
-      { operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob },
-      options
-    ),
-  cancel: (id, options) =>
-    client.request(
-      {
-        operation: "batches.cancel",
-        method: "POST",
-        path: `/batches/${encodeURIComponent(id)}/cancel`,
-        idempotent: true,
-        cost: "free",
-        response: BatchJob
-      },
-      options
-    )
+  get: (id) =>
+    client.request({ operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob }),
+  cancel: (id) =>
+    client.request({
+      operation: "batches.cancel",
+      method: "POST",
+      path: `/batches/${encodeURIComponent(id)}/cancel`,
+      idempotent: true,
+      cost: "free",
+      response: BatchJob
+    })
 })

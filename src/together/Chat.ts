@@ -23,11 +23,8 @@ const toolCall = <A extends Schema.Constraint>(args: A) =>
 /** Calls a function on behalf of the assistant. */
 export const ToolCall = toolCall(Schema.String)
 
-/** Some models send arguments as an object. */
-const Arguments = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)])
-
-/** Reads arguments as text. */
-const ArgumentsText = Arguments.pipe(
+/** Reads arguments as text: some models send them as an object. */
+const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
   Schema.decodeTo(
     Schema.String,
     SchemaTransformation.transform({
@@ -171,14 +168,14 @@ export const ChatDelta = open({
     index: maybe(Schema.Int),
     id: maybe(Schema.String),
     type: maybe(Schema.String),
-    /** Of `arguments` a piece of text; an object, as some models send it, is whole. */
-    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(Arguments) }))
+    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
   })))
 })
 
 /**
  * Is one event of a chat stream. `choices` is empty on a trailing usage chunk; of several choices (`n`) each chunk
- * carries one, of any index. Unlike an answer it comes as it stands on the wire, `null` included.
+ * carries one, of any index. Unlike an answer it comes as it stands on the wire, `null` included; but the `arguments` of a
+ * tool call are text, as there, whatever the model sent.
  */
 export const ChatChunk = open({
   id: maybe(Schema.String),
@@ -227,17 +224,23 @@ type Delta = ChatChunk["choices"][number]["delta"]
 /** An empty piece under one name does not hide the other. */
 const reasoningOf = (delta: Delta): string => delta?.reasoning || (delta?.reasoning_content ?? "")
 
-/** Counts the characters of tool calls: names and arguments, which some models send as an object. */
+/** Counts the characters of tool calls: names and arguments. */
 const charactersOfCalls = (calls: NonNullable<Delta>["tool_calls"]): number => {
   // the stream checks that a delta is an object, and no more
   if (!Array.isArray(calls)) return 0
   let sum = 0
-  for (const call of calls) {
-    const args: unknown = call?.function?.arguments
-    sum += lengthOf(call?.function?.name) +
-      lengthOf(typeof args === "object" && args !== null ? JSON.stringify(args) : args)
-  }
+  for (const call of calls) sum += lengthOf(call?.function?.name) + lengthOf(call?.function?.arguments)
   return sum
+}
+
+type Call = NonNullable<NonNullable<Delta>["tool_calls"]>[number]
+
+/** Writes the arguments of a call as text. */
+const textualCall = (call: Call): Call => {
+  const args: unknown = call?.function?.arguments
+  return typeof args === "object" && args !== null
+    ? { ...call, function: { ...call.function, arguments: JSON.stringify(args) } }
+    : call
 }
 
 const hasToken = (delta: Delta): boolean =>
@@ -259,7 +262,16 @@ export const shape: Shape<ChatChunk> = {
       sum += lengthOf(delta?.content) + lengthOf(reasoningOf(delta)) + charactersOfCalls(delta?.tool_calls)
     }
     return sum
-  }
+  },
+  textual: (chunk) => ({
+    ...chunk,
+    choices: chunk.choices.map((choice) =>
+      // the stream checks that a delta is an object, and no more
+      Array.isArray(choice.delta?.tool_calls)
+        ? { ...choice, delta: { ...choice.delta, tool_calls: choice.delta.tool_calls.map(textualCall) } }
+        : choice
+    )
+  })
 }
 
 const notEmpty = (text: string | null | undefined): boolean => text !== undefined && text !== null && text !== ""

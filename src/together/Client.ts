@@ -31,6 +31,7 @@ import * as EventStream from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
 import * as Pipeline from "./Pipeline.ts"
 import * as Pricing from "./Pricing.ts"
+import { promptsOf } from "./Redact.ts"
 import type { Route } from "./Routes.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 
@@ -38,7 +39,10 @@ import type { Exchange, Transport } from "./Transport.ts"
 export interface CallOptions {
   /** Rank in the lane's queue. Default: `"normal"`. */
   readonly priority?: Priority | undefined
-  /** Time for the whole call: waits, retries, fallbacks and the stream's end included. Default: the client's, else none. */
+  /**
+   * Time for the whole call: waits, those at a suspended account too, retries, fallbacks and the stream's end included.
+   * Default: the client's, else none.
+   */
   readonly deadline?: Duration.Input | undefined
   /** When to retry. Default: the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
@@ -53,7 +57,11 @@ export interface CallOptions {
   readonly label?: string | undefined
   /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
   readonly pool?: string | undefined
-  /** Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing. */
+  /**
+   * Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing.
+   *
+   * **Details**: permit, limits and money are settled by then, and no deadline bounds it. Of what it dies, the call dies.
+   */
   readonly onAnswered?: ((answered: Answered) => Effect.Effect<void>) | undefined
 }
 
@@ -301,7 +309,7 @@ export const make = (shared: Shared): Client => {
       operation,
       sent: false,
       message: `The request was not sent, it does not fit ${operation}: ${
-        AnswerDecoder.issueOf(error, request)
+        AnswerDecoder.issueOf(error, { prompts: promptsOf(request) })
       }. Correct the request.`
     })
 
@@ -436,7 +444,7 @@ export const make = (shared: Shared): Client => {
       const { body, form, formTexts, model = "", path, query } = request
       const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
       if (Result.isFailure(written)) return Effect.fail(written.failure)
-      const known = Pricing.ofPath(written.success, request, shared.prices)
+      const known = Pricing.ofPath(written.success, request, shared.prices, transport.base)
       const exchange: Exchange = { ...written.success, model: known.model }
       const idempotent = request.idempotent ?? safeMethods.has(method)
       return answered({ operation, idempotent, known }, options, (call) => attempt(exchange, call))

@@ -79,5 +79,7 @@ export const shape: Shape<CompletionChunk> = {
   text: deltaText,
   reasoning: () => "",
   hasToken: (chunk) => pieces(chunk).some((piece) => piece !== ""),
-  characters: (chunk) => pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0)
+  characters: (chunk) => pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0),
+  // a completion calls no tools
+  textual: (chunk) => chunk
 }

@@ -6,7 +6,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { CallOptions, Client, CreationOptions } from "./Client.ts"
+import type { Client, CreationOptions } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
@@ -28,8 +28,8 @@ export type Evaluation = typeof Evaluation.Type
 export interface EvaluationsApi {
   /** Starts an evaluation. Sent once: a creation whose answer was lost is not repeated. */
   readonly create: (request: EvaluationRequest, options?: CreationOptions) => Effect.Effect<Evaluation, TogetherError>
-  readonly get: (id: string, options?: CallOptions) => Effect.Effect<Evaluation, TogetherError>
-  readonly status: (id: string, options?: CallOptions) => Effect.Effect<Evaluation, TogetherError>
+  readonly get: (id: string) => Effect.Effect<Evaluation, TogetherError>
+  readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
 }
 
 /** Makes calls about evaluations, over a client. */
@@ -45,14 +45,16 @@ export const make = (client: Client): EvaluationsApi => ({
       },
       options
     ),
-  get: (id, options) =>
-    client.request(
-      { operation: "evaluations.get", path: `/evaluation/${encodeURIComponent(id)}`, response: Evaluation },
-      options
-    ),
-  status: (id, options) =>
-    client.request(
-      { operation: "evaluations.status", path: `/evaluation/${encodeURIComponent(id)}/status`, response: Evaluation },
-      options
-    )
+  get: (id) =>
+    client.request({
+      operation: "evaluations.get",
+      path: `/evaluation/${encodeURIComponent(id)}`,
+      response: Evaluation
+    }),
+  status: (id) =>
+    client.request({
+      operation: "evaluations.status",
+      path: `/evaluation/${encodeURIComponent(id)}/status`,
+      response: Evaluation
+    })
 })

@@ -13,7 +13,7 @@
  * | `event: error`, finish reason `error` | failure |
  * | data that is not a JSON object | failure; nothing where the bytes end inside of it |
  * | comments, `retry:`, `id:`, other named events without choices | nothing, and no progress |
- * | end of bytes before `[DONE]` and before the finish reason of every choice that began | failure |
+ * | end of bytes before `[DONE]`, unless nothing can be missing ({@link StreamChoices}) | failure |
  *
  * Usage may ride on the finish chunk, on a trailing chunk without choices, or
  * inside `choices[0]`: the last one seen is kept.
@@ -21,11 +21,12 @@
  * Of several choices (`n`) each chunk carries one, of any index. The partial
  * answer is that of choice 0; all of them are counted, since all are billed.
  */
-import * as Sse from "effect/encoding/Sse"
 import * as Predicate from "effect/Predicate"
 import type { PartialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as ErrorBody from "./ErrorBody.ts"
+import * as EventSplitter from "./EventSplitter.ts"
+import * as StreamChoices from "./StreamChoices.ts"
 
 /** Tells the decoder where a kind of chunk keeps its parts. */
 export interface Shape<Chunk> {
@@ -37,6 +38,8 @@ export interface Shape<Chunk> {
   readonly hasToken: (chunk: Chunk) => boolean
   /** Counts what all choices of the chunk carry: text, reasoning, and the names and arguments of tool calls. */
   readonly characters: (chunk: Chunk) => number
+  /** Writes the arguments of tool calls as text, where a chunk that carries some has them otherwise. */
+  readonly textual: (chunk: Chunk) => Chunk
 }
 
 /** Says why a stream failed, in a sentence, with the frame that said so. */
@@ -58,7 +61,7 @@ export interface EventDecoder<Chunk> {
   /** Says that no more bytes come. */
   readonly finish: (into: Array<Chunk>) => void
   readonly end: () => End | undefined
-  /** True once every choice that began has its finish reason: no token is missing, whatever becomes of the rest. */
+  /** True once no token can be missing, whatever becomes of the rest: see `StreamChoices`. */
   readonly whole: () => boolean
   /** True once a token was decoded. */
   readonly started: () => boolean
@@ -89,6 +92,8 @@ const noInput: Usage.Options = { estimatedInput: 0 }
 export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   /** Characters one event may hold. Default: 4 MiB. */
   readonly maxEventSize?: number | undefined
+  /** Choices that the request asked for (`n`). Default: 1, as for a request that does not say. */
+  readonly choices?: number | undefined
 }): EventDecoder<Chunk> => {
   const maxEventSize = options?.maxEventSize ?? defaults.maxEventSize
   const utf8 = new TextDecoder("utf-8")
@@ -97,8 +102,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   let characters = 0
   let started = false
   let withUsage: Fields | undefined
-  /** Tells of each choice that began, by its index, whether it has finished. */
-  const finished = new Map<unknown, boolean>()
+  const progress = StreamChoices.make(options?.choices ?? 1)
   const text: Array<string> = []
   const reasoning: Array<string> = []
   let out: Array<Chunk> = []
@@ -111,27 +115,33 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   }
 
   /** Notes whether a choice has ended, and fails where the provider gave it up. */
-  const note = (index: unknown, reason: unknown): void => {
+  const note = (index: unknown, reason: unknown, hasCalls: boolean): void => {
     if (reason === "error") fail("finish-error", "the provider ended the stream with finish_reason \"error\"")
-    else if (typeof reason === "string" && reason !== "") finished.set(index, true)
-    else if (!finished.has(index)) finished.set(index, false)
+    else progress.note(index, typeof reason === "string" && reason !== "", hasCalls)
   }
 
   const ending = () => end
 
-  const whole = () => finished.size > 0 && [...finished.values()].every(Boolean)
-
   const onChunk = (fields: Fields, choices: ReadonlyArray<Fields>): void => {
     // `choices` is an array: with it present any object is a chunk, all other fields being optional and kept
-    const chunk = (fields["choices"] === choices ? fields : { ...fields, choices }) as Chunk
-    // asked first, since nearly every chunk says nothing of it
-    const said = fields["usage"] ?? choices[0]?.["usage"]
-    if (Predicate.isNotNullish(said) && Usage.fromAnswer(fields, noInput) !== undefined) withUsage = fields
+    let chunk = (fields["choices"] === choices ? fields : { ...fields, choices }) as Chunk
     // a completion may say it at the top
     const reason = fields["finish_reason"]
-    if (choices.length === 0 && Predicate.isNotNullish(reason)) note(0, reason)
-    for (const choice of choices) note(choice["index"] ?? 0, choice["finish_reason"] ?? reason)
+    if (choices.length === 0 && Predicate.isNotNullish(reason)) note(0, reason, false)
+    let hasCalls = false
+    for (const choice of choices) {
+      const calls = callsOf(choice)
+      if (calls) hasCalls = true
+      note(choice["index"] ?? 0, choice["finish_reason"] ?? reason, calls)
+    }
+    // asked first, since nearly every chunk says nothing of it
+    const said = fields["usage"] ?? choices[0]?.["usage"]
+    if (Predicate.isNotNullish(said) && Usage.fromAnswer(fields, noInput) !== undefined) {
+      withUsage = fields
+      if (!hasCalls) progress.measured()
+    }
     if (end !== undefined) return
+    if (hasCalls) chunk = shape.textual(chunk)
     if (shape.hasToken(chunk)) {
       // the shape's types are a promise of the wire, which may hold anything under these names
       const [piece, thought]: ReadonlyArray<unknown> = [shape.text(chunk), shape.reasoning(chunk)]
@@ -170,44 +180,16 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     onChunk(value, choices)
   }
 
-  const parser = Sse.makeParser((event) => {
-    if (end === undefined && event._tag === "Event") onEvent(event.event, event.data)
-  }, { maxEventSize })
+  const split = EventSplitter.make({
+    maxEventSize,
+    onEvent,
+    onTooLarge: () => fail("too-large", `one event is larger than ${maxEventSize} characters`),
+    isOver: () => end !== undefined
+  })
 
-  /** True while the parser holds no part of an event: the text at hand begins with a new one. */
-  let clean = true
-  let endedLine = false
-
-  const parse = (text: string): void => {
-    const tooLarge = parser.feed(text)
-    if (tooLarge !== undefined && end === undefined) {
-      fail("too-large", `one event is larger than ${maxEventSize} characters`)
-    }
-  }
-
-  /**
-   * Takes whole events of one `data:` line, which is what Together sends, straight from the text. The parser knows
-   * every other form and takes what is left, up to the next blank line; a lone CR ends a line for it alone.
-   */
   const push = (text: string, into: Array<Chunk>): void => {
     out = into
-    const plain = !text.includes("\r")
-    let at = 0
-    while (at < text.length && end === undefined) {
-      const line = clean && plain && text.startsWith("data: ", at) ? text.indexOf("\n", at) : -1
-      if (line > 0 && text[line + 1] === "\n" && line - at <= maxEventSize) {
-        onEvent("message", text.slice(at + 6, line))
-        at = line + 2
-      } else {
-        const completes = !clean && at === 0 && endedLine && text[0] === "\n"
-        const blank = completes ? -1 : text.indexOf("\n\n", clean ? at + 1 : at)
-        const until = completes ? 1 : blank < 0 ? text.length : blank + 2
-        parse(text.slice(at, until))
-        clean = completes || text.endsWith("\n\n", until)
-        at = until
-      }
-    }
-    if (text !== "") endedLine = text.endsWith("\n")
+    split(text)
   }
 
   return {
@@ -222,17 +204,25 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       // what was cut itself is no event
       if (last !== undefined && (last._tag === "Done" || last.reason !== "malformed")) return
       end = undefined
-      if (whole()) end = done
-      else fail("cut", "the stream ended without [DONE] and without a finish reason")
+      const missing = progress.missing()
+      if (missing === undefined) end = done
+      else fail("cut", `the stream ended without [DONE] and ${missing}`)
     },
     end: ending,
-    whole,
+    whole: () => progress.missing() === undefined,
     started: () => started,
     events: () => events,
     characters: () => characters,
     partial: () => ({ text: text.join(""), reasoning: reasoning.join(""), usage: usage() }),
     usage
   }
+}
+
+/** True where a choice carries a piece of a tool call. */
+const callsOf = (choice: Fields): boolean => {
+  const delta = choice["delta"]
+  const calls = Predicate.isObject(delta) ? delta["tool_calls"] : undefined
+  return Array.isArray(calls) && calls.length > 0
 }
 
 const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i

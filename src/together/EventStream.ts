@@ -5,7 +5,7 @@
  * can fail before it can be retried unseen. What comes after is pulled by the
  * consumer: backpressure reaches the socket.
  *
- * A stream is whole once every choice that began has its finish reason: silence, a cut or a reset after that ends it.
+ * Once nothing of the answer can be missing (`StreamChoices`), silence, a cut or a reset ends the stream.
  *
  * **Errors**: `StreamError` for what the stream itself says or lacks,
  * `RequestTimeoutError` for silence (`first-token`, `idle`), `DecodeError` for
@@ -17,6 +17,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import type * as TogetherError from "../domain/TogetherError.ts"
@@ -47,6 +48,13 @@ export interface Opened<Chunk> {
   readonly partial: () => TogetherError.PartialAnswer
 }
 
+/** Reads how many choices a request asks for. */
+const choicesOf = (request: unknown): number | undefined =>
+  Predicate.hasProperty(request, "n") && typeof request.n === "number" ? request.n : undefined
+
+/** Time of the socket, whatever the call's clock says: a test's may stand still. */
+const socketClock = Clock.Clock.defaultValue()
+
 const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk>] => chunks.length > 0
 
 /**
@@ -68,14 +76,16 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     return yield* StreamFailure.unreadable(exchange, transport, contentType, body._tag === "Some" ? body.value : "")
   }
   const clock = yield* Clock.clockWith(Effect.succeed)
-  const decoder = EventDecoder.make(shape)
+  const decoder = EventDecoder.make(shape, { choices: choicesOf(exchange.json) })
   const reader = yield* Scope.provide(ByteReader.make(response), answer.scope)
   const { cut, failed, silent } = StreamFailure.make(exchange, transport, answer.headers, decoder)
 
   /** A connection whose body has not ended is of no use again. The end follows [DONE] closely, and often behind it. */
   const ended = (): void => {
     const rest = reader.rest()
-    if (rest !== undefined) answer.linger(Effect.asVoid(Effect.timeoutOption(rest, defaults.linger)))
+    if (rest === undefined) return
+    const timely = Effect.timeoutOption(rest, defaults.linger)
+    answer.linger(Effect.asVoid(Effect.provideService(timely, Clock.Clock, socketClock)))
   }
 
   let bite = (): void => {}

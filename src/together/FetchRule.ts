@@ -15,17 +15,17 @@ import type * as HttpClientRequest from "effect/http/HttpClientRequest"
  * Node's Fetch keeps a second copy of a body, to send it again after a redirect or a sign-in.
  * With both ruled out it keeps none, which is a tenth of a call. Others follow none either, but do not know the rule.
  */
-const once: RequestInit = globalThis.navigator?.userAgent.startsWith("Node.js/") === true
-  ? { redirect: "error", window: null }
-  : { redirect: "manual" }
+const once = globalThis.navigator?.userAgent.startsWith("Node.js/") === true
+  ? { redirect: "error", window: null } as const
+  : { redirect: "manual" } as const
 
-const reading: RequestInit = { redirect: "manual" }
+const reading = { redirect: "manual" } as const
 
 /** Puts the rule under what the user says, if anything. */
-export const init = (hasBody: boolean, own: RequestInit | undefined): RequestInit => ({
-  ...(hasBody ? once : reading),
-  ...own
-})
+export const init = (hasBody: boolean, own: RequestInit | undefined): RequestInit => {
+  const rule = hasBody ? once : reading
+  return { ...rule, ...own, redirect: own?.redirect ?? rule.redirect }
+}
 
 /**
  * Makes a client whose every request has the rule.

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { CallOptions, Client } from "./Client.ts"
+import type { Client } from "./Client.ts"
 import { promptsOfLines } from "./Redact.ts"
 import { maybe, open } from "./Wire.ts"
 
@@ -44,52 +44,46 @@ export interface FilesApi {
     readonly purpose: string
     /** Default: `jsonl`. */
     readonly type?: string | undefined
-  }, options?: CallOptions) => Effect.Effect<File, TogetherError>
+  }) => Effect.Effect<File, TogetherError>
   readonly list: Effect.Effect<ReadonlyArray<File>, TogetherError>
-  readonly get: (id: string, options?: CallOptions) => Effect.Effect<File, TogetherError>
+  readonly get: (id: string) => Effect.Effect<File, TogetherError>
   /** Reads a whole file as text. */
-  readonly content: (id: string, options?: CallOptions) => Effect.Effect<string, TogetherError>
-  readonly delete: (id: string, options?: CallOptions) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
+  readonly content: (id: string) => Effect.Effect<string, TogetherError>
+  readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
 /** Makes calls about files, over a client. */
 export const make = (client: Client): FilesApi => ({
-  upload: (file, options) => {
+  upload: (file) => {
     const form = new FormData()
     form.append("purpose", file.purpose)
     form.append("file_name", file.name)
     form.append("file_type", file.type ?? "jsonl")
     form.append("file", typeof file.content === "string" ? new Blob([file.content]) : file.content, file.name)
     const { content } = file
-    const request = {
+    return client.request({
       operation: "files.upload",
       path: "/files/upload",
       form,
       formTexts: typeof content === "string" ? () => promptsOfLines(content) : undefined,
       cost: "free",
       response: File
-    } as const
-    return client.request(request, options)
+    })
   },
   list: Effect.map(
     client.request({ operation: "files.list", path: "/files", response: FileList }),
     (answer) => answer.data
   ),
-  get: (id, options) =>
-    client.request({ operation: "files.get", path: `/files/${encodeURIComponent(id)}`, response: File }, options),
-  content: (id, options) =>
-    client.text({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }, options),
-  delete: (id, options) =>
+  get: (id) => client.request({ operation: "files.get", path: `/files/${encodeURIComponent(id)}`, response: File }),
+  content: (id) => client.text({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
+  delete: (id) =>
     Effect.map(
-      client.request(
-        {
-          operation: "files.delete",
-          method: "DELETE",
-          path: `/files/${encodeURIComponent(id)}`,
-          response: Schema.UndefinedOr(FileDeleted)
-        },
-        options
-      ),
+      client.request({
+        operation: "files.delete",
+        method: "DELETE",
+        path: `/files/${encodeURIComponent(id)}`,
+        response: Schema.UndefinedOr(FileDeleted)
+      }),
       (answer) => answer ?? {}
     )
 })

@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { CallOptions, Client, CreationOptions } from "./Client.ts"
+import type { Client, CreationOptions } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
@@ -63,13 +63,10 @@ export interface FineTunesApi {
    */
   readonly create: (request: FineTuneRequest, options?: CreationOptions) => Effect.Effect<FineTune, TogetherError>
   readonly list: Effect.Effect<ReadonlyArray<FineTune>, TogetherError>
-  readonly get: (id: string, options?: CallOptions) => Effect.Effect<FineTune, TogetherError>
-  readonly cancel: (id: string, options?: CallOptions) => Effect.Effect<FineTune, TogetherError>
+  readonly get: (id: string) => Effect.Effect<FineTune, TogetherError>
+  readonly cancel: (id: string) => Effect.Effect<FineTune, TogetherError>
   /** Says what a fine-tune would cost. Free of charge. */
-  readonly estimatePrice: (
-    request: FineTuneRequest,
-    options?: CallOptions
-  ) => Effect.Effect<PriceEstimate, TogetherError>
+  readonly estimatePrice: (request: FineTuneRequest) => Effect.Effect<PriceEstimate, TogetherError>
 }
 
 /** Makes calls about fine-tunes, over a client. */
@@ -89,33 +86,24 @@ export const make = (client: Client): FineTunesApi => ({
     client.request({ operation: "fineTunes.list", path: "/fine-tunes", response: FineTuneList }),
     (answer) => answer.data
   ),
-  get: (id, options) =>
-    client.request(
-      { operation: "fineTunes.get", path: `/fine-tunes/${encodeURIComponent(id)}`, response: FineTune },
-      options
-    ),
-  cancel: (id, options) =>
-    client.request(
-      {
-        operation: "fineTunes.cancel",
-        method: "POST",
-        path: `/fine-tunes/${encodeURIComponent(id)}/cancel`,
-        idempotent: true,
-        cost: "free",
-        response: FineTune
-      },
-      options
-    ),
-  estimatePrice: (request, options) =>
-    client.request(
-      {
-        operation: "fineTunes.estimatePrice",
-        path: "/fine-tunes/estimate-price",
-        body: request,
-        idempotent: true,
-        cost: "free",
-        response: PriceEstimate
-      },
-      options
-    )
+  get: (id) =>
+    client.request({ operation: "fineTunes.get", path: `/fine-tunes/${encodeURIComponent(id)}`, response: FineTune }),
+  cancel: (id) =>
+    client.request({
+      operation: "fineTunes.cancel",
+      method: "POST",
+      path: `/fine-tunes/${encodeURIComponent(id)}/cancel`,
+      idempotent: true,
+      cost: "free",
+      response: FineTune
+    }),
+  estimatePrice: (request) =>
+    client.request({
+      operation: "fineTunes.estimatePrice",
+      path: "/fine-tunes/estimate-price",
+      body: request,
+      idempotent: true,
+      cost: "free",
+      response: PriceEstimate
+    })
 })

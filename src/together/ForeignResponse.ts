@@ -6,14 +6,14 @@
  */
 import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
-import { promptsOf, type Secrets } from "./Redact.ts"
+import { promptsOf, promptsOfText, type Secrets } from "./Redact.ts"
 
 /** Holds an answer outside 2xx, as any client hands it over. */
 export interface ForeignResponse {
   readonly status: number
   /**
-   * A `Headers`, a list of pairs, or a record, with names in any case; what comes several times is joined by commas.
-   * Default: none, so that no wait is known.
+   * A `Headers`, a list of pairs, or a record, with names in any case; what comes several times is joined by commas;
+   * of a request id the first counts. Default: none, so that no wait is known.
    */
   readonly headers?:
     | Headers
@@ -36,6 +36,8 @@ export interface ForeignResponse {
 /** A date in `Retry-After` is read against the answer's own `Date`; without one it is past, and so no hint. */
 const afterAllDates = Date.UTC(9999, 11, 31)
 
+const idHeader = "x-request-id"
+
 const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["headers"] => {
   const read: Record<string, string | undefined> = {}
   const add = (value: unknown, name: unknown): void => {
@@ -53,7 +55,8 @@ const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["header
   } catch {
     // what was read before counts
   }
-  return read
+  const id = read[idHeader]
+  return id === undefined ? read : { ...read, [idHeader]: id.split(",")[0] }
 }
 
 const textOf = (body: unknown): string => {
@@ -65,19 +68,10 @@ const textOf = (body: unknown): string => {
   }
 }
 
-const parsed = (request: string): unknown => {
-  try {
-    const value: unknown = JSON.parse(request)
-    return typeof value === "object" ? value : request
-  } catch {
-    return request
-  }
-}
-
 const promptsIn = (request: unknown): Secrets["prompts"] => {
   if (request === undefined || request === null) return "unknown"
   try {
-    return promptsOf(typeof request === "string" ? parsed(request) : request)
+    return typeof request === "string" ? promptsOfText(request) : promptsOf(request)
   } catch {
     return "unknown"
   }

@@ -2,9 +2,14 @@
  * What calls of each kind have generated so far, so that the next one reserves about what it will take.
  *
  * The shell around `policy/OutputEstimate`: one state per lane and one per label
- * in a lane, in memory. A label is a kind of prompt: its own state is asked once
- * it has seen enough answers, that of the lane before. The states of the
- * {@link labelsKept} labels that learned last are kept.
+ * in a lane, in memory. A label is a kind of prompt: its own answers are asked once
+ * it has seen enough of them, those of its lane before. A refusal for tokens is one
+ * of the lane, whichever label met it, and raises what all its labels reserve.
+ *
+ * A choice that sets no `max_tokens` has no bound of its own. Once its kind is
+ * known, its largest answer is taken to be at most {@link openFactor} times the
+ * largest of the last 129 to 256, and never less than is assumed of a kind that
+ * is not known: a budget then need not reserve the model's whole context.
  */
 import type { Call, Estimate } from "../domain/Call.ts"
 import * as OutputEstimate from "../policy/OutputEstimate.ts"
@@ -14,44 +19,66 @@ export type Kind = Pick<Call, "lane" | "label">
 
 /** Learns how much is generated, kind by kind. */
 export interface Outputs {
-  /** Replaces the expected output of a generation by what its kind has learned, within what the call allows. */
+  /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
   readonly expect: (kind: Kind, estimate: Estimate, nowSeconds: number) => Estimate
   readonly record: (kind: Kind, outputTokens: number) => void
-  /** Books a refusal for tokens: what follows reserves more. */
-  readonly refused: (kind: Kind, nowSeconds: number) => void
+  /** Books a refusal for tokens: what follows in the lane reserves more. */
+  readonly refused: (kind: Pick<Kind, "lane">, nowSeconds: number) => void
 }
 
-/** Bounds the labels whose states are kept: a label of its own for each call must not fill the memory. */
+/**
+ * Bounds the labels whose states are kept, of those that are known and of those that are not: a label of its own for each
+ * call must not fill the memory, and not drive out what is known.
+ */
 export const labelsKept = 1000
 
+/** Multiplies the largest answer of a kind, for the most that one without `max_tokens` is taken to generate. */
+export const openFactor = 4
+
 const keyOf = (lane: string, label: string): string => `${lane}\n${label}`
+
+/** Keeps the states that learned last: they stand at the end. */
+const keep = (states: Map<string, OutputEstimate.State>, key: string, state: OutputEstimate.State): void => {
+  states.delete(key)
+  states.set(key, state)
+  const [oldest] = states.keys()
+  if (states.size > labelsKept && oldest !== undefined) states.delete(oldest)
+}
 
 /** Makes an empty memory. */
 export const make = (options?: OutputEstimate.Options): Outputs => {
   const fresh = OutputEstimate.make(options)
   const lanes = new Map<string, OutputEstimate.State>()
-  // the one that learned last stands at the end
-  const labels = new Map<string, OutputEstimate.State>()
-  const stateOf = ({ label, lane }: Kind): OutputEstimate.State => {
-    const own = label === undefined ? undefined : labels.get(keyOf(lane, label))
-    return own === undefined || OutputEstimate.isCold(own) ? lanes.get(lane) ?? fresh : own
+  const known = new Map<string, OutputEstimate.State>()
+  const cold = new Map<string, OutputEstimate.State>()
+  const laneOf = ({ lane }: Pick<Kind, "lane">) => lanes.get(lane) ?? fresh
+  const stateOf = (kind: Kind): OutputEstimate.State => {
+    const lane = laneOf(kind)
+    const own = kind.label === undefined ? undefined : known.get(keyOf(kind.lane, kind.label))
+    return own === undefined ? lane : { ...own, safety: lane.safety, safetyAt: lane.safetyAt }
   }
-  const learn = ({ label, lane }: Kind, step: (state: OutputEstimate.State) => OutputEstimate.State): void => {
-    lanes.set(lane, step(lanes.get(lane) ?? fresh))
-    if (label === undefined) return
-    const key = keyOf(lane, label)
-    const next = step(labels.get(key) ?? fresh)
-    labels.delete(key)
-    labels.set(key, next)
-    const [oldest] = labels.keys()
-    if (labels.size > labelsKept && oldest !== undefined) labels.delete(oldest)
-  }
+  const bounded = (state: OutputEstimate.State, estimate: Estimate): Estimate =>
+    (estimate.openChoices ?? 0) === 0 || OutputEstimate.isCold(state) ? estimate : {
+      ...estimate,
+      maxOutputTokens: Math.max(estimate.maxOutputTokens, Math.ceil(openFactor * OutputEstimate.largest(state))),
+      learned: true
+    }
   return {
-    expect: (kind, estimate, nowSeconds) =>
-      estimate.maxOutputTokens === 0
-        ? estimate
-        : { ...estimate, outputTokens: OutputEstimate.estimate(stateOf(kind), estimate, nowSeconds).outputTokens },
-    record: (kind, outputTokens) => learn(kind, (state) => OutputEstimate.record(state, outputTokens)),
-    refused: (kind, nowSeconds) => learn(kind, (state) => OutputEstimate.refuse(state, nowSeconds))
+    expect: (kind, estimate, nowSeconds) => {
+      if (estimate.maxOutputTokens === 0) return estimate
+      const state = stateOf(kind)
+      const call = bounded(state, estimate)
+      return { ...call, outputTokens: OutputEstimate.estimate(state, call, nowSeconds).outputTokens }
+    },
+    record: (kind, outputTokens) => {
+      lanes.set(kind.lane, OutputEstimate.record(laneOf(kind), outputTokens))
+      if (kind.label === undefined) return
+      const key = keyOf(kind.lane, kind.label)
+      const next = OutputEstimate.record(known.get(key) ?? cold.get(key) ?? fresh, outputTokens)
+      if (OutputEstimate.isCold(next)) return keep(cold, key, next)
+      cold.delete(key)
+      keep(known, key, next)
+    },
+    refused: (kind, nowSeconds) => void lanes.set(kind.lane, OutputEstimate.refuse(laneOf(kind), nowSeconds))
   }
 }

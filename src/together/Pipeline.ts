@@ -14,8 +14,12 @@
  * Each attempt that may be billed is paid for: one that was sent and brought no
  * answer is charged its upper bound, and what is sent after it or beside it has a
  * reservation of its own.
+ *
+ * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit is
+ * back and the answer is paid for.
  */
 import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -212,10 +216,6 @@ const observe = (attempt: number): Observed => ({
   requestId: undefined
 })
 
-/** Tells of the attempt that answered. */
-const told = ({ onAnswered }: Guards, observed: Observed): Effect.Effect<void> =>
-  onAnswered === undefined ? Effect.void : onAnswered(observed)
-
 /** Runs a call that answers once. */
 export const answer = <A>(
   call: Call,
@@ -241,7 +241,8 @@ export const answer = <A>(
     ? retried(call, guards, once)
     : money.credits.run(retried(call, guards, once), { ...money.request, cost: () => money.cost(last.usage) })
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
-  return guards.onAnswered === undefined ? timely : Effect.tap(timely, () => told(guards, last))
+  const { onAnswered } = guards
+  return onAnswered === undefined ? timely : Effect.tap(timely, () => onAnswered(last))
 }
 
 interface Held<Chunk> {
@@ -258,10 +259,10 @@ export const stream = <Chunk>(
   span: Tracer.AnySpan
 ): Stream.Stream<Chunk, Failure> => {
   let arrived: Opened<Chunk> | undefined
+  let answered: Observed | undefined
   const opening = Effect.gen(function*() {
     const outer = yield* Effect.scope
     const clock = yield* Clock.clockWith(Effect.succeed)
-    const startedAt = clock.currentTimeMillisUnsafe()
 
     const once = Effect.gen(function*() {
       const scope = yield* Scope.fork(outer)
@@ -282,29 +283,22 @@ export const stream = <Chunk>(
       return yield* throughBreaker(call, guards, held)
     })
 
-    const whole = retried(call, guards, once)
-    const { observed, opened, permit } = yield* guards.deadline === undefined
-      ? whole
-      : Deadline.run(whole, guards.deadline)
+    const { observed, opened, permit } = yield* retried(call, guards, once)
     arrived = opened
 
-    const settled = Effect.tapCause(opened.pull, (cause) => {
+    return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
         observed.usage = opened.usage(call.estimate.inputTokens)
-        return Effect.andThen(permit.settle(learned(call, guards, clock, Exit.void, observed)), told(guards, observed))
+        answered = observed
+        return permit.settle(learned(call, guards, clock, Exit.void, observed))
       }
       // no end of the stream in it, so what is left are failures of the call
       return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))
-    })
-    return Stream.fromPull(Effect.succeed(
-      guards.deadline === undefined
-        ? settled
-        : before(settled, startedAt + Duration.toMillis(guards.deadline), call, opened)
-    ))
+    })))
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))
-  const { money } = guards
-  return money === undefined ? unpaid : money.credits.stream(unpaid, {
+  const { money, onAnswered } = guards
+  const accounted = money === undefined ? unpaid : money.credits.stream(unpaid, {
     ...money.request,
     cost: () => arrived && costSoFar(call, money, arrived),
     costAtEnd: () => {
@@ -312,6 +306,10 @@ export const stream = <Chunk>(
       return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
     }
   })
+  const timely = enclosed(accounted, guards.deadline, call, () => arrived)
+  return onAnswered === undefined
+    ? timely
+    : Stream.onEnd(timely, Effect.suspend(() => answered === undefined ? Effect.void : onAnswered(answered)))
 }
 
 /** Prices what a stream consumed so far, which nobody measured before its end. */
@@ -332,21 +330,39 @@ const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
     : { ...said, outputTokens: Math.max(said.outputTokens, outputTokens) }
 }
 
-/** Bounds each pull by what is left of the whole call's deadline. */
-const before = <A, E, R>(pull: Effect.Effect<A, E, R>, at: number, call: Call, opened: Opened<unknown>) =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.timeoutOrElse(pull, {
-      duration: Duration.millis(Math.max(0, at - now)),
-      orElse: () =>
-        Effect.fail(
-          new RequestTimeoutError({
-            phase: "deadline",
-            operation: call.operation,
-            model: call.model,
-            started: true,
-            partial: opened.partial(),
-            message:
-              "The stream did not end within the call's deadline. What arrived is on the error. Raise the deadline or ask for less."
-          })
-        )
-    }))
+/** Gives a stream a scope that closes as soon as it ends, and bounds all of it by the deadline of its call. */
+const enclosed = <A>(
+  stream: Stream.Stream<A, Failure>,
+  duration: Duration.Duration | undefined,
+  call: Call,
+  arrived: () => Opened<unknown> | undefined
+): Stream.Stream<A, Failure> =>
+  Stream.fromChannel(Channel.fromTransformBracket((_upstream, _scope, scope) => {
+    const opened = Channel.toPullScoped(Stream.toChannel(stream), scope)
+    if (duration === undefined) return opened
+    return Clock.clockWith((clock) =>
+      Effect.flatMap(Deadline.run(Deadline.CurrentDeadline, duration), (deadline) =>
+        Effect.map(opened, (pull) =>
+          Effect.suspend(() =>
+            Effect.timeoutOrElse(Effect.provideService(pull, Deadline.CurrentDeadline, deadline), {
+              duration: Duration.millis(
+                Math.max(0, Deadline.remainingMillis(deadline, clock.currentTimeMillisUnsafe()))
+              ),
+              orElse: () =>
+                Effect.fail(expired(call, arrived()))
+            })
+          )))
+    )
+  }))
+
+/** Builds the error of a stream that ran out of time. */
+const expired = ({ model, operation }: Call, arrived: Opened<unknown> | undefined): RequestTimeoutError =>
+  new RequestTimeoutError({
+    phase: "deadline",
+    operation,
+    model,
+    ...(arrived === undefined ? {} : { started: true, partial: arrived.partial() }),
+    message: arrived === undefined
+      ? "The stream did not begin within the call's deadline. Raise the deadline or ask for less."
+      : "The stream did not end within the call's deadline. What arrived is on the error. Raise the deadline or ask for less."
+  })

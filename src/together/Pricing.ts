@@ -7,7 +7,7 @@
  * | by path, with `cost` | as stated; `"free"`: not at all |
  * | by path, `GET`, `HEAD` or `DELETE` | not at all |
  * | by path, with `estimate` | by tokens, at the price of its model |
- * | by path, `POST` to a priced route, a body that its schema accepts | by the route |
+ * | by path, `POST` to a priced route, a body that its schema accepts, fields that are `null` left out | by the route |
  * | by path, any other | unknown: a budget refuses it, or lets it pass uncounted (`unknownPrice` of `Credits`) |
  *
  * What is not priced at all is sent whatever the budgets and the account say.
@@ -18,7 +18,9 @@ import * as Schema from "effect/Schema"
 import type { Estimate } from "../domain/Call.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
-import { recognizing } from "./AnswerDecoder.ts"
+import * as Address from "./Address.ts"
+import { issueOf, recognizing } from "./AnswerDecoder.ts"
+import { promptsOf } from "./Redact.ts"
 import * as Routes from "./Routes.ts"
 import type { Exchange } from "./Transport.ts"
 
@@ -73,14 +75,17 @@ const stated = (cost: Price.Estimate): Pricing => ({
       : Price.unknown("the stated cost is a range")
 })
 
-type Reader = (body: unknown, prices: Price.Lookup) => Known | undefined
+type Reader = (body: unknown, prices: Price.Lookup) => Result.Result<Known, Schema.SchemaError>
+
+/** Together takes `null` for a field that is not there. */
+const withoutNulls = (body: unknown): unknown =>
+  typeof body === "object" && body !== null && Object.values(body).includes(null)
+    ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
+    : body
 
 const readerOf = <Req>(route: Routes.Route<Req, unknown>): Reader => {
   const check = recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
-  return (body, prices) => {
-    const checked = check(body)
-    return Result.isFailure(checked) ? undefined : ofRoute(route, checked.success, prices)
-  }
+  return (body, prices) => Result.map(check(withoutNulls(body)), (request) => ofRoute(route, request, prices))
 }
 
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
@@ -91,26 +96,31 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   [Routes.images.path, readerOf(Routes.images)]
 ])
 
-/** Reads a path as the routes write theirs: below the base URL, without a query. */
-const below = (path: string): string => {
-  const { pathname } = new URL(path, "https://x/")
-  return pathname.replace(/^\/v1(?=\/)/, "").replace(/\/$/, "")
+/** What a call by path costs whose body tells nothing of it, with what its route finds wrong with it. */
+const untold = (operation: string, body: unknown, read: ReturnType<Reader> | undefined): Pricing => {
+  const cost = () => {
+    const unknown = `what ${operation} costs is not known before`
+    if (read === undefined || Result.isSuccess(read)) return Price.unknown(unknown)
+    return Price.unknown(`${unknown}: its body does not fit: ${issueOf(read.failure, { prompts: promptsOf(body) })}`)
+  }
+  return { before: cost, after: cost }
 }
 
 /** Says what a call by path may take. */
 export const ofPath = (
   { json, method, operation, path }: Pick<Exchange, "json" | "method" | "operation" | "path">,
   told: Stated,
-  prices: Price.Lookup
+  prices: Price.Lookup,
+  base: Address.Base
 ): Known => {
-  const own = method === "POST" && json !== undefined && URL.canParse(path, "https://x/")
-    ? readers.get(below(path))?.(json, prices)
-    : undefined
+  const route = method === "POST" && json !== undefined ? readers.get(Address.below(base, path) ?? "") : undefined
+  const read = route?.(json, prices)
+  const own = read === undefined || Result.isFailure(read) ? undefined : read.success
   const model = told.model ?? own?.model ?? ""
   const estimate = told.estimate ?? own?.estimate ?? Routes.nothing
   const known = (pricing: Pricing | undefined): Known => ({ model, estimate, pricing })
   if (told.cost !== undefined) return known(told.cost === "free" ? undefined : stated(told.cost))
   if (safe.has(method)) return known(undefined)
   if (told.estimate !== undefined) return known(ofTokens(model, prices))
-  return known(own?.pricing ?? stated(Price.unknown(`what ${operation} costs is not known before`)))
+  return known(own?.pricing ?? untold(operation, json, read))
 }

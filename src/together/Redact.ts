@@ -122,8 +122,9 @@ const readingsOf = (text: string): ReadonlyArray<Reading> => {
   const plain: Reading = { text, at: (index) => index }
   const readings = [plain]
   if (text.includes("&")) readings.push(undone(plain, html))
-  if (text.includes("%")) readings.push(undone(plain, address), undone(plain, form))
-  return readings.flatMap(levelsOf)
+  if (text.includes("%")) readings.push(undone(plain, address))
+  if (text.includes("%") && text.includes("+")) readings.push(undone(plain, form))
+  return readings.filter((reading) => reading === plain || reading.text !== text).flatMap(levelsOf)
 }
 
 interface Found {
@@ -133,33 +134,85 @@ interface Found {
   readonly begun: Array<number>
 }
 
+/** Knows which characters of a reading are found to be secret, so that no stretch of them is gone through twice. */
+class Covered {
+  /** Of each character that is found, one towards the end of its stretch, itself where it is not found. */
+  readonly #next: Uint32Array
+  /** The same towards the start; counted from 1, so that 0 is before the first. */
+  readonly #previous: Uint32Array
+
+  constructor(length: number) {
+    this.#next = new Uint32Array(length + 1)
+    for (let index = 0; index <= length; index++) this.#next[index] = index
+    this.#previous = this.#next.slice()
+  }
+
+  /** Finds the first character from here on that is not found to be secret. */
+  end(index: number): number {
+    return rootOf(this.#next, index)
+  }
+
+  /** Finds where the secret stretch before this character begins. */
+  start(index: number): number {
+    return rootOf(this.#previous, index)
+  }
+
+  add(from: number, to: number): void {
+    for (let index = this.end(from); index < to; index = this.end(index)) {
+      this.#next[index] = index + 1
+      this.#previous[index + 1] = index
+    }
+  }
+}
+
+/** Follows links to their end, and shortens them for whoever follows them next. */
+const rootOf = (links: Uint32Array, index: number): number => {
+  let root = index
+  for (let next = links[root] ?? root; next !== root; next = links[root] ?? root) root = next
+  for (let at = index; at !== root;) {
+    const next = links[at] ?? root
+    links[at] = root
+    at = next
+  }
+  return root
+}
+
 /** Finds what lacks its start: as much of the end as stands there. One that reaches back to another is one with it. */
-const findEnd = ({ at, text }: Reading, secret: string, { whole }: Found): void => {
+const findEnd = ({ at, text }: Reading, secret: string, { whole }: Found, covered: Covered): void => {
   const tail = secret.slice(-giveaway)
   let before = 0
   let start = 0
   for (let index = text.indexOf(tail); index >= 0; index = text.indexOf(tail, before)) {
     const end = index + tail.length
+    // all that this one could add is found already, and so it is with those behind it in the same stretch
+    if (covered.start(end) <= before) {
+      start = covered.start(end)
+      before = Math.max(end, covered.end(index) - tail.length + 1)
+      continue
+    }
     let from = index
     while (from > before && end - from < secret.length && text[from - 1] === secret[secret.length - (end - from) - 1]) {
       from--
     }
     if (from > before || before === 0) start = from
-    whole.push([at(start), at(end)])
+    if (covered.start(end) > start) whole.push([at(start), at(end)])
+    covered.add(start, end)
     before = end
   }
 }
 
-const find = (reading: Reading, secret: string, found: Found): void => {
+const find = (reading: Reading, secret: string, found: Found, covered: Covered): void => {
   const { at, text } = reading
   const head = secret.slice(0, giveaway)
   for (let index = text.indexOf(head); index >= 0;) {
     const length = text.startsWith(secret, index) ? secret.length : 0
-    if (length > 0) found.whole.push([at(index), at(index + length)])
-    else found.begun.push(at(index))
+    if (length > 0) {
+      found.whole.push([at(index), at(index + length)])
+      covered.add(index, index + length)
+    } else found.begun.push(at(index))
     index = text.indexOf(head, index + Math.max(length, head.length))
   }
-  if (secret.length > giveaway) findEnd(reading, secret, found)
+  if (secret.length > giveaway) findEnd(reading, secret, found, covered)
 }
 
 /** Joins pieces that overlap, in their order. */
@@ -186,7 +239,10 @@ const firstOutside = (places: ReadonlyArray<number>, pieces: ReadonlyArray<Piece
 const without = (text: string, secrets: ReadonlyArray<string>, mark: string): string => {
   const found: Found = { whole: [], begun: [] }
   if (secrets.length === 0) return text
-  for (const reading of readingsOf(text)) for (const secret of secrets) find(reading, secret, found)
+  for (const reading of readingsOf(text)) {
+    const covered = new Covered(reading.text.length)
+    for (const secret of secrets) find(reading, secret, found, covered)
+  }
   if (found.whole.length === 0 && found.begun.length === 0) return text
   const pieces = joined(found.whole)
   const cut = firstOutside(found.begun, pieces)
@@ -213,8 +269,12 @@ export interface Secrets {
   readonly prompts: ReadonlyArray<string> | (() => Iterable<string>) | "unknown"
 }
 
+/** So few prompts are looked for as they are: to narrow them would take longer. */
+const few = 64
+
 /** Keeps the prompts that texts may quote: those whose first or last characters stand in one, however escaped. */
 const quotable = (texts: ReadonlyArray<string>, prompts: Iterable<string>): ReadonlyArray<string> => {
+  if (Array.isArray(prompts) && prompts.length <= few) return prompts
   const words = new Set<string>()
   for (const reading of texts.flatMap((text) => readingsOf(text.slice(0, maxReadLength)))) {
     for (let at = 0; at + shortestPrompt <= reading.text.length; at++) {
@@ -230,16 +290,19 @@ const quotable = (texts: ReadonlyArray<string>, prompts: Iterable<string>): Read
   return kept
 }
 
+const listOf = (prompts: Exclude<Secrets["prompts"], "unknown">): Iterable<string> =>
+  typeof prompts === "function" ? prompts() : prompts
+
 /** Reads prompts that are many, once for all texts to be redacted, and keeps those that these may quote. */
 export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets =>
-  typeof secrets.prompts === "function" ? { ...secrets, prompts: quotable(texts, secrets.prompts()) } : secrets
+  secrets.prompts === "unknown" ? secrets : { ...secrets, prompts: quotable(texts, listOf(secrets.prompts)) }
 
 const shortestHeader = 8
 
 /** Removes prompts from as much of a text as is read; unknown ones stay. */
 export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): string => {
   if (prompts === "unknown") return text.slice(0, maxReadLength)
-  const near = typeof prompts === "function" ? quotable([text], prompts()) : prompts
+  const near = quotable([text], listOf(prompts))
   const texts = [...new Set(near.map((prompt) => prompt.trim()))].filter((prompt) => prompt.length >= shortestPrompt)
   const mark = "[prompt]"
   const out = without(text.slice(0, maxReadLength), texts, mark)
@@ -311,6 +374,16 @@ export const promptsOf = (body: unknown): ReadonlyArray<string> => {
     }
   }
   return found
+}
+
+/** Reads every text of a request that was sent as JSON; of any other text, itself. */
+export const promptsOfText = (text: string): ReadonlyArray<string> => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return promptsOf(typeof value === "object" ? value : text)
+  } catch {
+    return promptsOf(text)
+  }
 }
 
 /** Say at the top of a line which request it is, and hold no prompt. */

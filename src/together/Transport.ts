@@ -13,12 +13,10 @@
  * | of a stream, until its first token | `first-token` | 60 s |
  * | of a stream, between two events | `idle` | 30 s |
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
@@ -29,14 +27,13 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
+import * as Exchanger from "./Exchanger.ts"
 import * as FetchRule from "./FetchRule.ts"
-import { promptsOf, type Secrets } from "./Redact.ts"
+import { promptsOf, promptsOfText, type Secrets } from "./Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
-import * as Shortcut from "./Shortcut.ts"
 import * as TransportFailure from "./TransportFailure.ts"
 import * as Watchdog from "./Watchdog.ts"
 
@@ -128,9 +125,11 @@ export interface Transport {
   readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
   /** Turns a transport failure in the middle of a body into an error. */
   readonly bodyFailure: (exchange: Exchange, error: unknown) => TogetherError.TogetherError
-  /** Says what must not appear in errors about an exchange. Costly: for failures only. */
+  /** Says what must not appear in errors about an exchange. Costly where it is used: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
+  /** Below which paths are read. */
+  readonly base: Address.Base
   /** Watches the silences of streams. */
   readonly watchdog: Watchdog.Watchdog
 }
@@ -139,16 +138,17 @@ export interface Transport {
 export const make = Effect.fnUntraced(function*(options: Options) {
   const client = yield* HttpClient.HttpClient
   const { timeouts } = options
-  const headersMillis = Duration.toMillis(timeouts.headers)
-  const bodyMillis = Duration.toMillis(timeouts.body)
   const base = Address.base(options.baseUrl)
   const apiKey = Redacted.value(options.apiKey)
   const sent = SentHeaders.make({ ...options, apiKey })
 
-  const secrets = ({ form, formTexts, json }: Exchange): Secrets => ({
+  const secrets = ({ body, form, formTexts, json }: Exchange): Secrets => ({
     apiKey,
     headers: sent.secrets,
-    prompts: form === undefined ? promptsOf(json) : formTexts ?? "unknown"
+    // what was sent, if anything was: the object may hold something else, or else by now
+    prompts: form !== undefined
+      ? formTexts ?? "unknown"
+      : () => body === undefined ? promptsOf(json) : promptsOfText(body)
   })
 
   const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.plain)
@@ -158,7 +158,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const toOurs = HttpClient.withScope(FetchRule.client(client, ownInit, (init) => init))
   const toOthers = HttpClient.withScope(FetchRule.client(client, ownInit, withoutHeaders))
 
-  const request = (exchange: Exchange, { ours, url }: Target): HttpClientRequest.HttpClientRequest => {
+  const request = (exchange: Exchange, { ours, url }: Exchanger.Target): HttpClientRequest.HttpClientRequest => {
     const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
     const plain = HttpClientRequest.setUrl(method, url.href)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
 
   /** Sends through the client. One that refuses by status holds the answer in its failure. */
-  const execute = (exchange: Exchange, target: Target) =>
+  const execute = (exchange: Exchange, target: Exchanger.Target) =>
     untraced((target.ours ? toOurs : toOthers).execute(request(exchange, target))).pipe(
       Effect.catch((error) => {
         const answer = TransportFailure.answerOf(error)
@@ -182,8 +182,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const refusal = (
     exchange: Exchange,
-    { ours, redirects, url }: Target,
-    { headers, status }: Head,
+    { ours, redirects, url }: Exchanger.Target,
+    { headers, status }: Exchanger.Head,
     body: string,
     nowMillis: number
   ): TogetherError.TogetherError => {
@@ -198,7 +198,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const unanswered = (
     exchange: Exchange,
-    target: Target,
+    target: Exchanger.Target,
     response: HttpClientResponse.HttpClientResponse
   ): Effect.Effect<never, TogetherError.TogetherError> =>
     Effect.flatMap(
@@ -211,10 +211,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     )
 
   let lastPath: string | undefined
-  let lastTarget: Target | undefined
+  let lastTarget: Exchanger.Target | undefined
 
   /** Calls go to few paths, mostly to the same as the one before. */
-  const targetOf = (path: string): Target | undefined => {
+  const targetOf = (path: string): Exchanger.Target | undefined => {
     if (path !== lastPath) {
       const url = Address.resolve(base, path)
       lastTarget = url === undefined ? undefined : { url, ours: true, redirects: 0 }
@@ -229,7 +229,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   /** Begins an exchange that can be sent. */
   const sendable = <A, R>(
     exchange: Exchange,
-    begin: (exchange: Exchange, target: Target) => Effect.Effect<A, TogetherError.TogetherError, R>
+    begin: (exchange: Exchange, target: Exchanger.Target) => Effect.Effect<A, TogetherError.TogetherError, R>
   ): Effect.Effect<A, TogetherError.TogetherError, R> =>
     Effect.suspend(() => {
       const target = targetOf(exchange.path)
@@ -238,114 +238,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       return Result.isFailure(prepared) ? Effect.fail(prepared.failure) : begin(prepared.success, target)
     })
 
-  /** Sends past the client: callbacks, and nothing in between. */
-  const short =
-    (shortcut: Shortcut.Shortcut, exchange: Exchange, { ours, url }: Target): Start => (receiver, fiber) => {
-      const { body, method } = exchange
-      const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
-      return Effect.sync(shortcut({ method, url, ours, headers, body }, receiver, fiber.context))
-    }
-
-  /** Sends through the client, in a fiber of its own that can be given up. */
-  const long = (exchange: Exchange, target: Target): Start => (receiver, fiber) => {
-    // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
-    // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
-    const scope = Scope.makeUnsafe()
-    const text = Effect.flatMap(execute(exchange, target), (response) => {
-      receiver.onHeaders(response.status, response.headers)
-      return exchange.file === true ? textOf(response, receiver.onPiece) : response.text
-    })
-    const child = Effect.runForkWith(fiber.context)(
-      Effect.onExit(
-        Scope.provide(text, scope),
-        (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
-      )
-    )
-    child.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) return receiver.onText(exit.value)
-      const failed = exit.cause.reasons.find(Cause.isFailReason)
-      if (failed !== undefined) receiver.onFailure(failed.error)
-      // no fail reason in it: defects and interrupts only
-      else receiver.onCause(exit.cause as Cause.Cause<never>)
-    })
-    return Fiber.interrupt(child)
-  }
-
-  /** Bounds both silences of an exchange, and reads how it ended. */
-  const bounded = (exchange: Exchange, target: Target, start: Start) =>
-    Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) =>
-      Effect.callback((resume) => {
-        const clock = fiber.getRef(Clock.Clock)
-        const now = () => clock.currentTimeMillisUnsafe()
-        const seen: Seen = { phase: "headers", status: 0, headers: {} }
-        let wait: Watchdog.Wait | undefined
-        const end = (result: Effect.Effect<Answered, TogetherError.TogetherError>) => {
-          if (seen.phase === "over") return
-          seen.phase = "over"
-          wait?.release()
-          resume(result)
-        }
-        const refused = (text: string) => Effect.fail(refusal(exchange, target, seen, text, now()))
-        /** A refusal by its status is one, whatever becomes of its body. */
-        const failed = (error: () => TogetherError.TogetherError) =>
-          seen.phase === "body" && !isOk(seen) ? refused("") : Effect.fail(error())
-        const limit = exchange.form === undefined ? headersMillis : headersMillis + uploadMillis(exchange.form)
-        const giveUp = start({
-          onHeaders: (status, headers) => {
-            if (seen.phase !== "headers") return
-            seen.phase = "body"
-            seen.status = status
-            seen.headers = headers
-            wait?.move(now() + bodyMillis)
-            // a host that is not ours says nothing of our limits
-            if (target.ours) exchange.onHeaders?.(headers)
-            const next = redirectOf(exchange, target, seen)
-            // nobody reads the body of a redirect
-            if (next !== undefined) {
-              end(Effect.suspend(() => Effect.andThen(giveUp, exchangeWith({ ...exchange, query: undefined }, next))))
-            }
-          },
-          onPiece: () => wait?.move(now() + bodyMillis),
-          onText: (text) => {
-            const { headers, status } = seen
-            end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
-          },
-          onFailure: (cause) => end(failed(() => failureOf(exchange, cause))),
-          onCause: (cause) => end(Effect.failCause(cause))
-        }, fiber)
-        if (seen.phase !== "over") {
-          wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? limit : bodyMillis), () => {
-            const result = failed(() =>
-              seen.phase === "body"
-                ? TransportFailure.timedOut(exchange, "body", timeouts.body)
-                : TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
-            )
-            // ended before it is given up: that may be heard as a failure, which comes too late then
-            end(Effect.andThen(giveUp, result))
-          })
-        }
-        return Effect.suspend(() => {
-          seen.phase = "over"
-          wait?.release()
-          return giveUp
-        })
-      })
-    )
-
-  const shortcut = Shortcut.of(client)
-  const exchangeWith = (
-    exchange: Exchange,
-    target: Target
-  ): Effect.Effect<Answered, TogetherError.TogetherError> => {
-    const { file, form, query } = exchange
-    return bounded(
-      exchange,
-      target,
-      shortcut === undefined || query !== undefined || form !== undefined || file === true
-        ? long(exchange, target)
-        : short(shortcut, exchange, target)
-    )
-  }
+  const exchangeWith = Exchanger.make({
+    client,
+    execute,
+    sent,
+    timeouts,
+    watchdog,
+    failureOf,
+    refusal
+  })
 
   const exchange: Transport["exchange"] = (exchange) => sendable(exchange, exchangeWith)
 
@@ -361,7 +262,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           }),
           Effect.flatMap((response) => {
             exchange.onHeaders?.(response.headers)
-            return isOk(response)
+            return Exchanger.isOk(response)
               ? Effect.succeed<Opened>({
                 status: response.status,
                 headers: response.headers,
@@ -386,19 +287,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     bodyFailure: failureOf,
     secrets,
     timeouts,
+    base,
     watchdog
   } satisfies Transport
 })
-
-/** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
-type Start = (
-  receiver: Shortcut.Receiver & {
-    /** Hears that more of a file has come. */
-    readonly onPiece: () => void
-    readonly onCause: (cause: Cause.Cause<never>) => void
-  },
-  fiber: Fiber.Fiber<unknown, unknown>
-) => Effect.Effect<void>
 
 /** Runs without a span of its own, so without trace headers too: the call's span says what happened. */
 const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -409,8 +301,6 @@ const withoutHeaders = (init: RequestInit | undefined): RequestInit | undefined 
   const { headers: _, ...rest } = init ?? {}
   return rest
 }
-
-const reads = (method: HttpMethod.HttpMethod): boolean => method === "GET" || method === "HEAD"
 
 const jsonOf = (value: unknown): string | undefined => {
   try {
@@ -424,59 +314,10 @@ const jsonOf = (value: unknown): string | undefined => {
 const written = (exchange: Exchange): Result.Result<Exchange, TogetherError.InvalidRequestError> => {
   const { body, form, json, method } = exchange
   if (body !== undefined || (json === undefined && form === undefined)) return Result.succeed(exchange)
-  if (reads(method)) return Result.fail(TransportFailure.readsWithBody(exchange, method))
+  if (Exchanger.reads(method)) return Result.fail(TransportFailure.readsWithBody(exchange, method))
   if (form !== undefined) return Result.succeed(exchange)
   const text = jsonOf(json)
   return text === undefined
     ? Result.fail(TransportFailure.unwritable(exchange))
     : Result.succeed({ ...exchange, body: text })
 }
-
-type Head = Pick<Answered, "headers" | "status">
-
-interface Seen {
-  phase: "headers" | "body" | "over"
-  status: number
-  headers: Head["headers"]
-}
-
-const isOk = (head: Pick<Head, "status">): boolean => head.status >= 200 && head.status <= 299
-
-/** Says where an exchange goes, and whether the key and the caller's headers go along. */
-interface Target {
-  readonly url: URL
-  readonly ours: boolean
-  /** Redirects that led here. */
-  readonly redirects: number
-}
-
-/** A reading request goes where it is sent on to; without the key, once that is a foreign host. */
-const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
-  if (!reads(exchange.method) || redirects === Address.maxRedirects) return undefined
-  const next = Address.redirect(url, seen.status, seen.headers["location"])
-  return next === undefined
-    ? undefined
-    : { url: next, ours: ours && Address.isOurs(url, next), redirects: redirects + 1 }
-}
-
-/** Bytes per second: the slowest line on which an upload is waited for. */
-const slowestUpload = 64 * 1024
-
-const uploadMillis = (form: FormData): number => {
-  let bytes = 0
-  form.forEach((value) => {
-    bytes += typeof value === "string" ? value.length : value.size
-  })
-  return Math.ceil(bytes / slowestUpload) * 1000
-}
-
-const textOf = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
-  Effect.suspend(() => {
-    let text = ""
-    const read = Stream.runForEach(Stream.decodeText(response.stream), (piece) =>
-      Effect.sync(() => {
-        text += piece
-        onPiece()
-      }))
-    return Effect.map(read, () => text)
-  })

@@ -56,10 +56,16 @@ describe("Hint", () => {
       ["reads the longest of several seconds", { "retry-after": "5, 7,5" }, [7000, "retry-after"]],
       ["reads the longest of several milliseconds", { "retry-after-ms": "300, 200" }, [300, "retry-after-ms"]],
       ["reads the longest of several resets", { "x-ratelimit-reset": "9, 9" }, [9000, "x-ratelimit-reset"]],
-      ["reads what is a number beside what is none", { "retry-after": "soon, 4" }, [4000, "retry-after"]],
-      ["ignores two dates", {
-        "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT, Sun, 22 Nov 2026 12:00:30 GMT"
-      }, undefined],
+      ["ignores a number beside what is none", { "retry-after": "soon, 4" }, undefined],
+      [
+        "ignores a number with commas in it",
+        { "retry-after": "1,000", "x-ratelimit-reset": "12,345,678.5" },
+        undefined
+      ],
+      ["reads the first of two dates, of its own Date as well", {
+        date: "Sun, 22 Nov 2026 12:00:10 GMT, Sun, 22 Nov 2026 12:00:20 GMT",
+        "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT, Sun, 22 Nov 2026 12:00:50 GMT"
+      }, [20_000, "retry-after"]],
       ["finds nothing in no headers", {}, undefined]
     ])("%s", (_, headers, expected) => {
       expect(wait(headers)).toEqual(expected)

@@ -27,8 +27,8 @@ describe("Money", () => {
 
     it.prop("reads back every amount that toUsd writes", [Amount], ([amount]) => {
       expect(Money.parse(Money.toUsd(amount))).toBe(amount)
-      expect(Schema.decodeUnknownSync(Money.UsdFromString)(Money.toUsd(amount))).toBe(amount)
-      expect(Schema.decodeUnknownSync(Money.NanoUsdFromString)(String(amount))).toBe(amount)
+      expect(Schema.decodeSync(Money.UsdFromString)(Money.toUsd(amount))).toBe(amount)
+      expect(Schema.decodeSync(Money.NanoUsdFromString)(String(amount))).toBe(amount)
     })
   })
 
@@ -39,7 +39,7 @@ describe("Money", () => {
       expect(() => Money.from("seven")).toThrow(
         "Money.from: amount must be nano-dollars (bigint) or dollars like \"$25\", got seven"
       )
-      expect(Result.isFailure(Schema.decodeUnknownResult(Money.UsdFromString)("seven"))).toBe(true)
+      expect(Result.isFailure(Schema.decodeResult(Money.UsdFromString)("seven"))).toBe(true)
     })
   })
 

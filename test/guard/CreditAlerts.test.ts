@@ -222,6 +222,49 @@ describe("CreditAlerts", () => {
         })).pipe(Effect.provideService(LedgerStore.LedgerStore, store))
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
+  it.effect("tells nothing of budgets that calls of another run or an earlier day have used up", () =>
+    Effect.gen(function*() {
+      const entries: ReadonlyArray<Ledger.Entry> = [
+        { _tag: "Reserve", id: 1, at: 0, run: "monday", key: "default", label: "", high: cents(96), expected: 0n }
+      ]
+      const alerts: Array<CreditAlerts.Alert> = []
+      yield* TestClock.adjust("30 hours")
+      yield* Effect.flatMap(Credits.Credits, (credits) => Effect.andThen(credits.run(ok, call(1)), Effect.yieldNow))
+        .pipe(
+          Effect.provide(
+            Credits.layerAlerts((alert) => Effect.sync(() => void alerts.push(alert))).pipe(
+              Layer.provideMerge(Credits.layer({
+                run: "tuesday",
+                budgets: [Budget.perRun("$1"), Budget.perDay("$1"), Budget.perKey("$1")]
+              })),
+              Layer.provide(Layer.succeed(LedgerStore.LedgerStore, { ...LedgerStore.memory, entries }))
+            )
+          )
+        )
+      expect(alerts.map(({ message }) => message)).toEqual(["Budget \"key\" is 95 % spent: $0.96 of $1.00."])
+    }))
+
+  it.effect("tells with the first call that the ledger could not be written when it was opened", () =>
+    Effect.gen(function*() {
+      const append = () => Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+      const first: ReadonlyArray<(credits: Credits.Service) => Effect.Effect<unknown>> = [
+        (credits) => Effect.exit(credits.run(ok, call(1))),
+        (credits) => credits.stateBalance({ balance: "$3" })
+      ]
+      for (const use of first) {
+        const alerts = yield* listening({ balance: [{ balance: "$5" }] }, (credits, alerts) =>
+          Effect.gen(function*() {
+            yield* Effect.yieldNow
+            expect(alerts).toEqual([])
+            yield* use(credits)
+            yield* use(credits)
+            yield* Effect.yieldNow
+            return alerts
+          })).pipe(Effect.provideService(LedgerStore.LedgerStore, { ...LedgerStore.memory, append }))
+        expect(alerts).toMatchObject([{ _tag: "LedgerUnwritable", message: "disk full" }])
+      }
+    }))
+
   it.effect("logs an alert as a sentence with its fields", () => {
     const logged: Array<string> = []
     const logger = Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))

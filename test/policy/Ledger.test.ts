@@ -163,10 +163,21 @@ describe("Ledger", () => {
       const state = empty(Budget.make({ name: "b", limit: 100n, warnAt: [0.5, 0.8] }))
       const [entry, open] = reserved(state, 85n)
       const after = Ledger.apply(open, Ledger.settlement(entry, Price.known(85n), 1))
-      expect(Ledger.crossings(open, after, entry)).toMatchObject([{ threshold: 0.8, settled: 85n, counter: "b" }])
+      expect(Ledger.crossings(open, after, entry, 0)).toMatchObject([{ threshold: 0.8, settled: 85n, counter: "b" }])
       const [second, open2] = reserved(after, 5n)
       const after2 = Ledger.apply(open2, Ledger.settlement(second, Price.known(5n), 2))
-      expect(Ledger.crossings(open2, after2, second)).toEqual([])
+      expect(Ledger.crossings(open2, after2, second, 0)).toEqual([])
+    })
+
+    it("leaves out what another run or an earlier day has spent", () => {
+      const state = empty(Budget.perRun(100n), Budget.perDay(100n))
+      const [entry, open] = reserved(state, 60n)
+      const after = Ledger.apply(open, Ledger.settlement(entry, Price.known(60n), 1))
+      const named = (state: Ledger.State, now: number) =>
+        Ledger.crossings(open, state, entry, now).map(({ budget }) => budget.name)
+      expect(named(after, 1)).toEqual(["run", "day"])
+      expect(named(after, 86_401)).toEqual(["run"])
+      expect(named({ ...after, run: "the next" }, 1)).toEqual(["day"])
     })
   })
 

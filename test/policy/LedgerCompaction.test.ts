@@ -20,6 +20,7 @@ const Step = Schema.Struct({
     "risk",
     "state",
     "declare",
+    "earlier",
     "again"
   ]),
   amount: whole(0, 100),
@@ -43,8 +44,9 @@ const historyOf = (steps: ReadonlyArray<typeof Step.Type>): ReadonlyArray<Ledger
       const entry = kind === "unpriced" ? base : { ...base, high, expected: high }
       entries.push(entry)
       open.push(entry)
-    } else if (kind === "state") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n })
-    else if (kind === "declare") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n, declared: true })
+    } else if (kind === "state" || kind === "declare") {
+      entries.push({ _tag: "Stated", at, key, balance: high, free: 0n, declared: kind === "declare" })
+    } else if (kind === "earlier") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n })
     else if (chosen !== undefined) {
       if (kind !== "again") open.splice(open.indexOf(chosen), 1)
       const [cost, ended] = [kind === "over" ? (chosen.high ?? 0n) + high : high, chosen.id]

@@ -176,6 +176,25 @@ describe("Price", () => {
       expect(most(2, Number.MAX_SAFE_INTEGER)).toBe(BigInt(Number.MAX_SAFE_INTEGER))
     })
 
+    it("refuses a context that is no number of tokens", () => {
+      for (const contextTokens of [NaN, -5, 0, 0.5, Infinity]) {
+        expect(() => Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 1, contextTokens }))
+          .toThrow(
+            new RangeError(`Price.stated: contextTokens must be an integer >= 1, got ${contextTokens}`)
+          )
+      }
+    })
+
+    it("takes what was learned for it instead, up to the context", () => {
+      const most = (maxOutputTokens: number, contextTokens?: number) => {
+        const price = Price.stated({ model: "m", inputUsdPerMillion: 0, outputUsdPerMillion: 1, contextTokens })
+        const estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens, openChoices: 2, learned: true }
+        const bound = Price.ofCall(price, "m", estimate)
+        return bound._tag === "Known" ? bound.high / 1000n : undefined
+      }
+      expect([most(400, 500), most(4000, 500), most(4000)]).toEqual([400n, 1000n, 4000n])
+    })
+
     const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100_000 }))
     it.prop(
       "bounds every real usage within the margin and max_tokens",

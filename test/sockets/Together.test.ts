@@ -1,6 +1,6 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
 import { FetchHttpClient } from "effect/http"
 import { Agent } from "undici"
@@ -246,6 +246,21 @@ describe.each(transports)("Together over %s", (transport, layerOf) => {
       })
   )
 
+  it.effect("frees the connection of a stream that does not end behind [DONE], though the call's clock stands still", () =>
+    Effect.gen(function*() {
+      const closed = yield* Deferred.make<void>()
+      const server = yield* serve((_, response) => {
+        response.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write(`${delta("a", { finish_reason: "stop" })}data: [DONE]\n\n`)
+      })
+      const chunks = yield* withTogether((together) => Stream.runCollect(together.chatStream(request))).pipe(
+        client(server.baseUrl)
+      )
+      expect(chunks.map(Chat.deltaText)).toEqual(["a"])
+      yield* Deferred.await(closed)
+    }))
+
   it.live("keeps what arrived when a stream is cut, and does not ask again", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => {
@@ -291,7 +306,7 @@ describe.each(transports)("Together over %s", (transport, layerOf) => {
         }
       })
       const options = {
-        timeouts: { firstToken: "80 millis", headers: "80 millis" },
+        timeouts: { firstToken: "80 millis", headers: "400 millis" },
         retry: Schedule.recurs(0)
       } as const
       const errors = yield* withTogether((together) =>

@@ -13,6 +13,22 @@ describe("isOurs", () => {
   })
 })
 
+describe("below", () => {
+  it.each<[base: string, path: string, below: string | undefined]>([
+    ["https://api.together.ai/v1", "/chat/completions", "/chat/completions"],
+    ["https://api.together.ai/v1/", "chat/completions/?a=1", "/chat/completions"],
+    ["https://api.together.ai/v1", "https://api.together.xyz/v1/chat/completions#a", "/chat/completions"],
+    ["https://proxy.corp/together/v1", "/chat/completions", "/chat/completions"],
+    ["https://proxy.corp/together/v1", "https://proxy.corp/together/v1/chat/completions", "/chat/completions"],
+    ["https://proxy.corp/together", "/v1/chat/completions", "/chat/completions"],
+    ["https://proxy.corp", "https://proxy.corp/v1/rerank", "/rerank"],
+    ["https://proxy.corp/v1", "https://proxy.corp/v12/rerank", "/v12/rerank"],
+    ["https://proxy.corp/v1", "https://elsewhere.example/v1/rerank", undefined]
+  ])("of %s reads %s as %s", (base, path, below) => {
+    expect(Address.below(Address.base(base), path)).toBe(below)
+  })
+})
+
 describe("redirect", () => {
   const from = new URL("https://api.together.ai/v1/files/f/content")
 

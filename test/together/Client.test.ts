@@ -67,6 +67,30 @@ describe("a deadline", () => {
       { deadline: "5 seconds" }
     ))
 
+  it.effect.each<["chat" | "chatStream", "before" | "by"]>([
+    ["chat", "before"],
+    ["chatStream", "before"],
+    ["chat", "by"],
+    ["chatStream", "by"]
+  ])("bounds a %s that waits at an account suspended %s it", ([operation, when]) =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.outOfCredits)
+        if (when === "before") yield* Effect.flatMap(Credits.Credits, (credits) => credits.onInsufficientCredits())
+        const options = { deadline: "5 seconds" } as const
+        const { exit, seconds } = yield* timed(
+          use((t) => operation === "chat" ? t.chat(request, options) : Stream.runDrain(t.chatStream(request, options)))
+        )
+        expect(seconds).toBe(5)
+        expect(Exit.isFailure(exit) && exit.cause.reasons).toMatchObject([
+          { _tag: "Fail", error: { _tag: "RequestTimeoutError", phase: "deadline" } }
+        ])
+        expect(yield* TogetherTest.log).toHaveLength(when === "before" ? 0 : 1)
+      }).pipe(Effect.provide(
+        Layer.provideMerge(TogetherTest.layer({ verifyOnClose: false }), Credits.layer({ onSuspended: "wait" }))
+      ))
+    ))
+
   it.effect.each(["chat", "chatStream"] as const)(
     "is shared by all targets of %s",
     (operation) =>
@@ -489,153 +513,6 @@ describe("a client that could not send", () => {
     }))
 })
 
-describe("money of calls by path", () => {
-  const model = "openai/gpt-oss-20b"
-  const chat = { model, messages: [{ role: "user", content: "x" }], max_tokens: 1000 }
-  const response = Schema.Unknown
-  const reply = Reply.json({ id: "x", status: "pending", job: { id: "x" }, data: [{ index: 0 }], results: [] })
-  const usage = { prompt_tokens: 100, completion_tokens: 50 }
-
-  const guarded = <A, E>(
-    effect: Effect.Effect<A, E, Together.Together | TogetherTest.TogetherTest | Credits.Credits>,
-    options: Credits.Options
-  ) =>
-    VirtualClock.wrap(
-      Effect.provide(
-        effect,
-        TogetherTest.layer({ verifyOnClose: false }).pipe(Layer.provideMerge(Credits.layer(options)))
-      )
-    )
-
-  const costly: ReadonlyArray<
-    readonly [string, (t: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>]
-  > = [
-    ["a priced path", (t) => t.request({ path: "/chat/completions", body: chat, response })],
-    [
-      "the address of a priced path",
-      (t) => t.request({ path: "https://api.together.ai/v1/chat/completions?a=1", body: chat, response })
-    ],
-    ["a path by its estimate", (t) =>
-      t.request({
-        path: "/new",
-        body: {},
-        model,
-        estimate: { inputTokens: 100, outputTokens: 1, maxOutputTokens: 1000 },
-        response
-      })],
-    ["an unknown path", (t) => t.request({ path: "/endpoints", body: {}, response })],
-    [
-      "a body that its operation does not know",
-      (t) => t.request({ path: "/chat/completions", body: { model }, response })
-    ],
-    ["batches.create", (t) => t.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" })],
-    ["fineTunes.create", (t) => t.fineTunes.create({ model: "m", training_file: "f" })],
-    ["evaluations.create", (t) => t.evaluations.create({ type: "classify", parameters: {} })]
-  ]
-
-  it.effect.each(costly)("is guarded: %s", ([, call]) =>
-    Effect.gen(function*() {
-      const refused = yield* guarded(
-        Effect.gen(function*() {
-          yield* TogetherTest.always("*", reply)
-          const error = yield* Effect.flip(use(call))
-          return [error, yield* TogetherTest.log] as const
-        }),
-        { budgets: [Budget.perRun("$0.000001")] }
-      )
-      expect(refused).toEqual([expect.objectContaining({ _tag: "BudgetExceededError" }), []])
-      yield* guarded(
-        Effect.gen(function*() {
-          yield* TogetherTest.always("*", Reply.outOfCredits)
-          expect(yield* Effect.flip(use(call))).toMatchObject({ _tag: "InsufficientCreditsError", status: 402 })
-          const later = yield* Effect.flip(use(call))
-          expect([later._tag, later.status]).toEqual(["InsufficientCreditsError", undefined])
-          expect(yield* TogetherTest.log).toHaveLength(1)
-        }),
-        {}
-      )
-    }))
-
-  it.effect("is that of the operation whose path it is, in the same lane", () =>
-    guarded(
-      Effect.gen(function*() {
-        yield* TogetherTest.always("*", Reply.json({ choices: [], usage }))
-        yield* use((t) => t.request({ path: "/chat/completions", body: chat, response }))
-        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-        // 100 tokens in at 5 cents, 50 out at 20 cents a million
-        expect(budgets.map(({ tally }) => [tally.settled, tally.reserved])).toEqual([[15_000n, 0n]])
-        expect((yield* TogetherTest.log)[0]?.sent.body).toEqual(chat)
-      }),
-      { budgets: [Budget.perRun("$1")] }
-    ))
-
-  it.effect("is what the caller states", () =>
-    guarded(
-      Effect.gen(function*() {
-        yield* TogetherTest.always("*", reply)
-        const stated = Price.exactly(300n)
-        const range = Price.range(0n, 200n)
-        yield* use((t) => t.fineTunes.create({ model: "m", training_file: "f" }, { cost: stated }))
-        yield* use((t) => t.request({ path: "/endpoints", body: {}, response, cost: range }))
-        const error = yield* Effect.flip(
-          use((t) => t.evaluations.create({ type: "score", parameters: {} }, { cost: Price.exactly(1001n) }))
-        )
-        expect(error).toMatchObject({ _tag: "BudgetExceededError", reason: "no-room" })
-        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-        // a range is charged at its upper end, as assumed
-        expect(budgets.map(({ tally }) => [tally.settled, tally.uncertain])).toEqual([[500n, 200n]])
-      }),
-      { budgets: [Budget.perRun(1000n)] }
-    ))
-
-  it.effect("passes unknown where the guard allows it, and counts it as unpriced", () =>
-    guarded(
-      Effect.gen(function*() {
-        yield* TogetherTest.always("*", reply)
-        yield* use((t) => t.batches.create({ endpoint: "/v1/chat/completions", input_file_id: "f" }))
-        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-        expect(budgets.map(({ tally }) => [tally.settled, tally.unpriced])).toEqual([[0n, 1]])
-      }),
-      { budgets: [Budget.perRun("$0.000001")], unknownPrice: "allow" }
-    ))
-
-  it.effect("holds up nothing that is free", () =>
-    guarded(
-      Effect.gen(function*() {
-        yield* TogetherTest.on({ operation: "chat" }, Reply.outOfCredits)
-        yield* TogetherTest.always("*", Reply.json({ id: "x", data: [] }))
-        yield* Effect.flip(use((t) => t.chat(chat)))
-        yield* use((t) => t.batches.cancel("x"))
-        yield* use((t) => t.fineTunes.estimatePrice({ model: "m", training_file: "f" }))
-        yield* use((t) => t.files.upload({ content: "{}", name: "f", purpose: "batch-api" }))
-        yield* use((t) => t.files.delete("x"))
-        yield* use((t) => t.request({ path: "/endpoints", response }))
-        yield* use((t) => t.request({ path: "/endpoints/x", method: "PATCH", body: {}, cost: "free", response }))
-        expect(yield* TogetherTest.log).toHaveLength(7)
-      }),
-      { budgets: [Budget.perRun("$1")] }
-    ))
-
-  it.effect("is not touched by a request that JSON cannot hold", () =>
-    guarded(
-      Effect.gen(function*() {
-        const bad = { ...chat, tools: [{ function: { name: "f", parameters: { x: 1n } } }] }
-        for (
-          const call of [
-            use((t) => Effect.asVoid(t.chat(bad))),
-            use((t) => Stream.runDrain(t.chatStream(bad))),
-            use((t) => Effect.asVoid(t.request({ path: "/chat/completions", body: bad, response })))
-          ]
-        ) {
-          expect((yield* Effect.flip(call))._tag).toBe("InvalidRequestError")
-        }
-        const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-        expect([keys, yield* TogetherTest.log]).toEqual([[], []])
-      }),
-      { budgets: [Budget.perRun("$1")] }
-    ))
-})
-
 describe("onAnswered", () => {
   const price = Price.stated({ model: "a", inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
 
@@ -671,6 +548,52 @@ describe("onAnswered", () => {
       }),
       { prices: () => price }
     ))
+
+  const boom = new Error("boom")
+
+  /** Streams with a callback, and says how that ended, what was charged, and what the next call of the lane meets. */
+  const streaming = (onAnswered: NonNullable<Together.CallOptions["onAnswered"]>) =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.stream(["x"], { usage: { prompt_tokens: 7, completion_tokens: 3 } }))
+        const { exit, seconds } = yield* timed(
+          use((t) => Stream.runCollect(t.chatStream(request, { deadline: "5 seconds", onAnswered })))
+        )
+        const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        yield* use((t) => Stream.runDrain(t.chatStream(request, { deadline: "5 seconds" })))
+        return { exit, seconds, charged: keys.map(({ tally }) => [tally.settled, tally.uncertain, tally.reserved]) }
+      }).pipe(Effect.provide(Layer.provideMerge(
+        TogetherTest.layer({ verifyOnClose: false, together: { prices: () => price } }),
+        Layer.merge(Credits.layer(), Lanes.layer({ maxInFlight: 1 }))
+      )))
+    )
+
+  it.effect("of a stream comes after the money, outside of the deadline", () =>
+    Effect.gen(function*() {
+      const { charged, exit, seconds } = yield* streaming(() => Effect.sleep("7 seconds"))
+      expect([Exit.isSuccess(exit), Math.floor(seconds), charged]).toEqual([true, 7, [[10_000n, 0n, 0n]]])
+    }))
+
+  it.effect.each<[string, NonNullable<Together.CallOptions["onAnswered"]>]>([
+    ["dies", () => Effect.die(boom)],
+    ["throws", () => {
+      throw boom
+    }]
+  ])(
+    "that %s fails the call with its defect, and neither money nor permit is lost",
+    ([, onAnswered]) =>
+      Effect.gen(function*() {
+        const { charged, exit } = yield* streaming(onAnswered)
+        expect(Exit.isFailure(exit) && exit.cause.reasons).toMatchObject([{ _tag: "Die", defect: boom }])
+        expect(charged).toEqual([[10_000n, 0n, 0n]])
+        const answer = virtually(Effect.gen(function*() {
+          yield* TogetherTest.reply(Reply.chat("x"))
+          return yield* Effect.exit(use((t) => t.chat(request, { onAnswered })))
+        }))
+        const answered = yield* answer
+        expect(Exit.isFailure(answered) && answered.cause.reasons).toMatchObject([{ _tag: "Die", defect: boom }])
+      })
+  )
 })
 
 describe("an option that is none", () => {
@@ -752,5 +675,43 @@ describe("the span of a call", () => {
         [false, undefined],
         [true, "evals"]
       ])
+    })))
+})
+
+describe("what was sent", () => {
+  it.effect("is kept out of errors, whatever the object shows or holds by then", () =>
+    virtually(Effect.gen(function*() {
+      const secret = "the secret of the vault is 9931"
+      yield* TogetherTest.always(
+        "*",
+        Reply.error(400, { body: { error: { message: `bad input: ${secret}`, type: "invalid_request_error" } } })
+      )
+      const hidden = { content: { toJSON: () => secret } }
+      const messages = [{ role: "user", content: secret }]
+      const errors = [
+        yield* Effect.flip(use((t) => t.request({ path: "/new", body: hidden, response: Schema.Unknown }))),
+        yield* Effect.flip(use((t) => {
+          const call = t.chat({ model: "a", messages })
+          return Effect.andThen(Effect.forkChild(Effect.sync(() => messages.pop())), call)
+        }))
+      ]
+      for (const error of errors) {
+        expect(error._tag).toBe("InvalidRequestError")
+        expect(`${error.message} ${error.body}`).not.toContain("9931")
+        expect(error.message).toContain("bad input")
+      }
+    })))
+})
+
+describe("a method of an id", () => {
+  it.effect("is passed on as it is", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.always("*", Reply.json({ id: "f" }))
+      yield* use((t) => Effect.forEach(["a", "b"], t.files.get))
+      yield* use((t) => Effect.forEach(["a"], t.batches.get))
+      yield* use((t) => Effect.forEach(["a"], t.fineTunes.cancel))
+      yield* use((t) => Effect.forEach(["a"], t.evaluations.get))
+      const paths = (yield* TogetherTest.log).map(({ sent }) => sent.path)
+      expect(paths).toEqual(["/files/a", "/files/b", "/batches/a", "/fine-tunes/a/cancel", "/evaluation/a"])
     })))
 })

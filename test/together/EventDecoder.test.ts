@@ -5,8 +5,11 @@ import * as EventDecoder from "../../src/together/EventDecoder.ts"
 
 const utf8 = new TextEncoder()
 
-const run = (text: string, options: { readonly step?: number; readonly maxEventSize?: number } = {}) => {
-  const decoder = EventDecoder.make(Chat.shape, { maxEventSize: options.maxEventSize })
+const run = (
+  text: string,
+  options: { readonly step?: number; readonly maxEventSize?: number; readonly choices?: number } = {}
+) => {
+  const decoder = EventDecoder.make(Chat.shape, options)
   const chunks: Array<Chat.ChatChunk> = []
   const bytes = utf8.encode(text)
   const step = options.step ?? bytes.length
@@ -246,6 +249,42 @@ describe("EventDecoder", () => {
     expect([decoder.characters(), decoder.end()]).toEqual([23, undefined])
   })
 
+  it("hands on arguments as text, where a model sent an object, too", () => {
+    const call = (args: unknown) => data({ choices: [{ delta: { tool_calls: [{ function: { arguments: args } }] } }] })
+    const { chunks } = run(call("{\"a\":") + call({ a: 1 }) + call(null) + done)
+    const args = chunks.map((chunk) => chunk.choices[0]?.delta?.tool_calls?.[0]?.function?.arguments)
+    expect(args).toEqual(["{\"a\":", "{\"a\":1}", null])
+  })
+
+  describe("of tool calls", () => {
+    const call = (args: string, more: object = {}) =>
+      data({ choices: [{ index: 0, delta: { tool_calls: [{ index: 0, function: { arguments: args } }] }, ...more }] })
+    const finish = (more: object = {}) =>
+      data({ choices: [{ index: 0, delta: {}, finish_reason: "tool_calls" }], ...more })
+    const finished = call("{\"a\":1}", { finish_reason: "tool_calls" })
+
+    it.each([
+      ["a finish reason with its last piece", finished],
+      ["a finish reason behind its last piece", call("{}") + finish()],
+      ["usage with its last piece", call("{}", { finish_reason: "tool_calls", usage })],
+      ["usage before the finish reason", call("{}") + data({ choices: [], usage }) + finish()],
+      ["another piece behind all that", finished + finish({ usage }) + call("}")],
+      ["half an event behind it", finished + finish().slice(0, 40)]
+    ])("is cut where nothing follows %s", (_, text) => {
+      const { decoder, end } = run(text)
+      expect([decoder.whole(), end]).toMatchObject([false, { _tag: "Failed", reason: "cut" }])
+    })
+
+    it.each([
+      ["a finish reason that came again", finished + finish()],
+      ["usage on a finish reason behind its last piece", call("{}") + finish({ usage })],
+      ["usage behind all", finished + data({ choices: [], usage })],
+      ["[DONE]", finished + done]
+    ])("is whole by %s", (_, text) => {
+      expect(run(text).end).toEqual({ _tag: "Done" })
+    })
+  })
+
   describe("of several choices", () => {
     const of = (index: number, content: string, finish: string | null = null) =>
       data({ choices: [{ index, delta: { content }, finish_reason: finish }] })
@@ -273,6 +312,16 @@ describe("EventDecoder", () => {
     it("notices the cut of one that began and did not finish", () => {
       expect(run(of(1, "B") + of(0, "A", "stop")).end).toMatchObject({ reason: "cut" })
       expect(run(of(1, "B") + of(0, "A", "stop") + done).end).toEqual({ _tag: "Done" })
+    })
+
+    it("notices the cut of one that was asked for and did not begin", () => {
+      const first = of(0, "A", "stop")
+      expect(run(first, { choices: 2 }).end).toMatchObject({
+        reason: "cut",
+        message: expect.stringContaining("2 choices")
+      })
+      expect(run(first + of(1, "B", "stop"), { choices: 2 }).end).toEqual({ _tag: "Done" })
+      expect(run(first + done, { choices: 2 }).end).toEqual({ _tag: "Done" })
     })
 
     it("fails when the provider gives up any", () => {

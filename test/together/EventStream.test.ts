@@ -187,6 +187,31 @@ describe("EventStream", () => {
       ))
   })
 
+  describe("behind a finish reason that does not prove the answer whole", () => {
+    const call = { tool_calls: [{ index: 0, function: { name: "pay", arguments: "{\"amount\": 1" } }] }
+    const calling = Reply.events([{ choices: [{ index: 0, delta: call, finish_reason: "tool_calls" }] }, "[DONE]"])
+    const first = Reply.events([{ choices: [{ index: 0, delta: { content: "a" }, finish_reason: "stop" }] }, "[DONE]"])
+
+    it.effect.each<[string, Reply.Answer, number, string]>([
+      ["a tool call is silent", Reply.stallAt(calling, 1), 1, "RequestTimeoutError"],
+      ["a tool call is reset", Reply.cutAt(calling, 1), 1, "StreamError"],
+      ["a tool call ends", Reply.endAt(calling, 1), 1, "StreamError"],
+      ["one of two choices is silent", Reply.stallAt(first, 1), 2, "RequestTimeoutError"],
+      ["one of two choices is reset", Reply.cutAt(first, 1), 2, "StreamError"],
+      ["one of two choices ends", Reply.endAt(first, 1), 2, "StreamError"]
+    ])("%s: fails, and keeps what arrived", ([, reply, n, tag]) =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          yield* TogetherTest.reply(reply)
+          const error = yield* Effect.flip(
+            Together.Together.use((together) => Stream.runDrain(together.chatStream({ ...request, n })))
+          )
+          expect(error).toMatchObject({ _tag: tag, started: true })
+          expect(TogetherError.isRetryable(error)).toBe(false)
+        }).pipe(Effect.provide(TogetherTest.layer()))
+      ))
+  })
+
   describe("without usage to the end", () => {
     const price = Price.stated({ model: "m", inputUsdPerMillion: "0", outputUsdPerMillion: "1" })
     const inputPrice = Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "0" })

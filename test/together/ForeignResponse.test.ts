@@ -17,7 +17,7 @@ describe("Together.errorFromResponse", () => {
     } as unknown as Headers],
     ["a list of pairs", [["Retry-After", "2"], ["X-Request-Id", "r"]]],
     ["a record of numbers and lists", { "retry-after": 2, "x-request-id": ["r"], "x-empty": [] }],
-    ["the longest wait of a list", { "retry-after": ["1", "2"], "x-request-id": "r" }],
+    ["the longest wait of a list, and the first id", { "retry-after": ["1", "2"], "x-request-id": ["r", "s"] }],
     ["the longest wait of pairs", [["retry-after", "2"], ["Retry-After", "1"], ["x-request-id", "r"]]]
   ])("reads %s", (_, headers) => {
     const error = Together.errorFromResponse({ status: 429, headers, body: limited, model: "m", operation: "chat" })

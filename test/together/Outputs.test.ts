@@ -42,13 +42,62 @@ describe("Outputs", () => {
     expect(expected(outputs, { lane: "other", label: "essay" })).toBe(512)
   })
 
-  it("reserves more after a refusal for tokens, for the label and for its lane", () => {
+  it("reserves more for every label of a lane that refused for tokens", () => {
     const outputs = Outputs.make()
     record(outputs, { lane, label: "a" }, 1000)
-    record(outputs, { lane, label: "b" }, 1000)
-    outputs.refused({ lane, label: "a" }, 0)
-    const after = [{ lane, label: "a" }, { lane, label: "b" }, { lane }].map((kind) => expected(outputs, kind))
-    expect(after).toEqual([1210, 1100, 1210])
+    record(outputs, { lane, label: "b" }, 2000)
+    record(outputs, { lane: "other" }, 1000)
+    outputs.refused({ lane }, 0)
+    const kinds = [{ lane, label: "a" }, { lane, label: "b" }, { lane }, { lane: "other" }]
+    expect(kinds.map((kind) => expected(outputs, kind))).toEqual([1210, 2420, 2420, 1100])
+    expect(kinds.map((kind) => expected(outputs, kind, 3600))).toEqual([1100, 2200, 2200, 1100])
+  })
+
+  it("keeps a label that is known, however many come that never are", () => {
+    const outputs = Outputs.make()
+    record(outputs, { lane, label: "known" }, 10)
+    for (let i = 0; i < 2 * Outputs.labelsKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
+    expect(expected(outputs, { lane, label: "known" })).toBe(11)
+    const last = `row ${2 * Outputs.labelsKept - 1}`
+    record(outputs, { lane, label: last }, 2000, 19)
+    record(outputs, { lane }, 10, 256)
+    expect([last, "row 0"].map((label) => expected(outputs, { lane, label }))).toEqual([2200, 11])
+  })
+
+  describe("of a call without max_tokens", () => {
+    const open = { inputTokens: 10, outputTokens: 512, maxOutputTokens: 8192, openChoices: 1 }
+
+    it("takes four times the largest answer for the most, once its kind is known", () => {
+      const outputs = Outputs.make()
+      const label = "essay"
+      record(outputs, { lane, label }, 6000, 19)
+      expect(outputs.expect({ lane, label }, open, 0)).toEqual(open)
+      outputs.record({ lane, label }, 7000)
+      expect(outputs.expect({ lane, label }, open, 0)).toEqual({
+        ...open,
+        outputTokens: 6600,
+        maxOutputTokens: 28_000,
+        learned: true
+      })
+      record(outputs, { lane, label }, 6000, 256)
+      expect(outputs.expect({ lane, label }, open, 0)).toMatchObject({ maxOutputTokens: 24_000 })
+    })
+
+    it("takes no less than what is assumed of one that is not known", () => {
+      const outputs = Outputs.make()
+      record(outputs, { lane }, 20)
+      expect(outputs.expect({ lane }, open, 0)).toMatchObject({
+        outputTokens: 22,
+        maxOutputTokens: 8192,
+        learned: true
+      })
+    })
+
+    it("leaves what max_tokens bounds as it is", () => {
+      const outputs = Outputs.make()
+      record(outputs, { lane }, 4000)
+      expect(outputs.expect({ lane }, estimate, 0)).toEqual({ ...estimate, outputTokens: 4096 })
+    })
   })
 
   it("forgets the label that learned longest ago when there are too many", () => {

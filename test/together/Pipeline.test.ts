@@ -348,6 +348,29 @@ describe("what a call reserves", () => {
       expect(yield* needed({ prices: price(0, 1) })).toBe(8_192_000)
     }))
 
+  it.effect("takes what it has learned from 20 answers for a call without max_tokens, not the model's context", () =>
+    Effect.gen(function*() {
+      const open = (n: number) => ({ ...request(n), max_tokens: undefined })
+      const reserved = (limit: string) =>
+        Effect.map(
+          world(({ credits, together }) =>
+            Effect.gen(function*() {
+              // the budget holds the context of one call
+              yield* Effect.forEach(Array.from({ length: 20 }, (_, n) => n), (n) => together.chat(open(n)))
+              const calls = Effect.forEach(Array.from({ length: 10 }, (_, n) => n), (n) => together.chat(open(n)), {
+                concurrency: "unbounded"
+              })
+              const before = yield* tally(credits)
+              yield* Effect.forkChild(calls, { startImmediately: true })
+              yield* Effect.sleep("1 millis")
+              const during = yield* tally(credits)
+              return [before?.overshoot, during?.open, during?.reserved]
+            }), { limit, provider: {}, client: { prices: price(0, 1, 131_072) } }),
+          ({ exit }) => exit
+        )
+      expect(yield* reserved("$0.15")).toEqual(Exit.succeed([0n, 10, 81_920_000n]))
+    }))
+
   it.effect("refuses a margin that is none", () =>
     Effect.gen(function*() {
       const { exit } = yield* world(() => Effect.void, { limit: "$1", provider: {}, client: { inputMargin: -1 } })

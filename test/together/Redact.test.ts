@@ -101,6 +101,14 @@ describe("redact", () => {
     expect(narrowed(["short"], { prompts: "unknown" }).prompts).toBe("unknown")
   })
 
+  it("finds what of many prompts lacks its start, in one stretch and behind it", () => {
+    const words = "the quick brown fox jumps over the lazy dog again and ".repeat(40)
+    const prompts = Array.from({ length: 200 }, (_, index) => `input ${index} ${words.slice(0, 300 + index)}`)
+    const end = prompts[7]?.slice(-40) ?? ""
+    const body = `(${words.slice(4, 900)}; between ${end}; ${end} after`
+    expect(redact(body, { prompts })).toBe("([prompt]; between [prompt]; [prompt] after")
+  })
+
   it("replaces the values of headers, but no words", () => {
     expect(redact("proxy says no to s3cr3t-of-mine and true", { prompts: [], headers: ["s3cr3t-of-mine", "true"] }))
       .toBe("proxy says no to [header] and true")
