@@ -3,6 +3,9 @@
  *
  * `node bench/lanes/main.ts [--seeds 3] [--from 1001] [--calls 2000] [--scenario name] [--peers all|none|name] [--json path]`
  *
+ * The raw rows are written where `--json` says; `npm run bench:lanes -- --json bench/results/lanes.json` writes those of
+ * the repository, which are of all scenarios and peers.
+ *
  * Scenario `tuned` is the ten of the bars, `others` the limits that were not tuned on, `all` both; `spread` are other
  * limits of tokens and other mixes of sizes, `wide` are other providers. Makespan is divided by the ideal: the time of
  * the client who sees the server's buckets (omniscient.ts). Wasted are attempts beyond one per call that the scenario
@@ -31,7 +34,7 @@ const { values } = parseArgs({
     scenario: { type: "string", default: "all" },
     peers: { type: "string", default: "all" },
     hidden: { type: "boolean", default: false },
-    json: { type: "string", default: "bench/results/lanes.json" }
+    json: { type: "string" }
   }
 })
 const calls = Number(values.calls)
@@ -134,6 +137,10 @@ for (const scenario of chosen) {
   for (const client of ["omniscient", "effect-together", ...peers.map((peer) => peer.name)]) print(scenario, client)
 }
 
-mkdirSync(dirname(values.json), { recursive: true })
-writeFileSync(values.json, JSON.stringify({ calls, seeds, rows }, null, 1) + "\n")
-console.log(`\nraw rows: ${values.json}`)
+if (values.json === undefined) {
+  console.log("\nraw rows: add --json PATH")
+} else {
+  mkdirSync(dirname(values.json), { recursive: true })
+  writeFileSync(values.json, JSON.stringify({ calls, seeds, rows }, null, 1) + "\n")
+  console.log(`\nraw rows: ${values.json}`)
+}

@@ -125,6 +125,14 @@ const guards = (options: Options) =>
     })
   )
 
+/**
+ * Checks key and address as {@link layer} does, before anything is made for a run.
+ *
+ * **Errors**: those of {@link layer}.
+ */
+export const check = (options: Pick<Options, "baseUrl" | "emulator">) =>
+  options.emulator === undefined ? Effect.scoped(Effect.asVoid(Layer.build(layer(options)))) : Effect.void
+
 /** Provides the client and its guards. */
 export const layer = (
   options: Options

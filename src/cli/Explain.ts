@@ -117,8 +117,10 @@ export const meanings: { readonly [tag in Tag]: Meaning } = {
     fix: "Wait; a probe goes out by itself."
   },
   BudgetExceededError: {
-    why: "The next request could cost more than the budget has left, counting what is reserved for requests in flight.",
-    fix: "Raise --max-cost, or lower max_tokens: the reserve is what max_tokens allows."
+    why:
+      "The next request could cost more than the budget has left, counting what is reserved for requests in flight; or its price is unknown, or the ledger cannot be written: the message says which.",
+    fix:
+      "Raise --max-cost, or set or lower max_tokens: a request reserves what max_tokens allows, and without it up to the model's whole context."
   },
   LaneOverflowError: {
     why: "Too many calls wait already, or the deadline cannot be met.",

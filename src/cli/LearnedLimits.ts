@@ -46,8 +46,10 @@ const write = Effect.fnUntraced(function*(journal: string) {
   )
   if (Object.keys(saved).length === 0) return
   const aside = `${pathOf(journal)}.new`
-  yield* fs.writeFileString(aside, encode(saved))
-  yield* fs.rename(aside, pathOf(journal))
+  yield* Effect.tapError(
+    Effect.andThen(fs.writeFileString(aside, encode(saved)), fs.rename(aside, pathOf(journal))),
+    () => Effect.ignore(fs.remove(aside, { force: true }))
+  )
 })
 
 /** Writes the limits every few seconds and once more at the end; a file that cannot be written is no failure. */

@@ -13,6 +13,7 @@ import * as RowTokens from "../job/RowTokens.ts"
 import * as Selection from "../job/Selection.ts"
 import * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
+import * as Routes from "../together/Routes.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
@@ -52,6 +53,8 @@ export interface ModelPlan {
   inputTokens: number
   outputTokens: number
   maxOutputTokens: number
+  /** Rows that set no `max_tokens`: what they reserve depends on the model's context, and on the answers of a run. */
+  open: number
   low: bigint
   expected: bigint
   high: bigint
@@ -90,6 +93,7 @@ const modelOf = (plan: Plan, model: string): ModelPlan => {
       inputTokens: 0,
       outputTokens: 0,
       maxOutputTokens: 0,
+      open: 0,
       low: 0n,
       expected: 0n,
       high: 0n,
@@ -110,6 +114,7 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => 
   model.inputTokens += tokens.inputTokens
   model.outputTokens += tokens.outputTokens
   model.maxOutputTokens += tokens.maxOutputTokens
+  if ((tokens.openChoices ?? 0) > 0) model.open++
   const cost = Price.ofCall(lookup(row.model), row.model, tokens)
   if (cost._tag === "Unknown") {
     model.unpriced++
@@ -185,6 +190,7 @@ const json = (plan: Plan, seconds: number) => ({
     inputTokens: Math.round(model.inputTokens),
     expectedOutputTokens: Math.round(model.outputTokens),
     maxOutputTokens: Math.round(model.maxOutputTokens),
+    rowsWithoutMaxTokens: model.open,
     lowUsd: Money.toUsd(model.low),
     expectedUsd: Money.toUsd(model.expected),
     highUsd: Money.toUsd(model.high),
@@ -228,6 +234,17 @@ const text = (plan: Plan, seconds: number, latency: number, style: Style.Style):
   }
   for (const model of plan.models.values()) {
     if (model.reason !== undefined) notes.push(style.yellow(`${model.reason}; its rows are not in the sums`))
+  }
+  const open = Array.from(plan.models.values()).reduce((total, model) => total + model.open, 0)
+  if (open > 0) {
+    const tokens = Format.count(Routes.defaults.maxOutputTokens)
+    notes.push(style.yellow(
+      `${
+        Format.plural(open, "row")
+      } without max_tokens: ${tokens} tokens are assumed for the longest answer of each, ` +
+        "while --max-cost reserves the model's whole context until a run has seen 20 answers, and --via batch always. " +
+        "Set max_tokens, or give --max-tokens"
+    ))
   }
   if (plan.missingIds > 0) {
     notes.push(`${Format.plural(plan.missingIds, "row")} without custom_id: they get line-<number>`)

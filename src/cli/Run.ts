@@ -3,6 +3,8 @@ import type * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import * as Money from "../domain/Money.ts"
 import * as Credits from "../guard/Credits.ts"
@@ -11,7 +13,7 @@ import * as FileIdentity from "../job/FileIdentity.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
-import type { JobError } from "../job/JobError.ts"
+import { isJobError, type JobError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import * as Lock from "../job/Lock.ts"
 import * as Report from "../job/Report.ts"
@@ -57,7 +59,35 @@ const spentBefore = Effect.fnUntraced(function*(journal: string) {
 /** Knows what models cost, to rows and to the budget alike. */
 type Prices = PriceTable.PriceTable<Together.Together>
 
-const makePrices = PriceTable.make({ models: Effect.flatMap(Together.Together, (client) => client.models()) })
+const warnOfPrices = (report: Report.Report, why: string) =>
+  Effect.sync(() =>
+    Report.warn(
+      report,
+      `GET /models told no prices (${why}): those of the shipped table of ${PriceTable.shippedAsOf} count`
+    )
+  )
+
+const makePrices = (report: Report.Report) =>
+  PriceTable.make({
+    models: Effect.flatMap(Together.Together, (client) => client.models()).pipe(
+      Effect.tapError((error) => warnOfPrices(report, error.message.replace(/\.$/, "")))
+    )
+  })
+
+/** Reads the prices in time; where the catalogue does not tell, the report says so, not a log. */
+const readPrices = Effect.fnUntraced(function*(prices: Prices, report: Report.Report) {
+  const read = yield* Effect.timeoutOption(prices.refresh, "5 seconds")
+  if (Option.isNone(read)) yield* warnOfPrices(report, "no answer within 5 seconds")
+}, Effect.provideService(References.MinimumLogLevel, "None"))
+
+/** Opens the cache, and warns where it holds only answers that are not read any more. */
+const openCache = Effect.fnUntraced(function*(directory: string, { report, target }: Work) {
+  if (yield* ResponseCache.isOlder(directory)) {
+    const why = `the answers in ${directory} are of an older version, which did not note who gave them`
+    Report.warn(report, `${why}: they are not read, and their rows are sent. Delete its folders of two characters`)
+  }
+  return yield* ResponseCache.make({ directory, target })
+})
 
 interface Work {
   readonly flags: Flags
@@ -106,8 +136,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
     stop: work.stop,
     report
   }
-  // where the catalogue does not tell, the shipped table goes on to count
-  yield* Effect.timeoutOption(work.prices.refresh, "5 seconds")
+  yield* readPrices(work.prices, report)
   if (flags.via === "batch") {
     const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - work.uncertain
     return yield* BatchJob.run({ ...options, price: work.prices.lookup, maxCost, poll: flags.poll })
@@ -120,9 +149,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
     order: flags.order,
     concurrency: flags.concurrency,
     dedupe: flags.dedupe,
-    cache: flags.cache === undefined
-      ? undefined
-      : yield* ResponseCache.make({ directory: flags.cache, target: work.target })
+    cache: flags.cache === undefined ? undefined : yield* openCache(flags.cache, work)
   })
 })
 
@@ -149,9 +176,8 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
     (ending.stop === undefined ? report.read : Math.max(report.read, report.total ?? 0)) - Report.done(report)
   )
 
-/** Counts the undone rows that are in batches which go on, as far as this run's part of the input has them. */
-const runningOf = ({ running }: Job.Ending, undone: number): Job.Running | undefined =>
-  running === undefined || undone === 0 ? undefined : { ...running, rows: Math.min(running.rows, undone) }
+/** Leaves out batches that go on for rows which this run is not about. */
+const runningOf = ({ running }: Job.Ending): Job.Running | undefined => running?.rows === 0 ? undefined : running
 
 /** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
 const lostOf = (report: Report.Report, result: JobFiles.Result): number =>
@@ -194,6 +220,13 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
   if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
     yield* Page.write(flags.report, context, flags.input)
   }
+})
+
+/** Says what is not written of a run that was interrupted while the disk was full. */
+const tellFull = Effect.fnUntraced(function*({ _tag, message }: { readonly _tag: string; readonly message: string }) {
+  const host = yield* Host.Host
+  const lost = _tag === "JournalError" ? " Answers that came in since are not written: their rows are sent again." : ""
+  host.writeError(`${Style.of(host.stderr).yellow("interrupted")} ${message}${lost}\n`)
 })
 
 /** Counts the lines that are not blank, all or those that are chosen. */
@@ -268,6 +301,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const place = Place.of(flags, emulator !== undefined)
   const files = JobFiles.paths({ input: given, ...place, journalPath: place.journal })
   const { journal } = files
+  yield* Connection.check({ baseUrl: flags.baseUrl, emulator })
   yield* prepare(flags, files)
   const { fingerprint, source } = yield* Source.known(given)
   const now = yield* SteadyClock.make
@@ -287,7 +321,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
   })
   const spent = yield* spentBefore(journal)
-  const prices = yield* makePrices
+  const prices = yield* makePrices(report)
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,
     emulator,
@@ -316,7 +350,14 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     lock,
     target: targetOf(flags, emulator !== undefined),
     uncertain: spent.uncertain
-  }).pipe(Effect.provide(layer))
+  }).pipe(
+    Effect.provide(layer),
+    Effect.catchIf(
+      (error) => isJobError(error) && error.reason === "disk-full" && Deferred.isDoneUnsafe(stop),
+      (error) => Effect.as(tellFull(error), undefined)
+    )
+  )
+  if (result === undefined) return ExitCode.ExitCode.interrupted
   report.endedAt ??= now()
   if (emulator !== undefined) warnOfUnknownModels(report, result, prices)
   const undone = undoneOf(report, result)
@@ -334,7 +375,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     args: host.args,
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,
-    running: runningOf(result, undone),
+    running: runningOf(result),
     lost: lostOf(report, result)
   }
   yield* tell(flags, context)

@@ -60,7 +60,7 @@ const overBudget = (context: Spending, error: BudgetExceededError): string => {
     context.batch === true ? "batch" : "row"
   } may cost up to ${Format.usd(error.neededNanoUsd)}, and ${left > 0n ? Format.usd(left) : "nothing"} of ${
     Format.usd(limit)
-  } is left`
+  } is left. Set or lower max_tokens: a row reserves what it allows, and without it up to the model's whole context`
 }
 
 const abandoned = (ending: Job.Ending): string =>

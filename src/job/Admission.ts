@@ -74,31 +74,6 @@ const moved = (row: Row.Row, journal: Journal.Journal) =>
     path: journal.path
   })
 
-/** How many removed lines above a row without an id are seen through: each of them costs a look at the journal. */
-const seenThrough = 16
-
-/**
- * Finds the line further down that was answered for what a row without an id asks: lines above it were removed that had
- * no id either, bad or blank ones, so that its own id is new.
- */
-const movedFrom = (row: Row.Row, hash: number, journal: Journal.Journal) => {
-  for (let line = row.line + 1; line <= row.line + seenThrough; line++) {
-    const known = journal.known(Row.assignedId(line))
-    if (known._tag === "Done" && known.ok && known.hash === hash) return { line, ordinal: known.ordinal }
-  }
-  return undefined
-}
-
-const removedAbove = (row: Row.Row, line: number, journal: Journal.Journal) =>
-  new JournalError({
-    message: `line ${row.line} has no custom_id and is known by its number, and asks what line ${line} was answered ` +
-      "for: a line above it was removed, and sent again, it would be billed twice. Put a blank line in the place of a " +
-      "removed one, which keeps the numbers, or send changed rows again. Give rows a custom_id, and their answers stay " +
-      "with them.",
-    reason: "row-moved",
-    path: journal.path
-  })
-
 const otherLine = (row: Row.Row, first: number, journal: Journal.Journal) =>
   new JournalError({
     message:
@@ -151,12 +126,7 @@ export const judge = (row: Row.Row, journal: Journal.Journal, options: Options):
   if (known._tag === "Seen") return { _tag: "Bad", line: duplicate(row, known.line) }
   const changed = options.changed ?? defaults.changed
   const hash = hashOf(row)
-  if (known._tag === "New") {
-    const from = row.assigned && changed === "keep" ? movedFrom(row, hash, journal) : undefined
-    return from === undefined
-      ? { _tag: "Send", row, hash }
-      : { _tag: "Refused", row, ordinal: from.ordinal, error: removedAbove(row, from.line, journal) }
-  }
+  if (known._tag === "New") return { _tag: "Send", row, hash }
   const same = hash === known.hash
   const again = !known.ok && options.retryErrors === true
   // a failure has no answer that could be another row's

@@ -132,12 +132,19 @@ const drive = (
           if (open && round < rounds) again.push(row)
           else last.push([row, word ?? Output.notAnswered(rounds)])
         }
-        const settled = yield* settle.rows(last)
-        const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
-        const spent = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
-        const unknown = lacking || found?.gone === true || costs.includes(undefined)
+        let spent = 0n
+        let unpriced = false
+        yield* settle.rows(last, (settled) => {
+          const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
+          const paid = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
+          spent += paid
+          unpriced ||= costs.includes(undefined)
+          batches.less(part, settled.length, paid)
+          report.inFlight -= settled.length
+        })
+        const unknown = lacking || found?.gone === true || unpriced
         const uncertain = reserve.release(spent, found !== undefined && unknown)
-        report.inFlight = Math.max(0, report.inFlight - part.rows)
+        report.inFlight -= again.length
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
           yield* context.uncertain(uncertain)
@@ -160,7 +167,7 @@ const drive = (
         budget.reserve(part.model, bound),
         (error) => stop({ _tag: "MaxCost", error })
       )
-      report.inFlight += part.rows
+      report.inFlight += rows.length
       const begun: Parts.Part = {
         ...part,
         ...(bound._tag === "Known" ? { nano: Number(bound.high) } : {}),
@@ -175,6 +182,19 @@ const drive = (
     /** Ids of rows that are in a part of an earlier run and have to be answered. */
     const awaited = new Set<string>()
 
+    /** Decides about a row that a part is known to hold: its answer is paid, whatever the journal holds of its id. */
+    const awaiting = { retryErrors: true, changed: "resend" } as const
+
+    /**
+     * Decides about a row of a part: by what the part was made of, its rows were sent as they stand. A part that lost
+     * what its rows ask for, in a damaged journal, tells nothing of a row that has changed.
+     */
+    const judge = (row: Row.Row, { asks, retried }: Parts.Part) =>
+      Admission.judge(row, journal, {
+        retryErrors: options.retryErrors === true || retried === true,
+        changed: asks === undefined ? options.changed : awaiting.changed
+      })
+
     /**
      * Finds the rows of the parts of earlier runs. A row that failed before and was sent again then is waited for, too:
      * its answer is paid. A part stays open while the input's selection leaves out rows of it.
@@ -183,7 +203,13 @@ const drive = (
       if (open.length === 0) return []
       const ids = new Set<string>()
       // a row left unanswered by one part is in a later one, too
-      const parts = open.map((part) => ({ part, has: Parts.has(part), rows: new Array<Row.Row>(), found: 0 })).reverse()
+      const parts = open.map((part) => ({
+        part,
+        has: Parts.has(part),
+        rows: new Array<Row.Row>(),
+        settled: new Array<Row.Row>(),
+        found: 0
+      })).reverse()
       yield* Stream.runForEachArray(context.rows, (lines) =>
         Effect.sync(() => {
           for (const row of lines) {
@@ -192,19 +218,31 @@ const drive = (
             const [latest] = of
             if (latest === undefined || ids.has(row.id)) continue
             ids.add(row.id)
+            const decision = judge(row, latest.part)
+            if (decision._tag === "Refused") continue
             for (const each of of) each.found++
-            const retryErrors = options.retryErrors === true || latest.part.retried === true
-            if (Admission.judge(row, journal, { ...options, retryErrors })._tag !== "Send") continue
-            awaited.add(row.id)
-            latest.rows.push(row)
+            if (decision._tag === "Send") {
+              awaited.add(row.id)
+              latest.rows.push(row)
+            } else {
+              for (const each of of) each.settled.push(row)
+            }
           }
         }))
-      return parts.map(({ found, part, rows }): UnderWay => {
-        const bound = part.nano === undefined
-          ? BatchBudget.bound(lookup, part.model, rows)
-          : Price.exactly(BigInt(Math.ceil(part.nano)))
-        report.inFlight += part.rows
-        return { part, rows, reserve: budget.hold(bound), lacking: found < part.rows }
+      return parts.map(({ found, part, rows, settled }): UnderWay => {
+        const paid = BatchBudget.bound(lookup, part.model, settled)
+        const nanoUsd = paid._tag === "Known" ? paid.high : 0n
+        const bound = Parts.boundOf(part, nanoUsd)
+        batches.less(part, part.rows - rows.length, nanoUsd)
+        report.inFlight += rows.length
+        return {
+          part,
+          rows,
+          reserve: budget.hold(
+            bound === undefined ? BatchBudget.bound(lookup, part.model, rows) : Price.exactly(bound)
+          ),
+          lacking: found < part.rows
+        }
       })
     })
 
@@ -213,7 +251,7 @@ const drive = (
 
     const admit = (line: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
       const waits = line._tag === "Row" && awaited.has(line.id)
-      const decision = Admission.admit(line, journal, report, waits ? { ...options, retryErrors: true } : options)
+      const decision = Admission.admit(line, journal, report, waits ? awaiting : options)
       switch (decision._tag) {
         case "Bad":
           return Effect.as(settle.bad(decision.line), undefined)
@@ -243,7 +281,7 @@ const drive = (
     ], { concurrency: 2 })
     const reason = Effect.raceAllFirst([
       Deferred.await(stopped),
-      options.stop ?? Effect.never,
+      context.stop,
       options.maxTime === undefined ? Effect.never : Effect.as(Effect.sleep(options.maxTime), Stop.maxTime)
     ])
     const ended = yield* Effect.raceAllFirst([

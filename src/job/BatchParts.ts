@@ -71,6 +71,13 @@ export const open = (
 /** Tells whether a batch of a part may exist: none is asked for before its file is noted. */
 export const mayExist = ({ batchId, fileId }: Part): boolean => batchId !== undefined || fileId !== undefined
 
+/** Reads the nano-dollars that a part may still cost after `paid` of them; absent where the price is unknown. */
+export const boundOf = ({ nano }: Part, paid: bigint): bigint | undefined => {
+  if (nano === undefined) return undefined
+  const bound = BigInt(Math.ceil(nano))
+  return paid < bound ? bound - paid : 0n
+}
+
 const ask = (text: string): string => Hash.hex32(Hash.text32(text))
 
 /**

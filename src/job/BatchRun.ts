@@ -38,6 +38,8 @@ export interface BatchRun {
   readonly outcome: (part: Parts.Part) => Effect.Effect<Outcome | undefined, JournalError>
   /** Notes that a part is over: rows of it that are not settled are open again. */
   readonly over: (part: Parts.Part) => Effect.Effect<void, JournalError>
+  /** Takes rows off a part that its batch need not answer any more, and nano-dollars that it cannot cost any more. */
+  readonly less: (part: Parts.Part, rows: number, nanoUsd: bigint) => void
   /** Sums up the batches that go on, or may, at this instant. */
   readonly running: () => Job.Running | undefined
 }
@@ -57,17 +59,27 @@ const refusal = (error: TogetherError.TogetherError): Stop.Stop =>
     ? { _tag: "Refused", error }
     : { _tag: "Unreachable", error }
 
+/** Is what is taken off a part: rows that are settled, or not of this input, and what is paid of its bound. */
+interface Less {
+  readonly rows: number
+  readonly nanoUsd: bigint
+}
+
+const nothingLess: Less = { rows: 0, nanoUsd: 0n }
+
 /** Sums up the batches that go on, or may: all that are not known to be missing. */
-const runningOf = (parts: Iterable<Parts.Part>): Job.Running | undefined => {
+const runningOf = (parts: Iterable<Parts.Part>, less: ReadonlyMap<string, Less>): Job.Running | undefined => {
   const running = Array.from(parts).filter((part) => Parts.mayExist(part) && part.missing !== true)
-  const bounds = running.flatMap((part) => part.nano ?? [])
-  return running.length === 0 ? undefined : {
-    batches: running.length,
-    rows: running.reduce((sum, part) => sum + part.rows, 0),
-    nanoUsd: bounds.length < running.length
-      ? undefined
-      : bounds.reduce((sum, bound) => sum + BigInt(Math.ceil(bound)), 0n)
+  if (running.length === 0) return undefined
+  let rows = 0
+  let nanoUsd: bigint | undefined = 0n
+  for (const part of running) {
+    const off = less.get(part.name) ?? nothingLess
+    const bound = Parts.boundOf(part, off.nanoUsd)
+    rows += part.rows - off.rows
+    nanoUsd = nanoUsd === undefined || bound === undefined ? undefined : nanoUsd + bound
   }
+  return { batches: running.length, rows, nanoUsd }
 }
 
 /** Makes what brings parts through their batches. */
@@ -77,6 +89,7 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
   const open = Parts.open(journal.notes)
   /** Parts that the journal knows to be open. */
   const openParts = new Map(open.map((part) => [part.name, part]))
+  const lessOf = new Map<string, Less>()
   const missedBefore = open.some((part) => part.missing === true)
 
   const refuse = (error: TogetherError.TogetherError) => stop(refusal(error))
@@ -156,5 +169,10 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
     return { said, hopeless, gone: false }
   })
 
-  return { open, submit, outcome, over, running: () => runningOf(openParts.values()) }
+  const less = ({ name }: Parts.Part, rows: number, nanoUsd: bigint) => {
+    const before = lessOf.get(name) ?? nothingLess
+    lessOf.set(name, { rows: before.rows + rows, nanoUsd: before.nanoUsd + nanoUsd })
+  }
+
+  return { open, submit, outcome, over, less, running: () => runningOf(openParts.values(), lessOf) }
 }

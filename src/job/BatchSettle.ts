@@ -31,9 +31,10 @@ export interface Options {
 
 /** Settles rows of batches, and bad lines. */
 export interface BatchSettle {
-  /** Settles rows in groups: one is written whole, whatever stops the job in between. */
+  /** Settles rows in groups: one is written, and `done` told of it, whatever stops the job in between. */
   readonly rows: (
-    said: ReadonlyArray<readonly [Row.Row, Output.Said]>
+    said: ReadonlyArray<readonly [Row.Row, Output.Said]>,
+    done: (settled: ReadonlyArray<Settled.Settled>) => void
   ) => Effect.Effect<ReadonlyArray<Settled.Settled>, JobError>
   /** Settles a bad line, and writes it whatever stops the job in between. */
   readonly bad: (line: Row.Bad) => Effect.Effect<void, JobError>
@@ -63,7 +64,7 @@ export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSe
   }
 
   return {
-    rows: Effect.fnUntraced(function*(said) {
+    rows: Effect.fnUntraced(function*(said, done) {
       const all: Array<Settled.Settled> = []
       for (let from = 0; from < said.length; from += group) {
         const settled = yield* Effect.uninterruptible(
@@ -71,7 +72,11 @@ export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSe
             said.slice(from, from + group),
             ([row, word]) => settler.row(row, Admission.hashOf(row), outcomeOf(row, word), 0),
             { concurrency: "unbounded" }
-          ).pipe(Effect.map((done) => done.map((each) => each.settled)), Effect.tap(context.emit))
+          ).pipe(
+            Effect.map((rows) => rows.map((each) => each.settled)),
+            Effect.tap((settled) => Effect.sync(() => done(settled))),
+            Effect.tap(context.emit)
+          )
         )
         if (failFast && settled.some((each) => each.kind === "failed")) return yield* stop(Stop.failedRow)
         all.push(...settled)

@@ -1,13 +1,14 @@
 /**
- * How a full disk is waited for: what could not be written is tried again at an even pace, until there is space or the
- * wait is over. Journal, results and errors wait alike.
+ * How a full disk is waited for: what could not be written is tried again at an even pace, until there is space, the
+ * wait is over or the job is told to stop. Journal, results and errors wait alike.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
-import * as Schedule from "effect/Schedule"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import { isDiskFull } from "./JobError.ts"
+import type * as Stop from "./Stop.ts"
 
 /** Says how long a full disk is waited for. */
 export interface Options {
@@ -15,18 +16,30 @@ export interface Options {
   readonly fullDiskWait?: Duration.Input | undefined
   /** Time between two tries on a full disk, above 0. Default: 1 second. */
   readonly fullDiskEvery?: Duration.Input | undefined
+  /** Ends the wait. Default: never. */
+  readonly stop?: Effect.Effect<Stop.Stop> | undefined
 }
 
 /** Holds the defaults of this module. */
 export const defaults = { fullDiskWait: Duration.seconds(30), fullDiskEvery: Duration.seconds(1) } as const
 
-/** Tries an effect again while it fails for want of space: every `fullDiskEvery`, for `fullDiskWait`. */
+/**
+ * Tries an effect again while it fails for want of space: every `fullDiskEvery`, for `fullDiskWait`. No try is cut short
+ * by the stop.
+ */
 export const retry = (options: Options) => {
   const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
   const every = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery))
   OptionCheck.nonNegative("JobFiles.run", "fullDiskWait in milliseconds", wait)
   OptionCheck.positive("JobFiles.run", "fullDiskEvery in milliseconds", every)
-  const schedule = Schedule.upTo(Schedule.spaced(every), { times: Math.ceil(wait / every) })
-  return <A, R>(self: Effect.Effect<A, PlatformError.PlatformError, R>) =>
-    Effect.retry(self, { schedule, while: isDiskFull })
+  const stop = options.stop ?? Effect.never
+  return <A, R>(self: Effect.Effect<A, PlatformError.PlatformError, R>) => {
+    const tries = (more: number): Effect.Effect<A, PlatformError.PlatformError, R> =>
+      Effect.catchIf(self, (error) => more > 0 && isDiskFull(error), (error) =>
+        Effect.flatMap(
+          Effect.timeoutOption(stop, every),
+          (told) => Option.isSome(told) ? Effect.fail(error) : tries(more - 1)
+        ))
+    return tries(Math.ceil(wait / every))
+  }
 }

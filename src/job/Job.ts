@@ -93,9 +93,9 @@ export const defaults = {
 /** Says what goes on at the provider after a job through batches has ended: it is billed, and a later run collects it. */
 export interface Running {
   readonly batches: number
-  /** Rows in them, those included that are not among the lines selected. */
+  /** Rows of the input in them that are not settled; none of the lines that are not selected. */
   readonly rows: number
-  /** Nano-dollars that the batches may cost at the most; absent where a price is unknown. */
+  /** Nano-dollars that the batches may still cost at the most; absent where a price is unknown. */
   readonly nanoUsd: bigint | undefined
 }
 

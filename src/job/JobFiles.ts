@@ -13,6 +13,7 @@
  * An output file that holds something and that the journal does not name is somebody else's: it is refused, not
  * overwritten (Outputs.ts).
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
@@ -27,11 +28,13 @@ import { InputError, type JobError, JournalError, type OutputError } from "./Job
 import * as Journal from "./Journal.ts"
 import type * as JournalScan from "./JournalScan.ts"
 import type * as Lock from "./Lock.ts"
+import * as MovedRows from "./MovedRows.ts"
 import * as Outputs from "./Outputs.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
+import type * as Stop from "./Stop.ts"
 
 export type { Paths, Writer } from "./Outputs.ts"
 
@@ -103,6 +106,8 @@ export interface Context {
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
   /** Notes nano-dollars that the run may have cost beyond its rows: in the journal, and in the result. */
   readonly uncertain: (nanoUsd: bigint) => Effect.Effect<void, JournalError>
+  /** Waits for the caller's reason to stop. It is asked for once, when the job begins. */
+  readonly stop: Effect.Effect<Stop.Stop>
 }
 
 const emptyInput = (path: string, what: string) =>
@@ -147,6 +152,20 @@ const answeredBefore = (
   })
 }
 
+/**
+ * Refuses rows that have moved up into the place of a removed line, where the answers of changed rows are kept. A row of
+ * a batch that is not collected stands where it was sent from.
+ */
+const inPlace = <E, R>(
+  rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
+  journal: Journal.Journal,
+  { changed, select }: FileOptions & Admission.Options
+): Stream.Stream<Row.Row | Row.Bad, E | JournalError, R> => {
+  if (changed !== "keep" || journal.recovered.rows === 0) return rows
+  const open = BatchParts.open(journal.notes).map(BatchParts.has)
+  return MovedRows.refuse(rows, journal, (row) => select?.(row.line) === false || open.some((has) => has(row)))
+}
+
 /** Lists the rows that earlier runs have failed and that this one came by and left so. */
 const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
   let left = report.resumedFailed
@@ -163,6 +182,14 @@ const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
       }
     }))
 }
+
+/** Asks for the caller's reason to stop from now on: all who wait for it wait for the same. */
+const asked = (stop: Effect.Effect<Stop.Stop> = Effect.never) =>
+  Effect.flatMap(Deferred.make<Stop.Stop>(), (told) =>
+    Effect.as(
+      Effect.forkScoped(Effect.flatMap(stop, (why) => Deferred.succeed(told, why))),
+      Deferred.await(told)
+    ))
 
 /**
  * Opens the files of a job, lets `answer` do the work, and makes results and errors agree with the journal before and
@@ -181,6 +208,7 @@ export const around = <E, R>(
     const where = paths(options)
     const now = yield* SteadyClock.make
     const report = options.report ?? Report.make(now())
+    const stop = yield* asked(options.stop)
     const file = options.input._tag === "File" ? options.input.path : undefined
     const name = options.input._tag === "File" ? options.input.path : options.input.name
     yield* Outputs.refuseShared(where, file)
@@ -194,6 +222,7 @@ export const around = <E, R>(
     const asItComes = !inOrder && streamed && file === undefined
     const journal = yield* Journal.open({
       ...options,
+      stop,
       path: where.journal,
       input: { path: name, fingerprint },
       acceptChange: options.changed === "keep" || options.changed === "resend",
@@ -203,20 +232,21 @@ export const around = <E, R>(
     report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
     warnOf(report, name, recovered)
     const removable = yield* Outputs.claim(where, journal)
-    const outputs = yield* Outputs.open(where, { ...options, report, journal, removable })
+    // a batch that is not collected may hold rows that were sent again
+    const resent = options.changed === "resend" || BatchParts.open(journal.notes).length > 0
+    const outputs = yield* Outputs.open(where, { ...options, stop, resent, report, journal, removable })
     const replay = (of: (each: JournalScan.Settled) => boolean) =>
       Stream.runForEachArray(
         journal.settled,
         (settled) => outputs.emit(settled.filter(of).map(Settled.ofRecord))
       )
     // What takes nothing back is told what a row came to before when it is known that it still counts.
-    const resent = options.changed === "resend"
     const lateOk = !outputs.regular.results && resent
     const lateFailed = !outputs.regular.errors && (resent || options.retryErrors === true)
     const late = !inOrder && (lateFailed || (lateOk && !asItComes))
     if (!inOrder) yield* replay((each) => each.meta.ok ? !lateOk && !asItComes : !lateFailed)
     const { select } = options
-    const all = Input.rows(options.input, options.row)
+    const all = inPlace(Input.rows(options.input, options.row), journal, options)
     const selected = select === undefined ? all : Stream.filter(all, (row) => select(row.line))
     const before = answeredBefore(journal, options, outputs.emit)
     let lastLine = 0
@@ -230,7 +260,7 @@ export const around = <E, R>(
         uncertainNanoUsd += nanoUsd
         return nanoUsd > 0n ? journal.note("uncertain", Number(nanoUsd)) : Effect.void
       })
-    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, uncertain })
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, uncertain, stop })
     if (late) {
       yield* replay((each) => each.ordinal <= recovered.rows && (each.meta.ok ? lateOk && !asItComes : lateFailed))
     }
@@ -271,8 +301,8 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
  */
 export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> => {
   Job.checked(options)
-  return around(options, ({ emit, journal, report, rows, uncertain }) => {
-    const calls = Effect.andThen(refuseInBatch(journal), Job.drive(rows, { ...options, journal, report }, emit))
+  return around(options, ({ emit, journal, report, rows, stop, uncertain }) => {
+    const calls = Effect.andThen(refuseInBatch(journal), Job.drive(rows, { ...options, journal, report, stop }, emit))
     return options.uncertain === undefined
       ? calls
       : Effect.ensuring(calls, Effect.ignore(Effect.flatMap(options.uncertain, uncertain)))

@@ -126,7 +126,8 @@ export interface Options extends DiskFull.Options {
   readonly results?: string | Writer | undefined
   readonly order?: "completion" | "input" | undefined
   readonly retryErrors?: boolean | undefined
-  readonly changed?: "stop" | "keep" | "resend" | undefined
+  /** Whether rows that were answered before may be answered again. */
+  readonly resent: boolean
   readonly select?: ((line: number) => boolean) | undefined
   readonly report: Report.Report
   readonly journal: Journal.Journal
@@ -213,9 +214,8 @@ export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
-  const { journal, report, select } = options
+  const { journal, report, resent, select } = options
   const inOrder = options.order === "input"
-  const resent = options.changed === "resend"
   const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!, options)
   const write = typeof options.results === "object" ? options.results.write : results!.append
   const failures = yield* Projection.open(where.errors, options)

@@ -30,6 +30,14 @@ const encoder = new TextEncoder()
 
 const version = "v2"
 
+/** Tells whether a directory holds answers of an older version, which are not read, and none of this one. */
+export const isOlder = (directory: string): Effect.Effect<boolean, never, FileSystem.FileSystem> =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) =>
+    fs.readDirectory(directory).pipe(
+      Effect.map((names) => !names.includes(version) && names.some((name) => /^[0-9a-f]{2}$/.test(name))),
+      Effect.orElseSucceed(() => false)
+    ))
+
 const keyOf = (target: string, row: Row.Row): Effect.Effect<string> =>
   Effect.map(
     Effect.promise(() =>
@@ -65,8 +73,10 @@ export const make = (
         const folder = folderOf(key)
         const aside = `${folder}/${key}.${yield* Clock.currentTimeMillis}-${++writes}`
         yield* fs.makeDirectory(folder, { recursive: true })
-        yield* fs.writeFileString(aside, JSON.stringify(body))
-        yield* fs.rename(aside, `${folder}/${key}.json`)
+        yield* Effect.tapError(
+          Effect.andThen(fs.writeFileString(aside, JSON.stringify(body)), fs.rename(aside, `${folder}/${key}.json`)),
+          () => Effect.ignore(fs.remove(aside, { force: true }))
+        )
       })
     }
   })

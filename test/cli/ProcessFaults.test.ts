@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { readdirSync } from "node:fs"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import { command, idsOf, pause, serve, start } from "./processes.ts"
@@ -10,6 +11,31 @@ describe.concurrent("the process in trouble", () => {
     const outcome = await Kill.run({ rows: 150, kills: 2, concurrency: 40, within: 1000, seed: 5, command })
     expect(outcome).toMatchObject({ kills: 2, lost: 0, doubled: 0, sentAgain: 0, overBound: 0 })
   }, 90_000)
+
+  it(
+    "ends at Ctrl-C while it waits for space on a full disk, says what is not written, and leaves no half file",
+    async () => {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(20))
+      const emulator = await serve({ limits: {}, firstToken: { kind: "constant", value: 0.01 } })
+      const env = { TOGETHER_BASE_URL: emulator.url, TOGETHER_API_KEY: "k" }
+      const run = start(["run", input, "--quiet"], env, { blocks: 1 })
+      for (let i = 0; i < 1000 && (await emulator.state()).counters.succeeded < 20; i++) await pause(10)
+      await pause(200)
+      const pressed = performance.now()
+      run.child.kill("SIGINT")
+      expect(await run.ended).toBe(130)
+      expect(performance.now() - pressed).toBeLessThan(3000)
+      expect(run.said.err).toMatch(
+        /^interrupted the disk is full: \S+in\.results\.jsonl\.journal cannot grow\. .* are sent again\.\n$/
+      )
+      expect(readdirSync(shell.directory).filter((name) => /\.new$|\.lock$/.test(name))).toEqual([])
+      expect(await start(["run", input, "--quiet"], env).ended).toBe(0)
+      expect(idsOf(shell.path("in.results.jsonl")).length).toBe(20)
+      await emulator.close()
+    },
+    60_000
+  )
 
   it("keeps a second process off the journal, and a reader that goes away is no defect", async () => {
     const shell = Shell.open()

@@ -393,6 +393,19 @@ describe.concurrent("effect-together", () => {
         expect(Number(plan.costUsd.high)).toBeGreaterThan(Number(plan.costUsd.low))
       })))
 
+    it.effect("says how many rows set no max_tokens, and what a budget reserves for them", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const open = JSON.stringify({ prompt: "no bound", model: "openai/gpt-oss-20b" })
+        const input = shell.write("in.jsonl", `${Shell.prompts(3)}${open}\n`)
+        const { out } = yield* shell.run(["plan", input])
+        expect(out).toContain("1 row without max_tokens: 8,192 tokens are assumed")
+        expect(out).toContain("--max-cost reserves the model's whole context")
+        expect((yield* shell.run(["plan", input, "--max-tokens", "7"])).out).not.toContain("without max_tokens")
+        const plan = JSON.parse((yield* shell.run(["plan", input, "--json"])).out) as { readonly models: object }
+        expect(plan.models).toMatchObject({ "openai/gpt-oss-20b": { rows: 4, rowsWithoutMaxTokens: 1 } })
+      })))
+
     it.effect("estimates every endpoint, and leaves out what a journal holds", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
 import * as Policy from "../../src/cli/Policy.ts"
 import * as Schedule from "../../src/cli/Schedule.ts"
@@ -357,6 +357,58 @@ describe.concurrent("run", () => {
         })
         const real = yield* shell.run(["run", input, ...cache, "--base-url", url], key)
         expect([real.code, asked, real.err.includes("from the cache")]).toEqual([3, 3, false])
+      }))),
+    30_000
+  )
+
+  it.effect(
+    "warns of a cache whose answers are not read any more, until it keeps new ones",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(2)
+        const cache = ["--cache", shell.path("cache")]
+        mkdirSync(shell.path("cache/0f"), { recursive: true })
+        const first = yield* shell.run(["run", input, ...emulator, ...cache])
+        expect([first.code, first.err]).toEqual([0, expect.stringContaining("/cache are of an older version")])
+        const second = yield* shell.run(["run", input, ...emulator, ...cache, "--out-dir", shell.path("again")])
+        expect([second.code, second.err.includes("older version")]).toEqual([0, false])
+      })),
+    30_000
+  )
+
+  it.effect("makes nothing where the key is missing", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(2)
+      const before = readdirSync(shell.directory)
+      const { code, err } = yield* shell.run([
+        "run",
+        input,
+        "--out-dir",
+        shell.path("a/b"),
+        "--report",
+        shell.path("r/r.html")
+      ])
+      expect([code, err]).toEqual([4, expect.stringContaining("There is no API key")])
+      expect(readdirSync(shell.directory)).toEqual(before)
+    })), 30_000)
+
+  it.effect(
+    "warns where the prices could not be read, in the summary and nowhere else",
+    () =>
+      live(Effect.scoped(Effect.gen(function*() {
+        const { input, shell } = opened(2)
+        const { url } = yield* serve((request, response) => {
+          response.statusCode = request.method === "GET" ? 404 : 400
+          response.setHeader("content-type", "application/json")
+          response.end("{}")
+        })
+        const args = ["run", input, "--base-url", url, "--retry-errors"]
+        const { err } = yield* shell.run(args, key)
+        expect(err).toMatch(
+          /^warning +GET \/models told no prices \(.*404.*\): those of the shipped table of 20\d\d-\d\d count$/m
+        )
+        expect(err).not.toContain("WARN")
+        expect(yield* shell.run([...args, "--quiet"], key)).toEqual({ code: 3, out: "", err: "" })
       }))),
     30_000
   )

@@ -21,13 +21,25 @@ export const command: string = join(inject("bundled"), "main.js")
 /** Lets time pass for real. */
 export const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
 
-/** Starts the command; `input` and `cwd` are its standard input and its working directory. */
+/** Says how the command is started. */
+export interface Place {
+  /** Its standard input. Default: nothing. */
+  readonly input?: string | undefined
+  /** Its working directory. Default: that of the test. */
+  readonly cwd?: string | undefined
+  /** Size of the largest file it can write, in blocks of 512 bytes. Default: any. */
+  readonly blocks?: number | undefined
+}
+
+/** Starts the command. */
 export const start = (
   args: ReadonlyArray<string>,
   env: Readonly<Record<string, string>> = {},
-  { cwd, input = "" }: { readonly input?: string; readonly cwd?: string } = {}
+  { blocks, cwd, input = "" }: Place = {}
 ) => {
-  const child = spawn(process.execPath, [command, ...args], {
+  const limited = blocks === undefined ? [] : ["sh", "-c", `ulimit -f ${blocks}; exec "$0" "$@"`]
+  const [file, ...rest] = [...limited, process.execPath, command, ...args]
+  const child = spawn(file!, rest, { // one is there
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"], ...env },
     stdio: ["pipe", "pipe", "pipe"],
     cwd

@@ -83,6 +83,35 @@ describe("Admission", () => {
       }
     }))
 
+  it.effect("sends a row like one further down, where nothing has moved", () =>
+    Effect.gen(function*() {
+      const bare = (prompt: string) => `${JSON.stringify({ prompt, model: "m" })}\n`
+      const same = bare("same")
+      const last = (line: number) => line > 1
+      const third = (line: number) => line === 3
+      const cases = [
+        // one prompt sampled a few times, of which the first was not answered when the run was killed
+        { before: same.repeat(3), answered: last, after: same.repeat(3), sent: ["line-1"] },
+        { before: same.repeat(3), answered: last, after: same.repeat(5), sent: ["line-1", "line-4", "line-5"] },
+        // a bad line that was corrected in its place
+        { before: `no json\n${same}`, after: same.repeat(2), sent: ["line-1"] },
+        // only what is chosen is in doubt, and the whole input tells what has moved
+        { before: same.repeat(3), answered: third, after: bare("one") + same, chosen: 1, sent: ["line-1"] },
+        { before: same.repeat(3), answered: third, after: same.repeat(2), chosen: 2, sent: [] },
+        { before: same.repeat(3), answered: third, after: same.repeat(3), chosen: 2, sent: ["line-2"] }
+      ]
+      for (const { after, answered, before, chosen, sent } of cases) {
+        const disk = yield* setup(before)
+        yield* run(disk, { send: provider().send, select: answered })
+        yield* disk.fs.writeFileString("in.jsonl", after)
+        const again = provider()
+        const select = chosen === undefined ? undefined : (line: number) => line === chosen
+        const ended = yield* Effect.result(run(disk, { send: again.send, changed: "keep", select, concurrency: 1 }))
+        expect(again.sent).toEqual(sent)
+        expect(ended._tag).toBe(sent.length === 0 ? "Failure" : "Success")
+      }
+    }))
+
   it.effect("sends a failed row again that is known by its line, when it was corrected there", () =>
     Effect.gen(function*() {
       const bare = (prompt: string) => `${JSON.stringify({ prompt, model: "m" })}\n`

@@ -4,10 +4,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import { isRetryable } from "../../src/domain/TogetherError.ts"
-import * as BatchBudget from "../../src/job/BatchBudget.ts"
 import * as BatchJob from "../../src/job/BatchJob.ts"
 import * as BatchOutput from "../../src/job/BatchOutput.ts"
 import * as Parts from "../../src/job/BatchParts.ts"
@@ -15,65 +12,11 @@ import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
-import * as Price from "../../src/policy/Price.ts"
-import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
-import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
+import { boundOf, ids, line, model, numbered, price, prompts, run, setup, world } from "./batches.ts"
 import { slow } from "./jobs.ts"
-import * as MemoryDisk from "./MemoryDisk.ts"
-
-const model = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
-
-const line = (id: number, of = model) =>
-  JSON.stringify({
-    custom_id: `r${id}`,
-    tag: id,
-    body: { model: of, max_tokens: 20, messages: [{ role: "user", content: `question ${id}` }] }
-  })
-
-const prompts = (count: number) => Array.from({ length: count }, (_, i) => `${line(i + 1)}\n`).join("")
-
-/** A provider that counts the requests of each kind. */
-const world = (
-  options: Simulation.Options = {},
-  spoil: (client: HttpClient.HttpClient) => HttpClient.HttpClient = (client) => client
-) => {
-  const client = spoil(SimulatedProvider.make({ unknownModels: "accept", ...options }, 1).client)
-  const seen = new Map<string, number>()
-  const counting = HttpClient.mapRequest(client, (request) => {
-    const path = new URL(request.url).pathname.replace(/\/(file|batch)[^/]*-[^/]+|\/[0-9a-f]{8}-[0-9a-f-]+/g, "/…")
-    const name = `${request.method} ${path}`
-    seen.set(name, (seen.get(name) ?? 0) + 1)
-    return request
-  })
-  return {
-    seen,
-    layer: Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
-      Layer.provide(Layer.succeed(HttpClient.HttpClient, counting))
-    )
-  }
-}
-
-const run = (disk: MemoryDisk.Disk, world_: ReturnType<typeof world>, options: Partial<BatchJob.Options> = {}) =>
-  BatchJob.run({ input: Input.file("in.jsonl"), ...options }).pipe(
-    Effect.provideService(FileSystem.FileSystem, disk.fs),
-    Effect.provide(world_.layer)
-  )
-
-const ids = (disk: MemoryDisk.Disk, path: string) =>
-  disk.text(path).split("\n").filter((text) => text !== "")
-    // what the test reads is what the job wrote
-    .map((text) => (JSON.parse(text) as { readonly custom_id: string }).custom_id).sort()
-
-const numbered = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `r${from + i}`).sort()
-
-const setup = (text: string) =>
-  Effect.gen(function*() {
-    const disk = MemoryDisk.make()
-    yield* disk.fs.writeFileString("in.jsonl", text)
-    return disk
-  })
+import type * as MemoryDisk from "./MemoryDisk.ts"
 
 /** Moves the usage of answers into their first choice, as some models say it. */
 const inFirstChoice = (file: string) =>
@@ -199,15 +142,6 @@ describe("BatchOutput", () => {
     })
   })
 })
-
-/** A price, and what one row of this file may cost at the most by it. */
-const price = () => Price.stated({ model, inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
-const rowBound = (() => {
-  const row = Row.parse(line(10), 10)
-  const bound = row._tag === "Row" ? BatchBudget.bound(price, model, [row]) : undefined
-  if (bound?._tag !== "Known") throw new Error("no bound")
-  return bound.high
-})()
 
 describe("BatchJob", () => {
   describe("run", () => {
@@ -351,7 +285,7 @@ describe("BatchJob", () => {
         const { report, written } = yield* BatchJob.run({
           input: Input.file("in.jsonl"),
           errors: "/dev/stderr",
-          stop: Effect.as(Effect.sleep(1000), Stop.interrupted)
+          stop: Effect.as(Effect.sleep("7 seconds"), Stop.interrupted)
         }).pipe(
           Effect.provideService(FileSystem.FileSystem, slow(disk.fs)),
           Effect.provide(world().layer)
@@ -459,12 +393,12 @@ describe("BatchJob", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(20))
         const provider = world()
-        const options = { price, maxCost: rowBound * 12n, limits: { maxRows: 10, maxBytes: 1e7 }, parallel: 1 }
+        const options = { price, maxCost: boundOf(10, 10) * 12n, limits: { maxRows: 10, maxBytes: 1e7 }, parallel: 1 }
         yield* run(disk, provider, { ...options, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
         expect(provider.seen.get("POST /v1/batches")).toBe(1)
-        const { report, stop } = yield* run(disk, provider, { ...options, maxCost: rowBound * 10n, parallel: 2 })
+        const { report, stop } = yield* run(disk, provider, { ...options, maxCost: boundOf(10, 10) * 10n, parallel: 2 })
         expect([stop?._tag, report.ok, provider.seen.get("POST /v1/batches")]).toEqual(["MaxCost", 10, 1])
-        expect(report.nanoUsd).toBeLessThanOrEqual(rowBound * 10n)
+        expect(report.nanoUsd).toBeLessThanOrEqual(boundOf(10, 10) * 10n)
       })))
 
     it.effect("notes what an answer that nobody takes may have cost", () =>
@@ -477,7 +411,7 @@ describe("BatchJob", () => {
         expect(report.ok).toBe(4)
         const noted = /"name":"uncertain","value":(\d+)/.exec(disk.text("in.results.jsonl.journal"))
         expect(Number(noted?.[1])).toBeGreaterThan(0)
-        expect(Number(noted?.[1])).toBeLessThan(Number(rowBound * 4n))
+        expect(Number(noted?.[1])).toBeLessThan(Number(boundOf(10, 10) * 4n))
         // the run that incurs it says so
         expect(uncertainNanoUsd).toBe(BigInt(noted?.[1] ?? 0))
       })))
@@ -498,12 +432,7 @@ describe("BatchJob", () => {
         const options = { price, limits: { maxRows: 4, maxBytes: 1e7 } }
         const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
         const stopped = yield* run(disk, provider, { ...options, stop })
-        const bounds = [[1, 4], [5, 6]].map(([from, to]) => {
-          const rows = numbered(from!, to!).map((id) => Row.parse(line(Number(id.slice(1))), 1) as Row.Row) // `line` writes rows
-          const bound = BatchBudget.bound(price, model, rows)
-          return bound._tag === "Known" ? bound.high : 0n
-        })
-        expect(stopped.running).toEqual({ batches: 2, rows: 6, nanoUsd: bounds[0]! + bounds[1]! })
+        expect(stopped.running).toEqual({ batches: 2, rows: 6, nanoUsd: boundOf(1, 4) + boundOf(5, 6) })
         const unpriced = yield* setup(prompts(1))
         expect((yield* run(unpriced, world(), { ...options, price: () => undefined, stop })).running).toEqual({
           batches: 1,
@@ -520,11 +449,11 @@ describe("BatchJob", () => {
           const disk = yield* setup(prompts(20))
           const provider = world()
           // every row costs less than its bound, so what is left is enough for the last one
-          const options = { price, maxCost: rowBound * 20n, limits: { maxRows: 2, maxBytes: 1e7 }, parallel }
+          const options = { price, maxCost: boundOf(10, 10) * 20n, limits: { maxRows: 2, maxBytes: 1e7 }, parallel }
           const { report, stop } = yield* run(disk, provider, options)
           expect([stop, report.ok]).toEqual([undefined, 20])
           const tight = yield* setup(prompts(20))
-          const few = yield* run(tight, world(), { ...options, maxCost: report.nanoUsd + rowBound * 2n })
+          const few = yield* run(tight, world(), { ...options, maxCost: report.nanoUsd + boundOf(10, 10) * 2n })
           expect([few.stop, few.report.ok]).toEqual([undefined, 20])
         }
       })))

@@ -67,6 +67,23 @@ export const slow = (fs: FileSystem.FileSystem, millis = 3000): FileSystem.FileS
     }))
 })
 
+/** Fills a disk with the first rows that are written to a file. */
+export const fullAt = (disk: MemoryDisk.Disk, path: string): MemoryDisk.Disk => ({
+  ...disk,
+  fs: {
+    ...disk.fs,
+    open: (opened, options) =>
+      Effect.map(disk.fs.open(opened, options), (file) => ({
+        ...file,
+        writeAll: (bytes: Uint8Array) =>
+          Effect.suspend(() => {
+            if (opened === path && new TextDecoder().decode(bytes).includes("response")) disk.left = 0
+            return file.writeAll(bytes)
+          })
+      }))
+  }
+})
+
 /** Says what a job is run with. */
 export type Options = Partial<JobFiles.Options<never>> & Pick<JobFiles.Options<never>, "send">
 

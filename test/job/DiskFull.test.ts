@@ -1,0 +1,26 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Input from "../../src/job/Input.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as Stop from "../../src/job/Stop.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { fullAt, prompts, provider, setup } from "./jobs.ts"
+
+describe("DiskFull", () => {
+  it.effect("waits no longer for space than until it is told to stop", () =>
+    Effect.gen(function*() {
+      const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+      for (const path of ["in.results.jsonl.journal", "in.results.jsonl"]) {
+        const disk = yield* setup(prompts(3))
+        const options = { stop, fullDiskWait: "1 hour", concurrency: 1 } as const
+        const job = JobFiles.run({ input: Input.file("in.jsonl"), send: provider().send, ...options }).pipe(
+          Effect.provideService(FileSystem.FileSystem, fullAt(disk, path).fs)
+        )
+        const [time, error] = yield* VirtualClock.wrap(Effect.timed(Effect.flip(job)))
+        expect(error.message).toContain(`the disk is full: ${path} cannot grow`)
+        expect(Duration.toMillis(time)).toBe(5000)
+      }
+    }))
+})
