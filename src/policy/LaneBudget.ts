@@ -32,12 +32,12 @@ const requestPace = (state: State, now: number): number =>
 
 const tokenPace = (state: State): number => pace(state.tokens, state.tokenMirror)
 
-/** Reads what is owed to a cap of the user, which counts whatever was sent; a second's worth of `credit` at the most. */
-const capOwed = (cap: Debt, ceiling: number, now: number): number =>
-  ceiling === Infinity ? 0 : Math.max(Math.min(-defaults.lag * ceiling, cap.units), unpaid(cap, ceiling, now))
-
-const charged = (cap: Debt, ceiling: number, cost: number, now: number): Debt =>
-  ceiling === Infinity ? cap : { units: Math.max(-ceiling, capOwed(cap, ceiling, now) + cost), at: now }
+/** Takes from what a cap of the user allows, which counts whatever was sent, or gives back: a second's worth at the most. */
+const charged = (cap: Debt, ceiling: number, cost: number, now: number): Debt => {
+  if (ceiling === Infinity) return cap
+  const owed = Math.max(Math.min(-defaults.lag * ceiling, cap.units), unpaid(cap, ceiling, now))
+  return { units: Math.max(-ceiling, owed + cost), at: now }
+}
 
 const capWait = (cap: Debt, ceiling: number, now: number): number =>
   ceiling === Infinity ? 0 : unpaid(cap, ceiling, now) / ceiling

@@ -123,7 +123,7 @@ const readingsOf = (text: string): ReadonlyArray<Reading> => {
   const readings = [plain]
   if (text.includes("&")) readings.push(undone(plain, html))
   if (text.includes("%")) readings.push(undone(plain, address))
-  if (text.includes("%") && text.includes("+")) readings.push(undone(plain, form))
+  if (text.includes("+")) readings.push(undone(plain, form))
   return readings.filter((reading) => reading === plain || reading.text !== text).flatMap(levelsOf)
 }
 

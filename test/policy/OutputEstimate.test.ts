@@ -12,6 +12,16 @@ const learned = (tokens: number, n = 20, options: OutputEstimate.Options = {}) =
 const call = { inputTokens: 100, maxOutputTokens: 4096 }
 
 describe("OutputEstimate", () => {
+  it("knows the largest of the last answers: none at first, and forgets it with its generation", () => {
+    const answers = (state: OutputEstimate.State, count: number, tokens: number) =>
+      Array.from({ length: count }).reduce<OutputEstimate.State>((next) => OutputEstimate.record(next, tokens), state)
+    const fresh = OutputEstimate.make()
+    const large = OutputEstimate.record(fresh, 900)
+    const later = answers(large, 127, 20)
+    expect([fresh, large, later, answers(later, 1, 20)].map(OutputEstimate.largest)).toEqual([0, 900, 900, 900])
+    expect(OutputEstimate.largest(answers(later, 256, 20))).toBe(20)
+  })
+
   it("reserves 512 tokens, or the maximum if it is less, while it knows nothing", () => {
     expect(OutputEstimate.estimate(OutputEstimate.make(), call, 0)).toEqual({
       _tag: "Estimate",

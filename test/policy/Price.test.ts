@@ -294,6 +294,11 @@ describe("Price", () => {
     })
   })
 
+  it("marks a cost as assumed, and leaves what is unknown as it is", () => {
+    expect(Price.assumed(Price.known(7n), "cut")).toEqual({ _tag: "Assumed", nanoUsd: 7n, reason: "cut" })
+    expect(Price.assumed(Price.unknown("no price"), "cut")).toEqual(Price.unknown("no price"))
+  })
+
   describe("what is no amount", () => {
     const price = Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
 

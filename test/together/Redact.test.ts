@@ -60,6 +60,17 @@ describe("redact", () => {
     }
   })
 
+  it("knows a prompt of words alone in a form, which escapes nothing but its spaces", () => {
+    const words = "Tell me all about Karl Maier and his illness"
+    const written = new URLSearchParams({ x: words }).toString().slice(2)
+    expect(written).not.toContain("%")
+    for (const prompts of [[words], () => [words]]) {
+      expect(redact(`no page at /ask?x=${written}&y=1`, { prompts })).toBe("no page at /ask?x=[prompt]&y=1")
+      expect(redact(`bad: …${written.slice(10)}, 1+1`, { prompts })).toBe("bad: …[prompt], 1+1")
+      expect(redact(`bad: ${written.slice(0, 30)} …`, { prompts })).toBe("bad: [prompt]")
+    }
+  })
+
   it("knows a prompt whose start was cut away by its end, and by no less than that", () => {
     const text = "Please write to Karl Maier, Hauptstraße 7, about his illness"
     const end = (length: number) => redact(`…${text.slice(-length)} (400)`, { prompts: [text] })
