@@ -189,6 +189,8 @@ export const estimate = (
     Outage.wait(state.outage, now),
     state.pausedUntil - now
   )
+  // nothing is sent any more: no place is waited for
+  if (start === Infinity) return Infinity
   const { estimated, used } = experience
   const tokens = estimated > 0 ? ahead.tokens * (used / estimated) : 0
   const byTokens = state.tokensPaced ? through(state.tokens, tokens) : 0

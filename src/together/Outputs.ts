@@ -57,12 +57,12 @@ export const make = (options?: OutputEstimate.Options): Outputs => {
     const own = kind.label === undefined ? undefined : known.get(keyOf(kind.lane, kind.label))
     return own === undefined ? lane : { ...own, safety: lane.safety, safetyAt: lane.safetyAt }
   }
-  const bounded = (state: OutputEstimate.State, estimate: Estimate): Estimate =>
-    (estimate.openChoices ?? 0) === 0 || OutputEstimate.isCold(state) ? estimate : {
-      ...estimate,
-      maxOutputTokens: Math.max(estimate.maxOutputTokens, Math.ceil(openFactor * OutputEstimate.largest(state))),
-      learned: true
-    }
+  const bounded = (state: OutputEstimate.State, estimate: Estimate): Estimate => {
+    if ((estimate.openChoices ?? 0) === 0 || OutputEstimate.isCold(state)) return estimate
+    const most = Math.max(estimate.maxOutputTokens, Math.ceil(openFactor * OutputEstimate.largest(state)))
+    // what is priced is a whole number, whatever an answer said of itself
+    return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
+  }
   return {
     expect: (kind, estimate, nowSeconds) => {
       if (estimate.maxOutputTokens === 0) return estimate

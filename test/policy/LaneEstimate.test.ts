@@ -111,6 +111,13 @@ describe("LaneEstimate", () => {
       expect(seconds(paused, 0, { places: places(2, { ...short, waiting: 0 }) })).toBe(600)
     })
 
+    it("are not waited for where a pause has no end", () => {
+      const paused = { ...free, pausedUntil: Infinity }
+      const held = places(2, { waiting: 3, seconds: 10 }, { taken: 1, seconds: 60 })
+      const all = [held, unlimited].flatMap((places) => [true, false].map((stream) => ({ places, stream })))
+      expect(all.map((one) => seconds(paused, 3, one))).toEqual([Infinity, Infinity, Infinity, Infinity])
+    })
+
     it("take no time where no limit is known, or no call was seen to take any", () => {
       expect(seconds(known(20), 88, { places: places(Infinity, short) })).toBe(4.4)
       expect(seconds(known(20), 88, { places: places(2, { ...short, seconds: 0 }) })).toBe(4.4)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Price from "../../src/policy/Price.ts"
 import * as Outputs from "../../src/together/Outputs.ts"
 
 const estimate = { inputTokens: 10, outputTokens: 512, maxOutputTokens: 4096 }
@@ -90,6 +91,19 @@ describe("Outputs", () => {
         outputTokens: 22,
         maxOutputTokens: 8192,
         learned: true
+      })
+    })
+
+    it("stays a whole number that can be priced after an answer that said absurdly many", () => {
+      const outputs = Outputs.make()
+      record(outputs, { lane }, 100, 19)
+      outputs.record({ lane }, Number.MAX_SAFE_INTEGER)
+      const next = outputs.expect({ lane }, open, 0)
+      expect(next).toEqual({ ...open, outputTokens: 110, maxOutputTokens: Number.MAX_SAFE_INTEGER, learned: true })
+      const price = Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 1, contextTokens: 262_144 })
+      expect(Price.ofCall(price, "m", next)).toMatchObject({ high: (262_144n + 13n) * 1000n })
+      expect(Price.ofCall({ ...price, contextTokens: undefined }, "m", next)).toMatchObject({
+        high: (BigInt(Number.MAX_SAFE_INTEGER) + 13n) * 1000n
       })
     })
 
