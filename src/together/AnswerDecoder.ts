@@ -4,7 +4,6 @@
  * An answer that is not what it should be fails with `DecodeError`, which says
  * where it went wrong and keeps keys and prompts out of it.
  */
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Estimate } from "../domain/Call.ts"
@@ -49,11 +48,11 @@ export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,
   answer: Answered,
   secretsOf: Transport["secrets"]
-): Effect.Effect<Read<A>, DecodeError> => {
+): Result.Result<Read<A>, DecodeError> => {
   const { headers, status, text } = answer
   const fail = (problem: string) => {
     const body = text === "" ? undefined : redact(text, secretsOf(exchange))
-    return Effect.fail(
+    return Result.fail(
       new DecodeError({
         operation: exchange.operation,
         model: exchange.model,
@@ -73,7 +72,7 @@ export const read = <A>(
     const nothing = Result.orElse(decode(undefined), () => decode(null))
     return Result.isFailure(nothing)
       ? fail("is empty")
-      : Effect.succeed({ value: nothing.success, usage: undefined })
+      : Result.succeed({ value: nothing.success, usage: undefined })
   }
   if (AnswerError.is(value)) {
     const said = redact(ErrorBody.parse(text).message ?? "", secretsOf(exchange))
@@ -82,7 +81,7 @@ export const read = <A>(
   const decoded = decode(value)
   return Result.isFailure(decoded)
     ? fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
-    : Effect.succeed({
+    : Result.succeed({
       value: decoded.success,
       usage: Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
     })

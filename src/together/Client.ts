@@ -351,21 +351,23 @@ export const make = (shared: Shared): Client => {
     )
 
   const exchanged = (exchange: Exchange, observed: Pipeline.Observed) =>
-    Effect.tap(
+    Effect.map(
       transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-      (answer) => Effect.sync(() => seen(observed, answer))
+      (answer) => {
+        seen(observed, answer)
+        return answer
+      }
     )
 
   const exchangeDecoded = <A>(exchange: Exchange, estimate: Estimate, decode: AnswerDecoder.Decode<A>) => {
     const asked = { exchange, estimate, decode }
     return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
-      exchanged(exchange, observed).pipe(
-        Effect.flatMap((answer) => AnswerDecoder.read(asked, answer, transport.secrets)),
-        Effect.map(({ usage, value }) => {
-          observed.usage = usage
-          return value
-        })
-      )
+      Effect.flatMap(exchanged(exchange, observed), (answer) => {
+        const read = AnswerDecoder.read(asked, answer, transport.secrets)
+        if (Result.isFailure(read)) return Effect.fail(read.failure)
+        observed.usage = read.success.usage
+        return Effect.succeed(read.success.value)
+      })
   }
 
   const call: Client["call"] = (route) => {
