@@ -224,7 +224,7 @@ describe.concurrent("effect-together", () => {
     it.effect("stops at a cap with 5, and goes on from there", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()
-        const input = shell.write("in.jsonl", Shell.prompts(12))
+        const input = shell.write("in.jsonl", Shell.prompts(7))
         const args = ["run", input, "--emulator", "--concurrency", "1"]
         const { code, err } = yield* shell.run([...args, "--max-cost", "0.00002"])
         expect(code).toBe(5)
@@ -234,7 +234,7 @@ describe.concurrent("effect-together", () => {
         const again = yield* shell.run([...args, "--max-cost", "0.00002"])
         expect([again.code, again.err.includes("attempts  0 ")]).toEqual([5, true])
         expect((yield* shell.run(args)).code).toBe(0)
-        expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(12)
+        expect(rows(shell.path("in.emulator.results.jsonl")).length).toBe(7)
       })), 30_000)
 
     it.effect("names a changed input and the two ways to go on", () =>
