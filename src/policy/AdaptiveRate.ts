@@ -81,17 +81,18 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
   const paid = now > state.sentAt ? believed(state) * (now - state.sentAt) : 0
   const slack = Math.max(0, state.slack + paid)
   const unused = !paced && slack > patience(state) * believed(state)
+  const isDue = now - state.nextMark.at >= Math.max(defaults.useSeconds, defaults.useSlots * state.mean / state.rate)
+  // every field is named, none is spread in by a condition: this runs for each attempt
   return {
     ...state,
-    ...(unused
-      ? { slack: 0, usedAt: now, usedAdmitted: state.sent - state.refused }
-      : { slack: Math.max(0, slack - cost) }),
+    slack: unused ? 0 : Math.max(0, slack - cost),
+    usedAt: unused ? now : state.usedAt,
+    usedAdmitted: unused ? state.sent - state.refused : state.usedAdmitted,
     // no limit, no bucket
     bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
     heap: Math.max(0, state.heap - paid) + cost,
-    ...(now - state.nextMark.at < Math.max(defaults.useSeconds, defaults.useSlots * state.mean / state.rate)
-      ? {}
-      : { mark: state.nextMark, nextMark: { at: now, sent: state.sent } }),
+    mark: isDue ? state.nextMark : state.mark,
+    nextMark: isDue ? { at: now, sent: state.sent } : state.nextMark,
     pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,
     sent: state.sent + cost,
     sentAt: now,
