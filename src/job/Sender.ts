@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import type { Priority } from "../domain/Call.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Retry from "../guard/Retry.ts"
-import type * as Client from "../together/Client.ts"
+import type { Answered } from "../together/CallOptions.ts"
 import * as Together from "../together/Together.ts"
 import type * as Answer from "./Answer.ts"
 import type { Send } from "./Dispatch.ts"
@@ -45,7 +45,7 @@ export const together = Effect.fnUntraced(function*(
 
   return (row) =>
     Effect.suspend(() => {
-      let told: Client.Answered | undefined
+      let told: Answered | undefined
       let retries = 0
       const counted = Schedule.tap(policy, ({ duration, input }) =>
         Effect.sync(() => {

@@ -17,7 +17,6 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { type Call, type Estimate, isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
-import type { Usage } from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Fallback from "../guard/Fallback.ts"
@@ -26,6 +25,7 @@ import { CurrentPolicy } from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
+import type { CallOptions, PathRequest } from "./CallOptions.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
@@ -34,94 +34,6 @@ import * as Pricing from "./Pricing.ts"
 import { promptsOf } from "./Redact.ts"
 import type { Route } from "./Routes.ts"
 import type { Exchange, Transport } from "./Transport.ts"
-
-/** Steers one call; what is absent is the client's default. */
-export interface CallOptions {
-  /** Rank in the lane's queue. Default: `"normal"`. */
-  readonly priority?: Priority | undefined
-  /**
-   * Time for the whole call: waits, those at a suspended account too, retries, fallbacks and the stream's end included.
-   * Default: the client's, else none.
-   */
-  readonly deadline?: Duration.Input | undefined
-  /** When to retry. Default: the client's schedule. */
-  readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
-  /**
-   * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
-   * as a call of its own; the deadline is shared. Default: none.
-   */
-  readonly fallback?: ReadonlyArray<string> | undefined
-  /** Asks for a slow answer a second time; streams are never hedged. Default: the client's, else never. */
-  readonly hedge?: Pipeline.HedgeOptions | undefined
-  /** Your own word for a group of calls: budgets and spans use it, and what its calls generate is learned apart. */
-  readonly label?: string | undefined
-  /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
-  readonly pool?: string | undefined
-  /**
-   * Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing.
-   *
-   * **Details**: permit, limits and money are settled by then, and no deadline bounds it. Of what it dies, the call dies.
-   */
-  readonly onAnswered?: ((answered: Answered) => Effect.Effect<void>) | undefined
-}
-
-/** Tells of a call that was answered. */
-export interface Answered {
-  readonly operation: string
-  /** The model that answered, which may be a fallback; `""` where the operation has none. */
-  readonly model: string
-  /** Attempts made for the call, the first included. A hedge is part of its attempt. */
-  readonly attempts: number
-  readonly status: number | undefined
-  /** The provider's id of the exchange. */
-  readonly requestId: string | undefined
-  /** What the answer says it consumed; `undefined` where it does not. */
-  readonly usage: Usage | undefined
-  /** What it cost, by the client's `prices`; unknown with a reason where these or the usage do not say. */
-  readonly cost: Price.Cost
-}
-
-/** Steers a call whose cost the client cannot know. */
-export interface CreationOptions extends CallOptions {
-  /**
-   * What it may cost at the most and at the least, as you know it: budgets then hold it. Default: unknown, which a budget
-   * refuses unless `unknownPrice` of `Credits` allows it.
-   */
-  readonly cost?: Price.Estimate | undefined
-}
-
-/** Describes a call by path, for endpoints that have no method of their own. */
-export interface PathRequest<A> {
-  readonly method?: HttpMethod.HttpMethod | undefined
-  /** Path below the base URL, or an absolute URL on its host or on another of Together's. */
-  readonly path: string
-  readonly query?: Exchange["query"]
-  /** Sent as JSON. */
-  readonly body?: unknown
-  /** Sent as multipart; excludes `body`. */
-  readonly form?: FormData | undefined
-  /**
-   * Collects the texts of `form`, which no error may quote. Default: none is known, so that an error says no more of an
-   * answer than the words of its kind.
-   */
-  readonly formTexts?: Exchange["formTexts"]
-  /** Decodes the JSON of the answer; an empty one is `undefined`, else `null`. */
-  readonly response: Schema.Codec<A, unknown>
-  /** Selects the lane. Default: the body's, where `path` is that of a typed operation, else the lane of calls without one. */
-  readonly model?: string | undefined
-  /** Names the operation in errors, spans and metrics. Default: `"request"`. */
-  readonly operation?: string | undefined
-  /** True where a repeat after an ambiguous failure does no harm. Default: true for GET, HEAD, PUT and DELETE. */
-  readonly idempotent?: boolean | undefined
-  /** What the call may consume. Default: where `path` is that of a typed operation, as that one; else nothing. */
-  readonly estimate?: Estimate | undefined
-  /**
-   * What the call may cost, where a `Credits` service keeps budgets; `"free"` where nothing: it is then sent while the
-   * account is suspended, too. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given; where `path`
-   * is that of a typed operation, as that one; else unknown, as of a model without a price.
-   */
-  readonly cost?: Price.Estimate | "free" | undefined
-}
 
 /** Holds what the calls of one client share. */
 export interface Shared {

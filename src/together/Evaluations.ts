@@ -6,7 +6,8 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
-import type { Client, CreationOptions } from "./Client.ts"
+import type { CreationOptions } from "./CallOptions.ts"
+import type { Client } from "./Client.ts"
 import { maybe, open } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */

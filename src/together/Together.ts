@@ -52,6 +52,7 @@ import * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
 import * as Batches from "./Batches.ts"
 import * as Chat from "./Chat.ts"
+import type { CallOptions } from "./CallOptions.ts"
 import * as Client from "./Client.ts"
 import * as Completions from "./Completions.ts"
 import type * as Embeddings from "./Embeddings.ts"
@@ -67,7 +68,7 @@ import * as Routes from "./Routes.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Transport from "./Transport.ts"
 
-export type { Answered, CallOptions, CreationOptions, PathRequest } from "./Client.ts"
+export type { Answered, CallOptions, CreationOptions, PathRequest } from "./CallOptions.ts"
 export { errorFromResponse, type ForeignResponse } from "./ForeignResponse.ts"
 
 /** Configures a client. */
@@ -104,7 +105,7 @@ export interface Options {
   /** Rank of calls that say none. Default: `"normal"`. */
   readonly priority?: Priority | undefined
   /** Asks for a slow answer a second time. Default: never. */
-  readonly hedge?: Client.CallOptions["hedge"]
+  readonly hedge?: CallOptions["hedge"]
   /** Prices of models, for the ledger of a `Credits` service. Default: the shipped price table. */
   readonly prices?: Price.Lookup | undefined
   /**
@@ -141,42 +142,42 @@ export class Together extends Context.Service<Together, {
   /** Asks for a chat completion; `chatStream` streams one. */
   readonly chat: (
     request: Chat.ChatRequest & Whole,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Chat.ChatResponse, TogetherError>
   /** Streams a chat completion. Retried unseen up to the first token, never after it; usage is always asked for. */
   readonly chatStream: (
     request: Chat.ChatRequest,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Stream.Stream<Chat.ChatChunk, TogetherError>
   /** Asks for the continuation of a prompt; `completionsStream` streams one. */
   readonly completions: (
     request: Completions.CompletionRequest & Whole,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Completions.CompletionResponse, TogetherError>
   /** Streams the continuation of a prompt. */
   readonly completionsStream: (
     request: Completions.CompletionRequest,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Stream.Stream<Completions.CompletionChunk, TogetherError>
   /** Asks for embeddings. */
   readonly embeddings: (
     request: Embeddings.EmbeddingsRequest,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Embeddings.EmbeddingsResponse, TogetherError>
   /** Asks for documents by relevance. */
   readonly rerank: (
     request: Rerank.RerankRequest,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Rerank.RerankResponse, TogetherError>
   /** Asks for images. */
   readonly images: (
     request: Images.ImagesRequest,
-    options?: Client.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Images.ImagesResponse, TogetherError>
   /** Lists models and their prices. Free of charge. */
-  readonly models: (options?: Client.CallOptions) => Effect.Effect<ReadonlyArray<Models.Model>, TogetherError>
+  readonly models: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Models.Model>, TogetherError>
   /** Says whose key this is. Free of charge. */
-  readonly whoami: (options?: Client.CallOptions) => Effect.Effect<Models.Whoami, TogetherError>
+  readonly whoami: (options?: CallOptions) => Effect.Effect<Models.Whoami, TogetherError>
   /** Calls any path with schemas of your own: no endpoint is out of reach. */
   readonly request: Client.Client["request"]
   readonly files: Files.FilesApi

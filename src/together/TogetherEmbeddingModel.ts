@@ -47,7 +47,7 @@ import { fromWire } from "../domain/Usage.ts"
 import { CurrentDeadline } from "../guard/Deadline.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import * as AiFailure from "./AiFailure.ts"
-import type { CallOptions } from "./Client.ts"
+import type { CallOptions } from "./CallOptions.ts"
 import type { EmbeddingsResponse } from "./Embeddings.ts"
 import { Together } from "./Together.ts"
 

@@ -56,7 +56,7 @@ import * as AiFailure from "./AiFailure.ts"
 import * as AiParts from "./AiParts.ts"
 import * as AiPrompt from "./AiPrompt.ts"
 import type * as Chat from "./Chat.ts"
-import type { CallOptions } from "./Client.ts"
+import type { CallOptions } from "./CallOptions.ts"
 import { Together } from "./Together.ts"
 
 /** Steers a model's requests: Together's own fields, and how each call is guarded. */
