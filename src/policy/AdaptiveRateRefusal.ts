@@ -133,6 +133,10 @@ interface Refusal {
   readonly depth: number
 }
 
+/** Holds from now on, at a limit that lies elsewhere than it was taken to. */
+const drifted = ({ next, now, state }: Refusal, limit: number, more: Partial<State>): [Move, State] =>
+  move(state, now, "limit-drifted", { ...next, phase: "hold", limit, rate: limit, early: 0, ...more })
+
 /** Says whether it was this limit that held the lane back. */
 const isMine = (state: State): boolean => state.stepPaced >= 0.9 * state.stepSends
 
@@ -140,25 +144,19 @@ const isMine = (state: State): boolean => state.stepPaced >= 0.9 * state.stepSen
  * Answers a refusal out of a trickle: the bucket must have been full, and somebody else emptied it. Nothing would raise
  * the rate again while it is not in use, so it falls no further than to a share of what it was in use.
  */
-const refusedIdle = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+const refusedIdle = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, state, units } = refusal
   if (state.stepPaced > 0 || state.emptyAt < 0 || units < defaults.idleUnits || floor > defaults.idleShare * bad) {
     return undefined
   }
   const idleFrom = state.idleFrom || bad
   const rate = Math.max(bad * defaults.earlyCuts[0], idleFrom * defaults.idleTo)
-  return move(state, now, "limit-drifted", {
-    ...next,
-    phase: "hold",
-    limit: rate,
-    rate,
-    early: 0,
-    idleFrom,
-    ...soon(state)
-  })
+  return drifted(refusal, rate, { idleFrom, ...soon(state) })
 }
 
 /** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
-const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+const refusedInSprint = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, state, units } = refusal
   if (
     !isMine(state) && state.phase !== "settle" && state.emptyAt >= 0 && units >= defaults.fellWithin &&
     floor < defaults.unusedBelow * Math.min(bad, state.limit)
@@ -166,14 +164,9 @@ const refusedInSprint = ({ bad, floor, next, now, state, units }: Refusal): [Mov
     const halfway = floor + defaults.unused * (Math.min(bad, state.limit) - floor)
     const idleFrom = state.stepPaced > 0 ? 0 : state.idleFrom || bad
     const limit = Math.max(halfway, Math.min(bad, idleFrom * defaults.idleTo))
-    return move(state, now, "limit-drifted", {
-      ...next,
-      phase: "hold",
-      limit,
-      rate: limit,
+    return drifted(refusal, limit, {
       good: floor,
       bad,
-      early: 0,
       idleFrom,
       ...(idleFrom > 0 ? soon(state) : {}),
       sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
@@ -234,39 +227,20 @@ const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }
 }
 
 /** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */
-const refusedInHold = ({ bad, floor, next, now, state, units }: Refusal): [Move, State] | undefined => {
+const refusedInHold = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, state, units } = refusal
   if (state.trend > 0) {
     const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
-    return move(state, now, "limit-drifted", {
-      ...next,
-      limit,
-      rate: limit,
-      good: limit,
-      bad,
-      early: 0,
-      trend: state.trend / 2
-    })
+    return drifted(refusal, limit, { good: limit, bad, trend: state.trend / 2 })
   }
   if (units >= defaults.fellWithin) {
     // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
     const measured = state.burst > 3 * state.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
     const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
-    return move(state, now, "limit-drifted", {
-      ...next,
-      limit,
-      rate: limit,
-      good: limit,
-      bad,
-      early: 0,
-      ...rarer(state),
-      creep: state.creep / 4
-    })
+    return drifted(refusal, limit, { good: limit, bad, ...rarer(state), creep: state.creep / 4 })
   }
   if (state.early === 0) {
-    return move(state, now, "limit-drifted", {
-      ...next,
-      rate: bad * 0.97,
-      limit: bad * 0.97,
+    return drifted(refusal, bad * 0.97, {
       bad,
       early: 1,
       creep: state.creep / 4,
