@@ -19,6 +19,16 @@ import { guarded, recording, settled, tally, temporaryFile } from "./ledgers.ts"
 
 const virtual = <A, E, R>(effect: Effect.Effect<A, E, R>) => VirtualClock.wrap(Effect.scoped(effect))
 
+const diskFull = Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+
+/** A store that records what is written, on a disk that can be full. */
+const filling = () => {
+  const { store, written } = recording()
+  const disk = { full: false }
+  const onDisk: LedgerStore.Store = { ...store, append: (entries) => disk.full ? diskFull : store.append(entries) }
+  return { disk, store: onDisk, written }
+}
+
 describe("the ledger under the guard", () => {
   it.effect("is written before a call is sent and before its end is told", () =>
     Effect.gen(function*() {
@@ -33,8 +43,7 @@ describe("the ledger under the guard", () => {
       let broken = false
       const store: LedgerStore.Store = {
         ...LedgerStore.memory,
-        append: () =>
-          broken ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" })) : Effect.void
+        append: () => broken ? diskFull : Effect.void
       }
       const make = (options: Credits.Options) =>
         Effect.provideService(Credits.make(options), LedgerStore.LedgerStore, store)
@@ -83,7 +92,7 @@ describe("the ledger under the guard", () => {
           return Effect.andThen(
             Effect.sleep("1 second"),
             fails
-              ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+              ? diskFull
               : store.append(entries)
           )
         }
@@ -104,20 +113,12 @@ describe("the ledger under the guard", () => {
 
   it.effect("writes an ending that the store refused with the next entry that it takes", () =>
     Effect.gen(function*() {
-      const { store, written } = recording()
-      let full = false
-      const filling: LedgerStore.Store = {
-        ...store,
-        append: (entries) =>
-          full
-            ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
-            : store.append(entries)
-      }
-      const credits = yield* Effect.provideService(Credits.make(), LedgerStore.LedgerStore, filling)
-      const filled = Effect.andThen(Effect.yieldNow, Effect.sync(() => void (full = true)))
+      const { disk, store, written } = filling()
+      const credits = yield* Effect.provideService(Credits.make(), LedgerStore.LedgerStore, store)
+      const filled = Effect.andThen(Effect.yieldNow, Effect.sync(() => void (disk.full = true)))
       yield* Effect.all([credits.run(filled, call(3)), credits.run(filled, call(4))], { concurrency: 2 })
       expect(yield* Effect.flip(credits.run(Effect.void, call(5)))).toMatchObject({ reason: "ledger-unwritable" })
-      full = false
+      disk.full = false
       yield* credits.run(Effect.void, call(6))
       expect(written.map((entry) => entry._tag)).toEqual([
         "Reserve",
@@ -146,7 +147,7 @@ describe("the ledger under the guard", () => {
               state.appends++
               state.most = Math.max(state.most, entries.length)
               return state.full
-                ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
+                ? diskFull
                 : store.append(entries)
             })
           )
@@ -362,21 +363,13 @@ describe("the ledger under the guard", () => {
 
   it.effect("says of a further attempt that cannot be recorded what was sent before it", () =>
     Effect.gen(function*() {
-      const { store } = recording()
-      let full = false
-      const filling: LedgerStore.Store = {
-        ...store,
-        append: (entries) =>
-          full
-            ? Effect.fail(new LedgerStore.LedgerStoreError({ reason: "io", message: "disk full" }))
-            : store.append(entries)
-      }
-      const credits = yield* Effect.provideService(Credits.make({ run: "r" }), LedgerStore.LedgerStore, filling)
+      const { disk, store } = filling()
+      const credits = yield* Effect.provideService(Credits.make({ run: "r" }), LedgerStore.LedgerStore, store)
       const silence = new RequestTimeoutError({ message: "no answer", phase: "headers" })
       let sent = 0
       const once = credits.attempt(Effect.suspend(() => {
         sent++
-        full = true
+        disk.full = true
         return Effect.fail(silence)
       }))
       const exit = yield* Effect.exit(credits.run(Effect.catch(once, () => once), call(3)))
