@@ -60,18 +60,21 @@ const canonical = (value: unknown): unknown => {
   )
 }
 
-/** Replaces every text of a secret's name, and all inside of a field that is named as one. */
-const withoutSecrets = (value: unknown, isSecret: (name: string) => boolean, name = "", inside = false): unknown => {
-  if (typeof value === "string") return inside || isSecret(name) ? "[key]" : value
-  if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, isSecret, name, inside))
+/** Replaces the parts of a list or an object; the parts of a list have no name. */
+const overParts = (value: unknown, change: (part: unknown, name: string | undefined) => unknown): unknown => {
+  if (Array.isArray(value)) return value.map((item) => change(item, undefined))
   if (typeof value !== "object" || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([inner, field]) => [
-      inner,
-      withoutSecrets(field, isSecret, inner, inside || SecretText.isSecretOwner(inner))
-    ])
-  )
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, change(field, name)]))
 }
+
+/** Replaces every text of a secret's name, and all inside of a field that is named as one. */
+const withoutSecrets = (value: unknown, isSecret: (name: string) => boolean, name = "", inside = false): unknown =>
+  typeof value === "string"
+    ? inside || isSecret(name) ? "[key]" : value
+    : overParts(value, (part, inner) =>
+      inner === undefined
+        ? withoutSecrets(part, isSecret, name, inside)
+        : withoutSecrets(part, isSecret, inner, inside || SecretText.isSecretOwner(inner)))
 
 /** Collects the secrets of a request, but for short ones: these are words, which an answer may well hold. */
 const secretsOf = (sent: Sent.Sent): ReadonlySet<string> => {
@@ -148,20 +151,16 @@ const withoutPrompts = (value: unknown, path = ""): unknown => {
       ? value
       : `[${value.length} characters]`
   }
-  if (Array.isArray(value)) return value.map((item) => withoutPrompts(item, path))
-  if (typeof value !== "object" || value === null) return value
-  if (ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
-  return Object.fromEntries(
-    Object.entries(value).map(([name, field]) => [name, withoutPrompts(field, path === "" ? name : `${path}.${name}`)])
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value)
+  if (isObject && ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
+  return overParts(
+    value,
+    (part, name) => withoutPrompts(part, name === undefined ? path : path === "" ? name : `${path}.${name}`)
   )
 }
 
-const overTexts = (value: unknown, change: (text: string) => string): unknown => {
-  if (typeof value === "string") return change(value)
-  if (Array.isArray(value)) return value.map((item) => overTexts(item, change))
-  if (typeof value !== "object" || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, overTexts(field, change)]))
-}
+const overTexts = (value: unknown, change: (text: string) => string): unknown =>
+  typeof value === "string" ? change(value) : overParts(value, (part) => overTexts(part, change))
 
 const recordedRequest = (sent: Sent.Sent, keepPrompts: boolean, secrets: Set<string>): RecordedRequest => {
   const replace = AnswerText.collecting(secrets)
