@@ -173,7 +173,7 @@ const legend = (chart: Chart): string => {
   }</div>`
 }
 
-const svg = (chart: Chart, attributes: string): string => {
+const svg = (chart: Chart, attributes: string, last = ""): string => {
   const width = chart.width ?? 920
   const height = chart.height ?? 240
   const values = chart.series.flatMap((series) => series.points.map(([, y]) => Number.isFinite(y) ? y : 0))
@@ -212,12 +212,12 @@ const svg = (chart: Chart, attributes: string): string => {
     [...bands, ...rows, ...columns].join("")
   }${chart.series.map((series) => drawn(series, frame)).join("")}${marks.join("")}<line x1="${left}" x2="${
     width - right
-  }" y1="${base}" y2="${base}" class="axis"/>@@</svg>`
+  }" y1="${base}" y2="${base}" class="axis"/>${last}</svg>`
 }
 
 /** Draws a chart over time as a figure of a page, with its title and legend. */
 export const timeline = (chart: Chart): string =>
-  `<figure><figcaption>${escape(chart.title)}</figcaption>${legend(chart)}${svg(chart, "").replace("@@", "")}</figure>`
+  `<figure><figcaption>${escape(chart.title)}</figcaption>${legend(chart)}${svg(chart, "")}</figure>`
 
 /** Draws a chart over time as an SVG file that stands alone, light and dark. */
 export const standalone = (chart: Chart): string => {
@@ -230,8 +230,8 @@ export const standalone = (chart: Chart): string => {
     return item
   })
   const style = `<style>${variables}svg{background:var(--card);font-family:system-ui,sans-serif}${svgStyle}</style>`
-  return svg(chart, `xmlns="http://www.w3.org/2000/svg" width="${width}" height="${chart.height ?? 240}"`)
-    .replace("@@", () => `${style}${items.join("")}`) + "\n"
+  const attributes = `xmlns="http://www.w3.org/2000/svg" width="${width}" height="${chart.height ?? 240}"`
+  return `${svg(chart, attributes, `${style}${items.join("")}`)}\n`
 }
 
 /** Is a bar with its label and the text at its end. */

@@ -20,7 +20,7 @@ import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
 import * as Style from "./Style.ts"
 
-/** All flags of `doctor`. */
+/** Lists the flags of `doctor`. */
 export const doctorFlags = {
   baseUrl: LastFlag.String("base-url").pipe(
     Flag.withDescription("Base URL (default: TOGETHER_BASE_URL, else https://api.together.ai/v1)"),

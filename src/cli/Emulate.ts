@@ -11,7 +11,7 @@ import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
 import { UsageError } from "./UsageError.ts"
 
-/** Flags that describe a provider: for `emulate` and `simulate`. */
+/** Lists the flags that describe a provider: for `emulate` and `simulate`. */
 export const providerFlags = {
   config: LastFlag.file("config", "Options of the simulation, as JSON; the flags below override it"),
   requestsPerSecond: LastFlag.orNone(
@@ -31,7 +31,7 @@ export const providerFlags = {
   seed: LastFlag.Int("seed").pipe(Flag.withDescription("Decides every random number (default: 1)"), Flag.withDefault(1))
 }
 
-/** All flags of `emulate`. */
+/** Lists the flags of `emulate`. */
 export const emulateFlags = {
   ...providerFlags,
   port: Flag.filter(

@@ -29,6 +29,9 @@ export const ExitCode = {
 /** Is one of the exit codes. */
 export type ExitCode = typeof ExitCode[keyof typeof ExitCode]
 
+/** Counts rows that failed, in this run or before it, and bad lines. */
+export const failedOf = (report: Report.Report): number => report.failed + report.bad + report.resumedFailed
+
 /** Chooses the exit code of a job that ended. */
 export const ofEnding = (stop: Stop | undefined, report: Report.Report, undone: number): ExitCode => {
   switch (stop?._tag) {
@@ -44,7 +47,7 @@ export const ofEnding = (stop: Stop | undefined, report: Report.Report, undone: 
     case "Abandoned":
       return ExitCode.someFailed
     default:
-      return report.failed + report.bad + report.resumedFailed + undone > 0 ? ExitCode.someFailed : ExitCode.ok
+      return failedOf(report) + undone > 0 ? ExitCode.someFailed : ExitCode.ok
   }
 }
 

@@ -19,7 +19,7 @@ import * as Nearest from "./Nearest.ts"
 import * as Style from "./Style.ts"
 import { UsageError } from "./UsageError.ts"
 
-/** All flags of `explain`. */
+/** Lists the flags of `explain`. */
 export const explainFlags = {
   what: Argument.String("what").pipe(
     Argument.withDescription(

@@ -11,9 +11,9 @@ import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8"
 /** Holds the defaults of this module. */
 export const defaults = {
   /** Bytes of young space, all of its parts together, from which it does not grow any more. */
-  enough: 32_000_000,
-  /** Milliseconds between two looks. */
-  every: 50
+  enoughBytes: 32_000_000,
+  /** Time between two looks. */
+  everyMillis: 50
 } as const
 
 /** Reads how large the space of young objects is, in bytes. */
@@ -23,13 +23,13 @@ export const youngBytes = (): number =>
 /** Stops the growth of the young space when it is large enough; does not keep the process alive. */
 export const steady = (): void => {
   const look = (): boolean => {
-    if (youngBytes() < defaults.enough) return false
+    if (youngBytes() < defaults.enoughBytes) return false
     setFlagsFromString("--semi-space-growth-factor=1")
     return true
   }
   if (look()) return
   const timer = setInterval(() => {
     if (look()) clearInterval(timer)
-  }, defaults.every)
+  }, defaults.everyMillis)
   timer.unref()
 }

@@ -13,8 +13,8 @@ import * as Lanes from "../guard/Lanes.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
-  /** Age in milliseconds from which learned limits are not used. */
-  maxAge: 3_600_000,
+  /** Age from which learned limits are not used. */
+  maxAgeMillis: 3_600_000,
   /** Time between two writes. */
   every: "5 seconds"
 } as const
@@ -32,7 +32,7 @@ export const read = Effect.fnUntraced(function*(journal: string) {
   const saved = Option.getOrUndefined(Option.flatMap(text, decode))
   if (saved === undefined) return undefined
   const now = yield* Clock.currentTimeMillis
-  const fresh = Object.entries(saved).filter(([, learned]) => Math.abs(now - learned.savedAt) < defaults.maxAge)
+  const fresh = Object.entries(saved).filter(([, learned]) => Math.abs(now - learned.savedAt) < defaults.maxAgeMillis)
   return fresh.length === 0 ? undefined : Object.fromEntries(fresh)
 })
 

@@ -9,10 +9,12 @@ import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import { OutputError, platformCode } from "../job/JobError.ts"
 import * as Histogram from "../job/Histogram.ts"
+import * as FileIdentity from "../job/FileIdentity.ts"
 import type * as Report from "../job/Report.ts"
 import type * as Timeline from "../job/Timeline.ts"
 import * as Chart from "./Chart.ts"
 import * as CommandLine from "./CommandLine.ts"
+import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
@@ -24,7 +26,7 @@ const card = (label: string, value: string, more: string): string =>
 
 const badge = (context: Summary.Context): string => {
   const { ending, report, undone } = context
-  const failed = report.failed + report.bad + report.resumedFailed
+  const failed = ExitCode.failedOf(report)
   const [text, color] = ending.stop !== undefined
     ? [Summary.reason(context)!.split(":")[0]!, "--amber"]
     : failed + undone > 0
@@ -37,7 +39,7 @@ const badge = (context: Summary.Context): string => {
 /** Says why rows were left undone or failed, and how to go on. */
 const ended = (context: Summary.Context): string => {
   const { ending, report, undone } = context
-  if (ending.stop === undefined && report.failed + report.bad + report.resumedFailed + undone === 0) return ""
+  if (ending.stop === undefined && ExitCode.failedOf(report) + undone === 0) return ""
   const onward = Summary.last({ ...context, args: CommandLine.redacted(context.args) }, Style.colorless)
   return `<section><h2>How it ended</h2>${
     [Summary.reason(context), onward].map((text) => text === undefined ? "" : `<p>${Chart.escape(text)}</p>`).join("")
@@ -51,7 +53,7 @@ const cards = (context: Summary.Context): string => {
   const seconds = elapsed(report)
   const settled = report.ok + report.failed
   const retries = Array.from(report.retries.values()).reduce((sum, count) => sum + count, 0)
-  const failed = report.failed + report.bad + report.resumedFailed
+  const failed = ExitCode.failedOf(report)
   const uncertain = context.uncertainNanoUsd ?? 0n
   const { running } = context
   const unsent = Summary.unsent(context)
@@ -300,8 +302,7 @@ const unwritable = (path: string, why: string) => (cause: PlatformError.Platform
  */
 export const prepare = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
-  const at = path.lastIndexOf("/")
-  const directory = at < 0 ? "." : at === 0 ? "/" : path.slice(0, at)
+  const [directory] = FileIdentity.split(path)
   const check = Effect.gen(function*() {
     yield* fs.makeDirectory(directory, { recursive: true })
     const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)

@@ -25,14 +25,12 @@ const standardOutput: ReadonlySet<string> = new Set(["-", "/dev/stdout", "/dev/f
 /** Tells whether a path leads to standard output. */
 export const isStandardOutput = (path: string): boolean => standardOutput.has(path)
 
-const basename = (path: string): string => path.slice(path.lastIndexOf("/") + 1)
-
 /** Names the files of a run. A run against the emulator has names of its own, and a device lends its name to no file. */
 export const of = (flags: Flags, emulator: boolean): Place => {
   const { output } = flags
-  const name = flags.input === "-" ? "stdin" : flags.input.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
+  const name = flags.input === "-" ? "stdin" : FileIdentity.stemOf(flags.input)
   const stem = emulator ? `${name}.emulator` : name
-  const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${basename(stem)}`
+  const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${FileIdentity.split(stem)[1]}`
   return output !== undefined && (isStandardOutput(output) || FileIdentity.isDevice(output))
     ? {
       results: isStandardOutput(output) ? undefined : output,

@@ -27,7 +27,10 @@ import * as Style from "./Style.ts"
 import * as Table from "./Table.ts"
 import * as Flag from "effect/cli/Flag"
 
-/** All flags of `plan`. */
+/** Seconds that an answer is taken to take. */
+const defaults = { latency: 2 } as const
+
+/** Lists the flags of `plan`. */
 export const planFlags = {
   input,
   ...rowFlags,
@@ -35,7 +38,7 @@ export const planFlags = {
   outDir,
   latency: LastFlag.positive("latency", LastFlag.Finite("latency")).pipe(
     Flag.withDescription("Seconds that one answer takes, for the time at --max-in-flight (default: 2)"),
-    Flag.withDefault(2)
+    Flag.withDefault(defaults.latency)
   ),
   journal: LastFlag.file(
     "journal",
@@ -258,7 +261,7 @@ const text = (plan: Plan, seconds: number, latency: number, style: Style.Style):
   notes.push(
     seconds > 0
       ? `time at the limits given or learned: at least ${Format.span(seconds)}${
-        latency === 2 ? "" : ` with answers of ${Format.span(latency)}`
+        latency === defaults.latency ? "" : ` with answers of ${Format.span(latency)}`
       }`
       : "time: not known before a run has learned the limits; give --requests-per-minute, --tokens-per-minute or --max-in-flight to compute it"
   )

@@ -159,14 +159,14 @@ const connected = Effect.fnUntraced(function*(work: Work) {
   const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, host)
   return yield* Effect.raceFirst(
     job(work),
-    Effect.all([Ticker.recording(report), drawn, LearnedLimits.keeping(work.journal)], {
-      concurrency: "unbounded",
-      discard: true
-    }) as Effect.Effect<
-      never,
-      never,
-      never
-    >
+    // none of them ends
+    Effect.andThen(
+      Effect.all([Ticker.recording(report), drawn, LearnedLimits.keeping(work.journal)], {
+        concurrency: "unbounded",
+        discard: true
+      }),
+      Effect.never
+    )
   )
 })
 

@@ -128,7 +128,7 @@ export const limitFlags = {
 /** Is the flag that names the directory of a run's files. */
 export const outDir = path("out-dir", "Directory of results, errors and journal (default: that of the input)", "DIR")
 
-/** All flags of `run`. */
+/** Lists the flags of `run`. */
 export const runFlags = {
   input,
   ...rowFlags,

@@ -18,7 +18,7 @@ import * as Table from "./Table.ts"
 import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
 
-/** All flags of `schedule`. */
+/** Lists the flags of `schedule`. */
 export const scheduleFlags = {
   policy: Argument.String("policy").pipe(
     Argument.withDescription("Policy or retry document; default: the built-in policy"),

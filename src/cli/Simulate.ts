@@ -39,7 +39,7 @@ import * as TextFile from "./TextFile.ts"
 import * as Ticker from "./Ticker.ts"
 import { UsageError } from "./UsageError.ts"
 
-/** All flags of `simulate`. */
+/** Lists the flags of `simulate`. */
 export const simulateFlags = {
   input,
   ...rowFlags,

@@ -5,6 +5,7 @@ import * as Histogram from "../job/Histogram.ts"
 import type * as Report from "../job/Report.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Connection from "./Connection.ts"
+import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import type * as Style from "./Style.ts"
 
@@ -223,7 +224,7 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
     if (!said) out.push(`${label("warning")}${style.yellow(warning)}`)
   }
   if (context.results !== undefined) out.push(`${label("results")}${context.results}`)
-  if (report.failed + report.bad + report.resumedFailed > 0) out.push(`${label("errors")}${context.errors}`)
+  if (ExitCode.failedOf(report) > 0) out.push(`${label("errors")}${context.errors}`)
   if (context.page !== undefined) out.push(`${label("report")}${context.page}`)
   const why = reason(context)
   if (why !== undefined) out.push(style.yellow(why))

@@ -15,6 +15,7 @@
  * per answer: upwards for what is reserved, to the nearest for what was spent.
  * No `number` takes part after parsing, so there is no drift at any size.
  */
+import * as BigInts from "effect/BigInt"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 
@@ -39,12 +40,6 @@ export interface Ratio {
   readonly denominator: bigint
 }
 
-const greatestCommonDivisor = (a: bigint, b: bigint): bigint => {
-  let [x, y] = [a < 0n ? -a : a, b]
-  while (y !== 0n) [x, y] = [y, x % y]
-  return x
-}
-
 /**
  * Makes a fraction in lowest terms.
  *
@@ -52,7 +47,7 @@ const greatestCommonDivisor = (a: bigint, b: bigint): bigint => {
  */
 export const ratio = (numerator: bigint, denominator: bigint = 1n): Ratio => {
   if (denominator <= 0n) throw new RangeError(`Money.ratio: denominator must be > 0, got ${denominator}`)
-  const divisor = greatestCommonDivisor(numerator, denominator)
+  const divisor = BigInts.gcd(BigInts.abs(numerator), denominator)
   return { numerator: numerator / divisor, denominator: denominator / divisor }
 }
 
@@ -169,7 +164,7 @@ export const usd = (dollars: number): NanoUsd => round(times(ratioFrom(dollars),
 
 /** Writes an amount as a plain decimal of dollars, exact, without a sign of currency: `"0.0000375"`. */
 export const toUsd = (amount: NanoUsd): string => {
-  const positive = amount < 0n ? -amount : amount
+  const positive = BigInts.abs(amount)
   const fraction = (positive % nanoPerUsd).toString().padStart(9, "0").replace(/0+$/, "")
   return `${amount < 0n ? "-" : ""}${positive / nanoPerUsd}${fraction === "" ? "" : `.${fraction}`}`
 }
@@ -184,7 +179,7 @@ export const toNumber = (amount: NanoUsd): number => Number(amount) / 1e9
  * not nothing never reads as `$0.00`. Use `toUsd` where every digit matters.
  */
 export const format = (amount: NanoUsd): string => {
-  const positive = amount < 0n ? -amount : amount
+  const positive = BigInts.abs(amount)
   const unit = positive >= nanoPerUsd ? 10_000_000n : 10n ** BigInt(Math.max(0, positive.toString().length - 2))
   const rounded = ((positive + unit / 2n) / unit) * unit // may carry into the next digit, even into a dollar
   const whole = (rounded / nanoPerUsd).toString().replace(/\B(?=(?:\d{3})+$)/g, ",")

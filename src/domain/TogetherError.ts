@@ -322,7 +322,7 @@ export const mayBeBilled = (error: TogetherError): boolean => {
 export const retryAfter = (error: TogetherError): Duration.Duration | undefined => error.retryAfter
 
 /**
- * Copies an error with other common fields set; fields given as `undefined` keep their value.
+ * Copies an error with `attempts` replaced, where given, and with `model` and `operation` filled in where it has none.
  *
  * **When to use**: to put `attempts`, `operation` or `model` on an error made further in.
  */

@@ -27,6 +27,7 @@ import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../domain/TogetherError.ts"
 import * as Account from "../policy/Account.ts"
 import * as AccountQueue from "./AccountQueue.ts"
+import type { Restore } from "./LedgerLine.ts"
 
 /** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
@@ -74,7 +75,7 @@ export interface Gate {
   /** Gets leave to send, now or later. Runs its own interruption handling: call it under `uninterruptibleMask`. */
   readonly enter: (
     policy: OnSuspended,
-    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+    restore: Restore
   ) => Effect.Effect<Leave, InsufficientCreditsError>
   /** Lets an attempt be sent, or fails it unsent: call it last before sending. The leave of another account stays as it is. */
   readonly check: (leave: Leave | undefined) => Effect.Effect<void, InsufficientCreditsError>
@@ -225,10 +226,10 @@ export const make = (options: {
           const event: Event = refused === "Suspended"
             ? { _tag: "Suspended", probeAt }
             : { _tag: "ProbeFailed", probes, refused: true }
-          const ended = probeAt === undefined
-            ? options.onEvent({ _tag: "ProbingEnded", probes })
-            : Effect.void
-          return Effect.andThen(options.onEvent(event), ended)
+          const told = options.onEvent(event)
+          return probeAt === undefined
+            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes }))
+            : told
         })
       }
       case "failed":
@@ -257,7 +258,7 @@ export const make = (options: {
 
   const wait = (
     policy: Exclude<OnSuspended, "fail">,
-    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>,
+    restore: Restore,
     clock: Clock.Clock
   ): Effect.Effect<Leave, InsufficientCreditsError> =>
     Effect.suspend(() => {

@@ -33,6 +33,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import { RequestTimeoutError } from "../domain/TogetherError.ts"
+import * as Millis from "./Millis.ts"
 
 /** Says by when a call must be done, and the shortest attempt worth starting. */
 export interface Deadline {
@@ -79,18 +80,6 @@ export interface AttemptOptions<E2> {
   readonly onTimeout?:
     | ((info: { readonly duration: Duration.Duration; readonly byDeadline: boolean }) => E2)
     | undefined
-}
-
-const positive = (where: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!(millis > 0)) throw new RangeError(`${where} must be above 0, got ${millis} ms`)
-  return millis
-}
-
-const notNegative = (where: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!(millis >= 0)) throw new RangeError(`${where} must be at least 0, got ${millis} ms`)
-  return millis
 }
 
 const timeoutError = (phase: "deadline" | "body", duration: Duration.Duration) =>
@@ -169,7 +158,7 @@ export const run: {
     const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
     const stated = options?.minAttempt === undefined
       ? undefined
-      : notNegative("Deadline.run: minAttempt", options.minAttempt)
+      : Millis.notNegative("Deadline.run: minAttempt", options.minAttempt)
     const share = Math.min(Duration.toMillis(defaults.minAttemptMax), millis * defaults.minAttemptShare)
     // E2 is RequestTimeoutError where no onExpired is given: that is its default
     const expired = (options?.onExpired ?? ((left) => timeoutError("deadline", left))) as (d: Duration.Duration) => E2
@@ -214,7 +203,7 @@ export const attempt: {
     timeout: Duration.Input,
     options?: AttemptOptions<E2>
   ): Effect.Effect<A, E | E2, R> => {
-    const perAttempt = positive("Deadline.attempt: timeout", timeout)
+    const perAttempt = Millis.positive("Deadline.attempt: timeout", timeout)
     const failed = (byDeadline: boolean, duration: Duration.Duration): Effect.Effect<never, E2> =>
       Effect.fail(
         options?.onTimeout === undefined

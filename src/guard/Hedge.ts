@@ -44,6 +44,7 @@ import * as Scope from "effect/Scope"
 import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
 import * as HedgeDelay from "../policy/HedgeDelay.ts"
+import * as Millis from "./Millis.ts"
 
 /** Holds the number of the try in progress: 1, or 2 for the hedge. */
 export const CurrentTry: Context.Reference<number> = Context.Reference<number>("effect-together/Hedge/CurrentTry", {
@@ -209,27 +210,27 @@ const race = Effect.fnUntraced(function*<A, E, R>(
   first: Fiber.Fiber<A, E>,
   second: Effect.Effect<Fiber.Fiber<Second<A, E>>, never, R>,
   delay: Duration.Duration
-) {
+): Effect.fn.Return<{ readonly exit: Exit.Exit<A, E>; readonly outcome: Outcome }, never, R> {
   const early = yield* Effect.timeoutOption(Fiber.await(first), delay)
-  if (Option.isSome(early)) return { exit: early.value, outcome: "not-needed" as Outcome }
+  if (Option.isSome(early)) return { exit: early.value, outcome: "not-needed" }
   const other = yield* second
   const winner = yield* Effect.raceFirst(
     Effect.map(Fiber.await(first), (exit) => ({ exit })),
     Effect.map(Fiber.join(other), (came) => ({ came }))
   )
   if ("exit" in winner) {
-    if (winner.exit._tag === "Success") return { exit: winner.exit, outcome: "lost" as Outcome }
+    if (winner.exit._tag === "Success") return { exit: winner.exit, outcome: "lost" }
     const came = yield* Fiber.join(other)
-    if ("refused" in came) return { exit: winner.exit, outcome: came.refused as Outcome }
+    if ("refused" in came) return { exit: winner.exit, outcome: came.refused }
     return came.exit._tag === "Success"
-      ? { exit: came.exit, outcome: "won" as Outcome }
-      : { exit: winner.exit, outcome: "both-failed" as Outcome }
+      ? { exit: came.exit, outcome: "won" }
+      : { exit: winner.exit, outcome: "both-failed" }
   }
   const came = winner.came
-  if ("exit" in came && came.exit._tag === "Success") return { exit: came.exit, outcome: "won" as Outcome }
+  if ("exit" in came && came.exit._tag === "Success") return { exit: came.exit, outcome: "won" }
   const exit = yield* Fiber.await(first)
-  if ("refused" in came) return { exit, outcome: came.refused as Outcome }
-  return { exit, outcome: (exit._tag === "Success" ? "lost" : "both-failed") as Outcome }
+  if ("refused" in came) return { exit, outcome: came.refused }
+  return { exit, outcome: exit._tag === "Success" ? "lost" : "both-failed" }
 })
 
 /**
@@ -258,10 +259,9 @@ export const run: {
 ): Effect.Effect<A, E, R | Exclude<R2, Scope.Scope>> => {
   const given = options.delay
   const learned = isLearned(given) ? given : undefined
-  const fixed = isLearned(given) ? Option.none() : Option.some(Duration.fromInputUnsafe(given))
-  if (Option.isSome(fixed) && !(Duration.toMillis(fixed.value) > 0)) {
-    throw new RangeError(`Hedge.run: delay must be above 0, got ${Duration.toMillis(fixed.value)} ms`)
-  }
+  const fixed = isLearned(given)
+    ? Option.none()
+    : Option.some(Duration.millis(Millis.positive("Hedge.run: delay", given)))
   if (!options.idempotent && options.allowUnsafe !== true) return self
   return Clock.clockWith((clock) => {
     const began = clock.currentTimeMillisUnsafe()

@@ -238,7 +238,7 @@ class LaneImpl implements Lane {
  *
  * **Details**: `store` says where its state lives; this process by default.
  *
- * **Errors**: throws a `RangeError` for an option out of range.
+ * **Errors**: defects with `RangeError` for an option out of range.
  */
 export const make = (
   options: Options = {},

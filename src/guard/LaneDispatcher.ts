@@ -31,8 +31,7 @@ import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+import type { Restore } from "./LedgerLine.ts"
 
 /** Goes on with what waited for a ticket. */
 type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
@@ -358,6 +357,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   readonly #join: Effect.Effect<void, LaneOverflowError> = Effect.withFiber((fiber) =>
     Effect.callback<void, LaneOverflowError>((resume) => {
+      // `enter` put it there in the step before
       const waiter = this.#asleepBy.get(fiber) as Waiter
       waiter.resume = resume
       waiter.gone = false

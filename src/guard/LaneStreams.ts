@@ -26,10 +26,6 @@ export class Streams {
   readonly #held = new Set<Ticket>()
   #shortAt = -Infinity
 
-  get inFlight(): number {
-    return this.#held.size
-  }
-
   /** Reads the seconds for which places are kept, if no short call comes: `Infinity` while one waits. */
   keeps(shortWaits: boolean, now: number): number {
     return shortWaits ? Infinity : Math.max(0, this.#shortAt + memory - now)

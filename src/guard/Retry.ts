@@ -42,7 +42,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Pull from "effect/Pull"
+import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Deadline from "./Deadline.ts"
@@ -307,9 +307,7 @@ const countRetry = bound(retries, "error")
 const countStop = bound(stops, "reason")
 
 const tagOf = (error: unknown): string =>
-  typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string"
-    ? error._tag
-    : "Unknown"
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string" ? error._tag : "Unknown"
 
 const withAttempts = <E>(event: StopEvent<E>): E =>
   TogetherError.isTogetherError(event.error)
@@ -318,7 +316,7 @@ const withAttempts = <E>(event: StopEvent<E>): E =>
     : event.error
 
 interface Step<E, SE, SR> {
-  (now: number, error: E): Pull.Pull<[unknown, Duration.Duration], SE, unknown, SR>
+  (now: number, error: E): RetrySchedule.Stepped<SE, SR>
 }
 
 /** Runs the loop of one call. Nothing but the first attempt happens for a call that succeeds at once. */
@@ -343,11 +341,9 @@ const loop = <A, E, R, SE, SR, R2>(
         const now = clock.currentTimeMillisUnsafe()
         if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
         step ??= yield* Schedule.toStep(yield* policyOf)
-        const next = yield* Pull.matchEffect(Effect.provideService(step(now, error), RetrySchedule.CallStart, began), {
-          onSuccess: ([, duration]) => Effect.succeed<Duration.Duration | undefined>(duration),
-          onFailure: (cause) => Effect.failCause(cause),
-          onDone: () => Effect.undefined
-        })
+        const next = yield* RetrySchedule.delayOf(
+          Effect.provideService(step(now, error), RetrySchedule.CallStart, began)
+        )
         if (next === undefined) return yield* stop(error, "schedule", now)
         const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
         if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", now)

@@ -40,6 +40,7 @@
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -264,13 +265,10 @@ const Tree: Schema.Codec<Tree> = Schema.Union([
   Schema.Record(Schema.String, Schema.suspend(() => Tree))
 ])
 
-const isRecord = (value: unknown): value is { readonly [key: string]: unknown } =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 /** Adds to what was read the keys beside it that nobody read; a key in capitals may be a neighbour's variable. */
 const withUnread = (read: unknown, held: unknown): unknown => {
   if (Array.isArray(read) && Array.isArray(held)) return read.map((item, index) => withUnread(item, held[index]))
-  if (!isRecord(read) || !isRecord(held)) return read
+  if (!Predicate.isObject(read) || !Predicate.isObject(held)) return read
   const unread = Object.entries(held).filter(([key]) => !Object.hasOwn(read, key) && !/^[A-Z]/.test(key))
   const known = Object.entries(read).map(([key, value]) => [key, withUnread(value, held[key])] as const)
   return Object.fromEntries([...unread, ...known])

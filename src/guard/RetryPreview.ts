@@ -7,13 +7,12 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import { ServerError } from "../domain/TogetherError.ts"
 import * as Deadline from "./Deadline.ts"
 import * as RetryDocument from "./RetryDocument.ts"
-import { CallStart } from "./RetrySchedule.ts"
+import { CallStart, delayOf } from "./RetrySchedule.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -79,11 +78,7 @@ const simulate = <I, E, R>(
     const all: Array<Duration.Duration> = []
     let now = 0
     while (all.length < waits) {
-      const next = yield* Pull.matchEffect(step(now, inputAt(all.length)), {
-        onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
-        onFailure: (cause) => Effect.failCause(cause),
-        onDone: () => Effect.undefined
-      })
+      const next = yield* delayOf(step(now, inputAt(all.length)))
       if (next === undefined) break
       all.push(next)
       now += Duration.toMillis(next)

@@ -28,7 +28,8 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import type * as Pull from "effect/Pull"
+import * as Predicate from "effect/Predicate"
+import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
@@ -36,6 +37,7 @@ import * as Backoff from "../policy/Backoff.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as WaitHint from "../policy/WaitHint.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Millis from "./Millis.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -57,11 +59,16 @@ export const CallStart: Context.Reference<number | undefined> = Context.Referenc
   { defaultValue: () => undefined }
 )
 
-const positiveMillis = (where: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!(millis > 0)) throw new RangeError(`${where} must be above 0, got ${millis} ms`)
-  return millis
-}
+/** Is what one step of a schedule comes to: an output and a delay, or its end. */
+export type Stepped<E, R> = Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
+
+/** Reads the delay of a step; nothing where the schedule is done. */
+export const delayOf = <E, R>(step: Stepped<E, R>): Effect.Effect<Duration.Duration | undefined, E, R> =>
+  Pull.matchEffect(step, {
+    onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
+    onFailure: (cause) => Effect.failCause(cause),
+    onDone: () => Effect.undefined
+  })
 
 /** Draws each delay anew; an infinite one stays infinite whatever the draw. */
 const drawn = <O, I, E, R>(
@@ -86,7 +93,7 @@ export const exponential = (
   base: Duration.Input,
   factor: number = defaults.factor
 ): Schedule.Schedule<Duration.Duration> => {
-  const millis = positiveMillis("Retry.exponential: base", base)
+  const millis = Millis.positive("Retry.exponential: base", base)
   if (!(factor >= 1 && Number.isFinite(factor))) {
     throw new RangeError(`Retry.exponential: factor must be a finite number of at least 1, got ${factor}`)
   }
@@ -105,8 +112,8 @@ export const decorrelatedJitter = (options: {
   readonly base: Duration.Input
   readonly cap: Duration.Input
 }): Schedule.Schedule<Duration.Duration> => {
-  const base = positiveMillis("Retry.decorrelatedJitter: base", options.base)
-  const cap = positiveMillis("Retry.decorrelatedJitter: cap", options.cap)
+  const base = Millis.positive("Retry.decorrelatedJitter: base", options.base)
+  const cap = Millis.positive("Retry.decorrelatedJitter: cap", options.cap)
   if (cap < base) {
     throw new RangeError(`Retry.decorrelatedJitter: cap must be at least base (${base} ms), got ${cap} ms`)
   }
@@ -194,7 +201,7 @@ export const capped: {
   self: Schedule.Schedule<O, I, E, R>,
   max: Duration.Input
 ): Schedule.Schedule<O, I, E, R> => {
-  const limit = Duration.millis(positiveMillis("Retry.capped: max", max))
+  const limit = Duration.millis(Millis.positive("Retry.capped: max", max))
   return Schedule.modifyDelay(self, ({ duration }) => Effect.succeed(Duration.min(duration, limit)))
 })
 
@@ -208,7 +215,7 @@ export const floored: {
     self: Schedule.Schedule<O, I, E, R>,
     min: Duration.Input = defaults.floor
   ): Schedule.Schedule<O, I, E, R> => {
-    const limit = Duration.millis(positiveMillis("Retry.floored: min", min))
+    const limit = Duration.millis(Millis.positive("Retry.floored: min", min))
     return Schedule.modifyDelay(self, ({ duration }) => Effect.succeed(Duration.max(duration, limit)))
   }
 )
@@ -258,7 +265,7 @@ export const retryAfter: {
     // an infinite cap means every hint: the kernel wants a number, and no wait is longer than the largest
     const capSeconds = Math.min(
       Number.MAX_VALUE,
-      positiveMillis("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
+      Millis.positive("Retry.retryAfter: cap", options?.cap ?? defaults.hintCap) / 1000
     )
     const spreadRatio = OptionCheck.within(
       "Retry.retryAfter",
@@ -360,7 +367,7 @@ export const maxElapsed: {
   self: Schedule.Schedule<O, I, E, R>,
   limit: Duration.Input
 ): Schedule.Schedule<O, I, E, R> => {
-  const millis = positiveMillis("Retry.maxElapsed: limit", limit)
+  const millis = Millis.positive("Retry.maxElapsed: limit", limit)
   return Schedule.while(
     self,
     ({ duration, now, start }) =>
@@ -402,9 +409,6 @@ export const when: {
 /** Is one schedule per error tag. */
 export type Tags<I, E, R> = { readonly [tag: string]: Schedule.Schedule<unknown, I, E, R> }
 
-const hasTag = (tag: string) => (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === tag
-
 /**
  * Chooses a schedule by the error's `_tag`; `self` for every tag not named.
  *
@@ -436,6 +440,6 @@ export const byTag: {
   tags: Tags<I, E2, R2>
 ): Schedule.Schedule<unknown, I & I1, E | E2, R | R2> =>
   Object.entries(tags).reduce<Schedule.Schedule<unknown, I & I1, E | E2, R | R2>>(
-    (schedule, [tag, other]) => when(schedule, hasTag(tag), other),
+    (schedule, [tag, other]) => when(schedule, Predicate.isTagged(tag), other),
     self
   ))

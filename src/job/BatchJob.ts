@@ -52,9 +52,9 @@ export interface Options extends Job.Common, JobFiles.FileOptions {
   readonly maxCost?: bigint | undefined
   /** Time between two looks at a batch, above 0. Default: 30 seconds. */
   readonly poll?: Duration.Input | undefined
-  /** How often rows are batched that a batch left unanswered. Default: 3. */
+  /** Most batches that one row goes through, the first included. Default: 3. */
   readonly rounds?: number | undefined
-  /** Limits of one part. Default: see BatchParts.ts. */
+  /** Limits of one part. Default: 10,000 rows, 95 MB. */
   readonly limits?: { readonly maxRows: number; readonly maxBytes: number } | undefined
   /** Batches that run at a time. Default: 20. */
   readonly parallel?: number | undefined
@@ -246,7 +246,6 @@ const drive = (
       })
     })
 
-    const nothing = Effect.void as Effect.Effect<undefined> // void's only value is undefined
     const gatherer = Parts.gatherer(0, name, options.limits)
 
     const admit = (line: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
@@ -258,9 +257,9 @@ const drive = (
         case "Refused":
           return Admission.refuse(decision, journal)
         case "Done":
-          return nothing
+          return Effect.undefined
         case "Send": {
-          if (waits) return nothing
+          if (waits) return Effect.undefined
           const { row } = decision
           const refusal = Parts.refusal(row)
           if (refusal === undefined) return Effect.succeed(gatherer.add(row))

@@ -35,7 +35,7 @@ export interface BatchSettle {
   readonly rows: (
     said: ReadonlyArray<readonly [Row.Row, Output.Said]>,
     done: (settled: ReadonlyArray<Settled.Settled>) => void
-  ) => Effect.Effect<ReadonlyArray<Settled.Settled>, JobError>
+  ) => Effect.Effect<void, JobError>
   /** Settles a bad line, and writes it whatever stops the job in between. */
   readonly bad: (line: Row.Bad) => Effect.Effect<void, JobError>
 }
@@ -65,7 +65,6 @@ export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSe
 
   return {
     rows: Effect.fnUntraced(function*(said, done) {
-      const all: Array<Settled.Settled> = []
       for (let from = 0; from < said.length; from += group) {
         const settled = yield* Effect.uninterruptible(
           Effect.forEach(
@@ -79,9 +78,7 @@ export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSe
           )
         )
         if (failFast && settled.some((each) => each.kind === "failed")) return yield* stop(Stop.failedRow)
-        all.push(...settled)
       }
-      return all
     }),
     bad: (line) =>
       Effect.uninterruptible(

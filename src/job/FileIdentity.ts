@@ -10,10 +10,13 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 
 /** Splits a path into its directory and its name. */
-const split = (path: string): readonly [directory: string, name: string] => {
+export const split = (path: string): readonly [directory: string, name: string] => {
   const at = path.lastIndexOf("/")
   return at < 0 ? [".", path] : [at === 0 ? "/" : path.slice(0, at), path.slice(at + 1)]
 }
+
+/** Takes the endings of an input file off its path: what the names of its job's files begin with. */
+export const stemOf = (path: string): string => path.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
 
 /** Finds the real path; of a file that does not exist yet, that of its directory and its name. */
 const real = Effect.fnUntraced(function*(path: string) {

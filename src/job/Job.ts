@@ -75,7 +75,7 @@ export interface Options<R> extends Common {
   readonly dedupe?: boolean | undefined
   /** Answers of other jobs. Default: none. */
   readonly cache?: ResponseCache.ResponseCache | undefined
-  /** What to do when the client's retries have run out. Default: Patience.ts. */
+  /** What to do when the client's retries have run out. Default: {@link Patience.defaults}. */
   readonly patience?: Patience.Options | undefined
   /** How long rows under way are waited for when the job stops or fails. Default: 1 second. */
   readonly grace?: Duration.Input | undefined

@@ -76,7 +76,7 @@ export const paths = (options: {
   readonly journalPath?: string | undefined
 }): Outputs.Paths => {
   const name = options.input._tag === "File" ? options.input.path : options.input.name
-  const stem = name.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
+  const stem = FileIdentity.stemOf(name)
   const results = options.results ?? `${stem}.results.jsonl`
   const base = typeof results === "string" ? results : `${stem}.results.jsonl`
   return {

@@ -118,7 +118,7 @@ export const chatFields: ReadonlySet<string> = new Set([
 const envelope = new Set(["custom_id", "body", "method", "url"])
 
 /** Tells whether a value is a JSON object: no array, and not null. */
-export const isObject = (u: unknown): u is Json => Predicate.isObject(u) && !Array.isArray(u)
+export const isObject: (u: unknown) => u is Json = Predicate.isReadonlyObject
 
 /** Makes a {@link Bad} of a line. */
 export const bad = (

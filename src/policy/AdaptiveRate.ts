@@ -9,17 +9,17 @@
  * of a pause is lost, and what was admitted alone would measure too little.
  *
  * ```
- *            refused                     bracket < 2 %                 interval over
+ *            refused                     bracket < 3 %                 interval over
  *   start ─────────────▶ settle ──────────────────────▶ hold ────────────────────────▶ probe
  *   ×2 per 0.5 s            │ ▲                         │  ▲       refused, same limit   │
- *                           └─┘ halve the bracket       │  └─────────────────────────────┤
+ *                           └─┘ close the bracket       │  └─────────────────────────────┤
  *                             ▲    refused early: fell  │                                │
  *                             └─────────────────────────┴────────────────────────────────┘
  *                                                         refused far above: the limit rose
  * ```
  *
  * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it.
- * - **settle**: the rate halves the distance to the lowest rate refused, as soon as enough units went through to prove
+ * - **settle**: the rate covers two fifths of the distance to the lowest rate refused, as soon as enough units went through to prove
  *   the present one.
  *   Where refusal followed refusal with nothing admitted in between, the bucket was empty rather than slow, or a window
  *   was used up: once it admits again, half of the rate before is tried.

@@ -89,13 +89,13 @@ export const defaults = {
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
   probeExcess: 0.05,
   probeDoubling: 0.5,
+  probeDoublingSends: 2,
   /** Mean attempts that a bucket holds at most that holds hardly more than one; the same of a close look at it. */
   single: 1.75,
   probeExcessClose: 0.005,
   probeDoublingSendsClose: 4,
-  /** The same while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
+  /** Seconds while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
   probeDoublingRising: 0.75,
-  probeDoublingSends: 2,
   /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
   probeLag: 4,
   /** Seconds of that time that make no difference. */
@@ -114,10 +114,10 @@ export const defaults = {
   /** Attempts above the limit that a bucket may explain: at least, at most, and the seconds of the limit that are added. */
   roseLeast: 0.9,
   roseUnits: 2,
+  roseSeconds: 0.2,
   /** Probes that measure the bucket, and the share by which each one after them may find it deeper. */
   bucketProbes: 3,
   bucketGrowth: 1.05,
-  roseSeconds: 0.2,
   /** Share of the refused rate that is kept when the limit rose, where less was proved. */
   roseTo: 0.6,
   /** Highest growth per second that is followed between probes: a limit that doubles in twelve seconds. */

@@ -82,7 +82,7 @@ export interface Options {
 }
 
 /** Holds every option, none left out. */
-export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+export type Settings = OptionCheck.Complete<Options>
 
 /** Lists the defaults of every option. */
 export const defaults: Settings = { rule: sre, windowSeconds: 120, slots: 20, settleSeconds: 0 }

@@ -33,7 +33,7 @@ export interface Options {
 }
 
 /** Holds every option, none left out. */
-export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+export type Settings = OptionCheck.Complete<Options>
 
 /** Lists the defaults of every option. */
 export const defaults: Settings = { initial: 20, min: 20, max: 200, ratio: 0.9, timeoutSeconds: 5 }

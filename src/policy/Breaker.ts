@@ -57,7 +57,7 @@ export interface Options {
   readonly baseSeconds?: number | undefined
   /** Longest break before jitter, in seconds. Default 60, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
-  /** Spread of a break, in [0, 1). Default 0.2. */
+  /** Spread of a break, in [0, 0.999]. Default 0.2. */
   readonly jitter?: number | undefined
   /** Longest hint that is believed, in seconds. Default 300. */
   readonly hintCapSeconds?: number | undefined
@@ -68,7 +68,7 @@ export interface Options {
 }
 
 /** Holds every option, none left out. */
-export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+export type Settings = OptionCheck.Complete<Options>
 
 /** Lists the defaults of every option. */
 export const defaults: Settings = {

@@ -11,7 +11,7 @@
  *   wait(cost) = time at which guesses of (1 − risk) of the weight hold the cost and a margin
  * ```
  *
- * While the rate is uncertain the risk is near a half, so that the next answer says the most; it falls to 3 % as the
+ * While the rate is uncertain the risk is 38 %, so that the next answer says much; it falls to 3 % as the
  * guesses agree. Evidence against a rate too low comes only from sending faster than it. So after `interval` calls that
  * had to wait without a refusal the mirror probes: it takes every rate for a growing excess higher, until a refusal.
  * The interval doubles with each probe that finds nothing. Probes are eager, more often and faster, after the limit fell
@@ -27,7 +27,6 @@ export const defaults = {
   /** Chance of a refusal that is taken while the rate is known, and on top of it while it is not. */
   risk: 0.03,
   riskUnknown: 0.35,
-  riskMost: 0.5,
   /** Deviation of the rate, in logarithms, from which it is not known at all. */
   unknown: 0.3,
   /** Share of the cost that must be there on top of it; and of a call larger than the bucket. */
@@ -300,8 +299,7 @@ export const wait = (state: State, cost: number, now: number): number => {
     const level = need > depth ? free + surplus[i]! : Math.min(depth, free)
     times[i] = (need - level) / rate
   }
-  const uncertain = defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
-  const bound = 1 - Math.min(defaults.riskMost, defaults.risk + uncertain)
+  const bound = 1 - defaults.risk - defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
   const held = (by: number): boolean => {
     let weight = 0
     for (let i = 0; i < times.length; i++) if (times[i]! <= by) weight += weights[i]!

@@ -13,9 +13,9 @@ export interface State {
 
 /** Says how many rate limits within how long raise an alert. */
 export interface Options {
-  /** Rate limits that raise an alert: an integer of at least 1. Default: 10. */
+  /** Rate limits that raise an alert: an integer of at least 1; 10 in {@link defaults}. */
   readonly count: number
-  /** Time within which they come, in seconds, above 0; also the rest after an alert. Default: 60. */
+  /** Time within which they come, in seconds, above 0; also the rest after an alert; 60 in {@link defaults}. */
   readonly windowSeconds: number
 }
 

@@ -86,7 +86,7 @@ export interface Forecast {
 
 const longDays = 3652
 
-const hours = (seconds: number): string => {
+const span = (seconds: number): string => {
   if (seconds < 60) return `${Math.floor(seconds)} s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes} min`
@@ -130,14 +130,14 @@ const describePurchases = (
   horizon: number
 ): string => {
   const [first] = purchases
-  if (first === undefined) return `auto-recharge will buy nothing within ${hours(horizon)}`
+  if (first === undefined) return `auto-recharge will buy nothing within ${span(horizon)}`
   const equal = purchases.every((purchase) => purchase.each === first.each)
   const what = equal
     ? `${count} × ${Money.format(first.each)}`
     : `${count} times, together ${Money.format(sum)}`
   const least = purchases.length < mostPurchases ? "" : "at least "
-  return `auto-recharge will buy ${least}${what} within ${hours(horizon)}, ${
-    first.inSeconds === 0 ? "the first at once" : `the first in ${hours(first.inSeconds)}`
+  return `auto-recharge will buy ${least}${what} within ${span(horizon)}, ${
+    first.inSeconds === 0 ? "the first at once" : `the first in ${span(first.inSeconds)}`
   }`
 }
 
@@ -172,7 +172,7 @@ export const make = (options: {
     ? `the balance is used up (${Money.format(balance)})`
     : lastsSeconds === Infinity
     ? `nothing is spent at present: the balance of ${Money.format(balance)} lasts`
-    : `at this rate the balance of ${Money.format(balance)} lasts ${hours(lastsSeconds)}`
+    : `at this rate the balance of ${Money.format(balance)} lasts ${span(lastsSeconds)}`
   return {
     balance,
     nanoUsdPerSecond,

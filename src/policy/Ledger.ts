@@ -278,7 +278,7 @@ export const crossings = (before: State, after: State, reserve: Reserve, now: nu
   })
 
 /**
- * Ends what a stopped program left open, one entry per reservation.
+ * Writes the entries that end what a stopped program left open, one per reservation; the caller applies them.
  *
  * **Details**: `charge` takes the upper bound as spent, marked as assumed, since the
  * provider may have answered and billed; `refund` gives it back, as at risk.

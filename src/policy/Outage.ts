@@ -40,7 +40,7 @@ export interface Options {
 }
 
 /** Holds every option, none left out. */
-export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+export type Settings = OptionCheck.Complete<Options>
 
 /** Lists the defaults of every option. */
 export const defaults: Settings = { failures: 5, baseSeconds: 0.5, maxSeconds: 5 }

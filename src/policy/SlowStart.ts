@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /** Holds every option, none left out. */
-export type Settings = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
+export type Settings = OptionCheck.Complete<Options>
 
 /** Lists the defaults of every option. */
 export const defaults: Settings = { windowSeconds: 10, min: 0.1, aggression: 1, minPauseSeconds: 2 }

@@ -1,5 +1,5 @@
 /**
- * The sums behind every guard, as pure functions: `(state, event, now) → [decision, state]`.
+ * The sums behind the guards, and many more to build guards from, as pure functions: `(state, event, now) → [decision, state]`.
  *
  * For those who build a guard of their own, in Effect or outside of it: no
  * clock, no chance, no IO. Times are seconds, chance is passed in.

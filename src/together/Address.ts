@@ -14,15 +14,15 @@
 
 /** Is a base URL in its parts. */
 export interface Base {
-  readonly origin: URL
+  readonly url: URL
   /** The base URL without a slash at its end. */
   readonly prefix: string
 }
 
 /** Reads a base URL that {@link complaint} finds nothing wrong with. */
 export const base = (baseUrl: string): Base => {
-  const origin = new URL(baseUrl)
-  return { origin, prefix: `${origin.origin}${origin.pathname}`.replace(/\/+$/, "") }
+  const url = new URL(baseUrl)
+  return { url, prefix: `${url.origin}${url.pathname}`.replace(/\/+$/, "") }
 }
 
 /** Says what is wrong with a base URL, without what may be secret in it. */
@@ -54,11 +54,11 @@ const isTogether = (url: URL): boolean =>
 export const isOurs = (from: URL, to: URL): boolean => to.origin === from.origin || (isTogether(to) && isTogether(from))
 
 /** Finds the address of a path below the base URL, or of a whole address; `undefined` where the key must not go. */
-export const resolve = ({ origin, prefix }: Base, path: string): URL | undefined => {
+export const resolve = ({ prefix, url: from }: Base, path: string): URL | undefined => {
   const text = absolute.test(path) ? path : `${prefix}${path.startsWith("/") ? "" : "/"}${path}`
   if (!URL.canParse(text)) return undefined
   const url = new URL(text)
-  return isOurs(origin, url) && !hasCredentials(url) ? url : undefined
+  return isOurs(from, url) && !hasCredentials(url) ? url : undefined
 }
 
 /**

@@ -91,7 +91,7 @@ const userMessage = (message: Prompt.UserMessage): Result.Result<Chat.Message, R
 const json = (value: unknown): Result.Result<string, string> =>
   Result.try({
     try: () => JSON.stringify(value) ?? "null",
-    catch: (error) => error instanceof Error ? error.message : String(error)
+    catch: saying
   })
 
 const toolMessage = (part: Prompt.ToolResultPart): Result.Result<Chat.Message, Reason> => {

@@ -6,9 +6,9 @@
  * would accept the value too (a law of the tests); a `false` only means that
  * the schema decides, and words the error.
  */
-type Fields = Readonly<Record<string, unknown>>
+import * as Predicate from "effect/Predicate"
 
-const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
+const isFields = Predicate.isReadonlyObject
 
 const isText = (u: unknown): boolean => u === undefined || u === null || typeof u === "string"
 

@@ -1,9 +1,9 @@
 /**
  * Makes calls of routes: checks the request, guards the exchange, reads the answer.
  *
- * The service is built from three functions: `call` for a route that answers
+ * The service is built from four functions: `call` for a route that answers
  * once, `stream` for one that streams, `request` for any path with the
- * caller's own schemas.
+ * caller's own schemas, `text` for an answer that is not JSON.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -233,13 +233,13 @@ export const make = (shared: Shared): Client => {
   ): Effect.Effect<Walk> | undefined => {
     const others = options?.fallback ?? []
     if (others.length === 0) return undefined
-    const models = [route.model(request), ...others] as const
+    const models: Walk["models"] = [route.model(request), ...others]
     const deadline = deadlineOf(options)
     return Clock.clockWith((clock) => {
       const now = () => clock.currentTimeMillisUnsafe()
       const endsAt = deadline === undefined ? Infinity : now() + Duration.toMillis(deadline)
       return Effect.succeed<Walk>({
-        models: [...models],
+        models,
         options: () =>
           deadline === undefined ? { ...options } : { ...options, deadline: Duration.millis(endsAt - now()) },
         when: (error) => Fallback.isCurable(error) && now() < endsAt

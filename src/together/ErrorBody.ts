@@ -7,6 +7,7 @@
  * empty, or as an HTML or text page of the edge in front of it. Each is read
  * into the same fields.
  */
+import * as Predicate from "effect/Predicate"
 
 /** Holds what could be read from an error body. */
 export interface ErrorBody {
@@ -24,9 +25,7 @@ export interface ErrorBody {
 
 type Fields = Readonly<Record<string, unknown>>
 
-// an object may be read by any key; what it holds is checked where it is used
-const fields = (u: unknown): Fields | undefined =>
-  typeof u === "object" && u !== null && !Array.isArray(u) ? u as Fields : undefined
+const fields = (u: unknown): Fields | undefined => Predicate.isReadonlyObject(u) ? u : undefined
 
 const string = (u: unknown): string | undefined => {
   if (typeof u !== "string") return undefined

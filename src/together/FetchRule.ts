@@ -1,7 +1,7 @@
 /**
  * What Fetch is told about redirects: to follow none, unless a `RequestInit` says so.
  *
- * Left to itself Fetch sends a prompt on to any host, with every header but the key. What may be followed `Transport`
+ * Left to itself Fetch sends a prompt on to any host, with every header but the key. What may be followed `Exchanger`
  * follows, over every client alike. Clients that are no Fetch follow none and do not know the rule.
  */
 import * as Context from "effect/Context"

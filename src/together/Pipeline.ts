@@ -2,12 +2,13 @@
  * The way of one call: which guard stands where, for answers and for streams alike.
  *
  * ```text
- * deadline → fallback → credits → retry ─┬─ breaker → lane → hedge → attempt → settle
+ * fallback → deadline → credits → retry ─┬─ breaker → lane → hedge → attempt → settle
  *                           ▲            └─ wait (holds no permit)                │
  *                           └──────────── settle with real usage ◀────────────────┘
  * ```
  *
- * A waiting retry holds no permit, and waits happen outside of every attempt
+ * `Client` makes the fallback: a call of its own for each model, with what is left of the deadline. A waiting retry
+ * holds no permit, and waits happen outside of every attempt
  * timeout. A stream holds its permit until its last event. Interruption at any
  * point returns the permit, the reservation and the socket.
  *
@@ -76,7 +77,7 @@ export type HedgeOptions = Pick<Hedge.Options, "delay" | "budget" | "onOutcome">
 /** Says how a call is guarded. */
 export interface Guards {
   readonly lane: Lane.Lane
-  readonly retry: Schedule.Schedule<unknown, Failure> | undefined
+  readonly retry: Schedule.Schedule<unknown, Failure>
   readonly retryBudget: RetryBudget | undefined
   readonly deadline: Duration.Duration | undefined
   readonly breaker: Breaker.Breaker | undefined

@@ -73,6 +73,8 @@ export const defaults = {
   maxOutputTokens: 8192,
   /** Tokens that frame one chat message. */
   tokensPerMessage: 4,
+  /** Tokens of a picture, a clip or a sound, which the model prices: until usage tells. */
+  tokensPerFile: 1000,
   /** Pixels of an image's side where the request does not say: the provider's default. */
   imageSide: 1024
 } as const
@@ -102,8 +104,7 @@ const contentTokens = (content: Chat.Message["content"]): number => {
   if (!Array.isArray(content)) return textTokens(content)
   let tokens = 0
   for (const part of content) {
-    // a picture, a clip or a sound is priced by the model: a thousand tokens stand for it until usage tells
-    tokens += part?.text === undefined ? 1000 : textTokens(part.text)
+    tokens += part?.text === undefined ? defaults.tokensPerFile : textTokens(part.text)
   }
   return tokens
 }

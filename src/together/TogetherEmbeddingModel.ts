@@ -39,6 +39,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as AiModel from "effect/ai/Model"
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -136,7 +137,7 @@ const vectorsOf = (
 const partsOf = (inputs: ReadonlyArray<string>, size: number | undefined): ReadonlyArray<ReadonlyArray<string>> =>
   size === undefined || inputs.length <= size
     ? [inputs]
-    : Array.from({ length: Math.ceil(inputs.length / size) }, (_, part) => inputs.slice(part * size, (part + 1) * size))
+    : Arr.chunksOf(inputs, size)
 
 const checkCount = (field: "dimensions" | "maxInputs", value: number | undefined): void => {
   if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {

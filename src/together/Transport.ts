@@ -1,7 +1,7 @@
 /**
  * Carries one attempt: one HTTP exchange with Together, its timeouts and its failures.
  *
- * The only module that touches `effect/http`. It sends a request with the key
+ * It sends a request with the key
  * and an explicit User-Agent, bounds every silence, reads the answer, and turns
  * whatever goes wrong into a `TogetherError`. It never retries, and it sends no
  * trace headers to the provider.
@@ -42,7 +42,7 @@ export interface Exchange {
   readonly operation: string
   readonly model: string
   readonly method: HttpMethod.HttpMethod
-  /** Path below the base URL, or an absolute URL on the same host. */
+  /** Path below the base URL, or an absolute URL on its host or on another of Together's. */
   readonly path: string
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined
   /** Sent as JSON. */

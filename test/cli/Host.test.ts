@@ -71,7 +71,7 @@ describe("Heap", () => {
         if (kept.length > 100_000) kept = []
         await new Promise((resolve) => setTimeout(resolve, 1))
       }
-      console.log(Heap.youngBytes(), Heap.defaults.enough)
+      console.log(Heap.youngBytes(), Heap.defaults.enoughBytes)
     `
     const young = (word: string) => {
       const { stderr, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", churn, word], {
