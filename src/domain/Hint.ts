@@ -47,7 +47,8 @@ export type Headers = Readonly<Record<string, string | undefined>>
 /** Bounds a believable wait: a year. What is longer is a date or a mistake, not a wait. */
 const longestWaitSeconds = 365 * 24 * 3600
 
-const decimal = /^\d{1,15}(?:\.\d{1,15})?$/
+/** What a double prints: `Number` reads any count of decimals, and a bound keeps junk out. */
+const decimal = /^\d{1,15}(?:\.\d{1,40})?$/
 
 const number = (text: string | undefined): number | undefined => {
   if (text === undefined) return undefined

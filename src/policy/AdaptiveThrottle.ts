@@ -43,6 +43,7 @@
  * times that. Feed it with 503 and timeouts, not with 429: those have a limiter of their own.
  */
 import * as OptionCheck from "./OptionCheck.ts"
+import * as Whole from "./Whole.ts"
 
 /** Chooses how the probability is computed. */
 export type Rule =
@@ -151,7 +152,7 @@ export const probability = (
 }
 
 const slotIndex = (settings: Settings, now: number): number =>
-  Math.floor((now * settings.slots) / settings.windowSeconds + 1e-9)
+  Whole.floor((now * settings.slots) / settings.windowSeconds)
 
 const lastExpired = (settings: Settings, now: number): number => slotIndex(settings, now) - settings.slots
 

@@ -30,6 +30,7 @@
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 import * as SampleWindow from "./SampleWindow.ts"
+import * as Whole from "./Whole.ts"
 
 /** Configures a limit. */
 export interface Options {
@@ -118,7 +119,7 @@ export const gradient = (settings: Settings, minRtt: number, sampleRtt: number):
 /** Computes the limit that follows a window. */
 export const step = (settings: Settings, limit: number, minRtt: number, sampleRtt: number): number => {
   const scaled = limit * gradient(settings, minRtt, sampleRtt)
-  return Math.max(settings.min, Math.min(settings.max, Math.floor(scaled + Math.sqrt(scaled))))
+  return Math.max(settings.min, Math.min(settings.max, Whole.floor(scaled + Math.sqrt(scaled))))
 }
 
 /** Moves the limit with one call. */

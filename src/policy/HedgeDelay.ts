@@ -128,7 +128,7 @@ export const delay = (state: State, now: number): readonly [Decision, State] => 
 }
 
 /** Computes the probability that at least one of `n` independent parts is slow: `1 − (1 − p)^n`. */
-export const anySlow = (n: number, p: number): number => 1 - (1 - p) ** n
+export const anySlow = (n: number, p: number): number => n === 0 ? 0 : -Math.expm1(n * Math.log1p(-p))
 
 /** Computes the load that hedging at quantile `q` adds, as a share: `1 − q`. */
 export const extraLoad = (q: number): number => 1 - q

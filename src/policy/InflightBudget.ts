@@ -26,6 +26,7 @@
  * that is cancelled must be released too, or the budget leaks shut.
  */
 import * as OptionCheck from "./OptionCheck.ts"
+import * as Whole from "./Whole.ts"
 
 /** Configures a budget. */
 export interface Options {
@@ -84,7 +85,7 @@ export const acquire = (state: State): readonly [Decision, State] => {
   const { budgeted, inFlight, settings } = state
   const few = budgeted < settings.minConcurrency
   const fits = settings.rule === "envoy"
-    ? budgeted < Math.floor(settings.ratio * inFlight + 1e-9)
+    ? budgeted < Whole.floor(settings.ratio * inFlight)
     : share(state) <= settings.ratio
   if (!few && !fits) return [{ _tag: "Denied", reason: "ratio-reached", share: share(state) }, state]
   return [

@@ -26,6 +26,7 @@
  * never needed.
  */
 import * as OptionCheck from "./OptionCheck.ts"
+import { quantumSeconds } from "./TokenBucket.ts"
 
 /** Holds the newest observation, if there is one. */
 export interface State {
@@ -87,5 +88,5 @@ export const admit = (state: State, request: Request, now: number): Decision => 
   const until = observation.at + Math.max(hint, 1 / request.ratePerSecond)
   return now >= until
     ? { _tag: "Admitted", reason: "observation-expired" }
-    : { _tag: "Wait", seconds: until - now, budget: left, reason: "budget-spent" }
+    : { _tag: "Wait", seconds: Math.max(quantumSeconds, until - now), budget: left, reason: "budget-spent" }
 }

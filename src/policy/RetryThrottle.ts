@@ -25,6 +25,7 @@
  * **Gotchas**: a retry that the transport makes because nothing was ever sent is not counted.
  */
 import * as OptionCheck from "./OptionCheck.ts"
+import * as Whole from "./Whole.ts"
 
 /** Configures a throttle. */
 export interface Options {
@@ -83,7 +84,7 @@ export const make = (options: Options = {}): State => {
 }
 
 /** Counts thousandths, and lets no float noise take one away. */
-const milli = (count: number): number => Math.floor(count * 1000 + 1e-9)
+const milli = (count: number): number => Whole.floor(count * 1000)
 
 /** Reads the token count. */
 export const tokens = (state: State): number => state.milliTokens / 1000

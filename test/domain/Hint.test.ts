@@ -32,6 +32,10 @@ describe("Hint", () => {
         date: "yesterday"
       }, [5000, "retry-after"]],
       ["reads Together's reset as a delta", { "x-ratelimit-reset": "2" }, [2000, "x-ratelimit-reset"]],
+      ["reads every decimal that a double prints", { "x-ratelimit-reset": "2.6666666666666665" }, [
+        2666.666667,
+        "x-ratelimit-reset"
+      ]],
       ["reads a fractional reset", { "x-ratelimit-reset": "0.25" }, [250, "x-ratelimit-reset"]],
       ["prefers milliseconds to seconds to reset", {
         "retry-after-ms": "100",
