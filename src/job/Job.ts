@@ -21,6 +21,7 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,7 +33,7 @@ import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
 import * as Dispatch from "./Dispatch.ts"
-import type { JobError, JournalError } from "./JobError.ts"
+import type { JournalError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
 import * as Patience from "./Patience.ts"
 import * as Report from "./Report.ts"
@@ -108,6 +109,37 @@ export interface Ending {
   /** Models whose rows were not all sent, since the model refuses them alike or has no price that a budget can hold. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
+
+/**
+ * Fails a stream of settled rows at its end, where rows were left undone: the same job run again sends them.
+ *
+ * **Details**: `ending` is what {@link drive} returns; its `stop` is never absent.
+ */
+export class UndoneError extends Data.TaggedError("UndoneError")<{
+  readonly message: string
+  readonly ending: Ending & { readonly stop: Stop.Stop }
+}> {}
+
+/** Says why rows were left undone. */
+const reasonOf = (stop: Stop.Stop, { abandoned }: Pick<Ending, "abandoned">): string => {
+  switch (stop._tag) {
+    case "Interrupted":
+      return "the caller stopped the job"
+    case "MaxTime":
+      return "the job's time was up"
+    case "FailedRow":
+      return "a row failed"
+    case "MaxCost":
+    case "Refused":
+    case "Unreachable":
+      return stop.error.message
+    case "Abandoned":
+      return Array.from(abandoned, ([model, { error }]) => `of ${model}, ${error.message}`).join("; ")
+  }
+}
+
+const undone = (stop: Stop.Stop, ending: Ending): UndoneError =>
+  new UndoneError({ message: `Rows were left undone: ${reasonOf(stop, ending)}`, ending: { ...ending, stop } })
 
 /** Holds options that were checked. */
 export interface Checked {
@@ -272,17 +304,18 @@ export const drive = <E, R, R2, E3, R3>(
  * order `input`. Each row of the stream is durable. Ending the stream early interrupts the rows under way; they stay
  * undone.
  *
- * **Errors**: those of `rows`, and `JournalError`.
+ * **Errors**: those of `rows`, `JournalError`, and {@link UndoneError} behind the last row where rows were left undone,
+ * whatever the reason.
  */
 export const stream = <E, R, R2>(
   rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
   options: Options<R2>
-): Stream.Stream<Settled.Settled, E | JobError, R | R2> => {
+): Stream.Stream<Settled.Settled, E | JournalError | UndoneError, R | R2> => {
   checked(options)
-  const live = Stream.callback<Settled.Settled, E | JobError, R | R2>((queue) =>
+  const live = Stream.callback<Settled.Settled, E | JournalError | UndoneError, R | R2>((queue) =>
     Effect.flatMap(
       drive(rows, options, (settled) => Effect.asVoid(Queue.offerAll(queue, settled))),
-      () => Queue.end(queue)
+      (ending) => ending.stop === undefined ? Queue.end(queue) : Queue.fail(queue, undone(ending.stop, ending))
     ), { bufferSize: 1024 })
   if (options.journal === undefined || options.order === "input") return live
   return Stream.concat(

@@ -45,13 +45,17 @@ describe("Job", () => {
         expect(again.sent).toEqual(["r1", "r8", "r15"])
         expect([second.written, ids(results(disk))]).toEqual([20, numbered(1, 20)])
         // the job itself hands them on, wherever they go
-        const handed = yield* VirtualClock.wrap(Stream.runCollect(Job.stream(rows(20), {
-          send: late.send,
-          order: "input",
-          concurrency: 4,
-          stop: Effect.as(Effect.sleep(500), Stop.interrupted)
-        })))
-        expect(handed.map((row) => row.id)).toEqual(answered)
+        const handed: Array<string | undefined> = []
+        const stopped = yield* VirtualClock.wrap(Effect.flip(Stream.runForEach(
+          Job.stream(rows(20), {
+            send: late.send,
+            order: "input",
+            concurrency: 4,
+            stop: Effect.as(Effect.sleep(500), Stop.interrupted)
+          }),
+          (row) => Effect.sync(() => handed.push(row.id))
+        )))
+        expect([stopped._tag, handed]).toEqual(["UndoneError", answered])
       }))
   })
 

@@ -9,6 +9,7 @@ import {
   AuthError,
   BudgetExceededError,
   ConnectionError,
+  InsufficientCreditsError,
   InvalidRequestError,
   ModelUnavailableError,
   ServerError
@@ -712,6 +713,51 @@ describe("Job", () => {
         const broken = Stream.concat(rows(3), Stream.fail("the source broke" as const))
         const error = yield* Effect.flip(Stream.runDrain(Job.stream(broken, { send: provider().send })))
         expect(error).toBe("the source broke")
+      }))
+
+    it.effect.each([
+      new AuthError({ message: "the key is wrong" }),
+      new InsufficientCreditsError({ message: "the balance is empty" })
+    ])("fails at its end where rows are left undone, with the reason", (error) =>
+      Effect.gen(function*() {
+        const seen: Array<string | undefined> = []
+        const { send } = provider((row) => row.line <= 3 ? Effect.succeed(reply(row)) : Effect.fail(error))
+        const undone = yield* VirtualClock.wrap(Effect.flip(
+          Stream.runForEach(Job.stream(rows(10), { send, concurrency: 1 }), (row) => Effect.sync(() => seen.push(row.id)))
+        ))
+        expect(seen).toEqual(numbered(1, 3))
+        expect(undone).toMatchObject({
+          _tag: "UndoneError",
+          message: `Rows were left undone: ${error.message}`,
+          ending: { stop: { _tag: "Refused", error } }
+        })
+      }))
+
+    it.effect("fails at its end where its time is up", () =>
+      Effect.gen(function*() {
+        const { send } = provider(() => Effect.never)
+        const undone = yield* VirtualClock.wrap(
+          Effect.flip(Stream.runDrain(Job.stream(rows(10), { send, maxTime: "1 minute" })))
+        )
+        expect(undone.message).toBe("Rows were left undone: the job's time was up")
+      }))
+
+    it.effect("fails at its end where a model's rows have no price", () =>
+      Effect.gen(function*() {
+        const unpriced = new BudgetExceededError({
+          message: "no price",
+          reason: "unknown-price",
+          budget: "run",
+          limitNanoUsd: 1n,
+          neededNanoUsd: 0n,
+          remainingNanoUsd: 1n
+        })
+        const { send } = provider(() => Effect.fail(unpriced))
+        const undone = yield* Effect.flip(Stream.runDrain(Job.stream(rows(10), { send })))
+        expect(undone).toMatchObject({
+          message: expect.stringContaining("Rows were left undone: of m, the price of m is unknown"),
+          ending: { stop: Stop.abandoned, abandoned: new Map([["m", { rows: 10 }]]) }
+        })
       }))
 
     it.effect("ends what is under way when its reader has enough", () =>
