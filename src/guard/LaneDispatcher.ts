@@ -196,7 +196,8 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Reads who is next of those that may be sent. */
   #head(now: number): Waiter | undefined {
-    return Queue.peek(this.#queue, this.#room(this.#cell.read(), now))
+    const state = this.#cell.read()
+    return Queue.peek(this.#queue, this.#room(state, now), state.outage.down)
   }
 
   #admit(
@@ -228,7 +229,8 @@ export class Dispatcher implements LaneMetrics.Counts {
     while (this.#queue.size > 0) {
       const state = this.advance(now, clock)
       const streams = this.#room(state, now)
-      const head = Queue.peek(this.#queue, streams)
+      const probe = state.outage.down
+      const head = Queue.peek(this.#queue, streams, probe)
       if (head === undefined) {
         // none but streams wait, and they leave what is free to short calls
         this.#blocker = "in-flight"
@@ -239,7 +241,7 @@ export class Dispatcher implements LaneMetrics.Counts {
         this.#blocker = by
         return this.#wake(wait, now, fiber)
       }
-      Queue.take(this.#queue, streams)
+      Queue.take(this.#queue, streams, probe)
       if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
       head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)

@@ -2,17 +2,22 @@
  * Holds what waits in a lane: by priority, retried work before fresh, first in first out, nobody starved.
  *
  * ```
- *   level 0    retried ▸▸   fresh ▸▸▸▸▸        smallest level first;
- *   level 200  retried ▸    fresh ▸▸▸▸▸▸▸▸     within it, retried before fresh;
- *   level 400               fresh ▸▸▸▸▸▸▸▸▸▸   every 17th admission goes to whoever waits longest of those passed over
+ *   level 0    retried ▸▸
+ *              fresh   ▸▸▸▸▸        the best line first: the smallest level, and of it the retried;
+ *   level 200  retried ▸            every 17th admission goes to whoever waits longest in the lines passed over
+ *              fresh   ▸▸▸▸▸▸▸▸
  * ```
+ *
+ * Retried work goes first because it has waited before. It must not go first for ever: calls that fail each time would
+ * stand before all that might succeed. So its line is one that passes others over, as a better level is, and what
+ * probes a provider that is down is fresh where anything fresh waits (`probe`).
  *
  * Streams wait among the others, in the same order. While no more of them may be sent, the queue is read without them
  * (`streams` false); fairness is counted apart for such admissions, so a stream passed over keeps its turn.
  *
- * A level's lists are growing arrays with a head index, so adding and taking cost O(1) amortized, and finding the
- * next level O(levels in use). An entry that gives up is only marked; it is dropped when it comes up, or when half of
- * its list is marked. The queue is the one mutable thing in `policy/`: a million entries copied per step would not do.
+ * A line's lists are growing arrays with a head index, so adding and taking cost O(1) amortized, and finding the
+ * next line O(lines in use). An entry that gives up is only marked; it is dropped when it comes up, or when half of
+ * its list is marked. The queue is changed in place, alone in `policy/`: a million entries copied per step would not do.
  */
 
 /** Is what waits: extend it with what the caller needs. */
@@ -37,16 +42,12 @@ interface List<E> {
   tokens: number
 }
 
-/** Calls of one kind, in the order of their arrival; streams apart, so that they can be left out. */
+/** Calls of one level, retried or fresh, in the order of their arrival; streams apart, so that they can be left out. */
 interface Line<E> {
+  readonly rank: number
+  readonly retry: boolean
   readonly short: List<E>
   readonly streams: List<E>
-}
-
-interface Level<E> {
-  readonly level: number
-  readonly retried: Line<E>
-  readonly fresh: Line<E>
 }
 
 /** Is a queue of entries. */
@@ -57,14 +58,14 @@ export interface LaneQueue<E extends Entry> {
   streams: number
   /** Entries added so far. */
   added: number
-  /** Admissions that passed over a worse level since the last that did not: with streams, and without. */
+  /** Admissions that passed over a worse line since the last that did not: with streams, and without. */
   passed: number
   passedShort: number
-  /** Sorted by level. */
-  readonly levels: Array<Level<E>>
+  /** Sorted, the best first. */
+  readonly lines: Array<Line<E>>
 }
 
-/** Bounds the admissions that may pass over a worse level in a row. */
+/** Bounds the admissions that may pass over a worse line in a row. */
 export const fairness = 16
 
 /** Makes an empty queue. */
@@ -75,41 +76,39 @@ export const make = <E extends Entry>(): LaneQueue<E> => ({
   added: 0,
   passed: 0,
   passedShort: 0,
-  levels: []
+  lines: []
 })
 
 const list = <E>(): List<E> => ({ items: [], head: 0, marked: 0, waiting: 0, tokens: 0 })
 
-const line = <E>(): Line<E> => ({ short: list(), streams: list() })
+/** Reads the place of a line among all, from 0. */
+const rankOf = (call: { readonly level: number; readonly retry: boolean }): number =>
+  2 * call.level + (call.retry ? 0 : 1)
 
-const levelOf = <E extends Entry>(queue: LaneQueue<E>, level: number): Level<E> => {
+const lineOf = <E extends Entry>(queue: LaneQueue<E>, entry: E): Line<E> => {
+  const rank = rankOf(entry)
   let low = 0
-  let high = queue.levels.length
+  let high = queue.lines.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (queue.levels[middle]!.level < level) low = middle + 1
+    if (queue.lines[middle]!.rank < rank) low = middle + 1
     else high = middle
   }
-  const found = queue.levels[low]
-  if (found !== undefined && found.level === level) return found
-  const made: Level<E> = { level, retried: line(), fresh: line() }
-  queue.levels.splice(low, 0, made)
+  const found = queue.lines[low]
+  if (found !== undefined && found.rank === rank) return found
+  const made: Line<E> = { rank, retry: entry.retry, short: list(), streams: list() }
+  queue.lines.splice(low, 0, made)
   return made
 }
 
-const listOf = <E extends Entry>(level: Level<E>, entry: E): List<E> => {
-  const of = entry.retry ? level.retried : level.fresh
-  return entry.stream ? of.streams : of.short
-}
+const listOf = <E extends Entry>(line: Line<E>, entry: E): List<E> => entry.stream ? line.streams : line.short
 
-const inLine = <E>(of: Line<E>, streams: boolean): number => of.short.waiting + (streams ? of.streams.waiting : 0)
-
-const waiting = <E>(level: Level<E>, streams: boolean): number =>
-  inLine(level.retried, streams) + inLine(level.fresh, streams)
+const waiting = <E>(line: Line<E>, streams: boolean): number =>
+  line.short.waiting + (streams ? line.streams.waiting : 0)
 
 /** Adds an entry at the end of its list. */
 export const add = <E extends Entry>(queue: LaneQueue<E>, entry: E): void => {
-  const to = listOf(levelOf(queue, entry.level), entry)
+  const to = listOf(lineOf(queue, entry), entry)
   to.items.push(entry)
   to.waiting++
   to.tokens += entry.tokens
@@ -119,14 +118,14 @@ export const add = <E extends Entry>(queue: LaneQueue<E>, entry: E): void => {
   if (entry.stream) queue.streams++
 }
 
-const forget = <E extends Entry>(queue: LaneQueue<E>, level: Level<E>, from: List<E>, entry: E): void => {
+const forget = <E extends Entry>(queue: LaneQueue<E>, line: Line<E>, from: List<E>, entry: E): void => {
   entry.gone = true
   queue.size--
   queue.tokens -= entry.tokens
   if (entry.stream) queue.streams--
   from.waiting--
   from.tokens -= entry.tokens
-  if (queue.levels.length > 8 && waiting(level, true) === 0) queue.levels.splice(queue.levels.indexOf(level), 1)
+  if (queue.lines.length > 16 && waiting(line, true) === 0) queue.lines.splice(queue.lines.indexOf(line), 1)
 }
 
 const compact = <E extends Entry>(of: List<E>): void => {
@@ -138,9 +137,9 @@ const compact = <E extends Entry>(of: List<E>): void => {
 /** Takes an entry out that gives up; does nothing where it is no longer in. */
 export const remove = <E extends Entry>(queue: LaneQueue<E>, entry: E): void => {
   if (entry.gone) return
-  const level = levelOf(queue, entry.level)
-  const from = listOf(level, entry)
-  forget(queue, level, from, entry)
+  const line = lineOf(queue, entry)
+  const from = listOf(line, entry)
+  forget(queue, line, from, entry)
   if (++from.marked > 32 && from.marked * 2 > from.items.length - from.head) compact(from)
 }
 
@@ -159,59 +158,67 @@ const first = <E extends Entry>(of: List<E>): E | undefined => {
   return undefined
 }
 
-const firstOf = <E extends Entry>(of: Line<E>, streams: boolean): E | undefined => {
-  const short = first(of.short)
-  const stream = streams ? first(of.streams) : undefined
+const head = <E extends Entry>(line: Line<E>, streams: boolean): E | undefined => {
+  const short = first(line.short)
+  const stream = streams ? first(line.streams) : undefined
   return short === undefined || (stream !== undefined && stream.order < short.order) ? stream : short
 }
-
-const head = <E extends Entry>(level: Level<E>, streams: boolean): E | undefined =>
-  firstOf(level.retried, streams) ?? firstOf(level.fresh, streams)
 
 const passedOver = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): number =>
   streams ? queue.passed : queue.passedShort
 
-const nextLevel = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): Level<E> | undefined => {
-  let best: Level<E> | undefined
-  let oldest: Level<E> | undefined
+/** Finds the line whose turn is next: the best, or the one that has waited longest of those passed over. */
+const nextLine = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): Line<E> | undefined => {
+  let best: Line<E> | undefined
+  let oldest: Line<E> | undefined
   let order = Infinity
-  for (const level of queue.levels) {
-    if (waiting(level, streams) === 0) continue
+  for (const line of queue.lines) {
+    if (waiting(line, streams) === 0) continue
     if (best === undefined) {
-      best = level
+      best = line
       if (passedOver(queue, streams) < fairness) break
       continue
     }
-    const waited = head(level, streams)?.order ?? Infinity
+    const waited = head(line, streams)?.order ?? Infinity
     if (waited < order) {
-      oldest = level
+      oldest = line
       order = waited
     }
   }
   return oldest ?? best
 }
 
-/** Reads the entry whose turn is next, or nothing. */
-export const peek = <E extends Entry>(queue: LaneQueue<E>, streams = true): E | undefined => {
-  const level = nextLevel(queue, streams)
-  return level && head(level, streams)
+/** Finds the line of a probe: the best of fresh work, for what was retried has failed before; else the best. */
+const probeLine = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): Line<E> | undefined =>
+  queue.lines.find((line) => !line.retry && waiting(line, streams) > 0) ??
+    queue.lines.find((line) => waiting(line, streams) > 0)
+
+const lineFor = <E extends Entry>(queue: LaneQueue<E>, streams: boolean, probe: boolean): Line<E> | undefined =>
+  probe ? probeLine(queue, streams) : nextLine(queue, streams)
+
+/** Reads the entry whose turn is next, or nothing; `probe` asks for one that tells whether a provider is up again. */
+export const peek = <E extends Entry>(queue: LaneQueue<E>, streams = true, probe = false): E | undefined => {
+  const line = lineFor(queue, streams, probe)
+  return line && head(line, streams)
 }
 
-/** Takes the entry whose turn is next, or nothing. */
-export const take = <E extends Entry>(queue: LaneQueue<E>, streams = true): E | undefined => {
-  const level = nextLevel(queue, streams)
-  if (level === undefined) return undefined
-  const better = queue.levels.some((one) => one.level < level.level && waiting(one, streams) > 0)
-  const worse = queue.levels.some((one) => one.level > level.level && waiting(one, streams) > 0)
-  const passed = worse && !better ? passedOver(queue, streams) + 1 : 0
-  if (streams) queue.passed = passed
-  else queue.passedShort = passed
-  const entry = head(level, streams)
+/** Takes the entry whose turn is next, or nothing. A probe is nobody's turn. */
+export const take = <E extends Entry>(queue: LaneQueue<E>, streams = true, probe = false): E | undefined => {
+  const line = lineFor(queue, streams, probe)
+  if (line === undefined) return undefined
+  if (!probe) {
+    const better = queue.lines.some((one) => one.rank < line.rank && waiting(one, streams) > 0)
+    const worse = queue.lines.some((one) => one.rank > line.rank && waiting(one, streams) > 0)
+    const passed = worse && !better ? passedOver(queue, streams) + 1 : 0
+    if (streams) queue.passed = passed
+    else queue.passedShort = passed
+  }
+  const entry = head(line, streams)
   if (entry === undefined) return undefined
-  const from = listOf(level, entry)
+  const from = listOf(line, entry)
   from.items[from.head++] = undefined
   if (from.head > 1024 && from.head * 2 > from.items.length) compact(from)
-  forget(queue, level, from, entry)
+  forget(queue, line, from, entry)
   return entry
 }
 
@@ -233,28 +240,28 @@ export const whole = <E extends Entry>(queue: LaneQueue<E>): Ahead => ({
 /**
  * Computes what goes before a call that joins now, if nobody else does.
  *
- * **Details**: better levels, and its own but for fresh work where it is a retry; one in 17 of a worse level in between.
- * Where it is itself passed over it goes, at the latest, at its turn among those that are: then of the others as much
- * is taken as there are turns. O(levels in use).
+ * **Details**: better lines and its own; one in 17 of a worse line in between. Where it is itself passed over it goes,
+ * at the latest, at its turn among those that are: then of the others as much is taken as there are turns. O(lines in
+ * use).
  */
 export const ahead = <E extends Entry>(
   queue: LaneQueue<E>,
   call: { readonly level: number; readonly retry: boolean },
   streams = true
 ): Ahead => {
-  // in its own and better levels, of that not in the best, and in worse levels
+  const rank = rankOf(call)
+  // in its own and better lines, of that not in the best, and in worse lines
   const before = { requests: 0, tokens: 0, streams: 0 }
   const behind = { requests: 0, tokens: 0, streams: 0 }
-  let best: Level<E> | undefined
+  let best: Line<E> | undefined
   let passedOverBefore = 0
-  for (const level of queue.levels) {
-    if (waiting(level, streams) === 0) continue
-    best ??= level
-    const requests = before.requests
-    const worse = level.level > call.level
-    count(worse ? behind : before, level.retried, streams)
-    if (worse || level.level < call.level || !call.retry) count(worse ? behind : before, level.fresh, streams)
-    if (level !== best) passedOverBefore += before.requests - requests
+  for (const line of queue.lines) {
+    const here = waiting(line, streams)
+    if (here === 0) continue
+    best ??= line
+    const worse = line.rank > rank
+    count(worse ? behind : before, line, streams)
+    if (!worse && line !== best) passedOverBefore += here
   }
   const passed = passedOver(queue, streams)
   const turns = Math.floor((before.requests + passed) / fairness)
@@ -264,27 +271,26 @@ export const ahead = <E extends Entry>(
     tokens: before.tokens + between.tokens,
     streams: before.streams + between.streams
   }
-  if (best === undefined || best.level >= call.level) return all
+  if (best === undefined || best.rank >= rank) return all
   const latest = (passedOverBefore + behind.requests + 1) * (fairness + 1) - 1 - passed
   return share(all, latest / all.requests)
 }
 
 /**
- * Counts the short calls before a call that joins now which go before any stream: whole levels and lines without
- * streams, and those that came before the first stream. O(levels in use + log of what waits).
+ * Counts the short calls before a call that joins now which go before any stream: whole lines without streams, and
+ * those that came before the first stream. O(lines in use + log of what waits).
  */
 export const front = <E extends Entry>(
   queue: LaneQueue<E>,
   call: { readonly level: number; readonly retry: boolean }
 ): number => {
+  const rank = rankOf(call)
   let requests = 0
-  for (const level of queue.levels) {
-    if (level.level > call.level) break
-    for (const of of level.level === call.level && call.retry ? [level.retried] : [level.retried, level.fresh]) {
-      const stream = first(of.streams)
-      if (stream !== undefined) return requests + earlier(of.short, stream.order)
-      requests += of.short.waiting
-    }
+  for (const line of queue.lines) {
+    if (line.rank > rank) break
+    const stream = first(line.streams)
+    if (stream !== undefined) return requests + earlier(line.short, stream.order)
+    requests += line.short.waiting
   }
   return requests
 }
@@ -302,7 +308,7 @@ const earlier = <E extends Entry>({ head, items, waiting }: List<E>, order: numb
 }
 
 const count = <E>(to: { requests: number; tokens: number; streams: number }, of: Line<E>, streams: boolean): void => {
-  to.requests += inLine(of, streams)
+  to.requests += waiting(of, streams)
   to.tokens += of.short.tokens + (streams ? of.streams.tokens : 0)
   if (streams) to.streams += of.streams.waiting
 }

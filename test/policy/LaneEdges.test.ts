@@ -355,11 +355,12 @@ describe("LaneQueue, edges", () => {
     }
   })
 
-  it("forgets a level that nobody waits in once more than eight are known", () => {
+  it("forgets a line that nobody waits in once more than sixteen are known", () => {
     const queue = Queue.make<Queue.Entry>()
-    for (let level = 9; level >= 0; level--) Queue.add(queue, entry(level))
-    expect(Array.from({ length: 10 }, () => Queue.take(queue)?.level)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    expect(queue.levels.length).toBe(8)
+    for (let level = 17; level >= 0; level--) Queue.add(queue, entry(level))
+    const levels = Array.from({ length: 18 }, (_, level) => level)
+    expect(levels.map(() => Queue.take(queue, true, true)?.level)).toEqual(levels)
+    expect(queue.lines.length).toBe(16)
   })
 
   it("keeps the order, and drops what is served, in a list of thousands", () => {
@@ -367,7 +368,7 @@ describe("LaneQueue, edges", () => {
     for (let i = 0; i < 3000; i++) Queue.add(queue, entry(200))
     for (let i = 0; i < 3000; i++) {
       expect(Queue.take(queue)?.order).toBe(i)
-      const list = queue.levels[0]?.fresh.short
+      const list = queue.lines[0]?.short
       expect((list?.head ?? NaN) <= Math.max(1024, (list?.items.length ?? 0) / 2)).toBe(true)
     }
     expect(Queue.take(queue)).toBeUndefined()

@@ -98,8 +98,37 @@ describe("LaneQueue", () => {
     })
   })
 
+  describe("fairness", () => {
+    it("lets fresh work through that retried work of its own level passes over", () => {
+      const queue = filled(...many(100, 200, { retry: true }), entry(200))
+      const order = Array.from({ length: 101 }, () => Queue.take(queue)?.retry)
+      expect(order.indexOf(false)).toBe(Queue.fairness)
+    })
+
+    it("gives the turn of a worse level to who waits longest there, fresh or retried", () => {
+      const queue = filled(...many(100, 0), entry(400), ...many(100, 400, { retry: true }))
+      const order = Array.from({ length: 101 }, () => Queue.take(queue))
+      expect(order.findIndex((one) => one?.level === 400)).toBe(Queue.fairness)
+      expect(order[Queue.fairness]?.retry).toBe(false)
+    })
+
+    it("probes with fresh work of the best level, else with retried, and counts that as nobody's turn", () => {
+      const queue = filled(...many(2, 0, { retry: true }), entry(400), entry(200))
+      const probes = Array.from({ length: 5 }, () => [Queue.peek(queue, true, true), Queue.take(queue, true, true)])
+      expect(probes.every(([next, taken]) => next === taken)).toBe(true)
+      expect(probes.map(([one]) => one && [one.level, one.retry])).toEqual([
+        [200, false],
+        [400, false],
+        [0, true],
+        [0, true],
+        undefined
+      ])
+      expect([queue.passed, queue.passedShort]).toEqual([0, 0])
+    })
+  })
+
   describe("ahead", () => {
-    it("counts better levels, and its own but for fresh work where it is a retry", () => {
+    it("counts better lines and its own, and one in 17 of worse ones", () => {
       const queue = filled(
         ...many(3, 0, { tokens: 10 }),
         ...many(2, 200, { retry: true, tokens: 100 }),
