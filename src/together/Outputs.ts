@@ -27,10 +27,10 @@ export interface Outputs {
 }
 
 /**
- * Bounds the labels whose states are kept, of those that are known and of those that are not: a label of its own for each
- * call must not fill the memory, and not drive out what is known.
+ * Bounds the states that are kept: of lanes, of labels that are known, and of labels that are not. A label of its own for
+ * each call must not fill the memory, and not drive out what is known.
  */
-export const labelsKept = 1000
+export const statesKept = 1000
 
 /** Multiplies the largest answer of a kind, for the most that one without `max_tokens` is taken to generate. */
 export const openFactor = 4
@@ -42,7 +42,7 @@ const keep = (states: Map<string, OutputEstimate.State>, key: string, state: Out
   states.delete(key)
   states.set(key, state)
   const [oldest] = states.keys()
-  if (states.size > labelsKept && oldest !== undefined) states.delete(oldest)
+  if (states.size > statesKept && oldest !== undefined) states.delete(oldest)
 }
 
 /** Makes an empty memory. */
@@ -71,7 +71,7 @@ export const make = (options?: OutputEstimate.Options): Outputs => {
       return { ...call, outputTokens: OutputEstimate.estimate(state, call, nowSeconds).outputTokens }
     },
     record: (kind, outputTokens) => {
-      lanes.set(kind.lane, OutputEstimate.record(laneOf(kind), outputTokens))
+      keep(lanes, kind.lane, OutputEstimate.record(laneOf(kind), outputTokens))
       if (kind.label === undefined) return
       const key = keyOf(kind.lane, kind.label)
       const next = OutputEstimate.record(known.get(key) ?? cold.get(key) ?? fresh, outputTokens)
@@ -79,6 +79,6 @@ export const make = (options?: OutputEstimate.Options): Outputs => {
       cold.delete(key)
       keep(known, key, next)
     },
-    refused: (kind, nowSeconds) => void lanes.set(kind.lane, OutputEstimate.refuse(laneOf(kind), nowSeconds))
+    refused: (kind, nowSeconds) => keep(lanes, kind.lane, OutputEstimate.refuse(laneOf(kind), nowSeconds))
   }
 }

@@ -57,9 +57,9 @@ describe("Outputs", () => {
   it("keeps a label that is known, however many come that never are", () => {
     const outputs = Outputs.make()
     record(outputs, { lane, label: "known" }, 10)
-    for (let i = 0; i < 2 * Outputs.labelsKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
+    for (let i = 0; i < 2 * Outputs.statesKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
     expect(expected(outputs, { lane, label: "known" })).toBe(11)
-    const last = `row ${2 * Outputs.labelsKept - 1}`
+    const last = `row ${2 * Outputs.statesKept - 1}`
     record(outputs, { lane, label: last }, 2000, 19)
     record(outputs, { lane }, 10, 256)
     expect([last, "row 0"].map((label) => expected(outputs, { lane, label }))).toEqual([2200, 11])
@@ -117,7 +117,7 @@ describe("Outputs", () => {
   it("forgets the label that learned longest ago when there are too many", () => {
     const outputs = Outputs.make({ minSamples: 1 })
     const name = (i: number) => `label ${i}`
-    for (let i = 0; i < Outputs.labelsKept; i++) outputs.record({ lane, label: name(i) }, 10)
+    for (let i = 0; i < Outputs.statesKept; i++) outputs.record({ lane, label: name(i) }, 10)
     outputs.record({ lane, label: name(0) }, 10)
     outputs.record({ lane, label: "one more" }, 1000)
     record(outputs, { lane }, 2000, 256)
