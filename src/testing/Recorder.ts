@@ -45,6 +45,7 @@ import { readOnce } from "./internal/readOnce.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
+import * as VirtualClock from "./VirtualClock.ts"
 
 const Text = Schema.Struct({ text: Schema.String, waitMillis: Schema.Finite })
 const Binary = Schema.Struct({ base64: Schema.String, waitMillis: Schema.Finite })
@@ -236,10 +237,10 @@ export const save = (
   path: string,
   cassette: Cassette
 ): Effect.Effect<void, PlatformError, FileSystem.FileSystem> =>
-  Effect.flatMap(
+  VirtualClock.io(Effect.flatMap(
     FileSystem.FileSystem,
     (files) => files.writeFileString(path, `${JSON.stringify(cassette, null, 2)}\n`)
-  )
+  ))
 
 /**
  * Reads a cassette.
@@ -253,7 +254,7 @@ export const load = (
 ): Effect.Effect<Cassette, PlatformError | CassetteError, FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const files = yield* FileSystem.FileSystem
-    const text = yield* files.readFileString(path)
+    const text = yield* VirtualClock.io(files.readFileString(path))
     return yield* Effect.mapError(
       Schema.decodeEffect(JsonCassette)(text),
       (error) => new CassetteError({ path, message: `${path} is not a cassette: ${error.message}` })
@@ -285,12 +286,12 @@ export const layerRecord = (
       const recording = record(yield* HttpClient.HttpClient, options)
       const files = yield* FileSystem.FileSystem
       const folder = folderOf(path)
-      if (folder !== "") yield* files.makeDirectory(folder, { recursive: true })
+      if (folder !== "") yield* VirtualClock.io(files.makeDirectory(folder, { recursive: true }))
       yield* Effect.addFinalizer((exit) =>
         Effect.gen(function*() {
           const cassette = yield* recording.cassette
           const isWhole = Exit.isSuccess(exit) && cassette.exchanges.length > 0
-          if (isWhole || !(yield* files.exists(path))) yield* save(path, cassette)
+          if (isWhole || !(yield* VirtualClock.io(files.exists(path)))) yield* save(path, cassette)
         }).pipe(
           Effect.provideService(FileSystem.FileSystem, files),
           Effect.orDie

@@ -723,7 +723,10 @@ describe("Job", () => {
         const seen: Array<string | undefined> = []
         const { send } = provider((row) => row.line <= 3 ? Effect.succeed(reply(row)) : Effect.fail(error))
         const undone = yield* VirtualClock.wrap(Effect.flip(
-          Stream.runForEach(Job.stream(rows(10), { send, concurrency: 1 }), (row) => Effect.sync(() => seen.push(row.id)))
+          Stream.runForEach(
+            Job.stream(rows(10), { send, concurrency: 1 }),
+            (row) => Effect.sync(() => seen.push(row.id))
+          )
         ))
         expect(seen).toEqual(numbered(1, 3))
         expect(undone).toMatchObject({

@@ -455,6 +455,32 @@ describe("Recorder", () => {
         expect(replayed).toContain("You asked: [prompt]")
       }))
 
+    it.effect("has the virtual clock wait for its files", () =>
+      Effect.gen(function*() {
+        const { files, layer } = memory()
+        // a disk that takes turns of the event loop, as a real one does
+        const turns = Effect.repeat(Effect.promise(() => new Promise(setImmediate)), { times: 20 })
+        const disk = Layer.effect(
+          FileSystem.FileSystem,
+          Effect.map(FileSystem.FileSystem, (fs): FileSystem.FileSystem => ({
+            ...fs,
+            makeDirectory: (path, options) => Effect.andThen(turns, fs.makeDirectory(path, options)),
+            exists: (path) => Effect.andThen(turns, fs.exists(path)),
+            writeFileString: (path, text, options) => Effect.andThen(turns, fs.writeFileString(path, text, options)),
+            readFileString: (path, encoding) => Effect.andThen(turns, fs.readFileString(path, encoding))
+          }))
+        ).pipe(Layer.provide(layer))
+        const call = Effect.flatMap(HttpClient.HttpClient, (client) => textOf(client, chat(prompt)))
+        const recorder = Recorder.layerRecord("some/tape.json").pipe(
+          Layer.provide(Layer.effect(HttpClient.HttpClient, provider)),
+          Layer.provide(disk)
+        )
+        yield* VirtualClock.wrap(Effect.provide(call, recorder))
+        expect(files.get("some/tape.json")).toContain("fingerprint")
+        const replaying = Layer.provide(Recorder.layerReplay("some/tape.json"), disk)
+        expect(yield* VirtualClock.wrap(Effect.provide(call, replaying))).toContain("You asked: [prompt]")
+      }))
+
     it.effect("makes the folder when the layer is built, and leaves a cassette that is there to a whole recording", () =>
       Effect.gen(function*() {
         const { files, folders, layer } = memory()
