@@ -197,7 +197,11 @@ export class Dispatcher implements LaneMetrics.Counts {
   /** Reads who is next of those that may be sent. */
   #head(now: number): Waiter | undefined {
     const state = this.#cell.read()
-    return Queue.peek(this.#queue, this.#room(state, now), state.outage.down)
+    return this.#next(state, this.#room(state, now))
+  }
+
+  #next(state: Kernel.State, streams: boolean): Waiter | undefined {
+    return state.outage.down ? Queue.probe(this.#queue, streams) : Queue.peek(this.#queue, streams)
   }
 
   #admit(
@@ -229,8 +233,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     while (this.#queue.size > 0) {
       const state = this.advance(now, clock)
       const streams = this.#room(state, now)
-      const probe = state.outage.down
-      const head = Queue.peek(this.#queue, streams, probe)
+      const head = this.#next(state, streams)
       if (head === undefined) {
         // none but streams wait, and they leave what is free to short calls
         this.#blocker = "in-flight"
@@ -241,7 +244,8 @@ export class Dispatcher implements LaneMetrics.Counts {
         this.#blocker = by
         return this.#wake(wait, now, fiber)
       }
-      Queue.take(this.#queue, streams, probe)
+      if (state.outage.down) Queue.remove(this.#queue, head)
+      else Queue.take(this.#queue, streams)
       if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
       head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)

@@ -10,7 +10,7 @@
  *
  * Retried work goes first because it has waited before. It must not go first for ever: calls that fail each time would
  * stand before all that might succeed. So its line is one that passes others over, as a better level is, and what
- * probes a provider that is down is fresh where anything fresh waits (`probe`).
+ * probes a provider that is down is the newest of fresh work (`probe`).
  *
  * Streams wait among the others, in the same order. While no more of them may be sent, the queue is read without them
  * (`streams` false); fairness is counted apart for such admissions, so a stream passed over keeps its turn.
@@ -188,31 +188,21 @@ const nextLine = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): Line<
   return oldest ?? best
 }
 
-/** Finds the line of a probe: the best of fresh work, for what was retried has failed before; else the best. */
-const probeLine = <E extends Entry>(queue: LaneQueue<E>, streams: boolean): Line<E> | undefined =>
-  queue.lines.find((line) => !line.retry && waiting(line, streams) > 0) ??
-    queue.lines.find((line) => waiting(line, streams) > 0)
-
-const lineFor = <E extends Entry>(queue: LaneQueue<E>, streams: boolean, probe: boolean): Line<E> | undefined =>
-  probe ? probeLine(queue, streams) : nextLine(queue, streams)
-
-/** Reads the entry whose turn is next, or nothing; `probe` asks for one that tells whether a provider is up again. */
-export const peek = <E extends Entry>(queue: LaneQueue<E>, streams = true, probe = false): E | undefined => {
-  const line = lineFor(queue, streams, probe)
+/** Reads the entry whose turn is next, or nothing. */
+export const peek = <E extends Entry>(queue: LaneQueue<E>, streams = true): E | undefined => {
+  const line = nextLine(queue, streams)
   return line && head(line, streams)
 }
 
-/** Takes the entry whose turn is next, or nothing. A probe is nobody's turn. */
-export const take = <E extends Entry>(queue: LaneQueue<E>, streams = true, probe = false): E | undefined => {
-  const line = lineFor(queue, streams, probe)
+/** Takes the entry whose turn is next, or nothing. */
+export const take = <E extends Entry>(queue: LaneQueue<E>, streams = true): E | undefined => {
+  const line = nextLine(queue, streams)
   if (line === undefined) return undefined
-  if (!probe) {
-    const better = queue.lines.some((one) => one.rank < line.rank && waiting(one, streams) > 0)
-    const worse = queue.lines.some((one) => one.rank > line.rank && waiting(one, streams) > 0)
-    const passed = worse && !better ? passedOver(queue, streams) + 1 : 0
-    if (streams) queue.passed = passed
-    else queue.passedShort = passed
-  }
+  const better = queue.lines.some((one) => one.rank < line.rank && waiting(one, streams) > 0)
+  const worse = queue.lines.some((one) => one.rank > line.rank && waiting(one, streams) > 0)
+  const passed = worse && !better ? passedOver(queue, streams) + 1 : 0
+  if (streams) queue.passed = passed
+  else queue.passedShort = passed
   const entry = head(line, streams)
   if (entry === undefined) return undefined
   const from = listOf(line, entry)
@@ -220,6 +210,34 @@ export const take = <E extends Entry>(queue: LaneQueue<E>, streams = true, probe
   if (from.head > 1024 && from.head * 2 > from.items.length) compact(from)
   forget(queue, line, from, entry)
   return entry
+}
+
+const last = <E extends Entry>(of: List<E>): E | undefined => {
+  while (of.items.length > of.head) {
+    const item = of.items.at(-1)
+    if (item !== undefined && !item.gone) return item
+    of.items.pop()
+    of.marked--
+  }
+  return undefined
+}
+
+/**
+ * Reads the entry that tells best whether a provider is up again: the newest that is fresh, else the one whose turn is
+ * next. `remove` takes it.
+ *
+ * **Details**: what failed before, or came with what failed, may fail for itself. It is nobody's turn: O(lines in use).
+ */
+export const probe = <E extends Entry>(queue: LaneQueue<E>, streams = true): E | undefined => {
+  let newest: E | undefined
+  for (const line of queue.lines) {
+    if (line.retry) continue
+    for (const list of streams ? [line.short, line.streams] : [line.short]) {
+      const entry = last(list)
+      if (entry !== undefined && entry.order > (newest?.order ?? -1)) newest = entry
+    }
+  }
+  return newest ?? peek(queue, streams)
 }
 
 /** Holds what goes before a call. */

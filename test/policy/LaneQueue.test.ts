@@ -112,18 +112,23 @@ describe("LaneQueue", () => {
       expect(order[Queue.fairness]?.retry).toBe(false)
     })
 
-    it("probes with fresh work of the best level, else with retried, and counts that as nobody's turn", () => {
-      const queue = filled(...many(2, 0, { retry: true }), entry(400), entry(200))
-      const probes = Array.from({ length: 5 }, () => [Queue.peek(queue, true, true), Queue.take(queue, true, true)])
-      expect(probes.every(([next, taken]) => next === taken)).toBe(true)
-      expect(probes.map(([one]) => one && [one.level, one.retry])).toEqual([
-        [200, false],
-        [400, false],
-        [0, true],
-        [0, true],
-        undefined
-      ])
-      expect([queue.passed, queue.passedShort]).toEqual([0, 0])
+    it("probes with the newest fresh work, else with whose turn is next, and counts that as nobody's turn", () => {
+      const retried = many(2, 0, { retry: true })
+      const [old, given, stream] = [entry(0), entry(400), entry(200, { stream: true })]
+      const last = entry(400)
+      const queue = filled(...retried, old, last, stream, given)
+      Queue.remove(queue, given)
+      const probed = (streams: boolean) => {
+        const one = Queue.probe(queue, streams)
+        if (one !== undefined) Queue.remove(queue, one)
+        return one
+      }
+      expect([probed(false), probed(true), probed(true)]).toEqual([last, stream, old])
+      expect([probed(true), probed(true), probed(true)]).toEqual([...retried, undefined])
+      expect([queue.size, queue.passed, queue.passedShort]).toEqual([0, 0, 0])
+      const after = entry(0)
+      Queue.add(queue, after)
+      expect(Queue.take(queue)).toBe(after)
     })
   })
 
