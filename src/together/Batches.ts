@@ -11,10 +11,10 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open } from "./Wire.ts"
+import { maybe, open, ornament, request } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
-export const BatchRequest = open({
+export const BatchRequest = request({
   endpoint: Schema.String,
   input_file_id: Schema.String,
   completion_window: Schema.optional(Schema.String),
@@ -31,21 +31,25 @@ export type BatchRequest = typeof BatchRequest.Type
 export const BatchJob = open({
   id: maybe(Schema.String),
   status: maybe(Schema.String),
-  input_file_id: maybe(Schema.String),
+  user_id: ornament(Schema.String),
+  input_file_id: ornament(Schema.String),
+  file_size_bytes: ornament(Schema.Finite),
   output_file_id: maybe(Schema.String),
   error_file_id: maybe(Schema.String),
-  error: maybe(Schema.String),
-  progress: maybe(Schema.Finite),
-  created_at: maybe(Schema.String),
-  completed_at: maybe(Schema.String),
-  endpoint: maybe(Schema.String),
-  model_id: maybe(Schema.String)
+  error: ornament(Schema.String),
+  /** Percent. */
+  progress: ornament(Schema.Finite),
+  created_at: ornament(Schema.String),
+  job_deadline: ornament(Schema.String),
+  completed_at: ornament(Schema.String),
+  endpoint: ornament(Schema.String),
+  model_id: ornament(Schema.String)
 })
 /** Describes a batch job. */
 export type BatchJob = typeof BatchJob.Type
 
 /** Answers the creation of a batch. */
-export const BatchCreated = open({ job: maybe(BatchJob), warning: maybe(Schema.String) })
+export const BatchCreated = open({ job: maybe(BatchJob), warning: ornament(Schema.String) })
 
 /** Lists batches: a bare array. */
 export const BatchList = Schema.Array(BatchJob)

@@ -7,21 +7,20 @@
  *
  * **Source**: Together's API reference, `POST /chat/completions`.
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, omitNull, open, Warning } from "./Wire.ts"
-
-const toolCall = <A extends Schema.Constraint>(args: A) =>
-  open({
-    index: omitNull(Schema.Int),
-    id: omitNull(Schema.String),
-    type: omitNull(Schema.String),
-    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(args) }))
-  })
+import { lengthOf, maybe, omitNull, open, ornament, request, Usage, Warning } from "./Wire.ts"
 
 /** Calls a function on behalf of the assistant. */
-export const ToolCall = toolCall(Schema.String)
+export const ToolCall = request({
+  index: maybe(Schema.Int),
+  id: maybe(Schema.String),
+  type: maybe(Schema.String),
+  function: maybe(request({ name: maybe(Schema.String), arguments: maybe(Schema.String) }))
+})
 
 /** Reads arguments as text: some models send them as an object. */
 const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, Schema.Unknown)]).pipe(
@@ -35,20 +34,25 @@ const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, 
 )
 
 /** Is a tool call as models answer it. */
-const AnsweredToolCall = toolCall(ArgumentsText)
+const AnsweredToolCall = open({
+  index: omitNull(Schema.Int),
+  id: omitNull(Schema.String),
+  type: omitNull(Schema.String),
+  function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
+})
 
 /** Is one part of a multi-part user message: text, image, video or audio. */
-export const ContentPart = open({
+export const ContentPart = request({
   type: Schema.optional(Schema.String),
   text: Schema.optional(Schema.String),
-  image_url: Schema.optional(open({ url: Schema.String })),
-  video_url: Schema.optional(open({ url: Schema.String })),
-  audio_url: Schema.optional(open({ url: Schema.String })),
-  input_audio: Schema.optional(open({ data: Schema.String, format: Schema.String }))
+  image_url: Schema.optional(request({ url: Schema.String })),
+  video_url: Schema.optional(request({ url: Schema.String })),
+  audio_url: Schema.optional(request({ url: Schema.String })),
+  input_audio: Schema.optional(request({ data: Schema.String, format: Schema.String }))
 })
 
 /** Is one message of a conversation: `role` is `system`, `user`, `assistant`, `tool` or `function`. */
-export const Message = open({
+export const Message = request({
   role: Schema.String,
   content: maybe(Schema.Union([Schema.String, Schema.Array(ContentPart)])),
   name: Schema.optional(Schema.String),
@@ -61,9 +65,9 @@ export const Message = open({
 export type Message = typeof Message.Type
 
 /** Chooses the form of the answer. `pattern` goes with `regex`, `json_schema` with its namesake. */
-export const ResponseFormat = open({
+export const ResponseFormat = request({
   type: Schema.String,
-  json_schema: Schema.optional(open({
+  json_schema: Schema.optional(request({
     name: Schema.String.check(Schema.isMaxLength(64)),
     description: Schema.optional(Schema.String),
     schema: Schema.optional(Schema.Unknown),
@@ -77,8 +81,8 @@ const intBetween = (minimum: number, maximum: number) => Schema.Int.check(Schema
 
 /** Lists the fields that steer sampling, shared by chat and plain completions. */
 export const samplingFields = {
-  /** Tokens the answer may take at the most. */
-  max_tokens: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+  /** Tokens the answer may take at the most; 0, with `echo` and `logprobs`, asks for the prompt's alone. */
+  max_tokens: Schema.optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   /** Always an array: a bare string is refused by the provider. */
   stop: Schema.optional(Schema.Array(Schema.String)),
   temperature: Schema.optional(Schema.Finite),
@@ -101,16 +105,16 @@ export const samplingFields = {
 }
 
 /** Asks for a chat completion. */
-export const ChatRequest = open({
+export const ChatRequest = request({
   model: Schema.NonEmptyString,
   messages: Schema.Array(Message).check(Schema.isMinLength(1)),
   ...samplingFields,
   /** `truncate` or `error`. */
   context_length_exceeded_behavior: Schema.optional(Schema.String),
   response_format: Schema.optional(ResponseFormat),
-  tools: Schema.optional(Schema.Array(open({
+  tools: Schema.optional(Schema.Array(request({
     type: Schema.optional(Schema.String),
-    function: Schema.optional(open({
+    function: Schema.optional(request({
       name: Schema.optional(Schema.String),
       description: Schema.optional(Schema.String),
       parameters: Schema.optional(Schema.Unknown)
@@ -121,28 +125,49 @@ export const ChatRequest = open({
   chat_template_kwargs: Schema.optional(Schema.Unknown),
   /** `low`, `medium`, `high`; some models know more. */
   reasoning_effort: Schema.optional(Schema.String),
-  reasoning: Schema.optional(open({ enabled: Schema.optional(Schema.Boolean) }))
+  reasoning: Schema.optional(request({ enabled: Schema.optional(Schema.Boolean) }))
 })
 /** Asks for a chat completion. */
 export type ChatRequest = typeof ChatRequest.Type
 
-const Logprobs = Schema.NullOr(Schema.Union([Schema.Finite, open({})]))
+/** Says how likely the tokens were: a list for each, or one number. */
+export const Logprobs = Schema.Union([
+  Schema.Finite,
+  open({
+    token_ids: ornament(Schema.Array(Schema.Finite)),
+    tokens: ornament(Schema.Array(Schema.String)),
+    token_logprobs: ornament(Schema.Array(Schema.NullOr(Schema.Finite)))
+  })
+])
+
+/** Is a prompt that came back because of `echo`. */
+export const EchoedPrompt = open({ text: ornament(Schema.String), logprobs: ornament(Logprobs) })
+
+/** Reads the role of an answer, which some models leave out. */
+const AnswerRole = Schema.String.pipe(
+  Schema.withDecodingDefaultKey(Effect.succeed("assistant")),
+  Schema.catchDecoding(() => Effect.succeedSome("assistant"))
+)
+
+const FunctionCall = open({ name: ornament(Schema.String), arguments: ornament(ArgumentsText) })
 
 /** Is one of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
 export const ChatChoice = open({
   index: omitNull(Schema.Int),
   text: maybe(Schema.String),
   /** May exceed the safe integers: never send it back as an exact seed. */
-  seed: maybe(Schema.Finite),
+  seed: ornament(Schema.Finite),
   finish_reason: maybe(Schema.String),
   message: maybe(open({
-    role: Schema.String,
+    role: AnswerRole,
     content: maybe(Schema.String),
     reasoning: maybe(Schema.String),
     reasoning_content: maybe(Schema.String),
-    tool_calls: maybe(Schema.Array(AnsweredToolCall))
+    tool_calls: maybe(Schema.Array(AnsweredToolCall)),
+    /** The older form of `tool_calls`. */
+    function_call: ornament(FunctionCall)
   })),
-  logprobs: Schema.optional(Logprobs)
+  logprobs: ornament(Logprobs)
 })
 
 /** Answers a chat completion. */
@@ -152,8 +177,10 @@ export const ChatResponse = open({
   created: omitNull(Schema.Finite),
   model: omitNull(Schema.String),
   choices: Schema.Array(ChatChoice),
-  usage: maybe(open({})),
-  warnings: maybe(Schema.Array(Warning))
+  usage: ornament(Usage),
+  /** Only where the request asked for an `echo`. */
+  prompt: ornament(Schema.Array(EchoedPrompt)),
+  warnings: ornament(Schema.Array(Warning))
 })
 /** Answers a chat completion. */
 export type ChatResponse = typeof ChatResponse.Type
@@ -169,7 +196,9 @@ export const ChatDelta = open({
     id: maybe(Schema.String),
     type: maybe(Schema.String),
     function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
-  })))
+  }))),
+  token_id: ornament(Schema.Finite),
+  function_call: ornament(FunctionCall)
 })
 
 /**
@@ -182,13 +211,18 @@ export const ChatChunk = open({
   object: maybe(Schema.String),
   created: maybe(Schema.Finite),
   model: maybe(Schema.String),
+  system_fingerprint: ornament(Schema.String),
   choices: Schema.Array(open({
     index: maybe(Schema.Int),
     text: maybe(Schema.String),
+    /** May exceed the safe integers, as in an answer. */
+    seed: ornament(Schema.Finite),
     finish_reason: maybe(Schema.String),
+    logprobs: ornament(Logprobs),
     delta: maybe(ChatDelta)
   })),
-  usage: maybe(open({}))
+  usage: ornament(Usage),
+  warnings: ornament(Schema.Array(Warning))
 })
 /** Is one event of a chat stream. */
 export type ChatChunk = typeof ChatChunk.Type
@@ -217,61 +251,20 @@ export const text = (response: ChatResponse): string => {
 export const deltaText = (chunk: ChatChunk): string => firstChoice(chunk.choices)?.delta?.content ?? ""
 
 /** Reads the reasoning that a chunk adds to choice 0, under either of its two names. */
-export const deltaReasoning = (chunk: ChatChunk): string => reasoningOf(firstChoice(chunk.choices)?.delta)
-
-type Delta = ChatChunk["choices"][number]["delta"]
-
-/** An empty piece under one name does not hide the other. */
-const reasoningOf = (delta: Delta): string => delta?.reasoning || (delta?.reasoning_content ?? "")
-
-/** Counts the characters of tool calls: names and arguments. */
-const charactersOfCalls = (calls: NonNullable<Delta>["tool_calls"]): number => {
-  // the stream checks that a delta is an object, and no more
-  if (!Array.isArray(calls)) return 0
-  let sum = 0
-  for (const call of calls) sum += lengthOf(call?.function?.name) + lengthOf(call?.function?.arguments)
-  return sum
-}
-
-type Call = NonNullable<NonNullable<Delta>["tool_calls"]>[number]
-
-/** Writes the arguments of a call as text. */
-const textualCall = (call: Call): Call => {
-  const args: unknown = call?.function?.arguments
-  return typeof args === "object" && args !== null
-    ? { ...call, function: { ...call.function, arguments: JSON.stringify(args) } }
-    : call
-}
-
-const hasToken = (delta: Delta): boolean =>
-  delta !== undefined && delta !== null &&
-  (notEmpty(delta.content) || notEmpty(delta.reasoning) || notEmpty(delta.reasoning_content) ||
-    (Array.isArray(delta.tool_calls) && delta.tool_calls.length > 0))
+export const deltaReasoning = (chunk: ChatChunk): string => Delta.reasoning(firstChoice(chunk.choices)?.delta)
 
 /** Tells the stream decoder where a chat chunk keeps its parts. */
 export const shape: Shape<ChatChunk> = {
   text: deltaText,
   reasoning: deltaReasoning,
   hasToken: (chunk) => {
-    for (const choice of chunk.choices) if (hasToken(choice.delta)) return true
+    for (const choice of chunk.choices) if (Delta.hasToken(choice.delta)) return true
     return false
   },
   characters: (chunk) => {
     let sum = 0
-    for (const { delta } of chunk.choices) {
-      sum += lengthOf(delta?.content) + lengthOf(reasoningOf(delta)) + charactersOfCalls(delta?.tool_calls)
-    }
+    for (const { delta } of chunk.choices) sum += lengthOf(delta?.content) + Delta.charactersBesides(delta)
     return sum
   },
-  textual: (chunk) => ({
-    ...chunk,
-    choices: chunk.choices.map((choice) =>
-      // the stream checks that a delta is an object, and no more
-      Array.isArray(choice.delta?.tool_calls)
-        ? { ...choice, delta: { ...choice.delta, tool_calls: choice.delta.tool_calls.map(textualCall) } }
-        : choice
-    )
-  })
+  textual: Delta.textual
 }
-
-const notEmpty = (text: string | null | undefined): boolean => text !== undefined && text !== null && text !== ""

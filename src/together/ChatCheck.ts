@@ -35,7 +35,7 @@ export const isPlainRequest = (u: unknown): boolean => {
         if (!Array.isArray(value) || value.length === 0 || !value.every(isMessage)) return false
         break
       case "max_tokens":
-        if (!Number.isSafeInteger(value) || Number(value) <= 0) return false
+        if (!Number.isSafeInteger(value) || Number(value) < 0) return false
         break
       case "temperature":
       case "top_p":
@@ -53,16 +53,25 @@ const isPlainChoice = (u: unknown): boolean => {
   const message = u["message"]
   return isFields(message) && typeof message["role"] === "string" && isText(message["content"]) &&
     isText(message["reasoning"]) && isText(message["reasoning_content"]) && isNothing(message["tool_calls"]) &&
+    isNothing(message["function_call"]) &&
     isText(u["finish_reason"]) && isText(u["text"]) && (u["index"] === undefined || Number.isSafeInteger(u["index"])) &&
-    (u["seed"] === null || isNumber(u["seed"])) && (u["logprobs"] === undefined || u["logprobs"] === null)
+    isCount(u["seed"]) && (u["logprobs"] === undefined || u["logprobs"] === null)
 }
 
 const isNothing = (u: unknown): boolean => u === undefined || u === null
 
 const isWord = (u: unknown): boolean => u === undefined || typeof u === "string"
 
+const isCount = (u: unknown): boolean => u === null || isNumber(u)
+
+const isUsage = (u: unknown): boolean =>
+  isFields(u) && isCount(u["prompt_tokens"]) && isCount(u["completion_tokens"]) && isCount(u["total_tokens"])
+
+const isNoPrompt = (u: unknown): boolean => isNothing(u) || (Array.isArray(u) && u.length === 0)
+
 /** Recognizes an answer whose choices hold text and no tool calls. */
 export const isPlainResponse = (u: unknown): boolean =>
   isFields(u) && isWord(u["id"]) && isWord(u["object"]) && isWord(u["model"]) && isNumber(u["created"]) &&
   Array.isArray(u["choices"]) && u["choices"].every(isPlainChoice) &&
-  (isNothing(u["usage"]) || isFields(u["usage"])) && isNothing(u["warnings"])
+  (isNothing(u["usage"]) || isUsage(u["usage"])) && isNothing(u["warnings"]) &&
+  isNoPrompt(u["prompt"])

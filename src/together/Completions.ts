@@ -7,12 +7,13 @@
  * **Source**: Together's API reference, `POST /completions`.
  */
 import * as Schema from "effect/Schema"
-import { firstChoice, samplingFields } from "./Chat.ts"
+import { EchoedPrompt, firstChoice, Logprobs, samplingFields } from "./Chat.ts"
+import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, omitNull, open } from "./Wire.ts"
+import { lengthOf, maybe, omitNull, open, ornament, request, Usage } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */
-export const CompletionRequest = open({
+export const CompletionRequest = request({
   model: Schema.NonEmptyString,
   prompt: Schema.String,
   ...samplingFields
@@ -29,10 +30,13 @@ export const CompletionResponse = open({
   choices: Schema.Array(open({
     index: omitNull(Schema.Int),
     text: maybe(Schema.String),
-    seed: maybe(Schema.Finite),
-    finish_reason: maybe(Schema.String)
+    seed: ornament(Schema.Finite),
+    finish_reason: maybe(Schema.String),
+    logprobs: ornament(Logprobs)
   })),
-  usage: maybe(open({}))
+  /** Only where the request asked for an `echo`. */
+  prompt: ornament(Schema.Array(EchoedPrompt)),
+  usage: ornament(Usage)
 })
 /** Answers a plain completion. */
 export type CompletionResponse = typeof CompletionResponse.Type
@@ -48,9 +52,15 @@ export const CompletionChunk = open({
     finish_reason: maybe(Schema.String),
     delta: maybe(open({ content: maybe(Schema.String) }))
   })),
-  token: maybe(open({ text: maybe(Schema.String) })),
+  token: maybe(open({
+    id: ornament(Schema.Finite),
+    text: maybe(Schema.String),
+    logprob: ornament(Schema.Finite),
+    special: ornament(Schema.Boolean)
+  })),
+  seed: ornament(Schema.Finite),
   finish_reason: maybe(Schema.String),
-  usage: maybe(open({}))
+  usage: ornament(Usage)
 })
 /** Is one event of a completion stream. */
 export type CompletionChunk = typeof CompletionChunk.Type
@@ -77,9 +87,11 @@ const pieces = (chunk: CompletionChunk): ReadonlyArray<string> =>
 /** Tells the stream decoder where a completion chunk keeps its parts. */
 export const shape: Shape<CompletionChunk> = {
   text: deltaText,
-  reasoning: () => "",
-  hasToken: (chunk) => pieces(chunk).some((piece) => piece !== ""),
-  characters: (chunk) => pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0),
-  // a completion calls no tools
-  textual: (chunk) => chunk
+  reasoning: (chunk) => Delta.reasoning(firstChoice(chunk.choices)?.delta),
+  hasToken: (chunk) =>
+    pieces(chunk).some((piece) => piece !== "") || chunk.choices.some(({ delta }) => Delta.hasToken(delta)),
+  characters: (chunk) =>
+    pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0) +
+    chunk.choices.reduce((sum, { delta }) => sum + Delta.charactersBesides(delta), 0),
+  textual: Delta.textual
 }

@@ -4,10 +4,10 @@
  * **Source**: Together's API reference, `POST /embeddings`.
  */
 import * as Schema from "effect/Schema"
-import { maybe, open } from "./Wire.ts"
+import { omitNull, open, ornament, request, Usage } from "./Wire.ts"
 
 /** Asks for the embedding of one text or of several. */
-export const EmbeddingsRequest = open({
+export const EmbeddingsRequest = request({
   model: Schema.NonEmptyString,
   input: Schema.Union([Schema.String, Schema.Array(Schema.String)])
 })
@@ -16,14 +16,14 @@ export type EmbeddingsRequest = typeof EmbeddingsRequest.Type
 
 /** Answers with one vector per text; `index` says which. */
 export const EmbeddingsResponse = open({
-  object: Schema.optional(Schema.String),
-  model: Schema.optional(Schema.String),
+  object: omitNull(Schema.String),
+  model: omitNull(Schema.String),
   data: Schema.Array(open({
-    object: Schema.optional(Schema.String),
+    object: omitNull(Schema.String),
     embedding: Schema.Array(Schema.Finite),
     index: Schema.Int
   })),
-  usage: maybe(open({}))
+  usage: ornament(Usage)
 })
 /** Answers with one vector per text; `index` says which. */
 export type EmbeddingsResponse = typeof EmbeddingsResponse.Type

@@ -8,10 +8,10 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open } from "./Wire.ts"
+import { maybe, open, ornament, request } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
-export const EvaluationRequest = open({ type: Schema.String, parameters: Schema.Unknown })
+export const EvaluationRequest = request({ type: Schema.String, parameters: Schema.Unknown })
 /** Asks for an evaluation. */
 export type EvaluationRequest = typeof EvaluationRequest.Type
 
@@ -19,7 +19,18 @@ export type EvaluationRequest = typeof EvaluationRequest.Type
 export const Evaluation = open({
   workflow_id: maybe(Schema.String),
   status: maybe(Schema.String),
-  type: maybe(Schema.String),
+  type: ornament(Schema.String),
+  owner_id: ornament(Schema.String),
+  created_at: ornament(Schema.String),
+  updated_at: ornament(Schema.String),
+  status_updates: ornament(Schema.Array(open({
+    status: ornament(Schema.String),
+    message: ornament(Schema.String),
+    timestamp: ornament(Schema.String)
+  }))),
+  /** What was asked for: any object. */
+  parameters: Schema.optional(Schema.Unknown),
+  /** Numbers of the evaluation, by its type. */
   results: Schema.optional(Schema.Unknown)
 })
 /** Describes an evaluation. */

@@ -8,17 +8,28 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
 import { promptsOfLines } from "./Redact.ts"
-import { maybe, open } from "./Wire.ts"
+import { maybe, omitNull, open, ornament } from "./Wire.ts"
 
 /** Describes a stored file. `purpose`: `fine-tune`, `eval`, `batch-api`. */
 export const File = open({
   id: Schema.String,
-  object: Schema.optional(Schema.String),
-  created_at: Schema.optional(Schema.Finite),
-  filename: maybe(Schema.String),
-  bytes: maybe(Schema.Finite),
-  purpose: maybe(Schema.String),
-  processing_status: maybe(Schema.String)
+  object: omitNull(Schema.String),
+  created_at: omitNull(Schema.Finite),
+  filename: ornament(Schema.String),
+  bytes: ornament(Schema.Finite),
+  purpose: ornament(Schema.String),
+  Processed: ornament(Schema.Boolean),
+  /** `csv`, `jsonl`, `parquet`. */
+  FileType: ornament(Schema.String),
+  processing_status: ornament(Schema.String),
+  /** What was found in a file for a fine-tune. */
+  validation_report: ornament(open({
+    valid: ornament(Schema.Boolean),
+    dataset_format: ornament(Schema.String),
+    nlines: ornament(Schema.Finite),
+    error_type: ornament(Schema.String),
+    error: ornament(Schema.String)
+  }))
 })
 /** Describes a stored file. */
 export type File = typeof File.Type

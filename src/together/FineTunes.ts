@@ -10,10 +10,10 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open } from "./Wire.ts"
+import { maybe, open, ornament, request } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
-export const FineTuneRequest = open({
+export const FineTuneRequest = request({
   model: Schema.NonEmptyString,
   training_file: Schema.NonEmptyString,
   validation_file: Schema.optional(Schema.String),
@@ -25,18 +25,75 @@ export const FineTuneRequest = open({
 /** Asks for a fine-tune. */
 export type FineTuneRequest = typeof FineTuneRequest.Type
 
+/** Tells of a step of a fine-tune. */
+export const FineTuneEvent = open({
+  created_at: ornament(Schema.String),
+  level: ornament(Schema.String),
+  message: ornament(Schema.String),
+  type: ornament(Schema.String),
+  step: ornament(Schema.Finite),
+  total_steps: ornament(Schema.Finite),
+  token_count: ornament(Schema.Finite),
+  checkpoint_path: ornament(Schema.String),
+  model_path: ornament(Schema.String),
+  wandb_url: ornament(Schema.String)
+})
+
 /** Describes a fine-tune. */
 export const FineTune = open({
   id: Schema.String,
   status: maybe(Schema.String),
-  created_at: maybe(Schema.String),
-  updated_at: maybe(Schema.String),
-  model: maybe(Schema.String),
-  model_output_name: maybe(Schema.String),
-  training_file: maybe(Schema.String),
+  user_id: ornament(Schema.String),
+  job_id: ornament(Schema.String),
+  created_at: ornament(Schema.String),
+  updated_at: ornament(Schema.String),
+  started_at: ornament(Schema.String),
+  model: ornament(Schema.String),
+  suffix: ornament(Schema.String),
+  model_output_name: ornament(Schema.String),
+  model_output_path: ornament(Schema.String),
+  training_file: ornament(Schema.String),
+  validation_file: ornament(Schema.String),
+  from_checkpoint: ornament(Schema.String),
+  from_hf_model: ornament(Schema.String),
+  hf_model_revision: ornament(Schema.String),
+  n_epochs: ornament(Schema.Finite),
+  n_checkpoints: ornament(Schema.Finite),
+  n_evals: ornament(Schema.Finite),
+  /** A number, or `max`. */
+  batch_size: ornament(Schema.Union([Schema.Finite, Schema.String])),
+  max_seq_length: ornament(Schema.Finite),
+  packing: ornament(Schema.Boolean),
+  learning_rate: ornament(Schema.Finite),
+  warmup_ratio: ornament(Schema.Finite),
+  max_grad_norm: ornament(Schema.Finite),
+  weight_decay: ornament(Schema.Finite),
+  random_seed: ornament(Schema.Finite),
+  lr_scheduler: ornament(open({ lr_scheduler_type: ornament(Schema.String) })),
+  training_type: ornament(open({
+    type: ornament(Schema.String),
+    lora_r: ornament(Schema.Finite),
+    lora_alpha: ornament(Schema.Finite),
+    lora_dropout: ornament(Schema.Finite)
+  })),
+  training_method: ornament(open({ method: ornament(Schema.String) })),
+  progress: ornament(open({
+    estimate_available: ornament(Schema.Boolean),
+    seconds_remaining: ornament(Schema.Finite)
+  })),
+  epochs_completed: ornament(Schema.Finite),
+  queue_depth: ornament(Schema.Finite),
+  early_stopped: ornament(Schema.Boolean),
+  early_stopping_best_step: ornament(Schema.Finite),
+  early_stopping_best_metric: ornament(Schema.Finite),
+  wandb_project_name: ornament(Schema.String),
+  wandb_name: ornament(Schema.String),
+  wandb_url: ornament(Schema.String),
+  events: ornament(Schema.Array(FineTuneEvent)),
   /** Nano-dollars. */
-  total_price: maybe(Schema.Finite),
-  token_count: maybe(Schema.Finite)
+  total_price: ornament(Schema.Finite),
+  token_count: ornament(Schema.Finite),
+  param_count: ornament(Schema.Finite)
 })
 /** Describes a fine-tune. */
 export type FineTune = typeof FineTune.Type
@@ -50,7 +107,9 @@ export const PriceEstimate = open({
   estimated_total_price: maybe(Schema.Finite),
   user_limit: maybe(Schema.Finite),
   allowed_to_proceed: maybe(Schema.Boolean),
-  unavailable_reason: maybe(Schema.String)
+  estimated_train_token_count: ornament(Schema.Finite),
+  estimated_eval_token_count: ornament(Schema.Finite),
+  unavailable_reason: ornament(Schema.String)
 })
 /** Answers what a fine-tune would cost, and whether the credit limit allows it. */
 export type PriceEstimate = typeof PriceEstimate.Type

@@ -4,12 +4,12 @@
  * **Source**: Together's API reference, `POST /images/generations`.
  */
 import * as Schema from "effect/Schema"
-import { maybe, open } from "./Wire.ts"
+import { maybe, omitNull, open, request } from "./Wire.ts"
 
 const side = Schema.Int.check(Schema.isGreaterThan(0))
 
 /** Asks for images. The provider's defaults: 1 image of 1024 × 1024 in 20 steps. */
-export const ImagesRequest = open({
+export const ImagesRequest = request({
   model: Schema.NonEmptyString,
   prompt: Schema.String,
   steps: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
@@ -24,7 +24,7 @@ export const ImagesRequest = open({
   /** `jpeg` or `png`. */
   output_format: Schema.optional(Schema.String),
   guidance_scale: Schema.optional(Schema.Finite),
-  image_loras: Schema.optional(Schema.Array(open({ path: Schema.String, scale: Schema.Finite }))),
+  image_loras: Schema.optional(Schema.Array(request({ path: Schema.String, scale: Schema.Finite }))),
   reference_images: Schema.optional(Schema.Array(Schema.String)),
   disable_safety_checker: Schema.optional(Schema.Boolean)
 })
@@ -33,12 +33,12 @@ export type ImagesRequest = typeof ImagesRequest.Type
 
 /** Answers with images, each as base64 or as a hosted URL. */
 export const ImagesResponse = open({
-  id: Schema.optional(Schema.String),
-  model: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
+  id: omitNull(Schema.String),
+  model: omitNull(Schema.String),
+  object: omitNull(Schema.String),
   data: Schema.Array(open({
-    index: Schema.optional(Schema.Int),
-    type: Schema.optional(Schema.String),
+    index: omitNull(Schema.Int),
+    type: omitNull(Schema.String),
     b64_json: maybe(Schema.String),
     url: maybe(Schema.String)
   }))

@@ -5,8 +5,12 @@
  *
  * **Source**: Together's API reference, `GET /models`, `GET /whoami`.
  */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { maybe, open } from "./Wire.ts"
+import * as SchemaParser from "effect/SchemaParser"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { maybe, omitNull, open, ornament } from "./Wire.ts"
 
 /** Prices a model, in USD per million tokens (`hourly`: USD per hour of a dedicated endpoint). */
 export const Pricing = open({
@@ -21,27 +25,46 @@ export const Pricing = open({
 /** Describes a model. `type`: `chat`, `language`, `code`, `image`, `embedding`, `moderation`, `rerank`, … */
 export const Model = open({
   id: Schema.String,
-  object: Schema.optional(Schema.String),
-  created: Schema.optional(Schema.Finite),
-  type: Schema.optional(Schema.String),
-  display_name: maybe(Schema.String),
-  organization: maybe(Schema.String),
-  link: maybe(Schema.String),
-  license: maybe(Schema.String),
-  context_length: maybe(Schema.Finite),
-  pricing: maybe(Pricing)
+  object: omitNull(Schema.String),
+  created: omitNull(Schema.Finite),
+  type: omitNull(Schema.String),
+  display_name: ornament(Schema.String),
+  organization: ornament(Schema.String),
+  link: ornament(Schema.String),
+  license: ornament(Schema.String),
+  context_length: ornament(Schema.Finite),
+  /** Left out as a whole where one of its prices is no number: half a price misleads. */
+  pricing: ornament(Pricing)
 })
 /** Describes a model. */
 export type Model = typeof Model.Type
 
-/** Lists models: a bare array. */
-export const ModelList = Schema.Array(Model)
+const readModel = Schema.decodeUnknownOption(Model)
+
+const readModels = SchemaParser.decodeUnknownEffect(Schema.Array(Model))
+
+/** Lists models: a bare array. An entry that is no model is left out; a list of nothing else fails. */
+export const ModelList = Schema.Array(Schema.Unknown).pipe(
+  Schema.decodeTo(
+    Schema.Array(Schema.toType(Model)),
+    SchemaTransformation.transformEffect({
+      decode: (entries: ReadonlyArray<unknown>) => {
+        const models = Arr.getSomes(entries.map((entry) => readModel(entry)))
+        return models.length > 0 ? Effect.succeed(models) : readModels(entries)
+      },
+      encode: (models: ReadonlyArray<Model>) => Effect.succeed(models)
+    })
+  )
+)
 
 /** Says whose key this is. `organization_id` is what limits and credits belong to. */
 export const Whoami = open({
   api_key_id: maybe(Schema.String),
   project_id: maybe(Schema.String),
+  project_name: ornament(Schema.String),
+  project_slug: ornament(Schema.String),
   organization_id: maybe(Schema.String),
+  organization_name: ornament(Schema.String),
   user_id: maybe(Schema.String)
 })
 /** Says whose key this is. */

@@ -4,14 +4,14 @@
  * **Source**: Together's API reference, `POST /rerank`.
  */
 import * as Schema from "effect/Schema"
-import { maybe, open } from "./Wire.ts"
+import { omitNull, open, ornament, request, Usage } from "./Wire.ts"
 
 /** Asks for documents in the order of their relevance to a query. */
-export const RerankRequest = open({
+export const RerankRequest = request({
   model: Schema.NonEmptyString,
   query: Schema.String,
-  documents: Schema.Union([Schema.Array(Schema.String), Schema.Array(Schema.Record(Schema.String, Schema.Unknown))]),
-  top_n: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+  documents: Schema.Union([Schema.Array(Schema.String), Schema.Array(request({}))]),
+  top_n: Schema.optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   return_documents: Schema.optional(Schema.Boolean),
   rank_fields: Schema.optional(Schema.Array(Schema.String))
 })
@@ -20,15 +20,15 @@ export type RerankRequest = typeof RerankRequest.Type
 
 /** Answers with documents, the most relevant first; `index` says which of the request. */
 export const RerankResponse = open({
-  id: Schema.optional(Schema.String),
-  object: Schema.optional(Schema.String),
-  model: Schema.optional(Schema.String),
+  id: omitNull(Schema.String),
+  object: omitNull(Schema.String),
+  model: omitNull(Schema.String),
   results: Schema.Array(open({
     index: Schema.Int,
     relevance_score: Schema.Finite,
-    document: maybe(open({ text: maybe(Schema.String) }))
+    document: ornament(open({ text: ornament(Schema.String) }))
   })),
-  usage: maybe(open({}))
+  usage: ornament(Usage)
 })
 /** Answers with documents, the most relevant first. */
 export type RerankResponse = typeof RerankResponse.Type

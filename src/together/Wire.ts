@@ -3,12 +3,17 @@
  *
  * Together adds fields and enum values without notice. A response is therefore
  * decoded by `open` objects, whose unknown fields pass through, and by plain
- * strings where the documentation lists values. Nothing that an answer carries
- * is lost, and nothing new in it fails a decode.
+ * strings where the documentation lists values. Nothing new in an answer fails a
+ * decode.
+ *
+ * | field of an answer | `null` | of another type than documented |
+ * | --- | --- | --- |
+ * | `maybe`: what the call was made for | `null` | fails the decode |
+ * | `ornament`: what only goes with it | `null` | left out: a paid answer is not thrown away for it |
+ * | `omitNull`: the same | left out | left out |
  */
-import * as Option from "effect/Option"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as SchemaTransformation from "effect/SchemaTransformation"
 
 /** Is an object schema that keeps fields it does not list. */
 export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
@@ -20,23 +25,41 @@ export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
 export const open = <const Fields extends Schema.Struct.Fields>(fields: Fields): Open<Fields> =>
   Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
 
+/** Is the schema of a request's object, which takes fields that it does not list. */
+export type Request<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
+  Schema.Struct<Fields>,
+  readonly [Schema.$Record<Schema.String, Schema.Any>]
+>
+
+/**
+ * Builds the schema of a request's object, which takes fields that it does not list.
+ *
+ * **Details**: these are `any`, as a caller's `interface` and the types of an SDK have no index signature and fit no other.
+ * The fields it lists are checked all the same.
+ */
+export const request = <const Fields extends Schema.Struct.Fields>(fields: Fields): Request<Fields> =>
+  Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Any)])
+
 /** Accepts a value, `null`, or absence: the wire uses the last two alike. */
 export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
 
-/** Accepts a value, `null`, or absence, and reads `null` as absence. */
-export const omitNull = <A>(schema: Schema.Codec<A>) =>
-  Schema.optional(Schema.NullOr(schema)).pipe(
-    Schema.decodeTo(
-      Schema.optional(schema),
-      SchemaTransformation.transformOptional<A | undefined, A | null | undefined>({
-        decode: Option.filter((value) => value !== null),
-        encode: (value) => value
-      })
-    )
-  )
+/** Accepts a value, `null`, or absence, and reads whatever else comes as absence. */
+export const ornament = <S extends Schema.Constraint>(schema: S) =>
+  Schema.catchDecoding<Schema.optional<Schema.NullOr<S>>>(() => Effect.succeedNone)(maybe(schema))
+
+/** Accepts a value or absence, and reads whatever else comes as absence, `null` included. */
+export const omitNull = <S extends Schema.Constraint>(schema: S) =>
+  Schema.catchDecoding<Schema.optional<S>>(() => Effect.succeedNone)(Schema.optional(schema))
 
 /** Counts the characters of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
 export const lengthOf = (u: unknown): number => typeof u === "string" ? u.length : 0
 
 /** Holds a warning that came with an answer. */
 export const Warning = open({ message: Schema.String })
+
+/** Says what a call consumed, as on the wire; `Usage.fromWire` reads it in all its forms. */
+export const Usage = open({
+  prompt_tokens: ornament(Schema.Finite),
+  completion_tokens: ornament(Schema.Finite),
+  total_tokens: ornament(Schema.Finite)
+})
