@@ -30,7 +30,7 @@ import * as Pull from "effect/Pull"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import { bulkLevel, bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
 import { isBeforeWork, isRetryable, mayHaveArrived, RequestTimeoutError } from "../domain/TogetherError.ts"
@@ -42,6 +42,7 @@ import * as Deadline from "../guard/Deadline.ts"
 import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
 import * as LaneSample from "../guard/LaneSample.ts"
+import * as Monotonic from "../guard/Monotonic.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
@@ -240,7 +241,13 @@ export const answer = <A>(
   const { money } = guards
   const whole = money === undefined
     ? retried(call, guards, once)
-    : money.credits.run(retried(call, guards, once), { ...money.request, cost: () => money.cost(last.usage) })
+    : money.credits.run(retried(call, guards, once), {
+      ...money.request,
+      cost: () => money.cost(last.usage),
+      // a generation that failed says what it took
+      costOnFailure: (error) =>
+        error._tag === "StreamError" && error.partial.usage !== undefined ? money.cost(error.partial.usage) : undefined
+    })
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
   const { onAnswered } = guards
   return onAnswered === undefined ? timely : Effect.tap(timely, () => onAnswered(last))
@@ -306,7 +313,7 @@ export const stream = <Chunk>(
       const usage = arrived?.usage(call.estimate.inputTokens)
       return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
     }
-  })
+  }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // what it cost stands on its own span
   const timely = enclosed(accounted, guards.deadline, call, () => arrived)
   return onAnswered === undefined
     ? timely
@@ -342,17 +349,17 @@ const enclosed = <A>(
     const opened = Channel.toPullScoped(Stream.toChannel(stream), scope)
     if (duration === undefined) return opened
     return Clock.clockWith((clock) =>
-      Effect.flatMap(Deadline.run(Deadline.CurrentDeadline, duration), (deadline) =>
-        Effect.map(opened, (pull) =>
+      Effect.flatMap(Deadline.run(Deadline.CurrentDeadline, duration), (deadline) => {
+        const left = Deadline.remainingMillis(deadline, clock.currentTimeMillisUnsafe())
+        const endsAt = Monotonic.millis(clock) + left
+        return Effect.map(opened, (pull) =>
           Effect.suspend(() =>
             Effect.timeoutOrElse(Effect.provideService(pull, Deadline.CurrentDeadline, deadline), {
-              duration: Duration.millis(
-                Math.max(0, Deadline.remainingMillis(deadline, clock.currentTimeMillisUnsafe()))
-              ),
-              orElse: () =>
-                Effect.fail(expired(call, arrived()))
+              duration: Duration.millis(Math.max(0, endsAt - Monotonic.millis(clock))),
+              orElse: () => Effect.fail(expired(call, arrived()))
             })
-          )))
+          ))
+      })
     )
   }))
 

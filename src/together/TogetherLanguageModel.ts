@@ -51,7 +51,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { Span } from "effect/Tracer"
+import { ParentSpan, type Span } from "effect/Tracer"
 import * as AiFailure from "./AiFailure.ts"
 import * as AiParts from "./AiParts.ts"
 import * as AiPrompt from "./AiPrompt.ts"
@@ -228,6 +228,7 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
         Stream.unwrap(Effect.map(prepare(asked, "streamText"), ({ call, reading, request }) => {
           const assembler = AiParts.assembler(reading)
           const arriving = together.chatStream(request, call).pipe(
+            Stream.provideService(ParentSpan, asked.span), // effect/ai sets its span around an effect only
             Stream.mapError(AiFailure.fromTogetherError(where("streamText"))),
             Stream.mapAccumArray(() => undefined, (_, chunks) => {
               const parts: Array<Response.StreamPartEncoded> = []

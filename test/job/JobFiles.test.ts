@@ -4,12 +4,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
-import * as Stream from "effect/Stream"
 import {
   AuthError,
   BudgetExceededError,
   ConnectionError,
-  InsufficientCreditsError,
   InvalidRequestError,
   ModelUnavailableError,
   ServerError
@@ -17,7 +15,6 @@ import {
 import type * as Answer from "../../src/job/Answer.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
-import * as Job from "../../src/job/Job.ts"
 import * as ResponseCache from "../../src/job/ResponseCache.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
@@ -694,101 +691,5 @@ describe("JobFiles", () => {
           ["answers could not be kept in the cache (PermissionDenied): another job will send the same requests again"]
         ])
       }))
-  })
-})
-
-describe("Job", () => {
-  const rows = (count: number) => Stream.map(Stream.range(1, count), (n) => Row.parse(line(n), n))
-
-  describe("stream", () => {
-    it.effect("hands out each settled row of a program's own stream", () =>
-      Effect.gen(function*() {
-        const settled = yield* Stream.runCollect(Job.stream(rows(10), { send: provider().send, concurrency: 3 }))
-        expect(sorted(settled.map((row) => row.id ?? ""))).toEqual(sorted(numbered(1, 10)))
-        expect(settled[0]?.reply?.body).toMatchObject({ text: expect.stringContaining("answer to") })
-      }))
-
-    it.effect("hands out the failures of its rows' stream as its own", () =>
-      Effect.gen(function*() {
-        const broken = Stream.concat(rows(3), Stream.fail("the source broke" as const))
-        const error = yield* Effect.flip(Stream.runDrain(Job.stream(broken, { send: provider().send })))
-        expect(error).toBe("the source broke")
-      }))
-
-    it.effect.each([
-      new AuthError({ message: "the key is wrong" }),
-      new InsufficientCreditsError({ message: "the balance is empty" })
-    ])("fails at its end where rows are left undone, with the reason", (error) =>
-      Effect.gen(function*() {
-        const seen: Array<string | undefined> = []
-        const { send } = provider((row) => row.line <= 3 ? Effect.succeed(reply(row)) : Effect.fail(error))
-        const undone = yield* VirtualClock.wrap(Effect.flip(
-          Stream.runForEach(
-            Job.stream(rows(10), { send, concurrency: 1 }),
-            (row) => Effect.sync(() => seen.push(row.id))
-          )
-        ))
-        expect(seen).toEqual(numbered(1, 3))
-        expect(undone).toMatchObject({
-          _tag: "UndoneError",
-          message: `Rows were left undone: ${error.message}`,
-          ending: { stop: { _tag: "Refused", error } }
-        })
-      }))
-
-    it.effect("fails at its end where its time is up", () =>
-      Effect.gen(function*() {
-        const { send } = provider(() => Effect.never)
-        const undone = yield* VirtualClock.wrap(
-          Effect.flip(Stream.runDrain(Job.stream(rows(10), { send, maxTime: "1 minute" })))
-        )
-        expect(undone.message).toBe("Rows were left undone: the job's time was up")
-      }))
-
-    it.effect("fails at its end where a model's rows have no price", () =>
-      Effect.gen(function*() {
-        const unpriced = new BudgetExceededError({
-          message: "no price",
-          reason: "unknown-price",
-          budget: "run",
-          limitNanoUsd: 1n,
-          neededNanoUsd: 0n,
-          remainingNanoUsd: 1n
-        })
-        const { send } = provider(() => Effect.fail(unpriced))
-        const undone = yield* Effect.flip(Stream.runDrain(Job.stream(rows(10), { send })))
-        expect(undone).toMatchObject({
-          message: expect.stringContaining("Rows were left undone: of m, the price of m is unknown"),
-          ending: { stop: Stop.abandoned, abandoned: new Map([["m", { rows: 10 }]]) }
-        })
-      }))
-
-    it.effect("ends what is under way when its reader has enough", () =>
-      Effect.gen(function*() {
-        let interrupted = 0
-        const { send } = provider((row) =>
-          row.line <= 2
-            ? Effect.succeed(reply(row))
-            : Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
-        )
-        const taken = yield* Stream.runCollect(Stream.take(Job.stream(rows(10), { send, concurrency: 5 }), 2))
-        expect(taken.length).toBe(2)
-        expect(interrupted).toBeGreaterThan(0)
-      }))
-
-    it.effect("sends identical requests once without a journal, too", () =>
-      Effect.gen(function*() {
-        const twins = Stream.map(Stream.range(1, 6), (n) => Row.parse(line(n, "the same"), n))
-        const { send, sent } = provider()
-        const settled = yield* Stream.runCollect(Job.stream(twins, { send, dedupe: true, order: "input" }))
-        expect([sent.length, settled.map((row) => row.id)]).toEqual([1, numbered(1, 6)])
-        expect(new Set(settled.map((row) => JSON.stringify(row.reply?.body))).size).toBe(1)
-      }))
-
-    it("refuses a concurrency that is none", () => {
-      expect(() => Job.stream(rows(1), { send: provider().send, concurrency: 0 })).toThrow(
-        "Job.stream: concurrency must be an integer >= 1, got 0"
-      )
-    })
   })
 })

@@ -6,6 +6,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import * as Money from "../../src/domain/Money.ts"
 import * as Usage from "../../src/domain/Usage.ts"
 import * as Credits from "../../src/guard/Credits.ts"
@@ -377,5 +378,35 @@ describe("what a call reserves", () => {
       expect(exit).toEqual(
         Exit.die(new RangeError("Together.make: inputMargin must be a finite number >= 0, got -1"))
       )
+    }))
+})
+
+describe("the span of a stream", () => {
+  it.effect("says what the stream cost, and no other span does", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* world(
+        ({ together }) =>
+          Effect.forEach(
+            ["first", "second"],
+            (label) => Stream.runDrain(together.chatStream({ ...request(1), model: "openai/gpt-oss-20b" }, { label })),
+            { concurrency: 2, discard: true }
+          ).pipe(Effect.withSpan("handler"), Effect.provideService(Tracer.Tracer, tracer)),
+        { limit: "$1", provider: {} }
+      )
+      const costs = spans.map((span) => [span.name, span.attributes.get("credits.label")])
+      expect(costs.toSorted()).toEqual([
+        ["Together.chatStream", "first"],
+        ["Together.chatStream", "second"],
+        ["handler", undefined]
+      ])
+      expect(spans.filter((span) => span.attributes.has("credits.cost_usd")).length).toBe(2)
     }))
 })

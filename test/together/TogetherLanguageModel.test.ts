@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Schedule, Schema, Stream } from "effect"
+import { Effect, Option, Schedule, Schema, Stream, Tracer } from "effect"
 import { LanguageModel, Model, Tool, Toolkit } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
 import * as AiFailure from "../../src/together/AiFailure.ts"
@@ -229,6 +229,33 @@ describe("TogetherLanguageModel", () => {
         expect(error).toMatchObject({ reason: { _tag: "ToolConfigurationError" } })
         expect(yield* TogetherTest.log).toEqual([])
       })))
+  })
+
+  describe("spans", () => {
+    it.effect("have the client's as their child, of streams too", () =>
+      Effect.gen(function*() {
+        const spans: Array<Tracer.NativeSpan> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        yield* run(Effect.gen(function*() {
+          yield* TogetherTest.reply(Reply.chat("ok"), Reply.stream(["ok"]))
+          yield* LanguageModel.generateText({ prompt: "1" })
+          yield* Stream.runDrain(LanguageModel.streamText({ prompt: "2" }))
+        })).pipe(Effect.withSpan("handler"), Effect.provideService(Tracer.Tracer, tracer))
+        const nameOf = (span: Tracer.AnySpan | undefined) => span?._tag === "Span" ? span.name : undefined
+        expect(spans.map((span) => [span.name, nameOf(Option.getOrUndefined(span.parent))])).toEqual([
+          ["handler", undefined],
+          ["LanguageModel.generateText", "handler"],
+          ["Together.chat", "LanguageModel.generateText"],
+          ["LanguageModel.streamText", "handler"],
+          ["Together.chatStream", "LanguageModel.streamText"]
+        ])
+      }))
   })
 
   describe("generateObject", () => {
