@@ -28,6 +28,7 @@
  * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -44,6 +45,7 @@ import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
 /** Says what an attempt tells about the provider's health. */
@@ -147,7 +149,7 @@ const refusal = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalf
     message: retryAfter === undefined
       ? `The circuit of ${reason.key} is half open: another call is probing whether the provider recovered. Try again shortly.`
       : `The circuit of ${reason.key} is open after repeated failures: nothing was sent. Try again in ${
-        Duration.format(retryAfter)
+        Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(retryAfter))))
       }.`
   })
 }
@@ -184,6 +186,21 @@ const settingsOf = (options: Options) => {
   }
 }
 
+/** Runs what reads the clock by a monotonic one. */
+const steady = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Clock.clockWith((clock) => Effect.provideService(self, Clock.Clock, Monotonic.clock(clock)))
+
+/** Keeps circuits in memory. A clock that is set back keeps none of them open. */
+const makeStore = (idleTimeToLive: Duration.Duration) =>
+  Effect.map(Layer.build(CircuitBreaker.layerStoreMemory({ idleTimeToLive })), (context) => {
+    const store = Context.get(context, CircuitBreaker.CircuitBreakerStore)
+    return CircuitBreaker.CircuitBreakerStore.of({
+      admit: (key) => steady(store.admit(key)),
+      record: (options) => steady(store.record(options)),
+      state: (key) => steady(store.state(key))
+    })
+  })
+
 /**
  * Makes a breaker that keeps its circuits in the process.
  *
@@ -192,8 +209,9 @@ const settingsOf = (options: Options) => {
 export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope.Scope> =>
   Effect.gen(function*() {
     const { idleTimeToLive, policy } = settingsOf(options)
-    const store = CircuitBreaker.layerStoreMemory({ idleTimeToLive })
-    const circuits = yield* CircuitBreaker.make(policy).pipe(Effect.provide(yield* Layer.build(store)))
+    const circuits = yield* CircuitBreaker.make(policy).pipe(
+      Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
+    )
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
       Effect.forkScoped({ startImmediately: true })

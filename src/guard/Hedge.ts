@@ -45,6 +45,7 @@ import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
 import * as HedgeDelay from "../policy/HedgeDelay.ts"
 import * as Millis from "./Millis.ts"
+import * as Monotonic from "./Monotonic.ts"
 
 /** Holds the number of the try in progress: 1, or 2 for the hedge. */
 export const CurrentTry: Context.Reference<number> = Context.Reference<number>("effect-together/Hedge/CurrentTry", {
@@ -130,7 +131,7 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
   Clock.clockWith((clock) =>
     Effect.sync(() => {
       let state = HedgeDelay.make(options)
-      const now = () => clock.currentTimeMillisUnsafe() / 1000
+      const now = () => Monotonic.millis(clock) / 1000
       return {
         current: Effect.sync(() => {
           const [decision, next] = HedgeDelay.delay(state, now())
@@ -264,18 +265,18 @@ export const run: {
     : Option.some(Duration.millis(Millis.positive("Hedge.run: delay", given)))
   if (!options.idempotent && options.allowUnsafe !== true) return self
   return Clock.clockWith((clock) => {
-    const began = clock.currentTimeMillisUnsafe()
+    const began = Monotonic.millis(clock)
     let first: { readonly at: number; readonly exit: Exit.Exit<A, E> } | undefined
     const timed = Effect.onExit(self, (exit) =>
       Effect.sync(() => {
-        first = { at: clock.currentTimeMillisUnsafe(), exit }
+        first = { at: Monotonic.millis(clock), exit }
       }))
     const record = (outcome: Outcome): Effect.Effect<void> => {
       // a first try that timed out or that a second one overtook has taken at least so long
       const counts = outcome === "won" || first !== undefined && (Exit.isSuccess(first.exit) || isTimeout(first.exit))
       return learned === undefined || !counts
         ? Effect.void
-        : learned.record(Duration.millis((first?.at ?? clock.currentTimeMillisUnsafe()) - began))
+        : learned.record(Duration.millis((first?.at ?? Monotonic.millis(clock)) - began))
     }
     const finished = (outcome: Outcome, exit: Exit.Exit<A, E>) =>
       Effect.gen(function*() {

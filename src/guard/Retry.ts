@@ -45,7 +45,9 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as BoundMetric from "./BoundMetric.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Monotonic from "./Monotonic.ts"
 import type { RetryBudget } from "./RetryBudget.ts"
 import { config, type RetryDocumentJson } from "./RetryDocument.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
@@ -98,7 +100,7 @@ export const defaults = {
 
 /** Configures {@link policy}. */
 export interface PolicyOptions<in I = unknown, out R = never> {
-  /** Ceiling of the first wait, above 0. Default 500 milliseconds. */
+  /** Ceiling of the first wait, above 0. Default 500 milliseconds, or `cap` if shorter. */
   readonly base?: Duration.Input | undefined
   /**
    * Ceiling of the first wait after a `RateLimitError` without a hint. Default 1 second, or `base` if longer, or `cap`
@@ -107,11 +109,11 @@ export interface PolicyOptions<in I = unknown, out R = never> {
   readonly throttledBase?: Duration.Input | undefined
   /** Growth from one retry to the next, at least 1. Default 2. */
   readonly factor?: number | undefined
-  /** Longest ceiling of a wait without a hint. Default 20 seconds. */
+  /** Longest ceiling of a wait without a hint. Default 20 seconds, or `base` if longer. */
   readonly cap?: Duration.Input | undefined
   /** How the delay is drawn. Default `"full"`: fewest calls when many clients share a limit. */
   readonly jitter?: Jitter | undefined
-  /** Shortest wait. Default 10 milliseconds. */
+  /** Shortest wait. Default 10 milliseconds, or `cap` if shorter. */
   readonly floor?: Duration.Input | undefined
   /** How the provider's hints are followed; `false` ignores them. Default: up to 60 seconds, at most 25 % late. */
   readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
@@ -135,12 +137,11 @@ export interface PolicyOptions<in I = unknown, out R = never> {
 export const policy = <I = unknown, R = never>(
   options: PolicyOptions<I, R> = {}
 ): Schedule.Schedule<Duration.Duration, I, never, R> => {
-  const base = options.base ?? defaults.base
-  const cap = options.cap ?? defaults.cap
-  const throttled = options.throttledBase ?? Duration.min(
-    Duration.max(defaults.throttledBase, Duration.fromInputUnsafe(base)),
-    Duration.fromInputUnsafe(cap)
-  )
+  // a default gives way to what was given
+  const given = options.cap === undefined ? Duration.infinity : Duration.fromInputUnsafe(options.cap)
+  const base = options.base === undefined ? Duration.min(defaults.base, given) : Duration.fromInputUnsafe(options.base)
+  const cap = options.cap === undefined ? Duration.max(defaults.cap, base) : given
+  const throttled = options.throttledBase ?? Duration.min(Duration.max(defaults.throttledBase, base), cap)
   const curve = (from: Duration.Input): Schedule.Schedule<Duration.Duration> => {
     const jitter = options.jitter ?? defaults.jitter
     if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
@@ -161,7 +162,7 @@ export const policy = <I = unknown, R = never>(
   })
   if (options.tags !== undefined) schedule = RetrySchedule.byTag(schedule, options.tags)
   if (options.retryAfter !== false) schedule = RetrySchedule.retryAfter(schedule, options.retryAfter)
-  schedule = RetrySchedule.floored(schedule, options.floor ?? defaults.floor)
+  schedule = RetrySchedule.floored(schedule, options.floor ?? Duration.min(defaults.floor, cap))
   if (options.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, options.maxElapsed)
   return schedule.pipe(
     RetrySchedule.unlessIncurable,
@@ -283,28 +284,17 @@ export interface GenericOptions<in out E, out R = never> extends Options<E, R> {
   readonly isRetryable: (error: E) => boolean
 }
 
-const retries = Metric.counter("retry_waits_total", {
+const retries = BoundMetric.make(Metric.counter("retry_waits_total", {
   description: "Retries by the tag of the error",
   incremental: true
-})
-const stops = Metric.counter("retry_stops_total", {
+}))
+const stops = BoundMetric.make(Metric.counter("retry_stops_total", {
   description: "Calls that failed for good, by the reason for not retrying further",
   incremental: true
-})
+}))
 
-const bound = (metric: Metric.Metric<number, Metric.CounterState<number>>, label: string) => {
-  const known = new Map<string, Metric.Metric<number, Metric.CounterState<number>>>()
-  return (value: string): Effect.Effect<void> => {
-    let metricFor = known.get(value)
-    if (metricFor === undefined) {
-      metricFor = Metric.withAttributes(metric, { [label]: value })
-      known.set(value, metricFor)
-    }
-    return Metric.update(metricFor, 1)
-  }
-}
-const countRetry = bound(retries, "error")
-const countStop = bound(stops, "reason")
+const countRetry = (error: string): Effect.Effect<void> => Metric.update(retries({ error }), 1)
+const countStop = (reason: StopReason): Effect.Effect<void> => Metric.update(stops({ reason }), 1)
 
 const tagOf = (error: unknown): string =>
   Predicate.hasProperty(error, "_tag") && typeof error._tag === "string" ? error._tag : "Unknown"
@@ -327,36 +317,39 @@ const loop = <A, E, R, SE, SR, R2>(
 ): Effect.Effect<A, E | SE, R | SR | R2> =>
   Clock.clockWith((clock) => {
     const began = clock.currentTimeMillisUnsafe()
+    const start = Monotonic.millis(clock)
     let attempt = 1
     let step: Step<E, SE, SR> | undefined
 
-    const stop = (error: E, reason: StopReason, now: number): Effect.Effect<never, E> => {
-      const event = { error, attempts: attempt, reason, elapsed: Duration.millis(now - began) }
+    const stop = (error: E, reason: StopReason, elapsed: number): Effect.Effect<never, E> => {
+      const event = { error, attempts: attempt, reason, elapsed: Duration.millis(elapsed) }
       return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
     }
 
     // a plain function: made for every call, and called only for those that fail
     const onFailure = (error: E) =>
       Effect.gen(function*() {
-        const now = clock.currentTimeMillisUnsafe()
-        if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", now)
+        const elapsed = Monotonic.millis(clock) - start
+        // a clock that is set back or forward meanwhile neither prolongs nor ends the call
+        const now = began + elapsed
+        if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", elapsed)
         step ??= yield* Schedule.toStep(yield* policyOf)
         const next = yield* RetrySchedule.delayOf(
           Effect.provideService(step(now, error), RetrySchedule.CallStart, began)
         )
-        if (next === undefined) return yield* stop(error, "schedule", now)
+        if (next === undefined) return yield* stop(error, "schedule", elapsed)
         const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
-        if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", now)
+        if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", elapsed)
         if (options.budget !== undefined) {
           const granted = options.whenBudgetEmpty === "wait"
             ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
             : yield* options.budget.tryWithdraw
-          if (!granted) return yield* stop(error, "budget", now)
+          if (!granted) return yield* stop(error, "budget", elapsed)
         }
         yield* countRetry(tagOf(error))
         yield* spanEvent(clock, error, attempt, next)
         if (options.onRetry !== undefined) {
-          yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(now - began) })
+          yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(elapsed) })
         }
         yield* Effect.sleep(next)
         attempt++

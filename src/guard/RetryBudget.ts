@@ -31,9 +31,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Semaphore from "effect/Semaphore"
 import * as Kernel from "../policy/RetryBudget.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
+import * as Monotonic from "./Monotonic.ts"
+import * as Turns from "./Turns.ts"
 
 /** Is a budget of retries. */
 export interface RetryBudget {
@@ -83,7 +84,7 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
   Clock.clockWith((clock) =>
     Effect.sync(() => {
       const ttlSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.timeToLive ?? defaults.timeToLive))
-      const now = () => clock.currentTimeMillisUnsafe() / 1000
+      const now = () => Monotonic.millis(clock) / 1000
       const { minPerSecond, ratio } = options
       let state: Kernel.State = { ...Kernel.make({ ttlSeconds, minPerSecond, ratio }), openedAt: now() }
       const take = (): boolean => {
@@ -96,13 +97,13 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
         take() ? Effect.void : Effect.andThen(Effect.sleep(slot), untilTaken)
       )
       // only the first in line watches the clock
-      const line = Semaphore.makeUnsafe(1)
+      const turns = Turns.make()
       return RetryBudget.of({
         deposit: Effect.sync(() => {
           state = Kernel.deposit(state, now())
         }),
         tryWithdraw: Effect.suspend(() => take() ? Effect.succeed(true) : Effect.as(Metric.update(denials, 1), false)),
-        withdraw: line.withPermit(untilTaken),
+        withdraw: turns.take(untilTaken),
         balance: Effect.sync(() => Kernel.balance(state, now()))
       })
     })

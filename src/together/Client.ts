@@ -21,11 +21,13 @@ import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as Monotonic from "../guard/Monotonic.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
 import type { CallOptions, PathRequest } from "./CallOptions.ts"
+import { idOf } from "./Classify.ts"
 import type { Shape } from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
@@ -236,7 +238,7 @@ export const make = (shared: Shared): Client => {
     const models: Walk["models"] = [route.model(request), ...others]
     const deadline = deadlineOf(options)
     return Clock.clockWith((clock) => {
-      const now = () => clock.currentTimeMillisUnsafe()
+      const now = () => Monotonic.millis(clock)
       const endsAt = deadline === undefined ? Infinity : now() + Duration.toMillis(deadline)
       return Effect.succeed<Walk>({
         models,
@@ -387,7 +389,7 @@ const seen = (
   answer: { readonly status: number; readonly headers: Readonly<Record<string, string | undefined>> }
 ): void => {
   observed.status = answer.status
-  observed.requestId = answer.headers["x-request-id"]
+  observed.requestId = idOf(answer.headers)
 }
 
 /** Usage is always asked for; the caller's other stream options stay. */

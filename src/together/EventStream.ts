@@ -26,7 +26,7 @@ import * as ByteReader from "./ByteReader.ts"
 import * as EventDecoder from "./EventDecoder.ts"
 import * as StreamFailure from "./StreamFailure.ts"
 import type { Exchange, Opened as Answer, Transport } from "./Transport.ts"
-import type * as Watchdog from "./Watchdog.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -73,12 +73,12 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   const contentType = response.headers["content-type"]
   if (contentType === undefined || !/^text\/event-stream\b/i.test(contentType.trim())) {
     const body = yield* Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body)
-    return yield* StreamFailure.unreadable(exchange, transport, contentType, body._tag === "Some" ? body.value : "")
+    return yield* StreamFailure.unreadable(exchange, transport, answer, body._tag === "Some" ? body.value : "")
   }
   const clock = yield* Clock.clockWith(Effect.succeed)
   const decoder = EventDecoder.make(shape, { choices: choicesOf(exchange.json) })
   const reader = yield* Scope.provide(ByteReader.make(response), answer.scope)
-  const { cut, failed, silent } = StreamFailure.make(exchange, transport, answer.headers, decoder)
+  const { cut, failed, silent } = StreamFailure.make(exchange, transport, answer, decoder)
 
   /** A connection whose body has not ended is of no use again. The end follows [DONE] closely, and often behind it. */
   const ended = (): void => {
@@ -93,7 +93,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     Effect.withFiber<Watchdog.Wait>((fiber) => Effect.succeed(transport.watchdog.watch(fiber, Infinity, () => bite()))),
     (wait) => Effect.sync(wait.release)
   )
-  const firstTokenBy = clock.currentTimeMillisUnsafe() + Duration.toMillis(timeouts.firstToken)
+  const firstTokenBy = Watchdog.now(clock) + Duration.toMillis(timeouts.firstToken)
   const idleMillis = Duration.toMillis(timeouts.idle)
 
   /**
@@ -129,7 +129,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
         if (decoder.whole()) taker.onEnd()
         else end(Effect.fail(silent()))
       }
-      wait.move(decoder.started() ? clock.currentTimeMillisUnsafe() + idleMillis : firstTokenBy)
+      wait.move(decoder.started() ? Watchdog.now(clock) + idleMillis : firstTokenBy)
       reader.demand(taker)
       return Effect.sync(() => {
         reader.withdraw()

@@ -22,7 +22,7 @@ import type * as SentHeaders from "./SentHeaders.ts"
 import * as Shortcut from "./Shortcut.ts"
 import type { Answered, Exchange, Timeouts } from "./Transport.ts"
 import * as TransportFailure from "./TransportFailure.ts"
-import type * as Watchdog from "./Watchdog.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 /** Says where an exchange goes, and whether the key and the caller's headers go along. */
 export interface Target {
@@ -52,7 +52,8 @@ export interface Options {
   readonly sent: SentHeaders.SentHeaders
   readonly timeouts: Timeouts
   readonly watchdog: Watchdog.Watchdog
-  readonly failureOf: (exchange: Exchange, error: unknown) => TogetherError.TogetherError
+  /** Builds the error of what the transport failed with; `head` of an answer whose body failed. */
+  readonly failureOf: (exchange: Exchange, error: unknown, head: Head | undefined) => TogetherError.TogetherError
   /** Builds the error of an answer outside 2xx. */
   readonly refusal: (
     exchange: Exchange,
@@ -110,7 +111,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
     Effect.withFiber<Answered, TogetherError.TogetherError>((fiber) =>
       Effect.callback((resume) => {
         const clock = fiber.getRef(Clock.Clock)
-        const now = () => clock.currentTimeMillisUnsafe()
+        const now = () => Watchdog.now(clock)
         const seen: Seen = { phase: "headers", status: 0, headers: {} }
         let wait: Watchdog.Wait | undefined
         const end = (result: Effect.Effect<Answered, TogetherError.TogetherError>) => {
@@ -119,10 +120,13 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
           wait?.release()
           resume(result)
         }
-        const refused = (text: string) => Effect.fail(refusal(exchange, target, seen, text, now()))
+        const refused = (text: string) =>
+          Effect.fail(refusal(exchange, target, seen, text, clock.currentTimeMillisUnsafe()))
         /** A refusal by its status is one, whatever becomes of its body. */
-        const failed = (error: () => TogetherError.TogetherError) =>
-          seen.phase === "body" && !isOk(seen) ? refused("") : Effect.fail(error())
+        const failed = (error: (head: Head | undefined) => TogetherError.TogetherError) => {
+          if (seen.phase !== "body") return Effect.fail(error(undefined))
+          return isOk(seen) ? Effect.fail(error(seen)) : refused("")
+        }
         const limit = exchange.form === undefined ? headersMillis : headersMillis + uploadMillis(exchange.form)
         const giveUp = start({
           onHeaders: (status, headers) => {
@@ -144,15 +148,15 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
             const { headers, status } = seen
             end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
           },
-          onFailure: (cause) => end(failed(() => failureOf(exchange, cause))),
+          onFailure: (cause) => end(failed((head) => failureOf(exchange, cause, head))),
           onCause: (cause) => end(Effect.failCause(cause))
         }, fiber)
         if (seen.phase !== "over") {
           wait = watchdog.watch(fiber, now() + (seen.phase === "headers" ? limit : bodyMillis), () => {
-            const result = failed(() =>
-              seen.phase === "body"
-                ? TransportFailure.timedOut(exchange, "body", timeouts.body)
-                : TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
+            const result = failed((head) =>
+              head === undefined
+                ? TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
+                : TransportFailure.timedOut(exchange, "body", timeouts.body, head)
             )
             // ended before it is given up: that may be heard as a failure, which comes too late then
             end(Effect.andThen(giveUp, result))

@@ -15,7 +15,8 @@
  * | a wait becomes due before the present wake-up | the fiber is started anew |
  * | the wake-up | a look at every wait |
  *
- * Time is that of the `Clock` of whoever waits: a test clock moves these waits like any other.
+ * Time is that of the `Clock` of whoever waits: a test clock moves these waits like any other. It is monotonic: a clock
+ * that is set back makes nobody wait longer.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -23,10 +24,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
+import * as Monotonic from "../guard/Monotonic.ts"
 
 /** Is one wait. Its owner calls exactly one of: nothing more after the bite, or `release`. */
 export interface Wait {
-  /** Puts the moment of the bite off, or brings it forward; in milliseconds on the clock. */
+  /** Puts the moment of the bite off, or brings it forward; in milliseconds of {@link now}. */
   readonly move: (at: number) => void
   /** Ends the wait without a bite. */
   readonly release: () => void
@@ -35,7 +37,7 @@ export interface Wait {
 /** Watches waits. */
 export interface Watchdog {
   /**
-   * Calls `bite` once the clock of the fiber says `at`, unless the wait is moved or released before.
+   * Calls `bite` once {@link now} of the fiber's clock is `at`, unless the wait is moved or released before.
    *
    * **Gotchas**: a wait that is due already bites before this returns.
    */
@@ -46,6 +48,9 @@ interface Entry extends Wait {
   at: number
   readonly bite: () => void
 }
+
+/** Reads the time by which waits are told: whole milliseconds, so that no rest of one is slept for again and again. */
+export const now = (clock: Clock.Clock): number => Math.floor(Monotonic.millis(clock))
 
 /** Is the watch over the waits on one clock. */
 class Watch {
@@ -63,9 +68,9 @@ class Watch {
     this.#clock = clock
     this.#look = Effect.suspend(() => {
       this.#wakesAt = -Infinity
-      const now = clock.currentTimeMillisUnsafe()
+      const present = now(clock)
       for (const entry of this.#entries) {
-        if (entry.at > now) continue
+        if (entry.at > present) continue
         this.#entries.delete(entry)
         entry.bite()
       }
@@ -77,7 +82,7 @@ class Watch {
         this.#sleeper = undefined
         return Effect.void
       }
-      return Effect.andThen(clock.sleep(Duration.millis(Math.max(0, next - now))), this.#look)
+      return Effect.andThen(clock.sleep(Duration.millis(Math.max(0, next - present))), this.#look)
     })
   }
 

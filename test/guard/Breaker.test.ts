@@ -23,6 +23,7 @@ import {
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Deadline from "../../src/guard/Deadline.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { hour, stepped } from "./steps.ts"
 
 const message = "no"
 const server = new ServerError({ message })
@@ -70,6 +71,26 @@ describe("Breaker", () => {
         expect(sent).toBe(0)
         expect(yield* breaker.run(call, { key: "b" })).toBe(1)
       })))
+
+    it.effect("says in whole seconds when to try again", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker, new OverloadedError({ message, retryAfter: Duration.millis(63_004.5) }))
+        const error = yield* Effect.flip(breaker.run(Effect.void, { key: "a" }))
+        expect(error.message).toMatch(/nothing was sent\. Try again in 1m 4s\.$/)
+      })))
+
+    it.effect("opens for no longer after the clock was set back", () =>
+      Effect.scoped(stepped((set) =>
+        Effect.gen(function*() {
+          const breaker = yield* Breaker.make(options)
+          yield* trip(breaker)
+          set(-hour)
+          expect(yield* breaker.state("a")).toMatchObject({ _tag: "Open" })
+          yield* Effect.sleep("12 seconds")
+          expect(yield* breaker.run(Effect.succeed(1), { key: "a" })).toBe(1)
+        })
+      )))
 
     it.effect.each([
       new RateLimitError({ message, scope: "requests" }),

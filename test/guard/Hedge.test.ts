@@ -12,6 +12,7 @@ import { RequestTimeoutError } from "../../src/domain/TogetherError.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { hour, stepped } from "./steps.ts"
 
 /** A try that takes some seconds and then ends as told; the log says what became of each. */
 interface Try {
@@ -325,6 +326,25 @@ describe("Hedge", () => {
           yield* call(Effect.never)
           yield* call(Effect.andThen(Effect.sleep("5 seconds"), Effect.fail("no")))
           expect(seconds).toEqual([1, 2, 3, 6, 5])
+        })
+      ))
+
+    it.effect("goes on learning after the clock was set back, and takes no step of it for a latency", () =>
+      stepped((set) =>
+        Effect.gen(function*() {
+          const delay = yield* Hedge.learnedDelay()
+          const call = (seconds: number, step = 0) =>
+            Hedge.run(
+              Effect.sleep(Duration.seconds(seconds)).pipe(Effect.andThen(Effect.sync(() => set(step)))),
+              { delay, idempotent: true }
+            )
+          for (let i = 0; i < 30; i++) yield* call(0.1)
+          yield* call(0.1, -hour)
+          yield* call(0.1, hour / 2)
+          yield* Effect.sleep("31 seconds")
+          for (let i = 0; i < 30; i++) yield* call(1)
+          const millis = Option.map(yield* delay.current, Duration.toMillis)
+          expect(Option.getOrElse(millis, () => 0)).toBeCloseTo(1000)
         })
       ))
 

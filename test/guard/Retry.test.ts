@@ -25,6 +25,7 @@ import * as Deadline from "../../src/guard/Deadline.ts"
 import * as Retry from "../../src/guard/Retry.ts"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { hour, stepped } from "./steps.ts"
 
 const server = new ServerError({ message: "500", status: 500, requestId: "r1" })
 const auth = new AuthError({ message: "401" })
@@ -251,6 +252,20 @@ describe("Retry", () => {
         ])
       }))
 
+    it.effect("measures a call whose clock was set back meanwhile, and its schedule ends as without", () =>
+      stepped((set) =>
+        Effect.gen(function*() {
+          const millis: Array<number> = []
+          const { effect } = always<TogetherError>(server)
+          const program = Retry.run(effect, second.pipe(Schedule.upTo({ duration: "3 seconds" })), {
+            onRetry: ({ elapsed }) => Effect.sync(() => void millis.push(Duration.toMillis(elapsed)))
+          })
+          yield* Effect.forkChild(Effect.delay(Effect.sync(() => set(-hour)), "1500 millis"))
+          yield* Effect.ignore(program)
+          expect(millis).toEqual([0, 1000, 2000, 3000])
+        })
+      ))
+
     it.effect("counts retries by error and stops by reason", () =>
       Effect.gen(function*() {
         const { effect } = always(server)
@@ -465,6 +480,9 @@ describe("Retry", () => {
         expect(yield* delays({ ...short, jitter: "decorrelated" }, [limited(0)])).toEqual([800, 800])
         expect(yield* delays({ ...short, jitter: "none" }, [limited(0)])).toEqual([800, 800])
         expect(yield* delays({ floor: "700 millis", maxAttempts: 4 })).toEqual([700, 700, 1000])
+        expect(yield* delays({ cap: "1 millis", jitter: "none", maxAttempts: 3 })).toEqual([1, 1])
+        expect(yield* delays({ cap: "100 millis", jitter: "decorrelated", maxAttempts: 3 })).toEqual([100, 100])
+        expect(yield* delays({ base: "30 seconds", jitter: "none", maxAttempts: 3 })).toEqual([30_000, 30_000])
         expect(yield* delays({ retryAfter: false, maxAttempts: 2 }, [limited("9 seconds")])).toEqual([500])
         expect(yield* delays({ maxElapsed: "800 millis" })).toEqual([250, 500])
         expect(yield* delays({ tags: { ServerError: second } })).toEqual([1000, 1000, 1000, 1000])

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { hour, stepped } from "./steps.ts"
 
 const virtual = <A, E>(effect: Effect.Effect<A, E>) => VirtualClock.wrap(effect)
 
@@ -71,6 +72,17 @@ describe("RetryBudget", () => {
       yield* Fiber.join(second)
       expect(yield* budget.balance).toBe(0)
     })))
+
+  it.effect("fills again after the clock was set back", () =>
+    stepped((set) =>
+      Effect.gen(function*() {
+        const budget = yield* RetryBudget.make({ ratio: 0, minPerSecond: 0.1, timeToLive: "10 seconds" })
+        yield* budget.withdraw
+        set(-hour)
+        yield* Effect.sleep("11 seconds")
+        expect(yield* budget.balance).toBe(1)
+      })
+    ))
 
   it.effect("comes as a layer, from options or configuration", () =>
     Effect.gen(function*() {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, type Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
+import { Clock, Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream, Tracer } from "effect"
 import {
   Budget,
   type Chat,
@@ -14,6 +14,7 @@ import {
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import * as Routes from "../../src/together/Routes.ts"
+import { hour, stepped } from "../guard/steps.ts"
 
 const request = { model: "a", messages: [{ role: "user", content: "Name three rivers." }] }
 const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
@@ -116,6 +117,40 @@ describe("a deadline", () => {
   )
 })
 
+describe("a clock that is set while a call hangs", () => {
+  it.effect.each<[string, Together.CallOptions, Reply.Reply, number]>([
+    ["limit", {}, Reply.hang, 5],
+    ["limit of a stream", {}, Reply.hang, 5],
+    ["limit of a stream's first token", {}, Reply.stallAt(Reply.stream(["Rhine"]), 0), 7],
+    ["deadline", { deadline: "3 seconds" }, Reply.hang, 3],
+    ["deadline of a stream", { deadline: "3 seconds" }, Reply.hang, 3],
+    ["deadline of a stream that has begun", { deadline: "3 seconds" }, Reply.stallAt(Reply.stream(["a", "b"]), 1), 3],
+    ["deadline of all its models", { deadline: "10 seconds", fallback: ["b"] }, Reply.hang, 10]
+  ])(
+    "moves no %s",
+    ([what, options, reply, seconds]) =>
+      Effect.forEach([-hour, hour], (step) =>
+        stepped((set) =>
+          Effect.gen(function*() {
+            yield* TogetherTest.always("*", reply)
+            yield* Effect.forkChild(Effect.delay(Effect.sync(() => set(step)), "1 second"))
+            const call = use((together) =>
+              what.includes("stream")
+                // what comes next is asked for after the clock was set
+                ? Stream.runForEach(together.chatStream(request, { ...once, ...options }), () => Effect.sleep("2 seconds"))
+                : Effect.asVoid(together.chat(request, { ...once, ...options }))
+            )
+            const [took, exit] = yield* Effect.timed(Effect.exit(call))
+            expect(Exit.isFailure(exit)).toBe(true)
+            expect(Duration.toSeconds(took)).toBe(seconds)
+          }).pipe(Effect.provide(TogetherTest.layer({
+            verifyOnClose: false,
+            together: { timeouts: { headers: "5 seconds", firstToken: "7 seconds" } }
+          })))
+        ))
+  )
+})
+
 describe("an estimate", () => {
   const long = "y".repeat(360_000)
   const price = Price.stated({ model: "a", inputUsdPerMillion: 1, outputUsdPerMillion: 1 })
@@ -161,6 +196,7 @@ describe("Routes.chatEstimate", () => {
     })
     expect(of(undefined, 3)).toMatchObject({ maxOutputTokens: 3 * 8192, openChoices: 3 })
     expect(of(100, 3)).toEqual({ inputTokens: 0, outputTokens: 300, maxOutputTokens: 300 })
+    expect(of(0, 3)).toEqual({ inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 })
   })
 
   it("counts no further than whole numbers reach", () => {
@@ -447,10 +483,16 @@ describe("an address", () => {
 })
 
 describe("headers of the caller", () => {
-  it.effect("stand in place of ours, but for the key and the content type", () =>
+  it.effect("stand in place of ours, but for the key and what the body says", () =>
     Effect.gen(function*() {
       const { layer, sent } = answering(() => Response.json({ choices: [] }), {
-        headers: { "User-Agent": "mine", Accept: "x/y", Authorization: "Bearer other", "Content-Type": "text/plain" }
+        headers: {
+          "User-Agent": "mine",
+          Accept: "x/y",
+          Authorization: "Bearer other",
+          "Content-Type": "text/plain",
+          "Content-Length": "5"
+        }
       })
       yield* Effect.provide(use((together) => together.chat(request)), layer)
       expect(sent[0]?.headers).toEqual({
@@ -458,7 +500,7 @@ describe("headers of the caller", () => {
         accept: "x/y",
         authorization: "Bearer a-test-key",
         "content-type": "application/json",
-        "content-length": expect.any(String)
+        "content-length": String(JSON.stringify(request).length)
       })
     }))
 
@@ -523,7 +565,9 @@ describe("onAnswered", () => {
         const onAnswered = (answered: Together.Answered) => Effect.sync(() => void told.push(answered))
         yield* TogetherTest.reply(
           Reply.error(500),
-          Reply.json({ id: "1", choices: [], usage: { prompt_tokens: 7, completion_tokens: 3 } }),
+          Reply.json({ id: "1", choices: [], usage: { prompt_tokens: 7, completion_tokens: 3 } }, {
+            headers: { "cf-ray": "ray" }
+          }),
           Reply.error(404),
           Reply.stream(["x"]),
           Reply.json([])
@@ -539,6 +583,7 @@ describe("onAnswered", () => {
             model: "a",
             attempts: 2,
             status: 200,
+            requestId: "ray",
             usage: expect.objectContaining(usage),
             cost: Price.known(10_000n)
           }),

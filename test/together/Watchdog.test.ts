@@ -103,7 +103,7 @@ describe("Watchdog", () => {
       const result = yield* VirtualClock.run(Effect.gen(function*() {
         const watchdog = Watchdog.make()
         yield* withFiber((fiber) => {
-          for (let i = 0; i < 1000; i++) watchdog.watch(fiber, 1_767_225_600_000 + 100, () => {})
+          for (let i = 0; i < 1000; i++) watchdog.watch(fiber, 100, () => {})
         })
         yield* Effect.sleep(100)
       }))
@@ -116,8 +116,7 @@ describe("Watchdog", () => {
       const bitten: Array<string> = []
       yield* withFiber((fiber) => watchdog.watch(fiber, 1000, () => bitten.push("test")))
       yield* VirtualClock.wrap(Effect.gen(function*() {
-        const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-        yield* withFiber((fiber) => watchdog.watch(fiber, now + 5000, () => bitten.push("virtual")))
+        yield* withFiber((fiber) => watchdog.watch(fiber, 5000, () => bitten.push("virtual")))
         yield* Effect.sleep("1 minute")
       }))
       expect(bitten).toEqual(["virtual"])

@@ -1,0 +1,22 @@
+/**
+ * Time that only goes forward, for what is measured: no clock that is set forward or back moves it.
+ *
+ * It says nothing of the time of day. Both a test's clock and the machine's have it.
+ */
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+/** Reads the milliseconds of a clock since a moment of its own. */
+export const millis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+/** Gives a clock whose time of day only goes forward too, to what measures by it. */
+export const clock = (clock: Clock.Clock): Clock.Clock => {
+  const read = () => millis(clock)
+  // a clock inherits what is not changed, so all of it is there
+  return Object.create(clock, {
+    currentTimeMillisUnsafe: { value: read },
+    currentTimeMillis: { value: Effect.sync(read) },
+    currentTimeNanosUnsafe: { value: () => clock.monotonicTimeNanosUnsafe() },
+    currentTimeNanos: { value: clock.monotonicTimeNanos }
+  }) as Clock.Clock
+}
