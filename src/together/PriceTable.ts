@@ -1,7 +1,8 @@
 /**
  * Prices of Together's models: from `GET /models`, with a shipped table as fallback.
  *
- *     make   a lookup to plug in, refreshed from GET /models; while it fails: the last answer, else the shipped table
+ *     make   a lookup to plug in, and `refresh`, which reads GET /models; until it did, and while it fails: the last
+ *            answer, else the shipped table
  *     shipped  read from Together's catalog page; `shippedAsOf` says when
  *
  * The live price of a model replaces its shipped one, field by field: the models
@@ -15,7 +16,7 @@
  */
 import * as Cache from "effect/Cache"
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Money from "../domain/Money.ts"
@@ -200,9 +201,9 @@ export const shippedLookup: Price.Lookup = lookup(shipped)
 /** Holds the defaults of this module. */
 export const defaults = {
   /** 6 hours: prices change by the week, and a job should not straddle a stale one for a day. */
-  timeToLive: "6 hours" as Duration.Input,
+  timeToLive: Duration.hours(6),
   /** 1 minute: after a failure, ask again soon, but not for every call. */
-  retryAfter: "1 minute" as Duration.Input
+  retryAfter: Duration.minutes(1)
 }
 
 /** Says where prices come from. */

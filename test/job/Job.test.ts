@@ -202,7 +202,7 @@ describe("Job", () => {
       Effect.gen(function*() {
         const settled = yield* Stream.runCollect(Job.stream(rows(10), { send: provider().send, concurrency: 3 }))
         expect(settled.map((row) => row.id ?? "").toSorted()).toEqual(numbered(1, 10).toSorted())
-        expect(settled[0]?.reply?.body).toMatchObject({ text: expect.stringContaining("answer to") })
+        expect(settled[0]?.reply?.body).toMatchObject({ text: "r1" })
       }))
 
     it.effect("hands out the failures of its rows' stream as its own", () =>
