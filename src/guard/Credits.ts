@@ -37,6 +37,7 @@ import * as Remedy from "../domain/Remedy.ts"
 import type { BudgetExceededError, InsufficientCreditsError } from "../domain/TogetherError.ts"
 import type * as Account from "../policy/Account.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
+import * as BudgetStatus from "../policy/BudgetStatus.ts"
 import type * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
 import * as Preflight from "../policy/Preflight.ts"
@@ -81,7 +82,8 @@ export interface Report {
     readonly waiting: number
     readonly balance: Ledger.Balance | undefined
   }>
-  readonly budgets: ReadonlyArray<Ledger.BudgetStatus>
+  /** What is left of each budget for the present run and day. */
+  readonly budgets: ReadonlyArray<BudgetStatus.BudgetStatus>
 }
 
 /** Guards money: the calls, and what is known of accounts, balances and budgets. */
@@ -254,7 +256,7 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
             balance: book.balance(key, now)
           }))
       )
-      return { keys, budgets: Ledger.budgetStatus(ledger) }
+      return { keys, budgets: BudgetStatus.list(ledger, now) }
     })
   })
 })

@@ -13,6 +13,7 @@
  * A budget without dimensions counts everything the ledger ever saw.
  */
 import * as Money from "../domain/Money.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Names what a budget counts apart. */
 export type Dimension = "run" | "day" | "key" | "label"
@@ -61,12 +62,11 @@ export interface Options {
  */
 export const make = (options: Options): Budget => {
   const limit = Money.from(options.limit)
-  if (limit <= 0n) throw new RangeError(`Budget.make: limit must be > $0, got ${Money.format(limit)}`)
-  if (options.name === "") throw new RangeError("Budget.make: name must be a non-empty text, got \"\"")
+  const where = "Budget.make"
+  if (limit <= 0n) OptionCheck.refuse(where, "limit", "> $0", Money.format(limit))
+  if (options.name === "") OptionCheck.refuse(where, "name", "a non-empty text", "\"\"")
   const warnAt = options.warnAt ?? defaults.warnAt
-  for (const share of warnAt) {
-    if (!(share > 0 && share <= 1)) throw new RangeError(`Budget.make: warnAt must be in (0, 1], got ${share}`)
-  }
+  for (const share of warnAt) OptionCheck.above(where, "warnAt", share, 0, 1)
   return {
     name: options.name,
     limit,
@@ -111,4 +111,23 @@ export const counterOf = (budget: Budget, facts: Facts): string | undefined => {
   let id = budget.name
   for (const dimension of budget.per) id += `\u0000${dimension}=${facts[dimension]}`
   return id
+}
+
+/** Holds the values of the dimensions by which a counter counts. */
+export type Dimensions = { readonly [D in Dimension]?: string }
+
+/** Reads these values back from the name of a counter, or nothing where it is the counter of another budget. */
+export const dimensionsOf = (budget: Budget, counter: string): Dimensions | undefined => {
+  if (!counter.startsWith(budget.name)) return undefined
+  const values: { [D in Dimension]?: string } = {}
+  let rest = counter.slice(budget.name.length)
+  for (const [index, dimension] of budget.per.entries()) {
+    const mark = `\u0000${dimension}=`
+    const next = budget.per[index + 1]
+    const end = next === undefined ? rest.length : rest.indexOf(`\u0000${next}=`, mark.length)
+    if (!rest.startsWith(mark) || end < 0) return undefined
+    values[dimension] = rest.slice(mark.length, end)
+    rest = rest.slice(end)
+  }
+  return rest === "" ? values : undefined
 }

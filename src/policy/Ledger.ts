@@ -19,6 +19,9 @@
  * What nobody can know is kept apart, not guessed away: `uncertain` is the
  * part of `settled` that was assumed, `atRisk` is what was refunded although
  * the provider may have billed it, `unpriced` counts calls without a price.
+ *
+ * Counters of days before yesterday are forgotten once they hold no open call:
+ * a program that runs for years does not grow by its days.
  */
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
@@ -45,6 +48,8 @@ export interface State {
   readonly budgets: ReadonlyArray<Budget.Budget>
   readonly run: string
   readonly dayOffsetSeconds: number
+  /** The latest day of a reservation: those before the day before it are forgotten. */
+  readonly day: number
   readonly nextId: number
   readonly open: HashMap.HashMap<number, Reserve>
   readonly counters: HashMap.HashMap<string, Tally>
@@ -67,9 +72,7 @@ export const make = (options: {
 }): State => {
   const names = new Set<string>()
   for (const budget of options.budgets) {
-    if (names.has(budget.name)) {
-      throw new RangeError(`Ledger.make: budget names must be unique, got "${budget.name}" twice`)
-    }
+    if (names.has(budget.name)) OptionCheck.refuse("Ledger.make", "budget names", "unique", `"${budget.name}" twice`)
     names.add(budget.name)
   }
   const dayOffsetSeconds = options.dayOffsetSeconds ?? 0
@@ -78,6 +81,7 @@ export const make = (options: {
     budgets: options.budgets,
     run: options.run,
     dayOffsetSeconds,
+    day: 0,
     nextId: 1,
     open: HashMap.empty(),
     counters: HashMap.empty(),
@@ -123,17 +127,29 @@ const changeAll = (
   return { counters, keys: HashMap.set(state.keys, entry.key, change(tally(state.keys, entry.key))) }
 }
 
+/** Forgets the counters of days before yesterday as a day begins; those of open calls stay for their endings. */
+const beginDay = (state: State, at: number): State => {
+  const day = Budget.dayOf(at, state.dayOffsetSeconds)
+  if (day <= state.day) return state
+  const isPast = (counter: string): boolean =>
+    state.budgets.some((budget) => Number(Budget.dimensionsOf(budget, counter)?.day) < day - 1)
+  const counters = HashMap.filter(state.counters, ({ open }, counter) => open > 0 || !isPast(counter))
+  return { ...state, day, counters }
+}
+
 /** Applies an entry. An ending of what is not open changes nothing, nor does a reservation whose id is open. */
 export const apply = (state: State, entry: Entry): State => {
   switch (entry._tag) {
-    case "Reserve":
+    case "Reserve": {
       if (HashMap.has(state.open, entry.id)) return state
+      const today = beginDay(state, entry.at)
       return {
-        ...state,
-        ...changeAll(state, entry, (t) => ({ ...t, reserved: t.reserved + (entry.high ?? 0n), open: t.open + 1 })),
+        ...today,
+        ...changeAll(today, entry, (t) => ({ ...t, reserved: t.reserved + (entry.high ?? 0n), open: t.open + 1 })),
         nextId: Math.max(state.nextId, entry.id + 1),
         open: HashMap.set(state.open, entry.id, entry)
       }
+    }
     case "Stated":
       return {
         ...state,
@@ -288,27 +304,6 @@ export const recover = (state: State, orphans: "charge" | "refund", now: number)
     orphans === "charge"
       ? settlement(reserve, { _tag: "Unknown", reason: "the program stopped before the answer" }, now)
       : { _tag: "Refund", id: reserve.id, at: now, atRisk: true })
-
-/** Sums up one counter of one budget. */
-export interface BudgetStatus {
-  readonly budget: Budget.Budget
-  /** Names the counter: the budget's name and the values of its dimensions. */
-  readonly counter: string
-  readonly tally: Tally
-  readonly remaining: Money.NanoUsd
-}
-
-/** Lists every counter of every budget that has seen a call, in the order of the budgets. */
-export const budgetStatus = (state: State): ReadonlyArray<BudgetStatus> =>
-  state.budgets.flatMap((budget) =>
-    Array.from(HashMap.keys(state.counters))
-      .filter((counter) => counter === budget.name || counter.startsWith(`${budget.name}\u0000`))
-      .toSorted()
-      .map((counter) => {
-        const found = tally(state.counters, counter)
-        return { budget, counter, tally: found, remaining: remaining(budget, found) }
-      })
-  )
 
 /**
  * Is a balance carried forward from its last statement.

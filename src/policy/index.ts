@@ -116,6 +116,8 @@ export * as Price from "./Price.ts"
 export * as Budget from "./Budget.ts"
 /** The sums of money: what is reserved, what is spent, and whether one more call fits. */
 export * as Ledger from "./Ledger.ts"
+/** What is left of the budgets of a ledger, now. */
+export * as BudgetStatus from "./BudgetStatus.ts"
 /** Whether an account may send, after the provider said that its credit ran out. */
 export * as Account from "./Account.ts"
 /** What auto-recharge buys: both behaviours that Together has documented, as sums. */

@@ -11,6 +11,7 @@ import { RequestTimeoutError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
+import * as BudgetStatus from "../../src/policy/BudgetStatus.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
@@ -157,7 +158,7 @@ describe("the ledger under the guard", () => {
       )
       /** Reads what a restart would know. */
       const replayed = () =>
-        Ledger.budgetStatus(written.reduce(Ledger.apply, Ledger.make({ budgets, run: "r" })))[0]?.tally
+        BudgetStatus.list(written.reduce(Ledger.apply, Ledger.make({ budgets, run: "r" })), 0)[0]?.tally
       return { made, replayed, state, written }
     }
 

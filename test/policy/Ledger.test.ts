@@ -3,6 +3,7 @@ import * as HashMap from "effect/HashMap"
 import * as Schema from "effect/Schema"
 import * as Money from "../../src/domain/Money.ts"
 import * as Budget from "../../src/policy/Budget.ts"
+import * as BudgetStatus from "../../src/policy/BudgetStatus.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
 import * as Price from "../../src/policy/Price.ts"
 
@@ -92,7 +93,10 @@ describe("Ledger", () => {
       const once = Ledger.apply(Ledger.make({ budgets: [Budget.perRun("$1")], run: "r" }), entry)
       expect(Ledger.apply(once, entry)).toBe(once)
       const ended = Ledger.apply(once, { _tag: "Settle", id: 1, at: 1, cost: 1n, sure: true })
-      expect(Ledger.budgetStatus(ended)[0]).toMatchObject({ tally: { reserved: 0n, open: 0 }, remaining: 999_999_999n })
+      expect(BudgetStatus.list(ended, 1)[0]).toMatchObject({
+        tally: { reserved: 0n, open: 0 },
+        remaining: 999_999_999n
+      })
     })
 
     it("ends a reservation once", () => {
@@ -144,7 +148,7 @@ describe("Ledger", () => {
             write(Ledger.settlement(chosen, cost, now))
           }
         }
-        for (const { budget, remaining, tally } of Ledger.budgetStatus(state)) {
+        for (const { budget, remaining, tally } of BudgetStatus.list(state, now)) {
           // a limit is passed by no more than what settled above its own bound
           expect(tally.settled + tally.reserved <= budget.limit + tally.overshoot).toBe(true)
           expect(tally.reserved >= 0n && tally.open >= 0 && remaining >= 0n).toBe(true)
@@ -155,6 +159,31 @@ describe("Ledger", () => {
         expect(total.open).toBe(HashMap.size(state.open))
       }
       expect(written.reduce(Ledger.apply, empty(...budgets))).toEqual(state)
+    })
+  })
+
+  describe("days", () => {
+    it("are forgotten before yesterday, but for what is open", () => {
+      const reserve = (id: number, day: number): Ledger.Reserve => ({
+        _tag: "Reserve",
+        id,
+        at: day * 86_400,
+        run: "r",
+        key: "k",
+        label: "",
+        high: 10n
+      })
+      const spent = (state: Ledger.State, day: number) => {
+        const entry = reserve(state.nextId, day)
+        return Ledger.apply(Ledger.apply(state, entry), Ledger.settlement(entry, Price.known(10n), entry.at))
+      }
+      const opened = reserve(1, 1)
+      let state = Ledger.apply(empty(Budget.perRun("$9"), Budget.perDay("$5")), opened)
+      for (let day = 1; day <= 100; day++) state = spent(state, day)
+      // the run, the first day, whose call is open, yesterday and today
+      expect(HashMap.size(state.counters)).toBe(4)
+      state = Ledger.apply(state, Ledger.settlement(opened, Price.known(10n), 100 * 86_400))
+      expect(HashMap.size(spent(state, 101).counters)).toBe(3)
     })
   })
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as HashMap from "effect/HashMap"
 import * as Schema from "effect/Schema"
 import * as Budget from "../../src/policy/Budget.ts"
+import * as BudgetStatus from "../../src/policy/BudgetStatus.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
 import * as LedgerCompaction from "../../src/policy/LedgerCompaction.ts"
 import * as Price from "../../src/policy/Price.ts"
@@ -76,7 +77,7 @@ const budgets = [
 const readings = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) => {
   const state = entries.reduce(Ledger.apply, Ledger.make({ budgets, run: "r", dayOffsetSeconds }))
   return {
-    budgets: Ledger.budgetStatus(state),
+    budgets: BudgetStatus.list(state, 4 * 86_400),
     keys: ["k", "l", "m"].map((key) => Ledger.tally(state.keys, key)),
     balances: ["k", "l", "m"].map((key) => Ledger.balance(state, key, 4 * 86_400)),
     declared: ["k", "l", "m"].map((key) => HashMap.get(state.declared, key)),
