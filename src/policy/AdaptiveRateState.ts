@@ -6,6 +6,7 @@
  */
 
 import * as BucketBounds from "./BucketBounds.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Names what the learner is doing. */
 export type Phase = "start" | "settle" | "hold" | "probe"
@@ -260,26 +261,23 @@ export interface Stamp {
   readonly cost: number
 }
 
-const positive = (field: string, value: number): number => {
-  if (!(value > 0)) throw new RangeError(`AdaptiveRate.make: ${field} must be above 0, got ${value}`)
-  return value
-}
-
-const atMost = (field: string, value: number, ceiling: number): number => {
-  if (positive(field, value) <= ceiling) return value
-  throw new RangeError(`AdaptiveRate.make: ${field} must be at most the ceiling of ${ceiling}, got ${value}`)
-}
-
 /**
  * Makes a learner that knows nothing yet, or starts from a known rate.
  *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}, now = 0): State => {
-  const ceiling = positive("ceiling", options.ceiling ?? defaults.ceiling)
-  const lowest = atMost("lowest", options.lowest ?? Math.min(ceiling, defaults.lowest), ceiling)
-  if (lowest === Infinity) throw new RangeError("AdaptiveRate.make: lowest must be finite, got Infinity")
-  const initial = atMost("initial", options.initial ?? Math.min(ceiling, defaults.initial), ceiling)
+  const where = "AdaptiveRate.make"
+  const ceiling = OptionCheck.above(where, "ceiling", options.ceiling ?? defaults.ceiling, 0, Infinity)
+  const lowest = options.lowest ?? Math.min(ceiling, defaults.lowest)
+  OptionCheck.above(where, "lowest", lowest, 0, Math.min(ceiling, Number.MAX_VALUE))
+  const initial = OptionCheck.above(
+    where,
+    "initial",
+    options.initial ?? Math.min(ceiling, defaults.initial),
+    0,
+    ceiling
+  )
   const known = options.known ?? defaults.known
   return {
     phase: known ? "hold" : "start",

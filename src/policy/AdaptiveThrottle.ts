@@ -70,7 +70,10 @@ export const failsafe: Rule = { _tag: "Failsafe", threshold: 0.9, max: 0.9, padd
 export interface Options {
   /** How the probability is computed. Default `sre`. */
   readonly rule?: Rule | undefined
-  /** Length of the window, in seconds; at least four times the p99 latency. Default 120. */
+  /**
+   * Length of the window, in seconds; at least four times the p99 latency. Default 120, or twice `settleSeconds` if that
+   * is longer.
+   */
   readonly windowSeconds?: number | undefined
   /** Slots the window is cut into, >= 1, with `settleSeconds` >= 4. Default 20. */
   readonly slots?: number | undefined
@@ -107,11 +110,14 @@ export interface State {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "AdaptiveThrottle.make"
+  OptionCheck.positive(where, "windowSeconds", filled.windowSeconds)
+  const settleSeconds = OptionCheck.nonNegative(where, "settleSeconds", filled.settleSeconds)
+  const windowSeconds = options.windowSeconds ?? Math.max(filled.windowSeconds, 2 * settleSeconds)
+  const settings = { ...filled, windowSeconds }
   const { rule } = settings
-  OptionCheck.positive(where, "windowSeconds", settings.windowSeconds)
-  OptionCheck.within(where, "settleSeconds", settings.settleSeconds, 0, settings.windowSeconds / 2)
+  OptionCheck.within(where, "settleSeconds", settleSeconds, 0, windowSeconds / 2)
   // with fewer slots the settled part of the window could be empty
   OptionCheck.integer(where, "slots", settings.slots, settings.settleSeconds === 0 ? 1 : 4)
   if (rule._tag === "Sre") {
@@ -209,8 +215,11 @@ export type Decision =
  * Decides on one call from a uniform random number in [0, 1), and counts it as a request.
  *
  * **Details**: a rejected call counts only under the rule `sre`.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
  */
 export const attempt = (state: State, now: number, random: number): readonly [Decision, State] => {
+  OptionCheck.between("AdaptiveThrottle.attempt", "now", now, -Infinity, Infinity)
   const p = rejectionRate(state, now)
   const rejected = random < p
   const next = rejected && state.settings.rule._tag !== "Sre" ? state : book(state, now, 1, 0)
@@ -218,5 +227,10 @@ export const attempt = (state: State, now: number, random: number): readonly [De
   return [{ _tag: "Admitted", probability: p, reason: p === 0 ? "healthy" : "lucky" }, next]
 }
 
-/** Books that the backend accepted a call: it answered, whatever it answered, and did not refuse for load. */
-export const accept = (state: State, now: number): State => book(state, now, 0, 1)
+/**
+ * Books that the backend accepted a call: it answered, whatever it answered, and did not refuse for load.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
+export const accept = (state: State, now: number): State =>
+  book(state, OptionCheck.between("AdaptiveThrottle.accept", "now", now, -Infinity, Infinity), 0, 1)

@@ -48,15 +48,17 @@ const leastOf = (settings: Settings): number => Math.max(1, settings.min)
 /**
  * Starts a limit.
  *
+ * **Details**: the defaults of `min`, `initial` and `max` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "AimdLimit.initial"
-  OptionCheck.integer(where, "min", settings.min, 0)
-  const least = leastOf(settings)
-  OptionCheck.integer(where, "max", settings.max, least)
-  OptionCheck.within(where, "initial", settings.initial, least, settings.max)
+  OptionCheck.integer(where, "min", filled.min, 0)
+  OptionCheck.integer(where, "max", filled.max, 1)
+  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  const settings = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
   OptionCheck.between(where, "ratio", settings.ratio, 0, 1)
   OptionCheck.positive(where, "timeoutSeconds", settings.timeoutSeconds)
   return { settings, estimate: settings.initial }

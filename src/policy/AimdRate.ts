@@ -71,14 +71,16 @@ export interface Decision {
 /**
  * Makes a controller at its start rate.
  *
+ * **Details**: the defaults of `floor` and `start` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "AimdRate.make"
-  OptionCheck.positive(where, "start", settings.start)
-  OptionCheck.positive(where, "floor", settings.floor)
-  OptionCheck.within(where, "floor", settings.floor, 0, settings.start)
+  OptionCheck.positive(where, "start", filled.start)
+  OptionCheck.positive(where, "floor", filled.floor)
+  const settings = OptionCheck.ordered(where, filled, options, "floor", "start")
   OptionCheck.within(where, "ceilingFactor", settings.ceilingFactor, 1, Number.MAX_VALUE)
   OptionCheck.between(where, "decrease", settings.decrease, 0, 1)
   OptionCheck.nonNegative(where, "increase", settings.increase)
@@ -86,8 +88,13 @@ export const make = (options: Options = {}): State => {
   return { settings, rate: settings.start, lastCutAt: Number.NEGATIVE_INFINITY }
 }
 
-/** Books a throttle: cuts the rate unless a cut was made a moment ago. */
+/**
+ * Books a throttle: cuts the rate unless a cut was made a moment ago.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const throttle = (state: State, now: number): readonly [Decision, State] => {
+  OptionCheck.between("AimdRate.throttle", "now", now, -Infinity, Infinity)
   const { rate, settings } = state
   if (now - state.lastCutAt < settings.cooldownSeconds) {
     return [{ _tag: "Held", from: rate, to: rate, reason: "cooldown" }, state]

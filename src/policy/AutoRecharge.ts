@@ -16,6 +16,7 @@
  * amount, $25 by default).
  */
 import * as Money from "../domain/Money.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Is one purchase up to `target` once the balance is below `threshold`. */
 export interface Target {
@@ -41,9 +42,7 @@ export const defaults = {
 }
 
 const checkThreshold = (name: string, threshold: Money.NanoUsd): void => {
-  if (threshold <= 0n) {
-    throw new RangeError(`AutoRecharge.${name}: threshold must be > $0, got ${Money.format(threshold)}`)
-  }
+  if (threshold <= 0n) OptionCheck.refuse(`AutoRecharge.${name}`, "threshold", "> $0", Money.format(threshold))
 }
 
 /**
@@ -55,9 +54,8 @@ export const toTarget = (options: { readonly threshold: Money.Input; readonly ta
   const [threshold, target] = [Money.from(options.threshold), Money.from(options.target)]
   checkThreshold("toTarget", threshold)
   if (target <= threshold) {
-    throw new RangeError(
-      `AutoRecharge.toTarget: target must be > threshold ${Money.format(threshold)}, got ${Money.format(target)}`
-    )
+    const range = `> threshold ${Money.format(threshold)}`
+    return OptionCheck.refuse("AutoRecharge.toTarget", "target", range, Money.format(target))
   }
   return { _tag: "Target", threshold, target }
 }
@@ -72,7 +70,7 @@ export const inIncrements = (
 ): Settings => {
   const [threshold, amount] = [Money.from(options.threshold), Money.from(options.amount ?? defaults.amount)]
   checkThreshold("inIncrements", threshold)
-  if (amount <= 0n) throw new RangeError(`AutoRecharge.inIncrements: amount must be > $0, got ${Money.format(amount)}`)
+  if (amount <= 0n) OptionCheck.refuse("AutoRecharge.inIncrements", "amount", "> $0", Money.format(amount))
   return { _tag: "Increments", threshold, amount }
 }
 

@@ -46,13 +46,13 @@ export interface Options {
   readonly curve?: Curve | undefined
   /** How the delay is spread. Default `full`: fewest calls under contention. */
   readonly jitter?: Jitter | undefined
-  /** Ceiling of the first retry, in seconds, > 0. Default 0.5, as the provider's own SDK. */
+  /** Ceiling of the first retry, in seconds, > 0. Default 0.5, as the provider's own SDK; or `capSeconds` if shorter. */
   readonly baseSeconds?: number | undefined
   /** Growth per retry, at least 1. Default 2. */
   readonly factor?: number | undefined
   /**
    * Largest ceiling, in seconds; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage; or
-   * `baseSeconds` if that is longer.
+   * `baseSeconds` or `floorSeconds` if that is longer.
    */
   readonly capSeconds?: number | undefined
   /** Spread `r` of `plusMinus` and `subtract`, in [0, 1]. Default 0.2, as gRPC. */
@@ -110,10 +110,13 @@ export interface State {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const { baseSeconds = defaults.baseSeconds, capSeconds = Math.max(defaults.capSeconds, baseSeconds) } = options
-  const floorSeconds = Math.min(defaults.floorSeconds, capSeconds)
-  const settings = OptionCheck.resolve({ ...defaults, capSeconds, floorSeconds }, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "Backoff.make"
+  OptionCheck.positive(where, "baseSeconds", filled.baseSeconds)
+  OptionCheck.above(where, "capSeconds", filled.capSeconds, 0, Infinity)
+  OptionCheck.nonNegative(where, "floorSeconds", filled.floorSeconds)
+  const capped = OptionCheck.ordered(where, filled, options, "baseSeconds", "capSeconds")
+  const settings = OptionCheck.ordered(where, capped, options, "floorSeconds", "capSeconds")
   OptionCheck.oneOf(where, "curve", settings.curve, ["constant", "linear", "exponential"])
   OptionCheck.oneOf(where, "jitter", settings.jitter, [
     "none",
@@ -124,11 +127,8 @@ export const make = (options: Options = {}): State => {
     "decorrelated",
     "decorrelatedV2"
   ])
-  OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.within(where, "factor", settings.factor, 1, Number.MAX_VALUE)
-  OptionCheck.within(where, "capSeconds", settings.capSeconds, settings.baseSeconds, Number.POSITIVE_INFINITY)
   OptionCheck.within(where, "ratio", settings.ratio, 0, 1)
-  OptionCheck.within(where, "floorSeconds", settings.floorSeconds, 0, settings.capSeconds)
   return { settings, retry: 0, previous: settings.jitter === "decorrelatedV2" ? 0 : settings.baseSeconds }
 }
 

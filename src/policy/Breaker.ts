@@ -39,11 +39,15 @@
  * sony/gobreaker. Bugs it avoids: denoland/std#7306 (no generations), cockatiel (window that only calls move).
  */
 import * as BreakerWindow from "./BreakerWindow.ts"
+import { quantumSeconds } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a breaker. */
 export interface Options {
-  /** What is remembered while closed. Default: the last 100 calls, forgotten after 300 s without one. */
+  /**
+   * What is remembered while closed. Default: the last 100 calls, or `minimumCalls` if that is more, forgotten after
+   * 300 s without one.
+   */
   readonly window?: BreakerWindow.Kind | undefined
   /** Calls before the rates are judged, >= 1. Default 20, or the size of a smaller ring. */
   readonly minimumCalls?: number | undefined
@@ -53,7 +57,7 @@ export interface Options {
   readonly slowRate?: number | undefined
   /** Calls longer than this are slow, in seconds. Default 60. */
   readonly slowSeconds?: number | undefined
-  /** First break, in seconds. Default 5. */
+  /** First break, in seconds. Default 5, or `maxSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
   /** Longest break before jitter, in seconds. Default 60, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
@@ -112,7 +116,7 @@ export type Admission =
   | {
     readonly _tag: "Rejected"
     readonly reason: "open" | "probes-in-flight"
-    /** Seconds until the break is over; 0 when it is a matter of probes. */
+    /** Seconds until the break is over, at least 0.001; 0 when it is a matter of probes. */
     readonly retryAfterSeconds: number
   }
 
@@ -122,7 +126,7 @@ export type Outcome =
   | {
     readonly _tag: "Failure"
     readonly durationSeconds: number
-    /** Seconds the server asked us to stay away. */
+    /** Seconds the server asked us to stay away; `NaN` counts as none. */
     readonly hintSeconds?: number | undefined
   }
   | { readonly _tag: "Ignored" }
@@ -144,23 +148,35 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const ring = BreakerWindow.make(options.window ?? defaults.window)
-  const maxSeconds = Math.max(defaults.maxSeconds, options.baseSeconds ?? 0)
-  const minimumCalls = ring._tag === "Count" ? Math.min(defaults.minimumCalls, ring.size) : defaults.minimumCalls
-  const settings = OptionCheck.resolve({ ...defaults, maxSeconds, minimumCalls }, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "Breaker.make"
-  OptionCheck.integer(where, "minimumCalls", settings.minimumCalls, 1)
+  OptionCheck.integer(where, "minimumCalls", filled.minimumCalls, 1)
+  OptionCheck.positive(where, "baseSeconds", filled.baseSeconds)
+  OptionCheck.positive(where, "maxSeconds", filled.maxSeconds)
+  const breaks = OptionCheck.ordered(where, filled, options, "baseSeconds", "maxSeconds")
+  const settings = { ...breaks, ...judged(where, filled, options) }
   OptionCheck.above(where, "failureRate", settings.failureRate, 0, 1)
   OptionCheck.above(where, "slowRate", settings.slowRate, 0, 1)
   OptionCheck.positive(where, "slowSeconds", settings.slowSeconds)
-  OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
-  OptionCheck.within(where, "maxSeconds", settings.maxSeconds, settings.baseSeconds, Number.MAX_VALUE)
   OptionCheck.within(where, "jitter", settings.jitter, 0, 0.999)
   OptionCheck.nonNegative(where, "hintCapSeconds", settings.hintCapSeconds)
   OptionCheck.integer(where, "probes", settings.probes, 1)
   OptionCheck.oneOf(where, "verdict", settings.verdict, ["complete", "early"])
-  if (ring._tag === "Count") OptionCheck.within(where, "minimumCalls", settings.minimumCalls, 1, ring.size)
-  return { settings, phase: { _tag: "Closed", window: ring }, generation: 0, openings: 0 }
+  const window = BreakerWindow.make(settings.window)
+  return { settings, phase: { _tag: "Closed", window }, generation: 0, openings: 0 }
+}
+
+/** Puts the calls before a judgement and the size of a ring in order. */
+const judged = (
+  where: string,
+  { minimumCalls, window }: Settings,
+  options: Options
+): Pick<Settings, "minimumCalls" | "window"> => {
+  if (window._tag === "Time") return { minimumCalls, window }
+  const given = { minimumCalls: options.minimumCalls, "window.size": options.window && window.size }
+  const bounds = { minimumCalls, "window.size": window.size }
+  const bounded = OptionCheck.ordered(where, bounds, given, "minimumCalls", "window.size")
+  return { minimumCalls: bounded.minimumCalls, window: { ...window, size: bounded["window.size"] } }
 }
 
 /** Asks to send a call. */
@@ -172,7 +188,8 @@ export const acquire = (state: State, now: number): readonly [Admission, State] 
       return [{ _tag: "Admitted", permit, reason: "closed" }, state]
     case "Open": {
       if (now < phase.until) {
-        return [{ _tag: "Rejected", reason: "open", retryAfterSeconds: phase.until - now }, state]
+        const retryAfterSeconds = Math.max(quantumSeconds, phase.until - now)
+        return [{ _tag: "Rejected", reason: "open", retryAfterSeconds }, state]
       }
       const next = change(state, { _tag: "HalfOpen", inFlight: 1, judged: BreakerWindow.none })
       return [{ _tag: "Admitted", permit: { generation: next.generation }, reason: "probe" }, next]
@@ -200,7 +217,11 @@ export const breakSeconds = (settings: Settings, openings: number, random: numbe
   return believed > spread ? believed : spread
 }
 
-/** Books the end of a call. `random` is uniform in [0, 1) and spreads a break. */
+/**
+ * Books the end of a call. `random` is uniform in [0, 1) and spreads a break.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const record = (
   state: State,
   permit: Permit,
@@ -208,6 +229,7 @@ export const record = (
   now: number,
   random: number
 ): readonly [Decision, State] => {
+  OptionCheck.between("Breaker.record", "now", now, -Infinity, Infinity)
   const { phase } = state
   if (permit.generation !== state.generation || phase._tag === "Open") {
     return [{ _tag: "Stale", phase: phase._tag, reason: "other-generation" }, state]

@@ -57,8 +57,8 @@ export const defaults = {
   emptied: 4,
   emptiedTo: 0.5,
   /**
-   * Use from which, and share of the rate under which, a limit is hardly in use; seconds since the last refusal in which
-   * that shows where the rate never stood for a while; calls in use that are remembered.
+   * A limit is hardly in use below this `use` and this share of the rate. Where the rate never stood for a while, that
+   * shows only after so many seconds since the last refusal. `useMost`: calls in use that are remembered.
    */
   idleUse: -5,
   idleShare: 0.5,

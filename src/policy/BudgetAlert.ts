@@ -4,6 +4,7 @@
  * One 429 is pacing at work; many within a minute say that the load is above
  * what the account may send, which only a person can change.
  */
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Holds the moments of the latest rate limits, and when an alert was last raised. */
 export interface State {
@@ -36,12 +37,8 @@ export const initial: State = { times: [], alertedAt: -Infinity }
  * **Errors**: `RangeError`.
  */
 export const check = (options: Options): Options => {
-  if (!(Number.isInteger(options.count) && options.count >= 1)) {
-    throw new RangeError(`BudgetAlert.check: count must be an integer >= 1, got ${options.count}`)
-  }
-  if (!(options.windowSeconds > 0)) {
-    throw new RangeError(`BudgetAlert.check: windowSeconds must be > 0, got ${options.windowSeconds}`)
-  }
+  OptionCheck.integer("BudgetAlert.check", "count", options.count, 1)
+  OptionCheck.above("BudgetAlert.check", "windowSeconds", options.windowSeconds, 0, Infinity)
   return options
 }
 

@@ -32,8 +32,8 @@
  * **Gotchas**: known weaknesses of the rule, kept as they are: no limit before the first throttle, and a burst
  * of one second. Callers must queue; waiters that sleep in parallel wake as a herd.
  */
+import { quantumSeconds, tolerance } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-import { quantumSeconds, tolerance } from "./TokenBucket.ts"
 
 /** Configures a limiter. */
 export interface Options {
@@ -93,8 +93,7 @@ export const make = (options: Options = {}, now = 0): State => {
   const where = "CubicRate.make"
   OptionCheck.between(where, "beta", settings.beta, 0, 1)
   OptionCheck.positive(where, "scale", settings.scale)
-  OptionCheck.positive(where, "smooth", settings.smooth)
-  OptionCheck.within(where, "smooth", settings.smooth, 0, 1)
+  OptionCheck.above(where, "smooth", settings.smooth, 0, 1)
   OptionCheck.positive(where, "minFillRate", settings.minFillRate)
   OptionCheck.positive(where, "minCapacity", settings.minCapacity)
   OptionCheck.within(where, "decimals", OptionCheck.integer(where, "decimals", settings.decimals, 0), 0, 15)

@@ -86,13 +86,16 @@ export interface State extends ConcurrencyLimit.Estimated {
 /**
  * Starts a limit, measuring the ideal.
  *
+ * **Details**: the defaults of `min` and `max` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "EnvoyGradientLimit.initial"
-  OptionCheck.integer(where, "min", settings.min, 1)
-  OptionCheck.integer(where, "max", settings.max, settings.min)
+  OptionCheck.integer(where, "min", filled.min, 1)
+  OptionCheck.integer(where, "max", filled.max, 1)
+  const settings = OptionCheck.ordered(where, filled, options, "min", "max")
   OptionCheck.nonNegative(where, "buffer", settings.buffer)
   OptionCheck.between(where, "quantile", settings.quantile, 0, 1)
   OptionCheck.positive(where, "windowSeconds", settings.windowSeconds)
@@ -122,13 +125,18 @@ export const step = (settings: Settings, limit: number, minRtt: number, sampleRt
   return Math.max(settings.min, Math.min(settings.max, Whole.floor(scaled + Math.sqrt(scaled))))
 }
 
-/** Moves the limit with one call. */
+/**
+ * Moves the limit with one call.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const sample = (
   state: State,
   event: ConcurrencyLimit.Sample,
   now: number,
   random: number
 ): readonly [ConcurrencyLimit.Decision, State] => {
+  OptionCheck.between("EnvoyGradientLimit.sample", "now", now, -Infinity, Infinity)
   if (event.dropped) return ConcurrencyLimit.decide(state, state, "dropped")
   if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")
   return state.measuring === undefined

@@ -115,19 +115,23 @@ export interface State extends ConcurrencyLimit.Estimated {
 /**
  * Starts a limit.
  *
+ * **Details**: the defaults of `min`, `initial` and `max`, and those of the window, give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "FailsafeLimit.initial"
-  OptionCheck.integer(where, "min", settings.min, 1)
-  OptionCheck.integer(where, "max", settings.max, settings.min)
-  OptionCheck.within(where, "initial", settings.initial, settings.min, settings.max)
+  OptionCheck.integer(where, "min", filled.min, 1)
+  OptionCheck.integer(where, "max", filled.max, 1)
+  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  OptionCheck.nonNegative(where, "minWindowSeconds", filled.minWindowSeconds)
+  OptionCheck.positive(where, "maxWindowSeconds", filled.maxWindowSeconds)
+  const limits = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
+  const settings = OptionCheck.ordered(where, limits, options, "minWindowSeconds", "maxWindowSeconds")
   OptionCheck.within(where, "maxFactor", settings.maxFactor, 1, Number.MAX_VALUE)
   OptionCheck.nonNegative(where, "maxFactorDecay", settings.maxFactorDecay)
   OptionCheck.within(where, "minFactor", settings.minFactor, 1, Number.MAX_VALUE)
-  OptionCheck.nonNegative(where, "minWindowSeconds", settings.minWindowSeconds)
-  OptionCheck.within(where, "maxWindowSeconds", settings.maxWindowSeconds, settings.minWindowSeconds, Number.MAX_VALUE)
   OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
   OptionCheck.between(where, "quantile", settings.quantile, 0, 1)
   OptionCheck.within(where, "baselineAge", settings.baselineAge, 1, Number.MAX_VALUE)
@@ -188,12 +192,17 @@ export const correlation = (
   return { r: covariance / (sdX * sdY), cvX, cvY }
 }
 
-/** Moves the limit with one call. */
+/**
+ * Moves the limit with one call.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const sample = (
   state: State,
   event: ConcurrencyLimit.Sample,
   now: number
 ): readonly [ConcurrencyLimit.Decision, State] => {
+  OptionCheck.between("FailsafeLimit.sample", "now", now, -Infinity, Infinity)
   const { settings } = state
   if (event.dropped) return ConcurrencyLimit.decide(state, state, "dropped")
   if (!ConcurrencyLimit.hasLatency(event)) return ConcurrencyLimit.decide(state, state, "no-latency")

@@ -158,10 +158,8 @@ export const make = (options: {
 }): Forecast => {
   const { autoRecharge, balance, nanoUsdPerSecond } = options
   const horizon = options.horizonSeconds ?? defaults.horizonSeconds
-  if (!(nanoUsdPerSecond >= 0)) {
-    throw new RangeError(`Forecast.make: nanoUsdPerSecond must be >= 0, got ${nanoUsdPerSecond}`)
-  }
-  if (!(horizon > 0)) throw new RangeError(`Forecast.make: horizonSeconds must be > 0, got ${horizon}`)
+  OptionCheck.within("Forecast.make", "nanoUsdPerSecond", nanoUsdPerSecond, 0, Infinity)
+  OptionCheck.above("Forecast.make", "horizonSeconds", horizon, 0, Infinity)
   const lastsSeconds = balance <= 0n ? 0 : nanoUsdPerSecond === 0 ? Infinity : Number(balance) / nanoUsdPerSecond
   const purchases = autoRecharge === undefined
     ? []

@@ -19,8 +19,8 @@
  * **Source**: ITU-T I.371; brandur.org/rate-limiting. The three rules of
  * `TokenBucket` (tolerance, shortest wait, oversize) hold here too.
  */
+import { quantumSeconds, tolerance } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-import { quantumSeconds, tolerance } from "./TokenBucket.ts"
 
 /** Configures a limiter. */
 export interface Options {

@@ -74,17 +74,19 @@ export interface State extends ConcurrencyLimit.Estimated {
 /**
  * Starts a limit.
  *
+ * **Details**: the defaults of `min`, `initial` and `max` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "Gradient2Limit.initial"
-  OptionCheck.within(where, "min", settings.min, 1, Number.MAX_VALUE)
-  OptionCheck.within(where, "max", settings.max, settings.min, Number.MAX_VALUE)
-  OptionCheck.within(where, "initial", settings.initial, settings.min, settings.max)
+  OptionCheck.within(where, "min", filled.min, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "max", filled.max, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  const settings = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
   OptionCheck.nonNegative(where, "queue", settings.queue)
-  OptionCheck.positive(where, "smoothing", settings.smoothing)
-  OptionCheck.within(where, "smoothing", settings.smoothing, 0, 1)
+  OptionCheck.above(where, "smoothing", settings.smoothing, 0, 1)
   OptionCheck.within(where, "tolerance", settings.tolerance, 1, Number.MAX_VALUE)
   OptionCheck.within(where, "longWindow", settings.longWindow, 1, Number.MAX_VALUE)
   OptionCheck.integer(where, "warmup", settings.warmup, 0)

@@ -21,7 +21,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a budget. */
 export interface Options {
-  /** Largest balance, at least `cost`. Default 10, or `cost` if that is more. */
+  /** Largest balance, at least `cost`. Default 10, or `cost` or `initial` if that is more. */
   readonly capacity?: number | undefined
   /** Balance at the start. Default: `capacity`. */
   readonly initial?: number | undefined
@@ -54,13 +54,17 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const capacity = options.capacity ?? Math.max(defaults.capacity, options.cost ?? 0)
-  const settings = OptionCheck.resolve({ ...defaults, capacity, initial: capacity }, options)
-  OptionCheck.positive("HedgeBudget.make", "cost", settings.cost)
-  OptionCheck.within("HedgeBudget.make", "capacity", settings.capacity, settings.cost, Number.MAX_VALUE)
-  OptionCheck.within("HedgeBudget.make", "initial", settings.initial, 0, settings.capacity)
-  OptionCheck.nonNegative("HedgeBudget.make", "reward", settings.reward)
-  return { settings, balance: settings.initial }
+  const filled = OptionCheck.resolve(defaults, options)
+  const where = "HedgeBudget.make"
+  OptionCheck.positive(where, "cost", filled.cost)
+  OptionCheck.positive(where, "capacity", filled.capacity)
+  OptionCheck.nonNegative(where, "initial", filled.initial)
+  OptionCheck.nonNegative(where, "reward", filled.reward)
+  // the cost is a price, no bound: it gives way to nothing
+  const paying = OptionCheck.ordered(where, filled, { ...options, cost: filled.cost }, "cost", "capacity")
+  const holding = OptionCheck.ordered(where, paying, options, "initial", "capacity")
+  const balance = options.initial ?? holding.capacity
+  return { settings: { ...holding, initial: balance }, balance }
 }
 
 /** Books a success. */

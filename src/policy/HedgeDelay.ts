@@ -96,8 +96,13 @@ const live = (state: State, now: number): ReadonlyArray<Window> => {
   return state.windows.filter((window) => window.index > oldest)
 }
 
-/** Adds the latency of one call, in seconds; one that is not finite is left out. */
+/**
+ * Adds the latency of one call, in seconds; one that is not finite is left out.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const record = (state: State, rttSeconds: number, now: number): State => {
+  OptionCheck.between("HedgeDelay.record", "now", now, -Infinity, Infinity)
   if (!Number.isFinite(rttSeconds)) return state
   const index = indexAt(state.settings, now)
   const windows = live(state, now)

@@ -83,13 +83,15 @@ const most = (settings: Settings): number => Math.min(settings.maxAttempts, sett
 /**
  * Starts a call: its first try is sent.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range. So do `tick` and `fail` for a time that is not finite.
  */
 export const start = (options: Options = {}, now = 0): readonly [Decision, State] => {
   const settings = OptionCheck.resolve(defaults, options)
-  OptionCheck.integer("HedgeTimeline.start", "maxAttempts", settings.maxAttempts, 1)
-  OptionCheck.integer("HedgeTimeline.start", "maxAttemptsLimit", settings.maxAttemptsLimit, 1)
-  OptionCheck.nonNegative("HedgeTimeline.start", "delaySeconds", settings.delaySeconds)
+  const where = "HedgeTimeline.start"
+  OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
+  OptionCheck.integer(where, "maxAttemptsLimit", settings.maxAttemptsLimit, 1)
+  OptionCheck.nonNegative(where, "delaySeconds", settings.delaySeconds)
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   return send({ settings, sent: 0, inFlight: 0 }, now, "first")
 }
 
@@ -125,6 +127,7 @@ const waiting = (state: State): Decision =>
 
 /** Sends the next try if it is due. `allowed` is false when a throttle, a budget or a permit says no. */
 export const tick = (state: State, now: number, allowed = true): readonly [Decision, State] => {
+  OptionCheck.between("HedgeTimeline.tick", "now", now, -Infinity, Infinity)
   if (state.nextAt === undefined || now < state.nextAt) return [waiting(state), state]
   return allowed ? send(state, now, "delay-elapsed") : stop(state, "throttled")
 }
@@ -140,6 +143,7 @@ export const fail = (
   now: number,
   allowed = true
 ): readonly [Decision, State] => {
+  OptionCheck.between("HedgeTimeline.fail", "now", now, -Infinity, Infinity)
   if (state.inFlight === 0) return [waiting(state), state]
   const left: State = { ...state, inFlight: state.inFlight - 1 }
   if (failure.fatal === true) {

@@ -82,14 +82,17 @@ const roundingFrom = 10
 /**
  * Starts a limit.
  *
+ * **Details**: the defaults of `min`, `initial` and `max` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "InspectAimdLimit.initial"
-  OptionCheck.integer(where, "min", settings.min, 1)
-  OptionCheck.integer(where, "max", settings.max, settings.min)
-  OptionCheck.within(where, "initial", settings.initial, settings.min, settings.max)
+  OptionCheck.integer(where, "min", filled.min, 1)
+  OptionCheck.integer(where, "max", filled.max, 1)
+  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  const settings = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
   OptionCheck.between(where, "decrease", settings.decrease, 0, 1)
   OptionCheck.nonNegative(where, "increase", settings.increase)
   OptionCheck.nonNegative(where, "cooldownSeconds", settings.cooldownSeconds)
@@ -115,13 +118,18 @@ const halfToEven = (value: number): number => {
 const roundTo = (value: number, granularity: number, round: (n: number) => number): number =>
   value < roundingFrom ? Math.max(1, value) : round(value / granularity) * granularity
 
-/** Moves the limit with one call. */
+/**
+ * Moves the limit with one call.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const sample = (
   state: State,
   event: ConcurrencyLimit.Sample,
   now: number
 ): readonly [ConcurrencyLimit.Decision, State] => {
   const { estimate, settings } = state
+  OptionCheck.between("InspectAimdLimit.sample", "now", now, -Infinity, Infinity)
   if (event.dropped) return refuse(state, now)
   if (now < state.cooldownUntil) return ConcurrencyLimit.decide(state, state, "cooldown")
   const successes = state.successes + 1

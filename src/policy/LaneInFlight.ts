@@ -20,6 +20,8 @@
  * Latency is no signal here: the latency of a language model follows the length of its answer.
  */
 
+import * as OptionCheck from "./OptionCheck.ts"
+
 /** Holds the constants of this module. */
 export const defaults = {
   /** Episodes at the same count that make a limit; below `smallCount`, one more. */
@@ -72,10 +74,10 @@ export interface State {
 }
 
 /** Requires a count of calls: an integer of at least 1, or `Infinity`. */
-export const counted = (where: string, field: string, value: number): number => {
-  if (value >= 1 && (value === Infinity || Number.isInteger(value))) return value
-  throw new RangeError(`${where}: ${field} must be an integer of at least 1 or Infinity, got ${value}`)
-}
+export const counted = (where: string, field: string, value: number): number =>
+  value === Infinity || Number.isInteger(value) && value >= 1
+    ? value
+    : OptionCheck.refuse(where, field, "an integer >= 1 or Infinity", value)
 
 /**
  * Makes a limit that is unknown, or the given one, below the user's cap; the first probe above it is due in `probeSeconds`.

@@ -17,7 +17,7 @@
  *
  * A line's lists are growing arrays with a head index, so adding and taking cost O(1) amortized, and finding the
  * next line O(lines in use). An entry that gives up is only marked; it is dropped when it comes up, or when half of
- * its list is marked. The queue is changed in place, alone in `policy/`: a million entries copied per step would not do.
+ * its list is marked. The queue is changed in place, as no other state of `policy/` is: a million entries copied per step would not do.
  */
 
 /** Is what waits: extend it with what the caller needs. */

@@ -3,11 +3,12 @@
  *
  * A kernel that accepts a rate of `NaN` fails hours later and far away. Each
  * check returns the value it was given, or throws
- * `RangeError("Module.fn: field must be RANGE, got VALUE")`. Nothing is ever
- * clamped in silence.
+ * `RangeError("Module.fn: field must be RANGE, got VALUE")`. What was given is
+ * never clamped in silence; a default that stands in its way moves (`ordered`).
  */
 
-const refuse = (where: string, field: string, range: string, got: unknown): never => {
+/** Throws the `RangeError` of a field that is out of its range: for what is no plain number, such as an amount of money. */
+export const refuse = (where: string, field: string, range: string, got: unknown): never => {
   throw new RangeError(`${where}: ${field} must be ${range}, got ${String(got)}`)
 }
 
@@ -27,13 +28,13 @@ export const nonNegative = (where: string, field: string, value: number): number
 export const within = (where: string, field: string, value: number, min: number, max: number): number =>
   typeof value === "number" && value >= min && value <= max
     ? value
-    : outside(where, field, `in [${min}, ${max}]`, value)
+    : outside(where, field, max === Number.MAX_VALUE ? `a finite number >= ${min}` : `in [${min}, ${max}]`, value)
 
 /** Requires a number in `(min, max]`; `max` may be infinite. */
 export const above = (where: string, field: string, value: number, min: number, max: number): number =>
   typeof value === "number" && value > min && value <= max
     ? value
-    : outside(where, field, `in (${min}, ${max}]`, value)
+    : outside(where, field, max === Number.MAX_VALUE ? `a finite number > ${min}` : `in (${min}, ${max}]`, value)
 
 /** Requires a number in `(min, max)`, the ends excluded. */
 export const between = (where: string, field: string, value: number, min: number, max: number): number =>
@@ -64,4 +65,32 @@ export const resolve = <Settings extends object>(defaults: Settings, options: Pa
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
   // `given` holds only fields of `Partially<Settings>` whose `undefined` was taken out, so each has its `Settings` type.
   return { ...defaults, ...(Object.fromEntries(given) as Partial<Settings>) }
+}
+
+/**
+ * Puts fields in order, smallest first: a default gives way to what was given for another field.
+ *
+ * **Details**: with `min` 20, `initial` 20 and `max` 200 by default, `initial: 10` lowers `min` to 10, and `max: 10`
+ * lowers both. Check each field by itself before.
+ *
+ * **Errors**: throws `RangeError` where two fields that were both given are not in order.
+ */
+export const ordered = <Settings extends { readonly [K in Field]: number }, Field extends string>(
+  where: string,
+  settings: Settings,
+  options: { readonly [K in Field]?: number | undefined },
+  ...fields: ReadonlyArray<Field>
+): Settings => {
+  const isGiven = (field: Field) => options[field] !== undefined
+  const moved = fields.map((field, at) => {
+    const value: number = settings[field]
+    const smaller = fields.slice(0, at).filter(isGiven).map((other) => [other, settings[other]] as const)
+    const larger = fields.slice(at + 1).filter(isGiven).map((other) => settings[other])
+    if (!isGiven(field)) return [field, Math.min(...larger, Math.max(value, ...smaller.map(([, least]) => least)))]
+    for (const [other, least] of smaller) {
+      if (value < least) return refuse(where, field, `>= ${other}, which is ${least}`, value)
+    }
+    return [field, value]
+  })
+  return { ...settings, ...Object.fromEntries(moved) }
 }

@@ -33,7 +33,7 @@ import * as OptionCheck from "./OptionCheck.ts"
 export interface Options {
   /** Failures in a row that start a pause, >= 1. Default 5. */
   readonly failures?: number | undefined
-  /** First pause before jitter, in seconds. Default 0.5. */
+  /** First pause before jitter, in seconds. Default 0.5, or `maxSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
   /** Longest pause, in seconds. Default 5, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
@@ -82,11 +82,12 @@ export type Decision =
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const maxSeconds = Math.max(defaults.maxSeconds, options.baseSeconds ?? 0)
-  const settings = OptionCheck.resolve({ ...defaults, maxSeconds }, options)
-  OptionCheck.integer("Outage.make", "failures", settings.failures, 1)
-  OptionCheck.positive("Outage.make", "baseSeconds", settings.baseSeconds)
-  OptionCheck.within("Outage.make", "maxSeconds", settings.maxSeconds, settings.baseSeconds, Number.MAX_VALUE)
+  const filled = OptionCheck.resolve(defaults, options)
+  const where = "Outage.make"
+  OptionCheck.integer(where, "failures", filled.failures, 1)
+  OptionCheck.positive(where, "baseSeconds", filled.baseSeconds)
+  OptionCheck.positive(where, "maxSeconds", filled.maxSeconds)
+  const settings = OptionCheck.ordered(where, filled, options, "baseSeconds", "maxSeconds")
   return {
     settings,
     failures: 0,
@@ -105,13 +106,18 @@ export const gate = (state: State, now: number): readonly [Gate, State] => {
   return [{ _tag: "Probe", reason: "pause-over" }, { ...state, probing: true }]
 }
 
-/** Books a failure at `now` of a call that was sent at `sentAt`. `random` is uniform in [0, 1). */
+/**
+ * Books a failure at `now` of a call that was sent at `sentAt`. `random` is uniform in [0, 1).
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
 export const fail = (
   state: State,
   sentAt: number,
   now: number,
   random: number
 ): readonly [Decision, State] => {
+  OptionCheck.between("Outage.fail", "now", now, -Infinity, Infinity)
   const { settings } = state
   if (sentAt <= state.pausedAt) return [{ _tag: "Stale", reason: "sent-before-pause" }, state]
   const failures = state.failures + 1

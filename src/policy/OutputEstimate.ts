@@ -107,7 +107,7 @@ export interface Decision {
 /**
  * Makes an estimate that knows nothing.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range, and for a time that is not finite.
  */
 export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve(defaults, options)
@@ -118,9 +118,9 @@ export const make = (options: Options = {}, now = 0): State => {
   OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
   OptionCheck.within(where, "safetyGrowth", settings.safetyGrowth, 1, Number.MAX_VALUE)
   OptionCheck.within(where, "safetyMax", settings.safetyMax, 1, Number.MAX_VALUE)
-  OptionCheck.positive(where, "safetyDecay", settings.safetyDecay)
-  OptionCheck.within(where, "safetyDecay", settings.safetyDecay, 0, 1)
+  OptionCheck.above(where, "safetyDecay", settings.safetyDecay, 0, 1)
   OptionCheck.oneOf(where, "charge", settings.charge, ["expected", "maximum"])
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   return { settings, count: 0, newer: none, older: none, safety: 1, safetyAt: now }
 }
 

@@ -29,13 +29,14 @@
  *
  * **Source**: the shared pause of bulk clients; gateways have met hints of more than 4 hours, hence `maxPauseSeconds`.
  */
+import { quantumSeconds } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a pause. */
 export interface Options {
   /** Longest pause that a hint can ask for, in seconds. Default 600. */
   readonly maxPauseSeconds?: number | undefined
-  /** First pause without a hint, in seconds. Default 1. */
+  /** First pause without a hint, in seconds. Default 1, or `backoffMaxSeconds` if that is shorter. */
   readonly backoffBaseSeconds?: number | undefined
   /** Longest pause without a hint, in seconds. Default 60, or `backoffBaseSeconds` if that is longer. */
   readonly backoffMaxSeconds?: number | undefined
@@ -78,7 +79,7 @@ export type Gate =
 export interface Refusal {
   /** When the refused call was sent. */
   readonly sentAt: number
-  /** The wait the provider asked for, in seconds; absent, or no number, when it asked for none. */
+  /** The wait the provider asked for, in seconds; absent, or `NaN`, when it asked for none. `Infinity` is too long. */
   readonly hintSeconds?: number | undefined
 }
 
@@ -88,25 +89,22 @@ export interface Refusal {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const backoffMaxSeconds = Math.max(defaults.backoffMaxSeconds, options.backoffBaseSeconds ?? 0)
-  const settings = OptionCheck.resolve({ ...defaults, backoffMaxSeconds }, options)
-  OptionCheck.nonNegative("Pause.make", "maxPauseSeconds", settings.maxPauseSeconds)
-  OptionCheck.positive("Pause.make", "backoffBaseSeconds", settings.backoffBaseSeconds)
-  OptionCheck.within(
-    "Pause.make",
-    "backoffMaxSeconds",
-    settings.backoffMaxSeconds,
-    settings.backoffBaseSeconds,
-    Number.MAX_VALUE
-  )
+  const filled = OptionCheck.resolve(defaults, options)
+  const where = "Pause.make"
+  OptionCheck.nonNegative(where, "maxPauseSeconds", filled.maxPauseSeconds)
+  OptionCheck.positive(where, "backoffBaseSeconds", filled.backoffBaseSeconds)
+  OptionCheck.positive(where, "backoffMaxSeconds", filled.backoffMaxSeconds)
+  const settings = OptionCheck.ordered(where, filled, options, "backoffBaseSeconds", "backoffMaxSeconds")
   return { settings, pausedUntil: Number.NEGATIVE_INFINITY, epochAt: Number.NEGATIVE_INFINITY, hintless: 0 }
 }
 
-/** Asks whether a call may start at `now`. */
-export const gate = (state: State, now: number): Gate =>
-  now >= state.pausedUntil
+/** Asks whether a call may start at `now`. A wait is at least 1 ms: less does not move a clock. */
+export const gate = (state: State, now: number): Gate => {
+  const until = state.pausedUntil
+  return now >= until
     ? { _tag: "Open", reason: "not-paused" }
-    : { _tag: "Paused", until: state.pausedUntil, waitSeconds: state.pausedUntil - now, reason: "paused" }
+    : { _tag: "Paused", until, waitSeconds: Math.max(quantumSeconds, until - now), reason: "paused" }
+}
 
 /**
  * Books a refusal that arrived at `now`.

@@ -83,7 +83,7 @@ export type Unknown = { readonly _tag: "Unknown"; readonly reason: string }
  * **Errors**: `RangeError` for less than nothing: a ledger would take it for money that came back.
  */
 export const known = (nanoUsd: Money.NanoUsd): Cost => {
-  if (nanoUsd < 0n) throw new RangeError(`Price.known: nanoUsd must be >= 0, got ${nanoUsd}`)
+  if (nanoUsd < 0n) OptionCheck.refuse("Price.known", "nanoUsd", ">= 0", nanoUsd)
   return { _tag: "Known", nanoUsd }
 }
 
@@ -104,7 +104,7 @@ export const free: Cost = known(0n)
  */
 export const range = (low: Money.NanoUsd, high: Money.NanoUsd, expected: Money.NanoUsd = high): Estimate => {
   if (low < 0n || low > expected || expected > high) {
-    throw new RangeError(`Price.range: bounds must be 0 <= low <= expected <= high, got ${low}, ${expected}, ${high}`)
+    OptionCheck.refuse("Price.range", "bounds", "0 <= low <= expected <= high", `${low}, ${expected}, ${high}`)
   }
   return { _tag: "Known", low, expected, high }
 }
@@ -129,11 +129,8 @@ export const sum = (estimates: Iterable<Estimate>): Estimate => {
 
 /** Multiplies an estimate by a number of equal calls. */
 export const repeat = (estimate: Estimate, count: number): Estimate => {
-  if (!Number.isSafeInteger(count) || count < 0) {
-    throw new RangeError(`Price.repeat: count must be a whole number >= 0, got ${count}`)
-  }
+  const n = whole("Price.repeat", "count", count)
   if (estimate._tag === "Unknown") return estimate
-  const n = BigInt(count)
   return range(estimate.low * n, estimate.high * n, estimate.expected * n)
 }
 
@@ -164,12 +161,7 @@ const noPrice = (price: ModelPrice | undefined, model: string, what: string): Un
 const inBatch = (price: ModelPrice, full: Money.Ratio, options: Options | undefined): Money.Ratio =>
   options?.batch === true && price.batchShare !== undefined ? Money.multiply(full, price.batchShare) : full
 
-const whole = (where: string, name: string, value: number): bigint => {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`${where}: ${name} must be a whole number >= 0, got ${value}`)
-  }
-  return BigInt(value)
-}
+const whole = (where: string, name: string, value: number): bigint => BigInt(OptionCheck.integer(where, name, value, 0))
 
 const ofTokens = (
   where: string,
@@ -231,9 +223,7 @@ export const ofCall = (
 ): Estimate => {
   const where = "Price.ofCall"
   const margin = options?.inputMargin ?? defaults.inputMargin
-  if (!(margin >= 0 && Number.isFinite(margin))) {
-    throw new RangeError(`${where}: inputMargin must be a number >= 0, got ${margin}`)
-  }
+  OptionCheck.nonNegative(where, "inputMargin", margin)
   const tokens = price?.tokens
   if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
   const input = Math.ceil(estimate.inputTokens)

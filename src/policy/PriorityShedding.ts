@@ -81,14 +81,17 @@ export interface State {
 /**
  * Makes a state that rejects nothing.
  *
+ * **Details**: the defaults of both factors give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "PriorityShedding.make"
-  OptionCheck.integer(where, "window", settings.window, 1)
-  OptionCheck.within(where, "initialRejectionFactor", settings.initialRejectionFactor, 1, settings.maxRejectionFactor)
-  OptionCheck.within(where, "maxRejectionFactor", settings.maxRejectionFactor, 1, Number.MAX_VALUE)
+  OptionCheck.integer(where, "window", filled.window, 1)
+  OptionCheck.within(where, "initialRejectionFactor", filled.initialRejectionFactor, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "maxRejectionFactor", filled.maxRejectionFactor, 1, Number.MAX_VALUE)
+  const settings = OptionCheck.ordered(where, filled, options, "initialRejectionFactor", "maxRejectionFactor")
   return { settings, levels: [], rate: 0, threshold: 0 }
 }
 

@@ -25,8 +25,8 @@
  * **Gotchas**: `reset` is a suggested wait, not a window; `remaining` may exceed the limit. It speeds learning and is
  * never needed.
  */
+import { quantumSeconds } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-import { quantumSeconds } from "./TokenBucket.ts"
 
 /** Holds the newest observation, if there is one. */
 export interface State {
@@ -56,11 +56,17 @@ export type Decision =
 /** Knows nothing. */
 export const make = (): State => ({})
 
-/** Takes an observation in, unless a newer one is held. */
-export const observe = (state: State, observation: Observation, now: number): readonly [Update, State] =>
-  state.observation !== undefined && observation.sequence < state.observation.sequence
+/**
+ * Takes an observation in, unless a newer one is held.
+ *
+ * **Errors**: throws `RangeError` for a time that is not finite.
+ */
+export const observe = (state: State, observation: Observation, now: number): readonly [Update, State] => {
+  OptionCheck.between("RemainingBudget.observe", "now", now, -Infinity, Infinity)
+  return state.observation !== undefined && observation.sequence < state.observation.sequence
     ? [{ _tag: "Stale", reason: "older-than-held" }, state]
     : [{ _tag: "Updated", reason: "newer" }, { observation: { ...observation, at: now } }]
+}
 
 /** Computes what is left of an observation after `sent` requests were sent. */
 export const budget = (observation: Pick<Observation, "sequence" | "remaining">, sent: number): number =>

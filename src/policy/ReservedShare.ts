@@ -26,8 +26,8 @@
  *
  * **Gotchas**: `share·burst` must hold one interactive call, or it waits for the common bucket as well.
  */
+import * as ClockTick from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-import * as TokenBucket from "./TokenBucket.ts"
 
 /** Names whose work a call is. */
 export type Work = "interactive" | "bulk"
@@ -68,13 +68,14 @@ export type Decision =
 /**
  * Makes two full buckets.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range, and for a time that is not finite.
  */
 export const make = (options: Options, now = 0): State => {
   const where = "ReservedShare.make"
   const ratePerSecond = OptionCheck.positive(where, "ratePerSecond", options.ratePerSecond)
   const burst = OptionCheck.positive(where, "burst", options.burst)
   const share = OptionCheck.between(where, "share", options.share ?? defaults.share, 0, 1)
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   return { ratePerSecond, burst, share, reserved: share * burst, common: burst - share * burst, updatedAt: now }
 }
 
@@ -128,10 +129,10 @@ export const take = (state: State, work: Work, cost: number, now: number): reado
   const { common, ratePerSecond, reserved } = filled
   const oversize = cost > most(filled, work)
   const seconds = work === "interactive" ? interactiveSeconds(filled, cost) : bulkSeconds(filled, cost)
-  if (seconds * ratePerSecond > TokenBucket.tolerance(ratePerSecond, now)) {
+  if (seconds * ratePerSecond > ClockTick.tolerance(ratePerSecond, now)) {
     const kept = reserved + common >= cost
     const reason = oversize ? "filling-for-oversize" : kept ? "kept-for-interactive" : "short"
-    return [{ _tag: "Wait", seconds: Math.max(TokenBucket.quantumSeconds, seconds), reason }, filled]
+    return [{ _tag: "Wait", seconds: Math.max(ClockTick.quantumSeconds, seconds), reason }, filled]
   }
   const own = work === "interactive" ? Math.min(reserved, cost) : 0
   const next = { ...filled, reserved: reserved - own, common: common - (cost - own) }

@@ -46,7 +46,10 @@ export type Kind = "throttling" | "transient" | "other"
 
 /** Configures a quota. */
 export interface Options {
-  /** Tokens in a full bucket, >= 0; less than a kind of retry costs allows none of that kind. Default 500. */
+  /**
+   * Tokens in a full bucket, >= 0; less than a kind of retry costs allows none of that kind. Default 500, or `initial` if
+   * that is more.
+   */
   readonly capacity?: number | undefined
   /** Tokens at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
@@ -152,16 +155,17 @@ export interface Refunded {
 /**
  * Makes a quota.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range, and for a time that is not finite.
  */
 export const make = (options: Options = {}, now = 0): State => {
-  const settings = OptionCheck.resolve({ ...defaults, initial: options.capacity ?? defaults.capacity }, options)
+  const filled = OptionCheck.resolve({ ...defaults, initial: options.capacity ?? defaults.capacity }, options)
   const where = "RetryQuota.make"
+  OptionCheck.nonNegative(where, "capacity", filled.capacity)
+  OptionCheck.nonNegative(where, "initial", filled.initial)
+  const settings = OptionCheck.ordered(where, filled, options, "initial", "capacity")
   OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost)
   OptionCheck.nonNegative(where, "transientCost", settings.transientCost)
   OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
-  OptionCheck.nonNegative(where, "capacity", settings.capacity)
-  OptionCheck.within(where, "initial", settings.initial, 0, settings.capacity)
   OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
   OptionCheck.positive(where, "throttlingBaseSeconds", settings.throttlingBaseSeconds)
   OptionCheck.positive(where, "capSeconds", settings.capSeconds)
@@ -169,6 +173,7 @@ export const make = (options: Options = {}, now = 0): State => {
   OptionCheck.nonNegative(where, "refund", settings.refund)
   OptionCheck.nonNegative(where, "refillPerSecond", settings.refillPerSecond)
   OptionCheck.nonNegative(where, "hintSlackSeconds", settings.hintSlackSeconds)
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   return { settings, capacity: settings.initial, refilledAt: now }
 }
 

@@ -81,15 +81,17 @@ export interface State extends ConcurrencyLimit.Estimated {
 /**
  * Starts a limit.
  *
+ * **Details**: the defaults of `initial` and `max` give way to what is given for another.
+ *
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const initial = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve<Settings>(defaults, options)
+  const filled = OptionCheck.resolve<Settings>(defaults, options)
   const where = "VegasLimit.initial"
-  OptionCheck.within(where, "max", settings.max, 1, Number.MAX_VALUE)
-  OptionCheck.within(where, "initial", settings.initial, 1, settings.max)
-  OptionCheck.positive(where, "smoothing", settings.smoothing)
-  OptionCheck.within(where, "smoothing", settings.smoothing, 0, 1)
+  OptionCheck.within(where, "max", filled.max, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  const settings = OptionCheck.ordered(where, filled, options, "initial", "max")
+  OptionCheck.above(where, "smoothing", settings.smoothing, 0, 1)
   OptionCheck.positive(where, "probeMultiplier", settings.probeMultiplier)
   if (settings.alpha !== undefined) OptionCheck.nonNegative(where, "alpha", settings.alpha)
   if (settings.beta !== undefined) OptionCheck.nonNegative(where, "beta", settings.beta)

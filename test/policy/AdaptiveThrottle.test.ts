@@ -168,12 +168,24 @@ describe("AdaptiveThrottle", () => {
     })
   })
 
+  it("makes its window give way to the time to settle", () => {
+    expect(AdaptiveThrottle.make({ settleSeconds: 61 }).settings.windowSeconds).toBe(122)
+    expect(AdaptiveThrottle.make({ settleSeconds: 60 }).settings.windowSeconds).toBe(120)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => AdaptiveThrottle.accept(AdaptiveThrottle.make(), now)).toThrow("AdaptiveThrottle.accept: now must be")
+    expect(() => AdaptiveThrottle.attempt(AdaptiveThrottle.make(), now, 0)).toThrow(
+      "AdaptiveThrottle.attempt: now must be"
+    )
+  })
+
   it.each([
     [{ windowSeconds: 0 }, "windowSeconds"],
     [{ slots: 0 }, "slots"],
     [{ slots: 3, settleSeconds: 1 }, "slots"],
     [{ settleSeconds: -1 }, "settleSeconds"],
-    [{ settleSeconds: 61 }, "settleSeconds"],
+    [{ settleSeconds: 61, windowSeconds: 120 }, "settleSeconds"],
     [{ settleSeconds: NaN }, "settleSeconds"],
     [{ rule: { _tag: "Sre", k: 0.5 } }, "rule.k"],
     [{ rule: { ...AdaptiveThrottle.envoy, threshold: 0 } as AdaptiveThrottle.Rule }, "rule.threshold"],

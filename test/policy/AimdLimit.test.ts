@@ -51,11 +51,22 @@ describe("AimdLimit", () => {
   })
 
   it.each([
+    [{ initial: 10 }, { min: 10, initial: 10, max: 200 }],
+    [{ max: 10 }, { min: 10, initial: 10, max: 10 }],
+    [{ initial: 300 }, { min: 20, initial: 300, max: 300 }],
+    [{ min: 40 }, { min: 40, initial: 40, max: 200 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(AimdLimit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([
     [{ min: -1 }, "min"],
     [{ min: 0, initial: 0 }, "initial"],
     [{ min: 0, initial: 1, max: 0 }, "max"],
-    [{ max: 10 }, "max"],
-    [{ initial: 10 }, "initial"],
+    [{ initial: 0.5 }, "initial"],
+    [{ initial: NaN }, "initial"],
+    [{ min: 20, initial: 10 }, "initial"],
+    [{ initial: 30, max: 20 }, "max"],
     [{ ratio: 1 }, "ratio"],
     [{ timeoutSeconds: 0 }, "timeoutSeconds"]
   ])("refuses %o", (options, field) => {

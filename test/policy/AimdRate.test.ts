@@ -42,9 +42,20 @@ describe("AimdRate", () => {
   })
 
   it.each([
+    [{ start: 0.5 }, { start: 0.5, floor: 0.5 }],
+    [{ floor: 20 }, { start: 20, floor: 20 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(AimdRate.make(options).settings).toMatchObject(settings)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => AimdRate.throttle(AimdRate.make(), now)).toThrow("AimdRate.throttle: now must be")
+  })
+
+  it.each([
     [{ start: 0 }, "start"],
     [{ floor: 0 }, "floor"],
-    [{ floor: 11 }, "floor"],
+    [{ floor: 11, start: 10 }, "start"],
     [{ ceilingFactor: 0.5 }, "ceilingFactor"],
     [{ decrease: 1 }, "decrease"],
     [{ increase: -1 }, "increase"],

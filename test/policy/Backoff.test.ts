@@ -137,6 +137,8 @@ describe("Backoff", () => {
   it("makes its defaults give way to what is given", () => {
     expect(Backoff.make({ baseSeconds: 30 }).settings).toMatchObject({ capSeconds: 30, floorSeconds: 0.01 })
     expect(Backoff.make({ baseSeconds: 0.001, capSeconds: 0.005 }).settings.floorSeconds).toBe(0.005)
+    expect(Backoff.make({ capSeconds: 0.1 }).settings).toMatchObject({ baseSeconds: 0.1, floorSeconds: 0.01 })
+    expect(Backoff.make({ floorSeconds: 60 }).settings).toMatchObject({ baseSeconds: 0.5, capSeconds: 60 })
     expect(Backoff.make({ baseSeconds: undefined, capSeconds: undefined }).settings).toEqual(Backoff.defaults)
   })
 
@@ -149,11 +151,12 @@ describe("Backoff", () => {
       [{ baseSeconds: 0 }, "baseSeconds"],
       [{ factor: 0.5 }, "factor"],
       [{ baseSeconds: NaN }, "baseSeconds"],
-      [{ capSeconds: 0.1 }, "capSeconds"],
+      [{ capSeconds: 0 }, "capSeconds"],
+      [{ baseSeconds: 0.5, capSeconds: 0.1 }, "capSeconds"],
       [{ capSeconds: NaN }, "capSeconds"],
       [{ capSeconds: "3" as unknown as number }, "capSeconds"],
       [{ ratio: 2 }, "ratio"],
-      [{ floorSeconds: 60 }, "floorSeconds"],
+      [{ floorSeconds: 60, capSeconds: 20 }, "capSeconds"],
       [{ floorSeconds: -1 }, "floorSeconds"]
     ] as const
   )("refuses %o", (options, field) => {

@@ -73,6 +73,7 @@ describe("Breaker", () => {
     it("rejects until the break is over, then admits a probe", () => {
       const state = opened()
       expect(Breaker.acquire(state, 4)[0]).toEqual({ _tag: "Rejected", reason: "open", retryAfterSeconds: 1 })
+      expect(Breaker.acquire(state, 5 - 1e-12)[0]).toMatchObject({ retryAfterSeconds: 0.001 })
       expect(Breaker.acquire(state, 5)[0]).toMatchObject({ _tag: "Admitted", reason: "probe" })
     })
 
@@ -188,20 +189,26 @@ describe("Breaker", () => {
     })
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => Breaker.record(Breaker.make(), { generation: 0 }, { _tag: "Ignored" }, now, 0)).toThrow(
+      "Breaker.record: now must be"
+    )
+  })
+
   it.each([
     [{ minimumCalls: 0 }, "minimumCalls"],
-    [{ minimumCalls: 101 }, "minimumCalls"],
     [{ failureRate: 0 }, "failureRate"],
     [{ failureRate: 1.1 }, "failureRate"],
     [{ slowRate: 0 }, "slowRate"],
     [{ slowRate: 1.1 }, "slowRate"],
     [{ slowSeconds: 0 }, "slowSeconds"],
     [{ baseSeconds: 0 }, "baseSeconds"],
-    [{ maxSeconds: 1 }, "maxSeconds"],
+    [{ maxSeconds: 0 }, "maxSeconds"],
+    [{ baseSeconds: 5, maxSeconds: 1 }, "maxSeconds"],
     [{ jitter: 1 }, "jitter"],
     [{ hintCapSeconds: -1 }, "hintCapSeconds"],
     [{ probes: 0 }, "probes"],
-    [{ window: { _tag: "Count", size: 10, idleSeconds: 60 }, minimumCalls: 11 } as const, "minimumCalls"]
+    [{ window: { _tag: "Count", size: 10, idleSeconds: 60 }, minimumCalls: 11 } as const, "window.size"]
   ])("refuses %o", (options, field) => {
     expect(() => Breaker.make(options)).toThrow(`Breaker.make: ${field} must be`)
   })
@@ -216,6 +223,9 @@ describe("Breaker", () => {
     const { settings } = Breaker.make({ window: { _tag: "Count", size: 10, idleSeconds: 60 }, baseSeconds: 90 })
     expect(settings).toMatchObject({ minimumCalls: 10, maxSeconds: 90 })
     expect(Breaker.make({ window: { _tag: "Time", seconds: 10 } }).settings.minimumCalls).toBe(20)
+    expect(Breaker.make({ maxSeconds: 1 }).settings.baseSeconds).toBe(1)
+    const { phase } = Breaker.make({ minimumCalls: 150 })
+    expect(phase).toMatchObject({ _tag: "Closed", window: { _tag: "Count", size: 150, idleSeconds: 300 } })
   })
 
   it.prop("admits at most its probes at a time, and never leaks one", [events], ([list]) => {

@@ -28,7 +28,9 @@ describe("BudgetAlert", () => {
 
   it("refuses options out of range", () => {
     expect(() => BudgetAlert.check({ count: 0, windowSeconds: 1 })).toThrow("count must be an integer >= 1, got 0")
-    expect(() => BudgetAlert.check({ count: 1, windowSeconds: 0 })).toThrow("windowSeconds must be > 0, got 0")
+    expect(() => BudgetAlert.check({ count: 1, windowSeconds: 0 })).toThrow(
+      "windowSeconds must be in (0, Infinity], got 0"
+    )
     expect(BudgetAlert.check(BudgetAlert.defaults)).toBe(BudgetAlert.defaults)
   })
 })

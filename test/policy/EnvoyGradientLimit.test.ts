@@ -102,8 +102,22 @@ describe("EnvoyGradientLimit", () => {
   })
 
   it.each([
+    [{ min: 2000 }, { min: 2000, max: 2000 }],
+    [{ max: 2 }, { min: 2, max: 2 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(EnvoyGradientLimit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() =>
+      EnvoyGradientLimit.sample(EnvoyGradientLimit.initial(), { rttSeconds: 1, inFlight: 20, dropped: true }, now, 0)
+    ).toThrow("EnvoyGradientLimit.sample: now must be")
+  })
+
+  it.each([
     [{ min: 0 }, "min"],
-    [{ max: 2 }, "max"],
+    [{ max: 0 }, "max"],
+    [{ min: 3, max: 2 }, "max"],
     [{ buffer: -1 }, "buffer"],
     [{ quantile: 0 }, "quantile"],
     [{ windowSeconds: 0 }, "windowSeconds"],

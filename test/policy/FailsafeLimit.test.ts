@@ -134,11 +134,26 @@ describe("FailsafeLimit", () => {
   })
 
   it.each([
+    [{ max: 10 }, { min: 1, initial: 10, max: 10 }],
+    [{ initial: 300 }, { initial: 300, max: 300 }],
+    [{ minWindowSeconds: 60 }, { minWindowSeconds: 60, maxWindowSeconds: 60 }],
+    [{ maxWindowSeconds: 0.5 }, { minWindowSeconds: 0.5, maxWindowSeconds: 0.5 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(FailsafeLimit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => FailsafeLimit.sample(FailsafeLimit.initial(), { rttSeconds: 1, inFlight: 20, dropped: true }, now))
+      .toThrow("FailsafeLimit.sample: now must be")
+  })
+
+  it.each([
     [{ min: 0 }, "min"],
     [{ baselineAge: 0 }, "baselineAge"],
     [{ warmup: -1 }, "warmup"],
     [{ max: 0 }, "max"],
-    [{ initial: 201 }, "initial"],
+    [{ initial: 201, max: 200 }, "max"],
+    [{ minWindowSeconds: 2, maxWindowSeconds: 1 }, "maxWindowSeconds"],
     [{ maxFactor: 0 }, "maxFactor"],
     [{ maxFactorDecay: -1 }, "maxFactorDecay"],
     [{ minFactor: 0 }, "minFactor"],

@@ -113,10 +113,10 @@ describe("Forecast", () => {
 
     it("refuses what is no rate and no horizon", () => {
       expect(() => Forecast.make({ balance: 1n, nanoUsdPerSecond: -1 })).toThrow(
-        "nanoUsdPerSecond must be >= 0, got -1"
+        "nanoUsdPerSecond must be in [0, Infinity], got -1"
       )
       expect(() => Forecast.make({ balance: 1n, nanoUsdPerSecond: 1, horizonSeconds: 0 })).toThrow(
-        "Forecast.make: horizonSeconds must be > 0, got 0"
+        "Forecast.make: horizonSeconds must be in (0, Infinity], got 0"
       )
     })
   })

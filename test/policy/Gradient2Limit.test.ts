@@ -61,12 +61,20 @@ describe("Gradient2Limit", () => {
   })
 
   it.each([
+    [{ initial: 10 }, { min: 10, initial: 10, max: 200 }],
+    [{ max: 10 }, { min: 10, initial: 10, max: 10 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(Gradient2Limit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([
     [{ min: 0 }, "min"],
     [{ min: 0.5 }, "min"],
     [{ longWindow: 0 }, "longWindow"],
     [{ warmup: -1 }, "warmup"],
-    [{ max: 10 }, "max"],
-    [{ initial: 10 }, "initial"],
+    [{ max: 0 }, "max"],
+    [{ min: 20, initial: 10 }, "initial"],
+    [{ min: 20, max: 10 }, "max"],
     [{ queue: -1 }, "queue"],
     [{ smoothing: 0 }, "smoothing"],
     [{ smoothing: 2 }, "smoothing"],

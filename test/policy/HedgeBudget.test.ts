@@ -58,9 +58,18 @@ describe("HedgeBudget", () => {
   })
 
   it.each([
+    [{ initial: 20 }, { initial: 20, capacity: 20 }],
+    [{ capacity: 5 }, { initial: 5, capacity: 5 }],
+    [{ cost: 20, initial: 15 }, { initial: 15, capacity: 20 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(HedgeBudget.make(options).settings).toMatchObject(settings)
+  })
+
+  it.each([
     [{ capacity: 0 }, "capacity"],
     [{ capacity: 0.5 }, "capacity"],
-    [{ initial: 11 }, "initial"],
+    [{ initial: -1 }, "initial"],
+    [{ initial: 11, capacity: 10 }, "capacity"],
     [{ reward: -1 }, "reward"],
     [{ cost: 0 }, "cost"]
   ])("refuses %o", (options, field) => {

@@ -74,6 +74,10 @@ describe("HedgeDelay", () => {
     })
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => HedgeDelay.record(HedgeDelay.make(), 1, now)).toThrow("HedgeDelay.record: now must be")
+  })
+
   it.each([
     [{ maxExtraLoad: 0 }, "maxExtraLoad"],
     [{ windowSeconds: 0 }, "windowSeconds"],

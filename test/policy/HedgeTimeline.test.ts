@@ -134,6 +134,12 @@ describe("HedgeTimeline", () => {
     })
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => HedgeTimeline.start({}, now)).toThrow("HedgeTimeline.start: now must be")
+    expect(() => HedgeTimeline.tick(HedgeTimeline.start()[1], now)).toThrow("HedgeTimeline.tick: now must be")
+    expect(() => HedgeTimeline.fail(HedgeTimeline.start()[1], {}, now)).toThrow("HedgeTimeline.fail: now must be")
+  })
+
   it.each([
     [{ maxAttempts: 0 }, "maxAttempts"],
     [{ maxAttemptsLimit: 0 }, "maxAttemptsLimit"],

@@ -78,9 +78,24 @@ describe("InspectAimdLimit", () => {
   })
 
   it.each([
+    [{ max: 10 }, { min: 1, initial: 10, max: 10 }],
+    [{ initial: 300 }, { initial: 300, max: 300 }],
+    [{ min: 40 }, { min: 40, initial: 40, max: 200 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(InspectAimdLimit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() =>
+      InspectAimdLimit.sample(InspectAimdLimit.initial(), { rttSeconds: 1, inFlight: 20, dropped: true }, now)
+    ).toThrow("InspectAimdLimit.sample: now must be")
+  })
+
+  it.each([
     [{ min: 0 }, "min"],
     [{ max: 0 }, "max"],
-    [{ initial: 300 }, "initial"],
+    [{ initial: 0 }, "initial"],
+    [{ initial: 300, max: 200 }, "max"],
     [{ decrease: 0 }, "decrease"],
     [{ increase: -1 }, "increase"],
     [{ cooldownSeconds: -1 }, "cooldownSeconds"],

@@ -178,16 +178,18 @@ describe("AdaptiveRate", () => {
   })
 
   it("refuses options out of range", () => {
-    expect(() => AdaptiveRate.make({ initial: 0 })).toThrow("AdaptiveRate.make: initial must be above 0, got 0")
-    expect(() => AdaptiveRate.make({ ceiling: NaN })).toThrow("ceiling must be above 0, got NaN")
+    expect(() => AdaptiveRate.make({ initial: 0 })).toThrow(
+      "AdaptiveRate.make: initial must be in (0, Infinity], got 0"
+    )
+    expect(() => AdaptiveRate.make({ ceiling: NaN })).toThrow("ceiling must be in (0, Infinity], got NaN")
     expect(() => AdaptiveRate.make({ lowest: Infinity })).toThrow(
-      new RangeError("AdaptiveRate.make: lowest must be finite, got Infinity")
+      new RangeError("AdaptiveRate.make: lowest must be a finite number > 0, got Infinity")
     )
     expect(() => AdaptiveRate.make({ lowest: 100, ceiling: 10 })).toThrow(
-      new RangeError("AdaptiveRate.make: lowest must be at most the ceiling of 10, got 100")
+      new RangeError("AdaptiveRate.make: lowest must be in (0, 10], got 100")
     )
     expect(() => AdaptiveRate.make({ initial: 100, ceiling: 10 })).toThrow(
-      new RangeError("AdaptiveRate.make: initial must be at most the ceiling of 10, got 100")
+      new RangeError("AdaptiveRate.make: initial must be in (0, 10], got 100")
     )
   })
 

@@ -61,7 +61,8 @@ describe("Outage", () => {
     expect(Outage.gate(Outage.succeed(state, 0.6), 0.7)[0]._tag).toBe("Flow")
   })
 
-  it("raises the default maximum to the first pause", () => {
+  it("makes its defaults give way to what is given", () => {
+    expect(Outage.make({ maxSeconds: 0.1 }).settings.baseSeconds).toBe(0.1)
     expect(Outage.make({ baseSeconds: 10 }).settings.maxSeconds).toBe(10)
   })
 
@@ -94,10 +95,15 @@ describe("Outage", () => {
     }
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => Outage.fail(Outage.make(), 0, now, 0)).toThrow("Outage.fail: now must be")
+  })
+
   it.each([
     [{ failures: 0 }, "failures"],
     [{ baseSeconds: 0 }, "baseSeconds"],
-    [{ maxSeconds: 0.1 }, "maxSeconds"]
+    [{ maxSeconds: 0 }, "maxSeconds"],
+    [{ baseSeconds: 0.5, maxSeconds: 0.1 }, "maxSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => Outage.make(options)).toThrow(`Outage.make: ${field} must be`)
   })

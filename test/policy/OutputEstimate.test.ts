@@ -121,6 +121,7 @@ describe("OutputEstimate", () => {
   })
 
   it("refuses a time that would spoil the safety for ever", () => {
+    expect(() => OutputEstimate.make({}, NaN)).toThrow("OutputEstimate.make: now must be")
     expect(() => OutputEstimate.refuse(OutputEstimate.make(), NaN)).toThrow("OutputEstimate.refuse: now must be")
   })
 

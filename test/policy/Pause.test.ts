@@ -12,6 +12,8 @@ describe("Pause", () => {
     expect(decision).toEqual({ _tag: "Extended", until: 5, epoch: "new", reason: "hint", hintSeconds: 3 })
     expect(Pause.gate(state, 4)).toEqual({ _tag: "Paused", until: 5, waitSeconds: 1, reason: "paused" })
     expect(Pause.gate(state, 5)._tag).toBe("Open")
+    // less would not move a clock
+    expect(Pause.gate(state, 5 - 1e-12)).toMatchObject({ waitSeconds: 0.001 })
   })
 
   it("answers 64 refusals of calls sent together as one event", () => {
@@ -107,7 +109,7 @@ describe("Pause", () => {
   it.each([
     [{ maxPauseSeconds: -1 }, "maxPauseSeconds"],
     [{ backoffBaseSeconds: 0 }, "backoffBaseSeconds"],
-    [{ backoffMaxSeconds: 0.5 }, "backoffMaxSeconds"],
+    [{ backoffMaxSeconds: 0 }, "backoffMaxSeconds"],
     [{ backoffBaseSeconds: 90, backoffMaxSeconds: 60 }, "backoffMaxSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => Pause.make(options)).toThrow(`Pause.make: ${field} must be`)
@@ -119,7 +121,8 @@ describe("Pause", () => {
     }
   })
 
-  it("raises the default maximum to the first pause", () => {
+  it("makes its defaults give way to what is given", () => {
+    expect(Pause.make({ backoffMaxSeconds: 0.5 }).settings.backoffBaseSeconds).toBe(0.5)
     expect(Pause.make({ backoffBaseSeconds: 90 }).settings.backoffMaxSeconds).toBe(90)
   })
 

@@ -148,7 +148,7 @@ describe("Price", () => {
       const estimate = { inputTokens: 1, outputTokens: 1, maxOutputTokens: 1 }
       expect(Price.ofCall(undefined, "m", estimate)).toEqual(Price.unknown("no price is known for model m"))
       expect(() => Price.ofCall(undefined, "m", estimate, { inputMargin: -1 })).toThrow(
-        "Price.ofCall: inputMargin must be a number >= 0, got -1"
+        "Price.ofCall: inputMargin must be a finite number >= 0, got -1"
       )
     })
 
@@ -244,7 +244,7 @@ describe("Price", () => {
     it("says unknown for a model without image price, and refuses sizes that are none", () => {
       expect(Price.ofImages(lookup(llama), llama, { width: 1, height: 1, count: 1 })._tag).toBe("Unknown")
       expect(() => Price.ofImages(lookup(kontext), kontext, { width: 0.5, height: 1, count: 1 })).toThrow(
-        "Price.ofImages: width must be a whole number >= 0, got 0.5"
+        "Price.ofImages: width must be an integer >= 0, got 0.5"
       )
     })
   })
@@ -311,7 +311,7 @@ describe("Price", () => {
       ["cachedInputTokens", { inputTokens: 1, outputTokens: 1, cachedInputTokens: -1, reasoningTokens: 0 }],
       ["outputTokens", { inputTokens: 1, outputTokens: 1.5, cachedInputTokens: 0, reasoningTokens: 0 }]
     ])("is no count of %s", (name, usage) => {
-      expect(() => Price.ofUsage(price, "m", usage)).toThrow(`Price.ofUsage: ${name} must be a whole number >= 0, got `)
+      expect(() => Price.ofUsage(price, "m", usage)).toThrow(`Price.ofUsage: ${name} must be an integer >= 0, got `)
     })
   })
 
@@ -322,7 +322,7 @@ describe("Price", () => {
       expect(Price.sum([one, Price.unknown("why")])).toEqual(Price.unknown("why"))
       expect(Price.repeat(one, 4)).toEqual(Price.range(4n, 12n, 8n))
       expect(Price.repeat(Price.unknown("why"), 4)).toEqual(Price.unknown("why"))
-      expect(() => Price.repeat(one, -1)).toThrow("Price.repeat: count must be a whole number >= 0, got -1")
+      expect(() => Price.repeat(one, -1)).toThrow("Price.repeat: count must be an integer >= 0, got -1")
       expect(Price.toEstimate(Price.known(5n))).toEqual(Price.exactly(5n))
       expect(Price.toEstimate(Price.unknown("why"))).toEqual(Price.unknown("why"))
       expect(Price.free).toEqual(Price.known(0n))

@@ -73,9 +73,16 @@ describe("PriorityShedding", () => {
   })
 
   it.each([
+    [{ initialRejectionFactor: 4 }, { initialRejectionFactor: 4, maxRejectionFactor: 4 }],
+    [{ maxRejectionFactor: 1.5 }, { initialRejectionFactor: 1.5, maxRejectionFactor: 1.5 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(PriorityShedding.make(options).settings).toMatchObject(settings)
+  })
+
+  it.each([
     [{ window: 0 }, "window"],
     [{ initialRejectionFactor: 0.5 }, "initialRejectionFactor"],
-    [{ initialRejectionFactor: 4 }, "initialRejectionFactor"],
+    [{ initialRejectionFactor: 4, maxRejectionFactor: 3 }, "maxRejectionFactor"],
     [{ initialRejectionFactor: 1, maxRejectionFactor: Infinity }, "maxRejectionFactor"]
   ])("refuses %o", (options, field) => {
     expect(() => PriorityShedding.make(options)).toThrow(`PriorityShedding.make: ${field} must be`)

@@ -55,6 +55,11 @@ describe("RemainingBudget", () => {
     expect(RemainingBudget.observe(state, { sequence: 10, remaining: 4 }, 1)[0]._tag).toBe("Updated")
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    const observe = () => RemainingBudget.observe(RemainingBudget.make(), { sequence: 1, remaining: 1 }, now)
+    expect(observe).toThrow("RemainingBudget.observe: now must be")
+  })
+
   it("refuses a rate that is none", () => {
     expect(() => RemainingBudget.admit(RemainingBudget.make(), { sent: 0, ratePerSecond: 0 }, 0)).toThrow(
       "RemainingBudget.admit: ratePerSecond must be"

@@ -92,6 +92,10 @@ describe("ReservedShare", () => {
     expect(() => ReservedShare.make({ ...ten, ...options })).toThrow(`ReservedShare.make: ${field} must be`)
   })
 
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => ReservedShare.make(ten, now)).toThrow("ReservedShare.make: now must be")
+  })
+
   it("refuses a cost that is no number", () => {
     expect(() => ReservedShare.take(ReservedShare.make(ten), "bulk", NaN, 0)).toThrow(
       "ReservedShare.take: cost must be"

@@ -200,10 +200,23 @@ describe("RetryQuota", () => {
   })
 
   it.each([
+    [{ initial: 600 }, { initial: 600, capacity: 600 }],
+    [{ capacity: 600 }, { initial: 600, capacity: 600 }],
+    [{ initial: 100 }, { initial: 100, capacity: 500 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(RetryQuota.make(options).settings).toMatchObject(settings)
+  })
+
+  it.each([NaN, Infinity])("refuses the time %d", (now) => {
+    expect(() => RetryQuota.make({}, now)).toThrow("RetryQuota.make: now must be")
+  })
+
+  it.each([
     [{ capacity: -1 }, "capacity"],
     [{ capacity: Infinity }, "capacity"],
     [{ refillPerSecond: -1 }, "refillPerSecond"],
-    [{ initial: 501 }, "initial"],
+    [{ initial: -1 }, "initial"],
+    [{ initial: 501, capacity: 500 }, "capacity"],
     [{ throttlingCost: -1 }, "throttlingCost"],
     [{ transientCost: -1 }, "transientCost"],
     [{ otherCost: -1 }, "otherCost"],

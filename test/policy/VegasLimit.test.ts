@@ -95,7 +95,15 @@ describe("VegasLimit", () => {
   })
 
   it.each([
+    [{ max: 10 }, { initial: 10, max: 10 }],
+    [{ initial: 2000 }, { initial: 2000, max: 2000 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(VegasLimit.initial(options).settings).toMatchObject(settings)
+  })
+
+  it.each([
     [{ max: 0 }, "max"],
+    [{ initial: 20, max: 10 }, "max"],
     [{ initial: 0 }, "initial"],
     [{ smoothing: 0 }, "smoothing"],
     [{ smoothing: 2 }, "smoothing"],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as policy from "effect-together/policy"
 import { readFileSync } from "node:fs"
+import vectors from "./vectors.json" with { type: "json" }
 
 const text = readFileSync(new URL("../../docs/policy.md", import.meta.url), "utf8")
 
@@ -10,7 +11,7 @@ const print = (value: unknown): string =>
     ? Object.entries(value).map(([key, field]) => key === "_tag" ? String(field) : `${key} ${String(field)}`).join(" ")
     : String(value)
 
-const rows = text.split("## Defaults")[1]?.split("##")[0]?.split("\n").filter((line) => line.startsWith("| `")) ?? []
+const rows = text.split("## Defaults")[1]?.split("##")[0]?.split("\n").filter((line) => /^\| `[A-Z]/.test(line)) ?? []
 const documented = rows.map((row) => /^\| `(\w+)` \| (.*) \|$/.exec(row)?.slice(1) ?? [])
 const modules = new Map<string, object>(Object.entries(policy))
 
@@ -32,5 +33,18 @@ describe("docs/policy.md", () => {
       if (kernel !== undefined && "defaults" in kernel) expect(listed, name).toContain(name)
     }
     expect(described.size).toBeGreaterThan(35)
+  })
+
+  it("tells for each suite of vectors.json which functions of a kernel give its numbers", () => {
+    const rows = [...text.matchAll(/^\| `(\w+\.[\w.]+)` \| (.*?) \|/gm)]
+    expect(rows.map(([, id]) => id)).toEqual(vectors.suites.map(({ id }) => id))
+    for (const [, , functions = ""] of rows) {
+      let kernel: object | undefined
+      for (const [, owner = "", name = ""] of functions.matchAll(/`(?:(\w+)\.)?(\w+)`/g)) {
+        if (name === "calculated") continue
+        kernel = owner === "" ? kernel : modules.get(owner)
+        expect(kernel, functions).toHaveProperty(name)
+      }
+    }
   })
 })

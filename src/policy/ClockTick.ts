@@ -1,0 +1,21 @@
+/**
+ * What a clock cannot show: the shortest wait, and the shortfall that a grant overlooks.
+ */
+
+/** Is the shortest wait, in seconds: less does not move a clock, and whoever sleeps so long asks again for ever. */
+export const quantumSeconds = 0.001
+
+/** Is the shortfall, in tokens, that a grant tolerates at least. */
+export const epsilon = 1e-9
+
+/** Is the share of a time by which sums of times may be off: two units in the last place. */
+const clockShare = 2 ** -51
+
+/**
+ * Computes the shortfall, in tokens, that a grant at `now` tolerates.
+ *
+ * **Details**: `max(epsilon, rate·|now|·2^-51)`. At 1.7e9 s two neighbouring times are 2.4e-7 s apart, so a bucket that
+ * fills by 1000 per second cannot tell a whole token from one that lacks 0.0002. What is overlooked stays owed.
+ */
+export const tolerance = (refillPerSecond: number, now: number): number =>
+  Math.max(epsilon, Math.abs(now) * clockShare * refillPerSecond)
