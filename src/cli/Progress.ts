@@ -17,6 +17,8 @@ export interface View {
   readonly now: number
   /** Rows and tokens of the last seconds, for rates. */
   readonly recent: Recent
+  /** What keeps the run from sending, where something does. */
+  readonly standstill?: string | undefined
 }
 
 /** Remembers a few seconds of counts. */
@@ -108,6 +110,7 @@ const reasons: { readonly [reason in Lane.Decision["reason"]]: string } = {
   "timed-out": "answers took too long",
   recovered: "answers come again",
   hint: "as asked",
+  "hint-too-long": "asked for more",
   "no-hint": "refused without a hint",
   began: "began",
   ended: "ended"
@@ -116,7 +119,10 @@ const reasons: { readonly [reason in Lane.Decision["reason"]]: string } = {
 /** Says in words why a lane's limit last moved. */
 export const why = (decision: Lane.Decision): string => {
   const { from, reason, subject, to } = decision
-  if (subject === "pause") return `paused ${Format.span(to)} (${reasons[reason]})`
+  if (subject === "pause") {
+    const asked = decision.hintSeconds === undefined ? "" : `: ${Format.span(decision.hintSeconds)}`
+    return `paused ${Format.span(to)} (${reasons[reason]}${asked})`
+  }
   if (subject === "outage") return reason === "began" ? "the provider fails everything" : "the provider is back"
   const [before, after] = [amount(subject, from), amount(subject, to)]
   return `${before === after ? after : `${before} → ${after}`} (${reasons[reason]})`
@@ -183,6 +189,7 @@ const pace = (view: View): string => {
 }
 
 const state = (view: View): string => {
+  if (view.standstill !== undefined) return view.standstill
   const { last, pause } = totals(view.lanes)
   const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
@@ -201,7 +208,7 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
   const share = report.total === undefined || report.total === 0 ? 0 : Report.done(report) / report.total
   const elapsed = (now - report.startedAt) / 1000
   const left = remaining(view)
-  const eta = Number.isFinite(left) ? `ETA ${Format.clock(left)}` : Format.clock(elapsed)
+  const eta = Number.isFinite(left) && view.standstill === undefined ? `ETA ${Format.clock(left)}` : Format.clock(elapsed)
   const head = `${style.bold(Format.percent(share).padStart(4))} ${
     bar(share, Math.max(10, Math.min(30, columns - 60)), style)
   }`
@@ -216,9 +223,10 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
 export const line = (view: View): string => {
   const { now, report } = view
   const left = remaining(view)
+  const eta = view.standstill === undefined ? ` · ETA ${Format.clock(left)}` : ""
   return `${Format.clock((now - report.startedAt) / 1000)} ${counts(report, Style.colorless)} · ${pace(view)} · ${
     state(view)
-  } · ETA ${Format.clock(left)}`
+  }${eta}`
 }
 
 const up = (rows: number): string => rows === 0 ? "" : `\u001b[${rows}A`

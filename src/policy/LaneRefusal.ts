@@ -201,10 +201,11 @@ const paused = (
   const until = now + seconds
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
   const { requests } = state
+  const pause: Decision = hint !== undefined && hint > seconds
+    ? { subject: "pause", reason: "hint-too-long", from: 0, to: seconds, hintSeconds: hint }
+    : { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }
   return [
-    fresh
-      ? [...decisions, { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }]
-      : decisions,
+    fresh ? [...decisions, pause] : decisions,
     {
       ...state,
       pausedUntil: until,

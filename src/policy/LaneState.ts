@@ -8,6 +8,7 @@ import * as BucketMirror from "./BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
+import * as OptionCheck from "./OptionCheck.ts"
 
 /** Names what a 429 was about. */
 export type Scope = "requests" | "tokens" | "model" | "concurrency" | "unknown"
@@ -33,10 +34,12 @@ export type Blocker = "pause" | "outage" | "in-flight" | "requests" | "tokens"
 /** Says that a limit moved, or that the lane stopped or went on, and why. */
 export interface Decision {
   readonly subject: "requests" | "tokens" | "in-flight" | "pause" | "outage"
-  readonly reason: AdaptiveRate.Reason | InFlightReason | "hint" | "no-hint" | "began" | "ended"
+  readonly reason: AdaptiveRate.Reason | InFlightReason | "hint" | "hint-too-long" | "no-hint" | "began" | "ended"
   /** Units per second, calls in flight, or seconds of the pause. */
   readonly from: number
   readonly to: number
+  /** Seconds that the provider asked for, where the pause is shorter: with `hint-too-long`. */
+  readonly hintSeconds?: number | undefined
 }
 
 /** Names why the limit of calls in flight moved. */
@@ -141,8 +144,7 @@ export interface Ticket {
 
 /** Makes the state of a lane. */
 export const make = (options: Options = {}, now = 0): State => {
-  const maxPause = options.maxPause ?? defaults.maxPause
-  if (!(maxPause > 0)) throw new RangeError(`LaneKernel.make: maxPause must be above 0, got ${maxPause}`)
+  const maxPause = OptionCheck.above("LaneKernel.make", "maxPause", options.maxPause ?? defaults.maxPause, 0, Infinity)
   const given = options.tokens?.known === true || Number.isFinite(options.tokens?.ceiling ?? Infinity)
   const max = InFlight.counted("LaneKernel.make", "maxInFlight", options.maxInFlight ?? Infinity)
   const limit = InFlight.counted("LaneKernel.make", "inFlight", options.inFlight ?? Infinity)

@@ -148,6 +148,10 @@ describe("Progress", () => {
       "no limit → 8 in flight (too many at a time)"
     ],
     [{ subject: "pause", from: 0, to: 1.5, reason: "hint" }, "paused 1.5 s (as asked)"],
+    [
+      { subject: "pause", from: 0, to: 60, reason: "hint-too-long", hintSeconds: 3600 },
+      "paused 1 min (asked for more: 1 h)"
+    ],
     [{ subject: "outage", reason: "began" }, "the provider fails everything"],
     [{ subject: "requests", reason: "settled", from: 11.2, to: 10.9 }, "11 req/s (settled just below the limit)"],
     [{ subject: "outage", reason: "ended" }, "the provider is back"]

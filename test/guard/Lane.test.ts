@@ -430,6 +430,15 @@ describe("Lane", () => {
         expect((yield* lane.status).lastDecision?.reason).toBe("hint")
       }))
 
+    it.effect("tells the hint that was too long for its longest pause", () =>
+      Effect.gen(function*() {
+        const lane = yield* Lane.make({ maxPause: "1 minute" })
+        const permit = yield* lane.acquire({ tokens: 1 })
+        yield* permit.settle(throttled(15_372))
+        const { lastDecision } = yield* lane.status
+        expect(lastDecision).toMatchObject({ reason: "hint-too-long", from: 0, to: 60, hintSeconds: 15_372 })
+      }))
+
     it.effect("counts attempts by outcome", () =>
       Effect.gen(function*() {
         const lane = yield* Lane.make({ key: "counted" })
