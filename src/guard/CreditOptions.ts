@@ -125,7 +125,7 @@ export interface Options {
 export const defaults = {
   key: "default",
   label: "",
-  /** An interactive caller wants to know within a minute; a job sets `"wait"`. */
+  /** An interactive caller wants to know at once; a job sets `"wait"`. */
   onSuspended: "fail" as OnSuspended,
   /** A budget that lets unpriced calls through is none. */
   unknownPrice: "refuse" as "refuse" | "allow",
@@ -134,10 +134,10 @@ export const defaults = {
   /** What cannot be recorded is not sent. */
   onStoreFailure: "stop" as "stop" | "continue",
   /** UTC. */
-  dayOffset: Duration.zero as Duration.Input,
+  dayOffset: Duration.zero,
   rateLimitAlert: BudgetAlert.defaults,
   /** Time enough for a person to buy credits. */
-  lowBalance: "1 hour" as Duration.Input
+  lowBalance: Duration.hours(1)
 }
 
 const secondsOf = (input: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(input))

@@ -50,7 +50,7 @@ export interface Purse {
   owed: Reservation | undefined
   /** The reservation of the attempt that was last lost. */
   lost: Reservation | undefined
-  /** What the attempt failed with that failed last. */
+  /** What the last failed attempt failed with. */
   failure: unknown
   /** True once an attempt was told: what is free is then known not to be billed. */
   told: boolean

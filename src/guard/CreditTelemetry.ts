@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as BoundMetric from "./BoundMetric.ts"
 import type { Event } from "./AccountGate.ts"
 
 /** Counts dollars settled, by `certainty`: `sure` or `assumed`. */
@@ -26,16 +27,8 @@ export const refused = Metric.counter("credits_refused_total", {
   incremental: true
 })
 
-/** Makes a source of refusal counters by budget and reason; each is bound once, since binding is the slow part. */
-export const makeRefused = (): (budget: string, reason: string) => typeof refused => {
-  const bound = new Map<string, typeof refused>()
-  return (budget, reason) => {
-    const name = `${reason} ${budget}`
-    const metric = bound.get(name) ?? Metric.withAttributes(refused, { budget, reason })
-    bound.set(name, metric)
-    return metric
-  }
-}
+/** Makes a source of refusal counters by budget and reason. */
+export const makeRefused = () => BoundMetric.make(refused)
 
 /** Counts dollars settled above the upper bounds that were reserved. */
 export const overshoot = Metric.counter("credits_overshoot_usd_total", {

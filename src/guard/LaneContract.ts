@@ -30,8 +30,8 @@ export interface LaneRequest {
    */
   readonly stream?: boolean | undefined
   /**
-   * Epoch milliseconds by which the attempt must be sent: if the lane cannot, it refuses as soon as that is sure, and one
-   * that has passed always. Default none.
+   * Epoch milliseconds by which the attempt must be sent. The lane refuses it as soon as that is sure to fail; one in the
+   * past is always refused. Default none.
    */
   readonly deadlineAt?: number | undefined
 }

@@ -20,6 +20,7 @@
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Decision, State } from "../policy/LaneKernel.ts"
+import * as BoundMetric from "./BoundMetric.ts"
 import type { Sample } from "./LaneContract.ts"
 
 /** Counts attempts by lane and outcome. */
@@ -127,7 +128,7 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
     TimedOut: outcome("timed-out"),
     Ignored: outcome("ignored")
   }
-  const moves = new Map<string, Metric.Metric<number, unknown>>()
+  const moves = BoundMetric.make(decisions)
   const wait = Metric.withAttributes(waitSeconds, lane)
   const requests = Metric.withAttributes(requestsPerSecond, lane)
   const tokens = Metric.withAttributes(tokensPerSecond, lane)
@@ -143,15 +144,7 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
     },
     ended: (sample, context) => outcomes[sample._tag].updateUnsafe(1, context),
     waited: (seconds, context) => wait.updateUnsafe(seconds, context),
-    decided: (decision) => {
-      const key = `${decision.subject} ${decision.reason}`
-      let metric = moves.get(key)
-      if (metric === undefined) {
-        const { reason, subject } = decision
-        moves.set(key, metric = Metric.withAttributes(decisions, { ...lane, subject, reason }))
-      }
-      metric.updateUnsafe(1, plain)
-    },
+    decided: ({ reason, subject }) => moves({ ...lane, subject, reason }).updateUnsafe(1, plain),
     limits: (state) => {
       requests.updateUnsafe(state.requests.rate, plain)
       if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, plain)

@@ -40,7 +40,7 @@ export interface Options {
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
 
-/** Says that a reservation is for a further attempt of a call: what the attempt failed with that failed last, if one did. */
+/** Says that a reservation is for a further attempt of a call; `failure` is what the last failed attempt failed with. */
 export interface After {
   readonly failure: unknown
 }

@@ -189,7 +189,7 @@ export const make = (options: Options): News => {
       }),
     refused: ({ budget, counter, needed, reason, remaining }, error, at) =>
       Effect.suspend(() => {
-        const counted = Metric.update(refusedBy(budget.name, reason), 1)
+        const counted = Metric.update(refusedBy({ budget: budget.name, reason }), 1)
         const news = `${reason} ${counter}`
         if (toldRefused.has(news)) return counted
         toldRefused.add(news)
