@@ -105,7 +105,8 @@ export const meanings: { readonly [tag in Tag]: Meaning } = {
   ConflictError: { why: "The object is in a state that does not allow this.", fix: "Read its state and try again." },
   PayloadTooLargeError: { why: "The body is larger than the endpoint takes.", fix: "Split the row or send less." },
   StreamError: {
-    why: "A stream broke after it had begun.",
+    why:
+      "A stream broke after it had begun, or the provider gave up a generation that it had answered with 200 (finish_reason \"error\").",
     fix: "What had arrived may have been billed; asking again bills again."
   },
   DecodeError: {

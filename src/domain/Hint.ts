@@ -8,8 +8,10 @@
  * values are no hint. Of a number that comes several times, joined by commas,
  * the longest wait counts, and of a date the first; `1,000` is neither.
  *
- * Limit headers come in four generations and none is promised; all are read,
- * none is required, and `remaining` may exceed `limit`.
+ * Limit headers come in four generations and none is promised; all that are
+ * documented are read, none is required, and `remaining` may exceed `limit`.
+ * `x-ratelimit-limit-tokens` is not: no page names it or its unit, and it has
+ * stood on answers at 1000 beside limits of requests per second.
  *
  * **Source**: RFC 9110 sections 5.6.7 (dates) and 10.2.3 (Retry-After);
  * Together's rate limit page for the `x-` headers, which count per second.
@@ -162,8 +164,8 @@ export const limitHeaders = (headers: Headers): LimitHeaders | undefined => {
   const plain = limits(
     headers["x-ratelimit-limit"],
     headers["x-ratelimit-remaining"],
-    headers["x-tokenlimit-limit"] ?? headers["x-ratelimit-limit-tokens"],
-    headers["x-tokenlimit-remaining"] ?? headers["x-ratelimit-remaining-tokens"]
+    headers["x-tokenlimit-limit"],
+    headers["x-tokenlimit-remaining"]
   )
   const dynamic = limits(
     headers["x-ratelimit-limit-dynamic"],

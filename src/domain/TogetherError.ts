@@ -137,7 +137,10 @@ export class ConflictError extends Schema.TaggedError<ConflictError>()("Conflict
 /** Fails a call whose body is too large (413). */
 export class PayloadTooLargeError extends Schema.TaggedError<PayloadTooLargeError>()("PayloadTooLargeError", common) {}
 
-/** Fails a stream after its 200: an error frame, a cut, an early end. `partial` holds what arrived. */
+/**
+ * Fails a stream after its 200: an error frame, a cut, an early end. Fails a generation that the provider gave up
+ * (`finish_reason: "error"`), streamed or not. `partial` holds what arrived.
+ */
 export class StreamError extends Schema.TaggedError<StreamError>()("StreamError", {
   ...common,
   /** True once a token was delivered: a repeat would print and bill it again. */

@@ -6,6 +6,8 @@
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Classify from "../together/Classify.ts"
+import * as FailedGeneration from "../together/FailedGeneration.ts"
+import * as Json from "../together/Json.ts"
 import { promptsOf, redact } from "../together/Redact.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Row from "./Row.ts"
@@ -19,6 +21,8 @@ export type Said =
     readonly message: string
     /** Absent where the batch itself refused. */
     readonly status: number | undefined
+    /** Is there where the provider gave the generation up. */
+    readonly failed?: FailedGeneration.FailedGeneration | undefined
   }
 
 const messageOf = (u: unknown): string =>
@@ -26,7 +30,13 @@ const messageOf = (u: unknown): string =>
     ? u
     : Row.isObject(u) && typeof u["message"] === "string"
     ? u["message"]
-    : JSON.stringify(u ?? null)
+    : Json.stringify(u ?? null) ?? "words that nest too deep to be written"
+
+/** Batches answer chats, and a chat is answered by a choice at the least. */
+const hasChoice = (body: unknown): boolean =>
+  Row.isObject(body) && Array.isArray(body["choices"]) && body["choices"].length > 0
+
+const noAnswer = { code: "decode", message: "the batch answered with no choice", status: undefined }
 
 /** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
 export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
@@ -36,8 +46,17 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
   const response = row["response"]
   if (Row.isObject(response)) {
     const status = typeof response["status_code"] === "number" ? response["status_code"] : 200
-    if (status >= 200 && status < 300) return [id, { _tag: "Answered", status, body: response["body"] }]
     const body = response["body"]
+    if (status >= 200 && status < 300) {
+      if (!hasChoice(body)) return [id, { _tag: "Refused", ...noAnswer }]
+      const failed = FailedGeneration.of(body)
+      return [
+        id,
+        failed === undefined
+          ? { _tag: "Answered", status, body }
+          : { _tag: "Refused", code: String(status), message: "the generation failed", status, failed }
+      ]
+    }
     const message = messageOf(Row.isObject(body) && "error" in body ? body["error"] : body)
     return [id, { _tag: "Refused", code: String(status), message, status }]
   }
@@ -50,8 +69,12 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
 export type Refused = Extract<Said, { readonly _tag: "Refused" }>
 
 /** Tells whether a refusal may pass: the row is worth another batch. */
-export const transient = ({ code, status }: Refused): boolean =>
-  status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
+export const transient = ({ code, failed, status }: Refused): boolean =>
+  failed !== undefined
+    ? !failed.started
+    : status === undefined
+    ? code === "timeout" || code === "batch_client_error" :
+    status === 429 || status >= 500
 
 /** Is said of a row that no batch answered. */
 export const notAnswered = (rounds: number): Refused => ({
@@ -70,6 +93,10 @@ export const errorOf = (row: Row.Row, said: Refused, nowMillis: number): Togethe
   const { code, message, status } = said
   const secrets = { prompts: promptsOf(row.body) }
   const of = { operation: "batch", model: row.model }
+  if (said.failed !== undefined) {
+    const error = FailedGeneration.toError(said.failed, { ...of, status: status ?? 200 })
+    return TogetherError.annotate(error, { attempts: 1 })
+  }
   if (status !== undefined) {
     const body = JSON.stringify({ error: { message } })
     const error = Classify.fromAnswer({ ...of, status, headers: {}, body, nowMillis, secrets })

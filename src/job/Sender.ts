@@ -35,6 +35,10 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { maxAttempts: 8, priority: "bulk", label: "job" } as const
 
+/** Says more of a failure than its class does: its status, unless that is one of success, or the system's code. */
+const detailOf = (error: TogetherError.TogetherError): string | number | undefined =>
+  error.status !== undefined && error.status >= 300 ? error.status : "code" in error ? error.code : undefined
+
 /** Makes a sender over the `Together` service of the context. */
 export const together = Effect.fnUntraced(function*(
   options: Options = {}
@@ -52,7 +56,7 @@ export const together = Effect.fnUntraced(function*(
           retries++
           if (report === undefined) return
           const known = TogetherError.isTogetherError(input)
-          const detail = known ? input.status ?? ("code" in input ? input.code : undefined) : undefined
+          const detail = known ? detailOf(input) : undefined
           Report.retry(report, known ? input._tag : "unknown", Duration.toSeconds(duration), detail)
         }))
       // the client checks every request against its schema before it sends it; a body that does not fit fails the row

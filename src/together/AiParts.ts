@@ -21,7 +21,7 @@
  * | `tool_calls`, `function_call` | `tool-calls` |
  * | `length` | `length` |
  * | `content_filter` | `content-filter` |
- * | `error` | `error`; of a stream, a `StreamError` |
+ * | `error` | a `StreamError`; `error` where another choice did not fail |
  * | none | `unknown` |
  * | another | `other`; the word stands in the part's metadata |
  *

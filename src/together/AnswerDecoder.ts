@@ -2,16 +2,19 @@
  * Reads a complete answer: its JSON, checked by a schema, and what it says of its usage.
  *
  * An answer that is not what it should be fails with `DecodeError`, which says
- * where it went wrong and keeps keys and prompts out of it.
+ * where it went wrong and keeps keys and prompts out of it. One whose generation
+ * the provider gave up fails with `StreamError`, as a stream does.
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Estimate } from "../domain/Call.ts"
-import { DecodeError } from "../domain/TogetherError.ts"
+import { DecodeError, type StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
-import { sentence } from "./Classify.ts"
+import { idOf, sentence } from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
+import * as FailedGeneration from "./FailedGeneration.ts"
+import * as Json from "./Json.ts"
 import { redact, type Secrets } from "./Redact.ts"
 import type { Answered, Exchange, Transport } from "./Transport.ts"
 
@@ -43,31 +46,30 @@ export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined,
     // recognized means accepted by the schema, whose decoded and encoded forms are the same
     : (u) => recognize(u) ? Result.succeed(u as A) : decode(u)
 
-/** Reads an answer, or fails with `DecodeError`. */
+/** Reads an answer, or says why it is none. */
 export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,
   answer: Answered,
   secretsOf: Transport["secrets"]
-): Result.Result<Read<A>, DecodeError> => {
+): Result.Result<Read<A>, DecodeError | StreamError> => {
   const { headers, status, text } = answer
-  const fail = (problem: string) => {
+  const { model, operation } = exchange
+  const fail = (problem: string, said?: string) => {
     const body = text === "" ? undefined : redact(text, secretsOf(exchange))
     return Result.fail(
       new DecodeError({
-        operation: exchange.operation,
-        model: exchange.model,
+        operation,
+        model,
         status,
-        requestId: headers["x-request-id"],
+        requestId: idOf(headers, said),
         body,
         message:
-          `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
+          `The answer to ${operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
       })
     )
   }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
+  const value = Json.parse(text)
+  if (value === undefined) {
     if (text.trim() !== "") return fail("is not JSON")
     const nothing = Result.orElse(decode(undefined), () => decode(null))
     return Result.isFailure(nothing)
@@ -75,14 +77,17 @@ export const read = <A>(
       : Result.succeed({ value: nothing.success, usage: undefined })
   }
   if (AnswerError.is(value)) {
-    const said = redact(ErrorBody.parse(text).message ?? "", secretsOf(exchange))
-    return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`)
+    const { message = "", requestId } = ErrorBody.parse(text)
+    const said = redact(message, secretsOf(exchange))
+    return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`, requestId)
   }
   const decoded = decode(value)
-  return Result.isFailure(decoded)
-    ? fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
-    : Result.succeed({
-      value: decoded.success,
-      usage: Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
-    })
+  if (Result.isFailure(decoded)) {
+    return fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
+  }
+  const usage = Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
+  const failed = FailedGeneration.of(value, usage)
+  return failed === undefined
+    ? Result.succeed({ value: decoded.success, usage })
+    : Result.fail(FailedGeneration.toError(failed, { operation, model, status, requestId: idOf(headers) }))
 }

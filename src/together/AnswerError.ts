@@ -9,11 +9,12 @@ type Fields = Readonly<Record<string, unknown>>
 const fieldsOf = (u: unknown): Fields => typeof u === "object" && u !== null ? { ...u } : {}
 
 /** Tells whether a choice of an answer says anything: words, thoughts or a tool call. */
-const carries = (choice: unknown): boolean => {
+export const carries = (choice: unknown): boolean => {
   const { message, text } = fieldsOf(choice)
-  const { content, reasoning, reasoning_content, tool_calls } = fieldsOf(message)
+  const { content, function_call, reasoning, reasoning_content, tool_calls } = fieldsOf(message)
   return [text, content, reasoning, reasoning_content].some(isText) ||
-    (Array.isArray(tool_calls) && tool_calls.length > 0)
+    (Array.isArray(tool_calls) && tool_calls.length > 0) ||
+    (typeof function_call === "object" && function_call !== null)
 }
 
 /** Tells whether what stands under `error` says that something failed, by its words or by its kind. */
@@ -27,10 +28,14 @@ const saysError = (error: unknown): boolean => {
 /**
  * Tells an error from a job that failed, which says its state beside its `error`, from an answer that carries something
  * beside it, and from one whose `error` says nothing. An error may have the id of its request, and then names its kind.
+ * The code interpreter lists its errors beside `data: null`.
  */
 export const is = (value: unknown): boolean => {
   if (typeof value !== "object" || value === null) return false
   if ("object" in value && value.object === "error") return true
+  if ("data" in value && value.data === null && "errors" in value) {
+    return Array.isArray(value.errors) && value.errors.length > 0
+  }
   if (!("error" in value) || !saysError(value.error)) return false
   const { choices, error, id, object, state, status, workflow_id }: Fields = { ...value }
   if (Array.isArray(choices)) return !choices.some(carries)

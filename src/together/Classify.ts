@@ -30,10 +30,9 @@
  *
  * **Source**: Together's error code page and support article; recorded answers.
  */
-import * as Duration from "effect/Duration"
 import * as Hint from "../domain/Hint.ts"
-import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
+import { remedy, what } from "./Advice.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import { narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
 
@@ -155,7 +154,7 @@ const forbidden = (
 /** Reads the sentence of an answer that blames the request: 400 and 422 stand for more than that. */
 const refused = (
   answer: Answer,
-  { kinds, param }: ErrorBody.ErrorBody,
+  { param }: ErrorBody.ErrorBody,
   said: Said
 ): Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> => {
   const { own, whole } = said
@@ -164,8 +163,7 @@ const refused = (
   if (isTooLong(answer, said)) return "ContextLengthError"
   if (param !== undefined && param !== "model") return "InvalidRequestError"
   if (!assumed && says(speaksOfModel, said)) return "ModelUnavailableError"
-  const money = (assumed ? saysCreditRanOut : saysCreditIsMissing).test(own) ||
-    (kinds.includes("credit_limit") && !speaksOfRate.test(whole))
+  const money = (assumed ? saysCreditRanOut : saysCreditIsMissing).test(own)
   return param === undefined && money ? "InsufficientCreditsError" : "InvalidRequestError"
 }
 
@@ -204,79 +202,16 @@ const verdict = (answer: Answer, body: ErrorBody.ErrorBody, said: Said): Verdict
   return { tag: status === 400 || status === 422 ? refused(answer, body, said) : "InvalidRequestError" }
 }
 
-const seconds = (wait: Duration.Duration): string => {
-  const value = Duration.toSeconds(wait)
-  return `${value < 10 ? Number(value.toFixed(2)) : Math.round(value)} s`
-}
-
-/** Says what to do about an error of a tag, without a full stop. */
-export const remedy = (
-  tag: TogetherError.TogetherError["_tag"],
-  status: number,
-  wait?: Duration.Duration | undefined
-): string => {
-  switch (tag) {
-    case "RateLimitError":
-      return wait === undefined
-        ? "Send at a steady, lower rate and back off"
-        : `Wait ${seconds(wait)} before the next request`
-    case "AuthError":
-      return "Check TOGETHER_API_KEY, or make a key at https://api.together.ai/settings/api-keys"
-    case "InsufficientCreditsError":
-      return Remedy.insufficientCredits().replace(/\.$/, "")
-    case "OverloadedError":
-      return `Try again after a brief wait${wait === undefined ? "" : ` of ${seconds(wait)}`}, or use another model`
-    case "ServerError":
-      return status === 524
-        ? "Stream the answer or lower max_tokens: the edge gives up on silent requests after about 100 s"
-        : "Try again after a brief wait; contact Together's support if it lasts longer than 30 minutes"
-    case "ContextLengthError":
-      return "Shorten the prompt or lower max_tokens: together they must fit the model's context"
-    case "PermissionDeniedError":
-      return "Check that this key's project may use this model and endpoint, and that requests carry a User-Agent"
-    case "NotFoundError":
-      return "Check the model name and the base URL"
-    case "ModelUnavailableError":
-      return "Choose a serverless model, or start a dedicated endpoint for this one"
-    case "ConflictError":
-      return "Read the object's state again before changing it"
-    case "PayloadTooLargeError":
-      return "Send a smaller body"
-    case "RequestTimeoutError":
-      return "Try again"
-    default:
-      return "Correct the request"
-  }
-}
-
-const what: Record<TogetherError.TogetherError["_tag"], string> = {
-  RateLimitError: "Rate limited",
-  AuthError: "The API key was refused",
-  InsufficientCreditsError: "The account has no usable credit",
-  OverloadedError: "The service is overloaded",
-  ServerError: "The provider failed",
-  RequestTimeoutError: "The request timed out",
-  ConnectionError: "The connection failed",
-  ContextLengthError: "The prompt and max_tokens exceed the model's context",
-  InvalidRequestError: "The request was refused",
-  PermissionDeniedError: "Access was denied",
-  NotFoundError: "Not found",
-  ModelUnavailableError: "The model is not available",
-  ConflictError: "The request conflicts with the object's state",
-  PayloadTooLargeError: "The request body is too large",
-  StreamError: "The stream failed",
-  DecodeError: "The answer could not be read",
-  CircuitOpenError: "The circuit is open",
-  BudgetExceededError: "The budget does not allow it",
-  LaneOverflowError: "The lane is full"
-}
-
 /** Makes a bounded sentence of what the provider says. */
 export const sentence = (text: string): string => {
   const trimmed = text.trim().replace(/\s+/g, " ")
   const bounded = trimmed.length > 300 ? `${trimmed.slice(0, 300)}…` : trimmed
   return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
 }
+
+/** Finds the id of a request: as its headers name it, as its body does, else that of the edge. */
+export const idOf = (headers: Hint.Headers, said?: string | undefined): string | undefined =>
+  headers["x-request-id"] ?? said ?? headers["cf-ray"]
 
 /** Of a word that comes several times, joined by commas, a veto counts. */
 const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
@@ -326,9 +261,9 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const fields = {
     message: isRedirect(answer.status) && decision.tag === "InvalidRequestError"
       ? redirected(answer.status, answer.headers["location"])
-      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer.status, retryAfter)}.`,
+      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer, retryAfter)}.`,
     status: answer.status,
-    requestId: answer.headers["x-request-id"] ?? body.requestId ?? answer.headers["cf-ray"],
+    requestId: idOf(answer.headers, body.requestId),
     model: answer.model === "" ? undefined : answer.model,
     operation: answer.operation,
     retryAfter,

@@ -8,6 +8,7 @@
  * into the same fields.
  */
 import * as Predicate from "effect/Predicate"
+import * as Json from "./Json.ts"
 
 /** Holds what could be read from an error body. */
 export interface ErrorBody {
@@ -57,14 +58,6 @@ const statusOf = (object: Fields | undefined): number | undefined =>
     .map((u) => typeof u === "number" || typeof u === "string" ? Number(u) : NaN)
     .find((status) => Number.isInteger(status) && status >= 400 && status <= 599)
 
-const parseJson = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return undefined
-  }
-}
-
 const fromJson = (value: unknown): ErrorBody => {
   const only = one(value)
   const top = fields(only)
@@ -91,8 +84,8 @@ const fromPage = (text: string): ErrorBody => {
 export const parse = (text: string): ErrorBody => {
   const trimmed = text.trim()
   if (trimmed === "") return { kinds: [], page: false }
-  const json = parseJson(trimmed)
-  if (json !== undefined) return fromJson(json.value)
+  const json = Json.parse(trimmed)
+  if (json !== undefined) return fromJson(json)
   if (trimmed.startsWith("<")) return fromPage(trimmed)
   return { message: trimmed.slice(0, 500), kinds: [], page: /error code: 1\d{3}/i.test(trimmed) }
 }

@@ -24,8 +24,10 @@
 import * as Predicate from "effect/Predicate"
 import type { PartialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
+import * as Delta from "./Delta.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import * as EventSplitter from "./EventSplitter.ts"
+import * as Json from "./Json.ts"
 import * as StreamChoices from "./StreamChoices.ts"
 
 /** Tells the decoder where a kind of chunk keeps its parts. */
@@ -161,10 +163,8 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       end = done
       return
     }
-    let value: unknown
-    try {
-      value = JSON.parse(data)
-    } catch {
+    const value = Json.parse(data)
+    if (value === undefined) {
       if (name === "message") return fail("malformed", `a frame of ${data.length} characters is not JSON`)
       if (name !== "error") return
     }
@@ -221,8 +221,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
 /** True where a choice carries a piece of a tool call. */
 const callsOf = (choice: Fields): boolean => {
   const delta = choice["delta"]
-  const calls = Predicate.isObject(delta) ? delta["tool_calls"] : undefined
-  return Array.isArray(calls) && calls.length > 0
+  return Predicate.isObject(delta) && Delta.hasCalls(delta)
 }
 
 const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i

@@ -4,8 +4,10 @@
  * What the guards know of Together they know from its errors. With this one function around another SDK's rejection,
  * retry, lane, breaker and fallback work for that SDK as they do here.
  */
+import * as Result from "effect/Result"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
+import * as Json from "./Json.ts"
 import { promptsOf, promptsOfText, type Secrets } from "./Redact.ts"
 
 /** Holds an answer outside 2xx, as any client hands it over. */
@@ -46,35 +48,27 @@ const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["header
     const key = String(name).toLowerCase()
     read[key] = read[key] === undefined ? String(value) : `${read[key]}, ${String(value)}`
   }
-  try {
-    if (headers === undefined || headers === null) return read
+  // what was read before a throw counts
+  Result.try(() => {
+    if (headers === undefined || headers === null) return
     if (Array.isArray(headers)) { for (const [name, value] of headers) add(value, name) }
     // not `instanceof`: an SDK may bring a `Headers` of its own
     else if (typeof headers.forEach === "function") headers.forEach(add)
     else Object.entries(headers).forEach(([name, value]) => add(value, name))
-  } catch {
-    // what was read before counts
-  }
+  })
   const id = read[idHeader]
   return id === undefined ? read : { ...read, [idHeader]: id.split(",")[0] }
 }
 
-const textOf = (body: unknown): string => {
-  if (typeof body === "string") return body
-  try {
-    return body === null ? "" : JSON.stringify(body) ?? ""
-  } catch {
-    return ""
-  }
-}
+const textOf = (body: unknown): string =>
+  typeof body === "string" ? body : body === null ? "" : Json.stringify(body) ?? ""
 
 const promptsIn = (request: unknown): Secrets["prompts"] => {
   if (request === undefined || request === null) return "unknown"
-  try {
-    return typeof request === "string" ? promptsOfText(request) : promptsOf(request)
-  } catch {
-    return "unknown"
-  }
+  return Result.getOrElse(
+    Result.try(() => typeof request === "string" ? promptsOfText(request) : promptsOf(request)),
+    () => "unknown" as const
+  )
 }
 
 /**

@@ -13,6 +13,8 @@
  * known by its start, and what lacks its start by its end. The work is linear in
  * the length of the text, of which no more than `maxReadLength` is read.
  */
+import * as Result from "effect/Result"
+import * as Json from "./Json.ts"
 
 /** Bounds the body kept on an error, in characters. */
 export const maxBodyLength = 2000
@@ -339,12 +341,9 @@ const skeleton = (value: unknown, key: string): unknown => {
 
 /** Keeps the shape of a JSON and the words that name a kind. */
 const withheld = (text: string): string => {
-  try {
-    const kept = JSON.stringify(skeleton(JSON.parse(text), ""))
-    return kept.length > maxBodyLength ? "[withheld]" : kept
-  } catch {
-    return "[withheld]"
-  }
+  // it may be deeper than calls can be
+  const kept = Result.try(() => JSON.stringify(skeleton(JSON.parse(text), "")))
+  return Result.isFailure(kept) || kept.success.length > maxBodyLength ? "[withheld]" : kept.success
 }
 
 /** Hold no prompt. */
@@ -378,25 +377,18 @@ export const promptsOf = (body: unknown): ReadonlyArray<string> => {
 
 /** Reads every text of a request that was sent as JSON; of any other text, itself. */
 export const promptsOfText = (text: string): ReadonlyArray<string> => {
-  try {
-    const value: unknown = JSON.parse(text)
-    return promptsOf(typeof value === "object" ? value : text)
-  } catch {
-    return promptsOf(text)
-  }
+  const value = Json.parse(text)
+  return promptsOf(typeof value === "object" ? value : text)
 }
 
 /** Say at the top of a line which request it is, and hold no prompt. */
 const envelope: ReadonlySet<string> = new Set(["custom_id", "method", "url"])
 
 const promptsOfLine = (line: string): ReadonlyArray<string> => {
-  try {
-    const value: unknown = JSON.parse(line)
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return promptsOf(value)
-    return promptsOf(Object.entries(value).flatMap(([name, item]) => envelope.has(name) ? [] : [{ [name]: item }]))
-  } catch {
-    return line.length < shortestPrompt ? [] : [line]
-  }
+  const value = Json.parse(line)
+  if (value === undefined) return line.length < shortestPrompt ? [] : [line]
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return promptsOf(value)
+  return promptsOf(Object.entries(value).flatMap(([name, item]) => envelope.has(name) ? [] : [{ [name]: item }]))
 }
 
 /**

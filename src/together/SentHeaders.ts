@@ -4,7 +4,7 @@
  * | header | from |
  * | --- | --- |
  * | `authorization` | the key, always |
- * | `content-type` | the body, always |
+ * | `content-type`, `content-length` | the body, always |
  * | `user-agent`, `accept` | the client, unless the caller says otherwise |
  * | others | the caller |
  */
@@ -59,7 +59,7 @@ export const make = ({ apiKey, headers, userAgent }: Options): SentHeaders => {
   const bare = { "user-agent": userAgent, accept: "application/json" }
   const own = said(headers)
     .map(([name, value]) => [name.toLowerCase(), value] as const)
-    .filter(([name]) => name !== "content-type")
+    .filter(([name]) => name !== "content-type" && name !== "content-length")
   const plain = { ...bare, ...Object.fromEntries(own), authorization: `Bearer ${apiKey}` }
   return {
     plain,

@@ -7,11 +7,13 @@
 import * as Duration from "effect/Duration"
 import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import type * as EventDecoder from "./EventDecoder.ts"
+import type { Head } from "./Exchanger.ts"
 import { redact, type Secrets } from "./Redact.ts"
-import type { Answered, Exchange, Transport } from "./Transport.ts"
+import type { Exchange, Transport } from "./Transport.ts"
 import { timedOut } from "./TransportFailure.ts"
 
 const blamesRequest =
@@ -20,11 +22,11 @@ const blamesRequest =
 const blamesProvider = /server|internal|overload|unavailable|timeout/
 
 /** An error frame suspends no account, so it promises no probe either. */
-const remedyOf = (tag: TogetherError.TogetherError["_tag"], status: number): string =>
-  tag === "InsufficientCreditsError" ? `Add credits at ${Remedy.billingPage}` : Classify.remedy(tag, status)
+const remedyOf = (tag: TogetherError.TogetherError["_tag"], about: Advice.About): string =>
+  tag === "InsufficientCreditsError" ? `Add credits at ${Remedy.billingPage}` : Advice.remedy(tag, about)
 
 /** Reads an error frame as if it were an answer of the status that it names, else of a 500 or a 400 by its kinds. */
-const readFrame = (frame: string, operation: string, secrets: Secrets) => {
+const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secrets) => {
   const { kinds, requestId, status: named } = ErrorBody.parse(frame)
   const status = named ?? (kinds.some((kind) => blamesProvider.test(kind)) ? 500 : 400)
   const blamed = kinds.some((kind) => blamesRequest.test(kind))
@@ -36,19 +38,23 @@ const readFrame = (frame: string, operation: string, secrets: Secrets) => {
     : !TogetherError.isRetryable(error)
   // what names no status and is no such refusal may have come from the middle of the provider's work
   const refused = named !== undefined || final || error._tag === "RateLimitError" || error._tag === "OverloadedError"
-  return { requestId, refused, remedy: final ? remedyOf(error._tag, status) : undefined }
+  return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
 }
 
 const partArrived = "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
 
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
-export const unreadable = (exchange: Exchange, transport: Transport, contentType: string | undefined, body: string) => {
-  const said = ErrorBody.parse(body).message
+export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
+  const { message: said, requestId } = ErrorBody.parse(body)
   const secrets = transport.secrets(exchange)
   return new TogetherError.DecodeError({
     operation: exchange.operation,
     model: exchange.model,
-    message: `The answer to a streaming call is ${contentType ?? "without a content type"}, not text/event-stream.${
+    status,
+    requestId: Classify.idOf(headers, requestId),
+    message: `The answer to a streaming call is ${
+      headers["content-type"] ?? "without a content type"
+    }, not text/event-stream.${
       said === undefined ? "" : ` It says: ${redact(said, secrets)}.`
     } Check the base URL, or call without streaming.`,
     body: body === "" ? undefined : redact(body, secrets)
@@ -61,27 +67,26 @@ export interface StreamFailure {
   readonly failed: (failure: EventDecoder.Failure) => TogetherError.StreamError
   readonly silent: () => TogetherError.RequestTimeoutError
   /** The transport failed in the middle of the body. */
-  readonly cut: (error: unknown) => TogetherError.StreamError
+  readonly cut: (error: unknown) => TogetherError.StreamError | TogetherError.DecodeError
 }
 
 /** Makes what builds the errors of one stream, from what its decoder holds at that moment. */
 export const make = (
   exchange: Exchange,
   transport: Transport,
-  headers: Answered["headers"],
+  head: Head,
   decoder: Pick<EventDecoder.EventDecoder<unknown>, "events" | "partial" | "started">
 ): StreamFailure => {
   const { timeouts } = transport
-  const idOf = (said: string | undefined) => headers["x-request-id"] ?? said ?? headers["cf-ray"]
-  const common = { operation: exchange.operation, model: exchange.model }
+  const common = { operation: exchange.operation, model: exchange.model, status: head.status }
 
   const failed: StreamFailure["failed"] = (failure) => {
     const secrets = transport.secrets(exchange)
-    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange.operation, secrets)
+    const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange, secrets)
     const said = redact(failure.message, secrets)
     return new TogetherError.StreamError({
       ...common,
-      requestId: idOf(read?.requestId),
+      requestId: Classify.idOf(head.headers, read?.requestId),
       started: decoder.started(),
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
@@ -97,7 +102,7 @@ export const make = (
     decoder.started()
       ? new TogetherError.RequestTimeoutError({
         ...common,
-        requestId: idOf(undefined),
+        requestId: Classify.idOf(head.headers),
         phase: "idle",
         started: true,
         partial: decoder.partial(),
@@ -105,10 +110,12 @@ export const make = (
           Duration.format(timeouts.idle)
         } after ${decoder.events()} events. ${partArrived}. Raise timeouts.idle to wait longer.`
       })
-      : timedOut(exchange, "first-token", timeouts.firstToken)
+      : timedOut(exchange, "first-token", timeouts.firstToken, head)
 
   const cut: StreamFailure["cut"] = (error) => {
-    const failure = transport.bodyFailure(exchange, error)
+    const failure = transport.bodyFailure(exchange, error, head)
+    // nobody can read it, and it is on the bill
+    if (failure._tag === "DecodeError") return failure
     return failed({ _tag: "Failed", reason: "cut", message: failure.message })
   }
 

@@ -32,6 +32,7 @@ import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
 import * as Exchanger from "./Exchanger.ts"
 import * as FetchRule from "./FetchRule.ts"
+import * as Json from "./Json.ts"
 import { promptsOf, promptsOfText, type Secrets } from "./Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as TransportFailure from "./TransportFailure.ts"
@@ -53,8 +54,8 @@ export interface Exchange {
   readonly form?: FormData | undefined
   /** Collects the texts of a form, which no error may quote; without it nothing is quoted of what is said about one. */
   readonly formTexts?: (() => Iterable<string>) | undefined
-  /** True where the answer is a file: it may take any time, as long as more of it keeps coming. */
-  readonly file?: boolean | undefined
+  /** Set where the answer is a file: it may take any time, as long as more of it keeps coming. */
+  readonly file?: "bytes" | "text" | undefined
   /** Sees the headers of the answer, whatever its status. */
   readonly onHeaders?: ((headers: Readonly<Record<string, string | undefined>>) => void) | undefined
 }
@@ -65,6 +66,8 @@ export interface Answered {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | undefined>>
   readonly text: string
+  /** The body of a file that was asked for as bytes, whose `text` is empty. */
+  readonly bytes?: Uint8Array | undefined
 }
 
 /** Bounds each silence of an attempt. */
@@ -102,7 +105,7 @@ export interface Options {
 }
 
 /** Is an answer with a 2xx status whose body is unread. */
-export interface Opened extends Omit<Answered, "text"> {
+export interface Opened extends Omit<Answered, "bytes" | "text"> {
   readonly response: HttpClientResponse.HttpClientResponse
   /** Ends with the scope that it was opened in, and frees the socket. */
   readonly scope: Scope.Scope
@@ -124,7 +127,7 @@ export interface Transport {
   /** Makes one exchange and hands its body over unread. */
   readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
   /** Turns a transport failure in the middle of a body into an error. */
-  readonly bodyFailure: (exchange: Exchange, error: unknown) => TogetherError.TogetherError
+  readonly bodyFailure: (exchange: Exchange, error: unknown, head: Exchanger.Head) => TogetherError.TogetherError
   /** Says what must not appear in errors about an exchange. Costly where it is used: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
@@ -177,8 +180,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       })
     )
 
-  const failureOf = (exchange: Exchange, error: unknown): TogetherError.TogetherError =>
-    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange))
+  const failureOf = (exchange: Exchange, error: unknown, head?: Exchanger.Head): TogetherError.TogetherError =>
+    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head)
 
   const refusal = (
     exchange: Exchange,
@@ -302,21 +305,13 @@ const withoutHeaders = (init: RequestInit | undefined): RequestInit | undefined 
   return rest
 }
 
-const jsonOf = (value: unknown): string | undefined => {
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return undefined
-  }
-}
-
 /** Writes the body of an exchange, if it is not written yet. */
 const written = (exchange: Exchange): Result.Result<Exchange, TogetherError.InvalidRequestError> => {
   const { body, form, json, method } = exchange
   if (body !== undefined || (json === undefined && form === undefined)) return Result.succeed(exchange)
   if (Exchanger.reads(method)) return Result.fail(TransportFailure.readsWithBody(exchange, method))
   if (form !== undefined) return Result.succeed(exchange)
-  const text = jsonOf(json)
+  const text = Json.stringify(json)
   return text === undefined
     ? Result.fail(TransportFailure.unwritable(exchange))
     : Result.succeed({ ...exchange, body: text })

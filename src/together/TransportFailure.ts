@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Predicate from "effect/Predicate"
+import type * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "./Classify.ts"
@@ -18,10 +19,20 @@ interface Subject {
   readonly operation: string
   readonly model: string
   readonly path: string
-  readonly file?: boolean | undefined
+  readonly file?: "bytes" | "text" | undefined
 }
 
-const about = ({ model, operation }: Subject) => ({ operation, model: model === "" ? undefined : model })
+/** Is what an answer said before its body failed. */
+interface Head {
+  readonly status: number
+  readonly headers: Hint.Headers
+}
+
+const about = ({ model, operation }: Subject, head?: Head | undefined) => ({
+  operation,
+  model: model === "" ? undefined : model,
+  ...(head === undefined ? undefined : { status: head.status, requestId: Classify.idOf(head.headers) })
+})
 
 /** Mean that no connection came to be, but for those that come from a call on one that did. */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
@@ -63,6 +74,9 @@ const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
   UND_ERR_BODY_TIMEOUT: "body"
 }
 
+/** Is the code of an answer in an encoding that was not asked for. */
+export const encodedCode = "ERR_CONTENT_ENCODING"
+
 const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
   connect: "Check the network and the base URL",
   headers: "Stream the answer, lower max_tokens, or raise timeouts.headers",
@@ -82,16 +96,17 @@ const plainAdvice: Partial<typeof phaseAdvice> = {
 export const timedOut = (
   exchange: Subject,
   phase: TogetherError.TimeoutPhase,
-  after: Duration.Duration | undefined
+  after: Duration.Duration | undefined,
+  head?: Head | undefined
 ): TogetherError.RequestTimeoutError =>
   new TogetherError.RequestTimeoutError({
     phase,
     message: `No ${
-      phase === "connect" ? "connection" : phase === "body" && exchange.file === true ? "more of the body" : phase
+      phase === "connect" ? "connection" : phase === "body" && exchange.file !== undefined ? "more of the body" : phase
     } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
       (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
     }.`,
-    ...about(exchange)
+    ...about(exchange, head)
   })
 
 /**
@@ -99,16 +114,18 @@ export const timedOut = (
  *
  * @param error what the transport failed with
  * @param secrets what no message may quote; asked where a message quotes
+ * @param head of an answer whose body failed
  */
 export const of = (
   exchange: Subject,
   error: unknown,
   baseUrl: string,
-  secrets: () => Secrets
+  secrets: () => Secrets,
+  head?: Head | undefined
 ): TogetherError.TogetherError => {
   const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
-  const common = about(exchange)
+  const common = about(exchange, head)
   if (reason?._tag === "InvalidUrlError") {
     return new TogetherError.InvalidRequestError({
       ...common,
@@ -119,8 +136,23 @@ export const of = (
   }
   const codes = codesOf(cause)
   const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
-  if (phase !== undefined) return timedOut(exchange, phase, undefined)
+  if (phase !== undefined) return timedOut(exchange, phase, undefined, head)
   const problem = deepest(cause)
+  if (codes.includes(encodedCode)) {
+    return new TogetherError.DecodeError({
+      ...common,
+      message:
+        `The answer cannot be read: ${problem}. Turn compression off in whatever stands between, or use the Fetch transport.`
+    })
+  }
+  // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
+  if (codes.includes("UND_ERR_REQ_CONTENT_LENGTH_MISMATCH")) {
+    return new TogetherError.InvalidRequestError({
+      ...common,
+      status: 421,
+      message: "The request was refused (421): the server does not serve the host of the base URL. Check the base URL."
+    })
+  }
   if (problem === "unexpected redirect") {
     return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
   }

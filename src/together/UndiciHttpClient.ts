@@ -22,10 +22,14 @@
  * bounds every silence.
  *
  * **Gotchas**: a dispatcher given to `layer` stays yours to close; `layerEffect`
- * takes one that is acquired and released. No encoding is asked for, so none is
- * undone. No redirect is followed.
+ * takes one that is acquired and released. Every request says
+ * `accept-encoding: identity`, whatever the caller's headers say, for no encoding
+ * is undone: an answer that has one all the same fails. A dispatcher that undoes
+ * it, such as Undici's interceptor `decompress`, hands over none. No redirect is
+ * followed.
  *
  * **Errors**: `HttpClientError` with `TransportError`; its `cause` is Undici's error, `code` included.
+ * `ERR_CONTENT_ENCODING` is our own code, of an answer that is encoded.
  */
 import * as Effect from "effect/Effect"
 import type * as HttpBody from "effect/http/HttpBody"
@@ -37,6 +41,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Shortcut from "./Shortcut.ts"
+import { encodedCode } from "./TransportFailure.ts"
 
 /** Is the part of Undici's `Dispatcher` that is used. */
 export interface Dispatcher {
@@ -75,6 +80,16 @@ export interface DispatchHandler {
 /** Is how Undici hands headers over: lower-case names, several values as a list. */
 export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
+/** Finds the failure of an answer that nobody here can read. */
+const encoded = (headers: IncomingHeaders): Error | undefined => {
+  const encoding = headers["content-encoding"]
+  return encoding === undefined || encoding === "" || encoding === "identity"
+    ? undefined
+    : Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), {
+      code: encodedCode
+    })
+}
+
 interface Handler extends Omit<DispatchHandler, "onRequestStart" | "onResponseError"> {
   readonly onFailure: (error: unknown) => void
 }
@@ -82,7 +97,7 @@ interface Handler extends Omit<DispatchHandler, "onRequestStart" | "onResponseEr
 /** Sends, and returns what gives the exchange up at any time: nothing but a failure is heard of it then. */
 const dispatch = (
   dispatcher: Dispatcher,
-  sent: { readonly method: string; readonly url: URL; readonly headers: unknown; readonly body: unknown },
+  sent: { readonly method: string; readonly url: URL; readonly headers: object; readonly body: unknown },
   handler: Handler
 ): (reason?: unknown) => void => {
   let controller: DispatchController | undefined
@@ -92,7 +107,7 @@ const dispatch = (
     origin: sent.url.origin,
     path: sent.url.pathname + sent.url.search,
     method: sent.method,
-    headers: sent.headers,
+    headers: { ...sent.headers, "accept-encoding": "identity" },
     body: sent.body,
     headersTimeout: 0,
     bodyTimeout: 0
@@ -104,7 +119,10 @@ const dispatch = (
     },
     onResponseStart: (started, status, headers) => {
       // an informational answer comes before the one that is awaited
-      if (status >= 200 && reason === undefined) handler.onResponseStart(started, status, headers)
+      if (status < 200 || reason !== undefined) return
+      handler.onResponseStart(started, status, headers)
+      reason = encoded(headers)
+      if (reason !== undefined) started.abort(reason)
     },
     onResponseData: (started, bytes) => {
       if (reason === undefined) handler.onResponseData(started, bytes)

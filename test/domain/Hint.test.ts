@@ -117,9 +117,13 @@ describe("Hint", () => {
         }
       })
     })
-    it("reads the undocumented names of the token limits", () => {
-      expect(Hint.limitHeaders({ "x-ratelimit-limit-tokens": "1000", "x-ratelimit-remaining-tokens": "999" }))
-        .toMatchObject({ tokensPerSecond: 1000, tokensRemaining: 999 })
+    it("takes a limit of tokens whose unit nobody states for none", () => {
+      const undocumented = { "x-ratelimit-limit-tokens": "1000", "x-ratelimit-remaining-tokens": "1000" }
+      expect(Hint.limitHeaders(undocumented)).toBeUndefined()
+      expect(Hint.limitHeaders({ ...undocumented, "x-ratelimit-limit": "100" })).toMatchObject({
+        requestsPerSecond: 100,
+        tokensPerSecond: undefined
+      })
     })
     it("reads the longest of several resets", () => {
       expect(Hint.limitHeaders({ "x-ratelimit-reset": "1, 3" })?.resetSeconds).toBe(3)

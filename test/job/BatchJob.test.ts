@@ -106,6 +106,12 @@ describe("BatchOutput", () => {
       status: undefined
     })
     expect(said({ custom_id: "a", error: "flat" })?.[1]).toMatchObject({ code: "batch_error", message: "flat" })
+    const choice = { finish_reason: "error", message: { role: "assistant", content: "" } }
+    expect(said({ custom_id: "a", response: { status_code: 200, body: { choices: [choice] } } })?.[1]).toMatchObject({
+      _tag: "Refused",
+      status: 200,
+      failed: { started: false }
+    })
     expect(said({ nothing: 1 })).toBeUndefined()
     expect(BatchOutput.readLine("torn {")).toBeUndefined()
   })
@@ -130,6 +136,16 @@ describe("BatchOutput", () => {
       expect(of("not_answered")).toEqual(["RequestTimeoutError", true])
       expect(of("batch_client_error")).toEqual(["InvalidRequestError", true])
       expect(of("batch_failed")).toEqual(["InvalidRequestError", false])
+    })
+
+    it("lets a generation that failed be tried again where it brought nothing", () => {
+      const partial = { text: "", reasoning: "" }
+      for (const started of [false, true]) {
+        const said = { _tag: "Refused", code: "200", message: "", status: 200, failed: { started, partial } } as const
+        const error = BatchOutput.errorOf(row, said, 0)
+        expect([error._tag, error.status, error.attempts]).toEqual(["StreamError", 200, 1])
+        expect([isRetryable(error), BatchOutput.transient(said)]).toEqual([!started, !started])
+      }
     })
 
     it("keeps the prompt out of the message", () => {

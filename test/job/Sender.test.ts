@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -38,7 +39,34 @@ const row = (url: string, body: object): Row.Row => {
   return read
 }
 
+/** A transport to a provider that gives up its first generation. */
+const failingOnce = Effect.sync(() => {
+  let asked = 0
+  const answer = () => {
+    const failed = asked++ === 0
+    const message = { role: "assistant", content: failed ? "" : "Hi" }
+    return Response.json({ choices: [{ index: 0, finish_reason: failed ? "error" : "stop", message }] })
+  }
+  return Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
+    Layer.provide(Layer.succeed(
+      HttpClient.HttpClient,
+      HttpClient.make((request) => Effect.sync(() => HttpClientResponse.fromWeb(request, answer())))
+    ))
+  )
+})
+
 describe("Sender", () => {
+  it.effect("sends a row again whose generation failed and brought nothing", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const report = Report.make(0)
+        const send = yield* Sender.together({ report })
+        const body = { model: "m", messages: [{ role: "user", content: "Hi" }] }
+        expect((yield* send(row("/v1/chat/completions", body))).attempts).toBe(2)
+        expect(report.latestError).toBe("StreamError")
+      }).pipe(Effect.provide(Layer.unwrap(failingOnce)))
+    ))
+
   it.effect("calls the method of each endpoint and prices what it can", () =>
     VirtualClock.wrap(
       Effect.gen(function*() {

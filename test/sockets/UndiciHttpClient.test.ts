@@ -5,6 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Scope, Stream } from "effect"
 import { Chat, Together, UndiciHttpClient } from "effect-together"
 import { HttpBody, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { gzipSync } from "node:zlib"
 import { Agent, MockAgent } from "undici"
 import { chatAnswer, delta, json, serve } from "./server.ts"
 
@@ -140,6 +141,34 @@ describe("a call", () => {
       const live = yield* scopedAgent()
       expect((yield* over(agent)).message).toContain("UND_ERR_DESTROYED")
       expect((yield* over(live)).message).toContain("ECONNREFUSED")
+    }))
+
+  it.live.each<["chat" | "chatStream", number, string]>([
+    ["chat", 200, "DecodeError"],
+    ["chatStream", 200, "DecodeError"],
+    ["chat", 503, "OverloadedError"],
+    ["chatStream", 503, "OverloadedError"]
+  ])("asks for no encoding, and reads none: %s, %s", ([operation, status, tag]) =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => {
+        response.writeHead(status, {
+          "content-type": operation === "chat" ? "application/json" : "text/event-stream",
+          "content-encoding": "gzip",
+          "x-request-id": "r-1"
+        })
+        response.end(gzipSync(operation === "chat" ? JSON.stringify(chatAnswer) : `${delta("hello")}data: [DONE]\n\n`))
+      })
+      const call = Effect.flatMap(Together.Together, (client) =>
+        operation === "chat" ? Effect.asVoid(client.chat(request)) : Stream.runDrain(client.chatStream(request)))
+      const options = { headers: { "Accept-Encoding": "gzip" }, retry: Schedule.recurs(status === 200 ? 2 : 0) }
+      const error = yield* Effect.flip(call).pipe(together(server.baseUrl, options))
+      expect(error).toMatchObject({ _tag: tag, status, requestId: "r-1", attempts: 1 })
+      if (status === 200) {
+        expect(error.message).toContain("it has the content-encoding gzip, which was not asked for")
+      }
+      expect(server.received.map(({ headers }) =>
+        headers["accept-encoding"]
+      )).toEqual(["identity"])
     }))
 
   it.live("takes any dispatcher", () =>

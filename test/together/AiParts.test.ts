@@ -46,7 +46,6 @@ describe("AiParts", () => {
       ["tool_calls", "tool-calls"],
       ["function_call", "tool-calls"],
       ["content_filter", "content-filter"],
-      ["error", "error"],
       ["brand_new", "other"],
       ["", "unknown"],
       [null, "unknown"]

@@ -349,13 +349,14 @@ describe("Classify", () => {
       ],
       ["403 no key", 403, error("Access denied, no API key needed"), "PermissionDeniedError"],
       ["403 echo of a key", 403, error("Not allowed: my API key was revoked"), "PermissionDeniedError"],
-      ["403 echo of money", 403, error("Not allowed: your balance is negative"), "PermissionDeniedError"]
+      ["403 echo of money", 403, error("Not allowed: your balance is negative"), "PermissionDeniedError"],
+      ["400 kind", 400, error("max_tokens is over the limit", "credit_limit"), "InvalidRequestError"],
+      ["422 kind", 422, error("See the billing page", "credit_limit"), "InvalidRequestError"]
     ])("suspends nothing and stops nothing for words that may be quoted: %s", (_, status, body, tag) => {
       expect(classify(status, body)._tag).toBe(tag)
     })
 
     it.each<Row>([
-      ["400 kind", 400, error("See the billing page", "credit_limit"), "InsufficientCreditsError"],
       ["400 sentence", 400, error("Credit limit exceeded. Please add credit"), "InsufficientCreditsError"],
       [
         "403 balance",
@@ -528,6 +529,10 @@ describe("Classify", () => {
     const result = classify(429, error("slow"), { "x-ratelimit-reset": "2" })
     expect(result.retryAfter).toEqual(Duration.seconds(2))
     expect(result.message).toContain("Wait 2 s")
+    expect(classify(429, error("slow"), { "x-ratelimit-reset": "0" }).message).toMatch(
+      /\. Send at a steady, lower rate/
+    )
+    expect(classify(503, "", { "retry-after-ms": "1" }).message).toContain("a brief wait, or")
   })
 
   it("says where a server redirects, by its origin alone, and what to do", () => {
@@ -596,5 +601,19 @@ describe("Classify", () => {
     expect(classify(402, error("x")).message).toContain("https://api.together.ai/settings/billing")
     expect(classify(524, "").message).toContain("Stream the answer")
     expect(classify(401, "").message).toContain("TOGETHER_API_KEY")
+  })
+
+  it.each<[operation: string | undefined, model: string, status: number, remedy: RegExp]>([
+    ["files.get", "", 404, /\. Check the id and the base URL\.$/],
+    ["chat", "m", 404, /\. Check the model name and the base URL\.$/],
+    ["batches.create", "", 524, /\. Try again after a brief wait; contact/],
+    ["images", "m", 524, /\. Try again after a brief wait; contact/],
+    ["completionsStream", "m", 524, /\. Stream the answer or lower max_tokens/],
+    ["files.list", "", 503, /\. Try again after a brief wait\.$/],
+    ["embeddings", "m", 503, /\. Try again after a brief wait, or use another model\.$/],
+    ["batches.get", "", 403, /may use this endpoint, and/],
+    [undefined, "", 503, /\. Try again after a brief wait, or use another model\.$/]
+  ])("says a remedy that fits the operation: %s of %s, %s", (operation, model, status, remedy) => {
+    expect(classify(status, "", {}, { operation, model }).message).toMatch(remedy)
   })
 })

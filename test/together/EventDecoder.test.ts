@@ -236,6 +236,33 @@ describe("EventDecoder", () => {
     expect([thinking.started(), thinking.partial().reasoning, thinking.characters()]).toEqual([true, "hm", 2])
   })
 
+  it("counts the old form of tool calls like the new", () => {
+    const call = (args: unknown, more: object = {}) =>
+      data({
+        choices: [{ index: 0, delta: { content: null, function_call: { name: "f", arguments: args } }, ...more }]
+      })
+    const { chunks, decoder, end } = run(call("{\"a\":") + call({ a: 1 }, { finish_reason: "function_call" }))
+    expect([decoder.started(), decoder.characters()]).toEqual([true, 1 + 5 + 1 + 7])
+    expect(chunks.map((chunk) => chunk.choices[0]?.delta?.function_call?.arguments)).toEqual(["{\"a\":", "{\"a\":1}"])
+    expect(end).toMatchObject({ reason: "cut", message: expect.stringContaining("tool call") })
+    expect(run(data({ choices: [{ index: 0, delta: { function_call: null } }] })).decoder.started()).toBe(false)
+  })
+
+  it.each<[string, object, number]>([
+    ["reasoning", { reasoning: "hm" }, 2],
+    ["reasoning under its other name", { reasoning_content: "hm" }, 2],
+    ["a tool call", { tool_calls: [{ index: 0, function: { name: "f", arguments: { a: 1 } } }] }, 8],
+    ["an old tool call", { function_call: { name: "f", arguments: "{}" } }, 3]
+  ])("counts %s of a completion as a token", (_, delta, characters) => {
+    const decoder = EventDecoder.make(Completions.shape)
+    const chunks: Array<Completions.CompletionChunk> = []
+    decoder.feed(utf8.encode(data({ token: null, choices: [{ index: 0, delta }] })), chunks)
+    expect([decoder.started(), decoder.characters(), chunks.map(Completions.deltaText)]).toEqual([true, characters, [
+      ""
+    ]])
+    expect(decoder.partial().reasoning).toBe(characters === 2 ? "hm" : "")
+  })
+
   it("counts the names and arguments of tool calls, objects included", () => {
     const decoder = EventDecoder.make(Chat.shape)
     const feed = (call: object) => decoder.feed(utf8.encode(data({ choices: [{ delta: { tool_calls: [call] } }] })), [])

@@ -119,6 +119,18 @@ describe("EventStream", () => {
       }))
   })
 
+  it.effect.each<[string, Reply.Answer, string]>([
+    ["an error frame", Reply.events([{ error: "boom" }]), "StreamError"],
+    ["a cut", Reply.endAt(Reply.stream(["one ", "two "]), 1), "StreamError"],
+    ["silence before the first token", Reply.stallAt(Reply.stream(["one "]), 0), "RequestTimeoutError"],
+    ["silence after it", Reply.stallAt(Reply.stream(["one ", "two "]), 1), "RequestTimeoutError"],
+    ["another content type", Reply.json({ choices: [] }), "DecodeError"]
+  ])("says status and request id of %s", ([, reply, tag]) =>
+    Effect.gen(function*() {
+      const { error } = yield* failing(Reply.withHeaders(reply, { "x-request-id": "r-1" }))
+      expect([error._tag, error.status, error.requestId]).toEqual([tag, 200, "r-1"])
+    }))
+
   describe("out of time after the first token", () => {
     const partial = { text: "one two ", reasoning: "" }
     const stalled = Reply.stallAt(Reply.stream(["one ", "two ", "three "]), 2)

@@ -113,13 +113,13 @@ describe.each(["short", "long"] as const)("Transport.exchange, the %s way", (way
     Effect.gen(function*() {
       const { fiber, given, to } = yield* begin
       yield* TestClock.adjust("9 seconds")
-      to.onHeaders(200, {})
+      to.onHeaders(200, { "cf-ray": "ray" })
       yield* settle
       yield* TestClock.adjust("4999 millis")
       expect([fiber.pollUnsafe(), given()]).toEqual([undefined, 0])
       yield* TestClock.adjust("1 millis")
       const error = yield* Effect.flip(Fiber.join(fiber))
-      expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "body" })
+      expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "body", status: 200, requestId: "ray" })
       expect(given()).toBe(1)
     }))
 
@@ -138,11 +138,11 @@ describe.each(["short", "long"] as const)("Transport.exchange, the %s way", (way
   it.effect("says that a body was cut", () =>
     Effect.gen(function*() {
       const { fiber, to } = yield* begin
-      to.onHeaders(200, {})
+      to.onHeaders(200, { "x-request-id": "7" })
       yield* settle
       to.onFailure(Object.assign(new Error("socket hang up"), { code: "ECONNRESET" }))
       const error = yield* Effect.flip(Fiber.join(fiber))
-      expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false })
+      expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false, status: 200, requestId: "7" })
       expect(error.message).toContain("ECONNRESET")
     }))
 
@@ -337,7 +337,7 @@ describe("Transport.exchange of a file", () => {
 
   it.effect("takes any time as long as more keeps coming", () =>
     Effect.gen(function*() {
-      const { answer, close, fiber, write } = yield* begin({ file: true })
+      const { answer, close, fiber, write } = yield* begin({ file: "text" })
       yield* answer
       for (let piece = 0; piece < 10; piece++) {
         yield* write("é")
@@ -350,7 +350,7 @@ describe("Transport.exchange of a file", () => {
 
   it.effect("is given up once nothing more comes, with advice that fits", () =>
     Effect.gen(function*() {
-      const { answer, fiber, write } = yield* begin({ file: true })
+      const { answer, fiber, write } = yield* begin({ file: "text" })
       yield* answer
       yield* write("a")
       yield* settle
@@ -496,6 +496,16 @@ describe("Together.layer", () => {
       )
       expect(error._tag === "ConnectionError" ? [error.sent, error.code] : error).toEqual([sent, codes[0]])
       expect(Credits.maybeBilled(Exit.fail(error))).toBe(sent !== false)
+    }))
+
+  it.effect("takes a body that Fetch cannot send again for the 421 that asked for it", () =>
+    Effect.gen(function*() {
+      const cause = Object.assign(new Error("mismatch"), { code: "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH" })
+      const fail: typeof fetch = () => Promise.reject(new TypeError("fetch failed", { cause }))
+      const error = yield* Effect.flip(Effect.provideService(chat, FetchHttpClient.Fetch, fail)).pipe(
+        Effect.provide(Together.layer(options))
+      )
+      expect(error).toMatchObject({ _tag: "InvalidRequestError", status: 421, attempts: 1 })
     }))
 
   it.live.each(["chat", "chatStream"] as const)(

@@ -1,0 +1,69 @@
+/**
+ * Tells an answer whose generation the provider gave up after its 200, and makes the error of it.
+ *
+ * | choices with `finish_reason: "error"` | the answer |
+ * | --- | --- |
+ * | all, and none carries anything | failed; a repeat may succeed |
+ * | all, and one carries something | failed; the error holds it, and a repeat would bill it again |
+ * | some of them (`n`) | stands |
+ */
+import { type PartialAnswer, StreamError } from "../domain/TogetherError.ts"
+import * as Usage from "../domain/Usage.ts"
+import * as AnswerError from "./AnswerError.ts"
+import { firstChoice } from "./Chat.ts"
+
+/** Is what a generation that failed left behind. */
+export interface FailedGeneration {
+  /** Whether any choice carries something. */
+  readonly started: boolean
+  /** What choice 0 carries, and the usage of all. */
+  readonly partial: PartialAnswer
+}
+
+interface Choice {
+  readonly index?: number | null
+  readonly finish_reason?: unknown
+  readonly text?: unknown
+  readonly message?: Readonly<Record<string, unknown>> | null
+}
+
+const textOf = (...places: ReadonlyArray<unknown>): string =>
+  places.find((place): place is string => typeof place === "string" && place !== "") ?? ""
+
+/** Reads an answer; nothing where it is none whose generation failed. */
+export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGeneration | undefined => {
+  if (typeof answer !== "object" || answer === null || !("choices" in answer)) return undefined
+  const { choices } = answer
+  if (!Array.isArray(choices) || choices.length === 0) return undefined
+  if (!choices.every((choice: Choice | null) => choice?.finish_reason === "error")) return undefined
+  const first = firstChoice<Choice>(choices)
+  return {
+    started: choices.some(AnswerError.carries),
+    partial: {
+      text: textOf(first?.message?.["content"], first?.text),
+      reasoning: textOf(first?.message?.["reasoning"], first?.message?.["reasoning_content"]),
+      usage
+    }
+  }
+}
+
+/** Makes the error of a call whose generation failed. */
+export const toError = (
+  { partial, started }: FailedGeneration,
+  about: {
+    readonly operation: string
+    readonly model: string
+    readonly status: number
+    readonly requestId?: string | undefined
+  }
+): StreamError =>
+  new StreamError({
+    ...about,
+    started,
+    partial,
+    message: `The generation failed (${about.status}): the provider ended the answer with finish_reason "error". ${
+      started
+        ? "What it holds is on the error; a repeat would generate and bill it again"
+        : "It holds nothing: try again"
+    }.`
+  })

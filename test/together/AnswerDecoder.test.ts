@@ -1,0 +1,135 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Layer, Schedule, Schema } from "effect"
+import { Credits, Price, Retry, Together, TogetherError } from "effect-together"
+import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+
+const request = { model: "m", messages: [{ role: "user", content: "Name three rivers." }], max_tokens: 4000 }
+const price = Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "1" })
+
+const chat = Together.Together.use((together) => together.chat(request))
+const completions = Together.Together.use((together) => together.completions({ model: "m", prompt: "?" }))
+
+/** Runs a call whose every answer is this one; hands back its end, the attempts and what was charged. */
+const answered = <A>(
+  body: unknown,
+  call: Effect.Effect<A, TogetherError.TogetherError, Together.Together>,
+  headers: Readonly<Record<string, string>> = {}
+) =>
+  VirtualClock.wrap(
+    Effect.gen(function*() {
+      yield* TogetherTest.always("*", Reply.json(body, { headers }))
+      const end = yield* Effect.result(call)
+      const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+      return {
+        value: end._tag === "Success" ? end.success : undefined,
+        error: end._tag === "Failure" ? end.failure : undefined,
+        attempts: (yield* TogetherTest.log).length,
+        charged: keys.map(({ tally }) => tally.settled)
+      }
+    }).pipe(Effect.provide(Layer.provideMerge(
+      TogetherTest.layer({ verifyOnClose: false, together: { prices: () => price, retry: Schedule.recurs(2) } }),
+      Credits.layer()
+    )))
+  )
+
+describe("a generation that the provider gave up", () => {
+  const choice = (content: string, more: object = {}) => ({
+    index: 0,
+    finish_reason: "error",
+    message: { role: "assistant", content, ...more }
+  })
+  const usage = { prompt_tokens: 5, completion_tokens: 2 }
+
+  it.effect.each<[string, typeof chat | typeof completions, object]>([
+    ["chat", chat, choice("")],
+    ["completions", completions, { index: 0, finish_reason: "error", text: "" }]
+  ])("fails and is tried again where it holds nothing: %s", ([operation, call, failed]) =>
+    Effect.gen(function*() {
+      const { attempts, error } = yield* answered({ id: "1", choices: [failed] }, call, { "cf-ray": "ray" })
+      expect(error).toMatchObject({
+        _tag: "StreamError",
+        operation,
+        model: "m",
+        started: false,
+        status: 200,
+        requestId: "ray",
+        message:
+          "The generation failed (200): the provider ended the answer with finish_reason \"error\". It holds nothing: try again."
+      })
+      expect(attempts).toBe(3)
+      expect(TogetherError.mayBeBilled(error!)).toBe(true)
+    }))
+
+  it.effect.each<[string, object, object]>([
+    ["text", choice("Rhi"), { text: "Rhi" }],
+    ["reasoning", choice("", { reasoning_content: "hm" }), { reasoning: "hm" }],
+    ["a tool call", choice("", { tool_calls: [{ id: "1", function: { name: "f", arguments: "{" } }] }), {}],
+    ["an old tool call", choice("", { function_call: { name: "f", arguments: "{" } }), {}]
+  ])("fails once and keeps what it holds: %s", ([, failed, partial]) =>
+    Effect.gen(function*() {
+      const { attempts, error } = yield* answered({ choices: [failed], usage }, chat)
+      expect(error).toMatchObject({ _tag: "StreamError", started: true })
+      expect(error?._tag === "StreamError" && error.partial).toEqual({
+        text: "",
+        reasoning: "",
+        usage: { inputTokens: 5, outputTokens: 2, cachedInputTokens: 0, reasoningTokens: 0 },
+        ...partial
+      })
+      expect(attempts).toBe(1)
+    }))
+
+  it.effect("is charged by the usage that came along", () =>
+    Effect.gen(function*() {
+      expect((yield* answered({ choices: [choice("Rhi")], usage }, chat)).charged).toEqual([7000n])
+    }))
+
+  it.effect("is an answer where another choice did not fail", () =>
+    Effect.gen(function*() {
+      const good = { index: 1, finish_reason: "stop", message: { role: "assistant", content: "Rhine" } }
+      expect((yield* answered({ choices: [choice(""), good] }, chat)).value?.choices).toHaveLength(2)
+      expect((yield* answered({ choices: [choice(""), choice("")] }, chat)).error?._tag).toBe("StreamError")
+    }))
+
+  it.effect("is worth another model", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.json({ choices: [choice("")] }), Reply.chat("Rhine"))
+        const answer = yield* Together.Together.use((together) =>
+          together.chat(request, { fallback: ["other"], retry: Retry.policy({ maxAttempts: 1 }) })
+        )
+        expect(answer.choices[0]?.message?.content).toBe("Rhine")
+      }).pipe(Effect.provide(TogetherTest.layer()))
+    ))
+})
+
+describe("an answer that is an error", () => {
+  const execute = Together.Together.use((together) =>
+    together.request({ path: "/tci/execute", body: { code: "1" }, cost: "free", response: Schema.Unknown })
+  )
+
+  it.effect.each<[string, unknown, string]>([
+    ["as texts", { data: null, errors: ["boom"] }, "is an error: boom."],
+    ["as objects", { data: null, errors: [{ message: "boom" }] }, "is an error: boom."]
+  ])("is one where the code interpreter lists it: %s", ([, body, says]) =>
+    Effect.gen(function*() {
+      const { error } = yield* answered(body, execute)
+      expect(error).toMatchObject({ _tag: "DecodeError", message: expect.stringContaining(says) })
+    }))
+
+  it.effect.each([{ data: { outputs: [] }, errors: null }, { data: null, errors: [] }])(
+    "is none where it lists nothing: %s",
+    (body) =>
+      Effect.gen(function*() {
+        expect((yield* answered(body, execute)).value).toEqual(body)
+      })
+  )
+
+  it.effect.each<[string, unknown, Readonly<Record<string, string>>, string | undefined]>([
+    ["as the header does", { id: "o3", error: { message: "x", type: "y" } }, { "x-request-id": "header" }, "header"],
+    ["as the body does", { id: "o3", error: { message: "x", type: "y" } }, { "cf-ray": "ray" }, "o3"],
+    ["as the edge does", { nothing: true }, { "cf-ray": "ray" }, "ray"]
+  ])("names the request %s", ([, body, headers, requestId]) =>
+    Effect.gen(function*() {
+      expect((yield* answered(body, chat, headers)).error).toMatchObject({ _tag: "DecodeError", requestId })
+    }))
+})
