@@ -114,10 +114,10 @@ export const run: {
     f: (target: T) => Effect.Effect<A, E, R>,
     options?: Options<T, E, R2>
   ): (targets: Arr.NonEmptyReadonlyArray<T>) => Effect.Effect<A, E, R | R2>
-  <T, A, E, R, R2 = never>(
-    targets: Arr.NonEmptyReadonlyArray<T>,
-    f: (target: T) => Effect.Effect<A, E, R>,
-    options?: Options<T, E, R2>
+  <Targets extends Arr.NonEmptyReadonlyArray<unknown>, A, E, R, R2 = never>(
+    targets: Targets,
+    f: (target: Targets[number]) => Effect.Effect<A, E, R>,
+    options?: Options<Targets[number], E, R2>
   ): Effect.Effect<A, E, R | R2>
 } = dual(
   (args) => Array.isArray(args[0]),
@@ -142,10 +142,10 @@ export const stream: {
     f: (target: T) => Stream.Stream<A, E, R>,
     options?: Options<T, E, R2>
   ): (targets: Arr.NonEmptyReadonlyArray<T>) => Stream.Stream<A, E, R | R2>
-  <T, A, E, R, R2 = never>(
-    targets: Arr.NonEmptyReadonlyArray<T>,
-    f: (target: T) => Stream.Stream<A, E, R>,
-    options?: Options<T, E, R2>
+  <Targets extends Arr.NonEmptyReadonlyArray<unknown>, A, E, R, R2 = never>(
+    targets: Targets,
+    f: (target: Targets[number]) => Stream.Stream<A, E, R>,
+    options?: Options<Targets[number], E, R2>
   ): Stream.Stream<A, E, R | R2>
 } = dual(
   (args) => Array.isArray(args[0]),

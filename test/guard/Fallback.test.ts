@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as ExecutionPlan from "effect/ExecutionPlan"
@@ -169,5 +169,22 @@ describe("Fallback", () => {
         expect(yield* Effect.flip(Stream.runDrain(stream))).toBe(gone)
         expect(seen).toEqual([1])
       }))
+  })
+
+  describe("types", () => {
+    it("of targets that are records of their own are inferred as their union", () => {
+      const targets = [{ model: "big", max: 100 }, { model: "small", max: 10 }] as const
+      Fallback.run(targets, (target) => {
+        expectTypeOf(target).toEqualTypeOf<(typeof targets)[number]>()
+        return Effect.succeed(target.max)
+      }, { onFallback: ({ from, to }) => Effect.log(from.model, to.max) })
+      Fallback.stream(targets, ({ max, model }) => Stream.make(max, model))
+      Fallback.run(["big", "small"], (model) => {
+        expectTypeOf(model).toEqualTypeOf<string>()
+        return Effect.succeed(model)
+      })
+      const ask = ({ max }: { readonly max: number }) => Effect.succeed(max)
+      expectTypeOf(Fallback.run(ask)(targets)).toEqualTypeOf<Effect.Effect<number>>()
+    })
   })
 })
