@@ -20,8 +20,11 @@ const seconds = (wait: Duration.Duration | undefined): string | undefined => {
   return value < 0.01 ? undefined : `${value < 10 ? Number(value.toFixed(2)) : Math.round(value)} s`
 }
 
-/** Generate text, so that their answers can be streamed or shortened. */
 const generations = new Set(["chat", "chatStream", "completions", "completionsStream"])
+
+/** Tells whether an operation generates text, so that its answer can be streamed or shortened; true where none is named. */
+export const generates = (operation: string | undefined): boolean =>
+  operation === undefined || generations.has(operation)
 
 /** Says what to do about an error of a tag, without a full stop; where nobody named the operation, as of a generation. */
 export const remedy = (
@@ -45,7 +48,7 @@ export const remedy = (
         hasModel ? ", or use another model" : ""
       }`
     case "ServerError":
-      return status === 524 && (operation === undefined || generations.has(operation))
+      return status === 524 && generates(operation)
         ? "Stream the answer or lower max_tokens: the edge gives up on silent requests after about 100 s"
         : "Try again after a brief wait; contact Together's support if it lasts longer than 30 minutes"
     case "ContextLengthError":

@@ -11,6 +11,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
+import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
 import { redact, type Secrets } from "./Redact.ts"
 
@@ -104,7 +105,7 @@ export const timedOut = (
     message: `No ${
       phase === "connect" ? "connection" : phase === "body" && exchange.file !== undefined ? "more of the body" : phase
     } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
-      (exchange.model === "" ? plainAdvice[phase] : undefined) ?? phaseAdvice[phase]
+      (Advice.generates(exchange.operation) ? undefined : plainAdvice[phase]) ?? phaseAdvice[phase]
     }.`,
     ...about(exchange, head)
   })
