@@ -70,8 +70,8 @@ export interface CreationOptions extends CallOptions {
   readonly cost?: Price.Estimate | undefined
 }
 
-/** Describes a call by path, for endpoints that have no method of their own. */
-export interface PathRequest<A> {
+/** Describes a call by path whose answer comes as it is, for endpoints that have no method of their own. */
+export interface RawRequest {
   readonly method?: HttpMethod.HttpMethod | undefined
   /** Path below the base URL, or an absolute URL on its host or on another of Together's. */
   readonly path: string
@@ -85,8 +85,6 @@ export interface PathRequest<A> {
    * answer than the words of its kind.
    */
   readonly formTexts?: Exchange["formTexts"]
-  /** Decodes the JSON of the answer; an empty one is `undefined`, else `null`. */
-  readonly response: Schema.Codec<A, unknown>
   /** Selects the lane. Default: the body's, where `path` is that of a typed operation, else the lane of calls without one. */
   readonly model?: string | undefined
   /** Names the operation in errors, spans and metrics. Default: `"request"`. */
@@ -101,4 +99,17 @@ export interface PathRequest<A> {
    * is that of a typed operation, as that one; else unknown, as of a model without a price.
    */
   readonly cost?: Price.Estimate | "free" | undefined
+}
+
+/** Describes a call by path whose answer is JSON. */
+export interface PathRequest<A> extends RawRequest {
+  /** Decodes the JSON of the answer, of a stream that of each event; an empty answer is `undefined`, else `null`. */
+  readonly response: Schema.Codec<A, unknown>
+}
+
+/** Is one event of a stream by path. */
+export interface StreamEvent<A> {
+  /** Its name; `message` where it has none. */
+  readonly event: string
+  readonly data: A
 }

@@ -1,9 +1,10 @@
 /**
  * Makes calls of routes: checks the request, guards the exchange, reads the answer.
  *
- * The service is built from four functions: `call` for a route that answers
- * once, `stream` for one that streams, `request` for any path with the
- * caller's own schemas, `text` for an answer that is not JSON.
+ * The service is built from these functions: `call` for a route that answers
+ * once, `stream` for one that streams; and for any path `request` with the
+ * caller's own schema, `events` for a stream of JSON, `bytes` and `text` for an
+ * answer that is not JSON.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -15,43 +16,27 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type Call, type Estimate, isPriority, priorities, type Priority } from "../domain/Call.ts"
-import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
-import type * as Breaker from "../guard/Breaker.ts"
-import type * as Credits from "../guard/Credits.ts"
+import type { Call, Estimate } from "../domain/Call.ts"
+import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
-import * as Lanes from "../guard/Lanes.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
-import type { RetryBudget } from "../guard/RetryBudget.ts"
-import * as Price from "../policy/Price.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
-import type { CallOptions, PathRequest } from "./CallOptions.ts"
+import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
 import { idOf } from "./Classify.ts"
-import type { Shape } from "./EventDecoder.ts"
+import * as EventDecoder from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
-import * as Outputs from "./Outputs.ts"
-import * as Pipeline from "./Pipeline.ts"
+import * as GuardedCalls from "./GuardedCalls.ts"
+import * as JsonEventDecoder from "./JsonEventDecoder.ts"
+import type * as Pipeline from "./Pipeline.ts"
 import * as Pricing from "./Pricing.ts"
-import { promptsOf } from "./Redact.ts"
+import { promptsOf, type Secrets } from "./Redact.ts"
 import type { Route } from "./Routes.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 
 /** Holds what the calls of one client share. */
-export interface Shared {
+export interface Shared extends GuardedCalls.Shared {
   readonly transport: Transport
-  readonly lanes: Lanes.Lanes["Service"]
-  readonly account: string
-  /** For calls that bring none, and whose fiber has none of its own. */
-  readonly retry: Schedule.Schedule<unknown, TogetherError>
-  readonly retryBudget: RetryBudget | undefined
-  readonly priority: Priority
-  readonly deadline: Duration.Duration | undefined
-  readonly hedge: Pipeline.HedgeOptions | undefined
-  readonly breaker: Breaker.Breaker | undefined
-  readonly credits: Credits.Service | undefined
-  readonly prices: Price.Lookup
-  readonly inputMargin: number
 }
 
 /** Makes calls. */
@@ -62,24 +47,19 @@ export interface Client {
   readonly stream: <Req, Chunk>(
     route: Route<Req, unknown>,
     operation: string,
-    shape: Shape<Chunk>
+    shape: EventDecoder.Shape<Chunk>
   ) => (request: Req, options?: CallOptions) => Stream.Stream<Chunk, TogetherError>
   readonly request: <A>(request: PathRequest<A>, options?: CallOptions) => Effect.Effect<A, TogetherError>
-  /** Like `request`, for an answer that is not JSON: its text as it came. */
-  readonly text: (
-    request: Omit<PathRequest<unknown>, "response">,
+  /** Like `request`, for an answer that is a stream of events. */
+  readonly events: <A>(
+    request: PathRequest<A>,
     options?: CallOptions
-  ) => Effect.Effect<string, TogetherError>
+  ) => Stream.Stream<StreamEvent<A>, TogetherError>
+  /** Like `request`, for an answer that is not JSON: its bytes as they came. */
+  readonly bytes: (request: RawRequest, options?: CallOptions) => Effect.Effect<Uint8Array, TogetherError>
+  /** Like `request`, for an answer that is not JSON: its text as it came. */
+  readonly text: (request: RawRequest, options?: CallOptions) => Effect.Effect<string, TogetherError>
 }
-
-const spanOptions = (call: Call) => ({
-  attributes: {
-    "together.model": call.model,
-    "together.lane": call.lane,
-    ...(call.label === undefined ? {} : { "together.label": call.label })
-  },
-  captureStackTrace: false
-})
 
 type RequestOf<R> = R extends Route<infer Req, infer _> ? Req : never
 type AnswerOf<R> = R extends Route<infer _, infer Res> ? Res : never
@@ -114,109 +94,16 @@ export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unkn
 /** A repeat of these does no harm. */
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
 
-/** What a call is made of, besides the caller's options. */
-interface Subject {
-  readonly operation: string
-  readonly idempotent: boolean
-  readonly known: Pricing.Known
-}
-
 /** Is a request as it is sent, and what it is about. */
 interface Requested {
   readonly exchange: Exchange
-  readonly subject: Subject
-}
-
-/** A call that is ready, and how it is guarded. */
-interface Prepared {
-  readonly call: Call
-  readonly guards: Pipeline.Guards
+  readonly subject: GuardedCalls.Subject
 }
 
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
   const { transport } = shared
-  const outputs = Outputs.make()
-
-  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
-    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
-
-  const moneyOf = (call: Call, pricing: Pricing.Pricing | undefined): Pipeline.Money | undefined => {
-    const { account, credits, inputMargin } = shared
-    return credits === undefined || pricing === undefined ? undefined : {
-      credits,
-      request: { key: account, label: call.label, estimate: pricing.before(call.estimate, { inputMargin }) },
-      cost: pricing.after
-    }
-  }
-
-  const callOf = (
-    { idempotent, known, operation }: Subject,
-    options: CallOptions | undefined
-  ): Effect.Effect<Call, InvalidRequestError> =>
-    Clock.clockWith((clock) => {
-      const { estimate, model } = known
-      const priority = options?.priority ?? shared.priority
-      if (!isPriority(priority)) {
-        const message = `The request was not sent: priority must be ${priorities}, got ${priority}. Correct the option.`
-        return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
-      }
-      const lane = Lanes.key({ account: shared.account, model, pool: options?.pool })
-      return Effect.succeed({
-        operation,
-        model,
-        lane,
-        priority,
-        estimate: outputs.expect({ lane, label: options?.label }, estimate, clock.currentTimeMillisUnsafe() / 1000),
-        idempotent,
-        label: options?.label
-      })
-    })
-
-  const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
-    Effect.map(shared.lanes.get(call.lane), (lane) => {
-      const { pricing } = known
-      const { onAnswered } = options ?? {}
-      return {
-        lane,
-        money: moneyOf(call, pricing),
-        breaker: shared.breaker,
-        hedge: options?.hedge ?? shared.hedge,
-        outputs,
-        retry: options?.retry ?? shared.retry,
-        retryBudget: shared.retryBudget,
-        deadline: deadlineOf(options),
-        onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
-          onAnswered({
-            operation: call.operation,
-            model: call.model,
-            attempts: attempt,
-            status,
-            requestId,
-            usage,
-            cost: pricing === undefined ? Price.free : pricing.after(usage)
-          }))
-      }
-    })
-
-  const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
-    Effect.flatMap(
-      callOf(subject, options),
-      (call) => Effect.map(guardsOf(call, subject, options), (guards) => ({ call, guards }))
-    )
-
-  /** Runs a call that answers once, in a span of its own. */
-  const answered = <A>(
-    subject: Subject,
-    options: CallOptions | undefined,
-    attempt: (call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
-  ): Effect.Effect<A, TogetherError> =>
-    Effect.flatMap(prepared(subject, options), ({ call, guards }) =>
-      Effect.withSpan(
-        Pipeline.answer(call, guards, attempt(call)),
-        `Together.${call.operation}`,
-        spanOptions(call)
-      ))
+  const { answered, deadlineOf, streamed } = GuardedCalls.make(shared)
 
   const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
     new InvalidRequestError({
@@ -284,6 +171,17 @@ export const make = (shared: Shared): Client => {
       })
   }
 
+  /** Opens a stream for one attempt, with a decoder of its own. */
+  const opening =
+    <Chunk>(exchange: Exchange, decoder: () => EventDecoder.EventDecoder<Chunk>) => (observed: Pipeline.Observed) =>
+      Effect.flatMap(
+        transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+        (opened) => {
+          seen(observed, opened.response)
+          return EventStream.open(opened, decoder(), exchange, transport)
+        }
+      )
+
   const call: Client["call"] = (route) => {
     const check = AnswerDecoder.recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
     const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
@@ -321,20 +219,8 @@ export const make = (shared: Shared): Client => {
         const asked = requested(route, operation, request, json)
         if (Result.isFailure(asked)) return Stream.fail(asked.failure)
         const { exchange, subject } = asked.success
-        const guarded = Effect.gen(function*() {
-          const { call, guards } = yield* prepared(subject, options)
-          // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
-          const span = yield* Effect.makeSpanScoped(`Together.${operation}`, spanOptions(call))
-          return Pipeline.stream(call, guards, (observed) =>
-            Effect.flatMap(
-              transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-              (opened) => {
-                seen(observed, opened.response)
-                return EventStream.open(opened, shape, exchange, transport)
-              }
-            ), span)
-        })
-        return Stream.unwrap(guarded)
+        const choices = choicesOf(request)
+        return streamed(subject, options, opening(exchange, () => EventDecoder.make(shape, { choices })))
       })
     return (request, options) => {
       const walk = throughModels(route, request, options)
@@ -349,22 +235,51 @@ export const make = (shared: Shared): Client => {
     }
   }
 
+  /** Writes what a call by path sends. */
+  const requestedByPath = (request: RawRequest): Result.Result<Requested, InvalidRequestError> => {
+    const { operation = "request" } = request
+    const method = request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST")
+    const { body, form, formTexts, model = "", path, query } = request
+    const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
+    return Result.map(written, (exchange) => {
+      const known = Pricing.ofPath(exchange, request, shared.prices, transport.base)
+      const idempotent = request.idempotent ?? safeMethods.has(method)
+      return { exchange: { ...exchange, model: known.model }, subject: { operation, idempotent, known } }
+    })
+  }
+
   const byPath = <A>(
-    request: Omit<PathRequest<unknown>, "response">,
+    request: RawRequest,
     options: CallOptions | undefined,
     attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
   ): Effect.Effect<A, TogetherError> =>
     Effect.suspend(() => {
-      const { operation = "request" } = request
-      const method = request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST")
-      const { body, form, formTexts, model = "", path, query } = request
-      const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
-      if (Result.isFailure(written)) return Effect.fail(written.failure)
-      const known = Pricing.ofPath(written.success, request, shared.prices, transport.base)
-      const exchange: Exchange = { ...written.success, model: known.model }
-      const idempotent = request.idempotent ?? safeMethods.has(method)
-      return answered({ operation, idempotent, known }, options, (call) => attempt(exchange, call))
+      const asked = requestedByPath(request)
+      if (Result.isFailure(asked)) return Effect.fail(asked.failure)
+      const { exchange, subject } = asked.success
+      return answered(subject, options, (call) => attempt(exchange, call))
     })
+
+  const file = (request: RawRequest, options: CallOptions | undefined, file: "bytes" | "text") =>
+    byPath(request, options, (exchange) => (observed) => exchanged({ ...exchange, file }, observed))
+
+  const events: Client["events"] = (request, options) => {
+    const decode = Schema.decodeUnknownResult(request.response)
+    return Stream.suspend(() => {
+      const asked = requestedByPath(request)
+      if (Result.isFailure(asked)) return Stream.fail(asked.failure)
+      const { exchange, subject } = asked.success
+      return Stream.mapEffect(
+        streamed(subject, options, opening(exchange, JsonEventDecoder.make)),
+        ({ data, event }) => {
+          const read = decode(data)
+          return Result.isSuccess(read)
+            ? Effect.succeed({ event, data: read.success })
+            : Effect.fail(unfit(exchange, read.failure, transport.secrets(exchange)))
+        }
+      )
+    })
+  }
 
   return {
     call,
@@ -373,15 +288,26 @@ export const make = (shared: Shared): Client => {
       const decode = Schema.decodeUnknownResult(request.response)
       return byPath(request, options, (exchange, call) => exchangeDecoded(exchange, call.estimate, decode))
     },
-    text: (request, options) =>
-      byPath(
-        request,
-        options,
-        (exchange) => (observed) =>
-          Effect.map(exchanged({ ...exchange, file: true }, observed), (answer) => answer.text)
-      )
+    events,
+    bytes: (request, options) => Effect.map(file(request, options, "bytes"), (answer) => answer.bytes ?? noBytes),
+    text: (request, options) => Effect.map(file(request, options, "text"), (answer) => answer.text)
   }
 }
+
+const noBytes = new Uint8Array(0)
+
+const unfit = ({ model, operation }: Exchange, error: Schema.SchemaError, secrets: Secrets): DecodeError =>
+  new DecodeError({
+    operation,
+    model,
+    message: `An event of ${operation} does not fit its schema: ${
+      AnswerDecoder.issueOf(error, secrets)
+    }. Correct the schema.`
+  })
+
+/** Reads how many choices a request asks for. */
+const choicesOf = (request: unknown): number | undefined =>
+  Predicate.hasProperty(request, "n") && typeof request.n === "number" ? request.n : undefined
 
 /** Remembers of an answer what its text does not say. */
 const seen = (

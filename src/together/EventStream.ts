@@ -17,13 +17,12 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import * as ByteReader from "./ByteReader.ts"
-import * as EventDecoder from "./EventDecoder.ts"
+import type * as EventDecoder from "./EventDecoder.ts"
 import * as StreamFailure from "./StreamFailure.ts"
 import type { Exchange, Opened as Answer, Transport } from "./Transport.ts"
 import * as Watchdog from "./Watchdog.ts"
@@ -48,10 +47,6 @@ export interface Opened<Chunk> {
   readonly partial: () => TogetherError.PartialAnswer
 }
 
-/** Reads how many choices a request asks for. */
-const choicesOf = (request: unknown): number | undefined =>
-  Predicate.hasProperty(request, "n") && typeof request.n === "number" ? request.n : undefined
-
 /** Time of the socket, whatever the call's clock says: a test's may stand still. */
 const socketClock = Clock.Clock.defaultValue()
 
@@ -61,10 +56,11 @@ const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk
  * Reads a response up to its first token.
  *
  * @param answer an answer with a 2xx status, unread
+ * @param decoder a fresh one
  */
 export const open = Effect.fnUntraced(function*<Chunk>(
   answer: Answer,
-  shape: EventDecoder.Shape<Chunk>,
+  decoder: EventDecoder.EventDecoder<Chunk>,
   exchange: Exchange,
   transport: Transport
 ): Effect.fn.Return<Opened<Chunk>, TogetherError.TogetherError, Scope.Scope> {
@@ -76,7 +72,6 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     return yield* StreamFailure.unreadable(exchange, transport, answer, body._tag === "Some" ? body.value : "")
   }
   const clock = yield* Clock.clockWith(Effect.succeed)
-  const decoder = EventDecoder.make(shape, { choices: choicesOf(exchange.json) })
   const reader = yield* Scope.provide(ByteReader.make(response), answer.scope)
   const { cut, failed, silent } = StreamFailure.make(exchange, transport, answer, decoder)
 

@@ -86,18 +86,23 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
     // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
     // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
     const scope = Scope.makeUnsafe()
-    const text = Effect.flatMap(execute(exchange, target), (response) => {
+    const body = Effect.flatMap(execute(exchange, target), (response): Effect.Effect<
+      string | Uint8Array,
+      HttpClientError.HttpClientError
+    > => {
       receiver.onHeaders(response.status, response.headers)
-      return exchange.file === true ? textOf(response, receiver.onPiece) : response.text
+      return exchange.file === undefined ? response.text : fileOf[exchange.file](response, receiver.onPiece)
     })
     const child = Effect.runForkWith(fiber.context)(
       Effect.onExit(
-        Scope.provide(text, scope),
+        Scope.provide(body, scope),
         (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
       )
     )
     child.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) return receiver.onText(exit.value)
+      if (Exit.isSuccess(exit)) {
+        return typeof exit.value === "string" ? receiver.onText(exit.value) : receiver.onBytes(exit.value)
+      }
       const failed = exit.cause.reasons.find(Cause.isFailReason)
       if (failed !== undefined) receiver.onFailure(failed.error)
       // no fail reason in it: defects and interrupts only
@@ -148,6 +153,11 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
             const { headers, status } = seen
             end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
           },
+          onBytes: (bytes) => {
+            const { headers, status } = seen
+            const text = () => new TextDecoder().decode(bytes)
+            end(isOk(seen) ? Effect.succeed({ status, headers, text: "", bytes }) : refused(text()))
+          },
           onFailure: (cause) => end(failed((head) => failureOf(exchange, cause, head))),
           onCause: (cause) => end(Effect.failCause(cause))
         }, fiber)
@@ -175,7 +185,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
     return bounded(
       exchange,
       target,
-      shortcut === undefined || query !== undefined || form !== undefined || file === true
+      shortcut === undefined || query !== undefined || form !== undefined || file !== undefined
         ? long(exchange, target)
         : short(shortcut, exchange, target)
     )
@@ -189,6 +199,7 @@ type Start = (
   receiver: Shortcut.Receiver & {
     /** Hears that more of a file has come. */
     readonly onPiece: () => void
+    readonly onBytes: (bytes: Uint8Array) => void
     readonly onCause: (cause: Cause.Cause<never>) => void
   },
   fiber: Fiber.Fiber<unknown, unknown>
@@ -220,13 +231,13 @@ const uploadMillis = (form: FormData): number => {
   return Math.ceil(bytes / slowestUpload) * 1000
 }
 
-const textOf = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
-  Effect.suspend(() => {
-    let text = ""
-    const read = Stream.runForEach(Stream.decodeText(response.stream), (piece) =>
-      Effect.sync(() => {
-        text += piece
-        onPiece()
-      }))
-    return Effect.map(read, () => text)
-  })
+/** The body of a file, of which every piece is heard. */
+const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
+  Stream.tap(response.stream, () => Effect.sync(onPiece))
+
+const fileOf = {
+  text: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
+    Stream.mkString(Stream.decodeText(heard(response, onPiece))),
+  bytes: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
+    Stream.mkUint8Array(heard(response, onPiece))
+}

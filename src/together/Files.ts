@@ -60,6 +60,8 @@ export interface FilesApi {
   readonly get: (id: string) => Effect.Effect<File, TogetherError>
   /** Reads a whole file as text. */
   readonly content: (id: string) => Effect.Effect<string, TogetherError>
+  /** Reads a whole file as it is: one that is no text, such as Parquet. */
+  readonly bytes: (id: string) => Effect.Effect<Uint8Array, TogetherError>
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
@@ -87,6 +89,7 @@ export const make = (client: Client): FilesApi => ({
   ),
   get: (id) => client.request({ operation: "files.get", path: `/files/${encodeURIComponent(id)}`, response: File }),
   content: (id) => client.text({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
+  bytes: (id) => client.bytes({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
   delete: (id) =>
     Effect.map(
       client.request({

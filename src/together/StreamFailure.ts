@@ -41,7 +41,10 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
   return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
 }
 
-const partArrived = "Part of the answer arrived and is on the error; a repeat would generate and bill it again"
+const partArrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
+  `Part of the answer arrived${
+    text === "" && reasoning === "" ? "" : " and is on the error"
+  }; a repeat would generate and bill it again`
 
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
 export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
@@ -93,7 +96,7 @@ export const make = (
       shouldRetry: read?.remedy === undefined ? undefined : false,
       message: `The stream failed after ${decoder.events()} events${
         said === "" ? "." : `: ${Classify.sentence(said)}`
-      } ${decoder.started() ? partArrived : read?.remedy ?? "Nothing had arrived yet: try again"}.`,
+      } ${decoder.started() ? partArrived(decoder.partial()) : read?.remedy ?? "Nothing had arrived yet: try again"}.`,
       body: failure.frame === undefined ? undefined : redact(failure.frame, secrets)
     })
   }
@@ -108,7 +111,7 @@ export const make = (
         partial: decoder.partial(),
         message: `The stream was silent for ${
           Duration.format(timeouts.idle)
-        } after ${decoder.events()} events. ${partArrived}. Raise timeouts.idle to wait longer.`
+        } after ${decoder.events()} events. ${partArrived(decoder.partial())}. Raise timeouts.idle to wait longer.`
       })
       : timedOut(exchange, "first-token", timeouts.firstToken, head)
 

@@ -52,7 +52,7 @@ import * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
 import * as Batches from "./Batches.ts"
 import * as Chat from "./Chat.ts"
-import type { CallOptions } from "./CallOptions.ts"
+import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
 import * as Client from "./Client.ts"
 import * as Completions from "./Completions.ts"
 import type * as Embeddings from "./Embeddings.ts"
@@ -68,7 +68,7 @@ import * as Routes from "./Routes.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import * as Transport from "./Transport.ts"
 
-export type { Answered, CallOptions, CreationOptions, PathRequest } from "./CallOptions.ts"
+export type { Answered, CallOptions, CreationOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
 export { errorFromResponse, type ForeignResponse } from "./ForeignResponse.ts"
 
 /** Configures a client. */
@@ -178,8 +178,23 @@ export class Together extends Context.Service<Together, {
   readonly models: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Models.Model>, TogetherError>
   /** Says whose key this is. Free of charge. */
   readonly whoami: (options?: CallOptions) => Effect.Effect<Models.Whoami, TogetherError>
-  /** Calls any path with schemas of your own: no endpoint is out of reach. */
-  readonly request: Client.Client["request"]
+  /** Calls any path whose answer is JSON, with a schema of your own. */
+  readonly request: <A>(request: PathRequest<A>, options?: CallOptions) => Effect.Effect<A, TogetherError>
+  /** Calls any path whose answer is no JSON, such as sound, a picture or a text, and gives its bytes as they came. */
+  readonly requestBytes: (request: RawRequest, options?: CallOptions) => Effect.Effect<Uint8Array, TogetherError>
+  /**
+   * Calls any path that answers with an event stream of JSON, with a schema of your own for its events.
+   *
+   * **Details**: what makes the endpoint stream is yours to say, as a rule `stream: true` in `body`. The stream ends at
+   * `[DONE]` or with its bytes. Retried unseen up to the first event, never after it, and where no repeat does harm
+   * (`idempotent`). `timeouts.firstToken` and `timeouts.idle` bound its silences.
+   *
+   * **Gotchas**: only you know the last event of an endpoint that sends no `[DONE]`: look whether it came.
+   */
+  readonly requestStream: <A>(
+    request: PathRequest<A>,
+    options?: CallOptions
+  ) => Stream.Stream<StreamEvent<A>, TogetherError>
   readonly files: Files.FilesApi
   readonly batches: Batches.BatchesApi
   readonly fineTunes: FineTunes.FineTunesApi
@@ -290,6 +305,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     models: (callOptions) => models({}, callOptions),
     whoami: (callOptions) => whoami({}, callOptions),
     request: client.request,
+    requestBytes: client.bytes,
+    requestStream: client.events,
     files: Files.make(client),
     batches: Batches.make(client),
     fineTunes: FineTunes.make(client),

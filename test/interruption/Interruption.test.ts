@@ -17,6 +17,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scheduler from "effect/Scheduler"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { TogetherError } from "../../src/domain/TogetherError.ts"
 import * as Breaker from "../../src/guard/Breaker.ts"
@@ -94,6 +95,13 @@ const every = process.env["STEPS"] === "all" ? 1 : 11
 
 const model = Reply.defaultModel
 const request = (content: string) => ({ model, max_tokens: 20, messages: [{ role: "user", content }] })
+const byPath = {
+  path: "/audio/speech",
+  body: { model, input: "target" },
+  model,
+  idempotent: true,
+  estimate: { inputTokens: 2, outputTokens: 5, maxOutputTokens: 20 }
+}
 type Service = Together.Together["Service"]
 
 interface Scenario {
@@ -116,6 +124,16 @@ const scenarios: ReadonlyArray<Scenario> = [
     name: "chat with a deadline",
     answer: Reply.after(Reply.chat("Rhine"), "1 second"),
     call: (t) => t.chat(request("target"), { deadline: "5 minutes" })
+  },
+  {
+    name: "requestBytes",
+    answer: Reply.after(Reply.raw(Uint8Array.of(1, 2, 255)), "1 second"),
+    call: (t) => t.requestBytes(byPath)
+  },
+  {
+    name: "requestStream",
+    answer: Reply.after(Reply.events([{ type: "a" }, { type: "b" }], { every: "200 millis" }), "1 second"),
+    call: (t) => Stream.runDrain(t.requestStream({ ...byPath, response: Schema.Unknown }))
   }
 ]
 

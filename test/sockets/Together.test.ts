@@ -52,6 +52,34 @@ describe.each(transports)("Together over %s", (transport, layerOf) => {
       expect(JSON.parse(sent?.body ?? "")).toEqual({ ...request, an_extra_field: 7 })
     }))
 
+  it.live("gives the bytes of an answer that is no JSON, and the events of one that streams", () =>
+    Effect.gen(function*() {
+      const sound = Uint8Array.of(0x49, 0x44, 0x33, 0xff, 0xfb, 0x90, 0x00)
+      const server = yield* serve((received, response) => {
+        if (received.url === "/v1/audio/speech") {
+          response.writeHead(200, { "content-type": "audio/mpeg" })
+          response.write(sound.subarray(0, 4))
+          return void response.end(sound.subarray(4))
+        }
+        response.writeHead(200, { "content-type": "text/event-stream" })
+        response.write("event: response.created\ndata: {\"ty")
+        response.end("pe\":1}\n\nevent: response.completed\ndata: {\"type\":2}\n\n")
+      })
+      const [bytes, events] = yield* withTogether((together) =>
+        Effect.all([
+          together.requestBytes({ path: "/audio/speech", body: { model: "m", input: "hi" } }),
+          Stream.runCollect(
+            together.requestStream({ path: "/responses", body: { stream: true }, response: Schema.Unknown })
+          )
+        ])
+      ).pipe(client(server.baseUrl))
+      expect([...bytes]).toEqual([...sound])
+      expect(events).toEqual([
+        { event: "response.created", data: { type: 1 } },
+        { event: "response.completed", data: { type: 2 } }
+      ])
+    }))
+
   it.live("follows no redirect of a prompt, and says what to do", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => {

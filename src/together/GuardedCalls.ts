@@ -1,0 +1,170 @@
+/**
+ * Runs the calls of one client, each in its lane, with its money, under its guards and in a span of its own.
+ *
+ * `Client` says what a call is about and how it is attempted; here it becomes a `Call`, and finds what guards it.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type Call, isPriority, priorities, type Priority } from "../domain/Call.ts"
+import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import type * as Breaker from "../guard/Breaker.ts"
+import type * as Credits from "../guard/Credits.ts"
+import * as Lanes from "../guard/Lanes.ts"
+import type { RetryBudget } from "../guard/RetryBudget.ts"
+import * as Price from "../policy/Price.ts"
+import type { CallOptions } from "./CallOptions.ts"
+import type { Opened } from "./EventStream.ts"
+import * as Outputs from "./Outputs.ts"
+import * as Pipeline from "./Pipeline.ts"
+import type * as Pricing from "./Pricing.ts"
+
+/** Holds what the calls of one client share, besides their transport. */
+export interface Shared {
+  readonly lanes: Lanes.Lanes["Service"]
+  readonly account: string
+  /** For calls that bring none, and whose fiber has none of its own. */
+  readonly retry: Schedule.Schedule<unknown, TogetherError>
+  readonly retryBudget: RetryBudget | undefined
+  readonly priority: Priority
+  readonly deadline: Duration.Duration | undefined
+  readonly hedge: Pipeline.HedgeOptions | undefined
+  readonly breaker: Breaker.Breaker | undefined
+  readonly credits: Credits.Service | undefined
+  readonly prices: Price.Lookup
+  readonly inputMargin: number
+}
+
+/** What a call is made of, besides the caller's options. */
+export interface Subject {
+  readonly operation: string
+  readonly idempotent: boolean
+  readonly known: Pricing.Known
+}
+
+/** A call that is ready, and how it is guarded. */
+interface Prepared {
+  readonly call: Call
+  readonly guards: Pipeline.Guards
+}
+
+/** Runs guarded calls. */
+export interface GuardedCalls {
+  readonly deadlineOf: (options: CallOptions | undefined) => Duration.Duration | undefined
+  /** Runs a call that answers once. */
+  readonly answered: <A>(
+    subject: Subject,
+    options: CallOptions | undefined,
+    attempt: (call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+  ) => Effect.Effect<A, TogetherError>
+  /** Runs a call that streams. */
+  readonly streamed: <Chunk>(
+    subject: Subject,
+    options: CallOptions | undefined,
+    open: (observed: Pipeline.Observed) => Effect.Effect<Opened<Chunk>, TogetherError, Scope.Scope>
+  ) => Stream.Stream<Chunk, TogetherError>
+}
+
+const spanOptions = (call: Call) => ({
+  attributes: {
+    "together.model": call.model,
+    "together.lane": call.lane,
+    ...(call.label === undefined ? {} : { "together.label": call.label })
+  },
+  captureStackTrace: false
+})
+
+/** Makes what runs the calls of one client. */
+export const make = (shared: Shared): GuardedCalls => {
+  const outputs = Outputs.make()
+
+  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
+    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+
+  const moneyOf = (call: Call, pricing: Pricing.Pricing | undefined): Pipeline.Money | undefined => {
+    const { account, credits, inputMargin } = shared
+    return credits === undefined || pricing === undefined ? undefined : {
+      credits,
+      request: { key: account, label: call.label, estimate: pricing.before(call.estimate, { inputMargin }) },
+      cost: pricing.after
+    }
+  }
+
+  const callOf = (
+    { idempotent, known, operation }: Subject,
+    options: CallOptions | undefined
+  ): Effect.Effect<Call, InvalidRequestError> =>
+    Clock.clockWith((clock) => {
+      const { estimate, model } = known
+      const priority = options?.priority ?? shared.priority
+      if (!isPriority(priority)) {
+        const message = `The request was not sent: priority must be ${priorities}, got ${priority}. Correct the option.`
+        return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
+      }
+      const lane = Lanes.key({ account: shared.account, model, pool: options?.pool })
+      return Effect.succeed({
+        operation,
+        model,
+        lane,
+        priority,
+        estimate: outputs.expect({ lane, label: options?.label }, estimate, clock.currentTimeMillisUnsafe() / 1000),
+        idempotent,
+        label: options?.label
+      })
+    })
+
+  const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
+    Effect.map(shared.lanes.get(call.lane), (lane) => {
+      const { pricing } = known
+      const { onAnswered } = options ?? {}
+      return {
+        lane,
+        money: moneyOf(call, pricing),
+        breaker: shared.breaker,
+        hedge: options?.hedge ?? shared.hedge,
+        outputs,
+        retry: options?.retry ?? shared.retry,
+        retryBudget: shared.retryBudget,
+        deadline: deadlineOf(options),
+        onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
+          onAnswered({
+            operation: call.operation,
+            model: call.model,
+            attempts: attempt,
+            status,
+            requestId,
+            usage,
+            cost: pricing === undefined ? Price.free : pricing.after(usage)
+          }))
+      }
+    })
+
+  const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
+    Effect.flatMap(
+      callOf(subject, options),
+      (call) => Effect.map(guardsOf(call, subject, options), (guards) => ({ call, guards }))
+    )
+
+  return {
+    deadlineOf,
+    answered: (subject, options, attempt) =>
+      Effect.flatMap(prepared(subject, options), ({ call, guards }) =>
+        Effect.withSpan(
+          Pipeline.answer(call, guards, attempt(call)),
+          `Together.${call.operation}`,
+          spanOptions(call)
+        )),
+    streamed: (subject, options, open) => {
+      const guarded = Effect.gen(function*() {
+        const { call, guards } = yield* prepared(subject, options)
+        // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
+        const span = yield* Effect.makeSpanScoped(`Together.${call.operation}`, spanOptions(call))
+        return Pipeline.stream(call, guards, open, span)
+      })
+      return Stream.unwrap(guarded)
+    }
+  }
+}
