@@ -44,6 +44,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
 const bounded = (accepts: (millis: number) => boolean, expected: string) =>
@@ -255,23 +256,40 @@ export const fromDocument = (document: RetryDocumentJson): Schedule.Schedule<Dur
 export const fromJson = (text: string): Effect.Effect<Schedule.Schedule<Duration.Duration>, Schema.SchemaError> =>
   Effect.map(Schema.decodeEffect(Schema.fromJsonString(RetryDocument))(text, strict), make)
 
-/** Is what the configuration holds at a path, whatever it means: every value is a string. */
-type Tree = string | ReadonlyArray<Tree | undefined> | { readonly [key: string]: Tree }
+/** Is what the configuration holds at a path, whatever it means: every value is a string, an empty one is none. */
+type Tree = string | ReadonlyArray<Tree | undefined> | { readonly [key: string]: Tree | undefined }
 
 const Tree: Schema.Codec<Tree> = Schema.Union([
   Schema.String,
   // variables that end in numbers make an array with holes
   Schema.Array(Schema.UndefinedOr(Schema.suspend(() => Tree))),
-  Schema.Record(Schema.String, Schema.suspend(() => Tree))
+  Schema.Record(Schema.String, Schema.UndefinedOr(Schema.suspend(() => Tree)))
 ])
 
-/** Adds to what was read the keys beside it that nobody read; a key in capitals may be a neighbour's variable. */
+const FromTree = Schema.toCodecStringTree(RetryDocument)
+
+/** A key in capitals may be a neighbour's variable. */
+const isOwn = (key: string): boolean => !/^[A-Z]/.test(key)
+
+/** Adds to what was read the keys beside it that nobody read. */
 const withUnread = (read: unknown, held: unknown): unknown => {
   if (Array.isArray(read) && Array.isArray(held)) return read.map((item, index) => withUnread(item, held[index]))
   if (!Predicate.isObject(read) || !Predicate.isObject(held)) return read
-  const unread = Object.entries(held).filter(([key]) => !Object.hasOwn(read, key) && !/^[A-Z]/.test(key))
+  const unread = Object.entries(held).filter(([key, value]) =>
+    value !== undefined && !Object.hasOwn(read, key) && isOwn(key)
+  )
   const known = Object.entries(read).map(([key, value]) => [key, withUnread(value, held[key])] as const)
   return Object.fromEntries([...unread, ...known])
+}
+
+/** Names the part of an object that is no document: by its own keys, for a schema that asked for each says it nine times. */
+const complaint = (
+  held: Tree,
+  error: Config.ConfigError
+): Effect.Effect<never, Config.ConfigError | Schema.SchemaError> => {
+  const own = Predicate.isObject(held) ? Object.entries(held).filter(([key]) => isOwn(key)) : []
+  if (own.length === 0) return Effect.fail(error)
+  return Effect.andThen(Schema.decodeUnknownEffect(FromTree)(Object.fromEntries(own), strict), Effect.fail(error))
 }
 
 /**
@@ -280,7 +298,7 @@ const withUnread = (read: unknown, held: unknown): unknown => {
  * **Gotchas**: an unknown key is refused as in JSON, unless it begins with a capital: variables share their names' first
  * parts, so `RETRY_BUDGET` beside `RETRY_type` may belong to someone else.
  *
- * **Errors**: `ConfigError`, whose message names the path in the document and what was expected there.
+ * **Errors**: `ConfigError`, whose message names the variable, the path in the document and what was expected there.
  *
  * **Example**
  *
@@ -299,14 +317,16 @@ const withUnread = (read: unknown, held: unknown): unknown => {
  */
 export const config = (path: string): Config.Config<Schedule.Schedule<Duration.Duration>> =>
   Config.all({
-    given: Config.schema(Schema.Union([Schema.String, RetryDocument]), path),
-    // what cannot be read as a tree holds nothing of the document that `given` does not report
-    held: Config.orElse(Config.schema(Tree, path), () => Config.succeed(undefined))
+    // a provider may know the document's keys by other names, so it is asked for each
+    given: Config.orElse(Config.schema(RetryDocument, path), Config.succeed),
+    held: Config.orElse(Config.schema(Tree, path), () => Config.schema(Schema.String, path))
   }).pipe(
     Config.mapEffect(({ given, held }) =>
       Effect.mapError(
-        typeof given === "string"
-          ? fromJson(given)
+        typeof held === "string"
+          ? fromJson(held)
+          : given instanceof Config.ConfigError
+          ? complaint(held, given)
           : Effect.map(
             Effect.flatMap(
               Schema.encodeEffect(RetryDocument)(given),
@@ -314,7 +334,10 @@ export const config = (path: string): Config.Config<Schedule.Schedule<Duration.D
             ),
             make
           ),
-        (error) => new Config.ConfigError(error)
+        (error) =>
+          error instanceof Config.ConfigError
+            ? error
+            : new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([path], error.issue)))
       )
     )
   )

@@ -187,11 +187,14 @@ describe("RetryDocument", () => {
       Effect.gen(function*() {
         const spaced = { type: "spaced", interval: "2 seconds" }
         const typos: ReadonlyArray<readonly [object, string]> = [
-          [{ ...spaced, maxAttempt: 3 }, `at ["maxAttempt"]`],
-          [{ ...spaced, factor: 2 }, `at ["factor"]`],
-          [{ ...spaced, retryAfter: { spred: 0 } }, `at ["retryAfter"]["spred"]`],
-          [{ ...spaced, byTag: { ServerError: { ...spaced, tims: 1 } } }, `at ["byTag"]["ServerError"]["tims"]`],
-          [{ type: "sequence", schedules: [spaced, { ...spaced, tims: 1 }] }, `at ["schedules"][1]["tims"]`]
+          [{ ...spaced, maxAttempt: 3 }, `at ["RETRY"]["maxAttempt"]`],
+          [{ ...spaced, factor: 2 }, `at ["RETRY"]["factor"]`],
+          [{ ...spaced, retryAfter: { spred: 0 } }, `at ["RETRY"]["retryAfter"]["spred"]`],
+          [
+            { ...spaced, byTag: { ServerError: { ...spaced, tims: 1 } } },
+            `at ["RETRY"]["byTag"]["ServerError"]["tims"]`
+          ],
+          [{ type: "sequence", schedules: [spaced, { ...spaced, tims: 1 }] }, `at ["RETRY"]["schedules"][1]["tims"]`]
         ]
         for (const [RETRY, place] of typos) {
           const error = yield* Effect.flip(read(ConfigProvider.fromUnknown({ RETRY })))
@@ -204,7 +207,9 @@ describe("RetryDocument", () => {
           RETRY_maxAttempt: "3",
           RETRY_OTHER_2: "x"
         }
-        expect(String(yield* Effect.flip(read(ConfigProvider.fromEnvRecord(variables))))).toContain(`at ["maxAttempt"]`)
+        expect(String(yield* Effect.flip(read(ConfigProvider.fromEnvRecord(variables))))).toContain(
+          `at ["RETRY"]["maxAttempt"]`
+        )
       }))
 
     it.effect("lets variables of others share the first part of its name, and providers rename keys", () =>
@@ -222,13 +227,37 @@ describe("RetryDocument", () => {
         expect(yield* read(ConfigProvider.constantCase(ConfigProvider.fromEnvRecord(renamed)))).toEqual([2])
       }))
 
+    it.effect.each<readonly [string, Record<string, string>, string]>([
+      ["a missing variable", {}, `Expected string\n  at ["RETRY"]`],
+      ["an empty one", { RETRY: "" }, `Expected string\n  at ["RETRY"]`],
+      ["no JSON", { RETRY: "not json" }, `Expected a valid JSON string\n  at ["RETRY"]`],
+      ["a missing key", { RETRY: `{ "type": "spaced" }` }, `Missing key\n  at ["RETRY"]["interval"]`],
+      ["a key of variables", { RETRY_type: "spaced", RETRY_X: "x" }, `Missing key\n  at ["RETRY"]["interval"]`],
+      [
+        "a value of variables",
+        { RETRY_type: "spaced", RETRY_interval: "1 secnd" },
+        `Expected a valid Duration string\n  at ["RETRY"]["interval"]`
+      ]
+    ])("names the variable of %s, once", ([, env, message]) =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(read(ConfigProvider.fromEnvRecord(env)))
+        expect(error.message).toBe(`SchemaError(${message})`)
+      }))
+
+    it.effect("says what is wrong under the names that a provider gives its keys", () =>
+      Effect.gen(function*() {
+        const renamed = { RETRY_TYPE: "spaced", RETRY_INTERVAL: "1 secnd" }
+        const error = yield* Effect.flip(read(ConfigProvider.constantCase(ConfigProvider.fromEnvRecord(renamed))))
+        expect(error.message).toContain(`Expected a valid Duration string\n  at ["RETRY"]["interval"]`)
+      }))
+
     it.effect("names the place in bad JSON, and can have a default", () =>
       Effect.gen(function*() {
         const bad = yield* Effect.flip(
           read(ConfigProvider.fromEnvRecord({ RETRY: `{ "type": "spaced", "interval": "2" }` }))
         )
         expect(bad._tag).toBe("ConfigError")
-        expect(String(bad)).toContain(`Expected a valid Duration string\n  at ["interval"]`)
+        expect(String(bad)).toContain(`Expected a valid Duration string\n  at ["RETRY"]["interval"]`)
         const fallback = Config.withDefault(
           Retry.config("RETRY"),
           Retry.fromDocument({ type: "delays", delays: ["7 seconds"] })
