@@ -216,7 +216,7 @@ const checkedKey = (apiKey: string): Effect.Effect<string, AuthError> => {
       new AuthError({
         reason: "missing",
         message:
-          `The API key has a character that cannot be sent, at place ${at} of ${apiKey.length}. Check TOGETHER_API_KEY for a line break or a typographic dash, or make a key at https://api.together.ai/settings/api-keys.`
+          `The API key has a character that cannot be sent, at place ${at} of ${apiKey.length}. Check it for a line break or a typographic dash, or make a key at https://api.together.ai/settings/api-keys.`
       })
     )
 }
@@ -333,19 +333,24 @@ export interface ConfigOptions extends Omit<Options, "apiKey" | "baseUrl"> {
   readonly baseUrl?: Config.Config<string> | undefined
 }
 
-/** Provides a client over the `HttpClient` of the context, its key and address from the configuration. */
+const ourKey = Config.Redacted("TOGETHER_API_KEY").pipe(Config.withDefault(Redacted.make("")))
+const ourBaseUrl = Config.String("TOGETHER_BASE_URL").pipe(Config.withDefault(defaults.baseUrl))
+
+/**
+ * Provides a client over the `HttpClient` of the context, its key and address from the configuration.
+ *
+ * **Errors**: as {@link make}. A missing `TOGETHER_API_KEY` is an `AuthError`; a missing variable of your own, and any
+ * that cannot be read, a `ConfigError`.
+ */
 export const layerHttpConfig = (
   options: ConfigOptions = {}
 ): Layer.Layer<Together, LayerError | Config.ConfigError, HttpClient.HttpClient> =>
   Layer.effect(
     Together,
     Effect.gen(function*() {
-      const apiKey = yield* (options.apiKey ?? Config.Redacted("TOGETHER_API_KEY")).pipe(
-        Config.withDefault(Redacted.make(""))
-      )
-      const baseUrl = yield* (options.baseUrl ?? Config.String("TOGETHER_BASE_URL")).pipe(
-        Config.withDefault(defaults.baseUrl)
-      )
+      // one of the caller's own that is missing is a ConfigError, which names it
+      const apiKey = yield* options.apiKey ?? ourKey
+      const baseUrl = yield* options.baseUrl ?? ourBaseUrl
       return yield* make({ ...options, apiKey, baseUrl })
     })
   )

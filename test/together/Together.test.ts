@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Schedule, Schema, Stream } from "effect"
+import { Config, ConfigProvider, Effect, Fiber, Schedule, Schema, Stream } from "effect"
 import { Breaker, Budget, Chat, Credits, Deadline, Price, Together } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as Layer from "effect/Layer"
@@ -172,4 +172,19 @@ describe("Together", () => {
         expect(Chat.text(yield* use((together) => together.chat(request)))).toBe("Rhine")
       }).pipe(Effect.provide(TogetherTest.layer()))
     ))
+
+  it.effect("names the variable of the caller that is missing, and its own", () =>
+    Effect.gen(function*() {
+      const failureOf = (options: Together.ConfigOptions, env: Record<string, string>) =>
+        Effect.flip(Effect.provide(
+          Together.Together,
+          Together.layerConfig(options).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env))))
+        ))
+      const noKey = yield* failureOf({ apiKey: Config.Redacted("MY_KEY") }, { TOGETHER_API_KEY: "other" })
+      expect([noKey._tag, noKey.message]).toEqual(["ConfigError", expect.stringContaining("MY_KEY")])
+      const noUrl = yield* failureOf({ baseUrl: Config.String("MY_URL") }, { TOGETHER_API_KEY: "key" })
+      expect([noUrl._tag, noUrl.message]).toEqual(["ConfigError", expect.stringContaining("MY_URL")])
+      const none = yield* failureOf({}, {})
+      expect([none._tag, none.message]).toEqual(["AuthError", expect.stringContaining("TOGETHER_API_KEY")])
+    }))
 })
