@@ -70,7 +70,11 @@ export interface BatchesApi {
   readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 
-/** Makes calls about batches, over a client. */
+/**
+ * Makes calls about batches, over a client.
+ *
+ * @internal
+ */
 export const make = (client: Client): BatchesApi => ({
   create: (request, options) =>
     client.request(

@@ -44,7 +44,11 @@ export interface EvaluationsApi {
   readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
 }
 
-/** Makes calls about evaluations, over a client. */
+/**
+ * Makes calls about evaluations, over a client.
+ *
+ * @internal
+ */
 export const make = (client: Client): EvaluationsApi => ({
   create: (request, options) =>
     client.request(

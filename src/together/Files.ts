@@ -65,7 +65,11 @@ export interface FilesApi {
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
-/** Makes calls about files, over a client. */
+/**
+ * Makes calls about files, over a client.
+ *
+ * @internal
+ */
 export const make = (client: Client): FilesApi => ({
   upload: (file) => {
     const form = new FormData()

@@ -129,7 +129,11 @@ export interface FineTunesApi {
   readonly estimatePrice: (request: FineTuneRequest) => Effect.Effect<PriceEstimate, TogetherError>
 }
 
-/** Makes calls about fine-tunes, over a client. */
+/**
+ * Makes calls about fine-tunes, over a client.
+ *
+ * @internal
+ */
 export const make = (client: Client): FineTunesApi => ({
   create: (request, options) =>
     client.request(
