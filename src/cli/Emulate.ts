@@ -91,7 +91,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
         `  state, limits, credits and faults: ${url.replace(/\/v1$/, "/__emulator/state")}\n` +
         "Ctrl-C ends it\n"
     )
-    yield* host.interrupted
+    yield* host.interrupted()
     return ExitCode.ExitCode.ok
   })
   return yield* served.pipe(

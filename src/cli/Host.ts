@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as NodeStream from "@effect/platform-node/NodeStream"
+import { writeSync } from "node:fs"
 import { homedir, hostname } from "node:os"
 import { createGunzip } from "node:zlib"
 import type * as Input from "../job/Input.ts"
@@ -26,8 +27,8 @@ export interface Service {
   readonly writeError: (text: string) => void
   /** Writes to standard output; returns when it was taken. */
   readonly write: (text: string) => Effect.Effect<void, OutputError>
-  /** Waits for Ctrl-C or a request to end; the second one ends the process at once. */
-  readonly interrupted: Effect.Effect<void>
+  /** Waits for Ctrl-C or a request to end; the second one ends the process at once, with these words. */
+  readonly interrupted: (atOnce?: string) => Effect.Effect<void>
   readonly isAlive: (pid: number) => boolean
 }
 
@@ -54,22 +55,35 @@ const write = (text: string): Effect.Effect<void, OutputError> =>
       ))
   })
 
-const interrupted = Effect.callback<void>((resume) => {
-  let asked = false
-  const on = () => {
-    if (asked) process.exit(130)
-    asked = true
-    resume(Effect.void)
+/** Says the last words of a process: nothing is written any more after it ends. */
+const sayLast = (text: string): void => {
+  try {
+    writeSync(process.stderr.fd, text)
+  } catch {
+    // nobody listens, or not fast enough
   }
-  process.on("SIGINT", on)
-  process.on("SIGTERM", on)
-  process.on("SIGHUP", on)
-  return Effect.sync(() => {
-    process.off("SIGINT", on)
-    process.off("SIGTERM", on)
-    process.off("SIGHUP", on)
+}
+
+const interrupted: Service["interrupted"] = (atOnce = "") =>
+  Effect.callback<void>((resume) => {
+    let asked = false
+    const on = () => {
+      if (asked) {
+        sayLast(atOnce)
+        process.exit(130)
+      }
+      asked = true
+      resume(Effect.void)
+    }
+    process.on("SIGINT", on)
+    process.on("SIGTERM", on)
+    process.on("SIGHUP", on)
+    return Effect.sync(() => {
+      process.off("SIGINT", on)
+      process.off("SIGTERM", on)
+      process.off("SIGHUP", on)
+    })
   })
-})
 
 const isAlive = (pid: number): boolean => {
   try {

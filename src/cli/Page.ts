@@ -10,12 +10,13 @@ import type * as PlatformError from "effect/PlatformError"
 import { OutputError, platformCode } from "../job/JobError.ts"
 import * as Histogram from "../job/Histogram.ts"
 import * as FileIdentity from "../job/FileIdentity.ts"
-import type * as Report from "../job/Report.ts"
+import * as Report from "../job/Report.ts"
 import type * as Timeline from "../job/Timeline.ts"
 import * as Chart from "./Chart.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
+import type * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 
@@ -64,7 +65,7 @@ const cards = (context: Summary.Context): string => {
         Format.count(report.ok + report.resumedOk),
         report.resumedOk > 0
           ? `${Format.count(report.resumedOk)} by an earlier run`
-          : `of ${Format.plural(report.read, "row")}`
+          : `of ${Format.plural(Report.done(report) + context.undone, "row")}`
       ),
       card(
         "Failed",
@@ -94,6 +95,8 @@ const cards = (context: Summary.Context): string => {
           ? `up to ${Format.usd(uncertain)} besides`
           : report.unpriced > 0
           ? `${Format.plural(report.unpriced, "row")} of unknown price`
+          : report.unmetered > 0
+          ? `${Format.plural(report.unmetered, "row")} without usage left out`
           : `${Format.count(report.inputTokens + report.outputTokens)} tokens`
       ),
       card(
@@ -111,26 +114,32 @@ const over = (
 ): ReadonlyArray<readonly [number, number]> =>
   timeline.steps.map((step, index) => [(index + 0.5) * timeline.width, value(step)] as const)
 
-/** Describes the chart of requests per second against the limit that was found. */
-export const throughput = (report: Report.Report): Chart.Chart => {
+/** Describes the chart of requests per second against the limit that was found, and the times without credit. */
+export const throughput = (report: Report.Report, spells: ReadonlyArray<Standstill.Spell> = []): Chart.Chart => {
   const { timeline } = report
   const { width } = timeline
   const maxX = Math.max(elapsed(report), timeline.steps.length * width)
   const marked = timeline.steps.flatMap((step, index) =>
     step.throttled > 0 ? [[(index + 0.5) * width, step.throttled] as const] : []
   )
-  const bands = timeline.steps.flatMap((step, index) =>
+  const paused = timeline.steps.flatMap((step, index) =>
     step.paused > 0
       ? [{ from: index * width, to: index * width + Math.min(width, step.paused), color: "--amber" }]
       : []
   )
+  const since = (at: number) => (at - report.startedAt) / 1000
+  const suspended = spells.map(({ from, to }) => ({
+    from: since(from),
+    to: to === undefined ? elapsed(report) : since(to),
+    color: "--red"
+  }))
   const all = report.models.size > 1 ? ", all models together" : ""
   return {
     title: `Requests per second, and the limit that was found${all}`,
     maxX,
     formatX: Format.clock,
     formatY: Format.rate,
-    bands,
+    bands: [...paused, ...suspended],
     series: [
       {
         label: "requests sent",
@@ -146,18 +155,22 @@ export const throughput = (report: Report.Report): Chart.Chart => {
         points: over(timeline, (step) => known(step.rate))
       }
     ],
-    marks: { label: "429 (shaded: paused)", color: "--red", points: marked }
+    marks: {
+      label: `429 (shaded: paused${spells.length > 0 ? "; shaded red: no credit" : ""})`,
+      color: "--red",
+      points: marked
+    }
   }
 }
 
 const known = (value: number) => value > 0 ? value : Number.NaN
 
-const charts = (report: Report.Report): string => {
+const charts = ({ report, spells }: Summary.Context): string => {
   const { timeline } = report
   if (timeline.steps.length === 0) return ""
   const { width } = timeline
   const maxX = Math.max(elapsed(report), timeline.steps.length * width)
-  return Chart.timeline(throughput(report)) + Chart.timeline({
+  return Chart.timeline(throughput(report, spells)) + Chart.timeline({
     title: "Requests in flight",
     maxX,
     height: 190,
@@ -274,7 +287,7 @@ export const html = (context: Summary.Context, input: string): string => {
     }</code></p></header>
 ${ended(context)}
 ${cards(context)}
-${charts(report)}
+${charts(context)}
 <div class="two">${latency("Time of one request", report.attemptLatency)}${
       latency("Time of one row, waits and retries included", report.latency)
     }${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${

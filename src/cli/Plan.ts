@@ -5,6 +5,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
 import * as Money from "../domain/Money.ts"
 import type * as Lanes from "../guard/Lanes.ts"
+import * as BatchParts from "../job/BatchParts.ts"
 import * as IdIndex from "../job/IdIndex.ts"
 import * as Input from "../job/Input.ts"
 import * as Journal from "../job/Journal.ts"
@@ -74,6 +75,8 @@ export interface Plan {
   missingIds: number
   duplicates: number
   answered: number
+  /** Rows in batches that an earlier run began and that nobody has collected. */
+  inBatches: number
   readonly models: Map<string, ModelPlan>
 }
 
@@ -85,6 +88,7 @@ export const make = (): Plan => ({
   missingIds: 0,
   duplicates: 0,
   answered: 0,
+  inBatches: 0,
   models: new Map()
 })
 
@@ -182,6 +186,7 @@ const json = (plan: Plan, seconds: number) => ({
   missingIds: plan.missingIds,
   duplicateIds: plan.duplicates,
   answeredBefore: plan.answered,
+  inBatches: plan.inBatches,
   costUsd: {
     low: Money.toUsd(sum(plan, "low")),
     expected: Money.toUsd(sum(plan, "expected")),
@@ -201,7 +206,21 @@ const json = (plan: Plan, seconds: number) => ({
   }]))
 })
 
-const text = (plan: Plan, seconds: number, latency: number, style: Style.Style): string => {
+/** Says what batches may cost at the most, where that is known. */
+const costOf = (batches: ReadonlyArray<BatchParts.Part>): string => {
+  const bounds = batches.map((part) => BatchParts.boundOf(part, 0n))
+  return bounds.includes(undefined)
+    ? ""
+    : `, for up to ${Format.usd(bounds.reduce((sum: bigint, bound) => sum + (bound ?? 0n), 0n))}`
+}
+
+const text = (
+  plan: Plan,
+  batches: ReadonlyArray<BatchParts.Part>,
+  seconds: number,
+  latency: number,
+  style: Style.Style
+): string => {
   const rows = Array.from(plan.models, ([name, model]) => [
     name,
     Format.count(model.rows),
@@ -228,6 +247,13 @@ const text = (plan: Plan, seconds: number, latency: number, style: Style.Style):
       plan.answered > 0 ? `, ${Format.count(plan.answered)} answered before` : ""
     }`
   ]
+  if (plan.inBatches > 0) {
+    notes.push(style.yellow(
+      `${Format.plural(plan.inBatches, "row")} in ${
+        batches.length === 1 ? "a batch" : Format.plural(batches.length, "batch", "batches")
+      } that an earlier run began${costOf(batches)}: collect with --via batch`
+    ))
+  }
   if (plan.models.size > 1) {
     notes.push(
       `all models: ${Format.usd(sum(plan, "low"))} – ${Format.usd(sum(plan, "high"))}, expected ${
@@ -285,7 +311,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     : undefined
   const journalPath = Place.journalOf(flags, false)
   const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
-  const answered = done ? yield* Journal.answeredIds(journalPath) : undefined
+  const held = done ? yield* Journal.held(journalPath) : undefined
+  const batches = BatchParts.open(held?.notes ?? []).filter(BatchParts.mayExist)
+  const inBatch = batches.map(BatchParts.has)
   const plan = make()
   const seen = IdIndex.make()
   yield* Stream.runForEachArray(Input.rows(source, rowOptions(flags)), (rows) =>
@@ -308,11 +336,12 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
           continue
         }
         seen.set(row.id, row.line)
-        if (answered?.(row.id) === true) plan.answered++
+        if (held?.isAnswered(row.id) === true) plan.answered++
+        else if (inBatch.some((has) => has(row))) plan.inBatches++
         else addRow(plan, row, PriceTable.shippedLookup)
       }
     }))
-  if (plan.rows + plan.badCount + plan.answered === 0) {
+  if (plan.rows + plan.badCount + plan.answered + plan.inBatches === 0) {
     return yield* Source.empty(flags.input)
   }
   const limits = {
@@ -331,7 +360,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   yield* host.write(
     flags.json
       ? `${JSON.stringify(json(plan, seconds), undefined, 2)}\n`
-      : text(plan, seconds, flags.latency, Style.of(host.stdout))
+      : text(plan, batches, seconds, flags.latency, Style.of(host.stdout))
   )
   return plan.badCount > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok
 })

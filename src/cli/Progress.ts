@@ -208,7 +208,9 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
   const share = report.total === undefined || report.total === 0 ? 0 : Report.done(report) / report.total
   const elapsed = (now - report.startedAt) / 1000
   const left = remaining(view)
-  const eta = Number.isFinite(left) && view.standstill === undefined ? `ETA ${Format.clock(left)}` : Format.clock(elapsed)
+  const eta = Number.isFinite(left) && view.standstill === undefined
+    ? `ETA ${Format.clock(left)}`
+    : Format.clock(elapsed)
   const head = `${style.bold(Format.percent(share).padStart(4))} ${
     bar(share, Math.max(10, Math.min(30, columns - 60)), style)
   }`

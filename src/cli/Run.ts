@@ -3,8 +3,6 @@ import type * as Command from "effect/cli/Command"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
-import * as References from "effect/References"
 import * as Stream from "effect/Stream"
 import * as Money from "../domain/Money.ts"
 import * as Credits from "../guard/Credits.ts"
@@ -22,7 +20,6 @@ import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
-import * as PriceTable from "../together/PriceTable.ts"
 import * as Together from "../together/Together.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Conflicts from "./Conflicts.ts"
@@ -35,8 +32,10 @@ import * as LearnedLimits from "./LearnedLimits.ts"
 import * as Page from "./Page.ts"
 import * as Place from "./Place.ts"
 import * as Policy from "./Policy.ts"
+import * as Prices from "./Prices.ts"
 import { rowOptions, type runFlags } from "./RunFlags.ts"
 import * as Source from "./Source.ts"
+import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
 import * as Ticker from "./Ticker.ts"
@@ -56,30 +55,6 @@ const spentBefore = Effect.fnUntraced(function*(journal: string) {
   return { sure: BigInt(Math.round(nanoUsd)), uncertain: BigInt(Math.round(uncertainNanoUsd)) }
 })
 
-/** Knows what models cost, to rows and to the budget alike. */
-type Prices = PriceTable.PriceTable<Together.Together>
-
-const warnOfPrices = (report: Report.Report, why: string) =>
-  Effect.sync(() =>
-    Report.warn(
-      report,
-      `GET /models told no prices (${why}): those of the shipped table of ${PriceTable.shippedAsOf} count`
-    )
-  )
-
-const makePrices = (report: Report.Report) =>
-  PriceTable.make({
-    models: Effect.flatMap(Together.Together, (client) => client.models()).pipe(
-      Effect.tapError((error) => warnOfPrices(report, error.message.replace(/\.$/, "")))
-    )
-  })
-
-/** Reads the prices in time; where the catalogue does not tell, the report says so, not a log. */
-const readPrices = Effect.fnUntraced(function*(prices: Prices, report: Report.Report) {
-  const read = yield* Effect.timeoutOption(prices.refresh, "5 seconds")
-  if (Option.isNone(read)) yield* warnOfPrices(report, "no answer within 5 seconds")
-}, Effect.provideService(References.MinimumLogLevel, "None"))
-
 /** Opens the cache, and warns where it holds only answers that are not read any more. */
 const openCache = Effect.fnUntraced(function*(directory: string, { report, target }: Work) {
   if (yield* ResponseCache.isOlder(directory)) {
@@ -93,11 +68,13 @@ interface Work {
   readonly flags: Flags
   readonly report: Report.Report
   readonly stop: Effect.Effect<Stop.Stop>
+  readonly now: SteadyClock.SteadyClock
+  readonly standstill: Standstill.Standstill
   readonly selection: Selection.Selection | undefined
   readonly source: Input.Source
   readonly fingerprint: { readonly hash: string } | undefined
   readonly policy: Policy.Policy | undefined
-  readonly prices: Prices
+  readonly prices: Prices.Prices
   readonly place: Place.Place
   readonly journal: string
   readonly lock: Lock.Lock
@@ -131,12 +108,12 @@ const job = Effect.fnUntraced(function*(work: Work) {
     lock: work.lock,
     retryErrors: flags.retryErrors,
     changed: flags.changed,
-    maxTime: flags.maxTime,
     failFast: flags.failOnError,
     stop: work.stop,
+    onFullDisk: Standstill.hearFull(work.standstill),
     report
   }
-  yield* readPrices(work.prices, report)
+  yield* Prices.read(work.prices, report, work.stop)
   if (flags.via === "batch") {
     const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - work.uncertain
     return yield* BatchJob.run({ ...options, price: work.prices.lookup, maxCost, poll: flags.poll })
@@ -154,14 +131,19 @@ const job = Effect.fnUntraced(function*(work: Work) {
 })
 
 const connected = Effect.fnUntraced(function*(work: Work) {
-  const { flags, report } = work
+  const { flags, now, report, standstill } = work
   const host = yield* Host.Host
-  const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, host)
+  const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, standstill, host)
   return yield* Effect.raceFirst(
-    job(work),
+    Effect.tap(job(work), () => Standstill.look(standstill, now())),
     // none of them ends
     Effect.andThen(
-      Effect.all([Ticker.recording(report), drawn, LearnedLimits.keeping(work.journal)], {
+      Effect.all([
+        Ticker.recording(report),
+        Standstill.watching(standstill, now),
+        drawn,
+        LearnedLimits.keeping(work.journal)
+      ], {
         concurrency: "unbounded",
         discard: true
       }),
@@ -173,7 +155,7 @@ const connected = Effect.fnUntraced(function*(work: Work) {
 const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
   Math.max(
     0,
-    (ending.stop === undefined ? report.read : Math.max(report.read, report.total ?? 0)) - Report.done(report)
+    (ending.stop === undefined ? report.read : Report.all(report)) - Report.done(report)
   )
 
 /** Leaves out batches that go on for rows which this run is not about. */
@@ -214,9 +196,9 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
       }\n`
     )
   }
-  if (!flags.quiet) {
-    host.writeError(Summary.lines(context, Style.of(host.stderr)).map((line) => `${line}\n`).join(""))
-  }
+  const style = Style.of(host.stderr)
+  const said = flags.quiet ? Summary.stop(context, style) : Summary.lines(context, style)
+  if (said.length > 0) host.writeError(said.map((line) => `${line}\n`).join(""))
   if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
     yield* Page.write(flags.report, context, flags.input)
   }
@@ -274,7 +256,7 @@ const prepare = Effect.fnUntraced(function*(flags: Flags, files: JobFiles.Paths)
 })
 
 /** Warns of models that an emulator answered for and that Together may not know: a dry run is to find them. */
-const warnOfUnknownModels = (report: Report.Report, ending: Job.Ending, prices: Prices): void => {
+const warnOfUnknownModels = (report: Report.Report, ending: Job.Ending, prices: Prices.Prices): void => {
   for (const model of [...report.models.keys(), ...ending.abandoned.keys()]) {
     if (prices.lookup(model) !== undefined) continue
     Report.warn(report, `${model} is not in the catalogue: the emulator answers for any name, Together does not`)
@@ -315,13 +297,20 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     host.writeError(`${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
   }
   const stop = yield* Deferred.make<Stop.Stop>()
-  yield* Effect.forkScoped(Effect.andThen(host.interrupted, Deferred.succeed(stop, Stop.interrupted)))
+  const atOnce = `ended at once; the journal is safe; continue with: ${CommandLine.again(host.args)}\n`
+  yield* Effect.forkScoped(Effect.andThen(host.interrupted(atOnce), Deferred.succeed(stop, Stop.interrupted)))
+  if (flags.maxTime !== undefined) {
+    // from here on: looking for prices and opening files take time, too
+    yield* Effect.forkScoped(Effect.andThen(Effect.sleep(flags.maxTime), Deferred.succeed(stop, Stop.maxTime)))
+  }
+  const onCredits = flags.onCredits ?? policy?.onCredits
+  const standstill = Standstill.make(onCredits === "wait")
   const lock = yield* Lock.acquire(Journal.lockOf(journal), {
     owner: { pid: host.pid, host: host.host },
     isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
   })
   const spent = yield* spentBefore(journal)
-  const prices = yield* makePrices(report)
+  const prices = yield* Prices.make(report)
   const layer = Connection.layer({
     baseUrl: flags.baseUrl,
     emulator,
@@ -332,7 +321,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
     },
     maxCost: flags.maxCost === undefined ? undefined : flags.maxCost - spent.sure - spent.uncertain,
-    onCredits: flags.onCredits ?? policy?.onCredits,
+    onCredits,
     prices: prices.lookup,
     report
   })
@@ -340,6 +329,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     flags,
     report,
     stop: Deferred.await(stop),
+    now,
+    standstill,
     selection,
     source,
     fingerprint,
@@ -354,12 +345,18 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     Effect.provide(layer),
     Effect.catchIf(
       (error) => isJobError(error) && error.reason === "disk-full" && Deferred.isDoneUnsafe(stop),
-      (error) => Effect.as(tellFull(error), undefined)
+      (error) =>
+        Effect.flatMap(
+          Deferred.await(stop),
+          ({ _tag }) => _tag === "Interrupted" ? Effect.as(tellFull(error), undefined) : Effect.fail(error)
+        )
     )
   )
   if (result === undefined) return ExitCode.ExitCode.interrupted
   report.endedAt ??= now()
   if (emulator !== undefined) warnOfUnknownModels(report, result, prices)
+  const stood = Standstill.told(standstill, report)
+  if (stood !== undefined) Report.warn(report, stood)
   const undone = undoneOf(report, result)
   const context: Summary.Context = {
     report,
@@ -376,7 +373,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,
     running: runningOf(result),
-    lost: lostOf(report, result)
+    lost: lostOf(report, result),
+    spells: standstill.spells
   }
   yield* tell(flags, context)
   return ExitCode.ofEnding(result.stop, report, undone)

@@ -7,6 +7,7 @@ import * as CommandLine from "./CommandLine.ts"
 import * as Connection from "./Connection.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
+import type * as Standstill from "./Standstill.ts"
 import type * as Style from "./Style.ts"
 
 /** Says what the summary needs besides the report. */
@@ -35,6 +36,8 @@ export interface Context {
   readonly running?: Job.Running | undefined
   /** Rows that are settled and that no output file holds: 0, or something is wrong. */
   readonly lost: number
+  /** Times in which the run waited for credit. Default: none. */
+  readonly spells?: ReadonlyArray<Standstill.Spell> | undefined
 }
 
 const seconds = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
@@ -71,9 +74,15 @@ const abandoned = (ending: Job.Ending): string =>
       `${Format.plural(rows, "row")} of ${model} ${rows === 1 ? "was" : "were"} not sent, ${
         error._tag === "BudgetExceededError"
           ? "for --max-cost cannot hold what has no known price"
-          : "for the model refused all before them"
+          : "for none before them was answered"
       }`
   ).join("; ")
+
+/** Says what was last tried again, where nothing was answered. */
+const unanswered = ({ report }: Spending): string =>
+  report.ok + report.failed > 0 || report.latestError === undefined
+    ? ""
+    : `. Nothing was answered; the last error: ${report.latestError}`
 
 /** Says why a run left rows undone. */
 export const reason = (context: Spending): string | undefined => {
@@ -83,15 +92,17 @@ export const reason = (context: Spending): string | undefined => {
     case undefined:
       return undefined
     case "Interrupted":
-      return "interrupted: every answer that arrived is in the journal"
+      return `interrupted: every answer that arrived is in the journal${unanswered(context)}`
     case "MaxTime":
-      return "stopped: the time allowed by --max-time has passed"
+      return `stopped: the time allowed by --max-time has passed${unanswered(context)}`
     case "MaxCost":
       return `stopped by --max-cost: ${overBudget(context, stop.error)}`
     case "FailedRow":
       return "stopped: a row failed, and --fail-on-error was given"
     case "Refused":
-      return `refused: ${stop.error.message}`
+      return `refused: ${stop.error.message}${
+        stop.error._tag === "InsufficientCreditsError" ? " With --on-credits wait a run waits for credit instead." : ""
+      }`
     case "Unreachable":
       return `unreachable: ${stop.error.message}`
     case "Abandoned":
@@ -166,6 +177,12 @@ const heldBack = (context: Context): string | undefined => {
   return `${counted}: ${left > 0n ? Format.usd(left) : "nothing"} of --max-cost ${Format.usd(maxCost)} is left for them`
 }
 
+/** Says of which answers nobody knows the cost though the price is known. */
+export const unmetered = (report: Report.Report): string =>
+  report.unmetered === 1
+    ? "the answer of 1 row tells no usage: its cost is not in this sum"
+    : `the answers of ${Format.count(report.unmetered)} rows tell no usage: their cost is not in this sum`
+
 /** Writes the summary as lines. */
 export const lines = (context: Context, style: Style.Style): ReadonlyArray<string> => {
   const { ending, report } = context
@@ -185,9 +202,10 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   }
   out.push(`${label("tokens")}${Format.count(report.inputTokens)} in · ${Format.count(report.outputTokens)} out`)
   const before = report.resumedNanoUsd > 0n ? ` · ${Format.usd(report.resumedNanoUsd)} before` : ""
-  const unknown = report.unpriced > 0
-    ? style.yellow(` · ${Format.plural(report.unpriced, "row")} of unknown price left out`)
-    : ""
+  const unknown = [
+    ...(report.unpriced > 0 ? [`${Format.plural(report.unpriced, "row")} of unknown price left out`] : []),
+    ...(report.unmetered > 0 ? [unmetered(report)] : [])
+  ].map((left) => style.yellow(` · ${left}`)).join("")
   const uncertain = context.uncertainNanoUsd ?? 0n
   const besides = uncertain > 0n
     ? ` · up to ${Format.usd(uncertain)} besides for ${context.batch === true ? "answers" : "calls"} without ${
@@ -232,6 +250,12 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   return out
 }
 
+/** Writes what a run says that is to be quiet: nothing, or why it stopped. */
+export const stop = (context: Context, style: Style.Style): ReadonlyArray<string> => {
+  const why = reason(context)
+  return why === undefined ? [] : [style.yellow(why)]
+}
+
 const withoutBudget = (args: ReadonlyArray<string>, style: Style.Style): string =>
   `continue without --max-cost: ${style.bold(CommandLine.instead(args, "--max-cost"))}`
 
@@ -260,9 +284,16 @@ const onward = (context: Context, style: Style.Style): string => {
     : `continue with: ${style.bold(CommandLine.again(args))}`
 }
 
+/** Names the codes of rows that fail alike where the address is wrong. */
+const ofAddress: ReadonlySet<string> = new Set(["decode", "not_found"])
+
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */
 const again = ({ args, report }: Context, style: Style.Style): string => {
   const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line)
+  const codes = Array.from(report.codes.keys())
+  if (report.ok + report.resumedOk === 0 && codes.length > 0 && codes.every((code) => ofAddress.has(code))) {
+    return `check --base-url, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
+  }
   return lines.length === 0
     ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
     : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${

@@ -7,6 +7,7 @@ import * as Report from "../job/Report.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import type * as Host from "./Host.ts"
 import * as Progress from "./Progress.ts"
+import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
 
 /** Holds the times between two drawings. */
@@ -57,6 +58,7 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
 /** Draws progress to standard error until it is interrupted, and then removes what it drew. */
 export const drawing = (
   report: Report.Report,
+  standstill: Standstill.Standstill,
   host: Host.Service
 ): Effect.Effect<never, never, Lanes.Lanes> =>
   Effect.flatMap(SteadyClock.make, (clock) => {
@@ -66,7 +68,13 @@ export const drawing = (
     const view = Effect.gen(function*() {
       const now = clock()
       Progress.remember(recent, report, now)
-      return { report, lanes: yield* statuses, now, recent }
+      return {
+        report,
+        lanes: yield* statuses,
+        now,
+        recent,
+        standstill: Standstill.now(standstill, report.startedAt)
+      }
     })
     const redraw = Effect.map(view, (view) => {
       const lines = Progress.lines(view, style, host.stderr.columns)

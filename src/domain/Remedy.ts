@@ -16,7 +16,8 @@ export const billingPage = "https://api.together.ai/settings/billing"
 /** Is the smallest purchase of credits: $5. */
 export const minimumPurchase: Money.NanoUsd = 5_000_000_000n
 
-const cleared = "Sending resumes by itself after the next successful probe, or at once by Credits.resume."
+/** Says how sending goes on, to those who wait for it. */
+export const resumption = "Sending resumes by itself after the next successful probe, or at once by Credits.resume."
 
 const positive =
   "If the balance there is positive, it may be free credits only (buy at least $5: free credits alone do " +
@@ -38,17 +39,17 @@ export const insufficientCredits = (known?: {
   const balance = known?.balance
   if (balance === undefined) {
     return `Add credits at ${billingPage} (minimum $5; a card purchase shows within moments, do not submit it twice). ` +
-      `${positive} ${cleared}`
+      positive
   }
   if (balance <= 0n) {
     return `The ledger expects the balance to be used up (${Money.format(balance)}): add credits at ${billingPage} ` +
-      `(minimum $5; a card purchase shows within moments, do not submit it twice). ${cleared}`
+      "(minimum $5; a card purchase shows within moments, do not submit it twice)."
   }
   if (known?.free !== undefined && known.free >= balance) {
     return `The ledger expects ${Money.format(balance)}, all of it free credits, which do not open the platform: ` +
-      `buy at least $5 at ${billingPage}. ${cleared}`
+      `buy at least $5 at ${billingPage}.`
   }
-  return `The ledger expects ${Money.format(balance)} to be left: compare with ${billingPage}. ${positive} ${cleared}`
+  return `The ledger expects ${Money.format(balance)} to be left: compare with ${billingPage}. ${positive}`
 }
 
 /**

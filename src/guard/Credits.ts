@@ -156,13 +156,15 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
       return Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(key, event, at, remedy(at))))
     })
 
+  const onSuspended = options.onSuspended ?? defaults.onSuspended
   const gates = new Map<string, AccountGate.Gate>()
   const gate = (key: string = defaults.key): AccountGate.Gate => {
     const existing = gates.get(key)
     if (existing !== undefined) return existing
     const remedy = (now: number): string => {
       const balance = book.balance(key, now)
-      return Remedy.insufficientCredits({ balance: balance?.expected, free: balance?.free })
+      const cure = Remedy.insufficientCredits({ balance: balance?.expected, free: balance?.free })
+      return onSuspended === "fail" ? cure : `${cure} ${Remedy.resumption}`
     }
     const made = AccountGate.make({
       key,
@@ -175,7 +177,7 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
     return made
   }
 
-  const calls = CreditCall.make({ book, gate, onSuspended: options.onSuspended ?? defaults.onSuspended })
+  const calls = CreditCall.make({ book, gate, onSuspended })
 
   const limits = new Map<string, BudgetAlert.State>()
   const rateLimited: Service["rateLimited"] = ({ key = defaults.key, model }) =>

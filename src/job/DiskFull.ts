@@ -18,28 +18,37 @@ export interface Options {
   readonly fullDiskEvery?: Duration.Input | undefined
   /** Ends the wait. Default: never. */
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
+  /** Hears of each try that found the disk full, with the milliseconds left, and of the end of a wait with 0. */
+  readonly onFullDisk?: ((path: string, millisLeft: number) => void) | undefined
 }
 
 /** Holds the defaults of this module. */
 export const defaults = { fullDiskWait: Duration.seconds(30), fullDiskEvery: Duration.seconds(1) } as const
 
 /**
- * Tries an effect again while it fails for want of space: every `fullDiskEvery`, for `fullDiskWait`. No try is cut short
- * by the stop.
+ * Tries to write a file again while that fails for want of space: every `fullDiskEvery`, for `fullDiskWait`. No try is cut
+ * short by the stop.
  */
-export const retry = (options: Options) => {
+export const retry = (path: string, options: Options) => {
   const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
   const every = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery))
   OptionCheck.nonNegative("JobFiles.run", "fullDiskWait in milliseconds", wait)
   OptionCheck.positive("JobFiles.run", "fullDiskEvery in milliseconds", every)
   const stop = options.stop ?? Effect.never
+  const tell = (millisLeft: number) => Effect.sync(() => options.onFullDisk?.(path, millisLeft))
   return <A, R>(self: Effect.Effect<A, PlatformError.PlatformError, R>) => {
-    const tries = (more: number): Effect.Effect<A, PlatformError.PlatformError, R> =>
-      Effect.catchIf(self, (error) => more > 0 && isDiskFull(error), (error) =>
-        Effect.flatMap(
-          Effect.timeoutOption(stop, every),
-          (told) => Option.isSome(told) ? Effect.fail(error) : tries(more - 1)
-        ))
-    return tries(Math.ceil(wait / every))
+    const again = (error: PlatformError.PlatformError, more: number): typeof self =>
+      Effect.flatMap(
+        Effect.andThen(tell(more * every), Effect.timeoutOption(stop, every)),
+        (told) => Option.isSome(told) ? Effect.fail(error) : tries(more - 1)
+      )
+    const tries = (more: number): typeof self =>
+      Effect.catchIf(self, (error) => more > 0 && isDiskFull(error), (error) => again(error, more))
+    const most = Math.ceil(wait / every)
+    return Effect.catchIf(
+      self,
+      (error) => most > 0 && isDiskFull(error),
+      (error) => Effect.ensuring(again(error, most), tell(0))
+    )
   }
 }

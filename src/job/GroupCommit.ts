@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<GroupCommit, never, Scope.Scope> {
   const durability = options.durability ?? defaults.durability
-  const whileFull = DiskFull.retry(options)
+  const whileFull = DiskFull.retry(path, options)
   const toWrite = Latch.makeUnsafe()
   const toSync = Latch.makeUnsafe()
   let spare: Uint8Array | undefined

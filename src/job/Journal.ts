@@ -360,19 +360,23 @@ export const peek = (
   )
 
 /**
- * Reads which ids a journal holds an answer to, without locking or changing it.
+ * Reads which ids a journal holds an answer to, and its notes, without locking or changing it.
  *
  * **Errors**: `JournalError` where it cannot be read.
  */
-export const answeredIds = (
+export const held = (
   path: string
-): Effect.Effect<(id: string) => boolean, JournalError, FileSystem.FileSystem> =>
+): Effect.Effect<
+  { readonly isAnswered: (id: string) => boolean; readonly notes: Journal["notes"] },
+  JournalError,
+  FileSystem.FileSystem
+> =>
   Effect.flatMap(
     FileSystem.FileSystem,
     (fs) =>
       Effect.map(
         Scan.take(fs, path, false),
-        ({ index }) => (id: string) => (index.get(id) & Scan.badBits) === Scan.okBit
+        ({ index, notes }) => ({ isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit, notes })
       )
   )
 

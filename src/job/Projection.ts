@@ -82,7 +82,7 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Projection, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   if ((yield* FileIdentity.kindOf(path)) === "stream") return yield* openStream(path)
-  const whileFull = DiskFull.retry(options)
+  const whileFull = DiskFull.retry(path, options)
   yield* Effect.mapError(fs.writeFileString(path, "", { flag: "a" }), failed(path))
   const file = yield* Effect.mapError(fs.open(path, { flag: "r+" }), failed(path))
   const info = yield* Effect.mapError(file.stat, failed(path))

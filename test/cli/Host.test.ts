@@ -4,6 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { spawnSync } from "node:child_process"
+import { mkdtempSync, openSync, readFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Host from "../../src/cli/Host.ts"
 
@@ -34,24 +36,31 @@ it.layer(NodeServices.layer)("Host", (it) => {
       expect(host.isAlive(pid)).toBe(false)
     })
 
-    it.effect("waits for any of three signals; the second one ends the process at once", () =>
+    it.effect("waits for any of three signals; the second one ends the process at once, with last words", () =>
       Effect.gen(function*() {
+        const path = join(mkdtempSync(join(tmpdir(), "host-")), "stderr")
+        const before = Object.getOwnPropertyDescriptor(process.stderr, "fd")
+        Object.defineProperty(process.stderr, "fd", { value: openSync(path, "a"), configurable: true })
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => before === undefined || Object.defineProperty(process.stderr, "fd", before))
+        )
         for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-          const before = process.listeners(signal)
-          const fiber = yield* Effect.forkChild(Host.live().interrupted, { startImmediately: true })
-          const [listener] = process.listeners(signal).filter((each) => !before.includes(each))
+          const listening = process.listeners(signal)
+          const fiber = yield* Effect.forkChild(Host.live().interrupted("ended\n"), { startImmediately: true })
+          const [listener] = process.listeners(signal).filter((each) => !listening.includes(each))
           process.emit(signal, signal)
           yield* Fiber.join(fiber)
           // the test runner answers an exit with an error that names the code
           expect(() => process.emit(signal, signal)).toThrow("130")
           for (const each of ["SIGINT", "SIGTERM", "SIGHUP"]) process.off(each, listener!)
         }
+        expect(readFileSync(path, "utf8")).toBe("ended\n".repeat(3))
       }).pipe(TestClock.withLive))
 
     it.effect("stops listening when nobody waits any more", () =>
       Effect.gen(function*() {
         const before = process.listenerCount("SIGINT")
-        const fiber = yield* Effect.forkChild(Host.live().interrupted, { startImmediately: true })
+        const fiber = yield* Effect.forkChild(Host.live().interrupted(), { startImmediately: true })
         expect(process.listenerCount("SIGINT")).toBe(before + 1)
         yield* Fiber.interrupt(fiber)
         expect(process.listenerCount("SIGINT")).toBe(before)

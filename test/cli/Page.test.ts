@@ -124,6 +124,18 @@ describe("Page", () => {
     expect(html).not.toContain("SYS-SECRET")
   })
 
+  it("tells the rows of the whole input, and shades the times without credit", () => {
+    const html = Page.html({ ...context(), undone: 39, spells: [{ from: start + 30_000, to: undefined }] }, "a")
+    expect(html).toContain("of 1,000 rows")
+    expect(html).toContain("shaded red: no credit")
+    expect(Page.throughput(context().report, [{ from: start + 30_000, to: undefined }]).bands).toContainEqual({
+      from: 30,
+      to: 120,
+      color: "--red"
+    })
+    expect(Page.html(context(), "a")).not.toContain("no credit")
+  })
+
   it("draws a run in which nothing happened", () => {
     const report = Report.make(start)
     report.endedAt = start

@@ -3,11 +3,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExitCode from "../../src/cli/ExitCode.ts"
 import * as Progress from "../../src/cli/Progress.ts"
+import * as Standstill from "../../src/cli/Standstill.ts"
 import * as Style from "../../src/cli/Style.ts"
 import * as Ticker from "../../src/cli/Ticker.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Summary from "../../src/cli/Summary.ts"
-import { AuthError, BudgetExceededError } from "../../src/domain/TogetherError.ts"
+import * as Remedy from "../../src/domain/Remedy.ts"
+import { AuthError, BudgetExceededError, InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import type * as Lane from "../../src/guard/Lane.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
 import * as Host from "../../src/cli/Host.ts"
@@ -72,6 +74,13 @@ describe("Progress", () => {
     expect(lines[0]).toMatch(/^ 50% ━+─+ 50\/100 rows · 50 ok · 0 failed · ETA 0:10$/)
     expect(lines[1]).toBe("     4 in flight · 5.0 req/s (limit 10) · 200 tok/s · $0.05 of about $0.10")
     expect(lines[2]).toBe("     limit: 12 req/s → 10 req/s (settled just below the limit) · no 429")
+  })
+
+  it("shows what keeps the run from sending in place of the limit and the ETA", () => {
+    const stood = { ...view(50, [lane({ lastDecision: decision({}) })], 100), standstill: "no credit" }
+    const lines = Progress.lines(stood, Style.colorless, 140)
+    expect([lines[0]?.endsWith("0 failed · 0:10"), lines[2]]).toEqual([true, "     no credit"])
+    expect(Progress.line(stood)).toMatch(/ · no credit$/)
   })
 
   it("fits the terminal, and erases what it drew", () => {
@@ -175,7 +184,7 @@ describe("Ticker", () => {
       Effect.gen(function*() {
         const { host: to, written } = host(false)
         const report = Report.make(0)
-        yield* Effect.timeoutOption(Ticker.drawing(report, to), "35 seconds")
+        yield* Effect.timeoutOption(Ticker.drawing(report, Standstill.make(false), to), "35 seconds")
         expect(written.filter((text) => text !== "").map((text) => text.slice(0, 6))).toHaveLength(3)
         for (const text of written) expect(text).not.toContain("\u001b")
       }).pipe(Effect.provide(Lanes.layer()))
@@ -185,7 +194,7 @@ describe("Ticker", () => {
     VirtualClock.wrap(
       Effect.gen(function*() {
         const { host: to, written } = host(true)
-        yield* Effect.timeoutOption(Ticker.drawing(Report.make(0), to), "3 seconds")
+        yield* Effect.timeoutOption(Ticker.drawing(Report.make(0), Standstill.make(false), to), "3 seconds")
         expect(written.length).toBeGreaterThanOrEqual(20)
         expect(written[1]?.startsWith("\u001b[3A\r\u001b[2K")).toBe(true)
         expect(written.at(-1)).toBe("\u001b[3A\r\u001b[0J")
@@ -262,10 +271,44 @@ describe("Summary", () => {
     }
   )
 
+  it("says what was last tried again where nothing was answered, and only there", () => {
+    const report = Report.make(start)
+    Report.retry(report, "ConnectionError", 1, "ECONNREFUSED")
+    for (const stop of [{ _tag: "MaxTime" }, { _tag: "Interrupted" }] as const) {
+      const said = (of: Report.Report) => Summary.reason(context(stop, of))
+      expect(said(report)).toMatch(/\. Nothing was answered; the last error: ConnectionError ECONNREFUSED$/)
+      expect(said({ ...report, ok: 1 })).not.toContain("ConnectionError")
+    }
+  })
+
+  it("names --on-credits where the account has none, and no method of the library", () => {
+    const error = new InsufficientCreditsError({ message: Remedy.insufficientCredits() })
+    const said = Summary.reason(context({ _tag: "Refused", error }, Report.make(start)))
+    expect(said).toMatch(/^refused: Add credits at .* With --on-credits wait a run waits for credit instead\.$/)
+    expect(said).not.toContain("Credits.resume")
+  })
+
+  it("blames the address where every row failed as at a wrong one", () => {
+    const row = (line: number, code: string) => ({ line, id: `r${line}`, code, message: "m", retryable: false })
+    const report = Report.make(start)
+    report.failed = 2
+    Report.listFailed(report, row(1, "decode"))
+    Report.listFailed(report, row(2, "not_found"))
+    const said = (of: Report.Report) => Summary.last(context(undefined, of), Style.colorless)
+    expect(said(report)).toBe(
+      "check --base-url, then send the failed rows again with: " +
+        "effect-together run in.jsonl --retry-errors --changed keep"
+    )
+    expect(said({ ...report, ok: 1 })).toContain("correct lines 1, 2")
+    Report.listFailed(report, row(3, "invalid_request"))
+    expect(said(report)).toContain("correct lines 1, 2, 3")
+  })
+
   it("names failures, unknown prices, missing ids and losses", () => {
     const { report } = view(3, [], 10)
     report.endedAt = start + 10_000
     report.unpriced = 2
+    report.unmetered = 3
     report.cached = 1
     report.twins = 1
     report.resumedOk = 4
@@ -296,7 +339,7 @@ describe("Summary", () => {
         "7 answered · 4 of them before · 1 from the cache · 1 identical · 5 failed · 2 not sent · 1 lost",
         "retries: RateLimitError 1",
         "ideal 8 s (1.25 times)",
-        "2 rows of unknown price left out",
+        "2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
         "rate_limit 5",
         "line 3 refused 3",
         "the others are in e.jsonl",

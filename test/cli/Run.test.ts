@@ -9,7 +9,7 @@ import * as CommandLine from "../../src/cli/CommandLine.ts"
 import * as Policy from "../../src/cli/Policy.ts"
 import * as Schedule from "../../src/cli/Schedule.ts"
 import * as Settings from "../../src/cli/Settings.ts"
-import { idsOf, start } from "./processes.ts"
+import { idsOf, serve as emulate, start } from "./processes.ts"
 import { serve } from "./serve.ts"
 import * as Shell from "./Shell.ts"
 
@@ -311,10 +311,10 @@ describe.concurrent("run", () => {
   it.effect("says which rows are in a batch that goes on, and collects them", () =>
     live(Effect.gen(function*() {
       const { input, shell } = opened(3)
-      const slow = { unknownModels: "accept", batch: { validatingSeconds: 600 } }
-      const config = shell.write("b.json", JSON.stringify(slow))
-      const args = ["run", input, "--emulator", "--emulator-config", config, "--via", "batch", "--poll", "50ms"]
-      const { code, err, out } = yield* shell.run([...args, "--max-time", "1s", "--json"])
+      // a provider that outlives the run
+      const provider = yield* Effect.promise(() => emulate({ batch: { validatingSeconds: 600 } }))
+      const args = ["run", input, "--base-url", provider.url, "--via", "batch", "--poll", "1s"]
+      const { code, err, out } = yield* shell.run([...args, "--max-time", "2s", "--json"], key)
       expect(code).toBe(5)
       expect(err).toMatch(/^rows +0 answered · 0 failed · 3 in a batch that goes on · 0 lost$/m)
       expect(err).toMatch(/^cost +\$0\.00 · up to \$0\.0\d+ for a batch that goes on$/m)
@@ -323,6 +323,11 @@ describe.concurrent("run", () => {
         undone: 3,
         inBatches: { rows: 3, usd: expect.stringMatching(/^0\.0\d+$/) }
       })
+      expect((yield* shell.run(["plan", input])).out).toMatch(
+        /^0 rows to send\n3 rows in a batch that an earlier run began, for up to \$0\.0\d+: collect with --via batch$/m
+      )
+      expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({ rows: 0, inBatches: 3 })
+      yield* Effect.promise(provider.close)
     })), 30_000)
 
   it.effect("lets settings that are for calls do nothing for batches", () =>
@@ -410,6 +415,52 @@ describe.concurrent("run", () => {
         expect(err).not.toContain("WARN")
         expect(yield* shell.run([...args, "--quiet"], key)).toEqual({ code: 3, out: "", err: "" })
       }))),
+    30_000
+  )
+
+  it.effect(
+    "takes the time of all it does for --max-time, and says what was tried last where nothing was answered",
+    () =>
+      live(Effect.scoped(Effect.gen(function*() {
+        const { input, shell } = opened(2)
+        const { url } = yield* serve(() => {})
+        const hung = yield* shell.run(["run", input, "--base-url", url, "--max-time", "500ms", "--json"], key)
+        expect([hung.code, hung.err]).toEqual([5, expect.stringContaining("no answer before the run was stopped")])
+        const { time } = JSON.parse(hung.out) as { readonly time: { readonly elapsedSeconds: number } }
+        expect(time.elapsedSeconds).toBeLessThan(4)
+        const none = ["run", input, "--base-url", "http://127.0.0.1:9/v1", "--max-time", "2s", "--changed", "keep"]
+        const refused = yield* shell.run(none, key)
+        expect(refused.err).toMatch(/^warning +GET \/models told no prices \(.*ECONNREFUSED/m)
+        expect(refused.err).toMatch(
+          / has passed\. Nothing was answered; the last error: ConnectionError ECONNREFUSED$/m
+        )
+        // what stops a run is said to who wants it quiet, too
+        expect(yield* shell.run([...none, "--quiet"], key)).toEqual({
+          code: 5,
+          out: "",
+          err: expect.stringMatching(/^stopped: the time allowed by --max-time has passed.*\n$/)
+        })
+      }))),
+    30_000
+  )
+
+  it.effect(
+    "says at the end of a run that it waited for credit, and shades the time on its page",
+    () =>
+      live(Effect.gen(function*() {
+        const { input, shell } = opened(40)
+        const page = shell.path("r.html")
+        const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0.00001 } }))
+        const { code, err } = yield* shell.run([
+          ...["run", input, "--emulator", "--emulator-config", config, "--report", page],
+          ...["--on-credits", "wait", "--max-time", "1500ms"]
+        ])
+        expect([code, err]).toEqual([
+          5,
+          expect.stringMatching(/^warning +out of credit since 0:0\d: nothing was sent for .*\. Top up at https:/m)
+        ])
+        expect(readFileSync(page, "utf8")).toContain("shaded red: no credit")
+      })),
     30_000
   )
 

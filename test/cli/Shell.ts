@@ -70,7 +70,7 @@ export const open = (): Shell => {
             Effect.sync(() => {
               out += text
             }),
-          interrupted: Deferred.await(interrupted),
+          interrupted: () => Deferred.await(interrupted),
           isAlive: () => true
         }
         return Effect.map(main(host, "9.9.9"), (code) => ({ code, out, err }))

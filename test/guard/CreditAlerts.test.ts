@@ -101,22 +101,25 @@ describe("CreditAlerts", () => {
     ))
 
   it.effect("tells a suspension with its remedy, and its end", () =>
-    listening({ probe, balance: [{ balance: "$3" }] }, (credits, alerts) =>
-      Effect.gen(function*() {
-        yield* credits.onInsufficientCredits()
-        yield* credits.onInsufficientCredits()
-        yield* TestClock.adjust("12 seconds")
-        yield* credits.resume()
-        yield* Effect.yieldNow
-        expect(alerts.map((alert) => alert.message)).toEqual([
-          "Credit of \"default\" ran out: nothing is sent any more (first probe in 30 s). The ledger expects $3.00 to be " +
-          "left: compare with https://api.together.ai/settings/billing. If the balance there is positive, it may be free " +
-          "credits only (buy at least $5: free credits alone do not open the platform) or an invoice may be past due (pay " +
-          "it there: credits bought after an invoice do not clear it). Sending resumes by itself after the next " +
-          "successful probe, or at once by Credits.resume.",
-          "\"default\" sends again after 12 s without credit, by hand (refusals: 2, probes: 0)."
-        ])
-      })))
+    listening(
+      { probe, balance: [{ balance: "$3" }], onSuspended: "wait" },
+      (credits, alerts) =>
+        Effect.gen(function*() {
+          yield* credits.onInsufficientCredits()
+          yield* credits.onInsufficientCredits()
+          yield* TestClock.adjust("12 seconds")
+          yield* credits.resume()
+          yield* Effect.yieldNow
+          expect(alerts.map((alert) => alert.message)).toEqual([
+            "Credit of \"default\" ran out: nothing is sent any more (first probe in 30 s). The ledger expects $3.00 to be " +
+            "left: compare with https://api.together.ai/settings/billing. If the balance there is positive, it may be free " +
+            "credits only (buy at least $5: free credits alone do not open the platform) or an invoice may be past due (pay " +
+            "it there: credits bought after an invoice do not clear it). Sending resumes by itself after the next " +
+            "successful probe, or at once by Credits.resume.",
+            "\"default\" sends again after 12 s without credit, by hand (refusals: 2, probes: 0)."
+          ])
+        })
+    ))
 
   it.effect("tells when no probe is planned at all", () =>
     listening(

@@ -52,6 +52,7 @@ describe("Credits", () => {
         )
         expect(error.message).toMatch(/free credits only/)
         expect(error.message).toMatch(/past due/)
+        expect(error.message).not.toMatch(/resumes by itself/)
         expect(state.sent).toBe(1)
       }))
 

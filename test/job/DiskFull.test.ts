@@ -1,7 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
+import * as PlatformError from "effect/PlatformError"
+import * as DiskFull from "../../src/job/DiskFull.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Stop from "../../src/job/Stop.ts"
@@ -21,6 +24,25 @@ describe("DiskFull", () => {
         const [time, error] = yield* VirtualClock.wrap(Effect.timed(Effect.flip(job)))
         expect(error.message).toContain(`the disk is full: ${path} cannot grow`)
         expect(Duration.toMillis(time)).toBe(5000)
+      }
+    }))
+
+  it.effect("tells of each try, how long it still waits, and that the wait is over", () =>
+    Effect.gen(function*() {
+      const full = PlatformError.systemError({ _tag: "WriteZero", module: "FileSystem", method: "writeAll" })
+      for (const wait of ["3 seconds", 0] as const) {
+        const heard: Array<string> = []
+        const write = DiskFull.retry("f", {
+          fullDiskWait: wait,
+          onFullDisk: (path, millisLeft) => void heard.push(`${path} ${millisLeft}`)
+        })
+        let left = 3
+        const outcome = yield* VirtualClock.wrap(
+          Effect.exit(write(Effect.suspend(() => left-- > 0 ? Effect.fail(full) : Effect.void)))
+        )
+        expect([Exit.isSuccess(outcome), heard]).toEqual(
+          wait === 0 ? [false, []] : [true, ["f 3000", "f 2000", "f 1000", "f 0"]]
+        )
       }
     }))
 })

@@ -1,0 +1,39 @@
+/** The prices that a run reckons with: the provider's catalogue where it tells them in time, else the shipped ones. */
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as Retry from "../guard/Retry.ts"
+import * as Report from "../job/Report.ts"
+import * as PriceTable from "../together/PriceTable.ts"
+import * as Together from "../together/Together.ts"
+
+/** Knows what models cost, to rows and to the budget alike. */
+export type Prices = PriceTable.PriceTable<Together.Together>
+
+/** Is when the catalogue is asked again: the shipped prices are at hand, so not for long. */
+const retry = Retry.policy({ maxAttempts: 2 })
+
+const warn = (report: Report.Report, why: string) =>
+  Effect.sync(() =>
+    Report.warn(
+      report,
+      `GET /models told no prices (${why}): those of the shipped table of ${PriceTable.shippedAsOf} count`
+    )
+  )
+
+/** Makes the table of a run. */
+export const make = (report: Report.Report): Effect.Effect<Prices> =>
+  PriceTable.make({
+    models: Effect.flatMap(Together.Together, (client) => client.models({ retry })).pipe(
+      Effect.tapError((error) => warn(report, error.message.replace(/\.$/, "")))
+    )
+  })
+
+/** Reads the prices, for no longer than until the stop; where the catalogue does not tell, the report says so, not a log. */
+export const read = Effect.fnUntraced(function*(prices: Prices, report: Report.Report, stop: Effect.Effect<unknown>) {
+  const late = yield* Effect.raceAllFirst([
+    Effect.as(prices.refresh, undefined),
+    Effect.as(Effect.sleep("5 seconds"), "no answer within 5 seconds"),
+    Effect.as(stop, "no answer before the run was stopped")
+  ])
+  if (late !== undefined) yield* warn(report, late)
+}, Effect.provideService(References.MinimumLogLevel, "None"))
