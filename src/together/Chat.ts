@@ -253,7 +253,11 @@ export const deltaText = (chunk: ChatChunk): string => firstChoice(chunk.choices
 /** Reads the reasoning that a chunk adds to choice 0, under either of its two names. */
 export const deltaReasoning = (chunk: ChatChunk): string => Delta.reasoning(firstChoice(chunk.choices)?.delta)
 
-/** Tells the stream decoder where a chat chunk keeps its parts. */
+/**
+ * Tells the stream decoder where a chat chunk keeps its parts.
+ *
+ * @internal
+ */
 export const shape: Shape<ChatChunk> = {
   text: deltaText,
   reasoning: deltaReasoning,

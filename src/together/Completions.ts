@@ -84,7 +84,11 @@ export const deltaText = (chunk: CompletionChunk): string => {
 const pieces = (chunk: CompletionChunk): ReadonlyArray<string> =>
   chunk.choices.length === 0 ? [pieceOf(chunk, undefined)] : chunk.choices.map((choice) => pieceOf(chunk, choice))
 
-/** Tells the stream decoder where a completion chunk keeps its parts. */
+/**
+ * Tells the stream decoder where a completion chunk keeps its parts.
+ *
+ * @internal
+ */
 export const shape: Shape<CompletionChunk> = {
   text: deltaText,
   reasoning: (chunk) => Delta.reasoning(firstChoice(chunk.choices)?.delta),
