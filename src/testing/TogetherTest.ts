@@ -303,3 +303,56 @@ export const table: Effect.Effect<string, never, TogetherTest> = Effect.map(log,
 
 /** Fails unless every scripted reply was used, nothing unexpected was sent and no request waits for {@link next}. */
 export const verify: Effect.Effect<void, ScriptError, TogetherTest> = TogetherTest.use((test) => test.verify)
+
+type Service = Together.Together["Service"]
+type Group = "files" | "batches" | "fineTunes" | "evaluations"
+
+/** Is the part of the client that a test needs: any operations, also of files, batches, fine-tunes and evaluations. */
+export type Mock =
+  & { readonly [K in Exclude<keyof Service, Group>]?: Service[K] }
+  & { readonly [G in Group]?: Partial<Service[G]> }
+
+/** Mocks one group of operations, which `Layer.mock` of the whole service takes for a plain value. */
+const mockGroup = <G extends Group>(group: G, given: Mock): Effect.Effect<Service[G]> => {
+  const key = Context.Service<Service[G]>(`Together.${group}`)
+  // every operation is an effect or returns one or a stream, so each may be left out
+  return Effect.provide(Effect.service(key), Layer.mock(key, (given[group] ?? {}) as never))
+}
+
+/**
+ * Provides a client of which a test writes some operations itself, as `Layer.mock` does; the others die when used.
+ *
+ * **When to use**
+ *
+ * For code that only looks at values. Nothing of the client runs: no retry, no lane, no classification. What answers over
+ * HTTP is {@link layer}.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Together } from "effect-together"
+ * import { TogetherTest } from "effect-together/testing"
+ *
+ * const program = Effect.gen(function*() {
+ *   const { files, models } = yield* Together.Together
+ *   return [(yield* models())[0]?.id, yield* files.content("file-1")]
+ * })
+ *
+ * const mock = TogetherTest.mock({
+ *   models: () => Effect.succeed([{ id: "a/model" }]),
+ *   files: { content: () => Effect.succeed("some text") }
+ * })
+ * await Effect.runPromise(Effect.provide(program, mock)) // => ["a/model", "some text"]
+ * ```
+ */
+export const mock = (given: Mock): Layer.Layer<Together.Together> =>
+  Layer.unwrap(Effect.map(
+    Effect.all({
+      files: mockGroup("files", given),
+      batches: mockGroup("batches", given),
+      fineTunes: mockGroup("fineTunes", given),
+      evaluations: mockGroup("evaluations", given)
+    }),
+    (groups) => Layer.mock(Together.Together, { ...given, ...groups })
+  ))

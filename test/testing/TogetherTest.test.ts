@@ -536,3 +536,37 @@ describe("Wiretap", () => {
       expect(bad.reason._tag).toBe("InvalidUrlError")
     }))
 })
+
+describe("TogetherTest.mock", () => {
+  const mocked = TogetherTest.mock({
+    models: () => Effect.succeed([{ id: "a/model" }]),
+    files: { content: (id) => Effect.succeed(`text of ${id}`) }
+  })
+  const use = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+    Effect.provide(Effect.flatMap(Together.Together, f), mocked)
+
+  it.effect("answers with what was given", () =>
+    Effect.gen(function*() {
+      expect(yield* use((together) => together.models())).toEqual([{ id: "a/model" }])
+      expect(yield* use(({ files }) => files.content("f"))).toBe("text of f")
+    }))
+
+  it.effect("dies of what was not given, and names it", () =>
+    Effect.gen(function*() {
+      const defectOf = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+        Effect.map(Effect.exit(use(f)), (exit) => Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "succeeds")
+      const request = { model: "m", messages: [] }
+      const defects = [
+        yield* defectOf((together) => together.chat(request)),
+        yield* defectOf((together) => Stream.runDrain(together.chatStream(request))),
+        yield* defectOf(({ files }) => files.get("f")),
+        yield* defectOf(({ batches }) => batches.get("b"))
+      ]
+      expect(defects).toEqual([
+        "UnimplementedError: effect-together/Together: Unimplemented method \"chat\"",
+        "UnimplementedError: effect-together/Together: Unimplemented method \"chatStream\"",
+        "UnimplementedError: Together.files: Unimplemented method \"get\"",
+        "UnimplementedError: Together.batches: Unimplemented method \"get\""
+      ])
+    }))
+})
