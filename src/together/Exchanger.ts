@@ -231,9 +231,12 @@ const uploadMillis = (form: FormData): number => {
   return Math.ceil(bytes / slowestUpload) * 1000
 }
 
-/** The body of a file, of which every piece is heard. */
+/** The body of a file, of which every piece is heard; without a body it is empty. */
 const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
-  Stream.tap(response.stream, () => Effect.sync(onPiece))
+  response.stream.pipe(
+    Stream.catch((error) => error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(error)),
+    Stream.tap(() => Effect.sync(onPiece))
+  )
 
 const fileOf = {
   text: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>

@@ -80,6 +80,15 @@ describe.each(transports)("Together over %s", (transport, layerOf) => {
       ])
     }))
 
+  it.live("gives no bytes and no text of an answer without a body", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => void response.writeHead(204).end())
+      const answers = yield* withTogether((together) =>
+        Effect.all([together.requestBytes({ method: "DELETE", path: "/endpoints/e" }), together.files.content("f")])
+      ).pipe(client(server.baseUrl))
+      expect(answers).toEqual([new Uint8Array(0), ""])
+    }))
+
   it.live("follows no redirect of a prompt, and says what to do", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => {
