@@ -115,38 +115,112 @@ const isUnacknowledged = (line: Uint8Array): boolean => {
   return last >= 0 && !isJoined(line) && Result.isSuccess(decodeLine(line.subarray(last + 1)))
 }
 
+/** Reads a ledger file piece by piece, and holds no more of it than a line. */
+export interface Reader {
+  /** Reads the next bytes, which may change later; gives what makes the file unreadable, after which nothing more is read. */
+  readonly push: (bytes: Uint8Array) => LedgerStoreError | undefined
+  /** Ends the file, and counts the bytes that hold; what follows is torn. */
+  readonly end: () => Result.Result<number, LedgerStoreError>
+}
+
+const join = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.length
+  }
+  return whole
+}
+
 /**
- * Decodes the bytes of a ledger file.
+ * Makes a reader that hands each entry on.
  *
  * **Details**: the first line may come again: two programs that create a file in one moment both write it.
  *
  * **Errors**: `LedgerStoreError` with `corrupt` for a line that is no entry, `version` for another first line.
  */
-export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreError> => {
-  const entries: Array<Ledger.Entry> = []
-  const first = bytes.indexOf(lineFeed)
-  if (first < 0 || text.decode(bytes.subarray(0, first)) !== header) {
-    return isTornHeader(bytes) ? Result.succeed({ entries, goodBytes: 0 }) : Result.fail(noLedger)
-  }
-  let start = first + 1
-  let goodBytes = start
+export const makeReader = (onEntry: (entry: Ledger.Entry) => void): Reader => {
+  /** Pieces of a line whose end was not read yet; at first of all that was read. */
+  let carry: Array<Uint8Array> = []
+  let begun = false
+  let bytesRead = 0
+  let goodBytes = 0
   let hole = 0
   let claimed = false
   let line = 1
-  for (let end = bytes.indexOf(lineFeed, start); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
+
+  const readLine = (content: Uint8Array): LedgerStoreError | undefined => {
     line++
-    const content = bytes.subarray(start, end)
+    bytesRead += content.length + 1
     const decoded = decodeLine(content)
     if (Result.isFailure(decoded)) {
-      if (!isUnacknowledged(content)) return Result.fail(corrupt(line))
+      if (!isUnacknowledged(content)) return corrupt(line)
       hole = hole === 0 ? line : hole
       claimed ||= content.includes(claim)
     } else if (hole === 0) {
-      if (decoded.success !== undefined) entries.push(decoded.success)
-      goodBytes = end + 1
+      if (decoded.success !== undefined) onEntry(decoded.success)
+      goodBytes = bytesRead
     } else if (!claimed) {
-      return Result.fail(corrupt(hole))
+      return corrupt(hole)
+    }
+    return undefined
+  }
+
+  const readLines = (bytes: Uint8Array): LedgerStoreError | undefined => {
+    let start = 0
+    for (let end = bytes.indexOf(lineFeed); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
+      const last = bytes.subarray(start, end)
+      const failure = readLine(carry.length === 0 ? last : join([...carry, last]))
+      if (failure !== undefined) return failure
+      carry = []
+    }
+    if (start < bytes.length) carry.push(bytes.slice(start))
+    return undefined
+  }
+
+  /** Reads the first line, and what came with it. */
+  const begin = (bytes: Uint8Array): LedgerStoreError | undefined => {
+    const first = bytes.indexOf(lineFeed)
+    if (first < 0 || text.decode(bytes.subarray(0, first)) !== header) return noLedger
+    begun = true
+    carry = []
+    bytesRead = goodBytes = first + 1
+    return readLines(bytes.subarray(bytesRead))
+  }
+
+  return {
+    push: (bytes) => {
+      if (begun) return readLines(bytes)
+      carry.push(bytes.slice())
+      const found = join(carry)
+      return found.length > sectorBytes ? begin(found) : undefined
+    },
+    end: () => {
+      if (!begun) {
+        const found = join(carry)
+        const failure = begin(found)
+        if (failure !== undefined) {
+          return failure === noLedger && isTornHeader(found) ? Result.succeed(0) : Result.fail(failure)
+        }
+      }
+      return isJoined(join(carry)) ? Result.fail(corrupt(line + 1)) : Result.succeed(goodBytes)
     }
   }
-  return isJoined(bytes.subarray(start)) ? Result.fail(corrupt(line + 1)) : Result.succeed({ entries, goodBytes })
+}
+
+/**
+ * Decodes the bytes of a ledger file.
+ *
+ * **Details**: as {@link makeReader} reads them.
+ *
+ * **Errors**: `LedgerStoreError` with `corrupt` for a line that is no entry, `version` for another first line.
+ */
+export const decode = (bytes: Uint8Array): Result.Result<Decoded, LedgerStoreError> => {
+  const entries: Array<Ledger.Entry> = []
+  const reader = makeReader((entry) => void entries.push(entry))
+  const failure = reader.push(bytes)
+  return failure === undefined
+    ? Result.map(reader.end(), (goodBytes) => ({ entries, goodBytes }))
+    : Result.fail(failure)
 }

@@ -7,7 +7,7 @@
  * An append to the file returns once its lines are on disk: written whole, then
  * `fsync`. The program may stop at any byte: a torn end was never acknowledged,
  * and opening cuts it off (`LedgerFormat`). A file that has grown long is
- * replaced by a short one that says the same when it is opened (`LedgerFile`).
+ * replaced by a short one that says the same (`LedgerFile`).
  *
  * **Gotchas**: one file belongs to one program at a time. Where two write to it,
  * the second to write is stopped: its next append fails as `foreign`.

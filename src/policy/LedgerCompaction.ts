@@ -20,11 +20,13 @@ import { emptySums, ending, plus, type Sums } from "./LedgerTally.ts"
 
 const quarterSeconds = 900
 
+type Call = Pick<Reserve, "at" | "key" | "label" | "run">
+
 /** Sums calls by what budgets count apart. */
 const makeSums = () => {
   const sums = new Map<string, Summary>()
   return {
-    add: ({ at, key, label, run }: Pick<Reserve, "at" | "key" | "label" | "run">, more: Sums): void => {
+    add: ({ at, key, label, run }: Call, more: Sums): void => {
       const quarter = Math.floor(at / quarterSeconds) * quarterSeconds
       const id = JSON.stringify([quarter, run, key, label])
       const found = sums.get(id) ?? { _tag: "Summary", at: quarter, run, key, label, ...emptySums }
@@ -34,47 +36,88 @@ const makeSums = () => {
   }
 }
 
+/** Places an entry that stays as it is among the others. */
+interface Kept {
+  readonly index: number
+  readonly entry: Entry
+}
+
+/** Takes entries in their order, and says the same in few. */
+export interface Compaction {
+  readonly add: (entry: Entry) => void
+  /** Writes the entries. */
+  readonly entries: () => ReadonlyArray<Entry>
+}
+
 /**
- * Writes entries that a ledger folds to the same sums, balances and open reservations.
+ * Makes a compaction that holds no more than it will write.
  *
  * **Details**: in a whole ledger an ending without its reservation changes nothing, and is dropped. Of a part of one, say
  * `"keep"`: the reservation may stand in the part before.
  */
-export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
-  const lastStated = new Map<string, number>()
-  const lastDeclared = new Map<string, Stated>()
-  for (const [index, entry] of entries.entries()) {
-    if (entry._tag !== "Stated") continue
-    lastStated.set(entry.key, index)
-    if (standsAsDeclared(entry, lastDeclared.get(entry.key))) lastDeclared.set(entry.key, entry)
-  }
+export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   const open = new Map<number, Reserve>()
-  const kept: Array<Entry> = []
-  const [before, after] = [makeSums(), makeSums()]
-  const sumsOf = (key: string, index: number) => index < (lastStated.get(key) ?? 0) ? before : after
-  for (const [index, entry] of entries.entries()) {
-    switch (entry._tag) {
-      case "Reserve":
-        // as the ledger counts: the first of an id, while it is open
-        if (!open.has(entry.id)) open.set(entry.id, entry)
-        break
-      case "Stated":
-        if (lastStated.get(entry.key) === index || lastDeclared.get(entry.key) === entry) kept.push(entry)
-        break
-      case "Summary":
-        sumsOf(entry.key, index).add(entry, entry)
-        break
-      case "Settle":
-      case "Refund": {
-        const reserve = open.get(entry.id)
-        if (reserve === undefined) {
-          if (loose === "keep") kept.push(entry)
+  const lastStated = new Map<string, Kept>()
+  const lastDeclared = new Map<string, Kept & { readonly entry: Stated }>()
+  const endings: Array<Kept> = []
+  const before = makeSums()
+  /** What ended since the last statement of each key. */
+  const after = new Map<string, ReturnType<typeof makeSums>>()
+  let index = 0
+
+  const sum = (call: Call, more: Sums): void => {
+    const found = after.get(call.key) ?? makeSums()
+    after.set(call.key, found)
+    found.add(call, more)
+  }
+
+  return {
+    add: (entry) => {
+      index++
+      switch (entry._tag) {
+        case "Reserve":
+          // as the ledger counts: the first of an id, while it is open
+          if (!open.has(entry.id)) open.set(entry.id, entry)
+          break
+        case "Stated": {
+          for (const summary of after.get(entry.key)?.entries() ?? []) before.add(summary, summary)
+          after.delete(entry.key)
+          lastStated.set(entry.key, { index, entry })
+          if (standsAsDeclared(entry, lastDeclared.get(entry.key)?.entry)) lastDeclared.set(entry.key, { index, entry })
           break
         }
-        open.delete(entry.id)
-        sumsOf(reserve.key, index).add(reserve, ending(reserve, entry))
+        case "Summary":
+          sum(entry, entry)
+          break
+        case "Settle":
+        case "Refund": {
+          const reserve = open.get(entry.id)
+          if (reserve === undefined) {
+            if (loose === "keep") endings.push({ index, entry })
+            break
+          }
+          open.delete(entry.id)
+          sum(reserve, ending(reserve, entry))
+        }
       }
+    },
+    entries: () => {
+      const kept = new Map(
+        [...lastStated.values(), ...lastDeclared.values(), ...endings].map((kept) => [kept.index, kept])
+      )
+      return [
+        ...before.entries(),
+        ...Array.from(kept.values()).toSorted((a, b) => a.index - b.index).map(({ entry }) => entry),
+        ...Array.from(after.values()).flatMap((sums) => sums.entries()),
+        ...open.values()
+      ]
     }
   }
-  return [...before.entries(), ...kept, ...after.entries(), ...open.values()]
+}
+
+/** Writes entries that a ledger folds to the same sums, balances and open reservations; {@link make} says how. */
+export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
+  const compaction = make(loose)
+  for (const entry of entries) compaction.add(entry)
+  return compaction.entries()
 }

@@ -3,13 +3,18 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
+import * as HashMap from "effect/HashMap"
+import type { PlatformError } from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import type * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
-import type * as Ledger from "../../src/policy/Ledger.ts"
+import { claim } from "../../src/guard/LedgerFormat.ts"
+import * as Ledger from "../../src/policy/Ledger.ts"
 import { call } from "./credits.ts"
-import { altering, full, guarded, temporaryFile } from "./ledgers.ts"
+import { altering, atEnd, full, guarded, temporaryFile } from "./ledgers.ts"
+
+type Written = Effect.Effect<void, PlatformError>
 
 describe("LedgerFile", () => {
   describe("two programs on one file", () => {
@@ -144,8 +149,7 @@ describe("LedgerFile", () => {
     it.effect("knows what was acknowledged after it read, before it compacts", () => {
       let reads = 0
       return beside(9, (real, first) => ({
-        readFile: (at) =>
-          Effect.tap(real.readFile(at), () => ++reads === 1 ? Effect.orDie(first.append([entry(10)])) : Effect.void)
+        open: atEnd(real, () => Effect.as(++reads === 1 ? Effect.orDie(first.append([entry(10)])) : Effect.void, 0))
       }), (second, path) =>
         Effect.gen(function*() {
           const store = yield* second
@@ -158,14 +162,12 @@ describe("LedgerFile", () => {
     it.effect("knows what was acknowledged after it read, before it cuts off a torn end", () => {
       let reads = 0
       return beside(1, (real, first) => ({
-        readFile: (at) =>
-          Effect.gen(function*() {
-            const bytes = yield* real.readFile(at)
-            if (++reads > 1) return bytes
-            yield* Effect.orDie(first.append([entry(2)]))
-            // half of it, as if it were under way
-            return Uint8Array.from([...bytes, ...new TextEncoder().encode(LedgerStore.encode([entry(2)]).slice(0, 9))])
-          })
+        open: atEnd(real, (_, buffer) => {
+          if (++reads > 1) return Effect.succeed(0)
+          // half of it, as if it were under way
+          buffer.set(new TextEncoder().encode(LedgerStore.encode([entry(2)]).slice(0, 9)))
+          return Effect.as(Effect.orDie(first.append([entry(2)])), 9)
+        })
       }), (second, path) =>
         Effect.gen(function*() {
           const store = yield* second
@@ -178,12 +180,15 @@ describe("LedgerFile", () => {
     it.effect("cuts nothing off where an append was under way", () => {
       let reads = 0
       return beside(1, (real) => ({
-        readFile: (at) =>
-          Effect.tap(
-            real.readFile(at),
-            () =>
-              real.writeFileString(at, ++reads === 1 ? "{" : LedgerStore.encode([entry(2), entry(3)]), { flag: "a" })
-          )
+        open: atEnd(
+          real,
+          (at) =>
+            real.writeFileString(at, ++reads === 1 ? "{" : LedgerStore.encode([entry(2), entry(3)]), { flag: "a" })
+              .pipe(
+                Effect.as(0),
+                Effect.orDie
+              )
+        )
       }), (second, path) =>
         Effect.gen(function*() {
           const fs = yield* FileSystem.FileSystem
@@ -264,5 +269,157 @@ describe("LedgerFile", () => {
           expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
           expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
         })))
+  })
+
+  describe("compaction while it is open", () => {
+    const refunded = (id: number): ReadonlyArray<Ledger.Entry> => [
+      { _tag: "Reserve", id, at: 0, run: "r", key: "k", label: "", high: 1n },
+      { _tag: "Settle", id, at: 0, cost: 1n, sure: true }
+    ]
+    const settled = (entries: ReadonlyArray<Ledger.Entry>) =>
+      entries.reduce(Ledger.apply, Ledger.make({ budgets: [], run: "r", dayOffsetSeconds: 0 })).keys
+    const calls = (entries: ReadonlyArray<Ledger.Entry>) =>
+      HashMap.reduce(settled(entries), 0, (sum, tally) => sum + tally.calls)
+
+    /** Opens a ledger that is compacted from eleven entries on, over a changed file system. */
+    const opened = <A, E>(
+      changes: (real: FileSystem.FileSystem, path: string) => FileSystem.FileSystem,
+      use: (
+        call: (id: number) => Effect.Effect<void, LedgerStore.LedgerStoreError>,
+        path: string,
+        lines: Effect.Effect<number>
+      ) => Effect.Effect<A, E, Scope.Scope | FileSystem.FileSystem>
+    ) =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const store = yield* LedgerStore.makeFile({ path, compactAbove: 10 }).pipe(
+          Effect.provideService(FileSystem.FileSystem, changes(real, path))
+        )
+        const lines = Effect.map(Effect.orDie(real.readFileString(path)), (text) => text.trim().split("\n").length)
+        return yield* use((id) => store.append(refunded(id)), path, lines)
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+
+    /** Does something around the writing of the claim. */
+    const aroundClaim = (real: FileSystem.FileSystem, around: (write: Written) => Written) =>
+      altering(real, (file) => ({
+        writeAll: (bytes) => bytes.length === 1 ? around(file.writeAll(bytes)) : file.writeAll(bytes)
+      }))
+
+    it.effect("keeps the file short, and it says the same", () =>
+      opened((real) => real, (call, path, lines) =>
+        Effect.gen(function*() {
+          for (let id = 1; id <= 100; id++) {
+            yield* call(id)
+            expect(yield* lines).toBeLessThanOrEqual(13)
+          }
+          const { entries, tornBytes } = yield* LedgerStore.makeFile({ path })
+          expect([calls(entries), tornBytes]).toEqual([100, 0])
+        })))
+
+    it.effect("loses nothing where it is killed at any step", () => {
+      let acknowledged = 0
+      const left: Array<readonly [calls: number, bytes: Uint8Array]> = []
+      const watched = (real: FileSystem.FileSystem, path: string) => {
+        const look = Effect.map(Effect.orDie(real.readFile(path)), (bytes) => void left.push([acknowledged, bytes]))
+        const around = <A, E>(effect: Effect.Effect<A, E>) => Effect.ensuring(Effect.andThen(look, effect), look)
+        const files = altering(real, (file) => ({
+          writeAll: (bytes) => around(file.writeAll(bytes)),
+          sync: around(file.sync),
+          truncate: (length) => around(file.truncate(length))
+        }))
+        return FileSystem.make({
+          ...files,
+          rename: (from, to) => around(files.rename(from, to)),
+          remove: (at, options) => around(files.remove(at, options))
+        })
+      }
+      return opened(watched, (call, path) =>
+        Effect.gen(function*() {
+          const fs = yield* FileSystem.FileSystem
+          for (let id = 1; id <= 30; id++) {
+            yield* call(id)
+            acknowledged = id
+          }
+          expect(left.some(([, bytes]) => bytes.at(-1) === claim)).toBe(true)
+          for (const [least, bytes] of left) {
+            yield* fs.writeFile(path, bytes)
+            const { entries } = yield* Effect.scoped(LedgerStore.makeFile({ path, compactAbove: 10 }))
+            const known = calls(entries)
+            expect([known >= least, known <= least + 1]).toEqual([true, true])
+          }
+        }))
+    })
+
+    it.effect("stops where another program was first, and keeps what that one wrote", () => {
+      const meddling = (real: FileSystem.FileSystem, path: string) => {
+        const other = LedgerStore.makeFile({ path }).pipe(
+          Effect.flatMap((store) => store.append(refunded(99))),
+          Effect.scoped,
+          Effect.provideService(FileSystem.FileSystem, real),
+          Effect.orDie
+        )
+        return aroundClaim(real, (write) => Effect.andThen(other, write))
+      }
+      return opened(meddling, (call, path) =>
+        Effect.gen(function*() {
+          for (let id = 1; id <= 6; id++) yield* call(id)
+          expect(yield* Effect.flip(call(7))).toMatchObject({ reason: "foreign" })
+          expect(calls((yield* LedgerStore.makeFile({ path })).entries)).toBe(7)
+        }))
+    })
+
+    it.effect("lets no other program acknowledge anything meanwhile", () => {
+      const refused: Array<LedgerStore.LedgerStoreError> = []
+      const meddling = (real: FileSystem.FileSystem, path: string) =>
+        aroundClaim(real, (write) =>
+          LedgerStore.makeFile({ path }).pipe(
+            Effect.flatMap((other) => Effect.andThen(write, Effect.flip(other.append(refunded(99))))),
+            Effect.tap((error) => Effect.sync(() => refused.push(error))),
+            Effect.scoped,
+            Effect.provideService(FileSystem.FileSystem, real),
+            Effect.orDie,
+            Effect.asVoid
+          ))
+      return opened(meddling, (call, path, lines) =>
+        Effect.gen(function*() {
+          for (let id = 1; id <= 7; id++) yield* call(id)
+          expect(refused).toMatchObject([{ reason: "foreign" }])
+          expect(yield* lines).toBe(4)
+          expect(calls((yield* LedgerStore.makeFile({ path })).entries)).toBe(7)
+        }))
+    })
+
+    it.effect.each<[string, (real: FileSystem.FileSystem, tries: () => void) => FileSystem.FileSystem]>([
+      [
+        "replaced",
+        (real, tries) =>
+          FileSystem.make({ ...real, rename: () => Effect.andThen(Effect.sync(tries), Effect.fail(full)) })
+      ],
+      ["claimed", (real, tries) => aroundClaim(real, () => Effect.andThen(Effect.sync(tries), Effect.fail(full)))]
+    ])("goes on with a long file that cannot be %s, and tries again once it has doubled", ([, changes]) => {
+      let tries = 0
+      return opened((real) => changes(real, () => void tries++), (call, path, lines) =>
+        Effect.gen(function*() {
+          const fs = yield* FileSystem.FileSystem
+          for (let id = 1; id <= 20; id++) yield* call(id)
+          expect(tries).toBe(2)
+          expect(yield* lines).toBe(41)
+          expect(yield* fs.exists(`${path}.compact`)).toBe(false)
+          const { entries, tornBytes } = yield* LedgerStore.makeFile({ path })
+          expect([calls(entries), tornBytes]).toEqual([20, 0])
+        }))
+    })
+
+    it.effect("keeps every entry where that is asked for, and holds few of a long file", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const lines = Array.from({ length: 10_001 }, (_, id) => LedgerStore.encode(refunded(id))).join("")
+        yield* fs.writeFileString(path, `${LedgerStore.header}\n${lines}`)
+        const { entries } = yield* LedgerStore.makeFile({ path, compactAbove: Infinity })
+        expect([entries.length, calls(entries)]).toEqual([1, 10_001])
+        expect((yield* fs.readFileString(path)).endsWith(lines)).toBe(true)
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
   })
 })

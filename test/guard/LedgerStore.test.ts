@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Credits from "../../src/guard/Credits.ts"
-import { claim } from "../../src/guard/LedgerFormat.ts"
+import { claim, makeReader } from "../../src/guard/LedgerFormat.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
@@ -303,6 +303,30 @@ describe("LedgerStore", () => {
       }
     )
 
+    it.each([
+      whole(1),
+      `${LedgerStore.header}\n${LedgerStore.encode(Array.from({ length: 12 }, (_, id) => refund(id)))}{"_tag`,
+      `${whole(1)}\u0001${LedgerStore.encode([refund(2)])}`,
+      LedgerStore.header.slice(0, 9),
+      `${whole(1)}no entry\n${LedgerStore.encode([refund(2)])}`,
+      "notes\n".repeat(200)
+    ])("reads alike however its bytes are cut: case %#", (file) => {
+      const bytes = new TextEncoder().encode(file)
+      for (const size of [1, 2, 7, 40, 511, 513]) {
+        const entries: Array<Ledger.Entry> = []
+        const reader = makeReader((entry) => void entries.push(entry))
+        const buffer = new Uint8Array(size)
+        let failure: LedgerStore.LedgerStoreError | undefined
+        for (let at = 0; at < bytes.length && failure === undefined; at += size) {
+          const piece = bytes.subarray(at, at + size)
+          buffer.set(piece)
+          failure = reader.push(buffer.subarray(0, piece.length))
+        }
+        const end = failure === undefined ? reader.end() : Result.fail(failure)
+        expect(Result.map(end, (goodBytes) => ({ entries, goodBytes }))).toEqual(LedgerStore.decode(bytes))
+      }
+    })
+
     it.effect("opens wherever it was cut off, claimed, and left with blocks not written", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
@@ -401,7 +425,7 @@ describe("LedgerStore", () => {
           )
         const entries = yield* long(path, 30)
         const file = yield* fs.readFile(path)
-        const whole = yield* report(entries)
+        const whole = yield* report(Infinity)
         expect((yield* fs.readFileString(path)).split("\n").length).toBeGreaterThan(entries)
         yield* fs.writeFile(path, file)
         yield* fs.writeFileString(`${path}.compact`, "left behind by a program that was killed")

@@ -37,6 +37,23 @@ export const altering = (real: FileSystem.FileSystem, changes: (file: FileSystem
     open: (path, options) => Effect.map(real.open(path, options), (file) => altered(file, changes(file)))
   })
 
+/** Gives a file system where something happens when a file was read to its end; it may put more there, and says how much. */
+export const atEnd =
+  (real: FileSystem.FileSystem, then: (path: string, buffer: Uint8Array) => Effect.Effect<number>) =>
+  (path: string, options?: Parameters<FileSystem.FileSystem["open"]>[1]) =>
+    Effect.map(real.open(path, options), (file) => {
+      let ended = false
+      return altered(file, {
+        read: (buffer) =>
+          Effect.suspend(() =>
+            ended ? Effect.succeed(0) : Effect.flatMap(file.read(buffer), (bytes) => {
+              ended = bytes === 0
+              return ended ? then(path, buffer) : Effect.succeed(bytes)
+            })
+          )
+      })
+    })
+
 /** Is a disk that is full. */
 export const full = PlatformError.systemError({
   _tag: "Unknown",
