@@ -13,6 +13,7 @@
  */
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
+import * as Json from "../together/Json.ts"
 import * as Hash from "./Hash.ts"
 import * as Row from "./Row.ts"
 
@@ -40,23 +41,23 @@ const idOf = (customId: string): string => {
 
 const apart = "row"
 
-const withExtra = (row: Record<string, unknown>, extra: Row.Json = {}): string => {
+const withExtra = (row: Record<string, unknown>, extra: Row.Json = {}): Record<string, unknown> => {
   const clashes = Object.keys(extra).some((key) => ours.has(key))
   const own: Record<string, unknown> = {}
   for (const key in extra) {
     Row.setField(clashes && (key === apart || ours.has(key)) ? own : row, key, extra[key])
   }
   if (clashes) row[apart] = own
-  return JSON.stringify(row)
+  return row
 }
 
 /** Names the class of an error in the words of an output row: `RateLimitError` is `rate_limit`. */
 export const codeOf = (tag: string): string =>
   tag.replace(/Error$/, "").replace(/[A-Z]/g, (letter, at: number) => (at === 0 ? "" : "_") + letter.toLowerCase())
 
-/** Writes the output row of an answered row. */
-export const answered = (row: Row.Row, reply: Reply): string =>
-  withExtra({
+/** Writes the output row of an answered row; nothing where JSON cannot hold the answer, or none that nests so deep. */
+export const answered = (row: Row.Row, reply: Reply): string | undefined =>
+  Json.stringify(withExtra({
     id: idOf(row.id),
     custom_id: row.id,
     response: {
@@ -64,11 +65,11 @@ export const answered = (row: Row.Row, reply: Reply): string =>
       ...(reply.requestId === undefined ? {} : { request_id: reply.requestId }),
       body: reply.body
     }
-  }, row.extra)
+  }, row.extra))
 
 /** Writes the output row of a failed row; `code` is for what no class of error names: a batch's own words. */
 export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = codeOf(error._tag)): string =>
-  withExtra({
+  JSON.stringify(withExtra({
     id: idOf(row.id),
     custom_id: row.id,
     error: {
@@ -80,7 +81,7 @@ export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = 
       retryable: TogetherError.isRetryable(error)
     },
     line: row.line
-  }, row.extra)
+  }, row.extra))
 
 /** Reads why a row failed out of its output row; nothing where that is none of a failed row. */
 export const failureOf = (

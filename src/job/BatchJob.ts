@@ -40,6 +40,8 @@ import * as JobFiles from "./JobFiles.ts"
 import * as Hash from "./Hash.ts"
 import * as Job from "./Job.ts"
 import type { JobError } from "./JobError.ts"
+import * as Journal from "./Journal.ts"
+import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
@@ -135,7 +137,7 @@ const drive = (
         let spent = 0n
         let unpriced = false
         yield* settle.rows(last, (settled) => {
-          const costs = settled.flatMap((each) => each.kind === "ok" ? [each.reply?.nanoUsd] : [])
+          const costs = settled.flatMap(({ reply }) => reply === undefined ? [] : [reply.nanoUsd])
           const paid = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
           spent += paid
           unpriced ||= costs.includes(undefined)
@@ -289,5 +291,11 @@ const drive = (
       journal.lost
     ])
     yield* journal.flush
-    return { stop: ended, running: batches.running(), abandoned: new Map() }
+    const running = batches.running()
+    if (running === undefined || options.target !== Journal.emulator) {
+      return { stop: ended, running, abandoned: new Map() }
+    }
+    const [what, whose] = running.batches === 1 ? ["a batch", "its"] : [`${running.batches} batches`, "their"]
+    Report.warn(report, `${what} ended with the emulator: the same job run again batches ${whose} rows again`)
+    return { stop: ended, abandoned: new Map() }
   })

@@ -68,6 +68,10 @@ export const open = (
   return Array.from(open.values())
 }
 
+/** Leaves out what notes say of batches: those of an emulator end with it. */
+export const withoutBatches = <Note extends { readonly name: string }>(notes: ReadonlyArray<Note>) =>
+  notes.filter(({ name }) => name !== "batch")
+
 /** Tells whether a batch of a part may exist: none is asked for before its file is noted. */
 export const mayExist = ({ batchId, fileId }: Part): boolean => batchId !== undefined || fileId !== undefined
 

@@ -139,7 +139,9 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
 
   /** Stops the first run that finds a batch missing: it may have asked for another account. */
   const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string) {
-    const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} rows`
+    const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} ${
+      part.rows === 1 ? "row" : "rows"
+    }`
     if (missedBefore) return Report.warn(report, `${what}; those without an answer are batched again`)
     yield* note({ ...part, batchId, missing: true })
     return yield* stop({

@@ -9,7 +9,7 @@
  * | `BudgetExceededError` | wait until rows in flight have settled and try again; nothing in flight: stop |
  * | `BudgetExceededError` for want of a price | the rows of the model are not sent; those of other models are |
  * | `BudgetExceededError` where the ledger cannot be written | stop, leave the row undone |
- * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError` | the row fails; after 20 of a model without one answer, its other rows are not sent |
+ * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError`, `DecodeError` | the row fails; after 20 of a model without one answer, its other rows are not sent |
  * | `ConnectionError` that is permanent, before any answer | wrong address: stop |
  * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
@@ -202,6 +202,8 @@ export const make = Effect.fnUntraced(function*<R>(
       case "ModelUnavailableError":
       case "NotFoundError":
       case "PermissionDeniedError":
+      // what answers all rows with something else is not Together
+      case "DecodeError":
         return Effect.sync(() => refusedModel(row, error))
       case "ConnectionError":
         return error.permanent && health.answers === 0

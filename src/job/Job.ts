@@ -106,7 +106,7 @@ export interface Ending {
   readonly stop: Stop.Stop | undefined
   /** Rows in batches that go on when the job ends, and what these may cost. Absent where there is none. */
   readonly running?: Running | undefined
-  /** Models whose rows were not all sent, since the model refuses them alike or has no price that a budget can hold. */
+  /** Models whose rows were not all sent, since they fail alike or the model has no price that a budget can hold. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
@@ -286,7 +286,7 @@ export const drive = <E, R, R2, E3, R3>(
     report.endedAt = now()
     const leftOut = Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0)
     for (const [model, { error, rows }] of leftOut) {
-      const before = error._tag === "BudgetExceededError" ? "" : ", all before them were refused"
+      const before = error._tag === "BudgetExceededError" ? "" : ", for none before them was answered"
       const count = rows === 1 ? `1 row of ${model} was` : `${rows} rows of ${model} were`
       Report.warn(report, `${count} not sent${before}: ${error.message}`)
     }

@@ -53,7 +53,10 @@ export interface FileOptions extends Lock.Options, GroupCommit.Options {
   readonly select?: ((line: number) => boolean) | undefined
   /** Tells apart inputs that are streams, such as by a hash of the first line. Default: a stream is not checked. */
   readonly fingerprint?: { readonly hash: string } | undefined
-  /** Who answers the rows: a base URL, or `Journal.emulator`. A journal with the answers of another is refused. */
+  /**
+   * Who answers the rows: a base URL, or `Journal.emulator`, whose batches end with the run. A journal with the answers of
+   * another is refused.
+   */
   readonly target?: string | undefined
   /** The lock of the journal, where the caller holds it already. Default: it is taken for the time of the run. */
   readonly lock?: Lock.Lock | undefined
@@ -220,7 +223,7 @@ export const around = <E, R>(
     const inOrder = options.order === "input"
     const streamed = where.results === undefined || (yield* FileIdentity.kindOf(where.results)) === "stream"
     const asItComes = !inOrder && streamed && file === undefined
-    const journal = yield* Journal.open({
+    const opened = yield* Journal.open({
       ...options,
       stop,
       path: where.journal,
@@ -228,6 +231,9 @@ export const around = <E, R>(
       acceptChange: options.changed === "keep" || options.changed === "resend",
       offsets: inOrder || asItComes || options.dedupe === true
     })
+    const journal = options.target === Journal.emulator
+      ? { ...opened, notes: BatchParts.withoutBatches(opened.notes) }
+      : opened
     const { recovered } = journal
     report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
     warnOf(report, name, recovered)
@@ -283,10 +289,11 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
   const rows = BatchParts.open(journal.notes)
     .filter((part) => damaged || BatchParts.mayExist(part))
     .reduce((sum, part) => sum + part.rows, 0)
+  const [what, they] = rows === 1 ? ["1 row is, or may be,", "it"] : [`${rows} rows are, or may be,`, "they"]
   return rows === 0 ? Effect.void : Effect.fail(
     new JournalError({
-      message: `${rows} rows are, or may be, in batches that an earlier run of the journal ${journal.path} began and ` +
-        "that nobody collected: by calls they would be billed twice. Nothing was sent. Go on through batches, also " +
+      message: `${what} in batches that an earlier run of the journal ${journal.path} began and ` +
+        `that nobody collected: by calls ${they} would be billed twice. Nothing was sent. Go on through batches, also ` +
         "where they were cancelled: what they answered is collected first.",
       reason: "batch-running",
       path: journal.path

@@ -5,6 +5,7 @@
  * the journal names every file it has written, and a file that holds something and is not named is refused. What takes
  * nothing back (a writer, a device, a pipe) gets every row once.
  */
+import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
@@ -208,7 +209,16 @@ const sorted = Effect.fnUntraced(function*(
   return ordinals.length
 })
 
-/** Opens the outputs for the life of the scope. */
+/** Removes a file that holds nothing, and no link to one. */
+const removeEmpty = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const own = yield* Effect.option(fs.lstat(path))
+  if (own._tag === "Some" && own.value.type === "File" && ByteSize.toBigInt(own.value.size) === 0n) {
+    yield* Effect.ignore(fs.remove(path, { force: true }))
+  }
+})
+
+/** Opens the outputs for the life of the scope: an empty file of errors is removed at its end. */
 export const open = Effect.fnUntraced(function*(
   where: Paths,
   options: Options
@@ -218,6 +228,10 @@ export const open = Effect.fnUntraced(function*(
   const inOrder = options.order === "input"
   const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!, options)
   const write = typeof options.results === "object" ? options.results.write : results!.append
+  if (options.removable) {
+    // however the job ends: it runs when the file is closed
+    yield* Effect.addFinalizer(() => removeEmpty(where.errors).pipe(Effect.provideService(FileSystem.FileSystem, fs)))
+  }
   const failures = yield* Projection.open(where.errors, options)
   const one = yield* Semaphore.make(1)
   const rows = { ok: 0, failed: 0 }
@@ -284,12 +298,6 @@ export const open = Effect.fnUntraced(function*(
       const failed = failures.regular
         ? yield* close(failures, false, lacking || resent || options.retryErrors === true, rows.failed)
         : rows.failed + (yield* rest(ended, false, (texts) => failures.append(lines(texts))))
-      if (failed === 0 && failures.regular && options.removable) {
-        const own = yield* Effect.option(fs.lstat(where.errors))
-        if (own._tag === "Some" && own.value.type === "File") {
-          yield* Effect.ignore(fs.remove(where.errors, { force: true }))
-        }
-      }
       return ok + failed
     })
   }

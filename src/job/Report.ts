@@ -51,6 +51,8 @@ export interface Outcome {
   readonly outputTokens: number
   /** Absent where the price is unknown. */
   readonly nanoUsd?: bigint | undefined
+  /** Whether the answer tells no usage that it could be priced by. Default: false. */
+  readonly unmetered?: boolean | undefined
   /** Whether the answer came from the cache or from an identical row. */
   readonly from?: "cache" | "twin" | undefined
 }
@@ -94,6 +96,8 @@ export interface Report {
   nanoUsd: bigint
   /** Answered rows whose price is unknown: `nanoUsd` leaves them out. */
   unpriced: number
+  /** Answered rows whose answers tell no usage: `nanoUsd` leaves these out, too. */
+  unmetered: number
   /** Seconds that rows have waited after a refusal, as the retry schedule said, all rows added up. */
   waited: number
   throttled: number
@@ -140,6 +144,7 @@ export const make = (now: number): Report => ({
   outputTokens: 0,
   nanoUsd: 0n,
   unpriced: 0,
+  unmetered: 0,
   waited: 0,
   throttled: 0,
   overloaded: 0,
@@ -209,7 +214,7 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
     else if (outcome.from === "twin") self.twins++
     else {
       Histogram.add(self.latency, outcome.millis)
-      if (outcome.nanoUsd === undefined) self.unpriced++
+      if (outcome.nanoUsd === undefined) self[outcome.unmetered === true ? "unmetered" : "unpriced"]++
     }
     return
   }
@@ -279,6 +284,9 @@ export const decision = (self: Report, move: Move): void => {
   if (self.moves.length > keep.moves) self.moves.shift()
 }
 
+/** Counts all rows: those that were read, or to be expected, whichever are more. */
+export const all = (self: Report): number => Math.max(self.read, self.total ?? 0)
+
 /** Counts the rows that are done, in this run or before it. */
 export const done = (self: Report): number => self.ok + self.failed + self.bad + self.resumedOk + self.resumedFailed
 
@@ -293,7 +301,8 @@ export const summary = (self: Report, now: number) => {
   const perSecond = (count: number) => elapsed > 0 ? Math.round(count / elapsed * 100) / 100 : 0
   return {
     rows: {
-      total: done(self),
+      total: all(self),
+      settled: done(self),
       ok: self.ok + self.resumedOk,
       failed: self.failed + self.resumedFailed,
       bad: self.bad,
@@ -315,7 +324,8 @@ export const summary = (self: Report, now: number) => {
     cost: {
       usd: Money.toUsd(self.nanoUsd),
       usdBefore: Money.toUsd(self.resumedNanoUsd),
-      rowsWithUnknownPrice: self.unpriced
+      rowsWithUnknownPrice: self.unpriced,
+      rowsWithoutUsage: self.unmetered
     },
     time: {
       elapsedSeconds: Math.round(elapsed * 1000) / 1000,

@@ -11,16 +11,17 @@
  *
  * In the last two, the known fields of a chat request (`model`, `max_tokens`, `temperature`, …) belong to the request.
  * In all three, every other field is the caller's: it is not sent, and stands in the output row again (Answer.ts),
- * numbers of any length as they were written. A `prompt` beside `messages` is such a field.
+ * numbers as they were written. A `prompt` beside `messages` is such a field.
  *
  * A line that cannot be sent is a {@link Bad} with its line number and what to do about it: parsing never fails, so one
  * bad line never stops a file. A row without an id gets `line-<number>`, which holds as long as the file does not
- * change above it.
+ * change above it. A row that nests deeper than {@link maxDepth} is bad, for JSON is written by recursion.
  *
  * **Source**: the Batch API's input file, https://docs.together.ai/docs/batch-inference
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { stringify } from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
@@ -116,6 +117,13 @@ export const chatFields: ReadonlySet<string> = new Set([
 ])
 
 const envelope = new Set(["custom_id", "body", "method", "url"])
+
+/** Levels that a row may nest: far from where a stack ends, whoever writes the row. */
+export const maxDepth = 500
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" && value !== null &&
+  (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)))
 
 /** Tells whether a value is a JSON object: no array, and not null. */
 export const isObject: (u: unknown) => u is Json = Predicate.isReadonlyObject
@@ -283,19 +291,28 @@ const whyNotJson = (text: string): string => {
   return `${unexpected}, character ${until}`
 }
 
+/** Says how to write a line instead, by what it looks like. */
+const instead = (text: string, line: number): string | undefined =>
+  line === 1 && text.trimStart().startsWith("[")
+    ? "the input begins a JSON array, and JSON Lines are wanted: write one object per line, such as with jq -c '.[]'"
+    : text.trim().includes("\r")
+    ? "it holds carriage returns: end lines in LF, such as with tr '\\r' '\\n'"
+    : undefined
+
 /** Reads one line of JSONL. Never fails: what cannot be sent is a {@link Bad}. */
 export const parse = (text: string, line: number, options: Options = {}): Row | Bad => {
   const parsed = Result.try((): unknown => JSON.parse(text))
-  return Result.isFailure(parsed)
-    ? bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): write one JSON object per line`, text)
-    : fromJson(parsed.success, line, options, text)
+  if (Result.isSuccess(parsed)) return fromJson(parsed.success, line, options, text)
+  const todo = instead(text, line) ?? "write one JSON object per line"
+  return bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): ${todo}`, text)
 }
 
 /** Makes a row of a JSON value, as {@link parse} does of a line. */
 export const fromJson = (value: unknown, line: number, options: Options = {}, text?: string): Row | Bad => {
-  const source = () => text ?? JSON.stringify(value) ?? ""
+  const source = () => text ?? stringify(value) ?? ""
   if (!isObject(value)) {
-    return bad(line, "shape", `line ${line} is not a JSON object: write {"custom_id": …, "body": …}`, source())
+    const todo = instead(text ?? "", line) ?? "write {\"custom_id\": …, \"body\": …}"
+    return bad(line, "shape", `line ${line} is not a JSON object: ${todo}`, source())
   }
   const given = value["custom_id"]
   if (given !== undefined && (typeof given !== "string" || given === "")) {
@@ -303,6 +320,7 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
     return bad(line, "id", `line ${line}: custom_id must be a non-empty string, got ${got}`, source())
   }
   const fail = (reason: BadReason, message: string) => bad(line, reason, `line ${line}: ${message}`, source(), given)
+  if (isDeeper(value, maxDepth)) return fail("shape", `the row nests more than ${maxDepth} levels deep: flatten it`)
   let body: Json
   let drop: ReadonlySet<string> = envelope
   let operation: Operation = "chat"
@@ -327,8 +345,8 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
   if (missing !== undefined) return fail("shape", missing)
   if (body["stream"] === true) return fail("shape", "body.stream must not be true: a job writes whole answers")
   let extra = withoutKeys(value, drop)
-  if (extra !== undefined && text !== undefined && ExactJson.hasLong(text)) {
-    extra = withoutKeys(ExactJson.parse(text) as Json, drop) // the text of `value`, so an object too
+  if (extra !== undefined && text !== undefined && ExactJson.hasOther(text)) {
+    extra = withoutKeys(ExactJson.parseAsWritten(text) as Json, drop) // the text of `value`, so an object too
   }
   return {
     _tag: "Row",

@@ -2,7 +2,8 @@
  * Settled rows: what a job hands on once an answer, a failure or a bad line is durable.
  *
  * Every way of answering rows (calls, batches) settles them here, so that journal, report and output row always tell
- * the same: the journal first, and only when it is durable the count and the row.
+ * the same: the journal first, and only when it is durable the count and the row. An answer that cannot be written fails
+ * its row with `DecodeError`; what it cost counts.
  */
 import * as Effect from "effect/Effect"
 import * as TogetherError from "../domain/TogetherError.ts"
@@ -21,6 +22,7 @@ export interface Settled {
   readonly id: string | undefined
   /** The row of the output file, without its line feed. */
   readonly text: string
+  /** Is there with an error, too, where it cannot be written. */
   readonly reply?: Answer.Reply | undefined
   readonly error?: TogetherError.TogetherError | undefined
   /** True where an earlier run had settled it. */
@@ -58,6 +60,28 @@ export interface Settler {
   readonly bad: (line: Row.Bad) => Effect.Effect<Settled, JournalError>
 }
 
+type Failed = Extract<Outcome, { readonly _tag: "Failed" }>
+
+const unwritable = (row: Row.Row, { attempts, requestId, status }: Answer.Reply): Failed => ({
+  _tag: "Failed",
+  error: new TogetherError.DecodeError({
+    message: "The answer cannot be written as JSON: it nests too deep. Ask for a flatter one.",
+    operation: row.operation,
+    model: row.model,
+    status,
+    requestId,
+    attempts
+  })
+})
+
+/** Writes the output row of an outcome, and says what it is a failure of. */
+const write = (row: Row.Row, outcome: Outcome): { readonly text: string; readonly failed: Failed | undefined } => {
+  const answer = outcome._tag === "Answered" ? Answer.answered(row, outcome.reply) : undefined
+  if (answer !== undefined) return { text: answer, failed: undefined }
+  const failed = outcome._tag === "Answered" ? unwritable(row, outcome.reply) : outcome
+  return { text: Answer.failed(row, failed.error, failed.code), failed }
+}
+
 /** Makes a settler; `now` tells the time in milliseconds. */
 export const settler = (journal: Journal.Journal, report: Report.Report, now: () => number): Settler => ({
   row: Effect.fnUntraced(function*(
@@ -66,10 +90,10 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
     outcome,
     millis
   ): Effect.fn.Return<{ readonly settled: Settled; readonly ordinal: number }, JournalError> {
-    const ok = outcome._tag === "Answered"
-    const reply = ok ? outcome.reply : undefined
-    const error = ok ? undefined : outcome.error
-    const text = ok ? Answer.answered(row, outcome.reply) : Answer.failed(row, outcome.error, outcome.code)
+    const { failed, text } = write(row, outcome)
+    const ok = failed === undefined
+    const reply = outcome._tag === "Answered" ? outcome.reply : undefined
+    const error = failed?.error
     const attempts = reply?.attempts ?? error?.attempts ?? 0
     const usage = reply?.usage
     const ordinal = yield* journal.append({
@@ -88,7 +112,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       kind: ok ? "ok" : "failed",
       line: row.line,
       id: row.id,
-      code: ok ? undefined : outcome.code ?? Answer.codeOf(outcome.error._tag),
+      code: failed && (failed.code ?? Answer.codeOf(failed.error._tag)),
       message: error?.message,
       retryable: error !== undefined && TogetherError.isRetryable(error),
       model: row.model,
@@ -97,7 +121,8 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       inputTokens: usage?.inputTokens ?? 0,
       outputTokens: usage?.outputTokens ?? 0,
       nanoUsd: reply?.nanoUsd,
-      from: ok ? outcome.from : undefined
+      unmetered: usage === undefined && row.operation !== "images",
+      from: outcome._tag === "Answered" ? outcome.from : undefined
     })
     return {
       settled: { kind: ok ? "ok" : "failed", line: row.line, id: row.id, text, reply, error, resumed: false },

@@ -47,9 +47,9 @@ export const make = <R>(
 ): (task: Task) => Effect.Effect<void, JournalError, R> => {
   const settle = Effect.fnUntraced(function*(task: Task, outcome: Settled.Outcome, started: number) {
     const { ordinal, settled } = yield* settler.row(task.row, task.hash, outcome, tick() - started)
-    if (outcome._tag === "Failed" && failFast) yield* dispatch.stop(Stop.failedRow)
+    if (settled.kind === "failed" && failFast) yield* dispatch.stop(Stop.failedRow)
     yield* offer({ sequence: task.sequence, settled })
-    return ordinal
+    return settled.kind === "failed" ? undefined : ordinal
   })
 
   const borrow = (task: Task, body: unknown, from: "cache" | "twin", started: number) =>
@@ -70,7 +70,7 @@ export const make = <R>(
       return undefined
     }
     const ordinal = yield* settle(task, verdict, started)
-    if (verdict._tag === "Failed") return undefined
+    if (verdict._tag === "Failed" || ordinal === undefined) return undefined
     yield* keep(task.row, verdict.reply.body)
     return ordinal
   })

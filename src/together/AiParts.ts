@@ -198,10 +198,7 @@ export const fromResponse = Effect.fnUntraced(function*(
   asked: Asked
 ): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
   const choice = Chat.firstChoice(response.choices) ?? response.choices[0]
-  if (choice === undefined) {
-    return yield* new AiError.InvalidOutputError({ description: "The answer holds no choice." })
-  }
-  const { message } = choice
+  const message = choice?.message
   const parts: Array<Response.PartEncoded> = [metadataPart(response)]
   const reasoning = notEmpty(message?.reasoning) ?? notEmpty(message?.reasoning_content)
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
@@ -214,9 +211,9 @@ export const fromResponse = Effect.fnUntraced(function*(
       name: call.function?.name ?? "",
       arguments: call.function?.arguments ?? ""
     }
-    parts.push(yield* toolCall(wire, asked, choice.finish_reason))
+    parts.push(yield* toolCall(wire, asked, choice?.finish_reason))
   }
-  parts.push(finishPart(choice.finish_reason, calls.length > 0, Usage.fromAnswer(response), response.warnings))
+  parts.push(finishPart(choice?.finish_reason, calls.length > 0, Usage.fromAnswer(response), response.warnings))
   return parts
 })
 

@@ -176,7 +176,8 @@ export const ChatResponse = open({
   object: omitNull(Schema.String),
   created: omitNull(Schema.Finite),
   model: omitNull(Schema.String),
-  choices: Schema.Array(ChatChoice),
+  /** An answer without any is none. */
+  choices: Schema.Array(ChatChoice).check(Schema.isMinLength(1)),
   usage: ornament(Usage),
   /** Only where the request asked for an `echo`. */
   prompt: ornament(Schema.Array(EchoedPrompt)),

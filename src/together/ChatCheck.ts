@@ -72,6 +72,6 @@ const isNoPrompt = (u: unknown): boolean => isNothing(u) || (Array.isArray(u) &&
 /** Recognizes an answer whose choices hold text and no tool calls. */
 export const isPlainResponse = (u: unknown): boolean =>
   isFields(u) && isWord(u["id"]) && isWord(u["object"]) && isWord(u["model"]) && isNumber(u["created"]) &&
-  Array.isArray(u["choices"]) && u["choices"].every(isPlainChoice) &&
+  Array.isArray(u["choices"]) && u["choices"].length > 0 && u["choices"].every(isPlainChoice) &&
   (isNothing(u["usage"]) || isUsage(u["usage"])) && isNothing(u["warnings"]) &&
   isNoPrompt(u["prompt"])

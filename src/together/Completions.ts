@@ -27,13 +27,14 @@ export const CompletionResponse = open({
   object: omitNull(Schema.String),
   created: omitNull(Schema.Finite),
   model: omitNull(Schema.String),
+  /** An answer without any is none. */
   choices: Schema.Array(open({
     index: omitNull(Schema.Int),
     text: maybe(Schema.String),
     seed: ornament(Schema.Finite),
     finish_reason: maybe(Schema.String),
     logprobs: ornament(Logprobs)
-  })),
+  })).check(Schema.isMinLength(1)),
   /** Only where the request asked for an `echo`. */
   prompt: ornament(Schema.Array(EchoedPrompt)),
   usage: ornament(Usage)

@@ -23,6 +23,15 @@ describe("Answer", () => {
       )
     })
 
+    it("writes the caller's numbers as they were", () => {
+      expect(answered("\"a\":1.10,\"b\":1e3,\"c\":-0")).toMatch(/,"a":1\.10,"b":1e3,"c":-0\}$/)
+    })
+
+    it("writes nothing where the answer nests deeper than JSON can be written", () => {
+      const body: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
+      expect(Answer.answered(row("\"tag\":1"), { status: 200, body, attempts: 1 })).toBeUndefined()
+    })
+
     it("hands through a field named __proto__", () => {
       expect(answered("\"__proto__\":{\"x\":1}")).toMatch(/"body":1\},"__proto__":\{"x":1\}\}$/)
     })

@@ -89,10 +89,13 @@ describe("BatchParts", () => {
 describe("BatchOutput", () => {
   it("reads both forms of an output row", () => {
     const said = (row: unknown) => BatchOutput.readLine(JSON.stringify(row))
-    expect(said({ custom_id: "a", response: { status_code: 200, body: { x: 1 } } })).toEqual([
+    expect(said({ custom_id: "a", response: { status_code: 200, body: { choices: [{ x: 1 }] } } })).toEqual([
       "a",
-      { _tag: "Answered", status: 200, body: { x: 1 } }
+      { _tag: "Answered", status: 200, body: { choices: [{ x: 1 }] } }
     ])
+    for (const body of [undefined, null, {}, { choices: [] }]) {
+      expect(said({ custom_id: "a", response: { status_code: 200, body } })?.[1]).toMatchObject({ code: "decode" })
+    }
     expect(said({ custom_id: "a", response: { status_code: 400, body: { error: { message: "no" } } } })?.[1]).toEqual({
       _tag: "Refused",
       code: "400",
@@ -112,6 +115,12 @@ describe("BatchOutput", () => {
       status: 200,
       failed: { started: false }
     })
+    const deep = "[".repeat(100_000) + "]".repeat(100_000)
+    expect(BatchOutput.readLine(`{"custom_id":"a","response":{"body":{"choices":[1e400,${deep}]}}}`)?.[1])
+      .toMatchObject({
+        _tag: "Answered"
+      })
+    expect(BatchOutput.readLine(`{"custom_id":"a","error":${deep}}`)?.[1]).toMatchObject({ code: "batch_error" })
     expect(said({ nothing: 1 })).toBeUndefined()
     expect(BatchOutput.readLine("torn {")).toBeUndefined()
   })

@@ -1,8 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Input from "../../src/job/Input.ts"
+import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as Journal from "../../src/job/Journal.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { boundOf, ids, line, numbered, price, prompts, run, setup, world } from "./batches.ts"
@@ -46,6 +50,24 @@ describe("BatchJob", () => {
           expect([report.ok, provider.seen.get("POST /v1/batches")]).toEqual([1, 2])
           expect(ids(disk, "in.results.jsonl")).toEqual(["line-1", "line-2"])
         }
+      })))
+
+    it.effect("batches the rows of an emulator's batch again, which ended with it, or sends them by calls", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const stop = Effect.as(Effect.sleep("5 seconds"), Stop.interrupted)
+        const target = Journal.emulator
+        const first = yield* run(disk, world(), { target, stop })
+        expect([first.stop?._tag, first.running, first.report.warnings]).toEqual(["Interrupted", undefined, [
+          "a batch ended with the emulator: the same job run again batches its rows again"
+        ]])
+        const again = yield* run(disk, world(), { target, select: (line) => line < 3 })
+        expect([again.stop, again.report.ok, again.report.warnings]).toEqual([undefined, 2, []])
+        const send = () => Effect.succeed({ status: 200, body: {}, attempts: 1 })
+        const { report } = yield* JobFiles.run({ input: Input.file("in.jsonl"), send, target }).pipe(
+          Effect.provideService(FileSystem.FileSystem, disk.fs)
+        )
+        expect([report.resumedOk, report.ok]).toEqual([2, 1])
       })))
 
     it.effect("collects a changed row that was sent again, whatever is said of changed rows then", () =>

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import {
   BudgetExceededError,
+  DecodeError,
   InsufficientCreditsError,
   InvalidRequestError,
   OverloadedError,
@@ -46,6 +47,17 @@ describe("Dispatch", () => {
       yield* run(disk, { send: later.send })
       expect(later.sent.toSorted()).toEqual(numbered(1, 20).toSorted())
       expect(sent.filter((id) => numbered(21, 30).includes(id)).length).toBe(10)
+    }))
+
+  it.effect("does not send all rows to an address that answers with something else, and all where some are answered", () =>
+    Effect.gen(function*() {
+      const page = Effect.fail(new DecodeError({ message: "the answer is not JSON", status: 200, attempts: 1 }))
+      const { report, stop } = yield* run(yield* setup(prompts(100)), { send: provider(() => page).send })
+      expect([stop?._tag, report.ok, report.failed < 30]).toEqual(["Abandoned", 0, true])
+      expect(report.warnings.join()).toContain("for none before them was answered: the answer is not JSON")
+      const { send } = provider((row) => row.line === 1 ? Effect.succeed(reply(row)) : page)
+      const other = yield* run(yield* setup(prompts(100)), { send, concurrency: 1 })
+      expect([other.stop, other.report.failed]).toEqual([undefined, 99])
     }))
 
   it.effect("says that rows were left out where a job over a stream left all of them", () =>

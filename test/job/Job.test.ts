@@ -87,6 +87,7 @@ describe("Job", () => {
         const error = yield* Effect.flip(run(disk, { send: late.send, results: writer, concurrency: 20 }))
         expect(error).toMatchObject({ _tag: "OutputError", message: "broken pipe" })
         expect(late.cutOff).toEqual([])
+        expect(yield* disk.fs.exists("in.errors.jsonl")).toBe(false)
         const again = provider()
         const { written } = yield* run(disk, {
           send: again.send,

@@ -365,6 +365,24 @@ describe("JobFiles", () => {
         }
       }))
 
+    it.effect("fails the row of an answer that cannot be written, once, and counts what it cost", () =>
+      Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const body: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
+        const { send } = provider((row) => Effect.succeed(row.line === 2 ? { ...reply(row), body } : reply(row)))
+        const cache = yield* Effect.provideService(
+          ResponseCache.make({ directory: "cache", target: "t" }),
+          FileSystem.FileSystem,
+          disk.fs
+        )
+        const { report } = yield* run(disk, { send, dedupe: true, cache })
+        expect([report.ok, report.failed, report.nanoUsd]).toEqual([2, 1, 15n])
+        expect(errors(disk)).toMatchObject([{ custom_id: "r2", line: 2, error: { code: "decode", attempts: 1 } }])
+        const again = provider()
+        yield* run(disk, { send: again.send })
+        expect(again.sent).toEqual([])
+      }))
+
     it.effect("hands a writer, which takes nothing back, one answer for each row", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(4))

@@ -36,6 +36,18 @@ describe("Report", () => {
     expect(summary.latencySeconds.p50).toBeCloseTo(0.03, 2)
     expect(JSON.parse(JSON.stringify(summary))).toBeDefined()
   })
+
+  it("tells all rows from those that are settled, and a price from a usage that is unknown", () => {
+    const report = Report.make(0)
+    report.total = 10
+    const outcome = { kind: "ok", line: 1, id: "a", attempts: 1, millis: 1, inputTokens: 0, outputTokens: 0 } as const
+    Report.settle(report, 0, outcome)
+    for (let i = 0; i < 2; i++) Report.settle(report, 0, { ...outcome, unmetered: true })
+    Report.settle(report, 0, { ...outcome, unmetered: true, nanoUsd: 1n })
+    const { cost, rows } = Report.summary(report, 1)
+    expect(rows).toMatchObject({ total: 10, settled: 4, ok: 4 })
+    expect(cost).toMatchObject({ rowsWithUnknownPrice: 1, rowsWithoutUsage: 2 })
+  })
 })
 
 describe("Sorter", () => {

@@ -138,8 +138,40 @@ describe("Row", () => {
         "{\"model\":\"m\",\"prompt\":\"Hi\",\"seed\":7,\"id\":1234567890123456789,\"__proto__\":{\"x\":1},\"n_\":1.0}"
       const read = Row.parse(text, 7)
       if (read._tag === "Bad") throw new Error(read.message)
-      expect(JSON.stringify(read.extra)).toBe("{\"id\":1234567890123456789,\"__proto__\":{\"x\":1},\"n_\":1}")
+      expect(JSON.stringify(read.extra)).toBe("{\"id\":1234567890123456789,\"__proto__\":{\"x\":1},\"n_\":1.0}")
       expect(read.body).toEqual({ model: "m", seed: 7, messages })
+    })
+
+    it("refuses a row that nests deeper than JSON is safely written, wherever", () => {
+      const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels)
+      const line = (fields: string) => `{"custom_id":"a","model":"m","prompt":"Hi",${fields}}`
+      expect(row(JSON.parse(line(`"tag":${nested(499)}`))).id).toBe("a")
+      for (const levels of [500, 100_000]) {
+        for (const field of ["tag", "response_format"]) {
+          const read = bad(line(`"${field}":${nested(levels)}`))
+          expect([read.id, read.reason]).toEqual(["a", "shape"])
+          expect(read.message).toBe("line 7: the row nests more than 500 levels deep: flatten it")
+        }
+      }
+      const endless: Record<string, unknown> = { model: "m", prompt: "Hi" }
+      endless["tag"] = endless
+      expect(Row.fromJson(endless, 7)).toMatchObject({ _tag: "Bad", reason: "shape" })
+    })
+
+    it("says what a file is that is no JSON Lines", () => {
+      const message = (text: string, line: number) => {
+        const read = Row.parse(text, line)
+        return read._tag === "Bad" ? read.message : ""
+      }
+      expect(message("[", 1)).toBe(
+        "line 1 is not JSON (it ends too early): the input begins a JSON array, and JSON Lines are wanted: write one " +
+          "object per line, such as with jq -c '.[]'"
+      )
+      expect(message("[{\"prompt\":\"Hi\"}]", 1)).toContain("is not a JSON object: the input begins a JSON array")
+      expect(message("[", 2)).toContain("write one JSON object per line")
+      expect(message("{\"prompt\":\"a\"}\r{\"prompt\":\"b\"}\r", 1)).toContain(
+        "end lines in LF, such as with tr '\\r' '\\n'"
+      )
     })
 
     it("takes a prompt beside messages for a field of the caller's", () => {

@@ -42,7 +42,7 @@ describe("docs/job.md", () => {
     expect(text).toContain(
       `retries a call up to ${Sender.defaults.maxAttempts} times and ranks it as \`${Sender.defaults.priority}\``
     )
-    expect(text).toContain(`after ${Patience.defaults.abandonAfter} alike of a model`)
+    expect(text).toContain(`after ${Patience.defaults.abandonAfter} of a model and not one answer`)
     expect(text).toContain(`by ${Parts.defaults.maxRows.toLocaleString("en")}, uploaded`)
     expect(text).toContain(`${Input.defaults.maxLineBytes / 1e6} MB at the most`)
   })

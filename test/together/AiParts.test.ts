@@ -90,7 +90,7 @@ describe("AiParts", () => {
       run(Effect.gen(function*() {
         yield* TogetherTest.reply(Reply.json({ choices: [] }))
         const error = yield* Effect.flip(LanguageModel.generateText({ prompt: "?" }))
-        expect(error.reason._tag).toBe("InvalidOutputError")
+        expect(error.reason._tag).toBe("InvalidResponseError")
       })))
 
     it.effect("writes request, answer and usage on its span", () =>

@@ -14,7 +14,12 @@ describe("Chat", () => {
   describe("ChatResponse", () => {
     it.each(["id", "object", "created", "model"])("reads a %s that is null as absent", (field) => {
       expect(decode(answer({}, { [field]: null }))).toEqual(decode(answer({})))
-      expect(decodeCompletion({ choices: [], [field]: null })).toEqual({ choices: [] })
+      expect(decodeCompletion({ choices: [{ text: "hi" }], [field]: null })).toEqual({ choices: [{ text: "hi" }] })
+    })
+
+    it("refuses an answer without a choice", () => {
+      expect(() => decode({ choices: [] })).toThrow("at least 1")
+      expect(() => decodeCompletion({ choices: [] })).toThrow("at least 1")
     })
 
     it.each(["id", "index", "type"])("reads a tool call's %s that is null as absent", (field) => {

@@ -137,7 +137,7 @@ describe("a clock that is set while a call hangs", () => {
             const call = use((together) =>
               what.includes("stream")
                 // what comes next is asked for after the clock was set
-                ? Stream.runForEach(together.chatStream(request, { ...once, ...options }), () => Effect.sleep("2 seconds"))
+                ? Stream.runForEach(together.chatStream(request, { ...once, ...options }), () => Effect.sleep(2000))
                 : Effect.asVoid(together.chat(request, { ...once, ...options }))
             )
             const [took, exit] = yield* Effect.timed(Effect.exit(call))
@@ -485,7 +485,7 @@ describe("an address", () => {
 describe("headers of the caller", () => {
   it.effect("stand in place of ours, but for the key and what the body says", () =>
     Effect.gen(function*() {
-      const { layer, sent } = answering(() => Response.json({ choices: [] }), {
+      const { layer, sent } = answering(() => Response.json({ choices: [{}] }), {
         headers: {
           "User-Agent": "mine",
           Accept: "x/y",
@@ -506,7 +506,7 @@ describe("headers of the caller", () => {
 
   it.effect("are not sent where they are undefined, whatever their type says", () =>
     Effect.gen(function*() {
-      const { layer, sent } = answering(() => Response.json({ choices: [] }), {
+      const { layer, sent } = answering(() => Response.json({ choices: [{}] }), {
         headers: { "x-mine": undefined as unknown as string, "x-other": "1" } // callers without types do this
       })
       yield* Effect.provide(use((together) => together.chat(request)), layer)
@@ -565,7 +565,7 @@ describe("onAnswered", () => {
         const onAnswered = (answered: Together.Answered) => Effect.sync(() => void told.push(answered))
         yield* TogetherTest.reply(
           Reply.error(500),
-          Reply.json({ id: "1", choices: [], usage: { prompt_tokens: 7, completion_tokens: 3 } }, {
+          Reply.json({ id: "1", choices: [{}], usage: { prompt_tokens: 7, completion_tokens: 3 } }, {
             headers: { "cf-ray": "ray" }
           }),
           Reply.error(404),
