@@ -13,11 +13,11 @@ import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Together from "../together/Together.ts"
 import * as Transport from "../together/Transport.ts"
 import * as Connection from "./Connection.ts"
-import * as Explain from "./Explain.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
+import * as Meaning from "./Meaning.ts"
 import * as Style from "./Style.ts"
 
 /** Lists the flags of `doctor`. */
@@ -43,7 +43,7 @@ const key = Effect.map(
   Effect.orElseSucceed(Config.Redacted("TOGETHER_API_KEY").pipe(Config.option), () => Option.none<Redacted.Redacted>()),
   (given): Check => {
     if (Option.isNone(given) || Redacted.value(given.value).trim() === "") {
-      return { name: "key", state: "bad", text: `TOGETHER_API_KEY is not set. ${Explain.meanings.AuthError.fix}` }
+      return { name: "key", state: "bad", text: `TOGETHER_API_KEY is not set. ${Meaning.ofTag.AuthError.fix}` }
     }
     const text = Redacted.value(given.value)
     return text !== text.trim() || /\s/.test(text)
@@ -116,7 +116,7 @@ const clock = Effect.fnUntraced(function*(baseUrl: string) {
 const failed = (error: TogetherError): Check => ({
   name: "call",
   state: "bad",
-  text: `${error._tag}: ${error.message}\n${" ".repeat(11)}${Explain.meanings[error._tag].fix}`
+  text: `${error._tag}: ${error.message}\n${" ".repeat(11)}${Meaning.ofTag[error._tag].fix}`
 })
 
 const call = Effect.gen(function*() {
@@ -187,7 +187,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
         name: "address",
         state: "bad",
         text: `${flags.baseUrl} cannot be reached: ${time.failure.message}. ${
-          Explain.meanings.ConnectionError.fix.split(",")[0]
+          Meaning.ofTag.ConnectionError.fix.split(",")[0]
         }`
       })
     } else {

@@ -28,6 +28,7 @@ import * as Emulate from "./Emulate.ts"
 import { ExitCode } from "./ExitCode.ts"
 import * as Explain from "./Explain.ts"
 import * as Host from "./Host.ts"
+import * as JobFailure from "./JobFailure.ts"
 import * as Plan from "./Plan.ts"
 import * as Run from "./Run.ts"
 import { runFlags } from "./RunFlags.ts"
@@ -154,7 +155,7 @@ export const explainFailure = (
   error: unknown,
   command: string
 ): { readonly code: ExitCode; readonly lines: ReadonlyArray<string> } => {
-  if (isJobError(error)) return Run.explainJobError(error, command)
+  if (isJobError(error)) return JobFailure.of(error, command)
   if (error instanceof UsageError) return { code: ExitCode.usage, lines: [error.message] }
   if (TogetherError.isTogetherError(error)) {
     const code = error._tag === "AuthError" || error._tag === "InsufficientCreditsError"
@@ -195,10 +196,16 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
     for (const warning of Settings.unknownVariables(host.env)) {
       host.writeError(`${Style.of(host.stderr).yellow("warning")} ${warning}\n`)
     }
-    const { path, settings } = yield* configFile(host)
-    configPath = path
+    const read = yield* Effect.result(configFile(host))
+    if (Result.isSuccess(read)) configPath = read.success.path
     yield* Command.runWith(tree(outcome), { version })(host.args).pipe(
-      Effect.provideService(ConfigProvider.ConfigProvider, Settings.provider(host.env, settings))
+      Effect.provideService(
+        ConfigProvider.ConfigProvider,
+        Result.isSuccess(read)
+          ? Settings.provider(host.env, read.success.settings)
+          // ends the commands that ask for a setting, and no other
+          : ConfigProvider.make(() => Effect.die(read.failure))
+      )
     )
   })
   const environment = Layer.mergeAll(

@@ -11,7 +11,7 @@ import * as FileIdentity from "../job/FileIdentity.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
-import { isJobError, type JobError } from "../job/JobError.ts"
+import { isJobError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import * as Lock from "../job/Lock.ts"
 import * as Report from "../job/Report.ts"
@@ -379,25 +379,3 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   yield* tell(flags, context)
   return ExitCode.ofEnding(result.stop, report, undone)
 }, Effect.scoped)
-
-/** Says what to do about an error that ended a command, and with which exit code. */
-export const explainJobError = (
-  error: JobError,
-  command: string
-): { readonly code: ExitCode.ExitCode; readonly lines: ReadonlyArray<string> } => {
-  const reason = error._tag === "JournalError" ? error.reason : undefined
-  const more = reason === "input-changed" || reason === "row-changed"
-    ? [
-      `go on with: ${command} --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)`
-    ]
-    : reason === "row-moved"
-    ? [`go on with: ${command.replace(/ --changed[= ]\S+/g, "")} --changed resend (send changed rows again)`]
-    : reason === "id-reused"
-    ? [`then go on with: ${command} --changed keep (keep the answers there are, send what has a new custom_id)`]
-    : reason === "target-changed"
-    ? [`go on with: ${command} --changed keep (keep the answers of both)`]
-    : reason === "batch-running"
-    ? [`go on with: ${command} --via batch`]
-    : []
-  return { code: ExitCode.ofJobError(error), lines: [error.message, ...more] }
-}

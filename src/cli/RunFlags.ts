@@ -203,7 +203,7 @@ export const runFlags = {
   json: off("json", "Write the summary to standard output, as JSON"),
   quiet: LastFlag.Boolean("quiet").pipe(
     Flag.withAlias("q"),
-    Flag.withDescription("No progress and no summary"),
+    Flag.withDescription("No progress and no summary, but why a run stopped"),
     Flag.withDefault(false)
   )
 }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import * as Explain from "../../src/cli/Explain.ts"
+import * as Meaning from "../../src/cli/Meaning.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
+import { InputError, JournalError, OutputError } from "../../src/job/JobError.ts"
 import { start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
@@ -11,8 +12,8 @@ const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
 describe("explain", () => {
   it("has a cause and a fix for every error", () => {
     for (const tag of TogetherError.tags) {
-      expect(Explain.meanings[tag].why.length).toBeGreaterThan(20)
-      expect(Explain.meanings[tag].fix.length).toBeGreaterThan(5)
+      expect(Meaning.ofTag[tag].why.length).toBeGreaterThan(20)
+      expect(Meaning.ofTag[tag].fix.length).toBeGreaterThan(5)
     }
   })
 
@@ -50,15 +51,28 @@ describe("explain", () => {
       expect((yield* explain("rate_limit")).out).toContain("RateLimitError")
     })))
 
-  it.effect("knows the codes of rows and the errors of a job by name", () =>
+  it.effect("knows the codes of rows, and the errors of a job by name and by reason", () =>
     live(Effect.gen(function*() {
-      for (
-        const what of ["batch_failed", "bad_row_json", "not_answered", "InputError", "JournalError", "OutputError"]
-      ) {
+      const reasons = [InputError, JournalError, OutputError].flatMap((each) => each.fields.reason.literals)
+      expect(reasons).toEqual(expect.arrayContaining(Object.keys(Meaning.ofReason)))
+      for (const what of ["batch_failed", "bad_row_json", "not_answered", "InputError", "OutputError", ...reasons]) {
         const { code, out } = yield* Shell.open().run(["explain", what])
         expect([code, out.split(" ")[0]]).toEqual([0, what])
         expect(out).toContain("fix ")
       }
+    })))
+
+  it.effect("needs no settings, so that a broken file of them does not matter", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      shell.write(".effect-together.json", "{broken")
+      expect(yield* shell.run(["explain", "429"])).toMatchObject({ code: 0, err: "" })
+      const input = shell.write("in.jsonl", Shell.prompts(1))
+      expect(yield* shell.run(["plan", input])).toEqual({
+        code: 2,
+        out: "",
+        err: expect.stringMatching(/^error \S+\.effect-together\.json is not JSON\. Correct it, or remove it\.\n$/)
+      })
     })))
 
   it("explains each code of an errors file on standard input once", async () => {

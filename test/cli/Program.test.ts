@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as PlatformError from "effect/PlatformError"
 import * as TestClock from "effect/testing/TestClock"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import type { RequestListener } from "node:http"
@@ -91,6 +92,16 @@ describe.concurrent("effect-together", () => {
     expect(said(new TogetherError.InvalidRequestError({ message: "no address" }))).toEqual([2, "no address"])
     const changed = new JournalError({ message: "it has changed.", reason: "input-changed", path: "j" })
     expect(said(changed)[1]).toContain("go on with: effect-together run x --changed keep")
+    const unwritable = new JournalError({
+      message: "no permission.",
+      reason: "unwritable",
+      path: "j",
+      cause: PlatformError.systemError({ _tag: "PermissionDenied", module: "FileSystem", method: "open" })
+    })
+    expect(said(unwritable)[1]).toContain("or write to another directory with: effect-together run x --out-dir DIR")
+    expect(explainFailure(unwritable, "effect-together run x --out-dir y").lines).toEqual(["no permission."])
+    // what broke later has a journal that another directory would not know
+    expect(said(new JournalError({ message: "an error.", reason: "unwritable", path: "j" }))[1]).toBe("an error.")
     // sent again, the row would take the place of another row's answer
     const reused = said(new JournalError({ message: "an id stands twice.", reason: "id-reused", path: "j" }))
     expect(reused[1]).toContain("then go on with: effect-together run x --changed keep")

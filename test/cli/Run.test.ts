@@ -451,10 +451,8 @@ describe.concurrent("run", () => {
         const { input, shell } = opened(40)
         const page = shell.path("r.html")
         const config = shell.write("c.json", JSON.stringify({ ...JSON.parse(fast), credits: { balanceUsd: 0.00001 } }))
-        const { code, err } = yield* shell.run([
-          ...["run", input, "--emulator", "--emulator-config", config, "--report", page],
-          ...["--on-credits", "wait", "--max-time", "1500ms"]
-        ])
+        const args = ["run", input, "--emulator", "--emulator-config", config, "--report", page]
+        const { code, err } = yield* shell.run([...args, "--on-credits", "wait", "--max-time", "1500ms"])
         expect([code, err]).toEqual([
           5,
           expect.stringMatching(/^warning +out of credit since 0:0\d: nothing was sent for .*\. Top up at https:/m)
