@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
+import * as Json from "../together/Json.ts"
 import * as Twins from "./Twins.ts"
 import type * as Row from "./Row.ts"
 
@@ -22,7 +23,7 @@ import type * as Row from "./Row.ts"
 export interface ResponseCache {
   /** Reads the body of the answer to an equal request, or nothing. A damaged file counts as nothing. */
   readonly get: (row: Row.Row) => Effect.Effect<unknown>
-  /** Keeps the body of an answer. */
+  /** Keeps the body of an answer; one that cannot be written is not kept. */
   readonly put: (row: Row.Row, body: unknown) => Effect.Effect<void, PlatformError.PlatformError>
 }
 
@@ -69,12 +70,14 @@ export const make = (
             Effect.orElseSucceed(() => undefined)
           )),
       put: Effect.fnUntraced(function*(row, body) {
+        const text = Json.stringify(body)
+        if (text === undefined) return
         const key = yield* keyOf(target, row)
         const folder = folderOf(key)
         const aside = `${folder}/${key}.${yield* Clock.currentTimeMillis}-${++writes}`
         yield* fs.makeDirectory(folder, { recursive: true })
         yield* Effect.tapError(
-          Effect.andThen(fs.writeFileString(aside, JSON.stringify(body)), fs.rename(aside, `${folder}/${key}.json`)),
+          Effect.andThen(fs.writeFileString(aside, text), fs.rename(aside, `${folder}/${key}.json`)),
           () => Effect.ignore(fs.remove(aside, { force: true }))
         )
       })

@@ -16,7 +16,7 @@ import type * as Answer from "../../src/job/Answer.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as ResponseCache from "../../src/job/ResponseCache.ts"
-import type * as Row from "../../src/job/Row.ts"
+import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as jobs from "./jobs.ts"
@@ -375,6 +375,8 @@ describe("JobFiles", () => {
           FileSystem.FileSystem,
           disk.fs
         )
+        const read = Row.parse(line(2), 2)
+        if (read._tag === "Row") yield* cache.put(read, body)
         const { report } = yield* run(disk, { send, dedupe: true, cache })
         expect([report.ok, report.failed, report.nanoUsd]).toEqual([2, 1, 15n])
         expect(errors(disk)).toMatchObject([{ custom_id: "r2", line: 2, error: { code: "decode", attempts: 1 } }])
