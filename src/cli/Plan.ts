@@ -179,14 +179,27 @@ export const secondsLearned = (plan: Plan, learned: Lanes.Saved): number => {
 const sum = (plan: Plan, field: "low" | "expected" | "high"): bigint =>
   Array.from(plan.models.values()).reduce((total, model) => total + model[field], 0n)
 
-const json = (plan: Plan, seconds: number) => ({
+/** Sums up what batches may cost at the most, where that is known. */
+const costOf = (batches: ReadonlyArray<BatchParts.Part>): bigint | undefined => {
+  let sum = 0n
+  for (const part of batches) {
+    const bound = BatchParts.boundOf(part, 0n)
+    if (bound === undefined) return undefined
+    sum += bound
+  }
+  return sum
+}
+
+const usdOf = (cost: bigint | undefined): string | undefined => cost === undefined ? undefined : Money.toUsd(cost)
+
+const json = (plan: Plan, batches: ReadonlyArray<BatchParts.Part>, seconds: number) => ({
   rows: plan.rows,
   badLines: plan.badCount,
   bad: plan.bad,
   missingIds: plan.missingIds,
   duplicateIds: plan.duplicates,
   answeredBefore: plan.answered,
-  inBatches: plan.inBatches,
+  inBatches: plan.inBatches === 0 ? undefined : { rows: plan.inBatches, usd: usdOf(costOf(batches)) },
   costUsd: {
     low: Money.toUsd(sum(plan, "low")),
     expected: Money.toUsd(sum(plan, "expected")),
@@ -205,14 +218,6 @@ const json = (plan: Plan, seconds: number) => ({
     rowsWithUnknownPrice: model.unpriced
   }]))
 })
-
-/** Says what batches may cost at the most, where that is known. */
-const costOf = (batches: ReadonlyArray<BatchParts.Part>): string => {
-  const bounds = batches.map((part) => BatchParts.boundOf(part, 0n))
-  return bounds.includes(undefined)
-    ? ""
-    : `, for up to ${Format.usd(bounds.reduce((sum: bigint, bound) => sum + (bound ?? 0n), 0n))}`
-}
 
 const text = (
   plan: Plan,
@@ -248,10 +253,13 @@ const text = (
     }`
   ]
   if (plan.inBatches > 0) {
+    const cost = costOf(batches)
     notes.push(style.yellow(
       `${Format.plural(plan.inBatches, "row")} in ${
         batches.length === 1 ? "a batch" : Format.plural(batches.length, "batch", "batches")
-      } that an earlier run began${costOf(batches)}: collect with --via batch`
+      } that an earlier run began${
+        cost === undefined ? "" : `, for up to ${Format.usd(cost)}`
+      }: collect with --via batch`
     ))
   }
   if (plan.models.size > 1) {
@@ -359,7 +367,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   )
   yield* host.write(
     flags.json
-      ? `${JSON.stringify(json(plan, seconds), undefined, 2)}\n`
+      ? `${JSON.stringify(json(plan, batches, seconds), undefined, 2)}\n`
       : text(plan, batches, seconds, flags.latency, Style.of(host.stdout))
   )
   return plan.badCount > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok

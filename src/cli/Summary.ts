@@ -287,13 +287,16 @@ const onward = (context: Context, style: Style.Style): string => {
 /** Names the codes of rows that fail alike where the address is wrong. */
 const ofAddress: ReadonlySet<string> = new Set(["decode", "not_found"])
 
+/** Tells whether all that was sent failed as at a wrong address. */
+const astray = ({ ending: { stop }, report }: Context): boolean => {
+  const codes = Array.from(report.codes.keys())
+  return (stop === undefined || stop._tag === "Abandoned" || stop._tag === "FailedRow") &&
+    report.ok + report.resumedOk === 0 && codes.length > 0 && codes.every((code) => ofAddress.has(code))
+}
+
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */
 const again = ({ args, report }: Context, style: Style.Style): string => {
   const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line)
-  const codes = Array.from(report.codes.keys())
-  if (report.ok + report.resumedOk === 0 && codes.length > 0 && codes.every((code) => ofAddress.has(code))) {
-    return `check --base-url, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
-  }
   return lines.length === 0
     ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
     : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${
@@ -304,6 +307,9 @@ const again = ({ args, report }: Context, style: Style.Style): string => {
 /** Writes the last line: how to go on. */
 export const last = (context: Context, style: Style.Style): string => {
   const { args, ending, report } = context
+  if (astray(context)) {
+    return `check --base-url, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
+  }
   if (ending.stop !== undefined || context.undone > 0) return onward(context, style)
   if (report.failed + report.resumedFailed > 0) return again(context, style)
   if (report.bad > 0) {

@@ -300,6 +300,9 @@ describe("Summary", () => {
         "effect-together run in.jsonl --retry-errors --changed keep"
     )
     expect(said({ ...report, ok: 1 })).toContain("correct lines 1, 2")
+    const stopped = (stop: Stop.Stop) => Summary.last(context(stop, report), Style.colorless)
+    expect(stopped({ _tag: "Abandoned" })).toMatch(/^check --base-url/)
+    expect(stopped({ _tag: "MaxTime" })).toMatch(/^continue with/)
     Report.listFailed(report, row(3, "invalid_request"))
     expect(said(report)).toContain("correct lines 1, 2, 3")
   })

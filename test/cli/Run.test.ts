@@ -326,7 +326,10 @@ describe.concurrent("run", () => {
       expect((yield* shell.run(["plan", input])).out).toMatch(
         /^0 rows to send\n3 rows in a batch that an earlier run began, for up to \$0\.0\d+: collect with --via batch$/m
       )
-      expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({ rows: 0, inBatches: 3 })
+      expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({
+        rows: 0,
+        inBatches: { rows: 3, usd: expect.stringMatching(/^0\.0\d+$/) }
+      })
       yield* Effect.promise(provider.close)
     })), 30_000)
 
