@@ -41,7 +41,8 @@ export const make = (): Turns => {
   const turnOf = (place: Place): Effect.Effect<void> =>
     Effect.callback((resume) => {
       if (place.before === undefined) resume(Effect.void)
-      else place.call = () => resume(Effect.void)
+      // not within the step of whoever went: a long line would be one deep stack
+      else place.call = () => resume(Effect.yieldNow)
     })
 
   return {

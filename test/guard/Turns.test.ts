@@ -27,6 +27,17 @@ describe("Turns", () => {
       expect(begun).toEqual([0, 1, 2, 3])
     })))
 
+  it.effect("are as many as wait", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const turns = Turns.make()
+      let taken = 0
+      const take = turns.take(Effect.sync(() => taken++))
+      const first = yield* fork(turns.take(Effect.sleep("1 second")))
+      const fibers = yield* Effect.forEach(Array.from({ length: 20_000 }), () => fork(take))
+      yield* Effect.forEach([first, ...fibers], Fiber.await)
+      expect(taken).toBe(20_000)
+    })))
+
   it.effect("pass by who was interrupted, at the head, within and at the end", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const turns = Turns.make()
