@@ -47,6 +47,7 @@ import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
+import * as Turns from "./Turns.ts"
 
 /** Says what an attempt tells about the provider's health. */
 export type Outcome = CircuitBreaker.Outcome
@@ -141,18 +142,22 @@ export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome => {
   }
 }
 
-const refusal = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen) => {
-  const retryAfter = reason._tag === "CircuitOpen" ? reason.retryAfter : undefined
-  return new CircuitOpenError({
-    key: reason.key,
+/** Is a circuit that admits nobody: for how long, if that is known. */
+interface Shut {
+  readonly key: string
+  readonly retryAfter?: Duration.Duration | undefined
+}
+
+const refusal = ({ key, retryAfter }: Shut) =>
+  new CircuitOpenError({
+    key,
     retryAfter,
     message: retryAfter === undefined
-      ? `The circuit of ${reason.key} is half open: another call is probing whether the provider recovered. Try again shortly.`
-      : `The circuit of ${reason.key} is open after repeated failures: nothing was sent. Try again in ${
+      ? `The circuit of ${key} is half open: another call is probing whether the provider recovered. Try again shortly.`
+      : `The circuit of ${key} is open after repeated failures: nothing was sent. Try again in ${
         Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(retryAfter))))
       }.`
   })
-}
 
 const settingsOf = (options: Options) => {
   const where = "Breaker.make"
@@ -212,6 +217,7 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
     const circuits = yield* CircuitBreaker.make(policy).pipe(
       Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
     )
+    const lines = makeLines()
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
       Effect.forkScoped({ startImmediately: true })
@@ -219,15 +225,18 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
     return Breaker.of({
       run: dual(
         2,
-        <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, self, options)
+        <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, lines, self, options)
       ),
       // the store is in memory, which cannot fail
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
     })
   })
+
+/** Runs an attempt as soon as its circuit admits it, or fails. */
 const admit = <A, E, R>(
   circuits: CircuitBreaker.CircuitBreaker,
+  lines: Lines,
   self: Effect.Effect<A, E, R>,
   options: RunOptions<A, E>
 ): Effect.Effect<A, E | CircuitOpenError, R> => {
@@ -246,33 +255,74 @@ const admit = <A, E, R>(
           }
           const reason = error.reason
           if (reason._tag === "CircuitBreakerStoreError") return Effect.die(error)
-          // a call that waits looks again and again: it was rejected once
+          // a call that waits may try again and again: it was rejected once
           return waited ? rejected(reason) : Effect.andThen(Metric.update(rejections, 1), rejected(reason))
         })
       )
     })
 
-  const rejected = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen) =>
+  const rejected = (shut: Shut) =>
     options.whenOpen === "wait"
       ? Effect.gen(function*() {
-        const wait = yield* waitFor(reason)
-        if (!(yield* Deadline.allows(wait))) return yield* refusal(reason)
-        yield* Effect.sleep(wait)
+        yield* waitFor(shut)
+        const wait = yield* lines(options.key, untilAdmitting(circuits, options.key))
+        // a probe goes in this very step: the next in line shall find it
+        if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
         return yield* turn(true)
       })
-      : Effect.fail(refusal(reason))
+      : Effect.fail(refusal(shut))
 
   return turn(false)
 }
 
-/** Waits a little at random past the opening, so that waiting calls do not all come back at once. */
-const waitFor = (
-  reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen
-): Effect.Effect<Duration.Duration> =>
-  Effect.map(Random.next, (u) => {
-    const spread = Duration.times(defaults.probeWait, u)
-    return Duration.sum(reason._tag === "CircuitOpen" ? reason.retryAfter : defaults.probeWait, spread)
+/** Finds how long to wait at a circuit, or fails where the deadline comes before. A little at random, against herds. */
+const waitFor = (shut: Shut): Effect.Effect<Duration.Duration, CircuitOpenError> =>
+  Effect.gen(function*() {
+    const wait = Duration.sum(shut.retryAfter ?? defaults.probeWait, yield* spread)
+    return (yield* Deadline.allows(wait)) ? wait : yield* refusal(shut)
   })
+
+const spread = Effect.map(Random.next, (u) => Duration.times(defaults.probeWait, u))
+
+/**
+ * Waits until a circuit may admit a call; only the first in line does. Gives how long the call still waits then: not at all
+ * for a probe, else a little at random, so that waiting calls do not all come back at once.
+ */
+const untilAdmitting = (
+  circuits: CircuitBreaker.CircuitBreaker,
+  key: string
+): Effect.Effect<Duration.Duration, CircuitOpenError> =>
+  // the store is in memory, which cannot fail
+  Effect.flatMap(Effect.orDie(circuits.state(key)), (state) => {
+    if (state._tag === "Closed") return spread
+    const isShut = state._tag === "Open" ? Duration.isPositive(state.retryAfter) : state.probing
+    return isShut
+      ? waitFor(state).pipe(Effect.flatMap(Effect.sleep), Effect.andThen(untilAdmitting(circuits, key)))
+      : Effect.succeed(Duration.zero)
+  })
+
+/** Runs what waits for a circuit, one after the other. */
+type Lines = <A, E>(key: string, self: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/** Makes a line for each circuit that is waited for. */
+const makeLines = (): Lines => {
+  const lines = new Map<string, { readonly turns: Turns.Turns; waiting: number }>()
+  return (key, self) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const line = lines.get(key) ?? { turns: Turns.make(), waiting: 0 }
+        lines.set(key, line)
+        line.waiting++
+        return line
+      }),
+      (line) => line.turns.take(self),
+      (line) =>
+        Effect.sync(() => {
+          line.waiting--
+          if (line.waiting === 0) lines.delete(key)
+        })
+    )
+}
 
 /** Runs an attempt through the breaker of the context. */
 export const run: {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -201,6 +202,33 @@ describe("Breaker", () => {
         expect(result.exit).toStrictEqual(Exit.succeed(Array.from({ length: 20 }, () => "row")))
         expect(most).toBe(1)
         expect(Duration.toSeconds(result.elapsed)).toBeLessThan(25)
+      }))
+
+    it.effect("looks once for all that wait, however many, and lets them in within three seconds", () =>
+      Effect.gen(function*() {
+        const admitted: Array<number> = []
+        const result = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+          const breaker = yield* Breaker.make(options)
+          yield* trip(breaker)
+          yield* Effect.sleep("12 seconds")
+          const probe = yield* Effect.forkChild(breaker.run(Effect.sleep("1 minute"), { key: "a" }), {
+            startImmediately: true
+          })
+          const waiting = yield* Effect.forEach(
+            Array.from({ length: 200 }),
+            () =>
+              Effect.forkChild(breaker.run(Clock.currentTimeMillis, { key: "a", whenOpen: "wait" }), {
+                startImmediately: true
+              })
+          )
+          yield* Fiber.join(probe)
+          const closed = yield* Clock.currentTimeMillis
+          for (const fiber of waiting) admitted.push((yield* Fiber.join(fiber)) - closed)
+        })))
+        expect(Exit.isSuccess(result.exit)).toBe(true)
+        expect(result.jumps).toBeLessThan(200 + 60)
+        expect(Math.max(...admitted)).toBeLessThanOrEqual(3000)
+        expect(Math.max(...admitted) - Math.min(...admitted)).toBeGreaterThan(900)
       }))
 
     it.effect("counts a call that waits as one rejection, however often it looks", () =>
