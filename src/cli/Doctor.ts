@@ -12,6 +12,7 @@ import * as Hint from "../domain/Hint.ts"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Together from "../together/Together.ts"
 import * as Transport from "../together/Transport.ts"
+import * as TransportFailure from "../together/TransportFailure.ts"
 import * as Connection from "./Connection.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
@@ -81,6 +82,8 @@ const address = (baseUrl: string): Check => {
   }
   return { name: "address", state: "ok", text: baseUrl }
 }
+
+const plain = { operation: "models.list", model: "", path: "/models" }
 
 /** Asks the host without a key: the status does not matter, its `Date` does. */
 const clock = Effect.fnUntraced(function*(baseUrl: string) {
@@ -186,8 +189,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
       yield* add({
         name: "address",
         state: "bad",
-        text: `${flags.baseUrl} cannot be reached: ${time.failure.message}. ${
-          Meaning.ofTag.ConnectionError.fix.split(",")[0]
+        text: `${flags.baseUrl} cannot be reached. ${
+          TransportFailure.of(plain, time.failure, flags.baseUrl, () => ({ prompts: [] })).message
         }`
       })
     } else {

@@ -106,7 +106,7 @@ export const errorOf = (
   const code = field(field(json, "error"), "code")
   const row = typeof code === "string" ? byName(code) : undefined
   if (row !== undefined) return row
-  const isBody = typeof json === "object" && json !== null
+  const isBody = typeof json === "object" && json !== null && Object.keys(json).length > 0
   if (!isStatus && status === undefined && !isBody && (!/\s/.test(trimmed) || guess(trimmed) === undefined)) {
     return undefined
   }

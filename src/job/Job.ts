@@ -27,6 +27,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
@@ -205,40 +206,6 @@ export const drive = <E, R, R2, E3, R3>(
     const broken = yield* Deferred.make<never, E | E3 | JournalError>()
     let sequence = 0
 
-    /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
-    const settleBad = (line: Row.Bad, place: number) =>
-      Effect.uninterruptible(Effect.flatMap(settler.bad(line), (settled) =>
-        // with order `completion` the caller reads what earlier runs have settled from the journal
-        settled.resumed && !inOrder ? Effect.void : collector.offer({ sequence: place, settled })))
-
-    /** Decides about one line of the input. Rows done before need no effect. */
-    const read = (line: Row.Row | Row.Bad): Effect.Effect<void, JournalError> | undefined => {
-      const place = sequence++
-      const decision = Admission.admit(line, journal, report, options)
-      switch (decision._tag) {
-        case "Bad":
-          return settleBad(decision.line, place)
-        case "Refused":
-          return Admission.refuse(decision, journal)
-        case "Send":
-          return Effect.asVoid(Queue.offer(todo, { row: decision.row, hash: decision.hash, sequence: place }))
-        case "Done":
-          if (decision.ok && decision.same && twins !== undefined) {
-            twins.know(Twins.canonical(decision.row), decision.ordinal)
-          }
-          return inOrder ? collector.offer({ sequence: place, settled: decision.ordinal }) : undefined
-      }
-    }
-
-    const reader = Stream.runForEachArray(rows, (lines) =>
-      Effect.gen(function*() {
-        for (const line of lines) {
-          if (inOrder) yield* collector.enter
-          const effect = read(line)
-          if (effect !== undefined) yield* effect
-        }
-      }))
-
     const work = Worker.make({
       dispatch,
       settler,
@@ -256,17 +223,58 @@ export const drive = <E, R, R2, E3, R3>(
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
     const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) => Effect.catchCause(self, fail)
 
-    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(todo)))
-    const workers = yield* Effect.all(
-      Array.from({ length: concurrency }, () => Effect.forkScoped(breaking(worker)))
+    /** Adds a worker for each row to send, up to `concurrency`: a short job needs few. */
+    const workers: Array<Fiber.Fiber<unknown>> = []
+    const crew = yield* Scope.fork(yield* Effect.scope)
+    const hired = Effect.uninterruptible(
+      Effect.map(Effect.forkIn(Effect.interruptible(breaking(worker)), crew), (fiber) => void workers.push(fiber))
     )
-    const allDone = Effect.andThen(Fiber.await(reading), Fiber.awaitAll(workers))
+    const hire = Effect.suspend(() => workers.length < concurrency ? hired : Effect.void)
+
+    /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
+    const settleBad = (line: Row.Bad, place: number) =>
+      Effect.uninterruptible(Effect.flatMap(settler.bad(line), (settled) =>
+        // with order `completion` the caller reads what earlier runs have settled from the journal
+        settled.resumed && !inOrder ? Effect.void : collector.offer({ sequence: place, settled })))
+
+    /** Decides about one line of the input. Rows done before need no effect. */
+    const read = (line: Row.Row | Row.Bad): Effect.Effect<unknown, JournalError, R2> | undefined => {
+      const place = sequence++
+      const decision = Admission.admit(line, journal, report, options)
+      switch (decision._tag) {
+        case "Bad":
+          return settleBad(decision.line, place)
+        case "Refused":
+          return Admission.refuse(decision, journal)
+        case "Send":
+          return Effect.andThen(hire, Queue.offer(todo, { row: decision.row, hash: decision.hash, sequence: place }))
+        case "Done":
+          if (decision.ok && decision.same && twins !== undefined) {
+            twins.know(Twins.canonical(decision.row), decision.ordinal)
+          }
+          return inOrder ? collector.offer({ sequence: place, settled: decision.ordinal }) : undefined
+      }
+    }
+
+    const reader = Stream.runForEachArray(rows, (lines) =>
+      Effect.gen(function*() {
+        for (const line of lines) {
+          if (inOrder) yield* collector.enter
+          const effect = read(line)
+          if (effect !== undefined) yield* effect
+        }
+      }))
+
+    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(todo)))
+    // all of them are there once the reading has ended
+    const worked = Effect.suspend(() => Fiber.awaitAll(workers))
+    const allDone = Effect.andThen(Fiber.await(reading), worked)
 
     const halt = Effect.gen(function*() {
       yield* dispatch.stopped
       yield* Fiber.interrupt(reading)
       yield* Queue.clear(todo).pipe(Effect.ignore)
-      yield* Effect.timeoutOption(Fiber.awaitAll(workers), options.grace ?? defaults.grace)
+      yield* Effect.timeoutOption(worked, options.grace ?? defaults.grace)
       yield* Fiber.interruptAll(workers)
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))

@@ -4,7 +4,7 @@
  * Two passes, each in constant memory but for the index: {@link take} gathers a census, {@link latest} streams the
  * records that count.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
@@ -58,7 +58,26 @@ interface Placed {
   readonly torn: boolean
 }
 
+/** Refuses what is no file: a device may never end. */
+const regular = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, JournalError> =>
+  Effect.flatMap(
+    Effect.mapError(fs.stat(path), unreadable(path)),
+    ({ type }) =>
+      type === "File" || type === "Directory" ? Effect.void : Effect.fail(
+        new JournalError({
+          message: `${path} is no regular file, so it keeps no journal. Give the path of a file for the journal.`,
+          reason: "not-a-journal",
+          path
+        })
+      )
+  )
+
 const scan = (
+  fs: FileSystem.FileSystem,
+  path: string
+): Stream.Stream<Placed, JournalError> => Stream.unwrap(Effect.as(regular(fs, path), lines(fs, path)))
+
+const lines = (
   fs: FileSystem.FileSystem,
   path: string
 ): Stream.Stream<Placed, JournalError> =>

@@ -62,6 +62,14 @@ describe("explain", () => {
       }
     })))
 
+  it.effect("takes no body that says nothing for a refusal", () =>
+    live(Effect.gen(function*() {
+      for (const what of ["[]", "{}", "null"]) {
+        expect(yield* Shell.open().run(["explain", what])).toMatchObject({ code: 2 })
+      }
+      expect(yield* Shell.open().run(["explain", "[{\"error\":{\"message\":\"x\"}}]"])).toMatchObject({ code: 0 })
+    })))
+
   it.effect("needs no settings, so that a broken file of them does not matter", () =>
     live(Effect.gen(function*() {
       const shell = Shell.open()

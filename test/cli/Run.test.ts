@@ -45,6 +45,7 @@ describe.concurrent("run", () => {
         [[...emulator, "-o", "/dev/stdout", "--json"], "--output /dev/stdout and --json both want standard output"],
         [[...emulator, "--errors", "/dev/fd/1", "--json"], "--errors /dev/fd/1 and --json both want standard output"],
         [[...emulator, "--journal", shell.directory], "is a directory, not a journal"],
+        [[...emulator, "--journal", "/dev/full"], "is no regular file"],
         [["--via", "batch", "--concurrency=3"], "--concurrency bounds calls"],
         [[...emulator, "--live"], "--emulator-config needs --emulator, and --live overrides that"],
         [

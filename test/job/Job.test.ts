@@ -206,6 +206,14 @@ describe("Job", () => {
         expect(settled[0]?.reply?.body).toMatchObject({ text: "r1" })
       }))
 
+    it.effect("needs no more workers than it has rows", () =>
+      Effect.gen(function*() {
+        const settled = yield* Stream.runCollect(
+          Job.stream(rows(3), { send: provider().send, concurrency: 1_000_000_000 })
+        )
+        expect(settled).toHaveLength(3)
+      }))
+
     it.effect("hands out the failures of its rows' stream as its own", () =>
       Effect.gen(function*() {
         const broken = Stream.concat(rows(3), Stream.fail("the source broke" as const))
