@@ -72,6 +72,12 @@ export const remedy = (
   }
 }
 
+/** Says that a repeat costs again what arrived, and where that is; without a full stop. */
+export const arrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
+  `Part of the answer arrived${
+    text === "" && reasoning === "" ? "" : " and is on the error"
+  }; a repeat would generate and bill it again`
+
 /** Says what an error of each tag means. */
 export const what: Record<TogetherError.TogetherError["_tag"], string> = {
   RateLimitError: "Rate limited",

@@ -33,12 +33,15 @@ const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, 
   )
 )
 
+/** Names a function and its arguments, as models answer them. */
+const Called = open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) })
+
 /** Is a tool call as models answer it. */
 const AnsweredToolCall = open({
   index: omitNull(Schema.Int),
   id: omitNull(Schema.String),
   type: omitNull(Schema.String),
-  function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
+  function: maybe(Called)
 })
 
 /** Is one part of a multi-part user message: text, image, video or audio. */
@@ -149,8 +152,6 @@ const AnswerRole = Schema.String.pipe(
   Schema.catchDecoding(() => Effect.succeedSome("assistant"))
 )
 
-const FunctionCall = open({ name: ornament(Schema.String), arguments: ornament(ArgumentsText) })
-
 /** Is one of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
 export const ChatChoice = open({
   index: omitNull(Schema.Int),
@@ -165,7 +166,7 @@ export const ChatChoice = open({
     reasoning_content: maybe(Schema.String),
     tool_calls: maybe(Schema.Array(AnsweredToolCall)),
     /** The older form of `tool_calls`. */
-    function_call: ornament(FunctionCall)
+    function_call: maybe(Called)
   })),
   logprobs: ornament(Logprobs)
 })
@@ -196,10 +197,10 @@ export const ChatDelta = open({
     index: maybe(Schema.Int),
     id: maybe(Schema.String),
     type: maybe(Schema.String),
-    function: maybe(open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) }))
+    function: maybe(Called)
   }))),
   token_id: ornament(Schema.Finite),
-  function_call: ornament(FunctionCall)
+  function_call: maybe(Called)
 })
 
 /**

@@ -269,15 +269,18 @@ export const make = (shared: Shared): Client => {
       const asked = requestedByPath(request)
       if (Result.isFailure(asked)) return Stream.fail(asked.failure)
       const { exchange, subject } = asked.success
-      return Stream.mapEffect(
-        streamed(subject, options, opening(exchange, JsonEventDecoder.make)),
-        ({ data, event }) => {
-          const read = decode(data)
-          return Result.isSuccess(read)
-            ? Effect.succeed({ event, data: read.success })
-            : Effect.fail(unfit(exchange, read.failure, transport.secrets(exchange)))
-        }
-      )
+      const open = opening(exchange, JsonEventDecoder.make)
+      let last: Pipeline.Observed | undefined
+      const guarded = streamed(subject, options, (observed) => {
+        last = observed
+        return open(observed)
+      })
+      return Stream.mapEffect(guarded, ({ data, event }) => {
+        const read = decode(data)
+        return Result.isSuccess(read)
+          ? Effect.succeed({ event, data: read.success })
+          : Effect.fail(unfit(exchange, last, read.failure, transport.secrets(exchange)))
+      })
     })
   }
 
@@ -296,10 +299,17 @@ export const make = (shared: Shared): Client => {
 
 const noBytes = new Uint8Array(0)
 
-const unfit = ({ model, operation }: Exchange, error: Schema.SchemaError, secrets: Secrets): DecodeError =>
+const unfit = (
+  { model, operation }: Exchange,
+  seen: Pipeline.Observed | undefined,
+  error: Schema.SchemaError,
+  secrets: Secrets
+): DecodeError =>
   new DecodeError({
     operation,
     model,
+    status: seen?.status,
+    requestId: seen?.requestId,
     message: `An event of ${operation} does not fit its schema: ${
       AnswerDecoder.issueOf(error, secrets)
     }. Correct the schema.`

@@ -159,7 +159,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   }
 
   const onEvent = (name: string, data: string): void => {
-    if (data.length < 10 && data.trim().toUpperCase() === "[DONE]") {
+    if (isDone(data)) {
       end = done
       return
     }
@@ -217,6 +217,9 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     usage
   }
 }
+
+/** Tells the last event of a stream, which holds no JSON. */
+export const isDone = (data: string): boolean => data.length < 10 && data.trim().toUpperCase() === "[DONE]"
 
 /** True where a choice carries a piece of a tool call. */
 const callsOf = (choice: Fields): boolean => {

@@ -69,7 +69,6 @@ export type Exchanger = (exchange: Exchange, target: Target) => Effect.Effect<An
 
 /** Makes what exchanges requests for their answers. */
 export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watchdog }: Options): Exchanger => {
-  const headersMillis = Duration.toMillis(timeouts.headers)
   const bodyMillis = Duration.toMillis(timeouts.body)
   const shortcut = Shortcut.of(client)
 
@@ -132,7 +131,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
           if (seen.phase !== "body") return Effect.fail(error(undefined))
           return isOk(seen) ? Effect.fail(error(seen)) : refused("")
         }
-        const limit = exchange.form === undefined ? headersMillis : headersMillis + uploadMillis(exchange.form)
+        const limit = headersMillis(exchange, timeouts)
         const giveUp = start({
           onHeaders: (status, headers) => {
             if (seen.phase !== "headers") return
@@ -193,6 +192,10 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
 
   return exchangeWith
 }
+
+/** Bounds the time until the headers, in which an upload comes first. */
+export const headersMillis = ({ form }: Exchange, { headers }: Timeouts): number =>
+  Duration.toMillis(headers) + (form === undefined ? 0 : uploadMillis(form))
 
 /** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
 type Start = (

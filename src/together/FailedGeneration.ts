@@ -4,11 +4,12 @@
  * | choices with `finish_reason: "error"` | the answer |
  * | --- | --- |
  * | all, and none carries anything | failed; a repeat may succeed |
- * | all, and one carries something | failed; the error holds it, and a repeat would bill it again |
+ * | all, and one carries something | failed; the error holds the text of choice 0, and a repeat would bill it again |
  * | some of them (`n`) | stands |
  */
 import { type PartialAnswer, StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
+import * as Advice from "./Advice.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { firstChoice } from "./Chat.ts"
 
@@ -62,8 +63,6 @@ export const toError = (
     started,
     partial,
     message: `The generation failed (${about.status}): the provider ended the answer with finish_reason "error". ${
-      started
-        ? "What it holds is on the error; a repeat would generate and bill it again"
-        : "It holds nothing: try again"
+      started ? Advice.arrived(partial) : "It holds nothing: try again"
     }.`
   })

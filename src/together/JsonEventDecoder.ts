@@ -5,9 +5,9 @@
  * | --- | --- |
  * | `data:` with JSON, of any name | an event |
  * | `data: [DONE]` | the end; nothing after it is read |
- * | `event: error`, an `error` at the top, `object: "error"` | failure |
+ * | `event: error`, an `error` at the top, `type` or `object` `"error"` | failure |
  * | data that is not JSON | failure |
- * | comments, `retry:`, `id:` | nothing, and no progress |
+ * | comments, `retry:`, `id:`, an event without data | nothing, and no progress |
  * | end of bytes | the end; a failure where no event came, or inside of one |
  *
  * The usage is the last one seen, at the top of an event or in its `response`.
@@ -16,14 +16,14 @@ import * as Predicate from "effect/Predicate"
 import * as Usage from "../domain/Usage.ts"
 import type { StreamEvent } from "./CallOptions.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { defaults, type End, type EventDecoder, type Failure } from "./EventDecoder.ts"
+import { defaults, type End, type EventDecoder, type Failure, isDone } from "./EventDecoder.ts"
 import * as EventSplitter from "./EventSplitter.ts"
 import * as Json from "./Json.ts"
 
 const noInput: Usage.Options = { estimatedInput: 0 }
 
 const isError = (data: unknown): boolean =>
-  Predicate.isObject(data) && (Boolean(data["error"]) || data["object"] === "error")
+  Predicate.isObject(data) && (Boolean(data["error"]) || data["type"] === "error" || data["object"] === "error")
 
 /** Finds what says a usage: the event itself, or the answer that it holds. */
 const withUsageOf = (data: unknown): unknown =>
@@ -50,7 +50,8 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
   const split = EventSplitter.make({
     maxEventSize,
     onEvent: (event, text) => {
-      if (text.trim() === "[DONE]") {
+      if (text === "") return
+      if (isDone(text)) {
         end = { _tag: "Done" }
         return
       }

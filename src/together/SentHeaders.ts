@@ -54,9 +54,12 @@ export const complaint = (headers: Options["headers"]): string | undefined => {
 /** Headers whose values are words of HTTP, not secrets. */
 const known: ReadonlySet<string> = new Set(["user-agent", "accept", "accept-encoding", "accept-language"])
 
+/** Is what is accepted, unless the caller says otherwise. */
+export const accept = "application/json"
+
 /** Makes the headers of a client. */
 export const make = ({ apiKey, headers, userAgent }: Options): SentHeaders => {
-  const bare = { "user-agent": userAgent, accept: "application/json" }
+  const bare = { "user-agent": userAgent, accept }
   const own = said(headers)
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => name !== "content-type" && name !== "content-length")

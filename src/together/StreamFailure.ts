@@ -41,11 +41,6 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
   return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
 }
 
-const partArrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
-  `Part of the answer arrived${
-    text === "" && reasoning === "" ? "" : " and is on the error"
-  }; a repeat would generate and bill it again`
-
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
 export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
   const { message: said, requestId } = ErrorBody.parse(body)
@@ -96,7 +91,9 @@ export const make = (
       shouldRetry: read?.remedy === undefined ? undefined : false,
       message: `The stream failed after ${decoder.events()} events${
         said === "" ? "." : `: ${Classify.sentence(said)}`
-      } ${decoder.started() ? partArrived(decoder.partial()) : read?.remedy ?? "Nothing had arrived yet: try again"}.`,
+      } ${
+        decoder.started() ? Advice.arrived(decoder.partial()) : read?.remedy ?? "Nothing had arrived yet: try again"
+      }.`,
       body: failure.frame === undefined ? undefined : redact(failure.frame, secrets)
     })
   }
@@ -109,9 +106,9 @@ export const make = (
         phase: "idle",
         started: true,
         partial: decoder.partial(),
-        message: `The stream was silent for ${
-          Duration.format(timeouts.idle)
-        } after ${decoder.events()} events. ${partArrived(decoder.partial())}. Raise timeouts.idle to wait longer.`
+        message: `The stream was silent for ${Duration.format(timeouts.idle)} after ${decoder.events()} events. ${
+          Advice.arrived(decoder.partial())
+        }. Raise timeouts.idle to wait longer.`
       })
       : timedOut(exchange, "first-token", timeouts.firstToken, head)
 

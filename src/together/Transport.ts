@@ -163,7 +163,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const request = (exchange: Exchange, { ours, url }: Exchanger.Target): HttpClientRequest.HttpClientRequest => {
     const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
-    const plain = HttpClientRequest.setUrl(method, url.href)
+    // a file may be of any type
+    const accepting = exchange.file !== undefined && method.headers["accept"] === SentHeaders.accept
+      ? HttpClientRequest.setHeader(method, "accept", "*/*")
+      : method
+    const plain = HttpClientRequest.setUrl(accepting, url.href)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
     if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
     return exchange.body === undefined
@@ -257,11 +261,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     sendable(exchange, (exchange, target) =>
       Effect.suspend(() => {
         const scope = Scope.makeUnsafe()
+        const limit = Duration.millis(Exchanger.headersMillis(exchange, timeouts))
         let last: Effect.Effect<void> | undefined
         const opened = Effect.mapError(execute(exchange, target), (error) => failureOf(exchange, error)).pipe(
           Effect.timeoutOrElse({
-            duration: timeouts.headers,
-            orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", timeouts.headers))
+            duration: limit,
+            orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", limit))
           }),
           Effect.flatMap((response) => {
             exchange.onHeaders?.(response.headers)

@@ -78,6 +78,14 @@ describe("a generation that the provider gave up", () => {
       expect(attempts).toBe(1)
     }))
 
+  it.effect("says that it holds an answer only where the error does", () =>
+    Effect.gen(function*() {
+      const messageOf = (...choices: ReadonlyArray<object>) =>
+        Effect.map(answered({ choices }, chat), ({ error }) => error?.message)
+      expect(yield* messageOf(choice("Rhi"))).toContain("Part of the answer arrived and is on the error;")
+      expect(yield* messageOf(choice(""), { ...choice("Rhi"), index: 1 })).toContain("Part of the answer arrived;")
+    }))
+
   it.effect("is charged by the usage that came along", () =>
     Effect.gen(function*() {
       expect((yield* answered({ choices: [choice("Rhi")], usage }, chat)).charged).toEqual([7000n])

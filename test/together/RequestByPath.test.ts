@@ -26,6 +26,20 @@ describe("requestBytes", () => {
       expect((yield* TogetherTest.log).map((entry) => entry.sent.body)).toEqual([speech.body])
     })))
 
+  it.effect("asks for any type, unless the client's headers name one", () =>
+    Effect.gen(function*() {
+      const acceptOf = (headers: Readonly<Record<string, string>>) =>
+        VirtualClock.wrap(
+          Effect.gen(function*() {
+            yield* TogetherTest.reply(audio)
+            yield* use((together) => together.requestBytes(speech))
+            return (yield* TogetherTest.log).map((entry) => entry.sent.headers["accept"])
+          }).pipe(Effect.provide(TogetherTest.layer({ together: { headers } })))
+        )
+      expect(yield* acceptOf({})).toEqual(["*/*"])
+      expect(yield* acceptOf({ Accept: "audio/wav" })).toEqual(["audio/wav"])
+    }))
+
   it.effect("fails by what a refusal says", () =>
     virtually(Effect.gen(function*() {
       yield* TogetherTest.reply(Reply.error(404))
@@ -106,9 +120,18 @@ describe("requestStream", () => {
       ])
     })))
 
-  it.effect("gives events without a name and ends at [DONE]", () =>
+  it.effect.each(["[DONE]", "[done]"])(
+    "gives events without a name and ends at %s",
+    (done) =>
+      virtually(Effect.gen(function*() {
+        yield* TogetherTest.reply(streaming(events([undefined, { type: "a" }], [undefined, done], piece("after"))))
+        expect(yield* run()).toEqual([{ event: "message", data: { type: "a" } }])
+      }))
+  )
+
+  it.effect("skips events without data", () =>
     virtually(Effect.gen(function*() {
-      yield* TogetherTest.reply(streaming(events([undefined, { type: "a" }], [undefined, "[DONE]"], piece("after"))))
+      yield* TogetherTest.reply(streaming(events(["ping", ""], [undefined, ""], [undefined, { type: "a" }])))
       expect(yield* run()).toEqual([{ event: "message", data: { type: "a" } }])
     })))
 
@@ -123,6 +146,7 @@ describe("requestStream", () => {
   it.effect.each<readonly [string, string, string]>([
     ["an event named error", events(["error", { type: "error", message: "boom" }]), "boom"],
     ["an error at the top", events([undefined, { error: { message: "boom" } }]), "boom"],
+    ["an error by its type", events([undefined, { type: "error", message: "boom" }]), "boom"],
     ["data that is no JSON", events(["x", "nonsense"]), "not JSON"],
     ["an end inside of an event", "data: {\"type\":", "inside of an event"],
     ["no event at all", ": hello\n\n", "without an event"]
@@ -151,9 +175,10 @@ describe("requestStream", () => {
   it.effect("fails where an event does not fit its schema, without quoting it, and frees its permit", () =>
     VirtualClock.wrap(
       Effect.gen(function*() {
-        yield* TogetherTest.reply(streaming(events(created, ["x", { type: 7, secret: "diary" }], completed)))
+        const odd = streaming(events(created, ["x", { type: 7, secret: "diary" }], completed))
+        yield* TogetherTest.reply(Reply.withHeaders(odd, { "x-request-id": "r-1" }))
         const error = yield* Effect.flip(run())
-        expect(error._tag).toBe("DecodeError")
+        expect(error).toMatchObject({ _tag: "DecodeError", status: 200, requestId: "r-1" })
         expect(error.message).toContain("type")
         expect(error.message).not.toContain("diary")
         yield* TogetherTest.reply(streaming(events(created)))

@@ -376,6 +376,19 @@ describe("Transport.exchange of a file", () => {
         message: "No headers within 20s. Try again, or raise timeouts.headers."
       })
     }))
+
+  it.effect("allows it also where the answer is a stream", () =>
+    Effect.gen(function*() {
+      const form = new FormData()
+      form.append("file", new Blob(["x".repeat(640 * 1024)]), "a.wav")
+      const transport = yield* scripted("long").transport
+      const opening = transport.open({ ...exchange, json: undefined, form })
+      const fiber = yield* Effect.forkChild(Effect.scoped(opening), { startImmediately: true })
+      yield* TestClock.adjust("19999 millis")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Effect.flip(Fiber.join(fiber))).toMatchObject({ _tag: "RequestTimeoutError", phase: "headers" })
+    }))
 })
 
 const answer = { choices: [{ message: { role: "assistant", content: "hi" } }] }

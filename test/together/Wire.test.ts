@@ -75,6 +75,13 @@ describe("a paid answer", () => {
     expect(read.choices).toEqual([{ message: { role: "assistant", content: "hi" } }])
   })
 
+  it("never loses the arguments of a call", () => {
+    const decode = Schema.decodeUnknownSync(Chat.ChatResponse)
+    const called = (args: unknown) => ({ choices: [{ message: { function_call: { name: "f", arguments: args } } }] })
+    expect(decode(called({ a: 1 })).choices[0]?.message?.function_call?.arguments).toBe("{\"a\":1}")
+    expect(() => decode(called(7))).toThrow("function_call")
+  })
+
   it("of rerank is read where a document came back as text", () => {
     const answer = { results: [{ ...result, document: "a" }] }
     expect(Schema.decodeUnknownSync(Rerank.RerankResponse)(answer).results).toEqual([result])
