@@ -121,10 +121,17 @@ const overhead = Effect.gen(function*() {
       )
     }).pipe(Effect.provide(Layer.provide(Credits.layer(options), LedgerStore.layerFile({ path })), { local: true }))
   }
+  const long = `${path}.long`
+  yield* Effect.flatMap(Credits.Credits, (credits) => perCall(credits, 20_000, 1024)).pipe(
+    Effect.provide(
+      Layer.provide(Credits.layer(options), LedgerStore.layerFile({ path: long, compactAbove: Infinity })),
+      { local: true }
+    )
+  )
   for (const what of ["opening, which compacts", "opening again"]) {
-    const before = (yield* fs.readFileString(path)).split("\n").length - 2
+    const before = (yield* fs.readFileString(long)).split("\n").length - 2
     const started = performance.now()
-    yield* Effect.scoped(LedgerStore.makeFile({ path }))
+    yield* Effect.scoped(LedgerStore.makeFile({ path: long }))
     console.log(`   ${what}: ${before} entries, ${(performance.now() - started).toFixed(0)} ms`)
   }
 })

@@ -12,11 +12,15 @@ export const millis = (clock: Clock.Clock): number => Number(clock.monotonicTime
 /** Gives a clock whose time of day only goes forward too, to what measures by it. */
 export const clock = (clock: Clock.Clock): Clock.Clock => {
   const read = () => millis(clock)
-  // a clock inherits what is not changed, so all of it is there
-  return Object.create(clock, {
-    currentTimeMillisUnsafe: { value: read },
-    currentTimeMillis: { value: Effect.sync(read) },
-    currentTimeNanosUnsafe: { value: () => clock.monotonicTimeNanosUnsafe() },
-    currentTimeNanos: { value: clock.monotonicTimeNanos }
-  }) as Clock.Clock
+  const nanos = () => clock.monotonicTimeNanosUnsafe()
+  // each asks the clock itself: one that is an object of a class may have private fields
+  return {
+    currentTimeMillisUnsafe: read,
+    currentTimeMillis: Effect.sync(read),
+    currentTimeNanosUnsafe: nanos,
+    currentTimeNanos: clock.monotonicTimeNanos,
+    monotonicTimeNanosUnsafe: nanos,
+    monotonicTimeNanos: clock.monotonicTimeNanos,
+    sleep: (duration) => clock.sleep(duration)
+  }
 }

@@ -31,7 +31,7 @@ describe("Turns", () => {
     VirtualClock.wrap(Effect.gen(function*() {
       const turns = Turns.make()
       let taken = 0
-      const take = turns.take(Effect.sync(() => taken++))
+      const take = turns.take(Effect.sync(() => void taken++))
       const first = yield* fork(turns.take(Effect.sleep("1 second")))
       const fibers = yield* Effect.forEach(Array.from({ length: 20_000 }), () => fork(take))
       yield* Effect.forEach([first, ...fibers], Fiber.await)
