@@ -17,7 +17,8 @@
  *
  * A line's lists are growing arrays with a head index, so adding and taking cost O(1) amortized, and finding the
  * next line O(lines in use). An entry that gives up is only marked; it is dropped when it comes up, or when half of
- * its list is marked. The queue is changed in place, as no other state of `policy/` is: a million entries copied per step would not do.
+ * its list is marked. The queue is changed in place, as no other state of `policy/` is: a million entries copied per
+ * step would not do.
  */
 
 /** Is what waits: extend it with what the caller needs. */
@@ -258,9 +259,9 @@ export const whole = <E extends Entry>(queue: LaneQueue<E>): Ahead => ({
 /**
  * Computes what goes before a call that joins now, if nobody else does.
  *
- * **Details**: better lines and its own; one in 17 of a worse line in between. Where it is itself passed over it goes,
- * at the latest, at its turn among those that are: then of the others as much is taken as there are turns. O(lines in
- * use).
+ * **Details**: better lines and its own; one in 17 of a worse line in between. Where it is itself passed over it goes, at
+ * the latest, at its turn among those that are: behind the lines that are empty by then, and as much of the present best
+ * one as there are turns. O(lines in use).
  */
 export const ahead = <E extends Entry>(
   queue: LaneQueue<E>,
@@ -268,29 +269,29 @@ export const ahead = <E extends Entry>(
   streams = true
 ): Ahead => {
   const rank = rankOf(call)
-  // in its own and better lines, of that not in the best, and in worse lines
+  const passed = passedOver(queue, streams)
+  // in its own and better lines, and in worse lines
   const before = { requests: 0, tokens: 0, streams: 0 }
   const behind = { requests: 0, tokens: 0, streams: 0 }
-  let best: Line<E> | undefined
-  let passedOverBefore = 0
+  // admissions by which its turn comes sooner than after a turn for each that waits: the most, over the better lines
+  let sooner = -Infinity
   for (const line of queue.lines) {
     const here = waiting(line, streams)
     if (here === 0) continue
-    best ??= line
-    const worse = line.rank > rank
-    count(worse ? behind : before, line, streams)
-    if (!worse && line !== best) passedOverBefore += here
+    if (line.rank < rank) {
+      const counted = before.requests === 0 ? passed : 0
+      sooner = Math.max(sooner, fairness * before.requests + (fairness + 1) * here + counted)
+    }
+    count(line.rank > rank ? behind : before, line, streams)
   }
-  const passed = passedOver(queue, streams)
   const turns = Math.floor((before.requests + passed) / fairness)
-  const between = share(behind, turns / (passedOverBefore + behind.requests))
+  const between = turns < behind.requests ? share(behind, turns / behind.requests) : behind
   const all = {
     requests: before.requests + between.requests,
     tokens: before.tokens + between.tokens,
     streams: before.streams + between.streams
   }
-  if (best === undefined || best.rank >= rank) return all
-  const latest = (passedOverBefore + behind.requests + 1) * (fairness + 1) - 1 - passed
+  const latest = (before.requests + behind.requests + 1) * (fairness + 1) - 1 - sooner
   return share(all, latest / all.requests)
 }
 

@@ -312,11 +312,14 @@ export type Mock =
   & { readonly [K in Exclude<keyof Service, Group>]?: Service[K] }
   & { readonly [G in Group]?: Partial<Service[G]> }
 
+/** Keeps a mock from passing for a promise, which `await` would wait for: it has every property. */
+const noPromise = { then: undefined }
+
 /** Mocks one group of operations, which `Layer.mock` of the whole service takes for a plain value. */
 const mockGroup = <G extends Group>(group: G, given: Mock): Effect.Effect<Service[G]> => {
   const key = Context.Service<Service[G]>(`Together.${group}`)
   // every operation is an effect or returns one or a stream, so each may be left out
-  return Effect.provide(Effect.service(key), Layer.mock(key, (given[group] ?? {}) as never))
+  return Effect.provide(Effect.service(key), Layer.mock(key, { ...given[group], ...noPromise } as never))
 }
 
 /**
@@ -354,5 +357,5 @@ export const mock = (given: Mock): Layer.Layer<Together.Together> =>
       fineTunes: mockGroup("fineTunes", given),
       evaluations: mockGroup("evaluations", given)
     }),
-    (groups) => Layer.mock(Together.Together, { ...given, ...groups })
+    (groups) => Layer.mock(Together.Together, { ...given, ...groups, ...noPromise })
   ))

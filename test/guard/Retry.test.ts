@@ -483,10 +483,23 @@ describe("Retry", () => {
         expect(yield* delays({ cap: "1 millis", jitter: "none", maxAttempts: 3 })).toEqual([1, 1])
         expect(yield* delays({ cap: "100 millis", jitter: "decorrelated", maxAttempts: 3 })).toEqual([100, 100])
         expect(yield* delays({ base: "30 seconds", jitter: "none", maxAttempts: 3 })).toEqual([30_000, 30_000])
+        expect(yield* delays({ throttledBase: "30 seconds", maxAttempts: 2 }, [limited(0)])).toEqual([15_000])
+        expect(yield* delays({ floor: "30 seconds", maxAttempts: 2 })).toEqual([30_000])
+        expect(yield* delays({ throttledBase: "30 seconds", jitter: "decorrelated", maxAttempts: 2 }, [limited(0)]))
+          .toEqual([30_000])
         expect(yield* delays({ retryAfter: false, maxAttempts: 2 }, [limited("9 seconds")])).toEqual([500])
         expect(yield* delays({ maxElapsed: "800 millis" })).toEqual([250, 500])
         expect(yield* delays({ tags: { ServerError: second } })).toEqual([1000, 1000, 1000, 1000])
       }))
+
+    it.each<[Retry.PolicyOptions, string]>([
+      [{ cap: 0 }, "Retry.policy: cap must be above 0, got 0 ms"],
+      [{ base: "30 seconds", cap: "10 seconds" }, "cap must be >= base, which is 30000, got 10000"],
+      [{ throttledBase: "30 seconds", cap: "10 seconds" }, "cap must be >= throttledBase, which is 30000, got 10000"],
+      [{ floor: "30 seconds", cap: "10 seconds" }, "cap must be >= floor, which is 30000, got 10000"]
+    ])("refuses %o, and names what was given", (options, message) => {
+      expect(() => Retry.policy(options)).toThrow(message)
+    })
 
     it.effect("also stops plain Effect.retry at what no repeat can cure", () =>
       Effect.gen(function*() {

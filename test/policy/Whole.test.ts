@@ -4,10 +4,12 @@ import * as Whole from "../../src/policy/Whole.ts"
 
 describe("Whole", () => {
   it("takes what is whole but for the noise of doubles as whole", () => {
-    expect([Whole.ceil(6.000000000000001), Whole.ceil(6.1), Whole.ceil(-0.5)]).toEqual([6, 7, -0])
+    expect([Whole.ceil(6.000000000000001), Whole.ceil(6.1), Whole.ceil(-0.5)]).toEqual([6, 7, 0])
     expect([Whole.floor(5.999999999999999), Whole.floor(5.9), Whole.floor(-0.5)]).toEqual([6, 5, -1])
     expect(Whole.ceil(66_745_000.00000001)).toBe(66_745_000)
     expect([Whole.floor(Infinity), Whole.ceil(NaN)]).toEqual([Infinity, NaN])
+    expect([Whole.ceil(Infinity), Whole.floor(-Infinity), Whole.ceil(1e-12)]).toEqual([Infinity, -Infinity, 0])
+    expect(LittlesLaw.concurrency(Number.MAX_VALUE, 2)).toBe(Infinity)
   })
 
   it("makes a kernel answer alike in seconds and in milliseconds", () => {

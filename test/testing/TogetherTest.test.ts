@@ -551,6 +551,13 @@ describe("TogetherTest.mock", () => {
       expect(yield* use(({ files }) => files.content("f"))).toBe("text of f")
     }))
 
+  it("can be awaited", async () => {
+    const together = await Effect.runPromise(use(Effect.succeed))
+    const files = await Effect.runPromise(use(({ files }) => Effect.succeed(files)))
+    expect(await Effect.runPromise(Effect.all([together.files.content("a"), files.content("b")])))
+      .toEqual(["text of a", "text of b"])
+  })
+
   it.effect("dies of what was not given, and names it", () =>
     Effect.gen(function*() {
       const defectOf = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>

@@ -1,0 +1,139 @@
+/**
+ * The retry policy of options: exponential backoff with jitter below a cap, hints, limits.
+ *
+ * ```
+ *   curve ─▶ cap ─▶ jitter ─▶ by tag ─▶ hint ─▶ floor ─▶ maxElapsed ─▶ maxAttempts
+ * ```
+ *
+ * `Retry` is what users see of it.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as Millis from "./Millis.ts"
+import type { RetryDocumentJson } from "./RetryDocument.ts"
+import * as RetrySchedule from "./RetrySchedule.ts"
+
+/** Names a jitter: how the delay is drawn below or around the backoff's ceiling. */
+export type Jitter = "full" | "equal" | "proportional" | "decorrelated" | "none"
+
+/** Holds every default of {@link policy}. */
+export const defaults = {
+  ...RetrySchedule.defaults,
+  /** Ceiling of the first wait. */
+  base: Duration.millis(500),
+  /** Ceiling of the first wait after a 429 without a hint: the limit needs longer to clear than a hiccup. */
+  throttledBase: Duration.seconds(1),
+  /** Longest ceiling of a wait without a hint. */
+  cap: Duration.seconds(20),
+  jitter: "full" as Jitter,
+  /** Attempts of one call, the first included. */
+  maxAttempts: 5
+} as const
+
+const waits = ["base", "throttledBase", "cap", "floor"] as const
+
+/** Configures {@link policy}. */
+export interface PolicyOptions<in I = unknown, out R = never> {
+  /** Ceiling of the first wait, above 0. Default 500 milliseconds, or `cap` if shorter. */
+  readonly base?: Duration.Input | undefined
+  /**
+   * Ceiling of the first wait after a `RateLimitError` without a hint. Default 1 second, or `base` if longer, or `cap`
+   * if shorter.
+   */
+  readonly throttledBase?: Duration.Input | undefined
+  /** Growth from one retry to the next, at least 1. Default 2. */
+  readonly factor?: number | undefined
+  /** Longest ceiling of a wait without a hint. Default 20 seconds, or `base`, `throttledBase` or `floor` if longer. */
+  readonly cap?: Duration.Input | undefined
+  /** How the delay is drawn. Default `"full"`: fewest calls when many clients share a limit. */
+  readonly jitter?: Jitter | undefined
+  /** Shortest wait. Default 10 milliseconds, or `cap` if shorter. */
+  readonly floor?: Duration.Input | undefined
+  /** How the provider's hints are followed; `false` ignores them. Default: up to 60 seconds, at most 25 % late. */
+  readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
+  /** Attempts of one call, the first included, at least 1. Default 5. */
+  readonly maxAttempts?: number | undefined
+  /** Longest time from the first attempt to the start of the last. Default: none, see `Deadline.run`. */
+  readonly maxElapsed?: Duration.Input | undefined
+  /** Other curves by error tag. Hints, the floor and the limits above hold for them too. Default: none. */
+  readonly tags?: RetrySchedule.Tags<I, never, R> | undefined
+}
+
+/** Reads the waits of a policy, in milliseconds; a default gives way to what was given. */
+const waitsOf = (options: Pick<PolicyOptions, (typeof waits)[number]>) => {
+  const where = "Retry.policy"
+  const given: { [K in (typeof waits)[number]]?: number } = {}
+  for (const field of waits) {
+    const input = options[field]
+    if (input !== undefined) given[field] = Millis.positive(`${where}: ${field}`, input)
+  }
+  const throttledBase = Math.max(Duration.toMillis(defaults.throttledBase), given.base ?? 0)
+  const filled = {
+    base: Duration.toMillis(defaults.base),
+    throttledBase,
+    cap: Duration.toMillis(defaults.cap),
+    floor: Duration.toMillis(defaults.floor),
+    ...given
+  }
+  const inMillis = `${where}, in milliseconds`
+  return (["base", "throttledBase", "floor"] as const).reduce(
+    (ordered, field) => OptionCheck.ordered(inMillis, ordered, given, field, "cap"),
+    filled
+  )
+}
+
+/**
+ * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts.
+ *
+ * **Details**: curve → cap → jitter → by tag → hint → floor → maxElapsed → maxAttempts. Its output is the delay. It
+ * accepts any error; errors of the provider decide by their tag and their `retryAfter`. Under plain `Effect.retry` it
+ * also stops at a `TogetherError` that no repeat can cure; under `Retry.run` that is `isRetryable`'s decision.
+ *
+ * **Errors**: throws `RangeError` for an option out of its range.
+ */
+export const policy = <I = unknown, R = never>(
+  options: PolicyOptions<I, R> = {}
+): Schedule.Schedule<Duration.Duration, I, never, R> => {
+  const { base, cap, floor, throttledBase } = waitsOf(options)
+  const curve = (from: number): Schedule.Schedule<Duration.Duration> => {
+    const jitter = options.jitter ?? defaults.jitter
+    if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
+    const ceiling = RetrySchedule.capped(RetrySchedule.exponential(from, options.factor), cap)
+    switch (jitter) {
+      case "full":
+        return RetrySchedule.fullJitter(ceiling)
+      case "equal":
+        return RetrySchedule.equalJitter(ceiling)
+      case "proportional":
+        return RetrySchedule.proportionalJitter(ceiling)
+      case "none":
+        return ceiling
+    }
+  }
+  let schedule: Schedule.Schedule<unknown, I, never, R> = RetrySchedule.byTag(curve(base), {
+    RateLimitError: curve(throttledBase)
+  })
+  if (options.tags !== undefined) schedule = RetrySchedule.byTag(schedule, options.tags)
+  if (options.retryAfter !== false) schedule = RetrySchedule.retryAfter(schedule, options.retryAfter)
+  schedule = RetrySchedule.floored(schedule, floor)
+  if (options.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, options.maxElapsed)
+  return schedule.pipe(
+    RetrySchedule.unlessIncurable,
+    RetrySchedule.maxAttempts(options.maxAttempts ?? defaults.maxAttempts),
+    Schedule.map(({ duration }) => Effect.succeed(duration))
+  )
+}
+
+/** Holds the default policy as a document: `policy()` and `fromDocument(defaultDocument)` give the same delays. */
+export const defaultDocument: RetryDocumentJson = {
+  type: "exponential",
+  base: "500 millis",
+  cap: "20 seconds",
+  jitter: "full",
+  byTag: { RateLimitError: { type: "exponential", base: "1 second", cap: "20 seconds", jitter: "full" } },
+  retryAfter: { cap: "60 seconds", spread: 0.25 },
+  floor: "10 millis",
+  maxAttempts: 5
+}
