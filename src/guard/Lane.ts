@@ -55,12 +55,13 @@ import {
   type Permit,
   type Sample
 } from "./LaneContract.ts"
-import { Dispatcher, monotonic } from "./LaneDispatcher.ts"
+import { Dispatcher } from "./LaneDispatcher.ts"
 import { checked, kernelOptions } from "./LaneInput.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import * as Learned from "./LaneLearned.ts"
 import { sampleOf } from "./LaneSample.ts"
 import * as LaneStore from "./LaneStore.ts"
+import * as Monotonic from "./Monotonic.ts"
 
 export {
   type Decision,
@@ -147,7 +148,7 @@ class LaneImpl implements Lane {
 
   tryAcquire(request: LaneRequest): Effect.Effect<Option.Option<Permit>> {
     return Effect.withFiber((fiber) => {
-      const ticket = this.#dispatcher.try(request, monotonic(fiber.getRef(Clock.Clock)), fiber)
+      const ticket = this.#dispatcher.try(request, Monotonic.seconds(fiber.getRef(Clock.Clock)), fiber)
       return Effect.succeed(ticket === undefined ? Option.none() : Option.some(this.#permit(ticket, 0)))
     })
   }
@@ -182,7 +183,7 @@ class LaneImpl implements Lane {
 
   readonly status: Effect.Effect<LaneStatus> = Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
-    const now = monotonic(clock)
+    const now = Monotonic.seconds(clock)
     const { blocker, queued, queuedTokens } = this.#dispatcher
     const state = this.#dispatcher.advance(now, clock)
     const pause = state.pausedUntil - now
@@ -225,7 +226,7 @@ class LaneImpl implements Lane {
 
   load(learned: Learned.Learned): Effect.Effect<void> {
     return Effect.withFiber((fiber) => {
-      const now = monotonic(fiber.getRef(Clock.Clock))
+      const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
       this.#cell.write(Learned.toState(learned, this.#cell.read(), kernelOptions(this.#options), now))
       this.#dispatcher.look(now, fiber)
       return Effect.void
@@ -248,7 +249,9 @@ export const make = (
     const kernel = kernelOptions(checked(options))
     const key = options.key ?? defaults.key
     return Effect.gen(function*() {
-      const cell = yield* Clock.clockWith((clock) => store.open(key, () => Kernel.make(kernel, monotonic(clock))))
+      const cell = yield* Clock.clockWith((clock) =>
+        store.open(key, () => Kernel.make(kernel, Monotonic.seconds(clock)))
+      )
       const metrics = LaneMetrics.bind(key, yield* Effect.context())
       return new LaneImpl(options, key, cell, metrics, yield* PubSub.sliding<Decision>(256))
     })

@@ -32,6 +32,7 @@ import type * as LaneMetrics from "./LaneMetrics.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
 import type { Restore } from "./LedgerLine.ts"
+import * as Monotonic from "./Monotonic.ts"
 
 /** Goes on with what waited for a ticket. */
 type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
@@ -49,9 +50,6 @@ interface Waiter extends Queue.Entry {
 type Decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock) => void
 
 const neverSent: Sample = { _tag: "Ignored", sent: false }
-
-/** Reads the clock of a lane's sums, in seconds. */
-export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
 
 const passed = (deadlineAt: number | undefined, clock: Clock.Clock): boolean =>
   deadlineAt !== undefined && !(clock.currentTimeMillisUnsafe() <= deadlineAt)
@@ -109,7 +107,7 @@ export class Dispatcher implements LaneMetrics.Counts {
   /** Gives back what an attempt took, and lets its end teach. */
   settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
     const clock = fiber.getRef(Clock.Clock)
-    const now = monotonic(clock)
+    const now = Monotonic.seconds(clock)
     const ended = kernelSample(sample)
     const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, ended, now)
     this.#cell.write(state)
@@ -150,7 +148,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     return Effect.withFiber((fiber) => {
       const call = wanted(request)
       const clock = fiber.getRef(Clock.Clock)
-      const now = monotonic(clock)
+      const now = Monotonic.seconds(clock)
       if (passed(call.deadlineAt, clock)) return Effect.fail(this.#late(0))
       const ticket = this.#atOnce(call, now, clock)
       if (ticket !== undefined) {
@@ -294,7 +292,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       Effect.withFiber((own) => {
         this.#timer = undefined
         this.#timerAt = Infinity
-        this.#dispatch(monotonic(own.getRef(Clock.Clock)), own)
+        this.#dispatch(Monotonic.seconds(own.getRef(Clock.Clock)), own)
         return Effect.void
       })
     ))
@@ -369,7 +367,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       waiter.gone = false
       Queue.add(this.#queue, waiter)
       if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
-      const now = monotonic(fiber.getRef(Clock.Clock))
+      const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
       const head = this.#head(now)
       // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
       if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
@@ -396,7 +394,7 @@ export class Dispatcher implements LaneMetrics.Counts {
           const waiter = this.#woken(fiber)
           // only the dispatcher wakes with success, and it puts the ticket there first
           const ticket = waiter.ticket as Kernel.Ticket
-          const waited = Math.max(0, monotonic(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
+          const waited = Math.max(0, Monotonic.seconds(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
           this.#admitted(waited, fiber)
           return waiter.use(ticket, waited)
         }),
@@ -411,7 +409,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
     if (waiter.gone) return
-    const now = monotonic(fiber.getRef(Clock.Clock))
+    const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const wasHead = this.#head(now) === waiter
     Queue.remove(this.#queue, waiter)
     if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)

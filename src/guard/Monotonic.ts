@@ -9,6 +9,9 @@ import * as Effect from "effect/Effect"
 /** Reads the milliseconds of a clock since a moment of its own. */
 export const millis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
+/** Reads the seconds of a clock since a moment of its own. */
+export const seconds = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+
 /** Gives a clock whose time of day only goes forward too, to what measures by it. */
 export const clock = (clock: Clock.Clock): Clock.Clock => {
   const read = () => millis(clock)

@@ -19,6 +19,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as Monotonic from "../guard/Monotonic.ts"
 import type * as Answer from "./Answer.ts"
 import * as Patience from "./Patience.ts"
 import type * as Row from "./Row.ts"
@@ -100,7 +101,7 @@ export const make = Effect.fnUntraced(function*<R>(
 ): Effect.fn.Return<Dispatch<R>> {
   const clock = yield* Clock.Clock
   // monotonic: a clock that is set forward, or a machine that slept, is no silence of the provider
-  const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+  const seconds = () => Monotonic.seconds(clock)
   const stopped = yield* Deferred.make<Stop>()
   let reason: Stop | undefined
   let sending = 0

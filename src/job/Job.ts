@@ -30,6 +30,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
+import * as Monotonic from "../guard/Monotonic.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
@@ -215,7 +216,7 @@ export const drive = <E, R, R2, E3, R3>(
       offer: collector.offer,
       failFast: options.failFast === true,
       cache: options.cache,
-      tick: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+      tick: () => Monotonic.millis(clock)
     })
     const worker = UntilDone.run(Effect.forever(Effect.flatMap(Queue.take(todo), work)))
 

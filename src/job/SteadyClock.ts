@@ -6,14 +6,15 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Monotonic from "../guard/Monotonic.ts"
 
 /** Tells milliseconds since the epoch. */
 export type SteadyClock = () => number
 
 /** Starts a steady clock from a clock. */
 export const from = (clock: Clock.Clock): SteadyClock => {
-  const offset = clock.currentTimeMillisUnsafe() - Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  return () => Math.round(offset + Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+  const offset = clock.currentTimeMillisUnsafe() - Monotonic.millis(clock)
+  return () => Math.round(offset + Monotonic.millis(clock))
 }
 
 /** Starts a steady clock from the clock of the fiber. */

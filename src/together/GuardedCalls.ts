@@ -14,6 +14,7 @@ import { InvalidRequestError, type TogetherError } from "../domain/TogetherError
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as Monotonic from "../guard/Monotonic.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import type { CallOptions } from "./CallOptions.ts"
@@ -110,7 +111,7 @@ export const make = (shared: Shared): GuardedCalls => {
         model,
         lane,
         priority,
-        estimate: outputs.expect({ lane, label: options?.label }, estimate, clock.currentTimeMillisUnsafe() / 1000),
+        estimate: outputs.expect({ lane, label: options?.label }, estimate, Monotonic.seconds(clock)),
         idempotent,
         label: options?.label
       })

@@ -204,7 +204,7 @@ const learned = (
   if (sample._tag === "Success" && observed.usage !== undefined && call.estimate.maxOutputTokens > 0) {
     guards.outputs.record(call, observed.usage.outputTokens)
   } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
-    guards.outputs.refused(call, clock.currentTimeMillisUnsafe() / 1000)
+    guards.outputs.refused(call, Monotonic.seconds(clock))
   }
   return sample
 }
