@@ -29,6 +29,8 @@ export interface CallOptions {
   /**
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
    * as a call of its own; the deadline is shared. Default: none.
+   *
+   * **Gotchas**: a call by path takes none, as only you know where its body names the model.
    */
   readonly fallback?: ReadonlyArray<string> | undefined
   /** Asks for a slow answer a second time; streams are never hedged. Default: the client's, else never. */
