@@ -71,6 +71,13 @@ const foreign = (path: string) =>
       "is sent: stop one of them, or give each its own file."
   })
 
+/** A device may never end, and keeps nothing. */
+const irregular = (path: string) =>
+  new LedgerStoreError({
+    reason: "io",
+    message: `${path} is no regular file, so it keeps no ledger. Give the path of a file.`
+  })
+
 const checked = (compactAbove: number): number => {
   if (!(Number.isInteger(compactAbove) && compactAbove >= 1) && compactAbove !== Infinity) {
     throw new RangeError(
@@ -196,7 +203,9 @@ const shorten = Effect.fnUntraced(function*(
 const repair = Effect.fnUntraced(function*(path: string, compactAbove: number) {
   const fs = yield* FileSystem.FileSystem
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), ioError(path, "opened"))
-  const ino = inoOf(yield* Effect.mapError(file.stat, ioError(path, "read")))
+  const info = yield* Effect.mapError(file.stat, ioError(path, "read"))
+  if (info.type !== "File") return yield* irregular(path)
+  const ino = inoOf(info)
   const first = yield* read(path, compactAbove)
   const tornBytes = first.size - first.goodBytes
   if (tornBytes === 0 && first.short === undefined) return { ...first, ino, tornBytes }

@@ -365,6 +365,12 @@ describe("LedgerStore", () => {
         expect((yield* Effect.flip(store.append([]))).message).toMatch(/is closed/)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    it.effect("says that a device keeps no ledger", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path: "/dev/zero" })))
+        expect(error.message).toBe("/dev/zero is no regular file, so it keeps no ledger. Give the path of a file.")
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
     it.effect("leaves no half line behind a failed write", () =>
       Effect.gen(function*() {
         const real = yield* FileSystem.FileSystem
