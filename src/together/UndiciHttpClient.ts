@@ -102,6 +102,8 @@ const dispatch = (
 ): (reason?: unknown) => void => {
   let controller: DispatchController | undefined
   let reason: Error | undefined
+  /** Only what has bytes is in an encoding: answers to HEAD say one, and hold nothing. */
+  let unreadable: Error | undefined
   let over = false
   dispatcher.dispatch({
     origin: sent.url.origin,
@@ -120,12 +122,14 @@ const dispatch = (
     onResponseStart: (started, status, headers) => {
       // an informational answer comes before the one that is awaited
       if (status < 200 || reason !== undefined) return
+      unreadable = encoded(headers)
       handler.onResponseStart(started, status, headers)
-      reason = encoded(headers)
-      if (reason !== undefined) started.abort(reason)
     },
     onResponseData: (started, bytes) => {
-      if (reason === undefined) handler.onResponseData(started, bytes)
+      if (reason !== undefined) return
+      if (unreadable === undefined) return handler.onResponseData(started, bytes)
+      reason = unreadable
+      started.abort(reason)
     },
     onResponseEnd: () => {
       over = true

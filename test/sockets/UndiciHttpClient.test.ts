@@ -171,6 +171,14 @@ describe("a call", () => {
       )).toEqual(["identity"])
     }))
 
+  it.live("minds no encoding of an answer without a body", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => void response.writeHead(200, { "content-encoding": "gzip" }).end())
+      const bytes = Effect.flatMap(Together.Together, (client) =>
+        client.requestBytes({ method: "HEAD", path: "/files/f" }))
+      expect(yield* bytes.pipe(together(server.baseUrl))).toHaveLength(0)
+    }))
+
   it.live("takes any dispatcher", () =>
     Effect.gen(function*() {
       const mock = new MockAgent()
