@@ -44,11 +44,11 @@ export interface Options {
   readonly min?: number | undefined
   /** Largest limit. Default 200. */
   readonly max?: number | undefined
-  /** Limit per call in flight, >= 1. Default 5. */
+  /** Limit per call in flight, >= 1. Default 5, or `minFactor` if that is more. */
   readonly maxFactor?: number | undefined
   /** What each tenfold of calls in flight takes off `maxFactor`. Default 0; 1 suits bursty traffic. */
   readonly maxFactorDecay?: number | undefined
-  /** Smallest limit per call in flight when it decays. Default 1.2. */
+  /** Smallest limit per call in flight when it decays, >= 1. Default 1.2, or `maxFactor` if that is less. */
   readonly minFactor?: number | undefined
   /** Shortest window, in seconds. Default 1. */
   readonly minWindowSeconds?: number | undefined
@@ -115,7 +115,8 @@ export interface State extends ConcurrencyLimit.Estimated {
 /**
  * Starts a limit.
  *
- * **Details**: the defaults of `min`, `initial` and `max`, and those of the window, give way to what is given for another.
+ * **Details**: the defaults of `min`, `initial` and `max`, those of the window, and those of the factors, give way to what
+ * is given for another.
  *
  * **Errors**: throws `RangeError` for an option out of range.
  */
@@ -127,11 +128,12 @@ export const initial = (options: Options = {}): State => {
   OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
   OptionCheck.nonNegative(where, "minWindowSeconds", filled.minWindowSeconds)
   OptionCheck.positive(where, "maxWindowSeconds", filled.maxWindowSeconds)
+  OptionCheck.within(where, "maxFactor", filled.maxFactor, 1, Number.MAX_VALUE)
+  OptionCheck.within(where, "minFactor", filled.minFactor, 1, Number.MAX_VALUE)
   const limits = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
-  const settings = OptionCheck.ordered(where, limits, options, "minWindowSeconds", "maxWindowSeconds")
-  OptionCheck.within(where, "maxFactor", settings.maxFactor, 1, Number.MAX_VALUE)
+  const windows = OptionCheck.ordered(where, limits, options, "minWindowSeconds", "maxWindowSeconds")
+  const settings = OptionCheck.ordered(where, windows, options, "minFactor", "maxFactor")
   OptionCheck.nonNegative(where, "maxFactorDecay", settings.maxFactorDecay)
-  OptionCheck.within(where, "minFactor", settings.minFactor, 1, Number.MAX_VALUE)
   OptionCheck.integer(where, "minSamples", settings.minSamples, 1)
   OptionCheck.between(where, "quantile", settings.quantile, 0, 1)
   OptionCheck.within(where, "baselineAge", settings.baselineAge, 1, Number.MAX_VALUE)

@@ -59,11 +59,11 @@ export interface Options {
   readonly transientCost?: number | undefined
   /** Cost of any other retry. Default 14. */
   readonly otherCost?: number | undefined
-  /** Base of the delay, in seconds. Default 0.05. */
+  /** Base of the delay, in seconds. Default 0.05, or `capSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
-  /** Base of the delay after throttling, in seconds. Default 1. */
+  /** Base of the delay after throttling, in seconds. Default 1, or `capSeconds` if that is shorter. */
   readonly throttlingBaseSeconds?: number | undefined
-  /** Cap of the delay before jitter, in seconds. Default 20. */
+  /** Cap of the delay before jitter, in seconds. Default 20, or the longer of the bases if that is more. */
   readonly capSeconds?: number | undefined
   /** Attempts of one call, the first included. Default 3. */
   readonly maxAttempts?: number | undefined
@@ -162,13 +162,15 @@ export const make = (options: Options = {}, now = 0): State => {
   const where = "RetryQuota.make"
   OptionCheck.nonNegative(where, "capacity", filled.capacity)
   OptionCheck.nonNegative(where, "initial", filled.initial)
-  const settings = OptionCheck.ordered(where, filled, options, "initial", "capacity")
+  OptionCheck.positive(where, "baseSeconds", filled.baseSeconds)
+  OptionCheck.positive(where, "throttlingBaseSeconds", filled.throttlingBaseSeconds)
+  OptionCheck.positive(where, "capSeconds", filled.capSeconds)
+  const holding = OptionCheck.ordered(where, filled, options, "initial", "capacity")
+  const capped = OptionCheck.ordered(where, holding, options, "baseSeconds", "capSeconds")
+  const settings = OptionCheck.ordered(where, capped, options, "throttlingBaseSeconds", "capSeconds")
   OptionCheck.nonNegative(where, "throttlingCost", settings.throttlingCost)
   OptionCheck.nonNegative(where, "transientCost", settings.transientCost)
   OptionCheck.nonNegative(where, "otherCost", settings.otherCost)
-  OptionCheck.positive(where, "baseSeconds", settings.baseSeconds)
-  OptionCheck.positive(where, "throttlingBaseSeconds", settings.throttlingBaseSeconds)
-  OptionCheck.positive(where, "capSeconds", settings.capSeconds)
   OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
   OptionCheck.nonNegative(where, "refund", settings.refund)
   OptionCheck.nonNegative(where, "refillPerSecond", settings.refillPerSecond)

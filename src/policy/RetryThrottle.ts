@@ -37,11 +37,11 @@ export interface Options {
   readonly maxAttempts?: number | undefined
   /** The client's own bound on `maxAttempts`. Default 5, as the proposal says. */
   readonly maxAttemptsLimit?: number | undefined
-  /** Backoff before the first retry, in seconds. Default 0.1. */
+  /** Backoff before the first retry, in seconds. Default 0.1, or `maxBackoffSeconds` if that is shorter. */
   readonly initialBackoffSeconds?: number | undefined
   /** Growth of the backoff. Default 2. */
   readonly backoffMultiplier?: number | undefined
-  /** Largest backoff before jitter, in seconds. Default 1. */
+  /** Largest backoff before jitter, in seconds. Default 1, or `initialBackoffSeconds` if that is longer. */
   readonly maxBackoffSeconds?: number | undefined
 }
 
@@ -71,15 +71,16 @@ export interface State {
  * **Errors**: throws `RangeError` for an option out of range.
  */
 export const make = (options: Options = {}): State => {
-  const settings = OptionCheck.resolve(defaults, options)
+  const filled = OptionCheck.resolve(defaults, options)
   const where = "RetryThrottle.make"
+  OptionCheck.positive(where, "initialBackoffSeconds", filled.initialBackoffSeconds)
+  OptionCheck.positive(where, "maxBackoffSeconds", filled.maxBackoffSeconds)
+  const settings = OptionCheck.ordered(where, filled, options, "initialBackoffSeconds", "maxBackoffSeconds")
   OptionCheck.within(where, "maxTokens", settings.maxTokens, 0.001, 1000)
   OptionCheck.within(where, "tokenRatio", settings.tokenRatio, 0.001, 1000)
   OptionCheck.integer(where, "maxAttempts", settings.maxAttempts, 1)
   OptionCheck.integer(where, "maxAttemptsLimit", settings.maxAttemptsLimit, 1)
-  OptionCheck.positive(where, "initialBackoffSeconds", settings.initialBackoffSeconds)
   OptionCheck.positive(where, "backoffMultiplier", settings.backoffMultiplier)
-  OptionCheck.positive(where, "maxBackoffSeconds", settings.maxBackoffSeconds)
   return { settings, milliTokens: milli(settings.maxTokens) }
 }
 

@@ -137,7 +137,8 @@ describe("FailsafeLimit", () => {
     [{ max: 10 }, { min: 1, initial: 10, max: 10 }],
     [{ initial: 300 }, { initial: 300, max: 300 }],
     [{ minWindowSeconds: 60 }, { minWindowSeconds: 60, maxWindowSeconds: 60 }],
-    [{ maxWindowSeconds: 0.5 }, { minWindowSeconds: 0.5, maxWindowSeconds: 0.5 }]
+    [{ maxWindowSeconds: 0.5 }, { minWindowSeconds: 0.5, maxWindowSeconds: 0.5 }],
+    [{ maxFactor: 1.1 }, { minFactor: 1.1, maxFactor: 1.1 }]
   ])("makes its defaults give way to %o", (options, settings) => {
     expect(FailsafeLimit.initial(options).settings).toMatchObject(settings)
   })
@@ -154,6 +155,7 @@ describe("FailsafeLimit", () => {
     [{ max: 0 }, "max"],
     [{ initial: 201, max: 200 }, "max"],
     [{ minWindowSeconds: 2, maxWindowSeconds: 1 }, "maxWindowSeconds"],
+    [{ minFactor: 3, maxFactor: 2 }, "maxFactor"],
     [{ maxFactor: 0 }, "maxFactor"],
     [{ maxFactorDecay: -1 }, "maxFactorDecay"],
     [{ minFactor: 0 }, "minFactor"],

@@ -202,7 +202,10 @@ describe("RetryQuota", () => {
   it.each([
     [{ initial: 600 }, { initial: 600, capacity: 600 }],
     [{ capacity: 600 }, { initial: 600, capacity: 600 }],
-    [{ initial: 100 }, { initial: 100, capacity: 500 }]
+    [{ initial: 100 }, { initial: 100, capacity: 500 }],
+    [{ capSeconds: 0.5 }, { baseSeconds: 0.05, throttlingBaseSeconds: 0.5, capSeconds: 0.5 }],
+    [{ baseSeconds: 30 }, { baseSeconds: 30, throttlingBaseSeconds: 1, capSeconds: 30 }],
+    [{ baseSeconds: 30, throttlingBaseSeconds: 60 }, { baseSeconds: 30, throttlingBaseSeconds: 60, capSeconds: 60 }]
   ])("makes its defaults give way to %o", (options, settings) => {
     expect(RetryQuota.make(options).settings).toMatchObject(settings)
   })
@@ -223,6 +226,7 @@ describe("RetryQuota", () => {
     [{ baseSeconds: 0 }, "baseSeconds"],
     [{ throttlingBaseSeconds: 0 }, "throttlingBaseSeconds"],
     [{ capSeconds: 0 }, "capSeconds"],
+    [{ throttlingBaseSeconds: 3, capSeconds: 2 }, "capSeconds"],
     [{ maxAttempts: 0 }, "maxAttempts"],
     [{ refund: -1 }, "refund"],
     [{ hintSlackSeconds: -1 }, "hintSlackSeconds"]

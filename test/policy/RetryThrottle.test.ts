@@ -150,9 +150,17 @@ describe("RetryThrottle", () => {
     [{ maxAttemptsLimit: 0 }, "maxAttemptsLimit"],
     [{ initialBackoffSeconds: 0 }, "initialBackoffSeconds"],
     [{ backoffMultiplier: 0 }, "backoffMultiplier"],
-    [{ maxBackoffSeconds: 0 }, "maxBackoffSeconds"]
+    [{ maxBackoffSeconds: 0 }, "maxBackoffSeconds"],
+    [{ initialBackoffSeconds: 2, maxBackoffSeconds: 1 }, "maxBackoffSeconds"]
   ])("refuses %o", (options, field) => {
     expect(() => RetryThrottle.make(options)).toThrow(`RetryThrottle.make: ${field} must be`)
+  })
+
+  it.each([
+    [{ initialBackoffSeconds: 5 }, { initialBackoffSeconds: 5, maxBackoffSeconds: 5 }],
+    [{ maxBackoffSeconds: 0.05 }, { initialBackoffSeconds: 0.05, maxBackoffSeconds: 0.05 }]
+  ])("makes its defaults give way to %o", (options, settings) => {
+    expect(RetryThrottle.make(options).settings).toMatchObject(settings)
   })
 
   it.prop("stays in its bounds, and a failure never allows what was not allowed", [events], ([list]) => {
