@@ -74,6 +74,18 @@ describe("a request", () => {
       together.chat({ model: "m", messages: [{ rolle: "user", content: "?" }] }),
       // @ts-expect-error: a number
       together.chat({ model: "m", messages: [], max_tokens: "7" }),
+      // @ts-expect-error: a number
+      together.chat({ model: "m", messages: [], temperature: "1" }),
+      // @ts-expect-error: the type of a tool is a text
+      together.chat({ model: "m", messages: [], tools: [{ type: 7 }] }),
+      // @ts-expect-error: a tool is an object
+      together.chat({ model: "m", messages: [], tools: ["f"] }),
+      // @ts-expect-error: the text of a part is a text
+      together.chat({ model: "m", messages: [{ role: "user", content: [{ type: "text", text: 7 }] }] }),
+      // @ts-expect-error: a part is an object
+      together.chat({ model: "m", messages: [{ role: "user", content: ["?"] }] }),
+      // @ts-expect-error: an object, although all its fields may be absent
+      together.chat({ model: "m", messages: [], reasoning: "high" }),
       // @ts-expect-error: a list
       together.chat({ model: "m", messages: [], stop: "." }),
       // @ts-expect-error: texts or objects
