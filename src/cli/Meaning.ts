@@ -78,8 +78,9 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
     fix: "What had arrived may have been billed; asking again bills again."
   },
   DecodeError: {
-    why: "The answer was not what it should be: often a proxy's page, or a wrong base URL.",
-    fix: "Check TOGETHER_BASE_URL."
+    why:
+      "The answer was not what it should be: often a proxy's page, or a wrong base URL; rarely an answer without a choice, or one that nests too deep to be written.",
+    fix: "Check TOGETHER_BASE_URL. Where other rows were answered, run the same command with --retry-errors."
   },
   CircuitOpenError: {
     why: "So much failed lately that nothing is sent for a while.",

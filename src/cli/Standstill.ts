@@ -87,7 +87,7 @@ export const told = ({ spells }: Standstill, { endedAt, startedAt }: Report.Repo
     : last.to === undefined
     ? `since ${clock(last.from)}`
     : `${spells.length} times, at last until ${clock(last.to)}`
-  return `out of credit ${when}: nothing was sent for ${Format.span(sum)}${
+  return `out of credit ${when}: the run waited for ${Format.span(sum)}${
     last.to === undefined ? `. Top up at ${Remedy.billingPage}` : ""
   }`
 }

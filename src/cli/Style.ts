@@ -48,7 +48,8 @@ export const ability = (
   return {
     color: !said("NO_COLOR") && (said("FORCE_COLOR") && env["FORCE_COLOR"] !== "0" || terminal),
     redraw: terminal && !said("CI"),
-    columns: stream.columns ?? 80
+    // a terminal that does not know its width says 0
+    columns: stream.columns || 80
   }
 }
 

@@ -208,8 +208,10 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   ].map((left) => style.yellow(` · ${left}`)).join("")
   const uncertain = context.uncertainNanoUsd ?? 0n
   const besides = uncertain > 0n
-    ? ` · up to ${Format.usd(uncertain)} besides for ${context.batch === true ? "answers" : "calls"} without ${
-      context.batch === true ? "a known cost" : "an answer"
+    ? ` · up to ${Format.usd(uncertain)} besides for ${
+      context.batch === true
+        ? "answers without a known cost"
+        : `calls without an answer${report.unmetered > 0 ? ", or without usage" : ""}`
     }`
     : ""
   const { running } = context
@@ -287,16 +289,17 @@ const onward = (context: Context, style: Style.Style): string => {
 /** Names the codes of rows that fail alike where the address is wrong. */
 const ofAddress: ReadonlySet<string> = new Set(["decode", "not_found"])
 
-/** Tells whether all that was sent failed as at a wrong address. */
-const astray = ({ ending: { stop }, report }: Context): boolean => {
+/** Tells whether all that was sent failed as at a wrong address: what tells usage is the right one. */
+const astray = ({ batch, ending: { stop }, report }: Context): boolean => {
   const codes = Array.from(report.codes.keys())
-  return (stop === undefined || stop._tag === "Abandoned" || stop._tag === "FailedRow") &&
-    report.ok + report.resumedOk === 0 && codes.length > 0 && codes.every((code) => ofAddress.has(code))
+  return batch !== true && (stop === undefined || stop._tag === "Abandoned" || stop._tag === "FailedRow") &&
+    report.ok + report.resumedOk + report.inputTokens === 0 &&
+    codes.length > 0 && codes.every((code) => ofAddress.has(code))
 }
 
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */
 const again = ({ args, report }: Context, style: Style.Style): string => {
-  const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line)
+  const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line).sort((a, b) => a - b)
   return lines.length === 0
     ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
     : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${
@@ -308,7 +311,9 @@ const again = ({ args, report }: Context, style: Style.Style): string => {
 export const last = (context: Context, style: Style.Style): string => {
   const { args, ending, report } = context
   if (astray(context)) {
-    return `check --base-url, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
+    // an address that is wrong has no such path, and the right one no model that is misspelt
+    const what = report.codes.has("not_found") ? "--base-url and the names of models" : "--base-url"
+    return `check ${what}, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
   }
   if (ending.stop !== undefined || context.undone > 0) return onward(context, style)
   if (report.failed + report.resumedFailed > 0) return again(context, style)

@@ -23,6 +23,8 @@ export type Said =
     readonly status: number | undefined
     /** Is there where the provider gave the generation up. */
     readonly failed?: FailedGeneration.FailedGeneration | undefined
+    /** The body of a success that is no answer: it was billed. */
+    readonly billed?: { readonly body: unknown } | undefined
   }
 
 const messageOf = (u: unknown): string =>
@@ -36,7 +38,18 @@ const messageOf = (u: unknown): string =>
 const hasChoice = (body: unknown): boolean =>
   Row.isObject(body) && Array.isArray(body["choices"]) && body["choices"].length > 0
 
-const noAnswer = { code: "decode", message: "the batch answered with no choice", status: undefined }
+/** Reads an answer that counts as a success, and may be none. */
+const readSuccess = (status: number, body: unknown): Said => {
+  const billed = { body }
+  if (!hasChoice(body)) {
+    const message = "The batch answered with no choice. Send the row again with retryErrors, or by calls."
+    return { _tag: "Refused", code: "decode", message, status: undefined, billed }
+  }
+  const failed = FailedGeneration.of(body)
+  if (failed === undefined) return { _tag: "Answered", status, body }
+  const said = { _tag: "Refused", code: String(status), message: "the generation failed", status, failed } as const
+  return failed.started ? { ...said, billed } : said
+}
 
 /** Reads one row of an output or error file: its id and what was said, absent where it is no such row. */
 export const readLine = (text: string): readonly [id: string, said: Said] | undefined => {
@@ -47,16 +60,7 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
   if (Row.isObject(response)) {
     const status = typeof response["status_code"] === "number" ? response["status_code"] : 200
     const body = response["body"]
-    if (status >= 200 && status < 300) {
-      if (!hasChoice(body)) return [id, { _tag: "Refused", ...noAnswer }]
-      const failed = FailedGeneration.of(body)
-      return [
-        id,
-        failed === undefined
-          ? { _tag: "Answered", status, body }
-          : { _tag: "Refused", code: String(status), message: "the generation failed", status, failed }
-      ]
-    }
+    if (status >= 200 && status < 300) return [id, readSuccess(status, body)]
     const message = messageOf(Row.isObject(body) && "error" in body ? body["error"] : body)
     return [id, { _tag: "Refused", code: String(status), message, status }]
   }
@@ -69,12 +73,10 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
 export type Refused = Extract<Said, { readonly _tag: "Refused" }>
 
 /** Tells whether a refusal may pass: the row is worth another batch. */
-export const transient = ({ code, failed, status }: Refused): boolean =>
-  failed !== undefined
-    ? !failed.started
-    : status === undefined
-    ? code === "timeout" || code === "batch_client_error" :
-    status === 429 || status >= 500
+export const transient = ({ code, failed, status }: Refused): boolean => {
+  if (failed !== undefined) return !failed.started
+  return status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
+}
 
 /** Is said of a row that no batch answered. */
 export const notAnswered = (rounds: number): Refused => ({
@@ -90,7 +92,7 @@ export const notAnswered = (rounds: number): Refused => ({
  * **Details**: a refusal that may pass is retryable, and so is a row that was not answered.
  */
 export const errorOf = (row: Row.Row, said: Refused, nowMillis: number): TogetherError.TogetherError => {
-  const { code, message, status } = said
+  const { billed, code, message, status } = said
   const secrets = { prompts: promptsOf(row.body) }
   const of = { operation: "batch", model: row.model }
   if (said.failed !== undefined) {
@@ -103,6 +105,7 @@ export const errorOf = (row: Row.Row, said: Refused, nowMillis: number): Togethe
     return TogetherError.annotate(error, { attempts: 1 })
   }
   const fields = { ...of, message: redact(message, secrets), attempts: 1 }
+  if (billed !== undefined) return new TogetherError.DecodeError(fields)
   return code === "timeout" || code === "not_answered"
     ? new TogetherError.RequestTimeoutError({ ...fields, phase: "body" })
     : new TogetherError.InvalidRequestError({ ...fields, shouldRetry: transient(said) })

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Price from "../policy/Price.ts"
 import * as Admission from "./Admission.ts"
+import type * as Answer from "./Answer.ts"
 import * as Output from "./BatchOutput.ts"
 import type { JobError } from "./JobError.ts"
 import type * as JobFiles from "./JobFiles.ts"
@@ -44,24 +45,19 @@ export interface BatchSettle {
 export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSettle => {
   const settler = Settled.settler(context.journal, context.report, now)
 
-  const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome => {
-    if (said._tag === "Refused") {
-      const code = said.status === undefined ? said.code : undefined
-      return { _tag: "Failed", error: Output.errorOf(row, said, now()), code }
-    }
-    const usage = RowTokens.used(row, said.body)
+  const replyOf = (row: Row.Row, status: number, body: unknown): Answer.Reply => {
+    const usage = RowTokens.used(row, body)
     const cost = Price.ofUsage(lookup(row.model), row.model, usage, { batch: true })
-    return {
-      _tag: "Answered",
-      reply: {
-        status: said.status,
-        body: said.body,
-        usage,
-        nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined,
-        attempts: 1
-      }
-    }
+    return { status, body, usage, nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined, attempts: 1 }
   }
+
+  const outcomeOf = (row: Row.Row, said: Output.Said): Settled.Outcome =>
+    said._tag === "Answered" ? { _tag: "Answered", reply: replyOf(row, said.status, said.body) } : {
+      _tag: "Failed",
+      error: Output.errorOf(row, said, now()),
+      code: said.status === undefined ? said.code : undefined,
+      reply: said.billed && replyOf(row, 200, said.billed.body)
+    }
 
   return {
     rows: Effect.fnUntraced(function*(said, done) {

@@ -22,7 +22,7 @@ export interface Settled {
   readonly id: string | undefined
   /** The row of the output file, without its line feed. */
   readonly text: string
-  /** Is there with an error, too, where it cannot be written. */
+  /** Is there with an error, too, where it has a cost and cannot be written, or is no answer. */
   readonly reply?: Answer.Reply | undefined
   readonly error?: TogetherError.TogetherError | undefined
   /** True where an earlier run had settled it. */
@@ -41,8 +41,14 @@ export const ofRecord = ({ answer, bad, meta }: Recorded): Settled => ({
 /** Is what a row came to. */
 export type Outcome =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply; readonly from?: "cache" | "twin" | undefined }
-  /** `code` is the word for the output row and the report; default: that of the error. */
-  | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError; readonly code?: string | undefined }
+  | {
+    readonly _tag: "Failed"
+    readonly error: TogetherError.TogetherError
+    /** The word for the output row and the report. Default: that of the error. */
+    readonly code?: string | undefined
+    /** What was billed though it is no answer. Default: nothing. */
+    readonly reply?: Answer.Reply | undefined
+  }
 
 /** Settles rows and bad lines. */
 export interface Settler {
@@ -92,7 +98,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
   ): Effect.fn.Return<{ readonly settled: Settled; readonly ordinal: number }, JournalError> {
     const { failed, text } = write(row, outcome)
     const ok = failed === undefined
-    const reply = outcome._tag === "Answered" ? outcome.reply : undefined
+    const { reply } = outcome
     const error = failed?.error
     const attempts = reply?.attempts ?? error?.attempts ?? 0
     const usage = reply?.usage

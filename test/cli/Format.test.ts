@@ -70,6 +70,8 @@ describe("Style", () => {
     [{ FORCE_COLOR: "0" }, false, { color: false, redraw: false }]
   ])("reads %j on a terminal: %s", (env, isTTY, expected) => {
     expect(Style.ability(env, { isTTY, columns: 90 })).toEqual({ ...expected, columns: 90 })
+    // a terminal that does not know its width
+    expect(Style.ability(env, { isTTY, columns: 0 }).columns).toBe(80)
   })
 
   it("measures and cuts text without its escape sequences", () => {

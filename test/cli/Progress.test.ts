@@ -292,14 +292,20 @@ describe("Summary", () => {
     const row = (line: number, code: string) => ({ line, id: `r${line}`, code, message: "m", retryable: false })
     const report = Report.make(start)
     report.failed = 2
-    Report.listFailed(report, row(1, "decode"))
-    Report.listFailed(report, row(2, "not_found"))
+    Report.listFailed(report, row(2, "decode"))
     const said = (of: Report.Report) => Summary.last(context(undefined, of), Style.colorless)
     expect(said(report)).toBe(
       "check --base-url, then send the failed rows again with: " +
         "effect-together run in.jsonl --retry-errors --changed keep"
     )
+    Report.listFailed(report, row(1, "not_found"))
+    expect(said(report)).toMatch(/^check --base-url and the names of models, then send/)
     expect(said({ ...report, ok: 1 })).toContain("correct lines 1, 2")
+    // who tells what an answer took is no stranger
+    expect(said({ ...report, inputTokens: 9 })).toContain("correct lines 1, 2")
+    expect(Summary.last({ ...context(undefined, report), batch: true }, Style.colorless)).toContain(
+      "correct lines 1, 2"
+    )
     const stopped = (stop: Stop.Stop) => Summary.last(context(stop, report), Style.colorless)
     expect(stopped({ _tag: "Abandoned" })).toMatch(/^check --base-url/)
     expect(stopped({ _tag: "MaxTime" })).toMatch(/^continue with/)
@@ -334,7 +340,7 @@ describe("Summary", () => {
     Report.retry(report, "RateLimitError", 2)
     Report.warn(report, "take care")
     const text = Summary.lines(
-      { ...context(undefined, report), idealSeconds: 8, lost: 1, undone: 2, page: "p.html" },
+      { ...context(undefined, report), idealSeconds: 8, lost: 1, undone: 2, page: "p.html", uncertainNanoUsd: 7n },
       Style.colorless
     ).join("\n")
     for (
@@ -342,7 +348,7 @@ describe("Summary", () => {
         "7 answered · 4 of them before · 1 from the cache · 1 identical · 5 failed · 2 not sent · 1 lost",
         "retries: RateLimitError 1",
         "ideal 8 s (1.25 times)",
-        "2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
+        " besides for calls without an answer, or without usage · 2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
         "rate_limit 5",
         "line 3 refused 3",
         "the others are in e.jsonl",

@@ -459,7 +459,7 @@ describe.concurrent("run", () => {
         const { code, err } = yield* shell.run([...args, "--on-credits", "wait", "--max-time", "1500ms"])
         expect([code, err]).toEqual([
           5,
-          expect.stringMatching(/^warning +out of credit since 0:0\d: nothing was sent for .*\. Top up at https:/m)
+          expect.stringMatching(/^warning +out of credit since 0:0\d: the run waited for .*\. Top up at https:/m)
         ])
         expect(readFileSync(page, "utf8")).toContain("shaded red: no credit")
       })),

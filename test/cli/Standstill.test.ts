@@ -32,14 +32,14 @@ describe("Standstill", () => {
         expect(written[0]).toMatch(/ · no credit since 0:06 · top up at https:\S+\/billing · next probe in [67] s\n$/)
         report.endedAt = now()
         expect(Standstill.told(standstill, report)).toBe(
-          `out of credit since 0:06: nothing was sent for 5 s. Top up at ${billing}`
+          `out of credit since 0:06: the run waited for 5 s. Top up at ${billing}`
         )
         yield* Effect.sleep("5 seconds")
         yield* credits.resume()
         yield* Effect.sleep("5 seconds")
         expect(written[1]).toMatch(/ · limit: not found yet · no 429 · ETA –\n$/)
         expect(Standstill.told(standstill, report)).toMatch(
-          /^out of credit from 0:06 to 0:1[67]: nothing was sent for 10(\.\d)? s$/
+          /^out of credit from 0:06 to 0:1[67]: the run waited for 10(\.\d)? s$/
         )
       }).pipe(Effect.scoped, Effect.provide([Lanes.layer(), Credits.layer()]))
     ))
@@ -65,10 +65,10 @@ describe("Standstill", () => {
       Standstill.see(standstill, account, now * 1000, 0)
     }
     expect(Standstill.now(standstill, 0)).toBe(`no credit since 0:50 · top up at ${billing}`)
-    expect(Standstill.told(standstill, report)).toMatch(/^out of credit since 0:50: nothing was sent for 1 min\. Top/)
+    expect(Standstill.told(standstill, report)).toMatch(/^out of credit since 0:50: the run waited for 1 min\. Top/)
     Standstill.see(standstill, { _tag: "Active", generation: 2 }, 60_000, 0)
     expect(Standstill.told(standstill, report)).toBe(
-      "out of credit 2 times, at last until 1:00: nothing was sent for 20 s"
+      "out of credit 2 times, at last until 1:00: the run waited for 20 s"
     )
   })
 

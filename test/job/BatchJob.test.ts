@@ -18,15 +18,28 @@ import { boundOf, ids, line, model, numbered, price, prompts, run, setup, world 
 import { slow } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
-/** Moves the usage of answers into their first choice, as some models say it. */
-const inFirstChoice = (file: string) =>
+interface Body {
+  readonly choices: ReadonlyArray<object>
+  readonly usage: unknown
+}
+
+/** Changes the answers of an output file. */
+const changed = (file: string, change: (body: Body) => unknown) =>
   file.split("\n").map((text) => {
     if (text === "") return text
     const row = JSON.parse(text)
-    const { choices, usage, ...body } = row.response.body
-    row.response.body = { ...body, choices: [{ ...choices[0], usage }] }
+    row.response.body = change(row.response.body)
     return JSON.stringify(row)
   }).join("\n")
+
+/** Is a world whose batches answer otherwise. */
+const worldOf = (change: (body: Body) => unknown) =>
+  world({}, (client) =>
+    HttpClient.transform(client, (effect, request) =>
+      request.url.endsWith("/content")
+        ? Effect.flatMap(effect, (response) =>
+          Effect.map(response.text, (text) => HttpClientResponse.fromWeb(request, new Response(changed(text, change)))))
+        : effect))
 
 describe("BatchParts", () => {
   const row = (id: number, of = model) => {
@@ -94,7 +107,10 @@ describe("BatchOutput", () => {
       { _tag: "Answered", status: 200, body: { choices: [{ x: 1 }] } }
     ])
     for (const body of [undefined, null, {}, { choices: [] }]) {
-      expect(said({ custom_id: "a", response: { status_code: 200, body } })?.[1]).toMatchObject({ code: "decode" })
+      expect(said({ custom_id: "a", response: { status_code: 200, body } })?.[1]).toMatchObject({
+        code: "decode",
+        billed: {}
+      })
     }
     expect(said({ custom_id: "a", response: { status_code: 400, body: { error: { message: "no" } } } })?.[1]).toEqual({
       _tag: "Refused",
@@ -155,6 +171,12 @@ describe("BatchOutput", () => {
         expect([error._tag, error.status, error.attempts]).toEqual(["StreamError", 200, 1])
         expect([isRetryable(error), BatchOutput.transient(said)]).toEqual([!started, !started])
       }
+    })
+
+    it("tells an answer without a choice as a call does", () => {
+      const said = BatchOutput.readLine(`{"custom_id":"a","response":{"status_code":200,"body":{}}}`)?.[1]
+      const error = said?._tag === "Refused" ? BatchOutput.errorOf(row, said, 0) : undefined
+      expect([error?._tag, said?._tag === "Refused" && BatchOutput.transient(said)]).toEqual(["DecodeError", false])
     })
 
     it("keeps the prompt out of the message", () => {
@@ -288,20 +310,20 @@ describe("BatchJob", () => {
     it.effect("prices an answer that says its usage in its first choice", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(2))
-        const provider = world(
-          {},
-          (client) =>
-            HttpClient.transform(client, (effect, request) =>
-              request.url.endsWith("/content")
-                ? Effect.flatMap(effect, (response) =>
-                  Effect.map(
-                    response.text,
-                    (text) => HttpClientResponse.fromWeb(request, new Response(inFirstChoice(text)))
-                  ))
-                : effect)
-        )
+        const provider = worldOf(({ choices, usage, ...body }) => ({ ...body, choices: [{ ...choices[0], usage }] }))
         const { report } = yield* run(disk, provider)
         expect([report.ok, report.unpriced, report.nanoUsd > 0n]).toEqual([2, 0, true])
+      })))
+
+    it.effect("counts what an answer without a choice cost, or may have cost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(2))
+        const metered = yield* run(disk, worldOf((body) => ({ ...body, choices: [] })))
+        expect([metered.report.failed, Array.from(metered.report.codes)]).toEqual([2, [["decode", 2]]])
+        expect([metered.report.nanoUsd > 0n, metered.uncertainNanoUsd]).toEqual([true, 0n])
+        const again = yield* run(disk, worldOf(() => ({ choices: [] })), { retryErrors: true })
+        expect([again.report.failed, again.report.nanoUsd, again.uncertainNanoUsd > 0n]).toEqual([2, 0n, true])
+        expect(again.report.resumedNanoUsd).toBe(metered.report.nanoUsd)
       })))
 
     it.effect("writes a bad line that becomes durable while the job stops", () =>
