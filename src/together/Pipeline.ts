@@ -46,6 +46,7 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
+import * as Advice from "./Advice.ts"
 import type { Opened } from "./EventStream.ts"
 import type { Outputs } from "./Outputs.ts"
 
@@ -364,13 +365,17 @@ const enclosed = <A>(
   }))
 
 /** Builds the error of a stream that ran out of time. */
-const expired = ({ model, operation }: Call, arrived: Opened<unknown> | undefined): RequestTimeoutError =>
-  new RequestTimeoutError({
+const expired = ({ model, operation }: Call, opened: Opened<unknown> | undefined): RequestTimeoutError => {
+  const partial = opened?.partial()
+  return new RequestTimeoutError({
     phase: "deadline",
     operation,
     model,
-    ...(arrived === undefined ? {} : { started: true, partial: arrived.partial() }),
-    message: arrived === undefined
+    ...(partial === undefined ? {} : { started: true, partial }),
+    message: partial === undefined
       ? "The stream did not begin within the call's deadline. Raise the deadline or ask for less."
-      : "The stream did not end within the call's deadline. What arrived is on the error. Raise the deadline or ask for less."
+      : `The stream did not end within the call's deadline. ${
+        Advice.arrived(partial)
+      }. Raise the deadline or ask for less.`
   })
+}
