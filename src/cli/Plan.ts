@@ -319,8 +319,11 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     : undefined
   const journalPath = Place.journalOf(flags, false)
   const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
-  const held = done ? yield* Journal.held(journalPath) : undefined
-  const batches = BatchParts.open(held?.notes ?? []).filter(BatchParts.mayExist)
+  const held = done ? yield* Journal.peek(journalPath) : undefined
+  // batches of an emulator end with it
+  const batches = held === undefined || held.target === Journal.emulator
+    ? []
+    : BatchParts.open(held.notes).filter(BatchParts.mayExist)
   const inBatch = batches.map(BatchParts.has)
   const plan = make()
   const seen = IdIndex.make()

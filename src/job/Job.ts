@@ -36,7 +36,8 @@ import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
 import * as Dispatch from "./Dispatch.ts"
 import type { JournalError } from "./JobError.ts"
-import * as Journal from "./Journal.ts"
+import type * as Journal from "./Journal.ts"
+import * as MemoryJournal from "./MemoryJournal.ts"
 import * as Patience from "./Patience.ts"
 import * as Report from "./Report.ts"
 import type * as ResponseCache from "./ResponseCache.ts"
@@ -190,7 +191,7 @@ export const drive = <E, R, R2, E3, R3>(
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const now = SteadyClock.from(clock)
-    const journal = options.journal ?? Journal.memory({ answers: options.dedupe === true })
+    const journal = options.journal ?? MemoryJournal.make({ answers: options.dedupe === true })
     const report = options.report ?? Report.make(now())
     const dispatch = yield* Dispatch.make(options.send, patience)
     const inOrder = (options.order ?? defaults.order) === "input"

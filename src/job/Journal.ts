@@ -338,92 +338,32 @@ export const open = Effect.fnUntraced(function*(
   }
 })
 
+/** Is what a journal holds that is not open. */
+export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd"> {
+  /** Tells whether it holds an answer to a row. */
+  readonly isAnswered: (id: string) => boolean
+  readonly notes: Journal["notes"]
+  /** Who answered the rows, where somebody said. */
+  readonly target: string | undefined
+}
+
 /**
  * Reads what a journal holds, without locking or changing it.
  *
  * **Errors**: `JournalError` where it cannot be read.
  */
-export const peek = (
+export const peek = Effect.fnUntraced(function*(
   path: string
-): Effect.Effect<
-  Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd">,
-  JournalError,
-  FileSystem.FileSystem
-> =>
-  Effect.flatMap(
-    FileSystem.FileSystem,
-    (fs) =>
-      Effect.map(
-        Scan.take(fs, path, false),
-        ({ bad, failed, nanoUsd, ok, uncertainNanoUsd }) => ({ ok, failed, bad, nanoUsd, uncertainNanoUsd })
-      )
-  )
-
-/**
- * Reads which ids a journal holds an answer to, and its notes, without locking or changing it.
- *
- * **Errors**: `JournalError` where it cannot be read.
- */
-export const held = (
-  path: string
-): Effect.Effect<
-  { readonly isAnswered: (id: string) => boolean; readonly notes: Journal["notes"] },
-  JournalError,
-  FileSystem.FileSystem
-> =>
-  Effect.flatMap(
-    FileSystem.FileSystem,
-    (fs) =>
-      Effect.map(
-        Scan.take(fs, path, false),
-        ({ index, notes }) => ({ isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit, notes })
-      )
-  )
-
-/**
- * Makes a journal that is forgotten with the run: ids are checked for duplicates, nothing is durable.
- *
- * @param options whether answers are kept, in memory, for {@link Journal.answerAt}
- */
-export const memory = (options: { readonly answers: boolean } = { answers: false }): Journal => {
-  const index = IdIndex.make()
-  const answers: Array<Scan.Settled> = []
-  let rows = 0
+): Effect.fn.Return<Held, JournalError, FileSystem.FileSystem> {
+  const { index, ...census } = yield* Scan.take(yield* FileSystem.FileSystem, path, false)
   return {
-    path: "(none)",
-    recovered: {
-      rows: 0,
-      ok: 0,
-      failed: 0,
-      bad: 0,
-      attempts: 0,
-      inputTokens: 0,
-      outputTokens: 0,
-      nanoUsd: 0,
-      uncertainNanoUsd: 0,
-      tornBytes: 0,
-      damaged: [],
-      inputChanged: false
-    },
-    known: (id) => {
-      const line = index.get(id)
-      return line === 0 ? { _tag: "New" } : { _tag: "Seen", line }
-    },
-    see: (id, line) => index.set(id, line),
-    append: (meta, answer, bad = false) =>
-      Effect.sync(() => {
-        rows++
-        if (options.answers) answers.push({ ordinal: rows, bad, meta, answer })
-        return rows
-      }),
-    note: () => Effect.void,
-    notes: [],
-    outputs: new Set(),
-    settled: Stream.empty,
-    entryAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!),
-    answerAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!.answer),
-    lost: Effect.never,
-    flush: Effect.void,
-    indexBytes: index.bytes
+    ok: census.ok,
+    failed: census.failed,
+    bad: census.bad,
+    nanoUsd: census.nanoUsd,
+    uncertainNanoUsd: census.uncertainNanoUsd,
+    isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit,
+    notes: census.notes,
+    target: census.target
   }
-}
+})

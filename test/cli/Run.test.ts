@@ -334,6 +334,17 @@ describe.concurrent("run", () => {
       yield* Effect.promise(provider.close)
     })), 30_000)
 
+  it.effect("forgets the batches of an emulator with it", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(3)
+      const config = shell.write("slow.json", JSON.stringify({ batch: { validatingSeconds: 600 } }))
+      const args = ["run", input, "--emulator", "--emulator-config", config, "--via", "batch", "--poll", "50ms"]
+      const { code, err } = yield* shell.run([...args, "--max-time", "1s"])
+      expect([code, err.includes("a batch ended with the emulator")]).toEqual([5, true])
+      const journal = shell.path("in.emulator.results.jsonl.journal")
+      expect((yield* shell.run(["plan", input, "--journal", journal])).out).toMatch(/^3 rows to send$/m)
+    })), 30_000)
+
   it.effect("lets settings that are for calls do nothing for batches", () =>
     live(Effect.gen(function*() {
       const { emulator, input, shell } = opened(2)

@@ -1,0 +1,52 @@
+/**
+ * A journal that is forgotten with the run: ids are checked for duplicates, nothing is durable.
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as IdIndex from "./IdIndex.ts"
+import type * as Journal from "./Journal.ts"
+import type * as Scan from "./JournalScan.ts"
+
+/** Makes one; `answers` says whether they are kept, in memory, for {@link Journal.Journal.answerAt}. */
+export const make = (options: { readonly answers: boolean }): Journal.Journal => {
+  const index = IdIndex.make()
+  const answers: Array<Scan.Settled> = []
+  let rows = 0
+  return {
+    path: "(none)",
+    recovered: {
+      rows: 0,
+      ok: 0,
+      failed: 0,
+      bad: 0,
+      attempts: 0,
+      inputTokens: 0,
+      outputTokens: 0,
+      nanoUsd: 0,
+      uncertainNanoUsd: 0,
+      tornBytes: 0,
+      damaged: [],
+      inputChanged: false
+    },
+    known: (id) => {
+      const line = index.get(id)
+      return line === 0 ? { _tag: "New" } : { _tag: "Seen", line }
+    },
+    see: (id, line) => index.set(id, line),
+    append: (meta, answer, bad = false) =>
+      Effect.sync(() => {
+        rows++
+        if (options.answers) answers.push({ ordinal: rows, bad, meta, answer })
+        return rows
+      }),
+    note: () => Effect.void,
+    notes: [],
+    outputs: new Set(),
+    settled: Stream.empty,
+    entryAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!),
+    answerAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!.answer),
+    lost: Effect.never,
+    flush: Effect.void,
+    indexBytes: index.bytes
+  }
+}
