@@ -31,7 +31,6 @@ import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Fault from "./Fault.ts"
 import * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
 import * as Faults from "./Faults.ts"
@@ -266,6 +265,9 @@ const cellOf = <A, E>(
 const planOf = (trouble: Cell["trouble"], seed: number): Faults.Plan =>
   Faults.plan(trouble.map(({ kind, request }) => Faults.when(kind.fault, Kinds.when(kind, request))), { seed })
 
+const troubleOf = (options: Pick<Options<never, never>, "kinds">, plan: Faults.Plan): Cell["trouble"] =>
+  plan.rules.map((rule) => ({ kind: Kinds.ofRule(options.kinds ?? Kinds.all, rule), request: Kinds.start(rule.when) }))
+
 /** Lists the plans that are one step smaller: a rule less, an earlier request, a shorter or simpler fault. */
 const smaller = (plan: Faults.Plan): ReadonlyArray<Faults.Plan> => {
   const replace = (index: number, rule: Faults.Rule): Faults.Plan => ({
@@ -297,7 +299,7 @@ const shrink = <A, E>(
       let next: Faults.Plan | undefined
       for (const candidate of smaller(smallest)) {
         count()
-        const tried = yield* cellOf(options, cell.trouble, candidate, baseline)
+        const tried = yield* cellOf(options, troubleOf(options, candidate), candidate, baseline)
         if (tried.verdict === cell.verdict) {
           next = candidate
           break
@@ -375,15 +377,18 @@ export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> =
   })
 }
 
-/** Runs the program once under a plan: what a pasted test does. */
+/**
+ * Runs the program once under a plan: what a pasted test does.
+ *
+ * **Details**
+ *
+ * Whether the program must survive a rule is what `kinds` say of it. Of a fault that none of them knows: it must, unless
+ * the rule has no end.
+ */
 export const once = <A, E>(options: Options<A, E>, plan: Faults.Plan): Effect.Effect<Cell<A, E>> =>
   Effect.gen(function*() {
     const baseline = yield* cellOf(options, [], noFault, undefined)
-    const kind = (fault: Fault.Fault) =>
-      (options.kinds ?? Kinds.all).find((known) => Equal.equals(known.fault, fault)) ??
-        Kinds.make(Fault.toCode(fault), fault)
-    const trouble = plan.rules.map((rule) => ({ kind: kind(rule.fault), request: Kinds.start(rule.when) }))
-    return yield* cellOf(options, trouble, plan, baseline)
+    return yield* cellOf(options, troubleOf(options, plan), plan, baseline)
   })
 
 /** Fails with the printed matrix unless every cell is `ok`; also where the program sent nothing that could be struck. */

@@ -6,6 +6,7 @@
  * with something else.
  */
 import * as Duration from "effect/Duration"
+import * as Equal from "effect/Equal"
 import * as Fault from "./Fault.ts"
 import type * as Faults from "./Faults.ts"
 import type * as Sent from "./Sent.ts"
@@ -77,6 +78,24 @@ export const simpler = (fault: Fault.Fault): ReadonlyArray<Fault.Fault> => {
     default:
       return []
   }
+}
+
+const passes = ({ nth, probability, times, until }: Faults.When): boolean =>
+  [nth, probability, times, until].some((bound) => bound !== undefined)
+
+/**
+ * Finds the kind of a rule: one that strikes as the rule does, with its fault or a simpler form of it; else one with
+ * such a fault. Where none fits, it makes one: trouble that passes is survivable, trouble without an end is not.
+ */
+export const ofRule = (kinds: ReadonlyArray<Kind>, { fault, when: strikes }: Faults.Rule): Kind => {
+  const is = (form: Fault.Fault) => Equal.equals(form, fault)
+  const related = [
+    ...kinds.filter((kind) => is(kind.fault)),
+    ...kinds.filter((kind) => simpler(kind.fault).some(is))
+  ]
+  return related.find((kind) => Equal.equals(when(kind, start(strikes)), strikes)) ??
+    (passes(strikes) ? related[0] : undefined) ??
+    make(Fault.toCode(fault), fault, { survivable: passes(strikes) })
 }
 
 const streams = (sent: Sent.Sent): boolean => sent.operation.endsWith("Stream")

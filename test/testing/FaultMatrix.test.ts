@@ -259,6 +259,36 @@ describe("FaultMatrix", () => {
         const unknown = yield* FaultMatrix.once(options, Faults.plan([Fault.status(418)]))
         expect(unknown.trouble[0]!.kind.name).toBe("Fault.status(418)")
       }))
+
+    it.effect("ends every failing cell as the matrix did", () =>
+      Effect.gen(function*() {
+        const stubborn = Effect.retry(Effect.timeout(ask("/a"), "1 minute"), {
+          times: 20,
+          schedule: Schedule.spaced("1 second")
+        })
+        for (const program of [stubborn, Effect.orElseSucceed(ask("/a"), () => "")]) {
+          const { failures } = yield* FaultMatrix.run({ program, provider, pairs: 10 })
+          for (const { smallest, verdict } of failures) {
+            const cell = yield* FaultMatrix.once({ program, provider }, smallest)
+            expect(`${FaultMatrix.planCode(cell)} ${cell.verdict}`).toBe(`${FaultMatrix.planCode(cell)} ${verdict}`)
+          }
+        }
+      }))
+
+    it.effect.each(
+      [
+        ["a kind made simpler", Fault.status(200), { nth: 1 }, "200 that is a web page", "ok"],
+        ["a kind that stays", Fault.status(503), { from: 1 }, "503 for good", "ok"],
+        ["the same fault where it passes", Fault.status(503), { nth: 1 }, "503", "unhandled"],
+        ["a fault without a kind that stays", Fault.status(418), {}, "Fault.status(418)", "ok"],
+        ["a fault without a kind that passes", Fault.status(418), { times: 3 }, "Fault.status(418)", "unhandled"]
+      ] as const
+    )("judges %s by its own rule", ([, fault, when, name, verdict]) =>
+      Effect.gen(function*() {
+        const program = Effect.filterOrFail(ask("/a"), (text) => text !== "", () => new Refused({ status: 200 }))
+        const cell = yield* FaultMatrix.once({ program, provider }, Faults.plan([Faults.when(fault, when)]))
+        expect([cell.trouble[0]!.kind.name, cell.verdict]).toStrictEqual([name, verdict])
+      }))
   })
 
   describe("a result that cannot be compared", () => {
