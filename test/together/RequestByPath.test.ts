@@ -203,7 +203,7 @@ describe("requestStream", () => {
   it.effect("says at its deadline that events had arrived, and not that the error holds them", () =>
     virtually(Effect.gen(function*() {
       yield* TogetherTest.reply(Reply.events([{ type: "a" }, { type: "b" }], { every: "10 seconds" }))
-      const error = yield* Effect.flip(run({ deadline: "15 seconds" }))
+      const error = yield* Effect.flip(run({ deadline: "5 seconds" }))
       expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "deadline", started: true })
       expect(error.message).toContain("Part of the answer arrived; a repeat")
     })))
