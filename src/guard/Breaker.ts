@@ -264,8 +264,10 @@ const admit = <A, E, R>(
   const rejected = (shut: Shut) =>
     options.whenOpen === "wait"
       ? Effect.gen(function*() {
-        yield* waitFor(shut)
-        const wait = yield* lines(options.key, untilAdmitting(circuits, options.key))
+        const shutFor = yield* waitFor(shut)
+        // in a line it would wait for an opening that its deadline comes before: it looks by itself
+        const looks = (yield* Deadline.CurrentDeadline) !== undefined
+        const wait = looks ? shutFor : yield* lines(options.key, untilAdmitting(circuits, options.key))
         // a probe goes in this very step: the next in line shall find it
         if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
         return yield* turn(true)

@@ -204,6 +204,21 @@ describe("Breaker", () => {
         expect(Duration.toSeconds(result.elapsed)).toBeLessThan(25)
       }))
 
+    it.effect("fails a call that waits as soon as its deadline comes before the next opening, whoever waits before it", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        const failing = Effect.delay(Effect.fail(server), "5 seconds")
+        const wait = { key: "a", whenOpen: "wait" } as const
+        yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(breaker.run(failing, wait), { startImmediately: true }))
+        yield* Effect.sleep("13.5 seconds")
+        expect((yield* breaker.state("a"))._tag).toBe("HalfOpen")
+        const began = yield* Clock.currentTimeMillis
+        const error = yield* breaker.run(failing, wait).pipe(Deadline.run("10 seconds"), Effect.flip)
+        expect(error._tag).toBe("CircuitOpenError")
+        expect((yield* Clock.currentTimeMillis) - began).toBeLessThan(7000)
+      })))
+
     it.effect("looks once for all that wait, however many, and lets them in within three seconds", () =>
       Effect.gen(function*() {
         const admitted: Array<number> = []
