@@ -131,7 +131,7 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
   Clock.clockWith((clock) =>
     Effect.sync(() => {
       let state = HedgeDelay.make(options)
-      const now = () => Monotonic.millis(clock) / 1000
+      const now = () => Monotonic.seconds(clock)
       return {
         current: Effect.sync(() => {
           const [decision, next] = HedgeDelay.delay(state, now())

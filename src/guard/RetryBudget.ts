@@ -84,7 +84,7 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
   Clock.clockWith((clock) =>
     Effect.sync(() => {
       const ttlSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.timeToLive ?? defaults.timeToLive))
-      const now = () => Monotonic.millis(clock) / 1000
+      const now = () => Monotonic.seconds(clock)
       const { minPerSecond, ratio } = options
       let state: Kernel.State = { ...Kernel.make({ ttlSeconds, minPerSecond, ratio }), openedAt: now() }
       const take = (): boolean => {
