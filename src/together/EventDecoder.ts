@@ -227,7 +227,8 @@ const callsOf = (choice: Fields): boolean => {
   return Predicate.isObject(delta) && Delta.hasCalls(delta)
 }
 
-const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i
+/** Names what only says that the other side is there. */
+export const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i
 
 /** True for a number of an HTTP error, as a number or as text. */
 const isErrorStatus = (code: unknown): boolean =>

@@ -7,7 +7,7 @@
  * | `data: [DONE]` | the end; nothing after it is read |
  * | `event: error`, an `error` at the top, `type` or `object` `"error"` | failure |
  * | data that is not JSON | failure |
- * | comments, `retry:`, `id:`, an event without data | nothing, and no progress |
+ * | comments, `retry:`, `id:`, an event without data, a `ping` and its like without JSON | nothing, and no progress |
  * | end of bytes | the end; a failure where no event came, or inside of one |
  *
  * The usage is the last one seen, at the top of an event or in its `response`.
@@ -16,7 +16,7 @@ import * as Predicate from "effect/Predicate"
 import * as Usage from "../domain/Usage.ts"
 import type { StreamEvent } from "./CallOptions.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { defaults, type End, type EventDecoder, type Failure, isDone } from "./EventDecoder.ts"
+import { defaults, type End, type EventDecoder, type Failure, isDone, signOfLife } from "./EventDecoder.ts"
 import * as EventSplitter from "./EventSplitter.ts"
 import * as Json from "./Json.ts"
 
@@ -57,6 +57,7 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
       }
       const data = Json.parse(text)
       if (event === "error" || isError(data)) return fail("error-frame", ErrorBody.parse(text).message ?? "", text)
+      if (data === undefined && signOfLife.test(event)) return
       if (data === undefined) return fail("malformed", `a frame of ${text.length} characters is not JSON`)
       events++
       characters += text.length

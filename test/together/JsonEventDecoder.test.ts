@@ -1,0 +1,67 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { StreamEvent } from "../../src/together/CallOptions.ts"
+import * as JsonEventDecoder from "../../src/together/JsonEventDecoder.ts"
+
+const utf8 = new TextEncoder()
+
+const run = (text: string, size: () => number = () => Infinity) => {
+  const decoder = JsonEventDecoder.make()
+  const events: Array<StreamEvent<unknown>> = []
+  const bytes = utf8.encode(text)
+  for (let at = 0; at < bytes.length;) {
+    const taken = size()
+    decoder.feed(bytes.subarray(at, at + taken), events)
+    at += taken
+  }
+  decoder.finish(events)
+  return { events, end: decoder.end(), usage: decoder.usage(), characters: decoder.characters() }
+}
+
+const first = { event: "message", data: { n: 1 } }
+const data = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`
+
+describe("JsonEventDecoder", () => {
+  it.each([
+    ["comments and fields of the protocol", ": hello\n\nid: 1\nretry: 5\n\n"],
+    ["events without data", "data:\n\nevent: ping\ndata: \n\n"],
+    ["signs of life that are no JSON", "event: keep-alive\ndata: ok\n\n"]
+  ])("passes over %s", (_, text) => {
+    expect(run(text + data({ n: 1 }))).toMatchObject({ events: [first], end: { _tag: "Done" } })
+  })
+
+  it("gives JSON of any kind", () => {
+    expect(run(data(null) + data(7) + data([]) + data("x")).events.map((event) => event.data))
+      .toEqual([null, 7, [], "x"])
+  })
+
+  it("keeps the last usage, of an event or of the answer that it holds", () => {
+    const usage = (output_tokens: number) => ({ usage: { input_tokens: 7, output_tokens } })
+    expect(run(data(usage(1)) + data({ n: 1 }) + data({ response: usage(3) })).usage)
+      .toMatchObject({ inputTokens: 7, outputTokens: 3 })
+  })
+
+  it("decodes, ends and fails as if it came in one piece, however the bytes are cut", () => {
+    const pieces = [
+      data({ n: "é😀" }),
+      data({ n: 2 }).replaceAll("\n", "\r\n"),
+      data({ n: 3 }).replaceAll("\n", "\r"),
+      "event: a\n" + data({ n: 4 }),
+      "data: {\"n\":\ndata: 5}\n\n",
+      ": ping\n\n",
+      "data:\n\n",
+      data({ error: { message: "boom" } }),
+      "data: [DONE]\n\n",
+      "data: {\"n\":"
+    ]
+    let state = 12345
+    const next = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return Math.floor((state / 2 ** 32) * below)
+    }
+    for (let round = 0; round < 300; round++) {
+      const text = Array.from({ length: 1 + next(8) }, () => pieces[next(pieces.length)] ?? "").join("")
+      const whole = run(text)
+      for (const cut of [() => 1, () => 1 + next(3), () => 1 + next(40)]) expect(run(text, cut)).toEqual(whole)
+    }
+  })
+})
