@@ -232,7 +232,7 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   const missing = report.missingIds
   if (missing.count > 0) {
     out.push(
-      `${label("ids")}${Format.plural(missing.count, "row")} without custom_id (lines ${
+      `${label("ids")}${Format.plural(missing.count, "row")} without custom_id (line${missing.count === 1 ? "" : "s"} ${
         missing.lines.slice(0, 5).join(", ")
       }${missing.count > 5 ? ", …" : ""}) got line-<number>`
     )
