@@ -74,7 +74,7 @@ const abandoned = (ending: Job.Ending): string =>
       `${Format.plural(rows, "row")} of ${model} ${rows === 1 ? "was" : "were"} not sent, ${
         error._tag === "BudgetExceededError"
           ? "for --max-cost cannot hold what has no known price"
-          : "for none before them was answered"
+          : "for none had been answered by then"
       }`
   ).join("; ")
 
@@ -167,7 +167,7 @@ export const messageOf = ({ line, message }: Report.FailedRow): string =>
     .replace("send this row by a call", "send this row without --via batch")
     .replace(" | undefined at [", " at [")
 
-/** Says what calls without an answer mean for the next run, where a budget does not say it already. */
+/** Says what calls without a known cost mean for the next run, where a budget does not say it already. */
 const heldBack = (context: Context): string | undefined => {
   const { ending: { stop }, maxCost, uncertainNanoUsd = 0n } = context
   if (uncertainNanoUsd === 0n || stop === undefined || stop._tag === "MaxCost") return undefined
@@ -209,10 +209,8 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
   const uncertain = context.uncertainNanoUsd ?? 0n
   const besides = uncertain > 0n
     ? ` · up to ${Format.usd(uncertain)} besides for ${
-      context.batch === true
-        ? "answers without a known cost"
-        : `calls without an answer${report.unmetered > 0 ? ", or without usage" : ""}`
-    }`
+      context.batch === true ? "answers" : "calls"
+    } without a known cost`
     : ""
   const { running } = context
   const coming = running === undefined

@@ -25,6 +25,7 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
@@ -296,12 +297,15 @@ export const drive = <E, R, R2, E3, R3>(
     report.endedAt = now()
     const leftOut = Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0)
     for (const [model, { error, rows }] of leftOut) {
-      const before = error._tag === "BudgetExceededError" ? "" : ", for none before them was answered"
+      const before = error._tag === "BudgetExceededError" ? "" : ", for none had been answered by then"
       const count = rows === 1 ? `1 row of ${model} was` : `${rows} rows of ${model} were`
       Report.warn(report, `${count} not sent${before}: ${error.message}`)
     }
+    // a stop that came too late to leave a row undone is none
+    const isWhole = Exit.isSuccess(yield* Fiber.await(reading)) && Report.done(report) === report.read
+    const stop = isWhole ? undefined : dispatch.isStopped()
     return {
-      stop: dispatch.isStopped() ?? (leftOut.length > 0 ? Stop.abandoned : undefined),
+      stop: stop ?? (leftOut.length > 0 ? Stop.abandoned : undefined),
       abandoned: new Map(leftOut)
     }
   }).pipe(Effect.scoped)

@@ -348,7 +348,7 @@ describe("Summary", () => {
         "7 answered · 4 of them before · 1 from the cache · 1 identical · 5 failed · 2 not sent · 1 lost",
         "retries: RateLimitError 1",
         "ideal 8 s (1.25 times)",
-        " besides for calls without an answer, or without usage · 2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
+        " besides for calls without a known cost · 2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
         "rate_limit 5",
         "line 3 refused 3",
         "the others are in e.jsonl",

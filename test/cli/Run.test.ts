@@ -171,7 +171,7 @@ describe.concurrent("run", () => {
       const cut = yield* shell.run([...args, "--json"])
       const { uncertainUsd } = JSON.parse(cut.out) as { readonly uncertainUsd: string }
       expect([cut.code, Number(uncertainUsd) > 0]).toEqual([5, true])
-      expect(cut.err).toContain("besides for calls without an answer")
+      expect(cut.err).toContain("besides for calls without a known cost")
       expect(cut.err).toMatch(
         /the most those calls may have cost, counts as spent in later runs: \$\S+ of --max-cost \$1\.00 is left for them\n/
       )

@@ -54,7 +54,7 @@ describe("Dispatch", () => {
       const page = Effect.fail(new DecodeError({ message: "the answer is not JSON", status: 200, attempts: 1 }))
       const { report, stop } = yield* run(yield* setup(prompts(100)), { send: provider(() => page).send })
       expect([stop?._tag, report.ok, report.failed < 30]).toEqual(["Abandoned", 0, true])
-      expect(report.warnings.join()).toContain("for none before them was answered: the answer is not JSON")
+      expect(report.warnings.join()).toContain("for none had been answered by then: the answer is not JSON")
       const { send } = provider((row) => row.line === 1 ? Effect.succeed(reply(row)) : page)
       const other = yield* run(yield* setup(prompts(100)), { send, concurrency: 1 })
       expect([other.stop, other.report.failed]).toEqual([undefined, 99])
