@@ -2,7 +2,12 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
-import { AuthError, BudgetExceededError, InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
+import {
+  AuthError,
+  BudgetExceededError,
+  InsufficientCreditsError,
+  InvalidRequestError
+} from "../../src/domain/TogetherError.ts"
 import * as Input from "../../src/job/Input.ts"
 import { OutputError } from "../../src/job/JobError.ts"
 import * as Job from "../../src/job/Job.ts"
@@ -240,6 +245,22 @@ describe("Job", () => {
           message: `Rows were left undone: ${error.message}`,
           ending: { stop: { _tag: "Refused", error } }
         })
+      }))
+
+    it.effect.each<readonly [string, Partial<Job.Options<never>>]>([
+      ["a failed row that is the last", { failFast: true }],
+      ["a stop whose grace suffices for the rest", { stop: Effect.as(Effect.sleep(2500), Stop.interrupted) }],
+      ["a time that ends so late", { maxTime: 2500 }]
+    ])("ends well after %s, for no row is left undone", ([, options]) =>
+      Effect.gen(function*() {
+        const refused = new InvalidRequestError({ message: "no" })
+        const { send } = provider((row) =>
+          Effect.delay(row.line < 3 ? Effect.succeed(reply(row)) : Effect.fail(refused), 1000)
+        )
+        const settled = yield* VirtualClock.wrap(
+          Stream.runCollect(Job.stream(rows(3), { send, concurrency: 1, ...options }))
+        )
+        expect(settled.map((row) => row.id)).toEqual(["r1", "r2", "r3"])
       }))
 
     it.effect("fails at its end where its time is up", () =>
