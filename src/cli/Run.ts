@@ -374,7 +374,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     undone,
     running: runningOf(result),
     lost: lostOf(report, result),
-    spells: standstill.spells
+    spells: standstill.waits ? standstill.spells : undefined
   }
   yield* tell(flags, context)
   return ExitCode.ofEnding(result.stop, report, undone)

@@ -36,7 +36,7 @@ export interface Context {
   readonly running?: Job.Running | undefined
   /** Rows that are settled and that no output file holds: 0, or something is wrong. */
   readonly lost: number
-  /** Times in which the run waited for credit. Default: none. */
+  /** Times in which the run waited for credit; absent where it does not wait for any. */
   readonly spells?: ReadonlyArray<Standstill.Spell> | undefined
 }
 
@@ -46,7 +46,7 @@ const list = (counts: ReadonlyMap<string, number>): string =>
   Array.from(counts).sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${Format.count(count)}`).join(", ")
 
 /** Is what the reason of an end needs. */
-type Spending = Pick<Context, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "batch">
+type Spending = Pick<Context, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "batch" | "spells">
 
 /** Adds up what the runs of the journal have spent, and may have spent besides. */
 const spent = ({ report, uncertainNanoUsd }: Spending): bigint =>
@@ -101,7 +101,9 @@ export const reason = (context: Spending): string | undefined => {
       return "stopped: a row failed, and --fail-on-error was given"
     case "Refused":
       return `refused: ${stop.error.message}${
-        stop.error._tag === "InsufficientCreditsError" ? " With --on-credits wait a run waits for credit instead." : ""
+        stop.error._tag === "InsufficientCreditsError" && context.spells === undefined
+          ? " With --on-credits wait a run waits for credit instead."
+          : ""
       }`
     case "Unreachable":
       return `unreachable: ${stop.error.message}`

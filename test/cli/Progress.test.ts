@@ -286,6 +286,9 @@ describe("Summary", () => {
     const said = Summary.reason(context({ _tag: "Refused", error }, Report.make(start)))
     expect(said).toMatch(/^refused: Add credits at .* With --on-credits wait a run waits for credit instead\.$/)
     expect(said).not.toContain("Credits.resume")
+    // what a batch is uploaded with does not wait
+    const waiting = { ...context({ _tag: "Refused", error }, Report.make(start)), spells: [] }
+    expect(Summary.reason(waiting)).not.toContain("--on-credits")
   })
 
   it("blames the address where every row failed as at a wrong one", () => {
