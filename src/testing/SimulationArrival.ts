@@ -30,6 +30,17 @@ const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: bool
   ]
 }
 
+/** Takes a number of a caller for what it can be: none below 0, none that is no number, none without an end. */
+const tame = (count: number): number => count > 0 ? Math.min(count, 1e12) : 0
+
+const tamed = (call: Reply.Arrival): Reply.Arrival => ({
+  ...call,
+  inputTokens: tame(call.inputTokens),
+  maxTokens: call.maxTokens === undefined ? undefined : tame(call.maxTokens),
+  outputTokens: call.outputTokens === undefined ? undefined : tame(call.outputTokens),
+  choices: call.choices === undefined ? undefined : tame(call.choices)
+})
+
 const tokensAtAdmission = (config: Config, call: Reply.Arrival): number => {
   if (config.tokenCharge === "completion") return 0
   if (config.tokenCharge === "prompt") return call.inputTokens
@@ -169,7 +180,8 @@ const admitted = (
  * known at once; it is for the caller to let `latencySeconds` pass. Takes time
  * logarithmic in the calls in flight.
  */
-export const arrive = (before: State.State, call: Reply.Arrival): readonly [Reply.Reply, State.State] => {
+export const arrive = (before: State.State, arrival: Reply.Arrival): readonly [Reply.Reply, State.State] => {
+  const call = tamed(arrival)
   const meeting = meet(before, call)
   const { state, config, fault } = meeting
   if (fault !== undefined && !fault.engine && !breaks(fault.kind)) {

@@ -14,8 +14,14 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
-const AtLeast0 = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
-const Above0 = Schema.Finite.check(Schema.isGreaterThan(0))
+/** Bounds every number: 32,000 years, a trillion a second, a trillion dollars. Sums and products of such stay finite. */
+const largest = 1e12
+const AtMost = Schema.Finite.check(Schema.isLessThanOrEqualTo(largest))
+const AtLeast0 = AtMost.check(Schema.isGreaterThanOrEqualTo(0))
+const Above0 = AtMost.check(Schema.isGreaterThan(0))
+/** A nano-dollar at least: less is nothing. */
+const Purchase = AtMost.check(Schema.isGreaterThanOrEqualTo(1e-9))
+const Usd = AtMost.check(Schema.isGreaterThanOrEqualTo(-largest))
 const Ratio = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const Count1 = Schema.Int.check(Schema.isGreaterThan(0))
@@ -145,9 +151,9 @@ const Operation = Schema.String.check(Schema.makeFilter((name) =>
 ))
 
 const Credits = Schema.Struct({
-  balanceUsd: Schema.Finite,
+  balanceUsd: Usd,
   /** Balance at which access is cut: 0 for prepaid, below 0 for an agreed negative balance. */
-  floorUsd: or(Schema.Finite, 0),
+  floorUsd: or(Usd, 0),
   /** Seconds from the end of a call until its cost is seen in the balance. */
   meteringLagSeconds: or(AtLeast0, 0),
   /** Seconds from a purchase until the balance shows it. */
@@ -159,12 +165,12 @@ const Credits = Schema.Struct({
   topUps: or(Schema.Array(Schema.Struct({ at: AtLeast0, usd: Above0 })), []),
   autoRecharge: Schema.optional(Schema.Union([
     /** Today's rule: one purchase that brings the balance up to the target. */
-    Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Schema.Finite, targetUsd: Schema.Finite })
+    Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Usd, targetUsd: Usd })
       .check(
         Schema.makeFilter((d) => d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd")
       ),
     /** The older rule: purchases of one amount, at once and repeatedly, until the threshold is met. */
-    Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Schema.Finite, amountUsd: or(Above0, 25) })
+    Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Usd, amountUsd: or(Purchase, 25) })
   ])),
   /** What a call costs that its caller left: what was generated until then, all of it, or nothing. */
   cancelled: or(Schema.Literals(["generated", "full", "none"]), "generated")
@@ -175,7 +181,7 @@ const Dynamic = Schema.Struct({
   growth: or(Above0, 2),
   windowSeconds: or(Above0, 3600),
   /** The window moves in steps of windowSeconds / slots. */
-  slots: or(Count1, 60),
+  slots: or(Count1.check(Schema.isLessThanOrEqualTo(10_000)), 60),
   floorRequestsPerSecond: or(AtLeast0, 1),
   capRequestsPerSecond: Schema.optional(Above0),
   /** Absent: tokens have no dynamic limit. */
@@ -199,7 +205,7 @@ export const Config = Schema.Struct({
   /** Depth of each bucket, in seconds of its rate; the request bucket holds 1 at least. */
   burstSeconds: or(AtLeast0, 1),
   /** Length of a window, where limits are counted in windows. */
-  windowSeconds: or(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0.001)), 1),
+  windowSeconds: or(AtMost.check(Schema.isGreaterThanOrEqualTo(0.001)), 1),
   /**
    * When tokens are charged: prompt + max_tokens at `admission`, corrected at the end; the prompt at
    * admission and the output at its end (`prompt`); or all at `completion`, for whoever found the bucket not in debt.
@@ -298,6 +304,10 @@ export type Options = typeof Config.Encoded
 
 const decode = Schema.decodeUnknownResult(Config, { onExcessProperty: "error" })
 
+/** Makes a record that knows no name but its own: a model may be called `constructor`. */
+const bare = <A>(record: Readonly<Record<string, A>>): Readonly<Record<string, A>> =>
+  Object.assign(Object.create(null), record)
+
 /**
  * Checks and completes options.
  *
@@ -307,7 +317,7 @@ const decode = Schema.decodeUnknownResult(Config, { onExcessProperty: "error" })
 export const make = (options: unknown): Config => {
   const result = decode(options)
   if (Result.isFailure(result)) throw new RangeError(`Simulation.make: ${result.failure.message}`)
-  return result.success
+  return { ...result.success, models: bare(result.success.models) }
 }
 
 /** Holds every default. */

@@ -88,17 +88,24 @@ export const set = (
   now: number
 ): Account => judged(credits, { ...account, balanceNanoUsd }, now)
 
-/** Lists the purchases that auto-recharge makes at a balance. */
-export const recharge = (credits: NonNullable<Config["credits"]>, account: Account): ReadonlyArray<bigint> => {
+/** Holds purchases that are made together, and what they are worth. */
+export interface Purchases {
+  readonly times: number
+  readonly nanoUsd: bigint
+}
+
+/** Finds the purchases that auto-recharge makes at a balance. */
+export const recharge = (credits: NonNullable<Config["credits"]>, account: Account): Purchases | undefined => {
   const rule = credits.autoRecharge
-  if (rule === undefined || account.orderedNanoUsd > 0n) return []
+  if (rule === undefined || account.orderedNanoUsd > 0n) return undefined
   const threshold = nano(rule.thresholdUsd)
-  if (account.balanceNanoUsd >= threshold) return []
+  if (account.balanceNanoUsd >= threshold) return undefined
   if (rule.mode === "target") {
     const missing = nano(rule.targetUsd) - account.balanceNanoUsd
-    return missing > 0n ? [missing] : []
+    return missing > 0n ? { times: 1, nanoUsd: missing } : undefined
   }
   const amount = nano(rule.amountUsd)
   const missing = threshold - account.balanceNanoUsd
-  return Array.from({ length: Number((missing + amount - 1n) / amount) }, () => amount)
+  const times = (missing + amount - 1n) / amount
+  return { times: Number(times), nanoUsd: times * amount }
 }

@@ -255,10 +255,12 @@ const poured = (config: Config, lane: Lane, to: number): Lane => {
   }
 }
 
-const nextSlotAt = (config: Config, lane: Lane): number =>
-  config.dynamic === undefined || lane.dynamic === undefined || idle(lane.dynamic)
-    ? none
-    : (lane.dynamic.slot + 1) * slotSeconds(config.dynamic)
+/** Finds when the next slot begins; where slots are shorter than time can be told apart, that is at no time. */
+const nextSlotAt = (config: Config, lane: Lane): number => {
+  if (config.dynamic === undefined || lane.dynamic === undefined || idle(lane.dynamic)) return none
+  const begins = (lane.dynamic.slot + 1) * slotSeconds(config.dynamic)
+  return begins > lane.at ? begins : none
+}
 
 /** Reads when the limits of a lane may change next: a piece of the schedule ends, or a slot of the window. */
 export const nextChange = (config: Config, lane: Lane): number =>

@@ -67,7 +67,7 @@ export const draw = (distribution: Distribution, from: Source, index: number): n
     case "lognormal":
       return Math.min(
         Math.exp(logMedian(distribution) + distribution.sigma * normal(own, 0)),
-        distribution.max ?? Infinity
+        distribution.max ?? widest
       )
     case "mixture": {
       const total = distribution.parts.reduce((sum, part) => sum + part.weight, 0)
@@ -80,6 +80,9 @@ export const draw = (distribution: Distribution, from: Source, index: number): n
     }
   }
 }
+
+/** Cuts a log-normal without a `max`, whose exponential would overflow where `sigma` is absurd. */
+const widest = 1e12
 
 const logMedian = (distribution: Extract<Distribution, { readonly kind: "lognormal" }>): number =>
   distribution.median === undefined

@@ -109,7 +109,7 @@ const knownTypes = new Set([...Object.values(servedBy).flat(), "video"])
 /** Answers what no retry can mend: a wrong model or length. */
 export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
   const { config, call, requestId } = meeting
-  const model = Object.hasOwn(config.models, call.model) ? config.models[call.model] : undefined
+  const model = config.models[call.model]
   if (model === undefined && config.unknownModels === "reject") {
     return refuse(meeting, "model-unknown", {
       status: 404,

@@ -192,9 +192,9 @@ const recharged = (state: State, org: string): State => {
   const account = state.accounts[org]
   if (credits === undefined || account === undefined) return state
   const purchases = Credit.recharge(credits, account)
-  if (purchases.length === 0) return state
-  const counted = withAccount(state, org, { ...account, recharges: account.recharges + purchases.length })
-  return purchases.reduce((now, purchase) => ordered(now, org, purchase), counted)
+  if (purchases === undefined) return state
+  const { nanoUsd, times } = purchases
+  return ordered(withAccount(state, org, { ...account, recharges: account.recharges + times }), org, nanoUsd)
 }
 
 const charged = (state: State, org: string, nanoUsd: bigint): State => {

@@ -86,6 +86,28 @@ describe("Simulation", () => {
       expect(one({}, call(0, { model: "constructor" }))).toMatchObject({ status: 404 })
     })
 
+    it.each(["constructor", "__proto__"])("takes a model named %s for one that is not listed", (name) => {
+      expect(statuses([one({}, call(0, { model: name }))])).toEqual([404])
+      expect(statuses([one({ unknownModels: "accept" }, call(0, { model: name }))])).toEqual([200])
+    })
+
+    it("takes numbers that cannot be for the nearest that can", () => {
+      const odd = [Number.NaN, -1, 1e300, Infinity]
+      const calls = odd.flatMap((n, i) => [
+        call(i, { inputTokens: n, maxTokens: n }),
+        call(i, { maxTokens: n }),
+        call(n, { outputTokens: n, choices: n })
+      ])
+      const { replies, state } = run(
+        Simulation.make({ ...plain, limits: { tokensPerSecond: 10 }, credits: { balanceUsd: 1 } }),
+        [...calls, call(5)]
+      )
+      expect(replies).toHaveLength(13)
+      const numbers = replies.flatMap((reply) => Object.values(reply)).filter((field) => typeof field === "number")
+      expect(numbers.every(Number.isFinite)).toBe(true)
+      expect(state.counters.arrivals).toBe(13)
+    })
+
     it("says a context overflow in any of the three statuses", () => {
       for (const contextStatus of [400, 403, 422] as const) {
         const reply = one({ contextStatus }, call(0, { maxTokens: 200_000 }))

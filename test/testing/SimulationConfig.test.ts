@@ -33,6 +33,17 @@ describe("The options of docs/simulation.md", () => {
     expect(faults({ operation: "GET /files" })).not.toThrow()
   })
 
+  it("refuse numbers beyond all measure, by name", () => {
+    const refused = (options: object, name: string) => expect(() => Simulation.make(options)).toThrow(name)
+    refused({ credits: { balanceUsd: 1e300 } }, "balanceUsd")
+    refused({ limits: { requestsPerSecond: 1e13 } }, "requestsPerSecond")
+    refused({ dynamic: { slots: 1e9 } }, "slots")
+    refused(
+      { credits: { balanceUsd: 1, autoRecharge: { mode: "amount", thresholdUsd: 2, amountUsd: 1e-12 } } },
+      "amountUsd"
+    )
+  })
+
   it("name every field of dynamic limits and credits with its default", () => {
     const made = Simulation.make({ dynamic: {}, credits: { balanceUsd: 1 } }).config
     const row = (name: string) => new RegExp(`^\\| \`${name}\` .+$`, "m").exec(page)?.[0] ?? ""

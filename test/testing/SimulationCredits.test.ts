@@ -20,6 +20,13 @@ describe("Simulation: credits", () => {
       expect(usd(state, 2)).toBe(-1)
     })
 
+    it("buy a small amount as often as it takes, at once", () => {
+      const autoRecharge = { mode: "amount", thresholdUsd: 1e6, amountUsd: 1e-6 } as const
+      const { state } = run(Simulation.make(rich({ autoRecharge })), [call(0)])
+      expect(usd(state, 2)).toBe(1e6)
+      expect(Simulation.advance(state, 2).accounts["default"]?.recharges).toBe(999_999_000_000)
+    })
+
     it("lag behind the calls", () => {
       const { replies, state } = run(Simulation.make(rich({ meteringLagSeconds: 10 })), [call(0), call(0), call(9)])
       expect(statuses(replies)).toEqual([200, 200, 200])

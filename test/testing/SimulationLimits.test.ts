@@ -273,6 +273,23 @@ describe("Simulation: limits", () => {
       expect(rate(state, 4_194_320)).toBe(5)
     })
 
+    it.each([1e-9, 1e-300])(
+      "move on where %s seconds of a window are less than time can tell apart",
+      (windowSeconds) => {
+        const { replies, state } = run(
+          Simulation.make({ ...options, dynamic: { ...options.dynamic, windowSeconds } }),
+          [
+            call(1e6),
+            call(2e6),
+            call(1e200),
+            call(1e201)
+          ]
+        )
+        expect(statuses(replies)).toEqual([200, 200, 200, 200])
+        expect(state.now).toBe(1e201)
+      }
+    )
+
     it("count successes only", () => {
       const faulty = Simulation.make({ ...options, faults: [{ probability: 1, kind: 500, stage: "engine" }] })
       const { state } = run(faulty, Array.from({ length: 100 }, (_, i) => call(i, { promptHash: i })))

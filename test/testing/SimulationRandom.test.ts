@@ -71,6 +71,11 @@ describe("SimulationRandom", () => {
     expect(Math.max(...capped)).toBe(5)
   })
 
+  it("stays finite, however wide a log-normal is", () => {
+    const values = many(100, (source) => Random.draw({ kind: "lognormal", median: 1, sigma: 1e9 }, source, 0))
+    expect(values.every(Number.isFinite)).toBe(true)
+  })
+
   it("hashes texts to safe integers without a collision among many", () => {
     const hashes = new Set(Array.from({ length: 100_000 }, (_, i) => Random.hash(`prompt ${i}`)))
     expect(hashes.size).toBe(100_000)
