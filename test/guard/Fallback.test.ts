@@ -174,15 +174,15 @@ describe("Fallback", () => {
   describe("types", () => {
     it("of targets that are records of their own are inferred as their union", () => {
       const targets = [{ model: "big", max: 100 }, { model: "small", max: 10 }] as const
-      Fallback.run(targets, (target) => {
+      const told = Fallback.run(targets, (target) => {
         expectTypeOf(target).toEqualTypeOf<(typeof targets)[number]>()
         return Effect.succeed(target.max)
       }, { onFallback: ({ from, to }) => Effect.log(from.model, to.max) })
-      Fallback.stream(targets, ({ max, model }) => Stream.make(max, model))
-      Fallback.run(["big", "small"], (model) => {
-        expectTypeOf(model).toEqualTypeOf<string>()
-        return Effect.succeed(model)
-      })
+      expectTypeOf(told).toEqualTypeOf<Effect.Effect<100 | 10>>()
+      const streamed = Fallback.stream(targets, ({ max, model }) => Stream.make(max, model))
+      expectTypeOf(streamed).toEqualTypeOf<Stream.Stream<100 | 10 | "big" | "small">>()
+      const named = Fallback.run(["big", "small"], (model) => Effect.succeed(model))
+      expectTypeOf(named).toEqualTypeOf<Effect.Effect<string>>()
       const ask = ({ max }: { readonly max: number }) => Effect.succeed(max)
       expectTypeOf(Fallback.run(ask)(targets)).toEqualTypeOf<Effect.Effect<number>>()
     })

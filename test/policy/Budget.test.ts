@@ -49,6 +49,23 @@ describe("Budget", () => {
     })
   })
 
+  describe("dimensionsOf", () => {
+    const both = Budget.make({ name: "both", limit: "$1", per: ["key", "day"] })
+    const all = Budget.make({ name: "all", limit: "$1" })
+
+    it("reads the values back from a counter", () => {
+      expect(Budget.dimensionsOf(both, Budget.counterOf(both, facts) ?? "")).toEqual({ key: "k1", day: "20000" })
+      expect(Budget.dimensionsOf(all, "all")).toEqual({})
+    })
+
+    it("reads nothing from the counter of another budget", () => {
+      for (const counter of ["other", "both", "both\u0000key=k1", "both\u0000day=20000\u0000key=k1"]) {
+        expect(Budget.dimensionsOf(both, counter)).toBeUndefined()
+      }
+      expect(Budget.dimensionsOf(all, "all of them")).toBeUndefined()
+    })
+  })
+
   describe("dayOf", () => {
     it("turns at midnight, shifted by the offset", () => {
       const midnight = 20_000 * 86_400
