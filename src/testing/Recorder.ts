@@ -48,7 +48,7 @@ import * as Sent from "./Sent.ts"
 import * as VirtualClock from "./VirtualClock.ts"
 
 const Text = Schema.Struct({ text: Schema.String, waitMillis: Schema.Finite })
-const Binary = Schema.Struct({ base64: Schema.String, waitMillis: Schema.Finite })
+const Binary = Schema.Struct({ base64: Schema.String.check(Schema.isBase64()), waitMillis: Schema.Finite })
 
 /** Holds one recorded request: redacted, but for its fingerprint. */
 export const RecordedRequest = Schema.Struct({
@@ -327,6 +327,7 @@ const explain = (
   sent: Sent.Sent,
   closest: RecordedRequest | undefined,
   position: string,
+  known: string | undefined,
   { isOlder, keepsPrompts }: { readonly keepsPrompts: boolean; readonly isOlder: boolean }
 ): string => {
   const lines = [`Recorder: ${Sent.describe(sent)} is not what was recorded${position}`]
@@ -337,8 +338,9 @@ const explain = (
     const edits = TextDiff.lines(pretty(closest), pretty(now))
     const diff = TextDiff.unified(edits, { fromFile: "recorded", toFile: "sent", context: 2 }).trimEnd()
     const same = isOlder ? "  It looks the same." : "  It differs in a prompt, which the cassette does not store."
-    lines.push(diff === "" ? same : diff)
+    if (diff !== "" || known === undefined) lines.push(diff === "" ? same : diff)
   }
+  if (known !== undefined) lines.push(known)
   if (isOlder) lines.push("  The cassette was recorded by an older version, which told requests apart by other rules.")
   lines.push("  Record it again if the change is meant.")
   return lines.join("\n")
@@ -368,8 +370,15 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
         ? left[0]?.request
         : (left.find(({ request }) => request.operation === sent.operation) ?? left[0])?.request
       const position = mode === "strict" ? ` at position ${cassette.exchanges.length - left.length + 1}` : ""
+      const known = index >= 0
+        ? `  It was recorded at position ${
+          cassette.exchanges.length - left.length + index + 1
+        }: { mode: "match" } replays in any order.`
+        : cassette.exchanges.some(({ request }) => request.fingerprint === fingerprint)
+        ? "  It was recorded, but not so often: each exchange is replayed once."
+        : undefined
       return Effect.die(
-        new ChangedRequestError({ message: explain(sent, closest, position, { isOlder, keepsPrompts }), sent })
+        new ChangedRequestError({ message: explain(sent, closest, position, known, { isOlder, keepsPrompts }), sent })
       )
     }
 

@@ -229,7 +229,8 @@ export const make = (
 /** Tells whether `actual` has all that `pattern` has, at any depth; lists are compared whole. */
 export const includes = (actual: unknown, pattern: unknown): boolean => {
   if (Object.is(actual, pattern)) return true
-  if (pattern instanceof RegExp) return typeof actual === "string" && pattern.test(actual)
+  // `search`, unlike `test`, remembers nothing of the request before where the pattern is global
+  if (pattern instanceof RegExp) return typeof actual === "string" && actual.search(pattern) >= 0
   if (Array.isArray(pattern)) {
     return Array.isArray(actual) && actual.length === pattern.length &&
       pattern.every((item, index) => includes(actual[index], item))

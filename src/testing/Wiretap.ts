@@ -41,7 +41,7 @@ export interface Entry {
   readonly headersAt: number | undefined
   readonly endedAt: number | undefined
   readonly status: number | undefined
-  /** Says how it broke: an error code, `interrupted`, or a defect's message. */
+  /** Says how it broke: an error code, `interrupted`, or the first line of a defect. */
   readonly failure: string | undefined
   /** Holds the wait the answer asked for, in milliseconds. */
   readonly hintMillis: number | undefined
@@ -80,7 +80,7 @@ const nameFailure = <E>(cause: Cause.Cause<E>): string => {
         ? codeOf(error.reason.cause) ?? error.reason._tag
         : String(error)
     }
-    if (Cause.isDieReason(reason)) return `defect: ${String(reason.defect)}`
+    if (Cause.isDieReason(reason)) return `defect: ${String(reason.defect).split("\n", 1)[0]}`
   }
   return "interrupted"
 }

@@ -50,6 +50,12 @@ describe("TogetherTest", () => {
         })
       }).pipe(Effect.provide(TogetherTest.layerHttp())))
 
+    it.effect("picks each request alike by a global pattern", () =>
+      Effect.gen(function*() {
+        yield* TogetherTest.always({ path: /chat/g }, Reply.raw("Paris"))
+        for (let i = 0; i < 3; i++) expect(yield* textOf("capital?")).toBe("Paris")
+      }).pipe(Effect.provide(TogetherTest.layerHttp())))
+
     it.effect("picks rules by operation, pattern and predicate, first rule first", () =>
       Effect.gen(function*() {
         yield* TogetherTest.on({ body: { messages: [{ content: /weather/ }] } }, Reply.raw("rain"))
@@ -522,7 +528,7 @@ describe("Wiretap", () => {
       const replies = [Reply.hang, Reply.chat("unread"), Reply.cutAt(Reply.stream(["a"]), 1)]
       const tap = Wiretap.make(HttpClient.make((request) => {
         const reply = replies.shift()
-        return reply === undefined ? Effect.die("a bug") : Reply.send(reply, request)
+        return reply === undefined ? Effect.die("a bug\nin two lines") : Reply.send(reply, request)
       }))
       const waiting = yield* Effect.forkChild(tap.client.execute(chatRequest("1")), { startImmediately: true })
       yield* tap.client.execute(chatRequest("2"))

@@ -220,6 +220,8 @@ describe("VirtualClock", () => {
         expect(yield* reason(Effect.never)).toBe("deadlock")
         expect(yield* reason(Effect.flatMap(Deferred.make<void>(), Deferred.await))).toBe("deadlock")
         expect(yield* reason(Effect.flatMap(Latch.make(false), (latch) => latch.await))).toBe("deadlock")
+        const { exit } = yield* VirtualClock.run(Effect.never)
+        expect(VirtualClock.hang(exit)?.message).toContain("needs VirtualClock.io")
       }))
 
     it.effect("is a deadlock after the timers ran out, with the time it came to", () =>

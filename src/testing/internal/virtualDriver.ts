@@ -194,7 +194,11 @@ export class Driver {
     if (this.timers.size > 0) return this.jump()
     if (this.main === undefined || this.settings.wakeup === "outside") return
     if (this.quiet < deadTurns) return this.requestTurn()
-    this.giveUp("deadlock", "nothing is runnable and no timer is set, so the effect can never end")
+    this.giveUp(
+      "deadlock",
+      "nothing is runnable and no timer is set, so the effect can never end (what waits for real input or output " +
+        "needs VirtualClock.io)"
+    )
   }
 
   /** Runs tasks until none is left or the slice is used up; says whether it ran any. */
