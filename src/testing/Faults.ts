@@ -40,6 +40,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Fault from "./Fault.ts"
 import { drained } from "./internal/drained.ts"
+import { millisOf } from "./internal/replyBody.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -101,14 +102,6 @@ const positive = (field: string, value: number | undefined): void => {
   }
 }
 
-const millisOf = (field: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Option.getOrElse(Duration.fromInput(input), () => Duration.millis(-1)))
-  if (!(millis >= 0)) {
-    throw new RangeError(`Faults.when: ${field} must be a duration of at least 0, got ${String(input)}`)
-  }
-  return millis
-}
-
 /**
  * Makes a rule.
  *
@@ -125,8 +118,8 @@ export const when = (fault: Fault.Fault, when: When = {}): Rule => {
   if (probability !== undefined && !(probability >= 0 && probability <= 1)) {
     throw new RangeError(`Faults.when: probability must be in [0, 1], got ${probability}`)
   }
-  const since = millisOf("since", when.since ?? 0)
-  if (when.until !== undefined && millisOf("until", when.until) <= since) {
+  const since = millisOf("Faults.when", "since", when.since ?? 0)
+  if (when.until !== undefined && millisOf("Faults.when", "until", when.until) <= since) {
     throw new RangeError(`Faults.when: until must be after since, got ${String(when.until)}`)
   }
   return { fault, when }
@@ -139,18 +132,23 @@ interface Window {
   readonly match?: Sent.Matcher | undefined
 }
 
-const window = (options: Window): When => {
-  const since = Duration.fromInputUnsafe(options.since ?? 0)
-  return { match: options.match, since, until: Duration.sum(since, Duration.fromInputUnsafe(options.for)) }
+const window = (constructor: string, options: Window): When => {
+  const since = millisOf(constructor, "since", options.since ?? 0)
+  const length = millisOf(constructor, "for", options.for)
+  if (length === 0) throw new RangeError(`${constructor}: for must be above 0, got ${String(options.for)}`)
+  return { match: options.match, since: Duration.millis(since), until: Duration.millis(since + length) }
 }
 
 /** Answers 429 to everything within a window of time. */
 export const burst = (options: Window & { readonly reset?: number | undefined }): Rule =>
-  when(Fault.rateLimited(options.reset === undefined ? undefined : { reset: options.reset }), window(options))
+  when(
+    Fault.rateLimited(options.reset === undefined ? undefined : { reset: options.reset }),
+    window("Faults.burst", options)
+  )
 
 /** Fails everything within a window of time, as a provider that is down: 503 unless told otherwise. */
 export const outage = (options: Window & { readonly fault?: Fault.Fault | undefined }): Rule =>
-  when(options.fault ?? Fault.status(503), window(options))
+  when(options.fault ?? Fault.status(503), window("Faults.outage", options))
 
 /** Answers 402 to everything from a time on, until credit is added. */
 export const creditExhaustion = (

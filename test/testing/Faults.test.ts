@@ -440,6 +440,8 @@ describe("Faults", () => {
     expect(() => Faults.when(fault, { nth: [] })).toThrow("nth must hold an integer of at least 1, got []")
     expect(() => Faults.when(fault, { since: "1 minut" as "1 minute" })).toThrow("since must be a duration")
     expect(() => Faults.when(fault, { since: "2 minutes", until: "1 minute" })).toThrow("until must be after since")
+    expect(() => Faults.burst({ for: "5 second s" as "5 seconds" })).toThrow("Faults.burst: for must be a duration")
+    expect(() => Faults.outage({ for: 0 })).toThrow("Faults.outage: for must be above 0, got 0")
     expect(() => Faults.plan([], { seed: Number.NaN })).toThrow("Faults.plan: seed must be a finite number, got NaN")
     expect(() => Faults.plan([{ fault, when: { nth: 0 } }])).toThrow("nth must be an integer of at least 1, got 0")
   })
