@@ -225,9 +225,14 @@ export const make = (plan: Plan): Effect.Effect<Injector> =>
 
     return {
       wrap: (client) => overSent(client, strikeAll),
+      // a server may run its handlers uninterruptibly: the app stays so, but a fault that waits ends when the client leaves
       middleware: (app) =>
-        Effect.flatMap(HttpServerRequest.HttpServerRequest, (server) => serve(app, server, strikeAll)),
-      strikes: () => strikes
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, (server) =>
+          Effect.uninterruptibleMask((restore) =>
+            Effect.interruptible(serve(Effect.uninterruptible(restore(app)), server, strikeAll))
+          )),
+      strikes: () =>
+        strikes
     }
   })
 

@@ -378,6 +378,24 @@ describe("Faults", () => {
         const torn = yield* Effect.exit(Effect.tryPromise(() => response.text()))
         expect(Exit.isFailure(torn)).toBe(true)
       }))
+
+    it.effect("ends a fault that waits when the client leaves, where the server's handlers are uninterruptible", () =>
+      Effect.gen(function*() {
+        const request = HttpServerRequest.fromWeb(new Request("http://localhost/v1/models"))
+        const handled = (plan: Faults.Plan, app: typeof idle) =>
+          Effect.flatMap(Faults.middleware(plan), (faulty) => Effect.uninterruptible(faulty(app))).pipe(
+            Effect.provideService(HttpServerRequest.HttpServerRequest, request)
+          )
+        const idle = Effect.as(Effect.sleep("1 minute"), HttpServerResponse.text("done"))
+        for (const [plan, took] of [[Faults.plan([Fault.hang]), 1], [Faults.plan([]), 60]] as const) {
+          const { elapsed } = yield* VirtualClock.run(Effect.gen(function*() {
+            const fiber = yield* Effect.forkChild(handled(plan, idle), { startImmediately: true })
+            yield* Effect.sleep("1 second")
+            yield* Fiber.interrupt(fiber)
+          }))
+          expect(Duration.toSeconds(elapsed)).toBe(took)
+        }
+      }))
   })
 
   describe("toCode", () => {
