@@ -73,6 +73,19 @@ describe("Simulation: replies", () => {
       expect(reset({ reset: "fractional" })).toBe("2.5")
     })
 
+    it("say a wait of whole seconds as it is, and it is enough for a lone caller", () => {
+      const waits = [1, 0.5, 0.25, 0.2, 0.1].flatMap((rate) =>
+        [0, 7, 1e6 / 3].map((at) => {
+          const state = Simulation.make({ ...plain, limits: { requestsPerSecond: rate }, headers: "v4" })
+          const first = run(state, [call(at), call(at)])
+          const wait = Number(refusal(first.replies[1]).headers["x-ratelimit-reset"])
+          expect(statuses(run(first.state, [call(at + wait)]).replies)).toEqual([200])
+          return wait
+        })
+      )
+      expect(waits).toEqual([1, 2, 4, 5, 10].flatMap((wait) => [wait, wait, wait]))
+    })
+
     it("go with the error types of their time", () => {
       const type = (headers: "v1" | "v4", more: Simulation.Options = {}) =>
         error(run(Simulation.make({ ...limited, headers, ...more }), [call(0), call(0), call(0)]).replies[2]).type
