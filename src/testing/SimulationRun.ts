@@ -45,7 +45,7 @@ export const isScale = (scale: number): boolean => scale >= 1e-6 && scale <= 1e6
 
 const checked = (scale: number): number => {
   if (!isScale(scale)) {
-    throw new RangeError(`SimulationRun.make: scale must be above 0, from 1e-6 to 1e6, got ${scale}`)
+    throw new RangeError(`Emulator.layer: scale must be in [1e-6, 1e6], got ${scale}`)
   }
   return scale
 }

@@ -45,6 +45,10 @@ describe("Emulator", () => {
         }
       })))
 
+    it("refuses a scale out of range by name", () => {
+      expect(() => Emulator.app({ scale: 0 })).toThrow("Emulator.layer: scale must be in [1e-6, 1e6], got 0")
+    })
+
     it.effect("refuses amounts and scales beyond all reason", () =>
       virtual(
         Effect.gen(function*() {
