@@ -307,9 +307,10 @@ const unfit = (
 ): DecodeError =>
   new DecodeError({
     operation,
-    model,
+    model: model === "" ? undefined : model,
     status: seen?.status,
     requestId: seen?.requestId,
+    attempts: seen?.attempt,
     message: `An event of ${operation} does not fit its schema: ${
       AnswerDecoder.issueOf(error, secrets)
     }. Correct the schema.`

@@ -10,7 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Call, isPriority, priorities, type Priority } from "../domain/Call.ts"
-import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import { annotate, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
@@ -77,6 +77,24 @@ const spanOptions = (call: Call) => ({
   },
   captureStackTrace: false
 })
+
+/** Remembers which attempt of a call was made last. */
+const numbering = <A>(attempt: (observed: Pipeline.Observed) => A) => {
+  let made: number | undefined
+  return {
+    attempt: (observed: Pipeline.Observed): A => {
+      made = observed.attempt
+      return attempt(observed)
+    },
+    made: () => made
+  }
+}
+
+/** Says on an error what was called and how often it was attempted: guards know neither. */
+const told = ({ model, operation }: Call, error: TogetherError, attempts: number | undefined): TogetherError =>
+  error.operation !== undefined && error.attempts !== undefined
+    ? error
+    : annotate(error, { attempts: error.attempts ?? attempts, model: model === "" ? undefined : model, operation })
 
 /** Makes what runs the calls of one client. */
 export const make = (shared: Shared): GuardedCalls => {
@@ -152,18 +170,27 @@ export const make = (shared: Shared): GuardedCalls => {
   return {
     deadlineOf,
     answered: (subject, options, attempt) =>
-      Effect.flatMap(prepared(subject, options), ({ call, guards }) =>
-        Effect.withSpan(
-          Pipeline.answer(call, guards, attempt(call)),
+      Effect.flatMap(prepared(subject, options), ({ call, guards }) => {
+        const numbered = numbering(attempt(call))
+        return Effect.withSpan(
+          Effect.mapError(
+            Pipeline.answer(call, guards, numbered.attempt),
+            (error) => told(call, error, numbered.made())
+          ),
           `Together.${call.operation}`,
           spanOptions(call)
-        )),
+        )
+      }),
     streamed: (subject, options, open) => {
       const guarded = Effect.gen(function*() {
         const { call, guards } = yield* prepared(subject, options)
         // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
         const span = yield* Effect.makeSpanScoped(`Together.${call.operation}`, spanOptions(call))
-        return Pipeline.stream(call, guards, open, span)
+        const numbered = numbering(open)
+        return Stream.mapError(
+          Pipeline.stream(call, guards, numbered.attempt, span),
+          (error) => told(call, error, numbered.made())
+        )
       })
       return Stream.unwrap(guarded)
     }
