@@ -23,7 +23,7 @@ import { UsageError } from "./UsageError.ts"
 export const explainFlags = {
   what: Argument.String("what").pipe(
     Argument.withDescription(
-      "A status (429), a body ('{\"error\": …}'), an error's name or code, rows of an errors file, or - for standard input"
+      "A status (429), a body ('{\"error\": …}'), an error's name, code or reason (row-moved), rows of an errors file, or - for standard input"
     )
   ),
   status: LastFlag.Int("status").pipe(

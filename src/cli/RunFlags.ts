@@ -138,11 +138,11 @@ export const runFlags = {
     LastFlag.String("output").pipe(
       Flag.withAlias("o"),
       Flag.withMetavar("FILE"),
-      Flag.withDescription("Results file, or - for standard output (default: INPUT.results.jsonl)")
+      Flag.withDescription("Results file, or - for standard output (default: NAME.results.jsonl for NAME.jsonl)")
     )
   )),
-  errors: LastFlag.file("errors", "File of failed rows and bad lines (default: INPUT.errors.jsonl)"),
-  journal: LastFlag.file("journal", "Journal file (default: OUTPUT.journal)"),
+  errors: LastFlag.file("errors", "File of failed rows and bad lines (default: beside the results, NAME.errors.jsonl)"),
+  journal: LastFlag.file("journal", "Journal file (default: beside the results, NAME.results.jsonl.journal)"),
   outDir,
   order: LastFlag.Literals("order", ["completion", "input"]).pipe(
     Flag.withDescription("Order of the results (default: completion)"),

@@ -54,16 +54,19 @@ export const sourceOf = (flag: string, { env, file }: Given): string =>
     ? `${variable(flag)} in the environment`
     : `${JSON.stringify(flag)} in ${file}`
 
+const known: ReadonlyArray<string> = names.map(variable)
+
+/** Tells whether a variable looks like a setting and is none. */
+const isUnknown = (name: string): boolean => name.startsWith("EFFECT_TOGETHER_") && !known.includes(name)
+
 /** Warns of variables that look like settings and are none. */
-export const unknownVariables = (env: Readonly<Record<string, string | undefined>>): ReadonlyArray<string> => {
-  const known = names.map(variable)
-  return Object.keys(env).filter((name) => name.startsWith("EFFECT_TOGETHER_") && !known.includes(name)).map((name) => {
+export const unknownVariables = (env: Readonly<Record<string, string | undefined>>): ReadonlyArray<string> =>
+  Object.keys(env).filter(isUnknown).map((name) => {
     const meant = Nearest.of(name, known)
     return `${name} in the environment is no setting and does nothing${
       meant === undefined ? "" : `: did you mean ${meant}?`
     }`
   })
-}
 
 /** Lists the places where a config file may be, the first that exists counts. */
 export const places = (
@@ -103,14 +106,14 @@ export const fromFile = (path: string, text: string): Result.Result<Record<strin
   return Result.succeed(out)
 }
 
-/** Makes the provider that flags fall back on: environment over file. */
+/** Makes the provider that flags fall back on: environment over file, without variables that are no settings. */
 export const provider = (
   env: Readonly<Record<string, string | undefined>>,
   file: Readonly<Record<string, string>>
 ): ConfigProvider.ConfigProvider => {
   const merged: Record<string, string> = { ...file }
   for (const [key, value] of Object.entries(env)) {
-    if (value !== undefined && value !== "") merged[key] = value
+    if (value !== undefined && value !== "" && !isUnknown(key)) merged[key] = value
   }
   return ConfigProvider.fromEnvRecord(merged)
 }

@@ -52,11 +52,7 @@ type Spending = Pick<Context, "ending" | "report" | "maxCost" | "uncertainNanoUs
 const spent = ({ report, uncertainNanoUsd }: Spending): bigint =>
   report.resumedNanoUsd + report.nanoUsd + (uncertainNanoUsd ?? 0n)
 
-/** Tells whether a budget refused a row for want of a price: no amount is high enough then. */
-const unpriced = (error: BudgetExceededError): boolean => error.reason === "unknown-price"
-
 const overBudget = (context: Spending, error: BudgetExceededError): string => {
-  if (unpriced(error)) return error.message
   const limit = context.maxCost ?? error.limitNanoUsd
   const left = limit - spent(context)
   const before = error.budget === Connection.spentBudget
@@ -271,7 +267,6 @@ const upwards = (amount: bigint): bigint => {
 const onward = (context: Context, style: Style.Style): string => {
   const { args, ending: { abandoned, stop } } = context
   if (stop?._tag === "MaxCost") {
-    if (unpriced(stop.error)) return withoutBudget(args, style)
     const enough = Format.usd(upwards(spent(context) + stop.error.neededNanoUsd))
     return `raise --max-cost above ${enough}, then continue with: ${
       style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", "USD"))

@@ -11,6 +11,7 @@
  * while it waits. The module is re-exported by `Credits`.
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -25,6 +26,7 @@ import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
 import type { Restore } from "./LedgerLine.ts"
+import * as Monotonic from "./Monotonic.ts"
 
 /** Describes the money side of one call. */
 export interface Request {
@@ -61,6 +63,8 @@ export interface StreamOptions<A> extends Request {
 export interface Ticket {
   readonly leave: AccountGate.Leave
   readonly purse: CreditPurse.Purse
+  /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
+  readonly since: number
 }
 
 /** Is a call opened in a scope, for those who cannot use `run` or `stream`. */
@@ -137,6 +141,15 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
     ? "abandoned"
     : "failed"
 
+const millisNow = Effect.clockWith((clock) => Effect.succeed(Monotonic.millis(clock)))
+
+/** Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. */
+const leftOf = (policy: OnSuspended, waited: number): OnSuspended => {
+  if (typeof policy === "string") return policy
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(policy.wait)) - waited
+  return millis > 0 ? { wait: millis } : "fail"
+}
+
 /** Makes the calls of one guard from its ledger and its accounts. */
 export const make = (options: {
   readonly book: LedgerBook.Book
@@ -175,18 +188,19 @@ export const make = (options: {
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
     const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
-    return Effect.flatMap(
-      account.enter(request.onSuspended ?? options.onSuspended, restore),
-      (leave) =>
-        reserving(undefined, restore).pipe(
-          Effect.map((reservation) => ({
-            account,
-            reservation,
-            ticket: { leave, purse: CreditPurse.make(reserving, reservation) }
-          })),
-          Effect.onError(() => account.conclude(leave, "abandoned"))
-        )
-    )
+    return Effect.flatMap(millisNow, (since) =>
+      Effect.flatMap(
+        account.enter(request.onSuspended ?? options.onSuspended, restore),
+        (leave) =>
+          reserving(undefined, restore).pipe(
+            Effect.map((reservation) => ({
+              account,
+              reservation,
+              ticket: { leave, purse: CreditPurse.make(reserving, reservation), since }
+            })),
+            Effect.onError(() => account.conclude(leave, "abandoned"))
+          )
+      ))
   }
 
   const attempt = <A, E, R>(
@@ -206,16 +220,22 @@ export const make = (options: {
   /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
   const again = (
     account: AccountGate.Gate,
-    { leave, purse }: Ticket,
+    { leave, purse, since: before }: Ticket,
     request: Request,
     error: InsufficientCreditsError,
     restore: Restore
   ): Effect.Effect<Ticket, InsufficientCreditsError> => {
-    const policy = request.onSuspended ?? options.onSuspended
+    const { probe } = leave.admission
     return account.conclude(leave, "refused").pipe(
       Effect.andThen(CreditPurse.charge(purse)),
-      Effect.andThen(policy === "fail" ? Effect.fail(error) : account.enter(policy, restore)),
-      Effect.map((next): Ticket => ({ leave: next, purse })),
+      Effect.andThen(millisNow),
+      Effect.flatMap((now) => {
+        const since = probe ? before : now
+        const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
+        return policy === "fail"
+          ? Effect.fail(error)
+          : Effect.map(account.enter(policy, restore), (next): Ticket => ({ leave: next, purse, since }))
+      }),
       Effect.onError(() => CreditPurse.refuse(purse))
     )
   }

@@ -78,7 +78,7 @@ const refusal = (refused: LedgerNews.Refused, estimate: Price.Estimate, after: A
         Money.format(remaining)
       } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
     cause: after?.failure,
-    reason: reason === "limit" ? "no-room" : reason,
+    reason,
     budget: budget.name,
     limitNanoUsd: budget.limit,
     neededNanoUsd: needed,

@@ -4,7 +4,7 @@
  * | outcome | row |
  * | --- | --- |
  * | answered | `{"id", "custom_id", "response": {"status_code", "request_id"?, "body"}, …caller's fields}` |
- * | failed | `{"id", "custom_id", "error": {"code", "message", "status"?, "request_id"?, "attempts"?}, "line", …}` |
+ * | failed | `{"id", "custom_id", "error": {"code", "message", "status"?, "request_id"?, "attempts"?, "retryable"}, "line", …}` |
  * | bad line | `{"custom_id"?, "error": {"code", "message"}, "line"}` |
  *
  * The caller's fields come after ours. Where one of theirs has the name of one of ours (`id`, `line`, `response`,

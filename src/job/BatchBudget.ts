@@ -108,7 +108,9 @@ export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudge
     reserve: Effect.fnUntraced(function*(model, bound) {
       if (limit === undefined) return take(bound._tag === "Known" ? bound.high : 0n)
       if (bound._tag === "Unknown") {
-        return yield* refuse(limit, model, "unknown-price", 0n, `the price of ${model} is unknown: ${bound.reason}`)
+        const message =
+          `the price of ${model} is unknown: ${bound.reason}. State it, or send these rows without a budget`
+        return yield* refuse(limit, model, "unknown-price", 0n, message)
       }
       while (bound.high > left(limit)) {
         if (running === 0) {

@@ -25,6 +25,7 @@ import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
@@ -113,6 +114,8 @@ const drive = (
     const stopped = yield* Deferred.make<Stop.Stop>()
     const places = yield* Semaphore.make(parallel)
     const budget = BatchBudget.make(options.maxCost, () => report.resumedNanoUsd + report.nanoUsd)
+    /** Models without a price that a budget can hold, with what said so and their rows. */
+    const unpriced = new Map<string, { readonly error: BudgetExceededError; readonly rows: number }>()
     let serial = 0
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
@@ -162,13 +165,21 @@ const drive = (
       }
     )
 
+    const leaveOut = ({ part: { model, rows } }: Parts.Full, error: BudgetExceededError): undefined =>
+      void unpriced.set(model, { error, rows: rows + (unpriced.get(model)?.rows ?? 0) })
+
     /** Creates the batch of a part, as soon as the budget allows, and finishes it. */
-    const work = Effect.fnUntraced(function*({ part, rows }: Parts.Full, retried = options.retryErrors === true) {
+    const work = Effect.fnUntraced(function*(full: Parts.Full, retried = options.retryErrors === true) {
+      const { part, rows } = full
       const bound = BatchBudget.bound(lookup, part.model, rows)
       const reserve = yield* Effect.catch(
         budget.reserve(part.model, bound),
-        (error) => stop({ _tag: "MaxCost", error })
+        (error) =>
+          error.reason === "unknown-price"
+            ? Effect.sync(() => leaveOut(full, error))
+            : stop({ _tag: "MaxCost", error })
       )
+      if (reserve === undefined) return
       report.inFlight += rows.length
       const begun: Parts.Part = {
         ...part,
@@ -291,11 +302,13 @@ const drive = (
       journal.lost
     ])
     yield* journal.flush
+    Job.warnOfAbandoned(report, unpriced)
+    const why = ended ?? (unpriced.size > 0 ? Stop.abandoned : undefined)
     const running = batches.running()
     if (running === undefined || options.target !== Journal.emulator) {
-      return { stop: ended, running, abandoned: new Map() }
+      return { stop: why, running, abandoned: unpriced }
     }
     const [what, whose] = running.batches === 1 ? ["a batch", "its"] : [`${running.batches} batches`, "their"]
     Report.warn(report, `${what} ended with the emulator: the same job run again batches ${whose} rows again`)
-    return { stop: ended, abandoned: new Map() }
+    return { stop: why, abandoned: unpriced }
   })

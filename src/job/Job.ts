@@ -114,6 +114,15 @@ export interface Ending {
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
+/** Warns of models whose rows were left out. */
+export const warnOfAbandoned = (report: Report.Report, abandoned: Ending["abandoned"]): void => {
+  for (const [model, { error, rows }] of abandoned) {
+    const before = error._tag === "BudgetExceededError" ? "" : ", for none had been answered by then"
+    const count = rows === 1 ? `1 row of ${model} was` : `${rows} rows of ${model} were`
+    Report.warn(report, `${count} not sent${before}: ${error.message}`)
+  }
+}
+
 /**
  * Fails a stream of settled rows at its end, where rows were left undone: the same job run again sends them.
  *
@@ -295,18 +304,14 @@ export const drive = <E, R, R2, E3, R3>(
     if (Deferred.isDoneUnsafe(broken)) return yield* Deferred.await(broken)
     yield* journal.flush
     report.endedAt = now()
-    const leftOut = Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0)
-    for (const [model, { error, rows }] of leftOut) {
-      const before = error._tag === "BudgetExceededError" ? "" : ", for none had been answered by then"
-      const count = rows === 1 ? `1 row of ${model} was` : `${rows} rows of ${model} were`
-      Report.warn(report, `${count} not sent${before}: ${error.message}`)
-    }
+    const abandoned = new Map(Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0))
+    warnOfAbandoned(report, abandoned)
     // a stop that came too late to leave a row undone is none
     const isWhole = Exit.isSuccess(yield* Fiber.await(reading)) && Report.done(report) === report.read
     const stop = isWhole ? undefined : dispatch.isStopped()
     return {
-      stop: stop ?? (leftOut.length > 0 ? Stop.abandoned : undefined),
-      abandoned: new Map(leftOut)
+      stop: stop ?? (abandoned.size > 0 ? Stop.abandoned : undefined),
+      abandoned
     }
   }).pipe(Effect.scoped)
 }

@@ -195,8 +195,8 @@ export type Decision =
     readonly _tag: "Refused"
     readonly budget: Budget.Budget
     readonly counter: string
-    /** `limit`: no room. `unknown-price`: the budget cannot hold what has no price. */
-    readonly reason: "limit" | "unknown-price"
+    /** `no-room`: the limit leaves none. `unknown-price`: the budget cannot hold what has no price. */
+    readonly reason: "no-room" | "unknown-price"
     readonly needed: Money.NanoUsd
     readonly remaining: Money.NanoUsd
   }
@@ -225,7 +225,7 @@ export const decide = (
     for (const [budget, counter] of countersOf(state, base)) {
       const left = remaining(budget, tally(state.counters, counter))
       if (high === undefined || high > left) {
-        const reason = high === undefined ? "unknown-price" : "limit"
+        const reason = high === undefined ? "unknown-price" : "no-room"
         return { _tag: "Refused", budget, counter, reason, needed: high ?? 0n, remaining: left }
       }
     }

@@ -146,6 +146,10 @@ describe.concurrent("effect-together", () => {
       const { err } = yield* shell.run(["run", input, "--emulator"], env)
       expect(err).toContain(`"max-cost" in ${path} cannot be used: --max-cost must be an amount`)
       expect(err).toContain("EFFECT_TOGETHER_MAX_CSOT in the environment is no setting and does nothing: did you mean")
+      // what is a flag and no setting does nothing either
+      const range = yield* shell.run(["plan", input, "--json"], { EFFECT_TOGETHER_RANGE: "1:1" })
+      expect(range.err).toContain("EFFECT_TOGETHER_RANGE in the environment is no setting and does nothing")
+      expect(JSON.parse(range.out)).toMatchObject({ rows: 2 })
       const flag = yield* shell.run(["run", input, "--emulator", "--max-cost=x"], env)
       expect(flag.err).toContain("Invalid value for flag --max-cost: \"x\"")
     })))

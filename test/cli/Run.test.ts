@@ -286,6 +286,9 @@ describe.concurrent("run", () => {
           expect.stringContaining("left out: 1 row of acme/none was not sent")
         ])
         expect(limited.err).toMatch(/continue without --max-cost: effect-together run (?!.*--max-cost)/)
+        const elsewhere = ["--out-dir", shell.path("batch")]
+        const batch = yield* shell.run(["run", input, ...emulator, "--via", "batch", ...elsewhere, "--max-cost", "1"])
+        expect([batch.code, batch.err]).toEqual([3, expect.stringContaining("1 row of acme/none was not sent")])
         const { code, err } = yield* shell.run(["run", input, ...emulator])
         expect([code, err]).toEqual([0, expect.stringContaining("acme/none is not in the catalogue")])
       })),

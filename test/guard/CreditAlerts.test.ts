@@ -409,7 +409,7 @@ describe("Credits", () => {
         "credits_probes_total {\"outcome\":\"answered\"} 1.00",
         "credits_probes_total {\"outcome\":\"inconclusive\"} 1.00",
         "credits_probes_total {\"outcome\":\"refused\"} 1.00",
-        "credits_refused_total {\"budget\":\"run\",\"reason\":\"limit\"} 1.00",
+        "credits_refused_total {\"budget\":\"run\",\"reason\":\"no-room\"} 1.00",
         "credits_reserved_usd {} 0.00",
         "credits_spent_usd_total {\"certainty\":\"assumed\"} 0.05",
         "credits_spent_usd_total {\"certainty\":\"sure\"} 0.56",

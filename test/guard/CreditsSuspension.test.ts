@@ -56,6 +56,22 @@ describe("Credits", () => {
         expect(state.sent).toBe(1)
       }))
 
+    it.effect("ends the wait of a call that probes in time", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { send, state } = provider()
+        const credits = yield* Credits.make({ onSuspended: { wait: "2 minutes" }, probe })
+        state.open = false
+        const ended = yield* Effect.timed(Effect.flip(credits.run(send, call(1))))
+        // refused after a second, it probes three times, and does not begin anew to wait
+        expect([Duration.toSeconds(ended[0]), state.sent]).toEqual([121, 4])
+        const { budgets, keys } = yield* credits.report
+        expect([keys[0]?.tally.reserved, keys[0]?.waiting, budgets]).toEqual([0n, 0, []])
+        // where the wait is over as a probe is refused, there is no further one
+        const short = credits.run(send, { ...call(1), onSuspended: { wait: "500 millis" } })
+        yield* Effect.sleep("1 minute")
+        expect(yield* Effect.flip(short)).toBe(refused)
+      })))
+
     it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
       Effect.gen(function*() {
         const { send, state } = provider()

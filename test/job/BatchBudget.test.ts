@@ -48,7 +48,9 @@ describe("BatchBudget", () => {
       Effect.gen(function*() {
         const { budget, settle } = spending(100n)
         const unknown = Price.unknown("no price")
-        expect((yield* Effect.flip(budget.reserve("m", unknown))).message).toBe("the price of m is unknown: no price")
+        expect((yield* Effect.flip(budget.reserve("m", unknown))).message).toBe(
+          "the price of m is unknown: no price. State it, or send these rows without a budget"
+        )
         const held = budget.hold(unknown)
         const waiting = yield* Effect.forkChild(reserve(budget, 1n), { startImmediately: true })
         yield* Effect.yieldNow

@@ -393,6 +393,18 @@ describe("BatchJob", () => {
         expect([stop?._tag, report.ok, provider.seen.get("POST /v1/batches")]).toEqual(["MaxCost", 0, undefined])
       })))
 
+    it.effect("leaves the rows of a model without a price to a run without a budget, and answers the others", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup([1, 2, 3, 4].map((id) => `${line(id, id % 2 === 0 ? "no/price" : model)}\n`).join(""))
+        const priced = (name: string) => name === model ? price() : undefined
+        const options = { price: priced, maxCost: boundOf(1, 4) }
+        const { abandoned, report, stop } = yield* run(disk, world(), options)
+        expect([stop?._tag, report.ok, abandoned.get("no/price")?.rows]).toEqual(["Abandoned", 2, 2])
+        expect(report.warnings.join()).toContain("2 rows of no/price were not sent: the price of no/price is unknown")
+        const again = yield* run(disk, world(), { price: priced })
+        expect([again.stop, again.report.resumedOk, again.report.ok]).toEqual([undefined, 2, 2])
+      })))
+
     it.effect("fails the rows of a model that cannot be batched, and answers the others", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(

@@ -35,12 +35,14 @@ describe("docs/job.md", () => {
     expect(said.get("grace")).toBe(seconds(Job.defaults.grace))
     expect(said.get("durability")).toBe(GroupCommit.defaults.durability)
     expect(said.get("fullDiskWait")).toBe(seconds(DiskFull.defaults.fullDiskWait))
+    expect(said.get("fullDiskEvery")).toBe(seconds(DiskFull.defaults.fullDiskEvery))
     expect(said.get("heartbeat")).toBe(seconds(Lock.defaults.heartbeat))
     const { beforeFirst, outage } = Patience.settings()
     expect(said.get("patience")).toBe(`${Patience.defaults.rounds} rounds, ${outage} s, ${beforeFirst} s`)
     const text = page("job.md")
     expect(text).toContain(
-      `retries a call up to ${Sender.defaults.maxAttempts} times and ranks it as \`${Sender.defaults.priority}\``
+      `up to ${Sender.defaults.maxAttempts} attempts for a call, ranks it as \`${Sender.defaults.priority}\`, and labels ` +
+        `it \`${Sender.defaults.label}\``
     )
     expect(text).toContain(`after ${Patience.defaults.abandonAfter} of a model and not one answer`)
     expect(text).toContain(`by ${Parts.defaults.maxRows.toLocaleString("en")}, uploaded`)

@@ -40,7 +40,7 @@ describe("Ledger", () => {
         _tag: "Refused",
         budget: narrow,
         counter: "narrow",
-        reason: "limit",
+        reason: "no-room",
         needed: 3n,
         remaining: 2n
       })
