@@ -161,7 +161,7 @@ export interface Options<in out E, out R = never> {
   readonly isRetryable?: ((error: E) => boolean) | undefined
   /** A budget shared by all calls to one provider: a retry that finds it empty is not made. Default: none. */
   readonly budget?: RetryBudget | undefined
-  /** What a retry does when the budget is empty: fail now, or wait for it (jobs). Default `"fail"`. */
+  /** What a retry does when the budget is empty: fail now, or wait for it, as long as the deadline allows. Default `"fail"`. */
   readonly whenBudgetEmpty?: "fail" | "wait" | undefined
   /** Runs before each wait. */
   readonly onRetry?: ((event: RetryEvent<E>) => Effect.Effect<void, never, R>) | undefined
