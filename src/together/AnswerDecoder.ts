@@ -55,13 +55,14 @@ export const read = <A>(
   const { headers, status, text } = answer
   const { model, operation } = exchange
   const fail = (problem: string, said?: string) => {
-    const body = text === "" ? undefined : redact(text, secretsOf(exchange))
+    const secrets = secretsOf(exchange)
+    const body = text === "" ? undefined : redact(text, secrets)
     return Result.fail(
       new DecodeError({
         operation,
         model,
         status,
-        requestId: idOf(headers, said),
+        requestId: idOf(headers, said, secrets),
         body,
         message:
           `The answer to ${operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
@@ -89,5 +90,12 @@ export const read = <A>(
   const failed = FailedGeneration.of(value, usage)
   return failed === undefined
     ? Result.succeed({ value: decoded.success, usage })
-    : Result.fail(FailedGeneration.toError(failed, { operation, model, status, requestId: idOf(headers) }))
+    : Result.fail(
+      FailedGeneration.toError(failed, {
+        operation,
+        model,
+        status,
+        requestId: idOf(headers, undefined, secretsOf(exchange))
+      })
+    )
 }

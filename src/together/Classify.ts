@@ -12,8 +12,8 @@
  * gives up a model must be the provider's own words: it is read without prompts
  * and without what stands in quotes. What makes an error milder is read in the
  * whole sentence: a rate, the context, a failed hop. Without such words the mild
- * tag stands: InvalidRequestError for 400 and 422, PermissionDeniedError for
- * 403, RateLimitError for 429.
+ * tag stands: InvalidRequestError for 400 and 422, RateLimitError for 429, and
+ * for 403 what the table says.
  *
  * | status | error |
  * | --- | --- |
@@ -34,7 +34,7 @@ import * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import { remedy, what } from "./Advice.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
+import { isClean, narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
 
 /** Holds an answer to classify. */
 export interface Answer {
@@ -209,9 +209,21 @@ export const sentence = (text: string): string => {
   return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
 }
 
-/** Finds the id of a request: as its headers name it, as its body does, else that of the edge. */
-export const idOf = (headers: Hint.Headers, said?: string | undefined): string | undefined =>
-  headers["x-request-id"] ?? said ?? headers["cf-ray"]
+/** An id is one word; a sentence in its place may quote anything. */
+const isId = /^[\w.:+/=-]{1,128}$/
+
+/**
+ * Finds the id of a request: as its headers name it, as its body does, else that of the edge. What is no id or holds a
+ * secret is none.
+ */
+export const idOf = (
+  headers: Hint.Headers,
+  said?: string | undefined,
+  secrets?: Secrets | undefined
+): string | undefined =>
+  [headers["x-request-id"], said, headers["cf-ray"]].find((id) =>
+    id !== undefined && isId.test(id) && (secrets === undefined || isClean(id, secrets))
+  )
 
 /** Of a word that comes several times, joined by commas, a veto counts. */
 const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
@@ -253,7 +265,10 @@ const readings = (message: string, prompts: Secrets["prompts"]): Said => ({
  */
 export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const body = ErrorBody.parse(answer.body)
-  const secrets = narrowed([body.message ?? "", answer.body], answer.secrets ?? noSecrets)
+  const secrets = narrowed(
+    [body.message ?? "", answer.body, answer.headers["x-request-id"] ?? ""],
+    answer.secrets ?? noSecrets
+  )
   const decision = verdict(answer, body, readings(body.message ?? "", secrets.prompts))
   const retryAfter = Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
@@ -263,7 +278,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
       ? redirected(answer.status, answer.headers["location"])
       : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer, retryAfter)}.`,
     status: answer.status,
-    requestId: idOf(answer.headers, body.requestId),
+    requestId: idOf(answer.headers, body.requestId, secrets),
     model: answer.model === "" ? undefined : answer.model,
     operation: answer.operation,
     retryAfter,

@@ -6,15 +6,14 @@
  * told of and everything that looks like a key is replaced. This runs only when
  * a call has failed.
  *
- * Writers of JSON escape different characters: all beyond ASCII, `<`, `/`, none
- * of them; a page escapes for HTML, an address or a form by percent signs. So a
- * text is looked through as it stands, and again with its escapes undone, as
- * often as a quoted JSON inside of JSON needs it. What is cut off at its end is
- * known by its start, and what lacks its start by its end. The work is linear in
- * the length of the text, of which no more than `maxReadLength` is read.
+ * A text is looked through as it stands and in every other reading of it (`Readings`): escapes undone, case and space
+ * folded. A provider may quote a part: whatever stretch of 24 characters is also in a secret goes, and of 12 where an
+ * ellipsis says that a secret was cut there. The work is linear in the length of text and secrets; of the text no more than
+ * `maxReadLength` is read.
  */
 import * as Result from "effect/Result"
 import * as Json from "./Json.ts"
+import * as Readings from "./Readings.ts"
 
 /** Bounds the body kept on an error, in characters. */
 export const maxBodyLength = 2000
@@ -30,232 +29,198 @@ const keyLike = [
 
 /** Shorter pieces of a prompt are words, not text: they stay. */
 const shortestPrompt = 12
-/** A provider may cut what it echoes: this much of a prompt's start or end gives it away. */
+/** A provider may quote a part: this much of a prompt gives it away. */
 const giveaway = 24
-/** JSON inside of JSON inside of JSON. */
-const deepestEscape = 3
 /** Where only a part is read, its end may hold the start of a prompt, each character as nine of an address. */
 const margin = giveaway * 9
 
-/** Is a text as it reads, and where each of its characters, and its end, stands in the original. */
-interface Reading {
-  readonly text: string
-  readonly at: (index: number) => number
-}
+const none: ReadonlyArray<number> = []
 
-/** Is a way of writing characters by others. */
-interface Writing {
-  readonly pattern: RegExp
-  readonly read: (match: RegExpMatchArray) => string
-}
-
-const controls: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" }
-
-/** Whichever characters the writer chose to escape. */
-const json: Writing = {
-  pattern: /\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi,
-  read: ([, unicode, byte, letter = ""]) => {
-    const code = unicode ?? byte
-    return code === undefined ? controls[letter] ?? letter : String.fromCharCode(Number.parseInt(code, 16))
-  }
-}
-
-const entities: Readonly<Record<string, string>> = { amp: "&", apos: "'", gt: ">", lt: "<", nbsp: "\u00a0", quot: "\"" }
-
-const html: Writing = {
-  pattern: /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(amp|apos|gt|lt|nbsp|quot));/gi,
-  read: ([whole, decimal, hex, name = ""]) => {
-    const code = decimal === undefined ? Number.parseInt(hex ?? "", 16) : Number(decimal)
-    return code <= 0x10ffff ? String.fromCodePoint(code) : entities[name.toLowerCase()] ?? whole
-  }
-}
-
-/** One character at a time, as its bytes in UTF-8. */
-const percent =
-  /%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}/
-const utf8 = new TextDecoder()
-
-const address: Writing = {
-  pattern: new RegExp(percent, "gi"),
-  read: ([whole]) => utf8.decode(Uint8Array.from(whole.slice(1).split("%"), (byte) => Number.parseInt(byte, 16)))
-}
-
-const form: Writing = {
-  pattern: new RegExp(`\\+|${percent.source}`, "gi"),
-  read: (match) => match[0] === "+" ? " " : address.read(match)
-}
-
-/** Undoes one level of a writing. */
-const undone = (reading: Reading, { pattern, read }: Writing): Reading => {
-  const places: Array<number> = []
-  let text = ""
-  let from = 0
-  const keep = (to: number): void => {
-    text += reading.text.slice(from, to)
-    for (let index = from; index < to; index++) places.push(reading.at(index))
-  }
-  for (const match of reading.text.matchAll(pattern)) {
-    keep(match.index)
-    const characters = read(match)
-    text += characters
-    for (let unit = 0; unit < characters.length; unit++) places.push(reading.at(match.index))
-    from = match.index + match[0].length
-  }
-  keep(reading.text.length)
-  const end = reading.at(reading.text.length)
-  return { text, at: (index) => places[index] ?? end }
-}
-
-type Piece = readonly [from: number, to: number]
-
-/** Reads a text with the escapes of JSON undone, level by level. */
-const levelsOf = (text: Reading): ReadonlyArray<Reading> => {
-  let reading = text
-  const readings = [reading]
-  while (readings.length <= deepestEscape && reading.text.includes("\\")) {
-    reading = undone(reading, json)
-    readings.push(reading)
-  }
-  return readings
-}
-
-/** Reads a text as it stands, and as each writing means it. */
-const readingsOf = (text: string): ReadonlyArray<Reading> => {
-  const plain: Reading = { text, at: (index) => index }
-  const readings = [plain]
-  if (text.includes("&")) readings.push(undone(plain, html))
-  if (text.includes("%")) readings.push(undone(plain, address))
-  if (text.includes("+")) readings.push(undone(plain, form))
-  return readings.filter((reading) => reading === plain || reading.text !== text).flatMap(levelsOf)
-}
+type Piece = readonly [from: number, to: number, mark: string]
 
 interface Found {
   /** Pieces of the original that are secrets. */
-  readonly whole: Array<Piece>
-  /** Places where a secret begins and is cut off. */
-  readonly begun: Array<number>
+  readonly pieces: Array<Piece>
+  /** Pieces where a secret begins and is cut off. */
+  readonly begun: Array<Piece>
 }
 
 /** Knows which characters of a reading are found to be secret, so that no stretch of them is gone through twice. */
 class Covered {
-  /** Of each character that is found, one towards the end of its stretch, itself where it is not found. */
+  /** Of each character that is found, one towards the end of its stretch; itself where it is not found. */
   readonly #next: Uint32Array
-  /** The same towards the start; counted from 1, so that 0 is before the first. */
-  readonly #previous: Uint32Array
 
   constructor(length: number) {
-    this.#next = new Uint32Array(length + 1)
-    for (let index = 0; index <= length; index++) this.#next[index] = index
-    this.#previous = this.#next.slice()
+    this.#next = Uint32Array.from({ length: length + 1 }, (_, index) => index)
   }
 
   /** Finds the first character from here on that is not found to be secret. */
   end(index: number): number {
-    return rootOf(this.#next, index)
-  }
-
-  /** Finds where the secret stretch before this character begins. */
-  start(index: number): number {
-    return rootOf(this.#previous, index)
+    const links = this.#next
+    let end = index
+    for (let next = links[end] ?? end; next !== end; next = links[end] ?? end) end = next
+    // whoever follows them next has a shorter way
+    for (let at = index; at !== end;) {
+      const next = links[at] ?? end
+      links[at] = end
+      at = next
+    }
+    return end
   }
 
   add(from: number, to: number): void {
-    for (let index = this.end(from); index < to; index = this.end(index)) {
-      this.#next[index] = index + 1
-      this.#previous[index + 1] = index
-    }
+    for (let index = this.end(from); index < to; index = this.end(index)) this.#next[index] = index + 1
   }
 }
 
-/** Follows links to their end, and shortens them for whoever follows them next. */
-const rootOf = (links: Uint32Array, index: number): number => {
-  let root = index
-  for (let next = links[root] ?? root; next !== root; next = links[root] ?? root) root = next
-  for (let at = index; at !== root;) {
-    const next = links[at] ?? root
-    links[at] = root
-    at = next
-  }
-  return root
+/** Is a reading that is looked through, by the places of its words: all stretches of `shortestPrompt` characters. */
+interface Searched {
+  readonly reading: Readings.Reading
+  readonly words: Map<string, Array<number>>
+  readonly covered: Covered
+  /** Counts how often a word was none of a secret. */
+  readonly vain: Map<string, number>
 }
 
-/** Finds what lacks its start: as much of the end as stands there. One that reaches back to another is one with it. */
-const findEnd = ({ at, text }: Reading, secret: string, { whole }: Found, covered: Covered): void => {
-  const tail = secret.slice(-giveaway)
-  let before = 0
-  let start = 0
-  for (let index = text.indexOf(tail); index >= 0; index = text.indexOf(tail, before)) {
-    const end = index + tail.length
-    // all that this one could add is found already, and so it is with those behind it in the same stretch
-    if (covered.start(end) <= before) {
-      start = covered.start(end)
-      before = Math.max(end, covered.end(index) - tail.length + 1)
-      continue
+/** So many times a word is taken for one of a secret in vain: it is a ruler, or stands everywhere. */
+const patience = 1000
+
+const searched = (reading: Readings.Reading): Searched => {
+  const words = new Map<string, Array<number>>()
+  for (let at = 0; at + shortestPrompt <= reading.text.length; at++) {
+    const word = reading.text.slice(at, at + shortestPrompt)
+    const places = words.get(word)
+    if (places === undefined) words.set(word, [at])
+    else places.push(at)
+  }
+  return { reading, words, covered: new Covered(reading.text.length), vain: new Map() }
+}
+
+/** Counts words of a text from one to the next, so that any `giveaway` characters hold one; the last is at its end. */
+const nextWord = (text: string, at: number): number => {
+  const last = text.length - shortestPrompt
+  return at < last ? Math.min(at + shortestPrompt, last) : Infinity
+}
+
+const ellipsis = /^\W{0,2}(?:\.\.|…)/
+const afterEllipsis = /(?:\.\.|…)\W{0,2}$/
+
+/** Tells whether a stretch of a reading that is part of a secret as well gives it away. */
+const isGivenAway = (text: string, from: number, to: number, starts: boolean, ends: boolean): boolean =>
+  to - from >= giveaway || (starts && ends) ||
+  (starts && ellipsis.test(text.slice(to, to + 4))) ||
+  (ends && afterEllipsis.test(text.slice(Math.max(0, from - 4), from)))
+
+/** Finds what stands in a reading and in a secret of at least `shortestPrompt` characters. */
+const find = ({ covered, reading, vain, words }: Searched, secret: string, found: Found, mark: string): void => {
+  const { text } = reading
+  for (let at = 0; at < secret.length; at = nextWord(secret, at)) {
+    const word = secret.slice(at, at + shortestPrompt)
+    let isFound = false
+    for (const place of words.get(word) ?? none) {
+      if (covered.end(place) >= place + shortestPrompt) continue
+      let before = 0
+      while (before < Math.min(at, place) && text[place - before - 1] === secret[at - before - 1]) before++
+      let after = shortestPrompt
+      while (at + after < secret.length && text[place + after] === secret[at + after]) after++
+      const [from, to, starts, ends] = [place - before, place + after, before === at, at + after === secret.length]
+      if (!isGivenAway(text, from, to, starts, ends)) {
+        vain.set(word, (vain.get(word) ?? 0) + 1)
+        continue
+      }
+      isFound = true
+      covered.add(from, to)
+      found[starts && !ends ? "begun" : "pieces"].push([reading.from(from), reading.to(to), mark])
     }
-    let from = index
-    while (from > before && end - from < secret.length && text[from - 1] === secret[secret.length - (end - from) - 1]) {
-      from--
-    }
-    if (from > before || before === 0) start = from
-    if (covered.start(end) > start) whole.push([at(start), at(end)])
-    covered.add(start, end)
-    before = end
+    if (isFound || (vain.get(word) ?? 0) > patience) words.delete(word)
   }
 }
 
-const find = (reading: Reading, secret: string, found: Found, covered: Covered): void => {
-  const { at, text } = reading
-  const head = secret.slice(0, giveaway)
-  for (let index = text.indexOf(head); index >= 0;) {
-    const length = text.startsWith(secret, index) ? secret.length : 0
-    if (length > 0) {
-      found.whole.push([at(index), at(index + length)])
-      covered.add(index, index + length)
-    } else found.begun.push(at(index))
-    index = text.indexOf(head, index + Math.max(length, head.length))
+/** Finds a secret of fewer characters. */
+const findShort = ({ reading }: Searched, secret: string, found: Found, mark: string): void => {
+  for (let at = reading.text.indexOf(secret); at >= 0; at = reading.text.indexOf(secret, at + secret.length)) {
+    found.pieces.push([reading.from(at), reading.to(at + secret.length), mark])
   }
-  if (secret.length > giveaway) findEnd(reading, secret, found, covered)
 }
 
 /** Joins pieces that overlap, in their order. */
 const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   const out: Array<Piece> = []
-  for (const [from, to] of pieces.toSorted((a, b) => a[0] - b[0])) {
+  for (const piece of pieces.toSorted((a, b) => a[0] - b[0])) {
     const last = out.at(-1)
-    if (last !== undefined && from < last[1]) out[out.length - 1] = [last[0], Math.max(last[1], to)]
-    else out.push([from, to])
+    if (last !== undefined && piece[0] < last[1]) out[out.length - 1] = [last[0], Math.max(last[1], piece[1]), last[2]]
+    else out.push(piece)
   }
   return out
 }
 
-/** Finds the first place that stands in none of the pieces, all in their order. */
-const firstOutside = (places: ReadonlyArray<number>, pieces: ReadonlyArray<Piece>): number | undefined => {
+/** Finds the first piece that begins in none of the others, all in their order. */
+const firstOutside = (begun: ReadonlyArray<Piece>, pieces: ReadonlyArray<Piece>): Piece | undefined => {
   let next = 0
-  return places.toSorted((a, b) => a - b).find((place) => {
-    while ((pieces[next]?.[1] ?? Infinity) <= place) next++
-    return place < (pieces[next]?.[0] ?? Infinity)
+  return begun.toSorted((a, b) => a[0] - b[0]).find(([from]) => {
+    while ((pieces[next]?.[1] ?? Infinity) <= from) next++
+    return from < (pieces[next]?.[0] ?? Infinity)
   })
 }
 
-/** Replaces secrets; what follows one that is cut off may still be of it, and goes too. */
-const without = (text: string, secrets: ReadonlyArray<string>, mark: string): string => {
-  const found: Found = { whole: [], begun: [] }
-  if (secrets.length === 0) return text
-  for (const reading of readingsOf(text)) {
-    const covered = new Covered(reading.text.length)
-    for (const secret of secrets) find(reading, secret, found, covered)
+/** Lists all stretches of `shortestPrompt` characters. */
+const wordsOf = (readings: ReadonlyArray<Readings.Reading>): ReadonlySet<string> => {
+  const words = new Set<string>()
+  for (const { text } of readings) {
+    for (let at = 0; at + shortestPrompt <= text.length; at++) words.add(text.slice(at, at + shortestPrompt))
   }
-  if (found.whole.length === 0 && found.begun.length === 0) return text
-  const pieces = joined(found.whole)
+  return words
+}
+
+/** Keeps the secrets that words may be a part of, the shorter first: one may begin like another. */
+const quotable = (words: ReadonlySet<string>, secrets: Iterable<string>): ReadonlyArray<string> => {
+  const kept: Array<string> = []
+  for (const text of secrets) {
+    let at = 0
+    while (at < text.length && !words.has(text.slice(at, at + shortestPrompt))) at = nextWord(text, at)
+    if (at < text.length || text.length < shortestPrompt) kept.push(text)
+  }
+  return kept.sort((a, b) => a.length - b.length)
+}
+
+/** Says which secrets, folded as readings are, a mark replaces. */
+type Marked = readonly [mark: string, secrets: Iterable<string>]
+
+/** Replaces secrets; what follows one that is cut off may still be of it, and goes too. */
+const replaced = (text: string, marked: ReadonlyArray<Marked>): string => {
+  const readings = Readings.of(text)
+  const words = wordsOf(readings)
+  const near = marked.map(([mark, secrets]) => [mark, quotable(words, secrets)] as const)
+  if (near.every(([, secrets]) => secrets.length === 0)) return text
+  const found: Found = { pieces: [], begun: [] }
+  const looked = readings.map(searched)
+  for (const [mark, secrets] of near) {
+    for (const secret of secrets) {
+      const look = secret.length < shortestPrompt ? findShort : find
+      for (const reading of looked) look(reading, secret, found, mark)
+    }
+  }
+  const pieces = joined(found.pieces)
   const cut = firstOutside(found.begun, pieces)
   let out = ""
   let at = 0
-  for (const [from, to] of pieces) {
-    if (from >= (cut ?? Infinity)) break
+  for (const [from, to, mark] of pieces) {
+    if (from >= (cut?.[0] ?? Infinity)) break
     out += text.slice(at, from) + mark
     at = to
   }
-  return out + text.slice(at, cut) + (cut === undefined ? "" : mark)
+  return out + text.slice(at, cut?.[0]) + (cut?.[2] ?? "")
+}
+
+/** Replaces secrets in as much of a text as is read. */
+const without = (text: string, marked: ReadonlyArray<Marked>): string => {
+  const out = replaced(text.slice(0, maxReadLength), marked)
+  if (text.length <= maxReadLength) return out
+  const ends = marked.map(([mark]) => {
+    const last = out.lastIndexOf(mark)
+    return last < 0 ? 0 : last + mark.length
+  })
+  return out.slice(0, Math.max(out.length - margin, ...ends))
 }
 
 /** Names what must not appear. */
@@ -271,59 +236,42 @@ export interface Secrets {
   readonly prompts: ReadonlyArray<string> | (() => Iterable<string>) | "unknown"
 }
 
-/** So few prompts are looked for as they are: to narrow them would take longer. */
-const few = 64
-
-/** Keeps the prompts that texts may quote: those whose first or last characters stand in one, however escaped. */
-const quotable = (texts: ReadonlyArray<string>, prompts: Iterable<string>): ReadonlyArray<string> => {
-  if (Array.isArray(prompts) && prompts.length <= few) return prompts
-  const words = new Set<string>()
-  for (const reading of texts.flatMap((text) => readingsOf(text.slice(0, maxReadLength)))) {
-    for (let at = 0; at + shortestPrompt <= reading.text.length; at++) {
-      words.add(reading.text.slice(at, at + shortestPrompt))
-    }
+function* foldedPrompts(prompts: Exclude<Secrets["prompts"], "unknown">): Generator<string> {
+  for (const prompt of typeof prompts === "function" ? prompts() : prompts) {
+    const text = Readings.fold(prompt.trim())
+    if (text.length >= shortestPrompt) yield text
   }
-  const kept: Array<string> = []
-  if (words.size === 0) return kept
-  for (const prompt of prompts) {
-    const text = prompt.trim()
-    if (words.has(text.slice(0, shortestPrompt)) || words.has(text.slice(-shortestPrompt))) kept.push(prompt)
-  }
-  return kept
 }
 
-const listOf = (prompts: Exclude<Secrets["prompts"], "unknown">): Iterable<string> =>
-  typeof prompts === "function" ? prompts() : prompts
-
 /** Reads prompts that are many, once for all texts to be redacted, and keeps those that these may quote. */
-export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets =>
-  secrets.prompts === "unknown" ? secrets : { ...secrets, prompts: quotable(texts, listOf(secrets.prompts)) }
+export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets => {
+  if (secrets.prompts === "unknown") return secrets
+  const words = wordsOf(texts.flatMap((text) => Readings.of(text.slice(0, maxReadLength))))
+  return { ...secrets, prompts: words.size === 0 ? [] : quotable(words, foldedPrompts(secrets.prompts)) }
+}
 
 const shortestHeader = 8
 
 /** Removes prompts from as much of a text as is read; unknown ones stay. */
-export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): string => {
-  if (prompts === "unknown") return text.slice(0, maxReadLength)
-  const near = quotable([text], listOf(prompts))
-  const texts = [...new Set(near.map((prompt) => prompt.trim()))].filter((prompt) => prompt.length >= shortestPrompt)
-  const mark = "[prompt]"
-  const out = without(text.slice(0, maxReadLength), texts, mark)
-  if (text.length <= maxReadLength) return out
-  const marked = out.lastIndexOf(mark)
-  return out.slice(0, Math.max(out.length - margin, marked < 0 ? 0 : marked + mark.length))
-}
+export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): string =>
+  prompts === "unknown" ? text.slice(0, maxReadLength) : without(text, [["[prompt]", foldedPrompts(prompts)]])
 
 /** Removes keys and prompts from a text and bounds its length. */
 export const redact = (text: string, secrets: Secrets): string => {
-  const { apiKey, headers = [], prompts } = secrets
+  const { apiKey = "", headers = [], prompts } = secrets
   if (prompts === "unknown") return withheld(text)
-  // prompts first: one may hold what looks like a key, and would not be known again without it
-  let out = withoutPrompts(text, prompts)
-  out = without(out, headers.filter((value) => value.length >= shortestHeader), "[header]")
-  if (apiKey !== undefined && apiKey !== "") out = out.replaceAll(apiKey, "[key]")
+  let out = without(text, [
+    ["[prompt]", foldedPrompts(prompts)],
+    ["[header]", headers.filter((value) => value.length >= shortestHeader).map(Readings.fold)],
+    ["[key]", apiKey === "" ? [] : [Readings.fold(apiKey)]]
+  ])
   for (const pattern of keyLike) out = out.replace(pattern, "[key]")
-  return out.length > maxBodyLength || text.length > maxReadLength ? `${out.slice(0, maxBodyLength)}…` : out
+  return out.length > maxBodyLength || text.length > maxReadLength ? `${out.slice(0, maxBodyLength - 1)}…` : out
 }
+
+/** Tells whether a text holds no key and none of the prompts that are known. */
+export const isClean = (text: string, secrets: Secrets): boolean =>
+  redact(text, secrets.prompts === "unknown" ? { ...secrets, prompts: [] } : secrets) === text
 
 const kinds: ReadonlySet<string> = new Set(["type", "error_type", "code", "param", "status"])
 const word = /^[\w.-]{1,64}$/

@@ -51,8 +51,14 @@ export const complaint = (headers: Options["headers"]): string | undefined => {
   return undefined
 }
 
-/** Headers whose values are words of HTTP, not secrets. */
-const known: ReadonlySet<string> = new Set(["user-agent", "accept", "accept-encoding", "accept-language"])
+/** Headers whose values are words of HTTP or the id of a request, not secrets. */
+const known: ReadonlySet<string> = new Set([
+  "user-agent",
+  "accept",
+  "accept-encoding",
+  "accept-language",
+  "x-request-id"
+])
 
 /** Is what is accepted, unless the caller says otherwise. */
 export const accept = "application/json"

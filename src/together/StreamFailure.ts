@@ -45,13 +45,14 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
 export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
   const { message: said, requestId } = ErrorBody.parse(body)
   const secrets = transport.secrets(exchange)
+  const contentType = headers["content-type"]
   return new TogetherError.DecodeError({
     operation: exchange.operation,
     model: exchange.model,
     status,
-    requestId: Classify.idOf(headers, requestId),
+    requestId: Classify.idOf(headers, requestId, secrets),
     message: `The answer to a streaming call is ${
-      headers["content-type"] ?? "without a content type"
+      contentType === undefined ? "without a content type" : redact(contentType, secrets)
     }, not text/event-stream.${
       said === undefined ? "" : ` It says: ${redact(said, secrets)}.`
     } Check the base URL, or call without streaming.`,
@@ -84,7 +85,7 @@ export const make = (
     const said = redact(failure.message, secrets)
     return new TogetherError.StreamError({
       ...common,
-      requestId: Classify.idOf(head.headers, read?.requestId),
+      requestId: Classify.idOf(head.headers, read?.requestId, secrets),
       started: decoder.started(),
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
@@ -102,7 +103,7 @@ export const make = (
     decoder.started()
       ? new TogetherError.RequestTimeoutError({
         ...common,
-        requestId: Classify.idOf(head.headers),
+        requestId: Classify.idOf(head.headers, undefined, transport.secrets(exchange)),
         phase: "idle",
         started: true,
         partial: decoder.partial(),

@@ -145,13 +145,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const apiKey = Redacted.value(options.apiKey)
   const sent = SentHeaders.make({ ...options, apiKey })
 
-  const secrets = ({ body, form, formTexts, json }: Exchange): Secrets => ({
+  const secrets = (exchange: Exchange): Secrets => ({
     apiKey,
     headers: sent.secrets,
-    // what was sent, if anything was: the object may hold something else, or else by now
-    prompts: form !== undefined
-      ? formTexts ?? "unknown"
-      : () => body === undefined ? promptsOf(json) : promptsOfText(body)
+    prompts: exchange.form !== undefined && exchange.formTexts === undefined ? "unknown" : () => textsOf(exchange)
   })
 
   const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.plain)
@@ -299,6 +296,16 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     watchdog
   } satisfies Transport
 })
+
+/** Reads every text of an exchange: of its query, and of its body or form. */
+function* textsOf({ body, formTexts, json, path, query }: Exchange): Generator<string> {
+  const asked = path.indexOf("?")
+  if (asked >= 0) yield* new URLSearchParams(path.slice(asked)).values()
+  yield* promptsOf(query)
+  if (formTexts !== undefined) yield* formTexts()
+  // what was sent, if anything was: the object may hold something else, or else by now
+  else yield* body === undefined ? promptsOf(json) : promptsOfText(body)
+}
 
 /** Runs without a span of its own, so without trace headers too: the call's span says what happened. */
 const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

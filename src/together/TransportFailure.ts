@@ -13,7 +13,7 @@ import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
-import { redact, type Secrets } from "./Redact.ts"
+import { isClean, redact, type Secrets } from "./Redact.ts"
 
 /** Is what an error says of the exchange it is about. */
 interface Subject {
@@ -29,18 +29,24 @@ interface Head {
   readonly headers: Hint.Headers
 }
 
-const about = ({ model, operation }: Subject, head?: Head | undefined) => ({
+const about = ({ model, operation }: Subject, head?: Head | undefined, secrets?: Secrets | undefined) => ({
   operation,
   model: model === "" ? undefined : model,
-  ...(head === undefined ? undefined : { status: head.status, requestId: Classify.idOf(head.headers) })
+  ...(head === undefined ? undefined : {
+    status: head.status,
+    requestId: Classify.idOf(head.headers, undefined, secrets)
+  })
 })
 
 /** Mean that no connection came to be, but for those that come from a call on one that did. */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
 
+/** A code or the name of a system's call is one word; what else stands there may be anything. */
+const isWord = /^\w{1,64}$/
+
 const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): ReadonlyArray<string> => {
-  if (typeof code !== "string") return []
-  const call = typeof syscall === "string" ? syscall : "connect"
+  if (typeof code !== "string" || !isWord.test(code)) return []
+  const call = typeof syscall === "string" && isWord.test(syscall) ? syscall : "connect"
   return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
 }
 
@@ -126,7 +132,7 @@ export const of = (
 ): TogetherError.TogetherError => {
   const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
-  const common = about(exchange, head)
+  const common = about(exchange, head, head === undefined ? undefined : secrets())
   if (reason?._tag === "InvalidUrlError") {
     return new TogetherError.InvalidRequestError({
       ...common,
@@ -142,8 +148,9 @@ export const of = (
   if (codes.includes(encodedCode)) {
     return new TogetherError.DecodeError({
       ...common,
-      message:
-        `The answer cannot be read: ${problem}. Turn compression off in whatever stands between, or use the Fetch transport.`
+      message: `The answer cannot be read: ${
+        redact(problem, secrets())
+      }. Turn compression off in whatever stands between, or use the Fetch transport.`
     })
   }
   // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
@@ -168,15 +175,14 @@ export const of = (
   }
   const permanent = codes.some(isPermanent)
   const said = redact(problem, secrets())
+  const code = codes.find((code) => isClean(code, secrets()))
   return new TogetherError.ConnectionError({
     ...common,
     permanent,
     // without the system's call, which may stand before it
-    code: codes[0]?.split(" ").at(-1),
+    code: code?.split(" ").at(-1),
     sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
-    message: `The connection failed${codes[0] === undefined ? "" : ` (${codes[0]})`}${
-      said === "" ? "" : `: ${said}`
-    }. ${
+    message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
       permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
     }.`
   })

@@ -525,6 +525,15 @@ describe("Classify", () => {
     expect(classify(500, "", { "cf-ray": "ray" }).requestId).toBe("ray")
   })
 
+  it("takes for an id what is one word without a secret in it", () => {
+    const secrets = { apiKey: "key/of+mine", headers: ["header-of-mine"], prompts: ["Karl_Maier_is_ill"] }
+    const idOf = (id: string) => classify(400, { id }, { "x-request-id": id, "cf-ray": "ray" }, { secrets }).requestId
+    expect(idOf("oaQ3nT8-4yUbBN-9a")).toBe("oaQ3nT8-4yUbBN-9a")
+    for (const id of ["Karl Maier is ill", "x".repeat(129), "key/of+mine", "header-of-mine.", "a.Karl_Maier_is_ill"]) {
+      expect(idOf(id)).toBe("ray")
+    }
+  })
+
   it("carries the hint and names it in the remedy", () => {
     const result = classify(429, error("slow"), { "x-ratelimit-reset": "2" })
     expect(result.retryAfter).toEqual(Duration.seconds(2))
@@ -593,7 +602,7 @@ describe("Classify", () => {
   })
 
   it("bounds the body", () => {
-    expect(classify(500, "x".repeat(100_000)).body?.length).toBeLessThanOrEqual(2001)
+    expect(classify(500, "x".repeat(100_000)).body?.length).toBe(2000)
     expect(classify(500, "x".repeat(100_000)).message.length).toBeLessThan(1000)
   })
 

@@ -289,4 +289,11 @@ describe("EventStream", () => {
         expect(yield* charged(Reply.json({ choices: [choice] }), inputPrice, whole)).toEqual([50_000n])
       }))
   })
+
+  it.effect("keeps the prompt out of what it says of another content type", () =>
+    Effect.gen(function*() {
+      const reply = Reply.raw("what is this", { contentType: `text/${encodeURIComponent("Name three rivers.")}` })
+      const { error } = yield* failing(reply)
+      expect(error.message).toContain("is text/[prompt], not text/event-stream. It says: what is this.")
+    }))
 })

@@ -19,6 +19,19 @@ const sound = Uint8Array.of(0x49, 0x44, 0x33, 0xff, 0xfb, 0x90, 0x00)
 const audio = Reply.raw(sound, { contentType: "audio/mpeg" })
 
 describe("requestBytes", () => {
+  it.effect("keeps what its query asks for out of errors", () =>
+    virtually(Effect.gen(function*() {
+      const about = "the patient is Karl Maier"
+      yield* TogetherTest.always("*", Reply.raw(`Cannot GET /find?q=${encodeURIComponent(about)}`, { status: 404 }))
+      const find = (request: { readonly path: string; readonly query?: { readonly q: string } }) =>
+        Effect.flip(use((together) => together.requestBytes(request)))
+      const errors = yield* Effect.all([
+        find({ path: "/find", query: { q: about } }),
+        find({ path: `/find?q=${encodeURIComponent(about)}` })
+      ])
+      expect(errors.map((error) => error.body)).toEqual(Array(2).fill("Cannot GET /find?q=[prompt]"))
+    })))
+
   it.effect("gives bytes as they came", () =>
     virtually(Effect.gen(function*() {
       yield* TogetherTest.reply(audio)

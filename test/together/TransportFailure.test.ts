@@ -11,4 +11,30 @@ describe("TransportFailure", () => {
     const exchange = { operation, model, path: "/x" }
     expect(TransportFailure.timedOut(exchange, "headers", Duration.seconds(5)).message).toBe(message)
   })
+
+  describe("of a transport whose error holds the request", () => {
+    const secrets = () => ({ apiKey: "tok_of-mine-that-is-long", prompts: ["the patient is Karl Maier"] })
+    const exchange = { operation: "chat", model: "m", path: "/x" }
+    const failed = (fields: object) =>
+      TransportFailure.of(exchange, Object.assign(new Error("reset"), fields), "http://localhost", secrets)
+
+    it.each([
+      { code: "the patient is Karl Maier" },
+      { code: "tok_of-mine-that-is-long" },
+      { code: "ECONNRESET", syscall: "the patient is Karl Maier" },
+      { code: "ERR_CONTENT_ENCODING", message: "encoded: the patient is Karl Maier" },
+      { request: { body: "the patient is Karl Maier", headers: { authorization: "tok_of-mine-that-is-long" } } }
+    ])("keeps nothing of it: %o", (fields) => {
+      const error = failed(fields)
+      expect(`${error.message} ${JSON.stringify(error)}`).not.toMatch(/Karl|of-mine/)
+    })
+
+    it("keeps a code that is one", () => {
+      expect(failed({ code: "ConnectionRefused" })).toMatchObject({
+        _tag: "ConnectionError",
+        code: "ConnectionRefused"
+      })
+      expect(failed({ code: "ETIMEDOUT", syscall: "read" }).message).toContain("(read ETIMEDOUT)")
+    })
+  })
 })
