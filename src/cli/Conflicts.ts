@@ -11,6 +11,7 @@ import type * as Run from "./Run.ts"
 const shortestPoll = 1000
 
 const output = ({ errors, json, output }: Run.Flags): string | undefined => {
+  if (errors === "-") return "--errors - names no file: give a path, such as /dev/stderr"
   if (json && output !== undefined && Place.isStandardOutput(output)) {
     return `--output ${output} and --json both want standard output: give one of them a file`
   }

@@ -141,7 +141,10 @@ export const runFlags = {
       Flag.withDescription("Results file, or - for standard output (default: NAME.results.jsonl for NAME.jsonl)")
     )
   )),
-  errors: LastFlag.file("errors", "File of failed rows and bad lines (default: beside the results, NAME.errors.jsonl)"),
+  errors: LastFlag.file(
+    "errors",
+    "File of failed rows and bad lines (default: beside the results, NAME.errors.jsonl)"
+  ),
   journal: LastFlag.file("journal", "Journal file (default: beside the results, NAME.results.jsonl.journal)"),
   outDir,
   order: LastFlag.Literals("order", ["completion", "input"]).pipe(

@@ -166,7 +166,7 @@ const isOtherInput = (census: Scan.Census, options: Options): boolean => {
 const inputChangedMessage = (before: Format.Head["input"] | undefined, { input, path }: Options): string =>
   before?.bytes === undefined
     ? `${input.path} begins with another line than when the journal ${path} was begun: that is another job's. ` +
-      "Nothing was sent. Give this job a journal of its own, or say how to go on: keep the answers of changed rows, " +
+      "Nothing was sent. Give this job a journal and results of its own, or say how to go on: keep the answers of changed rows, " +
       "or send changed rows again."
     : `${input.path} has changed since its journal was begun (${before.bytes} bytes then, ${
       input.fingerprint?.bytes ?? "?"

@@ -39,6 +39,7 @@ describe.concurrent("effect-together", () => {
         [["run", input, "--emulator", "--journal", input], "for the input and for the journal"],
         [["run", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["run", input, "-o", "-", "--json"], "--output - and --json both want standard output"],
+        [["run", input, "--errors", "-"], "--errors - names no file"],
         [["run", "-", "--sample", "2"], "--sample and --range need a file"],
         [["run", input, "--via", "batch", "--dedupe"], "--via batch cannot be combined"],
         [["run", input, "--emulator-config", "x"], "--emulator-config needs --emulator"],

@@ -518,7 +518,7 @@ describe.concurrent("run", () => {
     expect([first.code, ids(first.out)]).toEqual([0, ["r1", "r2", "r3"]])
     const refused = await pipe(two, ["-o", "-"])
     expect([refused.code, refused.out]).toEqual([2, ""])
-    expect(refused.err).toContain("Give this job a journal of its own")
+    expect(refused.err).toContain("Give this job a journal and results of its own")
     const own = await pipe(two, ["-o", "/dev/stdout", "--journal", "two.journal", "--errors", "/dev/null", "-q"])
     expect([own.code, ids(own.out)]).toEqual([0, ["r11", "r12"]])
     const both = await pipe(two, ["-o", "-", "-q", "--changed", "keep"])

@@ -72,5 +72,7 @@ describe("docs/cli.md", () => {
       Object.keys(runFlags).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
     )
     for (const name of Settings.names) expect([name, flags.has(name)]).toEqual([name, true])
+    const listed = /Settings are\n([\s\S]*?);/.exec(page("cli.md"))?.[1]?.match(/(?<=`)[a-z-]+(?=`)/g) ?? []
+    expect(listed.toSorted()).toEqual(Settings.names.toSorted())
   })
 })
