@@ -38,6 +38,11 @@ export interface Request {
   readonly estimate: Price.Estimate
   /** Default: the guard's. */
   readonly onSuspended?: OnSuspended | undefined
+  /**
+   * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours, is
+   * then known not to be billed. Default: false, the call counts as sent.
+   */
+  readonly tellsAttempts?: boolean | undefined
 }
 
 /** Says how {@link Calls.run} learns what a call cost. */
@@ -196,7 +201,7 @@ export const make = (options: {
             Effect.map((reservation) => ({
               account,
               reservation,
-              ticket: { leave, purse: CreditPurse.make(reserving, reservation), since }
+              ticket: { leave, purse: CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false), since }
             })),
             Effect.onError(() => account.conclude(leave, "abandoned"))
           )

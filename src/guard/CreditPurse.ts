@@ -52,21 +52,21 @@ export interface Purse {
   lost: Reservation | undefined
   /** What the last failed attempt failed with. */
   failure: unknown
-  /** True once an attempt was told: what is free is then known not to be billed. */
+  /** True once an attempt was told, or where all will be: what is free is then known not to be billed. */
   told: boolean
   /** True once the call has ended: an attempt that outlives it finds no purse. */
   over: boolean
 }
 
-/** Begins with one reservation. */
-export const make = (reserve: Purse["reserve"], first: Reservation): Purse => ({
+/** Begins with one reservation; `told` where every attempt will be told. */
+export const make = (reserve: Purse["reserve"], first: Reservation, told: boolean): Purse => ({
   reserve,
   free: first,
   spare: undefined,
   owed: undefined,
   lost: undefined,
   failure: undefined,
-  told: false,
+  told,
   over: false
 })
 

@@ -107,7 +107,12 @@ export const make = (shared: Shared): GuardedCalls => {
     const { account, credits, inputMargin } = shared
     return credits === undefined || pricing === undefined ? undefined : {
       credits,
-      request: { key: account, label: call.label, estimate: pricing.before(call.estimate, { inputMargin }) },
+      request: {
+        key: account,
+        label: call.label,
+        estimate: pricing.before(call.estimate, { inputMargin }),
+        tellsAttempts: true
+      },
       cost: pricing.after
     }
   }

@@ -309,6 +309,23 @@ describe("Credits", () => {
         })
       }))
 
+    it.effect("is not thought to be billed where the call ended before its first, and tells them all", () =>
+      Effect.gen(function*() {
+        for (const tellsAttempts of [true, undefined]) {
+          const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+          const queued = Effect.andThen(Effect.never, credits.attempt(Effect.void))
+          const calls = [
+            credits.run(queued, { ...call(3), tellsAttempts }),
+            Stream.runDrain(credits.stream(Stream.fromEffect(queued), { ...call(3), tellsAttempts }))
+          ]
+          for (const one of calls) {
+            yield* Fiber.interrupt(yield* Effect.forkChild(one, { startImmediately: true }))
+          }
+          const atRisk = tellsAttempts ? 0n : cents(20)
+          expect(yield* tallyOf(credits)).toMatchObject({ settled: 0n, atRisk, reserved: 0n, open: 0 })
+        }
+      }))
+
     it.effect("keeps the reservation of one that was refused", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.10")] })
