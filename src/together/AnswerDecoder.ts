@@ -53,7 +53,8 @@ export const read = <A>(
   secretsOf: Transport["secrets"]
 ): Result.Result<Read<A>, DecodeError | StreamError> => {
   const { headers, status, text } = answer
-  const { model, operation } = exchange
+  const { operation } = exchange
+  const model = exchange.model === "" ? undefined : exchange.model
   const fail = (problem: string, said?: string) => {
     const secrets = secretsOf(exchange)
     const body = text === "" ? undefined : redact(text, secrets)

@@ -53,7 +53,7 @@ export const toError = (
   { partial, started }: FailedGeneration,
   about: {
     readonly operation: string
-    readonly model: string
+    readonly model: string | undefined
     readonly status: number
     readonly requestId?: string | undefined
   }

@@ -41,6 +41,8 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
   return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
 }
 
+const modelOf = ({ model }: Exchange): string | undefined => model === "" ? undefined : model
+
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
 export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
   const { message: said, requestId } = ErrorBody.parse(body)
@@ -48,7 +50,7 @@ export const unreadable = (exchange: Exchange, transport: Transport, { headers, 
   const contentType = headers["content-type"]
   return new TogetherError.DecodeError({
     operation: exchange.operation,
-    model: exchange.model,
+    model: modelOf(exchange),
     status,
     requestId: Classify.idOf(headers, requestId, secrets),
     message: `The answer to a streaming call is ${
@@ -77,7 +79,7 @@ export const make = (
   decoder: Pick<EventDecoder.EventDecoder<unknown>, "events" | "partial" | "started">
 ): StreamFailure => {
   const { timeouts } = transport
-  const common = { operation: exchange.operation, model: exchange.model, status: head.status }
+  const common = { operation: exchange.operation, model: modelOf(exchange), status: head.status }
 
   const failed: StreamFailure["failed"] = (failure) => {
     const secrets = transport.secrets(exchange)

@@ -84,6 +84,22 @@ describe("an error of a call", () => {
       ["StreamError", "chatStream", "m", 2]
     ],
     [
+      "an answer without a model that does not fit",
+      {
+        replies: [Reply.json({})],
+        call: (together) => together.request({ path: "/x", response: Schema.Struct({ b: Schema.String }) })
+      },
+      ["DecodeError", "request", undefined, 1]
+    ],
+    [
+      "a stream without a model that is refused",
+      {
+        replies: [Reply.events([{ error: { message: "no", code: 400 } }])],
+        call: (together) => Stream.runDrain(together.requestStream({ path: "/x", body: {}, response: Schema.Unknown }))
+      },
+      ["StreamError", "request", undefined, 1]
+    ],
+    [
       "an event that does not fit",
       {
         replies: [Reply.overloaded, Reply.events([{ a: 1 }])],
