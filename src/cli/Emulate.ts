@@ -4,6 +4,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as HttpServer from "effect/http/HttpServer"
 import type * as Simulation from "../testing/Simulation.ts"
+import { isScale } from "../testing/SimulationRun.ts"
 import * as Connection from "./Connection.ts"
 import * as Demo from "./Demo.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -80,7 +81,9 @@ export const provider = Effect.fnUntraced(function*(
 /** Serves until it is interrupted. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
-  if (!(flags.scale > 0)) return yield* new UsageError({ message: `--scale must be above 0, got ${flags.scale}` })
+  if (!isScale(flags.scale)) {
+    return yield* new UsageError({ message: `--scale must be in [1e-6, 1e6], got ${flags.scale}` })
+  }
   const options = yield* provider(flags, { unknownModels: "accept" })
   const served = Effect.gen(function*() {
     const server = yield* HttpServer.HttpServer

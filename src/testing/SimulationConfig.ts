@@ -23,8 +23,8 @@ const Above0 = AtMost.check(Schema.isGreaterThan(0))
 const Purchase = AtMost.check(Schema.isGreaterThanOrEqualTo(1e-9))
 const Usd = AtMost.check(Schema.isGreaterThanOrEqualTo(-largest))
 const Ratio = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-const Count1 = Schema.Int.check(Schema.isGreaterThan(0))
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0), Schema.isLessThanOrEqualTo(largest))
+const Count1 = Schema.Int.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(largest))
 
 const or = <S extends Schema.Constraint>(schema: S, value: S["Encoded"]): Schema.withDecodingDefault<S> =>
   Schema.withDecodingDefault<S>(Effect.succeed(value))(schema)

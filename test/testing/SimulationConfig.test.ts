@@ -37,6 +37,8 @@ describe("The options of docs/simulation.md", () => {
     const refused = (options: object, name: string) => expect(() => Simulation.make(options)).toThrow(name)
     refused({ credits: { balanceUsd: 1e300 } }, "balanceUsd")
     refused({ limits: { requestsPerSecond: 1e13 } }, "requestsPerSecond")
+    refused({ limits: { maxInFlight: 1e13 } }, "maxInFlight")
+    refused({ defaultMaxTokens: 1e13 }, "defaultMaxTokens")
     refused({ dynamic: { slots: 1e9 } }, "slots")
     refused(
       { credits: { balanceUsd: 1, autoRecharge: { mode: "amount", thresholdUsd: 2, amountUsd: 1e-12 } } },
