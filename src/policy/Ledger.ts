@@ -127,12 +127,16 @@ const changeAll = (
   return { counters, keys: HashMap.set(state.keys, entry.key, change(tally(state.keys, entry.key))) }
 }
 
-/** Forgets the counters of days before yesterday as a day begins; those of open calls stay for their endings. */
+/**
+ * Forgets the counters of days before yesterday as a day begins. Those of open calls stay for their endings, and those of
+ * the day that ends: a clock that ran ahead comes back to it.
+ */
 const beginDay = (state: State, at: number): State => {
   const day = Budget.dayOf(at, state.dayOffsetSeconds)
   if (day <= state.day) return state
+  const oldest = state.day === 0 ? day - 1 : Math.min(day - 1, state.day)
   const isPast = (counter: string): boolean =>
-    state.budgets.some((budget) => Number(Budget.dimensionsOf(budget, counter)?.day) < day - 1)
+    state.budgets.some((budget) => Number(Budget.dimensionsOf(budget, counter)?.day) < oldest)
   const counters = HashMap.filter(state.counters, ({ open }, counter) => open > 0 || !isPast(counter))
   return { ...state, day, counters }
 }
@@ -163,8 +167,10 @@ export const apply = (state: State, entry: Entry): State => {
           ? HashMap.set(state.declared, entry.key, entry)
           : state.declared
       }
-    case "Summary":
-      return { ...state, ...changeAll(state, entry, (t) => plus(t, entry)) }
+    case "Summary": {
+      const today = beginDay(state, entry.at)
+      return { ...today, ...changeAll(today, entry, (t) => plus(t, entry)) }
+    }
     case "Settle":
     case "Refund": {
       const found = HashMap.get(state.open, entry.id)

@@ -163,20 +163,21 @@ describe("Ledger", () => {
   })
 
   describe("days", () => {
+    const reserve = (id: number, day: number): Ledger.Reserve => ({
+      _tag: "Reserve",
+      id,
+      at: day * 86_400,
+      run: "r",
+      key: "k",
+      label: "",
+      high: 10n
+    })
+    const spent = (state: Ledger.State, day: number) => {
+      const entry = reserve(state.nextId, day)
+      return Ledger.apply(Ledger.apply(state, entry), Ledger.settlement(entry, Price.known(10n), entry.at))
+    }
+
     it("are forgotten before yesterday, but for what is open", () => {
-      const reserve = (id: number, day: number): Ledger.Reserve => ({
-        _tag: "Reserve",
-        id,
-        at: day * 86_400,
-        run: "r",
-        key: "k",
-        label: "",
-        high: 10n
-      })
-      const spent = (state: Ledger.State, day: number) => {
-        const entry = reserve(state.nextId, day)
-        return Ledger.apply(Ledger.apply(state, entry), Ledger.settlement(entry, Price.known(10n), entry.at))
-      }
       const opened = reserve(1, 1)
       let state = Ledger.apply(empty(Budget.perRun("$9"), Budget.perDay("$5")), opened)
       for (let day = 1; day <= 100; day++) state = spent(state, day)
@@ -184,6 +185,19 @@ describe("Ledger", () => {
       expect(HashMap.size(state.counters)).toBe(4)
       state = Ledger.apply(state, Ledger.settlement(opened, Price.known(10n), 100 * 86_400))
       expect(HashMap.size(spent(state, 101).counters)).toBe(3)
+    })
+
+    it.each([2, 30])("are not forgotten by a clock that ran %d days ahead and comes back", (ahead) => {
+      const budget = Budget.perDay(10n)
+      const ran = [100, 100 + ahead].reduce(spent, empty(budget))
+      const request = { key: "k", label: "", estimate: Price.exactly(1n) }
+      expect(Ledger.decide(ran, request, 100 * 86_400)).toMatchObject({ _tag: "Refused" })
+      const summary = (day: number): Ledger.Entry => ({
+        ...{ settled: 10n, uncertain: 0n, atRisk: 0n, overshoot: 0n, calls: 1, unpriced: 0 },
+        ...{ _tag: "Summary", at: day * 86_400, run: "r", key: "k", label: "" }
+      })
+      const read = [summary(100), summary(100 + ahead)].reduce<Ledger.State>(Ledger.apply, empty(budget))
+      expect(Ledger.decide(spent(read, 100 + ahead), request, 100 * 86_400)).toMatchObject({ _tag: "Refused" })
     })
   })
 
