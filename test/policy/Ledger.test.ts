@@ -193,8 +193,17 @@ describe("Ledger", () => {
       const request = { key: "k", label: "", estimate: Price.exactly(1n) }
       expect(Ledger.decide(ran, request, 100 * 86_400)).toMatchObject({ _tag: "Refused" })
       const summary = (day: number): Ledger.Entry => ({
-        ...{ settled: 10n, uncertain: 0n, atRisk: 0n, overshoot: 0n, calls: 1, unpriced: 0 },
-        ...{ _tag: "Summary", at: day * 86_400, run: "r", key: "k", label: "" }
+        _tag: "Summary",
+        at: day * 86_400,
+        run: "r",
+        key: "k",
+        label: "",
+        settled: 10n,
+        uncertain: 0n,
+        atRisk: 0n,
+        overshoot: 0n,
+        calls: 1,
+        unpriced: 0
       })
       const read = [summary(100), summary(100 + ahead)].reduce<Ledger.State>(Ledger.apply, empty(budget))
       expect(Ledger.decide(spent(read, 100 + ahead), request, 100 * 86_400)).toMatchObject({ _tag: "Refused" })
