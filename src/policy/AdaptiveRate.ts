@@ -90,7 +90,6 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     usedAdmitted: unused ? state.sent - state.refused : state.usedAdmitted,
     // no limit, no bucket
     bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
-    heap: Math.max(0, state.heap - paid) + cost,
     mark: isDue ? state.nextMark : state.mark,
     nextMark: isDue ? { at: now, sent: state.sent } : state.nextMark,
     pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,

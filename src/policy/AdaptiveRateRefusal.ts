@@ -168,8 +168,7 @@ const refusedInSprint = (refusal: Refusal): [Move, State] | undefined => {
       good: floor,
       bad,
       idleFrom,
-      ...(idleFrom > 0 ? soon(state) : {}),
-      sprint: state.sprint > 0 ? Math.min(state.sprint * 0.9, state.heap) : state.heap / 2
+      ...(idleFrom > 0 ? soon(state) : {})
     })
   }
   return undefined
@@ -184,11 +183,12 @@ const refusedInProbe = ({ admitted, bad, depth, floor, next, now, stamp, state }
   const limit = Math.min(found, bad)
   const excess = admitted - (state.stepSent - state.refused) - state.limit * (stamp.at - state.stepAt)
   const unsure = Math.min(defaults.roseUnits, defaults.roseLeast + defaults.roseSeconds * state.limit / state.mean)
-  if (
-    bad > state.limit * (1 + defaults.roseAt) &&
-    excess > state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)
-  ) {
-    const rate = Math.min(bad, Math.max(state.limit, floor, bad * defaults.roseTo))
+  const explained = state.burst * 1.2 + unsure * Math.max(stamp.cost, state.mean)
+  if (bad > state.limit * (1 + defaults.roseAt) && excess > explained) {
+    const proved = Math.max(floor, bad * defaults.roseTo)
+    // where a bucket overflows in each pause that proves no rise: then the probe itself tells how much more there is
+    const risen = proved > state.limit ? proved : state.limit + (excess - explained) / (stamp.at - state.stepAt)
+    const rate = Math.min(bad, risen)
     const trend = state.rises > 0 ? Math.log(rate / state.roseTo) / (now - state.roseAt) : 0
     return move(state, now, "limit-rose", {
       ...next,

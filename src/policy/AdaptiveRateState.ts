@@ -248,9 +248,6 @@ export interface State {
   /** Whether the bucket holds hardly more than one attempt. */
   readonly single: "unknown" | "yes" | "no"
   readonly pause: number
-  /** Units sent above the believed rate; and how many of them may go out at once where others held back. */
-  readonly heap: number
-  readonly sprint: number
 }
 
 /** Stamps an attempt when it is sent. */
@@ -333,9 +330,7 @@ export const make = (options: Options = {}, now = 0): State => {
     bucket: BucketBounds.empty,
     depth: Infinity,
     single: "unknown",
-    pause: 0,
-    heap: 0,
-    sprint: 0
+    pause: 0
   }
 }
 

@@ -18,9 +18,9 @@ const unpaid = (debt: Debt, rate: number, now: number): number =>
   rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate
 
 /** Reads the debt now: time pays it off, and earns no credit but that of a late timer (`late`) and what was given back. */
-const rebased = (debt: Debt, rate: number, now: number, late: boolean, credit = 0): number =>
+const rebased = (debt: Debt, rate: number, now: number, late: boolean): number =>
   Math.max(
-    Math.min(late ? -Math.max(credit, defaults.lag * Math.min(rate, 1e9)) : -credit, debt.units),
+    Math.min(late ? -defaults.lag * Math.min(rate, 1e9) : 0, debt.units),
     unpaid(debt, rate, now)
   )
 
@@ -44,7 +44,7 @@ const capWait = (cap: Debt, ceiling: number, now: number): number =>
 
 /** Reads the requests that are owed. */
 export const requestsOwed = (state: State, now: number, late: boolean): number =>
-  rebased(state.requestDebt, requestPace(state, now), now, late, state.requests.sprint)
+  rebased(state.requestDebt, requestPace(state, now), now, late)
 
 /** Reads the tokens that are owed. */
 export const tokensOwed = (state: State, now: number, late: boolean): number =>
