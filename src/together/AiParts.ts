@@ -133,11 +133,8 @@ const metadataPart = (
   }
 }
 
-const parseArguments = (text: string): Result.Result<unknown, string> =>
-  text.trim() === "" ? Result.succeed({}) : Result.try({
-    try: () => Tool.unsafeSecureJsonParse(text) ?? {},
-    catch: (error) => error instanceof Error ? error.message : String(error)
-  })
+const parseArguments = (text: string): Result.Result<unknown, unknown> =>
+  text.trim() === "" ? Result.succeed({}) : Result.try(() => Tool.unsafeSecureJsonParse(text) ?? {})
 
 /**
  * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
@@ -185,7 +182,8 @@ const toolCall = (
     return Effect.fail(
       new AiError.ToolParameterValidationError({
         toolName: call.name,
-        description: `The arguments are no JSON: ${parsed.failure}.${cut}`
+        // why says the parser in words that quote them
+        description: `The arguments (${call.arguments.length} characters) are no JSON that can be used.${cut}`
       })
     )
   }

@@ -181,6 +181,15 @@ describe("TogetherLanguageModel", () => {
         expect(String(error)).toContain("raise max_tokens")
       })))
 
+    it.effect("fail for such arguments without a word of them", () =>
+      run(Effect.gen(function*() {
+        const args = "{\"city\": Karl Maier}"
+        yield* TogetherTest.reply(Reply.chat("", { finishReason: "tool_calls", toolCalls: [call("weather", args)] }))
+        const error = yield* Effect.flip(ask())
+        expect(error.message).toContain("The arguments (20 characters) are no JSON")
+        expect(JSON.stringify(error)).not.toMatch(/Karl|city/)
+      })))
+
     it.effect("tell the model about such arguments where the tool returns its failures", () =>
       run(Effect.gen(function*() {
         yield* TogetherTest.reply(Reply.chat("", { finishReason: "tool_calls", toolCalls: [call("careful", "{n:1}")] }))
