@@ -130,7 +130,9 @@ const find = ({ covered, reading, vain, words }: Searched, secret: string, found
       }
       isFound = true
       covered.add(from, to)
-      found[starts && !ends ? "begun" : "pieces"].push([reading.from(from), reading.to(to), mark])
+      // an ellipsis says where a shorter one ends
+      const isBegun = starts && !ends && to - from >= giveaway
+      found[isBegun ? "begun" : "pieces"].push([reading.from(from), reading.to(to), mark])
     }
     if (isFound || (vain.get(word) ?? 0) > patience) words.delete(word)
   }

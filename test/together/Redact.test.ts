@@ -97,7 +97,7 @@ describe("redact", () => {
       const cut = (said: string) => redact(`bad: {'content': '${said}'}`, { prompts })
       expect(cut(`a...${text.slice(-14)}`)).toBe("bad: {'content': 'a...[prompt]'}")
       expect(cut(`a\u2026 ${text.slice(-14)}`)).toBe("bad: {'content': 'a\u2026 [prompt]'}")
-      expect(cut(`${text.slice(0, 14)}... 60 more`)).toBe("bad: {'content': '[prompt]")
+      expect(cut(`${text.slice(0, 14)}... 60 more`)).toBe("bad: {'content': '[prompt]... 60 more'}")
       expect(cut(`${text.slice(0, 14)} and more`)).toContain("Please write")
     })
 
@@ -131,6 +131,13 @@ describe("redact", () => {
     const secret = "ab/cd+ef\"gh&ij kl"
     expect(redact(`bad key (${write(secret)}) here`, { apiKey: secret, prompts: [] })).toBe("bad key ([key]) here")
     expect(redact(`bad (${write(secret)}) here`, { headers: [secret], prompts: [] })).toBe("bad ([header]) here")
+  })
+
+  it("keeps what is said behind a key of which the provider shows both ends", () => {
+    const said = "Incorrect API key provided: tgp_v1_abcdef...6789. Find your key on the settings page."
+    expect(redact(said, { apiKey: "tgp_v1_abcdef-0123456789-0123456789", prompts: [] })).toBe(
+      "Incorrect API key provided: [key]...6789. Find your key on the settings page."
+    )
   })
 
   it("looks through what repeats itself in good time", () => {
