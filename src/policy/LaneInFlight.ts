@@ -7,8 +7,9 @@
  * coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with one call
  * more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often it was
  * raised in a row; once one was wrong, the next takes more episodes.
- * A call that was alone in flight exceeded no cap. Timeouts shrink the limit by a tenth, once
- * per episode, and successes under it grow it back one at a time (AIMD).
+ * A call that was alone in flight exceeded no cap. Where more than a quarter of the calls time out, or so many in a row
+ * that the provider is taken to be down, timeouts shrink the limit by three tenths, once per episode; fewer are the
+ * calls' own. Successes under it grow it back one at a time (AIMD), and faster once it is more than it was.
  *
  * ```
  *   unknown ──refused at n+1──▶ suspected n ──again at n+1──▶ learned n ──probe admitted──▶ learned n+1 …
@@ -31,13 +32,16 @@ export const defaults = {
   episodesWrong: 2,
   wrongMost: 3,
   /** Share kept when calls time out. */
-  timeoutCut: 0.9,
+  timeoutCut: 0.7,
+  /** Successes that make up for a timeout, so that it was the call's own, and those that are remembered at most. */
+  timeoutAnswers: 3,
+  answersMost: 24,
   /** Seconds until the first probe above a learned limit, and at most between two. */
   probeSeconds: 10,
   probeSecondsMax: 240,
   /** Seconds without a refusal after which a call counts as admitted: this many times the latency of refusals, at least 0.2. */
   silence: 4,
-  /** Raises in a row by one call each, and the share by which the cap is raised after them. */
+  /** Raises in a row by one call each, and the share by which the limit is raised after them. */
   raisesOne: 2,
   raiseShare: 0.125
 } as const
@@ -69,6 +73,9 @@ export interface State {
   readonly cutAt: number
   /** Successes since the last change. */
   readonly clean: number
+  /** Successes that are left to make up for timeouts, and calls in flight before these last shrank the limit. */
+  readonly answers: number
+  readonly cutFrom: number
   /** Smoothed seconds that a refusal takes to come back. */
   readonly refusalSeconds: number
 }
@@ -106,6 +113,8 @@ export const make = (
     answerSeconds: 0,
     cutAt: -Infinity,
     clean: 0,
+    answers: 0,
+    cutFrom: 0,
     refusalSeconds: 0.05
   }
 }
@@ -141,11 +150,13 @@ export const send = (state: State, seq: number, count: number, now: number): Sta
 
 const silence = (state: State): number => Math.max(0.2, defaults.silence * state.refusalSeconds)
 
+const share = (limit: number): number => Math.ceil(limit * defaults.raiseShare)
+
 const raised = (state: State, now: number): State =>
   state.kind === "cap"
     ? {
       ...state,
-      limit: state.limit + (state.raises < defaults.raisesOne ? 1 : Math.ceil(state.limit * defaults.raiseShare)),
+      limit: state.limit + (state.raises < defaults.raisesOne ? 1 : share(state.limit)),
       raises: state.raises + 1,
       wrong: Math.min(defaults.wrongMost, state.wrong + 1),
       aboveAt: -1,
@@ -163,7 +174,8 @@ export const advance = (state: State, now: number): State =>
 export const succeed = (before: State, seq: number, at: number, now: number): State => {
   const took = now - at
   const answerSeconds = before.answerSeconds === 0 ? took : before.answerSeconds * 0.9 + took * 0.1
-  const state = before.kind === "cap" ? { ...before, answerSeconds } : before
+  const answers = Math.min(defaults.answersMost, before.answers + 1)
+  const state = before.kind === "cap" ? { ...before, answers, answerSeconds } : { ...before, answers }
   if (seq === state.aboveSeq) return raised(state, now)
   if (state.kind === "cap" && state.episodes > 0) {
     return state.clean > state.limit * 4
@@ -172,7 +184,9 @@ export const succeed = (before: State, seq: number, at: number, now: number): St
   }
   if (state.kind !== "timeouts") return state
   if (state.clean + 1 < state.limit) return { ...state, clean: state.clean + 1 }
-  return { ...state, clean: 0, limit: state.limit + 1 }
+  // one by one to where it was, and faster from there: it may have been far under what the provider bears
+  const one = state.limit < state.cutFrom + defaults.raisesOne
+  return { ...state, clean: 0, limit: state.limit + (one ? 1 : share(state.limit)) }
 }
 
 /** Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again. */
@@ -240,12 +254,25 @@ const learned = (state: State, limit: number, now: number): State => ({
   probeEvery: defaults.probeSeconds
 })
 
-/** Learns from a call that timed out while `count` were in flight; one that was alone was not too many. */
-export const timeOut = (state: State, at: number, count: number, now: number): State =>
-  at <= state.cutAt || count <= 1 ? state : {
+/**
+ * Learns from a call that timed out while `count` were in flight.
+ *
+ * **Details**: one that was alone was not too many, and one among others that are answered takes too long for itself.
+ *
+ * @param down true where the provider is taken to be down from now on
+ */
+export const timeOut = (state: State, at: number, count: number, down: boolean, now: number): State => {
+  if (at <= state.cutAt || count <= 1) return state
+  if (!down && state.answers >= defaults.timeoutAnswers) {
+    return { ...state, answers: state.answers - defaults.timeoutAnswers }
+  }
+  const cutFrom = Math.min(state.limit, count)
+  return {
     ...state,
     kind: state.kind === "cap" ? "cap" : "timeouts",
-    limit: Math.max(1, Math.floor(Math.min(state.limit, count) * defaults.timeoutCut)),
+    limit: Math.max(1, Math.floor(cutFrom * defaults.timeoutCut)),
+    cutFrom,
     clean: 0,
     cutAt: now
   }
+}

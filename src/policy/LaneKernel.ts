@@ -16,7 +16,7 @@
  * | Throttled concurrency | by the hint | given back | given back | learns | |
  * | Throttled unknown | by the hint | learns, unless the cap or the tokens explain it | learns, where it expected the refusal, or larger calls are refused | may learn | |
  * | Overloaded, Failed | | given back | given back | | counts |
- * | TimedOut | | | kept | shrinks | counts |
+ * | TimedOut | | | kept | shrinks, where many do | counts |
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
@@ -193,16 +193,17 @@ export const settle = (
       return failed(Budget.returnAll(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
       // a provider that is down says nothing of how many it bears
-      const inFlight = state.outage.down
-        ? state.inFlight
-        : InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, now)
-      const [decisions, next] = failed({ ...state, inFlight }, ticket, now, undefined)
-      return inFlight.limit === state.inFlight.limit ? [decisions, next] : [[...decisions, {
+      const [decisions, next] = failed(state, ticket, now, undefined)
+      if (state.outage.down) return [decisions, next]
+      // what brought it down may have been their number
+      const inFlight = InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, next.outage.down, now)
+      const learned = { ...next, inFlight }
+      return inFlight.limit === state.inFlight.limit ? [decisions, learned] : [[...decisions, {
         subject: "in-flight",
         reason: "timed-out",
         from: state.inFlight.limit,
         to: inFlight.limit
-      }], next]
+      }], learned]
     }
     case "Ignored": {
       const outage = Outage.ended(state.outage, ticket.seq)

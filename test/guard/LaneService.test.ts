@@ -4,33 +4,33 @@ import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { seeded } from "../policy/events.ts"
-import { bucket, calls, player, throttled } from "./lanes.ts"
+import { bucket, calls, player, type Provider, throttled } from "./lanes.ts"
 
 /** Sends calls that come by chance, so many per second, and reads how long each took; an answer takes one second. */
 const served = (
   seed: number,
   options: {
-    /** The provider's bucket. */
-    readonly take: ReturnType<typeof bucket>
+    readonly provider: Provider
     readonly perSecond: number
     readonly seconds: number
-    readonly lane?: Lane.Options
   }
 ) =>
   Effect.gen(function*() {
     const random = seeded(seed)
-    const lane = yield* Lane.make(options.lane)
-    const { play, seconds } = yield* player(lane, ({ now }) =>
-      options.take(now) ? { _tag: "Success" } : throttled("requests", 1))
+    const lane = yield* Lane.make()
+    const { play, seconds } = yield* player(lane, options.provider)
     const fibers: Array<Fiber.Fiber<number>> = []
     while ((yield* seconds) < options.seconds) {
       fibers.push(yield* Effect.forkChild(play(calls(1))))
       yield* Effect.sleep(-Math.log(1 - random()) / options.perSecond * 1000)
     }
-    const took = yield* Effect.forEach(fibers, (fiber) =>
-      Fiber.join(fiber))
+    const took = yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
     return { lane, took }
   })
+
+/** Lets a bucket of requests decide. */
+const limited = (take: ReturnType<typeof bucket>): Provider => ({ now }) =>
+  take(now) ? { _tag: "Success" } : throttled("requests", 1)
 
 const quantile = (numbers: ReadonlyArray<number>, share: number): number =>
   [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length * share)] ?? NaN
@@ -40,7 +40,7 @@ describe("Lane, in a service", () => {
     "keeps up with calls at 60 % of a limit that allows no burst, seed %s",
     (seed) =>
       VirtualClock.wrap(Effect.gen(function*() {
-        const { took } = yield* served(seed, { take: bucket(10, 1), perSecond: 6, seconds: 600 })
+        const { took } = yield* served(seed, { provider: limited(bucket(10, 1)), perSecond: 6, seconds: 600 })
         // an answer takes 1 s; a queue that knows the limit adds a third of one
         expect(quantile(took, 0.95)).toBeLessThan(4)
         expect(quantile(took, 0.99)).toBeLessThan(8)
@@ -52,10 +52,18 @@ describe("Lane, in a service", () => {
     (seed) =>
       VirtualClock.wrap(Effect.gen(function*() {
         const take = bucket((now) => now < 200 ? 5 : now < 500 ? 20 : 10, 1)
-        const { lane, took } = yield* served(seed, { take, perSecond: 8, seconds: 900 })
+        const { lane, took } = yield* served(seed, { provider: limited(take), perSecond: 8, seconds: 900 })
         const { requestsPerSecond } = yield* lane.status
         expect(requestsPerSecond).toBeGreaterThan(9)
         expect(quantile(took.slice(-800), 0.95)).toBeLessThan(10)
       }))
   )
+
+  it.effect("keeps its pace where one call in twenty times out", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const random = seeded(1)
+      const provider: Provider = ({ now }) => now > 5 && random() < 0.05 ? { _tag: "TimedOut" } : { _tag: "Success" }
+      const { took } = yield* served(2, { provider, perSecond: 20, seconds: 300 })
+      expect(quantile(took, 0.9)).toBeLessThan(1.5)
+    })))
 })

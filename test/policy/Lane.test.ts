@@ -278,12 +278,32 @@ describe("LaneInFlight", () => {
   })
 
   it("shrinks once per episode of timeouts and grows back by one", () => {
-    let state = InFlight.timeOut(InFlight.make(), 1, 20, 2)
-    expect(state.limit).toBe(18)
-    state = InFlight.timeOut(state, 1.5, 20, 3)
-    expect(state.limit).toBe(18)
-    for (let i = 0; i < 18; i++) state = InFlight.succeed(state, 100 + i, 4, 4)
-    expect(state.limit).toBe(19)
+    let state = InFlight.timeOut(InFlight.make(), 1, 20, false, 2)
+    expect(state.limit).toBe(14)
+    state = InFlight.timeOut(state, 1.5, 20, false, 3)
+    expect(state.limit).toBe(14)
+    for (let i = 0; i < 14; i++) state = InFlight.succeed(state, 100 + i, 4, 4)
+    expect(state.limit).toBe(15)
+  })
+
+  it("grows by an eighth once it is back at what was in flight when calls timed out", () => {
+    let state = InFlight.timeOut(InFlight.make(), 1, 20, false, 2)
+    const limits: Array<number> = []
+    for (let i = 0; i < 350; i++) {
+      const { limit } = state
+      state = InFlight.succeed(state, i, 4, 4)
+      if (state.limit > limit) limits.push(state.limit)
+    }
+    expect(limits).toEqual([15, 16, 17, 18, 19, 20, 21, 22, 25, 29, 33, 38, 43, 49])
+  })
+
+  it("takes a timeout for the call's own where three others were answered, and not where the provider goes down", () => {
+    let state = InFlight.make()
+    for (let i = 0; i < 100; i++) state = InFlight.succeed(state, i, 1, 2)
+    expect(InFlight.timeOut(state, 3, 20, true, 4).limit).toBe(14)
+    for (let i = 0; i < 8; i++) state = InFlight.timeOut(state, 3, 20, false, 4)
+    expect(state.limit).toBe(Infinity)
+    expect(InFlight.timeOut(state, 3, 20, false, 4).limit).toBe(14)
   })
 })
 

@@ -232,7 +232,7 @@ describe("LaneKernel, whose attempts time out", () => {
       const [ticket] = tickets
       return ticket === undefined ? NaN : Kernel.settle(state, ticket, { _tag: "TimedOut" }, 20)[1].inFlight.limit
     }
-    expect([limitOf(1), limitOf(2), limitOf(20)]).toEqual([Infinity, 1, 18])
+    expect([limitOf(1), limitOf(2), limitOf(20)]).toEqual([Infinity, 1, 14])
   })
 })
 
