@@ -227,6 +227,7 @@ const without = (text: string, marked: ReadonlyArray<Marked>): string => {
 
 /** Names what must not appear. */
 export interface Secrets {
+  /** Looked for from 4 characters on: a shorter one guards nothing, and stands in many words. */
   readonly apiKey?: string | undefined
   /** Values of headers that may be secret; only those of 8 characters or more are looked for. */
   readonly headers?: ReadonlyArray<string> | undefined
@@ -253,6 +254,7 @@ export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secret
 }
 
 const shortestHeader = 8
+const shortestKey = 4
 
 /** Removes prompts from as much of a text as is read; unknown ones stay. */
 export const withoutPrompts = (text: string, prompts: Secrets["prompts"]): string =>
@@ -265,7 +267,7 @@ export const redact = (text: string, secrets: Secrets): string => {
   let out = without(text, [
     ["[prompt]", foldedPrompts(prompts)],
     ["[header]", headers.filter((value) => value.length >= shortestHeader).map(Readings.fold)],
-    ["[key]", apiKey === "" ? [] : [Readings.fold(apiKey)]]
+    ["[key]", apiKey.length < shortestKey ? [] : [Readings.fold(apiKey)]]
   ])
   for (const pattern of keyLike) out = out.replace(pattern, "[key]")
   return out.length > maxBodyLength || text.length > maxReadLength ? `${out.slice(0, maxBodyLength - 1)}…` : out

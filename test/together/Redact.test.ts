@@ -133,6 +133,11 @@ describe("redact", () => {
     expect(redact(`bad (${write(secret)}) here`, { headers: [secret], prompts: [] })).toBe("bad ([header]) here")
   })
 
+  it("takes a key of three characters for a word", () => {
+    expect(redact("asked for k and abc, not abcd", { apiKey: "k", prompts: [] })).toBe("asked for k and abc, not abcd")
+    expect(redact("asked for abc, not abcd", { apiKey: "abcd", prompts: [] })).toBe("asked for abc, not [key]")
+  })
+
   it("keeps what is said behind a key of which the provider shows both ends", () => {
     const said = "Incorrect API key provided: tgp_v1_abcdef...6789. Find your key on the settings page."
     expect(redact(said, { apiKey: "tgp_v1_abcdef-0123456789-0123456789", prompts: [] })).toBe(
