@@ -112,7 +112,8 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
   tokens: call.estimate.inputTokens + call.estimate.outputTokens,
   priority: call.priority,
   retry: attempt > 1,
-  deadlineAt: deadline?.at
+  // what is sent later than that costs tokens, and cannot end in time
+  deadlineAt: deadline && deadline.at - deadline.minAttempt
 })
 
 const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>

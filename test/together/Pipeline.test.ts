@@ -381,6 +381,30 @@ describe("what a call reserves", () => {
     }))
 })
 
+describe("the deadline of a call", () => {
+  it.effect.each([{ seconds: 11, sent: 1 }, { seconds: 12, sent: 2 }])(
+    "of $seconds s, 10 of which it waits for its turn, lets an attempt be sent that has time enough: $sent in all",
+    ({ seconds, sent }) =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ arrivals, together }) =>
+            Effect.gen(function*() {
+              yield* together.chat(request(1))
+              yield* Effect.exit(together.chat(request(2), { deadline: Duration.seconds(seconds) }))
+              return yield* arrivals
+            }),
+          // a call in 10 s; the default leaves a tenth of the deadline to the attempt
+          {
+            limit: "$1",
+            provider: { latency: { kind: "constant", value: 0.001 } },
+            lanes: { requestsPerMinute: 6, start: { requestsPerMinute: 6 } }
+          }
+        )
+        expect(exit).toEqual(Exit.succeed(sent))
+      })
+  )
+})
+
 describe("the span of a stream", () => {
   it.effect("says what the stream cost, and no other span does", () =>
     Effect.gen(function*() {
