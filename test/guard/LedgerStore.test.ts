@@ -80,8 +80,8 @@ describe("LedgerStore", () => {
               yield* Effect.forkChild(credits.run(Effect.never, { ...call(3), label: "überall" }), {
                 startImmediately: true
               })
-              for (let i = 1; i <= 5; i++) {
-                if (i === 4) yield* Effect.flip(credits.run(Effect.fail("no" as const), call(i)))
+              for (let i = 1; i <= 3; i++) {
+                if (i === 2) yield* Effect.flip(credits.run(Effect.fail("no" as const), call(i)))
                 else yield* credits.run(Effect.succeed(1), call(i))
                 acknowledged.push([Number((yield* fs.stat(path)).size), (yield* tally(credits))?.settled ?? -1n])
               }
@@ -110,7 +110,7 @@ describe("LedgerStore", () => {
               expect(Result.isSuccess(again)).toBe(true)
             }
           }
-          expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 2 + 3 + 5))
+          expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 3))
         }).pipe(Effect.provide(unsynced)),
       180_000
     )
