@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Stream, Tracer } from "effect"
+import { Effect, Stream } from "effect"
 import { LanguageModel, Tool } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
 import * as AiFailure from "../../src/together/AiFailure.ts"
 import * as AiParts from "../../src/together/AiParts.ts"
 import { bodies, call, handlers, name, run, toolkit } from "./languageModel.ts"
+import { recorded } from "./spans.ts"
 
 describe("AiParts", () => {
   describe("of a whole answer", () => {
@@ -95,14 +96,7 @@ describe("AiParts", () => {
 
     it.effect("writes request, answer and usage on its span", () =>
       Effect.gen(function*() {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = recorded()
         yield* run(
           Effect.gen(function*() {
             yield* TogetherTest.reply(Reply.chat("Paris"))

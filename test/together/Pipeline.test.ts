@@ -21,6 +21,7 @@ import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
+import { recorded } from "./spans.ts"
 
 const model = "openai/gpt-oss-120b"
 const request = (n: number) => ({
@@ -408,14 +409,7 @@ describe("the deadline of a call", () => {
 describe("the span of a stream", () => {
   it.effect("says what the stream cost, and no other span does", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.NativeSpan> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = recorded()
       yield* world(
         ({ together }) =>
           Effect.forEach(

@@ -5,6 +5,7 @@ import { Reply, TogetherTest } from "effect-together/testing"
 import * as AiFailure from "../../src/together/AiFailure.ts"
 import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
 import { bodies, bodyFor, call, handlers, name, run, toolkit } from "./languageModel.ts"
+import { recorded } from "./spans.ts"
 
 describe("TogetherLanguageModel", () => {
   describe("configuration", () => {
@@ -243,14 +244,7 @@ describe("TogetherLanguageModel", () => {
   describe("spans", () => {
     it.effect("have the client's as their child, of streams too", () =>
       Effect.gen(function*() {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = recorded()
         yield* run(Effect.gen(function*() {
           yield* TogetherTest.reply(Reply.chat("ok"), Reply.stream(["ok"]))
           yield* LanguageModel.generateText({ prompt: "1" })
