@@ -45,6 +45,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import * as RetryPolicy from "./RetryPolicy.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
 const bounded = (accepts: (millis: number) => boolean, expected: string) =>
@@ -189,27 +190,15 @@ const makeCurve = (document: RetryDocument): Schedule.Schedule<unknown> => {
   }
 }
 
-const jittered = (
-  schedule: Schedule.Schedule<unknown>,
-  jitter: Exclude<RetryDocument["jitter"], undefined>
-): Schedule.Schedule<unknown> => {
-  if (typeof jitter === "object") return RetrySchedule.proportionalJitter(schedule, jitter)
-  switch (jitter) {
-    case "full":
-      return RetrySchedule.fullJitter(schedule)
-    case "equal":
-      return RetrySchedule.equalJitter(schedule)
-    case "proportional":
-      return RetrySchedule.proportionalJitter(schedule)
-    case "none":
-      return schedule
-  }
-}
-
 const makeNode = (document: RetryDocument): Schedule.Schedule<unknown> => {
   let schedule = makeCurve(document)
   if (document.cap !== undefined) schedule = RetrySchedule.capped(schedule, document.cap)
-  if (document.jitter !== undefined) schedule = jittered(schedule, document.jitter)
+  const { jitter } = document
+  if (jitter !== undefined) {
+    schedule = typeof jitter === "object"
+      ? RetrySchedule.proportionalJitter(schedule, jitter)
+      : RetryPolicy.jittered(schedule, jitter)
+  }
   if (document.byTag !== undefined) {
     schedule = RetrySchedule.byTag(
       schedule,

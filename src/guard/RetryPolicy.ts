@@ -84,6 +84,23 @@ const waitsOf = (options: Pick<PolicyOptions, (typeof waits)[number]>) => {
   )
 }
 
+/** Draws each delay of a schedule anew, by the name of a jitter. */
+export const jittered = <O>(
+  schedule: Schedule.Schedule<O>,
+  jitter: Exclude<Jitter, "decorrelated">
+): Schedule.Schedule<O> => {
+  switch (jitter) {
+    case "full":
+      return RetrySchedule.fullJitter(schedule)
+    case "equal":
+      return RetrySchedule.equalJitter(schedule)
+    case "proportional":
+      return RetrySchedule.proportionalJitter(schedule)
+    case "none":
+      return schedule
+  }
+}
+
 /**
  * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts.
  *
@@ -100,17 +117,7 @@ export const policy = <I = unknown, R = never>(
   const curve = (from: number): Schedule.Schedule<Duration.Duration> => {
     const jitter = options.jitter ?? defaults.jitter
     if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
-    const ceiling = RetrySchedule.capped(RetrySchedule.exponential(from, options.factor), cap)
-    switch (jitter) {
-      case "full":
-        return RetrySchedule.fullJitter(ceiling)
-      case "equal":
-        return RetrySchedule.equalJitter(ceiling)
-      case "proportional":
-        return RetrySchedule.proportionalJitter(ceiling)
-      case "none":
-        return ceiling
-    }
+    return jittered(RetrySchedule.capped(RetrySchedule.exponential(from, options.factor), cap), jitter)
   }
   let schedule: Schedule.Schedule<unknown, I, never, R> = RetrySchedule.byTag(curve(base), {
     RateLimitError: curve(throttledBase)
