@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveThrottle from "../../src/policy/AdaptiveThrottle.ts"
 import { events, laws, seeded } from "./events.ts"
+import { law } from "./law.ts"
 import { suite } from "./vectors.ts"
 
 const reject = 0
@@ -206,16 +207,16 @@ describe("AdaptiveThrottle", () => {
         for (const { draw, kind, ms } of list) {
           now += ms / 1000
           const before = AdaptiveThrottle.rejectionRate(state, now)
-          expect(before).toBeGreaterThanOrEqual(0)
-          expect(before).toBeLessThanOrEqual(1)
+          law(before).toBeGreaterThanOrEqual(0)
+          law(before).toBeLessThanOrEqual(1)
           if (kind < 3) {
             state = AdaptiveThrottle.accept(state, now)
-            expect(AdaptiveThrottle.rejectionRate(state, now)).toBeLessThanOrEqual(before)
+            law(AdaptiveThrottle.rejectionRate(state, now)).toBeLessThanOrEqual(before)
           } else {
             ;[, state] = AdaptiveThrottle.attempt(state, now, draw / 1000)
           }
-          expect(state.slots.length).toBeLessThanOrEqual(4)
-          expect(AdaptiveThrottle.rejectionRate(state, now + 5)).toBe(0)
+          law(state.slots.length).toBeLessThanOrEqual(4)
+          law(AdaptiveThrottle.rejectionRate(state, now + 5)).toBe(0)
         }
       }
     }

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Backoff from "../../src/policy/Backoff.ts"
 import { contend } from "./contention.ts"
 import { events, laws, seeded } from "./events.ts"
+import { law } from "./law.ts"
 import { suite } from "./vectors.ts"
 
 interface Formulas {
@@ -169,9 +170,9 @@ describe("Backoff", () => {
     ) {
       const seconds = Backoff.preview({ jitter }, list.map((event) => event.draw / 1000))
       for (const [i, delay] of seconds.entries()) {
-        expect(delay).toBeGreaterThanOrEqual(Backoff.defaults.floorSeconds)
-        expect(delay).toBeLessThanOrEqual(Backoff.defaults.capSeconds * (jitter === "plusMinus" ? 1.2 : 1))
-        if (jitter === "none" && i > 0) expect(delay).toBeGreaterThanOrEqual(seconds[i - 1] ?? 0)
+        law(delay).toBeGreaterThanOrEqual(Backoff.defaults.floorSeconds)
+        law(delay).toBeLessThanOrEqual(Backoff.defaults.capSeconds * (jitter === "plusMinus" ? 1.2 : 1))
+        if (jitter === "none" && i > 0) law(delay).toBeGreaterThanOrEqual(seconds[i - 1] ?? 0)
       }
     }
   }, laws)

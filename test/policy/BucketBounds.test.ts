@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
 import * as BucketBounds from "../../src/policy/BucketBounds.ts"
 import { seeded } from "./events.ts"
+import { law } from "./law.ts"
 
 /** A provider's bucket, full at the start. */
 const provider = (rate: number, depth: number) => {
@@ -78,13 +79,13 @@ describe("BucketBounds", () => {
         else if (!admits(now)) {
           state = BucketBounds.refuse(state, now, 1, rate * 3, false)
           const found = BucketBounds.bounds(state)
-          expect(found?.lowest ?? 0).toBeLessThanOrEqual(rate)
-          expect(found?.highest ?? Infinity).toBeGreaterThanOrEqual(rate)
+          law(found?.lowest ?? 0).toBeLessThanOrEqual(rate)
+          law(found?.highest ?? Infinity).toBeGreaterThanOrEqual(rate)
           // the depth belongs to the rate found, and a lower rate needs a deeper bucket
-          expect(found?.depth ?? Infinity).toBeGreaterThan(depth - 1)
+          law(found?.depth ?? Infinity).toBeGreaterThan(depth - 1)
         }
       }
-      expect(state.episodes.length).toBeLessThanOrEqual(BucketBounds.defaults.episodes)
+      law(state.episodes.length).toBeLessThanOrEqual(BucketBounds.defaults.episodes)
     }
   })
 

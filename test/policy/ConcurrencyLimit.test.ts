@@ -7,6 +7,7 @@ import * as Gradient2Limit from "../../src/policy/Gradient2Limit.ts"
 import * as InspectAimdLimit from "../../src/policy/InspectAimdLimit.ts"
 import * as VegasLimit from "../../src/policy/VegasLimit.ts"
 import { events, laws } from "./events.ts"
+import { law } from "./law.ts"
 
 /** Plays an event list against an algorithm and checks every law of the interface. */
 const check = <Options, State extends ConcurrencyLimit.Estimated>(
@@ -23,15 +24,15 @@ const check = <Options, State extends ConcurrencyLimit.Estimated>(
     const event = { rttSeconds: draw / 100, inFlight: amount * 5, dropped: kind === 0 }
     const [decision, next] = algorithm.sample(state, event, now, draw / 1000)
     state = next
-    expect(decision.from).toBe(ConcurrencyLimit.limit(before))
-    expect(decision.to).toBe(ConcurrencyLimit.limit(state))
-    expect(decision._tag).toBe(
+    law(decision.from).toBe(ConcurrencyLimit.limit(before))
+    law(decision.to).toBe(ConcurrencyLimit.limit(state))
+    law(decision._tag).toBe(
       decision.to > decision.from ? "Raised" : decision.to < decision.from ? "Lowered" : "Held"
     )
-    expect(decision.to).toBeGreaterThanOrEqual(min)
-    expect(decision.to).toBeLessThanOrEqual(max)
-    if (event.dropped) expect(state.estimate).toBeLessThanOrEqual(before.estimate)
-    expect(algorithm.sample(before, event, now, draw / 1000)[1]).toEqual(state)
+    law(decision.to).toBeGreaterThanOrEqual(min)
+    law(decision.to).toBeLessThanOrEqual(max)
+    if (event.dropped) law(state.estimate).toBeLessThanOrEqual(before.estimate)
+    law(algorithm.sample(before, event, now, draw / 1000)[1]).toEqual(state)
   }
   expect(JSON.parse(JSON.stringify(state))).toMatchObject({ estimate: state.estimate })
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as CubicRate from "../../src/policy/CubicRate.ts"
 import { events, laws } from "./events.ts"
+import { law } from "./law.ts"
 import { suite } from "./vectors.ts"
 
 describe("CubicRate", () => {
@@ -154,13 +155,13 @@ describe("CubicRate", () => {
       const [, better] = CubicRate.respond(state, false, now)
       const [decision, next] = CubicRate.respond(state, throttled, now)
       state = next
-      expect(state.fillRate).toBeGreaterThanOrEqual(0.5)
-      expect(state.fillRate).toBeLessThanOrEqual(Math.max(0.5, 2 * state.measuredRate))
-      expect(state.tokens).toBeLessThanOrEqual(state.capacity)
-      expect(decision.to).toBe(state.fillRate)
+      law(state.fillRate).toBeGreaterThanOrEqual(0.5)
+      law(state.fillRate).toBeLessThanOrEqual(Math.max(0.5, 2 * state.measuredRate))
+      law(state.tokens).toBeLessThanOrEqual(state.capacity)
+      law(decision.to).toBe(state.fillRate)
       // A throttle once the limit is in force never raises the rate.
-      if (throttled && enabled) expect(decision.to).toBeLessThanOrEqual(decision.from)
-      expect(better.measuredRate).toBe(state.measuredRate)
+      if (throttled && enabled) law(decision.to).toBeLessThanOrEqual(decision.from)
+      law(better.measuredRate).toBe(state.measuredRate)
     }
   }, laws)
 })

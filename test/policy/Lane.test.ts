@@ -4,6 +4,7 @@ import * as InFlight from "../../src/policy/LaneInFlight.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as Outage from "../../src/policy/LaneOutage.ts"
 import * as Queue from "../../src/policy/LaneQueue.ts"
+import { law } from "./law.ts"
 
 const generator = (seed: number) => () => {
   seed = (seed + 0x6D2B79F5) | 0
@@ -156,11 +157,11 @@ describe("AdaptiveRate", () => {
           if (stamp === undefined) continue
           const before = state.rate
           state = AdaptiveRate.refuse(state, stamp, now)[1]
-          expect(state.rate).toBeLessThanOrEqual(before)
+          law(state.rate).toBeLessThanOrEqual(before)
         }
-        expect(state.rate).toBeGreaterThanOrEqual(state.lowest)
-        expect(state.rate).toBeLessThanOrEqual(ceiling)
-        expect(Number.isFinite(state.rate)).toBe(true)
+        law(state.rate).toBeGreaterThanOrEqual(state.lowest)
+        law(state.rate).toBeLessThanOrEqual(ceiling)
+        law(Number.isFinite(state.rate)).toBe(true)
       }
     }
   })
@@ -454,12 +455,12 @@ describe("LaneQueue", () => {
         } else {
           const head = Queue.peek(queue)
           const taken = Queue.take(queue)
-          expect(taken).toBe(head)
-          if (taken === undefined) expect(waiting.size).toBe(0)
-          else expect(waiting.delete(taken)).toBe(true)
+          law(taken).toBe(head)
+          if (taken === undefined) law(waiting.size).toBe(0)
+          else law(waiting.delete(taken)).toBe(true)
         }
-        expect(queue.size).toBe(waiting.size)
-        expect(queue.tokens).toBe(waiting.size)
+        law(queue.size).toBe(waiting.size)
+        law(queue.tokens).toBe(waiting.size)
       }
     }
   })
@@ -602,8 +603,8 @@ describe("LaneKernel", () => {
         now += random() * 0.3
         state = Kernel.advance(state, now)[1]
         const [wait] = Kernel.wait(state, now)
-        expect(wait).toBeGreaterThanOrEqual(0)
-        if (wait === Infinity) expect(open.length).toBeGreaterThan(0)
+        law(wait).toBeGreaterThanOrEqual(0)
+        if (wait === Infinity) law(open.length).toBeGreaterThan(0)
         if (wait === 0) {
           const [ticket, next] = Kernel.admit(state, Math.floor(random() * 2000), undefined, now)
           open.push(ticket)
@@ -614,11 +615,11 @@ describe("LaneKernel", () => {
           const sample = samples[Math.floor(random() * samples.length)]
           if (ticket !== undefined && sample !== undefined) state = Kernel.settle(state, ticket, sample(random), now)[1]
         }
-        expect(state.count).toBe(open.length)
-        expect(state.count).toBeLessThanOrEqual(20)
+        law(state.count).toBe(open.length)
+        law(state.count).toBeLessThanOrEqual(20)
       }
       for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
-      expect(state.count).toBe(0)
+      law(state.count).toBe(0)
     }
   })
 })

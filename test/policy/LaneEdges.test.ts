@@ -6,6 +6,7 @@ import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as Outage from "../../src/policy/LaneOutage.ts"
 import * as Queue from "../../src/policy/LaneQueue.ts"
 import { seeded } from "./events.ts"
+import { law } from "./law.ts"
 
 const pick = <A>(random: () => number, first: A, ...rest: ReadonlyArray<A>): A =>
   rest[Math.floor(random() * (rest.length + 1)) - 1] ?? first
@@ -335,18 +336,18 @@ describe("LaneQueue, edges", () => {
           Queue.remove(queue, one)
         } else {
           const taken = Queue.take(queue)
-          expect(taken === undefined ? waiting.size === 0 : waiting.delete(taken)).toBe(true)
+          law(taken === undefined ? waiting.size === 0 : waiting.delete(taken)).toBe(true)
           if (taken !== undefined) Queue.remove(queue, taken)
         }
-        expect(queue.size).toBe(waiting.size)
-        expect(queue.tokens).toBe([...waiting].reduce((sum, one) => sum + one.tokens, 0))
-        expect(queue.passed).toBeLessThanOrEqual(Queue.fairness)
+        law(queue.size).toBe(waiting.size)
+        law(queue.tokens).toBe([...waiting].reduce((sum, one) => sum + one.tokens, 0))
+        law(queue.passed).toBeLessThanOrEqual(Queue.fairness)
       }
       while (queue.size > 0) {
         const taken = Queue.take(queue)
-        expect(taken !== undefined && waiting.delete(taken)).toBe(true)
+        law(taken !== undefined && waiting.delete(taken)).toBe(true)
       }
-      expect(waiting.size).toBe(0)
+      law(waiting.size).toBe(0)
       expect(Queue.take(queue)).toBeUndefined()
     }
   })
@@ -362,9 +363,9 @@ describe("LaneQueue, edges", () => {
     const queue = Queue.make<Queue.Entry>()
     for (let i = 0; i < 3000; i++) Queue.add(queue, entry(200))
     for (let i = 0; i < 3000; i++) {
-      expect(Queue.take(queue)?.order).toBe(i)
+      law(Queue.take(queue)?.order).toBe(i)
       const list = queue.lines[0]?.short
-      expect((list?.head ?? NaN) <= Math.max(1024, (list?.items.length ?? 0) / 2)).toBe(true)
+      law((list?.head ?? NaN) <= Math.max(1024, (list?.items.length ?? 0) / 2)).toBe(true)
     }
     expect(Queue.take(queue)).toBeUndefined()
   })
@@ -431,12 +432,12 @@ describe("LaneKernel, edges", () => {
         // the end of a search is told although the rate stays
         for (const one of decisions) if (one.reason !== "settled") expect(one.from).not.toBe(one.to)
         const [wait, by] = Kernel.wait(state, now)
-        expect(wait).toBeGreaterThanOrEqual(0)
-        expect(wait === 0).toBe(by === undefined)
-        if (wait === Infinity) expect(open.length).toBeGreaterThan(0)
+        law(wait).toBeGreaterThanOrEqual(0)
+        law(wait === 0).toBe(by === undefined)
+        if (wait === Infinity) law(open.length).toBeGreaterThan(0)
         if (wait === 0) {
           const [ticket, next] = Kernel.admit(state, pick(random, 0, Math.floor(random() * 2000)), blocker, now)
-          expect(ticket.count).toBe(open.push(ticket))
+          law(ticket.count).toBe(open.push(ticket))
           state = next
         }
         blocker = by
@@ -444,23 +445,23 @@ describe("LaneKernel, edges", () => {
           const ticket = open.splice(Math.floor(random() * open.length), 1)[0]
           if (ticket !== undefined) state = Kernel.settle(state, ticket, sampled(random), now)[1]
         }
-        expect(state.count).toBe(open.length)
-        expect(state.count).toBeLessThanOrEqual(max)
-        expect(state.inFlight.limit).toBeGreaterThanOrEqual(1)
-        expect(state.requests.rate).toBeGreaterThanOrEqual(state.requests.lowest)
-        expect(state.requests.rate).toBeLessThanOrEqual(ceiling)
-        expect(state.tokens.rate).toBeGreaterThanOrEqual(state.tokens.lowest)
-        expect(state.tokens.rate).toBeLessThanOrEqual(state.tokens.ceiling)
-        expect(state.pausedUntil).toBeLessThanOrEqual(now + state.maxPause)
+        law(state.count).toBe(open.length)
+        law(state.count).toBeLessThanOrEqual(max)
+        law(state.inFlight.limit).toBeGreaterThanOrEqual(1)
+        law(state.requests.rate).toBeGreaterThanOrEqual(state.requests.lowest)
+        law(state.requests.rate).toBeLessThanOrEqual(ceiling)
+        law(state.tokens.rate).toBeGreaterThanOrEqual(state.tokens.lowest)
+        law(state.tokens.rate).toBeLessThanOrEqual(state.tokens.ceiling)
+        law(state.pausedUntil).toBeLessThanOrEqual(now + state.maxPause)
         const ahead = { requests: 3, tokens: 100, streams: 0 }
         const kind = { taken: state.count, heldSoFar: 0, waiting: 3, seconds: 5 }
         const places = { cap: max, most: max, keeps: Infinity, short: kind, streams: { ...kind, taken: 0 }, front: 3 }
         for (const stream of [false, true]) {
-          expect(Estimate.estimate(state, ahead, places, stream, Estimate.initial, now)).toBeGreaterThanOrEqual(0)
+          law(Estimate.estimate(state, ahead, places, stream, Estimate.initial, now)).toBeGreaterThanOrEqual(0)
         }
       }
       for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
-      expect(state.count).toBe(0)
+      law(state.count).toBe(0)
     }
   }, 30_000)
 

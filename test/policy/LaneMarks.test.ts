@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Marks from "../../src/policy/LaneMarks.ts"
 import { seeded } from "./events.ts"
+import { law } from "./law.ts"
 
 const mark = (at: number, empty?: Marks.Limit): Marks.Mark => ({ at, requests: at * 10, tokens: at * 3000, empty })
 
@@ -14,10 +15,10 @@ describe("LaneMarks", () => {
         now += random() * random() * 5
         const empty = random() < 0.1 ? "tokens" : random() < 0.1 ? "requests" : undefined
         marks = Marks.add(marks, mark(empty === undefined ? now : now * (0.9 + random() / 10), empty))
-        expect(marks.map((one) => one.at)).toEqual(marks.map((one) => one.at).toSorted((a, b) => a - b))
-        expect(marks.length).toBeLessThanOrEqual(Marks.defaults.count)
-        expect(marks.filter((one) => one.empty !== undefined).length).toBeLessThanOrEqual(Marks.defaults.empties)
-        expect(marks[0]).toEqual(mark(0))
+        law(marks.map((one) => one.at)).toEqual(marks.map((one) => one.at).toSorted((a, b) => a - b))
+        law(marks.length).toBeLessThanOrEqual(Marks.defaults.count)
+        law(marks.filter((one) => one.empty !== undefined).length).toBeLessThanOrEqual(Marks.defaults.empties)
+        law(marks[0]).toEqual(mark(0))
       }
     }
   })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Queue from "../../src/policy/LaneQueue.ts"
 import { seeded } from "./events.ts"
+import { law } from "./law.ts"
 
 const entry = (level: number, over: Partial<Queue.Entry> = {}): Queue.Entry => ({
   level,
@@ -116,9 +117,9 @@ describe("LaneQueue", () => {
             if (pair[1] !== undefined) Queue.remove(short, pair[1])
           } else {
             const taken = Queue.take(mixed, false)
-            expect(taken && twin.get(taken)).toBe(Queue.take(short))
+            law(taken && twin.get(taken)).toBe(Queue.take(short))
           }
-          expect(mixed.size - mixed.streams).toBe(short.size)
+          law(mixed.size - mixed.streams).toBe(short.size)
         }
       }
     })
@@ -192,18 +193,18 @@ describe("LaneQueue", () => {
           model.remove(one)
         } else if (what < 0.7) {
           const one = Queue.probe(queue, streams)
-          expect(one).toBe(model.probe(streams))
+          law(one).toBe(model.probe(streams))
           if (one === undefined) continue
           Queue.remove(queue, one)
           model.remove(one)
         } else {
           const next = Queue.peek(queue, streams)
-          expect(next).toBe(model.next(streams))
-          expect(Queue.take(queue, streams)).toBe(next)
+          law(next).toBe(model.next(streams))
+          law(Queue.take(queue, streams)).toBe(next)
           if (next !== undefined) model.take(next, streams)
         }
-        expect([queue.size, queue.streams, queue.tokens]).toEqual(model.sums())
-        expect([queue.passed, queue.passedShort]).toEqual([model.passed.get(true), model.passed.get(false)])
+        law([queue.size, queue.streams, queue.tokens]).toEqual(model.sums())
+        law([queue.passed, queue.passedShort]).toEqual([model.passed.get(true), model.passed.get(false)])
       }
     }
   })

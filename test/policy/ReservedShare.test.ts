@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ReservedShare from "../../src/policy/ReservedShare.ts"
 import { events, laws } from "./events.ts"
+import { law } from "./law.ts"
 
 const ten = { ratePerSecond: 10, burst: 5 }
 
@@ -110,24 +111,24 @@ describe("ReservedShare", () => {
       const between = ReservedShare.refill(ReservedShare.refill(state, now + draw / 1e6), now + ms / 1000)
       now += ms / 1000
       const whole = ReservedShare.refill(state, now)
-      if (draw / 1000 <= ms) expect(between.common).toBeCloseTo(whole.common, 9)
-      if (draw / 1000 <= ms) expect(between.reserved).toBeCloseTo(whole.reserved, 9)
+      if (draw / 1000 <= ms) law(between.common).toBeCloseTo(whole.common, 9)
+      if (draw / 1000 <= ms) law(between.reserved).toBeCloseTo(whole.reserved, 9)
       const work = kind < 3 ? "bulk" : "interactive"
       const [decision, next] = ReservedShare.take(state, work, amount, now)
       state = next
       if (decision._tag === "Granted") {
         // What is borrowed above the burst is paid back before the next grant of its kind.
         granted += amount
-        expect(granted).toBeLessThanOrEqual(8 + 3 * now + 12)
+        law(granted).toBeLessThanOrEqual(8 + 3 * now + 12)
       } else {
-        expect(decision.seconds).toBeGreaterThan(0)
-        expect(ReservedShare.take(state, work, amount, now + decision.seconds)[0]._tag).toBe("Granted")
+        law(decision.seconds).toBeGreaterThan(0)
+        law(ReservedShare.take(state, work, amount, now + decision.seconds)[0]._tag).toBe("Granted")
         const sooner = now + decision.seconds * 0.9
-        if (decision.seconds > 0.01) expect(ReservedShare.take(state, work, amount, sooner)[0]._tag).toBe("Wait")
+        if (decision.seconds > 0.01) law(ReservedShare.take(state, work, amount, sooner)[0]._tag).toBe("Wait")
       }
-      expect(state.reserved).toBeGreaterThanOrEqual(0)
-      expect(state.reserved).toBeLessThanOrEqual(2)
-      expect(state.common).toBeLessThanOrEqual(6)
+      law(state.reserved).toBeGreaterThanOrEqual(0)
+      law(state.reserved).toBeLessThanOrEqual(2)
+      law(state.common).toBeLessThanOrEqual(6)
     }
   }, laws)
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as TokenBucket from "../../src/policy/TokenBucket.ts"
 import { events, laws } from "./events.ts"
+import { law } from "./law.ts"
 import { suite } from "./vectors.ts"
 
 interface Op {
@@ -205,13 +206,13 @@ describe("TokenBucket", () => {
       const [decision, next] = TokenBucket.take(state, amount, now)
       state = next
       if (decision._tag === "Granted") grants.push({ at: now, cost: amount })
-      expect(decision._tag === "Oversize").toBe(amount > 8)
+      law(decision._tag === "Oversize").toBe(amount > 8)
     }
     for (const [i, first] of grants.entries()) {
       let sum = 0
       for (const grant of grants.slice(i)) {
         sum += grant.cost
-        expect(sum).toBeLessThanOrEqual(8 + 5 * (grant.at - first.at) + 1e-6)
+        law(sum).toBeLessThanOrEqual(8 + 5 * (grant.at - first.at) + 1e-6)
       }
     }
   }, laws)
