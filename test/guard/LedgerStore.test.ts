@@ -12,14 +12,10 @@ import { claim, makeReader } from "../../src/guard/LedgerFormat.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Ledger from "../../src/policy/Ledger.ts"
+import * as MemoryDisk from "../job/MemoryDisk.ts"
+import { law } from "../policy/law.ts"
 import { call, cents, estimate } from "./credits.ts"
 import { altering, full, guarded, recording, settled, tally, temporaryFile } from "./ledgers.ts"
-
-/** A file system that does not wait for the disk, for tests that are killed by themselves. */
-const unsynced = Layer.effect(
-  FileSystem.FileSystem,
-  Effect.map(FileSystem.FileSystem, (real) => altering(real, () => ({ sync: Effect.void })))
-).pipe(Layer.provide(NodeFileSystem.layer))
 
 describe("LedgerStore", () => {
   describe("file", () => {
@@ -71,7 +67,7 @@ describe("LedgerStore", () => {
       () =>
         Effect.gen(function*() {
           const fs = yield* FileSystem.FileSystem
-          const path = yield* temporaryFile
+          const path = "ledger.jsonl"
           // a real file, with what each byte of it had acknowledged
           const acknowledged: Array<readonly [bytes: number, sum: bigint]> = []
           yield* guarded(path, (credits) =>
@@ -111,7 +107,7 @@ describe("LedgerStore", () => {
             }
           }
           expect(acknowledged.at(-1)?.[1]).toBe(cents(1 + 3))
-        }).pipe(Effect.provide(unsynced)),
+        }).pipe(Effect.provideService(FileSystem.FileSystem, MemoryDisk.make().fs)),
       180_000
     )
 
@@ -286,17 +282,17 @@ describe("LedgerStore", () => {
             if (byte === bytes[at]) continue
             const decoded = LedgerStore.decode(bytes.with(at, byte))
             if (Result.isFailure(decoded)) {
-              expect(decoded.failure.reason).toBe(line < 0 ? "version" : "corrupt")
+              law(decoded.failure.reason).toBe(line < 0 ? "version" : "corrupt")
               refused++
               continue
             }
             const others = (_: Ledger.Entry, index: number) => index !== line
             const unended = at === end && byte <= claim && torn === ""
             const kept = decoded.success.entries
-            if (!unended) expect(kept.length).toBe(entries.length)
-            expect(kept.filter(others)).toEqual(entries.filter(others))
+            if (!unended) law(kept.length).toBe(entries.length)
+            law(kept.filter(others)).toEqual(entries.filter(others))
             // what no entry can hold is never taken for one
-            if (byte <= claim) expect(at).toBeGreaterThanOrEqual(end)
+            if (byte <= claim) law(at).toBeGreaterThanOrEqual(end)
           }
         }
         expect(refused).toBeGreaterThan(end)
@@ -330,7 +326,7 @@ describe("LedgerStore", () => {
     it.effect("opens wherever it was cut off, claimed, and left with blocks not written", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
-        const path = yield* temporaryFile
+        const path = "ledger.jsonl"
         const file = new TextEncoder().encode(`${LedgerStore.header}\n${LedgerStore.encode([refund(1), refund(2)])}`)
         let opened = 0
         for (let bytes = 1; bytes <= file.length; bytes++) {
@@ -344,7 +340,7 @@ describe("LedgerStore", () => {
                 Uint8Array.of(...prefix, ...claimed, ...unwritten),
                 Uint8Array.of(...prefix, ...unwritten, ...claimed)
               ]
-              for (const found of torn) expect(LedgerStore.decode(found)).toEqual(expected)
+              for (const found of torn) law(LedgerStore.decode(found)).toEqual(expected)
               if ((bytes + claims + zeros) % 9 !== 0) continue
               opened++
               yield* fs.writeFile(path, torn[opened % 2] ?? prefix)
@@ -355,7 +351,7 @@ describe("LedgerStore", () => {
           }
         }
         expect(opened).toBeGreaterThan(file.length)
-      }).pipe(Effect.provide(unsynced)), 60_000)
+      }).pipe(Effect.provideService(FileSystem.FileSystem, MemoryDisk.make().fs)), 60_000)
 
     it.effect("says which file it cannot use, and refuses appends after it is closed", () =>
       Effect.gen(function*() {
