@@ -27,7 +27,7 @@ const transports = [
   ]
 ] as const
 
-describe.each(transports)("Together over %s", (transport, layerOf) => {
+describe.concurrent.each(transports)("Together over %s", (transport, layerOf) => {
   const client = (baseUrl: string, options: Partial<Together.Options> = {}) =>
     Effect.provide(layerOf({ apiKey: Redacted.make(key), baseUrl, ...quick, ...options }))
 
