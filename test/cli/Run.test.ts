@@ -17,7 +17,12 @@ const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
 
 const key = { TOGETHER_API_KEY: "k" }
 
-const fast = JSON.stringify({ unknownModels: "accept", limits: {}, firstToken: { kind: "constant", value: 0.01 } })
+const fast = JSON.stringify({
+  unknownModels: "accept",
+  limits: {},
+  firstToken: { kind: "constant", value: 0.01 },
+  batch: { validatingSeconds: 0.1 }
+})
 
 /** Opens a shell with a file of prompts and the flags of a fast emulator. */
 const opened = (rows: number) => {
@@ -25,6 +30,13 @@ const opened = (rows: number) => {
   const input = shell.write("in.jsonl", Shell.prompts(rows))
   return { shell, input, emulator: ["--emulator", "--emulator-config", shell.write("fast.json", fast)] }
 }
+
+/** Waits until a batch is in the journal. */
+const begun = (journal: string) =>
+  Effect.gen(function*() {
+    const hasBatch = () => existsSync(journal) && readFileSync(journal, "utf8").includes("batchId")
+    while (!hasBatch()) yield* Effect.sleep("20 millis")
+  })
 
 describe.concurrent("run", () => {
   it.effect("refuses flags that do not go together or would do nothing", () =>
@@ -318,8 +330,11 @@ describe.concurrent("run", () => {
       // a provider that outlives the run
       const provider = yield* Effect.promise(() => emulate({ batch: { validatingSeconds: 600 } }))
       const args = ["run", input, "--base-url", provider.url, "--via", "batch", "--poll", "1s"]
-      const { code, err, out } = yield* shell.run([...args, "--max-time", "2s", "--json"], key)
-      expect(code).toBe(5)
+      const running = yield* Effect.forkChild(shell.run([...args, "--json"], key))
+      yield* begun(shell.path("in.results.jsonl.journal"))
+      yield* shell.interrupt
+      const { code, err, out } = yield* Fiber.join(running)
+      expect(code).toBe(130)
       expect(err).toMatch(/^rows +0 answered · 0 failed · 3 in a batch that goes on · 0 lost$/m)
       expect(err).toMatch(/^cost +\$0\.00 · up to \$0\.0\d+ for a batch that goes on$/m)
       expect(err).toMatch(/the answers are billed, and collected with: effect-together run .* --via batch /)
@@ -344,8 +359,7 @@ describe.concurrent("run", () => {
       const args = ["run", input, "--emulator", "--emulator-config", config, "--via", "batch", "--poll", "50ms"]
       const running = yield* Effect.forkChild(shell.run(args))
       const journal = shell.path("in.emulator.results.jsonl.journal")
-      const hasBatch = () => existsSync(journal) && readFileSync(journal, "utf8").includes("batchId")
-      while (!hasBatch()) yield* Effect.sleep("20 millis")
+      yield* begun(journal)
       yield* shell.interrupt
       const { code, err } = yield* Fiber.join(running)
       expect([code, err.includes("a batch ended with the emulator")]).toEqual([130, true])
@@ -457,7 +471,7 @@ describe.concurrent("run", () => {
           / has passed\. Nothing was answered; the last error: ConnectionError ECONNREFUSED$/m
         )
         // what stops a run is said to who wants it quiet, too
-        expect(yield* shell.run([...none, "--quiet"], key)).toEqual({
+        expect(yield* shell.run([...none, "--max-time", "500ms", "--quiet"], key)).toEqual({
           code: 5,
           out: "",
           err: expect.stringMatching(/^stopped: the time allowed by --max-time has passed.*\n$/)
