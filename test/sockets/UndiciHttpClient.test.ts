@@ -31,7 +31,7 @@ const until = (condition: () => boolean) =>
     expect(condition()).toBe(true)
   })
 
-describe("a call", () => {
+describe.concurrent("a call", () => {
   it.live("uses connections again, and closes them with the layer", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => json(response, 200, chatAnswer))
@@ -225,7 +225,7 @@ describe("a stream that says it is done and does not end", () => {
     }))
 })
 
-describe("the HttpClient", () => {
+describe.concurrent("the HttpClient", () => {
   const client = Effect.map(scopedAgent(), UndiciHttpClient.make)
 
   it.live("sends bodies of every kind", () =>
