@@ -93,13 +93,16 @@ describe("LedgerStore", () => {
             if (bytes > 0) {
               expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), claim))).toEqual(decoded)
             }
+            // opened at every seventh byte, and wherever a line begins or ends
+            const near = file.subarray(Math.max(0, bytes - 2), bytes + 2).includes(10)
+            if (!near && bytes % 7 !== 0 && process.env["STEPS"] !== "all") continue
             const after = yield* guarded(path, tally)
             const sure = (after?.settled ?? 0n) - (after?.uncertain ?? 0n)
             expect(sure >= floor).toBe(true)
             expect(sure).toBe(settled(decoded.success.entries))
             expect(after?.reserved ?? 0n).toBe(0n)
             expect(after?.open ?? 0).toBe(0)
-            if (bytes % 97 === 0) {
+            if (bytes % 91 === 0) {
               // what was repaired and written to is whole, and a second restart finds the same
               expect(yield* guarded(path, tally)).toEqual(after)
               const again = LedgerStore.decode(yield* fs.readFile(path))

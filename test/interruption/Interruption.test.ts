@@ -91,7 +91,7 @@ class Ticker {
 }
 
 /** Steps from one interruption to the next: 1 with `STEPS=all`. */
-const every = process.env["STEPS"] === "all" ? 1 : 19
+const every = process.env["STEPS"] === "all" ? 1 : 31
 
 const model = Reply.defaultModel
 const request = (content: string) => ({ model, max_tokens: 20, messages: [{ role: "user", content }] })
