@@ -275,7 +275,7 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
           setTimeout(() => response.end(), 5)
         })
         yield* withTogether((together) =>
-          Effect.repeat(Effect.andThen(Stream.runDrain(together.chatStream(request)), Effect.sleep("30 millis")), {
+          Effect.repeat(Effect.andThen(Stream.runDrain(together.chatStream(request)), Effect.sleep("100 millis")), {
             times: 2
           })
         ).pipe(client(server.baseUrl))
@@ -343,7 +343,7 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
         }
       })
       const options = {
-        timeouts: { firstToken: "80 millis", headers: "400 millis" },
+        timeouts: { firstToken: "80 millis", headers: "1 second" },
         retry: Schedule.recurs(0)
       } as const
       const errors = yield* withTogether((together) =>
