@@ -4,6 +4,7 @@
  * | writing | undone |
  * | --- | --- |
  * | JSON | `\n`, `\/`, `\u00e9`, `\xe9`; three levels, for JSON inside of JSON |
+ * | bytes of Python | `\xc3\xa9` |
  * | HTML | `&lt;`, `&#60;`, `&#x3c;` |
  * | addresses and forms | `%3C`, `+`; an address inside of an address |
  * | Base64 | runs of 16 characters or more |
@@ -28,6 +29,18 @@ interface Writing {
   readonly read: (match: RegExpMatchArray) => string
 }
 
+/** One character at a time, as its bytes in UTF-8, each behind a sign. */
+const utf8Behind = (sign: string): string =>
+  [
+    "%[0-7]h",
+    "%[cd]h%[89ab]h",
+    "%eh(?:%[89ab]h){2}",
+    "%f[0-7](?:%[89ab]h){3}"
+  ].join("|").replaceAll("%", sign).replaceAll("h", "[0-9a-f]")
+const utf8 = new TextDecoder()
+const decoded = (bytes: string): string =>
+  utf8.decode(Uint8Array.from(bytes.match(/[0-9a-f]{2}/gi) ?? [], (byte) => Number.parseInt(byte, 16)))
+
 const controls: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" }
 
 /** Whichever characters the writer chose to escape. */
@@ -37,6 +50,12 @@ const json: Writing = {
     const code = unicode ?? byte
     return code === undefined ? controls[letter] ?? letter : String.fromCharCode(Number.parseInt(code, 16))
   }
+}
+
+/** As Python shows bytes, which `json` takes for one character each. */
+const bytes: Writing = {
+  pattern: new RegExp(`${utf8Behind("\\\\x")}|${json.pattern.source}`, "gi"),
+  read: (match) => match.slice(1).every((group) => group === undefined) ? decoded(match[0]) : json.read(match)
 }
 
 const entities: Readonly<Record<string, string>> = { amp: "&", apos: "'", gt: ">", lt: "<", nbsp: "\u00a0", quot: "\"" }
@@ -49,18 +68,12 @@ const html: Writing = {
   }
 }
 
-/** One character at a time, as its bytes in UTF-8. */
-const percent =
-  /%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-7](?:%[89ab][0-9a-f]){3}/
-const utf8 = new TextDecoder()
+const percent = utf8Behind("%")
 
-const address: Writing = {
-  pattern: new RegExp(percent, "gi"),
-  read: ([whole]) => utf8.decode(Uint8Array.from(whole.slice(1).split("%"), (byte) => Number.parseInt(byte, 16)))
-}
+const address: Writing = { pattern: new RegExp(percent, "gi"), read: ([whole]) => decoded(whole) }
 
 const form: Writing = {
-  pattern: new RegExp(`\\+|${percent.source}`, "gi"),
+  pattern: new RegExp(`\\+|${percent}`, "gi"),
   read: (match) => match[0] === "+" ? " " : address.read(match)
 }
 
@@ -143,6 +156,9 @@ export const of = (text: string): ReadonlyArray<Reading> => {
   if (text.includes("%")) add(add(plain, address), address)
   if (text.includes("+")) add(plain, form)
   const levels = levelsOf(plain)
-  for (const level of levels) add(level, base64)
+  for (const level of levels) {
+    add(level, base64)
+    if (level.text.includes("\\x")) add(level, bytes)
+  }
   return [...levels, ...others.flatMap(levelsOf)].map(folded)
 }

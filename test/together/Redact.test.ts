@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxBodyLength, narrowed, promptsOf, promptsOfLines, redact } from "../../src/together/Redact.ts"
+import { maxBodyLength, narrowed, redact } from "../../src/together/Redact.ts"
 
 const unicode = (text: string): string => `\\u${text.charCodeAt(0).toString(16).padStart(4, "0")}`
 
@@ -99,6 +99,7 @@ describe("redact", () => {
       expect(cut(`a\u2026 ${text.slice(-14)}`)).toBe("bad: {'content': 'a\u2026 [prompt]'}")
       expect(cut(`${text.slice(0, 14)}... 60 more`)).toBe("bad: {'content': '[prompt]... 60 more'}")
       expect(cut(`${text.slice(0, 14)} and more`)).toContain("Please write")
+      expect(cut(`...${text.slice(16, 36)}...`)).toBe("bad: {'content': '...[prompt]...'}")
     })
 
     it("knows it whatever its case and its white space", () => {
@@ -114,6 +115,21 @@ describe("redact", () => {
       const other = `bad: ${encode("nothing of it, whatever it is")}`
       expect(redact(other, { prompts })).toBe(other)
     })
+
+    it.each([
+      "Пациент Иван Петров, диагноз",
+      "病人卡尔·迈尔的地址是柏林的主要街道七号，电话是五五五零一",
+      "Übersetze 😀 für Karl Maier und Anna"
+    ])(
+      "knows it as bytes that Python shows: %s",
+      (said) => {
+        const byte = (code: number) => code < 128 ? String.fromCharCode(code) : `\\x${code.toString(16)}`
+        const shown = `b'${Array.from(new TextEncoder().encode(said), byte).join("")}\\n'`
+        expect(redact(`bad: ${shown}`, { prompts: [said] })).toBe("bad: b'[prompt]\\n'")
+        const body = JSON.stringify({ message: `bad: ${shown}` })
+        expect(redact(body, { prompts: [said] })).toBe("{\"message\":\"bad: b'[prompt]\\\\n'\"}")
+      }
+    )
 
     it("knows it in an address inside of an address", () => {
       const twice = encodeURIComponent(encodeURIComponent(text))
@@ -144,6 +160,49 @@ describe("redact", () => {
       "Incorrect API key provided: [key]...6789. Find your key on the settings page."
     )
   })
+
+  it("knows a key of seven characters as a word by itself", () => {
+    const said = (text: string) => redact(text, { apiKey: "my-test", prompts: [] })
+    expect(said("no: 'my-test', my-tests, {\"key\":\"\\nmy-test\"}")).toBe(
+      "no: '[key]', my-tests, {\"key\":\"\\n[key]\"}"
+    )
+    expect(redact("no: xmy-test1y", { apiKey: "my-test1", prompts: [] })).toBe("no: x[key]y")
+  })
+
+  it.each([
+    "tgp_v1_abcdefghijklmnopqrst",
+    "sk-abcdefghijklmnopqrst",
+    "sk-0123456789abcdefghij",
+    "tok_AbCdefgh-ijklmnop",
+    "key-1234-5678-9012-3456",
+    "0a".repeat(32),
+    "Bearer aGVsbG8gd29ybGQ=",
+    "bearer s3cr3t-k3y"
+  ])("takes what looks like a key out: %s", (key) => {
+    expect(redact(`refused (${key}) here`, { prompts: [] })).toBe("refused ([key]) here")
+  })
+
+  it.each([
+    "Missing bearer authentication in header",
+    "Use 'Authorization: Bearer TOGETHER_API_KEY'",
+    "Unknown parameter: 'key_points_of_the_document'",
+    "The model my-org/key-extraction-model-v2 does not exist",
+    "file key-value-store-export.jsonl not found",
+    "See https://docs.together.ai/docs/tok-per-second-and-throughput"
+  ])("leaves words and names that begin as a key does: %s", (said) => {
+    expect(redact(said, { prompts: [] })).toBe(said)
+  })
+
+  it("takes out all of a longer prompt around a short one", () => {
+    const prompts = ["Hello there!", "aqqqqqqqqqqqHello there!zzzzzzzzzzzyyyy"]
+    const said = "bad value 'qqqqqqqqqqqHello there!zzzzzzzzzzz' given"
+    expect(redact(said, { prompts })).toBe("bad value '[prompt]' given")
+  })
+
+  it.each(["0.0, ", "abcdef "])("looks through a long prompt that repeats %j in good time", (unit) => {
+    const text = `bad input ${unit.repeat(1500)}`
+    expect(redact(text, { prompts: [`[${unit.repeat(300_000)}`] })).toMatch(/^bad input ?\[prompt\]\W{0,2}$/)
+  }, 2000)
 
   it("looks through what repeats itself in good time", () => {
     const text = `${"a".repeat(20)}c`.repeat(400)
@@ -231,33 +290,5 @@ describe("redact", () => {
         expect(redact(text, { prompts: "unknown" })).toBe("[withheld]")
       }
     )
-  })
-})
-
-describe("promptsOf", () => {
-  it("collects texts at any depth, but no names", () => {
-    const body = { model: "a-model-with-a-name", messages: [{ role: "user", content: [{ text: "a text of mine" }] }] }
-    expect(promptsOf(body)).toEqual(["a text of mine"])
-  })
-
-  it("reads what contains itself once, and a list under each of its names", () => {
-    const list: Array<unknown> = ["the first long text"]
-    list.push(list)
-    expect(promptsOf({ model: list, input: list })).toEqual(["the first long text"])
-  })
-
-  it("reads a file line by line, whether a line is JSON or not", () => {
-    const file = "{\"prompt\":\"the patient is Karl\"}\n\nshort\na line that is no JSON\n{\"custom_id\":\"1\"}"
-    expect([...promptsOfLines(file)]).toEqual(["the patient is Karl", "a line that is no JSON"])
-  })
-
-  it("takes what names a line for no text of it, at its top alone", () => {
-    const named = { custom_id: "request-number-17", method: "POST-to-the-server", url: "/v1/chat/completions" }
-    const lines = [{ ...named, body: { url: "https://mine.example/a" } }, [named], "a text by itself"]
-    expect([...promptsOfLines(lines.map((line) => JSON.stringify(line)).join("\n"))]).toEqual([
-      "https://mine.example/a",
-      ...Object.values(named),
-      "a text by itself"
-    ])
   })
 })
