@@ -75,6 +75,8 @@ const speaksOfContext =
 /** Names a length: that of the context where a model reads a prompt, that of a file or a queue elsewhere. */
 const speaksOfLength =
   /(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
+/** Names what is measured otherwise than in tokens: a length of it is none of the context. */
+const speaksOfMedia = /^(?![^]*\btokens\b)[^]*(?:\b(?:image|video|audio)|(?:\b|\d)(?:[kmg]i?b|px|pixels?)\b)/i
 /** Says at its start that the key is a bad one. */
 const saysKeyIsBad =
   /^(?:an? |the |this |your )?(?:(?:invalid|incorrect|revoked|disabled|expired) api[ _-]?key|api[ _-]?key[^.:;,]{0,40}(?:invalid|incorrect|revoked|disabled|expired|deleted))/i
@@ -131,9 +133,10 @@ const unquoted = (text: string): string => text.replace(quotation, "…")
 /** Tells whether the provider says it itself. A prompt that is taken out may have held what denies it, so both count. */
 const says = (pattern: RegExp, { own, whole }: Said): boolean => pattern.test(own) && pattern.test(unquoted(whole))
 
-const isTooLong = (answer: Answer, { whole }: Said): boolean =>
+const isTooLong = (answer: Answer, { own, whole }: Said): boolean =>
   speaksOfContext.test(whole) ||
-  (isInference(answer) && speaksOfLength.test(whole) && !(answer.assumed === true && speaksOfRate.test(whole)))
+  (isInference(answer) && speaksOfLength.test(whole) && !speaksOfMedia.test(own) &&
+    !(answer.assumed === true && speaksOfRate.test(whole)))
 
 const forbidden = (
   answer: Answer,

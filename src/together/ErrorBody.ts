@@ -75,8 +75,12 @@ const fromJson = (value: unknown): ErrorBody => {
   }
 }
 
+/** Bounds how far into a page its title is looked for, in characters. */
+const head = 65_536
+
 const fromPage = (text: string): ErrorBody => {
-  const title = /<title[^>]*>([^<]*)<\/title>/i.exec(text)?.[1] ?? /<h1[^>]*>([^<]*)<\/h1>/i.exec(text)?.[1]
+  const start = text.slice(0, head)
+  const title = /<title[^<>]*>([^<]*)<\/title>/i.exec(start)?.[1] ?? /<h1[^<>]*>([^<]*)<\/h1>/i.exec(start)?.[1]
   return { message: string(title?.replace(/\s+/g, " ")), kinds: [], page: true }
 }
 

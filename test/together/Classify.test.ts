@@ -427,6 +427,24 @@ describe("Classify", () => {
       expect(classify(status, body, {}, { secrets: { prompts: [prompt] } })._tag).toBe(tag)
     })
 
+    it.each([
+      "prompt images: input image exceeds 20 MB",
+      "The input image is too long in one dimension: input exceeds 8192 px",
+      "The input audio is too long",
+      "Input exceeds 20MB",
+      "The input exceeds 4096 pixels"
+    ])("takes no size of a file for the context: %s", (message) => {
+      expect(classify(400, error(message))._tag).toBe("InvalidRequestError")
+    })
+
+    it.each([
+      ["Input exceeds the limit: 9000 image tokens and 800 text tokens", []],
+      ["The prompt is too long: draw an image of 20 MB", ["draw an image of 20 MB"]],
+      ["This model's maximum context length is 8192, images included", []]
+    ])("takes what is counted in tokens, or a prompt about a file, for the context: %s", (message, prompts) => {
+      expect(classify(400, error(message), {}, { secrets: { prompts } })._tag).toBe("ContextLengthError")
+    })
+
     it.each<[status: number, message: string, tag: string]>([
       [400, "Upstream error: 'All connection attempts failed'", "ServerError"],
       [
@@ -600,6 +618,14 @@ describe("Classify", () => {
     const result = classify(400, error(`Given: ${prompt.slice(0, 40)}`), {}, { secrets: { prompts: [prompt] } })
     expect(result.body).not.toContain("diary")
   })
+
+  it("looks for the title of a page near its start, in good time", () => {
+    expect(ErrorBody.parse("<html>" + "<title ".repeat(100_000))).toMatchObject({ message: undefined, page: true })
+    expect(ErrorBody.parse(`<html>${" ".repeat(60_000)}<title lang="en">Bad gateway</title>`).message).toBe(
+      "Bad gateway"
+    )
+    expect(ErrorBody.parse(`<html>${" ".repeat(70_000)}<title>Bad gateway</title>`).message).toBeUndefined()
+  }, 1000)
 
   it("bounds the body", () => {
     expect(classify(500, "x".repeat(100_000)).body?.length).toBe(2000)
