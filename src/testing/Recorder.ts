@@ -15,7 +15,8 @@
  * wherever an answer may repeat them, unless `prompts: "keep"` is given; objects whose fields the user named
  * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message the provider's own words
  * stay, and those that decide which error the client makes of it. What the model answered is kept, but for whole prompts
- * in it: a replay needs it. What lies deeper than 64 levels is replaced by its length.
+ * in it: a replay needs it. A prompt is what was written for a model to read; what declares a tool or the form of an answer
+ * is none, and stays in the answer, though a prompt says the same. What lies deeper than 64 levels is replaced by its length.
  *
  * **What a replay refuses**
  *
@@ -24,6 +25,7 @@
  * once. A request without its exchange dies with a {@link ChangedRequestError} and a diff: it is never answered by
  * something similar.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -63,7 +65,7 @@ export const RecordedRequest = Schema.Struct({
 /** Holds one recorded request. */
 export type RecordedRequest = typeof RecordedRequest.Type
 
-/** Holds one recorded answer, how the connection broke, or that the program left before an answer came. */
+/** Holds one recorded answer (`stall`: the program left it), how the connection broke, or that the program left before. */
 export const RecordedResponse = Schema.Union([
   Schema.Struct({
     status: Schema.Int,
@@ -111,7 +113,7 @@ export interface RecordOptions {
 
 /** Configures replaying. */
 export interface ReplayOptions {
-  /** `"strict"` (default): in the recorded order; requests that the program left before an answer may be left out. `"match"`: in any order, each exchange once. */
+  /** `"strict"` (default): in the recorded order; requests that the program left may be left out. `"match"`: in any order, each exchange once. */
   readonly mode?: "strict" | "match" | undefined
   /** `"instant"` (default): no waiting. `"recorded"`: in the times of the recording, on the `Clock` service. */
   readonly pace?: "instant" | "recorded" | undefined
@@ -173,11 +175,12 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
     const headersAt = clock.currentTimeMillisUnsafe()
     const parts: Array<{ readonly bytes: Uint8Array; readonly waitMillis: number }> = []
     let last = headersAt
-    const save = (end: "complete" | "cut") => {
+    const save = (end: "complete" | "cut" | "stall") => {
       const { headers, parts: pieces } = redaction.response(response.status, response.headers, parts, decode)
       slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
     }
-    save("cut")
+    // whoever leaves before the end waited for more
+    save("stall")
     const body = response.stream.pipe(
       Stream.tap((bytes) =>
         Effect.sync(() => {
@@ -186,7 +189,11 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
           last = now
         })
       ),
-      Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : "cut")))
+      Stream.onExit((exit) =>
+        Effect.sync(() =>
+          save(Exit.isSuccess(exit) ? "complete" : Cause.hasInterruptsOnly(exit.cause) ? "stall" : "cut")
+        )
+      )
     )
     return HttpServerResponse.toClientResponse(
       HttpServerResponse.stream(readOnce(body), {
@@ -318,6 +325,10 @@ const replyOf = (response: RecordedResponse, pace: "instant" | "recorded"): Repl
   }
 }
 
+/** Tells what the program left, before the headers or after: with other times it may not ask for it. */
+const isLeft = (response: RecordedResponse): boolean =>
+  "left" in response || ("end" in response && response.end === "stall")
+
 const pretty = (request: RecordedRequest): string =>
   `${
     JSON.stringify({ method: request.method, path: request.path, query: request.query, body: request.body }, null, 2)
@@ -360,7 +371,7 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
     const find = (sent: Sent.Sent): Effect.Effect<Reply.Reply> => {
       const fingerprint = CassetteRedaction.fingerprint(sent)
       const index = left.findIndex(({ request }) => request.fingerprint === fingerprint)
-      const inOrder = left.slice(0, index).every(({ response }) => "left" in response)
+      const inOrder = left.slice(0, index).every(({ response }) => isLeft(response))
       if (index >= 0 && (mode === "match" || inOrder)) {
         // what the program left then, it may not ask for now: a hedge, where the first answer comes at once
         const [found] = mode === "match" ? left.splice(index, 1) : left.splice(0, index + 1).slice(-1)

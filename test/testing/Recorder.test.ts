@@ -402,6 +402,44 @@ describe("Recorder", () => {
         expect(yield* textOf(hasty, HttpClientRequest.get(`${address}/models`))).toBe("ok")
       })))
 
+    it.effect("replays an answer that was left after its headers as one that hangs where it was left, or does without it", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const slow: Reply.Answer = {
+          ...Reply.raw("x"),
+          parts: [{ data: "begun", waitMillis: 0 }, { data: " and ended", waitMillis: 5000 }]
+        }
+        const recording = Recorder.record(
+          yield* FaultMatrix.answering((sent) => sent.operation === "whoami" ? slow : Reply.raw("ok"))
+        )
+        const patient = (client: HttpClient.HttpClient) =>
+          Effect.gen(function*() {
+            const seen: Array<number> = []
+            const who = yield* client.execute(HttpClientRequest.get(`${address}/whoami`))
+            const read = Stream.runForEach(who.stream, (bytes) => Effect.sync(() => seen.push(bytes.length)))
+            const end = yield* Effect.timeoutOption(read, "1 second")
+            return [end._tag, seen, yield* textOf(client, HttpClientRequest.get(`${address}/models`))]
+          })
+        expect(yield* patient(recording.client)).toStrictEqual(["None", [5], "ok"])
+        const cassette = yield* recording.cassette
+        expect(cassette.exchanges[0]?.response).toMatchObject({ parts: [{ text: "begun" }], end: "stall" })
+        for (const pace of ["instant", "recorded"] as const) {
+          expect(yield* patient(yield* Recorder.replay(cassette, { pace }))).toStrictEqual(["None", [5], "ok"])
+        }
+        const hasty = yield* Recorder.replay(cassette)
+        expect(yield* textOf(hasty, HttpClientRequest.get(`${address}/models`))).toBe("ok")
+      })))
+
+    it.effect("replays a connection that broke within the answer as broken", () =>
+      Effect.gen(function*() {
+        const broken: Reply.Answer = { ...Reply.raw("begun"), end: "cut" }
+        const recording = Recorder.record(yield* FaultMatrix.answering(() => broken))
+        const request = HttpClientRequest.get(`${address}/models`)
+        yield* Effect.ignore(textOf(recording.client, request))
+        const cassette = yield* recording.cassette
+        expect(cassette.exchanges[0]?.response).toMatchObject({ end: "cut" })
+        expect(Exit.isFailure(yield* Effect.exit(textOf(yield* Recorder.replay(cassette), request)))).toBe(true)
+      }))
+
     it.effect("gives a second reader the same, and records it once", () =>
       Effect.gen(function*() {
         let reads = 0
