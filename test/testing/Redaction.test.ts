@@ -208,6 +208,197 @@ const forms: ReadonlyArray<(message: string) => string> = [
   (message) => `<html><title>${message}</title></html>`
 ]
 
+describe("Recorder, of what a request declares", () => {
+  const user = (content: string) => ({ model: "m", messages: [{ role: "user", content }] })
+  const schema = {
+    type: "object",
+    properties: {
+      temperature_celsius: { type: "number" },
+      city: { type: "string", enum: ["San Francisco", "Los Angeles"], description: "Where it is" },
+      kind: { const: "weather_report" },
+      sky: { type: "string", default: "partly_cloudy" }
+    },
+    required: ["temperature_celsius"]
+  }
+  const answer = { temperature_celsius: 12, city: "San Francisco", kind: "weather_report", sky: "partly_cloudy" }
+  const asSchema = { response_format: { type: "json_schema", json_schema: { name: "weather_report", schema } } }
+  const asTool = { tools: [{ type: "function", function: { name: "get_weather_forecast", parameters: schema } }] }
+  const calling = (name: string, args: string) =>
+    Reply.chat("", {
+      toolCalls: [{ index: 0, id: "call_1", type: "function", function: { name, arguments: args } }]
+    })
+  const stored = (reply: Reply.Answer, body: object, options?: Recorder.RecordOptions) =>
+    Effect.map(tape(reply, post(body, "/chat/completions"), options), ({ parts }) => parts.join(""))
+  const bodyOf = (reply: Reply.Answer) => reply.parts.map(({ data }) => String(data)).join("")
+
+  it.effect("keeps tool calls and structured output, to the byte, though a prompt says the same", () =>
+    Effect.gen(function*() {
+      for (const content of ["How is the weather?", "San Francisco", "temperature_celsius"]) {
+        const text = JSON.stringify(answer, null, 1)
+        for (
+          const [reply, extra] of [
+            [Reply.chat(text), asSchema],
+            [Reply.stream(text.match(/[^]{1,7}/g) ?? []), asSchema],
+            [Reply.chat("weather_report"), asSchema],
+            [calling("get_weather_forecast", text), asTool]
+          ] as const
+        ) expect(yield* stored(reply, { ...user(content), ...extra })).toBe(bodyOf(reply))
+      }
+    }))
+
+  it.effect("keeps what is declared in JSON that is cut short, and takes out the prompt beside it", () =>
+    Effect.gen(function*() {
+      const body = { ...user("San Francisco"), ...asSchema }
+      for (const content of ["{\"city\":\"San Francisco\",\"te", "{\"city\":\"San Francisco"]) {
+        expect(yield* stored(Reply.chat(content), body)).toBe(bodyOf(Reply.chat(content)))
+      }
+      const beside = "[So: \"San Francisco\" as you said: San Francisco in"
+      expect(yield* stored(Reply.chat(beside), body)).toContain("\\\"San Francisco\\\" as you said: [prompt] in")
+    }))
+
+  it.effect("keeps the name of a tool, whatever the prompt", () =>
+    Effect.gen(function*() {
+      const reply = calling("get_weather_forecast", "{}")
+      expect(yield* stored(reply, user("get_weather_forecast"))).toBe(bodyOf(reply))
+    }))
+
+  it.effect("takes a prompt out of texts of JSON, and leaves the rest of it", () =>
+    Effect.gen(function*() {
+      const record = "{\"patient\":\"Ada \\\"L\\\" Byron\",\"born\":18151210}"
+      const body = (content: string) => ({ ...user(content), ...asSchema })
+      const json = (text: string, content: string) =>
+        Effect.map(stored(Reply.chat(text), body(content)), (all) =>
+          JSON.parse(JSON.parse(all).choices[0].message.content))
+      expect(yield* json(JSON.stringify({ note: `saw ${prompt}`, city: "San Francisco" }), prompt)).toStrictEqual({
+        note: "saw [prompt]",
+        city: "San Francisco"
+      })
+      expect(yield* json(escaped(JSON.stringify({ note: prompt })), prompt)).toStrictEqual({ note: "[prompt]" })
+      expect(yield* json(JSON.stringify({ note: "\nine lives of a cat" }), "nine lives of a cat")).toStrictEqual({
+        note: "\nine lives of a cat"
+      })
+      expect(yield* json(`{"was":${record},"temperature_celsius":1}`, record)).toStrictEqual({
+        was: { "[prompt]": 0 },
+        temperature_celsius: 1
+      })
+    }))
+
+  it.effect("keeps what an assistant said before, which a model may say again", () =>
+    Effect.gen(function*() {
+      const said = JSON.stringify({ city: "San Marino in winter" })
+      const reply = calling("look_up", said)
+      const earlier = {
+        role: "assistant",
+        content: said,
+        tool_calls: [{ id: "c", type: "function", function: { name: "look_up", arguments: said } }]
+      }
+      const body = { model: "m", messages: [{ role: "user", content: "And then?" }, earlier] }
+      expect(yield* stored(reply, body)).toBe(bodyOf(reply))
+      expect(yield* stored(Reply.chat(said), body)).toBe(bodyOf(Reply.chat(said)))
+    }))
+
+  it.effect("takes out what was written for a model to read, wherever it stands", () =>
+    Effect.gen(function*() {
+      const content = [{ type: "text", text: prompt }]
+      for (
+        const body of [
+          { messages: [{ role: "user", content }] },
+          { messages: [{ role: "tool", content: prompt }] },
+          { system: prompt },
+          { prompt: "x", suffix: prompt },
+          { input: [prompt] },
+          { query: "x", documents: [{ title: prompt }] },
+          { parameters: { judge: { system_template: prompt } } }
+        ]
+      ) expect(yield* stored(Reply.chat(`So: ${prompt}`), { model: "m", ...body })).not.toContain("diagnosis")
+    }))
+
+  it.effect("takes nothing for a secret that a schema, or a name of many meanings, calls a key", () =>
+    Effect.gen(function*() {
+      const properties = {
+        key: { type: "string", enum: ["temperature", "barometric-pressure"], description: "Setting to read" },
+        api_key: { type: "string", description: "name of the key" },
+        secret_word: { type: "string", enum: ["hippopotamus", "rhinoceros"] }
+      }
+      const said = "The barometric-pressure of the hippopotamus, descending: name of the key, BITCOIN-CASH"
+      const form = { type: "object", properties }
+      const body = {
+        model: "m",
+        metadata: { sort_key: "descending" },
+        tools: [{ type: "function", function: { name: "f", parameters: form } }],
+        response_format: { type: "json_schema", json_schema: { name: "x", schema: form } },
+        messages: [
+          { role: "tool", content: "{\"key\":\"barometric-pressure\"}" },
+          {
+            role: "assistant",
+            tool_calls: [{ function: { name: "f", arguments: "{\"token\":\"BITCOIN-CASH\"}" } }]
+          }
+        ]
+      }
+      for (const prompts of ["redact", "keep"] as const) {
+        expect(yield* stored(Reply.chat(said), body, { prompts })).toBe(bodyOf(Reply.chat(said)))
+      }
+    }))
+
+  it.effect("takes for a secret what looks like one, or has a name that says so", () =>
+    Effect.gen(function*() {
+      const body = {
+        ...user("x"),
+        metadata: { sort_key: "Zx81QwErTyUiOpAs", hf_token: "only-of-letters" },
+        tools: [{ type: "mcp", authorization: "a-plain-credential" }]
+      }
+      for (const prompts of ["redact", "keep"] as const) {
+        const said = "Zx81QwErTyUiOpAs, only-of-letters, a-plain-credential"
+        expect(yield* stored(Reply.chat(said), body, { prompts })).toContain("\"[key], [key], [key]\"")
+      }
+    }))
+
+  it.effect("finds a secret across events, across tokens, and of each tool and choice apart", () =>
+    Effect.gen(function*() {
+      const secret = "Zx81QwErTyUiOpAsDfGhJkLmNbVcXz99"
+      const request = HttpClientRequest.bearerToken(post(user("x"), "/chat/completions"), secret)
+      const pieces = [
+        "You set ?token=",
+        "hidden",
+        "-word and ",
+        ...secret.match(/.{1,4}/g) ?? [],
+        "sk-01234567",
+        "89abcdefghij."
+      ]
+      const frame = (delta: object, index = 0) => ({ id: "r", choices: [{ index, delta, finish_reason: null }] })
+      const call = (index: number, text: string) => ({ tool_calls: [{ index, function: { arguments: text } }] })
+      const replies = [
+        Reply.stream(pieces),
+        Reply.json({ choices: [{ logprobs: { tokens: pieces } }] }),
+        Reply.events(pieces.flatMap((text, i) => [frame(call(0, text)), frame(call(1, `${i}`))])),
+        Reply.events(pieces.flatMap((text, i) => [frame({ content: text }), frame({ content: `${i}` }, 1)])),
+        Reply.events(pieces.map((text) => ({ token: { id: 1, text }, choices: [{ index: 0, text }] })))
+      ]
+      for (const prompts of ["redact", "keep"] as const) {
+        for (const reply of replies) {
+          const { all } = yield* tape(reply, request, { prompts })
+          expect(all).not.toMatch(/hidden|word|Zx81|XzQw|Xz99|01234567|89abc/)
+          expect(all).toContain("[key]")
+          expect(all).toContain(" and ")
+        }
+      }
+    }))
+
+  it.effect("keeps ids and whole texts apart that only stand beside each other", () =>
+    Effect.gen(function*() {
+      const id = "0123456789abcdef0123456789abcdef"
+      const frame = (content: string) => ({ id, choices: [{ index: 0, delta: { content } }] })
+      const rows = ["so ?token=", "nothing more"].map((content) =>
+        JSON.stringify({ choices: [{ message: { content } }] })
+      )
+      for (const reply of [Reply.events([frame("a"), frame("b"), "[DONE]"]), Reply.raw(rows.join("\n"))]) {
+        for (const prompts of ["redact", "keep"] as const) {
+          expect(yield* stored(reply, user("x"), { prompts })).toBe(bodyOf(reply))
+        }
+      }
+    }))
+})
+
 describe("Recorder, of an error", () => {
   const request = { model: "m", messages: [{ role: "user", content: prompt }] }
   const verdict = (status: number, body: string) => {

@@ -4,52 +4,24 @@
  * | text | becomes |
  * | --- | --- |
  * | of a field named as a secret, or inside of one | `[key]` |
- * | what the model said: inside `choices`, a transcript, an image | itself, but for whole prompts of 12 characters or more, also where these lie across events or tokens |
+ * | the name of a tool that the model calls | itself |
+ * | what the model said: inside `choices`, a transcript, an image | itself, but for whole prompts of 12 characters or more, also where these lie across events or tokens; in JSON, inside of its texts only |
  * | ids, models, kinds, states, times, pages, hashes | itself |
  * | an error's message, in any form of its body | the provider's words of it |
  * | anything else: a prompt, an input, a name | its length |
  * | what lies deeper than 64 levels | its length, whatever is kept |
  */
-import { promptsOf } from "../../together/Redact.ts"
 import * as JsonText from "./jsonText.ts"
+import * as PromptText from "./promptText.ts"
 import * as ProviderWords from "./providerWords.ts"
 import * as SecretText from "./secretText.ts"
 
-/** Says what to keep of an answer's prompts. */
-export interface Prompts {
-  /** Texts that may not stand in what the model said, the longest first. */
-  readonly long: ReadonlyArray<string>
-  /** Every text of the request, for numbers. */
-  readonly all: string
-  /** The request asked for its prompt in the answer. */
-  readonly echo: boolean
-  /** Words of an error's message that stay besides the provider's: the model's name, and what decides the error's tag. */
-  readonly words: ReadonlySet<string>
-}
-
-const textsOf = (value: unknown): ReadonlyArray<string> =>
-  typeof value === "string"
-    ? [value]
-    : typeof value === "object" && value !== null
-    ? Object.values(value).flatMap(textsOf)
-    : []
-
-/** Reads what an answer must not repeat. */
-export const promptsIn = (body: unknown, model: string): Prompts => ({
-  long: [...new Set(promptsOf(body).flatMap((prompt) => [prompt, prompt.trim(), JsonText.inside(prompt)]))]
-    .filter((prompt) => prompt !== "")
-    .toSorted((a, b) => b.length - a.length),
-  all: textsOf(body).join("\n"),
-  echo: typeof body === "object" && body !== null && "echo" in body && body.echo === true,
-  words: new Set([model])
-})
-
 /** Shorter secrets are replaced where they are named only: elsewhere these are words. */
-export const shortestSecret = 8
+const shortestSecret = 8
 
-/** Replaces secrets by name, and collects them for the rest of the answer. */
-export const collecting = (found: Set<string>) => (secret: string): string => {
-  if (secret.length >= shortestSecret) found.add(secret)
+/** Replaces secrets by name, and collects for the rest of the answer those that are no words too. */
+export const collecting = (found: Set<string>): SecretText.Replace => (secret, names) => {
+  if (secret.length >= shortestSecret && (names === undefined || SecretText.isCertain(secret, names))) found.add(secret)
   return "[key]"
 }
 
@@ -61,9 +33,11 @@ const isToken = ({ around, name, value }: JsonText.Literal): boolean =>
   around.includes("logprobs") ||
   (name === "tokens" && around.at(-1) === "tokens" && (around.includes("choices") || aToken.test(value)))
 
+const namesOf = ({ around, name }: JsonText.Literal): ReadonlyArray<string> => [...around, name]
+
 const isSecret = (literal: JsonText.Literal): boolean =>
   literal.kind === "text" && literal.value !== "" && !isToken(literal) &&
-  (SecretText.isSecretField(literal.name) || [...literal.around, literal.name].some(SecretText.isSecretOwner))
+  (SecretText.isSecretField(literal.name) || namesOf(literal).some(SecretText.isSecretOwner))
 
 /** Tells a text or a name whose fields are not told: it may be anything. */
 const isTooDeep = ({ around, kind }: JsonText.Literal): boolean =>
@@ -75,7 +49,7 @@ const length = (text: string): string => text === "" ? "" : `[${text.length} cha
 const deepest = 3
 
 /** Replaces the secrets of a text, as JSON where it is that. */
-export const withoutSecrets = (text: string, replace: (secret: string) => string, depth = 0): string => {
+export const withoutSecrets = (text: string, replace: SecretText.Replace, depth = 0): string => {
   if (depth > deepest) return text
   const edits = JsonText.isJson(text) || text.includes("\"")
     ? JsonText.literals(text).flatMap((literal): ReadonlyArray<JsonText.Edit> => {
@@ -83,7 +57,7 @@ export const withoutSecrets = (text: string, replace: (secret: string) => string
       const value = isTooDeep(literal)
         ? length(literal.value)
         : isSecret(literal)
-        ? replace(literal.value)
+        ? replace(literal.value, namesOf(literal))
         : withoutSecrets(literal.value, replace, depth + 1)
       return value === literal.value ? [] : [{ from: literal.from, to: literal.to, text: JsonText.inside(value) }]
     })
@@ -101,8 +75,9 @@ const echoed = new Set(
 const errors = new Set(["error", "errors"])
 const kept =
   /^(?:id|event|object|model|type|role|status|code|param|created|finish_reason|stop_reason|endpoint|method|purpose|language|task|organization|display_name|license|link|completion_window|hardware|level|hash|batch_size|lora_trainable_modules|output_name|.*_(?:id|type|model|at|status|reason|tier|fingerprint|file|hash)|(?:.*_)?page_token|.*(?:At|Id|Type|PageToken))$/
-const said =
-  /^(?:content|text|reasoning|reasoning_content|refusal|arguments|tokens?|b64_json|b64|embedding|transcript|word|data|url|.*_url)$/
+/** Names of what a model says word by word. */
+const spoken = /^(?:content|text|reasoning|reasoning_content|refusal|arguments|tokens?|transcript|word)$/
+const whole = /^(?:b64_json|b64|embedding|data|url|.*_url)$/
 const messages = /^(?:message|errors?|details?|msg|reason|error_message|description|title)$/
 const aWord = /^[\w.\-[\]]{1,64}$/
 
@@ -117,7 +92,7 @@ const isMessage = ({ around, name }: JsonText.Literal, failed: boolean): boolean
   return messages.test(name) && (around.length === 0 || [...around, name].some((each) => errors.has(each)))
 }
 
-const kindOf = (literal: JsonText.Literal, { echo }: Prompts, failed: boolean): Kind => {
+const kindOf = (literal: JsonText.Literal, { echo }: PromptText.Prompts, failed: boolean): Kind => {
   const { around, name, value } = literal
   if (own.has(name) || around.some((each) => own.has(each))) return "own"
   if (isMessage(literal, failed) && !(kept.test(name) && aWord.test(value))) return "message"
@@ -126,38 +101,25 @@ const kindOf = (literal: JsonText.Literal, { echo }: Prompts, failed: boolean): 
   }
   const isAnswer = around.includes("choices")
   if (kept.test(name) || (isAnswer && name === "name")) return "kept"
-  return (said.test(name) || around.includes("logprobs")) && !echo ? "said" : "unknown"
-}
-
-/** Replaces prompts in texts that follow each other, also where one lies across several. */
-const withoutPrompts = (texts: ReadonlyArray<string>, prompts: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const whole = texts.join("")
-  const taken: Array<readonly [from: number, to: number]> = []
-  for (const prompt of prompts) {
-    for (let at = whole.indexOf(prompt); at >= 0; at = whole.indexOf(prompt, at + prompt.length)) {
-      const to = at + prompt.length
-      // the longest come first: what is left overlaps in part, or lies inside
-      if (!taken.some(([from, end]) => at < end && from < to)) taken.push([at, to])
-    }
-  }
-  if (taken.length === 0) return texts
-  let end = 0
-  const ends = texts.map((text) => end += text.length)
-  const edits = taken.toSorted((a, b) => a[0] - b[0]).map(([from, to]) => ({ from, to, text: "[prompt]" }))
-  return JsonText.edited(whole, edits, ends)
+  return (spoken.test(name) || whole.test(name) || around.includes("logprobs")) && !echo ? "said" : "unknown"
 }
 
 /** Replaces prompts in a text that is no JSON. */
-const plain = (text: string, prompts: Prompts, failed: boolean): string =>
+const plain = (text: string, prompts: PromptText.Prompts, failed: boolean): string =>
   failed
     ? ProviderWords.only(text, prompts.words, (digits) => digits.length > 2 && prompts.all.includes(digits))
     : prompts.echo
     ? length(text)
-    : withoutPrompts([text], prompts.long).join("")
+    : PromptText.without([text], prompts.written, prompts.declared).join("")
 
 /** Tells the numbers that stand for a prompt's tokens. */
-const isPromptToken = ({ around, kind, name }: JsonText.Literal, prompts: Prompts | undefined): boolean =>
+const isPromptToken = ({ around, kind, name }: JsonText.Literal, prompts: PromptText.Prompts | undefined): boolean =>
   prompts !== undefined && kind === "number" && /^(?:token_ids|bytes)$/.test(name) && around.includes("prompt")
+
+/** Tells the name of a tool that the model calls: the program must know it again. */
+const isToolName = ({ around, kind, name }: JsonText.Literal): boolean =>
+  kind === "text" && name === "name" && around.includes("choices") &&
+  /^(?:function|function_call)$/.test(around.at(-1) ?? "")
 
 interface Place {
   readonly literal: JsonText.Literal
@@ -166,14 +128,52 @@ interface Place {
   text: string
 }
 
-/** Tells apart what was said by several choices, and in several fields. */
-const speakersOf = (found: ReadonlyArray<JsonText.Literal>): ReadonlyArray<string> => {
-  let choice = ""
-  return found.map(({ around, kind, name, value }) => {
-    if (kind === "number" && name === "index" && around.at(-1) === "choices") choice = value
-    return `${choice} ${around.join(".")}.${name}`
+const events = /^\s*(?:(?:data|event|id|retry):|:)/
+
+/** Tells a text that goes on in the next of its speaker: a token, or what an event adds. */
+const goesOn = ({ around, name }: JsonText.Literal, isEvents: boolean): boolean =>
+  spoken.test(name) && !around.includes("top_logprobs") &&
+  (isEvents || around.includes("logprobs") || name === "tokens")
+
+/** Puts texts together that are one: apart is what was said by several choices, in several fields, for several tools. */
+const joined = (places: ReadonlyArray<Place>, isEvents: boolean): ReadonlyArray<ReadonlyArray<Place>> => {
+  const groups = new Map<string, Array<Place>>()
+  const indexes = new Map<string, string>()
+  places.forEach((place, at) => {
+    const { around, kind, name, value } = place.literal
+    if (kind === "number" && name === "index") {
+      const list = around.at(-1) ?? ""
+      indexes.set(list, value)
+      // the tools of each choice are counted anew
+      if (list === "choices") indexes.delete("tool_calls")
+    }
+    if (kind !== "text" || place.kind === "done") return
+    const numbers = around.flatMap((each) => indexes.get(each) ?? [])
+    const speaker = goesOn(place.literal, isEvents) ? `${numbers.join(".")} ${around.join(".")}.${name}` : `${at}`
+    const before = groups.get(speaker)
+    if (before === undefined) groups.set(speaker, [place])
+    else before.push(place)
+  })
+  return [...groups.values()]
+}
+
+/** Changes the texts of places as if they were one. */
+const change = (places: ReadonlyArray<Place>, f: (texts: ReadonlyArray<string>) => ReadonlyArray<string>): void => {
+  const texts = f(places.map(({ text }) => text))
+  places.forEach((place, index) => {
+    place.text = texts[index] ?? ""
   })
 }
+
+/** Replaces prompts in the texts of a kind. */
+const withoutPrompts =
+  (kind: Place["kind"] | undefined, prompts: PromptText.Prompts, failed: boolean) =>
+  (texts: ReadonlyArray<string>): ReadonlyArray<string> =>
+    kind !== "said" && kind !== "kept"
+      ? texts.map((text) => kind === "message" ? plain(text, prompts, true) : length(text))
+      : failed
+      ? PromptText.without(texts, prompts.sent, new Set())
+      : PromptText.without(texts, prompts.written, prompts.declared)
 
 const bareWord = /\p{L}[\p{L}\p{M}\p{N}_-]*/gu
 const grammar = new Set([
@@ -212,7 +212,7 @@ export const edits = (
   text: string,
   { failed, prompts, secrets }: {
     /** Present where prompts are redacted. */
-    readonly prompts: Prompts | undefined
+    readonly prompts: PromptText.Prompts | undefined
     readonly failed: boolean
     /** Takes up the secrets that the answer names. */
     readonly secrets: Set<string>
@@ -226,38 +226,35 @@ export const edits = (
     return out === text ? [] : [{ from: 0, to: text.length, text: out }]
   }
   const found = JsonText.literals(text)
-  const speakers = speakersOf(found)
   const places = found.map((literal): Place => {
     if (isTooDeep(literal)) return { literal, kind: "done", text: length(literal.value) }
-    if (literal.kind !== "text") {
-      return { literal, kind: "kept", text: isPromptToken(literal, prompts) ? "0" : literal.value }
+    if (literal.kind === "number") {
+      return { literal, kind: "done", text: isPromptToken(literal, prompts) ? "0" : literal.value }
     }
-    if (isSecret(literal)) return { literal, kind: "done", text: replace(literal.value) }
-    const kind = prompts === undefined ? "kept" : kindOf(literal, prompts, failed)
-    // what the model wrote as JSON is its answer: names in it are the program's
-    const named = literal.around.includes("choices") ? SecretText.withoutNamed : withoutSecrets
-    return { literal, kind, text: named(literal.value, replace) }
+    if (isToolName(literal)) return { literal, kind: "done", text: literal.value }
+    if (isSecret(literal)) return { literal, kind: "done", text: replace(literal.value, namesOf(literal)) }
+    return { literal, kind: prompts === undefined ? "kept" : kindOf(literal, prompts, failed), text: literal.value }
   })
-  const withoutKey = SecretText.withoutKeys(secrets)
-  const spoken = new Map<string, Array<Place>>()
-  places.forEach((place, index) => {
-    if (place.kind === "done" || place.literal.kind === "number") return
-    place.text = withoutKey(place.text, place.literal.kind === "text" ? place.literal.name : "")
-    if (prompts === undefined) return
-    if (place.literal.kind === "name") {
-      if (place.literal.around.some((name) => own.has(name))) place.text = length(place.text)
-    } else if (place.kind === "said" || place.kind === "kept") {
-      const speaker = speakers[index] ?? ""
-      const before = spoken.get(speaker)
-      if (before === undefined) spoken.set(speaker, [place])
-      else before.push(place)
-    } else place.text = place.kind === "message" ? plain(place.text, prompts, true) : length(place.text)
-  })
-  for (const group of prompts === undefined ? [] : spoken.values()) {
-    const clean = withoutPrompts(group.map((place) => place.text), prompts?.long ?? [])
-    group.forEach((place, index) => {
-      place.text = clean[index] ?? ""
-    })
+  const groups = joined(places, events.test(text))
+  const named = SecretText.named(replace)
+  for (const group of groups) {
+    change(group, (texts) =>
+      // what the model wrote as JSON is its answer: names in it are the program's
+      group.length > 1 || group[0]?.literal.around.includes("choices")
+        ? JsonText.across(texts, named)
+        : texts.map((each) => withoutSecrets(each, replace)))
+  }
+  const keys = SecretText.keys(secrets)
+  for (const group of groups) change(group, (texts) => JsonText.across(texts, keys(group[0]?.literal.name)))
+  for (const place of places) {
+    if (place.literal.kind !== "name" || place.kind === "done") continue
+    place.text = JsonText.across([place.text], keys()).join("")
+    if (prompts !== undefined && place.literal.around.some((name) => own.has(name))) place.text = length(place.text)
+  }
+  if (prompts !== undefined) {
+    for (const group of groups) {
+      change(group, withoutPrompts(group[0]?.kind, prompts, failed))
+    }
   }
   const changed = places.flatMap(({ literal, text }) =>
     text === literal.value ? [] : [{ from: literal.from, to: literal.to, text: JsonText.inside(text) }]

@@ -11,6 +11,7 @@ import type * as Sent from "../Sent.ts"
 import * as SimulationRandom from "../SimulationRandom.ts"
 import * as AnswerText from "./answerText.ts"
 import * as JsonText from "./jsonText.ts"
+import * as PromptText from "./promptText.ts"
 import * as ProviderWords from "./providerWords.ts"
 import * as SecretText from "./secretText.ts"
 
@@ -76,23 +77,34 @@ const withoutSecrets = (value: unknown, isSecret: (name: string) => boolean, nam
         ? withoutSecrets(part, isSecret, name, inside)
         : withoutSecrets(part, isSecret, inner, inside || SecretText.isSecretOwner(inner)))
 
-/** Collects the secrets of a request, but for short ones: these are words, which an answer may well hold. */
-const secretsOf = (sent: Sent.Sent): ReadonlySet<string> => {
+/** A shorter one guards nothing, and stands in many words. */
+const shortestHeader = 4
+
+/** Paths of schemas: what they name as a secret is none yet. Lists are passed through. */
+const schemaPaths = ["tools.function.parameters", "response_format.schema", "response_format.json_schema.schema"]
+
+const below = (path: string, name: string): string => path === "" ? name : `${path}.${name}`
+
+/** Collects the secrets of a request, but for what may be a word, which an answer may well hold. */
+const secretsOf = (sent: Sent.Sent): Set<string> => {
   const found = new Set<string>()
-  const visit = (value: unknown, isSecret: (name: string) => boolean, shortest: number, name = "", inside = false) => {
+  const collect = AnswerText.collecting(found)
+  const withoutScheme = (value: string): string => value.replace(/^\w+\s+/, "")
+  const visit = (value: unknown, isSecret: (name: string) => boolean, path = "", names: ReadonlyArray<string> = []) => {
     if (typeof value === "string") {
-      if (!inside && !isSecret(name)) return
-      for (const secret of [value, value.replace(/^\w+\s+/, "")]) if (secret.length >= shortest) found.add(secret)
-    } else if (Array.isArray(value)) value.forEach((item) => visit(item, isSecret, shortest, name, inside))
-    else if (typeof value === "object" && value !== null) {
-      for (const [inner, field] of Object.entries(value)) {
-        visit(field, isSecret, shortest, inner, inside || SecretText.isSecretOwner(inner))
-      }
+      if (!isSecret(names.at(-1) ?? "") && !names.some(SecretText.isSecretOwner)) return
+      for (const secret of [value, withoutScheme(value)]) collect(secret, names)
+    } else if (Array.isArray(value)) value.forEach((item) => visit(item, isSecret, path, names))
+    else if (typeof value === "object" && value !== null && !schemaPaths.includes(path)) {
+      for (const [name, field] of Object.entries(value)) visit(field, isSecret, below(path, name), [...names, name])
     }
   }
-  visit(sent.headers, SecretText.isSecretHeader, 4)
-  visit(sent.query, SecretText.isSecretParameter, AnswerText.shortestSecret)
-  visit(sent.body, SecretText.isSecretField, AnswerText.shortestSecret)
+  visit(sent.query, SecretText.isSecretParameter)
+  visit(sent.body, SecretText.isSecretField)
+  for (const [name, value = ""] of Object.entries(sent.headers)) {
+    if (!SecretText.isSecretHeader(name)) continue
+    for (const secret of [value, withoutScheme(value)]) if (secret.length >= shortestHeader) found.add(secret)
+  }
   return found
 }
 
@@ -133,9 +145,7 @@ const plainPaths = new Set([
 const ownPaths = new Set([
   "metadata",
   "documents",
-  "tools.function.parameters",
-  "response_format.schema",
-  "response_format.json_schema.schema"
+  ...schemaPaths
 ])
 
 /** Tells whether requests were recorded with their prompts, by what they hold. */
@@ -155,7 +165,7 @@ const withoutPrompts = (value: unknown, path = ""): unknown => {
   if (isObject && ownPaths.has(path)) return `[${JSON.stringify(value).length} characters]`
   return overParts(
     value,
-    (part, name) => withoutPrompts(part, name === undefined ? path : path === "" ? name : `${path}.${name}`)
+    (part, name) => withoutPrompts(part, name === undefined ? path : below(path, name))
   )
 }
 
@@ -208,7 +218,7 @@ const mostWords = 64
 const decidingWords = (
   sent: Sent.Sent,
   { headers, status, text }: { readonly status: number; readonly headers: Headers; readonly text: string },
-  { all, words }: AnswerText.Prompts,
+  { all, words }: PromptText.Prompts,
   redacted: (words: ReadonlySet<string>) => string
 ): ReadonlySet<string> => {
   const verdict = (body: string): string => {
@@ -234,9 +244,9 @@ const decidingWords = (
 
 /** Prepares the redaction of one exchange. */
 export const make = (sent: Sent.Sent, keepPrompts: boolean): Redaction => {
-  const known = new Set(secretsOf(sent))
+  const known = secretsOf(sent)
   const request = recordedRequest(sent, keepPrompts, known)
-  const prompts = keepPrompts ? undefined : AnswerText.promptsIn(sent.body, sent.model)
+  const prompts = keepPrompts ? undefined : PromptText.of(sent.body, sent.model)
   const textEdits = (text: string, status: number, headers: Headers, secrets: Set<string>) => {
     const failed = status >= 400
     if (prompts === undefined) return AnswerText.edits(text, { prompts, failed, secrets })

@@ -125,3 +125,18 @@ export const edited = (
   copy(text.length)
   return out
 }
+
+/** Finds what to change in a text. */
+export type Find = (text: string) => ReadonlyArray<Edit>
+
+/** Changes texts that follow each other as if they were one, by one search after the other. */
+export const across = (texts: ReadonlyArray<string>, searches: Iterable<Find>): ReadonlyArray<string> => {
+  let out = texts
+  for (const search of searches) {
+    const whole = out.join("")
+    const edits = search(whole)
+    let end = 0
+    if (edits.length > 0) out = edited(whole, edits, out.map((text) => end += text.length))
+  }
+  return out
+}

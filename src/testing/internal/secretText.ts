@@ -4,6 +4,8 @@
  * Names: of headers, of parameters of URLs, of fields. Looks: credentials after their scheme, the user of a URL, keys of
  * known forms.
  */
+import * as JsonText from "./jsonText.ts"
+
 const secretHeader = /authorization|authenticate|cookie|session|signature|api-?key|token|secret|passw|credential/i
 
 /** Tells whether a header holds a secret. Headers of limits may count tokens. */
@@ -28,19 +30,41 @@ const secretOwner = /secret|credential|passw|passphrase|(?:^|[-_]|api|access|pri
 /** Tells whether every text inside a field is a secret. */
 export const isSecretOwner = (name: string): boolean => secretOwner.test(name)
 
+/** Names that hold nothing else: of another, as `sort_key` or `token`, the value must look like a secret. */
+const certain =
+  /secret|passw|passphrase|credential|signature|authorization|(?:api|access|private|auth|account|service|client|deploy|encryption|signing|shared|storage|master|security|subscription|license|ssh|hmac|wandb)[-_]?keys?(?:[-_]|$|Id)|(?:api|access|refresh|auth|bearer|session|security|identity|bot|user|personal|deploy|hf|github|gitlab|slack|wandb|hub)[-_]?tokens?$|(?:^|[-_])(?:auth|sig)$/i
+
+/** Letters and digits among each other, as no word has them. */
+const looksSecret = (text: string): boolean =>
+  !/\s/.test(text) && (text.match(/[a-z\d]{8,}/gi) ?? []).some((run) => /\d/.test(run) && /[a-z]/i.test(run))
+
+/** Tells whether what stands under these names is a secret wherever it stands, and not a word too. */
+export const isCertain = (secret: string, names: ReadonlyArray<string>): boolean =>
+  names.some((name) => certain.test(name)) || looksSecret(secret)
+
+/** Replaces a secret; with the names it stands under, where these may be names of something else. */
+export type Replace = (secret: string, names?: ReadonlyArray<string>) => string
+
 /** Picks the parameters of URLs and forms, also where JSON or HTML escapes the ampersand. */
-const parameters = /((?:^|[?&#]|\\u0026|&amp;)([\w.\-~%]+)=)([^&#\s"'<>\\]+)/g
+const parameters = /(?<before>(?:^|[?&#]|\\u0026|&amp;)(?<name>[\w.\-~%]+)=)(?<secret>[^&#\s"'<>\\]+)/g
 /** Asks for no scheme: each word of a long text joined by hyphens may start one, and would be read to its end. */
-const userOfUrl = /:\/\/([^\s/?#@"'<>\\]+)@/g
-const credentials = /(authorization["'\\]*\s*[:=]\s*["'\\]*(?:[a-z]+\s+)?)([\w.\-~+/=]{4,})/gi
+const userOfUrl = /(?<before>:\/\/)(?<secret>[^\s/?#@"'<>\\]+)@/g
+const credentials = /(?<before>authorization["'\\]*\s*[:=]\s*["'\\]*(?:[a-z]+\s+)?)(?<secret>[\w.\-~+/=]{4,})/gi
+
+const searchNamed = (pattern: RegExp, replace: Replace): JsonText.Find => (text) =>
+  Array.from(text.matchAll(pattern)).flatMap(({ groups = {}, index }) => {
+    const { before = "", name, secret = "" } = groups
+    if (name !== undefined && !isSecretParameter(name)) return []
+    const from = index + before.length
+    return [{ from, to: from + secret.length, text: replace(secret, name === undefined ? undefined : [name]) }]
+  })
+
+/** Searches for what is named as a secret inside of a text. */
+export const named = (replace: Replace): ReadonlyArray<JsonText.Find> =>
+  [credentials, userOfUrl, parameters].map((pattern) => searchNamed(pattern, replace))
 
 /** Replaces what is named as a secret inside of a text. */
-export const withoutNamed = (text: string, replace: (secret: string) => string): string =>
-  text
-    .replace(credentials, (_, before: string, secret: string) => before + replace(secret))
-    .replace(userOfUrl, (_, user: string) => `://${replace(user)}@`)
-    .replace(parameters, (whole, before: string, name: string, value: string) =>
-      isSecretParameter(name) ? before + replace(value) : whole)
+export const withoutNamed = (text: string, replace: Replace): string => JsonText.across([text], named(replace)).join("")
 
 const keyLike = /\b(?:bearer\s+[\w.\-~+/]{8,}=*|(?:sk|tgp|tgp_v1)[-_][\w-]{16,})\b/gi
 /** Looks like a key, but for where an id stands. */
@@ -52,21 +76,34 @@ const isHash = (name: string): boolean => /^(?:.*_)?hash$/i.test(name)
 /** Words may follow these schemes: a credential has a digit, a padding, or capitals inside. */
 const schemed = /\b(?:[Bb]asic|[Tt]oken)\s+(?=\S*(?:\d|=|[a-z][A-Z]))[\w.\-~+/]{8,}=*/g
 
-/** Replaces secrets wherever they stand, however escaped, and what looks like a key; ids and hashes may, by their name. */
-export const withoutKeys = (secrets: Iterable<string>): (text: string, name?: string) => string => {
+const searchLike = (pattern: RegExp): JsonText.Find => (text) =>
+  Array.from(text.matchAll(pattern), ({ 0: key, index }) => ({ from: index, to: index + key.length, text: "[key]" }))
+
+const searchText = (secret: string): JsonText.Find => (text) => {
+  const found: Array<JsonText.Edit> = []
+  for (let from = text.indexOf(secret); from >= 0; from = text.indexOf(secret, from + secret.length)) {
+    found.push({ from, to: from + secret.length, text: "[key]" })
+  }
+  return found
+}
+
+/** Searches for secrets wherever they stand, however escaped, and for what looks like a key; ids and hashes may, by their name. */
+export const keys = (secrets: Iterable<string>): (name?: string) => ReadonlyArray<JsonText.Find> => {
   const written = [...secrets].flatMap((secret) => [
     secret,
-    JSON.stringify(secret).slice(1, -1),
+    JsonText.inside(secret),
     // half a character has no such form
     .../[\uD800-\uDFFF]/.test(secret) ? [] : [encodeURIComponent(secret)]
   ])
   // the longest first: one may be part of another
   const sorted = [...new Set(written)].toSorted((a, b) => b.length - a.length)
-  return (text, name = "") => {
-    const clean = sorted.reduce((rest, secret) => rest.replaceAll(secret, "[key]"), text)
-      .replace(keyLike, "[key]")
-      .replace(schemed, "[key]")
-    const withId = isId(name) ? clean : clean.replace(idLike, "[key]")
-    return isHash(name) ? withId : withId.replace(hashLike, "[key]")
-  }
+  const searches = [...sorted.map(searchText), searchLike(keyLike), searchLike(schemed)]
+  const [ids, hashes] = [searchLike(idLike), searchLike(hashLike)]
+  return (name = "") => [...searches, ...isId(name) ? [] : [ids], ...isHash(name) ? [] : [hashes]]
+}
+
+/** Replaces secrets and what looks like a key: what {@link keys} searches for. */
+export const withoutKeys = (secrets: Iterable<string>): (text: string, name?: string) => string => {
+  const searches = keys(secrets)
+  return (text, name) => JsonText.across([text], searches(name)).join("")
 }

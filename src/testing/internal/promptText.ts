@@ -1,0 +1,147 @@
+/**
+ * Knows the prompts of a request, and takes them out of what a model said.
+ *
+ * A prompt is what was written for the model to read: the content of a message, a prompt, an input, a query, a document. No
+ * prompt is what an assistant said before, nor what declares a tool or the form of an answer: a model repeats these as it
+ * must, and a replay needs them. An answer in JSON loses prompts inside of its texts only, so that its form stays.
+ */
+import * as Option from "effect/Option"
+import { promptsOf } from "../../together/Redact.ts"
+import * as JsonText from "./jsonText.ts"
+
+/** Says what to keep of an answer's prompts. */
+export interface Prompts {
+  /** Texts that may not stand in what the model said, the longest first. */
+  readonly written: ReadonlyArray<string>
+  /** Texts that may not stand in a refusal: all of the request, the longest first. */
+  readonly sent: ReadonlyArray<string>
+  /** What the request declares that an answer may hold: names and values of tools and of schemas. */
+  readonly declared: ReadonlySet<string>
+  /** Every text of the request, for numbers. */
+  readonly all: string
+  /** The request asked for its prompt in the answer. */
+  readonly echo: boolean
+  /** Words of an error's message that stay besides the provider's: the model's name, and what decides the error's tag. */
+  readonly words: ReadonlySet<string>
+}
+
+/** Names of fields with what was written, as it is or inside of a list or an object. */
+const written = new Set(
+  ("content prompt input inputs query document documents text texts instructions system negative_prompt image_url " +
+    "system_template input_template display_name").split(" ")
+)
+/** Names of fields that declare what an answer may hold. */
+const declaring = new Set(["tools", "response_format"])
+
+type Field = readonly [name: string, value: unknown]
+
+/** Lists the fields of an object, and those of the parts of a list under no name. */
+const fieldsOf = (value: unknown): ReadonlyArray<Field> =>
+  typeof value !== "object" || value === null
+    ? []
+    : Array.isArray(value)
+    ? value.map((item): Field => ["", item])
+    : Object.entries(value)
+
+const textsOf = (value: unknown): ReadonlyArray<string> =>
+  typeof value === "string" ? [value] : fieldsOf(value).flatMap(([, field]) => textsOf(field))
+
+const writtenIn = (value: unknown): ReadonlyArray<string> => {
+  const fields = fieldsOf(value)
+  if (fields.some(([name, field]) => name === "role" && field === "assistant")) return []
+  // that of a fine-tune is a name
+  const completes = fields.some(([name]) => name === "prompt")
+  return fields.flatMap(([name, field]) =>
+    declaring.has(name)
+      ? []
+      : written.has(name) || (completes && name === "suffix")
+      ? promptsOf(field)
+      : writtenIn(field)
+  )
+}
+
+/** A description says what is meant, not what an answer may hold. */
+const declaredIn = (value: unknown): ReadonlyArray<string> =>
+  typeof value === "string"
+    ? [value]
+    : fieldsOf(value).flatMap(([name, field]) =>
+      name === "description" && typeof field === "string" ? [] : [name, ...declaredIn(field)]
+    )
+
+/** Lists texts as they stand, without space around them and as the inside of a string, the longest first. */
+const searched = (texts: ReadonlyArray<string>): ReadonlyArray<string> =>
+  [...new Set(texts.flatMap((text) => [text, text.trim(), JsonText.inside(text)]))]
+    .filter((text) => text !== "")
+    .toSorted((a, b) => b.length - a.length)
+
+/** Reads what an answer must not repeat. */
+export const of = (body: unknown, model: string): Prompts => ({
+  written: searched(typeof body === "string" ? promptsOf(body) : writtenIn(body)),
+  sent: searched(promptsOf(body)),
+  declared: new Set(
+    fieldsOf(body).flatMap(([name, field]) => declaring.has(name) ? declaredIn(field) : []).filter((text) =>
+      text !== ""
+    )
+  ),
+  all: textsOf(body).join("\n"),
+  echo: typeof body === "object" && body !== null && "echo" in body && body.echo === true,
+  words: new Set([model])
+})
+
+/** Finds prompts in a text, in their order. */
+const plain = (text: string, prompts: ReadonlyArray<string>): ReadonlyArray<JsonText.Edit> => {
+  const taken: Array<JsonText.Edit> = []
+  for (const prompt of prompts) {
+    for (let at = text.indexOf(prompt); at >= 0; at = text.indexOf(prompt, at + prompt.length)) {
+      const end = at + prompt.length
+      // the longest come first: what is left overlaps in part, or lies inside
+      if (!taken.some(({ from, to }) => at < to && from < end)) taken.push({ from: at, to: end, text: "[prompt]" })
+    }
+  }
+  return taken.toSorted((a, b) => a.from - b.from)
+}
+
+/** Finds prompts in the texts of JSON, and those that reach over several of its texts. */
+const inJson = (
+  json: string,
+  prompts: ReadonlyArray<string>,
+  declared: ReadonlySet<string>
+): ReadonlyArray<JsonText.Edit> => {
+  const whole = plain(json, prompts)
+  return JsonText.literals(json).flatMap(({ from, kind, to, value }) => {
+    if (declared.has(value)) return []
+    const touched = whole.filter((each) => each.from < to && from < each.to)
+    if (kind === "number") return touched.length > 0 ? [{ from, to, text: "0" }] : []
+    const clean = touched.some((each) => each.from < from || to < each.to)
+      ? "[prompt]"
+      : JsonText.edited(value, plain(value, prompts), [value.length]).join("")
+    return clean === value ? [] : [{ from, to, text: JsonText.inside(clean) }]
+  })
+}
+
+/** Finds prompts in what begins like JSON: it may be cut short, or be none. */
+const inPart = (
+  part: string,
+  prompts: ReadonlyArray<string>,
+  declared: ReadonlySet<string>
+): ReadonlyArray<JsonText.Edit> => {
+  const stays = JsonText.literals(part).filter(({ to, value }) =>
+    declared.has(value) || (to === part.length && [...declared].some((each) => each.startsWith(value)))
+  )
+  return plain(part, prompts).filter((each) => !stays.some(({ from, to }) => from <= each.from && each.to <= to))
+}
+
+/** Replaces prompts in texts that follow each other, also where one lies across several. */
+export const without = (
+  texts: ReadonlyArray<string>,
+  prompts: ReadonlyArray<string>,
+  declared: ReadonlySet<string>
+): ReadonlyArray<string> =>
+  prompts.length === 0 ? texts : JsonText.across(texts, [(text) =>
+    declared.has(text.trim())
+      ? []
+      : !/^\s*[[{"]/.test(text)
+      ? plain(text, prompts)
+      : Option.isSome(JsonText.read(text))
+      ? inJson(text, prompts, declared)
+      : inPart(text, prompts, declared)])
