@@ -108,9 +108,17 @@ const inJson = (
   declared: ReadonlySet<string>
 ): ReadonlyArray<JsonText.Edit> => {
   const whole = plain(json, prompts)
+  let next = 0
+  /** Both stand in their order: none is looked at twice that ended before. */
+  const touching = (from: number, to: number): ReadonlyArray<JsonText.Edit> => {
+    while ((whole[next]?.to ?? Infinity) <= from) next++
+    let end = next
+    while ((whole[end]?.from ?? Infinity) < to) end++
+    return whole.slice(next, end)
+  }
   return JsonText.literals(json).flatMap(({ from, kind, to, value }) => {
     if (declared.has(value)) return []
-    const touched = whole.filter((each) => each.from < to && from < each.to)
+    const touched = touching(from, to)
     if (kind === "number") return touched.length > 0 ? [{ from, to, text: "0" }] : []
     const clean = touched.some((each) => each.from < from || to < each.to)
       ? "[prompt]"
