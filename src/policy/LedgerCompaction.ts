@@ -12,6 +12,9 @@
  * same point. The last that stood in the configuration stays too: the next program
  * compares its own with it. What is still open stays as it is.
  *
+ * Calls no longer stand in the order in which they began. So that none of their days is forgotten while they are read, as
+ * the ledger forgets days (`Ledger`), the latest time stands first, in a summary of nothing, where they span more than a day.
+ *
  * **Gotchas**: a day that begins at other than a whole quarter of an hour (`dayOffset` of 100 s) may find up to a
  * quarter of an hour of its spending in the day before.
  */
@@ -19,6 +22,8 @@ import { type Entry, type Reserve, standsAsDeclared, type Stated, type Summary }
 import { emptySums, ending, plus, type Sums } from "./LedgerTally.ts"
 
 const quarterSeconds = 900
+
+const daySeconds = 86_400
 
 type Call = Pick<Reserve, "at" | "key" | "label" | "run">
 
@@ -64,6 +69,20 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   /** What ended since the last statement of each key. */
   const after = new Map<string, ReturnType<typeof makeSums>>()
   let index = 0
+  let earliest = Infinity
+  let latest: Call | undefined
+
+  const see = (call: Call): void => {
+    earliest = Math.min(earliest, call.at)
+    if (latest === undefined || call.at > latest.at) latest = call
+  }
+
+  /** Begins the latest day before any call is read. */
+  const latestDay = (): ReadonlyArray<Summary> => {
+    if (latest === undefined || latest.at - earliest <= daySeconds) return []
+    const { at, key, label, run } = latest
+    return [{ _tag: "Summary", at, run, key, label, ...emptySums }]
+  }
 
   const sum = (call: Call, more: Sums): void => {
     const found = after.get(call.key) ?? makeSums()
@@ -77,7 +96,9 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
       switch (entry._tag) {
         case "Reserve":
           // as the ledger counts: the first of an id, while it is open
-          if (!open.has(entry.id)) open.set(entry.id, entry)
+          if (open.has(entry.id)) break
+          open.set(entry.id, entry)
+          see(entry)
           break
         case "Stated": {
           for (const summary of after.get(entry.key)?.entries() ?? []) before.add(summary, summary)
@@ -87,6 +108,7 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
           break
         }
         case "Summary":
+          see(entry)
           sum(entry, entry)
           break
         case "Settle":
@@ -106,6 +128,7 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
         [...lastStated.values(), ...lastDeclared.values(), ...endings].map((kept) => [kept.index, kept])
       )
       return [
+        ...latestDay(),
         ...before.entries(),
         ...Array.from(kept.values()).toSorted((a, b) => a.index - b.index).map(({ entry }) => entry),
         ...Array.from(after.values()).flatMap((sums) => sums.entries()),
@@ -115,7 +138,11 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   }
 }
 
-/** Writes entries that a ledger folds to the same sums, balances and open reservations; {@link make} says how. */
+/**
+ * Writes entries that a ledger folds to the same sums, balances and open reservations; {@link make} says how.
+ *
+ * **Details**: of days that the ledger has forgotten the compacted entries still know, until a later one begins.
+ */
 export const compact = (entries: ReadonlyArray<Entry>, loose: "drop" | "keep" = "drop"): ReadonlyArray<Entry> => {
   const compaction = make(loose)
   for (const entry of entries) compaction.add(entry)

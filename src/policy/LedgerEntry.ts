@@ -65,7 +65,7 @@ export const standsAsDeclared = ({ declared }: Stated, before: Stated | undefine
 
 /** Sums up calls of one run, key and label that ended, and began within the same quarter of an hour. */
 export const Summary = Schema.TaggedStruct("Summary", {
-  /** Begin of the quarter. */
+  /** Begin of the quarter; of a summary of nothing, the latest time of all. */
   at: Seconds,
   run: Schema.String,
   key: Schema.String,

@@ -9,7 +9,7 @@ import * as Price from "../../src/policy/Price.ts"
 
 const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
-/** A step of a random history over three keys, three labels, two runs and three days. */
+/** A step of a random history over three keys, three labels, two runs and six days, whose clock jumps as it likes. */
 const Step = Schema.Struct({
   kind: Schema.Literals([
     "reserve",
@@ -28,7 +28,7 @@ const Step = Schema.Struct({
   key: Schema.Literals(["k", "l", "m"]),
   label: Schema.Literals(["", "a", "b"]),
   run: Schema.Literals(["r", "s"]),
-  minutes: whole(0, 3 * 24 * 60),
+  minutes: whole(0, 6 * 24 * 60),
   pick: whole(0, 50)
 })
 
@@ -73,16 +73,54 @@ const budgets = [
   Budget.make({ name: "mixed", limit: 50n, per: ["label", "day", "key"] })
 ]
 
-/** Reads all that a ledger is asked for. */
+const days = [0, 1, 2, 3, 4, 5, 6]
+const isDaily = ({ budget }: BudgetStatus.BudgetStatus) => budget.per.includes("day")
+
+const fold = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) =>
+  entries.reduce(Ledger.apply, Ledger.make({ budgets, run: "r", dayOffsetSeconds }))
+
+/** Reads all that a ledger is asked for, but what was spent on single days. */
 const readings = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) => {
-  const state = entries.reduce(Ledger.apply, Ledger.make({ budgets, run: "r", dayOffsetSeconds }))
+  const state = fold(entries, dayOffsetSeconds)
   return {
-    budgets: BudgetStatus.list(state, 4 * 86_400),
+    budgets: BudgetStatus.list(state, 0).filter((status) => !isDaily(status)),
     keys: ["k", "l", "m"].map((key) => Ledger.tally(state.keys, key)),
     balances: ["k", "l", "m"].map((key) => Ledger.balance(state, key, 4 * 86_400)),
     declared: ["k", "l", "m"].map((key) => HashMap.get(state.declared, key)),
     open: Array.from(HashMap.values(state.open)).toSorted((a, b) => a.id - b.id)
   }
+}
+
+/** Reads what was spent on each day, by counter. */
+const daily = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) => {
+  const state = fold(entries, dayOffsetSeconds)
+  return days.flatMap((day) => BudgetStatus.list(state, day * 86_400 - dayOffsetSeconds)).filter(isDaily)
+    .filter(({ tally }) => tally.calls > 0 || tally.open > 0)
+}
+
+/** Finds the counters of which a ledger says less than another. */
+const forgotten = (
+  less: ReadonlyArray<Ledger.Entry>,
+  entries: ReadonlyArray<Ledger.Entry>,
+  dayOffsetSeconds: number
+) => {
+  const { counters } = fold(less, dayOffsetSeconds)
+  return daily(entries, dayOffsetSeconds).filter(({ counter, tally }) => {
+    const said = Ledger.tally(counters, counter)
+    return said.settled < tally.settled || said.reserved < tally.reserved || said.calls < tally.calls
+  })
+}
+
+/** Reads what was truly spent on the day of the last call: no other day was before it that could have it forgotten. */
+const truth = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) => {
+  const calls = entries.filter((entry) => entry._tag === "Reserve")
+  const dayOf = (call: Ledger.Reserve) => Budget.dayOf(call.at, dayOffsetSeconds)
+  const last = calls.at(-1)
+  if (last === undefined) return { statuses: [], now: 0 }
+  const others = new Set(calls.filter((call) => dayOf(call) !== dayOf(last)).map(({ id }) => id))
+  const ofToday = entries.filter((entry) => !("id" in entry && others.has(entry.id)))
+  const statuses = BudgetStatus.list(fold(ofToday, dayOffsetSeconds), last.at).filter(isDaily)
+  return { statuses, now: last.at }
 }
 
 describe("LedgerCompaction", () => {
@@ -164,7 +202,9 @@ describe("LedgerCompaction", () => {
         a - b
       )
       const part = LedgerCompaction.compact(history.slice(start, end), "keep")
-      expect(readings([...history.slice(0, start), ...part, ...history.slice(end)], 0)).toEqual(readings(history, 0))
+      const shorter = [...history.slice(0, start), ...part, ...history.slice(end)]
+      expect(readings(shorter, 0)).toEqual(readings(history, 0))
+      expect(forgotten(shorter, history, 0)).toEqual([])
     }
   )
 
@@ -178,9 +218,57 @@ describe("LedgerCompaction", () => {
       const compacted = LedgerCompaction.compact(past)
       const expected = readings(history, quarters * 900)
       expect(readings([...compacted, ...future], quarters * 900)).toEqual(expected)
-      expect(compacted.length).toBeLessThanOrEqual(past.length)
+      expect(forgotten([...compacted, ...future], history, quarters * 900)).toEqual([])
+      expect(compacted.length).toBeLessThanOrEqual(past.length + 1)
       // and again, with what was added since
-      expect(readings(LedgerCompaction.compact([...compacted, ...future]), quarters * 900)).toEqual(expected)
+      const again = LedgerCompaction.compact([...compacted, ...future])
+      expect(readings(again, quarters * 900)).toEqual(expected)
+      expect(forgotten(again, history, quarters * 900)).toEqual([])
     }
   )
+
+  it.prop(
+    "knows all that was spent on the present day, however the clock came to it",
+    [Schema.Array(Step), whole(-48, 56)],
+    ([steps, quarters]) => {
+      const history = historyOf(steps)
+      const { now, statuses } = truth(history, quarters * 900)
+      const state = fold(LedgerCompaction.compact(history), quarters * 900)
+      const tallies = statuses.map(({ counter }) => Ledger.tally(state.counters, counter))
+      expect(tallies).toEqual(statuses.map(({ tally }) => tally))
+      expect(Budget.dayOf(now, state.dayOffsetSeconds)).toBeLessThanOrEqual(state.day)
+    }
+  )
+
+  it("keeps the day's spending where the clock ran ahead over midnights and was set right", () => {
+    const call = (id: number, day: number, key: string, cost: bigint): ReadonlyArray<Ledger.Entry> => [
+      { _tag: "Reserve", id, at: day * 86_400, run: "r", key, label: "", high: cost, expected: cost },
+      { _tag: "Settle", id, at: day * 86_400, cost, sure: true }
+    ]
+    const written = [...call(1, 103, "a", 1n), ...call(2, 104, "b", 1n), ...call(3, 101, "a", 90n)]
+    const today = (entries: ReadonlyArray<Ledger.Entry>) => {
+      const state = entries.reduce(Ledger.apply, Ledger.make({ budgets: [Budget.perDay(100n)], run: "r" }))
+      return Ledger.decide(state, { key: "c", label: "", estimate: Price.exactly(20n) }, 101 * 86_400)
+    }
+    expect(today(written)).toMatchObject({ _tag: "Refused", remaining: 10n })
+    expect(today(LedgerCompaction.compact(written))).toEqual(today(written))
+  })
+
+  it("puts the latest time first where calls span more than a day", () => {
+    const reserve = (id: number, at: number): Ledger.Reserve => ({
+      _tag: "Reserve",
+      id,
+      at,
+      run: "r",
+      key: "k",
+      label: "",
+      high: 1n
+    })
+    const open = [reserve(1, 90_000), reserve(2, 3599)]
+    expect(LedgerCompaction.compact(open)).toMatchObject([
+      { _tag: "Summary", at: 90_000, settled: 0n, calls: 0 },
+      ...open
+    ])
+    expect(LedgerCompaction.compact([reserve(1, 90_000), reserve(2, 3600)])).toHaveLength(2)
+  })
 })
