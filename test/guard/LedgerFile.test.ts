@@ -2,10 +2,11 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as HashMap from "effect/HashMap"
 import type { PlatformError } from "effect/PlatformError"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as Credits from "../../src/guard/Credits.ts"
 import * as LedgerStore from "../../src/guard/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
@@ -15,6 +16,18 @@ import { call } from "./credits.ts"
 import { altering, atEnd, full, guarded, temporaryFile } from "./ledgers.ts"
 
 type Written = Effect.Effect<void, PlatformError>
+
+/** Renames after another program has opened the file, taken the claim in it for that of a dead one, and appended entries. */
+const afterAnother =
+  (real: FileSystem.FileSystem, path: string, entries: ReadonlyArray<Ledger.Entry>): FileSystem.FileSystem["rename"] =>
+  (from, to) =>
+    LedgerStore.makeFile({ path }).pipe(
+      Effect.flatMap((other) => other.append(entries)),
+      Effect.scoped,
+      Effect.provideService(FileSystem.FileSystem, real),
+      Effect.orDie,
+      Effect.andThen(real.rename(from, to))
+    )
 
 describe("LedgerFile", () => {
   describe("two programs on one file", () => {
@@ -243,6 +256,17 @@ describe("LedgerFile", () => {
           expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
         })))
 
+    it.effect("takes over what another program acknowledged before the file was replaced, and gives way", () =>
+      beside(
+        9,
+        (real, _, path) => ({ rename: afterAnother(real, path, [entry(10)]) }),
+        (second, path) =>
+          Effect.gen(function*() {
+            expect(yield* Effect.flip(second)).toMatchObject({ reason: "foreign" })
+            expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([9, 10])
+          })
+      ))
+
     it.effect("gives way to a program that compacts at the same time", () =>
       beside(9, (real, _, path) => ({
         realPath: (at) =>
@@ -390,6 +414,34 @@ describe("LedgerFile", () => {
         }))
     })
 
+    it.effect.each([1, 2])(
+      "takes over what another program acknowledged before the file was replaced (time %d), and stops",
+      (time) => {
+        let renames = 0
+        const meddling = (real: FileSystem.FileSystem, path: string) => {
+          const another = afterAnother(real, path, refunded(99))
+          return FileSystem.make({
+            ...real,
+            rename: (from, to) => Effect.suspend(() => (++renames === time ? another : real.rename)(from, to))
+          })
+        }
+        return opened(meddling, (call, path, lines) =>
+          Effect.gen(function*() {
+            let acknowledged = 0
+            const error = yield* Effect.flip(
+              Effect.suspend(() => call(acknowledged + 1)).pipe(
+                Effect.tap(() => Effect.sync(() => void acknowledged++)),
+                Effect.repeat({ times: 30 })
+              )
+            )
+            expect(error).toMatchObject({ reason: "foreign" })
+            expect(renames).toBe(time)
+            expect(yield* lines).toBe(4)
+            expect(calls((yield* LedgerStore.makeFile({ path })).entries)).toBe(acknowledged + 1)
+          }))
+      }
+    )
+
     it.effect.each<[string, (real: FileSystem.FileSystem, tries: () => void) => FileSystem.FileSystem]>([
       [
         "replaced",
@@ -420,6 +472,74 @@ describe("LedgerFile", () => {
         const { entries } = yield* LedgerStore.makeFile({ path, compactAbove: Infinity })
         expect([entries.length, calls(entries)]).toEqual([1, 10_001])
         expect((yield* fs.readFileString(path)).endsWith(lines)).toBe(true)
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("writes what is queued as it closes, also where the file was shortened", () =>
+      Effect.gen(function*() {
+        const path = yield* temporaryFile
+        const scope = yield* Scope.make()
+        const store = yield* Scope.provide(LedgerStore.makeFile({ path, compactAbove: 10 }), scope)
+        for (let id = 1; id <= 7; id++) yield* store.append(refunded(id))
+        const last = yield* Effect.forkChild(store.append(refunded(8)), { startImmediately: true })
+        yield* Scope.close(scope, Exit.void)
+        yield* Fiber.join(last)
+        const { entries } = yield* LedgerStore.makeFile({ path })
+        expect([calls(entries), entries.length]).toEqual([8, 5])
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("writes what is queued as it closes, also while the file is shortened", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const scope = yield* Scope.make()
+        const ended: Array<Fiber.Fiber<void, LedgerStore.LedgerStoreError>> = []
+        const closing: FileSystem.FileSystem["rename"] = (from, to) =>
+          Effect.gen(function*() {
+            ended.push(yield* Effect.forkDetach(store.append(refunded(7)), { startImmediately: true }))
+            ended.push(yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true }))
+            yield* real.rename(from, to)
+          })
+        const store: LedgerStore.Store = yield* LedgerStore.makeFile({ path, compactAbove: 10 }).pipe(
+          Scope.provide(scope),
+          Effect.provideService(FileSystem.FileSystem, FileSystem.make({ ...real, rename: closing }))
+        )
+        for (let id = 1; id <= 6; id++) yield* store.append(refunded(id))
+        // the seventh is queued behind the shortening, and answered when the file is closed
+        yield* Effect.yieldNow.pipe(Effect.repeat({ until: () => ended.length === 2 }))
+        yield* Effect.forEach(ended, Fiber.join)
+        const { entries } = yield* LedgerStore.makeFile({ path })
+        expect([calls(entries), entries.length]).toEqual([7, 3])
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
+
+    it.effect("closes every file that it opened, also where it cannot be opened", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        let [opened, closed] = [0, 0]
+        const counting = FileSystem.make({
+          ...real,
+          open: (at, options) =>
+            Effect.gen(function*() {
+              yield* Effect.addFinalizer(() => Effect.sync(() => void closed++))
+              opened++
+              return yield* real.open(at, options)
+            })
+        })
+        const make = Effect.provideService(
+          LedgerStore.makeFile({ path, compactAbove: 10 }),
+          FileSystem.FileSystem,
+          counting
+        )
+        yield* Effect.scoped(Effect.gen(function*() {
+          const store = yield* make
+          for (let id = 1; id <= 7; id++) yield* store.append(refunded(id))
+          // the long file is closed once it was replaced
+          expect(opened - closed).toBe(1)
+        }))
+        expect(opened - closed).toBe(0)
+        yield* real.writeFileString(path, "no ledger")
+        yield* Effect.flip(make)
+        expect([opened > 3, opened - closed]).toEqual([true, 0])
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)))
   })
 })
