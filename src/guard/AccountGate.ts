@@ -29,20 +29,20 @@ import * as Account from "../policy/Account.ts"
 import * as AccountQueue from "./AccountQueue.ts"
 import type { Restore } from "./LedgerLine.ts"
 
-/** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
+/** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
 
-/** Is what a probe schedule is told before each probe. */
+/** What a probe schedule is told before each probe. */
 export interface ProbeInput {
   /** Probes sent so far in this suspension. */
   readonly probes: number
   readonly suspendedSeconds: number
 }
 
-/** Is a schedule of probes: only its delays count, and where it ends, probing ends. */
+/** A schedule of probes: only its delays count, and where it ends, probing ends. */
 export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
 
-/** Lets a call be sent. Mutable, owned by the gate. */
+/** Leave to send a call. Mutable, owned by the gate. */
 export interface Leave {
   readonly key: string
   admission: Account.Admission
@@ -63,7 +63,7 @@ export type Outcome =
   /** Interrupted: there is no answer. */
   | "abandoned"
 
-/** Is what the gate reports. */
+/** What the gate reports. */
 export type Event =
   | { readonly _tag: "Suspended"; readonly probeAt: number | undefined }
   | { readonly _tag: "ProbeFailed"; readonly probes: number; readonly refused: boolean }

@@ -16,7 +16,7 @@ interface Common {
   readonly message: string
 }
 
-/** Is one piece of news. `key` is the caller's own name for a key, never the secret. */
+/** One piece of news. `key` is the caller's own name for a key, never the secret. */
 export type Alert =
   & Common
   & (

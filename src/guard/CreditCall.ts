@@ -72,7 +72,7 @@ export interface Ticket {
   readonly since: number
 }
 
-/** Is a call opened in a scope, for those who cannot use `run` or `stream`. */
+/** A call opened in a scope, for those who cannot use `run` or `stream`. */
 export interface Opened {
   /** The reservation of the first attempt. */
   readonly reservation: Reservation

@@ -16,10 +16,10 @@ import * as Budget from "../policy/Budget.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
 import type * as AccountGate from "./AccountGate.ts"
 
-/** Is what a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
+/** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = AccountGate.OnSuspended
 
-/** Is a balance as its owner read it on the billing page. */
+/** A balance as its owner read it on the billing page. */
 export interface BalanceStatement {
   /** Names the key or organization that the balance is of. Default: `"default"`. */
   readonly key?: string | undefined

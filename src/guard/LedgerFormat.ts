@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Ledger from "../policy/Ledger.ts"
 
-/** Fails where the store cannot be read or written. */
+/** The failure of a store that cannot be read or written. */
 export class LedgerStoreError extends Schema.TaggedError<LedgerStoreError>()("LedgerStoreError", {
   message: Schema.String,
   /**
@@ -26,7 +26,7 @@ export class LedgerStoreError extends Schema.TaggedError<LedgerStoreError>()("Le
 
 const decodeEntry = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Entry))
 
-/** Is the first line of a ledger file. */
+/** The first line of a ledger file. */
 export const header = "{\"ledger\":\"effect-together\",\"version\":1}"
 
 /**
@@ -52,7 +52,7 @@ const lineFeed = 10
 const brace = 125
 
 /**
- * Is the byte by which a program claims a file that it is about to change. No entry holds it: JSON escapes it.
+ * The byte by which a program claims a file that it is about to change. No entry holds it: JSON escapes it.
  *
  * **Details**: a claim stands behind what was written, so at the start of a line or behind a torn one, and the next write
  * behind it begins a line. Anywhere else it is damage.
@@ -62,7 +62,7 @@ export const claim = 1
 /** Tells a byte that was not written, which was the claim of an earlier version, or a claim: no entry holds either. */
 const isMark = (byte: number): boolean => byte <= claim
 
-/** Is the least that a disk writes: a first line is torn within it. */
+/** The least that a disk writes: a first line is torn within it. */
 const sectorBytes = 512
 
 const noLedger = new LedgerStoreError({

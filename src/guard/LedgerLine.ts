@@ -50,7 +50,7 @@ export interface Line {
   ) => Effect.Effect<LedgerStoreError | undefined>
 }
 
-/** Is a place in the line. */
+/** A place in the line. */
 interface Place {
   readonly entries: ReadonlyArray<Ledger.Entry>
   readonly isStatement: boolean
@@ -65,7 +65,7 @@ type Told =
 /** Counts the entries owed that are offered in one append: a store that is down is not asked to take them all again and again. */
 const offered = 256
 
-/** Is the least number of entries owed that is worth summing up. */
+/** The least number of entries owed that is worth summing up. */
 const fewest = 8
 
 const uninterruptible: Restore = (effect) => effect

@@ -30,7 +30,7 @@ export interface Options {
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
 
-/** Is a refusal by a budget. */
+/** A refusal by a budget. */
 export type Refused = Extract<Ledger.Decision, { readonly _tag: "Refused" }>
 
 /** Tells what happens to one ledger. */

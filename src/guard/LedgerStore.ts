@@ -22,7 +22,7 @@ import type { LedgerStoreError } from "./LedgerFormat.ts"
 export { defaults, type FileOptions, makeFile, type Store } from "./LedgerFile.ts"
 export { decode, type Decoded, encode, header, LedgerStoreError } from "./LedgerFormat.ts"
 
-/** Keeps nothing. */
+/** A store that keeps nothing. */
 export const memory: Store = { entries: [], tornBytes: 0, append: () => Effect.void }
 
 /** Holds the store that `Credits` writes to: {@link memory} unless a layer provides another. */

@@ -55,7 +55,7 @@ export interface Probing {
   readonly refusals: number
 }
 
-/** Is what an account may do. */
+/** What an account may do. */
 export type State = Active | Suspended | Probing
 
 /** Says as what a call was let through. */
@@ -64,7 +64,7 @@ export interface Admission {
   readonly probe: boolean
 }
 
-/** Starts an account that may send. */
+/** The state of an account that may send. */
 export const initial: State = { _tag: "Active", generation: 0 }
 
 /** Says whether a call may pass. */

@@ -18,21 +18,21 @@
 import * as Money from "../domain/Money.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
-/** Is one purchase up to `target` once the balance is below `threshold`. */
+/** One purchase up to `target`, made once the balance is below `threshold`. */
 export interface Target {
   readonly _tag: "Target"
   readonly threshold: Money.NanoUsd
   readonly target: Money.NanoUsd
 }
 
-/** Is purchases of `amount` until the balance is at least `threshold`. */
+/** Purchases of `amount`, made one after another until the balance is at least `threshold`. */
 export interface Increments {
   readonly _tag: "Increments"
   readonly threshold: Money.NanoUsd
   readonly amount: Money.NanoUsd
 }
 
-/** Is how auto-recharge is set on the billing page. */
+/** How auto-recharge is set on the billing page. */
 export type Settings = Target | Increments
 
 /** Holds the defaults of this module. */

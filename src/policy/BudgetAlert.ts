@@ -28,7 +28,7 @@ export const defaults: Options = {
   windowSeconds: 60
 }
 
-/** Is no rate limit yet. */
+/** The state before the first rate limit. */
 export const initial: State = { times: [], alertedAt: -Infinity }
 
 /**

@@ -312,7 +312,7 @@ export const recover = (state: State, orphans: "charge" | "refund", now: number)
       : { _tag: "Refund", id: reserve.id, at: now, atRisk: true })
 
 /**
- * Is a balance carried forward from its last statement.
+ * A balance carried forward from its last statement.
  *
  * **Details**: `low ≤ expected ≤ high`. `expected` is the statement less all that was
  * settled since; `low` also takes all calls under way at their upper bounds and

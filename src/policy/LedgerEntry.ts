@@ -80,7 +80,7 @@ export const Summary = Schema.TaggedStruct("Summary", {
 /** Sums up calls that ended. */
 export type Summary = typeof Summary.Type
 
-/** Is anything a ledger remembers: a line of its file. */
+/** Anything a ledger remembers: a line of its file. */
 export const Entry = Schema.Union([Reserve, Settle, Refund, Stated, Summary])
-/** Is anything a ledger remembers. */
+/** Anything a ledger remembers. */
 export type Entry = typeof Entry.Type

@@ -30,10 +30,10 @@ export interface Tally extends Sums {
   readonly open: number
 }
 
-/** Holds no call that ended. */
+/** The sums of no calls. */
 export const emptySums: Sums = { settled: 0n, uncertain: 0n, atRisk: 0n, overshoot: 0n, calls: 0, unpriced: 0 }
 
-/** Holds no money and no calls. */
+/** The tally of no calls. */
 export const emptyTally: Tally = { ...emptySums, reserved: 0n, open: 0 }
 
 /** Adds sums to what is there. */

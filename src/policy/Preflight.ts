@@ -18,7 +18,7 @@ import * as Remedy from "../domain/Remedy.ts"
 import type { Balance } from "./Ledger.ts"
 import * as Price from "./Price.ts"
 
-/** Is work that costs money. */
+/** Work that costs money. */
 export type Work =
   /** A number of equal calls; for unequal ones, sum their estimates and count 1. */
   | { readonly _tag: "Calls"; readonly count: number; readonly estimate: Price.Estimate }

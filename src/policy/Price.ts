@@ -54,14 +54,14 @@ export interface ModelPrice {
 /** Finds the price of a model. */
 export type Lookup = (model: string) => ModelPrice | undefined
 
-/** Is what something costs: an amount, one that was assumed, or an explicit unknown. */
+/** What something costs: an amount, one that was assumed, or an explicit unknown. */
 export type Cost =
   | { readonly _tag: "Known"; readonly nanoUsd: Money.NanoUsd }
   | { readonly _tag: "Assumed"; readonly nanoUsd: Money.NanoUsd; readonly reason: string }
   | { readonly _tag: "Unknown"; readonly reason: string }
 
 /**
- * Is what something may cost: `low ≤ expected ≤ high`, or an explicit unknown.
+ * What something may cost: `low ≤ expected ≤ high`, or an explicit unknown.
  *
  * **Details**: a reservation takes `high`.
  */
@@ -74,7 +74,7 @@ export type Estimate =
   }
   | { readonly _tag: "Unknown"; readonly reason: string }
 
-/** Is a cost or an estimate that is not known, with the reason. */
+/** A cost or an estimate that is not known, with the reason. */
 export type Unknown = { readonly _tag: "Unknown"; readonly reason: string }
 
 /**
@@ -94,7 +94,7 @@ export const assumed = (cost: Cost, reason: string): Cost =>
 /** Makes an unknown cost or estimate. */
 export const unknown = (reason: string): Unknown => ({ _tag: "Unknown", reason })
 
-/** Costs nothing, and is known to. */
+/** A known cost of nothing. */
 export const free: Cost = known(0n)
 
 /**
@@ -318,7 +318,7 @@ export const ofAudioMinutes = (
 export const ofCharacters = (price: ModelPrice | undefined, model: string, characters: number): Cost =>
   perUnit(character, price, model, price?.perCharacter, characters)
 
-/** Is an answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
+/** An answer of `POST /fine-tunes/estimate-price`, as it comes over the wire. */
 export interface FineTuneEstimate {
   readonly estimation_available?: boolean | null | undefined
   /** In dollars. */
