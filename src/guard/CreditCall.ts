@@ -14,7 +14,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type BudgetExceededError, InsufficientCreditsError } from "../domain/TogetherError.ts"
@@ -64,12 +63,26 @@ export interface StreamOptions<A> extends Request {
   readonly costAtEnd?: (() => Price.Cost) | undefined
 }
 
-/** Is what a call under way holds: leave to send, and money. Opaque to all but the guard. */
-export interface Ticket {
+/** What a ticket stands for. */
+interface Held {
   readonly leave: AccountGate.Leave
   readonly purse: CreditPurse.Purse
   /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
   readonly since: number
+}
+
+/** What a call under way holds: leave to send, and money. Opaque to all but the guard. */
+export class Ticket {
+  readonly #held: Held
+
+  constructor(held: Held) {
+    this.#held = held
+  }
+
+  /** Reads what a ticket stands for. */
+  static held(ticket: Ticket): Held {
+    return ticket.#held
+  }
 }
 
 /** A call opened in a scope, for those who cannot use `run` or `stream`. */
@@ -146,6 +159,17 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
     ? "abandoned"
     : "failed"
 
+/** Prices the end of a call, or gives nothing where nobody knows what it cost. */
+const costOf = <A, E>(
+  request: RunOptions<A, E>,
+  purse: CreditPurse.Purse,
+  exit: Exit.Exit<A, E>
+): Price.Cost | undefined => {
+  if (Exit.isSuccess(exit)) return CreditPurse.isUnanswered(purse) ? undefined : request.cost(exit.value)
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" ? request.costOnFailure?.(error.value) : undefined
+}
+
 const millisNow = Effect.clockWith((clock) => Effect.succeed(Monotonic.millis(clock)))
 
 /** Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. */
@@ -198,11 +222,10 @@ export const make = (options: {
         account.enter(request.onSuspended ?? options.onSuspended, restore),
         (leave) =>
           reserving(undefined, restore).pipe(
-            Effect.map((reservation) => ({
-              account,
-              reservation,
-              ticket: { leave, purse: CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false), since }
-            })),
+            Effect.map((reservation) => {
+              const purse = CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false)
+              return { account, reservation, ticket: new Ticket({ leave, purse, since }) }
+            }),
             Effect.onError(() => account.conclude(leave, "abandoned"))
           )
       ))
@@ -214,34 +237,46 @@ export const make = (options: {
   ): Effect.Effect<A, E | BudgetExceededError, R> =>
     Effect.flatMap(
       CurrentTicket,
-      (ticket) => ticket === undefined ? effect : CreditPurse.attempt(ticket.purse, effect, billed)
+      (ticket) => ticket === undefined ? effect : CreditPurse.attempt(Ticket.held(ticket).purse, effect, billed)
     )
 
   const another: Calls["another"] = Effect.flatMap(
     CurrentTicket,
-    (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(ticket.purse)
+    (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(Ticket.held(ticket).purse)
   )
 
   /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
   const again = (
     account: AccountGate.Gate,
-    { leave, purse, since: before }: Ticket,
+    ticket: Ticket,
     request: Request,
     error: InsufficientCreditsError,
     restore: Restore
   ): Effect.Effect<Ticket, InsufficientCreditsError> => {
+    const { leave, purse, since: before } = Ticket.held(ticket)
     const { probe } = leave.admission
-    return account.conclude(leave, "refused").pipe(
-      Effect.andThen(CreditPurse.charge(purse)),
-      Effect.andThen(millisNow),
-      Effect.flatMap((now) => {
-        const since = probe ? before : now
-        const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
-        return policy === "fail"
-          ? Effect.fail(error)
-          : Effect.map(account.enter(policy, restore), (next): Ticket => ({ leave: next, purse, since }))
-      }),
-      Effect.onError(() => CreditPurse.refuse(purse))
+    return Effect.gen(function*() {
+      yield* account.conclude(leave, "refused")
+      yield* CreditPurse.charge(purse)
+      const now = yield* millisNow
+      const since = probe ? before : now
+      const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
+      if (policy === "fail") return yield* Effect.fail(error)
+      return new Ticket({ leave: yield* account.enter(policy, restore), purse, since })
+    }).pipe(Effect.onError(() => CreditPurse.refuse(purse)))
+  }
+
+  /** Ends a call: tells its account how, and settles its money. */
+  const end = (
+    account: AccountGate.Gate,
+    ticket: Ticket,
+    exit: Exit.Exit<unknown, unknown>,
+    cost: (purse: CreditPurse.Purse) => Price.Cost | undefined
+  ): Effect.Effect<void> => {
+    const { leave, purse } = Ticket.held(ticket)
+    return Effect.andThen(
+      account.conclude(leave, outcomeOf(exit)),
+      CreditPurse.end(purse, exit, () => cost(purse))
     )
   }
 
@@ -254,16 +289,9 @@ export const make = (options: {
         const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
           Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
             const error = refusal(exit)
-            if (error !== undefined) return Effect.flatMap(again(account, ticket, request, error, restore), sent)
-            return account.conclude(ticket.leave, outcomeOf(exit)).pipe(
-              Effect.andThen(CreditPurse.end(ticket.purse, exit, () =>
-                Exit.isSuccess(exit)
-                  ? CreditPurse.isUnanswered(ticket.purse) ? undefined : request.cost(exit.value)
-                  : request.costOnFailure === undefined
-                  ? undefined
-                  : Option.getOrUndefined(Option.map(Exit.findErrorOption(exit), request.costOnFailure)))),
-              Effect.andThen(exit)
-            )
+            return error === undefined
+              ? Effect.andThen(end(account, ticket, exit, (purse) => costOf(request, purse, exit)), exit)
+              : Effect.flatMap(again(account, ticket, request, error, restore), sent)
           })
         return sent(first)
       })
@@ -279,7 +307,7 @@ export const make = (options: {
         const opened: Opened = {
           reservation,
           ticket: () => ticket,
-          accepted: Effect.suspend(() => account.conclude(ticket.leave, "answered")),
+          accepted: Effect.suspend(() => account.conclude(Ticket.held(ticket).leave, "answered")),
           arrived: (cost) => Effect.sync(() => void (arrived = cost)),
           refused: (error) =>
             Effect.uninterruptibleMask((restore) =>
@@ -288,10 +316,11 @@ export const make = (options: {
         }
         return Effect.as(
           Effect.addFinalizer((exit) =>
-            Effect.andThen(
-              account.conclude(ticket.leave, outcomeOf(exit)),
-              CreditPurse.end(ticket.purse, exit, () =>
-                arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined))
+            end(
+              account,
+              ticket,
+              exit,
+              () => arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined)
             )
           ),
           opened

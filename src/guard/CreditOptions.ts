@@ -176,14 +176,14 @@ const Limit = Money.UsdFromString.check(Schema.isGreaterThanBigInt(0n, { expecte
  * **Errors**: `ConfigError` for what is no amount, and for a budget that is not above $0.
  */
 export const config: Config.Config<Options> = Config.all({
-  run: Config.option(Config.String("TOGETHER_CREDITS_RUN")),
+  run: Config.String("TOGETHER_CREDITS_RUN").pipe(Config.withDefault(undefined)),
   runBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_RUN_BUDGET")),
   dayBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_DAY_BUDGET")),
   balance: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_BALANCE")),
-  onSuspended: Config.option(Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_ON_SUSPENDED"))
+  onSuspended: Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_ON_SUSPENDED").pipe(Config.withDefault(undefined))
 }).pipe(Config.map(({ balance, dayBudget, onSuspended, run, runBudget }): Options => ({
-  run: Option.getOrUndefined(run),
-  onSuspended: Option.getOrUndefined(onSuspended),
+  run,
+  onSuspended,
   budgets: [
     ...Option.toArray(Option.map(runBudget, Budget.perRun)),
     ...Option.toArray(Option.map(dayBudget, Budget.perDay))

@@ -23,7 +23,7 @@
  * several keys of one organization should share the name.
  */
 import * as Clock from "effect/Clock"
-import type * as Config from "effect/Config"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -121,6 +121,9 @@ export class Credits extends Context.Service<Credits, Service>()("effect-togethe
 
 const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
   given === undefined ? Effect.succeed([]) : Effect.isEffect(given) ? given : Effect.succeed(given)
+
+const leaveOf = (ticket: CreditCall.Ticket | undefined): AccountGate.Leave | undefined =>
+  ticket === undefined ? undefined : CreditCall.Ticket.held(ticket).leave
 
 /**
  * Makes a guard over the store in context (`LedgerStore`, memory by default).
@@ -221,10 +224,13 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
 
   return Credits.of({
     ...calls,
-    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(ticket?.leave)),
+    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(leaveOf(ticket))),
     accepted: Effect.flatMap(
       CreditCall.CurrentTicket,
-      (ticket) => ticket === undefined ? Effect.void : gate(ticket.leave.key).conclude(ticket.leave, "answered")
+      (ticket) => {
+        const leave = leaveOf(ticket)
+        return leave === undefined ? Effect.void : gate(leave.key).conclude(leave, "answered")
+      }
     ),
     onInsufficientCredits: (key) =>
       Effect.flatMap(
@@ -267,12 +273,12 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
 export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effect(Credits, make(options))
 
 /**
- * Provides the guard from configuration, by default from {@link config}.
+ * Provides the guard from configuration, by default from {@link config}; or give each option a variable of its own.
  *
  * **Errors**: `ConfigError` where a value is not what it should be, or is out of its range.
  */
-export const layerConfig = (options: Config.Config<Options> = config): Layer.Layer<Credits, Config.ConfigError> =>
-  Layer.effect(Credits, ConfiguredGuard.make(options, make))
+export const layerConfig = (options: Config.Wrap<Options> = config): Layer.Layer<Credits, Config.ConfigError> =>
+  Layer.effect(Credits, ConfiguredGuard.make(Config.unwrap(options), make))
 
 /** Runs a handler on every alert for as long as the layer lives: `Credits.layerAlerts(CreditAlerts.log)`. */
 export const layerAlerts = <R>(

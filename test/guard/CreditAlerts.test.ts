@@ -460,6 +460,18 @@ describe("Credits", () => {
         })
     )
 
+    it.effect("reads single options from variables of their own", () =>
+      Effect.gen(function*() {
+        const limit = Config.map(Config.String("LIMIT"), (usd) => [Budget.perRun(usd)])
+        const own = Credits.layerConfig({ budgets: limit, run: Config.succeed("own") })
+        const provider = ConfigProvider.layer(ConfigProvider.fromEnvRecord({ LIMIT: "$3" }))
+        const credits = yield* Effect.provide(Credits.Credits, Layer.provide(own, provider))
+        const { budgets } = yield* credits.report
+        expect(budgets.map(({ budget, dimensions }) => [budget.limit, dimensions])).toEqual([[cents(300), {
+          run: "own"
+        }]])
+      }))
+
     it.effect("refuses an option out of its range as it refuses a variable", () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Layer.build(Credits.layerConfig(Config.succeed({ dayOffset: "25 hours" }))))
