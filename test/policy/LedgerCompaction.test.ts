@@ -201,10 +201,10 @@ describe("LedgerCompaction", () => {
       const [start, end] = [from, to].map((percent) => Math.floor(history.length * percent / 100)).toSorted((a, b) =>
         a - b
       )
-      const part = LedgerCompaction.compact(history.slice(start, end), "keep")
-      const shorter = [...history.slice(0, start), ...part, ...history.slice(end)]
-      expect(readings(shorter, 0)).toEqual(readings(history, 0))
-      expect(forgotten(shorter, history, 0)).toEqual([])
+      const long = history.slice(start, end)
+      const part = LedgerCompaction.compact(long, "keep")
+      expect(readings([...history.slice(0, start), ...part, ...history.slice(end)], 0)).toEqual(readings(history, 0))
+      expect(forgotten(part, long, 0)).toEqual([])
     }
   )
 
