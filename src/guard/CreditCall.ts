@@ -261,7 +261,7 @@ export const make = (options: {
       const now = yield* millisNow
       const since = probe ? before : now
       const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
-      if (policy === "fail") return yield* Effect.fail(error)
+      if (policy === "fail") return yield* error
       return new Ticket({ leave: yield* account.enter(policy, restore), purse, since })
     }).pipe(Effect.onError(() => CreditPurse.refuse(purse)))
   }
