@@ -241,12 +241,9 @@ export const strike = <E, R>(
           Effect.suspend(() => Effect.fail(Reply.brokenError(request, "reset")))
         ))
     case "slowHeaders":
-      return Effect.tap(exchange, () => Effect.sleep(Duration.millis(fault.millis)))
+      return Effect.flatMap(exchange, Damage.late(Duration.millis(fault.millis)))
     case "latency":
-      return Effect.tap(
-        exchange,
-        () => Effect.sleep(Duration.seconds(SimulationRandom.draw(fault.distribution, draw, 0)))
-      )
+      return Effect.flatMap(exchange, Damage.late(Duration.seconds(SimulationRandom.draw(fault.distribution, draw, 0))))
     case "slowBody":
       return Effect.map(exchange, Damage.slowly(fault.millis))
     case "stallAtByte":

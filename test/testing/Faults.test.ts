@@ -188,6 +188,55 @@ describe("Fault", () => {
       }))
   })
 
+  describe("the answer that is not read", () => {
+    /** Counts how often the provider's body is given up before its end. */
+    const leaving = () => {
+      let left = 0
+      const body = Stream.make(Reply.bytes(frames[0]!)).pipe(Stream.concat(Stream.never))
+      const client = HttpClient.make((request) =>
+        Effect.sync(() =>
+          HttpServerResponse.toClientResponse(
+            HttpServerResponse.stream(Stream.ensuring(body, Effect.sync(() => void left++))),
+            { request }
+          )
+        )
+      )
+      return { client, left: () => left }
+    }
+
+    it.effect.each(
+      [
+        Fault.cutAtByte(0),
+        Fault.endAtByte(0),
+        Fault.stallAtByte(0),
+        Fault.cutAtEvent(0),
+        Fault.endAtEvent(0),
+        Fault.stallAtEvent(0)
+      ]
+    )("is given up where nothing of it is kept: %o", (fault) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { client, left } = leaving()
+        const response = yield* (yield* Faults.wrap(client, Faults.plan([fault]))).execute(get)
+        const reader = yield* Effect.forkChild(Effect.ignore(Stream.runDrain(response.stream)))
+        yield* Effect.sleep("1 second")
+        expect(left()).toBe(1)
+        yield* Fiber.interrupt(reader)
+      })))
+
+    it.effect.each(
+      [Fault.slowHeaders("1 minute"), Fault.latency({ kind: "constant", value: 60 })]
+    )(
+      "is given up where the caller leaves before its headers: %o",
+      (fault) =>
+        VirtualClock.wrap(Effect.gen(function*() {
+          const { client, left } = leaving()
+          const faulty = yield* Faults.wrap(client, Faults.plan([fault]))
+          yield* Effect.ignore(Effect.timeout(faulty.execute(get), "1 second"))
+          expect(left()).toBe(1)
+        }))
+    )
+  })
+
   describe("clockSkew", () => {
     it.effect("shifts Date and a Retry-After that is a date", () =>
       VirtualClock.wrap(Effect.gen(function*() {

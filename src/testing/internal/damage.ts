@@ -36,6 +36,17 @@ const ending: Readonly<Record<End, Body>> = {
   end: Stream.empty
 }
 
+/**
+ * Opens a body and closes it again, so that what nobody will read is given up by whoever sends it.
+ *
+ * A body that was never opened holds its socket, or its place at a simulated provider, for ever.
+ */
+const freed = (body: Body): Effect.Effect<void> => Effect.asVoid(Effect.scoped(Stream.toPull(body)))
+
+/** Delays a response; whoever leaves meanwhile gives it up. */
+export const late = (wait: Duration.Duration) => (response: Response): Effect.Effect<Response> =>
+  Effect.as(Effect.onInterrupt(Effect.sleep(wait), () => freed(response.stream)), response)
+
 /** Replaces a header. */
 export const withHeader = (name: string, value: string) => (response: Response): Response =>
   rebuild(response, Headers.set(response.headers, name, value), response.stream)
@@ -64,7 +75,7 @@ export const slowly = (millis: number) =>
 export const afterBytes = (limit: number, end: End) =>
   overBody((body) =>
     Stream.concat(
-      limit === 0 ? Stream.empty : body.pipe(
+      limit === 0 ? Stream.fromEffectDrain(freed(body)) : body.pipe(
         Stream.rechunk(1),
         Stream.mapAccum(() => limit, (left, chunk: Uint8Array) => {
           const kept = chunk.subarray(0, left)
@@ -122,7 +133,7 @@ export const overEvents = (change: EventChange) =>
     const { at, replace, swap } = change
     const events = splitEvents(body)
     const kept = change.keep === 0
-      ? Stream.empty
+      ? Stream.fromEffectDrain(freed(body))
       : change.keep === undefined
       ? events
       : Stream.take(events, change.keep)
