@@ -222,7 +222,7 @@ export const Config = Schema.Struct({
   dynamic: Schema.optional(Dynamic),
   /** Contract of the rate limit headers: see docs/simulation.md. */
   headers: or(Schema.Literals(["v1", "v2", "v3", "v4", "live", "none"]), "v4"),
-  /** Whether `x-ratelimit-reset` is rounded up to whole seconds. */
+  /** Whether `x-ratelimit-reset` is rounded up to whole seconds, or to milliseconds. */
   reset: or(Schema.Literals(["integer", "fractional"]), "integer"),
   /** New limits from a time on, for one model or all; fields that are absent stay, `null` lifts a limit. */
   changes: or(

@@ -141,8 +141,11 @@ export const errorBody = (
 /** Takes a wait that is a whole number but for the nudge of `Limit.waitFor` for one. */
 const exact = (wait: number): number => wait * (1 - 2e-9) - 2e-9
 
+/** Writes a wait that is never too short: rounded up to the second or the millisecond, and one of them at least. */
 const seconds = (config: Config, wait: number): string =>
-  config.reset === "integer" ? String(Math.max(1, Math.ceil(exact(wait)))) : String(Math.round(wait * 1000) / 1000)
+  config.reset === "integer"
+    ? String(Math.max(1, Math.ceil(exact(wait))))
+    : String(Math.max(1, Math.ceil(exact(wait) * 1000)) / 1000)
 
 const rate = (value: number): string => String(Math.round(value * 1000) / 1000)
 

@@ -66,11 +66,26 @@ describe("Simulation: replies", () => {
       expect(both("v1", { limits: { requestsPerSecond: 2 } })[0]).not.toHaveProperty("x-tokenlimit-limit")
     })
 
-    it("round the reset up to whole seconds, or say it exactly", () => {
+    it("round the reset up to whole seconds, or to milliseconds", () => {
       const reset = (more: Simulation.Options) =>
         both("v4", { limits: { requestsPerSecond: 0.4 }, ...more })[1]?.["x-ratelimit-reset"]
       expect(reset({})).toBe("3")
       expect(reset({ reset: "fractional" })).toBe("2.5")
+      expect(reset({ reset: "fractional", limits: { requestsPerSecond: 0.3 } })).toBe("3.334")
+    })
+
+    it("say a wait in milliseconds that is enough for a lone caller, however often", () => {
+      let state = Simulation.make({ ...plain, limits: { requestsPerSecond: 3 }, reset: "fractional" })
+      let at = 0
+      for (let i = 0; i < 300; i++) {
+        const refused = run(state, [call(at), call(at), call(at), call(at)])
+        const wait = Number(refusal(refused.replies[3]).headers["x-ratelimit-reset"])
+        expect(wait).toBeGreaterThanOrEqual(0.001)
+        at += wait
+        const again = run(refused.state, [call(at)])
+        expect(statuses(again.replies)).toEqual([200])
+        state = again.state
+      }
     })
 
     it("say a wait of whole seconds as it is, and it is enough for a lone caller", () => {
