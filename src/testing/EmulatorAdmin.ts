@@ -92,13 +92,13 @@ const changed = (exchange: Exchange.Exchange, patch: unknown): Exchange.Outcome 
     let next = now
     const answer = attempt(() => {
       // configure checks the patch against the schema of options and refuses what does not fit
-      next = Simulation.configure(now, patch as Simulation.Options, at)
+      next = Simulation.configure(now, patch as Simulation.Changes, at)
       return Exchange.json(report(exchange, next))
     })
     return [answer, next]
   })
 
-/** Answers `PATCH /__emulator/options`: replaces the options that are given. */
+/** Answers `PATCH /__emulator/options`: replaces the options that are given; `null` brings a default back. */
 export const configure: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, body))
 
 /** Answers `PUT /__emulator/limits`. */

@@ -52,8 +52,8 @@ export interface Control {
   readonly now: Effect.Effect<number>
   /** Reads the counters as of now: what has ended until now is counted, batches too. */
   readonly counters: Effect.Effect<Simulation.Counters>
-  /** Changes options from now on. */
-  readonly configure: (options: Simulation.Options) => Effect.Effect<void>
+  /** Changes options from now on; `null` brings a default back. */
+  readonly configure: (options: Simulation.Changes) => Effect.Effect<void>
   /** Orders a purchase of credits. */
   readonly topUp: (usd: number, org?: string) => Effect.Effect<void>
   /** Sets a balance at once. */

@@ -40,7 +40,7 @@ import { advance, type State, type Tag } from "./SimulationState.ts"
 
 export { arrive, visit } from "./SimulationArrival.ts"
 export { type Bound, makespan, type Scenario } from "./SimulationBound.ts"
-export { Config, defaults, type Distribution, type FaultKind, type Options } from "./SimulationConfig.ts"
+export { type Changes, Config, defaults, type Distribution, type FaultKind, type Options } from "./SimulationConfig.ts"
 export { hash } from "./SimulationRandom.ts"
 export type { Answer, Arrival, Dropped, Reason, Refusal, Reply } from "./SimulationReply.ts"
 export {

@@ -302,6 +302,9 @@ export type Config = typeof Config.Type
 /** Describes a simulated provider; every field has a default. */
 export type Options = typeof Config.Encoded
 
+/** Describes a change of a provider; `null` brings a default back. */
+export type Changes = { readonly [Name in keyof Options]: Options[Name] | null }
+
 const decode = Schema.decodeUnknownResult(Config, { onExcessProperty: "error" })
 
 /** Makes a record that knows no name but its own: a model may be called `constructor`. */
@@ -319,6 +322,15 @@ export const make = (options: unknown): Config => {
   if (Result.isFailure(result)) throw new RangeError(`Simulation.make: ${result.failure.message}`)
   return { ...result.success, models: bare(result.success.models) }
 }
+
+/**
+ * Replaces options by those given, whole.
+ *
+ * **Errors**: throws a `RangeError` that names the field, for a field that is
+ * unknown or out of range.
+ */
+export const change = (config: Config, changes: Changes): Config =>
+  make(Object.fromEntries(Object.entries({ ...config, ...changes }).filter(([, value]) => value !== null)))
 
 /** Holds every default. */
 export const defaults: Config = make({})

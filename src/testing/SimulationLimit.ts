@@ -11,10 +11,6 @@
  * limit is constant between two slots of its window; a bucket is refilled piece
  * by piece, so the result does not depend on how often it is looked at.
  *
- * Dynamic: `limit = growth · successes of the last window / windowSeconds`,
- * within the floor and the cap, measured over whole slots. It is kept for
- * requests and, where `floorTokensPerSecond` is set, for tokens.
- *
  * A bucket may be in debt: a request larger than the whole bucket is let in
  * when the bucket is full (`borrow`), and later ones pay.
  *
@@ -22,19 +18,8 @@
  * is left of `rate · windowSeconds`; how they come back is SimulationWindow's.
  */
 import type { Config } from "./SimulationConfig.ts"
+import * as Dynamic from "./SimulationDynamic.ts"
 import * as Window from "./SimulationWindow.ts"
-
-/** Counts successes in a moving window of slots. */
-export interface Dynamic {
-  /** Number of the slot that is being filled. */
-  readonly slot: number
-  readonly requests: ReadonlyArray<number>
-  readonly tokens: ReadonlyArray<number>
-  readonly currentRequests: number
-  readonly currentTokens: number
-  readonly requestsPerSecond: number
-  readonly tokensPerSecond: number
-}
 
 /** Holds the state of one lane: what is left, and when that was so. */
 export interface Lane {
@@ -45,7 +30,7 @@ export interface Lane {
   readonly requests: number
   readonly tokens: number
   readonly inFlight: number
-  readonly dynamic: Dynamic | undefined
+  readonly dynamic: Dynamic.Dynamic | undefined
   /** What counts at present; absent for buckets. */
   readonly window: Window.Window | undefined
 }
@@ -127,62 +112,6 @@ const pieceAt = (config: Config, lane: Lane, at: number): Piece => {
   return found as Piece
 }
 
-const slotSeconds = (config: NonNullable<Config["dynamic"]>): number => config.windowSeconds / config.slots
-
-/**
- * Finds the slot of a time. The nudge keeps a slot's beginning out of the slot before it; where slots are so many that
- * the division is off by more, the product decides: it is what `nextSlotAt` waits for.
- */
-const slotOf = (config: NonNullable<Config["dynamic"]>, at: number): number => {
-  const slot = Math.floor(at / slotSeconds(config) + epsilon)
-  return (slot + 1) * slotSeconds(config) <= at ? slot + 1 : slot
-}
-
-const within = (value: number, floor: number, cap: number | undefined): number =>
-  Math.min(Math.max(value, floor), cap ?? none)
-
-const sum = (values: ReadonlyArray<number>): number => values.reduce((a, b) => a + b, 0)
-
-const measured = (
-  config: NonNullable<Config["dynamic"]>,
-  slot: number,
-  requests: ReadonlyArray<number>,
-  tokens: ReadonlyArray<number>
-): Dynamic => ({
-  slot,
-  requests,
-  tokens,
-  currentRequests: 0,
-  currentTokens: 0,
-  requestsPerSecond: within(
-    config.growth * sum(requests) / config.windowSeconds,
-    config.floorRequestsPerSecond,
-    config.capRequestsPerSecond
-  ),
-  tokensPerSecond: config.floorTokensPerSecond === undefined
-    ? none
-    : within(
-      config.growth * sum(tokens) / config.windowSeconds,
-      config.floorTokensPerSecond,
-      config.capTokensPerSecond
-    )
-})
-
-const roll = (config: NonNullable<Config["dynamic"]>, dynamic: Dynamic, slot: number): Dynamic => {
-  const passed = Math.min(slot - dynamic.slot, config.slots + 1)
-  const shift = (past: ReadonlyArray<number>, current: number): ReadonlyArray<number> =>
-    [...past, current, ...Array.from({ length: passed - 1 }, () => 0)].slice(-config.slots)
-  return measured(
-    config,
-    slot,
-    shift(dynamic.requests, dynamic.currentRequests),
-    shift(dynamic.tokens, dynamic.currentTokens)
-  )
-}
-
-const idle = (dynamic: Dynamic): boolean =>
-  dynamic.currentRequests === 0 && dynamic.requests.every((count) => count === 0)
-
 /** Reads the limits in force on a lane that is refilled to its `at`: static, dynamic, and which of them is the lower. */
 export const rates = (config: Config, lane: Lane): Rates & {
   readonly dynamicRequests: boolean
@@ -212,14 +141,7 @@ const requestDepth = (config: Config, rate: number): number =>
 const tokenDepth = (config: Config, rate: number): number =>
   rate === none ? none : rate * (config.counting === "bucket" ? config.burstSeconds : config.windowSeconds)
 
-/** Opens a lane at its first use: full buckets, an empty window, no history. */
-export const open = (config: Config, model: string, at: number, provisioned = false): Lane => {
-  const empty = config.dynamic && !provisioned ? Array.from({ length: config.dynamic.slots }, () => 0) : []
-  const dynamic = config.dynamic && !provisioned
-    ? measured(config.dynamic, slotOf(config.dynamic, at), empty, empty)
-    : undefined
-  const window = config.counting === "bucket" ? undefined : Window.open(config.counting, config.windowSeconds)
-  const lane: Lane = { model, provisioned, at, requests: 0, tokens: 0, inFlight: 0, dynamic, window }
+const filled = (config: Config, lane: Lane): Lane => {
   const now = rates(config, lane)
   return {
     ...lane,
@@ -227,6 +149,19 @@ export const open = (config: Config, model: string, at: number, provisioned = fa
     tokens: tokenDepth(config, now.tokensPerSecond)
   }
 }
+
+/** Opens a lane at its first use: full buckets, an empty window, no history. */
+export const open = (config: Config, model: string, at: number, provisioned = false): Lane =>
+  filled(config, {
+    model,
+    provisioned,
+    at,
+    requests: 0,
+    tokens: 0,
+    inFlight: 0,
+    dynamic: config.dynamic && !provisioned ? Dynamic.open(config.dynamic, at) : undefined,
+    window: config.counting === "bucket" ? undefined : Window.open(config.counting, config.windowSeconds)
+  })
 
 const refilled = (level: number, rate: number, depth: number, seconds: number): number =>
   rate === none ? none : Math.min(depth, (level === none ? depth : level) + rate * seconds)
@@ -255,12 +190,10 @@ const poured = (config: Config, lane: Lane, to: number): Lane => {
   }
 }
 
-/** Finds when the next slot begins; where slots are shorter than time can be told apart, that is at no time. */
-const nextSlotAt = (config: Config, lane: Lane): number => {
-  if (config.dynamic === undefined || lane.dynamic === undefined || idle(lane.dynamic)) return none
-  const begins = (lane.dynamic.slot + 1) * slotSeconds(config.dynamic)
-  return begins > lane.at ? begins : none
-}
+const nextSlotAt = (config: Config, lane: Lane): number =>
+  config.dynamic === undefined || lane.dynamic === undefined
+    ? none
+    : Dynamic.endsAt(config.dynamic, lane.dynamic, lane.at)
 
 /** Reads when the limits of a lane may change next: a piece of the schedule ends, or a slot of the window. */
 export const nextChange = (config: Config, lane: Lane): number =>
@@ -273,10 +206,8 @@ export const refill = (config: Config, lane: Lane, to: number): Lane => {
     const end = Math.min(to, nextChange(config, now))
     now = poured(config, now, end)
     if (config.dynamic !== undefined && now.dynamic !== undefined) {
-      const slot = slotOf(config.dynamic, end)
-      if (slot > now.dynamic.slot) {
-        now = poured(config, { ...now, dynamic: roll(config.dynamic, now.dynamic, slot) }, end)
-      }
+      const dynamic = Dynamic.pass(config.dynamic, now.dynamic, end)
+      if (dynamic !== now.dynamic) now = poured(config, { ...now, dynamic }, end)
     }
   }
   // a limit that begins to count just now cuts what has been saved
@@ -381,24 +312,20 @@ export const release = (config: Config, lane: Lane, credit: number, admittedAt: 
 }
 
 /** Counts successes, each of so many tokens, for the dynamic limit. */
-export const succeeded = (lane: Lane, calls: number, tokensPerCall: number): Lane =>
-  lane.dynamic === undefined ? lane : {
-    ...lane,
-    dynamic: {
-      ...lane.dynamic,
-      currentRequests: lane.dynamic.currentRequests + calls,
-      currentTokens: lane.dynamic.currentTokens + calls * tokensPerCall
-    }
-  }
+export const succeeded = (lane: Lane, calls: number, tokensPerCall: number): Lane => ({
+  ...lane,
+  dynamic: lane.dynamic && Dynamic.succeeded(lane.dynamic, calls, tokensPerCall)
+})
 
 /** Takes a lane over into changed options, from a time on: what is in flight and what is used up stay so. */
 export const reopen = (before: Config, config: Config, lane: Lane, at: number): Lane => {
   const old = refill(before, lane, at)
-  const fresh = {
-    ...open(config, lane.model, at, lane.provisioned),
+  const opened = open(config, lane.model, at, lane.provisioned)
+  const fresh = filled(config, {
+    ...opened,
     inFlight: old.inFlight,
-    ...(sameSlots(before, config) ? { dynamic: old.dynamic } : undefined)
-  }
+    dynamic: config.dynamic && opened.dynamic && Dynamic.reopen(before.dynamic, config.dynamic, old.dynamic, at)
+  })
   const [requests, tokens] = [carried(old.requests, fresh.requests), carried(old.tokens, fresh.tokens)]
   if (fresh.window === undefined) return { ...fresh, requests, tokens }
   const same = before.counting === config.counting && before.windowSeconds === config.windowSeconds
@@ -414,6 +341,3 @@ export const reopen = (before: Config, config: Config, lane: Lane, at: number): 
 const carried = (old: number, fresh: number): number => Number.isFinite(old) ? Math.min(old, fresh) : fresh
 
 const used = (full: number, level: number): number => full === level ? 0 : full - level
-
-const sameSlots = (a: Config, b: Config): boolean =>
-  a.dynamic?.slots === b.dynamic?.slots && a.dynamic?.windowSeconds === b.dynamic?.windowSeconds

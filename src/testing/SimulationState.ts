@@ -365,16 +365,17 @@ export const setBalance = (state: State, org: string, nanoUsd: bigint, at: numbe
 }
 
 /**
- * Changes options from a time on; the options given replace those of the same name, whole.
+ * Changes options from a time on; the options given replace those of the same name, whole, and `null` brings a default
+ * back: it lifts what is off by default, as `dynamic`.
  *
  * **Details**: what is in flight, spent and counted stays. Credits that are
  * switched on here open an account with their balance; an account that exists
  * keeps its own, and is judged by the new floor at once. `topUps` that are given
  * here are not entered: use `topUp`.
  */
-export const configure = (state: State, options: Configuration.Options, at: number): State => {
+export const configure = (state: State, options: Configuration.Changes, at: number): State => {
   const now = advance(state, at)
-  const config = Configuration.make({ ...now.config, ...options })
+  const config = Configuration.change(now.config, options)
   const lanes = Object.fromEntries(
     Object.entries(now.lanes).map(([key, lane]) => [key, Limit.reopen(now.config, config, lane, now.now)])
   )

@@ -306,6 +306,33 @@ describe("Simulation", () => {
       expect(rate(Simulation.configure(busy, { burstSeconds: 2 }, 15))).toBe(rate(busy))
       expect(rate(Simulation.configure(busy, { dynamic: { ...dynamic, slots: 5 } }, 15))).toBe(1)
     })
+
+    it("judges the window of the dynamic limit by the new options at once", () => {
+      const dynamic = { windowSeconds: 10, slots: 10, floorRequestsPerSecond: 1, growth: 2 }
+      const busy = run(
+        Simulation.make({ ...plain, limits: {}, dynamic }),
+        Array.from({ length: 60 }, (_, i) => call(i / 4, { promptHash: i }))
+      ).state
+      const under = (more: Partial<NonNullable<Simulation.Options["dynamic"]>>, at = 15) =>
+        Simulation.oracle(Simulation.configure(busy, { dynamic: { ...dynamic, ...more } }, at), { model, at })
+      const { requestsPerSecond } = under({})
+      expect(under({ growth: 6 }).requestsPerSecond).toBeCloseTo(3 * requestsPerSecond, 9)
+      expect(under({ floorRequestsPerSecond: 100 })).toMatchObject({ requestsPerSecond: 100 })
+      expect(under({ capRequestsPerSecond: 0.5 })).toMatchObject({ requestsPerSecond: 0.5 })
+      expect(under({ floorTokensPerSecond: 1 }).tokensPerSecond).toBeGreaterThan(1)
+      // what was saved under the limit of before is not lost to the floor
+      const saved = Simulation.oracle(busy, { model, at: 16 }).requests
+      expect(saved).toBeGreaterThan(1)
+      expect(under({}, 16).requests).toBe(saved)
+    })
+
+    it("lifts by null what is off by default, and brings any other default back", () => {
+      const refused = Simulation.make({ ...plain, limits: {}, dynamic: { floorRequestsPerSecond: 0 } })
+      expect(statuses(run(refused, [call(0)]).replies)).toEqual([429])
+      const lifted = Simulation.configure(refused, { dynamic: null, limits: null }, 1)
+      expect(statuses(run(lifted, [call(1)]).replies)).toEqual([200])
+      expect(lifted.config.limits).toStrictEqual(Simulation.defaults.limits)
+    })
   })
 
   describe("visit", () => {
