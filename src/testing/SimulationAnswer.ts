@@ -110,12 +110,21 @@ const choiceOf = ({ config, read, answer }: Draft, index: number): Choice => {
   }
 }
 
+const tokenId = (token: string): number => Random.hash(token) % 128_000
+
+const logprobOf = (token: string): number => -(Random.hash(token) % 1000) / 1000
+
+const wantsLogprobs = (body: Body): boolean =>
+  body["logprobs"] !== undefined && body["logprobs"] !== false && body["logprobs"] !== null
+
 const logprobsOf = (body: Body, tokens: ReadonlyArray<string>): unknown =>
-  body["logprobs"] === undefined || body["logprobs"] === false || body["logprobs"] === null ? null : {
-    tokens,
-    token_ids: tokens.map((token) => Random.hash(token) % 128_000),
-    token_logprobs: tokens.map((token) => -(Random.hash(token) % 1000) / 1000)
-  }
+  wantsLogprobs(body)
+    ? { tokens, token_ids: tokens.map(tokenId), token_logprobs: tokens.map(logprobOf) }
+    : null
+
+/** Computes the logarithm of a chunk's probability, which a stream tells as one number: of its tokens, the sum. */
+const chunkLogprob = (body: Body, tokens: ReadonlyArray<string>): number | null =>
+  wantsLogprobs(body) ? tokens.reduce((sum, token) => sum + logprobOf(token), 0) : null
 
 const choicesOf = <A>(draft: Draft, write: (choice: Choice, index: number) => A): ReadonlyArray<A> =>
   Array.from({ length: draft.answer.choices }, (_, index) => write(choiceOf(draft, index), index))
@@ -209,30 +218,54 @@ const lastFrames = (draft: Draft, reason: string): ReadonlyArray<string> => {
   return where === "trailing" ? [finish, chunk(draft, [], { usage: told })] : [finish]
 }
 
-/** Writes the four frames of a tool call: role, name, arguments with the finish, finish again with the usage. */
+/**
+ * Writes the frames of a tool call: of each choice role, name, and arguments with the finish, then the finish again with
+ * the usage.
+ */
 const toolFrames = (draft: Draft, tool: Tool): ReadonlyArray<Frame> => {
   const { answer } = draft
-  const delta = (value: object, reason: string | null): string =>
-    chunk(draft, [{ index: 0, text: "", logprobs: null, finish_reason: reason, delta: value }], {})
+  const each = (tokens: number, delta: object, reason: string | null): ReadonlyArray<Frame> =>
+    Array.from({ length: answer.choices }, (_, index) => ({
+      tokens,
+      data: chunk(draft, [{ index, text: "", logprobs: null, finish_reason: reason, delta }], {})
+    }))
   return [
-    { tokens: 0, data: delta({ role: "assistant", content: "" }, null) },
-    {
-      tokens: Math.ceil(answer.outputTokens / 2),
-      data: delta(
-        { tool_calls: [{ index: 0, id: tool.id, type: "function", function: { name: tool.name, arguments: "" } }] },
-        null
-      )
-    },
-    {
-      tokens: answer.outputTokens,
-      data: delta({ tool_calls: [{ index: 0, function: { arguments: tool.arguments } }] }, "tool_calls")
-    },
+    ...each(0, { role: "assistant", content: "" }, null),
+    ...each(
+      Math.ceil(answer.outputTokens / 2),
+      { tool_calls: [{ index: 0, id: tool.id, type: "function", function: { name: tool.name, arguments: "" } }] },
+      null
+    ),
+    ...each(
+      answer.outputTokens,
+      { tool_calls: [{ index: 0, function: { arguments: tool.arguments } }] },
+      "tool_calls"
+    ),
     ...lastFrames(draft, "tool_calls").map((data) => ({ tokens: answer.outputTokens, data }))
   ]
 }
 
-const groups = (tokens: ReadonlyArray<string>, size: number): ReadonlyArray<string> =>
-  Array.from({ length: Math.ceil(tokens.length / size) }, (_, i) => tokens.slice(i * size, (i + 1) * size).join(""))
+type Tokens = ReadonlyArray<string>
+
+const groups = (tokens: Tokens, size: number): ReadonlyArray<Tokens> =>
+  Array.from({ length: Math.ceil(tokens.length / size) }, (_, i) => tokens.slice(i * size, (i + 1) * size))
+
+/** Writes the frames of all choices by turns: the first piece of each, then the second of each. */
+const byTurns = <A>(
+  { answer, config }: Draft,
+  choices: ReadonlyArray<ReadonlyArray<A>>,
+  write: (piece: A, index: number) => string
+): ReadonlyArray<Frame> =>
+  Array.from(
+    { length: Math.max(0, ...choices.map((pieces) => pieces.length)) },
+    (_, i) =>
+      choices.flatMap((pieces, index) =>
+        pieces.slice(i, i + 1).map((piece) => ({
+          tokens: Math.min((i + 1) * config.tokensPerChunk, answer.outputTokens),
+          data: write(piece, index)
+        }))
+      )
+  ).flat()
 
 /** Writes the frames of a streamed chat answer, without the `[DONE]` that ends it. */
 export const chatFrames = (draft: Draft): ReadonlyArray<Frame> => {
@@ -240,36 +273,31 @@ export const chatFrames = (draft: Draft): ReadonlyArray<Frame> => {
   const tool = toolOf(read.body, answer)
   if (tool !== undefined) return toolFrames(draft, tool)
   const size = config.tokensPerChunk
-  const out: Array<Frame> = []
   const choices = choicesOf(draft, (choice) => [
-    ...groups(choice.reasoning, size).map((text) => ({ reasoning: text, content: "" })),
-    ...groups(choice.content, size).map((text) => ({ reasoning: undefined, content: text }))
+    ...groups(choice.reasoning, size).map((tokens) => ({ reasoning: tokens.join(""), content: [] })),
+    ...groups(choice.content, size).map((content) => ({ reasoning: undefined, content }))
   ])
-  for (let i = 0; i < (choices[0]?.length ?? 0); i++) {
-    for (const [index, pieces] of choices.entries()) {
-      const piece = pieces[i]
-      if (piece === undefined) continue
-      const { content, reasoning } = piece
-      out.push({
-        tokens: Math.min((i + 1) * size, answer.outputTokens),
-        data: chunk(draft, [{
+  return [
+    ...byTurns<{ readonly reasoning: string | undefined; readonly content: Tokens }>(
+      draft,
+      choices,
+      ({ content: tokens, reasoning }, index) => {
+        const content = tokens.join("")
+        return chunk(draft, [{
           index,
           text: content,
-          logprobs: null,
+          logprobs: reasoning === undefined ? chunkLogprob(read.body, tokens) : null,
           finish_reason: null,
           seed: null,
           delta: {
-            token_id: size === 1 ? Random.hash(content) % 128_000 : null,
+            token_id: size === 1 ? tokenId(content) : null,
             role: "assistant",
             content,
             ...(reasoning === undefined ? {} : { reasoning })
           }
         }], { usage: null })
-      })
-    }
-  }
-  return [
-    ...out,
+      }
+    ),
     ...lastFrames(draft, choiceOf(draft, 0).reason).map((data) => ({ tokens: answer.outputTokens, data }))
   ]
 }
@@ -277,25 +305,26 @@ export const chatFrames = (draft: Draft): ReadonlyArray<Frame> => {
 /** Writes the frames of a streamed completion, without the `[DONE]` that ends it. */
 export const completionFrames = (draft: Draft): ReadonlyArray<Frame> => {
   const { answer, config, created, read } = draft
-  const { content } = choiceOf(draft, 0)
-  const frame = (text: string, reason: string | null): string =>
+  const frame = (text: string, logprob: number | null, indices: ReadonlyArray<number>, reason: string | null): string =>
     JSON.stringify({
       id: answer.requestId,
       object: "completion.chunk",
       created,
       model: read.call.model,
-      token: { id: Random.hash(text) % 128_000, text, logprob: 0, special: reason !== null },
-      choices: [{ index: 0, text, delta: { role: "assistant", content: text } }],
+      token: { id: tokenId(text), text, logprob: logprob ?? 0, special: reason !== null },
+      choices: indices.map((index) => ({ index, text, delta: { role: "assistant", content: text } })),
       usage: reason !== null && asked(draft) !== "none" ? usage(draft) : null,
       seed: seedOf(answer),
       finish_reason: reason
     })
+  const choices = choicesOf(draft, (choice) => groups(choice.content, config.tokensPerChunk))
   return [
-    ...groups(content, config.tokensPerChunk).map((text, i) => ({
-      tokens: Math.min((i + 1) * config.tokensPerChunk, answer.outputTokens),
-      data: frame(text, null)
-    })),
-    { tokens: answer.outputTokens, data: frame("", answer.finishReason) }
+    ...byTurns(
+      draft,
+      choices,
+      (tokens, index) => frame(tokens.join(""), chunkLogprob(read.body, tokens), [index], null)
+    ),
+    { tokens: answer.outputTokens, data: frame("", null, [...choices.keys()], answer.finishReason) }
   ]
 }
 

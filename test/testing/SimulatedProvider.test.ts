@@ -268,6 +268,50 @@ describe("SimulatedProvider", () => {
         })
       }))
 
+    it.effect("bring every choice, and the log probabilities of the whole answer as one number a token", () =>
+      Effect.gen(function*() {
+        const asked = { n: 3, logprobs: 1 }
+        const prompt = { model, prompt: "Once", ...asked }
+        const { value: [whole, parts, text, pieces] } = yield* virtual(
+          {},
+          Effect.all([
+            json(chat(asked)),
+            events(chat({ ...asked, stream: true })),
+            json(post("/completions", prompt)),
+            events(post("/completions", { ...prompt, stream: true }))
+          ])
+        )
+        const frames = parts.slice(0, -1).map((part) => JSON.parse(part))
+        const chunks = pieces.slice(0, -1).map((part) => JSON.parse(part))
+        for (const index of [0, 1, 2]) {
+          const own = frames.flatMap((frame) => frame.choices).filter((choice) => choice.index === index)
+          expect(own.map(({ delta }) => delta.content).join("")).toBe(whole.body.choices[index].message.content)
+          expect(own.slice(0, -1).map(({ logprobs }) => logprobs)).toEqual(
+            whole.body.choices[index].logprobs.token_logprobs
+          )
+          const mine = chunks.filter(({ choices: [choice] }) => choice.index === index && choice.text !== "")
+          expect(mine.map(({ choices: [choice] }) => choice.text).join("")).toBe(text.body.choices[index].text)
+          expect(mine.map(({ token }) => token.logprob)).toEqual(text.body.choices[index].logprobs.token_logprobs)
+        }
+        expect(chunks.at(-1)).toMatchObject({
+          finish_reason: "stop",
+          choices: [{ index: 0 }, { index: 1 }, { index: 2 }]
+        })
+      }))
+
+    it.effect("call a tool in every choice", () =>
+      Effect.gen(function*() {
+        const tools = [{ type: "function", function: { name: "look", parameters: { type: "object" } } }]
+        const { value } = yield* virtual({}, events(chat({ stream: true, n: 2, tools, tool_choice: "required" })))
+        const choices = value.slice(0, -1).flatMap((part) => JSON.parse(part).choices)
+        for (const index of [0, 1]) {
+          const own = choices.filter((choice) => choice.index === index)
+          expect(own.map(({ finish_reason }) => finish_reason)).toEqual([null, null, "tool_calls", "tool_calls"])
+          expect(own[1].delta.tool_calls[0].function.name).toBe("look")
+          expect(own[2].delta.tool_calls[0].function.arguments).toBe("{}")
+        }
+      }))
+
     it.effect("wait for a slow reader without holding up the model", () =>
       Effect.gen(function*() {
         const { value } = yield* virtual(
