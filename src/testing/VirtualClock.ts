@@ -91,13 +91,27 @@ export interface Result<A, E> {
   readonly jumps: number
 }
 
-/** Runs an effect to its end in virtual time and reports its exit, how long it took, and what it left behind. */
+/**
+ * Runs an effect to its end in virtual time and reports its exit, how long it took, and what it left behind.
+ *
+ * **Details**
+ *
+ * The run ends with the effect: detached work that is runnable then has a moment to end, and is left behind if it never
+ * sleeps. A run inside a virtual run takes none of the outer one's time: the outer clock stands still until it ends,
+ * unless `wakeup` is `"outside"`, for then the outer run may be what it waits for.
+ *
+ * **Gotchas**
+ *
+ * Each run begins anew, at `startMillis` and with a monotonic clock at 0. A layer that outlives a run sees time go
+ * backwards at the next: its pauses and rates seem to lie in the future, and it may wait for them. Provide the layer
+ * inside the run, or share a {@link layer} with it and run the effects on that.
+ */
 export const run = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options?: Options
 ): Effect.Effect<Result<A, E>, never, R> => {
   const settings = check(options)
-  return Effect.contextWith((context: Context.Context<R>) =>
+  const running = Effect.contextWith((context: Context.Context<R>) =>
     Effect.callback<Result<A, E>>((resume) => {
       const driver = new Driver(settings)
       const seeded = options?.seed === undefined && context.mapUnsafe.has(Random.Random.key)
@@ -119,6 +133,7 @@ export const run = <A, E, R>(
       })
     })
   )
+  return settings.wakeup === "outside" ? running : io(running)
 }
 
 /**
@@ -136,7 +151,8 @@ export const wrap = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: Options)
  *
  * **Gotchas**
  *
- * A layer does not know which fiber is the main one, so it cannot tell a hang: prefer {@link run}.
+ * A layer does not know which fiber is the main one, so it cannot tell a hang: prefer {@link run}, but where several
+ * effects share a layer, whose time must go on from one to the next.
  */
 export const layer = (options?: Options): Layer.Layer<never> => {
   const settings = check({ ...options, wakeup: "outside" })

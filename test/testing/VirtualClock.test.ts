@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, layer } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -189,6 +189,51 @@ describe("VirtualClock", () => {
         expect(millis(result)).toBe(1000)
       }))
 
+    it.effect("ends with the effect also where detached work never sleeps", () =>
+      Effect.gen(function*() {
+        const busy = Effect.as(Effect.forkDetach(Effect.forever(Effect.yieldNow)), "done")
+        for (const maxSpins of [1000, VirtualClock.defaults.maxSpins]) {
+          const result = yield* VirtualClock.run(busy, { maxSpins })
+          expect(result.exit).toStrictEqual(Exit.succeed("done"))
+          expect(result.fibersLeft).toBe(1)
+        }
+      }))
+
+    it.effect("lets runnable work that outlives the effect end", () =>
+      Effect.gen(function*() {
+        let ended = 0
+        const work = Effect.andThen(Effect.yieldNow, Effect.sync(() => void ended++))
+        const result = yield* VirtualClock.run(
+          Effect.forEach(Array.from({ length: 5000 }), () => Effect.forkDetach(work))
+        )
+        expect(ended).toBe(5000)
+        expect(result.fibersLeft).toBe(0)
+      }))
+
+    it.effect("takes no time of a virtual run around it", () =>
+      Effect.gen(function*() {
+        const inner = VirtualClock.run(Effect.repeat(Effect.sleep("1 second"), Schedule.recurs(50)))
+        const outer = yield* VirtualClock.run(Effect.gen(function*() {
+          const sleeper = yield* Effect.forkChild(Effect.sleep("1 hour"), { startImmediately: true })
+          const result = yield* Effect.timeout(inner, "1 minute")
+          return [millis(result), sleeper.pollUnsafe() === undefined]
+        }))
+        expect(outer.exit).toStrictEqual(Exit.succeed([51_000, true]))
+        expect(millis(outer)).toBe(0)
+        const alone = yield* VirtualClock.run(inner)
+        expect(Exit.isSuccess(alone.exit) && millis(alone.exit.value)).toBe(51_000)
+      }))
+
+    it.effect("may wait for the virtual run around it where told so", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* VirtualClock.run(Effect.gen(function*() {
+          const answer = yield* Deferred.make<string>()
+          yield* Effect.forkChild(Effect.delay(Deferred.succeed(answer, "woken"), "1 second"))
+          return yield* VirtualClock.wrap(Deferred.await(answer), { wakeup: "outside" })
+        }))
+        expect(exit).toStrictEqual(Exit.succeed("woken"))
+      }))
+
     it.effect("interrupts the effect when it is interrupted itself", () =>
       Effect.gen(function*() {
         let released = false
@@ -337,6 +382,22 @@ describe("VirtualClock", () => {
         yield* Effect.sleep("10 hours")
         expect(yield* Clock.currentTimeMillis).toBe(VirtualClock.defaults.startMillis + 36_000_000)
       }).pipe(Effect.provide(VirtualClock.layer())))
+  })
+
+  layer(VirtualClock.layer())("layer, shared", (it) => {
+    const { startMillis } = VirtualClock.defaults
+
+    it.effect("begins at the start", () =>
+      Effect.gen(function*() {
+        expect(yield* Clock.currentTimeMillis).toBe(startMillis)
+        yield* Effect.sleep("1 hour")
+      }))
+
+    it.effect("goes on in the next effect", () =>
+      Effect.gen(function*() {
+        expect(yield* Clock.currentTimeMillis).toBe(startMillis + 3_600_000)
+        expect(yield* Clock.monotonicTimeNanos).toBe(3_600_000_000_000n)
+      }))
   })
 
   describe("options", () => {

@@ -66,6 +66,9 @@ const deadTurns = 16
 // Tasks per turn, so that real timers and sockets around the run still get theirs.
 const sliceOfTasks = 8192
 
+// Slices that detached work may still take once the main fiber has ended: enough to clean up, soon over if it never ends.
+const slicesAfterMain = 4
+
 type Task = () => void
 
 /** Drives one virtual run: see the module header. */
@@ -80,6 +83,7 @@ export class Driver {
   private quiet = 0
   private held = 0
   private spins = 0
+  private overtime = 0
   private limitMillis: number
   private main: Fiber.Fiber<unknown, unknown> | undefined
   private report: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined
@@ -244,7 +248,13 @@ export class Driver {
 
   private finish(): boolean {
     const exit = this.main?.pollUnsafe()
-    if (exit === undefined || this.buckets.length > 0) return false
+    if (exit === undefined) return false
+    if (this.buckets.length > 0) {
+      this.overtime++
+      if (this.overtime < slicesAfterMain) return false
+      // what is left never sleeps: leave it behind
+      this.abandoned = true
+    }
     this.report?.(this.hang === undefined ? exit : Exit.die(this.hang))
     this.report = undefined
     return true
@@ -253,6 +263,10 @@ export class Driver {
   private giveUp(reason: HangReason, why: string): void {
     const main = this.main
     if (main === undefined) return
+    if (main.pollUnsafe() !== undefined) {
+      this.overtime = slicesAfterMain
+      return
+    }
     if (this.hang !== undefined) {
       // it does not yield to interruption either: leave it behind
       this.abandoned = true
