@@ -22,17 +22,16 @@
  * Every failing cell is shrunk to the smallest plan that still earns its verdict, and printed as code to paste into a
  * test. With `pairs`, two faults at a time are tried as well, up to that budget.
  */
-import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
+import * as Judge from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -41,7 +40,7 @@ import * as VirtualClock from "./VirtualClock.ts"
 import * as Wiretap from "./Wiretap.ts"
 
 /** Names how a run ended, seen from outside. */
-export type Verdict = "ok" | "unhandled" | "defect" | "hang" | "lost" | "leak" | "waste" | "impatient"
+export type Verdict = Judge.Verdict
 
 /** Describes the program under test and what it owes. */
 export interface Options<A, E> {
@@ -120,15 +119,6 @@ export const answering = (answer: (sent: Sent.Sent) => Reply.Reply): Effect.Effe
 
 type Exchange = ReturnType<HttpClient.HttpClient["execute"]>
 
-interface Outcome<A, E> {
-  readonly result: VirtualClock.Result<A, E>
-  readonly exchanges: ReadonlyArray<Wiretap.Entry>
-  readonly open: number
-}
-
-/** Ends a run that only sends. */
-class TooManyRequests extends Data.TaggedError("TooManyRequests")<{ readonly limit: number }> {}
-
 /** Bounds the requests of a run: far above what any program means, far below what a loop without a wait sends. */
 const requestLimit = (options: { readonly maxAttempts?: number | undefined }, baseline: number | undefined): number =>
   baseline === undefined ? 10_000 : (baseline + 4) * 4 * (options.maxAttempts ?? defaults.maxAttempts)
@@ -137,13 +127,13 @@ const execute = <A, E>(
   options: Options<A, E>,
   plan: Faults.Plan,
   limit: number
-): Effect.Effect<Outcome<A, E>> =>
+): Effect.Effect<Judge.Outcome<A, E>> =>
   Effect.suspend(() => {
     let tap: Wiretap.Wiretap | undefined
     let open = 0
     let sent = 0
     const bounded = HttpClient.transform((exchange: Exchange) =>
-      ++sent > limit ? Effect.die(new TooManyRequests({ limit })) : exchange
+      ++sent > limit ? Effect.die(new Judge.TooManyRequests({ limit })) : exchange
     )
     const once = Effect.gen(function*() {
       const provider = yield* options.provider
@@ -165,85 +155,6 @@ const execute = <A, E>(
     )
   })
 
-/** Statuses that no repeat of the same request can change. */
-const final = new Set([400, 401, 402, 403, 404, 413, 422])
-
-/** A repeat this long after a refusal is a probe, not a retry: credit may have been added. */
-const probeMillis = 10_000
-
-const manners = (
-  exchanges: ReadonlyArray<Wiretap.Entry>,
-  maxAttempts: number
-): { readonly verdict: Verdict; readonly reason: string } | undefined => {
-  const last = new Map<number, Wiretap.Entry>()
-  for (const entry of exchanges) {
-    const before = last.get(entry.call)
-    last.set(entry.call, entry)
-    if (before === undefined) continue
-    const gap = entry.startedAt - (before.headersAt ?? before.startedAt)
-    if (before.status !== undefined && final.has(before.status) && gap < probeMillis) {
-      return { verdict: "waste", reason: `request #${entry.index} repeats one that was refused with ${before.status}` }
-    }
-    if (before.hintMillis !== undefined && gap < before.hintMillis) {
-      return {
-        verdict: "impatient",
-        reason: `request #${entry.index} comes ${gap} ms after it was asked to wait ${before.hintMillis} ms`
-      }
-    }
-    if (entry.attempt > maxAttempts) {
-      return { verdict: "waste", reason: `call ${entry.call} takes more than ${maxAttempts} attempts` }
-    }
-  }
-  return undefined
-}
-
-const leaks = (outcome: Outcome<unknown, unknown>): string | undefined => {
-  const { fibersLeft, timersLeft } = outcome.result
-  const left = [
-    outcome.open > 0 ? `${outcome.open} open socket${outcome.open === 1 ? "" : "s"}` : "",
-    fibersLeft > 0 ? `${fibersLeft} running fiber${fibersLeft === 1 ? "" : "s"}` : "",
-    timersLeft > 0 ? `${timersLeft} timer${timersLeft === 1 ? "" : "s"}` : ""
-  ].filter((part) => part !== "")
-  return left.length === 0 ? undefined : `leaves behind ${left.join(", ")}`
-}
-
-const judge = <A, E>(
-  options: Options<A, E>,
-  kinds: ReadonlyArray<Kinds.Kind>,
-  outcome: Outcome<A, E>,
-  baseline: Exit.Exit<A, E> | undefined
-): { readonly verdict: Verdict; readonly reason: string } => {
-  const { exit } = outcome.result
-  const hang = VirtualClock.hang(exit)
-  if (hang !== undefined) {
-    return { verdict: "hang", reason: `never ends: ${hang.message.replace("VirtualClock.run: ", "")}` }
-  }
-  if (Exit.isFailure(exit)) {
-    const failure = exit.cause.reasons.find(Cause.isFailReason)
-    if (failure === undefined) {
-      const die = exit.cause.reasons.find(Cause.isDieReason)
-      if (die?.defect instanceof TooManyRequests) {
-        return { verdict: "waste", reason: `sends more than ${die.defect.limit} requests` }
-      }
-      return { verdict: "defect", reason: die === undefined ? "is interrupted" : `dies: ${String(die.defect)}` }
-    }
-    const accepted = options.accepts === undefined
-      ? kinds.some((kind) => !kind.survivable)
-      : options.accepts(failure.error, kinds)
-    if (!accepted) return { verdict: "unhandled", reason: `fails with ${Report.nameError(failure.error)}` }
-  } else if (baseline !== undefined && Exit.isSuccess(baseline)) {
-    const wrong = options.check === undefined
-      ? Equal.equals(exit.value, baseline.value)
-        ? undefined
-        : Report.differs(exit.value, baseline.value)
-      : options.check(exit.value, baseline.value)
-    if (wrong !== undefined) return { verdict: "lost", reason: wrong }
-  }
-  const leak = leaks(outcome)
-  if (leak !== undefined) return { verdict: "leak", reason: leak }
-  return manners(outcome.exchanges, options.maxAttempts ?? defaults.maxAttempts) ?? { verdict: "ok", reason: "" }
-}
-
 const noFault = Faults.plan([])
 
 const cellOf = <A, E>(
@@ -255,7 +166,12 @@ const cellOf = <A, E>(
   Effect.map(execute(options, plan, requestLimit(options, baseline?.exchanges.length)), (outcome) => ({
     trouble,
     plan,
-    ...judge(options, trouble.map(({ kind }) => kind), outcome, baseline?.exit),
+    ...Judge.judge(
+      { check: options.check, accepts: options.accepts, maxAttempts: options.maxAttempts ?? defaults.maxAttempts },
+      trouble.map(({ kind }) => kind),
+      outcome,
+      baseline?.exit
+    ),
     exit: outcome.result.exit,
     elapsed: outcome.result.elapsed,
     exchanges: outcome.exchanges,

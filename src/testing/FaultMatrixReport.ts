@@ -3,7 +3,8 @@
  */
 import * as Duration from "effect/Duration"
 import * as Formatter from "effect/Formatter"
-import type { Cell, Matrix, Verdict } from "./FaultMatrix.ts"
+import type { Cell, Matrix } from "./FaultMatrix.ts"
+import type { Verdict } from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
 import * as Wiretap from "./Wiretap.ts"
 
