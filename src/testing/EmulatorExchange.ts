@@ -31,7 +31,7 @@ export class Drop extends Data.TaggedError("Drop")<{
   static readonly reset = new Drop({ kind: "reset", code: "ECONNRESET", message: "read ECONNRESET (simulated)" })
 }
 
-/** Is one request, let in and understood so far as its path. */
+/** Describes one request, let in and understood so far as its path. */
 export interface Exchange {
   readonly world: World
   readonly request: HttpServerRequest
@@ -43,7 +43,7 @@ export interface Exchange {
   readonly org: string
 }
 
-/** Is an answer, or a broken connection. */
+/** Ends as an answer, or as a broken connection. */
 export type Outcome = Effect.Effect<HttpServerResponse.HttpServerResponse, Drop>
 
 /** Answers a request. */

@@ -251,7 +251,7 @@ export const transcribe = (operation: "transcriptions" | "translations"): Exchan
       }))
   })
 
-/** Is a file inside a form. */
+/** Describes a file inside a form. */
 export interface FormFile {
   readonly name: string
   readonly bytes: Uint8Array

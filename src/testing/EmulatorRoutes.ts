@@ -19,7 +19,7 @@ import * as Lists from "./EmulatorLists.ts"
 import type { World } from "./EmulatorWorld.ts"
 import * as Simulation from "./Simulation.ts"
 
-/** Is one endpoint. */
+/** Describes one endpoint. */
 export interface Route {
   readonly method: string
   /** Below the version; parameters as `:id`. Paths of the emulator itself begin with `/__emulator`. */

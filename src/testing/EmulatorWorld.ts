@@ -12,7 +12,7 @@ import * as Random from "./SimulationRandom.ts"
 import * as Run from "./SimulationRun.ts"
 import * as State from "./SimulationState.ts"
 
-/** Is a stored file. */
+/** Holds a stored file. */
 export interface StoredFile {
   readonly id: string
   readonly org: string
@@ -24,7 +24,7 @@ export interface StoredFile {
   readonly bytes: Uint8Array
 }
 
-/** Is one row of a batch, answered or failed; it counts once it is done. */
+/** Holds one row of a batch, answered or failed; it counts once it is done. */
 export interface BatchRow {
   readonly customId: string
   readonly line: string
@@ -32,7 +32,7 @@ export interface BatchRow {
   readonly nanoUsd: bigint
 }
 
-/** Is a batch. */
+/** Holds a batch. */
 export interface StoredBatch extends Batch.Batch {
   readonly id: string
   readonly org: string
@@ -49,7 +49,7 @@ export interface StoredBatch extends Batch.Batch {
   readonly settled: boolean
 }
 
-/** Is a fine-tune, an evaluation or a video. */
+/** Holds a fine-tune, an evaluation or a video. */
 export interface StoredJob extends Job {
   readonly id: string
   readonly org: string
@@ -75,7 +75,7 @@ export interface World {
   readonly reset: (options?: Options, seed?: number) => void
 }
 
-/** Is a batch that has come to its end and is not settled yet. */
+/** Holds a batch that has come to its end and is not settled yet. */
 interface Ended {
   readonly batch: StoredBatch
   readonly look: Batch.Look

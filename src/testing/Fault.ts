@@ -30,7 +30,7 @@ import * as Reply from "./Reply.ts"
 import * as SimulationConfig from "./SimulationConfig.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
 
-/** Is one fault. The fields are the arguments of the constructor of the same name. */
+/** Describes one fault. The fields are the arguments of the constructor of the same name. */
 export type Fault =
   | { readonly _tag: "status"; readonly status: number; readonly options?: StatusOptions | undefined }
   | { readonly _tag: "rateLimited"; readonly options?: { readonly reset?: number | undefined } | undefined }

@@ -11,7 +11,7 @@ import * as Fault from "./Fault.ts"
 import type * as Faults from "./Faults.ts"
 import type * as Sent from "./Sent.ts"
 
-/** Is one kind of trouble. */
+/** Describes one kind of trouble. */
 export interface Kind {
   readonly name: string
   readonly fault: Fault.Fault

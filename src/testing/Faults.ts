@@ -62,13 +62,13 @@ export interface When {
   readonly times?: number | undefined
 }
 
-/** Is a fault and when it strikes. */
+/** Holds a fault and when it strikes. */
 export interface Rule {
   readonly fault: Fault.Fault
   readonly when: When
 }
 
-/** Is a list of rules and the seed of their chances. */
+/** Holds a list of rules and the seed of their chances. */
 export interface Plan {
   readonly rules: ReadonlyArray<Rule>
   readonly seed: number

@@ -15,7 +15,7 @@ export interface Entry<A> {
   readonly what: A
 }
 
-/** Is an agenda; `undefined` is the empty one. */
+/** Holds what is due, the earliest first; `undefined` is the empty agenda. */
 export type Agenda<A> = Node<A> | undefined
 
 interface Node<A> {

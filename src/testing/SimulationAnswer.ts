@@ -21,7 +21,7 @@ export interface Draft {
   readonly created: number
 }
 
-/** Is one frame of a stream, and how many of the answer's tokens are out when it is sent. */
+/** Holds one frame of a stream, and how many of the answer's tokens are out when it is sent. */
 export interface Frame {
   readonly data: string
   readonly tokens: number
@@ -377,7 +377,7 @@ export const rerank = ({ read, answer }: Draft): unknown => {
   }
 }
 
-/** Is a picture of one pixel. */
+/** Holds a picture of one pixel. */
 const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 /** Writes images: URLs, or one pixel each in base64. */

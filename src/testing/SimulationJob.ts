@@ -6,7 +6,7 @@
  */
 import type { Config } from "./SimulationConfig.ts"
 
-/** Is a phase: what the job is called while it lasts, and how long that is. */
+/** Describes a phase: what the job is called while it lasts, and how long that is. */
 export type Phase = readonly [status: string, seconds: number]
 
 /** Describes a job by what happened to it. */

@@ -10,7 +10,7 @@ import * as Random from "./SimulationRandom.ts"
 import * as Reply from "./SimulationReply.ts"
 import * as State from "./SimulationState.ts"
 
-/** Is one meeting of a call and the provider. */
+/** Describes one meeting of a call and the provider. */
 export interface Meeting {
   readonly state: State.State
   readonly config: Config
@@ -25,7 +25,7 @@ export interface Meeting {
   readonly fault: Fault | undefined
 }
 
-/** Is trouble that a call meets instead of an answer, or in it. */
+/** Describes trouble that a call meets instead of an answer, or in it. */
 export interface Fault {
   readonly kind: FaultKind
   readonly reason: "outage" | "fault"

@@ -65,7 +65,7 @@ interface Common {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Is an answer: status 200. */
+/** Describes an answer: status 200. */
 export interface Answer extends Common {
   readonly _tag: "Answer"
   readonly status: 200
@@ -85,7 +85,7 @@ export interface Answer extends Common {
   readonly broken: Break | undefined
 }
 
-/** Is a reply with an error status. */
+/** Describes a reply with an error status. */
 export interface Refusal extends Common {
   readonly _tag: "Refusal"
   readonly status: number
@@ -96,14 +96,14 @@ export interface Refusal extends Common {
   readonly waitSeconds: number | undefined
 }
 
-/** Is a connection that was refused, reset or left hanging. */
+/** Describes a connection that was refused, reset or left hanging. */
 export interface Dropped extends Common {
   readonly _tag: "Dropped"
   readonly kind: "refused" | "reset" | "hang"
   readonly reason: Reason
 }
 
-/** Is what the provider does about a call. */
+/** Describes what the provider does about a call. */
 export type Reply = Answer | Refusal | Dropped
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -21,7 +21,7 @@ export interface Read {
   readonly body: Body
 }
 
-/** Is a JSON object as sent. */
+/** Describes a JSON object as sent. */
 export type Body = Readonly<Record<string, unknown>>
 
 /** Says what is wrong with a request. */

@@ -69,13 +69,13 @@ export interface InFlight {
   readonly prepaid: boolean
 }
 
-/** Is what will happen later. */
+/** Describes what will happen later. */
 export type Due =
   | { readonly _tag: "End"; readonly id: number }
   | { readonly _tag: "Charge"; readonly org: string; readonly nanoUsd: bigint }
   | { readonly _tag: "Credit"; readonly org: string; readonly nanoUsd: bigint; readonly order: boolean }
 
-/** Is everything the provider is at one moment. */
+/** Holds everything the provider is at one moment. */
 export interface State {
   readonly config: Configuration.Config
   readonly source: Random.Source

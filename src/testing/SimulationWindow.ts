@@ -14,13 +14,13 @@
  * the rate allows.
  */
 
-/** Is an amount of both things that are limited. */
+/** Holds an amount of both things that are limited. */
 export interface Amount {
   readonly requests: number
   readonly tokens: number
 }
 
-/** Is an amount that counts until a time. */
+/** Holds an amount that counts until a time. */
 export interface Entry extends Amount {
   readonly until: number
 }

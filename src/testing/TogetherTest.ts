@@ -100,7 +100,7 @@ interface Rule {
   readonly forever: boolean
 }
 
-/** Is the stand-in of one test. */
+/** Describes the stand-in of one test. */
 export class TogetherTest extends Context.Service<TogetherTest, {
   readonly client: HttpClient.HttpClient
   readonly on: (matcher: Sent.Matcher, replies: ReadonlyArray<Responder>) => Effect.Effect<void>
@@ -307,7 +307,7 @@ export const verify: Effect.Effect<void, ScriptError, TogetherTest> = TogetherTe
 type Service = Together.Together["Service"]
 type Group = "files" | "batches" | "fineTunes" | "evaluations"
 
-/** Is the part of the client that a test needs: any operations, also of files, batches, fine-tunes and evaluations. */
+/** Describes the part of the client that a test needs: any operations, also of files, batches, fine-tunes and evaluations. */
 export type Mock =
   & { readonly [K in Exclude<keyof Service, Group>]?: Service[K] }
   & { readonly [G in Group]?: Partial<Service[G]> }

@@ -5,7 +5,7 @@
  */
 import * as Option from "effect/Option"
 
-/** Is a text, a name or a number of JSON. */
+/** Holds a text, a name or a number of JSON. */
 export interface Literal {
   readonly kind: "text" | "name" | "number"
   /** Place in the document, without the quotes. */

@@ -43,7 +43,7 @@ export interface Broken {
   readonly waitMillis: number
 }
 
-/** Is what the provider does with one request. */
+/** Describes what the provider does with one request. */
 export type Reply = Answer | Hang | Broken
 
 /** Sets status, headers or the first delay of an answer. */
