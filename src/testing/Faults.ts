@@ -39,6 +39,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Fault from "./Fault.ts"
+import * as Damage from "./internal/damage.ts"
 import { drained } from "./internal/drained.ts"
 import { millisOf } from "./internal/replyBody.ts"
 import { overSent } from "./internal/sentTransform.ts"
@@ -229,10 +230,9 @@ export const make = (plan: Plan): Effect.Effect<Injector> =>
       middleware: (app) =>
         Effect.flatMap(HttpServerRequest.HttpServerRequest, (server) =>
           Effect.uninterruptibleMask((restore) =>
-            Effect.interruptible(serve(Effect.uninterruptible(restore(app)), server, strikeAll))
+            Effect.interruptible(serve(restore(app), server, strikeAll))
           )),
-      strikes: () =>
-        strikes
+      strikes: () => strikes
     }
   })
 
@@ -259,15 +259,17 @@ const serve = <E, R>(
     )
     let untouched: HttpServerResponse.HttpServerResponse | undefined
     let original: HttpClientResponse.HttpClientResponse | undefined
-    const exchange = Effect.map(app, (response) => {
+    const exchange = Effect.uninterruptible(Effect.map(app, (response) => {
       untouched = response
       original = HttpServerResponse.toClientResponse(response, { request })
       return original
-    })
+    }))
     const response = yield* Sent.make({ ...request, method: server.method }, address).pipe(
       Effect.flatMap((sent) => strikeAll(exchange, sent)),
       // a connection to break: below
-      Effect.catchIf(isInjected, () => Effect.void)
+      Effect.catchIf(isInjected, () => Effect.void),
+      // an app that cannot be interrupted answers a client who has left meanwhile
+      Effect.onInterrupt(() => original === undefined ? Effect.void : Damage.freed(original.stream))
     )
     if (response === undefined) {
       return HttpServerResponse.stream(Stream.fail(Reply.cutError()), { contentLength: 1 })

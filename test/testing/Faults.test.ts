@@ -445,6 +445,24 @@ describe("Faults", () => {
           expect(Duration.toSeconds(elapsed)).toBe(took)
         }
       }))
+
+    it.effect("gives up the answer to a client who left while a handler could not be interrupted", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        let left = 0
+        const body = Stream.ensuring(Stream.never, Effect.sync(() => void left++))
+        const faulty = yield* Faults.middleware(Faults.plan([]))
+        const handled = Effect.uninterruptible(
+          faulty(Effect.as(Effect.sleep("1 minute"), HttpServerResponse.stream(body)))
+        ).pipe(
+          Effect.provideService(
+            HttpServerRequest.HttpServerRequest,
+            HttpServerRequest.fromWeb(new Request("http://localhost/v1/models"))
+          )
+        )
+        const fiber = yield* Effect.forkChild(handled, { startImmediately: true })
+        yield* Fiber.interrupt(fiber)
+        expect(left).toBe(1)
+      })))
   })
 
   describe("toCode", () => {

@@ -41,7 +41,7 @@ const ending: Readonly<Record<End, Body>> = {
  *
  * A body that was never opened holds its socket, or its place at a simulated provider, for ever.
  */
-const freed = (body: Body): Effect.Effect<void> => Effect.asVoid(Effect.scoped(Stream.toPull(body)))
+export const freed = (body: Body): Effect.Effect<void> => Effect.asVoid(Effect.scoped(Stream.toPull(body)))
 
 /** Delays a response; whoever leaves meanwhile gives it up. */
 export const late = (wait: Duration.Duration) => (response: Response): Effect.Effect<Response> =>
