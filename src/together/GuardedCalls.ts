@@ -4,6 +4,7 @@
  * `Client` says what a call is about and how it is attempted; here it becomes a `Call`, and finds what guards it.
  */
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
@@ -11,13 +12,13 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Call, isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { annotate, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
-import type * as Breaker from "../guard/Breaker.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import type { CallOptions } from "./CallOptions.ts"
+import * as ContextGuards from "./ContextGuards.ts"
 import type { Opened } from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
 import * as Pipeline from "./Pipeline.ts"
@@ -25,16 +26,18 @@ import type * as Pricing from "./Pricing.ts"
 
 /** Holds what the calls of one client share, besides their transport. */
 export interface Shared {
+  /** Guards of the context where the client is made, for calls whose fiber has none of its own. */
+  readonly around: ContextGuards.ContextGuards
+  /** For calls for which neither context has lanes. */
   readonly lanes: Lanes.Lanes["Service"]
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
   readonly retry: Schedule.Schedule<unknown, TogetherError>
+  /** Stands before those of both contexts. */
   readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
   readonly hedge: Pipeline.HedgeOptions | undefined
-  readonly breaker: Breaker.Breaker | undefined
-  readonly credits: Credits.Service | undefined
   readonly prices: Price.Lookup
   readonly inputMargin: number
 }
@@ -103,8 +106,12 @@ export const make = (shared: Shared): GuardedCalls => {
   const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
     options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
 
-  const moneyOf = (call: Call, pricing: Pricing.Pricing | undefined): Pipeline.Money | undefined => {
-    const { account, credits, inputMargin } = shared
+  const moneyOf = (
+    call: Call,
+    pricing: Pricing.Pricing | undefined,
+    credits: Credits.Service | undefined
+  ): Pipeline.Money | undefined => {
+    const { account, inputMargin } = shared
     return credits === undefined || pricing === undefined ? undefined : {
       credits,
       request: {
@@ -141,29 +148,33 @@ export const make = (shared: Shared): GuardedCalls => {
     })
 
   const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
-    Effect.map(shared.lanes.get(call.lane), (lane) => {
-      const { pricing } = known
-      const { onAnswered } = options ?? {}
-      return {
-        lane,
-        money: moneyOf(call, pricing),
-        breaker: shared.breaker,
-        hedge: options?.hedge ?? shared.hedge,
-        outputs,
-        retry: options?.retry ?? shared.retry,
-        retryBudget: shared.retryBudget,
-        deadline: deadlineOf(options),
-        onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
-          onAnswered({
-            operation: call.operation,
-            model: call.model,
-            attempts: attempt,
-            status,
-            requestId,
-            usage,
-            cost: pricing === undefined ? Price.free : pricing.after(usage)
-          }))
-      }
+    Effect.contextWith((context: Context.Context<never>) => {
+      const { around } = shared
+      const near = ContextGuards.of(context)
+      return Effect.map((near.lanes ?? around.lanes ?? shared.lanes).get(call.lane), (lane) => {
+        const { pricing } = known
+        const { onAnswered } = options ?? {}
+        return {
+          lane,
+          money: moneyOf(call, pricing, near.credits ?? around.credits),
+          breaker: near.breaker ?? around.breaker,
+          hedge: options?.hedge ?? shared.hedge,
+          outputs,
+          retry: options?.retry ?? shared.retry,
+          retryBudget: shared.retryBudget ?? near.retryBudget ?? around.retryBudget,
+          deadline: deadlineOf(options),
+          onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
+            onAnswered({
+              operation: call.operation,
+              model: call.model,
+              attempts: attempt,
+              status,
+              requestId,
+              usage,
+              cost: pricing === undefined ? Price.free : pricing.after(usage)
+            }))
+        }
+      })
     })
 
   const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>

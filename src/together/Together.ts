@@ -23,9 +23,9 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A `Lanes`, `Credits`, `Breaker` or `RetryBudget` service in the layer's context is used; without them the client makes
- * its own lanes, keeps no ledger, breaks no circuit and counts no retries.
- * A `Retry.CurrentPolicy` there is the client's, unless `retry` says another.
+ * A `Lanes`, `Credits`, `Breaker` or `RetryBudget` service guards a call where the calling fiber has one, else the context
+ * of the client's layer; without them the client makes its own lanes, keeps no ledger, breaks no circuit and counts no
+ * retries. So does a `Retry.CurrentPolicy`, unless `retry` says another.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent, and so does one that cannot be sent.
@@ -36,17 +36,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
 import { isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
-import * as Breaker from "../guard/Breaker.ts"
-import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Retry from "../guard/Retry.ts"
-import { RetryBudget } from "../guard/RetryBudget.ts"
+import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
@@ -55,6 +52,7 @@ import * as Chat from "./Chat.ts"
 import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
 import * as Client from "./Client.ts"
 import * as Completions from "./Completions.ts"
+import * as ContextGuards from "./ContextGuards.ts"
 import type * as Embeddings from "./Embeddings.ts"
 import * as Evaluations from "./Evaluations.ts"
 import * as FetchShortcut from "./FetchShortcut.ts"
@@ -98,8 +96,8 @@ export interface Options {
    */
   readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
   /**
-   * A budget that all retries draw on. Default: the `RetryBudget` service where the client is made, if there is one; else
-   * none, so that a job retries as its schedule says.
+   * A budget that all retries draw on. Default: the `RetryBudget` service of the calling fiber, else the one where the
+   * client is made, if there is one; else none, so that a job retries as its schedule says.
    */
   readonly retryBudget?: RetryBudget | undefined
   /** Rank of calls that say none. Default: `"normal"`. */
@@ -113,7 +111,7 @@ export interface Options {
    * from characters is within about a fifth for prose; dense code or another script needs more.
    */
   readonly inputMargin?: number | undefined
-  /** Options of the lanes this client makes; excluded by a `Lanes` service in the context. */
+  /** Options of the lanes this client makes; of no effect where a call finds a `Lanes` service. */
   readonly lanes?: Lanes.Options | undefined
 }
 
@@ -276,18 +274,16 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       idle: silence("idle")
     }
   })
-  const provided = yield* Effect.serviceOption(Lanes.Lanes)
-  const lanes = Option.isSome(provided) ? provided.value : yield* Lanes.make(options.lanes)
+  const around = ContextGuards.of(yield* Effect.context<never>())
   const client = Client.make({
     transport,
-    lanes,
+    around,
+    lanes: around.lanes ?? (yield* Lanes.make(options.lanes)),
     account: options.account ?? defaults.account,
     retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
-    retryBudget: options.retryBudget ?? Option.getOrUndefined(yield* Effect.serviceOption(RetryBudget)),
+    retryBudget: options.retryBudget,
     priority: checkedPriority(options.priority ?? defaults.priority),
     hedge: options.hedge,
-    breaker: Option.getOrUndefined(yield* Effect.serviceOption(Breaker.Breaker)),
-    credits: Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits)),
     prices: options.prices ?? defaults.prices,
     inputMargin: OptionCheck.nonNegative("Together.make", "inputMargin", options.inputMargin ?? defaults.inputMargin),
     deadline: options.deadline === undefined ? undefined : duration("deadline", options.deadline)

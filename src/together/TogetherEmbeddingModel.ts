@@ -49,6 +49,7 @@ import { CurrentDeadline } from "../guard/Deadline.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import * as AiFailure from "./AiFailure.ts"
 import type { CallOptions } from "./CallOptions.ts"
+import * as ContextGuards from "./ContextGuards.ts"
 import type { EmbeddingsResponse } from "./Embeddings.ts"
 import { Together } from "./Together.ts"
 
@@ -173,7 +174,8 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
       batchKey: (context) => [
         Context.get(context, CurrentConfig),
         Context.get(context, CurrentDeadline),
-        Context.get(context, CurrentPolicy)
+        Context.get(context, CurrentPolicy),
+        ContextGuards.of(context)
       ],
       embedMany: ({ inputs }) =>
         Effect.map(
