@@ -5,15 +5,12 @@
  *  chunk ─▶ Assembler.push ─▶ response-metadata, once
  *                             reasoning-start · reasoning-delta … reasoning-end
  *                             text-start · text-delta … text-end
- *                             tool-params-start · tool-params-delta …            merged by index
+ *                             tool-params-start · tool-params-delta …            merged to calls
  *  end   ─▶ Assembler.end  ─▶ open blocks end · tool-params-end · tool-call · finish
  * ```
  *
  * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
- * and repeats it after them. Pieces belong together by index, else by id, else in their order; a name that comes again
- * begins another call where it is another one, or where the arguments so far are complete and these begin anew. A whole
- * call that comes again under its id, or under its index at the finish or after it, is the same one. A name may come in
- * pieces itself: it is joined where the tools that were offered, or the call's id, say so.
+ * and repeats it after them. `AiCallPieces` says which pieces belong together.
  *
  * | `finish_reason` | `FinishReason` |
  * | --- | --- |
@@ -36,9 +33,12 @@ import * as Tool from "effect/ai/Tool"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Usage from "../domain/Usage.ts"
+import * as AiCallPieces from "./AiCallPieces.ts"
+import type { Piece, Slot } from "./AiCallPieces.ts"
 import * as Chat from "./Chat.ts"
 
 type Reason = AiError.AiErrorReason
@@ -102,7 +102,7 @@ const finishPart = (
   reason: unknown,
   callsTools: boolean,
   counts: Usage.Usage | undefined,
-  warnings: Chat.ChatResponse["warnings"]
+  warnings: ReadonlyArray<string>
 ): Response.FinishPartEncoded => {
   const word = notEmpty(reason)
   return {
@@ -112,9 +112,7 @@ const finishPart = (
     metadata: {
       together: {
         finishReason: word ?? null,
-        ...(warnings === undefined || warnings === null || warnings.length === 0
-          ? undefined
-          : { warnings: warnings.map((warning) => warning.message) })
+        ...(warnings.length === 0 ? undefined : { warnings: [...warnings] })
       }
     }
   }
@@ -132,9 +130,6 @@ const metadataPart = (
     timestamp: at === undefined ? undefined : DateTime.formatIso(at)
   }
 }
-
-const parseArguments = (text: string): Result.Result<unknown, unknown> =>
-  text.trim() === "" ? Result.succeed({}) : Result.try(() => Tool.unsafeSecureJsonParse(text) ?? {})
 
 /**
  * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
@@ -168,7 +163,7 @@ const toolCall = (
   if (call.name === "") {
     return Effect.fail(new AiError.InvalidOutputError({ description: "The model called a tool without naming it." }))
   }
-  const parsed = parseArguments(call.arguments)
+  const parsed = AiCallPieces.parseArguments(call.arguments)
   const tool = asked.tools.find((tool) => tool.name === call.name)
   if (asked.deferred) return Effect.succeed(part(Result.isSuccess(parsed) ? parsed.success : call.arguments))
   if (tool === undefined) {
@@ -202,35 +197,14 @@ export const fromResponse = Effect.fnUntraced(function*(
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
   const text = Chat.text(response)
   if (text !== "") parts.push({ type: "text", text })
-  const calls = message?.tool_calls ?? []
-  for (const [index, call] of calls.entries()) {
-    const wire = {
-      id: notEmpty(call.id) ?? `${asked.idPrefix}-${index}`,
-      name: call.function?.name ?? "",
-      arguments: call.function?.arguments ?? ""
-    }
-    parts.push(yield* toolCall(wire, asked, choice?.finish_reason))
+  const calls = AiCallPieces.of(message ?? {})
+  for (const [index, { arguments: args, id = `${asked.idPrefix}-${index}`, name = "" }] of calls.entries()) {
+    parts.push(yield* toolCall({ id, name, arguments: args }, asked, choice?.finish_reason))
   }
-  parts.push(finishPart(choice?.finish_reason, calls.length > 0, Usage.fromAnswer(response), response.warnings))
+  const warnings = warningsOf(response.warnings)
+  parts.push(finishPart(choice?.finish_reason, calls.length > 0, Usage.fromAnswer(response), warnings))
   return parts
 })
-
-/** Holds one tool call while its pieces arrive. */
-interface Slot {
-  readonly id: string
-  readonly wireId: string | undefined
-  name: string
-  arguments: string
-  announced: boolean
-}
-
-/** Is what one chunk says of a tool call. */
-interface Piece {
-  readonly id: string | undefined
-  readonly index: number | undefined
-  readonly name: string | undefined
-  readonly arguments: string
-}
 
 /** Reads one streamed answer. */
 interface Assembler {
@@ -240,43 +214,11 @@ interface Assembler {
   readonly end: Effect.Effect<Array<Response.StreamPartEncoded>, Reason>
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
-const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null
-
-/** Some models send the arguments as an object: nothing of a call may be lost. */
-const argumentsOf = (u: unknown): string =>
-  u === undefined || u === null ? "" : typeof u === "string" ? u : JSON.stringify(u)
-
-/** Tells whether arguments are complete, so that what follows cannot belong to them. */
-const isComplete = (text: string): boolean => text.trimEnd().endsWith("}") && Result.isSuccess(parseArguments(text))
-
-/** Tells whether a piece that names a call begins another one than the call that its index or its order points to. */
-const beginsAnother = (held: Slot, piece: Piece): boolean => {
-  // a model that numbers all its calls 0 tells them apart by their ids
-  if (piece.id !== undefined && held.wireId !== undefined) return piece.id !== held.wireId
-  if (held.name === "") return false
-  if (piece.name !== held.name) return true
-  if (piece.arguments !== "") return piece.arguments.trimStart().startsWith("{") && isComplete(held.arguments)
-  // nothing but its order tells such a call apart, and it may take no arguments at all
-  return piece.index === undefined && (isComplete(held.arguments) || (held.arguments === "" && piece.id === undefined))
-}
-
-/** Tells whether a piece is the whole call again, which some models send at the end: before it, only an id proves so. */
-const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
-  (piece.id === undefined ? finished && piece.index !== undefined : piece.id === held.wireId) &&
-  piece.name === held.name && piece.arguments === held.arguments && isComplete(held.arguments)
-
-/** Tells whether a piece goes on with a name that came in part; a call of its own would bring an id where the first did. */
-const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
-  if (piece.name === undefined || held.name === "" || held.arguments !== "") return false
-  if (piece.id === undefined ? piece.name === held.name : piece.id !== held.wireId) return false
-  // two names of tools are two calls, unless an id makes them one
-  const apart = piece.id === undefined && offered.has(held.name) && offered.has(piece.name)
-  if (offered.has(held.name + piece.name)) return !apart
-  return (piece.id !== undefined || piece.index !== undefined) &&
-    (held.wireId !== undefined && piece.name !== held.name && piece.arguments === "" && !offered.has(held.name))
-}
+/** A stream does not check its warnings: what is none is passed over. */
+const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
+  Array.isArray(warnings)
+    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? notEmpty(warning["message"]) ?? [] : [])
+    : []
 
 /** Makes an assembler for one streamed answer. */
 export const assembler = (asked: Asked): Assembler => {
@@ -288,6 +230,7 @@ export const assembler = (asked: Asked): Assembler => {
   let blocks = 0
   let reason: string | undefined
   let counts: Usage.Usage | undefined
+  const warnings = new Set<string>()
 
   const endBlock = (into: Array<Response.StreamPartEncoded>): void => {
     if (block !== undefined) into.push({ type: `${block.type}-end`, id: block.id })
@@ -323,21 +266,16 @@ export const assembler = (asked: Asked): Assembler => {
     return slot
   }
 
-  const pushCall = (call: Fields, into: Array<Response.StreamPartEncoded>): void => {
-    const fn = isFields(call["function"]) ? call["function"] : {}
-    const piece: Piece = {
-      id: notEmpty(call["id"]),
-      index: typeof call["index"] === "number" ? call["index"] : undefined,
-      name: notEmpty(fn["name"]),
-      arguments: argumentsOf(fn["arguments"])
-    }
+  const pushCall = (piece: Piece, into: Array<Response.StreamPartEncoded>): void => {
     const held = heldFor(piece)
-    if (held !== undefined && repeats(held, piece, reason !== undefined)) return
-    if (held !== undefined && continuesName(held, piece, offered)) {
+    if (held !== undefined && AiCallPieces.repeats(held, piece, reason !== undefined)) return
+    if (held !== undefined && AiCallPieces.continuesName(held, piece, offered)) {
       held.name += piece.name
       return add(held, piece.arguments, into)
     }
-    const slot = held === undefined || (piece.name !== undefined && beginsAnother(held, piece)) ? begin(piece) : held
+    const slot = held === undefined || (piece.name !== undefined && AiCallPieces.beginsAnother(held, piece))
+      ? begin(piece)
+      : held
     if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
     add(slot, piece.arguments, into)
   }
@@ -363,6 +301,7 @@ export const assembler = (asked: Asked): Assembler => {
         begun = true
         into.push(metadataPart(chunk))
       }
+      for (const warning of warningsOf(chunk.warnings)) warnings.add(warning)
       const choice = Chat.firstChoice(chunk.choices)
       counts = Usage.fromAnswer(chunk) ?? counts
       if (choice === undefined) return
@@ -373,11 +312,10 @@ export const assembler = (asked: Asked): Assembler => {
       if (thought !== undefined) write("reasoning", thought, into)
       const text = notEmpty(delta.content)
       if (text !== undefined) write("text", text, into)
-      // the stream checks that a delta is an object, and no more
-      const calls: unknown = delta.tool_calls
-      if (!Array.isArray(calls) || calls.length === 0) return
+      const pieces = AiCallPieces.of(delta)
+      if (pieces.length === 0) return
       endBlock(into)
-      for (const call of calls) if (isFields(call)) pushCall(call, into)
+      for (const piece of pieces) pushCall(piece, into)
     },
     end: Effect.gen(function*() {
       const parts: Array<Response.StreamPartEncoded> = []
@@ -387,7 +325,7 @@ export const assembler = (asked: Asked): Assembler => {
         announce(slot, parts)
         parts.push({ type: "tool-params-end", id: slot.id }, call)
       }
-      parts.push(finishPart(reason, slots.length > 0, counts, undefined))
+      parts.push(finishPart(reason, slots.length > 0, counts, [...warnings]))
       return parts
     })
   }

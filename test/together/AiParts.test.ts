@@ -87,6 +87,29 @@ describe("AiParts", () => {
         expect(answer.toolResults).toMatchObject([{ name: "weather", result: { celsius: 4 } }])
       })))
 
+    it.effect("reads the older form of a call, beside which tool_calls counts", () =>
+      run(
+        Effect.gen(function*() {
+          const old = { function_call: { name: "weather", arguments: "{\"city\":\"Rome\"}" } }
+          const both = {
+            ...old,
+            tool_calls: [{ id: "a", function: { name: "weather", arguments: "{\"city\":\"Bern\"}" } }]
+          }
+          const answers = yield* Effect.forEach([old, both], (message) =>
+            Effect.gen(function*() {
+              yield* TogetherTest.reply(Reply.json({
+                choices: [{ finish_reason: "function_call", message: { role: "assistant", content: null, ...message } }]
+              }))
+              return yield* LanguageModel.generateText({ prompt: "?", toolkit })
+            }))
+          expect(answers.map((answer) => [answer.finishReason, answer.toolCalls.map((call) => call.params)])).toEqual([
+            ["tool-calls", [{ city: "Rome" }]],
+            ["tool-calls", [{ city: "Bern" }]]
+          ])
+          expect(answers[0]?.toolCalls[0]?.id).not.toBe("")
+        }).pipe(Effect.provide(handlers))
+      ))
+
     it.effect("fails for an answer without a choice", () =>
       run(Effect.gen(function*() {
         yield* TogetherTest.reply(Reply.json({ choices: [] }))
@@ -196,6 +219,34 @@ describe("AiParts", () => {
         ])
         expect(got.find((part) => part.type === "tool-call")).toMatchObject({ params: { city: "Rome" } })
         expect(got.find((part) => part.type === "tool-result")).toMatchObject({ result: { celsius: 4 } })
+      })))
+
+    it.effect("merges the pieces of a call in the older form", () =>
+      run(Effect.gen(function*() {
+        yield* TogetherTest.reply(stream(
+          chunk({ function_call: { name: "weather", arguments: "" } }),
+          chunk({ function_call: { arguments: "{\"city\":" } }),
+          chunk({ function_call: { name: "weather", arguments: "\"Rome\"}" } }),
+          chunk({}, "function_call", { usage: { prompt_tokens: 5, completion_tokens: 2 } })
+        ))
+        const got = yield* parts()
+        expect(got.filter((part) => part.type === "tool-call")).toMatchObject([{ params: { city: "Rome" } }])
+        expect(got.filter((part) => part.type === "tool-result")).toMatchObject([{ result: { celsius: 4 } }])
+        expect(got.at(-1)).toMatchObject({ type: "finish", reason: "tool-calls" })
+      })))
+
+    it.effect("says its warnings at the end, each once", () =>
+      run(Effect.gen(function*() {
+        const warnings = [{ message: "truncated" }, { message: 7 }, null]
+        yield* TogetherTest.reply(stream(
+          chunk({ content: "Paris" }, null, { warnings }),
+          chunk({}, "stop", { warnings: [...warnings, { message: "slow" }] }),
+          { choices: [], warnings: "none" }
+        ))
+        expect((yield* parts()).at(-1)).toMatchObject({
+          type: "finish",
+          metadata: { together: { warnings: ["truncated", "slow"] } }
+        })
       })))
 
     const calls = (...deltas: ReadonlyArray<unknown>) =>
