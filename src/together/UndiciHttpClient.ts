@@ -83,7 +83,7 @@ export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<str
 /** Finds the failure of an answer that nobody here can read. */
 const encoded = (headers: IncomingHeaders): Error | undefined => {
   const encoding = headers["content-encoding"]
-  return encoding === undefined || encoding === "" || encoding === "identity"
+  return encoding === undefined || /^(?:\s|,|identity\b)*$/i.test(String(encoding))
     ? undefined
     : Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), {
       code: encodedCode

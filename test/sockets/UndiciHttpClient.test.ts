@@ -171,6 +171,18 @@ describe.concurrent("a call", () => {
       )).toEqual(["identity"])
     }))
 
+  it.live.each(["Identity", "identity, IDENTITY", ","])(
+    "reads an answer that says that it is in none: %s",
+    (encoding) =>
+      Effect.gen(function*() {
+        const server = yield* serve((_, response) => {
+          response.writeHead(200, { "content-type": "application/json", "content-encoding": encoding })
+          response.end(JSON.stringify(chatAnswer))
+        })
+        expect(Chat.text(yield* chat.pipe(together(server.baseUrl)))).toBe("hello")
+      })
+  )
+
   it.live("minds no encoding of an answer without a body", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => void response.writeHead(200, { "content-encoding": "gzip" }).end())
