@@ -25,9 +25,8 @@ import * as Predicate from "effect/Predicate"
 import type { PartialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as Delta from "./Delta.ts"
-import * as ErrorBody from "./ErrorBody.ts"
-import * as EventSplitter from "./EventSplitter.ts"
-import * as Json from "./Json.ts"
+import * as ErrorFrame from "./ErrorFrame.ts"
+import * as EventFeed from "./EventFeed.ts"
 import * as StreamChoices from "./StreamChoices.ts"
 
 /** Tells the decoder where a kind of chunk keeps its parts. */
@@ -84,8 +83,6 @@ export const defaults = {
 
 type Fields = Readonly<Record<string, unknown>>
 
-const done: End = { _tag: "Done" }
-
 const none: ReadonlyArray<Fields> = []
 
 const noInput: Usage.Options = { estimatedInput: 0 }
@@ -97,9 +94,6 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   /** Choices that the request asked for (`n`). Default: 1, as for a request that does not say. */
   readonly choices?: number | undefined
 }): EventDecoder<Chunk> => {
-  const maxEventSize = options?.maxEventSize ?? defaults.maxEventSize
-  const utf8 = new TextDecoder("utf-8")
-  let end: End | undefined
   let events = 0
   let characters = 0
   let started = false
@@ -107,22 +101,15 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   const progress = StreamChoices.make(options?.choices ?? 1)
   const text: Array<string> = []
   const reasoning: Array<string> = []
-  let out: Array<Chunk> = []
 
   const usage = (estimatedInput?: number) =>
     withUsage === undefined ? undefined : Usage.fromAnswer(withUsage, { estimatedInput })
 
-  const fail = (reason: Failure["reason"], message: string, frame?: string): void => {
-    end = { _tag: "Failed", reason, message, frame }
-  }
-
   /** Notes whether a choice has ended, and fails where the provider gave it up. */
   const note = (index: unknown, reason: unknown, hasCalls: boolean): void => {
-    if (reason === "error") fail("finish-error", "the provider ended the stream with finish_reason \"error\"")
+    if (reason === "error") feed.fail("finish-error", "the provider ended the stream with finish_reason \"error\"")
     else progress.note(index, typeof reason === "string" && reason !== "", hasCalls)
   }
-
-  const ending = () => end
 
   const onChunk = (fields: Fields, choices: ReadonlyArray<Fields>): void => {
     // `choices` is an array: with it present any object is a chunk, all other fields being optional and kept
@@ -142,73 +129,50 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       withUsage = fields
       if (!hasCalls) progress.measured()
     }
-    if (end !== undefined) return
+    if (feed.end() !== undefined) return
     if (hasCalls) chunk = shape.textual(chunk)
     if (shape.hasToken(chunk)) {
       // the shape's types are a promise of the wire, which may hold anything under these names
       const [piece, thought]: ReadonlyArray<unknown> = [shape.text(chunk), shape.reasoning(chunk)]
       if (typeof piece !== "string" || typeof thought !== "string") {
-        return fail("malformed", "a chunk's text is not a string")
+        return feed.fail("malformed", "a chunk's text is not a string")
       }
       started = true
       if (piece !== "") text.push(piece)
       if (thought !== "") reasoning.push(thought)
       characters += shape.characters(chunk)
     }
-    out.push(chunk)
+    feed.push(chunk)
   }
 
-  const onEvent = (name: string, data: string): void => {
-    if (isDone(data)) {
-      end = done
-      return
+  const feed: EventFeed.EventFeed<Chunk> = EventFeed.make({
+    maxEventSize: options?.maxEventSize ?? defaults.maxEventSize,
+    onEvent: (name, data, value) => {
+      if (value === undefined) {
+        if (name === "message") return feed.fail("malformed", `a frame of ${data.length} characters is not JSON`)
+        if (name !== "error") return
+      }
+      if (name === "error" || (Predicate.isObject(value) && ErrorFrame.inChunks(value, name))) {
+        return feed.failWith(data)
+      }
+      const choices = Predicate.isObject(value) ? value["choices"] ?? none : undefined
+      if (name !== "message" && (choices === none || !Array.isArray(choices))) return
+      if (!Predicate.isObject(value) || !wellFormed(choices)) {
+        return feed.fail("malformed", "a frame is not a chunk: choices must be a list of objects")
+      }
+      events++
+      onChunk(value, choices)
+    },
+    missing: () => {
+      const missing = progress.missing()
+      return missing && `the stream ended without [DONE] and ${missing}`
     }
-    const value = Json.parse(data)
-    if (value === undefined) {
-      if (name === "message") return fail("malformed", `a frame of ${data.length} characters is not JSON`)
-      if (name !== "error") return
-    }
-    if (name === "error" || (Predicate.isObject(value) && isError(value, name))) {
-      return fail("error-frame", ErrorBody.parse(data).message ?? "", data)
-    }
-    const choices = Predicate.isObject(value) ? value["choices"] ?? none : undefined
-    if (name !== "message" && (choices === none || !Array.isArray(choices))) return
-    if (!Predicate.isObject(value) || !wellFormed(choices)) {
-      return fail("malformed", "a frame is not a chunk: choices must be a list of objects")
-    }
-    events++
-    onChunk(value, choices)
-  }
-
-  const split = EventSplitter.make({
-    maxEventSize,
-    onEvent,
-    onTooLarge: () => fail("too-large", `one event is larger than ${maxEventSize} characters`),
-    isOver: () => end !== undefined
   })
 
-  const push = (text: string, into: Array<Chunk>): void => {
-    out = into
-    split(text)
-  }
-
   return {
-    feed: (bytes, into) => {
-      if (end === undefined) push(utf8.decode(bytes, { stream: true }), into)
-    },
-    finish: (into) => {
-      if (end !== undefined) return
-      // the blank line completes an event whose own blank line was cut off
-      push(`${utf8.decode()}\n\n`, into)
-      const last = ending()
-      // what was cut itself is no event
-      if (last !== undefined && (last._tag === "Done" || last.reason !== "malformed")) return
-      end = undefined
-      const missing = progress.missing()
-      if (missing === undefined) end = done
-      else fail("cut", `the stream ended without [DONE] and ${missing}`)
-    },
-    end: ending,
+    feed: feed.feed,
+    finish: feed.finish,
+    end: feed.end,
     whole: () => progress.missing() === undefined,
     started: () => started,
     events: () => events,
@@ -218,39 +182,10 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   }
 }
 
-/** Tells the last event of a stream, which holds no JSON. */
-export const isDone = (data: string): boolean => data.length < 10 && data.trim().toUpperCase() === "[DONE]"
-
 /** True where a choice carries a piece of a tool call. */
 const callsOf = (choice: Fields): boolean => {
   const delta = choice["delta"]
   return Predicate.isObject(delta) && Delta.hasCalls(delta)
-}
-
-/** Names what only says that the other side is there. */
-export const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i
-
-/** True for a number of an HTTP error, as a number or as text. */
-const isErrorStatus = (code: unknown): boolean =>
-  (typeof code === "number" || typeof code === "string") && Number(code) >= 400
-
-/** True for a number of success, as a number or as text: some write it as 0. */
-const isSuccess = (code: unknown): boolean =>
-  (typeof code === "number" || typeof code === "string") &&
-  (Number(code) === 0 || (Number(code) >= 100 && Number(code) < 400))
-
-/** Tells whether the kind of a bare message says that it is an error: every kind does but a known sign of life. */
-const namesError = ({ code, error_type, type }: Fields): boolean => {
-  const kind = [type, error_type, code].find((kind) => Predicate.isNotNullish(kind) && kind !== "")
-  if (typeof kind === "string" && signOfLife.test(kind)) return isErrorStatus(code)
-  return kind !== undefined && !isSuccess(kind)
-}
-
-/** Tells an error from a chunk: the forms are those of `ErrorBody`. */
-const isError = (frame: Fields, name: string): boolean => {
-  if (Boolean(frame["error"]) || frame["object"] === "error") return true
-  if (name !== "message" || Predicate.isNotNullish(frame["choices"])) return false
-  return typeof frame["message"] === "string" ? namesError(frame) : Predicate.isNotNullish(frame["detail"])
 }
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */

@@ -19,8 +19,11 @@ export interface Options {
 
 /** Makes what splits the text of one stream, piece by piece. */
 export const make = ({ isOver, maxEventSize, onEvent, onTooLarge }: Options): (text: string) => void => {
+  // the parser measures what it holds back, and so no event that comes in one piece
+  const take = (name: string, data: string): void => data.length > maxEventSize ? onTooLarge() : onEvent(name, data)
+
   const parser = Sse.makeParser((event) => {
-    if (!isOver() && event._tag === "Event") onEvent(event.event, event.data)
+    if (!isOver() && event._tag === "Event") take(event.event, event.data)
   }, { maxEventSize })
 
   /** True while the parser holds no part of an event: the text at hand begins with a new one. */
@@ -37,8 +40,8 @@ export const make = ({ isOver, maxEventSize, onEvent, onTooLarge }: Options): (t
     let at = 0
     while (at < text.length && !isOver()) {
       const line = clean && plain && text.startsWith("data: ", at) ? text.indexOf("\n", at) : -1
-      if (line > 0 && text[line + 1] === "\n" && line - at <= maxEventSize) {
-        onEvent("message", text.slice(at + 6, line))
+      if (line > 0 && text[line + 1] === "\n") {
+        take("message", text.slice(at + 6, line))
         at = line + 2
       } else {
         const completes = !clean && at === 0 && endedLine && text[0] === "\n"

@@ -218,9 +218,19 @@ describe("EventDecoder", () => {
       .toEqual({ _tag: "Done" })
   })
 
-  it("bounds one event", () => {
-    const { end } = run(delta("x".repeat(5000)), { maxEventSize: 1000, step: 100 })
+  it.each([
+    ["in pieces", delta("x".repeat(5000)), 100],
+    ["in one piece", delta("x".repeat(5000)), 10_000],
+    ["in one piece, of several lines", delta("x".repeat(5000)).replace("\"x\"", "\ndata: \"x\""), 10_000],
+    ["in one piece, its lines ended by CR", delta("x".repeat(5000)).replaceAll("\n", "\r"), 10_000]
+  ])("bounds one event that comes %s", (_, text, step) => {
+    const { end } = run(text, { maxEventSize: 1000, step })
     expect(end).toMatchObject({ _tag: "Failed", reason: "too-large" })
+  })
+
+  it("bounds no piece that holds many events", () => {
+    const { end } = run(delta("a").repeat(50) + done, { maxEventSize: 1000 })
+    expect(end).toEqual({ _tag: "Done" })
   })
 
   it("counts reasoning and tool calls as tokens, a role as none", () => {

@@ -34,6 +34,32 @@ describe("JsonEventDecoder", () => {
       .toEqual([null, 7, [], "x"])
   })
 
+  it.each([
+    ["of a queue", { code: "queue_full", message: "no", param: null, type: "queue_error" }],
+    ["with its type alone", { message: "no", type: "server_error" }],
+    ["with its number alone", { message: "no", code: 500 }],
+    ["of a detail", { detail: "no" }],
+    ["of a list", { data: null, errors: ["no"] }]
+  ])("fails for a first event that is an error: %s", (_, error) => {
+    expect(run(data(error))).toMatchObject({
+      events: [],
+      end: { _tag: "Failed", reason: "error-frame", message: "no" }
+    })
+    // behind an event of the endpoint it may be one as well
+    expect(run(data({ n: 1 }) + data(error)).events).toEqual([first, { event: "message", data: error }])
+  })
+
+  it.each([
+    ["a message alone", { message: "hello" }],
+    ["a message of a kind that is no fault", { type: "log", message: "hello" }],
+    ["a sign of life", { type: "status", message: "queued" }],
+    ["a message of success", { code: 0, message: "ok" }],
+    ["a message among other fields", { message: "no", code: 500, delta: "Aare" }],
+    ["an empty list of errors", { data: null, errors: [] }]
+  ])("hands on a first event that is %s", (_, event) => {
+    expect(run(data(event))).toMatchObject({ events: [{ event: "message", data: event }], end: { _tag: "Done" } })
+  })
+
   it("keeps the last usage, of an event or of the answer that it holds", () => {
     const usage = (output_tokens: number) => ({ usage: { input_tokens: 7, output_tokens } })
     expect(run(data(usage(1)) + data({ n: 1 }) + data({ response: usage(3) })).usage)
