@@ -3,12 +3,13 @@
  *
  * An answer that is not what it should be fails with `DecodeError`, which says
  * where it went wrong and keeps keys and prompts out of it. One whose generation
- * the provider gave up fails with `StreamError`, as a stream does.
+ * the provider gave up fails with `StreamError`, as a stream does. A compressed
+ * one that ends early is a connection that was cut.
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Estimate } from "../domain/Call.ts"
-import { DecodeError, type StreamError } from "../domain/TogetherError.ts"
+import { type ConnectionError, DecodeError, type StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { idOf, sentence } from "./Classify.ts"
@@ -17,6 +18,7 @@ import * as FailedGeneration from "./FailedGeneration.ts"
 import * as Json from "./Json.ts"
 import { redact, type Secrets } from "./Redact.ts"
 import type { Answered, Exchange, Transport } from "./Transport.ts"
+import * as TransportFailure from "./TransportFailure.ts"
 
 /** Checks a value against a schema. */
 export type Decode<A> = (value: unknown) => Result.Result<A, Schema.SchemaError>
@@ -51,7 +53,7 @@ export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,
   answer: Answered,
   secretsOf: Transport["secrets"]
-): Result.Result<Read<A>, DecodeError | StreamError> => {
+): Result.Result<Read<A>, ConnectionError | DecodeError | StreamError> => {
   const { headers, status, text } = answer
   const { operation } = exchange
   const model = exchange.model === "" ? undefined : exchange.model
@@ -72,11 +74,15 @@ export const read = <A>(
   }
   const value = Json.parse(text)
   if (value === undefined) {
-    if (text.trim() !== "") return fail("is not JSON")
-    const nothing = Result.orElse(decode(undefined), () => decode(null))
-    return Result.isFailure(nothing)
-      ? fail("is empty")
-      : Result.succeed({ value: nothing.success, usage: undefined })
+    const isEmpty = text.trim() === ""
+    const nothing = isEmpty ? Result.orElse(decode(undefined), () => decode(null)) : undefined
+    if (nothing !== undefined && Result.isSuccess(nothing)) {
+      return Result.succeed({ value: nothing.success, usage: undefined })
+    }
+    if (TransportFailure.isEncoded(headers["content-encoding"]) && (isEmpty || Json.isCut(text))) {
+      return Result.fail(TransportFailure.cutShort(exchange, answer, secretsOf(exchange)))
+    }
+    return fail(isEmpty ? "is empty" : "is not JSON")
   }
   if (AnswerError.is(value)) {
     const { message = "", requestId } = ErrorBody.parse(text)

@@ -13,6 +13,21 @@ export const parse = (text: string): unknown => {
   }
 }
 
+/** Tells whether a text that is no JSON is the beginning of an object or a list, which ended early. */
+export const isCut = (text: string): boolean => {
+  if (!/^\s*[[{]/.test(text)) return false
+  let depth = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]
+    if (character === "\"") quoted = !quoted
+    else if (quoted && character === "\\") at++
+    else if (!quoted && (character === "{" || character === "[")) depth++
+    else if (!quoted && (character === "}" || character === "]")) depth--
+  }
+  return quoted || depth > 0
+}
+
 /** Writes a value; `undefined` where JSON cannot hold it. */
 export const stringify = (value: unknown): string | undefined => {
   try {

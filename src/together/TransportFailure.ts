@@ -81,8 +81,12 @@ const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
   UND_ERR_BODY_TIMEOUT: "body"
 }
 
-/** Is the code of an answer in an encoding that was not asked for. */
+/** The code of an answer in an encoding that was not asked for. */
 export const encodedCode = "ERR_CONTENT_ENCODING"
+
+/** Tells whether a `content-encoding` names one. */
+export const isEncoded = (encoding: string | undefined): boolean =>
+  encoding !== undefined && !/^(?:\s|,|identity\b)*$/i.test(encoding)
 
 const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
   connect: "Check the network and the base URL",
@@ -187,6 +191,17 @@ export const of = (
     }.`
   })
 }
+
+/**
+ * Builds the error of a compressed answer that ended early: some transports unpack what they have of it, and hide that the
+ * connection was cut.
+ */
+export const cutShort = (exchange: Subject, head: Head, secrets: Secrets): TogetherError.ConnectionError =>
+  new TogetherError.ConnectionError({
+    ...about(exchange, head, secrets),
+    permanent: false,
+    message: "The connection failed: the compressed answer ended early. Try again; check the network if it lasts."
+  })
 
 /** Builds the error of a path that leads away from the base URL. */
 export const foreign = (exchange: Subject): TogetherError.InvalidRequestError =>

@@ -41,7 +41,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Shortcut from "./Shortcut.ts"
-import { encodedCode } from "./TransportFailure.ts"
+import { encodedCode, isEncoded } from "./TransportFailure.ts"
 
 /** Is the part of Undici's `Dispatcher` that is used. */
 export interface Dispatcher {
@@ -83,11 +83,11 @@ export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<str
 /** Finds the failure of an answer that nobody here can read. */
 const encoded = (headers: IncomingHeaders): Error | undefined => {
   const encoding = headers["content-encoding"]
-  return encoding === undefined || /^(?:\s|,|identity\b)*$/i.test(String(encoding))
-    ? undefined
-    : Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), {
+  return isEncoded(encoding?.toString())
+    ? Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), {
       code: encodedCode
     })
+    : undefined
 }
 
 interface Handler extends Omit<DispatchHandler, "onRequestStart" | "onResponseError"> {

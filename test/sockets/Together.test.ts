@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
 import { FetchHttpClient } from "effect/http"
+import { gzipSync } from "node:zlib"
 import { Agent } from "undici"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
 
@@ -371,6 +372,20 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
       expect(errors).toMatchObject([{ _tag: "DecodeError" }, { _tag: "DecodeError", status: 200 }])
       expect(errors[0].message).toContain("streams are off")
     }))
+
+  it.live.runIf(transport.includes("Fetch"))(
+    "asks again where a compressed answer is cut",
+    () =>
+      Effect.gen(function*() {
+        const packed = gzipSync(JSON.stringify(chatAnswer))
+        const server = yield* serve((_, response, index) => {
+          response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" })
+          response.end(index === 0 ? packed.subarray(0, packed.length - 30) : packed)
+        })
+        const answer = yield* withTogether((together) => together.chat(request)).pipe(client(server.baseUrl))
+        expect([Chat.text(answer), server.received.length]).toEqual(["hello", 2])
+      })
+  )
 
   it.live("says what a refused connection is, and that it may pass", () =>
     Effect.gen(function*() {

@@ -14,10 +14,12 @@ const answered = <A>(
   body: unknown,
   call: Effect.Effect<A, TogetherError.TogetherError, Together.Together>,
   headers: Readonly<Record<string, string>> = {}
-) =>
+) => replied(Reply.json(body, { headers }), call)
+
+const replied = <A>(reply: Reply.Reply, call: Effect.Effect<A, TogetherError.TogetherError, Together.Together>) =>
   VirtualClock.wrap(
     Effect.gen(function*() {
-      yield* TogetherTest.always("*", Reply.json(body, { headers }))
+      yield* TogetherTest.always("*", reply)
       const end = yield* Effect.result(call)
       const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
       return {
@@ -108,6 +110,34 @@ describe("a generation that the provider gave up", () => {
         expect(answer.choices[0]?.message?.content).toBe("Rhine")
       }).pipe(Effect.provide(TogetherTest.layer()))
     ))
+})
+
+describe("an answer that ends early", () => {
+  const encoded = { "content-encoding": "gzip" }
+  const begun = "{\"id\":\"\\\"}\",\"choices\":[{\"message\":{\"content\":\"Rhi"
+
+  it.effect.each([begun, begun.slice(0, 9), "{\"choices\":[1]", ""])(
+    "is a cut connection where it was compressed: %j",
+    (text) =>
+      Effect.gen(function*() {
+        const { attempts, charged, error } = yield* replied(Reply.raw(text, { headers: encoded }), chat)
+        expect(error).toMatchObject({ _tag: "ConnectionError", status: 200, operation: "chat", permanent: false })
+        expect(attempts).toBe(3)
+        expect(TogetherError.mayHaveArrived(error!)).toBe(true)
+        expect(charged[0]).toBeGreaterThan(3 * 4_000_000)
+      })
+  )
+
+  it.effect.each<[string, string, Readonly<Record<string, string>>]>([
+    ["is in no encoding", begun, { "content-encoding": "identity" }],
+    ["says none", begun, {}],
+    ["is no JSON", "<p>\"{", encoded],
+    ["goes on after its end", "{\"a\":[1]}}", encoded]
+  ])("is none that can be read where it %s", ([, text, headers]) =>
+    Effect.gen(function*() {
+      const { attempts, error } = yield* replied(Reply.raw(text, { headers }), chat)
+      expect([error?._tag, attempts]).toEqual(["DecodeError", 1])
+    }))
 })
 
 describe("an answer that is an error", () => {
