@@ -17,6 +17,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import type * as TogetherError from "../domain/TogetherError.ts"
@@ -35,7 +36,7 @@ export const defaults = {
 
 type Chunks<Chunk> = readonly [Chunk, ...Array<Chunk>]
 
-/** Is a stream that has delivered its first token. */
+/** A stream that has delivered its first token. */
 export interface Opened<Chunk> {
   /** Pulls the next chunks, the held-back first ones included. Done at the end of the stream. */
   readonly pull: Pull.Pull<Chunks<Chunk>, TogetherError.TogetherError>
@@ -114,9 +115,9 @@ export const open = Effect.fnUntraced(function*<Chunk>(
         },
         onFailure: (cause) => {
           if (decoder.whole()) return taker.onEnd()
-          const reason = cause.reasons.find(Cause.isFailReason)
+          const error = Cause.findErrorOption(cause)
           // no fail reason in it: defects and interrupts only
-          end(reason === undefined ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(cut(reason.error)))
+          end(Option.isNone(error) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(cut(error.value)))
         }
       }
       bite = () => {

@@ -19,7 +19,7 @@
  * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit is
  * back and the answer is paid for.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -89,7 +89,7 @@ export interface Guards {
   readonly outputs: Outputs
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
-  /** Is told of the attempt that answered; of a stream, at its end. */
+  /** Runs after the attempt that answered; of a stream, at its end. */
   readonly onAnswered: ((observed: Observed) => Effect.Effect<void>) | undefined
 }
 
@@ -104,7 +104,7 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
       headers
     }
   }
-  const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   return LaneSample.ofFailure(error, observed.sent && (error === undefined || mayHaveArrived(error)), headers)
 }
 
@@ -172,15 +172,15 @@ const hedged = <A>(
   const first = paid(call, guards, observed, attempt(observed))
   if (hedge === undefined) return first
   const other = observe(observed.attempt)
-  const tryPermit = Effect.flatMap(Deadline.CurrentDeadline, (deadline) =>
-    Effect.flatMap(
-      Effect.acquireRelease(
-        lane.tryAcquire(laneRequest(call, 1, deadline)),
-        (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: other.sent }) : Effect.void
-      ),
-      (permit) =>
-        Option.isSome(permit) && money !== undefined ? money.credits.another : Effect.succeed(Option.isSome(permit))
-    ))
+  const tryPermit = Effect.gen(function*() {
+    const deadline = yield* Deadline.CurrentDeadline
+    const permit = yield* Effect.acquireRelease(
+      lane.tryAcquire(laneRequest(call, 1, deadline)),
+      (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: other.sent }) : Effect.void
+    )
+    if (Option.isNone(permit)) return false
+    return money === undefined || (yield* money.credits.another)
+  })
   return Effect.scoped(
     Hedge.run(Effect.flatMap(Hedge.CurrentTry, (n) => n === 1 ? first : paid(call, guards, other, attempt(other))), {
       ...hedge,
