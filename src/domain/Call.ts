@@ -13,7 +13,7 @@
  */
 export type Priority = "interactive" | "normal" | "bulk" | number
 
-/** Is the level from which on a call is of a job, whose rows can wait: that of `bulk`. */
+/** The level from which on a call is of a job, whose rows can wait: that of `bulk`. */
 export const bulkLevel = 400
 
 const levels: ReadonlyMap<string, number> = new Map([["interactive", 0], ["normal", 200], ["bulk", bulkLevel]])
@@ -69,8 +69,6 @@ export interface Call {
   readonly idempotent: boolean
   /** The user's own word for a group of calls: budgets and metrics can use it. */
   readonly label?: string | undefined
-  /** Epoch milliseconds after which the answer is worth nothing. */
-  readonly deadlineAt?: number | undefined
 }
 
 /** Averages the UTF-8 bytes that a token stands for in English prose: where no tokenizer is at hand. */
