@@ -43,7 +43,7 @@ export interface LimitHeaders extends Limits {
   readonly dynamic?: Limits | undefined
 }
 
-/** Is a record of lower-case header names. */
+/** A record of lower-case header names. */
 export type Headers = Readonly<Record<string, string | undefined>>
 
 /** Bounds a believable wait: a year. What is longer is a date or a mistake, not a wait. */

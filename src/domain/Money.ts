@@ -22,13 +22,13 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 /** Counts nano-dollars: 1 USD is `1_000_000_000n`. */
 export type NanoUsd = bigint
 
-/** Is an amount as people write it: nano-dollars, or US dollars as text (`"$25"`, `"0.0375"`). */
+/** An amount as people write it: nano-dollars, or US dollars as text (`"$25"`, `"0.0375"`). */
 export type Input = NanoUsd | string
 
 /** Counts the nano-dollars of one dollar. */
 export const nanoPerUsd = 1_000_000_000n
 
-/** Is no money. */
+/** Zero dollars. */
 export const zero: NanoUsd = 0n
 
 /** Decodes an amount from the decimal text of its nano-dollars, the form of the ledger file. */

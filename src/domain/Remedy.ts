@@ -10,10 +10,10 @@
  */
 import * as Money from "./Money.ts"
 
-/** Is the page where credits are bought and balances stand. */
+/** The page where credits are bought and balances stand. */
 export const billingPage = "https://api.together.ai/settings/billing"
 
-/** Is the smallest purchase of credits: $5. */
+/** The smallest purchase of credits: $5. */
 export const minimumPurchase: Money.NanoUsd = 5_000_000_000n
 
 /** Says how sending goes on, to those who wait for it. */

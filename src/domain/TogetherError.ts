@@ -208,7 +208,7 @@ export const TogetherError = Schema.Union([
   BudgetExceededError,
   LaneOverflowError
 ])
-/** Is any way in which a Together call fails: a closed union, told apart by `_tag`. */
+/** Any way in which a Together call fails: a closed union, told apart by `_tag`. */
 export type TogetherError = typeof TogetherError.Type
 
 /** Names each tag of the union, in the order of the error table. */

@@ -22,7 +22,7 @@ export const Usage = Schema.Struct({
 /** Counts the tokens of one answered call. */
 export type Usage = typeof Usage.Type
 
-/** Holds no tokens at all. */
+/** No tokens at all. */
 export const zero: Usage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
 
 /** Adds two usages. */

@@ -12,7 +12,7 @@
  * An address is compared after it was parsed, never by its text: `base + ".evil.example"` is another host.
  */
 
-/** Is a base URL in its parts. */
+/** A base URL in its parts. */
 export interface Base {
   readonly url: URL
   /** The base URL without a slash at its end. */

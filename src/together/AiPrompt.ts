@@ -33,7 +33,7 @@ type ContentPart = Exclude<Chat.Message["content"], string | null | undefined>[n
 type ToolCall = NonNullable<Chat.Message["tool_calls"]>[number]
 type WireTool = NonNullable<Chat.ChatRequest["tools"]>[number]
 
-/** Is what a media type with a wildcard most likely holds: a data URL needs a whole one. */
+/** What a media type with a wildcard most likely holds: a data URL needs a whole one. */
 const concrete: Readonly<Record<string, string>> = {
   "image/*": "image/jpeg",
   "video/*": "video/mp4",

@@ -30,7 +30,7 @@ export interface Asked<A> {
   readonly decode: Decode<A>
 }
 
-/** Is what an answer said. */
+/** What an answer said. */
 export interface Read<A> {
   readonly value: A
   /** Absent where the answer names none. */

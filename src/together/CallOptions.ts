@@ -109,7 +109,7 @@ export interface PathRequest<A> extends RawRequest {
   readonly response: Schema.Codec<A, unknown>
 }
 
-/** Is one event of a stream by path. */
+/** One event of a stream by path. */
 export interface StreamEvent<A> {
   /** Its name; `message` where it has none. */
   readonly event: string

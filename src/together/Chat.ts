@@ -36,7 +36,7 @@ const ArgumentsText = Schema.Union([Schema.String, Schema.Record(Schema.String, 
 /** Names a function and its arguments, as models answer them. */
 const Called = open({ name: maybe(Schema.String), arguments: maybe(ArgumentsText) })
 
-/** Is a tool call as models answer it. */
+/** A tool call as models answer it. */
 const AnsweredToolCall = open({
   index: omitNull(Schema.Int),
   id: omitNull(Schema.String),
@@ -44,7 +44,7 @@ const AnsweredToolCall = open({
   function: maybe(Called)
 })
 
-/** Is one part of a multi-part user message: text, image, video or audio. */
+/** One part of a multi-part user message: text, image, video or audio. */
 export const ContentPart = request({
   type: Schema.optional(Schema.String),
   text: Schema.optional(Schema.String),
@@ -54,7 +54,7 @@ export const ContentPart = request({
   input_audio: Schema.optional(request({ data: Schema.String, format: Schema.String }))
 })
 
-/** Is one message of a conversation: `role` is `system`, `user`, `assistant`, `tool` or `function`. */
+/** One message of a conversation: `role` is `system`, `user`, `assistant`, `tool` or `function`. */
 export const Message = request({
   role: Schema.String,
   content: maybe(Schema.Union([Schema.String, Schema.Array(ContentPart)])),
@@ -64,7 +64,7 @@ export const Message = request({
   reasoning: maybe(Schema.String),
   reasoning_content: maybe(Schema.String)
 })
-/** Is one message of a conversation. */
+/** One message of a conversation. */
 export type Message = typeof Message.Type
 
 /** Chooses the form of the answer. `pattern` goes with `regex`, `json_schema` with its namesake. */
@@ -143,7 +143,7 @@ export const Logprobs = Schema.Union([
   })
 ])
 
-/** Is a prompt that came back because of `echo`. */
+/** A prompt that came back because of `echo`. */
 export const EchoedPrompt = open({ text: ornament(Schema.String), logprobs: ornament(Logprobs) })
 
 /** Reads the role of an answer, which some models leave out. */
@@ -152,7 +152,7 @@ const AnswerRole = Schema.String.pipe(
   Schema.catchDecoding(() => Effect.succeedSome("assistant"))
 )
 
-/** Is one of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
+/** One of the `n` answers. `finish_reason`: `stop`, `eos`, `length`, `tool_calls`, `function_call`, `error`, … */
 export const ChatChoice = open({
   index: omitNull(Schema.Int),
   text: maybe(Schema.String),
@@ -187,7 +187,7 @@ export const ChatResponse = open({
 /** Answers a chat completion. */
 export type ChatResponse = typeof ChatResponse.Type
 
-/** Is the part of a choice that one chunk adds. */
+/** The part of a choice that one chunk adds. */
 export const ChatDelta = open({
   role: maybe(Schema.String),
   content: maybe(Schema.String),
@@ -204,7 +204,7 @@ export const ChatDelta = open({
 })
 
 /**
- * Is one event of a chat stream. `choices` is empty on a trailing usage chunk; of several choices (`n`) each chunk
+ * One event of a chat stream. `choices` is empty on a trailing usage chunk; of several choices (`n`) each chunk
  * carries one, of any index. Unlike an answer it comes as it stands on the wire, `null` included; but the `arguments` of a
  * tool call are text, as there, whatever the model sent.
  */
@@ -226,7 +226,7 @@ export const ChatChunk = open({
   usage: ornament(Usage),
   warnings: ornament(Schema.Array(Warning))
 })
-/** Is one event of a chat stream. */
+/** One event of a chat stream. */
 export type ChatChunk = typeof ChatChunk.Type
 
 /**

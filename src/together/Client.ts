@@ -83,7 +83,7 @@ const wholly = (request: unknown): unknown => {
 // every request that has a model has it under this name, and nothing else of it changes
 const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
 
-/** Is the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
+/** Finds the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
 export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
   Schedule.fromStep(
     Effect.contextWith((context: Context.Context<never>) =>
@@ -94,7 +94,7 @@ export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unkn
 /** A repeat of these does no harm. */
 const safeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "PUT", "DELETE"])
 
-/** Is a request as it is sent, and what it is about. */
+/** A request as it is sent, and what it is about. */
 interface Requested {
   readonly exchange: Exchange
   readonly subject: GuardedCalls.Subject

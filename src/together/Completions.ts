@@ -42,7 +42,7 @@ export const CompletionResponse = open({
 /** Answers a plain completion. */
 export type CompletionResponse = typeof CompletionResponse.Type
 
-/** Is one event of a completion stream, as it stands on the wire, `null` included. */
+/** One event of a completion stream, as it stands on the wire, `null` included. */
 export const CompletionChunk = open({
   id: maybe(Schema.String),
   object: maybe(Schema.String),
@@ -63,7 +63,7 @@ export const CompletionChunk = open({
   finish_reason: maybe(Schema.String),
   usage: ornament(Usage)
 })
-/** Is one event of a completion stream. */
+/** One event of a completion stream. */
 export type CompletionChunk = typeof CompletionChunk.Type
 
 /** Reads the continuation: the text of choice 0. */

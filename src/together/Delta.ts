@@ -11,7 +11,7 @@ interface Called {
   readonly arguments?: string | null | undefined
 }
 
-/** Is what is read of a delta. */
+/** What is read of a delta. */
 export interface Delta {
   readonly content?: string | null | undefined
   readonly reasoning?: string | null | undefined

@@ -36,7 +36,7 @@ export const inChunks = (frame: Fields, name: string): boolean => {
   return name === "message" && Predicate.isNullish(frame["choices"]) && isFlat(frame)
 }
 
-/** Are the fields of an error that has none under `error`. */
+/** The fields of an error that has none under `error`. */
 const flatFields: ReadonlySet<string> = new Set([
   "message",
   "detail",

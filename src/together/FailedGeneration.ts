@@ -13,7 +13,7 @@ import * as Advice from "./Advice.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { firstChoice } from "./Chat.ts"
 
-/** Is what a generation that failed left behind. */
+/** What a generation that failed left behind. */
 export interface FailedGeneration {
   /** Whether any choice carries something. */
   readonly started: boolean

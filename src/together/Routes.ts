@@ -79,7 +79,7 @@ export const defaults = {
   imageSide: 1024
 } as const
 
-/** Is what a call may consume that takes no tokens. */
+/** What a call may consume that takes no tokens. */
 export const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
 /** Multiplies counts, as far as a whole number reaches. */

@@ -60,7 +60,7 @@ const known: ReadonlySet<string> = new Set([
   "x-request-id"
 ])
 
-/** Is what is accepted, unless the caller says otherwise. */
+/** What is accepted, unless the caller says otherwise. */
 export const accept = "application/json"
 
 /** Makes the headers of a client. */

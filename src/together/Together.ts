@@ -310,7 +310,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   })
 })
 
-/** Is what a client's layer can fail with: no usable key, base URL or headers. */
+/** What a client's layer can fail with: no usable key, base URL or headers. */
 export type LayerError = AuthError | InvalidRequestError
 
 /** Provides a client over the `HttpClient` of the context: Undici, a test client, an emulator. */

@@ -75,7 +75,7 @@ export interface Options {
   readonly config?: Config | undefined
 }
 
-/** Is what a region of the program may override: what a vector is stays the model's. */
+/** What a region of the program may override: what a vector is stays the model's. */
 export type Overrides = Pick<Config, "extra" | "call">
 
 /** Holds the overrides of a region of the program. Default: none. */

@@ -104,7 +104,7 @@ export interface Options {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Is an answer with a 2xx status whose body is unread. */
+/** An answer with a 2xx status whose body is unread. */
 export interface Opened extends Omit<Answered, "bytes" | "text"> {
   readonly response: HttpClientResponse.HttpClientResponse
   /** Ends with the scope that it was opened in, and frees the socket. */

@@ -15,7 +15,7 @@ import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
 import { isClean, redact, type Secrets } from "./Redact.ts"
 
-/** Is what an error says of the exchange it is about. */
+/** What an error says of the exchange it is about. */
 interface Subject {
   readonly operation: string
   readonly model: string
@@ -23,7 +23,7 @@ interface Subject {
   readonly file?: "bytes" | "text" | undefined
 }
 
-/** Is what an answer said before its body failed. */
+/** What an answer said before its body failed. */
 interface Head {
   readonly status: number
   readonly headers: Hint.Headers
@@ -38,7 +38,7 @@ const about = ({ model, operation }: Subject, head?: Head | undefined, secrets?:
   })
 })
 
-/** Mean that no connection came to be, but for those that come from a call on one that did. */
+/** Codes that mean that no connection came to be, but for those that come from a call on one that did. */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
 
 /** A code or the name of a system's call is one word; what else stands there may be anything. */
@@ -71,7 +71,7 @@ const isPermanent = (code: string): boolean =>
   code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
   code === "HOSTNAME_MISMATCH"
 
-/** Mean that no connection came to be, though a repeat may find one. */
+/** Codes that mean that no connection came to be, though a repeat may find one. */
 const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
 
 const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {

@@ -43,12 +43,12 @@ import * as Stream from "effect/Stream"
 import * as Shortcut from "./Shortcut.ts"
 import { encodedCode, isEncoded } from "./TransportFailure.ts"
 
-/** Is the part of Undici's `Dispatcher` that is used. */
+/** The part of Undici's `Dispatcher` that is used. */
 export interface Dispatcher {
   dispatch(options: DispatchOptions, handler: DispatchHandler): boolean
 }
 
-/** Is what a dispatcher is told about a request. */
+/** What a dispatcher is told about a request. */
 export interface DispatchOptions {
   readonly origin?: string | URL
   readonly path: string
@@ -67,7 +67,7 @@ export interface DispatchController {
   resume(): void
 }
 
-/** Is what a dispatcher tells about an exchange. */
+/** What a dispatcher tells about an exchange. */
 export interface DispatchHandler {
   onRequestStart(controller: DispatchController): void
   onResponseStart(controller: DispatchController, status: number, headers: IncomingHeaders): void
@@ -77,7 +77,7 @@ export interface DispatchHandler {
   onResponseError(controller: DispatchController | null, error: Error): void
 }
 
-/** Is how Undici hands headers over: lower-case names, several values as a list. */
+/** How Undici hands headers over: lower-case names, several values as a list. */
 export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
 /** Finds the failure of an answer that nobody here can read. */

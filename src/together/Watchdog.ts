@@ -26,7 +26,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import * as Monotonic from "../guard/Monotonic.ts"
 
-/** Is one wait. Its owner calls exactly one of: nothing more after the bite, or `release`. */
+/** One wait. Its owner calls exactly one of: nothing more after the bite, or `release`. */
 export interface Wait {
   /** Puts the moment of the bite off, or brings it forward; in milliseconds of {@link now}. */
   readonly move: (at: number) => void
@@ -52,7 +52,7 @@ interface Entry extends Wait {
 /** Reads the time by which waits are told: whole milliseconds, so that no rest of one is slept for again and again. */
 export const now = (clock: Clock.Clock): number => Math.floor(Monotonic.millis(clock))
 
-/** Is the watch over the waits on one clock. */
+/** The watch over the waits on one clock. */
 class Watch {
   readonly #clock: Clock.Clock
   #context: Context.Context<never> | undefined

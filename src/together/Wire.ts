@@ -15,7 +15,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** Is an object schema that keeps fields it does not list. */
+/** An object schema that keeps fields it does not list. */
 export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
   Schema.Struct<Fields>,
   readonly [Schema.$Record<Schema.String, Schema.Unknown>]
@@ -25,7 +25,7 @@ export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
 export const open = <const Fields extends Schema.Struct.Fields>(fields: Fields): Open<Fields> =>
   Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
 
-/** Is the schema of a request's object, which takes fields that it does not list. */
+/** The schema of a request's object, which takes fields that it does not list. */
 export type Request<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
   Schema.Struct<Fields>,
   readonly [Schema.$Record<Schema.String, Schema.Any>]
