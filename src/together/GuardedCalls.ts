@@ -26,10 +26,10 @@ import type * as Pricing from "./Pricing.ts"
 
 /** Holds what the calls of one client share, besides their transport. */
 export interface Shared {
-  /** Guards of the context where the client is made, for calls whose fiber has none of its own. */
-  readonly around: ContextGuards.ContextGuards
-  /** For calls for which neither context has lanes. */
-  readonly lanes: Lanes.Lanes["Service"]
+  /** Guards of the context where the client is made, for calls whose fiber has none of its own. Lanes there always are. */
+  readonly around: ContextGuards.ContextGuards & { readonly lanes: Lanes.Lanes["Service"] }
+  /** Stand before those of both contexts. */
+  readonly lanes: Lanes.Lanes["Service"] | undefined
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
   readonly retry: Schedule.Schedule<unknown, TogetherError>
@@ -151,7 +151,7 @@ export const make = (shared: Shared): GuardedCalls => {
     Effect.contextWith((context: Context.Context<never>) => {
       const { around } = shared
       const near = ContextGuards.of(context)
-      return Effect.map((near.lanes ?? around.lanes ?? shared.lanes).get(call.lane), (lane) => {
+      return Effect.map((shared.lanes ?? near.lanes ?? around.lanes).get(call.lane), (lane) => {
         const { pricing } = known
         const { onAnswered } = options ?? {}
         return {

@@ -23,9 +23,9 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A `Lanes`, `Credits`, `Breaker` or `RetryBudget` service guards a call where the calling fiber has one, else the context
- * of the client's layer; without them the client makes its own lanes, keeps no ledger, breaks no circuit and counts no
- * retries. So does a `Retry.CurrentPolicy`, unless `retry` says another.
+ * A `Lanes`, `Credits`, `Breaker`, `RetryBudget` or `Retry.CurrentPolicy` guards a call from the context of the calling
+ * fiber, else from that of the client's layer. The options `lanes`, `retryBudget` and `retry` stand before both. Where there
+ * is none, the client makes its own lanes, keeps no ledger, breaks no circuit and counts no retries.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent, and so does one that cannot be sent.
@@ -111,7 +111,10 @@ export interface Options {
    * from characters is within about a fifth for prose; dense code or another script needs more.
    */
   readonly inputMargin?: number | undefined
-  /** Options of the lanes this client makes; of no effect where a call finds a `Lanes` service. */
+  /**
+   * Options of lanes of this client alone, which then stand before any `Lanes` service. Default: that service, else lanes of
+   * its own without options.
+   */
   readonly lanes?: Lanes.Options | undefined
 }
 
@@ -275,10 +278,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }
   })
   const around = ContextGuards.of(yield* Effect.context<never>())
+  const lanes = options.lanes === undefined ? undefined : yield* Lanes.make(options.lanes)
   const client = Client.make({
     transport,
-    around,
-    lanes: around.lanes ?? (yield* Lanes.make(options.lanes)),
+    around: { ...around, lanes: around.lanes ?? lanes ?? (yield* Lanes.make()) },
+    lanes,
     account: options.account ?? defaults.account,
     retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
     retryBudget: options.retryBudget,

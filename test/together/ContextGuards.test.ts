@@ -64,6 +64,24 @@ describe("ContextGuards", () => {
       })
   )
 
+  it.effect("stand behind the lanes and the retry budget that the client is given", () =>
+    Effect.gen(function*() {
+      const own = TogetherTest.layer({
+        verifyOnClose: false,
+        together: { lanes: {}, retryBudget: yield* RetryBudget.make() }
+      })
+      const ambient = Layer.mergeAll(Lanes.layer({ maxQueue: 0 }), RetryBudget.layer({ ratio: 0, minPerSecond: 0 }))
+      const failing = ending(
+        (together) => Effect.andThen(Effect.exit(chat(together)), chat(together)),
+        Reply.error(500)
+      )
+      const ends = yield* Effect.forEach(
+        [Layer.mergeAll(own, ambient), Layer.provide(own, ambient)],
+        (layer) => VirtualClock.wrap(Effect.provide(failing, layer))
+      )
+      expect(ends).toEqual([["ServerError", 10], ["ServerError", 10]])
+    }))
+
   it.effect("charges the Credits of the fiber that calls, and no other beside them", () =>
     Effect.gen(function*() {
       yield* TogetherTest.always("*", Reply.chat("Rhine"))
