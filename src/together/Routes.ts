@@ -75,6 +75,10 @@ export const defaults = {
   tokensPerMessage: 4,
   /** Tokens of a picture, a clip or a sound, which the model prices: until usage tells. */
   tokensPerFile: 1000,
+  /** Most output tokens that a request can mean by `max_tokens`: no model has a longer context. A larger number bounds nothing. */
+  longestContext: 10_485_760,
+  /** Most choices that a request can ask for. */
+  maxChoices: 128,
   /** Pixels of an image's side where the request does not say: the provider's default. */
   imageSide: 1024
 } as const
@@ -82,17 +86,23 @@ export const defaults = {
 /** What a call may consume that takes no tokens. */
 export const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
-/** Multiplies counts, as far as a whole number reaches. */
-const product = (a: number, b: number): number => Math.min(a * b, Number.MAX_SAFE_INTEGER)
+/** Reads a count out of a row that nobody checked: what the provider cannot take for one is as good as nothing. */
+const countOf = (value: unknown, least: number, most: number): number | undefined => {
+  const count = Number.isInteger(value) ? Number(value) : NaN
+  return count >= least && count <= most ? count : undefined
+}
 
-const generation = (inputTokens: number, maxTokens: number | undefined, n: number | undefined): Estimate => {
-  const choices = n ?? 1
+const generation = (
+  inputTokens: number,
+  { max_tokens, n }: { readonly max_tokens?: unknown; readonly n?: unknown }
+): Estimate => {
+  const maxTokens = countOf(max_tokens, 0, defaults.longestContext)
+  const choices = countOf(n, 1, defaults.maxChoices) ?? 1
   return {
     inputTokens,
-    outputTokens: product(Math.min(maxTokens ?? defaults.outputTokens, defaults.outputTokens), choices),
-    maxOutputTokens: product(maxTokens ?? defaults.maxOutputTokens, choices),
-    // a row of a batch may say null, which is as good as nothing
-    ...(typeof maxTokens === "number" ? {} : { openChoices: choices })
+    outputTokens: Math.min(maxTokens ?? defaults.outputTokens, defaults.outputTokens) * choices,
+    maxOutputTokens: (maxTokens ?? defaults.maxOutputTokens) * choices,
+    ...(maxTokens === undefined ? { openChoices: choices } : {})
   }
 }
 
@@ -125,16 +135,16 @@ export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
   let input = 0
   for (const message of request.messages) input += messageTokens(message)
   input += textTokens(request.tools) + textTokens(request.response_format)
-  return generation(input, request.max_tokens, request.n)
+  return generation(input, request)
 }
 
 /** Estimates what a completion request may consume. */
 export const completionEstimate = (request: Completions.CompletionRequest): Estimate =>
-  generation(estimateTokens(request.prompt), request.max_tokens, request.n)
+  generation(textTokens(request.prompt), request)
 
-const textsEstimate = (texts: ReadonlyArray<string>): Estimate => ({
+const textsEstimate = (texts: ReadonlyArray<unknown>): Estimate => ({
   ...nothing,
-  inputTokens: texts.reduce((sum, text) => sum + estimateTokens(text), 0)
+  inputTokens: texts.reduce<number>((sum, text) => sum + textTokens(text), 0)
 })
 
 const modelOf = (request: { readonly model: string }): string => request.model
@@ -188,11 +198,7 @@ export const rerank: Route<Rerank.RerankRequest, Rerank.RerankResponse> = {
   response: Rerank.RerankResponse,
   idempotent: true,
   model: modelOf,
-  estimate: (request) =>
-    textsEstimate([
-      request.query,
-      ...request.documents.map((document) => typeof document === "string" ? document : JSON.stringify(document))
-    ]),
+  estimate: (request) => textsEstimate([request.query, ...request.documents]),
   money: byTokens
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Schema } from "effect"
 import * as Row from "../../src/job/Row.ts"
 import * as RowTokens from "../../src/job/RowTokens.ts"
 
@@ -33,5 +34,48 @@ describe("RowTokens", () => {
       inputTokens: RowTokens.estimate(chat).inputTokens
     })
     for (const body of [{}, null, "text", { choices: [] }]) expect(RowTokens.used(chat, body)).toBeUndefined()
+  })
+
+  describe("estimate", () => {
+    const of = (max_tokens: unknown, n?: unknown) =>
+      RowTokens.estimate({ ...chat, body: { ...chat.body, max_tokens, n } })
+
+    it("takes what is no count of tokens or choices for absent", () => {
+      const open = of(undefined)
+      expect(open).toMatchObject({ maxOutputTokens: 8192, openChoices: 1 })
+      for (const wrong of [-1, 0.5, 1e30, 20_000_000, "9", null, true, [9], {}, NaN, Infinity]) {
+        expect([wrong, of(wrong)]).toEqual([wrong, open])
+        expect([wrong, of(9, wrong)]).toEqual([wrong, of(9)])
+      }
+      expect(of(0)).toMatchObject({ outputTokens: 0, maxOutputTokens: 0 })
+      expect(of(9, 0)).toEqual(of(9))
+      expect(of(9, 3).maxOutputTokens).toBe(27)
+    })
+
+    const json = Arbitrary.schema(Schema.Json)
+
+    it.prop("is whole and never below zero, whatever a row holds", [
+      Arbitrary.all({ model: Arbitrary.schema(Schema.NonEmptyString), max_tokens: json, n: json, tools: json }),
+      Arbitrary.all({
+        input: Arbitrary.array(json, { minLength: 1 }),
+        documents: Arbitrary.array(json),
+        content: json,
+        prompt: json,
+        query: json,
+        tool_calls: json
+      }),
+      Arbitrary.schema(Schema.Literals(Object.keys(Row.urls)))
+    ], ([common, { content, tool_calls, ...fields }, url]) => {
+      const text = { prompt: "a", query: "b" }
+      const messages = [{ role: "user", content, tool_calls, reasoning: content }]
+      for (const body of [{ ...fields, ...common, messages }, { ...fields, ...common, ...text, messages }]) {
+        const read = Row.fromJson({ url, body }, 1)
+        if (read._tag === "Bad") continue
+        const { inputTokens, maxOutputTokens, outputTokens } = RowTokens.estimate(read)
+        for (const tokens of [inputTokens, outputTokens, maxOutputTokens]) {
+          expect([body, Number.isSafeInteger(tokens) && tokens >= 0]).toEqual([body, true])
+        }
+      }
+    })
   })
 })
