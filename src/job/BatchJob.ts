@@ -44,6 +44,7 @@ import type { JobError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
 import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
+import * as RowCheck from "./RowCheck.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 
@@ -156,14 +157,27 @@ const drive = (
           yield* batches.over(part)
         }
         const gatherer = Parts.gatherer(round, name, options.limits)
-        const parts = again.flatMap((row) => gatherer.add(row) ?? [])
+        const parts = yield* Effect.forEach(again, (row) => gather(gatherer, row))
         yield* Effect.forEach(
-          [...parts, ...gatherer.rest()],
+          [...parts.filter((full) => full !== undefined), ...gatherer.rest()],
           (full) => work(full, part.retried === true),
           { discard: true }
         )
       }
     )
+
+    /** Adds a row to the parts to come, or settles one that no batch would answer: it fails alone, and is not sent. */
+    const gather = (gatherer: Parts.Gatherer, row: Row.Row): Effect.Effect<Parts.Full | undefined, JobError> => {
+      const refusal = Parts.refusal(row)
+      if (refusal !== undefined) {
+        const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
+        return Effect.as(settle.bad(bad), undefined)
+      }
+      const error = RowCheck.refusal(row)
+      return error === undefined
+        ? Effect.succeed(gatherer.add(row))
+        : Effect.as(settle.refused(row, error), undefined)
+    }
 
     const leaveOut = ({ part: { model, rows } }: Parts.Full, error: BudgetExceededError): undefined =>
       void unpriced.set(model, { error, rows: rows + (unpriced.get(model)?.rows ?? 0) })
@@ -271,14 +285,8 @@ const drive = (
           return Admission.refuse(decision, journal)
         case "Done":
           return Effect.undefined
-        case "Send": {
-          if (waits) return Effect.undefined
-          const { row } = decision
-          const refusal = Parts.refusal(row)
-          if (refusal === undefined) return Effect.succeed(gatherer.add(row))
-          const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
-          return Effect.as(settle.bad(bad), undefined)
-        }
+        case "Send":
+          return waits ? Effect.undefined : gather(gatherer, decision.row)
       }
     }
 

@@ -3,6 +3,7 @@
  * through.
  */
 import * as Effect from "effect/Effect"
+import type { InvalidRequestError } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import * as Admission from "./Admission.ts"
 import type * as Answer from "./Answer.ts"
@@ -30,13 +31,15 @@ export interface Options {
   readonly stop: (why: Stop.Stop) => Effect.Effect<never>
 }
 
-/** Settles rows of batches, and bad lines. */
+/** Settles rows of batches, rows that are not batched, and bad lines. */
 export interface BatchSettle {
   /** Settles rows in groups: one is written, and `done` told of it, whatever stops the job in between. */
   readonly rows: (
     said: ReadonlyArray<readonly [Row.Row, Output.Said]>,
     done: (settled: ReadonlyArray<Settled.Settled>) => void
   ) => Effect.Effect<void, JobError>
+  /** Settles a row that no batch is asked about, for it would refuse it. */
+  readonly refused: (row: Row.Row, error: InvalidRequestError) => Effect.Effect<void, JobError>
   /** Settles a bad line, and writes it whatever stops the job in between. */
   readonly bad: (line: Row.Bad) => Effect.Effect<void, JobError>
 }
@@ -75,6 +78,15 @@ export const make = ({ context, failFast, lookup, now, stop }: Options): BatchSe
         )
         if (failFast && settled.some((each) => each.kind === "failed")) return yield* stop(Stop.failedRow)
       }
+    }),
+    refused: Effect.fnUntraced(function*(row, error) {
+      yield* Effect.uninterruptible(
+        Effect.flatMap(
+          settler.row(row, Admission.hashOf(row), { _tag: "Failed", error }, 0),
+          ({ settled }) => context.emit([settled])
+        )
+      )
+      if (failFast) return yield* stop(Stop.failedRow)
     }),
     bad: (line) =>
       Effect.uninterruptible(
