@@ -18,11 +18,13 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import type * as Answer from "./Answer.ts"
 import * as Patience from "./Patience.ts"
 import type * as Row from "./Row.ts"
+import * as Sending from "./Sending.ts"
 import type { Stop } from "./Stop.ts"
 
 /** Sends one row and returns its answer; retries within a call are its own affair. */
@@ -39,7 +41,10 @@ export interface Dispatch<R> {
   readonly run: (row: Row.Row) => Effect.Effect<Verdict, never, R>
   /** Waits for a reason to stop. */
   readonly stopped: Effect.Effect<Stop>
-  /** Gives a reason to stop; the first one counts. */
+  /**
+   * Gives a reason to stop; the first one counts. Interrupts at once who runs a row of which nothing is on the wire
+   * (Sending.ts): it would only be sent to be cut off, and billed.
+   */
   readonly stop: (reason: Stop) => Effect.Effect<void>
   readonly isStopped: () => Stop | undefined
   /** Models whose rows are not sent any more, with the error that said so and the rows left out. */
@@ -106,6 +111,8 @@ export const make = Effect.fnUntraced(function*<R>(
   let reason: Stop | undefined
   let sending = 0
   let unsettledAttempts = 0
+  /** Calls under way, by the fiber that makes them. */
+  const calls = new Map<Fiber.Fiber<unknown, unknown>, Sending.Sending>()
   /** Calls that have ended and may have left room in a budget. */
   let ended = 0
   /** Turns of the rows that wait for room in a budget, the longest first. */
@@ -131,6 +138,9 @@ export const make = Effect.fnUntraced(function*<R>(
     Effect.suspend(() => {
       reason ??= why
       wake(Infinity)
+      for (const [fiber, { onWire }] of calls) {
+        if (!onWire) fiber.interruptUnsafe()
+      }
       return Effect.asVoid(Deferred.succeed(stopped, reason))
     })
 
@@ -156,8 +166,21 @@ export const make = Effect.fnUntraced(function*<R>(
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
 
+  /** Sends a row in a call that a stop may leave. */
+  const call = (row: Row.Row) =>
+    Effect.withFiber<Answer.Reply, TogetherError.TogetherError, R>((fiber) => {
+      const sending: Sending.Sending = { onWire: true, isStopped: () => reason !== undefined }
+      calls.set(fiber, sending)
+      return Effect.ensuring(
+        Effect.provideService(Effect.suspend(() => send(row)), Sending.Current, sending),
+        Effect.sync(() => calls.delete(fiber))
+      )
+    })
+
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
+      // its retries may have ended with the job: this is no last word on it
+      if (reason !== undefined) return Effect.succeed({ _tag: "Undone", error })
       const [decision, next] = Patience.decide(state, health, seconds(), patience)
       const asked = secondsAsked(error)
       if (decision._tag === "Wait" && asked <= patience.outage) {
@@ -234,7 +257,7 @@ export const make = Effect.fnUntraced(function*<R>(
       }
       const before = ended
       sending++
-      const result = yield* Effect.result(Effect.suspend(() => send(row)))
+      const result = yield* Effect.result(call(row))
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {

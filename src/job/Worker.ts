@@ -76,12 +76,15 @@ export const make = <R>(
   })
 
   /** Sends a row, and says to those identical to it what became of it. */
-  const send = (task: Task, key: string | undefined, started: number) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(dispatch.run(task.row)), (verdict) => conclude(task, verdict, started)).pipe(
-        Effect.flatMap((ordinal) => key === undefined ? Effect.void : twins!.settle(key, ordinal)) // only twins make a key
+  const send = (task: Task, key: string | undefined, started: number) => {
+    const tell = (ordinal: number | undefined) => key === undefined ? Effect.void : twins!.settle(key, ordinal) // only twins make a key
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.onInterrupt(restore(dispatch.run(task.row)), () => tell(undefined)).pipe(
+        Effect.flatMap((verdict) => conclude(task, verdict, started)),
+        Effect.flatMap(tell)
       )
     )
+  }
 
   const work = Effect.fnUntraced(function*(task: Task) {
     const started = tick()
