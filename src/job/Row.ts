@@ -291,11 +291,20 @@ const whyNotJson = (text: string): string => {
   return `${unexpected}, character ${until}`
 }
 
+/** Tells whether carriage returns part a text into lines of JSON. */
+const endsInReturns = (text: string): boolean => {
+  const pieces = text.split("\r").filter((piece) => piece.trim() !== "")
+  return pieces.length > 1 && pieces.every((piece) => Result.isSuccess(Result.try((): unknown => JSON.parse(piece))))
+}
+
 /** Says how to write a line instead, by what it looks like. */
 const instead = (text: string, line: number): string | undefined =>
-  line === 1 && text.trimStart().startsWith("[")
+  // before all else: every other character of such a text is this one, also those that would end its lines
+  text.includes("\0")
+    ? "it holds NUL characters, as UTF-16 does: save the file as UTF-8"
+    : line === 1 && text.trimStart().startsWith("[")
     ? "the input begins a JSON array, and JSON Lines are wanted: write one object per line, such as with jq -c '.[]'"
-    : text.trim().includes("\r")
+    : endsInReturns(text)
     ? "it holds carriage returns: end lines in LF, such as with tr '\\r' '\\n'"
     : undefined
 

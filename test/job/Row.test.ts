@@ -208,3 +208,32 @@ describe("Row", () => {
     })
   })
 })
+
+describe("Row.parse of a file that is no UTF-8 with LF", () => {
+  const message = (text: string) => {
+    const read = Row.parse(text, 3)
+    return read._tag === "Bad" ? read.message : ""
+  }
+  const wide = (text: string) => Array.from(text, (character) => `${character}\0`).join("")
+
+  it("tells UTF-16 before anything else, carriage returns or not", () => {
+    for (const text of ["{\"prompt\":\"a\"}\r", "{\"prompt\":\"a\"}", "[{\"prompt\":\"a\"}]\r"]) {
+      expect(message(wide(text))).toMatch(/: it holds NUL characters, as UTF-16 does: save the file as UTF-8$/)
+    }
+  })
+
+  it("advises to part a line at carriage returns only where all of its pieces are JSON", () => {
+    const advice = "end lines in LF, such as with tr"
+    expect(message("{\"prompt\":\"a\"}\r{\"prompt\":\"b\"}\r\r")).toContain(advice)
+    for (
+      const text of [
+        "{\"prompt\":\"a\rb\"}",
+        "{\"prompt\":\r\"a\",}",
+        "{\"prompt\":\"a\"}\r{\"prompt\":",
+        "\"a\rb\"\r1"
+      ]
+    ) {
+      expect([text, message(text)]).toEqual([text, expect.stringContaining("write one JSON object per line")])
+    }
+  })
+})
