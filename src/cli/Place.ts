@@ -1,7 +1,11 @@
 /** Where the files of a run are: beside the input, or in `--out-dir`. `run` and `plan` look in the same places. */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as FileIdentity from "../job/FileIdentity.ts"
+import { platformCode } from "../job/JobError.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
+import { UsageError } from "./UsageError.ts"
 
 /** Holds the flags that say where files are. */
 export interface Flags {
@@ -45,3 +49,20 @@ export const journalOf = (flags: Flags, emulator: boolean): string => {
   const { errors, journal, results } = of(flags, emulator)
   return JobFiles.paths({ input: Input.file(flags.input), results, errors, journalPath: journal }).journal
 }
+
+/**
+ * Makes the directory of a run's files.
+ *
+ * **Errors**: `UsageError` where it cannot.
+ */
+export const make = Effect.fnUntraced(function*(outDir: string) {
+  const fs = yield* FileSystem.FileSystem
+  yield* Effect.mapError(
+    fs.makeDirectory(outDir, { recursive: true }),
+    (error) =>
+      new UsageError({
+        message: `--out-dir ${outDir} is no directory, and none can be made there (${platformCode(error)}). ` +
+          "Nothing was sent. Check the directory, or choose another."
+      })
+  )
+})

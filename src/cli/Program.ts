@@ -199,6 +199,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
     const read = yield* Effect.result(configFile(host))
     if (Result.isSuccess(read)) configPath = read.success.path
     yield* Command.runWith(tree(outcome), { version })(host.args).pipe(
+      Effect.provideService(Settings.Current, { env: host.env, file: configPath }),
       Effect.provideService(
         ConfigProvider.ConfigProvider,
         Result.isSuccess(read)

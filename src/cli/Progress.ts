@@ -19,6 +19,11 @@ export interface View {
   readonly recent: Recent
   /** What keeps the run from sending, where something does. */
   readonly standstill?: string | undefined
+  /**
+   * Whether the rows go through batches: lanes carry uploads and polls then, and no pace tells when a batch ends. Default:
+   * false.
+   */
+  readonly batch?: boolean | undefined
 }
 
 /** Remembers a few seconds of counts. */
@@ -175,23 +180,26 @@ const counts = (report: Report.Report, style: Style.Style): string => {
 
 const pace = (view: View): string => {
   const { report } = view
+  const cost = finalCost(report)
+  const spent = `${Format.usd(report.nanoUsd + report.resumedNanoUsd)}${
+    cost === undefined || report.nanoUsd === 0n ? "" : ` of about ${Format.usd(cost + report.resumedNanoUsd)}`
+  }`
+  if (view.batch === true) return `${Format.count(report.inFlight)} in batches · ${spent}`
   const { inFlight, limit, rate } = totals(view.lanes)
   const speed = rates(view.recent)
-  const cost = finalCost(report)
   return [
     `${inFlight} in flight${limit === undefined ? "" : ` of ${Math.round(limit)}`}`,
     `${Format.rate(speed.requests)} req/s${Number.isFinite(rate) && rate > 0 ? ` (limit ${Format.rate(rate)})` : ""}`,
     `${Format.rate(speed.tokens)} tok/s`,
-    `${Format.usd(report.nanoUsd + report.resumedNanoUsd)}${
-      cost === undefined || report.nanoUsd === 0n ? "" : ` of about ${Format.usd(cost + report.resumedNanoUsd)}`
-    }`
+    spent
   ].join(" · ")
 }
 
 const state = (view: View): string => {
   if (view.standstill !== undefined) return view.standstill
-  const { last, pause } = totals(view.lanes)
   const refusals = view.report.throttled > 0 ? `${Format.count(view.report.throttled)} × 429` : "no 429"
+  if (view.batch === true) return refusals
+  const { last, pause } = totals(view.lanes)
   if (pause > 0.05) return `paused, ${Format.span(pause)} left · ${refusals}`
   if (last === undefined) return `limit: not found yet · ${refusals}`
   const of = view.lanes.length > 1 ? ` of ${last.lane.slice(last.lane.lastIndexOf("/") + 1)}` : ""
@@ -202,15 +210,17 @@ const state = (view: View): string => {
   return `limit${of}: ${why(last)}${cause} · ${refusals}`
 }
 
+/** Estimates the seconds until the end, where that means anything. */
+const untilEnd = (view: View): number | undefined =>
+  view.batch === true || view.standstill !== undefined ? undefined : remaining(view)
+
 /** Draws the three lines of a terminal. */
 export const lines = (view: View, style: Style.Style, columns: number): ReadonlyArray<string> => {
   const { now, report } = view
   const share = report.total === undefined || report.total === 0 ? 0 : Report.done(report) / report.total
   const elapsed = (now - report.startedAt) / 1000
-  const left = remaining(view)
-  const eta = Number.isFinite(left) && view.standstill === undefined
-    ? `ETA ${Format.clock(left)}`
-    : Format.clock(elapsed)
+  const left = untilEnd(view)
+  const eta = left !== undefined && Number.isFinite(left) ? `ETA ${Format.clock(left)}` : Format.clock(elapsed)
   const head = `${style.bold(Format.percent(share).padStart(4))} ${
     bar(share, Math.max(10, Math.min(30, columns - 60)), style)
   }`
@@ -224,8 +234,8 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
 /** Writes the one line of a log. */
 export const line = (view: View): string => {
   const { now, report } = view
-  const left = remaining(view)
-  const eta = view.standstill === undefined ? ` · ETA ${Format.clock(left)}` : ""
+  const left = untilEnd(view)
+  const eta = left === undefined ? "" : ` · ETA ${Format.clock(left)}`
   return `${Format.clock((now - report.startedAt) / 1000)} ${counts(report, Style.colorless)} · ${pace(view)} · ${
     state(view)
   }${eta}`

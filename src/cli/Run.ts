@@ -20,6 +20,7 @@ import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
+import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Conflicts from "./Conflicts.ts"
@@ -34,6 +35,7 @@ import * as Place from "./Place.ts"
 import * as Policy from "./Policy.ts"
 import * as Prices from "./Prices.ts"
 import { rowOptions, type runFlags } from "./RunFlags.ts"
+import * as Settings from "./Settings.ts"
 import * as Source from "./Source.ts"
 import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
@@ -133,7 +135,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
 const connected = Effect.fnUntraced(function*(work: Work) {
   const { flags, now, report, standstill } = work
   const host = yield* Host.Host
-  const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, standstill, host)
+  const drawn = flags.quiet ? Effect.never : Ticker.drawing(report, standstill, host, flags.via === "batch")
   return yield* Effect.raceFirst(
     Effect.tap(job(work), () => Standstill.look(standstill, now())),
     // none of them ends
@@ -235,8 +237,7 @@ const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
  * be written when the run is over.
  */
 const prepare = Effect.fnUntraced(function*(flags: Flags, files: JobFiles.Paths) {
-  const fs = yield* FileSystem.FileSystem
-  if (flags.outDir !== undefined) yield* Effect.ignore(fs.makeDirectory(flags.outDir, { recursive: true }))
+  if (flags.outDir !== undefined) yield* Place.make(flags.outDir)
   if (flags.report === undefined) return
   const found = yield* FileIdentity.shared([
     ["input", flags.input === "-" ? undefined : flags.input],
@@ -268,6 +269,10 @@ const targetOf = (flags: Flags, emulated: boolean): string =>
   emulated
     ? Journal.emulator
     : CommandLine.withoutUser(flags.baseUrl ?? Together.defaults.baseUrl).replace(/\/+$/, "")
+
+/** Estimates what calls take at the least at the limits of an emulator, which batches do not share. */
+const idealOf = ({ via }: Flags, options: Simulation.Options, report: Report.Report): number | undefined =>
+  via === "batch" ? undefined : Demo.ideal(options, report)
 
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
@@ -366,9 +371,10 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     journal: result.paths.journal,
     page: flags.report,
     maxCost: flags.maxCost,
+    maxCostFrom: yield* Settings.beside("max-cost", host.args),
     batch: flags.via === "batch",
     emulated: emulator !== undefined,
-    idealSeconds: emulator === undefined ? undefined : Demo.ideal(emulator.options, report),
+    idealSeconds: emulator && idealOf(flags, emulator.options, report),
     args: host.args,
     uncertainNanoUsd: spent.uncertain + result.uncertainNanoUsd,
     undone,

@@ -9,7 +9,10 @@
  * from the config file, which ends up in repositories.
  */
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as CommandLine from "./CommandLine.ts"
 import * as Nearest from "./Nearest.ts"
 
 /** Names the flags that environment and config file may set; `base-url` is `TOGETHER_BASE_URL` in the environment. */
@@ -48,11 +51,20 @@ export interface Given {
   readonly file: string | undefined
 }
 
+/** Holds what environment and config file say to the command that runs. */
+export const Current: Context.Reference<Given> = Context.Reference<Given>("effect-together/cli/Settings/Current", {
+  defaultValue: () => ({ env: {}, file: undefined })
+})
+
 /** Says where the value of a flag came from that is not on the command line. */
 export const sourceOf = (flag: string, { env, file }: Given): string =>
   file === undefined || (env[variable(flag)] ?? "") !== ""
     ? `${variable(flag)} in the environment`
     : `${JSON.stringify(flag)} in ${file}`
+
+/** Says where the value of a flag comes from, or nothing where it is on the command line. */
+export const beside = (flag: string, args: ReadonlyArray<string>): Effect.Effect<string | undefined> =>
+  Effect.map(Current, (given) => CommandLine.has(args, flag) ? undefined : sourceOf(flag, given))
 
 const known: ReadonlyArray<string> = names.map(variable)
 

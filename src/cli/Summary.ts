@@ -1,4 +1,5 @@
 /** The end of a run in words: what was done, what it took, and how to go on. */
+import * as Money from "../domain/Money.ts"
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as Job from "../job/Job.ts"
 import * as Histogram from "../job/Histogram.ts"
@@ -26,6 +27,8 @@ export interface Context {
   readonly uncertainNanoUsd?: bigint | undefined
   /** Nano-dollars that `--max-cost` allows, earlier runs included. */
   readonly maxCost?: bigint | undefined
+  /** Where `--max-cost` comes from, where it is not among `args`. */
+  readonly maxCostFrom?: string | undefined
   /** Whether the rows went through batches: attempts are uploads and polls then. */
   readonly batch?: boolean | undefined
   /** Whether an emulator answered. */
@@ -254,8 +257,10 @@ export const stop = (context: Context, style: Style.Style): ReadonlyArray<string
   return why === undefined ? [] : [style.yellow(why)]
 }
 
-const withoutBudget = (args: ReadonlyArray<string>, style: Style.Style): string =>
-  `continue without --max-cost: ${style.bold(CommandLine.instead(args, "--max-cost"))}`
+const withoutBudget = ({ args, maxCostFrom }: Context, style: Style.Style): string => {
+  const remove = maxCostFrom === undefined ? "" : `remove ${maxCostFrom}, then: `
+  return `continue without --max-cost: ${remove}${style.bold(CommandLine.instead(args, "--max-cost"))}`
+}
 
 /** Rounds an amount up to two digits: who allows so much allows enough. */
 const upwards = (amount: bigint): bigint => {
@@ -267,9 +272,9 @@ const upwards = (amount: bigint): bigint => {
 const onward = (context: Context, style: Style.Style): string => {
   const { args, ending: { abandoned, stop } } = context
   if (stop?._tag === "MaxCost") {
-    const enough = Format.usd(upwards(spent(context) + stop.error.neededNanoUsd))
-    return `raise --max-cost above ${enough}, then continue with: ${
-      style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", "USD"))
+    const enough = upwards(spent(context) + stop.error.neededNanoUsd)
+    return `raise --max-cost to ${Format.usd(enough)} or more, and continue with: ${
+      style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", Money.toUsd(enough)))
     }`
   }
   if (context.running !== undefined) {
@@ -277,7 +282,7 @@ const onward = (context: Context, style: Style.Style): string => {
   }
   const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")
   return stop?._tag === "Abandoned" && priceless
-    ? withoutBudget(args, style)
+    ? withoutBudget(context, style)
     : `continue with: ${style.bold(CommandLine.again(args))}`
 }
 

@@ -55,11 +55,12 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
     }
   }))
 
-/** Draws progress to standard error until it is interrupted, and then removes what it drew. */
+/** Draws progress to standard error until it is interrupted, and then removes what it drew; `batch` as in `View`. */
 export const drawing = (
   report: Report.Report,
   standstill: Standstill.Standstill,
-  host: Host.Service
+  host: Host.Service,
+  batch = false
 ): Effect.Effect<never, never, Lanes.Lanes> =>
   Effect.flatMap(SteadyClock.make, (clock) => {
     const recent = Progress.recent()
@@ -73,6 +74,7 @@ export const drawing = (
         lanes: yield* statuses,
         now,
         recent,
+        batch,
         standstill: Standstill.now(standstill, report.startedAt)
       }
     })

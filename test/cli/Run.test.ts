@@ -166,7 +166,9 @@ describe.concurrent("run", () => {
         expect(err).toContain(
           "stopped by --max-cost: earlier runs of the journal have spent all of it. The next row may cost"
         )
-        expect(err).toMatch(/raise --max-cost above \$0\.0\d+, then continue with: .* --retry-errors --max-cost USD\n/)
+        expect(err).toMatch(
+          /raise --max-cost to \$(0\.0\d+) or more, and continue with: .* --retry-errors --max-cost \1\n/
+        )
         expect((yield* shell.run(["run", input, ...emulator, ...cap, "--range", "1:3"])).code).toBe(0)
       })),
     30_000
@@ -224,7 +226,7 @@ describe.concurrent("run", () => {
     })), 30_000)
 
   it.effect(
-    "says what to raise --max-cost above, of the amount that was given, also when it is resumed",
+    "says what to raise --max-cost to, of the amount that was given, also when it is resumed",
     () =>
       live(Effect.gen(function*() {
         const { emulator, input, shell } = opened(12)
@@ -236,7 +238,7 @@ describe.concurrent("run", () => {
             5,
             expect.stringMatching(/next row may cost up to \S+, and \S+ of \$0\.00002 is left/)
           ])
-          expect(err).toMatch(/raise --max-cost above \$0\.0000\d+, then continue with: .* --max-cost USD\n$/)
+          expect(err).toMatch(/raise --max-cost to \$(0\.0000\d+) or more, and continue with: .* --max-cost \1\n$/)
           expect([err.includes("0 lost"), /^errors /m.test(err)]).toEqual([true, false])
         }
         expect(existsSync(shell.path("in.emulator.errors.jsonl"))).toBe(false)

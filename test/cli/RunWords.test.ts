@@ -1,0 +1,109 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { existsSync } from "node:fs"
+import * as Progress from "../../src/cli/Progress.ts"
+import * as Style from "../../src/cli/Style.ts"
+import * as Report from "../../src/job/Report.ts"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+const fast = JSON.stringify({
+  unknownModels: "accept",
+  limits: {},
+  firstToken: { kind: "constant", value: 0.01 },
+  batch: { validatingSeconds: 0.1, rowsPerSecond: 1000 }
+})
+
+const opened = (text: string) => {
+  const shell = Shell.open()
+  const input = shell.write("in.jsonl", text)
+  return { shell, input, emulator: ["--emulator", "--emulator-config", shell.write("fast.json", fast)] }
+}
+
+describe("run", () => {
+  it.effect(
+    "names what sets --max-cost where it is not on the command line and has to go",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(Shell.prompts(1, { model: "acme/none" }))
+        const last = (err: string) => err.trimEnd().split("\n").at(-1)
+        const args = ["run", input, ...emulator]
+        const again = `effect-together ${args.join(" ")}`
+        const variable = yield* shell.run(args, { EFFECT_TOGETHER_MAX_COST: "1" })
+        expect(last(variable.err)).toBe(
+          `continue without --max-cost: remove EFFECT_TOGETHER_MAX_COST in the environment, then: ${again}`
+        )
+        const config = shell.write(".effect-together.json", JSON.stringify({ "max-cost": 1 }))
+        const file = yield* shell.run(args)
+        expect(last(file.err)).toBe(`continue without --max-cost: remove "max-cost" in ${config}, then: ${again}`)
+        const flag = yield* shell.run([...args, "--max-cost", "1"])
+        expect(last(flag.err)).toBe(`continue without --max-cost: ${again}`)
+      })),
+    30_000
+  )
+
+  it.effect("goes on with the command that it says after --max-cost", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(Shell.prompts(3))
+      const args = ["run", input, ...emulator, "--concurrency", "1"]
+      const stopped = yield* shell.run([...args, "--max-cost", "0.0000001"])
+      const command =
+        /^raise --max-cost to \S+ or more, and continue with: effect-together (.*)$/m.exec(stopped.err)?.[1] ?? ""
+      const raised = yield* shell.run(command.split(" "))
+      expect([stopped.code, raised.err]).toEqual([5, expect.stringMatching(/rows +[1-3] answered/)])
+    })), 30_000)
+
+  it.effect("refuses an --out-dir that cannot be made, by its name and the system's word", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(Shell.prompts(1))
+      const outDir = `${input}/below`
+      const { code, err } = yield* shell.run(["run", input, ...emulator, "--out-dir", outDir])
+      expect([code, err]).toEqual([
+        2,
+        expect.stringContaining(
+          `--out-dir ${outDir} is no directory, and none can be made there (ENOTDIR). Nothing was sent. Check the directory, or choose another.`
+        )
+      ])
+      expect(existsSync(shell.path("in.emulator.results.jsonl"))).toBe(false)
+    })))
+
+  it.effect(
+    "tells neither a limit nor an ideal time of rows that went through batches",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(Shell.prompts(3))
+        const { code, err } = yield* shell.run(["run", input, ...emulator, "--via", "batch", "--poll", "50ms"])
+        expect([code, err.includes("ideal")]).toEqual([0, false])
+      })),
+    30_000
+  )
+})
+
+describe("Progress of batches", () => {
+  const report = Report.make(0)
+  report.total = 100
+  report.inFlight = 60
+  const lanes = { lanes: [], now: 10_000, recent: Progress.recent(), batch: true }
+
+  it("shows the rows in batches and what was spent, and no ETA, rate or limit", () => {
+    Report.settle(report, 5000, {
+      kind: "ok",
+      line: 1,
+      id: "r1",
+      attempts: 1,
+      millis: 0,
+      inputTokens: 10,
+      outputTokens: 30,
+      nanoUsd: 1_000_000n
+    })
+    const [head, pace, state] = Progress.lines({ report, ...lanes }, Style.colorless, 140)
+    expect(head).toMatch(/1\/100 rows · 1 ok · 0 failed · 0:10$/)
+    expect([pace, state]).toEqual(["     60 in batches · $0.001 of about $0.10", "     no 429"])
+    expect(Progress.line({ report, ...lanes })).toBe(
+      "0:10 1/100 rows · 1 ok · 0 failed · 60 in batches · $0.001 of about $0.10 · no 429"
+    )
+    expect(Progress.line({ report, ...lanes, standstill: "no credit" })).toContain(" · no credit")
+  })
+})
