@@ -67,7 +67,7 @@ export const page = (title: string, body: string): string =>
 <body><main>${body}</main></body></html>
 `
 
-/** Is a line or an area of a chart. */
+/** A line or an area of a chart. */
 export interface Series {
   readonly label: string
   /** Name of a CSS variable. */
@@ -77,7 +77,7 @@ export interface Series {
   readonly points: ReadonlyArray<readonly [x: number, y: number]>
 }
 
-/** Is a stretch of the x axis, shaded from top to bottom. */
+/** A stretch of the x axis, shaded from top to bottom. */
 export interface Band {
   readonly from: number
   readonly to: number
@@ -234,7 +234,7 @@ export const standalone = (chart: Chart): string => {
   return `${svg(chart, attributes, `${style}${items.join("")}`)}\n`
 }
 
-/** Is a bar with its label and the text at its end. */
+/** A bar with its label and the text at its end. */
 export interface Bar {
   readonly label: string
   readonly value: number

@@ -33,7 +33,7 @@ export const doctorFlags = {
 /** Holds the parsed flags of `doctor`. */
 export type Flags = Command.Command.Config.Infer<typeof doctorFlags>
 
-/** Is the outcome of one check. */
+/** The outcome of one check. */
 interface Check {
   readonly name: string
   readonly state: "ok" | "warn" | "bad"

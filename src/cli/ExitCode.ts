@@ -26,7 +26,7 @@ export const ExitCode = {
   interrupted: 130
 } as const
 
-/** Is one of the exit codes. */
+/** One of the exit codes. */
 export type ExitCode = typeof ExitCode[keyof typeof ExitCode]
 
 /** Counts rows that failed, in this run or before it, and bad lines. */

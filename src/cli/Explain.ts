@@ -37,7 +37,7 @@ export type Flags = Command.Command.Config.Infer<typeof explainFlags>
 
 const parsed = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
 
-/** Is a row of an errors file; rows of such a file name their line. */
+/** A row of an errors file; rows of such a file name their line. */
 interface ErrorRow {
   readonly code: string
   readonly message: string

@@ -12,7 +12,7 @@ import type * as Input from "../job/Input.ts"
 import { OutputError } from "../job/JobError.ts"
 import * as Style from "./Style.ts"
 
-/** Is the process, as far as the command needs it. */
+/** The process, as far as the command needs it. */
 export interface Service {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly args: ReadonlyArray<string>

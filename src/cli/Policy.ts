@@ -32,7 +32,7 @@ export const Policy = Schema.Struct({
   })),
   onCredits: Schema.optionalKey(Schema.Literals(["stop", "wait"]))
 })
-/** Is a policy document. */
+/** A policy document. */
 export type Policy = typeof Policy.Type
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Policy), { onExcessProperty: "error" })

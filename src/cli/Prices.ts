@@ -9,7 +9,7 @@ import * as Together from "../together/Together.ts"
 /** Knows what models cost, to rows and to the budget alike. */
 export type Prices = PriceTable.PriceTable<Together.Together>
 
-/** Is when the catalogue is asked again: the shipped prices are at hand, so not for long. */
+/** Asks for the catalogue again, but not for long: the shipped prices are at hand. */
 const retry = Retry.policy({ maxAttempts: 2 })
 
 const warn = (report: Report.Report, why: string) =>

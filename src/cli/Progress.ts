@@ -9,7 +9,7 @@ import * as Report from "../job/Report.ts"
 import * as Format from "./Format.ts"
 import * as Style from "./Style.ts"
 
-/** Is what progress is drawn from, at one instant. */
+/** What progress is drawn from, at one instant. */
 export interface View {
   readonly report: Report.Report
   readonly lanes: ReadonlyArray<Lane.LaneStatus>

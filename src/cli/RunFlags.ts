@@ -72,7 +72,7 @@ const read = <A>(
   ))
 }
 
-/** Is the argument that names the input. */
+/** The argument that names the input. */
 export const input = Argument.String("input").pipe(
   Argument.filter((path) => path.trim() !== "", () => "input must not be empty: give a path, or - for standard input"),
   Argument.withDescription("JSONL file of prompts (.gz is gunzipped), or - for standard input")
@@ -125,7 +125,7 @@ export const limitFlags = {
   policy: path("policy", "Policy document: retry, lanes, onCredits", "FILE")
 }
 
-/** Is the flag that names the directory of a run's files. */
+/** The flag that names the directory of a run's files. */
 export const outDir = path("out-dir", "Directory of results, errors and journal (default: that of the input)", "DIR")
 
 /** Lists the flags of `run`. */

@@ -12,7 +12,7 @@ import type * as Account from "../policy/Account.ts"
 import type * as Report from "../job/Report.ts"
 import * as Format from "./Format.ts"
 
-/** Is a time without credit. */
+/** A time without credit. */
 export interface Spell {
   readonly from: number
   /** Absent while it lasts. */

@@ -48,7 +48,7 @@ const seconds = (report: Report.Report): number => ((report.endedAt ?? report.st
 const list = (counts: ReadonlyMap<string, number>): string =>
   Array.from(counts).sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${Format.count(count)}`).join(", ")
 
-/** Is what the reason of an end needs. */
+/** What the reason of an end needs. */
 type Spending = Pick<Context, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "batch" | "spells">
 
 /** Adds up what the runs of the journal have spent, and may have spent besides. */

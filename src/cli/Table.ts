@@ -1,7 +1,7 @@
 /** Tables of text for a terminal: columns as wide as their widest cell, numbers to the right. */
 import * as Style from "./Style.ts"
 
-/** Is a column. */
+/** A column. */
 export interface Column {
   readonly head: string
   readonly align?: "left" | "right" | undefined

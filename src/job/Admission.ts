@@ -35,7 +35,7 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { retryErrors: false, changed: "stop" } as const
 
-/** Is what becomes of a line. */
+/** What becomes of a line. */
 export type Decision =
   | { readonly _tag: "Send"; readonly row: Row.Row; readonly hash: number }
   /** `same` tells whether the row asks for what it asked when it was settled. */

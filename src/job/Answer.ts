@@ -17,7 +17,7 @@ import * as Json from "../together/Json.ts"
 import * as Hash from "./Hash.ts"
 import * as Row from "./Row.ts"
 
-/** Is what a row was answered with. */
+/** What a row was answered with. */
 export interface Reply {
   readonly status: number
   readonly requestId?: string | undefined

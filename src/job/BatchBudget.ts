@@ -29,7 +29,7 @@ export const bound = (lookup: Price.Lookup, model: string, rows: ReadonlyArray<R
   return Price.range(0n, high)
 }
 
-/** Is the budget of one run. */
+/** The budget of one run. */
 export interface BatchBudget {
   /** Holds the bound of a part that runs already. */
   readonly hold: (bound: Price.Estimate) => Reserve
@@ -44,7 +44,7 @@ export interface BatchBudget {
   ) => Effect.Effect<Reserve, TogetherError.BudgetExceededError>
 }
 
-/** Is what one part holds of the budget. */
+/** What one part holds of the budget. */
 export interface Reserve {
   /**
    * Gives it back; `spent` is what the part is known to have cost, `unknown` whether it may have cost more. Hands back

@@ -94,7 +94,7 @@ export const run = (
   return JobFiles.around({ ...options, retryErrors: true }, (context) => drive(context, all))
 }
 
-/** Is a part under way: its rows that have to be answered, and what it holds of the budget. */
+/** A part under way: its rows that have to be answered, and what it holds of the budget. */
 interface UnderWay {
   readonly part: Parts.Part
   readonly rows: ReadonlyArray<Row.Row>

@@ -12,7 +12,7 @@ import { promptsOf, redact } from "../together/Redact.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Row from "./Row.ts"
 
-/** Is what a batch said about a row. */
+/** What a batch said about a row. */
 export type Said =
   | { readonly _tag: "Answered"; readonly status: number; readonly body: unknown }
   | {
@@ -21,7 +21,7 @@ export type Said =
     readonly message: string
     /** Absent where the batch itself refused. */
     readonly status: number | undefined
-    /** Is there where the provider gave the generation up. */
+    /** The generation that the provider gave up, where it did. */
     readonly failed?: FailedGeneration.FailedGeneration | undefined
     /** The body of a success that is no answer: it was billed. */
     readonly billed?: { readonly body: unknown } | undefined
@@ -69,7 +69,7 @@ export const readLine = (text: string): readonly [id: string, said: Said] | unde
   return [id, { _tag: "Refused", code, message: messageOf(error), status: undefined }]
 }
 
-/** Is what a batch said against a row. */
+/** What a batch said against a row. */
 export type Refused = Extract<Said, { readonly _tag: "Refused" }>
 
 /** Tells whether a refusal may pass: the row is worth another batch. */
@@ -78,7 +78,7 @@ export const transient = ({ code, failed, status }: Refused): boolean => {
   return status === undefined ? code === "timeout" || code === "batch_client_error" : status === 429 || status >= 500
 }
 
-/** Is said of a row that no batch answered. */
+/** Makes what is said of a row that no batch answered. */
 export const notAnswered = (rounds: number): Refused => ({
   _tag: "Refused",
   code: "not_answered",

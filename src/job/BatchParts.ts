@@ -23,7 +23,7 @@ export const defaults = {
   maxId: 64
 } as const
 
-/** Is a batch, as the journal notes it. */
+/** A batch, as the journal notes it. */
 export const Part = Schema.Struct({
   /** Name of the uploaded file: unique, so that a batch whose creation was cut off by a crash is found again. */
   name: Schema.String,
@@ -45,7 +45,7 @@ export const Part = Schema.Struct({
   /** Whether an earlier run was told that there is no batch of this id. */
   missing: Schema.optionalKey(Schema.Boolean)
 })
-/** Is a batch, as the journal notes it. */
+/** A batch, as the journal notes it. */
 export type Part = typeof Part.Type
 
 const decode = Schema.decodeUnknownOption(Part)
@@ -116,7 +116,7 @@ export interface Gatherer {
   readonly rest: () => ReadonlyArray<Full>
 }
 
-/** Is a part with its rows. */
+/** A part with its rows. */
 export interface Full {
   readonly part: Part
   /** An id may stand on a second line, which is not sent: the lines of the part do not tell its rows. */

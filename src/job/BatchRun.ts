@@ -19,10 +19,10 @@ import type * as Journal from "./Journal.ts"
 import * as Report from "./Report.ts"
 import type * as Stop from "./Stop.ts"
 
-/** Is what the batch of a part said. */
+/** What the batch of a part said. */
 export interface Outcome {
   readonly said: ReadonlyMap<string, Output.Said>
-  /** Is said of every row, where the whole batch failed. */
+  /** What is said of every row, where the whole batch failed. */
   readonly hopeless: Output.Said | undefined
   /** Whether Together knows the batch no more. */
   readonly gone: boolean
@@ -59,7 +59,7 @@ const refusal = (error: TogetherError.TogetherError): Stop.Stop =>
     ? { _tag: "Refused", error }
     : { _tag: "Unreachable", error }
 
-/** Is what is taken off a part: rows that are settled, or not of this input, and what is paid of its bound. */
+/** What is taken off a part: rows that are settled, or not of this input, and what is paid of its bound. */
 interface Less {
   readonly rows: number
   readonly nanoUsd: bigint

@@ -16,7 +16,7 @@ import * as Settled from "./Settled.ts"
 import * as Sorter from "./Sorter.ts"
 import * as UntilDone from "./UntilDone.ts"
 
-/** Is what became of a line, with its place in the input. */
+/** What became of a line, with its place in the input. */
 export interface Placed {
   /** Counts the lines read, from 0. */
   readonly sequence: number

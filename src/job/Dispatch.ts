@@ -30,7 +30,7 @@ import type { Stop } from "./Stop.ts"
 /** Sends one row and returns its answer; retries within a call are its own affair. */
 export type Send<R = never> = (row: Row.Row) => Effect.Effect<Answer.Reply, TogetherError.TogetherError, R>
 
-/** Is what became of a row. Reply and error tell the attempts of all its tries. */
+/** What became of a row. Reply and error tell the attempts of all its tries. */
 export type Verdict =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply }
   | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError }

@@ -44,7 +44,7 @@ export const defaults = {
   maxLineBytes: 10_000_000
 } as const
 
-/** Is one line of the input, or the reason why it could not be read. */
+/** One line of the input, or the reason why it could not be read. */
 export type Line =
   | { readonly _tag: "Line"; readonly line: number; readonly text: string }
   | Row.Bad

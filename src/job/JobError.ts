@@ -51,7 +51,7 @@ export class OutputError extends Schema.TaggedError<OutputError>()("OutputError"
   cause: Schema.optional(Schema.Defect())
 }) {}
 
-/** Is any way in which a job breaks. */
+/** Any way in which a job breaks. */
 export type JobError = InputError | JournalError | OutputError
 
 /** Tells whether a value is an error of the union. */

@@ -100,7 +100,7 @@ export interface Result extends Job.Ending {
   readonly uncertainNanoUsd: bigint
 }
 
-/** Is what a way of answering rows gets: rows, journal, report, and where settled rows go. */
+/** What a way of answering rows gets: rows, journal, report, and where settled rows go. */
 export interface Context {
   /** Reads the input from its start; may be run more than once where the source is a file. */
   readonly rows: Stream.Stream<Row.Row | Row.Bad, JobError, FileSystem.FileSystem>

@@ -88,7 +88,7 @@ export type Known =
   /** The journal holds its answer. */
   | { readonly _tag: "Done"; readonly ok: boolean; readonly ordinal: number; readonly hash: number }
 
-/** Is an open journal. */
+/** An open journal. */
 export interface Journal {
   readonly path: string
   readonly recovered: Recovered
@@ -338,7 +338,7 @@ export const open = Effect.fnUntraced(function*(
   }
 })
 
-/** Is what a journal holds that is not open. */
+/** What a journal holds that is not open. */
 export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd"> {
   /** Tells whether it holds an answer to a row. */
   readonly isAnswered: (id: string) => boolean

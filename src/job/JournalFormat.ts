@@ -18,7 +18,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Hash from "./Hash.ts"
 
-/** Is the version this module writes and reads. */
+/** The version this module writes and reads. */
 export const version = 1
 
 const InputIdentity = Schema.Struct({
@@ -60,7 +60,7 @@ export interface Meta {
   readonly model?: string | undefined
 }
 
-/** Is one line of a journal, read. */
+/** One line of a journal, read. */
 export type Record =
   | { readonly _tag: "Head"; readonly head: Head }
   | { readonly _tag: "Row"; readonly bad: boolean; readonly meta: Meta; readonly answer: string }

@@ -13,7 +13,7 @@ import { JournalError, platformCode } from "./JobError.ts"
 import * as Format from "./JournalFormat.ts"
 import * as Lines from "./Lines.ts"
 
-/** Is the latest record of one row. */
+/** The latest record of one row. */
 export interface Settled {
   readonly ordinal: number
   readonly bad: boolean
@@ -48,7 +48,7 @@ export const unreadable = (path: string) => (cause: PlatformError.PlatformError)
       cause
     })
 
-/** Is one line of the journal with its place. */
+/** One line of the journal with its place. */
 interface Placed {
   readonly record: Format.Record | undefined
   readonly line: number

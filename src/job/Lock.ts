@@ -46,7 +46,7 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { heartbeat: Duration.seconds(2) } as const
 
-/** Is a held lock. */
+/** A held lock. */
 export interface Lock {
   /** Fails as soon as the lock is found to be someone else's; never succeeds. */
   readonly lost: Effect.Effect<never, JournalError>

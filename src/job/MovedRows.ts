@@ -21,7 +21,7 @@ import * as Row from "./Row.ts"
 /** How many removed lines above a row are seen through: each of them costs a look at the journal. */
 const seenThrough = 16
 
-/** Is a line that waits for its turn; in doubt until the line that was answered for the same is read. */
+/** A line that waits for its turn; in doubt until the line that was answered for the same is read. */
 interface Held {
   readonly line: Row.Row | Row.Bad
   doubt: { readonly line: number; readonly hash: number } | undefined

@@ -93,7 +93,7 @@ export interface Row {
   readonly answersBefore: number
 }
 
-/** Is what happens to the row. */
+/** What happens to the row. */
 export type Decision =
   | { readonly _tag: "Wait"; readonly seconds: number; readonly reason: "row" | "outage" }
   | { readonly _tag: "GiveUp" }

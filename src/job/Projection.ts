@@ -20,7 +20,7 @@ import * as DiskFull from "./DiskFull.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import { OutputError, platformCode, platformFailure } from "./JobError.ts"
 
-/** Is an output file that is being made. */
+/** An output file that is being made. */
 export interface Projection {
   readonly path: string
   /** Tells whether it is a regular file, so that what it holds can be written again. */

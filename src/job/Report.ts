@@ -9,7 +9,7 @@ import * as Money from "../domain/Money.ts"
 import * as Histogram from "./Histogram.ts"
 import * as Timeline from "./Timeline.ts"
 
-/** Is a failed or bad row, for the list of them. */
+/** A failed or bad row, for the list of them. */
 export interface FailedRow {
   readonly line: number
   readonly id: string | undefined
@@ -19,7 +19,7 @@ export interface FailedRow {
   readonly retryable: boolean
 }
 
-/** Is a change of a lane's limit, with its reason. */
+/** A change of a lane's limit, with its reason. */
 export interface Move {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -66,7 +66,7 @@ export interface ModelCounts {
   nanoUsd: bigint
 }
 
-/** Is a report that grows. All times in milliseconds since the epoch. */
+/** A report that grows. All times in milliseconds since the epoch. */
 export interface Report {
   readonly startedAt: number
   endedAt: number | undefined
@@ -290,7 +290,7 @@ export const all = (self: Report): number => Math.max(self.read, self.total ?? 0
 /** Counts the rows that are done, in this run or before it. */
 export const done = (self: Report): number => self.ok + self.failed + self.bad + self.resumedOk + self.resumedFailed
 
-/** Is a finished report as plain JSON. Money in dollars as a decimal string, durations in seconds. */
+/** A finished report as plain JSON. Money in dollars as a decimal string, durations in seconds. */
 export type Summary = ReturnType<typeof summary>
 
 const seconds = (millis: number): number => Math.round(millis) / 1000

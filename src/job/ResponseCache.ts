@@ -49,7 +49,7 @@ const keyOf = (target: string, row: Row.Row): Effect.Effect<string> =>
 
 /** Says where answers are kept, and whose they are. */
 export interface Options {
-  /** Is made on the first write. */
+  /** The directory of the answers, made with the first of them. */
   readonly directory: string
   /** Who answers the rows: a base URL, or `Journal.emulator`. Only answers of the same target are read. */
   readonly target: string

@@ -26,13 +26,13 @@ import * as Routes from "../together/Routes.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
 
-/** Is a JSON object. */
+/** A JSON object. */
 export type Json = { readonly [key: string]: unknown }
 
 /** Names the endpoint of a row. */
 export type Operation = keyof typeof Routes.inference
 
-/** Is a request that can be sent. */
+/** A request that can be sent. */
 export interface Row {
   readonly _tag: "Row"
   /** Line in the input, from 1. */
@@ -51,7 +51,7 @@ export interface Row {
 /** Says why a line cannot be sent. */
 export type BadReason = "json" | "shape" | "id" | "model" | "duplicate" | "too-long" | "encoding" | "batch"
 
-/** Is a line that cannot be sent. */
+/** A line that cannot be sent. */
 export interface Bad {
   readonly _tag: "Bad"
   readonly line: number

@@ -14,7 +14,7 @@ import type { Settled as Recorded } from "./JournalScan.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 
-/** Is a settled row: its output text, and what it was made of where this run made it. */
+/** A settled row: its output text, and what it was made of where this run made it. */
 export interface Settled {
   readonly kind: "ok" | "failed" | "bad"
   readonly line: number
@@ -22,7 +22,7 @@ export interface Settled {
   readonly id: string | undefined
   /** The row of the output file, without its line feed. */
   readonly text: string
-  /** Is there with an error, too, where it has a cost and cannot be written, or is no answer. */
+  /** The answer; beside an error what it cost, where it cannot be written or is no answer. */
   readonly reply?: Answer.Reply | undefined
   readonly error?: TogetherError.TogetherError | undefined
   /** True where an earlier run had settled it. */
@@ -38,7 +38,7 @@ export const ofRecord = ({ answer, bad, meta }: Recorded): Settled => ({
   resumed: true
 })
 
-/** Is what a row came to. */
+/** What a row came to. */
 export type Outcome =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply; readonly from?: "cache" | "twin" | undefined }
   | {

@@ -21,14 +21,14 @@ export type Stop =
   /** The input was read to its end, and rows of some models were not sent: `Ending.abandoned` names them. */
   | { readonly _tag: "Abandoned" }
 
-/** Is the stop that a caller asks for. */
+/** The stop that a caller asks for. */
 export const interrupted: Stop = { _tag: "Interrupted" }
 
-/** Is the stop at the first failed row. */
+/** The stop at the first failed row. */
 export const failedRow: Stop = { _tag: "FailedRow" }
 
-/** Is the stop at the end of the time allowed. */
+/** The stop at the end of the time allowed. */
 export const maxTime: Stop = { _tag: "MaxTime" }
 
-/** Is the end of a job that did not send the rows of a model. */
+/** The end of a job that did not send the rows of a model. */
 export const abandoned: Stop = { _tag: "Abandoned" }

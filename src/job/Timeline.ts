@@ -5,7 +5,7 @@
  * gauges (in flight, limit) keep the highest, pauses add up in seconds.
  */
 
-/** Is one step of a timeline. */
+/** One step of a timeline. */
 export interface Step {
   ok: number
   failed: number

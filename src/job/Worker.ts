@@ -15,7 +15,7 @@ import type * as Settled from "./Settled.ts"
 import * as Stop from "./Stop.ts"
 import * as Twins from "./Twins.ts"
 
-/** Is a row that has to be answered. */
+/** A row that has to be answered. */
 export interface Task {
   readonly row: Row.Row
   /** Hash of its request. */
