@@ -17,7 +17,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Call, Estimate } from "../domain/Call.ts"
-import { DecodeError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import { DecodeError, type InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
@@ -30,7 +30,8 @@ import * as GuardedCalls from "./GuardedCalls.ts"
 import * as JsonEventDecoder from "./JsonEventDecoder.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Pricing from "./Pricing.ts"
-import { promptsOf, type Secrets } from "./Redact.ts"
+import type { Secrets } from "./Redact.ts"
+import * as RequestCheck from "./RequestCheck.ts"
 import type { Route } from "./Routes.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 
@@ -105,15 +106,6 @@ export const make = (shared: Shared): Client => {
   const { transport } = shared
   const { answered, deadlineOf, streamed } = GuardedCalls.make(shared)
 
-  const invalid = (operation: string, error: Schema.SchemaError, request: unknown) =>
-    new InvalidRequestError({
-      operation,
-      sent: false,
-      message: `The request was not sent, it does not fit ${operation}: ${
-        AnswerDecoder.issueOf(error, { prompts: promptsOf(request) })
-      }. Correct the request.`
-    })
-
   /** Finds the models to try; nothing where there is no other than the one asked for. */
   const throughModels = <Req>(
     route: Route<Req, unknown>,
@@ -183,15 +175,15 @@ export const make = (shared: Shared): Client => {
       )
 
   const call: Client["call"] = (route) => {
-    const check = AnswerDecoder.recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
+    const check = RequestCheck.make(route)
     const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
     const once = (
       request: RequestOf<typeof route>,
       options: CallOptions | undefined
     ): Effect.Effect<AnswerOf<typeof route>, TogetherError> =>
       Effect.suspend(() => {
-        const checked = check(request)
-        if (Result.isFailure(checked)) return Effect.fail(invalid(route.operation, checked.failure, request))
+        const refusal = check(request)
+        if (refusal !== undefined) return Effect.fail(refusal)
         const json = route.method === "GET" ? undefined : wholly(request)
         const asked = requested(route, route.operation, request, json)
         if (Result.isFailure(asked)) return Effect.fail(asked.failure)
@@ -210,11 +202,11 @@ export const make = (shared: Shared): Client => {
   }
 
   const stream: Client["stream"] = (route, operation, shape) => {
-    const check = AnswerDecoder.recognizing(route.recognize?.request, Schema.decodeUnknownResult(route.request))
+    const check = RequestCheck.make(route, operation)
     const once = (request: RequestOf<typeof route>, options: CallOptions | undefined) =>
       Stream.suspend(() => {
-        const checked = check(request)
-        if (Result.isFailure(checked)) return Stream.fail(invalid(operation, checked.failure, request))
+        const refusal = check(request)
+        if (refusal !== undefined) return Stream.fail(refusal)
         const json = { ...request, stream: true, stream_options: streamOptions(request) }
         const asked = requested(route, operation, request, json)
         if (Result.isFailure(asked)) return Stream.fail(asked.failure)

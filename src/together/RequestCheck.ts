@@ -1,0 +1,28 @@
+/** Checks requests by the schema of their route: one that does not fit is not sent. */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { InvalidRequestError } from "../domain/TogetherError.ts"
+import * as AnswerDecoder from "./AnswerDecoder.ts"
+import { promptsOf } from "./Redact.ts"
+import type { Route } from "./Routes.ts"
+
+/** Makes the error of a request that does not fit; nothing where it does. */
+export type RequestCheck = (request: unknown) => InvalidRequestError | undefined
+
+/** Makes the check of a route. */
+export const make = <Req>(
+  { recognize, request, ...route }: Route<Req, unknown>,
+  operation: string = route.operation
+): RequestCheck => {
+  const check = AnswerDecoder.recognizing(recognize?.request, Schema.decodeUnknownResult(request))
+  return (request) => {
+    const checked = check(request)
+    if (Result.isSuccess(checked)) return undefined
+    const issue = AnswerDecoder.issueOf(checked.failure, { prompts: promptsOf(request) })
+    return new InvalidRequestError({
+      operation,
+      sent: false,
+      message: `The request was not sent, it does not fit ${operation}: ${issue}. Correct the request.`
+    })
+  }
+}
