@@ -10,6 +10,7 @@ import * as IdIndex from "../job/IdIndex.ts"
 import * as Input from "../job/Input.ts"
 import * as Journal from "../job/Journal.ts"
 import type * as Row from "../job/Row.ts"
+import * as RowCheck from "../job/RowCheck.ts"
 import * as RowTokens from "../job/RowTokens.ts"
 import * as Selection from "../job/Selection.ts"
 import * as Price from "../policy/Price.ts"
@@ -112,8 +113,16 @@ const modelOf = (plan: Plan, model: string): ModelPlan => {
   return found
 }
 
-/** Adds a row that would be sent. */
+/** Adds a line that would not be sent. */
+export const addBad = (plan: Plan, line: number, message: string): void => {
+  plan.badCount++
+  if (plan.bad.length < 20) plan.bad.push({ line, message })
+}
+
+/** Adds a row that is to be sent; as a bad line, where it would be refused. */
 export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => {
+  const refusal = RowCheck.refusal(row)
+  if (refusal !== undefined) return addBad(plan, row.line, `line ${row.line}: ${refusal.message}`)
   const tokens = RowTokens.estimate(row)
   const model = modelOf(plan, row.model)
   plan.rows++
@@ -131,12 +140,6 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => 
   model.low += cost.low
   model.expected += cost.expected
   model.high += cost.high
-}
-
-/** Adds a line that would not be sent. */
-export const addBad = (plan: Plan, line: number, message: string): void => {
-  plan.badCount++
-  if (plan.bad.length < 20) plan.bad.push({ line, message })
 }
 
 /** Computes the seconds that a plan takes at limits, 0 where none is given. */

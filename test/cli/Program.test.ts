@@ -409,6 +409,22 @@ describe.concurrent("effect-together", () => {
         expect(Number(plan.costUsd.high)).toBeGreaterThan(Number(plan.costUsd.low))
       })))
 
+    it.effect("counts a row that run refuses as a bad line, not as one without max_tokens", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const body = { model: "openai/gpt-oss-20b", messages: [{ role: "user", content: "Hi" }], max_tokens: "many" }
+        const input = shell.write("in.jsonl", `${Shell.prompts(3)}${JSON.stringify({ custom_id: "w", body })}\n`)
+        const { code, out } = yield* shell.run(["plan", input])
+        expect(code).toBe(3)
+        expect(out).toContain("3 rows to send")
+        expect(out).toContain("1 bad line: not sent")
+        expect(out).toContain("line 4: The request was not sent, it does not fit chat: ")
+        expect(out).not.toContain("without max_tokens")
+        yield* shell.run(["run", input, "--emulator"])
+        const [error] = readFileSync(shell.path("in.emulator.errors.jsonl"), "utf8").split("\n")
+        expect(JSON.parse(error!)).toMatchObject({ custom_id: "w", error: { code: "invalid_request" } })
+      })))
+
     it.effect("says how many rows set no max_tokens, and what a budget reserves for them", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()
