@@ -18,7 +18,6 @@ import { createServer, type Server } from "node:http"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
-import * as Sending from "../job/Sending.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Budget from "../policy/Budget.ts"
 import type * as Price from "../policy/Price.ts"
@@ -105,14 +104,10 @@ export const plain = UndiciHttpClient.layerEffect(
   )
 )
 
-/** Counts and watches the attempts of a run. */
 const transport = (report: Report.Report | undefined) =>
   report === undefined
     ? plain
-    : Sending.layer.pipe(
-      Layer.provide(Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report)))),
-      Layer.provide(plain)
-    )
+    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(Layer.provide(plain))
 
 /** Names the budget of a run whose money earlier runs have spent. */
 export const spentBudget = "run, all of it spent before"
@@ -160,7 +155,7 @@ export const layer = (
           prices: options.prices,
           priority: "bulk"
         }))
-    ).pipe(Layer.provideMerge(transport(options.report)), Layer.provideMerge(guards(options)))
+    ).pipe(Layer.provide(transport(options.report)), Layer.provideMerge(guards(options)))
   if (options.emulator === undefined) {
     return client(Effect.gen(function*() {
       const apiKey = yield* Config.Redacted("TOGETHER_API_KEY").pipe(Config.option)

@@ -21,10 +21,10 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
+import * as CallWatch from "../together/CallWatch.ts"
 import type * as Answer from "./Answer.ts"
 import * as Patience from "./Patience.ts"
 import type * as Row from "./Row.ts"
-import * as Sending from "./Sending.ts"
 import type { Stop } from "./Stop.ts"
 
 /** Sends one row and returns its answer; retries within a call are its own affair. */
@@ -43,7 +43,7 @@ export interface Dispatch<R> {
   readonly stopped: Effect.Effect<Stop>
   /**
    * Gives a reason to stop; the first one counts. Interrupts at once who runs a row of which nothing is on the wire
-   * (Sending.ts): it would only be sent to be cut off, and billed.
+   * (CallWatch.ts): it would only be sent to be cut off, and billed.
    */
   readonly stop: (reason: Stop) => Effect.Effect<void>
   readonly isStopped: () => Stop | undefined
@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function*<R>(
   let sending = 0
   let unsettledAttempts = 0
   /** Calls under way, by the fiber that makes them. */
-  const calls = new Map<Fiber.Fiber<unknown, unknown>, Sending.Sending>()
+  const calls = new Map<Fiber.Fiber<unknown, unknown>, CallWatch.CallWatch>()
   /** Calls that have ended and may have left room in a budget. */
   let ended = 0
   /** Turns of the rows that wait for room in a budget, the longest first. */
@@ -169,10 +169,10 @@ export const make = Effect.fnUntraced(function*<R>(
   /** Sends a row in a call that a stop may leave. */
   const call = (row: Row.Row) =>
     Effect.withFiber<Answer.Reply, TogetherError.TogetherError, R>((fiber) => {
-      const sending: Sending.Sending = { onWire: true, isStopped: () => reason !== undefined }
-      calls.set(fiber, sending)
+      const watch: CallWatch.CallWatch = { onWire: true, isStopped: () => reason !== undefined }
+      calls.set(fiber, watch)
       return Effect.ensuring(
-        Effect.provideService(Effect.suspend(() => send(row)), Sending.Current, sending),
+        Effect.provideService(Effect.suspend(() => send(row)), CallWatch.Current, watch),
         Effect.sync(() => calls.delete(fiber))
       )
     })

@@ -11,8 +11,9 @@
  * bounded queue, bring each to its verdict (Dispatch.ts), append it to the journal and hand it on. No fiber is made for
  * a row and nothing is kept of a settled row but its id's hash, so memory does not grow with the input's length.
  *
- * A job that stops or fails takes up no further row, leaves those of which nothing is on the wire (Sending.ts), and gives
- * the others under way a grace; what is answered meanwhile is durable and handed on. Once a row has its answer, no interruption comes between it and the journal.
+ * A job that stops or fails takes up no further row, leaves those of which nothing is on the wire, and gives the others
+ * under way a grace; what is answered meanwhile is durable and handed on. Once a row has its answer, no interruption
+ * comes between it and the journal.
  *
  * How many requests are really in flight is the lanes' affair: `concurrency` only bounds it. A row counts as in flight
  * until its answer is durable, so after a crash no more than `concurrency` rows are sent twice.
@@ -83,8 +84,8 @@ export interface Options<R> extends Common {
   /** What to do when the client's retries have run out. Default: {@link Patience.defaults}. */
   readonly patience?: Patience.Options | undefined
   /**
-   * How long rows under way are waited for when the job stops or fails; where the transport is watched
-   * (`Sender.watching`), only those on the wire. Default: 1 second.
+   * How long rows under way are waited for when the job stops or fails. Of those that the `Together` client sends, only
+   * the ones on the wire are. Default: 1 second.
    */
   readonly grace?: Duration.Input | undefined
 }

@@ -6,24 +6,20 @@
  * retry counts with its reason and wait. A call that is cut off counts the attempts that had ended; those of all others
  * stand in their answer or error.
  *
- * Once the job has stopped, nothing is sent again: a call ends with the failure of its attempt. Where the transport is
- * {@link watching | watched}, a call that waits is left at once, and only those on the wire get the job's grace.
+ * Once the job has stopped, nothing is sent again: a call ends with the failure of its attempt.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Priority } from "../domain/Call.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { Answered } from "../together/CallOptions.ts"
+import * as CallWatch from "../together/CallWatch.ts"
 import * as Together from "../together/Together.ts"
 import type * as Answer from "./Answer.ts"
 import type { Send } from "./Dispatch.ts"
 import * as Report from "./Report.ts"
-import * as Sending from "./Sending.ts"
-
-export { layer as watching } from "./Sending.ts"
 
 /** Says how rows are sent. */
 export interface Options {
@@ -53,20 +49,15 @@ export const together = Effect.fnUntraced(function*(
   const client = yield* Together.Together
   const policy = options.retry ?? Retry.policy({ maxAttempts: defaults.maxAttempts })
   const { report } = options
-  const isWatched = Option.isSome(yield* Effect.serviceOption(Sending.Watch))
 
   return (row) =>
-    Effect.flatMap(Sending.Current, (sending) => {
-      const waits = () => {
-        if (sending !== undefined && isWatched) sending.onWire = false
-      }
-      waits()
+    Effect.flatMap(CallWatch.Current, (watch) => {
       let told: Answered | undefined
       let retries = 0
-      const going = Schedule.while(policy, () => Effect.succeed(sending?.isStopped() !== true))
-      const counted = Schedule.tap(going, ({ duration, input }) =>
+      const counted = Schedule.tap(policy, ({ duration, input }) =>
         Effect.sync(() => {
-          waits()
+          // the client makes none then
+          if (watch?.isStopped() === true) return
           retries++
           if (report === undefined) return
           const known = TogetherError.isTogetherError(input)

@@ -18,6 +18,7 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import type { CallOptions } from "./CallOptions.ts"
+import * as CallWatch from "./CallWatch.ts"
 import * as ContextGuards from "./ContextGuards.ts"
 import type { Opened } from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
@@ -160,6 +161,7 @@ export const make = (shared: Shared): GuardedCalls => {
           breaker: near.breaker ?? around.breaker,
           hedge: options?.hedge ?? shared.hedge,
           outputs,
+          watch: CallWatch.begin(context),
           retry: options?.retry ?? shared.retry,
           retryBudget: shared.retryBudget ?? near.retryBudget ?? around.retryBudget,
           deadline: deadlineOf(options),

@@ -47,6 +47,7 @@ import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import * as Advice from "./Advice.ts"
+import * as CallWatch from "./CallWatch.ts"
 import type { Opened } from "./EventStream.ts"
 import type { Outputs } from "./Outputs.ts"
 
@@ -89,6 +90,8 @@ export interface Guards {
   readonly outputs: Outputs
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
+  /** Told whether an attempt is on the wire. Two tries of a hedge are one attempt: the second waits for nothing. */
+  readonly watch: CallWatch.CallWatch | undefined
   /** Runs after the attempt that answered; of a stream, at its end. */
   readonly onAnswered: ((observed: Observed) => Effect.Effect<void>) | undefined
 }
@@ -117,7 +120,7 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
 })
 
 const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
-  Retry.run(once, guards.retry, {
+  Retry.run(once, guards.watch === undefined ? guards.retry : CallWatch.retrying(guards.retry, guards.watch), {
     budget: guards.retryBudget,
     isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || isBeforeWork(error))
   })
@@ -141,9 +144,10 @@ const paid = <A, R>(
   observed: Observed,
   attempt: Effect.Effect<A, Failure, R>
 ): Effect.Effect<A, Failure, R> => {
-  const { money } = guards
+  const { money, watch } = guards
   const sent = Effect.suspend(() => {
     observed.sent = true
+    if (watch !== undefined) watch.onWire = true
     return attempt
   })
   if (money === undefined) return sent
@@ -168,11 +172,12 @@ const hedged = <A>(
   observed: Observed,
   attempt: (observed: Observed) => Effect.Effect<A, Failure>
 ): Effect.Effect<A, Failure> => {
-  const { hedge, lane, money } = guards
+  const { hedge, lane, money, watch } = guards
   const first = paid(call, guards, observed, attempt(observed))
   if (hedge === undefined) return first
   const other = observe(observed.attempt)
   const tryPermit = Effect.gen(function*() {
+    if (watch?.isStopped() === true) return false
     const deadline = yield* Deadline.CurrentDeadline
     const permit = yield* Effect.acquireRelease(
       lane.tryAcquire(laneRequest(call, 1, deadline)),

@@ -1,25 +1,23 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Sender from "../../src/job/Sender.ts"
-import * as Sending from "../../src/job/Sending.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
+import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import * as Shortcut from "../../src/together/Shortcut.ts"
 import * as Together from "../../src/together/Together.ts"
 import { line, numbered, setup } from "./jobs.ts"
 
@@ -38,6 +36,8 @@ interface Ran {
   /** Requests that came to the provider, and those of them after the stop. */
   readonly arrivals: number
   readonly late: number
+  /** Rows that were sent, however often. */
+  readonly sent: number
   /** Requests that were cut off. */
   readonly cancelled: number
   readonly uncertain: bigint
@@ -48,13 +48,13 @@ interface Ran {
 /** Runs 200 rows through a client of the real stack, and stops it. */
 const stopped = (
   how: Partial<JobFiles.Options<never>>,
-  { input = text, lanes = {}, provider, stopAt = 1000, watched = true }: {
+  { clientOptions, input = text, lanes = {}, provider, stopAt = 1000 }: {
+    readonly clientOptions?: Partial<Together.Options>
     readonly input?: string
     readonly lanes?: Lanes.Options
     readonly provider?: Simulation.Options
     /** Milliseconds of the run. */
     readonly stopAt?: number
-    readonly watched?: boolean
   } = {}
 ): Effect.Effect<Ran, unknown> =>
   VirtualClock.wrap(Effect.gen(function*() {
@@ -67,14 +67,15 @@ const stopped = (
     }, 1)
     const began = yield* Clock.currentTimeMillis
     let late = 0
-    const counting = HttpClient.transform(client, (effect) =>
+    const sent = new Set<string>()
+    const counting = HttpClient.transform(client, (effect, request) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        sent.add(JSON.stringify(request.body))
         if (now > began + stopAt) late++
         return effect
       }))
-    const transport = Layer.succeed(HttpClient.HttpClient, counting)
-    const layer = Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
-      Layer.provideMerge(watched ? Layer.provide(Sender.watching, transport) : transport),
+    const layer = Together.layerHttp({ apiKey: Redacted.make("k"), ...clientOptions }).pipe(
+      Layer.provide(Layer.succeed(HttpClient.HttpClient, counting)),
       Layer.provideMerge(Layer.merge(Lanes.layer(lanes), Credits.layer({})))
     )
     return yield* Effect.gen(function*() {
@@ -93,6 +94,7 @@ const stopped = (
         after: ended - began - stopAt,
         arrivals,
         late,
+        sent: sent.size,
         cancelled,
         uncertain: keys.reduce((sum, { tally }) => sum + tally.uncertain, 0n),
         held: statuses.reduce((sum, lane) => sum + lane.inFlight + lane.queued, 0) +
@@ -103,7 +105,7 @@ const stopped = (
 
 const interrupted = (millis = 1000) => ({ stop: Effect.as(Effect.sleep(millis), Stop.interrupted) })
 
-describe("Sending", () => {
+describe("Stop", () => {
   it.effect("sends nothing more once the job has stopped, and cuts off nothing that is answered in the grace", () =>
     Effect.gen(function*() {
       const ways: ReadonlyArray<Partial<JobFiles.Options<never>>> = [
@@ -166,44 +168,45 @@ describe("Sending", () => {
       expect(uncertain).toBeGreaterThan(0n)
     }))
 
-  it.effect("gives every call the grace where nobody watches the transport", () =>
+  it.effect("leaves rows at once of which nothing was sent", () =>
     Effect.gen(function*() {
-      const { after, held, late } = yield* stopped(interrupted(), { lanes: { maxInFlight: 8 }, watched: false })
-      expect([after, held]).toEqual([1000, 0])
-      expect(late).toBeGreaterThan(0)
+      // one row is answered by then, and the next is let through a minute later
+      const ran = yield* stopped(interrupted(), { lanes: { requestsPerMinute: 1, maxInFlight: 1 } })
+      expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 1 } } })
     }))
 
-  it.effect("keeps the shortcut of a transport, and watches it too", () =>
+  it.effect("gives a hedged call the grace, and sends no second try once the job has stopped", () =>
     Effect.gen(function*() {
-      const seen: Array<boolean | undefined> = []
-      const plain = HttpClient.make((request) =>
-        Effect.map(Sending.Current, (sending) => {
-          seen.push(sending?.onWire)
-          return HttpClientResponse.fromWeb(request, Response.json({ data: [] }))
+      for (const [delay, hedges] of [["300 millis", false], ["100 millis", true]] as const) {
+        const ran = yield* stopped(interrupted(200), {
+          clientOptions: { hedge: { delay } },
+          input: numbered(1, 4).map((id) => line(id, id, model)).join(""),
+          lanes: { start: { requestsPerMinute: 60_000 } },
+          stopAt: 200
         })
-      )
-      const sending = { onWire: false, isStopped: () => false }
-      const during = Effect.provideService(Sending.Current, sending)
-      expect(Shortcut.of(Sending.watched(plain))).toBeUndefined()
-      yield* during(Sending.watched(plain).get("http://127.0.0.1:9/v1/models"))
-      sending.onWire = false
-      const quick = Sending.watched(Shortcut.attach(plain, (_, __, context) => {
-        seen.push(Context.get(context, Sending.Current)?.onWire)
-        return () => {}
-      }))
-      const sent = {
-        method: "GET",
-        url: new URL("http://127.0.0.1:9/v1"),
-        ours: true,
-        headers: {},
-        body: undefined
-      } as const
-      const receiver = { onHeaders: () => {}, onText: () => {}, onFailure: () => {} }
-      yield* during(Effect.contextWith((context: Context.Context<never>) =>
-        Effect.sync(() => Shortcut.of(quick)?.(sent, receiver, context))
-      ))
-      // what belongs to no row is not watched
-      yield* Sending.watched(plain).get("http://127.0.0.1:9/v1/models")
-      expect(seen).toEqual([true, true, undefined])
+        expect([ran.late, ran.held, ran.result.report.failed]).toEqual([0, 0, 0])
+        expect([ran.sent, ran.result.report.ok]).toEqual([4, 4])
+        expect(ran.arrivals > ran.sent).toBe(hedges)
+      }
     }))
+
+  it.effect("gives every call the grace that no client of ours makes", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(text)
+      let late = 0
+      const permits = yield* Semaphore.make(8)
+      const chat = permits.withPermit(Effect.gen(function*() {
+        if ((yield* Clock.currentTimeMillis) > began + 1000) late++
+        yield* Effect.sleep(latency)
+        return { choices: [] }
+      }))
+      const began = yield* Clock.currentTimeMillis
+      const send = yield* Effect.provide(Sender.together(), TogetherTest.mock({ chat: () => chat }))
+      const { report } = yield* JobFiles.run({ input: Input.file("in.jsonl"), send, ...interrupted() }).pipe(
+        Effect.provideService(FileSystem.FileSystem, disk.fs)
+      )
+      expect((yield* Clock.currentTimeMillis) - began).toBe(2000)
+      expect(late).toBeGreaterThan(0)
+      expect(report.ok).toBe(32)
+    })))
 })

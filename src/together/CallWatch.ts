@@ -1,0 +1,50 @@
+/**
+ * What is known of a call while it is made: whether an attempt of it is on the wire.
+ *
+ * ```text
+ * call ─▶ waits (account, budget, lane) ─▶ on the wire ─▶ answered
+ *           ▲                                   │
+ *           └──────────── retry ◀───────────────┘
+ * ```
+ *
+ * Who may leave a call early gives it a watch, and reads there whether that cuts off what may be billed. Only a client
+ * of ours writes it: for whatever else answers, a call is on the wire from its beginning to its end. A watch is for
+ * calls one after another; of calls side by side the last change counts.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+
+/** Watches a call under way. */
+export interface CallWatch {
+  /** True while an attempt may be on the wire. Set it before the call. */
+  onWire: boolean
+  /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
+  readonly isStopped: () => boolean
+}
+
+/** Holds what watches the calls of a fiber; nothing where nobody does. */
+export const Current: Context.Reference<CallWatch | undefined> = Context.Reference<CallWatch | undefined>(
+  "effect-together/CallWatch/Current",
+  { defaultValue: () => undefined }
+)
+
+/** Finds what watches a call that begins: it waits until an attempt is sent. */
+export const begin = (context: Context.Context<never>): CallWatch | undefined => {
+  const watch = Context.get(context, Current)
+  if (watch !== undefined) watch.onWire = false
+  return watch
+}
+
+/** Ends a schedule once nothing more is to be sent. Until then, a call waits as soon as the schedule goes on. */
+export const retrying = <I>(
+  schedule: Schedule.Schedule<unknown, I>,
+  watch: CallWatch
+): Schedule.Schedule<unknown, I> =>
+  Schedule.while(schedule, () =>
+    Effect.sync(() => {
+      // in one step: who stops finds either what waits, or what asks here
+      if (watch.isStopped()) return false
+      watch.onWire = false
+      return true
+    }))

@@ -1,0 +1,109 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as Lanes from "../../src/guard/Lanes.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as CallWatch from "../../src/together/CallWatch.ts"
+import * as Shortcut from "../../src/together/Shortcut.ts"
+import * as Together from "../../src/together/Together.ts"
+
+const request = { model: "openai/gpt-oss-20b", max_tokens: 9, messages: [{ role: "user" as const, content: "Hi" }] }
+const text = JSON.stringify({ choices: [{ index: 0, finish_reason: "stop", message: { content: "Hello" } }] })
+
+/** Makes a watch that a test reads and stops. */
+const make = () => {
+  const watch = { onWire: true, stopped: false, isStopped: () => watch.stopped }
+  return watch
+}
+
+/** Answers each request with the next status, the last one for ever; remembers what a watch says as it sends. */
+const transport = (
+  watch: CallWatch.CallWatch,
+  answers: ReadonlyArray<readonly [status: number, millis: number]> = [[200, 400]]
+) => {
+  const seen: Array<boolean> = []
+  const client = HttpClient.make((request) => {
+    const [status, millis] = answers[Math.min(seen.length, answers.length - 1)]!
+    seen.push(watch.onWire)
+    const response = status === 200 ? new Response(text) : Response.json({ error: { message: "no" } }, { status })
+    return Effect.as(Effect.sleep(millis), HttpClientResponse.fromWeb(request, response))
+  })
+  return { seen, client }
+}
+
+const layer = (client: HttpClient.HttpClient, options: Partial<Together.Options> = {}, lanes: Lanes.Options = {}) =>
+  Together.layerHttp({ apiKey: Redacted.make("k"), ...options }).pipe(
+    Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
+    Layer.provide(Lanes.layer(lanes))
+  )
+
+const chat = Effect.flatMap(Together.Together, (client) => client.chat(request))
+
+const watched = <A, E, R>(self: Effect.Effect<A, E, R>, watch: CallWatch.CallWatch) =>
+  Effect.provideService(self, CallWatch.Current, watch)
+
+describe("CallWatch", () => {
+  it.effect("says that a call is on the wire once it is sent, until its end, and that it waits before", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const [first, second] = [make(), make()]
+      const { client, seen } = transport(second)
+      yield* Effect.gen(function*() {
+        const one = yield* Effect.forkChild(watched(chat, first))
+        yield* Effect.sleep("100 millis")
+        const other = yield* Effect.forkChild(watched(chat, second))
+        yield* Effect.sleep("100 millis")
+        // the lane has one place
+        expect([first.onWire, second.onWire]).toEqual([true, false])
+        yield* Effect.forEach([one, other], Fiber.join)
+        expect([first.onWire, second.onWire, seen[1]]).toEqual([true, true, true])
+      }).pipe(Effect.provide(layer(client, {}, { maxInFlight: 1 })))
+    })))
+
+  it.effect("says so of a call past the client, and of a stream", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const watch = make()
+      const { client, seen } = transport(watch)
+      const quick = Shortcut.attach(client, (_, { onHeaders, onText }) => {
+        seen.push(watch.onWire)
+        onHeaders(200, {})
+        onText(text)
+        return () => {}
+      })
+      const stream = Effect.flatMap(Together.Together, (client) => Stream.runDrain(client.chatStream(request)))
+      yield* Effect.andThen(watched(chat, watch), watched(Effect.ignore(stream), watch)).pipe(
+        Effect.provide(layer(quick))
+      )
+      expect(seen).toEqual([true, true])
+    })))
+
+  it.effect("says that a call waits between two attempts, and ends it with its failure once it is stopped", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const watch = make()
+      const { client, seen } = transport(watch, [[500, 400]])
+      const fiber = yield* Effect.forkChild(Effect.flip(watched(chat, watch)).pipe(Effect.provide(layer(client))))
+      yield* Effect.sleep("401 millis")
+      expect(watch.onWire).toBe(false)
+      while (seen.length < 2) yield* Effect.sleep("50 millis")
+      expect(watch.onWire).toBe(true)
+      watch.stopped = true
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "ServerError", attempts: 2 })
+      expect(seen).toEqual([true, true])
+    })))
+
+  it.effect("says that a hedged call is on the wire though its second try has ended", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const watch = make()
+      const { client, seen } = transport(watch, [[200, 400], [500, 50]])
+      const hedged = layer(client, { hedge: { delay: "100 millis" } })
+      const fiber = yield* Effect.forkChild(watched(chat, watch).pipe(Effect.provide(hedged)))
+      yield* Effect.sleep("200 millis")
+      expect([watch.onWire, seen]).toEqual([true, [true, true]])
+      expect(yield* Fiber.join(fiber)).toMatchObject({ choices: [{ message: { content: "Hello" } }] })
+      expect([watch.onWire, seen.length]).toEqual([true, 2])
+    })))
+})
