@@ -32,6 +32,7 @@ import type * as LaneMetrics from "./LaneMetrics.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
 import type { Restore } from "./LedgerLine.ts"
+import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 
 /** Goes on with what waited for a ticket. */
@@ -285,8 +286,8 @@ export class Dispatcher implements LaneMetrics.Counts {
     }
     this.#timerAt = at
     if (at === Infinity) return
-    // in whole milliseconds, for timers have no finer grain; what is too late is made up for by the next
-    const millis = Math.max(1, Math.ceil((at - now) * 1000 - 1e-6))
+    // what is too late by the rounding is made up for by the next
+    const millis = Math.max(1, Millis.whole((at - now) * 1000))
     this.#timer = Effect.runForkWith(this.#contextOf(fiber))(Effect.andThen(
       Effect.sleep(millis),
       Effect.withFiber((own) => {

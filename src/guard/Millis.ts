@@ -1,5 +1,5 @@
 /**
- * Durations that a guard takes in milliseconds, refused where they are out of range.
+ * Durations that a guard takes in milliseconds, refused where they are out of range, and waits in whole ones.
  */
 import * as Duration from "effect/Duration"
 
@@ -15,3 +15,6 @@ export const positive = (where: string, input: Duration.Input): number => of(whe
 /** Requires a duration of at least 0; `Infinity` too. */
 export const notNegative = (where: string, input: Duration.Input): number =>
   of(where, input, "at least 0", (n) => n >= 0)
+
+/** Rounds a wait up to what a timer can keep: it has no finer grain, and drops a fraction. What only a sum left over is none. */
+export const whole = (millis: number): number => Math.ceil(millis - 1e-6)

@@ -47,6 +47,7 @@ import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as BoundMetric from "./BoundMetric.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type { RetryBudget } from "./RetryBudget.ts"
 import { config } from "./RetryDocument.ts"
@@ -220,6 +221,8 @@ const loop = <A, E, R, SE, SR, R2>(
     const start = Monotonic.millis(clock)
     let attempt = 1
     let step: Step<E, SE, SR> | undefined
+    // when the last wait is over, as the schedule asked: a timer may fire up to a millisecond before
+    let due = began
 
     const stop = (error: E, reason: StopReason, elapsed: number): Effect.Effect<never, E> => {
       const event = { error, attempts: attempt, reason, elapsed: Duration.millis(elapsed) }
@@ -234,10 +237,15 @@ const loop = <A, E, R, SE, SR, R2>(
         const now = began + elapsed
         if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", elapsed)
         step ??= yield* Schedule.toStep(yield* policyOf)
-        const next = yield* RetrySchedule.delayOf(
-          Effect.provideService(step(now, error), RetrySchedule.CallStart, began)
+        // in whole milliseconds, and never before the end of its last wait: a schedule that waits for a boundary would
+        // find what is left of it, and retry twice there
+        const scheduled = Math.max(due, Millis.whole(now))
+        const asked = yield* RetrySchedule.delayOf(
+          Effect.provideService(step(scheduled, error), RetrySchedule.CallStart, began)
         )
-        if (next === undefined) return yield* stop(error, "schedule", elapsed)
+        if (asked === undefined) return yield* stop(error, "schedule", elapsed)
+        const next = Duration.millis(Millis.whole(Duration.toMillis(asked)))
+        due = scheduled + Duration.toMillis(next)
         const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
         if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", elapsed)
         if (options.budget !== undefined) {

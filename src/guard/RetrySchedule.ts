@@ -294,8 +294,8 @@ export const retryAfter: {
               const event = { hintSeconds, backoffSeconds: 0, remainingSeconds }
               const decision = WaitHint.decide(settings, event, u)
               if (decision._tag === "GiveUp") return yield* Cause.done(output)
-              // one millisecond inside of the room, since a wait that fills it is refused
-              const latest = Math.max(hintSeconds * 1000, room - 1)
+              // in whole milliseconds, one inside of the room, since a wait that fills it is refused
+              const latest = Math.max(hintSeconds * 1000, Math.floor(room) - 1)
               return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
             })
           })

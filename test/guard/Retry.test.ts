@@ -22,10 +22,11 @@ import {
   type TogetherError
 } from "../../src/domain/TogetherError.ts"
 import * as Deadline from "../../src/guard/Deadline.ts"
+import * as Monotonic from "../../src/guard/Monotonic.ts"
 import * as Retry from "../../src/guard/Retry.ts"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { hour, stepped } from "./steps.ts"
+import { hasty, hour, stepped } from "./steps.ts"
 
 const server = new ServerError({ message: "500", status: 500, requestId: "r1" })
 const auth = new AuthError({ message: "401" })
@@ -265,6 +266,38 @@ describe("Retry", () => {
           expect(millis).toEqual([0, 1000, 2000, 3000])
         })
       ))
+
+    it.effect.each<{ readonly name: string; readonly schedule: Schedule.Schedule<unknown, unknown, unknown> }>([
+      { name: "fixed", schedule: Schedule.fixed("50 millis") },
+      { name: "windowed", schedule: Schedule.windowed("50 millis") },
+      { name: "a fixed document", schedule: Retry.fromDocument({ type: "fixed", interval: "50 millis" }) },
+      { name: "cron", schedule: Schedule.cron("* * * * * *") }
+    ])("retries once per boundary of $name where timers fire too soon", ({ schedule }) =>
+      hasty(
+        0.6,
+        Effect.gen(function*() {
+          const at: Array<number> = []
+          const failing = Effect.clockWith((clock) => {
+            at.push(Monotonic.millis(clock))
+            return Effect.fail(server)
+          })
+          yield* Effect.ignore(Retry.run(failing, Retry.maxAttempts(schedule, 6)))
+          const waits = at.slice(1).map((time, index) => time - at[index]!)
+          expect(waits).toHaveLength(5)
+          expect(Math.min(...waits)).toBeGreaterThan(45)
+        })
+      ))
+
+    it.effect("waits whole milliseconds, no less than its schedule asks", () =>
+      Effect.gen(function*() {
+        const { attempts, effect } = scripted<TogetherError>(server, server)
+        const delays: Array<number> = []
+        yield* timed(Retry.run(effect, Retry.delays(["1.2 millis", "7 millis"]), {
+          onRetry: ({ delay }) => Effect.sync(() => void delays.push(Duration.toMillis(delay)))
+        }))
+        expect(delays).toEqual([2, 7])
+        expect(attempts.map((time) => time - attempts[0]!)).toEqual([0, 2, 9])
+      }))
 
     it.effect("counts retries by error and stops by reason", () =>
       Effect.gen(function*() {

@@ -1,5 +1,6 @@
-/** Sets the wall clock of a virtual run forward or back, as a machine's may be while time goes on. */
+/** Clocks that do what a machine's may do: a wall clock that is set while time goes on, timers that fire too soon. */
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
@@ -18,6 +19,18 @@ export const stepped = <A, E, R>(use: (set: (millis: number) => void) => Effect.
     }) as Clock.Clock
     return Effect.provideService(use((by) => void (skew += by)), Clock.Clock, set)
   }))
+
+/** Runs in virtual time with timers that fire too soon, by milliseconds, as those of Node do by up to one. */
+export const hasty = <A, E, R>(millis: number, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  VirtualClock.wrap(Effect.clockWith((clock) =>
+    Effect.provideService(
+      self,
+      Clock.Clock,
+      Object.assign(Object.create(clock), {
+        sleep: (duration: Duration.Duration) => clock.sleep(Duration.subtract(duration, Duration.millis(millis)))
+      })
+    )
+  ))
 
 /** Is an hour in milliseconds. */
 export const hour = 3_600_000
