@@ -31,7 +31,7 @@ export interface LaneRequest {
   readonly stream?: boolean | undefined
   /**
    * Epoch milliseconds by which the attempt must be sent. The lane refuses it as soon as that is sure to fail; one in the
-   * past is always refused. Default none.
+   * past is always refused. Default: that of the `Deadline` around, less its `minAttempt`; none without one.
    */
   readonly deadlineAt?: number | undefined
 }

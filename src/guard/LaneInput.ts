@@ -4,6 +4,7 @@
 import * as Duration from "effect/Duration"
 import { priorityLevel } from "../domain/Call.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
+import type { Deadline } from "./Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
 
 const inSeconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
@@ -40,9 +41,12 @@ export interface Wanted {
   readonly deadlineAt: number | undefined
 }
 
-/** Reads a request, or throws a `RangeError`: tokens that are no number would end all pacing. */
-export const wanted = (request: LaneRequest): Wanted => {
-  const { deadlineAt, tokens } = request
+/**
+ * Reads a request, or throws a `RangeError`: tokens that are no number would end all pacing. Where it states no deadline,
+ * that of the call in progress holds, less the shortest attempt worth starting.
+ */
+export const wanted = (request: LaneRequest, deadline: Deadline | undefined): Wanted => {
+  const { tokens } = request
   if (!countable(tokens)) {
     throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
   }
@@ -51,7 +55,7 @@ export const wanted = (request: LaneRequest): Wanted => {
     retry: request.retry ?? defaults.retry,
     stream: request.stream ?? defaults.stream,
     tokens,
-    deadlineAt
+    deadlineAt: request.deadlineAt ?? (deadline === undefined ? undefined : deadline.at - deadline.minAttempt)
   }
 }
 

@@ -8,7 +8,7 @@
  * | `OverloadedError` | `Overloaded` |
  * | `ServerError`, `ConnectionError`, `StreamError` | `Failed` |
  * | `RequestTimeoutError` | `TimedOut` |
- * | anything else | `Ignored` |
+ * | anything else | `Ignored`, as not sent where it cannot have arrived |
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
@@ -45,13 +45,6 @@ export const ofFailure = (
   }
 }
 
-/** Nothing is sent by a guard that refuses. */
-const refusals: ReadonlySet<string> = new Set<TogetherError.TogetherError["_tag"]>([
-  "CircuitOpenError",
-  "BudgetExceededError",
-  "LaneOverflowError"
-])
-
 /**
  * Reads what an attempt's exit means for its lane: the `classify` of `run` for attempts that fail with `TogetherError`.
  *
@@ -85,6 +78,6 @@ export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions
   }
   const error = exit.cause.reasons.find(Cause.isFailReason)?.error
   return TogetherError.isTogetherError(error)
-    ? ofFailure(error, !refusals.has(error._tag), undefined)
+    ? ofFailure(error, TogetherError.mayHaveArrived(error), undefined)
     : { _tag: "Ignored", sent: true }
 }

@@ -2,6 +2,8 @@
  * The way of one call, made of the guards alone, around a scripted effect:
  *
  * deadline → fallback → retry → breaker → permit → hedge → attempt timeout → effect
+ *
+ * The permit is that of a plain pool, whose every step shows in the log; then that of a lane.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -10,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as TestClock from "effect/testing/TestClock"
 import {
@@ -22,6 +25,7 @@ import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Deadline from "../../src/guard/Deadline.ts"
 import * as Fallback from "../../src/guard/Fallback.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
+import * as Lane from "../../src/guard/Lane.ts"
 import * as Retry from "../../src/guard/Retry.ts"
 import * as RetryBudget from "../../src/guard/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
@@ -217,4 +221,76 @@ describe("the way of one call", () => {
       expect(yield* Fiber.join(fiber)).toBe("hello")
       expect(stack.log).toHaveLength(2)
     }))
+})
+
+describe("the way of one call through a lane", () => {
+  const second = { tokens: 1, retry: true }
+
+  /** Refuses as often as said, then answers; holds the seconds of each attempt. */
+  const refusing = (times: number, hint: Duration.Input) => {
+    const sent: Array<number> = []
+    const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      sent.push(now)
+      return sent.length > times ? Effect.succeed("hello") : Effect.fail(
+        new RateLimitError({ message: "429", scope: "requests", retryAfter: Duration.fromInputUnsafe(hint) })
+      )
+    })
+    return { attempt, seconds: () => sent.map((at) => (at - (sent[0] ?? 0)) / 1000) }
+  }
+
+  const call = (lane: Lane.Lane, attempt: Effect.Effect<string, TogetherError>) =>
+    Effect.flatMap(Retry.CurrentAttempt, (number) =>
+      attempt.pipe(
+        Deadline.attempt("10 seconds"),
+        (self) => lane.run(self, number > 1 ? second : { tokens: 1 })
+      )).pipe(
+        Retry.run(Retry.retryAfter(Retry.delays(["1 second", "2 seconds"]), { spread: 0 })),
+        Deadline.run("5 seconds")
+      )
+
+  it.effect("sends again when the pause ends, within the deadline", () =>
+    Effect.gen(function*() {
+      const { attempt, seconds } = refusing(1, "3 seconds")
+      const result = yield* VirtualClock.run(Effect.flatMap(Lane.make(), (lane) => call(lane, attempt)))
+      expect(result.exit).toStrictEqual(Exit.succeed("hello"))
+      expect(seconds()).toEqual([0, 3])
+    }))
+
+  it.effect("refuses at once a call whose deadline comes before the pause ends, and sends nothing", () =>
+    Effect.gen(function*() {
+      const { attempt, seconds } = refusing(9, "30 seconds")
+      const result = yield* VirtualClock.run(Effect.gen(function*() {
+        const lane = yield* Lane.make()
+        yield* Effect.flip(call(lane, attempt))
+        const refused = yield* Effect.flip(call(lane, attempt))
+        const inFlight = (yield* lane.status).inFlight
+        return { inFlight, refused }
+      }))
+      expect(result.exit).toMatchObject({
+        value: { inFlight: 0, refused: { _tag: "LaneOverflowError", reason: "deadline" } }
+      })
+      expect(Duration.toSeconds(result.elapsed)).toBe(0)
+      expect(seconds()).toEqual([0])
+    }))
+
+  it.effect("hedges by a lane only while the deadline leaves room for an attempt", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const tries = (wait: Duration.Input) =>
+        Effect.delay(lane.tryAcquire({ tokens: 1 }), wait).pipe(
+          Deadline.run("5 seconds", { minAttempt: "1 second" })
+        )
+      expect(Option.isSome(yield* tries("4 seconds"))).toBe(true)
+      expect(Option.isSome(yield* tries("4001 millis"))).toBe(false)
+    })))
+
+  it.effect("takes the deadline that a request states for its own", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const now = yield* Clock.currentTimeMillis
+      const late = lane.run(Effect.void, { tokens: 1, deadlineAt: now - 1 })
+      expect(yield* Effect.flip(Deadline.run(late, "1 minute"))).toMatchObject({ _tag: "LaneOverflowError" })
+      const timely = Effect.delay(lane.run(Effect.void, { tokens: 1, deadlineAt: now + 60_000 }), "4500 millis")
+      yield* Deadline.run(timely, "5 seconds", { minAttempt: "1 second" })
+    })))
 })

@@ -25,7 +25,13 @@ describe("Lane.sampleOf", () => {
       _tag: "Ignored",
       sent: true
     }],
-    ["an open circuit", new TogetherError.CircuitOpenError({ ...common, key: "a" }), { _tag: "Ignored", sent: false }]
+    ["an open circuit", new TogetherError.CircuitOpenError({ ...common, key: "a" }), { _tag: "Ignored", sent: false }],
+    ["a suspended account", new TogetherError.InsufficientCreditsError(common), { _tag: "Ignored", sent: false }],
+    ["a missing key", new TogetherError.AuthError({ ...common, reason: "missing" }), { _tag: "Ignored", sent: false }],
+    ["a request that could not be built", new TogetherError.InvalidRequestError({ ...common, sent: false }), {
+      _tag: "Ignored",
+      sent: false
+    }]
   ])("reads %s", (_, error, sample) => {
     expect(Lane.sampleOf(Exit.fail(error))).toEqual(sample)
   })
