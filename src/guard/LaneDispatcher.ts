@@ -30,6 +30,7 @@ import * as Deadlines from "./LaneDeadlines.ts"
 import { Forecast } from "./LaneForecast.ts"
 import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
+import { LaneSleep, type Waiter as Sleeper } from "./LaneSleep.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
 import type { Restore } from "./LedgerLine.ts"
@@ -39,9 +40,7 @@ import * as Monotonic from "./Monotonic.ts"
 /** Goes on with what waited for a ticket. */
 type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
 
-interface Waiter extends Queue.Entry {
-  /** Wakes the fiber; absent until it sleeps. */
-  resume: ((effect: Effect.Effect<void, LaneOverflowError>) => void) | undefined
+interface Waiter extends Queue.Entry, Sleeper<LaneOverflowError> {
   readonly use: Use
   /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
   readonly since: number
@@ -136,12 +135,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     return this.#forecast.whole(state, this.#queue, this.#streams, now)
   }
 
-  /**
-   * Gets a ticket and goes on with `use`; an end before that leaves nothing behind. To be run uninterruptibly.
-   *
-   * A million may wait here, so the effects they sleep in are shared (`#asleep`), and what is their own sits in one
-   * object that is found by the fiber.
-   */
+  /** Gets a ticket and goes on with `use`; an end before that leaves nothing behind. To be run uninterruptibly. */
   enter<A, E, R>(
     request: LaneRequest,
     restore: Restore,
@@ -159,7 +153,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       }
       const overflow = this.#overflow(call, this.#cell.read(), now, clock)
       if (overflow !== undefined) return Effect.fail(overflow)
-      this.#asleepBy.set(fiber, {
+      const waiter: Waiter = {
         level: call.level,
         retry: call.retry,
         stream: call.stream,
@@ -171,9 +165,9 @@ export class Dispatcher implements LaneMetrics.Counts {
         since: Math.floor(now * 1000),
         deadlineAt: call.deadlineAt,
         ticket: undefined
-      })
+      }
       // it ends as `use` ends, or as the wait fails
-      return this.#asleep(restore) as Effect.Effect<A, E | LaneOverflowError, R>
+      return this.#sleep.enter(waiter, fiber, restore) as Effect.Effect<A, E | LaneOverflowError, R>
     })
   }
 
@@ -323,11 +317,28 @@ export class Dispatcher implements LaneMetrics.Counts {
     const deadline = estimate === 0
       ? "its deadline passed"
       : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
+    return this.#refused(
+      "deadline",
+      estimate,
+      `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
+        `${this.#queue.size} calls wait in the lane; send less, raise its priority or its deadline.`
+    )
+  }
+
+  #full(estimate: number): LaneOverflowError {
+    return this.#refused(
+      "queue-full",
+      estimate,
+      `The queue of lane ${this.#key} is full: ${this.#queue.size} calls wait, which takes ` +
+        `${estimate.toFixed(1)} s at the learned limits. Send less, or raise maxQueue (${this.#maxQueue}).`
+    )
+  }
+
+  #refused(reason: LaneOverflowError["reason"], estimate: number, message: string): LaneOverflowError {
     return new LaneOverflowError({
-      message: `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
-        `${this.#queue.size} calls wait in the lane; send less, raise its priority or its deadline.`,
+      message,
       lane: this.#key,
-      reason: "deadline",
+      reason,
       estimate: Duration.millis(estimate * 1000),
       queued: this.#queue.size
     })
@@ -335,79 +346,38 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Refuses a call that must not wait, or returns nothing. */
   #overflow(call: Wanted, state: Kernel.State, now: number, clock: Clock.Clock): LaneOverflowError | undefined {
-    const { size } = this.#queue
-    if (size >= this.#maxQueue) {
-      const estimate = this.estimate(state, now)
-      return new LaneOverflowError({
-        message: `The queue of lane ${this.#key} is full: ${size} calls wait, which takes ` +
-          `${estimate.toFixed(1)} s at the learned limits. Send less, or raise maxQueue (${this.#maxQueue}).`,
-        lane: this.#key,
-        reason: "queue-full",
-        estimate: Duration.millis(estimate * 1000),
-        queued: size
-      })
-    }
+    if (this.#queue.size >= this.#maxQueue) return this.#full(this.estimate(state, now))
     if (call.deadlineAt === undefined) return undefined
     const estimate = this.#forecast.joining(call, state, this.#queue, this.#streams, now)
     return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt ? undefined : this.#late(estimate)
   }
 
-  readonly #asleepBy = new Map<Fiber.Fiber<unknown, unknown>, Waiter>()
+  readonly #sleep = new LaneSleep<Waiter, LaneOverflowError>({
+    asleep: (waiter, fiber) => this.#join(waiter, fiber),
+    awake: (waiter, fiber) => {
+      // only the dispatcher wakes with success, and it puts the ticket there first
+      const ticket = waiter.ticket as Kernel.Ticket
+      const waited = Math.max(0, Monotonic.seconds(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
+      this.#admitted(waited, fiber)
+      return waiter.use(ticket, waited)
+    },
+    left: (waiter, fiber) => {
+      if (waiter.ticket !== undefined) this.settle(waiter.ticket, neverSent, fiber)
+      else this.#leave(waiter, fiber)
+    }
+  })
 
-  #woken(fiber: Fiber.Fiber<unknown, unknown>): Waiter {
-    // `enter` put it there, and nothing else takes it out
-    const waiter = this.#asleepBy.get(fiber) as Waiter
-    this.#asleepBy.delete(fiber)
-    return waiter
+  #join(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    waiter.gone = false
+    Queue.add(this.#queue, waiter)
+    if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
+    const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
+    const head = this.#head(now)
+    // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
+    if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
+      this.#dispatch(now, fiber)
+    }
   }
-
-  readonly #join: Effect.Effect<void, LaneOverflowError> = Effect.withFiber((fiber) =>
-    Effect.callback<void, LaneOverflowError>((resume) => {
-      // `enter` put it there in the step before
-      const waiter = this.#asleepBy.get(fiber) as Waiter
-      waiter.resume = resume
-      waiter.gone = false
-      Queue.add(this.#queue, waiter)
-      if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
-      const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
-      const head = this.#head(now)
-      // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
-      if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
-        this.#dispatch(now, fiber)
-      }
-    })
-  )
-
-  /** Two sleeps: of callers that may be interrupted, and of callers that may not. */
-  readonly #sleeps = new WeakMap<Restore, Effect.Effect<unknown, unknown, unknown>>()
-
-  #asleep(restore: Restore): Effect.Effect<unknown, unknown, unknown> {
-    const known = this.#sleeps.get(restore)
-    if (known !== undefined) return known
-    const made = this.#sleep(restore)
-    this.#sleeps.set(restore, made)
-    return made
-  }
-
-  readonly #sleep = (restore: Restore): Effect.Effect<unknown, unknown, unknown> =>
-    Effect.matchCauseEffect(restore(this.#join), {
-      onSuccess: () =>
-        Effect.withFiber((fiber) => {
-          const waiter = this.#woken(fiber)
-          // only the dispatcher wakes with success, and it puts the ticket there first
-          const ticket = waiter.ticket as Kernel.Ticket
-          const waited = Math.max(0, Monotonic.seconds(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
-          this.#admitted(waited, fiber)
-          return waiter.use(ticket, waited)
-        }),
-      onFailure: (cause) =>
-        Effect.withFiber((fiber) => {
-          const waiter = this.#woken(fiber)
-          if (waiter.ticket !== undefined) this.settle(waiter.ticket, neverSent, fiber)
-          else this.#leave(waiter, fiber)
-          return Effect.failCause(cause)
-        })
-    })
 
   #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
     if (waiter.gone) return
