@@ -190,30 +190,12 @@ const makeCurve = (document: RetryDocument): Schedule.Schedule<unknown> => {
   }
 }
 
-const makeNode = (document: RetryDocument): Schedule.Schedule<unknown> => {
-  let schedule = makeCurve(document)
-  if (document.cap !== undefined) schedule = RetrySchedule.capped(schedule, document.cap)
-  const { jitter } = document
-  if (jitter !== undefined) {
-    schedule = typeof jitter === "object"
-      ? RetrySchedule.proportionalJitter(schedule, jitter)
-      : RetryPolicy.jittered(schedule, jitter)
-  }
-  if (document.byTag !== undefined) {
-    schedule = RetrySchedule.byTag(
-      schedule,
-      Object.fromEntries(Object.entries(document.byTag).map(([tag, node]) => [tag, makeNode(node)]))
-    )
-  }
-  if (document.retryAfter !== undefined && document.retryAfter !== false) {
-    schedule = RetrySchedule.retryAfter(schedule, document.retryAfter === true ? undefined : document.retryAfter)
-  }
-  if (document.floor !== undefined) schedule = RetrySchedule.floored(schedule, document.floor)
-  if (document.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, document.maxElapsed)
-  if (document.times !== undefined) schedule = Schedule.upTo(schedule, { times: document.times })
-  if (document.maxAttempts !== undefined) schedule = RetrySchedule.maxAttempts(schedule, document.maxAttempts)
-  return schedule
-}
+const makeNode = ({ byTag, retryAfter, ...document }: RetryDocument): Schedule.Schedule<unknown> =>
+  RetryPolicy.assemble(makeCurve(document), {
+    ...document,
+    byTag: byTag && Object.fromEntries(Object.entries(byTag).map(([tag, node]) => [tag, makeNode(node)])),
+    retryAfter: retryAfter === true ? {} : retryAfter
+  })
 
 /**
  * Builds the schedule of a checked document. Its output is the delay.
@@ -221,10 +203,7 @@ const makeNode = (document: RetryDocument): Schedule.Schedule<unknown> => {
  * **Details**: like `Retry.policy`, it stops at a `TogetherError` that no repeat can cure.
  */
 export const make = (document: RetryDocument): Schedule.Schedule<Duration.Duration> =>
-  makeNode(document).pipe(
-    RetrySchedule.unlessIncurable,
-    Schedule.map(({ duration }) => Effect.succeed(duration))
-  )
+  RetryPolicy.finish(makeNode(document))
 
 /**
  * Builds the schedule of a document written in the program.
@@ -271,6 +250,25 @@ const withUnread = (read: unknown, held: unknown): unknown => {
   return Object.fromEntries([...unread, ...known])
 }
 
+/** Holds at least one key of a document, by the name that its provider has for it. */
+const Known = Schema.Struct(Object.fromEntries(
+  [...Object.keys(modifiers), "type", "base", "factor", "interval", "delays", "schedules"]
+    .map((key) => [key, Schema.optionalKey(Tree)])
+)).check(Schema.isMinProperties(1))
+
+/** Holds at least one key that is not a neighbour's, if it is an object. */
+const Own = Tree.check(
+  Schema.makeFilter((tree) => !Predicate.isObject(tree) || Object.keys(tree).some(isOwn))
+)
+
+/** Reads what stands at a path. Where it is only the variables of others that begin with its name, it is absent. */
+const heldAt = (path: string): Config.Config<Tree> =>
+  Config.all({ known: Config.schema(Known, path), held: Config.schema(Tree, path) }).pipe(
+    Config.map(({ held }) => held),
+    Config.orElse(() => Config.schema(Own, path)),
+    Config.orElse(() => Config.schema(Schema.String, path))
+  )
+
 /** Names the part of an object that is no document: by its own keys, for a schema that asked for each says it nine times. */
 const complaint = (
   held: Tree,
@@ -285,7 +283,7 @@ const complaint = (
  * Reads a schedule from the configuration: an object, or one string of JSON.
  *
  * **Gotchas**: an unknown key is refused as in JSON, unless it begins with a capital: variables share their names' first
- * parts, so `RETRY_BUDGET` beside `RETRY_type` may belong to someone else.
+ * parts, so `RETRY_BUDGET` beside `RETRY_type` may belong to someone else, and alone it is as if nothing were there.
  *
  * **Errors**: `ConfigError`, whose message names the variable, the path in the document and what was expected there.
  *
@@ -308,7 +306,7 @@ export const config = (path: string): Config.Config<Schedule.Schedule<Duration.D
   Config.all({
     // a provider may know the document's keys by other names, so it is asked for each
     given: Config.orElse(Config.schema(RetryDocument, path), Config.succeed),
-    held: Config.orElse(Config.schema(Tree, path), () => Config.schema(Schema.String, path))
+    held: heldAt(path)
   }).pipe(
     Config.mapEffect(({ given, held }) =>
       Effect.mapError(

@@ -84,11 +84,23 @@ const waitsOf = (options: Pick<PolicyOptions, (typeof waits)[number]>) => {
   )
 }
 
-/** Draws each delay of a schedule anew, by the name of a jitter. */
-export const jittered = <O>(
-  schedule: Schedule.Schedule<O>,
-  jitter: Exclude<Jitter, "decorrelated">
-): Schedule.Schedule<O> => {
+/** Names the steps from a curve to a schedule; one left out is not taken. */
+export interface Steps<in I, out R> {
+  readonly cap?: Duration.Input | undefined
+  readonly jitter?: Exclude<Jitter, "decorrelated"> | RetrySchedule.ProportionalOptions | undefined
+  readonly byTag?: RetrySchedule.Tags<I, never, R> | undefined
+  readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
+  readonly floor?: Duration.Input | undefined
+  readonly maxElapsed?: Duration.Input | undefined
+  readonly times?: number | undefined
+  readonly maxAttempts?: number | undefined
+}
+
+/** Draws each delay of a schedule anew, by the name of a jitter or within a range of factors. */
+const jittered = <O, I, E, R>(
+  schedule: Schedule.Schedule<O, I, E, R>,
+  jitter: NonNullable<Steps<I, R>["jitter"]>
+): Schedule.Schedule<O, I, E, R> => {
   switch (jitter) {
     case "full":
       return RetrySchedule.fullJitter(schedule)
@@ -98,8 +110,33 @@ export const jittered = <O>(
       return RetrySchedule.proportionalJitter(schedule)
     case "none":
       return schedule
+    default:
+      return RetrySchedule.proportionalJitter(schedule, jitter)
   }
 }
+
+/** Takes the steps from a curve to a schedule, in their order, whatever the order of their names. */
+export const assemble = <I, R>(
+  curve: Schedule.Schedule<unknown, I, never, R>,
+  steps: Steps<I, R>
+): Schedule.Schedule<unknown, I, never, R> => {
+  let schedule = curve
+  if (steps.cap !== undefined) schedule = RetrySchedule.capped(schedule, steps.cap)
+  if (steps.jitter !== undefined) schedule = jittered(schedule, steps.jitter)
+  if (steps.byTag !== undefined) schedule = RetrySchedule.byTag(schedule, steps.byTag)
+  if (steps.retryAfter) schedule = RetrySchedule.retryAfter(schedule, steps.retryAfter)
+  if (steps.floor !== undefined) schedule = RetrySchedule.floored(schedule, steps.floor)
+  if (steps.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, steps.maxElapsed)
+  if (steps.times !== undefined) schedule = Schedule.upTo(schedule, { times: steps.times })
+  if (steps.maxAttempts !== undefined) schedule = RetrySchedule.maxAttempts(schedule, steps.maxAttempts)
+  return schedule
+}
+
+/** Makes a whole policy of a schedule: it stops at a `TogetherError` that no repeat can cure, and its output is the delay. */
+export const finish = <I, R>(
+  schedule: Schedule.Schedule<unknown, I, never, R>
+): Schedule.Schedule<Duration.Duration, I, never, R> =>
+  schedule.pipe(RetrySchedule.unlessIncurable, Schedule.map(({ duration }) => Effect.succeed(duration)))
 
 /**
  * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts.
@@ -114,23 +151,18 @@ export const policy = <I = unknown, R = never>(
   options: PolicyOptions<I, R> = {}
 ): Schedule.Schedule<Duration.Duration, I, never, R> => {
   const { base, cap, floor, throttledBase } = waitsOf(options)
-  const curve = (from: number): Schedule.Schedule<Duration.Duration> => {
+  const curve = (from: number): Schedule.Schedule<unknown> => {
     const jitter = options.jitter ?? defaults.jitter
     if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
-    return jittered(RetrySchedule.capped(RetrySchedule.exponential(from, options.factor), cap), jitter)
+    return assemble(RetrySchedule.exponential(from, options.factor), { cap, jitter })
   }
-  let schedule: Schedule.Schedule<unknown, I, never, R> = RetrySchedule.byTag(curve(base), {
-    RateLimitError: curve(throttledBase)
-  })
-  if (options.tags !== undefined) schedule = RetrySchedule.byTag(schedule, options.tags)
-  if (options.retryAfter !== false) schedule = RetrySchedule.retryAfter(schedule, options.retryAfter)
-  schedule = RetrySchedule.floored(schedule, floor)
-  if (options.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, options.maxElapsed)
-  return schedule.pipe(
-    RetrySchedule.unlessIncurable,
-    RetrySchedule.maxAttempts(options.maxAttempts ?? defaults.maxAttempts),
-    Schedule.map(({ duration }) => Effect.succeed(duration))
-  )
+  return finish(assemble<I, R>(RetrySchedule.byTag(curve(base), { RateLimitError: curve(throttledBase) }), {
+    byTag: options.tags,
+    retryAfter: options.retryAfter ?? {},
+    floor,
+    maxElapsed: options.maxElapsed,
+    maxAttempts: options.maxAttempts ?? defaults.maxAttempts
+  }))
 }
 
 /** Holds the default policy as a document: `policy()` and `fromDocument(defaultDocument)` give the same delays. */

@@ -3,6 +3,7 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import {
@@ -242,6 +243,27 @@ describe("RetryDocument", () => {
       Effect.gen(function*() {
         const error = yield* Effect.flip(read(ConfigProvider.fromEnvRecord(env)))
         expect(error.message).toBe(`SchemaError(${message})`)
+      }))
+
+    it.effect("is absent where only variables of others begin with its name", () =>
+      Effect.gen(function*() {
+        const others = ConfigProvider.fromEnvRecord({ RETRY_BUDGET: "1", RETRY_HOST_1: "x" })
+        const read = Effect.provide(ConfigProvider.layer(others))
+        expect(yield* read(Config.option(Retry.config("RETRY")))).toStrictEqual(Option.none())
+        expect(yield* read(Config.withDefault(Retry.config("RETRY"), "none"))).toBe("none")
+        expect((yield* Effect.flip(read(Retry.config("RETRY")))).message).toBe(
+          `SchemaError(Expected string\n  at ["RETRY"])`
+        )
+      }))
+
+    it.effect.each([
+      ConfigProvider.fromEnvRecord({ RETRY_maxAttempts: "3" }),
+      ConfigProvider.fromEnvRecord({ RETRY_maxAttempt: "3" }),
+      ConfigProvider.constantCase(ConfigProvider.fromEnvRecord({ RETRY_MAX_ATTEMPTS: "3" }))
+    ])("is no document rather than absent where one key of it is given", (provider) =>
+      Effect.gen(function*() {
+        const optional = Effect.provide(Config.option(Retry.config("RETRY")), ConfigProvider.layer(provider))
+        expect((yield* Effect.flip(optional))._tag).toBe("ConfigError")
       }))
 
     it.effect("says what is wrong under the names that a provider gives its keys", () =>
