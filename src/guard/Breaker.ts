@@ -56,16 +56,16 @@ export type Outcome = CircuitBreaker.Outcome
 export interface Options {
   /** Share of failures among the last calls that opens the circuit, in (0, 1]. Default 0.5. */
   readonly threshold?: number | undefined
-  /** How many of the last calls are looked at, at least 1. Default 50. */
+  /** How many of the last calls are looked at, at least 1. Default 50, or `minimumCalls` if that is more. */
   readonly size?: number | undefined
-  /** Calls that must have been seen before the circuit can open, in [1, size]. Default 20. */
+  /** Calls that must have been seen before the circuit can open, in [1, size]. Default 20, or `size` if that is less. */
   readonly minimumCalls?: number | undefined
   /**
    * First time open. It doubles with each opening in a row and is drawn within ±20 %, at most `maxOpenFor`. Default 5
-   * seconds.
+   * seconds, or `maxOpenFor` if that is less.
    */
   readonly openFor?: Duration.Input | undefined
-  /** Longest time open, hints of the provider included. Default 5 minutes. */
+  /** Longest time open, hints of the provider included. Default 5 minutes, or `openFor` if that is more. */
   readonly maxOpenFor?: Duration.Input | undefined
   /** After this long without a call a circuit forgets what it has seen. Above 0. Default 2 minutes. */
   readonly idleTimeToLive?: Duration.Input | undefined
@@ -159,23 +159,34 @@ const refusal = ({ key, retryAfter }: Shut) =>
       }.`
   })
 
+const inMillis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
+/** Reads the options; a default gives way to what was given for another field. */
 const settingsOf = (options: Options) => {
   const where = "Breaker.make"
-  const threshold = OptionCheck.within(where, "threshold", options.threshold ?? defaults.threshold, Number.MIN_VALUE, 1)
-  const size = OptionCheck.integer(where, "size", options.size ?? defaults.size, 1)
-  const minimumCalls = OptionCheck.integer(
-    where,
-    "minimumCalls",
-    options.minimumCalls ?? Math.min(size, defaults.minimumCalls),
-    1
-  )
-  OptionCheck.within(where, "minimumCalls", minimumCalls, 1, size)
-  const openFor = Duration.fromInputUnsafe(options.openFor ?? defaults.openFor)
-  OptionCheck.positive(where, "openFor in ms", Duration.toMillis(openFor))
-  const maxOpenFor = Duration.fromInputUnsafe(options.maxOpenFor ?? defaults.maxOpenFor)
-  OptionCheck.within(where, "maxOpenFor in ms", Duration.toMillis(maxOpenFor), Duration.toMillis(openFor), Infinity)
-  const idleTimeToLive = Duration.fromInputUnsafe(options.idleTimeToLive ?? defaults.idleTimeToLive)
-  OptionCheck.within(where, "idleTimeToLive in ms", Duration.toMillis(idleTimeToLive), Number.MIN_VALUE, Infinity)
+  const given = {
+    ...options,
+    openFor: options.openFor === undefined ? undefined : inMillis(options.openFor),
+    maxOpenFor: options.maxOpenFor === undefined ? undefined : inMillis(options.maxOpenFor),
+    idleTimeToLive: options.idleTimeToLive === undefined ? undefined : inMillis(options.idleTimeToLive)
+  }
+  const filled = OptionCheck.resolve<Readonly<Record<keyof Options, number>>>({
+    ...defaults,
+    openFor: inMillis(defaults.openFor),
+    maxOpenFor: inMillis(defaults.maxOpenFor),
+    idleTimeToLive: inMillis(defaults.idleTimeToLive)
+  }, given)
+  const threshold = OptionCheck.above(where, "threshold", filled.threshold, 0, 1)
+  OptionCheck.integer(where, "size", filled.size, 1)
+  OptionCheck.integer(where, "minimumCalls", filled.minimumCalls, 1)
+  OptionCheck.positive(where, "openFor in ms", filled.openFor)
+  OptionCheck.above(where, "maxOpenFor in ms", filled.maxOpenFor, 0, Infinity)
+  OptionCheck.above(where, "idleTimeToLive in ms", filled.idleTimeToLive, 0, Infinity)
+  const { minimumCalls, size } = OptionCheck.ordered(where, filled, given, "minimumCalls", "size")
+  const times = OptionCheck.ordered(`${where}, in milliseconds`, filled, given, "openFor", "maxOpenFor")
+  const openFor = Duration.millis(times.openFor)
+  const maxOpenFor = Duration.millis(times.maxOpenFor)
+  const idleTimeToLive = Duration.millis(filled.idleTimeToLive)
   return {
     idleTimeToLive,
     policy: {

@@ -114,7 +114,8 @@ export const make = (options: Options = {}): State => {
   const where = "AdaptiveThrottle.make"
   OptionCheck.positive(where, "windowSeconds", filled.windowSeconds)
   const settleSeconds = OptionCheck.nonNegative(where, "settleSeconds", filled.settleSeconds)
-  const windowSeconds = options.windowSeconds ?? Math.max(filled.windowSeconds, 2 * settleSeconds)
+  const windowSeconds = options.windowSeconds ??
+    Math.min(Math.max(filled.windowSeconds, 2 * settleSeconds), Number.MAX_VALUE)
   const settings = { ...filled, windowSeconds }
   const { rule } = settings
   OptionCheck.within(where, "settleSeconds", settleSeconds, 0, windowSeconds / 2)

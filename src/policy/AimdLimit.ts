@@ -55,10 +55,7 @@ const leastOf = (settings: Settings): number => Math.max(1, settings.min)
 export const initial = (options: Options = {}): State => {
   const filled = OptionCheck.resolve(defaults, options)
   const where = "AimdLimit.initial"
-  OptionCheck.integer(where, "min", filled.min, 0)
-  OptionCheck.integer(where, "max", filled.max, 1)
-  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
-  const settings = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
+  const settings = OptionCheck.bounds(where, filled, options, 0)
   OptionCheck.between(where, "ratio", settings.ratio, 0, 1)
   OptionCheck.positive(where, "timeoutSeconds", settings.timeoutSeconds)
   return { settings, estimate: settings.initial }

@@ -123,14 +123,11 @@ export interface State extends ConcurrencyLimit.Estimated {
 export const initial = (options: Options = {}): State => {
   const filled = OptionCheck.resolve(defaults, options)
   const where = "FailsafeLimit.initial"
-  OptionCheck.integer(where, "min", filled.min, 1)
-  OptionCheck.integer(where, "max", filled.max, 1)
-  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
+  const limits = OptionCheck.bounds(where, filled, options, 1)
   OptionCheck.nonNegative(where, "minWindowSeconds", filled.minWindowSeconds)
   OptionCheck.positive(where, "maxWindowSeconds", filled.maxWindowSeconds)
   OptionCheck.within(where, "maxFactor", filled.maxFactor, 1, Number.MAX_VALUE)
   OptionCheck.within(where, "minFactor", filled.minFactor, 1, Number.MAX_VALUE)
-  const limits = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
   const windows = OptionCheck.ordered(where, limits, options, "minWindowSeconds", "maxWindowSeconds")
   const settings = OptionCheck.ordered(where, windows, options, "minFactor", "maxFactor")
   OptionCheck.nonNegative(where, "maxFactorDecay", settings.maxFactorDecay)

@@ -89,10 +89,7 @@ const roundingFrom = 10
 export const initial = (options: Options = {}): State => {
   const filled = OptionCheck.resolve(defaults, options)
   const where = "InspectAimdLimit.initial"
-  OptionCheck.integer(where, "min", filled.min, 1)
-  OptionCheck.integer(where, "max", filled.max, 1)
-  OptionCheck.within(where, "initial", filled.initial, 1, Number.MAX_VALUE)
-  const settings = OptionCheck.ordered(where, filled, options, "min", "initial", "max")
+  const settings = OptionCheck.bounds(where, filled, options, 1)
   OptionCheck.between(where, "decrease", settings.decrease, 0, 1)
   OptionCheck.nonNegative(where, "increase", settings.increase)
   OptionCheck.nonNegative(where, "cooldownSeconds", settings.cooldownSeconds)

@@ -94,3 +94,23 @@ export const ordered = <Settings extends { readonly [K in Field]: number }, Fiel
   })
   return { ...settings, ...Object.fromEntries(moved) }
 }
+
+/**
+ * Checks the bounds of a limit of concurrency and its start, which need not be whole, and puts them in order.
+ *
+ * **Details**: a bound that gives way goes to the next whole number beyond the start.
+ *
+ * **Errors**: throws `RangeError` as the checks that it is made of.
+ */
+export const bounds = <Settings extends { readonly min: number; readonly initial: number; readonly max: number }>(
+  where: string,
+  settings: Settings,
+  options: { readonly [K in "min" | "initial" | "max"]?: number | undefined },
+  least: number
+): Settings => {
+  integer(where, "min", settings.min, least)
+  integer(where, "max", settings.max, 1)
+  within(where, "initial", settings.initial, 1, Number.MAX_SAFE_INTEGER)
+  const moved = ordered<Settings, "min" | "initial" | "max">(where, settings, options, "min", "initial", "max")
+  return { ...moved, min: Math.floor(moved.min), max: Math.ceil(moved.max) }
+}

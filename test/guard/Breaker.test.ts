@@ -320,10 +320,26 @@ describe("Breaker", () => {
       expect(yield* Effect.provide(twice, configured)).toBeInstanceOf(CircuitOpenError)
     }))
 
+  it.effect.each<Breaker.Options>([
+    { openFor: "10 minutes" },
+    { maxOpenFor: "1 second" },
+    { maxOpenFor: Infinity },
+    { minimumCalls: 100 },
+    { size: 1 }
+  ])("lets its defaults give way to %o", (options) => Effect.asVoid(Effect.scoped(Layer.build(Breaker.layer(options)))))
+
+  it.effect("is open for as long as was given, where its longest time by default is less", () =>
+    Effect.gen(function*() {
+      const breaker = yield* Breaker.make({ size: 1, minimumCalls: 1, openFor: "10 minutes" })
+      yield* Effect.ignore(breaker.run(Effect.fail(server), { key: "a" }))
+      const state = yield* breaker.state("a")
+      expect(state._tag === "Open" && Duration.toMinutes(state.retryAfter)).toBeGreaterThanOrEqual(8)
+    }))
+
   it.effect.each<[Breaker.Options, RegExp]>([
     [{ threshold: 0 }, /Breaker.make: threshold must be in/],
     [{ size: 0 }, /size must be an integer >= 1, got 0/],
-    [{ size: 5, minimumCalls: 6 }, /minimumCalls must be in \[1, 5\], got 6/],
+    [{ size: 5, minimumCalls: 6 }, /size must be >= minimumCalls, which is 6, got 5/],
     [{ openFor: 0 }, /openFor/],
     [{ openFor: "1 minute", maxOpenFor: "1 second" }, /maxOpenFor/],
     [{ idleTimeToLive: 0 }, /idleTimeToLive in ms must be in .*, got 0/]
