@@ -139,29 +139,40 @@ export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
 /** Provides lanes. */
 export const layer = (options?: Options): Layer.Layer<Lanes> => Layer.effect(Lanes, make(options))
 
+const variable = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
+  Config.map(Config.option(config), Option.getOrUndefined)
+
 /**
- * Provides lanes with caps from the configuration.
- *
- * **Details**: `TOGETHER_REQUESTS_PER_MINUTE`, `TOGETHER_TOKENS_PER_MINUTE` and `TOGETHER_MAX_IN_FLIGHT`, each
- * optional. `options` are over them.
- *
- * **Errors**: `ConfigError`, also for a cap out of range.
+ * Reads the caps of all lanes: `TOGETHER_REQUESTS_PER_MINUTE`, `TOGETHER_TOKENS_PER_MINUTE` and `TOGETHER_MAX_IN_FLIGHT`,
+ * each optional.
  */
-export const layerConfig = (options?: Options): Layer.Layer<Lanes, Config.ConfigError> =>
-  Layer.effect(
-    Lanes,
-    ConfiguredGuard.make(
-      Config.all({
-        requestsPerMinute: Config.option(Config.Finite("TOGETHER_REQUESTS_PER_MINUTE")),
-        tokensPerMinute: Config.option(Config.Finite("TOGETHER_TOKENS_PER_MINUTE")),
-        maxInFlight: Config.option(Config.Int("TOGETHER_MAX_IN_FLIGHT"))
-      }),
-      (caps) =>
-        make({
-          requestsPerMinute: Option.getOrUndefined(caps.requestsPerMinute),
-          tokensPerMinute: Option.getOrUndefined(caps.tokensPerMinute),
-          maxInFlight: Option.getOrUndefined(caps.maxInFlight),
-          ...options
-        })
-    )
-  )
+export const config: Config.Config<Options> = Config.all({
+  requestsPerMinute: variable(Config.Finite("TOGETHER_REQUESTS_PER_MINUTE")),
+  tokensPerMinute: variable(Config.Finite("TOGETHER_TOKENS_PER_MINUTE")),
+  maxInFlight: variable(Config.Int("TOGETHER_MAX_IN_FLIGHT"))
+})
+
+/**
+ * Provides lanes whose options come from the configuration, by default from {@link config}.
+ *
+ * **Errors**: `ConfigError`, also for an option out of range.
+ *
+ * **Example** (Caps from variables, and what the program says itself)
+ *
+ * ```ts
+ * import { Config, ConfigProvider, Effect, Layer } from "effect"
+ * import { Lanes } from "effect-together"
+ *
+ * const lanes = Lanes.layerConfig(Config.map(Lanes.config, (caps) => ({ ...caps, maxQueue: 5 })))
+ *
+ * const env = ConfigProvider.fromEnvRecord({ TOGETHER_REQUESTS_PER_MINUTE: "60" })
+ * const program = Effect.gen(function*() {
+ *   const lane = yield* Effect.flatMap(Lanes.Lanes, ({ get }) => get("demo"))
+ *   return (yield* lane.status).requestsPerSecond
+ * }).pipe(Effect.provide(Layer.provide(lanes, ConfigProvider.layer(env))))
+ *
+ * await Effect.runPromise(program) // => 1
+ * ```
+ */
+export const layerConfig = (options: Config.Wrap<Options> = config): Layer.Layer<Lanes, Config.ConfigError> =>
+  Layer.effect(Lanes, ConfiguredGuard.make(Config.unwrap(options), make))
