@@ -39,6 +39,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
@@ -60,6 +61,7 @@ import { checked, kernelOptions } from "./LaneInput.ts"
 import * as LaneMetrics from "./LaneMetrics.ts"
 import * as Learned from "./LaneLearned.ts"
 import { sampleOf } from "./LaneSample.ts"
+import { Lanes } from "./LanesService.ts"
 import * as LaneStore from "./LaneStore.ts"
 import * as Monotonic from "./Monotonic.ts"
 
@@ -256,3 +258,54 @@ export const make = (
       return new LaneImpl(options, key, cell, metrics, yield* PubSub.sliding<Decision>(256))
     })
   })
+
+/** Configures {@link run}. */
+export interface RunOptions<in A, in E> extends LaneRequest {
+  /** Says what the end of an attempt means for its lane. Default: {@link sampleOf}. */
+  readonly classify?: ((exit: Exit.Exit<A, E>) => Sample) | undefined
+}
+
+/**
+ * Runs one attempt under a permit of a lane of the context; `Lanes.key` builds the key of a model's lane.
+ *
+ * **Details**: the lane is made at its first use. Waits for the permit as long as the `Deadline` around allows.
+ *
+ * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met.
+ *
+ * **Example** (Any effect, through the lane of its model)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Deadline, Lane, Lanes } from "effect-together"
+ *
+ * const program = Effect.succeed("hello").pipe(
+ *   Lane.run(Lanes.key({ model: "openai/gpt-oss-20b" }), { tokens: 20 }),
+ *   Deadline.run("1 minute"),
+ *   Effect.provide(Lanes.layer())
+ * )
+ *
+ * await Effect.runPromise(program) // => "hello"
+ * ```
+ */
+export const run: {
+  <A, E>(
+    key: string,
+    options: RunOptions<A, E>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LaneOverflowError, R | Lanes>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    key: string,
+    options: RunOptions<A, E>
+  ): Effect.Effect<A, E | LaneOverflowError, R | Lanes>
+} = dual(
+  3,
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    key: string,
+    options: RunOptions<A, E>
+  ): Effect.Effect<A, E | LaneOverflowError, R | Lanes> =>
+    Effect.flatMap(
+      Lanes,
+      (lanes) => Effect.flatMap(lanes.get(key), (lane) => lane.run(self, options, options.classify))
+    )
+)

@@ -27,24 +27,17 @@
  * ```
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Lane from "./Lane.ts"
 import { checked } from "./LaneInput.ts"
-import { Learned } from "./LaneLearned.ts"
+import { Lanes, Saved, SavedFromJson } from "./LanesService.ts"
 import * as LaneStore from "./LaneStore.ts"
 
-/** Checks what all lanes have learned, by key. */
-export const Saved = Schema.Record(Schema.String, Learned)
-/** Holds what all lanes have learned, by key. */
-export type Saved = typeof Saved.Type
-/** Reads and writes `Saved` as JSON text. */
-export const SavedFromJson = Schema.fromJsonString(Saved)
+export { Lanes, Saved, SavedFromJson }
 
 /** Holds the defaults of this module; those of a lane stand in `Lane.defaults`. */
 export const defaults = {
@@ -85,16 +78,6 @@ export interface Options extends Omit<Lane.Options, "key"> {
   /** What an earlier run learned: lanes begin there. Default nothing. */
   readonly saved?: Saved | undefined
 }
-
-/** Holds one lane per key. */
-export class Lanes extends Context.Service<Lanes, {
-  /** Gets the lane of a key, and makes it at first. */
-  readonly get: (key: string) => Effect.Effect<Lane.Lane>
-  /** Lists the lanes made so far. */
-  readonly all: Effect.Effect<ReadonlyArray<Lane.Lane>>
-  /** Reads what all lanes have learned, and what earlier runs learned of lanes that this one did not use. */
-  readonly save: Effect.Effect<Saved>
-}>()("effect-together/Lanes") {}
 
 /** Makes the lanes. **Details**: takes a `LaneStore` from the context where there is one; else this process. */
 export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>

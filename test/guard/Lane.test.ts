@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -16,6 +17,7 @@ import { TestClock } from "effect/testing"
 import { RateLimitError } from "../../src/domain/TogetherError.ts"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
+import * as LaneStore from "../../src/guard/LaneStore.ts"
 import * as LaneMetrics from "../../src/guard/LaneMetrics.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
@@ -49,6 +51,70 @@ const collect = (): void => {
 }
 
 describe("Lane", () => {
+  describe("run over the lanes of the context", () => {
+    it.effect("runs in the lane of its key, whichever side the effect comes from", () =>
+      Effect.gen(function*() {
+        const { get } = yield* Lanes.Lanes
+        const lane = yield* get("a")
+        const inFlight = Effect.map(lane.status, (status) => status.inFlight)
+        expect(yield* Lane.run(inFlight, "a", { tokens: 1 })).toBe(1)
+        expect(yield* inFlight.pipe(Lane.run("b", { tokens: 1 }))).toBe(0)
+        expect(yield* inFlight).toBe(0)
+        expect((yield* (yield* Lanes.Lanes).all).map(({ key }) => key)).toEqual(["a", "b"])
+      }).pipe(Effect.provide(Lanes.layer())))
+
+    it.effect("lets its options say what an end means", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const call = Effect.exit(Lane.run(Effect.fail("busy"), "a", { tokens: 1, classify: () => throttled(2) }))
+        yield* call
+        const { millis } = yield* timed(call)
+        expect(millis).toBeGreaterThanOrEqual(2000)
+      })).pipe(Effect.provide(Lanes.layer())))
+  })
+
+  describe("a store of lanes", () => {
+    it.effect("stands in for that of this process through its layer, and sees every state", () =>
+      Effect.gen(function*() {
+        const written = new Map<string, number>()
+        const counting: LaneStore.LaneStore["Service"] = {
+          open: (key, initial) =>
+            Effect.map(LaneStore.memory.open(key, initial), (cell) => ({
+              read: cell.read,
+              write: (state) => {
+                written.set(key, Math.max(written.get(key) ?? 0, state.count))
+                cell.write(state)
+              }
+            }))
+        }
+        const lanes = Lanes.layer().pipe(Layer.provide(Layer.succeed(LaneStore.LaneStore, counting)))
+        const both = Effect.all([
+          Lane.run(Effect.sleep("1 second"), "a", { tokens: 1 }),
+          Lane.run(Effect.sleep("1 second"), "a", { tokens: 1 }),
+          Lane.run(Effect.void, "b", { tokens: 1 })
+        ], { concurrency: "unbounded" })
+        yield* VirtualClock.wrap(Effect.provide(both, lanes))
+        expect([...written]).toEqual([["a", 2], ["b", 1]])
+      }))
+
+    it.effect("may change a lane's limits between two calls", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const cells: Array<LaneStore.Cell> = []
+        const shared: LaneStore.LaneStore["Service"] = {
+          open: (key, initial) =>
+            Effect.tap(LaneStore.memory.open(key, initial), (cell) => Effect.sync(() => cells.push(cell)))
+        }
+        const lane = yield* Lane.make({ maxInFlight: 1 }, shared)
+        const [cell] = cells
+        const permit = yield* lane.acquire({ tokens: 1 })
+        yield* Effect.sleep("1 second")
+        expect(Option.isSome(yield* lane.tryAcquire({ tokens: 1 }))).toBe(false)
+        const state = cell!.read()
+        cell!.write({ ...state, inFlight: { ...state.inFlight, max: 2 } })
+        expect(Option.isSome(yield* lane.tryAcquire({ tokens: 1 }))).toBe(true)
+        yield* permit.settle(success)
+      })))
+  })
+
   describe("run", () => {
     it.effect("admits at once where nothing stands against it", () =>
       Effect.gen(function*() {
