@@ -96,7 +96,7 @@ export interface RunOptions<in A, in E> {
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
 }
 
-/** Is a set of circuits, one per key. */
+/** Guards calls by circuits, one per key. */
 export interface Breaker {
   /** Runs an attempt through the circuit of its key. */
   readonly run: {
@@ -142,7 +142,7 @@ export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome => {
   }
 }
 
-/** Is a circuit that admits nobody: for how long, if that is known. */
+/** Describes a circuit that admits nobody: for how long, if that is known. */
 interface Shut {
   readonly key: string
   readonly retryAfter?: Duration.Duration | undefined

@@ -44,6 +44,7 @@ import * as Scope from "effect/Scope"
 import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
 import * as HedgeDelay from "../policy/HedgeDelay.ts"
+import * as BoundMetric from "./BoundMetric.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 
@@ -149,20 +150,12 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
 const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay =>
   typeof delay === "object" && "record" in delay
 
-const outcomes = Metric.counter("hedge_outcomes_total", {
+const outcomes = BoundMetric.make(Metric.counter("hedge_outcomes_total", {
   description: "Calls that could be hedged, by what became of their second try",
   incremental: true
-})
-const counted: { readonly [K in Outcome]: Effect.Effect<void> } = {
-  "not-needed": Metric.update(Metric.withAttributes(outcomes, { outcome: "not-needed" }), 1),
-  "won": Metric.update(Metric.withAttributes(outcomes, { outcome: "won" }), 1),
-  "lost": Metric.update(Metric.withAttributes(outcomes, { outcome: "lost" }), 1),
-  "both-failed": Metric.update(Metric.withAttributes(outcomes, { outcome: "both-failed" }), 1),
-  "no-permit": Metric.update(Metric.withAttributes(outcomes, { outcome: "no-permit" }), 1),
-  "no-budget": Metric.update(Metric.withAttributes(outcomes, { outcome: "no-budget" }), 1)
-}
+}))
 
-/** Is what a second try that was due has come to: refused, or run to its end. */
+/** Says what a second try that was due has come to: refused, or run to its end. */
 type Second<A, E> = { readonly refused: "no-permit" | "no-budget" } | { readonly exit: Exit.Exit<A, E> }
 
 /** Takes budget and permit, runs the second try, and returns the permit whatever happens. */
@@ -206,12 +199,18 @@ const makeScopes = (outer: Option.Option<Scope.Scope>) => {
   }
 }
 
+/** Describes a call that ended, and what became of its second try. */
+interface Ended<A, E> {
+  readonly exit: Exit.Exit<A, E>
+  readonly outcome: Outcome
+}
+
 /** Races the two tries; the caller sees to it that both fibers end. */
 const race = Effect.fnUntraced(function*<A, E, R>(
   first: Fiber.Fiber<A, E>,
   second: Effect.Effect<Fiber.Fiber<Second<A, E>>, never, R>,
   delay: Duration.Duration
-): Effect.fn.Return<{ readonly exit: Exit.Exit<A, E>; readonly outcome: Outcome }, never, R> {
+): Effect.fn.Return<Ended<A, E>, never, R> {
   const early = yield* Effect.timeoutOption(Fiber.await(first), delay)
   if (Option.isSome(early)) return { exit: early.value, outcome: "not-needed" }
   const other = yield* second
@@ -232,6 +231,85 @@ const race = Effect.fnUntraced(function*<A, E, R>(
   const exit = yield* Fiber.await(first)
   if ("refused" in came) return { exit, outcome: came.refused }
   return { exit, outcome: exit._tag === "Success" ? "lost" : "both-failed" }
+})
+
+/** Holds when the first try of a call began, and how it ended. Mutable, owned by the call. */
+interface FirstTry {
+  readonly began: number
+  end: { readonly at: number; readonly exit: Exit.Exit<unknown, unknown> } | undefined
+}
+
+/** Notes how the first try ended. */
+const noted = <A, E, R>(self: Effect.Effect<A, E, R>, first: FirstTry, clock: Clock.Clock): Effect.Effect<A, E, R> =>
+  Effect.onExit(self, (exit) =>
+    Effect.sync(() => {
+      first.end = { at: Monotonic.millis(clock), exit }
+    }))
+
+/** Reads the latency of the first try, where it tells something of the provider. */
+const latencyOf = ({ began, end }: FirstTry, outcome: Outcome, clock: Clock.Clock): Duration.Duration | undefined => {
+  // one that timed out or that a second one overtook has taken at least so long
+  const counts = outcome === "won" || end !== undefined && (Exit.isSuccess(end.exit) || isTimeout(end.exit))
+  return counts ? Duration.millis((end?.at ?? Monotonic.millis(clock)) - began) : undefined
+}
+
+const winnerOf = (exit: Exit.Exit<Ended<unknown, unknown>>): 1 | 2 | undefined => {
+  if (Exit.isFailure(exit)) return undefined
+  return exit.value.outcome === "won" ? 2 : 1
+}
+
+/** Runs both tries, and ends what is left of them as soon as one has answered. To be run uninterruptibly. */
+const raced = Effect.fnUntraced(function*<A, E, R, R2>(
+  first: Effect.Effect<A, E, R>,
+  self: Effect.Effect<A, E, R>,
+  delay: Duration.Duration,
+  options: Options<R2>,
+  restore: <A2, E2, R3>(effect: Effect.Effect<A2, E2, R3>) => Effect.Effect<A2, E2, R3>
+): Effect.fn.Return<Ended<A, E>, never, R | Exclude<R2, Scope.Scope>> {
+  const scopes = makeScopes(yield* Effect.serviceOption(Scope.Scope))
+  const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
+  const fork = <A2, E2, R3>(effect: Effect.Effect<A2, E2, R3>) =>
+    Effect.tap(
+      Effect.forkChild(restore(effect), { startImmediately: true }),
+      (fiber) => Effect.sync(() => fibers.push(fiber))
+    )
+  const running = yield* fork(scopes.within(first, 1))
+  const second = Effect.uninterruptible(fork(secondTry(scopes.within(self, 2), options)))
+  return yield* Effect.onExit(
+    restore(race(running, second, delay)),
+    (exit) => Effect.andThen(Fiber.interruptAll(fibers), scopes.close(winnerOf(exit)))
+  )
+})
+
+/** Books what became of a call, and ends as it ended. */
+const finished = Effect.fnUntraced(function*<A, E>(
+  { exit, outcome }: Ended<A, E>,
+  latency: Duration.Duration | undefined,
+  { budget, delay, onOutcome }: Options<unknown>
+): Effect.fn.Return<A, E> {
+  yield* Metric.update(outcomes({ outcome }), 1)
+  if (isLearned(delay) && latency !== undefined) yield* delay.record(latency)
+  if (Exit.isSuccess(exit) && budget?.succeed !== undefined) yield* budget.succeed
+  if (onOutcome !== undefined) yield* onOutcome(outcome)
+  return yield* exit
+})
+
+/** Runs a call that may be sent twice. */
+const hedged = Effect.fnUntraced(function*<A, E, R, R2>(
+  self: Effect.Effect<A, E, R>,
+  current: Effect.Effect<Option.Option<Duration.Duration>>,
+  options: Options<R2>
+): Effect.fn.Return<A, E, R | Exclude<R2, Scope.Scope>> {
+  const clock = yield* Clock.Clock
+  const first: FirstTry = { began: Monotonic.millis(clock), end: undefined }
+  const timed = noted(self, first, clock)
+  const finish = (ended: Ended<A, E>) => finished(ended, latencyOf(first, ended.outcome, clock), options)
+  const delay = yield* current
+  if (Option.isNone(delay)) return yield* finish({ exit: yield* Effect.exit(timed), outcome: "not-needed" })
+  // what has answered is booked, whoever interrupts the call then
+  return yield* Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(raced(timed, self, delay.value, options, restore), finish)
+  )
 })
 
 /**
@@ -258,61 +336,9 @@ export const run: {
   self: Effect.Effect<A, E, R>,
   options: Options<R2>
 ): Effect.Effect<A, E, R | Exclude<R2, Scope.Scope>> => {
-  const given = options.delay
-  const learned = isLearned(given) ? given : undefined
-  const fixed = isLearned(given)
-    ? Option.none()
-    : Option.some(Duration.millis(Millis.positive("Hedge.run: delay", given)))
-  if (!options.idempotent && options.allowUnsafe !== true) return self
-  return Clock.clockWith((clock) => {
-    const began = Monotonic.millis(clock)
-    let first: { readonly at: number; readonly exit: Exit.Exit<A, E> } | undefined
-    const timed = Effect.onExit(self, (exit) =>
-      Effect.sync(() => {
-        first = { at: Monotonic.millis(clock), exit }
-      }))
-    const record = (outcome: Outcome): Effect.Effect<void> => {
-      // a first try that timed out or that a second one overtook has taken at least so long
-      const counts = outcome === "won" || first !== undefined && (Exit.isSuccess(first.exit) || isTimeout(first.exit))
-      return learned === undefined || !counts
-        ? Effect.void
-        : learned.record(Duration.millis((first?.at ?? Monotonic.millis(clock)) - began))
-    }
-    const finished = (outcome: Outcome, exit: Exit.Exit<A, E>) =>
-      Effect.gen(function*() {
-        yield* counted[outcome]
-        yield* record(outcome)
-        if (exit._tag === "Success" && options.budget?.succeed !== undefined) yield* options.budget.succeed
-        if (options.onOutcome !== undefined) yield* options.onOutcome(outcome)
-        return yield* exit
-      })
-    return Effect.flatMap(
-      learned === undefined ? Effect.succeed(fixed) : learned.current,
-      (delay) =>
-        Option.isNone(delay)
-          ? Effect.flatMap(Effect.exit(timed), (exit) => finished("not-needed", exit))
-          : Effect.uninterruptibleMask((restore) =>
-            Effect.gen(function*() {
-              const scopes = makeScopes(yield* Effect.serviceOption(Scope.Scope))
-              const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
-              const fork = <A2, E2, R3>(effect: Effect.Effect<A2, E2, R3>) =>
-                Effect.tap(
-                  Effect.forkChild(restore(effect), { startImmediately: true }),
-                  (fiber) => Effect.sync(() => fibers.push(fiber))
-                )
-              const running = yield* fork(scopes.within(timed, 1))
-              const second = Effect.uninterruptible(fork(secondTry(scopes.within(self, 2), options)))
-              const { exit, outcome } = yield* restore(race(running, second, delay.value)).pipe(
-                Effect.onExit((exit) =>
-                  Effect.andThen(
-                    Fiber.interruptAll(fibers),
-                    scopes.close(Exit.isFailure(exit) ? undefined : exit.value.outcome === "won" ? 2 : 1)
-                  )
-                )
-              )
-              return yield* finished(outcome, exit)
-            })
-          )
-    )
-  })
+  const { delay } = options
+  const current = isLearned(delay)
+    ? delay.current
+    : Effect.succeed(Option.some(Duration.millis(Millis.positive("Hedge.run: delay", delay))))
+  return options.idempotent || options.allowUnsafe === true ? hedged(self, current, options) : self
 })

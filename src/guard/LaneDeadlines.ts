@@ -5,7 +5,7 @@
  * the queue is only marked; it is dropped when it comes up, or when half of the heap is marked.
  */
 
-/** Is what waits. */
+/** Describes what waits. */
 export interface Entry {
   /** Epoch milliseconds. */
   readonly deadlineAt: number | undefined
@@ -13,7 +13,7 @@ export interface Entry {
   readonly gone: boolean
 }
 
-/** Is a heap of entries by their deadlines. */
+/** Holds entries as a heap by their deadlines. */
 export interface LaneDeadlines<E extends Entry> {
   items: Array<E>
   marked: number

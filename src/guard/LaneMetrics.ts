@@ -51,7 +51,7 @@ export const waitSeconds = Metric.histogram("lane_wait_seconds", {
 
 const nothing = (): void => {}
 
-/** Is what a lane counts. */
+/** Counts what a lane holds now. */
 export interface Counts {
   readonly inFlight: number
   readonly queued: number

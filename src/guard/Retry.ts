@@ -171,10 +171,10 @@ export interface Options<in out E, out R = never> {
 }
 
 /**
- * Is what {@link run} can judge by itself: an error of the union `TogetherError`. For any other give `isRetryable`.
+ * Stands for the errors that {@link run} can judge by itself: the union `TogetherError`. For any other give `isRetryable`.
  *
  * **Details**: the compiler goes by the tag, a run by `TogetherError.isTogetherError`: an error of another library with an
- * equal tag is not retried. It stands for the union so that the compiler's message about a foreign error is this name.
+ * equal tag is not retried. It is not the union itself, so that the compiler's message about a foreign error is this name.
  */
 export interface TogetherErrorElseGiveIsRetryable extends Error {
   readonly _tag: TogetherError.TogetherError["_tag"]

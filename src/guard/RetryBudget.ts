@@ -36,7 +36,7 @@ import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Turns from "./Turns.ts"
 
-/** Is a budget of retries. */
+/** Grants retries to all who share it. */
 export interface RetryBudget {
   /** Books one call: its first attempt, not its retries. */
   readonly deposit: Effect.Effect<void>

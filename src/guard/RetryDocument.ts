@@ -92,7 +92,7 @@ export interface Modifiers<D> {
   readonly maxAttempts?: number
 }
 
-/** Is the curve of a document, by type. */
+/** Describes the curve of a document, by type. */
 export type Curve<D> =
   | { readonly type: "exponential"; readonly base: D; readonly factor?: number }
   | { readonly type: "decorrelated"; readonly base: D; readonly cap: D }
@@ -101,13 +101,13 @@ export type Curve<D> =
   | { readonly type: "delays"; readonly delays: readonly [D, ...Array<D>] }
   | { readonly type: "sequence" | "min" | "max"; readonly schedules: readonly [Node<D>, ...Array<Node<D>>] }
 
-/** Is one schedule of a document; `D` is how it writes durations. */
+/** Describes one schedule of a document; `D` is how it writes durations. */
 export type Node<D> = Modifiers<D> & Curve<D>
 
-/** Is a checked document: its durations are `Duration`s. */
+/** Describes a schedule as data, checked: its durations are `Duration`s. */
 export type RetryDocument = Node<Duration.Duration>
 
-/** Is a document as written: its durations are strings. */
+/** Describes a schedule as data, as written: its durations are strings. */
 export type RetryDocumentJson = Node<string>
 
 const self = Schema.suspend((): Schema.Codec<RetryDocument, RetryDocumentJson> => RetryDocument)
@@ -224,7 +224,7 @@ export const fromDocument = (document: RetryDocumentJson): Schedule.Schedule<Dur
 export const fromJson = (text: string): Effect.Effect<Schedule.Schedule<Duration.Duration>, Schema.SchemaError> =>
   Effect.map(Schema.decodeEffect(Schema.fromJsonString(RetryDocument))(text, strict), make)
 
-/** Is what the configuration holds at a path, whatever it means: every value is a string, an empty one is none. */
+/** Holds what the configuration has at a path, whatever it means: every value is a string, an empty one is none. */
 type Tree = string | ReadonlyArray<Tree | undefined> | { readonly [key: string]: Tree | undefined }
 
 const Tree: Schema.Codec<Tree> = Schema.Union([

@@ -59,7 +59,7 @@ export const CallStart: Context.Reference<number | undefined> = Context.Referenc
   { defaultValue: () => undefined }
 )
 
-/** Is what one step of a schedule comes to: an output and a delay, or its end. */
+/** Runs one step of a schedule: it comes to an output and a delay, or its end. */
 export type Stepped<E, R> = Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
 
 /** Reads the delay of a step; nothing where the schedule is done. */
@@ -406,7 +406,7 @@ export const when: {
     )
   ))
 
-/** Is one schedule per error tag. */
+/** Names one schedule per error tag. */
 export type Tags<I, E, R> = { readonly [tag: string]: Schedule.Schedule<unknown, I, E, R> }
 
 /**

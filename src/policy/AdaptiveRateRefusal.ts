@@ -116,7 +116,7 @@ const singleAfter = (state: State, bounds: BucketBounds.Bounds | undefined): Sta
   return bounds.lowest / step <= limit && limit <= bounds.highest * step ? state.single : "unknown"
 }
 
-/** Is one refusal that begins an episode, and what it measures. */
+/** Describes one refusal that begins an episode, and what it measures. */
 interface Refusal {
   readonly state: State
   /** What the next state takes over whatever the answer. */

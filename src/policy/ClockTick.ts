@@ -2,13 +2,13 @@
  * What a clock cannot show: the shortest wait, and the shortfall that a grant overlooks.
  */
 
-/** Is the shortest wait, in seconds: less does not move a clock, and whoever sleeps so long asks again for ever. */
+/** The shortest wait, in seconds: less does not move a clock, and whoever sleeps so long asks again for ever. */
 export const quantumSeconds = 0.001
 
-/** Is the shortfall, in tokens, that a grant tolerates at least. */
+/** The shortfall, in tokens, that a grant tolerates at least. */
 export const epsilon = 1e-9
 
-/** Is the share of a time by which sums of times may be off: two units in the last place. */
+/** The share of a time by which sums of times may be off: two units in the last place. */
 const clockShare = 2 ** -51
 
 /**

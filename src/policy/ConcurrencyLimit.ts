@@ -97,12 +97,12 @@ export interface Decision {
   readonly reason: Reason
 }
 
-/** Is what every state holds: the estimate, before it is cut to whole calls. */
+/** Holds what every state does: the estimate, before it is cut to whole calls. */
 export interface Estimated {
   readonly estimate: number
 }
 
-/** Is a concurrency limit algorithm. */
+/** Learns how many calls may be in flight, by one algorithm. */
 export interface Algorithm<in Options, State extends Estimated> {
   readonly initial: (options?: Options) => State
   /** Moves the limit; `now` in seconds, `random` uniform in [0, 1). */

@@ -50,10 +50,10 @@ export const integer = (where: string, field: string, value: number, min: number
 export const oneOf = <A extends string>(where: string, field: string, value: A, words: ReadonlyArray<A>): A =>
   words.includes(value) ? value : refuse(where, field, `one of ${words.join(", ")}`, value)
 
-/** Is a record of options with none left out. */
+/** Holds every option of a record, none left out. */
 export type Complete<Options> = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
 
-/** Is a record of options: every field may be absent or `undefined`. */
+/** Holds some options of a record: every field may be absent or `undefined`. */
 export type Partially<Settings> = { readonly [K in keyof Settings]?: Settings[K] | undefined }
 
 /**

@@ -41,7 +41,7 @@ const firstLevel: Readonly<Record<Class, number>> = {
   "very-high": 400
 }
 
-/** Is the highest level. */
+/** The highest level. */
 export const maxLevel = 499
 
 /** Draws a level of a class from a uniform random number in [0, 1). */

@@ -136,7 +136,7 @@ export interface Failure {
   readonly pushback?: Pushback | undefined
 }
 
-/** Is what a server says about the next attempt: seconds to wait, or `"stop"`. */
+/** Holds what a server says about the next attempt: seconds to wait, or `"stop"`. */
 export type Pushback = number | "stop"
 
 /** Reads a pushback as the rule asks: a number that is no time to wait (negative, `NaN`, infinite) means `"stop"`. */
