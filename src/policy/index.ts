@@ -2,34 +2,45 @@
  * The sums behind the guards, and many more to build guards from, as pure functions: `(state, event, now) → [decision, state]`.
  *
  * For those who build a guard of their own, in Effect or outside of it: no
- * clock, no chance, no IO. Times are seconds, chance is passed in.
+ * clock, no chance, no IO. Times are seconds, chance is passed in. Each group says which of them the guards of this package
+ * are made of, and which are there for guards of your own.
  */
 
-// Waiting
+// Waiting: what the guards use
 /** How long to wait before the next retry: growth, cap and jitter as one pure function. */
 export * as Backoff from "./Backoff.ts"
 /** What to do with the wait a provider asked for: obey it, a little later, or give up. */
 export * as WaitHint from "./WaitHint.ts"
-/** What a deadline still allows: how long an attempt may take, whether to start one, whether to wait. */
-export * as Deadline from "./Deadline.ts"
 /** When to send the second try: once a call is slower than nearly all recent calls. */
 export * as HedgeDelay from "./HedgeDelay.ts"
+
+// Waiting: for guards of your own
+/** What a deadline still allows: how long an attempt may take, whether to start one, whether to wait. */
+export * as Deadline from "./Deadline.ts"
 /** When each try of one hedged call is sent, and which event ends it. */
 export * as HedgeTimeline from "./HedgeTimeline.ts"
 
-// Budgets of extra attempts
+// Budgets of extra attempts: what the guards use
 /** A budget of retries that grows with requests: at most a share of the traffic may be retries. */
 export * as RetryBudget from "./RetryBudget.ts"
+/** A budget of second tries that successes earn: load added by hedges is bounded by construction. */
+export * as HedgeBudget from "./HedgeBudget.ts"
+
+// Budgets of extra attempts: for guards of your own
 /** A client-wide quota of retries: retries stop when failures are the rule. */
 export * as RetryQuota from "./RetryQuota.ts"
 /** Turns retries and hedges off while failures outnumber successes. */
 export * as RetryThrottle from "./RetryThrottle.ts"
 /** A budget of retries and hedges as a share of what is in flight this moment. */
 export * as InflightBudget from "./InflightBudget.ts"
-/** A budget of second tries that successes earn: load added by hedges is bounded by construction. */
-export * as HedgeBudget from "./HedgeBudget.ts"
 
-// Rates
+// Rates: what the guards use
+/** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
+export * as AdaptiveRate from "./AdaptiveRate.ts"
+/** Mirrors a provider's bucket from what it admits and refuses, and says when it will admit the next call. */
+export * as BucketMirror from "./BucketMirror.ts"
+
+// Rates: for guards of your own
 /** A bucket of tokens that fills at a rate: the plain limiter, with the three rules that keep it honest. */
 export * as TokenBucket from "./TokenBucket.ts"
 /** The token bucket in one number: the generic cell rate algorithm. */
@@ -46,10 +57,6 @@ export * as ReservedShare from "./ReservedShare.ts"
 export * as CubicRate from "./CubicRate.ts"
 /** A send rate that halves on a 429 and grows a little with every success. */
 export * as AimdRate from "./AimdRate.ts"
-/** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
-export * as AdaptiveRate from "./AdaptiveRate.ts"
-/** Mirrors a provider's bucket from what it admits and refuses, and says when it will admit the next call. */
-export * as BucketMirror from "./BucketMirror.ts"
 /** Ramps a rate up after a start or a pause, in place of letting everything go at once. */
 export * as SlowStart from "./SlowStart.ts"
 /** One pause for all calls that share a limit: who is told to wait makes everybody wait. */
@@ -57,7 +64,7 @@ export * as Pause from "./Pause.ts"
 /** What a `remaining` header is worth by the time it is read. */
 export * as RemainingBudget from "./RemainingBudget.ts"
 
-// Concurrency
+// Concurrency: for guards of your own
 /** One shape for every algorithm that learns how many calls may be in flight. */
 export * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 /** Concurrency by additive increase and multiplicative decrease. */
@@ -75,7 +82,7 @@ export * as FailsafeLimit from "./FailsafeLimit.ts"
 /** How many calls must be in flight to use a rate: `L = λ·W`. */
 export * as LittlesLaw from "./LittlesLaw.ts"
 
-// Health and shedding
+// Health and shedding: for guards of your own
 /** Stops calling a backend that fails, and finds out with few calls when it is well again. */
 export * as Breaker from "./Breaker.ts"
 /** What a circuit breaker remembers: the last N calls, or the calls of the last N seconds. */
@@ -87,17 +94,19 @@ export * as AdaptiveThrottle from "./AdaptiveThrottle.ts"
 /** Rejects the least important work first, as much of it as must go. */
 export * as PriorityShedding from "./PriorityShedding.ts"
 
-// Statistics
-/** A quantile of a stream in constant memory. */
-export * as MovingQuantile from "./MovingQuantile.ts"
-/** An exponential moving average that starts as a plain mean. */
-export * as ExpAverage from "./ExpAverage.ts"
+// Statistics: what the guards use
 /** A bounded set of samples of one window, good for quantiles. */
 export * as SampleWindow from "./SampleWindow.ts"
 /** How many tokens a call will probably take, learned from the calls before it. */
 export * as OutputEstimate from "./OutputEstimate.ts"
 
-// Lanes
+// Statistics: for guards of your own
+/** A quantile of a stream in constant memory. */
+export * as MovingQuantile from "./MovingQuantile.ts"
+/** An exponential moving average that starts as a plain mean. */
+export * as ExpAverage from "./ExpAverage.ts"
+
+// Lanes: what the guards use
 /** Decides, for one lane, whether the next attempt may be sent now, and learns from how attempts end. */
 export * as LaneKernel from "./LaneKernel.ts"
 /** Learns how many calls a provider lets be in flight at once. */
@@ -109,7 +118,7 @@ export * as LaneQueue from "./LaneQueue.ts"
 /** Estimates when a lane would send a call that joins its queue. */
 export * as LaneEstimate from "./LaneEstimate.ts"
 
-// Money
+// Money: what the guards use
 /** Price sheets, and what work costs by them: before it is done as a range, after it as one amount. */
 export * as Price from "./Price.ts"
 /** Budgets: what may be spent, counted apart per run, day, key or label, and nested. */
