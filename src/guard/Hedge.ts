@@ -339,6 +339,6 @@ export const run: {
   const { delay } = options
   const current = isLearned(delay)
     ? delay.current
-    : Effect.succeed(Option.some(Duration.millis(Millis.positive("Hedge.run: delay", delay))))
+    : Effect.succeedSome(Duration.millis(Millis.positive("Hedge.run: delay", delay)))
   return options.idempotent || options.allowUnsafe === true ? hedged(self, current, options) : self
 })
