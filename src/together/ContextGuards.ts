@@ -1,8 +1,9 @@
 /**
  * The guards that a context brings.
  *
- * A client asks two contexts: that of the fiber that calls, whose guards come first, and the one it was made in. So a guard
- * that reaches only one of the two, such as a layer merged beside the client's, guards all the same.
+ * A client asks two contexts: the one it was made in, and that of the fiber that calls for what the first has not. So a
+ * guard that reaches only one of the two, such as a layer merged beside the client's, guards all the same; and one that the
+ * client was given stays in force, whatever else of its kind the program has.
  */
 import * as Context from "effect/Context"
 import * as Breaker from "../guard/Breaker.ts"
@@ -10,7 +11,7 @@ import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import { RetryBudget } from "../guard/RetryBudget.ts"
 
-/** Holds the guards of one context, as far as it has them. */
+/** Holds guards, as far as there are any. */
 export interface ContextGuards {
   readonly lanes: Lanes.Lanes["Service"] | undefined
   readonly credits: Credits.Service | undefined
@@ -18,10 +19,12 @@ export interface ContextGuards {
   readonly retryBudget: RetryBudget | undefined
 }
 
-/** Reads the guards of a context. */
-export const of = (context: Context.Context<never>): ContextGuards => ({
-  lanes: Context.getOrUndefined(context, Lanes.Lanes),
-  credits: Context.getOrUndefined(context, Credits.Credits),
-  breaker: Context.getOrUndefined(context, Breaker.Breaker),
-  retryBudget: Context.getOrUndefined(context, RetryBudget)
+const none: Partial<ContextGuards> = {}
+
+/** Reads the guards of a context, but for those that are given. */
+export const of = (context: Context.Context<never>, given: Partial<ContextGuards> = none): ContextGuards => ({
+  lanes: given.lanes ?? Context.getOrUndefined(context, Lanes.Lanes),
+  credits: given.credits ?? Context.getOrUndefined(context, Credits.Credits),
+  breaker: given.breaker ?? Context.getOrUndefined(context, Breaker.Breaker),
+  retryBudget: given.retryBudget ?? Context.getOrUndefined(context, RetryBudget)
 })

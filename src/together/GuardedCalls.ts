@@ -15,7 +15,6 @@ import { annotate, InvalidRequestError, type TogetherError } from "../domain/Tog
 import type * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
-import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
 import type { CallOptions } from "./CallOptions.ts"
 import * as CallWatch from "./CallWatch.ts"
@@ -27,15 +26,13 @@ import type * as Pricing from "./Pricing.ts"
 
 /** Holds what the calls of one client share, besides their transport. */
 export interface Shared {
-  /** Guards of the context where the client is made, for calls whose fiber has none of its own. Lanes there always are. */
-  readonly around: ContextGuards.ContextGuards & { readonly lanes: Lanes.Lanes["Service"] }
-  /** Stand before those of both contexts. */
-  readonly lanes: Lanes.Lanes["Service"] | undefined
+  /** Guards that its options name, else those of the context where it is made. What it has not, a call takes from its fiber. */
+  readonly given: ContextGuards.ContextGuards
+  /** For calls that find none. */
+  readonly lanes: Lanes.Lanes["Service"]
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
   readonly retry: Schedule.Schedule<unknown, TogetherError>
-  /** Stands before those of both contexts. */
-  readonly retryBudget: RetryBudget | undefined
   readonly priority: Priority
   readonly deadline: Duration.Duration | undefined
   readonly hedge: Pipeline.HedgeOptions | undefined
@@ -150,20 +147,19 @@ export const make = (shared: Shared): GuardedCalls => {
 
   const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
     Effect.contextWith((context: Context.Context<never>) => {
-      const { around } = shared
-      const near = ContextGuards.of(context)
-      return Effect.map((shared.lanes ?? near.lanes ?? around.lanes).get(call.lane), (lane) => {
+      const { breaker, credits, lanes = shared.lanes, retryBudget } = ContextGuards.of(context, shared.given)
+      return Effect.map(lanes.get(call.lane), (lane) => {
         const { pricing } = known
         const { onAnswered } = options ?? {}
         return {
           lane,
-          money: moneyOf(call, pricing, near.credits ?? around.credits),
-          breaker: near.breaker ?? around.breaker,
+          money: moneyOf(call, pricing, credits),
+          breaker,
           hedge: options?.hedge ?? shared.hedge,
           outputs,
           watch: CallWatch.begin(context),
           retry: options?.retry ?? shared.retry,
-          retryBudget: shared.retryBudget ?? near.retryBudget ?? around.retryBudget,
+          retryBudget,
           deadline: deadlineOf(options),
           onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
             onAnswered({

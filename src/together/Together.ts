@@ -23,9 +23,10 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A `Lanes`, `Credits`, `Breaker`, `RetryBudget` or `Retry.CurrentPolicy` guards a call from the context of the calling
- * fiber, else from that of the client's layer. The options `lanes`, `retryBudget` and `retry` stand before both. Where there
- * is none, the client makes its own lanes, keeps no ledger, breaks no circuit and counts no retries.
+ * A call is guarded by the options `lanes` and `retryBudget`, else by the `Lanes`, `Credits`, `Breaker` and `RetryBudget` in
+ * the context of the client's layer, else by those of the calling fiber. Where there is none, the client makes its own lanes,
+ * keeps no ledger, breaks no circuit and counts no retries. A `Retry.CurrentPolicy` of the calling fiber comes before that of
+ * the layer, the option `retry` before both.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent, and so does one that cannot be sent.
@@ -96,8 +97,8 @@ export interface Options {
    */
   readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
   /**
-   * A budget that all retries draw on. Default: the `RetryBudget` service of the calling fiber, else the one where the
-   * client is made, if there is one; else none, so that a job retries as its schedule says.
+   * A budget that all retries draw on. Default: the `RetryBudget` service where the client is made, else the one of the
+   * calling fiber, if there is one; else none, so that a job retries as its schedule says.
    */
   readonly retryBudget?: RetryBudget | undefined
   /** Rank of calls that say none. Default: `"normal"`. */
@@ -277,15 +278,16 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       idle: silence("idle")
     }
   })
-  const around = ContextGuards.of(yield* Effect.context<never>())
-  const lanes = options.lanes === undefined ? undefined : yield* Lanes.make(options.lanes)
+  const given = ContextGuards.of(yield* Effect.context<never>(), {
+    lanes: options.lanes === undefined ? undefined : yield* Lanes.make(options.lanes),
+    retryBudget: options.retryBudget
+  })
   const client = Client.make({
     transport,
-    around: { ...around, lanes: around.lanes ?? lanes ?? (yield* Lanes.make()) },
-    lanes,
+    given,
+    lanes: given.lanes ?? (yield* Lanes.make()),
     account: options.account ?? defaults.account,
     retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
-    retryBudget: options.retryBudget,
     priority: checkedPriority(options.priority ?? defaults.priority),
     hedge: options.hedge,
     prices: options.prices ?? defaults.prices,

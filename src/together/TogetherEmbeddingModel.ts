@@ -93,7 +93,7 @@ const merge = (base: Config, over: Overrides): Config => ({
 /**
  * Overrides the configuration of every embedding model used inside an effect, field by field; inner regions win.
  *
- * **Details**: `embed` calls under different overrides, deadlines or retry policies never share a request.
+ * **Details**: `embed` calls under different overrides, deadlines, retry policies or guards never share a request.
  */
 export const withConfig: {
   (config: Overrides): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -170,7 +170,8 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
       return { vectors, inputTokens: fromWire(response.usage)?.inputTokens }
     })
     return EmbeddingModel.make({
-      // a batch runs in the context of its first caller: those with other guards get one of their own
+      // a batch runs in the context of its first caller: those with other guards get one of their own, also where the client
+      // has guards that come before theirs, which nobody here can tell; a request more is no harm, the wrong budget is one
       batchKey: (context) => [
         Context.get(context, CurrentConfig),
         Context.get(context, CurrentDeadline),

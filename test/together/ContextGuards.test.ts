@@ -82,19 +82,69 @@ describe("ContextGuards", () => {
       expect(ends).toEqual([["ServerError", 10], ["ServerError", 10]])
     }))
 
-  it.effect("charges the Credits of the fiber that calls, and no other beside them", () =>
+  it.effect.each<[string, {
+    readonly given: Layer.Layer<never>
+    readonly other: Layer.Layer<never>
+    readonly call: (together: Service) => Effect.Effect<unknown, { readonly _tag: string }>
+    readonly reply?: Reply.Reply
+    readonly ending: readonly [tag: string, sent: number]
+  }]>([
+    ["Credits", { given: noMoney, other: Credits.layer(), call: chat, ending: ["BudgetExceededError", 0] }],
+    ["Credits, for a stream", {
+      given: noMoney,
+      other: Credits.layer(),
+      call: chatStream,
+      ending: ["BudgetExceededError", 0]
+    }],
+    ["Lanes", {
+      given: Lanes.layer({ maxQueue: 0 }),
+      other: Lanes.layer(),
+      call: (together) => Effect.andThen(chat(together), chat(together)),
+      ending: ["LaneOverflowError", 1]
+    }],
+    ["a Breaker", {
+      given: Breaker.layer({ size: 1, minimumCalls: 1 }),
+      other: Breaker.layer(),
+      call: (together) => Effect.andThen(Effect.exit(together.chat(request, once)), together.chat(request, once)),
+      reply: Reply.error(500),
+      ending: ["CircuitOpenError", 1]
+    }],
+    ["a RetryBudget", {
+      given: RetryBudget.layer({ ratio: 0, minPerSecond: 0 }),
+      other: RetryBudget.layer(),
+      call: chat,
+      reply: Reply.error(500),
+      ending: ["ServerError", 1]
+    }]
+  ])("keeps %s that the client was given in force under another of the fiber", ([, tried]) =>
     Effect.gen(function*() {
-      yield* TogetherTest.always("*", Reply.chat("Rhine"))
+      const failing = ending(tried.call, tried.reply ?? Reply.chat("Rhine")).pipe(Effect.provide(tried.other))
+      const under = Layer.provide(client, tried.given)
+      expect(yield* VirtualClock.wrap(Effect.provide(failing, under))).toEqual(tried.ending)
+    }))
+
+  it.effect("charges the Credits that the client was given, else those of the fiber, and no other beside them", () =>
+    Effect.gen(function*() {
       const priced = { ...request, model: "openai/gpt-oss-20b" }
+      const charged = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys.length)
       const spent = Effect.gen(function*() {
-        yield* Effect.flatMap(Together.Together, (together) => together.chat(priced))
-        return (yield* (yield* Credits.Credits).report).keys.length
+        yield* TogetherTest.always("*", Reply.chat("Rhine"))
+        const outer = yield* Credits.Credits
+        const inner = yield* Effect.provide(
+          Effect.gen(function*() {
+            yield* Effect.flatMap(Together.Together, (together) => together.chat(priced))
+            return yield* charged(yield* Credits.Credits)
+          }),
+          Credits.layer()
+        )
+        return [yield* charged(outer), inner]
       })
-      const below = yield* Credits.Credits
-      expect(yield* Effect.provide(spent, Credits.layer())).toBe(1)
-      expect((yield* below.report).keys).toEqual([])
-      expect(yield* spent).toBe(1)
-    }).pipe(Effect.provide(Layer.provideMerge(client, Credits.layer())), VirtualClock.wrap))
+      const [below, beside] = yield* Effect.forEach(
+        [Layer.provideMerge(client, Credits.layer()), Layer.merge(client, Credits.layer())],
+        (layer) => VirtualClock.wrap(Effect.provide(spent, layer))
+      )
+      expect({ below, beside }).toEqual({ below: [1, 0], beside: [0, 1] })
+    }))
 
   it.effect("gives texts under other Credits a request of their own", () =>
     Effect.gen(function*() {
