@@ -65,6 +65,8 @@ export class Notes {
   readonly #texts: Texts
   /** Stretches that are in a secret, and whether one starts or ends with it. */
   readonly #held = new Map<string, number>()
+  /** Lengths of the secrets that start with so much as gives them away. */
+  readonly #lengths = new Map<string, Set<number>>()
   /** Portions of secrets that were gone through. */
   readonly #known = new Set<string>()
 
@@ -79,6 +81,10 @@ export class Notes {
 
   /** Goes through a secret: each portion with as much of the next as a stretch may reach into. */
   add(secret: string): void {
+    const start = secret.slice(0, giveaway)
+    if (this.#texts.stretches.has(start)) {
+      this.#lengths.set(start, (this.#lengths.get(start) ?? new Set()).add(secret.length))
+    }
     for (let from = 0; from + shortest <= secret.length; from += portion) {
       const to = from + portion + giveaway - 1
       const part = secret.slice(from, to)
@@ -135,11 +141,17 @@ export class Notes {
       if (held(at, giveaway) !== undefined) add(at, at + giveaway)
     }
     return pieces.map(({ from, to }) => {
-      // what a secret has in common with another may reach beyond its end, by less than a word
+      // what a secret has in common with another may reach beyond its ends, by less than a word
       let beyond = 0
       while (beyond < shortest && !is(ends, to - beyond - shortest, shortest)) beyond++
       const isBlank = beyond === 1 && text.charAt(to - 1) === " "
-      return { from, to: isBlank ? to - 1 : to, isCutOff: beyond === shortest && is(starts, from, giveaway) }
+      // the end of another secret says nothing of one that would reach further
+      let start = from
+      while (start < from + shortest && !this.#lengths.has(text.slice(start, start + giveaway))) start++
+      const lengths = [...this.#lengths.get(text.slice(start, start + giveaway)) ?? []]
+      const isWhole = lengths.some((length) => start + length > to - shortest && start + length <= to) ||
+        (beyond < shortest && lengths.every((length) => start + length <= to))
+      return { from, to: isBlank ? to - 1 : to, isCutOff: lengths.length > 0 && !isWhole }
     })
   }
 }

@@ -59,12 +59,13 @@ const joined = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> => {
   return out
 }
 
-/** Finds the first piece that begins in none of the others, all in their order. */
+/** Finds the first piece that is in none of the others, all in their order. */
 const firstOutside = (cutOff: ReadonlyArray<Piece>, others: ReadonlyArray<Piece>): Piece | undefined => {
   let next = 0
-  return cutOff.toSorted((a, b) => a[0] - b[0]).find(([from]) => {
+  return cutOff.toSorted((a, b) => a[0] - b[0]).find(([from, to]) => {
     while ((others[next]?.[1] ?? Infinity) <= from) next++
-    return from < (others[next]?.[0] ?? Infinity)
+    const [start, end] = others[next] ?? [Infinity, Infinity]
+    return from < start || end < to
   })
 }
 

@@ -40,6 +40,15 @@ describe("Quotes", () => {
     expect(quotes("(qqqqqqqqqqqHello there!zzzzzzzzzzz)", secrets)).toEqual(["qqqqqqqqqqqHello there!zzzzzzzzzzz"])
   })
 
+  it("takes a start for cut off where other secrets end near the cut, or what stands before it is theirs too", () => {
+    const said = "Hello there, I am Karl Maier"
+    const whole = [`${said} of Bern`, `${said}, who is ill`, said]
+    expect(quotes(`(${said}?)`, [...whole.slice(0, 2), "Yes, I am Karl Maier"])).toEqual([`${said}|`])
+    expect(quotes(`(x ${said}?)`, [...whole.slice(0, 2), `ax ${said.slice(0, 26)}`])).toEqual([`x ${said}|`])
+    expect(quotes(`(${said}?)`, whole)).toEqual([said])
+    expect(quotes(`(${said} of Bern, whoever)`, [whole[0]!, " of Bern, whoever it is"])).toEqual([`${said} of Bern`])
+  })
+
   it("finds every stretch of 24 characters that a text has in common with a secret, and nothing that is in none", () => {
     for (let seed = 1; seed <= 200; seed++) {
       const draw = drawing(seed)

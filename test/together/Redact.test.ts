@@ -60,6 +60,12 @@ describe("redact", () => {
     }
   })
 
+  it("drops the rest where a prompt is cut off that starts with a key", () => {
+    const secrets = { apiKey: "my-test1", prompts: ["my-test1 is the word that Karl Maier keeps in mind"] }
+    expect(redact("bad: my-test1 is the word that K*rl M*ier keeps", secrets)).toBe("bad: [prompt]")
+    expect(redact("bad: my-test1 is no word", secrets)).toBe("bad: [key] is no word")
+  })
+
   it("knows a prompt of words alone in a form, which escapes nothing but its spaces", () => {
     const words = "Tell me all about Karl Maier and his illness"
     const written = new URLSearchParams({ x: words }).toString().slice(2)
