@@ -42,8 +42,10 @@ const argumentsOf = (u: unknown): string =>
 /** Lists the calls of a message or delta; a stream checks of a delta that it is an object, and no more. */
 const callsOf = ({ function_call: old, tool_calls: listed }: Fields): ReadonlyArray<unknown> => {
   if (Array.isArray(listed) && listed.length > 0) return listed
+  // some servers write it beside every text, and nothing in it
+  if (!Predicate.isObject(old) || (notEmpty(old["name"]) ?? argumentsOf(old["arguments"])) === "") return []
   // an index that no list has keeps the pieces of the older form together
-  return Predicate.isObject(old) ? [{ index: -1, function: old }] : []
+  return [{ index: -1, function: old }]
 }
 
 const pieceOf = (call: Fields): Piece => {

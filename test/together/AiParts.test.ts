@@ -235,6 +235,28 @@ describe("AiParts", () => {
         expect(got.at(-1)).toMatchObject({ type: "finish", reason: "tool-calls" })
       })))
 
+    it.effect.each([{}, { name: "", arguments: "" }, { name: null, arguments: null }])(
+      "takes an older form with nothing in it for no call: %j",
+      (function_call) =>
+        run(Effect.gen(function*() {
+          const message = { role: "assistant", content: "Rome", function_call }
+          yield* TogetherTest.reply(
+            Reply.json({ choices: [{ finish_reason: "stop", message }] }),
+            stream(chunk({ content: "Ro", function_call }), chunk({ content: "me", function_call }, "stop"))
+          )
+          const answer = yield* LanguageModel.generateText({ prompt: "?" })
+          expect([answer.text, answer.finishReason, answer.toolCalls]).toEqual(["Rome", "stop", []])
+          expect((yield* parts()).map((part) => part.type)).toEqual([
+            "response-metadata",
+            "text-start",
+            "text-delta",
+            "text-delta",
+            "text-end",
+            "finish"
+          ])
+        }))
+    )
+
     it.effect("says its warnings at the end, each once", () =>
       run(Effect.gen(function*() {
         const warnings = [{ message: "truncated" }, { message: 7 }, null]
