@@ -76,7 +76,7 @@ const speaksOfContext =
 const speaksOfLength =
   /(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
 /** Names what is measured otherwise than in tokens: a length of it is none of the context. */
-const speaksOfMedia = /^(?![^]*\btokens\b)[^]*(?:\b(?:image|video|audio)|(?:\b|\d)(?:[kmg]i?b|px|pixels?)\b)/i
+const speaksOfMedia = /^(?![^]*\btokens?\b)[^]*(?:\b(?:image|video|audio)|(?:\b|\d)(?:[kmg]i?b|px|pixels?)\b)/i
 /** Says at its start that the key is a bad one. */
 const saysKeyIsBad =
   /^(?:an? |the |this |your )?(?:(?:invalid|incorrect|revoked|disabled|expired) api[ _-]?key|api[ _-]?key[^.:;,]{0,40}(?:invalid|incorrect|revoked|disabled|expired|deleted))/i

@@ -439,6 +439,7 @@ describe("Classify", () => {
 
     it.each([
       ["Input exceeds the limit: 9000 image tokens and 800 text tokens", []],
+      ["Input exceeds the 4096-token limit of this audio model", []],
       ["The prompt is too long: draw an image of 20 MB", ["draw an image of 20 MB"]],
       ["This model's maximum context length is 8192, images included", []]
     ])("takes what is counted in tokens, or a prompt about a file, for the context: %s", (message, prompts) => {
