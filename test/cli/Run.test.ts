@@ -351,6 +351,13 @@ describe.concurrent("run", () => {
         rows: 0,
         inBatches: { rows: 3, usd: expect.stringMatching(/^0\.0\d+$/) }
       })
+      const elsewhere = ["--max-time", "500ms", "--out-dir", shell.directory]
+      const waited = yield* Shell.open().run([...args, ...elsewhere], key)
+      expect([waited.code, waited.err]).toEqual([
+        5,
+        expect.stringMatching(/^rows +0 answered · 0 failed · 3 in a batch that goes on · 0 lost$/m)
+      ])
+      expect(waited.err).toMatch(/^stopped: the time allowed by --max-time has passed$/m)
       yield* Effect.promise(provider.close)
     })), 30_000)
 
