@@ -91,16 +91,23 @@ export const acquire = Effect.fnUntraced(function*(
     (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
   const content = JSON.stringify({ token, ...owner })
 
-  /** Reads who holds the lock: nothing where there is none. */
-  const read: Effect.Effect<string | undefined, PlatformError.PlatformError> = Effect.catchIf(
-    fs.readFileString(path),
-    (error) => error.reason._tag === "NotFound",
-    () => Effect.undefined
-  )
-  const look = Effect.mapError(read, failed(path))
-  /** Tells whether the lock is what it was; `unread` is the answer where it cannot be read. */
-  const is = (seen: string | undefined, unread: boolean) =>
-    Effect.orElseSucceed(Effect.map(read, (now) => now === seen), () => unread)
+  /** Reads what a file holds: nothing where there is none. */
+  const read = (file: string): Effect.Effect<string | undefined, PlatformError.PlatformError> =>
+    Effect.catchIf(fs.readFileString(file), (error) => error.reason._tag === "NotFound", () => Effect.undefined)
+  const look = Effect.mapError(read(path), failed(path))
+  /** Tells whether a file is what it was; `unread` is the answer where it cannot be read. */
+  const is = (file: string, seen: string | undefined, unread: boolean) =>
+    Effect.orElseSucceed(Effect.map(read(file), (now) => now === seen), () => unread)
+  /**
+   * Removes a file that is what it was. It is moved first, and looked at again: whoever sleeps between a look and a
+   * removal wakes up before another one's file, and puts it back.
+   */
+  const discard = Effect.fnUntraced(function*(file: string, seen: string | undefined) {
+    const aside = `${file}.${token}`
+    if (!(yield* is(file, seen, false)) || !(yield* Effect.isSuccess(fs.rename(file, aside)))) return
+    if (!(yield* is(aside, seen, false))) yield* Effect.ignore(fs.link(aside, file))
+    yield* Effect.ignore(fs.remove(aside, { force: true }))
+  }, Effect.uninterruptible)
   const touched = fs.stat(path).pipe(
     Effect.map((info) => `${Option.getOrUndefined(info.mtime)?.getTime()}`),
     Effect.orElseSucceed(() => gone)
@@ -137,23 +144,17 @@ export const acquire = Effect.fnUntraced(function*(
     })
   }
 
-  /**
-   * Removes a stale lock. One contender at a time may: whoever has the file `.evict` looks once more, so that the fresh
-   * lock of the contender before is never taken for the stale one.
-   */
+  /** Removes a stale lock. One contender at a time may, who has the file `.evict`. */
   const evict = Effect.fnUntraced(function*(seen: string | undefined) {
     const guard = `${path}.evict`
-    const mine = yield* Effect.isSuccess(fs.writeFileString(guard, "", { flag: "wx" }))
-    if (mine) {
-      if (yield* is(seen, false)) yield* Effect.ignore(fs.remove(path, { force: true }))
-      yield* Effect.ignore(fs.remove(guard, { force: true }))
-      return
+    if (yield* Effect.isSuccess(fs.writeFileString(guard, token, { flag: "wx" }))) {
+      yield* discard(path, seen)
+      return yield* discard(guard, token)
     }
+    const left = yield* Effect.orElseSucceed(read(guard), () => undefined)
     yield* Effect.sleep(heartbeat)
-    // only a crash between the two lines above can leave it there that long
-    if (yield* Effect.orElseSucceed(fs.exists(guard), () => false)) {
-      yield* Effect.ignore(fs.remove(guard, { force: true }))
-    }
+    // only who was stopped in between can leave it there that long
+    yield* discard(guard, left)
   })
 
   const take = Effect.gen(function*() {
@@ -165,14 +166,14 @@ export const acquire = Effect.fnUntraced(function*(
   })
   yield* Effect.acquireRelease(
     take,
-    () => Effect.flatMap(is(content, false), (mine) => mine ? Effect.ignore(fs.remove(path)) : Effect.void),
+    () => discard(path, content),
     { interruptible: true }
   )
 
   const lost = yield* Deferred.make<never, JournalError>()
   const beat = Effect.gen(function*() {
     yield* Effect.sleep(heartbeat)
-    if (!(yield* is(content, true))) {
+    if (!(yield* is(path, content, true))) {
       yield* Deferred.fail(
         lost,
         new JournalError({

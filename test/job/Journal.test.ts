@@ -1,5 +1,6 @@
 import { NodeServices } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
@@ -9,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Journal from "../../src/job/Journal.ts"
 import * as Lock from "../../src/job/Lock.ts"
 import * as Format from "../../src/job/JournalFormat.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 const meta = (n: number, ok = true): Format.Meta => ({
@@ -419,7 +421,10 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         const fs = yield* FileSystem.FileSystem
         const path = `${yield* directory}/j`
         yield* fs.writeFileString(`${path}.lock`, JSON.stringify({ token: "t", ...owner }))
+        const contenders = [2, 3, 4, 5, 6, 7]
         const alive = new Set<number>()
+        const refused = new Set<number>()
+        const allRefused = yield* Deferred.make<void>()
         const contend = (pid: number) =>
           Effect.scoped(Effect.gen(function*() {
             yield* open(path, {
@@ -429,13 +434,50 @@ it.layer(NodeServices.layer)("Journal", (it) => {
             })
             alive.add(pid)
             expect(alive.size).toBe(1)
-            yield* Effect.sleep("700 millis")
-            alive.delete(pid)
-            return true
-          })).pipe(Effect.catchTag("JournalError", (error) => Effect.succeed(error.reason !== "locked")))
-        const won = yield* Effect.forEach([2, 3, 4, 5, 6, 7], contend, { concurrency: "unbounded" })
-        expect(won.filter((each) => each).length).toBe(1)
+            yield* Deferred.await(allRefused)
+          })).pipe(
+            Effect.catchTag("JournalError", ({ reason }) => {
+              expect(reason).toBe("locked")
+              refused.add(pid)
+              return refused.size < contenders.length - 1 ? Effect.void : Deferred.succeed(allRefused, undefined)
+            })
+          )
+        yield* Effect.forEach(contenders, contend, { concurrency: "unbounded" })
+        expect([alive.size, refused.size]).toEqual([1, contenders.length - 1])
       }).pipe(TestClock.withLive))
+
+    it.effect("leaves a lock that was taken while a contender slept before it removed the stale one", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { fs, text } = MemoryDisk.make()
+        yield* fs.writeFileString("j.lock", JSON.stringify({ token: "t", ...owner }))
+        const asleep = yield* Deferred.make<void>()
+        const awake = yield* Deferred.make<void>()
+        const sleeping = <A, E>(path: string, change: Effect.Effect<A, E>) =>
+          path === "j.lock"
+            ? Deferred.succeed(asleep, undefined).pipe(
+              Effect.andThen(Deferred.await(awake)),
+              Effect.andThen(change)
+            )
+            : change
+        const sleepy = FileSystem.make({
+          ...fs,
+          remove: (path, options) => sleeping(path, fs.remove(path, options)),
+          rename: (from, to) => sleeping(from, fs.rename(from, to))
+        })
+        const contend = (pid: number) =>
+          Lock.acquire("j.lock", { owner: { pid, host: "h" }, isAlive: ({ pid }) => Effect.succeed(pid !== owner.pid) })
+        const late = yield* Effect.forkChild(
+          Effect.flip(Effect.scoped(contend(5))).pipe(Effect.provideService(FileSystem.FileSystem, sleepy))
+        )
+        yield* Deferred.await(asleep)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { lost } = yield* contend(6)
+          yield* Deferred.succeed(awake, undefined)
+          const end = yield* Effect.raceFirst(Fiber.join(late), lost)
+          expect([end, JSON.parse(text("j.lock"))]).toMatchObject([{ reason: "locked" }, { pid: 6 }])
+        })).pipe(Effect.provideService(FileSystem.FileSystem, fs))
+        expect(yield* fs.exists("j.lock")).toBe(false)
+      })))
 
     it.effect("finds out that its lock was taken away", () =>
       Effect.gen(function*() {

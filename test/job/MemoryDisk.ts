@@ -199,7 +199,12 @@ export const make = (): Disk => {
       chown: unused("chown"),
       copy: unused("copy"),
       copyFile: unused("copyFile"),
-      link: unused("link"),
+      link: (from, to) =>
+        Effect.flatMap(find("link", from), (file) => {
+          if (files.has(to)) return Effect.fail(fail("link", "AlreadyExists", to))
+          files.set(to, file)
+          return Effect.void
+        }),
       makeTempDirectory: unused("makeTempDirectory"),
       makeTempDirectoryScoped: unused("makeTempDirectoryScoped"),
       makeTempFile: unused("makeTempFile"),
