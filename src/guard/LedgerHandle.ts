@@ -5,7 +5,8 @@
  *     shorten   look → claim → look → rename a short file over it → look behind the claim
  *
  * A look finds the same file, of the same size, or stops this program for ever: another one wrote to it, or replaced it.
- * A write that failed is cut off again. A file that cannot be replaced stays long, and its claim is cut off.
+ * A write that failed is cut off again, where nothing else stands there. A file that cannot be replaced stays long, and its
+ * claim is cut off.
  *
  * **Details**: a claim is one byte behind all that was acknowledged. Whoever looks behind it is refused, so nothing is
  * acknowledged between the look and the rename that the short file does not say. Only who opens the file in that moment can
@@ -65,15 +66,19 @@ export const open = Effect.fnUntraced(function*(path: string, flag: "a+" | "ax+"
 const bears = (fs: FileSystem.FileSystem, path: string, stamp: Stamp) =>
   Effect.map(fs.stat(path), (info) => Number(info.size) === stamp.size && inoOf(info) === stamp.ino)
 
+const claimBytes = Uint8Array.of(claim)
+
 /** Claims a file: appends the byte behind which nothing is acknowledged. */
 export const writeClaim = ({ file, path }: Held): Effect.Effect<void, LedgerStoreError> =>
-  Effect.mapError(file.writeAll(Uint8Array.of(claim)), ioError(path, "written"))
+  Effect.mapError(file.writeAll(claimBytes), ioError(path, "written"))
+
+const readFrom = ({ file }: Held, from: number, bytes: number) => file.readAlloc(bytes, { position: BigInt(from) })
 
 /** Takes over what was acknowledged in a claimed file after the last look, into the one that replaced it, and stops. */
 const takeOver = Effect.fnUntraced(function*(claimed: Held, goodBytes: number, made: Held) {
   const size = Number((yield* claimed.file.stat).size)
   if (size === claimed.size) return
-  const behind = yield* claimed.file.readAlloc(Math.max(0, size - goodBytes), { position: BigInt(goodBytes) })
+  const behind = yield* readFrom(claimed, goodBytes, Math.max(0, size - goodBytes))
   const lines = Option.getOrElse(behind, () => new Uint8Array())
   const { entries } = yield* Effect.fromResult(
     decode(new TextEncoder().encode(`${header}\n${new TextDecoder().decode(lines)}`))
@@ -168,15 +173,15 @@ export const make = Effect.fnUntraced(function*(opened: Held) {
     broken = foreign(path)
     return yield* broken
   })
-  /** Cuts off what a write of so many bytes left; where it cannot, or another program wrote behind it, no more is written. */
-  const cut = (bytes: number, error: LedgerStoreError) =>
-    Effect.flatMap(
-      held.file.stat,
-      ({ size }): Effect.Effect<void, PlatformError.PlatformError | LedgerStoreError> =>
-        Number(size) <= held.size + bytes ? held.file.truncate(held.size) : Effect.fail(foreign(path))
-    ).pipe(
-      Effect.catch(() => breaks(error))
-    )
+  /** Cuts off what a failed write of these bytes left; where it cannot, or another program wrote too, no more is written. */
+  const cut = (data: Uint8Array, error: LedgerStoreError) =>
+    Effect.gen(function*() {
+      const left = Number((yield* held.file.stat).size) - held.size
+      if (left === 0) return
+      const found = left < 0 ? undefined : Option.getOrUndefined(yield* readFrom(held, held.size, left))
+      if (found?.length !== left || !found.every((byte, at) => byte === data[at])) return yield* foreign(path)
+      yield* held.file.truncate(held.size)
+    }).pipe(Effect.catch(() => breaks(error)))
 
   const append = Effect.fnUntraced(function*(lines: string) {
     if (broken !== undefined) return yield* broken
@@ -185,14 +190,14 @@ export const make = Effect.fnUntraced(function*(opened: Held) {
     yield* Effect.andThen(held.file.writeAll(data), held.file.sync).pipe(
       Effect.mapError(ioError(path, "written")),
       Effect.andThen(look(data.length)),
-      Effect.tapError((error) => error.reason === "foreign" ? Effect.void : cut(data.length, error))
+      Effect.tapError((error) => error.reason === "foreign" ? Effect.void : cut(data, error))
     )
     held = { ...held, size: held.size + data.length }
   })
 
   const shortenClaimed = Effect.fnUntraced(function*(short: ReadonlyArray<Ledger.Entry>) {
     yield* look(0)
-    yield* Effect.tapError(writeClaim(held), (error) => cut(1, error))
+    yield* Effect.tapError(writeClaim(held), (error) => cut(claimBytes, error))
     const next = yield* Effect.tapError(shorten({ ...held, size: held.size + 1 }, held.size, short), breaks)
     held = next.held
     return next.replaced

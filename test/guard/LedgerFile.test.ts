@@ -94,6 +94,20 @@ describe("LedgerFile", () => {
         expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(1), entry(2)])
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    it.effect("cuts nothing off that another program wrote in the place of a write that failed", () =>
+      Effect.gen(function*() {
+        const real = yield* FileSystem.FileSystem
+        const path = yield* temporaryFile
+        const other = yield* LedgerStore.makeFile({ path })
+        const failing = altering(real, () => ({
+          writeAll: () => Effect.andThen(Effect.orDie(other.append([entry(2)])), Effect.fail(full))
+        }))
+        const store = yield* Effect.provideService(LedgerStore.makeFile({ path }), FileSystem.FileSystem, failing)
+        expect(yield* Effect.flip(store.append([entry(1)]))).toMatchObject({ reason: "io" })
+        yield* other.append([entry(3)])
+        expect((yield* LedgerStore.makeFile({ path })).entries).toEqual([entry(2), entry(3)])
+      }).pipe(Effect.provide(NodeFileSystem.layer)))
+
     it.effect("acknowledges nothing that it cannot look after, and writes it once", () =>
       Effect.gen(function*() {
         const real = yield* FileSystem.FileSystem
