@@ -103,12 +103,13 @@ const replace = Effect.fnUntraced(function*(claimed: Held, goodBytes: number, en
     yield* opened.file.sync
     const made: Held = { ...opened, path, ino: inoOf(yield* opened.file.stat), size: data.length }
     if (!(yield* bears(fs, beside, made)) || !(yield* bears(fs, path, claimed))) return yield* foreign(path)
-    yield* fs.rename(beside, target)
-    yield* Effect.catchTag(
+    const over = Effect.catchTag(
       takeOver(claimed, goodBytes, made),
       "PlatformError",
       (error) => Effect.fail(ioError(path, "replaced")(error))
     )
+    // an interruption in between would lose what is to be taken over
+    yield* Effect.uninterruptible(Effect.andThen(fs.rename(beside, target), over))
     return made
   })
   return yield* Effect.gen(function*() {

@@ -281,6 +281,24 @@ describe("LedgerFile", () => {
           })
       ))
 
+    it.effect("takes over what another program acknowledged, also where opening is interrupted", () => {
+      let interrupt = () => {}
+      return beside(
+        9,
+        (real, _, path) => {
+          const another = afterAnother(real, path, [entry(10)])
+          return { rename: (from, to) => Effect.tap(another(from, to), () => Effect.sync(() => interrupt())) }
+        },
+        (second, path) =>
+          Effect.gen(function*() {
+            const opening = yield* Effect.forkChild(second)
+            interrupt = () => opening.interruptUnsafe()
+            expect(Exit.isFailure(yield* Fiber.await(opening))).toBe(true)
+            expect(sum(yield* LedgerStore.makeFile({ path }))).toEqual([9, 10])
+          })
+      )
+    })
+
     it.effect("gives way to a program that compacts at the same time", () =>
       beside(9, (real, _, path) => ({
         realPath: (at) =>
