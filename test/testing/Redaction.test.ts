@@ -262,6 +262,24 @@ describe("Recorder, of what a request declares", () => {
       expect(yield* stored(reply, user("get_weather_forecast"))).toBe(bodyOf(reply))
     }))
 
+  it.effect("keeps the name of a tool that looks like a key, and none that is one", () =>
+    Effect.gen(function*() {
+      const key = "key_0123456789abcdefghij"
+      const request = HttpClientRequest.bearerToken(post(user("x"), "/chat/completions"), key)
+      const named = ["key_lookup_for_customers", `${key}_2`]
+      for (const prompts of ["redact", "keep"] as const) {
+        const { parts } = yield* tape(
+          Reply.json({ choices: [{ message: { tool_calls: named.map((name) => ({ function: { name } })) } }] }),
+          request,
+          { prompts }
+        )
+        expect(parts.join("")).toBe(
+          "{\"choices\":[{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"key_lookup_for_customers\"}}," +
+            "{\"function\":{\"name\":\"[key]_2\"}}]}}]}"
+        )
+      }
+    }))
+
   it.effect("takes a prompt out of texts of JSON, and leaves the rest of it", () =>
     Effect.gen(function*() {
       const record = "{\"patient\":\"Ada \\\"L\\\" Byron\",\"born\":18151210}"
@@ -304,8 +322,11 @@ describe("Recorder, of what a request declares", () => {
         const body of [
           { messages: [{ role: "user", content }] },
           { messages: [{ role: "tool", content: prompt }] },
+          { messages: [{ role: "user", name: prompt, content: "x" }] },
+          { messages: [], chat_template_kwargs: { persona: [prompt] } },
           { system: prompt },
           { prompt: "x", suffix: prompt },
+          { prompt: "x", context: prompt },
           { input: [prompt] },
           { query: "x", documents: [{ title: prompt }] },
           { parameters: { judge: { system_template: prompt } } }
@@ -381,6 +402,17 @@ describe("Recorder, of what a request declares", () => {
           expect(all).toContain("[key]")
           expect(all).toContain(" and ")
         }
+      }
+    }))
+
+  it.effect("finds a prompt across the parts of a text", () =>
+    Effect.gen(function*() {
+      const parts = [`So: ${prompt.slice(0, 20)}`, `${prompt.slice(20)}.`].map((text) => ({ type: "text", text }))
+      for (const answer of [{ choices: [{ message: { content: parts } }] }, { segments: parts }]) {
+        const all = yield* stored(Reply.json(answer), user(prompt))
+        expect(all).toContain("So: \"")
+        expect(all).toContain("[prompt].")
+        expect(all).not.toMatch(/Stra|diagnosis/)
       }
     }))
 

@@ -4,8 +4,8 @@
  * | text | becomes |
  * | --- | --- |
  * | of a field named as a secret, or inside of one | `[key]` |
- * | the name of a tool that the model calls | itself |
- * | what the model said: inside `choices`, a transcript, an image | itself, but for whole prompts of 12 characters or more, also where these lie across events or tokens; in JSON, inside of its texts only |
+ * | the name of a tool that the model calls | itself, but for a key that the exchange holds elsewhere |
+ * | what the model said: inside `choices`, a transcript, an image | itself, but for whole prompts of 12 characters or more, also where these lie across events, tokens or parts; in JSON, inside of its texts only |
  * | ids, models, kinds, states, times, pages, hashes | itself |
  * | an error's message, in any form of its body | the provider's words of it |
  * | anything else: a prompt, an input, a name | its length |
@@ -130,10 +130,13 @@ interface Place {
 
 const events = /^\s*(?:(?:data|event|id|retry):|:)/
 
-/** Tells a text that goes on in the next of its speaker: a token, or what an event adds. */
+/** Names of lists whose texts are one, part by part. */
+const parted = /^(?:content|segments)$/
+
+/** Tells a text that goes on in the next of its speaker: a token, a part, or what an event adds. */
 const goesOn = ({ around, name }: JsonText.Literal, isEvents: boolean): boolean =>
   spoken.test(name) && !around.includes("top_logprobs") &&
-  (isEvents || around.includes("logprobs") || name === "tokens")
+  (isEvents || around.includes("logprobs") || name === "tokens" || parted.test(around.at(-1) ?? ""))
 
 /** Puts texts together that are one: apart is what was said by several choices, in several fields, for several tools. */
 const joined = (places: ReadonlyArray<Place>, isEvents: boolean): ReadonlyArray<ReadonlyArray<Place>> => {
@@ -247,6 +250,8 @@ export const edits = (
   const keys = SecretText.keys(secrets)
   for (const group of groups) change(group, (texts) => JsonText.across(texts, keys(group[0]?.literal.name)))
   for (const place of places) {
+    // may look like a key, but be none
+    if (isToolName(place.literal)) place.text = JsonText.across([place.text], SecretText.known(secrets)).join("")
     if (place.literal.kind !== "name" || place.kind === "done") continue
     place.text = JsonText.across([place.text], keys()).join("")
     if (prompts !== undefined && place.literal.around.some((name) => own.has(name))) place.text = length(place.text)

@@ -1,9 +1,10 @@
 /**
  * Knows the prompts of a request, and takes them out of what a model said.
  *
- * A prompt is what was written for the model to read: the content of a message, a prompt, an input, a query, a document. No
- * prompt is what an assistant said before, nor what declares a tool or the form of an answer: a model repeats these as it
- * must, and a replay needs them. An answer in JSON loses prompts inside of its texts only, so that its form stays.
+ * A prompt is what was written for the model to read: a message, a prompt, what stands beside them, an input, a query, a
+ * document. No prompt is what an assistant said before, nor what declares a tool or the form of an answer: a model repeats
+ * these as it must, and a replay needs them. An answer in JSON loses prompts inside of its texts only, so that its form
+ * stays.
  */
 import * as Option from "effect/Option"
 import { promptsOf } from "../../together/Redact.ts"
@@ -31,7 +32,9 @@ const written = new Set(
     "system_template input_template display_name").split(" ")
 )
 /** Names of fields that declare what an answer may hold. */
-const declaring = new Set(["tools", "response_format"])
+const declaring = new Set(["tools", "functions", "response_format"])
+/** Names of fields that no model reads. */
+const options = new Set([...declaring, "tool_choice", "function_call", "metadata", "stop", "user"])
 
 type Field = readonly [name: string, value: unknown]
 
@@ -48,14 +51,19 @@ const textsOf = (value: unknown): ReadonlyArray<string> =>
 
 const writtenIn = (value: unknown): ReadonlyArray<string> => {
   const fields = fieldsOf(value)
-  if (fields.some(([name, field]) => name === "role" && field === "assistant")) return []
-  // that of a fine-tune is a name
-  const completes = fields.some(([name]) => name === "prompt")
+  const role = fields.find(([name]) => name === "role")?.[1]
+  if (role === "assistant") return []
+  // a model reads all that a message holds: names are known by their place
+  if (role !== undefined) return promptsOf({ messages: value })
+  // it may read any option of its request; that of a file or of a job is a name
+  const isRead = fields.some(([name]) => name === "messages" || name === "prompt")
   return fields.flatMap(([name, field]) =>
-    declaring.has(name)
+    options.has(name)
       ? []
-      : written.has(name) || (completes && name === "suffix")
+      : written.has(name)
       ? promptsOf(field)
+      : isRead && name !== "messages"
+      ? promptsOf({ [name]: field })
       : writtenIn(field)
   )
 }

@@ -87,8 +87,8 @@ const searchText = (secret: string): JsonText.Find => (text) => {
   return found
 }
 
-/** Searches for secrets wherever they stand, however escaped, and for what looks like a key; ids and hashes may, by their name. */
-export const keys = (secrets: Iterable<string>): (name?: string) => ReadonlyArray<JsonText.Find> => {
+/** Searches for secrets wherever they stand, however escaped. */
+export const known = (secrets: Iterable<string>): ReadonlyArray<JsonText.Find> => {
   const written = [...secrets].flatMap((secret) => [
     secret,
     JsonText.inside(secret),
@@ -96,8 +96,12 @@ export const keys = (secrets: Iterable<string>): (name?: string) => ReadonlyArra
     .../[\uD800-\uDFFF]/.test(secret) ? [] : [encodeURIComponent(secret)]
   ])
   // the longest first: one may be part of another
-  const sorted = [...new Set(written)].toSorted((a, b) => b.length - a.length)
-  const searches = [...sorted.map(searchText), searchLike(keyLike), searchLike(schemed)]
+  return [...new Set(written)].toSorted((a, b) => b.length - a.length).map(searchText)
+}
+
+/** Searches for what is {@link known}, and for what looks like a key; ids and hashes may, by their name. */
+export const keys = (secrets: Iterable<string>): (name?: string) => ReadonlyArray<JsonText.Find> => {
+  const searches = [...known(secrets), searchLike(keyLike), searchLike(schemed)]
   const [ids, hashes] = [searchLike(idLike), searchLike(hashLike)]
   return (name = "") => [...searches, ...isId(name) ? [] : [ids], ...isHash(name) ? [] : [hashes]]
 }
