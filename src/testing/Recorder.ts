@@ -175,6 +175,7 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
     const headersAt = clock.currentTimeMillisUnsafe()
     const parts: Array<{ readonly bytes: Uint8Array; readonly waitMillis: number }> = []
     let last = headersAt
+    let broke = false
     const save = (end: "complete" | "cut" | "stall") => {
       const { headers, parts: pieces } = redaction.response(response.status, response.headers, parts, decode)
       slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
@@ -189,11 +190,9 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
           last = now
         })
       ),
-      Stream.onExit((exit) =>
-        Effect.sync(() =>
-          save(Exit.isSuccess(exit) ? "complete" : Cause.hasInterruptsOnly(exit.cause) ? "stall" : "cut")
-        )
-      )
+      // a failure of whoever reads, as of one who waited too long, breaks nothing
+      Stream.tapCause((cause) => Effect.sync(() => void (broke = !Cause.hasInterruptsOnly(cause)))),
+      Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : broke ? "cut" : "stall")))
     )
     return HttpServerResponse.toClientResponse(
       HttpServerResponse.stream(readOnce(body), {

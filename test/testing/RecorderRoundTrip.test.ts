@@ -122,6 +122,16 @@ const options = (probability: number): Simulation.Options => ({
   }))
 })
 
+/** Records steps, and replays them. */
+const twice = (steps: ReadonlyArray<Step>, options: Simulation.Options, seed: number) =>
+  Effect.gen(function*() {
+    const recording = Recorder.record(SimulatedProvider.make(options, seed).client)
+    const met = yield* outcomes(steps, recording.client)
+    const cassette = yield* recording.cassette
+    const replayed = yield* outcomes(steps, yield* Recorder.replay(cassette, { pace: "recorded" }))
+    return { met, cassette, replayed }
+  })
+
 describe("Recorder, with default options", () => {
   it.effect.prop(
     "replays a program with the same answers, tools, finish reasons, counts and errors",
@@ -130,14 +140,26 @@ describe("Recorder, with default options", () => {
       seed: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))
     },
     ({ seed, steps }) =>
-      Effect.gen(function*() {
-        const provider = SimulatedProvider.make(options(seed % 2 === 0 ? 0.1 : 0), seed)
-        const recording = Recorder.record(provider.client)
-        const met = yield* outcomes(steps, recording.client)
-        const cassette = yield* recording.cassette
-        const replayed = yield* outcomes(steps, yield* Recorder.replay(cassette, { pace: "recorded" }))
-        expect(replayed).toStrictEqual(met)
-      }),
+      Effect.map(
+        twice(steps, options(seed % 2 === 0 ? 0.1 : 0), seed),
+        ({ met, replayed }) => expect(replayed).toStrictEqual(met)
+      ),
     { arbitrary: { runs: 25, seed: "recorder", size: 60 } }
   )
+
+  it.effect("replays a stream that went silent as one that does, not as one that was cut", () =>
+    Effect.gen(function*() {
+      const stream: Step = {
+        kind: "chatStream",
+        form: "text",
+        text: "San Francisco",
+        name: "key",
+        value: "San Francisco",
+        tool: "look_up"
+      }
+      const { cassette, met, replayed } = yield* twice([stream], { faults: [{ kind: "stall", probability: 1 }] }, 1)
+      expect(met).toMatchObject([{ _tag: "RequestTimeoutError", phase: "idle" }])
+      expect(replayed).toStrictEqual(met)
+      expect(cassette.exchanges[0]?.response).toMatchObject({ end: "stall" })
+    }))
 })
