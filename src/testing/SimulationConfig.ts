@@ -330,7 +330,11 @@ export const make = (options: unknown): Config => {
  * unknown or out of range.
  */
 export const change = (config: Config, changes: Changes): Config =>
-  make(Object.fromEntries(Object.entries({ ...config, ...changes }).filter(([, value]) => value !== null)))
+  make(Object.fromEntries(
+    Object.entries({ ...config, ...changes }).filter(([name, value]) =>
+      value !== null || !Object.hasOwn(Config.fields, name)
+    )
+  ))
 
 /** Holds every default. */
 export const defaults: Config = make({})

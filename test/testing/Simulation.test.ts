@@ -332,6 +332,8 @@ describe("Simulation", () => {
       const lifted = Simulation.configure(refused, { dynamic: null, limits: null }, 1)
       expect(statuses(run(lifted, [call(1)]).replies)).toEqual([200])
       expect(lifted.config.limits).toStrictEqual(Simulation.defaults.limits)
+      const misspelt = { dinamic: null } as Simulation.Changes
+      expect(() => Simulation.configure(refused, misspelt, 1)).toThrow(/Simulation\.make: .*"dinamic"/s)
     })
   })
 
