@@ -72,6 +72,18 @@ describe("Credits", () => {
         expect(yield* Effect.flip(short)).toBe(refused)
       })))
 
+    it.effect("lets another call probe where no budget had room for the one that was to", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.10")], probe })
+        yield* Effect.flip(credits.run(Effect.fail(refused), call(1)))
+        const reservation = yield* credits.reserve({ estimate })
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* Effect.flip(credits.run(Effect.void, call(1)))).toMatchObject({ _tag: "BudgetExceededError" })
+        yield* reservation.refund()
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* credits.run(Effect.succeed("answer"), call(1))).toBe("answer")
+      }))
+
     it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
