@@ -446,6 +446,20 @@ describe("Faults", () => {
         }
       }))
 
+    it.effect("interrupts a handler whose client leaves", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const faulty = yield* Faults.middleware(Faults.plan([]))
+        const handled = faulty(Effect.as(Effect.sleep("1 minute"), HttpServerResponse.empty())).pipe(
+          Effect.provideService(
+            HttpServerRequest.HttpServerRequest,
+            HttpServerRequest.fromWeb(new Request("http://localhost/v1/models"))
+          )
+        )
+        const fiber = yield* Effect.forkChild(handled, { startImmediately: true })
+        const [took] = yield* Effect.timed(Fiber.interrupt(fiber))
+        expect(Duration.toSeconds(took)).toBe(0)
+      })))
+
     it.effect("gives up the answer to a client who left while a handler could not be interrupted", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         let left = 0
