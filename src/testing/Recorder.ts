@@ -180,9 +180,11 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
       const { headers, parts: pieces } = redaction.response(response.status, response.headers, parts, decode)
       slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
     }
-    // whoever leaves before the end waited for more
-    save("stall")
+    // nobody waits for a body that is not asked for
+    save("cut")
     const body = response.stream.pipe(
+      // whoever leaves before the end waited for more
+      Stream.onStart(Effect.sync(() => save("stall"))),
       Stream.tap((bytes) =>
         Effect.sync(() => {
           const now = clock.currentTimeMillisUnsafe()

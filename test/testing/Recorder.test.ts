@@ -402,6 +402,22 @@ describe("Recorder", () => {
         expect(yield* textOf(hasty, HttpClientRequest.get(`${address}/models`))).toBe("ok")
       })))
 
+    it.effect("misses a request whose answer was not read, but for its status", () =>
+      Effect.gen(function*() {
+        const recording = Recorder.record(yield* FaultMatrix.answering(() => Reply.raw("ok")))
+        const models = HttpClientRequest.get(`${address}/models`)
+        const program = (client: HttpClient.HttpClient) =>
+          Effect.gen(function*() {
+            const { status } = yield* client.execute(HttpClientRequest.delete(`${address}/files/a`))
+            return [status, yield* textOf(client, models)]
+          })
+        expect(yield* program(recording.client)).toStrictEqual([200, "ok"])
+        const cassette = yield* recording.cassette
+        expect(yield* program(yield* Recorder.replay(cassette))).toStrictEqual([200, "ok"])
+        const hasty = yield* Effect.exit(textOf(yield* Recorder.replay(cassette), models))
+        expect(Exit.hasDies(hasty)).toBe(true)
+      }))
+
     it.effect("replays an answer that was left after its headers as one that hangs where it was left, or does without it", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const slow: Reply.Answer = {
