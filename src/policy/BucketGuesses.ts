@@ -14,17 +14,22 @@
  * - What a full bucket turned away since the last admission counts as surplus: a bucket that is refused although it has
  *   been full for long is off by that much.
  * - Calls that are under way lie ahead, in order: each empties the bucket at its own moment.
+ * - Where calls differ in size, some guesses are no bucket but a window of a second (`SlidingCount`): what it has room for
+ *   follows from its rate and from what was sent, so there is nothing to set right.
  *
  * Evidence goes into a draft, `BucketSuccession` ends it, `BucketMirror` feeds both. Nothing is drawn by chance.
  *
  * **Source**: a particle filter (Gordon, Salmond and Smith 1993).
  */
 import * as Even from "./EvenPoints.ts"
+import * as SlidingCount from "./SlidingCount.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
   /** Guesses: twice as many cost twice as much and find little more. */
-  count: 128,
+  count: 136,
+  /** So many of the guesses, the last, are windows of a second where windows are guessed. */
+  windows: 8,
   /** Share of the mean cost by which a guess may be off before its weight falls to a third. */
   noise: 0.15,
   /** Deviation, in logarithms, of the seconds that a bucket holds, around one second. */
@@ -35,7 +40,9 @@ export const defaults = {
   deepTo: 90,
   /** Deviation, in logarithms, of a rate that was known before the first refusal, and of one that the provider states. */
   known: 0.05,
-  told: 0.01
+  told: 0.01,
+  /** Evidence, in nats, against a rate that explains no refusal. */
+  impossible: 8
 } as const
 
 /** Holds the guesses as columns: plain data. */
@@ -47,6 +54,11 @@ export interface Guesses {
   /** Seconds of its rate that the bucket holds. */
   readonly seconds: ReadonlyArray<number>
   readonly levels: ReadonlyArray<number>
+  /** Which of them are windows of a second, and whether there may be any. */
+  readonly windows: ReadonlyArray<boolean>
+  readonly windowed: boolean
+  /** What windows count; empty where no guess is one. */
+  readonly counted: SlidingCount.SlidingCount
   /** Units turned away by a full bucket since the last admission. */
   readonly surplus: ReadonlyArray<number>
   /** They sum to 1. */
@@ -65,6 +77,7 @@ export interface Guess {
   readonly rate: number
   readonly seconds: number
   readonly level: number
+  readonly window: boolean
 }
 
 const filled = (value: number): ReadonlyArray<number> => Array.from({ length: defaults.count }, () => value)
@@ -90,7 +103,7 @@ export const logarithms = (
 
 const collect = (
   guess: (i: number) => Guess,
-  rest: Pick<Guesses, "at" | "lowest" | "spread">
+  rest: Pick<Guesses, "at" | "counted" | "lowest" | "spread" | "windowed">
 ): Guesses => {
   const all = Array.from({ length: defaults.count }, (_, i) => guess(i))
   const rates = all.map((one) => one.rate)
@@ -98,7 +111,8 @@ const collect = (
     ...rest,
     rates,
     seconds: all.map((one) => one.seconds),
-    levels: all.map((one) => one.level),
+    levels: all.map((one) => one.window ? room(one.rate, rest.counted) : one.level),
+    windows: all.map((one) => one.window),
     surplus: nothing,
     weights: even,
     rate: logarithms(rates, even).rate,
@@ -106,7 +120,13 @@ const collect = (
   }
 }
 
-const usualSeconds = (i: number): number => Math.exp(defaults.seconds * Even.normal(Even.second(i)))
+/** Draws the depth of a bucket before anything is known of it, in seconds of its rate. */
+export const usualSeconds = (draw: number): number => Math.exp(defaults.seconds * Even.normal(Even.second(draw)))
+
+/** Reads what a window has room for. */
+export const room = (rate: number, counted: SlidingCount.SlidingCount): number => rate - SlidingCount.total(counted)
+
+const isWindow = (i: number, windowed: boolean): boolean => windowed && i >= defaults.count - defaults.windows
 
 /** Says what is known at the first refusal. */
 export interface Known {
@@ -118,6 +138,8 @@ export interface Known {
   /** Units sent after it, whose end is not known yet. */
   readonly later: number
   readonly lowest: number
+  /** Windows are guessed too: where calls differ in size. */
+  readonly windowed?: boolean | undefined
   /** The rate as told or learned before, if it was. */
   readonly rate?: number | undefined
 }
@@ -127,12 +149,18 @@ export interface Known {
  *
  * **Details**: what was admitted was the bucket, and what it gained meanwhile. That leaves a line of pairs of rate and
  * depth; along it a depth of one second is the likeliest, and one guess in sixteen takes it for deeper. A quarter guesses
- * much less, for calls larger than the bucket.
+ * much less, for calls larger than the bucket. A window is guessed to have admitted all of it, and not what was refused.
  */
 export const make = (known: Known, now: number): Guesses => {
-  const { admitted, cost, later, lowest } = known
+  const { admitted, cost, later, lowest, windowed = false } = known
+  const { seconds: counts } = SlidingCount.defaults
+  const counted = [{ until: now + counts - known.seconds, cost: admitted }, { until: now + counts, cost: later }]
   return collect((i) => {
     const u = Even.first(i)
+    if (isWindow(i, windowed)) {
+      const rate = Math.max(lowest, (admitted + u * cost) / Math.max(1, known.seconds))
+      return { rate, seconds: 1, level: 0, window: true }
+    }
     const seconds = i % defaults.deep === 5
       ? defaults.deepFrom * (defaults.deepTo / defaults.deepFrom) ** Even.second(i)
       : usualSeconds(i)
@@ -148,23 +176,35 @@ export const make = (known: Known, now: number): Guesses => {
     )
     const need = Math.min(cost, rate * seconds)
     const level = large ? Math.min(rate * elapsed - admitted, need * 0.999) : u * need
-    return { rate, seconds, level: level - later }
-  }, { at: now, lowest, spread: 1 })
+    return { rate, seconds, level: level - later, window: false }
+  }, {
+    at: now,
+    counted: windowed ? counted.filter((one) => one.until > now && one.cost > 0) : SlidingCount.empty,
+    lowest,
+    spread: 1,
+    windowed
+  })
 }
 
+/** What is known before the first refusal. */
+export type Stated = Pick<Known, "lowest" | "windowed"> & { readonly rate: number }
+
 /** Makes guesses around a rate that is known before anything was refused, of buckets that are full. */
-export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): Guesses =>
+export const around = ({ lowest, rate: stated, windowed = false }: Stated, now: number): Guesses =>
   collect((i) => {
-    const rate = Math.max(known.lowest, known.rate * Math.exp(defaults.known * Even.normal(Even.first(i))))
-    const seconds = usualSeconds(i)
-    return { rate, seconds, level: rate * seconds }
-  }, { at: now, lowest: known.lowest, spread: defaults.known })
+    const rate = Math.max(lowest, stated * Math.exp(defaults.known * Even.normal(Even.first(i))))
+    const window = isWindow(i, windowed)
+    const seconds = window ? 1 : usualSeconds(i)
+    return { rate, seconds, level: rate * seconds, window }
+  }, { at: now, counted: SlidingCount.empty, lowest, spread: defaults.known, windowed })
 
 /** Moves every guess to a rate that the provider stated. */
 export const told = (guesses: Guesses, limit: number): Guesses => ({
   ...guesses,
   rates: guesses.rates.map((_, i) => limit * Math.exp(defaults.told * Even.normal(Even.first(i)))),
-  levels: guesses.levels.map((level, i) => Math.min(level, limit * guesses.seconds[i]!)),
+  levels: guesses.levels.map((level, i) =>
+    guesses.windows[i]! ? room(limit, guesses.counted) : Math.min(level, limit * guesses.seconds[i]!)
+  ),
   rate: limit,
   spread: defaults.told
 })
@@ -175,6 +215,7 @@ interface Levels {
   at: number
   readonly levels: Array<number>
   readonly surplus: Array<number>
+  counted: SlidingCount.SlidingCount
 }
 
 /** Is guesses that evidence is being put into. */
@@ -190,17 +231,33 @@ export const draft = (of: Guesses): Draft => ({
   at: of.at,
   levels: of.levels.slice(),
   surplus: of.surplus.slice(),
+  counted: of.counted,
   weights: of.weights.slice(),
   touched: false
 })
 
-/** Lets time fill the buckets. */
+/** Sets windows to what they have room for. */
+const recount = (to: Levels, counted: SlidingCount.SlidingCount): void => {
+  if (counted === to.counted) return
+  to.counted = counted
+  const { rates, windows } = to.of
+  const total = SlidingCount.total(counted)
+  for (let i = 0; i < rates.length; i++) if (windows[i]!) to.levels[i] = rates[i]! - total
+}
+
+const count = (to: Levels, cost: number): void => {
+  if (to.of.windows.includes(true)) recount(to, SlidingCount.add(to.counted, cost, to.of.rate, to.at))
+}
+
+/** Lets time fill the buckets, and pass in windows. */
 export const flow = (to: Levels, now: number): void => {
   const elapsed = now - to.at
   if (elapsed <= 0) return
   to.at = now
-  const { rates, seconds } = to.of
+  recount(to, SlidingCount.passed(to.counted, now))
+  const { rates, seconds, windows } = to.of
   for (let i = 0; i < rates.length; i++) {
+    if (windows[i]!) continue
     const depth = rates[i]! * seconds[i]!
     const level = to.levels[i]! + rates[i]! * elapsed
     if (level > depth) {
@@ -212,9 +269,12 @@ export const flow = (to: Levels, now: number): void => {
 
 /** Takes in that `cost` was admitted, at the time of the draft. */
 export const admitted = (to: Draft, cost: number, noise: number): void => {
-  const { rates, seconds } = to.of
+  const { rates, seconds, windows } = to.of
   for (let i = 0; i < rates.length; i++) {
-    const off = to.levels[i]! - Math.min(cost, rates[i]! * seconds[i]!)
+    const depth = rates[i]! * seconds[i]!
+    const room = to.levels[i]! - Math.min(cost, depth)
+    // a window has no good reason to admit what is larger than itself
+    const off = windows[i]! && cost > depth ? Math.min(room, -noise) : room
     if (off < 0) {
       to.weights[i] = to.weights[i]! * Math.exp(off / noise)
       to.touched = true
@@ -225,42 +285,59 @@ export const admitted = (to: Draft, cost: number, noise: number): void => {
 
 /** Takes `cost` out of the buckets: as much as they held was there at least. */
 const taken = (to: Levels, cost: number): void => {
-  const { rates, seconds } = to.of
+  const { rates, seconds, windows } = to.of
   for (let i = 0; i < rates.length; i++) {
+    if (windows[i]!) continue
     to.levels[i] = Math.max(to.levels[i]!, Math.min(cost, rates[i]! * seconds[i]!)) - cost
     to.surplus[i] = 0
   }
+  count(to, cost)
 }
 
 /** Takes in that `cost` was refused, at the time of the draft. */
 export const refused = (to: Draft, cost: number, noise: number): void => {
-  const { rates, seconds } = to.of
+  const { rates, seconds, windows } = to.of
   for (let i = 0; i < rates.length; i++) {
     const need = Math.min(cost, rates[i]! * seconds[i]!)
-    const off = to.levels[i]! + to.surplus[i]! - need
+    const above = to.levels[i]! + to.surplus[i]! - need
+    // a window that counts nothing has no good reason to refuse
+    const off = windows[i]! && to.counted.length === 0 ? Math.max(above, 3 * noise) : above
     if (off >= 0) {
       to.weights[i] = to.weights[i]! * Math.exp(-off / noise)
       to.touched = true
-      to.levels[i] = need * 0.999
+      if (!windows[i]!) to.levels[i] = need * 0.999
     }
     to.surplus[i] = 0
   }
 }
 
+/** Takes in that no rate above `highest` explains what was refused. */
+export const bounded = (to: Draft, highest: number): void => {
+  const { rates } = to.of
+  for (let i = 0; i < rates.length; i++) {
+    if (rates[i]! <= highest) continue
+    to.weights[i] = to.weights[i]! * Math.exp(-defaults.impossible)
+    to.touched = true
+  }
+}
+
 /** Takes in that the buckets are empty, though it is not known what emptied them. */
 export const emptied = (to: Levels): void => {
-  for (let i = 0; i < to.levels.length; i++) {
+  const { windows } = to.of
+  for (let i = 0; i < windows.length; i++) {
+    if (windows[i]!) continue
     to.levels[i] = Math.min(0, to.levels[i]!)
     to.surplus[i] = 0
   }
 }
 
-/** Gives units back, or takes more where they are below 0. */
+/** Gives units back, or takes more where they are below 0. To a window they come back too late to count. */
 export const credited = (to: Levels, units: number): void => {
-  const { rates, seconds } = to.of
+  const { rates, seconds, windows } = to.of
   for (let i = 0; i < rates.length; i++) {
-    to.levels[i] = Math.min(rates[i]! * seconds[i]!, to.levels[i]! + units)
+    if (!windows[i]!) to.levels[i] = Math.min(rates[i]! * seconds[i]!, to.levels[i]! + units)
   }
+  if (units < 0) count(to, -units)
 }
 
 /** Is something that the provider will do, or did, with a bucket: admit a call, or give units back where `back` is not 0. */
@@ -278,16 +355,31 @@ export const happened = (to: Draft, event: Event, noise: number): void => {
 }
 
 /** Says what the buckets will hold once all that is under way has happened. */
-export type Outlook = Pick<Guesses, "at" | "levels" | "surplus">
+export type Outlook = Pick<Guesses, "at" | "counted" | "levels" | "surplus">
+
+// weights are neither copied nor changed: this is done for each call
+const from = (of: Guesses, ahead: Outlook): Levels => ({
+  of,
+  at: ahead.at,
+  levels: ahead.levels.slice(),
+  surplus: ahead.surplus.slice(),
+  counted: ahead.counted
+})
 
 /** Looks past events, in order: they happen as the guesses have it, and are no evidence. */
 export const outlook = (of: Guesses, ahead: Outlook, events: ReadonlyArray<Event>): Outlook => {
-  // weights are neither copied nor changed: this is done for each call
-  const to = { of, at: ahead.at, levels: ahead.levels.slice(), surplus: ahead.surplus.slice() }
+  const to = from(of, ahead)
   for (const event of events) {
     flow(to, event.at)
     if (event.back === 0) taken(to, event.cost)
     else credited(to, event.back)
   }
-  return { at: to.at, levels: to.levels, surplus: to.surplus }
+  return { at: to.at, levels: to.levels, surplus: to.surplus, counted: to.counted }
+}
+
+/** Reads what the buckets will hold at a later time. */
+export const levelsAt = (of: Guesses, ahead: Outlook, at: number): ReadonlyArray<number> => {
+  const to = from(of, ahead)
+  flow(to, at)
+  return to.levels
 }

@@ -21,6 +21,7 @@
  */
 import * as Guesses from "./BucketGuesses.ts"
 import * as Succession from "./BucketSuccession.ts"
+import * as SlidingCount from "./SlidingCount.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -120,7 +121,7 @@ export const make = (known: Guesses.Known & { readonly mean: number }, now: numb
   begun(Guesses.make(known, now), known.mean, defaults.firstProbe, 0)
 
 /** Makes a mirror of a limit that is known before anything was sent. */
-export const around = (known: { readonly rate: number; readonly lowest: number }, now: number): State => ({
+export const around = (known: Guesses.Stated, now: number): State => ({
   ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate),
   eager: defaults.eagerAtStart
 })
@@ -177,7 +178,8 @@ export const afterVain = (state: State): number => state.inVain > 0 ? defaults.e
 /** Begins again at a share of the rate before the refusals in vain: a limit that was used up admits again. */
 const refilled = (state: State, pending: State["pending"], now: number): State => {
   const tried = Math.max(rate(state), afterVain(state))
-  const guesses = Guesses.around({ rate: tried, lowest: state.guesses.lowest }, now)
+  const { lowest, windowed } = state.guesses
+  const guesses = Guesses.around({ rate: tried, lowest, windowed }, now)
   return {
     ...foreseen(state, guesses, pending),
     before: tried,
@@ -208,13 +210,15 @@ export const credit = (state: State, seq: number, cost: number, units: number, n
  *
  * @param windows what was admitted in the times that end with it, the longest first
  * @param lowest the lowest rate that is guessed from now on
+ * @param highest the highest rate that explains the last refusals, as far as that is known
  */
 export const refuse = (
   state: State,
   seq: number,
   cost: number,
   windows: Succession.Refusal["windows"],
-  lowest = state.guesses.lowest
+  lowest = state.guesses.lowest,
+  highest = Infinity
 ): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
   const to = Guesses.draft({ ...state.guesses, lowest })
@@ -225,6 +229,7 @@ export const refuse = (
   const refusal = isIdle(state, windows) ? undefined : { cost, windows }
   if (refusal === undefined) Guesses.emptied(to)
   else Guesses.refused(to, cost, noise(state))
+  Guesses.bounded(to, highest)
   const vain = Succession.isStuck(windows)
   const next: State = {
     ...foreseen(state, Succession.done(to, refusal), state.pending.slice(index + 1)),
@@ -285,13 +290,18 @@ const excess = (state: State): number => {
 
 /** Reads the seconds until a call of `cost` will be admitted, but for the risk; 0 for now. */
 export const wait = (state: State, cost: number, now: number): number => {
-  const { rates, seconds, spread, weights } = state.guesses
-  const { at, levels, surplus } = state.ahead
+  const { rates, seconds, spread, weights, windows } = state.guesses
+  const { at, counted, levels, surplus } = state.ahead
   const faster = cost > state.mean ? 1 : excess(state)
   const elapsed = Math.max(0, now - at)
   const times = new Float64Array(rates.length)
   for (let i = 0; i < rates.length; i++) {
     const rate = rates[i]! * faster
+    if (windows[i]!) {
+      const room = Math.max(0, rate - (1 + defaults.margin) * cost)
+      times[i] = SlidingCount.wait(counted, room, now)
+      continue
+    }
     const depth = rates[i]! * seconds[i]!
     const free = levels[i]! + rate * elapsed
     const need = cost > depth ? depth + defaults.marginLarge * cost : cost + defaults.margin * cost
@@ -323,10 +333,9 @@ export const expected = (state: State, seq: number): number => {
   const index = pending.findIndex((one) => one.seq === seq)
   if (index < 0) return 0
   const { at, cost } = pending[index]!
-  const before = Guesses.outlook(guesses, guesses, pending.slice(0, index))
+  const levels = Guesses.levelsAt(guesses, Guesses.outlook(guesses, guesses, pending.slice(0, index)), at)
   return guesses.rates.reduce((weight, rate, i) => {
     const depth = rate * guesses.seconds[i]!
-    const level = Math.min(depth, before.levels[i]! + rate * Math.max(0, at - before.at))
-    return level < Math.min(cost, depth) ? weight + guesses.weights[i]! : weight
+    return levels[i]! < Math.min(cost, depth) ? weight + guesses.weights[i]! : weight
   }, 0)
 }

@@ -3,7 +3,7 @@
  *
  * ```
  *   every refusal, and where few guesses carry the weight: as many successors as the weight says, near their guess
- *   one in 32, at a refusal               the rate that was measured, for the depth of its guess
+ *   one in 32, at a refusal               the rate that was measured, for the depth of its guess, and one for another
  *   even the best was far off             the limit moved: three in four leap
  *       by admissions                         up
  *       by a refusal                          to the rate that was measured, or down
@@ -17,13 +17,14 @@
  *
  * **Source**: jitter by the spread, Liu and West (2001). Measured proposals and debts are ours.
  */
-import { type Draft, even, type Guess, type Guesses, logarithms } from "./BucketGuesses.ts"
+import { type Draft, even, type Guess, type Guesses, logarithms, room, usualSeconds } from "./BucketGuesses.ts"
 import * as Even from "./EvenPoints.ts"
+import * as SlidingCount from "./SlidingCount.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
   /** One successor in so many looks far off, and the deviation of how far, in logarithms. */
-  far: 128,
+  far: 136,
   farBy: 0.35,
   /** Jitter of the others: share of the spread, at least, at most, and of the seconds. */
   jitter: 0.5,
@@ -32,6 +33,10 @@ export const defaults = {
   jitterSeconds: 0.03,
   /** One successor in so many is measured at each refusal; jitter of what was measured; refusals to look back. */
   measured: 32,
+  /** Which of the measured has its depth drawn anew; which are a bucket and a window, whatever their guess is. */
+  measuredDepth: 34,
+  measuredBucket: 98,
+  measuredWindow: 130,
   measuredJitter: 0.01,
   horizons: [1, 2, 3, 5],
   /** Surprise of the best guesses, in nats, from which they leap; by how much per nat, and at most. */
@@ -65,7 +70,8 @@ export interface Refusal {
  */
 export const done = (to: Draft, refusal?: Refusal): Guesses => {
   const { of, weights } = to
-  const next: Guesses = { ...of, at: to.at, levels: to.levels, surplus: to.surplus, weights }
+  const { at, counted, levels, surplus } = to
+  const next: Guesses = { ...of, at, counted, levels, surplus, weights }
   if (!to.touched && refusal === undefined) return next
   const way = refusal === undefined ? 1 : -1
   let total = 0
@@ -101,6 +107,12 @@ export const isStuck = (windows: Refusal["windows"]): boolean => {
   return since !== undefined && since.units <= 0
 }
 
+const isWindow = (guesses: Guesses, from: number, i: number, refusal: Refusal | undefined): boolean => {
+  const { measuredBucket, measuredWindow } = defaults
+  const given = refusal !== undefined && guesses.windowed && (i === measuredBucket || i === measuredWindow)
+  return given ? i === measuredWindow : guesses.windows[from]!
+}
+
 /** Draws successors, each guess as often as its weight says. */
 const drawn = (guesses: Guesses, leap: number, refusal: Refusal | undefined): Guesses => {
   const { weights } = guesses
@@ -110,6 +122,7 @@ const drawn = (guesses: Guesses, leap: number, refusal: Refusal | undefined): Gu
   const seconds: Array<number> = []
   const levels: Array<number> = []
   const surplus: Array<number> = []
+  const windows: Array<boolean> = []
   let from = 0
   let passed = weights[0]!
   for (let i = 0; i < count; i++) {
@@ -121,6 +134,8 @@ const drawn = (guesses: Guesses, leap: number, refusal: Refusal | undefined): Gu
     const far = i % defaults.far === 0
     const one = successor(guesses, from, guesses.draws + i + 1, {
       kind: kindOf(i, leap, refusal),
+      window: isWindow(guesses, from, i, refusal),
+      newDepth: i === defaults.measuredDepth,
       // the first of a guess's successors stays nearer than the others
       jitter: far ? defaults.farBy : again ? by : by / 2,
       jitterSeconds: far ? defaults.farBy : defaults.jitterSeconds,
@@ -129,35 +144,49 @@ const drawn = (guesses: Guesses, leap: number, refusal: Refusal | undefined): Gu
     })
     rates.push(one.rate)
     seconds.push(one.seconds)
-    levels.push(one.level)
+    levels.push(one.window ? room(one.rate, guesses.counted) : one.level)
+    windows.push(one.window)
     surplus.push(guesses.surplus[from]!)
   }
   const { rate } = logarithms(rates, even)
-  return { ...guesses, rates, seconds, levels, surplus, weights: even, rate, draws: guesses.draws + count }
+  const counted = windows.includes(true) ? guesses.counted : SlidingCount.empty
+  const draws = guesses.draws + count
+  return { ...guesses, rates, seconds, levels, windows, counted, surplus, weights: even, rate, draws }
 }
 
 const successor = (guesses: Guesses, from: number, draw: number, how: {
   readonly kind: Kind
+  readonly window: boolean
+  readonly newDepth: boolean
   readonly jitter: number
   readonly jitterSeconds: number
   readonly leap: number
   readonly refusal: Refusal | undefined
 }): Guess => {
-  const { kind, leap, refusal } = how
+  const { kind, leap, refusal, window } = how
   const u = Even.first(draw)
   const normal = Even.normal(u)
-  const held = guesses.seconds[from]!
-  const seconds = held * Math.exp(how.jitterSeconds * Even.normal(Even.second(draw)))
-  const measured = kind === "measured" && refusal !== undefined ? measure(refusal, held, draw) : 0
+  const anew = kind === "measured" && how.newDepth
+  const held = window ? 1 : anew ? usualSeconds(draw * 5) : guesses.seconds[from]!
+  const seconds = window ? 1 : held * Math.exp(how.jitterSeconds * Even.normal(Even.second(draw)))
+  const measured = kind === "measured" && refusal !== undefined
+    ? window ? measureWindow(guesses, refusal, u) : measure(refusal, held, draw)
+    : 0
   if (measured > 0 && refusal !== undefined) {
     const rate = Math.max(guesses.lowest, measured * Math.exp(defaults.measuredJitter * normal))
-    return { rate, seconds, level: u * Math.min(refusal.cost, rate * seconds) }
+    return { rate, seconds, level: u * Math.min(refusal.cost, rate * seconds), window }
   }
   const leaps = leap !== 0 && (kind === "leap" || kind === "measured")
   const exponent = leaps ? leap * Math.abs(normal) : how.jitter * normal
   const rate = Math.max(guesses.lowest, guesses.rates[from]! * Math.exp(exponent))
   const level = Math.min(guesses.levels[from]!, rate * seconds)
-  return { rate, seconds, level: kind === "debt" ? level - rate * debtSeconds(draw) : level }
+  return { rate, seconds, level: kind === "debt" ? level - rate * debtSeconds(draw) : level, window }
+}
+
+/** Computes the rate of a window that has admitted what it counts, and had no room for what was refused; 0 where unknown. */
+const measureWindow = (guesses: Guesses, refusal: Refusal, u: number): number => {
+  const counted = SlidingCount.total(guesses.counted)
+  return counted > 0 ? counted + u * refusal.cost : 0
 }
 
 const debtSeconds = (draw: number): number =>

@@ -250,7 +250,7 @@ const succeeded = (
     if (move !== undefined) {
       decisions.push(moved("tokens", move))
       tokenMirror = tokenMirror === undefined
-        ? BucketMirror.around(told, now)
+        ? BucketMirror.around({ ...told, windowed: true }, now)
         : BucketMirror.told(tokenMirror, told.rate)
     }
     tokens = told

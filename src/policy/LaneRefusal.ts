@@ -2,6 +2,7 @@
  * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
+import * as BucketBounds from "./BucketBounds.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
@@ -112,8 +113,12 @@ const mirrored = (
   const rate = state[of]
   const mirror = of === "tokens" ? state.tokenMirror : state.requestMirror
   const cost = of === "tokens" ? ticket.tokens : 1
-  const counted = { ...rate, refused: rate.refused + cost }
-  if (ticket.at <= rate.cutAt) {
+  const taught = ticket.at > rate.cutAt
+  const bucket = of === "requests" && mirror !== undefined && taught
+    ? BucketBounds.refuse(rate.bucket, ticket.at, cost, BucketMirror.rate(mirror), false)
+    : rate.bucket
+  const counted = { ...rate, bucket, refused: rate.refused + cost }
+  if (!taught) {
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
   const admitted = admittedBefore(state, ticket)
@@ -124,7 +129,8 @@ const mirrored = (
       ticket.seq,
       cost,
       Marks.windows(state.marks, of, admitted[of], ticket.at),
-      lowestOf(state, of)
+      lowestOf(state, of),
+      highestOf(bucket)
     )
   // a refusal never raises a rate, whatever the guesses make of it
   const to = Math.max(lowestOf(state, of), Math.min(rate.rate, BucketMirror.rate(next)))
@@ -132,6 +138,14 @@ const mirrored = (
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
   return [move, put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)]
+}
+
+/** Reads the highest rate that explains the last refusals, where enough of them agree. */
+const highestOf = (bucket: BucketBounds.State): number => {
+  const bounds = BucketBounds.bounds(bucket)
+  return bounds !== undefined && bounds.episodes >= defaults.boundEpisodes
+    ? defaults.boundShare * bounds.highest
+    : Infinity
 }
 
 /** Reads the lowest rate that is learned: of tokens, that of requests times the tokens of one. */
@@ -164,6 +178,8 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     admitted: Math.max(0, admitted - since[of]),
     seconds: ticket.at - since.at,
     cost,
+    // all requests are alike: a window of a second and a bucket that holds one are the same to them
+    windowed: of === "tokens",
     later: Math.max(0, rate.sent - sent - cost),
     lowest: lowestOf(state, of),
     // a rate that was told or loaded, and never refused yet

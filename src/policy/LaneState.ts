@@ -80,7 +80,10 @@ export const defaults = {
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
-  tokensExpected: 0.05
+  tokensExpected: 0.05,
+  /** Refusals that must agree on the highest rate of a mirrored limit of requests, and how far above it is not believed. */
+  boundEpisodes: 3,
+  boundShare: 1.1
 } as const
 
 /** Holds what is owed to a limit before the next attempt. */
@@ -158,7 +161,7 @@ export const make = (options: Options = {}, now = 0): State => {
     requests,
     tokens,
     requestMirror: tokensKnown && options.requests?.known === true ? BucketMirror.around(requests, now) : undefined,
-    tokenMirror: tokensKnown ? BucketMirror.around(tokens, now) : undefined,
+    tokenMirror: tokensKnown ? BucketMirror.around({ ...tokens, windowed: true }, now) : undefined,
     marks: [{ at: now, requests: 0, tokens: 0 }],
     requestDebt: { units: 0, at: now },
     tokenDebt: { units: 0, at: now },

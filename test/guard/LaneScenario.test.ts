@@ -41,7 +41,14 @@ describe("Lane, against a provider that tells it nothing", () => {
   )
 
   it.live.each(
-    [["rate-0.5", 1.02, 0.01], ["rate-3", 1.01, 0.01], ["burst-0.1", 1.08, 0.01], ["deep-fall", 1.2, 0.015]] as const
+    [
+      ["rate-0.5", 1.02, 0.01],
+      ["rate-3", 1.01, 0.01],
+      ["burst-0.1", 1.08, 0.01],
+      ["deep-fall", 1.2, 0.015],
+      ["tokens-sliding-window", 1.2, 0.01],
+      ["tokens-neighbour", 1.1, 0.02]
+    ] as const
   )(
     "meets the limit of %s in %d of the ideal time",
     ([name, most, waste]) =>

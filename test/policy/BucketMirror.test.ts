@@ -101,6 +101,50 @@ describe("BucketMirror", () => {
     }
   })
 
+  it("guesses windows only where it is told to, and none is left where a bucket saves for a pause", () => {
+    expect(Mirror.make(known, 0).guesses.windows).not.toContain(true)
+    const windowed = Mirror.make({ ...known, windowed: true }, 0)
+    expect(windowed.guesses.windows.filter((one) => one)).toHaveLength(Guesses.defaults.windows)
+    // 9,000 within a second: no window admits that which refused the first 3,800
+    let state = windowed
+    for (let i = 0; i < 15; i++) state = Mirror.send(state, i, 600, false, 10 + i / 20)
+    state = Mirror.advance(state, 20, 0.2)
+    expect(state.guesses.windows).not.toContain(true)
+    expect(state.guesses.counted).toEqual([])
+  })
+
+  it("takes a window for what fits where bursts are refused that a bucket would have saved for", () => {
+    let state = Mirror.make({ ...known, admitted: 3000, seconds: 0.2, windowed: true }, 0)
+    let counted: ReadonlyArray<{ readonly at: number; readonly cost: number }> = []
+    let now = 1.2
+    let refusals = 0
+    for (let seq = 0; seq < 600; seq++) {
+      const cost = 100 + 400 * ((seq * 7919) % 100) / 100
+      state = Mirror.advance(state, now, 0.2)
+      const wait = Mirror.wait(state, cost, now)
+      now += wait
+      state = Mirror.send(state, seq, cost, wait > 0, now)
+      counted = counted.filter((one) => one.at > now - 1)
+      if (counted.reduce((sum, one) => sum + one.cost, cost) <= 3000) counted = [...counted, { at: now, cost }]
+      else {
+        state = Mirror.refuse(state, seq, cost, [])[1]
+        refusals++
+        now += 1
+      }
+    }
+    expect(state.guesses.weights.reduce((sum, weight, i) => state.guesses.windows[i]! ? sum + weight : sum, 0))
+      .toBeGreaterThan(0.9)
+    expect(Math.abs(Mirror.rate(state) / 3000 - 1)).toBeLessThan(0.1)
+    expect(refusals).toBeLessThan(20)
+  })
+
+  it("believes no rate that explains none of the last refusals", () => {
+    const state = Mirror.make(known, 0)
+    const free = Mirror.refuse(state, 9999, 400, [])[1]
+    const bounded = Mirror.refuse(state, 9999, 400, [], 0.02, 0.9 * Mirror.rate(free))[1]
+    expect(Mirror.rate(bounded)).toBeLessThan(Mirror.rate(free))
+  })
+
   it("follows a limit that falls, and looks for its return", () => {
     const fallen: Bucket = { rate: (now) => now > 100 && now < 250 ? 900 : 3000, seconds: 1 }
     const { mirror, reasons } = play(fallen, mixed, 2500, 6)
@@ -365,7 +409,7 @@ describe("BucketSuccession", () => {
     const draft = Guesses.draft(guesses)
     Guesses.refused(draft, 600, 1e9)
     const next = Succession.done(draft, { cost: 600, windows: [{ seconds: 100, units: 5e6, empty: true }] })
-    expect(near(next, 50_000, 0.05)).toBe(Guesses.defaults.count / Succession.defaults.measured)
+    expect(near(next, 50_000, 0.05)).toBe(Math.ceil(Guesses.defaults.count / Succession.defaults.measured))
   })
 
   it("changes nothing but the time where the evidence is what all guesses expected", () => {

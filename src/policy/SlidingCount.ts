@@ -1,0 +1,66 @@
+/**
+ * Counts what was admitted within the last second, where a provider counts over a sliding window instead of pouring a
+ * bucket.
+ *
+ * ```
+ *   counted(t) = Σ costs of what was admitted after t − 1.01 s        room(t) = rate · 1 s − counted(t)
+ * ```
+ *
+ * A fixed window of a second admits whatever a sliding one does, so the same count serves both. A call larger than the
+ * whole window counts for as many seconds as it takes.
+ *
+ * Plain data, in order of time; `now` is seconds.
+ */
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Seconds for which a cost counts: a hundredth more than the window, for the way there is not always as long. */
+  seconds: 1.01,
+  /** Windows that a cost may exceed by half before it counts in parts. */
+  whole: 1.5
+} as const
+
+/** A cost, and until when it counts. */
+export interface Entry {
+  readonly until: number
+  readonly cost: number
+}
+
+/** What counts, the first to end first. */
+export type SlidingCount = ReadonlyArray<Entry>
+
+/** Nothing counts. */
+export const empty: SlidingCount = []
+
+/** Sums up what counts. */
+export const total = (count: SlidingCount): number => count.reduce((sum, one) => sum + one.cost, 0)
+
+/** Leaves out what counts no more. */
+export const passed = (count: SlidingCount, now: number): SlidingCount =>
+  count.length === 0 || count[0]!.until > now ? count : count.filter((one) => one.until > now)
+
+/** Counts a cost from a time on; `most` is what one window admits. */
+export const add = (count: SlidingCount, cost: number, most: number, at: number): SlidingCount => {
+  const entries = count.slice()
+  let rest = cost
+  for (let until = at + defaults.seconds; rest > 0; until += defaults.seconds) {
+    const part = rest > defaults.whole * most ? most : rest
+    rest -= part
+    let index = entries.length
+    while (index > 0 && entries[index - 1]!.until > until) index--
+    entries.splice(index, 0, { until, cost: part })
+  }
+  return entries
+}
+
+/** Reads the seconds until no more than `room` counts; 0 for now. */
+export const wait = (count: SlidingCount, room: number, now: number): number => {
+  let counted = 0
+  for (let i = count.length - 1; i >= 0; i--) {
+    const { cost, until } = count[i]!
+    if (until <= now) return 0
+    counted += cost
+    if (counted > room) return until - now
+  }
+  return 0
+}
