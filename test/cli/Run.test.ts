@@ -181,7 +181,7 @@ describe.concurrent("run", () => {
         "slow.json",
         JSON.stringify({ unknownModels: "accept", limits: {}, firstToken: { kind: "constant", value: 60 } })
       )
-      const args = ["run", input, "--emulator", "--emulator-config", slow, "--max-cost", "1", "--max-time", "1s"]
+      const args = ["run", input, "--emulator", "--emulator-config", slow, "--max-cost", "1", "--max-time", "2s"]
       const cut = yield* shell.run([...args, "--json"])
       const { uncertainUsd } = JSON.parse(cut.out) as { readonly uncertainUsd: string }
       expect([cut.code, Number(uncertainUsd) > 0]).toEqual([5, true])

@@ -273,7 +273,7 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
           ports.add(response.socket?.remotePort)
           response.writeHead(200, { "content-type": "text/event-stream" })
           response.write(`${delta("a", { finish_reason: "stop" })}data: [DONE]\n\n`)
-          setTimeout(() => response.end(), 5)
+          setImmediate(() => response.end())
         })
         yield* withTogether((together) =>
           Effect.repeat(Effect.andThen(Stream.runDrain(together.chatStream(request)), Effect.sleep("100 millis")), {
