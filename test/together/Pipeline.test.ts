@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
@@ -426,5 +427,42 @@ describe("the span of a stream", () => {
         ["handler", undefined]
       ])
       expect(spans.filter((span) => span.attributes.has("credits.cost_usd")).length).toBe(2)
+    }))
+})
+
+describe("the socket of a stream", () => {
+  it.effect("is let go after a failure before the first token, before the next try", () =>
+    Effect.gen(function*() {
+      const encode = (text: string) => new TextEncoder().encode(text)
+      let left = 0
+      const leftAtArrival: Array<number> = []
+      const event = (data: unknown) => encode(`data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`)
+      const bodies = [
+        [event({ error: { message: "overloaded", type: "overloaded" } })],
+        [event({ choices: [{ index: 0, delta: { content: "a" }, finish_reason: "stop" }] }), event("[DONE]")]
+      ]
+      const client = HttpClient.make((sent) =>
+        Effect.sync(() => {
+          const chunks = bodies[leftAtArrival.length] ?? []
+          leftAtArrival.push(left)
+          // never ends by itself, as a connection that is kept open
+          const body = new ReadableStream<Uint8Array>({
+            start: (controller) => chunks.forEach((chunk) => controller.enqueue(chunk)),
+            cancel: () => void left++
+          })
+          return HttpClientResponse.fromWeb(
+            sent,
+            new Response(body, { headers: { "content-type": "text/event-stream" } })
+          )
+        })
+      )
+      const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+        const together = yield* Together.make({ apiKey: Redacted.make("key") }).pipe(
+          Effect.provideService(HttpClient.HttpClient, client)
+        )
+        return yield* Stream.runCollect(together.chatStream(request(1)))
+      })))
+      expect(Exit.isSuccess(exit)).toBe(true)
+      expect(leftAtArrival).toEqual([0, 1])
     }))
 })
