@@ -1,15 +1,26 @@
 /**
  * A lane paces all calls that share one provider limit, and finds that limit by itself.
  *
+ * ```text
+ * acquire ─▶ queue by priority ─▶ pause? outage? in flight? requests/s? tokens/s? ─▶ permit ─▶ settle(sample)
+ *    decisions ◀──────────────── the sums learn (policy/LaneKernel) ◀────────────────────────────────┘
  * ```
- *   acquire ─▶ queue by priority ─▶ pause? outage? in flight? requests/s? tokens/s? ─▶ permit
- *                                                                                        │
- *   decisions ◀── the sums learn (policy/LaneKernel) ◀──────────── settle(sample) ◀──────┘
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lane } from "effect-together"
+ *
+ * const program = Effect.flatMap(Lane.make(), (lane) => lane.run(Effect.succeed("hello"), { tokens: 20 }))
+ * await Effect.runPromise(program) // => "hello"
  * ```
+ *
+ * **Details**
  *
  * Nothing has to be configured: the lane starts at ten requests per second, doubles while nobody objects, measures the
  * limit when the provider does, and from then on stays just under it, follows it, and tells every move on `decisions`.
  * Caps (`requestsPerMinute`, `tokensPerMinute`, `maxInFlight`) are ceilings. `start` gives what is known already.
+ *
+ * {@link run} runs an attempt in the lane of a key, of the `Lanes` in the context. A wait ends with the `Deadline` around.
  *
  * An uncontended admission is synchronous: no fiber, no timer. What waits is a callback in an array; one timer wakes
  * the head of the queue. Interruption anywhere gives back the place in the queue, or the permit.
@@ -18,22 +29,6 @@
  * no permit, and goes ahead of fresh work of its class. `sampleOf` reads what an attempt's exit means for the lane.
  *
  * The span around a call gets the attributes `lane.key` and `lane.waited_ms`, those of its last attempt.
- *
- * **Example** (A lane around any effect)
- *
- * ```ts
- * import { Effect } from "effect"
- * import { Lane } from "effect-together"
- *
- * const program = Effect.gen(function*() {
- *   const lane = yield* Lane.make({ key: "demo" })
- *   const answer = yield* lane.run(Effect.succeed("hello"), { tokens: 20 })
- *   const { inFlight, queued } = yield* lane.status
- *   return { answer, inFlight, queued }
- * })
- *
- * Effect.runPromise(program).then(console.log) // { answer: "hello", inFlight: 0, queued: 0 }
- * ```
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"

@@ -1,35 +1,40 @@
 /**
  * Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals.
  *
+ * ```text
+ * start ──refused──▶ settle ──bracket < 3 %──▶ hold ──interval over──▶ probe
+ * ×2 per 0.5 s        ▲ ▲                       │ ▲                      │
+ *                     │ └──refused early: fell──┘ └─refused: same limit──┤
+ *                     └──────────── refused far above: the limit rose ───┘
+ * ```
+ *
+ * ```ts
+ * import { AdaptiveRate } from "effect-together/policy"
+ * const sent = AdaptiveRate.send(AdaptiveRate.make(), 1, true, 1)
+ * const [moved] = AdaptiveRate.refuse(sent, { at: 1, sent: 0, cost: 1 }, 1)
+ * moved // => { from: 10, to: 5, reason: "start-refused" }
+ * ```
+ *
+ * **Details**
+ *
  * A provider's limit is modelled as a bucket that refills at an unknown rate. A refusal is then a measurement: at that
  * moment the bucket was empty. What was admitted between two such moments is the limit itself, times the time between
  * them, whatever the burst; and what was admitted since the last one, without a refusal, is a floor under the limit.
  * So the learner searches between a rate known good and a rate known bad, and the bracket closes with each episode.
- * Two refusals and more also bound the limit whatever the depth of the bucket (`BucketBounds`): where it is shallow, much
+ * Two refusals or more also bound the limit whatever the depth of the bucket (`BucketBounds`): where it is shallow, much
  * of a pause is lost, and what was admitted alone would measure too little.
  *
- * ```
- *            refused                     bracket < 3 %                 interval over
- *   start ─────────────▶ settle ──────────────────────▶ hold ────────────────────────▶ probe
- *   ×2 per 0.5 s            │ ▲                         │  ▲       refused, same limit   │
- *                           └─┘ close the bracket       │  └─────────────────────────────┤
- *                             ▲    refused early: fell  │                                │
- *                             └─────────────────────────┴────────────────────────────────┘
- *                                                         refused far above: the limit rose
- * ```
- *
  * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it.
- * - **settle**: the rate covers two fifths of the distance to the lowest rate refused, as soon as enough units went through to prove
- *   the present one.
- *   Where refusal followed refusal with nothing admitted in between, the bucket was empty rather than slow, or a window
- *   was used up: once it admits again, half of the rate before is tried.
+ * - **settle**: each step covers two fifths of the distance to the lowest rate refused, as soon as enough units went
+ *   through to prove the present rate. Where refusal followed refusal with nothing admitted in between, the bucket was
+ *   empty rather than slow, or a window was used up: once it admits again, half of the rate before is tried.
  * - **hold**: the rate stays just under the limit, where a refusal is rare.
  * - **probe**: the excess over the limit doubles every half second, from 5 %, until a refusal tells where the limit is; more
  *   slowly while the limit keeps rising, and where refusals are heard of late; and never to more than 1.5 times what
  *   was really sent in the last two to four seconds. A bucket that holds hardly more than one attempt is looked at
  *   closely: the excess begins at 0.5 %, for there each attempt that goes through proves its own rate.
- *   The interval between probes doubles with each probe that finds nothing, is short after a fall, and is the longer the
- *   more refusals one costs, and the more of the limit is lost in the pause that follows.
+ *   The interval between probes doubles with each probe that finds nothing and is short after a fall. It is the longer the
+ *   more refusals a probe costs, and the more of the limit is lost in the pause that follows.
  *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
