@@ -12,11 +12,12 @@ import type { Estimate } from "../domain/Call.ts"
 import { type ConnectionError, DecodeError, type StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
-import { idOf, sentence } from "./Classify.ts"
+import { sentence } from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import * as FailedGeneration from "./FailedGeneration.ts"
 import * as Json from "./Json.ts"
 import { redact, type Secrets } from "./Redact.ts"
+import * as Subject from "./Subject.ts"
 import type { Answered, Exchange, Transport } from "./Transport.ts"
 import * as TransportFailure from "./TransportFailure.ts"
 
@@ -55,20 +56,14 @@ export const read = <A>(
   secretsOf: Transport["secrets"]
 ): Result.Result<Read<A>, ConnectionError | DecodeError | StreamError> => {
   const { headers, status, text } = answer
-  const { operation } = exchange
-  const model = exchange.model === "" ? undefined : exchange.model
   const fail = (problem: string, said?: string) => {
     const secrets = secretsOf(exchange)
-    const body = text === "" ? undefined : redact(text, secrets)
     return Result.fail(
       new DecodeError({
-        operation,
-        model,
-        status,
-        requestId: idOf(headers, said, secrets),
-        body,
+        ...Subject.ofAnswer(exchange, answer, secrets, said),
+        body: text === "" ? undefined : redact(text, secrets),
         message:
-          `The answer to ${operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
+          `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
       })
     )
   }
@@ -97,12 +92,5 @@ export const read = <A>(
   const failed = FailedGeneration.of(value, usage)
   return failed === undefined
     ? Result.succeed({ value: decoded.success, usage })
-    : Result.fail(
-      FailedGeneration.toError(failed, {
-        operation,
-        model,
-        status,
-        requestId: idOf(headers, undefined, secretsOf(exchange))
-      })
-    )
+    : Result.fail(FailedGeneration.toError(failed, Subject.ofAnswer(exchange, answer, secretsOf(exchange))))
 }

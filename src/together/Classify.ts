@@ -34,16 +34,12 @@ import * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import { remedy, what } from "./Advice.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { isClean, narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
+import { narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
+import * as Subject from "./Subject.ts"
 
 /** Holds an answer to classify. */
-export interface Answer {
-  readonly status: number
-  /** Lower-case names. */
-  readonly headers: Hint.Headers
+export interface Answer extends Subject.Call, Subject.Head {
   readonly body: string
-  readonly operation?: string | undefined
-  readonly model?: string | undefined
   /** The client's clock, epoch milliseconds: for a `Retry-After` date without a `Date`. */
   readonly nowMillis: number
   readonly secrets?: Secrets | undefined
@@ -212,22 +208,6 @@ export const sentence = (text: string): string => {
   return /[.!?…]$/.test(bounded) ? bounded : `${bounded}.`
 }
 
-/** An id is one word; a sentence in its place may quote anything. */
-const isId = /^[\w.:+/=-]{1,128}$/
-
-/**
- * Finds the id of a request: as its headers name it, as its body does, else that of the edge. What is no id or holds a
- * secret is none.
- */
-export const idOf = (
-  headers: Hint.Headers,
-  said?: string | undefined,
-  secrets?: Secrets | undefined
-): string | undefined =>
-  [headers["x-request-id"], said, headers["cf-ray"]].find((id) =>
-    id !== undefined && isId.test(id) && (secrets === undefined || isClean(id, secrets))
-  )
-
 /** Of a word that comes several times, joined by commas, a veto counts. */
 const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
   const words = headers["x-should-retry"]?.toLowerCase().split(",").map((word) => word.trim()) ?? []
@@ -261,6 +241,14 @@ const readings = (message: string, prompts: Secrets["prompts"]): Said => ({
   own: unquoted(unmarked(withoutPrompts(message, prompts)))
 })
 
+/** What is kept of every answer. */
+const fieldsOf = (answer: Answer, secrets: Secrets) => ({
+  ...Subject.ofCall(answer),
+  status: answer.status,
+  retryAfter: Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait,
+  body: answer.body === "" ? undefined : redact(answer.body, secrets)
+})
+
 /**
  * Builds the error of an answer outside 2xx, or of an error frame inside a stream.
  *
@@ -273,19 +261,15 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
     answer.secrets ?? noSecrets
   )
   const decision = verdict(answer, body, readings(body.message ?? "", secrets.prompts))
-  const retryAfter = Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait
+  const common = fieldsOf(answer, secrets)
   const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
   const fields = {
+    ...common,
     message: isRedirect(answer.status) && decision.tag === "InvalidRequestError"
       ? redirected(answer.status, answer.headers["location"])
-      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer, retryAfter)}.`,
-    status: answer.status,
-    requestId: idOf(answer.headers, body.requestId, secrets),
-    model: answer.model === "" ? undefined : answer.model,
-    operation: answer.operation,
-    retryAfter,
-    body: answer.body === "" ? undefined : redact(answer.body, secrets),
+      : `${what[decision.tag]} (${answer.status}${scope}).${said} ${remedy(decision.tag, answer, common.retryAfter)}.`,
+    requestId: Subject.idOf(answer.headers, body.requestId, secrets),
     shouldRetry: shouldRetryOf(answer.headers)
   }
   switch (decision.tag) {
@@ -327,13 +311,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
 export const fromElsewhere = (answer: Answer, host: string): TogetherError.TogetherError => {
   const { status } = answer
   const secrets = narrowed([answer.body], answer.secrets ?? noSecrets)
-  const fields = {
-    status,
-    model: answer.model === "" ? undefined : answer.model,
-    operation: answer.operation,
-    retryAfter: Hint.fromHeaders(answer.headers, answer.nowMillis)?.wait,
-    body: answer.body === "" ? undefined : redact(answer.body, secrets)
-  }
+  const fields = fieldsOf(answer, secrets)
   const said = `The server redirects to ${host}, which answered ${status}.`
   if (status === 404 || status === 410) {
     return new TogetherError.NotFoundError({ ...fields, message: `${said} What is asked for is not there.` })

@@ -23,7 +23,6 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
 import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
-import { idOf } from "./Classify.ts"
 import * as EventDecoder from "./EventDecoder.ts"
 import * as EventStream from "./EventStream.ts"
 import * as GuardedCalls from "./GuardedCalls.ts"
@@ -33,6 +32,7 @@ import * as Pricing from "./Pricing.ts"
 import type { Secrets } from "./Redact.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import type { Route } from "./Routes.ts"
+import * as Subject from "./Subject.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 
 /** Holds what the calls of one client share. */
@@ -292,18 +292,17 @@ export const make = (shared: Shared): Client => {
 const noBytes = new Uint8Array(0)
 
 const unfit = (
-  { model, operation }: Exchange,
+  exchange: Exchange,
   seen: Pipeline.Observed | undefined,
   error: Schema.SchemaError,
   secrets: Secrets
 ): DecodeError =>
   new DecodeError({
-    operation,
-    model: model === "" ? undefined : model,
+    ...Subject.ofCall(exchange),
     status: seen?.status,
     requestId: seen?.requestId,
     attempts: seen?.attempt,
-    message: `An event of ${operation} does not fit its schema: ${
+    message: `An event of ${exchange.operation} does not fit its schema: ${
       AnswerDecoder.issueOf(error, secrets)
     }. Correct the schema.`
   })
@@ -315,10 +314,10 @@ const choicesOf = (request: unknown): number | undefined =>
 /** Remembers of an answer what its text does not say. */
 const seen = (
   observed: Pipeline.Observed,
-  answer: { readonly status: number; readonly headers: Readonly<Record<string, string | undefined>> }
+  answer: Subject.Head
 ): void => {
   observed.status = answer.status
-  observed.requestId = idOf(answer.headers)
+  observed.requestId = Subject.idOf(answer.headers)
 }
 
 /** Usage is always asked for; the caller's other stream options stay. */

@@ -21,6 +21,7 @@ import type * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import type * as SentHeaders from "./SentHeaders.ts"
 import * as Shortcut from "./Shortcut.ts"
+import type * as Subject from "./Subject.ts"
 import type { Answered, Exchange, Timeouts } from "./Transport.ts"
 import * as TransportFailure from "./TransportFailure.ts"
 import * as Watchdog from "./Watchdog.ts"
@@ -33,11 +34,8 @@ export interface Target {
   readonly redirects: number
 }
 
-/** What an answer says before its body. */
-export type Head = Pick<Answered, "headers" | "status">
-
 /** Tells whether an answer is one, and no refusal. */
-export const isOk = (head: Pick<Head, "status">): boolean => head.status >= 200 && head.status <= 299
+export const isOk = (head: Pick<Subject.Head, "status">): boolean => head.status >= 200 && head.status <= 299
 
 /** Tells whether a method only reads. */
 export const reads = (method: HttpMethod.HttpMethod): boolean => method === "GET" || method === "HEAD"
@@ -54,12 +52,16 @@ export interface Options {
   readonly timeouts: Timeouts
   readonly watchdog: Watchdog.Watchdog
   /** Builds the error of what the transport failed with; `head` of an answer whose body failed. */
-  readonly failureOf: (exchange: Exchange, error: unknown, head: Head | undefined) => TogetherError.TogetherError
+  readonly failureOf: (
+    exchange: Exchange,
+    error: unknown,
+    head: Subject.Head | undefined
+  ) => TogetherError.TogetherError
   /** Builds the error of an answer outside 2xx. */
   readonly refusal: (
     exchange: Exchange,
     target: Target,
-    head: Head,
+    head: Subject.Head,
     body: string,
     nowMillis: number
   ) => TogetherError.TogetherError
@@ -128,7 +130,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
         const refused = (text: string) =>
           Effect.fail(refusal(exchange, target, seen, text, clock.currentTimeMillisUnsafe()))
         /** A refusal by its status is one, whatever becomes of its body. */
-        const failed = (error: (head: Head | undefined) => TogetherError.TogetherError) => {
+        const failed = (error: (head: Subject.Head | undefined) => TogetherError.TogetherError) => {
           if (seen.phase !== "body") return Effect.fail(error(undefined))
           return isOk(seen) ? Effect.fail(error(seen)) : refused("")
         }
@@ -212,7 +214,7 @@ type Start = (
 interface Seen {
   phase: "headers" | "body" | "over"
   status: number
-  headers: Head["headers"]
+  headers: Subject.Head["headers"]
 }
 
 /** A reading request goes where it is sent on to; without the key, once that is a foreign host. */

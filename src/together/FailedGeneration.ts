@@ -52,8 +52,8 @@ export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGen
 export const toError = (
   { partial, started }: FailedGeneration,
   about: {
-    readonly operation: string
-    readonly model: string | undefined
+    readonly operation?: string | undefined
+    readonly model?: string | undefined
     readonly status: number
     readonly requestId?: string | undefined
   }

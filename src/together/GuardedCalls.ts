@@ -23,6 +23,7 @@ import type { Opened } from "./EventStream.ts"
 import * as Outputs from "./Outputs.ts"
 import * as Pipeline from "./Pipeline.ts"
 import type * as Pricing from "./Pricing.ts"
+import { ofCall } from "./Subject.ts"
 
 /** Holds what the calls of one client share, besides their transport. */
 export interface Shared {
@@ -92,10 +93,10 @@ const numbering = <A>(attempt: (observed: Pipeline.Observed) => A) => {
 }
 
 /** Says on an error what was called and how often it was attempted: guards know neither. */
-const told = ({ model, operation }: Call, error: TogetherError, attempts: number | undefined): TogetherError =>
+const told = (call: Call, error: TogetherError, attempts: number | undefined): TogetherError =>
   error.operation !== undefined && error.attempts !== undefined
     ? error
-    : annotate(error, { attempts: error.attempts ?? attempts, model: model === "" ? undefined : model, operation })
+    : annotate(error, { ...ofCall(call), attempts: error.attempts ?? attempts })
 
 /** Makes what runs the calls of one client. */
 export const make = (shared: Shared): GuardedCalls => {

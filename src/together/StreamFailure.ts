@@ -11,8 +11,8 @@ import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
 import type * as EventDecoder from "./EventDecoder.ts"
-import type { Head } from "./Exchanger.ts"
 import { redact, type Secrets } from "./Redact.ts"
+import * as Subject from "./Subject.ts"
 import type { Exchange, Transport } from "./Transport.ts"
 import { timedOut } from "./TransportFailure.ts"
 
@@ -41,18 +41,13 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
   return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
 }
 
-const modelOf = ({ model }: Exchange): string | undefined => model === "" ? undefined : model
-
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
-export const unreadable = (exchange: Exchange, transport: Transport, { headers, status }: Head, body: string) => {
+export const unreadable = (exchange: Exchange, transport: Transport, head: Subject.Head, body: string) => {
   const { message: said, requestId } = ErrorBody.parse(body)
   const secrets = transport.secrets(exchange)
-  const contentType = headers["content-type"]
+  const contentType = head.headers["content-type"]
   return new TogetherError.DecodeError({
-    operation: exchange.operation,
-    model: modelOf(exchange),
-    status,
-    requestId: Classify.idOf(headers, requestId, secrets),
+    ...Subject.ofAnswer(exchange, head, secrets, requestId),
     message: `The answer to a streaming call is ${
       contentType === undefined ? "without a content type" : redact(contentType, secrets)
     }, not text/event-stream.${
@@ -75,19 +70,17 @@ export interface StreamFailure {
 export const make = (
   exchange: Exchange,
   transport: Transport,
-  head: Head,
+  head: Subject.Head,
   decoder: Pick<EventDecoder.EventDecoder<unknown>, "events" | "partial" | "started">
 ): StreamFailure => {
   const { timeouts } = transport
-  const common = { operation: exchange.operation, model: modelOf(exchange), status: head.status }
 
   const failed: StreamFailure["failed"] = (failure) => {
     const secrets = transport.secrets(exchange)
     const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange, secrets)
     const said = redact(failure.message, secrets)
     return new TogetherError.StreamError({
-      ...common,
-      requestId: Classify.idOf(head.headers, read?.requestId, secrets),
+      ...Subject.ofAnswer(exchange, head, secrets, read?.requestId),
       started: decoder.started(),
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
@@ -104,8 +97,7 @@ export const make = (
   const silent: StreamFailure["silent"] = () =>
     decoder.started()
       ? new TogetherError.RequestTimeoutError({
-        ...common,
-        requestId: Classify.idOf(head.headers, undefined, transport.secrets(exchange)),
+        ...Subject.ofAnswer(exchange, head, transport.secrets(exchange)),
         phase: "idle",
         started: true,
         partial: decoder.partial(),

@@ -35,6 +35,7 @@ import * as FetchRule from "./FetchRule.ts"
 import * as Json from "./Json.ts"
 import { promptsOf, promptsOfText, type Secrets } from "./Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
+import type * as Subject from "./Subject.ts"
 import * as TransportFailure from "./TransportFailure.ts"
 import * as Watchdog from "./Watchdog.ts"
 
@@ -127,7 +128,7 @@ export interface Transport {
   /** Makes one exchange and hands its body over unread. */
   readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
   /** Turns a transport failure in the middle of a body into an error. */
-  readonly bodyFailure: (exchange: Exchange, error: unknown, head: Exchanger.Head) => TogetherError.TogetherError
+  readonly bodyFailure: (exchange: Exchange, error: unknown, head: Subject.Head) => TogetherError.TogetherError
   /** Says what must not appear in errors about an exchange. Costly where it is used: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
@@ -181,13 +182,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       })
     )
 
-  const failureOf = (exchange: Exchange, error: unknown, head?: Exchanger.Head): TogetherError.TogetherError =>
+  const failureOf = (exchange: Exchange, error: unknown, head?: Subject.Head): TogetherError.TogetherError =>
     TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head)
 
   const refusal = (
     exchange: Exchange,
     { ours, redirects, url }: Exchanger.Target,
-    { headers, status }: Exchanger.Head,
+    { headers, status }: Subject.Head,
     body: string,
     nowMillis: number
   ): TogetherError.TogetherError => {

@@ -8,35 +8,16 @@ import * as Duration from "effect/Duration"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Predicate from "effect/Predicate"
-import type * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
 import { isClean, redact, type Secrets } from "./Redact.ts"
+import * as Subject from "./Subject.ts"
+import type { Exchange } from "./Transport.ts"
 
-/** What an error says of the exchange it is about. */
-interface Subject {
-  readonly operation: string
-  readonly model: string
-  readonly path: string
-  readonly file?: "bytes" | "text" | undefined
-}
-
-/** What an answer said before its body failed. */
-interface Head {
-  readonly status: number
-  readonly headers: Hint.Headers
-}
-
-const about = ({ model, operation }: Subject, head?: Head | undefined, secrets?: Secrets | undefined) => ({
-  operation,
-  model: model === "" ? undefined : model,
-  ...(head === undefined ? undefined : {
-    status: head.status,
-    requestId: Classify.idOf(head.headers, undefined, secrets)
-  })
-})
+/** What is read of the exchange that an error is about. */
+type Asked = Pick<Exchange, "file" | "model" | "operation" | "path">
 
 /** Codes that mean that no connection came to be, but for those that come from a call on one that did. */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
@@ -105,10 +86,10 @@ const plainAdvice: Partial<typeof phaseAdvice> = {
 
 /** Builds the error of a silence that lasted too long. */
 export const timedOut = (
-  exchange: Subject,
+  exchange: Asked,
   phase: TogetherError.TimeoutPhase,
   after: Duration.Duration | undefined,
-  head?: Head | undefined
+  head?: Subject.Head | undefined
 ): TogetherError.RequestTimeoutError =>
   new TogetherError.RequestTimeoutError({
     phase,
@@ -117,7 +98,7 @@ export const timedOut = (
     } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
       (Advice.generates(exchange.operation) ? undefined : plainAdvice[phase]) ?? phaseAdvice[phase]
     }.`,
-    ...about(exchange, head)
+    ...(head === undefined ? Subject.ofCall(exchange) : Subject.ofAnswer(exchange, head))
   })
 
 /**
@@ -128,15 +109,15 @@ export const timedOut = (
  * @param head of an answer whose body failed
  */
 export const of = (
-  exchange: Subject,
+  exchange: Asked,
   error: unknown,
   baseUrl: string,
   secrets: () => Secrets,
-  head?: Head | undefined
+  head?: Subject.Head | undefined
 ): TogetherError.TogetherError => {
   const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
-  const common = about(exchange, head, head === undefined ? undefined : secrets())
+  const common = head === undefined ? Subject.ofCall(exchange) : Subject.ofAnswer(exchange, head, secrets())
   if (reason?._tag === "InvalidUrlError") {
     return new TogetherError.InvalidRequestError({
       ...common,
@@ -196,39 +177,39 @@ export const of = (
  * Builds the error of a compressed answer that ended early: some transports unpack what they have of it, and hide that the
  * connection was cut.
  */
-export const cutShort = (exchange: Subject, head: Head, secrets: Secrets): TogetherError.ConnectionError =>
+export const cutShort = (exchange: Asked, head: Subject.Head, secrets: Secrets): TogetherError.ConnectionError =>
   new TogetherError.ConnectionError({
-    ...about(exchange, head, secrets),
+    ...Subject.ofAnswer(exchange, head, secrets),
     permanent: false,
     message: "The connection failed: the compressed answer ended early. Try again; check the network if it lasts."
   })
 
-/** Builds the error of a path that leads away from the base URL. */
-export const foreign = (exchange: Subject): TogetherError.InvalidRequestError =>
+const unsent = (exchange: Asked, why: string): TogetherError.InvalidRequestError =>
   new TogetherError.InvalidRequestError({
-    ...about(exchange),
+    ...Subject.ofCall(exchange),
     sent: false,
-    message: `Nothing was sent: ${
+    message: `Nothing was sent: ${why}`
+  })
+
+/** Builds the error of a path that leads away from the base URL. */
+export const foreign = (exchange: Asked): TogetherError.InvalidRequestError =>
+  unsent(
+    exchange,
+    `${
       Address.nameOf(exchange.path)
     } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
-  })
+  )
 
 /** Builds the error of a body that cannot be written. */
-export const unwritable = (exchange: Subject): TogetherError.InvalidRequestError =>
-  new TogetherError.InvalidRequestError({
-    ...about(exchange),
-    sent: false,
-    message:
-      "Nothing was sent: the request holds what JSON cannot, such as a BigInt or a reference to itself. Correct the request."
-  })
+export const unwritable = (exchange: Asked): TogetherError.InvalidRequestError =>
+  unsent(
+    exchange,
+    "the request holds what JSON cannot, such as a BigInt or a reference to itself. Correct the request."
+  )
 
 /** Builds the error of a body on a request that only reads. */
-export const readsWithBody = (exchange: Subject, method: string): TogetherError.InvalidRequestError =>
-  new TogetherError.InvalidRequestError({
-    ...about(exchange),
-    sent: false,
-    message: `Nothing was sent: a ${method} has no body. Say it in the query, or use another method.`
-  })
+export const readsWithBody = (exchange: Asked, method: string): TogetherError.InvalidRequestError =>
+  unsent(exchange, `a ${method} has no body. Say it in the query, or use another method.`)
 
 /** Finds the answer inside the failure of a client that refuses by status, as `HttpClient.filterStatusOk` does. */
 export const answerOf = (error: unknown): HttpClientResponse.HttpClientResponse | undefined =>
