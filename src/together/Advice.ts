@@ -78,25 +78,19 @@ export const arrived = ({ reasoning, text }: TogetherError.PartialAnswer): strin
     text === "" && reasoning === "" ? "" : " and is on the error"
   }; a repeat would generate and bill it again`
 
-/** Says what an error of each tag means. */
-export const what: Record<TogetherError.TogetherError["_tag"], string> = {
+/** Says what an answer of each tag means. */
+export const what = {
   RateLimitError: "Rate limited",
   AuthError: "The API key was refused",
   InsufficientCreditsError: "The account has no usable credit",
   OverloadedError: "The service is overloaded",
   ServerError: "The provider failed",
   RequestTimeoutError: "The request timed out",
-  ConnectionError: "The connection failed",
   ContextLengthError: "The prompt and max_tokens exceed the model's context",
   InvalidRequestError: "The request was refused",
   PermissionDeniedError: "Access was denied",
   NotFoundError: "Not found",
   ModelUnavailableError: "The model is not available",
   ConflictError: "The request conflicts with the object's state",
-  PayloadTooLargeError: "The request body is too large",
-  StreamError: "The stream failed",
-  DecodeError: "The answer could not be read",
-  CircuitOpenError: "The circuit is open",
-  BudgetExceededError: "The budget does not allow it",
-  LaneOverflowError: "The lane is full"
+  PayloadTooLargeError: "The request body is too large"
 }

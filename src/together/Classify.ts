@@ -96,9 +96,23 @@ const scopeOf = (message: string): TogetherError.RateLimitScope =>
     ? "tokens"
     : "unknown"
 
+/** The classes that say no more than all errors do. */
+const plain = {
+  InsufficientCreditsError: TogetherError.InsufficientCreditsError,
+  OverloadedError: TogetherError.OverloadedError,
+  ServerError: TogetherError.ServerError,
+  ContextLengthError: TogetherError.ContextLengthError,
+  PermissionDeniedError: TogetherError.PermissionDeniedError,
+  NotFoundError: TogetherError.NotFoundError,
+  ModelUnavailableError: TogetherError.ModelUnavailableError,
+  ConflictError: TogetherError.ConflictError,
+  PayloadTooLargeError: TogetherError.PayloadTooLargeError,
+  InvalidRequestError: TogetherError.InvalidRequestError
+}
+
 /** Says which tag an answer deserves, and why it is a rate limit where it is one. */
-export type Verdict =
-  | { readonly tag: Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> }
+type Verdict =
+  | { readonly tag: "AuthError" | "RequestTimeoutError" | keyof typeof plain }
   | { readonly tag: "RateLimitError"; readonly scope: TogetherError.RateLimitScope }
 
 const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
@@ -138,7 +152,7 @@ const forbidden = (
   answer: Answer,
   body: ErrorBody.ErrorBody,
   said: Said
-): "AuthError" | "PermissionDeniedError" | "ContextLengthError" | "InsufficientCreditsError" => {
+): Exclude<Verdict["tag"], "RateLimitError"> => {
   if (body.page) return "PermissionDeniedError"
   if (isTooLong(answer, said)) return "ContextLengthError"
   const { own } = said
@@ -155,7 +169,7 @@ const refused = (
   answer: Answer,
   { param }: ErrorBody.ErrorBody,
   said: Said
-): Exclude<TogetherError.TogetherError["_tag"], "RateLimitError"> => {
+): Exclude<Verdict["tag"], "RateLimitError"> => {
   const { own, whole } = said
   const assumed = answer.assumed === true
   if (speaksOfUpstream.test(whole)) return "ServerError"
@@ -277,28 +291,10 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
       return new TogetherError.RateLimitError({ ...fields, scope: decision.scope })
     case "AuthError":
       return new TogetherError.AuthError({ ...fields, reason: "refused" })
-    case "InsufficientCreditsError":
-      return new TogetherError.InsufficientCreditsError(fields)
-    case "OverloadedError":
-      return new TogetherError.OverloadedError(fields)
-    case "ServerError":
-      return new TogetherError.ServerError(fields)
     case "RequestTimeoutError":
       return new TogetherError.RequestTimeoutError({ ...fields, phase: "headers" })
-    case "ContextLengthError":
-      return new TogetherError.ContextLengthError(fields)
-    case "PermissionDeniedError":
-      return new TogetherError.PermissionDeniedError(fields)
-    case "NotFoundError":
-      return new TogetherError.NotFoundError(fields)
-    case "ModelUnavailableError":
-      return new TogetherError.ModelUnavailableError(fields)
-    case "ConflictError":
-      return new TogetherError.ConflictError(fields)
-    case "PayloadTooLargeError":
-      return new TogetherError.PayloadTooLargeError(fields)
     default:
-      return new TogetherError.InvalidRequestError(fields)
+      return new plain[decision.tag](fields)
   }
 }
 
