@@ -62,13 +62,10 @@ export interface Client {
   readonly text: (request: RawRequest, options?: CallOptions) => Effect.Effect<string, TogetherError>
 }
 
-type RequestOf<R> = R extends Route<infer Req, infer _> ? Req : never
-type AnswerOf<R> = R extends Route<infer _, infer Res> ? Res : never
-
 /** Walks over the models of a call, the one asked for first. They share a deadline: each has what is left of it. */
-interface Walk {
+interface Walk<Made> {
   readonly models: readonly [string, ...Array<string>]
-  readonly options: () => CallOptions
+  readonly callOf: (model: string) => Made
   readonly when: (error: TogetherError) => boolean
 }
 
@@ -106,42 +103,45 @@ export const make = (shared: Shared): Client => {
   const { transport } = shared
   const { answered, deadlineOf, streamed } = GuardedCalls.make(shared)
 
-  /** Finds the models to try; nothing where there is no other than the one asked for. */
-  const throughModels = <Req>(
+  /** Makes a call of each model in turn, where there are others than the one asked for. */
+  const throughModels = <Req, Made>(
     route: Route<Req, unknown>,
-    request: Req,
-    options: CallOptions | undefined
-  ): Effect.Effect<Walk> | undefined => {
+    once: (request: Req, options: CallOptions | undefined) => Made,
+    walking: (walk: Effect.Effect<Walk<Made>>) => Made
+  ) =>
+  (request: Req, options?: CallOptions): Made => {
     const others = options?.fallback ?? []
-    if (others.length === 0) return undefined
-    const models: Walk["models"] = [route.model(request), ...others]
+    if (others.length === 0) return once(request, options)
+    const models: Walk<Made>["models"] = [route.model(request), ...others]
     const deadline = deadlineOf(options)
-    return Clock.clockWith((clock) => {
+    return walking(Clock.clockWith((clock) => {
       const now = () => Monotonic.millis(clock)
       const endsAt = deadline === undefined ? Infinity : now() + Duration.toMillis(deadline)
-      return Effect.succeed<Walk>({
+      const left = () => deadline === undefined ? options : { ...options, deadline: Duration.millis(endsAt - now()) }
+      return Effect.succeed<Walk<Made>>({
         models,
-        options: () =>
-          deadline === undefined ? { ...options } : { ...options, deadline: Duration.millis(endsAt - now()) },
+        callOf: (model) => once(withModel(request, model), left()),
         when: (error) => Fallback.isCurable(error) && now() < endsAt
       })
-    })
+    }))
   }
 
-  /** Writes what a request sends, before anything is waited or paid for. */
-  const requested = <Req>(
-    route: Route<Req, unknown>,
-    operation: string,
-    request: Req,
-    json: unknown
-  ): Result.Result<Requested, InvalidRequestError> =>
-    Result.map(
-      transport.prepare({ operation, model: route.model(request), method: route.method, path: route.path, json }),
-      (exchange) => ({
-        exchange,
-        subject: { operation, idempotent: route.idempotent, known: Pricing.ofRoute(route, request, shared.prices) }
-      })
-    )
+  /** Checks a request and writes what it sends, before anything is waited or paid for. */
+  const requesting = <Req>(route: Route<Req, unknown>, operation: string, jsonOf: (request: Req) => unknown) => {
+    const check = RequestCheck.make(route, operation)
+    return (request: Req): Result.Result<Requested, InvalidRequestError> => {
+      const refusal = check(request)
+      if (refusal !== undefined) return Result.fail(refusal)
+      const { idempotent, method, path } = route
+      return Result.map(
+        transport.prepare({ operation, model: route.model(request), method, path, json: jsonOf(request) }),
+        (exchange) => ({
+          exchange,
+          subject: { operation, idempotent, known: Pricing.ofRoute(route, request, shared.prices) }
+        })
+      )
+    }
+  }
 
   const exchanged = (exchange: Exchange, observed: Pipeline.Observed) =>
     Effect.map(
@@ -174,57 +174,46 @@ export const make = (shared: Shared): Client => {
         }
       )
 
-  const call: Client["call"] = (route) => {
-    const check = RequestCheck.make(route)
+  const call = <Req, Res>(route: Route<Req, Res>) => {
+    const requested = requesting(
+      route,
+      route.operation,
+      (request) => route.method === "GET" ? undefined : wholly(request)
+    )
     const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
-    const once = (
-      request: RequestOf<typeof route>,
-      options: CallOptions | undefined
-    ): Effect.Effect<AnswerOf<typeof route>, TogetherError> =>
+    const once = (request: Req, options: CallOptions | undefined): Effect.Effect<Res, TogetherError> =>
       Effect.suspend(() => {
-        const refusal = check(request)
-        if (refusal !== undefined) return Effect.fail(refusal)
-        const json = route.method === "GET" ? undefined : wholly(request)
-        const asked = requested(route, route.operation, request, json)
+        const asked = requested(request)
         if (Result.isFailure(asked)) return Effect.fail(asked.failure)
         const { exchange, subject } = asked.success
         return answered(subject, options, (call) => exchangeDecoded(exchange, call.estimate, decode))
       })
-    return (request, options) => {
-      const walk = throughModels(route, request, options)
-      if (walk === undefined) return once(request, options)
-      return Effect.flatMap(
-        walk,
-        ({ models, options, when }) =>
-          Fallback.run(models, (model) => once(withModel(request, model), options()), { when })
-      )
-    }
+    return throughModels(
+      route,
+      once,
+      Effect.flatMap(({ callOf, models, when }) => Fallback.run(models, callOf, { when }))
+    )
   }
 
-  const stream: Client["stream"] = (route, operation, shape) => {
-    const check = RequestCheck.make(route, operation)
-    const once = (request: RequestOf<typeof route>, options: CallOptions | undefined) =>
+  const stream = <Req, Chunk>(route: Route<Req, unknown>, operation: string, shape: EventDecoder.Shape<Chunk>) => {
+    const requested = requesting(
+      route,
+      operation,
+      (request) => ({ ...request, stream: true, stream_options: streamOptions(request) })
+    )
+    const once = (request: Req, options: CallOptions | undefined) =>
       Stream.suspend(() => {
-        const refusal = check(request)
-        if (refusal !== undefined) return Stream.fail(refusal)
-        const json = { ...request, stream: true, stream_options: streamOptions(request) }
-        const asked = requested(route, operation, request, json)
+        const asked = requested(request)
         if (Result.isFailure(asked)) return Stream.fail(asked.failure)
         const { exchange, subject } = asked.success
         const choices = choicesOf(request)
         return streamed(subject, options, opening(exchange, () => EventDecoder.make(shape, { choices })))
       })
-    return (request, options) => {
-      const walk = throughModels(route, request, options)
-      if (walk === undefined) return once(request, options)
-      return Stream.unwrap(
-        Effect.map(
-          walk,
-          ({ models, options, when }) =>
-            Fallback.stream(models, (model) => once(withModel(request, model), options()), { when })
-        )
-      )
-    }
+    return throughModels(
+      route,
+      once,
+      (walk) => Stream.unwrap(Effect.map(walk, ({ callOf, models, when }) => Fallback.stream(models, callOf, { when })))
+    )
   }
 
   /** Writes what a call by path sends. */
