@@ -143,16 +143,22 @@ export const fromHeaders = (headers: Headers, nowMillis: number): Hint | undefin
     seconds(longest(headers["x-ratelimit-reset"]), "x-ratelimit-reset")
 }
 
-const limits = (
-  requestsLimit: string | undefined,
-  requestsLeft: string | undefined,
-  tokensLimit: string | undefined,
-  tokensLeft: string | undefined
-): Limits | undefined => {
-  const requestsPerSecond = number(requestsLimit)
-  const requestsRemaining = number(requestsLeft)
-  const tokensPerSecond = number(tokensLimit)
-  const tokensRemaining = number(tokensLeft)
+/** Names the headers of one generation. */
+const generation = (suffix: "" | "-dynamic") => ({
+  requestsLimit: `x-ratelimit-limit${suffix}`,
+  requestsLeft: `x-ratelimit-remaining${suffix}`,
+  tokensLimit: `x-tokenlimit-limit${suffix}`,
+  tokensLeft: `x-tokenlimit-remaining${suffix}`
+})
+
+const plainHeaders = generation("")
+const dynamicHeaders = generation("-dynamic")
+
+const limits = (headers: Headers, names: ReturnType<typeof generation>): Limits | undefined => {
+  const requestsPerSecond = number(headers[names.requestsLimit])
+  const requestsRemaining = number(headers[names.requestsLeft])
+  const tokensPerSecond = number(headers[names.tokensLimit])
+  const tokensRemaining = number(headers[names.tokensLeft])
   return requestsPerSecond === undefined && requestsRemaining === undefined && tokensPerSecond === undefined &&
       tokensRemaining === undefined
     ? undefined
@@ -161,18 +167,8 @@ const limits = (
 
 /** Reads what a response says about limits, or nothing where it says none of it. */
 export const limitHeaders = (headers: Headers): LimitHeaders | undefined => {
-  const plain = limits(
-    headers["x-ratelimit-limit"],
-    headers["x-ratelimit-remaining"],
-    headers["x-tokenlimit-limit"],
-    headers["x-tokenlimit-remaining"]
-  )
-  const dynamic = limits(
-    headers["x-ratelimit-limit-dynamic"],
-    headers["x-ratelimit-remaining-dynamic"],
-    headers["x-tokenlimit-limit-dynamic"],
-    headers["x-tokenlimit-remaining-dynamic"]
-  )
+  const plain = limits(headers, plainHeaders)
+  const dynamic = limits(headers, dynamicHeaders)
   const resetSeconds = longest(headers["x-ratelimit-reset"])
   return plain === undefined && dynamic === undefined && resetSeconds === undefined
     ? undefined

@@ -19,6 +19,8 @@ export const minimumPurchase: Money.NanoUsd = 5_000_000_000n
 /** Says how sending goes on, to those who wait for it. */
 export const resumption = "Sending resumes by itself after the next successful probe, or at once by Credits.resume."
 
+const purchase = "(minimum $5; a card purchase shows within moments, do not submit it twice)."
+
 const positive =
   "If the balance there is positive, it may be free credits only (buy at least $5: free credits alone do " +
   "not open the platform) or an invoice may be past due (pay it there: credits bought after an invoice do not clear it)."
@@ -38,12 +40,11 @@ export const insufficientCredits = (known?: {
 }): string => {
   const balance = known?.balance
   if (balance === undefined) {
-    return `Add credits at ${billingPage} (minimum $5; a card purchase shows within moments, do not submit it twice). ` +
-      positive
+    return `Add credits at ${billingPage} ${purchase} ${positive}`
   }
   if (balance <= 0n) {
     return `The ledger expects the balance to be used up (${Money.format(balance)}): add credits at ${billingPage} ` +
-      "(minimum $5; a card purchase shows within moments, do not submit it twice)."
+      purchase
   }
   if (known?.free !== undefined && known.free >= balance) {
     return `The ledger expects ${Money.format(balance)}, all of it free credits, which do not open the platform: ` +

@@ -1,6 +1,7 @@
 /**
  * Tells an answer with a 2xx status that is an error all the same.
  */
+import * as Delta from "./Delta.ts"
 
 const isText = (u: unknown): boolean => typeof u === "string" && u !== ""
 
@@ -11,10 +12,8 @@ const fieldsOf = (u: unknown): Fields => typeof u === "object" && u !== null ? {
 /** Tells whether a choice of an answer says anything: words, thoughts or a tool call. */
 export const carries = (choice: unknown): boolean => {
   const { message, text } = fieldsOf(choice)
-  const { content, function_call, reasoning, reasoning_content, tool_calls } = fieldsOf(message)
-  return [text, content, reasoning, reasoning_content].some(isText) ||
-    (Array.isArray(tool_calls) && tool_calls.length > 0) ||
-    (typeof function_call === "object" && function_call !== null)
+  const { content, reasoning, reasoning_content, ...others } = fieldsOf(message)
+  return [text, content, reasoning, reasoning_content].some(isText) || Delta.hasCalls(others)
 }
 
 /** Tells whether what stands under `error` says that something failed, by its words or by its kind. */

@@ -10,7 +10,9 @@ import * as Predicate from "effect/Predicate"
 
 const isFields = Predicate.isReadonlyObject
 
-const isText = (u: unknown): boolean => u === undefined || u === null || typeof u === "string"
+const isNothing = Predicate.isNullish
+
+const isText = (u: unknown): boolean => isNothing(u) || typeof u === "string"
 
 const isNumber = (u: unknown): boolean => u === undefined || (typeof u === "number" && Number.isFinite(u))
 
@@ -55,10 +57,8 @@ const isPlainChoice = (u: unknown): boolean => {
     isText(message["reasoning"]) && isText(message["reasoning_content"]) && isNothing(message["tool_calls"]) &&
     isNothing(message["function_call"]) &&
     isText(u["finish_reason"]) && isText(u["text"]) && (u["index"] === undefined || Number.isSafeInteger(u["index"])) &&
-    isCount(u["seed"]) && (u["logprobs"] === undefined || u["logprobs"] === null)
+    isCount(u["seed"]) && isNothing(u["logprobs"])
 }
-
-const isNothing = (u: unknown): boolean => u === undefined || u === null
 
 const isWord = (u: unknown): boolean => u === undefined || typeof u === "string"
 

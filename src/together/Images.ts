@@ -6,16 +6,16 @@
 import * as Schema from "effect/Schema"
 import { maybe, omitNull, open, request } from "./Wire.ts"
 
-const side = Schema.Int.check(Schema.isGreaterThan(0))
+const positive = Schema.Int.check(Schema.isGreaterThan(0))
 
 /** Asks for images. The provider's defaults: 1 image of 1024 × 1024 in 20 steps. */
 export const ImagesRequest = request({
   model: Schema.NonEmptyString,
   prompt: Schema.String,
-  steps: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
-  n: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
-  height: Schema.optional(side),
-  width: Schema.optional(side),
+  steps: Schema.optional(positive),
+  n: Schema.optional(positive),
+  height: Schema.optional(positive),
+  width: Schema.optional(positive),
   seed: Schema.optional(Schema.Int),
   image_url: Schema.optional(Schema.String),
   negative_prompt: Schema.optional(Schema.String),

@@ -46,24 +46,25 @@ export interface Stated {
 
 const safe: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "DELETE"])
 
+const priced = <Req>(
+  { after, before }: NonNullable<Routes.Route<Req, unknown>["money"]>,
+  request: Req,
+  model: string,
+  prices: Price.Lookup
+): Pricing => ({
+  before: (estimate, options) => before(prices(model), request, estimate, options),
+  after: (usage) => after(prices(model), request, usage)
+})
+
 /** Says what a call of a route may take. */
 export const ofRoute = <Req>(route: Routes.Route<Req, unknown>, request: Req, prices: Price.Lookup): Known => {
-  const { money } = route
   const model = route.model(request)
   return {
     model,
     estimate: route.estimate(request),
-    pricing: money === undefined ? undefined : {
-      before: (estimate, options) => money.before(prices(model), request, estimate, options),
-      after: (usage) => money.after(prices(model), request, usage)
-    }
+    pricing: route.money && priced(route.money, request, model, prices)
   }
 }
-
-const ofTokens = (model: string, prices: Price.Lookup): Pricing => ({
-  before: (estimate, options) => Price.ofCall(prices(model), model, estimate, options),
-  after: (usage) => Price.ofUsage(prices(model), model, usage)
-})
 
 const stated = (cost: Price.Estimate): Pricing => ({
   before: () => cost,
@@ -121,6 +122,6 @@ export const ofPath = (
   const known = (pricing: Pricing | undefined): Known => ({ model, estimate, pricing })
   if (told.cost !== undefined) return known(told.cost === "free" ? undefined : stated(told.cost))
   if (safe.has(method)) return known(undefined)
-  if (told.estimate !== undefined) return known(ofTokens(model, prices))
+  if (told.estimate !== undefined) return known(priced(Routes.byTokens, { model }, model, prices))
   return known(own?.pricing ?? untold(operation, json, read))
 }

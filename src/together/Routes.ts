@@ -46,7 +46,8 @@ export interface Route<Req, Res> {
   }
 }
 
-const byTokens = {
+/** Prices what is billed by its tokens. */
+export const byTokens = {
   before: (
     price: Price.ModelPrice | undefined,
     request: { readonly model: string },

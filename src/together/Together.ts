@@ -223,23 +223,8 @@ const checkedKey = (apiKey: string): Effect.Effect<string, AuthError> => {
     )
 }
 
-const checkedBaseUrl = (baseUrl: string): Effect.Effect<string, InvalidRequestError> => {
-  const complaint = Address.complaint(baseUrl)
-  return complaint === undefined
-    ? Effect.succeed(baseUrl)
-    : Effect.fail(
-      new InvalidRequestError({
-        message: `${complaint}. Set TOGETHER_BASE_URL or baseUrl to one like ${defaults.baseUrl}.`
-      })
-    )
-}
-
-const checkedHeaders = (headers: Transport.Options["headers"]): Effect.Effect<void, InvalidRequestError> => {
-  const complaint = SentHeaders.complaint(headers)
-  return complaint === undefined
-    ? Effect.void
-    : Effect.fail(new InvalidRequestError({ message: `${complaint}. Correct the option headers or userAgent.` }))
-}
+const refuse = (complaint: string | undefined, cure: string): Effect.Effect<void, InvalidRequestError> =>
+  complaint === undefined ? Effect.void : Effect.fail(new InvalidRequestError({ message: `${complaint}. ${cure}.` }))
 
 const duration = (field: string, input: Duration.Input): Duration.Duration => {
   const given = Duration.fromInputUnsafe(input)
@@ -261,9 +246,13 @@ const checkedPriority = (priority: Priority): Priority => {
  */
 export const make = Effect.fnUntraced(function*(options: Options) {
   const apiKey = Redacted.make(yield* checkedKey(Redacted.value(options.apiKey).trim()))
-  const baseUrl = yield* checkedBaseUrl((options.baseUrl ?? defaults.baseUrl).trim())
+  const baseUrl = (options.baseUrl ?? defaults.baseUrl).trim()
+  yield* refuse(Address.complaint(baseUrl), `Set TOGETHER_BASE_URL or baseUrl to one like ${defaults.baseUrl}`)
   const userAgent = options.userAgent ?? Transport.defaults.userAgent
-  yield* checkedHeaders({ ...options.headers, "user-agent": userAgent })
+  yield* refuse(
+    SentHeaders.complaint({ ...options.headers, "user-agent": userAgent }),
+    "Correct the option headers or userAgent"
+  )
   const silence = (name: keyof Transport.Timeouts) =>
     duration(`timeouts.${name}`, options.timeouts?.[name] ?? Transport.defaults[name])
   const transport = yield* Transport.make({
