@@ -9,6 +9,7 @@
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { textOf } from "./Wire.ts"
 
 /** Holds one tool call while its pieces arrive. */
 export interface Slot {
@@ -33,8 +34,6 @@ export const parseArguments = (text: string): Result.Result<unknown, unknown> =>
 
 type Fields = Readonly<Record<string, unknown>>
 
-const notEmpty = (text: unknown): string | undefined => typeof text === "string" && text !== "" ? text : undefined
-
 /** Some models send the arguments as an object: nothing of a call may be lost. */
 const argumentsOf = (u: unknown): string =>
   u === undefined || u === null ? "" : typeof u === "string" ? u : JSON.stringify(u)
@@ -43,7 +42,7 @@ const argumentsOf = (u: unknown): string =>
 const callsOf = ({ function_call: old, tool_calls: listed }: Fields): ReadonlyArray<unknown> => {
   if (Array.isArray(listed) && listed.length > 0) return listed
   // some servers write it beside every text, and nothing in it
-  if (!Predicate.isObject(old) || (notEmpty(old["name"]) ?? argumentsOf(old["arguments"])) === "") return []
+  if (!Predicate.isObject(old) || (textOf(old["name"]) ?? argumentsOf(old["arguments"])) === "") return []
   // an index that no list has keeps the pieces of the older form together
   return [{ index: -1, function: old }]
 }
@@ -51,9 +50,9 @@ const callsOf = ({ function_call: old, tool_calls: listed }: Fields): ReadonlyAr
 const pieceOf = (call: Fields): Piece => {
   const called: Fields = Predicate.isObject(call["function"]) ? call["function"] : {}
   return {
-    id: notEmpty(call["id"]),
+    id: textOf(call["id"]),
     index: typeof call["index"] === "number" ? call["index"] : undefined,
-    name: notEmpty(called["name"]),
+    name: textOf(called["name"]),
     arguments: argumentsOf(called["arguments"])
   }
 }

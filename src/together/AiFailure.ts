@@ -109,53 +109,51 @@ const network = (error: TogetherError, where: Where, permanent: boolean) =>
 /** Finds the reason that tells a caller of `effect/ai` what a Together failure means. */
 export const reason = (error: TogetherError, where: Where): AiError.AiErrorReason => {
   const metadata: AiError.ProviderMetadata = { together: detailsOf(error) }
-  const description = error.message
-  const http = httpOf(error)
+  const told = { metadata, http: httpOf(error) }
+  const described = { ...told, description: error.message }
   switch (error._tag) {
     case "RateLimitError":
     case "LaneOverflowError":
-      return new AiError.RateLimitError({ retryAfter: waitOf(error), metadata, http })
+      return new AiError.RateLimitError({ ...told, retryAfter: waitOf(error) })
     case "OverloadedError":
     case "ServerError":
     case "CircuitOpenError":
-      return new AiError.InternalProviderError({ description, metadata, http })
+      return new AiError.InternalProviderError(described)
     case "StreamError":
       return error.started
-        ? new AiError.InvalidResponseError({ description, metadata, http })
-        : new AiError.InternalProviderError({ description, metadata, http })
+        ? new AiError.InvalidResponseError(described)
+        : new AiError.InternalProviderError(described)
     case "DecodeError":
-      return new AiError.InvalidResponseError({ description, metadata, http })
+      return new AiError.InvalidResponseError(described)
     case "ConnectionError":
       return network(error, where, error.permanent)
     case "RequestTimeoutError":
-      if (error.phase === "deadline") return new AiError.UnknownError({ description, metadata, http })
+      if (error.phase === "deadline") return new AiError.UnknownError(described)
       return error.started === true
-        ? new AiError.InvalidResponseError({ description, metadata, http })
+        ? new AiError.InvalidResponseError(described)
         : network(error, where, false)
     case "InsufficientCreditsError":
-      return new AiError.QuotaExhaustedError({ metadata, http })
+      return new AiError.QuotaExhaustedError(told)
     case "BudgetExceededError":
       // no bill and no limit is the cause of a full disk
       return error.reason === "ledger-unwritable"
-        ? new AiError.UnknownError({ description, metadata, http })
-        : new AiError.QuotaExhaustedError({ metadata, http })
+        ? new AiError.UnknownError(described)
+        : new AiError.QuotaExhaustedError(told)
     case "AuthError":
       return new AiError.AuthenticationError({
-        kind: error.status === undefined ? "MissingKey" : "InvalidKey",
-        description,
-        metadata,
-        http
+        ...described,
+        kind: error.status === undefined ? "MissingKey" : "InvalidKey"
       })
     case "PermissionDeniedError":
-      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description, metadata, http })
+      return new AiError.AuthenticationError({ ...described, kind: "InsufficientPermissions" })
     case "NotFoundError":
     case "ModelUnavailableError":
-      return new AiError.InvalidRequestError({ parameter: "model", description, metadata, http })
+      return new AiError.InvalidRequestError({ ...described, parameter: "model" })
     case "ContextLengthError":
     case "InvalidRequestError":
     case "ConflictError":
     case "PayloadTooLargeError":
-      return new AiError.InvalidRequestError({ description, metadata, http })
+      return new AiError.InvalidRequestError(described)
   }
 }
 

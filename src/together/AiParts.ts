@@ -40,6 +40,7 @@ import * as Usage from "../domain/Usage.ts"
 import * as AiCallPieces from "./AiCallPieces.ts"
 import type { Piece, Slot } from "./AiCallPieces.ts"
 import * as Chat from "./Chat.ts"
+import { textOf } from "./Wire.ts"
 
 type Reason = AiError.AiErrorReason
 
@@ -59,8 +60,6 @@ interface WireCall {
   readonly arguments: string
 }
 
-const notEmpty = (text: unknown): string | undefined => typeof text === "string" && text !== "" ? text : undefined
-
 /** Says token counts; all are absent where the answer holds none. */
 const usage = (counts: Usage.Usage | undefined): typeof Response.Usage.Encoded =>
   counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
@@ -78,7 +77,7 @@ const usage = (counts: Usage.Usage | undefined): typeof Response.Usage.Encoded =
 
 /** Reads why the answer ended. */
 const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
-  switch (notEmpty(wire)) {
+  switch (textOf(wire)) {
     case undefined:
       return "unknown"
     case "stop":
@@ -104,7 +103,7 @@ const finishPart = (
   counts: Usage.Usage | undefined,
   warnings: ReadonlyArray<string>
 ): Response.FinishPartEncoded => {
-  const word = notEmpty(reason)
+  const word = textOf(reason)
   return {
     type: "finish",
     reason: finishReason(reason, callsTools),
@@ -125,8 +124,8 @@ const metadataPart = (
   const at = typeof created === "number" ? Option.getOrUndefined(DateTime.make(created * 1000)) : undefined
   return {
     type: "response-metadata",
-    id: notEmpty(answer.id),
-    modelId: notEmpty(answer.model),
+    id: textOf(answer.id),
+    modelId: textOf(answer.model),
     timestamp: at === undefined ? undefined : DateTime.formatIso(at)
   }
 }
@@ -193,7 +192,7 @@ export const fromResponse = Effect.fnUntraced(function*(
   const choice = Chat.firstChoice(response.choices) ?? response.choices[0]
   const message = choice?.message
   const parts: Array<Response.PartEncoded> = [metadataPart(response)]
-  const reasoning = notEmpty(message?.reasoning) ?? notEmpty(message?.reasoning_content)
+  const reasoning = textOf(message?.reasoning) ?? textOf(message?.reasoning_content)
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
   const text = Chat.text(response)
   if (text !== "") parts.push({ type: "text", text })
@@ -217,7 +216,7 @@ interface Assembler {
 /** A stream does not check its warnings: what is none is passed over. */
 const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
   Array.isArray(warnings)
-    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? notEmpty(warning["message"]) ?? [] : [])
+    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? textOf(warning["message"]) ?? [] : [])
     : []
 
 /** Makes an assembler for one streamed answer. */
@@ -305,12 +304,12 @@ export const assembler = (asked: Asked): Assembler => {
       const choice = Chat.firstChoice(chunk.choices)
       counts = Usage.fromAnswer(chunk) ?? counts
       if (choice === undefined) return
-      reason = notEmpty(choice.finish_reason) ?? reason
+      reason = textOf(choice.finish_reason) ?? reason
       const { delta } = choice
       if (delta === undefined || delta === null) return
-      const thought = notEmpty(delta.reasoning) ?? notEmpty(delta.reasoning_content)
+      const thought = textOf(delta.reasoning) ?? textOf(delta.reasoning_content)
       if (thought !== undefined) write("reasoning", thought, into)
-      const text = notEmpty(delta.content)
+      const text = textOf(delta.content)
       if (text !== undefined) write("text", text, into)
       const pieces = AiCallPieces.of(delta)
       if (pieces.length === 0) return

@@ -2,8 +2,9 @@
  * Tells an answer with a 2xx status that is an error all the same.
  */
 import * as Delta from "./Delta.ts"
+import { textOf } from "./Wire.ts"
 
-const isText = (u: unknown): boolean => typeof u === "string" && u !== ""
+const isText = (u: unknown): boolean => textOf(u) !== undefined
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -24,6 +24,7 @@ import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import * as ByteReader from "./ByteReader.ts"
 import type * as EventDecoder from "./EventDecoder.ts"
+import { refusedText } from "./Exchanger.ts"
 import * as StreamFailure from "./StreamFailure.ts"
 import type { Exchange, Opened as Answer, Transport } from "./Transport.ts"
 import * as Watchdog from "./Watchdog.ts"
@@ -69,8 +70,8 @@ export const open = Effect.fnUntraced(function*<Chunk>(
   const { response } = answer
   const contentType = response.headers["content-type"]
   if (contentType === undefined || !/^text\/event-stream\b/i.test(contentType.trim())) {
-    const body = yield* Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body)
-    return yield* StreamFailure.unreadable(exchange, transport, answer, body._tag === "Some" ? body.value : "")
+    const body = yield* refusedText(response, timeouts.body)
+    return yield* StreamFailure.unreadable(exchange, transport, answer, body)
   }
   const clock = yield* Clock.clockWith(Effect.succeed)
   const reader = yield* Scope.provide(ByteReader.make(response), answer.scope)

@@ -237,6 +237,16 @@ const uploadMillis = (form: FormData): number => {
   return Math.ceil(bytes / slowestUpload) * 1000
 }
 
+/** Reads the body of an answer that is refused: empty where it breaks or does not come in time. */
+export const refusedText = (
+  response: HttpClientResponse.HttpClientResponse,
+  limit: Duration.Duration
+): Effect.Effect<string> =>
+  Effect.timeoutOrElse(Effect.orElseSucceed(response.text, () => ""), {
+    duration: limit,
+    orElse: () => Effect.succeed("")
+  })
+
 /** The body of a file, of which every piece is heard; without a body it is empty. */
 const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
   response.stream.pipe(

@@ -12,6 +12,7 @@ import * as Usage from "../domain/Usage.ts"
 import * as Advice from "./Advice.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { firstChoice } from "./Chat.ts"
+import { textOf } from "./Wire.ts"
 
 /** What a generation that failed left behind. */
 export interface FailedGeneration {
@@ -28,9 +29,6 @@ interface Choice {
   readonly message?: Readonly<Record<string, unknown>> | null
 }
 
-const textOf = (...places: ReadonlyArray<unknown>): string =>
-  places.find((place): place is string => typeof place === "string" && place !== "") ?? ""
-
 /** Reads an answer; nothing where it is none whose generation failed. */
 export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGeneration | undefined => {
   if (typeof answer !== "object" || answer === null || !("choices" in answer)) return undefined
@@ -38,11 +36,12 @@ export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGen
   if (!Array.isArray(choices) || choices.length === 0) return undefined
   if (!choices.every((choice: Choice | null) => choice?.finish_reason === "error")) return undefined
   const first = firstChoice<Choice>(choices)
+  const message = first?.message
   return {
     started: choices.some(AnswerError.carries),
     partial: {
-      text: textOf(first?.message?.["content"], first?.text),
-      reasoning: textOf(first?.message?.["reasoning"], first?.message?.["reasoning_content"]),
+      text: textOf(message?.["content"]) ?? textOf(first?.text) ?? "",
+      reasoning: textOf(message?.["reasoning"]) ?? textOf(message?.["reasoning_content"]) ?? "",
       usage
     }
   }

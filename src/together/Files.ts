@@ -65,6 +65,8 @@ export interface FilesApi {
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
+const pathOf = (id: string): string => `/files/${encodeURIComponent(id)}`
+
 /**
  * Makes calls about files, over a client.
  *
@@ -91,15 +93,15 @@ export const make = (client: Client): FilesApi => ({
     client.request({ operation: "files.list", path: "/files", response: FileList }),
     (answer) => answer.data
   ),
-  get: (id) => client.request({ operation: "files.get", path: `/files/${encodeURIComponent(id)}`, response: File }),
-  content: (id) => client.text({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
-  bytes: (id) => client.bytes({ operation: "files.content", path: `/files/${encodeURIComponent(id)}/content` }),
+  get: (id) => client.request({ operation: "files.get", path: pathOf(id), response: File }),
+  content: (id) => client.text({ operation: "files.content", path: `${pathOf(id)}/content` }),
+  bytes: (id) => client.bytes({ operation: "files.content", path: `${pathOf(id)}/content` }),
   delete: (id) =>
     Effect.map(
       client.request({
         operation: "files.delete",
         method: "DELETE",
-        path: `/files/${encodeURIComponent(id)}`,
+        path: pathOf(id),
         response: Schema.UndefinedOr(FileDeleted)
       }),
       (answer) => answer ?? {}

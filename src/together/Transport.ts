@@ -207,12 +207,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     response: HttpClientResponse.HttpClientResponse
   ): Effect.Effect<never, TogetherError.TogetherError> =>
     Effect.flatMap(
-      Effect.timeoutOption(Effect.orElseSucceed(response.text, () => ""), timeouts.body),
-      (body) =>
-        Clock.clockWith((clock) => {
-          const text = body._tag === "Some" ? body.value : ""
-          return Effect.fail(refusal(exchange, target, response, text, clock.currentTimeMillisUnsafe()))
-        })
+      Exchanger.refusedText(response, timeouts.body),
+      (text) =>
+        Clock.clockWith((clock) =>
+          Effect.fail(refusal(exchange, target, response, text, clock.currentTimeMillisUnsafe()))
+        )
     )
 
   let lastPath: string | undefined

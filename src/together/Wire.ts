@@ -51,6 +51,9 @@ export const ornament = <S extends Schema.Constraint>(schema: S) =>
 export const omitNull = <S extends Schema.Constraint>(schema: S) =>
   Schema.catchDecoding<Schema.optional<S>>(() => Effect.succeedNone)(Schema.optional(schema))
 
+/** Reads what should be text, and says something. */
+export const textOf = (u: unknown): string | undefined => typeof u === "string" && u !== "" ? u : undefined
+
 /** Counts the characters of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
 export const lengthOf = (u: unknown): number => typeof u === "string" ? u.length : 0
 
