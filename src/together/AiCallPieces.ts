@@ -9,6 +9,7 @@
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { type Fields, fieldsOf } from "./Json.ts"
 import { textOf } from "./Wire.ts"
 
 /** Holds one tool call while its pieces arrive. */
@@ -32,8 +33,6 @@ export interface Piece {
 export const parseArguments = (text: string): Result.Result<unknown, unknown> =>
   text.trim() === "" ? Result.succeed({}) : Result.try(() => Tool.unsafeSecureJsonParse(text) ?? {})
 
-type Fields = Readonly<Record<string, unknown>>
-
 /** Some models send the arguments as an object: nothing of a call may be lost. */
 const argumentsOf = (u: unknown): string =>
   u === undefined || u === null ? "" : typeof u === "string" ? u : JSON.stringify(u)
@@ -48,7 +47,7 @@ const callsOf = ({ function_call: old, tool_calls: listed }: Fields): ReadonlyAr
 }
 
 const pieceOf = (call: Fields): Piece => {
-  const called: Fields = Predicate.isObject(call["function"]) ? call["function"] : {}
+  const called = fieldsOf(call["function"])
   return {
     id: textOf(call["id"]),
     index: typeof call["index"] === "number" ? call["index"] : undefined,

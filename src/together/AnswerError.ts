@@ -2,13 +2,10 @@
  * Tells an answer with a 2xx status that is an error all the same.
  */
 import * as Delta from "./Delta.ts"
+import { fieldsOf } from "./Json.ts"
 import { textOf } from "./Wire.ts"
 
 const isText = (u: unknown): boolean => textOf(u) !== undefined
-
-type Fields = Readonly<Record<string, unknown>>
-
-const fieldsOf = (u: unknown): Fields => typeof u === "object" && u !== null ? { ...u } : {}
 
 /** Tells whether a choice of an answer says anything: words, thoughts or a tool call. */
 export const carries = (choice: unknown): boolean => {
@@ -31,13 +28,10 @@ const saysError = (error: unknown): boolean => {
  * The code interpreter lists its errors beside `data: null`.
  */
 export const is = (value: unknown): boolean => {
-  if (typeof value !== "object" || value === null) return false
-  if ("object" in value && value.object === "error") return true
-  if ("data" in value && value.data === null && "errors" in value) {
-    return Array.isArray(value.errors) && value.errors.length > 0
-  }
-  if (!("error" in value) || !saysError(value.error)) return false
-  const { choices, error, id, object, state, status, workflow_id }: Fields = { ...value }
+  const { choices, data, error, errors, id, object, state, status, workflow_id } = fieldsOf(value)
+  if (object === "error") return true
+  if (data === null && errors !== undefined) return Array.isArray(errors) && errors.length > 0
+  if (!saysError(error)) return false
   if (Array.isArray(choices)) return !choices.some(carries)
   if ([state, status, workflow_id, object].some(isText)) return false
   if (!isText(id)) return true

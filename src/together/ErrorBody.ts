@@ -7,8 +7,8 @@
  * empty, or as an HTML or text page of the edge in front of it. Each is read
  * into the same fields.
  */
-import * as Predicate from "effect/Predicate"
 import * as Json from "./Json.ts"
+import type { Fields } from "./Json.ts"
 
 /** Holds what could be read from an error body. */
 export interface ErrorBody {
@@ -24,10 +24,6 @@ export interface ErrorBody {
   readonly page: boolean
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
-const fields = (u: unknown): Fields | undefined => Predicate.isReadonlyObject(u) ? u : undefined
-
 const string = (u: unknown): string | undefined => {
   if (typeof u !== "string") return undefined
   const trimmed = u.trim()
@@ -37,40 +33,34 @@ const string = (u: unknown): string | undefined => {
 /** The first of a list, or the one thing itself. */
 const one = (u: unknown): unknown => Array.isArray(u) ? u[0] : u
 
-const messageOf = (object: Fields | undefined): string | undefined => {
-  if (object === undefined) return undefined
+const messageOf = (object: Fields): string | undefined => {
   const detail = one(object["detail"])
-  const nested = fields(detail)
-  return string(object["message"]) ?? string(detail) ?? string(nested?.["msg"]) ?? string(nested?.["message"]) ??
+  const nested = Json.fieldsOf(detail)
+  return string(object["message"]) ?? string(detail) ?? string(nested["msg"]) ?? string(nested["message"]) ??
     string(object["error_message"])
 }
 
-const kindsOf = (object: Fields | undefined): ReadonlyArray<string> =>
-  object === undefined
-    ? []
-    : ["type", "error_type", "code"].flatMap((key) => {
-      const kind = string(object[key])
-      return kind === undefined ? [] : [kind.toLowerCase()]
-    })
+const kindsOf = (object: Fields): ReadonlyArray<string> =>
+  ["type", "error_type", "code"].flatMap((key) => string(object[key])?.toLowerCase() ?? [])
 
-const statusOf = (object: Fields | undefined): number | undefined =>
-  [object?.["status"], object?.["code"]]
+const statusOf = ({ code, status }: Fields): number | undefined =>
+  [status, code]
     .map((u) => typeof u === "number" || typeof u === "string" ? Number(u) : NaN)
     .find((status) => Number.isInteger(status) && status >= 400 && status <= 599)
 
 const fromJson = (value: unknown): ErrorBody => {
   const only = one(value)
-  const top = fields(only)
-  if (top === undefined) return { message: string(only), kinds: [], page: false }
+  const top = Json.fieldsOf(only)
   const error = one(top["error"])
-  const nested = fields(error)
+  const nested = Json.fieldsOf(error)
   const listed = one(top["errors"])
   return {
-    message: messageOf(nested) ?? string(error) ?? messageOf(top) ?? string(listed) ?? messageOf(fields(listed)),
+    message: string(only) ?? messageOf(nested) ?? string(error) ?? messageOf(top) ?? string(listed) ??
+      messageOf(Json.fieldsOf(listed)),
     kinds: [...kindsOf(nested), ...kindsOf(top)],
     status: statusOf(nested) ?? statusOf(top),
-    param: string(nested?.["param"]) ?? string(top["param"]),
-    requestId: string(top["request_id"]) ?? string(top["id"]) ?? string(nested?.["request_id"]),
+    param: string(nested["param"]) ?? string(top["param"]),
+    requestId: string(top["request_id"]) ?? string(top["id"]) ?? string(nested["request_id"]),
     page: false
   }
 }

@@ -2,8 +2,7 @@
  * Tells a frame of an event stream that is an error from one that is a chunk or an event; the forms are those of `ErrorBody`.
  */
 import * as Predicate from "effect/Predicate"
-
-type Fields = Readonly<Record<string, unknown>>
+import type { Fields } from "./Json.ts"
 
 /** Names what only says that the other side is there. */
 export const signOfLife = /^(?:ping|keep[-_]?alive|heartbeat|status|info|progress|queued?|waiting)$/i

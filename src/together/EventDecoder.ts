@@ -27,6 +27,7 @@ import * as Usage from "../domain/Usage.ts"
 import * as Delta from "./Delta.ts"
 import * as ErrorFrame from "./ErrorFrame.ts"
 import * as EventFeed from "./EventFeed.ts"
+import { type Fields, fieldsOf } from "./Json.ts"
 import * as StreamChoices from "./StreamChoices.ts"
 
 /** Tells the decoder where a kind of chunk keeps its parts. */
@@ -80,8 +81,6 @@ export const defaults = {
   /** Characters one event may hold: 4 MiB. */
   maxEventSize: 4 * 1024 * 1024
 } as const
-
-type Fields = Readonly<Record<string, unknown>>
 
 const none: ReadonlyArray<Fields> = []
 
@@ -183,10 +182,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
 }
 
 /** True where a choice carries a piece of a tool call. */
-const callsOf = (choice: Fields): boolean => {
-  const delta = choice["delta"]
-  return Predicate.isObject(delta) && Delta.hasCalls(delta)
-}
+const callsOf = (choice: Fields): boolean => Delta.hasCalls(fieldsOf(choice["delta"]))
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */
 const wellFormed = (choices: unknown): choices is ReadonlyArray<Fields> =>

@@ -12,6 +12,7 @@ import * as Usage from "../domain/Usage.ts"
 import * as Advice from "./Advice.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { firstChoice } from "./Chat.ts"
+import { fieldsOf } from "./Json.ts"
 import { textOf } from "./Wire.ts"
 
 /** What a generation that failed left behind. */
@@ -31,8 +32,7 @@ interface Choice {
 
 /** Reads an answer; nothing where it is none whose generation failed. */
 export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGeneration | undefined => {
-  if (typeof answer !== "object" || answer === null || !("choices" in answer)) return undefined
-  const { choices } = answer
+  const { choices } = fieldsOf(answer)
   if (!Array.isArray(choices) || choices.length === 0) return undefined
   if (!choices.every((choice: Choice | null) => choice?.finish_reason === "error")) return undefined
   const first = firstChoice<Choice>(choices)

@@ -3,6 +3,7 @@
  *
  * Plain functions, since a stream reads every event by one.
  */
+import * as Predicate from "effect/Predicate"
 
 /** Reads a text; `undefined` where it is no JSON. */
 export const parse = (text: string): unknown => {
@@ -12,6 +13,14 @@ export const parse = (text: string): unknown => {
     return undefined
   }
 }
+
+/** Holds the fields of an object. */
+export type Fields = Readonly<Record<string, unknown>>
+
+const none: Fields = {}
+
+/** Reads the fields of an object; anything else has none. */
+export const fieldsOf = (value: unknown): Fields => Predicate.isReadonlyObject(value) ? value : none
 
 /** Tells whether a text that is no JSON is the beginning of an object or a list, which ended early. */
 export const isCut = (text: string): boolean => {
