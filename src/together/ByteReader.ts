@@ -120,7 +120,7 @@ class WebReader implements ByteReader<unknown> {
 
   demand(taker: Taker<unknown>): void {
     this.#taker = taker
-    if (this.#pieces.length > 0 || this.#last !== undefined) this.#give()
+    if (this.#pieces.length > 0 || this.#last !== undefined) this.#give(taker)
     else this.#read()
   }
 
@@ -181,12 +181,10 @@ class WebReader implements ByteReader<unknown> {
     this.#seen = undefined
     if (this.#taker === undefined) return
     if (grown && !this.#enough()) this.#line()
-    else this.#give()
+    else this.#give(this.#taker)
   }
 
-  #give(): void {
-    const taker = this.#taker
-    if (taker === undefined) return
+  #give(taker: Taker<unknown>): void {
     this.#taker = undefined
     const pieces = this.#pieces
     if (pieces.length > 0) {

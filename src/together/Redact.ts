@@ -21,7 +21,7 @@ export { promptsOf, promptsOfLines, promptsOfText } from "./Prompts.ts"
 export const maxBodyLength = 2000
 
 /** Bounds what is looked through, in characters. */
-export const maxReadLength = 4 * maxBodyLength
+const maxReadLength = 4 * maxBodyLength
 
 /** Whatever looks like these is a key. */
 const keys = [/\btgp[-_][\w-]{16,}/gi, /\b[0-9a-f]{64}\b/gi]

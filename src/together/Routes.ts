@@ -140,7 +140,7 @@ export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
 }
 
 /** Estimates what a completion request may consume. */
-export const completionEstimate = (request: Completions.CompletionRequest): Estimate =>
+const completionEstimate = (request: Completions.CompletionRequest): Estimate =>
   generation(textTokens(request.prompt), request)
 
 const textsEstimate = (texts: ReadonlyArray<unknown>): Estimate => ({
