@@ -334,6 +334,15 @@ describe("Recorder, of what a request declares", () => {
       ) expect(yield* stored(Reply.chat(`So: ${prompt}`), { model: "m", ...body })).not.toContain("diagnosis")
     }))
 
+  it.effect("takes out one word of what was written, also where a field of a request has its name", () =>
+    Effect.gen(function*() {
+      const fields = { endpoint: "Hypothyroidism", purpose: "Hypothyroidism", hardware: "Hypothyroidism" }
+      for (const body of [{ query: "x", documents: [fields] }, { content: fields }, { input: fields }]) {
+        const all = yield* stored(Reply.chat("So: Hypothyroidism"), { model: "m", ...body })
+        expect(all).toContain("\"So: [prompt]\"")
+      }
+    }))
+
   it.effect("takes nothing for a secret that a schema, or a name of many meanings, calls a key", () =>
     Effect.gen(function*() {
       const properties = {

@@ -60,9 +60,8 @@ const writtenIn = (value: unknown): ReadonlyArray<string> => {
   return fields.flatMap(([name, field]) =>
     options.has(name)
       ? []
-      : written.has(name)
-      ? promptsOf(field)
-      : isRead && name !== "messages"
+      : written.has(name) || (isRead && name !== "messages")
+      // names are known by their place: inside of what was written there is none
       ? promptsOf({ [name]: field })
       : writtenIn(field)
   )
