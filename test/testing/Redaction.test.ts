@@ -140,6 +140,7 @@ describe("Recorder, whatever is kept", () => {
         aws_access_key_id: "hidden-access",
         header: "Authorization: Basic aGlkZGVuOmhpZGRlbg==",
         other: "Token hidden-1234567",
+        bearer: "Bearer hidden-+/==",
         hook: "https://hook.test/?token=hidden-hook",
         lines: "{\"api_key\":\"hidden-line\"}\n{\"a\":1}",
         form: "api_key=hidden-form&a=1"

@@ -66,9 +66,10 @@ export const named = (replace: Replace): ReadonlyArray<JsonText.Find> =>
 /** Replaces what is named as a secret inside of a text. */
 export const withoutNamed = (text: string, replace: Replace): string => JsonText.across([text], named(replace)).join("")
 
-const keyLike = /\b(?:bearer\s+[\w.\-~+/]{8,}=*|(?:sk|tgp|tgp_v1)[-_][\w-]{16,})\b/gi
+/** Looks like a key to the client too, but for keys that an id or a hash may look like. */
+const keyLike = /bearer\s+[\w.\-~+/]{8,}=*|\b(?:sk|tgp)[-_][\w-]{16,}/gi
 /** Looks like a key, but for where an id stands. */
-const idLike = /\b(?:tok|key)[-_][\w-]{16,}\b/gi
+const idLike = /\b(?:tok|key)[-_][\w-]{16,}/gi
 const isId = (name: string): boolean => /^(?:.*_)?id$|Id$/.test(name) || isPageToken(name)
 /** Looks like a key, but for where a hash stands. */
 const hashLike = /\b[0-9a-f]{64}\b/gi
