@@ -23,9 +23,8 @@ import * as Effect from "effect/Effect"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
-import { millisOf } from "./internal/replyBody.ts"
-import { checkReset } from "./internal/togetherReply.ts"
 import * as Reply from "./Reply.ts"
 import * as SimulationConfig from "./SimulationConfig.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
@@ -62,24 +61,34 @@ export interface StatusOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
-const count = (constructor: string, field: string, value: number, least: number): number => {
-  if (!Number.isInteger(value) || value < least) {
-    throw new RangeError(`Fault.${constructor}: ${field} must be an integer of at least ${least}, got ${value}`)
-  }
-  return value
-}
+/** Makes the constructor of a fault that counts bytes. */
+const ofBytes = (_tag: "stallAtByte" | "cutAtByte" | "endAtByte" | "chopped", least = 0) => (bytes: number): Fault => ({
+  _tag,
+  bytes: Argument.integer(`Fault.${_tag}`, "bytes", bytes, least)
+})
+
+/** Makes the constructor of a fault that counts events. */
+const ofEvents = (_tag: "stallAtEvent" | "cutAtEvent" | "endAtEvent") => (events: number): Fault => ({
+  _tag,
+  events: Argument.integer(`Fault.${_tag}`, "events", events, 0)
+})
+
+/** Makes the constructor of a fault that strikes one event. */
+const ofEvent = (_tag: "malformedFrame" | "duplicateEvent" | "reorderEvents") => (event: number): Fault => ({
+  _tag,
+  event: Argument.integer(`Fault.${_tag}`, "event", event, 1)
+})
 
 /** Answers with a status in the provider's place. */
-export const status = (status: number, options?: StatusOptions): Fault => {
-  if (!Number.isInteger(status) || status < 200 || status > 599) {
-    throw new RangeError(`Fault.status: status must be an integer in [200, 599], got ${status}`)
-  }
-  return options === undefined ? { _tag: "status", status } : { _tag: "status", status, options }
-}
+export const status = (status: number, options?: StatusOptions): Fault => ({
+  _tag: "status",
+  status: Argument.status("Fault.status", status),
+  ...(options === undefined ? undefined : { options })
+})
 
 /** Answers 429, with `x-ratelimit-reset` in seconds where `reset` is given. */
 export const rateLimited = (options?: { readonly reset?: number | undefined }): Fault => {
-  checkReset("Fault.rateLimited", options?.reset)
+  Argument.reset("Fault.rateLimited", options?.reset)
   return options === undefined ? { _tag: "rateLimited" } : { _tag: "rateLimited", options }
 }
 
@@ -98,7 +107,7 @@ export const lost: Fault = { _tag: "lost" }
 /** Delays the headers. */
 export const slowHeaders = (wait: Duration.Input): Fault => ({
   _tag: "slowHeaders",
-  millis: millisOf("Fault.slowHeaders", "wait", wait)
+  millis: Argument.millis("Fault.slowHeaders", "wait", wait)
 })
 
 /**
@@ -114,65 +123,45 @@ export const latency = (distribution: SimulationConfig.Distribution): Fault => (
 /** Delays each chunk of the body. */
 export const slowBody = (every: Duration.Input): Fault => ({
   _tag: "slowBody",
-  millis: millisOf("Fault.slowBody", "every", every)
+  millis: Argument.millis("Fault.slowBody", "every", every)
 })
 
 /** Falls silent for ever after so many bytes of the body. */
-export const stallAtByte = (bytes: number): Fault => ({
-  _tag: "stallAtByte",
-  bytes: count("stallAtByte", "bytes", bytes, 0)
-})
+export const stallAtByte = ofBytes("stallAtByte")
 
 /** Falls silent for ever after so many events of a stream. */
-export const stallAtEvent = (events: number): Fault => ({
-  _tag: "stallAtEvent",
-  events: count("stallAtEvent", "events", events, 0)
-})
+export const stallAtEvent = ofEvents("stallAtEvent")
 
 /** Resets the connection after so many bytes of the body. */
-export const cutAtByte = (bytes: number): Fault => ({ _tag: "cutAtByte", bytes: count("cutAtByte", "bytes", bytes, 0) })
+export const cutAtByte = ofBytes("cutAtByte")
 
 /** Resets the connection after so many events of a stream. */
-export const cutAtEvent = (events: number): Fault => ({
-  _tag: "cutAtEvent",
-  events: count("cutAtEvent", "events", events, 0)
-})
+export const cutAtEvent = ofEvents("cutAtEvent")
 
 /** Ends the body after so many bytes, as if that were all. */
-export const endAtByte = (bytes: number): Fault => ({ _tag: "endAtByte", bytes: count("endAtByte", "bytes", bytes, 0) })
+export const endAtByte = ofBytes("endAtByte")
 
 /** Ends a stream after so many events, as if that were all: no finish reason, no `[DONE]`. */
-export const endAtEvent = (events: number): Fault => ({
-  _tag: "endAtEvent",
-  events: count("endAtEvent", "events", events, 0)
-})
+export const endAtEvent = ofEvents("endAtEvent")
 
 /** Replaces an event of a stream by one whose JSON is torn. */
-export const malformedFrame = (event: number): Fault => ({
-  _tag: "malformedFrame",
-  event: count("malformedFrame", "event", event, 1)
-})
+export const malformedFrame = ofEvent("malformedFrame")
 
 /** Replaces an event of a stream by an error frame, after which nothing comes. `error` is an object or a string. */
-export const errorFrame = (event: number, error?: unknown): Fault => {
-  const at = count("errorFrame", "event", event, 1)
-  return error === undefined ? { _tag: "errorFrame", event: at } : { _tag: "errorFrame", event: at, error }
-}
+export const errorFrame = (event: number, error?: unknown): Fault => ({
+  _tag: "errorFrame",
+  event: Argument.integer("Fault.errorFrame", "event", event, 1),
+  ...(error === undefined ? undefined : { error })
+})
 
 /** Sends an event of a stream twice. */
-export const duplicateEvent = (event: number): Fault => ({
-  _tag: "duplicateEvent",
-  event: count("duplicateEvent", "event", event, 1)
-})
+export const duplicateEvent = ofEvent("duplicateEvent")
 
 /** Swaps an event of a stream with the one after it. */
-export const reorderEvents = (event: number): Fault => ({
-  _tag: "reorderEvents",
-  event: count("reorderEvents", "event", event, 1)
-})
+export const reorderEvents = ofEvent("reorderEvents")
 
 /** Hands the body over in pieces of so many bytes, across lines and characters. No harm to a right decoder. */
-export const chopped = (bytes: number): Fault => ({ _tag: "chopped", bytes: count("chopped", "bytes", bytes, 1) })
+export const chopped = ofBytes("chopped", 1)
 
 /** Replaces the content type. */
 export const contentType = (contentType: string): Fault => {
@@ -186,8 +175,8 @@ export const contentType = (contentType: string): Fault => {
 export const clockSkew = (by: Duration.Input | { readonly behind: Duration.Input }): Fault => ({
   _tag: "clockSkew",
   millis: typeof by === "object" && "behind" in by
-    ? -millisOf("Fault.clockSkew", "behind", by.behind)
-    : millisOf("Fault.clockSkew", "by", by)
+    ? -Argument.millis("Fault.clockSkew", "behind", by.behind)
+    : Argument.millis("Fault.clockSkew", "by", by)
 })
 
 // -----------------------------------------------------------------------------
@@ -304,16 +293,14 @@ const call = (name: string, ...args: ReadonlyArray<unknown>): string => {
 /** Prints the code that makes a fault. */
 export const toCode = (fault: Fault): string => {
   switch (fault._tag) {
-    case "status":
-      return call("status", fault.status, fault.options)
-    case "rateLimited":
-      return call("rateLimited", fault.options)
     case "outOfCredits":
     case "hang":
     case "lost":
       return `Fault.${fault._tag}`
-    case "broken":
-      return call("broken", fault.kind)
+    case "status":
+      return call("status", fault.status, fault.options)
+    case "errorFrame":
+      return call("errorFrame", fault.event, fault.error)
     case "slowHeaders":
     case "slowBody":
       return call(fault._tag, `${fault.millis} millis`)
@@ -321,24 +308,10 @@ export const toCode = (fault: Fault): string => {
       return fault.millis < 0
         ? call("clockSkew", { behind: `${-fault.millis} millis` })
         : call("clockSkew", `${fault.millis} millis`)
-    case "latency":
-      return call("latency", fault.distribution)
-    case "stallAtByte":
-    case "cutAtByte":
-    case "endAtByte":
-    case "chopped":
-      return call(fault._tag, fault.bytes)
-    case "stallAtEvent":
-    case "cutAtEvent":
-    case "endAtEvent":
-      return call(fault._tag, fault.events)
-    case "malformedFrame":
-    case "duplicateEvent":
-    case "reorderEvents":
-      return call(fault._tag, fault.event)
-    case "errorFrame":
-      return call("errorFrame", fault.event, fault.error)
-    case "contentType":
-      return call("contentType", fault.contentType)
+    default: {
+      // its one field is its one argument
+      const { _tag, ...fields } = fault
+      return call(_tag, ...Object.values(fields))
+    }
   }
 }

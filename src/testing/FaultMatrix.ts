@@ -33,6 +33,7 @@ import * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
 import * as Judge from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
+import * as Argument from "./internal/argument.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
@@ -263,17 +264,11 @@ const pairs = (
   return found
 }
 
-const positive = (field: string, value: number | undefined, least: number): void => {
-  if (value !== undefined && (!Number.isInteger(value) || value < least)) {
-    throw new RangeError(`FaultMatrix.run: ${field} must be an integer of at least ${least}, got ${value}`)
-  }
-}
-
 /** Runs the matrix and reports it. Never fails: see {@link verify} for a test. */
 export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> => {
-  positive("maxRequests", options.maxRequests, 1)
-  positive("maxAttempts", options.maxAttempts, 1)
-  positive("pairs", options.pairs, 0)
+  for (const [field, least] of [["maxRequests", 1], ["maxAttempts", 1], ["pairs", 0]] as const) {
+    Argument.integer("FaultMatrix.run", field, options[field] ?? defaults[field], least)
+  }
   return Effect.gen(function*() {
     const seed = options.seed ?? defaults.seed
     let runs = 1

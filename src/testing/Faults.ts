@@ -39,9 +39,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Fault from "./Fault.ts"
+import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
 import { drained } from "./internal/drained.ts"
-import { millisOf } from "./internal/replyBody.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -97,31 +97,23 @@ export interface Injector {
   readonly strikes: () => ReadonlyArray<Strike>
 }
 
-const positive = (field: string, value: number | undefined): void => {
-  if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
-    throw new RangeError(`Faults.when: ${field} must be an integer of at least 1, got ${value}`)
-  }
-}
-
 /**
  * Makes a rule.
  *
  * **Errors**: throws a `RangeError` that names the field, for one that is out of range.
  */
 export const when = (fault: Fault.Fault, when: When = {}): Rule => {
-  const nths = typeof when.nth === "number" ? [when.nth] : when.nth
-  if (nths?.length === 0) throw new RangeError("Faults.when: nth must hold an integer of at least 1, got []")
-  for (const nth of nths ?? []) positive("nth", nth)
-  positive("from", when.from)
-  positive("every", when.every)
-  positive("times", when.times)
-  const { probability } = when
-  if (probability !== undefined && !(probability >= 0 && probability <= 1)) {
-    throw new RangeError(`Faults.when: probability must be in [0, 1], got ${probability}`)
-  }
-  const since = millisOf("Faults.when", "since", when.since ?? 0)
-  if (when.until !== undefined && millisOf("Faults.when", "until", when.until) <= since) {
-    throw new RangeError(`Faults.when: until must be after since, got ${String(when.until)}`)
+  const { every = 1, from = 1, nth = 1, probability = 1, times = 1 } = when
+  const nths = typeof nth === "number" ? [nth] : nth
+  if (nths.length === 0) throw new RangeError("Faults.when: nth must hold an integer of at least 1, got []")
+  for (const each of nths) Argument.integer("Faults.when", "nth", each, 1)
+  Argument.integer("Faults.when", "from", from, 1)
+  Argument.integer("Faults.when", "every", every, 1)
+  Argument.integer("Faults.when", "times", times, 1)
+  if (!(probability >= 0 && probability <= 1)) Argument.refuse("Faults.when", "probability", "in [0, 1]", probability)
+  const since = Argument.millis("Faults.when", "since", when.since ?? 0)
+  if (when.until !== undefined && Argument.millis("Faults.when", "until", when.until) <= since) {
+    Argument.refuse("Faults.when", "until", "after since", when.until)
   }
   return { fault, when }
 }
@@ -134,9 +126,9 @@ interface Window {
 }
 
 const window = (constructor: string, options: Window): When => {
-  const since = millisOf(constructor, "since", options.since ?? 0)
-  const length = millisOf(constructor, "for", options.for)
-  if (length === 0) throw new RangeError(`${constructor}: for must be above 0, got ${String(options.for)}`)
+  const since = Argument.millis(constructor, "since", options.since ?? 0)
+  const length = Argument.millis(constructor, "for", options.for)
+  if (length === 0) Argument.refuse(constructor, "for", "above 0", options.for)
   return { match: options.match, since: Duration.millis(since), until: Duration.millis(since + length) }
 }
 
@@ -165,8 +157,7 @@ export const plan = (
   rules: ReadonlyArray<Rule | Fault.Fault>,
   options?: { readonly seed?: number | undefined }
 ): Plan => {
-  const seed = options?.seed ?? 1
-  if (!Number.isFinite(seed)) throw new RangeError(`Faults.plan: seed must be a finite number, got ${seed}`)
+  const seed = Argument.finite("Faults.plan", "seed", options?.seed ?? 1)
   return { rules: rules.map((rule) => "_tag" in rule ? when(rule) : when(rule.fault, rule.when)), seed }
 }
 

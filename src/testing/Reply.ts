@@ -18,6 +18,7 @@
  */
 import type * as Duration from "effect/Duration"
 import { dual } from "effect/Function"
+import * as Argument from "./internal/argument.ts"
 import {
   type Answer,
   type Broken,
@@ -25,7 +26,6 @@ import {
   brokenKinds,
   type Hang,
   lower,
-  millisOf,
   type Part,
   type Reply
 } from "./internal/replyBody.ts"
@@ -69,9 +69,7 @@ export const hang: Hang = { _tag: "Hang" }
 
 /** Breaks the connection before an answer. */
 export const broken = (kind: BrokenKind = "reset"): Broken => {
-  if (!brokenKinds.includes(kind)) {
-    throw new RangeError(`Reply.broken: kind must be one of ${brokenKinds.join(", ")}, got ${kind}`)
-  }
+  if (!brokenKinds.includes(kind)) Argument.refuse("Reply.broken", "kind", `one of ${brokenKinds.join(", ")}`, kind)
   return { _tag: "Broken", kind, waitMillis: 0 }
 }
 
@@ -80,7 +78,7 @@ export const after: {
   (wait: Duration.Input): <R extends Reply>(self: R) => R
   <R extends Reply>(self: R, wait: Duration.Input): R
 } = dual(2, (self: Reply, wait: Duration.Input): Reply => {
-  const waitMillis = millisOf("Reply.after", "wait", wait)
+  const waitMillis = Argument.millis("Reply.after", "wait", wait)
   return self._tag === "Hang" ? self : { ...self, waitMillis: self.waitMillis + waitMillis }
 })
 
@@ -93,12 +91,8 @@ export const withHeaders: {
   headers: { ...self.headers, ...lower(headers) }
 }))
 
-const first = (constructor: string, self: Answer, parts: number): ReadonlyArray<Part> => {
-  if (!Number.isInteger(parts) || parts < 0) {
-    throw new RangeError(`Reply.${constructor}: parts must be an integer of at least 0, got ${parts}`)
-  }
-  return self.parts.slice(0, parts)
-}
+const first = (constructor: string, self: Answer, parts: number): ReadonlyArray<Part> =>
+  self.parts.slice(0, Argument.integer(`Reply.${constructor}`, "parts", parts, 0))
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then falls silent for ever. */
 export const stallAt: {

@@ -27,6 +27,7 @@
  * `prompt` and `completion` charging of all that are in flight at the end,
  * nothing needs to be in the bucket yet.
  */
+import { refuse } from "./internal/argument.ts"
 import * as Configuration from "./SimulationConfig.ts"
 import * as Limit from "./SimulationLimit.ts"
 
@@ -163,9 +164,7 @@ export const makespan = (scenario: Scenario): Bound => {
   for (const field of ["calls", "inputTokens", "outputTokens", "meanLatencySeconds"] as const) {
     const value = scenario[field]
     if (!(value >= 0) || !Number.isFinite(value) || (field === "calls" && value === 0)) {
-      throw new RangeError(
-        `Simulation.makespan: ${field} must be ${field === "calls" ? "above" : "at least"} 0, got ${value}`
-      )
+      refuse("Simulation.makespan", field, field === "calls" ? "above 0" : "at least 0", value)
     }
   }
   const config = Configuration.make(scenario.options)

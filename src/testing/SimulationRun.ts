@@ -15,6 +15,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { refuse } from "./internal/argument.ts"
 import * as Simulation from "./Simulation.ts"
 
 /** Holds a simulation that runs. */
@@ -43,12 +44,8 @@ export interface Run {
 /** Tells whether time can run at a scale: beyond these, waits are no numbers of milliseconds any more. */
 export const isScale = (scale: number): boolean => scale >= 1e-6 && scale <= 1e6
 
-const checked = (scale: number): number => {
-  if (!isScale(scale)) {
-    throw new RangeError(`Emulator.layer: scale must be in [1e-6, 1e6], got ${scale}`)
-  }
-  return scale
-}
+const checked = (scale: number): number =>
+  isScale(scale) ? scale : refuse("Emulator.layer", "scale", "in [1e-6, 1e6]", scale)
 
 /**
  * Makes a run of a new simulation.

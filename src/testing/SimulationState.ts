@@ -6,6 +6,7 @@
  * What a call meets when it arrives is SimulationArrival's.
  */
 import * as HashMap from "effect/HashMap"
+import * as Argument from "./internal/argument.ts"
 import * as Agenda from "./SimulationAgenda.ts"
 import * as Configuration from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
@@ -140,11 +141,10 @@ const opened = (config: Configuration.Config): Readonly<Record<string, Credit.Ac
  * @param seed decides every random number; the same seed and the same calls give the same trace
  */
 export const make = (options: Configuration.Options = {}, seed = 1): State => {
-  if (!Number.isFinite(seed)) throw new RangeError(`Simulation.make: seed must be a finite number, got ${seed}`)
   const config = Configuration.make(options)
   let state: State = {
     config,
-    source: Random.source(seed),
+    source: Random.source(Argument.finite("Simulation.make", "seed", seed)),
     now: 0,
     nextId: 1,
     lanes: {},

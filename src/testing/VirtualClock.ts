@@ -38,6 +38,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Argument from "./internal/argument.ts"
 import { Driver, HangError, type Settings, type VirtualClock } from "./internal/virtualDriver.ts"
 
 export { HangError, type HangReason, type VirtualClock } from "./internal/virtualDriver.ts"
@@ -192,26 +193,13 @@ export const hang = <A, E>(exit: Exit.Exit<A, E>): HangError | undefined => {
 const check = (options: Options | undefined): Settings => {
   const limit = Duration.fromInput(options?.limit ?? defaults.limit)
   const limitMillis = limit._tag === "Some" ? Duration.toMillis(limit.value) : Number.NaN
-  if (!(limitMillis > 0)) {
-    throw new RangeError(`VirtualClock.run: limit must be a positive duration, got ${String(options?.limit)}`)
-  }
-  const startMillis = options?.startMillis ?? defaults.startMillis
-  if (!Number.isFinite(startMillis)) {
-    throw new RangeError(`VirtualClock.run: startMillis must be a finite number, got ${startMillis}`)
-  }
+  if (!(limitMillis > 0)) Argument.refuse("VirtualClock.run", "limit", "a positive duration", options?.limit)
   return {
-    startMillis,
+    startMillis: Argument.finite("VirtualClock.run", "startMillis", options?.startMillis ?? defaults.startMillis),
     seed: options?.seed ?? defaults.seed,
     limitMillis,
-    maxSpins: positive("maxSpins", options?.maxSpins ?? defaults.maxSpins),
-    quietTurns: positive("quietTurns", options?.quietTurns ?? defaults.quietTurns),
+    maxSpins: Argument.integer("VirtualClock.run", "maxSpins", options?.maxSpins ?? defaults.maxSpins, 1),
+    quietTurns: Argument.integer("VirtualClock.run", "quietTurns", options?.quietTurns ?? defaults.quietTurns, 1),
     wakeup: options?.wakeup ?? defaults.wakeup
   }
-}
-
-const positive = (field: string, value: number): number => {
-  if (!Number.isInteger(value) || value < 1) {
-    throw new RangeError(`VirtualClock.run: ${field} must be an integer of at least 1, got ${value}`)
-  }
-  return value
 }

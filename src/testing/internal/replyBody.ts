@@ -3,8 +3,8 @@
  *
  * The module is re-exported by `Reply`.
  */
-import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
+import type * as Duration from "effect/Duration"
+import * as Argument from "./argument.ts"
 
 /** Holds one piece of a body and the time before it. */
 export interface Part {
@@ -52,15 +52,6 @@ export interface AnswerOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
-/** Reads a time in milliseconds, and refuses one below 0 and what is no time. */
-export const millisOf = (constructor: string, field: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Option.getOrElse(Duration.fromInput(input), () => Duration.millis(-1)))
-  if (!(millis >= 0)) {
-    throw new RangeError(`${constructor}: ${field} must be a duration of at least 0, got ${String(input)}`)
-  }
-  return millis
-}
-
 /** Writes header names in lower case. */
 export const lower = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
@@ -69,23 +60,17 @@ const answer = (
   parts: ReadonlyArray<Part>,
   contentType: string | undefined,
   options: AnswerOptions | undefined
-): Answer => {
-  const status = options?.status ?? 200
-  if (!Number.isInteger(status) || status < 200 || status > 599) {
-    throw new RangeError(`Reply: status must be an integer in [200, 599], got ${status}`)
-  }
-  return {
-    _tag: "Answer",
-    status,
-    headers: {
-      ...(contentType === undefined ? undefined : { "content-type": contentType }),
-      ...lower(options?.headers ?? {})
-    },
-    parts,
-    end: "complete",
-    waitMillis: 0
-  }
-}
+): Answer => ({
+  _tag: "Answer",
+  status: Argument.status("Reply", options?.status ?? 200),
+  headers: {
+    ...(contentType === undefined ? undefined : { "content-type": contentType }),
+    ...lower(options?.headers ?? {})
+  },
+  parts,
+  end: "complete",
+  waitMillis: 0
+})
 
 /** Answers with any text or bytes. */
 export const raw = (
@@ -110,7 +95,7 @@ export const events = (
   data: ReadonlyArray<unknown>,
   options?: AnswerOptions & { readonly every?: Duration.Input | undefined }
 ): Answer => {
-  const waitMillis = millisOf("Reply.events", "every", options?.every ?? 0)
+  const waitMillis = Argument.millis("Reply.events", "every", options?.every ?? 0)
   return answer(
     data.map((item, index) => ({
       data: `data: ${typeof item === "string" ? item : JSON.stringify(item)}\n\n`,

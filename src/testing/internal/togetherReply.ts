@@ -4,6 +4,7 @@
  * The module is re-exported by `Reply`.
  */
 import type * as Duration from "effect/Duration"
+import * as Argument from "./argument.ts"
 import { type Answer, type AnswerOptions, events, json, raw } from "./replyBody.ts"
 
 /** Names the model that replies speak of unless told otherwise. */
@@ -202,20 +203,13 @@ export const error = (
   })
 }
 
-/** Refuses what is no number of seconds. */
-export const checkReset = (constructor: string, reset: number | undefined): void => {
-  if (reset !== undefined && !(reset >= 0 && Number.isFinite(reset))) {
-    throw new RangeError(`${constructor}: reset must be a finite number of seconds, at least 0, got ${reset}`)
-  }
-}
-
 /** Answers 429 with Together's wait hint, `x-ratelimit-reset` in seconds; without `reset`, with no hint. */
 export const rateLimited = (options?: {
   readonly reset?: number | undefined
   /** Default `dynamic_request_limited`. */
   readonly type?: string | undefined
 }): Answer => {
-  checkReset("Reply.rateLimited", options?.reset)
+  const reset = Argument.reset("Reply.rateLimited", options?.reset)
   return error(429, {
     body: {
       id: "reply-1",
@@ -226,7 +220,7 @@ export const rateLimited = (options?: {
         code: null
       }
     },
-    headers: options?.reset === undefined ? undefined : { "x-ratelimit-reset": String(options.reset) }
+    headers: reset === undefined ? undefined : { "x-ratelimit-reset": String(reset) }
   })
 }
 
