@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
+import * as ProviderError from "./internal/providerError.ts"
 import * as JsonText from "./internal/jsonText.ts"
 import type { Reply } from "./SimulationReply.ts"
 import type { Run } from "./SimulationRun.ts"
@@ -61,16 +62,8 @@ export const json = (
 export const failure = (
   status: number,
   message: string,
-  error: { readonly type?: string; readonly param?: string; readonly code?: string } = {}
-): HttpServerResponse.HttpServerResponse =>
-  json({
-    error: {
-      message,
-      type: error.type ?? "invalid_request_error",
-      param: error.param ?? null,
-      code: error.code ?? null
-    }
-  }, status)
+  error?: Omit<ProviderError.Description, "message">
+): HttpServerResponse.HttpServerResponse => json({ error: ProviderError.make({ message, ...error }) }, status)
 
 /** Answers with an error as the batch endpoints write it: a flat string. */
 export const flatFailure = (status: number, message: string): HttpServerResponse.HttpServerResponse =>

@@ -13,6 +13,7 @@ import type { StoredJob } from "./EmulatorWorld.ts"
 import * as Simulation from "./Simulation.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Job from "./SimulationJob.ts"
+import * as Reply from "./SimulationReply.ts"
 import * as Text from "./SimulationText.ts"
 
 const iso = (epoch: number): string => new Date(epoch * 1000).toISOString()
@@ -141,11 +142,7 @@ const refusal = (kind: StoredJob["kind"], message: string, status = 400): HttpSe
   kind === "fine-tune" ? Exchange.json({ message }, status) : Exchange.failure(status, message)
 
 const suspended = (): HttpServerResponse.HttpServerResponse =>
-  Exchange.failure(
-    402,
-    "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.",
-    { type: "credit_limit" }
-  )
+  Exchange.failure(402, Reply.outOfCredits.message, Reply.outOfCredits)
 
 const required: Readonly<Record<StoredJob["kind"], ReadonlyArray<string>>> = {
   "fine-tune": ["model", "training_file"],

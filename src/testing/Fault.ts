@@ -25,6 +25,7 @@ import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
+import * as ProviderError from "./internal/providerError.ts"
 import * as Reply from "./Reply.ts"
 import * as SimulationConfig from "./SimulationConfig.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
@@ -188,7 +189,7 @@ type Exchange<E, R> = Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>
 const errorFrameText = (error: unknown): string =>
   `data: ${
     JSON.stringify({
-      error: error ?? { message: "The model failed while generating.", type: "server_error", param: null, code: null }
+      error: error ?? ProviderError.make({ message: "The model failed while generating.", type: "server_error" })
     })
   }\n\n`
 

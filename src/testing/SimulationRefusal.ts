@@ -4,6 +4,7 @@
  * A refusal is counted under its reason and answered after `refusalSeconds`, in the words and headers that the provider
  * uses for it; a connection that breaks instead of an answer is one too.
  */
+import type * as ProviderError from "./internal/providerError.ts"
 import * as Limit from "./SimulationLimit.ts"
 import type { Fault, Meeting } from "./SimulationMeeting.ts"
 import * as Reply from "./SimulationReply.ts"
@@ -47,6 +48,16 @@ const refuse = (
   refused(state, reason)
 ]
 
+/** Refuses a call with an error of the usual shape. */
+const tell = (
+  meeting: Meeting,
+  reason: Reply.Reason,
+  status: number,
+  error: ProviderError.Description,
+  more?: Pick<Refused, "headers" | "waitSeconds">
+): readonly [Reply.Reply, State.State] =>
+  refuse(meeting, reason, { status, body: Reply.errorBody(meeting.requestId, error), ...more })
+
 /** Answers with a fault: at the edge at once, in the engine after the time `latencySeconds`. */
 export const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): readonly [Reply.Reply, State.State] => {
   const { config, requestId } = meeting
@@ -82,13 +93,9 @@ export const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): 
 
 /** Refuses a key that nobody has. */
 export const unauthorized = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
-  refuse(meeting, "key", {
-    status: 401,
-    body: Reply.errorBody(meeting.requestId, {
-      message: "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
-      type: "invalid_request_error",
-      code: "invalid_api_key"
-    })
+  tell(meeting, "key", 401, {
+    message: "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
+    code: "invalid_api_key"
   })
 
 const generating = ["chat", "language", "code", "moderation"]
@@ -108,52 +115,36 @@ const knownTypes = new Set([...Object.values(servedBy).flat(), "video"])
 
 /** Answers what no retry can mend: a wrong model or length. */
 export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
-  const { config, call, requestId } = meeting
+  const { config, call } = meeting
   const model = config.models[call.model]
   if (model === undefined && config.unknownModels === "reject") {
-    return refuse(meeting, "model-unknown", {
-      status: 404,
-      body: Reply.errorBody(requestId, {
-        message: `The model ${call.model} was not found. See https://docs.together.ai/docs/serverless-models`,
-        type: "invalid_request_error",
-        param: "model",
-        code: "model_not_found"
-      })
+    return tell(meeting, "model-unknown", 404, {
+      message: `The model ${call.model} was not found. See https://docs.together.ai/docs/serverless-models`,
+      param: "model",
+      code: "model_not_found"
     })
   }
   if (model?.availability === "dedicated") {
-    return refuse(meeting, "model-unavailable", {
-      status: 400,
-      body: Reply.errorBody(requestId, {
-        message: `Unable to access non-serverless model ${call.model}. Please visit https://api.together.ai/models/` +
-          `${call.model} to create and start a new dedicated endpoint for the model.`,
-        type: "invalid_request_error",
-        code: "model_not_available"
-      })
+    return tell(meeting, "model-unavailable", 400, {
+      message: `Unable to access non-serverless model ${call.model}. Please visit https://api.together.ai/models/` +
+        `${call.model} to create and start a new dedicated endpoint for the model.`,
+      code: "model_not_available"
     })
   }
   const types = model === undefined ? undefined : servedBy[call.operation]
   if (model !== undefined && types !== undefined && knownTypes.has(model.type) && !types.includes(model.type)) {
-    return refuse(meeting, "model-unavailable", {
-      status: 400,
-      body: Reply.errorBody(requestId, {
-        message: `The model ${call.model} is of the type ${model.type}, which does not serve ${call.operation}`,
-        type: "invalid_request_error",
-        param: "model"
-      })
+    return tell(meeting, "model-unavailable", 400, {
+      message: `The model ${call.model} is of the type ${model.type}, which does not serve ${call.operation}`,
+      param: "model"
     })
   }
   const generates = call.operation === "chat" || call.operation === "completions"
   const context = model?.contextLength ?? Infinity
   if (generates && call.inputTokens + (call.maxTokens ?? 0) > context) {
-    return refuse(meeting, "context", {
-      status: config.contextStatus,
-      body: Reply.errorBody(requestId, {
-        message: `Input validation error: \`inputs\` tokens + \`max_new_tokens\` must be <= ${context}. Given: ` +
-          `${call.inputTokens} \`inputs\` tokens and ${call.maxTokens ?? 0} \`max_new_tokens\``,
-        type: "invalid_request_error",
-        param: "max_tokens"
-      })
+    return tell(meeting, "context", config.contextStatus, {
+      message: `Input validation error: \`inputs\` tokens + \`max_new_tokens\` must be <= ${context}. Given: ` +
+        `${call.inputTokens} \`inputs\` tokens and ${call.maxTokens ?? 0} \`max_new_tokens\``,
+      param: "max_tokens"
     })
   }
   return undefined
@@ -161,14 +152,7 @@ export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] |
 
 /** Refuses for want of credit. */
 export const outOfCredits = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
-  refuse(meeting, "credits", {
-    status: 402,
-    body: Reply.errorBody(meeting.requestId, {
-      message: "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or " +
-        "upgrade your plan.",
-      type: "credit_limit"
-    })
-  })
+  tell(meeting, "credits", 402, Reply.outOfCredits)
 
 /** Refuses for a limit of the common pool. */
 export const limited = (
@@ -186,9 +170,7 @@ export const limited = (
     return refuse(met, "in-flight", { status: 503, ...Reply.faultBody(503, requestId) })
   }
   const wait = shortage === "in-flight" ? undefined : Limit.waitFor(config, counted, cost)
-  return refuse(met, shortage, {
-    status: 429,
-    body: Reply.errorBody(requestId, Reply.rateError(config, counted, shortage)),
+  return tell(met, shortage, 429, Reply.rateError(config, counted, shortage), {
     headers: Reply.limitHeaders(config, counted, wait ?? 1),
     waitSeconds: wait
   })

@@ -9,6 +9,7 @@
  * top-level `id`, and `error` with `message`, `type`, `param`, `code`. What the edge in
  * front of the provider answers (502, 52x, 504) is HTML.
  */
+import * as ProviderError from "./internal/providerError.ts"
 import type { Config } from "./SimulationConfig.ts"
 import * as Limit from "./SimulationLimit.ts"
 import * as Random from "./SimulationRandom.ts"
@@ -129,14 +130,15 @@ export const requestId = (from: Random.Source): string => {
 }
 
 /** Writes an error body of the provider's usual shape. */
-export const errorBody = (
-  requestId: string,
-  error: { readonly message: string; readonly type: string; readonly param?: string; readonly code?: string }
-): string =>
-  JSON.stringify({
-    id: requestId,
-    error: { message: error.message, type: error.type, param: error.param ?? null, code: error.code ?? null }
-  })
+export const errorBody = (requestId: string, error: ProviderError.Description): string =>
+  JSON.stringify({ id: requestId, error: ProviderError.make(error) })
+
+/** Says that an account is out of credit. */
+export const outOfCredits: ProviderError.Description = {
+  message:
+    "Credit limit exceeded. Please navigate to https://api.together.xyz/settings/billing to add credit or upgrade your plan.",
+  type: "credit_limit"
+}
 
 /** Takes a wait that is a whole number but for the nudge of `Limit.waitFor` for one. */
 const exact = (wait: number): number => wait * (1 - 2e-9) - 2e-9

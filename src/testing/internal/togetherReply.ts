@@ -5,6 +5,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Argument from "./argument.ts"
+import * as ProviderError from "./providerError.ts"
 import { type Answer, type AnswerOptions, events, json, raw } from "./replyBody.ts"
 
 /** Names the model that replies speak of unless told otherwise. */
@@ -197,7 +198,7 @@ export const error = (
     return raw(options.body, { status, headers: options.headers, contentType: "text/plain" })
   }
   const [type, code, message] = bodies[status] ?? ["server_error", null, `Status ${status}`]
-  return json(options?.body ?? { id: "reply-1", error: { message, type, param: null, code } }, {
+  return json(options?.body ?? { id: "reply-1", error: ProviderError.make({ message, type, code }) }, {
     status,
     headers: options?.headers
   })
@@ -213,12 +214,10 @@ export const rateLimited = (options?: {
   return error(429, {
     body: {
       id: "reply-1",
-      error: {
+      error: ProviderError.make({
         message: "You are above the dynamic limit of this model.",
-        type: options?.type ?? "dynamic_request_limited",
-        param: null,
-        code: null
-      }
+        type: options?.type ?? "dynamic_request_limited"
+      })
     },
     headers: reset === undefined ? undefined : { "x-ratelimit-reset": String(reset) }
   })
