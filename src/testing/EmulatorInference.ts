@@ -7,6 +7,7 @@
  * slow reader holds up the sending, not the model.
  */
 import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { MultipartError } from "effect/http/Multipart"
 import * as Stream from "effect/Stream"
@@ -192,8 +193,6 @@ const silence = (characters: number): Uint8Array => {
   return out.fill(128, 44)
 }
 
-const base64 = (bytes: Uint8Array): string => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))
-
 /** Answers `POST /audio/speech`: silence, whole or in a stream of events. */
 export const speech: Exchange.Handler = (exchange) =>
   Effect.flatMap(Exchange.body(exchange.request), (json) => {
@@ -204,7 +203,7 @@ export const speech: Exchange.Handler = (exchange) =>
       read.body["stream"] === true
         ? streamed(admitted, [{
           tokens: 0,
-          data: JSON.stringify({ object: "audio.tts.chunk", model: read.call.model, b64: base64(sound) })
+          data: JSON.stringify({ object: "audio.tts.chunk", model: read.call.model, b64: Base64.encode(sound) })
         }])
         : whole(
           admitted,

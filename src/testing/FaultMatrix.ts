@@ -33,9 +33,10 @@ import * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
 import * as Judge from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
+import * as Answering from "./internal/answering.ts"
 import * as Argument from "./internal/argument.ts"
-import * as Reply from "./Reply.ts"
-import * as Sent from "./Sent.ts"
+import type * as Reply from "./Reply.ts"
+import type * as Sent from "./Sent.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
 import * as VirtualClock from "./VirtualClock.ts"
 import * as Wiretap from "./Wiretap.ts"
@@ -112,11 +113,7 @@ export class FaultMatrixError extends Data.TaggedError("FaultMatrixError")<{
 
 /** Makes a provider that answers every request by a function of what was sent. */
 export const answering = (answer: (sent: Sent.Sent) => Reply.Reply): Effect.Effect<HttpClient.HttpClient> =>
-  Effect.sync(() =>
-    HttpClient.make((request, url) =>
-      Effect.flatMap(Sent.make(request, url), (sent) => Reply.send(answer(sent), request))
-    )
-  )
+  Effect.sync(() => Answering.answering((sent) => Effect.sync(() => answer(sent))))
 
 type Exchange = ReturnType<HttpClient.HttpClient["execute"]>
 

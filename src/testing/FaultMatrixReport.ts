@@ -6,6 +6,7 @@ import * as Formatter from "effect/Formatter"
 import type { Cell, Matrix } from "./FaultMatrix.ts"
 import type { Verdict } from "./FaultMatrixJudge.ts"
 import * as Faults from "./Faults.ts"
+import { textTable } from "./internal/textTable.ts"
 import * as Wiretap from "./Wiretap.ts"
 
 /** Names a typed error: its tag, where it has one, and its message. */
@@ -53,7 +54,7 @@ const tableOf = (matrix: Matrix): string => {
   for (const { trouble, verdict } of matrix.cells) {
     if (trouble.length === 1) verdicts.set(`${trouble[0]!.kind.name}@${trouble[0]!.request}`, verdict)
   }
-  const rows = [
+  return textTable([
     ["", ...requests.map((request) => `#${request}`)],
     ...kinds.map((kind) => [
       kind.name,
@@ -62,9 +63,7 @@ const tableOf = (matrix: Matrix): string => {
         return verdict === undefined ? "-" : marks[verdict]
       })
     ])
-  ]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()}\n`).join("")
+  ])
 }
 
 const where = (cell: Cell): string =>

@@ -34,7 +34,6 @@ import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { PlatformError } from "effect/PlatformError"
@@ -42,8 +41,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
+import { answering } from "./internal/answering.ts"
 import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
-import { readOnce } from "./internal/readOnce.ts"
+import * as Damage from "./internal/damage.ts"
+import { errorCode } from "./internal/errorCode.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -142,14 +143,8 @@ const brokenKinds: Readonly<Record<string, Reply.BrokenKind>> = {
   UND_ERR_CONNECT_TIMEOUT: "connect-timeout"
 }
 
-const codeOf = (cause: unknown, depth = 0): string => {
-  if (typeof cause !== "object" || cause === null || depth > 5) return ""
-  const inner = "cause" in cause ? codeOf(cause.cause, depth + 1) : ""
-  return inner !== "" ? inner : "code" in cause && typeof cause.code === "string" ? cause.code : ""
-}
-
 const brokenKind = (cause: unknown): Reply.BrokenKind => {
-  const code = codeOf(cause)
+  const code = errorCode(cause) ?? ""
   return brokenKinds[code] ?? (/CERT|TLS|SSL/.test(code) ? "tls" : "reset")
 }
 
@@ -196,14 +191,7 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
       Stream.tapCause((cause) => Effect.sync(() => void (broke = !Cause.hasInterruptsOnly(cause)))),
       Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : broke ? "cut" : "stall")))
     )
-    return HttpServerResponse.toClientResponse(
-      HttpServerResponse.stream(readOnce(body), {
-        status: response.status,
-        headers: response.headers,
-        cookies: response.cookies
-      }),
-      { request: response.request }
-    )
+    return Damage.rebuild(response, response.headers, body)
   }
 
   const recorded = overSent(client, (exchange, sent) =>
@@ -394,12 +382,7 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
       )
     }
 
-    return HttpClient.make((request, url) =>
-      Effect.flatMap(
-        Sent.make(request, url),
-        (sent) => Effect.flatMap(find(sent), (reply) => Reply.send(reply, request))
-      )
-    )
+    return answering(find)
   })
 
 /** Provides a client that answers from the cassette of a file. */

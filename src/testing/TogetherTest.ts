@@ -42,7 +42,8 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Together from "../together/Together.ts"
 import * as Faults from "./Faults.ts"
-import * as Reply from "./Reply.ts"
+import { answering } from "./internal/answering.ts"
+import type * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
 import * as Wiretap from "./Wiretap.ts"
 
@@ -180,16 +181,11 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
       return Effect.die(error)
     }
 
-    const scripted = HttpClient.make((request, url) =>
-      Effect.flatMap(Sent.make(request, url), (sent) =>
-        Effect.flatMap(decide(sent), (reply) => Reply.send(reply, request)))
-    )
+    const scripted = answering(decide)
     const tap = Wiretap.make(options?.faults === undefined ? scripted : yield* Faults.wrap(scripted, options.faults))
 
     const problems = (): ReadonlyArray<string> => [
-      ...unexpected.map((error) =>
-        error.message
-      ),
+      ...unexpected.map((error) => error.message),
       ...Array.from(parked, (sent) => `TogetherTest: ${Sent.describe(sent)} waits for a next that never came`),
       ...rules.filter((rule) => !rule.forever && rule.responders.length > 0).map((rule) =>
         `TogetherTest: ${rule.responders.length} scripted ${rule.responders.length === 1 ? "reply" : "replies"} for ${

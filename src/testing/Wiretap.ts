@@ -23,6 +23,8 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Stream from "effect/Stream"
 import * as Hint from "../domain/Hint.ts"
+import { errorCode } from "./internal/errorCode.ts"
+import { textTable } from "./internal/textTable.ts"
 import * as Sent from "./Sent.ts"
 
 /** Holds one exchange: one attempt of a call. */
@@ -63,21 +65,12 @@ type Mutable = { -readonly [K in keyof Entry]: Entry[K] }
 const failed = (entry: Entry) =>
   entry.failure !== undefined || (entry.status !== undefined && (entry.status < 200 || entry.status > 299))
 
-const codeOf = (cause: unknown, depth = 0): string | undefined => {
-  if (typeof cause !== "object" || cause === null || depth > 5) return undefined
-  if ("cause" in cause) {
-    const inner = codeOf(cause.cause, depth + 1)
-    if (inner !== undefined) return inner
-  }
-  return "code" in cause && typeof cause.code === "string" ? cause.code : undefined
-}
-
 const nameFailure = <E>(cause: Cause.Cause<E>): string => {
   for (const reason of cause.reasons) {
     if (Cause.isFailReason(reason)) {
       const error: unknown = reason.error
       return HttpClientError.isHttpClientError(error)
-        ? codeOf(error.reason.cause) ?? error.reason._tag
+        ? errorCode(error.reason.cause) ?? error.reason._tag
         : String(error)
     }
     if (Cause.isDieReason(reason)) return `defect: ${String(reason.defect).split("\n", 1)[0]}`
@@ -196,7 +189,7 @@ const outcome = (entry: Entry): string =>
 export const table = (entries: ReadonlyArray<Entry>): string => {
   if (entries.length === 0) return "no requests\n"
   const start = entries[0]!.startedAt
-  const rows = entries.map((entry) => [
+  return textTable(entries.map((entry) => [
     `#${entry.index}`,
     `call ${entry.call}`,
     `attempt ${entry.attempt}`,
@@ -204,7 +197,5 @@ export const table = (entries: ReadonlyArray<Entry>): string => {
     entry.endedAt === undefined ? "open" : `took ${seconds(entry.endedAt - entry.startedAt)}`,
     Sent.describe(entry.sent),
     outcome(entry)
-  ])
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()}\n`).join("")
+  ]))
 }

@@ -20,7 +20,8 @@ type Body = Stream.Stream<Uint8Array, HttpClientError.HttpClientError | Error>
 /** Says what follows the bytes that are kept. */
 export type End = "stall" | "cut" | "end"
 
-const rebuild = (response: Response, headers: Headers.Headers, body: Body): Response =>
+/** Replaces headers and body. */
+export const rebuild = (response: Response, headers: Headers.Headers, body: Body): Response =>
   HttpServerResponse.toClientResponse(
     HttpServerResponse.stream(readOnce(body), { status: response.status, headers, cookies: response.cookies }),
     { request: response.request }

@@ -126,6 +126,15 @@ export const edited = (
   return out
 }
 
+/** Replaces a text wherever it stands. */
+export const replacing = (search: string, text: string): Find => (whole) => {
+  const found: Array<Edit> = []
+  for (let from = whole.indexOf(search); from >= 0; from = whole.indexOf(search, from + search.length)) {
+    found.push({ from, to: from + search.length, text })
+  }
+  return found
+}
+
 /** Finds what to change in a text. */
 export type Find = (text: string) => ReadonlyArray<Edit>
 

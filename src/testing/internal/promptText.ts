@@ -99,10 +99,9 @@ export const of = (body: unknown, model: string): Prompts => ({
 const plain = (text: string, prompts: ReadonlyArray<string>): ReadonlyArray<JsonText.Edit> => {
   const taken: Array<JsonText.Edit> = []
   for (const prompt of prompts) {
-    for (let at = text.indexOf(prompt); at >= 0; at = text.indexOf(prompt, at + prompt.length)) {
-      const end = at + prompt.length
+    for (const edit of JsonText.replacing(prompt, "[prompt]")(text)) {
       // the longest come first: what is left overlaps in part, or lies inside
-      if (!taken.some(({ from, to }) => at < to && from < end)) taken.push({ from: at, to: end, text: "[prompt]" })
+      if (!taken.some(({ from, to }) => edit.from < to && from < edit.to)) taken.push(edit)
     }
   }
   return taken.toSorted((a, b) => a.from - b.from)

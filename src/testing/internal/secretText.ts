@@ -80,14 +80,6 @@ const schemed = /\b(?:[Bb]asic|[Tt]oken)\s+(?=\S*(?:\d|=|[a-z][A-Z]))[\w.\-~+/]{
 const searchLike = (pattern: RegExp): JsonText.Find => (text) =>
   Array.from(text.matchAll(pattern), ({ 0: key, index }) => ({ from: index, to: index + key.length, text: "[key]" }))
 
-const searchText = (secret: string): JsonText.Find => (text) => {
-  const found: Array<JsonText.Edit> = []
-  for (let from = text.indexOf(secret); from >= 0; from = text.indexOf(secret, from + secret.length)) {
-    found.push({ from, to: from + secret.length, text: "[key]" })
-  }
-  return found
-}
-
 /** Searches for secrets wherever they stand, however escaped. */
 export const known = (secrets: Iterable<string>): ReadonlyArray<JsonText.Find> => {
   const written = [...secrets].flatMap((secret) => [
@@ -97,7 +89,9 @@ export const known = (secrets: Iterable<string>): ReadonlyArray<JsonText.Find> =
     .../[\uD800-\uDFFF]/.test(secret) ? [] : [encodeURIComponent(secret)]
   ])
   // the longest first: one may be part of another
-  return [...new Set(written)].toSorted((a, b) => b.length - a.length).map(searchText)
+  return [...new Set(written)].toSorted((a, b) => b.length - a.length).map((secret) =>
+    JsonText.replacing(secret, "[key]")
+  )
 }
 
 /** Searches for what is {@link known}, and for what looks like a key; ids and hashes may, by their name. */
