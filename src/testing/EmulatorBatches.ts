@@ -27,8 +27,6 @@ const endpoints: Readonly<Record<string, "chat" | "audio">> = {
 /** Bounds a batch, in rows. */
 const mostRows = 50_000
 
-const iso = (epoch: number): string => new Date(epoch * 1000).toISOString()
-
 const describe = (state: Simulation.State, batch: StoredBatch, at: number): Readonly<Record<string, unknown>> => {
   const seen = Batch.look(state.config.batch, batch, at)
   const ended = seen.endedAt === undefined ? undefined : batch.epoch + seen.endedAt - batch.createdAt
@@ -39,15 +37,15 @@ const describe = (state: Simulation.State, batch: StoredBatch, at: number): Read
     input_file_id: batch.inputFileId,
     file_size_bytes: batch.inputBytes,
     status: seen.status,
-    job_deadline: iso(batch.epoch + state.config.batch.expiresSeconds),
-    created_at: iso(batch.epoch),
+    job_deadline: Exchange.iso(batch.epoch + state.config.batch.expiresSeconds),
+    created_at: Exchange.iso(batch.epoch),
     endpoint: batch.endpoint,
     progress: seen.progress,
     model_id: batch.model,
     ...(done.some((row) => !row.failed) ? { output_file_id: batch.outputFileId } : {}),
     ...(done.some((row) => row.failed) ? { error_file_id: batch.errorFileId } : {}),
     ...(seen.status === "FAILED" ? { error: batch.error } : {}),
-    ...(ended === undefined ? {} : { completed_at: iso(ended) })
+    ...(ended === undefined ? {} : { completed_at: Exchange.iso(ended) })
   }
 }
 

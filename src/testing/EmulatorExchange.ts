@@ -97,6 +97,9 @@ export const body = (request: HttpServerRequest): Effect.Effect<{ readonly value
 /** Answers to a body that is no JSON. */
 export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")
 
+/** Writes epoch seconds as a date. */
+export const iso = (epoch: number): string => new Date(epoch * 1000).toISOString()
+
 /** Answers with bytes. */
 export const binary = (bytes: Uint8Array): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.uint8Array(bytes, { contentType: "application/octet-stream" })

@@ -156,21 +156,28 @@ const invalid = (exchange: Exchange.Exchange, operation: string, wrong: Request.
 
 const notJson: Request.Invalid = { message: "Invalid request: the body is not valid JSON", param: "body" }
 
-/** Answers a model operation. */
-export const serve = (operation: Operation): Exchange.Handler => (exchange) =>
-  Effect.flatMap(Exchange.body(exchange.request), (json) => {
-    const read = json === undefined ? notJson : Request.read(operation, json.value)
-    if (Request.isInvalid(read)) return invalid(exchange, operation, read)
-    return arrive(exchange, read, (admitted) => {
-      if (read.body["stream"] === true && operation === "chat") {
-        return streamed(admitted, Answer.chatFrames(admitted.draft))
-      }
-      if (read.body["stream"] === true && operation === "completions") {
-        return streamed(admitted, Answer.completionFrames(admitted.draft))
-      }
-      return whole(admitted, (draft) => Exchange.json(writers[operation](draft), 200, draft.answer.headers))
+/** Reads a request, lets it arrive, and answers it where it is admitted. */
+const serving =
+  (operation: string, answer: (admitted: Admitted, body: Request.Body) => Exchange.Outcome): Exchange.Handler =>
+  (exchange) =>
+    Effect.flatMap(Exchange.body(exchange.request), (json) => {
+      const read = json === undefined ? notJson : Request.read(operation, json.value)
+      return Request.isInvalid(read)
+        ? invalid(exchange, operation, read)
+        : arrive(exchange, read, (admitted) => answer(admitted, read.body))
     })
-  })
+
+const frames = { chat: Answer.chatFrames, completions: Answer.completionFrames }
+
+/** Answers a model operation. */
+export const serve = (operation: Operation): Exchange.Handler =>
+  serving(
+    operation,
+    (admitted, body) =>
+      body["stream"] === true && (operation === "chat" || operation === "completions")
+        ? streamed(admitted, frames[operation](admitted.draft))
+        : whole(admitted, (draft) => Exchange.json(writers[operation](draft), 200, draft.answer.headers))
+  )
 
 /** Makes a WAV file of silence: its length follows the text's. */
 const silence = (characters: number): Uint8Array => {
@@ -194,22 +201,18 @@ const silence = (characters: number): Uint8Array => {
 }
 
 /** Answers `POST /audio/speech`: silence, whole or in a stream of events. */
-export const speech: Exchange.Handler = (exchange) =>
-  Effect.flatMap(Exchange.body(exchange.request), (json) => {
-    const read = json === undefined ? notJson : Request.read("speech", json.value)
-    if (Request.isInvalid(read)) return invalid(exchange, "speech", read)
-    const sound = silence(String(read.body["input"]).length)
-    return arrive(exchange, read, (admitted) =>
-      read.body["stream"] === true
-        ? streamed(admitted, [{
-          tokens: 0,
-          data: JSON.stringify({ object: "audio.tts.chunk", model: read.call.model, b64: Base64.encode(sound) })
-        }])
-        : whole(
-          admitted,
-          ({ answer }) => HttpServerResponse.uint8Array(sound, { contentType: "audio/wav", headers: answer.headers })
-        ))
-  })
+export const speech: Exchange.Handler = serving("speech", (admitted, body) => {
+  const sound = silence(String(body["input"]).length)
+  return body["stream"] === true
+    ? streamed(admitted, [{
+      tokens: 0,
+      data: JSON.stringify({ object: "audio.tts.chunk", model: body["model"], b64: Base64.encode(sound) })
+    }])
+    : whole(
+      admitted,
+      ({ answer }) => HttpServerResponse.uint8Array(sound, { contentType: "audio/wav", headers: answer.headers })
+    )
+})
 
 /** Answers a transcription or a translation: words that hang on the sound's bytes. */
 export const transcribe = (operation: "transcriptions" | "translations"): Exchange.Handler => (exchange) =>

@@ -16,7 +16,8 @@ import * as Job from "./SimulationJob.ts"
 import * as Reply from "./SimulationReply.ts"
 import * as Text from "./SimulationText.ts"
 
-const iso = (epoch: number): string => new Date(epoch * 1000).toISOString()
+/** Reads the wall clock at a time of a job. */
+const wall = (job: StoredJob, at: number): string => Exchange.iso(job.epoch + at - job.createdAt)
 
 /** Prices of a fine-tune: USD per million training tokens, and the least it costs. An example, as all prices here. */
 const trainingUsd = { perMillionTokens: 0.48, minimum: 4 }
@@ -45,14 +46,13 @@ const describeFineTune = (job: StoredJob, at: number): Body => {
   const seen = Job.look(job, at)
   const past = Job.history(job, at)
   const started = past.find(([status]) => status === "running")
-  const wall = (time: number) => iso(job.epoch + time - job.createdAt)
   return {
     ...job.request,
     id: job.id,
     status: seen.status,
-    created_at: iso(job.epoch),
-    updated_at: wall(seen.since),
-    ...(started === undefined ? {} : { started_at: wall(started[1]) }),
+    created_at: Exchange.iso(job.epoch),
+    updated_at: wall(job, seen.since),
+    ...(started === undefined ? {} : { started_at: wall(job, started[1]) }),
     user_id: job.org,
     owner_address: job.org,
     model_output_name: `${job.org}/${String(job.request["model"])}-${String(job.request["suffix"] ?? "ft")}-${
@@ -78,7 +78,7 @@ const eventTypes: Readonly<Record<string, string>> = {
 const events = (job: StoredJob, at: number): ReadonlyArray<Body> =>
   Job.history(job, at).map(([status, time], index) => ({
     object: "fine-tune-event",
-    created_at: iso(job.epoch + time - job.createdAt),
+    created_at: wall(job, time),
     level: "info",
     message: `Job is ${status}`,
     type: eventTypes[status] ?? "info",
@@ -103,11 +103,11 @@ const describeEvaluation = (job: StoredJob, at: number): Body => {
     status_updates: Job.history(job, at).map(([status, time]) => ({
       status,
       message: `Evaluation is ${status}`,
-      timestamp: iso(job.epoch + time - job.createdAt)
+      timestamp: wall(job, time)
     })),
     parameters: job.request["parameters"],
-    created_at: iso(job.epoch),
-    updated_at: iso(job.epoch + seen.since - job.createdAt),
+    created_at: Exchange.iso(job.epoch),
+    updated_at: wall(job, seen.since),
     ...(seen.status === "completed" ? { results: { generation_fail_count: 0, judge_fail_count: 0 } } : {})
   }
 }
@@ -270,7 +270,7 @@ export const checkpoints: Exchange.Handler = (exchange) =>
       data: done
         ? [{
           step: 1,
-          created_at: iso(job.epoch + since - job.createdAt),
+          created_at: wall(job, since),
           path: `/checkpoints/${job.id}/1`,
           checkpoint_type: "Final"
         }]

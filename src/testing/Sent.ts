@@ -59,41 +59,47 @@ export type Matcher = string | Pattern | ((sent: Sent) => boolean)
 
 const versions = /^.*?\/v\d+(?=\/)/
 
-const routes: ReadonlyArray<readonly [method: string, path: RegExp, operation: string]> = [
-  ["POST", /^\/chat\/completions$/, "chat"],
-  ["POST", /^\/completions$/, "completions"],
-  ["POST", /^\/embeddings$/, "embeddings"],
-  ["POST", /^\/rerank$/, "rerank"],
-  ["POST", /^\/images\/generations$/, "images"],
-  ["GET", /^\/models$/, "models"],
-  ["GET", /^\/whoami$/, "whoami"],
-  ["POST", /^\/files\/upload$/, "files.upload"],
-  ["GET", /^\/files$/, "files.list"],
-  ["GET", /^\/files\/[^/]+\/content$/, "files.content"],
-  ["GET", /^\/files\/[^/]+$/, "files.get"],
-  ["DELETE", /^\/files\/[^/]+$/, "files.delete"],
-  ["POST", /^\/batches$/, "batches.create"],
-  ["GET", /^\/batches$/, "batches.list"],
-  ["GET", /^\/batches\/[^/]+$/, "batches.get"],
-  ["POST", /^\/batches\/[^/]+\/cancel$/, "batches.cancel"],
-  ["POST", /^\/fine-tunes$/, "fineTunes.create"],
-  ["GET", /^\/fine-tunes$/, "fineTunes.list"],
-  ["POST", /^\/fine-tunes\/estimate-price$/, "fineTunes.estimatePrice"],
-  ["GET", /^\/fine-tunes\/[^/]+\/events$/, "fineTunes.events"],
-  ["GET", /^\/fine-tunes\/[^/]+$/, "fineTunes.get"],
-  ["POST", /^\/fine-tunes\/[^/]+\/cancel$/, "fineTunes.cancel"],
-  ["POST", /^\/evaluation$/, "evaluations.create"],
-  ["GET", /^\/evaluation$/, "evaluations.list"],
-  ["GET", /^\/evaluation\/[^/]+\/status$/, "evaluations.status"],
-  ["GET", /^\/evaluation\/[^/]+$/, "evaluations.get"]
-]
+/** Names operations; `:id` is any segment of a path. */
+const operations: Readonly<Record<string, string>> = {
+  "POST /chat/completions": "chat",
+  "POST /completions": "completions",
+  "POST /embeddings": "embeddings",
+  "POST /rerank": "rerank",
+  "POST /images/generations": "images",
+  "GET /models": "models",
+  "GET /whoami": "whoami",
+  "POST /files/upload": "files.upload",
+  "GET /files": "files.list",
+  "GET /files/:id/content": "files.content",
+  "GET /files/:id": "files.get",
+  "DELETE /files/:id": "files.delete",
+  "POST /batches": "batches.create",
+  "GET /batches": "batches.list",
+  "GET /batches/:id": "batches.get",
+  "POST /batches/:id/cancel": "batches.cancel",
+  "POST /fine-tunes": "fineTunes.create",
+  "GET /fine-tunes": "fineTunes.list",
+  "POST /fine-tunes/estimate-price": "fineTunes.estimatePrice",
+  "GET /fine-tunes/:id/events": "fineTunes.events",
+  "GET /fine-tunes/:id": "fineTunes.get",
+  "POST /fine-tunes/:id/cancel": "fineTunes.cancel",
+  "POST /evaluation": "evaluations.create",
+  "GET /evaluation": "evaluations.list",
+  "GET /evaluation/:id/status": "evaluations.status",
+  "GET /evaluation/:id": "evaluations.get"
+}
+
+const routes = Object.entries(operations).map(([route, operation]) => ({
+  operation,
+  pattern: new RegExp(`^${route.replace(":id", "[^/]+")}$`)
+}))
 
 /** Names the operation of a method and a path below the version. */
 export const operationOf = (method: string, path: string, body: unknown): string => {
-  const found = routes.find(([verb, pattern]) => verb === method && pattern.test(path))
-  if (found === undefined) return `${method} ${path}`
-  const streams = (found[2] === "chat" || found[2] === "completions") && field(body, "stream") === true
-  return streams ? `${found[2]}Stream` : found[2]
+  const route = `${method} ${path}`
+  const operation = routes.find(({ pattern }) => pattern.test(route))?.operation ?? route
+  const streams = (operation === "chat" || operation === "completions") && field(body, "stream") === true
+  return streams ? `${operation}Stream` : operation
 }
 
 const field = (body: unknown, name: string): unknown =>
