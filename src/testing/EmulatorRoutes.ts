@@ -40,7 +40,7 @@ const model = route("model")
 const account = route("account")
 const open = route("none")
 
-/** Lists every endpoint that the emulator serves. */
+/** Lists every endpoint that the emulator serves; of two that match a path, the first does. */
 export const routes: ReadonlyArray<Route> = [
   model("POST", "/chat/completions", Inference.serve("chat")),
   model("POST", "/completions", Inference.serve("completions")),
@@ -99,14 +99,7 @@ interface Match {
   readonly params: Readonly<Record<string, string>>
 }
 
-const fixed = new Map(
-  routes.filter(({ path }) => !path.includes(":")).map((route) => [`${route.method} ${route.path}`, route])
-)
-
-const patterns = routes.filter(({ path }) => path.includes(":")).map((route) => ({
-  route,
-  segments: route.path.split("/")
-}))
+const patterns = routes.map((route) => ({ route, segments: route.path.split("/") }))
 
 const decoded = (segment: string): string => {
   try {
@@ -128,8 +121,6 @@ const matched = (pattern: ReadonlyArray<string>, path: ReadonlyArray<string>): R
 }
 
 const find = (method: string, path: string): Match | undefined => {
-  const exact = fixed.get(`${method} ${path}`)
-  if (exact !== undefined) return { route: exact, params: {} }
   const segments = path.split("/")
   for (const { route, segments: pattern } of patterns) {
     if (route.method !== method) continue

@@ -35,6 +35,7 @@
  * ```
  */
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import * as Limit from "./SimulationLimit.ts"
 import { advance, type State, type Tag } from "./SimulationState.ts"
 
@@ -104,10 +105,7 @@ export const oracle = (
 export const tags = (state: State): ReadonlyMap<string, Tag> => new Map(state.tags)
 
 /** Reads one tag, or nothing where no call bore it. */
-export const tag = (state: State, name: string): Tag | undefined => {
-  const found = HashMap.get(state.tags, name)
-  return found._tag === "None" ? undefined : found.value
-}
+export const tag = (state: State, name: string): Tag | undefined => Option.getOrUndefined(HashMap.get(state.tags, name))
 
 /** Reads the balance of an organization: what is metered, and what is owed on top but not metered yet. */
 export const balance = (

@@ -141,14 +141,13 @@ const requestDepth = (config: Config, rate: number): number =>
 const tokenDepth = (config: Config, rate: number): number =>
   rate === none ? none : rate * (config.counting === "bucket" ? config.burstSeconds : config.windowSeconds)
 
-const filled = (config: Config, lane: Lane): Lane => {
-  const now = rates(config, lane)
-  return {
-    ...lane,
-    requests: requestDepth(config, now.requestsPerSecond),
-    tokens: tokenDepth(config, now.tokensPerSecond)
-  }
-}
+/** Computes the most that can be left at some limits. */
+const depths = (config: Config, { requestsPerSecond, tokensPerSecond }: Rates): Window.Amount => ({
+  requests: requestDepth(config, requestsPerSecond),
+  tokens: tokenDepth(config, tokensPerSecond)
+})
+
+const filled = (config: Config, lane: Lane): Lane => ({ ...lane, ...depths(config, rates(config, lane)) })
 
 /** Opens a lane at its first use: full buckets, an empty window, no history. */
 export const open = (config: Config, model: string, at: number, provisioned = false): Lane =>
@@ -168,11 +167,8 @@ const refilled = (level: number, rate: number, depth: number, seconds: number): 
 
 const poured = (config: Config, lane: Lane, to: number): Lane => {
   const now = rates(config, lane)
+  const most = depths(config, now)
   if (lane.window !== undefined) {
-    const most = {
-      requests: requestDepth(config, now.requestsPerSecond),
-      tokens: tokenDepth(config, now.tokensPerSecond)
-    }
     const window = Window.pass(lane.window, most, lane.at, to)
     return { ...lane, at: to, window, ...Window.left(window, most) }
   }
@@ -180,13 +176,8 @@ const poured = (config: Config, lane: Lane, to: number): Lane => {
   return {
     ...lane,
     at: to,
-    requests: refilled(
-      lane.requests,
-      now.requestsPerSecond,
-      requestDepth(config, now.requestsPerSecond),
-      seconds
-    ),
-    tokens: refilled(lane.tokens, now.tokensPerSecond, tokenDepth(config, now.tokensPerSecond), seconds)
+    requests: refilled(lane.requests, now.requestsPerSecond, most.requests, seconds),
+    tokens: refilled(lane.tokens, now.tokensPerSecond, most.tokens, seconds)
   }
 }
 

@@ -5,6 +5,7 @@
  * try (how long it takes, whether a fault hits). So a call that is repeated meets the same model in another moment.
  */
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import type { Config, FaultKind } from "./SimulationConfig.ts"
 import * as Random from "./SimulationRandom.ts"
 import * as Reply from "./SimulationReply.ts"
@@ -48,24 +49,17 @@ export const draws = {
 export const meet = (before: State.State, call: Reply.Arrival): Meeting => {
   const now = State.advance(before, call.at)
   const { config } = now
-  const tries = HashMap.get(now.tries, call.promptHash)
-  const attempt = tries._tag === "None" ? 1 : tries.value + 1
+  const attempt = Option.getOrElse(HashMap.get(now.tries, call.promptHash), () => 0) + 1
   const prompt = Random.derive(now.source, call.promptHash)
   const chance = Random.derive(prompt, attempt)
   const tag = call.tag ?? String(call.promptHash)
-  const seen = HashMap.get(now.tags, tag)
+  const seen = Option.getOrElse(HashMap.get(now.tags, tag), () => State.unseen)
   return {
     state: {
       ...now,
       nextId: now.nextId + 1,
       tries: HashMap.set(now.tries, call.promptHash, attempt),
-      tags: HashMap.set(
-        now.tags,
-        tag,
-        seen._tag === "None"
-          ? { arrivals: 1, succeeded: 0, billedNanoUsd: 0n }
-          : { ...seen.value, arrivals: seen.value.arrivals + 1 }
-      ),
+      tags: HashMap.set(now.tags, tag, { ...seen, arrivals: seen.arrivals + 1 }),
       counters: { ...now.counters, arrivals: now.counters.arrivals + 1 }
     },
     config,

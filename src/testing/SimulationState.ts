@@ -6,6 +6,7 @@
  * What a call meets when it arrives is SimulationArrival's.
  */
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import * as Argument from "./internal/argument.ts"
 import * as Agenda from "./SimulationAgenda.ts"
 import * as Configuration from "./SimulationConfig.ts"
@@ -220,7 +221,8 @@ export const costNanoUsd = (
   ))
 }
 
-const unseen: Tag = { arrivals: 0, succeeded: 0, billedNanoUsd: 0n }
+/** Holds what has happened to a tag that no call has borne yet. */
+export const unseen: Tag = { arrivals: 0, succeeded: 0, billedNanoUsd: 0n }
 
 /** Bills an organization for something other than a call: a job, a batch row. */
 export const spend = (
@@ -240,8 +242,7 @@ const bill = (
     readonly cancelled: boolean
   }
 ): State => {
-  const found = HashMap.get(state.tags, tag)
-  const seen = found._tag === "None" ? unseen : found.value
+  const seen = Option.getOrElse(HashMap.get(state.tags, tag), () => unseen)
   const billed: State = {
     ...state,
     tags: HashMap.set(state.tags, tag, {
@@ -264,9 +265,11 @@ const bill = (
     : schedule(owing, state.now + credits.meteringLagSeconds, { _tag: "Charge", org, nanoUsd })
 }
 
-/** Ends an admitted call at the time of the state: completely, or cut short by its caller. */
-const ended = (state: State, id: number, call: InFlight, cancelled: boolean): State => {
+/** Ends a call at the time of the state, where it is in flight: completely, or cut short by its caller. */
+const ended = (state: State, id: number, cancelled: boolean): State => {
   const { config } = state
+  const call = Option.getOrUndefined(HashMap.get(state.inFlight, id))
+  if (call === undefined) return state
   const fails = call.fault === "engine"
   const succeeds = !cancelled && call.fault === undefined
   const outputTokens = fails ? 0 : cancelled ? generated(call, state.now) : call.outputTokens
@@ -311,10 +314,8 @@ const generated = (call: InFlight, now: number): number => {
 
 const happen = (state: State, due: Due): State => {
   switch (due._tag) {
-    case "End": {
-      const call = HashMap.get(state.inFlight, due.id)
-      return call._tag === "None" ? state : ended(state, due.id, call.value, false)
-    }
+    case "End":
+      return ended(state, due.id, false)
     case "Charge":
       return charged(state, due.org, due.nanoUsd)
     case "Credit":
@@ -335,21 +336,13 @@ export const advance = (state: State, at: number): State => {
 }
 
 /** Ends an admitted call now, completely: for whoever waits on a clock coarser than the simulation's. */
-export const finish = (state: State, id: number, at: number): State => {
-  const now = advance(state, at)
-  const call = HashMap.get(now.inFlight, id)
-  return call._tag === "None" ? now : ended(now, id, call.value, false)
-}
+export const finish = (state: State, id: number, at: number): State => ended(advance(state, at), id, false)
 
 /**
  * Takes back a call whose caller has left: it frees its place, its unused tokens, and is billed by the rule of
  * `credits.cancelled`. A call that has ended, or never was admitted, changes nothing.
  */
-export const cancel = (state: State, id: number, at: number): State => {
-  const now = advance(state, at)
-  const call = HashMap.get(now.inFlight, id)
-  return call._tag === "None" ? now : ended(now, id, call.value, true)
-}
+export const cancel = (state: State, id: number, at: number): State => ended(advance(state, at), id, true)
 
 /** Orders a purchase of credits by hand, as a user does on the billing page. */
 export const topUp = (state: State, org: string, nanoUsd: bigint, at: number): State =>

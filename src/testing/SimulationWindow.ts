@@ -34,6 +34,11 @@ export interface Window {
 }
 
 const nothing: Amount = { requests: 0, tokens: 0 }
+
+const plus = (a: Amount, b: Amount): Amount => ({ requests: a.requests + b.requests, tokens: a.tokens + b.tokens })
+
+const minus = (a: Amount, b: Amount): Amount => ({ requests: a.requests - b.requests, tokens: a.tokens - b.tokens })
+
 const epsilon = 1e-9
 
 /** Opens a window in which nothing counts yet. */
@@ -53,49 +58,33 @@ const untilOf = ({ counting, seconds }: Window, at: number): number => {
   return next > soon(at) ? next : next + seconds
 }
 
-const counted = (window: Window): Amount => {
-  let [requests, tokens] = [0, 0]
-  for (const entry of window.entries) {
-    requests += entry.requests
-    tokens += entry.tokens
-  }
-  return { requests, tokens }
-}
+const counted = (window: Window): Amount => window.entries.reduce<Amount>(plus, nothing)
 
 /** Computes what is left of an allowance; below 0 where more counts or is owed. */
-export const left = (window: Window, most: Amount): Amount => {
-  const { requests, tokens } = counted(window)
-  return {
-    requests: most.requests - requests - window.owed.requests,
-    tokens: most.tokens - tokens - window.owed.tokens
-  }
-}
+export const left = (window: Window, most: Amount): Amount => minus(minus(most, counted(window)), window.owed)
 
 /** Counts, from a time on, as much of what is owed as is free. */
 const counting = (window: Window, owed: Amount, free: Amount, at: number): Window => {
-  const requests = Math.max(0, Math.min(owed.requests, free.requests))
-  const tokens = Math.max(0, Math.min(owed.tokens, free.tokens))
+  const amount: Amount = {
+    requests: Math.max(0, Math.min(owed.requests, free.requests)),
+    tokens: Math.max(0, Math.min(owed.tokens, free.tokens))
+  }
   const until = untilOf(window, at)
   const last = window.entries.at(-1)
   return {
     ...window,
-    entries: requests === 0 && tokens === 0
+    entries: amount.requests === 0 && amount.tokens === 0
       ? window.entries
       : last?.until === until
-      ? [...window.entries.slice(0, -1), { until, requests: last.requests + requests, tokens: last.tokens + tokens }]
-      : [...window.entries, { until, requests, tokens }],
-    owed: { requests: owed.requests - requests, tokens: owed.tokens - tokens }
+      ? [...window.entries.slice(0, -1), { until, ...plus(last, amount) }]
+      : [...window.entries, { until, ...amount }],
+    owed: minus(owed, amount)
   }
 }
 
 /** Takes an amount at a time at which so much is left; what does not fit is owed. */
 export const take = (window: Window, free: Amount, amount: Amount, at: number): Window =>
-  counting(
-    window,
-    { requests: window.owed.requests + amount.requests, tokens: window.owed.tokens + amount.tokens },
-    free,
-    at
-  )
+  counting(window, plus(window.owed, amount), free, at)
 
 /** Gives tokens back that were taken at a time: from what is owed, and from what was taken then, if it still counts. */
 export const giveBack = (window: Window, tokens: number, takenAt: number): Window => {
@@ -112,10 +101,8 @@ export const giveBack = (window: Window, tokens: number, takenAt: number): Windo
 
 const owing = ({ owed }: Window): boolean => owed.requests > 0 || owed.tokens > 0
 
-const paid = (window: Window, most: Amount, at: number): Window => {
-  const { requests, tokens } = counted(window)
-  return counting(window, window.owed, { requests: most.requests - requests, tokens: most.tokens - tokens }, at)
-}
+const paid = (window: Window, most: Amount, at: number): Window =>
+  counting(window, window.owed, minus(most, counted(window)), at)
 
 const turnsOf = (owed: number, counts: number, most: number): number =>
   counts === 0 ? owed > 0 ? 0 : Infinity : counts > most + epsilon ? 0 : owed / counts
