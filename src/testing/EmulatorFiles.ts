@@ -59,6 +59,8 @@ const withFile = (
 
 const purposes: ReadonlySet<string> = new Set(["fine-tune", "eval", "eval-sample", "eval-output", "batch-api"])
 
+const wrongPurpose = Exchange.failure(400, "Invalid request: `purpose` must be fine-tune, eval or batch-api")
+
 const stored = (
   exchange: Exchange.Exchange,
   file: Pick<StoredFile, "filename" | "purpose" | "fileType" | "bytes">
@@ -80,9 +82,7 @@ export const upload: Exchange.Handler = (exchange) =>
         Exchange.failure(400, "Invalid request: a multipart form with `file` and `file_name` is required")
       )
     }
-    if (typeof purpose !== "string" || !purposes.has(purpose)) {
-      return Effect.succeed(Exchange.failure(400, "Invalid request: `purpose` must be fine-tune, eval or batch-api"))
-    }
+    if (typeof purpose !== "string" || !purposes.has(purpose)) return Effect.succeed(wrongPurpose)
     const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file.bytes
     if (bytes.length > largest) {
       return Effect.succeed(Exchange.failure(413, "Request entity too large", { code: "request_too_large" }))
@@ -103,9 +103,7 @@ export const upload: Exchange.Handler = (exchange) =>
 export const begin: Exchange.Handler = (exchange) => {
   const { query, request } = exchange
   const purpose = query.get("purpose") ?? ""
-  if (!purposes.has(purpose)) {
-    return Effect.succeed(Exchange.failure(400, "Invalid request: `purpose` must be fine-tune, eval or batch-api"))
-  }
+  if (!purposes.has(purpose)) return Effect.succeed(wrongPurpose)
   return Effect.map(
     stored(exchange, {
       filename: query.get("file_name") ?? "file",

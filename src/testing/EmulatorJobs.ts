@@ -11,6 +11,7 @@ import * as Exchange from "./EmulatorExchange.ts"
 import * as Files from "./EmulatorFiles.ts"
 import type { StoredJob } from "./EmulatorWorld.ts"
 import * as Simulation from "./Simulation.ts"
+import type { Config } from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Job from "./SimulationJob.ts"
 import * as Reply from "./SimulationReply.ts"
@@ -131,12 +132,41 @@ const describeVideo = (job: StoredJob, at: number): Body => {
   }
 }
 
-const describe = (job: StoredJob, at: number): Body =>
-  job.kind === "fine-tune"
-    ? describeFineTune(job, at)
-    : job.kind === "evaluation"
-    ? describeEvaluation(job, at)
-    : describeVideo(job, at)
+interface Kind {
+  readonly prefix: string
+  readonly required: ReadonlyArray<string>
+  readonly phases: (jobs: Config["jobs"]) => Pick<Job.Job, "phases" | "end">
+  readonly describe: (job: StoredJob, at: number) => Body
+  /** Prices a request; one whose file is not there has no price. */
+  readonly price: (exchange: Exchange.Exchange, request: Body) => Price | undefined
+}
+
+const kinds: Readonly<Record<StoredJob["kind"], Kind>> = {
+  "fine-tune": {
+    prefix: "ft-",
+    required: ["model", "training_file"],
+    phases: Job.fineTune,
+    describe: describeFineTune,
+    price: priceOf
+  },
+  evaluation: {
+    prefix: "eval-",
+    required: ["type", "parameters"],
+    phases: Job.evaluation,
+    describe: describeEvaluation,
+    price: () => ({ tokens: 0, nanoUsd: 0n })
+  },
+  video: {
+    prefix: "",
+    required: ["model"],
+    phases: Job.video,
+    describe: describeVideo,
+    price: ({ world }, request) => ({
+      tokens: 0,
+      nanoUsd: Simulation.costNanoUsd(world.run.state().config, String(request["model"]), { input: 0, output: 1 })
+    })
+  }
+}
 
 const refusal = (kind: StoredJob["kind"], message: string, status = 400): HttpServerResponse.HttpServerResponse =>
   kind === "fine-tune" ? Exchange.json({ message }, status) : Exchange.failure(status, message)
@@ -144,34 +174,20 @@ const refusal = (kind: StoredJob["kind"], message: string, status = 400): HttpSe
 const suspended = (): HttpServerResponse.HttpServerResponse =>
   Exchange.failure(402, Reply.outOfCredits.message, Reply.outOfCredits)
 
-const required: Readonly<Record<StoredJob["kind"], ReadonlyArray<string>>> = {
-  "fine-tune": ["model", "training_file"],
-  evaluation: ["type", "parameters"],
-  video: ["model"]
-}
-
-const prefixes: Readonly<Record<StoredJob["kind"], string>> = { "fine-tune": "ft-", evaluation: "eval-", video: "" }
-
-const costOf = (exchange: Exchange.Exchange, kind: StoredJob["kind"], request: Body): Price | undefined => {
-  if (kind === "fine-tune") return priceOf(exchange, request)
-  if (kind === "evaluation") return { tokens: 0, nanoUsd: 0n }
-  const { config } = exchange.world.run.state()
-  return { tokens: 0, nanoUsd: Simulation.costNanoUsd(config, String(request["model"]), { input: 0, output: 1 }) }
-}
-
 /** Answers the creation of a job. */
 export const create = (kind: StoredJob["kind"]): Exchange.Handler => (exchange) =>
   Effect.flatMap(Exchange.body(exchange.request), (json) => {
     const { world, org } = exchange
     const request = Text.fields(json?.value)
-    const absent = required[kind].find((field) => request?.[field] === undefined)
+    const { describe, phases, prefix, price: pricing, required } = kinds[kind]
+    const absent = required.find((field) => request?.[field] === undefined)
     if (request === undefined || absent !== undefined) {
       return Effect.succeed(refusal(kind, `Invalid request: ${absent ?? "the body"} is required`))
     }
     if (kind === "evaluation" && !["classify", "score", "compare"].includes(String(request["type"]))) {
       return Effect.succeed(refusal(kind, "Invalid request: type must be classify, score or compare"))
     }
-    const price = costOf(exchange, kind, request)
+    const price = pricing(exchange, request)
     if (price === undefined) {
       return Effect.succeed(refusal(kind, `File ${String(request["training_file"])} not found`, 404))
     }
@@ -180,13 +196,17 @@ export const create = (kind: StoredJob["kind"]): Exchange.Handler => (exchange) 
         const now = Simulation.advance(state, at)
         const balance = Simulation.balance(now, org)
         if (balance !== undefined && balance.nanoUsd < price.nanoUsd) return [suspended(), now]
-        const phases = kind === "fine-tune"
-          ? Job.fineTune(now.config.jobs)
-          : kind === "evaluation"
-          ? Job.evaluation(now.config.jobs)
-          : Job.video(now.config.jobs)
-        const id = `${prefixes[kind]}${world.nextId()}`
-        const job: StoredJob = { ...phases, ...price, id, org, kind, request, createdAt: at, epoch }
+        const id = `${prefix}${world.nextId()}`
+        const job: StoredJob = {
+          ...phases(now.config.jobs),
+          ...price,
+          id,
+          org,
+          kind,
+          request,
+          createdAt: at,
+          epoch
+        }
         world.jobs.set(id, job)
         const answer = Exchange.json(
           kind === "evaluation" ? { workflow_id: id, status: "pending" } : describe(job, at)
@@ -213,7 +233,7 @@ const withJob = (
 
 /** Answers with a job. */
 export const retrieve = (kind: StoredJob["kind"]): Exchange.Handler => (exchange) =>
-  withJob(kind, exchange, (job, at) => Exchange.json(describe(job, at)))
+  withJob(kind, exchange, (job, at) => Exchange.json(kinds[kind].describe(job, at)))
 
 const ofKind = ({ world, org }: Exchange.Exchange, kind: StoredJob["kind"]): ReadonlyArray<StoredJob> =>
   [...world.jobs.values()].filter((job) => job.kind === kind && job.org === org).reverse()

@@ -89,24 +89,6 @@ const logMedian = (distribution: Extract<Distribution, { readonly kind: "lognorm
     ? Math.log(distribution.mean ?? 1) - distribution.sigma ** 2 / 2
     : Math.log(distribution.median)
 
-/** Computes the mean of a distribution; where it has a `max`, of the distribution before the cut. */
-export const mean = (distribution: Distribution): number => {
-  switch (distribution.kind) {
-    case "constant":
-      return distribution.value
-    case "uniform":
-      return (distribution.min + distribution.max) / 2
-    case "exponential":
-      return distribution.mean
-    case "lognormal":
-      return Math.exp(logMedian(distribution) + distribution.sigma ** 2 / 2)
-    case "mixture": {
-      const total = distribution.parts.reduce((sum, part) => sum + part.weight, 0)
-      return distribution.parts.reduce((sum, part) => sum + part.weight * mean(part.of), 0) / total
-    }
-  }
-}
-
 /**
  * Hashes a text to a safe integer of 53 bits, the same on every machine.
  *
