@@ -13,7 +13,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as ProviderError from "./internal/providerError.ts"
 import * as JsonText from "./internal/jsonText.ts"
-import type { Reply } from "./SimulationReply.ts"
+import * as Simulation from "./Simulation.ts"
+import type { Denial } from "./SimulationReply.ts"
 import type { Run } from "./SimulationRun.ts"
 import type { World } from "./EmulatorWorld.ts"
 
@@ -70,11 +71,7 @@ export const flatFailure = (status: number, message: string): HttpServerResponse
   json({ error: message }, status)
 
 /** Turns a reply that is no answer into a response or a broken connection, when its time has come. */
-export const refusal = (
-  run: Run,
-  reply: Exclude<Reply, { readonly _tag: "Answer" }>,
-  arrivedAt: number
-): Outcome =>
+export const refusal = (run: Run, reply: Denial, arrivedAt: number): Outcome =>
   Effect.flatMap(run.sleepUntil(arrivedAt + reply.latencySeconds), () =>
     reply._tag === "Dropped"
       ? Effect.fail(reply.kind === "refused" ? Drop.refused : Drop.reset)
@@ -85,6 +82,20 @@ export const refusal = (
           contentType: reply.contentType
         })
       ))
+
+/** Answers a request that calls no model, unless the simulation denies it. */
+export const visit = (
+  { key, world: { run } }: Exchange,
+  request: { readonly operation: string; readonly promptHash: number },
+  answer: (state: Simulation.State) => Outcome
+): Outcome =>
+  Effect.flatMap(
+    run.modify((state, at) => {
+      const [reply, next] = Simulation.visit(state, { ...request, at, key })
+      return [{ reply, next }, next]
+    }),
+    ({ next, reply }) => reply === undefined ? answer(next) : refusal(run, reply, next.now)
+  )
 
 /** Parses JSON, or gives nothing for what is none, or is deeper than 500 levels. */
 export const parseJson = (text: string): { readonly value: unknown } | undefined =>

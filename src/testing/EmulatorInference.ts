@@ -12,6 +12,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { MultipartError } from "effect/http/Multipart"
 import * as Stream from "effect/Stream"
 import * as Exchange from "./EmulatorExchange.ts"
+import { eventText } from "./internal/replyBody.ts"
 import * as Simulation from "./Simulation.ts"
 import * as Answer from "./SimulationAnswer.ts"
 import * as Reply from "./SimulationReply.ts"
@@ -22,7 +23,7 @@ type Operation = "chat" | "completions" | "embeddings" | "rerank" | "images"
 
 const encoder = new TextEncoder()
 
-const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`)
+const event = (data: string): Uint8Array => encoder.encode(eventText(data))
 
 const writers: Readonly<Record<Operation, (draft: Answer.Draft) => unknown>> = {
   chat: Answer.chat,
@@ -140,19 +141,11 @@ const arrive = (
 
 /** Refuses a request that was not understood: after the checks that come before reading it. */
 const invalid = (exchange: Exchange.Exchange, operation: string, wrong: Request.Invalid): Exchange.Outcome =>
-  Effect.flatMap(
-    exchange.world.run.modify((state, at) => {
-      const [reply, next] = Simulation.visit(state, { at, key: exchange.key, operation, promptHash: 0 })
-      return [{ reply, at: next.now, after: next.config.refusalSeconds }, next]
-    }),
-    ({ reply, at, after }) =>
-      reply !== undefined && reply._tag !== "Answer"
-        ? Exchange.refusal(exchange.world.run, reply, at)
-        : Effect.as(
-          exchange.world.run.sleepUntil(at + after),
-          Exchange.failure(400, wrong.message, { param: wrong.param })
-        )
-  )
+  Exchange.visit(exchange, { operation, promptHash: 0 }, ({ config, now }) =>
+    Effect.as(
+      exchange.world.run.sleepUntil(now + config.refusalSeconds),
+      Exchange.failure(400, wrong.message, { param: wrong.param })
+    ))
 
 const notJson: Request.Invalid = { message: "Invalid request: the body is not valid JSON", param: "body" }
 

@@ -147,30 +147,6 @@ const split = (url: string): readonly [path: string, query: string] => {
 const bearer = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : /^bearer\s+(\S+)$/i.exec(authorization)?.[1]
 
-/** Lets a request to something other than a model in, or answers it. */
-const visited = (
-  world: World,
-  request: HttpServerRequest,
-  match: Match,
-  exchange: Exchange.Exchange
-): Exchange.Outcome =>
-  Effect.flatMap(
-    world.run.modify((state, at) => {
-      const operation = `${match.route.method} ${match.route.path}`
-      const [reply, next] = Simulation.visit(state, {
-        at,
-        key: exchange.key,
-        operation,
-        promptHash: Simulation.hash(`${operation} ${request.url}`)
-      })
-      return [{ reply, at: next.now }, next]
-    }),
-    ({ reply, at }) =>
-      reply === undefined || reply._tag === "Answer"
-        ? match.route.handler(exchange)
-        : Exchange.refusal(world.run, reply, at)
-  )
-
 /** Answers one request. */
 const handle = (world: World, request: HttpServerRequest): Exchange.Outcome => {
   const [path, query] = split(request.url)
@@ -191,9 +167,15 @@ const handle = (world: World, request: HttpServerRequest): Exchange.Outcome => {
     key,
     org: Simulation.organization(world.run.state().config, key) ?? "default"
   }
-  const answered = match.route.checks === "account"
-    ? visited(world, request, match, exchange)
-    : match.route.handler(exchange)
+  const { checks, handler } = match.route
+  const operation = `${match.route.method} ${match.route.path}`
+  const answered = checks === "account"
+    ? Exchange.visit(
+      exchange,
+      { operation, promptHash: Simulation.hash(`${operation} ${request.url}`) },
+      () => handler(exchange)
+    )
+    : handler(exchange)
   return Effect.andThen(world.settle, answered)
 }
 

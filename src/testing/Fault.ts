@@ -26,6 +26,7 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
 import * as ProviderError from "./internal/providerError.ts"
+import { eventText } from "./internal/replyBody.ts"
 import * as Reply from "./Reply.ts"
 import * as SimulationConfig from "./SimulationConfig.ts"
 import * as SimulationRandom from "./SimulationRandom.ts"
@@ -187,11 +188,9 @@ export const clockSkew = (by: Duration.Input | { readonly behind: Duration.Input
 type Exchange<E, R> = Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>
 
 const errorFrameText = (error: unknown): string =>
-  `data: ${
-    JSON.stringify({
-      error: error ?? ProviderError.make({ message: "The model failed while generating.", type: "server_error" })
-    })
-  }\n\n`
+  eventText(JSON.stringify({
+    error: error ?? ProviderError.make({ message: "The model failed while generating.", type: "server_error" })
+  }))
 
 const tornFrame = "data: {\"id\":\"reply-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"to\n\n"
 

@@ -100,6 +100,8 @@ export const ofRule = (kinds: ReadonlyArray<Kind>, { fault, when: strikes }: Fau
 
 const streams = (sent: Sent.Sent): boolean => sent.operation.endsWith("Stream")
 const onStreams = { on: streams }
+const final = { survivable: false }
+const finalOnStreams = { ...onStreams, ...final }
 const page = { body: "<!doctype html><title>Bad gateway</title>", headers: { "content-type": "text/html" } }
 const lasting = { lasts: "always", survivable: false } as const
 
@@ -126,12 +128,12 @@ export const transient: ReadonlyArray<Kind> = [
 export const streaming: ReadonlyArray<Kind> = [
   make("stream stalls before its first event", Fault.stallAtEvent(0), onStreams),
   make("stream cut before its first event", Fault.cutAtEvent(0), onStreams),
-  make("stream stalls", Fault.stallAtEvent(1), { ...onStreams, survivable: false }),
-  make("stream cut", Fault.cutAtEvent(1), { ...onStreams, survivable: false }),
-  make("stream ends early", Fault.endAtEvent(1), { ...onStreams, survivable: false }),
-  make("malformed frame", Fault.malformedFrame(2), { ...onStreams, survivable: false }),
-  make("error frame", Fault.errorFrame(2), { ...onStreams, survivable: false }),
-  make("error frame, bare text", Fault.errorFrame(2, "Internal error"), { ...onStreams, survivable: false }),
+  make("stream stalls", Fault.stallAtEvent(1), finalOnStreams),
+  make("stream cut", Fault.cutAtEvent(1), finalOnStreams),
+  make("stream ends early", Fault.endAtEvent(1), finalOnStreams),
+  make("malformed frame", Fault.malformedFrame(2), finalOnStreams),
+  make("error frame", Fault.errorFrame(2), finalOnStreams),
+  make("error frame, bare text", Fault.errorFrame(2, "Internal error"), finalOnStreams),
   make("one byte at a time", Fault.chopped(1), onStreams)
 ]
 
@@ -146,8 +148,8 @@ export const lastingKinds: ReadonlyArray<Kind> = [
   make("429 for good", Fault.rateLimited({ reset: 1 }), lasting),
   make("503 for good", Fault.status(503), lasting),
   make("name does not resolve", Fault.broken("dns"), lasting),
-  make("200 that is a web page", Fault.status(200, page), { lasts: "once", survivable: false }),
-  make("wrong content type", Fault.contentType("text/html"), { lasts: "once", survivable: false })
+  make("200 that is a web page", Fault.status(200, page), final),
+  make("wrong content type", Fault.contentType("text/html"), final)
 ]
 
 /**

@@ -43,7 +43,7 @@ export { arrive, visit } from "./SimulationArrival.ts"
 export { type Bound, makespan, type Scenario } from "./SimulationBound.ts"
 export { type Changes, Config, defaults, type Distribution, type FaultKind, type Options } from "./SimulationConfig.ts"
 export { hash } from "./SimulationRandom.ts"
-export type { Answer, Arrival, Dropped, Reason, Refusal, Reply } from "./SimulationReply.ts"
+export type { Answer, Arrival, Denial, Dropped, Reason, Refusal, Reply } from "./SimulationReply.ts"
 export {
   advance,
   cancel,

@@ -139,10 +139,7 @@ const admitted = (
     state.now + engineSeconds,
     { _tag: "End", id }
   )
-  if (fails) {
-    const [reply, noted] = Refusal.faulty({ ...meeting, state: next }, fault, engineSeconds)
-    return [reply, noted]
-  }
+  if (fails) return Refusal.faulty({ ...meeting, state: next }, fault, engineSeconds)
   return [
     {
       _tag: "Answer",
@@ -211,7 +208,7 @@ export const arrive = (before: State.State, arrival: Reply.Arrival): readonly [R
 export const visit = (
   before: State.State,
   request: Pick<Reply.Arrival, "at" | "key" | "operation" | "promptHash">
-): readonly [Reply.Reply | undefined, State.State] => {
+): readonly [Reply.Denial | undefined, State.State] => {
   const meeting = meet(before, { ...request, model: "", inputTokens: 0 })
   const { counters } = before
   const state = {

@@ -32,7 +32,7 @@ const refuse = (
   { state, config, id, requestId }: Meeting,
   reason: Reply.Reason,
   { status, contentType, body, headers, waitSeconds, latencySeconds }: Refused
-): readonly [Reply.Reply, State.State] => [
+): readonly [Reply.Denial, State.State] => [
   {
     _tag: "Refusal",
     id,
@@ -55,11 +55,15 @@ const tell = (
   status: number,
   error: ProviderError.Description,
   more?: Pick<Refused, "headers" | "waitSeconds">
-): readonly [Reply.Reply, State.State] =>
+): readonly [Reply.Denial, State.State] =>
   refuse(meeting, reason, { status, body: Reply.errorBody(meeting.requestId, error), ...more })
 
 /** Answers with a fault: at the edge at once, in the engine after the time `latencySeconds`. */
-export const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): readonly [Reply.Reply, State.State] => {
+export const faulty = (
+  meeting: Meeting,
+  fault: Fault,
+  latencySeconds: number
+): readonly [Reply.Denial, State.State] => {
   const { config, requestId } = meeting
   const retryAfter: Readonly<Record<string, string>> = fault.retryAfterSeconds === undefined
     ? {}
@@ -92,7 +96,7 @@ export const faulty = (meeting: Meeting, fault: Fault, latencySeconds: number): 
 }
 
 /** Refuses a key that nobody has. */
-export const unauthorized = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
+export const unauthorized = (meeting: Meeting): readonly [Reply.Denial, State.State] =>
   tell(meeting, "key", 401, {
     message: "Invalid API key provided. You can find your API key at https://api.together.xyz/settings/api-keys.",
     code: "invalid_api_key"
@@ -114,7 +118,7 @@ const servedBy: Readonly<Record<string, ReadonlyArray<string>>> = {
 const knownTypes = new Set([...Object.values(servedBy).flat(), "video"])
 
 /** Answers what no retry can mend: a wrong model or length. */
-export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] | undefined => {
+export const invalid = (meeting: Meeting): readonly [Reply.Denial, State.State] | undefined => {
   const { config, call } = meeting
   const model = config.models[call.model]
   if (model === undefined && config.unknownModels === "reject") {
@@ -151,7 +155,7 @@ export const invalid = (meeting: Meeting): readonly [Reply.Reply, State.State] |
 }
 
 /** Refuses for want of credit. */
-export const outOfCredits = (meeting: Meeting): readonly [Reply.Reply, State.State] =>
+export const outOfCredits = (meeting: Meeting): readonly [Reply.Denial, State.State] =>
   tell(meeting, "credits", 402, Reply.outOfCredits)
 
 /** Refuses for a limit of the common pool. */
@@ -161,7 +165,7 @@ export const limited = (
   lane: Limit.Lane,
   cost: number,
   shortage: Limit.Shortage
-): readonly [Reply.Reply, State.State] => {
+): readonly [Reply.Denial, State.State] => {
   const { config, requestId } = meeting
   const counted = config.refusedCounts && shortage !== "in-flight" ? Limit.take(lane, 1, 0) : lane
   const state = { ...meeting.state, lanes: { ...meeting.state.lanes, [key]: counted } }

@@ -104,8 +104,11 @@ export interface Dropped extends Common {
   readonly reason: Reason
 }
 
+/** Describes what the provider does about a call that it does not answer. */
+export type Denial = Refusal | Dropped
+
 /** Describes what the provider does about a call. */
-export type Reply = Answer | Refusal | Dropped
+export type Reply = Answer | Denial
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

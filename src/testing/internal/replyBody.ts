@@ -90,6 +90,9 @@ export const empty = (status = 200, headers?: Readonly<Record<string, string>>):
 export const jsonl = (rows: ReadonlyArray<unknown>, options?: AnswerOptions): Answer =>
   raw(rows.map((row) => `${JSON.stringify(row)}\n`).join(""), { ...options, contentType: "application/jsonl" })
 
+/** Writes an event. */
+export const eventText = (data: string): string => `data: ${data}\n\n`
+
 /** Answers with events: each string or value is the data of one. */
 export const events = (
   data: ReadonlyArray<unknown>,
@@ -98,7 +101,7 @@ export const events = (
   const waitMillis = Argument.millis("Reply.events", "every", options?.every ?? 0)
   return answer(
     data.map((item, index) => ({
-      data: `data: ${typeof item === "string" ? item : JSON.stringify(item)}\n\n`,
+      data: eventText(typeof item === "string" ? item : JSON.stringify(item)),
       waitMillis: index === 0 ? 0 : waitMillis
     })),
     "text/event-stream;charset=utf-8",
