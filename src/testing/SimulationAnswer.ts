@@ -27,17 +27,23 @@ export interface Frame {
   readonly tokens: number
 }
 
+/** Holds the call of a tool. */
 interface Tool {
+  readonly index: 0
   readonly id: string
-  readonly name: string
-  readonly arguments: string
+  readonly type: "function"
+  readonly function: { readonly name: string; readonly arguments: string }
 }
 
+/** Counts the tokens of one choice that are reasoning. */
+const reasoningTokens = ({ answer, config, read }: Draft): number =>
+  Math.floor(answer.outputTokens * (config.models[read.call.model]?.reasoningShare ?? 0))
+
 /** Writes the usage of an answer. */
-export const usage = ({ config, read, answer }: Draft): Readonly<Record<string, unknown>> => {
+export const usage = (draft: Draft): Readonly<Record<string, unknown>> => {
+  const { answer } = draft
   const output = answer.outputTokens * answer.choices
-  const reasoning = Math.floor(answer.outputTokens * (config.models[read.call.model]?.reasoningShare ?? 0)) *
-    answer.choices
+  const reasoning = reasoningTokens(draft) * answer.choices
   return {
     prompt_tokens: answer.inputTokens,
     completion_tokens: output,
@@ -57,9 +63,13 @@ const toolOf = (body: Body, answer: Answer): Tool | undefined => {
   const chosen = functions.find((tool) => tool?.["name"] === wanted) ?? functions[0]
   const source = Random.source(answer.textSeed)
   return {
+    index: 0,
     id: `call_${Random.word(source, 1).toString(36)}${Random.word(source, 2).toString(36)}`,
-    name: String(chosen?.["name"] ?? wanted),
-    arguments: JSON.stringify(Text.instance(chosen?.["parameters"] ?? { type: "object" }, "text"))
+    type: "function",
+    function: {
+      name: String(chosen?.["name"] ?? wanted),
+      arguments: JSON.stringify(Text.instance(chosen?.["parameters"] ?? { type: "object" }, "text"))
+    }
   }
 }
 
@@ -93,16 +103,15 @@ interface Choice {
   readonly reason: Answer["finishReason"]
 }
 
-const choiceOf = ({ config, read, answer }: Draft, index: number): Choice => {
-  const { promptHash, model } = read.call
-  const fixed = read.call.operation === "chat" ? structured(read.body, Text.mark(promptHash)) : undefined
+const choiceOf = (draft: Draft, index: number): Choice => {
+  const { read, answer } = draft
+  const { promptHash, operation } = read.call
+  const fixed = operation === "chat" ? structured(read.body, Text.mark(promptHash)) : undefined
   if (fixed !== undefined) {
     const { reason, text } = written(fixed, answer)
     return { reasoning: [], content: spread(text, answer.outputTokens), reason }
   }
-  const reasoning = read.call.operation === "chat"
-    ? Math.floor(answer.outputTokens * (config.models[model]?.reasoningShare ?? 0))
-    : 0
+  const reasoning = operation === "chat" ? reasoningTokens(draft) : 0
   return {
     reasoning: Text.tokens(promptHash, answer.textSeed, 1000 + index, reasoning),
     content: Text.tokens(promptHash, answer.textSeed, index, answer.outputTokens - reasoning),
@@ -144,23 +153,16 @@ export const chat = (draft: Draft): unknown => {
       finish_reason: tool === undefined ? choice.reason : "tool_calls",
       seed: seedOf(answer),
       logprobs: logprobsOf(read.body, choice.content),
-      message: tool === undefined
-        ? {
-          role: "assistant",
-          content: choice.content.join(""),
-          tool_calls: [],
-          ...(choice.reasoning.length === 0 ? {} : { reasoning: choice.reasoning.join("") })
-        }
-        : {
-          role: "assistant",
-          content: null,
-          tool_calls: [{
-            index: 0,
-            id: tool.id,
-            type: "function",
-            function: { name: tool.name, arguments: tool.arguments }
-          }]
-        }
+      message: {
+        role: "assistant",
+        ...(tool === undefined
+          ? {
+            content: choice.content.join(""),
+            tool_calls: [],
+            ...(choice.reasoning.length === 0 ? {} : { reasoning: choice.reasoning.join("") })
+          }
+          : { content: null, tool_calls: [tool] })
+      }
     })),
     usage: usage(draft)
   }
@@ -233,12 +235,12 @@ const toolFrames = (draft: Draft, tool: Tool): ReadonlyArray<Frame> => {
     ...each(0, { role: "assistant", content: "" }, null),
     ...each(
       Math.ceil(answer.outputTokens / 2),
-      { tool_calls: [{ index: 0, id: tool.id, type: "function", function: { name: tool.name, arguments: "" } }] },
+      { tool_calls: [{ ...tool, function: { ...tool.function, arguments: "" } }] },
       null
     ),
     ...each(
       answer.outputTokens,
-      { tool_calls: [{ index: 0, function: { arguments: tool.arguments } }] },
+      { tool_calls: [{ index: 0, function: { arguments: tool.function.arguments } }] },
       "tool_calls"
     ),
     ...lastFrames(draft, "tool_calls").map((data) => ({ tokens: answer.outputTokens, data }))

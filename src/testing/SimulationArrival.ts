@@ -33,12 +33,14 @@ const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: bool
 /** Takes a number of a caller for what it can be: none below 0, none that is no number, none without an end. */
 const tame = (count: number): number => count > 0 ? Math.min(count, 1e12) : 0
 
+const tameIfAny = (count: number | undefined): number | undefined => count === undefined ? undefined : tame(count)
+
 const tamed = (call: Reply.Arrival): Reply.Arrival => ({
   ...call,
   inputTokens: tame(call.inputTokens),
-  maxTokens: call.maxTokens === undefined ? undefined : tame(call.maxTokens),
-  outputTokens: call.outputTokens === undefined ? undefined : tame(call.outputTokens),
-  choices: call.choices === undefined ? undefined : tame(call.choices)
+  maxTokens: tameIfAny(call.maxTokens),
+  outputTokens: tameIfAny(call.outputTokens),
+  choices: tameIfAny(call.choices)
 })
 
 const tokensAtAdmission = (config: Config, call: Reply.Arrival): number => {
