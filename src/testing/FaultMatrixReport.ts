@@ -45,24 +45,16 @@ const marks: Readonly<Record<Verdict, string>> = {
 }
 
 const tableOf = (matrix: Matrix): string => {
-  const requests = [
-    ...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.request] : []))
-  ]
-  const kinds = [...new Set(matrix.cells.flatMap(({ trouble }) => trouble.length === 1 ? [trouble[0]!.kind] : []))]
-  if (kinds.length === 0) return ""
-  const verdicts = new Map<string, Verdict>()
-  for (const { trouble, verdict } of matrix.cells) {
-    if (trouble.length === 1) verdicts.set(`${trouble[0]!.kind.name}@${trouble[0]!.request}`, verdict)
-  }
+  const singles = matrix.cells.flatMap(({ trouble: [first, second], verdict }) =>
+    first === undefined || second !== undefined ? [] : [{ ...first, verdict }]
+  )
+  if (singles.length === 0) return ""
+  const requests = [...new Set(singles.map(({ request }) => request))]
+  const kinds = [...new Set(singles.map(({ kind }) => kind))]
+  const verdicts = new Map(singles.map(({ kind, request, verdict }) => [`${kind.name}@${request}`, marks[verdict]]))
   return textTable([
     ["", ...requests.map((request) => `#${request}`)],
-    ...kinds.map((kind) => [
-      kind.name,
-      ...requests.map((request) => {
-        const verdict = verdicts.get(`${kind.name}@${request}`)
-        return verdict === undefined ? "-" : marks[verdict]
-      })
-    ])
+    ...kinds.map(({ name }) => [name, ...requests.map((request) => verdicts.get(`${name}@${request}`) ?? "-")])
   ])
 }
 

@@ -179,22 +179,7 @@ const withoutPrompts =
       : PromptText.without(texts, prompts.written, prompts.declared)
 
 const bareWord = /\p{L}[\p{L}\p{M}\p{N}_-]*/gu
-const grammar = new Set([
-  "data",
-  "event",
-  "id",
-  "retry",
-  "message",
-  "error",
-  "ping",
-  "done",
-  "DONE",
-  "true",
-  "false",
-  "null",
-  "NaN",
-  "Infinity"
-])
+const grammar = new Set("data event id retry message error ping done DONE true false null NaN Infinity".split(" "))
 
 /** Replaces words that stand outside of any text, as in an event that is no JSON. */
 const bareWords = (text: string, found: ReadonlyArray<JsonText.Literal>): ReadonlyArray<JsonText.Edit> => {
