@@ -26,7 +26,6 @@ import {
   brokenKinds,
   type Hang,
   lower,
-  type Part,
   type Reply
 } from "./internal/replyBody.ts"
 
@@ -91,23 +90,22 @@ export const withHeaders: {
   headers: { ...self.headers, ...lower(headers) }
 }))
 
-const first = (constructor: string, self: Answer, parts: number): ReadonlyArray<Part> =>
-  self.parts.slice(0, Argument.integer(`Reply.${constructor}`, "parts", parts, 0))
+/** Makes the combinator that keeps the first pieces of a body and then lets something follow. */
+const ending = (name: string, end: Answer["end"]): {
+  (parts: number): (self: Answer) => Answer
+  (self: Answer, parts: number): Answer
+} =>
+  dual(2, (self: Answer, parts: number): Answer => ({
+    ...self,
+    parts: self.parts.slice(0, Argument.integer(`Reply.${name}`, "parts", parts, 0)),
+    end
+  }))
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then falls silent for ever. */
-export const stallAt: {
-  (parts: number): (self: Answer) => Answer
-  (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("stallAt", self, parts), end: "stall" }))
+export const stallAt = ending("stallAt", "stall")
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then resets the connection. */
-export const cutAt: {
-  (parts: number): (self: Answer) => Answer
-  (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("cutAt", self, parts), end: "cut" }))
+export const cutAt = ending("cutAt", "cut")
 
 /** Keeps the first `parts` pieces of a body (events, for a stream) and then ends it as if that were all. */
-export const endAt: {
-  (parts: number): (self: Answer) => Answer
-  (self: Answer, parts: number): Answer
-} = dual(2, (self: Answer, parts: number): Answer => ({ ...self, parts: first("endAt", self, parts), end: "complete" }))
+export const endAt = ending("endAt", "complete")

@@ -256,15 +256,13 @@ export const rateError = (
       type: "credit_limit"
     }
   }
-  return shortage === "requests"
-    ? {
-      message: "Request rate above the dynamic limit of this model. Slow down and retry after x-ratelimit-reset.",
-      type: "dynamic_request_limited"
-    }
-    : {
-      message: "Token rate above the dynamic limit of this model. Slow down and retry after x-ratelimit-reset.",
-      type: "dynamic_token_limited"
-    }
+  const [what, type] = shortage === "requests"
+    ? ["Request", "dynamic_request_limited"]
+    : ["Token", "dynamic_token_limited"]
+  return {
+    message: `${what} rate above the dynamic limit of this model. Slow down and retry after x-ratelimit-reset.`,
+    type
+  }
 }
 
 const html = new Set([502, 504, 520, 521, 522, 523, 524])
