@@ -125,14 +125,7 @@ const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<Bala
 const leaveOf = (ticket: CreditCall.Ticket | undefined): AccountGate.Leave | undefined =>
   ticket === undefined ? undefined : CreditCall.Ticket.held(ticket).leave
 
-/**
- * Makes a guard over the store in context (`LedgerStore`, memory by default).
- *
- * **Details**: reads the balance once. Calls that a stopped program left open are ended first.
- *
- * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
- */
-export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
+const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
   const options = check(given)
   const scope = yield* Scope.Scope
   const store = yield* LedgerStore.LedgerStore
@@ -267,7 +260,16 @@ export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.
       return { keys, budgets: BudgetStatus.list(ledger, now) }
     })
   })
-})
+}
+
+/**
+ * Makes a guard over the store in context (`LedgerStore`, memory by default).
+ *
+ * **Details**: reads the balance once. Calls that a stopped program left open are ended first.
+ *
+ * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
+ */
+export const make = /* @__PURE__ */ Effect.fnUntraced(made) // unused, it leaves a bundle with its ledger
 
 /** Provides the guard. */
 export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effect(Credits, make(options))

@@ -3,7 +3,7 @@
  *
  * ```
  *   every refusal, and where few guesses carry the weight: as many successors as the weight says, near their guess
- *   one in 32, at a refusal               the rate that was measured, for the depth of its guess, and one for another
+ *   one in 32, at a refusal               the rate that was measured, for the depth of its guess, or for another
  *   even the best was far off             the limit moved: three in four leap
  *       by admissions                         up
  *       by a refusal                          to the rate that was measured, or down
@@ -33,8 +33,8 @@ export const defaults = {
   jitterSeconds: 0.03,
   /** One successor in so many is measured at each refusal; jitter of what was measured; refusals to look back. */
   measured: 32,
-  /** Which of the measured has its depth drawn anew; which are a bucket and a window, whatever their guess is. */
-  measuredDepth: 34,
+  /** Every second of the measured has its depth drawn anew; which are a bucket and a window, whatever their guess is. */
+  measuredDepth: 64,
   measuredBucket: 98,
   measuredWindow: 130,
   measuredJitter: 0.01,
@@ -135,7 +135,7 @@ const drawn = (guesses: Guesses, leap: number, refusal: Refusal | undefined): Gu
     const one = successor(guesses, from, guesses.draws + i + 1, {
       kind: kindOf(i, leap, refusal),
       window: isWindow(guesses, from, i, refusal),
-      newDepth: i === defaults.measuredDepth,
+      newDepth: i % defaults.measuredDepth === defaults.measured + 2,
       // the first of a guess's successors stays nearer than the others
       jitter: far ? defaults.farBy : again ? by : by / 2,
       jitterSeconds: far ? defaults.farBy : defaults.jitterSeconds,

@@ -77,11 +77,10 @@ const constant = (rate: number, seconds = 1): Bucket => ({ rate: () => rate, sec
 
 describe("BucketMirror", () => {
   it("uses nearly all that a bucket gives to calls of mixed size, and is rarely refused", () => {
-    for (const seed of [1, 2, 3]) {
-      const { ratio, refusals } = play(constant(3000), mixed, 1500, seed)
-      expect(ratio).toBeLessThan(1.06)
-      expect(refusals).toBeLessThan(25)
-    }
+    const played = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((seed) => play(constant(3000), mixed, 1500, seed))
+    const middle = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[4]!
+    expect(middle(played.map((one) => one.ratio))).toBeLessThan(1.04)
+    expect(middle(played.map((one) => one.refusals))).toBeLessThan(20)
   })
 
   it("does so where the bucket holds five seconds, or twenty", () => {
