@@ -14,6 +14,7 @@
  * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -166,14 +167,18 @@ export const make = Effect.fnUntraced(function*<R>(
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
 
-  /** Sends a row in a call that a stop may leave. */
+  /** Sends a row in a call that a stop may leave: nothing is its answer where it left itself. */
   const call = (row: Row.Row) =>
-    Effect.withFiber<Answer.Reply, TogetherError.TogetherError, R>((fiber) => {
+    Effect.withFiber<Answer.Reply | undefined, TogetherError.TogetherError, R>((fiber) => {
       const watch: CallWatch.CallWatch = { onWire: true, isStopped: () => reason !== undefined }
       calls.set(fiber, watch)
-      return Effect.ensuring(
-        Effect.provideService(Effect.suspend(() => send(row)), CallWatch.Current, watch),
-        Effect.sync(() => calls.delete(fiber))
+      return Effect.suspend(() => send(row)).pipe(
+        Effect.provideService(CallWatch.Current, watch),
+        Effect.catchCauseIf(
+          (cause) => watch.isStopped() && Cause.hasInterruptsOnly(cause),
+          () => Effect.undefined
+        ),
+        Effect.ensuring(Effect.sync(() => calls.delete(fiber)))
       )
     })
 
@@ -266,6 +271,7 @@ export const make = Effect.fnUntraced(function*<R>(
         wake(sending === 0 ? Infinity : 2)
       }
       if (result._tag === "Success") {
+        if (result.success === undefined) return { _tag: "Undone" } satisfies Verdict
         health.answers++
         health.lastAnswerAt = seconds()
         modelOf(row.model).answers++

@@ -4,7 +4,7 @@
  * ```text
  * call ─▶ waits (account, budget, lane) ─▶ on the wire ─▶ answered
  *           ▲                                   │
- *           └──────────── retry ◀───────────────┘
+ *           └────── retry, credit again ◀───────┘
  * ```
  *
  * Who may leave a call early gives it a watch, and reads there whether that cuts off what may be billed. Only a client
@@ -13,6 +13,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 
 /** Watches a call under way. */
@@ -48,3 +49,15 @@ export const retrying = <I>(
       watch.onWire = false
       return true
     }))
+
+/**
+ * Makes the attempts of a call, unless nothing more is to be sent: then it is interrupted. Where they are refused for
+ * want of credit it may wait for some, and makes them anew.
+ */
+export const sending = <A, E, R>(attempts: Effect.Effect<A, E, R>, watch: CallWatch): Effect.Effect<A, E, R> => {
+  const told = Effect.tapError(attempts, (error) =>
+    Effect.sync(() => {
+      if (Predicate.isTagged(error, "InsufficientCreditsError")) watch.onWire = false
+    }))
+  return Effect.suspend(() => watch.isStopped() ? Effect.interrupt : told)
+}

@@ -119,11 +119,20 @@ const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | 
   deadlineAt: deadline && deadline.at - deadline.minAttempt
 })
 
-const retried = <A, R>(call: Call, guards: Guards, once: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
-  Retry.run(once, guards.watch === undefined ? guards.retry : CallWatch.retrying(guards.retry, guards.watch), {
-    budget: guards.retryBudget,
+const retried = <A, R>(
+  call: Call,
+  guards: Guards,
+  once: Effect.Effect<A, Failure, R>
+): Effect.Effect<A, Failure, R> => {
+  const { retry, retryBudget, watch } = guards
+  const options = {
+    budget: retryBudget,
     isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || isBeforeWork(error))
-  })
+  }
+  return watch === undefined
+    ? Retry.run(once, retry, options)
+    : CallWatch.sending(Retry.run(once, CallWatch.retrying(retry, watch), options), watch)
+}
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
 const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) =>

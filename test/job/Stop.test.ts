@@ -48,8 +48,9 @@ interface Ran {
 /** Runs 200 rows through a client of the real stack, and stops it. */
 const stopped = (
   how: Partial<JobFiles.Options<never>>,
-  { clientOptions, input = text, lanes = {}, provider, stopAt = 1000 }: {
+  { clientOptions, credits = {}, input = text, lanes = {}, provider, stopAt = 1000 }: {
     readonly clientOptions?: Partial<Together.Options>
+    readonly credits?: Credits.Options
     readonly input?: string
     readonly lanes?: Lanes.Options
     readonly provider?: Simulation.Options
@@ -76,7 +77,7 @@ const stopped = (
       }))
     const layer = Together.layerHttp({ apiKey: Redacted.make("k"), ...clientOptions }).pipe(
       Layer.provide(Layer.succeed(HttpClient.HttpClient, counting)),
-      Layer.provideMerge(Layer.merge(Lanes.layer(lanes), Credits.layer({})))
+      Layer.provideMerge(Layer.merge(Lanes.layer(lanes), Credits.layer(credits)))
     )
     return yield* Effect.gen(function*() {
       const report = Report.make(0)
@@ -173,6 +174,30 @@ describe("Stop", () => {
       // one row is answered by then, and the next is let through a minute later
       const ran = yield* stopped(interrupted(), { lanes: { requestsPerMinute: 1, maxInFlight: 1 } })
       expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 1 } } })
+    }))
+
+  it.effect("leaves rows at once that wait for credit", () =>
+    Effect.gen(function*() {
+      const ran = yield* stopped(interrupted(), {
+        provider: { faults: [{ probability: 1, kind: 402 }] },
+        credits: { onSuspended: "wait", probe: Schedule.spaced("1 hour") },
+        lanes: { maxInFlight: 8 }
+      })
+      expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 0, failed: 0 } } })
+    }))
+
+  it.effect("sends no row again whose credit comes back after the stop", () =>
+    Effect.gen(function*() {
+      for (const order of ["completion", "input"] as const) {
+        // the probe that is on the wire at the stop is refused, and the next one would be answered within the grace
+        const ran = yield* stopped({ ...interrupted(), order }, {
+          provider: { faults: [{ to: 1, probability: 1, kind: 402, stage: "engine" }] },
+          credits: { onSuspended: "wait", probe: Schedule.spaced("300 millis") },
+          lanes: { maxInFlight: 1 }
+        })
+        expect(ran).toMatchObject({ arrivals: 2, late: 0, cancelled: 0, held: 0 })
+        expect(ran.result).toMatchObject({ stop: Stop.interrupted, report: { ok: 0, failed: 0 } })
+      }
     }))
 
   it.effect("gives a hedged call the grace, and sends no second try once the job has stopped", () =>

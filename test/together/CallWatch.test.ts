@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
@@ -94,6 +95,17 @@ describe("CallWatch", () => {
       expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "ServerError", attempts: 2 })
       expect(seen).toEqual([true, true])
     })))
+
+  it.effect("interrupts a call that begins once it is stopped, and sends nothing", () =>
+    Effect.gen(function*() {
+      const watch = make()
+      watch.stopped = true
+      const { client, seen } = transport(watch)
+      const exit = yield* Effect.exit(
+        watched(chat, watch).pipe(Effect.provide(layer(client, { deadline: "1 minute" })))
+      )
+      expect([Exit.hasInterrupts(exit), seen]).toEqual([true, []])
+    }))
 
   it.effect("says that a hedged call is on the wire though its second try has ended", () =>
     VirtualClock.wrap(Effect.gen(function*() {
