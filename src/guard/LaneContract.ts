@@ -45,13 +45,13 @@ export type Sample =
     readonly _tag: "Success"
     /** Tokens really used; the estimate stands where absent, and where it is not finite or below 0. */
     readonly tokens?: number | undefined
+    /** Limits that the answer states; those on a refusal are not read. */
     readonly headers?: LimitHeaders | undefined
   }
   | {
     readonly _tag: "Throttled"
     readonly scope: ThrottleScope
     readonly retryAfter?: Duration.Duration | undefined
-    readonly headers?: LimitHeaders | undefined
   }
   | { readonly _tag: "Overloaded"; readonly retryAfter?: Duration.Duration | undefined }
   | { readonly _tag: "Failed" }

@@ -12,7 +12,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import type { LimitHeaders } from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
 import type { Sample } from "./LaneContract.ts"
@@ -24,14 +23,10 @@ export interface SampleOptions<in A> {
 }
 
 /** Reads the sample of a failure, from what the one who sent it knows besides. */
-export const ofFailure = (
-  error: TogetherError.TogetherError | undefined,
-  sent: boolean,
-  headers: LimitHeaders | undefined
-): Sample => {
+export const ofFailure = (error: TogetherError.TogetherError | undefined, sent: boolean): Sample => {
   switch (error?._tag) {
     case "RateLimitError":
-      return { _tag: "Throttled", scope: error.scope, retryAfter: error.retryAfter, headers }
+      return { _tag: "Throttled", scope: error.scope, retryAfter: error.retryAfter }
     case "OverloadedError":
       return { _tag: "Overloaded", retryAfter: error.retryAfter }
     case "ServerError":
@@ -78,6 +73,6 @@ export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions
   }
   const error = exit.cause.reasons.find(Cause.isFailReason)?.error
   return TogetherError.isTogetherError(error)
-    ? ofFailure(error, TogetherError.mayHaveArrived(error), undefined)
+    ? ofFailure(error, TogetherError.mayHaveArrived(error))
     : { _tag: "Ignored", sent: true }
 }

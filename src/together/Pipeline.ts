@@ -98,17 +98,16 @@ export interface Guards {
 
 /** Reads how an attempt ended, as far as its lane is concerned. */
 export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed): Lane.Sample => {
-  const headers = observed.headers === undefined ? undefined : Hint.limitHeaders(observed.headers)
   if (Exit.isSuccess(exit)) {
-    const { usage } = observed
+    const { headers, usage } = observed
     return {
       _tag: "Success",
       tokens: usage === undefined ? undefined : usage.inputTokens + usage.outputTokens,
-      headers
+      headers: headers && Hint.limitHeaders(headers)
     }
   }
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-  return LaneSample.ofFailure(error, observed.sent && (error === undefined || mayHaveArrived(error)), headers)
+  return LaneSample.ofFailure(error, observed.sent && (error === undefined || mayHaveArrived(error)))
 }
 
 const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | undefined): Lane.LaneRequest => ({

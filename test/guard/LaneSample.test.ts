@@ -14,8 +14,7 @@ describe("Lane.sampleOf", () => {
     ["a rate limit", new TogetherError.RateLimitError({ ...common, scope: "tokens", retryAfter }), {
       _tag: "Throttled",
       scope: "tokens",
-      retryAfter,
-      headers: undefined
+      retryAfter
     }],
     ["an overload", new TogetherError.OverloadedError({ ...common, retryAfter }), { _tag: "Overloaded", retryAfter }],
     ["a broken server", new TogetherError.ServerError(common), { _tag: "Failed" }],
