@@ -45,6 +45,7 @@ import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
 import * as HedgeDelay from "../policy/HedgeDelay.ts"
 import * as BoundMetric from "./BoundMetric.ts"
+import * as Complaint from "./Complaint.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 
@@ -109,7 +110,7 @@ export const defaults = { budget: HedgeBudget.defaults, delay: HedgeDelay.defaul
  */
 export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Budget> =>
   Effect.sync(() => {
-    let state = HedgeBudget.make(options)
+    let state = Complaint.of("Hedge.makeBudget", "HedgeBudget.make", () => HedgeBudget.make(options))
     return {
       tryWithdraw: Effect.sync(() => {
         const [decision, next] = HedgeBudget.acquire(state)
@@ -131,7 +132,7 @@ export const makeBudget = (options: HedgeBudget.Options = {}): Effect.Effect<Bud
 export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<LearnedDelay> =>
   Clock.clockWith((clock) =>
     Effect.sync(() => {
-      let state = HedgeDelay.make(options)
+      let state = Complaint.of("Hedge.learnedDelay", "HedgeDelay.make", () => HedgeDelay.make(options))
       const now = () => Monotonic.seconds(clock)
       return {
         current: Effect.sync(() => {

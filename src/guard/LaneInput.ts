@@ -9,14 +9,14 @@ import { defaults, type LaneRequest, type Options, type Sample } from "./LaneCon
 
 const inSeconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
 
-/** Returns the options, or throws a `RangeError` that names the field. */
-export const checked = (options: Options): Options => {
+/** Returns the options, or throws a `RangeError` that names the field and who was given it. */
+export const checked = (options: Options, where = "Lane.make"): Options => {
   const positive = (field: string, value: number | undefined): void => {
-    if (value !== undefined && !(value > 0)) throw new RangeError(`Lane.make: ${field} must be above 0, got ${value}`)
+    if (value !== undefined && !(value > 0)) throw new RangeError(`${where}: ${field} must be above 0, got ${value}`)
   }
   const whole = (field: string, value: number | undefined, least: number): void => {
     if (value !== undefined && value !== Infinity && !(Number.isInteger(value) && value >= least)) {
-      throw new RangeError(`Lane.make: ${field} must be an integer of at least ${least}, got ${value}`)
+      throw new RangeError(`${where}: ${field} must be an integer of at least ${least}, got ${value}`)
     }
   }
   positive("requestsPerMinute", options.requestsPerMinute)

@@ -87,11 +87,12 @@ export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
     const registry = yield* Metric.MetricRegistry
     const store = Option.getOrElse(yield* Effect.serviceOption(LaneStore.LaneStore), () => LaneStore.memory)
     // a bad option is refused here, not at the first call
-    checked(base)
+    checked(base, "Lanes.make")
     const lanes = new Map<string, Lane.Lane>()
     const create = (key: string) =>
       Effect.gen(function*() {
-        const lane = yield* Lane.make({ ...base, ...overrides?.(key), key }, store).pipe(
+        const own = checked({ ...base, ...overrides?.(key) }, `Lanes.make, overrides of ${key}`)
+        const lane = yield* Lane.make({ ...own, key }, store).pipe(
           Effect.provideService(Metric.MetricRegistry, registry)
         )
         const learned = saved?.[key]

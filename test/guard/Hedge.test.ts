@@ -274,16 +274,16 @@ describe("Hedge", () => {
     })
   })
 
-  it.effect("refuses options out of range when a budget or a delay is made", () =>
+  it.effect("refuses options out of range when a budget or a delay is made, in its own name", () =>
     Effect.gen(function*() {
       // composing throws nothing
-      const makers: ReadonlyArray<Effect.Effect<unknown>> = [
-        Hedge.makeBudget({ capacity: 0 }),
-        Hedge.learnedDelay({ maxExtraLoad: 2 })
+      const makers: ReadonlyArray<readonly [Effect.Effect<unknown>, message: string]> = [
+        [Hedge.makeBudget({ capacity: 0 }), "Hedge.makeBudget: capacity must be a finite number > 0, got 0"],
+        [Hedge.learnedDelay({ maxExtraLoad: 2 }), "Hedge.learnedDelay: maxExtraLoad must be in (0, 1), got 2"]
       ]
-      for (const make of makers) {
+      for (const [make, message] of makers) {
         const exit = yield* Effect.exit(make)
-        expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(RangeError)
+        expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toEqual(new RangeError(message))
       }
     }))
 

@@ -616,19 +616,26 @@ describe("Lane", () => {
   })
 
   describe("options", () => {
-    it.effect("are refused where out of range", () =>
+    it.effect("are refused where out of range, in the name of who was given them", () =>
       Effect.gen(function*() {
         for (
           const [options, message] of [
-            [{ requestsPerMinute: 0 }, "Lane.make: requestsPerMinute must be above 0, got 0"],
-            [{ maxInFlight: 1.5 }, "Lane.make: maxInFlight must be an integer of at least 1, got 1.5"],
-            [{ start: { tokensPerMinute: -1 } }, "Lane.make: start.tokensPerMinute must be above 0, got -1"],
-            [{ maxPause: 0 }, "Lane.make: maxPause must be above 0, got 0"]
+            [{ requestsPerMinute: 0 }, "requestsPerMinute must be above 0, got 0"],
+            [{ maxInFlight: 1.5 }, "maxInFlight must be an integer of at least 1, got 1.5"],
+            [{ start: { tokensPerMinute: -1 } }, "start.tokensPerMinute must be above 0, got -1"],
+            [{ maxPause: 0 }, "maxPause must be above 0, got 0"]
           ] as const
         ) {
-          for (const made of [Lane.make(options), Lanes.make(options)]) {
+          const lanes = Lanes.make({ overrides: () => options })
+          for (
+            const [where, made] of [
+              ["Lane.make", Lane.make(options)],
+              ["Lanes.make", Lanes.make(options)],
+              ["Lanes.make, overrides of a", Effect.flatMap(lanes, ({ get }) => get("a"))]
+            ] as const
+          ) {
             const exit = yield* Effect.exit<unknown, never, never>(made)
-            expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(`RangeError: ${message}`)
+            expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(`RangeError: ${where}: ${message}`)
           }
         }
       }))
