@@ -315,7 +315,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   #late(estimate: number): LaneOverflowError {
     const deadline = estimate === 0
-      ? "its deadline passed"
+      ? "its deadline leaves no time for it"
       : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
     return this.#refused(
       "deadline",

@@ -284,6 +284,17 @@ describe("the way of one call through a lane", () => {
       expect(Option.isSome(yield* tries("4001 millis"))).toBe(false)
     })))
 
+  it.effect("sends under a short deadline too, as long as a tenth of it is left", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const after = (wait: Duration.Input) =>
+        Deadline.run(Effect.delay(lane.run(Effect.succeed("hello"), { tokens: 1 }), wait), "1 second")
+      expect(yield* after("900 millis")).toBe("hello")
+      const late = yield* Effect.flip(after("901 millis"))
+      expect(late).toMatchObject({ _tag: "LaneOverflowError", reason: "deadline" })
+      expect(late.message).toContain("its deadline leaves no time for it")
+    })))
+
   it.effect("takes the deadline that a request states for its own", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make()
