@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import {
   BudgetExceededError,
@@ -71,6 +72,28 @@ describe("Dispatch", () => {
       const whole = yield* Job.drive(rows, { send: provider().send }, () => Effect.void)
       expect([whole.stop, whole.abandoned.size]).toEqual([undefined, 0])
     })))
+
+  it.effect("fails no row for the want of patience that a stop leaves it", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const refusal = new RateLimitError({ message: "429", scope: "requests", retryAfter: Duration.hours(1) })
+      for (const [after, failed] of [["2 seconds", 1], ["500 millis", 0]] as const) {
+        const { send } = provider((row) =>
+          row.id === "r1"
+            ? Effect.delay(Effect.succeed(reply(row)), "100 millis")
+            : Effect.delay(Effect.fail(refusal), "1 second")
+        )
+        const stop = Effect.as(Effect.sleep(after), Stop.interrupted)
+        const { report } = yield* run(yield* setup(prompts(2)), { send, stop, grace: "1 minute" })
+        expect([after, report.ok, report.failed]).toEqual([after, 1, failed])
+      }
+    })))
+
+  it.effect("breaks, and leaves no row unsaid, where a call is interrupted that no stop has ended", () =>
+    Effect.gen(function*() {
+      const { send } = provider((row) => row.id === "r1" ? Effect.interrupt : Effect.succeed(reply(row)))
+      const exit = yield* Effect.exit(run(yield* setup(prompts(2)), { send }))
+      expect(Exit.hasInterrupts(exit)).toBe(true)
+    }))
 
   it.effect("stops where the ledger cannot be written: every further row would be refused", () =>
     Effect.gen(function*() {

@@ -225,6 +225,7 @@ describe("Row.parse of a file that is no UTF-8 with LF", () => {
   it("advises to part a line at carriage returns only where all of its pieces are JSON", () => {
     const advice = "end lines in LF, such as with tr"
     expect(message("{\"prompt\":\"a\"}\r{\"prompt\":\"b\"}\r\r")).toContain(advice)
+    expect(message("5")).toBe("line 3 is not a JSON object: write {\"custom_id\": …, \"body\": …}")
     for (
       const text of [
         "{\"prompt\":\"a\rb\"}",

@@ -159,6 +159,14 @@ describe("Stop", () => {
       }
     }))
 
+  it.effect("counts no retry of what fails once the job has stopped", () =>
+    Effect.gen(function*() {
+      const failing = { faults: [{ probability: 1, kind: 500 as const, stage: "engine" as const }] }
+      const { arrivals, result: { report } } = yield* stopped(interrupted(latency / 2), { provider: failing })
+      expect([report.retries.size, report.attempts, report.failed]).toEqual([0, arrivals, 0])
+      expect(arrivals).toBeGreaterThan(0)
+    }))
+
   it.effect("cuts off what the grace is too short for", () =>
     Effect.gen(function*() {
       const { after, cancelled, held, uncertain } = yield* stopped({ ...interrupted(), grace: latency / 4 }, {
@@ -174,6 +182,13 @@ describe("Stop", () => {
       // one row is answered by then, and the next is let through a minute later
       const ran = yield* stopped(interrupted(), { lanes: { requestsPerMinute: 1, maxInFlight: 1 } })
       expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 1 } } })
+    }))
+
+  it.effect("leaves rows at once that wait for an identical one of which nothing was sent", () =>
+    Effect.gen(function*() {
+      const input = ["first", "second", "second"].map((question, at) => line(`r${at}`, question, model)).join("")
+      const ran = yield* stopped({ ...interrupted(), dedupe: true }, { input, lanes: { requestsPerMinute: 1 } })
+      expect(ran).toMatchObject({ after: 0, arrivals: 1, held: 0, result: { report: { ok: 1 } } })
     }))
 
   it.effect("leaves rows at once that wait for credit", () =>
