@@ -6,6 +6,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
 import * as TestClock from "effect/testing/TestClock"
 import * as Lock from "../../src/job/Lock.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 
 /** A disk whose files cannot be read while it has no handles left. */
@@ -67,4 +68,27 @@ describe("Lock", () => {
       expect(error).toMatchObject({ reason: "unwritable", message: expect.stringContaining("(EMFILE)") })
       expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
     }))
+
+  it.effect("puts back what another took meanwhile, also where it is interrupted as it does", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { fs, text } = MemoryDisk.make()
+      const [stale, fresh] = [1, 2].map((pid) => JSON.stringify({ token: `${pid}`, pid, host: "h" }))
+      yield* fs.writeFileString("lock", stale!)
+      const slow = FileSystem.make({
+        ...fs,
+        rename: (from, to) =>
+          from === "lock"
+            ? Effect.andThen(fs.writeFileString("lock", fresh!), fs.rename(from, to)).pipe(
+              Effect.andThen(Effect.sleep("1 second"))
+            )
+            : fs.rename(from, to)
+      })
+      const late = yield* Lock.acquire("lock", {
+        owner: { pid: 3, host: "h" },
+        isAlive: ({ pid }) => Effect.succeed(pid !== 1)
+      }).pipe(Effect.scoped, Effect.provideService(FileSystem.FileSystem, slow), Effect.forkChild)
+      yield* Effect.sleep("500 millis")
+      yield* Fiber.interrupt(late)
+      expect(text("lock")).toBe(fresh)
+    })))
 })
