@@ -46,7 +46,7 @@ import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
-import * as RetrySchedule from "./RetrySchedule.ts"
+import * as RetryDelay from "./RetryDelay.ts"
 import * as Turns from "./Turns.ts"
 
 /** Says what an attempt tells about the provider's health. */
@@ -191,11 +191,11 @@ const settingsOf = (options: Options) => {
     idleTimeToLive,
     policy: {
       tripPolicy: CircuitBreaker.rate({ threshold, size, minimumCalls }),
-      openDuration: RetrySchedule.exponential(openFor).pipe(
-        RetrySchedule.capped(maxOpenFor),
-        RetrySchedule.proportionalJitter(),
+      openDuration: RetryDelay.exponential(openFor).pipe(
+        RetryDelay.capped(maxOpenFor),
+        RetryDelay.proportionalJitter(),
         // once before the draw, so that it still spreads at the cap, and once after it, so that it stays below
-        RetrySchedule.capped(maxOpenFor)
+        RetryDelay.capped(maxOpenFor)
       ),
       maxOpenDuration: maxOpenFor
     }

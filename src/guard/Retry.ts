@@ -55,6 +55,17 @@ import { policy } from "./RetryPolicy.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
 export {
+  capped,
+  decorrelatedJitter,
+  delays,
+  equalJitter,
+  exponential,
+  floored,
+  fullJitter,
+  proportionalJitter,
+  type ProportionalOptions
+} from "./RetryDelay.ts"
+export {
   config,
   fromDocument,
   fromJson,
@@ -66,17 +77,8 @@ export { defaultDocument, defaults, type Jitter, policy, type PolicyOptions } fr
 export { preview, type PreviewOptions } from "./RetryPreview.ts"
 export {
   byTag,
-  capped,
-  decorrelatedJitter,
-  delays,
-  equalJitter,
-  exponential,
-  floored,
-  fullJitter,
   maxAttempts,
   maxElapsed,
-  proportionalJitter,
-  type ProportionalOptions,
   retryAfter,
   type RetryAfterOptions,
   type Tags,

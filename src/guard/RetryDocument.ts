@@ -45,8 +45,8 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import * as RetryDelay from "./RetryDelay.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
-import * as RetrySchedule from "./RetrySchedule.ts"
 
 const bounded = (accepts: (millis: number) => boolean, expected: string) =>
   Schema.DurationFromString.check(
@@ -166,9 +166,9 @@ const strict = { onExcessProperty: "error" } as const
 const makeCurve = (document: RetryDocument): Schedule.Schedule<unknown> => {
   switch (document.type) {
     case "exponential":
-      return RetrySchedule.exponential(document.base, document.factor)
+      return RetryDelay.exponential(document.base, document.factor)
     case "decorrelated":
-      return RetrySchedule.decorrelatedJitter(document)
+      return RetryDelay.decorrelatedJitter(document)
     case "fibonacci":
       return Schedule.fibonacci(document.base)
     case "spaced":
@@ -176,7 +176,7 @@ const makeCurve = (document: RetryDocument): Schedule.Schedule<unknown> => {
     case "fixed":
       return Schedule.fixed(document.interval)
     case "delays":
-      return RetrySchedule.delays(document.delays)
+      return RetryDelay.delays(document.delays)
     case "sequence":
       return document.schedules.map(makeNode).reduce((first, next) => Schedule.concat(first, next))
     case "min": {

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Millis from "./Millis.ts"
+import * as RetryDelay from "./RetryDelay.ts"
 import type { RetryDocumentJson } from "./RetryDocument.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
@@ -20,6 +21,7 @@ export type Jitter = "full" | "equal" | "proportional" | "decorrelated" | "none"
 
 /** Holds every default of {@link policy}. */
 export const defaults = {
+  ...RetryDelay.defaults,
   ...RetrySchedule.defaults,
   /** Ceiling of the first wait. */
   base: Duration.millis(500),
@@ -87,7 +89,7 @@ const waitsOf = (options: Pick<PolicyOptions, (typeof waits)[number]>) => {
 /** Names the steps from a curve to a schedule; one left out is not taken. */
 export interface Steps<in I, out R> {
   readonly cap?: Duration.Input | undefined
-  readonly jitter?: Exclude<Jitter, "decorrelated"> | RetrySchedule.ProportionalOptions | undefined
+  readonly jitter?: Exclude<Jitter, "decorrelated"> | RetryDelay.ProportionalOptions | undefined
   readonly byTag?: RetrySchedule.Tags<I, never, R> | undefined
   readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
   readonly floor?: Duration.Input | undefined
@@ -103,15 +105,15 @@ const jittered = <O, I, E, R>(
 ): Schedule.Schedule<O, I, E, R> => {
   switch (jitter) {
     case "full":
-      return RetrySchedule.fullJitter(schedule)
+      return RetryDelay.fullJitter(schedule)
     case "equal":
-      return RetrySchedule.equalJitter(schedule)
+      return RetryDelay.equalJitter(schedule)
     case "proportional":
-      return RetrySchedule.proportionalJitter(schedule)
+      return RetryDelay.proportionalJitter(schedule)
     case "none":
       return schedule
     default:
-      return RetrySchedule.proportionalJitter(schedule, jitter)
+      return RetryDelay.proportionalJitter(schedule, jitter)
   }
 }
 
@@ -121,11 +123,11 @@ export const assemble = <I, R>(
   steps: Steps<I, R>
 ): Schedule.Schedule<unknown, I, never, R> => {
   let schedule = curve
-  if (steps.cap !== undefined) schedule = RetrySchedule.capped(schedule, steps.cap)
+  if (steps.cap !== undefined) schedule = RetryDelay.capped(schedule, steps.cap)
   if (steps.jitter !== undefined) schedule = jittered(schedule, steps.jitter)
   if (steps.byTag !== undefined) schedule = RetrySchedule.byTag(schedule, steps.byTag)
   if (steps.retryAfter) schedule = RetrySchedule.retryAfter(schedule, steps.retryAfter)
-  if (steps.floor !== undefined) schedule = RetrySchedule.floored(schedule, steps.floor)
+  if (steps.floor !== undefined) schedule = RetryDelay.floored(schedule, steps.floor)
   if (steps.maxElapsed !== undefined) schedule = RetrySchedule.maxElapsed(schedule, steps.maxElapsed)
   if (steps.times !== undefined) schedule = Schedule.upTo(schedule, { times: steps.times })
   if (steps.maxAttempts !== undefined) schedule = RetrySchedule.maxAttempts(schedule, steps.maxAttempts)
@@ -153,8 +155,8 @@ export const policy = <I = unknown, R = never>(
   const { base, cap, floor, throttledBase } = waitsOf(options)
   const curve = (from: number): Schedule.Schedule<unknown> => {
     const jitter = options.jitter ?? defaults.jitter
-    if (jitter === "decorrelated") return RetrySchedule.decorrelatedJitter({ base: from, cap })
-    return assemble(RetrySchedule.exponential(from, options.factor), { cap, jitter })
+    if (jitter === "decorrelated") return RetryDelay.decorrelatedJitter({ base: from, cap })
+    return assemble(RetryDelay.exponential(from, options.factor), { cap, jitter })
   }
   return finish(assemble<I, R>(RetrySchedule.byTag(curve(base), { RateLimitError: curve(throttledBase) }), {
     byTag: options.tags,
