@@ -110,12 +110,14 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
   return LaneSample.ofFailure(error, observed.sent && (error === undefined || mayHaveArrived(error)))
 }
 
-const laneRequest = (call: Call, attempt: number, deadline: Deadline.Deadline | undefined): Lane.LaneRequest => ({
+/**
+ * Says what an attempt asks of its lane. The lane reads the deadline by itself, and leaves room for an attempt: what is
+ * sent later than that costs tokens, and cannot end in time.
+ */
+const laneRequest = (call: Call, attempt: number): Lane.LaneRequest => ({
   tokens: call.estimate.inputTokens + call.estimate.outputTokens,
   priority: call.priority,
-  retry: attempt > 1,
-  // what is sent later than that costs tokens, and cannot end in time
-  deadlineAt: deadline && deadline.at - deadline.minAttempt
+  retry: attempt > 1
 })
 
 const retried = <A, R>(
@@ -186,9 +188,8 @@ const hedged = <A>(
   const other = observe(observed.attempt)
   const tryPermit = Effect.gen(function*() {
     if (watch?.isStopped() === true) return false
-    const deadline = yield* Deadline.CurrentDeadline
     const permit = yield* Effect.acquireRelease(
-      lane.tryAcquire(laneRequest(call, 1, deadline)),
+      lane.tryAcquire(laneRequest(call, 1)),
       (permit) => Option.isSome(permit) ? permit.value.settle({ _tag: "Ignored", sent: other.sent }) : Effect.void
     )
     if (Option.isNone(permit)) return false
@@ -248,7 +249,7 @@ export const answer = <A>(
       guards,
       guards.lane.run(
         hedged(call, guards, observed, attempt),
-        laneRequest(call, observed.attempt, fiber.getRef(Deadline.CurrentDeadline)),
+        laneRequest(call, observed.attempt),
         (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
       )
     )
@@ -290,8 +291,7 @@ export const stream = <Chunk>(
     const once = Effect.gen(function*() {
       const scope = yield* Scope.fork(outer)
       const observed = observe(yield* Retry.CurrentAttempt)
-      const request = laneRequest(call, observed.attempt, yield* Deadline.CurrentDeadline)
-      const held = guards.lane.acquireScoped({ ...request, stream: true }).pipe(
+      const held = guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }).pipe(
         Effect.flatMap((permit) =>
           paid(call, guards, observed, open(observed)).pipe(
             Effect.onExit((exit) =>

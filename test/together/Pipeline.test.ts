@@ -6,6 +6,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as Money from "../../src/domain/Money.ts"
@@ -403,6 +404,58 @@ describe("the deadline of a call", () => {
           }
         )
         expect(exit).toEqual(Exit.succeed(sent))
+      })
+  )
+
+  it.effect.each([{ seconds: 11, sent: 1 }, { seconds: 12, sent: 2 }])(
+    "of $seconds s, 10 of which a stream waits for its turn, lets it be sent if it has time enough: $sent in all",
+    ({ seconds, sent }) =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ arrivals, together }) =>
+            Effect.gen(function*() {
+              yield* together.chat(request(1))
+              const [waited] = yield* Effect.timed(Effect.exit(Stream.runDrain(
+                together.chatStream(request(2), { deadline: Duration.seconds(seconds) })
+              )))
+              return [yield* arrivals, Duration.toSeconds(waited) < 1]
+            }),
+          {
+            limit: "$1",
+            provider: { latency: { kind: "constant", value: 0.001 } },
+            lanes: { requestsPerMinute: 6, start: { requestsPerMinute: 6 } }
+          }
+        )
+        // what cannot be sent in time is refused at once
+        expect(exit).toEqual(Exit.succeed([sent, sent === 1]))
+      })
+  )
+
+  it.effect.each<[number, number, ...Array<Hedge.Outcome>]>([[8.9, 2], [9.1, 1, "no-permit"]])(
+    "of 10 s lets a second try that is due after %d s be sent if it has time enough: %d in all",
+    ([after, sent, ...refused]) =>
+      Effect.gen(function*() {
+        const outcomes: Array<Hedge.Outcome> = []
+        const { exit } = yield* world(
+          ({ arrivals, together }) =>
+            Effect.gen(function*() {
+              yield* Effect.exit(together.chat(request(1), { deadline: "10 seconds", retry: Schedule.recurs(0) }))
+              return yield* arrivals
+            }),
+          {
+            limit: "$1",
+            provider: { faults: [{ probability: 1, kind: "hang", stage: "engine" }] },
+            client: {
+              timeouts: { headers: "9500 millis" },
+              hedge: {
+                delay: Duration.seconds(after),
+                onOutcome: (seen) => Effect.sync(() => void outcomes.push(seen))
+              }
+            }
+          }
+        )
+        // a call that its deadline ends has no outcome
+        expect([exit, outcomes]).toEqual([Exit.succeed(sent), refused])
       })
   )
 })
