@@ -1,5 +1,5 @@
 /**
- * Keeps many guesses of a provider's bucket side by side: of its rate, its depth, and what it holds.
+ * Keeps many guesses of a provider's bucket, or of its window, side by side: of its rate, its depth, and what it holds.
  *
  * What the provider does is evidence. An admission says that the bucket held the cost, a refusal that it did not. A
  * guess that had it otherwise loses weight by how far it was off, is set right, and goes on.
@@ -15,7 +15,8 @@
  *   been full for long is off by that much.
  * - Calls that are under way lie ahead, in order: each empties the bucket at its own moment.
  * - Where calls differ in size, some guesses are no bucket but a window of a second (`SlidingCount`): what it has room for
- *   follows from its rate and from what was sent, so there is nothing to set right.
+ *   follows from its rate and from what was sent, so there is nothing to set right. It loses weight by the same two lines,
+ *   with its room for the level.
  *
  * Evidence goes into a draft, `BucketSuccession` ends it, `BucketMirror` feeds both. Nothing is drawn by chance.
  *
@@ -28,7 +29,7 @@ import * as SlidingCount from "./SlidingCount.ts"
 export const defaults = {
   /** Guesses: twice as many cost twice as much and find little more. */
   count: 136,
-  /** So many of the guesses, the last, are windows of a second where windows are guessed. */
+  /** How many of them, the last, begin as windows of a second, where windows are guessed. */
   windows: 8,
   /** Share of the mean cost by which a guess may be off before its weight falls to a third. */
   noise: 0.15,
@@ -72,7 +73,7 @@ export interface Guesses {
   readonly draws: number
 }
 
-/** Is one guess. */
+/** One guess. */
 export interface Guess {
   readonly rate: number
   readonly seconds: number
@@ -209,7 +210,7 @@ export const told = (guesses: Guesses, limit: number): Guesses => ({
   spread: defaults.told
 })
 
-/** Is what the buckets of guesses hold, on its way through time. */
+/** What guesses have in their buckets and windows, on the way through time. */
 interface Levels {
   readonly of: Guesses
   at: number
@@ -218,7 +219,7 @@ interface Levels {
   counted: SlidingCount.SlidingCount
 }
 
-/** Is guesses that evidence is being put into. */
+/** Guesses that evidence is being put into. */
 export interface Draft extends Levels {
   readonly weights: Array<number>
   /** A weight changed. */
@@ -340,7 +341,7 @@ export const credited = (to: Levels, units: number): void => {
   if (units < 0) count(to, -units)
 }
 
-/** Is something that the provider will do, or did, with a bucket: admit a call, or give units back where `back` is not 0. */
+/** Something that the provider will do, or did, with a bucket: admit a call, or give units back where `back` is not 0. */
 export interface Event {
   readonly at: number
   readonly cost: number

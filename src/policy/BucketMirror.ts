@@ -1,5 +1,6 @@
 /**
- * Mirrors a provider's bucket from what it admits and refuses, and says when it will admit the next call.
+ * Mirrors a provider's bucket, or its window of a second, from what it admits and refuses, and says when it will admit the
+ * next call.
  *
  * Where calls differ in size, or several limits hold a lane back, a refusal does not say that the bucket is empty, and
  * a bucket that is full turns units away unseen. Measuring between refusals is biased there. A mirror follows the
@@ -10,6 +11,9 @@
  *               └─────429───────▶ refused:  guesses above the cost lose weight
  *   wait(cost) = time at which guesses of (1 − risk) of the weight hold the cost and a margin
  * ```
+ *
+ * Guesses of a rate above the highest that explains the last refusals lose nearly all their weight, where the caller knows
+ * that bound (`BucketBounds` does, where all calls are alike).
  *
  * While the rate is uncertain the risk is 38 %, so that the next answer says much; it falls to 3 % as the
  * guesses agree. Evidence against a rate too low comes only from sending faster than it. So after `interval` calls that
@@ -67,7 +71,7 @@ export const defaults = {
   useMost: 3
 } as const
 
-/** Is an attempt under way, or units given back meanwhile (`seq` -1). */
+/** An attempt under way, or units given back meanwhile (`seq` -1). */
 interface Pending extends Guesses.Event {
   readonly seq: number
 }
@@ -208,7 +212,7 @@ export const credit = (state: State, seq: number, cost: number, units: number, n
 /**
  * Learns that attempt `seq` was refused; those sent before it are taken for admitted.
  *
- * @param windows what was admitted in the times that end with it, the longest first
+ * @param stretches what was admitted in the stretches of time that end with it, the longest first
  * @param lowest the lowest rate that is guessed from now on
  * @param highest the highest rate that explains the last refusals, as far as that is known
  */
@@ -216,7 +220,7 @@ export const refuse = (
   state: State,
   seq: number,
   cost: number,
-  windows: Succession.Refusal["windows"],
+  stretches: Succession.Refusal["stretches"],
   lowest = state.guesses.lowest,
   highest = Infinity
 ): [Reason, State] => {
@@ -226,11 +230,11 @@ export const refuse = (
   // where it was silent for so long that it was taken for admitted, its cost comes back first
   if (index < 0) Guesses.credited(to, cost)
   else Guesses.flow(to, state.pending[index]!.at)
-  const refusal = isIdle(state, windows) ? undefined : { cost, windows }
+  const refusal = isIdle(state, stretches) ? undefined : { cost, stretches }
   if (refusal === undefined) Guesses.emptied(to)
   else Guesses.refused(to, cost, noise(state))
   Guesses.bounded(to, highest)
-  const vain = Succession.isStuck(windows)
+  const vain = Succession.isStuck(stretches)
   const next: State = {
     ...foreseen(state, Succession.done(to, refusal), state.pending.slice(index + 1)),
     calm: 0,
@@ -248,8 +252,8 @@ export const refuse = (
  *
  * What was admitted since the last refusal measures nothing then; a limit that fell so far refuses again before long.
  */
-const isIdle = (state: State, windows: Succession.Refusal["windows"]): boolean => {
-  const since = windows.findLast((one) => one.empty)
+const isIdle = (state: State, stretches: Succession.Refusal["stretches"]): boolean => {
+  const since = stretches.findLast((one) => one.empty)
   const known = state.before > 0 || (since?.seconds ?? 0) > defaults.idleSeconds
   return since !== undefined && known && state.use <= defaults.idleUse &&
     since.units < defaults.idleShare * rate(state) * since.seconds

@@ -3,7 +3,7 @@
  *
  * ```
  *   every refusal, and where few guesses carry the weight: as many successors as the weight says, near their guess
- *   one in 32, at a refusal               the rate that was measured, for the depth of its guess, or for another
+ *   one in 32, at a refusal               the rate that was measured, for the depth of its guess, or for one drawn anew
  *   even the best was far off             the limit moved: three in four leap
  *       by admissions                         up
  *       by a refusal                          to the rate that was measured, or down
@@ -14,6 +14,11 @@
  * refusal before, so what was admitted between is the rate times that time; and it was full at the most at any other
  * moment, so what was admitted since is no more than its depth and the rate times the time. The highest of these holds.
  * A limit that moved is measured since it moved, so successors look back to the last refusal, the second last, and so on.
+ *
+ * A rate and a depth that are both wrong can explain each refusal, and small steps do not leave them: so every second of
+ * the one in 32 has its depth drawn anew. Where windows are guessed, one of them is a window and one a bucket, whatever
+ * their guess was, so that neither kind dies out. A refusal measures the rate of a window too: it is more than what counts,
+ * by less than what was refused.
  *
  * **Source**: jitter by the spread, Liu and West (2001). Measured proposals and debts are ours.
  */
@@ -31,12 +36,13 @@ export const defaults = {
   jitterLeast: 0.004,
   jitterMost: 0.15,
   jitterSeconds: 0.03,
-  /** One successor in so many is measured at each refusal; jitter of what was measured; refusals to look back. */
+  /** One successor in so many is measured at each refusal, and one in so many has its depth drawn anew then. */
   measured: 32,
-  /** Every second of the measured has its depth drawn anew; which are a bucket and a window, whatever their guess is. */
   measuredDepth: 64,
+  /** The places of two of the measured: one is a bucket, the other a window, whatever their guess was. */
   measuredBucket: 98,
   measuredWindow: 130,
+  /** Jitter of what was measured, and refusals to look back. */
   measuredJitter: 0.01,
   horizons: [1, 2, 3, 5],
   /** Surprise of the best guesses, in nats, from which they leap; by how much per nat, and at most. */
@@ -48,18 +54,18 @@ export const defaults = {
   debtMost: 5
 } as const
 
-/** Holds what was admitted in a time that ends with a refusal. */
-export interface Window {
+/** Holds what was admitted in a stretch of time that ends with a refusal. */
+export interface Stretch {
   readonly seconds: number
   readonly units: number
   /** The bucket was empty when it began. */
   readonly empty: boolean
 }
 
-/** Is a refusal as a measurement: its windows, the longest first. */
+/** A refusal as a measurement: the stretches that end with it, the longest first. */
 export interface Refusal {
   readonly cost: number
-  readonly windows: ReadonlyArray<Window>
+  readonly stretches: ReadonlyArray<Stretch>
 }
 
 /**
@@ -98,12 +104,12 @@ const kindOf = (i: number, leap: number, refusal: Refusal | undefined): Kind => 
   if (leap === 0) return refusal !== undefined && i % defaults.measured === 2 ? "measured" : "near"
   if (i % 4 === 0) return "near"
   if (refusal === undefined) return "leap"
-  return i % 4 === 3 && isStuck(refusal.windows) ? "debt" : "measured"
+  return i % 4 === 3 && isStuck(refusal.stretches) ? "debt" : "measured"
 }
 
 /** Says whether nothing was admitted since the refusal before. */
-export const isStuck = (windows: Refusal["windows"]): boolean => {
-  const since = windows.findLast((one) => one.empty)
+export const isStuck = (stretches: Refusal["stretches"]): boolean => {
+  const since = stretches.findLast((one) => one.empty)
   return since !== undefined && since.units <= 0
 }
 
@@ -194,12 +200,12 @@ const debtSeconds = (draw: number): number =>
 
 /** Computes the rate that a bucket of so many seconds must have, to be empty after what it admitted; 0 where unknown. */
 const measure = (refusal: Refusal, seconds: number, draw: number): number => {
-  const { cost, windows } = refusal
+  const { cost, stretches } = refusal
   const horizon = defaults.horizons[Math.floor(Even.first(draw * 7) * defaults.horizons.length)]!
   let rate = 0
   let empties = 0
-  for (let i = windows.length - 1; i >= 0 && empties < horizon; i--) {
-    const { empty, seconds: length, units } = windows[i]!
+  for (let i = stretches.length - 1; i >= 0 && empties < horizon; i--) {
+    const { empty, seconds: length, units } = stretches[i]!
     if (empty) empties++
     // where next to nothing was admitted since, the bucket may just as well be in debt
     if (empty && units < cost) continue

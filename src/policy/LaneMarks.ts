@@ -3,12 +3,12 @@
  *
  * ```
  *   marks     ●        ●      ○    ●   ●  ○ ● ● ●●●●     ○ a bucket was empty
- *   windows   └────────┴──────┴────┴───┴──┴─┴─┴─┴┴┴┴──▶ refusal
+ *   stretches └────────┴──────┴────┴───┴──┴─┴─┴─┴┴┴┴──▶ refusal
  * ```
  *
- * A refusal measures a limit by what was admitted in the windows that end with it: `BucketSuccession`.
+ * A refusal measures a limit by what was admitted in the stretches of time that end with it: `BucketSuccession`.
  */
-import type { Window } from "./BucketSuccession.ts"
+import type { Stretch } from "./BucketSuccession.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -59,8 +59,8 @@ const thinned = (marks: Array<Mark>): Marks => {
   return marks
 }
 
-/** Reads the windows that end at a refusal, the longest first; `admitted` is what had been admitted by then. */
-export const windows = (marks: Marks, of: Limit, admitted: number, at: number): ReadonlyArray<Window> =>
+/** Reads the stretches of time that end at a refusal, the longest first; `admitted` is what had been admitted by then. */
+export const stretches = (marks: Marks, of: Limit, admitted: number, at: number): ReadonlyArray<Stretch> =>
   marks.filter((mark) => mark.at < at).map((mark) => ({
     seconds: at - mark.at,
     units: Math.max(0, admitted - mark[of]),

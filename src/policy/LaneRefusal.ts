@@ -128,7 +128,7 @@ const mirrored = (
       mirror,
       ticket.seq,
       cost,
-      Marks.windows(state.marks, of, admitted[of], ticket.at),
+      Marks.stretches(state.marks, of, admitted[of], ticket.at),
       lowestOf(state, of),
       highestOf(bucket)
     )

@@ -81,7 +81,7 @@ export const defaults = {
   returned: 4,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
   tokensExpected: 0.05,
-  /** Refusals that must agree on the highest rate of a mirrored limit of requests, and how far above it is not believed. */
+  /** Refusals that must agree on the highest rate of mirrored requests, and the share of it above which none is believed. */
   boundEpisodes: 3,
   boundShare: 1.1
 } as const

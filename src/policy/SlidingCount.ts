@@ -14,9 +14,9 @@
 
 /** Holds the constants of this module. */
 export const defaults = {
-  /** Seconds for which a cost counts: a hundredth more than the window, for the way there is not always as long. */
+  /** Seconds for which a cost counts: a hundredth more than the window, since calls are not always as long on their way. */
   seconds: 1.01,
-  /** Windows that a cost may exceed by half before it counts in parts. */
+  /** Windows up to which a cost counts whole; a larger one counts in parts, a window each. */
   whole: 1.5
 } as const
 

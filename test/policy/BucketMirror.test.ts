@@ -59,7 +59,7 @@ const play = (bucket: Bucket, cost: (random: () => number) => number, calls: num
         const first = { admitted, seconds: now, cost: size, later: 0, lowest: 0.02, mean: size }
         mirror = Mirror.make(first, now)
       } else {
-        const [reason, next] = Mirror.refuse(mirror, seq, size, Marks.windows(marks, "tokens", admitted, now))
+        const [reason, next] = Mirror.refuse(mirror, seq, size, Marks.stretches(marks, "tokens", admitted, now))
         mirror = next
         reasons.push(reason)
       }
@@ -302,7 +302,7 @@ describe("BucketMirror", () => {
   })
 })
 
-const windowsOf = (random: () => number, now: number): ReadonlyArray<Succession.Window> =>
+const stretchesOf = (random: () => number, now: number): ReadonlyArray<Succession.Stretch> =>
   Array.from({ length: Math.floor(random() * 6) }, (_, i) => ({
     seconds: 0.01 + now / (1 + i),
     units: random() < 0.3 ? 0 : random() * 9000,
@@ -339,7 +339,7 @@ describe("BucketGuesses", () => {
         if (refused) Guesses.refused(draft, cost, 50)
         else Guesses.admitted(draft, cost, 50)
         if (random() < 0.3) Guesses.credited(draft, (random() - 0.3) * 1000)
-        guesses = Succession.done(draft, refused ? { cost, windows: windowsOf(random, now) } : undefined)
+        guesses = Succession.done(draft, refused ? { cost, stretches: stretchesOf(random, now) } : undefined)
         lawful(guesses)
       }
     }
@@ -356,11 +356,11 @@ describe("BucketGuesses", () => {
 })
 
 describe("BucketSuccession", () => {
-  const refusedAt = (now: number, cost: number, windows: ReadonlyArray<Succession.Window>) => {
+  const refusedAt = (now: number, cost: number, stretches: ReadonlyArray<Succession.Stretch>) => {
     const draft = Guesses.draft(Guesses.make(known, 0))
     Guesses.flow(draft, now)
     Guesses.refused(draft, cost, 1)
-    return Succession.done(draft, { cost, windows })
+    return Succession.done(draft, { cost, stretches })
   }
   const near = (guesses: Guesses.Guesses, rate: number, within: number) =>
     guesses.rates.filter((one) => Math.abs(one / rate - 1) < within).length
@@ -378,7 +378,7 @@ describe("BucketSuccession", () => {
     expect(near(between, 300, 0.05)).toBeGreaterThan(70)
     const since = refusedAt(600, 10, [{ seconds: 30, units: 9000, empty: false }])
     expect(near(since, 9000 / 31, 0.1)).toBeGreaterThan(50)
-    // of several windows the one that proves the highest rate
+    // of several stretches the one that proves the highest rate
     const both = refusedAt(600, 10, [
       { seconds: 60, units: 9000, empty: false },
       { seconds: 30, units: 9000, empty: true }
@@ -407,7 +407,7 @@ describe("BucketSuccession", () => {
     const guesses = Guesses.make(known, 0)
     const draft = Guesses.draft(guesses)
     Guesses.refused(draft, 600, 1e9)
-    const next = Succession.done(draft, { cost: 600, windows: [{ seconds: 100, units: 5e6, empty: true }] })
+    const next = Succession.done(draft, { cost: 600, stretches: [{ seconds: 100, units: 5e6, empty: true }] })
     expect(near(next, 50_000, 0.05)).toBe(Math.ceil(Guesses.defaults.count / Succession.defaults.measured))
   })
 

@@ -35,14 +35,14 @@ describe("LaneMarks", () => {
     expect(empties.filter((one) => one.empty !== undefined).map((one) => one.at)).toEqual([2, 3, 4, 5, 6, 7])
   })
 
-  it("reads the windows that end with a refusal, of one limit", () => {
+  it("reads the stretches of time that end with a refusal, of one limit", () => {
     const marks = [mark(0), mark(1, "requests"), mark(2, "tokens"), mark(3)]
-    expect(Marks.windows(marks, "tokens", 7500, 2.5)).toEqual([
+    expect(Marks.stretches(marks, "tokens", 7500, 2.5)).toEqual([
       { seconds: 2.5, units: 7500, empty: false },
       { seconds: 1.5, units: 4500, empty: false },
       { seconds: 0.5, units: 1500, empty: true }
     ])
-    expect(Marks.windows(marks, "requests", 5, 2.5).map((one) => [one.units, one.empty])).toEqual([
+    expect(Marks.stretches(marks, "requests", 5, 2.5).map((one) => [one.units, one.empty])).toEqual([
       [5, false],
       [0, true],
       [0, false]
