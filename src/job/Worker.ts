@@ -77,7 +77,8 @@ export const make = <R>(
 
   /** Sends a row, and says to those identical to it what became of it. */
   const send = (task: Task, key: string | undefined, started: number) => {
-    const tell = (ordinal: number | undefined) => key === undefined ? Effect.void : twins!.settle(key, ordinal) // only twins make a key
+    // only twins make a key
+    const tell = (ordinal: number | undefined) => key === undefined ? Effect.void : twins!.settle(key, ordinal)
     return Effect.uninterruptibleMask((restore) =>
       Effect.onInterrupt(restore(dispatch.run(task.row)), () => tell(undefined)).pipe(
         Effect.flatMap((verdict) => conclude(task, verdict, started)),

@@ -52,7 +52,7 @@ export interface Experience {
 
 const nothing: Hold = { calls: 0, seconds: 0 }
 
-/** Is what a lane knows before its first call ended. */
+/** What a lane knows before its first call ended. */
 export const initial: Experience = { short: nothing, streams: nothing, used: 0, estimated: 0 }
 
 const smoothed = (before: number, value: number, weight: number = defaults.weight): number =>

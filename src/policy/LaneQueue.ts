@@ -21,7 +21,7 @@
  * step would not do.
  */
 
-/** Is what waits: extend it with what the caller needs. */
+/** What waits: extend it with what the caller needs. */
 export interface Entry {
   /** Level from 0 (first) to 499 (last). */
   readonly level: number
@@ -51,7 +51,7 @@ interface Line<E> {
   readonly streams: List<E>
 }
 
-/** Is a queue of entries. */
+/** A queue of entries. */
 export interface LaneQueue<E extends Entry> {
   size: number
   tokens: number

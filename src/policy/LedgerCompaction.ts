@@ -12,8 +12,9 @@
  * same point. The last that stood in the configuration stays too: the next program
  * compares its own with it. What is still open stays as it is.
  *
- * Calls no longer stand in the order in which they began. So that none of their days is forgotten while they are read, as
- * the ledger forgets days (`Ledger`), the latest time stands first, in a summary of nothing, where they span more than a day.
+ * In the short ledger calls do not stand in the order in which they began. So that none of their days is forgotten while
+ * they are read, as the ledger forgets days (`Ledger`), the latest time stands first, in a summary of nothing, where they
+ * span more than a day.
  *
  * **Gotchas**: a day that begins at other than a whole quarter of an hour (`dayOffset` of 100 s) may find up to a
  * quarter of an hour of its spending in the day before.

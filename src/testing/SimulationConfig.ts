@@ -326,8 +326,7 @@ export const make = (options: unknown): Config => {
 /**
  * Replaces options by those given, whole.
  *
- * **Errors**: throws a `RangeError` that names the field, for a field that is
- * unknown or out of range.
+ * **Errors**: throws a `RangeError` that names the field, for a field that is unknown or out of range.
  */
 export const change = (config: Config, changes: Changes): Config =>
   make(Object.fromEntries(

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Remedy from "../domain/Remedy.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 
-/** Is what advice is about. */
+/** What advice is about. */
 export interface About {
   readonly status: number
   readonly operation?: string | undefined

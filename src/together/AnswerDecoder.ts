@@ -1,9 +1,8 @@
 /**
  * Reads a complete answer: its JSON, checked by a schema, and what it says of its usage.
  *
- * An answer that is not what it should be fails with `DecodeError`, which says
- * where it went wrong and keeps keys and prompts out of it. One whose generation
- * the provider gave up fails with `StreamError`, as a stream does. A compressed
+ * An answer that is not what it should be fails with `DecodeError`, which says where it went wrong and keeps keys and
+ * prompts out of it. One whose generation the provider gave up fails with `StreamError`, as a stream does. A compressed
  * one that ends early is a connection that was cut.
  */
 import * as Result from "effect/Result"

@@ -128,7 +128,7 @@ const inference = new Set(["chat", "chatStream", "completions", "completionsStre
 
 const isInference = ({ operation }: Answer): boolean => operation === undefined || inference.has(operation)
 
-/** Is a sentence in two readings. */
+/** A sentence in two readings. */
 interface Said {
   /** As it came: what speaks for a mild tag. */
   readonly whole: string

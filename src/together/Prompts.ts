@@ -14,7 +14,7 @@ const evaluated = ["model_to_evaluate", "model_a", "model_b", "judge"].flatMap((
   `parameters.${name}.model_source`
 ])
 
-/** Are the places of names in the body of a request; lists are passed through. */
+/** The places of names in the body of a request; lists are passed through. */
 const names: ReadonlySet<string> = new Set([
   // ids and models
   "model",
@@ -66,14 +66,14 @@ const names: ReadonlySet<string> = new Set([
   "training_type.type"
 ])
 
-/** Are the places of a JSON Schema, which may be of any depth. */
+/** The places of a JSON Schema, which may be of any depth. */
 const schemas: ReadonlySet<string> = new Set([
   "tools.function.parameters",
   "response_format.schema",
   "response_format.json_schema.schema"
 ])
 const schema = "schema"
-/** Hold values of a schema, not schemas. */
+/** Fields of a schema that hold values, not schemas. */
 const values: ReadonlySet<string> = new Set(["default", "examples", "enum", "const"])
 
 const parts = (path: string): ReadonlyArray<string> =>
@@ -83,7 +83,7 @@ const known: ReadonlySet<string> = new Set([...names, ...schemas].flatMap(parts)
 
 const aName = /^[\w.:/@+-]{1,200}$/
 
-/** Is a place of a request that leads to names; `undefined` is every other. */
+/** A place of a request that leads to names; `undefined` is every other. */
 type Place = string | undefined
 
 const top: Place = ""
@@ -133,7 +133,7 @@ export const promptsOfText = (text: string): ReadonlyArray<string> => {
   return promptsOf(typeof value === "object" ? value : text)
 }
 
-/** Say at the top of a line which request it is, and hold no prompt. */
+/** Fields at the top of a line that say which request it is: they hold no prompt. */
 const envelope: ReadonlySet<string> = new Set(["custom_id", "method", "url"])
 
 const promptsOfLine = (line: string): ReadonlyArray<string> => {

@@ -22,11 +22,11 @@ const ellipsisBefore = /(?:\.\.|…)\W{0,2}$/
 const ellipsisAfter = /^\W{0,2}(?:\.\.|…)/
 const betweenEllipses = /(?:\.\.|…)[^]{12,27}?(?:\.\.|…)/
 
-/** Are texts to look through. */
+/** Texts to look through. */
 export interface Texts {
   /** All their stretches of both lengths. */
   readonly stretches: Pick<ReadonlySet<string>, "has" | "size">
-  /** So far apart the words of a secret may be looked for: one of them is in whatever gives it away. */
+  /** How far apart the words of a secret may be that are looked for: one of them is in whatever gives it away. */
   readonly step: number
 }
 
@@ -74,7 +74,7 @@ export class Notes {
     this.#texts = texts
   }
 
-  /** Is true where no secret holds anything of the texts. */
+  /** True where no secret holds anything of the texts. */
   get isEmpty(): boolean {
     return this.#held.size === 0
   }
@@ -156,7 +156,7 @@ export class Notes {
   }
 }
 
-/** Is a piece of a text that gives a secret away. */
+/** A piece of a text that gives a secret away. */
 export interface Quote {
   readonly from: number
   readonly to: number

@@ -14,7 +14,7 @@
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 
-/** Is a text as it reads, and where its characters stand in the original. */
+/** A text as it reads, and where its characters stand in the original. */
 export interface Reading {
   readonly text: string
   /** Finds where a character begins. */
@@ -23,7 +23,7 @@ export interface Reading {
   readonly to: (index: number) => number
 }
 
-/** Is a way of writing characters by others. */
+/** A way of writing characters by others. */
 interface Writing {
   readonly pattern: RegExp
   readonly read: (match: RegExpMatchArray) => string

@@ -27,7 +27,7 @@ const maxReadLength = 4 * maxBodyLength
 const keys = [/\btgp[-_][\w-]{16,}/gi, /\b[0-9a-f]{64}\b/gi]
 /** These may be words and names: they are keys where the group looks drawn at random. */
 const likeKeys = [/bearer\s+([\w.\-~+/]{8,}=*)/gi, /\b(?:sk|tok|key)[-_]([\w-]{16,})/gi]
-/** Is the number of a version in a name. */
+/** The number of a version in a name. */
 const version = /(?<![^-_./])v?\d{1,3}b?(?![^-_./])/gi
 
 /** Words and names have no digits but those of a version, no capitals but at their start, and are shorter than that. */
