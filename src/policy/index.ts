@@ -37,7 +37,7 @@ export * as InflightBudget from "./InflightBudget.ts"
 // Rates: what the guards use
 /** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
 export * as AdaptiveRate from "./AdaptiveRate.ts"
-/** Mirrors a provider's bucket from what it admits and refuses, and says when it will admit the next call. */
+/** Mirrors a provider's bucket, or its window, from what it admits and refuses, and says when it admits the next call. */
 export * as BucketMirror from "./BucketMirror.ts"
 
 // Rates: for guards of your own
