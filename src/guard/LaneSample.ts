@@ -10,8 +10,8 @@
  * | `RequestTimeoutError` | `TimedOut` |
  * | anything else | `Ignored`, as not sent where it cannot have arrived |
  */
-import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
 import type { Sample } from "./LaneContract.ts"
@@ -71,7 +71,7 @@ export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions
       ? { _tag: "Success" }
       : { _tag: "Success", tokens: usage.inputTokens + usage.outputTokens }
   }
-  const error = exit.cause.reasons.find(Cause.isFailReason)?.error
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   return TogetherError.isTogetherError(error)
     ? ofFailure(error, TogetherError.mayHaveArrived(error))
     : { _tag: "Ignored", sent: true }

@@ -226,16 +226,20 @@ export interface Draft extends Levels {
   touched: boolean
 }
 
-/** Begins to put evidence in. */
-export const draft = (of: Guesses): Draft => ({
+/** Says what the buckets will hold once all that is under way has happened. */
+export type Outlook = Pick<Guesses, "at" | "counted" | "levels" | "surplus">
+
+/** Begins a way through time; `ahead` is where it starts. */
+const from = (of: Guesses, ahead: Outlook): Levels => ({
   of,
-  at: of.at,
-  levels: of.levels.slice(),
-  surplus: of.surplus.slice(),
-  counted: of.counted,
-  weights: of.weights.slice(),
-  touched: false
+  at: ahead.at,
+  levels: ahead.levels.slice(),
+  surplus: ahead.surplus.slice(),
+  counted: ahead.counted
 })
+
+/** Begins to put evidence in. */
+export const draft = (of: Guesses): Draft => ({ ...from(of, of), weights: of.weights.slice(), touched: false })
 
 /** Sets windows to what they have room for. */
 const recount = (to: Levels, counted: SlidingCount.SlidingCount): void => {
@@ -354,18 +358,6 @@ export const happened = (to: Draft, event: Event, noise: number): void => {
   if (event.back === 0) admitted(to, event.cost, noise)
   else credited(to, event.back)
 }
-
-/** Says what the buckets will hold once all that is under way has happened. */
-export type Outlook = Pick<Guesses, "at" | "counted" | "levels" | "surplus">
-
-// weights are neither copied nor changed: this is done for each call
-const from = (of: Guesses, ahead: Outlook): Levels => ({
-  of,
-  at: ahead.at,
-  levels: ahead.levels.slice(),
-  surplus: ahead.surplus.slice(),
-  counted: ahead.counted
-})
 
 /** Looks past events, in order: they happen as the guesses have it, and are no evidence. */
 export const outlook = (of: Guesses, ahead: Outlook, events: ReadonlyArray<Event>): Outlook => {

@@ -123,17 +123,18 @@ const truth = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number) =
   return { statuses, now: last.at }
 }
 
+const reserve = (id: number, at: number): Ledger.Reserve => ({
+  _tag: "Reserve",
+  id,
+  at,
+  run: "r",
+  key: "k",
+  label: "",
+  high: 10n
+})
+
 describe("LedgerCompaction", () => {
   it("sums what ended, keeps the last statement in its place, and what is open as it is", () => {
-    const reserve = (id: number, at: number): Ledger.Reserve => ({
-      _tag: "Reserve",
-      id,
-      at,
-      run: "r",
-      key: "k",
-      label: "",
-      high: 10n
-    })
     const stated = (balance: bigint): Ledger.Stated => ({ _tag: "Stated", at: 50, key: "k", balance, free: 0n })
     const sum = {
       _tag: "Summary",
@@ -255,15 +256,6 @@ describe("LedgerCompaction", () => {
   })
 
   it("puts the latest time first where calls span more than a day", () => {
-    const reserve = (id: number, at: number): Ledger.Reserve => ({
-      _tag: "Reserve",
-      id,
-      at,
-      run: "r",
-      key: "k",
-      label: "",
-      high: 1n
-    })
     const open = [reserve(1, 90_000), reserve(2, 3599)]
     expect(LedgerCompaction.compact(open)).toMatchObject([
       { _tag: "Summary", at: 90_000, settled: 0n, calls: 0 },

@@ -385,6 +385,13 @@ describe("what a call reserves", () => {
 })
 
 describe("the deadline of a call", () => {
+  /** A call in 10 s. */
+  const slow = {
+    limit: "$1",
+    provider: { latency: { kind: "constant", value: 0.001 } },
+    lanes: { requestsPerMinute: 6, start: { requestsPerMinute: 6 } }
+  } as const
+
   it.effect.each([{ seconds: 11, sent: 1 }, { seconds: 12, sent: 2 }])(
     "of $seconds s, 10 of which it waits for its turn, lets an attempt be sent that has time enough: $sent in all",
     ({ seconds, sent }) =>
@@ -396,12 +403,8 @@ describe("the deadline of a call", () => {
               yield* Effect.exit(together.chat(request(2), { deadline: Duration.seconds(seconds) }))
               return yield* arrivals
             }),
-          // a call in 10 s; the default leaves a tenth of the deadline to the attempt
-          {
-            limit: "$1",
-            provider: { latency: { kind: "constant", value: 0.001 } },
-            lanes: { requestsPerMinute: 6, start: { requestsPerMinute: 6 } }
-          }
+          // the default leaves a tenth of the deadline to the attempt
+          slow
         )
         expect(exit).toEqual(Exit.succeed(sent))
       })
@@ -420,11 +423,7 @@ describe("the deadline of a call", () => {
               )))
               return [yield* arrivals, Duration.toSeconds(waited) < 1]
             }),
-          {
-            limit: "$1",
-            provider: { latency: { kind: "constant", value: 0.001 } },
-            lanes: { requestsPerMinute: 6, start: { requestsPerMinute: 6 } }
-          }
+          slow
         )
         // what cannot be sent in time is refused at once
         expect(exit).toEqual(Exit.succeed([sent, sent === 1]))
