@@ -9,8 +9,7 @@
  * Scenario `tuned` is the ten of the bars, `others` the limits that were not tuned on, `all` both; `spread` are other
  * limits of tokens and other mixes of sizes, `wide` are other providers. Makespan is divided by the ideal: the time of
  * the client who sees the server's buckets (omniscient.ts). Wasted are attempts beyond one per call that the scenario
- * did not force. Seeds 1 to 16 and 101 to 116 were tuned on, 801 to 805 and 901 to 905 seen meanwhile; the default starts
- * at 1001, which was not.
+ * did not force. Which seeds were tuned on stands in docs/benchmarks.md; the default starts at 1001, which was not.
  */
 import * as World from "./world.ts"
 
