@@ -37,27 +37,27 @@ export const begin = (context: Context.Context<never>): CallWatch | undefined =>
   return watch
 }
 
+/** Lets a call wait, in one step: who stops finds either what waits, or what asks here and learns that it must not. */
+const waits = (watch: CallWatch): boolean => {
+  if (watch.isStopped()) return false
+  watch.onWire = false
+  return true
+}
+
 /** Ends a schedule once nothing more is to be sent. Until then, a call waits as soon as the schedule goes on. */
 export const retrying = <I>(
   schedule: Schedule.Schedule<unknown, I>,
   watch: CallWatch
-): Schedule.Schedule<unknown, I> =>
-  Schedule.while(schedule, () =>
-    Effect.sync(() => {
-      // in one step: who stops finds either what waits, or what asks here
-      if (watch.isStopped()) return false
-      watch.onWire = false
-      return true
-    }))
+): Schedule.Schedule<unknown, I> => Schedule.while(schedule, () => Effect.sync(() => waits(watch)))
 
 /**
  * Makes the attempts of a call, unless nothing more is to be sent: then it is interrupted. Where they are refused for
- * want of credit it may wait for some, and makes them anew.
+ * want of credit it may wait for some, and makes them anew; with nothing more to be sent, it is interrupted there.
  */
 export const sending = <A, E, R>(attempts: Effect.Effect<A, E, R>, watch: CallWatch): Effect.Effect<A, E, R> => {
-  const told = Effect.tapError(attempts, (error) =>
-    Effect.sync(() => {
-      if (Predicate.isTagged(error, "InsufficientCreditsError")) watch.onWire = false
-    }))
+  const told = Effect.tapError(
+    attempts,
+    (error) => Predicate.isTagged(error, "InsufficientCreditsError") && !waits(watch) ? Effect.interrupt : Effect.void
+  )
   return Effect.suspend(() => watch.isStopped() ? Effect.interrupt : told)
 }

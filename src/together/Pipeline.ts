@@ -156,6 +156,8 @@ const paid = <A, R>(
 ): Effect.Effect<A, Failure, R> => {
   const { money, watch } = guards
   const sent = Effect.suspend(() => {
+    // an interruption that is put off has let it come here
+    if (watch?.isStopped() === true) return Effect.interrupt
     observed.sent = true
     if (watch !== undefined) watch.onWire = true
     return attempt

@@ -7,6 +7,7 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as Credits from "../../src/guard/Credits.ts"
 import * as Lanes from "../../src/guard/Lanes.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
@@ -14,7 +15,10 @@ import * as Shortcut from "../../src/together/Shortcut.ts"
 import * as Together from "../../src/together/Together.ts"
 
 const request = { model: "openai/gpt-oss-20b", max_tokens: 9, messages: [{ role: "user" as const, content: "Hi" }] }
-const text = JSON.stringify({ choices: [{ index: 0, finish_reason: "stop", message: { content: "Hello" } }] })
+const text = JSON.stringify({
+  choices: [{ index: 0, finish_reason: "stop", message: { content: "Hello" } }],
+  usage: { prompt_tokens: 9, completion_tokens: 1, total_tokens: 10 }
+})
 
 /** Makes a watch that a test reads and stops. */
 const make = () => {
@@ -40,7 +44,7 @@ const transport = (
 const layer = (client: HttpClient.HttpClient, options: Partial<Together.Options> = {}, lanes: Lanes.Options = {}) =>
   Together.layerHttp({ apiKey: Redacted.make("k"), ...options }).pipe(
     Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
-    Layer.provide(Lanes.layer(lanes))
+    Layer.provideMerge(Lanes.layer(lanes))
   )
 
 const chat = Effect.flatMap(Together.Together, (client) => client.chat(request))
@@ -106,6 +110,42 @@ describe("CallWatch", () => {
       )
       expect([Exit.hasInterrupts(exit), seen]).toEqual([true, []])
     }))
+
+  it.effect("interrupts a call that is refused for want of credit once it is stopped, and not to wait for some", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const watch = make()
+      const { client, seen } = transport(watch, [[402, 400]])
+      const fiber = yield* Effect.forkChild(
+        watched(chat, watch).pipe(
+          Effect.provide(Layer.merge(layer(client), Credits.layer({ onSuspended: "wait" })))
+        )
+      )
+      yield* Effect.sleep("200 millis")
+      watch.stopped = true
+      yield* Effect.sleep("201 millis")
+      expect([fiber.pollUnsafe() !== undefined, seen.length]).toEqual([true, 1])
+      expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
+    })))
+
+  it.effect("sends nothing of a call whose interruption is put off, and gives back its permit and its money", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const [first, second] = [make(), make()]
+      const { client, seen } = transport(first)
+      yield* Effect.gen(function*() {
+        const one = yield* Effect.forkChild(watched(chat, first))
+        yield* Effect.sleep("100 millis")
+        const other = yield* Effect.forkChild(Effect.uninterruptible(watched(chat, second)))
+        yield* Effect.sleep("100 millis")
+        second.stopped = true
+        other.interruptUnsafe()
+        const exits = yield* Effect.forEach([one, other], Fiber.await)
+        expect([exits.map(Exit.hasInterrupts), second.onWire, seen.length]).toEqual([[false, true], false, 1])
+        const [lane] = yield* (yield* Lanes.Lanes).all
+        const { keys } = yield* (yield* Credits.Credits).report
+        expect(yield* lane!.status).toMatchObject({ inFlight: 0, queued: 0 })
+        expect(keys.map(({ tally }) => [tally.open, tally.uncertain])).toEqual([[0, 0n]])
+      }).pipe(Effect.provide(Layer.merge(layer(client, {}, { maxInFlight: 1 }), Credits.layer())))
+    })))
 
   it.effect("says that a hedged call is on the wire though its second try has ended", () =>
     VirtualClock.wrap(Effect.gen(function*() {
