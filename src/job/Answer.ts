@@ -26,7 +26,7 @@ export interface Reply {
   readonly usage?: Usage | undefined
   /** Cost in nano-dollars; absent where the price is unknown. */
   readonly nanoUsd?: bigint | undefined
-  /** Attempts made, the first included; 0 where nothing was sent. */
+  /** Attempts made, the first included; 0 where nothing was sent. Those of a `Together` client a job counts by itself. */
   readonly attempts: number
 }
 

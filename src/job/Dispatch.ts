@@ -20,6 +20,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import * as CallWatch from "../together/CallWatch.ts"
@@ -77,10 +78,20 @@ const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
     remainingNanoUsd: error.remainingNanoUsd
   })
 
-/** Counts the attempts of a call that were sent: the last one was not where a guard of our own refused it. */
-const attemptsOf = (error: TogetherError.TogetherError): number => {
-  const attempts = error.attempts ?? 0
-  return TogetherError.isOwnRefusal(error) ? Math.max(0, attempts - 1) : attempts
+/** What a call came to, nothing where a stop has left it, and the attempts that were sent. */
+interface Called {
+  readonly result: Result.Result<Answer.Reply | undefined, TogetherError.TogetherError>
+  readonly made: number
+}
+
+/**
+ * Counts the attempts of a call as its end tells them, where no client of ours has told each: the last one was not sent
+ * where a guard of our own refused it.
+ */
+const attemptsOf = (result: Called["result"]): number => {
+  if (Result.isSuccess(result)) return result.success?.attempts ?? 0
+  const attempts = result.failure.attempts ?? 0
+  return TogetherError.isOwnRefusal(result.failure) ? Math.max(0, attempts - 1) : attempts
 }
 
 const secondsAsked = (error: TogetherError.TogetherError): number => {
@@ -88,10 +99,10 @@ const secondsAsked = (error: TogetherError.TogetherError): number => {
   return asked === undefined ? 0 : Duration.toSeconds(asked)
 }
 
-/** Adds the attempts of earlier tries to what the last one told. */
-const answered = (reply: Answer.Reply, before: number): Verdict => ({
+/** Puts the attempts of all tries on the answer. */
+const answered = (reply: Answer.Reply, attempts: number): Verdict => ({
   _tag: "Answered",
-  reply: before === 0 ? reply : { ...reply, attempts: reply.attempts + before }
+  reply: attempts === reply.attempts ? reply : { ...reply, attempts }
 })
 
 /** Puts the attempts of all tries on the error of the last one. */
@@ -167,10 +178,14 @@ export const make = Effect.fnUntraced(function*<R>(
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
 
-  /** Sends a row in a call that a stop may leave: nothing is its answer where it left itself. */
+  /** Sends a row in a call that a stop may leave, and counts its attempts, also where it is interrupted. */
   const call = (row: Row.Row) =>
-    Effect.withFiber<Answer.Reply | undefined, TogetherError.TogetherError, R>((fiber) => {
-      const watch: CallWatch.CallWatch = { onWire: true, isStopped: () => reason !== undefined }
+    Effect.withFiber<Called, never, R>((fiber) => {
+      const watch: CallWatch.CallWatch = {
+        onWire: true,
+        attempts: undefined,
+        isStopped: () => reason !== undefined
+      }
       calls.set(fiber, watch)
       return Effect.suspend(() => send(row)).pipe(
         Effect.provideService(CallWatch.Current, watch),
@@ -178,7 +193,12 @@ export const make = Effect.fnUntraced(function*<R>(
           (cause) => watch.isStopped() && Cause.hasInterruptsOnly(cause),
           () => Effect.undefined
         ),
-        Effect.ensuring(Effect.sync(() => calls.delete(fiber)))
+        Effect.result,
+        Effect.map((result) => ({ result, made: watch.attempts ??= attemptsOf(result) })),
+        Effect.ensuring(Effect.sync(() => {
+          calls.delete(fiber)
+          unsettledAttempts += watch.attempts ?? 0
+        }))
       )
     })
 
@@ -262,7 +282,7 @@ export const make = Effect.fnUntraced(function*<R>(
       }
       const before = ended
       sending++
-      const result = yield* Effect.result(call(row))
+      const { made, result } = yield* call(row)
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {
@@ -270,6 +290,7 @@ export const make = Effect.fnUntraced(function*<R>(
         // what one call gives back may be room for more than one, and for none: two find out, and wake two each
         wake(sending === 0 ? Infinity : 2)
       }
+      attempts += made
       if (result._tag === "Success") {
         if (result.success === undefined) return { _tag: "Undone" } satisfies Verdict
         health.answers++
@@ -278,9 +299,6 @@ export const make = Effect.fnUntraced(function*<R>(
         unsettledAttempts -= attempts
         return answered(result.success, attempts)
       }
-      const made = attemptsOf(result.failure)
-      attempts += made
-      unsettledAttempts += made
       const judged = yield* judge(row, result.failure, state, before)
       if ("_tag" in judged) {
         if (judged._tag !== "Failed") return judged

@@ -89,7 +89,7 @@ export interface Report {
   readonly missingIds: { count: number; readonly lines: Array<number> }
   /** Rows that repeat an id, and the first of their lines. */
   readonly duplicates: { count: number; readonly lines: Array<number> }
-  /** Attempts as the rows tell them. */
+  /** Attempts that were sent, of rows that stay undone too; of rows under way only once they or the job have ended. */
   attempts: number
   inputTokens: number
   outputTokens: number

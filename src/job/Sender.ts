@@ -3,8 +3,7 @@
  *
  * The client guards every call (deadline, credits, retries, lanes), prices its answer and tells what it took; this module
  * only chooses the method by the row's endpoint, ranks the call as bulk work, and listens to the retry schedule: each
- * retry counts with its reason and wait. A call that is cut off counts the attempts that had ended; those of all others
- * stand in their answer or error.
+ * retry counts with its reason and wait. Attempts are counted as they are sent, by the job (CallWatch.ts).
  *
  * Once the job has stopped, nothing is sent again: a call ends with the failure of its attempt.
  */
@@ -53,13 +52,10 @@ export const together = Effect.fnUntraced(function*(
   return (row) =>
     Effect.flatMap(CallWatch.Current, (watch) => {
       let told: Answered | undefined
-      let retries = 0
       const counted = Schedule.tap(policy, ({ duration, input }) =>
         Effect.sync(() => {
-          // the client makes none then
-          if (watch?.isStopped() === true) return
-          retries++
-          if (report === undefined) return
+          // the client makes none once the job has stopped
+          if (report === undefined || watch?.isStopped() === true) return
           const known = TogetherError.isTogetherError(input)
           const detail = known ? detailOf(input) : undefined
           Report.retry(report, known ? input._tag : "unknown", Duration.toSeconds(duration), detail)
@@ -72,10 +68,7 @@ export const together = Effect.fnUntraced(function*(
         retry: counted,
         onAnswered: (answered) => Effect.sync(() => void (told = answered))
       })
-      const cutOff = Effect.sync(() => {
-        if (report !== undefined) report.attempts += retries
-      })
-      return Effect.map(Effect.onInterrupt(call, () => cutOff), (body): Answer.Reply => ({
+      return Effect.map(call, (body): Answer.Reply => ({
         status: told?.status ?? 200,
         requestId: told?.requestId,
         body,

@@ -1,5 +1,5 @@
 /**
- * What is known of a call while it is made: whether an attempt of it is on the wire.
+ * What is known of a call while it is made: whether an attempt of it is on the wire, and how many were sent.
  *
  * ```text
  * call ─▶ waits (account, budget, lane) ─▶ on the wire ─▶ answered
@@ -9,7 +9,7 @@
  *
  * Who may leave a call early gives it a watch, and reads there whether that cuts off what may be billed. Only a client
  * of ours writes it: for whatever else answers, a call is on the wire from its beginning to its end. A watch is for
- * calls one after another; of calls side by side the last change counts.
+ * calls one after another, whose attempts it adds up; of calls side by side the last change counts.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -20,6 +20,8 @@ import * as Schedule from "effect/Schedule"
 export interface CallWatch {
   /** True while an attempt may be on the wire. Set it before the call. */
   onWire: boolean
+  /** Attempts that were sent, each try of a hedged one too; absent while no client of ours has made a call. */
+  attempts: number | undefined
   /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
   readonly isStopped: () => boolean
 }
@@ -33,7 +35,10 @@ export const Current: Context.Reference<CallWatch | undefined> = Context.Referen
 /** Finds what watches a call that begins: it waits until an attempt is sent. */
 export const begin = (context: Context.Context<never>): CallWatch | undefined => {
   const watch = Context.get(context, Current)
-  if (watch !== undefined) watch.onWire = false
+  if (watch !== undefined) {
+    watch.onWire = false
+    watch.attempts ??= 0
+  }
   return watch
 }
 
@@ -41,6 +46,14 @@ export const begin = (context: Context.Context<never>): CallWatch | undefined =>
 const waits = (watch: CallWatch): boolean => {
   if (watch.isStopped()) return false
   watch.onWire = false
+  return true
+}
+
+/** Tells that an attempt is sent now; false where nothing more is: an interruption that is put off lets it come so far. */
+export const sends = (watch: CallWatch): boolean => {
+  if (watch.isStopped()) return false
+  watch.onWire = true
+  watch.attempts = (watch.attempts ?? 0) + 1
   return true
 }
 

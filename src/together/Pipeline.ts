@@ -90,7 +90,7 @@ export interface Guards {
   readonly outputs: Outputs
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
-  /** Told whether an attempt is on the wire. Two tries of a hedge are one attempt: the second waits for nothing. */
+  /** Told of every attempt that is sent, of a hedge of both tries: the second waits for nothing. */
   readonly watch: CallWatch.CallWatch | undefined
   /** Runs after the attempt that answered; of a stream, at its end. */
   readonly onAnswered: ((observed: Observed) => Effect.Effect<void>) | undefined
@@ -156,10 +156,8 @@ const paid = <A, R>(
 ): Effect.Effect<A, Failure, R> => {
   const { money, watch } = guards
   const sent = Effect.suspend(() => {
-    // an interruption that is put off has let it come here
-    if (watch?.isStopped() === true) return Effect.interrupt
+    if (watch !== undefined && !CallWatch.sends(watch)) return Effect.interrupt
     observed.sent = true
-    if (watch !== undefined) watch.onWire = true
     return attempt
   })
   if (money === undefined) return sent

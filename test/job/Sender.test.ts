@@ -117,18 +117,6 @@ describe("Sender", () => {
       }).pipe(Effect.provide(client({ outages: [{ from: 0, to: 2, kind: 500 }] })))
     ))
 
-  it.effect("counts the attempts of a call that is cut off", () =>
-    VirtualClock.wrap(
-      Effect.gen(function*() {
-        const report = Report.make(0)
-        const send = yield* Sender.together({ report, retry: Schedule.spaced("1 second") })
-        const messages = [{ role: "user", content: "Hi" }]
-        const call = send(row("/v1/chat/completions", { model: "openai/gpt-oss-20b", messages }))
-        expect((yield* Effect.timeoutOption(call, "3500 millis"))._tag).toBe("None")
-        expect([report.attempts, report.retries.get("ServerError")]).toEqual([4, 4])
-      }).pipe(Effect.provide(client({ outages: [{ from: 0, kind: 500 }] })))
-    ))
-
   it.effect("names the connection's own word as what the latest retry was for", () =>
     VirtualClock.wrap(
       Effect.gen(function*() {

@@ -167,12 +167,13 @@ describe("Stop", () => {
       expect(arrivals).toBeGreaterThan(0)
     }))
 
-  it.effect("cuts off what the grace is too short for", () =>
+  it.effect("cuts off what the grace is too short for, and counts its attempts", () =>
     Effect.gen(function*() {
-      const { after, cancelled, held, uncertain } = yield* stopped({ ...interrupted(), grace: latency / 4 }, {
-        lanes: { maxInFlight: 8 }
-      })
-      expect([after, held]).toEqual([latency / 4, 0])
+      const { after, arrivals, cancelled, held, result, uncertain } = yield* stopped(
+        { ...interrupted(), grace: latency / 4 },
+        { lanes: { maxInFlight: 8 }, provider: { faults: [{ probability: 0.2, kind: 500 }] } }
+      )
+      expect([after, held, result.report.attempts]).toEqual([latency / 4, 0, arrivals])
       expect(cancelled).toBeGreaterThan(0)
       expect(uncertain).toBeGreaterThan(0n)
     }))
@@ -201,6 +202,20 @@ describe("Stop", () => {
       expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 0, failed: 0 } } })
     }))
 
+  it.effect("counts attempts that were refused for want of credit, of rows answered and left", () =>
+    Effect.gen(function*() {
+      for (const to of [1.5, 100]) {
+        const ran = yield* stopped(interrupted(3000), {
+          provider: { faults: [{ to, probability: 1, kind: 402, stage: "engine" }] },
+          credits: { onSuspended: "wait", probe: Schedule.spaced("300 millis") },
+          lanes: { maxInFlight: 4 },
+          stopAt: 3000
+        })
+        expect([to, ran.result.report.attempts]).toEqual([to, ran.arrivals])
+        expect(ran.result.report.ok > 0).toBe(to < 3)
+      }
+    }))
+
   it.effect("sends no row again whose credit comes back after the stop", () =>
     Effect.gen(function*() {
       for (const order of ["completion", "input"] as const) {
@@ -226,7 +241,7 @@ describe("Stop", () => {
         })
         expect([ran.late, ran.held, ran.result.report.failed]).toEqual([0, 0, 0])
         expect([ran.sent, ran.result.report.ok]).toEqual([4, 4])
-        expect(ran.arrivals > ran.sent).toBe(hedges)
+        expect([ran.arrivals > ran.sent, ran.result.report.attempts]).toEqual([hedges, ran.arrivals])
       }
     }))
 

@@ -22,7 +22,12 @@ const text = JSON.stringify({
 
 /** Makes a watch that a test reads and stops. */
 const make = () => {
-  const watch = { onWire: true, stopped: false, isStopped: () => watch.stopped }
+  const watch = {
+    onWire: true,
+    attempts: undefined as number | undefined, // no call yet
+    stopped: false,
+    isStopped: (): boolean => watch.stopped
+  }
   return watch
 }
 
