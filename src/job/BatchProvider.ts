@@ -18,15 +18,20 @@ import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import * as Batches from "../together/Batches.ts"
+import * as Json from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
 import type * as Together from "../together/Together.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 
-/** How often the upload of a file, and the creation of a batch, is tried. */
+/** How often the upload of a file, the creation of a batch, and the download of a file is tried. */
 const tries = 5
-/** Waits between two tries of an upload. */
-const pauses = Schedule.exponential("2 seconds")
+/** Tries again what may pass: to store a file twice, or to read it twice, costs nothing. */
+const again = {
+  schedule: Schedule.exponential("2 seconds"),
+  times: tries - 1,
+  while: TogetherError.isRetryable
+}
 
 /** Says where a part stands at the provider. */
 export interface Found {
@@ -44,7 +49,7 @@ export interface NotCreated {
 
 /** Asks the provider for batches. */
 export interface BatchProvider {
-  /** Stores the file of a part, and tries again what may pass: a file that was stored twice costs nothing. */
+  /** Stores the file of a part, and tries again what may pass. */
   readonly upload: (full: Parts.Full) => Effect.Effect<string, TogetherError.TogetherError>
   /** Finds the batch that an earlier try may have created, also where its file was removed since. */
   readonly adopt: (part: Parts.Part) => Effect.Effect<Found, TogetherError.TogetherError>
@@ -55,7 +60,10 @@ export interface BatchProvider {
   readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
   /** Waits for a batch to end; nothing where there is no such batch. */
   readonly poll: (batchId: string) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
-  /** Reads what is said about the rows of a batch that has ended. */
+  /**
+   * Reads what is said about the rows of a batch that has ended, and tries again what may pass: also a file that ends in the
+   * middle of a line, since rows behind its end may be answered, and would be batched and billed again.
+   */
   readonly collect: (
     job: Batches.BatchJob
   ) => Effect.Effect<ReadonlyMap<string, Output.Said>, TogetherError.TogetherError>
@@ -67,6 +75,20 @@ export interface BatchProvider {
  */
 const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
   status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
+
+/** Tells whether a file of lines ends with a whole one. */
+const isWhole = (text: string): boolean => {
+  const lines = text.trimEnd()
+  return lines === "" || Json.parse(lines.slice(lines.lastIndexOf("\n") + 1)) !== undefined
+}
+
+const endedEarly = (file: string, { id }: Batches.BatchJob) =>
+  new TogetherError.ConnectionError({
+    message: `The connection failed: the file ${file} of the batch ${id} ended early. Run the job again to read it ` +
+      "again; check the network if it lasts.",
+    operation: "files.content",
+    permanent: false
+  })
 
 const unnamed = (part: Parts.Part) =>
   new TogetherError.DecodeError({
@@ -129,7 +151,7 @@ export const make = (client: Together.Together["Service"], poll: Duration.Durati
   return {
     upload: ({ part, rows }) =>
       client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" }).pipe(
-        Effect.retry({ schedule: pauses, times: tries - 1, while: TogetherError.isRetryable }),
+        Effect.retry(again),
         Effect.map((file) => file.id)
       ),
     adopt,
@@ -147,7 +169,10 @@ export const make = (client: Together.Together["Service"], poll: Duration.Durati
       const said = new Map<string, Output.Said>()
       for (const file of [job.error_file_id, job.output_file_id]) {
         if (file === undefined || file === null || file === "") continue
-        const text = yield* client.files.content(file)
+        const text = yield* client.files.content(file).pipe(
+          Effect.filterOrFail(isWhole, () => endedEarly(file, job)),
+          Effect.retry(again)
+        )
         for (const line of text.split("\n")) {
           const read = line === "" ? undefined : Output.readLine(line)
           if (read !== undefined) said.set(read[0], read[1])

@@ -5,7 +5,7 @@
  * | --- | --- |
  * | `authorization` | the key, always |
  * | `content-type`, `content-length` | the body, always |
- * | `user-agent`, `accept` | the client, unless the caller says otherwise |
+ * | `user-agent`, `accept`, of a file `accept-encoding` | the client, unless the caller says otherwise |
  * | others | the caller |
  */
 
@@ -62,6 +62,16 @@ const known: ReadonlySet<string> = new Set([
 
 /** What is accepted, unless the caller says otherwise. */
 export const accept = "application/json"
+
+/**
+ * Says what is asked of a file: any type, and no compression. Compressed on its way it has no length, by which a transport
+ * would notice that it ended early. The caller's word stands.
+ */
+export const ofFile = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> => ({
+  "accept-encoding": "identity",
+  ...headers,
+  ...(headers["accept"] === accept ? { accept: "*/*" } : undefined)
+})
 
 /** Makes the headers of a client. */
 export const make = ({ apiKey, headers, userAgent }: Options): SentHeaders => {

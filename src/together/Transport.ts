@@ -161,10 +161,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   const request = (exchange: Exchange, { ours, url }: Exchanger.Target): HttpClientRequest.HttpClientRequest => {
     const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
-    // a file may be of any type
-    const accepting = exchange.file !== undefined && method.headers["accept"] === SentHeaders.accept
-      ? HttpClientRequest.setHeader(method, "accept", "*/*")
-      : method
+    const accepting = exchange.file === undefined
+      ? method
+      : HttpClientRequest.setHeaders(method, SentHeaders.ofFile(method.headers))
     const plain = HttpClientRequest.setUrl(accepting, url.href)
     const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
     if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))

@@ -10,6 +10,7 @@ import * as Schedule from "effect/Schedule"
 import * as BatchProvider from "../../src/job/BatchProvider.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
+import { prompts, run, setup, world as simulated } from "./batches.ts"
 
 const part = { name: "job-1.jsonl", model: "m", from: 1, to: 2, rows: 2, round: 0 }
 
@@ -46,6 +47,23 @@ const world = (creations: ReadonlyArray<Answer>, batches: ReadonlyArray<object> 
 
 const refused = (status: number): Answer => ({ status, body: { error: { message: "no" } } })
 const listed = [{ id: "batch-1", input_file_id: "file-1", status: "IN_PROGRESS" }]
+
+/** Is a world whose first downloads end early, in the middle of a line. */
+const cutting = (downloads: number) => {
+  let seen = 0
+  return simulated(
+    {},
+    (client) =>
+      HttpClient.transform(client, (effect, request) =>
+        request.url.endsWith("/content") && seen++ < downloads
+          ? Effect.flatMap(effect, (response) =>
+            Effect.map(
+              response.text,
+              (text) => HttpClientResponse.fromWeb(request, new Response(text.slice(0, text.length / 2)))
+            ))
+          : effect)
+  )
+}
 
 describe("BatchProvider", () => {
   describe("create", () => {
@@ -102,5 +120,26 @@ describe("BatchProvider", () => {
         )
         expect(lost.creations()).toBe(1)
       }))
+  })
+
+  describe("collect", () => {
+    it.effect("reads a file again that ended early, and batches no row again that it answers", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const provider = cutting(1)
+        const { report, stop } = yield* run(disk, provider)
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 40, 1])
+      })))
+
+    it.effect("leaves a batch open whose file ends early each time, and reads it in a later run", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const provider = cutting(5)
+        const cut = yield* run(disk, provider)
+        expect(cut.stop).toMatchObject({ _tag: "Unreachable", error: { _tag: "ConnectionError" } })
+        expect([cut.report.ok, cut.running?.rows]).toEqual([0, 40])
+        const { report, stop } = yield* run(disk, provider)
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 40, 1])
+      })))
   })
 })

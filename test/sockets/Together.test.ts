@@ -127,14 +127,15 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
       const went = [...server.received, ...store.received].map(({ headers, url }) => [
         url,
         headers.authorization === `Bearer ${key}` && headers["x-proxy-key"] === "s3cr3t",
-        headers["user-agent"]?.startsWith("effect-together")
+        headers["user-agent"]?.startsWith("effect-together"),
+        headers["accept-encoding"]
       ])
       expect(went).toEqual([
-        ["/v1/files/f/content", true, true],
-        ["/v1/files/f/moved?part=1", true, true],
-        ["/v1/files/f/last", false, true],
-        ["/v1/file?token=x", false, true],
-        ["/v1/back", false, true]
+        ["/v1/files/f/content", true, true, "identity"],
+        ["/v1/files/f/moved?part=1", true, true, "identity"],
+        ["/v1/files/f/last", false, true, "identity"],
+        ["/v1/file?token=x", false, true, "identity"],
+        ["/v1/back", false, true, "identity"]
       ])
       for (const header of ["authorization", "x-proxy-key"]) {
         expect([...server.received, ...store.received].filter(({ headers }) => headers[header]).length).toBe(2)

@@ -39,18 +39,21 @@ describe("requestBytes", () => {
       expect((yield* TogetherTest.log).map((entry) => entry.sent.body)).toEqual([speech.body])
     })))
 
-  it.effect("asks for any type, unless the client's headers name one", () =>
+  it.effect("asks for any type, uncompressed, unless the client's headers say otherwise", () =>
     Effect.gen(function*() {
-      const acceptOf = (headers: Readonly<Record<string, string>>) =>
+      const accepted = (headers: Readonly<Record<string, string>>) =>
         VirtualClock.wrap(
           Effect.gen(function*() {
             yield* TogetherTest.reply(audio)
             yield* use((together) => together.requestBytes(speech))
-            return (yield* TogetherTest.log).map((entry) => entry.sent.headers["accept"])
+            return (yield* TogetherTest.log).map((
+              { sent }
+            ) => [sent.headers["accept"], sent.headers["accept-encoding"]])
           }).pipe(Effect.provide(TogetherTest.layer({ together: { headers } })))
         )
-      expect(yield* acceptOf({})).toEqual(["*/*"])
-      expect(yield* acceptOf({ Accept: "audio/wav" })).toEqual(["audio/wav"])
+      expect(yield* accepted({})).toEqual([["*/*", "identity"]])
+      const own = { Accept: "audio/wav", "Accept-Encoding": "gzip" }
+      expect(yield* accepted(own)).toEqual([["audio/wav", "gzip"]])
     }))
 
   it.effect("fails by what a refusal says", () =>
