@@ -159,6 +159,9 @@ const outcomes = BoundMetric.make(Metric.counter("hedge_outcomes_total", {
 /** Says what a second try that was due has come to: refused, or run to its end. */
 type Second<A, E> = { readonly refused: "no-permit" | "no-budget" } | { readonly exit: Exit.Exit<A, E> }
 
+/** Numbers the first try, also inside of a second one of another call. */
+const firstTry = Effect.provideService(CurrentTry, 1)
+
 /** Takes budget and permit, runs the second try, and returns the permit whatever happens. */
 const secondTry = <A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
@@ -303,7 +306,7 @@ const hedged = Effect.fnUntraced(function*<A, E, R, R2>(
 ): Effect.fn.Return<A, E, R | Exclude<R2, Scope.Scope>> {
   const clock = yield* Clock.Clock
   const first: FirstTry = { began: Monotonic.millis(clock), end: undefined }
-  const timed = noted(self, first, clock)
+  const timed = noted(firstTry(self), first, clock)
   const finish = (ended: Ended<A, E>) => finished(ended, latencyOf(first, ended.outcome, clock), options)
   const delay = yield* current
   if (Option.isNone(delay)) return yield* finish({ exit: yield* Effect.exit(timed), outcome: "not-needed" })
@@ -341,5 +344,5 @@ export const run: {
   const current = isLearned(delay)
     ? delay.current
     : Effect.succeedSome(Duration.millis(Millis.positive("Hedge.run: delay", delay)))
-  return options.idempotent || options.allowUnsafe === true ? hedged(self, current, options) : self
+  return options.idempotent || options.allowUnsafe === true ? hedged(self, current, options) : firstTry(self)
 })

@@ -209,7 +209,7 @@ const withAttempts = <E>(event: StopEvent<E>): E =>
     : event.error
 
 interface Step<E, SE, SR> {
-  (now: number, error: E): RetrySchedule.Stepped<SE, SR>
+  (now: number, error: E): RetrySchedule.Stepped<Schedule.Metadata, SE, SR>
 }
 
 /** Runs the loop of one call. Nothing but the first attempt happens for a call that succeeds at once. */
@@ -222,6 +222,7 @@ const loop = <A, E, R, SE, SR, R2>(
     const began = clock.currentTimeMillisUnsafe()
     const start = Monotonic.millis(clock)
     let attempt = 1
+    let metadata = Schedule.CurrentMetadata.defaultValue()
     let step: Step<E, SE, SR> | undefined
     // when the last wait is over, as the schedule asked: a timer may fire up to a millisecond before
     let due = began
@@ -238,14 +239,15 @@ const loop = <A, E, R, SE, SR, R2>(
         // a clock that is set back or forward meanwhile neither prolongs nor ends the call
         const now = began + elapsed
         if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", elapsed)
-        step ??= yield* Schedule.toStep(yield* policyOf)
+        step ??= yield* Schedule.toStep(Schedule.map(yield* policyOf, (metadata) => Effect.succeed(metadata)))
         // in whole milliseconds, and never before the end of its last wait: a schedule that waits for a boundary would
         // find what is left of it, and retry twice there
         const scheduled = Math.max(due, Millis.whole(now))
-        const asked = yield* RetrySchedule.delayOf(
+        const decision = yield* RetrySchedule.decisionOf(
           Effect.provideService(step(scheduled, error), RetrySchedule.CallStart, began)
         )
-        if (asked === undefined) return yield* stop(error, "schedule", elapsed)
+        if (decision === undefined) return yield* stop(error, "schedule", elapsed)
+        const [told, asked] = decision
         const next = Duration.millis(Millis.whole(Duration.toMillis(asked)))
         due = scheduled + Duration.toMillis(next)
         const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
@@ -262,12 +264,18 @@ const loop = <A, E, R, SE, SR, R2>(
           yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(elapsed) })
         }
         yield* Effect.sleep(next)
+        metadata = told
         attempt++
       })
 
     const first = options.budget === undefined ? self : Effect.andThen(options.budget.deposit, self)
     const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
-      Effect.suspend(() => attempt === 1 ? first : Effect.provideService(self, CurrentAttempt, attempt)),
+      Effect.withFiber((fiber) => {
+        // costs a first attempt nothing, unless it is made inside of a later one of another call
+        if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return first
+        const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
+        return Effect.provideContext(attempt === 1 ? first : self, context)
+      }),
       (error) => Effect.andThen(onFailure(error), again)
     )
     return again
@@ -292,7 +300,8 @@ const spanEvent = (clock: Clock.Clock, error: unknown, attempt: number, delay: D
  * Retries an effect while its errors are worth it, its schedule goes on, its deadline allows and the budget lasts.
  *
  * **Details**: without a schedule it uses {@link CurrentPolicy}. The effect sees the number of its attempt in
- * {@link CurrentAttempt}. Defects and interruption are never retried.
+ * {@link CurrentAttempt}, and from the second on what the schedule said in `Schedule.CurrentMetadata`. Defects and
+ * interruption are never retried.
  *
  * **Gotchas**: a retry runs the effect anew. Put what belongs to one attempt (permit, timeout) inside of it, and what
  * belongs to the call (deadline, reservation) outside.

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import { ServerError } from "../domain/TogetherError.ts"
 import * as Deadline from "./Deadline.ts"
 import * as RetryDocument from "./RetryDocument.ts"
-import { CallStart, delayOf } from "./RetrySchedule.ts"
+import { CallStart, decisionOf } from "./RetrySchedule.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -78,10 +78,11 @@ const simulate = <I, E, R>(
     const all: Array<Duration.Duration> = []
     let now = 0
     while (all.length < waits) {
-      const next = yield* delayOf(step(now, inputAt(all.length)))
-      if (next === undefined) break
-      all.push(next)
-      now += Duration.toMillis(next)
+      const decision = yield* decisionOf(step(now, inputAt(all.length)))
+      if (decision === undefined) break
+      const [, delay] = decision
+      all.push(delay)
+      now += Duration.toMillis(delay)
     }
     return all
   }).pipe(

@@ -50,12 +50,14 @@ export const CallStart: Context.Reference<number | undefined> = Context.Referenc
 )
 
 /** Runs one step of a schedule: it comes to an output and a delay, or its end. */
-export type Stepped<E, R> = Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
+export type Stepped<O, E, R> = Pull.Pull<[O, Duration.Duration], E, unknown, R>
 
-/** Reads the delay of a step; nothing where the schedule is done. */
-export const delayOf = <E, R>(step: Stepped<E, R>): Effect.Effect<Duration.Duration | undefined, E, R> =>
+/** Reads the output and the delay of a step; nothing where the schedule is done. */
+export const decisionOf = <O, E, R>(
+  step: Stepped<O, E, R>
+): Effect.Effect<readonly [O, Duration.Duration] | undefined, E, R> =>
   Pull.matchEffect(step, {
-    onSuccess: ([, delay]) => Effect.succeed<Duration.Duration | undefined>(delay),
+    onSuccess: (decision) => Effect.succeed<readonly [O, Duration.Duration] | undefined>(decision),
     onFailure: (cause) => Effect.failCause(cause),
     onDone: () => Effect.undefined
   })

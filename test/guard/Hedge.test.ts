@@ -128,6 +128,24 @@ describe("Hedge", () => {
         expect(allowed).toMatchObject({ exit: Exit.succeed(2), seconds: 2 })
       }))
 
+    it.effect("counts from 1 inside of a second try of another, whether it may hedge or not", () =>
+      Effect.gen(function*() {
+        const seen: Array<string> = []
+        const slow = (name: string) =>
+          Effect.flatMap(Hedge.CurrentTry, (n) => {
+            seen.push(`${name} ${n}`)
+            return Effect.sleep("3 seconds")
+          })
+        const inner = (idempotent: boolean) =>
+          Hedge.run(slow(idempotent ? "safe" : "unsafe"), { delay: "1 second", idempotent })
+        const outer = Effect.flatMap(
+          Hedge.CurrentTry,
+          (n) => n === 1 ? Effect.never : Effect.andThen(inner(true), inner(false))
+        )
+        yield* VirtualClock.run(Hedge.run(outer, { delay: "1 second", idempotent: true }))
+        expect(seen).toEqual(["safe 1", "safe 2", "unsafe 1"])
+      }))
+
     it.effect("never waits for a permit or a budget", () =>
       Effect.gen(function*() {
         const none = pool(0)

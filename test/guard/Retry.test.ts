@@ -149,6 +149,35 @@ describe("Retry", () => {
         expect(seen).toEqual([1, 2, 3])
       }))
 
+    it.effect("counts from 1 inside of an attempt of another", () =>
+      Effect.gen(function*() {
+        const seen: Array<number> = []
+        const inner = Effect.flatMap(Retry.CurrentAttempt, (n) => {
+          seen.push(n)
+          return Effect.fail(server)
+        })
+        yield* timed(Effect.ignore(Retry.run(Retry.run(inner, Schedule.recurs(1)), Schedule.recurs(1))))
+        expect(seen).toEqual([1, 2, 1, 2])
+      }))
+
+    it.effect("tells each retry what its schedule said, as Effect's own retry does", () =>
+      Effect.gen(function*() {
+        const told = (retry: (self: Effect.Effect<never, ServerError>) => Effect.Effect<never, ServerError>) =>
+          Effect.gen(function*() {
+            const seen: Array<Schedule.Metadata> = []
+            const effect = Effect.flatMap(Schedule.CurrentMetadata, (metadata) => {
+              seen.push(metadata)
+              return Effect.fail(server)
+            })
+            yield* timed(Effect.ignore(retry(effect)))
+            return seen
+          })
+        const schedule = Schedule.upTo(Schedule.exponential("1 second"), { times: 3 })
+        const ours = yield* told(Retry.run(schedule))
+        expect(ours.map(({ attempt }) => attempt)).toEqual([0, 1, 2, 3])
+        expect(ours).toEqual(yield* told(Effect.retry(schedule)))
+      }))
+
     it.effect("waits outside of the permits of the attempt", () =>
       Effect.gen(function*() {
         const permits = Semaphore.makeUnsafe(1)
