@@ -129,33 +129,31 @@ class LaneImpl implements Lane {
   readonly #granted = (ticket: Kernel.Ticket, waited: number): Effect.Effect<Permit> =>
     Effect.succeed(this.#permit(ticket, waited))
 
-  acquire(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError> {
-    return Effect.uninterruptibleMask((restore) => this.#dispatcher.enter(request, restore, this.#granted))
-  }
+  // properties, not methods, so that a lane can be destructured and spread as any service
+  readonly acquire = (request: LaneRequest): Effect.Effect<Permit, LaneOverflowError> =>
+    Effect.uninterruptibleMask((restore) => this.#dispatcher.enter(request, restore, this.#granted))
 
-  acquireScoped(request: LaneRequest): Effect.Effect<Permit, LaneOverflowError, Scope.Scope> {
+  readonly acquireScoped = (request: LaneRequest): Effect.Effect<Permit, LaneOverflowError, Scope.Scope> =>
     // one mask around both: an interruption between the permit and its finalizer would lose the permit
-    return Effect.uninterruptibleMask((restore) =>
+    Effect.uninterruptibleMask((restore) =>
       Effect.tap(
         this.#dispatcher.enter(request, restore, this.#granted),
         (permit) => Effect.addFinalizer(() => permit.settle(ignored))
       )
     )
-  }
 
-  tryAcquire(request: LaneRequest): Effect.Effect<Option.Option<Permit>> {
-    return Effect.withFiber((fiber) => {
+  readonly tryAcquire = (request: LaneRequest): Effect.Effect<Option.Option<Permit>> =>
+    Effect.withFiber((fiber) => {
       const ticket = this.#dispatcher.try(request, Monotonic.seconds(fiber.getRef(Clock.Clock)), fiber)
       return Effect.succeed(ticket === undefined ? Option.none() : Option.some(this.#permit(ticket, 0)))
     })
-  }
 
-  run<A, E, R>(
+  readonly run = <A, E, R>(
     attempt: Effect.Effect<A, E, R>,
     request: LaneRequest,
     classify: (exit: Exit.Exit<A, E>) => Sample = sampleOf
-  ): Effect.Effect<A, E | LaneOverflowError, R> {
-    return Effect.uninterruptibleMask((restore) =>
+  ): Effect.Effect<A, E | LaneOverflowError, R> =>
+    Effect.uninterruptibleMask((restore) =>
       this.#dispatcher.enter(request, restore, (ticket) =>
         Effect.withFiber((fiber) => {
           let open = true
@@ -176,7 +174,6 @@ class LaneImpl implements Lane {
           )
         }))
     )
-  }
 
   readonly status: Effect.Effect<LaneStatus> = Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
@@ -221,14 +218,13 @@ class LaneImpl implements Lane {
     return Effect.succeed(Learned.fromState(this.#cell.read(), clock.currentTimeMillisUnsafe()))
   })
 
-  load(learned: Learned.Learned): Effect.Effect<void> {
-    return Effect.withFiber((fiber) => {
+  readonly load = (learned: Learned.Learned): Effect.Effect<void> =>
+    Effect.withFiber((fiber) => {
       const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
       this.#cell.write(Learned.toState(learned, this.#cell.read(), kernelOptions(this.#options), now))
       this.#dispatcher.look(now, fiber)
       return Effect.void
     })
-  }
 }
 
 /**

@@ -51,6 +51,16 @@ const collect = (): void => {
 }
 
 describe("Lane", () => {
+  it.effect("can be destructured and spread", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { acquire, acquireScoped, load, run, save, tryAcquire } = { ...yield* Lane.make() }
+      expect(Option.isSome(yield* tryAcquire({ tokens: 1 }))).toBe(true)
+      expect(yield* run(Effect.succeed("done"), { tokens: 1 })).toBe("done")
+      yield* Effect.flatMap(acquire({ tokens: 1 }), (permit) => permit.settle(success))
+      yield* Effect.scoped(acquireScoped({ tokens: 1 }))
+      yield* load(yield* save)
+    })))
+
   describe("run over the lanes of the context", () => {
     it.effect("runs in the lane of its key, whichever side the effect comes from", () =>
       Effect.gen(function*() {
