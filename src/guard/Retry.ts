@@ -65,20 +65,14 @@ export {
   proportionalJitter,
   type ProportionalOptions
 } from "./RetryDelay.ts"
-export {
-  config,
-  fromDocument,
-  fromJson,
-  make as fromDecoded,
-  RetryDocument,
-  type RetryDocumentJson
-} from "./RetryDocument.ts"
+export { config, fromDocument, fromJson, RetryDocument, type RetryDocumentJson } from "./RetryDocument.ts"
 export { defaultDocument, defaults, type Jitter, policy, type PolicyOptions } from "./RetryPolicy.ts"
 export { preview, type PreviewOptions } from "./RetryPreview.ts"
 export {
   byTag,
   maxAttempts,
   maxElapsed,
+  type OwnTags,
   retryAfter,
   type RetryAfterOptions,
   type Tags,
@@ -88,6 +82,9 @@ export {
 
 /**
  * Holds the schedule that {@link run} uses where none is given: the default {@link policy}.
+ *
+ * **Gotchas**: any call may come to it, so its input must be `unknown`: a schedule that reads errors of one type goes to the
+ * call or to the client, as their `retry`.
  *
  * **Example**: a region of a program with its own policy.
  *
@@ -119,6 +116,7 @@ export const layerConfig = (path: string): Layer.Layer<never, Config.ConfigError
  * of every call made there.
  *
  * **Gotchas**: `run` by itself reads it from the fiber that calls, so it must reach the program, not only a layer below.
+ * Its input must be `unknown`, as that of {@link CurrentPolicy}.
  */
 export const layer = (schedule: Schedule.Schedule<unknown>): Layer.Layer<never> =>
   Layer.succeed(CurrentPolicy, schedule)

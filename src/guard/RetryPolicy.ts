@@ -151,7 +151,8 @@ export const finish = <I, R>(
  */
 export const policy = <I = unknown, R = never>(
   options: PolicyOptions<I, R> = {}
-): Schedule.Schedule<Duration.Duration, I, never, R> => {
+  // what it is passed to must not decide for it: where any schedule is taken, that would be `any`
+): Schedule.Schedule<Duration.Duration, NoInfer<I>, never, NoInfer<R>> => {
   const { base, cap, floor, throttledBase } = waitsOf(options)
   const curve = (from: number): Schedule.Schedule<unknown> => {
     const jitter = options.jitter ?? defaults.jitter

@@ -248,11 +248,26 @@ export const when: {
     )
   ))
 
-/** Names one schedule per error tag. */
+/** Names one schedule per error tag, for errors of any type. */
 export type Tags<I, E, R> = { readonly [tag: string]: Schedule.Schedule<unknown, I, E, R> }
+
+/** Names one schedule per tag of a `TogetherError`; each may read what errors of its own tag hold. */
+export type OwnTags<E, R> = {
+  readonly [K in TogetherError.TogetherError["_tag"]]?: Schedule.Schedule<
+    unknown,
+    Extract<TogetherError.TogetherError, { readonly _tag: K }>,
+    E,
+    R
+  >
+}
 
 /**
  * Chooses a schedule by the error's `_tag`; `self` for every tag not named.
+ *
+ * **Details**: a schedule under a tag of ours may read the errors of that tag; the result is then one for `TogetherError`.
+ * Other tags are those of your own errors.
+ *
+ * **Gotchas**: nothing here knows which errors will come, so a misspelled tag is one of errors that never do.
  *
  * **Example**: short waits for an overloaded provider, long ones for a limit.
  *
@@ -270,9 +285,25 @@ export type Tags<I, E, R> = { readonly [tag: string]: Schedule.Schedule<unknown,
  * ```
  */
 export const byTag: {
+  <E2 = never, R2 = never>(
+    tags: Tags<unknown, E2, R2>
+  ): <O, I1, E, R>(self: Schedule.Schedule<O, I1, E, R>) => Schedule.Schedule<unknown, I1, E | E2, R | R2>
+  <E2 = never, R2 = never>(
+    tags: OwnTags<E2, R2>
+  ): <O, I1, E, R>(
+    self: Schedule.Schedule<O, I1, E, R>
+  ) => Schedule.Schedule<unknown, I1 & TogetherError.TogetherError, E | E2, R | R2>
   <I, E2 = never, R2 = never>(
     tags: Tags<I, E2, R2>
   ): <O, I1, E, R>(self: Schedule.Schedule<O, I1, E, R>) => Schedule.Schedule<unknown, I & I1, E | E2, R | R2>
+  <O, I1, E, R, E2 = never, R2 = never>(
+    self: Schedule.Schedule<O, I1, E, R>,
+    tags: Tags<unknown, E2, R2>
+  ): Schedule.Schedule<unknown, I1, E | E2, R | R2>
+  <O, I1, E, R, E2 = never, R2 = never>(
+    self: Schedule.Schedule<O, I1, E, R>,
+    tags: OwnTags<E2, R2>
+  ): Schedule.Schedule<unknown, I1 & TogetherError.TogetherError, E | E2, R | R2>
   <O, I1, E, R, I, E2 = never, R2 = never>(
     self: Schedule.Schedule<O, I1, E, R>,
     tags: Tags<I, E2, R2>

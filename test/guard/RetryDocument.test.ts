@@ -165,8 +165,8 @@ describe("RetryDocument", () => {
       const encoded = yield* Schema.encodeEffect(RetryDocument.RetryDocument)(document)
       const again = yield* Schema.decodeEffect(RetryDocument.RetryDocument)(encoded)
       const options = { inputs: [server, limited, overloaded] as const, seed: 1 }
-      const delays = yield* Retry.preview(Retry.fromDecoded(document), options)
-      expect(yield* Retry.preview(Retry.fromDecoded(again), options)).toEqual(delays)
+      const delays = yield* Retry.preview(RetryDocument.make(document), options)
+      expect(yield* Retry.preview(RetryDocument.make(again), options)).toEqual(delays)
       for (const delay of delays) expect(Duration.toMillis(delay)).toBeGreaterThanOrEqual(0)
     }), { arbitrary: { runs: 200, maxDiscards: 200_000 } })
 
