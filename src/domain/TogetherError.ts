@@ -63,6 +63,14 @@ export const PartialAnswer = Schema.Struct({
 /** Holds what a stream had delivered when it failed. */
 export type PartialAnswer = typeof PartialAnswer.Type
 
+/**
+ * Holds what had arrived, without a field for a usage that nobody said.
+ *
+ * @internal
+ */
+export const partialAnswer = (text: string, reasoning: string, usage: Usage | undefined): PartialAnswer =>
+  usage === undefined ? { text, reasoning } : { text, reasoning, usage }
+
 /** Fails a call that the provider refused with a 429 about requests, tokens, a model or concurrency. */
 export class RateLimitError extends Schema.TaggedError<RateLimitError>()("RateLimitError", {
   ...common,
@@ -219,7 +227,17 @@ export const tags: ReadonlyArray<TogetherError["_tag"]> = TogetherError.members.
 /** Marks the classes of the union: another library's errors may have the same tags. */
 const typeId = "~effect-together/TogetherError"
 
-for (const { prototype } of TogetherError.members) Object.defineProperty(prototype, typeId, { value: typeId })
+const encode = Schema.encodeSync(TogetherError)
+
+function toJSON(this: TogetherError): object {
+  return encode(this)
+}
+
+for (const { prototype } of TogetherError.members) {
+  Object.defineProperty(prototype, typeId, { value: typeId })
+  // what a logger or `JSON.stringify` writes is what the schema encodes: JSON has no word for a `bigint`
+  Object.defineProperty(prototype, "toJSON", { value: toJSON })
+}
 
 /** Tells whether a value is an error of the union, of this copy of the package or another; a tag alone makes none. */
 export const isTogetherError = (u: unknown): u is TogetherError => Predicate.hasProperty(u, typeId)
@@ -338,13 +356,14 @@ export const annotate = <E extends TogetherError>(
   }
 ): E => {
   const constructor = error.constructor as new(props: object) => E // the class that made this very error
-  const copy = new constructor({
+  const props = {
     ...error,
     message: error.message,
     cause: error.cause,
     attempts: fields.attempts ?? error.attempts,
     model: error.model ?? fields.model,
     operation: error.operation ?? fields.operation
-  })
-  return copy
+  }
+  // a field that is there and undefined would come back from JSON as another error, a cause as null
+  return new constructor(Object.fromEntries(Object.entries(props).filter(([, value]) => value !== undefined)))
 }

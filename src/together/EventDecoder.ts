@@ -22,7 +22,7 @@
  * answer is that of choice 0; all of them are counted, since all are billed.
  */
 import * as Predicate from "effect/Predicate"
-import type { PartialAnswer } from "../domain/TogetherError.ts"
+import { type PartialAnswer, partialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as Delta from "./Delta.ts"
 import * as ErrorFrame from "./ErrorFrame.ts"
@@ -176,7 +176,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     started: () => started,
     events: () => events,
     characters: () => characters,
-    partial: () => ({ text: text.join(""), reasoning: reasoning.join(""), usage: usage() }),
+    partial: () => partialAnswer(text.join(""), reasoning.join(""), usage()),
     usage
   }
 }

@@ -7,7 +7,7 @@
  * | all, and one carries something | failed; the error holds the text of choice 0, and a repeat would bill it again |
  * | some of them (`n`) | stands |
  */
-import { type PartialAnswer, StreamError } from "../domain/TogetherError.ts"
+import { type PartialAnswer, partialAnswer, StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as Advice from "./Advice.ts"
 import * as AnswerError from "./AnswerError.ts"
@@ -39,11 +39,11 @@ export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGen
   const message = first?.message
   return {
     started: choices.some(AnswerError.carries),
-    partial: {
-      text: textOf(message?.["content"]) ?? textOf(first?.text) ?? "",
-      reasoning: textOf(message?.["reasoning"]) ?? textOf(message?.["reasoning_content"]) ?? "",
+    partial: partialAnswer(
+      textOf(message?.["content"]) ?? textOf(first?.text) ?? "",
+      textOf(message?.["reasoning"]) ?? textOf(message?.["reasoning_content"]) ?? "",
       usage
-    }
+    )
   }
 }
 

@@ -17,6 +17,7 @@
  * The usage is the last one seen, at the top of an event or in its `response`.
  */
 import * as Predicate from "effect/Predicate"
+import { partialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import type { StreamEvent } from "./CallOptions.ts"
 import * as ErrorFrame from "./ErrorFrame.ts"
@@ -70,7 +71,7 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
     started: () => events > 0,
     events: () => events,
     characters: () => characters,
-    partial: () => ({ text: "", reasoning: "", usage: usage() }),
+    partial: () => partialAnswer("", "", usage()),
     usage
   }
 }

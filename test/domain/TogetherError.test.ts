@@ -90,6 +90,11 @@ describe("TogetherError", () => {
     expect([Errors.isTogetherError(back), Object.keys(back)]).toEqual([true, Object.keys(error)])
   })
 
+  it.each(samples)("is in JSON what its schema encodes: $_tag", (error) => {
+    const encoded = JSON.stringify(Schema.encodeSync(Errors.TogetherError)(error))
+    expect(JSON.stringify({ error })).toBe(`{"error":${encoded}}`)
+  })
+
   it("encodes amounts as text, which JSON can hold", () => {
     const error = new Errors.BudgetExceededError({ message, budget: "run", reason: "no-room", ...amounts })
     const encoded = JSON.parse(JSON.stringify(Schema.encodeSync(Errors.TogetherError)(error)))

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
@@ -95,6 +96,8 @@ const cases: Readonly<Record<Tag, Case>> = {
   }
 }
 
+const Text = Schema.fromJsonString(TogetherError.TogetherError)
+
 const ends = (operation: Operation, tag: Tag) => {
   const test = cases[tag]
   const client = TogetherTest.layer({ verifyOnClose: false, together: test.options })
@@ -128,9 +131,9 @@ describe("every operation", () => {
         Effect.gen(function*() {
           const { error, log, open } = yield* ends(operation, tag)
           expect(error._tag).toBe(tag)
-          const encoded = yield* Schema.encodeEffect(
-            Schema.fromJsonString(Schema.toCodecJson(TogetherError.TogetherError))
-          )(error)
+          const encoded = yield* Schema.encodeEffect(Text)(error)
+          const decoded = yield* Schema.decodeEffect(Text)(encoded)
+          expect(Equal.equals(decoded, error), encoded).toBe(true)
           expect(encoded).toContain(tag)
           expect(encoded).not.toContain("Name three rivers")
           expect(encoded).not.toContain("test-key")
