@@ -9,6 +9,7 @@ import { build } from "esbuild"
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { dirname, join, normalize } from "node:path"
 import { buildAll } from "./build.ts"
+import { consumed } from "./consumer.ts"
 import { examplesAll } from "./examples.ts"
 import { root, run, work } from "./shell.ts"
 
@@ -141,6 +142,7 @@ const steps: ReadonlyArray<Step> = [
   { name: "pack", asks: "what npm would pack", run: packed },
   { name: "publint", asks: "publint --strict", run: tool("publint", tarball, "--strict") },
   { name: "attw", asks: "attw --profile esm-only", run: tool("attw", tarball, "--profile", "esm-only") },
+  { name: "consumer", asks: "a program's own declarations", run: () => consumed(tarball) },
   { name: "knip", asks: "no unused file, export or dependency", run: tool("knip") },
   { name: "size", asks: "size-limit", run: sizes }
 ]

@@ -22,12 +22,17 @@ import { root } from "./shell.ts"
 const folder = process.argv[2] ?? join(root, ".gate", "examples")
 const limitMillis = 20_000
 
+interface Target {
+  /** Absent where a path is one of types alone. */
+  readonly default?: string
+}
+
 /** Maps each name that the package exports to its source. */
 const sources = new Map<string, string>()
 const described: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
-const { exports, name } = described as { name: string; exports: Record<string, string | { readonly default: string }> } // our own
+const { exports, name } = described as { name: string; exports: Record<string, string | Target | null> } // our own
 for (const [path, target] of Object.entries(exports)) {
-  if (typeof target === "string") continue
+  if (target === null || typeof target === "string" || target.default === undefined) continue
   const source = target.default.replace("./dist/", "src/").replace(/\.js$/, ".ts")
   sources.set(name + path.slice(1), pathToFileURL(join(root, source)).href)
 }

@@ -118,7 +118,8 @@ export const when = (fault: Fault.Fault, when: When = {}): Rule => {
   return { fault, when }
 }
 
-interface Window {
+/** Bounds a window of time, and what is struck in it. */
+export interface Window {
   /** Default: at once. */
   readonly since?: Duration.Input | undefined
   readonly for: Duration.Input
