@@ -40,6 +40,7 @@ export type { Paths, Writer } from "./Outputs.ts"
 
 /** Names the files of a job, and says how they are read and written. */
 export interface FileOptions extends Lock.Options, GroupCommit.Options {
+  /** Where the rows come from: `Input.file`, or `Input.bytes` such as standard input. */
   readonly input: Input.Source
   /** Where answered rows go. Default: beside the input, `.results.jsonl`. */
   readonly results?: string | Outputs.Writer | undefined

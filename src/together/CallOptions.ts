@@ -74,9 +74,11 @@ export interface CreationOptions extends CallOptions {
 
 /** Describes a call by path whose answer comes as it is, for endpoints that have no method of their own. */
 export interface RawRequest {
+  /** Default: `"POST"` with a `body` or a `form`, else `"GET"`. */
   readonly method?: HttpMethod.HttpMethod | undefined
   /** Path below the base URL, or an absolute URL on its host or on another of Together's. */
   readonly path: string
+  /** Parameters of the address; one that is `undefined` is left out. Default: none. */
   readonly query?: Exchange["query"]
   /** Sent as JSON. */
   readonly body?: unknown

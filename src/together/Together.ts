@@ -197,9 +197,13 @@ export class Together extends Context.Service<Together, {
     request: PathRequest<A>,
     options?: CallOptions
   ) => Stream.Stream<StreamEvent<A>, TogetherError>
+  /** Uploads, lists, reads and deletes files. Free of charge. */
   readonly files: Files.FilesApi
+  /** Creates, reads, lists and cancels batches; `BatchJob` runs a whole job by them. */
   readonly batches: Batches.BatchesApi
+  /** Starts, reads, lists and cancels fine-tunes. */
   readonly fineTunes: FineTunes.FineTunesApi
+  /** Starts evaluations and reads them. */
   readonly evaluations: Evaluations.EvaluationsApi
 }>()("effect-together/Together") {}
 

@@ -72,6 +72,7 @@ export interface Config {
 export interface Options {
   /** The model as Together names it: `"intfloat/multilingual-e5-large-instruct"`. */
   readonly model: string
+  /** Steers its requests, where no region of the program overrides that. Default: nothing beside the model. */
   readonly config?: Config | undefined
 }
 

@@ -94,6 +94,7 @@ export interface Config extends
 export interface Options {
   /** The model as Together names it: `"openai/gpt-oss-20b"`. */
   readonly model: string
+  /** Steers its requests, where no region of the program overrides that. Default: nothing beside the model. */
   readonly config?: Config | undefined
 }
 
