@@ -7,6 +7,10 @@
  * a probe is due the first of them is let through as the probe, and if it is
  * answered, all go. No call is made up for probing: the probe is real work.
  *
+ * A probe that has shown nothing when the next would be due loses its turn, and
+ * nothing else: its call goes on, retries included, and its answer lifts the
+ * suspension as well. The next is elected, of another lane if any waits.
+ *
  * All state changes are synchronous steps between two points of suspension, so
  * they are atomic among fibers. A call that is to wait asks once more in the step
  * that queues it: the account may have been lifted since it asked first. What must
@@ -45,11 +49,21 @@ export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
 /** Leave to send a call. Mutable, owned by the gate. */
 export interface Leave {
   readonly key: string
+  readonly lane: string | undefined
   admission: Account.Admission
   /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
   stopped: boolean
   /** True once its call ended other than by an answer: what it says later is no news of the account. */
   concluded: boolean
+}
+
+/** Asks for leave. */
+export interface Request {
+  readonly policy: OnSuspended
+  /** Calls of one lane may fail together: after a probe that showed nothing, waiting calls of other lanes go first. */
+  readonly lane: string | undefined
+  /** What the call that makes this one holds of this gate: a call within a probe is that probe. */
+  readonly within?: Leave | undefined
 }
 
 /** Says how a call that had leave ended, as far as credit is concerned. */
@@ -73,10 +87,7 @@ export type Event =
 /** Guards one account. */
 export interface Gate {
   /** Gets leave to send, now or later. Runs its own interruption handling: call it under `uninterruptibleMask`. */
-  readonly enter: (
-    policy: OnSuspended,
-    restore: Restore
-  ) => Effect.Effect<Leave, InsufficientCreditsError>
+  readonly enter: (request: Request, restore: Restore) => Effect.Effect<Leave, InsufficientCreditsError>
   /** Lets an attempt be sent, or fails it unsent: call it last before sending. The leave of another account stays as it is. */
   readonly check: (leave: Leave | undefined) => Effect.Effect<void, InsufficientCreditsError>
   /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
@@ -121,16 +132,28 @@ export const make = (options: {
   let state: Account.State = Account.initial
   let step: Step | undefined
   let timer: Fiber.Fiber<void> | undefined
-  let delaySeconds = 0
+  /** How long after a probe the next is due, and when that is. */
+  let interval = Duration.zero
+  let dueAt = 0
   /** True where a probe was due and nobody waited to be it: the next call that enters is. */
   let due = false
 
-  const leave = (admission: Account.Admission): Leave => ({ key, admission, stopped: false, concluded: false })
+  const leave = (admission: Account.Admission, lane: string | undefined): Leave => ({
+    key,
+    lane,
+    admission,
+    stopped: false,
+    concluded: false
+  })
+
+  const isProbe = (of: Leave): boolean => !of.concluded && Account.isProbe(state, of.admission)
 
   const unsent = (now: number): InsufficientCreditsError => refusalOf(state, key, now, options.remedy(now))
 
   const releaseAll = (): void => {
-    for (const waiter of queue.all()) queue.give(waiter, leave({ generation: state.generation, probe: false }))
+    for (const waiter of queue.all()) {
+      queue.give(waiter, leave({ generation: state.generation, probe: 0 }, waiter.lane))
+    }
   }
 
   const failAll = (now: number): void => {
@@ -154,7 +177,15 @@ export const make = (options: {
       return
     }
     const entered = ask(now)
-    if (entered._tag === "Pass") queue.give(first, leave(entered.admission))
+    if (entered._tag === "Pass") queue.give(first, leave(entered.admission, first.lane))
+  }
+
+  /** Ends the turn of a probe that showed nothing, or nothing yet. What waits in its lane may do the same: it goes last. */
+  const endTurn = (probe: Leave, probeAt: number): boolean => {
+    const [hadTurn, next] = Account.inconclusive(state, probe.admission, probeAt)
+    state = next
+    if (hadTurn) queue.defer(probe.lane)
+    return hadTurn
   }
 
   const stopTimer = Effect.sync(() => {
@@ -162,24 +193,31 @@ export const make = (options: {
     timer = undefined
   })
 
-  const startTimer = (probeAt: number, delay: Duration.Duration): Effect.Effect<void> =>
-    Effect.andThen(
-      stopTimer,
-      Effect.sleep(delay).pipe(
-        Effect.andThen(Effect.sync(() => {
-          timer = undefined
-          elect(probeAt)
-        })),
-        Effect.interruptible,
-        Effect.forkIn(options.scope),
-        Effect.tap((fiber) => Effect.sync(() => void (timer = fiber)))
+  /** Waits until the next probe is due; the one under way has its turn until then. */
+  const startTimer = (clock: Clock.Clock, probe: Leave | undefined): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const probeAt = seconds(clock) + Duration.toSeconds(interval)
+      dueAt = probeAt
+      return Effect.andThen(
+        stopTimer,
+        Effect.sleep(interval).pipe(
+          Effect.andThen(Effect.sync(() => {
+            timer = undefined
+            if (probe !== undefined) endTurn(probe, probeAt)
+            elect(probeAt)
+          })),
+          Effect.interruptible,
+          Effect.forkIn(options.scope),
+          Effect.tap((fiber) => Effect.sync(() => void (timer = fiber)))
+        )
       )
-    )
+    })
 
   /** Asks the schedule when the next probe is due. */
   const plan = (clock: Clock.Clock): Effect.Effect<number | undefined> =>
     Effect.gen(function*() {
       if (state._tag !== "Suspended") return undefined
+      due = false
       const now = seconds(clock)
       const next = step ?? (yield* Schedule.toStep(options.probe))
       step = next
@@ -190,11 +228,10 @@ export const make = (options: {
         failAll(now)
         return undefined
       }
-      const delay = exit.value[1]
-      delaySeconds = Duration.toSeconds(delay)
-      const probeAt = now + delaySeconds
+      interval = exit.value[1]
+      const probeAt = now + Duration.toSeconds(interval)
       state = Account.scheduled(state, probeAt)
-      yield* startTimer(probeAt, delay)
+      yield* startTimer(clock, undefined)
       return probeAt
     })
 
@@ -206,6 +243,12 @@ export const make = (options: {
     )
   }
 
+  /** Tells the end of a probe of this suspension; of any other call, nothing. */
+  const probeFailed = ({ admission }: Leave, refused: boolean): Effect.Effect<void> =>
+    Account.isProbe(state, admission)
+      ? options.onEvent({ _tag: "ProbeFailed", probes: admission.probe, refused })
+      : Effect.void
+
   const conclude = (ended: Leave, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
     const now = seconds(clock)
     if (ended.concluded) return Effect.void
@@ -214,37 +257,32 @@ export const make = (options: {
       case "answered": {
         const [outage, next] = Account.answered(state, ended.admission, now)
         state = next
-        return outage === undefined ? Effect.void : reopened("probe", outage)
+        if (outage === undefined) return Effect.void
+        ended.admission = { generation: next.generation, probe: 0 }
+        return reopened("probe", outage)
       }
       case "refused": {
         if (ended.stopped) return Effect.void
+        const failed = probeFailed(ended, true)
         const [refused, next] = Account.refused(state, ended.admission, now)
         state = next
-        if (refused === "Counted" || refused === "Stale") return Effect.void
+        if (refused === "Counted" || refused === "Stale") return failed
         return Effect.flatMap(plan(clock), (probeAt) => {
-          const probes = state._tag === "Suspended" ? state.probes : 0
-          const event: Event = refused === "Suspended"
-            ? { _tag: "Suspended", probeAt }
-            : { _tag: "ProbeFailed", probes, refused: true }
-          const told = options.onEvent(event)
+          const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
           return probeAt === undefined
-            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes }))
+            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes: ended.admission.probe }))
             : told
         })
       }
-      case "failed":
-      case "abandoned": {
-        const delay = outcome === "failed" ? delaySeconds : 0
-        const [wasProbe, next] = Account.inconclusive(state, ended.admission, now + delay)
-        state = next
-        if (!wasProbe) return Effect.void
-        if (delay === 0) return Effect.sync(() => elect(now))
-        const probes = next._tag === "Suspended" ? next.probes : 0
-        return Effect.andThen(
-          startTimer(now + delay, Duration.seconds(delay)),
-          options.onEvent({ _tag: "ProbeFailed", probes, refused: false })
-        )
+      case "failed": {
+        const failed = probeFailed(ended, false)
+        endTurn(ended, dueAt)
+        return failed
       }
+      case "abandoned":
+        return Effect.sync(() => {
+          if (endTurn(ended, now)) elect(now)
+        })
     }
   }
 
@@ -252,17 +290,18 @@ export const make = (options: {
   const join = (waiter: AccountQueue.Waiter, now: number): void => {
     queue.add(waiter)
     const entered = ask(now)
-    if (entered._tag === "Pass") queue.give(waiter, leave(entered.admission))
+    if (entered._tag === "Pass") queue.give(waiter, leave(entered.admission, waiter.lane))
     else if (entered._tag === "Ended") queue.turnAway(waiter, unsent(now))
   }
 
   const wait = (
     policy: Exclude<OnSuspended, "fail">,
+    lane: string | undefined,
     restore: Restore,
     clock: Clock.Clock
   ): Effect.Effect<Leave, InsufficientCreditsError> =>
     Effect.suspend(() => {
-      const waiter: AccountQueue.Waiter = { resume: () => {}, leave: undefined }
+      const waiter: AccountQueue.Waiter = { lane, resume: () => {}, leave: undefined }
       const queued = Effect.callback<Leave, InsufficientCreditsError>((resume) => {
         waiter.resume = resume
         join(waiter, seconds(clock))
@@ -282,30 +321,43 @@ export const make = (options: {
       })
     })
 
+  /** Begins the turn of a call that was let through as the probe. */
+  const turn = (given: Leave, clock: Clock.Clock): Effect.Effect<Leave> =>
+    isProbe(given) ? Effect.as(startTimer(clock, given), given) : Effect.succeed(given)
+
+  const enter = (
+    { lane, policy }: Request,
+    restore: Restore,
+    clock: Clock.Clock
+  ): Effect.Effect<Leave, InsufficientCreditsError> => {
+    const now = seconds(clock)
+    const entered = ask(now)
+    switch (entered._tag) {
+      case "Pass":
+        return turn(leave(entered.admission, lane), clock)
+      case "Ended":
+        return Effect.fail(unsent(now))
+      case "Wait":
+        return policy === "fail"
+          ? Effect.fail(unsent(now))
+          : Effect.flatMap(wait(policy, lane, restore, clock), (given) => turn(given, clock))
+    }
+  }
+
   return {
-    enter: (policy, restore) =>
+    enter: (request, restore) =>
       Effect.clockWith((clock) => {
-        const now = seconds(clock)
-        const entered = ask(now)
-        switch (entered._tag) {
-          case "Pass":
-            return Effect.succeed(leave(entered.admission))
-          case "Ended":
-            return Effect.fail(unsent(now))
-          case "Wait":
-            return policy === "fail" ? Effect.fail(unsent(now)) : wait(policy, restore, clock)
-        }
+        const { within } = request
+        return within !== undefined && isProbe(within) ? Effect.succeed(within) : enter(request, restore, clock)
       }),
     check: (holder) =>
       Effect.clockWith((clock) => {
         const own = holder?.key === key ? holder : undefined
         if (state._tag === "Active") {
-          if (own !== undefined) own.admission = { generation: state.generation, probe: false }
+          if (own !== undefined) own.admission = { generation: state.generation, probe: 0 }
           return Effect.void
         }
-        const isProbe = state._tag === "Probing" && own !== undefined && own.admission.probe &&
-          own.admission.generation === state.generation
-        if (isProbe) return Effect.void
+        if (own !== undefined && isProbe(own)) return Effect.void
         if (holder !== undefined) holder.stopped = true
         return Effect.fail(unsent(seconds(clock)))
       }),

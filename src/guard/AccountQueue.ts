@@ -1,5 +1,5 @@
 /**
- * The calls that wait at the gate of a suspended account, in the order in which they came.
+ * The calls that wait at the gate of a suspended account, in the order in which they came, or were put off.
  *
  * A waiter is resumed once, with its leave to send or with the reason why it gets none. One that was interrupted between
  * its leave and its first step still holds the leave, so that the gate can take it back.
@@ -10,6 +10,7 @@ import type { Leave } from "./AccountGate.ts"
 
 /** Waits for leave. Mutable, owned by the queue. */
 export interface Waiter {
+  readonly lane: string | undefined
   resume: (effect: Effect.Effect<Leave, InsufficientCreditsError>) => void
   leave: Leave | undefined
 }
@@ -20,6 +21,8 @@ export interface Queue {
   /** Takes a waiter out that waits no more; one that is not there is left alone. */
   readonly remove: (waiter: Waiter) => void
   readonly first: () => Waiter | undefined
+  /** Puts the waiters of a lane behind all others, in the order in which they are. */
+  readonly defer: (lane: string | undefined) => void
   readonly all: () => ReadonlyArray<Waiter>
   readonly size: () => number
   readonly give: (waiter: Waiter, leave: Leave) => void
@@ -35,6 +38,13 @@ export const make = (): Queue => {
     first: () => {
       const [first] = waiters
       return first
+    },
+    defer: (lane) => {
+      for (const waiter of Array.from(waiters)) {
+        if (waiter.lane !== lane) continue
+        waiters.delete(waiter)
+        waiters.add(waiter)
+      }
     },
     all: () => Array.from(waiters),
     size: () => waiters.size,

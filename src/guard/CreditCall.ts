@@ -10,6 +10,7 @@
  * closed scope. A call that is refused for want of credit keeps its reservation
  * while it waits. The module is re-exported by `Credits`.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,6 +34,11 @@ export interface Request {
   readonly key?: string | undefined
   /** The caller's word for a group of calls, for budgets. Default: `""`. */
   readonly label?: string | undefined
+  /**
+   * The name of calls that may fail together, as those of one model: after a probe that showed nothing, waiting calls of
+   * other lanes probe first. Default: none, and calls of none are one lane.
+   */
+  readonly lane?: string | undefined
   /** What the call may cost; its upper bound is reserved. */
   readonly estimate: Price.Estimate
   /** Default: the guard's. */
@@ -65,6 +71,7 @@ export interface StreamOptions<A> extends Request {
 
 /** What a ticket stands for. */
 interface Held {
+  readonly account: AccountGate.Gate
   readonly leave: AccountGate.Leave
   readonly purse: CreditPurse.Purse
   /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
@@ -83,6 +90,12 @@ export class Ticket {
   static held(ticket: Ticket): Held {
     return ticket.#held
   }
+}
+
+/** A call that has leave and money. */
+interface Begun {
+  readonly reservation: Reservation
+  readonly ticket: Ticket
 }
 
 /** A call opened in a scope, for those who cannot use `run` or `stream`. */
@@ -144,6 +157,12 @@ export const CurrentTicket: Context.Reference<Ticket | undefined> = Context.Refe
   "effect-together/Credits/CurrentTicket",
   { defaultValue: () => undefined }
 )
+
+/** Tells that the provider answered: a probe then lifts the suspension before its call ends. */
+export const accepted = (ticket: Ticket): Effect.Effect<void> => {
+  const { account, leave } = Ticket.held(ticket)
+  return account.conclude(leave, "answered")
+}
 
 const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
   const error = Exit.findErrorOption(exit)
@@ -217,18 +236,24 @@ export const make = (options: {
   const begin = (request: Request, restore: Restore) => {
     const account = gate(request.key)
     const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
-    return Effect.flatMap(millisNow, (since) =>
-      Effect.flatMap(
-        account.enter(request.onSuspended ?? options.onSuspended, restore),
+    return Effect.withFiber<Begun, BudgetExceededError | InsufficientCreditsError>((fiber) => {
+      const since = Monotonic.millis(fiber.getRef(Clock.Clock))
+      const outer = fiber.getRef(CurrentTicket)
+      const held = outer && Ticket.held(outer)
+      const within = held?.account === account ? held.leave : undefined
+      const policy = request.onSuspended ?? options.onSuspended
+      return Effect.flatMap(
+        account.enter({ policy, lane: request.lane, within }, restore),
         (leave) =>
           reserving(undefined, restore).pipe(
             Effect.map((reservation) => {
               const purse = CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false)
-              return { account, reservation, ticket: new Ticket({ leave, purse, since }) }
+              return { reservation, ticket: new Ticket({ account, leave, purse, since }) }
             }),
             Effect.onError(() => account.conclude(leave, "abandoned"))
           )
-      ))
+      )
+    })
   }
 
   const attempt = <A, E, R>(
@@ -247,33 +272,32 @@ export const make = (options: {
 
   /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
   const again = (
-    account: AccountGate.Gate,
     ticket: Ticket,
     request: Request,
     error: InsufficientCreditsError,
     restore: Restore
   ): Effect.Effect<Ticket, InsufficientCreditsError> => {
-    const { leave, purse, since: before } = Ticket.held(ticket)
+    const { account, leave, purse, since: before } = Ticket.held(ticket)
     const { probe } = leave.admission
     return Effect.gen(function*() {
       yield* account.conclude(leave, "refused")
       yield* CreditPurse.charge(purse)
       const now = yield* millisNow
-      const since = probe ? before : now
+      const since = probe > 0 ? before : now
       const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
       if (policy === "fail") return yield* error
-      return new Ticket({ leave: yield* account.enter(policy, restore), purse, since })
+      const next = yield* account.enter({ policy, lane: request.lane }, restore)
+      return new Ticket({ account, leave: next, purse, since })
     }).pipe(Effect.onError(() => CreditPurse.refuse(purse)))
   }
 
   /** Ends a call: tells its account how, and settles its money. */
   const end = (
-    account: AccountGate.Gate,
     ticket: Ticket,
     exit: Exit.Exit<unknown, unknown>,
     cost: (purse: CreditPurse.Purse) => Price.Cost | undefined
   ): Effect.Effect<void> => {
-    const { leave, purse } = Ticket.held(ticket)
+    const { account, leave, purse } = Ticket.held(ticket)
     return Effect.andThen(
       account.conclude(leave, outcomeOf(exit)),
       CreditPurse.end(purse, exit, () => cost(purse))
@@ -285,13 +309,13 @@ export const make = (options: {
     request: RunOptions<A, E>
   ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ account, ticket: first }) => {
+      Effect.flatMap(begin(request, restore), ({ ticket: first }) => {
         const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
           Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
             const error = refusal(exit)
             return error === undefined
-              ? Effect.andThen(end(account, ticket, exit, (purse) => costOf(request, purse, exit)), exit)
-              : Effect.flatMap(again(account, ticket, request, error, restore), sent)
+              ? Effect.andThen(end(ticket, exit, (purse) => costOf(request, purse, exit)), exit)
+              : Effect.flatMap(again(ticket, request, error, restore), sent)
           })
         return sent(first)
       })
@@ -301,23 +325,22 @@ export const make = (options: {
     request: Request
   ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ account, reservation, ticket: first }) => {
+      Effect.flatMap(begin(request, restore), ({ reservation, ticket: first }) => {
         let ticket = first
         let arrived: Price.Cost | undefined
         const opened: Opened = {
           reservation,
           ticket: () => ticket,
-          accepted: Effect.suspend(() => account.conclude(Ticket.held(ticket).leave, "answered")),
+          accepted: Effect.suspend(() => accepted(ticket)),
           arrived: (cost) => Effect.sync(() => void (arrived = cost)),
           refused: (error) =>
             Effect.uninterruptibleMask((restore) =>
-              Effect.map(again(account, ticket, request, error, restore), (next) => void (ticket = next))
+              Effect.map(again(ticket, request, error, restore), (next) => void (ticket = next))
             )
         }
         return Effect.as(
           Effect.addFinalizer((exit) =>
             end(
-              account,
               ticket,
               exit,
               () => arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined)

@@ -220,17 +220,20 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(leaveOf(ticket))),
     accepted: Effect.flatMap(
       CreditCall.CurrentTicket,
-      (ticket) => {
-        const leave = leaveOf(ticket)
-        return leave === undefined ? Effect.void : gate(leave.key).conclude(leave, "answered")
-      }
+      (ticket) => ticket === undefined ? Effect.void : CreditCall.accepted(ticket)
     ),
     onInsufficientCredits: (key) =>
       Effect.flatMap(
         gate(key).state,
         ({ generation }) =>
           gate(key).conclude(
-            { key: key ?? defaults.key, admission: { generation, probe: false }, stopped: false, concluded: false },
+            {
+              key: key ?? defaults.key,
+              lane: undefined,
+              admission: { generation, probe: 0 },
+              stopped: false,
+              concluded: false
+            },
             "refused"
           )
       ),

@@ -8,12 +8,15 @@
  *       └────────────────────────────────────────── Probing ───────────┘
  *
  * `Active`: calls pass. `Suspended`: none does; at `probeAt` the next call is
- * let through as the probe. `Probing`: that one call is under way, others wait.
+ * let through as the probe. `Probing`: that one call has its turn, others wait.
+ * A turn ends before its call where that has shown nothing in time; what such a
+ * call says later still counts.
  *
  * Every suspension opens a new generation, and a call carries the generation it
- * was sent in. A refusal from an older one is stale: it asks its call to enter
- * again and changes nothing. So a storm of refusals suspends once, and a late
- * refusal cannot suspend an account that was topped up in the meantime.
+ * was sent in, and so does every end of one. A refusal from an older one is stale:
+ * it asks its call to enter again and changes nothing. So a storm of refusals
+ * suspends once, and a late refusal, of a probe too, cannot suspend an account that
+ * was topped up in the meantime.
  *
  * When the next probe is due is not decided here: after a refusal the caller
  * asks its schedule and says `scheduled`. Times are epoch seconds.
@@ -45,7 +48,7 @@ export interface Suspended {
   readonly refusals: number
 }
 
-/** One call is under way to find out. */
+/** One call has its turn to find out. */
 export interface Probing {
   readonly _tag: "Probing"
   readonly generation: number
@@ -61,7 +64,8 @@ export type State = Active | Suspended | Probing
 /** Says as what a call was let through. */
 export interface Admission {
   readonly generation: number
-  readonly probe: boolean
+  /** The number of the probe in its suspension, the first being 1; 0 for any other call. */
+  readonly probe: number
 }
 
 /** The state of an account that may send. */
@@ -76,59 +80,62 @@ export type Entered =
 /** Asks to let a call through; a due probe takes the first that asks. */
 export const enter = (state: State, now: number): readonly [Entered, State] => {
   if (state._tag === "Active") {
-    return [{ _tag: "Pass", admission: { generation: state.generation, probe: false } }, state]
+    return [{ _tag: "Pass", admission: { generation: state.generation, probe: 0 } }, state]
   }
   if (state._tag === "Probing") return [{ _tag: "Wait", probeAt: Infinity }, state]
   if (state.ended) return [{ _tag: "Ended" }, state]
   if (now < state.probeAt) return [{ _tag: "Wait", probeAt: state.probeAt }, state]
   const { generation, probes, refusals, since } = state
   return [
-    { _tag: "Pass", admission: { generation, probe: true } },
+    { _tag: "Pass", admission: { generation, probe: probes + 1 } },
     { _tag: "Probing", generation, since, startedAt: now, probes: probes + 1, refusals }
   ]
 }
+
+/** Tells whether a call was let through as a probe of this suspension: also one whose turn is over. */
+export const isProbe = (state: State, { generation, probe }: Admission): boolean =>
+  state._tag !== "Active" && probe > 0 && generation === state.generation
+
+const hasTurn = (state: State, admission: Admission): state is Probing =>
+  state._tag === "Probing" && isProbe(state, admission) && admission.probe === state.probes
 
 /**
  * Says what a refusal for want of credit meant.
  *
  * **Details**: `Suspended`: the first of a storm. `ProbeRefused`: still no credit.
  * After either, the caller says when the next probe is due. `Counted`: one more of
- * a storm. `Stale`: from before the last top-up; its call may enter again.
+ * a storm, or of a probe while another has its turn. `Stale`: from before the last
+ * top-up; its call may enter again.
  */
 export type Refused = "Suspended" | "ProbeRefused" | "Counted" | "Stale"
 
 /** Takes a refusal for want of credit. */
 export const refused = (state: State, admission: Admission, now: number): readonly [Refused, State] => {
-  const current = admission.generation === state.generation
-  switch (state._tag) {
-    case "Active":
-      return current
-        ? ["Suspended", {
-          _tag: "Suspended",
-          generation: state.generation + 1,
-          since: now,
-          probeAt: Infinity,
-          ended: false,
-          probes: 0,
-          refusals: 1
-        }]
-        : ["Stale", state]
-    case "Suspended":
-      return ["Counted", { ...state, refusals: state.refusals + 1 }]
-    case "Probing": {
-      if (!(admission.probe && current)) return ["Counted", { ...state, refusals: state.refusals + 1 }]
-      const { generation, probes, refusals, since } = state
-      return ["ProbeRefused", {
+  if (state._tag === "Active") {
+    return admission.generation === state.generation
+      ? ["Suspended", {
         _tag: "Suspended",
-        generation,
-        since,
+        generation: state.generation + 1,
+        since: now,
         probeAt: Infinity,
         ended: false,
-        probes,
-        refusals: refusals + 1
+        probes: 0,
+        refusals: 1
       }]
-    }
+      : ["Stale", state]
   }
+  const decides = state._tag === "Probing" ? hasTurn(state, admission) : !state.ended && isProbe(state, admission)
+  if (!decides) return ["Counted", { ...state, refusals: state.refusals + 1 }]
+  const { generation, probes, refusals, since } = state
+  return ["ProbeRefused", {
+    _tag: "Suspended",
+    generation,
+    since,
+    probeAt: Infinity,
+    ended: false,
+    probes,
+    refusals: refusals + 1
+  }]
 }
 
 /** Sets when the next probe is due; `undefined` ends probing for good. */
@@ -144,19 +151,15 @@ export interface Outage {
   readonly refusals: number
 }
 
-/** Takes an answer: that of the probe makes the account active, any other changes nothing. */
+/** Takes an answer: that of a probe makes the account active, and other probes stale; any other changes nothing. */
 export const answered = (state: State, admission: Admission, now: number): readonly [Outage | undefined, State] =>
-  state._tag === "Probing" && admission.probe && admission.generation === state.generation
-    ? [outage(state, now), { _tag: "Active", generation: state.generation }]
+  state._tag !== "Active" && isProbe(state, admission)
+    ? [outage(state, now), { _tag: "Active", generation: state.generation + 1 }]
     : [undefined, state]
 
-/**
- * Takes the end of a probe that showed nothing about credit; tells whether it was the probe.
- *
- * @param probeAt when the next is due: now, where the call was never answered; after the same delay, where it failed
- */
+/** Ends the turn of a probe that showed nothing about credit, or nothing yet; tells whether it had the turn. */
 export const inconclusive = (state: State, admission: Admission, probeAt: number): readonly [boolean, State] => {
-  if (!(state._tag === "Probing" && admission.probe && admission.generation === state.generation)) return [false, state]
+  if (!hasTurn(state, admission)) return [false, state]
   const { generation, probes, refusals, since } = state
   return [true, { _tag: "Suspended", generation, since, probeAt, ended: false, probes, refusals }]
 }

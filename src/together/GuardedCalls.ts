@@ -116,6 +116,7 @@ export const make = (shared: Shared): GuardedCalls => {
       request: {
         key: account,
         label: call.label,
+        lane: call.lane,
         estimate: pricing.before(call.estimate, { inputMargin }),
         tellsAttempts: true
       },

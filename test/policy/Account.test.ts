@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as Account from "../../src/policy/Account.ts"
 
-const ordinary = { generation: 0, probe: false }
+const ordinary = { generation: 0, probe: 0 }
 
 const suspended = (now = 0, probeAt: number | undefined = now + 30) => {
   const [, state] = Account.refused(Account.initial, ordinary, now)
@@ -29,7 +29,7 @@ describe("Account", () => {
     const state = suspended()
     expect(Account.enter(state, 29)[0]).toEqual({ _tag: "Wait", probeAt: 30 })
     const [entered, next] = Account.enter(state, 30)
-    expect(entered).toEqual({ _tag: "Pass", admission: { generation: 1, probe: true } })
+    expect(entered).toEqual({ _tag: "Pass", admission: { generation: 1, probe: 1 } })
     expect(next).toMatchObject({ _tag: "Probing", startedAt: 30, probes: 1 })
     expect(Account.enter(next, 31)[0]).toEqual({ _tag: "Wait", probeAt: Infinity })
   })
@@ -48,7 +48,29 @@ describe("Account", () => {
     const [admission, state] = probing()
     const [outage, next] = Account.answered(state, admission, 40)
     expect(outage).toEqual({ seconds: 40, probes: 1, refusals: 1 })
-    expect(next).toEqual({ _tag: "Active", generation: 1 })
+    expect(next).toEqual({ _tag: "Active", generation: 2 })
+  })
+
+  it("becomes active when a probe is answered whose turn is over, and takes the refusal of the other for stale", () => {
+    const [first, state] = probing()
+    const [, over] = Account.inconclusive(state, first, 60)
+    const [entered, next] = Account.enter(over, 60)
+    expect(entered).toEqual({ _tag: "Pass", admission: { generation: 1, probe: 2 } })
+    if (entered._tag !== "Pass") return
+    expect(Account.inconclusive(next, first, 70)).toEqual([false, next])
+    const [outage, active] = Account.answered(next, first, 80)
+    expect(outage).toEqual({ seconds: 80, probes: 2, refusals: 1 })
+    expect(Account.refused(active, entered.admission, 90)).toEqual(["Stale", active])
+    expect(Account.answered(over, first, 65)[1]._tag).toBe("Active")
+  })
+
+  it("counts the refusal of a probe whose turn is over, which decides only while no other has one", () => {
+    const [first, state] = probing()
+    const [, over] = Account.inconclusive(state, first, 60)
+    expect(Account.refused(over, first, 61)[0]).toBe("ProbeRefused")
+    expect(Account.refused(Account.enter(over, 60)[1], first, 61)).toMatchObject(["Counted", { _tag: "Probing" }])
+    const ended = Account.scheduled(over, undefined)
+    expect(Account.refused(ended, first, 61)).toMatchObject(["Counted", { ended: true }])
   })
 
   it("does not believe the answer of an older call", () => {
@@ -79,7 +101,7 @@ describe("Account", () => {
     const [admission, state] = probing()
     const [, active] = Account.answered(state, admission, 40)
     expect(Account.refused(active, ordinary, 41)).toEqual(["Stale", active])
-    expect(Account.refused(active, { generation: 1, probe: false }, 41)[0]).toBe("Suspended")
+    expect(Account.refused(active, { generation: active.generation, probe: 0 }, 41)[0]).toBe("Suspended")
   })
 
   it("resumes by hand from any state", () => {
@@ -100,7 +122,7 @@ describe("Account", () => {
 
   const Event = Schema.Literals(["enter", "refused", "answered", "failed", "resume", "schedule"])
   it.prop(
-    "has at most one probe under way, and never lets an ordinary call pass while suspended",
+    "has one probe with a turn, and never lets an ordinary call pass while suspended",
     [Schema.Array(Event), Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 })))],
     ([events, picks]) => {
       let state: Account.State = Account.initial
@@ -112,20 +134,22 @@ describe("Account", () => {
           const [entered, next] = Account.enter(state, now)
           state = next
           if (entered._tag === "Pass") {
-            expect(entered.admission.probe).toBe(before._tag === "Suspended")
+            expect(entered.admission.probe > 0).toBe(before._tag === "Suspended")
             under.push(entered.admission)
           }
         } else if (event === "schedule") state = Account.scheduled(state, now + 2)
         else if (event === "resume") state = Account.resume(state, now)[1]
         else if (chosen !== undefined) {
-          under = under.filter((admission) => admission !== chosen)
+          // a turn may be over before its call is
+          if (event !== "failed") under = under.filter((admission) => admission !== chosen)
           if (event === "refused") state = Account.refused(state, chosen, now)[1]
           if (event === "answered") state = Account.answered(state, chosen, now)[1]
           if (event === "failed") state = Account.inconclusive(state, chosen, now + 1)[1]
         }
-        const current = under.filter((admission) => admission.probe && admission.generation === state.generation)
-        if (state._tag === "Probing") expect(current).toHaveLength(1)
-        if (state._tag === "Suspended") expect(current).toHaveLength(0)
+        const probes = under.filter((admission) => Account.isProbe(state, admission)).map(({ probe }) => probe)
+        expect(new Set(probes).size).toBe(probes.length)
+        if (state._tag === "Probing") expect(Math.max(...probes)).toBe(state.probes)
+        if (state._tag === "Active") expect(probes).toEqual([])
       })
     }
   )
