@@ -210,23 +210,32 @@ interface Step<E, SE, SR> {
   (now: number, error: E): RetrySchedule.Stepped<Schedule.Metadata, SE, SR>
 }
 
-/** Runs the loop of one call. Nothing but the first attempt happens for a call that succeeds at once. */
+/**
+ * Makes the loop of one call, which goes on where it is run again. Nothing but the first attempt happens for a call that
+ * succeeds at once.
+ */
 const loop = <A, E, R, SE, SR, R2>(
   self: Effect.Effect<A, E, R>,
   policyOf: Effect.Effect<Schedule.Schedule<unknown, E, SE, SR>>,
   options: GenericOptions<E, R2>
-): Effect.Effect<A, E | SE, R | SR | R2> =>
+): Effect.Effect<Effect.Effect<A, E | SE, R | SR | R2>> =>
   Clock.clockWith((clock) => {
-    const began = clock.currentTimeMillisUnsafe()
-    const start = Monotonic.millis(clock)
+    // when the call began, on both clocks, and how long it took: the time between two runs is not its own
+    let began = 0
+    let start = 0
+    let spent = 0
+    let deposited = false
     let attempt = 1
     let metadata = Schedule.CurrentMetadata.defaultValue()
     let step: Step<E, SE, SR> | undefined
     // when the last wait is over, as the schedule asked: a timer may fire up to a millisecond before
-    let due = began
+    let due = 0
 
     const stop = (error: E, reason: StopReason, elapsed: number): Effect.Effect<never, E> => {
       const event = { error, attempts: attempt, reason, elapsed: Duration.millis(elapsed) }
+      spent = elapsed
+      // what a guard of ours refused was not sent: that attempt is still to be made
+      if (!(TogetherError.isTogetherError(error) && TogetherError.isOwnRefusal(error))) attempt++
       return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
     }
 
@@ -266,17 +275,22 @@ const loop = <A, E, R, SE, SR, R2>(
         attempt++
       })
 
-    const first = options.budget === undefined ? self : Effect.andThen(options.budget.deposit, self)
     const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
       Effect.withFiber((fiber) => {
         // costs a first attempt nothing, unless it is made inside of a later one of another call
-        if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return first
+        if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return self
         const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
-        return Effect.provideContext(attempt === 1 ? first : self, context)
+        return Effect.provideContext(self, context)
       }),
       (error) => Effect.andThen(onFailure(error), again)
     )
-    return again
+    return Effect.succeed(Effect.suspend(() => {
+      began = clock.currentTimeMillisUnsafe() - spent
+      start = Monotonic.millis(clock) - spent
+      if (options.budget === undefined || deposited) return again
+      deposited = true
+      return Effect.andThen(options.budget.deposit, again)
+    }))
   })
 
 /** Waits for the budget, but not so long that the deadline would be missed. */
@@ -292,6 +306,16 @@ const spanEvent = (clock: Clock.Clock, error: unknown, attempt: number, delay: D
       "retry.delay_ms": Duration.toMillis(delay),
       "retry.error": tagOf(error)
     })
+  })
+
+const made = <A, E, R, SE, SR, R2>(
+  self: Effect.Effect<A, E, R>,
+  policy?: Schedule.Schedule<unknown, E, SE, SR> | undefined,
+  options?: Options<E, R2>
+): Effect.Effect<Effect.Effect<A, E | SE, R | SR | R2>> =>
+  loop(self, policy === undefined ? Effect.service(CurrentPolicy) : Effect.succeed(policy), {
+    ...options,
+    isRetryable: options?.isRetryable ?? RetrySchedule.isRetryable
   })
 
 /**
@@ -332,9 +356,30 @@ export const run: {
     self: Effect.Effect<A, E, R>,
     policy?: Schedule.Schedule<unknown, E, SE, SR> | undefined,
     options?: Options<E, R2>
-  ): Effect.Effect<A, E | SE, R | SR | R2> =>
-    loop(self, policy === undefined ? Effect.service(CurrentPolicy) : Effect.succeed(policy), {
-      ...options,
-      isRetryable: options?.isRetryable ?? RetrySchedule.isRetryable
-    })
+  ): Effect.Effect<A, E | SE, R | SR | R2> => Effect.flatten(made(self, policy, options))
 )
+
+/**
+ * Makes what retries one call as {@link run} does, and goes on where it is run again.
+ *
+ * **When to use**: a guard around the retries runs them again, as `Credits.run` does after a suspension.
+ *
+ * **Details**: attempts are counted on; one that a guard of ours refused unsent counts for nothing. The schedule goes on
+ * after the failures that it was asked about, the time between two runs is not counted, and the budget gets one deposit.
+ *
+ * **Gotchas**: make one for each call, inside of it; it is for one fiber at a time.
+ *
+ * **Errors**: as {@link run}, at each end.
+ */
+export const resumable: {
+  <A, E, R, SE = never, SR = never, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options: GenericOptions<E, R2>
+  ): Effect.Effect<Effect.Effect<A, E | SE, R | SR | R2>>
+  <A, E extends TogetherErrorElseGiveIsRetryable, R, SE = never, SR = never, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
+    options?: Options<E, R2>
+  ): Effect.Effect<Effect.Effect<A, E | SE, R | SR | R2>>
+} = made

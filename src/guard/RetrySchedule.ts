@@ -43,7 +43,10 @@ export const defaults = {
   hintSpread: 0.25
 } as const
 
-/** Epoch milliseconds at which the first attempt of the call in progress began; set by `Retry.run` for its schedule. */
+/**
+ * Epoch milliseconds at which the first attempt of the call in progress began, later by what was not the time of its
+ * retries; set by `Retry.run` for its schedule.
+ */
 export const CallStart: Context.Reference<number | undefined> = Context.Reference<number | undefined>(
   "effect-together/Retry/CallStart",
   { defaultValue: () => undefined }

@@ -120,19 +120,20 @@ const laneRequest = (call: Call, attempt: number): Lane.LaneRequest => ({
   retry: attempt > 1
 })
 
+/** Makes the attempts of a call, which go on where they are made again, after a suspension of its account. */
 const retried = <A, R>(
   call: Call,
   guards: Guards,
   once: Effect.Effect<A, Failure, R>
-): Effect.Effect<A, Failure, R> => {
+): Effect.Effect<Effect.Effect<A, Failure, R>> => {
   const { retry, retryBudget, watch } = guards
   const options = {
     budget: retryBudget,
     isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || isBeforeWork(error))
   }
-  return watch === undefined
-    ? Retry.run(once, retry, options)
-    : CallWatch.sending(Retry.run(once, CallWatch.retrying(retry, watch), options), watch)
+  if (watch === undefined) return Retry.resumable(once, retry, options)
+  const watched = Retry.resumable(once, CallWatch.retrying(retry, watch), options)
+  return Effect.map(watched, (attempts) => CallWatch.sending(attempts, watch))
 }
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
@@ -255,15 +256,15 @@ export const answer = <A>(
     )
   })
   const { money } = guards
-  const whole = money === undefined
-    ? retried(call, guards, once)
-    : money.credits.run(retried(call, guards, once), {
+  const accounted = (attempts: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
+    money === undefined ? attempts : money.credits.run(attempts, {
       ...money.request,
       cost: () => money.cost(last.usage),
       // a generation that failed says what it took
       costOnFailure: (error) =>
         error._tag === "StreamError" && error.partial.usage !== undefined ? money.cost(error.partial.usage) : undefined
     })
+  const whole = Effect.flatMap(retried(call, guards, once), accounted)
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
   const { onAnswered } = guards
   return onAnswered === undefined ? timely : Effect.tap(timely, () => onAnswered(last))
@@ -284,12 +285,13 @@ export const stream = <Chunk>(
 ): Stream.Stream<Chunk, Failure> => {
   let arrived: Opened<Chunk> | undefined
   let answered: Observed | undefined
+  // of all openings: after a suspension the stream is opened again
+  let attempts: Effect.Effect<Held<Chunk>, Failure, Scope.Scope> | undefined
   const opening = Effect.gen(function*() {
-    const outer = yield* Effect.scope
     const clock = yield* Clock.clockWith(Effect.succeed)
 
     const once = Effect.gen(function*() {
-      const scope = yield* Scope.fork(outer)
+      const scope = yield* Scope.fork(yield* Effect.scope)
       const observed = observe(yield* Retry.CurrentAttempt)
       const held = guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }).pipe(
         Effect.flatMap((permit) =>
@@ -306,7 +308,7 @@ export const stream = <Chunk>(
       return yield* throughBreaker(call, guards, held)
     })
 
-    const { observed, opened, permit } = yield* retried(call, guards, once)
+    const { observed, opened, permit } = yield* (attempts ??= yield* retried(call, guards, once))
     arrived = opened
 
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
