@@ -23,7 +23,8 @@
  *
  * A 429 says that the provider is well and we are too fast: that is the lane's
  * business. Put the breaker inside of `Retry.run`: a rejected call is not
- * retried, and every attempt is judged.
+ * retried, and every attempt is judged. Where the effect queues, the probe should go first: it sees `CurrentProbe`, and a
+ * `Lane` inside minds it.
  *
  * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing.
  */
@@ -46,8 +47,11 @@ import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
+import { CurrentProbe } from "./Probe.ts"
 import * as RetryDelay from "./RetryDelay.ts"
 import * as Turns from "./Turns.ts"
+
+export { CurrentProbe } from "./Probe.ts"
 
 /** Says what an attempt tells about the provider's health. */
 export type Outcome = CircuitBreaker.Outcome
@@ -255,9 +259,10 @@ const admit = <A, E, R>(
     Effect.suspend(() => {
       // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched
       let started = false
-      const marked = Effect.suspend(() => {
+      // the store is in memory, which cannot fail; admitted at a half-open circuit is its probe alone
+      const marked = Effect.flatMap(Effect.orDie(circuits.state(options.key)), ({ _tag }) => {
         started = true
-        return self
+        return _tag === "HalfOpen" ? Effect.provideService(self, CurrentProbe, true) : self
       })
       return circuits.execute(marked, { key: options.key, classify: options.classify ?? classify }).pipe(
         Effect.catch((error): Effect.Effect<A, E | CircuitOpenError, R> => {

@@ -24,7 +24,6 @@ import * as Scheduler from "effect/Scheduler"
 import { LaneOverflowError } from "../domain/TogetherError.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 import * as Queue from "../policy/LaneQueue.ts"
-import { CurrentDeadline } from "./Deadline.ts"
 import type { LaneRequest, Sample } from "./LaneContract.ts"
 import * as Deadlines from "./LaneDeadlines.ts"
 import { Forecast } from "./LaneForecast.ts"
@@ -125,7 +124,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Admits at once where nobody waits that could go, and nothing stands against it. */
   try(request: LaneRequest, now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.Ticket | undefined {
-    const call = wanted(request, fiber.getRef(CurrentDeadline))
+    const call = wanted(request, fiber)
     const clock = fiber.getRef(Clock.Clock)
     return passed(call.deadlineAt, clock) ? undefined : this.#atOnce(call, now, clock)
   }
@@ -142,7 +141,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | LaneOverflowError, R> {
     return Effect.withFiber((fiber) => {
-      const call = wanted(request, fiber.getRef(CurrentDeadline))
+      const call = wanted(request, fiber)
       const clock = fiber.getRef(Clock.Clock)
       const now = Monotonic.seconds(clock)
       if (passed(call.deadlineAt, clock)) return Effect.fail(this.#late(0))

@@ -2,10 +2,12 @@
  * Translates what users give to a lane into what its sums take, and refuses what is out of range.
  */
 import * as Duration from "effect/Duration"
+import type * as Fiber from "effect/Fiber"
 import { priorityLevel } from "../domain/Call.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
-import type { Deadline } from "./Deadline.ts"
+import { CurrentDeadline } from "./Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
+import { CurrentProbe } from "./Probe.ts"
 
 const inSeconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
 
@@ -32,6 +34,9 @@ export const checked = (options: Options, where = "Lane.make"): Options => {
 
 const countable = (tokens: number | undefined): boolean => tokens !== undefined && tokens >= 0 && tokens < Infinity
 
+/** Before every priority. */
+const probeLevel = -1
+
 /** Says what a request asks for, with nothing left open. */
 export interface Wanted {
   readonly level: number
@@ -43,16 +48,20 @@ export interface Wanted {
 
 /**
  * Reads a request, or throws a `RangeError`: tokens that are no number would end all pacing. Where it states no deadline,
- * that of the call in progress holds, less the shortest attempt worth starting.
+ * that of the call in progress holds, less the shortest attempt worth starting. The probe of a circuit goes first, whatever
+ * its priority, and as fresh work, so that it is what a lane probes an outage with.
  */
-export const wanted = (request: LaneRequest, deadline: Deadline | undefined): Wanted => {
+export const wanted = (request: LaneRequest, fiber: Fiber.Fiber<unknown, unknown>): Wanted => {
   const { tokens } = request
   if (!countable(tokens)) {
     throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
   }
+  const level = priorityLevel(request.priority ?? defaults.priority)
+  const deadline = fiber.getRef(CurrentDeadline)
+  const probe = fiber.getRef(CurrentProbe)
   return {
-    level: priorityLevel(request.priority ?? defaults.priority),
-    retry: request.retry ?? defaults.retry,
+    level: probe ? probeLevel : level,
+    retry: probe ? false : request.retry ?? defaults.retry,
     stream: request.stream ?? defaults.stream,
     tokens,
     deadlineAt: request.deadlineAt ?? (deadline === undefined ? undefined : deadline.at - deadline.minAttempt)

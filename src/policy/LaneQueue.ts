@@ -23,7 +23,7 @@
 
 /** What waits: extend it with what the caller needs. */
 export interface Entry {
-  /** Level from 0 (first) to 499 (last). */
+  /** Level from 0 (first) to 499 (last), and -1 for what goes before all. */
   readonly level: number
   readonly retry: boolean
   /** True for a stream: it is left out where the queue is read without streams. */

@@ -132,6 +132,17 @@ describe("Breaker", () => {
         yield* breaker.run(Effect.void, { key: "a" })
       })))
 
+    it.effect("tells the effect whether it is the probe", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        expect(yield* breaker.run(Breaker.CurrentProbe, { key: "a" })).toBe(false)
+        yield* trip(breaker)
+        yield* Effect.sleep("12 seconds")
+        expect(yield* breaker.run(Breaker.CurrentProbe, { key: "b" })).toBe(false)
+        expect(yield* breaker.run(Breaker.CurrentProbe, { key: "a" })).toBe(true)
+        expect(yield* breaker.run(Breaker.CurrentProbe, { key: "a" })).toBe(false)
+      })))
+
     it.effect("opens for twice as long when the probe fails, and never longer than the most", () =>
       virtual(Effect.gen(function*() {
         const breaker = yield* Breaker.make({ ...options, maxOpenFor: "30 seconds" })

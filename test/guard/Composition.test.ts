@@ -295,6 +295,26 @@ describe("the way of one call through a lane", () => {
       expect(late.message).toContain("its deadline leaves no time for it")
     })))
 
+  it.effect.each([{}, { retry: true }, { stream: true }, { priority: "bulk" }] as const)(
+    "sends the probe of a circuit before all that has queued since the outage, as %o",
+    (request) =>
+      VirtualClock.wrap(Effect.scoped(Effect.gen(function*() {
+        const breaker = yield* Breaker.make({ size: 4, minimumCalls: 4, openFor: "5 seconds" })
+        const lane = yield* Lane.make({ requestsPerMinute: 60 })
+        const run = (attempt: Effect.Effect<void, TogetherError>, request: Partial<Lane.LaneRequest> = {}) =>
+          attempt.pipe((self) => lane.run(self, { tokens: 1, ...request }), breaker.run({ key: "a" }))
+        const queued = run(Effect.sleep("100 millis"), { priority: "interactive" })
+        yield* Effect.forEach(Array.from({ length: 200 }), () => Effect.forkChild(queued, { startImmediately: true }))
+        const failing = breaker.run(Effect.fail(server), { key: "a" })
+        yield* Effect.forEach([1, 2, 3, 4], () => Effect.exit(failing))
+        yield* Effect.sleep("6 seconds")
+        const began = yield* Clock.currentTimeMillis
+        yield* Deadline.run(run(Effect.void, request), "10 seconds")
+        expect((yield* Clock.currentTimeMillis) - began).toBeLessThan(2000)
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+      })))
+  )
+
   it.effect("takes the deadline that a request states for its own", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make()
