@@ -20,9 +20,8 @@
  * back and the answer is paid for.
  */
 import type * as Cause from "effect/Cause"
-import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -33,7 +32,7 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { bulkLevel, bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
-import { isBeforeWork, isRetryable, mayHaveArrived, RequestTimeoutError } from "../domain/TogetherError.ts"
+import { isBeforeWork, isRetryable, mayHaveArrived } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
 import type * as Breaker from "../guard/Breaker.ts"
@@ -46,10 +45,10 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as Price from "../policy/Price.ts"
-import * as Advice from "./Advice.ts"
 import * as CallWatch from "./CallWatch.ts"
 import type { Opened } from "./EventStream.ts"
 import type { Outputs } from "./Outputs.ts"
+import * as StreamDeadline from "./StreamDeadline.ts"
 
 type Failure = TogetherError.TogetherError
 
@@ -331,7 +330,7 @@ export const stream = <Chunk>(
       return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
     }
   }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // what it cost stands on its own span
-  const timely = enclosed(accounted, guards.deadline, call, () => arrived)
+  const timely = StreamDeadline.enclosed(accounted, guards.deadline, call, () => arrived)
   return onAnswered === undefined
     ? timely
     : Stream.onEnd(timely, Effect.suspend(() => answered === undefined ? Effect.void : onAnswered(answered)))
@@ -353,45 +352,4 @@ const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
   return said === undefined
     ? { inputTokens, outputTokens, cachedInputTokens: 0, reasoningTokens: 0 }
     : { ...said, outputTokens: Math.max(said.outputTokens, outputTokens) }
-}
-
-/** Gives a stream a scope that closes as soon as it ends, and bounds all of it by the deadline of its call. */
-const enclosed = <A>(
-  stream: Stream.Stream<A, Failure>,
-  duration: Duration.Duration | undefined,
-  call: Call,
-  arrived: () => Opened<unknown> | undefined
-): Stream.Stream<A, Failure> =>
-  Stream.fromChannel(Channel.fromTransformBracket((_upstream, _scope, scope) => {
-    const opened = Channel.toPullScoped(Stream.toChannel(stream), scope)
-    if (duration === undefined) return opened
-    return Clock.clockWith((clock) =>
-      Effect.flatMap(Deadline.run(Deadline.CurrentDeadline, duration), (deadline) => {
-        const left = Deadline.remainingMillis(deadline, clock.currentTimeMillisUnsafe())
-        const endsAt = Monotonic.millis(clock) + left
-        return Effect.map(opened, (pull) =>
-          Effect.suspend(() =>
-            Effect.timeoutOrElse(Effect.provideService(pull, Deadline.CurrentDeadline, deadline), {
-              duration: Duration.millis(Math.max(0, endsAt - Monotonic.millis(clock))),
-              orElse: () => Effect.fail(expired(call, arrived()))
-            })
-          ))
-      })
-    )
-  }))
-
-/** Builds the error of a stream that ran out of time. */
-const expired = ({ model, operation }: Call, opened: Opened<unknown> | undefined): RequestTimeoutError => {
-  const partial = opened?.partial()
-  return new RequestTimeoutError({
-    phase: "deadline",
-    operation,
-    model,
-    ...(partial === undefined ? {} : { started: true, partial }),
-    message: partial === undefined
-      ? "The stream did not begin within the call's deadline. Raise the deadline or ask for less."
-      : `The stream did not end within the call's deadline. ${
-        Advice.arrived(partial)
-      }. Raise the deadline or ask for less.`
-  })
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
@@ -429,6 +430,35 @@ describe("the deadline of a call", () => {
         expect(exit).toEqual(Exit.succeed([sent, sent === 1]))
       })
   )
+
+  it.effect("ends a stream whose consumer pulls no more: the next call is sent, nothing stays reserved, the next pull fails", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* world(
+        ({ arrivals, credits, lanes, together }) =>
+          Effect.gen(function*() {
+            const pull = yield* Stream.toPull(together.chatStream(request(1), { deadline: "2 seconds" }))
+            yield* pull
+            const next = yield* Effect.forkChild(together.chat(request(2)), { startImmediately: true })
+            yield* Effect.sleep("1999 millis")
+            expect(yield* arrivals).toBe(1)
+            yield* Effect.sleep("2 millis")
+            expect(yield* arrivals).toBe(2)
+            yield* Fiber.join(next)
+            const error = yield* Effect.flip(pull)
+            const [lane] = yield* lanes.all
+            const { inFlight, queued } = lane === undefined ? {} : yield* lane.status
+            const { open, reserved } = (yield* tally(credits)) ?? {}
+            return [error, inFlight, queued, open, reserved]
+          }).pipe(Effect.scoped),
+        {
+          limit: "$1",
+          provider: { firstToken: { kind: "constant", value: 0 }, tokensPerSecond: { kind: "constant", value: 100 } },
+          lanes: { maxInFlight: 1 }
+        }
+      )
+      const error: unknown = expect.objectContaining({ _tag: "RequestTimeoutError", phase: "deadline", started: true })
+      expect(exit).toEqual(Exit.succeed([error, 0, 0, 0, 0n]))
+    }))
 
   it.effect.each<[number, number, ...Array<Hedge.Outcome>]>([[8.9, 2], [9.1, 1, "no-permit"]])(
     "of 10 s lets a second try that is due after %d s be sent if it has time enough: %d in all",
