@@ -9,7 +9,8 @@
  * ```
  *
  * What is in flight is counted and summed up for each kind, so every step costs O(1). The sums are those of
- * `LaneEstimate`.
+ * `LaneEstimate`. What a kind of calls taught is forgotten a minute after the last of them: those that come then may be of
+ * another sort, and who is refused for what others took never shows it.
  */
 import * as Estimate from "../policy/LaneEstimate.ts"
 import type * as Kernel from "../policy/LaneKernel.ts"
@@ -23,18 +24,23 @@ interface InFlight {
   sum: number
   /** A moment since which one is in flight at the least: that of the first, or of its end where others were. */
   firstAt: number
+  /** When the last ended. */
+  endedAt: number
 }
+
+const none = (): InFlight => ({ count: 0, sum: 0, firstAt: 0, endedAt: -Infinity })
 
 const sentOf = (sample: Kernel.Sample): boolean => sample._tag !== "Ignored" || sample.sent
 
 /** Estimates for one lane. */
 export class Forecast {
-  readonly #short: InFlight = { count: 0, sum: 0, firstAt: 0 }
-  readonly #streams: InFlight = { count: 0, sum: 0, firstAt: 0 }
+  readonly #short: InFlight = none()
+  readonly #streams: InFlight = none()
   #experience = Estimate.initial
 
   /** Counts a call that was sent. */
   sent(stream: boolean, now: number): void {
+    this.#age(now)
     const held = stream ? this.#streams : this.#short
     if (held.count++ === 0) held.firstAt = now
     held.sum += now
@@ -47,6 +53,7 @@ export class Forecast {
     held.sum = --held.count === 0 ? 0 : held.sum - ticket.at
     // those that are left were sent before now
     if (ticket.at === held.firstAt) held.firstAt = now
+    held.endedAt = now
     if (!sentOf(sample)) return
     this.#experience = Estimate.learn(this.#experience, {
       stream,
@@ -57,6 +64,14 @@ export class Forecast {
     })
   }
 
+  /** Forgets what calls of a kind taught where there was none for long. */
+  #age(now: number): void {
+    if (silent(this.#short, this.#experience.short, now)) this.#experience = Estimate.forget(this.#experience, "short")
+    if (silent(this.#streams, this.#experience.streams, now)) {
+      this.#experience = Estimate.forget(this.#experience, "streams")
+    }
+  }
+
   /** Estimates the seconds until a call would be sent that joins behind all that wait. */
   whole<E extends Queue.Entry>(
     state: Kernel.State,
@@ -64,6 +79,7 @@ export class Forecast {
     streams: Streams.Streams,
     now: number
   ): number {
+    this.#age(now)
     const ahead = Queue.whole(queue)
     const places = this.#places(state, ahead, 0, this.#keeps(state, queue, streams, now), now)
     return Estimate.estimate(state, ahead, places, true, this.#experience, now)
@@ -77,6 +93,7 @@ export class Forecast {
     streams: Streams.Streams,
     now: number
   ): number {
+    this.#age(now)
     const all = Queue.ahead(queue, call)
     const keeps = call.stream ? this.#keeps(state, queue, streams, now) : Infinity
     const places = this.#places(state, all, call.stream ? 0 : Queue.front(queue, call), keeps, now)
@@ -113,6 +130,9 @@ export class Forecast {
     }
   }
 }
+
+const silent = ({ count, endedAt }: InFlight, { calls }: Estimate.Hold, now: number): boolean =>
+  count === 0 && calls > 0 && now - endedAt > Estimate.defaults.memory
 
 /** Before the first end of its kind a call takes at least as long as one is in flight. */
 const kind = (

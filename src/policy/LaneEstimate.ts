@@ -17,7 +17,8 @@
  * A rate that still searches upward (`start`) is taken with the growth it will have if nobody objects, a doubling in
  * 0.5 s up to its ceiling: it has proved nothing, and what could be sent in time is not to be refused. How long a call
  * holds its place, and how many of its estimated tokens it uses, are smoothed over the calls that ended. Before the first
- * of them tokens take no time, and a place as long as one was held so far.
+ * of them tokens take no time, and a place as long as one was held so far; so again where none of a kind was in flight for a
+ * minute.
  *
  * Everything is plain data; times are seconds.
  */
@@ -30,7 +31,9 @@ import type { State } from "./LaneState.ts"
 /** Holds the constants of this module. */
 export const defaults = {
   /** Weight of a call that ended, in what is smoothed. */
-  weight: 0.05
+  weight: 0.05,
+  /** Seconds without a call of a kind after which what such calls held their place for is forgotten. */
+  memory: 60
 } as const
 
 /** Says how long calls of one kind hold their place. */
@@ -82,6 +85,9 @@ export const learn = (
   used: call.used === undefined ? before.used : smoothed(before.used, call.used),
   estimated: call.used === undefined ? before.estimated : smoothed(before.estimated, call.tokens)
 })
+
+/** Forgets how long calls of a kind hold their place. */
+export const forget = (before: Experience, kind: "short" | "streams"): Experience => ({ ...before, [kind]: nothing })
 
 /** Holds what calls of one kind take of the places before a call. */
 export interface Kind {

@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Deadline from "../../src/guard/Deadline.ts"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { seeded } from "../policy/events.ts"
@@ -163,6 +165,36 @@ describe("LaneForecast", () => {
       }
       for (let i = 0; i < 10; i++) yield* begun(call(lane, 60))
       expect(yield* estimated(lane)).toBe(600)
+    })))
+
+  it.effect.each([{ stream: false }, { stream: true }])(
+    "forgets how long calls took a minute after the last of them, as %o",
+    (kind) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make(open(2))
+        yield* Effect.forEach(Array.from({ length: 10 }), () => call(lane, 60, kind), { concurrency: "unbounded" })
+        const burst = Effect.forEach(
+          Array.from({ length: 30 }),
+          () => Effect.result(Deadline.run(call(lane, 0.5, kind), "20 seconds")),
+          { concurrency: "unbounded" }
+        )
+        const sent = Effect.map(burst, (results) => results.filter(Result.isSuccess).length)
+        yield* Effect.sleep("59 seconds")
+        expect(yield* sent).toBe(2)
+        yield* Effect.sleep("61 seconds")
+        expect(yield* sent).toBe(30)
+      }))
+  )
+
+  it.effect("forgets it where the first to come have to wait, too", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make(open(1))
+      yield* call(lane, 60)
+      const limited = (): Lane.Sample => ({ _tag: "Throttled", scope: "model", retryAfter: Duration.seconds(70) })
+      yield* lane.run(Effect.void, { tokens: 1 }, limited)
+      yield* Effect.sleep("61 seconds")
+      for (let i = 0; i < 5; i++) yield* begun(call(lane, 1))
+      expect(yield* estimated(lane)).toBeLessThan(10)
     })))
 
   it.effect("takes the age of the first in flight before one of its kind has ended", () =>
