@@ -18,7 +18,7 @@ const plain = (value: unknown): unknown =>
 
 const lanes = (state: Simulation.State): Readonly<Record<string, unknown>> =>
   Object.fromEntries(
-    Object.entries(state.lanes).map(([key, lane]) => {
+    Array.from(state.lanes, ([key, lane]) => {
       const now = Limit.refill(state.config, lane, state.now)
       const { requestsPerSecond, tokensPerSecond, maxInFlight } = Limit.rates(state.config, now)
       return [key, {

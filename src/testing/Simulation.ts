@@ -85,10 +85,10 @@ export const oracle = (
   of: { readonly org?: string | undefined; readonly model: string; readonly at: number; readonly tokens?: number }
 ): Oracle => {
   const { config, lanes } = advance(state, of.at)
-  const found = lanes[`${of.org ?? "default"}/serverless/${of.model}`]
-  const lane = found === undefined
+  const found = HashMap.get(lanes, `${of.org ?? "default"}/serverless/${of.model}`)
+  const lane = Option.isNone(found)
     ? Limit.open(config, of.model, of.at)
-    : Limit.refill(config, found, of.at)
+    : Limit.refill(config, found.value, of.at)
   const rates = Limit.rates(config, lane)
   return {
     requests: lane.requests,

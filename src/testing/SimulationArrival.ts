@@ -10,6 +10,7 @@
  * 5. admitted: the limits are charged; a fault in the engine, or the answer
  */
 import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
 import type { Config } from "./SimulationConfig.ts"
 import * as Credit from "./SimulationCredit.ts"
 import * as Limit from "./SimulationLimit.ts"
@@ -21,12 +22,12 @@ import * as State from "./SimulationState.ts"
 
 const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: boolean): readonly [string, Limit.Lane] => {
   const key = `${org}/${provisioned ? "provisioned" : "serverless"}/${call.model}`
-  const lane = state.lanes[key]
+  const lane = HashMap.get(state.lanes, key)
   return [
     key,
-    lane === undefined
+    Option.isNone(lane)
       ? Limit.open(config, call.model, state.now, provisioned)
-      : Limit.refill(config, lane, state.now)
+      : Limit.refill(config, lane.value, state.now)
   ]
 }
 
@@ -115,7 +116,7 @@ const admitted = (
   const next = State.schedule(
     {
       ...state,
-      lanes: { ...state.lanes, [key]: after },
+      lanes: HashMap.set(state.lanes, key, after),
       inFlight: HashMap.set(state.inFlight, id, {
         lane: key,
         org,

@@ -4,6 +4,7 @@
  * A refusal is counted under its reason and answered after `refusalSeconds`, in the words and headers that the provider
  * uses for it; a connection that breaks instead of an answer is one too.
  */
+import * as HashMap from "effect/HashMap"
 import type * as ProviderError from "./internal/providerError.ts"
 import * as Limit from "./SimulationLimit.ts"
 import type { Fault, Meeting } from "./SimulationMeeting.ts"
@@ -168,7 +169,7 @@ export const limited = (
 ): readonly [Reply.Denial, State.State] => {
   const { config, requestId } = meeting
   const counted = config.refusedCounts && shortage !== "in-flight" ? Limit.take(lane, 1, 0) : lane
-  const state = { ...meeting.state, lanes: { ...meeting.state.lanes, [key]: counted } }
+  const state = { ...meeting.state, lanes: HashMap.set(meeting.state.lanes, key, counted) }
   const met = { ...meeting, state }
   if (shortage === "in-flight" && config.inFlightStatus === 503) {
     return refuse(met, "in-flight", { status: 503, ...Reply.faultBody(503, requestId) })

@@ -83,7 +83,7 @@ export interface State {
   readonly source: Random.Source
   readonly now: number
   readonly nextId: number
-  readonly lanes: Readonly<Record<string, Limit.Lane>>
+  readonly lanes: HashMap.HashMap<string, Limit.Lane>
   readonly accounts: Readonly<Record<string, Credit.Account>>
   readonly inFlight: HashMap.HashMap<number, InFlight>
   readonly tries: HashMap.HashMap<number, number>
@@ -148,7 +148,7 @@ export const make = (options: Configuration.Options = {}, seed = 1): State => {
     source: Random.source(Argument.finite("Simulation.make", "seed", seed)),
     now: 0,
     nextId: 1,
-    lanes: {},
+    lanes: HashMap.empty(),
     accounts: opened(config),
     inFlight: HashMap.empty(),
     tries: HashMap.empty(),
@@ -274,13 +274,13 @@ const ended = (state: State, id: number, cancelled: boolean): State => {
   const succeeds = !cancelled && call.fault === undefined
   const outputTokens = fails ? 0 : cancelled ? generated(call, state.now) : call.outputTokens
   // a lane in flight was opened when its call was admitted
-  let lane = Limit.refill(config, state.lanes[call.lane] as Limit.Lane, state.now)
+  let lane = Limit.refill(config, HashMap.getUnsafe(state.lanes, call.lane), state.now)
   lane = Limit.release(config, lane, call.chargedTokens - call.inputTokens - outputTokens, call.admittedAt)
   if (succeeds) lane = Limit.succeeded(lane, 1, call.inputTokens + outputTokens)
   const { counters } = state
   const free: State = {
     ...state,
-    lanes: { ...state.lanes, [call.lane]: lane },
+    lanes: HashMap.set(state.lanes, call.lane, lane),
     inFlight: HashMap.remove(state.inFlight, id),
     counters: {
       ...counters,
@@ -369,9 +369,7 @@ export const setBalance = (state: State, org: string, nanoUsd: bigint, at: numbe
 export const configure = (state: State, options: Configuration.Changes, at: number): State => {
   const now = advance(state, at)
   const config = Configuration.change(now.config, options)
-  const lanes = Object.fromEntries(
-    Object.entries(now.lanes).map(([key, lane]) => [key, Limit.reopen(now.config, config, lane, now.now)])
-  )
+  const lanes = HashMap.map(now.lanes, (lane) => Limit.reopen(now.config, config, lane, now.now))
   const { credits } = config
   const accounts = Object.fromEntries(
     Object.entries({ ...opened(config), ...now.accounts }).map(([org, account]) => [

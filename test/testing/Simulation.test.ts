@@ -116,6 +116,12 @@ describe("Simulation", () => {
       }
     })
 
+    it("costs no more however many models were called: 6,000 in less than two seconds", () => {
+      const calls = Array.from({ length: 6000 }, (_, n) => call(n / 100, { model: `m-${n}` }))
+      const { state } = run(Simulation.make({ ...plain, unknownModels: "accept" }), calls)
+      expect(Simulation.advance(state, 100).counters).toMatchObject({ succeeded: 6000 })
+    }, 2000)
+
     it("lets time stand still for an arrival that is late", () => {
       const { state } = run(Simulation.make(plain), [call(5), call(2)])
       expect(state.now).toBe(5)

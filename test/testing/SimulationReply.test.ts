@@ -177,7 +177,7 @@ describe("Simulation: replies", () => {
       expect(later.counters.refused.fault).toBe(0)
       expect(later.counters.billedNanoUsd).toBeGreaterThan(0n)
       expect(Simulation.tag(later, "row")).toMatchObject({ arrivals: 1, succeeded: 0 })
-      expect(Object.values(later.lanes).map(({ dynamic }) => dynamic?.currentRequests)).toEqual([0])
+      expect(Array.from(later.lanes, ([, { dynamic }]) => dynamic?.currentRequests)).toEqual([0])
     })
 
     it("leave every admitted call succeeded, failed, cancelled or in flight", () => {
