@@ -243,9 +243,14 @@ export const line = (view: View): string => {
 
 const up = (rows: number): string => rows === 0 ? "" : `\u001b[${rows}A`
 
-/** Draws over what was drawn before: each line is cleared, the cursor ends below the last one. */
-export const redraw = (before: number, drawn: ReadonlyArray<string>): string =>
-  `${up(before)}${drawn.map((text) => `\r\u001b[2K${text}\n`).join("")}`
+/** Counts the rows that lines take: one that was drawn on a wider terminal takes several on this one. */
+const rows = (lines: ReadonlyArray<string>, columns: number): number =>
+  lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(Style.width(line) / columns)), 0)
+
+/** Draws over what was drawn before, at the present width: the cursor ends below the last line, and nothing is left there. */
+export const redraw = (before: ReadonlyArray<string>, drawn: ReadonlyArray<string>, columns: number): string =>
+  `${up(rows(before, columns))}${drawn.map((text) => `\r\u001b[2K${text}\n`).join("")}\u001b[0J`
 
 /** Removes what was drawn. */
-export const erase = (before: number): string => before === 0 ? "" : `${up(before)}\r\u001b[0J`
+export const erase = (before: ReadonlyArray<string>, columns: number): string =>
+  before.length === 0 ? "" : `${up(rows(before, columns))}\r\u001b[0J`

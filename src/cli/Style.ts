@@ -35,6 +35,7 @@ export const colorless: Style = { bold: plain, dim: plain, red: plain, green: pl
 export interface Ability {
   readonly color: boolean
   readonly redraw: boolean
+  /** As many as there are when it is read: a terminal may be made narrower. */
   readonly columns: number
 }
 
@@ -48,8 +49,10 @@ export const ability = (
   return {
     color: !said("NO_COLOR") && (said("FORCE_COLOR") && env["FORCE_COLOR"] !== "0" || terminal),
     redraw: terminal && !said("CI"),
-    // a terminal that does not know its width says 0
-    columns: stream.columns || 80
+    get columns() {
+      // a terminal that does not know its width says 0
+      return stream.columns || 80
+    }
   }
 }
 

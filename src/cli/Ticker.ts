@@ -65,7 +65,7 @@ export const drawing = (
   Effect.flatMap(SteadyClock.make, (clock) => {
     const recent = Progress.recent()
     const style = Style.of(host.stderr)
-    let drawn = 0
+    let drawn: ReadonlyArray<string> = []
     const view = Effect.gen(function*() {
       const now = clock()
       Progress.remember(recent, report, now)
@@ -79,13 +79,14 @@ export const drawing = (
       }
     })
     const redraw = Effect.map(view, (view) => {
-      const lines = Progress.lines(view, style, host.stderr.columns)
-      host.writeError(Progress.redraw(drawn, lines))
-      drawn = lines.length
+      const { columns } = host.stderr
+      const lines = Progress.lines(view, style, columns)
+      host.writeError(Progress.redraw(drawn, lines, columns))
+      drawn = lines
     })
     const log = Effect.map(view, (view) => host.writeError(`${Progress.line(view)}\n`))
     const loop = host.stderr.redraw
       ? Effect.forever(Effect.andThen(redraw, Effect.sleep(defaults.redraw)))
       : Effect.forever(Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), log))
-    return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn))))
+    return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn, host.stderr.columns))))
   })

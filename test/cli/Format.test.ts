@@ -72,6 +72,10 @@ describe("Style", () => {
     expect(Style.ability(env, { isTTY, columns: 90 })).toEqual({ ...expected, columns: 90 })
     // a terminal that does not know its width
     expect(Style.ability(env, { isTTY, columns: 0 }).columns).toBe(80)
+    const stream = { isTTY, columns: 90 }
+    const able = Style.ability(env, stream)
+    stream.columns = 40
+    expect(able.columns).toBe(40)
   })
 
   it("measures and cuts text without its escape sequences", () => {

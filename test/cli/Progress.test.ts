@@ -86,10 +86,16 @@ describe("Progress", () => {
   it("fits the terminal, and erases what it drew", () => {
     const lines = Progress.lines(view(50, [lane()], 100), Style.colored, 60)
     for (const text of lines) expect(Style.width(text)).toBeLessThanOrEqual(60)
-    expect(Progress.redraw(0, ["a"])).toBe("\r\u001b[2Ka\n")
-    expect(Progress.redraw(2, ["a"])).toBe("\u001b[2A\r\u001b[2Ka\n")
-    expect(Progress.erase(3)).toBe("\u001b[3A\r\u001b[0J")
-    expect(Progress.erase(0)).toBe("")
+    expect(Progress.redraw([], ["a"], 60)).toBe("\r\u001b[2Ka\n\u001b[0J")
+    expect(Progress.redraw(["b", "c"], ["a"], 60)).toBe("\u001b[2A\r\u001b[2Ka\n\u001b[0J")
+    expect(Progress.erase(["b", "", "c"], 60)).toBe("\u001b[3A\r\u001b[0J")
+    expect(Progress.erase([], 60)).toBe("")
+  })
+
+  it("goes up over the rows that its lines take on a terminal that was made narrower", () => {
+    const drawn = [Style.colored.red("x".repeat(60)), "y".repeat(41), ""]
+    expect(Progress.redraw(drawn, ["a"], 20)).toBe("\u001b[7A\r\u001b[2Ka\n\u001b[0J")
+    expect(Progress.erase(drawn, 30)).toBe("\u001b[5A\r\u001b[0J")
   })
 
   it("writes one plain line for a log", () => {
@@ -197,6 +203,25 @@ describe("Ticker", () => {
         yield* Effect.timeoutOption(Ticker.drawing(Report.make(0), Standstill.make(false), to), "3 seconds")
         expect(written.length).toBeGreaterThanOrEqual(20)
         expect(written[1]?.startsWith("\u001b[3A\r\u001b[2K")).toBe(true)
+        expect(written.at(-1)).toBe("\u001b[3A\r\u001b[0J")
+      }).pipe(Effect.provide(Lanes.layer()))
+    ))
+
+  it.effect("draws at the width that the terminal has by then", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const { host: to, written } = host(true)
+        const stream = { isTTY: true, columns: 90 }
+        const narrow = Effect.delay(Effect.sync(() => void (stream.columns = 20)), "1 second")
+        const drawing = Ticker.drawing(Report.make(0), Standstill.make(false), {
+          ...to,
+          stderr: Style.ability({ NO_COLOR: "1" }, stream)
+        })
+        yield* Effect.timeoutOption(Effect.all([drawing, narrow], { concurrency: 2 }), "2 seconds")
+        const widest = (text = "") =>
+          Math.max(...text.split("\n").map((row) => row.slice(row.lastIndexOf("\u001b[2K") + 4).length))
+        expect(widest(written[0])).toBeGreaterThan(40)
+        expect(widest(written.at(-2))).toBe(20)
         expect(written.at(-1)).toBe("\u001b[3A\r\u001b[0J")
       }).pipe(Effect.provide(Lanes.layer()))
     ))
