@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
+import * as Directory from "../job/Directory.ts"
 import { OutputError, platformCode } from "../job/JobError.ts"
 import * as Histogram from "../job/Histogram.ts"
 import * as FileIdentity from "../job/FileIdentity.ts"
@@ -317,7 +318,7 @@ export const prepare = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   const [directory] = FileIdentity.split(path)
   const check = Effect.gen(function*() {
-    yield* fs.makeDirectory(directory, { recursive: true })
+    yield* Directory.make(directory)
     const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
     yield* fs.access(exists ? path : directory, { writable: true })
   })

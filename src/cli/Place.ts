@@ -1,6 +1,7 @@
 /** Where the files of a run are: beside the input, or in `--out-dir`. `run` and `plan` look in the same places. */
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
+import type * as FileSystem from "effect/FileSystem"
+import * as Directory from "../job/Directory.ts"
 import * as FileIdentity from "../job/FileIdentity.ts"
 import { platformCode } from "../job/JobError.ts"
 import * as JobFiles from "../job/JobFiles.ts"
@@ -55,14 +56,12 @@ export const journalOf = (flags: Flags, emulator: boolean): string => {
  *
  * **Errors**: `UsageError` where it cannot.
  */
-export const make = Effect.fnUntraced(function*(outDir: string) {
-  const fs = yield* FileSystem.FileSystem
-  yield* Effect.mapError(
-    fs.makeDirectory(outDir, { recursive: true }),
+export const make = (outDir: string): Effect.Effect<void, UsageError, FileSystem.FileSystem> =>
+  Effect.mapError(
+    Directory.make(outDir),
     (error) =>
       new UsageError({
         message: `--out-dir ${outDir} is no directory, and none can be made there (${platformCode(error)}). ` +
           "Nothing was sent. Check the directory, or choose another."
       })
   )
-})

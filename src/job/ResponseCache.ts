@@ -16,6 +16,7 @@ import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Json from "../together/Json.ts"
+import * as Directory from "./Directory.ts"
 import * as Twins from "./Twins.ts"
 import type * as Row from "./Row.ts"
 
@@ -75,7 +76,7 @@ export const make = (
         const key = yield* keyOf(target, row)
         const folder = folderOf(key)
         const aside = `${folder}/${key}.${yield* Clock.currentTimeMillis}-${++writes}`
-        yield* fs.makeDirectory(folder, { recursive: true })
+        yield* Effect.provideService(Directory.make(folder), FileSystem.FileSystem, fs)
         yield* Effect.tapError(
           Effect.andThen(fs.writeFileString(aside, text), fs.rename(aside, `${folder}/${key}.json`)),
           () => Effect.ignore(fs.remove(aside, { force: true }))
