@@ -1,7 +1,7 @@
 /**
  * The lane against providers drawn at random: what no list of scenarios thinks of.
  *
- * `node bench/lanes/random.ts [--from 1] [--providers 600] [--calls 1000] [--worst 10] [--trace]`
+ * `node bench/lanes/random.ts [--from 1] [--providers 600] [--calls 1000] [--kind tokens] [--worst 10] [--trace]`
  *
  * Limits of requests, of tokens, of both, of calls in flight, and limits that grow with success; depths of buckets, times
  * that a refusal takes, contracts of headers, refusals that name nothing, changes, neighbours, outages and faults. Prints
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     providers: { type: "string", default: "600" },
     calls: { type: "string", default: "1000" },
     worst: { type: "string", default: "10" },
+    kind: { type: "string" },
     trace: { type: "boolean", default: false }
   }
 })
@@ -106,7 +107,10 @@ const play = async (drawn: Drawn) => {
 
 const first = Number(values.from)
 const played: Array<Awaited<ReturnType<typeof play>>> = []
-for (let number = first; number < first + Number(values.providers); number++) played.push(await play(draw(number)))
+for (let number = first; number < first + Number(values.providers); number++) {
+  const drawn = draw(number)
+  if (values.kind === undefined || values.kind === drawn.kind) played.push(await play(drawn))
+}
 
 const quantile = (numbers: ReadonlyArray<number>, share: number): number =>
   [...numbers].sort((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))] ?? NaN

@@ -199,6 +199,14 @@ export const wide: ReadonlyArray<Scenario> = [
     burstSeconds: 0.1,
     faults: [{ probability: 0.3, kind: 503 }]
   }),
+  other("chance-429", "no limit, one in five refused by chance", {
+    ...base,
+    faults: [{ probability: 0.2, kind: 429 }]
+  }),
+  other("chance-429-limit", "10 requests/s, one in ten refused by chance", {
+    ...requests(10),
+    faults: [{ probability: 0.1, kind: 429 }]
+  }),
   ...([["fixed-window", 1], ["fixed-window", 60], ["sliding-window", 1], ["sliding-window", 60]] as const).flatMap((
     [counting, windowSeconds]
   ) =>

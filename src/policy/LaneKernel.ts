@@ -20,6 +20,8 @@
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
+ * A refusal that comes at any rate (`LaneStray`) is given back, as an Overloaded is, and teaches nothing.
+ *
  * Rates are paced without bursts: a debt is paid off at the learned rate, and the next attempt leaves when it is paid.
  * A timer that fires late leaves up to 20 ms of credit, so no slot is lost to the timer. Where tokens were refused the
  * provider's buckets are mirrored (`LaneBudget`, `BucketMirror`): then an attempt leaves when the bucket holds its cost,
@@ -37,6 +39,7 @@ import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Refusal from "./LaneRefusal.ts"
+import * as Stray from "./LaneStray.ts"
 import type { Blocker, Decision, Sample, State, Ticket } from "./LaneState.ts"
 
 export {
@@ -96,7 +99,8 @@ const moved = (subject: "requests" | "tokens", move: AdaptiveRate.Move): Decisio
 
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */
 export const advance = (before: State, now: number): readonly [ReadonlyArray<Decision>, State] => {
-  const state = Budget.advance(before, now)
+  const [trial, begun] = Stray.advance(before, now)
+  const state = Budget.advance(begun, now)
   const outage = Outage.advance(state.outage, now)
   // silence in an outage says nothing about a rate
   const [request, requests] = state.requestMirror === undefined && !outage.down
@@ -110,7 +114,7 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
     requests === before.requests && tokens === before.tokens && inFlight === state.inFlight &&
     outage === state.outage && state === before
   ) return unchanged(state)
-  const decisions: Array<Decision> = []
+  const decisions: Array<Decision> = trial === undefined ? [] : [trial]
   if (request !== undefined) decisions.push(moved("requests", request))
   if (token !== undefined) decisions.push(moved("tokens", token))
   if (inFlight.limit !== state.inFlight.limit) {
@@ -180,7 +184,9 @@ export const settle = (
   sample: Sample,
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
-  const state: State = { ...before, count: before.count - 1 }
+  const told = sample._tag === "Success" || sample._tag === "Throttled"
+  const stray = told ? before.stray : Stray.fail(before.stray, ticket)
+  const state: State = { ...before, stray, count: before.count - 1 }
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Success":

@@ -7,6 +7,7 @@ import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
+import * as Stray from "./LaneStray.ts"
 import { type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
 
 type Throttled = Extract<Sample, { readonly _tag: "Throttled" }>
@@ -22,6 +23,16 @@ export const refuse = (
   const { scope } = sample
   const decisions: Array<Decision> = []
   let state: State = { ...before, inFlight: InFlight.heard(before.inFlight, now - ticket.at) }
+  if (scope !== "concurrency") {
+    const judged = Stray.refuse(state, ticket, now)
+    if (judged.decision !== undefined) decisions.push(judged.decision)
+    state = judged.lane
+    if (judged.verdict !== "learn") {
+      const ended = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
+      const back = Budget.returnAll(ended, ticket, now)
+      return judged.verdict === "pause" ? paused(back, ticket, sample.retryAfter, decisions, now) : [decisions, back]
+    }
+  }
   let about: Limit | "in-flight" = scope === "tokens" ? "tokens" : "requests"
   if (scope === "concurrency" || scope === "unknown") {
     const [verdict, inFlight] = InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)

@@ -8,6 +8,7 @@ import * as BucketMirror from "./BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
+import * as Stray from "./LaneStray.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Names what a 429 was about. */
@@ -34,7 +35,15 @@ export type Blocker = "pause" | "outage" | "in-flight" | "requests" | "tokens"
 /** Says that a limit moved, or that the lane stopped or went on, and why. */
 export interface Decision {
   readonly subject: "requests" | "tokens" | "in-flight" | "pause" | "outage"
-  readonly reason: AdaptiveRate.Reason | InFlightReason | "hint" | "hint-too-long" | "no-hint" | "began" | "ended"
+  readonly reason:
+    | AdaptiveRate.Reason
+    | InFlightReason
+    | Stray.Reason
+    | "hint"
+    | "hint-too-long"
+    | "no-hint"
+    | "began"
+    | "ended"
   /** Units per second, calls in flight, or seconds of the pause. */
   readonly from: number
   readonly to: number
@@ -115,6 +124,8 @@ export interface State {
   readonly inFlight: InFlight.State
   /** The requests learner before the first refusal that turned out to be about calls in flight. */
   readonly beforeSuspicion: AdaptiveRate.State | undefined
+  /** Whether refusals come at any rate. */
+  readonly stray: Stray.State
   readonly outage: Outage.State
   /** Attempts under way. */
   readonly count: number
@@ -173,6 +184,7 @@ export const make = (options: Options = {}, now = 0): State => {
     tokensPaced: given,
     inFlight: InFlight.make({ max, limit }, now),
     beforeSuspicion: undefined,
+    stray: Stray.initial,
     outage: Outage.initial,
     count: 0,
     next: 0,

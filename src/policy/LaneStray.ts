@@ -1,0 +1,287 @@
+/**
+ * Tells refusals that come at any rate from those of a limit.
+ *
+ * A limit refuses nothing below it. Where the lane slows down and slows down, and the share of refusals stays, its rate
+ * is not to blame: a provider that sheds load at random, or an error that is injected. Each such refusal would cut the
+ * rate again, until next to nothing is sent. So twice the rate is tried.
+ *
+ * ```
+ *   watch ──slower, and as many refused──▶ trial at twice the rate ──half refused──▶ watch, slow again
+ *     ▲                                        │
+ *     └── more refused than chance explains ── stray, at the rate before ◀── as few refused as before
+ * ```
+ *
+ * - **watch**: refusals are learned from. A stretch of them ends with a gap that their share does not explain. Until then
+ *   each that several admissions came before is evidence, in bits: by how often the rate was halved since it began.
+ * - **trial**: nothing is learned, nothing pauses, for a pause would fill a bucket again. One that has just refused is
+ *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were.
+ * - **stray**: refusals are given back, and the call alone waits as long as it was told, as after a 503. The lane goes on
+ *   growing. Where more are refused than chance explains, the next refusal is a limit's again.
+ *
+ * What was refused is weighed in nats, in the order of sending: with the share `p`, a refusal by `ln((1 + p) / 2p)` for a
+ * limit, an admission by `ln 2` against it.
+ *
+ * **Source**: a sequential probability ratio test (Wald 1945) for the trial, and a CUSUM (Page 1954) for its end.
+ */
+import * as Rate from "./AdaptiveRateState.ts"
+import * as BucketBounds from "./BucketBounds.ts"
+import * as BucketMirror from "./BucketMirror.ts"
+import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Nats against a gap between two refusals, from which it ends a stretch of them. */
+  gap: 4.6,
+  /** What is known of the share before a stretch: refusals among attempts. */
+  priorRefused: 0.3,
+  priorSent: 10,
+  /** Share of the rate before at which the rate is still a fallen one where a stretch ends. */
+  fallen: 0.5,
+  /** Share of the rate before at which a refusal is evidence, and bits that it is worth at most. */
+  lower: 0.7,
+  bitsMost: 2,
+  /** Share of its bits that one is worth before which a single attempt was admitted. */
+  afterOne: 0.25,
+  /** Bits for a trial, and where one has shown stray refusals before. */
+  bits: 6,
+  bitsAgain: 2,
+  /** Times the rate that is tried, and attempts per second at least, where as much was sent before. */
+  trial: 2,
+  trialLeast: 2,
+  /** Share of refusals above which they are no longer by chance, and the lowest that is told apart. */
+  shareMost: 0.6,
+  shareLeast: 0.02,
+  /** Nats that confirm and refute a trial, and that end the time of stray refusals. */
+  confirmed: 3,
+  refuted: 3.5,
+  ended: 6
+} as const
+
+/** What a lane has learned of its rates. */
+type Learned = Pick<Lane, "requests" | "tokens" | "tokensPaced" | "tokenMirror">
+
+interface Watch {
+  readonly _tag: "Watch"
+  /** True once a trial has shown stray refusals. */
+  readonly known: boolean
+  /** What was learned before the present stretch of refusals; nothing before the first. */
+  readonly before: Learned | undefined
+  /** The first attempt of the stretch, and the refusals since. */
+  readonly from: number
+  readonly refused: number
+  /** Bits that speak for a trial. */
+  readonly bits: number
+}
+
+/** A rate is to be raised: later than the refusal, for no refusal raises a rate. */
+interface Due {
+  readonly _tag: "Due"
+  /** True after a trial that confirmed them, false before one. */
+  readonly confirmed: boolean
+  readonly at: number
+  readonly before: Learned
+  readonly share: number
+}
+
+interface Trial {
+  readonly _tag: "Trial"
+  readonly before: Learned
+  /** What was learned at the low rate: it holds again where the trial fails. */
+  readonly low: Learned
+  /** The first attempt of the trial. */
+  readonly from: number
+  readonly share: number
+  readonly nats: number
+}
+
+interface Stray {
+  readonly _tag: "Stray"
+  readonly from: number
+  readonly share: number
+  readonly nats: number
+}
+
+/** Holds what is known of the refusals: plain data. */
+export interface State {
+  readonly phase: Watch | Due | Trial | Stray
+  /** The last attempt that was refused, and those after it that failed for other reasons: they say nothing. */
+  readonly last: number
+  readonly failed: number
+}
+
+/** Names why a lane takes refusals for stray ones, or no longer does. */
+export type Reason = "strays-suspected" | "strays-refuted" | "strays-confirmed" | "strays-ended"
+
+const watch = (known: boolean): Watch => ({ _tag: "Watch", known, before: undefined, from: 0, refused: 0, bits: 0 })
+
+/** Begins where nothing was refused. */
+export const initial: State = { phase: watch(false), last: -1, failed: 0 }
+
+const learned = ({ requests, tokenMirror, tokens, tokensPaced }: Lane): Learned => ({
+  requests,
+  tokens,
+  tokensPaced,
+  tokenMirror
+})
+
+/** Reads the attempts per second that were believed in; where the rate was still doubling, it had gone too far. */
+const rateOf = ({ requests, tokens, tokensPaced }: Learned, meanTokens: number): number => {
+  const rate = requests.phase === "start" ? requests.rate * Rate.defaults.firstCut : Rate.believed(requests)
+  return Math.min(rate, tokensPaced && meanTokens > 0 ? tokens.rate / meanTokens : Infinity)
+}
+
+/** Notes an attempt that ended neither answered nor refused. */
+export const fail = (state: State, ticket: Ticket): State =>
+  ticket.seq > state.last ? { ...state, failed: state.failed + 1 } : state
+
+/** What a refusal was judged to be. */
+export interface Judged {
+  readonly lane: Lane
+  readonly decision: Decision | undefined
+  /** What to do: only `learn` takes it for a measurement of a limit; to `go-on` is to take it for none. */
+  readonly verdict: "learn" | "pause" | "go-on"
+}
+
+/** Judges a refusal of the attempt of a ticket. */
+export const refuse = (before: Lane, ticket: Ticket, now: number): Judged => {
+  const { failed, last, phase } = before.stray
+  const lane = { ...before, stray: { phase, last: Math.max(last, ticket.seq), failed: 0 } }
+  const admitted = Math.max(0, ticket.seq - last - 1 - failed)
+  switch (phase._tag) {
+    case "Watch":
+      return watched(lane, phase, ticket, last, admitted, now)
+    case "Due":
+      return judged(lane, phase, "go-on")
+    case "Trial": {
+      // sent before it
+      if (ticket.seq < phase.from) return judged(before, phase, "go-on")
+      const nats = phase.nats - admitted * Math.LN2
+      if (nats <= -defaults.confirmed) return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now }, "go-on")
+      const then = nats + weight(phase.share)
+      return then < defaults.refuted
+        ? judged(lane, { ...phase, nats: then }, "go-on")
+        : decided("strays-refuted", lane, back(lane, phase.low, now), watch(false), "pause")
+    }
+    case "Stray": {
+      if (ticket.seq < phase.from) return judged(before, phase, "go-on")
+      const nats = Math.max(0, phase.nats - admitted * Math.LN2) + weight(phase.share)
+      return nats < defaults.ended
+        ? judged(lane, { ...phase, nats }, "go-on")
+        : decided("strays-ended", lane, lane, watch(true), "learn")
+    }
+  }
+}
+
+const judged = (lane: Lane, phase: State["phase"], verdict: Judged["verdict"]): Judged => ({
+  lane: { ...lane, stray: { ...lane.stray, phase } },
+  decision: undefined,
+  verdict
+})
+
+const decided = (reason: Reason, from: Lane, to: Lane, phase: State["phase"], verdict: Judged["verdict"]): Judged => ({
+  ...judged(to, phase, verdict),
+  decision: moved(reason, from, to)
+})
+
+const moved = (reason: Reason, from: Lane, to: Lane): Decision => ({
+  subject: "requests",
+  reason,
+  from: from.requests.rate,
+  to: to.requests.rate
+})
+
+/** Computes the nats by which a refusal speaks for a limit that is half the rate, or less, and not for chance. */
+const weight = (share: number): number => Math.log((1 + share) / (2 * share))
+
+/** Judges a refusal while each is learned from; `last` was the one before, and `admitted` went through since. */
+const watched = (lane: Lane, phase: Watch, ticket: Ticket, last: number, admitted: number, now: number): Judged => {
+  const { before } = phase
+  const fall = before === undefined ? 1 : rateOf(lane, lane.meanTokens) / rateOf(before, lane.meanTokens)
+  const share = (phase.refused + defaults.priorRefused) / (last - phase.from + 1 + defaults.priorSent)
+  if (before === undefined || admitted * share > defaults.gap) {
+    // a rate that has not come back is still a fallen one
+    const kept = fall <= defaults.fallen ? before : learned(lane)
+    return judged(lane, { ...phase, before: kept, from: ticket.seq, refused: 1, bits: 0 }, "learn")
+  }
+  const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
+  const bits = phase.bits + (fresh && fall <= defaults.lower ? bitsOf(fall, admitted) : 0)
+  const refused = phase.refused + 1
+  const met = refused / (lane.stray.last - phase.from + 1)
+  if (bits < (phase.known ? defaults.bitsAgain : defaults.bits) || met > defaults.shareMost) {
+    return judged(lane, { ...phase, refused, bits }, "learn")
+  }
+  const found = Math.max(defaults.shareLeast, met)
+  return judged(lane, { _tag: "Due", confirmed: false, at: now, before, share: found }, "go-on")
+}
+
+/** Computes the bits that a refusal is worth; one admitted before it may be what a bucket holds after each pause. */
+const bitsOf = (fall: number, admitted: number): number =>
+  Math.min(defaults.bitsMost, -Math.log2(fall)) * (admitted === 1 ? defaults.afterOne : 1)
+
+/** Raises the rate where that is due: for a trial, or to where it was before. */
+export const advance = (lane: Lane, now: number): readonly [Decision | undefined, Lane] => {
+  const { phase } = lane.stray
+  if (phase._tag !== "Due" || now <= phase.at) return [undefined, lane]
+  const { before, confirmed, share } = phase
+  const begun = { from: lane.next, share, nats: 0 }
+  const last = lane.next - 1
+  if (confirmed) {
+    const raised = back(lane, before, now)
+    const stray: State = { phase: { _tag: "Stray", ...begun }, last, failed: 0 }
+    return [moved("strays-confirmed", lane, raised), { ...raised, stray }]
+  }
+  const raised = tried(lane, before, now)
+  const stray: State = { phase: { _tag: "Trial", before, low: learned(lane), ...begun }, last, failed: 0 }
+  return [moved("strays-suspected", lane, raised), { ...raised, stray }]
+}
+
+/** Sends at twice the rate. */
+const tried = (lane: Lane, before: Learned, now: number): Lane => {
+  const twice = (rate: Rate.State, earlier: Rate.State, unit: number): Rate.State => {
+    const least = Math.min(Rate.believed(earlier), defaults.trialLeast * unit)
+    return { ...rate, phase: "hold", rate: Math.max(defaults.trial * Rate.believed(rate), least) }
+  }
+  const { meanTokens, requests, tokens } = lane
+  return back(lane, {
+    ...learned(lane),
+    requests: twice(requests, before.requests, 1),
+    tokens: twice(tokens, before.tokens, meanTokens)
+  }, now)
+}
+
+/** Goes back to the rates that were learned before. */
+const back = (lane: Lane, to: Learned, now: number): Lane => {
+  const requests = returned(lane.requests, to.requests, now)
+  const tokens = returned(lane.tokens, to.tokens, now)
+  const { tokenMirror, tokensPaced } = to
+  return {
+    ...lane,
+    requests,
+    tokens,
+    tokensPaced,
+    requestMirror: lane.requestMirror && tokenMirror && BucketMirror.around(requests, now),
+    tokenMirror: tokenMirror && BucketMirror.around({ ...tokens, windowed: true }, now)
+  }
+}
+
+/** Puts a learner back to an earlier rate; what it counts goes on. */
+const returned = (now: Rate.State, to: Rate.State, at: number): Rate.State => {
+  const { bad, eager, good, interval, phase } = to
+  const rate = Rate.believed(to)
+  const [, state] = Rate.move(now, at, "settled", {
+    phase: phase === "probe" ? "hold" : phase,
+    rate,
+    limit: phase === "start" ? to.limit : rate,
+    good,
+    bad,
+    interval,
+    eager,
+    early: 0,
+    inVain: 0,
+    idleFrom: 0,
+    rises: 0,
+    trend: 0,
+    bucket: BucketBounds.empty
+  })
+  return state
+}

@@ -1,0 +1,142 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary } from "effect"
+import * as Kernel from "../../src/policy/LaneKernel.ts"
+import type * as Stray from "../../src/policy/LaneStray.ts"
+import { laws, seeded, whole } from "./events.ts"
+
+const refusal: Kernel.Sample = { _tag: "Throttled", scope: "unknown" }
+
+/** Is what a provider does with an attempt that is sent at a time. */
+type Provider = (now: number) => boolean
+
+/** Refuses a share of all attempts, whatever their rate. */
+const byChance = (share: number, seed: number): Provider => {
+  const random = seeded(seed)
+  return () => random() >= share
+}
+
+/** Refuses what a bucket of one second does not hold, and of one attempt at least. */
+const bucket = (rate: (now: number) => number): Provider => {
+  let level = Math.max(1, rate(0))
+  let at = 0
+  return (now) => {
+    level = Math.min(Math.max(1, rate(now)), level + rate(now) * (now - at))
+    at = now
+    if (level < 1) return false
+    level--
+    return true
+  }
+}
+
+/** Sends attempts, each as soon as the lane lets it, and tells of each after 50 ms. */
+const run = (count: number, provider: Provider, options: Kernel.Options = {}) => {
+  let state = Kernel.make(options)
+  let now = 0
+  let refused = 0
+  let raised = 0
+  const decisions: Array<Kernel.Decision> = []
+  let under: Array<readonly [at: number, ticket: Kernel.Ticket, sample: Kernel.Sample]> = []
+  const settle = (until: number): void => {
+    for (const [at, ticket, sample] of under.filter(([at]) => at <= until)) {
+      const before = state.requests.rate
+      const [made, next] = Kernel.settle(state, ticket, sample, at)
+      if (sample._tag === "Throttled" && next.requests.rate > before) raised++
+      decisions.push(...made)
+      state = next
+    }
+    under = under.filter(([at]) => at > until)
+  }
+  const advance = (): void => {
+    const [made, next] = Kernel.advance(state, now)
+    decisions.push(...made)
+    state = next
+  }
+  for (let i = 0; i < count; i++) {
+    for (;;) {
+      settle(now)
+      advance()
+      const [seconds, by] = Kernel.wait(state, now, 10)
+      if (seconds === 0) {
+        const [ticket, next] = Kernel.admit(state, 10, by ?? "requests", now)
+        state = next
+        const admits = provider(now)
+        if (!admits) refused++
+        under.push([now + 0.05, ticket, admits ? { _tag: "Success" } : refusal])
+        break
+      }
+      const heard = Math.min(...under.map(([at]) => at))
+      now = Math.min(now + seconds, Math.max(now, heard))
+    }
+  }
+  settle(Infinity)
+  return { state, now, refused, raised, reasons: decisions.map(({ reason }) => reason) }
+}
+
+const count = (reasons: ReadonlyArray<Kernel.Decision["reason"]>, reason: Stray.Reason): number =>
+  reasons.filter((one) => one === reason).length
+
+describe("LaneStray", () => {
+  it.each([[0.05, 450], [0.1, 120], [0.2, 120], [0.4, 900]])(
+    "keeps a rate where %s of all attempts are refused whatever it is",
+    (share, most) => {
+      // a lane that learned from each of them took 14 days where a fifth was refused
+      for (const seed of [1, 2, 3, 4, 5]) expect(run(2000, byChance(share, seed)).now).toBeLessThan(most)
+    }
+  )
+
+  it("tells of what it suspects and finds", () => {
+    const { reasons } = run(2000, byChance(0.2, 1))
+    expect(count(reasons, "strays-suspected")).toBeGreaterThan(0)
+    expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
+  })
+
+  it.each([0.5, 3, 10, 40])("suspects next to nothing where a limit of %s per second refuses", (limit) => {
+    const { reasons, refused } = run(1000, bucket(() => limit))
+    expect(count(reasons, "strays-suspected")).toBeLessThan(2)
+    expect(count(reasons, "strays-confirmed")).toBe(0)
+    expect(refused).toBeLessThan(40)
+  })
+
+  it.each([5, 3, 1, 0.3])("is soon refuted where a limit of 10 per second fell to %s", (fallen) => {
+    const { reasons, refused, state } = run(1500, bucket((now) => now < 30 ? 10 : fallen))
+    expect(count(reasons, "strays-confirmed")).toBe(0)
+    expect(count(reasons, "strays-suspected")).toBeLessThan(3)
+    expect(state.requests.rate).toBeLessThan(1.1 * fallen)
+    expect(refused).toBeLessThan(90)
+  })
+
+  it("takes refusals for a limit's again once there is one", () => {
+    const chance = byChance(0.2, 1)
+    const limited = bucket(() => 5)
+    const provider: Provider = (now) => now < 40 ? chance(now) : limited(now)
+    const { reasons, refused, state } = run(2400, provider, { requests: { ceiling: 20 } })
+    expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
+    expect(count(reasons, "strays-ended")).toBeGreaterThan(0)
+    expect(state.stray.phase._tag).toBe("Watch")
+    expect(state.requests.rate).toBeLessThan(6)
+    expect(refused).toBeLessThan(700)
+  })
+
+  it("goes back to the tokens that it knew, too", () => {
+    const options: Kernel.Options = {
+      requests: { initial: 20, known: true },
+      tokens: { initial: 200, known: true }
+    }
+    const { now, reasons } = run(1500, byChance(0.2, 3), options)
+    expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
+    expect(now).toBeLessThan(400)
+  })
+
+  it.prop(
+    "never raises a rate at a refusal, and never passes a cap",
+    [Arbitrary.all({ share: whole(0, 100), limit: whole(1, 40), seed: whole(1, 1000), cap: whole(1, 40) })],
+    ([{ cap, limit, seed, share }]) => {
+      const chance = byChance(share / 100, seed)
+      const limited = bucket(() => limit)
+      const { raised, state } = run(300, (now) => chance(now) && limited(now), { requests: { ceiling: cap } })
+      expect(raised).toBe(0)
+      expect(state.requests.rate).toBeLessThanOrEqual(cap)
+    },
+    laws
+  )
+})
