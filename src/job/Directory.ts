@@ -2,7 +2,10 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
-import * as FileIdentity from "./FileIdentity.ts"
+
+/** Reads what may be above a path: only its system knows whether a backslash parts directories, so that comes last. */
+const above = (path: string): ReadonlyArray<string> =>
+  [/\/[^/]*$/, /\\[^\\]*$/].map((end) => path.replace(end, "")).filter((each) => each !== "" && each !== path)
 
 /**
  * Makes a directory and those above it, where they are not there yet.
@@ -13,11 +16,15 @@ export const make: (
   path: string
 ) => Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem> = Effect.fnUntraced(function*(path) {
   const fs = yield* FileSystem.FileSystem
-  const [above] = FileIdentity.split(path)
-  if (above !== path && !(yield* fs.exists(above))) yield* make(above)
   const isThere = Effect.map(fs.stat(path), ({ type }) => type === "Directory")
   yield* Effect.catch(
     fs.makeDirectory(path),
-    (error) => Effect.flatMap(Effect.orElseSucceed(isThere, () => false), (is) => is ? Effect.void : Effect.fail(error))
+    Effect.fnUntraced(function*(error) {
+      if (yield* Effect.orElseSucceed(isThere, () => false)) return
+      for (const each of above(path)) {
+        if (!(yield* fs.exists(each))) return yield* Effect.andThen(make(each), make(path))
+      }
+      return yield* Effect.fail(error)
+    })
   )
 })

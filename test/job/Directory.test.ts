@@ -5,6 +5,8 @@ import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
 import * as Directory from "../../src/job/Directory.ts"
 
+const notFound = PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "makeDirectory" })
+
 it.layer(NodeServices.layer)("Directory", (it) => {
   it.effect("makes all that is not there, and takes what is", () =>
     Effect.gen(function*() {
@@ -15,6 +17,30 @@ it.layer(NodeServices.layer)("Directory", (it) => {
         expect((yield* fs.stat(`${root}/${path}`)).type).toBe("Directory")
       }
     }))
+
+  it.effect("takes a backslash for a part of a name, where it is one", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const root = yield* fs.makeTempDirectoryScoped()
+      yield* Directory.make(`${root}/a/b\\c`)
+      expect(yield* fs.readDirectory(`${root}/a`)).toEqual(["b\\c"])
+    }))
+
+  it.effect("makes all above it where backslashes part them", () => {
+    const made = [".", "C:"]
+    const fs = FileSystem.makeNoop({
+      exists: (path) => Effect.succeed(made.includes(path)),
+      makeDirectory: (path) =>
+        made.includes(path.replace(/[\\/]?[^\\/]*$/, "") || ".")
+          ? Effect.sync(() => void made.push(path))
+          : Effect.fail(notFound)
+    })
+    return Effect.gen(function*() {
+      yield* Directory.make("C:\\a\\b\\c")
+      yield* Directory.make("d\\e/f\\g")
+      expect(made.slice(2)).toEqual(["C:\\a", "C:\\a\\b", "C:\\a\\b\\c", "d", "d\\e", "d\\e/f", "d\\e/f\\g"])
+    }).pipe(Effect.provideService(FileSystem.FileSystem, fs))
+  })
 
   it.effect("makes one that another makes meanwhile", () =>
     Effect.gen(function*() {
@@ -33,16 +59,13 @@ it.layer(NodeServices.layer)("Directory", (it) => {
       yield* Effect.flip(Directory.make(`${root}/file/a/b`))
     }))
 
-  it.effect("fails below a directory that takes none", () => {
-    const made: Array<string> = []
-    const notFound = PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "makeDirectory" })
+  it.effect.each(["/proc/a/b", "/proc/a\\b"])("fails below a directory that takes none: %s", (path) => {
     const fs = FileSystem.makeNoop({
-      exists: (path) => Effect.succeed(path === "/proc"),
-      makeDirectory: (path) => Effect.andThen(Effect.sync(() => made.push(path)), Effect.fail(notFound))
+      exists: (path) => Effect.succeed(path === "/proc" || path === "."),
+      makeDirectory: () => Effect.fail(notFound)
     })
     return Effect.gen(function*() {
-      expect((yield* Effect.flip(Directory.make("/proc/a/b"))).reason._tag).toBe("NotFound")
-      expect(made).toEqual(["/proc/a"])
+      expect((yield* Effect.flip(Directory.make(path))).reason._tag).toBe("NotFound")
     }).pipe(Effect.provideService(FileSystem.FileSystem, fs))
   })
 })
