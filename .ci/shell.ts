@@ -40,6 +40,9 @@ export const run = (command: string, args: ReadonlyArray<string>, options?: {
     }
     child.stdout.on("data", take(process.stdout))
     child.stderr.on("data", take(process.stderr))
-    child.on("error", (error) => resolve({ code: 127, output: `${output}${error.message}\n` }))
+    child.on("error", (error) => {
+      take(process.stderr)(Buffer.from(`${error.message}\n`))
+      resolve({ code: 127, output })
+    })
     child.on("close", (code) => resolve({ code: code ?? 1, output }))
   })
