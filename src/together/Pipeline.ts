@@ -42,8 +42,8 @@ import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
 import * as LaneSample from "../guard/LaneSample.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
-import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
+import * as RetryLoop from "../guard/RetryLoop.ts"
 import * as Price from "../policy/Price.ts"
 import * as CallWatch from "./CallWatch.ts"
 import type { Opened } from "./EventStream.ts"
@@ -124,15 +124,15 @@ const retried = <A, R>(
   call: Call,
   guards: Guards,
   once: Effect.Effect<A, Failure, R>
-): Effect.Effect<Effect.Effect<A, Failure, R>> => {
+): Effect.Effect<A, Failure, R> => {
   const { retry, retryBudget, watch } = guards
   const options = {
     budget: retryBudget,
     isRetryable: (error: Failure) => isRetryable(error) && (call.idempotent || isBeforeWork(error))
   }
-  if (watch === undefined) return Retry.resumable(once, retry, options)
-  const watched = Retry.resumable(once, CallWatch.retrying(retry, watch), options)
-  return Effect.map(watched, (attempts) => CallWatch.sending(attempts, watch))
+  const policy = watch === undefined ? retry : CallWatch.retrying(retry, watch)
+  const attempts = RetryLoop.make(once, Effect.succeed(policy), options)
+  return watch === undefined ? attempts : CallWatch.sending(attempts, watch)
 }
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
@@ -242,7 +242,7 @@ export const answer = <A>(
 ): Effect.Effect<A, Failure> => {
   let last = observe(1)
   const once = Effect.withFiber<A, Failure>((fiber) => {
-    const observed = observe(fiber.getRef(Retry.CurrentAttempt))
+    const observed = observe(fiber.getRef(RetryLoop.CurrentAttempt))
     last = observed
     return throughBreaker(
       call,
@@ -255,15 +255,14 @@ export const answer = <A>(
     )
   })
   const { money } = guards
-  const accounted = (attempts: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
-    money === undefined ? attempts : money.credits.run(attempts, {
-      ...money.request,
-      cost: () => money.cost(last.usage),
-      // a generation that failed says what it took
-      costOnFailure: (error) =>
-        error._tag === "StreamError" && error.partial.usage !== undefined ? money.cost(error.partial.usage) : undefined
-    })
-  const whole = Effect.flatMap(retried(call, guards, once), accounted)
+  const attempts = retried(call, guards, once)
+  const whole = money === undefined ? attempts : money.credits.run(attempts, {
+    ...money.request,
+    cost: () => money.cost(last.usage),
+    // a generation that failed says what it took
+    costOnFailure: (error) =>
+      error._tag === "StreamError" && error.partial.usage !== undefined ? money.cost(error.partial.usage) : undefined
+  })
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
   const { onAnswered } = guards
   return onAnswered === undefined ? timely : Effect.tap(timely, () => onAnswered(last))
@@ -284,37 +283,36 @@ export const stream = <Chunk>(
 ): Stream.Stream<Chunk, Failure> => {
   let arrived: Opened<Chunk> | undefined
   let answered: Observed | undefined
-  // of all openings: after a suspension the stream is opened again
-  let attempts: Effect.Effect<Held<Chunk>, Failure, Scope.Scope> | undefined
+
+  const settle = (permit: Lane.Permit, observed: Observed, exit: Exit.Exit<unknown, Failure>) =>
+    Effect.clockWith((clock) => permit.settle(learned(call, guards, clock, exit, observed)))
+
+  const once = Effect.gen(function*() {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const observed = observe(yield* RetryLoop.CurrentAttempt)
+    const held = guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }).pipe(
+      Effect.flatMap((permit) =>
+        paid(call, guards, observed, open(observed)).pipe(
+          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : settle(permit, observed, exit)),
+          Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
+        )
+      ),
+      Scope.provide(scope),
+      Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+    )
+    return yield* throughBreaker(call, guards, held)
+  })
+  const attempts = retried(call, guards, once)
+
   const opening = Effect.gen(function*() {
-    const clock = yield* Clock.clockWith(Effect.succeed)
-
-    const once = Effect.gen(function*() {
-      const scope = yield* Scope.fork(yield* Effect.scope)
-      const observed = observe(yield* Retry.CurrentAttempt)
-      const held = guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }).pipe(
-        Effect.flatMap((permit) =>
-          paid(call, guards, observed, open(observed)).pipe(
-            Effect.onExit((exit) =>
-              Exit.isSuccess(exit) ? Effect.void : permit.settle(learned(call, guards, clock, exit, observed))
-            ),
-            Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
-          )
-        ),
-        Scope.provide(scope),
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
-      )
-      return yield* throughBreaker(call, guards, held)
-    })
-
-    const { observed, opened, permit } = yield* (attempts ??= yield* retried(call, guards, once))
+    const { observed, opened, permit } = yield* attempts
     arrived = opened
 
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
         observed.usage = opened.usage(call.estimate.inputTokens)
         answered = observed
-        return permit.settle(learned(call, guards, clock, Exit.void, observed))
+        return settle(permit, observed, Exit.void)
       }
       // no end of the stream in it, so what is left are failures of the call
       return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))

@@ -16,7 +16,6 @@ import * as Tracer from "effect/Tracer"
 import {
   AuthError,
   ConflictError,
-  InsufficientCreditsError,
   OverloadedError,
   RateLimitError,
   ServerError,
@@ -506,57 +505,6 @@ describe("Retry", () => {
         const late = yield* timed(Deadline.run(waiting, "5 seconds", { minAttempt: 0 }))
         expect(failure(late.exit)).toMatchObject({ _tag: "ServerError", attempts: 1 })
         expect(late.millis).toBeLessThanOrEqual(5000)
-      }))
-  })
-
-  describe("resumable", () => {
-    const refused = new InsufficientCreditsError({ message: "402", status: 402 })
-
-    it.effect("goes on counting and with its schedule where it is run again", () =>
-      Effect.gen(function*() {
-        const { attempts, effect } = scripted<TogetherError>(server, refused, server, server)
-        const seen: Array<number> = []
-        const numbered = Effect.andThen(Effect.map(Retry.CurrentAttempt, (n) => seen.push(n)), effect)
-        const { exit, millis } = yield* timed(Effect.gen(function*() {
-          const call = yield* Retry.resumable(numbered, Retry.maxAttempts(second, 3))
-          const before = yield* Effect.flip(call)
-          yield* Effect.sleep("1 hour")
-          return [before, yield* Effect.flip(call)]
-        }))
-        expect(exit).toMatchObject({ value: [{ status: 402, attempts: 2 }, { status: 500, attempts: 4 }] })
-        expect([attempts.length, seen, millis]).toEqual([4, [1, 2, 3, 4], 3_602_000])
-      }))
-
-    it.effect("counts no attempt that a guard refused unsent", () =>
-      Effect.gen(function*() {
-        const unsent = new InsufficientCreditsError({ message: "suspended" })
-        const { effect } = scripted<TogetherError>(unsent, server, unsent, auth)
-        const call = yield* Retry.resumable(effect, Schedule.spaced(0))
-        yield* Effect.exit(call)
-        yield* Effect.exit(call)
-        expect(yield* Effect.flip(call)).toMatchObject({ _tag: "AuthError", attempts: 2 })
-      }))
-
-    it.effect("does not count the time between two runs", () =>
-      Effect.gen(function*() {
-        const { exit } = yield* timed(Effect.gen(function*() {
-          const { effect } = scripted<TogetherError>(refused, server)
-          const call = yield* Retry.resumable(effect, Retry.maxElapsed(second, "3 seconds"))
-          yield* Effect.flip(call)
-          yield* Effect.sleep("10 seconds")
-          return yield* call
-        }))
-        expect(exit).toEqual(Exit.succeed("done"))
-      }))
-
-    it.effect("is one call for its budget", () =>
-      Effect.gen(function*() {
-        const budget = yield* RetryBudget.make({ ratio: 1, minPerSecond: 0 })
-        const { effect } = scripted<TogetherError>(server, refused, server)
-        const call = yield* Retry.resumable(effect, Schedule.spaced(0), { budget })
-        yield* Effect.flip(call)
-        // the one retry is spent
-        expect(yield* Effect.flip(call)).toMatchObject({ status: 500, attempts: 3 })
       }))
   })
 
