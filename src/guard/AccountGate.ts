@@ -266,11 +266,11 @@ export const make = (options: {
         const failed = probeFailed(ended, true)
         const [refused, next] = Account.refused(state, ended.admission, now)
         state = next
-        if (refused === "Counted" || refused === "Stale") return failed
+        if (next._tag !== "Suspended" || refused === "Counted") return failed
         return Effect.flatMap(plan(clock), (probeAt) => {
           const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
           return probeAt === undefined
-            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes: ended.admission.probe }))
+            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes: next.probes }))
             : told
         })
       }

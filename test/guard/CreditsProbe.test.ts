@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import { TestClock } from "effect/testing"
 import type { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
@@ -11,8 +12,8 @@ import { call, listen, probe, refused } from "./credits.ts"
 const answerAfter = (delay: Duration.Input) => Effect.delay(Effect.succeed("answer"), delay)
 
 /** Suspends an account, and forks calls of it that note when they are sent, in seconds. */
-const suspended = Effect.fnUntraced(function*() {
-  const credits = yield* Credits.make({ onSuspended: "wait", probe })
+const suspended = Effect.fnUntraced(function*(schedule: Credits.Options["probe"] = probe) {
+  const credits = yield* Credits.make({ onSuspended: "wait", probe: schedule })
   const alerts = yield* listen(credits)
   yield* credits.onInsufficientCredits()
   const sent: Array<string> = []
@@ -106,6 +107,15 @@ describe("Credits", () => {
           1,
           2
         ])
+      }))
+
+    it.effect("says how many there were where probing ends with a late refusal", () =>
+      Effect.gen(function*() {
+        const { alerts, fork } = yield* suspended(Schedule.max([probe, Schedule.recurs(1)]))
+        yield* fork("first", Effect.delay(Effect.fail(refused), "45 seconds"))
+        yield* fork("second", Effect.fail("broken"))
+        yield* TestClock.adjust("80 seconds")
+        expect(alerts.at(-1)).toMatchObject({ _tag: "ProbingEnded", probes: 2 })
       }))
 
     it.effect("is followed when the next is due, though it fails before", () =>
