@@ -184,8 +184,8 @@ export const settle = (
   sample: Sample,
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
-  const told = sample._tag === "Success" || sample._tag === "Throttled"
-  const stray = told ? before.stray : Stray.fail(before.stray, ticket)
+  const says = sample._tag === "Success" || (sample._tag === "Throttled" && sample.scope !== "concurrency")
+  const stray = says ? before.stray : Stray.fail(before.stray, ticket)
   const state: State = { ...before, stray, count: before.count - 1 }
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
@@ -262,6 +262,7 @@ const succeeded = (
     tokens = told
     tokensPaced = true
   }
+  const stray = decisions.length > 0 ? Stray.told(returned.stray) : returned.stray
   if (returned.outage.down && !outage.down) decisions.push({ subject: "outage", reason: "ended", from: 1, to: 0 })
   if (inFlight.limit !== returned.inFlight.limit) {
     decisions.push({
@@ -278,6 +279,7 @@ const succeeded = (
     tokenMirror,
     tokens,
     tokensPaced,
+    stray,
     outage,
     inFlight,
     hintless

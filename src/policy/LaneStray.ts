@@ -40,7 +40,7 @@ export const defaults = {
   /** Share of the rate before at which a refusal is evidence, and bits that it is worth at most. */
   lower: 0.7,
   bitsMost: 2,
-  /** Share of its bits that one is worth before which a single attempt was admitted. */
+  /** Share of its bits that one is worth before which a single attempt was admitted: a bucket may hold it after each pause. */
   afterOne: 0.25,
   /** Bits for a trial, and where one has shown stray refusals before. */
   bits: 6,
@@ -90,6 +90,8 @@ interface Trial {
   readonly low: Learned
   /** The first attempt of the trial. */
   readonly from: number
+  /** When the last one that was refused was sent, or the trial began. */
+  readonly at: number
   readonly share: number
   readonly nats: number
 }
@@ -134,6 +136,13 @@ const rateOf = ({ requests, tokens, tokensPaced }: Learned, meanTokens: number):
 export const fail = (state: State, ticket: Ticket): State =>
   ticket.seq > state.last ? { ...state, failed: state.failed + 1 } : state
 
+/** Notes that the provider said a rate: no refusal may then bring those of before back. */
+export const told = (state: State): State => {
+  const { phase } = state
+  if (phase._tag === "Stray") return state
+  return { ...state, phase: watch(phase._tag === "Watch" && phase.known) }
+}
+
 /** What a refusal was judged to be. */
 export interface Judged {
   readonly lane: Lane
@@ -155,11 +164,13 @@ export const refuse = (before: Lane, ticket: Ticket, now: number): Judged => {
     case "Trial": {
       // sent before it
       if (ticket.seq < phase.from) return judged(before, phase, "go-on")
-      const nats = phase.nats - admitted * Math.LN2
+      // none were refused for so long that this one is of another limit
+      if (admitted * phase.share > defaults.gap) return judged(lane, watch(false), "learn")
+      const nats = phase.nats - tested(lane, phase, ticket, admitted) * Math.LN2
       if (nats <= -defaults.confirmed) return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now }, "go-on")
       const then = nats + weight(phase.share)
       return then < defaults.refuted
-        ? judged(lane, { ...phase, nats: then }, "go-on")
+        ? judged(lane, { ...phase, at: Math.max(phase.at, ticket.at), nats: then }, "go-on")
         : decided("strays-refuted", lane, back(lane, phase.low, now), watch(false), "pause")
     }
     case "Stray": {
@@ -190,6 +201,15 @@ const moved = (reason: Reason, from: Lane, to: Lane): Decision => ({
   to: to.requests.rate
 })
 
+/**
+ * Counts the admissions that speak against a limit: all of them at the rate of the trial, none where calls were so few, or
+ * so long held up by other limits, that this one may have admitted them all.
+ */
+const tested = (lane: Lane, phase: Trial, ticket: Ticket, admitted: number): number => {
+  const explained = rateOf(phase.low, lane.meanTokens) * Math.max(0, ticket.at - phase.at)
+  return Math.max(0, Math.min(admitted, 2 * (admitted - explained) + 1))
+}
+
 /** Computes the nats by which a refusal speaks for a limit that is half the rate, or less, and not for chance. */
 const weight = (share: number): number => Math.log((1 + share) / (2 * share))
 
@@ -204,7 +224,9 @@ const watched = (lane: Lane, phase: Watch, ticket: Ticket, last: number, admitte
     return judged(lane, { ...phase, before: kept, from: ticket.seq, refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
-  const bits = phase.bits + (fresh && fall <= defaults.lower ? bitsOf(fall, admitted) : 0)
+  const telling = fresh && fall <= defaults.lower
+  const single = admitted === 1 && !phase.known
+  const bits = phase.bits + (telling ? bitsOf(fall) * (single ? defaults.afterOne : 1) : 0)
   const refused = phase.refused + 1
   const met = refused / (lane.stray.last - phase.from + 1)
   if (bits < (phase.known ? defaults.bitsAgain : defaults.bits) || met > defaults.shareMost) {
@@ -214,9 +236,8 @@ const watched = (lane: Lane, phase: Watch, ticket: Ticket, last: number, admitte
   return judged(lane, { _tag: "Due", confirmed: false, at: now, before, share: found }, "go-on")
 }
 
-/** Computes the bits that a refusal is worth; one admitted before it may be what a bucket holds after each pause. */
-const bitsOf = (fall: number, admitted: number): number =>
-  Math.min(defaults.bitsMost, -Math.log2(fall)) * (admitted === 1 ? defaults.afterOne : 1)
+/** Computes the bits that a refusal is worth. */
+const bitsOf = (fall: number): number => Math.min(defaults.bitsMost, -Math.log2(fall))
 
 /** Raises the rate where that is due: for a trial, or to where it was before. */
 export const advance = (lane: Lane, now: number): readonly [Decision | undefined, Lane] => {
@@ -231,7 +252,7 @@ export const advance = (lane: Lane, now: number): readonly [Decision | undefined
     return [moved("strays-confirmed", lane, raised), { ...raised, stray }]
   }
   const raised = tried(lane, before, now)
-  const stray: State = { phase: { _tag: "Trial", before, low: learned(lane), ...begun }, last, failed: 0 }
+  const stray: State = { phase: { _tag: "Trial", before, low: learned(lane), at: now, ...begun }, last, failed: 0 }
   return [moved("strays-suspected", lane, raised), { ...raised, stray }]
 }
 

@@ -72,6 +72,27 @@ const run = (count: number, provider: Provider, options: Kernel.Options = {}) =>
   return { state, now, refused, raised, reasons: decisions.map(({ reason }) => reason) }
 }
 
+/** Holds a lane in a trial, and its clock. */
+const inTrial = (): { state: Kernel.State; now: number } => {
+  let state = Kernel.make({ requests: { initial: 20, known: true } })
+  let now = 0
+  for (let i = 0; state.stray.phase._tag !== "Trial" && i < 1000; i++) {
+    now += 30
+    const [ticket, sent] = Kernel.admit(Kernel.advance(state, now)[1], 10, "requests", now)
+    state = Kernel.settle(sent, ticket, i % 3 === 2 ? refusal : { _tag: "Success" }, now + 0.05)[1]
+    state = Kernel.advance(state, now + 0.1)[1]
+  }
+  return { state, now: now + 0.1 }
+}
+
+/** Sends an attempt that ends so. */
+const send = (before: Kernel.State, now: number, sample: Kernel.Sample): Kernel.State => {
+  const [ticket, sent] = Kernel.admit(Kernel.advance(before, now)[1], 10, "requests", now)
+  return Kernel.settle(sent, ticket, sample, now)[1]
+}
+
+const natsOf = ({ stray }: Kernel.State): number => stray.phase._tag === "Trial" ? stray.phase.nats : NaN
+
 const count = (reasons: ReadonlyArray<Kernel.Decision["reason"]>, reason: Stray.Reason): number =>
   reasons.filter((one) => one === reason).length
 
@@ -125,6 +146,47 @@ describe("LaneStray", () => {
     const { now, reasons } = run(1500, byChance(0.2, 3), options)
     expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
     expect(now).toBeLessThan(400)
+  })
+
+  it("holds to what the provider says in a trial", () => {
+    const { now, state } = inTrial()
+    let next = send(state, now + 0.1, { _tag: "Success", requestsPerSecond: 0.1 })
+    expect(next.requests.rate).toBe(0.1)
+    for (let i = 2; i < 20; i++) {
+      next = send(next, now + i / 10, refusal)
+      // a refuted trial went back to the rate before what was said, at a refusal
+      expect(next.requests.rate).toBeLessThanOrEqual(0.1)
+    }
+  })
+
+  it("is not convinced by what a limit of the low rate may have admitted", () => {
+    const { now, state } = inTrial()
+    let next = state
+    for (let i = 1; i <= 12; i++) next = send(next, now + 100 * i, i === 12 ? refusal : { _tag: "Success" })
+    expect(natsOf(next)).toBeGreaterThan(0)
+  })
+
+  it("is convinced by what it may not have", () => {
+    const { now, state } = inTrial()
+    let next = state
+    for (let i = 1; i <= 12; i++) next = send(next, now + i / 20, i === 12 ? refusal : { _tag: "Success" })
+    expect(next.stray.phase).toMatchObject({ _tag: "Due", confirmed: true })
+  })
+
+  it("takes refusals of calls in flight for no admissions", () => {
+    const { now, state } = inTrial()
+    let next = state
+    for (let i = 1; i <= 12; i++) {
+      next = send(next, now + i / 20, i === 12 ? refusal : { _tag: "Throttled", scope: "concurrency" })
+    }
+    expect(natsOf(next)).toBeGreaterThan(0)
+  })
+
+  it("learns again where nothing was refused for long", () => {
+    const { now, state } = inTrial()
+    let next = state
+    for (let i = 1; i <= 400; i++) next = send(next, now + i / 20, i === 400 ? refusal : { _tag: "Success" })
+    expect(next.stray.phase._tag).toBe("Watch")
   })
 
   it.prop(
