@@ -1,12 +1,14 @@
 /**
  * Learns how many calls a provider lets be in flight at once.
  *
- * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. A refusal that
- * names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at exactly the same
- * count every time and never admits above it. Two such episodes (three where the count is small, for small counts
- * coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with one call
- * more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often it was
- * raised in a row; once one was wrong, the next takes more episodes.
+ * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. Where as many had
+ * been admitted since the last such refusal, it is none: it came at random, or the cap fell, and then the next one tells.
+ * A refusal that names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at
+ * exactly the same count every time and never admits above it. Two such episodes (three where the count is small, for
+ * small counts coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with
+ * one call more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often
+ * it was raised in a row; once one was wrong, the next takes more episodes. A refusal that came at random makes the cap
+ * itself doubtful, so it is probed within a second.
  * A call that was alone in flight exceeded no cap. Where more than a quarter of the calls time out, or so many in a row
  * that the provider is taken to be down, timeouts shrink the limit by three tenths, once per episode; fewer are the
  * calls' own. Successes under it grow it back one at a time (AIMD), and faster once it is more than it was.
@@ -31,13 +33,16 @@ export const defaults = {
   /** Episodes more for each learned cap that proved wrong, and caps that count. */
   episodesWrong: 2,
   wrongMost: 3,
+  /** Refusals that were no cap's, remembered at most. */
+  doubtsMost: 4,
   /** Share kept when calls time out. */
   timeoutCut: 0.7,
   /** Successes that make up for a timeout, so that it was the call's own, and those that are remembered at most. */
   timeoutAnswers: 3,
   answersMost: 24,
-  /** Seconds until the first probe above a learned limit, and at most between two. */
+  /** Seconds until the first probe above a learned limit, above one that proved wrong or doubtful, and at most between two. */
   probeSeconds: 10,
+  probeSoon: 1,
   probeSecondsMax: 240,
   /** Seconds without a refusal after which a call counts as admitted: this many times the latency of refusals, at least 0.2. */
   silence: 4,
@@ -64,6 +69,12 @@ export interface State {
   /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
   readonly aboveAt: number
   readonly aboveSeq: number
+  /** The call sent as the highest in flight since the last refusal that named concurrency: 0, -1 for none. */
+  readonly most: number
+  readonly mostAt: number
+  readonly mostSeq: number
+  /** Refusals that named concurrency though as many had been admitted: each but the first discounts one that may be true. */
+  readonly doubts: number
   readonly probeAt: number
   readonly probeEvery: number
   /** When a call was last sent under a cap, and the smoothed seconds that one takes to be answered; 0 before the first. */
@@ -86,6 +97,8 @@ export const counted = (where: string, field: string, value: number): number =>
     ? value
     : OptionCheck.refuse(where, field, "an integer >= 1 or Infinity", value)
 
+const noMost = { most: 0, mostAt: -1, mostSeq: -1 }
+
 /**
  * Makes a limit that is unknown, or the given one, below the user's cap; the first probe above it is due in `probeSeconds`.
  *
@@ -107,6 +120,8 @@ export const make = (
     raises: 0,
     aboveAt: -1,
     aboveSeq: -1,
+    ...noMost,
+    doubts: 0,
     probeAt: now + defaults.probeSeconds,
     probeEvery: defaults.probeSeconds,
     sentAt: -Infinity,
@@ -137,7 +152,8 @@ export const wait = (state: State, count: number, now: number): number =>
   count < capacity(state, now) ? 0 : count === state.limit && count < state.max ? probeIn(state, now) : Infinity
 
 /** Notes a call that is sent as the `count`-th in flight. */
-export const send = (state: State, seq: number, count: number, now: number): State => {
+export const send = (before: State, seq: number, count: number, now: number): State => {
+  const state = count > before.most ? { ...before, most: count, mostAt: now, mostSeq: seq } : before
   if (state.kind === "cap") {
     const above = state.aboveSeq < 0 && count > state.limit
     return { ...state, sentAt: now, ...(above ? { aboveAt: now, aboveSeq: seq } : {}) }
@@ -161,7 +177,7 @@ const raised = (state: State, now: number): State =>
       wrong: Math.min(defaults.wrongMost, state.wrong + 1),
       aboveAt: -1,
       aboveSeq: -1,
-      probeAt: now + 1,
+      probeAt: now + defaults.probeSoon,
       probeEvery: defaults.probeSeconds
     }
     : { ...state, suspect: -1, episodes: 0, aboveAt: -1, aboveSeq: -1 }
@@ -190,8 +206,10 @@ export const succeed = (before: State, seq: number, at: number, now: number): St
 }
 
 /** Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again. */
-export const ended = (state: State, seq: number): State =>
-  seq === state.aboveSeq ? { ...state, aboveAt: -1, aboveSeq: -1 } : state
+export const ended = (before: State, seq: number): State => {
+  const state = seq === before.mostSeq ? { ...before, ...noMost } : before
+  return seq === state.aboveSeq ? { ...state, aboveAt: -1, aboveSeq: -1 } : state
+}
 
 /** Notes after how many seconds a refusal was heard of, whatever it was about. */
 export const heard = (state: State, seconds: number): State => ({
@@ -213,11 +231,15 @@ export const refuse = (
   named: boolean,
   now: number
 ): [Verdict, State] => {
-  const state: State = {
-    ...before,
-    raises: 0,
-    ...(attempt.seq === before.aboveSeq ? { aboveAt: -1, aboveSeq: -1 } : {})
+  const own = ended(before, attempt.seq)
+  const fresh = named && attempt.at > before.cutAt
+  // it comes at random, or the cap has fallen: then the next one is believed
+  if (fresh && bore(own, attempt, now)) {
+    const doubts = Math.min(defaults.doubtsMost, own.doubts + 1)
+    const probeAt = Math.min(own.probeAt, now + defaults.probeSoon)
+    return ["in-flight", { ...own, ...noMost, doubts, cutAt: now, probeAt, probeEvery: defaults.probeSeconds }]
   }
+  const state: State = { ...own, raises: 0, ...(fresh ? noMost : {}) }
   // a call that was alone in flight and is not told why it is refused exceeded no cap
   const alone = !named && attempt.count <= 1
   if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
@@ -234,6 +256,7 @@ export const refuse = (
   }
   if (attempt.at <= state.cutAt) return [named || state.kind === "cap" ? "in-flight" : "rate", state]
   const cut: State = { ...state, cutAt: now, clean: 0 }
+  if (named && state.doubts > 1) return ["in-flight", { ...cut, doubts: state.doubts - 1 }]
   if (named) return ["in-flight", learned(cut, count, now)]
   if (state.suspect !== count) return ["rate", { ...cut, suspect: count, episodes: 1 }]
   const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0) + defaults.episodesWrong * state.wrong
@@ -242,12 +265,17 @@ export const refuse = (
     : ["rate", { ...cut, episodes: state.episodes + 1 }]
 }
 
+/** Says whether as many calls were in flight before a refused attempt, and admitted: no cap refuses so. */
+const bore = (state: State, attempt: { readonly at: number; readonly count: number }, now: number): boolean =>
+  state.most >= attempt.count && state.mostAt < attempt.at && now > state.mostAt + silence(state)
+
 const learned = (state: State, limit: number, now: number): State => ({
   ...state,
   kind: "cap",
   limit: Math.min(state.limit, limit),
   suspect: -1,
   episodes: 0,
+  doubts: 0,
   aboveAt: -1,
   aboveSeq: -1,
   probeAt: now + defaults.probeSeconds,

@@ -226,6 +226,41 @@ describe("LaneInFlight", () => {
     expect([verdict, state.limit]).toEqual(["in-flight", 8])
   })
 
+  const named = (state: InFlight.State, seq: number, count: number, at: number) =>
+    InFlight.refuse(state, { seq, at, count }, true, at + 0.05)
+
+  it("doubts a refusal that names concurrency where as many were admitted, and believes the next", () => {
+    const [verdict, doubted] = named(InFlight.send(InFlight.make(), 0, 40, 1), 9, 5, 2)
+    expect([verdict, doubted.limit]).toEqual(["in-flight", Infinity])
+    expect(named(doubted, 10, 12, 2.04)[1].limit).toBe(Infinity)
+    expect(named(doubted, 11, 5, 3)[1].limit).toBe(4)
+  })
+
+  it("believes it where the more were refused as well, or may still be", () => {
+    const sent = InFlight.send(InFlight.make(), 0, 40, 1)
+    expect(named(InFlight.ended(sent, 0), 9, 5, 2)[1].limit).toBe(4)
+    expect(named(sent, 9, 5, 1.1)[1].limit).toBe(4)
+    expect(named(sent, 0, 40, 1)[1].limit).toBe(39)
+    expect(InFlight.refuse(sent, { seq: 9, at: 0.9, count: 5 }, true, 2)[1].limit).toBe(4)
+  })
+
+  it("believes the less that name concurrency the more came at random", () => {
+    let state = InFlight.make()
+    for (let n = 0; n < 9; n++) state = named(InFlight.send(state, 2 * n, 40, n), 2 * n + 1, 5, n + 0.5)[1]
+    const limits: Array<number> = []
+    for (let n = 10; n < 15; n++) {
+      state = named(state, 10 * n, 5, n)[1]
+      limits.push(state.limit)
+    }
+    expect(limits).toEqual([Infinity, Infinity, Infinity, 4, 4])
+  })
+
+  it("probes a cap sooner that refuses as many as it admitted", () => {
+    const [, capped] = named(InFlight.make(), 0, 9, 1)
+    const [, doubted] = named(InFlight.send(capped, 1, 8, 2), 2, 8, 3)
+    expect([doubted.limit, InFlight.capacity(doubted, 4), InFlight.capacity(doubted, 4.1)]).toEqual([8, 8, 9])
+  })
+
   it("probes one above a cap, and raises it when the probe is admitted", () => {
     const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
     expect(InFlight.capacity(capped, 5)).toBe(8)
