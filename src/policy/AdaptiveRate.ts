@@ -36,6 +36,8 @@
  *   The interval between probes doubles with each probe that finds nothing and is short after a fall. It is the longer the
  *   more refusals a probe costs, and the more of the limit is lost in the pause that follows.
  *
+ * Where the rate fell far, what held before is tried again once nothing is refused: `AdaptiveRateReturn`.
+ *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
  * silence at the rate it had, and its next refusal is measured against the time in use. Where calls trickle more slowly
@@ -51,6 +53,7 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
+import * as Return from "./AdaptiveRateReturn.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import {
   afterVain,
@@ -58,6 +61,7 @@ import {
   defaults,
   doubling,
   floorOf,
+  heard,
   isClose,
   type Move,
   move,
@@ -100,6 +104,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,
     sent: state.sent + cost,
     sentAt: now,
+    triedAt: state.triedAt === Infinity ? now : state.triedAt,
     stepSends: idle > 0 ? state.stepSends : state.stepSends + 1,
     stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
     idleFrom: paced ? 0 : state.idleFrom,
@@ -127,9 +132,6 @@ const usedOf = (state: State, now: number): number => {
   return seconds < defaults.useSeconds ? Infinity : (state.sent - sent) / seconds
 }
 
-/** Reads the seconds after which an attempt that was not refused was admitted. */
-const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
-
 /** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
 const lost = (state: State): number => Math.max(0, state.pause * state.rate - 2 * state.depth) / state.mean
 
@@ -151,6 +153,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
   const sends = state.stepSends
   const elapsed = Math.min(now, state.sentAt + patience(state)) - state.stepAt
   if (state.rate >= state.ceiling || state.stepPaced * 2 < sends) return [undefined, state]
+  const back = Return.begin(state, now)
+  if (back !== undefined) return back
   switch (state.phase) {
     case "start": {
       const step = doubling(state) / 4
@@ -229,6 +233,8 @@ export const told = (state: State, stated: number, sentAt: number, now: number):
     good: limit,
     bad: Infinity,
     told: stated,
+    high: { ...state.high, rate: Math.min(state.high.rate, limit) },
+    returning: undefined,
     early: 0,
     interval: defaults.probeSends
   })

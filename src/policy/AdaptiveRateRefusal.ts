@@ -21,6 +21,7 @@ import {
   type Stamp,
   type State
 } from "./AdaptiveRateState.ts"
+import * as Return from "./AdaptiveRateReturn.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
 /**
@@ -30,7 +31,9 @@ import * as BucketBounds from "./BucketBounds.ts"
  * already answered.
  */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
-  const [moved, state] = learned(before, stamp, now)
+  const [back, given, over] = Return.refuse(before, stamp, now)
+  if (over) return [back, given]
+  const [moved, state] = learned(given, stamp, now)
   const overstated = believed(state) < defaults.overstated * state.told
   return [moved, overstated ? { ...state, overstated: state.told } : state]
 }

@@ -219,6 +219,14 @@ export interface State {
   readonly fellFrom: number
   /** The rate before the refusals out of a trickle, until an attempt had to wait again; 0 for none. */
   readonly idleFrom: number
+  /** The highest rate that held, and until when. */
+  readonly high: { readonly rate: number; readonly at: number }
+  /** When an attempt was last refused, and when the first was sent since; Infinity before it. */
+  readonly refusedAt: number
+  readonly triedAt: number
+  /** The rate that a return to it left, and the units sent by then; and the seconds without a refusal before the next. */
+  readonly returning: { readonly from: number; readonly sent: number } | undefined
+  readonly returnAfter: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
   /** The same, once refusals disproved it: as much is not believed again; 0 for none. */
@@ -311,6 +319,11 @@ export const make = (options: Options = {}, now = 0): State => {
     inVain: 0,
     fellFrom: 0,
     idleFrom: 0,
+    high: { rate: 0, at: now },
+    refusedAt: -Infinity,
+    triedAt: Infinity,
+    returning: undefined,
+    returnAfter: 2,
     episode: 1,
     perEpisode: 1,
     told: 0,
@@ -350,6 +363,9 @@ export const move = (
 
 /** Reads the rate that is worth a try once attempts are admitted again that were refused in vain; 0 where none were. */
 export const afterVain = (state: State): number => state.inVain > 0 ? state.fellFrom * defaults.emptiedTo : 0
+
+/** Reads the seconds after which an attempt that was not refused was admitted. */
+export const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
 
 /** Says whether a probe looks closely: over a bucket of one attempt, each attempt that goes through proves its own rate. */
 export const isClose = (state: State): boolean => state.single === "yes" && state.eager === 0

@@ -66,4 +66,20 @@ describe("Lane, in a service", () => {
       const { took } = yield* served(2, { provider, perSecond: 20, seconds: 300 })
       expect(quantile(took, 0.9)).toBeLessThan(1.5)
     })))
+
+  it.effect.each([{ hint: true }, { hint: false }])(
+    "serves on where a neighbour uses up the limit for ten of each thirty seconds, hints: $hint",
+    ({ hint }) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        // the neighbour asks for 30 per second and takes what there is: nothing is left but now and then one
+        const rate = (now: number): number => now % 30 < 20 ? 20 : 0.5
+        const take = bucket(rate, 20)
+        const provider: Provider = ({ now }) =>
+          take(now) ? { _tag: "Success" } : throttled("requests", hint ? 1 : undefined)
+        const { lane, took } = yield* served(1, { provider, perSecond: 8, seconds: 600 })
+        expect(took.length).toBeGreaterThan(4500)
+        expect(quantile(took, 0.9)).toBeLessThan(60)
+        expect((yield* lane.status).queued).toBe(0)
+      }))
+  )
 })

@@ -87,7 +87,8 @@ describe("AdaptiveRate, edges", () => {
       const state = silent()
       const [move, next] = AdaptiveRate.refuse(state, { at: 20, sent: 399, cost: 1 }, 622.05)
       expect(move).toBeUndefined()
-      expect(next).toEqual({ ...state, refused: 1, episode: state.episode + 1 })
+      const noted = { high: next.high, refusedAt: 622.05, triedAt: Infinity }
+      expect(next).toEqual({ ...state, ...noted, refused: 1, episode: state.episode + 1 })
     })
   })
 
