@@ -224,7 +224,9 @@ const watched = (lane: Lane, phase: Watch, ticket: Ticket, last: number, admitte
     return judged(lane, { ...phase, before: kept, from: ticket.seq, refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
-  const telling = fresh && fall <= defaults.lower
+  // where no call has to wait, the rate does no harm, and a trial would show nothing
+  const waited = Math.max(lane.requestsHeldAt, lane.tokensHeldAt) >= ticket.at
+  const telling = fresh && waited && fall <= defaults.lower
   const single = admitted === 1 && !phase.known
   const bits = phase.bits + (telling ? bitsOf(fall) * (single ? defaults.afterOne : 1) : 0)
   const refused = phase.refused + 1
