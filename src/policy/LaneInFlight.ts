@@ -69,7 +69,7 @@ export interface State {
   /** When a call was sent above the suspected or learned cap, -1 if none is under way; and its number. */
   readonly aboveAt: number
   readonly aboveSeq: number
-  /** The call sent as the highest in flight since the last refusal that named concurrency: 0, -1 for none. */
+  /** The call sent as the highest in flight since the last refusal that named concurrency; 0 for none. */
   readonly most: number
   readonly mostAt: number
   readonly mostSeq: number
@@ -97,8 +97,6 @@ export const counted = (where: string, field: string, value: number): number =>
     ? value
     : OptionCheck.refuse(where, field, "an integer >= 1 or Infinity", value)
 
-const noMost = { most: 0, mostAt: -1, mostSeq: -1 }
-
 /**
  * Makes a limit that is unknown, or the given one, below the user's cap; the first probe above it is due in `probeSeconds`.
  *
@@ -120,7 +118,9 @@ export const make = (
     raises: 0,
     aboveAt: -1,
     aboveSeq: -1,
-    ...noMost,
+    most: 0,
+    mostAt: 0,
+    mostSeq: -1,
     doubts: 0,
     probeAt: now + defaults.probeSeconds,
     probeEvery: defaults.probeSeconds,
@@ -207,7 +207,7 @@ export const succeed = (before: State, seq: number, at: number, now: number): St
 
 /** Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again. */
 export const ended = (before: State, seq: number): State => {
-  const state = seq === before.mostSeq ? { ...before, ...noMost } : before
+  const state = seq === before.mostSeq ? { ...before, most: 0 } : before
   return seq === state.aboveSeq ? { ...state, aboveAt: -1, aboveSeq: -1 } : state
 }
 
@@ -237,9 +237,9 @@ export const refuse = (
   if (fresh && bore(own, attempt, now)) {
     const doubts = Math.min(defaults.doubtsMost, own.doubts + 1)
     const probeAt = Math.min(own.probeAt, now + defaults.probeSoon)
-    return ["in-flight", { ...own, ...noMost, doubts, cutAt: now, probeAt, probeEvery: defaults.probeSeconds }]
+    return ["in-flight", { ...own, most: 0, doubts, cutAt: now, probeAt, probeEvery: defaults.probeSeconds }]
   }
-  const state: State = { ...own, raises: 0, ...(fresh ? noMost : {}) }
+  const state: State = { ...own, raises: 0, most: fresh ? 0 : own.most }
   // a call that was alone in flight and is not told why it is refused exceeded no cap
   const alone = !named && attempt.count <= 1
   if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
