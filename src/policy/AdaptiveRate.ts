@@ -24,7 +24,8 @@
  * Two refusals or more also bound the limit whatever the depth of the bucket (`BucketBounds`): where it is shallow, much
  * of a pause is lost, and what was admitted alone would measure too little.
  *
- * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it.
+ * - **start**: nothing is known; the rate doubles while it meets no refusal and the caller uses it, and, where many
+ *   attempts fail and are given back, while at least half of it goes through.
  * - **settle**: each step covers two fifths of the distance to the lowest rate refused, as soon as enough units went
  *   through to prove the present rate. Where refusal followed refusal with nothing admitted in between, the bucket was
  *   empty rather than slow, or a window was used up: once it admits again, half of the rate before is tried.
@@ -125,11 +126,11 @@ const rested = (state: State, idle: number): State => ({
   cutAt: Math.max(state.cutAt, state.sentAt)
 })
 
-/** Reads the rate at which was really sent of late in this step; Infinity where that is too short to tell. */
-const usedOf = (state: State, now: number): number => {
+/** Reads the rate at which was sent of late in this step and not given back; Infinity where it is shorter than `least`. */
+const usedOf = (state: State, now: number, least: number): number => {
   const { at, sent } = state.mark.at > state.stepAt ? state.mark : { at: state.stepAt, sent: state.stepSent }
   const seconds = Math.min(now, state.sentAt + patience(state)) - at
-  return seconds < defaults.useSeconds ? Infinity : (state.sent - sent) / seconds
+  return seconds < least ? Infinity : (state.sent - sent) / seconds
 }
 
 /** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
@@ -141,6 +142,7 @@ export const correct = (state: State, difference: number): State => ({ ...state,
 /** Takes an attempt back that was sent at `at` and that the provider did not count. */
 export const withdraw = (state: State, cost: number, at: number): State => ({
   ...correct(state, -cost),
+  stepBack: state.stepBack + 1,
   bucket: BucketBounds.withdraw(state.bucket, at)
 })
 
@@ -157,9 +159,12 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
   if (back !== undefined) return back
   switch (state.phase) {
     case "start": {
-      const step = doubling(state) / 4
-      if (elapsed < step || sends < 1) return [undefined, state]
-      const steps = Math.min(4, Math.floor(elapsed / step))
+      const seconds = doubling(state) / 4
+      if (elapsed < seconds || sends < 1) return [undefined, state]
+      // a provider may answer 503 where others refuse: what it fails by chance comes back, and is made up for
+      const failing = state.stepBack > defaults.startBack * sends
+      if (failing && usedOf(state, now, seconds) < defaults.startUse * state.rate) return [undefined, state]
+      const steps = Math.min(4, Math.floor(elapsed / seconds))
       return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
     }
     case "settle":
@@ -183,7 +188,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const excess = Math.min(elapsed / seconds, sends / doublingSends, 60)
       const wanted = state.limit * (1 + firstExcess(state) * 2 ** excess)
       // a rate that nobody uses would run away
-      const used = Math.max(state.rate, defaults.useGrowth * usedOf(state, now))
+      const used = Math.max(state.rate, defaults.useGrowth * usedOf(state, now, defaults.useSeconds))
       const rate = Math.min(wanted, state.rate * 1.5, used, state.ceiling)
       return rate > state.rate * (1 + firstExcess(state) / 5) ? [undefined, { ...state, rate }] : [undefined, state]
     }

@@ -64,6 +64,9 @@ export const defaults = {
   /** Attempts per second between which that takes twice as long: limits there are so high that much is sent in vain. */
   fast: 200,
   faster: 1000,
+  /** While nothing is known: share of a step's attempts given back from which growth needs this share of the rate admitted. */
+  startBack: 0.25,
+  startUse: 0.5,
   /** Share of the rate kept after the first refusal. */
   firstCut: 0.5,
   /** Width of the bracket, as a share, at which searching ends. */
@@ -176,9 +179,10 @@ export interface State {
   /** When the present step began, and the units sent by then. */
   readonly stepAt: number
   readonly stepSent: number
-  /** Attempts sent in this step, and those of them that had to wait for this limit. */
+  /** Attempts sent in this step, those of them that had to wait for this limit, and those given back meanwhile. */
   readonly stepSends: number
   readonly stepPaced: number
+  readonly stepBack: number
   /** What was sent by two moments of late: a probe is no faster than the use since the first of them allows. */
   readonly mark: { readonly at: number; readonly sent: number }
   readonly nextMark: { readonly at: number; readonly sent: number }
@@ -276,13 +280,8 @@ export const make = (options: Options = {}, now = 0): State => {
   const ceiling = OptionCheck.above(where, "ceiling", options.ceiling ?? defaults.ceiling, 0, Infinity)
   const lowest = options.lowest ?? Math.min(ceiling, defaults.lowest)
   OptionCheck.above(where, "lowest", lowest, 0, Math.min(ceiling, Number.MAX_VALUE))
-  const initial = OptionCheck.above(
-    where,
-    "initial",
-    options.initial ?? Math.min(ceiling, defaults.initial),
-    0,
-    ceiling
-  )
+  const first = options.initial ?? Math.min(ceiling, defaults.initial)
+  const initial = OptionCheck.above(where, "initial", first, 0, ceiling)
   const known = options.known ?? defaults.known
   return {
     phase: known ? "hold" : "start",
@@ -297,6 +296,7 @@ export const make = (options: Options = {}, now = 0): State => {
     stepSent: 0,
     stepSends: 0,
     stepPaced: 0,
+    stepBack: 0,
     mark: { at: now, sent: 0 },
     nextMark: { at: now, sent: 0 },
     mean: 0,
@@ -357,7 +357,7 @@ export const move = (
   const to = Math.min(state.ceiling, Math.max(next.lowest ?? state.lowest, next.rate))
   return [
     { from: state.rate, to, reason },
-    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0 }
+    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0, stepBack: 0 }
   ]
 }
 

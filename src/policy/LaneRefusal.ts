@@ -73,6 +73,7 @@ const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number
   stepSent: now.sent,
   stepSends: 0,
   stepPaced: 0,
+  stepBack: 0,
   stepAt: at
 })
 

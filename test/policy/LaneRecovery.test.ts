@@ -329,6 +329,46 @@ describe("LaneKernel, in an outage", () => {
   }, fewer)
 })
 
+describe("LaneKernel, at the start, whose attempts fail", () => {
+  /** Sends without end for ten seconds; a failure comes after 20 ms, an answer after half a second. */
+  const rateAfter = (fails: (now: number, attempt: number) => boolean): number => {
+    let state = Kernel.make()
+    let blocker: Kernel.Blocker | undefined
+    const under: Array<readonly [ends: number, ticket: Kernel.Ticket, sample: Kernel.Sample]> = []
+    for (let ms = 0; ms < 10_000; ms += 5) {
+      const now = ms / 1000
+      for (const one of under.filter(([ends]) => ends <= now)) {
+        under.splice(under.indexOf(one), 1)
+        state = Kernel.settle(state, one[1], one[2], now)[1]
+      }
+      // a client is not infinitely fast
+      for (let sent = 0; sent < 5; sent++) {
+        state = Kernel.advance(state, now)[1]
+        const [seconds, by] = Kernel.wait(state, now, 100)
+        blocker = by ?? blocker
+        if (seconds > 0) break
+        const [ticket, next] = Kernel.admit(state, 100, blocker, now)
+        state = next
+        blocker = undefined
+        const failed = fails(now, ticket.seq)
+        under.push([now + (failed ? 0.02 : 0.5), ticket, { _tag: failed ? "Overloaded" : "Success" }])
+      }
+    }
+    return state.requests.rate
+  }
+
+  it("does not race away from a limit that answers 503", () => {
+    let admitted = 0
+    const rate = rateAfter((now) => admitted >= 20 + 20 * now || ++admitted === 0)
+    expect(rate).toBeGreaterThan(20)
+    expect(rate).toBeLessThan(200)
+  })
+
+  it("grows where as many fail at any rate", () => {
+    expect(rateAfter((_, attempt) => attempt % 2 === 1)).toBeGreaterThan(300)
+  })
+})
+
 describe("LaneKernel, above a cap of calls in flight", () => {
   const probes = Arbitrary.array(Arbitrary.all({ ms: whole(0, 190), kind: whole(0, 3) }), { maxLength: 12 })
   const neutral: ReadonlyArray<Kernel.Sample> = [
