@@ -12,8 +12,8 @@
  * A turn ends before its call where that has shown nothing in time; what such a
  * call says later still counts.
  *
- * Every suspension opens a new generation, and a call carries the generation it
- * was sent in, and so does every end of one. A refusal from an older one is stale:
+ * Every suspension opens a new generation, and so does every end of one. A call
+ * carries the generation it was sent in. A refusal from an older one is stale:
  * it asks its call to enter again and changes nothing. So a storm of refusals
  * suspends once, and a late refusal, of a probe too, cannot suspend an account that
  * was topped up in the meantime.
