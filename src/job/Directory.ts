@@ -16,15 +16,19 @@ export const make: (
   path: string
 ) => Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem> = Effect.fnUntraced(function*(path) {
   const fs = yield* FileSystem.FileSystem
-  const isThere = Effect.map(fs.stat(path), ({ type }) => type === "Directory")
-  yield* Effect.catch(
+  const isThere = Effect.orElseSucceed(Effect.map(fs.stat(path), ({ type }) => type === "Directory"), () => false)
+  const once = Effect.catch(
     fs.makeDirectory(path),
-    Effect.fnUntraced(function*(error) {
-      if (yield* Effect.orElseSucceed(isThere, () => false)) return
+    (error) => Effect.flatMap(isThere, (there) => there ? Effect.void : Effect.fail(error))
+  )
+  yield* Effect.catch(
+    once,
+    Effect.fnUntraced(function*() {
       for (const each of above(path)) {
         if (!(yield* fs.exists(each))) return yield* Effect.andThen(make(each), make(path))
       }
-      return yield* Effect.fail(error)
+      // what is above it may have been made meanwhile
+      return yield* once
     })
   )
 })

@@ -50,6 +50,19 @@ it.layer(NodeServices.layer)("Directory", (it) => {
       expect(yield* fs.exists(`${root}/a/b/c/d`)).toBe(true)
     }))
 
+  it.effect("makes one above which all is made just after it was found missing", () => {
+    let tries = 0
+    const fs = FileSystem.makeNoop({
+      exists: () => Effect.succeed(true),
+      stat: () => Effect.fail(notFound),
+      makeDirectory: () => Effect.suspend(() => tries++ === 0 ? Effect.fail(notFound) : Effect.void)
+    })
+    return Effect.gen(function*() {
+      yield* Directory.make("a/b")
+      expect(tries).toBe(2)
+    }).pipe(Effect.provideService(FileSystem.FileSystem, fs))
+  })
+
   it.effect("fails where a file is in the way", () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
