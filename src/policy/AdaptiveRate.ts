@@ -143,6 +143,8 @@ export const correct = (state: State, difference: number): State => ({ ...state,
 export const withdraw = (state: State, cost: number, at: number): State => ({
   ...correct(state, -cost),
   stepBack: state.stepBack + 1,
+  // what failed was not admitted
+  triedAt: at === state.triedAt ? Infinity : state.triedAt,
   bucket: BucketBounds.withdraw(state.bucket, at)
 })
 

@@ -3,7 +3,7 @@
  *
  * A limit that closes now and then, for a neighbour's sake or in a storm of refusals, is measured as a low limit each time,
  * and probes come by attempts: at a low rate the limit has closed again before the first. So the highest rate that held is
- * remembered, by half as much after three minutes. Where the rate has fallen under a quarter of it and nothing is refused
+ * remembered, and counts for half as much after three minutes. Where the rate has fallen under a quarter of it and nothing is refused
  * any more, half of it is tried.
  *
  * ```
@@ -22,6 +22,7 @@ import {
   type Stamp,
   type State
 } from "./AdaptiveRateState.ts"
+import * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -30,7 +31,7 @@ export const defaults = {
   /** Share of it under which the rate has fallen, and share that is tried. */
   fallen: 0.25,
   tried: 0.5,
-  /** Attempts that prove it, and seconds without a refusal before a try, which double with each in vain up to the most. */
+  /** Attempts that prove it, and seconds without a refusal before a try, which double with each in vain, up to the most. */
   proof: 5,
   least: 2,
   most: 30,
@@ -55,8 +56,9 @@ const held = (state: State, stamp: Stamp): number => {
 
 /** Begins a return where one is due. */
 export const begin = (state: State, now: number): [Move, State] | undefined => {
+  const seconds = Math.min(defaults.most, defaults.least * 2 ** state.returnsInVain)
   const isDue = state.phase !== "start" && state.returning === undefined &&
-    now - state.triedAt > heard(state) && now - state.refusedAt > state.returnAfter
+    now - state.triedAt > heard(state) && now - state.refusedAt > seconds
   const high = isDue ? faded(state, now) : 0
   if (believed(state) >= defaults.fallen * high) return undefined
   const rate = defaults.tried * high
@@ -86,15 +88,16 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   if (returning === undefined || stamp.at <= before.cutAt) return [undefined, state, false]
   const through = stamp.sent - returning.sent
   if (through >= defaults.proof * Math.max(1, before.mean)) {
-    return [undefined, { ...state, returning: undefined, returnAfter: defaults.least }, false]
+    return [undefined, { ...state, returning: undefined, returnsInVain: 0 }, false]
   }
   const [back, low] = move(state, now, "probe-confirmed", {
     phase: "hold",
     rate: returning.from,
     limit: returning.from,
     returning: undefined,
-    returnAfter: Math.min(defaults.most, 2 * state.returnAfter),
+    returnsInVain: state.returnsInVain + 1,
     refused: state.refused + stamp.cost,
+    bucket: BucketBounds.withdraw(state.bucket, stamp.at),
     cutAt: now,
     emptyAt: stamp.at,
     emptyAdmitted: admitted

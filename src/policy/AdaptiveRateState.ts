@@ -223,14 +223,14 @@ export interface State {
   readonly fellFrom: number
   /** The rate before the refusals out of a trickle, until an attempt had to wait again; 0 for none. */
   readonly idleFrom: number
-  /** The highest rate that held, and until when. */
+  /** The highest rate that held, and when it was last proved. */
   readonly high: { readonly rate: number; readonly at: number }
   /** When an attempt was last refused, and when the first was sent since; Infinity before it. */
   readonly refusedAt: number
   readonly triedAt: number
-  /** The rate that a return to it left, and the units sent by then; and the seconds without a refusal before the next. */
+  /** The rate that the return under way left, and the units sent by then; and the returns in vain since one held. */
   readonly returning: { readonly from: number; readonly sent: number } | undefined
-  readonly returnAfter: number
+  readonly returnsInVain: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
   /** The same, once refusals disproved it: as much is not believed again; 0 for none. */
@@ -323,7 +323,7 @@ export const make = (options: Options = {}, now = 0): State => {
     refusedAt: -Infinity,
     triedAt: Infinity,
     returning: undefined,
-    returnAfter: 2,
+    returnsInVain: 0,
     episode: 1,
     perEpisode: 1,
     told: 0,

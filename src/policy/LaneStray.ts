@@ -12,7 +12,8 @@
  * ```
  *
  * - **watch**: refusals are learned from. A stretch of them ends with a gap that their share does not explain. Until then
- *   each that several admissions came before is evidence, in bits: by how often the rate was halved since it began.
+ *   each that several admissions came before, and a wait, is evidence, in bits: by how often the rate was halved since it
+ *   began.
  * - **trial**: nothing is learned, nothing pauses, for a pause would fill a bucket again. One that has just refused is
  *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were.
  * - **stray**: refusals are given back, and the call alone waits as long as it was told, as after a 503. The lane goes on
@@ -302,6 +303,10 @@ const returned = (now: Rate.State, to: Rate.State, at: number): Rate.State => {
     early: 0,
     inVain: 0,
     idleFrom: 0,
+    // a return to what held is over, for the rate that it left no longer holds; the next waits anew
+    returning: undefined,
+    refusedAt: at,
+    triedAt: Infinity,
     rises: 0,
     trend: 0,
     bucket: BucketBounds.empty

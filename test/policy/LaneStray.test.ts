@@ -159,6 +159,18 @@ describe("LaneStray", () => {
     }
   })
 
+  it.each([[20, 2, 20, 1], [30, 1, 20, 5], [20, 1, 30, 1]])(
+    "raises no rate at a refusal where a limit of %s fell to %s and a trial met a return",
+    (limit, fallen, at, seed) => {
+      const chance = byChance(0.2, seed)
+      const limited = bucket((now) => now < at ? limit : fallen)
+      // the return left the rate of the trial: its refusal brought that back, though the trial was refuted
+      const { raised, reasons } = run(800, (now) => (now < at || chance(now)) && limited(now))
+      expect(count(reasons, "strays-refuted")).toBeGreaterThan(0)
+      expect(raised).toBe(0)
+    }
+  )
+
   it("is not convinced by what a limit of the low rate may have admitted", () => {
     const { now, state } = inTrial()
     let next = state

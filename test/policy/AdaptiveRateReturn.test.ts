@@ -1,0 +1,63 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+
+/** Sends an attempt that had to wait, and tells 20 ms later whether it was refused. */
+const attempt = (before: AdaptiveRate.State, at: number, refused: boolean): AdaptiveRate.State => {
+  const [, state] = AdaptiveRate.advance(before, at)
+  const sent = AdaptiveRate.send(state, 1, true, at)
+  return refused ? AdaptiveRate.refuse(sent, { at, sent: state.sent, cost: 1 }, at + 0.02)[1] : sent
+}
+
+/** Holds at 20 per second for ten seconds, then every other attempt is refused until 19 s, and one is tried at 19.5 s. */
+const closed = (options: AdaptiveRate.Options = {}): AdaptiveRate.State => {
+  let state = AdaptiveRate.make({ initial: 20, known: true, ...options })
+  for (let n = 0; n < 200; n++) state = attempt(state, n / 20, false)
+  for (let n = 0; n < 10; n++) state = attempt(attempt(state, 10 + n, true), 10.5 + n, false)
+  return state
+}
+
+describe("AdaptiveRateReturn", () => {
+  it("tries half of what held, once nothing is refused for two seconds", () => {
+    const state = closed()
+    expect(state.rate).toBeLessThan(5)
+    expect(AdaptiveRate.advance(state, 20.9)[1].rate).toBeLessThan(5)
+    const { rate } = AdaptiveRate.advance(state, 21.1)[1]
+    expect(rate).toBeGreaterThan(8)
+    expect(rate).toBeLessThanOrEqual(10)
+  })
+
+  it("takes an attempt that failed for none that was admitted", () => {
+    const state = AdaptiveRate.withdraw(closed(), 1, 19.5)
+    expect(AdaptiveRate.advance(state, 21.1)[1].returning).toBeUndefined()
+  })
+
+  it("goes back where that is refused, and waits twice as long", () => {
+    const low = closed()
+    const back = attempt(low, 21.1, true)
+    expect(back.rate).toBe(AdaptiveRate.advance(low, 20.9)[1].rate)
+    const tried = attempt(back, 22, false)
+    expect(AdaptiveRate.advance(tried, 25)[1].returning).toBeUndefined()
+    expect(AdaptiveRate.advance(tried, 25.2)[1].returning).toBeDefined()
+  })
+
+  it("takes the refused attempt of a return for none that a bucket admitted", () => {
+    const low = closed()
+    expect(attempt(low, 21.1, true).bucket.count).toBe(low.bucket.count)
+  })
+
+  it("learns from a refusal after five went through", () => {
+    let state = closed()
+    for (let n = 0; n < 6; n++) state = attempt(state, 21.1 + n / 10, false)
+    expect(state.returning).toBeDefined()
+    state = attempt(state, 22, true)
+    expect(state.returning).toBeUndefined()
+    expect(state.rate).toBeGreaterThan(8)
+  })
+
+  it("is over where the provider states a limit", () => {
+    const state = AdaptiveRate.told(AdaptiveRate.advance(closed(), 21.1)[1], 1, 22, 22.1)[1]
+    expect(state.returning).toBeUndefined()
+    expect(attempt(state, 23, true).rate).toBeLessThanOrEqual(1)
+    expect(attempt(attempt(state, 23, false), 26, false).rate).toBeLessThanOrEqual(1)
+  })
+})
