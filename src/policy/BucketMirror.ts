@@ -277,6 +277,14 @@ const moved = (before: State, next: State): [Reason, State] => {
   return ["limit-drifted", before.calm >= defaults.settled ? { ...next, before: found } : next]
 }
 
+/** Goes on with what an earlier mirror knew, of a bucket that is empty by now. */
+export const resume = (state: State, now: number): State => {
+  const to = Guesses.draft(state.guesses)
+  Guesses.flow(to, now)
+  Guesses.emptied(to)
+  return { ...foreseen(state, Succession.done(to), []), calm: 0, calmAt: now, probing: -1, inVain: 0 }
+}
+
 /** Moves the mirror to a rate that the provider stated. */
 export const told = (state: State, limit: number): State => ({
   ...foreseen(state, Guesses.told(state.guesses, limit), state.pending),

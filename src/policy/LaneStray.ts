@@ -59,7 +59,7 @@ export const defaults = {
 } as const
 
 /** What a lane has learned of its rates. */
-type Learned = Pick<Lane, "requests" | "tokens" | "tokensPaced" | "tokenMirror">
+type Learned = Pick<Lane, "requests" | "tokens" | "tokensPaced" | "requestMirror" | "tokenMirror">
 
 interface Watch {
   readonly _tag: "Watch"
@@ -120,10 +120,11 @@ const watch = (known: boolean): Watch => ({ _tag: "Watch", known, before: undefi
 /** Begins where nothing was refused. */
 export const initial: State = { phase: watch(false), last: -1, failed: 0 }
 
-const learned = ({ requests, tokenMirror, tokens, tokensPaced }: Lane): Learned => ({
+const learned = ({ requestMirror, requests, tokenMirror, tokens, tokensPaced }: Lane): Learned => ({
   requests,
   tokens,
   tokensPaced,
+  requestMirror,
   tokenMirror
 })
 
@@ -265,28 +266,27 @@ const tried = (lane: Lane, before: Learned, now: number): Lane => {
     const least = Math.min(Rate.believed(earlier), defaults.trialLeast * unit)
     return { ...rate, phase: "hold", rate: Math.max(defaults.trial * Rate.believed(rate), least) }
   }
-  const { meanTokens, requests, tokens } = lane
-  return back(lane, {
+  const raised = back(lane, {
     ...learned(lane),
-    requests: twice(requests, before.requests, 1),
-    tokens: twice(tokens, before.tokens, meanTokens)
+    requests: twice(lane.requests, before.requests, 1),
+    tokens: twice(lane.tokens, before.tokens, lane.meanTokens)
   }, now)
-}
-
-/** Goes back to the rates that were learned before. */
-const back = (lane: Lane, to: Learned, now: number): Lane => {
-  const requests = returned(lane.requests, to.requests, now)
-  const tokens = returned(lane.tokens, to.tokens, now)
-  const { tokenMirror, tokensPaced } = to
   return {
-    ...lane,
-    requests,
-    tokens,
-    tokensPaced,
-    requestMirror: lane.requestMirror && tokenMirror && BucketMirror.around(requests, now),
-    tokenMirror: tokenMirror && BucketMirror.around({ ...tokens, windowed: true }, now)
+    ...raised,
+    requestMirror: lane.requestMirror && BucketMirror.around(raised.requests, now),
+    tokenMirror: lane.tokenMirror && BucketMirror.around({ ...raised.tokens, windowed: true }, now)
   }
 }
+
+/** Goes back to what was learned before; the bucket is empty by now, for it has just refused. */
+const back = (lane: Lane, to: Learned, now: number): Lane => ({
+  ...lane,
+  requests: returned(lane.requests, to.requests, now),
+  tokens: returned(lane.tokens, to.tokens, now),
+  tokensPaced: to.tokensPaced,
+  requestMirror: to.requestMirror && BucketMirror.resume(to.requestMirror, now),
+  tokenMirror: to.tokenMirror && BucketMirror.resume(to.tokenMirror, now)
+})
 
 /** Puts a learner back to an earlier rate; what it counts goes on. */
 const returned = (now: Rate.State, to: Rate.State, at: number): Rate.State => {

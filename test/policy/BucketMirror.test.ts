@@ -203,6 +203,17 @@ describe("BucketMirror", () => {
     ])
   })
 
+  it("goes on with what it knew, of a bucket that is empty by now", () => {
+    const { mirror } = play({ rate: () => 3000, seconds: 1 }, () => 300, 400, 1)
+    const later = mirror.guesses.at + 100
+    const resumed = Mirror.resume(Mirror.send(mirror, 9999, 300, true, later - 1), later)
+    expect(Mirror.rate(resumed)).toBeCloseTo(Mirror.rate(mirror), 6)
+    expect(resumed.guesses.seconds).toEqual(mirror.guesses.seconds)
+    expect(resumed.pending).toEqual([])
+    expect(Mirror.wait(mirror, 300, later)).toBe(0)
+    expect(Mirror.wait(resumed, 300, later)).toBeGreaterThan(0.05)
+  })
+
   it("takes silence for admission, in order of sending, and nothing else", () => {
     const one = Mirror.send(Mirror.make(known, 0), 10, 400, true, 1)
     const two = Mirror.send(one, 11, 400, true, 1.1)
