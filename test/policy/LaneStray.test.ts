@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
-import type * as Stray from "../../src/policy/LaneStray.ts"
+import * as Stray from "../../src/policy/LaneStray.ts"
 import { laws, seeded, whole } from "./events.ts"
 
 const refusal: Kernel.Sample = { _tag: "Throttled", scope: "unknown" }
@@ -213,4 +213,9 @@ describe("LaneStray", () => {
     },
     laws
   )
+
+  it("keeps what a trial has shown where the provider says a rate", () => {
+    const state: Stray.State = { phase: { _tag: "Stray", from: 0, share: 0.2, nats: 1 }, last: 4, failed: 0 }
+    expect(Stray.told(state)).toBe(state)
+  })
 })

@@ -1,0 +1,185 @@
+/**
+ * The whole client against providers that are no bucket: they refuse by chance, close now and then, or answer a limit with
+ * another status. In virtual time; a seed gives the same figures everywhere.
+ *
+ * `node bench/lanes/odd.ts [--seeds 3] [--from 1]`
+ *
+ * *At once*: so many calls, without deadlines. *Each second*: calls that come by chance, with a deadline of 30 s. Prints
+ * what was answered, in what time, with how many attempts for each answer.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { parseArgs } from "node:util"
+import * as Together from "../../src/together/Together.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { uniform } from "./scenarios.ts"
+
+const { values } = parseArgs({
+  options: { seeds: { type: "string", default: "3" }, from: { type: "string", default: "1" } }
+})
+
+interface Refusal {
+  readonly status: number
+  readonly message?: string
+  readonly retryAfter?: number
+}
+
+/** Says how an attempt ends; nothing where it is answered, after half a second. */
+type Provider = (seen: { readonly now: number; readonly open: number; readonly chance: number }) => Refusal | undefined
+
+const bucket = (rate: number, depth: number) => {
+  let level = depth
+  let at = 0
+  return (now: number, cost: number): boolean => {
+    level = Math.min(depth, level + rate * (now - at))
+    at = now
+    if (level < cost) return false
+    level -= cost
+    return true
+  }
+}
+
+/**
+ * 20 per second, of which a neighbour asks for 30 in ten of each thirty seconds, the first or the last; whole seconds as
+ * hints, or none.
+ */
+const neighbour = (hints: boolean, from = 20) => (): Provider => {
+  const take = bucket(20, 20)
+  let told = 0
+  return ({ now }) => {
+    for (let at = Math.ceil(told * 30) / 30; at < now; at += 1 / 30) {
+      if (at % 30 >= from && at % 30 < from + 10) take(at, 1)
+    }
+    told = now
+    return take(now, 1) ? undefined : { status: 429, ...(hints ? { retryAfter: 1 } : {}) }
+  }
+}
+
+/** 20 per second while it is open, and nothing while it is shut. */
+const shutter = (open: number, shut: number) => (): Provider => {
+  const take = bucket(20, 20)
+  return ({ now }) => now % (open + shut) < open && take(now, 1) ? undefined : { status: 429 }
+}
+
+const byChance = (share: number, message = "rate limit") => (): Provider => ({ chance }) =>
+  chance < share ? { status: 429, message } : undefined
+
+const cap = (most: number) => (): Provider => ({ open }) => open > most ? { status: 503 } : undefined
+
+interface Case {
+  readonly name: string
+  readonly provider: () => Provider
+  readonly atOnce?: number
+  readonly concurrency?: number
+  readonly eachSecond?: number
+  readonly seconds?: number
+}
+
+const cases: ReadonlyArray<Case> = [
+  { name: "neighbour, hints, 8 each second", provider: neighbour(true), eachSecond: 8, seconds: 600 },
+  { name: "neighbour, no hints, 8 each second", provider: neighbour(false), eachSecond: 8, seconds: 600 },
+  { name: "neighbour from the first second on, hints", provider: neighbour(true, 0), eachSecond: 8, seconds: 600 },
+  { name: "neighbour, hints, 2,000 at once", provider: neighbour(true), atOnce: 2000 },
+  { name: "open 30 s, shut 30 s, 2,000 at once", provider: shutter(30, 30), atOnce: 2000 },
+  ...[0, 0.05, 0.2, 0.4].map((share) => ({
+    name: `${share * 100} % by chance, 2,000, 20 at a time`,
+    provider: byChance(share),
+    atOnce: 2000,
+    concurrency: 20
+  })),
+  { name: "20 % by chance, 2 each second", provider: byChance(0.2), eachSecond: 2, seconds: 3600 },
+  { name: "cap of 16 answered with 503, 2,000 at once", provider: cap(16), atOnce: 2000 },
+  {
+    name: "5 % too many concurrent by chance, 2,000 at once",
+    provider: byChance(0.05, "Too many concurrent requests"),
+    atOnce: 2000
+  }
+]
+
+const play = (one: Case, seed: number) => {
+  const provider = one.provider()
+  let open = 0
+  let attempts = 0
+  const http = (start: number) =>
+    HttpClient.make((request) =>
+      Effect.gen(function*() {
+        const now = ((yield* Clock.currentTimeMillis) - start) / 1000
+        open++
+        const refusal = provider({ now, open, chance: uniform(seed, attempts++) })
+        yield* Effect.sleep(refusal === undefined ? 500 : 20)
+        const body = refusal === undefined
+          ? {
+            id: "1",
+            object: "chat.completion",
+            created: 1,
+            model: "m",
+            choices: [{ index: 0, message: { role: "assistant", content: "yes" }, finish_reason: "stop" }],
+            usage: { prompt_tokens: 5, completion_tokens: 5, total_tokens: 10 }
+          }
+          : { error: { message: refusal.message ?? "rate limit", type: "rate_limit" } }
+        const headers: Record<string, string> = refusal?.retryAfter === undefined
+          ? {}
+          : { "retry-after": String(refusal.retryAfter) }
+        const response = HttpServerResponse.jsonUnsafe(body, { status: refusal?.status ?? 200, headers })
+        return HttpServerResponse.toClientResponse(response, { request })
+      }).pipe(Effect.ensuring(Effect.sync(() => void open--)))
+    )
+  const program = Effect.gen(function*() {
+    const together = yield* Together.Together
+    const start = yield* Clock.currentTimeMillis
+    const { atOnce, concurrency = "unbounded", eachSecond = 1, seconds = 0 } = one
+    const call = (n: number) =>
+      Effect.exit(together.chat(
+        { model: "m", max_tokens: 20, messages: [{ role: "user", content: String(n) }] },
+        atOnce === undefined ? { deadline: "30 seconds" } : {}
+      ))
+    const fibers: Array<Fiber.Fiber<Exit.Exit<unknown, unknown>>> = []
+    let exits: ReadonlyArray<Exit.Exit<unknown, unknown>> = []
+    if (atOnce !== undefined) {
+      exits = yield* Effect.forEach(Array.from({ length: atOnce }, (_, n) => n), call, { concurrency })
+    } else {
+      for (let at = 0, n = 0; at < seconds; n++) {
+        fibers.push(yield* Effect.forkChild(call(n)))
+        const gap = -Math.log(1 - uniform(seed + 1000, n)) / eachSecond
+        at += gap
+        yield* Effect.sleep(gap * 1000)
+      }
+      exits = yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+    }
+    const took = ((yield* Clock.currentTimeMillis) - start) / 1000
+    return { calls: exits.length, answered: exits.filter(Exit.isSuccess).length, took }
+  })
+  const client = Layer.unwrap(
+    Effect.map(Clock.currentTimeMillis, (start) =>
+      Together.layerHttp({ apiKey: Redacted.make("key") }).pipe(
+        Layer.provide(Layer.succeed(HttpClient.HttpClient, http(start)))
+      ))
+  )
+  return Effect.map(
+    VirtualClock.wrap(Effect.provide(program, client)),
+    (outcome) => ({ ...outcome, each: attempts / Math.max(1, outcome.answered) })
+  )
+}
+
+const from = Number(values.from)
+const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => from + i)
+console.log("| provider | answered | seconds | attempts each |\n| --- | --- | --- | --- |")
+for (const one of cases) {
+  const played = await Effect.runPromise(Effect.forEach(seeds, (seed) => play(one, seed)))
+  const range = (of: (outcome: typeof played[number]) => number, digits = 0): string => {
+    const all = played.map(of)
+    const [least, most] = [Math.min(...all).toFixed(digits), Math.max(...all).toFixed(digits)]
+    return least === most ? least : `${least} to ${most}`
+  }
+  console.log(
+    `| ${one.name} | ${range((o) => o.answered)} of ${range((o) => o.calls)} | ${range((o) => o.took)} | ${
+      range((o) => o.each, 2)
+    } |`
+  )
+}
