@@ -12,11 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
 import * as Together from "../../src/together/Together.ts"
+import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { uniform } from "./scenarios.ts"
 
@@ -24,14 +24,15 @@ const { values } = parseArgs({
   options: { seeds: { type: "string", default: "3" }, from: { type: "string", default: "1" } }
 })
 
-interface Refusal {
-  readonly status: number
-  readonly message?: string
-  readonly retryAfter?: number
-}
+/** Says how an attempt is refused; nothing where it is answered. */
+type Provider = (seen: { readonly now: number; readonly open: number; readonly chance: number }) =>
+  | Reply.Answer
+  | undefined
 
-/** Says how an attempt ends; nothing where it is answered, after half a second. */
-type Provider = (seen: { readonly now: number; readonly open: number; readonly chance: number }) => Refusal | undefined
+const limited = (message = "rate limit"): Reply.Answer =>
+  Reply.error(429, { body: { error: { message, type: "rate_limit" } } })
+
+const answered = Reply.after(Reply.chat("yes"), "500 millis")
 
 const bucket = (rate: number, depth: number) => {
   let level = depth
@@ -57,20 +58,21 @@ const neighbour = (hints: boolean, from = 20) => (): Provider => {
       if (at % 30 >= from && at % 30 < from + 10) take(at, 1)
     }
     told = now
-    return take(now, 1) ? undefined : { status: 429, ...(hints ? { retryAfter: 1 } : {}) }
+    const refusal = hints ? Reply.withHeaders(limited(), { "retry-after": "1" }) : limited()
+    return take(now, 1) ? undefined : refusal
   }
 }
 
 /** 20 per second while it is open, and nothing while it is shut. */
 const shutter = (open: number, shut: number) => (): Provider => {
   const take = bucket(20, 20)
-  return ({ now }) => now % (open + shut) < open && take(now, 1) ? undefined : { status: 429 }
+  return ({ now }) => now % (open + shut) < open && take(now, 1) ? undefined : limited()
 }
 
-const byChance = (share: number, message = "rate limit") => (): Provider => ({ chance }) =>
-  chance < share ? { status: 429, message } : undefined
+const byChance = (share: number, message?: string) => (): Provider => ({ chance }) =>
+  chance < share ? limited(message) : undefined
 
-const cap = (most: number) => (): Provider => ({ open }) => open > most ? { status: 503 } : undefined
+const cap = (most: number) => (): Provider => ({ open }) => open > most ? Reply.overloaded : undefined
 
 interface Case {
   readonly name: string
@@ -112,22 +114,7 @@ const play = (one: Case, seed: number) => {
         const now = ((yield* Clock.currentTimeMillis) - start) / 1000
         open++
         const refusal = provider({ now, open, chance: uniform(seed, attempts++) })
-        yield* Effect.sleep(refusal === undefined ? 500 : 20)
-        const body = refusal === undefined
-          ? {
-            id: "1",
-            object: "chat.completion",
-            created: 1,
-            model: "m",
-            choices: [{ index: 0, message: { role: "assistant", content: "yes" }, finish_reason: "stop" }],
-            usage: { prompt_tokens: 5, completion_tokens: 5, total_tokens: 10 }
-          }
-          : { error: { message: refusal.message ?? "rate limit", type: "rate_limit" } }
-        const headers: Record<string, string> = refusal?.retryAfter === undefined
-          ? {}
-          : { "retry-after": String(refusal.retryAfter) }
-        const response = HttpServerResponse.jsonUnsafe(body, { status: refusal?.status ?? 200, headers })
-        return HttpServerResponse.toClientResponse(response, { request })
+        return yield* Reply.send(refusal === undefined ? answered : Reply.after(refusal, "20 millis"), request)
       }).pipe(Effect.ensuring(Effect.sync(() => void open--)))
     )
   const program = Effect.gen(function*() {

@@ -31,8 +31,8 @@ import * as BucketBounds from "./BucketBounds.ts"
  * already answered.
  */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
-  const [back, given, over] = Return.refuse(before, stamp, now)
-  if (over) return [back, given]
+  const [back, given] = Return.refuse(before, stamp, now)
+  if (back !== undefined) return [back, given]
   const [moved, state] = learned(given, stamp, now)
   const overstated = believed(state) < defaults.overstated * state.told
   return [moved, overstated ? { ...state, overstated: state.told } : state]

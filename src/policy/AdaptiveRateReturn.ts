@@ -74,8 +74,8 @@ export const begin = (state: State, now: number): [Move, State] | undefined => {
   })
 }
 
-/** Notes a refusal: what held until then, and whether a return is over. Nothing else is learned where it was in vain. */
-export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State, over: boolean] => {
+/** Notes a refusal: what held until then, and the move back from a return in vain, of which nothing else is learned. */
+export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
   const admitted = stamp.sent - before.refused
   const { returning } = before
   const rate = returning === undefined ? held(before, stamp) : 0
@@ -85,12 +85,12 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     refusedAt: now,
     triedAt: Infinity
   }
-  if (returning === undefined || stamp.at <= before.cutAt) return [undefined, state, false]
+  if (returning === undefined || stamp.at <= before.cutAt) return [undefined, state]
   const through = stamp.sent - returning.sent
   if (through >= defaults.proof * Math.max(1, before.mean)) {
-    return [undefined, { ...state, returning: undefined, returnsInVain: 0 }, false]
+    return [undefined, { ...state, returning: undefined, returnsInVain: 0 }]
   }
-  const [back, low] = move(state, now, "probe-confirmed", {
+  return move(state, now, "probe-confirmed", {
     phase: "hold",
     rate: returning.from,
     limit: returning.from,
@@ -102,5 +102,4 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     emptyAt: stamp.at,
     emptyAdmitted: admitted
   })
-  return [back, low, true]
 }

@@ -347,6 +347,16 @@ export const make = (options: Options = {}, now = 0): State => {
   }
 }
 
+/** Begins a new step. */
+export const stepped = (state: State, at: number): State => ({
+  ...state,
+  stepAt: at,
+  stepSent: state.sent,
+  stepSends: 0,
+  stepPaced: 0,
+  stepBack: 0
+})
+
 /** Moves the rate, within its bounds: a new step begins. */
 export const move = (
   state: State,
@@ -355,10 +365,7 @@ export const move = (
   next: Partial<State> & { readonly rate: number }
 ): [Move, State] => {
   const to = Math.min(state.ceiling, Math.max(next.lowest ?? state.lowest, next.rate))
-  return [
-    { from: state.rate, to, reason },
-    { ...state, ...next, rate: to, stepAt: now, stepSent: state.sent, stepSends: 0, stepPaced: 0, stepBack: 0 }
-  ]
+  return [{ from: state.rate, to, reason }, stepped({ ...state, ...next, rate: to }, now)]
 }
 
 /** Reads the rate that is worth a try once attempts are admitted again that were refused in vain; 0 where none were. */

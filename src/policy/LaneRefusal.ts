@@ -2,6 +2,7 @@
  * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
+import { stepped } from "./AdaptiveRateState.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
@@ -66,16 +67,8 @@ export const refuse = (
 }
 
 /** Puts the learner of requests back to where it was before refusals that were about calls in flight. */
-const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number): AdaptiveRate.State => ({
-  ...saved,
-  sent: now.sent,
-  refused: now.refused,
-  stepSent: now.sent,
-  stepSends: 0,
-  stepPaced: 0,
-  stepBack: 0,
-  stepAt: at
-})
+const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number): AdaptiveRate.State =>
+  stepped({ ...saved, sent: now.sent, refused: now.refused }, at)
 
 /** Guesses which limit a refusal is about that names none: the mirrors know, and before them the sizes tell. */
 const guessed = (state: State, ticket: Ticket): [Limit, State] => {
