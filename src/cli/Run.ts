@@ -86,13 +86,6 @@ interface Work {
   readonly uncertain: bigint
 }
 
-/**
- * Reads what this run may have spent besides what its rows say: attempts that were sent and cut off, or whose usage is
- * unknown. The client tells of each attempt, so a call that ended without one, in a queue or a wait, cost nothing.
- */
-const uncertainOf = (credits: Credits.Service): Effect.Effect<bigint> =>
-  Effect.map(credits.report, ({ keys }) => keys.reduce((sum, { tally }) => sum + tally.uncertain, 0n))
-
 const job = Effect.fnUntraced(function*(work: Work) {
   const { flags, place, report } = work
   const host = yield* Host.Host
@@ -124,7 +117,8 @@ const job = Effect.fnUntraced(function*(work: Work) {
   return yield* JobFiles.run({
     ...options,
     send,
-    uncertain: uncertainOf(yield* Credits.Credits),
+    // the client tells of each attempt: a call that ended without one, in a queue or a wait, cost nothing
+    spending: (yield* Credits.Credits).tally(),
     order: flags.order,
     concurrency: flags.concurrency,
     dedupe: flags.dedupe,

@@ -102,6 +102,8 @@ export interface Service extends CreditCall.Calls {
   readonly rateLimited: (options: { readonly key?: string | undefined; readonly model: string }) => Effect.Effect<void>
   /** States a balance, read on the billing page just now. */
   readonly stateBalance: (statement: BalanceStatement) => Effect.Effect<void>
+  /** Reads what a key has spent and reserved: its part of the report, at the cost of a look. */
+  readonly tally: (key?: string) => Effect.Effect<Ledger.Tally>
   /** Reads the balance carried forward from its last statement, if there is one. */
   readonly balance: (key?: string) => Effect.Effect<Ledger.Balance | undefined>
   /** Forecasts how long the balance lasts, if one was stated. */
@@ -241,6 +243,7 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     account: (key) => gate(key).state,
     rateLimited,
     stateBalance: (given) => state(given, false),
+    tally: (key = defaults.key) => Effect.sync(() => Ledger.tally(book.state().keys, key)),
     balance: (key = defaults.key) => at((now) => book.balance(key, now)),
     forecast: (key = defaults.key) => at((now) => book.forecast(key, now)),
     preflight: (work, { key = defaults.key } = {}) => at((now) => Preflight.judge(work, book.balance(key, now))),

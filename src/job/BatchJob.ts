@@ -153,7 +153,7 @@ const drive = (
         report.inFlight -= again.length
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
-          yield* context.uncertain(uncertain)
+          yield* context.besides.add(uncertain)
           yield* batches.over(part)
         }
         const gatherer = Parts.gatherer(round, name, options.limits)

@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as Usage from "../domain/Usage.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import * as CallWatch from "../together/CallWatch.ts"
 import type * as Answer from "./Answer.ts"
@@ -32,10 +33,15 @@ import type { Stop } from "./Stop.ts"
 /** Sends one row and returns its answer; retries within a call are its own affair. */
 export type Send<R = never> = (row: Row.Row) => Effect.Effect<Answer.Reply, TogetherError.TogetherError, R>
 
-/** What became of a row. Reply and error tell the attempts of all its tries. */
+/** What became of a row. Reply and error tell the attempts of all its tries, the reply also what all of them took. */
 export type Verdict =
   | { readonly _tag: "Answered"; readonly reply: Answer.Reply }
-  | { readonly _tag: "Failed"; readonly error: TogetherError.TogetherError }
+  | {
+    readonly _tag: "Failed"
+    readonly error: TogetherError.TogetherError
+    /** What was billed though it is no answer; absent where no failure says so. */
+    readonly reply?: Answer.Reply | undefined
+  }
   | { readonly _tag: "Undone"; readonly error?: TogetherError.TogetherError | undefined }
 
 /** Brings rows to their verdicts. */
@@ -78,10 +84,11 @@ const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
     remainingNanoUsd: error.remainingNanoUsd
   })
 
-/** What a call came to, nothing where a stop has left it, and the attempts that were sent. */
+/** What a call came to, nothing where a stop has left it, the attempts that were sent, and what a failure took. */
 interface Called {
   readonly result: Result.Result<Answer.Reply | undefined, TogetherError.TogetherError>
   readonly made: number
+  readonly took: CallWatch.Took | undefined
 }
 
 /**
@@ -99,16 +106,26 @@ const secondsAsked = (error: TogetherError.TogetherError): number => {
   return asked === undefined ? 0 : Duration.toSeconds(asked)
 }
 
-/** Puts the attempts of all tries on the answer. */
-const answered = (reply: Answer.Reply, attempts: number): Verdict => ({
+/** Puts the attempts of all tries on the answer, and what those before it took. */
+const answered = (reply: Answer.Reply, attempts: number, took: CallWatch.Took | undefined): Verdict => ({
   _tag: "Answered",
-  reply: attempts === reply.attempts ? reply : { ...reply, attempts }
+  reply: attempts === reply.attempts && took === undefined ? reply : {
+    ...reply,
+    usage: took === undefined || reply.usage === undefined ? reply.usage : Usage.add(reply.usage, took.usage),
+    nanoUsd: took === undefined || reply.nanoUsd === undefined ? reply.nanoUsd : reply.nanoUsd + (took.nanoUsd ?? 0n),
+    attempts
+  }
 })
 
-/** Puts the attempts of all tries on the error of the last one. */
-const failed = (error: TogetherError.TogetherError, attempts: number): Verdict => ({
+/** Puts the attempts of all tries on the error of the last one, and beside it what they took. */
+const failed = (
+  error: TogetherError.TogetherError,
+  attempts: number,
+  took: CallWatch.Took | undefined
+): Verdict => ({
   _tag: "Failed",
-  error: attempts === (error.attempts ?? 0) ? error : TogetherError.annotate(error, { attempts })
+  error: attempts === (error.attempts ?? 0) ? error : TogetherError.annotate(error, { attempts }),
+  reply: took && { status: error.status ?? 200, body: null, ...took, attempts }
 })
 
 /** Makes a dispatch around `send`. */
@@ -194,7 +211,7 @@ export const make = Effect.fnUntraced(function*<R>(
           () => Effect.undefined
         ),
         Effect.result,
-        Effect.map((result) => ({ result, made: watch.attempts ??= attemptsOf(result) })),
+        Effect.map((result) => ({ result, made: watch.attempts ??= attemptsOf(result), took: watch.failed })),
         Effect.ensuring(Effect.sync(() => {
           calls.delete(fiber)
           unsettledAttempts += watch.attempts ?? 0
@@ -271,6 +288,7 @@ export const make = Effect.fnUntraced(function*<R>(
   const run = Effect.fnUntraced(function*(row: Row.Row) {
     let state = Patience.begin(health)
     let attempts = 0
+    let took: CallWatch.Took | undefined
     while (true) {
       if (reason !== undefined) return { _tag: "Undone" } satisfies Verdict
       const given = abandoned.get(row.model)
@@ -282,7 +300,7 @@ export const make = Effect.fnUntraced(function*<R>(
       }
       const before = ended
       sending++
-      const { made, result } = yield* call(row)
+      const { made, result, took: failing } = yield* call(row)
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {
@@ -291,19 +309,20 @@ export const make = Effect.fnUntraced(function*<R>(
         wake(sending === 0 ? Infinity : 2)
       }
       attempts += made
+      took = CallWatch.both(took, failing)
       if (result._tag === "Success") {
         if (result.success === undefined) return { _tag: "Undone" } satisfies Verdict
         health.answers++
         health.lastAnswerAt = seconds()
         modelOf(row.model).answers++
         unsettledAttempts -= attempts
-        return answered(result.success, attempts)
+        return answered(result.success, attempts, took)
       }
       const judged = yield* judge(row, result.failure, state, before)
       if ("_tag" in judged) {
         if (judged._tag !== "Failed") return judged
         unsettledAttempts -= attempts
-        return failed(judged.error, attempts)
+        return failed(judged.error, attempts, took)
       }
       state = judged
     }

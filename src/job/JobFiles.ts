@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import * as Admission from "./Admission.ts"
 import * as Answer from "./Answer.ts"
 import * as BatchParts from "./BatchParts.ts"
+import * as Besides from "./Besides.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import type * as GroupCommit from "./GroupCommit.ts"
 import * as Input from "./Input.ts"
@@ -66,10 +67,10 @@ export interface FileOptions extends Lock.Options, GroupCommit.Options {
 /** Configures a job from file to file, by calls. */
 export interface Options<R> extends Omit<Job.Options<R>, "journal">, FileOptions {
   /**
-   * What this run may have cost beyond its rows, in nano-dollars: calls that were cut off. Asked when the run ends, and
-   * noted in the journal. Default: nothing.
+   * What the calls of this run have cost so far, as their ledger counts it. Asked with each row that settles, each second
+   * and at the end; what the rows do not say of it, as of calls that were cut off, is noted in the journal. Default: nothing.
    */
-  readonly uncertain?: Effect.Effect<bigint> | undefined
+  readonly spending?: Effect.Effect<Besides.Spending> | undefined
 }
 
 /** Derives the files of a job from its input and options. */
@@ -109,7 +110,7 @@ export interface Context {
   readonly report: Report.Report
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
   /** Notes nano-dollars that the run may have cost beyond its rows: in the journal, and in the result. */
-  readonly uncertain: (nanoUsd: bigint) => Effect.Effect<void, JournalError>
+  readonly besides: Besides.Besides
   /** Waits for the caller's reason to stop. It is asked for once, when the job begins. */
   readonly stop: Effect.Effect<Stop.Stop>
 }
@@ -261,13 +262,8 @@ export const around = <E, R>(
       lastLine = rows[rows.length - 1]!.line
       return asItComes ? Effect.as(before(rows), rows) : Effect.succeed(rows)
     })
-    let uncertainNanoUsd = 0n
-    const uncertain = (nanoUsd: bigint) =>
-      Effect.suspend(() => {
-        uncertainNanoUsd += nanoUsd
-        return nanoUsd > 0n ? journal.note("uncertain", Number(nanoUsd)) : Effect.void
-      })
-    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, uncertain, stop })
+    const besides = Besides.make(journal)
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, besides, stop })
     if (late) {
       yield* replay((each) => each.ordinal <= recovered.rows && (each.meta.ok ? lateOk && !asItComes : lateFailed))
     }
@@ -277,7 +273,7 @@ export const around = <E, R>(
     const stopped = ending.stop !== undefined && ending.stop._tag !== "Abandoned"
     const written = yield* outputs.finish({ stopped, lastLine })
     yield* listFailedBefore(journal, report)
-    return { ...ending, paths: where, report, recovered, written, uncertainNanoUsd }
+    return { ...ending, paths: where, report, recovered, written, uncertainNanoUsd: besides.noted() }
   }))
 
 /**
@@ -309,10 +305,13 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
  */
 export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> => {
   Job.checked(options)
-  return around(options, ({ emit, journal, report, rows, stop, uncertain }) => {
-    const calls = Effect.andThen(refuseInBatch(journal), Job.drive(rows, { ...options, journal, report, stop }, emit))
-    return options.uncertain === undefined
-      ? calls
-      : Effect.ensuring(calls, Effect.ignore(Effect.flatMap(options.uncertain, uncertain)))
+  return around(options, ({ besides, emit, journal, report, rows, stop }) => {
+    const { spending } = options
+    const calls = (journal: Journal.Journal) => Job.drive(rows, { ...options, journal, report, stop }, emit)
+    const told = () => report.nanoUsd
+    return Effect.andThen(
+      refuseInBatch(journal),
+      spending === undefined ? calls(journal) : besides.follow({ spending, told, stop }, calls)
+    )
   })
 }

@@ -7,7 +7,8 @@
  *     {"sum":"5e00d1ff","k":"note","name":"batch","value":{…}}
  *
  * Four notes are about the journal itself: `input` and `target` take the place of what the head says, `output` names a
- * file that the job writes, `uncertain` holds nano-dollars that a run may have cost beyond its rows.
+ * file that the job writes, `uncertain` holds nano-dollars that a run may have cost beyond its rows, or less than zero where
+ * that was taken back. A row says by `besides` what has come to it since.
  *
  * `sum` covers every character after its own field, so a torn, zeroed or edited line is seen for what it is. `answer` is
  * always the last field and is the very text of the output row: writing an output again from the journal copies text
@@ -55,6 +56,8 @@ export interface Meta {
   readonly cached?: number | undefined
   /** Cost in nano-dollars. */
   readonly nano?: number | undefined
+  /** Nano-dollars that the run may have cost beyond its rows, since the line that said so before. */
+  readonly besides?: number | undefined
   /** Tag of the error of a failed row. */
   readonly tag?: string | undefined
   readonly model?: string | undefined
@@ -96,6 +99,7 @@ const decodeMeta = Schema.decodeUnknownOption(Schema.Struct({
   out: Schema.optionalKey(Schema.Finite),
   cached: Schema.optionalKey(Schema.Finite),
   nano: Schema.optionalKey(Schema.Finite),
+  besides: Schema.optionalKey(Schema.Finite),
   tag: Schema.optionalKey(Schema.String),
   model: Schema.optionalKey(Schema.String)
 }))

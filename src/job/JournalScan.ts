@@ -164,6 +164,7 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
   census.inputTokens += meta.in ?? 0
   census.outputTokens += meta.out ?? 0
   census.nanoUsd += meta.nano ?? 0
+  census.uncertainNanoUsd += meta.besides ?? 0
   const bits = record.bad ? badBits : meta.ok ? okBit : failedBit
   census.index.set(meta.id, (bits | census.rows) >>> 0, meta.h)
 }

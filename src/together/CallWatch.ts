@@ -15,6 +15,22 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
+import * as Usage from "../domain/Usage.ts"
+import type * as Price from "../policy/Price.ts"
+
+/** What a call took that brought no answer. */
+export interface Took {
+  readonly usage: Usage.Usage
+  /** Absent where the price is unknown. */
+  readonly nanoUsd: bigint | undefined
+}
+
+/** Adds up what two calls took. */
+export const both = (a: Took | undefined, b: Took | undefined): Took | undefined =>
+  a === undefined || b === undefined ? a ?? b : {
+    usage: Usage.add(a.usage, b.usage),
+    nanoUsd: a.nanoUsd === undefined && b.nanoUsd === undefined ? undefined : (a.nanoUsd ?? 0n) + (b.nanoUsd ?? 0n)
+  }
 
 /** Watches a call under way. */
 export interface CallWatch {
@@ -22,6 +38,8 @@ export interface CallWatch {
   onWire: boolean
   /** Attempts that were sent, each try of a hedged one too; absent while no client of ours has made a call. */
   attempts: number | undefined
+  /** What calls that failed say that they took, and what that costs; absent where none says so. */
+  failed?: Took | undefined
   /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
   readonly isStopped: () => boolean
 }
@@ -55,6 +73,11 @@ export const sends = (watch: CallWatch): boolean => {
   watch.onWire = true
   watch.attempts = (watch.attempts ?? 0) + 1
   return true
+}
+
+/** Tells that a call has failed, and what it took all the same. */
+export const failed = (watch: CallWatch, usage: Usage.Usage, cost: Price.Cost): void => {
+  watch.failed = both(watch.failed, { usage, nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined })
 }
 
 /** Ends a schedule once nothing more is to be sent. Until then, a call waits as soon as the schedule goes on. */

@@ -80,6 +80,18 @@ const spanOptions = (call: Call) => ({
   captureStackTrace: false
 })
 
+/** Tells who watches a call what its failure took: a generation that failed may say it. */
+const tellsFailure = <A>(
+  self: Effect.Effect<A, TogetherError>,
+  { watch }: Pipeline.Guards,
+  { pricing }: Pricing.Known
+): Effect.Effect<A, TogetherError> =>
+  watch === undefined || pricing === undefined ? self : Effect.tapError(self, (error) =>
+    Effect.sync(() => {
+      const usage = Pipeline.usageOf(error)
+      if (usage !== undefined) CallWatch.failed(watch, usage, pricing.after(usage))
+    }))
+
 /** Remembers which attempt of a call was made last. */
 const numbering = <A>(attempt: (observed: Pipeline.Observed) => A) => {
   let made: number | undefined
@@ -190,7 +202,7 @@ export const make = (shared: Shared): GuardedCalls => {
         const numbered = numbering(attempt(call))
         return Effect.withSpan(
           Effect.mapError(
-            Pipeline.answer(call, guards, numbered.attempt),
+            tellsFailure(Pipeline.answer(call, guards, numbered.attempt), guards, subject.known),
             (error) => told(call, error, numbered.made())
           ),
           `Together.${call.operation}`,

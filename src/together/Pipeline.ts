@@ -234,6 +234,10 @@ const observe = (attempt: number): Observed => ({
   requestId: undefined
 })
 
+/** Reads what a call took that brought no answer: a generation that failed may say it. */
+export const usageOf = (error: Failure): Usage.Usage | undefined =>
+  error._tag === "StreamError" ? error.partial.usage : undefined
+
 /** Runs a call that answers once. */
 export const answer = <A>(
   call: Call,
@@ -259,9 +263,10 @@ export const answer = <A>(
   const whole = money === undefined ? attempts : money.credits.run(attempts, {
     ...money.request,
     cost: () => money.cost(last.usage),
-    // a generation that failed says what it took
-    costOnFailure: (error) =>
-      error._tag === "StreamError" && error.partial.usage !== undefined ? money.cost(error.partial.usage) : undefined
+    costOnFailure: (error) => {
+      const usage = usageOf(error)
+      return usage && money.cost(usage)
+    }
   })
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
   const { onAnswered } = guards

@@ -305,9 +305,18 @@ describe("Outputs", () => {
   it.effect("notes what a run may have cost beyond its rows, however it ends", () =>
     Effect.gen(function*() {
       const { disk, job } = yield* setup(prompts(1, 3))
-      const { uncertainNanoUsd } = yield* job({ uncertain: Effect.succeed(40n) })
+      /** A ledger that another job has spent from, and that this one passes `by` at once. */
+      const spending = (by: bigint) => {
+        let uncertain = 7n
+        return Effect.sync(() => {
+          const now = { settled: uncertain, uncertain, reserved: 0n }
+          uncertain = 7n + by
+          return now
+        })
+      }
+      const { uncertainNanoUsd } = yield* job({ spending: spending(40n) })
       expect(uncertainNanoUsd).toBe(40n)
-      yield* Effect.exit(job({ uncertain: Effect.succeed(2n), retryErrors: true, row: { body: { n: 2 } } }))
+      yield* Effect.exit(job({ spending: spending(2n), retryErrors: true, row: { body: { n: 2 } } }))
       const journal = Effect.provideService(FileSystem.FileSystem, disk.fs)
       const { nanoUsd, uncertainNanoUsd: all } = yield* journal(Journal.peek("in.results.jsonl.journal"))
       expect([nanoUsd, all]).toEqual([15, 42])
