@@ -136,6 +136,7 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
   const registry = Context.get(home, Metric.MetricRegistry)
   const plain = Context.make(Metric.MetricRegistry, registry)
   let isShown = false
+  let isLimited = false
   return {
     show: (counts) => {
       if (isShown) return
@@ -148,7 +149,8 @@ export const bind = (label: string, home: Context.Context<never>): Bound => {
     limits: (state) => {
       requests.updateUnsafe(state.requests.rate, plain)
       if (state.tokensPaced) tokens.updateUnsafe(state.tokens.rate, plain)
-      if (state.inFlight.limit !== Infinity) limit.updateUnsafe(state.inFlight.limit, plain)
+      isLimited ||= state.inFlight.limit !== Infinity
+      if (isLimited) limit.updateUnsafe(state.inFlight.limit, plain)
     }
   }
 }

@@ -10,8 +10,9 @@
  * it was raised in a row; once one was wrong, the next takes more episodes. A refusal that came at random makes the cap
  * itself doubtful, so it is probed within a second.
  * A call that was alone in flight exceeded no cap. Where more than a quarter of the calls time out, or so many in a row
- * that the provider is taken to be down, timeouts shrink the limit by three tenths, once per episode; fewer are the
- * calls' own. Successes under it grow it back one at a time (AIMD), and faster once it is more than it was.
+ * that the provider is taken to be down, a quarter of them is tried, until those sent then have had the time to time out:
+ * where as large a share does, their number is not to blame, and the limit is what it was (`LaneTimeouts`). Else
+ * successes grow it back, one for one at first, then one for each round (AIMD), and faster once it is more than it was.
  *
  * ```
  *   unknown ──refused at n+1──▶ suspected n ──again at n+1──▶ learned n ──probe admitted──▶ learned n+1 …
@@ -23,6 +24,7 @@
  * Latency is no signal here: the latency of a language model follows the length of its answer.
  */
 
+import * as Timeouts from "./LaneTimeouts.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Holds the constants of this module. */
@@ -35,11 +37,11 @@ export const defaults = {
   wrongMost: 3,
   /** Refusals that were no cap's, remembered at most. */
   doubtsMost: 4,
-  /** Share kept when calls time out. */
-  timeoutCut: 0.7,
-  /** Successes that make up for a timeout, so that it was the call's own, and those that are remembered at most. */
-  timeoutAnswers: 3,
-  answersMost: 24,
+  /** Share that is tried when many calls time out, and the share up to which the limit then doubles with each round. */
+  timeoutCut: 0.25,
+  doubling: 0.7,
+  /** Times that a timeout takes for which the limit stays as it was cut, so that what is sent under it can tell. */
+  timeoutTrial: 1.1,
   /** Seconds until the first probe above a learned limit, above one that proved wrong or doubtful, and at most between two. */
   probeSeconds: 10,
   probeSoon: 1,
@@ -84,9 +86,15 @@ export interface State {
   readonly cutAt: number
   /** Successes since the last change. */
   readonly clean: number
-  /** Successes that are left to make up for timeouts, and calls in flight before these last shrank the limit. */
-  readonly answers: number
+  /** What timeouts tell. */
+  readonly timeouts: Timeouts.State
+  /** Calls in flight before timeouts last shrank the limit, and what is restored where it helped nothing. */
   readonly cutFrom: number
+  readonly uncut: Pick<State, "limit" | "kind"> | undefined
+  /** True once it is known to have helped nothing: the next success restores it, for no timeout raises a limit. */
+  readonly acquitted: boolean
+  /** Until when the limit stays as it was cut. */
+  readonly trialUntil: number
   /** Smoothed seconds that a refusal takes to come back. */
   readonly refusalSeconds: number
 }
@@ -128,8 +136,11 @@ export const make = (
     answerSeconds: 0,
     cutAt: -Infinity,
     clean: 0,
-    answers: 0,
+    timeouts: Timeouts.initial,
     cutFrom: 0,
+    uncut: undefined,
+    acquitted: false,
+    trialUntil: -Infinity,
     refusalSeconds: 0.05
   }
 }
@@ -190,24 +201,33 @@ export const advance = (state: State, now: number): State =>
 export const succeed = (before: State, seq: number, at: number, now: number): State => {
   const took = now - at
   const answerSeconds = before.answerSeconds === 0 ? took : before.answerSeconds * 0.9 + took * 0.1
-  const answers = Math.min(defaults.answersMost, before.answers + 1)
-  const state = before.kind === "cap" ? { ...before, answers, answerSeconds } : { ...before, answers }
+  const timeouts = Timeouts.answer(before.timeouts, took)
+  const known = before.kind === "cap" ? { ...before, timeouts, answerSeconds } : { ...before, timeouts }
+  const state = known.acquitted && known.uncut !== undefined
+    ? { ...known, ...known.uncut, uncut: undefined, acquitted: false }
+    : known
   if (seq === state.aboveSeq) return raised(state, now)
   if (state.kind === "cap" && state.episodes > 0) {
     return state.clean > state.limit * 4
       ? { ...state, episodes: 0, clean: 0 }
       : { ...state, clean: state.clean + 1 }
   }
-  if (state.kind !== "timeouts") return state
+  if (state.kind !== "timeouts" || now < state.trialUntil) return state
+  if (state.limit + 1 <= state.cutFrom * defaults.doubling) return { ...state, limit: state.limit + 1 }
   if (state.clean + 1 < state.limit) return { ...state, clean: state.clean + 1 }
   // one by one to where it was, and faster from there: it may have been far under what the provider bears
   const one = state.limit < state.cutFrom + defaults.raisesOne
   return { ...state, clean: 0, limit: state.limit + (one ? 1 : share(state.limit)) }
 }
 
-/** Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again. */
-export const ended = (before: State, seq: number): State => {
-  const state = seq === before.mostSeq ? { ...before, most: 0 } : before
+/**
+ * Notes the end of an attempt that says nothing of the calls in flight: a probe above the cap is to be sent again.
+ *
+ * @param seconds after which its caller gave it up; 0 where it was refused or failed
+ */
+export const ended = (before: State, seq: number, seconds = 0): State => {
+  const own = { ...before, timeouts: Timeouts.ended(before.timeouts, seconds) }
+  const state = seq === before.mostSeq ? { ...own, most: 0 } : own
   return seq === state.aboveSeq ? { ...state, aboveAt: -1, aboveSeq: -1 } : state
 }
 
@@ -275,6 +295,8 @@ const learned = (state: State, limit: number, now: number): State => ({
   limit: Math.min(state.limit, limit),
   suspect: -1,
   episodes: 0,
+  uncut: undefined,
+  acquitted: false,
   doubts: 0,
   aboveAt: -1,
   aboveSeq: -1,
@@ -283,24 +305,40 @@ const learned = (state: State, limit: number, now: number): State => ({
 })
 
 /**
- * Learns from a call that timed out while `count` were in flight.
+ * Learns from a call that timed out while `count` were in flight; `next` is the number of the next call.
  *
  * **Details**: one that was alone was not too many, and one among others that are answered takes too long for itself.
  *
  * @param down true where the provider is taken to be down from now on
  */
-export const timeOut = (state: State, at: number, count: number, down: boolean, now: number): State => {
-  if (at <= state.cutAt || count <= 1) return state
-  if (!down && state.answers >= defaults.timeoutAnswers) {
-    return { ...state, answers: state.answers - defaults.timeoutAnswers }
-  }
-  const cutFrom = Math.min(state.limit, count)
+export const timeOut = (
+  state: State,
+  attempt: { readonly seq: number; readonly at: number; readonly count: number; readonly next: number },
+  down: boolean,
+  now: number
+): State => {
+  const { at, count, next, seq } = attempt
+  if (at <= state.cutAt) return state
+  if (count <= 1) return ended(state, seq)
+  const tried = state.uncut !== undefined && at <= state.trialUntil
+  const [verdict, timeouts] = Timeouts.add(state.timeouts, seq, tried)
+  if (verdict === "acquitted") return { ...state, timeouts, acquitted: true }
+  const until = now + (now - at) * defaults.timeoutTrial
+  // as long as the trial seems to help nothing it goes on
+  const trialUntil = tried && timeouts.bits > 0 ? until : state.trialUntil
+  if (verdict === "own" && !down) return { ...state, timeouts, trialUntil }
+  const { kind, limit } = state
+  const cutFrom = Math.min(limit, count)
   return {
     ...state,
-    kind: state.kind === "cap" ? "cap" : "timeouts",
+    kind: kind === "cap" ? "cap" : "timeouts",
     limit: Math.max(1, Math.floor(cutFrom * defaults.timeoutCut)),
+    timeouts: Timeouts.tryFewer(timeouts, next),
+    uncut: { limit, kind },
+    acquitted: false,
     cutFrom,
     clean: 0,
-    cutAt: now
+    cutAt: now,
+    trialUntil: until
   }
 }

@@ -16,7 +16,7 @@
  * | Throttled concurrency | by the hint | given back | given back | learns | |
  * | Throttled unknown | by the hint | learns, unless the cap or the tokens explain it | learns, where it expected the refusal, or larger calls are refused | may learn | |
  * | Overloaded, Failed | | given back | given back | | counts |
- * | TimedOut | | | kept | shrinks, where many do | counts |
+ * | TimedOut | | | kept | shrinks, where many do and fewer at once helps | counts |
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
@@ -199,10 +199,11 @@ export const settle = (
       return failed(Budget.returnAll(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
       // a provider that is down says nothing of how many it bears
+      if (state.outage.down) return failed(ended, ticket, now, undefined)
       const [decisions, next] = failed(state, ticket, now, undefined)
-      if (state.outage.down) return [decisions, next]
       // what brought it down may have been their number
-      const inFlight = InFlight.timeOut(state.inFlight, ticket.at, state.count + 1, next.outage.down, now)
+      const attempt = { seq: ticket.seq, at: ticket.at, count: state.count + 1, next: state.next }
+      const inFlight = InFlight.timeOut(state.inFlight, attempt, next.outage.down, now)
       const learned = { ...next, inFlight }
       return inFlight.limit === state.inFlight.limit ? [decisions, learned] : [[...decisions, {
         subject: "in-flight",
@@ -213,7 +214,10 @@ export const settle = (
     }
     case "Ignored": {
       const outage = Outage.ended(state.outage, ticket.seq)
-      return unchanged(sample.sent ? { ...ended, outage } : Budget.neverSent({ ...ended, outage }, ticket, now))
+      const inFlight = InFlight.ended(state.inFlight, ticket.seq, now - ticket.at)
+      return unchanged(
+        sample.sent ? { ...state, inFlight, outage } : Budget.neverSent({ ...ended, outage }, ticket, now)
+      )
     }
   }
 }
@@ -267,7 +271,7 @@ const succeeded = (
   if (inFlight.limit !== returned.inFlight.limit) {
     decisions.push({
       subject: "in-flight",
-      reason: inFlight.kind === "timeouts" ? "recovered" : "cap-raised",
+      reason: [inFlight.kind, returned.inFlight.kind].includes("timeouts") ? "recovered" : "cap-raised",
       from: returned.inFlight.limit,
       to: inFlight.limit
     })

@@ -137,12 +137,12 @@ const ones = (bits: number): number => {
   return n
 }
 
+const unexplained = (failures: number, tries: number): number =>
+  Math.ceil(Math.log(defaults.falseAlarm) / Math.log((failures + 0.3) / (tries + 2)))
+
 /** Computes the run of failures that chance no longer explains, from the failures among `tries` earlier attempts. */
-export const suspicious = (failures: number, tries: number): number => {
-  const share = (failures + 0.3) / (tries + 2)
-  const run = Math.ceil(Math.log(defaults.falseAlarm) / Math.log(share))
-  return Math.min(defaults.longestRun, Math.max(defaults.shortestRun, run))
-}
+export const suspicious = (failures: number, tries: number): number =>
+  Math.min(defaults.longestRun, Math.max(defaults.shortestRun, unexplained(failures, tries)))
 
 /** Learns from a failure of attempt `seq`, sent at `at`. `hint` is the wait that the provider asked for. */
 export const fail = (before: State, seq: number, at: number, now: number, hint = 0): State => {
@@ -177,13 +177,25 @@ const down = (state: State, now: number, hint: number): State => ({
   probeAt: now + Math.max(hint, defaults.probeSeconds)
 })
 
-/** Counts a failure that many attempts have overtaken: the longest run that counts is as many numbers that all failed. */
+/**
+ * Counts a failure that many attempts have overtaken. As many numbers as the longest run that counts, all failed, are
+ * one; where others failed before without an outage, chance explains more of them in a row.
+ */
 const overtaken = (state: State, seq: number, now: number, hint: number): State => {
-  const numbers = Math.floor(seq / defaults.longestRun)
+  const size = defaults.longestRun
+  const numbers = Math.floor(seq / size)
   const failures = 1 + (state.late.find((one) => one[0] === numbers)?.[1] ?? 0)
-  if (failures >= defaults.longestRun) return down(state, now, hint)
   const others = state.late.filter((one) => one[0] !== numbers)
-  return { ...state, late: [...others, [numbers, failures] as const].slice(-groups) }
+  const late = [...others, [numbers, failures] as const].slice(-groups)
+  if (failures < size) return { ...state, late }
+  const whole = new Set(late.filter((one) => one[1] >= size).map((one) => one[0]))
+  let first = numbers
+  while (whole.has(first - 1)) first--
+  // an outage may have begun within the numbers before these
+  const before = late.filter((one) => one[0] < first - 1)
+  const failed = before.reduce((sum, one) => sum + one[1], 0)
+  const run = (numbers - first + 1) * size
+  return run >= unexplained(failed, before.length * size) ? down(state, now, hint) : { ...state, late }
 }
 
 /** Computes the share of the learned rate that may be used now: less than 1 in the first second after an outage. */

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/guard/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { seeded } from "../policy/events.ts"
 import { type Attempt, bucket, calls, player, type Provider, throttled } from "./lanes.ts"
 
 const success: Lane.Sample = { _tag: "Success" }
@@ -250,6 +252,26 @@ describe("Lane, whose provider times out", () => {
       expect(limits[0]).toBeLessThan(100)
       expect(Math.min(...limits)).toBe(limits[0])
       expect(took).toBeLessThan(1.2 * (75 + 120))
+    })))
+})
+
+describe("Lane, half of whose calls hang", () => {
+  it.effect("sends as many at once as before, after a trial", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const random = seeded(7)
+      const once = Effect.suspend(() => {
+        const hangs = random() < 0.5
+        return lane.run(
+          Effect.as(Effect.sleep(hangs ? "20 seconds" : "1 second"), hangs),
+          { tokens: 10 },
+          (): Lane.Sample => ({ _tag: hangs ? "TimedOut" : "Success" })
+        )
+      })
+      const call = Effect.repeat(once, { while: (hangs) => hangs })
+      const [took] = yield* Effect.timed(Effect.forEach(calls(600), () => call, { concurrency: 200 }))
+      expect(Duration.toSeconds(took)).toBeLessThan(300)
+      expect((yield* lane.status).inFlightLimit).toBeUndefined()
     })))
 })
 

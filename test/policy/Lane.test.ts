@@ -313,33 +313,66 @@ describe("LaneInFlight", () => {
     expect([InFlight.wait(busy, 2, 22), InFlight.wait({ ...busy, max: 2 }, 2, 20)]).toEqual([0, Infinity])
   })
 
-  it("shrinks once per episode of timeouts and grows back by one", () => {
-    let state = InFlight.timeOut(InFlight.make(), 1, 20, false, 2)
-    expect(state.limit).toBe(14)
-    state = InFlight.timeOut(state, 1.5, 20, false, 3)
-    expect(state.limit).toBe(14)
-    for (let i = 0; i < 14; i++) state = InFlight.succeed(state, 100 + i, 4, 4)
-    expect(state.limit).toBe(15)
+  const timedOut = (state: InFlight.State, seq: number, at: number, now: number, down = false): InFlight.State =>
+    InFlight.timeOut(state, { seq, at, count: 20, next: 100 }, down, now)
+  const many = (at: number, now: number): InFlight.State =>
+    Array.from({ length: 8 }, (_, seq) => seq).reduce(
+      (state, seq) => timedOut(state, seq, at, now),
+      InFlight.make()
+    )
+
+  it("tries a quarter of the calls in flight once per episode of timeouts, for as long as a timeout takes", () => {
+    let state = many(1, 2)
+    expect(state.limit).toBe(5)
+    for (let seq = 20; seq < 40; seq++) state = timedOut(state, seq, 1.5, 3)
+    for (let i = 0; i < 5; i++) state = InFlight.succeed(state, 100 + i, 2.5, 3)
+    expect(state.limit).toBe(5)
   })
 
-  it("grows by an eighth once it is back at what was in flight when calls timed out", () => {
-    let state = InFlight.timeOut(InFlight.make(), 1, 20, false, 2)
+  it("grows back with each success at first, with each round then, and by an eighth above where calls timed out", () => {
+    let state = many(1, 2)
     const limits: Array<number> = []
     for (let i = 0; i < 350; i++) {
       const { limit } = state
       state = InFlight.succeed(state, i, 4, 4)
-      if (state.limit > limit) limits.push(state.limit)
+      if (state.limit > limit) limits.push(i, state.limit)
     }
-    expect(limits).toEqual([15, 16, 17, 18, 19, 20, 21, 22, 25, 29, 33, 38, 43, 49])
+    expect(limits.slice(0, 20)).toEqual([0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11, 6, 12, 7, 13, 8, 14, 22, 15])
+    expect(limits.filter((_, i) => i % 2 === 1).slice(9)).toEqual([
+      15,
+      16,
+      17,
+      18,
+      19,
+      20,
+      21,
+      22,
+      25,
+      29,
+      33,
+      38,
+      43,
+      49
+    ])
   })
 
-  it("takes a timeout for the call's own where three others were answered, and not where the provider goes down", () => {
+  it("takes a timeout for the call's own where others were answered, and not where the provider goes down", () => {
+    expect(timedOut(InFlight.make(), 100, 3, 4, true).limit).toBe(5)
     let state = InFlight.make()
-    for (let i = 0; i < 100; i++) state = InFlight.succeed(state, i, 1, 2)
-    expect(InFlight.timeOut(state, 3, 20, true, 4).limit).toBe(14)
-    for (let i = 0; i < 8; i++) state = InFlight.timeOut(state, 3, 20, false, 4)
+    for (let seq = 0; seq < 400; seq += 4) state = timedOut(state, seq, 3, 4)
     expect(state.limit).toBe(Infinity)
-    expect(InFlight.timeOut(state, 3, 20, false, 4).limit).toBe(14)
+  })
+
+  it("is what it was where as many time out with a quarter in flight, from the next success on", () => {
+    let state = InFlight.make()
+    for (let seq = 0; seq < 40; seq += 2) state = timedOut(state, seq, 1, 2)
+    for (let seq = 100; seq < 120; seq += 2) state = timedOut(state, seq, 2.5, 3.5)
+    expect(state.limit).toBe(5)
+    const restored = InFlight.succeed(state, 121, 3, 4)
+    expect([restored.limit, restored.kind]).toEqual([Infinity, "unknown"])
+    let later = restored
+    for (let seq = 122; seq < 2000; seq += 2) later = timedOut(later, seq, 5, 6)
+    expect(later.limit).toBe(Infinity)
   })
 })
 

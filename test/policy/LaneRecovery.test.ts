@@ -229,10 +229,10 @@ describe("LaneKernel, whose attempts time out", () => {
   it("shrinks the limit of calls in flight only where several were under way", () => {
     const limitOf = (count: number): number => {
       const [tickets, state] = burst(count, 0)
-      const [ticket] = tickets
-      return ticket === undefined ? NaN : Kernel.settle(state, ticket, { _tag: "TimedOut" }, 20)[1].inFlight.limit
+      return tickets.slice(0, 8).reduce((was, ticket) => Kernel.settle(was, ticket, { _tag: "TimedOut" }, 20)[1], state)
+        .inFlight.limit
     }
-    expect([limitOf(1), limitOf(2), limitOf(20)]).toEqual([Infinity, 1, 14])
+    expect([limitOf(1), limitOf(2), limitOf(20)]).toEqual([Infinity, Infinity, 3])
   })
 })
 
