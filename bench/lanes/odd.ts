@@ -1,11 +1,11 @@
 /**
- * The whole client against providers that are no bucket: they refuse by chance, close now and then, or answer a limit with
- * another status. In virtual time; a seed gives the same figures everywhere.
+ * The whole client against providers that are no bucket: they refuse by chance, close now and then, answer a limit with
+ * another status, hang, or queue. In virtual time; a seed gives the same figures everywhere.
  *
- * `node bench/lanes/odd.ts [--seeds 3] [--from 1]`
+ * `node bench/lanes/odd.ts [--seeds 3] [--from 1] [--only hang]`
  *
- * *At once*: so many calls, without deadlines. *Each second*: calls that come by chance, with a deadline of 30 s. Prints
- * what was answered, in what time, with how many attempts for each answer.
+ * *At once*: so many calls, without deadlines. *Each second*: calls that come by chance, with a deadline of 30 s, or of
+ * 60 s where calls hang. Prints what was answered, in what time, with how many attempts for each answer.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -15,24 +15,30 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
+import * as Retry from "../../src/guard/Retry.ts"
 import * as Together from "../../src/together/Together.ts"
 import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { uniform } from "./scenarios.ts"
 
 const { values } = parseArgs({
-  options: { seeds: { type: "string", default: "3" }, from: { type: "string", default: "1" } }
+  options: {
+    seeds: { type: "string", default: "3" },
+    from: { type: "string", default: "1" },
+    only: { type: "string", default: "" }
+  }
 })
 
-/** Says how an attempt is refused; nothing where it is answered. */
+/** Says how an attempt is refused, or after how many seconds it is answered; nothing for half a second. */
 type Provider = (seen: { readonly now: number; readonly open: number; readonly chance: number }) =>
   | Reply.Answer
+  | number
   | undefined
 
 const limited = (message = "rate limit"): Reply.Answer =>
   Reply.error(429, { body: { error: { message, type: "rate_limit" } } })
 
-const answered = Reply.after(Reply.chat("yes"), "500 millis")
+const answered = (seconds = 0.5): Reply.Answer => Reply.after(Reply.chat("yes"), Math.ceil(seconds * 1000))
 
 const bucket = (rate: number, depth: number) => {
   let level = depth
@@ -74,6 +80,21 @@ const byChance = (share: number, message?: string) => (): Provider => ({ chance 
 
 const cap = (most: number) => (): Provider => ({ open }) => open > most ? Reply.overloaded : undefined
 
+/** A share of all attempts is never answered, the others within a second. */
+const hanging = (share: number) => (): Provider => ({ chance }) => chance < share ? Infinity : 1
+
+/** What is above so many in flight is never answered. */
+const silentCap = (most: number) => (): Provider => ({ open }) => open > most ? Infinity : 1
+
+/** Takes everything, and answers so many per second, in order, each a second later; what was given up is worked on as well. */
+const queueing = (rate: number) => (): Provider => {
+  let free = 0
+  return ({ now }) => {
+    free = Math.max(now, free) + 1 / rate
+    return free - now + 1
+  }
+}
+
 interface Case {
   readonly name: string
   readonly provider: () => Provider
@@ -81,7 +102,15 @@ interface Case {
   readonly concurrency?: number
   readonly eachSecond?: number
   readonly seconds?: number
+  /** Seconds of the deadline of calls that come each second. */
+  readonly deadline?: number
+  /** Seconds until an attempt times out, and attempts of a call: for a job there are eight. */
+  readonly timeout?: number
+  readonly attempts?: number
 }
+
+const job = { atOnce: 2000, concurrency: 256, timeout: 20, attempts: 8 }
+const service = { eachSecond: 5, seconds: 300, deadline: 60, timeout: 10 }
 
 const cases: ReadonlyArray<Case> = [
   { name: "neighbour, hints, 8 each second", provider: neighbour(true), eachSecond: 8, seconds: 600 },
@@ -101,7 +130,20 @@ const cases: ReadonlyArray<Case> = [
     name: "5 % too many concurrent by chance, 2,000 at once",
     provider: byChance(0.05, "Too many concurrent requests"),
     atOnce: 2000
-  }
+  },
+  ...[0.1, 0.3, 0.5, 0.8].map((share) => ({
+    name: `${share * 100} % hang, job of 2,000`,
+    provider: hanging(share),
+    ...job
+  })),
+  ...[0.3, 0.5, 0.8].map((share) => ({
+    name: `${share * 100} % hang, 5 each second`,
+    provider: hanging(share),
+    ...service
+  })),
+  { name: "what is over 16 hangs, job of 2,000", provider: silentCap(16), ...job },
+  { name: "queueing server, 10 per second, 2,000 at once", provider: queueing(10), atOnce: 2000 },
+  { name: "the same, timeouts of 20 s, 8 attempts", provider: queueing(10), atOnce: 2000, timeout: 20, attempts: 8 }
 ]
 
 const play = (one: Case, seed: number) => {
@@ -113,18 +155,20 @@ const play = (one: Case, seed: number) => {
       Effect.gen(function*() {
         const now = ((yield* Clock.currentTimeMillis) - start) / 1000
         open++
-        const refusal = provider({ now, open, chance: uniform(seed, attempts++) })
-        return yield* Reply.send(refusal === undefined ? answered : Reply.after(refusal, "20 millis"), request)
+        const end = provider({ now, open, chance: uniform(seed, attempts++) })
+        if (end === Infinity) return yield* Effect.never
+        return yield* Reply.send(typeof end === "object" ? Reply.after(end, "20 millis") : answered(end), request)
       }).pipe(Effect.ensuring(Effect.sync(() => void open--)))
     )
   const program = Effect.gen(function*() {
     const together = yield* Together.Together
     const start = yield* Clock.currentTimeMillis
-    const { atOnce, concurrency = "unbounded", eachSecond = 1, seconds = 0 } = one
+    const { atOnce, attempts: maxAttempts, concurrency = "unbounded", deadline = 30, eachSecond = 1, seconds = 0 } = one
+    const options = maxAttempts === undefined ? {} : { retry: Retry.policy({ maxAttempts }) }
     const call = (n: number) =>
       Effect.exit(together.chat(
         { model: "m", max_tokens: 20, messages: [{ role: "user", content: String(n) }] },
-        atOnce === undefined ? { deadline: "30 seconds" } : {}
+        atOnce === undefined ? { ...options, deadline: deadline * 1000 } : options
       ))
     const fibers: Array<Fiber.Fiber<Exit.Exit<unknown, unknown>>> = []
     let exits: ReadonlyArray<Exit.Exit<unknown, unknown>> = []
@@ -144,7 +188,10 @@ const play = (one: Case, seed: number) => {
   })
   const client = Layer.unwrap(
     Effect.map(Clock.currentTimeMillis, (start) =>
-      Together.layerHttp({ apiKey: Redacted.make("key") }).pipe(
+      Together.layerHttp({
+        apiKey: Redacted.make("key"),
+        timeouts: one.timeout === undefined ? undefined : { headers: one.timeout * 1000 }
+      }).pipe(
         Layer.provide(Layer.succeed(HttpClient.HttpClient, http(start)))
       ))
   )
@@ -157,7 +204,7 @@ const play = (one: Case, seed: number) => {
 const from = Number(values.from)
 const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => from + i)
 console.log("| provider | answered | seconds | attempts each |\n| --- | --- | --- | --- |")
-for (const one of cases) {
+for (const one of cases.filter(({ name }) => name.includes(values.only))) {
   const played = await Effect.runPromise(Effect.forEach(seeds, (seed) => play(one, seed)))
   const range = (of: (outcome: typeof played[number]) => number, digits = 0): string => {
     const all = played.map(of)
