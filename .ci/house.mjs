@@ -6,6 +6,7 @@
  * | `house/header` | a module begins with a comment that works as its manual |
  * | `house/documented` | every export carries a JSDoc that starts with a sentence |
  * | `house/clock` | no `new Date()` without an argument: the time comes from `Clock` |
+ * | `house/named` | the type of a schema is an interface, which editors show by its name; that of a union cannot be one |
  */
 
 const docBefore = (context, node) => {
@@ -61,4 +62,34 @@ const clock = {
   })
 }
 
-export default { meta: { name: "house" }, rules: { header, documented, clock } }
+const unions = new Set(["Union", "Literals"])
+
+/** Names the function whose call makes a value: `Union` for `Schema.Union([…])` and for what it is piped or checked into. */
+const maker = (expression) => {
+  if (expression?.type !== "CallExpression") return undefined
+  const callee = expression.callee
+  if (callee.type !== "MemberExpression") return callee.name
+  return callee.object.type === "CallExpression" ? maker(callee.object) : callee.property.name
+}
+
+const named = {
+  create: (context) => {
+    const makers = new Map()
+    return {
+      VariableDeclarator: (node) => makers.set(node.id.name, maker(node.init)),
+      "Program:exit": (program) => {
+        for (const { declaration: type } of program.body) {
+          if (type?.type !== "TSTypeAliasDeclaration" || type.typeAnnotation.type !== "TSTypeQuery") continue
+          const { left, right } = type.typeAnnotation.exprName
+          const schema = left?.name
+          if (schema === undefined || right.name !== "Type" || !makers.has(schema) || unions.has(makers.get(schema))) continue
+          const message = `Editors show an interface by its name, and spread an alias out: ` +
+            `export interface ${type.id.name} extends Schema.Schema.Type<typeof ${schema}> {}`
+          context.report({ node: type, message })
+        }
+      }
+    }
+  }
+}
+
+export default { meta: { name: "house" }, rules: { header, documented, clock, named } }

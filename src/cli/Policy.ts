@@ -33,7 +33,7 @@ export const Policy = Schema.Struct({
   onCredits: Schema.optionalKey(Schema.Literals(["stop", "wait"]))
 })
 /** A policy document. */
-export type Policy = typeof Policy.Type
+export interface Policy extends Schema.Schema.Type<typeof Policy> {}
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Policy), { onExcessProperty: "error" })
 const decodeRetry = Schema.decodeUnknownEffect(Schema.fromJsonString(RetryDocument.RetryDocument), {

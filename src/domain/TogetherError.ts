@@ -61,7 +61,7 @@ export const PartialAnswer = Schema.Struct({
   usage: Schema.optional(Usage)
 })
 /** Holds what a stream had delivered when it failed. */
-export type PartialAnswer = typeof PartialAnswer.Type
+export interface PartialAnswer extends Schema.Schema.Type<typeof PartialAnswer> {}
 
 /**
  * Holds what had arrived, without a field for a usage that nobody said.

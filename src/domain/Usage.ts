@@ -20,7 +20,7 @@ export const Usage = Schema.Struct({
   reasoningTokens: Tokens
 })
 /** Counts the tokens of one answered call. */
-export type Usage = typeof Usage.Type
+export interface Usage extends Schema.Schema.Type<typeof Usage> {}
 
 /** No tokens at all. */
 export const zero: Usage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }

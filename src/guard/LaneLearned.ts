@@ -21,7 +21,7 @@ export const Learned = Schema.Struct({
   inFlight: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0)))
 })
 /** Holds what a lane has learned. */
-export type Learned = typeof Learned.Type
+export interface Learned extends Schema.Schema.Type<typeof Learned> {}
 
 /** Reads the limit as best known: measured where the learner holds, else the rate it searches at; not that of a bad minute. */
 const best = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>

@@ -12,7 +12,7 @@ import { Learned } from "./LaneLearned.ts"
 /** Checks what all lanes have learned, by key. */
 export const Saved = Schema.Record(Schema.String, Learned)
 /** Holds what all lanes have learned, by key. */
-export type Saved = typeof Saved.Type
+export interface Saved extends Schema.Schema.Type<typeof Saved> {}
 /** Reads and writes `Saved` as JSON text. */
 export const SavedFromJson = Schema.fromJsonString(Saved)
 

@@ -46,7 +46,7 @@ export const Part = Schema.Struct({
   missing: Schema.optionalKey(Schema.Boolean)
 })
 /** A batch, as the journal notes it. */
-export type Part = typeof Part.Type
+export interface Part extends Schema.Schema.Type<typeof Part> {}
 
 const decode = Schema.decodeUnknownOption(Part)
 const decodeDone = Schema.decodeUnknownOption(Schema.Struct({ name: Schema.String }))

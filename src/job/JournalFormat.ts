@@ -36,7 +36,7 @@ export const Head = Schema.Struct({
   target: Schema.optionalKey(Schema.String)
 })
 /** Identifies the input that a journal belongs to, and who answers its rows. */
-export type Head = typeof Head.Type
+export interface Head extends Schema.Schema.Type<typeof Head> {}
 
 /** Says what one settled row took. Tokens and money are absent where they are unknown. */
 export interface Meta {

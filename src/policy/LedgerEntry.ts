@@ -25,7 +25,7 @@ export const Reserve = Schema.TaggedStruct("Reserve", {
   expected: Schema.optionalKey(Amount)
 })
 /** Opens a reservation. */
-export type Reserve = typeof Reserve.Type
+export interface Reserve extends Schema.Schema.Type<typeof Reserve> {}
 
 /** Ends a reservation with what the call cost; `sure` is false where the amount is assumed. */
 export const Settle = Schema.TaggedStruct("Settle", {
@@ -36,12 +36,12 @@ export const Settle = Schema.TaggedStruct("Settle", {
   sure: Schema.Boolean
 })
 /** Ends a reservation with what the call cost. */
-export type Settle = typeof Settle.Type
+export interface Settle extends Schema.Schema.Type<typeof Settle> {}
 
 /** Ends a reservation without a cost; `atRisk` where the provider may have billed the call. */
 export const Refund = Schema.TaggedStruct("Refund", { id: Schema.Int, at: Seconds, atRisk: Schema.Boolean })
 /** Ends a reservation without a cost. */
-export type Refund = typeof Refund.Type
+export interface Refund extends Schema.Schema.Type<typeof Refund> {}
 
 /** States a key's balance, as its owner read it. */
 export const Stated = Schema.TaggedStruct("Stated", {
@@ -57,7 +57,7 @@ export const Stated = Schema.TaggedStruct("Stated", {
   declared: Schema.optionalKey(Schema.Boolean)
 })
 /** States a key's balance. */
-export type Stated = typeof Stated.Type
+export interface Stated extends Schema.Schema.Type<typeof Stated> {}
 
 /** Tells whether a statement stands for what the configuration says, given the one of its key that did so before. */
 export const standsAsDeclared = ({ declared }: Stated, before: Stated | undefined): boolean =>
@@ -78,7 +78,7 @@ export const Summary = Schema.TaggedStruct("Summary", {
   unpriced: Schema.Int
 })
 /** Sums up calls that ended. */
-export type Summary = typeof Summary.Type
+export interface Summary extends Schema.Schema.Type<typeof Summary> {}
 
 /** Anything a ledger remembers: a line of its file. */
 export const Entry = Schema.Union([Reserve, Settle, Refund, Stated, Summary])

@@ -64,7 +64,7 @@ export const RecordedRequest = Schema.Struct({
   body: Schema.optionalKey(Schema.Unknown)
 })
 /** Holds one recorded request. */
-export type RecordedRequest = typeof RecordedRequest.Type
+export interface RecordedRequest extends Schema.Schema.Type<typeof RecordedRequest> {}
 
 /** Holds one recorded answer (`stall`: the program left it), how the connection broke, or that the program left before. */
 export const RecordedResponse = Schema.Union([
@@ -92,7 +92,7 @@ export const Cassette = Schema.Struct({
   exchanges: Schema.Array(Schema.Struct({ request: RecordedRequest, response: RecordedResponse }))
 })
 /** Holds recorded exchanges in the order in which they started. */
-export type Cassette = typeof Cassette.Type
+export interface Cassette extends Schema.Schema.Type<typeof Cassette> {}
 
 /** Reports a cassette file that is none. */
 export class CassetteError extends Data.TaggedError("CassetteError")<{

@@ -111,7 +111,7 @@ export const Model = Schema.Struct({
   batch: or(Schema.Boolean, true)
 })
 /** Describes one model of the catalogue. */
-export type Model = typeof Model.Type
+export interface Model extends Schema.Schema.Type<typeof Model> {}
 
 /** Holds a catalogue of models that looks like the provider's; prices are examples. */
 export const defaultModels: Readonly<Record<string, typeof Model.Encoded>> = {
@@ -298,7 +298,7 @@ export const Config = Schema.Struct({
   )
 })
 /** Describes a simulated provider, complete. */
-export type Config = typeof Config.Type
+export interface Config extends Schema.Schema.Type<typeof Config> {}
 /** Describes a simulated provider; every field has a default. */
 export type Options = typeof Config.Encoded
 

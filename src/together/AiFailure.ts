@@ -53,7 +53,7 @@ export const Details = Schema.Struct({
   reason: Schema.optionalKey(Schema.String)
 })
 /** Keeps of a Together failure what the reason of an `AiError` has no field for. */
-export type Details = typeof Details.Type
+export interface Details extends Schema.Schema.Type<typeof Details> {}
 
 /** Names the call that failed. */
 export interface Where {

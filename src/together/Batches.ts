@@ -22,7 +22,7 @@ export const BatchRequest = request({
   model_id: Schema.optional(Schema.String)
 })
 /** Asks for a batch over an uploaded file. */
-export type BatchRequest = typeof BatchRequest.Type
+export interface BatchRequest extends Schema.Schema.Type<typeof BatchRequest> {}
 
 /**
  * Describes a batch job. `status`: `VALIDATING`, `IN_PROGRESS`, `CANCELING`, and the
@@ -46,7 +46,7 @@ export const BatchJob = open({
   model_id: ornament(Schema.String)
 })
 /** Describes a batch job. */
-export type BatchJob = typeof BatchJob.Type
+export interface BatchJob extends Schema.Schema.Type<typeof BatchJob> {}
 
 /** Answers the creation of a batch. */
 export const BatchCreated = open({ job: maybe(BatchJob), warning: ornament(Schema.String) })

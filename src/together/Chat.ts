@@ -65,7 +65,7 @@ export const Message = request({
   reasoning_content: maybe(Schema.String)
 })
 /** One message of a conversation. */
-export type Message = typeof Message.Type
+export interface Message extends Schema.Schema.Type<typeof Message> {}
 
 /** Chooses the form of the answer. `pattern` goes with `regex`, `json_schema` with its namesake. */
 export const ResponseFormat = request({
@@ -131,7 +131,7 @@ export const ChatRequest = request({
   reasoning: Schema.optional(request({ enabled: Schema.optional(Schema.Boolean) }))
 })
 /** Asks for a chat completion. */
-export type ChatRequest = typeof ChatRequest.Type
+export interface ChatRequest extends Schema.Schema.Type<typeof ChatRequest> {}
 
 /** Says how likely the tokens were: a list for each, or one number. */
 export const Logprobs = Schema.Union([
@@ -185,7 +185,7 @@ export const ChatResponse = open({
   warnings: ornament(Schema.Array(Warning))
 })
 /** Answers a chat completion. */
-export type ChatResponse = typeof ChatResponse.Type
+export interface ChatResponse extends Schema.Schema.Type<typeof ChatResponse> {}
 
 /** The part of a choice that one chunk adds. */
 export const ChatDelta = open({
@@ -227,7 +227,7 @@ export const ChatChunk = open({
   warnings: ornament(Schema.Array(Warning))
 })
 /** One event of a chat stream. */
-export type ChatChunk = typeof ChatChunk.Type
+export interface ChatChunk extends Schema.Schema.Type<typeof ChatChunk> {}
 
 /**
  * Finds choice 0: the one of this index, or without any.

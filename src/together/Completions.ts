@@ -19,7 +19,7 @@ export const CompletionRequest = request({
   ...samplingFields
 })
 /** Asks for the continuation of a prompt. */
-export type CompletionRequest = typeof CompletionRequest.Type
+export interface CompletionRequest extends Schema.Schema.Type<typeof CompletionRequest> {}
 
 /** Answers a plain completion. */
 export const CompletionResponse = open({
@@ -40,7 +40,7 @@ export const CompletionResponse = open({
   usage: ornament(Usage)
 })
 /** Answers a plain completion. */
-export type CompletionResponse = typeof CompletionResponse.Type
+export interface CompletionResponse extends Schema.Schema.Type<typeof CompletionResponse> {}
 
 /** One event of a completion stream, as it stands on the wire, `null` included. */
 export const CompletionChunk = open({
@@ -64,7 +64,7 @@ export const CompletionChunk = open({
   usage: ornament(Usage)
 })
 /** One event of a completion stream. */
-export type CompletionChunk = typeof CompletionChunk.Type
+export interface CompletionChunk extends Schema.Schema.Type<typeof CompletionChunk> {}
 
 /** Reads the continuation: the text of choice 0. */
 export const text = (response: CompletionResponse): string =>

@@ -12,7 +12,7 @@ export const EmbeddingsRequest = request({
   input: Schema.Union([Schema.String, Schema.Array(Schema.String)])
 })
 /** Asks for the embedding of one text or of several. */
-export type EmbeddingsRequest = typeof EmbeddingsRequest.Type
+export interface EmbeddingsRequest extends Schema.Schema.Type<typeof EmbeddingsRequest> {}
 
 /** Answers with one vector per text; `index` says which. */
 export const EmbeddingsResponse = open({
@@ -26,4 +26,4 @@ export const EmbeddingsResponse = open({
   usage: ornament(Usage)
 })
 /** Answers with one vector per text; `index` says which. */
-export type EmbeddingsResponse = typeof EmbeddingsResponse.Type
+export interface EmbeddingsResponse extends Schema.Schema.Type<typeof EmbeddingsResponse> {}

@@ -13,7 +13,7 @@ import { maybe, open, ornament, request } from "./Wire.ts"
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
 export const EvaluationRequest = request({ type: Schema.String, parameters: Schema.Unknown })
 /** Asks for an evaluation. */
-export type EvaluationRequest = typeof EvaluationRequest.Type
+export interface EvaluationRequest extends Schema.Schema.Type<typeof EvaluationRequest> {}
 
 /** Describes an evaluation. `status`: `pending`, `queued`, `running`, `completed`, `error`, `user_error`. */
 export const Evaluation = open({
@@ -34,7 +34,7 @@ export const Evaluation = open({
   results: Schema.optional(Schema.Unknown)
 })
 /** Describes an evaluation. */
-export type Evaluation = typeof Evaluation.Type
+export interface Evaluation extends Schema.Schema.Type<typeof Evaluation> {}
 
 /** Makes calls about evaluations. */
 export interface EvaluationsApi {

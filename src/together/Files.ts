@@ -32,7 +32,7 @@ export const File = open({
   }))
 })
 /** Describes a stored file. */
-export type File = typeof File.Type
+export interface File extends Schema.Schema.Type<typeof File> {}
 
 /** Lists files. */
 export const FileList = open({ data: Schema.Array(File) })

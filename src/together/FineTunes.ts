@@ -23,7 +23,7 @@ export const FineTuneRequest = request({
   suffix: Schema.optional(Schema.String.check(Schema.isMaxLength(64)))
 })
 /** Asks for a fine-tune. */
-export type FineTuneRequest = typeof FineTuneRequest.Type
+export interface FineTuneRequest extends Schema.Schema.Type<typeof FineTuneRequest> {}
 
 /** Tells of a step of a fine-tune. */
 export const FineTuneEvent = open({
@@ -96,7 +96,7 @@ export const FineTune = open({
   param_count: ornament(Schema.Finite)
 })
 /** Describes a fine-tune. */
-export type FineTune = typeof FineTune.Type
+export interface FineTune extends Schema.Schema.Type<typeof FineTune> {}
 
 /** Lists fine-tunes. */
 export const FineTuneList = open({ data: Schema.Array(FineTune) })
@@ -112,7 +112,7 @@ export const PriceEstimate = open({
   unavailable_reason: ornament(Schema.String)
 })
 /** Answers what a fine-tune would cost, and whether the credit limit allows it. */
-export type PriceEstimate = typeof PriceEstimate.Type
+export interface PriceEstimate extends Schema.Schema.Type<typeof PriceEstimate> {}
 
 /** Makes calls about fine-tunes. */
 export interface FineTunesApi {

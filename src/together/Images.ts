@@ -29,7 +29,7 @@ export const ImagesRequest = request({
   disable_safety_checker: Schema.optional(Schema.Boolean)
 })
 /** Asks for images. */
-export type ImagesRequest = typeof ImagesRequest.Type
+export interface ImagesRequest extends Schema.Schema.Type<typeof ImagesRequest> {}
 
 /** Answers with images, each as base64 or as a hosted URL. */
 export const ImagesResponse = open({
@@ -44,4 +44,4 @@ export const ImagesResponse = open({
   }))
 })
 /** Answers with images, each as base64 or as a hosted URL. */
-export type ImagesResponse = typeof ImagesResponse.Type
+export interface ImagesResponse extends Schema.Schema.Type<typeof ImagesResponse> {}

@@ -37,7 +37,7 @@ export const Model = open({
   pricing: ornament(Pricing)
 })
 /** Describes a model. */
-export type Model = typeof Model.Type
+export interface Model extends Schema.Schema.Type<typeof Model> {}
 
 const readModel = Schema.decodeUnknownOption(Model)
 
@@ -68,4 +68,4 @@ export const Whoami = open({
   user_id: maybe(Schema.String)
 })
 /** Says whose key this is. */
-export type Whoami = typeof Whoami.Type
+export interface Whoami extends Schema.Schema.Type<typeof Whoami> {}

@@ -16,7 +16,7 @@ export const RerankRequest = request({
   rank_fields: Schema.optional(Schema.Array(Schema.String))
 })
 /** Asks for documents in the order of their relevance to a query. */
-export type RerankRequest = typeof RerankRequest.Type
+export interface RerankRequest extends Schema.Schema.Type<typeof RerankRequest> {}
 
 /** Answers with documents, the most relevant first; `index` says which of the request. */
 export const RerankResponse = open({
@@ -31,4 +31,4 @@ export const RerankResponse = open({
   usage: ornament(Usage)
 })
 /** Answers with documents, the most relevant first. */
-export type RerankResponse = typeof RerankResponse.Type
+export interface RerankResponse extends Schema.Schema.Type<typeof RerankResponse> {}
