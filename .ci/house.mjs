@@ -82,7 +82,9 @@ const named = {
           if (type?.type !== "TSTypeAliasDeclaration" || type.typeAnnotation.type !== "TSTypeQuery") continue
           const { left, right } = type.typeAnnotation.exprName
           const schema = left?.name
-          if (schema === undefined || right.name !== "Type" || !makers.has(schema) || unions.has(makers.get(schema))) continue
+          if (schema === undefined || right.name !== "Type" || !makers.has(schema) || unions.has(makers.get(schema))) {
+            continue
+          }
           const message = `Editors show an interface by its name, and spread an alias out: ` +
             `export interface ${type.id.name} extends Schema.Schema.Type<typeof ${schema}> {}`
           context.report({ node: type, message })

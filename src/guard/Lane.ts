@@ -236,7 +236,7 @@ class LaneImpl implements Lane {
  */
 export const make = (
   options: Options = {},
-  store: LaneStore.LaneStore["Service"] = LaneStore.memory
+  store: LaneStore.Service = LaneStore.memory
 ): Effect.Effect<Lane> =>
   Effect.suspend(() => {
     const kernel = kernelOptions(checked(options))

@@ -21,9 +21,12 @@ export interface Cell {
 }
 
 /** Opens cells, one per key. */
-export class LaneStore extends Context.Service<LaneStore, {
+export interface Service {
   readonly open: (key: string, initial: () => State) => Effect.Effect<Cell>
-}>()("effect-together/LaneStore") {}
+}
+
+/** Says where the cells of lanes come from; default: {@link memory}. */
+export class LaneStore extends Context.Service<LaneStore, Service>()("effect-together/LaneStore") {}
 
 /** Makes a cell of this process. */
 export const cell = (initial: State): Cell => {
@@ -37,6 +40,6 @@ export const cell = (initial: State): Cell => {
 }
 
 /** Keeps the state of lanes in this process. */
-export const memory: LaneStore["Service"] = {
+export const memory: Service = {
   open: (_key, initial) => Effect.sync(() => cell(initial()))
 }

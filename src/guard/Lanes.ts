@@ -34,10 +34,10 @@ import * as Option from "effect/Option"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Lane from "./Lane.ts"
 import { checked } from "./LaneInput.ts"
-import { Lanes, Saved, SavedFromJson } from "./LanesService.ts"
+import { Lanes, Saved, SavedFromJson, type Service } from "./LanesService.ts"
 import * as LaneStore from "./LaneStore.ts"
 
-export { Lanes, Saved, SavedFromJson }
+export { Lanes, Saved, SavedFromJson, type Service }
 
 /** Holds the defaults of this module; those of a lane stand in `Lane.defaults`. */
 export const defaults = {
@@ -80,7 +80,7 @@ export interface Options extends Omit<Lane.Options, "key"> {
 }
 
 /** Makes the lanes. **Details**: takes a `LaneStore` from the context where there is one; else this process. */
-export const make = (options: Options = {}): Effect.Effect<Lanes["Service"]> =>
+export const make = (options: Options = {}): Effect.Effect<Service> =>
   Effect.gen(function*() {
     const { overrides, saved, ...base } = options
     // lanes outlive the call that makes them: what they show belongs to who made all of them

@@ -16,12 +16,15 @@ export interface Saved extends Schema.Schema.Type<typeof Saved> {}
 /** Reads and writes `Saved` as JSON text. */
 export const SavedFromJson = Schema.fromJsonString(Saved)
 
-/** Holds one lane per key. */
-export class Lanes extends Context.Service<Lanes, {
+/** Gives the lanes of a provider, one per key. */
+export interface Service {
   /** Gets the lane of a key, and makes it at first. */
   readonly get: (key: string) => Effect.Effect<Lane>
   /** Lists the lanes made so far. */
   readonly all: Effect.Effect<ReadonlyArray<Lane>>
   /** Reads what all lanes have learned, and what earlier runs learned of lanes that this one did not use. */
   readonly save: Effect.Effect<Saved>
-}>()("effect-together/Lanes") {}
+}
+
+/** Holds one lane per key. */
+export class Lanes extends Context.Service<Lanes, Service>()("effect-together/Lanes") {}

@@ -103,7 +103,7 @@ const unnamed = (part: Parts.Part) =>
  *
  * @param poll time between two looks at a batch
  */
-export const make = (client: Together.Together["Service"], poll: Duration.Duration): BatchProvider => {
+export const make = (client: Together.Service, poll: Duration.Duration): BatchProvider => {
   const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
     const files = yield* client.files.list
     const file = files.find((each) => part.fileId === undefined ? each.filename === part.name : each.id === part.fileId)

@@ -59,14 +59,17 @@ export interface Options {
 export const defaults = { seed: 1, scale: 1 } as const
 
 /** Gives hold of a running emulator, beside its port. */
-export class Emulator extends Context.Service<Emulator, {
+export interface Service {
   /** Reads the simulation as the last event left it: a request, or the end of a batch. */
   readonly state: Effect.Effect<Simulation.State>
   /** Changes the simulation at its present time, as with `Simulation.configure` or `Simulation.topUp`. */
   readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
   /** Forgets everything and begins again; options and seed, if given, replace those of before. The scale stays. */
   readonly reset: (options?: Simulation.Options, seed?: number) => Effect.Effect<void>
-}>()("effect-together/testing/Emulator") {}
+}
+
+/** Stands for the running emulator: see the module header. */
+export class Emulator extends Context.Service<Emulator, Service>()("effect-together/testing/Emulator") {}
 
 /** Finds a way to break the connection of a request: Node's own request object has one. */
 const destroyer = (source: object): (() => void) | undefined => {

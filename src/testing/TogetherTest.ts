@@ -102,7 +102,7 @@ interface Rule {
 }
 
 /** Describes the stand-in of one test. */
-export class TogetherTest extends Context.Service<TogetherTest, {
+export interface Service {
   readonly client: HttpClient.HttpClient
   readonly on: (matcher: Sent.Matcher, replies: ReadonlyArray<Responder>) => Effect.Effect<void>
   readonly always: (matcher: Sent.Matcher, reply: Responder) => Effect.Effect<void>
@@ -110,7 +110,10 @@ export class TogetherTest extends Context.Service<TogetherTest, {
   readonly log: Effect.Effect<ReadonlyArray<Wiretap.Entry>>
   readonly open: Effect.Effect<ReadonlyArray<Wiretap.Entry>>
   readonly verify: Effect.Effect<void, ScriptError>
-}>()("effect-together/testing/TogetherTest") {}
+}
+
+/** Stands in for Together in one test; most tests take the functions of this module in its place. */
+export class TogetherTest extends Context.Service<TogetherTest, Service>()("effect-together/testing/TogetherTest") {}
 
 const noRules = "nothing is scripted"
 
@@ -131,7 +134,7 @@ const explain = (sent: Sent.Sent, rules: ReadonlyArray<Rule>): string => {
 }
 
 /** Makes a stand-in. */
-export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> =>
+export const make = (options?: Options): Effect.Effect<Service> =>
   Effect.gen(function*() {
     const unmatched = options?.unmatched ?? defaults.unmatched
     const rules: Array<Rule> = []
@@ -215,7 +218,7 @@ export const make = (options?: Options): Effect.Effect<TogetherTest["Service"]> 
     })
   })
 
-const acquire = (options: Options | undefined): Effect.Effect<TogetherTest["Service"], never, Scope.Scope> =>
+const acquire = (options: Options | undefined): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.acquireRelease(
     make(options),
     (test) => options?.verifyOnClose ?? defaults.verifyOnClose ? Effect.orDie(test.verify) : Effect.void
@@ -300,20 +303,19 @@ export const table: Effect.Effect<string, never, TogetherTest> = Effect.map(log,
 /** Fails unless every scripted reply was used, nothing unexpected was sent and no request waits for {@link next}. */
 export const verify: Effect.Effect<void, ScriptError, TogetherTest> = TogetherTest.use((test) => test.verify)
 
-type Service = Together.Together["Service"]
 type Group = "files" | "batches" | "fineTunes" | "evaluations"
 
 /** Describes the part of the client that a test needs: any operations, also of files, batches, fine-tunes and evaluations. */
 export type Mock =
-  & { readonly [K in Exclude<keyof Service, Group>]?: Service[K] }
-  & { readonly [G in Group]?: Partial<Service[G]> }
+  & { readonly [K in Exclude<keyof Together.Service, Group>]?: Together.Service[K] }
+  & { readonly [G in Group]?: Partial<Together.Service[G]> }
 
 /** Keeps a mock from passing for a promise, which `await` would wait for: it has every property. */
 const noPromise = { then: undefined }
 
 /** Mocks one group of operations, which `Layer.mock` of the whole service takes for a plain value. */
-const mockGroup = <G extends Group>(group: G, given: Mock): Effect.Effect<Service[G]> => {
-  const key = Context.Service<Service[G]>(`Together.${group}`)
+const mockGroup = <G extends Group>(group: G, given: Mock): Effect.Effect<Together.Service[G]> => {
+  const key = Context.Service<Together.Service[G]>(`Together.${group}`)
   // every operation is an effect or returns one or a stream, so each may be left out
   return Effect.provide(Effect.service(key), Layer.mock(key, { ...given[group], ...noPromise } as never))
 }

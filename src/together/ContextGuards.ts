@@ -13,7 +13,7 @@ import { RetryBudget } from "../guard/RetryBudget.ts"
 
 /** Holds guards, as far as there are any. */
 export interface ContextGuards {
-  readonly lanes: Lanes.Lanes["Service"] | undefined
+  readonly lanes: Lanes.Service | undefined
   readonly credits: Credits.Service | undefined
   readonly breaker: Breaker.Breaker | undefined
   readonly retryBudget: RetryBudget | undefined

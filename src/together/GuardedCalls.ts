@@ -30,7 +30,7 @@ export interface Shared {
   /** Guards that its options name, else those of the context where it is made. What it has not, a call takes from its fiber. */
   readonly given: ContextGuards.ContextGuards
   /** For calls that find none. */
-  readonly lanes: Lanes.Lanes["Service"]
+  readonly lanes: Lanes.Service
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
   readonly retry: Schedule.Schedule<unknown, TogetherError>

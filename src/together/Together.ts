@@ -140,7 +140,7 @@ export interface Whole {
 }
 
 /** Makes typed calls to Together. Every method fails with `TogetherError` only. */
-export class Together extends Context.Service<Together, {
+export interface Service {
   /** Asks for a chat completion; `chatStream` streams one. */
   readonly chat: (
     request: Chat.ChatRequest & Whole,
@@ -205,7 +205,10 @@ export class Together extends Context.Service<Together, {
   readonly fineTunes: FineTunes.FineTunesApi
   /** Starts evaluations and reads them. */
   readonly evaluations: Evaluations.EvaluationsApi
-}>()("effect-together/Together") {}
+}
+
+/** Together AI in the context: typed calls, every guard in place. */
+export class Together extends Context.Service<Together, Service>()("effect-together/Together") {}
 
 const missingKey = new AuthError({
   reason: "missing",

@@ -45,7 +45,7 @@ const request = { model: "m", messages: [{ role: "user", content: "hi" }] }
 const outcomes = (
   seeds: ReadonlyArray<number>,
   reply: (seed: number) => Reply.Reply,
-  call: (service: Together.Together["Service"]) => Effect.Effect<unknown, unknown>
+  call: (service: Together.Service) => Effect.Effect<unknown, unknown>
 ) =>
   Effect.suspend(() => {
     let current = 0

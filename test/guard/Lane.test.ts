@@ -86,7 +86,7 @@ describe("Lane", () => {
     it.effect("stands in for that of this process through its layer, and sees every state", () =>
       Effect.gen(function*() {
         const written = new Map<string, number>()
-        const counting: LaneStore.LaneStore["Service"] = {
+        const counting: LaneStore.Service = {
           open: (key, initial) =>
             Effect.map(LaneStore.memory.open(key, initial), (cell) => ({
               read: cell.read,
@@ -109,7 +109,7 @@ describe("Lane", () => {
     it.effect("may change a lane's limits between two calls", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const cells: Array<LaneStore.Cell> = []
-        const shared: LaneStore.LaneStore["Service"] = {
+        const shared: LaneStore.Service = {
           open: (key, initial) =>
             Effect.tap(LaneStore.memory.open(key, initial), (cell) => Effect.sync(() => cells.push(cell)))
         }

@@ -102,7 +102,7 @@ const byPath = {
   idempotent: true,
   estimate: { inputTokens: 2, outputTokens: 5, maxOutputTokens: 20 }
 }
-type Service = Together.Together["Service"]
+type Service = Together.Service
 
 interface Scenario {
   readonly name: string

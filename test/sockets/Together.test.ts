@@ -32,7 +32,7 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
   const client = (baseUrl: string, options: Partial<Together.Options> = {}) =>
     Effect.provide(layerOf({ apiKey: Redacted.make(key), baseUrl, ...quick, ...options }))
 
-  const withTogether = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+  const withTogether = <A, E>(f: (together: Together.Service) => Effect.Effect<A, E>) =>
     Effect.flatMap(Together.Together, f)
 
   it.live("sends the key, a User-Agent and no trace headers, and keeps unknown fields", () =>

@@ -548,7 +548,7 @@ describe("TogetherTest.mock", () => {
     models: () => Effect.succeed([{ id: "a/model" }]),
     files: { content: (id) => Effect.succeed(`text of ${id}`) }
   })
-  const use = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+  const use = <A, E>(f: (together: Together.Service) => Effect.Effect<A, E>) =>
     Effect.provide(Effect.flatMap(Together.Together, f), mocked)
 
   it.effect("answers with what was given", () =>
@@ -566,7 +566,7 @@ describe("TogetherTest.mock", () => {
 
   it.effect("dies of what was not given, and names it", () =>
     Effect.gen(function*() {
-      const defectOf = <A, E>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E>) =>
+      const defectOf = <A, E>(f: (together: Together.Service) => Effect.Effect<A, E>) =>
         Effect.map(Effect.exit(use(f)), (exit) => Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "succeeds")
       const request = { model: "m", messages: [] }
       const defects = [

@@ -21,7 +21,7 @@ export interface Operation {
 
 const model = Reply.defaultModel
 const messages = [{ role: "user", content: "Name three rivers." }]
-type Service = Together.Together["Service"]
+type Service = Together.Service
 
 const operation = (
   name: string,

@@ -17,8 +17,7 @@ import * as Routes from "../../src/together/Routes.ts"
 import { hour, stepped } from "../guard/steps.ts"
 
 const request = { model: "a", messages: [{ role: "user", content: "Name three rivers." }] }
-const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Together.Together, f)
+const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
 const once = { retry: Schedule.recurs(0) }
 
 const virtually = <A, E>(
@@ -97,7 +96,7 @@ describe("a deadline", () => {
     (operation) =>
       virtually(Effect.gen(function*() {
         const late = Reply.after(Reply.overloaded, "4 seconds")
-        const call = (together: Together.Together["Service"], options: { readonly deadline: Duration.Input }) =>
+        const call = (together: Together.Service, options: { readonly deadline: Duration.Input }) =>
           operation === "chat"
             ? Effect.asVoid(together.chat(request, { ...once, fallback: ["b", "c"], ...options }))
             : Stream.runDrain(together.chatStream(request, { ...once, fallback: ["b", "c"], ...options }))
@@ -233,7 +232,7 @@ describe("a call for a whole answer", () => {
 
 describe("a stream that is asked for as a whole answer", () => {
   it("does not compile, and every other field does", () => {
-    const together = undefined as unknown as Together.Together["Service"] // only its type is used
+    const together = undefined as unknown as Together.Service // only its type is used
     const calls = (): ReadonlyArray<unknown> => [
       // @ts-expect-error: chatStream streams
       together.chat({ ...request, stream: true }),
@@ -361,7 +360,7 @@ describe("a 2xx", () => {
     Effect.gen(function*() {
       const { layer } = answering(() => Response.json({ error: { message: "the key sleeps" }, status: 400 }))
       const calls: ReadonlyArray<
-        (together: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>
+        (together: Together.Service) => Effect.Effect<unknown, TogetherError.TogetherError>
       > = [
         (together) => together.whoami(),
         (together) => together.evaluations.get("e"),

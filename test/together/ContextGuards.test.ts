@@ -4,7 +4,7 @@ import { Breaker, Budget, Credits, Lanes, RetryBudget, Together, TogetherEmbeddi
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { EmbeddingModel } from "effect/ai"
 
-type Service = Together.Together["Service"]
+type Service = Together.Service
 
 const request = { model: "m", messages: [{ role: "user", content: "?" }] }
 const client = TogetherTest.layer({ verifyOnClose: false })

@@ -6,7 +6,7 @@ import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 
 const request = { model: "m", messages: [{ role: "user", content: "Name three rivers." }], max_tokens: 4000 }
 
-const streamed = (options?: Parameters<Together.Together["Service"]["chatStream"]>[1]) =>
+const streamed = (options?: Parameters<Together.Service["chatStream"]>[1]) =>
   Together.Together.use((together) => Stream.runDrain(together.chatStream(request, options)))
 
 /** Fails by what the provider streams, the same for each attempt, and counts the attempts. */

@@ -26,7 +26,7 @@ interface Case {
     | Layer.Layer<
       Lanes.Lanes
     >
-  readonly call: (together: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>
+  readonly call: (together: Together.Service) => Effect.Effect<unknown, TogetherError.TogetherError>
 }
 
 /** Runs a call that fails, and reads what its error says of it. */

@@ -37,9 +37,9 @@ const request = (n: number) => ({
 const longest: Simulation.Options = { limits: {}, outputTokens: { kind: "constant", value: 500 } }
 
 interface World {
-  readonly together: Together.Together["Service"]
+  readonly together: Together.Service
   readonly credits: Credits.Service
-  readonly lanes: Lanes.Lanes["Service"]
+  readonly lanes: Lanes.Service
   /** What the provider has billed, once all it is at work on has ended. */
   readonly billed: Effect.Effect<bigint>
   readonly arrivals: Effect.Effect<number>

@@ -4,8 +4,7 @@ import { Budget, Credits, Price, Together, type TogetherError } from "effect-tog
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { HttpClient, HttpClientResponse } from "effect/http"
 
-const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Together.Together, f)
+const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
 
 describe("money of calls by path", () => {
   const model = "openai/gpt-oss-20b"
@@ -26,7 +25,7 @@ describe("money of calls by path", () => {
     )
 
   const costly: ReadonlyArray<
-    readonly [string, (t: Together.Together["Service"]) => Effect.Effect<unknown, TogetherError.TogetherError>]
+    readonly [string, (t: Together.Service) => Effect.Effect<unknown, TogetherError.TogetherError>]
   > = [
     ["a priced path", (t) => t.request({ path: "/chat/completions", body: chat, response })],
     [

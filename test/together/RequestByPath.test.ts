@@ -4,8 +4,7 @@ import { Budget, Credits, Lanes, Price, Together } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as Layer from "effect/Layer"
 
-const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Together.Together, f)
+const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
 
 const virtually = <A, E>(effect: Effect.Effect<A, E, Together.Together | TogetherTest.TogetherTest>) =>
   VirtualClock.wrap(Effect.provide(effect, TogetherTest.layer()))
@@ -121,7 +120,7 @@ const completed = ["response.completed", {
 
 const run = (
   options?: Together.CallOptions,
-  request: Parameters<Together.Together["Service"]["requestStream"]>[0] = responses
+  request: Parameters<Together.Service["requestStream"]>[0] = responses
 ) => use((together) => Stream.runCollect(together.requestStream(request, options)))
 
 describe("requestStream", () => {

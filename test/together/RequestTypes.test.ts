@@ -15,7 +15,7 @@ interface OwnDocument {
 }
 
 // only their types are used
-const together = undefined as unknown as Together.Together["Service"]
+const together = undefined as unknown as Together.Service
 const given = <A>(): A => undefined as unknown as A
 
 const compiles = (calls: () => unknown) => expect(calls).toBeTypeOf("function")

@@ -17,7 +17,7 @@ const request = { model: "openai/gpt-oss-20b", max_tokens: 9, messages: [{ role:
 const answering = <A, E>(
   replies: ReadonlyArray<number | "answer">,
   retry: Schedule.Schedule<unknown>,
-  use: (together: Together.Together["Service"]) => Effect.Effect<A, E>
+  use: (together: Together.Service) => Effect.Effect<A, E>
 ) => {
   const client = TogetherTest.layer({ verifyOnClose: false, together: { retry } })
   return VirtualClock.wrap(
@@ -32,7 +32,7 @@ const answering = <A, E>(
 }
 
 /** Makes a call and gives its number of attempts. */
-const attempts = (together: Together.Together["Service"]) => {
+const attempts = (together: Together.Service) => {
   let told = 0
   const onAnswered = (answered: { readonly attempts: number }) => Effect.sync(() => void (told = answered.attempts))
   return Effect.map(together.chat(request, { onAnswered }), () => told)

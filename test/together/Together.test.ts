@@ -8,8 +8,7 @@ const request = { model: "big", messages: [{ role: "user", content: "Name three 
 const notServerless = Reply.error(400, {
   body: { error: { type: "invalid_request_error", code: "model_not_available", message: "Unable to access" } }
 })
-const use = <A, E, R>(f: (together: Together.Together["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(Together.Together, f)
+const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
 
 describe("Together", () => {
   it.effect("turns to the next model when one is not available", () =>

@@ -426,7 +426,7 @@ describe("Together.layer", () => {
   it.effect("takes no header of a RequestInit to another host, and all else of it", () =>
     Effect.gen(function*() {
       const init = { keepalive: true, headers: { "X-Extra": "1", Authorization: "Bearer another" } }
-      const asks: ReadonlyArray<(files: Together.Together["Service"]["files"]) => Effect.Effect<unknown, unknown>> = [
+      const asks: ReadonlyArray<(files: Together.Service["files"]) => Effect.Effect<unknown, unknown>> = [
         (files) => files.get("f"),
         (files) => files.content("f")
       ]
