@@ -9,12 +9,12 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import type { JournalError } from "./JobError.ts"
 import type * as Journal from "./Journal.ts"
 import * as Settled from "./Settled.ts"
 import * as Sorter from "./Sorter.ts"
-import * as UntilDone from "./UntilDone.ts"
 
 /** What became of a line, with its place in the input. */
 export interface Placed {
@@ -78,8 +78,11 @@ export const make = Effect.fnUntraced(function*<E, R>({ capacity, emit, inOrder,
   const collector: Collector<E, R> = {
     enter: inOrder ? sorter.enter : Effect.void,
     offer: (placed) => Effect.asVoid(Queue.offer(out, placed)),
-    collect: Effect.andThen(UntilDone.run(Effect.forever(next)), Effect.suspend(() => handOn(sorter.rest()))),
-    forget: UntilDone.run(Effect.forever(Queue.takeAll(out))),
+    collect: Effect.andThen(
+      Pull.catchDone(Effect.forever(next), () => Effect.void),
+      Effect.suspend(() => handOn(sorter.rest()))
+    ),
+    forget: Pull.catchDone(Effect.forever(Queue.takeAll(out)), () => Effect.void),
     end: Effect.asVoid(Queue.end(out)),
     close: Effect.asVoid(Queue.shutdown(out))
   }

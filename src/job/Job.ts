@@ -28,6 +28,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -48,7 +49,6 @@ import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 import * as Twins from "./Twins.ts"
-import * as UntilDone from "./UntilDone.ts"
 import * as Worker from "./Worker.ts"
 
 export type { Settled } from "./Settled.ts"
@@ -233,7 +233,7 @@ export const drive = <E, R, R2, E3, R3>(
       cache: options.cache,
       tick: () => Monotonic.millis(clock)
     })
-    const worker = UntilDone.run(Effect.forever(Effect.flatMap(Queue.take(todo), work)))
+    const worker = Pull.catchDone(Effect.forever(Effect.flatMap(Queue.take(todo), work)), () => Effect.void)
 
     const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
