@@ -13,7 +13,11 @@
  */
 export type Priority = "interactive" | "normal" | "bulk" | number
 
-/** The level from which on a call is of a job, whose rows can wait: that of `bulk`. */
+/**
+ * The level from which on a call is of a job, whose rows can wait: that of `bulk`.
+ *
+ * @internal
+ */
 export const bulkLevel = 400
 
 const levels: ReadonlyMap<string, number> = new Map([["interactive", 0], ["normal", 200], ["bulk", bulkLevel]])
@@ -28,7 +32,11 @@ const levelOf = (priority: Priority): number | undefined =>
     ? priority
     : undefined
 
-/** Tells whether a value that a caller gave as a priority is one. */
+/**
+ * Tells whether a value that a caller gave as a priority is one.
+ *
+ * @internal
+ */
 export const isPriority = (priority: Priority): boolean => levelOf(priority) !== undefined
 
 /**
@@ -71,7 +79,11 @@ export interface Call {
   readonly label?: string | undefined
 }
 
-/** Averages the UTF-8 bytes that a token stands for in English prose: where no tokenizer is at hand. */
+/**
+ * Averages the UTF-8 bytes that a token stands for in English prose: where no tokenizer is at hand.
+ *
+ * @internal
+ */
 export const bytesPerToken = 3.6
 
 /** Estimates the tokens of a text from its length, at least 1. */

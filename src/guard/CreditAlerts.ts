@@ -96,7 +96,11 @@ export const log = (alert: Alert): Effect.Effect<void> => {
   )
 }
 
-/** Writes the alert of what a gate reports. */
+/**
+ * Writes the alert of what a gate reports.
+ *
+ * @internal
+ */
 export const ofGate = (key: string, event: Event, at: number, remedy: string): Alert => {
   switch (event._tag) {
     case "Suspended": {

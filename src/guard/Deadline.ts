@@ -94,15 +94,27 @@ const timeoutError = (phase: "deadline" | "body", duration: Duration.Duration) =
       }: raise the attempt timeout or ask for fewer tokens.`
   })
 
-/** Reads the time left of a deadline in milliseconds; infinite without one. */
+/**
+ * Reads the time left of a deadline in milliseconds; infinite without one.
+ *
+ * @internal
+ */
 export const remainingMillis = (deadline: Deadline | undefined, now: number): number =>
   deadline === undefined ? Infinity : deadline.at - now
 
-/** Reads how long a wait may be before a further attempt, in milliseconds; infinite without a deadline. */
+/**
+ * Reads how long a wait may be before a further attempt, in milliseconds; infinite without a deadline.
+ *
+ * @internal
+ */
 export const roomMillis = (deadline: Deadline | undefined, now: number): number =>
   deadline === undefined ? Infinity : deadline.at - now - deadline.minAttempt
 
-/** Reads the timeout of an attempt that starts now, in milliseconds; `undefined` if it is not worth starting. */
+/**
+ * Reads the timeout of an attempt that starts now, in milliseconds; `undefined` if it is not worth starting.
+ *
+ * @internal
+ */
 export const attemptMillis = (
   deadline: Deadline | undefined,
   now: number,

@@ -118,7 +118,11 @@ export interface Ending {
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
-/** Warns of models whose rows were left out. */
+/**
+ * Warns of models whose rows were left out.
+ *
+ * @internal
+ */
 export const warnOfAbandoned = (report: Report.Report, abandoned: Ending["abandoned"]): void => {
   for (const [model, { error, rows }] of abandoned) {
     const before = error._tag === "BudgetExceededError" ? "" : ", for none had been answered by then"
@@ -165,7 +169,11 @@ export interface Checked {
   readonly patience: Patience.Settings
 }
 
-/** Refuses a time that no job could keep. */
+/**
+ * Refuses a time that no job could keep.
+ *
+ * @internal
+ */
 export const checkMaxTime = (where: string, { maxTime }: Common): void => {
   if (maxTime === undefined) return
   OptionCheck.above(where, "maxTime in milliseconds", Duration.toMillis(Duration.fromInputUnsafe(maxTime)), 0, Infinity)
@@ -175,6 +183,8 @@ export const checkMaxTime = (where: string, { maxTime }: Common): void => {
  * Refuses options out of their range, and fills in the defaults.
  *
  * **Errors**: throws a `RangeError`.
+ *
+ * @internal
  */
 export const checked = (options: Omit<Options<never>, "send" | "journal">): Checked => {
   const where = "Job.stream"

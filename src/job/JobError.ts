@@ -58,7 +58,11 @@ export type JobError = InputError | JournalError | OutputError
 export const isJobError = (u: unknown): u is JobError =>
   u instanceof InputError || u instanceof JournalError || u instanceof OutputError
 
-/** Reads the operating system's code (`ENOSPC`, `EACCES`, …) of a platform error, or its normalized tag. */
+/**
+ * Reads the operating system's code (`ENOSPC`, `EACCES`, …) of a platform error, or its normalized tag.
+ *
+ * @internal
+ */
 export const platformCode = (error: PlatformError.PlatformError): string => {
   const cause = error.cause
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
@@ -74,7 +78,11 @@ export interface Words {
   readonly other: (cause: PlatformError.PlatformError) => string
 }
 
-/** Makes the error of a file that cannot be written: `disk-full`, or else `unwritable`. */
+/**
+ * Makes the error of a file that cannot be written: `disk-full`, or else `unwritable`.
+ *
+ * @internal
+ */
 export const platformFailure = <E>(
   Failure: new(
     fields: {
@@ -92,7 +100,11 @@ export const platformFailure = <E>(
     ? new Failure({ message: full, reason: "disk-full", path, cause })
     : new Failure({ message: other(cause), reason: "unwritable", path, cause })
 
-/** Tells whether a platform error says that no space is left (full disk, quota, file size limit). */
+/**
+ * Tells whether a platform error says that no space is left (full disk, quota, file size limit).
+ *
+ * @internal
+ */
 export const isDiskFull = (error: PlatformError.PlatformError): boolean => {
   const code = platformCode(error)
   return code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG" || code === "WriteZero"

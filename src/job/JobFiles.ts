@@ -204,6 +204,8 @@ const asked = (stop: Effect.Effect<Stop.Stop> = Effect.never) =>
  * pipe takes nothing back, and gets every row once; where the input is a stream, only rows that it brings.
  *
  * **Errors**: `InputError`, `JournalError`, `OutputError`, and those of `answer`.
+ *
+ * @internal
  */
 export const around = <E, R>(
   options: FileOptions & Job.Common & Pick<Options<never>, "order" | "dedupe">,

@@ -117,10 +117,18 @@ export interface Journal {
   readonly indexBytes: () => number
 }
 
-/** Names the lock of a journal. */
+/**
+ * Names the lock of a journal.
+ *
+ * @internal
+ */
 export const lockOf = (path: string): string => `${path}.lock`
 
-/** Makes the key of a bad line: no row's id can be it. */
+/**
+ * Makes the key of a bad line: no row's id can be it.
+ *
+ * @internal
+ */
 export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
 
 const check = (census: Scan.Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
@@ -351,6 +359,8 @@ export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd
  * Reads what a journal holds, without locking or changing it.
  *
  * **Errors**: `JournalError` where it cannot be read.
+ *
+ * @internal
  */
 export const peek = Effect.fnUntraced(function*(
   path: string

@@ -165,13 +165,21 @@ const bump = (map: Map<string, number>, key: string): void => {
   map.set(key, (map.get(key) ?? 0) + 1)
 }
 
-/** Counts a line in one of the lists that keep the first lines only. */
+/**
+ * Counts a line in one of the lists that keep the first lines only.
+ *
+ * @internal
+ */
 export const note = (list: { count: number; readonly lines: Array<number> }, line: number): void => {
   list.count++
   if (list.lines.length < keep.lines) list.lines.push(line)
 }
 
-/** Adds a warning for the end of the run, once. */
+/**
+ * Adds a warning for the end of the run, once.
+ *
+ * @internal
+ */
 export const warn = (self: Report, message: string): void => {
   if (self.warnings.length < keep.warnings && !self.warnings.includes(message)) self.warnings.push(message)
 }
@@ -185,7 +193,11 @@ const modelOf = (self: Report, model: string): ModelCounts => {
   return counts
 }
 
-/** Lists a failed row, and counts it by its code: one of this run, or one of an earlier run that stays failed. */
+/**
+ * Lists a failed row, and counts it by its code: one of this run, or one of an earlier run that stays failed.
+ *
+ * @internal
+ */
 export const listFailed = (self: Report, row: FailedRow): void => {
   bump(self.codes, row.code)
   if (self.failures.length < keep.failures) self.failures.push(row)

@@ -77,7 +77,11 @@ export interface Options {
   readonly system?: string | undefined
 }
 
-/** Holds the path of each endpoint, as Batch API lines name it. */
+/**
+ * Holds the path of each endpoint, as Batch API lines name it.
+ *
+ * @internal
+ */
 export const urls: { readonly [path: string]: Operation } = Object.fromEntries(
   // the keys of the table
   (Object.keys(Routes.inference) as ReadonlyArray<Operation>).map((name) => [
@@ -86,7 +90,11 @@ export const urls: { readonly [path: string]: Operation } = Object.fromEntries(
   ])
 )
 
-/** Holds the fields of a plain row that belong to the request; all others are the caller's. */
+/**
+ * Holds the fields of a plain row that belong to the request; all others are the caller's.
+ *
+ * @internal
+ */
 export const chatFields: ReadonlySet<string> = new Set([
   "model",
   "messages",
@@ -118,14 +126,22 @@ export const chatFields: ReadonlySet<string> = new Set([
 
 const envelope = new Set(["custom_id", "body", "method", "url"])
 
-/** Levels that a row may nest: far from where a stack ends, whoever writes the row. */
+/**
+ * Levels that a row may nest: far from where a stack ends, whoever writes the row.
+ *
+ * @internal
+ */
 export const maxDepth = 500
 
 const isDeeper = (value: unknown, levels: number): boolean =>
   typeof value === "object" && value !== null &&
   (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)))
 
-/** Tells whether a value is a JSON object: no array, and not null. */
+/**
+ * Tells whether a value is a JSON object: no array, and not null.
+ *
+ * @internal
+ */
 export const isObject: (u: unknown) => u is Json = Predicate.isReadonlyObject
 
 /** Makes a {@link Bad} of a line. */
@@ -137,10 +153,18 @@ export const bad = (
   id?: string
 ): Bad => ({ _tag: "Bad", line, id, reason, message, hash: Hash.text32(text) })
 
-/** Names a row without an id of its own. */
+/**
+ * Names a row without an id of its own.
+ *
+ * @internal
+ */
 export const assignedId = (line: number): string => `line-${line}`
 
-/** Sets a field of any name: a plain assignment takes `__proto__` for the prototype. */
+/**
+ * Sets a field of any name: a plain assignment takes `__proto__` for the prototype.
+ *
+ * @internal
+ */
 export const setField = (into: Record<string, unknown>, key: string, value: unknown): void => {
   if (key === "__proto__") {
     Object.defineProperty(into, key, { value, enumerable: true, configurable: true, writable: true })

@@ -82,7 +82,11 @@ export const ResponseFormat = request({
 const between = (minimum: number, maximum: number) => Schema.Finite.check(Schema.isBetween({ minimum, maximum }))
 const intBetween = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
-/** Lists the fields that steer sampling, shared by chat and plain completions. */
+/**
+ * Lists the fields that steer sampling, shared by chat and plain completions.
+ *
+ * @internal
+ */
 export const samplingFields = {
   /** Tokens the answer may take at the most; 0, with `echo` and `logprobs`, asks for the prompt's alone. */
   max_tokens: Schema.optional(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
@@ -143,7 +147,11 @@ export const Logprobs = Schema.Union([
   })
 ])
 
-/** A prompt that came back because of `echo`. */
+/**
+ * A prompt that came back because of `echo`.
+ *
+ * @internal
+ */
 export const EchoedPrompt = open({ text: ornament(Schema.String), logprobs: ornament(Logprobs) })
 
 /** Reads the role of an answer, which some models leave out. */
