@@ -88,10 +88,8 @@ export interface LearnedDelay {
 export interface Options<out R = never> {
   /** How long the first try has the field to itself. See {@link learnedDelay} for a delay that follows the calls. */
   readonly delay: Duration.Input | LearnedDelay
-  /** Whether a repeat of the call is safe. A call that is not is never sent twice, unless `allowUnsafe`. */
+  /** Whether a repeat of the call is safe; where it is not, the call is never sent twice. */
   readonly idempotent: boolean
-  /** Sends even unsafe calls twice. Default `false`. */
-  readonly allowUnsafe?: boolean | undefined
   /** Bounds the load that second tries add. Default: none; see {@link makeBudget}. */
   readonly budget?: Budget | undefined
   /** Takes a permit for the second try if one is free; the scope returns it. Default: always free. */
@@ -344,5 +342,5 @@ export const run: {
   const current = isLearned(delay)
     ? delay.current
     : Effect.succeedSome(Duration.millis(Millis.positive("Hedge.run: delay", delay)))
-  return options.idempotent || options.allowUnsafe === true ? hedged(self, current, options) : firstTry(self)
+  return options.idempotent ? hedged(self, current, options) : firstTry(self)
 })

@@ -113,8 +113,6 @@ export interface Journal {
   /** Fails as soon as the lock is lost or the file removed; never succeeds. */
   readonly lost: Effect.Effect<never, JournalError>
   readonly flush: Effect.Effect<void, JournalError>
-  /** Counts the bytes that the index takes. */
-  readonly indexBytes: () => number
 }
 
 /**
@@ -341,8 +339,7 @@ export const open = Effect.fnUntraced(function*(
     entryAt,
     answerAt: (ordinal) => Effect.map(entryAt(ordinal), (entry) => entry.answer),
     lost: Effect.raceFirst(lock.lost, Effect.forever(removed)),
-    flush: commit.flush,
-    indexBytes: index.bytes
+    flush: commit.flush
   }
 })
 

@@ -46,7 +46,6 @@ export const make = (options: { readonly answers: boolean }): Journal.Journal =>
     entryAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!),
     answerAt: (ordinal) => Effect.sync(() => answers[ordinal - 1]!.answer),
     lost: Effect.never,
-    flush: Effect.void,
-    indexBytes: index.bytes
+    flush: Effect.void
   }
 }

@@ -34,7 +34,7 @@ describe("Report", () => {
     expect(summary.rows).toMatchObject({ ok: 4501, failed: 500 })
     expect(summary.cost.usd).toBe("0.000035007")
     expect(summary.latencySeconds.p50).toBeCloseTo(0.03, 2)
-    expect(JSON.parse(JSON.stringify(summary))).toBeDefined()
+    expect(JSON.parse(JSON.stringify(summary))).toEqual(summary)
   })
 
   it("tells all rows from those that are settled, and a price from a usage that is unknown", () => {

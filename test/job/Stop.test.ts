@@ -119,7 +119,7 @@ describe("Stop", () => {
         for (const way of ways) {
           const ran = yield* stopped(way, { lanes })
           const { report, stop } = ran.result
-          expect(stop).toBeDefined()
+          expect(stop?._tag).toBe(way.maxTime === undefined ? "Interrupted" : "MaxTime")
           expect(ran).toMatchObject({
             late: 0,
             cancelled: 0,
