@@ -3,7 +3,8 @@ import * as policy from "effect-together/policy"
 import { readFileSync } from "node:fs"
 import vectors from "./vectors.json" with { type: "json" }
 
-const text = readFileSync(new URL("../../docs/policy.md", import.meta.url), "utf8")
+const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8")
+const text = read("../../docs/policy.md")
 
 /** Prints a default as the page does. */
 const print = (value: unknown): string =>
@@ -23,20 +24,29 @@ describe("docs/policy.md", () => {
     expect(options).toBe(defaults.map(([key, value]) => `\`${key}: ${print(value)}\``).join(", "))
   })
 
-  it("lists the defaults of all the kernels that it describes, but for the parts that others are made of", () => {
-    const kernels = text.replace(/^### Parts of [\s\S]*?(?=^## )/m, "")
-    const described = new Set([...kernels.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1] ?? ""))
-    const listed = new Set(documented.map(([name]) => name))
-    for (const name of described) {
-      const kernel = modules.get(name)
-      expect(kernel, name).toBeDefined()
-      if (kernel !== undefined && "defaults" in kernel) expect(listed, name).toContain(name)
-    }
-    expect(described.size).toBeGreaterThan(35)
+  /** Names the kernels of the rows of all tables. */
+  const described = (text: string): ReadonlyArray<string> =>
+    [...text.matchAll(/^\| ((?:`[A-Z]\w*`(?:, )?)+) \|/gm)].flatMap(([, names = ""]) => names.match(/\w+/g) ?? [])
+
+  it("describes what the entry exports, and all of it", () => {
+    // the shape that all limits share stands in a sentence
+    const rows = new Set([...described(text), "ConcurrencyLimit"])
+    expect([...rows].toSorted()).toEqual([...modules.keys()].toSorted())
   })
 
+  it("lists the defaults of all the kernels that it describes, but for the parts that others are made of", () => {
+    const kernels = described(text.replace(/^### Parts of [\s\S]*?(?=^## )/m, ""))
+    const listed = new Set(documented.map(([name]) => name))
+    for (const name of kernels) {
+      if ("defaults" in (modules.get(name) ?? {})) expect(listed, name).toContain(name)
+    }
+    expect(new Set(kernels).size).toBeGreaterThan(35)
+  })
+})
+
+describe("vectors.md", () => {
   it("tells for each suite of vectors.json which functions of a kernel give its numbers", () => {
-    const rows = [...text.matchAll(/^\| `(\w+\.[\w.]+)` \| (.*?) \|/gm)]
+    const rows = [...read("vectors.md").matchAll(/^\| `(\w+\.[\w.]+)` \| (.*?) \|/gm)]
     expect(rows.map(([, id]) => id)).toEqual(vectors.suites.map(({ id }) => id))
     for (const [, , functions = ""] of rows) {
       let kernel: object | undefined
