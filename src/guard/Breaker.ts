@@ -119,11 +119,11 @@ export interface Breaker {
 /** Identifies the breaker of the context. */
 export const Breaker: Context.Service<Breaker, Breaker> = Context.Service<Breaker>("effect-together/Breaker")
 
-const transitionsTotal = Metric.counter("breaker_transitions_total", {
+const transitionsTotal = Metric.counter("effect_together_breaker_transitions_total", {
   description: "Changes of circuits, by the states they left and entered",
   incremental: true
 })
-const rejections = Metric.counter("breaker_rejections_total", {
+const rejections = Metric.counter("effect_together_breaker_rejections_total", {
   description: "Calls that an open circuit turned away or made wait",
   incremental: true
 })

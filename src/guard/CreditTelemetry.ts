@@ -10,7 +10,10 @@ import * as BoundMetric from "./BoundMetric.ts"
 import type { Event } from "./AccountGate.ts"
 
 /** Counts dollars settled, by `certainty`: `sure` or `assumed`. */
-export const spent = Metric.counter("credits_spent_usd_total", { description: "Dollars settled", incremental: true })
+export const spent = Metric.counter("effect_together_credits_spent_usd_total", {
+  description: "Dollars settled",
+  incremental: true
+})
 
 /** Counts dollars settled that were measured. */
 export const spentSure = Metric.withAttributes(spent, { certainty: "sure" })
@@ -19,10 +22,12 @@ export const spentSure = Metric.withAttributes(spent, { certainty: "sure" })
 export const spentAssumed = Metric.withAttributes(spent, { certainty: "assumed" })
 
 /** Shows dollars reserved by the calls under way. */
-export const reserved = Metric.gauge("credits_reserved_usd", { description: "Dollars reserved by calls under way" })
+export const reserved = Metric.gauge("effect_together_credits_reserved_usd", {
+  description: "Dollars reserved by calls under way"
+})
 
 /** Counts calls refused by a budget, by `budget` and `reason`. */
-export const refused = Metric.counter("credits_refused_total", {
+export const refused = Metric.counter("effect_together_credits_refused_total", {
   description: "Calls refused by a budget, unsent",
   incremental: true
 })
@@ -31,28 +36,31 @@ export const refused = Metric.counter("credits_refused_total", {
 export const makeRefused = () => BoundMetric.make(refused)
 
 /** Counts dollars settled above the upper bounds that were reserved. */
-export const overshoot = Metric.counter("credits_overshoot_usd_total", {
+export const overshoot = Metric.counter("effect_together_credits_overshoot_usd_total", {
   description: "Dollars settled above the reserved upper bound",
   incremental: true
 })
 
 /** Counts answered calls whose cost is not known. */
-export const unpriced = Metric.counter("credits_unpriced_total", {
+export const unpriced = Metric.counter("effect_together_credits_unpriced_total", {
   description: "Calls settled without a known cost",
   incremental: true
 })
 
 /** Counts suspensions: a storm of refusals is one. */
-export const suspensions = Metric.counter("credits_suspensions_total", {
+export const suspensions = Metric.counter("effect_together_credits_suspensions_total", {
   description: "Suspensions for want of credit",
   incremental: true
 })
 
 /** Counts ends of probes, by `outcome`: `answered`, `refused`, `inconclusive`. */
-export const probes = Metric.counter("credits_probes_total", { description: "Probes by outcome", incremental: true })
+export const probes = Metric.counter("effect_together_credits_probes_total", {
+  description: "Probes by outcome",
+  incremental: true
+})
 
 /** Counts seconds spent suspended, added when a suspension ends. */
-export const suspendedSeconds = Metric.counter("credits_suspended_seconds_total", {
+export const suspendedSeconds = Metric.counter("effect_together_credits_suspended_seconds_total", {
   description: "Seconds spent suspended",
   incremental: true
 })

@@ -54,7 +54,7 @@ export interface Options<in T, in E, out R = never> {
   readonly onFallback?: ((event: FallbackEvent<T, E>) => Effect.Effect<void, never, R>) | undefined
 }
 
-const moves = Metric.counter("fallback_moves_total", {
+const moves = Metric.counter("effect_together_fallback_moves_total", {
   description: "Calls that turned to their next target",
   incremental: true
 })

@@ -149,7 +149,7 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
 const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay =>
   typeof delay === "object" && "record" in delay
 
-const outcomes = BoundMetric.make(Metric.counter("hedge_outcomes_total", {
+const outcomes = BoundMetric.make(Metric.counter("effect_together_hedge_outcomes_total", {
   description: "Calls that could be hedged, by what became of their second try",
   incremental: true
 }))

@@ -3,14 +3,14 @@
  *
  * | metric | kind | attributes | says |
  * | --- | --- | --- | --- |
- * | `lane_attempts_total` | counter | lane, outcome | attempts that ended, by outcome |
- * | `lane_decisions_total` | counter | lane, subject, reason | limits moved, pauses, outages |
- * | `lane_requests_per_second` | gauge | lane | learned rate |
- * | `lane_tokens_per_second` | gauge | lane | learned rate of tokens, once there is one |
- * | `lane_in_flight_limit` | gauge | lane | learned limit, once there is one |
- * | `lane_in_flight` | gauge | lane | attempts under way |
- * | `lane_queued` | gauge | lane | calls that wait |
- * | `lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
+ * | `effect_together_lane_attempts_total` | counter | lane, outcome | attempts that ended, by outcome |
+ * | `effect_together_lane_decisions_total` | counter | lane, subject, reason | limits moved, pauses, outages |
+ * | `effect_together_lane_requests_per_second` | gauge | lane | learned rate |
+ * | `effect_together_lane_tokens_per_second` | gauge | lane | learned rate of tokens, once there is one |
+ * | `effect_together_lane_in_flight_limit` | gauge | lane | learned limit, once there is one |
+ * | `effect_together_lane_in_flight` | gauge | lane | attempts under way |
+ * | `effect_together_lane_queued` | gauge | lane | calls that wait |
+ * | `effect_together_lane_wait_seconds` | histogram | lane | time that admitted calls waited in the lane |
  *
  * Counts (in flight, queued) are read when metrics are read: they are never stale, and cost a call nothing. They are
  * those of all lanes with the label. They, decisions and learned limits stand in the registry of whoever made the lane,
@@ -24,27 +24,33 @@ import * as BoundMetric from "./BoundMetric.ts"
 import type { Sample } from "./LaneContract.ts"
 
 /** Counts attempts by lane and outcome. */
-export const attempts = Metric.counter("lane_attempts_total", {
+export const attempts = Metric.counter("effect_together_lane_attempts_total", {
   description: "Attempts that ended, by outcome",
   incremental: true
 })
 /** Counts decisions by lane, subject and reason. */
-export const decisions = Metric.counter("lane_decisions_total", {
+export const decisions = Metric.counter("effect_together_lane_decisions_total", {
   description: "Moves of limits, pauses and outages, by subject and reason",
   incremental: true
 })
 /** Shows the learned rate of requests. */
-export const requestsPerSecond = Metric.gauge("lane_requests_per_second", { description: "Learned request rate" })
+export const requestsPerSecond = Metric.gauge("effect_together_lane_requests_per_second", {
+  description: "Learned request rate"
+})
 /** Shows the learned rate of tokens. */
-export const tokensPerSecond = Metric.gauge("lane_tokens_per_second", { description: "Learned token rate" })
+export const tokensPerSecond = Metric.gauge("effect_together_lane_tokens_per_second", {
+  description: "Learned token rate"
+})
 /** Shows the learned limit of calls in flight. */
-export const inFlightLimit = Metric.gauge("lane_in_flight_limit", { description: "Learned limit of calls in flight" })
+export const inFlightLimit = Metric.gauge("effect_together_lane_in_flight_limit", {
+  description: "Learned limit of calls in flight"
+})
 /** Shows the attempts under way. */
-export const inFlight = Metric.gauge("lane_in_flight", { description: "Attempts under way" })
+export const inFlight = Metric.gauge("effect_together_lane_in_flight", { description: "Attempts under way" })
 /** Shows the calls that wait. */
-export const queued = Metric.gauge("lane_queued", { description: "Calls that wait in the lane" })
+export const queued = Metric.gauge("effect_together_lane_queued", { description: "Calls that wait in the lane" })
 /** Measures how long admitted calls waited; 0 for those that did not. */
-export const waitSeconds = Metric.histogram("lane_wait_seconds", {
+export const waitSeconds = Metric.histogram("effect_together_lane_wait_seconds", {
   description: "Seconds that admitted calls waited in the lane",
   boundaries: Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 10 })
 })

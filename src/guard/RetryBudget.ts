@@ -71,7 +71,7 @@ export const defaults = {
   ratio: Kernel.defaults.ratio
 } as const
 
-const denials = Metric.counter("retry_budget_denied_total", {
+const denials = Metric.counter("effect_together_retry_budget_denied_total", {
   description: "Retries and hedges that the shared budget refused",
   incremental: true
 })

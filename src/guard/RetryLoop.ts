@@ -76,11 +76,11 @@ export interface GenericOptions<in out E, out R = never> extends Options<E, R> {
   readonly isRetryable: (error: E) => boolean
 }
 
-const retries = BoundMetric.make(Metric.counter("retry_waits_total", {
+const retries = BoundMetric.make(Metric.counter("effect_together_retry_waits_total", {
   description: "Retries by the tag of the error",
   incremental: true
 }))
-const stops = BoundMetric.make(Metric.counter("retry_stops_total", {
+const stops = BoundMetric.make(Metric.counter("effect_together_retry_stops_total", {
   description: "Calls that failed for good, by the reason for not retrying further",
   incremental: true
 }))

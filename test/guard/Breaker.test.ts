@@ -266,7 +266,9 @@ describe("Breaker", () => {
         const waiting = breaker.run(Effect.void, { key: "a", whenOpen: "wait" })
         yield* Effect.all([waiting, waiting], { concurrency: 2 })
         const metrics = yield* Metric.snapshot
-        expect(metrics.filter(({ id }) => id === "breaker_rejections_total")).toMatchObject([{ state: { count: 2 } }])
+        expect(metrics.filter(({ id }) => id === "effect_together_breaker_rejections_total")).toMatchObject([{
+          state: { count: 2 }
+        }])
       })).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
     it.effect("does not wait past the deadline", () =>

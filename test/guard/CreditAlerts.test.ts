@@ -219,7 +219,7 @@ describe("CreditAlerts", () => {
           yield* Effect.yieldNow
           expect(alerts).toMatchObject([{ _tag: "BudgetNearLimit", threshold: 0.5, settled: cents(60) }])
           const assumed = (yield* Metric.snapshot).find(({ attributes, id }) =>
-            id === "credits_spent_usd_total" && attributes?.["certainty"] === "assumed"
+            id === "effect_together_credits_spent_usd_total" && attributes?.["certainty"] === "assumed"
           )
           expect(assumed?.state).toMatchObject({ count: 0.6 })
         })).pipe(Effect.provideService(LedgerStore.LedgerStore, store))
@@ -400,22 +400,22 @@ describe("Credits", () => {
           : typeof state === "object" && state !== null && "value" in state
           ? state.value
           : undefined
-        return metric.id.startsWith("credits_")
+        return metric.id.startsWith("effect_together_credits_")
           ? [`${metric.id} ${JSON.stringify(metric.attributes ?? {})} ${Number(value).toFixed(2)}`]
           : []
       })
       expect(values.toSorted()).toEqual([
-        "credits_overshoot_usd_total {} 0.05",
-        "credits_probes_total {\"outcome\":\"answered\"} 1.00",
-        "credits_probes_total {\"outcome\":\"inconclusive\"} 1.00",
-        "credits_probes_total {\"outcome\":\"refused\"} 1.00",
-        "credits_refused_total {\"budget\":\"run\",\"reason\":\"no-room\"} 1.00",
-        "credits_reserved_usd {} 0.00",
-        "credits_spent_usd_total {\"certainty\":\"assumed\"} 0.05",
-        "credits_spent_usd_total {\"certainty\":\"sure\"} 0.56",
-        "credits_suspended_seconds_total {} 90.00",
-        "credits_suspensions_total {} 1.00",
-        "credits_unpriced_total {} 1.00"
+        "effect_together_credits_overshoot_usd_total {} 0.05",
+        "effect_together_credits_probes_total {\"outcome\":\"answered\"} 1.00",
+        "effect_together_credits_probes_total {\"outcome\":\"inconclusive\"} 1.00",
+        "effect_together_credits_probes_total {\"outcome\":\"refused\"} 1.00",
+        "effect_together_credits_refused_total {\"budget\":\"run\",\"reason\":\"no-room\"} 1.00",
+        "effect_together_credits_reserved_usd {} 0.00",
+        "effect_together_credits_spent_usd_total {\"certainty\":\"assumed\"} 0.05",
+        "effect_together_credits_spent_usd_total {\"certainty\":\"sure\"} 0.56",
+        "effect_together_credits_suspended_seconds_total {} 90.00",
+        "effect_together_credits_suspensions_total {} 1.00",
+        "effect_together_credits_unpriced_total {} 1.00"
       ])
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { readFileSync } from "node:fs"
+import { globSync, readFileSync } from "node:fs"
 import { RateLimitError, ServerError } from "../../src/domain/TogetherError.ts"
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
@@ -27,6 +27,19 @@ const worded = (value: Duration.Duration | number | string): string => {
 }
 
 describe("docs", () => {
+  it("list every metric, each under the prefix of the package", () => {
+    const src = new URL("../../src/", import.meta.url)
+    const defined = globSync("**/*.ts", { cwd: src }).flatMap((path) =>
+      [...readFileSync(new URL(path, src), "utf8").matchAll(/Metric\.(counter|gauge|histogram)\(\s*"(\w+)"/g)]
+        .map(([, kind, name]) => `| \`${name}\` | ${kind} |`)
+    )
+    const listed = ["credits.md", "lanes.md", "resilience.md", "retry.md"].flatMap((page) =>
+      read(page).match(/^\| `effect_together_\w+` \| \w+ \|/gm) ?? []
+    )
+    expect(defined.length).toBeGreaterThan(20)
+    expect(listed.toSorted()).toEqual(defined.toSorted())
+  })
+
   it("retry.md states the defaults", () => {
     const text = read("retry.md")
     const stated = {

@@ -42,7 +42,9 @@ const gauges = (lane: string) =>
 
 /** Names the gauges of counts in a registry. */
 const ids = (registry: Metric.MetricRegistry) =>
-  [...registry.values()].flatMap(({ id }) => id === "lane_in_flight" || id === "lane_queued" ? [id] : [])
+  [...registry.values()].flatMap(({ id }) =>
+    id === "effect_together_lane_in_flight" || id === "effect_together_lane_queued" ? [id] : []
+  )
 
 /** Collects garbage now. */
 const collect = (): void => {
@@ -566,8 +568,8 @@ describe("Lane", () => {
         )
         expect(yield* Effect.provideService(gauges("a"), Metric.MetricRegistry, home)).toEqual([1, 0])
         expect([...home.values()].map(({ attributes, id }) => [id, attributes])).toEqual([
-          ["lane_in_flight", { lane: "a" }],
-          ["lane_queued", { lane: "a" }]
+          ["effect_together_lane_in_flight", { lane: "a" }],
+          ["effect_together_lane_queued", { lane: "a" }]
         ])
       }))
 
@@ -580,7 +582,7 @@ describe("Lane", () => {
         )
         yield* Effect.provideService(use, Metric.MetricRegistry, home)
         yield* Effect.provideService(use, Metric.MetricRegistry, home)
-        expect(ids(home)).toEqual(["lane_in_flight", "lane_queued"])
+        expect(ids(home)).toEqual(["effect_together_lane_in_flight", "effect_together_lane_queued"])
         for (let round = 0; round < 100 && ids(home).length > 0; round++) {
           collect()
           yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))

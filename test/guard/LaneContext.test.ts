@@ -49,15 +49,15 @@ describe("Lane, whose context", () => {
       const written = (registry: Metric.MetricRegistry) =>
         [...registry.values()].map(({ attributes, id }) => `${id} ${JSON.stringify(attributes)}`).toSorted()
       expect(written(home)).toEqual([
-        `lane_decisions_total {"lane":"a","subject":"pause","reason":"hint"}`,
-        `lane_decisions_total {"lane":"a","subject":"requests","reason":"start-refused"}`,
-        `lane_in_flight {"lane":"a"}`,
-        `lane_queued {"lane":"a"}`,
-        `lane_requests_per_second {"lane":"a"}`
+        `effect_together_lane_decisions_total {"lane":"a","subject":"pause","reason":"hint"}`,
+        `effect_together_lane_decisions_total {"lane":"a","subject":"requests","reason":"start-refused"}`,
+        `effect_together_lane_in_flight {"lane":"a"}`,
+        `effect_together_lane_queued {"lane":"a"}`,
+        `effect_together_lane_requests_per_second {"lane":"a"}`
       ])
       expect(written(elsewhere)).toEqual([
-        `lane_attempts_total {"tenant":"t","lane":"a","outcome":"throttled"}`,
-        `lane_wait_seconds {"tenant":"t","lane":"a"}`
+        `effect_together_lane_attempts_total {"tenant":"t","lane":"a","outcome":"throttled"}`,
+        `effect_together_lane_wait_seconds {"tenant":"t","lane":"a"}`
       ])
     }))
 

@@ -336,8 +336,8 @@ describe("Retry", () => {
             Effect.andThen(Metric.snapshot),
             Effect.map((all) => {
               const counts = Object.fromEntries(all.map((m) => [`${m.id} ${JSON.stringify(m.attributes)}`, m.state]))
-              expect(counts[`retry_waits_total {"error":"ServerError"}`]).toMatchObject({ count: 2 })
-              expect(counts[`retry_stops_total {"reason":"schedule"}`]).toMatchObject({ count: 1 })
+              expect(counts[`effect_together_retry_waits_total {"error":"ServerError"}`]).toMatchObject({ count: 2 })
+              expect(counts[`effect_together_retry_stops_total {"reason":"schedule"}`]).toMatchObject({ count: 1 })
             }),
             Effect.provideService(Metric.MetricRegistry, new Map())
           )
