@@ -46,6 +46,7 @@ import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
+import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import { CurrentProbe } from "./Probe.ts"
 import * as RetryDelay from "./RetryDelay.ts"
@@ -163,29 +164,25 @@ const refusal = ({ key, retryAfter }: Shut) =>
       }.`
   })
 
-const inMillis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
-
 /** Reads the options; a default gives way to what was given for another field. */
 const settingsOf = (options: Options) => {
   const where = "Breaker.make"
+  const { idleTimeToLive: timeToLive, maxOpenFor: most, openFor: least } = options
   const given = {
     ...options,
-    openFor: options.openFor === undefined ? undefined : inMillis(options.openFor),
-    maxOpenFor: options.maxOpenFor === undefined ? undefined : inMillis(options.maxOpenFor),
-    idleTimeToLive: options.idleTimeToLive === undefined ? undefined : inMillis(options.idleTimeToLive)
+    openFor: least === undefined ? undefined : Millis.finite(`${where}: openFor`, least),
+    maxOpenFor: most === undefined ? undefined : Millis.positive(`${where}: maxOpenFor`, most),
+    idleTimeToLive: timeToLive === undefined ? undefined : Millis.positive(`${where}: idleTimeToLive`, timeToLive)
   }
   const filled = OptionCheck.resolve<Readonly<Record<keyof Options, number>>>({
     ...defaults,
-    openFor: inMillis(defaults.openFor),
-    maxOpenFor: inMillis(defaults.maxOpenFor),
-    idleTimeToLive: inMillis(defaults.idleTimeToLive)
+    openFor: Duration.toMillis(defaults.openFor),
+    maxOpenFor: Duration.toMillis(defaults.maxOpenFor),
+    idleTimeToLive: Duration.toMillis(defaults.idleTimeToLive)
   }, given)
   const threshold = OptionCheck.above(where, "threshold", filled.threshold, 0, 1)
   OptionCheck.integer(where, "size", filled.size, 1)
   OptionCheck.integer(where, "minimumCalls", filled.minimumCalls, 1)
-  OptionCheck.positive(where, "openFor in ms", filled.openFor)
-  OptionCheck.above(where, "maxOpenFor in ms", filled.maxOpenFor, 0, Infinity)
-  OptionCheck.above(where, "idleTimeToLive in ms", filled.idleTimeToLive, 0, Infinity)
   const { minimumCalls, size } = OptionCheck.ordered(where, filled, given, "minimumCalls", "size")
   const times = OptionCheck.ordered(`${where}, in milliseconds`, filled, given, "openFor", "maxOpenFor")
   const openFor = Duration.millis(times.openFor)

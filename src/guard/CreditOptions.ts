@@ -15,6 +15,7 @@ import type * as AutoRecharge from "../policy/AutoRecharge.ts"
 import * as Budget from "../policy/Budget.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
 import type * as AccountGate from "./AccountGate.ts"
+import * as Millis from "./Millis.ts"
 
 /** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = AccountGate.OnSuspended
@@ -35,7 +36,7 @@ export interface BalanceStatement {
  * **Details**: `delay = min(max(atLeast, suspended × share), atMost)`. So a top-up is noticed late by that share of the
  * outage at most, short or long, and the number of probes grows with the logarithm of the outage.
  *
- * **Errors**: `RangeError` for a share outside [0, 1], or where `atLeast` is not positive or above `atMost`.
+ * **Errors**: `RangeError` for a share outside [0, 1], or where `atLeast` is not positive or `atMost` is below it.
  */
 export const probeAfterShare = (options: {
   readonly atLeast: Duration.Input
@@ -43,16 +44,12 @@ export const probeAfterShare = (options: {
   readonly atMost: Duration.Input
 }): AccountGate.ProbeSchedule => {
   const { share } = options
-  const atLeast = Duration.toSeconds(Duration.fromInputUnsafe(options.atLeast))
-  const atMost = Duration.toSeconds(Duration.fromInputUnsafe(options.atMost))
   if (!(share >= 0 && share <= 1)) {
     throw new RangeError(`Credits.probeAfterShare: share must be in [0, 1], got ${share}`)
   }
-  if (!(atLeast > 0 && atLeast <= atMost)) {
-    throw new RangeError(
-      `Credits.probeAfterShare: atLeast must be > 0 and at most atMost (${atMost} s), got ${atLeast} s`
-    )
-  }
+  const leastMillis = Millis.positive("Credits.probeAfterShare: atLeast", options.atLeast)
+  const atLeast = leastMillis / 1000
+  const atMost = Millis.notBelow("Credits.probeAfterShare: atMost", options.atMost, "atLeast", leastMillis) / 1000
   return Schedule.fromStep(Effect.succeed((_now: number, input: AccountGate.ProbeInput) =>
     Effect.succeed([
       input.probes,
@@ -140,7 +137,7 @@ export const defaults = {
   lowBalance: Duration.hours(1)
 }
 
-const secondsOf = (input: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(input))
+const dayMillis = 86_400_000
 
 /**
  * Checks what the types cannot.
@@ -149,15 +146,12 @@ const secondsOf = (input: Duration.Input): number => Duration.toSeconds(Duration
  */
 export const check = (options: Options): Options => {
   const { dayOffset, lowBalance, onSuspended } = options
-  if (typeof onSuspended === "object" && !(secondsOf(onSuspended.wait) > 0)) {
-    throw new RangeError(`Credits.make: onSuspended.wait must be > 0 s, got ${secondsOf(onSuspended.wait)} s`)
+  if (typeof onSuspended === "object") Millis.positive("Credits.make: onSuspended.wait", onSuspended.wait)
+  if (dayOffset !== undefined) {
+    const range = "above -24 h and below 24 h"
+    Millis.accepted("Credits.make: dayOffset", dayOffset, range, (millis) => Math.abs(millis) < dayMillis)
   }
-  if (dayOffset !== undefined && !(Math.abs(secondsOf(dayOffset)) < 86_400)) {
-    throw new RangeError(`Credits.make: dayOffset must be within (-24 h, 24 h), got ${secondsOf(dayOffset)} s`)
-  }
-  if (lowBalance !== undefined && !(secondsOf(lowBalance) >= 0)) {
-    throw new RangeError(`Credits.make: lowBalance must be >= 0 s, got ${secondsOf(lowBalance)} s`)
-  }
+  if (lowBalance !== undefined) Millis.notNegative("Credits.make: lowBalance", lowBalance)
   return options
 }
 

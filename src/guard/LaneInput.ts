@@ -7,9 +7,8 @@ import { priorityLevel } from "../domain/Call.ts"
 import * as Kernel from "../policy/LaneKernel.ts"
 import { CurrentDeadline } from "./Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
+import * as Millis from "./Millis.ts"
 import { CurrentProbe } from "./Probe.ts"
-
-const inSeconds = (duration: Duration.Input): number => Duration.toSeconds(Duration.fromInputUnsafe(duration))
 
 /** Returns the options, or throws a `RangeError` that names the field and who was given it. */
 export const checked = (options: Options, where = "Lane.make"): Options => {
@@ -28,7 +27,7 @@ export const checked = (options: Options, where = "Lane.make"): Options => {
   whole("maxInFlight", options.maxInFlight, 1)
   whole("start.inFlight", options.start?.inFlight, 1)
   whole("maxQueue", options.maxQueue, 0)
-  if (options.maxPause !== undefined) positive("maxPause", inSeconds(options.maxPause))
+  if (options.maxPause !== undefined) Millis.positive(`${where}: maxPause`, options.maxPause)
   return options
 }
 
@@ -84,7 +83,9 @@ export const kernelOptions = (options: Options): Kernel.Options => {
     tokens: rate(options.tokensPerMinute, start?.tokensPerMinute),
     maxInFlight: options.maxInFlight,
     inFlight: start?.inFlight,
-    maxPause: options.maxPause === undefined ? Kernel.defaults.maxPause : inSeconds(options.maxPause)
+    maxPause: options.maxPause === undefined
+      ? Kernel.defaults.maxPause
+      : Duration.toSeconds(Duration.fromInputUnsafe(options.maxPause))
   }
 }
 

@@ -1,20 +1,43 @@
 /**
- * Durations that a guard takes in milliseconds, refused where they are out of range, and waits in whole ones.
+ * Durations that a user gives, in milliseconds, refused where they are out of range: in one wording for all modules, as
+ * `Retry.capped: max must be above 0, got 0 ms`. And waits in whole milliseconds.
  */
 import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 
-const of = (where: string, input: Duration.Input, range: string, accepts: (millis: number) => boolean): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
+/** Requires a duration that is accepted, in a range told in words. `where` names function and field. */
+export const accepted = (
+  where: string,
+  input: Duration.Input,
+  range: string,
+  accepts: (millis: number) => boolean
+): number => {
+  const duration = Duration.fromInput(input)
+  if (Option.isNone(duration)) throw new RangeError(`${where} must be a duration, got ${String(input)}`)
+  const millis = Duration.toMillis(duration.value)
   if (!accepts(millis)) throw new RangeError(`${where} must be ${range}, got ${millis} ms`)
   return millis
 }
 
 /** Requires a duration above 0; `Infinity` too. */
-export const positive = (where: string, input: Duration.Input): number => of(where, input, "above 0", (n) => n > 0)
+export const positive = (where: string, input: Duration.Input): number =>
+  accepted(where, input, "above 0", (n) => n > 0)
 
 /** Requires a duration of at least 0; `Infinity` too. */
 export const notNegative = (where: string, input: Duration.Input): number =>
-  of(where, input, "at least 0", (n) => n >= 0)
+  accepted(where, input, "at least 0", (n) => n >= 0)
 
-/** Rounds a wait up to what a timer can keep: it has no finer grain, and drops a fraction. What only a sum left over is none. */
+/** Requires a duration above 0 that ends. */
+export const finite = (where: string, input: Duration.Input): number =>
+  accepted(where, input, "above 0 and finite", (n) => n > 0 && n < Infinity)
+
+/** Requires a duration of so many milliseconds at least and at most. */
+export const within = (where: string, input: Duration.Input, least: number, most: number): number =>
+  accepted(where, input, `in [${least}, ${most}] ms`, (n) => n >= least && n <= most)
+
+/** Requires a duration that is not below another field, of so many milliseconds. */
+export const notBelow = (where: string, input: Duration.Input, field: string, least: number): number =>
+  accepted(where, input, `at least ${field}, which is ${least} ms`, (n) => n >= least)
+
+/** Rounds a wait up to what a timer can keep: it has no finer grain, and drops a fraction. Ignores the residue of sums. */
 export const whole = (millis: number): number => Math.ceil(millis - 1e-6)

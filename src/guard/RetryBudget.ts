@@ -31,9 +31,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Kernel from "../policy/RetryBudget.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
+import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Turns from "./Turns.ts"
 
@@ -84,8 +84,8 @@ const denials = Metric.counter("effect_together_retry_budget_denied_total", {
 export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
   Clock.clockWith((clock) =>
     Effect.sync(() => {
-      const timeToLive = Duration.toSeconds(Duration.fromInputUnsafe(options.timeToLive ?? defaults.timeToLive))
-      const ttlSeconds = OptionCheck.within("RetryBudget.make", "timeToLive in seconds", timeToLive, 1, 60)
+      const timeToLive = options.timeToLive ?? defaults.timeToLive
+      const ttlSeconds = Millis.within("RetryBudget.make: timeToLive", timeToLive, 1000, 60_000) / 1000
       const now = () => Monotonic.seconds(clock)
       const { minPerSecond, ratio } = options
       let state: Kernel.State = { ...Kernel.make({ ttlSeconds, minPerSecond, ratio }), openedAt: now() }

@@ -87,10 +87,7 @@ export const decorrelatedJitter = (options: {
   readonly cap: Duration.Input
 }): Schedule.Schedule<Duration.Duration> => {
   const base = Millis.positive("Retry.decorrelatedJitter: base", options.base)
-  const cap = Millis.positive("Retry.decorrelatedJitter: cap", options.cap)
-  if (cap < base) {
-    throw new RangeError(`Retry.decorrelatedJitter: cap must be at least base (${base} ms), got ${cap} ms`)
-  }
+  const cap = Millis.notBelow("Retry.decorrelatedJitter: cap", options.cap, "base", base)
   return Schedule.fromStep(Effect.sync(() => {
     let previous = base
     return () =>
@@ -105,11 +102,8 @@ export const decorrelatedJitter = (options: {
 /** Waits exactly the listed delays, one per retry, then stops. */
 export const delays = (list: ReadonlyArray<Duration.Input>): Schedule.Schedule<Duration.Duration> => {
   const all = list.map((input) => {
-    const delay = Duration.fromInputUnsafe(input)
-    if (!(Duration.toMillis(delay) >= 0)) {
-      throw new RangeError(`Retry.delays: every delay must be at least 0, got ${Duration.format(delay)}`)
-    }
-    return delay
+    Millis.notNegative("Retry.delays: every delay", input)
+    return Duration.fromInputUnsafe(input)
   })
   return Schedule.fromStep(Effect.sync(() => {
     let index = 0

@@ -26,6 +26,7 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
+import * as Millis from "../guard/Millis.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
@@ -74,9 +75,8 @@ interface Checked extends Options {
 }
 
 const checked = (options: Options): Checked => {
-  const poll = Duration.fromInputUnsafe(options.poll ?? defaults.poll)
+  const poll = Duration.millis(Millis.finite("BatchJob.run: poll", options.poll ?? defaults.poll))
   Job.checkMaxTime("BatchJob.run", options)
-  OptionCheck.positive("BatchJob.run", "poll in milliseconds", Duration.toMillis(poll))
   return {
     ...options,
     poll,

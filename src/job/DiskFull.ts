@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
-import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as Millis from "../guard/Millis.ts"
 import { isDiskFull } from "./JobError.ts"
 import type * as Stop from "./Stop.ts"
 
@@ -30,10 +30,10 @@ export const defaults = { fullDiskWait: Duration.seconds(30), fullDiskEvery: Dur
  * short by the stop.
  */
 export const retry = (path: string, options: Options) => {
-  const wait = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskWait ?? defaults.fullDiskWait))
-  const every = Duration.toMillis(Duration.fromInputUnsafe(options.fullDiskEvery ?? defaults.fullDiskEvery))
-  OptionCheck.nonNegative("JobFiles.run", "fullDiskWait in milliseconds", wait)
-  OptionCheck.positive("JobFiles.run", "fullDiskEvery in milliseconds", every)
+  const finite = (millis: number) => millis >= 0 && millis < Infinity
+  const fullDiskWait = options.fullDiskWait ?? defaults.fullDiskWait
+  const wait = Millis.accepted("JobFiles.run: fullDiskWait", fullDiskWait, "at least 0 and finite", finite)
+  const every = Millis.finite("JobFiles.run: fullDiskEvery", options.fullDiskEvery ?? defaults.fullDiskEvery)
   const stop = options.stop ?? Effect.never
   const tell = (millisLeft: number) => Effect.sync(() => options.onFullDisk?.(path, millisLeft))
   return <A, R>(self: Effect.Effect<A, PlatformError.PlatformError, R>) => {

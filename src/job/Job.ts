@@ -33,6 +33,7 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
+import * as Millis from "../guard/Millis.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
@@ -175,8 +176,7 @@ export interface Checked {
  * @internal
  */
 export const checkMaxTime = (where: string, { maxTime }: Common): void => {
-  if (maxTime === undefined) return
-  OptionCheck.above(where, "maxTime in milliseconds", Duration.toMillis(Duration.fromInputUnsafe(maxTime)), 0, Infinity)
+  if (maxTime !== undefined) Millis.positive(`${where}: maxTime`, maxTime)
 }
 
 /**

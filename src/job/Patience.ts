@@ -16,6 +16,7 @@
  */
 
 import * as Duration from "effect/Duration"
+import * as Millis from "../guard/Millis.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 
 /** Configures patience. */
@@ -67,14 +68,13 @@ export const settings = (options: Options = {}): Settings => {
   const { abandonAfter, beforeFirst, firstWait, longestWait, outage, rounds } = OptionCheck.resolve<
     { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
   >(defaults, options)
-  const seconds = (span: Duration.Input) => Duration.toSeconds(Duration.fromInputUnsafe(span))
-  const first = OptionCheck.positive(where, "firstWait in seconds", seconds(firstWait))
+  const first = Millis.finite(`${where}: firstWait`, firstWait)
   return {
     rounds: OptionCheck.integer(where, "rounds", rounds, 1),
-    firstWait: first,
-    longestWait: OptionCheck.within(where, "longestWait in seconds", seconds(longestWait), first, Infinity),
-    outage: OptionCheck.within(where, "outage in seconds", seconds(outage), 0, Infinity),
-    beforeFirst: OptionCheck.within(where, "beforeFirst in seconds", seconds(beforeFirst), 0, Infinity),
+    firstWait: first / 1000,
+    longestWait: Millis.notBelow(`${where}: longestWait`, longestWait, "firstWait", first) / 1000,
+    outage: Millis.notNegative(`${where}: outage`, outage) / 1000,
+    beforeFirst: Millis.notNegative(`${where}: beforeFirst`, beforeFirst) / 1000,
     abandonAfter: OptionCheck.integer(where, "abandonAfter", abandonAfter, 1)
   }
 }

@@ -23,6 +23,7 @@ import * as Effect from "effect/Effect"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Millis from "../guard/Millis.ts"
 import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
 import * as ProviderError from "./internal/providerError.ts"
@@ -109,7 +110,7 @@ export const lost: Fault = { _tag: "lost" }
 /** Delays the headers. */
 export const slowHeaders = (wait: Duration.Input): Fault => ({
   _tag: "slowHeaders",
-  millis: Argument.millis("Fault.slowHeaders", "wait", wait)
+  millis: Millis.notNegative("Fault.slowHeaders: wait", wait)
 })
 
 /**
@@ -125,7 +126,7 @@ export const latency = (distribution: SimulationConfig.Distribution): Fault => (
 /** Delays each chunk of the body. */
 export const slowBody = (every: Duration.Input): Fault => ({
   _tag: "slowBody",
-  millis: Argument.millis("Fault.slowBody", "every", every)
+  millis: Millis.notNegative("Fault.slowBody: every", every)
 })
 
 /** Falls silent for ever after so many bytes of the body. */
@@ -177,8 +178,8 @@ export const contentType = (contentType: string): Fault => {
 export const clockSkew = (by: Duration.Input | { readonly behind: Duration.Input }): Fault => ({
   _tag: "clockSkew",
   millis: typeof by === "object" && "behind" in by
-    ? -Argument.millis("Fault.clockSkew", "behind", by.behind)
-    : Argument.millis("Fault.clockSkew", "by", by)
+    ? -Millis.notNegative("Fault.clockSkew: behind", by.behind)
+    : Millis.notNegative("Fault.clockSkew: by", by)
 })
 
 // -----------------------------------------------------------------------------

@@ -29,6 +29,7 @@ import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Millis from "../guard/Millis.ts"
 import * as Kinds from "./FaultMatrixKinds.ts"
 import * as Report from "./FaultMatrixReport.ts"
 import * as Judge from "./FaultMatrixJudge.ts"
@@ -266,6 +267,7 @@ export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> =
   for (const [field, least] of [["maxRequests", 1], ["maxAttempts", 1], ["pairs", 0]] as const) {
     Argument.integer("FaultMatrix.run", field, options[field] ?? defaults[field], least)
   }
+  Millis.positive("FaultMatrix.run: limit", options.limit ?? defaults.limit)
   return Effect.gen(function*() {
     const seed = options.seed ?? defaults.seed
     let runs = 1

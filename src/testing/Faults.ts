@@ -38,6 +38,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Millis from "../guard/Millis.ts"
 import * as Fault from "./Fault.ts"
 import * as Argument from "./internal/argument.ts"
 import * as Damage from "./internal/damage.ts"
@@ -111,8 +112,8 @@ export const when = (fault: Fault.Fault, when: When = {}): Rule => {
   Argument.integer("Faults.when", "every", every, 1)
   Argument.integer("Faults.when", "times", times, 1)
   if (!(probability >= 0 && probability <= 1)) Argument.refuse("Faults.when", "probability", "in [0, 1]", probability)
-  const since = Argument.millis("Faults.when", "since", when.since ?? 0)
-  if (when.until !== undefined && Argument.millis("Faults.when", "until", when.until) <= since) {
+  const since = Millis.notNegative("Faults.when: since", when.since ?? 0)
+  if (when.until !== undefined && Millis.notNegative("Faults.when: until", when.until) <= since) {
     Argument.refuse("Faults.when", "until", "after since", when.until)
   }
   return { fault, when }
@@ -127,9 +128,8 @@ export interface Window {
 }
 
 const window = (constructor: string, options: Window): When => {
-  const since = Argument.millis(constructor, "since", options.since ?? 0)
-  const length = Argument.millis(constructor, "for", options.for)
-  if (length === 0) Argument.refuse(constructor, "for", "above 0", options.for)
+  const since = Millis.notNegative(`${constructor}: since`, options.since ?? 0)
+  const length = Millis.positive(`${constructor}: for`, options.for)
   return { match: options.match, since: Duration.millis(since), until: Duration.millis(since + length) }
 }
 

@@ -18,6 +18,7 @@
  */
 import type * as Duration from "effect/Duration"
 import { dual } from "effect/Function"
+import * as Millis from "../guard/Millis.ts"
 import * as Argument from "./internal/argument.ts"
 import {
   type Answer,
@@ -77,7 +78,7 @@ export const after: {
   (wait: Duration.Input): <R extends Reply>(self: R) => R
   <R extends Reply>(self: R, wait: Duration.Input): R
 } = dual(2, (self: Reply, wait: Duration.Input): Reply => {
-  const waitMillis = Argument.millis("Reply.after", "wait", wait)
+  const waitMillis = Millis.notNegative("Reply.after: wait", wait)
   return self._tag === "Hang" ? self : { ...self, waitMillis: self.waitMillis + waitMillis }
 })
 

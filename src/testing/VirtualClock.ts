@@ -38,6 +38,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as Millis from "../guard/Millis.ts"
 import * as Argument from "./internal/argument.ts"
 import { Driver, HangError, type Settings, type VirtualClock } from "./internal/virtualDriver.ts"
 
@@ -191,13 +192,10 @@ export const hang = <A, E>(exit: Exit.Exit<A, E>): HangError | undefined => {
 }
 
 const check = (options: Options | undefined): Settings => {
-  const limit = Duration.fromInput(options?.limit ?? defaults.limit)
-  const limitMillis = limit._tag === "Some" ? Duration.toMillis(limit.value) : Number.NaN
-  if (!(limitMillis > 0)) Argument.refuse("VirtualClock.run", "limit", "a positive duration", options?.limit)
   return {
     startMillis: Argument.finite("VirtualClock.run", "startMillis", options?.startMillis ?? defaults.startMillis),
     seed: options?.seed ?? defaults.seed,
-    limitMillis,
+    limitMillis: Millis.positive("VirtualClock.run: limit", options?.limit ?? defaults.limit),
     maxSpins: Argument.integer("VirtualClock.run", "maxSpins", options?.maxSpins ?? defaults.maxSpins, 1),
     quietTurns: Argument.integer("VirtualClock.run", "quietTurns", options?.quietTurns ?? defaults.quietTurns, 1),
     wakeup: options?.wakeup ?? defaults.wakeup

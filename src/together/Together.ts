@@ -43,6 +43,7 @@ import type * as Stream from "effect/Stream"
 import { isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as Millis from "../guard/Millis.ts"
 import * as Retry from "../guard/Retry.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
@@ -233,11 +234,8 @@ const checkedKey = (apiKey: string): Effect.Effect<string, AuthError> => {
 const refuse = (complaint: string | undefined, cure: string): Effect.Effect<void, InvalidRequestError> =>
   complaint === undefined ? Effect.void : Effect.fail(new InvalidRequestError({ message: `${complaint}. ${cure}.` }))
 
-const duration = (field: string, input: Duration.Input): Duration.Duration => {
-  const given = Duration.fromInputUnsafe(input)
-  OptionCheck.above("Together.make", `${field} in ms`, Duration.toMillis(given), 0, Infinity)
-  return given
-}
+const duration = (field: string, input: Duration.Input): Duration.Duration =>
+  Duration.millis(Millis.positive(`Together.make: ${field}`, input))
 
 const checkedPriority = (priority: Priority): Priority => {
   if (isPriority(priority)) return priority

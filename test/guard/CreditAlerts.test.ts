@@ -476,7 +476,7 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const error = yield* Effect.flip(Layer.build(Credits.layerConfig(Config.succeed({ dayOffset: "25 hours" }))))
         expect(error._tag).toBe("ConfigError")
-        expect(error.message).toContain("Credits.make: dayOffset must be within (-24 h, 24 h), got 90000 s")
+        expect(error.message).toContain("Credits.make: dayOffset must be above -24 h and below 24 h, got 90000000 ms")
       }))
   })
 })

@@ -30,9 +30,9 @@ const slow = (options: Credits.Options) =>
 describe("Credits", () => {
   describe("make", () => {
     it.effect.each<[string, Credits.Options]>([
-      ["Credits.make: onSuspended.wait must be > 0 s, got 0 s", { onSuspended: { wait: 0 } }],
-      ["Credits.make: dayOffset must be within (-24 h, 24 h), got 86400 s", { dayOffset: "1 day" }],
-      ["Credits.make: lowBalance must be >= 0 s, got -1 s", { lowBalance: "-1 second" }],
+      ["Credits.make: onSuspended.wait must be above 0, got 0 ms", { onSuspended: { wait: 0 } }],
+      ["Credits.make: dayOffset must be above -24 h and below 24 h, got 86400000 ms", { dayOffset: "1 day" }],
+      ["Credits.make: lowBalance must be at least 0, got -1000 ms", { lowBalance: "-1 second" }],
       ["Credits.stateBalance: free must be at most the balance of $5.00, got $9.00", {
         balance: [{ balance: "$5", free: "$9" }]
       }]

@@ -437,7 +437,7 @@ describe("Credits", () => {
         "Credits.probeAfterShare: share must be in [0, 1], got 2"
       )
       expect(() => Credits.probeAfterShare({ ...bounds, atLeast: "1 hour" })).toThrow(
-        "Credits.probeAfterShare: atLeast must be > 0 and at most atMost (300 s), got 3600 s"
+        "Credits.probeAfterShare: atMost must be at least atLeast, which is 3600000 ms, got 300000 ms"
       )
     })
 

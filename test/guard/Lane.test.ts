@@ -635,7 +635,7 @@ describe("Lane", () => {
             [{ requestsPerMinute: 0 }, "requestsPerMinute must be above 0, got 0"],
             [{ maxInFlight: 1.5 }, "maxInFlight must be an integer of at least 1, got 1.5"],
             [{ start: { tokensPerMinute: -1 } }, "start.tokensPerMinute must be above 0, got -1"],
-            [{ maxPause: 0 }, "maxPause must be above 0, got 0"]
+            [{ maxPause: 0 }, "maxPause must be above 0, got 0 ms"]
           ] as const
         ) {
           const lanes = Lanes.make({ overrides: () => options })

@@ -93,7 +93,7 @@ describe("RetryBudget", () => {
     }))
 
   it.effect.each<[RetryBudget.Options, RegExp]>([
-    [{ timeToLive: "61 seconds" }, /^RetryBudget.make: timeToLive in seconds must be in \[1, 60\], got 61$/],
+    [{ timeToLive: "61 seconds" }, /^RetryBudget.make: timeToLive must be in \[1000, 60000\] ms, got 61000 ms$/],
     [{ ratio: -1 }, /ratio must be in/]
   ])("refuses options out of range, in the layer: %s", ([options, message]) =>
     Effect.gen(function*() {

@@ -480,7 +480,7 @@ describe("BatchJob", () => {
         "BatchJob.run: parallel must be an integer >= 1, got 0"
       )
       expect(() => BatchJob.run({ input: Input.file("in.jsonl"), poll: 0 })).toThrow(
-        "BatchJob.run: poll in milliseconds must be a finite number > 0, got 0"
+        "BatchJob.run: poll must be above 0 and finite, got 0 ms"
       )
     })
 

@@ -23,8 +23,8 @@ describe("Patience", () => {
     it.each(
       [
         [{ rounds: 0 }, "rounds must be an integer >= 1, got 0"],
-        [{ firstWait: 0 }, "firstWait in seconds must be a finite number > 0, got 0"],
-        [{ firstWait: "1 minute" }, "longestWait in seconds must be in [60, Infinity], got 30"],
+        [{ firstWait: 0 }, "firstWait must be above 0 and finite, got 0 ms"],
+        [{ firstWait: "1 minute" }, "longestWait must be at least firstWait, which is 60000 ms, got 30000 ms"],
         [{ abandonAfter: 1.5 }, "abandonAfter must be an integer >= 1, got 1.5"]
       ] as const
     )("refuses %j", (options, message) => {

@@ -216,6 +216,9 @@ describe("FaultMatrix", () => {
         "FaultMatrix.run: pairs must be an integer of at least 0, got -1"
       )
       expect(() => FaultMatrix.run({ program: ask("/a"), provider, maxRequests: 0 })).toThrow("maxRequests")
+      expect(() => FaultMatrix.run({ program: ask("/a"), provider, limit: 0 })).toThrow(
+        "FaultMatrix.run: limit must be above 0, got 0 ms"
+      )
     })
   })
 

@@ -540,7 +540,7 @@ describe("Faults", () => {
     expect(() => Faults.when(fault, { since: "1 minut" as "1 minute" })).toThrow("since must be a duration")
     expect(() => Faults.when(fault, { since: "2 minutes", until: "1 minute" })).toThrow("until must be after since")
     expect(() => Faults.burst({ for: "5 second s" as "5 seconds" })).toThrow("Faults.burst: for must be a duration")
-    expect(() => Faults.outage({ for: 0 })).toThrow("Faults.outage: for must be above 0, got 0")
+    expect(() => Faults.outage({ for: 0 })).toThrow("Faults.outage: for must be above 0, got 0 ms")
     expect(() => Faults.plan([], { seed: Number.NaN })).toThrow("Faults.plan: seed must be a finite number, got NaN")
     expect(() => Faults.plan([{ fault, when: { nth: 0 } }])).toThrow("nth must be an integer of at least 1, got 0")
   })
@@ -552,12 +552,12 @@ describe("Faults", () => {
       [() => Fault.latency({ kind: "constant", value: -5 }), "greater than or equal to 0"],
       [() => Fault.rateLimited({ reset: Number.NaN }), "Fault.rateLimited: reset must be a finite number of seconds"],
       [() => Reply.rateLimited({ reset: -1 }), "Reply.rateLimited: reset must be a finite number of seconds"],
-      [() => Fault.slowHeaders(-1), "Fault.slowHeaders: wait must be a duration of at least 0, got -1"],
+      [() => Fault.slowHeaders(-1), "Fault.slowHeaders: wait must be at least 0, got -1 ms"],
       [() => Fault.broken("foo" as "reset"), "kind must be one of reset, refused, dns, tls, connect-timeout, got foo"],
       [() => Fault.contentType("a\nb"), "Fault.contentType: contentType must be a header's text"],
       [() => Reply.cutAt(Reply.stream(["a"]), -1), "Reply.cutAt: parts must be an integer of at least 0, got -1"],
       [() => Reply.stallAt(Reply.stream(["a"]), Number.NaN), "Reply.stallAt: parts must be an integer of at least 0"],
-      [() => Reply.after(Reply.hang, -1), "Reply.after: wait must be a duration of at least 0, got -1"]
+      [() => Reply.after(Reply.hang, -1), "Reply.after: wait must be at least 0, got -1 ms"]
     ]
     for (const [make, message] of cases) expect(make).toThrow(message)
   })

@@ -403,7 +403,7 @@ describe("VirtualClock", () => {
   describe("options", () => {
     it("refuses what makes no sense", () => {
       expect(() => VirtualClock.run(Effect.void, { limit: 0 })).toThrow(
-        "VirtualClock.run: limit must be a positive duration, got 0"
+        "VirtualClock.run: limit must be above 0, got 0 ms"
       )
       expect(() => VirtualClock.run(Effect.void, { maxSpins: 0 })).toThrow(
         "maxSpins must be an integer of at least 1, got 0"

@@ -642,8 +642,8 @@ describe("onAnswered", () => {
 
 describe("an option that is none", () => {
   it.effect.each<[string, NonNullable<TogetherTest.LayerOptions["together"]>]>([
-    ["deadline in ms must be in (0, Infinity], got 0", { deadline: 0 }],
-    ["timeouts.idle in ms must be in (0, Infinity], got 0", { timeouts: { idle: "0 seconds" } }],
+    ["deadline must be above 0, got 0 ms", { deadline: 0 }],
+    ["timeouts.idle must be above 0, got 0 ms", { timeouts: { idle: "0 seconds" } }],
     ["priority must be an integer in [0, 499], or one of interactive, normal, bulk, got 500", { priority: 500 }]
   ])("is refused when the client is made: %s", ([message, together]) =>
     Effect.gen(function*() {

@@ -1,8 +1,6 @@
 /**
  * Refuses arguments that are out of their range, in the name of the function that got them.
  */
-import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import { refuse } from "../../policy/OptionCheck.ts"
 
 export { refuse }
@@ -20,12 +18,6 @@ export const status = (where: string, value: number): number =>
   Number.isInteger(value) && value >= 200 && value <= 599
     ? value
     : refuse(where, "status", "an integer in [200, 599]", value)
-
-/** Reads a time in milliseconds, and refuses one below 0 and what is no time. */
-export const millis = (where: string, field: string, input: Duration.Input): number => {
-  const value = Duration.toMillis(Option.getOrElse(Duration.fromInput(input), () => Duration.millis(-1)))
-  return value >= 0 ? value : refuse(where, field, "a duration of at least 0", input)
-}
 
 /** Reads the seconds of a wait hint, where there are any. */
 export const reset = (where: string, value: number | undefined): number | undefined =>

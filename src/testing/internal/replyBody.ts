@@ -4,6 +4,7 @@
  * The module is re-exported by `Reply`.
  */
 import type * as Duration from "effect/Duration"
+import * as Millis from "../../guard/Millis.ts"
 import * as Argument from "./argument.ts"
 
 /** Holds one piece of a body and the time before it. */
@@ -98,7 +99,7 @@ export const events = (
   data: ReadonlyArray<unknown>,
   options?: AnswerOptions & { readonly every?: Duration.Input | undefined }
 ): Answer => {
-  const waitMillis = Argument.millis("Reply.events", "every", options?.every ?? 0)
+  const waitMillis = Millis.notNegative("Reply.events: every", options?.every ?? 0)
   return answer(
     data.map((item, index) => ({
       data: eventText(typeof item === "string" ? item : JSON.stringify(item)),
