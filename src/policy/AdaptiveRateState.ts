@@ -7,6 +7,7 @@
 
 import * as BucketBounds from "./BucketBounds.ts"
 import * as OptionCheck from "./OptionCheck.ts"
+import * as Silence from "./Silence.ts"
 
 /** Names what the learner is doing. */
 export type Phase = "start" | "settle" | "hold" | "probe"
@@ -82,9 +83,6 @@ export const defaults = {
   /** Refusals in a row, with nothing admitted between, after which a bucket was not slow but empty; share of the rate tried. */
   emptied: 6,
   emptiedTo: 0.5,
-  /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
-  silence: 4,
-  silenceSeconds: 0.2,
   /** Share of a stated limit under which what was learned disproves it, and from which another is as much as that one. */
   overstated: 0.75,
   asMuch: 0.9,
@@ -372,7 +370,7 @@ export const move = (
 export const afterVain = (state: State): number => state.inVain > 0 ? state.fellFrom * defaults.emptiedTo : 0
 
 /** Reads the seconds after which an attempt that was not refused was admitted. */
-export const heard = (state: State): number => Math.max(defaults.silenceSeconds, defaults.silence * state.lag)
+export const heard = (state: State): number => Silence.seconds(state.lag)
 
 /** Says whether a probe looks closely: over a bucket of one attempt, each attempt that goes through proves its own rate. */
 export const isClose = (state: State): boolean => state.single === "yes" && state.eager === 0

@@ -13,6 +13,7 @@ import * as AdaptiveRate from "./AdaptiveRate.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
 import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
+import * as Silence from "./Silence.ts"
 
 const unpaid = (debt: Debt, rate: number, now: number): number =>
   rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate
@@ -165,7 +166,7 @@ export const returnAll = (state: State, ticket: Ticket, now: number): State =>
 
 /** Lets silence about what was sent teach the mirrors. */
 export const advance = (state: State, now: number): State => {
-  const silence = Math.max(defaults.silenceSeconds, defaults.silence * state.inFlight.refusalSeconds)
+  const silence = Silence.seconds(state.inFlight.refusalSeconds)
   const requestMirror = state.requestMirror && BucketMirror.advance(state.requestMirror, now, silence)
   const tokenMirror = state.tokenMirror && BucketMirror.advance(state.tokenMirror, now, silence)
   return requestMirror === state.requestMirror && tokenMirror === state.tokenMirror ? state : {

@@ -26,6 +26,7 @@
 
 import * as Timeouts from "./LaneTimeouts.ts"
 import * as OptionCheck from "./OptionCheck.ts"
+import * as Silence from "./Silence.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -46,8 +47,6 @@ export const defaults = {
   probeSeconds: 10,
   probeSoon: 1,
   probeSecondsMax: 240,
-  /** Seconds without a refusal after which a call counts as admitted: this many times the latency of refusals, at least 0.2. */
-  silence: 4,
   /** Raises in a row by one call each, and the share by which the limit is raised after them. */
   raisesOne: 2,
   raiseShare: 0.125
@@ -175,7 +174,7 @@ export const send = (before: State, seq: number, count: number, now: number): St
     : state
 }
 
-const silence = (state: State): number => Math.max(0.2, defaults.silence * state.refusalSeconds)
+const silence = (state: State): number => Silence.seconds(state.refusalSeconds)
 
 const share = (limit: number): number => Math.ceil(limit * defaults.raiseShare)
 

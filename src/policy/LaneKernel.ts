@@ -34,6 +34,7 @@
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
 import * as BucketMirror from "./BucketMirror.ts"
+import { epsilon, quantumSeconds } from "./ClockTick.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
@@ -55,8 +56,6 @@ export {
   type Ticket
 } from "./LaneState.ts"
 
-const epsilon = 1e-9
-
 /**
  * Reads the seconds until an attempt of `tokens` may be sent, 0 for now, and what it waits for; a call of the mean size
  * where none is named. `Infinity`: until one ends.
@@ -67,7 +66,7 @@ export const wait = (
   tokens = state.meanTokens
 ): readonly [seconds: number, by: Blocker | undefined] => {
   const full = InFlight.wait(state.inFlight, state.count, now)
-  if (full > 0) return [Math.max(full, 0.001), "in-flight"]
+  if (full > 0) return [Math.max(full, quantumSeconds), "in-flight"]
   let seconds = 0
   let by: Blocker | undefined
   const requests = Budget.requestWait(state, now)
@@ -90,7 +89,7 @@ export const wait = (
     seconds = pause
     by = "pause"
   }
-  return by === undefined ? nothing : [Math.max(seconds, 0.001), by]
+  return by === undefined ? nothing : [Math.max(seconds, quantumSeconds), by]
 }
 
 const nothing: readonly [number, undefined] = [0, undefined]

@@ -83,9 +83,6 @@ export const defaults = {
   makeUpBurst: 0.8,
   /** Times the learned rate at which what a mirrored bucket saved is drawn down. */
   surge: 3,
-  /** Seconds without a refusal after which an attempt was admitted: times the latency of refusals, and at least. */
-  silence: 4,
-  silenceSeconds: 0.2,
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */

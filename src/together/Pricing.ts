@@ -44,7 +44,8 @@ export interface Stated {
   readonly cost?: Price.Estimate | "free" | undefined
 }
 
-const safe: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "DELETE"])
+/** What these ask for is free of charge. A PUT may be repeated, as these may, but may cost something. */
+const freeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "DELETE"])
 
 const priced = <Req>(
   { after, before }: NonNullable<Routes.Route<Req, unknown>["money"]>,
@@ -121,7 +122,7 @@ export const ofPath = (
   const estimate = told.estimate ?? own?.estimate ?? Routes.nothing
   const known = (pricing: Pricing | undefined): Known => ({ model, estimate, pricing })
   if (told.cost !== undefined) return known(told.cost === "free" ? undefined : stated(told.cost))
-  if (safe.has(method)) return known(undefined)
+  if (freeMethods.has(method)) return known(undefined)
   if (told.estimate !== undefined) return known(priced(Routes.byTokens, { model }, model, prices))
   return known(own?.pricing ?? untold(operation, json, read))
 }
