@@ -6,19 +6,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Hint from "../../src/domain/Hint.ts"
+import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
 import * as Lane from "../../src/guard/Lane.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import type { Provider } from "./provider.ts"
 import type { Scenario, Work } from "./scenarios.ts"
 
-const scopes: Record<string, Lane.ThrottleScope> = {
+const scopes: Record<string, RateLimitScope> = {
   dynamic_request_limited: "requests",
   dynamic_token_limited: "tokens",
   concurrency_limited: "concurrency",
   model_rate_limit: "model"
 }
 
-const scopeOf = (body: string): Lane.ThrottleScope => {
+const scopeOf = (body: string): RateLimitScope => {
   const type = /"type":"(\w+)"/.exec(body)?.[1] ?? ""
   return scopes[type] ?? "unknown"
 }

@@ -51,7 +51,7 @@ export const priorityLevel = (priority: Priority): number => {
 }
 
 /** Says what a call may consume, in tokens, before it is sent. */
-export interface Estimate {
+export interface TokenEstimate {
   readonly inputTokens: number
   /** What the answer probably takes. */
   readonly outputTokens: number
@@ -72,7 +72,7 @@ export interface Call {
   /** Key of the lane: all calls that share one provider limit. */
   readonly lane: string
   readonly priority: Priority
-  readonly estimate: Estimate
+  readonly estimate: TokenEstimate
   /** True where a repeat after an ambiguous failure costs no more than tokens. */
   readonly idempotent: boolean
   /** The user's own word for a group of calls: budgets and metrics can use it. */

@@ -68,8 +68,7 @@ export {
   type LaneStatus,
   type Options,
   type Permit,
-  type Sample,
-  type ThrottleScope
+  type Sample
 } from "./LaneContract.ts"
 export { sampleOf, type SampleOptions } from "./LaneSample.ts"
 

@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Priority } from "../domain/Call.ts"
 import type { LimitHeaders } from "../domain/Hint.ts"
-import type { LaneOverflowError } from "../domain/TogetherError.ts"
+import type { LaneOverflowError, RateLimitScope } from "../domain/TogetherError.ts"
 import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
 import type * as Kernel from "../policy/LaneKernel.ts"
 import type * as Learned from "./LaneLearned.ts"
@@ -36,9 +36,6 @@ export interface LaneRequest {
   readonly deadlineAt?: number | undefined
 }
 
-/** Names what a 429 was about. */
-export type ThrottleScope = Kernel.Scope
-
 /** Says how an attempt ended, as far as limits are concerned. */
 export type Sample =
   | {
@@ -50,7 +47,7 @@ export type Sample =
   }
   | {
     readonly _tag: "Throttled"
-    readonly scope: ThrottleScope
+    readonly scope: RateLimitScope
     readonly retryAfter?: Duration.Duration | undefined
   }
   | { readonly _tag: "Overloaded"; readonly retryAfter?: Duration.Duration | undefined }

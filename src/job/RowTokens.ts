@@ -1,13 +1,13 @@
 /**
  * The tokens of a row: what it may take, before it is sent, and what it took, by its answer.
  */
-import type { Estimate } from "../domain/Call.ts"
+import type { TokenEstimate } from "../domain/Call.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as Routes from "../together/Routes.ts"
 import type * as Row from "./Row.ts"
 
 /** Estimates the tokens of a row. */
-export const estimate = (row: Row.Row): Estimate =>
+export const estimate = (row: Row.Row): TokenEstimate =>
   // the routes only read the fields of their own requests, which the row was checked for
   Routes.inference[row.operation].estimate(row.body as never)
 

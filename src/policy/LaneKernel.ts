@@ -51,7 +51,6 @@ export {
   make,
   type Options,
   type Sample,
-  type Scope,
   type State,
   type Ticket
 } from "./LaneState.ts"

@@ -3,6 +3,7 @@
  *
  * `LaneKernel` exports all of it. Rates are per second, times are seconds.
  */
+import type { RateLimitScope } from "../domain/TogetherError.ts"
 import * as AdaptiveRate from "./AdaptiveRate.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
@@ -10,9 +11,6 @@ import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Stray from "./LaneStray.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-
-/** Names what a 429 was about. */
-export type Scope = "requests" | "tokens" | "model" | "concurrency" | "unknown"
 
 /** Says how an attempt ended, as far as limits are concerned; times in seconds. */
 export type Sample =
@@ -23,7 +21,7 @@ export type Sample =
     readonly requestsPerSecond?: number | undefined
     readonly tokensPerSecond?: number | undefined
   }
-  | { readonly _tag: "Throttled"; readonly scope: Scope; readonly retryAfter?: number | undefined }
+  | { readonly _tag: "Throttled"; readonly scope: RateLimitScope; readonly retryAfter?: number | undefined }
   | { readonly _tag: "Overloaded"; readonly retryAfter?: number | undefined }
   | { readonly _tag: "Failed" }
   | { readonly _tag: "TimedOut" }

@@ -21,7 +21,7 @@
  * megapixel; steps below the default do not make an image cheaper), the
  * `pricing` object of `GET /models`, and `POST /fine-tunes/estimate-price`.
  */
-import type { Estimate as TokenEstimate } from "../domain/Call.ts"
+import type { TokenEstimate } from "../domain/Call.ts"
 import * as Money from "../domain/Money.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as OptionCheck from "./OptionCheck.ts"

@@ -7,7 +7,7 @@
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
-import type { Estimate } from "../domain/Call.ts"
+import type { TokenEstimate } from "../domain/Call.ts"
 import { type ConnectionError, DecodeError, type StreamError } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
@@ -26,7 +26,7 @@ export type Decode<A> = (value: unknown) => Result.Result<A, Schema.SchemaError>
 /** Says what was asked for. */
 export interface Asked<A> {
   readonly exchange: Exchange
-  readonly estimate: Estimate
+  readonly estimate: TokenEstimate
   readonly decode: Decode<A>
 }
 

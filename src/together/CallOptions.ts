@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
-import type { Estimate, Priority } from "../domain/Call.ts"
+import type { Priority, TokenEstimate } from "../domain/Call.ts"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
 import type * as Price from "../policy/Price.ts"
@@ -96,7 +96,7 @@ export interface RawRequest {
   /** True where a repeat after an ambiguous failure does no harm. Default: true for GET, HEAD, PUT and DELETE. */
   readonly idempotent?: boolean | undefined
   /** What the call may consume. Default: where `path` is that of a typed operation, as that one; else nothing. */
-  readonly estimate?: Estimate | undefined
+  readonly estimate?: TokenEstimate | undefined
   /**
    * What the call may cost, where a `Credits` service keeps budgets; `"free"` where nothing: it is then sent while the
    * account is suspended, too. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given; where `path`

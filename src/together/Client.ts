@@ -16,7 +16,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Call, Estimate } from "../domain/Call.ts"
+import type { Call, TokenEstimate } from "../domain/Call.ts"
 import { DecodeError, type InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
@@ -152,7 +152,7 @@ export const make = (shared: Shared): Client => {
       }
     )
 
-  const exchangeDecoded = <A>(exchange: Exchange, estimate: Estimate, decode: AnswerDecoder.Decode<A>) => {
+  const exchangeDecoded = <A>(exchange: Exchange, estimate: TokenEstimate, decode: AnswerDecoder.Decode<A>) => {
     const asked = { exchange, estimate, decode }
     return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
       Effect.flatMap(exchanged(exchange, observed), (answer) => {

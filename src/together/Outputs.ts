@@ -11,7 +11,7 @@
  * largest of the last 129 to 256, and never less than is assumed of a kind that
  * is not known: a budget then need not reserve the model's whole context.
  */
-import type { Call, Estimate } from "../domain/Call.ts"
+import type { Call, TokenEstimate } from "../domain/Call.ts"
 import * as OutputEstimate from "../policy/OutputEstimate.ts"
 
 /** Says of what kind a call is: calls of one kind generate alike. */
@@ -20,7 +20,7 @@ export type Kind = Pick<Call, "lane" | "label">
 /** Learns how much is generated, kind by kind. */
 export interface Outputs {
   /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
-  readonly expect: (kind: Kind, estimate: Estimate, nowSeconds: number) => Estimate
+  readonly expect: (kind: Kind, estimate: TokenEstimate, nowSeconds: number) => TokenEstimate
   readonly record: (kind: Kind, outputTokens: number) => void
   /** Books a refusal for tokens: what follows in the lane reserves more. */
   readonly refused: (kind: Pick<Kind, "lane">, nowSeconds: number) => void
@@ -57,7 +57,7 @@ export const make = (options?: OutputEstimate.Options): Outputs => {
     const own = kind.label === undefined ? undefined : known.get(keyOf(kind.lane, kind.label))
     return own === undefined ? lane : { ...own, safety: lane.safety, safetyAt: lane.safetyAt }
   }
-  const bounded = (state: OutputEstimate.State, estimate: Estimate): Estimate => {
+  const bounded = (state: OutputEstimate.State, estimate: TokenEstimate): TokenEstimate => {
     if ((estimate.openChoices ?? 0) === 0 || OutputEstimate.isCold(state)) return estimate
     const most = Math.max(estimate.maxOutputTokens, Math.ceil(openFactor * OutputEstimate.largest(state)))
     // what is priced is a whole number, whatever an answer said of itself

@@ -15,7 +15,7 @@
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Estimate } from "../domain/Call.ts"
+import type { TokenEstimate } from "../domain/Call.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
 import * as Address from "./Address.ts"
@@ -26,21 +26,21 @@ import type { Exchange } from "./Transport.ts"
 
 /** Prices one call. */
 export interface Pricing {
-  readonly before: (estimate: Estimate, options?: Price.Options) => Price.Estimate
+  readonly before: (estimate: TokenEstimate, options?: Price.Options) => Price.Estimate
   readonly after: (usage: Usage | undefined) => Price.Cost
 }
 
 /** Says what one call may take; without `pricing` it is free. */
 export interface Known {
   readonly model: string
-  readonly estimate: Estimate
+  readonly estimate: TokenEstimate
   readonly pricing: Pricing | undefined
 }
 
 /** Says what a caller tells of a call by path. */
 export interface Stated {
   readonly model?: string | undefined
-  readonly estimate?: Estimate | undefined
+  readonly estimate?: TokenEstimate | undefined
   readonly cost?: Price.Estimate | "free" | undefined
 }
 

@@ -6,7 +6,7 @@
  */
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Schema from "effect/Schema"
-import { type Estimate, estimateTokens } from "../domain/Call.ts"
+import { estimateTokens, type TokenEstimate } from "../domain/Call.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
 import * as Chat from "./Chat.ts"
@@ -33,13 +33,13 @@ export interface Route<Req, Res> {
   /** True where a repeat after an ambiguous failure costs no more than tokens. */
   readonly idempotent: boolean
   readonly model: (request: Req) => string
-  readonly estimate: (request: Req) => Estimate
+  readonly estimate: (request: Req) => TokenEstimate
   /** Prices the request before it is sent and its usage after; absent where the operation is free. */
   readonly money?: {
     readonly before: (
       price: Price.ModelPrice | undefined,
       request: Req,
-      estimate: Estimate,
+      estimate: TokenEstimate,
       options?: Price.Options
     ) => Price.Estimate
     readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage | undefined) => Price.Cost
@@ -51,7 +51,7 @@ export const byTokens = {
   before: (
     price: Price.ModelPrice | undefined,
     request: { readonly model: string },
-    estimate: Estimate,
+    estimate: TokenEstimate,
     options?: Price.Options
   ) => Price.ofCall(price, request.model, estimate, options),
   after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage | undefined) =>
@@ -85,7 +85,7 @@ export const defaults = {
 } as const
 
 /** What a call may consume that takes no tokens. */
-export const nothing: Estimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
+export const nothing: TokenEstimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
 /** Reads a count out of a row that nobody checked: what the provider cannot take for one is as good as nothing. */
 const countOf = (value: unknown, least: number, most: number): number | undefined => {
@@ -96,7 +96,7 @@ const countOf = (value: unknown, least: number, most: number): number | undefine
 const generation = (
   inputTokens: number,
   { max_tokens, n }: { readonly max_tokens?: unknown; readonly n?: unknown }
-): Estimate => {
+): TokenEstimate => {
   const maxTokens = countOf(max_tokens, 0, defaults.longestContext)
   const choices = countOf(n, 1, defaults.maxChoices) ?? 1
   return {
@@ -132,7 +132,7 @@ const messageTokens = (message: Chat.Message): number =>
   callTokens(message.tool_calls) + defaults.tokensPerMessage
 
 /** Estimates what a chat request may consume: contents, reasoning and tool calls, tools and the schema of the answer. */
-export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
+export const chatEstimate = (request: Chat.ChatRequest): TokenEstimate => {
   let input = 0
   for (const message of request.messages) input += messageTokens(message)
   input += textTokens(request.tools) + textTokens(request.response_format)
@@ -140,10 +140,10 @@ export const chatEstimate = (request: Chat.ChatRequest): Estimate => {
 }
 
 /** Estimates what a completion request may consume. */
-const completionEstimate = (request: Completions.CompletionRequest): Estimate =>
+const completionEstimate = (request: Completions.CompletionRequest): TokenEstimate =>
   generation(textTokens(request.prompt), request)
 
-const textsEstimate = (texts: ReadonlyArray<unknown>): Estimate => ({
+const textsEstimate = (texts: ReadonlyArray<unknown>): TokenEstimate => ({
   ...nothing,
   inputTokens: texts.reduce<number>((sum, text) => sum + textTokens(text), 0)
 })

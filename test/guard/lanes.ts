@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
 import type * as Lane from "../../src/guard/Lane.ts"
 
 /** Is what a provider sees of an attempt; `now` is seconds since it was made, `inFlight` counts the attempt itself. */
@@ -37,7 +38,7 @@ export const bucket = (rate: number | ((now: number) => number), depth: number) 
 }
 
 /** Makes a refusal; with no hint where no seconds are given. */
-export const throttled = (scope: Lane.ThrottleScope, seconds?: number): Lane.Sample => ({
+export const throttled = (scope: RateLimitScope, seconds?: number): Lane.Sample => ({
   _tag: "Throttled",
   scope,
   retryAfter: seconds === undefined ? undefined : Duration.seconds(seconds)

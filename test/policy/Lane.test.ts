@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
 import * as InFlight from "../../src/policy/LaneInFlight.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
@@ -537,7 +538,7 @@ describe("LaneQueue", () => {
 describe("LaneKernel", () => {
   it("moves only the limit that a refusal names", () => {
     const start = Kernel.make({}, 0)
-    const settle = (scope: Kernel.Scope) => {
+    const settle = (scope: RateLimitScope) => {
       const [ticket, state] = Kernel.admit(start, 100, undefined, 1)
       return Kernel.settle(state, ticket, { _tag: "Throttled", scope, retryAfter: 1 }, 1.05)[1]
     }
