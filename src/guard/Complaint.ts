@@ -1,6 +1,6 @@
 /**
- * The complaint about an option that a guard hands on to the sums it is made of, in the name of the guard: nobody else was
- * called, as far as its user knows.
+ * Renames the function in a kernel's `RangeError` to the guard that the user called: of the kernel inside the user knows
+ * nothing.
  */
 import * as Result from "effect/Result"
 

@@ -1,8 +1,8 @@
 /**
- * Tells what is inside of an attempt that it finds out whether a provider is well again.
+ * Marks the attempt that probes a half-open circuit, so that a queue inside of the circuit sends it first.
  *
- * Until it ends a circuit admits nobody else. So what queues inside sends it first, as a lane does: at the end of a long
- * queue it would keep a circuit shut whose provider answers all that was queued before.
+ * Until the probe ends, the circuit admits nobody else: at the end of a lane's long queue it would keep a circuit shut whose
+ * provider answers all that was queued before.
  */
 import * as Context from "effect/Context"
 

@@ -51,7 +51,7 @@ export interface Options extends GroupCommit.Options, Lock.Options {
   readonly input: { readonly path: string; readonly fingerprint?: Fingerprint | undefined }
   /** The lock of the journal, where the caller holds it already. Default: it is taken for the life of the scope. */
   readonly lock?: Lock.Lock | undefined
-  /** Who answers the rows: a base URL, or {@link emulator}. Default: nobody says, and it is not checked. */
+  /** Who answers the rows: a base URL, or {@link emulator}. Default: none; the target is not checked. */
   readonly target?: string | undefined
   /** Whether another input, and another provider, than those the journal was begun with are accepted. Default: false. */
   readonly acceptChange?: boolean | undefined

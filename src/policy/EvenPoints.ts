@@ -1,6 +1,6 @@
 /**
- * Points that fill an interval, or a square, evenly: what stands in for chance where the same events must give the same
- * state.
+ * Quasi-random points: a deterministic stand-in for random draws, where the same events must give the same state. They fill
+ * an interval, or a square, evenly.
  *
  * ```
  *   first(n)   = fraction(0.5 + n · 0.618…)      second(n) = fraction(0.5 + n · 0.754…)

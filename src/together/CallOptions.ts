@@ -42,7 +42,7 @@ export interface CallOptions {
   /**
    * Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing.
    *
-   * **Details**: permit, limits and money are settled by then, and no deadline bounds it. Of what it dies, the call dies.
+   * **Details**: permit, limits and money are settled by then, and no deadline bounds it. A defect in it is a defect of the call.
    */
   readonly onAnswered?: ((answered: Answered) => Effect.Effect<void>) | undefined
 }

@@ -1,5 +1,5 @@
 /**
- * What a text may mean: as it stands, and with the escapes of its writer undone.
+ * Undoes the escapings under which a text may quote a secret: each reading of a text is a form in which a secret is sought.
  *
  * | writing | undone |
  * | --- | --- |

@@ -1,4 +1,4 @@
-/** What an error says of the exchange that it is about, whatever it is that went wrong. */
+/** The fields that every error takes from its call and its answer, whatever it is that went wrong. */
 import type * as Hint from "../domain/Hint.ts"
 import { isClean, type Secrets } from "./Redact.ts"
 
