@@ -54,7 +54,7 @@ export interface Dispatch<R> {
    * (CallWatch.ts): it would only be sent to be cut off, and billed.
    */
   readonly stop: (reason: Stop) => Effect.Effect<void>
-  readonly isStopped: () => Stop | undefined
+  readonly stopReason: () => Stop | undefined
   /** Models whose rows are not sent any more, with the error that said so and the rows left out. */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; rows: number }>
   /** Counts the attempts of rows that have come to no answer or failure, and so tell of none themselves. */
@@ -332,7 +332,7 @@ export const make = Effect.fnUntraced(function*<R>(
     run,
     stopped: Deferred.await(stopped),
     stop,
-    isStopped: () => reason,
+    stopReason: () => reason,
     abandoned,
     unsettledAttempts: () => unsettledAttempts
   }

@@ -322,7 +322,7 @@ export const drive = <E, R, R2, E3, R3>(
     warnOfAbandoned(report, abandoned)
     // a stop that came too late to leave a row undone is none
     const isWhole = Exit.isSuccess(yield* Fiber.await(reading)) && Report.done(report) === report.read
-    const stop = isWhole ? undefined : dispatch.isStopped()
+    const stop = isWhole ? undefined : dispatch.stopReason()
     return {
       stop: stop ?? (abandoned.size > 0 ? Stop.abandoned : undefined),
       abandoned

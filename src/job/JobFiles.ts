@@ -245,7 +245,7 @@ export const around = <E, R>(
     // a batch that is not collected may hold rows that were sent again
     const resent = options.changed === "resend" || BatchParts.open(journal.notes).length > 0
     const outputs = yield* Outputs.open(where, { ...options, stop, resent, report, journal, removable })
-    const replay = (of: (each: JournalScan.Settled) => boolean) =>
+    const replay = (of: (each: JournalScan.Record) => boolean) =>
       Stream.runForEachArray(
         journal.settled,
         (settled) => outputs.emit(settled.filter(of).map(Settled.ofRecord))

@@ -105,9 +105,9 @@ export interface Journal {
   /** Names the files that earlier runs have written. */
   readonly outputs: ReadonlySet<string>
   /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
-  readonly settled: Stream.Stream<Scan.Settled, JournalError>
+  readonly settled: Stream.Stream<Scan.Record, JournalError>
   /** Reads the record of a settled row by its ordinal. */
-  readonly entryAt: (ordinal: number) => Effect.Effect<Scan.Settled, JournalError>
+  readonly entryAt: (ordinal: number) => Effect.Effect<Scan.Record, JournalError>
   /** Reads the answer text of a settled row by its ordinal. */
   readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
   /** Fails as soon as the lock is lost or the file removed; never succeeds. */
@@ -259,7 +259,7 @@ export const open = Effect.fnUntraced(function*(
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
   let pristine = true
 
-  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Settled, JournalError> {
+  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Record, JournalError> {
     const offset = census.offsets?.[ordinal - 1]
     if (offset === undefined || lineAt === undefined) {
       return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))

@@ -14,7 +14,7 @@ import * as Format from "./JournalFormat.ts"
 import * as Lines from "./Lines.ts"
 
 /** The latest record of one row. */
-export interface Settled {
+export interface Record {
   readonly ordinal: number
   readonly bad: boolean
   readonly meta: Format.Meta
@@ -208,10 +208,10 @@ const count = (census: Census, { end, line, offset, record, torn }: Placed): voi
 }
 
 /** Streams the records of a journal that are the latest of their id, as a census of it says. */
-export const latest = (fs: FileSystem.FileSystem, path: string, census: Census): Stream.Stream<Settled, JournalError> =>
+export const latest = (fs: FileSystem.FileSystem, path: string, census: Census): Stream.Stream<Record, JournalError> =>
   scan(fs, path).pipe(
-    Stream.mapAccumArray(() => 0, (before, placed): readonly [number, ReadonlyArray<Settled>] => {
-      const out: Array<Settled> = []
+    Stream.mapAccumArray(() => 0, (before, placed): readonly [number, ReadonlyArray<Record>] => {
+      const out: Array<Record> = []
       let ordinal = before
       for (const { record } of placed) {
         if (record?._tag !== "Row") continue

@@ -10,7 +10,7 @@ import type * as Scan from "./JournalScan.ts"
 /** Makes one; `answers` says whether they are kept, in memory, for {@link Journal.Journal.answerAt}. */
 export const make = (options: { readonly answers: boolean }): Journal.Journal => {
   const index = IdIndex.make()
-  const answers: Array<Scan.Settled> = []
+  const answers: Array<Scan.Record> = []
   let rows = 0
   return {
     path: "(none)",

@@ -164,7 +164,7 @@ type Take = (texts: ReadonlyArray<string>) => Effect.Effect<void, OutputError>
 /** Hands on the rows of a journal in the order of its lines, which is that of completion; returns how many. */
 const unsorted = Effect.fnUntraced(function*(
   journal: Journal.Journal,
-  wanted: (each: JournalScan.Settled) => boolean,
+  wanted: (each: JournalScan.Record) => boolean,
   take: Take
 ) {
   let rows = 0
@@ -182,13 +182,13 @@ const lineOf = (journal: Journal.Journal, id: string, answeredOn: number): numbe
   return known._tag === "Seen" ? known.line : answeredOn
 }
 
-const lineNow = (journal: Journal.Journal, { bad, meta }: JournalScan.Settled): number =>
+const lineNow = (journal: Journal.Journal, { bad, meta }: JournalScan.Record): number =>
   bad ? meta.n : lineOf(journal, meta.id, meta.n)
 
 /** Hands on the rows of a journal in the order of the input; returns how many. */
 const sorted = Effect.fnUntraced(function*(
   journal: Journal.Journal,
-  wanted: (each: JournalScan.Settled) => boolean,
+  wanted: (each: JournalScan.Record) => boolean,
   take: Take
 ) {
   const ordinals: Array<number> = []

@@ -10,7 +10,7 @@ import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "./Answer.ts"
 import type { JournalError } from "./JobError.ts"
 import * as Journal from "./Journal.ts"
-import type { Settled as Recorded } from "./JournalScan.ts"
+import type { Record } from "./JournalScan.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 
@@ -30,7 +30,7 @@ export interface Settled {
 }
 
 /** Reads a record of the journal as the settled row of an earlier run. */
-export const ofRecord = ({ answer, bad, meta }: Recorded): Settled => ({
+export const ofRecord = ({ answer, bad, meta }: Record): Settled => ({
   kind: bad ? "bad" : meta.ok ? "ok" : "failed",
   line: meta.n,
   id: bad ? undefined : meta.id,

@@ -43,7 +43,7 @@
  * times that. Feed it with 503 and timeouts, not with 429: those have a limiter of their own.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Chooses how the probability is computed. */
 export type Rule =
@@ -159,7 +159,7 @@ export const probability = (
 }
 
 const slotIndex = (settings: Settings, now: number): number =>
-  Whole.floor((now * settings.slots) / settings.windowSeconds)
+  Rounding.floor((now * settings.slots) / settings.windowSeconds)
 
 const lastExpired = (settings: Settings, now: number): number => slotIndex(settings, now) - settings.slots
 

@@ -30,7 +30,7 @@
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 import * as SampleWindow from "./SampleWindow.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Configures a limit. */
 export interface Options {
@@ -122,7 +122,7 @@ export const gradient = (settings: Settings, minRtt: number, sampleRtt: number):
 /** Computes the limit that follows a window. */
 export const step = (settings: Settings, limit: number, minRtt: number, sampleRtt: number): number => {
   const scaled = limit * gradient(settings, minRtt, sampleRtt)
-  return Math.max(settings.min, Math.min(settings.max, Whole.floor(scaled + Math.sqrt(scaled))))
+  return Math.max(settings.min, Math.min(settings.max, Rounding.floor(scaled + Math.sqrt(scaled))))
 }
 
 /**

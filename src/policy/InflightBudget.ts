@@ -26,7 +26,7 @@
  * that is cancelled must be released too, or the budget leaks shut.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Configures a budget. */
 export interface Options {
@@ -85,7 +85,7 @@ export const acquire = (state: State): readonly [Decision, State] => {
   const { budgeted, inFlight, settings } = state
   const few = budgeted < settings.minConcurrency
   const fits = settings.rule === "envoy"
-    ? budgeted < Whole.floor(settings.ratio * inFlight)
+    ? budgeted < Rounding.floor(settings.ratio * inFlight)
     : share(state) <= settings.ratio
   if (!few && !fits) return [{ _tag: "Denied", reason: "ratio-reached", share: share(state) }, state]
   return [

@@ -14,7 +14,7 @@
  * **Source**: John Little (1961).
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Computes the calls in flight at a rate and a mean latency. */
 export const inFlight = (ratePerSecond: number, latencySeconds: number): number =>
@@ -23,7 +23,7 @@ export const inFlight = (ratePerSecond: number, latencySeconds: number): number 
 
 /** Computes the fewest whole calls in flight that reach a rate: 0 for a rate or a latency of 0. */
 export const concurrency = (ratePerSecond: number, latencySeconds: number): number =>
-  Math.max(0, Whole.ceil(inFlight(ratePerSecond, latencySeconds)))
+  Math.max(0, Rounding.ceil(inFlight(ratePerSecond, latencySeconds)))
 
 /**
  * Computes a hard ceiling from the p95 latency: `⌈λ·W₉₅·headroom⌉`, with a fifth of headroom by default.

@@ -33,7 +33,7 @@
  * ones it hardly comes down.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Configures an estimate. */
 export interface Options {
@@ -125,7 +125,7 @@ export const make = (options: Options = {}, now = 0): State => {
 }
 
 /** Counts the answers above the quantile, among `count`. */
-const above = (settings: Settings, count: number): number => Whole.floor((1 - settings.quantile) * count)
+const above = (settings: Settings, count: number): number => Rounding.floor((1 - settings.quantile) * count)
 
 /** Reads the quantile of both generations, which hold an answer at least. */
 const quantile = ({ newer, older, settings }: State): number => {
@@ -169,7 +169,7 @@ export const estimate = (
     return decide(call.maxOutputTokens, "charged-maximum")
   }
   const cold = isCold(state)
-  const wanted = cold ? settings.coldTokens : Whole.ceil(quantile(state) * settings.margin * safety(state, now))
+  const wanted = cold ? settings.coldTokens : Rounding.ceil(quantile(state) * settings.margin * safety(state, now))
   if (wanted > call.maxOutputTokens) return decide(call.maxOutputTokens, "bounded-by-max-tokens")
   return decide(Math.max(0, wanted), cold ? "cold" : "learned")
 }

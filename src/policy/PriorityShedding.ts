@@ -28,7 +28,7 @@
  * the one into the other.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Names the classes, least important first. */
 export type Class = "very-low" | "low" | "medium" | "high" | "very-high"
@@ -109,7 +109,7 @@ export const queueRate = (
 
 /** Reads the level at a quantile of the remembered levels: 0 when there are none. */
 export const quantile = (levels: ReadonlyArray<number>, q: number): number => {
-  const rank = Math.max(1, Whole.ceil(levels.length * q))
+  const rank = Math.max(1, Rounding.ceil(levels.length * q))
   const [found = 0] = [...levels].sort((a, b) => a - b).slice(rank - 1, rank)
   return found
 }

@@ -25,7 +25,7 @@
  * **Gotchas**: a retry that the transport makes because nothing was ever sent is not counted.
  */
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Configures a throttle. */
 export interface Options {
@@ -85,7 +85,7 @@ export const make = (options: Options = {}): State => {
 }
 
 /** Counts thousandths, and lets no float noise take one away. */
-const milli = (count: number): number => Whole.floor(count * 1000)
+const milli = (count: number): number => Rounding.floor(count * 1000)
 
 /** Reads the token count. */
 export const tokens = (state: State): number => state.milliTokens / 1000

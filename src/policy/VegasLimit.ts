@@ -30,7 +30,7 @@
  */
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as OptionCheck from "./OptionCheck.ts"
-import * as Whole from "./Whole.ts"
+import * as Rounding from "./Rounding.ts"
 
 /** Configures a limit. Numbers of calls may be given in place of the functions of `lg`. */
 export interface Options {
@@ -101,7 +101,8 @@ export const initial = (options: Options = {}): State => {
 }
 
 /** Computes the queue: how many of `limit` calls wait. */
-export const queueSize = (limit: number, minRtt: number, rtt: number): number => Whole.ceil(limit * (1 - minRtt / rtt))
+export const queueSize = (limit: number, minRtt: number, rtt: number): number =>
+  Rounding.ceil(limit * (1 - minRtt / rtt))
 
 /** Moves the limit with one call. */
 export const sample = (

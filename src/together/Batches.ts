@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open, ornament, request } from "./Wire.ts"
+import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
 export const BatchRequest = request({
@@ -31,25 +31,25 @@ export interface BatchRequest extends Schema.Schema.Type<typeof BatchRequest> {}
 export const BatchJob = open({
   id: maybe(Schema.String),
   status: maybe(Schema.String),
-  user_id: ornament(Schema.String),
-  input_file_id: ornament(Schema.String),
-  file_size_bytes: ornament(Schema.Finite),
+  user_id: lenient(Schema.String),
+  input_file_id: lenient(Schema.String),
+  file_size_bytes: lenient(Schema.Finite),
   output_file_id: maybe(Schema.String),
   error_file_id: maybe(Schema.String),
-  error: ornament(Schema.String),
+  error: lenient(Schema.String),
   /** Percent. */
-  progress: ornament(Schema.Finite),
-  created_at: ornament(Schema.String),
-  job_deadline: ornament(Schema.String),
-  completed_at: ornament(Schema.String),
-  endpoint: ornament(Schema.String),
-  model_id: ornament(Schema.String)
+  progress: lenient(Schema.Finite),
+  created_at: lenient(Schema.String),
+  job_deadline: lenient(Schema.String),
+  completed_at: lenient(Schema.String),
+  endpoint: lenient(Schema.String),
+  model_id: lenient(Schema.String)
 })
 /** Describes a batch job. */
 export interface BatchJob extends Schema.Schema.Type<typeof BatchJob> {}
 
 /** Answers the creation of a batch. */
-export const BatchCreated = open({ job: maybe(BatchJob), warning: ornament(Schema.String) })
+export const BatchCreated = open({ job: maybe(BatchJob), warning: lenient(Schema.String) })
 
 /** Lists batches: a bare array. */
 export const BatchList = Schema.Array(BatchJob)

@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, omitNull, open, ornament, request, Usage, Warning } from "./Wire.ts"
+import { lengthOf, lenient, maybe, omitNull, open, request, Usage, Warning } from "./Wire.ts"
 
 /** Calls a function on behalf of the assistant. */
 export const ToolCall = request({
@@ -141,9 +141,9 @@ export interface ChatRequest extends Schema.Schema.Type<typeof ChatRequest> {}
 export const Logprobs = Schema.Union([
   Schema.Finite,
   open({
-    token_ids: ornament(Schema.Array(Schema.Finite)),
-    tokens: ornament(Schema.Array(Schema.String)),
-    token_logprobs: ornament(Schema.Array(Schema.NullOr(Schema.Finite)))
+    token_ids: lenient(Schema.Array(Schema.Finite)),
+    tokens: lenient(Schema.Array(Schema.String)),
+    token_logprobs: lenient(Schema.Array(Schema.NullOr(Schema.Finite)))
   })
 ])
 
@@ -152,7 +152,7 @@ export const Logprobs = Schema.Union([
  *
  * @internal
  */
-export const EchoedPrompt = open({ text: ornament(Schema.String), logprobs: ornament(Logprobs) })
+export const EchoedPrompt = open({ text: lenient(Schema.String), logprobs: lenient(Logprobs) })
 
 /** Reads the role of an answer, which some models leave out. */
 const AnswerRole = Schema.String.pipe(
@@ -165,7 +165,7 @@ export const ChatChoice = open({
   index: omitNull(Schema.Int),
   text: maybe(Schema.String),
   /** May exceed the safe integers: never send it back as an exact seed. */
-  seed: ornament(Schema.Finite),
+  seed: lenient(Schema.Finite),
   finish_reason: maybe(Schema.String),
   message: maybe(open({
     role: AnswerRole,
@@ -176,7 +176,7 @@ export const ChatChoice = open({
     /** The older form of `tool_calls`. */
     function_call: maybe(Called)
   })),
-  logprobs: ornament(Logprobs)
+  logprobs: lenient(Logprobs)
 })
 
 /** Answers a chat completion. */
@@ -187,10 +187,10 @@ export const ChatResponse = open({
   model: omitNull(Schema.String),
   /** An answer without any is none. */
   choices: Schema.Array(ChatChoice).check(Schema.isMinLength(1)),
-  usage: ornament(Usage),
+  usage: lenient(Usage),
   /** Only where the request asked for an `echo`. */
-  prompt: ornament(Schema.Array(EchoedPrompt)),
-  warnings: ornament(Schema.Array(Warning))
+  prompt: lenient(Schema.Array(EchoedPrompt)),
+  warnings: lenient(Schema.Array(Warning))
 })
 /** Answers a chat completion. */
 export interface ChatResponse extends Schema.Schema.Type<typeof ChatResponse> {}
@@ -207,7 +207,7 @@ export const ChatDelta = open({
     type: maybe(Schema.String),
     function: maybe(Called)
   }))),
-  token_id: ornament(Schema.Finite),
+  token_id: lenient(Schema.Finite),
   function_call: maybe(Called)
 })
 
@@ -221,18 +221,18 @@ export const ChatChunk = open({
   object: maybe(Schema.String),
   created: maybe(Schema.Finite),
   model: maybe(Schema.String),
-  system_fingerprint: ornament(Schema.String),
+  system_fingerprint: lenient(Schema.String),
   choices: Schema.Array(open({
     index: maybe(Schema.Int),
     text: maybe(Schema.String),
     /** May exceed the safe integers, as in an answer. */
-    seed: ornament(Schema.Finite),
+    seed: lenient(Schema.Finite),
     finish_reason: maybe(Schema.String),
-    logprobs: ornament(Logprobs),
+    logprobs: lenient(Logprobs),
     delta: maybe(ChatDelta)
   })),
-  usage: ornament(Usage),
-  warnings: ornament(Schema.Array(Warning))
+  usage: lenient(Usage),
+  warnings: lenient(Schema.Array(Warning))
 })
 /** One event of a chat stream. */
 export interface ChatChunk extends Schema.Schema.Type<typeof ChatChunk> {}

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { EchoedPrompt, firstChoice, Logprobs, samplingFields } from "./Chat.ts"
 import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, maybe, omitNull, open, ornament, request, Usage } from "./Wire.ts"
+import { lengthOf, lenient, maybe, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */
 export const CompletionRequest = request({
@@ -31,13 +31,13 @@ export const CompletionResponse = open({
   choices: Schema.Array(open({
     index: omitNull(Schema.Int),
     text: maybe(Schema.String),
-    seed: ornament(Schema.Finite),
+    seed: lenient(Schema.Finite),
     finish_reason: maybe(Schema.String),
-    logprobs: ornament(Logprobs)
+    logprobs: lenient(Logprobs)
   })).check(Schema.isMinLength(1)),
   /** Only where the request asked for an `echo`. */
-  prompt: ornament(Schema.Array(EchoedPrompt)),
-  usage: ornament(Usage)
+  prompt: lenient(Schema.Array(EchoedPrompt)),
+  usage: lenient(Usage)
 })
 /** Answers a plain completion. */
 export interface CompletionResponse extends Schema.Schema.Type<typeof CompletionResponse> {}
@@ -54,14 +54,14 @@ export const CompletionChunk = open({
     delta: maybe(open({ content: maybe(Schema.String) }))
   })),
   token: maybe(open({
-    id: ornament(Schema.Finite),
+    id: lenient(Schema.Finite),
     text: maybe(Schema.String),
-    logprob: ornament(Schema.Finite),
-    special: ornament(Schema.Boolean)
+    logprob: lenient(Schema.Finite),
+    special: lenient(Schema.Boolean)
   })),
-  seed: ornament(Schema.Finite),
+  seed: lenient(Schema.Finite),
   finish_reason: maybe(Schema.String),
-  usage: ornament(Usage)
+  usage: lenient(Usage)
 })
 /** One event of a completion stream. */
 export interface CompletionChunk extends Schema.Schema.Type<typeof CompletionChunk> {}

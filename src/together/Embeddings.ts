@@ -4,7 +4,7 @@
  * **Source**: Together's API reference, `POST /embeddings`.
  */
 import * as Schema from "effect/Schema"
-import { omitNull, open, ornament, request, Usage } from "./Wire.ts"
+import { lenient, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for the embedding of one text or of several. */
 export const EmbeddingsRequest = request({
@@ -23,7 +23,7 @@ export const EmbeddingsResponse = open({
     embedding: Schema.Array(Schema.Finite),
     index: Schema.Int
   })),
-  usage: ornament(Usage)
+  usage: lenient(Usage)
 })
 /** Answers with one vector per text; `index` says which. */
 export interface EmbeddingsResponse extends Schema.Schema.Type<typeof EmbeddingsResponse> {}

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open, ornament, request } from "./Wire.ts"
+import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
 export const EvaluationRequest = request({ type: Schema.String, parameters: Schema.Unknown })
@@ -19,14 +19,14 @@ export interface EvaluationRequest extends Schema.Schema.Type<typeof EvaluationR
 export const Evaluation = open({
   workflow_id: maybe(Schema.String),
   status: maybe(Schema.String),
-  type: ornament(Schema.String),
-  owner_id: ornament(Schema.String),
-  created_at: ornament(Schema.String),
-  updated_at: ornament(Schema.String),
-  status_updates: ornament(Schema.Array(open({
-    status: ornament(Schema.String),
-    message: ornament(Schema.String),
-    timestamp: ornament(Schema.String)
+  type: lenient(Schema.String),
+  owner_id: lenient(Schema.String),
+  created_at: lenient(Schema.String),
+  updated_at: lenient(Schema.String),
+  status_updates: lenient(Schema.Array(open({
+    status: lenient(Schema.String),
+    message: lenient(Schema.String),
+    timestamp: lenient(Schema.String)
   }))),
   /** What was asked for: any object. */
   parameters: Schema.optional(Schema.Unknown),

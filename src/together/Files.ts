@@ -8,27 +8,27 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
 import { promptsOfLines } from "./Redact.ts"
-import { maybe, omitNull, open, ornament } from "./Wire.ts"
+import { lenient, maybe, omitNull, open } from "./Wire.ts"
 
 /** Describes a stored file. `purpose`: `fine-tune`, `eval`, `batch-api`. */
 export const File = open({
   id: Schema.String,
   object: omitNull(Schema.String),
   created_at: omitNull(Schema.Finite),
-  filename: ornament(Schema.String),
-  bytes: ornament(Schema.Finite),
-  purpose: ornament(Schema.String),
-  Processed: ornament(Schema.Boolean),
+  filename: lenient(Schema.String),
+  bytes: lenient(Schema.Finite),
+  purpose: lenient(Schema.String),
+  Processed: lenient(Schema.Boolean),
   /** `csv`, `jsonl`, `parquet`. */
-  FileType: ornament(Schema.String),
-  processing_status: ornament(Schema.String),
+  FileType: lenient(Schema.String),
+  processing_status: lenient(Schema.String),
   /** What was found in a file for a fine-tune. */
-  validation_report: ornament(open({
-    valid: ornament(Schema.Boolean),
-    dataset_format: ornament(Schema.String),
-    nlines: ornament(Schema.Finite),
-    error_type: ornament(Schema.String),
-    error: ornament(Schema.String)
+  validation_report: lenient(open({
+    valid: lenient(Schema.Boolean),
+    dataset_format: lenient(Schema.String),
+    nlines: lenient(Schema.Finite),
+    error_type: lenient(Schema.String),
+    error: lenient(Schema.String)
   }))
 })
 /** Describes a stored file. */

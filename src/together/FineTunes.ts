@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import { maybe, open, ornament, request } from "./Wire.ts"
+import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
 export const FineTuneRequest = request({
@@ -27,73 +27,73 @@ export interface FineTuneRequest extends Schema.Schema.Type<typeof FineTuneReque
 
 /** Tells of a step of a fine-tune. */
 export const FineTuneEvent = open({
-  created_at: ornament(Schema.String),
-  level: ornament(Schema.String),
-  message: ornament(Schema.String),
-  type: ornament(Schema.String),
-  step: ornament(Schema.Finite),
-  total_steps: ornament(Schema.Finite),
-  token_count: ornament(Schema.Finite),
-  checkpoint_path: ornament(Schema.String),
-  model_path: ornament(Schema.String),
-  wandb_url: ornament(Schema.String)
+  created_at: lenient(Schema.String),
+  level: lenient(Schema.String),
+  message: lenient(Schema.String),
+  type: lenient(Schema.String),
+  step: lenient(Schema.Finite),
+  total_steps: lenient(Schema.Finite),
+  token_count: lenient(Schema.Finite),
+  checkpoint_path: lenient(Schema.String),
+  model_path: lenient(Schema.String),
+  wandb_url: lenient(Schema.String)
 })
 
 /** Describes a fine-tune. */
 export const FineTune = open({
   id: Schema.String,
   status: maybe(Schema.String),
-  user_id: ornament(Schema.String),
-  job_id: ornament(Schema.String),
-  created_at: ornament(Schema.String),
-  updated_at: ornament(Schema.String),
-  started_at: ornament(Schema.String),
-  model: ornament(Schema.String),
-  suffix: ornament(Schema.String),
-  model_output_name: ornament(Schema.String),
-  model_output_path: ornament(Schema.String),
-  training_file: ornament(Schema.String),
-  validation_file: ornament(Schema.String),
-  from_checkpoint: ornament(Schema.String),
-  from_hf_model: ornament(Schema.String),
-  hf_model_revision: ornament(Schema.String),
-  n_epochs: ornament(Schema.Finite),
-  n_checkpoints: ornament(Schema.Finite),
-  n_evals: ornament(Schema.Finite),
+  user_id: lenient(Schema.String),
+  job_id: lenient(Schema.String),
+  created_at: lenient(Schema.String),
+  updated_at: lenient(Schema.String),
+  started_at: lenient(Schema.String),
+  model: lenient(Schema.String),
+  suffix: lenient(Schema.String),
+  model_output_name: lenient(Schema.String),
+  model_output_path: lenient(Schema.String),
+  training_file: lenient(Schema.String),
+  validation_file: lenient(Schema.String),
+  from_checkpoint: lenient(Schema.String),
+  from_hf_model: lenient(Schema.String),
+  hf_model_revision: lenient(Schema.String),
+  n_epochs: lenient(Schema.Finite),
+  n_checkpoints: lenient(Schema.Finite),
+  n_evals: lenient(Schema.Finite),
   /** A number, or `max`. */
-  batch_size: ornament(Schema.Union([Schema.Finite, Schema.String])),
-  max_seq_length: ornament(Schema.Finite),
-  packing: ornament(Schema.Boolean),
-  learning_rate: ornament(Schema.Finite),
-  warmup_ratio: ornament(Schema.Finite),
-  max_grad_norm: ornament(Schema.Finite),
-  weight_decay: ornament(Schema.Finite),
-  random_seed: ornament(Schema.Finite),
-  lr_scheduler: ornament(open({ lr_scheduler_type: ornament(Schema.String) })),
-  training_type: ornament(open({
-    type: ornament(Schema.String),
-    lora_r: ornament(Schema.Finite),
-    lora_alpha: ornament(Schema.Finite),
-    lora_dropout: ornament(Schema.Finite)
+  batch_size: lenient(Schema.Union([Schema.Finite, Schema.String])),
+  max_seq_length: lenient(Schema.Finite),
+  packing: lenient(Schema.Boolean),
+  learning_rate: lenient(Schema.Finite),
+  warmup_ratio: lenient(Schema.Finite),
+  max_grad_norm: lenient(Schema.Finite),
+  weight_decay: lenient(Schema.Finite),
+  random_seed: lenient(Schema.Finite),
+  lr_scheduler: lenient(open({ lr_scheduler_type: lenient(Schema.String) })),
+  training_type: lenient(open({
+    type: lenient(Schema.String),
+    lora_r: lenient(Schema.Finite),
+    lora_alpha: lenient(Schema.Finite),
+    lora_dropout: lenient(Schema.Finite)
   })),
-  training_method: ornament(open({ method: ornament(Schema.String) })),
-  progress: ornament(open({
-    estimate_available: ornament(Schema.Boolean),
-    seconds_remaining: ornament(Schema.Finite)
+  training_method: lenient(open({ method: lenient(Schema.String) })),
+  progress: lenient(open({
+    estimate_available: lenient(Schema.Boolean),
+    seconds_remaining: lenient(Schema.Finite)
   })),
-  epochs_completed: ornament(Schema.Finite),
-  queue_depth: ornament(Schema.Finite),
-  early_stopped: ornament(Schema.Boolean),
-  early_stopping_best_step: ornament(Schema.Finite),
-  early_stopping_best_metric: ornament(Schema.Finite),
-  wandb_project_name: ornament(Schema.String),
-  wandb_name: ornament(Schema.String),
-  wandb_url: ornament(Schema.String),
-  events: ornament(Schema.Array(FineTuneEvent)),
+  epochs_completed: lenient(Schema.Finite),
+  queue_depth: lenient(Schema.Finite),
+  early_stopped: lenient(Schema.Boolean),
+  early_stopping_best_step: lenient(Schema.Finite),
+  early_stopping_best_metric: lenient(Schema.Finite),
+  wandb_project_name: lenient(Schema.String),
+  wandb_name: lenient(Schema.String),
+  wandb_url: lenient(Schema.String),
+  events: lenient(Schema.Array(FineTuneEvent)),
   /** Nano-dollars. */
-  total_price: ornament(Schema.Finite),
-  token_count: ornament(Schema.Finite),
-  param_count: ornament(Schema.Finite)
+  total_price: lenient(Schema.Finite),
+  token_count: lenient(Schema.Finite),
+  param_count: lenient(Schema.Finite)
 })
 /** Describes a fine-tune. */
 export interface FineTune extends Schema.Schema.Type<typeof FineTune> {}
@@ -107,9 +107,9 @@ export const PriceEstimate = open({
   estimated_total_price: maybe(Schema.Finite),
   user_limit: maybe(Schema.Finite),
   allowed_to_proceed: maybe(Schema.Boolean),
-  estimated_train_token_count: ornament(Schema.Finite),
-  estimated_eval_token_count: ornament(Schema.Finite),
-  unavailable_reason: ornament(Schema.String)
+  estimated_train_token_count: lenient(Schema.Finite),
+  estimated_eval_token_count: lenient(Schema.Finite),
+  unavailable_reason: lenient(Schema.String)
 })
 /** Answers what a fine-tune would cost, and whether the credit limit allows it. */
 export interface PriceEstimate extends Schema.Schema.Type<typeof PriceEstimate> {}

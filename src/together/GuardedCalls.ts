@@ -20,7 +20,7 @@ import type { CallOptions } from "./CallOptions.ts"
 import * as CallWatch from "./CallWatch.ts"
 import * as ContextGuards from "./ContextGuards.ts"
 import type { Opened } from "./EventStream.ts"
-import * as Outputs from "./Outputs.ts"
+import * as OutputHistory from "./OutputHistory.ts"
 import * as Pipeline from "./Pipeline.ts"
 import type * as Pricing from "./Pricing.ts"
 import { ofCall } from "./Subject.ts"
@@ -112,7 +112,7 @@ const told = (call: Call, error: TogetherError, attempts: number | undefined): T
 
 /** Makes what runs the calls of one client. */
 export const make = (shared: Shared): GuardedCalls => {
-  const outputs = Outputs.make()
+  const outputs = OutputHistory.make()
 
   const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
     options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaParser from "effect/SchemaParser"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { maybe, omitNull, open, ornament } from "./Wire.ts"
+import { lenient, maybe, omitNull, open } from "./Wire.ts"
 
 /** Prices a model, in USD per million tokens (`hourly`: USD per hour of a dedicated endpoint). */
 export const Pricing = open({
@@ -28,13 +28,13 @@ export const Model = open({
   object: omitNull(Schema.String),
   created: omitNull(Schema.Finite),
   type: omitNull(Schema.String),
-  display_name: ornament(Schema.String),
-  organization: ornament(Schema.String),
-  link: ornament(Schema.String),
-  license: ornament(Schema.String),
-  context_length: ornament(Schema.Finite),
+  display_name: lenient(Schema.String),
+  organization: lenient(Schema.String),
+  link: lenient(Schema.String),
+  license: lenient(Schema.String),
+  context_length: lenient(Schema.Finite),
   /** Left out as a whole where one of its prices is no number: half a price misleads. */
-  pricing: ornament(Pricing)
+  pricing: lenient(Pricing)
 })
 /** Describes a model. */
 export interface Model extends Schema.Schema.Type<typeof Model> {}
@@ -61,10 +61,10 @@ export const ModelList = Schema.Array(Schema.Unknown).pipe(
 export const Whoami = open({
   api_key_id: maybe(Schema.String),
   project_id: maybe(Schema.String),
-  project_name: ornament(Schema.String),
-  project_slug: ornament(Schema.String),
+  project_name: lenient(Schema.String),
+  project_slug: lenient(Schema.String),
   organization_id: maybe(Schema.String),
-  organization_name: ornament(Schema.String),
+  organization_name: lenient(Schema.String),
   user_id: maybe(Schema.String)
 })
 /** Says whose key this is. */

@@ -47,7 +47,7 @@ import * as RetryLoop from "../guard/RetryLoop.ts"
 import * as Price from "../policy/Price.ts"
 import * as CallWatch from "./CallWatch.ts"
 import type { Opened } from "./EventStream.ts"
-import type { Outputs } from "./Outputs.ts"
+import type { OutputHistory } from "./OutputHistory.ts"
 import * as StreamDeadline from "./StreamDeadline.ts"
 
 type Failure = TogetherError.TogetherError
@@ -86,7 +86,7 @@ export interface Guards {
   /** Sends a second try of a slow answer; absent where nobody asked for it. */
   readonly hedge: HedgeOptions | undefined
   /** Remembers what the calls of each lane generate. */
-  readonly outputs: Outputs
+  readonly outputs: OutputHistory
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
   /** Told of every attempt that is sent, of a hedge of both tries: the second waits for nothing. */

@@ -6,7 +6,7 @@
  * request of Together's API, and it is one word: the same key elsewhere, or a sentence at that place, is a prompt.
  */
 import * as Json from "./Json.ts"
-import * as Quotes from "./Quotes.ts"
+import * as SecretMatches from "./SecretMatches.ts"
 
 const evaluated = ["model_to_evaluate", "model_a", "model_b", "judge"].flatMap((name) => [
   `parameters.${name}`,
@@ -107,7 +107,7 @@ const collected = (root: unknown, at: Place): ReadonlyArray<string> => {
     const [value, place] = next
     if (typeof value === "string") {
       const isName = place !== undefined && names.has(place) && aName.test(value)
-      if (!isName && value.length >= Quotes.shortest) found.add(value)
+      if (!isName && value.length >= SecretMatches.shortest) found.add(value)
     } else if (typeof value === "object" && value !== null) {
       const here = seen.get(place) ?? new Set()
       if (here.has(value)) continue
@@ -138,7 +138,7 @@ const envelope: ReadonlySet<string> = new Set(["custom_id", "method", "url"])
 
 const promptsOfLine = (line: string): ReadonlyArray<string> => {
   const value = Json.parse(line)
-  if (value === undefined) return line.length < Quotes.shortest ? [] : [line]
+  if (value === undefined) return line.length < SecretMatches.shortest ? [] : [line]
   if (typeof value !== "object" || value === null || Array.isArray(value)) return collected(value, undefined)
   return Object.entries(value).flatMap(([name, item]) =>
     envelope.has(name) ? [] : collected(item, name === "body" ? top : undefined)

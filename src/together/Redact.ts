@@ -8,12 +8,12 @@
  *
  * A text is looked through as it stands and in every other reading of it (`Readings`): escapes undone, case and space
  * folded. A provider may quote a part: whatever stretch of 24 characters is also in a secret goes, and of 12 between its
- * ends and ellipses (`Quotes`). Which texts of a request are secrets, `Prompts` says. The work is linear in the length of
- * text and secrets; of the text no more than `maxReadLength` is read.
+ * ends and ellipses (`SecretMatches`). Which texts of a request are secrets, `Prompts` says. The work is linear in the
+ * length of text and secrets; of the text no more than `maxReadLength` is read.
  */
 import * as Result from "effect/Result"
-import * as Quotes from "./Quotes.ts"
 import * as Readings from "./Readings.ts"
+import * as SecretMatches from "./SecretMatches.ts"
 
 export { promptsOf, promptsOfLines, promptsOfText } from "./Prompts.ts"
 
@@ -44,7 +44,7 @@ const withoutKeys = (text: string): string => {
 }
 
 /** Where only a part is read, its end may hold the start of a prompt, each character as fifteen: its bytes, escaped twice. */
-const margin = Quotes.giveaway * 15
+const margin = SecretMatches.giveaway * 15
 
 type Piece = readonly [from: number, to: number, mark: string]
 
@@ -89,13 +89,13 @@ type Marked = readonly [mark: string, secrets: Iterable<string>]
 /** Replaces secrets; what follows one that is cut off may still be of it, and goes too. */
 const replaced = (text: string, marked: ReadonlyArray<Marked>): string => {
   const readings = Readings.of(text)
-  const texts = Quotes.cut(readings.map((reading) => reading.text))
+  const texts = SecretMatches.cut(readings.map((reading) => reading.text))
   const whole: Array<Piece> = []
   const cutOff: Array<Piece> = []
   for (const [mark, secrets] of marked) {
-    const notes = new Quotes.Notes(texts)
+    const notes = new SecretMatches.Notes(texts)
     for (const secret of secrets) {
-      if (secret.length >= Quotes.shortest) notes.add(secret)
+      if (secret.length >= SecretMatches.shortest) notes.add(secret)
       else whole.push(...readings.flatMap((reading) => findShort(reading, secret, mark)))
     }
     if (notes.isEmpty) continue
@@ -145,19 +145,19 @@ export interface Secrets {
 function* folded(prompts: Exclude<Secrets["prompts"], "unknown">): Generator<string> {
   for (const prompt of typeof prompts === "function" ? prompts() : prompts) {
     const text = Readings.fold(prompt.trim())
-    if (text.length >= Quotes.shortest) yield text
+    if (text.length >= SecretMatches.shortest) yield text
   }
 }
 
 /** Reads prompts that are many, once for all texts to be redacted, and keeps those that these may quote. */
 export const narrowed = (texts: ReadonlyArray<string>, secrets: Secrets): Secrets => {
   if (secrets.prompts === "unknown") return secrets
-  const cut = Quotes.cut(
+  const cut = SecretMatches.cut(
     texts.flatMap((text) => Readings.of(text.slice(0, maxReadLength)).map((reading) => reading.text))
   )
   const prompts: Array<string> = []
   if (cut.stretches.size === 0) return { ...secrets, prompts }
-  for (const prompt of folded(secrets.prompts)) if (Quotes.mayQuote(cut, prompt)) prompts.push(prompt)
+  for (const prompt of folded(secrets.prompts)) if (SecretMatches.mayQuote(cut, prompt)) prompts.push(prompt)
   return { ...secrets, prompts }
 }
 

@@ -4,7 +4,7 @@
  * **Source**: Together's API reference, `POST /rerank`.
  */
 import * as Schema from "effect/Schema"
-import { omitNull, open, ornament, request, Usage } from "./Wire.ts"
+import { lenient, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for documents in the order of their relevance to a query. */
 export const RerankRequest = request({
@@ -26,9 +26,9 @@ export const RerankResponse = open({
   results: Schema.Array(open({
     index: Schema.Int,
     relevance_score: Schema.Finite,
-    document: ornament(open({ text: ornament(Schema.String) }))
+    document: lenient(open({ text: lenient(Schema.String) }))
   })),
-  usage: ornament(Usage)
+  usage: lenient(Usage)
 })
 /** Answers with documents, the most relevant first. */
 export interface RerankResponse extends Schema.Schema.Type<typeof RerankResponse> {}

@@ -9,7 +9,7 @@
  * | field of an answer | `null` | of another type than documented |
  * | --- | --- | --- |
  * | `maybe`: what the call was made for | `null` | fails the decode |
- * | `ornament`: what only goes with it | `null` | left out: a paid answer is not thrown away for it |
+ * | `lenient`: what only goes with it | `null` | left out: a paid answer is not thrown away for it |
  * | `omitNull`: the same | left out | left out |
  */
 import * as Effect from "effect/Effect"
@@ -44,7 +44,7 @@ export const request = <const Fields extends Schema.Struct.Fields>(fields: Field
 export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
 
 /** Accepts a value, `null`, or absence, and reads whatever else comes as absence. */
-export const ornament = <S extends Schema.Constraint>(schema: S) =>
+export const lenient = <S extends Schema.Constraint>(schema: S) =>
   Schema.catchDecoding<Schema.optional<Schema.NullOr<S>>>(() => Effect.succeedNone)(maybe(schema))
 
 /** Accepts a value or absence, and reads whatever else comes as absence, `null` included. */
@@ -62,7 +62,7 @@ export const Warning = open({ message: Schema.String })
 
 /** Says what a call consumed, as on the wire; `Usage.fromWire` reads it in all its forms. */
 export const Usage = open({
-  prompt_tokens: ornament(Schema.Finite),
-  completion_tokens: ornament(Schema.Finite),
-  total_tokens: ornament(Schema.Finite)
+  prompt_tokens: lenient(Schema.Finite),
+  completion_tokens: lenient(Schema.Finite),
+  total_tokens: lenient(Schema.Finite)
 })

@@ -12,7 +12,7 @@ import * as Models from "../../src/together/Models.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Rerank from "../../src/together/Rerank.ts"
 import { Together } from "../../src/together/Together.ts"
-import { maybe, omitNull, open, ornament } from "../../src/together/Wire.ts"
+import { lenient, maybe, omitNull, open } from "../../src/together/Wire.ts"
 import { Reply, TogetherTest, VirtualClock } from "../../src/testing/index.ts"
 
 const choice = { index: 0, finish_reason: "stop", message: { role: "assistant", content: "hi" } }
@@ -22,7 +22,7 @@ const result = { index: 0, relevance_score: 0.5 }
 describe("Wire", () => {
   const Answer = open({
     content: maybe(Schema.String),
-    price: ornament(Schema.Finite),
+    price: lenient(Schema.Finite),
     id: omitNull(Schema.String)
   })
   const decode = Schema.decodeUnknownSync(Answer)
@@ -31,7 +31,7 @@ describe("Wire", () => {
     expect(decode({ content: "a", brand_new: 7 })).toEqual({ content: "a", brand_new: 7 })
   })
 
-  it("reads an ornament of another type as absent, and null where it may be said", () => {
+  it("reads an lenient of another type as absent, and null where it may be said", () => {
     expect(decode({ content: null, price: null, id: null })).toEqual({ content: null, price: null })
     expect(decode({ content: "a", price: "1", id: 7 })).toEqual({ content: "a" })
     expect(() => decode({ content: 7 })).toThrow("content")

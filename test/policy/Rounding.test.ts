@@ -1,14 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import { EnvoyGradientLimit, HedgeDelay, LittlesLaw, RemainingBudget, VegasLimit } from "effect-together/policy"
-import * as Whole from "../../src/policy/Whole.ts"
+import * as Rounding from "../../src/policy/Rounding.ts"
 
-describe("Whole", () => {
+describe("Rounding", () => {
   it("takes what is whole but for the noise of doubles as whole", () => {
-    expect([Whole.ceil(6.000000000000001), Whole.ceil(6.1), Whole.ceil(-0.5)]).toEqual([6, 7, 0])
-    expect([Whole.floor(5.999999999999999), Whole.floor(5.9), Whole.floor(-0.5)]).toEqual([6, 5, -1])
-    expect(Whole.ceil(66_745_000.00000001)).toBe(66_745_000)
-    expect([Whole.floor(Infinity), Whole.ceil(NaN)]).toEqual([Infinity, NaN])
-    expect([Whole.ceil(Infinity), Whole.floor(-Infinity), Whole.ceil(1e-12)]).toEqual([Infinity, -Infinity, 0])
+    expect([Rounding.ceil(6.000000000000001), Rounding.ceil(6.1), Rounding.ceil(-0.5)]).toEqual([6, 7, 0])
+    expect([Rounding.floor(5.999999999999999), Rounding.floor(5.9), Rounding.floor(-0.5)]).toEqual([6, 5, -1])
+    expect(Rounding.ceil(66_745_000.00000001)).toBe(66_745_000)
+    expect([Rounding.floor(Infinity), Rounding.ceil(NaN)]).toEqual([Infinity, NaN])
+    expect([Rounding.ceil(Infinity), Rounding.floor(-Infinity), Rounding.ceil(1e-12)]).toEqual([Infinity, -Infinity, 0])
     expect(LittlesLaw.concurrency(Number.MAX_VALUE, 2)).toBe(Infinity)
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Quotes from "../../src/together/Quotes.ts"
+import * as SecretMatches from "../../src/together/SecretMatches.ts"
 
 /** Draws whole numbers below a bound, the same for the same seed. */
 const drawing = (seed: number) => {
@@ -11,12 +11,12 @@ const drawing = (seed: number) => {
 }
 
 const quotes = (text: string, secrets: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const notes = new Quotes.Notes(Quotes.cut([text]))
+  const notes = new SecretMatches.Notes(SecretMatches.cut([text]))
   for (const secret of secrets) notes.add(secret)
   return notes.quotesIn(text).map(({ from, isCutOff, to }) => text.slice(from, to) + (isCutOff ? "|" : ""))
 }
 
-describe("Quotes", () => {
+describe("SecretMatches", () => {
   const secret = "abcdefghijklmnopqrstuvwxyz0123456789"
 
   it.each<[what: string, text: string, found: ReadonlyArray<string>]>([
@@ -58,7 +58,7 @@ describe("Quotes", () => {
       const source = secrets[draw(secrets.length)] ?? ""
       const at = draw(source.length)
       const said = `<${text(draw(4))}${source.slice(at, at + draw(60))}${text(draw(4))}>`
-      const notes = new Quotes.Notes(Quotes.cut([said]))
+      const notes = new SecretMatches.Notes(SecretMatches.cut([said]))
       for (const secret of secrets) notes.add(secret)
       const found = notes.quotesIn(said)
       const isHeld = (at: number, length: number): boolean =>
@@ -91,10 +91,10 @@ describe("Quotes", () => {
     const length = 168_000
     const secret = repeated(length)
     for (const step of [1, 12]) {
-      const { stretches } = Quotes.cut([text])
+      const { stretches } = SecretMatches.cut([text])
       let asked = 0
       const counted = { size: stretches.size, has: (stretch: string) => (asked++, stretches.has(stretch)) }
-      const notes = new Quotes.Notes({ stretches: counted, step })
+      const notes = new SecretMatches.Notes({ stretches: counted, step })
       notes.add(secret)
       notes.quotesIn(text)
       expect(asked / length).toBeLessThan(step === 1 && most < 1 ? 1.5 : most)

@@ -1,21 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Price from "../../src/policy/Price.ts"
-import * as Outputs from "../../src/together/Outputs.ts"
+import * as OutputHistory from "../../src/together/OutputHistory.ts"
 
 const estimate = { inputTokens: 10, outputTokens: 512, maxOutputTokens: 4096 }
 const lane = "lane"
 
-const expected = (outputs: Outputs.Outputs, kind: Outputs.Kind, nowSeconds = 0) =>
+const expected = (outputs: OutputHistory.OutputHistory, kind: OutputHistory.Kind, nowSeconds = 0) =>
   outputs.expect(kind, estimate, nowSeconds).outputTokens
 
 /** Books `n` answers of a kind. */
-const record = (outputs: Outputs.Outputs, kind: Outputs.Kind, outputTokens: number, n = 20) => {
+const record = (outputs: OutputHistory.OutputHistory, kind: OutputHistory.Kind, outputTokens: number, n = 20) => {
   for (let i = 0; i < n; i++) outputs.record(kind, outputTokens)
 }
 
-describe("Outputs", () => {
+describe("OutputHistory", () => {
   it("expects what its lane has generated, and leaves a call without output as it is", () => {
-    const outputs = Outputs.make()
+    const outputs = OutputHistory.make()
     expect(expected(outputs, { lane })).toBe(512)
     record(outputs, { lane }, 100)
     expect(outputs.expect({ lane }, estimate, 0)).toEqual({ ...estimate, outputTokens: 110 })
@@ -25,14 +25,14 @@ describe("Outputs", () => {
   })
 
   it("comes down again after one large answer", () => {
-    const outputs = Outputs.make()
+    const outputs = OutputHistory.make()
     outputs.record({ lane }, 4096)
     record(outputs, { lane }, 20, 30)
     expect(expected(outputs, { lane })).toBe(22)
   })
 
   it("learns labels apart, and asks the lane until one is known", () => {
-    const outputs = Outputs.make()
+    const outputs = OutputHistory.make()
     record(outputs, { lane, label: "essay" }, 2000)
     record(outputs, { lane, label: "yes or no" }, 1, 19)
     expect(expected(outputs, { lane, label: "yes or no" })).toBe(2200)
@@ -44,7 +44,7 @@ describe("Outputs", () => {
   })
 
   it("reserves more for every label of a lane that refused for tokens", () => {
-    const outputs = Outputs.make()
+    const outputs = OutputHistory.make()
     record(outputs, { lane, label: "a" }, 1000)
     record(outputs, { lane, label: "b" }, 2000)
     record(outputs, { lane: "other" }, 1000)
@@ -55,11 +55,11 @@ describe("Outputs", () => {
   })
 
   it("keeps a label that is known, however many come that never are", () => {
-    const outputs = Outputs.make()
+    const outputs = OutputHistory.make()
     record(outputs, { lane, label: "known" }, 10)
-    for (let i = 0; i < 2 * Outputs.statesKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
+    for (let i = 0; i < 2 * OutputHistory.statesKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
     expect(expected(outputs, { lane, label: "known" })).toBe(11)
-    const last = `row ${2 * Outputs.statesKept - 1}`
+    const last = `row ${2 * OutputHistory.statesKept - 1}`
     record(outputs, { lane, label: last }, 2000, 19)
     record(outputs, { lane }, 10, 256)
     expect([last, "row 0"].map((label) => expected(outputs, { lane, label }))).toEqual([2200, 11])
@@ -69,7 +69,7 @@ describe("Outputs", () => {
     const open = { inputTokens: 10, outputTokens: 512, maxOutputTokens: 8192, openChoices: 1 }
 
     it("takes four times the largest answer for the most, once its kind is known", () => {
-      const outputs = Outputs.make()
+      const outputs = OutputHistory.make()
       const label = "essay"
       record(outputs, { lane, label }, 6000, 19)
       expect(outputs.expect({ lane, label }, open, 0)).toEqual(open)
@@ -85,7 +85,7 @@ describe("Outputs", () => {
     })
 
     it("takes no less than what is assumed of one that is not known", () => {
-      const outputs = Outputs.make()
+      const outputs = OutputHistory.make()
       record(outputs, { lane }, 20)
       expect(outputs.expect({ lane }, open, 0)).toMatchObject({
         outputTokens: 22,
@@ -95,7 +95,7 @@ describe("Outputs", () => {
     })
 
     it("stays a whole number that can be priced after an answer that said absurdly many", () => {
-      const outputs = Outputs.make()
+      const outputs = OutputHistory.make()
       record(outputs, { lane }, 100, 19)
       outputs.record({ lane }, Number.MAX_SAFE_INTEGER)
       const next = outputs.expect({ lane }, open, 0)
@@ -108,16 +108,16 @@ describe("Outputs", () => {
     })
 
     it("leaves what max_tokens bounds as it is", () => {
-      const outputs = Outputs.make()
+      const outputs = OutputHistory.make()
       record(outputs, { lane }, 4000)
       expect(outputs.expect({ lane }, estimate, 0)).toEqual({ ...estimate, outputTokens: 4096 })
     })
   })
 
   it("forgets the label that learned longest ago when there are too many", () => {
-    const outputs = Outputs.make({ minSamples: 1 })
+    const outputs = OutputHistory.make({ minSamples: 1 })
     const name = (i: number) => `label ${i}`
-    for (let i = 0; i < Outputs.statesKept; i++) outputs.record({ lane, label: name(i) }, 10)
+    for (let i = 0; i < OutputHistory.statesKept; i++) outputs.record({ lane, label: name(i) }, 10)
     outputs.record({ lane, label: name(0) }, 10)
     outputs.record({ lane, label: "one more" }, 1000)
     record(outputs, { lane }, 2000, 256)

@@ -18,7 +18,7 @@ import * as OutputEstimate from "../policy/OutputEstimate.ts"
 export type Kind = Pick<Call, "lane" | "label">
 
 /** Learns how much is generated, kind by kind. */
-export interface Outputs {
+export interface OutputHistory {
   /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
   readonly expect: (kind: Kind, estimate: TokenEstimate, nowSeconds: number) => TokenEstimate
   readonly record: (kind: Kind, outputTokens: number) => void
@@ -46,7 +46,7 @@ const keep = (states: Map<string, OutputEstimate.State>, key: string, state: Out
 }
 
 /** Makes an empty memory. */
-export const make = (options?: OutputEstimate.Options): Outputs => {
+export const make = (options?: OutputEstimate.Options): OutputHistory => {
   const fresh = OutputEstimate.make(options)
   const lanes = new Map<string, OutputEstimate.State>()
   const known = new Map<string, OutputEstimate.State>()
