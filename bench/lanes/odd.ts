@@ -1,6 +1,7 @@
 /**
  * The whole client against providers that are no bucket: they refuse by chance, close now and then, answer a limit with
- * another status, hang, or queue. In virtual time; a seed gives the same figures everywhere.
+ * another status, hang, queue, or ask for a long pause whatever it takes. In virtual time; a seed gives the same figures
+ * everywhere.
  *
  * `node bench/lanes/odd.ts [--seeds 3] [--from 1] [--only hang]`
  *
@@ -75,6 +76,13 @@ const shutter = (open: number, shut: number) => (): Provider => {
   return ({ now }) => now % (open + shut) < open && take(now, 1) ? undefined : limited()
 }
 
+/** 10 per second over a bucket of a second, and the same seconds as a hint each time. */
+const patient = (seconds: number) => (): Provider => {
+  const take = bucket(10, 10)
+  const refusal = Reply.withHeaders(limited(), { "retry-after": String(seconds) })
+  return ({ now }) => take(now, 1) ? undefined : refusal
+}
+
 const byChance = (share: number, message?: string) => (): Provider => ({ chance }) =>
   chance < share ? limited(message) : undefined
 
@@ -143,7 +151,13 @@ const cases: ReadonlyArray<Case> = [
   })),
   { name: "what is over 16 hangs, job of 2,000", provider: silentCap(16), ...job },
   { name: "queueing server, 10 per second, 2,000 at once", provider: queueing(10), atOnce: 2000 },
-  { name: "the same, timeouts of 20 s, 8 attempts", provider: queueing(10), atOnce: 2000, timeout: 20, attempts: 8 }
+  { name: "the same, timeouts of 20 s, 8 attempts", provider: queueing(10), atOnce: 2000, timeout: 20, attempts: 8 },
+  ...[5, 10, 30].map((hint) => ({
+    name: `each refusal asks for ${hint} s, 2,000 at once`,
+    provider: patient(hint),
+    atOnce: 2000
+  })),
+  { name: "each refusal asks for 10 s, 8 each second", provider: patient(10), eachSecond: 8, seconds: 600 }
 ]
 
 const play = (one: Case, seed: number) => {

@@ -44,6 +44,10 @@
  * silence at the rate it had, and its next refusal is measured against the time in use. Where calls trickle more slowly
  * than the limit allows, what is proved is measured from the moment at which they last fell behind by two seconds.
  *
+ * A pause that the provider asks for, longer than the bucket takes to fill, measures nothing either, and is what a refusal
+ * costs (`AdaptiveRatePause`). There the search takes its time before it risks another, the rates that explain the refusals
+ * are believed as soon as they are few, and a probe comes only where what it may find is worth its refusal.
+ *
  * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
  * never raises the rate. Growth needs use: where less than half the units had to wait for this limit, the rate stays.
  *
@@ -54,6 +58,7 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
+import * as Pause from "./AdaptiveRatePause.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import {
@@ -70,6 +75,8 @@ import {
   type State
 } from "./AdaptiveRateState.ts"
 
+export { lostSeconds } from "./AdaptiveRatePause.ts"
+
 export { refuse } from "./AdaptiveRateRefusal.ts"
 
 export {
@@ -84,9 +91,16 @@ export {
   type State
 } from "./AdaptiveRateState.ts"
 
+/** Reads the seconds that measure nothing: in which nobody wanted anything, or which a pause lost. */
+const idleSeconds = (state: State, paced: boolean, now: number): number => {
+  const silent = Math.max(0, now - state.sentAt - patience(state))
+  if (!paced) return silent
+  return state.sentAt <= state.cutAt ? Math.min(silent, Pause.lostSeconds(state)) : 0
+}
+
 /** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
 export const send = (before: State, cost: number, paced: boolean, now: number): State => {
-  const idle = paced ? 0 : Math.max(0, now - before.sentAt - patience(before))
+  const idle = idleSeconds(before, paced, now)
   const state = idle > 0 ? rested(before, idle) : before
   const paid = now > state.sentAt ? believed(state) * (now - state.sentAt) : 0
   const slack = Math.max(0, state.slack + paid)
@@ -114,7 +128,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
   }
 }
 
-/** Takes the time in which nobody wanted anything out of all that is measured; attempts before it teach nothing. */
+/** Takes the time that measures nothing out of all that is measured; attempts before it teach nothing. */
 const rested = (state: State, idle: number): State => ({
   ...state,
   madeAt: state.madeAt + idle,
@@ -175,7 +189,8 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
       const slow = state.eager > 0 && sends >= defaults.eagerLeast && elapsed >= defaults.eagerSlow * state.interval
       const dear = state.eager > 0 ? 0 : defaults.probeLost * lost(state)
-      if ((slow || sends >= Math.max(dear, state.interval * state.perEpisode)) && elapsed >= least) {
+      const due = slow || sends >= Math.max(dear, state.interval * state.perEpisode)
+      if (due && sends >= Pause.earning(state) && elapsed >= least) {
         const limit = state.rate
         return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + firstExcess(state)) })
       }
@@ -210,7 +225,7 @@ const searched = (state: State, elapsed: number, now: number): [Move | undefined
   if (state.stepSends < 4 || elapsed < state.lag) return [undefined, state]
   const good = floorOf(state, state.sent - state.refused, state.mean, now)
   const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
-  const long = slow || (elapsed > defaults.settleSeconds && state.stepSends > defaults.settleSends)
+  const long = slow || (elapsed > defaults.settleSeconds && state.stepSends > Pause.longSends(state))
   if (gap < defaults.precision || long) {
     const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
     return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })

@@ -21,6 +21,7 @@ import {
   type Stamp,
   type State
 } from "./AdaptiveRateState.ts"
+import { lostSeconds } from "./AdaptiveRatePause.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
@@ -44,7 +45,14 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   const empty = { emptyAt: stamp.at, emptyAdmitted: admitted }
   if (stamp.at <= state.cutAt) {
     const bucket = BucketBounds.withdraw(state.bucket, stamp.at)
-    return [undefined, { ...state, bucket, ...(stamp.at > state.emptyAt ? empty : {}), episode: state.episode + 1 }]
+    const asked = Math.max(state.asked, stamp.asked ?? 0)
+    return [undefined, {
+      ...state,
+      bucket,
+      asked,
+      ...(stamp.at > state.emptyAt ? empty : {}),
+      episode: state.episode + 1
+    }]
   }
   const units = Math.max(0, (admitted - (state.emptyAt < 0 ? 0 : state.emptyAdmitted)) / Math.max(state.largest, 1e-9))
   // while nothing is known the rate doubles: it was lower when this was sent than it is when this is heard
@@ -65,6 +73,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   const floor = Math.max(short, same ? whole : 0, possible(bounds, bad, steady))
   const next = {
     ...empty,
+    asked: stamp.asked ?? 0,
     bucket,
     depth: steady ? bounds.depth : Infinity,
     single: singleAfter(state, bounds),
@@ -93,12 +102,15 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   }
   const depth = bounds?.depth ?? Infinity
   const refusal: Refusal = { state, depth, next, stamp, now, bad, admitted, units, floor }
-  const held = refusedInSprint(refusal) ?? refusedIdle(refusal) ?? (state.phase === "probe"
-    ? refusedInProbe(refusal)
-    : state.phase === "hold"
-    ? refusedInHold(refusal)
-    : undefined)
-  return held ?? bracketed(refusal)
+  return answered(refusal, bounds)
+}
+
+const answered = (refusal: Refusal, bounds: BucketBounds.Bounds | undefined): [Move, State] => {
+  const { phase } = refusal.state
+  const held = refusedDearly(refusal, bounds) ?? refusedInSprint(refusal) ?? refusedIdle(refusal)
+  if (held !== undefined) return held
+  if (phase === "probe") return refusedInProbe(refusal)
+  return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
 }
 
 /** Computes a rate that the refusals of late prove: the lowest that explains them, a little more over a shallow bucket. */
@@ -139,6 +151,19 @@ interface Refusal {
 /** Holds from now on, at a limit that lies elsewhere than it was taken to. */
 const drifted = ({ next, now, state }: Refusal, limit: number, more: Partial<State>): [Move, State] =>
   move(state, now, "limit-drifted", { ...next, phase: "hold", limit, rate: limit, early: 0, ...more })
+
+/**
+ * Answers a refusal after a pause that was lost, once few rates explain the refusals: one near the lowest of them is held,
+ * for each refusal more would cost another such pause.
+ */
+const refusedDearly = (refusal: Refusal, bounds: BucketBounds.Bounds | undefined): [Move, State] | undefined => {
+  const { bad, state, units } = refusal
+  if (lostSeconds(state) === 0 || units < 5 || bounds === undefined || bounds.lowest > bad) return undefined
+  const highest = Math.min(bad, bounds.highest)
+  if (highest > bounds.lowest * (1 + defaults.settleGap)) return undefined
+  const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
+  return drifted(refusal, limit, { bad: highest, good: bounds.lowest, ...rarer(state) })
+}
 
 /** Says whether it was this limit that held the lane back. */
 const isMine = (state: State): boolean => state.stepPaced >= 0.9 * state.stepSends

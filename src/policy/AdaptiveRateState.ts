@@ -258,6 +258,8 @@ export interface State {
   /** Whether the bucket holds hardly more than one attempt. */
   readonly single: "unknown" | "yes" | "no"
   readonly pause: number
+  /** Seconds for which the provider asked to wait with the last refusal; 0 where it named none. */
+  readonly asked: number
 }
 
 /** Stamps an attempt when it is sent. */
@@ -266,6 +268,8 @@ export interface Stamp {
   /** Units sent before it. */
   readonly sent: number
   readonly cost: number
+  /** Of one that was refused: seconds for which the provider asked to wait. */
+  readonly asked?: number | undefined
 }
 
 /**
@@ -341,7 +345,8 @@ export const make = (options: Options = {}, now = 0): State => {
     bucket: BucketBounds.empty,
     depth: Infinity,
     single: "unknown",
-    pause: 0
+    pause: 0,
+    asked: 0
   }
 }
 

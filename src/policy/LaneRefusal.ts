@@ -36,7 +36,9 @@ export const refuse = (
   }
   let about: Limit | "in-flight" = scope === "tokens" ? "tokens" : "requests"
   if (scope === "concurrency" || scope === "unknown") {
-    const [verdict, inFlight] = InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)
+    const [verdict, inFlight] = filled(state, ticket, scope)
+      ? ["rate" as const, InFlight.ended(state.inFlight, ticket.seq)]
+      : InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)
     if (inFlight.limit < state.inFlight.limit) {
       decisions.push({ subject: "in-flight", reason: "cap-found", from: state.inFlight.limit, to: inFlight.limit })
     }
@@ -59,12 +61,22 @@ export const refuse = (
       : restored(saved, state.requests, now)
     state = Budget.returnAll({ ...state, requests }, ticket, now)
   } else {
-    const [move, learned] = about === "tokens" ? refusedTokens(state, ticket, now) : refusedRequests(state, ticket, now)
+    const [move, learned] = about === "tokens"
+      ? refusedTokens(state, ticket, now)
+      : refusedRequests(state, ticket, sample.retryAfter, now)
     if (move !== undefined) decisions.push({ subject: about, ...move })
     state = learned
   }
   return paused(state, ticket, sample.retryAfter, decisions, now)
 }
+
+/**
+ * Says whether a pause may have filled the bucket, and all that was sent since is in flight: then the bucket refuses at
+ * the same count each time, as a cap does.
+ */
+const filled = (state: State, ticket: Ticket, scope: Throttled["scope"]): boolean =>
+  scope === "unknown" && state.inFlight.kind !== "cap" && AdaptiveRate.lostSeconds(state.requests) > 0 &&
+  ticket.seq - state.resumedWith + 1 >= ticket.count
 
 /** Puts the learner of requests back to where it was before refusals that were about calls in flight. */
 const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number): AdaptiveRate.State =>
@@ -97,10 +109,15 @@ const refusedTokens = (state: State, ticket: Ticket, now: number): [AdaptiveRate
   ]
 }
 
-const refusedRequests = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
+const refusedRequests = (
+  state: State,
+  ticket: Ticket,
+  hint: number | undefined,
+  now: number
+): [AdaptiveRate.Move | undefined, State] => {
   const requestDebt = { units: Math.max(0, Budget.requestsOwed(state, now, false)), at: now }
   if (state.tokenMirror === undefined) {
-    const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1 }
+    const stamp = { at: ticket.at, sent: ticket.requestsBefore, cost: 1, asked: Math.min(state.maxPause, hint ?? 0) }
     const [move, requests] = AdaptiveRate.refuse(state.requests, stamp, now)
     return [move, Budget.returnTokens({ ...state, requests, requestDebt }, ticket, ticket.tokens, now)]
   }

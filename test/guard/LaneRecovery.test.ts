@@ -57,6 +57,20 @@ describe("Lane, after bad times", () => {
       }))
   )
 
+  it.effect.each(["requests", "unknown"] as const)(
+    "finds a limit with few refusals where each asks for 30 s, of a scope %s",
+    (scope) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make()
+        const take = bucket(10, 10)
+        const { attempts, play, seconds } = yield* player(lane, ({ now }) => take(now) ? success : throttled(scope, 30))
+        yield* play(calls(600))
+        expect(refused(attempts)).toBeLessThan(6)
+        expect(yield* seconds).toBeLessThan(180)
+        expect((yield* lane.status).requestsPerSecond).toBeGreaterThan(9)
+      }))
+  )
+
   it.effect.each([{ seconds: 60, hint: 1 }, { seconds: 600, hint: 1 }, { seconds: 600, hint: undefined }])(
     "goes on once tokens are admitted that were refused for $seconds s, with a hint of $hint",
     ({ hint, seconds }) =>
