@@ -86,13 +86,16 @@ export interface Call {
  */
 export const bytesPerToken = 3.6
 
-/** Estimates the tokens of a text from its length, at least 1. */
-export const estimateTokens = (text: string): number => {
+/** Counts the bytes of a text in UTF-8. */
+export const utf8Bytes = (text: string): number => {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
     // a half of a surrogate pair stands for two of four bytes
     if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1
   }
-  return Math.max(1, Math.ceil(bytes / bytesPerToken))
+  return bytes
 }
+
+/** Estimates the tokens of a text from its length, at least 1. */
+export const estimateTokens = (text: string): number => Math.max(1, Math.ceil(utf8Bytes(text) / bytesPerToken))

@@ -322,8 +322,9 @@ export const isBeforeWork = (error: TogetherError): boolean =>
 /**
  * Tells whether the provider may bill the attempt that failed so.
  *
- * **Details**: it may where it was sent and brought no answer: a timeout after connecting, a connection that broke, a
- * stream that began or was not `refused`, a 2xx that cannot be read. What came back as a refusal is not billed.
+ * **Details**: it may where it was sent and brought no answer: a timeout after connecting, also one of a gateway (504,
+ * 524), a connection that broke, a stream that began or was not `refused`, a 2xx that cannot be read. What came back as a
+ * refusal is not billed.
  */
 export const mayBeBilled = (error: TogetherError): boolean => {
   switch (error._tag) {
@@ -334,6 +335,9 @@ export const mayBeBilled = (error: TogetherError): boolean => {
       return error.started || error.refused !== true
     case "DecodeError":
       return true
+    case "ServerError":
+      // whoever stands before the model stopped waiting for it, like our own timeouts
+      return error.status === 504 || error.status === 524
     default:
       return false
   }

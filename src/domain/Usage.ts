@@ -37,8 +37,11 @@ const field = (u: unknown, key: string): unknown =>
   // an object may be read by any key; what it holds is checked where it is used
   typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
 
+/** Bounds what is believed: no call takes more than the longest context for the most choices. */
+const mostTokens = 10_485_760 * 128
+
 const count = (u: unknown): number | undefined =>
-  typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
+  typeof u === "number" && u >= 0 && u <= mostTokens ? Math.floor(u) : undefined
 
 const inputCount = (wire: unknown): number | undefined =>
   count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))

@@ -224,6 +224,7 @@ export const make = (options: {
       (entry): Reservation => ({
         id: entry.id,
         estimate: request.estimate,
+        isOfDayBefore: (now) => book.isOfDayBefore(entry, now),
         settle: (cost) => book.settle(entry, cost),
         refund: (how) => book.refund(entry, how?.maybeBilled ?? false)
       })

@@ -8,7 +8,8 @@
  * ```
  *
  * A reservation pays for one attempt. One that ended without an answer, and may
- * have been billed all the same, uses it up, and the next attempt reserves anew.
+ * have been billed all the same, uses it up, and the next attempt reserves anew. So does one on a later day than that of
+ * the reservation: it would else be spent from the budget of the day before.
  * So does a second attempt at the same time. Where calls tell their attempts, the
  * bill cannot pass the budget however often they are sent.
  *
@@ -30,6 +31,8 @@ import type { Restore } from "./LedgerLine.ts"
 export interface Reservation {
   readonly id: number
   readonly estimate: Price.Estimate
+  /** Tells whether it was made on a day before that of this moment, in seconds. */
+  readonly isOfDayBefore: (now: number) => boolean
   /** Charges the cost and gives back the rest. */
   readonly settle: (cost: Price.Cost) => Effect.Effect<void>
   /** Gives everything back; `maybeBilled` remembers that the provider may have charged the call. */
@@ -191,13 +194,16 @@ export const attempt = <A, E, R>(
       began = true
       return effect
     })
-    const paid = Effect.suspend(() => {
+    const paid = Effect.clockWith((clock) => {
       purse.told = true
-      taken = take(purse)
+      const found = take(purse)
+      // a budget of a day pays for the attempts of that day: what has waited over midnight reserves anew
+      const stale = found?.isOfDayBefore(clock.currentTimeMillisUnsafe() / 1000) === true ? found : undefined
+      taken = stale === undefined ? found : undefined
       if (taken !== undefined && purse.lost === undefined) return begun
       const reserved = Effect.uninterruptibleMask((restore) =>
         Effect.andThen(
-          lose(purse, undefined),
+          stale === undefined ? lose(purse, undefined) : Effect.andThen(lose(purse, undefined), stale.refund()),
           taken === undefined
             ? Effect.map(purse.reserve(purse, restore), (reservation) => void (taken = reservation))
             : Effect.void

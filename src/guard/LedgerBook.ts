@@ -16,7 +16,7 @@ import * as Money from "../domain/Money.ts"
 import * as Remedy from "../domain/Remedy.ts"
 import { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as AutoRecharge from "../policy/AutoRecharge.ts"
-import type * as Budget from "../policy/Budget.ts"
+import * as Budget from "../policy/Budget.ts"
 import type * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
 import type * as Price from "../policy/Price.ts"
@@ -61,6 +61,8 @@ export interface Book {
     statement: { readonly key: string; readonly balance: Money.NanoUsd; readonly free: Money.NanoUsd },
     declared: boolean
   ) => Effect.Effect<void>
+  /** Tells whether a reservation is of a day before that of `now`, in seconds. */
+  readonly isOfDayBefore: (reserve: Ledger.Reserve, now: number) => boolean
   readonly balance: (key: string, now: number) => Ledger.Balance | undefined
   readonly forecast: (key: string, now: number) => Forecast.Forecast | undefined
   readonly state: () => Ledger.State
@@ -68,14 +70,19 @@ export interface Book {
 
 const nowSeconds = Effect.clockWith((clock) => Effect.succeed(clock.currentTimeMillisUnsafe() / 1000))
 
+/** Writes amounts for people, or exactly where two that differ would read alike. */
+const written = (needed: Money.NanoUsd, remaining: Money.NanoUsd) =>
+  Money.format(needed) === Money.format(remaining) ? (amount: Money.NanoUsd) => `$${Money.toUsd(amount)}` : Money.format
+
 const refusal = (refused: LedgerNews.Refused, estimate: Price.Estimate, after: After | undefined) => {
   const { budget, needed, reason, remaining } = refused
   const again = after !== undefined
+  const write = written(needed, remaining)
   return new BudgetExceededError({
     message: reason === "unknown-price" && estimate._tag === "Unknown"
       ? Remedy.unknownPrice(estimate.reason)
-      : `The ${again ? "attempt" : "call"} may cost up to ${Money.format(needed)}, but budget "${budget.name}" has ${
-        Money.format(remaining)
+      : `The ${again ? "attempt" : "call"} may cost up to ${write(needed)}, but budget "${budget.name}" has ${
+        write(remaining)
       } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
     cause: after?.failure,
     reason,
@@ -205,6 +212,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     settle: (entry, cost) => Effect.uninterruptible(settle(entry, cost)),
     refund: (entry, atRisk) => Effect.uninterruptible(refund(entry, atRisk)),
     stateBalance: (statement, declared) => Effect.uninterruptible(stateBalance(statement, declared)),
+    isOfDayBefore: ({ at }, now) =>
+      Budget.dayOf(now, state.dayOffsetSeconds) > Budget.dayOf(at, state.dayOffsetSeconds),
     balance: (key, now) => Ledger.balance(state, key, now),
     forecast: news.forecast,
     state: () => state

@@ -2,7 +2,8 @@
  * The tokens of a row: what it may take, before it is sent, and what it took, by its answer.
  */
 import type { TokenEstimate } from "../domain/Call.ts"
-import * as Usage from "../domain/Usage.ts"
+import type * as Usage from "../domain/Usage.ts"
+import * as AnswerError from "../together/AnswerError.ts"
 import * as Routes from "../together/Routes.ts"
 import type * as Row from "./Row.ts"
 
@@ -13,4 +14,4 @@ export const estimate = (row: Row.Row): TokenEstimate =>
 
 /** Reads what the answer to a row used; where it counts the output alone, the input is that of the estimate. */
 export const used = (row: Row.Row, body: unknown): Usage.Usage | undefined =>
-  Usage.fromAnswer(body) ?? Usage.fromAnswer(body, { estimatedInput: estimate(row).inputTokens })
+  AnswerError.usageOf(body) ?? AnswerError.usageOf(body, { estimatedInput: estimate(row).inputTokens })

@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { TokenEstimate } from "../domain/Call.ts"
 import { type ConnectionError, DecodeError, type StreamError } from "../domain/TogetherError.ts"
-import * as Usage from "../domain/Usage.ts"
+import type * as Usage from "../domain/Usage.ts"
 import * as AnswerError from "./AnswerError.ts"
 import { sentence } from "./Classify.ts"
 import * as ErrorBody from "./ErrorBody.ts"
@@ -87,7 +87,7 @@ export const read = <A>(
   if (Result.isFailure(decoded)) {
     return fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
   }
-  const usage = Usage.fromAnswer(value, { estimatedInput: estimate.inputTokens })
+  const usage = AnswerError.usageOf(value, { estimatedInput: estimate.inputTokens })
   const failed = FailedGeneration.of(value, usage)
   return failed === undefined
     ? Result.succeed({ value: decoded.success, usage })

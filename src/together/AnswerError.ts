@@ -1,6 +1,7 @@
 /**
- * Tells an answer with a 2xx status that is an error all the same.
+ * Tells an answer with a 2xx status that is an error all the same, and a usage that is none.
  */
+import * as Usage from "../domain/Usage.ts"
 import * as Delta from "./Delta.ts"
 import { fieldsOf } from "./Json.ts"
 import { textOf } from "./Wire.ts"
@@ -12,6 +13,13 @@ export const carries = (choice: unknown): boolean => {
   const { message, text } = fieldsOf(choice)
   const { content, reasoning, reasoning_content, ...others } = fieldsOf(message)
   return [text, content, reasoning, reasoning_content].some(isText) || Delta.hasCalls(others)
+}
+
+/** Reads the usage of an answer; one of no output beside choices that say something is none. */
+export const usageOf = (answer: unknown, options?: Usage.Options): Usage.Usage | undefined => {
+  const usage = Usage.fromAnswer(answer, options)
+  const { choices } = fieldsOf(answer)
+  return usage?.outputTokens === 0 && Array.isArray(choices) && choices.some(carries) ? undefined : usage
 }
 
 /** Tells whether what stands under `error` says that something failed, by its words or by its kind. */

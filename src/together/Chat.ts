@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, lenient, maybe, omitNull, open, request, Usage, Warning } from "./Wire.ts"
+import { bytesOf, lenient, maybe, omitNull, open, request, Usage, Warning } from "./Wire.ts"
 
 /** Calls a function on behalf of the assistant. */
 export const ToolCall = request({
@@ -271,13 +271,14 @@ export const deltaReasoning = (chunk: ChatChunk): string => Delta.reasoning(firs
 export const shape: Shape<ChatChunk> = {
   text: deltaText,
   reasoning: deltaReasoning,
-  hasToken: (chunk) => {
-    for (const choice of chunk.choices) if (Delta.hasToken(choice.delta)) return true
-    return false
+  pieces: (chunk) => {
+    let count = 0
+    for (const { delta } of chunk.choices) if (Delta.hasToken(delta)) count++
+    return count
   },
-  characters: (chunk) => {
+  bytes: (chunk) => {
     let sum = 0
-    for (const { delta } of chunk.choices) sum += lengthOf(delta?.content) + Delta.charactersBesides(delta)
+    for (const { delta } of chunk.choices) sum += bytesOf(delta?.content) + Delta.bytesBesides(delta)
     return sum
   },
   textual: Delta.textual

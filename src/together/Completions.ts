@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { EchoedPrompt, firstChoice, Logprobs, samplingFields } from "./Chat.ts"
 import * as Delta from "./Delta.ts"
 import type { Shape } from "./EventDecoder.ts"
-import { lengthOf, lenient, maybe, omitNull, open, request, Usage } from "./Wire.ts"
+import { bytesOf, lenient, maybe, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */
 export const CompletionRequest = request({
@@ -82,8 +82,11 @@ export const deltaText = (chunk: CompletionChunk): string => {
   return choice === undefined && chunk.choices.length > 0 ? "" : pieceOf(chunk, choice)
 }
 
-const pieces = (chunk: CompletionChunk): ReadonlyArray<string> =>
-  chunk.choices.length === 0 ? [pieceOf(chunk, undefined)] : chunk.choices.map((choice) => pieceOf(chunk, choice))
+/** Reads what a chunk adds to its choices; a chunk without any adds to one. */
+const additions = (chunk: CompletionChunk): ReadonlyArray<readonly [text: string, delta: Choice["delta"]]> =>
+  chunk.choices.length === 0
+    ? [[pieceOf(chunk, undefined), undefined]]
+    : chunk.choices.map((choice) => [pieceOf(chunk, choice), choice.delta])
 
 /**
  * Tells the stream decoder where a completion chunk keeps its parts.
@@ -93,10 +96,7 @@ const pieces = (chunk: CompletionChunk): ReadonlyArray<string> =>
 export const shape: Shape<CompletionChunk> = {
   text: deltaText,
   reasoning: (chunk) => Delta.reasoning(firstChoice(chunk.choices)?.delta),
-  hasToken: (chunk) =>
-    pieces(chunk).some((piece) => piece !== "") || chunk.choices.some(({ delta }) => Delta.hasToken(delta)),
-  characters: (chunk) =>
-    pieces(chunk).reduce((sum, piece) => sum + lengthOf(piece), 0) +
-    chunk.choices.reduce((sum, { delta }) => sum + Delta.charactersBesides(delta), 0),
+  pieces: (chunk) => additions(chunk).filter(([text, delta]) => text !== "" || Delta.hasToken(delta)).length,
+  bytes: (chunk) => additions(chunk).reduce((sum, [text, delta]) => sum + bytesOf(text) + Delta.bytesBesides(delta), 0),
   textual: Delta.textual
 }

@@ -4,7 +4,7 @@
  *
  * A stream checks that a delta is an object, and no more: anything may stand under these names.
  */
-import { lengthOf } from "./Wire.ts"
+import { bytesOf } from "./Wire.ts"
 
 interface Called {
   readonly name?: string | null | undefined
@@ -36,11 +36,11 @@ export const hasToken = (delta: Maybe): boolean =>
 
 const notEmpty = (text: string | null | undefined): boolean => text !== undefined && text !== null && text !== ""
 
-const ofCalled = (called: Called | null | undefined): number => lengthOf(called?.name) + lengthOf(called?.arguments)
+const ofCalled = (called: Called | null | undefined): number => bytesOf(called?.name) + bytesOf(called?.arguments)
 
-/** Counts the characters besides the content: of the reasoning, and of the names and arguments of calls. */
-export const charactersBesides = (delta: Maybe): number => {
-  let sum = lengthOf(reasoning(delta)) + ofCalled(delta?.function_call)
+/** Counts the UTF-8 bytes besides the content: of the reasoning, and of the names and arguments of calls. */
+export const bytesBesides = (delta: Maybe): number => {
+  let sum = bytesOf(reasoning(delta)) + ofCalled(delta?.function_call)
   const calls = delta?.tool_calls
   if (Array.isArray(calls)) { for (const call of calls) sum += ofCalled(call?.function) }
   return sum

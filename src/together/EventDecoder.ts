@@ -22,6 +22,7 @@
  * answer is that of choice 0; all of them are counted, since all are billed.
  */
 import * as Predicate from "effect/Predicate"
+import { bytesPerToken } from "../domain/Call.ts"
 import { type PartialAnswer, partialAnswer } from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
 import * as Delta from "./Delta.ts"
@@ -36,12 +37,20 @@ export interface Shape<Chunk> {
   readonly text: (chunk: Chunk) => string
   /** Reasoning that the chunk adds to choice 0. */
   readonly reasoning: (chunk: Chunk) => string
-  /** True when any choice of the chunk carries a token of any kind: text, reasoning or a tool call. */
-  readonly hasToken: (chunk: Chunk) => boolean
-  /** Counts what all choices of the chunk carry: text, reasoning, and the names and arguments of tool calls. */
-  readonly characters: (chunk: Chunk) => number
+  /** Counts the choices of the chunk that carry a token of any kind: text, reasoning or a tool call. */
+  readonly pieces: (chunk: Chunk) => number
+  /** Counts what all of them carry, in UTF-8: text, reasoning, and the names and arguments of tool calls. */
+  readonly bytes: (chunk: Chunk) => number
   /** Writes the arguments of tool calls as text, where a chunk that carries some has them otherwise. */
   readonly textual: (chunk: Chunk) => Chunk
+}
+
+/** Counts what a stream has generated. */
+export interface Generated {
+  /** Pieces of choices, each of a token at the least. */
+  readonly pieces: number
+  /** What they hold, in UTF-8. */
+  readonly bytes: number
 }
 
 /** Says why a stream failed, in a sentence, with the frame that said so. */
@@ -69,8 +78,8 @@ export interface EventDecoder<Chunk> {
   readonly started: () => boolean
   /** Counts the data events decoded: what an idle timeout watches. Comments do not count. */
   readonly events: () => number
-  /** Counts the characters generated: text, reasoning and tool calls of every choice. */
-  readonly characters: () => number
+  /** Counts what was generated: text, reasoning and tool calls of every choice. */
+  readonly generated: () => Generated
   readonly partial: () => PartialAnswer
   /** Reads the last usage seen; see `Usage.fromWire` for the input that stands in where it counts the output alone. */
   readonly usage: (estimatedInput?: number) => Usage.Usage | undefined
@@ -81,6 +90,12 @@ export const defaults = {
   /** Characters one event may hold: 4 MiB. */
   maxEventSize: 4 * 1024 * 1024
 } as const
+
+/**
+ * Estimates the tokens of what was generated: by its length, and never fewer than its pieces. Scripts, digits and code
+ * have fewer bytes to a token than prose.
+ */
+export const tokensOf = ({ bytes, pieces }: Generated): number => Math.max(pieces, Math.ceil(bytes / bytesPerToken))
 
 const none: ReadonlyArray<Fields> = []
 
@@ -94,7 +109,8 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
   readonly choices?: number | undefined
 }): EventDecoder<Chunk> => {
   let events = 0
-  let characters = 0
+  let pieces = 0
+  let bytes = 0
   let started = false
   let withUsage: Fields | undefined
   const progress = StreamChoices.make(options?.choices ?? 1)
@@ -130,7 +146,8 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     }
     if (feed.end() !== undefined) return
     if (hasCalls) chunk = shape.textual(chunk)
-    if (shape.hasToken(chunk)) {
+    const added = shape.pieces(chunk)
+    if (added > 0) {
       // the shape's types are a promise of the wire, which may hold anything under these names
       const [piece, thought]: ReadonlyArray<unknown> = [shape.text(chunk), shape.reasoning(chunk)]
       if (typeof piece !== "string" || typeof thought !== "string") {
@@ -139,7 +156,8 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
       started = true
       if (piece !== "") text.push(piece)
       if (thought !== "") reasoning.push(thought)
-      characters += shape.characters(chunk)
+      pieces += added
+      bytes += shape.bytes(chunk)
     }
     feed.push(chunk)
   }
@@ -175,7 +193,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     whole: () => progress.missing() === undefined,
     started: () => started,
     events: () => events,
-    characters: () => characters,
+    generated: () => ({ pieces, bytes }),
     partial: () => partialAnswer(text.join(""), reasoning.join(""), usage()),
     usage
   }
@@ -185,7 +203,7 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
 const callsOf = (choice: Fields): boolean => Delta.hasCalls(fieldsOf(choice["delta"]))
 
 /** Checks what accessors rely on: choices are objects, and their delta is an object or nothing. */
-const wellFormed = (choices: unknown): choices is ReadonlyArray<Fields> =>
+export const wellFormed = (choices: unknown): choices is ReadonlyArray<Fields> =>
   Array.isArray(choices) && choices.every((choice) => {
     if (!Predicate.isObject(choice)) return false
     const delta = choice["delta"]

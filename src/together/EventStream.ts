@@ -43,8 +43,8 @@ export interface Opened<Chunk> {
   readonly pull: Pull.Pull<Chunks<Chunk>, TogetherError.TogetherError>
   /** Reads the last usage seen; see `Usage.fromWire` for the input that stands in where it counts the output alone. */
   readonly usage: (estimatedInput?: number) => Usage.Usage | undefined
-  /** Counts the characters that arrived: text, reasoning and tool calls of every choice. */
-  readonly characters: () => number
+  /** Counts what was generated so far: text, reasoning and tool calls of every choice. */
+  readonly generated: () => EventDecoder.Generated
   /** Holds what arrived so far. */
   readonly partial: () => TogetherError.PartialAnswer
 }
@@ -153,5 +153,5 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     return give(into)
   })
 
-  return { pull, usage: decoder.usage, characters: decoder.characters, partial: decoder.partial }
+  return { pull, usage: decoder.usage, generated: decoder.generated, partial: decoder.partial }
 })

@@ -6,22 +6,30 @@
  * it has seen enough of them, those of its lane before. A refusal for tokens is one
  * of the lane, whichever label met it, and raises what all its labels reserve.
  *
- * A choice that sets no `max_tokens` has no bound of its own. Once its kind is
- * known, its largest answer is taken to be at most {@link openFactor} times the
- * largest of the last 129 to 256, and never less than is assumed of a kind that
- * is not known: a budget then need not reserve the model's whole context.
+ * A choice that sets no `max_tokens` has no bound of its own. Once enough such
+ * calls of its kind were answered, one is learned from them (`policy/OpenOutput`), never
+ * less than is assumed of a kind that is not known: a budget then need not reserve
+ * the model's whole context.
  */
 import type { Call, TokenEstimate } from "../domain/Call.ts"
+import * as OpenOutput from "../policy/OpenOutput.ts"
 import * as OutputEstimate from "../policy/OutputEstimate.ts"
 
 /** Says of what kind a call is: calls of one kind generate alike. */
 export type Kind = Pick<Call, "lane" | "label">
 
+/** Says what an answer generated. */
+export interface Answer {
+  readonly outputTokens: number
+  /** Whether the call set no `max_tokens`. */
+  readonly open: boolean
+}
+
 /** Learns how much is generated, kind by kind. */
 export interface OutputHistory {
   /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
   readonly expect: (kind: Kind, estimate: TokenEstimate, nowSeconds: number) => TokenEstimate
-  readonly record: (kind: Kind, outputTokens: number) => void
+  readonly record: (kind: Kind, answer: Answer, nowSeconds: number) => void
   /** Books a refusal for tokens: what follows in the lane reserves more. */
   readonly refused: (kind: Pick<Kind, "lane">, nowSeconds: number) => void
 }
@@ -32,13 +40,16 @@ export interface OutputHistory {
  */
 export const statesKept = 1000
 
-/** Multiplies the largest answer of a kind, for the most that one without `max_tokens` is taken to generate. */
-export const openFactor = 4
+/** What the answers of one kind have taught: all of them, and those of open calls. */
+interface Learned {
+  readonly all: OutputEstimate.State
+  readonly open: OpenOutput.State
+}
 
 const keyOf = (lane: string, label: string): string => `${lane}\n${label}`
 
 /** Keeps the states that learned last: they stand at the end. */
-const keep = (states: Map<string, OutputEstimate.State>, key: string, state: OutputEstimate.State): void => {
+const keep = (states: Map<string, Learned>, key: string, state: Learned): void => {
   states.delete(key)
   states.set(key, state)
   const [oldest] = states.keys()
@@ -47,38 +58,53 @@ const keep = (states: Map<string, OutputEstimate.State>, key: string, state: Out
 
 /** Makes an empty memory. */
 export const make = (options?: OutputEstimate.Options): OutputHistory => {
-  const fresh = OutputEstimate.make(options)
-  const lanes = new Map<string, OutputEstimate.State>()
-  const known = new Map<string, OutputEstimate.State>()
-  const cold = new Map<string, OutputEstimate.State>()
+  const fresh: Learned = { all: OutputEstimate.make(options), open: OpenOutput.empty }
+  const lanes = new Map<string, Learned>()
+  const known = new Map<string, Learned>()
+  const cold = new Map<string, Learned>()
   const laneOf = ({ lane }: Pick<Kind, "lane">) => lanes.get(lane) ?? fresh
   const stateOf = (kind: Kind): OutputEstimate.State => {
-    const lane = laneOf(kind)
+    const lane = laneOf(kind).all
     const own = kind.label === undefined ? undefined : known.get(keyOf(kind.lane, kind.label))
-    return own === undefined ? lane : { ...own, safety: lane.safety, safetyAt: lane.safetyAt }
+    return own === undefined ? lane : { ...own.all, safety: lane.safety, safetyAt: lane.safetyAt }
   }
-  const bounded = (state: OutputEstimate.State, estimate: TokenEstimate): TokenEstimate => {
-    if ((estimate.openChoices ?? 0) === 0 || OutputEstimate.isCold(state)) return estimate
-    const most = Math.max(estimate.maxOutputTokens, Math.ceil(openFactor * OutputEstimate.largest(state)))
+  /** Bounds an open call, by its label's open answers if these are enough, else by its lane's. */
+  const bounded = (kind: Kind, estimate: TokenEstimate, now: number): TokenEstimate => {
+    if ((estimate.openChoices ?? 0) === 0) return estimate
+    const key = keyOf(kind.lane, kind.label ?? "")
+    const own = kind.label === undefined ? undefined : known.get(key)
+    const [states, at] = own === undefined || OpenOutput.isCold(own.open) ? [lanes, kind.lane] : [known, key]
+    const state = states.get(at) ?? fresh
+    if (OpenOutput.isCold(state.open)) return estimate
+    const open = OpenOutput.ask(state.open, now)
+    // where it stands, for being asked is no learning
+    states.set(at, { ...state, open })
+    const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open, now)))
     // what is priced is a whole number, whatever an answer said of itself
     return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
   }
+  const taught = ({ all, open }: Learned, answer: Answer, now: number): Learned => ({
+    all: OutputEstimate.record(all, answer.outputTokens),
+    open: answer.open ? OpenOutput.record(open, answer.outputTokens, now) : open
+  })
   return {
     expect: (kind, estimate, nowSeconds) => {
       if (estimate.maxOutputTokens === 0) return estimate
-      const state = stateOf(kind)
-      const call = bounded(state, estimate)
-      return { ...call, outputTokens: OutputEstimate.estimate(state, call, nowSeconds).outputTokens }
+      const call = bounded(kind, estimate, nowSeconds)
+      return { ...call, outputTokens: OutputEstimate.estimate(stateOf(kind), call, nowSeconds).outputTokens }
     },
-    record: (kind, outputTokens) => {
-      keep(lanes, kind.lane, OutputEstimate.record(laneOf(kind), outputTokens))
+    record: (kind, answer, nowSeconds) => {
+      keep(lanes, kind.lane, taught(laneOf(kind), answer, nowSeconds))
       if (kind.label === undefined) return
       const key = keyOf(kind.lane, kind.label)
-      const next = OutputEstimate.record(known.get(key) ?? cold.get(key) ?? fresh, outputTokens)
-      if (OutputEstimate.isCold(next)) return keep(cold, key, next)
+      const next = taught(known.get(key) ?? cold.get(key) ?? fresh, answer, nowSeconds)
+      if (OutputEstimate.isCold(next.all)) return keep(cold, key, next)
       cold.delete(key)
       keep(known, key, next)
     },
-    refused: (kind, nowSeconds) => keep(lanes, kind.lane, OutputEstimate.refuse(laneOf(kind), nowSeconds))
+    refused: (kind, nowSeconds) => {
+      const lane = laneOf(kind)
+      keep(lanes, kind.lane, { ...lane, all: OutputEstimate.refuse(lane.all, nowSeconds) })
+    }
   }
 }

@@ -30,7 +30,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import { bulkLevel, bytesPerToken, type Call, priorityLevel } from "../domain/Call.ts"
+import { bulkLevel, type Call, priorityLevel } from "../domain/Call.ts"
 import * as Hint from "../domain/Hint.ts"
 import { isBeforeWork, isRetryable, mayHaveArrived } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
@@ -46,6 +46,7 @@ import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as RetryLoop from "../guard/RetryLoop.ts"
 import * as Price from "../policy/Price.ts"
 import * as CallWatch from "./CallWatch.ts"
+import { tokensOf } from "./EventDecoder.ts"
 import type { Opened } from "./EventStream.ts"
 import type { OutputHistory } from "./OutputHistory.ts"
 import * as StreamDeadline from "./StreamDeadline.ts"
@@ -218,7 +219,9 @@ const learned = (
 ): Lane.Sample => {
   const sample = sampleOf(exit, observed)
   if (sample._tag === "Success" && observed.usage !== undefined && call.estimate.maxOutputTokens > 0) {
-    guards.outputs.record(call, observed.usage.outputTokens)
+    const { outputTokens } = observed.usage
+    const open = (call.estimate.openChoices ?? 0) > 0
+    guards.outputs.record(call, { outputTokens, open }, Monotonic.seconds(clock))
   } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
     guards.outputs.refused(call, Monotonic.seconds(clock))
   }
@@ -315,7 +318,7 @@ export const stream = <Chunk>(
 
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
-        observed.usage = opened.usage(call.estimate.inputTokens)
+        observed.usage = measured(call, opened)
         answered = observed
         return settle(permit, observed, Exit.void)
       }
@@ -329,7 +332,7 @@ export const stream = <Chunk>(
     ...money.request,
     cost: () => arrived && costSoFar(call, money, arrived),
     costAtEnd: () => {
-      const usage = arrived?.usage(call.estimate.inputTokens)
+      const usage = arrived && measured(call, arrived)
       return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
     }
   }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // what it cost stands on its own span
@@ -337,6 +340,12 @@ export const stream = <Chunk>(
   return onAnswered === undefined
     ? timely
     : Stream.onEnd(timely, Effect.suspend(() => answered === undefined ? Effect.void : onAnswered(answered)))
+}
+
+/** Reads the usage of a stream that has ended; no output beside a text is no measure of it. */
+const measured = (call: Call, opened: Opened<unknown>): Usage.Usage | undefined => {
+  const usage = opened.usage(call.estimate.inputTokens)
+  return usage?.outputTokens === 0 && opened.generated().pieces > 0 ? undefined : usage
 }
 
 /** Prices what a stream consumed so far, which nobody measured before its end. */
@@ -349,7 +358,7 @@ const costSoFar = (call: Call, money: Money, opened: Opened<unknown>): Price.Cos
  */
 const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
   const { inputTokens, maxOutputTokens, openChoices = 0 } = call.estimate
-  const arrived = Math.ceil(opened.characters() / bytesPerToken)
+  const arrived = tokensOf(opened.generated())
   const outputTokens = openChoices > 0 ? arrived : Math.min(arrived, maxOutputTokens)
   const said = opened.usage(inputTokens)
   return said === undefined

@@ -2,10 +2,10 @@
  * Says what went wrong with a stream that a 2xx status began, and whether a repeat may cure it.
  *
  * An error frame is read as if it were an answer of the status that it names. Without one its kinds say whose fault it
- * is; what blames nobody may be cured by a repeat, as long as no token has arrived.
+ * is; what blames nobody may be cured by a repeat, as long as no token has arrived. Want of credit before the first token is
+ * what it is as a status: `InsufficientCreditsError`, so that its account is suspended and the call can wait.
  */
 import * as Duration from "effect/Duration"
-import * as Remedy from "../domain/Remedy.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
@@ -21,10 +21,6 @@ const blamesRequest =
 
 const blamesProvider = /server|internal|overload|unavailable|timeout/
 
-/** An error frame suspends no account, so it promises no probe either. */
-const remedyOf = (tag: TogetherError.TogetherError["_tag"], about: Advice.About): string =>
-  tag === "InsufficientCreditsError" ? `Add credits at ${Remedy.billingPage}` : Advice.remedy(tag, about)
-
 /** Reads an error frame as if it were an answer of the status that it names, else of a 500 or a 400 by its kinds. */
 const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secrets) => {
   const { kinds, requestId, status: named } = ErrorBody.parse(frame)
@@ -38,7 +34,13 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
     : !TogetherError.isRetryable(error)
   // what names no status and is no such refusal may have come from the middle of the provider's work
   const refused = named !== undefined || final || error._tag === "RateLimitError" || error._tag === "OverloadedError"
-  return { requestId, refused, remedy: final ? remedyOf(error._tag, { status, operation, model }) : undefined }
+  return {
+    requestId,
+    refused,
+    isUnpaid: error._tag === "InsufficientCreditsError",
+    named,
+    remedy: final ? Advice.remedy(error._tag, { status, operation, model }) : undefined
+  }
 }
 
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
@@ -60,10 +62,10 @@ export const unreadable = (exchange: Exchange, transport: Transport, head: Subje
 /** Builds the errors of one stream. */
 export interface StreamFailure {
   /** What the stream says or lacks. */
-  readonly failed: (failure: EventDecoder.Failure) => TogetherError.StreamError
+  readonly failed: (failure: EventDecoder.Failure) => TogetherError.StreamError | TogetherError.InsufficientCreditsError
   readonly silent: () => TogetherError.RequestTimeoutError
   /** The transport failed in the middle of the body. */
-  readonly cut: (error: unknown) => TogetherError.StreamError | TogetherError.DecodeError
+  readonly cut: (error: unknown) => TogetherError.TogetherError
 }
 
 /** Makes what builds the errors of one stream, from what its decoder holds at that moment. */
@@ -79,8 +81,18 @@ export const make = (
     const secrets = transport.secrets(exchange)
     const read = failure.frame === undefined ? undefined : readFrame(failure.frame, exchange, secrets)
     const said = redact(failure.message, secrets)
+    const body = failure.frame === undefined ? undefined : redact(failure.frame, secrets)
+    const about = Subject.ofAnswer(exchange, head, secrets, read?.requestId)
+    if (read?.isUnpaid === true && !decoder.started()) {
+      return new TogetherError.InsufficientCreditsError({
+        ...about,
+        status: read.named ?? 402,
+        message: `The stream failed before its first token: ${Classify.sentence(said)} ${read.remedy}.`,
+        body
+      })
+    }
     return new TogetherError.StreamError({
-      ...Subject.ofAnswer(exchange, head, secrets, read?.requestId),
+      ...about,
       started: decoder.started(),
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
@@ -90,7 +102,7 @@ export const make = (
       } ${
         decoder.started() ? Advice.arrived(decoder.partial()) : read?.remedy ?? "Nothing had arrived yet: try again"
       }.`,
-      body: failure.frame === undefined ? undefined : redact(failure.frame, secrets)
+      body
     })
   }
 

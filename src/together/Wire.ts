@@ -14,6 +14,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { utf8Bytes } from "../domain/Call.ts"
 
 /** An object schema that keeps fields it does not list. */
 export type Open<Fields extends Schema.Struct.Fields> = Schema.StructWithRest<
@@ -54,8 +55,8 @@ export const omitNull = <S extends Schema.Constraint>(schema: S) =>
 /** Reads what should be text, and says something. */
 export const textOf = (u: unknown): string | undefined => typeof u === "string" && u !== "" ? u : undefined
 
-/** Counts the characters of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
-export const lengthOf = (u: unknown): number => typeof u === "string" ? u.length : 0
+/** Counts the UTF-8 bytes of what should be text; a stream's chunks are not decoded and may hold anything in its place. */
+export const bytesOf = (u: unknown): number => typeof u === "string" ? utf8Bytes(u) : 0
 
 /** Holds a warning that came with an answer. */
 export const Warning = open({ message: Schema.String })

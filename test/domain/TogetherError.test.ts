@@ -111,6 +111,8 @@ describe("TogetherError", () => {
     [new Errors.InsufficientCreditsError({ message }), [true, false, true, false]],
     [new Errors.OverloadedError({ message, status: 503 }), [false, true, true, false]],
     [new Errors.ServerError({ message, status: 500 }), [false, true, false, false]],
+    [new Errors.ServerError({ message, status: 504 }), [false, true, false, true]],
+    [new Errors.ServerError({ message, status: 524 }), [false, true, false, true]],
     [new Errors.RequestTimeoutError({ message, phase: "connect" }), [false, false, true, false]],
     [new Errors.RequestTimeoutError({ message, phase: "headers" }), [false, true, false, true]],
     [new Errors.RequestTimeoutError({ message, phase: "deadline" }), [false, true, false, true]],

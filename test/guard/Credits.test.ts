@@ -53,6 +53,36 @@ describe("Credits", () => {
         expect(budgets[0]?.remaining).toBe(cents(97))
       }))
 
+    it.effect("pays for an attempt from the budget of its own day, whenever it was reserved", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perDay("$0.10")] })
+        let sent = 0
+        const late = credits.run(
+          Effect.andThen(Effect.sleep("2 hours"), credits.attempt(Effect.sync(() => ++sent))),
+          { ...call(3), tellsAttempts: true }
+        )
+        const today = Effect.map(credits.report, ({ budgets }) => budgets[0]!.tally)
+        yield* TestClock.adjust("23 hours")
+        yield* Effect.forkChild(late, { startImmediately: true })
+        yield* TestClock.adjust("2 hours")
+        expect([sent, yield* today]).toEqual([1, expect.objectContaining({ settled: cents(3), open: 0, calls: 1 })])
+        yield* TestClock.adjust("22 hours")
+        const refusedLate = yield* Effect.forkChild(Effect.flip(late), { startImmediately: true })
+        yield* TestClock.adjust("90 minutes")
+        yield* credits.run(Effect.void, call(8))
+        yield* TestClock.adjust("1 hour")
+        expect(yield* Fiber.join(refusedLate)).toMatchObject({ _tag: "BudgetExceededError", reason: "no-room" })
+        expect([sent, yield* today]).toEqual([1, expect.objectContaining({ settled: cents(8), reserved: 0n, open: 0 })])
+      }))
+
+    it.effect("tells amounts apart that would read alike", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const tooMuch = { ...call(1), estimate: Price.exactly(1_000_000_004n) }
+        const { message } = yield* Effect.flip(credits.run(Effect.void, tooMuch))
+        expect(message).toContain("may cost up to $1.000000004, but budget \"run\" has $1 of $1.00 left")
+      }))
+
     it.effect("refuses a call that a budget has no room for, before it is sent", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ budgets: [Budget.perRun("$0.25")] })

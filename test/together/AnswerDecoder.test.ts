@@ -35,6 +35,16 @@ const replied = <A>(reply: Reply.Reply, call: Effect.Effect<A, TogetherError.Tog
   )
 
 describe("a generation that the provider gave up", () => {
+  it.effect("takes a usage without output beside a text for none, and charges the bound", () =>
+    Effect.gen(function*() {
+      const usage = { prompt_tokens: 4, completion_tokens: 0, total_tokens: 4 }
+      const choice = (content: string) => ({ index: 0, finish_reason: "stop", message: { role: "assistant", content } })
+      const said = yield* answered({ choices: [choice("Aare")], usage }, chat)
+      expect(said.charged[0]).toBeGreaterThan(4_000_000n)
+      const silent = yield* answered({ choices: [choice("")], usage }, chat)
+      expect(silent.charged).toEqual([4000n])
+    }))
+
   const choice = (content: string, more: object = {}) => ({
     index: 0,
     finish_reason: "error",

@@ -243,7 +243,7 @@ describe("EventDecoder", () => {
     expect(decoder.started()).toBe(true)
     const thinking = EventDecoder.make(Chat.shape)
     thinking.feed(utf8.encode(data({ choices: [{ delta: { reasoning_content: "hm" } }] })), chunks)
-    expect([thinking.started(), thinking.partial().reasoning, thinking.characters()]).toEqual([true, "hm", 2])
+    expect([thinking.started(), thinking.partial().reasoning, thinking.generated().bytes]).toEqual([true, "hm", 2])
   })
 
   it("counts the old form of tool calls like the new", () => {
@@ -252,7 +252,7 @@ describe("EventDecoder", () => {
         choices: [{ index: 0, delta: { content: null, function_call: { name: "f", arguments: args } }, ...more }]
       })
     const { chunks, decoder, end } = run(call("{\"a\":") + call({ a: 1 }, { finish_reason: "function_call" }))
-    expect([decoder.started(), decoder.characters()]).toEqual([true, 1 + 5 + 1 + 7])
+    expect([decoder.started(), decoder.generated().bytes]).toEqual([true, 1 + 5 + 1 + 7])
     expect(chunks.map((chunk) => chunk.choices[0]?.delta?.function_call?.arguments)).toEqual(["{\"a\":", "{\"a\":1}"])
     expect(end).toMatchObject({ reason: "cut", message: expect.stringContaining("tool call") })
     expect(run(data({ choices: [{ index: 0, delta: { function_call: null } }] })).decoder.started()).toBe(false)
@@ -267,9 +267,13 @@ describe("EventDecoder", () => {
     const decoder = EventDecoder.make(Completions.shape)
     const chunks: Array<Completions.CompletionChunk> = []
     decoder.feed(utf8.encode(data({ token: null, choices: [{ index: 0, delta }] })), chunks)
-    expect([decoder.started(), decoder.characters(), chunks.map(Completions.deltaText)]).toEqual([true, characters, [
-      ""
-    ]])
+    expect([decoder.started(), decoder.generated().bytes, chunks.map(Completions.deltaText)]).toEqual([
+      true,
+      characters,
+      [
+        ""
+      ]
+    ])
     expect(decoder.partial().reasoning).toBe(characters === 2 ? "hm" : "")
   })
 
@@ -277,13 +281,13 @@ describe("EventDecoder", () => {
     const decoder = EventDecoder.make(Chat.shape)
     const feed = (call: object) => decoder.feed(utf8.encode(data({ choices: [{ delta: { tool_calls: [call] } }] })), [])
     feed({ index: 0, id: "x", function: { name: "weather", arguments: "" } })
-    expect(decoder.characters()).toBe(7)
+    expect(decoder.generated().bytes).toBe(7)
     feed({ index: 0, function: { arguments: "{\"city\":" } })
-    expect(decoder.characters()).toBe(7 + 8)
+    expect(decoder.generated().bytes).toBe(7 + 8)
     feed({ index: 1, function: { name: "f", arguments: { a: 1 } } })
-    expect(decoder.characters()).toBe(7 + 8 + 1 + 7)
+    expect(decoder.generated().bytes).toBe(7 + 8 + 1 + 7)
     for (const hostile of [{}, { function: null }, { function: { name: 7, arguments: null } }]) feed(hostile)
-    expect([decoder.characters(), decoder.end()]).toEqual([23, undefined])
+    expect([decoder.generated().bytes, decoder.end()]).toEqual([23, undefined])
   })
 
   it("hands on arguments as text, where a model sent an object, too", () => {
@@ -329,7 +333,7 @@ describe("EventDecoder", () => {
 
     it("keeps choice 0 apart and counts all", () => {
       const { decoder, end, text } = run(whole)
-      expect([text, decoder.partial().text, decoder.characters(), end]).toEqual(["Aa", "Aa", 4, { _tag: "Done" }])
+      expect([text, decoder.partial().text, decoder.generated().bytes, end]).toEqual(["Aa", "Aa", 4, { _tag: "Done" }])
     })
 
     it("finds choice 0 behind another in the same chunk", () => {
@@ -339,7 +343,11 @@ describe("EventDecoder", () => {
           { index: 0, delta: { content: "A", reasoning: "hm" }, finish_reason: "stop" }
         ]
       }))
-      expect([text, decoder.partial(), decoder.characters()]).toMatchObject(["A", { text: "A", reasoning: "hm" }, 4])
+      expect([text, decoder.partial(), decoder.generated().bytes]).toMatchObject([
+        "A",
+        { text: "A", reasoning: "hm" },
+        4
+      ])
     })
 
     it("begins with the first token of any", () => {
@@ -373,7 +381,9 @@ describe("EventDecoder", () => {
       decoder.feed(utf8.encode(piece(0, "A") + piece(1, "B") + piece(0, "a", "stop")), chunks)
       decoder.finish(chunks)
       expect(chunks.map(Completions.deltaText)).toEqual(["A", "", "a"])
-      expect([decoder.partial().text, decoder.characters(), decoder.end()]).toMatchObject(["Aa", 3, { reason: "cut" }])
+      expect([decoder.partial().text, decoder.generated().bytes, decoder.end()]).toMatchObject(["Aa", 3, {
+        reason: "cut"
+      }])
     })
   })
 

@@ -29,7 +29,6 @@ describe("EventStream", () => {
     })
 
     it.effect.each<[string, unknown, string]>([
-      ["no credit", error("Credit limit exceeded. Please add credit", "credit_limit"), "Add credits"],
       ["a context code", error("too long", null, "context_length_exceeded"), "Shorten the prompt"],
       [
         "a context sentence",
@@ -45,8 +44,6 @@ describe("EventStream", () => {
       ["tokens in a bare sentence", {
         error: "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097."
       }, "Shorten the prompt"],
-      ["no credit in a sentence", error("Credit limit exceeded. Please add credit"), "Add credits"],
-      ["a balance in a sentence", error("Your account balance is insufficient."), "Add credits"],
       ["a bad key beside it", { error: "Invalid API key", code: "invalid_api_key" }, "Check TOGETHER_API_KEY"],
       [
         "a model that is not there",
@@ -87,10 +84,8 @@ describe("EventStream", () => {
       ["a rate limit", error("slow down", null, 429), true],
       ["a rate limit by kind", error("slow down", "dynamic_request_limited"), true],
       ["an overload", error("overloaded", null, 503), true],
-      ["no credit", error("Credit limit exceeded", null, 402), true],
       ["a bad key by kind", { error: "Invalid API key", code: "invalid_api_key" }, true],
       ["a context in a sentence", { error: "The prompt exceeds the maximum context length" }, true],
-      ["no credit in a sentence", error("Credit limit exceeded. Please add credit"), true],
       ["a failure that names no status", error("boom", "server_error"), undefined],
       ["nothing in particular", { error: true, message: "boom" }, undefined]
     ])("tells a refusal, which is not billed: %s", ([, value, refused]) =>
@@ -101,10 +96,18 @@ describe("EventStream", () => {
         expect(Credits.maybeBilled(Exit.fail(error))).toBe(refused !== true)
       }))
 
-    it.effect("promises no probe where credit ran out", () =>
+    it.effect.each<[string, unknown]>([
+      ["its status", error("no", null, 402)],
+      ["its kind", error("Credit limit exceeded. Please add credit", "credit_limit")],
+      ["a sentence", error("Credit limit exceeded. Please add credit")],
+      ["a sentence about the balance", error("Your account balance is insufficient.")]
+    ])("fails for want of credit as the status does: by %s", ([, value]) =>
       Effect.gen(function*() {
-        const { error: failed } = yield* failing(frame(error("Credit limit exceeded", "credit_limit")))
-        expect(failed.message).toMatch(/Add credits at https:\/\/api\.together\.ai\/settings\/billing\.$/)
+        const { attempts, error } = yield* failing(frame(value))
+        expect([attempts, error._tag, error.status]).toEqual([1, "InsufficientCreditsError", 402])
+        expect(error.message).toContain("https://api.together.ai/settings/billing")
+        expect(JSON.parse(error.body ?? "")).toEqual(value)
+        expect(Credits.maybeBilled(Exit.fail(error))).toBe(false)
       }))
 
     it.effect("takes the request id from the header first, from the frame next, from the edge last", () =>

@@ -14,7 +14,7 @@ const run = (text: string, size: () => number = () => Infinity) => {
     at += taken
   }
   decoder.finish(events)
-  return { events, end: decoder.end(), usage: decoder.usage(), characters: decoder.characters() }
+  return { events, end: decoder.end(), usage: decoder.usage(), generated: decoder.generated() }
 }
 
 const first = { event: "message", data: { n: 1 } }
@@ -27,6 +27,21 @@ describe("JsonEventDecoder", () => {
     ["signs of life that are no JSON", "event: keep-alive\ndata: ok\n\n"]
   ])("passes over %s", (_, text) => {
     expect(run(text + data({ n: 1 }))).toMatchObject({ events: [first], end: { _tag: "Done" } })
+  })
+
+  it.each([
+    [
+      "a chat",
+      { choices: [{ index: 0, delta: { content: "Aare" } }, { index: 1, delta: { content: "\u6c34" } }] },
+      2,
+      7
+    ],
+    ["a completion", { id: "c", choices: [{ index: 0, text: "Aare" }] }, 1, 4],
+    ["a chunk that adds nothing", { choices: [{ index: 0, delta: { role: "assistant" } }] }, 0, 0],
+    ["a delta", { type: "response.output_text.delta", delta: "Aare" }, 1, 4],
+    ["an event of another kind", { n: 12 }, 0, 8]
+  ])("counts what is generated of %s", (_, event, pieces, bytes) => {
+    expect(run(data(event)).generated).toEqual({ pieces, bytes })
   })
 
   it("gives JSON of any kind", () => {

@@ -9,8 +9,14 @@ const expected = (outputs: OutputHistory.OutputHistory, kind: OutputHistory.Kind
   outputs.expect(kind, estimate, nowSeconds).outputTokens
 
 /** Books `n` answers of a kind. */
-const record = (outputs: OutputHistory.OutputHistory, kind: OutputHistory.Kind, outputTokens: number, n = 20) => {
-  for (let i = 0; i < n; i++) outputs.record(kind, outputTokens)
+const record = (
+  outputs: OutputHistory.OutputHistory,
+  kind: OutputHistory.Kind,
+  outputTokens: number,
+  n = 20,
+  { at = 0, open = true }: { readonly at?: number; readonly open?: boolean } = {}
+) => {
+  for (let i = 0; i < n; i++) outputs.record(kind, { outputTokens, open }, at)
 }
 
 describe("OutputHistory", () => {
@@ -26,7 +32,7 @@ describe("OutputHistory", () => {
 
   it("comes down again after one large answer", () => {
     const outputs = OutputHistory.make()
-    outputs.record({ lane }, 4096)
+    record(outputs, { lane }, 4096, 1)
     record(outputs, { lane }, 20, 30)
     expect(expected(outputs, { lane })).toBe(22)
   })
@@ -57,7 +63,7 @@ describe("OutputHistory", () => {
   it("keeps a label that is known, however many come that never are", () => {
     const outputs = OutputHistory.make()
     record(outputs, { lane, label: "known" }, 10)
-    for (let i = 0; i < 2 * OutputHistory.statesKept; i++) outputs.record({ lane, label: `row ${i}` }, 2000)
+    for (let i = 0; i < 2 * OutputHistory.statesKept; i++) record(outputs, { lane, label: `row ${i}` }, 2000, 1)
     expect(expected(outputs, { lane, label: "known" })).toBe(11)
     const last = `row ${2 * OutputHistory.statesKept - 1}`
     record(outputs, { lane, label: last }, 2000, 19)
@@ -73,7 +79,7 @@ describe("OutputHistory", () => {
       const label = "essay"
       record(outputs, { lane, label }, 6000, 19)
       expect(outputs.expect({ lane, label }, open, 0)).toEqual(open)
-      outputs.record({ lane, label }, 7000)
+      record(outputs, { lane, label }, 7000, 1)
       expect(outputs.expect({ lane, label }, open, 0)).toEqual({
         ...open,
         outputTokens: 6600,
@@ -97,7 +103,7 @@ describe("OutputHistory", () => {
     it("stays a whole number that can be priced after an answer that said absurdly many", () => {
       const outputs = OutputHistory.make()
       record(outputs, { lane }, 100, 19)
-      outputs.record({ lane }, Number.MAX_SAFE_INTEGER)
+      record(outputs, { lane }, Number.MAX_SAFE_INTEGER, 1)
       const next = outputs.expect({ lane }, open, 0)
       expect(next).toEqual({ ...open, outputTokens: 110, maxOutputTokens: Number.MAX_SAFE_INTEGER, learned: true })
       const price = Price.stated({ model: "m", inputUsdPerMillion: 1, outputUsdPerMillion: 1, contextTokens: 262_144 })
@@ -105,6 +111,31 @@ describe("OutputHistory", () => {
       expect(Price.ofCall({ ...price, contextTokens: undefined }, "m", next)).toMatchObject({
         high: (BigInt(Number.MAX_SAFE_INTEGER) + 13n) * 1000n
       })
+    })
+
+    it("learns nothing of it from answers to max_tokens, which may have cut them", () => {
+      const outputs = OutputHistory.make()
+      const label = "writer"
+      record(outputs, { lane, label }, 16, 200, { open: false })
+      expect(outputs.expect({ lane, label }, open, 0)).toEqual({ ...open, outputTokens: 18 })
+      record(outputs, { lane }, 500, 20)
+      expect(outputs.expect({ lane, label }, open, 0)).toMatchObject({ maxOutputTokens: 8192, learned: true })
+    })
+
+    it("comes down by the hour while calls are asked for and none is answered, and not while none is", () => {
+      const outputs = OutputHistory.make()
+      record(outputs, { lane }, 50, 19)
+      record(outputs, { lane }, 30_000, 1)
+      const day = 86_400
+      const bounds = [day, day + 3599, day + 3600, day + 7200, 2 * day].map((now) =>
+        outputs.expect({ lane }, open, now).maxOutputTokens
+      )
+      expect(bounds).toEqual([120_000, 120_000, 60_000, 30_000, 8192])
+      // one answer, and what has come down stays down
+      record(outputs, { lane }, 50, 1, { at: day + 7200 })
+      expect(outputs.expect({ lane }, open, 3 * day).maxOutputTokens).toBe(30_000)
+      record(outputs, { lane }, 9000, 1, { at: 3 * day })
+      expect(outputs.expect({ lane }, open, 3 * day).maxOutputTokens).toBe(36_000)
     })
 
     it("leaves what max_tokens bounds as it is", () => {
@@ -117,9 +148,9 @@ describe("OutputHistory", () => {
   it("forgets the label that learned longest ago when there are too many", () => {
     const outputs = OutputHistory.make({ minSamples: 1 })
     const name = (i: number) => `label ${i}`
-    for (let i = 0; i < OutputHistory.statesKept; i++) outputs.record({ lane, label: name(i) }, 10)
-    outputs.record({ lane, label: name(0) }, 10)
-    outputs.record({ lane, label: "one more" }, 1000)
+    for (let i = 0; i < OutputHistory.statesKept; i++) record(outputs, { lane, label: name(i) }, 10, 1)
+    record(outputs, { lane, label: name(0) }, 10, 1)
+    record(outputs, { lane, label: "one more" }, 1000, 1)
     record(outputs, { lane }, 2000, 256)
     const after = [0, 1, 2].map((i) => expected(outputs, { lane, label: name(i) }))
     expect(after).toEqual([11, 2200, 11])

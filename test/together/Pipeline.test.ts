@@ -314,6 +314,30 @@ describe("the cost of a stream", () => {
       settled: 125,
       uncertain: 125
     }],
+    [
+      "by the bytes of another script",
+      Reply.events(Array.from({ length: 100 }, () => chunk("\u5929\u6c14"))),
+      200,
+      54,
+      {
+        settled: 90,
+        uncertain: 90
+      }
+    ],
+    ["by its pieces, where these are short", Reply.events(Array.from({ length: 100 }, () => chunk("7"))), 200, 54, {
+      settled: 54,
+      uncertain: 54
+    }],
+    [
+      "by its length, where usage says nothing came of it",
+      Reply.events([...words.slice(0, 18), { ...last, ...usage(0) }]),
+      100,
+      Infinity,
+      {
+        settled: 25,
+        uncertain: 25
+      }
+    ],
     ["by its length, where usage is of its beginning", Reply.events([chunk("", usage(0)), ...words]), 200, 37, {
       settled: 50,
       uncertain: 50

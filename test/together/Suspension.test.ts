@@ -69,6 +69,18 @@ describe("a call whose account is suspended in between", () => {
       expect(statuses).toEqual([500, 500, 402, 500])
     }))
 
+  it.effect("waits with a stream whose first frame says that credit ran out", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        const unpaid = Reply.events([{ error: { message: "Credit limit exceeded", type: "credit_limit", code: 402 } }])
+        yield* TogetherTest.reply(unpaid, Reply.stream(["Hello"]))
+        const together = yield* Together.Together
+        const stream = Stream.runDrain(together.chatStream(request))
+        yield* stream
+        expect((yield* TogetherTest.log).length).toBe(2)
+      }).pipe(Effect.provide(Layer.provide(TogetherTest.layer(), Credits.layer({ onSuspended: "wait" }))))
+    ))
+
   it.effect("does not count an attempt that was stopped before it was sent", () =>
     Effect.gen(function*() {
       const { ended, statuses } = yield* answering(
