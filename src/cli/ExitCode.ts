@@ -57,7 +57,7 @@ export const ofJobError = (error: JobError): ExitCode => {
     case "InputError":
       return ExitCode.usage
     case "OutputError":
-      return error.reason === "disk-full" ? ExitCode.internal : ExitCode.usage
+      return error.reason === "disk-full" || error.reason === "lock-lost" ? ExitCode.internal : ExitCode.usage
     case "JournalError":
       return error.reason === "disk-full" || error.reason === "removed" || error.reason === "unreadable" ||
           error.reason === "lock-lost"

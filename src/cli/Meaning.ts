@@ -167,11 +167,13 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
     fix: "Free some space and run the same command again. What was written is safe."
   },
   locked: {
-    why: "Another process works on this journal, or may do so.",
-    fix: "Wait until it has ended. The lock of a process that is dead is taken over without your help."
+    why: "Another process works on this journal, or writes to this results or errors file, or may do so.",
+    fix:
+      "Wait until it has ended, or give each job files of its own. The lock of a process that is dead is taken over without your help."
   },
   "lock-lost": {
-    why: "Another process took over the journal while this one was asleep or cut off from its disk.",
+    why:
+      "Another process took over the journal, or a file that the job writes, while this one was asleep or cut off from its disk.",
     fix: "Let the other one end, then run the same command again."
   },
   "not-a-journal": {

@@ -86,6 +86,12 @@ interface Work {
   readonly uncertain: bigint
 }
 
+/** Says who takes the locks of a run. */
+const ownerOf = (host: Host.Service): Lock.Options => ({
+  owner: { pid: host.pid, host: host.host },
+  isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
+})
+
 const job = Effect.fnUntraced(function*(work: Work) {
   const { flags, place, report } = work
   const host = yield* Host.Host
@@ -101,6 +107,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
     fingerprint: work.fingerprint,
     target: work.target,
     lock: work.lock,
+    ...ownerOf(host),
     retryErrors: flags.retryErrors,
     changed: flags.changed,
     failFast: flags.failOnError,
@@ -304,10 +311,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }
   const onCredits = flags.onCredits ?? policy?.onCredits
   const standstill = Standstill.make(onCredits === "wait")
-  const lock = yield* Lock.acquire(Journal.lockOf(journal), {
-    owner: { pid: host.pid, host: host.host },
-    isAlive: (owner) => Effect.sync(() => host.isAlive(owner.pid))
-  })
+  const lock = yield* Lock.acquire(Journal.lockOf(journal), ownerOf(host))
   const spent = yield* spentBefore(journal)
   const prices = yield* Prices.make(report)
   const layer = Connection.layer({

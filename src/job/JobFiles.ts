@@ -11,7 +11,7 @@
  * the journal does not know is sent. A finished job that is run again sends nothing.
  *
  * An output file that holds something and that the journal does not name is somebody else's: it is refused, not
- * overwritten (Outputs.ts).
+ * overwritten, and so is one that another job is writing (Claim.ts).
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -21,6 +21,7 @@ import * as Admission from "./Admission.ts"
 import * as Answer from "./Answer.ts"
 import * as BatchParts from "./BatchParts.ts"
 import * as Besides from "./Besides.ts"
+import * as Claim from "./Claim.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import type * as GroupCommit from "./GroupCommit.ts"
 import * as Input from "./Input.ts"
@@ -37,7 +38,8 @@ import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import type * as Stop from "./Stop.ts"
 
-export type { Paths, Writer } from "./Outputs.ts"
+export type { Paths } from "./Claim.ts"
+export type { Writer } from "./Outputs.ts"
 
 /** Names the files of a job, and says how they are read and written. */
 export interface FileOptions extends Lock.Options, GroupCommit.Options {
@@ -79,7 +81,7 @@ export const paths = (options: {
   readonly results?: string | Outputs.Writer | undefined
   readonly errors?: string | undefined
   readonly journalPath?: string | undefined
-}): Outputs.Paths => {
+}): Claim.Paths => {
   const name = options.input._tag === "File" ? options.input.path : options.input.name
   const stem = FileIdentity.stemOf(name)
   const results = options.results ?? `${stem}.results.jsonl`
@@ -93,7 +95,7 @@ export const paths = (options: {
 
 /** Says how a job from file to file ended. */
 export interface Result extends Job.Ending {
-  readonly paths: Outputs.Paths
+  readonly paths: Claim.Paths
   readonly report: Report.Report
   readonly recovered: Journal.Recovered
   /** Rows that results and errors hold: as many as are settled, or something was lost. */
@@ -108,7 +110,7 @@ export interface Context {
   readonly rows: Stream.Stream<Row.Row | Row.Bad, JobError, FileSystem.FileSystem>
   readonly journal: Journal.Journal
   readonly report: Report.Report
-  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError | JournalError>
   /** Notes nano-dollars that the run may have cost beyond its rows: in the journal, and in the result. */
   readonly besides: Besides.Besides
   /** Waits for the caller's reason to stop. It is asked for once, when the job begins. */
@@ -218,12 +220,12 @@ export const around = <E, R>(
     const stop = yield* asked(options.stop)
     const file = options.input._tag === "File" ? options.input.path : undefined
     const name = options.input._tag === "File" ? options.input.path : options.input.name
-    yield* Outputs.refuseShared(where, file)
+    yield* Claim.refuseShared(where, file)
     const fingerprint = file === undefined ? options.fingerprint : yield* Input.fingerprint(file)
     if (fingerprint !== undefined && "bytes" in fingerprint && fingerprint.bytes === 0) {
       return yield* emptyInput(name, "is empty")
     }
-    yield* Outputs.refuseForeign(where)
+    yield* Claim.refuseForeign(where)
     const inOrder = options.order === "input"
     const streamed = where.results === undefined || (yield* FileIdentity.kindOf(where.results)) === "stream"
     const asItComes = !inOrder && streamed && file === undefined
@@ -241,10 +243,10 @@ export const around = <E, R>(
     const { recovered } = journal
     report.resumedNanoUsd = BigInt(Math.round(recovered.nanoUsd))
     warnOf(report, name, recovered)
-    const removable = yield* Outputs.claim(where, journal)
+    const claim = yield* Claim.make(where, journal, options)
     // a batch that is not collected may hold rows that were sent again
     const resent = options.changed === "resend" || BatchParts.open(journal.notes).length > 0
-    const outputs = yield* Outputs.open(where, { ...options, stop, resent, report, journal, removable })
+    const outputs = yield* Outputs.open(where, { ...options, stop, resent, report, journal, claim })
     const replay = (of: (each: JournalScan.Record) => boolean) =>
       Stream.runForEachArray(
         journal.settled,

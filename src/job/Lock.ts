@@ -1,5 +1,5 @@
 /**
- * A lock file that keeps two processes off one journal and never needs a human to remove it.
+ * A lock file that keeps two processes off one journal, or one output file, and never needs a human to remove it.
  *
  * The lock is a file created exclusively, holding who owns it and a token; its owner touches it every `heartbeat`.
  * Finding one, the next process decides:
@@ -39,6 +39,8 @@ export interface Options {
   readonly owner?: Owner | undefined
   /** Tells whether the process still runs. Asked only about an owner on the same host. Default: yes. */
   readonly isAlive?: ((owner: Owner) => Effect.Effect<boolean>) | undefined
+  /** What is locked, for messages. Default: `journal`. */
+  readonly what?: "journal" | "file" | undefined
   /** Time between two touches. Default: 2 seconds. */
   readonly heartbeat?: Duration.Input | undefined
 }
@@ -136,9 +138,10 @@ export const acquire = Effect.fnUntraced(function*(
 
   const locked = (seen: string | undefined) => {
     const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
+    const doing = options.what === "file" ? "writing this file" : "working on this journal"
     const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
     return new JournalError({
-      message: `${who} is working on this journal (${path}). Wait for it to end, or stop it.`,
+      message: `${who} is ${doing} (${path}). Wait for it to end, or stop it.`,
       reason: "locked",
       path
     })

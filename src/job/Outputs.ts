@@ -1,26 +1,21 @@
 /**
  * What a job writes besides its journal: results, and errors apart.
  *
- * Both are projections of the journal (Projection.ts), so a file that exists is only touched where it is the job's own:
- * the journal names every file it has written, and a file that holds something and is not named is refused. What takes
- * nothing back (a writer, a device, a pipe) gets every row once.
+ * Both are projections of the journal (Projection.ts), so a file that exists is only touched where it is the job's own
+ * (Claim.ts). What takes nothing back (a writer, a device, a pipe) gets every row once.
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type * as Claim from "./Claim.ts"
 import type * as DiskFull from "./DiskFull.ts"
-import * as FileIdentity from "./FileIdentity.ts"
 import type * as Job from "./Job.ts"
-import { type JobError, OutputError } from "./JobError.ts"
+import type { JobError, JournalError, OutputError } from "./JobError.ts"
 import type * as Journal from "./Journal.ts"
-import * as JournalScan from "./JournalScan.ts"
-import * as Lines from "./Lines.ts"
+import type * as JournalScan from "./JournalScan.ts"
 import * as Projection from "./Projection.ts"
 import * as Report from "./Report.ts"
 
@@ -29,98 +24,6 @@ export interface Writer {
   readonly _tag: "Writer"
   readonly write: (text: string) => Effect.Effect<void, OutputError>
 }
-
-/** Names the files of a job. */
-export interface Paths {
-  readonly results: string | undefined
-  readonly errors: string
-  readonly journal: string
-}
-
-const foreign = (path: string, journal: string, exists: boolean) =>
-  new OutputError({
-    message: exists
-      ? `${path} exists, and the journal ${journal} does not name it among the files it has written. It is not ` +
-        "overwritten: move it away, or give another path."
-      : `${path} exists, and there is no journal ${journal} that tells of it. It is not overwritten: move it away, ` +
-        "or give another path for the results.",
-    reason: "unwritable",
-    path
-  })
-
-/** Refuses files that hold something while there is no journal. */
-export const refuseForeign = Effect.fnUntraced(function*(where: Paths) {
-  const fs = yield* FileSystem.FileSystem
-  if (yield* Effect.orElseSucceed(fs.exists(where.journal), () => false)) return
-  for (const path of [where.results, where.errors]) {
-    if (path !== undefined && (yield* FileIdentity.bytesOf(path)) > 0n) {
-      return yield* foreign(path, where.journal, false)
-    }
-  }
-})
-
-/** Refuses two uses of one file. */
-export const refuseShared = Effect.fnUntraced(function*(where: Paths, input: string | undefined) {
-  const found = yield* FileIdentity.shared([
-    ["input", input],
-    ["journal", where.journal],
-    ["results", where.results],
-    ["errors", where.errors]
-  ])
-  if (found === undefined) return
-  return yield* new OutputError({
-    message: `${found.path} is given for the ${found.other} and for the ${found.use}: give each a file of its own.`,
-    reason: "unwritable",
-    path: found.path
-  })
-})
-
-const isRow = Schema.is(Schema.Union([
-  Schema.Struct({ id: Schema.String.check(Schema.isPattern(/^br_[0-9a-f]{16}$/)), custom_id: Schema.String }),
-  Schema.Struct({ error: Schema.Struct({ code: Schema.String.check(Schema.isStartingWith("bad_row_")) }) })
-]))
-
-/**
- * Tells whether a file begins with one of our rows, for journals that do not name what they have written. The fields of a
- * row may stand in any order: JSON puts those first whose names are numbers.
- */
-const beginsLikeOurs = Effect.fnUntraced(function*(path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const lines = Lines.stream(fs.stream(path), JournalScan.maxLineBytes, (bytes) => bytes && Lines.decode(bytes))
-  const first = yield* Effect.orElseSucceed(Stream.runHead(lines), () => Option.none())
-  return isRow(Result.getOrUndefined(Result.try((): unknown => JSON.parse(Option.getOrUndefined(first) ?? ""))))
-})
-
-/** Tells whether a journal names a file: by the way to it, or by its real path as journals named it before. */
-const isNamed = ({ outputs }: Journal.Journal, { way, whole }: { readonly way: string; readonly whole: string }) =>
-  outputs.has(way) || outputs.has(whole)
-
-/**
- * Refuses files that hold something the journal does not tell of, and lets the journal name those that the job is about
- * to write. Hands back whether the file of errors is the job's own to remove.
- *
- * **Details**: a journal that holds rows and names no file was written before journals named them, and one that was
- * damaged may have lost a name: there a file counts as the job's own where it begins as one of ours.
- */
-export const claim = Effect.fnUntraced(function*(where: Paths, journal: Journal.Journal) {
-  const fs = yield* FileSystem.FileSystem
-  const { damaged, rows } = journal.recovered
-  const unnamed = rows > 0 && (journal.outputs.size === 0 || damaged.length > 0)
-  const wanted: Array<string> = []
-  for (const path of [where.results, where.errors]) {
-    if (path === undefined || (yield* FileIdentity.kindOf(path)) === "stream") continue
-    const names = yield* FileIdentity.beside(path, journal.path)
-    if (isNamed(journal, names)) continue
-    if ((yield* FileIdentity.bytesOf(path)) > 0n && !(unnamed && (yield* beginsLikeOurs(path)))) {
-      return yield* foreign(path, journal.path, true)
-    }
-    wanted.push(names.way)
-  }
-  const named = isNamed(journal, yield* FileIdentity.beside(where.errors, journal.path))
-  const mine = named || unnamed || !(yield* Effect.orElseSucceed(fs.exists(where.errors), () => true))
-  yield* Effect.forEach(wanted, (name) => journal.note("output", name), { concurrency: "unbounded", discard: true })
-  return mine
-})
 
 /** Says how results and errors are written. */
 export interface Options extends DiskFull.Options {
@@ -132,8 +35,7 @@ export interface Options extends DiskFull.Options {
   readonly select?: ((line: number) => boolean) | undefined
   readonly report: Report.Report
   readonly journal: Journal.Journal
-  /** Whether the file of errors may be removed where nothing failed. */
-  readonly removable: boolean
+  readonly claim: Claim.Claim
 }
 
 /** Says what a job came to, as far as its outputs care. */
@@ -147,7 +49,7 @@ export interface Ended {
 /** Writes results and errors. */
 export interface Outputs {
   /** Writes settled rows, one group after another: a writer is never asked to take two texts at a time. */
-  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError>
+  readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError | JournalError>
   /** Tells whether results, and errors, are files that can be written again. */
   readonly regular: { readonly results: boolean; readonly errors: boolean }
   /**
@@ -159,7 +61,7 @@ export interface Outputs {
 
 const lines = (texts: ReadonlyArray<string>): string => texts.length === 0 ? "" : `${texts.join("\n")}\n`
 
-type Take = (texts: ReadonlyArray<string>) => Effect.Effect<void, OutputError>
+type Take = (texts: ReadonlyArray<string>) => Effect.Effect<void, OutputError | JournalError>
 
 /** Hands on the rows of a journal in the order of its lines, which is that of completion; returns how many. */
 const unsorted = Effect.fnUntraced(function*(
@@ -220,19 +122,24 @@ const removeEmpty = Effect.fnUntraced(function*(path: string) {
 
 /** Opens the outputs for the life of the scope: an empty file of errors is removed at its end. */
 export const open = Effect.fnUntraced(function*(
-  where: Paths,
+  where: Claim.Paths,
   options: Options
 ): Effect.fn.Return<Outputs, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
-  const { journal, report, resent, select } = options
+  const { claim, journal, report, resent, select } = options
   const inOrder = options.order === "input"
   const results = typeof options.results === "object" ? undefined : yield* Projection.open(where.results!, options)
-  const write = typeof options.results === "object" ? options.results.write : results!.append
-  if (options.removable) {
+
+  /** Writes to a file as long as it is the job's own. */
+  const into = (file: Projection.Projection) => (text: string) =>
+    Effect.andThen(claim.writing(file.path), file.append(text))
+  const write = typeof options.results === "object" ? options.results.write : into(results!)
+  if (claim.removable) {
     // however the job ends: it runs when the file is closed
     yield* Effect.addFinalizer(() => removeEmpty(where.errors).pipe(Effect.provideService(FileSystem.FileSystem, fs)))
   }
   const failures = yield* Projection.open(where.errors, options)
+  const writeFailed = into(failures)
   const one = yield* Semaphore.make(1)
   const rows = { ok: 0, failed: 0 }
   let lastEmitted = 0
@@ -247,7 +154,7 @@ export const open = Effect.fnUntraced(function*(
       const ok = settled.filter((each) => each.kind === "ok")
       if (ok.length > 0) yield* write(lines(ok.map((each) => each.text)))
       if (ok.length < settled.length) {
-        yield* failures.append(lines(settled.filter((each) => each.kind !== "ok").map((each) => each.text)))
+        yield* writeFailed(lines(settled.filter((each) => each.kind !== "ok").map((each) => each.text)))
       }
       rows.ok += ok.length
       rows.failed += settled.length - ok.length
@@ -258,7 +165,8 @@ export const open = Effect.fnUntraced(function*(
   const rewrite = (path: string, ok: boolean) =>
     Effect.scoped(Effect.gen(function*() {
       const projection = yield* Projection.open(path, options)
-      const count = yield* again(journal, (each) => each.meta.ok === ok, (texts) => projection.append(lines(texts)))
+      const add = into(projection)
+      const count = yield* again(journal, (each) => each.meta.ok === ok, (texts) => add(lines(texts)))
       yield* projection.finish
       return count
     }))
@@ -297,7 +205,7 @@ export const open = Effect.fnUntraced(function*(
         : rows.ok + (yield* rest(ended, true, (texts) => write(lines(texts))))
       const failed = failures.regular
         ? yield* close(failures, false, lacking || resent || options.retryErrors === true, rows.failed)
-        : rows.failed + (yield* rest(ended, false, (texts) => failures.append(lines(texts))))
+        : rows.failed + (yield* rest(ended, false, (texts) => writeFailed(lines(texts))))
       return ok + failed
     })
   }

@@ -20,7 +20,10 @@ const refusing = (id: string, file: string) =>
     return JSON.stringify({ custom_id: id, response: { status_code: 400, body: { error: { message: "no" } } } })
   }).join("\n")
 
-/** Takes out of a journal what was noted last: rows by their ids, and that parts of these first lines are over. */
+/**
+ * Takes out of a journal what was noted last: rows by their ids, which are not in the results then, and that parts of these
+ * first lines are over.
+ */
 const forget = (disk: MemoryDisk.Disk, rows: ReadonlyArray<string>, parts: ReadonlyArray<number>) => {
   const path = "in.results.jsonl.journal"
   const lines = disk.text(path).split("\n")
@@ -30,7 +33,12 @@ const forget = (disk: MemoryDisk.Disk, rows: ReadonlyArray<string>, parts: Reado
   const gone = (text: string) =>
     rows.some((id) => text.includes(`"id":"${id}"`)) ||
     (text.includes("batch-done") && names.some((name) => text.includes(name)))
-  return disk.fs.writeFileString(path, lines.filter((text) => !gone(text)).join("\n"))
+  const results = disk.text("in.results.jsonl").split("\n")
+  const unwritten = results.filter((text) => !rows.some((id) => text.includes(`"custom_id":"${id}"`))).join("\n")
+  return Effect.andThen(
+    disk.fs.writeFileString(path, lines.filter((text) => !gone(text)).join("\n")),
+    disk.fs.writeFileString("in.results.jsonl", unwritten)
+  )
 }
 
 describe("BatchJob", () => {

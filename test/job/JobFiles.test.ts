@@ -111,14 +111,16 @@ describe("JobFiles", () => {
         const journal = yield* disk.fs.readFile("in.results.jsonl.journal")
         const whole = disk.text("in.results.jsonl")
         const written = new TextEncoder().encode(whole)
+        const text = new TextDecoder().decode(journal)
+        const named = text.indexOf("\n", text.indexOf("\"output\"")) + 1
         for (let cut = 0; cut <= journal.length; cut += 13) {
           for (const order of ["completion", "input"] as const) {
             const crashed = yield* setup(prompts(6))
             yield* crashed.fs.writeFile("in.results.jsonl.journal", journal.subarray(0, cut))
-            // the results lag behind the journal, or are torn themselves
+            // the results lag behind the journal, which names them first, or are torn themselves
             yield* crashed.fs.writeFile(
               "in.results.jsonl",
-              written.subarray(0, Math.max(0, Math.min(written.length, cut - 200)))
+              written.subarray(0, Math.max(0, Math.min(written.length, cut - named)))
             )
             const safe = new TextDecoder().decode(journal.subarray(0, cut)).split("\n").slice(0, -1)
               .filter((text) => text.includes("\"k\":\"row\"")).length
@@ -232,23 +234,22 @@ describe("JobFiles", () => {
     it.effect("ends by name when an output cannot be written any more, and writes it again the next time", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(6))
-        // the journal is on another disk, which goes on working
+        // the journal and the locks are on another disk, which goes on working
         const other = MemoryDisk.make()
+        const apart = (path: string) => /\.(journal|lock)/.test(path)
         const fs: FileSystem.FileSystem = {
           ...disk.fs,
-          open: (path, options) =>
-            path.includes("results.jsonl.journal") ? disk.fs.open(path, options) : other.fs.open(path, options),
+          open: (path, options) => apart(path) ? disk.fs.open(path, options) : other.fs.open(path, options),
           writeFile: (path, data, options) =>
-            path.includes("journal") || path === "in.jsonl"
+            apart(path) || path === "in.jsonl"
               ? disk.fs.writeFile(path, data, options)
               : other.fs.writeFile(path, data, options),
           writeFileString: (path, data, options) =>
-            path.includes("journal")
+            apart(path)
               ? disk.fs.writeFileString(path, data, options)
               : other.fs.writeFileString(path, data, options),
-          stat: (path) => path.includes("journal") ? disk.fs.stat(path) : other.fs.stat(path),
-          remove: (path, options) =>
-            path.includes("journal") ? disk.fs.remove(path, options) : other.fs.remove(path, options)
+          stat: (path) => apart(path) ? disk.fs.stat(path) : other.fs.stat(path),
+          remove: (path, options) => apart(path) ? disk.fs.remove(path, options) : other.fs.remove(path, options)
         }
         yield* other.fs.writeFileString("in.jsonl", prompts(6))
         const { send } = provider((row) =>
