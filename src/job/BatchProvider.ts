@@ -11,10 +11,9 @@
  * **Source**: Together's Batch API reference: a creation has no idempotency key, so an ambiguous one is looked for by its
  * input file.
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import * as Batches from "../together/Batches.ts"
@@ -23,14 +22,40 @@ import * as Routes from "../together/Routes.ts"
 import type * as Together from "../together/Together.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
+import * as Patience from "./Patience.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 
-/** How often the upload of a file, the creation of a batch, and the download of a file is tried. */
+/** How often the creation of a batch is tried, and the download of a file that ends early. */
 const tries = 5
-/** Tries again what may pass: to store a file twice, or to read it twice, costs nothing. */
-const again = {
-  schedule: Schedule.exponential("2 seconds"),
-  times: tries - 1,
-  while: TogetherError.isRetryable
+
+/**
+ * Asks again what may pass, as long as a job by calls waits for an answer (Patience.ts): to look twice, to store a file
+ * twice, or to read it twice, costs nothing, and a batch goes on whether it is looked at or not.
+ */
+const patience = () => {
+  const { beforeFirst, longestWait, outage } = Patience.settings()
+  let answered = false
+  const passes = (error: TogetherError.TogetherError) =>
+    TogetherError.isRetryable(error) || error._tag === "CircuitOpenError" || error._tag === "LaneOverflowError" ||
+    (answered && error._tag === "ConnectionError")
+  return Effect.fnUntraced(function*<A>(ask: Effect.Effect<A, TogetherError.TogetherError>) {
+    const now = yield* SteadyClock.make
+    const started = now()
+    for (let wait = 2;; wait = Math.min(longestWait, 2 * wait)) {
+      const result = yield* Effect.result(ask)
+      if (Result.isSuccess(result)) {
+        answered = true
+        return result.success
+      }
+      const { failure } = result
+      const asked = Duration.toSeconds(TogetherError.retryAfter(failure) ?? Duration.zero)
+      const silent = (now() - started) / 1000
+      if (!passes(failure) || asked > outage || silent >= (answered ? outage : beforeFirst)) {
+        return yield* Effect.fail(failure)
+      }
+      yield* Effect.sleep(1000 * Math.max(wait, asked))
+    }
+  })
 }
 
 /** Says where a part stands at the provider. */
@@ -49,7 +74,7 @@ export interface NotCreated {
 
 /** Asks the provider for batches. */
 export interface BatchProvider {
-  /** Stores the file of a part, and tries again what may pass. */
+  /** Stores the file of a part. */
   readonly upload: (full: Parts.Full) => Effect.Effect<string, TogetherError.TogetherError>
   /** Finds the batch that an earlier try may have created, also where its file was removed since. */
   readonly adopt: (part: Parts.Part) => Effect.Effect<Found, TogetherError.TogetherError>
@@ -58,11 +83,11 @@ export interface BatchProvider {
    * success without an id it only looks.
    */
   readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
-  /** Waits for a batch to end; nothing where there is no such batch. */
+  /** Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news. */
   readonly poll: (batchId: string) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
   /**
-   * Reads what is said about the rows of a batch that has ended, and tries again what may pass: also a file that ends in the
-   * middle of a line, since rows behind its end may be answered, and would be batched and billed again.
+   * Reads what is said about the rows of a batch that has ended. A file that ends in the middle of a line is read again:
+   * rows behind its end may be answered, and would be batched and billed again.
    */
   readonly collect: (
     job: Batches.BatchJob
@@ -104,12 +129,14 @@ const unnamed = (part: Parts.Part) =>
  * @param poll time between two looks at a batch
  */
 export const make = (client: Together.Service, poll: Duration.Duration): BatchProvider => {
+  const patiently = patience()
+
   const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
-    const files = yield* client.files.list
+    const files = yield* patiently(client.files.list)
     const file = files.find((each) => part.fileId === undefined ? each.filename === part.name : each.id === part.fileId)
     const fileId = part.fileId ?? file?.id
     if (fileId === undefined) return { fileId, batchId: undefined }
-    const batches = yield* client.batches.list
+    const batches = yield* patiently(client.batches.list)
     const batch = batches.find((each) => each.input_file_id === fileId)
     return { fileId: file?.id, batchId: batch?.id ?? undefined }
   })
@@ -148,18 +175,30 @@ export const make = (client: Together.Service, poll: Duration.Duration): BatchPr
     return yield* Effect.fail({ error: unnamed(part), denied: false })
   })
 
+  /** Reads a file that ends with a whole line. */
+  const content = Effect.fnUntraced(function*(file: string, job: Batches.BatchJob) {
+    for (let attempt = 1; attempt <= tries; attempt++) {
+      const text = yield* patiently(client.files.content(file))
+      if (isWhole(text)) return text
+      if (attempt < tries) yield* Effect.sleep(1000 * 2 ** attempt)
+    }
+    return yield* endedEarly(file, job)
+  })
+
   return {
     upload: ({ part, rows }) =>
-      client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" }).pipe(
-        Effect.retry(again),
-        Effect.map((file) => file.id)
+      Effect.map(
+        patiently(
+          client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" })
+        ),
+        (file) => file.id
       ),
     adopt,
     create,
     poll: Effect.fnUntraced(function*(batchId) {
       while (true) {
-        const job = yield* client.batches.get(batchId).pipe(
-          Effect.catchTag("NotFoundError", () => Effect.undefined)
+        const job = yield* patiently(
+          Effect.catchTag(client.batches.get(batchId), "NotFoundError", () => Effect.undefined)
         )
         if (job === undefined || Batches.isTerminal(job.status)) return job
         yield* Effect.sleep(poll)
@@ -169,10 +208,7 @@ export const make = (client: Together.Service, poll: Duration.Duration): BatchPr
       const said = new Map<string, Output.Said>()
       for (const file of [job.error_file_id, job.output_file_id]) {
         if (file === undefined || file === null || file === "") continue
-        const text = yield* client.files.content(file).pipe(
-          Effect.filterOrFail(isWhole, () => endedEarly(file, job)),
-          Effect.retry(again)
-        )
+        const text = yield* content(file, job)
         for (const line of text.split("\n")) {
           const read = line === "" ? undefined : Output.readLine(line)
           if (read !== undefined) said.set(read[0], read[1])

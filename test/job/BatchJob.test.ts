@@ -588,20 +588,22 @@ describe("BatchJob", () => {
         }
       })))
 
-    it.effect("tries an upload again that may pass, a few times", () =>
+    it.effect("tries an upload again that may pass, for a minute where there never was an answer", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         for (const faults of [3, 9]) {
           const disk = yield* setup(prompts(3))
           let left = faults
-          const provider = world({}, (client) =>
-            HttpClient.transform(client, (effect, request) =>
-              request.url.endsWith("/files/upload") && left-- > 0
-                ? Effect.map(effect, () =>
-                  HttpClientResponse.fromWeb(request, new Response("{}", { status: 500 })))
-                : effect))
+          const provider = world(
+            {},
+            (client) =>
+              HttpClient.transform(client, (effect, request) =>
+                request.url.endsWith("/files/upload") && left-- > 0
+                  ? Effect.map(effect, () => HttpClientResponse.fromWeb(request, new Response("{}", { status: 500 })))
+                  : effect)
+          )
           const { report, stop } = yield* run(disk, provider)
           expect([report.ok, stop?._tag]).toEqual(faults === 3 ? [3, undefined] : [0, "Unreachable"])
-          expect(provider.seen.get("POST /v1/files/upload")).toBe(faults === 3 ? 4 : 5)
+          expect(provider.seen.get("POST /v1/files/upload")).toBe(faults === 3 ? 4 : 6)
         }
       })))
 

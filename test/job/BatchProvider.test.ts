@@ -8,6 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as BatchProvider from "../../src/job/BatchProvider.ts"
+import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
 import { prompts, run, setup, world as simulated } from "./batches.ts"
@@ -65,6 +66,25 @@ const cutting = (downloads: number) => {
   )
 }
 
+/** Is a world that, from its sixth second on, answers some requests with a status for so many seconds, and counts them. */
+const failing = (seconds: number, spoilt: (request: string) => boolean, status = 503) => {
+  let failures = 0
+  let began: number | undefined
+  const provider = simulated(
+    { batch: { validatingSeconds: 10 } },
+    (client) =>
+      HttpClient.transform(client, (effect, request) =>
+        Effect.clockWith((clock) => {
+          const time = clock.currentTimeMillisUnsafe() / 1000
+          const now = time - (began ??= time)
+          if (now < 6 || now >= 6 + seconds || !spoilt(`${request.method} ${request.url}`)) return effect
+          failures++
+          return Effect.succeed(HttpClientResponse.fromWeb(request, Response.json({}, { status })))
+        }))
+  )
+  return { provider, failures: () => failures }
+}
+
 describe("BatchProvider", () => {
   describe("create", () => {
     it.effect("hands out the id of the batch", () =>
@@ -120,6 +140,40 @@ describe("BatchProvider", () => {
         )
         expect(lost.creations()).toBe(1)
       }))
+  })
+
+  describe("poll", () => {
+    it.effect("takes looks without an answer for no news, as long as a job by calls would wait", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const [seconds, stopped] of [[500, undefined], [1000, "Unreachable"]] as const) {
+          const disk = yield* setup(prompts(40))
+          const { failures, provider } = failing(seconds, (request) => /GET .*\/batches\/./.test(request))
+          const { report, stop } = yield* run(disk, provider, { poll: "5 seconds" })
+          expect([seconds, stop?._tag, report.ok]).toEqual([seconds, stopped, stopped === undefined ? 40 : 0])
+          expect(failures()).toBeGreaterThan(10)
+        }
+      })))
+
+    it.effect("waits as long for a list in which a part of an earlier run is looked for, and for a download", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const { failures, provider } = failing(45, (request) => /GET .*(\/content|\/files|\/batches)$/.test(request))
+        yield* run(disk, provider, { stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        const path = "in.results.jsonl.journal"
+        const journal = disk.text(path).split("\n").filter((text) => !text.includes("\"batchId\"")).join("\n")
+        yield* disk.fs.writeFileString(path, journal)
+        const { report, stop } = yield* Effect.delay(run(disk, provider), "5 seconds")
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 40, 1])
+        expect(failures()).toBeGreaterThan(5)
+      })))
+
+    it.effect("stops at once where it is refused", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const { failures, provider } = failing(1000, (request) => /GET .*\/batches\/./.test(request), 401)
+        const { stop } = yield* run(disk, provider, { poll: "5 seconds" })
+        expect([stop?._tag, failures()]).toEqual(["Refused", 1])
+      })))
   })
 
   describe("collect", () => {
