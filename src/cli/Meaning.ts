@@ -162,6 +162,10 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
       "A file cannot be written: its directory is missing or read-only, a permission is, a reader has gone, or it holds something that the job has not written.",
     fix: "Correct the path or the permission, and run the same command again. --out-dir puts all files elsewhere."
   },
+  unread: {
+    why: "Nobody read the pipe or the device that the output goes to, and the run was asked to end.",
+    fix: "Run the same command again with a reader. What was not taken is safe in the journal."
+  },
   "disk-full": {
     why: "There was no space for the journal, the results or the errors, and none came while the job waited.",
     fix: "Free some space and run the same command again. What was written is safe."

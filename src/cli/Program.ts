@@ -21,6 +21,7 @@ import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Input from "../job/Input.ts"
+import * as Projection from "../job/Projection.ts"
 import { isJobError } from "../job/JobError.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Doctor from "./Doctor.ts"
@@ -32,6 +33,7 @@ import * as JobFailure from "./JobFailure.ts"
 import * as Plan from "./Plan.ts"
 import * as Run from "./Run.ts"
 import { runFlags } from "./RunFlags.ts"
+import * as Pipe from "./Pipe.ts"
 import * as Schedule from "./Schedule.ts"
 import * as Settings from "./Settings.ts"
 import * as Simulate from "./Simulate.ts"
@@ -213,6 +215,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
     NodeServices.layer,
     Layer.succeed(Host.Host, host),
     Layer.succeed(Input.Gunzip, Host.gunzip),
+    Layer.succeed(Projection.OpenStream, Pipe.open),
     CliOutput.layerPresenter(presenter(host, () => ({ env: host.env, file: configPath }))),
     CliConfig.layer({
       builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]

@@ -11,7 +11,7 @@ import * as FileIdentity from "../job/FileIdentity.ts"
 import * as JobFiles from "../job/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import type * as Job from "../job/Job.ts"
-import { isJobError } from "../job/JobError.ts"
+import { isJobError, type JobError } from "../job/JobError.ts"
 import * as Journal from "../job/Journal.ts"
 import * as Lock from "../job/Lock.ts"
 import * as Report from "../job/Report.ts"
@@ -207,16 +207,21 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
   }
 })
 
-/** Says what is not written of a run that was interrupted while the disk was full. */
-const tellFull = Effect.fnUntraced(function*({ _tag, message }: { readonly _tag: string; readonly message: string }) {
+/** Says what is not written of a run that was told to stop while the disk was full, or nobody read the output. */
+const tellUnwritten = Effect.fnUntraced(function*(
+  { _tag, message }: { readonly _tag: string; readonly message: string },
+  word: "interrupted" | "stopped"
+) {
   const host = yield* Host.Host
   const lost = _tag === "JournalError" ? " Answers that came in since are not written: their rows are sent again." : ""
-  host.writeError(`${Style.of(host.stderr).yellow("interrupted")} ${message}${lost}\n`)
+  host.writeError(`${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
 })
 
 /** Counts the lines that are not blank, all or those that are chosen. */
 const countRows = (source: Input.Source, has: (line: number) => boolean) =>
   Stream.runFold(Input.lines(source), () => 0, (rows, { line }) => has(line) ? rows + 1 : rows)
+
+const isUnwritten = ({ reason }: JobError): boolean => reason === "disk-full" || reason === "unread"
 
 /** Chooses among the lines of the input, where it can be read twice, and counts the rows to expect. */
 const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
@@ -347,15 +352,17 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }).pipe(
     Effect.provide(layer),
     Effect.catchIf(
-      (error) => isJobError(error) && error.reason === "disk-full" && Deferred.isDoneUnsafe(stop),
+      (error): error is JobError => isJobError(error) && isUnwritten(error) && Deferred.isDoneUnsafe(stop),
       (error) =>
-        Effect.flatMap(
-          Deferred.await(stop),
-          ({ _tag }) => _tag === "Interrupted" ? Effect.as(tellFull(error), undefined) : Effect.fail(error)
-        )
+        Effect.flatMap(Deferred.await(stop), ({ _tag }) =>
+          _tag === "Interrupted"
+            ? Effect.as(tellUnwritten(error, "interrupted"), ExitCode.ExitCode.interrupted)
+            : error.reason === "unread"
+            ? Effect.as(tellUnwritten(error, "stopped"), ExitCode.ExitCode.capped)
+            : Effect.fail(error))
     )
   )
-  if (result === undefined) return ExitCode.ExitCode.interrupted
+  if (typeof result === "number") return result
   report.endedAt ??= now()
   if (emulator !== undefined) warnOfUnknownModels(report, result, prices)
   const stood = Standstill.told(standstill, report)

@@ -46,7 +46,7 @@ export class JournalError extends Schema.TaggedError<JournalError>()("JournalErr
 /** Fails a job whose results cannot be written. */
 export class OutputError extends Schema.TaggedError<OutputError>()("OutputError", {
   message: Schema.String,
-  reason: Schema.Literals(["locked", "lock-lost", "unwritable", "disk-full"]),
+  reason: Schema.Literals(["locked", "lock-lost", "unwritable", "unread", "disk-full"]),
   path: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {}

@@ -18,6 +18,7 @@ import type * as Journal from "./Journal.ts"
 import type * as JournalScan from "./JournalScan.ts"
 import * as Projection from "./Projection.ts"
 import * as Report from "./Report.ts"
+import * as Unread from "./Unread.ts"
 
 /** Takes text that would go to a file: standard output, for one. */
 export interface Writer {
@@ -133,7 +134,9 @@ export const open = Effect.fnUntraced(function*(
   /** Writes to a file as long as it is the job's own. */
   const into = (file: Projection.Projection) => (text: string) =>
     Effect.andThen(claim.writing(file.path), file.append(text))
-  const write = typeof options.results === "object" ? options.results.write : into(results!)
+  const waiting = Unread.bound("the results", options)
+  const { results: given } = options
+  const write = typeof given === "object" ? (text: string) => waiting(given.write(text)) : into(results!)
   if (claim.removable) {
     // however the job ends: it runs when the file is closed
     yield* Effect.addFinalizer(() => removeEmpty(where.errors).pipe(Effect.provideService(FileSystem.FileSystem, fs)))

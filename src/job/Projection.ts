@@ -8,17 +8,21 @@
  *
  * Texts that are added at the same time stand one after another: each is compared and written whole before the next.
  *
- * A device, a pipe or a socket takes text and gives none back: there everything is written, and nothing cut.
+ * A device, a pipe or a socket takes text and gives none back: there everything is written, and nothing cut. One that
+ * nobody reads does not keep a job from ending (Unread.ts).
  */
 import * as ByteSize from "effect/ByteSize"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as DiskFull from "./DiskFull.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import { OutputError, platformCode, platformFailure } from "./JobError.ts"
+import * as Unread from "./Unread.ts"
 
 /** An output file that is being made. */
 export interface Projection {
@@ -50,10 +54,28 @@ const commonLength = (a: Uint8Array, b: Uint8Array, length: number): number => {
   return at
 }
 
+/** Opens a device, a pipe or a socket for writing, for the life of the scope. */
+export type OpenStream = (
+  path: string
+) => Effect.Effect<
+  Pick<FileSystem.File, "writeAll">,
+  PlatformError.PlatformError,
+  FileSystem.FileSystem | Scope.Scope
+>
+
+/**
+ * How streams are opened. Default: as files are, which a pipe without a reader blocks until one comes; a platform that can
+ * do better says so here.
+ */
+export const OpenStream = Context.Reference<OpenStream>("effect-together/job/OpenStream", {
+  defaultValue: () => (path) => Effect.flatMap(FileSystem.FileSystem, (fs) => fs.open(path, { flag: "a" }))
+})
+
 /** Opens a device, a pipe or a socket as a projection. */
-const openStream = Effect.fnUntraced(function*(path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failed(path))
+const openStream = Effect.fnUntraced(function*(path: string, options: Unread.Options) {
+  const open = yield* OpenStream
+  const bound = Unread.bound(path, options)
+  const file = yield* bound(Effect.mapError(open(path), failed(path)))
   const one = Semaphore.makeUnsafe(1)
   let bytes = 0
   return {
@@ -63,7 +85,7 @@ const openStream = Effect.fnUntraced(function*(path: string) {
       one.withPermit(Effect.suspend(() => {
         const encoded = encoder.encode(text)
         bytes += encoded.length
-        return Effect.mapError(file.writeAll(encoded), failed(path))
+        return bound(Effect.mapError(file.writeAll(encoded), failed(path)))
       })),
     finish: Effect.void,
     intact: Effect.succeed(true),
@@ -81,7 +103,7 @@ export const open = Effect.fnUntraced(function*(
   options: DiskFull.Options = {}
 ): Effect.fn.Return<Projection, OutputError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
-  if ((yield* FileIdentity.kindOf(path)) === "stream") return yield* openStream(path)
+  if ((yield* FileIdentity.kindOf(path)) === "stream") return yield* openStream(path, options)
   const whileFull = DiskFull.retry(path, options)
   yield* Effect.mapError(fs.writeFileString(path, "", { flag: "a" }), failed(path))
   const file = yield* Effect.mapError(fs.open(path, { flag: "r+" }), failed(path))

@@ -1,5 +1,6 @@
 import { NodeServices } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
@@ -301,6 +302,23 @@ describe("Outputs", () => {
         expect(idsOf(disk.text("r.jsonl")).sort()).toEqual(["r1", "r2", "r3", "r4", "r7", "r8"])
       }))
   })
+
+  it.effect("ends a second after the stop where nobody reads the results, and hands them on in the next run", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { disk, job } = yield* setup(prompts(1, 6))
+      const stop = Effect.as(Effect.sleep("30 seconds"), Stop.interrupted)
+      const paused: JobFiles.Writer = { _tag: "Writer", write: () => Effect.never }
+      const files = { journalPath: "j", errors: "e" }
+      const unread = run({ input: Input.file("in.jsonl"), ...files, results: paused, stop })
+      const [took, error] = yield* Effect.timed(
+        Effect.flip(Effect.provideService(unread, FileSystem.FileSystem, disk.fs))
+      )
+      expect(error).toMatchObject({ _tag: "OutputError", reason: "unread" })
+      expect(Duration.toSeconds(took)).toBeCloseTo(31, 0)
+      const out = writer()
+      const { report } = yield* job({ ...files, results: out.results })
+      expect([report.resumedOk, out.ids().sort()]).toEqual([6, numbered(1, 6)])
+    })))
 
   it.effect("notes what a run may have cost beyond its rows, however it ends", () =>
     Effect.gen(function*() {
