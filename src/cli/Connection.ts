@@ -25,6 +25,7 @@ import * as Emulator from "../testing/Emulator.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
 import * as UndiciHttpClient from "../together/UndiciHttpClient.ts"
+import * as Proxy from "./Proxy.ts"
 
 /** Says what to talk to and how. */
 export interface Options {
@@ -96,10 +97,16 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-/** Provides the bare transport. */
+/** Provides the bare transport, through the proxy that the environment names. */
 export const plain = UndiciHttpClient.layerEffect(
   Effect.acquireRelease(
-    Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make())),
+    Effect.suspend(() => {
+      const proxies = Proxy.of(process.env)
+      const refusal = proxies && Proxy.refusal(proxies)
+      return refusal === undefined
+        ? Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make(proxies)))
+        : Effect.die(refusal)
+    }),
     (agent) => Effect.promise(() => agent.destroy())
   )
 )

@@ -19,6 +19,7 @@ import * as Format from "./Format.ts"
 import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
 import * as Meaning from "./Meaning.ts"
+import * as Proxy from "./Proxy.ts"
 import * as Style from "./Style.ts"
 
 /** Lists the flags of `doctor`. */
@@ -81,6 +82,19 @@ const address = (baseUrl: string): Check => {
     return { name: "address", state: "warn", text: `${baseUrl} does not end in a version: Together's ends in /v1` }
   }
   return { name: "address", state: "ok", text: baseUrl }
+}
+
+/** Names the proxy that is asked, if there is one. */
+const proxy = (env: Proxy.Environment, baseUrl: string): Check | undefined => {
+  const proxies = Proxy.of(env)
+  const named = Proxy.forAddress(proxies, baseUrl)
+  return proxies && named && {
+    name: "proxy",
+    state: "ok",
+    text: `${Proxy.shown(named)} (${named.variable})${
+      proxies.direct === "" ? "" : `, but for hosts that NO_PROXY names: ${proxies.direct}`
+    }`
+  }
 }
 
 const plain = { operation: "models.list", model: "", path: "/models" }
@@ -183,6 +197,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const at = address(flags.baseUrl)
   if (at.state === "bad") yield* add(at)
   else {
+    const through = proxy(host.env, flags.baseUrl)
+    if (through !== undefined) yield* add(through)
     const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain))
     if (time._tag === "Failure") {
       if (at.state === "warn") yield* add(at)

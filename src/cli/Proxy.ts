@@ -1,0 +1,67 @@
+/**
+ * The proxy that the environment names: `HTTPS_PROXY` (for `https:` addresses), `HTTP_PROXY` (for all that has none of its
+ * own), and `NO_PROXY` for hosts that are asked directly. Small letters count first, as with curl. The loopback, where
+ * emulators are, is never asked through a proxy.
+ */
+import * as CommandLine from "./CommandLine.ts"
+import { UsageError } from "./UsageError.ts"
+
+/** The variables of a process. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A proxy, and the variable that names it. */
+export interface Named {
+  readonly variable: string
+  readonly address: string
+}
+
+/** The proxies of a process. */
+export interface Proxies {
+  readonly http: Named | undefined
+  readonly https: Named | undefined
+  /** Hosts that are asked directly, as in the variable. */
+  readonly direct: string
+}
+
+const loopback = "localhost,127.0.0.1,::1"
+
+const read = (env: Environment, name: string): Named | undefined => {
+  const variable = [name.toLowerCase(), name].find((each) => (env[each] ?? "").trim() !== "")
+  if (variable === undefined) return undefined
+  const value = (env[variable] ?? "").trim()
+  return { variable, address: value.includes("://") ? value : `http://${value}` }
+}
+
+/** Reads the proxies out of an environment; nothing where it names none. */
+export const of = (env: Environment): Proxies | undefined => {
+  const [http, https] = [read(env, "HTTP_PROXY"), read(env, "HTTPS_PROXY")]
+  return http === undefined && https === undefined ? undefined : {
+    http,
+    https,
+    direct: (env["no_proxy"] ?? env["NO_PROXY"] ?? "").trim()
+  }
+}
+
+/** Lists the hosts that are asked directly, those of this machine among them. */
+export const noProxy = ({ direct }: Proxies): string => direct === "" ? loopback : `${direct},${loopback}`
+
+/** Finds the proxy for an address, unless `NO_PROXY` names its host. */
+export const forAddress = (proxies: Proxies | undefined, address: string): Named | undefined => {
+  const { hostname, protocol } = new URL(address)
+  if (proxies === undefined || loopback.split(",").includes(hostname.replace(/^\[|\]$/g, ""))) return undefined
+  return protocol === "https:" ? proxies.https ?? proxies.http : proxies.http
+}
+
+/** Writes the address of a proxy without its name and password. */
+export const shown = ({ address }: Named): string => CommandLine.withoutUser(address)
+
+const isAddress = ({ address }: Named): boolean =>
+  URL.canParse(address) && /^(https?|socks5?):$/.test(new URL(address).protocol)
+
+/** Finds what is wrong with proxies; their values are not told, for they may hold a password. */
+export const refusal = ({ http, https }: Proxies): UsageError | undefined => {
+  const bad = [https, http].find((named) => named !== undefined && !isAddress(named))
+  return bad && new UsageError({
+    message: `${bad.variable} is no address of a proxy. Set it to one like http://proxy.example:3128, or remove it.`
+  })
+}
