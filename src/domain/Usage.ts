@@ -40,8 +40,13 @@ const field = (u: unknown, key: string): unknown =>
 /** Bounds what is believed: no call takes more than the longest context for the most choices. */
 const mostTokens = 10_485_760 * 128
 
+/** Tells a count that no call can have, beside which the others mean nothing either. */
+const isAbsurd = (u: unknown): boolean => typeof u === "number" && u > mostTokens
+
+const said = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]
+
 const count = (u: unknown): number | undefined =>
-  typeof u === "number" && u >= 0 && u <= mostTokens ? Math.floor(u) : undefined
+  typeof u === "number" && u >= 0 && Number.isSafeInteger(Math.floor(u)) ? Math.floor(u) : undefined
 
 const inputCount = (wire: unknown): number | undefined =>
   count(field(wire, "prompt_tokens")) ?? count(field(wire, "input_tokens"))
@@ -74,7 +79,7 @@ export interface Read {
  * that of an operation that generates nothing, such as `embeddings`.
  */
 export const fromWire: Read = (wire: unknown, options?: Options) => {
-  if (typeof wire !== "object" || wire === null) return undefined
+  if (typeof wire !== "object" || wire === null || said.some((key) => isAbsurd(field(wire, key)))) return undefined
   const [input, output, total] = [inputCount(wire), outputCount(wire), totalCount(wire)]
   if (input === undefined && output === undefined && total === undefined) return undefined
   const inputTokens = input ?? (total === undefined ? options?.estimatedInput : Math.max(0, total - (output ?? 0)))

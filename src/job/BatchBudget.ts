@@ -12,7 +12,9 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
+import type * as Credits from "../guard/Credits.ts"
 import * as Price from "../policy/Price.ts"
 import type * as Row from "./Row.ts"
 import * as RowTokens from "./RowTokens.ts"
@@ -51,36 +53,78 @@ export interface Reserve {
    * what is assumed besides.
    */
   readonly release: (spent: bigint, unknown: boolean) => bigint
+  /** Charges the ledger, and then gives it back: who waits for room finds both. */
+  readonly end: (spent: bigint, unknown: boolean) => Effect.Effect<bigint>
+  /** What the ledger holds for it; absent where nobody keeps one, and of parts of earlier runs, which theirs has charged. */
+  readonly reservation?: Credits.Reservation | undefined
 }
+
+/** Reserves a bound in a ledger; nothing where nobody keeps one. */
+export type Ledger = (
+  bound: Price.Estimate
+) => Effect.Effect<Credits.Reservation | undefined, TogetherError.BudgetExceededError>
+
+const noLedger: Ledger = () => Effect.undefined
 
 /**
  * Makes the budget of a run.
  *
  * @param limit nano-dollars that the job may cost, earlier runs included; absent: any
  * @param spent reads the nano-dollars spent so far, earlier runs included
+ * @param ledger keeps budgets besides, which a part has to fit as well
  */
-export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudget => {
+export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Ledger = noLedger): BatchBudget => {
   let assumed = 0n
   let reserved = 0n
   let running = 0
   let freed = Deferred.makeUnsafe<void>()
 
-  const take = (high: bigint): Reserve => {
+  const hold = (high: bigint): void => {
     reserved += high
     running++
+  }
+
+  const reserveOf = (high: bigint, reservation: Credits.Reservation | undefined): Reserve => {
+    const besidesOf = (spent: bigint, unknown: boolean) => unknown && spent < high ? high - spent : 0n
+    const release: Reserve["release"] = (spent, unknown) => {
+      reserved -= high
+      running--
+      const besides = besidesOf(spent, unknown)
+      assumed += besides
+      const before = freed
+      freed = Deferred.makeUnsafe()
+      Deferred.doneUnsafe(before, Effect.void)
+      return besides
+    }
     return {
-      release: (spent, unknown) => {
-        reserved -= high
-        running--
-        const besides = unknown && spent < high ? high - spent : 0n
-        assumed += besides
-        const before = freed
-        freed = Deferred.makeUnsafe()
-        Deferred.doneUnsafe(before, Effect.void)
-        return besides
-      }
+      release,
+      reservation,
+      end: (spent, unknown) =>
+        Effect.suspend(() => {
+          const besides = besidesOf(spent, unknown)
+          const cost = Price.known(spent + besides)
+          const settled = reservation?.settle(
+            besides === 0n ? cost : Price.assumed(cost, "what a row of the batch cost is unknown")
+          ) ?? Effect.void
+          return Effect.andThen(settled, Effect.sync(() => release(spent, unknown)))
+        }).pipe(Effect.uninterruptible)
     }
   }
+
+  /** Takes a bound, and reserves it in the ledger; takes nothing where that has no room. */
+  const takeBoth = (high: bigint, bound: Price.Estimate) =>
+    Effect.suspend(() => {
+      hold(high)
+      return ledger(bound).pipe(
+        Effect.map((reservation) => reserveOf(high, reservation)),
+        Effect.tapError(() =>
+          Effect.sync(() => {
+            reserved -= high
+            running--
+          })
+        )
+      )
+    })
 
   const left = (limit: bigint) => limit - spent() - assumed - reserved
 
@@ -104,22 +148,30 @@ export const make = (limit: bigint | undefined, spent: () => bigint): BatchBudge
     )
 
   return {
-    hold: (bound) => take(bound._tag === "Known" ? bound.high : limit ?? 0n),
+    hold: (bound) => {
+      const high = bound._tag === "Known" ? bound.high : limit ?? 0n
+      hold(high)
+      return reserveOf(high, undefined)
+    },
     reserve: Effect.fnUntraced(function*(model, bound) {
-      if (limit === undefined) return take(bound._tag === "Known" ? bound.high : 0n)
-      if (bound._tag === "Unknown") {
+      if (limit !== undefined && bound._tag === "Unknown") {
         const message =
           `the price of ${model} is unknown: ${bound.reason}. State it, or send these rows without a budget`
         return yield* refuse(limit, model, "unknown-price", 0n, message)
       }
-      while (bound.high > left(limit)) {
-        if (running === 0) {
+      const high = bound._tag === "Known" ? bound.high : 0n
+      while (true) {
+        const next = freed
+        if (limit === undefined || high <= left(limit)) {
+          const taken = yield* Effect.result(takeBoth(high, bound))
+          if (Result.isSuccess(taken)) return taken.success
+          if (running === 0 || taken.failure.reason !== "no-room") return yield* taken.failure
+        } else if (running === 0) {
           const message = "the next batch may cost more than is left. Raise the budget, or lower max_tokens"
-          return yield* refuse(limit, model, "no-room", bound.high, message)
+          return yield* refuse(limit, model, "no-room", high, message)
         }
-        yield* Deferred.await(freed)
+        yield* Effect.interruptible(Deferred.await(next))
       }
-      return take(bound.high)
     })
   }
 }

@@ -23,9 +23,11 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
+import * as Credits from "../guard/Credits.ts"
 import * as Millis from "../guard/Millis.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Price from "../policy/Price.ts"
@@ -46,6 +48,7 @@ import * as Journal from "./Journal.ts"
 import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
 import * as RowCheck from "./RowCheck.ts"
+import * as Sender from "./Sender.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import * as Stop from "./Stop.ts"
 
@@ -114,7 +117,12 @@ const drive = (
     const lookup = options.price ?? PriceTable.shippedLookup
     const stopped = yield* Deferred.make<Stop.Stop>()
     const places = yield* Semaphore.make(parallel)
-    const budget = BatchBudget.make(options.maxCost, () => report.resumedNanoUsd + report.nanoUsd)
+    const credits = Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits))
+    const budget = BatchBudget.make(
+      options.maxCost,
+      () => report.resumedNanoUsd + report.nanoUsd,
+      credits && ((estimate) => credits.reserve({ label: Sender.defaults.label, estimate }))
+    )
     /** Models without a price that a budget can hold, with what said so and their rows. */
     const unpriced = new Map<string, { readonly error: BudgetExceededError; readonly rows: number }>()
     let serial = 0
@@ -149,7 +157,7 @@ const drive = (
           report.inFlight -= settled.length
         })
         const unknown = lacking || found?.gone === true || unpriced
-        const uncertain = reserve.release(spent, found !== undefined && unknown)
+        const uncertain = yield* reserve.end(spent, found !== undefined && unknown)
         report.inFlight -= again.length
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
@@ -183,17 +191,38 @@ const drive = (
       void unpriced.set(model, { error, rows: rows + (unpriced.get(model)?.rows ?? 0) })
 
     /** Creates the batch of a part, as soon as the budget allows, and finishes it. */
-    const work = Effect.fnUntraced(function*(full: Parts.Full, retried = options.retryErrors === true) {
-      const { part, rows } = full
-      const bound = BatchBudget.bound(lookup, part.model, rows)
-      const reserve = yield* Effect.catch(
-        budget.reserve(part.model, bound),
-        (error) =>
-          error.reason === "unknown-price"
-            ? Effect.sync(() => leaveOut(full, error))
-            : stop({ _tag: "MaxCost", error })
+    const work = (full: Parts.Full, retried = options.retryErrors === true): Effect.Effect<void, JobError> => {
+      const { part } = full
+      const bound = BatchBudget.bound(lookup, part.model, full.rows)
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.matchEffect(budget.reserve(part.model, bound), {
+          onFailure: (error) =>
+            error.reason === "unknown-price"
+              ? Effect.sync(() => leaveOut(full, error))
+              : restore(stop(
+                error.reason === "ledger-unwritable" ? { _tag: "Refused", error } : { _tag: "MaxCost", error }
+              )),
+          onSuccess: (reserve) => Effect.ensuring(restore(send(full, retried, bound, reserve)), leave(part, reserve))
+        })
       )
-      if (reserve === undefined) return
+    }
+
+    /** Ends what the ledger still holds of a part: its batch goes on, and is billed, or there is none. */
+    const leave = (part: Parts.Part, { reservation }: BatchBudget.Reserve) =>
+      Effect.suspend(() =>
+        reservation === undefined
+          ? Effect.void
+          : batches.goesOn(part)
+          ? reservation.settle(Price.unknown("the batch goes on"))
+          : reservation.refund()
+      )
+
+    const send = Effect.fnUntraced(function*(
+      { part, rows }: Parts.Full,
+      retried: boolean,
+      bound: Price.Estimate,
+      reserve: BatchBudget.Reserve
+    ): Effect.fn.Return<void, JobError> {
       report.inFlight += rows.length
       const begun: Parts.Part = {
         ...part,

@@ -38,6 +38,8 @@ export interface BatchRun {
   readonly outcome: (part: Parts.Part) => Effect.Effect<Outcome | undefined, JournalError>
   /** Notes that a part is over: rows of it that are not settled are open again. */
   readonly over: (part: Parts.Part) => Effect.Effect<void, JournalError>
+  /** Tells whether the batch of a part goes on, or may, at this instant. */
+  readonly goesOn: (part: Parts.Part) => boolean
   /** Takes rows off a part that its batch need not answer any more, and nano-dollars that it cannot cost any more. */
   readonly less: (part: Parts.Part, rows: number, nanoUsd: bigint) => void
   /** Sums up the batches that go on, or may, at this instant. */
@@ -176,5 +178,10 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
     lessOf.set(name, { rows: before.rows + rows, nanoUsd: before.nanoUsd + nanoUsd })
   }
 
-  return { open, submit, outcome, over, less, running: () => runningOf(openParts.values(), lessOf) }
+  const goesOn = ({ name }: Parts.Part) => {
+    const part = openParts.get(name)
+    return part !== undefined && Parts.mayExist(part)
+  }
+
+  return { open, submit, outcome, over, less, goesOn, running: () => runningOf(openParts.values(), lessOf) }
 }

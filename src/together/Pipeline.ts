@@ -363,5 +363,10 @@ const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
   const said = opened.usage(inputTokens)
   return said === undefined
     ? { inputTokens, outputTokens, cachedInputTokens: 0, reasoningTokens: 0 }
-    : { ...said, outputTokens: Math.max(said.outputTokens, outputTokens) }
+    : {
+      ...said,
+      // no prompt is empty
+      inputTokens: said.inputTokens === 0 ? inputTokens : said.inputTokens,
+      outputTokens: Math.max(said.outputTokens, outputTokens)
+    }
 }

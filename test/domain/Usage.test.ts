@@ -11,7 +11,7 @@ const usage = (inputTokens: number, outputTokens: number, cachedInputTokens = 0,
 describe("Usage", () => {
   describe("fromWire", () => {
     it.each<[string, unknown, Usage.Usage | undefined]>([
-      ["more than any call can take", { prompt_tokens: 9e15, completion_tokens: 3 }, undefined],
+      ["more than any call can take", { prompt_tokens: 9e15, completion_tokens: 3, total_tokens: 7 }, undefined],
       ["plain", { prompt_tokens: 45, completion_tokens: 3, total_tokens: 48 }, usage(45, 3)],
       ["flat cached", { prompt_tokens: 45, completion_tokens: 3, cached_tokens: 40 }, usage(45, 3, 40)],
       ["nested details", {

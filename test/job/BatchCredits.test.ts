@@ -1,0 +1,48 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Credits from "../../src/guard/Credits.ts"
+import type * as BatchJob from "../../src/job/BatchJob.ts"
+import * as Stop from "../../src/job/Stop.ts"
+import * as Budget from "../../src/policy/Budget.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import type * as Simulation from "../../src/testing/Simulation.ts"
+import { boundOf, price, prompts, run, setup, world } from "./batches.ts"
+
+/** Runs 40 rows in batches of 10, of a program whose ledger keeps a budget. */
+const guarded = (limit: bigint, options: Partial<BatchJob.Options> = {}, provider: Simulation.Options = {}) =>
+  VirtualClock.wrap(
+    Effect.gen(function*() {
+      const limits = { maxRows: 10, maxBytes: 1_000_000 }
+      const given = { price, limits, ...options }
+      const { report, stop } = yield* run(yield* setup(prompts(40)), world(provider), given)
+      const { open, reserved, settled, uncertain } = yield* Effect.flatMap(Credits.Credits, (each) => each.tally())
+      return { ok: report.ok, stop: stop?._tag, cost: report.nanoUsd, open, reserved, settled, uncertain }
+    }).pipe(Effect.provide(Credits.layer({ budgets: [Budget.perRun(limit)] })))
+  )
+
+describe("BatchJob", () => {
+  describe("under Credits", () => {
+    it.effect("counts in the ledger what its rows cost", () =>
+      Effect.gen(function*() {
+        const { cost, settled, ...rest } = yield* guarded(10n ** 9n)
+        expect(rest).toEqual({ ok: 40, stop: undefined, open: 0, reserved: 0n, uncertain: 0n })
+        expect([cost > 0n, settled]).toEqual([true, cost])
+      }))
+
+    it.effect("waits until the budget has room for a batch, and stops where none runs that may leave some", () =>
+      Effect.gen(function*() {
+        const one = boundOf(1, 10) * 12n / 10n
+        const { cost, ok, open, settled, stop } = yield* guarded(one * 2n, { parallel: 4 })
+        expect([ok >= 20, ok < 41, stop === undefined || stop === "MaxCost", open]).toEqual([true, true, true, 0])
+        expect([settled, settled <= one * 2n]).toEqual([cost, true])
+        expect(yield* guarded(one / 2n)).toMatchObject({ ok: 0, stop: "MaxCost", settled: 0n, open: 0 })
+      }))
+
+    it.effect("charges the bound of batches that go on when it stops", () =>
+      Effect.gen(function*() {
+        const stop = Effect.as(Effect.sleep("1 second"), Stop.interrupted)
+        const { ok, open, settled, uncertain } = yield* guarded(10n ** 9n, { stop, parallel: 1, poll: "1 hour" })
+        expect([ok, open, settled > 0n, uncertain === settled]).toEqual([0, 0, true, true])
+      }))
+  })
+})
