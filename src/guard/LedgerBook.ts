@@ -83,7 +83,7 @@ const refusal = (refused: LedgerNews.Refused, estimate: Price.Estimate, after: A
       ? Remedy.unknownPrice(estimate.reason)
       : `The ${again ? "attempt" : "call"} may cost up to ${write(needed)}, but budget "${budget.name}" has ${
         write(remaining)
-      } of ${Money.format(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
+      } of ${write(budget.limit)} left. ${Remedy.budgetExceeded(budget.name, again)}`,
     cause: after?.failure,
     reason,
     budget: budget.name,

@@ -80,7 +80,7 @@ describe("Credits", () => {
         const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
         const tooMuch = { ...call(1), estimate: Price.exactly(1_000_000_004n) }
         const { message } = yield* Effect.flip(credits.run(Effect.void, tooMuch))
-        expect(message).toContain("may cost up to $1.000000004, but budget \"run\" has $1 of $1.00 left")
+        expect(message).toContain("may cost up to $1.000000004, but budget \"run\" has $1 of $1 left")
       }))
 
     it.effect("refuses a call that a budget has no room for, before it is sent", () =>
