@@ -27,7 +27,7 @@ export interface Service {
   readonly writeError: (text: string) => void
   /** Writes to standard output; returns when it was taken. */
   readonly write: (text: string) => Effect.Effect<void, OutputError>
-  /** Waits for Ctrl-C or a request to end; the second one ends the process at once, with these words. */
+  /** Waits for Ctrl-C, a request to end, or the hangup of a terminal; the second one ends the process at once, with these words. */
   readonly interrupted: (atOnce?: string) => Effect.Effect<void>
   readonly isAlive: (pid: number) => boolean
 }
@@ -64,6 +64,15 @@ const sayLast = (text: string): void => {
   }
 }
 
+/** Hears nothing: of a reader that went away (`| head`), whoever writes is told by the write itself. */
+const deaf = (): void => {}
+
+/**
+ * Tells whether a terminal can hang up on the process: not on one of `nohup` or cron, which has none. Node takes back that
+ * a signal is to be ignored, so nothing else tells of a `nohup`.
+ */
+const hasTerminal = (): boolean => [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY)
+
 const interrupted: Service["interrupted"] = (atOnce = "") =>
   Effect.callback<void>((resume) => {
     let asked = false
@@ -75,13 +84,14 @@ const interrupted: Service["interrupted"] = (atOnce = "") =>
       asked = true
       resume(Effect.void)
     }
+    const onHangup = hasTerminal() ? on : deaf
     process.on("SIGINT", on)
     process.on("SIGTERM", on)
-    process.on("SIGHUP", on)
+    process.on("SIGHUP", onHangup)
     return Effect.sync(() => {
       process.off("SIGINT", on)
       process.off("SIGTERM", on)
-      process.off("SIGHUP", on)
+      process.off("SIGHUP", onHangup)
     })
   })
 
@@ -97,9 +107,6 @@ const isAlive = (pid: number): boolean => {
 /** Gunzips with Node's zlib, which reads files joined from several gzipped ones. */
 export const gunzip: Input.Gunzip = (bytes) =>
   NodeStream.pipeThroughDuplex(bytes, { evaluate: () => createGunzip(), onError: (cause) => cause })
-
-/** A reader that went away (`| head`) is no defect: whoever writes is told by the write itself. */
-const deaf = (): void => {}
 
 /** Reads the process. */
 export const live = (): Service => {

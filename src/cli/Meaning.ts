@@ -149,8 +149,8 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
   "not-found": { why: "There is no input file of this name.", fix: "Check the path." },
   encoding: { why: "The input is UTF-16 text.", fix: "Save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)." },
   gzip: {
-    why: "The input is named .gz, and is not gzip or is cut short.",
-    fix: "Gunzip it first, or write it again."
+    why: "The input is named .gz, and is not gzip or is cut short; or it is gzip and not named so.",
+    fix: "Gunzip it first, write it again, or let its name end in .gz."
   },
   empty: { why: "The input holds no rows.", fix: "Write one JSON object per line." },
   unreadable: {

@@ -323,6 +323,15 @@ export const prepare = Effect.fnUntraced(function*(path: string) {
     yield* fs.access(exists ? path : directory, { writable: true })
   })
   yield* Effect.mapError(check, unwritable(path, "Nothing was sent; check the directory."))
+  if ((yield* FileIdentity.kindOf(path)) === "directory") {
+    return yield* new OutputError({
+      message: `the report ${path} is a directory. Nothing was sent; name a file, such as ${
+        path.replace(/\/+$/, "")
+      }/run.html.`,
+      reason: "unwritable",
+      path
+    })
+  }
 })
 
 /** Writes the page to a file. */

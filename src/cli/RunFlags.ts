@@ -192,7 +192,7 @@ export const runFlags = {
     "a span, like 90s, 10m or 2h",
     (span) => span > 0
   ),
-  failOnError: off("fail-on-error", "Stop at the first row that fails"),
+  failOnError: off("fail-on-error", "Stop at the first row that fails; a bad line does not stop it"),
   onCredits: LastFlag.Literals("on-credits", ["stop", "wait"]).pipe(
     Flag.withDescription("When credits run out: stop, or wait until the account is topped up (default: stop)"),
     Flag.withFallbackConfig(Config.Literals(["stop", "wait"], variable("on-credits"))),

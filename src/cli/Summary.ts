@@ -268,12 +268,26 @@ const upwards = (amount: bigint): bigint => {
   return (amount + unit - 1n) / unit * unit
 }
 
+/**
+ * Estimates what the rows that were not sent will cost by what those before them did, the last one apart, which needs room
+ * for the most that it may cost. Rows differ, so an amount to allow has a quarter of it to spare.
+ */
+const rest = (context: Context): { readonly left: bigint; readonly text: string } => {
+  const { report } = context
+  const rows = unsent(context)
+  const [paid, answered] = [report.nanoUsd + report.resumedNanoUsd, report.ok + report.resumedOk]
+  if (answered === 0 || rows <= 1) return { left: 0n, text: "" }
+  const left = paid * BigInt(rows - 1) / BigInt(answered)
+  return { left, text: `the other ${Format.plural(rows, "row")} will take about ${Format.usd(left)}: ` }
+}
+
 /** Says how to go on with rows that were left undone. */
 const onward = (context: Context, style: Style.Style): string => {
   const { args, ending: { abandoned, stop } } = context
   if (stop?._tag === "MaxCost") {
-    const enough = upwards(spent(context) + stop.error.neededNanoUsd)
-    return `raise --max-cost to ${Format.usd(enough)} or more, and continue with: ${
+    const { left, text } = rest(context)
+    const enough = upwards(spent(context) + left + left / 4n + stop.error.neededNanoUsd)
+    return `${text}raise --max-cost to ${Format.usd(enough)} or more, and continue with: ${
       style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", Money.toUsd(enough)))
     }`
   }
@@ -317,6 +331,9 @@ export const last = (context: Context, style: Style.Style): string => {
   }
   if (ending.stop !== undefined || context.undone > 0) return onward(context, style)
   if (report.failed + report.resumedFailed > 0) return again(context, style)
+  if (report.bad > 0 && report.codes.get("bad_row_model") === report.bad) {
+    return `name a model for such rows: ${style.bold(CommandLine.instead(args, "--model", "--model", "NAME"))}`
+  }
   if (report.bad > 0) {
     const inPlace = report.missingIds.count === 0
       ? ""

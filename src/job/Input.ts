@@ -135,8 +135,18 @@ const reader = (maxLineBytes: number) => {
   }
 }
 
-const refuseUtf16 = (name: string, chunk: Uint8Array): Effect.Effect<void, InputError> =>
-  (chunk[0] === 0xff && chunk[1] === 0xfe) || (chunk[0] === 0xfe && chunk[1] === 0xff)
+/** Refuses what begins as no text does. */
+const refuseBinary = (name: string, chunk: Uint8Array): Effect.Effect<void, InputError> => {
+  if (chunk[0] === 0x1f && chunk[1] === 0x8b) {
+    return Effect.fail(
+      new InputError({
+        message: `${name} is gzip: gunzip it first, or let its name end in .gz.`,
+        reason: "gzip",
+        path: name
+      })
+    )
+  }
+  return (chunk[0] === 0xff && chunk[1] === 0xfe) || (chunk[0] === 0xfe && chunk[1] === 0xff)
     ? Effect.fail(
       new InputError({
         message: `${name} is UTF-16 text: save it as UTF-8 (in PowerShell: Out-File -Encoding utf8).`,
@@ -145,6 +155,7 @@ const refuseUtf16 = (name: string, chunk: Uint8Array): Effect.Effect<void, Input
       })
     )
     : Effect.void
+}
 
 /**
  * Reads the source as a stream of lines with their numbers.
@@ -164,7 +175,7 @@ export const lines = (
     const bytes = Stream.tap(open(source), (chunk) => {
       if (!first) return Effect.void
       first = false
-      return refuseUtf16(nameOf(source), chunk)
+      return refuseBinary(nameOf(source), chunk)
     })
     return Lines.stream(bytes, maxLineBytes, reader(maxLineBytes))
   })

@@ -92,13 +92,23 @@ const changed = (exchange: Exchange.Exchange, patch: unknown): Exchange.Outcome 
     let next = now
     const answer = attempt(() => {
       // configure checks the patch against the schema of options and refuses what does not fit
-      next = Simulation.configure(now, patch as Simulation.Changes, at)
+      const changes = patch as Simulation.Changes
+      next = Simulation.configure(now, changes, at)
+      const balanceUsd = changes.credits?.balanceUsd
+      if (balanceUsd !== undefined) {
+        for (const org of Object.keys(next.accounts)) {
+          next = Simulation.setBalance(next, org, Credit.nano(balanceUsd), at)
+        }
+      }
       return Exchange.json(report(exchange, next))
     })
     return [answer, next]
   })
 
-/** Answers `PATCH /__emulator/options`: replaces the options that are given; `null` brings a default back. */
+/**
+ * Answers `PATCH /__emulator/options`: replaces the options that are given; `null` brings a default back. A balance that is
+ * given is that of all accounts from now on, also of those that exist.
+ */
 export const configure: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, body))
 
 /** Answers `PUT /__emulator/limits`. */

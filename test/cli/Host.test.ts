@@ -44,6 +44,7 @@ it.layer(NodeServices.layer)("Host", (it) => {
         yield* Effect.addFinalizer(() =>
           Effect.sync(() => before === undefined || Object.defineProperty(process.stderr, "fd", before))
         )
+        yield* terminal(true)
         for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
           const listening = process.listeners(signal)
           const fiber = yield* Effect.forkChild(Host.live().interrupted("ended\n"), { startImmediately: true })
@@ -57,6 +58,17 @@ it.layer(NodeServices.layer)("Host", (it) => {
         expect(readFileSync(path, "utf8")).toBe("ended\n".repeat(3))
       }).pipe(TestClock.withLive))
 
+    it.effect("outlives a hangup where it has no terminal, as under nohup", () =>
+      Effect.gen(function*() {
+        yield* terminal(false)
+        const fiber = yield* Effect.forkChild(Host.live().interrupted(), { startImmediately: true })
+        process.emit("SIGHUP", "SIGHUP")
+        process.emit("SIGHUP", "SIGHUP")
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        process.emit("SIGTERM", "SIGTERM")
+        yield* Fiber.join(fiber)
+      }).pipe(TestClock.withLive))
+
     it.effect("stops listening when nobody waits any more", () =>
       Effect.gen(function*() {
         const before = process.listenerCount("SIGINT")
@@ -67,6 +79,21 @@ it.layer(NodeServices.layer)("Host", (it) => {
       }).pipe(TestClock.withLive))
   })
 })
+
+/** Says for the life of the scope whether the process has a terminal. */
+const terminal = (has: boolean) =>
+  Effect.forEach([process.stdin, process.stdout, process.stderr], (stream) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const { isTTY } = stream
+        Object.defineProperty(stream, "isTTY", { value: has, configurable: true, writable: true })
+        return isTTY
+      }),
+      (isTTY) =>
+        Effect.sync(() =>
+          void Object.defineProperty(stream, "isTTY", { value: isTTY, configurable: true, writable: true })
+        )
+    ))
 
 describe("Heap", () => {
   it("keeps the space of young objects from growing once it is large enough", () => {

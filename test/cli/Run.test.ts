@@ -239,8 +239,11 @@ describe.concurrent("run", () => {
             expect.stringMatching(/next row may cost up to \S+, and \S+ of \$0\.00002 is left/)
           ])
           expect(err).toMatch(/raise --max-cost to \$(0\.0000\d+) or more, and continue with: .* --max-cost \1\n$/)
+          expect(err).toMatch(/the other \d+ rows will take about \$\S+: raise/)
           expect([err.includes("0 lost"), /^errors /m.test(err)]).toEqual([true, false])
         }
+        const said = /raise --max-cost to \$(\S+)/.exec((yield* shell.run(args)).err)![1]! // it says so
+        expect((yield* shell.run([...args.slice(0, -1), said])).code).toBe(0)
         expect(existsSync(shell.path("in.emulator.errors.jsonl"))).toBe(false)
       })),
     30_000

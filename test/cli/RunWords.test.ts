@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { gzipSync } from "node:zlib"
 import * as Progress from "../../src/cli/Progress.ts"
 import * as Style from "../../src/cli/Style.ts"
 import * as Report from "../../src/job/Report.ts"
@@ -65,6 +66,30 @@ describe("run", () => {
         expect.stringContaining(
           `--out-dir ${outDir} is no directory, and none can be made there (ENOTDIR). Nothing was sent. Check the directory, or choose another.`
         )
+      ])
+      expect(existsSync(shell.path("in.emulator.results.jsonl"))).toBe(false)
+    })))
+
+  it.effect("says to name a model where rows name none, and that gzip is not text", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(Shell.prompts(2).replaceAll(/"model":"[^"]*",?/g, ""))
+      const { code, err } = yield* shell.run(["run", input, ...emulator])
+      expect(err).toMatch(/name a model for such rows: effect-together run \S+ .*--model NAME\n$/)
+      expect(code).toBe(3)
+      expect((yield* shell.run(["run", input, ...emulator, "--model", "openai/gpt-oss-20b"])).code).toBe(0)
+      writeFileSync(shell.path("packed.jsonl"), gzipSync(Shell.prompts(1)))
+      const packed = yield* shell.run(["run", shell.path("packed.jsonl"), ...emulator])
+      expect([packed.code, packed.err]).toEqual([2, expect.stringContaining("packed.jsonl is gzip: gunzip it first")])
+    })))
+
+  it.effect("refuses a page that is a directory before anything is sent", () =>
+    live(Effect.gen(function*() {
+      const { emulator, input, shell } = opened(Shell.prompts(1))
+      mkdirSync(shell.path("pages"))
+      const { code, err } = yield* shell.run(["run", input, ...emulator, "--report", shell.path("pages")])
+      expect([code, err]).toEqual([
+        2,
+        expect.stringContaining("pages is a directory. Nothing was sent; name a file, such as")
       ])
       expect(existsSync(shell.path("in.emulator.results.jsonl"))).toBe(false)
     })))

@@ -54,11 +54,13 @@ it.layer(NodeServices.layer)("Input", (it) => {
         ])
       }))
 
-    it.effect("drops a byte order mark and refuses UTF-16", () =>
+    it.effect("drops a byte order mark, and refuses UTF-16 and gzip", () =>
       Effect.gen(function*() {
         expect(yield* read(from(new Uint8Array([0xef, 0xbb, 0xbf, 97, 10])))).toEqual([[1, "a"]])
         const error = yield* Effect.flip(read(from(new Uint8Array([0xff, 0xfe, 97, 0]))))
         expect(error.reason).toBe("encoding")
+        const gzip = yield* Effect.flip(read(from(new Uint8Array([0x1f, 0x8b, 8, 0]))))
+        expect([gzip.reason, gzip.message]).toEqual(["gzip", expect.stringContaining("is gzip: gunzip it first")])
       }))
 
     it.effect("gunzips by extension, and names a file that is none, cut short or joined", () =>

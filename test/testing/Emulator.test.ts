@@ -158,6 +158,11 @@ describe("Emulator", () => {
         expect(yield* status).toBe(402)
         expect((yield* send("POST /__emulator/credits", { body: { balanceUsd: 5 } })).status).toBe(200)
         expect(yield* status).toBe(200)
+        // an account that exists, too
+        yield* send("PATCH /__emulator/options", { body: { credits: { balanceUsd: 0 } } })
+        expect(yield* status).toBe(402)
+        yield* send("PATCH /__emulator/options", { body: { credits: { balanceUsd: 5 } } })
+        expect(yield* status).toBe(200)
         yield* send("PUT /__emulator/faults", { body: { faults: [{ probability: 1, kind: 500 }] } })
         expect(yield* status).toBe(500)
         yield* send("PUT /__emulator/faults", { body: {} })
