@@ -353,9 +353,7 @@ describe.concurrent("effect-together", () => {
           const shell = Shell.open()
           const input = shell.write("in.jsonl", Shell.prompts(2))
           shell.write("in.emulator.results.jsonl.journal.limits.json", "torn {")
-          const page = shell.path("page.html")
-          mkdirSync(page)
-          const { code, err, out } = yield* shell.run(["run", input, "--emulator", "--json", "--report", page])
+          const { code, err, out } = yield* shell.run(["run", input, "--emulator", "--json", "--report", "/dev/full"])
           // the page is the last that is written
           expect([code, (JSON.parse(out) as { readonly undone: number }).undone]).toEqual([2, 0])
           expect(err).toMatch(/2 answered[^]*cannot write the report/)
