@@ -86,6 +86,12 @@ const patient = (seconds: number) => (): Provider => {
 const byChance = (share: number, message?: string) => (): Provider => ({ chance }) =>
   chance < share ? limited(message) : undefined
 
+/** 20 per second, and a share that is refused by chance and takes nothing of them. */
+const byChanceToo = (share: number) => (): Provider => {
+  const take = bucket(20, 20)
+  return ({ chance, now }) => chance >= share && take(now, 1) ? undefined : limited()
+}
+
 const cap = (most: number) => (): Provider => ({ open }) => open > most ? Reply.overloaded : undefined
 
 /** A share of all attempts is never answered, the others within a second. */
@@ -126,13 +132,15 @@ const cases: ReadonlyArray<Case> = [
   { name: "neighbour from the first second on, hints", provider: neighbour(true, 0), eachSecond: 8, seconds: 600 },
   { name: "neighbour, hints, 2,000 at once", provider: neighbour(true), atOnce: 2000 },
   { name: "open 30 s, shut 30 s, 2,000 at once", provider: shutter(30, 30), atOnce: 2000 },
-  ...[0, 0.05, 0.2, 0.4].map((share) => ({
+  ...[0, 0.01, 0.02, 0.05, 0.2, 0.4].map((share) => ({
     name: `${share * 100} % by chance, 2,000, 20 at a time`,
     provider: byChance(share),
     atOnce: 2000,
     concurrency: 20
   })),
   { name: "20 % by chance, 2 each second", provider: byChance(0.2), eachSecond: 2, seconds: 3600 },
+  { name: "2 % by chance, 40 each second", provider: byChance(0.02), eachSecond: 40, seconds: 300 },
+  { name: "20 per second, 10 % by chance, 2,000 at once", provider: byChanceToo(0.1), atOnce: 2000 },
   { name: "cap of 16 answered with 503, 2,000 at once", provider: cap(16), atOnce: 2000 },
   {
     name: "5 % too many concurrent by chance, 2,000 at once",

@@ -42,8 +42,8 @@ export const defaults = {
 /** Reads what is left of the highest rate that held. */
 const faded = ({ high }: State, now: number): number => high.rate * 2 ** ((high.at - now) / defaults.halfLife)
 
-/** Reads the rate that held until a refusal: what was admitted since the last proves it. */
-const held = (state: State, stamp: Stamp): number => {
+/** Reads the rate that held until a refusal that is not learned from yet: what was admitted since the last proves it. */
+export const held = (state: State, stamp: Stamp): number => {
   const admitted = stamp.sent - state.refused
   const seconds = stamp.at - state.madeAt
   const rate = state.emptyAt >= 0

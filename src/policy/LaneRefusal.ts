@@ -25,7 +25,7 @@ export const refuse = (
   const decisions: Array<Decision> = []
   let state: State = { ...before, inFlight: InFlight.heard(before.inFlight, now - ticket.at) }
   if (scope !== "concurrency") {
-    const judged = Stray.refuse(state, ticket, now)
+    const judged = Stray.refuse(state, ticket, scope === "tokens", now)
     if (judged.decision !== undefined) decisions.push(judged.decision)
     state = judged.lane
     if (judged.verdict !== "learn") {

@@ -40,7 +40,9 @@ const run = (count: number, provider: Provider, options: Kernel.Options = {}) =>
     for (const [at, ticket, sample] of under.filter(([at]) => at <= until)) {
       const before = state.requests.rate
       const [made, next] = Kernel.settle(state, ticket, sample, at)
-      if (sample._tag === "Throttled" && next.requests.rate > before) raised++
+      // calls in flight explain the refusals before a cap, too: what those taught of the rate is forgotten
+      const isCap = made.some(({ reason }) => reason === "cap-found")
+      if (sample._tag === "Throttled" && next.requests.rate > before && !isCap) raised++
       decisions.push(...made)
       state = next
     }
@@ -93,20 +95,22 @@ const send = (before: Kernel.State, now: number, sample: Kernel.Sample): Kernel.
 
 const natsOf = ({ stray }: Kernel.State): number => stray.phase._tag === "Trial" ? stray.phase.nats : NaN
 
+const shareOf = ({ stray }: Kernel.State): number => stray.phase._tag === "Watch" ? stray.phase.share : NaN
+
 const count = (reasons: ReadonlyArray<Kernel.Decision["reason"]>, reason: Stray.Reason): number =>
   reasons.filter((one) => one === reason).length
 
 describe("LaneStray", () => {
-  it.each([[0.05, 450], [0.1, 120], [0.2, 120], [0.4, 900]])(
+  it.each([[0.02, 60], [0.05, 90], [0.1, 120], [0.2, 120], [0.4, 400], [0.6, 1000]])(
     "keeps a rate where %s of all attempts are refused whatever it is",
     (share, most) => {
       // a lane that learned from each of them took 14 days where a fifth was refused
-      for (const seed of [1, 2, 3, 4, 5]) expect(run(2000, byChance(share, seed)).now).toBeLessThan(most)
+      for (const seed of [1, 2, 3]) expect(run(2000, byChance(share, seed)).now).toBeLessThan(most)
     }
   )
 
   it("tells of what it suspects and finds", () => {
-    const { reasons } = run(2000, byChance(0.2, 1))
+    const { reasons } = run(2000, byChance(0.4, 1))
     expect(count(reasons, "strays-suspected")).toBeGreaterThan(0)
     expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
   })
@@ -124,6 +128,27 @@ describe("LaneStray", () => {
     expect(count(reasons, "strays-suspected")).toBeLessThan(6)
     expect(state.requests.rate).toBeLessThan(1.1 * fallen)
     expect(refused).toBeLessThan(90)
+  })
+
+  it.each([0.02, 0.1])("finds a limit of 20 per second below which %s of all attempts are refused", (share) => {
+    for (const seed of [1, 2]) {
+      const chance = byChance(share, seed)
+      const limited = bucket(() => 20)
+      let strays = 0
+      const { now, refused } = run(2000, (at) => {
+        const isStray = !chance(at)
+        if (isStray) strays++
+        return !isStray && limited(at)
+      })
+      expect((2000 - refused) / now).toBeGreaterThan(0.8 * 20)
+      expect(refused - strays).toBeLessThan(0.1 * 2000)
+    }
+  })
+
+  it("needs no trial where few are refused: they come alone, at a rate that was proved", () => {
+    const { reasons } = run(1000, byChance(0.02, 2))
+    expect(count(reasons, "strays-suspected")).toBe(0)
+    expect(count(reasons, "strays-confirmed")).toBe(1)
   })
 
   it("takes refusals for a limit's again once there is one", () => {
@@ -215,7 +240,8 @@ describe("LaneStray", () => {
   )
 
   it("keeps what a trial has shown where the provider says a rate", () => {
-    const state: Stray.State = { phase: { _tag: "Stray", from: 0, share: 0.2, nats: 1 }, last: 4, failed: 0 }
-    expect(Stray.told(state)).toBe(state)
+    const { state } = run(2000, byChance(0.1, 1))
+    expect(state.stray.phase).toMatchObject({ _tag: "Watch", share: expect.closeTo(0.1, 0.1) })
+    expect(Stray.told(state.stray).phase).toMatchObject({ share: shareOf(state) })
   })
 })
