@@ -25,10 +25,13 @@ export const refuse = (
   const decisions: Array<Decision> = []
   let state: State = { ...before, inFlight: InFlight.heard(before.inFlight, now - ticket.at) }
   if (scope !== "concurrency") {
-    const judged = Stray.refuse(state, ticket, scope === "tokens", now)
+    const ofTokens = scope === "tokens" || (scope === "unknown" && areLarge(state.tokenEvidence))
+    const judged = Stray.refuse(state, ticket, ofTokens, now)
     if (judged.decision !== undefined) decisions.push(judged.decision)
     state = judged.lane
     if (judged.verdict !== "learn") {
+      // chance does not ask for the size of a call
+      if (scope === "unknown") state = { ...state, tokenEvidence: evidenceOf(state, ticket) }
       const ended = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
       const back = Budget.returnAll(ended, ticket, now)
       return judged.verdict === "pause" ? paused(back, ticket, sample.retryAfter, decisions, now) : [decisions, back]
@@ -91,10 +94,18 @@ const guessed = (state: State, ticket: Ticket): [Limit, State] => {
       : BucketMirror.expected(state.requestMirror, ticket.seq)
     return [tokens >= requests ? "tokens" : "requests", state]
   }
-  const size = state.meanTokens > 0 && ticket.tokens > 0 ? Math.log(ticket.tokens / state.meanTokens) : 0
-  const tokenEvidence = Math.max(-3, Math.min(6, state.tokenEvidence + size))
-  return [tokenEvidence > 2 ? "tokens" : "requests", { ...state, tokenEvidence }]
+  const tokenEvidence = evidenceOf(state, ticket)
+  return [areLarge(tokenEvidence) ? "tokens" : "requests", { ...state, tokenEvidence }]
 }
+
+/** Computes how much larger refused calls were than others, with one more of them: the sum of the logarithms. */
+const evidenceOf = ({ meanTokens, tokenEvidence }: State, { tokens }: Ticket): number => {
+  const size = meanTokens > 0 && tokens > 0 ? Math.log(tokens / meanTokens) : 0
+  return Math.max(-3, Math.min(6, tokenEvidence + size))
+}
+
+/** Says whether calls are refused for their tokens. */
+const areLarge = (tokenEvidence: number): boolean => tokenEvidence > 2
 
 const refusedTokens = (state: State, ticket: Ticket, now: number): [AdaptiveRate.Move | undefined, State] => {
   const [move, learned] = mirrored(state, "tokens", ticket, now)

