@@ -10,8 +10,10 @@ import type * as Run from "./Run.ts"
 /** Shortest time in milliseconds between two looks at a batch, where a provider is asked and not an emulator. */
 const shortestPoll = 1000
 
-const output = ({ errors, json, output }: Run.Flags): string | undefined => {
+const output = ({ errors, journal, json, output, report }: Run.Flags): string | undefined => {
   if (errors === "-") return "--errors - names no file: give a path, such as /dev/stderr"
+  if (journal === "-") return "--journal - names no file: a journal is read again, so give a path"
+  if (report === "-") return "--report - names no file: give a path, such as run.html"
   if (json && output !== undefined && Place.isStandardOutput(output)) {
     return `--output ${output} and --json both want standard output: give one of them a file`
   }

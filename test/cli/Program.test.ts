@@ -40,6 +40,8 @@ describe.concurrent("effect-together", () => {
         [["run", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["run", input, "-o", "-", "--json"], "--output - and --json both want standard output"],
         [["run", input, "--errors", "-"], "--errors - names no file"],
+        [["run", input, "--journal", "-"], "--journal - names no file"],
+        [["run", input, "--report", "-"], "--report - names no file"],
         [["run", "-", "--sample", "2"], "--sample and --range need a file"],
         [["run", input, "--via", "batch", "--dedupe"], "--via batch cannot be combined"],
         [["run", input, "--emulator-config", "x"], "--emulator-config needs --emulator"],
