@@ -70,6 +70,12 @@ const neighbour = (hints: boolean, from = 20) => (): Provider => {
   }
 }
 
+/** Nothing until a model is loaded, then 20 per second. */
+const cold = (seconds: number) => (): Provider => {
+  const take = bucket(20, 20)
+  return ({ now }) => now >= seconds && take(now, 1) ? undefined : limited()
+}
+
 /** 20 per second while it is open, and nothing while it is shut. */
 const shutter = (open: number, shut: number) => (): Provider => {
   const take = bucket(20, 20)
@@ -131,7 +137,13 @@ const cases: ReadonlyArray<Case> = [
   { name: "neighbour, no hints, 8 each second", provider: neighbour(false), eachSecond: 8, seconds: 600 },
   { name: "neighbour from the first second on, hints", provider: neighbour(true, 0), eachSecond: 8, seconds: 600 },
   { name: "neighbour, hints, 2,000 at once", provider: neighbour(true), atOnce: 2000 },
+  { name: "cold for 3 s, 2,000 at once", provider: cold(3), atOnce: 2000 },
+  { name: "cold for 2 s, 8 each second", provider: cold(2), eachSecond: 8, seconds: 120 },
   { name: "open 30 s, shut 30 s, 2,000 at once", provider: shutter(30, 30), atOnce: 2000 },
+  { name: "open 5 s, shut 5 s, 2,000 at once", provider: shutter(5, 5), atOnce: 2000 },
+  { name: "open 5 s, shut 5 s, 8 each second", provider: shutter(5, 5), eachSecond: 8, seconds: 600 },
+  { name: "open 10 s, shut 10 s, 8 each second", provider: shutter(10, 10), eachSecond: 8, seconds: 600 },
+  { name: "open 30 s, shut 30 s, 8 each second", provider: shutter(30, 30), eachSecond: 8, seconds: 600 },
   ...[0, 0.01, 0.02, 0.05, 0.2, 0.4].map((share) => ({
     name: `${share * 100} % by chance, 2,000, 20 at a time`,
     provider: byChance(share),

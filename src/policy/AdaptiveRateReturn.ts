@@ -3,25 +3,20 @@
  *
  * A limit that closes now and then, for a neighbour's sake or in a storm of refusals, is measured as a low limit each time,
  * and probes come by attempts: at a low rate the limit has closed again before the first. So the highest rate that held is
- * remembered, and counts for half as much after three minutes. Where the rate has fallen under a quarter of it and nothing is refused
- * any more, half of it is tried.
+ * remembered, and counts for half as much after three minutes. Where the rate has fallen under a quarter of it, an attempt
+ * was admitted and none refused for two seconds, the search begins anew at half of it, as in `start`: what was refused
+ * while the limit was closed is no upper bound.
  *
  * ```
- *   fallen ──nothing refused for 2 s, 4 s, … 30 s, one admitted──▶ half of the highest ──5 admitted──▶ held
- *     ▲                                                                  │
- *     └────────────────refused before: twice as late─────────────────────┘
+ *   fallen ──one admitted, none refused for 2 s──▶ start, at half of the highest ──5 admitted, then a refusal──▶ settle
+ *     ▲                                                   │
+ *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
  * ```
+ *
+ * Until a rate held, the first one stands for it, as a guess: each return in vain leaves a quarter of it, so a limit
+ * that is low from the first attempt on is asked once or twice.
  */
-import {
-  believed,
-  defaults as rates,
-  floorOf,
-  heard,
-  type Move,
-  move,
-  type Stamp,
-  type State
-} from "./AdaptiveRateState.ts"
+import { believed, floorOf, heard, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
@@ -31,10 +26,11 @@ export const defaults = {
   /** Share of it under which the rate has fallen, and share that is tried. */
   fallen: 0.25,
   tried: 0.5,
-  /** Attempts that prove it, and seconds without a refusal before a try, which double with each in vain, up to the most. */
+  /** Attempts that prove it; seconds without a refusal before a try. */
   proof: 5,
   least: 2,
-  most: 30,
+  /** Seconds after a try in vain before the next, at most: they double from `least` with each. */
+  most: 16,
   /** Seconds of use that prove a rate before the first refusal. */
   startSeconds: 5
 } as const
@@ -54,48 +50,64 @@ export const held = (state: State, stamp: Stamp): number => {
   return Math.min(rate, believed(state))
 }
 
+/** Reads the units that prove a rate. */
+const proof = (state: State): number => defaults.proof * Math.max(1, state.mean)
+
+/** Takes a rate that held for the highest, where it is; a guess gives way to any that is proved. */
+const highest = (state: State, rate: number, proved: boolean, now: number): State["high"] =>
+  rate > (proved && !state.high.proved ? 0 : faded(state, now)) ? { rate, at: now, proved: true } : state.high
+
 /** Begins a return where one is due. */
 export const begin = (state: State, now: number): [Move, State] | undefined => {
   const seconds = Math.min(defaults.most, defaults.least * 2 ** state.returnsInVain)
-  const isDue = state.phase !== "start" && state.returning === undefined &&
-    now - state.triedAt > heard(state) && now - state.refusedAt > seconds
+  const isDue = state.phase !== "start" && state.returning === undefined && now - state.triedAt > heard(state) &&
+    now - state.refusedAt > defaults.least && now - state.vainAt > seconds
   const high = isDue ? faded(state, now) : 0
-  if (believed(state) >= defaults.fallen * high) return undefined
+  const from = believed(state)
+  if (from >= defaults.fallen * high) return undefined
   const rate = defaults.tried * high
+  const left = state.phase === "settle"
+    ? { phase: state.phase, rate: from, limit: state.limit }
+    : { phase: "hold" as const, rate: from, limit: from }
   return move(state, now, "probe-began", {
-    phase: "hold",
+    phase: "start",
     rate,
     limit: rate,
-    returning: { from: believed(state), sent: state.sent },
-    early: 0,
-    inVain: 0,
-    eager: rates.eagerAfterFall,
-    interval: rates.eagerSends
+    returning: { at: now, sent: state.sent, left }
   })
 }
 
 /** Notes a refusal: what held until then, and the move back from a return in vain, of which nothing else is learned. */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
   const admitted = stamp.sent - before.refused
-  const { returning } = before
-  const rate = returning === undefined ? held(before, stamp) : 0
+  const { high, returning } = before
+  const measured = before.emptyAt < 0 || admitted - before.emptyAdmitted >= proof(before)
   const state: State = {
     ...before,
-    high: rate > faded(before, now) ? { rate, at: now } : before.high,
+    high: returning === undefined ? highest(before, held(before, stamp), measured, now) : high,
     refusedAt: now,
     triedAt: Infinity
   }
   if (returning === undefined || stamp.at <= before.cutAt) return [undefined, state]
   const through = stamp.sent - returning.sent
-  if (through >= defaults.proof * Math.max(1, before.mean)) {
-    return [undefined, { ...state, returning: undefined, returnsInVain: 0 }]
+  if (through >= proof(before)) {
+    const rate = Math.min(believed(before), through / (stamp.at - returning.at))
+    return [undefined, {
+      ...state,
+      high: highest(before, rate, true, now),
+      returning: undefined,
+      returnsInVain: 0,
+      vainAt: -Infinity,
+      early: 0,
+      inVain: 0
+    }]
   }
   return move(state, now, "probe-confirmed", {
-    phase: "hold",
-    rate: returning.from,
-    limit: returning.from,
+    ...returning.left,
     returning: undefined,
     returnsInVain: state.returnsInVain + 1,
+    vainAt: now,
+    high: high.proved ? high : { ...high, rate: high.rate * defaults.fallen },
     refused: state.refused + stamp.cost,
     bucket: BucketBounds.withdraw(state.bucket, stamp.at),
     cutAt: now,

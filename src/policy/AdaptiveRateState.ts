@@ -221,14 +221,15 @@ export interface State {
   readonly fellFrom: number
   /** The rate before the refusals out of a trickle, until an attempt had to wait again; 0 for none. */
   readonly idleFrom: number
-  /** The highest rate that held, and when it was last proved. */
-  readonly high: { readonly rate: number; readonly at: number }
+  /** The highest rate that held, and when it was last proved; until one did, a guess, quartered by each return in vain. */
+  readonly high: { readonly rate: number; readonly at: number; readonly proved: boolean }
   /** When an attempt was last refused, and when the first was sent since; Infinity before it. */
   readonly refusedAt: number
   readonly triedAt: number
-  /** The rate that the return under way left, and the units sent by then; and the returns in vain since one held. */
-  readonly returning: { readonly from: number; readonly sent: number } | undefined
+  /** The return under way; the returns in vain since one held, and when the last of them was refused. */
+  readonly returning: Returning | undefined
   readonly returnsInVain: number
+  readonly vainAt: number
   /** Limit that the provider stated last, 0 for none. */
   readonly told: number
   /** The same, once refusals disproved it: as much is not believed again; 0 for none. */
@@ -260,6 +261,13 @@ export interface State {
   readonly pause: number
   /** Seconds for which the provider asked to wait with the last refusal; 0 where it named none. */
   readonly asked: number
+}
+
+/** Holds when a return began, the units sent by then, and what it left: a return in vain goes back to that. */
+export interface Returning {
+  readonly at: number
+  readonly sent: number
+  readonly left: Pick<State, "phase" | "rate" | "limit">
 }
 
 /** Stamps an attempt when it is sent. */
@@ -321,11 +329,12 @@ export const make = (options: Options = {}, now = 0): State => {
     inVain: 0,
     fellFrom: 0,
     idleFrom: 0,
-    high: { rate: 0, at: now },
+    high: { rate: initial === Infinity ? 0 : initial, at: now, proved: false },
     refusedAt: -Infinity,
     triedAt: Infinity,
     returning: undefined,
     returnsInVain: 0,
+    vainAt: -Infinity,
     episode: 1,
     perEpisode: 1,
     told: 0,

@@ -209,7 +209,7 @@ describe("Lane, after bad times", () => {
       yield* watched(
         lane,
         (status) => {
-          if (refused(attempts) >= 12) rates.push(status.requestsPerSecond)
+          if (refused(attempts) >= 14) rates.push(status.requestsPerSecond)
         },
         play(calls(30))
       )

@@ -60,4 +60,55 @@ describe("AdaptiveRateReturn", () => {
     expect(attempt(state, 23, true).rate).toBeLessThanOrEqual(1)
     expect(attempt(attempt(state, 23, false), 26, false).rate).toBeLessThanOrEqual(1)
   })
+
+  it("doubles on from what is tried, like a lane that knows nothing", () => {
+    let state = attempt(closed(), 21.1, false)
+    for (let n = 1; n <= 10; n++) state = attempt(state, 21.1 + n / 10, false)
+    expect(state.rate).toBeGreaterThan(20)
+  })
+
+  it("takes what went through in a return for the highest rate that held", () => {
+    let state = closed()
+    for (let n = 0; n < 40; n++) state = attempt(state, 21.1 + n / 40, false)
+    state = attempt(state, 22.1, true)
+    expect(state.high.rate).toBeGreaterThan(30)
+  })
+
+  it("waits from the last return in vain, not from the last refusal", () => {
+    let state = attempt(closed(), 21.1, true)
+    state = attempt(attempt(state, 23, true), 24, false)
+    expect(AdaptiveRate.advance(state, 25.2)[1].returning).toBeDefined()
+  })
+})
+
+/** Refuses six from the first attempt on, and admits one at 4 s. */
+const cold = (options: AdaptiveRate.Options = {}): AdaptiveRate.State => {
+  let state = AdaptiveRate.make(options)
+  for (const at of [0, 0.2, 0.5, 0.8, 1.2, 2]) state = attempt(state, at, true)
+  return attempt(state, 4, false)
+}
+
+describe("AdaptiveRateReturn, before a rate held", () => {
+  it("tries half of the first rate, and doubles on", () => {
+    expect(cold().rate).toBeLessThan(1)
+    const { phase, rate } = AdaptiveRate.advance(cold(), 4.3)[1]
+    expect({ phase, rate: Math.round(rate) }).toEqual({ phase: "start", rate: 5 })
+  })
+
+  it("quarters that with each return in vain, and goes on with the search it left", () => {
+    const low = cold()
+    const back = attempt(low, 4.3, true)
+    expect(back).toMatchObject({ phase: "settle", rate: low.rate, bad: low.bad, early: low.early })
+    const again = AdaptiveRate.advance(attempt(back, 9, false), 9.3)[1]
+    expect(again.rate).toBeGreaterThan(1)
+    expect(again.rate).toBeLessThanOrEqual(1.25)
+  })
+
+  it("forgets it for a rate that five attempts proved", () => {
+    let state = cold({ initial: 1000 })
+    for (let n = 0; n < 8; n++) state = attempt(state, 4.3 + n / 4, false)
+    state = attempt(state, 6.3, true)
+    expect(state.high.proved).toBe(true)
+    expect(state.high.rate).toBeLessThan(10)
+  })
 })

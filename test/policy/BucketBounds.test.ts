@@ -186,6 +186,8 @@ describe("AdaptiveRate, over a bucket of unknown depth", () => {
   it("tries half of the rate before again where a bucket was empty for long and then admits one", () => {
     let state: AdaptiveRate.State = {
       ...AdaptiveRate.make({ initial: 100, known: true }),
+      // nothing held that a return could go back to
+      high: { rate: 0, at: 0, proved: true },
       emptyAt: 0,
       mean: 1,
       largest: 1
