@@ -364,6 +364,12 @@ describe("LaneInFlight", () => {
     expect(state.limit).toBe(Infinity)
   })
 
+  it("remains a cap where many time out below it", () => {
+    let state: InFlight.State = { ...InFlight.make({ limit: 20 }), kind: "cap" }
+    for (let seq = 0; seq < 40; seq += 2) state = timedOut(state, seq, 1, 2)
+    expect([state.limit < 20, state.kind, state.uncut]).toEqual([true, "cap", { limit: 20, kind: "cap" }])
+  })
+
   it("is what it was where as many time out with a quarter in flight, from the next success on", () => {
     let state = InFlight.make()
     for (let seq = 0; seq < 40; seq += 2) state = timedOut(state, seq, 1, 2)
@@ -455,6 +461,10 @@ describe("LaneOutage", () => {
     expect(late((seq) => seq % 4 !== 0)).toBe(-1)
     const random = generator(5)
     expect(late(() => random() < 0.4, 20_000)).toBe(-1)
+    // where three in four failed before, thirty-two in a row are no news, but a hundred are
+    const often = (most: number) => (seq: number): boolean => seq % 4 !== 0 || (seq >= 240 && seq < 240 + most)
+    expect(late(often(32), 600)).toBe(-1)
+    expect(late(often(100), 600)).toBeGreaterThan(300)
   })
 
   it("lets one probe go, and is up again when the probe stays silent", () => {
