@@ -16,9 +16,9 @@ export * as HedgeDelay from "./HedgeDelay.ts"
 
 // Waiting: for guards of your own
 /** What a deadline still allows: how long an attempt may take, whether to start one, whether to wait. */
-export * as Deadline from "./Deadline.ts"
+export * as Deadline from "./catalogue/Deadline.ts"
 /** When each try of one hedged call is sent, and which event ends it. */
-export * as HedgeTimeline from "./HedgeTimeline.ts"
+export * as HedgeTimeline from "./catalogue/HedgeTimeline.ts"
 
 // Budgets of extra attempts: what the guards use
 /** A budget of retries that grows with requests: at most a share of the traffic may be retries. */
@@ -28,11 +28,11 @@ export * as HedgeBudget from "./HedgeBudget.ts"
 
 // Budgets of extra attempts: for guards of your own
 /** A client-wide quota of retries: retries stop when failures are the rule. */
-export * as RetryQuota from "./RetryQuota.ts"
+export * as RetryQuota from "./catalogue/RetryQuota.ts"
 /** Turns retries and hedges off while failures outnumber successes. */
-export * as RetryThrottle from "./RetryThrottle.ts"
+export * as RetryThrottle from "./catalogue/RetryThrottle.ts"
 /** A budget of retries and hedges as a share of what is in flight this moment. */
-export * as InflightBudget from "./InflightBudget.ts"
+export * as InflightBudget from "./catalogue/InflightBudget.ts"
 
 // Rates: what the guards use
 /** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
@@ -42,57 +42,57 @@ export * as BucketMirror from "./BucketMirror.ts"
 
 // Rates: for guards of your own
 /** A bucket of tokens that fills at a rate: the plain limiter, with the three rules that keep it honest. */
-export * as TokenBucket from "./TokenBucket.ts"
+export * as TokenBucket from "./catalogue/TokenBucket.ts"
 /** The token bucket in one number: the generic cell rate algorithm. */
-export * as Gcra from "./Gcra.ts"
+export * as Gcra from "./catalogue/Gcra.ts"
 /** Hands out starting times at an even distance: a limiter that answers at once, in arrival order. */
-export * as SmoothLimiter from "./SmoothLimiter.ts"
+export * as SmoothLimiter from "./catalogue/SmoothLimiter.ts"
 /** Hands out starting times in bursts: all permits of a period may leave at its start. */
-export * as BurstyLimiter from "./BurstyLimiter.ts"
+export * as BurstyLimiter from "./catalogue/BurstyLimiter.ts"
 /** Requests and tokens taken together or not at all, reserved by estimate and settled by truth. */
-export * as TokenReservation from "./TokenReservation.ts"
+export * as TokenReservation from "./catalogue/TokenReservation.ts"
 /** Keeps a share of a rate for interactive work, and lends it to bulk work while nobody uses it. */
-export * as ReservedShare from "./ReservedShare.ts"
+export * as ReservedShare from "./catalogue/ReservedShare.ts"
 /** A send rate that falls on throttling and climbs back along a cubic curve. */
-export * as CubicRate from "./CubicRate.ts"
+export * as CubicRate from "./catalogue/CubicRate.ts"
 /** A send rate that halves on a 429 and grows a little with every success. */
-export * as AimdRate from "./AimdRate.ts"
+export * as AimdRate from "./catalogue/AimdRate.ts"
 /** Ramps a rate up after a start or a pause, in place of letting everything go at once. */
-export * as SlowStart from "./SlowStart.ts"
+export * as SlowStart from "./catalogue/SlowStart.ts"
 /** One pause for all calls that share a limit: who is told to wait makes everybody wait. */
-export * as Pause from "./Pause.ts"
+export * as Pause from "./catalogue/Pause.ts"
 /** What a `remaining` header is worth by the time it is read. */
-export * as RemainingBudget from "./RemainingBudget.ts"
+export * as RemainingBudget from "./catalogue/RemainingBudget.ts"
 
 // Concurrency: for guards of your own
 /** One shape for every algorithm that learns how many calls may be in flight. */
-export * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
+export * as ConcurrencyLimit from "./catalogue/ConcurrencyLimit.ts"
 /** Concurrency by additive increase and multiplicative decrease. */
-export * as AimdLimit from "./AimdLimit.ts"
+export * as AimdLimit from "./catalogue/AimdLimit.ts"
 /** Concurrency by slow start, then rounds of additive increase, for long jobs against a rate-limited API. */
-export * as InspectAimdLimit from "./InspectAimdLimit.ts"
+export * as InspectAimdLimit from "./catalogue/InspectAimdLimit.ts"
 /** Concurrency by the ratio of long-term to present latency. */
-export * as Gradient2Limit from "./Gradient2Limit.ts"
+export * as Gradient2Limit from "./catalogue/Gradient2Limit.ts"
 /** Concurrency by the queue that the latency betrays. */
-export * as VegasLimit from "./VegasLimit.ts"
+export * as VegasLimit from "./catalogue/VegasLimit.ts"
 /** Concurrency by comparing the median latency of a window with a measured ideal. */
-export * as EnvoyGradientLimit from "./EnvoyGradientLimit.ts"
+export * as EnvoyGradientLimit from "./catalogue/EnvoyGradientLimit.ts"
 /** Concurrency by the queue that recent latency shows against a baseline, checked by correlation. */
-export * as FailsafeLimit from "./FailsafeLimit.ts"
+export * as FailsafeLimit from "./catalogue/FailsafeLimit.ts"
 /** How many calls must be in flight to use a rate: `L = λ·W`. */
-export * as LittlesLaw from "./LittlesLaw.ts"
+export * as LittlesLaw from "./catalogue/LittlesLaw.ts"
 
 // Health and shedding: for guards of your own
 /** Stops calling a backend that fails, and finds out with few calls when it is well again. */
-export * as Breaker from "./Breaker.ts"
+export * as Breaker from "./catalogue/Breaker.ts"
 /** What a circuit breaker remembers: the last N calls, or the calls of the last N seconds. */
-export * as BreakerWindow from "./BreakerWindow.ts"
+export * as BreakerWindow from "./catalogue/BreakerWindow.ts"
 /** Holds everything back while a backend is down, and asks with one call at a time whether it is up. */
-export * as Outage from "./Outage.ts"
+export * as Outage from "./catalogue/Outage.ts"
 /** Rejects calls locally with a probability that follows the backend's refusals. */
-export * as AdaptiveThrottle from "./AdaptiveThrottle.ts"
+export * as AdaptiveThrottle from "./catalogue/AdaptiveThrottle.ts"
 /** Rejects the least important work first, as much of it as must go. */
-export * as PriorityShedding from "./PriorityShedding.ts"
+export * as PriorityShedding from "./catalogue/PriorityShedding.ts"
 
 // Statistics: what the guards use
 /** A bounded set of samples of one window, good for quantiles. */
@@ -102,9 +102,9 @@ export * as OutputEstimate from "./OutputEstimate.ts"
 
 // Statistics: for guards of your own
 /** A quantile of a stream in constant memory. */
-export * as MovingQuantile from "./MovingQuantile.ts"
+export * as MovingQuantile from "./catalogue/MovingQuantile.ts"
 /** An exponential moving average that starts as a plain mean. */
-export * as ExpAverage from "./ExpAverage.ts"
+export * as ExpAverage from "./catalogue/ExpAverage.ts"
 
 // Lanes: what the guards use
 /** Decides, for one lane, whether the next attempt may be sent now, and learns from how attempts end. */

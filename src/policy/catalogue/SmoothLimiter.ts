@@ -1,0 +1,148 @@
+/**
+ * Hands out starting times at an even distance: a limiter that answers at once, in arrival order.
+ *
+ * A caller gets the wait for its permits now and sleeps it; nobody asks twice,
+ * so order is kept without a queue. Permits are laid out on a grid of
+ * `intervalSeconds`: the first of an interval is free at once.
+ *
+ * ```text
+ * free = max(nextFree, ⌊now/interval⌋·interval) + permits·interval
+ * wait = max(0, free − now − interval)
+ * ```
+ *
+ * `cancel` gives a reservation back, once, as far as nobody was queued behind it.
+ *
+ * ```ts
+ * import { SmoothLimiter } from "effect-together/policy"
+ *
+ * let limiter = SmoothLimiter.make({ intervalSeconds: 0.5 })
+ * const waits = [1, 2, 3].map(() => {
+ *   const [decision, next] = SmoothLimiter.reserve(limiter, 1, 0)
+ *   limiter = next
+ *   return decision.waitSeconds
+ * })
+ * waits // => [0, 0.5, 1]
+ * ```
+ *
+ * **Source**: failsafe-go smooth rate limiter; the refund rule of Go's
+ * `x/time/rate`: times already handed out do not move.
+ *
+ * **Gotchas**: snapping to the grid lets two permits leave closer than one interval when the first came late in its interval.
+ */
+import * as OptionCheck from "../OptionCheck.ts"
+
+/** Configures a limiter. */
+export interface Options {
+  /** Seconds between two permits, > 0. */
+  readonly intervalSeconds: number
+  /** Longest wait that is handed out, in seconds. Default `Infinity`. */
+  readonly maxWaitSeconds?: number | undefined
+}
+
+/** Lists the defaults of the options that have one. */
+export const defaults = { maxWaitSeconds: Number.POSITIVE_INFINITY } as const
+
+/** Holds a limiter; times are relative to `startedAt`. */
+export interface State {
+  readonly intervalSeconds: number
+  readonly maxWaitSeconds: number
+  readonly startedAt: number
+  /** When the next permit is free, in seconds since the start. */
+  readonly nextFree: number
+  /** Reservations made so far: numbers them, and no number comes twice. */
+  readonly reserved: number
+  /** Reservations that were cancelled and would not be due yet. */
+  readonly cancelled: ReadonlyArray<Pick<Reservation, "number" | "usableAt">>
+}
+
+/** Holds a place in the order: what `cancel` needs to give it back. */
+export interface Reservation {
+  readonly number: number
+  readonly permits: number
+  /** When the permits may be used. */
+  readonly usableAt: number
+  /** The limiter's `nextFree` after this reservation. */
+  readonly nextFree: number
+}
+
+/** Says when the permits may be used. */
+export type Decision =
+  | {
+    readonly _tag: "Reserved"
+    readonly waitSeconds: number
+    readonly reservation: Reservation
+    readonly reason: "free" | "in-line"
+  }
+  | { readonly _tag: "Rejected"; readonly waitSeconds: number; readonly reason: "wait-too-long" }
+
+/** Says what a cancelled reservation gave back. */
+export type Cancelled =
+  | { readonly _tag: "Refunded"; readonly permits: number; readonly reason: "not-yet-used" }
+  | { readonly _tag: "Kept"; readonly reason: "already-due" | "already-cancelled" | "others-in-line" }
+
+const epsilon = 1e-9
+
+/**
+ * Makes a limiter whose first permit is free.
+ *
+ * **Errors**: throws `RangeError` for an option out of range. So does `reserve` for a time that is not finite.
+ */
+export const make = (options: Options, now = 0): State => ({
+  intervalSeconds: OptionCheck.positive("SmoothLimiter.make", "intervalSeconds", options.intervalSeconds),
+  maxWaitSeconds: OptionCheck.within(
+    "SmoothLimiter.make",
+    "maxWaitSeconds",
+    options.maxWaitSeconds ?? defaults.maxWaitSeconds,
+    0,
+    Number.POSITIVE_INFINITY
+  ),
+  startedAt: OptionCheck.between("SmoothLimiter.make", "now", now, -Infinity, Infinity),
+  nextFree: 0,
+  reserved: 0,
+  cancelled: []
+})
+
+/** Reserves `permits` and tells the wait; a reservation that would wait too long changes nothing. */
+export const reserve = (state: State, permits: number, now: number): readonly [Decision, State] => {
+  OptionCheck.integer("SmoothLimiter.reserve", "permits", permits, 1)
+  OptionCheck.between("SmoothLimiter.reserve", "now", now, -Infinity, Infinity)
+  const { intervalSeconds } = state
+  const elapsed = now - state.startedAt
+  const free = elapsed + epsilon >= state.nextFree
+  const from = free ? Math.floor(elapsed / intervalSeconds + epsilon) * intervalSeconds : state.nextFree
+  const nextFree = from + permits * intervalSeconds
+  const wait = nextFree - elapsed - intervalSeconds
+  const waitSeconds = wait > epsilon ? wait : 0
+  if (waitSeconds > state.maxWaitSeconds) return [{ _tag: "Rejected", waitSeconds, reason: "wait-too-long" }, state]
+  const number = state.reserved + 1
+  const usableAt = now + waitSeconds
+  const reservation = { number, permits, usableAt, nextFree }
+  return [
+    { _tag: "Reserved", waitSeconds, reservation, reason: waitSeconds === 0 ? "free" : "in-line" },
+    { ...state, nextFree, reserved: number }
+  ]
+}
+
+/**
+ * Gives a reservation back that was not used: as many of its permits as nobody waits behind.
+ *
+ * **Details**: a reservation that gave permits back is closed; cancelling it again changes nothing.
+ */
+export const cancel = (state: State, reservation: Reservation, now: number): readonly [Cancelled, State] => {
+  if (reservation.usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, state]
+  const { number, usableAt } = reservation
+  if (state.cancelled.some((one) => one.number === number)) {
+    return [{ _tag: "Kept", reason: "already-cancelled" }, state]
+  }
+  const behind = (state.nextFree - reservation.nextFree) / state.intervalSeconds
+  const permits = Math.floor(reservation.permits - behind + epsilon)
+  if (permits < 1) return [{ _tag: "Kept", reason: "others-in-line" }, state]
+  return [
+    { _tag: "Refunded", permits, reason: "not-yet-used" },
+    {
+      ...state,
+      nextFree: state.nextFree - permits * state.intervalSeconds,
+      cancelled: [...state.cancelled.filter((one) => one.usableAt > now), { number, usableAt }]
+    }
+  ]
+}
