@@ -3,6 +3,7 @@
  *
  * | rule | asks |
  * | --- | --- |
+ * | `house/catalogue` | nothing is made of the sums in `policy/catalogue/`: the entry `policy/index.ts` alone imports them |
  * | `house/header` | a module begins with a comment that works as its manual |
  * | `house/documented` | every export carries a JSDoc that starts with a sentence |
  * | `house/clock` | no `new Date()` without an argument: the time comes from `Clock` |
@@ -62,6 +63,24 @@ const clock = {
   })
 }
 
+const catalogue = {
+  create: (context) => {
+    const check = (node) => {
+      if (!/(?:^|\/)catalogue\//.test(node.source?.value ?? "")) return
+      context.report({
+        node,
+        message: "Nothing is made of policy/catalogue/: a sum that something is made of stands in policy/."
+      })
+    }
+    return {
+      ImportDeclaration: check,
+      ImportExpression: check,
+      ExportAllDeclaration: check,
+      ExportNamedDeclaration: check
+    }
+  }
+}
+
 const unions = new Set(["Union", "Literals"])
 
 /** Names the function whose call makes a value: `Union` for `Schema.Union([…])` and for what it is piped or checked into. */
@@ -94,4 +113,4 @@ const named = {
   }
 }
 
-export default { meta: { name: "house" }, rules: { header, documented, clock, named } }
+export default { meta: { name: "house" }, rules: { catalogue, header, documented, clock, named } }
