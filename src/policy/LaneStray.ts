@@ -48,7 +48,7 @@ import {
   watch
 } from "./LaneStrayState.ts"
 
-export { defaults, initial, type Reason, type State } from "./LaneStrayState.ts"
+export { initial, type Reason, type State } from "./LaneStrayState.ts"
 
 /** Notes an attempt that ended neither answered nor refused. */
 export const fail = (state: State, ticket: Ticket): State =>
