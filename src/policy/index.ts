@@ -3,7 +3,7 @@
  *
  * For those who build a guard of their own, in Effect or outside of it: no
  * clock, no chance, no IO. Times are seconds, chance is passed in. Each group says which of them the guards of this package
- * are made of, and which are there for guards of your own.
+ * are made of, and which are there for guards of your own: the latter stand in `catalogue/`.
  */
 
 // Waiting: what the guards use

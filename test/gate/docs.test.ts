@@ -245,6 +245,30 @@ describe("docs", () => {
     expect(exported.filter((name) => !new RegExp(`\`${name}\\b|\\b${name}\\.[a-z]`).test(text))).toEqual([])
   })
 
+  it("say truly where to begin in each room, and of what a module there is made", () => {
+    const map = textOf("docs/architecture.md").split("## Where to begin in each room")[1]?.split("```")[1] ?? ""
+    const wrong: Array<string> = []
+    let room = ""
+    let count = 0
+    for (const line of map.split("\n")) {
+      if (/^[a-z]+$/.test(line)) room = line
+      for (const chain of line.split("·")) {
+        const levels = chain.split("▸").map((names) => names.match(/\b[A-Z]\w+/g) ?? [])
+        for (const [depth, names] of levels.entries()) {
+          for (const name of names) {
+            count++
+            if (!sources.includes(`src/${room}/${name}.ts`)) wrong.push(`src/${room}/${name}.ts is not there`)
+            const above = (levels[depth - 1] ?? []).filter((owner) => sources.includes(`src/${room}/${owner}.ts`))
+            const isPart = above.some((owner) => textOf(`src/${room}/${owner}.ts`).includes(`from "./${name}.ts"`))
+            if (above.length > 0 && !isPart) wrong.push(`${above.join(", ")} does not import ${name}`)
+          }
+        }
+      }
+    }
+    expect(wrong).toEqual([])
+    expect(count).toBeGreaterThan(100)
+  })
+
   it("link to every example", () => {
     const text = pages.map(textOf).join("\n")
     const files = readdirSync(join(root, "docs/examples")).filter((name) => /\.jsonl?$/.test(name))
