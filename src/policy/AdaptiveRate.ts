@@ -59,6 +59,7 @@
  */
 
 import * as Pause from "./AdaptiveRatePause.ts"
+import { rarer } from "./AdaptiveRateRefusal.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import {
@@ -192,7 +193,14 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const due = slow || sends >= Math.max(dear, state.interval * state.perEpisode)
       if (due && sends >= Pause.earning(state) && elapsed >= least) {
         const limit = state.rate
-        return move(state, now, "probe-began", { phase: "probe", limit, rate: limit * (1 + firstExcess(state)) })
+        const use = usedOf(state, now, defaults.useSeconds)
+        const useBefore = use === Infinity ? 0 : use
+        return move(state, now, "probe-began", {
+          phase: "probe",
+          limit,
+          rate: limit * (1 + firstExcess(state)),
+          useBefore
+        })
       }
       const rate = state.limit * Math.exp(state.trend * elapsed)
       return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
@@ -204,8 +212,15 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const doublingSends = isClose(state) ? defaults.probeDoublingSendsClose : defaults.probeDoublingSends
       const excess = Math.min(elapsed / seconds, sends / doublingSends, 60)
       const wanted = state.limit * (1 + firstExcess(state) * 2 ** excess)
+      const net = usedOf(state, now, defaults.useSeconds)
+      // more was sent for long, and came back: the limit was met, though no refusal said so
+      const isMet = state.stepBack > defaults.probeBack * sends && sends >= defaults.probeBackSends &&
+        state.rate > defaults.probeMet * state.limit && net < defaults.probeUse * state.useBefore
+      if (isMet) {
+        return move(state, now, "probe-confirmed", { phase: "hold", rate: net, limit: net, trend: 0, ...rarer(state) })
+      }
       // a rate that nobody uses would run away
-      const used = Math.max(state.rate, defaults.useGrowth * usedOf(state, now, defaults.useSeconds))
+      const used = Math.max(state.rate, defaults.useGrowth * net)
       const rate = Math.min(wanted, state.rate * 1.5, used, state.ceiling)
       return rate > state.rate * (1 + firstExcess(state) / 5) ? [undefined, { ...state, rate }] : [undefined, state]
     }

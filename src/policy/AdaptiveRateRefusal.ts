@@ -326,7 +326,7 @@ const soon = (state: State): Pick<State, "eager" | "interval"> => ({
 })
 
 /** Puts the next probe off: not while probes are eager. */
-const rarer = (state: State): Pick<State, "eager" | "interval"> =>
+export const rarer = (state: State): Pick<State, "eager" | "interval"> =>
   state.eager > 1
     ? { eager: state.eager - 1, interval: state.interval * defaults.eagerGrowth }
     : {

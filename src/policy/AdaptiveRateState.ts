@@ -111,6 +111,11 @@ export const defaults = {
   useGrowth: 1.5,
   useSeconds: 2,
   useSlots: 4,
+  /** Share of a probe's attempts given back, attempts, and times the limit, from which it ends where use grew by less than this. */
+  probeBack: 0.25,
+  probeBackSends: 20,
+  probeMet: 1.3,
+  probeUse: 1.1,
   /** Excess at which a refusal in a probe means that the limit rose, as a share. */
   roseAt: 0.5,
   /** Attempts above the limit that a bucket may explain: at least, at most, and the seconds of the limit that are added. */
@@ -261,6 +266,8 @@ export interface State {
   readonly pause: number
   /** Seconds for which the provider asked to wait with the last refusal; 0 where it named none. */
   readonly asked: number
+  /** Units per second that were used before the present probe. */
+  readonly useBefore: number
 }
 
 /** Holds when a return began, the units sent by then, and what it left: a return in vain goes back to that. */
@@ -355,7 +362,8 @@ export const make = (options: Options = {}, now = 0): State => {
     depth: Infinity,
     single: "unknown",
     pause: 0,
-    asked: 0
+    asked: 0,
+    useBefore: 0
   }
 }
 

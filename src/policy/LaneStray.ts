@@ -149,20 +149,24 @@ const weighed = (
   const phase = { ...before, share: lower, aloneAt, proved: Math.max(before.proved, rate) }
   const share = before.share > 0 ? lower : doubtful ? defaults.shareLeast : 0
   if (share === 0) return watched(lane, phase, ticket, last, admitted, now)
-  const nats = Math.max(0, phase.nats - admitted * Math.LN2) + weight(share)
+  const left = Math.max(0, phase.nats - admitted * Math.LN2)
+  const nats = left + weight(share)
+  const rising = left > 0 ? phase.rising + 1 : 1
   if (nats >= defaults.excess) {
     // none stood alone since it is known: they are all a limit's
     if (before.share > 0 && aloneAt === before.knownFrom) return ended(lane, before, ticket)
-    const learning = { ...phase, nats: 0, proved: 0, doubts: 0, given: false }
+    // those that are too many were a limit's
+    const refused = before.share > 0 ? Math.max(1, phase.refused + 1 - rising) : phase.refused
+    const learning = { ...phase, refused, rising: 0, nats: 0, proved: 0, doubts: 0, given: false }
     const more = before.basis === "few"
       // few were known: many are a limit's, unless one stands alone again
       ? { knownFrom: aloneAt }
       // more than was known come by chance, perhaps: the next are a limit's, unless one stands alone
-      : { share: Math.max(phase.share, metSince(phase, ticket)) }
+      : { share: Math.max(phase.share, metSince({ ...phase, refused }, ticket)) }
     return watched(lane, { ...learning, ...more }, ticket, last, admitted, now)
   }
   if (before.share > 0) {
-    const given: Watch = { ...phase, nats, given: true, refused: phase.refused + 1 }
+    const given: Watch = { ...phase, nats, rising, given: true, refused: phase.refused + 1 }
     // one stood alone: the guess was right
     return before.basis === "guess" && aloneAt !== before.knownFrom
       ? decided("strays-confirmed", lane, lane, { ...given, basis: "shown" }, "go-on")
@@ -170,7 +174,7 @@ const weighed = (
   }
   const doubts = phase.doubts + 1
   const doubtedFrom = phase.doubts === 0 ? ticket.seq : phase.doubtedFrom
-  if (doubts < defaults.doubts) return judged(lane, { ...phase, nats, doubts, doubtedFrom }, "go-on")
+  if (doubts < defaults.doubts) return judged(lane, { ...phase, nats, rising, doubts, doubtedFrom }, "go-on")
   const met = Math.max(defaults.shareLeast, (doubts - 1) / (ticket.seq - doubtedFrom + 1))
   const known: Watch = {
     ...phase,

@@ -53,6 +53,8 @@ export interface Watch {
   readonly share: number
   /** Nats that speak for a limit, since refusals were last learned from. */
   readonly nats: number
+  /** The refusals since nothing spoke for a limit. */
+  readonly rising: number
   /** The highest rate that was proved since then. */
   readonly proved: number
   /** Refusals at such a rate that were not learned from, and the first of them. */
@@ -118,6 +120,7 @@ export const watch = (share: number, from: number): Watch => ({
   _tag: "Watch",
   share,
   nats: 0,
+  rising: 0,
   proved: 0,
   doubts: 0,
   doubtedFrom: 0,

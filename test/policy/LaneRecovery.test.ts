@@ -108,6 +108,25 @@ describe("AdaptiveRate, in a probe", () => {
     expect(sixty - fifteen).toBeLessThan(8)
     expect(more - sixty).toBeLessThan(8)
   })
+
+  it("ends where more is sent and comes back, though nothing was refused", () => {
+    let state = AdaptiveRate.make({ initial: 10, known: true })
+    let level = 10
+    let last = 0
+    const phases: Array<AdaptiveRate.Phase> = []
+    for (let now = 0; now < 60; now += 1 / state.rate) {
+      level = Math.min(10, level + 10 * (now - last))
+      last = now
+      state = AdaptiveRate.send(state, 1, true, now)
+      if (level < 1) state = AdaptiveRate.withdraw(state, 1, now)
+      else level--
+      state = AdaptiveRate.advance(state, now)[1]
+      if (phases.at(-1) !== state.phase) phases.push(state.phase)
+    }
+    // it went on at one and a half times the limit for good
+    expect(phases.slice(0, 3)).toEqual(["hold", "probe", "hold"])
+    expect(state.limit).toBeLessThan(11)
+  })
 })
 
 describe("AdaptiveRate, whose lowest rate is above the limit", () => {

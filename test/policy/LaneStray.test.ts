@@ -164,6 +164,22 @@ describe("LaneStray", () => {
     expect(state.tokensPaced).toBe(true)
   })
 
+  it("sends little in vain where a fifth is refused by chance on top of a limit of 10 per second", () => {
+    for (const seed of [1, 2, 3, 4]) {
+      const chance = byChance(0.2, seed)
+      const limited = bucket(() => 10)
+      let strays = 0
+      const { now, refused } = run(2000, (at) => {
+        const isStray = !chance(at)
+        if (isStray) strays++
+        return !isStray && limited(at)
+      })
+      expect((2000 - refused) / now).toBeGreaterThan(0.7 * 10)
+      // a probe went on at one and a half times the limit, for what came back of it passed for chance
+      expect(refused - strays).toBeLessThan(0.12 * 2000)
+    }
+  })
+
   it("takes refusals for a limit's again once there is one", () => {
     const chance = byChance(0.2, 1)
     const limited = bucket(() => 5)
