@@ -14,6 +14,7 @@
  * through all this (a suspended machine) finds a foreign token, or none, at its next heartbeat and fails with
  * `lock-lost`. What it appends until then are whole lines: of two records of a row the later one counts. A lock that
  * cannot be read for another reason (no file handle left) says nothing: its owner looks again at the next heartbeat.
+ * What stands at the path and is no lock is never removed.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -66,6 +67,12 @@ const looks = 25
 const gone = "gone"
 
 const decodeContent = Schema.decodeOption(Content)
+
+const beginning = "{\"token\":"
+
+/** Tells whether a file is a lock, or one that was not written to its end: any other is somebody's, and not removed. */
+const isLock = (seen: string | undefined): boolean =>
+  seen === undefined || seen.slice(0, beginning.length) === beginning.slice(0, seen.length)
 
 const failed = (path: string) =>
   platformFailure(JournalError, path, {
@@ -147,6 +154,14 @@ export const acquire = Effect.fnUntraced(function*(
     })
   }
 
+  const occupied = () =>
+    new JournalError({
+      message: `${path} is where the lock has to be, and is none. It is not touched: move it away, or give the ` +
+        `${options.what ?? "journal"} another path.`,
+      reason: "unwritable",
+      path
+    })
+
   /** Removes a stale lock. One contender at a time may, who has the file `.evict`. */
   const evict = Effect.fnUntraced(function*(seen: string | undefined) {
     const guard = `${path}.evict`
@@ -163,6 +178,7 @@ export const acquire = Effect.fnUntraced(function*(
   const take = Effect.gen(function*() {
     while (!(yield* create)) {
       const seen = yield* look
+      if (!isLock(seen)) return yield* occupied()
       if (!(yield* isStale(seen))) return yield* locked(seen)
       yield* evict(seen)
     }

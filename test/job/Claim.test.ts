@@ -86,6 +86,14 @@ describe("Claim", () => {
       expect(yield* disk.fs.exists("errors.jsonl.lock")).toBe(false)
     })))
 
+  it.effect("keeps a journal whose name is that of a file's lock", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { disk, job } = yield* setup
+      const error = yield* Effect.flip(job("a", { journalPath: "errors.jsonl.lock" }))
+      expect(error).toMatchObject({ _tag: "OutputError", reason: "unwritable", path: "errors.jsonl.lock" })
+      expect(disk.text("errors.jsonl.lock")).toContain("\"k\":\"head\"")
+    })))
+
   it.effect("writes nothing more once another process has the file", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { disk, job } = yield* setup

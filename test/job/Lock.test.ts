@@ -69,6 +69,31 @@ describe("Lock", () => {
       expect(disk.text("lock")).toBe("{\"token\":\"another\"}")
     }))
 
+  it.effect.each(["1234\n", "{\"id\":1}\n", "{\"sum\":\"bd8410ee\""])(
+    "takes nothing for a stale lock that is none: %j",
+    (text) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { disk, fs } = scarce()
+        yield* disk.fs.writeFileString("lock", text)
+        const error = yield* Effect.flip(
+          Effect.scoped(Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs))
+        )
+        expect(error).toMatchObject({ reason: "unwritable", message: expect.stringContaining("is not touched") })
+        expect(disk.text("lock")).toBe(text)
+      }))
+  )
+
+  it.effect.each(["", "{\"tok", "{\"token\":\"a"])(
+    "takes a torn lock over: %j",
+    (text) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { disk, fs } = scarce()
+        yield* disk.fs.writeFileString("lock", text)
+        yield* Effect.scoped(Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs))
+        expect(yield* disk.fs.exists("lock")).toBe(false)
+      }))
+  )
+
   it.effect("puts back what another took meanwhile, also where it is interrupted as it does", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { fs, text } = MemoryDisk.make()
