@@ -18,14 +18,23 @@ export const split = (path: string): readonly [directory: string, name: string] 
 /** Takes the endings of an input file off its path: what the names of its job's files begin with. */
 export const stemOf = (path: string): string => path.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
 
-/** Finds the real path; of a file that does not exist yet, that of its directory and its name. */
+/** Links that are followed one after another, as many as Linux follows. */
+const mostLinks = 40
+
+/** Finds the real path; of a file that does not exist yet, that of its directory and its name, links to it seen through. */
 const real = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
-  const whole = yield* Effect.option(fs.realPath(path))
-  if (whole._tag === "Some") return whole.value
-  const [directory, name] = split(path)
-  const above = yield* Effect.orElseSucceed(fs.realPath(directory), () => directory)
-  return `${above === "/" ? "" : above}/${name}`
+  let at = path
+  for (let followed = 0;; followed++) {
+    const whole = yield* Effect.option(fs.realPath(at))
+    if (whole._tag === "Some") return whole.value
+    const [directory, name] = split(at)
+    const above = yield* Effect.orElseSucceed(fs.realPath(directory), () => directory)
+    const own = `${above === "/" ? "" : above}/${name}`
+    const link = followed < mostLinks ? yield* Effect.option(fs.readLink(own)) : Option.none<string>()
+    if (Option.isNone(link)) return own
+    at = link.value.startsWith("/") ? link.value : `${above}/${link.value}`
+  }
 })
 
 /** Makes a text that is the same for all paths that lead to one file. */

@@ -58,13 +58,17 @@ it.layer(NodeServices.layer)("Outputs", (it) => {
       yield* fs.writeFileString(`${path}/notes.txt`, "precious\n")
       yield* fs.symlink(`${path}/in.jsonl`, `${path}/link.jsonl`)
       yield* fs.link(`${path}/in.jsonl`, `${path}/hard.jsonl`)
+      yield* fs.symlink("new.jsonl", `${path}/to-new.jsonl`)
+      yield* fs.symlink("round.jsonl", `${path}/round.jsonl`)
       const cases = [
         [{ errors: `${path}/notes.txt` }, "does not name it among the files it has written"],
         [{ results: `${path}/notes.txt`, journalPath: `${path}/in.results.jsonl.journal` }, "does not name it"],
         [{ errors: `${path}/./in.jsonl` }, "for the input and for the errors"],
         [{ errors: `${path}/link.jsonl` }, "for the input and for the errors"],
         [{ results: `${path}/hard.jsonl` }, "for the input and for the results"],
-        [{ results: `${path}/new.jsonl`, errors: `${path}//new.jsonl` }, "for the results and for the errors"]
+        [{ results: `${path}/new.jsonl`, errors: `${path}//new.jsonl` }, "for the results and for the errors"],
+        [{ results: `${path}/to-new.jsonl`, errors: `${path}/new.jsonl` }, "for the results and for the errors"],
+        [{ results: `${path}/round.jsonl` }, "ELOOP"]
       ] as const
       for (const [options, message] of cases) {
         const error = yield* Effect.flip(run({ input, ...options }))
@@ -103,6 +107,18 @@ it.layer(NodeServices.layer)("Outputs", (it) => {
       const moved = yield* run({ input: Input.file(`${path}-moved/in.jsonl`) })
       expect([moved.report.resumedOk, moved.written]).toEqual([4, 4])
       yield* fs.rename(`${path}-moved`, path)
+    }))
+
+  it.effect("goes on where results are a link to a file that was not there yet", () =>
+    Effect.gen(function*() {
+      const { fs, input, path } = yield* directory
+      yield* fs.makeDirectory(`${path}/big`)
+      yield* fs.symlink("big/out.jsonl", `${path}/link.jsonl`)
+      for (const time of [1, 2]) {
+        const { report, written } = yield* run({ input, results: `${path}/link.jsonl` })
+        expect([time, report.ok + report.resumedOk, written]).toEqual([time, 4, 4])
+      }
+      expect(idsOf(yield* fs.readFileString(`${path}/big/out.jsonl`)).length).toBe(4)
     }))
 
   it.effect("goes on where journal and results are in different directories and were moved together", () =>
