@@ -2,11 +2,11 @@
  * The most that an answer without `max_tokens` is taken to generate, learned from the answers of such calls alone.
  *
  *     bound = factor · largest of the last 129 to 256 open answers, once there were minSamples of them
- *           · 2^−(hours in which calls were asked for and none was answered)
+ *           · 2^−(hours in which calls came and none was answered)
  *
  * An answer that its own `max_tokens` may have cut says nothing of those that have none. And a bound that no budget fits
- * keeps every answer away that could correct it: so it halves with each hour in which nothing was learned though calls
- * came. Where none came, it stays.
+ * keeps every answer away that could correct it: so a call that comes an hour or more after the first that is not
+ * answered halves it, and so on with each such hour. Where none comes, it stays, however long that is.
  *
  * The module is used by the client's `OutputHistory`, and is not exported.
  */
@@ -15,7 +15,7 @@
 const generationSize = 128
 
 /** Holds the numbers of this module. */
-export const defaults = { factor: 4, minSamples: 20, halfLifeSeconds: 3600 } as const
+export const defaults = { factor: 4, minSamples: 20, hourSeconds: 3600 } as const
 
 /** Remembers the open answers of one kind. */
 export interface State {
@@ -25,7 +25,7 @@ export interface State {
   readonly held: number
   /** Largest of the generation before. */
   readonly older: number
-  /** When a bound was first asked for since the last answer. */
+  /** When a bound was first asked for since the last answer, or since that last halved it. */
   readonly askedAt: number | undefined
 }
 
@@ -35,27 +35,25 @@ export const empty: State = { count: 0, newest: 0, held: 0, older: 0, askedAt: u
 /** Tells whether too few answers are known to take any bound from them. */
 export const isCold = ({ count }: State): boolean => count < defaults.minSamples
 
-const keptShare = ({ askedAt }: State, now: number): number =>
-  askedAt === undefined ? 1 : 2 ** -Math.floor(Math.max(0, now - askedAt) / defaults.halfLifeSeconds)
-
 /** Notes that a bound is asked for. */
-export const ask = (state: State, now: number): State =>
-  state.askedAt === undefined ? { ...state, askedAt: now } : state
+export const ask = (state: State, now: number): State => {
+  if (state.askedAt === undefined) return { ...state, askedAt: now }
+  return now - state.askedAt < defaults.hourSeconds
+    ? state
+    : { ...state, newest: state.newest / 2, older: state.older / 2, askedAt: now }
+}
 
-/** Reads the bound in tokens, at `now` in seconds. */
-export const bound = (state: State, now: number): number =>
-  defaults.factor * Math.max(state.newest, state.older) * keptShare(state, now)
+/** Reads the bound in tokens. */
+export const bound = (state: State): number => defaults.factor * Math.max(state.newest, state.older)
 
-/** Books an answer; what hours of waiting have halved stays so. */
-export const record = (state: State, tokens: number, now: number): State => {
-  const share = keptShare(state, now)
+/** Books an answer; what hours in vain have halved stays so. */
+export const record = (state: State, tokens: number): State => {
   const full = state.held === generationSize
-  const older = (full ? state.newest : state.older) * share
   return {
     count: state.count + 1,
-    newest: Math.max(full ? 0 : state.newest * share, tokens),
+    newest: Math.max(full ? 0 : state.newest, tokens),
     held: full ? 1 : state.held + 1,
-    older,
+    older: full ? state.newest : state.older,
     askedAt: undefined
   }
 }

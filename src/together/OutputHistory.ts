@@ -29,7 +29,7 @@ export interface Answer {
 export interface OutputHistory {
   /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
   readonly expect: (kind: Kind, estimate: TokenEstimate, nowSeconds: number) => TokenEstimate
-  readonly record: (kind: Kind, answer: Answer, nowSeconds: number) => void
+  readonly record: (kind: Kind, answer: Answer) => void
   /** Books a refusal for tokens: what follows in the lane reserves more. */
   readonly refused: (kind: Pick<Kind, "lane">, nowSeconds: number) => void
 }
@@ -79,13 +79,13 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
     const open = OpenOutput.ask(state.open, now)
     // where it stands, for being asked is no learning
     states.set(at, { ...state, open })
-    const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open, now)))
+    const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open)))
     // what is priced is a whole number, whatever an answer said of itself
     return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
   }
-  const taught = ({ all, open }: Learned, answer: Answer, now: number): Learned => ({
+  const taught = ({ all, open }: Learned, answer: Answer): Learned => ({
     all: OutputEstimate.record(all, answer.outputTokens),
-    open: answer.open ? OpenOutput.record(open, answer.outputTokens, now) : open
+    open: answer.open ? OpenOutput.record(open, answer.outputTokens) : open
   })
   return {
     expect: (kind, estimate, nowSeconds) => {
@@ -93,11 +93,11 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
       const call = bounded(kind, estimate, nowSeconds)
       return { ...call, outputTokens: OutputEstimate.estimate(stateOf(kind), call, nowSeconds).outputTokens }
     },
-    record: (kind, answer, nowSeconds) => {
-      keep(lanes, kind.lane, taught(laneOf(kind), answer, nowSeconds))
+    record: (kind, answer) => {
+      keep(lanes, kind.lane, taught(laneOf(kind), answer))
       if (kind.label === undefined) return
       const key = keyOf(kind.lane, kind.label)
-      const next = taught(known.get(key) ?? cold.get(key) ?? fresh, answer, nowSeconds)
+      const next = taught(known.get(key) ?? cold.get(key) ?? fresh, answer)
       if (OutputEstimate.isCold(next.all)) return keep(cold, key, next)
       cold.delete(key)
       keep(known, key, next)

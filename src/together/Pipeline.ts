@@ -221,7 +221,7 @@ const learned = (
   if (sample._tag === "Success" && observed.usage !== undefined && call.estimate.maxOutputTokens > 0) {
     const { outputTokens } = observed.usage
     const open = (call.estimate.openChoices ?? 0) > 0
-    guards.outputs.record(call, { outputTokens, open }, Monotonic.seconds(clock))
+    guards.outputs.record(call, { outputTokens, open })
   } else if (sample._tag === "Throttled" && sample.scope === "tokens") {
     guards.outputs.refused(call, Monotonic.seconds(clock))
   }

@@ -14,9 +14,9 @@ const record = (
   kind: OutputHistory.Kind,
   outputTokens: number,
   n = 20,
-  { at = 0, open = true }: { readonly at?: number; readonly open?: boolean } = {}
+  { open = true }: { readonly open?: boolean } = {}
 ) => {
-  for (let i = 0; i < n; i++) outputs.record(kind, { outputTokens, open }, at)
+  for (let i = 0; i < n; i++) outputs.record(kind, { outputTokens, open })
 }
 
 describe("OutputHistory", () => {
@@ -130,11 +130,11 @@ describe("OutputHistory", () => {
       const bounds = [day, day + 3599, day + 3600, day + 7200, 2 * day].map((now) =>
         outputs.expect({ lane }, open, now).maxOutputTokens
       )
-      expect(bounds).toEqual([120_000, 120_000, 60_000, 30_000, 8192])
+      expect(bounds).toEqual([120_000, 120_000, 60_000, 30_000, 15_000])
       // one answer, and what has come down stays down
-      record(outputs, { lane }, 50, 1, { at: day + 7200 })
-      expect(outputs.expect({ lane }, open, 3 * day).maxOutputTokens).toBe(30_000)
-      record(outputs, { lane }, 9000, 1, { at: 3 * day })
+      record(outputs, { lane }, 50, 1)
+      expect(outputs.expect({ lane }, open, 3 * day).maxOutputTokens).toBe(15_000)
+      record(outputs, { lane }, 9000, 1)
       expect(outputs.expect({ lane }, open, 3 * day).maxOutputTokens).toBe(36_000)
     })
 
