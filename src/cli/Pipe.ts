@@ -35,15 +35,19 @@ const attempt = <A>(method: string, path: string, blocked: (code: unknown) => bo
 /** Opens a pipe or a device for the life of the scope; a pipe without a reader as soon as one comes. */
 export const open: Projection.OpenStream = Effect.fnUntraced(function*(path) {
   const { O_APPEND, O_NONBLOCK, O_WRONLY } = constants
-  const hasNoReader = (code: unknown) => code === "ENXIO" && statSync(path).isFIFO()
+  const hasNoReader = (code: unknown) =>
+    code === "ENXIO" && statSync(path, { throwIfNoEntry: false })?.isFIFO() === true
   const tried = attempt("open", path, hasNoReader, () => openSync(path, O_WRONLY | O_APPEND | O_NONBLOCK))
-  let file = yield* tried
-  while (file === undefined) {
-    yield* Effect.sleep(defaults.openEvery)
-    file = yield* tried
-  }
-  const fd = file
-  yield* Effect.addFinalizer(() => Effect.sync(() => closeSync(fd)))
+  // interrupted between two looks only: what was opened is closed
+  const opened = Effect.gen(function*() {
+    let file = yield* tried
+    while (file === undefined) {
+      yield* Effect.interruptible(Effect.sleep(defaults.openEvery))
+      file = yield* tried
+    }
+    return file
+  })
+  const fd = yield* Effect.acquireRelease(opened, (file) => Effect.sync(() => closeSync(file)))
   return {
     writeAll: Effect.fnUntraced(function*(bytes) {
       let at = 0

@@ -45,7 +45,7 @@ export const of = (env: Environment): Proxies | undefined => {
 /** Lists the hosts that are asked directly, those of this machine among them. */
 export const noProxy = ({ direct }: Proxies): string => direct === "" ? loopback : `${direct},${loopback}`
 
-/** Finds the proxy for an address, unless `NO_PROXY` names its host. */
+/** Finds the proxy for an address, unless it is of this machine. Whether `NO_PROXY` names its host is for Undici to say. */
 export const forAddress = (proxies: Proxies | undefined, address: string): Named | undefined => {
   const { hostname, protocol } = new URL(address)
   if (proxies === undefined || loopback.split(",").includes(hostname.replace(/^\[|\]$/g, ""))) return undefined
