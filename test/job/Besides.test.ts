@@ -5,6 +5,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { ServerError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
@@ -117,6 +118,27 @@ describe("Besides", () => {
         expect(yield* left).toEqual([0, 100])
         expect((yield* Fiber.join(run)).uncertainNanoUsd).toBe(0n)
         expect(yield* left).toEqual([10, 0])
+      }).pipe(Effect.provideService(FileSystem.FileSystem, disk.fs))
+    })))
+
+  it.effect("notes what a failure told of its cost where its row stays undone", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(prompts(2))
+      const spent = ledger()
+      const { send } = provider((row) =>
+        Effect.suspend(() => {
+          spent.settled += 7n
+          return row.id === "r2" ? Effect.fail(new ServerError({ message: "given up", status: 500 })) : Effect.succeed({
+            ...reply(row),
+            nanoUsd: 7n
+          })
+        })
+      )
+      const stop = Effect.as(Effect.sleep(500), Stop.interrupted)
+      const spending = Effect.sync(() => ({ ...spent }))
+      yield* Effect.gen(function*() {
+        yield* JobFiles.run({ input: Input.file("in.jsonl"), send, spending, stop })
+        expect(yield* left).toEqual([7, 7])
       }).pipe(Effect.provideService(FileSystem.FileSystem, disk.fs))
     })))
 

@@ -13,10 +13,12 @@ import {
   ServerError
 } from "../../src/domain/TogetherError.ts"
 import * as Job from "../../src/job/Job.ts"
+import * as Price from "../../src/policy/Price.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as CallWatch from "../../src/together/CallWatch.ts"
 import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup } from "./jobs.ts"
 
 const budget = (neededNanoUsd: bigint) =>
@@ -232,6 +234,18 @@ describe("Dispatch", () => {
       const down = provider(() => Effect.fail(failing))
       yield* run(undone, { send: down.send, report, stop: Effect.as(Effect.sleep(5000), Stop.interrupted) })
       expect([down.sent.length, report.attempts]).toEqual([6, 48])
+    }))
+
+  it.effect("adds to an answer what failed tries before it took", () =>
+    Effect.gen(function*() {
+      const usage = { inputTokens: 4, outputTokens: 6, cachedInputTokens: 1, reasoningTokens: 2 }
+      const failing = Effect.flatMap(CallWatch.Current, (watch) => {
+        CallWatch.failed(watch!, usage, Price.known(10n)) // a job's row has a watch
+        return Effect.fail(new ServerError({ message: "given up", status: 500 }))
+      })
+      const { send } = provider((row, nth) => nth < 3 ? failing : Effect.succeed({ ...reply(row), usage }))
+      const { report } = yield* run(yield* setup(prompts(1)), { send })
+      expect([report.ok, report.nanoUsd, report.inputTokens, report.outputTokens]).toEqual([1, 25n, 12, 18])
     }))
 
   it.effect("does not keep a stop waiting for a row that only waits for its next try", () =>
