@@ -25,11 +25,17 @@ export interface Proxies {
 
 const loopback = "localhost,127.0.0.1,::1"
 
+/** Reads a variable in small letters, else in capitals; an empty one is none. */
+const find = (env: Environment, name: string) =>
+  [name.toLowerCase(), name].map((variable) => ({ variable, value: (env[variable] ?? "").trim() }))
+    .find(({ value }) => value !== "")
+
 const read = (env: Environment, name: string): Named | undefined => {
-  const variable = [name.toLowerCase(), name].find((each) => (env[each] ?? "").trim() !== "")
-  if (variable === undefined) return undefined
-  const value = (env[variable] ?? "").trim()
-  return { variable, address: value.includes("://") ? value : `http://${value}` }
+  const found = find(env, name)
+  return found && {
+    variable: found.variable,
+    address: found.value.includes("://") ? found.value : `http://${found.value}`
+  }
 }
 
 /** Reads the proxies out of an environment; nothing where it names none. */
@@ -38,7 +44,7 @@ export const of = (env: Environment): Proxies | undefined => {
   return http === undefined && https === undefined ? undefined : {
     http,
     https,
-    direct: (env["no_proxy"] ?? env["NO_PROXY"] ?? "").trim()
+    direct: find(env, "NO_PROXY")?.value ?? ""
   }
 }
 

@@ -20,6 +20,9 @@ describe("Proxy", () => {
     expect(named(both, "http://gateway/v1")).toEqual(["HTTP_PROXY", "http://p:1"])
     expect(named({ HTTP_PROXY: "p:1" })).toEqual(["HTTP_PROXY", "http://p:1"])
     expect(named({ ...both, https_proxy: "http://small:1" })).toEqual(["https_proxy", "http://small:1"])
+    const direct = (env: Proxy.Environment) => Proxy.of({ ...both, ...env })?.direct
+    expect([direct({ NO_PROXY: " a,b " }), direct({ no_proxy: "c", NO_PROXY: "a" })]).toEqual(["a,b", "c"])
+    expect(direct({ no_proxy: "", NO_PROXY: "a" })).toBe("a")
     for (const local of ["http://127.0.0.1:8787/v1", "http://localhost/v1", "http://[::1]:1/v1"]) {
       expect(named(both, local)).toBeUndefined()
     }
