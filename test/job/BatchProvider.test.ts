@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as BatchProvider from "../../src/job/BatchProvider.ts"
 import * as Stop from "../../src/job/Stop.ts"
+import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
 import { prompts, run, setup, world as simulated } from "./batches.ts"
@@ -66,8 +67,11 @@ const cutting = (downloads: number) => {
   )
 }
 
-/** Is a world that, from its sixth second on, answers some requests with a status for so many seconds, and counts them. */
-const failing = (seconds: number, spoilt: (request: string) => boolean, status = 503) => {
+const unavailable = (headers: Readonly<Record<string, string>> = {}, status = 503) =>
+  Reply.json({}, { status, headers })
+
+/** Is a world that, from its sixth second on, answers some requests so for so many seconds, and counts them. */
+const failing = (seconds: number, spoilt: (request: string) => boolean, answer: Reply.Reply = unavailable()) => {
   let failures = 0
   let began: number | undefined
   const provider = simulated(
@@ -79,11 +83,13 @@ const failing = (seconds: number, spoilt: (request: string) => boolean, status =
           const now = time - (began ??= time)
           if (now < 6 || now >= 6 + seconds || !spoilt(`${request.method} ${request.url}`)) return effect
           failures++
-          return Effect.succeed(HttpClientResponse.fromWeb(request, Response.json({}, { status })))
+          return Reply.send(answer, request)
         }))
   )
   return { provider, failures: () => failures }
 }
+
+const looks = (request: string) => /GET .*\/batches\/./.test(request)
 
 describe("BatchProvider", () => {
   describe("create", () => {
@@ -147,7 +153,7 @@ describe("BatchProvider", () => {
       VirtualClock.wrap(Effect.gen(function*() {
         for (const [seconds, stopped] of [[500, undefined], [1000, "Unreachable"]] as const) {
           const disk = yield* setup(prompts(40))
-          const { failures, provider } = failing(seconds, (request) => /GET .*\/batches\/./.test(request))
+          const { failures, provider } = failing(seconds, looks)
           const { report, stop } = yield* run(disk, provider, { poll: "5 seconds" })
           expect([seconds, stop?._tag, report.ok]).toEqual([seconds, stopped, stopped === undefined ? 40 : 0])
           expect(failures()).toBeGreaterThan(10)
@@ -167,10 +173,28 @@ describe("BatchProvider", () => {
         expect(failures()).toBeGreaterThan(5)
       })))
 
+    it.effect("takes a host without an address for an outage, once it was answered", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(40))
+        const { failures, provider } = failing(60, looks, Reply.broken("dns"))
+        const { report, stop } = yield* run(disk, provider, { poll: "5 seconds" })
+        expect([stop, report.ok, failures() > 2]).toEqual([undefined, 40, true])
+      })))
+
+    it.effect("asks again no earlier than it is told, and not at all where that is longer than an outage", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const [retryAfter, asked, stopped] of [["120", 3, undefined], ["3600", 1, "Unreachable"]] as const) {
+          const disk = yield* setup(prompts(40))
+          const { failures, provider } = failing(300, looks, unavailable({ "retry-after": retryAfter }))
+          const { stop } = yield* run(disk, provider, { poll: "5 seconds" })
+          expect([retryAfter, stop?._tag, failures()]).toEqual([retryAfter, stopped, asked])
+        }
+      })))
+
     it.effect("stops at once where it is refused", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(40))
-        const { failures, provider } = failing(1000, (request) => /GET .*\/batches\/./.test(request), 401)
+        const { failures, provider } = failing(1000, looks, unavailable({}, 401))
         const { stop } = yield* run(disk, provider, { poll: "5 seconds" })
         expect([stop?._tag, failures()]).toEqual(["Refused", 1])
       })))
