@@ -49,11 +49,9 @@ export interface BatchBudget {
 /** What one part holds of the budget. */
 export interface Reserve {
   /**
-   * Gives it back; `spent` is what the part is known to have cost, `unknown` whether it may have cost more. Hands back
-   * what is assumed besides.
+   * Charges the ledger, and then gives it back: who waits for room finds both. `spent` is what the part is known to have
+   * cost, `unknown` whether it may have cost more. Hands back what is assumed besides.
    */
-  readonly release: (spent: bigint, unknown: boolean) => bigint
-  /** Charges the ledger, and then gives it back: who waits for room finds both. */
   readonly end: (spent: bigint, unknown: boolean) => Effect.Effect<bigint>
   /** What the ledger holds for it; absent where nobody keeps one, and of parts of earlier runs, which theirs has charged. */
   readonly reservation?: Credits.Reservation | undefined
@@ -84,32 +82,29 @@ export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Led
     running++
   }
 
-  const reserveOf = (high: bigint, reservation: Credits.Reservation | undefined): Reserve => {
-    const besidesOf = (spent: bigint, unknown: boolean) => unknown && spent < high ? high - spent : 0n
-    const release: Reserve["release"] = (spent, unknown) => {
-      reserved -= high
-      running--
-      const besides = besidesOf(spent, unknown)
-      assumed += besides
-      const before = freed
-      freed = Deferred.makeUnsafe()
-      Deferred.doneUnsafe(before, Effect.void)
-      return besides
-    }
-    return {
-      release,
-      reservation,
-      end: (spent, unknown) =>
-        Effect.suspend(() => {
-          const besides = besidesOf(spent, unknown)
-          const cost = Price.known(spent + besides)
-          const settled = reservation?.settle(
-            besides === 0n ? cost : Price.assumed(cost, "what a row of the batch cost is unknown")
-          ) ?? Effect.void
-          return Effect.andThen(settled, Effect.sync(() => release(spent, unknown)))
-        }).pipe(Effect.uninterruptible)
-    }
+  /** Lets a part go, and wakes who waits for room. */
+  const release = (high: bigint, besides: bigint): void => {
+    reserved -= high
+    running--
+    assumed += besides
+    const before = freed
+    freed = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(before, Effect.void)
   }
+
+  const reserveOf = (high: bigint, reservation: Credits.Reservation | undefined): Reserve => ({
+    reservation,
+    end: (spent, unknown) => {
+      const besides = unknown && spent < high ? high - spent : 0n
+      const cost = Price.known(spent + besides)
+      const settled = reservation?.settle(
+        besides === 0n ? cost : Price.assumed(cost, "what a row of the batch cost is unknown")
+      ) ?? Effect.void
+      return Effect.uninterruptible(
+        Effect.as(Effect.andThen(settled, Effect.sync(() => release(high, besides))), besides)
+      )
+    }
+  })
 
   /** Takes a bound, and reserves it in the ledger; takes nothing where that has no room. */
   const takeBoth = (high: bigint, bound: Price.Estimate) =>

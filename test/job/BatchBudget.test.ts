@@ -9,11 +9,12 @@ const spending = (limit: bigint | undefined) => {
   const budget = BatchBudget.make(limit, () => spent)
   return {
     budget,
-    /** Settles a part: its cost is spent, its reserve released. */
-    settle: (reserve: BatchBudget.Reserve, cost: bigint, unknown = false) => {
-      spent += cost
-      return reserve.release(cost, unknown)
-    }
+    /** Settles a part: its cost is spent, its reserve given back. */
+    settle: (reserve: BatchBudget.Reserve, cost: bigint, unknown = false) =>
+      Effect.suspend(() => {
+        spent += cost
+        return reserve.end(cost, unknown)
+      })
   }
 }
 
@@ -28,19 +29,19 @@ describe("BatchBudget", () => {
         const second = yield* Effect.forkChild(reserve(budget, 60n), { startImmediately: true })
         yield* Effect.yieldNow
         expect(second.pollUnsafe()).toBeUndefined()
-        settle(first, 30n)
-        settle(yield* Fiber.join(second), 50n)
+        yield* settle(first, 30n)
+        yield* settle(yield* Fiber.join(second), 50n)
         const error = yield* Effect.flip(reserve(budget, 21n))
         expect([error.limitNanoUsd, error.neededNanoUsd, error.remainingNanoUsd]).toEqual([100n, 21n, 20n])
-        settle(yield* reserve(budget, 20n), 20n)
+        yield* settle(yield* reserve(budget, 20n), 20n)
       }))
 
     it.effect("counts a part whose cost is unknown with its bound", () =>
       Effect.gen(function*() {
         const { budget, settle } = spending(100n)
-        expect(settle(yield* reserve(budget, 60n), 10n, true)).toBe(50n)
+        expect(yield* settle(yield* reserve(budget, 60n), 10n, true)).toBe(50n)
         expect((yield* Effect.flip(reserve(budget, 41n))).remainingNanoUsd).toBe(40n)
-        settle(yield* reserve(budget, 40n), 50n, true)
+        yield* settle(yield* reserve(budget, 40n), 50n, true)
         expect((yield* Effect.flip(reserve(budget, 1n))).remainingNanoUsd).toBe(-10n)
       }))
 
@@ -55,7 +56,7 @@ describe("BatchBudget", () => {
         const waiting = yield* Effect.forkChild(reserve(budget, 1n), { startImmediately: true })
         yield* Effect.yieldNow
         expect(waiting.pollUnsafe()).toBeUndefined()
-        settle(held, 0n)
+        yield* settle(held, 0n)
         yield* Fiber.join(waiting)
       }))
 
@@ -64,7 +65,31 @@ describe("BatchBudget", () => {
         const { budget, settle } = spending(undefined)
         const unknown = Price.unknown("no price")
         const parts = [budget.hold(unknown), yield* budget.reserve("m", unknown), yield* reserve(budget, 50n)]
-        expect(parts.map((part) => settle(part, 5n, true))).toEqual([0n, 0n, 45n])
+        expect(yield* Effect.forEach(parts, (part) => settle(part, 5n, true))).toEqual([0n, 0n, 45n])
+      }))
+  })
+
+  describe("end", () => {
+    it.effect("charges the ledger before who waits for room is woken, as assumed where it is", () =>
+      Effect.gen(function*() {
+        const charged: Array<Price.Cost> = []
+        const ledger: BatchBudget.Ledger = (estimate) =>
+          Effect.succeed({
+            id: 1,
+            estimate,
+            isOfDayBefore: () => false,
+            settle: (cost) => Effect.andThen(Effect.yieldNow, Effect.sync(() => void charged.push(cost))),
+            refund: () => Effect.void
+          })
+        const budget = BatchBudget.make(100n, () => 0n, ledger)
+        const [first, second] = [yield* reserve(budget, 60n), yield* reserve(budget, 40n)]
+        const third = yield* Effect.forkChild(
+          Effect.andThen(reserve(budget, 40n), Effect.sync(() => charged.length)),
+          { startImmediately: true }
+        )
+        expect([yield* second.end(30n, false), yield* Fiber.join(third)]).toEqual([0n, 1])
+        expect(yield* first.end(20n, true)).toBe(40n)
+        expect(charged).toEqual([Price.known(30n), Price.assumed(Price.known(60n), expect.any(String))])
       }))
   })
 })

@@ -1,20 +1,25 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Credits from "../../src/guard/Credits.ts"
 import type * as BatchJob from "../../src/job/BatchJob.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import type * as Simulation from "../../src/testing/Simulation.ts"
+import * as Reply from "../../src/testing/Reply.ts"
 import { boundOf, price, prompts, run, setup, world } from "./batches.ts"
 
 /** Runs 40 rows in batches of 10, of a program whose ledger keeps a budget. */
-const guarded = (limit: bigint, options: Partial<BatchJob.Options> = {}, provider: Simulation.Options = {}) =>
+const guarded = (
+  limit: bigint,
+  options: Partial<BatchJob.Options> = {},
+  spoil?: (client: HttpClient.HttpClient) => HttpClient.HttpClient
+) =>
   VirtualClock.wrap(
     Effect.gen(function*() {
       const limits = { maxRows: 10, maxBytes: 1_000_000 }
       const given = { price, limits, ...options }
-      const { report, stop } = yield* run(yield* setup(prompts(40)), world(provider), given)
+      const { report, stop } = yield* run(yield* setup(prompts(40)), world({}, spoil), given)
       const { open, reserved, settled, uncertain } = yield* Effect.flatMap(Credits.Credits, (each) => each.tally())
       return { ok: report.ok, stop: stop?._tag, cost: report.nanoUsd, open, reserved, settled, uncertain }
     }).pipe(Effect.provide(Credits.layer({ budgets: [Budget.perRun(limit)] })))
@@ -33,7 +38,7 @@ describe("BatchJob", () => {
       Effect.gen(function*() {
         const one = boundOf(1, 10) * 12n / 10n
         const { cost, ok, open, settled, stop } = yield* guarded(one * 2n, { parallel: 4 })
-        expect([ok >= 20, ok < 41, stop === undefined || stop === "MaxCost", open]).toEqual([true, true, true, 0])
+        expect([ok, stop, open]).toEqual([20, "MaxCost", 0])
         expect([settled, settled <= one * 2n]).toEqual([cost, true])
         expect(yield* guarded(one / 2n)).toMatchObject({ ok: 0, stop: "MaxCost", settled: 0n, open: 0 })
       }))
@@ -43,6 +48,15 @@ describe("BatchJob", () => {
         const stop = Effect.as(Effect.sleep("1 second"), Stop.interrupted)
         const { ok, open, settled, uncertain } = yield* guarded(10n ** 9n, { stop, parallel: 1, poll: "1 hour" })
         expect([ok, open, settled > 0n, uncertain === settled]).toEqual([0, 0, true, true])
+      }))
+
+    it.effect("charges nothing for a batch that was never created", () =>
+      Effect.gen(function*() {
+        const refusing = (client: HttpClient.HttpClient) =>
+          HttpClient.transform(client, (effect, request) =>
+            request.method === "POST" ? Reply.send(Reply.error(401), request) : effect)
+        const { cost: _, ...rest } = yield* guarded(10n ** 9n, { parallel: 1 }, refusing)
+        expect(rest).toEqual({ ok: 0, stop: "Refused", open: 0, reserved: 0n, settled: 0n, uncertain: 0n })
       }))
   })
 })
