@@ -66,6 +66,7 @@ describe("Credits", () => {
         yield* Effect.forkChild(late, { startImmediately: true })
         yield* TestClock.adjust("2 hours")
         expect([sent, yield* today]).toEqual([1, expect.objectContaining({ settled: cents(3), open: 0, calls: 1 })])
+        expect(yield* credits.tally()).toMatchObject({ settled: cents(3), reserved: 0n, open: 0 })
         yield* TestClock.adjust("22 hours")
         const refusedLate = yield* Effect.forkChild(Effect.flip(late), { startImmediately: true })
         yield* TestClock.adjust("90 minutes")

@@ -67,6 +67,16 @@ describe("Claim", () => {
       expect(yield* disk.fs.exists("others.jsonl")).toBe(false)
     })))
 
+  it.effect("knows a file whose first row a damaged journal has lost", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { disk, errors, job } = yield* setup
+      yield* job("a", { ...failing, concurrency: 1 })
+      const journal = "a.results.jsonl.journal"
+      yield* disk.fs.writeFileString(journal, disk.text(journal).replace("\"id\":\"a1\"", "\"id\":\"a?\""))
+      const { recovered } = yield* job("a", { ...failing, concurrency: 1 })
+      expect([recovered.damaged.length, errors().toSorted()]).toEqual([1, ["a1", "a2", "a3"]])
+    })))
+
   it.effect("lets one of two jobs that run at once write to a file, from their beginning on", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { disk, errors, job } = yield* setup
