@@ -1,8 +1,12 @@
 import { NodeServices } from "@effect/platform-node"
 import { expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import type { OutputError } from "../../src/job/JobError.ts"
 import * as Projection from "../../src/job/Projection.ts"
+import * as Stop from "../../src/job/Stop.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const texts = Array.from({ length: 300 }, (_, i) => `${i} ${"x".repeat(1 + i * 7 % 500)}\n`)
 
@@ -42,4 +46,23 @@ it.layer(NodeServices.layer)("Projection", (it) => {
       expect([`${long}b\n`, "b\n"]).toContain(text)
       expect(projection.bytes()).toBe(text.length)
     }))
+
+  it.effect("waits for the reader of a device a second longer than the job goes on, to open it and to write", () =>
+    VirtualClock.wrap(Effect.scoped(Effect.gen(function*() {
+      const stop = Effect.as(Effect.sleep("30 seconds"), Stop.interrupted)
+      const seconds = <A>(
+        open: Projection.OpenStream,
+        use: (file: Projection.Projection) => Effect.Effect<A, OutputError>
+      ) =>
+        Projection.open("/dev/null", { stop }).pipe(
+          Effect.flatMap(use),
+          Effect.provideService(Projection.OpenStream, open),
+          Effect.flip,
+          Effect.timed,
+          Effect.map(([took, { reason }]) => [reason, Duration.toSeconds(took)])
+        )
+      const paused: Projection.OpenStream = () => Effect.succeed({ writeAll: () => Effect.never })
+      expect(yield* seconds(() => Effect.never, () => Effect.void)).toEqual(["unread", 31])
+      expect(yield* seconds(paused, (file) => file.append("text"))).toEqual(["unread", 31])
+    }))))
 })
