@@ -67,6 +67,18 @@ describe("Claim", () => {
       expect(yield* disk.fs.exists("others.jsonl")).toBe(false)
     })))
 
+  it.effect("names each file once, and leaves one that stood there empty", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { disk, job } = yield* setup
+      const half = (row: Row.Row) => row.id === "a1" ? answered(row) : invalid
+      yield* job("a", { send: half, concurrency: 1 })
+      const named = disk.text("a.results.jsonl.journal").split("\n").filter((text) => text.includes("\"output\""))
+      expect(named.length).toBe(2)
+      yield* disk.fs.writeFileString("others.jsonl", "")
+      yield* job("b", { errors: "others.jsonl" })
+      expect(yield* disk.fs.exists("others.jsonl")).toBe(true)
+    })))
+
   it.effect("knows a file whose first row a damaged journal has lost", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const { disk, errors, job } = yield* setup

@@ -380,15 +380,20 @@ describe("what a call reserves", () => {
   it.effect("takes what it has learned from 20 answers for a call without max_tokens, not the model's context", () =>
     Effect.gen(function*() {
       const open = (n: number) => ({ ...request(n), max_tokens: undefined })
-      const reserved = (limit: string) =>
+      const reserved = (limit: string, maxTokens?: number) =>
         Effect.map(
           world(({ credits, together }) =>
             Effect.gen(function*() {
               // the budget holds the context of one call
-              yield* Effect.forEach(Array.from({ length: 20 }, (_, n) => n), (n) => together.chat(open(n)))
-              const calls = Effect.forEach(Array.from({ length: 10 }, (_, n) => n), (n) => together.chat(open(n)), {
-                concurrency: "unbounded"
-              })
+              yield* Effect.forEach(
+                Array.from({ length: 20 }, (_, n) => n),
+                (n) => together.chat({ ...request(n), max_tokens: maxTokens })
+              )
+              const calls = Effect.forEach(
+                Array.from({ length: 10 }, (_, n) => n),
+                (n) => Effect.ignore(together.chat(open(n))),
+                { concurrency: "unbounded" }
+              )
               const before = yield* tally(credits)
               yield* Effect.forkChild(calls, { startImmediately: true })
               yield* Effect.sleep("1 millis")
@@ -398,6 +403,8 @@ describe("what a call reserves", () => {
           ({ exit }) => exit
         )
       expect(yield* reserved("$0.15")).toEqual(Exit.succeed([0n, 10, 81_920_000n]))
+      // what max_tokens may have cut says nothing of them
+      expect(yield* reserved("$0.15", 16)).toEqual(Exit.succeed([0n, 1, 131_072_000n]))
     }))
 
   it.effect("refuses a margin that is none", () =>
