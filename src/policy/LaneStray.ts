@@ -57,7 +57,12 @@ export const fail = (state: State, ticket: Ticket): State =>
 /** Notes that the provider said a rate: no refusal may then bring those of before back. */
 export const told = (state: State): State => {
   const { phase } = state
-  return { ...state, phase: watch(phase._tag === "Watch" ? phase.share : phase.known, state.last) }
+  return {
+    ...state,
+    phase: phase._tag === "Watch"
+      ? { ...watch(phase.share, state.last), basis: phase.basis }
+      : watch(phase.known, state.last)
+  }
 }
 
 /** What a refusal was judged to be. */
@@ -134,6 +139,8 @@ const weighed = (
   now: number
 ): Judged => {
   const { requests } = lane
+  // sent before the share was known: what made it known has told of it already
+  if (before.share > 0 && ticket.seq < before.knownFrom) return judged(lane, before, "go-on")
   const aloneAt = before.given && admitted * before.share >= defaults.alone ? ticket.seq : before.aloneAt
   // no trial has shown the share, and large calls are refused: their size is why
   const isSize = ofTokens && before.basis !== "shown"
@@ -257,6 +264,8 @@ export const advance = (lane: Lane, now: number): readonly [Decision | undefined
 /** Sends at twice the rate. */
 const tried = (lane: Lane, before: Learned, now: number): Lane => {
   const twice = (rate: Rate.State, earlier: Rate.State, unit: number): Rate.State => {
+    // a limit that is unknown stays so
+    if (rate.rate === Infinity) return rate
     const least = Math.min(Rate.believed(earlier), defaults.trialLeast * unit)
     return { ...rate, phase: "hold", rate: Math.max(defaults.trial * Rate.believed(rate), least) }
   }

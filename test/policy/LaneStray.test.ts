@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as Stray from "../../src/policy/LaneStray.ts"
+import * as LaneStrayState from "../../src/policy/LaneStrayState.ts"
 import { laws, seeded, whole } from "./events.ts"
 
 const refusal: Kernel.Sample = { _tag: "Throttled", scope: "unknown" }
@@ -272,5 +273,30 @@ describe("LaneStray", () => {
     const { state } = run(2000, byChance(0.1, 1))
     expect(state.stray.phase).toMatchObject({ _tag: "Watch", share: expect.closeTo(0.1, 0.1) })
     expect(Stray.told(state.stray).phase).toMatchObject({ share: shareOf(state) })
+  })
+  it("takes an unknown limit of tokens for unknown in a trial too: one that is refused later is learned", () => {
+    let { now, state } = inTrial()
+    for (let i = 0; i < 100; i++) state = send(state, now += 1, { _tag: "Success" })
+    state = send(state, now += 1, { _tag: "Throttled", scope: "tokens" })
+    expect(state.tokens.rate).toBeLessThan(Infinity)
+    expect(Kernel.wait(state, now, 10)[0]).toBeLessThan(60)
+  })
+
+  it("weighs nothing that was sent before the share was known", () => {
+    let state = Kernel.make({ requests: { initial: 20, known: true } })
+    const tickets: Array<Kernel.Ticket> = []
+    for (let i = 0; i < 20; i++) {
+      const [ticket, sent] = Kernel.admit(state, 10, "requests", i / 20)
+      tickets.push(ticket)
+      state = sent
+    }
+    state = { ...state, stray: { phase: LaneStrayState.watch(0.2, state.next), last: state.next - 1, failed: 0 } }
+    for (const ticket of tickets) state = Kernel.settle(state, ticket, refusal, 1)[1]
+    expect([shareOf(state), state.requests.rate]).toEqual([0.2, 20])
+  })
+
+  it("keeps a guess a guess where the provider says a rate", () => {
+    const guess = { ...LaneStrayState.watch(0.1, 0), basis: "guess" as const }
+    expect(Stray.told({ phase: guess, last: 40, failed: 0 }).phase).toMatchObject({ share: 0.1, basis: "guess" })
   })
 })
