@@ -7,7 +7,7 @@
  * ```
  *
  * A fixed window of a second admits whatever a sliding one does, so the same count serves both. A call larger than the
- * whole window counts for as many seconds as it takes.
+ * whole window counts for as many seconds as it takes, in parts that are larger than a window where they would be many.
  *
  * Plain data, in order of time; `now` is seconds.
  */
@@ -17,7 +17,9 @@ export const defaults = {
   /** Seconds for which a cost counts: a hundredth more than the window, since calls are not always as long on their way. */
   seconds: 1.01,
   /** Windows up to which a cost counts whole; a larger one counts in parts, a window each. */
-  whole: 1.5
+  whole: 1.5,
+  /** Parts of a cost, more or less: a call of a million tokens would be millions where a limit has fallen far. */
+  parts: 60
 } as const
 
 /** A cost, and until when it counts. */
@@ -42,9 +44,11 @@ export const passed = (count: SlidingCount, now: number): SlidingCount =>
 /** Counts a cost from a time on; `most` is what one window admits. */
 export const add = (count: SlidingCount, cost: number, most: number, at: number): SlidingCount => {
   const entries = count.slice()
+  const windows = Math.max(1, cost / most / defaults.parts)
+  const seconds = defaults.seconds * windows
   let rest = cost
-  for (let until = at + defaults.seconds; rest > 0; until += defaults.seconds) {
-    const part = rest > defaults.whole * most ? most : rest
+  for (let until = at + seconds; rest > 0; until += seconds) {
+    const part = rest > defaults.whole * windows * most ? windows * most : rest
     rest -= part
     let index = entries.length
     while (index > 0 && entries[index - 1]!.until > until) index--

@@ -25,6 +25,13 @@ describe("SlidingCount", () => {
     expect(SlidingCount.wait(count, 0, 5)).toBe(0)
   })
 
+  it("counts what takes many seconds in few parts", () => {
+    const count = SlidingCount.add(SlidingCount.empty, 1e6, 0.05, 0)
+    expect(count.length).toBeLessThanOrEqual(SlidingCount.defaults.parts + 1)
+    expect(SlidingCount.total(count)).toBeCloseTo(1e6, 3)
+    expect(SlidingCount.wait(count, 0.05, 0) / (seconds * 1e6 / 0.05)).toBeCloseTo(1, 6)
+  })
+
   it("keeps what counts in order of time, and leaves room after each wait, whatever was sent", () => {
     const random = seeded(5)
     let count = SlidingCount.empty
