@@ -166,7 +166,7 @@ const mirrored = (
       highestOf(bucket)
     )
   // a refusal never raises a rate, whatever the guesses make of it
-  const to = Math.max(lowestOf(state, of), Math.min(rate.rate, BucketMirror.rate(next)))
+  const to = Math.min(rate.rate, Math.max(lowestOf(state, of), BucketMirror.rate(next)))
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
