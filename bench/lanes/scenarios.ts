@@ -199,7 +199,7 @@ export const wide: ReadonlyArray<Scenario> = [
     burstSeconds: 0.1,
     faults: [{ probability: 0.3, kind: 503 }]
   }),
-  other("chance-429", "no limit, one in five refused by chance", {
+  other("chance-429", "10 requests/s and 3,000 tokens/s, one in five refused by chance", {
     ...base,
     faults: [{ probability: 0.2, kind: 429 }]
   }),
