@@ -193,8 +193,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
       const due = slow || sends >= Math.max(dear, state.interval * state.perEpisode)
       if (due && sends >= Pause.earning(state) && elapsed >= least) {
         const limit = state.rate
-        const use = usedOf(state, now, defaults.useSeconds)
-        const useBefore = use === Infinity ? 0 : use
+        const useBefore = Math.min(limit, usedOf(state, now, defaults.useSeconds))
         return move(state, now, "probe-began", {
           phase: "probe",
           limit,

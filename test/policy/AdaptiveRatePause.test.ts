@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as Pause from "../../src/policy/AdaptiveRatePause.ts"
 
 /** Sends as fast as the learner allows through a bucket of 10 per second that holds 10, until it was refused so often. */
 const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate.State; readonly at: number } => {
@@ -26,6 +27,10 @@ const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate
 }
 
 describe("AdaptiveRatePause", () => {
+  it("costs nothing before the first attempt", () => {
+    expect(Pause.lostAttempts(AdaptiveRate.make())).toBe(0)
+  })
+
   it("takes what the provider asks for beyond the filling of a bucket for lost", () => {
     expect(AdaptiveRate.lostSeconds(sprint(1, 1).state)).toBe(0)
     expect(AdaptiveRate.lostSeconds(sprint(1, 10).state)).toBe(8)
