@@ -82,10 +82,14 @@ export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Led
     running++
   }
 
-  /** Lets a part go, and wakes who waits for room. */
-  const release = (high: bigint, besides: bigint): void => {
+  const drop = (high: bigint): void => {
     reserved -= high
     running--
+  }
+
+  /** Lets a part go, and wakes who waits for room. */
+  const release = (high: bigint, besides: bigint): void => {
+    drop(high)
     assumed += besides
     const before = freed
     freed = Deferred.makeUnsafe()
@@ -112,12 +116,7 @@ export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Led
       hold(high)
       return ledger(bound).pipe(
         Effect.map((reservation) => reserveOf(high, reservation)),
-        Effect.tapError(() =>
-          Effect.sync(() => {
-            reserved -= high
-            running--
-          })
-        )
+        Effect.tapError(() => Effect.sync(() => drop(high)))
       )
     })
 

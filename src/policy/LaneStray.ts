@@ -80,7 +80,7 @@ export const refuse = (before: Lane, ticket: Ticket, ofTokens: boolean, now: num
   const admitted = Math.max(0, ticket.seq - last - 1 - failed)
   switch (phase._tag) {
     case "Watch":
-      return weighed(lane, phase, ticket, ofTokens, last, admitted, now)
+      return (phase.share > 0 ? known : doubted)(lane, phase, { ticket, ofTokens, last, admitted, now })
     case "Due":
       return judged(lane, phase, "go-on")
     case "Trial": {
@@ -128,62 +128,75 @@ const tested = (lane: Lane, phase: Trial, ticket: Ticket, admitted: number): num
 /** Computes the nats by which a refusal speaks for a limit that is half the rate, or less, and not for chance. */
 const weight = (share: number): number => Math.log((1 + share) / (2 * share))
 
-/** Judges a refusal by the share that is known, or by the rate that was proved; what is more than chance is learned from. */
-const weighed = (
-  lane: Lane,
-  before: Watch,
-  ticket: Ticket,
-  ofTokens: boolean,
-  last: number,
-  admitted: number,
-  now: number
-): Judged => {
-  const { requests } = lane
+/** A refusal while nothing is tried: the ticket, the refusal before it, and the admissions since. */
+interface Seen {
+  readonly ticket: Ticket
+  readonly ofTokens: boolean
+  readonly last: number
+  readonly admitted: number
+  readonly now: number
+}
+
+/** Computes the nats that speak for a limit after a refusal by which a share is met, and the refusals since there were none. */
+const evidence = (phase: Watch, share: number, admitted: number): Pick<Watch, "nats" | "rising"> => {
+  const left = Math.max(0, phase.nats - admitted * Math.LN2)
+  return { nats: left + weight(share), rising: left > 0 ? phase.rising + 1 : 1 }
+}
+
+/** Learns from refusals again: what spoke for chance is over. */
+const learning = { rising: 0, nats: 0, proved: 0, doubts: 0, given: false } as const
+
+/** Judges a refusal by the share that is known; what is more than chance is learned from. */
+const known = (lane: Lane, before: Watch, seen: Seen): Judged => {
+  const { admitted, ofTokens, ticket } = seen
   // sent before the share was known: what made it known has told of it already
-  if (before.share > 0 && ticket.seq < before.knownFrom) return judged(lane, before, "go-on")
+  if (ticket.seq < before.knownFrom) return judged(lane, before, "go-on")
   const aloneAt = before.given && admitted * before.share >= defaults.alone ? ticket.seq : before.aloneAt
   // no trial has shown the share, and large calls are refused: their size is why
   const isSize = ofTokens && before.basis !== "shown"
-  if (before.share > 0 && (isSize || (ticket.seq - aloneAt) * before.share > defaults.gone)) {
-    return ended(lane, before, ticket)
+  if (isSize || (ticket.seq - aloneAt) * before.share > defaults.gone) return ended(lane, before, ticket)
+  // a gap that the share does not explain: it was taken for more than it is
+  const share = admitted * before.share > defaults.gap ? Math.max(defaults.shareLeast, before.share / 2) : before.share
+  const phase: Watch = { ...before, share, aloneAt }
+  const { nats, rising } = evidence(phase, share, admitted)
+  if (nats >= defaults.excess) {
+    // none stood alone since it is known: they are all a limit's
+    if (aloneAt === before.knownFrom) return ended(lane, before, ticket)
+    // those that are too many were a limit's
+    const fewer: Watch = { ...phase, ...learning, refused: Math.max(1, phase.refused + 1 - rising) }
+    return watched(
+      lane,
+      before.basis === "few"
+        // few were known: many are a limit's, unless one stands alone again
+        ? { ...fewer, knownFrom: aloneAt }
+        // more than was known come by chance, perhaps: the next are a limit's, unless one stands alone
+        : { ...fewer, share: Math.max(share, metSince(fewer, ticket)) },
+      seen
+    )
   }
+  const given: Watch = { ...phase, nats, rising, given: true, refused: phase.refused + 1 }
+  // one stood alone: the guess was right
+  return before.basis === "guess" && aloneAt !== before.knownFrom
+    ? decided("strays-confirmed", lane, lane, { ...given, basis: "shown" }, "go-on")
+    : judged(lane, given, "go-on")
+}
+
+/** Judges a refusal by the rate that was proved: at it, or below, few are doubtful. */
+const doubted = (lane: Lane, before: Watch, seen: Seen): Judged => {
+  const { admitted, ofTokens, ticket } = seen
+  const { requests } = lane
   // calls differ in tokens: what went through of them says less, and a mirror weighs it itself
   const tells = !ofTokens && lane.tokenMirror === undefined && ticket.at > requests.cutAt
   const rate = tells ? Return.held(requests, { at: ticket.at, sent: ticket.requestsBefore, cost: 1 }) : 0
-  const doubtful = tells && requests.phase !== "start" && requests.rate <= before.proved
-  // a gap that the share does not explain: it was taken for more than it is
-  const lower = admitted * before.share > defaults.gap ? Math.max(defaults.shareLeast, before.share / 2) : before.share
-  const phase = { ...before, share: lower, aloneAt, proved: Math.max(before.proved, rate) }
-  const share = before.share > 0 ? lower : doubtful ? defaults.shareLeast : 0
-  if (share === 0) return watched(lane, phase, ticket, last, admitted, now)
-  const left = Math.max(0, phase.nats - admitted * Math.LN2)
-  const nats = left + weight(share)
-  const rising = left > 0 ? phase.rising + 1 : 1
-  if (nats >= defaults.excess) {
-    // none stood alone since it is known: they are all a limit's
-    if (before.share > 0 && aloneAt === before.knownFrom) return ended(lane, before, ticket)
-    // those that are too many were a limit's
-    const refused = before.share > 0 ? Math.max(1, phase.refused + 1 - rising) : phase.refused
-    const learning = { ...phase, refused, rising: 0, nats: 0, proved: 0, doubts: 0, given: false }
-    const more = before.basis === "few"
-      // few were known: many are a limit's, unless one stands alone again
-      ? { knownFrom: aloneAt }
-      // more than was known come by chance, perhaps: the next are a limit's, unless one stands alone
-      : { share: Math.max(phase.share, metSince({ ...phase, refused }, ticket)) }
-    return watched(lane, { ...learning, ...more }, ticket, last, admitted, now)
-  }
-  if (before.share > 0) {
-    const given: Watch = { ...phase, nats, rising, given: true, refused: phase.refused + 1 }
-    // one stood alone: the guess was right
-    return before.basis === "guess" && aloneAt !== before.knownFrom
-      ? decided("strays-confirmed", lane, lane, { ...given, basis: "shown" }, "go-on")
-      : judged(lane, given, "go-on")
-  }
+  const phase: Watch = { ...before, proved: Math.max(before.proved, rate) }
+  if (!tells || requests.phase === "start" || requests.rate > before.proved) return watched(lane, phase, seen)
+  const { nats, rising } = evidence(phase, defaults.shareLeast, admitted)
+  if (nats >= defaults.excess) return watched(lane, { ...phase, ...learning, share: metSince(phase, ticket) }, seen)
   const doubts = phase.doubts + 1
   const doubtedFrom = phase.doubts === 0 ? ticket.seq : phase.doubtedFrom
   if (doubts < defaults.doubts) return judged(lane, { ...phase, nats, rising, doubts, doubtedFrom }, "go-on")
   const met = Math.max(defaults.shareLeast, (doubts - 1) / (ticket.seq - doubtedFrom + 1))
-  const known: Watch = {
+  const few: Watch = {
     ...phase,
     share: met,
     nats,
@@ -193,7 +206,7 @@ const weighed = (
     basis: "few",
     bits: 0
   }
-  return decided("strays-confirmed", lane, searching(lane), known, "go-on")
+  return decided("strays-confirmed", lane, searching(lane), few, "go-on")
 }
 
 /** Reads the share that was refused since the share was last known, as far as the present stretch goes. */
@@ -212,8 +225,8 @@ const searching = (lane: Lane): Lane => ({
   requests: { ...lane.requests, interval: Rate.defaults.eagerSends, eager: Rate.defaults.eagerAfterFall }
 })
 
-/** Judges a refusal while each is learned from; `last` was the one before, and `admitted` went through since. */
-const watched = (lane: Lane, phase: Watch, ticket: Ticket, last: number, admitted: number, now: number): Judged => {
+/** Judges a refusal while each is learned from. */
+const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen): Judged => {
   const { before } = phase
   const fall = before === undefined ? 1 : rateOf(lane, lane.meanTokens) / rateOf(before, lane.meanTokens)
   const share = (phase.refused + defaults.priorRefused) / (last - phase.from + 1 + defaults.priorSent)
