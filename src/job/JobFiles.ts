@@ -69,8 +69,9 @@ export interface FileOptions extends Lock.Options, GroupCommit.Options {
 /** Configures a job from file to file, by calls. */
 export interface Options<R> extends Omit<Job.Options<R>, "journal">, FileOptions {
   /**
-   * What the calls of this run have cost so far, as their ledger counts it. Asked with each row that settles, each second
-   * and at the end; what the rows do not say of it, as of calls that were cut off, is noted in the journal. Default: nothing.
+   * What the calls of this run have cost so far, as their ledger counts it. Asked with each attempt, each row that settles,
+   * each second and at the end; what the rows do not say of it, as of calls that are under way or were cut off, is noted in
+   * the journal. Default: nothing.
    */
   readonly spending?: Effect.Effect<Besides.Spending> | undefined
 }
@@ -310,12 +311,12 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
 export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> => {
   Job.checked(options)
   return around(options, ({ besides, emit, journal, report, rows, stop }) => {
-    const { spending } = options
-    const calls = (journal: Journal.Journal) => Job.drive(rows, { ...options, journal, report, stop }, emit)
-    const told = () => report.nanoUsd
+    const { send, spending } = options
+    const calls = ({ journal, sending }: Besides.Followed) =>
+      Job.drive(rows, { ...options, send: sending(send), journal, report, stop }, emit)
     return Effect.andThen(
       refuseInBatch(journal),
-      spending === undefined ? calls(journal) : besides.follow({ spending, told, stop }, calls)
+      spending === undefined ? calls({ journal, sending: (send) => send }) : besides.follow({ spending, stop }, calls)
     )
   })
 }

@@ -7,7 +7,7 @@
  *     {"sum":"5e00d1ff","k":"note","name":"batch","value":{…}}
  *
  * Four notes are about the journal itself: `input` and `target` take the place of what the head says, `output` names a
- * file that the job writes, `uncertain` holds nano-dollars that a run may have cost beyond its rows, or less than zero where
+ * file that the job writes, `uncertain` holds nano-dollars that a run may cost beyond its rows, or less than zero where
  * that was taken back. A row says by `besides` what has come to it since.
  *
  * `sum` covers every character after its own field, so a torn, zeroed or edited line is seen for what it is. `answer` is

@@ -13,6 +13,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as Usage from "../domain/Usage.ts"
@@ -32,6 +33,14 @@ export const both = (a: Took | undefined, b: Took | undefined): Took | undefined
     nanoUsd: a.nanoUsd === undefined && b.nanoUsd === undefined ? undefined : (a.nanoUsd ?? 0n) + (b.nanoUsd ?? 0n)
   }
 
+/** Is told what a call may cost while attempts of it are out. */
+export interface Outlay {
+  /** Takes in an attempt that may cost so many nano-dollars, and waits until it may be sent. */
+  readonly begin: (nanoUsd: bigint) => Effect.Effect<void>
+  /** Takes in the end of an attempt; one that may be billed counts until its call is charged for it. */
+  readonly end: (nanoUsd: bigint, billed: boolean) => void
+}
+
 /** Watches a call under way. */
 export interface CallWatch {
   /** True while an attempt may be on the wire. Set it before the call. */
@@ -40,6 +49,8 @@ export interface CallWatch {
   attempts: number | undefined
   /** What calls that failed say that they took, and what that costs; absent where none says so. */
   failed?: Took | undefined
+  /** Who has to know what may be billed before it is sent. Default: nobody. */
+  outlay?: Outlay | undefined
   /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
   readonly isStopped: () => boolean
 }
@@ -74,6 +85,20 @@ export const sends = (watch: CallWatch): boolean => {
   watch.attempts = (watch.attempts ?? 0) + 1
   return true
 }
+
+/** Sends an attempt that may cost so much once who has to know it does; `billed` tells whether one that ended so may be. */
+export const outlaid = <A, E, R>(
+  attempt: Effect.Effect<A, E, R>,
+  { outlay }: CallWatch,
+  nanoUsd: bigint,
+  billed: (exit: Exit.Exit<A, E>) => boolean
+): Effect.Effect<A, E, R> =>
+  outlay === undefined || nanoUsd === 0n ? attempt : Effect.suspend(() =>
+    Effect.onExit(
+      Effect.andThen(outlay.begin(nanoUsd), attempt),
+      (exit) => Effect.sync(() => outlay.end(nanoUsd, billed(exit)))
+    )
+  )
 
 /** Tells that a call has failed, and what it took all the same. */
 export const failed = (watch: CallWatch, usage: Usage.Usage, cost: Price.Cost): void => {

@@ -162,9 +162,14 @@ const paid = <A, R>(
     return attempt
   })
   if (money === undefined) return sent
-  const { key } = money.request
-  const checked = Effect.andThen(money.credits.check(key), sent)
-  return money.credits.attempt(checked, (exit) => observed.sent && Credits.maybeBilled(exit)).pipe(
+  const { estimate, key } = money.request
+  const billed = (exit: Exit.Exit<unknown, unknown>) => observed.sent && Credits.maybeBilled(exit)
+  const high = estimate._tag === "Known" ? estimate.high : 0n
+  const outlaid = watch === undefined
+    ? sent
+    : CallWatch.outlaid(sent, watch, high, (exit) => Exit.isSuccess(exit) || billed(exit))
+  const checked = Effect.andThen(money.credits.check(key), outlaid)
+  return money.credits.attempt(checked, billed).pipe(
     Effect.tapError((error) =>
       error._tag === "RateLimitError" ? money.credits.rateLimited({ key, model: call.model }) : Effect.void
     )

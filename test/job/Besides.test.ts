@@ -5,6 +5,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import { ServerError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
@@ -18,7 +19,7 @@ import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
-import { prompts, provider, reply, setup } from "./jobs.ts"
+import { fullAt, prompts, provider, reply, setup } from "./jobs.ts"
 
 const path = "in.results.jsonl.journal"
 
@@ -47,7 +48,104 @@ const givingUp = Together.layerHttp({
   Layer.provideMerge(Credits.layer({ budgets: [Budget.perRun("$0.05")] }))
 )
 
+/**
+ * A client whose provider bills a thousand nano-dollars for each of 4 tokens in and 6 out as it takes a request, and answers
+ * after a second; the requests whose turns are given it refuses unbilled, or bills and never answers.
+ */
+const billing = ({ lost = [], refused = [] }: Partial<Record<"lost" | "refused", ReadonlyArray<number>>> = {}) => {
+  const bill = { nanoUsd: 0, requests: 0 }
+  const answer = Reply.json({
+    choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "An answer" } }],
+    usage: { prompt_tokens: 4, completion_tokens: 6, total_tokens: 10 }
+  })
+  const http = HttpClient.make((request) =>
+    Effect.suspend(() => {
+      const turn = ++bill.requests
+      if (refused.includes(turn)) {
+        return Reply.send(Reply.json({ error: { message: "busy" } }, { status: 503 }), request)
+      }
+      bill.nanoUsd += 10_000
+      return lost.includes(turn) ? Effect.never : Effect.delay(Reply.send(answer, request), 1000)
+    })
+  )
+  const layer = Together.layerHttp({
+    apiKey: Redacted.make("k"),
+    prices: PriceTable.lookup([Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "1" })])
+  }).pipe(
+    Layer.provide(Layer.succeed(HttpClient.HttpClient, http)),
+    Layer.provideMerge(Credits.layer({ budgets: [Budget.perRun("$5")] }))
+  )
+  return { bill, layer }
+}
+
+/** Runs a job over that client, and asks at each of the times what a kill would leave, and what was billed by then. */
+const killed = (times: ReadonlyArray<number>, rows: number, { bill, layer }: ReturnType<typeof billing>) =>
+  VirtualClock.wrap(Effect.gen(function*() {
+    const disk = yield* setup(prompts(rows))
+    return yield* Effect.gen(function*() {
+      const credits = yield* Credits.Credits
+      const send = yield* Sender.together({ retry: Schedule.spaced("3 seconds") })
+      const options = { input: Input.file("in.jsonl"), send, spending: credits.tally(), concurrency: 4 }
+      const run = yield* Effect.forkChild(JobFiles.run(options))
+      const found: Array<
+        { readonly at: number; readonly told: number; readonly assumed: number; readonly billed: number }
+      > = []
+      for (const at of times) {
+        yield* Effect.sleep(at - (found.at(-1)?.at ?? 0))
+        const { nanoUsd: told, uncertainNanoUsd: assumed } = yield* Journal.peek(path)
+        found.push({ at, told, assumed, billed: bill.nanoUsd })
+      }
+      yield* Fiber.join(run)
+      return { found, end: yield* left, tally: yield* credits.tally(), journal: disk.text(path) }
+    }).pipe(Effect.provide(layer), Effect.provideService(FileSystem.FileSystem, disk.fs))
+  }))
+
 describe("Besides", () => {
+  it.effect("has noted at every moment what a kill leaves billed, and takes it back", () =>
+    Effect.gen(function*() {
+      const times = Array.from({ length: 24 }, (_, i) => 1 + i * 131)
+      const { end, found, journal } = yield* killed(times, 12, billing())
+      for (const { assumed, billed, told } of found) expect(told + assumed).toBeGreaterThanOrEqual(billed)
+      expect(found[5]!.assumed).toBeGreaterThan(40_000)
+      expect([end, journal.includes("besides")]).toEqual([[120_000, 0], false])
+      // while the first four begin, and where it falls back
+      expect(notes(journal)).toBeLessThan(8)
+    }))
+
+  it.effect("counts nothing of an attempt that was refused, while its retry waits", () =>
+    Effect.gen(function*() {
+      const { end, found } = yield* killed([500, 2900, 3500], 1, billing({ refused: [1] }))
+      const [refused, waiting, sent] = found
+      expect([refused!.billed, waiting!.billed, waiting!.assumed, sent!.billed]).toEqual([0, 0, 0, 10_000])
+      expect(sent!.assumed).toBeGreaterThanOrEqual(10_000)
+      expect(end).toEqual([10_000, 0])
+    }))
+
+  it.effect("counts an attempt that was lost until its ledger charges it, and its bound from then on", () =>
+    Effect.gen(function*() {
+      const { end, found, tally } = yield* killed([100, 70_000], 1, billing({ lost: [1] }))
+      for (const { assumed, billed } of found) expect(assumed).toBeGreaterThanOrEqual(billed)
+      expect(tally.uncertain).toBeGreaterThan(0n)
+      expect(end).toEqual([10_000, Number(tally.uncertain)])
+    }))
+
+  it.effect("sends nothing that cannot be noted, and fails the job", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(prompts(2))
+      const { bill, layer } = billing()
+      const told = yield* Effect.gen(function*() {
+        const send = yield* Sender.together()
+        const spending = (yield* Credits.Credits).tally()
+        const fs = fullAt(disk, path, "uncertain").fs
+        return yield* Effect.flip(
+          JobFiles.run({ input: Input.file("in.jsonl"), send, spending }).pipe(
+            Effect.provideService(FileSystem.FileSystem, fs)
+          )
+        )
+      }).pipe(Effect.provide(layer))
+      expect([told._tag, told.reason, bill.requests]).toEqual(["JournalError", "disk-full", 0])
+    })))
+
   it.effect("notes with each row what has grown, so that a run that is killed leaves it", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const disk = yield* setup(prompts(20))

@@ -67,8 +67,8 @@ export const slow = (fs: FileSystem.FileSystem, millis = 3000): FileSystem.FileS
     }))
 })
 
-/** Fills a disk with the first rows that are written to a file. */
-export const fullAt = (disk: MemoryDisk.Disk, path: string): MemoryDisk.Disk => ({
+/** Fills a disk with the first rows, or other words, that are written to a file. */
+export const fullAt = (disk: MemoryDisk.Disk, path: string, words = "response"): MemoryDisk.Disk => ({
   ...disk,
   fs: {
     ...disk.fs,
@@ -77,7 +77,7 @@ export const fullAt = (disk: MemoryDisk.Disk, path: string): MemoryDisk.Disk => 
         ...file,
         writeAll: (bytes: Uint8Array) =>
           Effect.suspend(() => {
-            if (opened === path && new TextDecoder().decode(bytes).includes("response")) disk.left = 0
+            if (opened === path && new TextDecoder().decode(bytes).includes(words)) disk.left = 0
             return file.writeAll(bytes)
           })
       }))
