@@ -5,7 +5,6 @@ import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "../job/Answer.ts"
@@ -158,7 +157,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
   const text = flags.what === "-"
     ? yield* Effect.mapError(
-      Stream.mkString(Stream.decodeText((yield* Stdio.Stdio).stdin)),
+      Stream.mkString(Stream.decodeText(host.stdin)),
       (error) => new UsageError({ message: `cannot read standard input (${error.reason._tag})` })
     )
     : flags.what

@@ -4,6 +4,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as PlatformError from "effect/PlatformError"
+import type * as Stream from "effect/Stream"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { writeSync } from "node:fs"
 import { homedir, hostname } from "node:os"
@@ -24,6 +26,8 @@ export interface Service {
   readonly host: string
   readonly stderr: Style.Ability
   readonly stdout: Style.Ability
+  /** Its standard input, which can be read once. */
+  readonly stdin: Stream.Stream<Uint8Array, PlatformError.PlatformError>
   readonly writeError: (text: string) => void
   /** Writes to standard output; returns when it was taken. */
   readonly write: (text: string) => Effect.Effect<void, OutputError>
@@ -104,6 +108,12 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
+const stdin: Service["stdin"] = NodeStream.fromReadable({
+  evaluate: () => process.stdin,
+  onError: (cause) => PlatformError.systemError({ _tag: "Unknown", module: "Stdio", method: "stdin", cause }),
+  closeOnDone: false
+})
+
 /** Gunzips with Node's zlib, which reads files joined from several gzipped ones. */
 export const gunzip: Input.Gunzip = (bytes) =>
   NodeStream.pipeThroughDuplex(bytes, { evaluate: () => createGunzip(), onError: (cause) => cause })
@@ -127,6 +137,7 @@ const reading = (): Service => ({
   host: hostname(),
   stderr: Style.ability(process.env, process.stderr),
   stdout: Style.ability(process.env, process.stdout),
+  stdin,
   writeError: (text) => void process.stderr.write(text),
   write,
   interrupted,

@@ -2,12 +2,12 @@
 import * as Effect from "effect/Effect"
 import type * as PlatformError from "effect/PlatformError"
 import * as Pull from "effect/Pull"
-import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as FileIdentity from "../job/FileIdentity.ts"
 import * as Hash from "../job/Hash.ts"
 import * as Input from "../job/Input.ts"
 import { InputError, platformCode } from "../job/JobError.ts"
+import * as Host from "./Host.ts"
 import { UsageError } from "./UsageError.ts"
 
 const refuse = (message: string) => new UsageError({ message })
@@ -25,7 +25,7 @@ export const of = Effect.fnUntraced(function*(
     if (flags.sample !== undefined || flags.range !== undefined) {
       return yield* refuse("--sample and --range need a file, for standard input can be read only once")
     }
-    return Input.bytes("stdin", (yield* Stdio.Stdio).stdin)
+    return Input.bytes("stdin", (yield* Host.Host).stdin)
   }
   if ((yield* FileIdentity.kindOf(flags.input)) === "stream") {
     return yield* refuse(

@@ -4,7 +4,6 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Meaning from "../../src/cli/Meaning.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import { InputError, JournalError, OutputError } from "../../src/job/JobError.ts"
-import { start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
 const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
@@ -83,17 +82,16 @@ describe("explain", () => {
       })
     })))
 
-  it("explains each code of an errors file on standard input once", async () => {
-    const shell = Shell.open()
-    const row = (code: string, line: number) => `${JSON.stringify({ error: { code, message: `m${line}` }, line })}\n`
-    const input = row("bad_row_json", 1) + row("rate_limit", 2) + row("bad_row_json", 3) + row("odd_code", 4)
-    const explained = start(["explain", "-"], {}, { input, cwd: shell.directory })
-    expect(await explained.ended).toBe(0)
-    const { out } = explained.said
-    expect(out.match(/^\w+ {2}\d.*$/gm)).toEqual([
-      "bad_row_json  2 rows, lines 1, 3",
-      "rate_limit  1 row, line 2",
-      "odd_code  1 row, line 4"
-    ])
-  }, 30_000)
+  it.effect("explains each code of an errors file on standard input once", () =>
+    live(Effect.gen(function*() {
+      const row = (code: string, line: number) => `${JSON.stringify({ error: { code, message: `m${line}` }, line })}\n`
+      const input = row("bad_row_json", 1) + row("rate_limit", 2) + row("bad_row_json", 3) + row("odd_code", 4)
+      const { code, out } = yield* Shell.open().run(["explain", "-"], {}, undefined, input)
+      expect(code).toBe(0)
+      expect(out.match(/^\w+ {2}\d.*$/gm)).toEqual([
+        "bad_row_json  2 rows, lines 1, 3",
+        "rate_limit  1 row, line 2",
+        "odd_code  1 row, line 4"
+      ])
+    })))
 })

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import { readdirSync } from "node:fs"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
@@ -30,7 +31,7 @@ describe.concurrent("the process in trouble", () => {
         /^interrupted the disk is full: \S+in\.results\.jsonl\.journal cannot grow\. .* are sent again\.\n$/
       )
       expect(readdirSync(shell.directory).filter((name) => /\.new$|\.lock$/.test(name))).toEqual([])
-      expect(await start(["run", input, "--quiet"], env).ended).toBe(0)
+      expect((await Effect.runPromise(shell.run(["run", input, "--quiet"], env))).code).toBe(0)
       expect(idsOf(shell.path("in.results.jsonl")).length).toBe(20)
       await emulator.close()
     },
@@ -52,10 +53,10 @@ describe.concurrent("the process in trouble", () => {
     expect(await first.ended).toBe(2)
     expect(first.said.err).toContain("whoever read standard output has closed it")
     expect(first.said.err).not.toContain("    at ")
-    const third = start(["run", input, "-o", "-", "--quiet"], env)
-    expect(await third.ended).toBe(0)
+    const third = await Effect.runPromise(shell.run(["run", input, "-o", "-", "--quiet"], env))
+    expect(third.code).toBe(0)
     // every row once, whatever the first process had printed already
-    const ids = third.said.out.trim().split("\n").map((text) =>
+    const ids = third.out.trim().split("\n").map((text) =>
       (JSON.parse(text) as { readonly custom_id: string }).custom_id
     )
     expect([ids.length, new Set(ids).size]).toEqual([20, 20])

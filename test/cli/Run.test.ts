@@ -537,24 +537,31 @@ describe.concurrent("run", () => {
   it("keeps the answers of two jobs on standard input apart, and writes to devices", async () => {
     const { emulator, shell } = opened(1)
     const lines = Shell.prompts(12).split(/(?<=\n)/)
-    const pipe = async (input: string, flags: ReadonlyArray<string>) => {
+    const piped = async (input: string, flags: ReadonlyArray<string>) => {
       const run = start(["run", "-", ...emulator, ...flags], {}, { input, cwd: shell.directory })
       return { code: await run.ended, ...run.said }
     }
+    const pipe = (input: string, flags: ReadonlyArray<string>) =>
+      Effect.runPromise(
+        shell.run(["run", "-", ...emulator, "--out-dir", shell.directory, ...flags], {}, undefined, input)
+      )
     const ids = (out: string) => idsOf(shell.write("out.txt", out)).sort()
     const [one, two] = [lines.slice(0, 3).join(""), lines.slice(10, 12).join("")]
+    // a process of its own, which shares nothing with the others
+    const owning = piped(two, ["-o", "/dev/stdout", "--journal", "two.journal", "--errors", "/dev/null", "-q"])
     const first = await pipe(one, ["-o", "-", "-q"])
     expect([first.code, ids(first.out)]).toEqual([0, ["r1", "r2", "r3"]])
     const refused = await pipe(two, ["-o", "-"])
     expect([refused.code, refused.out]).toEqual([2, ""])
     expect(refused.err).toContain("Give this job a journal and results of its own")
-    const own = await pipe(two, ["-o", "/dev/stdout", "--journal", "two.journal", "--errors", "/dev/null", "-q"])
+    const own = await owning
     expect([own.code, ids(own.out)]).toEqual([0, ["r11", "r12"]])
     const both = await pipe(two, ["-o", "-", "-q", "--changed", "keep"])
     expect([both.code, ids(both.out)]).toEqual([0, ["r11", "r12"]])
     const again = await pipe(lines.slice(0, 2).join("").trimEnd(), ["-o", "-", "--changed", "keep"])
     expect([again.code, ids(again.out), again.err.includes("2 of them before")]).toEqual([0, ["r1", "r2"], true])
-    const file = await pipe(one, [])
+    // the files that it goes on with are those of its directory
+    const file = await piped(one, [])
     expect([file.code, idsOf(shell.path("stdin.emulator.results.jsonl")).length]).toEqual([0, 3])
     expect((await pipe("", [])).code).toBe(2)
   }, 60_000)

@@ -1,6 +1,7 @@
 /** Runs the command in this process against a stand-in for the shell: for tests of what it prints and returns. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -20,10 +21,12 @@ export interface Shell {
   readonly directory: string
   readonly path: (name: string) => string
   readonly write: (name: string, text: string) => string
+  /** Runs a command with `input` on its standard input. */
   readonly run: (
     args: ReadonlyArray<string>,
     env?: Readonly<Record<string, string>>,
-    stderr?: Style.Ability
+    stderr?: Style.Ability,
+    input?: string
   ) => Effect.Effect<Ran>
   /** Reads what the latest command has written to standard error so far. */
   readonly said: () => string
@@ -48,7 +51,7 @@ export const open = (): Shell => {
     },
     interrupt: Effect.asVoid(Deferred.succeed(interrupted, undefined)),
     said: () => latest(),
-    run: (args, env = {}, stderr = able) =>
+    run: (args, env = {}, stderr = able, input = "") =>
       Effect.suspend(() => {
         let out = ""
         let err = ""
@@ -63,6 +66,7 @@ export const open = (): Shell => {
           host: "test",
           stderr,
           stdout: able,
+          stdin: input === "" ? Stream.empty : Stream.make(new TextEncoder().encode(input)),
           writeError: (text) => {
             err += text
           },
