@@ -58,23 +58,17 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
+import * as Bucket from "./AdaptiveRateBucket.ts"
 import * as Pause from "./AdaptiveRatePause.ts"
-import { rarer } from "./AdaptiveRateRefusal.ts"
+import * as Probe from "./AdaptiveRateProbe.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
+import * as Search from "./AdaptiveRateSearch.ts"
+import { believed, doubling, isClose, type Move, move, patience, type State } from "./AdaptiveRateState.ts"
+import * as Step from "./AdaptiveRateStep.ts"
+import * as Told from "./AdaptiveRateTold.ts"
+import * as Traffic from "./AdaptiveRateTraffic.ts"
+import * as Use from "./AdaptiveRateUse.ts"
 import * as BucketBounds from "./BucketBounds.ts"
-import {
-  afterVain,
-  believed,
-  defaults,
-  doubling,
-  floorOf,
-  heard,
-  isClose,
-  type Move,
-  move,
-  patience,
-  type State
-} from "./AdaptiveRateState.ts"
 
 export { lostSeconds } from "./AdaptiveRatePause.ts"
 
@@ -92,75 +86,96 @@ export {
   type State
 } from "./AdaptiveRateState.ts"
 
+/** Holds the constants of `start`. */
+const starting = {
+  /** Steps in which the rate doubles, and those that are caught up with at once. */
+  steps: 4,
+  /** Share of a step's attempts given back from which growth needs this share of the rate admitted. */
+  back: 0.25,
+  use: 0.5
+} as const
+
 /** Reads the seconds that measure nothing: in which nobody wanted anything, or which a pause lost. */
 const idleSeconds = (state: State, paced: boolean, now: number): number => {
-  const silent = Math.max(0, now - state.sentAt - patience(state))
+  const silent = Math.max(0, now - state.traffic.at - patience(state))
   if (!paced) return silent
-  return state.sentAt <= state.cutAt ? Math.min(silent, Pause.lostSeconds(state)) : 0
+  return state.traffic.at <= state.cutAt ? Math.min(silent, Pause.lostSeconds(state)) : 0
 }
 
 /** Counts an attempt as sent; `paced` says that it had to wait for this limit. */
 export const send = (before: State, cost: number, paced: boolean, now: number): State => {
   const idle = idleSeconds(before, paced, now)
   const state = idle > 0 ? rested(before, idle) : before
-  const paid = now > state.sentAt ? believed(state) * (now - state.sentAt) : 0
-  const slack = Math.max(0, state.slack + paid)
-  const unused = !paced && slack > patience(state) * believed(state)
-  const isDue = now - state.nextMark.at >= Math.max(defaults.useSeconds, defaults.useSlots * state.mean / state.rate)
-  // every field is named, none is spread in by a condition: this runs for each attempt
+  const { episode, returns, traffic } = state
+  // every record that may change is named, none is spread in by a condition: this runs for each attempt
   return {
     ...state,
-    slack: unused ? 0 : Math.max(0, slack - cost),
-    usedAt: unused ? now : state.usedAt,
-    usedAdmitted: unused ? state.sent - state.refused : state.usedAdmitted,
+    step: Step.send(state.step, idle > 0, paced),
+    traffic: Traffic.send(traffic, cost, now),
+    use: used(state, cost, paced, now),
+    episode: paced && traffic.at <= state.cutAt ? { ...episode, pause: now - state.cutAt } : episode,
     // no limit, no bucket
-    bucket: state.rate === Infinity ? state.bucket : BucketBounds.send(state.bucket, cost, now),
-    mark: isDue ? state.nextMark : state.mark,
-    nextMark: isDue ? { at: now, sent: state.sent } : state.nextMark,
-    pause: paced && state.sentAt <= state.cutAt ? now - state.cutAt : state.pause,
-    sent: state.sent + cost,
-    sentAt: now,
-    triedAt: state.triedAt === Infinity ? now : state.triedAt,
-    stepSends: idle > 0 ? state.stepSends : state.stepSends + 1,
-    stepPaced: paced ? state.stepPaced + 1 : state.stepPaced,
-    idleFrom: paced ? 0 : state.idleFrom,
-    largest: Math.max(cost, state.largest * 0.995),
-    mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
+    bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
+    returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
+  }
+}
+
+/** Counts what the believed rate allowed since the last attempt, and what this one uses of it. */
+const used = (state: State, cost: number, paced: boolean, now: number): Use.Use => {
+  const { traffic, use } = state
+  const rate = believed(state)
+  const paid = now > traffic.at ? rate * (now - traffic.at) : 0
+  const slack = Math.max(0, use.slack + paid)
+  const unused = !paced && slack > patience(state) * rate
+  const isDue = Use.isMarkDue(use, traffic.mean, state.rate, now)
+  return {
+    mark: isDue ? use.nextMark : use.mark,
+    nextMark: isDue ? { at: now, sent: traffic.sent } : use.nextMark,
+    slack: unused ? 0 : Math.max(0, slack - cost),
+    since: unused ? { at: now, admitted: Traffic.admitted(traffic) } : use.since,
+    idleFrom: paced ? 0 : use.idleFrom
   }
 }
 
 /** Takes the time that measures nothing out of all that is measured; attempts before it teach nothing. */
 const rested = (state: State, idle: number): State => ({
   ...state,
-  madeAt: state.madeAt + idle,
-  stepAt: state.stepAt + idle,
-  mark: { ...state.mark, at: state.mark.at + idle },
-  nextMark: { ...state.nextMark, at: state.nextMark.at + idle },
-  emptyAt: state.emptyAt < 0 ? state.emptyAt : state.emptyAt + idle,
-  sinceAt: state.sinceAt < 0 ? state.sinceAt : state.sinceAt + idle,
-  cutAt: Math.max(state.cutAt, state.sentAt)
+  cutAt: Math.max(state.cutAt, state.traffic.at),
+  step: { ...state.step, at: state.step.at + idle },
+  traffic: { ...state.traffic, since: state.traffic.since + idle },
+  use: Use.rested(state.use, idle),
+  bucket: Bucket.rested(state.bucket, idle)
 })
 
 /** Reads the rate at which was sent of late in this step and not given back; Infinity where it is shorter than `least`. */
 const usedOf = (state: State, now: number, least: number): number => {
-  const { at, sent } = state.mark.at > state.stepAt ? state.mark : { at: state.stepAt, sent: state.stepSent }
-  const seconds = Math.min(now, state.sentAt + patience(state)) - at
-  return seconds < least ? Infinity : (state.sent - sent) / seconds
+  const { step, traffic, use } = state
+  const { at, sent } = use.mark.at > step.at ? use.mark : step
+  const seconds = Math.min(now, traffic.at + patience(state)) - at
+  return seconds < least ? Infinity : (traffic.sent - sent) / seconds
 }
 
 /** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
-const lost = (state: State): number => Math.max(0, state.pause * state.rate - 2 * state.depth) / state.mean
+const lost = ({ bucket, episode, rate, traffic }: State): number =>
+  Math.max(0, episode.pause * rate - 2 * bucket.depth) / traffic.mean
 
 /** Corrects the units of an attempt once its real cost is known. */
-export const correct = (state: State, difference: number): State => ({ ...state, sent: state.sent + difference })
+export const correct = (state: State, difference: number): State => ({
+  ...state,
+  traffic: Traffic.correct(state.traffic, difference)
+})
+
+/** Reads the units that were admitted, as far as is known. */
+export const admitted = (state: State): number => Traffic.admitted(state.traffic)
 
 /** Takes an attempt back that was sent at `at` and that the provider did not count. */
 export const withdraw = (state: State, cost: number, at: number): State => ({
-  ...correct(state, -cost),
-  stepBack: state.stepBack + 1,
+  ...state,
+  step: Step.withdraw(state.step),
+  traffic: Traffic.correct(state.traffic, -cost),
+  bounds: BucketBounds.withdraw(state.bounds, at),
   // what failed was not admitted
-  triedAt: at === state.triedAt ? Infinity : state.triedAt,
-  bucket: BucketBounds.withdraw(state.bucket, at)
+  returns: at === state.returns.triedAt ? { ...state.returns, triedAt: Infinity } : state.returns
 })
 
 /**
@@ -169,84 +184,76 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
  * **Details**: call it before each admission; it is a comparison or two where nothing is due.
  */
 export const advance = (state: State, now: number): [Move | undefined, State] => {
-  const sends = state.stepSends
-  const elapsed = Math.min(now, state.sentAt + patience(state)) - state.stepAt
-  if (state.rate >= state.ceiling || state.stepPaced * 2 < sends) return [undefined, state]
+  if (state.rate >= state.ceiling || !Step.isUsed(state.step)) return [undefined, state]
   const back = Return.begin(state, now)
   if (back !== undefined) return back
+  const elapsed = Math.min(now, state.traffic.at + patience(state)) - state.step.at
   switch (state.phase) {
-    case "start": {
-      const seconds = doubling(state) / 4
-      if (elapsed < seconds || sends < 1) return [undefined, state]
-      // a provider may answer 503 where others refuse: what it fails by chance comes back, and is made up for
-      const failing = state.stepBack > defaults.startBack * sends
-      if (failing && usedOf(state, now, seconds) < defaults.startUse * state.rate) return [undefined, state]
-      const steps = Math.min(4, Math.floor(elapsed / seconds))
-      return move(state, now, "start-grew", { rate: state.rate * 2 ** (steps / 4) })
-    }
+    case "start":
+      return grown(state, elapsed, now)
     case "settle":
-      return searched(state, elapsed, now)
-    case "hold": {
-      const least = state.eager > 0 ? defaults.eagerSeconds : defaults.probeSeconds
-      const slow = state.eager > 0 && sends >= defaults.eagerLeast && elapsed >= defaults.eagerSlow * state.interval
-      const dear = state.eager > 0 ? 0 : defaults.probeLost * lost(state)
-      const due = slow || sends >= Math.max(dear, state.interval * state.perEpisode)
-      if (due && sends >= Pause.earning(state) && elapsed >= least) {
-        const limit = state.rate
-        const useBefore = Math.min(limit, usedOf(state, now, defaults.useSeconds))
-        return move(state, now, "probe-began", {
-          phase: "probe",
-          limit,
-          rate: limit * (1 + firstExcess(state)),
-          useBefore
-        })
-      }
-      const rate = state.limit * Math.exp(state.trend * elapsed)
-      return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
-    }
-    case "probe": {
-      // no faster than refusals are heard of, or a probe sends many in vain
-      const rising = state.rises > 0 ? defaults.probeDoublingRising : defaults.probeDoubling
-      const seconds = Math.max(rising, defaults.probeLag * state.lag)
-      const doublingSends = isClose(state) ? defaults.probeDoublingSendsClose : defaults.probeDoublingSends
-      const excess = Math.min(elapsed / seconds, sends / doublingSends, 60)
-      const wanted = state.limit * (1 + firstExcess(state) * 2 ** excess)
-      const net = usedOf(state, now, defaults.useSeconds)
-      // more was sent for long, and came back: the limit was met, though no refusal said so
-      const isMet = state.stepBack > defaults.probeBack * sends && sends >= defaults.probeBackSends &&
-        state.rate > defaults.probeMet * state.limit && net < defaults.probeUse * state.useBefore
-      if (isMet) {
-        return move(state, now, "probe-confirmed", { phase: "hold", rate: net, limit: net, trend: 0, ...rarer(state) })
-      }
-      // a rate that nobody uses would run away
-      const used = Math.max(state.rate, defaults.useGrowth * net)
-      const rate = Math.min(wanted, state.rate * 1.5, used, state.ceiling)
-      return rate > state.rate * (1 + firstExcess(state) / 5) ? [undefined, { ...state, rate }] : [undefined, state]
-    }
+      return Search.advance(state, elapsed, now)
+    case "hold":
+      return held(state, elapsed, now)
+    case "probe":
+      return probed(state, elapsed, now)
   }
 }
 
-const firstExcess = (state: State): number => isClose(state) ? defaults.probeExcessClose : defaults.probeExcess
-
-/** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
-const searched = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
-  if (state.inVain >= defaults.emptied && state.stepSends > 0 && now - state.sentAt > heard(state)) {
-    const rate = Math.max(state.rate, afterVain(state))
-    return move(state, now, "probe-began", { phase: "probe", limit: state.rate, rate, early: 0, inVain: 0 })
-  }
-  const gap = (state.bad - state.rate) / state.rate
-  // what was sent since may still be refused
-  if (state.stepSends < 4 || elapsed < state.lag) return [undefined, state]
-  const good = floorOf(state, state.sent - state.refused, state.mean, now)
-  const slow = state.eager > 0 && elapsed > defaults.settleSlow && gap < defaults.settleGap
-  const long = slow || (elapsed > defaults.settleSeconds && state.stepSends > Pause.longSends(state))
-  if (gap < defaults.precision || long) {
-    const burst = Math.max(state.burst, state.metUnits - state.rate * state.metSeconds)
-    return move(state, now, "settled", { phase: "hold", rate: state.rate, good, limit: state.rate, burst })
-  }
-  if (good < state.rate / (1 + gap / 2)) return [undefined, state]
-  return move(state, now, "bracket-raised", { rate: state.rate * (1 + gap * 0.4), good, early: 0 })
+/** Doubles the rate while nothing is known. */
+const grown = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
+  const { step } = state
+  const seconds = doubling(state) / starting.steps
+  if (elapsed < seconds || step.sends < 1) return [undefined, state]
+  // a provider may answer 503 where others refuse: what it fails by chance comes back, and is made up for
+  const failing = step.back > starting.back * step.sends
+  if (failing && usedOf(state, now, seconds) < starting.use * state.rate) return [undefined, state]
+  const steps = Math.min(starting.steps, Math.floor(elapsed / seconds))
+  return move(state, now, "start-grew", state.rate * 2 ** (steps / starting.steps))
 }
+
+/** Begins a probe where one is due, and follows the trend of the limit until then. */
+const held = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
+  const { episode, probe, step: { sends } } = state
+  const isEager = probe.eager > 0
+  const slow = isEager && sends >= Probe.defaults.eagerLeast && elapsed >= Probe.defaults.eagerSlow * probe.interval
+  const dear = isEager ? 0 : Probe.defaults.lost * lost(state)
+  const due = slow || sends >= Math.max(dear, probe.interval * episode.usual)
+  const least = isEager ? Probe.defaults.eagerSeconds : Probe.defaults.seconds
+  if (due && sends >= Pause.earning(state) && elapsed >= least) {
+    const limit = state.rate
+    const useBefore = Math.min(limit, usedOf(state, now, Use.defaults.markSeconds))
+    const probing: State = { ...state, phase: "probe", limit, probe: { ...probe, useBefore } }
+    return move(probing, now, "probe-began", limit * (1 + firstExcess(state)))
+  }
+  const rate = state.limit * Math.exp(state.rise.trend * elapsed)
+  return rate > state.rate * 1.01 ? [undefined, { ...state, rate }] : [undefined, state]
+}
+
+/** Raises the rate of a probe, or ends it where what it sends comes back. */
+const probed = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
+  const { limit, probe, rise, step } = state
+  // no faster than refusals are heard of, or a probe sends many in vain
+  const least = rise.count > 0 ? Probe.defaults.doublingRising : Probe.defaults.doubling
+  const seconds = Math.max(least, Probe.defaults.lag * state.episode.lag)
+  const doublingSends = isClose(state) ? Probe.defaults.doublingSendsClose : Probe.defaults.doublingSends
+  const doublings = Math.min(elapsed / seconds, step.sends / doublingSends, 60)
+  const wanted = limit * (1 + firstExcess(state) * 2 ** doublings)
+  const net = usedOf(state, now, Use.defaults.markSeconds)
+  // more was sent for long, and came back: the limit was met, though no refusal said so
+  const isMet = step.back > Probe.defaults.back * step.sends && step.sends >= Probe.defaults.backSends &&
+    state.rate > Probe.defaults.met * limit && net < Probe.defaults.use * probe.useBefore
+  if (isMet) {
+    const met: State = { ...state, phase: "hold", limit: net, probe: Probe.rarer(probe), rise: { ...rise, trend: 0 } }
+    return move(met, now, "probe-confirmed", net)
+  }
+  // a rate that nobody uses would run away
+  const most = Math.max(state.rate, Probe.defaults.useGrowth * net)
+  const rate = Math.min(wanted, state.rate * Probe.defaults.useGrowth, most, state.ceiling)
+  return rate > state.rate * (1 + firstExcess(state) / 5) ? [undefined, { ...state, rate }] : [undefined, state]
+}
+
+const firstExcess = (state: State): number => isClose(state) ? Probe.defaults.excessClose : Probe.defaults.excess
 
 /**
  * Learns from a limit that the provider states.
@@ -255,23 +262,20 @@ const searched = (state: State, elapsed: number, now: number): [Move | undefined
  * the provider refused much less than it states, as much or more is ignored.
  */
 export const told = (state: State, stated: number, sentAt: number, now: number): [Move | undefined, State] => {
-  const same = Math.abs(stated - state.told) <= state.told * 0.02
-  if (!(stated > 0) || !Number.isFinite(stated) || sentAt <= state.cutAt || same) return [undefined, state]
-  if (
-    state.overstated > 0 && stated >= defaults.asMuch * state.overstated &&
-    believed(state) < defaults.overstated * stated
-  ) return [undefined, state]
+  const { high, probe, returns, streak } = state
+  if (sentAt <= state.cutAt || !Told.isNews(state.told, stated)) return [undefined, state]
+  if (Told.isDisproved(state.told, stated, believed(state))) return [undefined, state]
   const limit = Math.max(state.lowest, stated)
-  return move(state, now, "provider-said", {
+  const known: State = {
+    ...state,
     phase: "hold",
-    rate: limit,
     limit,
-    good: limit,
     bad: Infinity,
-    told: stated,
-    high: { ...state.high, rate: Math.min(state.high.rate, limit) },
-    returning: undefined,
-    early: 0,
-    interval: defaults.probeSends
-  })
+    streak: { ...streak, early: 0 },
+    told: { ...state.told, limit: stated },
+    probe: { ...probe, interval: Probe.defaults.sends },
+    high: { ...high, rate: Math.min(high.rate, limit) },
+    returns: { ...returns, underWay: undefined }
+  }
+  return move(known, now, "provider-said", limit)
 }

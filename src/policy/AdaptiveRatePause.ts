@@ -10,7 +10,7 @@
  * A pause of the lane's own making costs nothing here: the lane chose it, and may choose a shorter one. Where the bucket
  * holds what the pause saves, as a window does at its end, the depth that explains the refusals says so, and nothing is lost.
  */
-import { believed, defaults as rates, patience, type State } from "./AdaptiveRateState.ts"
+import { believed, patience, type State } from "./AdaptiveRateState.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -21,19 +21,16 @@ export const defaults = {
 
 /** Reads the seconds of a pause that are lost. */
 export const lostSeconds = (state: State): number => {
-  const { asked, depth } = state
+  const { bucket: { depth }, episode: { asked } } = state
   return Math.max(0, asked - Math.max(patience(state), depth < Infinity ? depth / believed(state) : 0))
 }
 
 /** Reads the attempts that the limit would have admitted in those seconds. */
 export const lostAttempts = (state: State): number =>
-  state.mean > 0 ? lostSeconds(state) * believed(state) / state.mean : 0
+  state.traffic.mean > 0 ? lostSeconds(state) * believed(state) / state.traffic.mean : 0
 
 /** Reads the attempts by which a probe earns its refusal, if it raises the limit half-way to what was refused. */
 export const earning = (state: State): number => {
   const gain = (state.bad / state.limit - 1) / 2
   return lostAttempts(state) / Math.min(defaults.gainMost, Math.max(defaults.gainLeast, gain))
 }
-
-/** Reads the attempts of a step after which a search is long: it costs no more than the refusal that would end it. */
-export const longSends = (state: State): number => rates.settleSends + lostAttempts(state)

@@ -16,33 +16,17 @@
  * Until a rate held, the first one stands for it, as a guess: each return in vain leaves a quarter of it, so a limit
  * that is low from the first attempt on is asked once or twice.
  */
+import { defaults, faded, failed, held as through, highest, refused, wait } from "./AdaptiveRateReturnState.ts"
+import * as Rise from "./AdaptiveRateRise.ts"
 import { believed, floorOf, heard, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
+import * as Traffic from "./AdaptiveRateTraffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
-
-/** Holds the constants of this module. */
-export const defaults = {
-  /** Seconds in which the highest rate is forgotten by half. */
-  halfLife: 180,
-  /** Share of it under which the rate has fallen, and share that is tried. */
-  fallen: 0.25,
-  tried: 0.5,
-  /** Attempts that prove it; seconds without a refusal before a try. */
-  proof: 5,
-  least: 2,
-  /** Seconds after a try in vain before the next, at most: they double from `least` with each. */
-  most: 16,
-  /** Seconds of use that prove a rate before the first refusal. */
-  startSeconds: 5
-} as const
-
-/** Reads what is left of the highest rate that held. */
-const faded = ({ high }: State, now: number): number => high.rate * 2 ** ((high.at - now) / defaults.halfLife)
 
 /** Reads the rate that held until a refusal that is not learned from yet: what was admitted since the last proves it. */
 export const held = (state: State, stamp: Stamp): number => {
-  const admitted = stamp.sent - state.refused
-  const seconds = stamp.at - state.madeAt
-  const rate = state.emptyAt >= 0
+  const admitted = stamp.sent - state.traffic.refused
+  const seconds = stamp.at - state.traffic.since
+  const rate = state.bucket.empty !== undefined
     ? floorOf(state, admitted, stamp.cost, stamp.at)
     : seconds < defaults.startSeconds
     ? 0
@@ -51,67 +35,82 @@ export const held = (state: State, stamp: Stamp): number => {
 }
 
 /** Reads the units that prove a rate. */
-const proof = (state: State): number => defaults.proof * Math.max(1, state.mean)
-
-/** Takes a rate that held for the highest, where it is; a guess gives way to any that is proved. */
-const highest = (state: State, rate: number, proved: boolean, now: number): State["high"] =>
-  rate > (proved && !state.high.proved ? 0 : faded(state, now)) ? { rate, at: now, proved: true } : state.high
+const proof = (state: State): number => defaults.proof * Math.max(1, state.traffic.mean)
 
 /** Begins a return where one is due. */
 export const begin = (state: State, now: number): [Move, State] | undefined => {
-  const seconds = Math.min(defaults.most, defaults.least * 2 ** state.returnsInVain)
-  const isDue = state.phase !== "start" && state.returning === undefined && now - state.triedAt > heard(state) &&
-    now - state.refusedAt > defaults.least && now - state.vainAt > seconds
-  const high = isDue ? faded(state, now) : 0
+  const { returns } = state
+  const isDue = state.phase !== "start" && returns.underWay === undefined && now - returns.triedAt > heard(state) &&
+    now - returns.refusedAt > defaults.least && now - returns.vainAt > wait(returns)
+  const high = isDue ? faded(state.high, now) : 0
   const from = believed(state)
   if (from >= defaults.fallen * high) return undefined
   const rate = defaults.tried * high
   const left = state.phase === "settle"
     ? { phase: state.phase, rate: from, limit: state.limit }
     : { phase: "hold" as const, rate: from, limit: from }
-  return move(state, now, "probe-began", {
-    phase: "start",
-    rate,
-    limit: rate,
-    returning: { at: now, sent: state.sent, left }
-  })
+  const underWay = { at: now, sent: state.traffic.sent, left }
+  return move(
+    { ...state, phase: "start", limit: rate, returns: { ...returns, underWay } },
+    now,
+    "probe-began",
+    rate
+  )
 }
 
 /** Notes a refusal: what held until then, and the move back from a return in vain, of which nothing else is learned. */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
-  const admitted = stamp.sent - before.refused
-  const { high, returning } = before
-  const measured = before.emptyAt < 0 || admitted - before.emptyAdmitted >= proof(before)
+  const admitted = stamp.sent - before.traffic.refused
+  const { bucket, high, returns, streak } = before
+  const { underWay } = returns
+  const measured = bucket.empty === undefined || admitted - bucket.empty.admitted >= proof(before)
   const state: State = {
     ...before,
-    high: returning === undefined ? highest(before, held(before, stamp), measured, now) : high,
-    refusedAt: now,
-    triedAt: Infinity
+    high: underWay === undefined ? highest(high, held(before, stamp), measured, now) : high,
+    returns: refused(returns, now)
   }
-  if (returning === undefined || stamp.at <= before.cutAt) return [undefined, state]
-  const through = stamp.sent - returning.sent
-  if (through >= proof(before)) {
-    const rate = Math.min(believed(before), through / (stamp.at - returning.at))
+  if (underWay === undefined || stamp.at <= before.cutAt) return [undefined, state]
+  const units = stamp.sent - underWay.sent
+  if (units >= proof(before)) {
+    const rate = Math.min(believed(before), units / (stamp.at - underWay.at))
     return [undefined, {
       ...state,
-      high: highest(before, rate, true, now),
-      returning: undefined,
-      returnsInVain: 0,
-      vainAt: -Infinity,
-      early: 0,
-      inVain: 0
+      high: highest(high, rate, true, now),
+      returns: through(state.returns),
+      streak: { ...streak, early: 0, inVain: 0 }
     }]
   }
-  return move(state, now, "probe-confirmed", {
-    ...returning.left,
-    returning: undefined,
-    returnsInVain: state.returnsInVain + 1,
-    vainAt: now,
-    high: high.proved ? high : { ...high, rate: high.rate * defaults.fallen },
-    refused: state.refused + stamp.cost,
-    bucket: BucketBounds.withdraw(state.bucket, stamp.at),
+  const { left } = underWay
+  const back: State = {
+    ...state,
+    phase: left.phase,
+    limit: left.limit,
     cutAt: now,
-    emptyAt: stamp.at,
-    emptyAdmitted: admitted
-  })
+    traffic: Traffic.refuse(state.traffic, stamp.cost),
+    bucket: { ...bucket, empty: { at: stamp.at, admitted } },
+    bounds: BucketBounds.withdraw(state.bounds, stamp.at),
+    high: high.proved ? high : { ...high, rate: high.rate * defaults.fallen },
+    returns: failed(state.returns, now)
+  }
+  return move(back, now, "probe-confirmed", left.rate)
+}
+
+/** Puts a learner back to an earlier rate, for what was learned since is void; what it counts goes on. */
+export const restored = (now: State, to: State, at: number): State => {
+  const { bad, phase, probe } = to
+  const rate = believed(to)
+  const back: State = {
+    ...now,
+    phase: phase === "probe" ? "hold" : phase,
+    limit: phase === "start" ? to.limit : rate,
+    bad,
+    streak: { ...now.streak, early: 0, inVain: 0 },
+    use: { ...now.use, idleFrom: 0 },
+    bounds: BucketBounds.empty,
+    probe: { ...now.probe, interval: probe.interval, eager: probe.eager },
+    rise: Rise.over(now.rise),
+    // a return to what held is over, for the rate that it left no longer holds; the next waits anew
+    returns: { ...refused(now.returns, at), underWay: undefined }
+  }
+  return move(back, at, "settled", rate)[1]
 }

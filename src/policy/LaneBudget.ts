@@ -108,9 +108,10 @@ export const take = (
 
 /** Reads how many that were given back may be sent at once: no more than the bucket was seen to hold above one. */
 const returnable = (rate: AdaptiveRate.State): number => {
-  if (rate.emptyAt < 0) return defaults.returned
-  const paid = rate.phase === "settle" ? 0 : rate.rate * rate.metSeconds
-  const seen = Math.max(rate.burst, rate.metUnits - paid)
+  const { burst, empty, met } = rate.bucket
+  if (empty === undefined) return defaults.returned
+  const paid = rate.phase === "settle" ? 0 : rate.rate * met.seconds
+  const seen = Math.max(burst, met.units - paid)
   return Math.min(defaults.returned, Math.max(0, seen - 1))
 }
 

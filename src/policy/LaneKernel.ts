@@ -152,8 +152,8 @@ export const admit = (
     at: now,
     tokens,
     count,
-    requestsBefore: state.requests.sent,
-    tokensBefore: state.tokens.sent
+    requestsBefore: state.requests.traffic.sent,
+    tokensBefore: state.tokens.traffic.sent
   }
   const late = { requests: blocker === "requests", tokens: blocker === "tokens" }
   const both = blocker === "pause" || blocker === "outage"
@@ -162,8 +162,8 @@ export const admit = (
     ...Budget.take(state, tokens, held, late, now),
     marks: Marks.add(state.marks, {
       at: now,
-      requests: state.requests.sent - state.requests.refused,
-      tokens: state.tokens.sent - state.tokens.refused
+      requests: AdaptiveRate.admitted(state.requests),
+      tokens: AdaptiveRate.admitted(state.tokens)
     }),
     resumed: true,
     resumedWith: state.resumed ? state.resumedWith : seq,

@@ -3,6 +3,8 @@
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
 import { stepped } from "./AdaptiveRateState.ts"
+import * as Traffic from "./AdaptiveRateTraffic.ts"
+import * as Use from "./AdaptiveRateUse.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
@@ -83,7 +85,7 @@ const filled = (state: State, ticket: Ticket, scope: Throttled["scope"]): boolea
 
 /** Puts the learner of requests back to where it was before refusals that were about calls in flight. */
 const restored = (saved: AdaptiveRate.State, now: AdaptiveRate.State, at: number): AdaptiveRate.State =>
-  stepped({ ...saved, sent: now.sent, refused: now.refused }, at)
+  stepped({ ...saved, traffic: { ...saved.traffic, sent: now.traffic.sent, refused: now.traffic.refused } }, at)
 
 /** Guesses which limit a refusal is about that names none: the mirrors know, and before them the sizes tell. */
 const guessed = (state: State, ticket: Ticket): [Limit, State] => {
@@ -147,10 +149,10 @@ const mirrored = (
   const mirror = of === "tokens" ? state.tokenMirror : state.requestMirror
   const cost = of === "tokens" ? ticket.tokens : 1
   const taught = ticket.at > rate.cutAt
-  const bucket = of === "requests" && mirror !== undefined && taught
-    ? BucketBounds.refuse(rate.bucket, ticket.at, cost, BucketMirror.rate(mirror), false)
-    : rate.bucket
-  const counted = { ...rate, bucket, refused: rate.refused + cost }
+  const bounds = of === "requests" && mirror !== undefined && taught
+    ? BucketBounds.refuse(rate.bounds, ticket.at, cost, BucketMirror.rate(mirror), false)
+    : rate.bounds
+  const counted = { ...rate, bounds, traffic: Traffic.refuse(rate.traffic, cost) }
   if (!taught) {
     return [undefined, put(state, of, counted, mirror && BucketMirror.credit(mirror, ticket.seq, cost, cost, now))]
   }
@@ -163,7 +165,7 @@ const mirrored = (
       cost,
       Marks.stretches(state.marks, of, admitted[of], ticket.at),
       lowestOf(state, of),
-      highestOf(bucket)
+      highestOf(bounds)
     )
   // a refusal never raises a rate, whatever the guesses make of it
   const to = Math.min(rate.rate, Math.max(lowestOf(state, of), BucketMirror.rate(next)))
@@ -174,8 +176,8 @@ const mirrored = (
 }
 
 /** Reads the highest rate that explains the last refusals, where enough of them agree. */
-const highestOf = (bucket: BucketBounds.State): number => {
-  const bounds = BucketBounds.bounds(bucket)
+const highestOf = (seen: BucketBounds.State): number => {
+  const bounds = BucketBounds.bounds(seen)
   return bounds !== undefined && bounds.episodes >= defaults.boundEpisodes
     ? defaults.boundShare * bounds.highest
     : Infinity
@@ -198,14 +200,14 @@ const put = (
     : { ...state, requests: rate, requestMirror: mirror }
 
 const admittedBefore = (state: State, ticket: Ticket): { readonly requests: number; readonly tokens: number } => ({
-  requests: ticket.requestsBefore - state.requests.refused,
-  tokens: ticket.tokensBefore - state.tokens.refused
+  requests: ticket.requestsBefore - state.requests.traffic.refused,
+  tokens: ticket.tokensBefore - state.tokens.traffic.refused
 })
 
 const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMirror.State => {
   const rate = state[of]
   const sent = of === "tokens" ? ticket.tokensBefore : ticket.requestsBefore
-  const admitted = sent - rate.refused
+  const admitted = sent - rate.traffic.refused
   const since = Marks.busiest(state.marks, of, admitted, ticket.at)
   return BucketMirror.make({
     admitted: Math.max(0, admitted - since[of]),
@@ -213,10 +215,12 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     cost,
     // all requests are alike: a window of a second and a bucket that holds one are the same to them
     windowed: of === "tokens",
-    later: Math.max(0, rate.sent - sent - cost),
+    later: Math.max(0, rate.traffic.sent - sent - cost),
     lowest: lowestOf(state, of),
     // a rate that was told or loaded, and never refused yet
-    rate: rate.phase === "hold" && rate.emptyAt < 0 ? rate.limit : ofTrickle(state, of, ticket, admitted - since[of]),
+    rate: rate.phase === "hold" && rate.bucket.empty === undefined
+      ? rate.limit
+      : ofTrickle(state, of, ticket, admitted - since[of]),
     mean: of === "tokens" ? state.meanTokens : 1
   }, ticket.at)
 }
@@ -229,9 +233,9 @@ const ofTrickle = (state: State, of: Limit, ticket: Ticket, admitted: number): n
   const { requests, requestsHeldAt } = state
   const sent = of === "tokens" ? requests.rate * state.meanTokens : requests.rate
   const idle = ticket.at - requestsHeldAt
-  return ticket.requestsBefore - requests.refused >= AdaptiveRate.defaults.idleUnits &&
-      idle > AdaptiveRate.defaults.restSeconds && admitted < AdaptiveRate.defaults.idleShare * sent * idle
-    ? AdaptiveRate.defaults.idleTo * sent
+  return ticket.requestsBefore - requests.traffic.refused >= Use.defaults.idleUnits &&
+      idle > Use.defaults.restSeconds && admitted < Use.defaults.idleShare * sent * idle
+    ? Use.defaults.idleTo * sent
     : undefined
 }
 
@@ -262,7 +266,7 @@ const paused = (
       hintless: hint === undefined ? hintless + 1 : 0,
       // a mirror knows itself what the bucket saved
       requestsOwed: requests.phase === "hold" && state.requestMirror === undefined
-        ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.burst - 2)))
+        ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.bucket.burst - 2)))
         : 0
     }
   ]

@@ -31,9 +31,9 @@
  * **Source**: a sequential probability ratio test (Wald 1945) for the trial, and a CUSUM (Page 1954) for doubts and for what
  * is more than the known share.
  */
+import * as Probe from "./AdaptiveRateProbe.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
 import * as Rate from "./AdaptiveRateState.ts"
-import * as BucketBounds from "./BucketBounds.ts"
 import * as BucketMirror from "./BucketMirror.ts"
 import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
 import {
@@ -222,7 +222,7 @@ const ended = (lane: Lane, { basis }: Watch, ticket: Ticket): Judged =>
 /** Lets the next probes come soon: what was taken for a limit may be none. */
 const searching = (lane: Lane): Lane => ({
   ...lane,
-  requests: { ...lane.requests, interval: Rate.defaults.eagerSends, eager: Rate.defaults.eagerAfterFall }
+  requests: { ...lane.requests, probe: Probe.eagerly(lane.requests.probe, Probe.defaults.eagerAfterFall) }
 })
 
 /** Judges a refusal while each is learned from. */
@@ -297,35 +297,9 @@ const tried = (lane: Lane, before: Learned, now: number): Lane => {
 /** Goes back to what was learned before; the bucket is empty by now, for it has just refused. */
 const back = (lane: Lane, to: Learned, now: number): Lane => ({
   ...lane,
-  requests: returned(lane.requests, to.requests, now),
-  tokens: returned(lane.tokens, to.tokens, now),
+  requests: Return.restored(lane.requests, to.requests, now),
+  tokens: Return.restored(lane.tokens, to.tokens, now),
   tokensPaced: to.tokensPaced,
   requestMirror: to.requestMirror && BucketMirror.resume(to.requestMirror, now),
   tokenMirror: to.tokenMirror && BucketMirror.resume(to.tokenMirror, now)
 })
-
-/** Puts a learner back to an earlier rate; what it counts goes on. */
-const returned = (now: Rate.State, to: Rate.State, at: number): Rate.State => {
-  const { bad, eager, good, interval, phase } = to
-  const rate = Rate.believed(to)
-  const [, state] = Rate.move(now, at, "settled", {
-    phase: phase === "probe" ? "hold" : phase,
-    rate,
-    limit: phase === "start" ? to.limit : rate,
-    good,
-    bad,
-    interval,
-    eager,
-    early: 0,
-    inVain: 0,
-    idleFrom: 0,
-    // a return to what held is over, for the rate that it left no longer holds; the next waits anew
-    returning: undefined,
-    refusedAt: at,
-    triedAt: Infinity,
-    rises: 0,
-    trend: 0,
-    bucket: BucketBounds.empty
-  })
-  return state
-}

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
 import * as Pause from "../../src/policy/AdaptiveRatePause.ts"
+import { changed } from "./learner.ts"
 
 /** Sends as fast as the learner allows through a bucket of 10 per second that holds 10, until it was refused so often. */
 const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate.State; readonly at: number } => {
@@ -18,7 +19,7 @@ const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate
       level -= 1
       at += 1 / state.rate
     } else {
-      state = AdaptiveRate.refuse(state, { at, sent: state.sent - 1, cost: 1, asked }, at + 0.02)[1]
+      state = AdaptiveRate.refuse(state, { at, sent: state.traffic.sent - 1, cost: 1, asked }, at + 0.02)[1]
       at += 0.02 + asked
       left -= 1
     }
@@ -34,8 +35,8 @@ describe("AdaptiveRatePause", () => {
   it("takes what the provider asks for beyond the filling of a bucket for lost", () => {
     expect(AdaptiveRate.lostSeconds(sprint(1, 1).state)).toBe(0)
     expect(AdaptiveRate.lostSeconds(sprint(1, 10).state)).toBe(8)
-    expect(AdaptiveRate.lostSeconds({ ...sprint(1, 10).state, rate: 5, depth: 25 })).toBe(5)
-    expect(AdaptiveRate.lostSeconds({ ...sprint(1, 10).state, rate: 5, depth: 50 })).toBe(0)
+    expect(AdaptiveRate.lostSeconds(changed(sprint(1, 10).state, { rate: 5, bucket: { depth: 25 } }))).toBe(5)
+    expect(AdaptiveRate.lostSeconds(changed(sprint(1, 10).state, { rate: 5, bucket: { depth: 50 } }))).toBe(0)
   })
 
   it("measures as if a lost pause had not been", () => {
@@ -55,7 +56,8 @@ describe("AdaptiveRatePause", () => {
 
   it("counts the longest wait that an episode asks for", () => {
     const { at, state } = sprint(1, 10)
-    const late = (asked: number) => AdaptiveRate.refuse(state, { at: 0.5, sent: 5, cost: 1, asked }, at)[1].asked
+    const late = (asked: number) =>
+      AdaptiveRate.refuse(state, { at: 0.5, sent: 5, cost: 1, asked }, at)[1].episode.asked
     expect(late(30)).toBe(30)
     expect(late(5)).toBe(10)
   })
@@ -63,7 +65,7 @@ describe("AdaptiveRatePause", () => {
   it("probes once what a probe may find is worth a refusal", () => {
     const probing = (asked: number): number => {
       const { at, state } = sprint(3, asked)
-      let probed: AdaptiveRate.State = { ...state, phase: "hold", bad: state.limit * 1.2, interval: 40, eager: 0 }
+      let probed = changed(state, { phase: "hold", bad: state.limit * 1.2, probe: { interval: 40, eager: 0 } })
       for (let n = 1; n < 5000; n++) {
         const now = at + n / state.rate
         probed = AdaptiveRate.send(AdaptiveRate.advance(probed, now)[1], 1, true, now)
@@ -80,7 +82,7 @@ describe("AdaptiveRatePause", () => {
     const rates = [0, 1, 3, 10, 60].map((asked) => {
       const { at, state } = sprint(1, 10)
       const sent = AdaptiveRate.send(state, 1, true, at)
-      return AdaptiveRate.refuse(sent, { at, sent: state.sent, cost: 1, asked }, at + 0.02)[1].rate
+      return AdaptiveRate.refuse(sent, { at, sent: state.traffic.sent, cost: 1, asked }, at + 0.02)[1].rate
     })
     expect(new Set(rates).size).toBe(1)
   })

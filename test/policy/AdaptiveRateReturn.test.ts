@@ -5,7 +5,7 @@ import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
 const attempt = (before: AdaptiveRate.State, at: number, refused: boolean): AdaptiveRate.State => {
   const [, state] = AdaptiveRate.advance(before, at)
   const sent = AdaptiveRate.send(state, 1, true, at)
-  return refused ? AdaptiveRate.refuse(sent, { at, sent: state.sent, cost: 1 }, at + 0.02)[1] : sent
+  return refused ? AdaptiveRate.refuse(sent, { at, sent: state.traffic.sent, cost: 1 }, at + 0.02)[1] : sent
 }
 
 /** Holds at 20 per second for ten seconds, then every other attempt is refused until 19 s, and one is tried at 19.5 s. */
@@ -28,7 +28,7 @@ describe("AdaptiveRateReturn", () => {
 
   it("takes an attempt that failed for none that was admitted", () => {
     const state = AdaptiveRate.withdraw(closed(), 1, 19.5)
-    expect(AdaptiveRate.advance(state, 21.1)[1].returning).toBeUndefined()
+    expect(AdaptiveRate.advance(state, 21.1)[1].returns.underWay).toBeUndefined()
   })
 
   it("goes back where that is refused, and waits twice as long", () => {
@@ -36,27 +36,27 @@ describe("AdaptiveRateReturn", () => {
     const back = attempt(low, 21.1, true)
     expect(back.rate).toBe(AdaptiveRate.advance(low, 20.9)[1].rate)
     const tried = attempt(back, 22, false)
-    expect(AdaptiveRate.advance(tried, 25)[1].returning).toBeUndefined()
-    expect(AdaptiveRate.advance(tried, 25.2)[1].returning).toBeDefined()
+    expect(AdaptiveRate.advance(tried, 25)[1].returns.underWay).toBeUndefined()
+    expect(AdaptiveRate.advance(tried, 25.2)[1].returns.underWay).toBeDefined()
   })
 
   it("takes the refused attempt of a return for none that a bucket admitted", () => {
     const low = closed()
-    expect(attempt(low, 21.1, true).bucket.count).toBe(low.bucket.count)
+    expect(attempt(low, 21.1, true).bounds.count).toBe(low.bounds.count)
   })
 
   it("learns from a refusal after five went through", () => {
     let state = closed()
     for (let n = 0; n < 6; n++) state = attempt(state, 21.1 + n / 10, false)
-    expect(state.returning).toBeDefined()
+    expect(state.returns.underWay).toBeDefined()
     state = attempt(state, 22, true)
-    expect(state.returning).toBeUndefined()
+    expect(state.returns.underWay).toBeUndefined()
     expect(state.rate).toBeGreaterThan(8)
   })
 
   it("is over where the provider states a limit", () => {
     const state = AdaptiveRate.told(AdaptiveRate.advance(closed(), 21.1)[1], 1, 22, 22.1)[1]
-    expect(state.returning).toBeUndefined()
+    expect(state.returns.underWay).toBeUndefined()
     expect(attempt(state, 23, true).rate).toBeLessThanOrEqual(1)
     expect(attempt(attempt(state, 23, false), 26, false).rate).toBeLessThanOrEqual(1)
   })
@@ -77,7 +77,7 @@ describe("AdaptiveRateReturn", () => {
   it("waits from the last return in vain, not from the last refusal", () => {
     let state = attempt(closed(), 21.1, true)
     state = attempt(attempt(state, 23, true), 24, false)
-    expect(AdaptiveRate.advance(state, 25.2)[1].returning).toBeDefined()
+    expect(AdaptiveRate.advance(state, 25.2)[1].returns.underWay).toBeDefined()
   })
 })
 
@@ -98,7 +98,7 @@ describe("AdaptiveRateReturn, before a rate held", () => {
   it("quarters that with each return in vain, and goes on with the search it left", () => {
     const low = cold()
     const back = attempt(low, 4.3, true)
-    expect(back).toMatchObject({ phase: "settle", rate: low.rate, bad: low.bad, early: low.early })
+    expect(back).toMatchObject({ phase: "settle", rate: low.rate, bad: low.bad, streak: { early: low.streak.early } })
     const again = AdaptiveRate.advance(attempt(back, 9, false), 9.3)[1]
     expect(again.rate).toBeGreaterThan(1)
     expect(again.rate).toBeLessThanOrEqual(1.25)

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as Episode from "../../src/policy/AdaptiveRateEpisode.ts"
 import * as BucketBounds from "../../src/policy/BucketBounds.ts"
 import { seeded } from "./events.ts"
 import { law } from "./law.ts"
+import { changed } from "./learner.ts"
 
 /** A provider's bucket, full at the start. */
 const provider = (rate: number, depth: number) => {
@@ -154,7 +156,7 @@ describe("AdaptiveRate, over a bucket of unknown depth", () => {
     let now = 0
     while (now < seconds) {
       state = AdaptiveRate.advance(state, now)[1]
-      const sent = state.sent
+      const sent = state.traffic.sent
       state = AdaptiveRate.send(state, 1, true, now)
       if (admits(now)) now += 1 / state.rate
       else {
@@ -172,30 +174,25 @@ describe("AdaptiveRate, over a bucket of unknown depth", () => {
   })
 
   it("believes in half the burst where what was made up for a pause is refused", () => {
-    const holding: AdaptiveRate.State = {
-      ...AdaptiveRate.make({ initial: 10, known: true }),
-      emptyAt: 0,
-      mean: 1,
-      largest: 1,
-      burst: 8
-    }
+    const holding = changed(AdaptiveRate.make({ initial: 10, known: true }), {
+      traffic: { mean: 1, largest: 1 },
+      bucket: { empty: { at: 0, admitted: 0 }, burst: 8 }
+    })
     const [move, next] = AdaptiveRate.refuse(holding, { at: 1, sent: 3, cost: 1 }, 1.05)
-    expect([move?.reason, next.burst, next.early]).toEqual(["limit-drifted", 4, 1])
+    expect([move?.reason, next.bucket.burst, next.streak.early]).toEqual(["limit-drifted", 4, 1])
   })
 
   it("tries half of the rate before again where a bucket was empty for long and then admits one", () => {
-    let state: AdaptiveRate.State = {
-      ...AdaptiveRate.make({ initial: 100, known: true }),
+    let state = changed(AdaptiveRate.make({ initial: 100, known: true }), {
       // nothing held that a return could go back to
       high: { rate: 0, at: 0, proved: true },
-      emptyAt: 0,
-      mean: 1,
-      largest: 1
-    }
+      traffic: { mean: 1, largest: 1 },
+      bucket: { empty: { at: 0, admitted: 0 } }
+    })
     for (let i = 1; i <= 9; i++) {
-      state = AdaptiveRate.refuse(state, { at: i, sent: state.refused, cost: 1 }, i + 0.05)[1]
+      state = AdaptiveRate.refuse(state, { at: i, sent: state.traffic.refused, cost: 1 }, i + 0.05)[1]
     }
-    expect(state.early).toBeGreaterThanOrEqual(AdaptiveRate.defaults.emptied)
+    expect(state.streak.early).toBeGreaterThanOrEqual(Episode.defaults.emptied)
     const slow = state.rate
     expect(slow).toBeLessThan(5)
     expect(AdaptiveRate.advance(state, 60)[0]).toBeUndefined()
@@ -203,12 +200,14 @@ describe("AdaptiveRate, over a bucket of unknown depth", () => {
     expect(AdaptiveRate.advance(sent, 60.1)[0]).toBeUndefined()
     const [move, next] = AdaptiveRate.advance(sent, 60.3)
     expect(move).toMatchObject({ reason: "probe-began", from: slow })
-    expect([next.rate, next.limit]).toEqual([state.fellFrom / 2, slow])
-    expect(AdaptiveRate.refuse(next, { at: 60.4, sent: next.sent, cost: 1 }, 60.5)[1].rate).toBeLessThan(slow * 1.05)
+    expect([next.rate, next.limit]).toEqual([state.streak.from / 2, slow])
+    expect(AdaptiveRate.refuse(next, { at: 60.4, sent: next.traffic.sent, cost: 1 }, 60.5)[1].rate).toBeLessThan(
+      slow * 1.05
+    )
   })
 
   it("forgets an attempt that the provider did not count", () => {
     const sent = AdaptiveRate.send(AdaptiveRate.make(), 1, true, 3)
-    expect(AdaptiveRate.withdraw(sent, 1, 3)).toMatchObject({ sent: 0, bucket: { count: 0 } })
+    expect(AdaptiveRate.withdraw(sent, 1, 3)).toMatchObject({ traffic: { sent: 0 }, bounds: { count: 0 } })
   })
 })

@@ -6,6 +6,7 @@ import * as Kernel from "../../src/policy/LaneKernel.ts"
 import * as Outage from "../../src/policy/LaneOutage.ts"
 import * as Queue from "../../src/policy/LaneQueue.ts"
 import { law } from "./law.ts"
+import { changed } from "./learner.ts"
 
 const generator = (seed: number) => () => {
   seed = (seed + 0x6D2B79F5) | 0
@@ -36,7 +37,7 @@ describe("AdaptiveRate", () => {
   it("cuts once per episode, however many refusals it brings", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     const stamps = Array.from({ length: 64 }, (_, i) => {
-      const stamp = { at: i * 0.001, sent: state.sent, cost: 1 }
+      const stamp = { at: i * 0.001, sent: state.traffic.sent, cost: 1 }
       state = AdaptiveRate.send(state, 1, true, 0)
       return stamp
     })
@@ -46,7 +47,11 @@ describe("AdaptiveRate", () => {
       return move
     })
     expect(moves.filter((move) => move !== undefined)).toEqual([{ from: 10, to: 5, reason: "start-refused" }])
-    expect(state.refused).toBe(64)
+    expect(state.traffic.refused).toBe(64)
+  })
+
+  it("has nothing to try again where nothing was refused in vain", () => {
+    expect(AdaptiveRate.afterVain(AdaptiveRate.make())).toBe(0)
   })
 
   it("takes what went through between two refusals for the limit, whatever the burst", () => {
@@ -61,14 +66,14 @@ describe("AdaptiveRate", () => {
   })
 
   it("probes the more seldom the more refusals one episode brings", () => {
-    const held = { ...AdaptiveRate.make({ initial: 10, known: true }), eager: 5, interval: 20, cutAt: 1 }
-    let state: AdaptiveRate.State = held
+    const known = AdaptiveRate.make({ initial: 10, known: true })
+    let state = changed(known, { probe: { eager: 5, interval: 20 }, cutAt: 1 })
     for (let i = 0; i < 4; i++) state = AdaptiveRate.refuse(state, { at: 1, sent: i, cost: 1 }, 1.05)[1]
-    expect([state.episode, state.perEpisode]).toEqual([5, 1])
+    expect([state.episode.refusals, state.episode.usual]).toEqual([5, 1])
     state = AdaptiveRate.refuse(state, { at: 20, sent: 200, cost: 1 }, 20.05)[1]
-    expect([state.episode, state.perEpisode]).toEqual([1, 3])
+    expect([state.episode.refusals, state.episode.usual]).toEqual([1, 3])
     const after = (sends: number): AdaptiveRate.Phase => {
-      let next: AdaptiveRate.State = { ...state, phase: "hold", interval: 20, eager: 5 }
+      let next = changed(state, { phase: "hold", probe: { interval: 20, eager: 5 } })
       for (let i = 0; i < sends; i++) next = AdaptiveRate.send(next, 1, true, 20.1 + i / 10)
       return AdaptiveRate.advance(next, 20.1 + sends / 10)[1].phase
     }
@@ -86,23 +91,22 @@ describe("AdaptiveRate", () => {
   })
 
   it("cuts from the rate at which the refused attempt was sent, however late its refusal is heard of", () => {
-    const state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: 10 }), rate: 160, sent: 40 }
+    const state = changed(AdaptiveRate.make({ initial: 10 }), { rate: 160, traffic: { sent: 40 } })
     const stamp = { at: 1, sent: 20, cost: 1 }
     const [, late] = AdaptiveRate.refuse(state, stamp, 2)
-    expect([late.rate / 160, late.lag]).toEqual([expect.closeTo(0.5 * 2 ** (-0.95 / 0.5), 3), 1])
+    expect([late.rate / 160, late.episode.lag]).toEqual([expect.closeTo(0.5 * 2 ** (-0.95 / 0.5), 3), 1])
     const [, never] = AdaptiveRate.refuse({ ...state, rate: 11 }, stamp, 2)
     expect(never.bad).toBe(10)
   })
 
   it("raises no bracket on attempts that may still be refused", () => {
     const raised = (lag: number): boolean => {
-      let state: AdaptiveRate.State = {
-        ...AdaptiveRate.make({ initial: 10 }),
+      let state = changed(AdaptiveRate.make({ initial: 10 }), {
         phase: "settle",
         bad: 20,
-        lag,
-        emptyAt: 0
-      }
+        episode: { lag },
+        bucket: { empty: { at: 0, admitted: 0 } }
+      })
       for (let i = 1; i <= 8; i++) state = AdaptiveRate.send(state, 1, true, i / 10)
       return AdaptiveRate.advance(state, 0.8)[0]?.reason === "bracket-raised"
     }
@@ -111,7 +115,7 @@ describe("AdaptiveRate", () => {
 
   it("probes by time where calls are slow and the limit moved lately", () => {
     const after = (seconds: number, eager: number): AdaptiveRate.Phase => {
-      let state: AdaptiveRate.State = { ...AdaptiveRate.make({ initial: 1, known: true }), interval: 16, eager }
+      let state = changed(AdaptiveRate.make({ initial: 1, known: true }), { probe: { interval: 16, eager } })
       for (let i = 1; i <= seconds; i++) state = AdaptiveRate.send(state, 1, true, i)
       return AdaptiveRate.advance(state, seconds)[1].phase
     }
@@ -120,22 +124,19 @@ describe("AdaptiveRate", () => {
 
   it("goes on at once where the limit rose a second time in a row, along the growth between the two", () => {
     const hold = AdaptiveRate.make({ initial: 10, known: true })
-    const rising: AdaptiveRate.State = {
-      ...hold,
+    const rising = changed(hold, {
       phase: "probe",
       rate: 40,
-      rises: 1,
-      roseAt: -20,
-      roseTo: 5,
-      sent: 200,
-      emptyAt: 0
-    }
+      rise: { count: 1, at: -20, to: 5 },
+      traffic: { sent: 200 },
+      bucket: { empty: { at: 0, admitted: 0 } }
+    })
     const [move, rose] = AdaptiveRate.refuse(rising, { at: 8, sent: 199, cost: 1 }, 8.05)
     expect(move?.reason).toBe("limit-rose")
-    expect([rose.phase, rose.limit, rose.rises]).toEqual(["hold", rose.rate, 2])
-    expect(rose.trend).toBeGreaterThan(0)
-    const [, first] = AdaptiveRate.refuse({ ...rising, rises: 0 }, { at: 8, sent: 199, cost: 1 }, 8.05)
-    expect([first.phase, first.rises, first.trend]).toEqual(["settle", 1, 0])
+    expect([rose.phase, rose.limit, rose.rise.count]).toEqual(["hold", rose.rate, 2])
+    expect(rose.rise.trend).toBeGreaterThan(0)
+    const [, first] = AdaptiveRate.refuse(changed(rising, { rise: { count: 0 } }), { at: 8, sent: 199, cost: 1 }, 8.05)
+    expect([first.phase, first.rise.count, first.rise.trend]).toEqual(["settle", 1, 0])
   })
 
   it("holds its bounds, and no refusal raises a rate, after any list of events", () => {
@@ -149,7 +150,7 @@ describe("AdaptiveRate", () => {
         now += random() < 0.02 ? random() * 900 : random() * random() * 2
         const what = random()
         if (what < 0.6) {
-          open.push({ at: now, sent: state.sent, cost: 1 })
+          open.push({ at: now, sent: state.traffic.sent, cost: 1 })
           state = AdaptiveRate.send(state, 1, random() < 0.8, now)
         } else if (what < 0.8) {
           state = AdaptiveRate.advance(state, now)[1]
@@ -608,9 +609,10 @@ describe("LaneKernel", () => {
   })
 
   it("sends again at once what failed, as far as the bucket was seen to hold it", () => {
-    const credit = (requests: Partial<AdaptiveRate.State>): number => {
+    const empty = { at: 0, admitted: 0 }
+    const credit = (bucket: Partial<AdaptiveRate.State["bucket"]>): number => {
       const made = Kernel.make({ requests: { initial: 10, known: true } }, 0)
-      let state: Kernel.State = { ...made, requests: { ...made.requests, ...requests } }
+      let state: Kernel.State = { ...made, requests: changed(made.requests, { bucket }) }
       for (let i = 0; i < 6; i++) {
         const [ticket, sent] = Kernel.admit(state, 1, undefined, i)
         state = Kernel.settle(sent, ticket, { _tag: "Failed" }, i + 0.5)[1]
@@ -618,12 +620,13 @@ describe("LaneKernel", () => {
       }
       return -state.requestDebt.units
     }
-    expect([credit({}), credit({ emptyAt: 0, burst: 9 }), credit({ emptyAt: 0, burst: 2.5 })]).toEqual([1, 1, 1])
-    expect([credit({ emptyAt: 0, burst: 1.5 }), credit({ emptyAt: 0 }), credit({ emptyAt: 0, metUnits: 3 })]).toEqual([
-      0.5,
-      0,
-      1
-    ])
+    expect([credit({}), credit({ empty, burst: 9 }), credit({ empty, burst: 2.5 })]).toEqual([1, 1, 1])
+    expect([credit({ empty, burst: 1.5 }), credit({ empty }), credit({ empty, met: { units: 3, seconds: 0 } })])
+      .toEqual([
+        0.5,
+        0,
+        1
+      ])
   })
 
   it("mirrors a limit of tokens that the provider states", () => {

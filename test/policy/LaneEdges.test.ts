@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as Rise from "../../src/policy/AdaptiveRateRise.ts"
 import * as Estimate from "../../src/policy/LaneEstimate.ts"
 import * as InFlight from "../../src/policy/LaneInFlight.ts"
 import * as Kernel from "../../src/policy/LaneKernel.ts"
@@ -7,35 +8,28 @@ import * as Outage from "../../src/policy/LaneOutage.ts"
 import * as Queue from "../../src/policy/LaneQueue.ts"
 import { seeded } from "./events.ts"
 import { law } from "./law.ts"
+import { changed, type Over } from "./learner.ts"
 
 const pick = <A>(random: () => number, first: A, ...rest: ReadonlyArray<A>): A =>
   rest[Math.floor(random() * (rest.length + 1)) - 1] ?? first
 
 /** A learner in the middle of its work: 400 units sent at 10 per second, the bucket last empty at 10 s. */
-const learner = (over: Partial<AdaptiveRate.State>): AdaptiveRate.State => ({
-  ...AdaptiveRate.make({ initial: 10 }),
-  phase: "hold",
-  sent: 400,
-  mean: 1,
-  largest: 1,
-  emptyAt: 10,
-  emptyAdmitted: 100,
-  sinceAt: 10,
-  sinceAdmitted: 100,
-  cutAt: 10,
-  stepAt: 10,
-  stepSent: 100,
-  stepSends: 10,
-  stepPaced: 10,
-  interval: 300,
-  metUnits: 20,
-  metSeconds: 1,
-  ...over
-})
+const learner = (over: Over): AdaptiveRate.State => {
+  const moment = { at: 10, admitted: 100 }
+  const state = changed(AdaptiveRate.make({ initial: 10 }), {
+    phase: "hold",
+    cutAt: 10,
+    step: { at: 10, sent: 100, sends: 10, paced: 10 },
+    traffic: { sent: 400, mean: 1, largest: 1 },
+    bucket: { empty: moment, since: moment, met: { units: 20, seconds: 1 } },
+    probe: { interval: 300 }
+  })
+  return changed(state, over)
+}
 
 describe("AdaptiveRate, edges", () => {
   it("follows a trend while it holds, and only upwards by more than a hundredth", () => {
-    const rising = learner({ trend: 0.1, sentAt: 12 })
+    const rising = learner({ rise: { trend: 0.1 }, traffic: { at: 12 } })
     const [move, grown] = AdaptiveRate.advance(rising, 12)
     expect(move).toBeUndefined()
     expect(grown.rate).toBeCloseTo(10 * Math.exp(0.2), 9)
@@ -43,41 +37,47 @@ describe("AdaptiveRate, edges", () => {
   })
 
   it("lets no trend run on while nobody sends", () => {
-    const rising = learner({ trend: 0.1, sentAt: 12 })
+    const rising = learner({ rise: { trend: 0.1 }, traffic: { at: 12 } })
     const rested = AdaptiveRate.advance(rising, 612)[1]
     expect(rested.rate).toBeCloseTo(10 * Math.exp(0.1 * 4), 9)
   })
 
   describe("after a silence", () => {
-    const silent = (over: Partial<AdaptiveRate.State> = {}) =>
-      AdaptiveRate.send(learner({ sentAt: 20, stepPaced: 0, stepSends: 0, ...over }), 1, false, 622)
+    const silent = (over: Over = {}) => {
+      const state = learner({ traffic: { at: 20 }, step: { paced: 0, sends: 0 } })
+      return AdaptiveRate.send(changed(state, over), 1, false, 622)
+    }
 
     it("takes the silence, but for two seconds, out of what is measured", () => {
-      const { cutAt, emptyAt, madeAt, sentAt, sinceAt, stepAt, stepSends } = silent()
-      expect({ cutAt, emptyAt, madeAt, sentAt, sinceAt, stepAt, stepSends })
-        .toEqual({ cutAt: 20, emptyAt: 610, madeAt: 600, sentAt: 622, sinceAt: 610, stepAt: 610, stepSends: 0 })
-      expect(silent({ emptyAt: -1, sinceAt: -1, cutAt: 21 })).toMatchObject({ emptyAt: -1, sinceAt: -1, cutAt: 21 })
+      expect(silent()).toMatchObject({
+        cutAt: 20,
+        step: { at: 610, sends: 0 },
+        traffic: { since: 600, at: 622 },
+        bucket: { empty: { at: 610 }, since: { at: 610 } }
+      })
+      const unmet = { empty: undefined, since: undefined }
+      expect(silent({ bucket: unmet, cutAt: 21 })).toMatchObject({ bucket: unmet, cutAt: 21 })
     })
 
     it("waits for four attempts at the learned rate where those take longer", () => {
-      expect(silent({ rate: 0.5, limit: 0.5 }).emptyAt).toBe(10 + 594)
-      expect(silent({ phase: "probe", rate: 10, limit: 0.5 }).emptyAt).toBe(10 + 594)
+      expect(silent({ rate: 0.5, limit: 0.5 }).bucket.empty?.at).toBe(10 + 594)
+      expect(silent({ phase: "probe", rate: 10, limit: 0.5 }).bucket.empty?.at).toBe(10 + 594)
     })
 
     it("counts the time in full that an attempt had to wait for the limit, or for a pause", () => {
-      const held = AdaptiveRate.send(learner({ sentAt: 20 }), 1, true, 622)
-      expect([held.emptyAt, held.sinceAt, held.stepAt, held.stepSends]).toEqual([10, 10, 10, 11])
+      const held = AdaptiveRate.send(learner({ traffic: { at: 20 } }), 1, true, 622)
+      expect([held.bucket.empty?.at, held.bucket.since?.at, held.step.at, held.step.sends]).toEqual([10, 10, 10, 11])
     })
 
     it("keeps a measured limit through the first refusal, whoever held the lane back", () => {
       for (const phase of ["hold", "probe"] as const) {
-        for (const stepPaced of [0, 10]) {
+        for (const paced of [0, 10]) {
           // 10 per second for 10 s, ten minutes of silence, and 20 s at 10 per second: then refused
-          let state = learner({ phase, sent: 200, sentAt: 20, stepSends: 10, stepPaced })
-          for (let i = 0; i < 200; i++) state = AdaptiveRate.send(state, 1, i > 0 && stepPaced > 0, 620 + i / 10)
-          const [move, next] = AdaptiveRate.refuse(state, { at: 640, sent: state.sent, cost: 1 }, 640.05)
+          let state = learner({ phase, traffic: { sent: 200, at: 20 }, step: { paced } })
+          for (let i = 0; i < 200; i++) state = AdaptiveRate.send(state, 1, i > 0 && paced > 0, 620 + i / 10)
+          const [move, next] = AdaptiveRate.refuse(state, { at: 640, sent: state.traffic.sent, cost: 1 }, 640.05)
           expect(move?.from).toBe(10)
-          expect(next.rate, `${phase}, ${stepPaced}`).toBeGreaterThanOrEqual(9)
+          expect(next.rate, `${phase}, ${paced}`).toBeGreaterThanOrEqual(9)
           expect(next.rate).toBeLessThanOrEqual(10)
         }
       }
@@ -87,27 +87,28 @@ describe("AdaptiveRate, edges", () => {
       const state = silent()
       const [move, next] = AdaptiveRate.refuse(state, { at: 20, sent: 399, cost: 1 }, 622.05)
       expect(move).toBeUndefined()
-      const noted = { high: next.high, refusedAt: 622.05, triedAt: Infinity }
-      expect(next).toEqual({ ...state, ...noted, refused: 1, episode: state.episode + 1 })
+      const noted = { high: next.high, returns: { refusedAt: 622.05, triedAt: Infinity } }
+      const { refusals } = state.episode
+      expect(next).toEqual(changed(state, { ...noted, traffic: { refused: 1 }, episode: { refusals: refusals + 1 } }))
     })
   })
 
   describe("after calls that trickled", () => {
     /** A limit of 10 per second, last empty at 10 s; 3 calls per second for 100 s, none of which had to wait. */
     const trickled = () => {
-      let state = learner({ sent: 100, sentAt: 10, stepPaced: 0, stepSends: 0 })
+      let state = learner({ traffic: { sent: 100, at: 10 }, step: { paced: 0, sends: 0 } })
       for (let i = 1; i <= 300; i++) state = AdaptiveRate.send(state, 1, false, 10 + i / 3)
       return state
     }
 
     it("measures from the moment at which the limit is in use again", () => {
       let state = trickled()
-      const { usedAt } = state
+      const { at: usedAt } = state.use.since
       expect(usedAt).toBeGreaterThan(105)
-      const [sent, at] = [state.sent, state.sentAt]
+      const [sent, at] = [state.traffic.sent, state.traffic.at]
       // some wait for this limit, some for another: on the whole the rate is used
       for (let i = 1; i <= 300; i++) state = AdaptiveRate.send(state, 1, i % 2 === 0, at + i / 10)
-      expect(state.usedAt).toBe(usedAt)
+      expect(state.use.since.at).toBe(usedAt)
       const [move, next] = AdaptiveRate.refuse(state, { at: at + 30, sent: sent + 300, cost: 1 }, at + 30.05)
       expect(move?.from).toBe(10)
       expect(next.rate).toBeGreaterThanOrEqual(9)
@@ -116,21 +117,21 @@ describe("AdaptiveRate, edges", () => {
 
     it("measures as before what was sent before that moment, or after the bucket was empty again", () => {
       const state = trickled()
-      const early = { at: state.usedAt, sent: state.usedAdmitted, cost: 1 }
-      const [move, next] = AdaptiveRate.refuse(state, early, state.sentAt + 0.05)
+      const early = { at: state.use.since.at, sent: state.use.since.admitted, cost: 1 }
+      const [move, next] = AdaptiveRate.refuse(state, early, state.traffic.at + 0.05)
       expect(move?.reason).toBe("limit-drifted")
       // 3 per second went through for all that time: half of the way between that and 10
       expect(next.rate).toBeCloseTo((3 + 10) / 2, 1)
-      expect(next.emptyAt).toBe(state.usedAt)
+      expect(next.bucket.empty?.at).toBe(state.use.since.at)
     })
   })
 
   it("keeps numbers where calls leave at the same moment and nothing limits them", () => {
     let state = AdaptiveRate.make({ initial: Infinity })
     for (const now of [0, 0, 1, 1, 0.5]) state = AdaptiveRate.send(state, 100, false, now)
-    expect(state.slack).toBe(Infinity)
+    expect(state.use.slack).toBe(Infinity)
     state = AdaptiveRate.send(AdaptiveRate.told(state, 50, 2, 2)[1], 100, false, 40)
-    expect([state.slack, state.usedAt]).toEqual([0, 40])
+    expect([state.use.slack, state.use.since.at]).toEqual([0, 40])
   })
 
   it("takes a limit that was loaded, and never measured, for no less than it was", () => {
@@ -142,55 +143,55 @@ describe("AdaptiveRate, edges", () => {
   })
 
   it("drifts half the trend away when a refusal meets a rising limit", () => {
-    const [move, next] = AdaptiveRate.refuse(learner({ trend: 0.1 }), { at: 15, sent: 145, cost: 1 }, 15.05)
+    const [move, next] = AdaptiveRate.refuse(learner({ rise: { trend: 0.1 } }), { at: 15, sent: 145, cost: 1 }, 15.05)
     expect(move).toEqual({ from: 10, to: 9, reason: "limit-drifted" })
-    expect([next.phase, next.trend, next.limit]).toEqual(["hold", 0.05, 9])
+    expect([next.phase, next.rise.trend, next.limit]).toEqual(["hold", 0.05, 9])
   })
 
   it("falls half of the way to what was proved where calls met the limit that came at once", () => {
-    const [move, next] = AdaptiveRate.refuse(learner({ stepPaced: 0 }), { at: 20, sent: 150, cost: 1 }, 20.05)
+    const [move, next] = AdaptiveRate.refuse(learner({ step: { paced: 0 } }), { at: 20, sent: 150, cost: 1 }, 20.05)
     expect(move?.reason).toBe("limit-drifted")
     expect(next.rate).toBeCloseTo((4.95 + 10) / 2, 9)
   })
 
   it("learns a trend from two rises in a row, none from one, and bounds it", () => {
-    const probe = (over: Partial<AdaptiveRate.State>) =>
+    const probe = (rise: Over["rise"] = {}) =>
       AdaptiveRate.refuse(
-        learner({ phase: "probe", rate: 30, limit: 10, ...over }),
+        learner({ phase: "probe", rate: 30, limit: 10, rise }),
         { at: 12, sent: 160, cost: 1 },
         12.05
       )
-    const [move, once] = probe({})
-    expect([move?.reason, once.phase, once.rises, once.trend, once.roseFrom]).toEqual([
+    const [move, once] = probe()
+    expect([move?.reason, once.phase, once.rise.count, once.rise.trend, once.rise.from]).toEqual([
       "limit-rose",
       "settle",
       1,
       0,
       10
     ])
-    const [, twice] = probe({ rises: 1, roseAt: 2.05, roseTo: once.rate / Math.exp(0.5) })
-    expect(twice.rises).toBe(2)
-    expect(twice.trend).toBeCloseTo(0.05, 9)
-    expect(probe({ rises: 1, roseAt: 11.05, roseTo: 1 })[1].trend).toBe(AdaptiveRate.defaults.trendMax)
-    expect(probe({ rises: 1, roseAt: 2.05, roseTo: 1000 })[1].trend).toBe(0)
+    const [, twice] = probe({ count: 1, at: 2.05, to: once.rate / Math.exp(0.5) })
+    expect(twice.rise.count).toBe(2)
+    expect(twice.rise.trend).toBeCloseTo(0.05, 9)
+    expect(probe({ count: 1, at: 11.05, to: 1 })[1].rise.trend).toBe(Rise.defaults.trendMax)
+    expect(probe({ count: 1, at: 2.05, to: 1000 })[1].rise.trend).toBe(0)
   })
 
   it("confirms a rise that the bracket bears out, and holds at the second in a row", () => {
-    const close = (over: Partial<AdaptiveRate.State>) =>
+    const close = (rise: Over["rise"]) =>
       AdaptiveRate.refuse(
-        learner({ phase: "settle", rate: 20, limit: 10, roseFrom: 10, ...over }),
+        learner({ phase: "settle", rate: 20, limit: 10, rise: { from: 10, ...rise } }),
         { at: 12, sent: 136, cost: 1 },
         12.05
       )
-    const [move, rose] = close({ rises: 1, trend: 0.1 })
-    expect([move?.reason, rose.phase, rose.roseFrom, rose.rises, rose.trend]).toEqual([
+    const [move, rose] = close({ count: 1, trend: 0.1 })
+    expect([move?.reason, rose.phase, rose.rise.from, rose.rise.count, rose.rise.trend]).toEqual([
       "bracket-closed",
       "settle",
       0,
       1,
       0.1
     ])
-    const [, again] = close({ rises: 2 })
+    const [, again] = close({ count: 2 })
     expect([again.phase, again.limit]).toEqual(["hold", again.rate])
   })
 
@@ -200,32 +201,32 @@ describe("AdaptiveRate, edges", () => {
         phase: "settle",
         rate: 11,
         limit: 10,
-        roseFrom: 10,
-        rises: 2,
-        trend: 0.1,
-        eager: 2,
-        excess: 7,
-        burst: 3
+        rise: { from: 10, count: 2, trend: 0.1, excess: 7 },
+        probe: { eager: 2 },
+        bucket: { burst: 3 }
       }),
       { at: 12, sent: 120, cost: 1 },
       12.05
     )
-    expect([next.phase, next.roseFrom, next.burst, next.rises, next.trend, next.eager]).toEqual([
-      "settle",
-      0,
-      7,
-      0,
-      0,
-      0
-    ])
+    expect([next.phase, next.rise.from, next.bucket.burst, next.rise.count, next.rise.trend, next.probe.eager]).toEqual(
+      [
+        "settle",
+        0,
+        7,
+        0,
+        0,
+        0
+      ]
+    )
   })
 
   it("cuts deeper with each early refusal in a row, and never below half", () => {
     let state = learner({ phase: "settle" })
     const kept = Array.from({ length: 6 }, (_, i) => {
       const before = state.rate
-      state =
-        AdaptiveRate.refuse(state, { at: 11 + i, sent: state.emptyAdmitted + state.refused, cost: 1 }, 11.05 + i)[1]
+      // nothing was admitted since the last
+      const sent = 100 + state.traffic.refused
+      state = AdaptiveRate.refuse(state, { at: 11 + i, sent, cost: 1 }, 11.05 + i)[1]
       return state.rate / before
     })
     const cuts = [0.9, 0.8, 0.6, 0.5, 0.5, 0.5]
@@ -508,7 +509,7 @@ describe("LaneKernel, edges", () => {
 
   it("owes what a pause held back where the bucket is known to hold it", () => {
     const idle = Kernel.make({ requests: { initial: 10, known: true } }, 0)
-    const deep = { ...idle, requests: { ...idle.requests, burst: 12 } }
+    const deep = { ...idle, requests: changed(idle.requests, { bucket: { burst: 12 } }) }
     const [ticket, sent] = Kernel.admit(deep, 0, undefined, 1)
     const [, paused] = Kernel.settle(sent, ticket, { _tag: "Throttled", scope: "tokens", retryAfter: 0.5 }, 1.05)
     expect(paused.requestsOwed).toBe(5)
@@ -529,7 +530,7 @@ describe("LaneKernel, edges", () => {
     expect(cut.map((each) => each.subject)).toEqual(["tokens", "pause"])
     const [again, last] = Kernel.settle(after, second, refusal, 1.2)
     expect(again).toEqual([])
-    expect([last.tokens.rate, last.tokens.refused]).toEqual([after.tokens.rate, 200])
+    expect([last.tokens.rate, last.tokens.traffic.refused]).toEqual([after.tokens.rate, 200])
   })
 
   describe("mirrors", () => {
@@ -573,7 +574,10 @@ describe("LaneKernel, edges", () => {
       const [, cut] = Kernel.settle(two, first, tokens, 4.05)
       const [decisions, same] = Kernel.settle(cut, second, tokens, 4.06)
       expect(decisions).toEqual([])
-      expect([same.tokens.rate, same.tokens.refused]).toEqual([cut.tokens.rate, cut.tokens.refused + 500])
+      expect([same.tokens.rate, same.tokens.traffic.refused]).toEqual([
+        cut.tokens.rate,
+        cut.tokens.traffic.refused + 500
+      ])
       const unmirrored = { ...paced, tokenMirror: undefined }
       expect(Kernel.settle({ ...two, tokenMirror: undefined, tokens: cut.tokens }, second, tokens, 4.06)[1].tokenMirror)
         .toBe(unmirrored.tokenMirror)
@@ -628,13 +632,17 @@ describe("LaneKernel, edges", () => {
       const paced = { ...refused(tokens), pausedUntil: 0 }
       const [, large] = Kernel.admit(paced, 90_000, "tokens", 30)
       const [huge, sent] = Kernel.admit(large, 500, "tokens", 30.01)
-      expect(Kernel.settle(sent, huge, unknown, 30.06)[1].tokens.refused).toBe(sent.tokens.refused + 500)
+      expect(Kernel.settle(sent, huge, unknown, 30.06)[1].tokens.traffic.refused).toBe(
+        sent.tokens.traffic.refused + 500
+      )
       const [small, few] = Kernel.admit(paced, 1, undefined, 3000)
       const [decisions, both] = Kernel.settle(few, small, unknown, 3000.05)
       expect(decisions[0]?.subject).toBe("requests")
       const [, second] = Kernel.admit({ ...both, pausedUntil: 0 }, 1, "requests", 3000.06)
       const [next, third] = Kernel.admit(second, 1, "requests", 3000.07)
-      expect(Kernel.settle(third, next, unknown, 3000.11)[1].requests.refused).toBe(third.requests.refused + 1)
+      expect(Kernel.settle(third, next, unknown, 3000.11)[1].requests.traffic.refused).toBe(
+        third.requests.traffic.refused + 1
+      )
     })
   })
 })

@@ -136,7 +136,7 @@ describe("AdaptiveRate, whose lowest rate is above the limit", () => {
     let now = 0
     for (let i = 0; i < count; i++) {
       now += 1 / state.rate
-      const stamp = { at: now, sent: state.sent, cost: 1 }
+      const stamp = { at: now, sent: state.traffic.sent, cost: 1 }
       state = AdaptiveRate.send(state, 1, true, now)
       if (i % 3 === 2) state = AdaptiveRate.refuse(state, stamp, now + 0.05)[1]
     }
@@ -158,7 +158,7 @@ describe("AdaptiveRate, told a limit", () => {
     let now = 1
     for (let i = 0; i < 20; i++) {
       now += 1
-      const stamp = { at: now, sent: state.sent, cost: 1 }
+      const stamp = { at: now, sent: state.traffic.sent, cost: 1 }
       state = AdaptiveRate.refuse(AdaptiveRate.send(state, 1, true, now), stamp, now + 0.05)[1]
     }
     return [state, now + 1]
@@ -179,7 +179,7 @@ describe("AdaptiveRate, told a limit", () => {
   it("takes what is stated below its lowest rate for that", () => {
     const [move, state] = AdaptiveRate.told(AdaptiveRate.make(), 0.001, 1, 1)
     expect(move).toEqual({ from: 10, to: 0.02, reason: "provider-said" })
-    expect([state.rate, state.limit, state.good]).toEqual([0.02, 0.02, 0.02])
+    expect([state.rate, state.limit]).toEqual([0.02, 0.02])
   })
 })
 

@@ -1,0 +1,44 @@
+/**
+ * The step that a learner of a rate is in: what was sent since the rate last moved.
+ *
+ * Each move begins another. Growth needs use: who had to wait for this limit in a step tells whether it held the lane back.
+ */
+
+/** Holds the constants of this module. */
+const defaults = {
+  /** Share of a step's attempts that had to wait for this limit, from which its rate is in use; and from which alone. */
+  used: 0.5,
+  alone: 0.9
+} as const
+
+/** Holds the present step: plain data. */
+export interface Step {
+  /** When it began, and the units sent by then. */
+  readonly at: number
+  readonly sent: number
+  /** Attempts sent in it, those of them that had to wait for this limit, and those given back meanwhile. */
+  readonly sends: number
+  readonly paced: number
+  readonly back: number
+}
+
+/** Begins a step, once so many units were sent. */
+export const begin = (at: number, sent: number): Step => ({ at, sent, sends: 0, paced: 0, back: 0 })
+
+/** Counts an attempt: the first after a silence says nothing of how fast the step is. */
+export const send = (step: Step, silent: boolean, paced: boolean): Step => ({
+  at: step.at,
+  sent: step.sent,
+  sends: silent ? step.sends : step.sends + 1,
+  paced: paced ? step.paced + 1 : step.paced,
+  back: step.back
+})
+
+/** Counts an attempt as given back. */
+export const withdraw = (step: Step): Step => ({ ...step, back: step.back + 1 })
+
+/** Says whether the rate is in use. */
+export const isUsed = (step: Step): boolean => step.paced >= defaults.used * step.sends
+
+/** Says whether it was this limit alone that held the lane back. */
+export const isMine = (step: Step): boolean => step.paced >= defaults.alone * step.sends
