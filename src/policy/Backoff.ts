@@ -12,7 +12,7 @@
  * |  |  |  | `plusMinus` | `v·(1 − r + 2r·u)` |
  * |  |  |  | `subtract` | `v·(1 − r·u)` |
  * |  |  |  | `decorrelated` | `min(cap, base + u·(3·previous − base))` |
- * |  |  |  | `decorrelatedV2` | `base·(f(n+u) − f(previous))/1.4`, `f(t) = 2^t·tanh(√4t)` |
+ * |  |  |  | `decorrelatedV2` | `base·(f(n+u) − f(previous))/1.4`, `f(t) = factor^t·tanh(√4t)` |
  *
  * Full jitter is the default: against 50 contending clients it needs as few
  * calls as any and ends 20 to 40 % sooner than equal jitter, while an
@@ -42,13 +42,13 @@ export type Jitter = "none" | "full" | "equal" | "plusMinus" | "subtract" | "dec
 
 /** Configures a backoff. */
 export interface Options {
-  /** How the ceiling grows. Default `exponential`. */
+  /** How the ceiling grows; decorrelated jitters have a growth of their own. Default `exponential`. */
   readonly curve?: Curve | undefined
   /** How the delay is spread. Default `full`: fewest calls under contention. */
   readonly jitter?: Jitter | undefined
   /** Ceiling of the first retry, in seconds, > 0. Default 0.5, as the provider's own SDK; or `capSeconds` if shorter. */
   readonly baseSeconds?: number | undefined
-  /** Growth per retry, at least 1. Default 2. */
+  /** Growth per retry of `exponential` and of `decorrelatedV2`, at least 1. Default 2. */
   readonly factor?: number | undefined
   /**
    * Largest ceiling, in seconds; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage; or
@@ -170,7 +170,7 @@ export const decorrelated = (
 /**
  * Draws a decorrelated V2 delay: returns the delay and the value to pass as `previous` next time.
  *
- * **Details**: the median of each step is close to an exponential without the
+ * **Details**: the median of each step is close to an exponential of `factor`, by default 2, without the
  * gaps between steps that plain jitter leaves. Past 2^1024 the cap is returned.
  */
 export const decorrelatedV2 = (
@@ -178,10 +178,11 @@ export const decorrelatedV2 = (
   random: number,
   previous: number,
   baseSeconds: number,
-  capSeconds: number
+  capSeconds: number,
+  factor: number = defaults.factor
 ): readonly [delaySeconds: number, previous: number] => {
   const t = retry + random
-  const value = 2 ** t * Math.tanh(Math.sqrt(4 * t))
+  const value = factor ** t * Math.tanh(Math.sqrt(4 * t))
   const delay = Number.isFinite(value) ? (baseSeconds * (value - previous)) / 1.4 : capSeconds
   return [Math.min(capSeconds, delay), value]
 }
@@ -194,9 +195,9 @@ export const decorrelatedV2 = (
  */
 export const next = (state: State, random: number): readonly [delaySeconds: number, state: State] => {
   const { retry, settings } = state
-  const { baseSeconds, capSeconds, floorSeconds, jitter } = settings
+  const { baseSeconds, capSeconds, factor, floorSeconds, jitter } = settings
   if (jitter === "decorrelatedV2") {
-    const [delay, previous] = decorrelatedV2(retry, random, state.previous, baseSeconds, capSeconds)
+    const [delay, previous] = decorrelatedV2(retry, random, state.previous, baseSeconds, capSeconds, factor)
     return [Math.max(floorSeconds, delay), { settings, retry: retry + 1, previous }]
   }
   const delay = jitter === "decorrelated"

@@ -1,5 +1,5 @@
 /**
- * What a clock cannot show: the shortest wait, and the shortfall that a grant overlooks.
+ * What a clock cannot show: the shortest wait, the shortfall that a grant overlooks, and the border of a period.
  */
 
 /** The shortest wait, in seconds: less does not move a clock, and whoever sleeps so long asks again for ever. */
@@ -19,3 +19,12 @@ const clockShare = 2 ** -51
  */
 export const tolerance = (refillPerSecond: number, now: number): number =>
   Math.max(epsilon, Math.abs(now) * clockShare * refillPerSecond)
+
+/**
+ * Counts the whole periods of `seconds` from `since` to `now`.
+ *
+ * **Details**: a border counts as passed where the clock cannot tell it from `now`: at 1.7e9 s a tenth of a second after
+ * another time is often read as 0.0999999 s after it.
+ */
+export const periods = (since: number, now: number, seconds: number): number =>
+  Math.floor((now - since) / seconds + tolerance(1 / seconds, now))

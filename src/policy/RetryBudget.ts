@@ -33,6 +33,7 @@
  * Load with and without a budget: Marc Brooker, "Fixing retries with token
  * buckets and circuit breakers" (2022).
  */
+import { epsilon, tolerance } from "./ClockTick.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a budget. */
@@ -69,9 +70,6 @@ export interface State {
 /** Counts the slots that a ttl is cut into. */
 const slotsPerTtl = 10
 
-/** Absorbs float noise in comparisons of times. */
-const epsilon = 1e-9
-
 /** Reads the amount that a request deposits. */
 const depositAmount = (settings: Settings): number =>
   settings.ratio === 0 ? 0 : settings.variant === "tower" && settings.ratio <= 1 ? 1 : 1000
@@ -100,10 +98,11 @@ export const make = (options: Options = {}, now = 0): State => {
 const rotate = (state: State, now: number): State => {
   const width = state.settings.ttlSeconds / slotsPerTtl
   const widths = (now - state.openedAt) / width
+  const noise = tolerance(1 / width, now)
   // A time that is no number, or infinite, would leave a ring that never turns again.
-  if (!(widths >= 1 - epsilon && widths < Number.POSITIVE_INFINITY)) return state
+  if (!Number.isFinite(widths) || widths < 1 - noise) return state
   const size = state.slots.length
-  const passed = state.settings.variant === "tower" ? Math.ceil(widths - epsilon) : Math.floor(widths + epsilon)
+  const passed = state.settings.variant === "tower" ? Math.ceil(widths - noise) : Math.floor(widths + noise)
   const skipped = Math.min(size, passed - 1)
   const slots = state.slots.map((sum, i) => {
     const age = (i - state.index - 1 + size) % size
@@ -153,9 +152,10 @@ export const naiveLoad = (failureRate: number, retries: number): number => {
  * Computes the load under a budget that each success feeds with `deposit` retries, in the steady state.
  *
  * **Details**: `1 + min(Σ p^i for i from 1, d/(1−d))` with `d = deposit·(1−p)`: the
- * retries of one call cannot outgrow what all attempts that succeed pay in.
+ * retries of one call cannot outgrow what all attempts that succeed pay in. With `d ≥ 1` each retry pays for the next, and
+ * the budget bounds nothing.
  */
 export const budgetedLoad = (failureRate: number, retries: number, depositPerSuccess: number): number => {
   const paid = depositPerSuccess * (1 - failureRate)
-  return 1 + Math.min(naiveLoad(failureRate, retries) - 1, paid / (1 - paid))
+  return 1 + Math.min(naiveLoad(failureRate, retries) - 1, paid < 1 ? paid / (1 - paid) : Number.POSITIVE_INFINITY)
 }

@@ -74,6 +74,13 @@ describe("Backoff", () => {
       for (const [i, delay] of delays.entries()) expect(seen[i]).toBeCloseTo(delay, 8)
     })
 
+    it("grows by the factor of cockatiel's exponent when decorrelated (V2)", () => {
+      const options = { ...Backoff.polly, baseSeconds: 0.128, capSeconds: 30, factor: 3 }
+      const delays = Backoff.preview(options, [0.5, 0.5, 0.5, 0.5])
+      for (const [i, delay] of [0.1407, 0.3274, 0.9521, 2.8508].entries()) expect(delays[i]).toBeCloseTo(delay, 3)
+      expect(Backoff.decorrelatedV2(1, 0.5, 0, 1, Infinity)).toEqual(Backoff.decorrelatedV2(1, 0.5, 0, 1, Infinity, 2))
+    })
+
     it("returns the cap where the curve overflows", () => {
       const capped = { ...Backoff.polly, capSeconds: 30 }
       expect(Backoff.delay(capped, 2000, 0.5)).toBe(30)

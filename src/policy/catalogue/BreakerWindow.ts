@@ -17,6 +17,7 @@
  *
  * **Source**: resilience4j `FixedSizeSlidingWindowMetrics` and `SlidingTimeWindowMetrics`; the expiry of an idle ring is ours.
  */
+import { periods } from "../ClockTick.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 
 /** Chooses what is remembered. */
@@ -119,7 +120,7 @@ const sumUp = (outcomes: ReadonlyArray<Outcome>): Totals => {
 const expire = <S extends State>(state: S, now: number): S => {
   if (state._tag === "Time") {
     // A clock that was set back leaves buckets of the future: they are as far away as old ones.
-    const second = Math.floor(now)
+    const second = periods(0, now, 1)
     return { ...state, buckets: state.buckets.filter((bucket) => Math.abs(second - bucket.second) < state.seconds) }
   }
   return Math.abs(now - state.lastAt) > state.idleSeconds ? { ...state, outcomes: [], totals: none } : state
@@ -129,7 +130,7 @@ const expire = <S extends State>(state: S, now: number): S => {
 export const add = (state: State, outcome: Outcome, now: number): State => {
   const current = expire(state, now)
   if (current._tag === "Time") {
-    const second = Math.floor(now)
+    const second = periods(0, now, 1)
     const buckets = current.buckets.some((bucket) => bucket.second === second)
       ? current.buckets.map((bucket) => bucket.second === second ? { ...plus(bucket, outcome), second } : bucket)
       : [...current.buckets, { ...plus(none, outcome), second }]

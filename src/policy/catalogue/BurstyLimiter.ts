@@ -28,6 +28,7 @@
  * **Gotchas**: two bursts can meet at a border: a window of one period may see `2·permits`. Against a server with a
  * strict window use `TokenBucket` with a small capacity.
  */
+import { periods } from "../ClockTick.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limiter. */
@@ -83,8 +84,6 @@ export type Cancelled =
   | { readonly _tag: "Refunded"; readonly permits: number; readonly reason: "not-yet-used" }
   | { readonly _tag: "Kept"; readonly reason: "already-due" | "others-in-line" }
 
-const epsilon = 1e-9
-
 /**
  * Makes a limiter at the start of its first period.
  *
@@ -108,7 +107,7 @@ export const make = (options: Options, now = 0): State => {
 
 const roll = (where: string, state: State, now: number): State => {
   OptionCheck.between(where, "now", now, -Infinity, Infinity)
-  const period = Math.floor((now - state.startedAt) / state.periodSeconds + epsilon)
+  const period = periods(state.startedAt, now, state.periodSeconds)
   if (period <= state.period) return state
   const earned = (period - state.period) * state.permits
   const available = state.available < 0 ? Math.min(state.permits, state.available + earned) : state.permits

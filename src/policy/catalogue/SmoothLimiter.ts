@@ -29,6 +29,7 @@
  *
  * **Gotchas**: snapping to the grid lets two permits leave closer than one interval when the first came late in its interval.
  */
+import { epsilon, periods, tolerance } from "../ClockTick.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limiter. */
@@ -80,8 +81,6 @@ export type Cancelled =
   | { readonly _tag: "Refunded"; readonly permits: number; readonly reason: "not-yet-used" }
   | { readonly _tag: "Kept"; readonly reason: "already-due" | "already-cancelled" | "others-in-line" }
 
-const epsilon = 1e-9
-
 /**
  * Makes a limiter whose first permit is free.
  *
@@ -108,11 +107,12 @@ export const reserve = (state: State, permits: number, now: number): readonly [D
   OptionCheck.between("SmoothLimiter.reserve", "now", now, -Infinity, Infinity)
   const { intervalSeconds } = state
   const elapsed = now - state.startedAt
-  const free = elapsed + epsilon >= state.nextFree
-  const from = free ? Math.floor(elapsed / intervalSeconds + epsilon) * intervalSeconds : state.nextFree
+  const noise = tolerance(1, now)
+  const free = elapsed + noise >= state.nextFree
+  const from = free ? periods(state.startedAt, now, intervalSeconds) * intervalSeconds : state.nextFree
   const nextFree = from + permits * intervalSeconds
   const wait = nextFree - elapsed - intervalSeconds
-  const waitSeconds = wait > epsilon ? wait : 0
+  const waitSeconds = wait > noise ? wait : 0
   if (waitSeconds > state.maxWaitSeconds) return [{ _tag: "Rejected", waitSeconds, reason: "wait-too-long" }, state]
   const number = state.reserved + 1
   const usableAt = now + waitSeconds

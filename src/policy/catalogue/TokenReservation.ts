@@ -17,8 +17,8 @@
  * above the burst is `borrow`ed (admitted when the bucket is full, later calls
  * wait it off) or `reject`ed, never waited for without end.
  *
- * `bypass` answers whether a small item may overtake a large one that waits for
- * tokens without making it wait any longer.
+ * `bypass` answers whether an item may overtake one that waits for tokens, without making it wait any longer. Whatever
+ * takes tokens makes it wait, if only by cost/rate: an item without tokens may pass, and no other.
  *
  * ```ts
  * import { TokenReservation } from "effect-together/policy"
@@ -51,7 +51,7 @@ export interface Options {
   readonly tokenBurst?: number | undefined
   /** What happens to an estimate above the burst. Default `borrow`. */
   readonly oversize?: "borrow" | "reject" | undefined
-  /** How often one waiting item may be overtaken. Default 32. */
+  /** How often one waiting item may be overtaken, by items without tokens: others move its start. Default 32. */
   readonly maxOvertakes?: number | undefined
 }
 
@@ -216,6 +216,9 @@ export type Bypass =
  *
  * **Details**: only when both limits, after the item, still fill up for the head
  * by the time it would have started anyway: its expected start must not move.
+ *
+ * **Gotchas**: an item passes only if it takes nothing of the limit that the head waits for. A head that waits for a
+ * request lets nothing pass; one that waits for tokens lets items without tokens pass, up to `maxOvertakes`.
  */
 export const bypass = (
   state: State,

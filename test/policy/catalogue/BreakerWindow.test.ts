@@ -44,6 +44,13 @@ describe("BreakerWindow", () => {
     expect(BreakerWindow.totals(window, 8)).toEqual(BreakerWindow.none)
   })
 
+  it("begins a second where a clock of tenths does", () => {
+    const tenths = Array.from({ length: 10 }, () => 0.1).reduce((now, step) => now + step, 0)
+    expect(tenths).toBeLessThan(1)
+    const window = BreakerWindow.add(BreakerWindow.make({ _tag: "Time", seconds: 1 }), bad, 0)
+    expect(BreakerWindow.totals(window, tenths)).toEqual(BreakerWindow.none)
+  })
+
   it("keeps the last calls of a ring", () => {
     let window = BreakerWindow.make({ _tag: "Count", size: 3, idleSeconds: Infinity })
     for (const outcome of [bad, slow, ok, ok]) window = BreakerWindow.add(window, outcome, 0)

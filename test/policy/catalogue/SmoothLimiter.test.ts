@@ -31,6 +31,15 @@ describe("SmoothLimiter", () => {
     }
   )
 
+  it("is free at its border, in seconds since 1970 too", () => {
+    for (let i = 0; i < 200; i++) {
+      const ms = 1_700_000_000_000 + i * 1370
+      const [, used] = reserve(SmoothLimiter.make({ intervalSeconds: 0.1 }, ms / 1000), 1, ms / 1000)
+      expect(reserve(used, 1, (ms + 100) / 1000)[0].waitSeconds).toBe(0)
+      expect(reserve(used, 1, (ms + 99) / 1000)[0].waitSeconds).toBeCloseTo(0.001, 6)
+    }
+  })
+
   it("says whether a permit was free or must be waited for", () => {
     const [first, state] = reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 1, 0)
     expect([first.reason, first.waitSeconds]).toEqual(["free", 0])

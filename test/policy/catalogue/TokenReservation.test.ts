@@ -123,10 +123,12 @@ describe("TokenReservation", () => {
   describe("bypass", () => {
     const make = () => TokenReservation.make({ requestsPerSecond: 10, tokensPerSecond: 100, tokenBurst: 1000 })
 
-    it("lets a small item pass while the head fills up for its own start", () => {
+    it("lets only an item without tokens pass while the head fills up for its own start", () => {
       const [, state] = TokenReservation.reserve(make(), 900, 0)
-      // The head needs all 1000 tokens: whatever is taken now moves its start.
-      expect(TokenReservation.bypass(state, 1000, 50, 0, 0)).toEqual({ _tag: "Keep", reason: "would-delay-head" })
+      // Whatever takes tokens moves the head's start, if it needs all 1000 or fewer.
+      for (const [head, item] of [[1000, 50], [500, 50], [101, 0.5]] as const) {
+        expect(TokenReservation.bypass(state, head, item, 0, 0)).toEqual({ _tag: "Keep", reason: "would-delay-head" })
+      }
       // An item without tokens takes a request, and requests are back long before the head's tokens.
       expect(TokenReservation.bypass(state, 500, 0, 0, 0)).toEqual({ _tag: "Overtake", reason: "head-loses-nothing" })
     })
