@@ -45,6 +45,8 @@ export * as BucketMirror from "./BucketMirror.ts"
 export * as TokenBucket from "./catalogue/TokenBucket.ts"
 /** The token bucket in one number: the generic cell rate algorithm. */
 export * as Gcra from "./catalogue/Gcra.ts"
+/** At most so many units in a window of time: fixed windows, a sliding log, or a sliding counter between the two. */
+export * as WindowLimiter from "./catalogue/WindowLimiter.ts"
 /** Hands out starting times at an even distance: a limiter that answers at once, in arrival order. */
 export * as SmoothLimiter from "./catalogue/SmoothLimiter.ts"
 /** Hands out starting times in bursts: all permits of a period may leave at its start. */

@@ -12,7 +12,8 @@ const required: Readonly<Record<string, Options>> = {
   ReservedShare: { ratePerSecond: 10, burst: 20 },
   SmoothLimiter: { intervalSeconds: 1 },
   TokenBucket: { capacity: 2, refillPerSecond: 1 },
-  TokenReservation: { requestsPerSecond: 10, tokensPerSecond: 100 }
+  TokenReservation: { requestsPerSecond: 10, tokensPerSecond: 100 },
+  WindowLimiter: { kind: "fixed", limit: 2 }
 }
 
 const values = [

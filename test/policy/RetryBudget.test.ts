@@ -107,29 +107,10 @@ describe("RetryBudget", () => {
     })
   })
 
-  // The cases of tower's own tests, ttl 1 s.
   describe("tower", () => {
-    const make = (minPerSecond: number, ratio: number) =>
-      RetryBudget.make({ ttlSeconds: 1, minPerSecond, ratio, variant: "tower" })
-
-    it("starts empty", () => {
-      expect(play(make(0, 1), ["w"])).toEqual([false])
-    })
-
-    it("leaks what is older than the ttl", () => {
-      expect(play(make(0, 1), ["d", 3000, "w"])).toEqual([false])
-    })
-
-    it("keeps deposits by slots", () => {
-      expect(play(make(0, 0.5), ["d", "d", 901, "w", 2001, "d", 301, "d", 801, "d", "w"])).toEqual([true, true])
-    })
-
-    it("has its reserve and no more", () => {
-      expect(play(make(5, 1), ["w", "w", "w", "w", "w", "w"])).toEqual([true, true, true, true, true, false])
-    })
-
     it("deposits a thousand above ratio 1", () => {
-      expect(play(make(0, 2), ["d", "w", "w", "w"])).toEqual([true, true, false])
+      const state = RetryBudget.make({ ttlSeconds: 1, minPerSecond: 0, ratio: 2, variant: "tower" })
+      expect(play(state, ["d", "w", "w", "w"])).toEqual([true, true, false])
     })
   })
 
@@ -139,6 +120,19 @@ describe("RetryBudget", () => {
     expect(RetryBudget.balance(state, 0.5)).toBe(2)
     expect(RetryBudget.balance(state, 2)).toBe(0)
     expect(RetryBudget.balance(RetryBudget.deposit(state, 2), 2)).toBe(1)
+  })
+
+  it.each(["finagle", "tower"] as const)("closes a slot at its width, in seconds since 1970 too: %s", (variant) => {
+    for (let i = 0; i < 200; i++) {
+      const ms = 1_700_000_000_000 + i * 1370
+      const options = { ttlSeconds: 1, minPerSecond: 0, ratio: 1, variant }
+      const early = RetryBudget.deposit(RetryBudget.make(options, ms / 1000), ms / 1000)
+      const next = RetryBudget.deposit(early, (ms + 100) / 1000)
+      expect(next.openedAt).toBe((ms + 100) / 1000)
+      expect(RetryBudget.deposit(next, (ms + 199) / 1000).openedAt).toBe((ms + 100) / 1000)
+      // nine closed slots forget after exactly the ttl, ten keep the one that ends then
+      expect(RetryBudget.balance(early, (ms + 1000) / 1000)).toBe(variant === "finagle" ? 0 : 1)
+    }
   })
 
   it("tells the balance that is left", () => {
@@ -157,6 +151,20 @@ describe("RetryBudget", () => {
         expect(RetryBudget.budgetedLoad(vector.p, vector.N, 0.1)).toBeCloseTo(vector.bucketLoad, 9)
       }
     })
+
+    it.each([
+      [0.1, 3, 2, 1.111],
+      [0, 3, 1.5, 1],
+      [0.2, 2, 1.3, 1.24],
+      [0.5, 3, 2, 1.875],
+      [0.5, 3, 1.9, 1.875],
+      [0.5, 3, 0.1, 1 + 0.05 / 0.95]
+    ])(
+      "is at least the traffic, and naive at most: %d failing, %d retries, %d for each success",
+      (p, n, deposit, load) => {
+        expect(RetryBudget.budgetedLoad(p, n, deposit)).toBeCloseTo(load, 9)
+      }
+    )
 
     it("matches a simulated bucket at half failures", () => {
       const random = seeded(3)

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as policy from "effect-together/policy"
 import { readFileSync } from "node:fs"
 import vectors from "./vectors.json" with { type: "json" }
+import rules from "./vectors.rules.json" with { type: "json" }
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8")
 const text = read("../../docs/policy.md")
@@ -45,9 +46,9 @@ describe("docs/policy.md", () => {
 })
 
 describe("vectors.md", () => {
-  it("tells for each suite of vectors.json which functions of a kernel give its numbers", () => {
+  it("tells for each suite of both files which functions of a kernel give its numbers", () => {
     const rows = [...read("vectors.md").matchAll(/^\| `(\w+\.[\w.]+)` \| (.*?) \|/gm)]
-    expect(rows.map(([, id]) => id)).toEqual(vectors.suites.map(({ id }) => id))
+    expect(rows.map(([, id]) => id)).toEqual([...vectors.suites, ...rules.suites].map(({ id }) => id))
     for (const [, , functions = ""] of rows) {
       let kernel: object | undefined
       for (const [, owner = "", name = ""] of functions.matchAll(/`(?:(\w+)\.)?(\w+)`/g)) {
