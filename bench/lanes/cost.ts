@@ -32,7 +32,7 @@ const perCall = async (body: (lane: Lane.Lane) => Effect.Effect<unknown, unknown
 }
 
 const bare = await perCall(() => Effect.void)
-const run = await perCall((lane) => lane.run(Effect.void, { tokens: 100 }, classify))
+const run = await perCall((lane) => lane.run(Effect.void, { tokens: 100, classify }))
 const permit = await perCall((lane) => Effect.flatMap(lane.acquire({ tokens: 100 }), (p) => p.settle(success)))
 
 const heap = (): number => {
@@ -81,7 +81,7 @@ const served = await Effect.runPromise(VirtualClock.wrap(Effect.gen(function*() 
   const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
   const began = cpuMicros()
   for (let i = 0; i < 200_000; i++) {
-    fibers.push(yield* Effect.forkChild(lane.run(Effect.void, { tokens: 100 }, classify)))
+    fibers.push(yield* Effect.forkChild(lane.run(Effect.void, { tokens: 100, classify })))
   }
   for (const fiber of fibers) yield* Fiber.join(fiber)
   const at = yield* Clock.currentTimeMillis

@@ -59,8 +59,11 @@ export const run = (
       Effect.flatMap(
         lane.run(
           exchange(one),
-          { tokens: one.inputTokens + one.maxTokens, retry: attempt > 1 },
-          (exit) => Exit.isSuccess(exit) ? sampleOf(exit.value, hidden) : { _tag: "Failed" }
+          {
+            tokens: one.inputTokens + one.maxTokens,
+            retry: attempt > 1,
+            classify: (exit) => Exit.isSuccess(exit) ? sampleOf(exit.value, hidden) : { _tag: "Failed" }
+          }
         ),
         (reply) =>
           reply._tag === "Answer"

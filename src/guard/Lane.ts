@@ -49,6 +49,7 @@ import {
   type LaneStatus,
   type Options,
   type Permit,
+  type RunOptions,
   type Sample
 } from "./LaneContract.ts"
 import { Dispatcher } from "./LaneDispatcher.ts"
@@ -68,6 +69,7 @@ export {
   type LaneStatus,
   type Options,
   type Permit,
+  type RunOptions,
   type Sample
 } from "./LaneContract.ts"
 export { sampleOf, type SampleOptions } from "./LaneSample.ts"
@@ -149,11 +151,10 @@ class LaneImpl implements Lane {
 
   readonly run = <A, E, R>(
     attempt: Effect.Effect<A, E, R>,
-    request: LaneRequest,
-    classify: (exit: Exit.Exit<A, E>) => Sample = sampleOf
+    options: RunOptions<A, E>
   ): Effect.Effect<A, E | LaneOverflowError, R> =>
     Effect.uninterruptibleMask((restore) =>
-      this.#dispatcher.enter(request, restore, (ticket) =>
+      this.#dispatcher.enter(options, restore, (ticket) =>
         Effect.withFiber((fiber) => {
           let open = true
           const settle = (sample: Sample): void => {
@@ -162,7 +163,7 @@ class LaneImpl implements Lane {
           }
           return Effect.onExitPrimitive(
             Effect.onExitPrimitive(restore(attempt), (exit) => {
-              settle(Exit.hasInterrupts(exit) ? ignored : classify(exit))
+              settle(Exit.hasInterrupts(exit) ? ignored : (options.classify ?? sampleOf)(exit))
               return undefined
             }),
             // a `classify` that throws must not keep the permit
@@ -249,12 +250,6 @@ export const make = (
     })
   })
 
-/** Configures {@link run}. */
-export interface RunOptions<in A, in E> extends LaneRequest {
-  /** Says what the end of an attempt means for its lane. Default: {@link sampleOf}. */
-  readonly classify?: ((exit: Exit.Exit<A, E>) => Sample) | undefined
-}
-
 /**
  * Runs one attempt under a permit of a lane of the context; `Lanes.key` builds the key of a model's lane.
  *
@@ -296,6 +291,6 @@ export const run: {
   ): Effect.Effect<A, E | LaneOverflowError, R | Lanes> =>
     Effect.flatMap(
       Lanes,
-      (lanes) => Effect.flatMap(lanes.get(key), (lane) => lane.run(self, options, options.classify))
+      (lanes) => Effect.flatMap(lanes.get(key), (lane) => lane.run(self, options))
     )
 )

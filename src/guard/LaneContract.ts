@@ -132,6 +132,15 @@ export const defaults = {
   stream: false
 } as const
 
+/** Configures a run. */
+export interface RunOptions<in A, in E> extends LaneRequest {
+  /**
+   * Says what the end of an attempt means for its lane; an interruption is always `Ignored`. Default `sampleOf`: for attempts
+   * that fail with `TogetherError`.
+   */
+  readonly classify?: ((exit: Exit.Exit<A, E>) => Sample) | undefined
+}
+
 /** Paces all calls that share one provider limit. */
 export interface Lane {
   readonly key: string
@@ -151,14 +160,10 @@ export interface Lane {
   readonly acquireScoped: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError, Scope.Scope>
   /** Takes a permit where one is free at once and nobody waits that could take it: for hedges. */
   readonly tryAcquire: (request: LaneRequest) => Effect.Effect<Option.Option<Permit>>
-  /**
-   * Runs one attempt under a permit. `classify` says what its exit means: by default `sampleOf`, for attempts that fail
-   * with `TogetherError`; an interruption is always `Ignored`.
-   */
+  /** Runs one attempt under a permit. */
   readonly run: <A, E, R>(
     attempt: Effect.Effect<A, E, R>,
-    request: LaneRequest,
-    classify?: (exit: Exit.Exit<A, E>) => Sample
+    options: RunOptions<A, E>
   ) => Effect.Effect<A, E | LaneOverflowError, R>
   readonly status: Effect.Effect<LaneStatus>
   /** Tells every decision from now on; a slow reader loses the oldest. Costs nothing while nobody listens. */

@@ -259,11 +259,10 @@ export const answer = <A>(
     return throughBreaker(
       call,
       guards,
-      guards.lane.run(
-        hedged(call, guards, observed, attempt),
-        laneRequest(call, observed.attempt),
-        (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
-      )
+      guards.lane.run(hedged(call, guards, observed, attempt), {
+        ...laneRequest(call, observed.attempt),
+        classify: (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
+      })
     )
   })
   const { money } = guards

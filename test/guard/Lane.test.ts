@@ -131,7 +131,7 @@ describe("Lane", () => {
     it.effect("admits at once where nothing stands against it", () =>
       Effect.gen(function*() {
         const lane = yield* Lane.make()
-        expect(yield* lane.run(Effect.succeed(7), { tokens: 1 }, classify)).toBe(7)
+        expect(yield* lane.run(Effect.succeed(7), { tokens: 1, classify })).toBe(7)
         const { inFlight, queued } = yield* lane.status
         expect({ inFlight, queued }).toEqual({ inFlight: 0, queued: 0 })
       }))
@@ -142,7 +142,7 @@ describe("Lane", () => {
         const times: Array<number> = []
         const start = yield* Clock.currentTimeMillis
         const send = Effect.map(Clock.currentTimeMillis, (now) => void times.push(now - start))
-        yield* Effect.all(Array.from({ length: 30 }, () => lane.run(send, { tokens: 1 }, classify)), {
+        yield* Effect.all(Array.from({ length: 30 }, () => lane.run(send, { tokens: 1, classify })), {
           concurrency: "unbounded"
         })
         expect(times).toEqual(Array.from({ length: 30 }, (_, i) => i * 100))
@@ -161,8 +161,7 @@ describe("Lane", () => {
             () =>
               lane.run(
                 Effect.map(Clock.currentTimeMillis, (now) => void times.push(now - start)),
-                { tokens: 1 },
-                classify
+                { tokens: 1, classify }
               )
           ),
           { concurrency: "unbounded" }
@@ -192,7 +191,7 @@ describe("Lane", () => {
           () => Effect.sync(() => now--)
         )
         const start = yield* Clock.currentTimeMillis
-        yield* Effect.all(Array.from({ length: 9 }, () => lane.run(work, { tokens: 1 }, classify)), {
+        yield* Effect.all(Array.from({ length: 9 }, () => lane.run(work, { tokens: 1, classify })), {
           concurrency: "unbounded"
         })
         expect(peak).toBe(3)
@@ -205,7 +204,7 @@ describe("Lane", () => {
         const blocker = yield* lane.acquire({ tokens: 1 })
         const order: Array<string> = []
         const call = (name: string, request: Lane.LaneRequest) =>
-          Effect.forkChild(lane.run(Effect.sync(() => order.push(name)), request, classify), started)
+          Effect.forkChild(lane.run(Effect.sync(() => order.push(name)), { ...request, classify }), started)
         const fibers = [
           yield* call("bulk", { tokens: 1, priority: "bulk" }),
           yield* call("fresh", { tokens: 1 }),
@@ -220,7 +219,7 @@ describe("Lane", () => {
     it.effect("keeps the error of the attempt, and settles it by its class", () =>
       Effect.gen(function*() {
         const lane = yield* Lane.make({ start: { requestsPerMinute: 600 } })
-        const exit = yield* Effect.exit(lane.run(Effect.fail("no"), { tokens: 1 }, () => throttled(2)))
+        const exit = yield* Effect.exit(lane.run(Effect.fail("no"), { tokens: 1, classify: () => throttled(2) }))
         expect(exit).toEqual(Exit.fail("no"))
         const { pause } = yield* lane.status
         expect(pause && Duration.toSeconds(pause)).toBe(2)
@@ -238,8 +237,11 @@ describe("Lane", () => {
     it.effect("returns the permit where `classify` throws", () =>
       Effect.gen(function*() {
         const lane = yield* Lane.make()
-        const exit = yield* Effect.exit(lane.run(Effect.void, { tokens: 1 }, () => {
-          throw new Error("bug")
+        const exit = yield* Effect.exit(lane.run(Effect.void, {
+          tokens: 1,
+          classify: () => {
+            throw new Error("bug")
+          }
         }))
         expect(Exit.hasDies(exit)).toBe(true)
         expect((yield* lane.status).inFlight).toBe(0)
@@ -251,7 +253,7 @@ describe("Lane", () => {
       Effect.gen(function*() {
         const lane = yield* Lane.make({ maxInFlight: 1 })
         const blocker = yield* lane.acquire({ tokens: 1 })
-        const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1 }, classify), started)
+        const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, classify }), started)
         expect((yield* lane.status).queued).toBe(1)
         yield* Fiber.interrupt(fiber)
         expect((yield* lane.status).queued).toBe(0)
@@ -265,7 +267,7 @@ describe("Lane", () => {
           const lane = yield* Lane.make({ maxInFlight: 2, start: { requestsPerMinute: 6000, tokensPerMinute: 60_000 } })
           const work = Effect.andThen(Effect.sleep("20 millis"), Effect.yieldNow)
           const fibers = []
-          for (let i = 0; i < 5; i++) fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 20 }, classify)))
+          for (let i = 0; i < 5; i++) fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 20, classify })))
           for (let i = 0; i < step % 6; i++) yield* Effect.yieldNow
           yield* Effect.sleep(Math.floor(step / 6) * 7)
           for (const fiber of fibers) fiber.interruptUnsafe()
@@ -281,7 +283,7 @@ describe("Lane", () => {
         const blocker = yield* lane.acquire({ tokens: 1 })
         let ran = false
         const fiber = yield* Effect.forkChild(
-          Effect.uninterruptible(lane.run(Effect.sync(() => ran = true), { tokens: 1 }, classify)),
+          Effect.uninterruptible(lane.run(Effect.sync(() => ran = true), { tokens: 1, classify })),
           started
         )
         fiber.interruptUnsafe()
@@ -297,8 +299,8 @@ describe("Lane", () => {
       Effect.gen(function*() {
         const { fibersLeft, timersLeft } = yield* VirtualClock.run(Effect.gen(function*() {
           const lane = yield* Lane.make({ requestsPerMinute: 1 })
-          yield* lane.run(Effect.void, { tokens: 1 }, classify)
-          const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1 }, classify), started)
+          yield* lane.run(Effect.void, { tokens: 1, classify })
+          const fiber = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, classify }), started)
           yield* Fiber.interrupt(fiber)
         }))
         expect({ fibersLeft, timersLeft }).toEqual({ fibersLeft: 0, timersLeft: 0 })
@@ -355,7 +357,7 @@ describe("Lane", () => {
     it.effect("refuses at once what cannot be sent before its deadline", () =>
       Effect.gen(function*() {
         const lane = yield* Lane.make({ requestsPerMinute: 60 })
-        yield* lane.run(Effect.void, { tokens: 1 }, classify)
+        yield* lane.run(Effect.void, { tokens: 1, classify })
         for (let i = 0; i < 10; i++) yield* Effect.forkChild(lane.acquire({ tokens: 1 }), started)
         const now = yield* Clock.currentTimeMillis
         const error = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: now + 5000 }))
@@ -436,8 +438,8 @@ describe("Lane", () => {
           const lane = yield* Lane.make({ maxInFlight: 1 })
           const permit = yield* lane.acquire({ tokens: 1 })
           const deadlineAt = (yield* Clock.currentTimeMillis) + 60_000
-          const served = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt }, classify), started)
-          const gone = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt }, classify), started)
+          const served = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt, classify }), started)
+          const gone = yield* Effect.forkChild(lane.run(Effect.void, { tokens: 1, deadlineAt, classify }), started)
           yield* Fiber.interrupt(gone)
           yield* permit.settle(success)
           yield* Fiber.join(served)
@@ -454,7 +456,7 @@ describe("Lane", () => {
           const lane = yield* Lane.make({ tokensPerMinute: 6000 })
           const before = yield* lane.status
           const calls: ReadonlyArray<Effect.Effect<unknown, unknown, Scope.Scope>> = [
-            lane.run(Effect.void, { tokens }, classify),
+            lane.run(Effect.void, { tokens, classify }),
             lane.acquire({ tokens }),
             lane.acquireScoped({ tokens }),
             lane.tryAcquire({ tokens })
@@ -483,8 +485,8 @@ describe("Lane", () => {
       (tokens) =>
         VirtualClock.wrap(Effect.gen(function*() {
           const lane = yield* Lane.make({ tokensPerMinute: 6000 })
-          yield* lane.run(Effect.void, { tokens: 100 }, () => ({ _tag: "Success", tokens }))
-          const call = lane.run(Effect.void, { tokens: 1000 }, classify)
+          yield* lane.run(Effect.void, { tokens: 100, classify: () => ({ _tag: "Success", tokens }) })
+          const call = lane.run(Effect.void, { tokens: 1000, classify })
           const { millis } = yield* timed(Effect.all([call, call, call]))
           expect(millis / 1000).toBeCloseTo(21, 0)
         }))
@@ -521,7 +523,7 @@ describe("Lane", () => {
       Effect.gen(function*() {
         const lane = yield* Lane.make({ key: "counted" })
         for (let i = 0; i < 3; i++) {
-          yield* lane.run(Effect.void, { tokens: 1 }, classify).pipe(Effect.andThen(TestClock.adjust(200)))
+          yield* lane.run(Effect.void, { tokens: 1, classify }).pipe(Effect.andThen(TestClock.adjust(200)))
         }
         const state = yield* Metric.value(
           Metric.withAttributes(LaneMetrics.attempts, { lane: "counted", outcome: "success" })
@@ -578,7 +580,7 @@ describe("Lane", () => {
         const home: Metric.MetricRegistry = new Map()
         const use = Effect.flatMap(
           Lane.make({ key: "short" }),
-          (lane) => lane.run(Effect.void, { tokens: 1 }, classify)
+          (lane) => lane.run(Effect.void, { tokens: 1, classify })
         )
         yield* Effect.provideService(use, Metric.MetricRegistry, home)
         yield* Effect.provideService(use, Metric.MetricRegistry, home)
@@ -593,7 +595,7 @@ describe("Lane", () => {
     it.effect("count a call that did not wait as a wait of 0", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const lane = yield* Lane.make({ key: "waited", requestsPerMinute: 60 })
-        for (let i = 0; i < 3; i++) yield* lane.run(Effect.void, { tokens: 1 }, classify)
+        for (let i = 0; i < 3; i++) yield* lane.run(Effect.void, { tokens: 1, classify })
         const state = yield* Metric.value(Metric.withAttributes(LaneMetrics.waitSeconds, { lane: "waited" }))
         expect([state.count, state.min, Math.round(state.max)]).toEqual([3, 0, 1])
       })))

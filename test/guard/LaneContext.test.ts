@@ -28,7 +28,7 @@ describe("Lane, whose context", () => {
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make({ key: "tenants", maxInFlight: 1 })
       const call = (name: string, seconds: number) =>
-        Effect.forkChild(lane.run(Effect.sleep(seconds * 1000), { tokens: 1 }, classify).pipe(tenant(name)), started)
+        Effect.forkChild(lane.run(Effect.sleep(seconds * 1000), { tokens: 1, classify }).pipe(tenant(name)), started)
       const fibers = [yield* call("a", 4), yield* call("b", 8), yield* call("c", 1)]
       for (const fiber of fibers) yield* Fiber.join(fiber)
       expect(yield* waits("tenants", { tenant: "a" })).toEqual([1, 0])
@@ -79,7 +79,7 @@ describe("Lane, whose context", () => {
           })
       }
       const lane = yield* Lane.make({ requestsPerMinute: 60 })
-      const call = lane.run(Effect.void, { tokens: 1 }, classify)
+      const call = lane.run(Effect.void, { tokens: 1, classify })
       yield* Effect.all([call, call, call]).pipe(
         Effect.provideService(Secret, "key"),
         Effect.provideService(Clock.Clock, watched)
@@ -92,7 +92,7 @@ describe("Lane, whose context", () => {
       const lane = yield* Lane.make({ key: "spanned", requestsPerMinute: 60 })
       const call = Effect.gen(function*() {
         const span = yield* Effect.currentSpan
-        yield* lane.run(Effect.void, { tokens: 1 }, classify)
+        yield* lane.run(Effect.void, { tokens: 1, classify })
         return [span.attributes.get("lane.key"), span.attributes.get("lane.waited_ms")]
       }).pipe(Effect.withSpan("call"))
       expect(yield* call).toEqual(["spanned", 0])

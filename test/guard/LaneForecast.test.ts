@@ -61,15 +61,18 @@ const play = ({ calls, options, pause, used }: ReturnType<typeof drawn>) =>
         const came = yield* Clock.currentTimeMillis
         const seen = ended
         const unsent = (): Lane.Sample => ({ _tag: "Ignored", sent: false })
-        const estimate = yield* lane.run(Effect.void, { ...request, deadlineAt: came }, unsent).pipe(
+        const estimate = yield* lane.run(Effect.void, { ...request, deadlineAt: came, classify: unsent }).pipe(
           Effect.as(0),
           Effect.catchTag("LaneOverflowError", (late) => Effect.succeed(Duration.toSeconds(late.estimate ?? 0)))
         )
         const work = Effect.tap(Clock.currentTimeMillis, Effect.sleep(seconds * 1000))
-        const sent = yield* lane.run(work, request, () =>
-          ++ended === 20 && pause !== undefined
-            ? { _tag: "Throttled", scope: "model", retryAfter: Duration.seconds(pause) }
-            : { _tag: "Success", tokens: request.tokens * used })
+        const sent = yield* lane.run(work, {
+          ...request,
+          classify: () =>
+            ++ended === 20 && pause !== undefined
+              ? { _tag: "Throttled", scope: "model", retryAfter: Duration.seconds(pause) }
+              : { _tag: "Success", tokens: request.tokens * used }
+        })
         told.push({ seen, estimate, waited: (sent - came) / 1000 })
       })
     yield* Effect.forEach(calls, one, { concurrency: "unbounded", discard: true })
@@ -83,7 +86,7 @@ const begun = <A, E, R>(work: Effect.Effect<A, E, R>) =>
 const success = (): Lane.Sample => ({ _tag: "Success" })
 
 const call = (lane: Lane.Lane, seconds: number, request: Partial<Lane.LaneRequest> = {}) =>
-  lane.run(Effect.sleep(seconds * 1000), { tokens: 1, ...request }, success)
+  lane.run(Effect.sleep(seconds * 1000), { tokens: 1, ...request, classify: success })
 
 const open = (maxInFlight: number): Lane.Options => ({ maxInFlight, start: { requestsPerMinute: 60e6 } })
 
@@ -191,7 +194,7 @@ describe("LaneForecast", () => {
       const lane = yield* Lane.make(open(1))
       yield* call(lane, 60)
       const limited = (): Lane.Sample => ({ _tag: "Throttled", scope: "model", retryAfter: Duration.seconds(70) })
-      yield* lane.run(Effect.void, { tokens: 1 }, limited)
+      yield* lane.run(Effect.void, { tokens: 1, classify: limited })
       yield* Effect.sleep("61 seconds")
       for (let i = 0; i < 5; i++) yield* begun(call(lane, 1))
       expect(yield* estimated(lane)).toBeLessThan(10)

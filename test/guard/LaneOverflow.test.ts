@@ -15,7 +15,7 @@ const started = { startImmediately: true } as const
 const queue = (lane: Lane.Lane, count: number, request: Partial<Lane.LaneRequest> = {}, seconds = 0) =>
   Effect.forEach(
     Array.from({ length: count }),
-    () => Effect.forkChild(lane.run(Effect.sleep(seconds * 1000), { tokens: 1, ...request }, classify), started)
+    () => Effect.forkChild(lane.run(Effect.sleep(seconds * 1000), { tokens: 1, ...request, classify }), started)
   )
 
 const within = (seconds: number) => Effect.map(Clock.currentTimeMillis, (now) => now + seconds * 1000)
@@ -28,7 +28,7 @@ describe("Lane, deadlines", () => {
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make()
       const deadlineAt = yield* within(30)
-      const call = lane.run(Effect.sleep("3 seconds"), { tokens: 1, deadlineAt }, classify)
+      const call = lane.run(Effect.sleep("3 seconds"), { tokens: 1, deadlineAt, classify })
       const ends = yield* Effect.all(Array.from({ length: 1500 }, () => Effect.exit(call)), {
         concurrency: "unbounded"
       })
@@ -86,12 +86,12 @@ describe("Lane, deadlines", () => {
   it.effect("measures tokens by what calls use, not by what was estimated", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make({ tokensPerMinute: 60_000, start: { requestsPerMinute: 60e6 } })
-      const call = lane.run(Effect.void, { tokens: 400 }, () => ({ _tag: "Success", tokens: 100 }))
+      const call = lane.run(Effect.void, { tokens: 400, classify: () => ({ _tag: "Success", tokens: 100 }) })
       for (let i = 0; i < 20; i++) yield* call
       for (let i = 0; i < 200; i++) yield* Effect.forkChild(call, started)
       const { estimate, queuedTokens } = yield* lane.status
       const before = yield* Clock.currentTimeMillis
-      yield* lane.run(Effect.void, { tokens: 400, deadlineAt: yield* within(30) }, classify)
+      yield* lane.run(Effect.void, { tokens: 400, deadlineAt: yield* within(30), classify })
       const waited = ((yield* Clock.currentTimeMillis) - before) / 1000
       expect(queuedTokens / 1000).toBeGreaterThan(70)
       expect(estimated(estimate)).toBe(Math.round(waited))
@@ -130,7 +130,7 @@ describe("Lane, priorities", () => {
         const lane = yield* Lane.make({ maxInFlight: 1 })
         const request = { tokens: 1, priority }
         const calls: ReadonlyArray<Effect.Effect<unknown, unknown, Scope.Scope>> = [
-          lane.run(Effect.void, request, classify),
+          lane.run(Effect.void, { ...request, classify }),
           lane.acquire(request),
           lane.acquireScoped(request),
           lane.tryAcquire(request)

@@ -243,7 +243,7 @@ describe("Lane, whose provider times out", () => {
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make()
       const before = yield* lane.status
-      yield* lane.run(Effect.sleep("1 second"), { tokens: 10 }, () => ({ _tag: "TimedOut" }))
+      yield* lane.run(Effect.sleep("1 second"), { tokens: 10, classify: () => ({ _tag: "TimedOut" }) })
       const { inFlightLimit, requestsPerSecond, tokensPerSecond } = yield* lane.status
       expect(inFlightLimit).toBeUndefined()
       expect(tokensPerSecond).toBeUndefined()
@@ -278,8 +278,7 @@ describe("Lane, half of whose calls hang", () => {
         const hangs = random() < 0.5
         return lane.run(
           Effect.as(Effect.sleep(hangs ? "20 seconds" : "1 second"), hangs),
-          { tokens: 10 },
-          (): Lane.Sample => ({ _tag: hangs ? "TimedOut" : "Success" })
+          { tokens: 10, classify: (): Lane.Sample => ({ _tag: hangs ? "TimedOut" : "Success" }) }
         )
       })
       const call = Effect.repeat(once, { while: (hangs) => hangs })
@@ -361,7 +360,10 @@ describe("Lane, whose provider states a limit", () => {
   it.effect("saves its lowest rate where the stated one is below that", () =>
     Effect.gen(function*() {
       const lane = yield* Lane.make()
-      yield* lane.run(Effect.void, { tokens: 1 }, () => ({ _tag: "Success", headers: { requestsPerSecond: 0.001 } }))
+      yield* lane.run(Effect.void, {
+        tokens: 1,
+        classify: () => ({ _tag: "Success", headers: { requestsPerSecond: 0.001 } })
+      })
       expect((yield* lane.status).requestsPerSecond).toBe(0.02)
       expect((yield* lane.save).requestsPerSecond).toBe(0.02)
     }))

@@ -31,7 +31,7 @@ const stream = (lane: Lane.Lane, seconds: number) =>
   ).pipe(Effect.tap(Effect.sleep(2)))
 
 const short = (lane: Lane.Lane, request: Partial<Lane.LaneRequest> = {}) =>
-  lane.run(Effect.sleep("1 second"), { tokens: 1, ...request }, classify)
+  lane.run(Effect.sleep("1 second"), { tokens: 1, ...request, classify })
 
 /** Runs an effect and reports after how many whole seconds it ended. */
 const took = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -140,9 +140,9 @@ describe("LaneStreams", () => {
           asked.push(request.stream)
           return lane.acquireScoped(request)
         },
-        run: (attempt, request, classify) => {
-          asked.push(request.stream)
-          return lane.run(attempt, request, classify)
+        run: (attempt, options) => {
+          asked.push(options.stream)
+          return lane.run(attempt, options)
         }
       }
       const together = yield* Together.make({ apiKey: Redacted.make("key") }).pipe(
@@ -189,7 +189,7 @@ describe("LaneStreams", () => {
               () => Effect.sleep(20_000 + Math.floor(random() * 100_000)),
               () => Effect.sync(() => streams--)
             )
-            fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 1, stream: true }, classify), started))
+            fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 1, stream: true, classify }), started))
           } else {
             const since = arrived + i / 1000
             waiting.add(since)
@@ -201,7 +201,7 @@ describe("LaneStreams", () => {
               }),
               Effect.sleep(Math.floor(random() * 3000))
             )
-            fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 1 }, classify), started))
+            fibers.push(yield* Effect.forkChild(lane.run(work, { tokens: 1, classify }), started))
           }
         }
         for (const fiber of fibers) yield* Fiber.join(fiber)

@@ -69,7 +69,7 @@ export const player = (lane: Lane.Lane, provider: Provider, latencySeconds = 1) 
     const call = (tokens: number) =>
       Effect.gen(function*() {
         for (let n = 1;; n++) {
-          const sample = yield* lane.run(attempt(tokens), { tokens, retry: n > 1 }, ended)
+          const sample = yield* lane.run(attempt(tokens), { tokens, retry: n > 1, classify: ended })
           if (sample._tag === "Success") return
           const hint = "retryAfter" in sample ? sample.retryAfter : undefined
           yield* Effect.sleep(hint ?? Math.min(500 * 2 ** n, 10_000))
