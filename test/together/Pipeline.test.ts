@@ -247,6 +247,34 @@ describe("Pipeline", () => {
         expect(exit).toEqual(Exit.succeed(0))
       }))
 
+    it.effect("takes the last place of a lane, and gives back two where it wins", () =>
+      Effect.gen(function*() {
+        const { exit } = yield* world(
+          ({ lanes, together }) =>
+            Effect.gen(function*() {
+              const stalled = yield* Effect.forkChild(together.chat(request(1)), { startImmediately: true })
+              yield* Effect.sleep("1100 millis")
+              const lane = yield* lanes.get(`default/${model}`)
+              const full = (yield* lane.status).inFlight
+              const both = yield* Effect.all([together.chat(request(2)), together.chat(request(3))], {
+                concurrency: "unbounded"
+              }).pipe(Effect.timed)
+              yield* Fiber.join(stalled)
+              return [full, (yield* lane.status).inFlight, Duration.toSeconds(both[0])] as const
+            }),
+          {
+            limit: "$1",
+            provider: {
+              latency: { kind: "constant", value: 0.5 },
+              faults: [{ to: 0.5, probability: 1, kind: "hang", stage: "engine" }]
+            },
+            lanes: { maxInFlight: 2, start: { requestsPerMinute: 60_000 } },
+            client: { hedge: { delay: "1 second" } }
+          }
+        )
+        expect(exit).toEqual(Exit.succeed([2, 0, expect.closeTo(0.9, 2)]))
+      }))
+
     it.effect("takes headers and usage from the try that answered", () =>
       Effect.gen(function*() {
         const { exit } = yield* world(
