@@ -316,7 +316,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }
   const onCredits = flags.onCredits ?? policy?.onCredits
   const standstill = Standstill.make(onCredits === "wait")
-  const lock = yield* Lock.acquire(Journal.lockOf(journal), ownerOf(host))
+  const lock = yield* Lock.acquire(yield* Journal.lockOf(journal), ownerOf(host))
   const spent = yield* spentBefore(journal)
   const prices = yield* Prices.make(report)
   const layer = Connection.layer({

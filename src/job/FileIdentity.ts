@@ -22,7 +22,7 @@ export const stemOf = (path: string): string => path.replace(/\.gz$/, "").replac
 const mostLinks = 40
 
 /** Finds the real path; of a file that does not exist yet, that of its directory and its name, links to it seen through. */
-const real = Effect.fnUntraced(function*(path: string) {
+export const real = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   let at = path
   for (let followed = 0;; followed++) {

@@ -39,6 +39,8 @@ export interface GroupCommit {
   readonly append: (
     line: string
   ) => { readonly offset: number; readonly durable: Effect.Effect<void, JournalError> }
+  /** Reads where the file ends once everything appended so far is written: beyond that, another has written to it. */
+  readonly end: () => number
   /** Waits until everything appended so far is durable. */
   readonly flush: Effect.Effect<void, JournalError>
 }
@@ -166,5 +168,5 @@ export const make = Effect.fnUntraced(function*(
   const flush = Effect.suspend(() => last === undefined ? Effect.void : Deferred.await(last.done))
   // Registered after the forks, so it runs before they end.
   yield* Effect.addFinalizer(() => Effect.ignore(flush))
-  return { append, flush }
+  return { append, end: () => end, flush }
 })

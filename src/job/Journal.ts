@@ -9,7 +9,7 @@
  *
  * | found | done about it |
  * | --- | --- |
- * | another process at work | `JournalError` `locked` (see Lock.ts) |
+ * | another process at work | `JournalError` `locked` (see Lock.ts), whatever path or link leads to the file |
  * | a torn or damaged end | cut off, counted in `recovered.tornBytes`; those rows are sent again |
  * | a damaged line further up | skipped, its number in `recovered.damaged`; that row is sent again |
  * | another input file | `JournalError` `input-changed`, unless the caller accepts the change |
@@ -26,6 +26,7 @@ import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as FileIdentity from "./FileIdentity.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as IdIndex from "./IdIndex.ts"
 import { JournalError, platformCode } from "./JobError.ts"
@@ -110,17 +111,18 @@ export interface Journal {
   readonly entryAt: (ordinal: number) => Effect.Effect<Scan.Record, JournalError>
   /** Reads the answer text of a settled row by its ordinal. */
   readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
-  /** Fails as soon as the lock is lost or the file removed; never succeeds. */
+  /** Fails as soon as the lock is lost, the file removed or written to by another; never succeeds. */
   readonly lost: Effect.Effect<never, JournalError>
   readonly flush: Effect.Effect<void, JournalError>
 }
 
 /**
- * Names the lock of a journal.
+ * Names the lock of a journal: beside the file itself, whatever path or link leads there.
  *
  * @internal
  */
-export const lockOf = (path: string): string => `${path}.lock`
+export const lockOf = (path: string): Effect.Effect<string, never, FileSystem.FileSystem> =>
+  Effect.map(FileIdentity.real(path), (whole) => `${whole}.lock`)
 
 /**
  * Makes the key of a bad line: no row's id can be it.
@@ -224,7 +226,7 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Journal, JournalError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const { path } = options
-  const lock = options.lock ?? (yield* Lock.acquire(lockOf(path), options))
+  const lock = options.lock ?? (yield* Lock.acquire(yield* lockOf(path), options))
   const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
   const offsets = options.offsets === true
   const census = exists ? yield* Scan.take(fs, path, offsets) : Scan.newCensus(offsets)
@@ -278,9 +280,21 @@ export const open = Effect.fnUntraced(function*(
     })
   })
 
-  const removed = Effect.gen(function*() {
+  /** Looks whether the file is still there, and grows by our lines alone: one of two names has another lock. */
+  const looking = Effect.gen(function*() {
     yield* Effect.sleep("2 seconds")
-    if (yield* Effect.orElseSucceed(fs.exists(path), () => true)) return
+    const found = yield* Effect.option(fs.stat(path))
+    if (found._tag === "Some" && Number(ByteSize.toBigInt(found.value.size)) > commit.end()) {
+      return yield* new JournalError({
+        message:
+          `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
+          "file). Nothing more is sent. Let one job have one journal, and run the same command again when the other one " +
+          "has ended.",
+        reason: "lock-lost",
+        path
+      })
+    }
+    if (found._tag === "Some" || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
     return yield* new JournalError({
       message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
         "are whole, but a new run cannot know of them.",
@@ -338,7 +352,7 @@ export const open = Effect.fnUntraced(function*(
     ),
     entryAt,
     answerAt: (ordinal) => Effect.map(entryAt(ordinal), (entry) => entry.answer),
-    lost: Effect.raceFirst(lock.lost, Effect.forever(removed)),
+    lost: Effect.raceFirst(lock.lost, Effect.forever(looking)),
     flush: commit.flush
   }
 })

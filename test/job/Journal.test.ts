@@ -233,7 +233,7 @@ it.layer(NodeServices.layer)("Journal", (it) => {
 
   it.effect("works under a lock that its caller holds", () =>
     Effect.gen(function*() {
-      const lock = yield* Lock.acquire(Journal.lockOf("j"), { heartbeat: "10 millis" })
+      const lock = yield* Lock.acquire(yield* Journal.lockOf("j"), { heartbeat: "10 millis" })
       const { rows } = yield* settled("j", { lock })
       expect(rows).toEqual([])
       expect(yield* Effect.exit(settled("j", { heartbeat: "10 millis" }))).toMatchObject({ _tag: "Failure" })
@@ -394,6 +394,36 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         expect(error.reason).toBe("locked")
         expect(error.message).toContain("process 1 on h")
       }).pipe(TestClock.withLive))
+
+    it.effect("is one for all paths that lead to the file, also before there is one", () =>
+      Effect.gen(function*() {
+        const fs = yield* FileSystem.FileSystem
+        const [held, folder] = [yield* directory, `${yield* directory}/links`]
+        yield* fs.symlink(held, folder)
+        yield* fs.symlink(`${folder}/j`, `${held}/k`)
+        yield* open(`${held}/k`, { owner, heartbeat: "10 millis" })
+        for (const path of [`${folder}/j`, `${held}/./j`]) {
+          const options = { owner: other, heartbeat: "40 millis", isAlive: () => Effect.succeed(true) } as const
+          expect((yield* Effect.flip(Effect.scoped(open(path, options)))).reason).toBe("locked")
+        }
+      }).pipe(TestClock.withLive))
+
+    it.effect("is lost where another process writes to the file by another name", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          const fs = yield* FileSystem.FileSystem
+          const first = yield* open("j", { owner })
+          yield* first.append(meta(1), answer(1))
+          yield* fs.link("j", "k")
+          const lost = yield* Effect.forkChild(Effect.flip(first.lost))
+          yield* Effect.sleep("10 seconds")
+          yield* first.append(meta(2), answer(2))
+          expect(lost.pollUnsafe()).toBeUndefined()
+          const second = yield* open("k", { owner: other })
+          yield* second.append(meta(3), answer(3))
+          expect(yield* Fiber.join(lost)).toMatchObject({ reason: "lock-lost", path: "j" })
+        }).pipe(Effect.scoped, onDisk(MemoryDisk.make()))
+      ))
 
     it.effect("takes over at once from a process that was killed", () =>
       Effect.gen(function*() {
