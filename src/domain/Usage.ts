@@ -37,11 +37,14 @@ const field = (u: unknown, key: string): unknown =>
   // an object may be read by any key; what it holds is checked where it is used
   typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
 
-/** Bounds what is believed: no call takes more than the longest context for the most choices. */
-const mostTokens = 10_485_760 * 128
+/** No model has a longer context. */
+const longestContext = 10_485_760
 
-/** Tells a count that no call can have, beside which the others mean nothing either. */
-const isAbsurd = (u: unknown): boolean => typeof u === "number" && u > mostTokens
+/** Bounds what is believed: no call takes more than the longest context for the most choices. */
+const mostTokens = longestContext * 128
+
+/** Tells a count that no call can have, such as less than none, beside which the others mean nothing either. */
+const isAbsurd = (u: unknown): boolean => typeof u === "number" && !(u >= 0 && u <= mostTokens)
 
 const said = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]
 
@@ -69,7 +72,7 @@ export interface Read {
 }
 
 /**
- * Reads a `usage` object as it came over the wire, or nothing where it holds no token count.
+ * Reads a `usage` object as it came over the wire, or nothing where it holds no token count, or one that no call can have.
  *
  * **Details**: where only `total_tokens` and one side are said, the other is
  * their difference; cached and reasoning counts are bounded by their whole.
@@ -99,17 +102,18 @@ export const fromWire: Read = (wire: unknown, options?: Options) => {
   }
 }
 
-/** Reads a usage that tells the output apart. */
+/** Reads a usage that tells the output apart, of a prompt that a context holds. */
 const fromGenerated: Read = (wire: unknown, options?: Options) => {
-  const told = outputCount(wire) !== undefined || (inputCount(wire) !== undefined && totalCount(wire) !== undefined)
-  return told ? fromWire(wire, options) : undefined
+  const input = inputCount(wire)
+  const told = outputCount(wire) !== undefined || (input !== undefined && totalCount(wire) !== undefined)
+  return told && (input ?? 0) <= longestContext ? fromWire(wire, options) : undefined
 }
 
 /**
  * Reads the usage of an answer, or of one chunk of a streamed answer: at its top level, else inside its first choice.
  *
  * **Details**: `estimatedInput` as for {@link fromWire}. An answer with `choices` was generated: a usage of the input or
- * the total alone is none, as it would price that at nothing, or as input.
+ * the total alone is none, as it would price that at nothing, or as input; nor is one of a prompt longer than any context.
  */
 export const fromAnswer: Read = (answer: unknown, options?: Options) => {
   const choices = field(answer, "choices")

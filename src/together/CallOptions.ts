@@ -59,7 +59,10 @@ export interface Answered {
   readonly requestId: string | undefined
   /** What the answer says it consumed; `undefined` where it does not. */
   readonly usage: Usage | undefined
-  /** What it cost, by the client's `prices`; unknown with a reason where these or the usage do not say. */
+  /**
+   * What it cost, by the client's `prices`. Where the usage does not say: assumed by what arrived, of a stream, or as the
+   * ledger of `Credits` charges it; else, and without a price, unknown with a reason.
+   */
   readonly cost: Price.Cost
 }
 

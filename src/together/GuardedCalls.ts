@@ -131,8 +131,7 @@ export const make = (shared: Shared): GuardedCalls => {
         lane: call.lane,
         estimate: pricing.before(call.estimate, { inputMargin }),
         tellsAttempts: true
-      },
-      cost: pricing.after
+      }
     }
   }
 
@@ -168,6 +167,7 @@ export const make = (shared: Shared): GuardedCalls => {
         return {
           lane,
           money: moneyOf(call, pricing, credits),
+          cost: pricing === undefined ? () => Price.free : pricing.after,
           breaker,
           hedge: options?.hedge ?? shared.hedge,
           outputs,
@@ -175,7 +175,7 @@ export const make = (shared: Shared): GuardedCalls => {
           retry: options?.retry ?? shared.retry,
           retryBudget,
           deadline: deadlineOf(options),
-          onAnswered: onAnswered && (({ attempt, requestId, status, usage }) =>
+          onAnswered: onAnswered && (({ attempt, requestId, status, usage }, cost) =>
             onAnswered({
               operation: call.operation,
               model: call.model,
@@ -183,7 +183,7 @@ export const make = (shared: Shared): GuardedCalls => {
               status,
               requestId,
               usage,
-              cost: pricing === undefined ? Price.free : pricing.after(usage)
+              cost
             }))
         }
       })

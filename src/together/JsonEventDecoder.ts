@@ -14,8 +14,10 @@
  * Such errors are a `detail`; a `message` with an error's `code`, `error_type`, `param` or `type`; `errors` beside
  * `data: null`. A `message` alone is an event.
  *
- * The usage is the last one seen, at the top of an event or in its `response`. What was generated is counted by the places of
- * chunks, where an event has `choices`; by a `delta` or `text`, where it has one; else by all its data.
+ * The usage is the last one seen, at the top of an event or in its `response`. What was generated is counted by the events
+ * that carry pieces: by the places of chunks, where they have `choices`, and by their `delta`. A stream has said all of it
+ * so: its other events, which frame it and say it again as a whole, count nothing. Without any, it is counted by the `text`
+ * of the events that have one, and without that by all data.
  */
 import * as Predicate from "effect/Predicate"
 import { utf8Bytes } from "../domain/Call.ts"
@@ -35,34 +37,53 @@ const withUsageOf = (data: unknown): unknown =>
     ? [data, data["response"]].find((said) => Usage.fromAnswer(said, noInput) !== undefined)
     : undefined
 
-/** Finds the text that an event adds to what it is a piece of; nothing where it names none. */
-const addedBy = (data: unknown): string | undefined =>
-  Predicate.isObject(data)
-    ? [data["delta"], data["text"]].find((added): added is string => typeof added === "string")
-    : undefined
+/** Reads a text of an event; nothing where it has none under that name. */
+const textOf = (data: unknown, name: "delta" | "text"): string | undefined => {
+  const text = Predicate.isObject(data) ? data[name] : undefined
+  return typeof text === "string" ? text : undefined
+}
+
+/** Counts what events of one kind hold. */
+interface Counted {
+  events: number
+  pieces: number
+  bytes: number
+}
+
+const nothing = (): Counted => ({ events: 0, pieces: 0, bytes: 0 })
 
 /** Makes a decoder for one stream. */
 export const make = (): EventDecoder<StreamEvent<unknown>> => {
   let events = 0
-  let pieces = 0
-  let bytes = 0
+  /** Events with pieces of what is generated, with a text, and all others. */
+  const [pieced, texts, others] = [nothing(), nothing(), nothing()]
   let withUsage: unknown
 
   const usage = (estimatedInput?: number) => Usage.fromAnswer(withUsage, { estimatedInput })
 
-  /** Counts what was generated: of an event that says nothing of it, all that it holds. */
-  const count = (text: string, data: unknown): void => {
+  const add = (to: Counted, pieces: number, bytes: number): void => {
+    to.events++
+    to.pieces += pieces
+    to.bytes += bytes
+  }
+
+  /** Counts what an event says that was generated. */
+  const count = (all: string, data: unknown): void => {
     const choices = Predicate.isObject(data) ? data["choices"] : undefined
     if (choices !== undefined && wellFormed(choices)) {
       // the places of both kinds of chunks; what stands there is checked as it is counted
       const chunk = data as Completions.CompletionChunk
-      pieces += Completions.shape.pieces(chunk)
-      bytes += Completions.shape.bytes(chunk)
-      return
+      return add(pieced, Completions.shape.pieces(chunk), Completions.shape.bytes(chunk))
     }
-    const added = addedBy(data)
-    if (added !== undefined && added !== "") pieces++
-    bytes += utf8Bytes(added ?? text)
+    const [delta, text] = [textOf(data, "delta"), textOf(data, "text")]
+    const added = delta ?? text
+    if (added === undefined) return add(others, 0, utf8Bytes(all))
+    add(delta === undefined ? texts : pieced, added === "" ? 0 : 1, utf8Bytes(added))
+  }
+
+  const generated = () => {
+    const { bytes, pieces } = [pieced, texts].find((kind) => kind.events > 0) ?? others
+    return { pieces, bytes }
   }
 
   const feed: EventFeed.EventFeed<StreamEvent<unknown>> = EventFeed.make({
@@ -95,7 +116,7 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
     whole: () => false,
     started: () => events > 0,
     events: () => events,
-    generated: () => ({ pieces, bytes }),
+    generated,
     partial: () => partialAnswer("", "", usage()),
     usage
   }

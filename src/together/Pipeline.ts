@@ -66,12 +66,10 @@ export interface Observed {
   requestId: string | undefined
 }
 
-/** Says what a call may cost, and how that is learned. */
+/** Says what a call may cost, and who keeps count. */
 export interface Money {
   readonly credits: Credits.Service
   readonly request: Credits.Request
-  /** Prices what was consumed; `undefined` where the answer said nothing. */
-  readonly cost: (usage: Usage.Usage | undefined) => Price.Cost
 }
 
 /** Says when a slow answer is asked for a second time. */
@@ -90,10 +88,12 @@ export interface Guards {
   readonly outputs: OutputHistory
   /** Absent where the call is free or nobody keeps a ledger. */
   readonly money: Money | undefined
+  /** Prices what was consumed; `undefined` where the answer said nothing. */
+  readonly cost: (usage: Usage.Usage | undefined) => Price.Cost
   /** Told of every attempt that is sent, of a hedge of both tries: the second waits for nothing. */
   readonly watch: CallWatch.CallWatch | undefined
   /** Runs after the attempt that answered; of a stream, at its end. */
-  readonly onAnswered: ((observed: Observed) => Effect.Effect<void>) | undefined
+  readonly onAnswered: ((observed: Observed, cost: Price.Cost) => Effect.Effect<void>) | undefined
 }
 
 /** Reads how an attempt ended, as far as its lane is concerned. */
@@ -246,6 +246,14 @@ const observe = (attempt: number): Observed => ({
 export const usageOf = (error: Failure): Usage.Usage | undefined =>
   error._tag === "StreamError" ? error.partial.usage : undefined
 
+/** Says what a call costs: where that is unknown, what the ledger assumes of it. */
+const charged = (cost: Price.Cost, money: Money | undefined): Price.Cost => {
+  const estimate = money?.request.estimate
+  return cost._tag !== "Unknown" || estimate?._tag !== "Known"
+    ? cost
+    : Price.assumed(Price.known(estimate.high), `${cost.reason}: the upper bound is charged`)
+}
+
 /** Runs a call that answers once. */
 export const answer = <A>(
   call: Call,
@@ -265,19 +273,21 @@ export const answer = <A>(
       })
     )
   })
-  const { money } = guards
+  const { cost, money } = guards
   const attempts = retried(call, guards, once)
   const whole = money === undefined ? attempts : money.credits.run(attempts, {
     ...money.request,
-    cost: () => money.cost(last.usage),
+    cost: () => cost(last.usage),
     costOnFailure: (error) => {
       const usage = usageOf(error)
-      return usage && money.cost(usage)
+      return usage && cost(usage)
     }
   })
   const timely = guards.deadline === undefined ? whole : Deadline.run(whole, guards.deadline)
   const { onAnswered } = guards
-  return onAnswered === undefined ? timely : Effect.tap(timely, () => onAnswered(last))
+  return onAnswered === undefined
+    ? timely
+    : Effect.tap(timely, () => onAnswered(last, charged(cost(last.usage), money)))
 }
 
 interface Held<Chunk> {
@@ -331,19 +341,24 @@ export const stream = <Chunk>(
     })))
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))
-  const { money, onAnswered } = guards
+  const { cost, money, onAnswered } = guards
+  /** Prices a stream at its end: what it said, else what arrived. */
+  const costAtEnd = (): Price.Cost => {
+    const usage = arrived && measured(call, arrived)
+    return arrived === undefined || usage !== undefined ? cost(usage) : costSoFar(call, guards, arrived)
+  }
   const accounted = money === undefined ? unpaid : money.credits.stream(unpaid, {
     ...money.request,
-    cost: () => arrived && costSoFar(call, money, arrived),
-    costAtEnd: () => {
-      const usage = arrived && measured(call, arrived)
-      return arrived === undefined || usage !== undefined ? money.cost(usage) : costSoFar(call, money, arrived)
-    }
+    cost: () => arrived && costSoFar(call, guards, arrived),
+    costAtEnd
   }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // what it cost stands on its own span
   const timely = StreamDeadline.enclosed(accounted, guards.deadline, call, () => arrived)
   return onAnswered === undefined
     ? timely
-    : Stream.onEnd(timely, Effect.suspend(() => answered === undefined ? Effect.void : onAnswered(answered)))
+    : Stream.onEnd(
+      timely,
+      Effect.suspend(() => answered === undefined ? Effect.void : onAnswered(answered, charged(costAtEnd(), money)))
+    )
 }
 
 /** Reads the usage of a stream that has ended; no output beside a text is no measure of it. */
@@ -353,8 +368,8 @@ const measured = (call: Call, opened: Opened<unknown>): Usage.Usage | undefined 
 }
 
 /** Prices what a stream consumed so far, which nobody measured before its end. */
-const costSoFar = (call: Call, money: Money, opened: Opened<unknown>): Price.Cost =>
-  Price.assumed(money.cost(consumed(call, opened)), "the stream said no usage of the whole answer")
+const costSoFar = (call: Call, { cost }: Guards, opened: Opened<unknown>): Price.Cost =>
+  Price.assumed(cost(consumed(call, opened)), "the stream said no usage of the whole answer")
 
 /**
  * What a stream consumed so far: what arrived by its length, within what the call allows, or more where the stream said

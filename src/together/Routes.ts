@@ -74,7 +74,9 @@ export const defaults = {
   maxOutputTokens: 8192,
   /** Tokens that frame one chat message. */
   tokensPerMessage: 4,
-  /** Tokens of a picture, a clip or a sound, which the model prices: until usage tells. */
+  /** Tokens of a picture: the most that Together bills for one, four tiles of 1,601. Until usage tells. */
+  tokensPerImage: 6404,
+  /** Tokens assumed of a clip or a sound, whose length a request does not tell: until usage does. */
   tokensPerFile: 1000,
   /** Most output tokens that a request can mean by `max_tokens`: no model has a longer context. A larger number bounds nothing. */
   longestContext: 10_485_760,
@@ -115,7 +117,8 @@ const contentTokens = (content: Chat.Message["content"]): number => {
   if (!Array.isArray(content)) return textTokens(content)
   let tokens = 0
   for (const part of content) {
-    tokens += part?.text === undefined ? defaults.tokensPerFile : textTokens(part.text)
+    if (part?.text !== undefined) tokens += textTokens(part.text)
+    else tokens += part?.image_url === undefined ? defaults.tokensPerFile : defaults.tokensPerImage
   }
   return tokens
 }

@@ -40,6 +40,9 @@ describe("Usage", () => {
       ["cached beyond input", { prompt_tokens: 5, completion_tokens: 1, cached_tokens: 50 }, usage(5, 1, 5)],
       ["fractions", { prompt_tokens: 5.9, completion_tokens: 1 }, usage(5, 1)],
       ["negative", { prompt_tokens: -5 }, undefined],
+      ["a negative input beside others", { prompt_tokens: -5, completion_tokens: 3, total_tokens: 7 }, undefined],
+      ["a negative output beside others", { prompt_tokens: 5, completion_tokens: -3, total_tokens: 7 }, undefined],
+      ["what is no number beside others", { prompt_tokens: NaN, completion_tokens: 3, total_tokens: 7 }, undefined],
       ["strings", { prompt_tokens: "5" }, undefined],
       ["null", null, undefined],
       ["an empty object", {}, undefined]
@@ -54,6 +57,13 @@ describe("Usage", () => {
     expect(Usage.fromWire({ prompt_tokens: 45, completion_tokens: 9 }, known)).toEqual(usage(45, 9))
     expect(Usage.fromWire({ completion_tokens: 9, total_tokens: 16 }, known)).toEqual(usage(7, 9))
     expect([Usage.fromWire({}, known), Usage.fromWire(null, known)]).toEqual([undefined, undefined])
+  })
+
+  it("reads no usage of a generation whose prompt fits no context; embeddings may have many texts", () => {
+    const wire = { prompt_tokens: 11_000_000, completion_tokens: 3, total_tokens: 11_000_003 }
+    expect(Usage.fromAnswer({ choices: [{}], usage: wire })).toBeUndefined()
+    expect(Usage.fromAnswer({ choices: [{ usage: { ...wire, prompt_tokens: 9 } }], usage: wire })).toEqual(usage(9, 3))
+    expect(Usage.fromAnswer({ data: [], usage: wire })).toEqual(usage(11_000_000, 3))
   })
 
   it("maps a list: an index is no estimate", () => {

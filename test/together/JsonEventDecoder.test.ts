@@ -44,6 +44,16 @@ describe("JsonEventDecoder", () => {
     expect(run(data(event)).generated).toEqual({ pieces, bytes })
   })
 
+  it("counts once what the events of a stream say in pieces, and again as a whole", () => {
+    const pieces = ["One ", "two"].map((delta) => data({ type: "response.output_text.delta", delta })).join("")
+    const frame = data({ type: "response.created", response: { id: "r", instructions: "Count to two." } })
+    const whole = data({ type: "response.output_text.done", text: "One two" }) +
+      data({ type: "response.completed", response: { output: [{ content: [{ text: "One two" }] }] } })
+    expect(run(frame + pieces + whole).generated).toEqual({ pieces: 2, bytes: 7 })
+    const texts = data({ text: "One " }) + data({ text: "two" }) + data({ status: "done", all: "One two" })
+    expect(run(texts).generated).toEqual({ pieces: 2, bytes: 7 })
+  })
+
   it("gives JSON of any kind", () => {
     expect(run(data(null) + data(7) + data([]) + data("x")).events.map((event) => event.data))
       .toEqual([null, 7, [], "x"])
