@@ -25,6 +25,7 @@ import * as Emulator from "../testing/Emulator.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
 import * as UndiciHttpClient from "../together/UndiciHttpClient.ts"
+import * as Host from "./Host.ts"
 import * as Proxy from "./Proxy.ts"
 
 /** Says what to talk to and how. */
@@ -97,24 +98,27 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-/** Provides the bare transport, through the proxy that the environment names. */
-export const plain = UndiciHttpClient.layerEffect(
-  Effect.acquireRelease(
-    Effect.suspend(() => {
-      const proxies = Proxy.of(process.env)
-      const refusal = proxies && Proxy.refusal(proxies)
-      return refusal === undefined
-        ? Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make(proxies)))
-        : Effect.die(refusal)
-    }),
-    (agent) => Effect.promise(() => agent.destroy())
+/** Provides the bare transport to an address, through the proxy that the environment names unless it is of this machine. */
+export const plain = (baseUrl: string = Together.defaults.baseUrl) =>
+  UndiciHttpClient.layerEffect(
+    Effect.acquireRelease(
+      Effect.flatMap(Host.Host, ({ env }) => {
+        const proxies = Proxy.isLocal(baseUrl) ? undefined : Proxy.of(env)
+        const refusal = proxies && Proxy.refusal(proxies)
+        return refusal === undefined
+          ? Effect.promise(() => import("./UndiciAgent.ts").then(({ make }) => make(proxies)))
+          : Effect.die(refusal)
+      }),
+      (agent) => Effect.promise(() => agent.destroy())
+    )
   )
-)
 
-const transport = (report: Report.Report | undefined) =>
+const transport = (report: Report.Report | undefined, baseUrl: string | undefined) =>
   report === undefined
-    ? plain
-    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(Layer.provide(plain))
+    ? plain(baseUrl)
+    : Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, counted(report))).pipe(
+      Layer.provide(plain(baseUrl))
+    )
 
 /** Names the budget of a run whose money earlier runs have spent. */
 export const spentBudget = "run, all of it spent before"
@@ -145,13 +149,15 @@ export const layer = (
   options: Options
 ): Layer.Layer<
   Together.Together | Lanes.Lanes | Credits.Credits,
-  Together.LayerError | Config.ConfigError | HttpServerError.ServeError
+  Together.LayerError | Config.ConfigError | HttpServerError.ServeError,
+  Host.Host
 > => {
   const client = (
     address: Effect.Effect<
       { readonly apiKey: Redacted.Redacted; readonly baseUrl: string | undefined },
       Config.ConfigError
-    >
+    >,
+    asked: string | undefined
   ) =>
     Layer.unwrap(
       Effect.map(address, ({ apiKey, baseUrl }) =>
@@ -162,17 +168,23 @@ export const layer = (
           prices: options.prices,
           priority: "bulk"
         }))
-    ).pipe(Layer.provide(transport(options.report)), Layer.provideMerge(guards(options)))
+    ).pipe(Layer.provide(transport(options.report, asked)), Layer.provideMerge(guards(options)))
   if (options.emulator === undefined) {
-    return client(Effect.gen(function*() {
-      const apiKey = yield* Config.Redacted("TOGETHER_API_KEY").pipe(Config.option)
-      return { apiKey: Option.getOrElse(apiKey, () => Redacted.make("")), baseUrl: options.baseUrl }
-    }))
+    return client(
+      Effect.gen(function*() {
+        const apiKey = yield* Config.Redacted("TOGETHER_API_KEY").pipe(Config.option)
+        return { apiKey: Option.getOrElse(apiKey, () => Redacted.make("")), baseUrl: options.baseUrl }
+      }),
+      options.baseUrl
+    )
   }
   return Layer.unwrap(
     Effect.map(
       HttpServer.HttpServer,
-      (server) => client(Effect.succeed({ apiKey: Redacted.make("emulator"), baseUrl: addressOf(server) }))
+      (server) => {
+        const baseUrl = addressOf(server)
+        return client(Effect.succeed({ apiKey: Redacted.make("emulator"), baseUrl }), baseUrl)
+      }
     )
   ).pipe(Layer.provide(emulatorServer(options.emulator)))
 }

@@ -199,7 +199,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   else {
     const through = proxy(host.env, flags.baseUrl)
     if (through !== undefined) yield* add(through)
-    const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain))
+    const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain(flags.baseUrl)))
     if (time._tag === "Failure") {
       if (at.state === "warn") yield* add(at)
       yield* add({

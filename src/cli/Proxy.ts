@@ -23,7 +23,7 @@ export interface Proxies {
   readonly direct: string
 }
 
-const loopback = "localhost,127.0.0.1,::1"
+const loopback = ["localhost", "127.0.0.1", "::1"]
 
 /** Reads a variable in small letters, else in capitals; an empty one is none. */
 const find = (env: Environment, name: string) =>
@@ -49,13 +49,39 @@ export const of = (env: Environment): Proxies | undefined => {
 }
 
 /** Lists the hosts that are asked directly, those of this machine among them. */
-export const noProxy = ({ direct }: Proxies): string => direct === "" ? loopback : `${direct},${loopback}`
+export const noProxy = ({ direct }: Proxies): string => [...(direct === "" ? [] : [direct]), ...loopback].join(",")
 
-/** Finds the proxy for an address, unless it is of this machine. Whether `NO_PROXY` names its host is for Undici to say. */
+const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, "").replace(/(.)\.$/, "$1")
+
+/** Tells whether an address is of this machine. */
+export const isLocal = (address: string): boolean =>
+  URL.canParse(address) && loopback.includes(hostOf(new URL(address)))
+
+/** Takes an entry of `NO_PROXY` apart: a host, IPv6 in brackets or bare, with or without a port. */
+const entryOf = (entry: string) => {
+  const [, bracketed, named, port] = /^(?:\[(.+)\]|([^:]*|.*:.*:.*?))(?::(\d+))?$/.exec(entry) ?? []
+  const host = (bracketed ?? named ?? entry).toLowerCase()
+  return { host: host.replace(/^\*?\./, "").replace(/(.)\.$/, "$1"), port, isPattern: host.startsWith("*") }
+}
+
+/**
+ * Tells whether `NO_PROXY` names the host of an address, as Undici reads it: a host is named with those below it, by
+ * `*.host` only those below it are, and by `*` all are; an entry with a port is for that port.
+ */
+const isDirect = (proxies: Proxies, url: URL): boolean => {
+  const host = hostOf(url)
+  const port = url.port === "" ? url.protocol === "https:" ? "443" : "80" : url.port
+  return noProxy(proxies).split(/[,\s]+/).filter((entry) => entry !== "").map(entryOf).some((entry) =>
+    (entry.port === undefined || entry.port === port) &&
+    (entry.host === "*" || host.endsWith(`.${entry.host}`) || (host === entry.host && !entry.isPattern))
+  )
+}
+
+/** Finds the proxy that is asked for an address. */
 export const forAddress = (proxies: Proxies | undefined, address: string): Named | undefined => {
-  const { hostname, protocol } = new URL(address)
-  if (proxies === undefined || loopback.split(",").includes(hostname.replace(/^\[|\]$/g, ""))) return undefined
-  return protocol === "https:" ? proxies.https ?? proxies.http : proxies.http
+  const url = new URL(address)
+  if (proxies === undefined || isDirect(proxies, url)) return undefined
+  return url.protocol === "https:" ? proxies.https ?? proxies.http : proxies.http
 }
 
 /** Writes the address of a proxy without its name and password. */

@@ -635,6 +635,16 @@ describe.concurrent("effect-together", () => {
         expect(yield* said("http://192.0.2.1.invalid/v1")).toContain("is not encrypted")
       })), 30_000)
 
+    it.effect("names the proxy of its environment, unless NO_PROXY names the host", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const said = (env: Readonly<Record<string, string>>) =>
+          Effect.map(shell.run(["doctor", "--base-url", "https://host.invalid/v1"], env), ({ out }) => out)
+        const proxy = { HTTPS_PROXY: "http://127.0.0.1:9" }
+        expect(yield* said(proxy)).toContain("✓ proxy    http://127.0.0.1:9 (HTTPS_PROXY)\n")
+        expect(yield* said({ ...proxy, NO_PROXY: "invalid" })).not.toContain("proxy")
+      })), 30_000)
+
     const answers: ReadonlyArray<
       readonly [name: string, handler: RequestListener, said: ReadonlyArray<string>, code: number]
     > = [

@@ -28,6 +28,23 @@ describe("Proxy", () => {
     }
   })
 
+  it.each<[noProxy: string, direct: ReadonlyArray<string>, asked: ReadonlyArray<string>]>([
+    ["together.ai", ["https://api.together.ai/v1", "https://together.ai"], ["https://nottogether.ai", "https://x.ai"]],
+    [".together.ai.", ["https://api.together.ai./v1", "https://TOGETHER.ai"], ["https://together.ai.x"]],
+    ["*.together.ai", ["https://api.together.ai/v1"], ["https://together.ai"]],
+    ["a, api.together.ai:8443 b", ["https://api.together.ai:8443", "http://b", "http://a:9"], [
+      "https://api.together.ai"
+    ]],
+    ["x:443", ["https://x"], ["http://x"]],
+    ["[fd00::1]:80,fd00::2", ["http://[fd00::1]", "https://[fd00::2]:5"], ["https://[fd00::1]"]],
+    ["*", ["https://api.together.ai/v1"], []],
+    ["*:80", ["http://y"], ["https://y"]]
+  ])("asks none for what NO_PROXY names by %s", (noProxy, direct, asked) => {
+    const proxies = Proxy.of({ HTTPS_PROXY: "http://s:1", HTTP_PROXY: "http://p:1", NO_PROXY: noProxy })
+    const through = (address: string) => Proxy.forAddress(proxies, address) !== undefined
+    expect([direct.map(through), asked.map(through)]).toEqual([direct.map(() => false), asked.map(() => true)])
+  })
+
   it("tells neither its password nor a value that is no address", () => {
     const proxies = Proxy.of({ HTTPS_PROXY: "user:secret@proxy:3128" })!
     expect([Proxy.shown(proxies.https!), Proxy.refusal(proxies)]).toEqual(["http://proxy:3128", undefined])

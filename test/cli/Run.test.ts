@@ -174,6 +174,19 @@ describe.concurrent("run", () => {
     30_000
   )
 
+  it.effect(
+    "asks an emulator directly, whatever the environment says of a proxy, and refuses a bad one elsewhere",
+    () =>
+      live(Effect.gen(function*() {
+        const { emulator, input, shell } = opened(3)
+        const env = { ...key, HTTPS_PROXY: "ftp://proxy", HTTP_PROXY: "ftp://proxy" }
+        expect((yield* shell.run(["run", input, ...emulator], env)).code).toBe(0)
+        const { code, err } = yield* shell.run(["run", input, "--base-url", "https://host.invalid/v1"], env)
+        expect([code, err]).toEqual([2, expect.stringContaining("HTTPS_PROXY is no address of a proxy")])
+      })),
+    30_000
+  )
+
   it.effect("counts calls without an answer against the cap of later runs", () =>
     live(Effect.gen(function*() {
       const { emulator, input, shell } = opened(6)
