@@ -13,8 +13,10 @@ mkdirSync(join(root, ".gate"), { recursive: true })
 const folder = mkdtempSync(join(root, ".gate/types-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const code = `import { type Effect, Schedule } from "effect"
-import { Retry } from "effect-together"
+// imported from where they stand: of both packages' indexes the compiler would read all, for the same words
+const code = `import type * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Retry from "../../src/guard/Retry.ts"
 declare const ask: Effect.Effect<string, Error>
 export const last = ask.pipe(Retry.run(Schedule.recurs(2)))
 export const first = Retry.run(ask, Schedule.recurs(2))
@@ -27,7 +29,11 @@ const told = ({ messageChain = [], text }: Diagnostic): string => [text, ...mess
 const complaints = (): ReadonlyArray<string> => {
   const [file, config] = [join(folder, "use.ts"), join(folder, "tsconfig.json")]
   writeFileSync(file, code)
-  const options = { extends: "../../tsconfig.json", compilerOptions: { rootDir: "../.." }, include: ["*.ts"] }
+  const options = {
+    extends: "../../tsconfig.json",
+    compilerOptions: { rootDir: "../..", types: [] },
+    include: ["*.ts"]
+  }
   writeFileSync(config, JSON.stringify(options))
   const compiler = new API()
   try {
