@@ -243,7 +243,13 @@ describe.concurrent("effect-together", () => {
       live(Effect.gen(function*() {
         const shell = Shell.open()
         const input = shell.write("in.jsonl", Shell.prompts(7))
-        const args = ["run", input, "--emulator", "--concurrency", "1"]
+        // one after another: an answer of the usual time would make seconds of it
+        const quick = {
+          firstToken: { kind: "constant", value: 0.01 },
+          tokensPerSecond: { kind: "constant", value: 2000 }
+        }
+        const config = shell.write("quick.json", JSON.stringify(quick))
+        const args = ["run", input, "--emulator", "--emulator-config", config, "--concurrency", "1"]
         const { code, err } = yield* shell.run([...args, "--max-cost", "0.00002"])
         expect(code).toBe(5)
         expect(err).toContain("stopped by --max-cost")
