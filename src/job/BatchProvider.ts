@@ -11,7 +11,7 @@
  * **Source**: Together's Batch API reference: a creation has no idempotency key, so an ambiguous one is looked for by its
  * input file.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
@@ -33,27 +33,27 @@ const tries = 5
  * twice, or to read it twice, costs nothing, and a batch goes on whether it is looked at or not.
  */
 const patience = () => {
-  const { beforeFirst, longestWait, outage } = Patience.settings()
+  const settings = Patience.settings()
   let answered = false
   const passes = (error: TogetherError.TogetherError) =>
     TogetherError.isRetryable(error) || error._tag === "CircuitOpenError" || error._tag === "LaneOverflowError" ||
     (answered && error._tag === "ConnectionError")
   return Effect.fnUntraced(function*<A>(ask: Effect.Effect<A, TogetherError.TogetherError>) {
     const now = yield* SteadyClock.make
-    const started = now()
-    for (let wait = 2;; wait = Math.min(longestWait, 2 * wait)) {
+    const startedAt = now() / 1000
+    /** What another one is answered does not tell of this one: there is no row to give up, and to stop ends the job. */
+    const health = (): Patience.Health => ({ startedAt, lastAnswerAt: undefined, answers: answered ? 1 : 0 })
+    for (let waits = 0;; waits++) {
       const result = yield* Effect.result(ask)
       if (Result.isSuccess(result)) {
         answered = true
         return result.success
       }
       const { failure } = result
-      const asked = Duration.toSeconds(TogetherError.retryAfter(failure) ?? Duration.zero)
-      const silent = (now() - started) / 1000
-      if (!passes(failure) || asked > outage || silent >= (answered ? outage : beforeFirst)) {
-        return yield* Effect.fail(failure)
-      }
-      yield* Effect.sleep(1000 * Math.max(wait, asked))
+      const state = { ...Patience.begin(health()), waits }
+      const [decision] = Patience.decide(state, health(), now() / 1000, settings, Patience.asked(failure))
+      if (!passes(failure) || decision._tag !== "Wait") return yield* Effect.fail(failure)
+      yield* Effect.sleep(1000 * decision.seconds)
     }
   })
 }

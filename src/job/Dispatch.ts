@@ -17,7 +17,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
@@ -99,11 +98,6 @@ const attemptsOf = (result: Called["result"]): number => {
   if (Result.isSuccess(result)) return result.success?.attempts ?? 0
   const attempts = result.failure.attempts ?? 0
   return TogetherError.isOwnRefusal(result.failure) ? Math.max(0, attempts - 1) : attempts
-}
-
-const secondsAsked = (error: TogetherError.TogetherError): number => {
-  const asked = TogetherError.retryAfter(error)
-  return asked === undefined ? 0 : Duration.toSeconds(asked)
 }
 
 /** Puts the attempts of all tries on the answer, and what those before it took. */
@@ -223,15 +217,15 @@ export const make = Effect.fnUntraced(function*<R>(
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
       // its retries may have ended with the job: this is no last word on it
       if (reason !== undefined) return Effect.succeed({ _tag: "Undone", error })
-      const [decision, next] = Patience.decide(state, health, seconds(), patience)
-      const asked = secondsAsked(error)
-      if (decision._tag === "Wait" && asked <= patience.outage) {
-        const nextTry = Effect.sleep(Math.max(decision.seconds, asked) * 1000)
-        return Effect.as(Effect.raceFirst(nextTry, Deferred.await(stopped)), next)
+      const [decision, next] = Patience.decide(state, health, seconds(), patience, Patience.asked(error))
+      switch (decision._tag) {
+        case "Wait":
+          return Effect.as(Effect.raceFirst(Effect.sleep(decision.seconds * 1000), Deferred.await(stopped)), next)
+        case "Stop":
+          return undone(error, { _tag: "Unreachable", error })
+        case "GiveUp":
+          return Effect.succeed({ _tag: "Failed", error })
       }
-      return decision._tag === "Stop" || (decision._tag === "Wait" && decision.reason === "outage")
-        ? undone(error, { _tag: "Unreachable", error })
-        : Effect.succeed({ _tag: "Failed", error })
     })
 
   const refusedModel = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {

@@ -10,12 +10,15 @@
  * | none was answered | the provider is the trouble: wait, the row keeps its tries |
  * | none for `outage`, or none ever for `beforeFirst` | stop; the rows stay undone and a later run sends them |
  *
- * Between two tries the wait doubles from `firstWait` to `longestWait`.
+ * Between two tries the wait doubles from `firstWait` to `longestWait`, and is no shorter than the provider asked for. Where
+ * that is longer than `outage`, the row is given up, or the job stops, at once. What asks about batches waits by the same
+ * sums, for an answer without which the job cannot go on: as a row without neighbours.
  *
  * A pure kernel: times are seconds, `now` is passed in.
  */
 
 import * as Duration from "effect/Duration"
+import * as TogetherError from "../domain/TogetherError.ts"
 import * as Millis from "../guard/Millis.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 
@@ -95,19 +98,31 @@ export interface Row {
 
 /** What happens to the row. */
 export type Decision =
-  | { readonly _tag: "Wait"; readonly seconds: number; readonly reason: "row" | "outage" }
+  | { readonly _tag: "Wait"; readonly seconds: number }
   | { readonly _tag: "GiveUp" }
   | { readonly _tag: "Stop" }
+
+/** Reads for how many seconds the provider asked not to be asked again. */
+export const asked = (error: TogetherError.TogetherError): number => {
+  const after = TogetherError.retryAfter(error)
+  return after === undefined ? 0 : Duration.toSeconds(after)
+}
 
 /** Begins with a row. */
 export const begin = (health: Health): Row => ({ rounds: 0, waits: 0, answersBefore: health.answers })
 
-/** Decides after one more set of retries has run out. */
+/**
+ * Decides after one more set of retries has run out.
+ *
+ * @param asked seconds for which the provider asked not to be asked again: it is not, and not waited for longer than for
+ *   the end of an outage. Default: none
+ */
 export const decide = (
   row: Row,
   health: Health,
   now: number,
-  settings: Settings
+  settings: Settings,
+  asked: number = 0
 ): readonly [Decision, Row] => {
   const others = health.answers > row.answersBefore
   const rounds = row.rounds + (others ? 1 : 0)
@@ -117,6 +132,7 @@ export const decide = (
   if (!others && silent >= (health.answers === 0 ? settings.beforeFirst : settings.outage)) {
     return [{ _tag: "Stop" }, next]
   }
+  if (asked > settings.outage) return [{ _tag: others ? "GiveUp" : "Stop" }, next]
   const seconds = Math.min(settings.longestWait, settings.firstWait * 2 ** Math.min(row.waits, 30))
-  return [{ _tag: "Wait", seconds, reason: others ? "row" : "outage" }, next]
+  return [{ _tag: "Wait", seconds: Math.max(seconds, asked) }, next]
 }

@@ -33,6 +33,25 @@ describe("Patience", () => {
     })
   })
 
+  describe("decide", () => {
+    const settings = Patience.settings()
+    const decide = (answers: number, now: number, asked?: number, waits = 0) => {
+      const health = { startedAt: 0, lastAnswerAt: undefined, answers }
+      return Patience.decide({ rounds: 0, waits, answersBefore: 1 }, health, now, settings, asked)[0]
+    }
+
+    it.each<[string, Patience.Decision, Patience.Decision]>([
+      ["doubles its waits, up to the longest", decide(1, 9, 0, 3), { _tag: "Wait", seconds: 8 }],
+      ["at most", decide(1, 9, 0, 9), { _tag: "Wait", seconds: 30 }],
+      ["waits as long as the provider asked", decide(1, 9, 90), { _tag: "Wait", seconds: 90 }],
+      ["not longer than an outage may last", decide(1, 9, 601), { _tag: "Stop" }],
+      ["of a row beside others that are answered", decide(2, 9, 601), { _tag: "GiveUp" }],
+      ["not as long where it never answered", decide(0, 60), { _tag: "Stop" }]
+    ])("%s", (_, decision, expected) => {
+      expect(decision).toEqual(expected)
+    })
+  })
+
   it.effect("is what a job is told", () =>
     Effect.gen(function*() {
       const gone = provider(() => Effect.fail(new ConnectionError({ message: "gone", permanent: false })))
