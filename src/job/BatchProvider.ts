@@ -52,7 +52,7 @@ const patience = () => {
       const { failure } = result
       const state = { ...Patience.begin(health()), waits }
       const [decision] = Patience.decide(state, health(), now() / 1000, settings, Patience.asked(failure))
-      if (!passes(failure) || decision._tag !== "Wait") return yield* Effect.fail(failure)
+      if (!passes(failure) || decision._tag !== "Wait") return yield* failure
       yield* Effect.sleep(1000 * decision.seconds)
     }
   })
