@@ -97,6 +97,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Lets time teach; then the state in the cell is that of now. */
   advance(now: number, clock: Clock.Clock): Kernel.State {
+    this.#notice(now)
     const before = this.#cell.read()
     const [decisions, state] = Kernel.advance(before, now)
     if (state !== before) this.#cell.write(state)
@@ -104,11 +105,21 @@ export class Dispatcher implements LaneMetrics.Counts {
     return state
   }
 
+  /** Notes that the program stood still, where the timer of the lane is late: whoever looks first may see it. */
+  #notice(now: number): void {
+    const late = now - this.#timerAt
+    // what no timer can help is made up for by the pace
+    if (late <= Kernel.defaults.lag) return
+    this.#timerAt = now
+    this.#cell.write(Kernel.stoodStill(this.#cell.read(), late))
+  }
+
   /** Gives back what an attempt took, and lets its end teach. */
   settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
     const clock = fiber.getRef(Clock.Clock)
     const now = Monotonic.seconds(clock)
     const ended = kernelSample(sample)
+    this.#notice(now)
     const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, ended, now)
     this.#cell.write(state)
     this.#forecast.ended(ticket, this.#streams.ended(ticket), ended, now)
@@ -285,9 +296,11 @@ export class Dispatcher implements LaneMetrics.Counts {
     this.#timer = Effect.runForkWith(this.#contextOf(fiber))(Effect.andThen(
       Effect.sleep(millis),
       Effect.withFiber((own) => {
+        const now = Monotonic.seconds(own.getRef(Clock.Clock))
+        this.#notice(now)
         this.#timer = undefined
         this.#timerAt = Infinity
-        this.#dispatch(Monotonic.seconds(own.getRef(Clock.Clock)), own)
+        this.#dispatch(now, own)
         return Effect.void
       })
     ))

@@ -48,6 +48,9 @@
  * costs (`AdaptiveRatePause`). There the search takes its time before it risks another, the rates that explain the refusals
  * are believed as soon as they are few, and a probe comes only where what it may find is worth its refusal.
  *
+ * Silence counts only while it could have been broken: time in which the caller itself stood still, and read no answer, is
+ * taken out of each step (`deafened`). The bucket filled meanwhile all the same, so what measures the limit keeps it.
+ *
  * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
  * never raises the rate. Growth needs use: where less than half the units had to wait for this limit, the rate stays.
  *
@@ -178,6 +181,13 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
   returns: at === state.returns.triedAt ? { ...state.returns, triedAt: Infinity } : state.returns
 })
 
+/** Takes out of what silence tells the time in which no refusal could be heard: the caller itself stood still. */
+export const deafened = (state: State, seconds: number): State => ({
+  ...state,
+  step: Step.deaf(state.step, seconds),
+  returns: Return.deaf(state.returns, seconds)
+})
+
 /**
  * Raises the rate where the last step went through without a refusal.
  *
@@ -187,7 +197,7 @@ export const advance = (state: State, now: number): [Move | undefined, State] =>
   if (state.rate >= state.ceiling || !Step.isUsed(state.step)) return [undefined, state]
   const back = Return.begin(state, now)
   if (back !== undefined) return back
-  const elapsed = Math.min(now, state.traffic.at + patience(state)) - state.step.at
+  const elapsed = Math.min(now, state.traffic.at + patience(state)) - state.step.at - state.step.deaf
   switch (state.phase) {
     case "start":
       return grown(state, elapsed, now)

@@ -22,6 +22,8 @@ import { believed, floorOf, heard, type Move, move, type Stamp, type State } fro
 import * as Traffic from "./AdaptiveRateTraffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
+export { deaf } from "./AdaptiveRateReturnState.ts"
+
 /** Reads the rate that held until a refusal that is not learned from yet: what was admitted since the last proves it. */
 export const held = (state: State, stamp: Stamp): number => {
   const admitted = stamp.sent - state.traffic.refused
@@ -40,8 +42,10 @@ const proof = (state: State): number => defaults.proof * Math.max(1, state.traff
 /** Begins a return where one is due. */
 export const begin = (state: State, now: number): [Move, State] | undefined => {
   const { returns } = state
-  const isDue = state.phase !== "start" && returns.underWay === undefined && now - returns.triedAt > heard(state) &&
-    now - returns.refusedAt > defaults.least && now - returns.vainAt > wait(returns)
+  const silentAt = now - returns.deaf
+  const isDue = state.phase !== "start" && returns.underWay === undefined &&
+    silentAt - returns.triedAt > heard(state) && silentAt - returns.refusedAt > defaults.least &&
+    now - returns.vainAt > wait(returns)
   const high = isDue ? faded(state.high, now) : 0
   const from = believed(state)
   if (from >= defaults.fallen * high) return undefined

@@ -49,6 +49,8 @@ export interface Returns {
   /** When an attempt was last refused, and when the first was sent since; Infinity before it. */
   readonly refusedAt: number
   readonly triedAt: number
+  /** Seconds since the refusal in which no other could be heard. */
+  readonly deaf: number
   /** The one under way. */
   readonly underWay: Returning | undefined
   /** Those in vain since one held, and when the last of them was refused. */
@@ -60,13 +62,22 @@ export interface Returns {
 export const none: Returns = {
   refusedAt: -Infinity,
   triedAt: Infinity,
+  deaf: 0,
   underWay: undefined,
   inVain: 0,
   vainAt: -Infinity
 }
 
 /** Notes a refusal. */
-export const refused = (returns: Returns, now: number): Returns => ({ ...returns, refusedAt: now, triedAt: Infinity })
+export const refused = (returns: Returns, now: number): Returns => ({
+  ...returns,
+  refusedAt: now,
+  triedAt: Infinity,
+  deaf: 0
+})
+
+/** Adds seconds in which no refusal could be heard. */
+export const deaf = (returns: Returns, seconds: number): Returns => ({ ...returns, deaf: returns.deaf + seconds })
 
 /** Notes that the one under way holds. */
 export const held = (returns: Returns): Returns => ({ ...returns, underWay: undefined, inVain: 0, vainAt: -Infinity })

@@ -93,6 +93,16 @@ export const wait = (
 
 const nothing: readonly [number, undefined] = [0, undefined]
 
+/**
+ * Takes seconds in which the program itself stood still out of what silence tells of the rates: a refusal that came in them
+ * is not read yet. Pauses and outages end all the same.
+ */
+export const stoodStill = (state: State, seconds: number): State => ({
+  ...state,
+  requests: AdaptiveRate.deafened(state.requests, seconds),
+  tokens: AdaptiveRate.deafened(state.tokens, seconds)
+})
+
 const moved = (subject: "requests" | "tokens", move: AdaptiveRate.Move): Decision => ({ subject, ...move })
 
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */

@@ -37,6 +37,23 @@ export const bucket = (rate: number | ((now: number) => number), depth: number) 
   }
 }
 
+/** Runs in a program that stands still for `block` of each `block + runs` milliseconds: a timer fires when it goes on. */
+export const stalled =
+  (block: number, runs: number) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Clock.clockWith((clock) => {
+      const start = clock.currentTimeMillisUnsafe()
+      return Effect.provideService(effect, Clock.Clock, {
+        ...clock,
+        sleep: (duration) =>
+          Effect.suspend(() => {
+            const now = clock.currentTimeMillisUnsafe() - start
+            const due = now + Duration.toMillis(duration)
+            const into = due % (block + runs)
+            return clock.sleep(Duration.millis((into > runs ? due + block + runs - into : due) - now))
+          })
+      })
+    })
+
 /** Makes a refusal; with no hint where no seconds are given. */
 export const throttled = (scope: RateLimitScope, seconds?: number): Lane.Sample => ({
   _tag: "Throttled",

@@ -26,6 +26,15 @@ describe("AdaptiveRateReturn", () => {
     expect(rate).toBeLessThanOrEqual(10)
   })
 
+  it("waits for two seconds in which a refusal could be heard", () => {
+    const deaf = AdaptiveRate.deafened(closed(), 2)
+    expect(AdaptiveRate.advance(deaf, 22.9)[1].returns.underWay).toBeUndefined()
+    expect(AdaptiveRate.advance(deaf, 23.1)[1].returns.underWay).toBeDefined()
+    const again = attempt(AdaptiveRate.deafened(closed(), 2), 20, true)
+    const tried = attempt(again, 20.5, false)
+    expect(AdaptiveRate.advance(tried, 22.1)[1].returns.underWay).toBeDefined()
+  })
+
   it("takes an attempt that failed for none that was admitted", () => {
     const state = AdaptiveRate.withdraw(closed(), 1, 19.5)
     expect(AdaptiveRate.advance(state, 21.1)[1].returns.underWay).toBeUndefined()

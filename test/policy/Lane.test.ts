@@ -25,6 +25,17 @@ describe("AdaptiveRate", () => {
     expect(state.rate).toBeCloseTo(40, 6)
   })
 
+  it.each(["start", "probe"] as const)("takes time in which no refusal could be heard for none, in %s", (phase) => {
+    let state = changed(AdaptiveRate.make({ initial: 10.5 }), { phase, limit: 10 })
+    for (let at = 0; at < 1; at += 0.1) state = AdaptiveRate.send(state, 1, true, at)
+    expect(AdaptiveRate.advance(state, 1)[1].rate).toBeGreaterThan(10.7)
+    const deaf = AdaptiveRate.deafened(state, 0.95)
+    expect(AdaptiveRate.advance(deaf, 1)[1].rate).toBe(10.5)
+    const raised = AdaptiveRate.advance(deaf, 1.2)[1]
+    expect(raised.rate).toBeGreaterThan(10.5)
+    expect(raised.rate).toBeLessThan(AdaptiveRate.advance(state, 1.2)[1].rate)
+  })
+
   it("keeps its rate while nobody needs it", () => {
     let state = AdaptiveRate.make({ initial: 10 })
     for (let now = 1; now < 60; now++) {
