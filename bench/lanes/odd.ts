@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
+import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
@@ -31,7 +32,9 @@ const { values } = parseArgs({
 })
 
 /** Says how an attempt is refused, or after how many seconds it is answered; nothing for half a second. */
-type Provider = (seen: { readonly now: number; readonly open: number; readonly chance: number }) =>
+type Provider = (
+  seen: { readonly now: number; readonly open: number; readonly chance: number; readonly tokens: number }
+) =>
   | Reply.Answer
   | number
   | undefined
@@ -39,7 +42,16 @@ type Provider = (seen: { readonly now: number; readonly open: number; readonly c
 const limited = (message = "rate limit"): Reply.Answer =>
   Reply.error(429, { body: { error: { message, type: "rate_limit" } } })
 
-const answered = (seconds = 0.5): Reply.Answer => Reply.after(Reply.chat("yes"), Math.ceil(seconds * 1000))
+const answered = (seconds: number, tokens: number): Reply.Answer => {
+  const usage = { prompt_tokens: tokens - output, completion_tokens: output, total_tokens: tokens }
+  return Reply.after(Reply.chat("yes", { usage }), Math.ceil(seconds * 1000))
+}
+
+/** Tokens of an answer. */
+const output = 20
+
+/** Tokens of a call: 200 on average, every fifth six times as large as the others. */
+const sizeOf = (seed: number, n: number): number => uniform(seed + 2000, n) < 0.2 ? 600 : 100
 
 const bucket = (rate: number, depth: number) => {
   let level = depth
@@ -74,6 +86,28 @@ const neighbour = (hints: boolean, from = 20) => (): Provider => {
 const cold = (seconds: number) => (): Provider => {
   const take = bucket(20, 20)
   return ({ now }) => now >= seconds && take(now, 1) ? undefined : limited()
+}
+
+/** The same three with 4,000 tokens per second, 20 calls on average. */
+const tokens = (until: number, open: number, shut: number, hint?: number) => (): Provider => {
+  const take = bucket(4000, 4000)
+  const refusal = limited("token rate limit")
+  const told = hint === undefined ? refusal : Reply.withHeaders(refusal, { "retry-after": String(hint) })
+  return ({ now, tokens }) => now >= until && now % (open + shut) < open && take(now, tokens) ? undefined : told
+}
+
+/** 4,000 tokens per second, of which a neighbour asks for 6,000 in ten of each thirty seconds. */
+const neighbourOfTokens = (hints: boolean, from = 20) => (): Provider => {
+  const take = bucket(4000, 4000)
+  let told = 0
+  return ({ now, tokens }) => {
+    for (let at = Math.ceil(told * 30) / 30; at < now; at += 1 / 30) {
+      if (at % 30 >= from && at % 30 < from + 10) take(at, 200)
+    }
+    told = now
+    const refusal = limited("token rate limit")
+    return take(now, tokens) ? undefined : hints ? Reply.withHeaders(refusal, { "retry-after": "1" }) : refusal
+  }
 }
 
 /** 20 per second while it is open, and nothing while it is shut. */
@@ -136,6 +170,48 @@ const cases: ReadonlyArray<Case> = [
   { name: "neighbour, hints, 8 each second", provider: neighbour(true), eachSecond: 8, seconds: 600 },
   { name: "neighbour, no hints, 8 each second", provider: neighbour(false), eachSecond: 8, seconds: 600 },
   { name: "neighbour from the first second on, hints", provider: neighbour(true, 0), eachSecond: 8, seconds: 600 },
+  { name: "tokens: neighbour, hints, 8 each second", provider: neighbourOfTokens(true), eachSecond: 8, seconds: 600 },
+  {
+    name: "tokens: neighbour, no hints, 8 each second",
+    provider: neighbourOfTokens(false),
+    eachSecond: 8,
+    seconds: 600
+  },
+  {
+    name: "tokens: neighbour from the first second on, hints, 8 each second",
+    provider: neighbourOfTokens(true, 0),
+    eachSecond: 8,
+    seconds: 600
+  },
+  {
+    name: "tokens: neighbour from the first second on, no hints, 8 each second",
+    provider: neighbourOfTokens(false, 0),
+    eachSecond: 8,
+    seconds: 600
+  },
+  { name: "tokens: neighbour, hints, 2,000 at once", provider: neighbourOfTokens(true), atOnce: 2000 },
+  { name: "tokens: cold for 3 s, 2,000 at once", provider: tokens(3, 1, 0), atOnce: 2000 },
+  { name: "tokens: cold for 2 s, 8 each second", provider: tokens(2, 1, 0), eachSecond: 8, seconds: 120 },
+  { name: "tokens: cold for 60 s, 8 each second", provider: tokens(60, 1, 0), eachSecond: 8, seconds: 300 },
+  ...[5, 10, 30].flatMap((seconds) => [
+    {
+      name: `tokens: open ${seconds} s, shut ${seconds} s, 8 each second`,
+      provider: tokens(0, seconds, seconds),
+      eachSecond: 8,
+      seconds: 600
+    },
+    {
+      name: `tokens: open ${seconds} s, shut ${seconds} s, hints, 8 each second`,
+      provider: tokens(0, seconds, seconds, 1),
+      eachSecond: 8,
+      seconds: 600
+    },
+    {
+      name: `tokens: open ${seconds} s, shut ${seconds} s, 2,000 at once`,
+      provider: tokens(0, seconds, seconds),
+      atOnce: 2000
+    }
+  ]),
   { name: "neighbour, hints, 2,000 at once", provider: neighbour(true), atOnce: 2000 },
   { name: "cold for 3 s, 2,000 at once", provider: cold(3), atOnce: 2000 },
   { name: "cold for 2 s, 8 each second", provider: cold(2), eachSecond: 8, seconds: 120 },
@@ -180,6 +256,10 @@ const cases: ReadonlyArray<Case> = [
   { name: "each refusal asks for 10 s, 8 each second", provider: patient(10), eachSecond: 8, seconds: 600 }
 ]
 
+/** Reads the tokens of a prompt. */
+const sizeIn = (request: HttpClientRequest): number =>
+  request.body._tag === "Uint8Array" ? Math.floor(request.body.body.length / 4) : 0
+
 const play = (one: Case, seed: number) => {
   const provider = one.provider()
   let open = 0
@@ -187,11 +267,15 @@ const play = (one: Case, seed: number) => {
   const http = (start: number) =>
     HttpClient.make((request) =>
       Effect.gen(function*() {
+        const tokens = sizeIn(request) + output
         const now = ((yield* Clock.currentTimeMillis) - start) / 1000
         open++
-        const end = provider({ now, open, chance: uniform(seed, attempts++) })
+        const end = provider({ now, open, chance: uniform(seed, attempts++), tokens })
         if (end === Infinity) return yield* Effect.never
-        return yield* Reply.send(typeof end === "object" ? Reply.after(end, "20 millis") : answered(end), request)
+        return yield* Reply.send(
+          typeof end === "object" ? Reply.after(end, "20 millis") : answered(end ?? 0.5, tokens),
+          request
+        )
       }).pipe(Effect.ensuring(Effect.sync(() => void open--)))
     )
   const program = Effect.gen(function*() {
@@ -199,9 +283,10 @@ const play = (one: Case, seed: number) => {
     const start = yield* Clock.currentTimeMillis
     const { atOnce, attempts: maxAttempts, concurrency = "unbounded", deadline = 30, eachSecond = 1, seconds = 0 } = one
     const options = maxAttempts === undefined ? {} : { retry: Retry.policy({ maxAttempts }) }
+    const contentOf = (n: number) => one.name.startsWith("tokens") ? "word".repeat(sizeOf(seed, n) - output) : String(n)
     const call = (n: number) =>
       Effect.exit(together.chat(
-        { model: "m", max_tokens: 20, messages: [{ role: "user", content: String(n) }] },
+        { model: "m", max_tokens: output, messages: [{ role: "user", content: contentOf(n) }] },
         atOnce === undefined ? { ...options, deadline: deadline * 1000 } : options
       ))
     const fibers: Array<Fiber.Fiber<Exit.Exit<unknown, unknown>>> = []

@@ -190,14 +190,32 @@ export const make = (known: Known, now: number): Guesses => {
 /** What is known before the first refusal. */
 export type Stated = Pick<Known, "lowest" | "windowed"> & { readonly rate: number }
 
-/** Makes guesses around a rate that is known before anything was refused, of buckets that are full. */
-export const around = ({ lowest, rate: stated, windowed = false }: Stated, now: number): Guesses =>
+const full = (
+  { lowest, windowed = false }: Pick<Known, "lowest" | "windowed">,
+  rateOf: (i: number) => number,
+  spread: number,
+  now: number,
+  held = Infinity
+): Guesses =>
   collect((i) => {
-    const rate = Math.max(lowest, stated * Math.exp(defaults.known * Even.normal(Even.first(i))))
+    const rate = Math.max(lowest, rateOf(i))
     const window = isWindow(i, windowed)
     const seconds = window ? 1 : usualSeconds(i)
-    return { rate, seconds, level: rate * seconds, window }
-  }, { at: now, counted: SlidingCount.empty, lowest, spread: defaults.known, windowed })
+    return { rate, seconds, level: Math.min(held, rate * seconds), window }
+  }, { at: now, counted: SlidingCount.empty, lowest, spread, windowed })
+
+/** Makes guesses around a rate that is known before anything was refused, of buckets that are full. */
+export const around = (stated: Stated, now: number): Guesses =>
+  full(stated, (i) => stated.rate * Math.exp(defaults.known * Even.normal(Even.first(i))), defaults.known, now)
+
+/** Makes guesses between two rates, each factor as likely as any other, of buckets that hold so much. */
+export const between = (
+  known: Pick<Known, "lowest" | "windowed"> & { readonly least: number; readonly most: number; readonly held: number },
+  now: number
+): Guesses => {
+  const wide = Math.log(known.most / known.least)
+  return full(known, (i) => known.least * Math.exp(wide * Even.first(i)), wide / Math.sqrt(12), now, known.held)
+}
 
 /** Moves every guess to a rate that the provider stated. */
 export const told = (guesses: Guesses, limit: number): Guesses => ({

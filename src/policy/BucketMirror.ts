@@ -24,111 +24,12 @@
  * Everything is plain data, `now` is seconds.
  */
 import * as Guesses from "./BucketGuesses.ts"
+import { defaults, type Pending, type Reason, type State } from "./BucketMirrorState.ts"
+import * as Return from "./BucketReturn.ts"
 import * as Succession from "./BucketSuccession.ts"
 import * as SlidingCount from "./SlidingCount.ts"
 
-/** Holds the constants of this module. */
-export const defaults = {
-  /** Chance of a refusal that is taken while the rate is known, and on top of it while it is not. */
-  risk: 0.03,
-  riskUnknown: 0.35,
-  /** Deviation of the rate, in logarithms, from which it is not known at all. */
-  unknown: 0.3,
-  /** Share of the cost that must be there on top of it; and of a call larger than the bucket. */
-  margin: 0.1,
-  marginLarge: 0.03,
-  /** Calls that waited before the first probe, before the second, and between two at most. */
-  firstProbe: 30,
-  secondProbe: 120,
-  probeMost: 480,
-  /** The same while probes are eager; eager probes after a fall, after a rise, and from a rate that was known. */
-  eagerProbe: 20,
-  eagerAfterFall: 10,
-  eagerAfterRise: 2,
-  eagerAtStart: 1,
-  /** Calls and seconds after which an eager probe comes, where calls are slow. */
-  eagerLeast: 4,
-  eagerSeconds: 15,
-  /** First excess of a probe, and of an eager one; it doubles with the calls of half a second, six at least. */
-  excess: 0.1,
-  eagerExcess: 0.2,
-  doublingSeconds: 0.5,
-  doublingSends: 6,
-  /** Shares of the rate before, from which it fell or rose; and calls in peace that make a rate the one before. */
-  fell: 0.75,
-  rose: 1.15,
-  settled: 30,
-  /** Refusals in a row, nothing admitted in between, after which a bucket was not slow but empty; share of the rate tried. */
-  emptied: 4,
-  emptiedTo: 0.5,
-  /**
-   * A limit is hardly in use below this `use` and this share of the rate. Where the rate never stood for a while, that
-   * shows only after so many seconds since the last refusal. `useMost`: calls in use that are remembered.
-   */
-  idleUse: -5,
-  idleShare: 0.5,
-  idleSeconds: 30,
-  useMost: 3
-} as const
-
-/** An attempt under way, or units given back meanwhile (`seq` -1). */
-interface Pending extends Guesses.Event {
-  readonly seq: number
-}
-
-/** Holds what is known: plain data. */
-export interface State {
-  readonly guesses: Guesses.Guesses
-  /** What the buckets will hold once the pending are admitted. */
-  readonly ahead: Guesses.Outlook
-  /** Attempts that were sent, and neither refused nor silent for long enough, and what was given back since, in order. */
-  readonly pending: ReadonlyArray<Pending>
-  /** Smoothed cost of a call, 0 before the first. */
-  readonly mean: number
-  /** Calls that had to wait since the last refusal, and when that was; those between probes; those in the present probe, -1 for none. */
-  readonly calm: number
-  readonly calmAt: number
-  readonly interval: number
-  readonly probing: number
-  /** Probes left that are eager, for the limit moved lately. */
-  readonly eager: number
-  /** The rate as it last stood for a while, 0 before. */
-  readonly before: number
-  /** Calls since the last refusal that had to wait for this limit, `useMost` at most, less those after them that had not. */
-  readonly use: number
-  /** Refusals in a row with nothing admitted in between, and the rate before the first of them. */
-  readonly inVain: number
-  readonly fellFrom: number
-}
-
-/** Names what a refusal told. */
-export type Reason = "limit-drifted" | "limit-fell" | "limit-rose" | "probe-confirmed"
-
-const begun = (guesses: Guesses.Guesses, mean: number, interval: number, before: number): State => ({
-  calmAt: guesses.at,
-  guesses,
-  ahead: guesses,
-  pending: [],
-  mean,
-  calm: 0,
-  interval,
-  probing: -1,
-  eager: 0,
-  before,
-  use: 0,
-  inVain: 0,
-  fellFrom: 0
-})
-
-/** Makes a mirror at the first refusal; `mean` is the cost of a call. */
-export const make = (known: Guesses.Known & { readonly mean: number }, now: number): State =>
-  begun(Guesses.make(known, now), known.mean, defaults.firstProbe, 0)
-
-/** Makes a mirror of a limit that is known before anything was sent. */
-export const around = (known: Guesses.Stated, now: number): State => ({
-  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate),
-  eager: defaults.eagerAtStart
-})
+export { around, defaults, make, type Reason, type State } from "./BucketMirrorState.ts"
 
 /** Reads the rate, in units per second. */
 export const rate = (state: State): number => state.guesses.rate
@@ -147,6 +48,7 @@ export const send = (state: State, seq: number, cost: number, held: boolean, now
   ...joined(state, { seq, at: now, cost, back: 0 }),
   ...(held ? paced(state, now) : {}),
   use: held ? Math.min(defaults.useMost, state.use + 1) : state.use - 1,
+  back: Return.sent(state.back, seq),
   mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
 })
 
@@ -158,6 +60,15 @@ const joined = (state: State, one: Pending): State => ({
 
 /** Takes `silence` seconds without a refusal for an admission. */
 export const advance = (state: State, now: number, silence: number): State => {
+  const next = heard(state, now, silence)
+  const tried = next.use > 0 ? Return.due(next.back, rate(next), now) : 0
+  if (tried === 0) return next
+  const { lowest, windowed } = next.guesses
+  const guesses = Guesses.between({ least: tried / 2, most: 4 * tried, held: next.mean, lowest, windowed }, now)
+  return { ...anew(next, next.pending, guesses, tried, now), back: Return.begin(next.back, next, now) }
+}
+
+const heard = (state: State, now: number, silence: number): State => {
   const oldest = state.pending[0]
   if (oldest === undefined || oldest.at + silence > now) return state
   const to = Guesses.draft(state.guesses)
@@ -168,32 +79,41 @@ export const advance = (state: State, now: number, silence: number): State => {
     count++
   }
   const pending = state.pending.slice(count)
-  if (state.inVain >= defaults.emptied && state.pending.slice(0, count).some((one) => one.seq >= 0)) {
-    return refilled(state, pending, now)
+  const last = state.pending.slice(0, count).findLast((one) => one.seq >= 0)
+  const back = last === undefined ? state.back : Return.admitted(state.back, last.at)
+  if (last !== undefined && state.inVain > 0 && Return.isShut(state.back, state.fellFrom, state.mean)) {
+    const tried = Math.max(rate(state), afterVain(state))
+    const { lowest, windowed } = state.guesses
+    const most = Math.max(2 * tried, 2 * Return.faded(back, now))
+    const guesses = Guesses.between({ least: tried, most, held: state.mean, lowest, windowed }, now)
+    return { ...anew(state, pending, guesses, tried, now), back }
   }
   const guesses = Succession.done(to)
   // all happened as foreseen: what lies ahead is the same, unless the guesses are others
-  return guesses.rates === state.guesses.rates ? { ...state, guesses, pending } : foreseen(state, guesses, pending)
+  return guesses.rates === state.guesses.rates
+    ? { ...state, guesses, pending, back }
+    : { ...foreseen(state, guesses, pending), back }
 }
 
 /** Reads the rate that is worth a try once calls are admitted again that were refused in vain; 0 where none were. */
 export const afterVain = (state: State): number => state.inVain > 0 ? defaults.emptiedTo * state.fellFrom : 0
 
-/** Begins again at a share of the rate before the refusals in vain: a limit that was used up admits again. */
-const refilled = (state: State, pending: State["pending"], now: number): State => {
-  const tried = Math.max(rate(state), afterVain(state))
-  const { lowest, windowed } = state.guesses
-  const guesses = Guesses.around({ rate: tried, lowest, windowed }, now)
-  return {
-    ...foreseen(state, guesses, pending),
-    before: tried,
-    calm: 0,
-    calmAt: now,
-    inVain: 0,
-    interval: defaults.eagerProbe,
-    eager: defaults.eagerAfterFall
-  }
-}
+/** Begins again at a rate: a limit that was used up, or shut, admits again. */
+const anew = (
+  state: State,
+  pending: State["pending"],
+  guesses: Guesses.Guesses,
+  tried: number,
+  now: number
+): State => ({
+  ...foreseen(state, guesses, pending),
+  before: tried,
+  calm: 0,
+  calmAt: now,
+  inVain: 0,
+  interval: defaults.eagerProbe,
+  eager: defaults.eagerAfterFall
+})
 
 /** Puts guesses in place, or another list of what is pending, that were not foreseen. */
 const foreseen = (state: State, guesses: Guesses.Guesses, pending: State["pending"]): State => ({
@@ -225,6 +145,8 @@ export const refuse = (
   highest = Infinity
 ): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
+  const sentAt = state.pending[index]?.at ?? state.guesses.at
+  if (Return.isVain(state.back, seq)) return ["probe-confirmed", left(state, index, sentAt)]
   const to = Guesses.draft({ ...state.guesses, lowest })
   for (const one of state.pending.slice(0, Math.max(0, index))) Guesses.happened(to, one, noise(state))
   // where it was silent for so long that it was taken for admitted, its cost comes back first
@@ -235,16 +157,45 @@ export const refuse = (
   else Guesses.refused(to, cost, noise(state))
   Guesses.bounded(to, highest)
   const vain = Succession.isStuck(stretches)
+  const before = index > 0 ? Return.admitted(state.back, state.pending[index - 1]!.at) : state.back
   const next: State = {
     ...foreseen(state, Succession.done(to, refusal), state.pending.slice(index + 1)),
     calm: 0,
-    calmAt: state.pending[index]?.at ?? state.guesses.at,
+    calmAt: sentAt,
     use: 0,
     probing: -1,
     inVain: vain ? state.inVain + 1 : 0,
-    fellFrom: vain && state.inVain > 0 ? state.fellFrom : rate(state)
+    fellFrom: vain && state.inVain > 0 ? state.fellFrom : rate(state),
+    back: Return.refuse(before, heldUntil(state, stretches), sentAt)
   }
   return moved(state, next)
+}
+
+/** Reads the rate that held until a refusal: what was admitted since the last one proves it; 0 for none. */
+const heldUntil = (state: State, stretches: Succession.Refusal["stretches"]): number => {
+  const since = stretches.findLast((one) => one.empty)
+  return since === undefined || since.units < Return.defaults.proof * state.mean
+    ? 0
+    : Math.min(rate(state), since.units / since.seconds)
+}
+
+/** Goes back to the guesses that a return in vain left. */
+const left = (state: State, index: number, at: number): State => {
+  const { before, eager, guesses, interval } = state.back.under?.left ?? state
+  const to = Guesses.draft(guesses)
+  Guesses.flow(to, at)
+  Guesses.emptied(to)
+  return {
+    ...foreseen(state, Succession.done(to), state.pending.slice(index + 1)),
+    before,
+    eager,
+    interval,
+    calm: 0,
+    calmAt: at,
+    use: 0,
+    probing: -1,
+    back: Return.failed(state.back, at)
+  }
 }
 
 /**
@@ -282,7 +233,14 @@ export const resume = (state: State, now: number): State => {
   const to = Guesses.draft(state.guesses)
   Guesses.flow(to, now)
   Guesses.emptied(to)
-  return { ...foreseen(state, Succession.done(to), []), calm: 0, calmAt: now, probing: -1, inVain: 0 }
+  return {
+    ...foreseen(state, Succession.done(to), []),
+    calm: 0,
+    calmAt: now,
+    probing: -1,
+    inVain: 0,
+    back: Return.resumed(state.back, now)
+  }
 }
 
 /** Moves the mirror to a rate that the provider stated. */
@@ -290,7 +248,8 @@ export const told = (state: State, limit: number): State => ({
   ...foreseen(state, Guesses.told(state.guesses, limit), state.pending),
   before: limit,
   calm: 0,
-  probing: -1
+  probing: -1,
+  back: Return.told(state.back, limit, state.guesses.at)
 })
 
 /** Reads how much higher every rate is taken: 1, more in a probe. */
@@ -300,18 +259,23 @@ const excess = (state: State): number => {
   return 1 + (state.eager > 0 ? defaults.eagerExcess : defaults.excess) * 2 ** Math.min(10, state.probing / doubling)
 }
 
+/** Reads the seconds that may still be waited where so many units are owed, whatever the rate. */
+export const longest = (state: State, owed: number, now: number): number =>
+  Return.longest(state.back, owed) - Math.max(0, now - state.ahead.at)
+
 /** Reads the seconds until a call of `cost` will be admitted, but for the risk; 0 for now. */
 export const wait = (state: State, cost: number, now: number): number => {
   const { rates, seconds, spread, weights, windows } = state.guesses
   const { at, counted, levels, surplus } = state.ahead
   const faster = cost > state.mean ? 1 : excess(state)
   const elapsed = Math.max(0, now - at)
+  const latest = (owed: number): number => longest(state, owed, now)
   const times = new Float64Array(rates.length)
   for (let i = 0; i < rates.length; i++) {
     const rate = rates[i]! * faster
     if (windows[i]!) {
       const room = Math.max(0, rate - (1 + defaults.margin) * cost)
-      times[i] = SlidingCount.wait(counted, room, now)
+      times[i] = Math.min(SlidingCount.wait(counted, room, now), latest(cost - levels[i]!))
       continue
     }
     const depth = rates[i]! * seconds[i]!
@@ -319,7 +283,7 @@ export const wait = (state: State, cost: number, now: number): number => {
     const need = cost > depth ? depth + defaults.marginLarge * cost : cost + defaults.margin * cost
     // a full bucket holds no margin on top: there the margin is the time that it has been full
     const level = need > depth ? free + surplus[i]! : Math.min(depth, free)
-    times[i] = (need - level) / rate
+    times[i] = Math.min((need - level) / rate, latest(need - levels[i]!))
   }
   const bound = 1 - defaults.risk - defaults.riskUnknown * Math.min(1, spread / defaults.unknown)
   const held = (by: number): boolean => {

@@ -65,8 +65,13 @@ export const requestWait = (state: State, now: number): number => {
 export const tokenWait = (state: State, cost: number, now: number): number => {
   if (!state.tokensPaced) return 0
   const rate = tokenPace(state)
-  const paid = Math.max(unpaid(state.tokenDebt, rate, now) / rate, capWait(state.tokenCap, state.tokens.ceiling, now))
-  return state.tokenMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.tokenMirror, cost, now))
+  const owed = unpaid(state.tokenDebt, rate, now)
+  const capped = capWait(state.tokenCap, state.tokens.ceiling, now)
+  const { tokenMirror } = state
+  if (tokenMirror === undefined) return Math.max(owed / rate, capped)
+  // a debt is no better proved than the rate that it is paid off at
+  const paid = Math.min(owed / rate, BucketMirror.longest(tokenMirror, owed, now))
+  return Math.max(paid, capped, BucketMirror.wait(tokenMirror, cost, now))
 }
 
 /**

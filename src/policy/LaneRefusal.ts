@@ -2,6 +2,7 @@
  * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
  */
 import * as AdaptiveRate from "./AdaptiveRate.ts"
+import * as Return from "./AdaptiveRateReturn.ts"
 import { stepped } from "./AdaptiveRateState.ts"
 import * as Traffic from "./AdaptiveRateTraffic.ts"
 import * as Use from "./AdaptiveRateUse.ts"
@@ -221,7 +222,9 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     rate: rate.phase === "hold" && rate.bucket.empty === undefined
       ? rate.limit
       : ofTrickle(state, of, ticket, admitted - since[of]),
-    mean: of === "tokens" ? state.meanTokens : 1
+    mean: of === "tokens" ? state.meanTokens : 1,
+    held: Return.held(rate, { at: ticket.at, sent, cost }),
+    sent: Math.min(rate.rate, AdaptiveRate.defaults.initial * (sent + cost) / (ticket.requestsBefore + 1))
   }, ticket.at)
 }
 

@@ -91,6 +91,29 @@ describe("Lane, after bad times", () => {
       }))
   )
 
+  it.effect("finds a limit of tokens that is shut for the first two seconds", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const admits = limited("tokens", bucket(4000, 4000), undefined)
+      const { play } = yield* player(lane, (seen) => seen.now < 2 ? throttled("tokens") : admits(seen))
+      // 32 s are the ideal
+      expect(yield* play(calls(600, 200))).toBeLessThan(70)
+    })))
+
+  it.effect("goes back to a limit of tokens that shuts for five of each ten seconds", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const admits = limited("tokens", bucket(4000, 4000), 1)
+      const { attempts, play } = yield* player(
+        lane,
+        (seen) => seen.now % 10 >= 5 ? throttled("tokens", 1) : admits(seen)
+      )
+      for (let n = 0; n < 10; n++) yield* play(calls(80, 200))
+      // 8 s a turn are the ideal
+      expect(yield* play(calls(80, 200))).toBeLessThan(30)
+      expect(refused(attempts)).toBeLessThan(0.2 * attempts.length)
+    })))
+
   it.effect.each(
     [
       { scope: "requests", every: 10, burst: 300 },

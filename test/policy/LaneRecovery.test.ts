@@ -388,6 +388,21 @@ describe("LaneKernel, at the start, whose attempts fail", () => {
   })
 })
 
+describe("LaneKernel, after a call of a million tokens", () => {
+  it("waits no longer than minutes, whatever low rate of tokens was learned or loaded", () => {
+    for (const rate of [0.02, 1, 100]) {
+      let state = Kernel.make({ tokens: { initial: rate, known: true } })
+      let now = 0
+      const [ticket, sent] = Kernel.admit(state, 1_000_000, undefined, now)
+      state = Kernel.settle(sent, ticket, { _tag: "Success" }, now + 60)[1]
+      now = 60
+      const [next, , at] = sentNext(state, now)
+      expect(next.seq).toBe(1)
+      expect(at).toBeLessThan(400)
+    }
+  })
+})
+
 describe("LaneKernel, above a cap of calls in flight", () => {
   const probes = Arbitrary.array(Arbitrary.all({ ms: whole(0, 190), kind: whole(0, 3) }), { maxLength: 12 })
   const neutral: ReadonlyArray<Kernel.Sample> = [
