@@ -296,11 +296,8 @@ export class Dispatcher implements LaneMetrics.Counts {
     this.#timer = Effect.runForkWith(this.#contextOf(fiber))(Effect.andThen(
       Effect.sleep(millis),
       Effect.withFiber((own) => {
-        const now = Monotonic.seconds(own.getRef(Clock.Clock))
-        this.#notice(now)
         this.#timer = undefined
-        this.#timerAt = Infinity
-        this.#dispatch(now, own)
+        this.#dispatch(Monotonic.seconds(own.getRef(Clock.Clock)), own)
         return Effect.void
       })
     ))
