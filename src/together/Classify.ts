@@ -34,7 +34,7 @@ import * as Hint from "../domain/Hint.ts"
 import * as TogetherError from "../domain/TogetherError.ts"
 import { remedy, what } from "./Advice.ts"
 import * as ErrorBody from "./ErrorBody.ts"
-import { narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
+import { isClean, narrowed, redact, type Secrets, withoutPrompts } from "./Redact.ts"
 import * as Subject from "./Subject.ts"
 
 /** Holds an answer to classify. */
@@ -255,6 +255,24 @@ const readings = (message: string, prompts: Secrets["prompts"]): Said => ({
   own: unquoted(unmarked(withoutPrompts(message, prompts)))
 })
 
+/** A plain name: no sentence, and no value. */
+const aField = /^[A-Za-z_][\w.[\]-]{0,63}$/
+
+/** What parts the words of a sentence that may be fields. */
+const notOfAField = /[^\w.[\]-]+|\.(?!\w)/
+
+/** Names the field that an answer blames, where its sentence does not: a name alone, and none that a secret holds. */
+const blamed = ({ field, message = "" }: ErrorBody.ErrorBody, secrets: Secrets): string | undefined =>
+  field === undefined || !aField.test(field) || message.split(notOfAField).includes(field) || !isClean(field, secrets)
+    ? undefined
+    : field
+
+/** Quotes what the provider says, of a field where one is named. */
+const quoted = (message: string | undefined, field: string | undefined, secrets: Secrets): string => {
+  if (message === undefined) return field === undefined ? "" : ` Together names the field ${field}.`
+  return ` Together says${field === undefined ? "" : ` of the field ${field}`}: ${sentence(redact(message, secrets))}`
+}
+
 /** What is kept of every answer. */
 const fieldsOf = (answer: Answer, secrets: Secrets) => ({
   ...Subject.ofCall(answer),
@@ -276,7 +294,11 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   )
   const decision = verdict(answer, body, readings(body.message ?? "", secrets.prompts))
   const common = fieldsOf(answer, secrets)
-  const said = body.message === undefined ? "" : ` Together says: ${sentence(redact(body.message, secrets))}`
+  const said = quoted(
+    body.message,
+    decision.tag === "InvalidRequestError" ? blamed(body, secrets) : undefined,
+    secrets
+  )
   const scope = decision.tag === "RateLimitError" && decision.scope !== "unknown" ? `, ${decision.scope}` : ""
   const fields = {
     ...common,

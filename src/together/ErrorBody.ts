@@ -19,6 +19,8 @@ export interface ErrorBody {
   /** The HTTP status of an error that the body names by number, under `status` or `code`: 400 to 599. */
   readonly status?: number | undefined
   readonly param?: string | undefined
+  /** The field that is blamed: `param`, or where the `loc` of a detail leads within the body. */
+  readonly field?: string | undefined
   readonly requestId?: string | undefined
   /** True for a page instead of an API answer. */
   readonly page: boolean
@@ -48,18 +50,28 @@ const statusOf = ({ code, status }: Fields): number | undefined =>
     .map((u) => typeof u === "number" || typeof u === "string" ? Number(u) : NaN)
     .find((status) => Number.isInteger(status) && status >= 400 && status <= 599)
 
+/** Reads where a detail leads, without the part of the request that it begins with. */
+const locationOf = (object: Fields): string | undefined => {
+  const { loc } = Json.fieldsOf(one(object["detail"]))
+  const path = Array.isArray(loc) ? loc : []
+  const isPath = path.every((part) => typeof part === "string" || Number.isInteger(part))
+  return isPath ? string((path[0] === "body" ? path.slice(1) : path).join(".")) : undefined
+}
+
 const fromJson = (value: unknown): ErrorBody => {
   const only = one(value)
   const top = Json.fieldsOf(only)
   const error = one(top["error"])
   const nested = Json.fieldsOf(error)
   const listed = one(top["errors"])
+  const param = string(nested["param"]) ?? string(top["param"])
   return {
     message: string(only) ?? messageOf(nested) ?? string(error) ?? messageOf(top) ?? string(listed) ??
       messageOf(Json.fieldsOf(listed)),
     kinds: [...kindsOf(nested), ...kindsOf(top)],
     status: statusOf(nested) ?? statusOf(top),
-    param: string(nested["param"]) ?? string(top["param"]),
+    param,
+    field: param ?? locationOf(nested) ?? locationOf(top),
     requestId: string(top["request_id"]) ?? string(top["id"]) ?? string(nested["request_id"]),
     page: false
   }

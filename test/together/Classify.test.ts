@@ -518,6 +518,45 @@ describe("Classify", () => {
       expect(result.requestId).toBe(requestId)
     })
 
+    it.each<[string, number, unknown, string]>([
+      ["param", 400, error("Out of range", null, null, "temperature"), "says of the field temperature: Out of range."],
+      ["param, flat", 400, { message: "Out of range", param: "n" }, "says of the field n: Out of range."],
+      [
+        "a loc",
+        422,
+        { detail: [{ loc: ["body", "max_tokens"], msg: "required" }] },
+        "says of the field max_tokens: required."
+      ],
+      [
+        "a deep loc",
+        422,
+        { detail: [{ loc: ["body", "messages", 0, "role"], msg: "no" }] },
+        "the field messages.0.role: no."
+      ],
+      ["no sentence", 400, { error: { message: "", param: "top_p" } }, "Together names the field top_p. Correct"],
+      [
+        "what the sentence names",
+        400,
+        error("top_p is too high", null, null, "top_p"),
+        "Together says: top_p is too high."
+      ],
+      ["no plain name", 422, { detail: [{ loc: ["body", "how do I"], msg: "no" }] }, "Together says: no."],
+      ["a name without end", 400, error("no", null, null, "x".repeat(65)), "Together says: no."],
+      ["a loc that is none", 422, { detail: [{ loc: [{}], msg: "no" }] }, "Together says: no."],
+      ["an empty loc", 422, { detail: [{ loc: ["body"], msg: "no" }] }, "Together says: no."],
+      ["another tag", 401, error("no", null, null, "key_id"), "Together says: no."]
+    ])("names the field that is blamed: %s", (_, status, body, said) => {
+      expect(classify(status, body).message).toContain(said)
+    })
+
+    it("names no field that holds a prompt, and one where no prompt is at hand", () => {
+      const body = error("no", null, null, "a_secret_of_the_prompt")
+      const { message } = classify(400, body, {}, { secrets: { prompts: ["a_secret_of_the_prompt"] } })
+      expect(message).toContain("Together says: no.")
+      const unknown = classify(400, error("no", null, null, "top_p"), {}, { secrets: { prompts: "unknown" } })
+      expect(unknown.message).toContain("of the field top_p: [withheld].")
+    })
+
     it.each<[string, unknown, number | undefined]>([
       ["a number under code", { error: { code: 400 } }, 400],
       ["text under code", { code: "503" }, 503],
