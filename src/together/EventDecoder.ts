@@ -7,7 +7,7 @@
  * | frame | effect |
  * | --- | --- |
  * | `data: {…}`, unnamed or named `message` | a chunk |
- * | `data: [DONE]` | the end; nothing after it is read |
+ * | `data: [DONE]` | the end; nothing after it is read; a failure where neither a choice nor usage came: that is no answer |
  * | an `error` of any kind, `object: "error"`, a bare `detail` | failure |
  * | a bare `message` with a `type` or `code` that is no sign of life, such as `ping` or `status` | failure |
  * | `event: error`, finish reason `error` | failure |
@@ -183,7 +183,11 @@ export const make = <Chunk>(shape: Shape<Chunk>, options?: {
     missing: () => {
       const missing = progress.missing()
       return missing && `the stream ended without [DONE] and ${missing}`
-    }
+    },
+    empty: () =>
+      progress.begun() || withUsage !== undefined
+        ? undefined
+        : "the stream ended with [DONE], without a choice or usage"
   })
 
   return {

@@ -17,6 +17,8 @@ export interface Options {
   readonly onEvent: (name: string, data: string, value: unknown) => void
   /** Says what the stream lacks at the end of its bytes, `undefined` where it lacks nothing; `inside` of an event or not. */
   readonly missing: (inside: boolean) => string | undefined
+  /** Says why a stream that ends with `[DONE]` is no answer, `undefined` where it is one. */
+  readonly empty: () => string | undefined
 }
 
 /** Feeds one stream, and takes what is read of it. */
@@ -37,7 +39,7 @@ export interface EventFeed<Chunk> {
 const done: End = { _tag: "Done" }
 
 /** Makes what feeds one stream. */
-export const make = <Chunk>({ maxEventSize, missing, onEvent }: Options): EventFeed<Chunk> => {
+export const make = <Chunk>({ empty, maxEventSize, missing, onEvent }: Options): EventFeed<Chunk> => {
   const utf8 = new TextDecoder("utf-8")
   let end: End | undefined
   let out: Array<Chunk> = []
@@ -49,8 +51,10 @@ export const make = <Chunk>({ maxEventSize, missing, onEvent }: Options): EventF
   const split = EventSplitter.make({
     maxEventSize,
     onEvent: (name, data) => {
-      if (isDone(data)) end = done
-      else onEvent(name, data, Json.parse(data))
+      if (!isDone(data)) return onEvent(name, data, Json.parse(data))
+      const lack = empty()
+      if (lack === undefined) end = done
+      else fail("cut", lack)
     },
     onTooLarge: () => fail("too-large", `one event is larger than ${maxEventSize} characters`),
     isOver: () => end !== undefined

@@ -4,7 +4,7 @@
  * | frame | effect |
  * | --- | --- |
  * | `data:` with JSON, of any name | an event |
- * | `data: [DONE]` | the end; nothing after it is read |
+ * | `data: [DONE]` | the end; nothing after it is read; a failure where no event came |
  * | `event: error`, an `error` at the top, `type` or `object` `"error"` | failure |
  * | as the first event: an error without `error`, and nothing beside it, see below | failure |
  * | data that is not JSON | failure |
@@ -86,6 +86,8 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
     return { pieces, bytes }
   }
 
+  const empty = () => events === 0 ? "the stream ended without an event" : undefined
+
   const feed: EventFeed.EventFeed<StreamEvent<unknown>> = EventFeed.make({
     maxEventSize: defaults.maxEventSize,
     onEvent: (event, text, data) => {
@@ -100,12 +102,8 @@ export const make = (): EventDecoder<StreamEvent<unknown>> => {
       withUsage = withUsageOf(data) ?? withUsage
       feed.push({ event, data })
     },
-    missing: (inside) =>
-      inside
-        ? "the stream ended inside of an event"
-        : events === 0
-        ? "the stream ended without an event"
-        : undefined
+    missing: (inside) => inside ? "the stream ended inside of an event" : empty(),
+    empty
   })
 
   return {

@@ -17,6 +17,8 @@ export interface StreamChoices {
   readonly note: (index: unknown, isFinish: boolean, hasCalls: boolean) => void
   /** Takes that a chunk without a piece of a tool call says the usage. */
   readonly measured: () => void
+  /** Says whether any choice has begun. */
+  readonly begun: () => boolean
   /** Says what may be missing; `undefined` where the answer is whole. */
   readonly missing: () => string | undefined
 }
@@ -42,6 +44,7 @@ export const make = (asked: number): StreamChoices => {
     measured: () => {
       if (calling.size > 0 && isFinished()) calling.clear()
     },
+    begun: () => finished.size > 0,
     missing: () => {
       if (!isFinished()) {
         return asked > 1

@@ -95,6 +95,15 @@ describe("EventDecoder", () => {
     }
   })
 
+  it("takes [DONE] behind neither a choice nor usage for no answer", () => {
+    for (const text of [done, `: hello\n\n${done}`, data({ choices: [] }) + done]) {
+      expect(run(text).end).toMatchObject({ _tag: "Failed", reason: "cut" })
+    }
+    for (const event of [{ choices: [], usage }, { choices: [{ delta: { content: "" } }] }]) {
+      expect(run(data(event) + done).end).toEqual({ _tag: "Done" })
+    }
+  })
+
   it("accepts an end without [DONE] after a finish reason", () => {
     expect(run(delta("a", { finish_reason: "length" })).end).toEqual({ _tag: "Done" })
   })
@@ -463,7 +472,7 @@ describe("EventDecoder, however the bytes are cut", () => {
 
   it("decodes the chunks of any mixture of forms", () => {
     for (let round = 0; round < 300; round++) {
-      const text = textOf(plain)
+      const text = delta("") + textOf(plain)
       const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join(
         ""
       )

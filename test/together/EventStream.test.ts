@@ -293,6 +293,16 @@ describe("EventStream", () => {
       }))
   })
 
+  it.effect("takes [DONE] alone for no answer, and asks again", () =>
+    Effect.gen(function*() {
+      const { attempts, error } = yield* failing(Reply.events(["[DONE]"]))
+      expect([attempts, error._tag]).toEqual([3, "StreamError"])
+      expect(error.message).toBe(
+        "The stream failed after 0 events: the stream ended with [DONE], without a choice or usage. " +
+          "Nothing had arrived yet: try again."
+      )
+    }))
+
   it.effect("keeps the prompt out of what it says of another content type", () =>
     Effect.gen(function*() {
       const reply = Reply.raw("what is this", { contentType: `text/${encodeURIComponent("Name three rivers.")}` })

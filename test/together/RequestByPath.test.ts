@@ -144,6 +144,13 @@ describe("requestStream", () => {
       }))
   )
 
+  it.effect("takes [DONE] alone for no answer", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.always("*", streaming(events([undefined, "[DONE]"])))
+      const error = yield* Effect.flip(run())
+      expect([error._tag, error.message]).toEqual(["StreamError", expect.stringContaining("ended without an event")])
+    })))
+
   it.effect("skips events without data", () =>
     virtually(Effect.gen(function*() {
       yield* TogetherTest.reply(streaming(events(["ping", ""], [undefined, ""], [undefined, { type: "a" }])))
