@@ -106,7 +106,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
 }
 
 /** Reads the rate that was refused: while nothing is known it was lower when this was sent than it is when this is heard. */
-const refusedRate = (state: State, heardAfter: number): number => {
+export const refusedRate = (state: State, heardAfter: number): number => {
   const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / doubling(state) : 0
   return late > 0 ? Math.max(state.limit, state.rate * 2 ** -late) : state.rate
 }

@@ -36,7 +36,12 @@ export const refuse = (
       // chance does not ask for the size of a call
       if (scope === "unknown") state = { ...state, tokenEvidence: evidenceOf(state, ticket) }
       const ended = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
-      const back = Budget.returnAll(ended, ticket, now)
+      const returned = Budget.returnAll(ended, ticket, now)
+      // a trial sends at its rate: what comes back late would send ever more
+      const { requestDebt, requestMirror, tokenDebt, tokenMirror } = ended
+      const back = state.stray.phase._tag === "Watch"
+        ? returned
+        : { ...returned, requestDebt, requestMirror, tokenDebt, tokenMirror }
       return judged.verdict === "pause" ? paused(back, ticket, sample.retryAfter, decisions, now) : [decisions, back]
     }
   }

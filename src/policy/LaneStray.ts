@@ -19,7 +19,8 @@
  *   then the share of all refusals is a guess at what comes by chance, which the next that stands alone proves, and the
  *   next few that follow each other refute.
  * - **trial**: nothing is learned, nothing pauses, for a pause would fill a bucket again. One that has just refused is
- *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were.
+ *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were. What is refused
+ *   gives no slot back: where refusals are heard of late the trial would send ever more.
  * - **known share**: refusals are given back, and the call alone waits as long as it was told, as after a 503. The lane goes
  *   on growing. Where more are refused than chance explains, one of them is a limit's, and is learned from; the share
  *   stays known. So a limit is found below which a share is refused by chance. It is halved in a gap that it does not
@@ -32,6 +33,7 @@
  * is more than the known share.
  */
 import * as Probe from "./AdaptiveRateProbe.ts"
+import { refusedRate } from "./AdaptiveRateRefusal.ts"
 import * as Return from "./AdaptiveRateReturn.ts"
 import * as Rate from "./AdaptiveRateState.ts"
 import * as BucketMirror from "./BucketMirror.ts"
@@ -88,11 +90,15 @@ export const refuse = (before: Lane, ticket: Ticket, ofTokens: boolean, now: num
       if (ticket.seq < phase.from) return judged(before, phase, "go-on")
       // none were refused for so long that this one is of another limit
       if (admitted * phase.share > defaults.gap) return judged(lane, watch(0, ticket.seq), "learn")
+      const refused = phase.refused + 1
       const nats = phase.nats - tested(lane, phase, ticket, admitted) * Math.LN2
-      if (nats <= -defaults.confirmed) return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now }, "go-on")
+      if (nats <= -defaults.confirmed) {
+        const share = pooled(phase, refused, ticket.seq - phase.from + 1)
+        return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now, share }, "go-on")
+      }
       const then = nats + weight(phase.share)
       return then < defaults.refuted
-        ? judged(lane, { ...phase, at: Math.max(phase.at, ticket.at), nats: then }, "go-on")
+        ? judged(lane, { ...phase, at: Math.max(phase.at, ticket.at), nats: then, refused }, "go-on")
         : decided("strays-refuted", lane, back(lane, phase.low, now), watch(phase.known, ticket.seq), "pause")
     }
   }
@@ -125,6 +131,13 @@ const tested = (lane: Lane, phase: Trial, ticket: Ticket, admitted: number): num
   return Math.max(0, Math.min(admitted, 2 * (admitted - explained) + 1))
 }
 
+/** Computes the share that is known after a trial that confirmed it: what was met before weighs as so many attempts. */
+const pooled = ({ share }: Trial, refused: number, sent: number): number =>
+  Math.min(
+    defaults.shareMost,
+    Math.max(defaults.shareLeast, (defaults.priorSent * share + refused) / (defaults.priorSent + sent))
+  )
+
 /** Computes the nats by which a refusal speaks for a limit that is half the rate, or less, and not for chance. */
 const weight = (share: number): number => Math.log((1 + share) / (2 * share))
 
@@ -154,14 +167,16 @@ const known = (lane: Lane, before: Watch, seen: Seen): Judged => {
   const aloneAt = before.given && admitted * before.share >= defaults.alone ? ticket.seq : before.aloneAt
   // no trial has shown the share, and large calls are refused: their size is why
   const isSize = ofTokens && before.basis !== "shown"
-  if (isSize || (ticket.seq - aloneAt) * before.share > defaults.gone) return ended(lane, before, ticket)
+  if (isSize || (ticket.seq - aloneAt) * before.share > defaults.gone) return ended(lane, before, ticket, isSize)
   // a gap that the share does not explain: it was taken for more than it is
-  const share = admitted * before.share > defaults.gap ? Math.max(defaults.shareLeast, before.share / 2) : before.share
+  const share = admitted * before.share > defaults.gap
+    ? Math.max(defaults.shareLeast, Math.min(before.share / 2, defaults.gap / admitted))
+    : before.share
   const phase: Watch = { ...before, share, aloneAt }
   const { nats, rising } = evidence(phase, share, admitted)
   if (nats >= defaults.excess) {
     // none stood alone since it is known: they are all a limit's
-    if (aloneAt === before.knownFrom) return ended(lane, before, ticket)
+    if (aloneAt === before.knownFrom) return ended(lane, before, ticket, false)
     // those that are too many were a limit's
     const fewer: Watch = { ...phase, ...learning, refused: Math.max(1, phase.refused + 1 - rising) }
     return watched(
@@ -199,12 +214,11 @@ const doubted = (lane: Lane, before: Watch, seen: Seen): Judged => {
   const few: Watch = {
     ...phase,
     share: met,
-    nats,
+    nats: weight(met),
     given: true,
     aloneAt: ticket.seq,
     knownFrom: ticket.seq,
-    basis: "few",
-    bits: 0
+    basis: "few"
   }
   return decided("strays-confirmed", lane, searching(lane), few, "go-on")
 }
@@ -213,11 +227,13 @@ const doubted = (lane: Lane, before: Watch, seen: Seen): Judged => {
 const metSince = ({ knownFrom, refused }: Watch, ticket: Ticket): number =>
   Math.min(defaults.shareMost, refused / (ticket.seq - knownFrom + 1))
 
-/** Forgets the share that was known; what was only guessed was not told either. */
-const ended = (lane: Lane, { basis }: Watch, ticket: Ticket): Judged =>
-  basis === "guess"
-    ? judged(lane, watch(0, ticket.seq), "learn")
-    : decided("strays-ended", lane, lane, watch(0, ticket.seq), "learn")
+/** Forgets the share that was known; what was only guessed was not told either. A trial may show what few that were known are not. */
+const ended = (lane: Lane, phase: Watch, ticket: Ticket, isSize: boolean): Judged => {
+  const { basis, before, bits, from, refused } = phase
+  const none = watch(0, ticket.seq)
+  const over: Watch = basis === "few" && !isSize ? { ...none, before, bits, from, refused: refused + 1 } : none
+  return basis === "guess" ? judged(lane, over, "learn") : decided("strays-ended", lane, lane, over, "learn")
+}
 
 /** Lets the next probes come soon: what was taken for a limit may be none. */
 const searching = (lane: Lane): Lane => ({
@@ -227,12 +243,17 @@ const searching = (lane: Lane): Lane => ({
 
 /** Judges a refusal while each is learned from. */
 const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen): Judged => {
-  const { before } = phase
+  // where a share is known the lane goes on growing in a stretch
+  const grew = phase.share > 0 && phase.before !== undefined &&
+    rateOf(lane, lane.meanTokens) > rateOf(phase.before, lane.meanTokens)
+  const before = grew ? learned(lane) : phase.before
   const fall = before === undefined ? 1 : rateOf(lane, lane.meanTokens) / rateOf(before, lane.meanTokens)
   const share = (phase.refused + defaults.priorRefused) / (last - phase.from + 1 + defaults.priorSent)
   if (before === undefined || admitted * share > defaults.gap) {
-    // a rate that has not come back is still a fallen one
-    const kept = fall <= defaults.fallen ? before : learned(lane)
+    // a rate that has not come back is still a fallen one, unless it was only tried when nothing was known
+    const kept = before !== undefined && before.requests.phase !== "start" && fall <= defaults.fallen
+      ? before
+      : sentAt(learned(lane), now - ticket.at)
     return judged(lane, { ...phase, before: kept, from: ticket.seq, refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
@@ -244,11 +265,19 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
   const refused = phase.refused + 1
   const met = refused / (lane.stray.last - phase.from + 1)
   if (bits < (phase.share > 0 ? defaults.bitsAgain : defaults.bits) || met > defaults.shareMost) {
-    return judged(lane, { ...phase, refused, bits }, "learn")
+    return judged(lane, { ...phase, before, refused, bits }, "learn")
   }
   const found = Math.max(defaults.shareLeast, met)
-  return judged(lane, { _tag: "Due", known: phase.share, confirmed: false, at: now, before, share: found }, "go-on")
+  // a trial that is refuted leaves what one has shown, and no guess
+  const known = phase.basis === "shown" ? phase.share : 0
+  return judged(lane, { _tag: "Due", known, confirmed: false, at: now, before, share: found }, "go-on")
 }
+
+/** Reads what was learned when an attempt was sent that is refused so many seconds later: while it doubles, that is less. */
+const sentAt = (now: Learned, seconds: number): Learned => ({
+  ...now,
+  requests: { ...now.requests, rate: refusedRate(now.requests, seconds) }
+})
 
 /** Computes the bits that a refusal is worth. */
 const bitsOf = (fall: number): number => Math.min(defaults.bitsMost, -Math.log2(fall))
@@ -258,7 +287,7 @@ export const advance = (lane: Lane, now: number): readonly [Decision | undefined
   const { phase } = lane.stray
   if (phase._tag !== "Due" || now <= phase.at) return [undefined, lane]
   const { before, confirmed, known, share } = phase
-  const begun = { from: lane.next, share, nats: 0 }
+  const begun = { from: lane.next, share, nats: 0, refused: 0 }
   const last = lane.next - 1
   if (confirmed) {
     const raised = back(lane, before, now)

@@ -102,6 +102,8 @@ export interface Trial {
   readonly at: number
   readonly share: number
   readonly nats: number
+  /** Those that were refused in it. */
+  readonly refused: number
 }
 
 /** Holds what is known of the refusals: plain data. */

@@ -29,8 +29,9 @@ const bucket = (rate: (now: number) => number): Provider => {
   }
 }
 
-/** Sends attempts, each as soon as the lane lets it, and tells of each after 50 ms. */
-const run = (count: number, provider: Provider, options: Kernel.Options = {}) => {
+/** Sends attempts, each as soon as the lane lets it, and tells of each after 50 ms, or later. */
+const run = (count: number, provider: Provider, options: Kernel.Options = {}, seconds = 0.05) => {
+  const heardAfter = seconds
   let state = Kernel.make(options)
   let now = 0
   let refused = 0
@@ -64,7 +65,7 @@ const run = (count: number, provider: Provider, options: Kernel.Options = {}) =>
         state = next
         const admits = provider(now)
         if (!admits) refused++
-        under.push([now + 0.05, ticket, admits ? { _tag: "Success" } : refusal])
+        under.push([now + heardAfter, ticket, admits ? { _tag: "Success" } : refusal])
         break
       }
       const heard = Math.min(...under.map(([at]) => at))
@@ -298,5 +299,62 @@ describe("LaneStray", () => {
   it("keeps a guess a guess where the provider says a rate", () => {
     const guess = { ...LaneStrayState.watch(0.1, 0), basis: "guess" as const }
     expect(Stray.told({ phase: guess, last: 40, failed: 0 }).phase).toMatchObject({ share: 0.1, basis: "guess" })
+  })
+
+  it("sends at the rate of a trial, however late its refusals come", () => {
+    let { now, state } = inTrial()
+    const until = now + 1
+    const { rate } = state.requests
+    const under: Array<readonly [at: number, ticket: Kernel.Ticket]> = []
+    let sent = 0
+    for (; now < until; now += 0.005) {
+      while (under[0] !== undefined && under[0][0] <= now) {
+        const [, ticket] = under.shift()!
+        state = Kernel.settle(state, ticket, refusal, now)[1]
+        // only how fast it sends: the trial goes on
+        if (state.stray.phase._tag === "Trial") {
+          state = { ...state, stray: { ...state.stray, phase: { ...state.stray.phase, nats: 0 } } }
+        }
+      }
+      state = Kernel.advance(state, now)[1]
+      if (Kernel.wait(state, now, 10)[0] > 0) continue
+      const [ticket, next] = Kernel.admit(state, 10, "requests", now)
+      state = next
+      under.push([now + 0.2, ticket])
+      sent++
+    }
+    expect(sent).toBeLessThan(rate + 3)
+  })
+
+  it("knows after a trial what was refused in it, too", () => {
+    let { now, state } = inTrial()
+    const before = state.stray.phase._tag === "Trial" ? state.stray.phase.share : NaN
+    for (let i = 0; i < 12; i++) state = send(state, now += 0.01, { _tag: "Success" })
+    state = send(state, now += 0.01, refusal)
+    expect(state.stray.phase).toMatchObject({ _tag: "Due", confirmed: true })
+    expect(state.stray.phase._tag === "Due" ? state.stray.phase.share : NaN).toBeLessThan(0.7 * before)
+  })
+
+  it("believes no share that a long gap excludes", () => {
+    let state = Kernel.make({ requests: { initial: 20, known: true } })
+    state = { ...state, stray: { phase: { ...LaneStrayState.watch(0.6, 0), given: true }, last: -1, failed: 0 } }
+    let now = 0
+    for (let i = 0; i < 100; i++) state = send(state, now += 0.05, { _tag: "Success" })
+    expect(shareOf(send(state, now + 0.05, refusal))).toBeCloseTo(0.046)
+  })
+
+  it("keeps what speaks for a trial where few that were known are too many", () => {
+    const lane = Kernel.make({ requests: { initial: 20, known: true } })
+    const before = LaneStrayState.learned(lane)
+    const few = { ...LaneStrayState.watch(0.1, 0), basis: "few", given: true, before, bits: 4, refused: 6 } as const
+    let state: Kernel.State = { ...lane, stray: { phase: few, last: -1, failed: 0 } }
+    for (let i = 1; i <= 4; i++) state = send(state, i / 20, refusal)
+    expect(state.stray.phase).toMatchObject({ share: 0, bits: 4 })
+  })
+
+  it("suspects no chance behind a limit whose refusals are heard of late", () => {
+    const { reasons, refused } = run(600, bucket(() => 12), {}, 0.2)
+    expect(count(reasons, "strays-suspected")).toBe(0)
+    expect(refused).toBeLessThan(60)
   })
 })
