@@ -2,7 +2,7 @@
  * Price sheets, and what work costs by them: before it is done as a range, after it as one amount.
  *
  *     tokens   (input − cached) × input + cached × cachedInput + output × output
- *     images   count × width × height ÷ 10⁶ × perMegapixel × max(1, steps ÷ defaultSteps)
+ *     images   count × width × height ÷ 10⁶ × perMegapixel × max(1, steps ÷ defaultSteps), or count × perImage
  *     minutes  minutes × replicas × perMinute
  *     batch    any of these × batchShare
  *
@@ -35,8 +35,11 @@ export interface ModelPrice {
     readonly output: Money.Ratio
     readonly cachedInput?: Money.Ratio | undefined
   } | undefined
-  /** Per megapixel at the default number of steps; without `defaultSteps`, steps do not matter. */
-  readonly image?: { readonly perMegapixel: Money.Ratio; readonly defaultSteps?: number | undefined } | undefined
+  /** Per megapixel at the default number of steps, without which steps do not matter; or per image, of any size. */
+  readonly image?:
+    | { readonly perMegapixel: Money.Ratio; readonly defaultSteps?: number | undefined; readonly perImage?: undefined }
+    | { readonly perImage: Money.Ratio; readonly perMegapixel?: undefined }
+    | undefined
   /** Per minute of one replica of a dedicated endpoint. */
   readonly perMinute?: Money.Ratio | undefined
   /** Per minute of transcribed audio. */
@@ -259,8 +262,11 @@ export interface Images {
  */
 export const ofImages = (price: ModelPrice | undefined, model: string, images: Images): Cost => {
   const image = price?.image
-  if (image === undefined) return noPrice(price, model, "megapixel")
+  if (image === undefined) return noPrice(price, model, "image")
   const count = (name: string, value: number): bigint => whole("Price.ofImages", name, value)
+  if (image.perImage !== undefined) {
+    return known(Money.round(Money.times(image.perImage, count("count", images.count)), "nearest"))
+  }
   const pixels = count("width", images.width) * count("height", images.height) * count("count", images.count)
   const atDefault = Money.multiply(image.perMegapixel, Money.ratio(pixels, 1_000_000n))
   const [steps, usual] = [images.steps, image.defaultSteps]
@@ -337,33 +343,56 @@ export const ofFineTune = (answer: FineTuneEstimate): Estimate => {
     : unknown(`Together's estimate for this fine-tune is no price: ${price}`)
 }
 
-/**
- * States a model's price by hand: a contract, a dedicated endpoint (0 and 0, since its minutes are billed), a new model.
- *
- * **Errors**: `RangeError` for a price that is no amount, and for a context that is no whole number of tokens above 0.
- *
- * **Example**: `Price.stated({ model: "acme/llama", inputUsdPerMillion: "0.60", outputUsdPerMillion: "0.60" })`
- */
-export const stated = (price: {
-  readonly model: string
+/** States what tokens cost, in dollars per million. */
+interface StatedTokens {
   readonly inputUsdPerMillion: number | string
   readonly outputUsdPerMillion: number | string
   readonly cachedInputUsdPerMillion?: number | string | undefined
-  /** See {@link ModelPrice}. */
-  readonly contextTokens?: number | undefined
-  readonly batchShare?: Money.Ratio | undefined
-}): ModelPrice => ({
+}
+
+/** States what images cost: by their size, at so many steps where steps matter, or each the same. */
+type StatedImages =
+  | { readonly usdPerMegapixel: number | string; readonly defaultSteps?: number | undefined }
+  | { readonly usdPerImage: number | string }
+
+/**
+ * States a model's price by hand, of tokens, of images or of both: a contract, a dedicated endpoint (0 and 0, since its
+ * minutes are billed), a new model.
+ *
+ * **Errors**: `RangeError` for a price that is no amount, and for a context or steps that are no whole number above 0.
+ *
+ * **Example**: `Price.stated({ model: "acme/llama", inputUsdPerMillion: "0.60", outputUsdPerMillion: "0.60" })`
+ */
+export const stated = (
+  price: {
+    readonly model: string
+    /** See {@link ModelPrice}. */
+    readonly contextTokens?: number | undefined
+    readonly batchShare?: Money.Ratio | undefined
+  } & (StatedTokens | StatedImages | (StatedTokens & StatedImages))
+): ModelPrice => ({
   model: price.model,
-  tokens: {
-    input: Money.perMillion(price.inputUsdPerMillion),
-    output: Money.perMillion(price.outputUsdPerMillion),
-    cachedInput: price.cachedInputUsdPerMillion === undefined
-      ? undefined
-      : Money.perMillion(price.cachedInputUsdPerMillion)
-  },
+  ...("inputUsdPerMillion" in price ? { tokens: statedTokens(price) } : {}),
+  ...("usdPerMegapixel" in price || "usdPerImage" in price ? { image: statedImages(price) } : {}),
   ...(price.contextTokens === undefined
     ? {}
     : { contextTokens: OptionCheck.integer("Price.stated", "contextTokens", price.contextTokens, 1) }),
   batchShare: price.batchShare,
   source: "stated by the user"
 })
+
+const statedTokens = (price: StatedTokens): ModelPrice["tokens"] => ({
+  input: Money.perMillion(price.inputUsdPerMillion),
+  output: Money.perMillion(price.outputUsdPerMillion),
+  cachedInput: price.cachedInputUsdPerMillion === undefined
+    ? undefined
+    : Money.perMillion(price.cachedInputUsdPerMillion)
+})
+
+const statedImages = (price: StatedImages): ModelPrice["image"] =>
+  "usdPerImage" in price ? { perImage: Money.perUnits(price.usdPerImage, 1) } : {
+    perMegapixel: Money.perUnits(price.usdPerMegapixel, 1),
+    defaultSteps: price.defaultSteps === undefined
+      ? undefined
+      : OptionCheck.integer("Price.stated", "defaultSteps", price.defaultSteps, 1)
+  }

@@ -222,6 +222,23 @@ describe("Price", () => {
   })
 
   describe("ofImages", () => {
+    it("takes what is stated, per megapixel or per image", () => {
+      const at = (price: Price.ModelPrice, steps?: number) =>
+        Price.ofImages(price, "m", { width: 1000, height: 500, count: 3, steps })
+      const sized = Price.stated({ model: "m", usdPerMegapixel: "0.004", defaultSteps: 4 })
+      expect([at(sized), at(sized, 8)]).toEqual([Price.known(6_000_000n), Price.known(12_000_000n)])
+      expect(at(Price.stated({ model: "m", usdPerMegapixel: "0.004" }), 8)).toEqual(Price.known(6_000_000n))
+      const both = Price.stated({ model: "m", usdPerImage: "0.003", inputUsdPerMillion: 1, outputUsdPerMillion: 2 })
+      expect([at(both, 99), both.tokens]).toEqual([
+        Price.known(9_000_000n),
+        { input: Money.ratio(1000n), output: Money.ratio(2000n), cachedInput: undefined }
+      ])
+      expect(sized).not.toHaveProperty("tokens")
+      expect(() => Price.stated({ model: "m", usdPerMegapixel: 1, defaultSteps: 0 })).toThrow(
+        new RangeError("Price.stated: defaultSteps must be an integer >= 1, got 0")
+      )
+    })
+
     const kontext = "black-forest-labs/FLUX.1-kontext-pro" // $0.04 per megapixel at 28 steps
     it.each([
       ["a megapixel", { width: 1000, height: 1000, count: 1 }, 40_000_000n],
