@@ -193,12 +193,14 @@ export const lines = (context: Context, style: Style.Style): ReadonlyArray<strin
     ...(context.batch === true ? [] : [`${label("attempts")}${attemptsLine(report)}`])
   ]
   if (report.latency.total > 0 && context.batch !== true) {
-    const times = report.attemptLatency.total > 0 ? report.attemptLatency : report.latency
+    const [times, of] = report.attemptLatency.total > 0
+      ? [report.attemptLatency, "request"]
+      : [report.latency, "row"]
     const at = (share: number) => Format.span(Histogram.percentile(times, share) / 1000)
     out.push(
       `${label("latency")}p50 ${at(0.5)} · p90 ${at(0.9)} · p99 ${at(0.99)} · longest ${
         Format.span(times.longest / 1000)
-      }`
+      }, of one ${of}`
     )
   }
   out.push(`${label("tokens")}${Format.count(report.inputTokens)} in · ${Format.count(report.outputTokens)} out`)

@@ -307,7 +307,19 @@ export type Summary = ReturnType<typeof summary>
 
 const seconds = (millis: number): number => Math.round(millis) / 1000
 
-/** Makes plain JSON of a report, as of `now`. */
+const spread = (times: Histogram.Histogram) => ({
+  p50: seconds(Histogram.percentile(times, 0.5)),
+  p90: seconds(Histogram.percentile(times, 0.9)),
+  p99: seconds(Histogram.percentile(times, 0.99)),
+  max: seconds(times.longest)
+})
+
+/**
+ * Makes plain JSON of a report, as of `now`.
+ *
+ * **Details**: `latencySeconds` is the time of a row, with its waits for the lane and between attempts; `requestSeconds` that
+ * of a request that was answered with success, as the transport saw it.
+ */
 export const summary = (self: Report, now: number) => {
   const elapsed = ((self.endedAt ?? now) - self.startedAt) / 1000
   const perSecond = (count: number) => elapsed > 0 ? Math.round(count / elapsed * 100) / 100 : 0
@@ -345,12 +357,8 @@ export const summary = (self: Report, now: number) => {
       rowsPerSecond: perSecond(self.ok + self.failed),
       tokensPerSecond: perSecond(self.inputTokens + self.outputTokens)
     },
-    latencySeconds: {
-      p50: seconds(Histogram.percentile(self.latency, 0.5)),
-      p90: seconds(Histogram.percentile(self.latency, 0.9)),
-      p99: seconds(Histogram.percentile(self.latency, 0.99)),
-      max: seconds(self.latency.longest)
-    },
+    latencySeconds: spread(self.latency),
+    requestSeconds: spread(self.attemptLatency),
     failuresByCode: Object.fromEntries(self.codes),
     models: Object.fromEntries(
       Array.from(

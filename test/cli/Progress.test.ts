@@ -377,6 +377,7 @@ describe("Summary", () => {
         "retries: RateLimitError 1",
         "ideal 8 s (1.25 times)",
         " besides for calls without a known cost · 2 rows of unknown price left out · the answers of 3 rows tell no usage: their cost is not in this sum",
+        ", of one row",
         "rate_limit 5",
         "line 3 refused 3",
         "the others are in e.jsonl",
@@ -385,6 +386,10 @@ describe("Summary", () => {
         "p.html"
       ]
     ) expect(text).toContain(part)
+    Report.attempt(report, start, { status: 200, millis: 20 })
+    expect(Summary.lines(context(undefined, report), Style.colorless).join("\n")).toContain(
+      "longest 20 ms, of one request"
+    )
   })
 
   it("tells rows in batches that go on from rows that were not sent", () => {

@@ -30,10 +30,12 @@ describe("Report", () => {
     expect(report.timeline.steps.length).toBeLessThanOrEqual(240)
     expect(report.timeline.steps.reduce((sum, step) => sum + step.ok + step.failed, 0)).toBe(5001)
     expect(report.failures.length).toBe(200)
+    Report.attempt(report, 2_000_000, { status: 200, millis: 20 })
     const summary = Report.summary(report, 2_000_000)
     expect(summary.rows).toMatchObject({ ok: 4501, failed: 500 })
     expect(summary.cost.usd).toBe("0.000035007")
     expect(summary.latencySeconds.p50).toBeCloseTo(0.03, 2)
+    expect(summary.requestSeconds.max).toBe(0.02)
     expect(JSON.parse(JSON.stringify(summary))).toEqual(summary)
   })
 
