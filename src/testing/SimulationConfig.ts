@@ -163,15 +163,19 @@ const Credits = Schema.Struct({
   /** True: 402 whatever the balance, as with a past-due invoice. */
   suspended: or(Schema.Boolean, false),
   topUps: or(Schema.Array(Schema.Struct({ at: AtLeast0, usd: Above0 })), []),
-  autoRecharge: Schema.optional(Schema.Union([
-    /** Today's rule: one purchase that brings the balance up to the target. */
-    Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Usd, targetUsd: Usd })
-      .check(
-        Schema.makeFilter((d) => d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd")
-      ),
-    /** The older rule: purchases of one amount, at once and repeatedly, until the threshold is met. */
-    Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Usd, amountUsd: or(Purchase, 25) })
-  ])),
+  autoRecharge: Schema.optional(
+    Schema.Union([
+      /** Today's rule: one purchase that brings the balance up to the target. */
+      Schema.Struct({ mode: Schema.Literal("target"), thresholdUsd: Usd, targetUsd: Usd })
+        .check(
+          Schema.makeFilter((d) => d.targetUsd > d.thresholdUsd ? undefined : "targetUsd must be above thresholdUsd")
+        ),
+      /** The older rule: purchases of one amount, at once and repeatedly, until the threshold is met. */
+      Schema.Struct({ mode: Schema.Literal("amount"), thresholdUsd: Usd, amountUsd: or(Purchase, 25) })
+    ]).annotate({
+      expected: "{ mode: \"target\", thresholdUsd, targetUsd } or { mode: \"amount\", thresholdUsd, amountUsd }"
+    })
+  ),
   /** What a call costs that its caller left: what was generated until then, all of it, or nothing. */
   cancelled: or(Schema.Literals(["generated", "full", "none"]), "generated")
 })

@@ -46,6 +46,16 @@ describe("The options of docs/simulation.md", () => {
     )
   })
 
+  it("say what auto-recharge takes, here and on the page", () => {
+    const rules = [`mode: "target", thresholdUsd, targetUsd`, `mode: "amount", thresholdUsd, amountUsd`]
+    for (const rule of rules) {
+      expect(() => Simulation.make({ credits: { balanceUsd: 1, autoRecharge: { threshold: 5 } } } as never)).toThrow(
+        rule
+      )
+      expect(page).toContain(`{${rule}}`)
+    }
+  })
+
   it("name every field of dynamic limits and credits with its default", () => {
     const made = Simulation.make({ dynamic: {}, credits: { balanceUsd: 1 } }).config
     const row = (name: string) => new RegExp(`^\\| \`${name}\` .+$`, "m").exec(page)?.[0] ?? ""
