@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import { createServer, type Server } from "node:http"
+import { InvalidRequestError } from "../domain/TogetherError.ts"
 import * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
@@ -142,7 +143,17 @@ const guards = (options: Options) =>
  * **Errors**: those of {@link layer}.
  */
 export const check = (options: Pick<Options, "baseUrl" | "emulator">) =>
-  options.emulator === undefined ? Effect.scoped(Effect.asVoid(Layer.build(layer(options)))) : Effect.void
+  options.emulator === undefined
+    ? Effect.mapError(Effect.scoped(Effect.asVoid(Layer.build(layer(options)))), ofCommand)
+    : Effect.void
+
+/** Names the flag of the command in place of the client's option. */
+const ofCommand = <E extends { readonly _tag: string }>(error: E): E | InvalidRequestError =>
+  error instanceof InvalidRequestError
+    ? new InvalidRequestError({
+      message: error.message.replace("TOGETHER_BASE_URL or baseUrl", "--base-url or TOGETHER_BASE_URL")
+    })
+    : error
 
 /** Provides the client and its guards. */
 export const layer = (

@@ -65,7 +65,8 @@ const address = (baseUrl: string): Check => {
     return {
       name: "address",
       state: "bad",
-      text: `${baseUrl} is not an http or https address. Set TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
+      text:
+        `${baseUrl} is not an http or https address. Set --base-url or TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
     }
   }
   const url = new URL(baseUrl)
@@ -142,13 +143,13 @@ const call = Effect.gen(function*() {
   if (who._tag === "Success") {
     const { organization_id, project_id } = who.success
     const of = [
-      organization_id === undefined ? "" : ` organization ${organization_id}`,
-      project_id === undefined ? "" : ` project ${project_id}`
+      organization_id === undefined ? "" : `, organization ${organization_id}`,
+      project_id === undefined ? "" : `, project ${project_id}`
     ]
     return {
       name: "call",
       state: "ok",
-      text: `GET /whoami was answered: the key is good${of.filter((text) => text !== "").join(",")}`
+      text: `GET /whoami was answered: the key is good${of.join("")}`
     } satisfies Check
   }
   if (who.failure._tag !== "NotFoundError") return failed(who.failure)
@@ -176,7 +177,8 @@ const called = (baseUrl: string) =>
       check.state === "bad" && check.text.startsWith("NotFoundError") && !hasVersion(new URL(baseUrl))
         ? {
           ...check,
-          text: `NotFoundError: ${baseUrl} has no such path. Set TOGETHER_BASE_URL to one that ends in /v1`
+          text:
+            `NotFoundError: ${baseUrl} has no such path. Set --base-url or TOGETHER_BASE_URL to one that ends in /v1`
         }
         : check
   )

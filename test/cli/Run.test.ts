@@ -187,6 +187,17 @@ describe.concurrent("run", () => {
     30_000
   )
 
+  it.effect("names a base URL that is none, and the flag that takes one", () =>
+    live(Effect.gen(function*() {
+      const { input, shell } = opened(2)
+      const { code, err } = yield* shell.run(["run", input, "--base-url", "nowhere"], {
+        TOGETHER_API_KEY: "k-123-secret"
+      })
+      expect(code).toBe(2)
+      expect(err).toContain("\"nowhere\" is not an http or https address. Set --base-url or TOGETHER_BASE_URL to one")
+      expect(err).not.toContain("k-123-secret")
+    })))
+
   it.effect("counts calls without an answer against the cap of later runs", () =>
     live(Effect.gen(function*() {
       const { emulator, input, shell } = opened(6)
