@@ -74,19 +74,39 @@ const smaller = (a: bigint, b: bigint): bigint => a < b ? a : b
 /** Begins with nothing noted. */
 export const make = (journal: Journal.Journal): Besides => {
   let noted = 0n
-  /** Raises that are not durable yet. */
-  let raising = 0
+  /** Raises that have their place in the journal, and how many of them are durable: lines become so in their order. */
+  let raised = 0
+  let durable = 0
 
-  /** Changes what is noted by a line of the journal, at once; the line follows. */
-  const change = <A>(by: bigint, line: Effect.Effect<A, JournalError>): Effect.Effect<A, JournalError> => {
-    noted += by
-    if (by <= 0n) return line
-    raising++
-    return Effect.ensuring(line, Effect.sync(() => void raising--))
+  /**
+   * Changes what is noted, in the one step in which the line that says so gets its place: nobody takes for noted what has
+   * none, whoever is interrupted before it has. It stays for whoever is interrupted while it waits.
+   */
+  const change = <A>(
+    by: bigint,
+    line: (placed: () => void) => Effect.Effect<A, JournalError>
+  ): Effect.Effect<A, JournalError> => {
+    if (by <= 0n) return line(() => void (noted += by))
+    let turn = 0
+    const placed = () => {
+      noted += by
+      turn = ++raised
+    }
+    return Effect.tap(line(placed), () => Effect.sync(() => void (durable = Math.max(durable, turn))))
   }
 
+  /** Waits until every raise is durable, also one that nobody waits for any more. */
+  const flushed = Effect.suspend(() => {
+    const turn = raised
+    return turn === durable
+      ? Effect.void
+      : Effect.andThen(journal.flush, Effect.sync(() => void (durable = Math.max(durable, turn))))
+  })
+
   const add: Besides["add"] = (nanoUsd) =>
-    Effect.suspend(() => nanoUsd === 0n ? Effect.void : change(nanoUsd, journal.note("uncertain", Number(nanoUsd))))
+    nanoUsd === 0n
+      ? Effect.void
+      : change(nanoUsd, (placed) => journal.note("uncertain", Number(nanoUsd), placed))
 
   const follow: Besides["follow"] = (following, calls) =>
     Effect.flatMap(following.spending, (before) => {
@@ -125,7 +145,7 @@ export const make = (journal: Journal.Journal): Besides => {
       const written = Effect.suspend(() =>
         Effect.flatMap(following.spending, (spending) => {
           const by = missing(spending)
-          return by > 0n ? add(by) : raising > 0 ? journal.flush : Effect.void
+          return by > 0n ? add(by) : flushed
         })
       ).pipe(Effect.catch((error) => Effect.andThen(Deferred.fail(broken, error), Effect.never)))
       const outlays = Outlays.make(written)
@@ -136,7 +156,7 @@ export const make = (journal: Journal.Journal): Besides => {
           const by = missing(spending, row)
           const line = by === 0n
             ? journal.append(meta, answer, bad)
-            : change(by, journal.append({ ...meta, besides: Number(by) }, answer, bad))
+            : change(by, (placed) => journal.append({ ...meta, besides: Number(by) }, answer, bad, placed))
           return Effect.tap(line, () => Effect.sync(() => void (told += row)))
         })
 

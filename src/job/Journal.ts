@@ -97,10 +97,15 @@ export interface Journal {
   readonly known: (id: string) => Known
   /** Marks an id as come by in this run's input. */
   readonly see: (id: string, line: number) => void
-  /** Appends a settled row; returns its ordinal when it is durable. */
-  readonly append: (meta: Format.Meta, answer: string, bad?: boolean) => Effect.Effect<number, JournalError>
-  /** Appends a fact that is no row; returns when it is durable. */
-  readonly note: (name: string, value: unknown) => Effect.Effect<void, JournalError>
+  /** Appends a settled row; returns its ordinal when it is durable. `placed` runs as its line gets its place, in one step. */
+  readonly append: (
+    meta: Format.Meta,
+    answer: string,
+    bad?: boolean,
+    placed?: () => void
+  ) => Effect.Effect<number, JournalError>
+  /** Appends a fact that is no row; returns when it is durable. `placed` as for a row. */
+  readonly note: (name: string, value: unknown, placed?: () => void) => Effect.Effect<void, JournalError>
   /** Holds the notes that were in the journal when it was opened, but for those about the journal itself. */
   readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
   /** Names the files that earlier runs have written. */
@@ -237,7 +242,12 @@ export const open = Effect.fnUntraced(function*(
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
   if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
   const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
-  const line = (text: string) => Effect.suspend(() => commit.append(text).durable)
+  const line = (text: string, placed?: () => void) =>
+    Effect.suspend(() => {
+      const { durable } = commit.append(text)
+      placed?.()
+      return durable
+    })
   const input = inputOf(options)
   const inputChanged = census.head !== undefined && !holdsNothing(census) && isOtherInput(census, options)
   const { target } = options
@@ -332,16 +342,17 @@ export const open = Effect.fnUntraced(function*(
       pristine = false
       index.set(id, line)
     },
-    append: (meta, answer, bad = false) =>
+    append: (meta, answer, bad = false, placed) =>
       Effect.suspend(() => {
         pristine = false
         // in one step: ordinals count the rows in the order of their lines
         const { durable, offset } = commit.append(Format.encodeRow(meta, answer, bad))
+        placed?.()
         const ordinal = ++rows
         if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
         return Effect.as(durable, ordinal)
       }),
-    note: (name, value) => line(Format.encodeNote(name, value)),
+    note: (name, value, placed) => line(Format.encodeNote(name, value), placed),
     notes: census.notes,
     outputs: census.outputs,
     settled: Stream.unwrap(

@@ -33,13 +33,14 @@ export const make = (options: { readonly answers: boolean }): Journal.Journal =>
       return line === 0 ? { _tag: "New" } : { _tag: "Seen", line }
     },
     see: (id, line) => index.set(id, line),
-    append: (meta, answer, bad = false) =>
+    append: (meta, answer, bad = false, placed) =>
       Effect.sync(() => {
         rows++
+        placed?.()
         if (options.answers) answers.push({ ordinal: rows, bad, meta, answer })
         return rows
       }),
-    note: () => Effect.void,
+    note: (_name, _value, placed) => Effect.sync(() => placed?.()),
     notes: [],
     outputs: new Set(),
     settled: Stream.empty,

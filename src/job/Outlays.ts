@@ -37,14 +37,13 @@ export const make = (written: Effect.Effect<void>): Outlays => {
     let out = 0n
     let uncharged = 0n
     const outlay: CallWatch.Outlay = {
-      begin: (nanoUsd) =>
-        Effect.suspend(() => {
-          onWire += nanoUsd - uncharged
-          out += nanoUsd
-          uncharged = 0n
-          if (nanoUsd > largest) largest = nanoUsd
-          return written
-        }),
+      begin: (nanoUsd) => {
+        onWire += nanoUsd - uncharged
+        out += nanoUsd
+        uncharged = 0n
+        if (nanoUsd > largest) largest = nanoUsd
+        return written
+      },
       end: (nanoUsd, billed) => {
         out -= nanoUsd
         if (billed) uncharged += nanoUsd

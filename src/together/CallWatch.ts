@@ -35,7 +35,7 @@ export const both = (a: Took | undefined, b: Took | undefined): Took | undefined
 
 /** Is told what a call may cost while attempts of it are out. */
 export interface Outlay {
-  /** Takes in an attempt that may cost so many nano-dollars, and waits until it may be sent. */
+  /** Takes in an attempt that may cost so many nano-dollars, at once; the effect waits until it may be sent. */
   readonly begin: (nanoUsd: bigint) => Effect.Effect<void>
   /** Takes in the end of an attempt; one that may be billed counts until its call is charged for it. */
   readonly end: (nanoUsd: bigint, billed: boolean) => void
@@ -93,12 +93,14 @@ export const outlaid = <A, E, R>(
   nanoUsd: bigint,
   billed: (exit: Exit.Exit<A, E>) => boolean
 ): Effect.Effect<A, E, R> =>
-  outlay === undefined || nanoUsd === 0n ? attempt : Effect.suspend(() =>
-    Effect.onExit(
-      Effect.andThen(outlay.begin(nanoUsd), attempt),
+  outlay === undefined || nanoUsd === 0n ? attempt : Effect.suspend(() => {
+    // what was not taken in has no end: an interruption that comes before leaves no less than is out
+    const known = outlay.begin(nanoUsd)
+    return Effect.onExit(
+      Effect.andThen(known, attempt),
       (exit) => Effect.sync(() => outlay.end(nanoUsd, billed(exit)))
     )
-  )
+  })
 
 /** Tells that a call has failed, and what it took all the same. */
 export const failed = (watch: CallWatch, usage: Usage.Usage, cost: Price.Cost): void => {

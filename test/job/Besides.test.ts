@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
@@ -10,15 +11,20 @@ import { ServerError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
+import * as Besides from "../../src/job/Besides.ts"
 import * as Input from "../../src/job/Input.ts"
+import { JournalError } from "../../src/job/JobError.ts"
 import * as JobFiles from "../../src/job/JobFiles.ts"
 import * as Journal from "../../src/job/Journal.ts"
+import * as MemoryJournal from "../../src/job/MemoryJournal.ts"
 import * as Sender from "../../src/job/Sender.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as CallWatch from "../../src/together/CallWatch.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
+import type * as Row from "../../src/job/Row.ts"
 import { fullAt, prompts, provider, reply, setup } from "./jobs.ts"
 
 const path = "in.results.jsonl.journal"
@@ -100,7 +106,132 @@ const killed = (times: ReadonlyArray<number>, rows: number, { bill, layer }: Ret
     }).pipe(Effect.provide(layer), Effect.provideService(FileSystem.FileSystem, disk.fs))
   }))
 
+/**
+ * Follows attempts of 10 nano-dollars each, over a journal whose notes wait for a turn before they have their place, and
+ * are durable when the test says so.
+ */
+const noting = (
+  during: (followed: {
+    readonly send: (id: string) => Effect.Effect<Fiber.Fiber<unknown, unknown>>
+    readonly sent: ReadonlyArray<string>
+    readonly lines: ReadonlyArray<number>
+    readonly sync: Effect.Effect<void>
+    readonly refuse: Effect.Effect<void>
+  }) => Effect.Effect<void>
+) =>
+  VirtualClock.wrap(Effect.gen(function*() {
+    const sent: Array<string> = []
+    const lines: Array<number> = []
+    const disk = Deferred.makeUnsafe<void, JournalError>()
+    const journal: Journal.Journal = {
+      ...MemoryJournal.make({ answers: false }),
+      note: (_, value, placed) =>
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.suspend(() => {
+            lines.push(Number(value))
+            placed?.()
+            return Deferred.await(disk)
+          })
+        ),
+      flush: Effect.suspend(() => lines.length === 0 ? Effect.void : Deferred.await(disk))
+    }
+    const besides = Besides.make(journal)
+    const spending = Effect.succeed({ settled: 0n, uncertain: 0n, reserved: 1000n })
+    yield* besides.follow({ spending, stop: Effect.never }, ({ sending }) => {
+      const calling = sending((row) =>
+        Effect.flatMap(CallWatch.Current, (watch) =>
+          CallWatch.outlaid(
+            Effect.sync(() => {
+              sent.push(row.id)
+              return reply(row)
+            }),
+            watch!,
+            10n,
+            () => false
+          ))
+      )
+      const send = (id: string) =>
+        Effect.forkChild(
+          Effect.provideService(calling({ ...row, id }), CallWatch.Current, {
+            onWire: false,
+            attempts: 0,
+            isStopped: () => false
+          }),
+          { startImmediately: true }
+        )
+      const sync = Effect.asVoid(Deferred.succeed(disk, undefined))
+      const followed = {
+        send,
+        sent,
+        lines,
+        sync,
+        refuse: Effect.asVoid(
+          Deferred.fail(disk, new JournalError({ message: "full", reason: "disk-full", path: "j" }))
+        )
+      }
+      return Effect.ensuring(during(followed), sync)
+    })
+    expect(besides.noted()).toBe(BigInt(lines.reduce((sum, value) => sum + value, 0)))
+  }))
+
+const row: Row.Row = {
+  _tag: "Row",
+  id: "a",
+  line: 1,
+  assigned: false,
+  operation: "chat",
+  model: "m",
+  body: { messages: [{ role: "user", content: "Hi" }] },
+  extra: undefined
+}
+
 describe("Besides", () => {
+  it.effect("takes nothing for noted whose line has no place yet", () =>
+    noting(Effect.fnUntraced(function*({ lines, send, sent, sync }) {
+      yield* send("a")
+      // before the note of the first one has its place
+      yield* send("b")
+      expect(lines).toEqual([])
+      yield* Effect.sleep(100)
+      expect([sent, lines.length]).toEqual([[], 2])
+      yield* sync
+      yield* Effect.sleep(100)
+      expect(sent).toEqual(["a", "b"])
+    })))
+
+  it.effect("notes nothing for an attempt that is interrupted before its line has a place", () =>
+    noting(Effect.fnUntraced(function*({ lines, send, sync }) {
+      yield* Fiber.interrupt(yield* send("a"))
+      yield* sync
+      expect(lines).toEqual([])
+    })))
+
+  it.effect("has an attempt wait for a note whose own attempt was interrupted while it waited", () =>
+    noting(Effect.fnUntraced(function*({ lines, send, sent, sync }) {
+      const first = yield* send("a")
+      yield* Effect.sleep(100)
+      yield* Fiber.interrupt(first)
+      yield* send("b")
+      yield* Effect.sleep(100)
+      // what was noted for the first is enough for the second
+      expect([sent, lines]).toEqual([[], [21]])
+      yield* sync
+      yield* Effect.sleep(100)
+      yield* send("c")
+      expect(sent).toEqual(["b", "c"])
+    })))
+
+  it.effect("sends nothing after a note that failed, whoever waited for it", () =>
+    noting(Effect.fnUntraced(function*({ refuse, send, sent }) {
+      yield* send("a")
+      yield* Effect.sleep(100)
+      yield* refuse
+      yield* send("b")
+      yield* Effect.sleep(100)
+      expect(sent).toEqual([])
+    })))
+
   it.effect("has noted at every moment what a kill leaves billed, and takes it back", () =>
     Effect.gen(function*() {
       const times = Array.from({ length: 24 }, (_, i) => 1 + i * 131)
