@@ -19,8 +19,9 @@
  *   then the share of all refusals is a guess at what comes by chance, which the next that stands alone proves, and the
  *   next few that follow each other refute.
  * - **trial**: nothing is learned, nothing pauses, for a pause would fill a bucket again. One that has just refused is
- *   empty: at twice its rate it refuses half of what follows. Refusals by chance stay as few as they were. What is refused
- *   gives no slot back: where refusals are heard of late the trial would send ever more.
+ *   empty: at twice what met the share, or twice the rate where that is more, it refuses half of what it admitted before.
+ *   Refusals by chance stay as few as they were. What is refused gives no slot back: where refusals are heard of late the
+ *   trial would send ever more.
  * - **known share**: refusals are given back, and the call alone waits as long as it was told, as after a 503. The lane goes
  *   on growing. Where more are refused than chance explains, one of them is a limit's, and is learned from; the share
  *   stays known. So a limit is found below which a share is refused by chance. It is halved in a gap that it does not
@@ -40,6 +41,7 @@ import * as BucketMirror from "./BucketMirror.ts"
 import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
 import {
   defaults,
+  type Due,
   type Learned,
   learned,
   rateOf,
@@ -94,7 +96,7 @@ export const refuse = (before: Lane, ticket: Ticket, ofTokens: boolean, now: num
       const nats = phase.nats - tested(lane, phase, ticket, admitted) * Math.LN2
       if (nats <= -defaults.confirmed) {
         const share = pooled(phase, refused, ticket.seq - phase.from + 1)
-        return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now, share }, "go-on")
+        return judged(lane, { ...phase, _tag: "Due", confirmed: true, at: now, share, sends: 0 }, "go-on")
       }
       const then = nats + weight(phase.share)
       return then < defaults.refuted
@@ -254,7 +256,7 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
     const kept = before !== undefined && before.requests.phase !== "start" && fall <= defaults.fallen
       ? before
       : sentAt(learned(lane), now - ticket.at)
-    return judged(lane, { ...phase, before: kept, from: ticket.seq, refused: 1, bits: 0 }, "learn")
+    return judged(lane, { ...phase, before: kept, from: ticket.seq, fromAt: ticket.at, refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
   // where no call has to wait, the rate does no harm, and a trial would show nothing
@@ -270,7 +272,9 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
   const found = Math.max(defaults.shareLeast, met)
   // a trial that is refuted leaves what one has shown, and no guess
   const known = phase.basis === "shown" ? phase.share : 0
-  return judged(lane, { _tag: "Due", known, confirmed: false, at: now, before, share: found }, "go-on")
+  // what was sent in the stretch met this share: it is told apart at twice that, not at twice the rate it has fallen to
+  const sends = (lane.stray.last - phase.from) / Math.max(ticket.at - phase.fromAt, 1e-3)
+  return judged(lane, { _tag: "Due", known, confirmed: false, at: now, before, share: found, sends }, "go-on")
 }
 
 /** Reads what was learned when an attempt was sent that is refused so many seconds later: while it doubles, that is less. */
@@ -294,7 +298,7 @@ export const advance = (lane: Lane, now: number): readonly [Decision | undefined
     const stray: State = { phase: watch(share, lane.next), last, failed: 0 }
     return [moved("strays-confirmed", lane, raised), { ...searching(raised), stray }]
   }
-  const raised = tried(lane, before, now)
+  const raised = tried(lane, phase, now)
   const stray: State = {
     phase: { _tag: "Trial", known, before, low: learned(lane), at: now, ...begun },
     last,
@@ -303,13 +307,17 @@ export const advance = (lane: Lane, now: number): readonly [Decision | undefined
   return [moved("strays-suspected", lane, raised), { ...raised, stray }]
 }
 
-/** Sends at twice the rate. */
-const tried = (lane: Lane, before: Learned, now: number): Lane => {
+/** Sends twice what met the share, and at twice the rate at least. */
+const tried = (lane: Lane, { before, sends }: Due, now: number): Lane => {
   const twice = (rate: Rate.State, earlier: Rate.State, unit: number): Rate.State => {
     // a limit that is unknown stays so
     if (rate.rate === Infinity) return rate
     const least = Math.min(Rate.believed(earlier), defaults.trialLeast * unit)
-    return { ...rate, phase: "hold", rate: Math.max(defaults.trial * Rate.believed(rate), least) }
+    return {
+      ...rate,
+      phase: "hold",
+      rate: Math.max(defaults.trial * Math.max(Rate.believed(rate), sends * unit), least)
+    }
   }
   const raised = back(lane, {
     ...learned(lane),

@@ -71,6 +71,7 @@ export interface Watch {
   readonly before: Learned | undefined
   /** The first attempt of the stretch, and the refusals since. */
   readonly from: number
+  readonly fromAt: number
   readonly refused: number
   /** Bits that speak for a trial. */
   readonly bits: number
@@ -86,9 +87,11 @@ export interface Due {
   readonly at: number
   readonly before: Learned
   readonly share: number
+  /** Attempts per second that met the share. */
+  readonly sends: number
 }
 
-/** Tries twice the rate. */
+/** Tries twice the rate, or twice what met the share. */
 export interface Trial {
   readonly _tag: "Trial"
   /** The share that was known before. */
@@ -132,6 +135,7 @@ export const watch = (share: number, from: number): Watch => ({
   basis: share > 0 ? "shown" : "guess",
   before: undefined,
   from: 0,
+  fromAt: 0,
   refused: 0,
   bits: 0
 })

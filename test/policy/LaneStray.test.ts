@@ -76,17 +76,17 @@ const run = (count: number, provider: Provider, options: Kernel.Options = {}, se
   return { state, now, refused, raised, reasons: decisions.map(({ reason }) => reason) }
 }
 
-/** Holds a lane in a trial, and its clock. */
-const inTrial = (): { state: Kernel.State; now: number } => {
+/** Holds a lane in a trial, and its clock: of attempts at equal distances, in seconds, each third was refused. */
+const inTrial = (every = 30): { state: Kernel.State; now: number } => {
   let state = Kernel.make({ requests: { initial: 20, known: true } })
   let now = 0
   for (let i = 0; state.stray.phase._tag !== "Trial" && i < 1000; i++) {
-    now += 30
+    now += every
     const [ticket, sent] = Kernel.admit(Kernel.advance(state, now)[1], 10, "requests", now)
-    state = Kernel.settle(sent, ticket, i % 3 === 2 ? refusal : { _tag: "Success" }, now + 0.05)[1]
-    state = Kernel.advance(state, now + 0.1)[1]
+    state = Kernel.settle(sent, ticket, i % 3 === 2 ? refusal : { _tag: "Success" }, now + Math.min(0.05, every / 4))[1]
+    state = Kernel.advance(state, now + Math.min(0.1, every / 2))[1]
   }
-  return { state, now: now + 0.1 }
+  return { state, now: now + Math.min(0.1, every / 2) }
 }
 
 /** Sends an attempt that ends so. */
@@ -110,6 +110,13 @@ describe("LaneStray", () => {
       for (const seed of [1, 2, 3]) expect(run(2000, byChance(share, seed)).now).toBeLessThan(most)
     }
   )
+
+  it("tries twice what met the share, where the rate has fallen far below that", () => {
+    // the share of a stretch belongs to what was sent in it: twice the rate at its end would be no more than met it
+    const { state } = inTrial(0.05)
+    expect(state.stray.phase._tag === "Trial" ? Math.round(state.stray.phase.low.requests.rate) : NaN).toBeLessThan(10)
+    expect(Math.round(state.requests.rate)).toBe(40)
+  })
 
   it("tells of what it suspects and finds", () => {
     const { reasons } = run(2000, byChance(0.4, 4))
