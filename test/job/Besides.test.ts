@@ -7,6 +7,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { ServerError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
@@ -107,22 +108,24 @@ const killed = (times: ReadonlyArray<number>, rows: number, { bill, layer }: Ret
   }))
 
 /**
- * Follows attempts of 10 nano-dollars each, over a journal whose notes wait for a turn before they have their place, and
- * are durable when the test says so.
+ * Follows attempts of 10 nano-dollars each that last so many milliseconds, over a journal whose notes wait for a turn before
+ * they have their place, and are durable when the test says so.
  */
 const noting = (
   during: (followed: {
-    readonly send: (id: string) => Effect.Effect<Fiber.Fiber<unknown, unknown>>
+    readonly send: (id: string, millis?: number) => Effect.Effect<Fiber.Fiber<unknown, unknown>>
     readonly sent: ReadonlyArray<string>
     readonly lines: ReadonlyArray<number>
     readonly sync: Effect.Effect<void>
+    /** Has what is noted from now on wait for the next `sync`. */
+    readonly hold: Effect.Effect<void>
     readonly refuse: Effect.Effect<void>
   }) => Effect.Effect<void>
 ) =>
   VirtualClock.wrap(Effect.gen(function*() {
     const sent: Array<string> = []
     const lines: Array<number> = []
-    const disk = Deferred.makeUnsafe<void, JournalError>()
+    let disk = Deferred.makeUnsafe<void, JournalError>()
     const journal: Journal.Journal = {
       ...MemoryJournal.make({ answers: false }),
       note: (_, value, placed) =>
@@ -142,30 +145,31 @@ const noting = (
       const calling = sending((row) =>
         Effect.flatMap(CallWatch.Current, (watch) =>
           CallWatch.outlaid(
-            Effect.sync(() => {
+            Effect.suspend(() => {
               sent.push(row.id)
-              return reply(row)
+              return Effect.as(Effect.sleep(row.line), reply(row))
             }),
             watch!,
             10n,
             () => false
           ))
       )
-      const send = (id: string) =>
+      const send = (id: string, millis = 0) =>
         Effect.forkChild(
-          Effect.provideService(calling({ ...row, id }), CallWatch.Current, {
+          Effect.provideService(calling({ ...row, id, line: millis }), CallWatch.Current, {
             onWire: false,
             attempts: 0,
             isStopped: () => false
           }),
           { startImmediately: true }
         )
-      const sync = Effect.asVoid(Deferred.succeed(disk, undefined))
+      const sync = Effect.suspend(() => Effect.asVoid(Deferred.succeed(disk, undefined)))
       const followed = {
         send,
         sent,
         lines,
         sync,
+        hold: Effect.sync(() => void (disk = Deferred.makeUnsafe())),
         refuse: Effect.asVoid(
           Deferred.fail(disk, new JournalError({ message: "full", reason: "disk-full", path: "j" }))
         )
@@ -232,6 +236,53 @@ describe("Besides", () => {
       expect(sent).toEqual([])
     })))
 
+  it.effect("keeps for a second what was due at once, and takes nothing back that is little", () =>
+    noting(Effect.fnUntraced(function*({ lines, send, sync }) {
+      yield* sync
+      for (let i = 1; i <= 9; i++) {
+        yield* send(`${i}`, i === 1 ? 500 : i === 9 ? 9000 : 4500)
+        yield* Effect.sleep(1)
+      }
+      const noted = () => lines.reduce((sum, value) => sum + value, 0)
+      const raises = lines.length
+      // 90, an eighth and one attempt; from 500 ms on 80 are due
+      for (const at of [1, 2, 3, 4]) {
+        yield* Effect.sleep(at === 1 ? 1100 : 1000)
+        expect([noted(), lines.length]).toEqual([111, raises])
+      }
+      // of the second in which the others ended 80 are due
+      yield* Effect.sleep(1000)
+      expect(noted()).toBe(111)
+      yield* Effect.sleep(1000)
+      expect(noted()).toBe(21)
+    })))
+
+  it.effect("has no attempt wait for what is taken back", () =>
+    noting(Effect.fnUntraced(function*({ hold, lines, send, sent, sync }) {
+      yield* sync
+      for (const id of ["a", "b", "c", "d"]) {
+        yield* send(id, id === "a" ? 9000 : 100)
+        yield* Effect.sleep(1)
+      }
+      yield* hold
+      yield* Effect.sleep(2100)
+      expect(lines.at(-1)).toBeLessThan(0)
+      yield* send("e")
+      expect(sent).toEqual(["a", "b", "c", "d", "e"])
+    })))
+
+  it.effect("notes nothing for a row that says itself what was charged", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(prompts(3))
+      const spent = ledger()
+      const { send } = provider((row) => Effect.sync(() => (spent.settled += 5n, reply(row))))
+      const spending = Effect.sync(() => ({ ...spent }))
+      yield* JobFiles.run({ input: Input.file("in.jsonl"), send, spending, concurrency: 1 }).pipe(
+        Effect.provideService(FileSystem.FileSystem, disk.fs)
+      )
+      expect(disk.text(path)).not.toMatch(/besides|uncertain/)
+    })))
+
   it.effect("has noted at every moment what a kill leaves billed, and takes it back", () =>
     Effect.gen(function*() {
       const times = Array.from({ length: 24 }, (_, i) => 1 + i * 131)
@@ -259,6 +310,39 @@ describe("Besides", () => {
       expect(tally.uncertain).toBeGreaterThan(0n)
       expect(end).toEqual([10_000, Number(tally.uncertain)])
     }))
+
+  it.effect("counts a stream as long as it goes on", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(prompts(1))
+      const http = HttpClient.make((request) =>
+        Reply.send(Reply.stream(["a", "b", "c"], { every: "2 seconds" }), request)
+      )
+      const prices = PriceTable.lookup([
+        Price.stated({ model: "m", inputUsdPerMillion: "1", outputUsdPerMillion: "1" })
+      ])
+      const layer = Together.layerHttp({ apiKey: Redacted.make("k"), prices }).pipe(
+        Layer.provide(Layer.succeed(HttpClient.HttpClient, http)),
+        Layer.provideMerge(Credits.layer())
+      )
+      yield* Effect.gen(function*() {
+        const client = yield* Together.Together
+        const spending = (yield* Credits.Credits).tally()
+        const messages = [{ role: "user" as const, content: "Hi" }]
+        const run = yield* Effect.forkChild(JobFiles.run({
+          input: Input.file("in.jsonl"),
+          spending,
+          send: (row) =>
+            Effect.as(Stream.runDrain(client.chatStream({ model: "m", max_tokens: 9, messages })), {
+              ...reply(row),
+              nanoUsd: undefined
+            })
+        }))
+        yield* Effect.sleep(4500)
+        expect([(yield* spending).settled, (yield* left)[1]! > 9000]).toEqual([0n, true])
+        yield* Fiber.join(run)
+        expect((yield* left)[1]).toBe(Number((yield* spending).settled))
+      }).pipe(Effect.provide(layer), Effect.provideService(FileSystem.FileSystem, disk.fs))
+    })))
 
   it.effect("sends nothing that cannot be noted, and fails the job", () =>
     VirtualClock.wrap(Effect.gen(function*() {

@@ -61,6 +61,13 @@ describe("Outlays", () => {
       expect([outlays.onWire(), outlays.largest()]).toEqual([0n, 7n])
     }))
 
+  it.effect("is not asked about what is free", () =>
+    Effect.gen(function*() {
+      const outlays = Outlays.make(Effect.never)
+      const free = yield* during(outlays, (watch) => CallWatch.outlaid(Effect.succeed("sent"), watch, 0n, () => true))
+      expect([free, outlays.onWire()]).toEqual(["sent", 0n])
+    }))
+
   it.effect("never counts less than nothing, wherever an attempt is interrupted", () =>
     Effect.gen(function*() {
       const left = new Set<bigint>()
