@@ -425,6 +425,28 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         }).pipe(Effect.scoped, onDisk(MemoryDisk.make()))
       ))
 
+    it.effect("is not lost by what the journal itself writes, however long that takes", () =>
+      VirtualClock.wrap(
+        Effect.gen(function*() {
+          const disk = MemoryDisk.make()
+          const slow: FileSystem.FileSystem = {
+            ...disk.fs,
+            open: (path, options) =>
+              Effect.map(disk.fs.open(path, options), (file) => ({
+                ...file,
+                // it stands in the file before the write returns
+                writeAll: (bytes: Uint8Array) => Effect.andThen(file.writeAll(bytes), Effect.sleep("7 seconds"))
+              }))
+          }
+          yield* Effect.gen(function*() {
+            const journal = yield* open("j", { owner })
+            const lost = yield* Effect.forkChild(Effect.flip(journal.lost))
+            for (let n = 1; n <= 3; n++) yield* journal.append(meta(n), answer(n))
+            expect(lost.pollUnsafe()).toBeUndefined()
+          }).pipe(Effect.scoped, onDisk({ ...disk, fs: slow }))
+        })
+      ))
+
     it.effect("takes over at once from a process that was killed", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem
