@@ -104,9 +104,9 @@ export const fromWire: Read = (wire: unknown, options?: Options) => {
 
 /** Reads a usage that tells the output apart, of a prompt that a context holds. */
 const fromGenerated: Read = (wire: unknown, options?: Options) => {
-  const input = inputCount(wire)
-  const told = outputCount(wire) !== undefined || (input !== undefined && totalCount(wire) !== undefined)
-  return told && (input ?? 0) <= longestContext ? fromWire(wire, options) : undefined
+  const told = outputCount(wire) !== undefined || (inputCount(wire) !== undefined && totalCount(wire) !== undefined)
+  const usage = told ? fromWire(wire, options) : undefined
+  return usage !== undefined && usage.inputTokens <= longestContext ? usage : undefined
 }
 
 /**

@@ -62,6 +62,8 @@ describe("Usage", () => {
   it("reads no usage of a generation whose prompt fits no context; embeddings may have many texts", () => {
     const wire = { prompt_tokens: 11_000_000, completion_tokens: 3, total_tokens: 11_000_003 }
     expect(Usage.fromAnswer({ choices: [{}], usage: wire })).toBeUndefined()
+    // the prompt as the difference of the two others
+    expect(Usage.fromAnswer({ choices: [{}], usage: { ...wire, prompt_tokens: undefined } })).toBeUndefined()
     expect(Usage.fromAnswer({ choices: [{ usage: { ...wire, prompt_tokens: 9 } }], usage: wire })).toEqual(usage(9, 3))
     expect(Usage.fromAnswer({ data: [], usage: wire })).toEqual(usage(11_000_000, 3))
   })

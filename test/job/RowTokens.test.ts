@@ -24,6 +24,15 @@ describe("RowTokens", () => {
     expect(RowTokens.estimate(chat).maxOutputTokens).toBe(9)
   })
 
+  it("counts a picture as the most tiles that Together bills, and what has no length that a request tells by a guess", () => {
+    const tokens = (...content: ReadonlyArray<unknown>) =>
+      RowTokens.estimate({ ...chat, body: { ...chat.body, messages: [{ role: "user", content }] } }).inputTokens
+    const picture = { type: "image_url", image_url: { url: "https://x/a.png" } }
+    const none = tokens()
+    expect([tokens(picture) - none, tokens(picture, picture) - none]).toEqual([4 * 1601, 8 * 1601])
+    expect(tokens({ type: "video_url", video_url: { url: "https://x/a.mp4" } }) - none).toBe(1000)
+  })
+
   it("finds what an answer used at its top or in its first choice, the input by the estimate where it is not said", () => {
     const said = { prompt_tokens: 3, completion_tokens: 4 }
     const usage = { inputTokens: 3, outputTokens: 4, cachedInputTokens: 0, reasoningTokens: 0 }
