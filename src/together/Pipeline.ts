@@ -165,9 +165,7 @@ const paid = <A, R>(
   const { estimate, key } = money.request
   const billed = (exit: Exit.Exit<unknown, unknown>) => observed.sent && Credits.maybeBilled(exit)
   const high = estimate._tag === "Known" ? estimate.high : 0n
-  const outlaid = watch === undefined
-    ? sent
-    : CallWatch.outlaid(sent, watch, high, (exit) => Exit.isSuccess(exit) || billed(exit))
+  const outlaid = watch === undefined ? sent : CallWatch.outlaid(sent, watch, high, billed)
   const checked = Effect.andThen(money.credits.check(key), outlaid)
   return money.credits.attempt(checked, billed).pipe(
     Effect.tapError((error) =>
