@@ -80,7 +80,7 @@ const heard = (state: State, now: number, silence: number): State => {
   }
   const pending = state.pending.slice(count)
   const last = state.pending.slice(0, count).findLast((one) => one.seq >= 0)
-  const back = last === undefined ? state.back : Return.admitted(state.back, last.at)
+  const back = last === undefined ? state.back : Return.admitted(state.back, last.at, state.mean)
   if (last !== undefined && state.inVain > 0 && Return.isShut(state.back, state.fellFrom, state.mean)) {
     const tried = Math.max(rate(state), afterVain(state))
     const { lowest, windowed } = state.guesses
@@ -157,7 +157,7 @@ export const refuse = (
   else Guesses.refused(to, cost, noise(state))
   Guesses.bounded(to, highest)
   const vain = Succession.isStuck(stretches)
-  const before = index > 0 ? Return.admitted(state.back, state.pending[index - 1]!.at) : state.back
+  const before = index > 0 ? Return.admitted(state.back, state.pending[index - 1]!.at, state.mean) : state.back
   const next: State = {
     ...foreseen(state, Succession.done(to, refusal), state.pending.slice(index + 1)),
     calm: 0,

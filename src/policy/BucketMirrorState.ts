@@ -110,23 +110,25 @@ const begun = (
 /**
  * Makes a mirror at the first refusal.
  *
- * @param known of it, `mean` is the cost of a call, `held` the rate that was proved, `sent` the one to try where none was
+ * @param known of it, `mean` is the cost of a call, `held` the rate that was proved, `sent` the one to try where none was,
+ * `shut` whether nothing was admitted before
  */
 export const make = (
   known: Guesses.Known & {
     readonly mean: number
     readonly held?: number | undefined
     readonly sent?: number | undefined
+    readonly shut?: boolean | undefined
   },
   now: number
 ): State => {
-  const { held = 0, mean, sent = 0 } = known
-  const back = held > 0 ? Return.begun(held, true, now) : Return.begun(sent, false, now)
+  const { held = 0, mean, sent = 0, shut = false } = known
+  const back = held > 0 ? Return.begun(held, true, shut, now) : Return.begun(sent, false, shut, now)
   return begun(Guesses.make(known, now), mean, defaults.firstProbe, 0, back)
 }
 
 /** Makes a mirror of a limit that is known before anything was sent. */
 export const around = (known: Guesses.Stated, now: number): State => ({
-  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate, Return.begun(known.rate, false, now)),
+  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate, Return.begun(known.rate, false, false, now)),
   eager: defaults.eagerAtStart
 })

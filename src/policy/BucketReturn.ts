@@ -12,8 +12,10 @@
  *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
  * ```
  *
- * Until a rate held, the one at which the first call was refused stands for it, as a guess: each return in vain leaves a
- * quarter of it.
+ * Until a rate held, ten calls per second stand for it, as a guess: each return in vain leaves a quarter of it. The first
+ * refusals of a slow limit look the same as those of one that is shut, and a return there unlearns what they told. So a
+ * guess counts only once the limit was shut: it refused the first call of all, which a full bucket takes, or twice in a row
+ * in a time in which five calls would have gone through.
  *
  * **No wait is longer than what proves it.** That a call must wait at a low rate is known from how long nothing was
  * admitted: twice as long is waited at most, or for as long as a quarter of the highest rate that held would need.
@@ -32,6 +34,8 @@ export const defaults = {
   waitShare: 0.5,
   /** Refusals in a row from which a limit may be shut, and from which a wait is so short where no rate held. */
   stuck: 3,
+  /** The same from which a guess of what holds counts, where no rate held. */
+  again: 2,
   /** Seconds that a wait is at most where no rate held, and in any case. */
   waitUnproved: 30,
   waitMost: 300
@@ -56,6 +60,8 @@ export interface State {
   readonly admittedAt: number
   readonly stuck: number
   readonly patience: number
+  /** Whether the limit was shut: until a rate held, there is no return without that. */
+  readonly shut: boolean
   /** The return under way: since when, from which attempt on (-1: none yet), and what it left. */
   readonly under: { readonly at: number; readonly from: number; readonly left: Left } | undefined
   /** Returns in vain since one held, and when the last of them was refused. */
@@ -63,14 +69,15 @@ export interface State {
   readonly vainAt: number
 }
 
-/** Begins with a rate that held, or with a guess. */
-export const begun = (rate: number, proved: boolean, now: number): State => ({
+/** Begins with a rate that held, or with a guess; `shut` where the limit refused the first call of all. */
+export const begun = (rate: number, proved: boolean, shut: boolean, now: number): State => ({
   high: { rate, at: now, proved },
   refusedAt: now,
   admitted: false,
   admittedAt: now,
   stuck: 1,
   patience: 0,
+  shut,
   under: undefined,
   vain: 0,
   vainAt: -Infinity
@@ -79,30 +86,35 @@ export const begun = (rate: number, proved: boolean, now: number): State => ({
 /** Reads what is left at a time of the highest rate that held. */
 export const faded = ({ high }: State, now: number): number => Rate.faded(high, now)
 
-/** Notes that an attempt was admitted that was sent at `at`. */
-export const admitted = (state: State, at: number): State => ({
-  ...state,
-  admitted: state.admitted || at > state.refusedAt,
-  admittedAt: Math.max(state.admittedAt, at),
-  stuck: 0,
-  patience: Math.max(0, at - state.admittedAt)
-})
-
-/** Reads the rate to return to, where a return is due; else 0. */
-export const due = (state: State, rate: number, now: number): number => {
-  const { admitted, refusedAt, under, vain, vainAt } = state
-  if (!admitted || under !== undefined || now - refusedAt <= Rate.defaults.least) return 0
-  if (now - vainAt <= Math.min(Rate.defaults.most, Rate.defaults.least * 2 ** vain)) return 0
-  const high = faded(state, now)
-  return rate < Rate.defaults.fallen * high ? Rate.defaults.tried * high : 0
-}
+/** Says whether so many units as prove a rate would have been admitted at `rate` before the last refusal, and none were. */
+const isUnmet = ({ admittedAt, refusedAt }: State, rate: number, mean: number): boolean =>
+  (refusedAt - admittedAt) * rate >= defaults.proof * mean
 
 /**
  * Says whether a limit was shut, or used up by somebody else, and not slow: in the seconds before the last refusal nothing
  * was admitted, though as many units would have been as prove a rate, at the one before.
  */
-export const isShut = ({ admittedAt, refusedAt, stuck }: State, before: number, mean: number): boolean =>
-  stuck >= defaults.stuck && (refusedAt - admittedAt) * before >= defaults.proof * mean
+export const isShut = (state: State, before: number, mean: number): boolean =>
+  state.stuck >= defaults.stuck && isUnmet(state, before, mean)
+
+/** Notes that an attempt was admitted that was sent at `at`; `mean` is the cost of a call. */
+export const admitted = (state: State, at: number, mean: number): State => ({
+  ...state,
+  admitted: state.admitted || at > state.refusedAt,
+  admittedAt: Math.max(state.admittedAt, at),
+  stuck: 0,
+  patience: Math.max(0, at - state.admittedAt),
+  shut: state.shut || state.stuck >= defaults.again && isUnmet(state, state.high.rate, mean)
+})
+
+/** Reads the rate to return to, where a return is due; else 0. */
+export const due = (state: State, rate: number, now: number): number => {
+  const { admitted, high: { proved }, refusedAt, shut, under, vain, vainAt } = state
+  if (!(proved || shut) || !admitted || under !== undefined || now - refusedAt <= Rate.defaults.least) return 0
+  if (now - vainAt <= Math.min(Rate.defaults.most, Rate.defaults.least * 2 ** vain)) return 0
+  const high = faded(state, now)
+  return rate < Rate.defaults.fallen * high ? Rate.defaults.tried * high : 0
+}
 
 /** Begins a return. */
 export const begin = (state: State, { before, eager, guesses, interval }: Left, now: number): State => ({

@@ -229,7 +229,9 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
       : ofTrickle(state, of, ticket, admitted - since[of]),
     mean: of === "tokens" ? state.meanTokens : 1,
     held: Return.held(rate, { at: ticket.at, sent, cost }),
-    sent: Math.min(rate.rate, AdaptiveRate.defaults.initial * (sent + cost) / (ticket.requestsBefore + 1))
+    sent: Math.min(rate.rate, AdaptiveRate.defaults.initial * (sent + cost) / (ticket.requestsBefore + 1)),
+    // a bucket that is full takes the first call, however small it is
+    shut: admitted <= 0
   }, ticket.at)
 }
 
