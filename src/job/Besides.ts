@@ -117,27 +117,28 @@ export const make = (journal: Journal.Journal): Besides => {
       const charged = ({ settled, uncertain }: Spending): bigint =>
         larger(settled - before.settled - told, uncertain - before.uncertain)
 
-      /** The most that was due at once since the last look at what is noted too much. */
+      /** The most that was enough at once since the last look at what is noted too much. */
       let peak = 0n
       /** Says what is due, and what is enough; `row` is what a row costs whose line says so. */
       const look = (spending: Spending, row = 0n) => {
         const spent = larger(charged(spending) - row, 0n)
         const onWire = outlays.onWire()
         const due = spent + (stopped ? larger(spending.reserved, onWire) : onWire)
-        peak = larger(peak, due)
         const most = larger(due, spent + spending.reserved)
-        return { due, enough: (due: bigint) => smaller(due + due / 8n + outlays.largest(), most) }
+        const enough = due === 0n ? 0n : smaller(due + due / 8n + outlays.largest(), most)
+        peak = larger(peak, enough)
+        return { due, enough }
       }
       /** Says how much is missing in what is noted. */
       const missing = (spending: Spending, row?: bigint): bigint => {
         const { due, enough } = look(spending, row)
-        return noted < due ? enough(due) - noted : 0n
+        return noted < due ? enough - noted : 0n
       }
       /** Says how much is missing, or less than zero where it is too much since the last time. */
       const amiss = (spending: Spending): bigint => {
         const { due, enough } = look(spending)
-        const least = peak === 0n ? 0n : enough(peak)
-        peak = due
+        const least = peak
+        peak = enough
         return noted < due || noted > least + least / 8n ? least - noted : 0n
       }
 

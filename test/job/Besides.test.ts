@@ -26,7 +26,7 @@ import * as CallWatch from "../../src/together/CallWatch.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
 import type * as Row from "../../src/job/Row.ts"
-import { fullAt, prompts, provider, reply, setup } from "./jobs.ts"
+import { fullAt, prompts, provider, reply, setup, slow } from "./jobs.ts"
 
 const path = "in.results.jsonl.journal"
 
@@ -293,6 +293,18 @@ describe("Besides", () => {
       // while the first four begin, and where it falls back
       expect(notes(journal)).toBeLessThan(8)
     }))
+
+  it.effect("keeps what one call after another needs, also while a row is being written", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const disk = yield* setup(prompts(20))
+      const { layer } = billing()
+      yield* Effect.gen(function*() {
+        const spending = (yield* Credits.Credits).tally()
+        yield* JobFiles.run({ input: Input.file("in.jsonl"), send: yield* Sender.together(), spending, concurrency: 1 })
+      }).pipe(Effect.provide(layer), Effect.provideService(FileSystem.FileSystem, slow(disk.fs, 50)))
+      // one as it begins, one as it ends
+      expect(notes(disk.text(path))).toBe(2)
+    })))
 
   it.effect("counts nothing of an attempt that was refused, while its retry waits", () =>
     Effect.gen(function*() {
