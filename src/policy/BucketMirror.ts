@@ -146,7 +146,10 @@ export const refuse = (
 ): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
   const sentAt = state.pending[index]?.at ?? state.guesses.at
-  if (Return.isVain(state.back, seq)) return ["probe-confirmed", left(state, index, sentAt)]
+  const { under } = state.back
+  if (under !== undefined && Return.isVain(under, seq)) {
+    return ["probe-confirmed", left(state, under.left, index, sentAt)]
+  }
   const to = Guesses.draft({ ...state.guesses, lowest })
   for (const one of state.pending.slice(0, Math.max(0, index))) Guesses.happened(to, one, noise(state))
   // where it was silent for so long that it was taken for admitted, its cost comes back first
@@ -180,8 +183,7 @@ const heldUntil = (state: State, stretches: Succession.Refusal["stretches"]): nu
 }
 
 /** Goes back to the guesses that a return in vain left. */
-const left = (state: State, index: number, at: number): State => {
-  const { before, eager, guesses, interval } = state.back.under?.left ?? state
+const left = (state: State, { before, eager, guesses, interval }: Return.Left, index: number, at: number): State => {
   const to = Guesses.draft(guesses)
   Guesses.flow(to, at)
   Guesses.emptied(to)

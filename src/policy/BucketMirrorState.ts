@@ -129,6 +129,9 @@ export const make = (
 
 /** Makes a mirror of a limit that is known before anything was sent. */
 export const around = (known: Guesses.Stated, now: number): State => ({
-  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate, Return.begun(known.rate, false, false, now)),
+  ...begun(Guesses.around(known, now), 0, defaults.firstProbe, known.rate, {
+    ...Return.begun(known.rate, false, false, now),
+    stuck: 0
+  }),
   eager: defaults.eagerAtStart
 })

@@ -49,6 +49,13 @@ export interface Left {
   readonly interval: number
 }
 
+/** Holds a return under way: since when, from which attempt on (-1: none yet), and what it left. */
+export interface Under {
+  readonly at: number
+  readonly from: number
+  readonly left: Left
+}
+
 /** Holds what is known of the rates that held: plain data. */
 export interface State {
   /** The highest rate that held, and when it was last proved; until one did, a guess, quartered by each return in vain. */
@@ -62,8 +69,8 @@ export interface State {
   readonly patience: number
   /** Whether the limit was shut: until a rate held, there is no return without that. */
   readonly shut: boolean
-  /** The return under way: since when, from which attempt on (-1: none yet), and what it left. */
-  readonly under: { readonly at: number; readonly from: number; readonly left: Left } | undefined
+  /** The return under way. */
+  readonly under: Under | undefined
   /** Returns in vain since one held, and when the last of them was refused. */
   readonly vain: number
   readonly vainAt: number
@@ -127,8 +134,7 @@ export const sent = (state: State, seq: number): State =>
   state.under?.from === -1 ? { ...state, under: { ...state.under, from: seq } } : state
 
 /** Says whether a refusal ends a return in vain: of too few attempts that were admitted, if any. */
-export const isVain = ({ under }: State, seq: number): boolean =>
-  under !== undefined && (under.from < 0 || seq - under.from < Rate.defaults.proof)
+export const isVain = ({ from }: Under, seq: number): boolean => from < 0 || seq - from < Rate.defaults.proof
 
 /** Notes a refusal of an attempt that was sent at `at`. */
 const refused = (state: State, at: number): State => ({

@@ -313,6 +313,48 @@ describe("BucketMirror", () => {
   })
 })
 
+/** A mirror of 1,000 per second whose limit is shut: calls of 100 are refused at these times, and none is admitted. */
+const shut = (times: ReadonlyArray<number>): Mirror.State =>
+  times.reduce((mirror, at, seq) => {
+    const sent = Mirror.send(mirror, seq, 100, true, at)
+    const stretches = [{ seconds: at, units: 0, empty: true }]
+    return Mirror.refuse(sent, seq, 100, stretches)[1]
+  }, Mirror.around({ rate: 1000, lowest: 0.02 }, 0))
+
+describe("BucketMirror, of a limit that was shut", () => {
+  const opened = (mirror: Mirror.State, at: number): Mirror.State =>
+    Mirror.advance(Mirror.send(mirror, 99, 100, true, at), at + 0.2, 0.2)
+
+  it("begins anew between half of the rate before, or what is left, and twice what held, with a call in the bucket", () => {
+    const before = shut([1, 2, 4, 8])
+    const { guesses, inVain } = opened(before, 12)
+    const tried = Math.max(Mirror.rate(before), Mirror.afterVain(before))
+    expect(Math.min(...guesses.rates) / tried).toBeCloseTo(1, 1)
+    expect(Math.max(...guesses.rates) / (2 * Math.max(tried, 1000 * 2 ** (-12.2 / 180)))).toBeCloseTo(1, 1)
+    expect(Math.max(...guesses.levels)).toBeLessThanOrEqual(100)
+    expect(inVain).toBe(0)
+  })
+
+  it("goes on as it is after two refusals, or where hardly a call would have gone through", () => {
+    expect(opened(shut([1, 2]), 4).inVain).toBe(2)
+    expect(opened(shut([0.1, 0.2, 0.3]), 4).inVain).toBe(3)
+    expect(opened(shut([0.1, 0.2, 0.6]), 4).inVain).toBe(0)
+  })
+
+  it("tries between a quarter of what held and twice that, with a call in the bucket, where the rate fell and calls wait", () => {
+    const low = {
+      ...Mirror.told(shut([1]), 100),
+      back: { ...shut([1]).back, high: { rate: 1000, at: 8, proved: true } }
+    }
+    const calm = Mirror.advance(Mirror.send(low, 98, 100, true, 8), 8.2, 0.2)
+    expect(calm.back.under).toMatchObject({ at: 8.2, from: -1 })
+    expect(Math.min(...calm.guesses.rates)).toBeCloseTo(250, -1)
+    expect(Math.max(...calm.guesses.rates)).toBeCloseTo(2000, -2)
+    expect(Math.max(...calm.guesses.levels)).toBeLessThanOrEqual(100)
+    expect(Mirror.advance(Mirror.send(low, 98, 100, false, 8), 8.2, 0.2).back.under).toBeUndefined()
+  })
+})
+
 const stretchesOf = (random: () => number, now: number): ReadonlyArray<Succession.Stretch> =>
   Array.from({ length: Math.floor(random() * 6) }, (_, i) => ({
     seconds: 0.01 + now / (1 + i),

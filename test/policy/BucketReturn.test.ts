@@ -52,6 +52,8 @@ describe("BucketReturn.due, where no rate held", () => {
   it("after two refusals, no call between them, in a time in which five would have gone through", () => {
     expect(dueAfter(refusedAt(guessed, 0.49))).toBe(false)
     expect(dueAfter(refusedAt(guessed, 0.5))).toBe(true)
+    // what is heard late of one sent before tells nothing new
+    expect(dueAfter(refusedAt(Return.admitted(Return.admitted(guessed, 0.4, 10), 0.1, 10), 0.5, 0.7))).toBe(false)
     expect(dueAfter(refusedAt(Return.admitted(guessed, 0.3, 10), 0.7))).toBe(false)
     // one refusal alone, however long after an admission
     expect(dueAfter(refusedAt(Return.admitted(guessed, 0.3, 10), 5))).toBe(false)
@@ -88,13 +90,12 @@ describe("BucketReturn.isShut", () => {
 })
 
 describe("BucketReturn.isVain", () => {
-  it("is a refusal before five calls of a return went through, none while none is under way", () => {
+  it("is a refusal before five calls of a return went through", () => {
     const begun = Return.begin(proved, left, 1)
-    expect(Return.isVain(proved, 7)).toBe(false)
-    expect(Return.isVain(begun, 7)).toBe(true)
-    const sent = Return.sent(Return.sent(begun, 10), 11)
-    expect(Return.isVain(sent, 14)).toBe(true)
-    expect(Return.isVain(sent, 15)).toBe(false)
+    expect(begun.under && Return.isVain(begun.under, 7)).toBe(true)
+    const { under } = Return.sent(Return.sent(begun, 10), 11)
+    expect(under && Return.isVain(under, 14)).toBe(true)
+    expect(under && Return.isVain(under, 15)).toBe(false)
     expect(Return.sent(proved, 10)).toBe(proved)
   })
 
