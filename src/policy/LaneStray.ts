@@ -256,7 +256,7 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
     const kept = before !== undefined && before.requests.phase !== "start" && fall <= defaults.fallen
       ? before
       : sentAt(learned(lane), now - ticket.at)
-    return judged(lane, { ...phase, before: kept, from: ticket.seq, fromAt: ticket.at, refused: 1, bits: 0 }, "learn")
+    return judged(lane, { ...phase, before: kept, ...began(ticket), refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
   // where no call has to wait, the rate does no harm, and a trial would show nothing
@@ -272,10 +272,18 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
   const found = Math.max(defaults.shareLeast, met)
   // a trial that is refuted leaves what one has shown, and no guess
   const known = phase.basis === "shown" ? phase.share : 0
-  // what was sent in the stretch met this share: it is told apart at twice that, not at twice the rate it has fallen to
-  const sends = (lane.stray.last - phase.from) / Math.max(ticket.at - phase.fromAt, 1e-3)
+  // what was sent in the stretch met this share: it is told apart at twice that, not at twice the rate it has fallen to.
+  // what failed for other reasons was given back, and is sent again in the trial as well
+  const sends = (ticket.requestsBefore - phase.fromSent) / Math.max(ticket.at - phase.fromAt, 1e-3)
   return judged(lane, { _tag: "Due", known, confirmed: false, at: now, before, share: found, sends }, "go-on")
 }
+
+/** Begins a stretch of refusals. */
+const began = ({ at, requestsBefore, seq }: Ticket): Pick<Watch, "from" | "fromAt" | "fromSent"> => ({
+  from: seq,
+  fromAt: at,
+  fromSent: requestsBefore
+})
 
 /** Reads what was learned when an attempt was sent that is refused so many seconds later: while it doubles, that is less. */
 const sentAt = (now: Learned, seconds: number): Learned => ({

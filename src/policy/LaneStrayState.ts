@@ -71,8 +71,10 @@ export interface Watch {
   readonly before: Learned | undefined
   /** The first attempt of the stretch, and the refusals since. */
   readonly from: number
-  readonly fromAt: number
   readonly refused: number
+  /** When that attempt was sent, and what was sent before it that no failure gave back. */
+  readonly fromAt: number
+  readonly fromSent: number
   /** Bits that speak for a trial. */
   readonly bits: number
 }
@@ -136,6 +138,7 @@ export const watch = (share: number, from: number): Watch => ({
   before: undefined,
   from: 0,
   fromAt: 0,
+  fromSent: 0,
   refused: 0,
   bits: 0
 })
