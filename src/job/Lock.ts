@@ -165,29 +165,30 @@ export const acquire = Effect.fnUntraced(function*(
   /** Removes a stale lock. One contender at a time may, who has the file `.evict`. */
   const evict = Effect.fnUntraced(function*(seen: string | undefined) {
     const guard = `${path}.evict`
-    if (yield* Effect.isSuccess(fs.writeFileString(guard, token, { flag: "wx" }))) {
-      yield* discard(path, seen)
-      return yield* discard(guard, token)
-    }
+    const isMine = Effect.isSuccess(fs.writeFileString(guard, token, { flag: "wx" }))
+    const removed = Effect.tap(
+      isMine,
+      (mine) => mine ? Effect.andThen(discard(path, seen), discard(guard, token)) : Effect.void
+    )
+    if (yield* Effect.uninterruptible(removed)) return
     const left = yield* Effect.orElseSucceed(read(guard), () => undefined)
     yield* Effect.sleep(heartbeat)
     // only who was stopped in between can leave it there that long
     yield* discard(guard, left)
   })
 
-  const take = Effect.gen(function*() {
-    while (!(yield* create)) {
-      const seen = yield* look
-      if (!isLock(seen)) return yield* occupied()
-      if (!(yield* isStale(seen))) return yield* locked(seen)
-      yield* evict(seen)
-    }
+  // a file that is being made is made, interrupted or not: only what waits in between can be
+  yield* Effect.uninterruptibleMask((restore) => {
+    const take = Effect.gen(function*() {
+      while (!(yield* create)) {
+        const seen = yield* look
+        if (!isLock(seen)) return yield* occupied()
+        if (!(yield* restore(isStale(seen)))) return yield* locked(seen)
+        yield* restore(evict(seen))
+      }
+    })
+    return Effect.acquireRelease(take, () => discard(path, content))
   })
-  yield* Effect.acquireRelease(
-    take,
-    () => discard(path, content),
-    { interruptible: true }
-  )
 
   const lost = yield* Deferred.make<never, JournalError>()
   const beat = Effect.gen(function*() {

@@ -116,4 +116,23 @@ describe("Lock", () => {
       yield* Fiber.interrupt(late)
       expect(text("lock")).toBe(fresh)
     })))
+
+  it.effect("leaves no lock where it is interrupted while the file is made", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { fs } = MemoryDisk.make()
+      // the file is there before whoever waits for it hears of it
+      const slow: FileSystem.FileSystem = {
+        ...fs,
+        writeFileString: (path, data, options) =>
+          Effect.andThen(fs.writeFileString(path, data, options), Effect.sleep("1 second"))
+      }
+      const early = yield* Lock.acquire("lock").pipe(
+        Effect.scoped,
+        Effect.provideService(FileSystem.FileSystem, slow),
+        Effect.forkChild
+      )
+      yield* Effect.sleep("500 millis")
+      yield* Fiber.interrupt(early)
+      expect(yield* fs.exists("lock")).toBe(false)
+    })))
 })
