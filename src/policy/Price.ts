@@ -344,14 +344,14 @@ export const ofFineTune = (answer: FineTuneEstimate): Estimate => {
 }
 
 /** States what tokens cost, in dollars per million. */
-interface StatedTokens {
+export interface StatedTokens {
   readonly inputUsdPerMillion: number | string
   readonly outputUsdPerMillion: number | string
   readonly cachedInputUsdPerMillion?: number | string | undefined
 }
 
 /** States what images cost: by their size, at so many steps where steps matter, or each the same. */
-type StatedImages =
+export type StatedImages =
   | { readonly usdPerMegapixel: number | string; readonly defaultSteps?: number | undefined }
   | { readonly usdPerImage: number | string }
 
