@@ -37,8 +37,12 @@ const field = (u: unknown, key: string): unknown =>
   // an object may be read by any key; what it holds is checked where it is used
   typeof u === "object" && u !== null ? (u as Record<string, unknown>)[key] : undefined
 
-/** No model has a longer context. */
-const longestContext = 10_485_760
+/**
+ * Bounds what a context holds: no model has a longer one.
+ *
+ * @internal
+ */
+export const longestContext = 10_485_760
 
 /** Bounds what is believed: no call takes more than the longest context for the most choices. */
 const mostTokens = longestContext * 128

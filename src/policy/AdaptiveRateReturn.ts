@@ -16,7 +16,7 @@
  * Until a rate held, the first one stands for it, as a guess: each return in vain leaves a quarter of it, so a limit
  * that is low from the first attempt on is asked once or twice.
  */
-import { defaults, faded, failed, held as through, highest, refused, wait } from "./AdaptiveRateReturnState.ts"
+import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./AdaptiveRateReturnState.ts"
 import * as Rise from "./AdaptiveRateRise.ts"
 import { believed, floorOf, heard, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
 import * as Traffic from "./AdaptiveRateTraffic.ts"
@@ -45,7 +45,7 @@ export const begin = (state: State, now: number): [Move, State] | undefined => {
   const silentAt = now - returns.deaf
   const isDue = state.phase !== "start" && returns.underWay === undefined &&
     silentAt - returns.triedAt > heard(state) && silentAt - returns.refusedAt > defaults.least &&
-    now - returns.vainAt > wait(returns)
+    now - returns.vainAt > wait(returns.inVain)
   const high = isDue ? faded(state.high, now) : 0
   const from = believed(state)
   if (from >= defaults.fallen * high) return undefined
@@ -93,7 +93,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     traffic: Traffic.refuse(state.traffic, stamp.cost),
     bucket: { ...bucket, empty: { at: stamp.at, admitted } },
     bounds: BucketBounds.withdraw(state.bounds, stamp.at),
-    high: high.proved ? high : { ...high, rate: high.rate * defaults.fallen },
+    high: doubted(high),
     returns: failed(state.returns, now)
   }
   return move(back, now, "probe-confirmed", left.rate)

@@ -37,6 +37,9 @@ export const faded = (high: High, now: number): number => high.rate * 2 ** ((hig
 export const highest = (high: High, rate: number, proved: boolean, now: number): High =>
   rate > (proved && !high.proved ? 0 : faded(high, now)) ? { rate, at: now, proved: true } : high
 
+/** Takes a return to it for one in vain: a guess is quartered. */
+export const doubted = (high: High): High => high.proved ? high : { ...high, rate: high.rate * defaults.fallen }
+
 /** Holds when a return began, the units sent by then, and what it left: a return in vain goes back to that. */
 export interface Returning {
   readonly at: number
@@ -90,5 +93,5 @@ export const failed = (returns: Returns, now: number): Returns => ({
   vainAt: now
 })
 
-/** Reads the seconds to wait after one in vain. */
-export const wait = ({ inVain }: Returns): number => Math.min(defaults.most, defaults.least * 2 ** inVain)
+/** Reads the seconds to wait after so many in vain. */
+export const wait = (inVain: number): number => Math.min(defaults.most, defaults.least * 2 ** inVain)

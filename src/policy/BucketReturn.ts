@@ -118,7 +118,7 @@ export const admitted = (state: State, at: number, mean: number): State => ({
 export const due = (state: State, rate: number, now: number): number => {
   const { admitted, high: { proved }, refusedAt, shut, under, vain, vainAt } = state
   if (!(proved || shut) || !admitted || under !== undefined || now - refusedAt <= Rate.defaults.least) return 0
-  if (now - vainAt <= Math.min(Rate.defaults.most, Rate.defaults.least * 2 ** vain)) return 0
+  if (now - vainAt <= Rate.wait(vain)) return 0
   const high = faded(state, now)
   return rate < Rate.defaults.fallen * high ? Rate.defaults.tried * high : 0
 }
@@ -146,16 +146,13 @@ const refused = (state: State, at: number): State => ({
 })
 
 /** Ends a return in vain. */
-export const failed = (state: State, at: number): State => {
-  const { high, vain } = state
-  return {
-    ...refused(state, at),
-    high: high.proved ? high : { ...high, rate: high.rate * Rate.defaults.fallen },
-    under: undefined,
-    vain: vain + 1,
-    vainAt: at
-  }
-}
+export const failed = (state: State, at: number): State => ({
+  ...refused(state, at),
+  high: Rate.doubted(state.high),
+  under: undefined,
+  vain: state.vain + 1,
+  vainAt: at
+})
 
 /** Learns from a refusal what held until then: `rate`, 0 for none. */
 export const refuse = (state: State, rate: number, at: number): State => {

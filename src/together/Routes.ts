@@ -7,7 +7,7 @@
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Schema from "effect/Schema"
 import { estimateTokens, type TokenEstimate } from "../domain/Call.ts"
-import type { Usage } from "../domain/Usage.ts"
+import * as Usage from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
 import * as Chat from "./Chat.ts"
 import { isPlainRequest, isPlainResponse } from "./ChatCheck.ts"
@@ -42,7 +42,7 @@ export interface Route<Req, Res> {
       estimate: TokenEstimate,
       options?: Price.Options
     ) => Price.Estimate
-    readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage | undefined) => Price.Cost
+    readonly after: (price: Price.ModelPrice | undefined, request: Req, usage: Usage.Usage | undefined) => Price.Cost
   }
 }
 
@@ -54,7 +54,7 @@ export const byTokens = {
     estimate: TokenEstimate,
     options?: Price.Options
   ) => Price.ofCall(price, request.model, estimate, options),
-  after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage | undefined) =>
+  after: (price: Price.ModelPrice | undefined, request: { readonly model: string }, usage: Usage.Usage | undefined) =>
     Price.ofUsage(price, request.model, usage)
 }
 
@@ -79,7 +79,7 @@ export const defaults = {
   /** Tokens assumed of a clip or a sound, whose length a request does not tell: until usage does. */
   tokensPerFile: 1000,
   /** Most output tokens that a request can mean by `max_tokens`: no model has a longer context. A larger number bounds nothing. */
-  longestContext: 10_485_760,
+  longestContext: Usage.longestContext,
   /** Most choices that a request can ask for. */
   maxChoices: 128,
   /** Pixels of an image's side where the request does not say: the provider's default. */

@@ -25,8 +25,7 @@ import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
-import type * as Row from "../../src/job/Row.ts"
-import { fullAt, prompts, provider, reply, setup, slow } from "./jobs.ts"
+import { fullAt, prompts, provider, reply, row, setup, slow } from "./jobs.ts"
 
 const path = "in.results.jsonl.journal"
 
@@ -178,17 +177,6 @@ const noting = (
     })
     expect(besides.noted()).toBe(BigInt(lines.reduce((sum, value) => sum + value, 0)))
   }))
-
-const row: Row.Row = {
-  _tag: "Row",
-  id: "a",
-  line: 1,
-  assigned: false,
-  operation: "chat",
-  model: "m",
-  body: { messages: [{ role: "user", content: "Hi" }] },
-  extra: undefined
-}
 
 describe("Besides", () => {
   it.effect("takes nothing for noted whose line has no place yet", () =>

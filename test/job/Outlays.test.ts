@@ -3,20 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
 import * as Outlays from "../../src/job/Outlays.ts"
-import type * as Row from "../../src/job/Row.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
-import { reply } from "./jobs.ts"
-
-const row: Row.Row = {
-  _tag: "Row",
-  id: "a",
-  line: 1,
-  assigned: false,
-  operation: "chat",
-  model: "m",
-  body: { messages: [{ role: "user", content: "Hi" }] },
-  extra: undefined
-}
+import { reply, row } from "./jobs.ts"
 
 /** Makes one call whose attempts are told by hand, and hands back what was found during it. */
 const during = <A>(outlays: Outlays.Outlays, told: (watch: CallWatch.CallWatch) => Effect.Effect<A>) =>

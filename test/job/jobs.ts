@@ -21,9 +21,21 @@ export const prompts = (count: number): string => numbered(1, count).map((id) =>
 export const numbered = (from: number, to: number): ReadonlyArray<string> =>
   Array.from({ length: to - from + 1 }, (_, i) => `r${from + i}`)
 
+/** Makes a row without a file. */
+export const row: Row.Row = {
+  _tag: "Row",
+  id: "a",
+  line: 1,
+  assigned: false,
+  operation: "chat",
+  model: "m",
+  body: { messages: [{ role: "user", content: "Hi" }] },
+  extra: undefined
+}
+
 /** Reads the question that a row asks. */
 export const questionOf = (row: Row.Row): string =>
-  (row.body["messages"] as ReadonlyArray<{ readonly content: string }>)[0]!.content // `line` has written it
+  (row.body["messages"] as ReadonlyArray<{ readonly content: string }>)[0]!.content // as `line` writes it
 
 /** Answers a row with its question. */
 export const reply = (row: Row.Row): Answer.Reply => ({
