@@ -3,7 +3,7 @@
  *
  * ```text
  * acquire ─▶ queue by priority ─▶ pause? outage? in flight? requests/s? tokens/s? ─▶ permit ─▶ settle(sample)
- *    decisions ◀──────────────── the sums learn (policy/LaneKernel) ◀────────────────────────────────┘
+ *    decisions ◀──────────────── the sums learn (policy/lane/LaneKernel) ◀──────────────────────────────┘
  * ```
  *
  * ```ts
@@ -40,7 +40,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { LaneOverflowError } from "../domain/TogetherError.ts"
-import * as Kernel from "../policy/LaneKernel.ts"
+import * as Kernel from "../policy/lane/LaneKernel.ts"
 import {
   type Decision,
   defaults,

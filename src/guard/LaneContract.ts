@@ -12,8 +12,8 @@ import type * as Stream from "effect/Stream"
 import type { Priority } from "../domain/Call.ts"
 import type { LimitHeaders } from "../domain/Hint.ts"
 import type { LaneOverflowError, RateLimitScope } from "../domain/TogetherError.ts"
-import type * as AdaptiveRate from "../policy/AdaptiveRate.ts"
-import type * as Kernel from "../policy/LaneKernel.ts"
+import type * as AdaptiveRate from "../policy/rate/AdaptiveRate.ts"
+import type * as Kernel from "../policy/lane/LaneKernel.ts"
 import type * as Learned from "./LaneLearned.ts"
 
 /** Describes what an attempt needs from its lane. */

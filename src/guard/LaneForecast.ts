@@ -12,9 +12,9 @@
  * `LaneEstimate`. What a kind of calls taught is forgotten a minute after the last of them: those that come then may be of
  * another sort, and who is refused for what others took never shows it.
  */
-import * as Estimate from "../policy/LaneEstimate.ts"
-import type * as Kernel from "../policy/LaneKernel.ts"
-import * as Queue from "../policy/LaneQueue.ts"
+import * as Estimate from "../policy/lane/LaneEstimate.ts"
+import type * as Kernel from "../policy/lane/LaneKernel.ts"
+import * as Queue from "../policy/lane/LaneQueue.ts"
 import * as Streams from "./LaneStreams.ts"
 
 /** Calls of one kind in flight. */

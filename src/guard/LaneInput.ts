@@ -4,7 +4,7 @@
 import * as Duration from "effect/Duration"
 import type * as Fiber from "effect/Fiber"
 import { priorityLevel } from "../domain/Call.ts"
-import * as Kernel from "../policy/LaneKernel.ts"
+import * as Kernel from "../policy/lane/LaneKernel.ts"
 import { CurrentDeadline } from "./Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
 import * as Millis from "./Millis.ts"

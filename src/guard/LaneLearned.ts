@@ -5,9 +5,9 @@
  * is not saved, for the rate it had reached says nothing.
  */
 import * as Schema from "effect/Schema"
-import * as AdaptiveRate from "../policy/AdaptiveRate.ts"
-import * as BucketMirror from "../policy/BucketMirror.ts"
-import * as Kernel from "../policy/LaneKernel.ts"
+import * as AdaptiveRate from "../policy/rate/AdaptiveRate.ts"
+import * as BucketMirror from "../policy/mirror/BucketMirror.ts"
+import * as Kernel from "../policy/lane/LaneKernel.ts"
 
 const Above0 = Schema.Finite.check(Schema.isGreaterThan(0))
 

@@ -19,7 +19,7 @@
  */
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
-import type { Decision, State } from "../policy/LaneKernel.ts"
+import type { Decision, State } from "../policy/lane/LaneKernel.ts"
 import * as BoundMetric from "./BoundMetric.ts"
 import type { Sample } from "./LaneContract.ts"
 

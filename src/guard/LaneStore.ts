@@ -12,7 +12,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { State } from "../policy/LaneKernel.ts"
+import type { State } from "../policy/lane/LaneKernel.ts"
 
 /** Holds the state of one lane. */
 export interface Cell {

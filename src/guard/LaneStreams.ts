@@ -10,7 +10,7 @@
  * leave one place in every four to them, and at least one where the cap is 2 or more. A lane without a cap, one that sees
  * streams alone, and a cap of 1, keep nothing back.
  */
-import type { State, Ticket } from "../policy/LaneKernel.ts"
+import type { State, Ticket } from "../policy/lane/LaneKernel.ts"
 
 /** Holds the seconds after the last short call in which places are kept. */
 export const memory = 60

@@ -36,9 +36,9 @@ export * as InflightBudget from "./catalogue/InflightBudget.ts"
 
 // Rates: what the guards use
 /** Learns how many units per second (requests, or tokens) a provider admits, from nothing but its refusals. */
-export * as AdaptiveRate from "./AdaptiveRate.ts"
+export * as AdaptiveRate from "./rate/AdaptiveRate.ts"
 /** Mirrors a provider's bucket, or its window, from what it admits and refuses, and says when it admits the next call. */
-export * as BucketMirror from "./BucketMirror.ts"
+export * as BucketMirror from "./mirror/BucketMirror.ts"
 
 // Rates: for guards of your own
 /** A bucket of tokens that fills at a rate: the plain limiter, with the three rules that keep it honest. */
@@ -110,15 +110,15 @@ export * as ExpAverage from "./catalogue/ExpAverage.ts"
 
 // Lanes: what the guards use
 /** Decides, for one lane, whether the next attempt may be sent now, and learns from how attempts end. */
-export * as LaneKernel from "./LaneKernel.ts"
+export * as LaneKernel from "./lane/LaneKernel.ts"
 /** Learns how many calls a provider lets be in flight at once. */
-export * as LaneInFlight from "./LaneInFlight.ts"
+export * as LaneInFlight from "./lane/LaneInFlight.ts"
 /** Tells an outage from bad luck, and finds its end with single probes. */
-export * as LaneOutage from "./LaneOutage.ts"
+export * as LaneOutage from "./lane/LaneOutage.ts"
 /** Holds what waits in a lane: by priority, retried work before fresh, first in first out, nobody starved. */
-export * as LaneQueue from "./LaneQueue.ts"
+export * as LaneQueue from "./lane/LaneQueue.ts"
 /** Estimates when a lane would send a call that joins its queue. */
-export * as LaneEstimate from "./LaneEstimate.ts"
+export * as LaneEstimate from "./lane/LaneEstimate.ts"
 
 // Money: what the guards use
 /** Price sheets, and what work costs by them: before it is done as a range, after it as one amount. */

@@ -250,6 +250,8 @@ describe("docs", () => {
     const wrong: Array<string> = []
     let room = ""
     let count = 0
+    const fileOf = (name: string) =>
+      sources.find((path) => path.startsWith(`src/${room}/`) && path.endsWith(`/${name}.ts`))
     for (const line of map.split("\n")) {
       if (/^[a-z]+$/.test(line)) room = line
       for (const chain of line.split("·")) {
@@ -257,9 +259,9 @@ describe("docs", () => {
         for (const [depth, names] of levels.entries()) {
           for (const name of names) {
             count++
-            if (!sources.includes(`src/${room}/${name}.ts`)) wrong.push(`src/${room}/${name}.ts is not there`)
-            const above = (levels[depth - 1] ?? []).filter((owner) => sources.includes(`src/${room}/${owner}.ts`))
-            const isPart = above.some((owner) => textOf(`src/${room}/${owner}.ts`).includes(`from "./${name}.ts"`))
+            if (fileOf(name) === undefined) wrong.push(`src/${room} has no ${name}.ts`)
+            const above = (levels[depth - 1] ?? []).flatMap((owner) => fileOf(owner) ?? [])
+            const isPart = above.some((path) => textOf(path).includes(`/${name}.ts"`))
             if (above.length > 0 && !isPart) wrong.push(`${above.join(", ")} does not import ${name}`)
           }
         }

@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Lane from "../../src/guard/Lane.ts"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
+import * as Kernel from "../../src/policy/lane/LaneKernel.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { bucket, calls, player, stalled, throttled } from "./lanes.ts"
 

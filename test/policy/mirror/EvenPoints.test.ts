@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Even from "../../src/policy/EvenPoints.ts"
+import * as Even from "../../../src/policy/mirror/EvenPoints.ts"
 
 const numbers = Array.from({ length: 1024 }, (_, n) => n)
 

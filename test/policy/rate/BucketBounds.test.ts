@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
-import * as Episode from "../../src/policy/AdaptiveRateEpisode.ts"
-import * as BucketBounds from "../../src/policy/BucketBounds.ts"
-import { seeded } from "./events.ts"
-import { law } from "./law.ts"
-import { changed } from "./learner.ts"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as Episode from "../../../src/policy/rate/AdaptiveRateEpisode.ts"
+import * as BucketBounds from "../../../src/policy/rate/BucketBounds.ts"
+import { seeded } from "../events.ts"
+import { law } from "../law.ts"
+import { changed } from "../learner.ts"
 
 /** A provider's bucket, full at the start. */
 const provider = (rate: number, depth: number) => {

@@ -25,8 +25,8 @@
  */
 
 import * as Timeouts from "./LaneTimeouts.ts"
-import * as OptionCheck from "./OptionCheck.ts"
-import * as Silence from "./Silence.ts"
+import * as OptionCheck from "../OptionCheck.ts"
+import * as Silence from "../Silence.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {

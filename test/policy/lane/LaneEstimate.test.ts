@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as LaneStreams from "../../src/guard/LaneStreams.ts"
-import * as Estimate from "../../src/policy/LaneEstimate.ts"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
+import * as LaneStreams from "../../../src/guard/LaneStreams.ts"
+import * as Estimate from "../../../src/policy/lane/LaneEstimate.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
 
 const known = (requests: number, tokens?: number): Kernel.State =>
   Kernel.make({

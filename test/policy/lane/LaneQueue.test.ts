@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Queue from "../../src/policy/LaneQueue.ts"
-import { seeded } from "./events.ts"
-import { law } from "./law.ts"
+import * as Queue from "../../../src/policy/lane/LaneQueue.ts"
+import { seeded } from "../events.ts"
+import { law } from "../law.ts"
 
 const entry = (level: number, over: Partial<Queue.Entry> = {}): Queue.Entry => ({
   level,

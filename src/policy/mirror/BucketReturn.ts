@@ -22,7 +22,7 @@
  *
  * Everything is plain data, `now` is seconds.
  */
-import * as Rate from "./AdaptiveRateReturnState.ts"
+import * as Rate from "../rate/AdaptiveRateReturnState.ts"
 import type { Guesses } from "./BucketGuesses.ts"
 
 /** Holds the constants of this module. */

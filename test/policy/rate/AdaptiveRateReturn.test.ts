@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
 
 /** Sends an attempt that had to wait, and tells 20 ms later whether it was refused. */
 const attempt = (before: AdaptiveRate.State, at: number, refused: boolean): AdaptiveRate.State => {

@@ -1,13 +1,13 @@
 /**
  * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
  */
-import * as AdaptiveRate from "./AdaptiveRate.ts"
-import * as Return from "./AdaptiveRateReturn.ts"
-import { stepped } from "./AdaptiveRateState.ts"
-import * as Traffic from "./AdaptiveRateTraffic.ts"
-import * as Use from "./AdaptiveRateUse.ts"
-import * as BucketBounds from "./BucketBounds.ts"
-import * as BucketMirror from "./BucketMirror.ts"
+import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
+import * as Return from "../rate/AdaptiveRateReturn.ts"
+import { stepped } from "../rate/AdaptiveRateState.ts"
+import * as Traffic from "../rate/AdaptiveRateTraffic.ts"
+import * as Use from "../rate/AdaptiveRateUse.ts"
+import * as BucketBounds from "../rate/BucketBounds.ts"
+import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"

@@ -22,7 +22,7 @@
  *
  * Everything is plain data; times are seconds.
  */
-import * as AdaptiveRate from "./AdaptiveRate.ts"
+import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as Outage from "./LaneOutage.ts"
 import type { Ahead } from "./LaneQueue.ts"

@@ -8,7 +8,7 @@
  *
  * A refusal measures a limit by what was admitted in the stretches of time that end with it: `BucketSuccession`.
  */
-import type { Stretch } from "./BucketSuccession.ts"
+import type { Stretch } from "../mirror/BucketSuccession.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Marks from "../../src/policy/LaneMarks.ts"
-import { seeded } from "./events.ts"
-import { law } from "./law.ts"
+import * as Marks from "../../../src/policy/lane/LaneMarks.ts"
+import { seeded } from "../events.ts"
+import { law } from "../law.ts"
 
 const mark = (at: number, empty?: Marks.Limit): Marks.Mark => ({ at, requests: at * 10, tokens: at * 3000, empty })
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Guesses from "../../src/policy/BucketGuesses.ts"
-import * as Mirror from "../../src/policy/BucketMirror.ts"
-import * as Succession from "../../src/policy/BucketSuccession.ts"
-import * as Marks from "../../src/policy/LaneMarks.ts"
-import { seeded } from "./events.ts"
-import { law } from "./law.ts"
+import * as Guesses from "../../../src/policy/mirror/BucketGuesses.ts"
+import * as Mirror from "../../../src/policy/mirror/BucketMirror.ts"
+import * as Succession from "../../../src/policy/mirror/BucketSuccession.ts"
+import * as Marks from "../../../src/policy/lane/LaneMarks.ts"
+import { seeded } from "../events.ts"
+import { law } from "../law.ts"
 
 const known = { admitted: 3200, seconds: 0.2, cost: 600, later: 0, lowest: 0.02, mean: 400 }
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
-import * as InFlight from "../../src/policy/LaneInFlight.ts"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
-import { events, laws, whole } from "./events.ts"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as InFlight from "../../../src/policy/lane/LaneInFlight.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import { events, laws, whole } from "../events.ts"
 
 /** Each run of these is long. */
 const fewer = { arbitrary: { ...laws.arbitrary, runs: 40 } } as const

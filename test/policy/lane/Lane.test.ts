@@ -1,12 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
-import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
-import * as InFlight from "../../src/policy/LaneInFlight.ts"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
-import * as Outage from "../../src/policy/LaneOutage.ts"
-import * as Queue from "../../src/policy/LaneQueue.ts"
-import { law } from "./law.ts"
-import { changed } from "./learner.ts"
+import type { RateLimitScope } from "../../../src/domain/TogetherError.ts"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as InFlight from "../../../src/policy/lane/LaneInFlight.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import * as Outage from "../../../src/policy/lane/LaneOutage.ts"
+import * as Queue from "../../../src/policy/lane/LaneQueue.ts"
+import { law } from "../law.ts"
+import { changed } from "../learner.ts"
 
 const generator = (seed: number) => () => {
   seed = (seed + 0x6D2B79F5) | 0

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as AdaptiveRate from "../../src/policy/AdaptiveRate.ts"
-import * as Pause from "../../src/policy/AdaptiveRatePause.ts"
-import { changed } from "./learner.ts"
+import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as Pause from "../../../src/policy/rate/AdaptiveRatePause.ts"
+import { changed } from "../learner.ts"
 
 /** Sends as fast as the learner allows through a bucket of 10 per second that holds 10, until it was refused so often. */
 const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate.State; readonly at: number } => {

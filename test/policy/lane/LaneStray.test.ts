@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
-import * as Stray from "../../src/policy/LaneStray.ts"
-import * as LaneStrayState from "../../src/policy/LaneStrayState.ts"
-import { laws, seeded, whole } from "./events.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import * as Stray from "../../../src/policy/lane/LaneStray.ts"
+import * as LaneStrayState from "../../../src/policy/lane/LaneStrayState.ts"
+import { laws, seeded, whole } from "../events.ts"
 
 const refusal: Kernel.Sample = { _tag: "Throttled", scope: "unknown" }
 

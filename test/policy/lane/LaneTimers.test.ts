@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
 
 /** One caller after the other, over timers that are no finer than a millisecond and fire late. */
 const sequential = (answerSeconds: number, seconds: number): Kernel.State => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as SlidingCount from "../../src/policy/SlidingCount.ts"
-import { seeded } from "./events.ts"
+import * as SlidingCount from "../../../src/policy/mirror/SlidingCount.ts"
+import { seeded } from "../events.ts"
 
 const { seconds } = SlidingCount.defaults
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Timeouts from "../../src/policy/LaneTimeouts.ts"
-import { seeded } from "./events.ts"
+import * as Timeouts from "../../../src/policy/lane/LaneTimeouts.ts"
+import { seeded } from "../events.ts"
 
 /** Tells of attempts in the order of sending, those that hang as timeouts, until one is no longer their own. */
 const play = (

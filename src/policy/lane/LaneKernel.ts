@@ -32,9 +32,9 @@
  * **Source**: joint admission without partial debits, one pause per lane, one cut per episode: algorithms of Finagle,
  * failsafe-go and the AWS SDKs, put together.
  */
-import * as AdaptiveRate from "./AdaptiveRate.ts"
-import * as BucketMirror from "./BucketMirror.ts"
-import { epsilon, quantumSeconds } from "./ClockTick.ts"
+import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
+import * as BucketMirror from "../mirror/BucketMirror.ts"
+import { epsilon, quantumSeconds } from "../ClockTick.ts"
 import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"

@@ -23,8 +23,8 @@ import * as Told from "./AdaptiveRateTold.ts"
 import * as Traffic from "./AdaptiveRateTraffic.ts"
 import * as Use from "./AdaptiveRateUse.ts"
 import * as BucketBounds from "./BucketBounds.ts"
-import * as OptionCheck from "./OptionCheck.ts"
-import * as Silence from "./Silence.ts"
+import * as OptionCheck from "../OptionCheck.ts"
+import * as Silence from "../Silence.ts"
 
 /** Names what the learner is doing. */
 export type Phase = "start" | "settle" | "hold" | "probe"

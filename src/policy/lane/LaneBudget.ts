@@ -9,11 +9,11 @@
  * A limit begins as a debt. Tokens are mirrored from the first refusal of tokens on, requests from the first of requests
  * after that: before it, what was sent tells the limit of requests by itself (`AdaptiveRate`).
  */
-import * as AdaptiveRate from "./AdaptiveRate.ts"
-import * as BucketMirror from "./BucketMirror.ts"
+import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
+import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
 import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
-import * as Silence from "./Silence.ts"
+import * as Silence from "../Silence.ts"
 
 const unpaid = (debt: Debt, rate: number, now: number): number =>
   rate === Infinity ? 0 : debt.units - Math.max(0, now - debt.at) * rate

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Return from "../../src/policy/BucketReturn.ts"
+import * as Return from "../../../src/policy/mirror/BucketReturn.ts"
 
 /** Refuses at each of these times: nothing held. */
 const refusedAt = (state: Return.State, ...times: ReadonlyArray<number>): Return.State =>

@@ -3,14 +3,14 @@
  *
  * `LaneKernel` exports all of it. Rates are per second, times are seconds.
  */
-import type { RateLimitScope } from "../domain/TogetherError.ts"
-import * as AdaptiveRate from "./AdaptiveRate.ts"
-import * as BucketMirror from "./BucketMirror.ts"
+import type { RateLimitScope } from "../../domain/TogetherError.ts"
+import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
+import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Stray from "./LaneStray.ts"
-import * as OptionCheck from "./OptionCheck.ts"
+import * as OptionCheck from "../OptionCheck.ts"
 
 /** Says how an attempt ended, as far as limits are concerned; times in seconds. */
 export type Sample =

@@ -1,8 +1,8 @@
 import { describe, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as Kernel from "../../src/policy/LaneKernel.ts"
-import { laws, seeded, whole } from "./events.ts"
-import { law } from "./law.ts"
+import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import { laws, seeded, whole } from "../events.ts"
+import { law } from "../law.ts"
 
 /** Each run of these is long. */
 const some = { arbitrary: { ...laws.arbitrary, runs: 25 } } as const
