@@ -7,11 +7,10 @@
  * that a refusal takes, contracts of headers, refusals that name nothing, changes, neighbours, outages and faults. Prints
  * how the kinds are spread, and the worst, so that each can be looked at again: `--from number --providers 1 --trace`.
  */
-import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import type { Options } from "../../src/testing/SimulationConfig.ts"
-import * as Outcome from "./outcome.ts"
-import { base, type Scenario, sizes, uniform, workload } from "./scenarios.ts"
+import { chances, percent, play, quantile } from "./drawn.ts"
+import { base, type Scenario, sizes } from "./scenarios.ts"
 
 const { values } = parseArgs({
   options: {
@@ -35,10 +34,7 @@ interface Drawn {
 
 /** Draws the provider of a number: always the same one. */
 const draw = (number: number): Drawn => {
-  let draws = 0
-  const random = () => uniform(number * 7919 + 13, draws++)
-  // the index is below the length
-  const pick = <A>(...choices: ReadonlyArray<A>): A => choices[Math.floor(random() * choices.length)] as A
+  const { pick, random } = chances(number * 7919 + 13)
   const perSecond = Number((0.3 * 200 ** random()).toPrecision(2))
   const tokens = perSecond * 350
   const kind = pick<Drawn["kind"]>("requests", ...kinds)
@@ -95,26 +91,13 @@ const draw = (number: number): Drawn => {
   }
 }
 
-const play = async (drawn: Drawn) => {
-  const { number, scenario } = drawn
-  const work = workload(scenario, calls, number)
-  const ideal = Outcome.ideal(scenario, number, work)
-  const { lost, seconds, wasted } = await Effect.runPromise(
-    Outcome.ours(scenario, number, work, { trace: values.trace })
-  )
-  return { ...drawn, ratio: seconds / ideal, wasted: wasted / calls, lost }
-}
-
 const first = Number(values.from)
-const played: Array<Awaited<ReturnType<typeof play>>> = []
+const played: Array<Drawn & Awaited<ReturnType<typeof play>>> = []
 for (let number = first; number < first + Number(values.providers); number++) {
   const drawn = draw(number)
-  if (values.kind === undefined || values.kind === drawn.kind) played.push(await play(drawn))
+  if (values.kind !== undefined && values.kind !== drawn.kind) continue
+  played.push({ ...drawn, ...await play(drawn.scenario, number, calls, values.trace) })
 }
-
-const quantile = (numbers: ReadonlyArray<number>, share: number): number =>
-  [...numbers].sort((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))] ?? NaN
-const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
 
 console.log(`${calls} calls against providers ${first} to ${first + played.length - 1}`)
 console.log("| kind | providers | makespan ÷ ideal: median | 90 % | most | wasted: median | 90 % | lost |")

@@ -27,10 +27,10 @@ export interface Scenario {
     readonly median: readonly [number, number]
     readonly sigma: number
   } | undefined
-  /** Bars: makespan ÷ ideal, wasted share of calls, wasted attempts on top. */
+  /** Bars: makespan ÷ ideal, wasted share of calls, and on top what is in flight when an outage begins. */
   readonly ratio: number
   readonly waste: number
-  readonly wasteExtra?: "in-flight" | undefined
+  readonly inFlight?: number | undefined
   /** Hides the words of the refusal from our client, so that it must infer the scope. */
   readonly hidden?: boolean | undefined
 }
@@ -90,7 +90,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     options: { ...requests(10), outages: [{ from: 60, to: 90, kind: 503 }] },
     ratio: 1.03,
     waste: 0.01,
-    wasteExtra: "in-flight"
+    inFlight: 30
   },
   {
     name: "fall",
@@ -344,6 +344,9 @@ export const spread: ReadonlyArray<Scenario> = [
     waste: 0.01
   }
 ]
+
+/** Computes the share of calls that the bar of a scenario lets be wasted. */
+export const wasteBar = ({ inFlight = 0, waste }: Scenario, calls: number): number => waste + inFlight / calls
 
 /** Draws the workload of a scenario. */
 export const workload = (scenario: Scenario, calls: number, seed: number): ReadonlyArray<Work> =>

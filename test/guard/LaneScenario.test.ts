@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Outcome from "../../bench/lanes/outcome.ts"
-import { others, type Scenario, scenarios, wide, workload } from "../../bench/lanes/scenarios.ts"
+import { others, type Scenario, scenarios, wasteBar, wide, workload } from "../../bench/lanes/scenarios.ts"
 
 const seed = 7
 
@@ -25,7 +25,7 @@ describe("Lane, against a provider that tells it nothing", () => {
       expect(lost).toBe(0)
       expect(ratio).toBeLessThan(scenario.ratio)
       // one seed: half a thousandth of the calls above the bar is one refusal
-      expect(wasted).toBeLessThan(scenario.waste + 0.001 + (scenario.wasteExtra === undefined ? 0 : 30 / 2000))
+      expect(wasted).toBeLessThan(wasteBar(scenario, 2000) + 0.001)
     }))
 
   it.live.each(
