@@ -73,7 +73,7 @@ const cards = (context: Summary.Context): string => {
         Format.count(failed),
         [
           ...(report.bad > 0 ? [Format.plural(report.bad, "bad line")] : []),
-          ...(running === undefined ? [] : [`${Format.count(running.rows)} in batches that go on`]),
+          ...(running === undefined ? [] : [`${Format.count(running.rows)} in ${Summary.goingOn(running)}`]),
           ...(unsent > 0 ? [`${Format.count(unsent)} not sent`] : [])
         ].join(" · ")
       ),

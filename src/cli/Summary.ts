@@ -115,8 +115,16 @@ export const reason = (context: Spending): string | undefined => {
 export const unsent = ({ running, undone }: Pick<Context, "running" | "undone">): number =>
   undone - (running?.rows ?? 0)
 
-const goingOn = ({ batches }: Job.Running): string =>
-  batches === 1 ? "a batch that goes on" : `${Format.count(batches)} batches that go on`
+/** Names batches that a run leaves behind. */
+export const goingOn = ({ batches, doubtful }: Job.Running): string => {
+  if (batches === doubtful) {
+    return batches === 1
+      ? "a batch that may go on"
+      : `${Format.count(batches)} batches that may go on`
+  }
+  const some = doubtful === 0 ? "" : `, ${Format.count(doubtful)} of which may not have been created`
+  return batches === 1 ? "a batch that goes on" : `${Format.count(batches)} batches that go on${some}`
+}
 
 const rowsLine = (context: Context, style: Style.Style): string => {
   const { lost, report, running } = context
@@ -293,7 +301,7 @@ const onward = (context: Context, style: Style.Style): string => {
       style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", Money.toUsd(enough)))
     }`
   }
-  if (context.running !== undefined) {
+  if (context.running !== undefined && context.running.doubtful < context.running.batches) {
     return `the answers are billed, and collected with: ${style.bold(CommandLine.again(args))}`
   }
   const priceless = Array.from(abandoned.values()).some(({ error }) => error._tag === "BudgetExceededError")

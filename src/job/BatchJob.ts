@@ -128,8 +128,8 @@ const drive = (
     let serial = 0
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
-    const provider = BatchProvider.make(yield* Together.Together, options.poll)
-    const batches = BatchRun.make({ journal, report, provider, stop })
+    const provider = BatchProvider.make(yield* Together.Together)
+    const batches = BatchRun.make({ journal, report, provider, poll: options.poll, stop })
     const settle = BatchSettle.make({ context, lookup, now, failFast: options.failFast === true, stop })
 
     /** Settles the rows of a part, and batches again those that it has no last word on. */
@@ -164,6 +164,7 @@ const drive = (
           yield* context.besides.add(uncertain)
           yield* batches.over(part)
         }
+        yield* batches.settled(part)
         const gatherer = Parts.gatherer(round, name, options.limits)
         const parts = yield* Effect.forEach(again, (row) => gather(gatherer, row))
         yield* Effect.forEach(

@@ -11,7 +11,6 @@
  * **Source**: Together's Batch API reference: a creation has no idempotency key, so an ambiguous one is looked for by its
  * input file.
  */
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
@@ -83,8 +82,15 @@ export interface BatchProvider {
    * success without an id it only looks.
    */
   readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
-  /** Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news. */
-  readonly poll: (batchId: string) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
+  /**
+   * Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news.
+   *
+   * @param pause lasts from one look to the next
+   */
+  readonly poll: (
+    batchId: string,
+    pause: Effect.Effect<void>
+  ) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
   /**
    * Reads what is said about the rows of a batch that has ended. A file that ends in the middle of a line is read again:
    * rows behind its end may be answered, and would be batched and billed again.
@@ -123,12 +129,8 @@ const unnamed = (part: Parts.Part) =>
     operation: "batches.create"
   })
 
-/**
- * Makes a provider of batches.
- *
- * @param poll time between two looks at a batch
- */
-export const make = (client: Together.Service, poll: Duration.Duration): BatchProvider => {
+/** Makes a provider of batches. */
+export const make = (client: Together.Service): BatchProvider => {
   const patiently = patience()
 
   const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
@@ -195,13 +197,13 @@ export const make = (client: Together.Service, poll: Duration.Duration): BatchPr
       ),
     adopt,
     create,
-    poll: Effect.fnUntraced(function*(batchId) {
+    poll: Effect.fnUntraced(function*(batchId, pause) {
       while (true) {
         const job = yield* patiently(
           Effect.catchTag(client.batches.get(batchId), "NotFoundError", () => Effect.undefined)
         )
         if (job === undefined || Batches.isTerminal(job.status)) return job
-        yield* Effect.sleep(poll)
+        yield* pause
       }
     }),
     collect: Effect.fnUntraced(function*(job) {

@@ -6,7 +6,12 @@
  * submit:  note ─▶ upload ─▶ note the file ─▶ create ─▶ note the batch
  * outcome: the batch that is noted, or one that is found, or a new one ─▶ poll ─▶ collect
  * ```
+ *
+ * A file that cannot be stored, or a batch that cannot be created, ends the job, but first every batch that is awaited is
+ * looked at once more: what has ended is collected, however often the same creation fails, run after run.
  */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as TogetherError from "../domain/TogetherError.ts"
@@ -34,8 +39,13 @@ export interface BatchRun {
   readonly open: ReadonlyArray<Parts.Part>
   /** Stores a part and creates its batch; hands back the part with what is known then. */
   readonly submit: (full: Parts.Full) => Effect.Effect<Parts.Part, JournalError>
-  /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
+  /**
+   * Waits for the batch of a part and reads what it said; nothing where there is no such batch. The rows are waited for
+   * until `settled` tells of them.
+   */
   readonly outcome: (part: Parts.Part) => Effect.Effect<Outcome | undefined, JournalError>
+  /** Tells that what the batch of a part said is settled. */
+  readonly settled: (part: Parts.Part) => Effect.Effect<void>
   /** Notes that a part is over: rows of it that are not settled are open again. */
   readonly over: (part: Parts.Part) => Effect.Effect<void, JournalError>
   /** Tells whether the batch of a part goes on, or may, at this instant. */
@@ -51,9 +61,14 @@ export interface Options {
   readonly journal: Journal.Journal
   readonly report: Report.Report
   readonly provider: BatchProvider.BatchProvider
+  /** Time between two looks at a batch. */
+  readonly poll: Duration.Duration
   /** Ends the job. */
   readonly stop: (why: Stop.Stop) => Effect.Effect<never>
 }
+
+/** Longest time that batches are looked at once more before the job ends. */
+const lastLook = Duration.minutes(1)
 
 /** Names the end of a job by an error of the provider that concerns all of it. */
 const refusal = (error: TogetherError.TogetherError): Stop.Stop =>
@@ -73,19 +88,20 @@ const nothingLess: Less = { rows: 0, nanoUsd: 0n }
 const runningOf = (parts: Iterable<Parts.Part>, less: ReadonlyMap<string, Less>): Job.Running | undefined => {
   const running = Array.from(parts).filter((part) => Parts.mayExist(part) && part.missing !== true)
   if (running.length === 0) return undefined
-  let rows = 0
+  let [rows, doubtful] = [0, 0]
   let nanoUsd: bigint | undefined = 0n
   for (const part of running) {
     const off = less.get(part.name) ?? nothingLess
     const bound = Parts.boundOf(part, off.nanoUsd)
     rows += part.rows - off.rows
+    if (part.batchId === undefined) doubtful++
     nanoUsd = nanoUsd === undefined || bound === undefined ? undefined : nanoUsd + bound
   }
-  return { batches: running.length, rows, nanoUsd }
+  return { batches: running.length, doubtful, rows, nanoUsd }
 }
 
 /** Makes what brings parts through their batches. */
-export const make = ({ journal, provider, report, stop }: Options): BatchRun => {
+export const make = ({ journal, poll, provider, report, stop }: Options): BatchRun => {
   // one creation at a time: where all are refused, the stop leaves none of the others in doubt
   const creation = Semaphore.makeUnsafe(1)
   const open = Parts.open(journal.notes)
@@ -94,7 +110,33 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
   const lessOf = new Map<string, Less>()
   const missedBefore = open.some((part) => part.missing === true)
 
+  /** Parts whose batch is awaited, or read: each is told when it was looked at since the job ends, or is settled. */
+  const awaited = new Map<string, Deferred.Deferred<void>>()
+  const ends = Deferred.makeUnsafe<void>()
+
   const refuse = (error: TogetherError.TogetherError) => stop(refusal(error))
+
+  const settled = ({ name }: Parts.Part) =>
+    Effect.sync(() => {
+      const looked = awaited.get(name)
+      awaited.delete(name)
+      if (looked !== undefined) Deferred.doneUnsafe(looked, Effect.void)
+    })
+
+  /** Ends the job where a batch cannot be made, when what the others have said is collected. */
+  const end = (error: TogetherError.TogetherError) =>
+    Effect.suspend(() => {
+      Deferred.doneUnsafe(ends, Effect.void)
+      return Effect.forEach(Array.from(awaited.values()), Deferred.await, { concurrency: "unbounded", discard: true })
+    }).pipe(Effect.timeoutOption(lastLook), Effect.andThen(refuse(error)))
+
+  /** Lasts from one look at a batch to the next; where the job ends there is one more look, and that tells of itself. */
+  const pause = (looked: Deferred.Deferred<void>) =>
+    Effect.suspend(() =>
+      Deferred.isDoneUnsafe(ends)
+        ? Effect.andThen(Deferred.succeed(looked, undefined), Effect.sleep(poll))
+        : Effect.raceFirst(Effect.sleep(poll), Deferred.await(ends))
+    )
 
   /** Notes that a part is over: rows of it that are not settled are open again. */
   const over = (part: Parts.Part) =>
@@ -104,12 +146,12 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
     )
 
   /** Ends the job by a refusal that leaves no batch of a part behind. */
-  const giveUp = (part: Parts.Part, error: TogetherError.TogetherError) => Effect.andThen(over(part), refuse(error))
+  const giveUp = (part: Parts.Part, error: TogetherError.TogetherError) => Effect.andThen(over(part), end(error))
 
   const create = (part: Parts.Part, fileId: string) =>
     Effect.catch(
       provider.create(part, fileId),
-      ({ denied, error }) => denied ? giveUp(part, error) : refuse(error)
+      ({ denied, error }) => denied ? giveUp(part, error) : end(error)
     )
 
   /** Notes what became of a part. What its rows ask for is long, and is noted once, when the part is begun. */
@@ -131,7 +173,6 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
 
   /** Finds the batch of a part of an earlier run, or creates it where it was asked for and is not there. */
   const batchOf = Effect.fnUntraced(function*(part: Parts.Part) {
-    if (part.batchId !== undefined) return part.batchId
     const found = yield* Effect.catch(provider.adopt(part), refuse)
     const batchId = found.batchId ??
       (part.fileId === undefined || found.fileId === undefined ? undefined : yield* create(part, found.fileId))
@@ -159,9 +200,11 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
 
   /** Waits for the batch of a part and reads what it said; nothing where there is no such batch. */
   const outcome = Effect.fnUntraced(function*(part: Parts.Part): Effect.fn.Return<Outcome | undefined, JournalError> {
-    const batchId = yield* creation.withPermit(batchOf(part))
+    const batchId = part.batchId ?? (yield* creation.withPermit(batchOf(part)))
     if (batchId === undefined) return undefined
-    const job = yield* Effect.catch(provider.poll(batchId), refuse)
+    const looked = Deferred.makeUnsafe<void>()
+    awaited.set(part.name, looked)
+    const job = yield* Effect.catch(provider.poll(batchId, pause(looked)), refuse)
     if (job === undefined) {
       yield* miss(part, batchId)
       return { said: new Map(), hopeless: undefined, gone: true }
@@ -183,5 +226,5 @@ export const make = ({ journal, provider, report, stop }: Options): BatchRun => 
     return part !== undefined && Parts.mayExist(part)
   }
 
-  return { open, submit, outcome, over, less, goesOn, running: () => runningOf(openParts.values(), lessOf) }
+  return { open, submit, outcome, settled, over, less, goesOn, running: () => runningOf(openParts.values(), lessOf) }
 }

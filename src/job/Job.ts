@@ -103,6 +103,8 @@ export const defaults = {
 /** Says what goes on at the provider after a job through batches has ended: it is billed, and a later run collects it. */
 export interface Running {
   readonly batches: number
+  /** Batches of these that were asked for, with no word on whether they are there: a later run looks for them. */
+  readonly doubtful: number
   /** Rows of the input in them that are not settled; none of the lines that are not selected. */
   readonly rows: number
   /** Nano-dollars that the batches may still cost at the most; absent where a price is unknown. */

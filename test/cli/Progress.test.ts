@@ -397,16 +397,30 @@ describe("Summary", () => {
     const stopped = {
       ...context({ _tag: "Interrupted" }, report),
       undone: 50,
-      running: { batches: 2, rows: 30, nanoUsd: 5_000_000n }
+      running: { batches: 2, doubtful: 0, rows: 30, nanoUsd: 5_000_000n }
     }
     const text = Summary.lines(stopped, Style.colorless).join("\n")
     expect(text).toContain("0 answered · 0 failed · 30 in 2 batches that go on · 20 not sent · 0 lost")
     expect(text).toContain("$0.00 · up to $0.005 for 2 batches that go on")
     expect(text).toContain("the answers are billed, and collected with: effect-together run in.jsonl")
-    const unpriced = { ...stopped, running: { batches: 1, rows: 50, nanoUsd: undefined } }
+    const unpriced = { ...stopped, running: { batches: 1, doubtful: 0, rows: 50, nanoUsd: undefined } }
     expect(Summary.lines(unpriced, Style.colorless).join("\n")).toContain(
       "$0.00 · a batch that goes on, of unknown price"
     )
+  })
+
+  it("tells batches that go on from those that may not have been created", () => {
+    const end = (batches: number, doubtful: number) =>
+      Summary.lines({
+        ...context({ _tag: "Interrupted" }, Report.make(start)),
+        undone: 40,
+        running: { batches, doubtful, rows: 40, nanoUsd: 0n }
+      }, Style.colorless).join("\n")
+    expect(end(3, 1)).toContain("40 in 3 batches that go on, 1 of which may not have been created ·")
+    expect(end(3, 1)).toContain("collected with: effect-together run in.jsonl")
+    expect(end(3, 3)).toContain("40 in 3 batches that may go on ·")
+    expect(end(1, 1)).toContain("40 in a batch that may go on ·")
+    expect(end(1, 1)).toMatch(/^continue with: effect-together run in.jsonl$/m)
   })
 
   it("says what to do about failed rows, bad lines, and a run that was done before", () => {

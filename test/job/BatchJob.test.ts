@@ -14,7 +14,7 @@ import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
-import { boundOf, ids, line, model, numbered, price, prompts, run, setup, world } from "./batches.ts"
+import { answering, boundOf, ids, line, model, numbered, price, prompts, run, setup, world } from "./batches.ts"
 import { slow } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
@@ -491,10 +491,11 @@ describe("BatchJob", () => {
         const options = { price, limits: { maxRows: 4, maxBytes: 1e7 } }
         const stop = Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
         const stopped = yield* run(disk, provider, { ...options, stop })
-        expect(stopped.running).toEqual({ batches: 2, rows: 6, nanoUsd: boundOf(1, 4) + boundOf(5, 6) })
+        expect(stopped.running).toEqual({ batches: 2, doubtful: 0, rows: 6, nanoUsd: boundOf(1, 4) + boundOf(5, 6) })
         const unpriced = yield* setup(prompts(1))
         expect((yield* run(unpriced, world(), { ...options, price: () => undefined, stop })).running).toEqual({
           batches: 1,
+          doubtful: 0,
           rows: 1,
           nanoUsd: undefined
         })
@@ -669,17 +670,6 @@ describe("BatchJob", () => {
         const { report } = yield* run(disk, world(), { rounds: 1 })
         expect([report.ok, report.failed]).toEqual([3, 0])
       })))
-
-    /** Answers each request that the test means by a status, as long as it is told to. */
-    const answering = (status: () => number | undefined, of: string) => (client: HttpClient.HttpClient) =>
-      HttpClient.transform(client, (effect, request) =>
-        Effect.suspend(() => {
-          const said = `${request.method} ${request.url}`.includes(of) ? status() : undefined
-          const body = JSON.stringify({ error: { message: "no" } })
-          return said === undefined
-            ? effect
-            : Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body, { status: said })))
-        }))
 
     const byCalls = (disk: MemoryDisk.Disk) =>
       JobFiles.run({

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
@@ -40,7 +39,7 @@ const world = (creations: ReadonlyArray<Answer>, batches: ReadonlyArray<object> 
   )
   const create = VirtualClock.wrap(
     Effect.gen(function*() {
-      const provider = BatchProvider.make(yield* Together.Together, Duration.seconds(1))
+      const provider = BatchProvider.make(yield* Together.Together)
       return yield* Effect.result(provider.create(part, "file-1"))
     }).pipe(Effect.provide(layer))
   )

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as BatchBudget from "../../src/job/BatchBudget.ts"
@@ -83,3 +84,14 @@ export const boundOf = (from: number, to: number): bigint => {
   const bound = BatchBudget.bound(price, model, rows)
   return bound._tag === "Known" ? bound.high : 0n
 }
+
+/** Answers each request that the test means by a status, as long as it is told to. */
+export const answering = (status: () => number | undefined, of: string) => (client: HttpClient.HttpClient) =>
+  HttpClient.transform(client, (effect, request) =>
+    Effect.suspend(() => {
+      const said = `${request.method} ${request.url}`.includes(of) ? status() : undefined
+      const body = JSON.stringify({ error: { message: "no" } })
+      return said === undefined
+        ? effect
+        : Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body, { status: said })))
+    }))

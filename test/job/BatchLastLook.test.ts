@@ -1,0 +1,53 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Stop from "../../src/job/Stop.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { answering, boundOf, price, prompts, run, setup, world } from "./batches.ts"
+
+const creation = "POST https://api.together.ai/v1/batches"
+
+describe("BatchJob", () => {
+  describe("last look", () => {
+    it.effect("collects what batches have said before it stops at one that cannot be created", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        let asked = 0
+        const failing = world({}, answering(() => ++asked > 2 ? 500 : undefined, creation))
+        // no look but the last comes in time
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 hour" } as const
+        const { report, running, stop } = yield* run(disk, failing, { ...options, price })
+        expect([report.ok, stop?._tag]).toEqual([4, "Unreachable"])
+        expect(running).toEqual({ batches: 1, doubtful: 1, rows: 2, nanoUsd: boundOf(5, 6) })
+      })))
+
+    it.effect("collects the batches of an earlier run while one of its others cannot be created", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        let asked = 0
+        const failing = world({}, answering(() => ++asked > 2 ? 500 : undefined, creation))
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 second" } as const
+        const left = yield* run(disk, failing, {
+          ...options,
+          stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+        })
+        expect([left.report.ok, left.running?.doubtful]).toEqual([0, 1])
+        // a creation that fails is tried again for longer than that
+        yield* Effect.sleep("1 minute")
+        const soon = Effect.as(Effect.sleep("1 second"), Stop.interrupted)
+        expect((yield* run(disk, failing, { ...options, stop: soon })).report.ok).toBe(4)
+      })))
+
+    it.effect("looks a minute at the most before it stops at a batch that cannot be created", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        let asked = 0
+        const failing = (client: HttpClient.HttpClient) =>
+          answering(() => ++asked > 1 ? 500 : undefined, creation)(answering(() => 500, "/v1/batches/")(client))
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 2 }
+        const { report, stop } = yield* run(disk, world({}, failing), options)
+        expect([report.ok, stop?._tag]).toEqual([0, "Unreachable"])
+        expect((report.endedAt ?? 0) - report.startedAt).toBeLessThan(120_000)
+      })))
+  })
+})
