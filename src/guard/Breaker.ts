@@ -17,7 +17,7 @@
  *
  * | outcome | counts as |
  * | --- | --- |
- * | value | success |
+ * | value, or the end of a stream | success |
  * | `ServerError`, `OverloadedError`, `ConnectionError`, `StreamError`, `RequestTimeoutError` (not `deadline`) | failure |
  * | `RateLimitError` and every other error, interruption | ignored |
  *
@@ -26,15 +26,20 @@
  * retried, and every attempt is judged. Where the effect queues, the probe should go first: it sees `CurrentProbe`, and a
  * `Lane` inside minds it.
  *
+ * `run` judges an effect by its exit. What goes on after the effect that began it, as a stream does, goes through by
+ * `acquireScoped`, and is judged when it is settled.
+ *
  * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -88,8 +93,8 @@ export const defaults = {
   probeWait: Duration.seconds(1)
 } as const
 
-/** Configures one call through a breaker. */
-export interface RunOptions<in A, in E> {
+/** Says which circuit a call goes through, and what it does where that is open. */
+export interface AdmitOptions {
   /** Key of the circuit: that of the lane. */
   readonly key: string
   /**
@@ -97,8 +102,20 @@ export interface RunOptions<in A, in E> {
    * `"wait"` (jobs): waits until it is admitted; bound it with `Deadline.run`.
    */
   readonly whenOpen?: "fail" | "wait" | undefined
+}
+
+/** Configures one call through a breaker. */
+export interface RunOptions<in A, in E> extends AdmitOptions {
   /** Judges an attempt. Default: the table of the module header. */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
+}
+
+/** Lets a call go through its circuit until it is settled. */
+export interface Permit {
+  /** True where the call is the probe of a half-open circuit: until it is settled, the circuit admits nobody else. */
+  readonly probe: boolean
+  /** Tells how the call ended; only the first time counts. */
+  readonly settle: (outcome: Outcome) => Effect.Effect<void>
 }
 
 /** Guards calls by circuits, one per key. */
@@ -111,6 +128,13 @@ export interface Breaker {
       options: RunOptions<A, E>
     ): Effect.Effect<A, E | CircuitOpenError, R>
   }
+  /**
+   * Admits a call that goes on after the effect that began it, as a stream does. The scope's end settles it as ignored,
+   * where it was not settled: a stream that its consumer leaves is no failure, and as a probe makes way for the next.
+   *
+   * **Gotchas**: to queue as a probe, what it runs needs `permit.probe` as its {@link CurrentProbe}.
+   */
+  readonly acquireScoped: (options: AdmitOptions) => Effect.Effect<Permit, CircuitOpenError, Scope.Scope>
   /** Reads a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitBreaker.State>
   /** Emits each change of a circuit, and ends with the scope of the breaker. */
@@ -239,6 +263,7 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
         2,
         <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, lines, self, options)
       ),
+      acquireScoped: (options) => acquire(circuits, lines, options),
       // the store is in memory, which cannot fail
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
@@ -289,6 +314,40 @@ const admit = <A, E, R>(
 
   return turn(false)
 }
+
+/** Admits what ends when it is settled. Effect's breaker judges an effect: here one that waits for the outcome, in a fiber. */
+const acquire = (
+  circuits: CircuitBreaker.CircuitBreaker,
+  lines: Lines,
+  options: AdmitOptions
+): Effect.Effect<Permit, CircuitOpenError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const admitted = yield* Deferred.make<boolean, CircuitOpenError>()
+      const outcome = yield* Deferred.make<Outcome>()
+      const held = Effect.flatMap(
+        CurrentProbe,
+        (probe) => Effect.andThen(Deferred.succeed(admitted, probe), Deferred.await(outcome))
+      )
+      const call = admit(circuits, lines, held, {
+        ...options,
+        classify: (exit) => Exit.isSuccess(exit) ? exit.value : CircuitBreaker.ignored
+      })
+      const fiber = yield* Effect.forkIn(
+        // the probe of another circuit around it is none of this one
+        Effect.onError(call, (cause) => Deferred.failCause(admitted, cause)).pipe(
+          Effect.provideService(CurrentProbe, false),
+          Effect.interruptible
+        ),
+        yield* Effect.scope,
+        { startImmediately: true }
+      )
+      const probe = yield* Effect.onError(restore(Deferred.await(admitted)), () => Fiber.interrupt(fiber))
+      const settle = (given: Outcome) =>
+        Effect.uninterruptible(Effect.andThen(Deferred.succeed(outcome, given), Fiber.await(fiber)))
+      return { probe, settle: (given) => Effect.asVoid(settle(given)) }
+    })
+  )
 
 /** Finds how long to wait at a circuit, or fails where the deadline comes before. A little at random, against herds. */
 const waitFor = (shut: Shut): Effect.Effect<Duration.Duration, CircuitOpenError> =>

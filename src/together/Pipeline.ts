@@ -35,7 +35,7 @@ import * as Hint from "../domain/Hint.ts"
 import { isBeforeWork, isRetryable, mayHaveArrived } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
-import type * as Breaker from "../guard/Breaker.ts"
+import * as Breaker from "../guard/Breaker.ts"
 import * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import * as Hedge from "../guard/Hedge.ts"
@@ -137,13 +137,10 @@ const retried = <A, R>(
 }
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
-const throughBreaker = <A, R>(call: Call, guards: Guards, attempt: Effect.Effect<A, Failure, R>) =>
-  guards.breaker === undefined
-    ? attempt
-    : guards.breaker.run(attempt, {
-      key: call.lane,
-      whenOpen: priorityLevel(call.priority) >= bulkLevel ? "wait" : "fail"
-    })
+const circuitOf = (call: Call): Breaker.AdmitOptions => ({
+  key: call.lane,
+  whenOpen: priorityLevel(call.priority) >= bulkLevel ? "wait" : "fail"
+})
 
 /**
  * Sends an attempt that is paid for and whose account is not suspended, asked last of all, and counts rate limits for
@@ -262,14 +259,11 @@ export const answer = <A>(
   const once = Effect.withFiber<A, Failure>((fiber) => {
     const observed = observe(fiber.getRef(RetryLoop.CurrentAttempt))
     last = observed
-    return throughBreaker(
-      call,
-      guards,
-      guards.lane.run(hedged(call, guards, observed, attempt), {
-        ...laneRequest(call, observed.attempt),
-        classify: (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
-      })
-    )
+    const attempted = guards.lane.run(hedged(call, guards, observed, attempt), {
+      ...laneRequest(call, observed.attempt),
+      classify: (exit) => learned(call, guards, fiber.getRef(Clock.Clock), exit, observed)
+    })
+    return guards.breaker === undefined ? attempted : guards.breaker.run(attempted, circuitOf(call))
   })
   const { cost, money } = guards
   const attempts = retried(call, guards, once)
@@ -290,9 +284,21 @@ export const answer = <A>(
 
 interface Held<Chunk> {
   readonly opened: Opened<Chunk>
-  readonly permit: Lane.Permit
   readonly observed: Observed
+  /** Tells lane and circuit how the stream ended; only the first end counts. */
+  readonly settle: (exit: Exit.Exit<unknown, Failure>) => Effect.Effect<void>
 }
+
+/** Begins a stream that its circuit lets through, and judges at its end: most streams that break have begun. */
+const throughCircuit = <A, R>(
+  call: Call,
+  { breaker }: Guards,
+  begun: (circuit: Breaker.Permit | undefined) => Effect.Effect<A, Failure, R>
+): Effect.Effect<A, Failure, R | Scope.Scope> =>
+  breaker === undefined ? begun(undefined) : Effect.flatMap(
+    breaker.acquireScoped(circuitOf(call)),
+    (circuit) => circuit.probe ? Effect.provideService(begun(circuit), Breaker.CurrentProbe, true) : begun(circuit)
+  )
 
 /** Runs a call that streams: retried unseen up to its first token, never after it. */
 export const stream = <Chunk>(
@@ -304,38 +310,41 @@ export const stream = <Chunk>(
   let arrived: Opened<Chunk> | undefined
   let answered: Observed | undefined
 
-  const settle = (permit: Lane.Permit, observed: Observed, exit: Exit.Exit<unknown, Failure>) =>
-    Effect.clockWith((clock) => permit.settle(learned(call, guards, clock, exit, observed)))
+  const begun = (observed: Observed, circuit: Breaker.Permit | undefined) =>
+    Effect.flatMap(guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }), (permit) => {
+      const settle = (exit: Exit.Exit<unknown, Failure>) =>
+        Effect.clockWith((clock) => {
+          const settled = permit.settle(learned(call, guards, clock, exit, observed))
+          return circuit === undefined ? settled : Effect.andThen(settled, circuit.settle(Breaker.classify(exit)))
+        })
+      return paid(call, guards, observed, open(observed)).pipe(
+        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : settle(exit)),
+        Effect.map((opened): Held<Chunk> => ({ opened, observed, settle }))
+      )
+    })
 
   const once = Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope)
     const observed = observe(yield* RetryLoop.CurrentAttempt)
-    const held = guards.lane.acquireScoped({ ...laneRequest(call, observed.attempt), stream: true }).pipe(
-      Effect.flatMap((permit) =>
-        paid(call, guards, observed, open(observed)).pipe(
-          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : settle(permit, observed, exit)),
-          Effect.map((opened): Held<Chunk> => ({ opened, permit, observed }))
-        )
-      ),
+    return yield* throughCircuit(call, guards, (circuit) => begun(observed, circuit)).pipe(
       Scope.provide(scope),
       Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
     )
-    return yield* throughBreaker(call, guards, held)
   })
   const attempts = retried(call, guards, once)
 
   const opening = Effect.gen(function*() {
-    const { observed, opened, permit } = yield* attempts
+    const { observed, opened, settle } = yield* attempts
     arrived = opened
 
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       if (Pull.isDoneCause(cause)) {
         observed.usage = measured(call, opened)
         answered = observed
-        return settle(permit, observed, Exit.void)
+        return settle(Exit.void)
       }
       // no end of the stream in it, so what is left are failures of the call
-      return permit.settle(sampleOf(Exit.failCause(cause as Cause.Cause<Failure>), observed))
+      return settle(Exit.failCause(cause as Cause.Cause<Failure>))
     })))
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))

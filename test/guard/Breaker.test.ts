@@ -308,6 +308,75 @@ describe("Breaker", () => {
       })))
   })
 
+  describe("acquireScoped", () => {
+    it.effect("judges a call when it is settled, by its first outcome", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const permits = yield* Effect.forEach([1, 2, 3, 4], () => breaker.acquireScoped({ key: "a" }))
+        for (const permit of permits) {
+          expect(permit.probe).toBe(false)
+          expect((yield* breaker.state("a"))._tag).toBe("Closed")
+          yield* permit.settle(CircuitBreaker.failure({ retryAfter: Duration.seconds(90) }))
+          yield* permit.settle(CircuitBreaker.success)
+        }
+        const state = yield* breaker.state("a")
+        expect(state._tag === "Open" && Duration.toSeconds(state.retryAfter)).toBe(90)
+      })))
+
+    it.effect("keeps a half-open circuit to itself until it is settled, and closes or opens it then", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker)
+        for (
+          const [outcome, state] of [[CircuitBreaker.failure(), "Open"], [CircuitBreaker.success, "Closed"]] as const
+        ) {
+          yield* Effect.sleep("25 seconds")
+          const permit = yield* breaker.acquireScoped({ key: "a" })
+          expect(permit.probe).toBe(true)
+          expect((yield* Effect.flip(breaker.run(Effect.void, { key: "a" }))).message).toContain("half open")
+          yield* permit.settle(outcome)
+          expect((yield* breaker.state("a"))._tag).toBe(state)
+        }
+      })))
+
+    it.effect("makes way for the next probe at the end of the scope, and counts nothing", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        yield* trip(breaker, server, 3)
+        yield* Effect.scoped(Effect.andThen(breaker.acquireScoped({ key: "a" }), Effect.exit(Effect.fail(server))))
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+        yield* trip(breaker, server, 1)
+        yield* Effect.sleep("12 seconds")
+        const left = Effect.scoped(Effect.andThen(breaker.acquireScoped({ key: "a" }), Effect.fail("left")))
+        expect(yield* Effect.flip(left)).toBe("left")
+        expect(yield* breaker.state("a")).toMatchObject({ _tag: "HalfOpen", probing: false })
+        expect(yield* breaker.run(Breaker.CurrentProbe, { key: "a" })).toBe(true)
+      })))
+
+    it.effect("leaves nothing behind where it is interrupted while it waits, or refused", () =>
+      Effect.gen(function*() {
+        const { exit, fibersLeft, timersLeft } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+          const breaker = yield* Breaker.make(options)
+          yield* trip(breaker)
+          const acquire = (whenOpen: "fail" | "wait") => breaker.acquireScoped({ key: "a", whenOpen })
+          expect((yield* Effect.flip(acquire("fail")))._tag).toBe("CircuitOpenError")
+          const waiting = yield* Effect.forkChild(acquire("wait"), { startImmediately: true })
+          yield* Fiber.interrupt(waiting)
+          yield* Effect.sleep("30 seconds")
+          expect(yield* breaker.state("a")).toMatchObject({ _tag: "Open" })
+          expect((yield* acquire("wait")).probe).toBe(true)
+        })))
+        expect([Exit.isSuccess(exit), fibersLeft, timersLeft]).toEqual([true, 0, 0])
+      }))
+
+    it.effect("is no probe of its own circuit within that of another", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const permit = breaker.acquireScoped({ key: "a" })
+        expect((yield* Effect.provideService(permit, Breaker.CurrentProbe, true)).probe).toBe(false)
+      })))
+  })
+
   it.effect("emits its transitions", () =>
     virtual(Effect.gen(function*() {
       const breaker = yield* Breaker.make(options)
