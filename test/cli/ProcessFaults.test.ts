@@ -9,7 +9,7 @@ import * as Shell from "./Shell.ts"
 // each test waits for its own processes
 describe.concurrent("the process in trouble", () => {
   it("loses nothing, doubles nothing and sends no answered row again when it is killed", async () => {
-    const outcome = await Kill.run({ rows: 150, kills: 2, concurrency: 40, within: 1000, seed: 5, command })
+    const outcome = await Kill.run({ rows: 120, kills: 2, concurrency: 40, within: 600, seed: 5, command })
     expect(outcome).toMatchObject({ kills: 2, lost: 0, doubled: 0, sentAgain: 0, overBound: 0 })
   }, 90_000)
 
@@ -72,7 +72,7 @@ describe.concurrent("the process in trouble", () => {
     for (let i = 0; i < 1000 && (await first.state()).counters.succeeded < 15; i++) await pause(10)
     const answered = (await first.state()).counters.succeeded
     await first.close()
-    await pause(1500)
+    await pause(800)
     const second = await serve(options, Number(new URL(first.url).port))
     expect(await run.ended).toBe(0)
     expect(run.said.err).toContain("60 answered · 0 failed · 0 lost")

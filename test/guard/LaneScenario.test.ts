@@ -64,7 +64,7 @@ describe("Lane, against a provider that tells it nothing", () => {
     "follows a limit that doubles with the success of an hour, though each probe finds little more",
     () =>
       Effect.gen(function*() {
-        const { lost, ratio } = yield* played(named("grows-hourly"), 12_000)
+        const { lost, ratio } = yield* played(named("grows-hourly"), 6000)
         expect(lost).toBe(0)
         expect(ratio).toBeLessThan(1.25)
       }),

@@ -376,9 +376,13 @@ describe("LedgerFile", () => {
 
     it.effect("loses nothing where it is killed at any step", () => {
       let acknowledged = 0
-      const left: Array<readonly [calls: number, bytes: Uint8Array]> = []
+      /** The states of the file, each with what was acknowledged: once, however often they were seen. */
+      const left = new Map<string, readonly [calls: number, bytes: Uint8Array]>()
       const watched = (real: FileSystem.FileSystem, path: string) => {
-        const look = Effect.map(Effect.orDie(real.readFile(path)), (bytes) => void left.push([acknowledged, bytes]))
+        const look = Effect.map(
+          Effect.orDie(real.readFile(path)),
+          (bytes) => void left.set(`${acknowledged}: ${bytes}`, [acknowledged, bytes])
+        )
         const around = <A, E>(effect: Effect.Effect<A, E>) => Effect.ensuring(Effect.andThen(look, effect), look)
         const files = altering(real, (file) => ({
           writeAll: (bytes) => around(file.writeAll(bytes)),
@@ -398,8 +402,8 @@ describe("LedgerFile", () => {
             yield* call(id)
             acknowledged = id
           }
-          expect(left.some(([, bytes]) => bytes.at(-1) === claim)).toBe(true)
-          for (const [least, bytes] of left) {
+          expect([...left.values()].some(([, bytes]) => bytes.at(-1) === claim)).toBe(true)
+          for (const [least, bytes] of left.values()) {
             yield* fs.writeFile(path, bytes)
             const { entries } = yield* Effect.scoped(LedgerStore.makeFile({ path, compactAbove: 10 }))
             const known = calls(entries)

@@ -93,16 +93,16 @@ describe("LedgerStore", () => {
             if (bytes > 0) {
               expect(LedgerStore.decode(Uint8Array.of(...file.subarray(0, bytes), claim))).toEqual(decoded)
             }
-            // opened at every seventh byte, and wherever a line begins or ends
+            // opened at every seventeenth byte, and wherever a line begins or ends
             const near = file.subarray(Math.max(0, bytes - 2), bytes + 2).includes(10)
-            if (!near && bytes % 7 !== 0 && process.env["STEPS"] !== "all") continue
+            if (!near && bytes % 17 !== 0 && process.env["STEPS"] !== "all") continue
             const after = yield* guarded(path, tally)
             const sure = (after?.settled ?? 0n) - (after?.uncertain ?? 0n)
             expect(sure >= floor).toBe(true)
             expect(sure).toBe(settled(decoded.success.entries))
             expect(after?.reserved ?? 0n).toBe(0n)
             expect(after?.open ?? 0).toBe(0)
-            if (bytes % 91 === 0) {
+            if (bytes % 85 === 0) {
               // what was repaired and written to is whole, and a second restart finds the same
               expect(yield* guarded(path, tally)).toEqual(after)
               const again = LedgerStore.decode(yield* fs.readFile(path))
@@ -257,11 +257,9 @@ describe("LedgerStore", () => {
         expect(store).toMatchObject({ entries: [refund(1)], tornBytes: behind.length })
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
-    /** All that no text holds, all that JSON is made of, and some others. */
+    /** What no text holds, at the edges of what is told apart; all that JSON is made of; and some others. */
     const damages = [
-      ...Array.from({ length: 33 }, (_, byte) => byte),
-      ...Buffer.from("\",-.09:[]aeftunz{}~"),
-      127,
+      ...Buffer.from("\u0000\u0001\u0002\b\t\n\v\f\r\u000e\u001f \",-.09:[]aeftunz{}~\u007f"),
       128,
       195,
       255
@@ -281,7 +279,9 @@ describe("LedgerStore", () => {
         let refused = 0
         for (let at = 0; at < bytes.length; at++) {
           const line = bytes.subarray(0, at).filter((byte) => byte === 10).length - 1
-          for (const byte of damages) {
+          // what is torn behind it changes nothing of a line further up, but what is taken for unacknowledged
+          const tried = torn !== "" && line < entries.length - 1 ? [0, claim, 34, 125] : damages
+          for (const byte of tried) {
             if (byte === bytes[at]) continue
             const decoded = LedgerStore.decode(bytes.with(at, byte))
             if (Result.isFailure(decoded)) {
@@ -344,7 +344,7 @@ describe("LedgerStore", () => {
                 Uint8Array.of(...prefix, ...unwritten, ...claimed)
               ]
               for (const found of torn) law(LedgerStore.decode(found)).toEqual(expected)
-              if ((bytes + claims + zeros) % 9 !== 0) continue
+              if ((bytes + claims + zeros) % 17 !== 0) continue
               opened++
               yield* fs.writeFile(path, torn[opened % 2] ?? prefix)
               yield* Effect.scoped(Effect.flatMap(LedgerStore.makeFile({ path }), (store) => store.append([refund(9)])))

@@ -120,7 +120,7 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         const near = (at: number) => bytes.subarray(Math.max(0, at - 2), at + 2).includes(10)
         for (let length = 0; length <= bytes.length; length++) {
           const between = length > bytes.indexOf(10) + 2 && length < last
-          if (between && !near(length) && process.env["STEPS"] !== "all" && length % 7 !== 0) continue
+          if (between && !near(length) && process.env["STEPS"] !== "all" && length % 23 !== 0) continue
           yield* disk.fs.writeFile("cut", bytes.subarray(0, length))
           const kept = Math.max(0, bytes.subarray(0, length).filter((byte) => byte === 10).length - 1)
           const { recovered, rows } = yield* settled("cut")

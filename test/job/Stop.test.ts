@@ -151,7 +151,7 @@ describe("Stop", () => {
   it.effect("tries no row again once the job has stopped, and leaves it undone", () =>
     Effect.gen(function*() {
       const failing = { outages: [{ from: 0, kind: 500 as const }] }
-      for (let stopAt = 600; stopAt < 1300; stopAt += 130) {
+      for (let stopAt = 600; stopAt < 1300; stopAt += 190) {
         const ran = yield* stopped(interrupted(stopAt), { provider: failing, stopAt })
         expect([stopAt, ran.late, ran.cancelled, ran.held]).toEqual([stopAt, 0, 0, 0])
         expect(ran.result.report).toMatchObject({ ok: 0, failed: 0, attempts: ran.arrivals })

@@ -65,7 +65,7 @@ describe("options", () => {
   it.each(kernels)("$of settles on what was given and accepts it again, or blames what was given", (kernel) => {
     const random = seeded(5)
     const below = (n: number) => Math.floor(random() * n)
-    for (let i = 0; i < 600; i++) {
+    for (let i = 0; i < 300; i++) {
       const given: Record<string, unknown> = { ...required[kernel.name] }
       for (let k = 1 + below(3); k > 0; k--) {
         given[kernel.fields[below(kernel.fields.length)]!] = values[below(values.length)]

@@ -144,7 +144,7 @@ describe("Recorder, with default options", () => {
         twice(steps, options(seed % 2 === 0 ? 0.1 : 0), seed),
         ({ met, replayed }) => expect(replayed).toStrictEqual(met)
       ),
-    { arbitrary: { runs: 25, seed: "recorder", size: 60 } }
+    { arbitrary: { runs: 12, seed: "recorder", size: 60 } }
   )
 
   it.effect("replays a stream that went silent as one that does, not as one that was cut", () =>

@@ -231,7 +231,7 @@ describe("Simulation: limits", () => {
     it("follow twice the successful rate of the window, between floor and cap", () => {
       let state = Simulation.make(options)
       const grown: Array<number> = []
-      for (let second = 0; second < 1200; second++) {
+      for (let second = 0; second < 700; second++) {
         const { requests } = Simulation.oracle(state, { model, at: second })
         for (let i = 0; i < Math.floor(requests); i++) {
           state = Simulation.arrive(state, call(second, { promptHash: second * 100 + i }))[1]
@@ -241,7 +241,7 @@ describe("Simulation: limits", () => {
       expect(grown[0]).toBe(1)
       expect(grown.every((value, i) => i === 0 || value >= (grown[i - 1] ?? 0) - 1e-9)).toBe(true)
       expect(grown.at(-1)).toBe(20)
-      expect(rate(state, 1200 + 3600)).toBe(1)
+      expect(rate(state, 700 + 3600)).toBe(1)
     })
 
     it("refuse a sudden burst with the dynamic type, though the fixed limit would allow it", () => {

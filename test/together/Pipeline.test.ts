@@ -164,15 +164,16 @@ describe("Pipeline", () => {
     it.effect("bills never pass what the ledger has settled, nor that the budget", () =>
       Effect.gen(function*() {
         const seen = new Set<string>()
-        for (let seed = 1; seed <= 10; seed++) {
-          const limit = Money.from(seed % 2 === 0 ? "$0.004" : "$1")
+        const short = { max_tokens: 100 }
+        for (let seed = 1; seed <= 8; seed++) {
+          const limit = Money.from(seed % 2 === 0 ? "$0.0009" : "$1")
           const { exit } = yield* world(
             ({ billed, credits, together }) =>
               Effect.gen(function*() {
                 yield* Effect.forEach(Array.from({ length: 24 }, (_, n) => n), (n) => {
                   const call = n % 4 === 0
-                    ? Stream.runDrain(together.chatStream(request(n)))
-                    : Effect.asVoid(together.chat(request(n)))
+                    ? Stream.runDrain(together.chatStream({ ...request(n), ...short }))
+                    : Effect.asVoid(together.chat({ ...request(n), ...short }))
                   const left = n % 5 === 0 ? Effect.timeout(call, 1000 + n * 97) : call
                   return Effect.tap(
                     Effect.result(left),
@@ -193,6 +194,7 @@ describe("Pipeline", () => {
               limit: Money.toUsd(limit),
               provider: {
                 latency: { kind: "uniform", min: 1, max: 4 },
+                outputTokens: { kind: "constant", value: short.max_tokens },
                 credits: { balanceUsd: 100, cancelled: seed % 3 === 0 ? "full" : "generated" },
                 faults: (["reset", "cut", "hang", "stall", "error-frame", 500, 503, 429, "refused"] as const)
                   .map((kind, i) => ({ probability: 0.06, kind, stage: i < 6 ? "engine" as const : "edge" as const }))

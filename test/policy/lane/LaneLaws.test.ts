@@ -5,7 +5,7 @@ import { laws, seeded, whole } from "../events.ts"
 import { law } from "../law.ts"
 
 /** Each run of these is long. */
-const some = { arbitrary: { ...laws.arbitrary, runs: 25 } } as const
+const some = { arbitrary: { ...laws.arbitrary, runs: 15 } } as const
 
 /** What a provider does for a while: how attempts end that are not answered, their share, and the seconds they take. */
 interface Mood {

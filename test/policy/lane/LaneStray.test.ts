@@ -274,7 +274,7 @@ describe("LaneStray", () => {
       expect(raised).toBe(0)
       expect(state.requests.rate).toBeLessThanOrEqual(cap)
     },
-    laws
+    { arbitrary: { ...laws.arbitrary, runs: 50 } }
   )
 
   it("keeps what a trial has shown where the provider says a rate", () => {

@@ -77,8 +77,8 @@ const constant = (rate: number, seconds = 1): Bucket => ({ rate: () => rate, sec
 
 describe("BucketMirror", () => {
   it("uses nearly all that a bucket gives to calls of mixed size, and is rarely refused", () => {
-    const played = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((seed) => play(constant(3000), mixed, 1500, seed))
-    const middle = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[4]!
+    const played = [1, 2, 3, 4, 5].map((seed) => play(constant(3000), mixed, 1500, seed))
+    const middle = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[2]!
     expect(middle(played.map((one) => one.ratio))).toBeLessThan(1.04)
     expect(middle(played.map((one) => one.refusals))).toBeLessThan(20)
   })
@@ -238,7 +238,7 @@ describe("BucketMirror", () => {
   })
 
   it("sees what lies ahead as it will have happened: in order, with what was given back", () => {
-    for (let seed = 1; seed <= 30; seed++) {
+    for (let seed = 1; seed <= 15; seed++) {
       const random = seeded(seed)
       let state = Mirror.make(known, 0)
       let now = 0
@@ -377,7 +377,7 @@ describe("BucketGuesses", () => {
   }
 
   it("keeps weights that sum to one, rates above the lowest and levels below the depth, after any list of events", () => {
-    for (let seed = 1; seed <= 60; seed++) {
+    for (let seed = 1; seed <= 30; seed++) {
       const random = seeded(seed)
       const rate = random() < 0.5 ? undefined : 1 + random() * 5000
       let guesses = Guesses.make({ ...known, admitted: random() * 5000, later: random() * 900, rate }, 0)
