@@ -40,6 +40,17 @@ describe("docs", () => {
     expect(listed.toSorted()).toEqual(defined.toSorted())
   })
 
+  it("lanes.md says the same as the kernel of what each sample does", () => {
+    const kernel = readFileSync(new URL("../../src/policy/lane/LaneKernel.ts", import.meta.url), "utf8")
+    const rows = (text: string) =>
+      [...text.matchAll(/^(?: \* )?(\| `?(?:sample|Success|Throttled|Overloaded|TimedOut|Ignored)\b.*\|)$/gm)]
+        .map(([, row = ""]) => row.replaceAll("`", ""))
+    const ofPage = rows(read("lanes.md").split("## What each sample does")[1]?.split("\n## ")[0] ?? "")
+    expect(ofPage.at(-1)).toMatch(/^\| Throttled \[by chance\]/)
+    expect(ofPage.slice(0, -1)).toEqual(rows(kernel))
+    expect(ofPage.length).toBe(11)
+  })
+
   it("retry.md states the defaults", () => {
     const text = read("retry.md")
     const stated = {

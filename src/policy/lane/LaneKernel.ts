@@ -8,13 +8,13 @@
  *   settle    : gives back, corrects, and lets the matching one learn
  * ```
  *
- * | sample | pause | rate of requests | rate of tokens | in flight | outage |
+ * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |
- * | Success | | | real usage replaces the estimate | grows after timeouts | ends it |
- * | Throttled requests, model | by the hint | learns | given back | | |
- * | Throttled tokens | by the hint | given back | learns | | |
- * | Throttled concurrency | by the hint | given back | given back | learns | |
- * | Throttled unknown | by the hint | learns, unless the cap or the tokens explain it | learns, where it expected the refusal, or larger calls are refused | may learn | |
+ * | Success | | | real usage replaces the estimate | grows back after timeouts | ends it |
+ * | Throttled, requests or model | by the hint | learns | given back | | |
+ * | Throttled, tokens | by the hint | given back | learns | | |
+ * | Throttled, concurrency | by the hint | given back | given back | learns | |
+ * | Throttled, unknown | by the hint | learns, unless one of the next two explains it | learns, where its mirror expected the refusal or, before there is a mirror, larger calls are refused | learns, where a cap explains it | |
  * | Overloaded, Failed | | given back | given back | | counts |
  * | TimedOut | | | kept | shrinks, where many do and fewer at once helps | counts |
  * | Ignored, sent | | | kept | | |
