@@ -162,16 +162,26 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
 
   /** Writes batches, tells them, and replaces a file that has grown long; what is still to be written waits. */
   const write = Effect.fnUntraced(function*(batches: ReadonlyArray<Batch>) {
-    const exit = yield* Effect.exit(handle.append(batches.map(({ lines }) => lines).join("")))
-    for (const { done } of batches) Deferred.doneUnsafe(done, exit)
-    if (Exit.isFailure(exit) || compactAbove === Infinity) return
+    yield* handle.append(batches.map(({ lines }) => lines).join(""))
+    for (const { done } of batches) Deferred.doneUnsafe(done, Exit.void)
+    if (compactAbove === Infinity) return
     for (const entry of batches.flatMap((batch) => batch.entries)) compactor.add(entry)
     const short = compactor.due()
     if (short !== undefined && (yield* handle.shorten(short))) compactor.shortened(short.length)
   })
+  /** Writes batches, or tells them why not: who waits for a writer that has died waits for ever. */
+  const settle = (batches: ReadonlyArray<Batch>) =>
+    write(batches).pipe(
+      Effect.catchDefect(handle.die),
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          for (const { done } of batches) Deferred.doneUnsafe(done, Exit.fail(error))
+        })
+      )
+    )
   const queue = yield* Queue.unbounded<Batch, Cause.Done>()
   const writer = Queue.takeAll(queue).pipe(
-    Effect.flatMap(write),
+    Effect.flatMap(settle),
     Effect.forever,
     Effect.ignore,
     Effect.uninterruptible,

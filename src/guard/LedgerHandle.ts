@@ -6,7 +6,7 @@
  *
  * A look finds the same file, of the same size, or stops this program for ever: another one wrote to it, or replaced it.
  * A write that failed is cut off again, where nothing else stands there. A file that cannot be replaced stays long, and its
- * claim is cut off.
+ * claim is cut off. A file system that dies leaves a file that nobody knows: nothing more is written to it.
  *
  * **Details**: a claim is one byte behind all that was acknowledged. Whoever looks behind it is refused, so nothing is
  * acknowledged between the look and the rename that the short file does not say. Only who opens the file in that moment can
@@ -27,6 +27,15 @@ export const ioError = (path: string, what: string) => (cause: PlatformError.Pla
   new LedgerStoreError({
     reason: "io",
     message: `The ledger file ${path} cannot be ${what}: ${cause.message}. Nothing is sent that it cannot record.`,
+    cause
+  })
+
+const died = (path: string, cause: unknown) =>
+  new LedgerStoreError({
+    reason: "io",
+    message: `The ledger file ${path} cannot be kept any more: ${
+      String(cause)
+    }. Nothing is sent that it cannot record.`,
     cause
   })
 
@@ -156,6 +165,8 @@ export interface Handle {
   readonly append: (lines: string) => Effect.Effect<void, LedgerStoreError>
   /** Replaces the file by one of these entries, which say the same; false where it stays long, or this handle broke. */
   readonly shorten: (short: ReadonlyArray<Ledger.Entry>) => Effect.Effect<boolean>
+  /** Ends it, where what uses it has died. */
+  readonly die: (defect: unknown) => Effect.Effect<never, LedgerStoreError>
 }
 
 /** Makes the handle of a file; whoever uses it, one after the other, need not be interrupted. */
@@ -207,7 +218,8 @@ export const make = Effect.fnUntraced(function*(opened: Held) {
   const handle: Handle = {
     broken: () => broken,
     append,
-    shorten: (short) => shortenClaimed(short).pipe(Effect.orElseSucceed(() => false), Effect.provideContext(context))
+    shorten: (short) => shortenClaimed(short).pipe(Effect.orElseSucceed(() => false), Effect.provideContext(context)),
+    die: (defect) => Effect.suspend(() => Effect.fail(broken = died(path, defect)))
   }
   return handle
 })

@@ -7,10 +7,13 @@
  * cut loses nothing. Nobody waits on a timer: under load the groups grow, alone an append takes one write and one sync.
  *
  * A write that finds the disk full is cut back to the last whole line and tried again until `fullDiskWait` has passed,
- * while the appends wait in memory; then every waiting and later append fails with `disk-full`.
+ * while the appends wait in memory; then every waiting and later append fails with `disk-full`. Where the file, or what
+ * hears of a full disk, dies, they die with it.
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as FileSystem from "effect/FileSystem"
 import * as Latch from "effect/Latch"
 import type * as PlatformError from "effect/PlatformError"
@@ -108,15 +111,16 @@ export const make = Effect.fnUntraced(function*(
   let good = length
   /** End of what was written or waits to be. */
   let end = length
-  let broken: JournalError | undefined
+  let broken: Exit.Exit<never, JournalError> | undefined
 
   const writeAll = (bytes: Uint8Array): Effect.Effect<void, PlatformError.PlatformError> =>
     whileFull(Effect.tapError(file.writeAll(bytes), () => Effect.ignore(file.truncate(good))))
 
-  const fail = (groups: ReadonlyArray<Group>) => (cause: PlatformError.PlatformError) =>
+  /** Breaks with any cause: nobody waits for a fiber that has died. */
+  const fail = (groups: ReadonlyArray<Group>) => (cause: Cause.Cause<PlatformError.PlatformError>) =>
     Effect.sync(() => {
-      broken ??= failed(path)(cause)
-      for (const each of [...groups, ...written, group]) Deferred.doneUnsafe(each.done, Effect.fail(broken))
+      broken ??= Exit.failCause(Cause.map(cause, failed(path)))
+      for (const each of [...groups, ...written, group]) Deferred.doneUnsafe(each.done, broken)
     })
 
   const write = Effect.gen(function*() {
@@ -137,7 +141,7 @@ export const make = Effect.fnUntraced(function*(
           toSync.openUnsafe()
         }
       })),
-      Effect.catch(fail([current]))
+      Effect.catchCause(fail([current]))
     )
   })
 
@@ -150,13 +154,13 @@ export const make = Effect.fnUntraced(function*(
       Effect.andThen(Effect.sync(() => {
         for (const each of groups) Deferred.doneUnsafe(each.done, Effect.void)
       })),
-      Effect.catch(fail(groups))
+      Effect.catchCause(fail(groups))
     )
   })
 
   const append: GroupCommit["append"] = (line) => {
     const offset = end
-    if (broken !== undefined) return { offset, durable: Effect.fail(broken) }
+    if (broken !== undefined) return { offset, durable: broken }
     last = group
     end += add(last, line)
     toWrite.openUnsafe()
@@ -167,6 +171,6 @@ export const make = Effect.fnUntraced(function*(
   if (durability === "sync") yield* Effect.forkScoped(Effect.forever(sync))
   const flush = Effect.suspend(() => last === undefined ? Effect.void : Deferred.await(last.done))
   // Registered after the forks, so it runs before they end.
-  yield* Effect.addFinalizer(() => Effect.ignore(flush))
+  yield* Effect.addFinalizer(() => Effect.ignoreCause(flush))
   return { append, end: () => end, flush }
 })

@@ -192,6 +192,7 @@ export const checked = (options: Omit<Options<never>, "send" | "journal">): Chec
   const where = "Job.stream"
   const concurrency = OptionCheck.integer(where, "concurrency", options.concurrency ?? defaults.concurrency, 1)
   checkMaxTime(where, options)
+  if (options.grace !== undefined) Millis.notNegative(`${where}: grace`, options.grace)
   return {
     concurrency,
     window: OptionCheck.integer(where, "window", options.window ?? concurrency * defaults.windowPerConcurrency, 1),
@@ -306,7 +307,7 @@ export const drive = <E, R, R2, E3, R3>(
       yield* Fiber.interruptAll(workers)
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))
-    if (options.stop !== undefined) yield* Effect.forkScoped(Effect.flatMap(options.stop, dispatch.stop))
+    if (options.stop !== undefined) yield* Effect.forkScoped(breaking(Effect.flatMap(options.stop, dispatch.stop)))
     if (options.maxTime !== undefined) {
       yield* Effect.forkScoped(Effect.andThen(Effect.sleep(options.maxTime), dispatch.stop(Stop.maxTime)))
     }

@@ -195,7 +195,10 @@ const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
 const asked = (stop: Effect.Effect<Stop.Stop> = Effect.never) =>
   Effect.flatMap(Deferred.make<Stop.Stop>(), (told) =>
     Effect.as(
-      Effect.forkScoped(Effect.flatMap(stop, (why) => Deferred.succeed(told, why))),
+      Effect.forkScoped(Effect.matchCauseEffect(stop, {
+        onSuccess: (why) => Deferred.succeed(told, why),
+        onFailure: (cause) => Deferred.failCause(told, cause)
+      })),
       Deferred.await(told)
     ))
 

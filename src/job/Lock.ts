@@ -208,6 +208,16 @@ export const acquire = Effect.fnUntraced(function*(
     const at = new Date(yield* Clock.currentTimeMillis)
     yield* Effect.ignore(fs.utimes(path, at, at))
   })
-  yield* Effect.forkScoped(Effect.forever(beat))
+  const kept = Effect.catchDefect(Effect.forever(beat), (defect) =>
+    Deferred.fail(
+      lost,
+      new JournalError({
+        message: `the lock ${path} cannot be kept any more: ${String(defect)}. Nothing more is written.`,
+        reason: "lock-lost",
+        path,
+        cause: defect
+      })
+    ))
+  yield* Effect.forkScoped(kept)
   return { lost: Deferred.await(lost) }
 })

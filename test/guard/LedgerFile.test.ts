@@ -500,6 +500,37 @@ describe("LedgerFile", () => {
         }))
     })
 
+    it.effect.each<[string, (real: FileSystem.FileSystem) => FileSystem.FileSystem]>([
+      ["replaced", (real) => FileSystem.make({ ...real, rename: () => Effect.die(new Error("no rename")) })],
+      ["claimed", (real) => aroundClaim(real, () => Effect.die(new Error("no rename")))]
+    ])(
+      "ends where the file system dies as it is %s: what was written counts, and nobody waits",
+      ([, changes]) =>
+        opened(changes, (call, path) =>
+          Effect.gen(function*() {
+            for (let id = 1; id <= 6; id++) yield* call(id)
+            const late = [yield* Effect.flip(call(7)), yield* Effect.flip(call(8))]
+            const message =
+              `The ledger file ${path} cannot be kept any more: Error: no rename. Nothing is sent that it cannot record.`
+            expect(late).toMatchObject([{ reason: "io", message }, { reason: "io", message }])
+            expect(calls((yield* LedgerStore.makeFile({ path })).entries)).toBe(6)
+          }))
+    )
+
+    it.effect("ends where the file system dies as it is written, and says so to all that wait", () =>
+      opened(
+        (real) =>
+          altering(real, (file) => ({
+            writeAll: (bytes) => bytes.length > 60 ? Effect.die(new Error("no write")) : file.writeAll(bytes)
+          })),
+        (call) =>
+          Effect.gen(function*() {
+            const waiting = yield* Effect.all([Effect.flip(call(1)), Effect.flip(call(2))], { concurrency: 2 })
+            const error = { reason: "io", message: expect.stringContaining("cannot be kept any more: Error: no write") }
+            expect([...waiting, yield* Effect.flip(call(3))]).toMatchObject([error, error, error])
+          })
+      ))
+
     it.effect("keeps every entry where that is asked for, and holds few of a long file", () =>
       Effect.gen(function*() {
         const fs = yield* FileSystem.FileSystem

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
 import {
@@ -66,6 +68,25 @@ describe("Job", () => {
   })
 
   describe("a failure beside the rows", () => {
+    it.effect("breaks with the cause where what asks it to stop dies, whoever waits for that", () =>
+      Effect.gen(function*() {
+        const bug = new Error("a bug")
+        const disk = yield* setup(prompts(3))
+        const late = provider((row) => Effect.delay(Effect.succeed(reply(row)), 60_000))
+        const options = { send: late.send, stop: Effect.andThen(Effect.sleep(500), Effect.die(bug)) }
+        const [time, exit] = yield* VirtualClock.wrap(Effect.timed(Effect.exit(
+          Effect.provideService(
+            JobFiles.run({ input: Input.file("in.jsonl"), ...options }),
+            FileSystem.FileSystem,
+            disk.fs
+          )
+        )))
+        expect([Duration.toMillis(time), exit]).toEqual([1500, Exit.die(bug)])
+        expect(yield* VirtualClock.wrap(Effect.exit(Job.drive(rows(3), options, () => Effect.void)))).toEqual(
+          Exit.die(bug)
+        )
+      }))
+
     it.effect("lets rows under way be answered within the grace, and sends no other", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(100))
@@ -312,10 +333,12 @@ describe("Job", () => {
         expect(new Set(settled.map((row) => JSON.stringify(row.reply?.body))).size).toBe(1)
       }))
 
-    it("refuses a concurrency that is none", () => {
-      expect(() => Job.stream(rows(1), { send: provider().send, concurrency: 0 })).toThrow(
+    it("refuses a concurrency that is none, and a grace that is no time", () => {
+      const { send } = provider()
+      expect(() => Job.stream(rows(1), { send, concurrency: 0 })).toThrow(
         "Job.stream: concurrency must be an integer >= 1, got 0"
       )
+      expect(() => Job.stream(rows(1), { send, grace: -1 })).toThrow("Job.stream: grace must be at least 0, got -1 ms")
     })
   })
 })

@@ -2,6 +2,7 @@ import { NodeServices } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as Scheduler from "effect/Scheduler"
@@ -377,6 +378,45 @@ it.layer(NodeServices.layer)("Journal", (it) => {
         const { recovered, rows } = yield* onDisk(disk)(settled("j"))
         expect(rows.length).toBe(durable)
         expect(recovered.tornBytes).toBe(0)
+      }))
+  })
+
+  describe("where something dies that writes it", () => {
+    const bug = new Error("a bug")
+
+    it.effect.each<[string, number, Partial<FileSystem.File>]>([
+      ["the file", Infinity, { writeAll: () => Effect.die(bug) }],
+      ["its sync", Infinity, { sync: Effect.die(bug) }],
+      ["who hears of a full disk", 0, {}]
+    ])("fails every waiting and later append with the cause: %s", ([, left, changes]) =>
+      Effect.gen(function*() {
+        const disk = MemoryDisk.make()
+        let healthy = true
+        const fs: FileSystem.FileSystem = {
+          ...disk.fs,
+          open: (path, options) =>
+            Effect.map(disk.fs.open(path, options), (file) => {
+              const dying = { ...file, ...changes }
+              return {
+                ...file,
+                sync: Effect.suspend(() => (healthy ? file : dying).sync),
+                writeAll: (bytes: Uint8Array) => Effect.suspend(() => (healthy ? file : dying).writeAll(bytes))
+              }
+            })
+        }
+        const exits = yield* Effect.scoped(Effect.gen(function*() {
+          const journal = yield* open("j", {
+            onFullDisk: () => {
+              throw bug
+            }
+          })
+          healthy = false
+          disk.left = left
+          const append = (n: number) => Effect.exit(journal.append(meta(n), answer(n)))
+          const first = yield* Effect.all([append(1), append(2)], { concurrency: 2 })
+          return [...first, yield* append(3), yield* Effect.exit(journal.flush)]
+        })).pipe(Effect.provideService(FileSystem.FileSystem, fs))
+        expect(exits).toEqual(exits.map(() => Exit.die(bug)))
       }))
   })
 

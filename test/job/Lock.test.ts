@@ -57,6 +57,19 @@ describe("Lock", () => {
       expect(yield* Fiber.join(lost)).toMatchObject({ reason: "lock-lost" })
     })))
 
+  it.effect("is lost where what looks after it dies", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { disk } = scarce()
+      const fs = { ...disk.fs, utimes: () => Effect.die(new Error("no utimes")) }
+      const lock = yield* Effect.provideService(Lock.acquire("lock"), FileSystem.FileSystem, fs)
+      const lost = yield* Effect.forkChild(Effect.flip(lock.lost))
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* Fiber.join(lost)).toMatchObject({
+        reason: "lock-lost",
+        message: "the lock lock cannot be kept any more: Error: no utimes. Nothing more is written."
+      })
+    })))
+
   it.effect("takes no lock over that it cannot read", () =>
     Effect.gen(function*() {
       const { disk, fs, handles } = scarce()
