@@ -45,10 +45,11 @@ describe.concurrent("the process in trouble", () => {
     const env = { TOGETHER_BASE_URL: emulator.url, TOGETHER_API_KEY: "k" }
     const first = start(["run", input, "-o", "-", "--concurrency", "1"], env)
     await new Promise<void>((resolve) => first.child.stdout.once("data", () => resolve()))
-    const second = start(["run", input, "-o", "-"], env)
-    expect(await second.ended).toBe(2)
-    expect(second.said.err).toContain(`process ${first.child.pid} on `)
-    expect([second.said.err.includes("is working on this journal"), second.said.out]).toEqual([true, ""])
+    // the second is this one
+    const second = await Effect.runPromise(shell.run(["run", input, "-o", "-"], env))
+    expect([second.code, second.out]).toEqual([2, ""])
+    expect(second.err).toContain(`process ${first.child.pid} on `)
+    expect(second.err).toContain("is working on this journal")
     first.child.stdout.destroy()
     expect(await first.ended).toBe(2)
     expect(first.said.err).toContain("whoever read standard output has closed it")

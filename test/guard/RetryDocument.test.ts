@@ -168,7 +168,7 @@ describe("RetryDocument", () => {
       const delays = yield* Retry.preview(RetryDocument.make(document), options)
       expect(yield* Retry.preview(RetryDocument.make(again), options)).toEqual(delays)
       for (const delay of delays) expect(Duration.toMillis(delay)).toBeGreaterThanOrEqual(0)
-    }), { arbitrary: { runs: 200, maxDiscards: 200_000 } })
+    }), { arbitrary: { runs: 100, maxDiscards: 100_000 } })
 
   describe("config", () => {
     const read = (provider: ConfigProvider.ConfigProvider, config = Retry.config("RETRY")) =>

@@ -471,7 +471,7 @@ describe("EventDecoder, however the bytes are cut", () => {
   const cuts = [() => 1, () => 1 + next(3), () => next(3) === 0 ? 1 : 1 + next(40), () => 1 + next(400)]
 
   it("decodes the chunks of any mixture of forms", () => {
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 150; round++) {
       const text = delta("") + textOf(plain)
       const expected = Array.from(text.replaceAll(/\r\n?/g, "\n").matchAll(/"content":"([^"]*)"/g), (m) => m[1]).join(
         ""
@@ -484,7 +484,7 @@ describe("EventDecoder, however the bytes are cut", () => {
   })
 
   it("decodes, ends and fails as if it came in one piece", () => {
-    for (let round = 0; round < 500; round++) {
+    for (let round = 0; round < 250; round++) {
       const bytes = utf8.encode(textOf([...plain, ...failing]))
       const whole = decode(bytes, () => Infinity)
       for (const cut of cuts) expect(decode(bytes, cut)).toEqual(whole)

@@ -264,7 +264,7 @@ describe("redact", () => {
 
   it("bounds what it keeps, and keeps no start of a prompt that it did not read to its end", () => {
     const word = "Karl Maier is the patient of this letter"
-    for (let before = 7900; before < 8000; before++) {
+    for (let before = 7900; before < 8000; before += 3) {
       const text = `${word}${" ".repeat(before)}${word}`.replace(" ".repeat(before), ` ${"x".repeat(before)} `)
       const kept = redact(text, { prompts: [word, "x".repeat(before)] })
       expect(kept.length).toBeLessThanOrEqual(maxBodyLength)

@@ -673,46 +673,4 @@ describe("LaneKernel", () => {
     expect(wait).toBeGreaterThan(0.5)
     expect(wait).toBeLessThan(1)
   })
-
-  it("balances attempts, and keeps every wait a number, after any list of events", () => {
-    const samples: ReadonlyArray<(random: () => number) => Kernel.Sample> = [
-      () => ({ _tag: "Success", tokens: 50 }),
-      (r) => ({
-        _tag: "Throttled",
-        scope: (["requests", "tokens", "model", "concurrency", "unknown"] as const)[Math.floor(r() * 5)] ?? "unknown",
-        retryAfter: r() < 0.5 ? undefined : r() * 3
-      }),
-      () => ({ _tag: "Overloaded" }),
-      () => ({ _tag: "Failed" }),
-      () => ({ _tag: "TimedOut" }),
-      (r) => ({ _tag: "Ignored", sent: r() < 0.5 })
-    ]
-    for (let seed = 1; seed <= 60; seed++) {
-      const random = generator(seed)
-      let state = Kernel.make({ maxInFlight: 20 }, 0)
-      let now = 0
-      const open: Array<Kernel.Ticket> = []
-      for (let i = 0; i < 300; i++) {
-        now += random() * 0.3
-        state = Kernel.advance(state, now)[1]
-        const [wait] = Kernel.wait(state, now)
-        law(wait).toBeGreaterThanOrEqual(0)
-        if (wait === Infinity) law(open.length).toBeGreaterThan(0)
-        if (wait === 0) {
-          const [ticket, next] = Kernel.admit(state, Math.floor(random() * 2000), undefined, now)
-          open.push(ticket)
-          state = next
-        }
-        if (random() < 0.5) {
-          const ticket = open.splice(Math.floor(random() * open.length), 1)[0]
-          const sample = samples[Math.floor(random() * samples.length)]
-          if (ticket !== undefined && sample !== undefined) state = Kernel.settle(state, ticket, sample(random), now)[1]
-        }
-        law(state.count).toBe(open.length)
-        law(state.count).toBeLessThanOrEqual(20)
-      }
-      for (const ticket of open) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
-      law(state.count).toBe(0)
-    }
-  })
 })
