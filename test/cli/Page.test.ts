@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { existsSync, mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type Browser, chromium } from "playwright-core"
+import type { Browser } from "playwright-core"
 import * as Chart from "../../src/cli/Chart.ts"
 import * as Page from "../../src/cli/Page.ts"
 import type * as Summary from "../../src/cli/Summary.ts"
@@ -151,6 +151,8 @@ describe("Page", () => {
     writeFileSync(path, Page.html(context(), "prompts.jsonl"))
     let browser: Browser | undefined
     try {
+      // takes a fifth of a second to load, and most machines have no browser for it
+      const { chromium } = await import("playwright-core")
       browser = await chromium.launch({ executablePath: browserPath!, args: ["--no-sandbox"] })
       const page = await browser.newPage()
       const complaints: Array<string> = []
