@@ -142,7 +142,11 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => 
   model.high += cost.high
 }
 
-/** Computes the seconds that a plan takes at limits, 0 where none is given. */
+/**
+ * Estimates the seconds that a plan takes at ceilings, which hold for each model: those of the slowest one. 0 where none is
+ * given. No bound: answers may be shorter than `max_tokens` allows, and the first second of a run may hold a second's share
+ * more.
+ */
 export const secondsAt = (
   plan: Plan,
   limits: {
@@ -151,17 +155,16 @@ export const secondsAt = (
     readonly maxInFlight?: number | undefined
   },
   latency: number
-): number => {
-  const tokens = Array.from(plan.models.values()).reduce(
-    (sum, model) => sum + model.inputTokens + model.outputTokens,
-    0
+): number =>
+  Math.max(
+    0,
+    ...Array.from(plan.models.values(), ({ inputTokens, outputTokens, rows }) =>
+      Math.max(
+        limits.requestsPerMinute === undefined ? 0 : rows / limits.requestsPerMinute * 60,
+        limits.tokensPerMinute === undefined ? 0 : (inputTokens + outputTokens) / limits.tokensPerMinute * 60,
+        limits.maxInFlight === undefined ? 0 : rows / limits.maxInFlight * latency
+      ))
   )
-  return Math.max(
-    limits.requestsPerMinute === undefined ? 0 : plan.rows / limits.requestsPerMinute * 60,
-    limits.tokensPerMinute === undefined ? 0 : tokens / limits.tokensPerMinute * 60,
-    limits.maxInFlight === undefined ? 0 : plan.rows / limits.maxInFlight * latency
-  )
-}
 
 /** Computes the seconds that a plan takes at the limits that an earlier run learned: its slowest lane. */
 export const secondsLearned = (plan: Plan, learned: Lanes.Saved): number => {
@@ -297,7 +300,7 @@ const text = (
   if (plan.badCount > plan.bad.length) notes.push(`  … and ${Format.count(plan.badCount - plan.bad.length)} more`)
   notes.push(
     seconds > 0
-      ? `time at the limits given or learned: at least ${Format.span(seconds)}${
+      ? `time at the limits given or learned: about ${Format.span(seconds)}${
         latency === defaults.latency ? "" : ` with answers of ${Format.span(latency)}`
       }`
       : "time: not known before a run has learned the limits; give --requests-per-minute, --tokens-per-minute or --max-in-flight to compute it"

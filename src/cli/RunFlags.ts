@@ -119,9 +119,9 @@ export const rowOptions = (flags: {
 
 /** Flags about limits that are known. */
 export const limitFlags = {
-  requestsPerMinute: rate("requests-per-minute", "Never send more requests per minute (the limit is found below it)"),
-  tokensPerMinute: rate("tokens-per-minute", "Never send more tokens per minute"),
-  maxInFlight: whole("max-in-flight", "Never have more requests in flight"),
+  requestsPerMinute: rate("requests-per-minute", "Never send more requests per minute to one model (its limit is found below that)"),
+  tokensPerMinute: rate("tokens-per-minute", "Never send more tokens per minute to one model"),
+  maxInFlight: whole("max-in-flight", "Never have more requests to one model in flight"),
   policy: path("policy", "Policy document: retry, lanes, onCredits", "FILE")
 }
 
