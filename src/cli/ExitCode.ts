@@ -5,7 +5,7 @@
  * | --- | --- |
  * | 0 | all rows answered |
  * | 1 | internal: a disk that is full, a defect |
- * | 2 | usage: a wrong flag, an input or output that cannot be used |
+ * | 2 | usage: a wrong flag, an input or output that cannot be used, an input that changed |
  * | 3 | some rows failed, or were not sent |
  * | 4 | refused: key, credits, address |
  * | 5 | stopped by a cap: cost, time |
@@ -43,6 +43,8 @@ export const ofEnding = (stop: Stop | undefined, report: Report.Report, undone: 
     case "Refused":
     case "Unreachable":
       return ExitCode.refused
+    case "InputChanged":
+      return ExitCode.usage
     case "FailedRow":
     case "Abandoned":
       return ExitCode.someFailed

@@ -189,7 +189,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
     fix: "Finish the job with that version, or begin anew with another --journal."
   },
   "input-changed": {
-    why: "The input is not as it was when the journal was begun.",
+    why: "The input is not as it was when the journal was begun, or changed while the run read it.",
     fix:
       "Restore it, or add --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)."
   },

@@ -119,7 +119,10 @@ export const rowOptions = (flags: {
 
 /** Flags about limits that are known. */
 export const limitFlags = {
-  requestsPerMinute: rate("requests-per-minute", "Never send more requests per minute to one model (its limit is found below that)"),
+  requestsPerMinute: rate(
+    "requests-per-minute",
+    "Never send more requests per minute to one model (its limit is found below that)"
+  ),
   tokensPerMinute: rate("tokens-per-minute", "Never send more tokens per minute to one model"),
   maxInFlight: whole("max-in-flight", "Never have more requests to one model in flight"),
   policy: path("policy", "Policy document: retry, lanes, onCredits", "FILE")

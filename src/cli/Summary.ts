@@ -106,6 +106,8 @@ export const reason = (context: Spending): string | undefined => {
       }`
     case "Unreachable":
       return `unreachable: ${stop.error.message}`
+    case "InputChanged":
+      return `input changed: ${stop.error.message}`
     case "Abandoned":
       return `left out: ${abandoned(ending)}`
   }
@@ -300,6 +302,11 @@ const onward = (context: Context, style: Style.Style): string => {
     return `${text}raise --max-cost to ${Format.usd(enough)} or more, and continue with: ${
       style.bold(CommandLine.instead(args, "--max-cost", "--max-cost", Money.toUsd(enough)))
     }`
+  }
+  if (stop?._tag === "InputChanged") {
+    return `go on with: ${
+      style.bold(CommandLine.instead(args, "--changed", "--changed", "keep"))
+    } (keep the answers of changed rows) or --changed resend (send changed rows again)`
   }
   if (context.running !== undefined && context.running.doubtful < context.running.batches) {
     return `the answers are billed, and collected with: ${style.bold(CommandLine.again(args))}`

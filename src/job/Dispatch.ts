@@ -7,9 +7,9 @@
  * | --- | --- |
  * | `AuthError`, `InsufficientCreditsError` | everything will fail: stop, leave the row undone |
  * | `BudgetExceededError` | wait until rows in flight have settled and try again; nothing in flight: stop |
- * | `BudgetExceededError` for want of a price | the rows of the model are not sent; those of other models are |
+ * | `BudgetExceededError` for want of a price | the rows of the model and operation are not sent; all others are |
  * | `BudgetExceededError` where the ledger cannot be written | stop, leave the row undone |
- * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError`, `DecodeError` | the row fails; after 20 of a model without one answer, its other rows are not sent |
+ * | `ModelUnavailableError`, `NotFoundError`, `PermissionDeniedError`, `DecodeError` | the row fails; after 20 of a model and operation without one answer, the other rows are not sent, nor those that wait in a lane |
  * | `ConnectionError` that is permanent, before any answer | wrong address: stop |
  * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
@@ -18,7 +18,8 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
@@ -54,26 +55,40 @@ export interface Dispatch<R> {
    */
   readonly stop: (reason: Stop) => Effect.Effect<void>
   readonly stopReason: () => Stop | undefined
-  /** Models whose rows are not sent any more, with the error that said so and the rows left out. */
-  readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; rows: number }>
+  /** Sums up by model which rows were left out: of an operation that is not sent any more, with the error that said so. */
+  readonly abandoned: () => ReadonlyMap<string, LeftOut>
   /** Counts the attempts of rows that have come to no answer or failure, and so tell of none themselves. */
   readonly unsettledAttempts: () => number
 }
 
-interface ModelState {
+/** Rows that are not sent, and why. */
+interface LeftOut {
+  readonly error: TogetherError.TogetherError
+  readonly rows: number
+}
+
+/** What is known of the rows of one model that ask for one operation: a model may embed and not draw. */
+interface Kind {
+  readonly model: string
   answers: number
   refusals: number
+  /** Why its other rows are not sent. */
+  abandoned: TogetherError.TogetherError | undefined
+  /** Rows left out. */
+  rows: number
 }
 
 /** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
 const lacksRoom = (error: TogetherError.TogetherError): boolean =>
   error._tag === "BudgetExceededError" && (error.reason ?? "no-room") === "no-room"
 
-/** Makes the error of a model whose rows are not sent for want of a price. */
-const unpriced = (model: string, error: TogetherError.BudgetExceededError) =>
+/** Makes the error of rows that are not sent for want of a price. */
+const unpriced = ({ model, operation }: Row.Row, error: TogetherError.BudgetExceededError) =>
   new TogetherError.BudgetExceededError({
     message:
-      `the price of ${model} is unknown, and a budget cannot hold what has no price. State the price, or send these ` +
+      `the price of ${model}${
+        operation === "chat" ? "" : ` for ${operation}`
+      } is unknown, and a budget cannot hold what has no price. State the price, or send these ` +
       "rows in a run without a budget.",
     model,
     reason: "unknown-price",
@@ -89,6 +104,9 @@ interface Called {
   readonly made: number
   readonly took: CallWatch.Took | undefined
 }
+
+/** Of a call that was left there is nothing to say. */
+const left: Called["result"] = Result.succeed(undefined)
 
 /**
  * Counts the attempts of a call as its end tells them, where no client of ours has told each: the last one was not sent
@@ -135,13 +153,12 @@ export const make = Effect.fnUntraced(function*<R>(
   let sending = 0
   let unsettledAttempts = 0
   /** Calls under way, by the fiber that makes them. */
-  const calls = new Map<Fiber.Fiber<unknown, unknown>, CallWatch.CallWatch>()
+  const calls = new Map<Fiber.Fiber<unknown, unknown>, { readonly watch: CallWatch.CallWatch; readonly kind: Kind }>()
   /** Calls that have ended and may have left room in a budget. */
   let ended = 0
   /** Turns of the rows that wait for room in a budget, the longest first. */
   const waiting = new Set<Deferred.Deferred<void>>()
-  const models = new Map<string, ModelState>()
-  const abandoned = new Map<string, { readonly error: TogetherError.TogetherError; rows: number }>()
+  const kinds = new Map<string, Kind>()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
 
   const wake = (most: number) => {
@@ -157,20 +174,42 @@ export const make = Effect.fnUntraced(function*<R>(
     }
   }
 
+  /** Ends calls of which nothing is on the wire. */
+  const interrupt = (of: (kind: Kind) => boolean): void => {
+    for (const [fiber, { kind, watch }] of calls) {
+      if (!watch.onWire && of(kind)) fiber.interruptUnsafe()
+    }
+  }
+
   const stop = (why: Stop) =>
     Effect.suspend(() => {
       reason ??= why
       wake(Infinity)
-      for (const [fiber, { onWire }] of calls) {
-        if (!onWire) fiber.interruptUnsafe()
-      }
+      interrupt(() => true)
       return Effect.asVoid(Deferred.succeed(stopped, reason))
     })
 
-  const modelOf = (model: string): ModelState => {
-    let state = models.get(model)
-    if (state === undefined) models.set(model, state = { answers: 0, refusals: 0 })
-    return state
+  const kindOf = ({ model, operation }: Row.Row): Kind => {
+    const key = `${operation} ${model}`
+    let kind = kinds.get(key)
+    if (kind === undefined) kinds.set(key, kind = { model, answers: 0, refusals: 0, abandoned: undefined, rows: 0 })
+    return kind
+  }
+
+  const abandon = (kind: Kind, error: TogetherError.TogetherError): void => {
+    if (kind.abandoned !== undefined) return
+    kind.abandoned = error
+    interrupt((each) => each === kind)
+  }
+
+  const leftOut = (): ReadonlyMap<string, LeftOut> => {
+    const models = new Map<string, LeftOut>()
+    for (const { abandoned, model, rows } of kinds.values()) {
+      if (abandoned === undefined || rows === 0) continue
+      const others = models.get(model)
+      models.set(model, { error: others?.error ?? abandoned, rows: rows + (others?.rows ?? 0) })
+    }
+    return models
   }
 
   /** Waits until a call has ended since there were `before`; false where none is under way. */
@@ -189,15 +228,21 @@ export const make = Effect.fnUntraced(function*<R>(
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
 
-  /** Sends a row in a call that a stop may leave, and counts its attempts, also where it is interrupted. */
-  const call = (row: Row.Row) =>
+  /** Tells whether nothing more of a kind is to be sent. */
+  const isLeft = (kind: Kind): boolean => reason !== undefined || kind.abandoned !== undefined
+
+  /**
+   * Sends a row in a call that a stop may leave, or the end of its kind, and counts its attempts, also where it is
+   * interrupted.
+   */
+  const call = (row: Row.Row, kind: Kind) =>
     Effect.withFiber<Called, never, R>((fiber) => {
       const watch: CallWatch.CallWatch = {
         onWire: true,
         attempts: undefined,
-        isStopped: () => reason !== undefined
+        isStopped: () => isLeft(kind)
       }
-      calls.set(fiber, watch)
+      calls.set(fiber, { watch, kind })
       return Effect.suspend(() => send(row)).pipe(
         Effect.provideService(CallWatch.Current, watch),
         Effect.catchCauseIf(
@@ -212,6 +257,22 @@ export const make = Effect.fnUntraced(function*<R>(
         }))
       )
     })
+
+  /** Is a call in a fiber of its own as long as its kind may still be given up: that ends the call, and not who makes it. */
+  const apart = (row: Row.Row, kind: Kind) =>
+    kind.answers > 0
+      ? call(row, kind)
+      : Effect.flatMap(
+        Effect.forkChild(call(row, kind), { startImmediately: true }),
+        (fiber) =>
+          Effect.flatMap(
+            Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber)),
+            (exit): Effect.Effect<Called> =>
+              isLeft(kind) && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+                ? Effect.succeed({ result: left, made: 0, took: undefined })
+                : exit
+          )
+      )
 
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
@@ -228,17 +289,11 @@ export const make = Effect.fnUntraced(function*<R>(
       }
     })
 
-  const refusedModel = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {
-    const state = modelOf(row.model)
-    state.refusals++
-    if (state.answers === 0 && state.refusals >= patience.abandonAfter && !abandoned.has(row.model)) {
-      abandoned.set(row.model, { error, rows: 0 })
-    }
+  const refused = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {
+    const kind = kindOf(row)
+    kind.refusals++
+    if (kind.answers === 0 && kind.refusals >= patience.abandonAfter) abandon(kind, error)
     return { _tag: "Failed", error }
-  }
-
-  const withoutPrice = (row: Row.Row, error: TogetherError.BudgetExceededError): void => {
-    if (!abandoned.has(row.model)) abandoned.set(row.model, { error: unpriced(row.model, error), rows: 0 })
   }
 
   const judge = (
@@ -252,7 +307,9 @@ export const make = Effect.fnUntraced(function*<R>(
       case "InsufficientCreditsError":
         return undone(error, { _tag: "Refused", error })
       case "BudgetExceededError":
-        if (error.reason === "unknown-price") return Effect.as(Effect.sync(() => withoutPrice(row, error)), state)
+        if (error.reason === "unknown-price") {
+          return Effect.as(Effect.sync(() => abandon(kindOf(row), unpriced(row, error))), state)
+        }
         if (error.reason === "ledger-unwritable") return undone(error, { _tag: "Refused", error })
         return Effect.flatMap(
           another(before),
@@ -264,7 +321,7 @@ export const make = Effect.fnUntraced(function*<R>(
       case "PermissionDeniedError":
       // what answers all rows with something else is not Together
       case "DecodeError":
-        return Effect.sync(() => refusedModel(row, error))
+        return Effect.sync(() => refused(row, error))
       case "ConnectionError":
         return error.permanent && health.answers === 0
           ? undone(error, { _tag: "Unreachable", error })
@@ -283,18 +340,18 @@ export const make = Effect.fnUntraced(function*<R>(
     let state = Patience.begin(health)
     let attempts = 0
     let took: CallWatch.Took | undefined
+    const kind = kindOf(row)
     while (true) {
       if (reason !== undefined) return { _tag: "Undone" } satisfies Verdict
-      const given = abandoned.get(row.model)
-      if (given !== undefined) {
-        given.rows++
+      if (kind.abandoned !== undefined) {
+        kind.rows++
         // it takes no room: the next may
         wake(1)
-        return { _tag: "Undone", error: given.error } satisfies Verdict
+        return { _tag: "Undone", error: kind.abandoned } satisfies Verdict
       }
       const before = ended
       sending++
-      const { made, result, took: failing } = yield* call(row)
+      const { made, result, took: failing } = yield* apart(row, kind)
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {
@@ -305,10 +362,10 @@ export const make = Effect.fnUntraced(function*<R>(
       attempts += made
       took = CallWatch.both(took, failing)
       if (result._tag === "Success") {
-        if (result.success === undefined) return { _tag: "Undone" } satisfies Verdict
+        if (result.success === undefined) continue
         health.answers++
         health.lastAnswerAt = seconds()
-        modelOf(row.model).answers++
+        kind.answers++
         unsettledAttempts -= attempts
         return answered(result.success, attempts, took)
       }
@@ -327,7 +384,7 @@ export const make = Effect.fnUntraced(function*<R>(
     stopped: Deferred.await(stopped),
     stop,
     stopReason: () => reason,
-    abandoned,
+    abandoned: leftOut,
     unsettledAttempts: () => unsettledAttempts
   }
 })

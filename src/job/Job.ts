@@ -156,6 +156,7 @@ const reasonOf = (stop: Stop.Stop, { abandoned }: Pick<Ending, "abandoned">): st
     case "MaxCost":
     case "Refused":
     case "Unreachable":
+    case "InputChanged":
       return stop.error.message
     case "Abandoned":
       return Array.from(abandoned, ([model, { error }]) => `of ${model}, ${error.message}`).join("; ")
@@ -321,7 +322,7 @@ export const drive = <E, R, R2, E3, R3>(
     if (Deferred.isDoneUnsafe(broken)) return yield* Deferred.await(broken)
     yield* journal.flush
     report.endedAt = now()
-    const abandoned = new Map(Array.from(dispatch.abandoned).filter(([, { rows }]) => rows > 0))
+    const abandoned = dispatch.abandoned()
     warnOfAbandoned(report, abandoned)
     // a stop that came too late to leave a row undone is none
     const isWhole = Exit.isSuccess(yield* Fiber.await(reading)) && Report.done(report) === report.read

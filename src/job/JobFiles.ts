@@ -36,7 +36,7 @@ import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 import * as Settled from "./Settled.ts"
 import * as SteadyClock from "./SteadyClock.ts"
-import type * as Stop from "./Stop.ts"
+import * as Stop from "./Stop.ts"
 
 export type { Paths } from "./Claim.ts"
 export type { Writer } from "./Outputs.ts"
@@ -174,6 +174,32 @@ const inPlace = <E, R>(
   return MovedRows.refuse(rows, journal, (row) => select?.(row.line) === false || open.some((has) => has(row)))
 }
 
+/**
+ * Says how a job ended that has read a file to its end: as it did, unless the file is not as it was when the job began. A
+ * file that is gone was read whole: its bytes stayed until then.
+ */
+const endingOver = Effect.fnUntraced(function*(
+  path: string,
+  before: Input.Fingerprint,
+  ending: Job.Ending,
+  report: Report.Report
+) {
+  const after = yield* Effect.orElseSucceed(Input.fingerprint(path), () => before)
+  if (after.hash === before.hash) return ending
+  const changed = new JournalError({
+    message:
+      `${path} changed while the job read it (${before.bytes} bytes when it began, ${after.bytes} now): rows may be ` +
+      "missing, or may have been read before they were whole. What was answered is in the results. Say how to go on with " +
+      "the file as it is: keep the answers of changed rows, or send changed rows again.",
+    reason: "input-changed",
+    path
+  })
+  if (ending.stop === undefined) return { ...ending, stop: Stop.inputChanged(changed) }
+  // the stop tells of rows that were left out
+  Report.warn(report, changed.message)
+  return ending
+})
+
 /** Lists the rows that earlier runs have failed and that this one came by and left so. */
 const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
   let left = report.resumedFailed
@@ -221,23 +247,21 @@ export const around = <E, R>(
     const where = paths(options)
     const now = yield* SteadyClock.make
     const report = options.report ?? Report.make(now())
-    const stop = yield* asked(options.stop)
+    const told = yield* asked(options.stop)
     const file = options.input._tag === "File" ? options.input.path : undefined
     const name = options.input._tag === "File" ? options.input.path : options.input.name
     yield* Claim.refuseShared(where, file)
-    const fingerprint = file === undefined ? options.fingerprint : yield* Input.fingerprint(file)
-    if (fingerprint !== undefined && "bytes" in fingerprint && fingerprint.bytes === 0) {
-      return yield* emptyInput(name, "is empty")
-    }
+    const begun = file === undefined ? undefined : yield* Input.fingerprint(file)
+    if (begun?.bytes === 0) return yield* emptyInput(name, "is empty")
     yield* Claim.refuseForeign(where)
     const inOrder = options.order === "input"
     const streamed = where.results === undefined || (yield* FileIdentity.kindOf(where.results)) === "stream"
     const asItComes = !inOrder && streamed && file === undefined
     const opened = yield* Journal.open({
       ...options,
-      stop,
+      stop: told,
       path: where.journal,
-      input: { path: name, fingerprint },
+      input: { path: name, fingerprint: begun ?? options.fingerprint },
       acceptChange: options.changed === "keep" || options.changed === "resend",
       offsets: inOrder || asItComes || options.dedupe === true
     })
@@ -250,7 +274,7 @@ export const around = <E, R>(
     const claim = yield* Claim.make(where, journal, options)
     // a batch that is not collected may hold rows that were sent again
     const resent = options.changed === "resend" || BatchParts.open(journal.notes).length > 0
-    const outputs = yield* Outputs.open(where, { ...options, stop, resent, report, journal, claim })
+    const outputs = yield* Outputs.open(where, { ...options, stop: told, resent, report, journal, claim })
     const replay = (of: (each: JournalScan.Record) => boolean) =>
       Stream.runForEachArray(
         journal.settled,
@@ -271,7 +295,7 @@ export const around = <E, R>(
       return asItComes ? Effect.as(before(rows), rows) : Effect.succeed(rows)
     })
     const besides = Besides.make(journal)
-    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, besides, stop })
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, besides, stop: told })
     if (late) {
       yield* replay((each) => each.ordinal <= recovered.rows && (each.meta.ok ? lateOk && !asItComes : lateFailed))
     }
@@ -281,7 +305,8 @@ export const around = <E, R>(
     const stopped = ending.stop !== undefined && ending.stop._tag !== "Abandoned"
     const written = yield* outputs.finish({ stopped, lastLine })
     yield* listFailedBefore(journal, report)
-    return { ...ending, paths: where, report, recovered, written, uncertainNanoUsd: besides.noted() }
+    const whole = stopped || begun === undefined ? ending : yield* endingOver(name, begun, ending, report)
+    return { ...whole, paths: where, report, recovered, written, uncertainNanoUsd: besides.noted() }
   }))
 
 /**

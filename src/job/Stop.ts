@@ -3,6 +3,7 @@
  * the same journal sends them.
  */
 import type * as TogetherError from "../domain/TogetherError.ts"
+import type { JournalError } from "./JobError.ts"
 
 /** Says why a job left rows undone. */
 export type Stop =
@@ -20,6 +21,8 @@ export type Stop =
   | { readonly _tag: "Unreachable"; readonly error: TogetherError.TogetherError }
   /** The input was read to its end, and rows of some models were not sent: `Ending.abandoned` names them. */
   | { readonly _tag: "Abandoned" }
+  /** The input was read to its end, and is not the file that it was when the job began: rows of that may not have come by. */
+  | { readonly _tag: "InputChanged"; readonly error: JournalError }
 
 /** The stop that a caller asks for. */
 export const interrupted: Stop = { _tag: "Interrupted" }
@@ -32,3 +35,6 @@ export const maxTime: Stop = { _tag: "MaxTime" }
 
 /** The end of a job that did not send the rows of a model. */
 export const abandoned: Stop = { _tag: "Abandoned" }
+
+/** The end of a job whose input is not as it was. */
+export const inputChanged = (error: JournalError): Stop => ({ _tag: "InputChanged", error })

@@ -409,6 +409,17 @@ describe("Summary", () => {
     )
   })
 
+  it("says that the input changed, and the two ways to go on, with the code of a changed input", () => {
+    const error = new JournalError({ message: "in.jsonl changed.", reason: "input-changed", path: "in.jsonl" })
+    const changed = { ...context({ _tag: "InputChanged", error }, Report.make(start)), undone: 5 }
+    expect(Summary.lines(changed, Style.colorless).slice(-2)).toEqual([
+      "input changed: in.jsonl changed.",
+      "go on with: effect-together run in.jsonl --changed keep (keep the answers of changed rows) or --changed resend " +
+      "(send changed rows again)"
+    ])
+    expect(ExitCode.ofEnding(changed.ending.stop, changed.report, 5)).toBe(2)
+  })
+
   it("tells batches that go on from those that may not have been created", () => {
     const end = (batches: number, doubtful: number) =>
       Summary.lines({

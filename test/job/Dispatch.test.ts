@@ -8,6 +8,7 @@ import {
   DecodeError,
   InsufficientCreditsError,
   InvalidRequestError,
+  NotFoundError,
   OverloadedError,
   RateLimitError,
   ServerError
@@ -61,6 +62,41 @@ describe("Dispatch", () => {
       const { send } = provider((row) => row.line === 1 ? Effect.succeed(reply(row)) : page)
       const other = yield* run(yield* setup(prompts(100)), { send, concurrency: 1 })
       expect([other.stop, other.report.failed]).toEqual([undefined, 99])
+    }))
+
+  it.effect("leaves out the rows of one operation, and sends those that ask the model for another, in any order", () =>
+    Effect.gen(function*() {
+      const image = `${
+        JSON.stringify({ custom_id: "i", url: "/v1/images/generations", body: { model: "m", prompt: "x" } })
+      }\n`
+      for (const text of [image + prompts(5), prompts(5) + image]) {
+        const { send, sent } = provider((row) =>
+          row.operation === "images" ? Effect.fail(budget(0n)) : Effect.succeed(reply(row))
+        )
+        const { abandoned, report, stop } = yield* run(yield* setup(text), { send, concurrency: 1 })
+        expect([stop?._tag, report.ok, abandoned.get("m")?.rows, sent.length]).toEqual(["Abandoned", 5, 1, 6])
+        expect(report.warnings.join()).toContain("1 row of m was not sent: the price of m for images is unknown")
+      }
+      const gone = new NotFoundError({ message: "no such model", status: 404, attempts: 1 })
+      const images = Array.from({ length: 30 }, (_, i) => image.replace("\"i\"", `"i${i}"`)).join("")
+      const { send, sent } = provider((row) =>
+        row.operation === "images" ? Effect.fail(gone) : Effect.succeed(reply(row))
+      )
+      const left = yield* run(yield* setup(prompts(1) + images + prompts(5).slice(prompts(1).length)), {
+        send,
+        concurrency: 1
+      })
+      expect([left.report.ok, left.report.failed, left.abandoned.get("m")?.rows, sent.length]).toEqual([5, 20, 10, 25])
+    }))
+
+  it.effect("sums up by model what was left out of several operations", () =>
+    Effect.gen(function*() {
+      const of = (id: string, url: string) =>
+        `${JSON.stringify({ custom_id: id, url, body: { model: "m", prompt: "x" } })}\n`
+      const text = prompts(2) + of("i", "/v1/images/generations") + of("c", "/v1/completions")
+      const { send } = provider(() => Effect.fail(budget(0n)))
+      const { abandoned, report } = yield* run(yield* setup(text), { send })
+      expect([abandoned.size, abandoned.get("m")?.rows, report.warnings.length]).toEqual([1, 4, 1])
     }))
 
   it.effect("says that rows were left out where a job over a stream left all of them", () =>

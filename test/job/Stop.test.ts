@@ -107,6 +107,23 @@ const stopped = (
 const interrupted = (millis = 1000) => ({ stop: Effect.as(Effect.sleep(millis), Stop.interrupted) })
 
 describe("Stop", () => {
+  it.effect("ends rows that wait in the lane of a model that is given up, with nothing sent of them", () =>
+    Effect.gen(function*() {
+      const unknown = numbered(1, 200).map((id) => line(id, id, "no/such-model")).join("")
+      const { after, arrivals, cancelled, held, result, uncertain } = yield* stopped({}, {
+        input: unknown,
+        lanes: { maxInFlight: 5, requestsPerMinute: 600 },
+        provider: { unknownModels: "reject" }
+      })
+      expect([result.stop?._tag, cancelled, held, uncertain]).toEqual(["Abandoned", 0, 0, 0n])
+      // the twentieth refusal may come with four others on the wire
+      expect(arrivals).toBeLessThanOrEqual(24)
+      expect([result.report.failed, result.report.attempts]).toEqual([arrivals, arrivals])
+      expect(result.abandoned.get("no/such-model")?.rows).toBe(200 - arrivals)
+      // ten rows go out in a second: those that wait are not let through one by one
+      expect(after).toBeLessThan(3000)
+    }))
+
   it.effect("sends nothing more once the job has stopped, and cuts off nothing that is answered in the grace", () =>
     Effect.gen(function*() {
       const ways: ReadonlyArray<Partial<JobFiles.Options<never>>> = [
