@@ -18,11 +18,12 @@ import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Input from "../job/Input.ts"
 import * as Projection from "../job/Projection.ts"
-import { isJobError } from "../job/JobError.ts"
+import { isJobError, platformCode } from "../job/JobError.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Doctor from "./Doctor.ts"
 import * as Emulate from "./Emulate.ts"
@@ -177,12 +178,22 @@ export const explainFailure = (
   }
 }
 
+/** Tells whether a file is not there: it, or what should be its directory, is none. */
+const isAbsent = (error: PlatformError.PlatformError): boolean =>
+  error.reason._tag === "NotFound" || platformCode(error) === "ENOTDIR"
+
 const configFile = Effect.fnUntraced(function*(host: Host.Service) {
   const fs = yield* FileSystem.FileSystem
   for (const path of Settings.places(host.env, host.cwd, host.home)) {
-    const text = yield* Effect.option(fs.readFileString(path))
-    if (text._tag === "None") continue
-    const read = Settings.fromFile(path, text.value)
+    const text = yield* fs.readFileString(path).pipe(
+      Effect.catchIf(isAbsent, () => Effect.undefined),
+      Effect.mapError((error) =>
+        // what cannot be read may hold a budget: it is not left out
+        new UsageError({ message: `cannot read ${path} (${platformCode(error)}). Make it readable, or remove it.` })
+      )
+    )
+    if (text === undefined) continue
+    const read = Settings.fromFile(path, text)
     return Result.isFailure(read)
       ? yield* new UsageError({ message: read.failure })
       : { path, settings: read.success }

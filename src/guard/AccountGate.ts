@@ -25,7 +25,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as Pull from "effect/Pull"
+import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../domain/TogetherError.ts"
@@ -219,16 +219,22 @@ export const make = (options: {
       if (state._tag !== "Suspended") return undefined
       due = false
       const now = seconds(clock)
-      const next = step ?? (yield* Schedule.toStep(options.probe))
-      step = next
       const input = { probes: state.probes, suspendedSeconds: now - state.since }
-      const exit = yield* Effect.exit(next(clock.currentTimeMillisUnsafe(), input))
-      if (Exit.isFailure(exit)) {
+      const ended = Effect.sync(() => {
         state = Account.scheduled(state, undefined)
         failAll(now)
         return undefined
-      }
-      interval = exit.value[1]
+      })
+      const planned = yield* Effect.gen(function*() {
+        step ??= yield* Schedule.toStep(options.probe)
+        return yield* step(clock.currentTimeMillisUnsafe(), input)
+      }).pipe(
+        Pull.catchDone(() => ended),
+        // nobody waits for probes of a schedule that has died either
+        Effect.onError(() => ended)
+      )
+      if (planned === undefined) return undefined
+      interval = planned[1]
       const probeAt = now + Duration.toSeconds(interval)
       state = Account.scheduled(state, probeAt)
       yield* startTimer(clock, undefined)
@@ -267,10 +273,14 @@ export const make = (options: {
         const [refused, next] = Account.refused(state, ended.admission, now)
         state = next
         if (next._tag !== "Suspended" || refused === "Counted") return failed
-        return Effect.flatMap(plan(clock), (probeAt) => {
+        return Effect.flatMap(Effect.exit(plan(clock)), (planned) => {
+          const probeAt = Exit.isSuccess(planned) ? planned.value : undefined
           const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
           return probeAt === undefined
-            ? Effect.andThen(told, options.onEvent({ _tag: "ProbingEnded", probes: next.probes }))
+            ? told.pipe(
+              Effect.andThen(options.onEvent({ _tag: "ProbingEnded", probes: next.probes })),
+              Effect.andThen(Effect.asVoid(planned))
+            )
             : told
         })
       }

@@ -299,7 +299,7 @@ export const make = (options: {
     cost: (purse: CreditPurse.Purse) => Price.Cost | undefined
   ): Effect.Effect<void> => {
     const { account, leave, purse } = Ticket.held(ticket)
-    return Effect.andThen(
+    return Effect.ensuring(
       account.conclude(leave, outcomeOf(exit)),
       CreditPurse.end(purse, exit, () => cost(purse))
     )

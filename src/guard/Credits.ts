@@ -288,13 +288,24 @@ export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effe
 export const layerConfig = (options: Config.Wrap<Options> = config): Layer.Layer<Credits, Config.ConfigError> =>
   Layer.effect(Credits, ConfiguredGuard.make(Config.unwrap(options), make))
 
-/** Runs a handler on every alert for as long as the layer lives: `Credits.layerAlerts(CreditAlerts.log)`. */
+/**
+ * Runs a handler on every alert for as long as the layer lives: `Credits.layerAlerts(CreditAlerts.log)`.
+ *
+ * **Gotchas**: a handler that dies is logged, and hears of the next alert all the same.
+ */
 export const layerAlerts = <R>(
   handler: (alert: Alert) => Effect.Effect<void, never, R>
 ): Layer.Layer<never, never, Credits | R> =>
   Layer.effectDiscard(
     Effect.flatMap(Credits, (credits) =>
-      Effect.forkScoped(Stream.runForEach(credits.alerts, handler), { startImmediately: true }))
+      Stream.runForEach(credits.alerts, (alert) =>
+        Effect.suspend(() =>
+          handler(alert)
+        ).pipe(
+          Effect.catchCause((cause) =>
+            Effect.logError(`Credits.layerAlerts: the handler of ${alert._tag} has died`, cause)
+          )
+        )).pipe(Effect.forkScoped({ startImmediately: true })))
   )
 
 /**

@@ -262,27 +262,6 @@ describe.concurrent("effect-together", () => {
         expect((yield* shell.run(["run", input, "--emulator", "--changed", "keep"])).code).toBe(0)
       })), 30_000)
 
-    it.effect("takes a flag over the environment over the config file", () =>
-      live(Effect.gen(function*() {
-        const shell = Shell.open()
-        const input = shell.write("in.jsonl", `${JSON.stringify({ custom_id: "a", prompt: "Hi" })}\n`)
-        shell.write(".effect-together.json", JSON.stringify({ model: "from-file" }))
-        const modelOf = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
-          Effect.map(
-            shell.run(["plan", input, "--json", ...args], env),
-            ({ out }) => Object.keys((JSON.parse(out) as { readonly models: object }).models)
-          )
-        expect(yield* modelOf([])).toEqual(["from-file"])
-        expect(yield* modelOf([], { EFFECT_TOGETHER_MODEL: "from-env" })).toEqual(["from-env"])
-        expect(yield* modelOf(["--model", "from-flag"], { EFFECT_TOGETHER_MODEL: "from-env" })).toEqual(["from-flag"])
-        shell.write(".effect-together.json", JSON.stringify({ modle: "x" }))
-        expect(yield* shell.run(["plan", input])).toMatchObject({ code: 2 })
-        shell.write(".effect-together.json", JSON.stringify({ "max-cost": "much" }))
-        const refused = yield* shell.run(["run", input])
-        expect([refused.code, refused.err.includes("--max-cost must be an amount in dollars, like 2.50, got \"much\"")])
-          .toEqual([2, true])
-      })))
-
     it.effect("lets the last of a repeated flag count", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()

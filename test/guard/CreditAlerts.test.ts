@@ -290,6 +290,34 @@ describe("CreditAlerts", () => {
     )
   })
 
+  it.effect("tells the next alert to a handler that has died, and logs why", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const heard: Array<string> = []
+      const handler = ({ _tag }: CreditAlerts.Alert) => {
+        heard.push(_tag)
+        if (heard.length === 1) throw new Error("the pager is down")
+        return heard.length === 2 ? Effect.die(new Error("still down")) : Effect.void
+      }
+      const logger = Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))
+      yield* Effect.gen(function*() {
+        const credits = yield* Credits.Credits
+        for (let round = 0; round < 2; round++) {
+          yield* credits.onInsufficientCredits()
+          yield* credits.resume()
+          yield* Effect.yieldNow
+        }
+      }).pipe(
+        Effect.provide(Credits.layerAlerts(handler).pipe(Layer.provideMerge(Credits.layer()))),
+        Effect.provide(Logger.layer([logger]))
+      )
+      expect(heard).toEqual(["Suspended", "Resumed", "Suspended", "Resumed"])
+      expect(logged).toMatchObject([
+        expect.stringMatching(/level=ERROR .*the handler of Suspended has died.*the pager is down/s),
+        expect.stringMatching(/level=ERROR .*the handler of Resumed has died.*still down/s)
+      ])
+    }))
+
   it("lists every tag once", () => {
     expect(new Set(CreditAlerts.tags).size).toBe(CreditAlerts.tags.length)
   })

@@ -1,13 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import type { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
-import { call, listen, probe, refused } from "./credits.ts"
+import { call, estimate, listen, probe, refused } from "./credits.ts"
 
 const answerAfter = (delay: Duration.Input) => Effect.delay(Effect.succeed("answer"), delay)
 
@@ -128,6 +131,40 @@ describe("Credits", () => {
         yield* TestClock.adjust("2 minutes")
         expect(sent).toEqual(["broken at 30", "next at 60"])
       }))
+  })
+
+  describe("a probe schedule that dies", () => {
+    const bug = new Error("a bug")
+    const defectsOf = (exit: Exit.Exit<unknown, unknown>) =>
+      Exit.isFailure(exit) ? exit.cause.reasons.filter(Cause.isDieReason).map(({ defect }) => defect) : []
+    it.effect.each<[string, Credits.Options["probe"]]>([
+      ["as it begins", Schedule.fromStep(Effect.die(bug))],
+      ["as it is asked", Schedule.fromStep(Effect.succeed(() => Effect.die(bug)))]
+    ])("is told to who was refused, and ends the probing: %s", ([, probe]) =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.Credits
+        const alerts = yield* listen(credits)
+        for (
+          const refusedCall of [
+            credits.run(Effect.fail(refused), call(1)),
+            Stream.runDrain(
+              credits.stream(Stream.concat(Stream.make("some"), Stream.fail(refused)), {
+                estimate,
+                cost: () => undefined
+              })
+            )
+          ]
+        ) {
+          expect(defectsOf(yield* Effect.exit(refusedCall))).toContain(bug)
+          expect(alerts.splice(0).map(({ _tag }) => _tag)).toEqual(["Suspended", "ProbingEnded"])
+          expect(yield* Effect.flip(credits.run(Effect.void, call(1)))).toMatchObject({
+            _tag: "InsufficientCreditsError"
+          })
+          expect(yield* credits.tally()).toMatchObject({ reserved: 0n })
+          yield* credits.resume()
+          alerts.length = 0
+        }
+      }).pipe(Effect.scoped, Effect.provide(Credits.layer({ onSuspended: "wait", probe }))))
   })
 
   describe("a call within a probe", () => {
