@@ -266,11 +266,18 @@ export class Dispatcher implements LaneMetrics.Counts {
     const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     // in whole milliseconds: a deadline at the very end of the pause can be kept
     const soonest = Math.max(wall, Math.floor(wall + pause * 1000))
+    const expired: Array<Waiter> = []
     while (waiter?.deadlineAt !== undefined && waiter.deadlineAt < soonest) {
       Deadlines.takeFirst(this.#deadlines)
       Queue.remove(this.#queue, waiter)
-      this.#resume(waiter, Effect.fail(this.#late(pause)), fiber)
+      expired.push(waiter)
       waiter = Deadlines.first(this.#deadlines)
+    }
+    if (expired.length === 0) return
+    // once for all of them: whoever asks again joins behind those that are left
+    const estimate = Math.max(pause, this.estimate(this.advance(now, fiber.getRef(Clock.Clock)), now))
+    for (const one of expired) {
+      this.#resume(one, Effect.fail(this.#late(estimate, Math.max(0, now - one.since / 1000))), fiber)
     }
   }
 
@@ -322,10 +329,14 @@ export class Dispatcher implements LaneMetrics.Counts {
     return (deadlineAt + 1 - fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) / 1000
   }
 
-  #late(estimate: number): LaneOverflowError {
-    const deadline = estimate === 0
+  /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
+  #late(estimate: number, waitedSeconds?: number): LaneOverflowError {
+    const sent = `would be sent in ${estimate.toFixed(1)} s, after its deadline`
+    const deadline = waitedSeconds !== undefined
+      ? `it has waited ${waitedSeconds.toFixed(1)} s and ${sent}`
+      : estimate === 0
       ? "its deadline leaves no time for it"
-      : `it would be sent in ${estimate.toFixed(1)} s, after its deadline`
+      : `it ${sent}`
     return this.#refused(
       "deadline",
       estimate,

@@ -114,6 +114,32 @@ describe("Lane, deadlines", () => {
       expect(yield* lane.status).toMatchObject({ inFlight: 1, queued: 0 })
     }))
 
+  it.effect("tells who has waited until its deadline for how long, and when it would be sent if it came again", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ maxInFlight: 1 })
+      yield* queue(lane, 10, {}, 30)
+      const deadlineAt = yield* within(20)
+      const call = Effect.flip(lane.acquire({ tokens: 1, deadlineAt, priority: "interactive" }))
+      const refused = yield* Effect.all([call, call], { concurrency: 2 })
+      for (const late of refused) {
+        expect([late.reason, late.queued]).toEqual(["deadline", 9])
+        expect(late.message).toContain("it has waited 20.0 s and would be sent in ")
+        expect(late.estimate).toEqual((yield* lane.status).estimate)
+        expect(estimated(late.estimate)).toBeGreaterThan(100)
+      }
+    })))
+
+  it.effect("estimates at least the pause that sends nobody in time", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ maxInFlight: 2 })
+      const throttled = (): Lane.Sample => ({ _tag: "Throttled", scope: "requests", retryAfter: Duration.seconds(40) })
+      yield* Effect.forkChild(lane.run(Effect.sleep("5 seconds"), { tokens: 1, classify: throttled }), started)
+      yield* queue(lane, 1, {}, 30)
+      const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: yield* within(20) }))
+      expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", 40])
+      expect(late.message).toContain("it has waited 5.0 s and would be sent in 40.0 s")
+    })))
+
   it.effect("sends a call at the very end of its time", () =>
     Effect.gen(function*() {
       const lane = yield* Lane.make()
