@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type BudgetExceededError, InsufficientCreditsError } from "../domain/TogetherError.ts"
@@ -24,6 +25,7 @@ import { defaults } from "./CreditOptions.ts"
 import type { OnSuspended } from "./CreditOptions.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
+import * as Deadline from "./Deadline.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
 import type { Restore } from "./LedgerLine.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -189,12 +191,17 @@ const costOf = <A, E>(
   return error._tag === "Some" ? request.costOnFailure?.(error.value) : undefined
 }
 
-const millisNow = Effect.clockWith((clock) => Effect.succeed(Monotonic.millis(clock)))
-
-/** Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. */
-const leftOf = (policy: OnSuspended, waited: number): OnSuspended => {
-  if (typeof policy === "string") return policy
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(policy.wait)) - waited
+/**
+ * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline of a
+ * call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
+ */
+const leftOf = (policy: OnSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): OnSuspended => {
+  if (policy === "fail") return policy
+  const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+  const room = Deadline.roomMillis(fiber.getRef(Deadline.CurrentDeadline), now)
+  const stated = policy === "wait" ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(policy.wait)) - waited
+  const millis = Math.min(stated, room)
+  if (millis === Infinity) return "wait"
   return millis > 0 ? { wait: millis } : "fail"
 }
 
@@ -242,7 +249,7 @@ export const make = (options: {
       const outer = fiber.getRef(CurrentTicket)
       const held = outer && Ticket.held(outer)
       const within = held?.account === account ? held.leave : undefined
-      const policy = request.onSuspended ?? options.onSuspended
+      const policy = leftOf(request.onSuspended ?? options.onSuspended, 0, fiber)
       return Effect.flatMap(
         account.enter({ policy, lane: request.lane, within }, restore),
         (leave) =>
@@ -280,16 +287,21 @@ export const make = (options: {
   ): Effect.Effect<Ticket, InsufficientCreditsError> => {
     const { account, leave, purse, since: before } = Ticket.held(ticket)
     const { probe } = leave.admission
-    return Effect.gen(function*() {
-      yield* account.conclude(leave, "refused")
-      yield* CreditPurse.charge(purse)
-      const now = yield* millisNow
+    const entered = Effect.withFiber<Ticket, InsufficientCreditsError>((fiber) => {
+      const now = Monotonic.millis(fiber.getRef(Clock.Clock))
       const since = probe > 0 ? before : now
-      const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since)
-      if (policy === "fail") return yield* error
-      const next = yield* account.enter({ policy, lane: request.lane }, restore)
-      return new Ticket({ account, leave: next, purse, since })
-    }).pipe(Effect.onError(() => CreditPurse.refuse(purse)))
+      const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since, fiber)
+      if (policy === "fail") return Effect.fail(error)
+      return Effect.map(
+        account.enter({ policy, lane: request.lane }, restore),
+        (next) => new Ticket({ account, leave: next, purse, since })
+      )
+    })
+    return account.conclude(leave, "refused").pipe(
+      Effect.andThen(CreditPurse.charge(purse)),
+      Effect.andThen(entered),
+      Effect.onError(() => CreditPurse.refuse(purse))
+    )
   }
 
   /** Ends a call: tells its account how, and settles its money. */

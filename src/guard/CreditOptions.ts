@@ -80,7 +80,8 @@ export interface Options {
   readonly run?: string | undefined
   /**
    * What calls do while their account is suspended: `"fail"` at once, `"wait"` as long as it takes, or
-   * `{ wait: duration }`, above 0, after which they fail. Default: `"fail"`; a job sets `"wait"`.
+   * `{ wait: duration }`, above 0, after which they fail. A wait also ends with the deadline around the call, as soon as that
+   * leaves no time for an attempt. Default: `"fail"`; a job sets `"wait"`.
    */
   readonly onSuspended?: OnSuspended | undefined
   /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */

@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/Credits.ts"
+import * as Deadline from "../../src/guard/Deadline.ts"
 import * as AutoRecharge from "../../src/policy/AutoRecharge.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
@@ -220,6 +221,43 @@ describe("Credits", () => {
         first = false
         yield* TestClock.adjust("20 seconds")
         expect(yield* credits.run(send, call(1))).toBe("answer")
+      }))
+
+    it.effect("ends a wait as soon as the deadline leaves no time for an attempt, and tells what it waited for", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ onSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
+        const waits = (options: Partial<Credits.Request>, send: Effect.Effect<string, InsufficientCreditsError>) =>
+          credits.run(send, { ...call(1), ...options }).pipe(
+            Deadline.run("10 seconds", { minAttempt: "1 second" }),
+            Effect.flip,
+            Effect.forkChild({ startImmediately: true })
+          )
+        const calls = [
+          yield* waits({}, Effect.fail(refused)),
+          yield* waits({}, Effect.succeed("answer")),
+          yield* waits({ onSuspended: { wait: "1 minute" } }, Effect.succeed("answer"))
+        ]
+        yield* TestClock.adjust("8999 millis")
+        expect((yield* credits.report).keys[0]?.waiting).toBe(3)
+        yield* TestClock.adjust("1 millis")
+        for (const fiber of calls) {
+          const error = yield* Fiber.join(fiber)
+          expect([error._tag, Reflect.get(error, "status")]).toEqual(["InsufficientCreditsError", undefined])
+        }
+        const { budgets, keys } = yield* credits.report
+        expect([keys[0]?.waiting, budgets[0]?.tally.open, budgets[0]?.tally.reserved]).toEqual([0, 0, 0n])
+      }))
+
+    it.effect("waits not at all where the deadline leaves no time for it, and gives the refusal itself", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const late = credits.run(Effect.delay(Effect.fail(refused), "9500 millis"), call(1)).pipe(
+          Deadline.run("10 seconds", { minAttempt: "1 second" }),
+          Effect.flip
+        )
+        const fiber = yield* Effect.forkChild(late, { startImmediately: true })
+        yield* TestClock.adjust("9500 millis")
+        expect(yield* Fiber.join(fiber)).toBe(refused)
       }))
 
     it.effect("ends with the probe schedule, until resumed", () =>

@@ -47,6 +47,25 @@ describe("a call whose account is suspended in between", () => {
       expect(ended).toBe(4)
     }))
 
+  it.effect("says so where its deadline ends the wait, streamed or not, refused itself or not", () =>
+    Effect.gen(function*() {
+      const soon = { deadline: "5 seconds" } as const
+      const chat = (together: Together.Service) => Effect.flip(together.chat(request, soon))
+      const streamed = (together: Together.Service) => Effect.flip(Stream.runDrain(together.chatStream(request, soon)))
+      for (const [first, next] of [[chat, streamed], [streamed, chat]] as const) {
+        const { ended, statuses } = yield* answering(
+          [402],
+          three,
+          (together) => Effect.all([first(together), next(together)])
+        )
+        for (const error of ended) {
+          expect([error._tag, Reflect.get(error, "status")]).toEqual(["InsufficientCreditsError", undefined])
+          expect(error.message).toContain("Not sent: the credit of account")
+        }
+        expect(statuses).toEqual([402])
+      }
+    }))
+
   it.effect("is retried no more often than its policy says, those refused for want of credit apart", () =>
     Effect.gen(function*() {
       const { ended, statuses } = yield* answering(
