@@ -274,10 +274,12 @@ export class Dispatcher implements LaneMetrics.Counts {
       waiter = Deadlines.first(this.#deadlines)
     }
     if (expired.length === 0) return
-    // once for all of them: whoever asks again joins behind those that are left
-    const estimate = Math.max(pause, this.estimate(this.advance(now, fiber.getRef(Clock.Clock)), now))
+    const state = this.advance(now, fiber.getRef(Clock.Clock))
     for (const one of expired) {
-      this.#resume(one, Effect.fail(this.#late(estimate, Math.max(0, now - one.since / 1000))), fiber)
+      // once all of them are out: whoever comes again joins those that are left
+      const again = this.#forecast.joining(one, state, this.#queue, this.#streams, now)
+      const waited = Math.max(0, now - one.since / 1000)
+      this.#resume(one, Effect.fail(this.#late(Math.max(pause, again), waited)), fiber)
     }
   }
 
@@ -331,12 +333,12 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
   #late(estimate: number, waitedSeconds?: number): LaneOverflowError {
-    const sent = `would be sent in ${estimate.toFixed(1)} s, after its deadline`
+    const sent = `would be sent in ${estimate.toFixed(1)} s`
     const deadline = waitedSeconds !== undefined
-      ? `it has waited ${waitedSeconds.toFixed(1)} s and ${sent}`
+      ? `it has waited ${waitedSeconds.toFixed(1)} s, and coming again now it ${sent}`
       : estimate === 0
       ? "its deadline leaves no time for it"
-      : `it ${sent}`
+      : `it ${sent}, after its deadline`
     return this.#refused(
       "deadline",
       estimate,

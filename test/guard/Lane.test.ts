@@ -389,7 +389,8 @@ describe("Lane", () => {
         expect(ends.map(({ millis }) => Math.floor(millis / 1000))).toEqual([50, 0, 50, 0, 50])
         const late = yield* Effect.flip(ends[3]!.exit)
         expect(late).toMatchObject({ reason: "deadline", lane: "lane" })
-        expect(late.estimate && Duration.toSeconds(late.estimate)).toBe(50)
+        // the pause, and what is left before it, at about ten per second
+        expect(late.estimate && Duration.toSeconds(late.estimate)).toBeCloseTo(50.3, 1)
         expect(yield* lane.status).toMatchObject({ inFlight: 2, queued: 0 })
       })))
 

@@ -63,7 +63,9 @@ const play = ({ calls, options, pause, used }: ReturnType<typeof drawn>) =>
         const unsent = (): Lane.Sample => ({ _tag: "Ignored", sent: false })
         const estimate = yield* lane.run(Effect.void, { ...request, deadlineAt: came, classify: unsent }).pipe(
           Effect.as(0),
-          Effect.catchTag("LaneOverflowError", (late) => Effect.succeed(Duration.toSeconds(late.estimate ?? 0)))
+          Effect.catchTag("LaneOverflowError", (late) =>
+            // what was let in was not refused, though it came to nothing a moment later
+            Effect.map(Clock.currentTimeMillis, (now) => now > came ? 0 : Duration.toSeconds(late.estimate ?? 0)))
         )
         const work = Effect.tap(Clock.currentTimeMillis, Effect.sleep(seconds * 1000))
         const sent = yield* lane.run(work, {

@@ -117,16 +117,18 @@ describe("Lane, deadlines", () => {
   it.effect("tells who has waited until its deadline for how long, and when it would be sent if it came again", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make({ maxInFlight: 1 })
-      yield* queue(lane, 10, {}, 30)
+      yield* queue(lane, 7, {}, 30)
+      yield* queue(lane, 4, { priority: "interactive" }, 30)
       const deadlineAt = yield* within(20)
-      const call = Effect.flip(lane.acquire({ tokens: 1, deadlineAt, priority: "interactive" }))
-      const refused = yield* Effect.all([call, call], { concurrency: 2 })
-      for (const late of refused) {
-        expect([late.reason, late.queued]).toEqual(["deadline", 9])
-        expect(late.message).toContain("it has waited 20.0 s and would be sent in ")
-        expect(late.estimate).toEqual((yield* lane.status).estimate)
-        expect(estimated(late.estimate)).toBeGreaterThan(100)
-      }
+      const call = (priority: "interactive" | "normal") =>
+        Effect.flip(lane.acquire({ tokens: 1, deadlineAt, priority }))
+      const [soon, later] = yield* Effect.all([call("interactive"), call("normal")], { concurrency: 2 })
+      // four calls before the one, ten before the other, of at least the twenty seconds that the first has taken
+      expect([soon, later].map((late) => [late.reason, late.queued, estimated(late.estimate)])).toEqual([
+        ["deadline", 10, 80],
+        ["deadline", 10, 200]
+      ])
+      expect(soon.message).toContain("it has waited 20.0 s, and coming again now it would be sent in 80.0 s. 10 calls")
     })))
 
   it.effect("estimates at least the pause that sends nobody in time", () =>
@@ -137,7 +139,7 @@ describe("Lane, deadlines", () => {
       yield* queue(lane, 1, {}, 30)
       const late = yield* Effect.flip(lane.acquire({ tokens: 1, deadlineAt: yield* within(20) }))
       expect([late.reason, estimated(late.estimate)]).toEqual(["deadline", 40])
-      expect(late.message).toContain("it has waited 5.0 s and would be sent in 40.0 s")
+      expect(late.message).toContain("it has waited 5.0 s, and coming again now it would be sent in 40.0 s")
     })))
 
   it.effect("sends a call at the very end of its time", () =>
