@@ -284,7 +284,7 @@ const text = (
     notes.push(style.yellow(
       `${
         Format.plural(open, "row")
-      } without max_tokens: ${tokens} tokens are assumed for the longest answer of each, ` +
+      } without max_tokens, or with more than any model holds: ${tokens} tokens are assumed for the longest answer of each, ` +
         "while --max-cost reserves the model's whole context until a run has seen 20 answers, and --via batch always. " +
         "Set max_tokens, or give --max-tokens"
     ))

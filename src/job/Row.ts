@@ -195,13 +195,12 @@ const plain = (value: Json): { readonly body: Json; readonly drop: ReadonlySet<s
 /** Fields of a generation that images know, too. */
 const imageFields: ReadonlySet<string> = new Set(["n", "seed", "response_format"])
 
-/** Tells whether a row takes a field of the job's. */
-const takes = (body: Json, operation: Operation, key: string): boolean => {
+/** Tells whether rows take a field of the job's. */
+const takes = (operation: Operation, key: string): boolean => {
   switch (operation) {
     case "chat":
     case "completions":
-      // a row sets its limit by either name
-      return key !== "max_tokens" || body["max_completion_tokens"] === undefined
+      return true
     case "images":
       return !chatFields.has(key) || imageFields.has(key)
     default:
@@ -209,11 +208,14 @@ const takes = (body: Json, operation: Operation, key: string): boolean => {
   }
 }
 
-/** Says which of the job's fields a row takes. */
-const defaultsFor = (body: Json, operation: Operation, given: Json): Json => {
+/**
+ * Says which of the job's fields a row takes. The job's `max_tokens` is for a row with `max_completion_tokens`, too:
+ * Together's reference does not know that, so it bounds no cost.
+ */
+const defaultsFor = (operation: Operation, given: Json): Json => {
   const out: Record<string, unknown> = {}
   for (const key in given) {
-    if (key === "model" || takes(body, operation, key)) out[key] = given[key]
+    if (key === "model" || takes(operation, key)) out[key] = given[key]
   }
   return out
 }
@@ -231,7 +233,7 @@ const complete = (body: Json, operation: Operation, options: Options): Json => {
   }
   const filled: Record<string, unknown> = options.body === undefined
     ? { ...body }
-    : { ...defaultsFor(body, operation, options.body), ...body }
+    : { ...defaultsFor(operation, options.body), ...body }
   if (filled["model"] === undefined) filled["model"] = options.model
   if (system !== undefined) {
     filled["messages"] = [{ role: "system", content: system }, ...(body["messages"] as ReadonlyArray<unknown>)] // an array: `system` says so

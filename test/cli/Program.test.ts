@@ -404,7 +404,7 @@ describe.concurrent("effect-together", () => {
         const open = JSON.stringify({ prompt: "no bound", model: "openai/gpt-oss-20b" })
         const input = shell.write("in.jsonl", `${Shell.prompts(3)}${open}\n`)
         const { out } = yield* shell.run(["plan", input])
-        expect(out).toContain("1 row without max_tokens: 8,192 tokens are assumed")
+        expect(out).toContain("1 row without max_tokens, or with more than any model holds: 8,192 tokens are assumed")
         expect(out).toContain("--max-cost reserves the model's whole context")
         expect((yield* shell.run(["plan", input, "--max-tokens", "7"])).out).not.toContain("without max_tokens")
         const plan = JSON.parse((yield* shell.run(["plan", input, "--json"])).out) as { readonly models: object }

@@ -179,10 +179,12 @@ describe("Row", () => {
       expect([read.body, read.extra]).toEqual([{ messages, model: "m" }, { prompt: "a" }])
     })
 
-    it("sends a limit by its other name, too, without a second one", () => {
+    it("bounds a row by the job's max_tokens that has a limit by the name that Together does not document", () => {
       const given = { max_completion_tokens: 5, model: "m" }
-      expect(row({ prompt: "Hi", ...given }, { body: { max_tokens: 9 } }).body).toEqual({ ...given, messages })
-      expect(row({ body: { ...given, messages } }, { body: { max_tokens: 9 } }).body).toEqual({ ...given, messages })
+      const both = { ...given, max_tokens: 9, messages }
+      expect(row({ prompt: "Hi", ...given }, { body: { max_tokens: 9 } }).body).toEqual(both)
+      expect(row({ body: { ...given, messages } }, { body: { max_tokens: 9 } }).body).toEqual(both)
+      expect(row({ prompt: "Hi", ...given }).body).toEqual({ ...given, messages })
     })
 
     it("gives embeddings, rerank and images no default that only a generation knows", () => {
