@@ -1,8 +1,15 @@
 /**
  * Command lines as text: the one that goes on with a run, and the one that a page may show to anyone.
  */
+import * as Style from "./Style.ts"
 
-const quoted = (word: string): string => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+/** Quotes a word for a shell; one with control characters as bash and zsh read it, for a terminal would obey them. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word)
+    ? word
+    : Style.visible(word) === word
+    ? `'${word.replaceAll("'", "'\\''")}'`
+    : `$'${Style.visible(word.replace(/[\\']/g, "\\$&"))}'`
 
 const text = (args: ReadonlyArray<string>): string => ["effect-together", ...args.map(quoted)].join(" ")
 

@@ -191,7 +191,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const checks: Array<Check> = []
   const add = (check: Check) => {
     checks.push(check)
-    return host.write(`${sign[check.state]} ${check.name.padEnd(8)} ${check.text}\n`)
+    return Host.print(host, `${sign[check.state]} ${check.name.padEnd(8)} ${check.text}\n`)
   }
   yield* add({ name: "node", state: "ok", text: host.version })
   const keyed = yield* key
@@ -218,6 +218,6 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     }
   }
   const bad = checks.some((check) => check.state === "bad")
-  yield* host.write(bad ? "not ready: see the lines marked ✗\n" : "ready\n")
+  yield* Host.print(host, bad ? "not ready: see the lines marked ✗\n" : "ready\n")
   return bad ? ExitCode.ExitCode.refused : ExitCode.ExitCode.ok
 })

@@ -88,7 +88,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const served = Effect.gen(function*() {
     const server = yield* HttpServer.HttpServer
     const url = Connection.addressOf(server)
-    host.writeError(
+    Host.say(
+      host,
       `the emulator listens on ${HttpServer.formatAddress(server.address)}/v1\n` +
         `  export TOGETHER_BASE_URL=${url} TOGETHER_API_KEY=any\n` +
         `  state, limits, credits and faults: ${url.replace(/\/v1$/, "/__emulator/state")}\n` +

@@ -125,7 +125,8 @@ export const errorOf = (
 
 const print = (style: Style.Style, head: string, message: string | undefined, { fix, why }: Meaning.Meaning) =>
   Effect.flatMap(Host.Host, (host) =>
-    host.write(
+    Host.print(
+      host,
       [head, ...(message === undefined ? [] : [message]), `${style.dim("why ")} ${why}`, `${style.dim("fix ")} ${fix}`]
         .map((line) => `${line}\n`).join("")
     ))

@@ -39,6 +39,13 @@ export interface Service {
 /** Gives the process to the command. */
 export class Host extends Context.Service<Host, Service>()("effect-together/cli/Host") {}
 
+/** Writes lines to standard error, with the control characters of what they quote made visible. */
+export const say = (host: Service, text: string): void => host.writeError(Style.of(host.stderr).visible(text))
+
+/** Writes lines for a reader to standard output, as {@link say}. Data goes there as it is, by `write`. */
+export const print = (host: Service, text: string): Effect.Effect<void, OutputError> =>
+  host.write(Style.of(host.stdout).visible(text))
+
 const write = (text: string): Effect.Effect<void, OutputError> =>
   Effect.callback((resume) => {
     process.stdout.write(text, (error) =>

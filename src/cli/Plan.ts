@@ -374,7 +374,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     secondsAt(plan, limits, flags.latency),
     learned === undefined ? 0 : secondsLearned(plan, learned)
   )
-  yield* host.write(
+  yield* Host.print(
+    host,
     flags.json
       ? `${JSON.stringify(json(plan, batches, seconds), undefined, 2)}\n`
       : text(plan, batches, seconds, flags.latency, Style.of(host.stdout))

@@ -146,9 +146,9 @@ const presenter = (host: Host.Service, given: () => Settings.Given): CliOutput.P
       ? Effect.sync(() => {
         const style = Style.of(host.stderr)
         for (const error of event.errors) {
-          host.writeError(`${style.red("error")} ${told(error, host.args, given())}\n`)
+          Host.say(host, `${style.red("error")} ${told(error, host.args, given())}\n`)
         }
-        host.writeError(`see: ${event.commandPath.join(" ")} --help\n`)
+        Host.say(host, `see: ${event.commandPath.join(" ")} --help\n`)
       })
       : CliOutput.defaultPresenter.present(event)
 })
@@ -207,7 +207,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
   let configPath: string | undefined
   const program = Effect.gen(function*() {
     for (const warning of Settings.unknownVariables(host.env)) {
-      host.writeError(`${Style.of(host.stderr).yellow("warning")} ${warning}\n`)
+      Host.say(host, `${Style.of(host.stderr).yellow("warning")} ${warning}\n`)
     }
     const read = yield* Effect.result(configFile(host))
     if (Result.isSuccess(read)) configPath = read.success.path
@@ -245,9 +245,9 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
       }
       const { code, lines } = explainFailure(error, CommandLine.again(host.args))
       const style = Style.of(host.stderr)
-      host.writeError(`${style.red("error")} ${lines.join("\n")}\n`)
+      Host.say(host, `${style.red("error")} ${lines.join("\n")}\n`)
       if (code === ExitCode.internal && host.env["DEBUG"] !== undefined) {
-        host.writeError(`${Cause.pretty(exit.cause)}\n`)
+        Host.say(host, `${Cause.pretty(exit.cause)}\n`)
       }
       return code
     })

@@ -232,7 +232,7 @@ export const lines = (view: View, style: Style.Style, columns: number): Readonly
     `${head} ${counts(report, style)} · ${style.cyan(eta)}`,
     `     ${pace(view)}`,
     style.dim(`     ${state(view)}`)
-  ].map((line) => Style.cut(line, columns))
+  ].map((line) => Style.cut(style.visible(line), columns))
 }
 
 /** Writes the one line of a log. */

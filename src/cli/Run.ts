@@ -201,7 +201,7 @@ const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context)
   }
   const style = Style.of(host.stderr)
   const said = flags.quiet ? Summary.stop(context, style) : Summary.lines(context, style)
-  if (said.length > 0) host.writeError(said.map((line) => `${line}\n`).join(""))
+  if (said.length > 0) Host.say(host, said.map((line) => `${line}\n`).join(""))
   if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
     yield* Page.write(flags.report, context, flags.input)
   }
@@ -214,7 +214,7 @@ const tellUnwritten = Effect.fnUntraced(function*(
 ) {
   const host = yield* Host.Host
   const lost = _tag === "JournalError" ? " Answers that came in since are not written: their rows are sent again." : ""
-  host.writeError(`${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
+  Host.say(host, `${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
 })
 
 /** Counts the lines that are not blank, all or those that are chosen. */
@@ -305,7 +305,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   } else if (Policy.isEndless(policy) && !flags.quiet) {
     const endless =
       `the retry of ${flags.policy} does not stop by itself: what keeps failing is tried until you stop the run`
-    host.writeError(`${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
+    Host.say(host, `${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
   }
   const stop = yield* Deferred.make<Stop.Stop>()
   const atOnce = `ended at once; the journal is safe; continue with: ${CommandLine.again(host.args)}\n`

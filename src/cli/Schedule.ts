@@ -131,7 +131,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }
   const scale = all.reduce((most, spread) => Math.max(most, spread.most), 1e-9)
   const right = (head: string) => ({ head, align: "right" as const })
-  yield* host.write(
+  yield* Host.print(
+    host,
     all.length === 0
       ? more
         ? `${name} retries such an error; --attempts 2 or more shows after which delays\n`

@@ -194,7 +194,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     }
     yield* Page.write(flags.report, context, `simulation of ${flags.input}`)
   }
-  yield* host.write(
+  yield* Host.print(
+    host,
     flags.json
       ? `${
         JSON.stringify(

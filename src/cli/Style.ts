@@ -13,10 +13,41 @@ export interface Style {
   readonly green: (text: string) => string
   readonly yellow: (text: string) => string
   readonly cyan: (text: string) => string
+  /**
+   * Makes control characters visible, in lines that quote rows, providers, models or paths: those that a terminal obeys, and
+   * those that turn the direction of text. Line feeds, tabs and our own colours stay; a colour that a line leaves on ends
+   * with it.
+   */
+  readonly visible: (text: string) => string
 }
 
 const paint = (open: number, close: number) => (text: string) => `\u001b[${open}m${text}\u001b[${close}m`
 const plain = (text: string) => text
+
+const escaped = (control: string): string => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`
+
+const bidirectional = "\\u202a-\\u202e\\u2066-\\u2069"
+const controls = new RegExp(`[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f${bidirectional}]`, "g")
+
+/** Makes every control character of a text visible, but for line feeds and tabs. */
+export const visible = (text: string): string => text.replace(controls, escaped)
+
+const colours = new RegExp(`${String.fromCharCode(27)}\\[(?:1|2|3[1236]|(0|22|39))m`, "g")
+
+/** What {@link colored} paints cannot be told from like colours of what is quoted: these are harmless, once they end. */
+const visibleColored = (text: string): string =>
+  text.replace(/[^\n]+/g, (line) => {
+    let open = 0
+    let shown = ""
+    let from = 0
+    for (const found of line.matchAll(colours)) {
+      shown += visible(line.slice(from, found.index)) + found[0]
+      from = found.index + found[0].length
+      open += found[1] === undefined ? 1 : -1
+    }
+    shown += visible(line.slice(from))
+    return open > 0 ? `${shown}\u001b[0m` : shown
+  })
 
 /** Paints with ANSI sequences. */
 export const colored: Style = {
@@ -25,11 +56,20 @@ export const colored: Style = {
   red: paint(31, 39),
   green: paint(32, 39),
   yellow: paint(33, 39),
-  cyan: paint(36, 39)
+  cyan: paint(36, 39),
+  visible: visibleColored
 }
 
 /** Leaves text as it is. */
-export const colorless: Style = { bold: plain, dim: plain, red: plain, green: plain, yellow: plain, cyan: plain }
+export const colorless: Style = {
+  bold: plain,
+  dim: plain,
+  red: plain,
+  green: plain,
+  yellow: plain,
+  cyan: plain,
+  visible
+}
 
 /** Says what a stream can show. */
 export interface Ability {

@@ -10,9 +10,10 @@ export interface Column {
 /** Draws a table. */
 export const draw = (
   columns: ReadonlyArray<Column>,
-  rows: ReadonlyArray<ReadonlyArray<string>>,
+  cells: ReadonlyArray<ReadonlyArray<string>>,
   style: Style.Style = Style.colorless
 ): string => {
+  const rows = cells.map((row) => row.map(style.visible))
   const widths = columns.map((column, at) =>
     Math.max(column.head.length, ...rows.map((row) => Style.width(row[at] ?? "")))
   )

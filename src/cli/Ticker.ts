@@ -5,7 +5,7 @@ import type * as Lane from "../guard/Lane.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Report from "../job/Report.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
-import type * as Host from "./Host.ts"
+import * as Host from "./Host.ts"
 import * as Progress from "./Progress.ts"
 import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
@@ -84,7 +84,7 @@ export const drawing = (
       host.writeError(Progress.redraw(drawn, lines, columns))
       drawn = lines
     })
-    const log = Effect.map(view, (view) => host.writeError(`${Progress.line(view)}\n`))
+    const log = Effect.map(view, (view) => Host.say(host, `${Progress.line(view)}\n`))
     const loop = host.stderr.redraw
       ? Effect.forever(Effect.andThen(redraw, Effect.sleep(defaults.redraw)))
       : Effect.forever(Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), log))
