@@ -2,14 +2,14 @@
  * One timer for all that is awaited: it sleeps until the earliest moment at which somebody waited too long.
  *
  * A race with a sleep costs two fibers and a timer for each attempt, and for a
- * stream the same for each event. Here a wait is an entry in a set. One fiber
+ * stream the same for each event. Here a wait is an entry in a list. One fiber
  * sleeps until the earliest entry is due, bites those that are, and sleeps on.
  * It ends with the last entry, a turn of the scheduler later, so nothing is left
  * behind, and no timer keeps a process alive.
  *
  * | event | cost |
  * | --- | --- |
- * | a wait begins, ends, or is put off while others wait | a set operation |
+ * | a wait begins, ends, or is put off while others wait | a step in the list |
  * | the only wait ends | a task of the scheduler; it interrupts the fiber unless another wait has begun by then |
  * | the only wait begins | a fiber is started, unless the one of the wait before still sleeps |
  * | a wait becomes due before the present wake-up | the fiber is started anew |
@@ -46,6 +46,8 @@ export interface Watchdog {
 
 interface Entry extends Wait {
   at: number
+  /** Where it stands in the list; -1 once it is over. */
+  place: number
   readonly bite: () => void
 }
 
@@ -56,7 +58,11 @@ export const now = (clock: Clock.Clock): number => Math.floor(Monotonic.millis(c
 class Watch {
   readonly #clock: Clock.Clock
   #context: Context.Context<never> | undefined
-  readonly #entries = new Set<Entry>()
+  /**
+   * In no order, so that whoever ends is replaced by the last. No `Set`: the tables that a set has outgrown lead to those
+   * after them, so one that outlives a collection of young objects keeps alive all calls that have ended since.
+   */
+  readonly #entries: Array<Entry> = []
   #sleeper: Fiber.Fiber<void> | undefined
   /** When the sleeper looks next; while it looks, no time is earlier. */
   #wakesAt = Infinity
@@ -69,12 +75,8 @@ class Watch {
     this.#look = Effect.suspend(() => {
       this.#wakesAt = -Infinity
       const present = now(clock)
-      for (const entry of this.#entries) {
-        if (entry.at > present) continue
-        this.#entries.delete(entry)
-        entry.bite()
-      }
-      // read after the bites: each may have ended other waits or begun new ones
+      // a bite may end other waits, put them off or begin new ones
+      for (const entry of [...this.#entries]) if (entry.at <= present && this.#leave(entry)) entry.bite()
       let next = Infinity
       for (const { at } of this.#entries) next = Math.min(next, at)
       this.#wakesAt = next
@@ -89,18 +91,31 @@ class Watch {
   watch(fiber: Fiber.Fiber<unknown, unknown>, at: number, bite: () => void): Wait {
     const entry: Entry = {
       at,
+      place: this.#entries.length,
       bite,
       move: (at) => {
         entry.at = at
-        if (this.#entries.has(entry)) this.#sleep(fiber, at)
+        if (entry.place >= 0) this.#sleep(fiber, at)
       },
       release: () => {
-        if (this.#entries.delete(entry) && this.#entries.size === 0) this.#idle(fiber)
+        if (this.#leave(entry) && this.#entries.length === 0) this.#idle(fiber)
       }
     }
-    this.#entries.add(entry)
+    this.#entries.push(entry)
     this.#sleep(fiber, at)
     return entry
+  }
+
+  /** Takes an entry out of the list; false where it is over already. */
+  #leave(entry: Entry): boolean {
+    const { place } = entry
+    const last = this.#entries.at(-1)
+    if (place < 0 || last === undefined) return false
+    this.#entries[place] = last
+    last.place = place
+    this.#entries.pop()
+    entry.place = -1
+    return true
   }
 
   /** Makes sure that the next look is not later than this. */
@@ -124,7 +139,7 @@ class Watch {
     this.#dispatcher ??= fiber.getRef(Scheduler.Scheduler).makeDispatcher()
     this.#dispatcher.scheduleTask(() => {
       this.#ending = false
-      if (this.#entries.size === 0 && this.#wakesAt !== -Infinity) this.#wake()
+      if (this.#entries.length === 0 && this.#wakesAt !== -Infinity) this.#wake()
     }, 0)
   }
 

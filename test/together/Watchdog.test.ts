@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, type Fiber } from "effect"
+import { Clock, Effect, type Fiber } from "effect"
 import { VirtualClock } from "effect-together/testing"
 import { TestClock } from "effect/testing"
 import * as Watchdog from "../../src/together/Watchdog.ts"
@@ -59,6 +59,43 @@ describe("Watchdog", () => {
       never.move(600)
       yield* TestClock.adjust(1000)
       expect(bitten).toEqual(["sooner", "later"])
+    }))
+
+  it.effect("keeps the waits apart, whichever of them end first", () =>
+    Effect.gen(function*() {
+      for (const ending of [[0], [4], [1, 3], [3, 1, 1], [4, 3, 2, 1], [0, 1, 2, 3]]) {
+        const watchdog = Watchdog.make()
+        const bitten: Array<number> = []
+        const waits = yield* withFiber((fiber) => {
+          const start = Watchdog.now(fiber.getRef(Clock.Clock))
+          return [100, 200, 300, 400, 500].map((after, i) =>
+            watchdog.watch(fiber, start + after, () => bitten.push(i))
+          )
+        })
+        for (const i of ending) waits[i]?.release()
+        yield* TestClock.adjust(1000)
+        expect(bitten).toEqual([0, 1, 2, 3, 4].filter((i) => !ending.includes(i)))
+      }
+    }))
+
+  it.effect("lets a bite put off another wait that is due", () =>
+    Effect.gen(function*() {
+      const watchdog = Watchdog.make()
+      const bitten: Array<string> = []
+      yield* withFiber((fiber) => {
+        const waits: Array<Watchdog.Wait> = []
+        waits.push(
+          watchdog.watch(fiber, 100, () => {
+            bitten.push("first")
+            waits[1]?.move(300)
+          }),
+          watchdog.watch(fiber, 100, () => bitten.push("second"))
+        )
+      })
+      yield* TestClock.adjust(299)
+      expect(bitten).toEqual(["first"])
+      yield* TestClock.adjust(1)
+      expect(bitten).toEqual(["first", "second"])
     }))
 
   it.effect("lets a bite release other waits and begin new ones", () =>
