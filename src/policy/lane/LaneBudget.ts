@@ -158,13 +158,11 @@ export const neverSent = (state: State, ticket: Ticket, now: number): State =>
   )
 
 /** Corrects the tokens that an attempt took to what it really used; a second's worth of credit at the most. */
-export const used = (state: State, ticket: Ticket, tokens: number, now: number): State =>
-  returnTokens(
-    { ...state, tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens - ticket.tokens, now) },
-    ticket,
-    ticket.tokens - tokens,
-    now
-  )
+export const used = (state: State, ticket: Ticket, tokens: number, now: number): State => {
+  const tokenCap = charged(state.tokenCap, state.tokens.ceiling, tokens - ticket.tokens, now)
+  const counted = tokenCap === state.tokenCap ? state : { ...state, tokenCap }
+  return returnTokens(counted, ticket, ticket.tokens - tokens, now)
+}
 
 /** Gives all back that an attempt took and the provider did not count. */
 export const returnAll = (state: State, ticket: Ticket, now: number): State =>

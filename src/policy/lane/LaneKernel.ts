@@ -192,15 +192,13 @@ export const settle = (
   sample: Sample,
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
-  const says = sample._tag === "Success" || (sample._tag === "Throttled" && sample.scope !== "concurrency")
+  if (sample._tag === "Success") return succeeded(before, ticket, sample, now)
+  const says = sample._tag === "Throttled" && sample.scope !== "concurrency"
   const stray = says ? before.stray : Stray.fail(before.stray, ticket)
   const state: State = { ...before, stray, count: before.count - 1 }
+  if (sample._tag === "Throttled") return Refusal.refuse(state, ticket, sample, now)
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
-    case "Success":
-      return succeeded(state, ticket, sample, now)
-    case "Throttled":
-      return Refusal.refuse(state, ticket, sample, now)
     case "Overloaded":
       return failed(Budget.returnAll(ended, ticket, now), ticket, now, sample.retryAfter)
     case "Failed":
@@ -286,6 +284,7 @@ const succeeded = (
   }
   return [decisions, {
     ...returned,
+    count: returned.count - 1,
     requestMirror,
     requests,
     tokenMirror,

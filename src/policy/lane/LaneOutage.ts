@@ -94,7 +94,8 @@ export const send = (state: State, seq: number, now: number): State => {
     olderFailures: leaves
       ? state.olderFailures * defaults.memory + (state.failed >>> (window - 1))
       : state.olderFailures,
-    ...(state.down ? { probe: seq, probeSentAt: now } : {})
+    probe: state.down ? seq : state.probe,
+    probeSentAt: state.down ? now : state.probeSentAt
   }
 }
 
