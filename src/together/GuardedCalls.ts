@@ -137,63 +137,62 @@ export const make = (shared: Shared): GuardedCalls => {
 
   const callOf = (
     { idempotent, known, operation }: Subject,
-    options: CallOptions | undefined
-  ): Effect.Effect<Call, InvalidRequestError> =>
-    Clock.clockWith((clock) => {
-      const { estimate, model } = known
+    options: CallOptions | undefined,
+    priority: Priority,
+    nowSeconds: number
+  ): Call => {
+    const { estimate, model } = known
+    const { label, pool } = options ?? {}
+    const lane = Lanes.key({ account: shared.account, model, pool })
+    const expected = outputs.expect({ lane, label }, estimate, nowSeconds)
+    return { operation, model, lane, priority, estimate: expected, idempotent, label }
+  }
+
+  const guardsOf = (
+    call: Call,
+    { known: { pricing } }: Subject,
+    options: CallOptions | undefined,
+    context: Context.Context<never>
+  ): Effect.Effect<Pipeline.Guards> => {
+    const { breaker, credits, lanes = shared.lanes, retryBudget } = ContextGuards.of(context, shared.given)
+    return Effect.map(lanes.get(call.lane), (lane) => {
+      const { onAnswered } = options ?? {}
+      return {
+        lane,
+        money: moneyOf(call, pricing, credits),
+        cost: pricing === undefined ? () => Price.free : pricing.after,
+        breaker,
+        hedge: options?.hedge ?? shared.hedge,
+        outputs,
+        watch: CallWatch.begin(context),
+        retry: options?.retry ?? shared.retry,
+        retryBudget,
+        deadline: deadlineOf(options),
+        onAnswered: onAnswered && (({ attempt, requestId, status, usage }, cost) =>
+          onAnswered({
+            operation: call.operation,
+            model: call.model,
+            attempts: attempt,
+            status,
+            requestId,
+            usage,
+            cost
+          }))
+      }
+    })
+  }
+
+  const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
+    Effect.withFiber((fiber) => {
       const priority = options?.priority ?? shared.priority
       if (!isPriority(priority)) {
+        const { known: { model }, operation } = subject
         const message = `The request was not sent: priority must be ${priorities}, got ${priority}. Correct the option.`
         return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
       }
-      const lane = Lanes.key({ account: shared.account, model, pool: options?.pool })
-      return Effect.succeed({
-        operation,
-        model,
-        lane,
-        priority,
-        estimate: outputs.expect({ lane, label: options?.label }, estimate, Monotonic.seconds(clock)),
-        idempotent,
-        label: options?.label
-      })
+      const call = callOf(subject, options, priority, Monotonic.seconds(fiber.getRef(Clock.Clock)))
+      return Effect.map(guardsOf(call, subject, options, fiber.context), (guards) => ({ call, guards }))
     })
-
-  const guardsOf = (call: Call, { known }: Subject, options: CallOptions | undefined): Effect.Effect<Pipeline.Guards> =>
-    Effect.contextWith((context: Context.Context<never>) => {
-      const { breaker, credits, lanes = shared.lanes, retryBudget } = ContextGuards.of(context, shared.given)
-      return Effect.map(lanes.get(call.lane), (lane) => {
-        const { pricing } = known
-        const { onAnswered } = options ?? {}
-        return {
-          lane,
-          money: moneyOf(call, pricing, credits),
-          cost: pricing === undefined ? () => Price.free : pricing.after,
-          breaker,
-          hedge: options?.hedge ?? shared.hedge,
-          outputs,
-          watch: CallWatch.begin(context),
-          retry: options?.retry ?? shared.retry,
-          retryBudget,
-          deadline: deadlineOf(options),
-          onAnswered: onAnswered && (({ attempt, requestId, status, usage }, cost) =>
-            onAnswered({
-              operation: call.operation,
-              model: call.model,
-              attempts: attempt,
-              status,
-              requestId,
-              usage,
-              cost
-            }))
-        }
-      })
-    })
-
-  const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
-    Effect.flatMap(
-      callOf(subject, options),
-      (call) => Effect.map(guardsOf(call, subject, options), (guards) => ({ call, guards }))
-    )
 
   return {
     deadlineOf,

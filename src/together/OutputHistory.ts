@@ -52,8 +52,9 @@ const keyOf = (lane: string, label: string): string => `${lane}\n${label}`
 const keep = (states: Map<string, Learned>, key: string, state: Learned): void => {
   states.delete(key)
   states.set(key, state)
+  if (states.size <= statesKept) return
   const [oldest] = states.keys()
-  if (states.size > statesKept && oldest !== undefined) states.delete(oldest)
+  if (oldest !== undefined) states.delete(oldest)
 }
 
 /** Makes an empty memory. */
