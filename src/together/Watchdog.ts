@@ -76,7 +76,7 @@ class Watch {
       this.#wakesAt = -Infinity
       const present = now(clock)
       // a bite may end other waits, put them off or begin new ones
-      for (const entry of [...this.#entries]) if (entry.at <= present && this.#leave(entry)) entry.bite()
+      for (const entry of this.#entries.slice()) if (entry.at <= present && this.#leave(entry)) entry.bite()
       let next = Infinity
       for (const { at } of this.#entries) next = Math.min(next, at)
       this.#wakesAt = next

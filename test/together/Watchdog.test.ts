@@ -68,9 +68,7 @@ describe("Watchdog", () => {
         const bitten: Array<number> = []
         const waits = yield* withFiber((fiber) => {
           const start = Watchdog.now(fiber.getRef(Clock.Clock))
-          return [100, 200, 300, 400, 500].map((after, i) =>
-            watchdog.watch(fiber, start + after, () => bitten.push(i))
-          )
+          return [100, 200, 300, 400, 500].map((after, i) => watchdog.watch(fiber, start + after, () => bitten.push(i)))
         })
         for (const i of ending) waits[i]?.release()
         yield* TestClock.adjust(1000)
