@@ -159,7 +159,11 @@ export class StreamError extends Schema.TaggedError<StreamError>()("StreamError"
 }) {}
 
 /** Fails a call whose 2xx answer is not what it should be. */
-export class DecodeError extends Schema.TaggedError<DecodeError>()("DecodeError", common) {}
+export class DecodeError extends Schema.TaggedError<DecodeError>()("DecodeError", {
+  ...common,
+  /** What the answer says that it took, where that could be read. */
+  usage: Schema.optional(Usage)
+}) {}
 
 /** Refuses a call because its circuit is open; nothing was sent. */
 export class CircuitOpenError extends Schema.TaggedError<CircuitOpenError>()("CircuitOpenError", {

@@ -55,12 +55,13 @@ export const read = <A>(
   secretsOf: Transport["secrets"]
 ): Result.Result<Read<A>, ConnectionError | DecodeError | StreamError> => {
   const { headers, status, text } = answer
-  const fail = (problem: string, said?: string) => {
+  const fail = (problem: string, said?: string, usage?: Usage.Usage) => {
     const secrets = secretsOf(exchange)
     return Result.fail(
       new DecodeError({
         ...Subject.ofAnswer(exchange, answer, secrets, said),
         body: text === "" ? undefined : redact(text, secrets),
+        usage,
         message:
           `The answer to ${exchange.operation} (${status}, ${text.length} characters) ${problem}. Check the base URL; if it is Together's, report the request id to its support.`
       })
@@ -78,16 +79,16 @@ export const read = <A>(
     }
     return fail(isEmpty ? "is empty" : "is not JSON")
   }
+  const usage = AnswerError.usageOf(value, { estimatedInput: estimate.inputTokens })
   if (AnswerError.is(value)) {
     const { message = "", requestId } = ErrorBody.parse(text)
     const said = redact(message, secretsOf(exchange))
-    return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`, requestId)
+    return fail(`is an error${said === "" ? "" : `: ${sentence(said).replace(/\.$/, "")}`}`, requestId, usage)
   }
   const decoded = decode(value)
   if (Result.isFailure(decoded)) {
-    return fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`)
+    return fail(`does not fit its schema: ${issueOf(decoded.failure, secretsOf(exchange))}`, undefined, usage)
   }
-  const usage = AnswerError.usageOf(value, { estimatedInput: estimate.inputTokens })
   const failed = FailedGeneration.of(value, usage)
   return failed === undefined
     ? Result.succeed({ value: decoded.success, usage })

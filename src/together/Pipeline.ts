@@ -237,9 +237,9 @@ const observe = (attempt: number): Observed => ({
   requestId: undefined
 })
 
-/** Reads what a call took that brought no answer: a generation that failed may say it. */
+/** Reads what a call took that brought no answer: a generation that failed may say it, and an answer that is none. */
 export const usageOf = (error: Failure): Usage.Usage | undefined =>
-  error._tag === "StreamError" ? error.partial.usage : undefined
+  error._tag === "StreamError" ? error.partial.usage : error._tag === "DecodeError" ? error.usage : undefined
 
 /** Says what a call costs: where that is unknown, what the ledger assumes of it. */
 const charged = (cost: Price.Cost, money: Money | undefined): Price.Cost => {

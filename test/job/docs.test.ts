@@ -45,7 +45,7 @@ describe("docs/job.md", () => {
         `it \`${Sender.defaults.label}\``
     )
     expect(text).toContain(`after ${Patience.defaults.abandonAfter} of a model and not one answer`)
-    expect(text).toContain(`by ${Parts.defaults.maxRows.toLocaleString("en")}, uploaded`)
+    expect(text).toContain(`parts of at most ${Parts.defaults.maxRows.toLocaleString("en")}`)
     expect(text).toContain(`${Input.defaults.maxLineBytes / 1e6} MB at the most`)
   })
 

@@ -34,6 +34,21 @@ const replied = <A>(reply: Reply.Reply, call: Effect.Effect<A, TogetherError.Tog
     )))
   )
 
+describe("an answer that is none", () => {
+  it.effect("is charged at the usage that it tells, which its error holds, and else at the upper bound", () =>
+    Effect.gen(function*() {
+      const usage = { prompt_tokens: 6, completion_tokens: 10, total_tokens: 16 }
+      for (const body of [{ id: "1", choices: [], usage }, { error: { message: "gave up", code: "x" }, usage }]) {
+        const { attempts, charged, error } = yield* answered(body, chat)
+        expect([error?._tag, attempts, charged]).toEqual(["DecodeError", 1, [16_000n]])
+        expect(error).toMatchObject({ usage: { inputTokens: 6, outputTokens: 10 } })
+      }
+      const silent = yield* answered({ id: "1", choices: [] }, chat)
+      expect(silent.charged[0]).toBeGreaterThan(4_000_000n)
+      expect(silent.error).not.toHaveProperty("usage.inputTokens")
+    }))
+})
+
 describe("a generation that the provider gave up", () => {
   it.effect("takes a usage without output beside a text for none, and charges the bound", () =>
     Effect.gen(function*() {
