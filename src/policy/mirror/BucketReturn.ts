@@ -4,12 +4,13 @@
  * A limit that closes now and then, or that is closed from the first attempt on, refuses whatever is sent: the guesses take
  * that for a low rate, and at a low rate no evidence against it comes. So the highest rate that held is remembered, as
  * `AdaptiveRateReturn` does it. Where the rate has fallen under a quarter of it, a call that had to wait was admitted and
- * none refused for two seconds, guesses begin anew at half of it, and probe upward at once.
+ * none refused for two seconds, guesses begin anew between that quarter and twice the highest, each factor as likely, with
+ * one call in the bucket.
  *
  * ```
- *   fallen ──one admitted, none refused for 2 s──▶ guesses around half of the highest, probing ──5 admitted──▶ held
- *     ▲                                                   │
- *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
+ *   fallen ──one admitted, none refused for 2 s──▶ guesses from a quarter of the highest to twice it ──5 admitted──▶ held
+ *     ▲                                                      │
+ *     └──refused before: not again for 4 s, 8 s, 16 s────────┘
  * ```
  *
  * Until a rate held, ten calls per second stand for it, as a guess: each return in vain leaves a quarter of it. The first
@@ -18,7 +19,8 @@
  * in a time in which five calls would have gone through.
  *
  * **No wait is longer than what proves it.** That a call must wait at a low rate is known from how long nothing was
- * admitted: twice as long is waited at most, or for as long as a quarter of the highest rate that held would need.
+ * admitted: after a refusal half as long is waited at most, after an admission as long as that one took to come, from 1 to
+ * 30 s. Where a rate held, a wait may also be as long as a quarter of the highest needs, up to five minutes.
  *
  * Everything is plain data, `now` is seconds.
  */
