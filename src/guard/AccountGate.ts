@@ -31,7 +31,7 @@ import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../domain/TogetherError.ts"
 import * as Account from "../policy/Account.ts"
 import * as AccountQueue from "./AccountQueue.ts"
-import type { Restore } from "./LedgerLine.ts"
+import type { Restore } from "./Restore.ts"
 
 /** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }

@@ -27,7 +27,7 @@ import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
 import * as Deadline from "./Deadline.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
-import type { Restore } from "./LedgerLine.ts"
+import type { Restore } from "./Restore.ts"
 import * as Monotonic from "./Monotonic.ts"
 
 /** Describes the money side of one call. */

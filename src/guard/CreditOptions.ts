@@ -14,6 +14,7 @@ import * as Money from "../domain/Money.ts"
 import type * as AutoRecharge from "../policy/AutoRecharge.ts"
 import * as Budget from "../policy/Budget.ts"
 import * as BudgetAlert from "../policy/BudgetAlert.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import type * as AccountGate from "./AccountGate.ts"
 import * as Millis from "./Millis.ts"
 
@@ -43,10 +44,7 @@ export const probeAfterShare = (options: {
   readonly share: number
   readonly atMost: Duration.Input
 }): AccountGate.ProbeSchedule => {
-  const { share } = options
-  if (!(share >= 0 && share <= 1)) {
-    throw new RangeError(`Credits.probeAfterShare: share must be in [0, 1], got ${share}`)
-  }
+  const share = OptionCheck.within("Credits.probeAfterShare", "share", options.share, 0, 1)
   const leastMillis = Millis.positive("Credits.probeAfterShare: atLeast", options.atLeast)
   const atLeast = leastMillis / 1000
   const atMost = Millis.notBelow("Credits.probeAfterShare: atMost", options.atMost, "atLeast", leastMillis) / 1000

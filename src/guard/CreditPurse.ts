@@ -25,7 +25,7 @@ import type * as Scope from "effect/Scope"
 import { type BudgetExceededError, isTogetherError, mayBeBilled } from "../domain/TogetherError.ts"
 import * as Price from "../policy/Price.ts"
 import type * as LedgerBook from "./LedgerBook.ts"
-import type { Restore } from "./LedgerLine.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Holds money for one call until it is settled or refunded; the first ending counts. */
 export interface Reservation {

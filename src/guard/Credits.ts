@@ -40,6 +40,7 @@ import * as BudgetAlert from "../policy/BudgetAlert.ts"
 import * as BudgetStatus from "../policy/BudgetStatus.ts"
 import type * as Forecast from "../policy/Forecast.ts"
 import * as Ledger from "../policy/Ledger.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Preflight from "../policy/Preflight.ts"
 import * as AccountGate from "./AccountGate.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
@@ -204,11 +205,8 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     Effect.suspend(() => {
       const [balance, free] = [Money.from(given.balance), Money.from(given.free ?? 0n)]
       if (free > Money.max(0n, balance)) {
-        throw new RangeError(
-          `Credits.stateBalance: free must be at most the balance of ${Money.format(balance)}, got ${
-            Money.format(free)
-          }`
-        )
+        const range = `at most the balance of ${Money.format(balance)}`
+        OptionCheck.refuse("Credits.stateBalance", "free", range, Money.format(free))
       }
       return book.stateBalance({ key: given.key ?? defaults.key, balance, free }, declared)
     })

@@ -32,9 +32,9 @@ import type * as LaneMetrics from "./LaneMetrics.ts"
 import { LaneSleep, type Waiter as Sleeper } from "./LaneSleep.ts"
 import type * as LaneStore from "./LaneStore.ts"
 import * as Streams from "./LaneStreams.ts"
-import type { Restore } from "./LedgerLine.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Goes on with what waited for a ticket. */
 type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import type * as Fiber from "effect/Fiber"
 import { priorityLevel } from "../domain/Call.ts"
 import * as Kernel from "../policy/lane/LaneKernel.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import { CurrentDeadline } from "./Deadline.ts"
 import { defaults, type LaneRequest, type Options, type Sample } from "./LaneContract.ts"
 import * as Millis from "./Millis.ts"
@@ -13,12 +14,10 @@ import { CurrentProbe } from "./Probe.ts"
 /** Returns the options, or throws a `RangeError` that names the field and who was given it. */
 export const checked = (options: Options, where = "Lane.make"): Options => {
   const positive = (field: string, value: number | undefined): void => {
-    if (value !== undefined && !(value > 0)) throw new RangeError(`${where}: ${field} must be above 0, got ${value}`)
+    if (value !== undefined) OptionCheck.above(where, field, value, 0, Infinity)
   }
   const whole = (field: string, value: number | undefined, least: number): void => {
-    if (value !== undefined && value !== Infinity && !(Number.isInteger(value) && value >= least)) {
-      throw new RangeError(`${where}: ${field} must be an integer of at least ${least}, got ${value}`)
-    }
+    if (value !== undefined) OptionCheck.integerOrInfinity(where, field, value, least)
   }
   positive("requestsPerMinute", options.requestsPerMinute)
   positive("tokensPerMinute", options.tokensPerMinute)
@@ -51,10 +50,7 @@ export interface Wanted {
  * its priority, and as fresh work, so that it is what a lane probes an outage with.
  */
 export const wanted = (request: LaneRequest, fiber: Fiber.Fiber<unknown, unknown>): Wanted => {
-  const { tokens } = request
-  if (!countable(tokens)) {
-    throw new RangeError(`LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`)
-  }
+  const tokens = OptionCheck.nonNegative("LaneRequest", "tokens", request.tokens)
   const level = priorityLevel(request.priority ?? defaults.priority)
   const deadline = fiber.getRef(CurrentDeadline)
   const probe = fiber.getRef(CurrentProbe)

@@ -10,7 +10,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { Restore } from "./LedgerLine.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Describes what waits. */
 export interface Waiter<E> {

@@ -25,6 +25,7 @@ import * as Telemetry from "./CreditTelemetry.ts"
 import * as LedgerLine from "./LedgerLine.ts"
 import * as LedgerNews from "./LedgerNews.ts"
 import type * as LedgerStore from "./LedgerStore.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Configures a book; `Credits` decides all of it. */
 export interface Options {
@@ -51,7 +52,7 @@ export interface Book {
   readonly reserve: (
     request: Ledger.Request,
     after: After | undefined,
-    restore: LedgerLine.Restore
+    restore: Restore
   ) => Effect.Effect<Ledger.Reserve, BudgetExceededError>
   /** Charges an open reservation; what is not open is left alone. */
   readonly settle: (reserve: Ledger.Reserve, cost: Price.Cost) => Effect.Effect<void>

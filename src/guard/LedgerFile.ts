@@ -27,6 +27,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type * as Ledger from "../policy/Ledger.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as LedgerCompactor from "./LedgerCompactor.ts"
 import { encode, header, LedgerStoreError, makeReader } from "./LedgerFormat.ts"
 import * as LedgerHandle from "./LedgerHandle.ts"
@@ -63,15 +64,6 @@ const irregular = (path: string) =>
     reason: "io",
     message: `${path} is no regular file, so it keeps no ledger. Give the path of a file.`
   })
-
-const checked = (compactAbove: number): number => {
-  if (!(Number.isInteger(compactAbove) && compactAbove >= 1) && compactAbove !== Infinity) {
-    throw new RangeError(
-      `LedgerStore.makeFile: compactAbove must be an integer of at least 1 or Infinity, got ${compactAbove}`
-    )
-  }
-  return compactAbove
-}
 
 const chunkBytes = 256 * 1024
 
@@ -152,7 +144,12 @@ export const makeFile = Effect.fn("LedgerStore.makeFile")(function*(
   options: FileOptions
 ): Effect.fn.Return<Store, LedgerStoreError, FileSystem.FileSystem | Scope.Scope> {
   const { path } = options
-  const compactAbove = checked(options.compactAbove ?? defaults.compactAbove)
+  const compactAbove = OptionCheck.integerOrInfinity(
+    "LedgerStore.makeFile",
+    "compactAbove",
+    options.compactAbove ?? defaults.compactAbove,
+    1
+  )
   // the first to come is the last to close: until its queue has ended, the writer writes, and may open a short file
   const files = yield* Effect.acquireRelease(Scope.make(), Scope.close)
   const { compactor, entries, handle, tornBytes } = yield* open(path, compactAbove).pipe(

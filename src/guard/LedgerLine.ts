@@ -23,6 +23,7 @@ import * as LedgerCompaction from "../policy/LedgerCompaction.ts"
 import type { Alert } from "./CreditAlerts.ts"
 import { LedgerStoreError } from "./LedgerFormat.ts"
 import type * as LedgerStore from "./LedgerStore.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Configures a line. */
 export interface Options {
@@ -31,9 +32,6 @@ export interface Options {
   readonly onStoreFailure: "stop" | "continue"
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
-
-/** Makes an effect interruptible that runs where nothing is. */
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Writes entries. */
 export interface Line {

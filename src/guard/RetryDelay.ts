@@ -32,6 +32,7 @@ import { dual } from "effect/Function"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Backoff from "../policy/Backoff.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Millis from "./Millis.ts"
 
 /** Holds the defaults of this module. */
@@ -68,10 +69,10 @@ export const exponential = (
   factor: number = defaults.factor
 ): Schedule.Schedule<Duration.Duration> => {
   const millis = Millis.positive("Retry.exponential: base", base)
-  if (!(factor >= 1 && Number.isFinite(factor))) {
-    throw new RangeError(`Retry.exponential: factor must be a finite number of at least 1, got ${factor}`)
-  }
-  return Schedule.exponential(millis, factor)
+  return Schedule.exponential(
+    millis,
+    OptionCheck.within("Retry.exponential", "factor", factor, 1, Number.MAX_VALUE)
+  )
 }
 
 /**
@@ -151,11 +152,11 @@ export const proportionalJitter: {
     self: Schedule.Schedule<O, I, E, R>,
     options?: ProportionalOptions
   ): Schedule.Schedule<O, I, E, R> => {
-    const min = options?.min ?? defaults.proportional.min
+    const where = "Retry.proportionalJitter"
+    const min = OptionCheck.nonNegative(where, "min", options?.min ?? defaults.proportional.min)
     const max = options?.max ?? defaults.proportional.max
-    if (!(min >= 0)) throw new RangeError(`Retry.proportionalJitter: min must be at least 0, got ${min}`)
     if (!(max >= min && Number.isFinite(max))) {
-      throw new RangeError(`Retry.proportionalJitter: max must be finite and at least min (${min}), got ${max}`)
+      OptionCheck.refuse(where, "max", `finite and >= min, which is ${min}`, max)
     }
     return drawn(self, (millis, u) => millis * (min + u * (max - min)))
   }

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import { ServerError } from "../domain/TogetherError.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Deadline from "./Deadline.ts"
 import * as RetryDocument from "./RetryDocument.ts"
 import { CallStart, decisionOf } from "./RetrySchedule.ts"
@@ -53,10 +54,12 @@ export const preview = <I = unknown, E = never, R = never>(
   schedule: Schedule.Schedule<unknown, I, E, R> | RetryDocument.RetryDocumentJson,
   options: PreviewOptions<I> = {}
 ): Effect.Effect<ReadonlyArray<Duration.Duration>, E, R> => {
-  const attempts = options.attempts ?? (options.inputs === undefined ? defaults.attempts : options.inputs.length + 1)
-  if (!Number.isInteger(attempts) || attempts < 1) {
-    throw new RangeError(`Retry.preview: attempts must be an integer of at least 1, got ${attempts}`)
-  }
+  const attempts = OptionCheck.integer(
+    "Retry.preview",
+    "attempts",
+    options.attempts ?? (options.inputs === undefined ? defaults.attempts : options.inputs.length + 1),
+    1
+  )
   const given: Schedule.Schedule<unknown, I, E, R> = "type" in schedule
     ? RetryDocument.fromDocument(schedule)
     : schedule

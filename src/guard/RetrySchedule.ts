@@ -192,12 +192,8 @@ export const maxAttempts: {
 } = dual(2, <O, I, E, R>(
   self: Schedule.Schedule<O, I, E, R>,
   attempts: number
-): Schedule.Schedule<O, I, E, R> => {
-  if (!Number.isInteger(attempts) || attempts < 1) {
-    throw new RangeError(`Retry.maxAttempts: attempts must be an integer of at least 1, got ${attempts}`)
-  }
-  return Schedule.upTo(self, { times: attempts - 1 })
-})
+): Schedule.Schedule<O, I, E, R> =>
+  Schedule.upTo(self, { times: OptionCheck.integer("Retry.maxAttempts", "attempts", attempts, 1) - 1 }))
 
 /**
  * Stops rather than begin a wait that would end later than `limit` after the start.

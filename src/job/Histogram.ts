@@ -3,6 +3,7 @@
  *
  * It covers 1 ms to 12 days in 240 counters; what is outside counts in the nearest one.
  */
+import * as OptionCheck from "../policy/OptionCheck.ts"
 
 /** Counts durations in milliseconds. */
 export interface Histogram {
@@ -29,8 +30,7 @@ export const add = (self: Histogram, millis: number): void => {
 
 /** Reads the duration that a share of all durations stays below, 0 where there are none. */
 export const percentile = (self: Histogram, share: number): number => {
-  if (!(share >= 0 && share <= 1)) throw new RangeError(`Histogram.percentile: share must be in [0, 1], got ${share}`)
-  const rank = Math.ceil(share * self.total)
+  const rank = Math.ceil(OptionCheck.within("Histogram.percentile", "share", share, 0, 1) * self.total)
   let seen = 0
   for (let at = 0; at < size; at++) {
     seen += self.counts[at]!

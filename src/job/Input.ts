@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Hash from "./Hash.ts"
 import { InputError, platformCode } from "./JobError.ts"
 import * as Lines from "./Lines.ts"
@@ -166,10 +167,12 @@ export const lines = (
   source: Source,
   options: { readonly maxLineBytes?: number | undefined } = {}
 ): Stream.Stream<Line, InputError, FileSystem.FileSystem> => {
-  const maxLineBytes = options.maxLineBytes ?? defaults.maxLineBytes
-  if (!Number.isInteger(maxLineBytes) || maxLineBytes < 1) {
-    throw new RangeError(`Input.lines: maxLineBytes must be an integer of 1 or more, got ${maxLineBytes}`)
-  }
+  const maxLineBytes = OptionCheck.integer(
+    "Input.lines",
+    "maxLineBytes",
+    options.maxLineBytes ?? defaults.maxLineBytes,
+    1
+  )
   return Stream.suspend(() => {
     let first = true
     const bytes = Stream.tap(open(source), (chunk) => {

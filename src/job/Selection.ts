@@ -5,6 +5,7 @@
  *
  * **Source**: selection sampling, Knuth, The Art of Computer Programming, volume 2, 3.4.2, algorithm S.
  */
+import * as OptionCheck from "../policy/OptionCheck.ts"
 
 /** Says which lines are wanted. */
 export interface Options {
@@ -36,9 +37,7 @@ export interface Selection {
 /** Chooses among `lines` lines. */
 export const make = (lines: number, options: Options): Selection => {
   const { range, sample } = options
-  if (sample !== undefined && (!Number.isInteger(sample) || sample < 1)) {
-    throw new RangeError(`Selection.make: sample must be an integer of 1 or more, got ${sample}`)
-  }
+  if (sample !== undefined) OptionCheck.integer("Selection.make", "sample", sample, 1)
   const from = range?.from ?? 1
   const to = Math.min(lines, range?.to ?? lines)
   const within = Math.max(0, to - from + 1)

@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 
 /** Puts values back into the order of their sequence numbers, which begin at 0. */
 export interface Sorter<A> {
@@ -19,10 +20,7 @@ export interface Sorter<A> {
 
 /** Makes a sorter. */
 export const make = <A>(window: number): Sorter<A> => {
-  if (!Number.isInteger(window) || window < 1) {
-    throw new RangeError(`Sorter.make: window must be an integer of 1 or more, got ${window}`)
-  }
-  const places = Semaphore.makeUnsafe(window)
+  const places = Semaphore.makeUnsafe(OptionCheck.integer("Sorter.make", "window", window, 1))
   const held = new Map<number, A | undefined>()
   let next = 0
   return {

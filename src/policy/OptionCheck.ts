@@ -46,6 +46,12 @@ export const between = (where: string, field: string, value: number, min: number
 export const integer = (where: string, field: string, value: number, min: number): number =>
   Number.isSafeInteger(value) && value >= min ? value : outside(where, field, `an integer >= ${min}`, value)
 
+/** Requires an integer of at least `min`, or `Infinity` for as many as there are. */
+export const integerOrInfinity = (where: string, field: string, value: number, min: number): number =>
+  value === Infinity || Number.isSafeInteger(value) && value >= min
+    ? value
+    : outside(where, field, `an integer >= ${min} or Infinity`, value)
+
 /** Requires one of the listed words. */
 export const oneOf = <A extends string>(where: string, field: string, value: A, words: ReadonlyArray<A>): A =>
   words.includes(value) ? value : refuse(where, field, `one of ${words.join(", ")}`, value)

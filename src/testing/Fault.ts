@@ -169,7 +169,7 @@ export const chopped = ofBytes("chopped", 1)
 /** Replaces the content type. */
 export const contentType = (contentType: string): Fault => {
   if (!/^[\x20-\x7e]*$/.test(contentType)) {
-    throw new RangeError(`Fault.contentType: contentType must be a header's text, got ${JSON.stringify(contentType)}`)
+    Argument.refuse("Fault.contentType", "contentType", "a header's text", JSON.stringify(contentType))
   }
   return { _tag: "contentType", contentType }
 }

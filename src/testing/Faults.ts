@@ -106,7 +106,7 @@ export interface Injector {
 export const when = (fault: Fault.Fault, when: When = {}): Rule => {
   const { every = 1, from = 1, nth = 1, probability = 1, times = 1 } = when
   const nths = typeof nth === "number" ? [nth] : nth
-  if (nths.length === 0) throw new RangeError("Faults.when: nth must hold an integer of at least 1, got []")
+  if (nths.length === 0) Argument.refuse("Faults.when", "nth", "an integer >= 1, or a list of some", "[]")
   for (const each of nths) Argument.integer("Faults.when", "nth", each, 1)
   Argument.integer("Faults.when", "from", from, 1)
   Argument.integer("Faults.when", "every", every, 1)

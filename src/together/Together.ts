@@ -237,10 +237,8 @@ const refuse = (complaint: string | undefined, cure: string): Effect.Effect<void
 const duration = (field: string, input: Duration.Input): Duration.Duration =>
   Duration.millis(Millis.positive(`Together.make: ${field}`, input))
 
-const checkedPriority = (priority: Priority): Priority => {
-  if (isPriority(priority)) return priority
-  throw new RangeError(`Together.make: priority must be ${priorities}, got ${priority}`)
-}
+const checkedPriority = (priority: Priority): Priority =>
+  isPriority(priority) ? priority : OptionCheck.refuse("Together.make", "priority", priorities, priority)
 
 /**
  * Makes a client over the `HttpClient` of the context.

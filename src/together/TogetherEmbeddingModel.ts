@@ -47,6 +47,7 @@ import * as Layer from "effect/Layer"
 import { fromWire } from "../domain/Usage.ts"
 import { CurrentDeadline } from "../guard/Deadline.ts"
 import { CurrentPolicy } from "../guard/Retry.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as AiFailure from "./AiFailure.ts"
 import type { CallOptions } from "./CallOptions.ts"
 import * as ContextGuards from "./ContextGuards.ts"
@@ -142,9 +143,7 @@ const partsOf = (inputs: ReadonlyArray<string>, size: number | undefined): Reado
     : Arr.chunksOf(inputs, size)
 
 const checkCount = (field: "dimensions" | "maxInputs", value: number | undefined): void => {
-  if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
-    throw new RangeError(`${moduleName}.make: ${field} must be a positive integer, got ${value}`)
-  }
+  if (value !== undefined) OptionCheck.integer(`${moduleName}.make`, field, value, 1)
 }
 
 /**
@@ -154,9 +153,7 @@ const checkCount = (field: "dimensions" | "maxInputs", value: number | undefined
  */
 export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") {
-    throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
-  }
+  if (model.trim() === "") OptionCheck.refuse(`${moduleName}.make`, "model", "a name", JSON.stringify(model))
   checkCount("dimensions", base.dimensions)
   checkCount("maxInputs", base.maxInputs)
 

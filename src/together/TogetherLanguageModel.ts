@@ -52,6 +52,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { ParentSpan, type Span } from "effect/Tracer"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as AiFailure from "./AiFailure.ts"
 import * as AiParts from "./AiParts.ts"
 import * as AiPrompt from "./AiPrompt.ts"
@@ -194,9 +195,7 @@ const annotateResponse = (
  */
 export const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") {
-    throw new RangeError(`${moduleName}.make: model must be a name, got ${JSON.stringify(model)}`)
-  }
+  if (model.trim() === "") OptionCheck.refuse(`${moduleName}.make`, "model", "a name", JSON.stringify(model))
 
   const prepare = Effect.fnUntraced(function*(asked: LanguageModel.ProviderOptions, method: Method) {
     const config = merge(base, yield* CurrentConfig)

@@ -465,7 +465,7 @@ describe("Lane", () => {
           for (const call of calls) {
             const exit = yield* Effect.exit(Effect.scoped(call))
             expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toBe(
-              `RangeError: LaneRequest: tokens must be a finite number of at least 0, got ${tokens}`
+              `RangeError: LaneRequest: tokens must be a finite number >= 0, got ${tokens}`
             )
           }
           expect(yield* lane.status).toEqual(before)
@@ -635,9 +635,9 @@ describe("Lane", () => {
       Effect.gen(function*() {
         for (
           const [options, message] of [
-            [{ requestsPerMinute: 0 }, "requestsPerMinute must be above 0, got 0"],
-            [{ maxInFlight: 1.5 }, "maxInFlight must be an integer of at least 1, got 1.5"],
-            [{ start: { tokensPerMinute: -1 } }, "start.tokensPerMinute must be above 0, got -1"],
+            [{ requestsPerMinute: 0 }, "requestsPerMinute must be in (0, Infinity], got 0"],
+            [{ maxInFlight: 1.5 }, "maxInFlight must be an integer >= 1 or Infinity, got 1.5"],
+            [{ start: { tokensPerMinute: -1 } }, "start.tokensPerMinute must be in (0, Infinity], got -1"],
             [{ maxPause: 0 }, "maxPause must be above 0, got 0 ms"]
           ] as const
         ) {

@@ -312,23 +312,23 @@ describe("RetrySchedule", () => {
   it("refuses options out of range", () => {
     const refused: ReadonlyArray<readonly [() => unknown, RegExp]> = [
       [() => Retry.exponential(0), /Retry.exponential: base must be above 0, got 0 ms/],
-      [() => Retry.exponential(1, 0.5), /factor must be a finite number of at least 1, got 0.5/],
+      [() => Retry.exponential(1, 0.5), /factor must be a finite number >= 1, got 0.5/],
       [() => Retry.decorrelatedJitter({ base: 0, cap: 1 }), /base must be above 0/],
       [
         () => Retry.decorrelatedJitter({ base: "2 seconds", cap: "1 second" }),
         /cap must be at least base, which is 2000 ms/
       ],
       [() => Retry.delays([-1]), /every delay must be at least 0/],
-      [() => Retry.proportionalJitter(second, { min: -1 }), /min must be at least 0, got -1/],
-      [() => Retry.proportionalJitter(second, { min: 2 }), /max must be finite and at least min \(2\), got 1.2/],
+      [() => Retry.proportionalJitter(second, { min: -1 }), /min must be a finite number >= 0, got -1/],
+      [() => Retry.proportionalJitter(second, { min: 2 }), /max must be finite and >= min, which is 2, got 1.2/],
       [() => Retry.capped(second, 0), /Retry.capped: max must be above 0/],
       [() => Retry.floored(second, 0), /Retry.floored: min must be above 0/],
       [() => Retry.retryAfter(second, { cap: 0 }), /Retry.retryAfter: cap must be above 0/],
       [() => Retry.retryAfter(second, { spread: 0.3 }), /Retry.retryAfter: spread must be in \[0, 0.25\], got 0.3/],
-      [() => Retry.maxAttempts(second, 0), /attempts must be an integer of at least 1, got 0/],
+      [() => Retry.maxAttempts(second, 0), /attempts must be an integer >= 1, got 0/],
       [() => Retry.maxAttempts(second, 1.5), /got 1.5/],
       [() => Retry.maxElapsed(second, 0), /Retry.maxElapsed: limit must be above 0/],
-      [() => Retry.preview(second, { attempts: 0 }), /Retry.preview: attempts must be an integer of at least 1, got 0/]
+      [() => Retry.preview(second, { attempts: 0 }), /Retry.preview: attempts must be an integer >= 1, got 0/]
     ]
     for (const [make, message] of refused) expect(make).toThrow(message)
   })

@@ -130,7 +130,7 @@ it.layer(NodeServices.layer)("Input", (it) => {
 
     it("refuses a limit of no bytes", () => {
       expect(() => Input.lines(from(""), { maxLineBytes: 0 })).toThrow(
-        "maxLineBytes must be an integer of 1 or more, got 0"
+        "maxLineBytes must be an integer >= 1, got 0"
       )
     })
   })

@@ -54,7 +54,7 @@ describe("Report", () => {
 
 describe("Sorter", () => {
   it("refuses a window of nothing", () => {
-    expect(() => Sorter.make(0)).toThrow("Sorter.make: window must be an integer of 1 or more, got 0")
+    expect(() => Sorter.make(0)).toThrow("Sorter.make: window must be an integer >= 1, got 0")
   })
 })
 

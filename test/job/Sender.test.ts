@@ -176,7 +176,7 @@ describe("Selection", () => {
 
   it("refuses a sample of nothing", () => {
     expect(() => Selection.make(3, { sample: 0 })).toThrow(
-      "Selection.make: sample must be an integer of 1 or more, got 0"
+      "Selection.make: sample must be an integer >= 1, got 0"
     )
   })
 })

@@ -11,6 +11,8 @@ describe("OptionCheck", () => {
     expect(OptionCheck.above("M.f", "x", Infinity, 0, Infinity)).toBe(Infinity)
     expect(OptionCheck.between("M.f", "x", 0.5, 0, 1)).toBe(0.5)
     expect(OptionCheck.integer("M.f", "x", 3, 3)).toBe(3)
+    expect(OptionCheck.integerOrInfinity("M.f", "x", 3, 3)).toBe(3)
+    expect(OptionCheck.integerOrInfinity("M.f", "x", Infinity, 3)).toBe(Infinity)
     expect(OptionCheck.oneOf("M.f", "x", "a", ["a", "b"])).toBe("a")
   })
 
@@ -38,6 +40,12 @@ describe("OptionCheck", () => {
     ["between low", () => OptionCheck.between("M.f", "x", 0, 0, 1), "got 0"],
     ["integer 1.5", () => OptionCheck.integer("M.f", "x", 1.5, 0), "M.f: x must be an integer >= 0, got 1.5"],
     ["integer low", () => OptionCheck.integer("M.f", "x", 0, 1), "M.f: x must be an integer >= 1, got 0"],
+    ["integer or Infinity 1.5", () => OptionCheck.integerOrInfinity("M.f", "x", 1.5, 0), "got 1.5"],
+    [
+      "integer or Infinity low",
+      () => OptionCheck.integerOrInfinity("M.f", "x", 0, 1),
+      "M.f: x must be an integer >= 1 or Infinity, got 0"
+    ],
     [
       "oneOf",
       () => OptionCheck.oneOf<string>("M.f", "x", "c", ["a", "b"]),

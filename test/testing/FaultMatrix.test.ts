@@ -213,7 +213,7 @@ describe("FaultMatrix", () => {
 
     it("refuses options that make no sense", () => {
       expect(() => FaultMatrix.run({ program: ask("/a"), provider, pairs: -1 })).toThrow(
-        "FaultMatrix.run: pairs must be an integer of at least 0, got -1"
+        "FaultMatrix.run: pairs must be an integer >= 0, got -1"
       )
       expect(() => FaultMatrix.run({ program: ask("/a"), provider, maxRequests: 0 })).toThrow("maxRequests")
       expect(() => FaultMatrix.run({ program: ask("/a"), provider, limit: 0 })).toThrow(

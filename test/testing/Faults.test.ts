@@ -261,9 +261,9 @@ describe("Fault", () => {
 
   it("refuses arguments that make no sense", () => {
     expect(() => Fault.status(99)).toThrow("Fault.status: status must be an integer in [200, 599], got 99")
-    expect(() => Fault.cutAtByte(-1)).toThrow("Fault.cutAtByte: bytes must be an integer of at least 0, got -1")
-    expect(() => Fault.malformedFrame(0)).toThrow("Fault.malformedFrame: event must be an integer of at least 1, got 0")
-    expect(() => Fault.chopped(0.5)).toThrow("bytes must be an integer of at least 1, got 0.5")
+    expect(() => Fault.cutAtByte(-1)).toThrow("Fault.cutAtByte: bytes must be an integer >= 0, got -1")
+    expect(() => Fault.malformedFrame(0)).toThrow("Fault.malformedFrame: event must be an integer >= 1, got 0")
+    expect(() => Fault.chopped(0.5)).toThrow("bytes must be an integer >= 1, got 0.5")
   })
 })
 
@@ -533,16 +533,16 @@ describe("Faults", () => {
   })
 
   it("refuses rules that make no sense", () => {
-    expect(() => Faults.when(fault, { nth: 0 })).toThrow("Faults.when: nth must be an integer of at least 1, got 0")
+    expect(() => Faults.when(fault, { nth: 0 })).toThrow("Faults.when: nth must be an integer >= 1, got 0")
     expect(() => Faults.when(fault, { probability: 2 })).toThrow("Faults.when: probability must be in [0, 1], got 2")
-    expect(() => Faults.when(fault, { every: 1.5 })).toThrow("every must be an integer of at least 1, got 1.5")
-    expect(() => Faults.when(fault, { nth: [] })).toThrow("nth must hold an integer of at least 1, got []")
+    expect(() => Faults.when(fault, { every: 1.5 })).toThrow("every must be an integer >= 1, got 1.5")
+    expect(() => Faults.when(fault, { nth: [] })).toThrow("nth must be an integer >= 1, or a list of some, got []")
     expect(() => Faults.when(fault, { since: "1 minut" as "1 minute" })).toThrow("since must be a duration")
     expect(() => Faults.when(fault, { since: "2 minutes", until: "1 minute" })).toThrow("until must be after since")
     expect(() => Faults.burst({ for: "5 second s" as "5 seconds" })).toThrow("Faults.burst: for must be a duration")
     expect(() => Faults.outage({ for: 0 })).toThrow("Faults.outage: for must be above 0, got 0 ms")
     expect(() => Faults.plan([], { seed: Number.NaN })).toThrow("Faults.plan: seed must be a finite number, got NaN")
-    expect(() => Faults.plan([{ fault, when: { nth: 0 } }])).toThrow("nth must be an integer of at least 1, got 0")
+    expect(() => Faults.plan([{ fault, when: { nth: 0 } }])).toThrow("nth must be an integer >= 1, got 0")
   })
 
   it("refuses faults and replies that make no sense", () => {
@@ -555,8 +555,8 @@ describe("Faults", () => {
       [() => Fault.slowHeaders(-1), "Fault.slowHeaders: wait must be at least 0, got -1 ms"],
       [() => Fault.broken("foo" as "reset"), "kind must be one of reset, refused, dns, tls, connect-timeout, got foo"],
       [() => Fault.contentType("a\nb"), "Fault.contentType: contentType must be a header's text"],
-      [() => Reply.cutAt(Reply.stream(["a"]), -1), "Reply.cutAt: parts must be an integer of at least 0, got -1"],
-      [() => Reply.stallAt(Reply.stream(["a"]), Number.NaN), "Reply.stallAt: parts must be an integer of at least 0"],
+      [() => Reply.cutAt(Reply.stream(["a"]), -1), "Reply.cutAt: parts must be an integer >= 0, got -1"],
+      [() => Reply.stallAt(Reply.stream(["a"]), Number.NaN), "Reply.stallAt: parts must be an integer >= 0"],
       [() => Reply.after(Reply.hang, -1), "Reply.after: wait must be at least 0, got -1 ms"]
     ]
     for (const [make, message] of cases) expect(make).toThrow(message)

@@ -406,10 +406,10 @@ describe("VirtualClock", () => {
         "VirtualClock.run: limit must be above 0, got 0 ms"
       )
       expect(() => VirtualClock.run(Effect.void, { maxSpins: 0 })).toThrow(
-        "maxSpins must be an integer of at least 1, got 0"
+        "maxSpins must be an integer >= 1, got 0"
       )
       expect(() => VirtualClock.run(Effect.void, { quietTurns: 0.5 })).toThrow(
-        "quietTurns must be an integer of at least 1, got 0.5"
+        "quietTurns must be an integer >= 1, got 0.5"
       )
       expect(() => VirtualClock.layer({ startMillis: Number.NaN })).toThrow(
         "startMillis must be a finite number, got NaN"

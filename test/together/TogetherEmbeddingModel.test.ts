@@ -150,10 +150,10 @@ describe("TogetherEmbeddingModel", () => {
 
   it("refuses counts that are none and a model without a name", () => {
     expect(() => TogetherEmbeddingModel.model(name, { dimensions: 0 })).toThrow(
-      new RangeError("TogetherEmbeddingModel.make: dimensions must be a positive integer, got 0")
+      new RangeError("TogetherEmbeddingModel.make: dimensions must be an integer >= 1, got 0")
     )
     expect(() => TogetherEmbeddingModel.model(name, { maxInputs: 1.5 })).toThrow(
-      new RangeError("TogetherEmbeddingModel.make: maxInputs must be a positive integer, got 1.5")
+      new RangeError("TogetherEmbeddingModel.make: maxInputs must be an integer >= 1, got 1.5")
     )
     expect(() => TogetherEmbeddingModel.model("")).toThrow(RangeError)
   })

@@ -98,12 +98,6 @@ export interface State {
   readonly refusalSeconds: number
 }
 
-/** Requires a count of calls: an integer of at least 1, or `Infinity`. */
-export const counted = (where: string, field: string, value: number): number =>
-  value === Infinity || Number.isInteger(value) && value >= 1
-    ? value
-    : OptionCheck.refuse(where, field, "an integer >= 1 or Infinity", value)
-
 /**
  * Makes a limit that is unknown, or the given one, below the user's cap; the first probe above it is due in `probeSeconds`.
  *
@@ -113,8 +107,8 @@ export const make = (
   options: { readonly max?: number | undefined; readonly limit?: number | undefined } = {},
   now = 0
 ): State => {
-  const max = counted("LaneInFlight.make", "max", options.max ?? Infinity)
-  const limit = counted("LaneInFlight.make", "limit", options.limit ?? Infinity)
+  const max = OptionCheck.integerOrInfinity("LaneInFlight.make", "max", options.max ?? Infinity, 1)
+  const limit = OptionCheck.integerOrInfinity("LaneInFlight.make", "limit", options.limit ?? Infinity, 1)
   return {
     max,
     limit,

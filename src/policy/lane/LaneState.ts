@@ -155,8 +155,8 @@ export interface Ticket {
 export const make = (options: Options = {}, now = 0): State => {
   const maxPause = OptionCheck.above("LaneKernel.make", "maxPause", options.maxPause ?? defaults.maxPause, 0, Infinity)
   const given = options.tokens?.known === true || Number.isFinite(options.tokens?.ceiling ?? Infinity)
-  const max = InFlight.counted("LaneKernel.make", "maxInFlight", options.maxInFlight ?? Infinity)
-  const limit = InFlight.counted("LaneKernel.make", "inFlight", options.inFlight ?? Infinity)
+  const max = OptionCheck.integerOrInfinity("LaneKernel.make", "maxInFlight", options.maxInFlight ?? Infinity, 1)
+  const limit = OptionCheck.integerOrInfinity("LaneKernel.make", "inFlight", options.inFlight ?? Infinity, 1)
   const requests = AdaptiveRate.make(options.requests, now)
   const tokens = AdaptiveRate.make(
     { ...options.tokens, initial: options.tokens?.initial ?? options.tokens?.ceiling ?? Infinity },

@@ -1,13 +1,9 @@
 /**
  * Refuses arguments that are out of their range, in the name of the function that got them.
  */
-import { refuse } from "../../policy/OptionCheck.ts"
+import { integer, refuse } from "../../policy/OptionCheck.ts"
 
-export { refuse }
-
-/** Reads an integer of at least so much. */
-export const integer = (where: string, field: string, value: number, least: number): number =>
-  Number.isInteger(value) && value >= least ? value : refuse(where, field, `an integer of at least ${least}`, value)
+export { integer, refuse }
 
 /** Reads a finite number. */
 export const finite = (where: string, field: string, value: number): number =>
