@@ -7,6 +7,7 @@
  * ```
  * Reply.chat("Paris")                                   a chat answer
  * Reply.stream(["Pa", "ris"], { every: "50 millis" })   the same in chunks, with usage and [DONE]
+ * Reply.stream([], { toolCalls: [call] })               a call of a tool, its arguments in pieces
  * Reply.rateLimited({ reset: 2 })                       429 with x-ratelimit-reset: 2
  * Reply.after(Reply.chat("Paris"), "3 seconds")         late headers
  * Reply.stallAt(Reply.stream(["Pa", "ris"]), 1)         silence after the first event
@@ -49,14 +50,18 @@ export {
   chat,
   type ChatOptions,
   completion,
+  type CompletionOptions,
   completionStream,
+  type CompletionStreamOptions,
   defaultModel,
   embeddings,
   error,
   images,
+  type ModelOptions,
   models,
   outOfCredits,
   overloaded,
+  type Pace,
   rateLimited,
   rerank,
   stream,

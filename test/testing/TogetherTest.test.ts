@@ -432,6 +432,38 @@ describe("Reply", () => {
       expect(yield* events(Reply.completionStream(["x"]))).toHaveLength(3)
     }))
 
+  it.effect("streams reasoning and tool calls in pieces, as Together does, and finishes for them", () =>
+    Effect.gen(function*() {
+      const call = { id: "c", type: "function", function: { name: "f", arguments: "{\"a\":1}" } }
+      const reply = Reply.stream(["x"], { reasoning: "r", toolCalls: [call, { ...call, id: "d", index: 4 }, "odd"] })
+      const seen = (yield* events(reply)).slice(0, -1).map((event) =>
+        JSON.parse(event.slice("data: ".length)).choices[0]
+      )
+      const deltas = seen.map(({ delta }) => delta)
+      expect(deltas.slice(0, 2)).toMatchObject([{ reasoning: "r", content: "" }, { content: "x" }])
+      expect(deltas.slice(2).flatMap(({ tool_calls = [] }) => tool_calls)).toEqual([
+        { index: 0, id: "c", type: "function", function: { name: "f", arguments: "" } },
+        { index: 0, function: { arguments: "{\"a\"" } },
+        { index: 0, function: { arguments: ":1}" } },
+        { index: 4, id: "d", type: "function", function: { name: "f", arguments: "" } },
+        { index: 4, function: { arguments: "{\"a\"" } },
+        { index: 4, function: { arguments: ":1}" } },
+        "odd"
+      ])
+      expect(seen.map(({ finish_reason }) => finish_reason)).toEqual([...deltas.slice(1).map(() => null), "tool_calls"])
+    }))
+
+  it("takes no option that its answer does not carry", () => {
+    // @ts-expect-error a plain completion calls no tool
+    expect(Reply.completion("x", { toolCalls: [] })).toEqual(Reply.completion("x"))
+    // @ts-expect-error nor does its stream
+    expect(Reply.completionStream(["x"], { reasoning: "r" })).toEqual(Reply.completionStream(["x"]))
+    // @ts-expect-error what is embedded does not finish
+    expect(Reply.embeddings([[1]], { finishReason: "stop" })).toEqual(Reply.embeddings([[1]]))
+    // @ts-expect-error pictures are told no usage
+    expect(Reply.images(["u"], { usage: {} })).toEqual(Reply.images(["u"]))
+  })
+
   it("refuses a status that is none", () => {
     expect(() => Reply.empty(99)).toThrow("Reply: status must be an integer in [200, 599], got 99")
   })

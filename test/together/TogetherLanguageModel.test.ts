@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Schedule, Schema, Stream, Tracer } from "effect"
-import { LanguageModel, Model, Tool, Toolkit } from "effect/ai"
+import { Chat, LanguageModel, Model, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
 import * as AiFailure from "../../src/together/AiFailure.ts"
 import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
@@ -161,6 +161,42 @@ describe("TogetherLanguageModel", () => {
         yield* ask({ toolChoice })
         const [body] = yield* bodies
         expect(body).toMatchObject({ tool_choice: wire, tools: Array.from({ length: tools }, () => ({})) })
+      })))
+
+    it.effect("are called and answered over streams, until the model has said all", () =>
+      run(Effect.gen(function*() {
+        yield* TogetherTest.reply(
+          Reply.stream(["Let me ", "see."], {
+            reasoning: "Which city?",
+            toolCalls: [call("weather", "{\"city\":\"Rome\"}"), call("clock", "", "call-2", 1)]
+          }),
+          Reply.stream(["Four ", "degrees."])
+        )
+        const chat = yield* Chat.empty
+        const turn = (prompt: Prompt.RawInput) =>
+          Stream.runCollect(chat.streamText({ prompt, toolkit })).pipe(Effect.provide(handlers))
+        const first = yield* turn("How is Rome?")
+        expect(first.flatMap((part) => part.type === "tool-call" ? [[part.id, part.params]] : [])).toEqual([
+          ["call-1", { city: "Rome" }],
+          ["call-2", {}]
+        ])
+        expect(first.flatMap((part) => part.type === "tool-result" ? [part.result] : [])).toEqual([
+          { celsius: 4 },
+          "noon"
+        ])
+        expect(first.flatMap((part) => part.type === "reasoning-delta" ? [part.delta] : [])).toEqual(["Which city?"])
+        expect(first.at(-1)).toMatchObject({ type: "finish", reason: "tool-calls" })
+        const second = yield* turn([])
+        expect(second.flatMap((part) => part.type === "text-delta" ? [part.delta] : []).join("")).toBe("Four degrees.")
+        const sent = (yield* bodies)[1]
+        expect(sent).toMatchObject({
+          messages: [
+            { role: "user" },
+            { role: "assistant", content: "Let me see.", tool_calls: [{ id: "call-1" }, { id: "call-2" }] },
+            { role: "tool", tool_call_id: "call-1", content: "{\"celsius\":4}" },
+            { role: "tool", tool_call_id: "call-2" }
+          ]
+        })
       })))
 
     it.effect("fail for a call to a tool that was not offered", () =>

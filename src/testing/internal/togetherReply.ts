@@ -4,6 +4,7 @@
  * The module is re-exported by `Reply`.
  */
 import type * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import * as Argument from "./argument.ts"
 import * as ProviderError from "./providerError.ts"
 import { type Answer, type AnswerOptions, events, json, raw } from "./replyBody.ts"
@@ -13,21 +14,34 @@ export const defaultModel = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
 
 const created = 1_767_225_600
 
-/** Sets what a chat answer carries beside its text. */
-export interface ChatOptions extends AnswerOptions {
+/** Sets what any answer about a model carries beside what was asked for. */
+export interface ModelOptions extends AnswerOptions {
   readonly model?: string | undefined
   readonly id?: string | undefined
-  readonly finishReason?: string | undefined
-  readonly reasoning?: string | undefined
-  readonly toolCalls?: ReadonlyArray<unknown> | undefined
-  /** Default: one token per four characters of the text, ten of the prompt. */
+  /** Default: ten tokens of the prompt, and of a text one per four characters. */
   readonly usage?: Readonly<Record<string, unknown>> | undefined
+}
+
+/** Sets what a plain completion carries beside its text. */
+export interface CompletionOptions extends ModelOptions {
+  /** Default: `"stop"`; of a chat answer with tool calls `"tool_calls"`. */
+  readonly finishReason?: string | undefined
+}
+
+/** Sets what a chat answer carries beside its text. */
+export interface ChatOptions extends CompletionOptions {
+  readonly reasoning?: string | undefined
+  /** As in `message.tool_calls`, of which a stream makes chunks. What is of no such shape goes out as it is. */
+  readonly toolCalls?: ReadonlyArray<unknown> | undefined
 }
 
 const usageOf = (text: string, usage: Readonly<Record<string, unknown>> | undefined) => {
   const completion = Math.ceil(text.length / 4)
   return usage ?? { prompt_tokens: 10, completion_tokens: completion, total_tokens: 10 + completion }
 }
+
+const finishOf = ({ finishReason, toolCalls = [] }: ChatOptions = {}): string =>
+  finishReason ?? (toolCalls.length > 0 ? "tool_calls" : "stop")
 
 /** Answers a chat request with a text. */
 export const chat = (text: string, options?: ChatOptions): Answer =>
@@ -38,7 +52,7 @@ export const chat = (text: string, options?: ChatOptions): Answer =>
     model: options?.model ?? defaultModel,
     choices: [{
       index: 0,
-      finish_reason: options?.finishReason ?? "stop",
+      finish_reason: finishOf(options),
       message: {
         role: "assistant",
         content: text,
@@ -50,40 +64,87 @@ export const chat = (text: string, options?: ChatOptions): Answer =>
   }, options)
 
 /** Sets the pace and the ending of a streamed answer. */
-export interface StreamOptions extends ChatOptions {
+export interface Pace {
   /** Time between two events. Default: none. */
   readonly every?: Duration.Input | undefined
   /** Ends with `[DONE]`. Default true. */
   readonly done?: boolean | undefined
 }
 
+/** Sets what a streamed chat answer carries beside its text, its pace and its ending. */
+export interface StreamOptions extends ChatOptions, Pace {}
+
+/** Sets what a streamed plain completion carries beside its text, its pace and its ending. */
+export interface CompletionStreamOptions extends CompletionOptions, Pace {}
+
+/** Holds what a chunk adds to its choice. */
+interface Added {
+  readonly text: string
+  readonly delta: object
+}
+
 const streamed = (
-  pieces: ReadonlyArray<string>,
-  options: StreamOptions | undefined,
-  choice: (piece: string) => object
+  text: string,
+  chunks: ReadonlyArray<Added>,
+  last: Added,
+  finish: string,
+  options: CompletionStreamOptions | undefined
 ): Answer => {
-  const base = { id: options?.id ?? "reply-1", object: "chat.completion.chunk", created }
-  const model = options?.model ?? defaultModel
-  const frame = (piece: string, finish: string | null, usage: unknown) => ({
-    ...base,
-    choices: [{ index: 0, ...choice(piece), logprobs: null, finish_reason: finish }],
-    model,
+  const frame = (added: Added, finish_reason: string | null, usage: unknown) => ({
+    id: options?.id ?? "reply-1",
+    object: "chat.completion.chunk",
+    created,
+    choices: [{ index: 0, ...added, logprobs: null, finish_reason }],
+    model: options?.model ?? defaultModel,
     usage
   })
-  const last = frame("", options?.finishReason ?? "stop", usageOf(pieces.join(""), options?.usage))
   return events([
-    ...pieces.map((piece) => frame(piece, null, null)),
-    last,
+    ...chunks.map((added) => frame(added, null, null)),
+    frame(last, finish, usageOf(text, options?.usage)),
     ...(options?.done === false ? [] : ["[DONE]"])
   ], options)
 }
 
-/** Answers a streamed chat request with pieces of text, a finish chunk with usage, and `[DONE]`. */
-export const stream = (pieces: ReadonlyArray<string>, options?: StreamOptions): Answer =>
-  streamed(pieces, options, (piece) => ({ text: piece, delta: { role: "assistant", content: piece } }))
+const saying = (content: string): Added => ({ text: content, delta: { role: "assistant", content } })
+
+const besides = (delta: object): Added => ({ text: "", delta: { role: "assistant", content: "", ...delta } })
+
+/** Writes the chunks of a tool call: all but its arguments, then these in two pieces. */
+const callChunks = (call: unknown, at: number): ReadonlyArray<Added> => {
+  const told = Predicate.isObject(call) && Predicate.hasProperty(call, "function") ? call : undefined
+  const called = told?.function
+  if (!Predicate.isObject(called) || !Predicate.hasProperty(called, "arguments")) {
+    return [besides({ tool_calls: [call] })]
+  }
+  const { arguments: text } = called
+  if (typeof text !== "string") return [besides({ tool_calls: [{ index: at, ...told }] })]
+  const half = Math.ceil(text.length / 2)
+  const first = { index: at, ...told, function: { ...called, arguments: "" } }
+  const pieces = [text.slice(0, half), text.slice(half)].filter((piece) => piece !== "")
+  return [
+    first,
+    ...pieces.map((piece) => ({ index: first.index, function: { arguments: piece } }))
+  ].map((one) => besides({ tool_calls: [one] }))
+}
+
+/**
+ * Answers a streamed chat request with pieces of text, a finish chunk with usage, and `[DONE]`.
+ *
+ * **Details**: reasoning comes first, as one chunk. Tool calls come after the text, one after the other: index, id and name
+ * in a chunk, then the arguments in two.
+ */
+export const stream = (pieces: ReadonlyArray<string>, options?: StreamOptions): Answer => {
+  const { reasoning, toolCalls = [] } = options ?? {}
+  const chunks = [
+    ...(reasoning === undefined ? [] : [besides({ reasoning })]),
+    ...pieces.map(saying),
+    ...toolCalls.flatMap(callChunks)
+  ]
+  return streamed(pieces.join(""), chunks, saying(""), finishOf(options), options)
+}
 
 /** Answers a plain completion. */
-export const completion = (text: string, options?: ChatOptions): Answer =>
+export const completion = (text: string, options?: CompletionOptions): Answer =>
   json({
     id: options?.id ?? "reply-1",
     object: "text.completion",
@@ -94,11 +155,16 @@ export const completion = (text: string, options?: ChatOptions): Answer =>
   }, options)
 
 /** Answers a streamed plain completion. */
-export const completionStream = (pieces: ReadonlyArray<string>, options?: StreamOptions): Answer =>
-  streamed(pieces, options, (piece) => ({ text: piece, delta: { content: piece } }))
+export const completionStream = (pieces: ReadonlyArray<string>, options?: CompletionStreamOptions): Answer => {
+  const saying = (content: string): Added => ({ text: content, delta: { content } })
+  return streamed(pieces.join(""), pieces.map(saying), saying(""), options?.finishReason ?? "stop", options)
+}
 
 /** Answers an embeddings request with vectors. */
-export const embeddings = (vectors: ReadonlyArray<ReadonlyArray<number>>, options?: ChatOptions): Answer =>
+export const embeddings = (
+  vectors: ReadonlyArray<ReadonlyArray<number>>,
+  options?: Omit<ModelOptions, "id">
+): Answer =>
   json({
     object: "list",
     model: options?.model ?? "intfloat/multilingual-e5-large-instruct",
@@ -109,7 +175,7 @@ export const embeddings = (vectors: ReadonlyArray<ReadonlyArray<number>>, option
 /** Answers a rerank request: index and score, best first. */
 export const rerank = (
   results: ReadonlyArray<readonly [index: number, score: number]>,
-  options?: ChatOptions
+  options?: ModelOptions
 ): Answer =>
   json({
     object: "rerank",
@@ -120,7 +186,7 @@ export const rerank = (
   }, options)
 
 /** Answers an image request with addresses. */
-export const images = (urls: ReadonlyArray<string>, options?: ChatOptions): Answer =>
+export const images = (urls: ReadonlyArray<string>, options?: Omit<ModelOptions, "usage">): Answer =>
   json({
     object: "list",
     id: options?.id ?? "reply-1",
