@@ -58,11 +58,7 @@ export const counted = (report: Report.Report) => (client: HttpClient.HttpClient
     (effect, request) =>
       ofCatalogue(request) ? effect : Effect.clockWith((source) => {
         const now = clock ??= SteadyClock.from(source)
-        const started = now()
-        const seen = (status: number) => {
-          const ended = now()
-          Report.attempt(report, ended, { status, millis: ended - started })
-        }
+        const seen = (status: number) => Report.attempt(report, now(), { status })
         return Effect.tapError(
           Effect.tap(effect, (response) => Effect.sync(() => seen(response.status))),
           () => Effect.sync(() => seen(0))

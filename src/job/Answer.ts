@@ -28,6 +28,11 @@ export interface Reply {
   readonly nanoUsd?: bigint | undefined
   /** Attempts made, the first included; 0 where nothing was sent. Those of a `Together` client a job counts by itself. */
   readonly attempts: number
+  /**
+   * Milliseconds from the sending of the attempt that was answered to its answer, read whole. A job sets it; absent where no
+   * client of ours tells of its attempts.
+   */
+  readonly requestMillis?: number | undefined
 }
 
 const ours = new Set(["id", "custom_id", "response", "error", "line"])

@@ -103,6 +103,8 @@ interface Called {
   readonly result: Result.Result<Answer.Reply | undefined, TogetherError.TogetherError>
   readonly made: number
   readonly took: CallWatch.Took | undefined
+  /** Milliseconds from the sending of the last attempt; absent where nobody told of it. */
+  readonly requestMillis?: number | undefined
 }
 
 /** Of a call that was left there is nothing to say. */
@@ -119,10 +121,16 @@ const attemptsOf = (result: Called["result"]): number => {
 }
 
 /** Puts the attempts of all tries on the answer, and what those before it took. */
-const answered = (reply: Answer.Reply, attempts: number, took: CallWatch.Took | undefined): Verdict => ({
+const answered = (
+  reply: Answer.Reply,
+  attempts: number,
+  took: CallWatch.Took | undefined,
+  requestMillis: number | undefined
+): Verdict => ({
   _tag: "Answered",
-  reply: attempts === reply.attempts && took === undefined ? reply : {
+  reply: attempts === reply.attempts && took === undefined && requestMillis === undefined ? reply : {
     ...reply,
+    requestMillis,
     usage: took === undefined || reply.usage === undefined ? reply.usage : Usage.add(reply.usage, took.usage),
     nanoUsd: took === undefined || reply.nanoUsd === undefined ? reply.nanoUsd : reply.nanoUsd + (took.nanoUsd ?? 0n),
     attempts
@@ -237,9 +245,13 @@ export const make = Effect.fnUntraced(function*<R>(
    */
   const call = (row: Row.Row, kind: Kind) =>
     Effect.withFiber<Called, never, R>((fiber) => {
+      let sentAt: number | undefined
       const watch: CallWatch.CallWatch = {
         onWire: true,
         attempts: undefined,
+        onSent: () => {
+          sentAt = Monotonic.millis(clock)
+        },
         isStopped: () => isLeft(kind)
       }
       calls.set(fiber, { watch, kind })
@@ -250,7 +262,12 @@ export const make = Effect.fnUntraced(function*<R>(
           () => Effect.undefined
         ),
         Effect.result,
-        Effect.map((result) => ({ result, made: watch.attempts ??= attemptsOf(result), took: watch.failed })),
+        Effect.map((result) => ({
+          result,
+          made: watch.attempts ??= attemptsOf(result),
+          took: watch.failed,
+          requestMillis: sentAt === undefined ? undefined : Monotonic.millis(clock) - sentAt
+        })),
         Effect.ensuring(Effect.sync(() => {
           calls.delete(fiber)
           unsettledAttempts += watch.attempts ?? 0
@@ -351,7 +368,7 @@ export const make = Effect.fnUntraced(function*<R>(
       }
       const before = ended
       sending++
-      const { made, result, took: failing } = yield* apart(row, kind)
+      const { made, requestMillis, result, took: failing } = yield* apart(row, kind)
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (result._tag === "Success" || !lacksRoom(result.failure)) {
@@ -367,7 +384,7 @@ export const make = Effect.fnUntraced(function*<R>(
         health.lastAnswerAt = seconds()
         kind.answers++
         unsettledAttempts -= attempts
-        return answered(result.success, attempts, took)
+        return answered(result.success, attempts, took, requestMillis)
       }
       const judged = yield* judge(row, result.failure, state, before)
       if ("_tag" in judged) {

@@ -32,7 +32,6 @@ export interface Move {
 export interface Attempt {
   /** HTTP status, 0 where there was no answer. */
   readonly status: number
-  readonly millis: number
 }
 
 /** Says what one settled row took. */
@@ -46,7 +45,10 @@ export interface Outcome {
   readonly retryable?: boolean | undefined
   readonly model?: string | undefined
   readonly attempts: number
+  /** From taking the row to its answer. */
   readonly millis: number
+  /** From the sending of the attempt that was answered; absent where nobody told of it. */
+  readonly requestMillis?: number | undefined
   readonly inputTokens: number
   readonly outputTokens: number
   /** Absent where the price is unknown. */
@@ -104,7 +106,7 @@ export interface Report {
   overloaded: number
   /** Attempts that were not answered with success, by status or kind. */
   readonly refusals: Map<string, number>
-  /** Time of the attempts that were answered with success, as the transport saw them: no waits. */
+  /** Time of the attempts that answered a row, from their sending to the answer, read whole: no waits. */
   readonly attemptLatency: Histogram.Histogram
   /** Retries by the tag of the error that made them. */
   readonly retries: Map<string, number>
@@ -226,6 +228,7 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
     else if (outcome.from === "twin") self.twins++
     else {
       Histogram.add(self.latency, outcome.millis)
+      if (outcome.requestMillis !== undefined) Histogram.add(self.attemptLatency, outcome.requestMillis)
       if (outcome.nanoUsd === undefined) self[outcome.unmetered === true ? "unmetered" : "unpriced"]++
     }
     return
@@ -246,10 +249,7 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
 export const attempt = (self: Report, now: number, seen: Attempt): void => {
   const step = Timeline.at(self.timeline, now)
   step.attempts++
-  if (seen.status >= 200 && seen.status < 300) {
-    Histogram.add(self.attemptLatency, seen.millis)
-    return
-  }
+  if (seen.status >= 200 && seen.status < 300) return
   bump(self.refusals, seen.status === 0 ? "no answer" : String(seen.status))
   if (seen.status === 429) {
     self.throttled++
@@ -318,7 +318,7 @@ const spread = (times: Histogram.Histogram) => ({
  * Makes plain JSON of a report, as of `now`.
  *
  * **Details**: `latencySeconds` is the time of a row, with its waits for the lane and between attempts; `requestSeconds` that
- * of a request that was answered with success, as the transport saw it.
+ * of the request that answered it, from its sending to the answer, read whole.
  */
 export const summary = (self: Report, now: number) => {
   const elapsed = ((self.endedAt ?? now) - self.startedAt) / 1000

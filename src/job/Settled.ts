@@ -124,6 +124,7 @@ export const settler = (journal: Journal.Journal, report: Report.Report, now: ()
       model: row.model,
       attempts,
       millis,
+      requestMillis: reply?.requestMillis,
       inputTokens: usage?.inputTokens ?? 0,
       outputTokens: usage?.outputTokens ?? 0,
       nanoUsd: reply?.nanoUsd,

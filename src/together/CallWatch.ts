@@ -49,6 +49,8 @@ export interface CallWatch {
   attempts: number | undefined
   /** What calls that failed say that they took, and what that costs; absent where none says so. */
   failed?: Took | undefined
+  /** Is told of each attempt as it is sent. Default: nobody is. */
+  readonly onSent?: (() => void) | undefined
   /** Who has to know what may be billed before it is sent. Default: nobody. */
   outlay?: Outlay | undefined
   /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
@@ -83,6 +85,7 @@ export const sends = (watch: CallWatch): boolean => {
   if (watch.isStopped()) return false
   watch.onWire = true
   watch.attempts = (watch.attempts ?? 0) + 1
+  watch.onSent?.()
   return true
 }
 

@@ -15,7 +15,7 @@ const context = (): Summary.Context => {
   for (let second = 0; second < 120; second++) {
     const now = start + second * 1000
     for (let i = 0; i < 8; i++) {
-      Report.attempt(report, now, { status: second % 17 === 0 && i === 0 ? 429 : 200, millis: 400 + second })
+      Report.attempt(report, now, { status: second % 17 === 0 && i === 0 ? 429 : 200 })
       Report.settle(report, now, {
         kind: "ok",
         line: second * 8 + i,
@@ -25,6 +25,7 @@ const context = (): Summary.Context => {
           : "a/model-with-a-very-long-name-that-has-to-wrap-somewhere-in-the-table",
         attempts: 1,
         millis: 500 + second * 3,
+        requestMillis: 400 + second,
         inputTokens: 40,
         outputTokens: 90,
         nanoUsd: 20_000n

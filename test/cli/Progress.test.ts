@@ -386,7 +386,16 @@ describe("Summary", () => {
         "p.html"
       ]
     ) expect(text).toContain(part)
-    Report.attempt(report, start, { status: 200, millis: 20 })
+    Report.settle(report, start, {
+      kind: "ok",
+      line: 9,
+      id: "r9",
+      attempts: 1,
+      millis: 70,
+      requestMillis: 20,
+      inputTokens: 0,
+      outputTokens: 0
+    })
     expect(Summary.lines(context(undefined, report), Style.colorless).join("\n")).toContain(
       "longest 20 ms, of one request"
     )

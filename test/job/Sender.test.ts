@@ -6,6 +6,8 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as Job from "../../src/job/Job.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Selection from "../../src/job/Selection.ts"
@@ -55,7 +57,47 @@ const failingOnce = Effect.sync(() => {
   )
 })
 
+/** A transport whose 200 come at once, and whose bodies take their time; the first is a page. */
+const lateBodies = (millis: number) => {
+  let asked = 0
+  const answer = () => {
+    const text = asked++ === 0 ? "<html>" : JSON.stringify({ choices: [{ index: 0, message: { content: "Hi" } }] })
+    return new Response(
+      new ReadableStream({
+        start: (stream) => {
+          setTimeout(() => {
+            stream.enqueue(new TextEncoder().encode(text))
+            stream.close()
+          }, asked === 1 ? 3 * millis : millis)
+        }
+      })
+    )
+  }
+  return Together.layerHttp({ apiKey: Redacted.make("k") }).pipe(
+    Layer.provide(Layer.succeed(
+      HttpClient.HttpClient,
+      HttpClient.make((request) => Effect.sync(() => HttpClientResponse.fromWeb(request, answer())))
+    ))
+  )
+}
+
 describe("Sender", () => {
+  it.live("lets a job measure what was answered to the end of its body, and nothing that is no answer", () =>
+    Effect.gen(function*() {
+      const report = Report.make(0)
+      const send = yield* Sender.together({ report })
+      const body = { model: "m", messages: [{ role: "user", content: "Hi" }] }
+      const rows = Stream.make(row("/v1/chat/completions", body), {
+        ...row("/v1/chat/completions", body),
+        id: "b",
+        line: 2
+      })
+      yield* Job.drive(rows, { send, report, concurrency: 1 }, () => Effect.void)
+      expect([report.ok, report.failed, report.attemptLatency.total]).toEqual([1, 1, 1])
+      expect(report.attemptLatency.longest).toBeGreaterThan(90)
+      expect(report.attemptLatency.longest).toBeLessThan(290)
+    }).pipe(Effect.provide(lateBodies(100))))
+
   it.effect("sends a row again whose generation failed and brought nothing", () =>
     VirtualClock.wrap(
       Effect.gen(function*() {
