@@ -277,6 +277,19 @@ describe("LaneStray", () => {
     { arbitrary: { ...laws.arbitrary, runs: 50 } }
   )
 
+  it.each([["shown", true], ["few", false], ["guess", false]] as const)(
+    "takes a refusal of tokens for one of the share, not of the size of calls, only where a trial has shown it: %s",
+    (basis, stays) => {
+      const { now, state } = run(2000, byChance(0.1, 1))
+      const { phase } = state.stray
+      if (phase._tag !== "Watch") throw new Error(`it is in ${phase._tag}`)
+      const known = { ...state, stray: { ...state.stray, phase: { ...phase, basis } } }
+      const refused = send(known, now + 1, { _tag: "Throttled", scope: "tokens" })
+      expect(refused.stray.phase._tag).toBe("Watch")
+      expect(shareOf(refused) > 0).toBe(stays)
+    }
+  )
+
   it("keeps what a trial has shown where the provider says a rate", () => {
     const { state } = run(2000, byChance(0.1, 1))
     expect(state.stray.phase).toMatchObject({ _tag: "Watch", share: expect.closeTo(0.1, 0.1) })
