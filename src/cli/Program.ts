@@ -229,7 +229,7 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
     Layer.succeed(Projection.OpenStream, Pipe.open),
     CliOutput.layerPresenter(presenter(host, () => ({ env: host.env, file: configPath }))),
     CliConfig.layer({
-      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
     }),
     Logger.layer([Logger.withConsoleError(Logger.formatSimple)])
   )

@@ -83,7 +83,14 @@ export const rowFlags = {
   model: text("model", "Model of rows that name none"),
   maxTokens: whole("max-tokens", "max_tokens of rows that set none"),
   temperature: number("temperature", "temperature of rows that set none"),
-  system: text("system", "System message of rows that have none"),
+  system: LastFlag.orNone(Flag.filter(
+    LastFlag.String("system").pipe(
+      Flag.withDescription("System message of rows that have none"),
+      Flag.withFallbackConfig(Config.String(variable("system")))
+    ),
+    (message) => message.trim() !== "",
+    () => "--system must not be empty: give a message, or leave it out"
+  )),
   range: read(
     "range",
     "FROM:TO",
@@ -162,7 +169,7 @@ export const runFlags = {
     Flag.withFallbackConfig(Config.Literals(["stop", "keep", "resend"], variable("changed"))),
     Flag.withDefault("stop" as const)
   ),
-  dedupe: off("dedupe", "Send identical requests once"),
+  dedupe: off("dedupe", "Send identical requests once; where one fails, the next is sent"),
   cache: path("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
   via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
     Flag.withDescription(

@@ -16,7 +16,7 @@ export const split = (path: string): readonly [directory: string, name: string] 
 }
 
 /** Takes the endings of an input file off its path: what the names of its job's files begin with. */
-export const stemOf = (path: string): string => path.replace(/\.gz$/, "").replace(/\.(jsonl|ndjson|json)$/, "")
+export const stemOf = (path: string): string => path.replace(/\.gz$/i, "").replace(/\.(jsonl|ndjson|json)$/i, "")
 
 /** Links that are followed one after another, as many as Linux follows. */
 const mostLinks = 40

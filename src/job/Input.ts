@@ -107,7 +107,7 @@ const open = (source: Source): Stream.Stream<Uint8Array, InputError, FileSystem.
     : Stream.unwrap(
       Effect.map(FileSystem.FileSystem, (fs) => fs.stream(source.path, { chunkSize: 64 * 1024 }))
     )
-  return name.endsWith(".gz")
+  return /\.gz$/i.test(name)
     ? Stream.unwrap(Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const gunzip = yield* Gunzip

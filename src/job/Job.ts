@@ -78,7 +78,7 @@ export interface Options<R> extends Common {
   readonly order?: "completion" | "input" | undefined
   /** How far reading may run ahead of the oldest row under way, with order `input`. Default: 8 times `concurrency`. */
   readonly window?: number | undefined
-  /** Whether identical requests are sent once. Default: false. */
+  /** Whether identical requests are sent once; where one fails, the next is sent. Default: false. */
   readonly dedupe?: boolean | undefined
   /** Answers of other jobs. Default: none. */
   readonly cache?: ResponseCache.ResponseCache | undefined

@@ -89,7 +89,7 @@ export const paths = (options: {
   const base = typeof results === "string" ? results : `${stem}.results.jsonl`
   return {
     results: typeof results === "string" ? results : undefined,
-    errors: options.errors ?? `${base.replace(/(\.results)?\.jsonl$/, "")}.errors.jsonl`,
+    errors: options.errors ?? `${base.replace(/(\.results)?\.jsonl$/i, "")}.errors.jsonl`,
     journal: options.journalPath ?? `${base}.journal`
   }
 }

@@ -273,6 +273,14 @@ const typeOf = (u: unknown): string =>
 const named = (u: unknown): string =>
   typeof u === "string" && /^[\w/.:-]{0,60}$/.test(u) ? JSON.stringify(u) : typeOf(u)
 
+/** Says why a row without `body` is no request. */
+const notPlain = ({ messages, prompt }: Json): string =>
+  messages !== undefined
+    ? `messages must be an array, got ${typeOf(messages)}`
+    : prompt !== undefined
+    ? `prompt must be text, got ${typeOf(prompt)}`
+    : "the row has neither body, messages nor prompt"
+
 const operationOf = (value: Json): Operation | string => {
   const { method, url } = value
   if (method !== undefined && (typeof method !== "string" || method.toUpperCase() !== "POST")) {
@@ -369,7 +377,7 @@ export const fromJson = (value: unknown, line: number, options: Options = {}, te
     if (value["prompt"] === "") return fail("shape", "prompt must not be empty")
     ;({ body, drop } = plain(value))
   } else {
-    return fail("shape", "the row has neither body, messages nor prompt")
+    return fail("shape", notPlain(value))
   }
   body = complete(body, operation, options)
   const model = body["model"]

@@ -14,6 +14,7 @@ import type { BatchRow, StoredBatch, StoredFile } from "./EmulatorWorld.ts"
 import * as Simulation from "./Simulation.ts"
 import * as Answer from "./SimulationAnswer.ts"
 import * as Batch from "./SimulationBatch.ts"
+import * as SimulationConfig from "./SimulationConfig.ts"
 import * as Random from "./SimulationRandom.ts"
 import * as Request from "./SimulationRequest.ts"
 import * as Text from "./SimulationText.ts"
@@ -128,9 +129,9 @@ const answerRow = (state: Simulation.State, line: Line, index: number, created: 
 }
 
 const unlimited = (models: Simulation.State["config"]["models"]): Simulation.State["config"]["models"] =>
-  Object.fromEntries(
+  SimulationConfig.bare(Object.fromEntries(
     Object.entries(models).map(([id, model]) => [id, { ...model, limits: undefined, provisioned: undefined }])
-  )
+  ))
 
 interface Plan {
   readonly rows: ReadonlyArray<Line>

@@ -311,8 +311,12 @@ export type Changes = { readonly [Name in keyof Options]: Options[Name] | null }
 
 const decode = Schema.decodeUnknownResult(Config, { onExcessProperty: "error" })
 
-/** Makes a record that knows no name but its own: a model may be called `constructor`. */
-const bare = <A>(record: Readonly<Record<string, A>>): Readonly<Record<string, A>> =>
+/**
+ * Makes a record that knows no name but its own: a model may be called `constructor`.
+ *
+ * @internal
+ */
+export const bare = <A>(record: Readonly<Record<string, A>>): Readonly<Record<string, A>> =>
   Object.assign(Object.create(null), record)
 
 /**

@@ -56,6 +56,32 @@ describe("run", () => {
       expect([stopped.code, raised.err]).toEqual([5, expect.stringMatching(/rows +[1-3] answered/)])
     })), 30_000)
 
+  it.effect("refuses an empty system message, and offers no flag that does nothing", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(1))
+      for (const command of ["run", "plan"]) {
+        const { code, err } = yield* shell.run([command, input, "--system", ""])
+        expect([code, err]).toEqual([2, expect.stringContaining("--system must not be empty")])
+        expect((yield* shell.run([command, input], { EFFECT_TOGETHER_SYSTEM: " " })).code).toBe(2)
+        const logging = yield* shell.run([command, input, "--log-level", "debug"])
+        expect([logging.code, logging.err]).toEqual([2, expect.stringContaining("--log-level")])
+      }
+    })))
+
+  it.effect("takes the ending of a name in any case", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const zipped = shell.path("A.JSONL.GZ")
+      writeFileSync(zipped, gzipSync(Shell.prompts(2)))
+      const { code, err } = yield* shell.run(["run", zipped, "--emulator"])
+      expect([code, existsSync(shell.path("A.emulator.results.jsonl"))]).toEqual([0, true])
+      expect(err).toContain("2 answered")
+      writeFileSync(zipped, gzipSync(`${Shell.prompts(1)}bad\n`))
+      expect((yield* shell.run(["run", zipped, "--emulator", "--output", shell.path("OUT.JSONL")])).code).toBe(3)
+      expect(existsSync(shell.path("OUT.errors.jsonl"))).toBe(true)
+    })))
+
   it.effect("refuses an --out-dir that cannot be made, by its name and the system's word", () =>
     live(Effect.gen(function*() {
       const { emulator, input, shell } = opened(Shell.prompts(1))

@@ -67,6 +67,8 @@ describe("Row", () => {
       ["[1]", "shape", "line 7 is not a JSON object"],
       ["{}", "shape", "the row has neither body, messages nor prompt"],
       [JSON.stringify({ prompt: "" }), "shape", "prompt must not be empty"],
+      [JSON.stringify({ prompt: ["a", "b"] }), "shape", "prompt must be text, got an array"],
+      [JSON.stringify({ messages: "a" }), "shape", "messages must be an array, got a value of type string"],
       [
         JSON.stringify({ custom_id: 5, prompt: "a" }),
         "id",

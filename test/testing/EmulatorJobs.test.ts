@@ -93,6 +93,18 @@ describe("Emulator: files and jobs", () => {
         expect((yield* send("GET /batches")).json).toHaveLength(1)
       })))
 
+    it.effect.each(["__proto__", "constructor"])("takes a model named %s for one that is not listed", (name) =>
+      virtual(
+        Effect.gen(function*() {
+          const { id } = yield* batch([row("a", { ...question("a"), model: name })])
+          yield* Effect.sleep("1 hour")
+          const { json, status } = yield* send(`GET /batches/${id}`)
+          expect([status, json.status]).toEqual([200, "COMPLETED"])
+          expect(lines((yield* send(`GET /files/${json.output_file_id}/content`)).text)).toHaveLength(1)
+        }),
+        { unknownModels: "accept" }
+      ))
+
     it.effect("put rows that fail in the error file, and do not bill them", () =>
       virtual(
         Effect.gen(function*() {
