@@ -81,9 +81,10 @@ describe("a deadline", () => {
         const { exit, seconds } = yield* timed(
           use((t) => operation === "chat" ? t.chat(request, options) : Stream.runDrain(t.chatStream(request, options)))
         )
-        expect(seconds).toBe(5)
+        // a tenth is left for an attempt
+        expect(seconds).toBe(4.5)
         expect(Exit.isFailure(exit) && exit.cause.reasons).toMatchObject([
-          { _tag: "Fail", error: { _tag: "RequestTimeoutError", phase: "deadline" } }
+          { _tag: "Fail", error: { _tag: "InsufficientCreditsError", operation } }
         ])
         expect(yield* TogetherTest.log).toHaveLength(when === "before" ? 0 : 1)
       }).pipe(Effect.provide(
@@ -644,7 +645,11 @@ describe("an option that is none", () => {
   it.effect.each<[string, NonNullable<TogetherTest.LayerOptions["together"]>]>([
     ["deadline must be above 0, got 0 ms", { deadline: 0 }],
     ["timeouts.idle must be above 0, got 0 ms", { timeouts: { idle: "0 seconds" } }],
-    ["priority must be an integer in [0, 499], or one of interactive, normal, bulk, got 500", { priority: 500 }]
+    ["priority must be an integer in [0, 499], or one of interactive, normal, bulk, got 500", { priority: 500 }],
+    ["hedge.delay must be above 0, got -5 ms", { hedge: { delay: -5 } }],
+    ["hedge.delay must be a duration, got NaN", { hedge: { delay: NaN } }],
+    ["hedge.delay must be a duration, got abc", { hedge: { delay: "abc" as Duration.Input } }],
+    ["deadline must be a duration, got NaN", { deadline: NaN }]
   ])("is refused when the client is made: %s", ([message, together]) =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Effect.scoped(Layer.build(TogetherTest.layer({ together }))))
@@ -663,6 +668,25 @@ describe("an option that is none", () => {
       }
       expect(yield* TogetherTest.log).toHaveLength(0)
     })))
+
+  it.effect.each([NaN, "abc" as Duration.Input])(
+    "fails a call: a deadline that is none, as %s",
+    (deadline) =>
+      virtually(Effect.gen(function*() {
+        for (const fallback of [undefined, ["b"]]) {
+          const options = { deadline, fallback }
+          const answer = yield* Effect.flip(use((t) => t.chat(request, options)))
+          const streamed = yield* Effect.flip(use((t) => Stream.runDrain(t.chatStream(request, options))))
+          for (const error of [answer, streamed]) {
+            expect([error._tag, error.message]).toEqual([
+              "InvalidRequestError",
+              `The request was not sent: deadline must be a duration, got ${String(deadline)}. Correct the option.`
+            ])
+          }
+        }
+        expect(yield* TogetherTest.log).toHaveLength(0)
+      }))
+  )
 
   it.effect.each([0, -5])("fails a call at once: a deadline of %s", (millis) =>
     virtually(Effect.gen(function*() {
