@@ -277,6 +277,7 @@ const admit = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: RunOptions<A, E>
 ): Effect.Effect<A, E | CircuitOpenError, R> => {
+  OptionCheck.oneOf("Breaker.run", "whenOpen", options.whenOpen ?? "fail", ["fail", "wait"])
   const turn = (waited: boolean): Effect.Effect<A, E | CircuitOpenError, R> =>
     Effect.suspend(() => {
       // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched

@@ -37,6 +37,7 @@ import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
+import * as OptionCheck from "../policy/OptionCheck.ts"
 
 /** Describes the move to the next target. */
 export interface FallbackEvent<out T, out E> {
@@ -87,6 +88,11 @@ const planOf = <E>(count: number, when: (error: E) => boolean) => {
   return ExecutionPlan.make(step(0), ...Array.from({ length: count - 1 }, (_, i) => step(i + 1)))
 }
 
+/** Refuses a list without a target, which the types rule out. */
+const checked = (where: string, targets: ReadonlyArray<unknown>): void => {
+  if (targets.length === 0) OptionCheck.refuse(where, "targets", "a list of one or more", "an empty one")
+}
+
 /** Walks once over the targets: `next` is the target of the step that runs, told to whoever wants to know of a move. */
 const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<T, E, R> | undefined) => {
   let last: { readonly error: E } | undefined
@@ -125,11 +131,13 @@ export const run: {
     targets: Arr.NonEmptyReadonlyArray<T>,
     f: (target: T) => Effect.Effect<A, E, R>,
     options?: Options<T, E, R2>
-  ): Effect.Effect<A, E, R | R2> =>
-    Effect.suspend(() => {
+  ): Effect.Effect<A, E, R | R2> => {
+    checked("Fallback.run", targets)
+    return Effect.suspend(() => {
       const walk = begin(targets, options)
       return Effect.withExecutionPlan(Effect.tapError(Effect.flatMap(walk.next, f), walk.failed), walk.plan)
     })
+  }
 )
 
 /**
@@ -153,8 +161,9 @@ export const stream: {
     targets: Arr.NonEmptyReadonlyArray<T>,
     f: (target: T) => Stream.Stream<A, E, R>,
     options?: Options<T, E, R2>
-  ): Stream.Stream<A, E, R | R2> =>
-    Stream.suspend(() => {
+  ): Stream.Stream<A, E, R | R2> => {
+    checked("Fallback.stream", targets)
+    return Stream.suspend(() => {
       const walk = begin(targets, options)
       return Stream.withExecutionPlan(
         Stream.tapError(Stream.unwrap(Effect.map(walk.next, f)), walk.failed),
@@ -162,4 +171,5 @@ export const stream: {
         { preventFallbackOnPartialStream: true }
       )
     })
+  }
 )

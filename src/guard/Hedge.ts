@@ -149,6 +149,14 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
 const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay =>
   typeof delay === "object" && "record" in delay
 
+/**
+ * Reads the delay of now; requires one that is learned, or a duration above 0. `where` names function and field.
+ *
+ * @internal
+ */
+export const currentDelay = (where: string, delay: Options["delay"]): LearnedDelay["current"] =>
+  isLearned(delay) ? delay.current : Effect.succeedSome(Duration.millis(Millis.positive(where, delay)))
+
 const outcomes = BoundMetric.make(Metric.counter("effect_together_hedge_outcomes_total", {
   description: "Calls that could be hedged, by what became of their second try",
   incremental: true
@@ -338,9 +346,6 @@ export const run: {
   self: Effect.Effect<A, E, R>,
   options: Options<R2>
 ): Effect.Effect<A, E, R | Exclude<R2, Scope.Scope>> => {
-  const { delay } = options
-  const current = isLearned(delay)
-    ? delay.current
-    : Effect.succeedSome(Duration.millis(Millis.positive("Hedge.run: delay", delay)))
+  const current = currentDelay("Hedge.run: delay", options.delay)
   return options.idempotent ? hedged(self, current, options) : firstTry(self)
 })

@@ -5,16 +5,27 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
-/** Requires a duration that is accepted, in a range told in words. `where` names function and field. */
+/** Says what is wrong with what is no duration, or nothing. Effect takes `NaN` for one of 0. */
+export const complaint = (where: string, input: Duration.Input): string | undefined =>
+  Option.isNone(Duration.fromInput(input)) || Number.isNaN(input)
+    ? `${where} must be a duration, got ${String(input)}`
+    : undefined
+
+/** Requires a duration, one below 0 too. `where` names function and field. */
+export const any = (where: string, input: Duration.Input): number => {
+  const wrong = complaint(where, input)
+  if (wrong !== undefined) throw new RangeError(wrong)
+  return Duration.toMillis(Duration.fromInputUnsafe(input))
+}
+
+/** Requires a duration that is accepted, in a range told in words. */
 export const accepted = (
   where: string,
   input: Duration.Input,
   range: string,
   accepts: (millis: number) => boolean
 ): number => {
-  const duration = Duration.fromInput(input)
-  if (Option.isNone(duration)) throw new RangeError(`${where} must be a duration, got ${String(input)}`)
-  const millis = Duration.toMillis(duration.value)
+  const millis = any(where, input)
   if (!accepts(millis)) throw new RangeError(`${where} must be ${range}, got ${millis} ms`)
   return millis
 }

@@ -16,8 +16,10 @@ import * as RetryDelay from "./RetryDelay.ts"
 import type { RetryDocumentJson } from "./RetryDocument.ts"
 import * as RetrySchedule from "./RetrySchedule.ts"
 
+const jitters = ["full", "equal", "proportional", "decorrelated", "none"] as const
+
 /** Names a jitter: how the delay is drawn below or around the backoff's ceiling. */
-export type Jitter = "full" | "equal" | "proportional" | "decorrelated" | "none"
+export type Jitter = typeof jitters[number]
 
 /** Holds every default of {@link policy}. */
 export const defaults = {
@@ -153,18 +155,22 @@ export const policy = <I = unknown, R = never>(
   options: PolicyOptions<I, R> = {}
   // what it is passed to must not decide for it: where any schedule is taken, that would be `any`
 ): Schedule.Schedule<Duration.Duration, NoInfer<I>, never, NoInfer<R>> => {
+  const where = "Retry.policy"
   const { base, cap, floor, throttledBase } = waitsOf(options)
+  const jitter = OptionCheck.oneOf(where, "jitter", options.jitter ?? defaults.jitter, jitters)
+  const factor = OptionCheck.within(where, "factor", options.factor ?? defaults.factor, 1, Number.MAX_VALUE)
+  const attempts = OptionCheck.integer(where, "maxAttempts", options.maxAttempts ?? defaults.maxAttempts, 1)
+  if (options.maxElapsed !== undefined) Millis.positive(`${where}: maxElapsed`, options.maxElapsed)
   const curve = (from: number): Schedule.Schedule<unknown> => {
-    const jitter = options.jitter ?? defaults.jitter
     if (jitter === "decorrelated") return RetryDelay.decorrelatedJitter({ base: from, cap })
-    return assemble(RetryDelay.exponential(from, options.factor), { cap, jitter })
+    return assemble(RetryDelay.exponential(from, factor), { cap, jitter })
   }
   return finish(assemble<I, R>(RetrySchedule.byTag(curve(base), { RateLimitError: curve(throttledBase) }), {
     byTag: options.tags,
     retryAfter: options.retryAfter ?? {},
     floor,
     maxElapsed: options.maxElapsed,
-    maxAttempts: options.maxAttempts ?? defaults.maxAttempts
+    maxAttempts: attempts
   }))
 }
 

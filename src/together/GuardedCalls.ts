@@ -14,6 +14,7 @@ import { type Call, isPriority, priorities, type Priority } from "../domain/Call
 import { annotate, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import type * as Credits from "../guard/Credits.ts"
 import * as Lanes from "../guard/Lanes.ts"
+import * as Millis from "../guard/Millis.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import * as Price from "../policy/Price.ts"
 import type { CallOptions } from "./CallOptions.ts"
@@ -110,12 +111,22 @@ const told = (call: Call, error: TogetherError, attempts: number | undefined): T
     ? error
     : annotate(error, { ...ofCall(call), attempts: error.attempts ?? attempts })
 
+/** Says what is wrong with the options of a call, or nothing. */
+const complaintOf = (priority: Priority, deadline: Duration.Input | undefined): string | undefined =>
+  isPriority(priority)
+    ? deadline === undefined ? undefined : Millis.complaint("deadline", deadline)
+    : `priority must be ${priorities}, got ${priority}`
+
 /** Makes what runs the calls of one client. */
 export const make = (shared: Shared): GuardedCalls => {
   const outputs = OutputHistory.make()
 
-  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined =>
-    options?.deadline === undefined ? shared.deadline : Duration.fromInputUnsafe(options.deadline)
+  const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined => {
+    const given = options?.deadline
+    if (given === undefined) return shared.deadline
+    // what is none is refused as a call is made
+    return Millis.complaint("deadline", given) === undefined ? Duration.fromInputUnsafe(given) : undefined
+  }
 
   const moneyOf = (
     call: Call,
@@ -185,9 +196,10 @@ export const make = (shared: Shared): GuardedCalls => {
   const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
     Effect.withFiber((fiber) => {
       const priority = options?.priority ?? shared.priority
-      if (!isPriority(priority)) {
+      const wrong = complaintOf(priority, options?.deadline)
+      if (wrong !== undefined) {
         const { known: { model }, operation } = subject
-        const message = `The request was not sent: priority must be ${priorities}, got ${priority}. Correct the option.`
+        const message = `The request was not sent: ${wrong}. Correct the option.`
         return Effect.fail(new InvalidRequestError({ operation, model, sent: false, message }))
       }
       const call = callOf(subject, options, priority, Monotonic.seconds(fiber.getRef(Clock.Clock)))

@@ -42,6 +42,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
 import { isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { AuthError, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import * as Hedge from "../guard/Hedge.ts"
 import * as Lanes from "../guard/Lanes.ts"
 import * as Millis from "../guard/Millis.ts"
 import * as Retry from "../guard/Retry.ts"
@@ -240,12 +241,17 @@ const duration = (field: string, input: Duration.Input): Duration.Duration =>
 const checkedPriority = (priority: Priority): Priority =>
   isPriority(priority) ? priority : OptionCheck.refuse("Together.make", "priority", priorities, priority)
 
+const checkedHedge = (hedge: Options["hedge"]): Options["hedge"] => {
+  if (hedge !== undefined) Hedge.currentDelay("Together.make: hedge.delay", hedge.delay)
+  return hedge
+}
+
 /**
  * Makes a client over the `HttpClient` of the context.
  *
  * **Errors**: `AuthError` for a key that is empty or cannot be sent, `InvalidRequestError` for a base URL that is none or
- * holds more than host and path, and for headers that cannot be sent. Defects with `RangeError` for a deadline or timeout
- * that is not above 0, for a negative margin and for a priority that is none.
+ * holds more than host and path, and for headers that cannot be sent. Defects with `RangeError` for a deadline,
+ * a timeout or the delay of a hedge that is not above 0, for a negative margin and for a priority that is none.
  */
 export const make = Effect.fnUntraced(function*(options: Options) {
   const apiKey = Redacted.make(yield* checkedKey(Redacted.value(options.apiKey).trim()))
@@ -281,7 +287,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     account: options.account ?? defaults.account,
     retry: options.retry ?? Client.nearest(yield* Retry.CurrentPolicy),
     priority: checkedPriority(options.priority ?? defaults.priority),
-    hedge: options.hedge,
+    hedge: checkedHedge(options.hedge),
     prices: options.prices ?? defaults.prices,
     inputMargin: OptionCheck.nonNegative("Together.make", "inputMargin", options.inputMargin ?? defaults.inputMargin),
     deadline: options.deadline === undefined ? undefined : duration("deadline", options.deadline)

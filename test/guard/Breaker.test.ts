@@ -298,6 +298,14 @@ describe("Breaker", () => {
         expect((yield* breaker.state("a"))._tag).toBe("Open")
       })))
 
+    it.effect("refuses a behaviour that there is none of", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const whenOpen = "x" as "wait"
+        const message = "Breaker.run: whenOpen must be one of fail, wait, got x"
+        expect(() => breaker.run(Effect.void, { key: "a", whenOpen })).toThrow(new RangeError(message))
+      })))
+
     it.effect("forgets what it has seen when idle", () =>
       virtual(Effect.gen(function*() {
         const breaker = yield* Breaker.make({ ...options, idleTimeToLive: "1 minute" })

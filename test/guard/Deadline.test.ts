@@ -165,6 +165,14 @@ describe("Deadline", () => {
       }))
   })
 
+  it("refuses what is no duration", () => {
+    for (const none of [NaN, "x" as "1 second"]) {
+      const wrong = `must be a duration, got ${none}`
+      expect(() => Deadline.run(Effect.void, none)).toThrow(new RangeError(`Deadline.run: duration ${wrong}`))
+      expect(() => Deadline.allows(none)).toThrow(new RangeError(`Deadline.allows: wait ${wrong}`))
+    }
+  })
+
   it("refuses options out of range", () => {
     expect(() => Deadline.run(Effect.void, 1, { minAttempt: -1 })).toThrow(
       /Deadline.run: minAttempt must be at least 0/

@@ -171,6 +171,17 @@ describe("Fallback", () => {
       }))
   })
 
+  it("refuses to choose among no targets", () => {
+    // @ts-expect-error the types want one
+    expect(() => Fallback.run([], () => Effect.void)).toThrow(
+      new RangeError("Fallback.run: targets must be a list of one or more, got an empty one")
+    )
+    // @ts-expect-error the types want one
+    expect(() => Fallback.stream([], () => Stream.empty)).toThrow(
+      new RangeError("Fallback.stream: targets must be a list of one or more, got an empty one")
+    )
+  })
+
   describe("types", () => {
     it("of targets that are records of their own are inferred as their union", () => {
       const targets = [{ model: "big", max: 100 }, { model: "small", max: 10 }] as const

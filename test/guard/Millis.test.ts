@@ -8,6 +8,7 @@ describe("Millis", () => {
     expect(Millis.positive("m: f", "Infinity")).toBe(Infinity)
     expect(Millis.notNegative("m: f", 0)).toBe(0)
     expect(Millis.finite("m: f", "1 second")).toBe(1000)
+    expect(Millis.any("m: f", "-1 second")).toBe(-1000)
     expect([1000, 60_000].map((end) => Millis.within("m: f", end, 1000, 60_000))).toEqual([1000, 60_000])
     expect(Millis.notBelow("m: f", "2 seconds", "g", 2000)).toBe(2000)
   })
@@ -18,7 +19,9 @@ describe("Millis", () => {
     [() => Millis.finite("m: f", "Infinity"), "m: f must be above 0 and finite, got Infinity ms"],
     [() => Millis.within("m: f", "1 hour", 0, 60_000), "m: f must be in [0, 60000] ms, got 3600000 ms"],
     [() => Millis.notBelow("m: f", 1, "g", 2), "m: f must be at least g, which is 2 ms, got 1 ms"],
-    [() => Millis.positive("m: f", "1 minut" as Duration.Input), "m: f must be a duration, got 1 minut"]
+    [() => Millis.positive("m: f", "1 minut" as Duration.Input), "m: f must be a duration, got 1 minut"],
+    [() => Millis.notNegative("m: f", NaN), "m: f must be a duration, got NaN"],
+    [() => Millis.any("m: f", NaN), "m: f must be a duration, got NaN"]
   ])("refuses others in one wording: %#", (read, message) => {
     expect(read).toThrow(new RangeError(message))
   })

@@ -558,7 +558,14 @@ describe("Retry", () => {
       [{ cap: 0 }, "Retry.policy: cap must be above 0, got 0 ms"],
       [{ base: "30 seconds", cap: "10 seconds" }, "cap must be >= base, which is 30000, got 10000"],
       [{ throttledBase: "30 seconds", cap: "10 seconds" }, "cap must be >= throttledBase, which is 30000, got 10000"],
-      [{ floor: "30 seconds", cap: "10 seconds" }, "cap must be >= floor, which is 30000, got 10000"]
+      [{ floor: "30 seconds", cap: "10 seconds" }, "cap must be >= floor, which is 30000, got 10000"],
+      [{ maxAttempts: NaN }, "Retry.policy: maxAttempts must be an integer >= 1, got NaN"],
+      [{ factor: 0.5 }, "Retry.policy: factor must be a finite number >= 1, got 0.5"],
+      [{ maxElapsed: -1 }, "Retry.policy: maxElapsed must be above 0, got -1 ms"],
+      [
+        { jitter: "x" as Retry.Jitter },
+        "Retry.policy: jitter must be one of full, equal, proportional, decorrelated, none, got x"
+      ]
     ])("refuses %o, and names what was given", (options, message) => {
       expect(() => Retry.policy(options)).toThrow(message)
     })
