@@ -112,11 +112,12 @@ export const take = (
 }
 
 /** Reads how many that were given back may be sent at once: no more than the bucket was seen to hold above one. */
-const returnable = (rate: AdaptiveRate.State): number => {
-  const { burst, empty, met } = rate.bucket
-  if (empty === undefined) return defaults.returned
-  const paid = rate.phase === "settle" ? 0 : rate.rate * met.seconds
-  const seen = Math.max(burst, met.units - paid)
+const returnable = ({ bucket, phase, rate }: AdaptiveRate.State): number => {
+  const { burst, empty, holds, met, probes, single } = bucket
+  const isMeasured = met.units > 0 || probes > 0 || single === "yes"
+  if (empty === undefined || !isMeasured) return defaults.returned
+  const paid = phase === "settle" ? 0 : rate * met.seconds
+  const seen = Math.max(burst, met.units - paid, holds)
   return Math.min(defaults.returned, Math.max(0, seen - 1))
 }
 
@@ -167,6 +168,12 @@ export const used = (state: State, ticket: Ticket, tokens: number, now: number):
 /** Gives all back that an attempt took and the provider did not count. */
 export const returnAll = (state: State, ticket: Ticket, now: number): State =>
   returnTokens(returnRequest(state, ticket, now), ticket, ticket.tokens, now)
+
+/** Gives all back that an attempt took that failed. */
+export const returnFailed = (state: State, ticket: Ticket, now: number): State => {
+  const returned = returnAll(state, ticket, now)
+  return { ...returned, requests: AdaptiveRate.failed(returned.requests) }
+}
 
 /** Lets silence about what was sent teach the mirrors. */
 export const advance = (state: State, now: number): State => {

@@ -13,7 +13,7 @@
  * | Success | | | real usage replaces the estimate | grows back after timeouts | ends it |
  * | Throttled, requests or model | by the hint | learns | given back | | |
  * | Throttled, tokens | by the hint | given back | learns | | |
- * | Throttled, concurrency | by the hint | given back | given back | learns | |
+ * | Throttled, concurrency | by the hint, while in doubt | given back | given back | learns | |
  * | Throttled, unknown | by the hint | learns, unless one of the next two explains it | learns, where its mirror expected the refusal or, before there is a mirror, larger calls are refused | learns, where a cap explains it | |
  * | Overloaded, Failed | | given back | given back | | counts |
  * | TimedOut | | | kept | shrinks, where many do and fewer at once helps | counts |
@@ -200,9 +200,9 @@ export const settle = (
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Overloaded":
-      return failed(Budget.returnAll(ended, ticket, now), ticket, now, sample.retryAfter)
+      return failed(Budget.returnFailed(ended, ticket, now), ticket, now, sample.retryAfter)
     case "Failed":
-      return failed(Budget.returnAll(ended, ticket, now), ticket, now, undefined)
+      return failed(Budget.returnFailed(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
       // a provider that is down says nothing of how many it bears
       if (state.outage.down) return failed(ended, ticket, now, undefined)
@@ -236,7 +236,10 @@ const failed = (
 ): readonly [ReadonlyArray<Decision>, State] => {
   const outage = Outage.fail(state.outage, ticket.seq, ticket.at, now, Math.min(hint ?? 0, state.maxPause))
   const began = outage.down && !state.outage.down
-  return [began ? [{ subject: "outage", reason: "began", from: 0, to: 1 }] : none, { ...state, outage }]
+  if (!began) return [none, { ...state, outage }]
+  const requests = AdaptiveRate.unprobed(state.requests, now)
+  const tokens = AdaptiveRate.unprobed(state.tokens, now)
+  return [[{ subject: "outage", reason: "began", from: 0, to: 1 }], { ...state, outage, requests, tokens }]
 }
 
 const succeeded = (

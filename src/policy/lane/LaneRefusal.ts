@@ -71,6 +71,8 @@ export const refuse = (
       ? state.requests
       : restored(saved, state.requests, now)
     state = Budget.returnAll({ ...state, requests }, ticket, now)
+    // a place is free as soon as a call ends: no pause is needed
+    if (scope === "concurrency" && state.inFlight.kind === "cap") return [decisions, state]
   } else {
     const [move, learned] = about === "tokens"
       ? refusedTokens(state, ticket, now)

@@ -181,12 +181,19 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
   returns: at === state.returns.triedAt ? { ...state.returns, triedAt: Infinity } : state.returns
 })
 
+/** Notes that an attempt that was taken back had failed: no limit was met. */
+export const failed = (state: State): State => ({ ...state, step: Step.fail(state.step) })
+
 /** Takes out of what silence tells the time in which no refusal could be heard: the caller itself stood still. */
 export const deafened = (state: State, seconds: number): State => ({
   ...state,
   step: Step.deaf(state.step, seconds),
   returns: Return.deaf(state.returns, seconds)
 })
+
+/** Ends a probe that tells nothing, for what it sends comes back for another reason than the limit. */
+export const unprobed = (state: State, now: number): State =>
+  state.phase === "probe" ? move({ ...state, phase: "hold" }, now, "probe-confirmed", state.limit)[1] : state
 
 /**
  * Raises the rate where the last step went through without a refusal.
@@ -224,7 +231,8 @@ const grown = (state: State, elapsed: number, now: number): [Move | undefined, S
 
 /** Begins a probe where one is due, and follows the trend of the limit until then. */
 const held = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
-  const { episode, probe, step: { sends } } = state
+  const { episode, probe, step } = state
+  const sends = step.sends - step.failed
   const isEager = probe.eager > 0
   const slow = isEager && sends >= Probe.defaults.eagerLeast && elapsed >= Probe.defaults.eagerSlow * probe.interval
   const dear = isEager ? 0 : Probe.defaults.lost * lost(state)
@@ -251,7 +259,7 @@ const probed = (state: State, elapsed: number, now: number): [Move | undefined, 
   const wanted = limit * (1 + firstExcess(state) * 2 ** doublings)
   const net = usedOf(state, now, Use.defaults.markSeconds)
   // more was sent for long, and came back: the limit was met, though no refusal said so
-  const isMet = step.back > Probe.defaults.back * step.sends && step.sends >= Probe.defaults.backSends &&
+  const isMet = step.back - step.failed > Probe.defaults.back * step.sends && step.sends >= Probe.defaults.backSends &&
     state.rate > Probe.defaults.met * limit && net < Probe.defaults.use * probe.useBefore
   if (isMet) {
     const met: State = { ...state, phase: "hold", limit: net, probe: Probe.rarer(probe), rise: { ...rise, trend: 0 } }
@@ -273,8 +281,9 @@ const firstExcess = (state: State): number => isClose(state) ? Probe.defaults.ex
  */
 export const told = (state: State, stated: number, sentAt: number, now: number): [Move | undefined, State] => {
   const { high, probe, returns, streak } = state
-  if (sentAt <= state.cutAt || !Told.isNews(state.told, stated)) return [undefined, state]
-  if (Told.isDisproved(state.told, stated, believed(state))) return [undefined, state]
+  if (sentAt <= state.cutAt || !Told.isNews(state.told, stated, sentAt)) return [undefined, state]
+  const told = { ...state.told, limit: stated, sentAt }
+  if (Told.isDisproved(state.told, stated, believed(state), sentAt)) return [undefined, { ...state, told }]
   const limit = Math.max(state.lowest, stated)
   const known: State = {
     ...state,
@@ -282,7 +291,7 @@ export const told = (state: State, stated: number, sentAt: number, now: number):
     limit,
     bad: Infinity,
     streak: { ...streak, early: 0 },
-    told: { ...state.told, limit: stated },
+    told,
     probe: { ...probe, interval: Probe.defaults.sends },
     high: { ...high, rate: Math.min(high.rate, limit) },
     returns: { ...returns, underWay: undefined }

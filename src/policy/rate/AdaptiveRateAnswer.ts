@@ -20,6 +20,7 @@ import * as Rise from "./AdaptiveRateRise.ts"
 import * as Search from "./AdaptiveRateSearch.ts"
 import { isClose, type Move, move, type Stamp, type State } from "./AdaptiveRateState.ts"
 import * as Step from "./AdaptiveRateStep.ts"
+import * as Told from "./AdaptiveRateTold.ts"
 import * as Use from "./AdaptiveRateUse.ts"
 import type * as BucketBounds from "./BucketBounds.ts"
 
@@ -121,7 +122,9 @@ const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state 
   const { bucket, limit: before, probe, rise, step, traffic } = state
   const excess = admitted - (step.sent - traffic.refused) - before * (stamp.at - step.at)
   const unsure = Rise.unsure(before, traffic.mean) * Math.max(stamp.cost, traffic.mean)
-  const explained = bucket.burst * Bucket.defaults.explains + unsure
+  // a limit that is stated still has not risen: then its bucket may hold a second of it
+  const held = Math.max(bucket.burst, Told.stands(state.told, before) ? before * Told.defaults.burstSeconds : 0)
+  const explained = held * Bucket.defaults.explains + unsure
   const streak = { ...next.streak, early: 0 }
   if (bad > before * (1 + Rise.defaults.at) && excess > explained) {
     const proved = Math.max(floor, bad * Rise.defaults.to)
@@ -155,7 +158,7 @@ const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state 
 
 /** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */
 const refusedInHold = (refusal: Refusal): [Move, State] | undefined => {
-  const { bad, floor, next, state: { bucket, probe, rise, streak, traffic }, units } = refusal
+  const { bad, floor, next, state: { bucket, limit: before, probe, rise, streak, traffic }, units } = refusal
   if (rise.trend > 0) {
     const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
     return drifted(refusal, limit, { bad, rise: { ...rise, trend: rise.trend / 2 } })
@@ -164,7 +167,14 @@ const refusedInHold = (refusal: Refusal): [Move, State] | undefined => {
     // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
     const measured = bucket.burst > 3 * traffic.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
     const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
-    return drifted(refusal, limit, { bad, probe: Probe.gentler(Probe.rarer(probe)) })
+    const driftsFrom = streak.driftsFrom || before
+    // drift upon drift is a fall
+    const fell = limit < driftsFrom * defaults.fellBelow
+    return drifted(refusal, limit, {
+      bad,
+      streak: { ...next.streak, early: 0, driftsFrom: fell ? limit : driftsFrom },
+      probe: fell ? Probe.eagerly(probe, Probe.defaults.eagerAfterFall) : Probe.gentler(Probe.rarer(probe))
+    })
   }
   if (streak.early > 0) return undefined
   return drifted(refusal, bad * 0.97, {

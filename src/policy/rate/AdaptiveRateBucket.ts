@@ -36,6 +36,8 @@ export interface Bucket {
   readonly probes: number
   /** Units that it holds, less than this: known once the last episodes agree. */
   readonly depth: number
+  /** Units that it holds at least, as the last episodes prove; 0 where they prove nothing. */
+  readonly holds: number
   /** Whether it holds hardly more than one attempt. */
   readonly single: "unknown" | "yes" | "no"
 }
@@ -48,6 +50,7 @@ export const unknown: Bucket = {
   burst: 0,
   probes: 0,
   depth: Infinity,
+  holds: 0,
   single: "unknown"
 }
 

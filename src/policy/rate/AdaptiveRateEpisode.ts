@@ -58,16 +58,19 @@ export interface Streak {
   /** Those with nothing admitted in between, and the rate at which the first of them was refused. */
   readonly inVain: number
   readonly from: number
+  /** The limit from which the last ones drifted, one upon the other; 0 where the last was no drift. */
+  readonly driftsFrom: number
 }
 
 /** No refusal yet. */
-export const noStreak: Streak = { early: 0, inVain: 0, from: 0 }
+export const noStreak: Streak = { early: 0, inVain: 0, from: 0, driftsFrom: 0 }
 
 /** Counts a refusal at a rate, before which so many attempts were admitted. */
 export const follow = (streak: Streak, units: number, rate: number): Streak => ({
   early: streak.early,
   inVain: units < 1 ? streak.inVain + 1 : 0,
-  from: streak.inVain === 0 ? rate : streak.from
+  from: streak.inVain === 0 ? rate : streak.from,
+  driftsFrom: 0
 })
 
 /** Reads the share of the rate that an early refusal leaves. */

@@ -92,6 +92,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       empty,
       since: same ? since ?? empty : empty,
       depth: steady ? bounds.depth : Infinity,
+      holds: bounds?.holds ?? 0,
       single: singleAfter(state, bounds)
     },
     bounds: seen

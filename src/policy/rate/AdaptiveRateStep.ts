@@ -20,12 +20,14 @@ export interface Step {
   readonly sends: number
   readonly paced: number
   readonly back: number
+  /** Those given back that no refusal gave back. */
+  readonly failed: number
   /** Seconds of it in which no refusal could be heard. */
   readonly deaf: number
 }
 
 /** Begins a step, once so many units were sent. */
-export const begin = (at: number, sent: number): Step => ({ at, sent, sends: 0, paced: 0, back: 0, deaf: 0 })
+export const begin = (at: number, sent: number): Step => ({ at, sent, sends: 0, paced: 0, back: 0, failed: 0, deaf: 0 })
 
 /** Counts an attempt: the first after a silence says nothing of how fast the step is. */
 export const send = (step: Step, silent: boolean, paced: boolean): Step => ({
@@ -34,11 +36,15 @@ export const send = (step: Step, silent: boolean, paced: boolean): Step => ({
   sends: silent ? step.sends : step.sends + 1,
   paced: paced ? step.paced + 1 : step.paced,
   back: step.back,
+  failed: step.failed,
   deaf: step.deaf
 })
 
 /** Counts an attempt as given back. */
 export const withdraw = (step: Step): Step => ({ ...step, back: step.back + 1 })
+
+/** Counts one given back as failed: it met no limit. */
+export const fail = (step: Step): Step => ({ ...step, failed: step.failed + 1 })
 
 /** Adds seconds in which no refusal could be heard. */
 export const deaf = (step: Step, seconds: number): Step => ({ ...step, deaf: step.deaf + seconds })

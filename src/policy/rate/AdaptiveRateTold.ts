@@ -1,5 +1,8 @@
 /**
  * What a provider states of its limit, and whether it is believed: refusals far below it disprove it.
+ *
+ * A limit that fell is refused before its new height is stated, and so disproves the old one. Who states less since, and
+ * then as much again, follows a limit that moves: that is believed, once the lower one stood alone for a while.
  */
 
 /** Holds the constants of this module. */
@@ -8,27 +11,44 @@ export const defaults = {
   same: 0.02,
   /** Share of a stated limit under which what was learned disproves it, and from which another is as much as that one. */
   overstated: 0.75,
-  asMuch: 0.9
+  asMuch: 0.9,
+  /** Share within which a limit that was learned is the one that is stated, and seconds of it that a bucket may hold. */
+  stands: 0.1,
+  burstSeconds: 1,
+  /** Seconds for which a lower limit is stated alone, from which what was disproved before it may be true again. */
+  alone: 5
 } as const
 
 /** Holds what was stated: plain data. */
 export interface Told {
   /** The limit that was stated last, 0 for none. */
   readonly limit: number
+  /** When the attempt was sent that it was stated to first. */
+  readonly sentAt: number
   /** The same, once refusals disproved it: as much is not believed again; 0 for none. */
   readonly overstated: number
 }
 
 /** Nothing was stated yet. */
-export const nothing: Told = { limit: 0, overstated: 0 }
+export const nothing: Told = { limit: 0, sentAt: -Infinity, overstated: 0 }
 
-/** Says whether a limit is stated that was not before. */
-export const isNews = ({ limit }: Told, stated: number): boolean =>
-  stated > 0 && Number.isFinite(stated) && Math.abs(stated - limit) > limit * defaults.same
+/** Says whether a limit is stated that was not before, to no attempt that was sent earlier: answers overtake each other. */
+export const isNews = ({ limit, sentAt }: Told, stated: number, to: number): boolean =>
+  to >= sentAt && stated > 0 && Number.isFinite(stated) && Math.abs(stated - limit) > limit * defaults.same
 
-/** Says whether as much was disproved, by the rate that is believed. */
-export const isDisproved = ({ overstated }: Told, stated: number, believed: number): boolean =>
-  overstated > 0 && stated >= defaults.asMuch * overstated && believed < defaults.overstated * stated
+/** Says whether as much was disproved, by the rate that is believed, and nothing less was stated alone since. */
+export const isDisproved = (
+  { limit, overstated, sentAt }: Told,
+  stated: number,
+  believed: number,
+  to: number
+): boolean =>
+  overstated > 0 && stated >= defaults.asMuch * overstated && believed < defaults.overstated * stated &&
+  (limit >= defaults.asMuch * overstated || to - sentAt < defaults.alone)
+
+/** Says whether what was stated last is still what is learned: nothing disproved it. */
+export const stands = ({ limit, overstated }: Told, learned: number): boolean =>
+  overstated === 0 && Math.abs(learned - limit) < defaults.stands * learned
 
 /** Weighs what was stated last by the rate that is believed after a refusal. */
 export const weighed = (told: Told, believed: number): Told =>

@@ -142,6 +142,8 @@ export interface Bounds {
   readonly highest: number
   /** The depth of the bucket at the lowest: less than this. */
   readonly depth: number
+  /** What it holds at least, at any of them: that much went through at once, beyond the highest. */
+  readonly holds: number
   /** Episodes that they explain. */
   readonly episodes: number
 }
@@ -167,6 +169,7 @@ const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefi
     lowest: state.lowest * defaults.step ** first,
     highest: state.lowest * defaults.step ** (last + 1),
     depth: depth(first),
+    holds: Math.max(...episodes.map((one) => one.admitted[last + 1]!)),
     episodes: episodes.length
   }
 }

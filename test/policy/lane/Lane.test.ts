@@ -572,6 +572,38 @@ describe("LaneKernel", () => {
     expect([concurrency.requests.rate, concurrency.tokensPaced, concurrency.inFlight.limit]).toEqual([10, false, 1])
   })
 
+  it("does not pause for a cap that is named, for a place is free as soon as a call ends", () => {
+    const pausedBy = (scope: RateLimitScope): number => {
+      const [ticket, sent] = Kernel.admit(Kernel.make({}, 0), 100, undefined, 1)
+      return Kernel.settle(sent, ticket, { _tag: "Throttled", scope, retryAfter: 1 }, 1.05)[1].pausedUntil
+    }
+    expect(pausedBy("concurrency")).toBe(-Infinity)
+    expect((["requests", "tokens", "model", "unknown"] as const).map(pausedBy)).toEqual([2.05, 2.05, 2.05, 2.05])
+  })
+
+  it("pauses where a cap is named that is in doubt", () => {
+    let state = Kernel.make({}, 0)
+    const admit = (now: number) => {
+      const [ticket, sent] = Kernel.admit(state, 100, undefined, now)
+      state = sent
+      return ticket
+    }
+    const many = Array.from({ length: 9 }, () => admit(1))
+    for (const ticket of many) state = Kernel.settle(state, ticket, { _tag: "Success" }, 2)[1]
+    state = Kernel.settle(state, admit(3), { _tag: "Throttled", scope: "concurrency", retryAfter: 1 }, 3.05)[1]
+    expect([state.inFlight.limit, state.pausedUntil]).toEqual([Infinity, 4.05])
+  })
+
+  it("ends a probe where an outage begins: what comes back tells nothing of the limit", () => {
+    const made = Kernel.make({ requests: { initial: 10, known: true } }, 0)
+    let state: Kernel.State = { ...made, requests: changed(made.requests, { phase: "probe", rate: 14 }) }
+    for (let i = 0; i < 20 && !state.outage.down; i++) {
+      const [ticket, sent] = Kernel.admit(state, 1, "requests", i / 10)
+      state = Kernel.settle(sent, ticket, { _tag: "Overloaded" }, i / 10 + 0.02)[1]
+    }
+    expect([state.outage.down, state.requests.phase, state.requests.rate]).toEqual([true, "hold", 10])
+  })
+
   it("never cuts a rate for a 503, a failure, a timeout or an interruption", () => {
     for (
       const sample of [
@@ -632,12 +664,9 @@ describe("LaneKernel", () => {
       return -state.requestDebt.units
     }
     expect([credit({}), credit({ empty, burst: 9 }), credit({ empty, burst: 2.5 })]).toEqual([1, 1, 1])
-    expect([credit({ empty, burst: 1.5 }), credit({ empty }), credit({ empty, met: { units: 3, seconds: 0 } })])
-      .toEqual([
-        0.5,
-        0,
-        1
-      ])
+    const probed = { empty, probes: 1 }
+    expect([credit({ ...probed, burst: 1.5 }), credit(probed), credit({ empty, single: "yes" })]).toEqual([0.5, 0, 0])
+    expect([credit({ empty, met: { units: 3, seconds: 0 } }), credit({ empty })]).toEqual([1, 1])
   })
 
   it("mirrors a limit of tokens that the provider states", () => {

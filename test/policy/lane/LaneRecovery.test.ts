@@ -168,12 +168,35 @@ describe("AdaptiveRate, told a limit", () => {
     const [state, now] = disproved()
     expect(state.rate).toBeLessThan(60)
     for (const stated of [600, 570, 630, 6000]) {
-      expect(AdaptiveRate.told(state, stated, now, now)).toEqual([undefined, state])
+      const [move, kept] = AdaptiveRate.told(state, stated, now, now)
+      expect([move, kept.rate, kept.phase]).toEqual([undefined, state.rate, state.phase])
     }
     const [, right] = AdaptiveRate.told(state, 10, now, now)
     expect([right.phase, right.rate]).toEqual(["hold", 10])
     for (const stated of [600, 570, 630]) expect(AdaptiveRate.told(right, stated, now, now)[1].rate).toBe(10)
     expect(AdaptiveRate.told(right, 300, now, now)[1].rate).toBe(300)
+  })
+
+  it("believes as much again once less was stated alone for five seconds: the limit fell, and is back", () => {
+    const [state, now] = disproved()
+    const [, fallen] = AdaptiveRate.told(state, 10, now, now)
+    expect(AdaptiveRate.told(fallen, 600, now + 4.9, now + 6)[1].rate).toBe(10)
+    expect(AdaptiveRate.told(fallen, 600, now + 5, now + 6)[1].rate).toBe(600)
+  })
+
+  it("goes by the lower of two limits that are stated by turns", () => {
+    let [state, now] = disproved()
+    for (let i = 0; i < 30; i++) {
+      now += 1
+      state = AdaptiveRate.told(state, i % 2 === 0 ? 10 : 600, now, now)[1]
+      expect(state.rate).toBe(10)
+    }
+  })
+
+  it("does not go back to what was stated to an attempt that was sent earlier", () => {
+    const [, state] = AdaptiveRate.told(AdaptiveRate.make(), 20, 5, 6)
+    expect(AdaptiveRate.told(state, 60, 4, 7)).toEqual([undefined, state])
+    expect(AdaptiveRate.told(state, 60, 6, 7)[1].rate).toBe(60)
   })
 
   it("takes what is stated below its lowest rate for that", () => {

@@ -64,6 +64,8 @@ describe("BucketBounds", () => {
     expect(found?.episodes).toBe(4)
     expect(found?.depth).toBeGreaterThanOrEqual(40 * seconds)
     expect(found?.depth).toBeLessThan(40 * seconds * 1.3 + 6)
+    expect(found?.holds).toBeLessThanOrEqual(40 * seconds)
+    expect(found?.holds).toBeGreaterThan(40 * seconds * 0.7 - 3)
   })
 
   it("never rules the true rate out, and never finds it too shallow, whatever was sent", () => {
@@ -85,6 +87,7 @@ describe("BucketBounds", () => {
           law(found?.highest ?? Infinity).toBeGreaterThanOrEqual(rate)
           // the depth belongs to the rate found, and a lower rate needs a deeper bucket
           law(found?.depth ?? Infinity).toBeGreaterThan(depth - 1)
+          law(found?.holds ?? 0).toBeLessThanOrEqual(depth + 1e-9)
         }
       }
       law(state.episodes.length).toBeLessThanOrEqual(BucketBounds.defaults.episodes)
