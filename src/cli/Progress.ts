@@ -13,7 +13,7 @@ import * as Style from "./Style.ts"
 export interface View {
   readonly report: Report.Report
   readonly lanes: ReadonlyArray<Lane.LaneStatus>
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by a steady clock. */
   readonly now: number
   /** Rows and tokens of the last seconds, for rates. */
   readonly recent: Recent
@@ -41,9 +41,7 @@ export const recent = (): Recent => ({ marks: [] })
 /** Remembers the counts of an instant. */
 export const remember = (self: Recent, report: Report.Report, now: number): void => {
   const last = self.marks[self.marks.length - 1]
-  // a clock that was set back: what came before cannot be compared
-  if (last !== undefined && now < last.at) self.marks.length = 0
-  else if (last !== undefined && now - last.at < 200) return
+  if (last !== undefined && now - last.at < 200) return
   self.marks.push({
     at: now,
     done: report.ok + report.failed,

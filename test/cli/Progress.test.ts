@@ -122,16 +122,6 @@ describe("Progress", () => {
     expect(Progress.lines(view(5, []), Style.colorless, 100)[0]).toContain("0:10")
   })
 
-  it("goes on counting when the clock is set back", () => {
-    const recent = Progress.recent()
-    const report = Report.make(start)
-    for (const [now, ok] of [[0, 0], [1000, 10], [-86_400_000, 20], [-86_399_000, 30]] as const) {
-      report.ok = ok
-      Progress.remember(recent, report, start + now)
-    }
-    expect(Progress.rates(recent).rows).toBe(10)
-  })
-
   it("forgets what is older than its window", () => {
     const recent = Progress.recent()
     const report = Report.make(start)

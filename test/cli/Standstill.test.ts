@@ -72,6 +72,24 @@ describe("Standstill", () => {
     )
   })
 
+  it("begins no time without credit later than it is seen, where the clock was set back meanwhile", () => {
+    const standstill = Standstill.make(true)
+    const suspended = {
+      _tag: "Suspended",
+      probeAt: 130,
+      ended: false,
+      generation: 1,
+      since: 100,
+      probes: 0,
+      refusals: 1
+    }
+    for (const wall of [104, 40]) {
+      standstill.spells.length = 0
+      Standstill.see(standstill, { ...suspended, _tag: "Suspended" }, 9000, wall)
+      expect(standstill.spells).toEqual([{ from: wall === 104 ? 5000 : 9000, to: undefined }])
+    }
+  })
+
   it("names a file that waits for space, until it has some", () => {
     const standstill = Standstill.make(false)
     const hear = Standstill.hearFull(standstill)

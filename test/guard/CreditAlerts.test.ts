@@ -199,6 +199,21 @@ describe("CreditAlerts", () => {
         expect(low()).toBe(2)
       })))
 
+  it.effect("tells a low balance once where the forecast only hovers above the limit", () =>
+    listening({ lowBalance: "1 hour", balance: [{ balance: "$100" }] }, (credits, alerts) =>
+      Effect.gen(function*() {
+        const lasts = Effect.map(credits.forecast(), (forecast) => (forecast?.lastsSeconds ?? NaN) / 3600)
+        const spend = (costCents: number) =>
+          Effect.andThen(TestClock.adjust("1 minute"), credits.run(ok, call(costCents)))
+        while (!((yield* lasts) < 1)) yield* spend(300)
+        // it lasts for up to twice as long again, and then no more
+        while ((yield* lasts) < 1.4) yield* spend(1)
+        expect(yield* lasts).toBeLessThan(2)
+        while ((yield* lasts) > 0.9) yield* spend(300)
+        yield* Effect.yieldNow
+        expect(alerts.filter((alert) => alert._tag === "BalanceLow")).toHaveLength(1)
+      })))
+
   it.effect("tells with the first call what was charged for a program that stopped", () =>
     Effect.gen(function*() {
       const reserve = (id: number): Ledger.Reserve => ({

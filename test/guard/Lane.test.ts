@@ -621,6 +621,22 @@ describe("Lane", () => {
         expect([status.phase, status.requestsPerSecond]).toEqual(["hold", 5])
       }))
 
+    it.effect("loads into a lane at work: its pause goes on, and what was sent before teaches nothing", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const lane = yield* Lane.make({ start: { requestsPerMinute: 6000 } })
+        const send = Effect.andThen(Effect.sleep("1 second"), lane.acquire({ tokens: 10 }))
+        const [first, second, third] = yield* Effect.all([send, send, send])
+        yield* first.settle(throttled(30))
+        yield* Effect.sleep(100)
+        yield* lane.load({ version: 1, savedAt: 0, requestsPerSecond: 7, tokensPerSecond: 700 })
+        yield* Effect.sleep(100)
+        yield* second.settle(throttled(0))
+        yield* third.settle({ _tag: "Throttled", scope: "tokens", retryAfter: Duration.zero })
+        const { pause, requestsPerSecond, tokensPerSecond } = yield* lane.status
+        expect([requestsPerSecond, tokensPerSecond]).toEqual([7, expect.closeTo(700, 6)])
+        expect(pause && Duration.toMillis(pause)).toBeCloseTo(29_800, 3)
+      })))
+
     it.effect("refuses a document that is none", () =>
       Effect.gen(function*() {
         const exit = yield* Effect.exit(
@@ -675,6 +691,21 @@ describe("Lanes", () => {
       expect(yield* b.status).toEqual(before)
       expect((yield* lanes.all).map((lane) => lane.key)).toEqual(["a", "b"])
     }).pipe(Effect.provide(Lanes.layer())))
+
+  it.effect("are one for each key, also where their store takes its time", () =>
+    Effect.gen(function*() {
+      const slow: LaneStore.Service = {
+        open: (key, initial) => Effect.delay(LaneStore.memory.open(key, initial), "1 second")
+      }
+      const [one, other] = yield* Effect.gen(function*() {
+        const { get } = yield* Lanes.Lanes
+        return yield* Effect.all([get("a"), get("a")], { concurrency: 2 })
+      }).pipe(
+        Effect.provide(Lanes.layer().pipe(Layer.provide(Layer.succeed(LaneStore.LaneStore, slow)))),
+        VirtualClock.wrap
+      )
+      expect(one).toBe(other)
+    }))
 
   it.effect("begin at the cap where more was learned before", () =>
     Effect.gen(function*() {

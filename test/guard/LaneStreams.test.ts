@@ -111,6 +111,20 @@ describe("LaneStreams", () => {
       expect(yield* lane.status).toMatchObject({ inFlight: 2, queued: 0 })
     })))
 
+  it.effect("leave no timer behind where the last that waits gives up", () =>
+    Effect.gen(function*() {
+      const { elapsed, timersLeft } = yield* VirtualClock.run(Effect.gen(function*() {
+        const lane = yield* Lane.make(under(2))
+        yield* short(lane)
+        yield* lane.acquire({ tokens: 1, stream: true })
+        const waits = yield* Effect.forkChild(lane.acquire({ tokens: 1, stream: true }), started)
+        yield* Effect.sleep("1 second")
+        expect((yield* lane.status).queued).toBe(1)
+        yield* Fiber.interrupt(waits)
+      }))
+      expect([Duration.toSeconds(elapsed), timersLeft]).toEqual([2, 0])
+    }))
+
   it.effect("are refused before their deadline by the time that streams hold their places", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make(under(4))

@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import {
   BudgetExceededError,
@@ -13,14 +15,17 @@ import {
   RateLimitError,
   ServerError
 } from "../../src/domain/TogetherError.ts"
+import * as Dispatch from "../../src/job/Dispatch.ts"
 import * as Job from "../../src/job/Job.ts"
+import * as Patience from "../../src/job/Patience.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
+import * as SteadyClock from "../../src/job/SteadyClock.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
-import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup } from "./jobs.ts"
+import { errors, ids, line, numbered, prompts, provider, reply, results, row, run, setup } from "./jobs.ts"
 
 const budget = (neededNanoUsd: bigint) =>
   new BudgetExceededError({
@@ -212,6 +217,66 @@ describe("Dispatch", () => {
       expect([stop, report.ok, most]).toEqual([undefined, 500, 4])
       expect(refused).toBeLessThanOrEqual(2 * 500)
     })))
+
+  describe("of rows that wait for room", () => {
+    /** Sends `first` for a second, `beside` for ten where it is so, and the others for five once they are sent again. */
+    const waiting = Effect.fnUntraced(function*(beside: boolean) {
+      const sent: Array<string> = []
+      const now = yield* SteadyClock.make
+      const began = now()
+      const refusedBefore = new Set<string>()
+      const send = (row: Row.Row) =>
+        Effect.gen(function*() {
+          if (row.id === "first") return yield* Effect.delay(Effect.succeed(reply(row)), "1 second")
+          if (row.id === "beside") return yield* Effect.delay(Effect.succeed(reply(row)), "10 seconds")
+          if (!refusedBefore.has(row.id)) {
+            refusedBefore.add(row.id)
+            return yield* Effect.fail(budget(3n))
+          }
+          sent.push(`${row.id} at ${(now() - began) / 1000}`)
+          return yield* Effect.delay(Effect.succeed(reply(row)), "5 seconds")
+        })
+      const dispatch = yield* Dispatch.make(send, Patience.settings())
+      const run = (id: string) => dispatch.run({ ...row, id })
+      const started = { startImmediately: true } as const
+      if (beside) yield* Effect.forkChild(run("beside"), started)
+      const first = (then: Effect.Effect<void>) => Effect.forkChild(Effect.andThen(run("first"), then), started)
+      return { sent, first, fork: (id: string) => Effect.forkChild(run(id), started) }
+    })
+
+    it.effect.each(
+      [
+        ["two are sent again beside others", true, ["a at 1", "b at 1", "c at 6"]],
+        ["all are sent again beside none", false, ["a at 1", "b at 1", "c at 1"]]
+      ] as const
+    )("%s when a call has ended", ([, beside, expected]) =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { first, fork, sent } = yield* waiting(beside)
+        yield* first(Effect.void)
+        for (const id of ["a", "b", "c"]) yield* fork(id)
+        yield* Effect.sleep("9 seconds")
+        expect(sent).toEqual(expected)
+      })))
+
+    it.effect("one that is interrupted before it could take its turn passes it on", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { first, fork, sent } = yield* waiting(true)
+        const slow: { fiber?: Fiber.Fiber<unknown>; yields: boolean } = { yields: false }
+        yield* first(Effect.sync(() => slow.fiber?.interruptUnsafe()))
+        const scheduler = yield* Scheduler.Scheduler
+        // it yields once, as it is woken, so that who woke it goes on first
+        slow.fiber = yield* Effect.provideService(fork("a"), Scheduler.Scheduler, {
+          executionMode: scheduler.executionMode,
+          makeDispatcher: () => scheduler.makeDispatcher(),
+          shouldYield: () => slow.yields && !(slow.yields = false)
+        })
+        for (const id of ["b", "c"]) yield* fork(id)
+        yield* Effect.sleep("500 millis")
+        slow.yields = true
+        yield* Effect.sleep("8 seconds")
+        expect(sent).toEqual(["b at 1", "c at 1"])
+      })))
+  })
 
   it.effect("never asks again earlier than the provider said", () =>
     Effect.gen(function*() {

@@ -693,6 +693,42 @@ describe("LaneKernel", () => {
     expect(wait).toBeLessThan(5.6)
   })
 
+  it("takes a call for as large as the last fifty were", () => {
+    let [, state] = Kernel.admit(Kernel.make({}, 0), 100, undefined, 0)
+    for (let i = 1; i <= 50; i++) state = Kernel.admit(state, 1100, undefined, i)[1]
+    expect(state.meanTokens).toBeCloseTo(100 + 1000 * (1 - 0.98 ** 50), 6)
+  })
+
+  it("takes what a pause filled for no cap, where the bucket refuses at the same count each time", () => {
+    // the provider asks for a minute each time, in which its bucket of five fills up
+    const refused = (lost: boolean): string => {
+      let state = Kernel.make({ requests: { initial: 10 } }, 0)
+      let now = 0
+      for (let episode = 0; episode < 5; episode++) {
+        now += 100
+        state = { ...state, resumed: false, stray: Kernel.make({}, 0).stray }
+        state = {
+          ...state,
+          requests: { ...state.requests, episode: { ...state.requests.episode, asked: lost ? 60 : 0 } }
+        }
+        const tickets: Array<Kernel.Ticket> = []
+        for (let i = 0; i < 6; i++) {
+          const [ticket, sent] = Kernel.admit(state, 10, "requests", now + i / 100)
+          tickets.push(ticket)
+          state = sent
+        }
+        for (const [i, ticket] of tickets.entries()) {
+          const sample: Kernel.Sample = i < 5 ? { _tag: "Success" } : { _tag: "Throttled", scope: "unknown" }
+          // the last is refused while all others are under way
+          state = i < 5 ? state : Kernel.settle(state, ticket, sample, now + 0.1)[1]
+        }
+        for (const ticket of tickets.slice(0, 5)) state = Kernel.settle(state, ticket, { _tag: "Success" }, now + 1)[1]
+      }
+      return state.inFlight.kind
+    }
+    expect([refused(true), refused(false)]).toEqual(["unknown", "cap"])
+  })
+
   it("gives unused tokens back", () => {
     const state = Kernel.make({ tokens: { initial: 1000, known: true }, requests: { initial: 1000, known: true } }, 0)
     const [ticket, after] = Kernel.admit(state, 5000, undefined, 0)

@@ -230,6 +230,14 @@ describe("AdaptiveRate, edges", () => {
       return state.rate / before
     })
     const cuts = [0.9, 0.8, 0.6, 0.5, 0.5, 0.5]
+    const single = (phase: "hold" | "settle") =>
+      AdaptiveRate.refuse(
+        learner({ phase, streak: { early: 1 }, bucket: { single: "yes" } }),
+        { at: 11, sent: 100, cost: 1 },
+        11.05
+      )[1].bucket.single
+    // of a limit that fell nothing is known but its rate
+    expect([single("hold"), single("settle")]).toEqual(["unknown", "yes"])
     for (const [i, share] of kept.entries()) expect(share).toBeCloseTo(cuts[i] ?? NaN, 9)
   })
 })

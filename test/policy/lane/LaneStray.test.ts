@@ -346,6 +346,24 @@ describe("LaneStray", () => {
     expect(sent).toBeLessThan(rate + 3)
   })
 
+  it("gives no slot back for what a trial refuses", () => {
+    const { now, state } = inTrial()
+    const [ticket, sent] = Kernel.admit(state, 10, "requests", now)
+    const [, next] = Kernel.settle(sent, ticket, refusal, now)
+    expect(next.stray.phase._tag).toBe("Trial")
+    expect(next.requestDebt).toEqual(sent.requestDebt)
+  })
+
+  it("weighs nothing in a trial that was sent before it", () => {
+    let { now, state } = inTrial(0.05)
+    const before = { ...state, stray: LaneStrayState.initial, tokensPaced: false }
+    const [ticket, sent] = Kernel.admit(before, 10, "requests", now)
+    const { phase } = state.stray
+    if (phase._tag !== "Trial") throw new Error("the lane is in no trial")
+    state = { ...sent, stray: { phase: { ...phase, from: sent.next }, last: sent.next - 1, failed: 0 } }
+    expect(Kernel.settle(state, ticket, refusal, now + 0.05)[1].stray).toEqual(state.stray)
+  })
+
   it("knows after a trial what was refused in it, too", () => {
     let { now, state } = inTrial()
     const before = state.stray.phase._tag === "Trial" ? state.stray.phase.share : NaN

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as Return from "../../../src/policy/rate/AdaptiveRateReturn.ts"
+import { changed } from "../learner.ts"
 
 /** Sends an attempt that had to wait, and tells 20 ms later whether it was refused. */
 const attempt = (before: AdaptiveRate.State, at: number, refused: boolean): AdaptiveRate.State => {
@@ -96,6 +98,14 @@ const cold = (options: AdaptiveRate.Options = {}): AdaptiveRate.State => {
   for (const at of [0, 0.2, 0.5, 0.8, 1.2, 2]) state = attempt(state, at, true)
   return attempt(state, 4, false)
 }
+
+describe("AdaptiveRateReturn, put back by what is told otherwise", () => {
+  it("forgets a trend and where a trickle began: both were measured at the rate that is void", () => {
+    const to = closed()
+    const now = changed(to, { rise: { count: 2, trend: 0.05 }, use: { idleFrom: 8 } })
+    expect(Return.restored(now, to, 20)).toMatchObject({ rise: { count: 0, trend: 0 }, use: { idleFrom: 0 } })
+  })
+})
 
 describe("AdaptiveRateReturn, before a rate held", () => {
   it("tries half of the first rate, and doubles on", () => {
