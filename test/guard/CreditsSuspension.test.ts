@@ -85,6 +85,22 @@ describe("Credits", () => {
         expect(yield* credits.run(Effect.succeed("answer"), call(1))).toBe("answer")
       }))
 
+    it.effect("counts no refusal of a call that was stopped before it was sent", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ onSuspended: "fail", probe })
+        const alerts = yield* listen(credits)
+        const stopped = yield* Effect.forkChild(
+          Effect.flip(credits.run(Effect.delay(credits.check(), "1 second"), call(1))),
+          { startImmediately: true }
+        )
+        yield* credits.onInsufficientCredits()
+        yield* TestClock.adjust("1 second")
+        expect((yield* Fiber.join(stopped)).message).toMatch(/^Not sent/)
+        yield* credits.resume()
+        yield* Effect.yieldNow
+        expect(alerts.at(-1)).toMatchObject({ _tag: "Resumed", refusals: 1 })
+      }))
+
     it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
       Effect.gen(function*() {
         const { send, state } = provider()

@@ -117,6 +117,27 @@ describe("a deadline", () => {
   )
 })
 
+describe("a program that stands still beyond a deadline", () => {
+  it.effect("turns to no other target, and tells what the last one answered", () =>
+    VirtualClock.wrap(Effect.clockWith((clock) => {
+      let stood = 0n
+      const still = Object.assign(Object.create(clock), {
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + stood
+      })
+      const { layer, sent } = answering(() => {
+        stood += 20_000_000_000n
+        return new Response("busy", { status: 503 })
+      })
+      const call = use((together) => together.chat(request, { ...once, fallback: ["b"], deadline: "10 seconds" }))
+      return Effect.map(
+        Effect.flip(Effect.provide(call, layer)),
+        (error) => expect([error, sent.length]).toMatchObject([{ _tag: "OverloadedError", model: "a" }, 1])
+      ).pipe(
+        Effect.provideService(Clock.Clock, still)
+      )
+    })))
+})
+
 describe("a clock that is set while a call hangs", () => {
   it.effect.each<[string, Together.CallOptions, Reply.Reply, number]>([
     ["limit", {}, Reply.hang, 5],

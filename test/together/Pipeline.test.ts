@@ -25,6 +25,7 @@ import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as TogetherTest from "../../src/testing/TogetherTest.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import * as CallWatch from "../../src/together/CallWatch.ts"
 import * as PriceTable from "../../src/together/PriceTable.ts"
 import * as Together from "../../src/together/Together.ts"
 import { recorded } from "./spans.ts"
@@ -230,6 +231,27 @@ describe("Pipeline", () => {
           }
         )
         expect(exit).toEqual(Exit.succeed([1, high]))
+      }))
+
+    it.effect("begins no second try once nothing more is to be sent", () =>
+      Effect.gen(function*() {
+        const outcomes: Array<Hedge.Outcome> = []
+        const { exit } = yield* world(
+          ({ arrivals, together }) =>
+            Effect.gen(function*() {
+              let isStopped = false
+              yield* Effect.forkChild(Effect.delay(Effect.sync(() => isStopped = true), "500 millis"))
+              const watch = { onWire: true, attempts: undefined, isStopped: () => isStopped }
+              yield* Effect.provideService(together.chat(request(1)), CallWatch.Current, watch)
+              return yield* arrivals
+            }),
+          {
+            limit: "$1",
+            provider: { latency: { kind: "constant", value: 3 } },
+            client: { hedge: { delay: "1 second", onOutcome: (seen) => Effect.sync(() => void outcomes.push(seen)) } }
+          }
+        )
+        expect([exit, outcomes]).toEqual([Exit.succeed(1), ["no-permit"]])
       }))
 
     it.effect("gives back the slot of a second try that was not sent", () =>

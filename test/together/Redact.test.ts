@@ -272,6 +272,16 @@ describe("redact", () => {
     }
   })
 
+  it("keeps no start of one whose bytes are escaped twice either: each character is fifteen then", () => {
+    const prompt = "患者はカール・マイヤーさんで、この手紙は彼の病気について書かれたものです"
+    const escaped = [...new TextEncoder().encode(prompt)].map((byte) => `\\\\x${byte.toString(16)}`).join("")
+    const filler = "x".repeat(7500)
+    for (let read = 1; read <= 450; read++) {
+      const text = `${filler}${" ".repeat(500 - read)}${escaped}`
+      expect(redact(text, { prompts: [filler, prompt] })).not.toContain("\\x")
+    }
+  })
+
   it("reads a long text of many escapes and a long prompt in good time", () => {
     const text = "\\u0061\\\\".repeat(200_000)
     const prompts = Array.from({ length: 100 }, (_, index) => "a\\".repeat(5000 + index))

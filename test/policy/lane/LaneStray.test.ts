@@ -355,13 +355,13 @@ describe("LaneStray", () => {
   })
 
   it("weighs nothing in a trial that was sent before it", () => {
-    let { now, state } = inTrial(0.05)
+    const { now, state } = inTrial(0.05)
     const before = { ...state, stray: LaneStrayState.initial, tokensPaced: false }
     const [ticket, sent] = Kernel.admit(before, 10, "requests", now)
     const { phase } = state.stray
     if (phase._tag !== "Trial") throw new Error("the lane is in no trial")
-    state = { ...sent, stray: { phase: { ...phase, from: sent.next }, last: sent.next - 1, failed: 0 } }
-    expect(Kernel.settle(state, ticket, refusal, now + 0.05)[1].stray).toEqual(state.stray)
+    const stray = { phase: { ...phase, from: sent.next }, last: sent.next - 1, failed: 0 }
+    expect(Kernel.settle({ ...sent, stray }, ticket, refusal, now + 0.05)[1].stray).toEqual(stray)
   })
 
   it("knows after a trial what was refused in it, too", () => {
