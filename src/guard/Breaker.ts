@@ -261,14 +261,21 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
     return Breaker.of({
       run: dual(
         2,
-        <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) => admit(circuits, lines, self, options)
+        <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
+          admit(circuits, lines, self, checked("Breaker.run", options))
       ),
-      acquireScoped: (options) => acquire(circuits, lines, options),
+      acquireScoped: (options) => acquire(circuits, lines, checked("Breaker.acquireScoped", options)),
       // the store is in memory, which cannot fail
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
     })
   })
+
+/** Checks what the types rule out: a word that is none would fail where its caller meant to wait. */
+const checked = <Options extends AdmitOptions>(where: string, options: Options): Options => {
+  OptionCheck.oneOf(where, "whenOpen", options.whenOpen ?? "fail", ["fail", "wait"])
+  return options
+}
 
 /** Runs an attempt as soon as its circuit admits it, or fails. */
 const admit = <A, E, R>(
@@ -277,7 +284,6 @@ const admit = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: RunOptions<A, E>
 ): Effect.Effect<A, E | CircuitOpenError, R> => {
-  OptionCheck.oneOf("Breaker.run", "whenOpen", options.whenOpen ?? "fail", ["fail", "wait"])
   const turn = (waited: boolean): Effect.Effect<A, E | CircuitOpenError, R> =>
     Effect.suspend(() => {
       // a rejection of this breaker comes before the effect starts: an equal error from inside passes untouched

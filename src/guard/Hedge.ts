@@ -150,12 +150,12 @@ const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay 
   typeof delay === "object" && "record" in delay
 
 /**
- * Reads the delay of now; requires one that is learned, or a duration above 0. `where` names function and field.
+ * Requires a delay that is learned, or above 0. `where` names function and field.
  *
  * @internal
  */
-export const currentDelay = (where: string, delay: Options["delay"]): LearnedDelay["current"] =>
-  isLearned(delay) ? delay.current : Effect.succeedSome(Duration.millis(Millis.positive(where, delay)))
+export const checkedDelay = (where: string, delay: Options["delay"]): Duration.Duration | LearnedDelay =>
+  isLearned(delay) ? delay : Duration.millis(Millis.positive(where, delay))
 
 const outcomes = BoundMetric.make(Metric.counter("effect_together_hedge_outcomes_total", {
   description: "Calls that could be hedged, by what became of their second try",
@@ -346,6 +346,7 @@ export const run: {
   self: Effect.Effect<A, E, R>,
   options: Options<R2>
 ): Effect.Effect<A, E, R | Exclude<R2, Scope.Scope>> => {
-  const current = currentDelay("Hedge.run: delay", options.delay)
+  const delay = checkedDelay("Hedge.run: delay", options.delay)
+  const current = isLearned(delay) ? delay.current : Effect.succeedSome(delay)
   return options.idempotent ? hedged(self, current, options) : firstTry(self)
 })

@@ -241,10 +241,8 @@ const duration = (field: string, input: Duration.Input): Duration.Duration =>
 const checkedPriority = (priority: Priority): Priority =>
   isPriority(priority) ? priority : OptionCheck.refuse("Together.make", "priority", priorities, priority)
 
-const checkedHedge = (hedge: Options["hedge"]): Options["hedge"] => {
-  if (hedge !== undefined) Hedge.currentDelay("Together.make: hedge.delay", hedge.delay)
-  return hedge
-}
+const checkedHedge = (hedge: Options["hedge"]): Options["hedge"] =>
+  hedge && { ...hedge, delay: Hedge.checkedDelay("Together.make: hedge.delay", hedge.delay) }
 
 /**
  * Makes a client over the `HttpClient` of the context.

@@ -302,8 +302,12 @@ describe("Breaker", () => {
       virtual(Effect.gen(function*() {
         const breaker = yield* Breaker.make(options)
         const whenOpen = "x" as "wait"
-        const message = "Breaker.run: whenOpen must be one of fail, wait, got x"
-        expect(() => breaker.run(Effect.void, { key: "a", whenOpen })).toThrow(new RangeError(message))
+        const wrong = "whenOpen must be one of fail, wait, got x"
+        const key = "a"
+        expect(() => breaker.run(Effect.void, { key, whenOpen })).toThrow(new RangeError(`Breaker.run: ${wrong}`))
+        expect(() => breaker.acquireScoped({ key, whenOpen })).toThrow(
+          new RangeError(`Breaker.acquireScoped: ${wrong}`)
+        )
       })))
 
     it.effect("forgets what it has seen when idle", () =>
