@@ -231,7 +231,7 @@ describe("Dispatch", () => {
           if (row.id === "beside") return yield* Effect.delay(Effect.succeed(reply(row)), "10 seconds")
           if (!refusedBefore.has(row.id)) {
             refusedBefore.add(row.id)
-            return yield* Effect.fail(budget(3n))
+            return yield* budget(3n)
           }
           sent.push(`${row.id} at ${(now() - began) / 1000}`)
           return yield* Effect.delay(Effect.succeed(reply(row)), "5 seconds")
