@@ -113,7 +113,10 @@ export interface Options {
     readonly tokensPerMinute?: number | undefined
     readonly inFlight?: number | undefined
   } | undefined
-  /** Calls that may wait. Integer, at least 0. Default 1,000,000: about half a gigabyte, whatever the job. */
+  /**
+   * Calls that may wait. Integer, at least 0. Default 1,000,000: enough for any job, and about a gigabyte; of calls
+   * of the client seven and more, with their requests. A service sets what it has room for.
+   */
   readonly maxQueue?: number | undefined
   /** Longest pause that a hint can cause. Above zero. Default 60 seconds. */
   readonly maxPause?: Duration.Input | undefined

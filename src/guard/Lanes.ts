@@ -54,8 +54,21 @@ export interface KeyParts {
   readonly pool?: string | undefined
 }
 
+const escaped = (part: string, signs: RegExp): string =>
+  part.replace(signs, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+
+const noModel = "-"
+
+const ofModel = (model: string | undefined): string => {
+  if (model === undefined || model === "") return noModel
+  return model === noModel ? escaped(model, /-/) : escaped(model, /[%#]/g)
+}
+
 /**
  * Builds the key of a lane from its parts: `account/model`, or `account/model#pool`.
+ *
+ * **Details**: other parts have another key. What would end a part too early stands escaped as in an address: `/`, `#` and
+ * `%` of an account, `#` and `%` of a model.
  *
  * **When to use**: to share the lane of a client with another SDK, or to name a lane in `overrides`.
  *
@@ -69,7 +82,7 @@ export interface KeyParts {
  * ```
  */
 export const key = ({ account = defaults.account, model, pool }: KeyParts): string =>
-  `${account}/${model === undefined || model === "" ? "-" : model}${pool === undefined ? "" : `#${pool}`}`
+  `${escaped(account, /[%/#]/g)}/${ofModel(model)}${pool === undefined ? "" : `#${pool}`}`
 
 /** Configures all lanes, and some by key. */
 export interface Options extends Omit<Lane.Options, "key"> {

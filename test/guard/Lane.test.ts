@@ -734,13 +734,6 @@ describe("Lanes", () => {
       expect(Object.keys(all)).toEqual(["a", "b", "c"])
     }))
 
-  it("builds a key from what shares the limit", () => {
-    expect(Lanes.key({ model: "m" })).toBe("default/m")
-    expect(Lanes.key({ account: "acme", model: "org/m", pool: "dedicated" })).toBe("acme/org/m#dedicated")
-    expect(Lanes.key({})).toBe("default/-")
-    expect(Lanes.key({ model: "" })).toBe("default/-")
-  })
-
   it.effect("takes overrides by key", () =>
     Effect.gen(function*() {
       const lanes = yield* Lanes.Lanes

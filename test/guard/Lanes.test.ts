@@ -1,0 +1,31 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Lanes from "../../src/guard/Lanes.ts"
+
+describe("Lanes", () => {
+  describe("key", () => {
+    it("builds a key from what shares the limit", () => {
+      expect(Lanes.key({ model: "m" })).toBe("default/m")
+      expect(Lanes.key({ account: "acme", model: "org/m", pool: "dedicated" })).toBe("acme/org/m#dedicated")
+      expect(Lanes.key({})).toBe("default/-")
+      expect(Lanes.key({ model: "" })).toBe("default/-")
+    })
+
+    it("makes another key of other parts, whatever signs are in them", () => {
+      const signs = ["a", "/", "#", "%", "-", "2F"]
+      const words = [...signs, ...signs.flatMap((one) => signs.map((other) => one + other))]
+      const seen = new Map<string, string>()
+      for (const account of ["", ...words]) {
+        for (const model of [undefined, ...words]) {
+          for (const pool of [undefined, "", ...words]) {
+            const parts = JSON.stringify([account, model ?? null, pool ?? null])
+            const key = Lanes.key({ account, model, pool })
+            // names the two whose key is the same
+            if (seen.has(key)) expect([key, parts]).toEqual([key, seen.get(key)])
+            seen.set(key, parts)
+          }
+        }
+      }
+      expect(Lanes.key({ account: "a/b", model: "c#d" })).toBe("a%2Fb/c%23d")
+    })
+  })
+})
