@@ -18,7 +18,10 @@ export interface Options {
   readonly fullDiskEvery?: Duration.Input | undefined
   /** Ends the wait. Default: never. */
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
-  /** Hears of each try that found the disk full, with the milliseconds left, and of the end of a wait with 0. */
+  /**
+   * Hears of each try that found the disk full, with the milliseconds left, and of the end of a wait with 0. Where it throws,
+   * the job breaks with that.
+   */
   readonly onFullDisk?: ((path: string, millisLeft: number) => void) | undefined
 }
 

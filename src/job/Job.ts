@@ -56,7 +56,7 @@ export type { Settled } from "./Settled.ts"
 
 /** Configures a job, whatever answers its rows: calls, or batches. */
 export interface Common extends Admission.Options {
-  /** A reason to stop, given from outside. Default: never. */
+  /** A reason to stop, given from outside; where it dies, the job breaks with the cause. Default: never. */
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
   /** Longest time the job may take, above 0. Default: any. */
   readonly maxTime?: Duration.Input | undefined
