@@ -4,7 +4,7 @@
  * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. Where as many had
  * been admitted since the last such refusal, it is none: it came at random, or the cap fell, and then the next one tells.
  * A refusal that names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at
- * exactly the same count every time and never admits above it. Two such episodes (three where the count is small, for
+ * exactly the same count every time and never admits above it. Three such episodes (four where the count is small, for
  * small counts coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with
  * one call more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often
  * it was raised in a row; once one was wrong, the next takes more episodes. A refusal that came at random makes the cap
@@ -15,7 +15,7 @@
  * successes grow it back, one for one at first, then one for each round (AIMD), and faster once it is more than it was.
  *
  * ```
- *   unknown ──refused at n+1──▶ suspected n ──again at n+1──▶ learned n ──probe admitted──▶ learned n+1 …
+ *   unknown ──refused at n+1──▶ suspected n ──twice more──▶ learned n ──probe admitted──▶ learned n+1 …
  *      ▲                             │                            │
  *      └──────admitted above n───────┘                            └──probe refused: next probe twice as late
  * ```
@@ -31,7 +31,7 @@ import * as Silence from "../Silence.ts"
 /** Holds the constants of this module. */
 export const defaults = {
   /** Episodes at the same count that make a limit; below `smallCount`, one more. */
-  episodes: 2,
+  episodes: 3,
   smallCount: 8,
   /** Episodes more for each learned cap that proved wrong, and caps that count. */
   episodesWrong: 2,

@@ -221,10 +221,12 @@ describe("LaneInFlight", () => {
   const refuse = (state: InFlight.State, seq: number, count: number, at: number) =>
     InFlight.refuse(state, { seq, at, count }, false, at + 0.05)
 
-  it("takes one refusal for a rate, and the same count again for a cap", () => {
+  it("takes two refusals for a rate, and the same count once more for a cap", () => {
     const [first, suspected] = refuse(InFlight.make(), 16, 17, 1)
-    const [second, learned] = refuse(suspected, 30, 17, 4)
-    expect([first, second, learned.kind, learned.limit]).toEqual(["rate", "in-flight", "cap", 16])
+    const [second, again] = refuse(suspected, 30, 17, 4)
+    const [third, learned] = refuse(again, 44, 17, 7)
+    expect([first, second, third]).toEqual(["rate", "rate", "in-flight"])
+    expect([again.kind, learned.kind, learned.limit]).toEqual(["unknown", "cap", 16])
   })
 
   it("drops the suspicion when more calls are admitted", () => {
@@ -309,10 +311,10 @@ describe("LaneInFlight", () => {
         if (state.kind === "cap") return n
       }
     }
-    expect([episodes(InFlight.make()), episodes(InFlight.make(), 4)]).toEqual([2, 3])
+    expect([episodes(InFlight.make()), episodes(InFlight.make(), 4)]).toEqual([3, 4])
     const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
     const raised = InFlight.advance(InFlight.send(capped, 50, 9, 12), 13)
-    expect(episodes({ ...raised, kind: "unknown", limit: Infinity })).toBe(4)
+    expect(episodes({ ...raised, kind: "unknown", limit: Infinity })).toBe(5)
   })
 
   it("probes a cap not at the heels of another call", () => {
