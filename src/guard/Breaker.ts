@@ -38,7 +38,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -93,8 +93,8 @@ export const defaults = {
   probeWait: Duration.seconds(1)
 } as const
 
-/** Says which circuit a call goes through, and what it does where that is open. */
-export interface AdmitOptions {
+/** Configures one call through a breaker. */
+export interface RunOptions<in A, in E> {
   /** Key of the circuit: that of the lane. */
   readonly key: string
   /**
@@ -102,10 +102,6 @@ export interface AdmitOptions {
    * `"wait"` (jobs): waits until it is admitted; bound it with `Deadline.run`.
    */
   readonly whenOpen?: "fail" | "wait" | undefined
-}
-
-/** Configures one call through a breaker. */
-export interface RunOptions<in A, in E> extends AdmitOptions {
   /** Judges an attempt. Default: the table of the module header. */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
 }
@@ -114,8 +110,8 @@ export interface RunOptions<in A, in E> extends AdmitOptions {
 export interface Permit {
   /** True where the call is the probe of a half-open circuit: until it is settled, the circuit admits nobody else. */
   readonly probe: boolean
-  /** Tells how the call ended; only the first time counts. */
-  readonly settle: (outcome: Outcome) => Effect.Effect<void>
+  /** Tells how the call ended, to be judged as by `run`; only the first end counts. */
+  readonly settle: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
 /** Guards calls by circuits, one per key. */
@@ -134,7 +130,9 @@ export interface Breaker {
    *
    * **Gotchas**: to queue as a probe, what it runs needs `permit.probe` as its {@link CurrentProbe}.
    */
-  readonly acquireScoped: (options: AdmitOptions) => Effect.Effect<Permit, CircuitOpenError, Scope.Scope>
+  readonly acquireScoped: (
+    options: RunOptions<unknown, unknown>
+  ) => Effect.Effect<Permit, CircuitOpenError, Scope.Scope>
   /** Reads a circuit. */
   readonly state: (key: string) => Effect.Effect<CircuitBreaker.State>
   /** Emits each change of a circuit, and ends with the scope of the breaker. */
@@ -272,7 +270,7 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
   })
 
 /** Checks what the types rule out: a word that is none would fail where its caller meant to wait. */
-const checked = <Options extends AdmitOptions>(where: string, options: Options): Options => {
+const checked = <A, E>(where: string, options: RunOptions<A, E>): RunOptions<A, E> => {
   OptionCheck.oneOf(where, "whenOpen", options.whenOpen ?? "fail", ["fail", "wait"])
   return options
 }
@@ -322,27 +320,26 @@ const admit = <A, E, R>(
   return turn(false)
 }
 
-/** Admits what ends when it is settled. Effect's breaker judges an effect: here one that waits for the outcome, in a fiber. */
+/** Admits what ends when it is settled. Effect's breaker judges an effect: here one that waits for the end, in a fiber. */
 const acquire = (
   circuits: CircuitBreaker.CircuitBreaker,
   lines: Lines,
-  options: AdmitOptions
+  options: RunOptions<unknown, unknown>
 ): Effect.Effect<Permit, CircuitOpenError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const admitted = yield* Deferred.make<boolean, CircuitOpenError>()
-      const outcome = yield* Deferred.make<Outcome>()
+      const ended = yield* Deferred.make<unknown, unknown>()
       const held = Effect.flatMap(
         CurrentProbe,
-        (probe) => Effect.andThen(Deferred.succeed(admitted, probe), Deferred.await(outcome))
+        (probe) => Effect.andThen(Deferred.succeed(admitted, probe), Deferred.await(ended))
       )
-      const call = admit(circuits, lines, held, {
-        ...options,
-        classify: (exit) => Exit.isSuccess(exit) ? exit.value : CircuitBreaker.ignored
-      })
+      const call = admit(circuits, lines, held, options)
       const fiber = yield* Effect.forkIn(
-        // the probe of another circuit around it is none of this one
-        Effect.onError(call, (cause) => Deferred.failCause(admitted, cause)).pipe(
+        // the end of a call that was admitted comes too late for this: any other is a refusal
+        Effect.onError(call, (cause) => Deferred.failCause(admitted, cause as Cause.Cause<CircuitOpenError>)).pipe(
+          Effect.exit,
+          // the probe of another circuit around it is none of this one
           Effect.provideService(CurrentProbe, false),
           Effect.interruptible
         ),
@@ -350,9 +347,9 @@ const acquire = (
         { startImmediately: true }
       )
       const probe = yield* Effect.onError(restore(Deferred.await(admitted)), () => Fiber.interrupt(fiber))
-      const settle = (given: Outcome) =>
-        Effect.uninterruptible(Effect.andThen(Deferred.succeed(outcome, given), Fiber.await(fiber)))
-      return { probe, settle: (given) => Effect.asVoid(settle(given)) }
+      const settle = (exit: Exit.Exit<unknown, unknown>) =>
+        Effect.uninterruptible(Effect.andThen(Deferred.done(ended, exit), Fiber.await(fiber)))
+      return { probe, settle: (exit) => Effect.asVoid(settle(exit)) }
     })
   )
 

@@ -35,13 +35,14 @@ import * as Hint from "../domain/Hint.ts"
 import { isBeforeWork, isRetryable, mayHaveArrived } from "../domain/TogetherError.ts"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type * as Usage from "../domain/Usage.ts"
-import * as Breaker from "../guard/Breaker.ts"
+import type * as Breaker from "../guard/Breaker.ts"
 import * as Credits from "../guard/Credits.ts"
 import * as Deadline from "../guard/Deadline.ts"
 import * as Hedge from "../guard/Hedge.ts"
 import type * as Lane from "../guard/Lane.ts"
 import * as LaneSample from "../guard/LaneSample.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
+import { CurrentProbe } from "../guard/Probe.ts"
 import type { RetryBudget } from "../guard/RetryBudget.ts"
 import * as RetryLoop from "../guard/RetryLoop.ts"
 import * as Price from "../policy/Price.ts"
@@ -137,7 +138,7 @@ const retried = <A, R>(
 }
 
 /** An interactive call fails at an open circuit; a job, whose rows can wait, waits. */
-const circuitOf = (call: Call): Breaker.AdmitOptions => ({
+const circuitOf = (call: Call): Breaker.RunOptions<unknown, unknown> => ({
   key: call.lane,
   whenOpen: priorityLevel(call.priority) >= bulkLevel ? "wait" : "fail"
 })
@@ -297,7 +298,7 @@ const throughCircuit = <A, R>(
 ): Effect.Effect<A, Failure, R | Scope.Scope> =>
   breaker === undefined ? begun(undefined) : Effect.flatMap(
     breaker.acquireScoped(circuitOf(call)),
-    (circuit) => circuit.probe ? Effect.provideService(begun(circuit), Breaker.CurrentProbe, true) : begun(circuit)
+    (circuit) => circuit.probe ? Effect.provideService(begun(circuit), CurrentProbe, true) : begun(circuit)
   )
 
 /** Runs a call that streams: retried unseen up to its first token, never after it. */
@@ -315,7 +316,7 @@ export const stream = <Chunk>(
       const settle = (exit: Exit.Exit<unknown, Failure>) =>
         Effect.clockWith((clock) => {
           const settled = permit.settle(learned(call, guards, clock, exit, observed))
-          return circuit === undefined ? settled : Effect.andThen(settled, circuit.settle(Breaker.classify(exit)))
+          return circuit === undefined ? settled : Effect.andThen(settled, circuit.settle(exit))
         })
       return paid(call, guards, observed, open(observed)).pipe(
         Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : settle(exit)),

@@ -321,15 +321,15 @@ describe("Breaker", () => {
   })
 
   describe("acquireScoped", () => {
-    it.effect("judges a call when it is settled, by its first outcome", () =>
+    it.effect("judges a call when it is settled, by its first end", () =>
       virtual(Effect.gen(function*() {
         const breaker = yield* Breaker.make(options)
         const permits = yield* Effect.forEach([1, 2, 3, 4], () => breaker.acquireScoped({ key: "a" }))
         for (const permit of permits) {
           expect(permit.probe).toBe(false)
           expect((yield* breaker.state("a"))._tag).toBe("Closed")
-          yield* permit.settle(CircuitBreaker.failure({ retryAfter: Duration.seconds(90) }))
-          yield* permit.settle(CircuitBreaker.success)
+          yield* permit.settle(Exit.fail(new OverloadedError({ message, retryAfter: Duration.seconds(90) })))
+          yield* permit.settle(Exit.void)
         }
         const state = yield* breaker.state("a")
         expect(state._tag === "Open" && Duration.toSeconds(state.retryAfter)).toBe(90)
@@ -340,15 +340,26 @@ describe("Breaker", () => {
         const breaker = yield* Breaker.make(options)
         yield* trip(breaker)
         for (
-          const [outcome, state] of [[CircuitBreaker.failure(), "Open"], [CircuitBreaker.success, "Closed"]] as const
+          const [exit, state] of [[Exit.fail(server), "Open"], [Exit.void, "Closed"]] as const
         ) {
           yield* Effect.sleep("25 seconds")
           const permit = yield* breaker.acquireScoped({ key: "a" })
           expect(permit.probe).toBe(true)
           expect((yield* Effect.flip(breaker.run(Effect.void, { key: "a" }))).message).toContain("half open")
-          yield* permit.settle(outcome)
+          yield* permit.settle(exit)
           expect((yield* breaker.state("a"))._tag).toBe(state)
         }
+      })))
+
+    it.effect("judges it by the caller's rule", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Breaker.make(options)
+        const classify = () => CircuitBreaker.failure()
+        for (let i = 0; i < 4; i++) {
+          const permit = yield* breaker.acquireScoped({ key: "a", classify })
+          yield* permit.settle(Exit.void)
+        }
+        expect((yield* breaker.state("a"))._tag).toBe("Open")
       })))
 
     it.effect("makes way for the next probe at the end of the scope, and counts nothing", () =>
