@@ -57,13 +57,6 @@ export interface KeyParts {
 const escaped = (part: string, signs: RegExp): string =>
   part.replace(signs, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
 
-const noModel = "-"
-
-const ofModel = (model: string | undefined): string => {
-  if (model === undefined || model === "") return noModel
-  return model === noModel ? escaped(model, /-/) : escaped(model, /[%#]/g)
-}
-
 /**
  * Builds the key of a lane from its parts: `account/model`, or `account/model#pool`.
  *
@@ -82,7 +75,7 @@ const ofModel = (model: string | undefined): string => {
  * ```
  */
 export const key = ({ account = defaults.account, model, pool }: KeyParts): string =>
-  `${escaped(account, /[%/#]/g)}/${ofModel(model)}${pool === undefined ? "" : `#${pool}`}`
+  `${escaped(account, /[%/#]/g)}/${model ? escaped(model, /^-$|[%#]/g) : "-"}${pool === undefined ? "" : `#${pool}`}`
 
 /** Configures all lanes, and some by key. */
 export interface Options extends Omit<Lane.Options, "key"> {
