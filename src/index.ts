@@ -32,15 +32,15 @@ export * as Evaluations from "./together/Evaluations.ts"
 /** Prices of Together's models: from `GET /models`, with a shipped table as fallback. */
 export * as PriceTable from "./together/PriceTable.ts"
 /** An `HttpClient` over an Undici dispatcher: the fastest way to send from Node. */
-export * as UndiciHttpClient from "./together/UndiciHttpClient.ts"
+export * as UndiciHttpClient from "./together/transport/UndiciHttpClient.ts"
 
 // Together through effect/ai
 /** Together as a `LanguageModel` of `effect/ai`: portable code in front, every guard of the client behind. */
-export * as TogetherLanguageModel from "./together/TogetherLanguageModel.ts"
+export * as TogetherLanguageModel from "./together/ai/TogetherLanguageModel.ts"
 /** Together as an `EmbeddingModel` of `effect/ai`: batched calls in front, every guard of the client behind. */
-export * as TogetherEmbeddingModel from "./together/TogetherEmbeddingModel.ts"
+export * as TogetherEmbeddingModel from "./together/ai/TogetherEmbeddingModel.ts"
 /** Says a Together failure in the words of `effect/ai`: one `AiError`, whose reason tells what a caller can do. */
-export * as AiFailure from "./together/AiFailure.ts"
+export * as AiFailure from "./together/ai/AiFailure.ts"
 
 // Words
 /** Every way a Together call can fail, as one closed union of tagged errors. */
@@ -56,23 +56,23 @@ export * as Money from "./domain/Money.ts"
 
 // Guards
 /** Retries an effect by a `Schedule`, within a deadline and within a budget that all calls share. */
-export * as Retry from "./guard/Retry.ts"
+export * as Retry from "./guard/retry/Retry.ts"
 /** A budget of retries that all calls to one provider share: at most a share of the traffic may be retries. */
-export * as RetryBudget from "./guard/RetryBudget.ts"
+export * as RetryBudget from "./guard/retry/RetryBudget.ts"
 /** A retry schedule as data: a JSON document that a `Schema` checks and that builds an Effect `Schedule`. */
-export * as RetryDocument from "./guard/RetryDocument.ts"
+export * as RetryDocument from "./guard/retry/RetryDocument.ts"
 /** One lane per key, made at its first use; what all lanes learned can be saved and loaded. */
-export * as Lanes from "./guard/Lanes.ts"
+export * as Lanes from "./guard/lane/Lanes.ts"
 /** A lane paces all calls that share one provider limit, and finds that limit by itself. */
-export * as Lane from "./guard/Lane.ts"
+export * as Lane from "./guard/lane/Lane.ts"
 /** Says where the state of lanes lives. */
-export * as LaneStore from "./guard/LaneStore.ts"
+export * as LaneStore from "./guard/lane/LaneStore.ts"
 /** The credits guard: money is reserved before a call, settled after it, and an empty balance is survived. */
-export * as Credits from "./guard/Credits.ts"
+export * as Credits from "./guard/credits/Credits.ts"
 /** Where a ledger keeps its entries, so that a restart remembers what was spent. */
-export * as LedgerStore from "./guard/LedgerStore.ts"
+export * as LedgerStore from "./guard/ledger/LedgerStore.ts"
 /** What the credits guard wants someone to know, as a closed union with a sentence each. */
-export * as CreditAlerts from "./guard/CreditAlerts.ts"
+export * as CreditAlerts from "./guard/credits/CreditAlerts.ts"
 /** Stops calling a provider that is down, one circuit per lane. */
 export * as Breaker from "./guard/Breaker.ts"
 /** One point in time by which a whole call must be done, seen by every guard inside it. */
@@ -98,15 +98,15 @@ export * as Preflight from "./policy/Preflight.ts"
 /** Bulk runs: a stream of rows in, a stream of settled rows out, each one durable before it is handed on. */
 export * as Job from "./job/Job.ts"
 /** A job from file to file: input JSONL, results and errors apart, a journal beside them. */
-export * as JobFiles from "./job/JobFiles.ts"
+export * as JobFiles from "./job/files/JobFiles.ts"
 /** The same job through Together's Batch API: cheaper where batches are discounted, within a day. */
-export * as BatchJob from "./job/BatchJob.ts"
+export * as BatchJob from "./job/batch/BatchJob.ts"
 /** Sends rows through the `Together` service, and counts what each took. */
 export * as Sender from "./job/Sender.ts"
 /** The input of a job as a stream of numbered lines, in constant memory. */
 export * as Input from "./job/Input.ts"
 /** What a job has durably done: an append-only file, the one truth that all output is made from. */
-export * as Journal from "./job/Journal.ts"
+export * as Journal from "./job/journal/Journal.ts"
 /** Answers kept across jobs, in a directory, by the SHA-256 of who answers, operation and body. */
 export * as ResponseCache from "./job/ResponseCache.ts"
 /** Which lines of an input a run takes: a range, or a sample. */

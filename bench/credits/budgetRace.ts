@@ -5,7 +5,7 @@
  * every seed interleaves reservations, calls and settlements differently.
  */
 import * as Effect from "effect/Effect"
-import * as Credits from "../../src/guard/Credits.ts"
+import * as Credits from "../../src/guard/credits/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as SimulationRandom from "../../src/testing/SimulationRandom.ts"

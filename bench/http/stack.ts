@@ -10,7 +10,7 @@
 import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
 import { HttpClient } from "effect/http"
 import { Together } from "../../src/index.ts"
-import * as Shortcut from "../../src/together/Shortcut.ts"
+import * as Shortcut from "../../src/together/transport/Shortcut.ts"
 import { cpuMicros, median } from "../measure.ts"
 import { parseArgs } from "node:util"
 

@@ -12,7 +12,7 @@ import { HttpClient, HttpClientResponse } from "effect/http"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { Chat, Together } from "../../src/index.ts"
-import * as EventDecoder from "../../src/together/EventDecoder.ts"
+import * as EventDecoder from "../../src/together/stream/EventDecoder.ts"
 import { median } from "../measure.ts"
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "15" }, json: { type: "string" } } })

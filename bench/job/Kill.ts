@@ -16,7 +16,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Connection from "../../src/cli/Connection.ts"
-import * as Format from "../../src/job/JournalFormat.ts"
+import * as Format from "../../src/job/journal/JournalFormat.ts"
 import * as Emulator from "../../src/testing/Emulator.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 

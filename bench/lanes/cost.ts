@@ -6,7 +6,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Lane from "../../src/guard/Lane.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as Kernel from "../../src/policy/lane/LaneKernel.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { cpuMicros } from "../measure.ts"

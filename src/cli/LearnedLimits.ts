@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Lanes from "../guard/Lanes.ts"
+import * as Lanes from "../guard/lane/Lanes.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {

@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as PlatformError from "effect/PlatformError"
-import type * as Projection from "../job/Projection.ts"
+import type * as Projection from "../job/files/Projection.ts"
 import { closeSync, constants, openSync, statSync, writeSync } from "node:fs"
 
 /** Holds the defaults of this module. */

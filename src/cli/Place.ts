@@ -1,10 +1,10 @@
 /** Where the files of a run are: beside the input, or in `--out-dir`. `run` and `plan` look in the same places. */
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
-import * as Directory from "../job/Directory.ts"
-import * as FileIdentity from "../job/FileIdentity.ts"
+import * as Directory from "../job/files/Directory.ts"
+import * as FileIdentity from "../job/files/FileIdentity.ts"
 import { platformCode } from "../job/JobError.ts"
-import * as JobFiles from "../job/JobFiles.ts"
+import * as JobFiles from "../job/files/JobFiles.ts"
 import * as Input from "../job/Input.ts"
 import { UsageError } from "./UsageError.ts"
 

@@ -16,7 +16,7 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as Schedule from "effect/Schedule"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as RetryDocument from "../guard/RetryDocument.ts"
+import * as RetryDocument from "../guard/retry/RetryDocument.ts"
 import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
 

@@ -1,7 +1,7 @@
 /** The prices that a run reckons with: the provider's catalogue where it tells them in time, else the shipped ones. */
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
-import * as Retry from "../guard/Retry.ts"
+import * as Retry from "../guard/retry/Retry.ts"
 import * as Report from "../job/Report.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Together from "../together/Together.ts"

@@ -4,7 +4,7 @@
  * Drawn from the report and the lanes; nothing here decides anything.
  */
 import * as Duration from "effect/Duration"
-import type * as Lane from "../guard/Lane.ts"
+import type * as Lane from "../guard/lane/Lane.ts"
 import * as Report from "../job/Report.ts"
 import * as Format from "./Format.ts"
 import * as Style from "./Style.ts"

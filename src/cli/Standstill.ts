@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Remedy from "../domain/Remedy.ts"
-import * as Credits from "../guard/Credits.ts"
+import * as Credits from "../guard/credits/Credits.ts"
 import type * as Account from "../policy/Account.ts"
 import type * as Report from "../job/Report.ts"
 import * as Format from "./Format.ts"

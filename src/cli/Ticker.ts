@@ -1,8 +1,8 @@
 /** Draws progress while a job runs, and records what the lanes did in the job's report. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type * as Lane from "../guard/Lane.ts"
-import * as Lanes from "../guard/Lanes.ts"
+import type * as Lane from "../guard/lane/Lane.ts"
+import * as Lanes from "../guard/lane/Lanes.ts"
 import * as Report from "../job/Report.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Host from "./Host.ts"

@@ -54,7 +54,7 @@ import * as Deadline from "./Deadline.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import { CurrentProbe } from "./Probe.ts"
-import * as RetryDelay from "./RetryDelay.ts"
+import * as RetryDelay from "./retry/RetryDelay.ts"
 import * as Turns from "./Turns.ts"
 
 export { CurrentProbe } from "./Probe.ts"

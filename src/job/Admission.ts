@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Hash from "./Hash.ts"
 import { JournalError } from "./JobError.ts"
-import type * as Journal from "./Journal.ts"
+import type * as Journal from "./journal/Journal.ts"
 import * as Report from "./Report.ts"
 import * as Row from "./Row.ts"
 

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import type { JournalError } from "./JobError.ts"
-import type * as Journal from "./Journal.ts"
+import type * as Journal from "./journal/Journal.ts"
 import * as Settled from "./Settled.ts"
 import * as Sorter from "./Sorter.ts"
 

@@ -16,7 +16,7 @@ import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Json from "../together/Json.ts"
-import * as Directory from "./Directory.ts"
+import * as Directory from "./files/Directory.ts"
 import * as Twins from "./Twins.ts"
 import type * as Row from "./Row.ts"
 

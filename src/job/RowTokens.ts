@@ -3,7 +3,7 @@
  */
 import type { TokenEstimate } from "../domain/Call.ts"
 import type * as Usage from "../domain/Usage.ts"
-import * as AnswerError from "../together/AnswerError.ts"
+import * as AnswerError from "../together/error/AnswerError.ts"
 import * as Routes from "../together/Routes.ts"
 import type * as Row from "./Row.ts"
 

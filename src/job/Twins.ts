@@ -10,7 +10,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as IdIndex from "./IdIndex.ts"
+import * as IdIndex from "./journal/IdIndex.ts"
 import type { JournalError } from "./JobError.ts"
 import type * as Row from "./Row.ts"
 

@@ -13,7 +13,7 @@ import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
 import type * as Price from "../policy/Price.ts"
 import type * as Pipeline from "./Pipeline.ts"
-import type { Exchange } from "./Transport.ts"
+import type { Exchange } from "./transport/Transport.ts"
 
 /** Steers one call; what is absent is the client's default. */
 export interface CallOptions {

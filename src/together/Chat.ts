@@ -10,8 +10,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import * as Delta from "./Delta.ts"
-import type { Shape } from "./EventDecoder.ts"
+import * as Delta from "./stream/Delta.ts"
+import type { Shape } from "./stream/EventDecoder.ts"
 import { bytesOf, lenient, maybe, omitNull, open, request, Usage, Warning } from "./Wire.ts"
 
 /** Calls a function on behalf of the assistant. */

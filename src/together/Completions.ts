@@ -8,8 +8,8 @@
  */
 import * as Schema from "effect/Schema"
 import { EchoedPrompt, firstChoice, Logprobs, samplingFields } from "./Chat.ts"
-import * as Delta from "./Delta.ts"
-import type { Shape } from "./EventDecoder.ts"
+import * as Delta from "./stream/Delta.ts"
+import type { Shape } from "./stream/EventDecoder.ts"
 import { bytesOf, lenient, maybe, omitNull, open, request, Usage } from "./Wire.ts"
 
 /** Asks for the continuation of a prompt. */

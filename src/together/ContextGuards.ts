@@ -7,9 +7,9 @@
  */
 import * as Context from "effect/Context"
 import * as Breaker from "../guard/Breaker.ts"
-import * as Credits from "../guard/Credits.ts"
-import * as Lanes from "../guard/Lanes.ts"
-import { RetryBudget } from "../guard/RetryBudget.ts"
+import * as Credits from "../guard/credits/Credits.ts"
+import * as Lanes from "../guard/lane/Lanes.ts"
+import { RetryBudget } from "../guard/retry/RetryBudget.ts"
 
 /** Holds guards, as far as there are any. */
 export interface ContextGuards {

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
-import { promptsOfLines } from "./Redact.ts"
+import { promptsOfLines } from "./redact/Redact.ts"
 import { lenient, maybe, omitNull, open } from "./Wire.ts"
 
 /** Describes a stored file. `purpose`: `fine-tune`, `eval`, `batch-api`. */

@@ -18,11 +18,11 @@ import * as Schema from "effect/Schema"
 import type { TokenEstimate } from "../domain/Call.ts"
 import type { Usage } from "../domain/Usage.ts"
 import * as Price from "../policy/Price.ts"
-import * as Address from "./Address.ts"
+import * as Address from "./transport/Address.ts"
 import { issueOf, recognizing } from "./AnswerDecoder.ts"
-import { promptsOf } from "./Redact.ts"
+import { promptsOf } from "./redact/Redact.ts"
 import * as Routes from "./Routes.ts"
-import type { Exchange } from "./Transport.ts"
+import type { Exchange } from "./transport/Transport.ts"
 
 /** Prices one call. */
 export interface Pricing {

@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { InvalidRequestError } from "../domain/TogetherError.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
-import { promptsOf } from "./Redact.ts"
+import { promptsOf } from "./redact/Redact.ts"
 import type { Route } from "./Routes.ts"
 
 /** Makes the error of a request that does not fit; nothing where it does. */

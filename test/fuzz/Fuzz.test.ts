@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Chat from "../../src/together/Chat.ts"
-import * as EventDecoder from "../../src/together/EventDecoder.ts"
+import * as EventDecoder from "../../src/together/stream/EventDecoder.ts"
 import * as targets from "./targets.ts"
 
 const known: ReadonlySet<string> = new Set(["value", ...TogetherError.tags])

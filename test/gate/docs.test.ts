@@ -21,7 +21,7 @@ const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", ..
 const textOf = (path: string): string => readFileSync(join(root, path), "utf8")
 const sources = below("src", ".ts")
 
-/** Finds the one source file of a module given as `Retry` or `guard/Retry`. */
+/** Finds the one source file of a module given as `Retry` or `guard/retry/Retry`. */
 const moduleFile = (name: string): string => {
   const found = sources.filter((path) => path.endsWith(`/${name}.ts`))
   if (found.length !== 1) {
@@ -107,7 +107,7 @@ describe("docs", () => {
 
     it("are told apart from wrong, missing and invented rows", async () => {
       const page = [
-        "<!-- defaults: together/EventDecoder -->",
+        "<!-- defaults: together/stream/EventDecoder -->",
         "",
         "| option | default |",
         "| --- | --- |",
@@ -115,11 +115,11 @@ describe("docs", () => {
         "| `invented` | 3 |"
       ].join("\n")
       expect(await complaintsOf("page", page)).toEqual([
-        "page: maxEventSize is said to be 5 MiB, together/EventDecoder.defaults says 4194304",
-        "page: invented is said to be 3, but together/EventDecoder has none"
+        "page: maxEventSize is said to be 5 MiB, together/stream/EventDecoder.defaults says 4194304",
+        "page: invented is said to be 3, but together/stream/EventDecoder has none"
       ])
       expect(await complaintsOf("page", page.replace(/\n\| `max.*\n.*$/, ""))).toEqual([
-        "page: together/EventDecoder.defaults.maxEventSize is not shown"
+        "page: together/stream/EventDecoder.defaults.maxEventSize is not shown"
       ])
       expect(await complaintsOf("page", page.replace("5 MiB", "4 MiB").replace("| 3 |", "| none |"))).toEqual([])
     })
@@ -254,12 +254,15 @@ describe("docs", () => {
       sources.find((path) => path.startsWith(`src/${room}/`) && path.endsWith(`/${name}.ts`))
     for (const line of map.split("\n")) {
       if (/^[a-z]+$/.test(line)) room = line
+      const folder = /^ {2}(\w+\/)? /.exec(line)?.[1] ?? ""
       for (const chain of line.split("·")) {
         const levels = chain.split("▸").map((names) => names.match(/\b[A-Z]\w+/g) ?? [])
         for (const [depth, names] of levels.entries()) {
           for (const name of names) {
             count++
-            if (fileOf(name) === undefined) wrong.push(`src/${room} has no ${name}.ts`)
+            const file = fileOf(name)
+            if (file === undefined) wrong.push(`src/${room} has no ${name}.ts`)
+            else if (depth === 0 && !file.includes(`/${folder}`)) wrong.push(`${file} is not in ${folder}`)
             const above = (levels[depth - 1] ?? []).flatMap((owner) => fileOf(owner) ?? [])
             const isPart = above.some((path) => textOf(path).includes(`/${name}.ts"`))
             if (above.length > 0 && !isPart) wrong.push(`${above.join(", ")} does not import ${name}`)

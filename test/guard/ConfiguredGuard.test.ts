@@ -6,9 +6,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as ConfiguredGuard from "../../src/guard/ConfiguredGuard.ts"
-import * as Credits from "../../src/guard/Credits.ts"
-import * as Lanes from "../../src/guard/Lanes.ts"
-import * as RetryBudget from "../../src/guard/RetryBudget.ts"
+import * as Credits from "../../src/guard/credits/Credits.ts"
+import * as Lanes from "../../src/guard/lane/Lanes.ts"
+import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
 
 const env = (variables: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnvRecord(variables))
 

@@ -14,8 +14,8 @@ import {
   RequestTimeoutError,
   StreamError
 } from "../../src/domain/TogetherError.ts"
-import * as Credits from "../../src/guard/Credits.ts"
-import * as LedgerStore from "../../src/guard/LedgerStore.ts"
+import * as Credits from "../../src/guard/credits/Credits.ts"
+import * as LedgerStore from "../../src/guard/ledger/LedgerStore.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
 import { call, cents, estimate, listen, probe, refused } from "./credits.ts"

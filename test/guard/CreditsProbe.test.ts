@@ -9,7 +9,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import type { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
-import * as Credits from "../../src/guard/Credits.ts"
+import * as Credits from "../../src/guard/credits/Credits.ts"
 import { call, estimate, listen, probe, refused } from "./credits.ts"
 
 const answerAfter = (delay: Duration.Input) => Effect.delay(Effect.succeed("answer"), delay)

@@ -5,7 +5,7 @@ import { globSync, readFileSync } from "node:fs"
 import { RateLimitError, ServerError } from "../../src/domain/TogetherError.ts"
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
-import * as Retry from "../../src/guard/Retry.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 
 const read = (path: string) => readFileSync(new URL(`../../docs/${path}`, import.meta.url), "utf8")
 
@@ -28,7 +28,7 @@ const worded = (value: Duration.Duration | number | string): string => {
 
 describe("docs", () => {
   it("list every metric, each under the prefix of the package", () => {
-    const src = new URL("../../src/", import.meta.url)
+    const src = new URL("../../src", import.meta.url)
     const defined = globSync("**/*.ts", { cwd: src }).flatMap((path) =>
       [...readFileSync(new URL(path, src), "utf8").matchAll(/Metric\.(counter|gauge|histogram)\(\s*"(\w+)"/g)]
         .map(([, kind, name]) => `| \`${name}\` | ${kind} |`)

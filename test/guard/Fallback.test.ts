@@ -22,7 +22,7 @@ import {
   type TogetherError
 } from "../../src/domain/TogetherError.ts"
 import * as Fallback from "../../src/guard/Fallback.ts"
-import * as Retry from "../../src/guard/Retry.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const message = "no"

@@ -10,7 +10,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import { RequestTimeoutError } from "../../src/domain/TogetherError.ts"
 import * as Hedge from "../../src/guard/Hedge.ts"
-import * as RetryBudget from "../../src/guard/RetryBudget.ts"
+import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { hour, stepped } from "./steps.ts"
 

@@ -5,9 +5,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
-import * as Lane from "../../src/guard/Lane.ts"
-import * as Lanes from "../../src/guard/Lanes.ts"
-import * as LaneMetrics from "../../src/guard/LaneMetrics.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
+import * as Lanes from "../../src/guard/lane/Lanes.ts"
+import * as LaneMetrics from "../../src/guard/lane/LaneMetrics.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const classify = (): Lane.Sample => ({ _tag: "Success" })

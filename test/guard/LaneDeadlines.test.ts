@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import * as Deadlines from "../../src/guard/LaneDeadlines.ts"
+import * as Deadlines from "../../src/guard/lane/LaneDeadlines.ts"
 
 interface Entry extends Deadlines.Entry {
   readonly deadlineAt: number

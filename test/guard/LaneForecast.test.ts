@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Deadline from "../../src/guard/Deadline.ts"
-import * as Lane from "../../src/guard/Lane.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { seeded } from "../policy/events.ts"
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Lane from "../../src/guard/Lane.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const classify = (): Lane.Sample => ({ _tag: "Success" })

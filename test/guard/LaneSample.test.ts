@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Usage from "../../src/domain/Usage.ts"
-import * as Lane from "../../src/guard/Lane.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
 
 const common = { message: "" }
 const retryAfter = Duration.seconds(2)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Lane from "../../src/guard/Lane.ts"
+import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { seeded } from "../policy/events.ts"
 import { bucket, calls, player, type Provider, throttled } from "./lanes.ts"

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Lanes from "../../src/guard/Lanes.ts"
+import * as Lanes from "../../src/guard/lane/Lanes.ts"
 
 describe("Lanes", () => {
   describe("key", () => {

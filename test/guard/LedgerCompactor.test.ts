@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as LedgerCompactor from "../../src/guard/LedgerCompactor.ts"
+import * as LedgerCompactor from "../../src/guard/ledger/LedgerCompactor.ts"
 import type * as Ledger from "../../src/policy/Ledger.ts"
 
 const stated = (key: string): Ledger.Stated => ({ _tag: "Stated", at: 0, key, balance: 1n, free: 0n })

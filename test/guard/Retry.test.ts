@@ -23,8 +23,8 @@ import {
 } from "../../src/domain/TogetherError.ts"
 import * as Deadline from "../../src/guard/Deadline.ts"
 import * as Monotonic from "../../src/guard/Monotonic.ts"
-import * as Retry from "../../src/guard/Retry.ts"
-import * as RetryBudget from "../../src/guard/RetryBudget.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
+import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { hasty, hour, stepped } from "./steps.ts"
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as RetryBudget from "../../src/guard/RetryBudget.ts"
+import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { hour, stepped } from "./steps.ts"
 

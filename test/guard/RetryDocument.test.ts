@@ -13,8 +13,8 @@ import {
   ServerError,
   type TogetherError
 } from "../../src/domain/TogetherError.ts"
-import * as Retry from "../../src/guard/Retry.ts"
-import * as RetryDocument from "../../src/guard/RetryDocument.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
+import * as RetryDocument from "../../src/guard/retry/RetryDocument.ts"
 
 const server = new ServerError({ message: "500" })
 const overloaded = new OverloadedError({ message: "503" })

@@ -3,9 +3,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { AuthError, InsufficientCreditsError, ServerError, type TogetherError } from "../../src/domain/TogetherError.ts"
-import * as Retry from "../../src/guard/Retry.ts"
-import * as RetryBudget from "../../src/guard/RetryBudget.ts"
-import * as RetryLoop from "../../src/guard/RetryLoop.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
+import * as RetryBudget from "../../src/guard/retry/RetryBudget.ts"
+import * as RetryLoop from "../../src/guard/retry/RetryLoop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const server = new ServerError({ message: "500", status: 500 })

@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 // imported from where they stand: of both packages' indexes the compiler would read all, for the same words
 const code = `import type * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Retry from "../../src/guard/Retry.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 declare const ask: Effect.Effect<string, Error>
 export const last = ask.pipe(Retry.run(Schedule.recurs(2)))
 export const first = Retry.run(ask, Schedule.recurs(2))

@@ -13,7 +13,7 @@ import {
   StreamError
 } from "../../src/domain/TogetherError.ts"
 import * as Deadline from "../../src/guard/Deadline.ts"
-import * as Retry from "../../src/guard/Retry.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 import { suite } from "../policy/vectors.ts"
 
 const rateLimit = (retryAfter?: Duration.Input) =>

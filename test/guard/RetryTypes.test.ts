@@ -9,9 +9,9 @@ import * as ExecutionPlan from "effect/ExecutionPlan"
 import type * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type { RateLimitError, ServerError, TogetherError } from "../../src/domain/TogetherError.ts"
-import * as Retry from "../../src/guard/Retry.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 import * as Together from "../../src/together/Together.ts"
-import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
+import * as TogetherLanguageModel from "../../src/together/ai/TogetherLanguageModel.ts"
 
 const ask: Effect.Effect<string, ServerError> = Effect.succeed("done")
 const twice = Schedule.recurs(2)

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { InsufficientCreditsError } from "../../src/domain/TogetherError.ts"
-import type { Alert } from "../../src/guard/CreditAlerts.ts"
-import type * as Credits from "../../src/guard/Credits.ts"
+import type { Alert } from "../../src/guard/credits/CreditAlerts.ts"
+import type * as Credits from "../../src/guard/credits/Credits.ts"
 import * as Price from "../../src/policy/Price.ts"
 
 /** Keeps the times of a test round; the default schedule has its own test. */

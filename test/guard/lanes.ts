@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
-import type * as Lane from "../../src/guard/Lane.ts"
+import type * as Lane from "../../src/guard/lane/Lane.ts"
 
 /** Is what a provider sees of an attempt; `now` is seconds since it was made, `inFlight` counts the attempt itself. */
 export interface Seen {

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as PlatformError from "effect/PlatformError"
-import * as Credits from "../../src/guard/Credits.ts"
-import * as LedgerStore from "../../src/guard/LedgerStore.ts"
+import * as Credits from "../../src/guard/credits/Credits.ts"
+import * as LedgerStore from "../../src/guard/ledger/LedgerStore.ts"
 import type * as Ledger from "../../src/policy/Ledger.ts"
 
 /** Names a ledger file in a directory that goes with the scope. */

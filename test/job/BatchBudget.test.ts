@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as BatchBudget from "../../src/job/BatchBudget.ts"
+import * as BatchBudget from "../../src/job/batch/BatchBudget.ts"
 import * as Price from "../../src/policy/Price.ts"
 
 const spending = (limit: bigint | undefined) => {

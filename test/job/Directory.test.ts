@@ -3,7 +3,7 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
-import * as Directory from "../../src/job/Directory.ts"
+import * as Directory from "../../src/job/files/Directory.ts"
 
 const notFound = PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "makeDirectory" })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Hash from "../../src/job/Hash.ts"
-import * as IdIndex from "../../src/job/IdIndex.ts"
+import * as IdIndex from "../../src/job/journal/IdIndex.ts"
 import { law } from "../policy/law.ts"
 
 describe("Hash", () => {

@@ -13,7 +13,7 @@ import {
   ServerError
 } from "../../src/domain/TogetherError.ts"
 import type * as Answer from "../../src/job/Answer.ts"
-import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Input from "../../src/job/Input.ts"
 import * as ResponseCache from "../../src/job/ResponseCache.ts"
 import * as Row from "../../src/job/Row.ts"

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as PlatformError from "effect/PlatformError"
 import * as TestClock from "effect/testing/TestClock"
-import * as Lock from "../../src/job/Lock.ts"
+import * as Lock from "../../src/job/files/Lock.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as MemoryDisk from "./MemoryDisk.ts"
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
-import * as Outlays from "../../src/job/Outlays.ts"
+import * as Outlays from "../../src/job/files/Outlays.ts"
 import * as CallWatch from "../../src/together/CallWatch.ts"
 import { reply, row } from "./jobs.ts"
 

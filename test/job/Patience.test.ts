@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { ConnectionError, ModelUnavailableError } from "../../src/domain/TogetherError.ts"
 import * as Input from "../../src/job/Input.ts"
-import * as JobFiles from "../../src/job/JobFiles.ts"
+import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as Patience from "../../src/job/Patience.ts"
 import { prompts, provider, run, setup } from "./jobs.ts"
 

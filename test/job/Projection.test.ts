@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type { OutputError } from "../../src/job/JobError.ts"
-import * as Projection from "../../src/job/Projection.ts"
+import * as Projection from "../../src/job/files/Projection.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 

@@ -1,5 +1,5 @@
 /** Changes what a learner of a rate knows, record by record. */
-import type { State } from "../../src/policy/rate/AdaptiveRateState.ts"
+import type { State } from "../../src/policy/rate/State.ts"
 
 /** Names what differs: of a record, only that. */
 export type Over = { readonly [Key in keyof State]?: State[Key] extends object ? Partial<State[Key]> : State[Key] }

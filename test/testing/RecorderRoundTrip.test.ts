@@ -12,7 +12,7 @@ import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
-import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
+import * as TogetherLanguageModel from "../../src/together/ai/TogetherLanguageModel.ts"
 
 const model = "openai/gpt-oss-20b"
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Address from "../../src/together/Address.ts"
+import * as Address from "../../src/together/transport/Address.ts"
 
 describe("isOurs", () => {
   it.each<[from: string, to: string, ours: boolean]>([

@@ -3,7 +3,7 @@ import { Duration, Effect, Schedule, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import { Retry, TogetherError } from "effect-together"
 import { Reply, TogetherTest } from "effect-together/testing"
-import * as AiFailure from "../../src/together/AiFailure.ts"
+import * as AiFailure from "../../src/together/ai/AiFailure.ts"
 import { run } from "./languageModel.ts"
 
 describe("AiFailure", () => {

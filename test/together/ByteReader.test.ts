@@ -4,7 +4,7 @@ import { Chat, Together } from "effect-together"
 import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import * as Layer from "effect/Layer"
 import { VirtualClock } from "effect-together/testing"
-import * as ByteReader from "../../src/together/ByteReader.ts"
+import * as ByteReader from "../../src/together/stream/ByteReader.ts"
 
 const utf8 = new TextEncoder()
 const request = HttpClientRequest.get("http://localhost")

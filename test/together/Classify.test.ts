@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
-import * as Classify from "../../src/together/Classify.ts"
-import * as ErrorBody from "../../src/together/ErrorBody.ts"
+import * as Classify from "../../src/together/error/Classify.ts"
+import * as ErrorBody from "../../src/together/error/ErrorBody.ts"
 
 const classify = (
   status: number,

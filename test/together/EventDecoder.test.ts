@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Chat from "../../src/together/Chat.ts"
 import * as Completions from "../../src/together/Completions.ts"
-import * as EventDecoder from "../../src/together/EventDecoder.ts"
+import * as EventDecoder from "../../src/together/stream/EventDecoder.ts"
 
 const utf8 = new TextEncoder()
 

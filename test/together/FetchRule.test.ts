@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as FetchRule from "../../src/together/FetchRule.ts"
+import * as FetchRule from "../../src/together/transport/FetchRule.ts"
 
 describe("FetchRule", () => {
   it("stands wherever a RequestInit says nothing of redirects, undefined included", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { StreamEvent } from "../../src/together/CallOptions.ts"
-import * as JsonEventDecoder from "../../src/together/JsonEventDecoder.ts"
+import * as JsonEventDecoder from "../../src/together/stream/JsonEventDecoder.ts"
 
 const utf8 = new TextEncoder()
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { promptsOf, promptsOfLines, promptsOfText } from "../../src/together/Prompts.ts"
+import { promptsOf, promptsOfLines, promptsOfText } from "../../src/together/redact/Prompts.ts"
 
 describe("promptsOf", () => {
   it("collects texts at any depth, but no names", () => {

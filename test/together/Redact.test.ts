@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxBodyLength, narrowed, redact } from "../../src/together/Redact.ts"
+import { maxBodyLength, narrowed, redact } from "../../src/together/redact/Redact.ts"
 
 const unicode = (text: string): string => `\\u${text.charCodeAt(0).toString(16).padStart(4, "0")}`
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as SecretMatches from "../../src/together/SecretMatches.ts"
+import * as SecretMatches from "../../src/together/redact/SecretMatches.ts"
 
 /** Draws whole numbers below a bound, the same for the same seed. */
 const drawing = (seed: number) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Subject from "../../src/together/Subject.ts"
+import * as Subject from "../../src/together/error/Subject.ts"
 
 describe("Subject", () => {
   const call = { operation: "chat", model: "openai/gpt-oss-20b" }

@@ -3,8 +3,8 @@ import { Duration, Effect, Layer, Schedule } from "effect"
 import { EmbeddingModel, Model } from "effect/ai"
 import { Retry } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
-import * as AiFailure from "../../src/together/AiFailure.ts"
-import * as TogetherEmbeddingModel from "../../src/together/TogetherEmbeddingModel.ts"
+import * as AiFailure from "../../src/together/ai/AiFailure.ts"
+import * as TogetherEmbeddingModel from "../../src/together/ai/TogetherEmbeddingModel.ts"
 
 const name = "intfloat/multilingual-e5-large-instruct"
 

@@ -7,8 +7,8 @@ import { Chat, Credits, Together } from "effect-together"
 import { VirtualClock } from "effect-together/testing"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import * as Shortcut from "../../src/together/Shortcut.ts"
-import * as Transport from "../../src/together/Transport.ts"
+import * as Shortcut from "../../src/together/transport/Shortcut.ts"
+import * as Transport from "../../src/together/transport/Transport.ts"
 
 const exchange = { operation: "chat", model: "m", method: "POST", path: "/chat", json: { a: 1 } } as const
 

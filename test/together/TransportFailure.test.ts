@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
-import * as TransportFailure from "../../src/together/TransportFailure.ts"
+import * as TransportFailure from "../../src/together/error/TransportFailure.ts"
 
 describe("TransportFailure", () => {
   it.each([

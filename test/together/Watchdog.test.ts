@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Clock, Effect, type Fiber } from "effect"
 import { VirtualClock } from "effect-together/testing"
 import { TestClock } from "effect/testing"
-import * as Watchdog from "../../src/together/Watchdog.ts"
+import * as Watchdog from "../../src/together/transport/Watchdog.ts"
 
 /** Runs on the fiber at hand, at millisecond 0 of a test clock. */
 const withFiber = <A>(f: (fiber: Fiber.Fiber<unknown, unknown>) => A) =>

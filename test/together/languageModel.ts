@@ -1,7 +1,7 @@
 import { Effect, Layer, Schema } from "effect"
 import { LanguageModel, type Model, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
-import * as TogetherLanguageModel from "../../src/together/TogetherLanguageModel.ts"
+import * as TogetherLanguageModel from "../../src/together/ai/TogetherLanguageModel.ts"
 
 export const name = "openai/gpt-oss-20b"
 

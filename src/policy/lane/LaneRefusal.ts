@@ -2,10 +2,10 @@
  * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
  */
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
-import * as Return from "../rate/AdaptiveRateReturn.ts"
-import { stepped } from "../rate/AdaptiveRateState.ts"
-import * as Traffic from "../rate/AdaptiveRateTraffic.ts"
-import * as Use from "../rate/AdaptiveRateUse.ts"
+import * as Return from "../rate/Return.ts"
+import { stepped } from "../rate/State.ts"
+import * as Traffic from "../rate/Traffic.ts"
+import * as Use from "../rate/Use.ts"
 import * as BucketBounds from "../rate/BucketBounds.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"

@@ -33,10 +33,10 @@
  * **Source**: a sequential probability ratio test (Wald 1945) for the trial, and a CUSUM (Page 1954) for doubts and for what
  * is more than the known share.
  */
-import * as Probe from "../rate/AdaptiveRateProbe.ts"
-import { refusedRate } from "../rate/AdaptiveRateRefusal.ts"
-import * as Return from "../rate/AdaptiveRateReturn.ts"
-import * as Rate from "../rate/AdaptiveRateState.ts"
+import * as Probe from "../rate/Probe.ts"
+import { refusedRate } from "../rate/Refusal.ts"
+import * as Return from "../rate/Return.ts"
+import * as Rate from "../rate/State.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
 import {

@@ -3,7 +3,7 @@
  *
  * `LaneStray` moves it, and exports what others need.
  */
-import * as Rate from "../rate/AdaptiveRateState.ts"
+import * as Rate from "../rate/State.ts"
 import type { State as Lane } from "./LaneState.ts"
 
 /** Holds the constants of `LaneStray`. */

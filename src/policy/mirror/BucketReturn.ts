@@ -3,7 +3,7 @@
  *
  * A limit that closes now and then, or that is closed from the first attempt on, refuses whatever is sent: the guesses take
  * that for a low rate, and at a low rate no evidence against it comes. So the highest rate that held is remembered, as
- * `AdaptiveRateReturn` does it. Where the rate has fallen under a quarter of it, a call that had to wait was admitted and
+ * `rate/Return` does it. Where the rate has fallen under a quarter of it, a call that had to wait was admitted and
  * none refused for two seconds, guesses begin anew between that quarter and twice the highest, each factor as likely, with
  * one call in the bucket.
  *
@@ -24,7 +24,7 @@
  *
  * Everything is plain data, `now` is seconds.
  */
-import * as Rate from "../rate/AdaptiveRateReturnState.ts"
+import * as Rate from "../rate/ReturnState.ts"
 import type { Guesses } from "./BucketGuesses.ts"
 
 /** Holds the constants of this module. */

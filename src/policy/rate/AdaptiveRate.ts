@@ -37,7 +37,7 @@
  *   The interval between probes doubles with each probe that finds nothing and is short after a fall. It is the longer the
  *   more refusals a probe costs, and the more of the limit is lost in the pause that follows.
  *
- * Where the rate fell far, what held before is tried again once nothing is refused: `AdaptiveRateReturn`.
+ * Where the rate fell far, what held before is tried again once nothing is refused: `rate/Return`.
  *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
@@ -45,7 +45,7 @@
  * than the limit allows, what is proved is measured from the moment at which they last fell behind by two seconds.
  *
  * A pause that the provider asks for, longer than the bucket takes to fill, measures nothing either, and is what a refusal
- * costs (`AdaptiveRatePause`). There the search takes its time before it risks another, the rates that explain the refusals
+ * costs (`rate/Pause`). There the search takes its time before it risks another, the rates that explain the refusals
  * are believed as soon as they are few, and a probe comes only where what it may find is worth its refusal.
  *
  * Silence counts only while it could have been broken: time in which the caller itself stood still, and read no answer, is
@@ -61,21 +61,21 @@
  * we cut to what was measured, because a bucket, unlike a network path, admits exactly its rate while it is empty.
  */
 
-import * as Bucket from "./AdaptiveRateBucket.ts"
-import * as Pause from "./AdaptiveRatePause.ts"
-import * as Probe from "./AdaptiveRateProbe.ts"
-import * as Return from "./AdaptiveRateReturn.ts"
-import * as Search from "./AdaptiveRateSearch.ts"
-import { believed, doubling, isClose, type Move, move, patience, type State } from "./AdaptiveRateState.ts"
-import * as Step from "./AdaptiveRateStep.ts"
-import * as Told from "./AdaptiveRateTold.ts"
-import * as Traffic from "./AdaptiveRateTraffic.ts"
-import * as Use from "./AdaptiveRateUse.ts"
+import * as Bucket from "./Bucket.ts"
+import * as Pause from "./Pause.ts"
+import * as Probe from "./Probe.ts"
+import * as Return from "./Return.ts"
+import * as Search from "./Search.ts"
+import { believed, doubling, isClose, type Move, move, patience, type State } from "./State.ts"
+import * as Step from "./Step.ts"
+import * as Told from "./Told.ts"
+import * as Traffic from "./Traffic.ts"
+import * as Use from "./Use.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
-export { lostSeconds } from "./AdaptiveRatePause.ts"
+export { lostSeconds } from "./Pause.ts"
 
-export { refuse } from "./AdaptiveRateRefusal.ts"
+export { refuse } from "./Refusal.ts"
 
 export {
   afterVain,
@@ -87,7 +87,7 @@ export {
   type Reason,
   type Stamp,
   type State
-} from "./AdaptiveRateState.ts"
+} from "./State.ts"
 
 /** Holds the constants of `start`. */
 const starting = {

@@ -7,7 +7,7 @@
  * stays.
  */
 import * as Option from "effect/Option"
-import { promptsOf } from "../../together/Redact.ts"
+import { promptsOf } from "../../together/redact/Redact.ts"
 import * as JsonText from "./jsonText.ts"
 
 /** Says what to keep of an answer's prompts. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
-import * as Rise from "../../../src/policy/rate/AdaptiveRateRise.ts"
+import * as Rise from "../../../src/policy/rate/Rise.ts"
 import * as Estimate from "../../../src/policy/lane/LaneEstimate.ts"
 import * as InFlight from "../../../src/policy/lane/LaneInFlight.ts"
 import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"

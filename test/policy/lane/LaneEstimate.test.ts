@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as LaneStreams from "../../../src/guard/LaneStreams.ts"
+import * as LaneStreams from "../../../src/guard/lane/LaneStreams.ts"
 import * as Estimate from "../../../src/policy/lane/LaneEstimate.ts"
 import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
-import * as Episode from "../../../src/policy/rate/AdaptiveRateEpisode.ts"
+import * as Episode from "../../../src/policy/rate/Episode.ts"
 import * as BucketBounds from "../../../src/policy/rate/BucketBounds.ts"
 import { seeded } from "../events.ts"
 import { law } from "../law.ts"

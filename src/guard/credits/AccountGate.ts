@@ -1,0 +1,383 @@
+/**
+ * The gate of one account: calls pass, wait, or are elected to probe.
+ *
+ * The sums are `policy/Account`; here are the clock, the schedule and the queue
+ * of waiting calls. A call that passes gets a `Leave` to send; how it ended is told by
+ * `conclude`. While the account is suspended, waiting calls queue in order; when
+ * a probe is due the first of them is let through as the probe, and if it is
+ * answered, all go. No call is made up for probing: the probe is real work.
+ *
+ * A probe that has shown nothing when the next would be due loses its turn, and
+ * nothing else: its call goes on, retries included, and its answer lifts the
+ * suspension as well. The next is elected, of another lane if any waits.
+ *
+ * All state changes are synchronous steps between two points of suspension, so
+ * they are atomic among fibers. A call that is to wait asks once more in the step
+ * that queues it: the account may have been lifted since it asked first. What must
+ * not be torn by an interruption (a refusal and the scheduling of its probe; the
+ * hand-over to an elected waiter) runs uninterruptibly.
+ *
+ * Probes are timed by a timer, and only foretold by the clock on the wall: once
+ * the timer has fired the next call is the probe, whatever that clock says.
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { InsufficientCreditsError } from "../../domain/TogetherError.ts"
+import * as Account from "../../policy/Account.ts"
+import * as AccountQueue from "./AccountQueue.ts"
+import type { Restore } from "../Restore.ts"
+
+/** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
+export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
+
+/** What a probe schedule is told before each probe. */
+export interface ProbeInput {
+  /** Probes sent so far in this suspension. */
+  readonly probes: number
+  readonly suspendedSeconds: number
+}
+
+/** A schedule of probes: only its delays count, and where it ends, probing ends. */
+export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
+
+/** Leave to send a call. Mutable, owned by the gate. */
+export interface Leave {
+  readonly key: string
+  readonly lane: string | undefined
+  admission: Account.Admission
+  /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
+  stopped: boolean
+  /** True once its call ended other than by an answer: what it says later is no news of the account. */
+  concluded: boolean
+}
+
+/** Asks for leave. */
+export interface Request {
+  readonly policy: OnSuspended
+  /** Calls of one lane may fail together: after a probe that showed nothing, waiting calls of other lanes go first. */
+  readonly lane: string | undefined
+  /** What the call that makes this one holds of this gate: a call within a probe is that probe. */
+  readonly within?: Leave | undefined
+}
+
+/** Says how a call that had leave ended, as far as credit is concerned. */
+export type Outcome =
+  /** The provider answered: the account can pay. */
+  | "answered"
+  /** Refused for want of credit. */
+  | "refused"
+  /** Failed for another reason: says nothing about credit. */
+  | "failed"
+  /** Interrupted: there is no answer. */
+  | "abandoned"
+
+/** What the gate reports. */
+export type Event =
+  | { readonly _tag: "Suspended"; readonly probeAt: number | undefined }
+  | { readonly _tag: "ProbeFailed"; readonly probes: number; readonly refused: boolean }
+  | { readonly _tag: "ProbingEnded"; readonly probes: number }
+  | { readonly _tag: "Resumed"; readonly by: "probe" | "hand"; readonly outage: Account.Outage }
+
+/** Guards one account. */
+export interface Gate {
+  /** Gets leave to send, now or later. Runs its own interruption handling: call it under `uninterruptibleMask`. */
+  readonly enter: (request: Request, restore: Restore) => Effect.Effect<Leave, InsufficientCreditsError>
+  /** Lets an attempt be sent, or fails it unsent: call it last before sending. The leave of another account stays as it is. */
+  readonly check: (leave: Leave | undefined) => Effect.Effect<void, InsufficientCreditsError>
+  /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
+  readonly conclude: (leave: Leave, outcome: Outcome) => Effect.Effect<void>
+  /** Lets calls pass again; false where they already do. */
+  readonly resume: Effect.Effect<boolean>
+  readonly state: Effect.Effect<Account.State>
+  readonly waiting: Effect.Effect<number>
+}
+
+const seconds = (clock: Clock.Clock): number => clock.currentTimeMillisUnsafe() / 1000
+
+type Step = (now: number, input: ProbeInput) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
+
+/** Says why a call was not sent, and what to do. */
+const refusalOf = (state: Account.State, key: string, now: number, remedy: string): InsufficientCreditsError => {
+  const [since, probeAt] = state._tag === "Active"
+    ? [now, undefined]
+    : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
+  const next = state._tag === "Suspended" && state.ended
+    ? "no further probe is planned"
+    : probeAt === undefined || probeAt === Infinity
+    ? "a probe is under way"
+    : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
+  return new InsufficientCreditsError({
+    message: `Not sent: the credit of account "${key}" ran out ${Math.round(now - since)} s ago (${next}). ${remedy}`
+  })
+}
+
+/** Makes the gate of one account. Its timers live in the given scope. */
+export const make = (options: {
+  readonly key: string
+  readonly probe: ProbeSchedule
+  readonly scope: Scope.Scope
+  /** Receives what happens; runs inside the step that caused it. */
+  readonly onEvent: (event: Event) => Effect.Effect<void>
+  /** Says what to do, for the message of an unsent call's error. */
+  readonly remedy: (now: number) => string
+}): Gate => {
+  const { key } = options
+  const queue = AccountQueue.make()
+  let state: Account.State = Account.initial
+  let step: Step | undefined
+  let timer: Fiber.Fiber<void> | undefined
+  /** How long after a probe the next is due, and when that is. */
+  let interval = Duration.zero
+  let dueAt = 0
+  /** True where a probe was due and nobody waited to be it: the next call that enters is. */
+  let due = false
+
+  const leave = (admission: Account.Admission, lane: string | undefined): Leave => ({
+    key,
+    lane,
+    admission,
+    stopped: false,
+    concluded: false
+  })
+
+  const isProbe = (of: Leave): boolean => !of.concluded && Account.isProbe(state, of.admission)
+
+  const unsent = (now: number): InsufficientCreditsError => refusalOf(state, key, now, options.remedy(now))
+
+  const releaseAll = (): void => {
+    for (const waiter of queue.all()) {
+      queue.give(waiter, leave({ generation: state.generation, probe: 0 }, waiter.lane))
+    }
+  }
+
+  const failAll = (now: number): void => {
+    for (const waiter of queue.all()) queue.turnAway(waiter, unsent(now))
+  }
+
+  /** Asks to let a call through. */
+  const ask = (now: number): Account.Entered => {
+    const [entered, next] = Account.enter(state, due && state._tag === "Suspended" ? Math.max(now, state.probeAt) : now)
+    state = next
+    if (entered._tag === "Pass") due = false
+    return entered
+  }
+
+  /** Lets the first waiter probe now that a probe is due, or the next call. */
+  const elect = (now: number): void => {
+    if (state._tag !== "Suspended") return
+    const first = queue.first()
+    if (first === undefined) {
+      due = true
+      return
+    }
+    const entered = ask(now)
+    if (entered._tag === "Pass") queue.give(first, leave(entered.admission, first.lane))
+  }
+
+  /** Ends the turn of a probe that showed nothing, or nothing yet. What waits in its lane may do the same: it goes last. */
+  const endTurn = (probe: Leave, probeAt: number): boolean => {
+    const [hadTurn, next] = Account.inconclusive(state, probe.admission, probeAt)
+    state = next
+    if (hadTurn) queue.defer(probe.lane)
+    return hadTurn
+  }
+
+  const stopTimer = Effect.sync(() => {
+    timer?.interruptUnsafe()
+    timer = undefined
+  })
+
+  /** Waits until the next probe is due; the one under way has its turn until then. */
+  const startTimer = (clock: Clock.Clock, probe: Leave | undefined): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const probeAt = seconds(clock) + Duration.toSeconds(interval)
+      dueAt = probeAt
+      return Effect.andThen(
+        stopTimer,
+        Effect.sleep(interval).pipe(
+          Effect.andThen(Effect.sync(() => {
+            timer = undefined
+            if (probe !== undefined) endTurn(probe, probeAt)
+            elect(probeAt)
+          })),
+          Effect.interruptible,
+          Effect.forkIn(options.scope),
+          Effect.tap((fiber) => Effect.sync(() => void (timer = fiber)))
+        )
+      )
+    })
+
+  /** Asks the schedule when the next probe is due. */
+  const plan = (clock: Clock.Clock): Effect.Effect<number | undefined> =>
+    Effect.gen(function*() {
+      if (state._tag !== "Suspended") return undefined
+      due = false
+      const now = seconds(clock)
+      const input = { probes: state.probes, suspendedSeconds: now - state.since }
+      const ended = Effect.sync(() => {
+        state = Account.scheduled(state, undefined)
+        failAll(now)
+        return undefined
+      })
+      const planned = yield* Effect.gen(function*() {
+        step ??= yield* Schedule.toStep(options.probe)
+        return yield* step(clock.currentTimeMillisUnsafe(), input)
+      }).pipe(
+        Pull.catchDone(() => ended),
+        // nobody waits for probes of a schedule that has died either
+        Effect.onError(() => ended)
+      )
+      if (planned === undefined) return undefined
+      interval = planned[1]
+      const probeAt = now + Duration.toSeconds(interval)
+      state = Account.scheduled(state, probeAt)
+      yield* startTimer(clock, undefined)
+      return probeAt
+    })
+
+  const reopened = (by: "probe" | "hand", outage: Account.Outage): Effect.Effect<void> => {
+    step = undefined
+    due = false
+    return Effect.andThen(stopTimer, options.onEvent({ _tag: "Resumed", by, outage })).pipe(
+      Effect.andThen(Effect.sync(releaseAll))
+    )
+  }
+
+  /** Tells the end of a probe of this suspension; of any other call, nothing. */
+  const probeFailed = ({ admission }: Leave, refused: boolean): Effect.Effect<void> =>
+    Account.isProbe(state, admission)
+      ? options.onEvent({ _tag: "ProbeFailed", probes: admission.probe, refused })
+      : Effect.void
+
+  const conclude = (ended: Leave, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
+    const now = seconds(clock)
+    if (ended.concluded) return Effect.void
+    ended.concluded = outcome !== "answered"
+    switch (outcome) {
+      case "answered": {
+        const [outage, next] = Account.answered(state, ended.admission, now)
+        state = next
+        if (outage === undefined) return Effect.void
+        ended.admission = { generation: next.generation, probe: 0 }
+        return reopened("probe", outage)
+      }
+      case "refused": {
+        if (ended.stopped) return Effect.void
+        const failed = probeFailed(ended, true)
+        const [refused, next] = Account.refused(state, ended.admission, now)
+        state = next
+        if (next._tag !== "Suspended" || refused === "Counted") return failed
+        return Effect.flatMap(Effect.exit(plan(clock)), (planned) => {
+          const probeAt = Exit.isSuccess(planned) ? planned.value : undefined
+          const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
+          return probeAt === undefined
+            ? told.pipe(
+              Effect.andThen(options.onEvent({ _tag: "ProbingEnded", probes: next.probes })),
+              Effect.andThen(Effect.asVoid(planned))
+            )
+            : told
+        })
+      }
+      case "failed": {
+        const failed = probeFailed(ended, false)
+        endTurn(ended, dueAt)
+        return failed
+      }
+      case "abandoned":
+        return Effect.sync(() => {
+          if (endTurn(ended, now)) elect(now)
+        })
+    }
+  }
+
+  /** Queues a waiter, unless what it waits for has happened since it was told to wait. */
+  const join = (waiter: AccountQueue.Waiter, now: number): void => {
+    queue.add(waiter)
+    const entered = ask(now)
+    if (entered._tag === "Pass") queue.give(waiter, leave(entered.admission, waiter.lane))
+    else if (entered._tag === "Ended") queue.turnAway(waiter, unsent(now))
+  }
+
+  const wait = (
+    policy: Exclude<OnSuspended, "fail">,
+    lane: string | undefined,
+    restore: Restore,
+    clock: Clock.Clock
+  ): Effect.Effect<Leave, InsufficientCreditsError> =>
+    Effect.suspend(() => {
+      const waiter: AccountQueue.Waiter = { lane, resume: () => {}, leave: undefined }
+      const queued = Effect.callback<Leave, InsufficientCreditsError>((resume) => {
+        waiter.resume = resume
+        join(waiter, seconds(clock))
+      })
+      const bounded = policy === "wait"
+        ? queued
+        : Effect.timeoutOrElse(queued, {
+          duration: policy.wait,
+          orElse: () => Effect.fail(unsent(seconds(clock)))
+        })
+      // outside `restore`: sees the elected waiter that was interrupted before it could go
+      return Effect.onExit(restore(bounded), (exit) => {
+        if (Exit.isSuccess(exit)) return Effect.void
+        queue.remove(waiter)
+        const lost = waiter.leave
+        return lost === undefined ? Effect.void : conclude(lost, "abandoned", clock)
+      })
+    })
+
+  /** Begins the turn of a call that was let through as the probe. */
+  const turn = (given: Leave, clock: Clock.Clock): Effect.Effect<Leave> =>
+    isProbe(given) ? Effect.as(startTimer(clock, given), given) : Effect.succeed(given)
+
+  const enter = (
+    { lane, policy }: Request,
+    restore: Restore,
+    clock: Clock.Clock
+  ): Effect.Effect<Leave, InsufficientCreditsError> => {
+    const now = seconds(clock)
+    const entered = ask(now)
+    switch (entered._tag) {
+      case "Pass":
+        return turn(leave(entered.admission, lane), clock)
+      case "Ended":
+        return Effect.fail(unsent(now))
+      case "Wait":
+        return policy === "fail"
+          ? Effect.fail(unsent(now))
+          : Effect.flatMap(wait(policy, lane, restore, clock), (given) => turn(given, clock))
+    }
+  }
+
+  return {
+    enter: (request, restore) =>
+      Effect.clockWith((clock) => {
+        const { within } = request
+        return within !== undefined && isProbe(within) ? Effect.succeed(within) : enter(request, restore, clock)
+      }),
+    check: (holder) =>
+      Effect.clockWith((clock) => {
+        const own = holder?.key === key ? holder : undefined
+        if (state._tag === "Active") {
+          if (own !== undefined) own.admission = { generation: state.generation, probe: 0 }
+          return Effect.void
+        }
+        if (own !== undefined && isProbe(own)) return Effect.void
+        if (holder !== undefined) holder.stopped = true
+        return Effect.fail(unsent(seconds(clock)))
+      }),
+    conclude: (ended, outcome) => Effect.uninterruptible(Effect.clockWith((clock) => conclude(ended, outcome, clock))),
+    resume: Effect.uninterruptible(Effect.clockWith((clock) => {
+      const [outage, next] = Account.resume(state, seconds(clock))
+      state = next
+      return outage === undefined ? Effect.succeed(false) : Effect.as(reopened("hand", outage), true)
+    })),
+    state: Effect.sync(() => state),
+    waiting: Effect.sync(queue.size)
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * What the credits guard wants someone to know, as a closed union with a sentence each.
+ *
+ * Alerts come as a stream (`credits.alerts`): feed it to logs, metrics, a pager.
+ * Each says its own news once: a threshold once per counter, a suspension once
+ * per storm, a low balance once until it has recovered.
+ */
+import * as Effect from "effect/Effect"
+import type * as Money from "../../domain/Money.ts"
+import type { Event } from "./AccountGate.ts"
+
+interface Common {
+  /** Epoch seconds. */
+  readonly at: number
+  /** What happened, the numbers, and what to do. */
+  readonly message: string
+}
+
+/** One piece of news. `key` is the caller's own name for a key, never the secret. */
+export type Alert =
+  & Common
+  & (
+    /** Settled spending crossed a share of a budget. */
+    | {
+      readonly _tag: "BudgetNearLimit"
+      readonly budget: string
+      readonly threshold: number
+      readonly settled: Money.NanoUsd
+      readonly limit: Money.NanoUsd
+    }
+    /** The first call that a budget had no room for. */
+    | {
+      readonly _tag: "BudgetExceeded"
+      readonly budget: string
+      readonly needed: Money.NanoUsd
+      readonly remaining: Money.NanoUsd
+    }
+    /** A call cost more than the upper bound of its estimate. */
+    | {
+      readonly _tag: "SettledAboveEstimate"
+      readonly label: string
+      readonly reserved: Money.NanoUsd
+      readonly cost: Money.NanoUsd
+    }
+    /** Credit ran out: nothing is sent any more but probes. */
+    | { readonly _tag: "Suspended"; readonly key: string; readonly probeAt: number | undefined }
+    /** A probe showed no credit yet, or nothing. */
+    | { readonly _tag: "ProbeFailed"; readonly key: string; readonly probes: number; readonly refused: boolean }
+    /** The probe schedule has ended: only `resume` helps. */
+    | { readonly _tag: "ProbingEnded"; readonly key: string; readonly probes: number }
+    /** Calls are sent again. */
+    | {
+      readonly _tag: "Resumed"
+      readonly key: string
+      readonly by: "probe" | "hand"
+      readonly seconds: number
+      readonly probes: number
+      readonly refusals: number
+    }
+    /** Rate limits keep coming: the load is above what the account may send. */
+    | {
+      readonly _tag: "RepeatedRateLimits"
+      readonly key: string
+      readonly model: string
+      readonly count: number
+      readonly windowSeconds: number
+    }
+    /** At the present rate the balance will soon be used up. */
+    | { readonly _tag: "BalanceLow"; readonly key: string; readonly lastsSeconds: number }
+    /** The ledger's store cannot be written. */
+    | { readonly _tag: "LedgerUnwritable" }
+  )
+
+/** Lists every tag, in the order of the union. */
+export const tags: ReadonlyArray<Alert["_tag"]> = [
+  "BudgetNearLimit",
+  "BudgetExceeded",
+  "SettledAboveEstimate",
+  "Suspended",
+  "ProbeFailed",
+  "ProbingEnded",
+  "Resumed",
+  "RepeatedRateLimits",
+  "BalanceLow",
+  "LedgerUnwritable"
+]
+
+/** Logs an alert: `Resumed` as information, all else as a warning. */
+export const log = (alert: Alert): Effect.Effect<void> => {
+  const { message, ...fields } = alert
+  const annotated = Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [`credits.${name}`, String(value)])
+  )
+  return (alert._tag === "Resumed" ? Effect.logInfo(message) : Effect.logWarning(message)).pipe(
+    Effect.annotateLogs(annotated)
+  )
+}
+
+/**
+ * Writes the alert of what a gate reports.
+ *
+ * @internal
+ */
+export const ofGate = (key: string, event: Event, at: number, remedy: string): Alert => {
+  switch (event._tag) {
+    case "Suspended": {
+      const next = event.probeAt === undefined
+        ? "no probe is planned"
+        : `first probe in ${Math.ceil(event.probeAt - at)} s`
+      return {
+        _tag: "Suspended",
+        at,
+        key,
+        probeAt: event.probeAt,
+        message: `Credit of "${key}" ran out: nothing is sent any more (${next}). ${remedy}`
+      }
+    }
+    case "ProbeFailed":
+      return {
+        ...event,
+        at,
+        key,
+        message: event.refused
+          ? `Probe ${event.probes} of "${key}" was refused: still no credit.`
+          : `Probe ${event.probes} of "${key}" failed for another reason: nothing is known about credit.`
+      }
+    case "ProbingEnded":
+      return { ...event, at, key, message: `No more probes of "${key}" are planned: call Credits.resume. ${remedy}` }
+    case "Resumed": {
+      const { probes, refusals, seconds } = event.outage
+      return {
+        _tag: "Resumed",
+        at,
+        key,
+        by: event.by,
+        probes,
+        refusals,
+        seconds,
+        message: `"${key}" sends again after ${Math.round(seconds)} s without credit, by ${
+          event.by === "probe" ? "a probe" : "hand"
+        } (refusals: ${refusals}, probes: ${probes}).`
+      }
+    }
+  }
+}

@@ -1,0 +1,396 @@
+/**
+ * One call under the credits guard, from the leave to send until its money is settled.
+ *
+ *     open     enter the account's gate → reserve → … → settle or refund when the scope closes
+ *     run      the same around an effect: the call is made again after a suspension
+ *     stream   the same around a stream: whenever it stops, what arrived is charged
+ *     attempt  one of the attempts that a call makes inside of these: each that may be billed is paid for
+ *
+ * A reservation ends once, whatever happens: success, failure, interruption,
+ * closed scope. A call that is refused for want of credit keeps its reservation
+ * while it waits. The module is re-exported by `Credits`.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type BudgetExceededError, InsufficientCreditsError } from "../../domain/TogetherError.ts"
+import * as Price from "../../policy/Price.ts"
+import type * as AccountGate from "./AccountGate.ts"
+import { defaults } from "./CreditOptions.ts"
+import type { OnSuspended } from "./CreditOptions.ts"
+import * as CreditPurse from "./CreditPurse.ts"
+import type { Reservation } from "./CreditPurse.ts"
+import * as Deadline from "../Deadline.ts"
+import type * as LedgerBook from "../ledger/LedgerBook.ts"
+import type { Restore } from "../Restore.ts"
+import * as Monotonic from "../Monotonic.ts"
+
+/** Describes the money side of one call. */
+export interface Request {
+  /** The caller's name for the key or organization. Default: `"default"`. */
+  readonly key?: string | undefined
+  /** The caller's word for a group of calls, for budgets. Default: `""`. */
+  readonly label?: string | undefined
+  /**
+   * The name of calls that may fail together, as those of one model: after a probe that showed nothing, waiting calls of
+   * other lanes probe first. Default: none, and calls of none are one lane.
+   */
+  readonly lane?: string | undefined
+  /** What the call may cost; its upper bound is reserved. */
+  readonly estimate: Price.Estimate
+  /** Default: the guard's. */
+  readonly onSuspended?: OnSuspended | undefined
+  /**
+   * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours, is
+   * then known not to be billed. Default: false, the call counts as sent.
+   */
+  readonly tellsAttempts?: boolean | undefined
+}
+
+/** Says how {@link Calls.run} learns what a call cost. */
+export interface RunOptions<A, E> extends Request {
+  /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
+  readonly cost: (value: A) => Price.Cost
+  /**
+   * Prices a failure that delivered something, as `StreamError.partial`, and with it the last attempt that was lost.
+   * Default: nothing, the reservation is refunded; see {@link Calls.attempt} for failures that may be billed.
+   */
+  readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
+}
+
+/** Says how {@link Calls.stream} learns what a stream cost. */
+export interface StreamOptions<A> extends Request {
+  /** Prices all that arrived up to and including this element; `undefined` where it says nothing new. */
+  readonly cost: (element: A) => Price.Cost | undefined
+  /** Prices the whole stream, once it has ended by itself. Default: as its last element said. */
+  readonly costAtEnd?: (() => Price.Cost) | undefined
+}
+
+/** What a ticket stands for. */
+interface Held {
+  readonly account: AccountGate.Gate
+  readonly leave: AccountGate.Leave
+  readonly purse: CreditPurse.Purse
+  /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
+  readonly since: number
+}
+
+/** What a call under way holds: leave to send, and money. Opaque to all but the guard. */
+export class Ticket {
+  readonly #held: Held
+
+  constructor(held: Held) {
+    this.#held = held
+  }
+
+  /** Reads what a ticket stands for. */
+  static held(ticket: Ticket): Held {
+    return ticket.#held
+  }
+}
+
+/** A call that has leave and money. */
+interface Begun {
+  readonly reservation: Reservation
+  readonly ticket: Ticket
+}
+
+/** A call opened in a scope, for those who cannot use `run` or `stream`. */
+export interface Opened {
+  /** The reservation of the first attempt. */
+  readonly reservation: Reservation
+  /** Provide this as {@link CurrentTicket} to the call, so that `check` and `attempt` know it. */
+  readonly ticket: () => Ticket
+  /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
+  readonly accepted: Effect.Effect<void>
+  /** Tells the cost of all that arrived so far: charged if the scope closes now. A later word replaces an earlier one. */
+  readonly arrived: (cost: Price.Cost) => Effect.Effect<void>
+  /** Takes a refusal for want of credit; returns when the call may be made again, or fails by policy. */
+  readonly refused: (error: InsufficientCreditsError) => Effect.Effect<void, InsufficientCreditsError>
+}
+
+/** Guards calls. */
+export interface Calls {
+  /** Runs a call: admission, reservation, settlement, and again after a suspension. */
+  readonly run: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options: RunOptions<A, E>
+  ) => Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R>
+  /** Runs a stream likewise; whenever it stops, what arrived is charged. Runs again only before the first element. */
+  readonly stream: <A, E, R>(
+    stream: Stream.Stream<A, E, R>,
+    options: StreamOptions<A>
+  ) => Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R>
+  /** Opens a call in a scope; closing it settles what arrived, or refunds. */
+  readonly open: (
+    request: Request
+  ) => Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope>
+  /** Reserves money, nothing else. Whoever reserves must settle or refund, interruption included. */
+  readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
+  /**
+   * Runs one attempt of the call in progress (see {@link CurrentTicket}), for calls that make several: retries, hedges.
+   * One that fails or is interrupted and was `billed` is charged its upper bound, marked as assumed; the last of these
+   * only when the call ends, unless `costOnFailure` or `arrived` prices it. Whatever is sent after it or beside it
+   * reserves anew.
+   *
+   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`, or where the
+   * ledger cannot be written; this attempt is not sent then.
+   *
+   * @param billed whether an attempt that ended so may have been billed. Default: `Credits.maybeBilled`
+   */
+  readonly attempt: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    billed?: (exit: Exit.Exit<A, E>) => boolean
+  ) => Effect.Effect<A, E | BudgetExceededError, R>
+  /**
+   * Reserves for one more attempt of the call in progress, beside the one under way; false where no budget has room,
+   * the ledger cannot be written, or the call is over. The end of the scope gives back what no attempt has taken.
+   */
+  readonly another: Effect.Effect<boolean, never, Scope.Scope>
+}
+
+/** Holds what the call that a fiber runs may do; set by `run` and `stream`, read by `check`, `accepted` and `attempt`. */
+export const CurrentTicket: Context.Reference<Ticket | undefined> = Context.Reference<Ticket | undefined>(
+  "effect-together/Credits/CurrentTicket",
+  { defaultValue: () => undefined }
+)
+
+/** Tells that the provider answered: a probe then lifts the suspension before its call ends. */
+export const accepted = (ticket: Ticket): Effect.Effect<void> => {
+  const { account, leave } = Ticket.held(ticket)
+  return account.conclude(leave, "answered")
+}
+
+const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" && error.value instanceof InsufficientCreditsError ? error.value : undefined
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
+  Exit.isSuccess(exit)
+    ? "answered"
+    : refusal(exit) !== undefined
+    ? "refused"
+    : Exit.hasInterrupts(exit)
+    ? "abandoned"
+    : "failed"
+
+/** Prices the end of a call, or gives nothing where nobody knows what it cost. */
+const costOf = <A, E>(
+  request: RunOptions<A, E>,
+  purse: CreditPurse.Purse,
+  exit: Exit.Exit<A, E>
+): Price.Cost | undefined => {
+  if (Exit.isSuccess(exit)) return CreditPurse.isUnanswered(purse) ? undefined : request.cost(exit.value)
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" ? request.costOnFailure?.(error.value) : undefined
+}
+
+/**
+ * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline of a
+ * call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
+ */
+const leftOf = (policy: OnSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): OnSuspended => {
+  if (policy === "fail") return policy
+  const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+  const room = Deadline.roomMillis(fiber.getRef(Deadline.CurrentDeadline), now)
+  const stated = policy === "wait" ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(policy.wait)) - waited
+  const millis = Math.min(stated, room)
+  if (millis === Infinity) return "wait"
+  return millis > 0 ? { wait: millis } : "fail"
+}
+
+/** Makes the calls of one guard from its ledger and its accounts. */
+export const make = (options: {
+  readonly book: LedgerBook.Book
+  readonly gate: (key?: string) => AccountGate.Gate
+  /** What a call does that does not say. */
+  readonly onSuspended: OnSuspended
+}): Calls => {
+  const { book, gate } = options
+  const reserve = (
+    request: Request,
+    after: LedgerBook.After | undefined,
+    restore: Restore
+  ): Effect.Effect<Reservation, BudgetExceededError> =>
+    Effect.map(
+      book.reserve(
+        {
+          key: request.key ?? defaults.key,
+          label: request.label ?? defaults.label,
+          estimate: request.estimate
+        },
+        after,
+        restore
+      ),
+      (entry): Reservation => ({
+        id: entry.id,
+        estimate: request.estimate,
+        isOfDayBefore: (now) => book.isOfDayBefore(entry, now),
+        settle: (cost) => book.settle(entry, cost),
+        refund: (how) => book.refund(entry, how?.maybeBilled ?? false)
+      })
+    )
+
+  const reserveOnly: Calls["reserve"] = (request) =>
+    Effect.uninterruptibleMask((restore) => reserve(request, undefined, restore))
+
+  /** Gets leave and money; to be called uninterruptibly. */
+  const begin = (request: Request, restore: Restore) => {
+    const account = gate(request.key)
+    const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
+    return Effect.withFiber<Begun, BudgetExceededError | InsufficientCreditsError>((fiber) => {
+      const since = Monotonic.millis(fiber.getRef(Clock.Clock))
+      const outer = fiber.getRef(CurrentTicket)
+      const held = outer && Ticket.held(outer)
+      const within = held?.account === account ? held.leave : undefined
+      const policy = leftOf(request.onSuspended ?? options.onSuspended, 0, fiber)
+      return Effect.flatMap(
+        account.enter({ policy, lane: request.lane, within }, restore),
+        (leave) =>
+          reserving(undefined, restore).pipe(
+            Effect.map((reservation) => {
+              const purse = CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false)
+              return { reservation, ticket: new Ticket({ account, leave, purse, since }) }
+            }),
+            Effect.onError(() => account.conclude(leave, "abandoned"))
+          )
+      )
+    })
+  }
+
+  const attempt = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    billed: (exit: Exit.Exit<A, E>) => boolean = CreditPurse.maybeBilled
+  ): Effect.Effect<A, E | BudgetExceededError, R> =>
+    Effect.flatMap(
+      CurrentTicket,
+      (ticket) => ticket === undefined ? effect : CreditPurse.attempt(Ticket.held(ticket).purse, effect, billed)
+    )
+
+  const another: Calls["another"] = Effect.flatMap(
+    CurrentTicket,
+    (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(Ticket.held(ticket).purse)
+  )
+
+  /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
+  const again = (
+    ticket: Ticket,
+    request: Request,
+    error: InsufficientCreditsError,
+    restore: Restore
+  ): Effect.Effect<Ticket, InsufficientCreditsError> => {
+    const { account, leave, purse, since: before } = Ticket.held(ticket)
+    const { probe } = leave.admission
+    const entered = Effect.withFiber<Ticket, InsufficientCreditsError>((fiber) => {
+      const now = Monotonic.millis(fiber.getRef(Clock.Clock))
+      const since = probe > 0 ? before : now
+      const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since, fiber)
+      if (policy === "fail") return Effect.fail(error)
+      return Effect.map(
+        account.enter({ policy, lane: request.lane }, restore),
+        (next) => new Ticket({ account, leave: next, purse, since })
+      )
+    })
+    return account.conclude(leave, "refused").pipe(
+      Effect.andThen(CreditPurse.charge(purse)),
+      Effect.andThen(entered),
+      Effect.onError(() => CreditPurse.refuse(purse))
+    )
+  }
+
+  /** Ends a call: tells its account how, and settles its money. */
+  const end = (
+    ticket: Ticket,
+    exit: Exit.Exit<unknown, unknown>,
+    cost: (purse: CreditPurse.Purse) => Price.Cost | undefined
+  ): Effect.Effect<void> => {
+    const { account, leave, purse } = Ticket.held(ticket)
+    return Effect.ensuring(
+      account.conclude(leave, outcomeOf(exit)),
+      CreditPurse.end(purse, exit, () => cost(purse))
+    )
+  }
+
+  const run = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    request: RunOptions<A, E>
+  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begin(request, restore), ({ ticket: first }) => {
+        const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
+          Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
+            const error = refusal(exit)
+            return error === undefined
+              ? Effect.andThen(end(ticket, exit, (purse) => costOf(request, purse, exit)), exit)
+              : Effect.flatMap(again(ticket, request, error, restore), sent)
+          })
+        return sent(first)
+      })
+    )
+
+  const open = (
+    request: Request
+  ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begin(request, restore), ({ reservation, ticket: first }) => {
+        let ticket = first
+        let arrived: Price.Cost | undefined
+        const opened: Opened = {
+          reservation,
+          ticket: () => ticket,
+          accepted: Effect.suspend(() => accepted(ticket)),
+          arrived: (cost) => Effect.sync(() => void (arrived = cost)),
+          refused: (error) =>
+            Effect.uninterruptibleMask((restore) =>
+              Effect.map(again(ticket, request, error, restore), (next) => void (ticket = next))
+            )
+        }
+        return Effect.as(
+          Effect.addFinalizer((exit) =>
+            end(
+              ticket,
+              exit,
+              () => arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined)
+            )
+          ),
+          opened
+        )
+      })
+    )
+
+  const stream = <A, E, R>(
+    self: Stream.Stream<A, E, R>,
+    request: StreamOptions<A>
+  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
+    Stream.unwrap(Effect.map(open(request), (opened) => {
+      let started = false
+      const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
+        Stream.provideService(self, CurrentTicket, opened.ticket())
+      ).pipe(
+        Stream.tap((element) => {
+          const cost = request.cost(element)
+          const arrived = cost === undefined ? Effect.void : opened.arrived(cost)
+          if (started) return arrived
+          started = true
+          return Effect.andThen(opened.accepted, arrived)
+        }),
+        Stream.catch((error) =>
+          error instanceof InsufficientCreditsError && !started
+            ? Stream.unwrap(Effect.as(opened.refused(error), attempt))
+            : Stream.fail(error)
+        )
+      )
+      const { costAtEnd } = request
+      return costAtEnd === undefined
+        ? attempt
+        : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
+    }))
+
+  return { run, stream, open, reserve: reserveOnly, attempt, another }
+}

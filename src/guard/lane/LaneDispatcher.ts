@@ -1,0 +1,412 @@
+/**
+ * The dispatcher of a lane: who waits, who is sent next and when, and who can no longer be sent in time.
+ *
+ * ```
+ *   enter ─▶ free at once? ─ yes ─────────────────────────────────────▶ ticket ─▶ use
+ *               │ no                                                      ▲
+ *               ▼                                                         │
+ *            in time? ─ yes ─▶ queue by priority ─▶ head: wait over? ─ yes ┘
+ *               │ no             │      ▲             │ no
+ *               ▼                ▼      └── timer ◀───┘   (at the head's wait, or at the earliest deadline)
+ *             refused ◀── deadline before the pause ends, or passed
+ * ```
+ *
+ * What waits is a callback in an array; one timer per lane looks again. The fiber that happens to look lends its clock and
+ * its scheduler, and nothing else: what is measured of a call is written by that call's own fiber. `Lane` is what users see
+ * of it.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import { LaneOverflowError } from "../../domain/TogetherError.ts"
+import * as Kernel from "../../policy/lane/LaneKernel.ts"
+import * as Queue from "../../policy/lane/LaneQueue.ts"
+import type { LaneRequest, Sample } from "./LaneContract.ts"
+import * as Deadlines from "./LaneDeadlines.ts"
+import { Forecast } from "./LaneForecast.ts"
+import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
+import type * as LaneMetrics from "./LaneMetrics.ts"
+import { LaneSleep, type Waiter as Sleeper } from "./LaneSleep.ts"
+import type * as LaneStore from "./LaneStore.ts"
+import * as Streams from "./LaneStreams.ts"
+import * as Millis from "../Millis.ts"
+import * as Monotonic from "../Monotonic.ts"
+import type { Restore } from "../Restore.ts"
+
+/** Goes on with what waited for a ticket. */
+type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
+
+interface Waiter extends Queue.Entry, Sleeper<LaneOverflowError> {
+  readonly use: Use
+  /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
+  readonly since: number
+  readonly deadlineAt: number | undefined
+  ticket: Kernel.Ticket | undefined
+}
+
+type Decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock) => void
+
+const neverSent: Sample = { _tag: "Ignored", sent: false }
+
+const passed = (deadlineAt: number | undefined, clock: Clock.Clock): boolean =>
+  deadlineAt !== undefined && !(clock.currentTimeMillisUnsafe() <= deadlineAt)
+
+/** Sends the calls of one lane, each when its turn has come. */
+export class Dispatcher implements LaneMetrics.Counts {
+  readonly #key: string
+  readonly #cell: LaneStore.Cell
+  readonly #maxQueue: number
+  readonly #metrics: LaneMetrics.Bound
+  readonly #decided: Decided
+  readonly #queue = Queue.make<Waiter>()
+  readonly #deadlines = Deadlines.make<Waiter>()
+  readonly #streams = new Streams.Streams()
+  readonly #forecast = new Forecast()
+  #blocker: Kernel.Blocker | undefined
+  #timer: Fiber.Fiber<void> | undefined
+  #timerAt = Infinity
+  #timerContext: Context.Context<never> | undefined
+
+  constructor(key: string, cell: LaneStore.Cell, maxQueue: number, metrics: LaneMetrics.Bound, decided: Decided) {
+    this.#key = key
+    this.#cell = cell
+    this.#maxQueue = maxQueue
+    this.#metrics = metrics
+    this.#decided = decided
+  }
+
+  get inFlight(): number {
+    return this.#cell.read().count
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  get queuedTokens(): number {
+    return this.#queue.tokens
+  }
+
+  /** What the head of the queue waits for. */
+  get blocker(): Kernel.Blocker | undefined {
+    return this.#queue.size > 0 ? this.#blocker : undefined
+  }
+
+  /** Lets time teach; then the state in the cell is that of now. */
+  advance(now: number, clock: Clock.Clock): Kernel.State {
+    this.#notice(now)
+    const before = this.#cell.read()
+    const [decisions, state] = Kernel.advance(before, now)
+    if (state !== before) this.#cell.write(state)
+    this.#decided(decisions, clock)
+    return state
+  }
+
+  /** Notes that the program stood still, where the timer of the lane is late: whoever looks first may see it. */
+  #notice(now: number): void {
+    const late = now - this.#timerAt
+    // what no timer can help is made up for by the pace
+    if (late <= Kernel.defaults.lag) return
+    this.#timerAt = now
+    this.#cell.write(Kernel.stoodStill(this.#cell.read(), late))
+  }
+
+  /** Gives back what an attempt took, and lets its end teach. */
+  settle(ticket: Kernel.Ticket, sample: Sample, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const clock = fiber.getRef(Clock.Clock)
+    const now = Monotonic.seconds(clock)
+    const ended = kernelSample(sample)
+    this.#notice(now)
+    const [decisions, state] = Kernel.settle(this.#cell.read(), ticket, ended, now)
+    this.#cell.write(state)
+    this.#forecast.ended(ticket, this.#streams.ended(ticket), ended, now)
+    this.#metrics.ended(sample, fiber.context)
+    this.#decided(decisions, clock)
+    this.look(now, fiber)
+  }
+
+  /** Looks whether someone may be sent now; needed where a state was written from elsewhere. */
+  look(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.#queue.size > 0) this.#dispatch(now, fiber)
+  }
+
+  /** Admits at once where nobody waits that could go, and nothing stands against it. */
+  try(request: LaneRequest, now: number, fiber: Fiber.Fiber<unknown, unknown>): Kernel.Ticket | undefined {
+    const call = wanted(request, fiber)
+    const clock = fiber.getRef(Clock.Clock)
+    return passed(call.deadlineAt, clock) ? undefined : this.#atOnce(call, now, clock)
+  }
+
+  /** Estimates the seconds until a call would be sent that joins behind all that wait. */
+  estimate(state: Kernel.State, now: number): number {
+    return this.#forecast.whole(state, this.#queue, this.#streams, now)
+  }
+
+  /** Gets a ticket and goes on with `use`; an end before that leaves nothing behind. To be run uninterruptibly. */
+  enter<A, E, R>(
+    request: LaneRequest,
+    restore: Restore,
+    use: (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | LaneOverflowError, R> {
+    return Effect.withFiber((fiber) => {
+      const call = wanted(request, fiber)
+      const clock = fiber.getRef(Clock.Clock)
+      const now = Monotonic.seconds(clock)
+      if (passed(call.deadlineAt, clock)) return Effect.fail(this.#late(0))
+      const ticket = this.#atOnce(call, now, clock)
+      if (ticket !== undefined) {
+        this.#admitted(0, fiber)
+        return use(ticket, 0)
+      }
+      const overflow = this.#overflow(call, this.#cell.read(), now, clock)
+      if (overflow !== undefined) return Effect.fail(overflow)
+      const waiter: Waiter = {
+        level: call.level,
+        retry: call.retry,
+        stream: call.stream,
+        tokens: call.tokens,
+        order: 0,
+        gone: true,
+        resume: undefined,
+        use,
+        since: Math.floor(now * 1000),
+        deadlineAt: call.deadlineAt,
+        ticket: undefined
+      }
+      // it ends as `use` ends, or as the wait fails
+      return this.#sleep.enter(waiter, fiber, restore) as Effect.Effect<A, E | LaneOverflowError, R>
+    })
+  }
+
+  #atOnce(call: Wanted, now: number, clock: Clock.Clock): Kernel.Ticket | undefined {
+    this.#metrics.show(this)
+    if (this.#queue.size > this.#queue.streams) return undefined
+    const state = this.advance(now, clock)
+    if (call.stream || this.#queue.size > 0) {
+      const room = this.#room(state, now)
+      // streams that wait stand in nobody's way while none of them may be sent
+      if (room ? this.#queue.size > 0 : call.stream) return undefined
+    }
+    return Kernel.wait(state, now, call.tokens)[0] > 0 ? undefined : this.#admit(state, call, undefined, now)
+  }
+
+  /** Says whether one more stream may be sent, as far as short calls are concerned. */
+  #room(state: Kernel.State, now: number): boolean {
+    return this.#streams.room(state, this.#queue.size > this.#queue.streams, now)
+  }
+
+  /** Reads who is next of those that may be sent. */
+  #head(now: number): Waiter | undefined {
+    const state = this.#cell.read()
+    return this.#next(state, this.#room(state, now))
+  }
+
+  #next(state: Kernel.State, streams: boolean): Waiter | undefined {
+    return state.outage.down ? Queue.probe(this.#queue, streams) : Queue.peek(this.#queue, streams)
+  }
+
+  #admit(
+    state: Kernel.State,
+    call: { readonly tokens: number; readonly stream: boolean },
+    blocker: Kernel.Blocker | undefined,
+    now: number
+  ): Kernel.Ticket {
+    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now)
+    this.#cell.write(next)
+    this.#streams.sent(ticket, call.stream, now)
+    this.#forecast.sent(call.stream, now)
+    return ticket
+  }
+
+  /** Tells of an admission, where its own call is told of. */
+  #admitted(waitedSeconds: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.#metrics.waited(waitedSeconds, fiber.context)
+    const { span } = fiber.cache
+    if (span?._tag !== "Span" || span.status._tag === "Ended") return
+    span.attribute("lane.key", this.#key)
+    span.attribute("lane.waited_ms", waitedSeconds * 1000)
+  }
+
+  /** Sends whoever may be sent now, and sets the timer for the next. */
+  #dispatch(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.#expire(now, fiber)
+    const clock = fiber.getRef(Clock.Clock)
+    while (this.#queue.size > 0) {
+      const state = this.advance(now, clock)
+      const streams = this.#room(state, now)
+      const head = this.#next(state, streams)
+      if (head === undefined) {
+        // none but streams wait, and they leave what is free to short calls
+        this.#blocker = "in-flight"
+        return this.#wake(this.#streams.keeps(false, now), now, fiber)
+      }
+      const [wait, by] = Kernel.wait(state, now, head.tokens)
+      if (wait > 0) {
+        this.#blocker = by
+        return this.#wake(wait, now, fiber)
+      }
+      if (state.outage.down) Queue.remove(this.#queue, head)
+      else Queue.take(this.#queue, streams)
+      if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+      head.ticket = this.#admit(state, head, this.#blocker, now)
+      this.#resume(head, Effect.void, fiber)
+    }
+    this.#blocker = undefined
+    this.#wake(Infinity, now, fiber)
+  }
+
+  /** Refuses whoever cannot be sent in time any more: nobody is sent before the end of a pause. */
+  #expire(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    let waiter = Deadlines.first(this.#deadlines)
+    if (waiter?.deadlineAt === undefined) return
+    const pause = Math.max(0, this.#cell.read().pausedUntil - now)
+    const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    // in whole milliseconds: a deadline at the very end of the pause can be kept
+    const soonest = Math.max(wall, Math.floor(wall + pause * 1000))
+    const expired: Array<Waiter> = []
+    while (waiter?.deadlineAt !== undefined && waiter.deadlineAt < soonest) {
+      Deadlines.takeFirst(this.#deadlines)
+      Queue.remove(this.#queue, waiter)
+      expired.push(waiter)
+      waiter = Deadlines.first(this.#deadlines)
+    }
+    if (expired.length === 0) return
+    const state = this.advance(now, fiber.getRef(Clock.Clock))
+    for (const one of expired) {
+      // once all of them are out: whoever comes again joins those that are left
+      const again = this.#forecast.joining(one, state, this.#queue, this.#streams, now)
+      const waited = Math.max(0, now - one.since / 1000)
+      this.#resume(one, Effect.fail(this.#late(Math.max(pause, again), waited)), fiber)
+    }
+  }
+
+  /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
+  #resume(waiter: Waiter, effect: Effect.Effect<void, LaneOverflowError>, fiber: Fiber.Fiber<unknown, unknown>): void {
+    fiber.currentDispatcher.scheduleTask(() => waiter.resume?.(effect), 0)
+  }
+
+  /** Sets the one timer of the lane, or clears it. `wait` is that of the head; a deadline may come before. */
+  #wake(wait: number, now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    const deadline = this.#deadlineIn(fiber)
+    const at = now + Math.min(wait, deadline)
+    if (this.#timer !== undefined) {
+      // a timer before the next deadline stays, for it looks again: deadlines that pass by cost no timer each
+      if (Math.abs(at - this.#timerAt) < 5e-4 || (deadline < wait && this.#timerAt < at)) return
+      this.#timer.interruptUnsafe()
+      this.#timer = undefined
+    }
+    this.#timerAt = at
+    if (at === Infinity) return
+    // what is too late by the rounding is made up for by the next
+    const millis = Math.max(1, Millis.whole((at - now) * 1000))
+    this.#timer = Effect.runForkWith(this.#contextOf(fiber))(Effect.andThen(
+      Effect.sleep(millis),
+      Effect.withFiber((own) => {
+        this.#timer = undefined
+        this.#dispatch(Monotonic.seconds(own.getRef(Clock.Clock)), own)
+        return Effect.void
+      })
+    ))
+  }
+
+  /** Makes the context of the timer: nothing else of the fiber's own, for the timer outlives it, and serves others. */
+  #contextOf(fiber: Fiber.Fiber<unknown, unknown>): Context.Context<never> {
+    const clock = fiber.getRef(Clock.Clock)
+    const scheduler = fiber.getRef(Scheduler.Scheduler)
+    const known = this.#timerContext
+    if (
+      known !== undefined && Context.get(known, Clock.Clock) === clock &&
+      Context.get(known, Scheduler.Scheduler) === scheduler
+    ) return known
+    return this.#timerContext = Context.add(Context.make(Clock.Clock, clock), Scheduler.Scheduler, scheduler)
+  }
+
+  /** Reads the seconds until the earliest deadline has passed. */
+  #deadlineIn(fiber: Fiber.Fiber<unknown, unknown>): number {
+    const deadlineAt = Deadlines.first(this.#deadlines)?.deadlineAt
+    if (deadlineAt === undefined) return Infinity
+    return (deadlineAt + 1 - fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) / 1000
+  }
+
+  /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
+  #late(estimate: number, waitedSeconds?: number): LaneOverflowError {
+    const sent = `would be sent in ${estimate.toFixed(1)} s`
+    const deadline = waitedSeconds !== undefined
+      ? `it has waited ${waitedSeconds.toFixed(1)} s, and coming again now it ${sent}`
+      : estimate === 0
+      ? "its deadline leaves no time for it"
+      : `it ${sent}, after its deadline`
+    return this.#refused(
+      "deadline",
+      estimate,
+      `Lane ${this.#key} cannot send this call in time: ${deadline}. ` +
+        `${this.#queue.size} calls wait in the lane; send less, raise its priority or its deadline.`
+    )
+  }
+
+  #full(estimate: number): LaneOverflowError {
+    return this.#refused(
+      "queue-full",
+      estimate,
+      `The queue of lane ${this.#key} is full: ${this.#queue.size} calls wait, which takes ` +
+        `${estimate.toFixed(1)} s at the learned limits. Send less, or raise maxQueue (${this.#maxQueue}).`
+    )
+  }
+
+  #refused(reason: LaneOverflowError["reason"], estimate: number, message: string): LaneOverflowError {
+    return new LaneOverflowError({
+      message,
+      lane: this.#key,
+      reason,
+      estimate: Duration.millis(estimate * 1000),
+      queued: this.#queue.size
+    })
+  }
+
+  /** Refuses a call that must not wait, or returns nothing. */
+  #overflow(call: Wanted, state: Kernel.State, now: number, clock: Clock.Clock): LaneOverflowError | undefined {
+    if (this.#queue.size >= this.#maxQueue) return this.#full(this.estimate(state, now))
+    if (call.deadlineAt === undefined) return undefined
+    const estimate = this.#forecast.joining(call, state, this.#queue, this.#streams, now)
+    return clock.currentTimeMillisUnsafe() + estimate * 1000 <= call.deadlineAt ? undefined : this.#late(estimate)
+  }
+
+  readonly #sleep = new LaneSleep<Waiter, LaneOverflowError>({
+    asleep: (waiter, fiber) => this.#join(waiter, fiber),
+    awake: (waiter, fiber) => {
+      // only the dispatcher wakes with success, and it puts the ticket there first
+      const ticket = waiter.ticket as Kernel.Ticket
+      const waited = Math.max(0, Monotonic.seconds(fiber.getRef(Clock.Clock)) - waiter.since / 1000)
+      this.#admitted(waited, fiber)
+      return waiter.use(ticket, waited)
+    },
+    left: (waiter, fiber) => {
+      if (waiter.ticket !== undefined) this.settle(waiter.ticket, neverSent, fiber)
+      else this.#leave(waiter, fiber)
+    }
+  })
+
+  #join(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    waiter.gone = false
+    Queue.add(this.#queue, waiter)
+    if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
+    const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
+    const head = this.#head(now)
+    // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
+    if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
+      this.#dispatch(now, fiber)
+    }
+  }
+
+  #leave(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (waiter.gone) return
+    const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
+    const wasHead = this.#head(now) === waiter
+    Queue.remove(this.#queue, waiter)
+    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+    if (wasHead || this.#head(now) === undefined) this.#dispatch(now, fiber)
+  }
+}

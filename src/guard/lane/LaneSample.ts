@@ -1,0 +1,78 @@
+/**
+ * Reads how an attempt ended, as far as its lane is concerned.
+ *
+ * | the attempt ended with | sample |
+ * | --- | --- |
+ * | a value | `Success` |
+ * | `RateLimitError` | `Throttled` |
+ * | `OverloadedError` | `Overloaded` |
+ * | `ServerError`, `ConnectionError`, `StreamError` | `Failed` |
+ * | `RequestTimeoutError` | `TimedOut` |
+ * | anything else | `Ignored`, as not sent where it cannot have arrived |
+ */
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as TogetherError from "../../domain/TogetherError.ts"
+import type { Usage } from "../../domain/Usage.ts"
+import type { Sample } from "./LaneContract.ts"
+
+/** Configures {@link sampleOf}. */
+export interface SampleOptions<in A> {
+  /** Reads what an answer consumed; `Usage.fromAnswer` knows the usual shapes. Default: the estimate stands. */
+  readonly usage?: ((answer: A) => Usage | undefined) | undefined
+}
+
+/** Reads the sample of a failure, from what the one who sent it knows besides. */
+export const ofFailure = (error: TogetherError.TogetherError | undefined, sent: boolean): Sample => {
+  switch (error?._tag) {
+    case "RateLimitError":
+      return { _tag: "Throttled", scope: error.scope, retryAfter: error.retryAfter }
+    case "OverloadedError":
+      return { _tag: "Overloaded", retryAfter: error.retryAfter }
+    case "ServerError":
+    case "ConnectionError":
+    case "StreamError":
+      return { _tag: "Failed" }
+    case "RequestTimeoutError":
+      return { _tag: "TimedOut" }
+    default:
+      return { _tag: "Ignored", sent }
+  }
+}
+
+/**
+ * Reads what an attempt's exit means for its lane: the `classify` of `run` for attempts that fail with `TogetherError`.
+ *
+ * **Details**: an error of any other kind is `Ignored`, and its tokens count as used: make a `TogetherError` of it first,
+ * with `Together.errorFromResponse`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Duration, Exit } from "effect"
+ * import { Lane, TogetherError, Usage } from "effect-together"
+ *
+ * const refused = new TogetherError.RateLimitError({
+ *   message: "429",
+ *   scope: "requests",
+ *   retryAfter: Duration.seconds(2)
+ * })
+ * const sample = Lane.sampleOf(Exit.fail(refused))
+ * console.log(sample._tag) // => Throttled
+ *
+ * const answer = { usage: { prompt_tokens: 20, completion_tokens: 30 } }
+ * Lane.sampleOf(Exit.succeed(answer), { usage: Usage.fromAnswer }) // => { _tag: "Success", tokens: 50 }
+ * ```
+ */
+export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions<A>): Sample => {
+  if (Exit.isSuccess(exit)) {
+    const usage = options?.usage?.(exit.value)
+    return usage === undefined
+      ? { _tag: "Success" }
+      : { _tag: "Success", tokens: usage.inputTokens + usage.outputTokens }
+  }
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return TogetherError.isTogetherError(error)
+    ? ofFailure(error, TogetherError.mayHaveArrived(error))
+    : { _tag: "Ignored", sent: true }
+}

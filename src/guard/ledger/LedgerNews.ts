@@ -1,0 +1,204 @@
+/**
+ * What a ledger tells of its steps: alerts, metrics, and how long balances last.
+ *
+ * Each piece of news is told once: a threshold as it is crossed, a refusal per
+ * counter and reason, a low balance until the forecast has recovered. What happened
+ * while the ledger was opened is told with the first call or statement, since nobody
+ * can have listened before.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Metric from "effect/Metric"
+import * as Money from "../../domain/Money.ts"
+import * as Remedy from "../../domain/Remedy.ts"
+import type { BudgetExceededError } from "../../domain/TogetherError.ts"
+import type * as AutoRecharge from "../../policy/AutoRecharge.ts"
+import * as Forecast from "../../policy/Forecast.ts"
+import * as Ledger from "../../policy/Ledger.ts"
+import type { Alert } from "../credits/CreditAlerts.ts"
+import * as Telemetry from "../credits/CreditTelemetry.ts"
+
+/** Configures what is told. */
+export interface Options {
+  readonly lowBalance: Duration.Input
+  readonly autoRecharge: AutoRecharge.Settings | undefined
+  /** Reads the ledger as it is now. */
+  readonly state: () => Ledger.State
+  /** When the ledger was opened, in epoch seconds. */
+  readonly openedAt: number
+  readonly publish: (alert: Alert) => Effect.Effect<void>
+}
+
+/** A refusal by a budget. */
+export type Refused = Extract<Ledger.Decision, { readonly _tag: "Refused" }>
+
+/** Tells what happens to one ledger. */
+export interface News {
+  /** Counts what was ended at opening, to be told with the first call. */
+  readonly opened: (
+    before: Ledger.State,
+    after: Ledger.State,
+    endings: ReadonlyArray<Ledger.Entry>
+  ) => Effect.Effect<void>
+  /** Tells what is owed since the opening; to be run with each call and statement. */
+  readonly called: Effect.Effect<void>
+  /** Tells at once, or owes it where nothing was called yet. */
+  readonly tell: (alert: Alert) => Effect.Effect<void>
+  /** Counts and tells what a settlement means; the step itself is done. */
+  readonly settled: (
+    before: Ledger.State,
+    after: Ledger.State,
+    reserve: Ledger.Reserve,
+    entry: Ledger.Settle
+  ) => Effect.Effect<void>
+  readonly refused: (refused: Refused, error: BudgetExceededError, at: number) => Effect.Effect<void>
+  /** Says that a balance was stated: that it is low is then news again. */
+  readonly stated: (key: string) => void
+  readonly forecast: (key: string, now: number) => Forecast.Forecast | undefined
+}
+
+const ofCrossing = ({ budget, settled, threshold }: Ledger.Crossing, at: number): Alert => ({
+  _tag: "BudgetNearLimit",
+  at,
+  budget: budget.name,
+  threshold,
+  settled,
+  limit: budget.limit,
+  message: `Budget "${budget.name}" is ${Math.round(threshold * 100)} % spent: ${Money.format(settled)} of ${
+    Money.format(budget.limit)
+  }.`
+})
+
+/** Says the limits that ended calls crossed together, each counter once; a past day or another run is no news. */
+const crossedBy = (
+  before: Ledger.State,
+  after: Ledger.State,
+  endings: ReadonlyArray<Ledger.Entry>,
+  now: number
+): ReadonlyArray<Ledger.Crossing> => {
+  const crossed = new Map<string, Ledger.Crossing>()
+  for (const entry of endings) {
+    const reserve = entry._tag === "Settle" ? HashMap.get(before.open, entry.id) : undefined
+    if (reserve?._tag !== "Some") continue
+    for (const crossing of Ledger.crossings(before, after, reserve.value, now)) crossed.set(crossing.counter, crossing)
+  }
+  return [...crossed.values()]
+}
+
+const countSpent = ({ cost, sure }: Ledger.Settle): Effect.Effect<void> =>
+  cost === undefined
+    ? Metric.update(Telemetry.unpriced, 1)
+    : Metric.update(sure ? Telemetry.spentSure : Telemetry.spentAssumed, Money.toNumber(cost))
+
+/** Makes the news of one ledger. */
+export const make = (options: Options): News => {
+  const { openedAt, publish } = options
+  const lowSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.lowBalance))
+  const refusedBy = Telemetry.makeRefused()
+  const rates = new Map<string, Forecast.Rate>()
+  const rateOf = (key: string) => rates.get(key) ?? Forecast.startRate(openedAt)
+  /** Counters that refused, each with the reason, and keys whose low balance was told. */
+  const toldRefused = new Set<string>()
+  const toldLow = new Set<string>()
+  /** What is owed until the first call. */
+  let owed: ReadonlyArray<Alert> | undefined = []
+
+  const forecast: News["forecast"] = (key, now) => {
+    const balance = Ledger.balance(options.state(), key, now)
+    return balance === undefined ? undefined : Forecast.make({
+      balance: balance.expected,
+      nanoUsdPerSecond: Forecast.perSecond(rateOf(key), now),
+      autoRecharge: options.autoRecharge
+    })
+  }
+
+  const tellLow = (key: string, now: number): Effect.Effect<void> => {
+    const expected = forecast(key, now)
+    if (expected === undefined) return Effect.void
+    const { balance, lastsSeconds, message } = expected
+    if (toldLow.has(key)) {
+      if (lastsSeconds > 2 * lowSeconds) toldLow.delete(key)
+      return Effect.void
+    }
+    if (lastsSeconds >= lowSeconds || !Forecast.isReliable(rateOf(key), balance, now)) return Effect.void
+    toldLow.add(key)
+    return publish({
+      _tag: "BalanceLow",
+      at: now,
+      key,
+      lastsSeconds,
+      message: `Balance of "${key}": ${message}. Add credits at ${Remedy.billingPage}.`
+    })
+  }
+
+  const tellOvershoot = (reserve: Ledger.Reserve, cost: Money.NanoUsd, at: number): Effect.Effect<void> => {
+    const { high, label } = reserve
+    if (high === undefined || cost <= high) return Effect.void
+    return Effect.andThen(
+      Metric.update(Telemetry.overshoot, Money.toNumber(cost - high)),
+      publish({
+        _tag: "SettledAboveEstimate",
+        at,
+        label,
+        reserved: high,
+        cost,
+        message:
+          `A call cost ${Money.format(cost)}, more than the ${Money.format(high)} reserved for it: its estimate ` +
+          "is too low. Set max_tokens, and raise inputMargin where the input has more tokens than its length suggests."
+      })
+    )
+  }
+
+  return {
+    opened: (before, after, endings) =>
+      Effect.suspend(() => {
+        const crossed = crossedBy(before, after, endings, openedAt)
+        owed = [...owed ?? [], ...crossed.map((crossing) => ofCrossing(crossing, openedAt))]
+        return Effect.forEach(endings, (entry) => entry._tag === "Settle" ? countSpent(entry) : Effect.void, {
+          discard: true
+        })
+      }),
+    called: Effect.suspend(() => {
+      if (owed === undefined) return Effect.void
+      const alerts = owed
+      owed = undefined
+      return Effect.forEach(alerts, publish, { discard: true })
+    }),
+    tell: (alert) =>
+      Effect.suspend(() => {
+        if (owed === undefined) return publish(alert)
+        owed = [...owed, alert]
+        return Effect.void
+      }),
+    settled: (before, after, reserve, entry) =>
+      Effect.gen(function*() {
+        const { at, cost } = entry
+        yield* countSpent(entry)
+        if (cost === undefined) return
+        yield* Effect.annotateCurrentSpan({
+          "credits.label": reserve.label,
+          "credits.reserved_usd": Money.toNumber(reserve.high ?? 0n),
+          "credits.cost_usd": Money.toNumber(cost),
+          "credits.cost_sure": entry.sure
+        })
+        rates.set(reserve.key, Forecast.spend(rateOf(reserve.key), cost, at))
+        yield* tellOvershoot(reserve, cost, at)
+        for (const crossing of Ledger.crossings(before, after, reserve, at)) yield* publish(ofCrossing(crossing, at))
+        yield* tellLow(reserve.key, at)
+      }),
+    refused: ({ budget, counter, needed, reason, remaining }, error, at) =>
+      Effect.suspend(() => {
+        const counted = Metric.update(refusedBy({ budget: budget.name, reason }), 1)
+        const news = `${reason} ${counter}`
+        if (toldRefused.has(news)) return counted
+        toldRefused.add(news)
+        return Effect.andThen(
+          counted,
+          publish({ _tag: "BudgetExceeded", at, budget: budget.name, needed, remaining, message: error.message })
+        )
+      }),
+    stated: (key) => void toldLow.delete(key),
+    forecast
+  }
+}

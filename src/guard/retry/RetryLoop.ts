@@ -1,0 +1,198 @@
+/**
+ * The retries of one call: attempts, waits and what is counted, until it succeeds or a retry is not worth it.
+ *
+ * Of a call that is made again, after a suspension of its account, they go on where they were: attempts are counted on,
+ * the schedule continues after the failures that it was asked about, what the call waited for in between is no part of
+ * its time, and the budget gets one deposit. This is for the client alone: who guards other calls puts `Retry.run` outside
+ * of `Credits.run`.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
+import * as TogetherError from "../../domain/TogetherError.ts"
+import * as BoundMetric from "../BoundMetric.ts"
+import * as Deadline from "../Deadline.ts"
+import * as Millis from "../Millis.ts"
+import * as Monotonic from "../Monotonic.ts"
+import type { RetryBudget } from "./RetryBudget.ts"
+import * as RetrySchedule from "./RetrySchedule.ts"
+
+/** Holds the number of the attempt in progress, the first being 1. */
+export const CurrentAttempt: Context.Reference<number> = Context.Reference<number>(
+  "effect-together/Retry/CurrentAttempt",
+  { defaultValue: () => 1 }
+)
+
+/**
+ * Says why a call was not retried further.
+ *
+ * - `not-retryable`: a repeat cannot cure the error
+ * - `schedule`: the policy is done: attempts, time, or a hint over its cap
+ * - `deadline`: the wait, a hint's too, would leave no room for an attempt
+ * - `budget`: the shared retry budget is empty
+ */
+export type StopReason = "not-retryable" | "schedule" | "deadline" | "budget"
+
+/** Describes a retry that is about to wait. */
+export interface RetryEvent<out E> {
+  readonly error: E
+  /** The attempt that failed, the first being 1. */
+  readonly attempt: number
+  readonly delay: Duration.Duration
+  /** Time since the first attempt began. */
+  readonly elapsed: Duration.Duration
+}
+
+/** Describes the end of a call that failed. */
+export interface StopEvent<out E> {
+  readonly error: E
+  /** Attempts made, the first included. */
+  readonly attempts: number
+  readonly reason: StopReason
+  readonly elapsed: Duration.Duration
+}
+
+/** Configures `Retry.run` for errors that are all of the union `TogetherError`. */
+export interface Options<in out E, out R = never> {
+  /** Tells whether a repeat may cure an error. Default: `TogetherError.isRetryable`. */
+  readonly isRetryable?: ((error: E) => boolean) | undefined
+  /** A budget shared by all calls to one provider: a retry that finds it empty is not made. Default: none. */
+  readonly budget?: RetryBudget | undefined
+  /** What a retry does when the budget is empty: fail now, or wait for it, as long as the deadline allows. Default `"fail"`. */
+  readonly whenBudgetEmpty?: "fail" | "wait" | undefined
+  /** Runs before each wait. */
+  readonly onRetry?: ((event: RetryEvent<E>) => Effect.Effect<void, never, R>) | undefined
+  /** Makes the final error. Default: sets `attempts` on a `TogetherError`, leaves any other error as it is. */
+  readonly onStop?: ((event: StopEvent<E>) => E) | undefined
+}
+
+/** Configures `Retry.run` for errors of any type: `isRetryable` must say which of them a repeat may cure. */
+export interface GenericOptions<in out E, out R = never> extends Options<E, R> {
+  readonly isRetryable: (error: E) => boolean
+}
+
+const retries = BoundMetric.make(Metric.counter("effect_together_retry_waits_total", {
+  description: "Retries by the tag of the error",
+  incremental: true
+}))
+const stops = BoundMetric.make(Metric.counter("effect_together_retry_stops_total", {
+  description: "Calls that failed for good, by the reason for not retrying further",
+  incremental: true
+}))
+
+const countRetry = (error: string): Effect.Effect<void> => Metric.update(retries({ error }), 1)
+const countStop = (reason: StopReason): Effect.Effect<void> => Metric.update(stops({ reason }), 1)
+
+const tagOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string" ? error._tag : "Unknown"
+
+const withAttempts = <E>(event: StopEvent<E>): E =>
+  TogetherError.isTogetherError(event.error)
+    // annotate returns an error of the class it was given, which is E
+    ? TogetherError.annotate(event.error, { attempts: event.attempts }) as E
+    : event.error
+
+/** Waits for the budget, but not so long that the deadline would be missed. */
+const awaitBudget = (budget: RetryBudget, millis: number): Effect.Effect<boolean> =>
+  Effect.map(Effect.timeoutOption(budget.withdraw, Duration.millis(millis)), Option.isSome)
+
+/** Marks the retry on the span in progress, where there is one. */
+const spanEvent = (clock: Clock.Clock, error: unknown, attempt: number, delay: Duration.Duration) =>
+  Effect.map(Effect.option(Effect.currentSpan), (span) => {
+    if (Option.isNone(span)) return
+    span.value.event("retry", clock.currentTimeNanosUnsafe(), {
+      "retry.attempt": attempt,
+      "retry.delay_ms": Duration.toMillis(delay),
+      "retry.error": tagOf(error)
+    })
+  })
+
+interface Step<E, SE, SR> {
+  (now: number, error: E): RetrySchedule.Stepped<Schedule.Metadata, SE, SR>
+}
+
+/**
+ * Makes the retries of one call, which go on where they are run again. Nothing but the first attempt happens for a call
+ * that succeeds at once. For one fiber at a time.
+ */
+export const make = <A, E, R, SE = never, SR = never, R2 = never>(
+  self: Effect.Effect<A, E, R>,
+  policyOf: Effect.Effect<Schedule.Schedule<unknown, E, SE, SR>>,
+  options: GenericOptions<E, R2>
+): Effect.Effect<A, E | SE, R | SR | R2> => {
+  // how long the runs before took: the time between two is not the call's own
+  let spent = 0
+  let deposited = false
+  let attempt = 1
+  let metadata = Schedule.CurrentMetadata.defaultValue()
+  let step: Step<E, SE, SR> | undefined
+  // when the last wait is over, as the schedule asked: a timer may fire up to a millisecond before
+  let due = 0
+
+  return Clock.clockWith((clock) => {
+    const began = clock.currentTimeMillisUnsafe() - spent
+    const start = Monotonic.millis(clock) - spent
+
+    const stop = (error: E, reason: StopReason, elapsed: number): Effect.Effect<never, E> => {
+      const event = { error, attempts: attempt, reason, elapsed: Duration.millis(elapsed) }
+      spent = elapsed
+      // what a guard of ours refused was not sent: that attempt is still to be made
+      if (!(TogetherError.isTogetherError(error) && TogetherError.isOwnRefusal(error))) attempt++
+      return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
+    }
+
+    // a plain function: made for every call, and called only for those that fail
+    const onFailure = (error: E) =>
+      Effect.gen(function*() {
+        const elapsed = Monotonic.millis(clock) - start
+        // a clock that is set back or forward meanwhile neither prolongs nor ends the call
+        const now = began + elapsed
+        if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", elapsed)
+        step ??= yield* Schedule.toStep(Schedule.map(yield* policyOf, (metadata) => Effect.succeed(metadata)))
+        // in whole milliseconds, and never before the end of its last wait: a schedule that waits for a boundary would
+        // find what is left of it, and retry twice there
+        const scheduled = Math.max(due, Millis.whole(now))
+        const decision = yield* RetrySchedule.decisionOf(
+          Effect.provideService(step(scheduled, error), RetrySchedule.CallStart, began)
+        )
+        if (decision === undefined) return yield* stop(error, "schedule", elapsed)
+        const [told, asked] = decision
+        const next = Duration.millis(Millis.whole(Duration.toMillis(asked)))
+        due = scheduled + Duration.toMillis(next)
+        const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
+        if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", elapsed)
+        if (options.budget !== undefined) {
+          const granted = options.whenBudgetEmpty === "wait"
+            ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
+            : yield* options.budget.tryWithdraw
+          if (!granted) return yield* stop(error, "budget", elapsed)
+        }
+        yield* countRetry(tagOf(error))
+        yield* spanEvent(clock, error, attempt, next)
+        if (options.onRetry !== undefined) {
+          yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(elapsed) })
+        }
+        yield* Effect.sleep(next)
+        metadata = told
+        attempt++
+      })
+
+    const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
+      Effect.withFiber((fiber) => {
+        // costs a first attempt nothing, unless it is made inside of a later one of another call
+        if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return self
+        const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
+        return Effect.provideContext(self, context)
+      }),
+      (error) => Effect.andThen(onFailure(error), again)
+    )
+    if (options.budget === undefined || deposited) return again
+    deposited = true
+    return Effect.andThen(options.budget.deposit, again)
+  })
+}

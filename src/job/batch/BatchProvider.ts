@@ -1,0 +1,222 @@
+/**
+ * What a job through batches asks of the provider: to store a file, to create its batch in no case twice, to tell when
+ * it has ended and what it said.
+ *
+ * ```text
+ * upload ─▶ create ─┬─ id ──────────────────────▶ poll ─▶ collect
+ *                   ├─ refused for sure ────────▶ no batch: `denied`
+ *                   └─ timeout, 5xx, no id ─▶ adopt: is there one? ─▶ create again, or its id
+ * ```
+ *
+ * **Source**: Together's Batch API reference: a creation has no idempotency key, so an ambiguous one is looked for by its
+ * input file.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as TogetherError from "../../domain/TogetherError.ts"
+import * as Price from "../../policy/Price.ts"
+import * as Batches from "../../together/Batches.ts"
+import * as Json from "../../together/Json.ts"
+import * as Routes from "../../together/Routes.ts"
+import type * as Together from "../../together/Together.ts"
+import * as Output from "./BatchOutput.ts"
+import * as Parts from "./BatchParts.ts"
+import * as Patience from "../Patience.ts"
+import * as SteadyClock from "../SteadyClock.ts"
+
+/** How often the creation of a batch is tried, and the download of a file that ends early. */
+const tries = 5
+
+/**
+ * Asks again what may pass, as long as a job by calls waits for an answer (Patience.ts): to look twice, to store a file
+ * twice, or to read it twice, costs nothing, and a batch goes on whether it is looked at or not.
+ */
+const patience = () => {
+  const settings = Patience.settings()
+  let answered = false
+  const passes = (error: TogetherError.TogetherError) =>
+    TogetherError.isRetryable(error) || error._tag === "CircuitOpenError" || error._tag === "LaneOverflowError" ||
+    (answered && error._tag === "ConnectionError")
+  return Effect.fnUntraced(function*<A>(ask: Effect.Effect<A, TogetherError.TogetherError>) {
+    const now = yield* SteadyClock.make
+    const startedAt = now() / 1000
+    /** What another one is answered does not tell of this one: there is no row to give up, and to stop ends the job. */
+    const health = (): Patience.Health => ({ startedAt, lastAnswerAt: undefined, answers: answered ? 1 : 0 })
+    for (let waits = 0;; waits++) {
+      const result = yield* Effect.result(ask)
+      if (Result.isSuccess(result)) {
+        answered = true
+        return result.success
+      }
+      const { failure } = result
+      const state = { ...Patience.begin(health()), waits }
+      const [decision] = Patience.decide(state, health(), now() / 1000, settings, Patience.asked(failure))
+      if (!passes(failure) || decision._tag !== "Wait") return yield* failure
+      yield* Effect.sleep(1000 * decision.seconds)
+    }
+  })
+}
+
+/** Says where a part stands at the provider. */
+export interface Found {
+  /** The stored file; absent where there is none, or none any more. */
+  readonly fileId: string | undefined
+  readonly batchId: string | undefined
+}
+
+/** Says why a part has no batch that is known. */
+export interface NotCreated {
+  readonly error: TogetherError.TogetherError
+  /** Whether it is sure that no batch came of it; else a later run has to look for it. */
+  readonly denied: boolean
+}
+
+/** Asks the provider for batches. */
+export interface BatchProvider {
+  /** Stores the file of a part. */
+  readonly upload: (full: Parts.Full) => Effect.Effect<string, TogetherError.TogetherError>
+  /** Finds the batch that an earlier try may have created, also where its file was removed since. */
+  readonly adopt: (part: Parts.Part) => Effect.Effect<Found, TogetherError.TogetherError>
+  /**
+   * Creates the batch of a part, in no case twice: after an ambiguous failure it looks before it tries again, and after a
+   * success without an id it only looks.
+   */
+  readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
+  /**
+   * Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news.
+   *
+   * @param pause lasts from one look to the next
+   */
+  readonly poll: (
+    batchId: string,
+    pause: Effect.Effect<void>
+  ) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
+  /**
+   * Reads what is said about the rows of a batch that has ended. A file that ends in the middle of a line is read again:
+   * rows behind its end may be answered, and would be batched and billed again.
+   */
+  readonly collect: (
+    job: Batches.BatchJob
+  ) => Effect.Effect<ReadonlyMap<string, Output.Said>, TogetherError.TogetherError>
+}
+
+/**
+ * Tells whether an answer to a creation says for sure that no batch came of it: not where a timeout or a conflict may be
+ * the word on a request that was taken before.
+ */
+const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
+  status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
+
+/** Tells whether a file of lines ends with a whole one. */
+const isWhole = (text: string): boolean => {
+  const lines = text.trimEnd()
+  return lines === "" || Json.parse(lines.slice(lines.lastIndexOf("\n") + 1)) !== undefined
+}
+
+const endedEarly = (file: string, { id }: Batches.BatchJob) =>
+  new TogetherError.ConnectionError({
+    message: `The connection failed: the file ${file} of the batch ${id} ended early. Run the job again to read it ` +
+      "again; check the network if it lasts.",
+    operation: "files.content",
+    permanent: false
+  })
+
+const unnamed = (part: Parts.Part) =>
+  new TogetherError.DecodeError({
+    message: `Together created a batch for the file ${part.name}, told no id of it and does not list it. Run the job ` +
+      "again to look for it.",
+    model: part.model,
+    operation: "batches.create"
+  })
+
+/** Makes a provider of batches. */
+export const make = (client: Together.Service): BatchProvider => {
+  const patiently = patience()
+
+  const adopt = Effect.fnUntraced(function*(part: Parts.Part) {
+    const files = yield* patiently(client.files.list)
+    const file = files.find((each) => part.fileId === undefined ? each.filename === part.name : each.id === part.fileId)
+    const fileId = part.fileId ?? file?.id
+    if (fileId === undefined) return { fileId, batchId: undefined }
+    const batches = yield* patiently(client.batches.list)
+    const batch = batches.find((each) => each.input_file_id === fileId)
+    return { fileId: file?.id, batchId: batch?.id ?? undefined }
+  })
+
+  const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string): Effect.fn.Return<string, NotCreated> {
+    let created = false
+    let doubtful = false
+    for (let attempt = 1; attempt <= tries; attempt++) {
+      if (!created) {
+        const made = yield* Effect.result(
+          // the budget of the job holds its cost: one of the client's own counts nothing
+          client.batches.create({
+            input_file_id: fileId,
+            endpoint: `/v1${Routes.chat.path}`,
+            completion_window: "24h"
+          }, { cost: Price.exactly(0n) })
+        )
+        if (Result.isFailure(made)) {
+          doubtful ||= !denied(made.failure)
+          if (!TogetherError.isRetryable(made.failure) || attempt === tries) {
+            return yield* Effect.fail({ error: made.failure, denied: !doubtful })
+          }
+        } else {
+          const id = made.success.job?.id
+          if (typeof id === "string" && id !== "") return id
+          created = true
+        }
+      }
+      yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
+      const { batchId } = yield* Effect.mapError(
+        adopt({ ...part, fileId }),
+        (error): NotCreated => ({ error, denied: false })
+      )
+      if (batchId !== undefined) return batchId
+    }
+    return yield* Effect.fail({ error: unnamed(part), denied: false })
+  })
+
+  /** Reads a file that ends with a whole line. */
+  const content = Effect.fnUntraced(function*(file: string, job: Batches.BatchJob) {
+    for (let attempt = 1; attempt <= tries; attempt++) {
+      const text = yield* patiently(client.files.content(file))
+      if (isWhole(text)) return text
+      if (attempt < tries) yield* Effect.sleep(1000 * 2 ** attempt)
+    }
+    return yield* endedEarly(file, job)
+  })
+
+  return {
+    upload: ({ part, rows }) =>
+      Effect.map(
+        patiently(
+          client.files.upload({ content: rows.map(Parts.line).join(""), name: part.name, purpose: "batch-api" })
+        ),
+        (file) => file.id
+      ),
+    adopt,
+    create,
+    poll: Effect.fnUntraced(function*(batchId, pause) {
+      while (true) {
+        const job = yield* patiently(
+          Effect.catchTag(client.batches.get(batchId), "NotFoundError", () => Effect.undefined)
+        )
+        if (job === undefined || Batches.isTerminal(job.status)) return job
+        yield* pause
+      }
+    }),
+    collect: Effect.fnUntraced(function*(job) {
+      const said = new Map<string, Output.Said>()
+      for (const file of [job.error_file_id, job.output_file_id]) {
+        if (file === undefined || file === null || file === "") continue
+        const text = yield* content(file, job)
+        for (const line of text.split("\n")) {
+          const read = line === "" ? undefined : Output.readLine(line)
+          if (read !== undefined) said.set(read[0], read[1])
+        }
+      }
+      return said
+    })
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * A lock file that keeps two processes off one journal, or one output file, and never needs a human to remove it.
+ *
+ * The lock is a file created exclusively, holding who owns it and a token; its owner touches it every `heartbeat`.
+ * Finding one, the next process decides:
+ *
+ * 1. the owner was on this host and is no longer alive: stale, taken over at once (so a resume right after SIGKILL does
+ *    not wait);
+ * 2. the owner is alive, or cannot be asked: watch the file for two and a half heartbeats. Touched: locked, said at
+ *    once. Removed: free. Untouched: stale. Only change is looked at, never the time of day, so clock jumps do not
+ *    matter.
+ *
+ * A stale lock is removed by one contender at a time, and whoever creates the new one has it. An owner that slept
+ * through all this (a suspended machine) finds a foreign token, or none, at its next heartbeat and fails with
+ * `lock-lost`. What it appends until then are whole lines: of two records of a row the later one counts. A lock that
+ * cannot be read for another reason (no file handle left) says nothing: its owner looks again at the next heartbeat.
+ * What stands at the path and is no lock is never removed.
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { JournalError, platformCode, platformFailure } from "../JobError.ts"
+
+/** Names a process. */
+export interface Owner {
+  readonly pid: number
+  readonly host: string
+}
+
+/** Says who locks, and how often the lock is touched. */
+export interface Options {
+  /** Who takes the lock, for messages and for rule 1. Default: unknown, and only the heartbeat decides. */
+  readonly owner?: Owner | undefined
+  /** Tells whether the process still runs. Asked only about an owner on the same host. Default: yes. */
+  readonly isAlive?: ((owner: Owner) => Effect.Effect<boolean>) | undefined
+  /** What is locked, for messages. Default: `journal`. */
+  readonly what?: "journal" | "file" | undefined
+  /** Time between two touches. Default: 2 seconds. */
+  readonly heartbeat?: Duration.Input | undefined
+}
+
+/** Holds the defaults of this module. */
+export const defaults = { heartbeat: Duration.seconds(2) } as const
+
+/** A held lock. */
+export interface Lock {
+  /** Fails as soon as the lock is found to be someone else's; never succeeds. */
+  readonly lost: Effect.Effect<never, JournalError>
+}
+
+const Content = Schema.fromJsonString(Schema.Struct({
+  token: Schema.String,
+  pid: Schema.optional(Schema.Int),
+  host: Schema.optional(Schema.String)
+}))
+
+/** How often a lock is looked at while its owner is given two and a half heartbeats. */
+const looks = 25
+
+const gone = "gone"
+
+const decodeContent = Schema.decodeOption(Content)
+
+const beginning = "{\"token\":"
+
+/** Tells whether a file is a lock, or one that was not written to its end: any other is somebody's, and not removed. */
+const isLock = (seen: string | undefined): boolean =>
+  seen === undefined || seen.slice(0, beginning.length) === beginning.slice(0, seen.length)
+
+const failed = (path: string) =>
+  platformFailure(JournalError, path, {
+    full: `cannot write the lock ${path}: the disk is full. Free some space and run the same command again.`,
+    other: (cause) =>
+      cause.reason._tag === "NotFound"
+        ? `the directory ${path.slice(0, path.lastIndexOf("/"))} does not exist: make it, or give another path.`
+        : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`
+  })
+
+/**
+ * Takes the lock at `path` for the life of the scope.
+ *
+ * **Errors**: `JournalError` with `locked` where another process holds it, `unwritable` or `disk-full` where it can be
+ * neither read nor written.
+ */
+export const acquire = Effect.fnUntraced(function*(
+  path: string,
+  options: Options = {}
+): Effect.fn.Return<Lock, JournalError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const heartbeat = Duration.fromInputUnsafe(options.heartbeat ?? defaults.heartbeat)
+  const { owner } = options
+  const token = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36) +
+    (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
+  const content = JSON.stringify({ token, ...owner })
+
+  /** Reads what a file holds: nothing where there is none. */
+  const read = (file: string): Effect.Effect<string | undefined, PlatformError.PlatformError> =>
+    Effect.catchIf(fs.readFileString(file), (error) => error.reason._tag === "NotFound", () => Effect.undefined)
+  const look = Effect.mapError(read(path), failed(path))
+  /** Tells whether a file is what it was; `unread` is the answer where it cannot be read. */
+  const is = (file: string, seen: string | undefined, unread: boolean) =>
+    Effect.orElseSucceed(Effect.map(read(file), (now) => now === seen), () => unread)
+  /**
+   * Removes a file that is what it was. It is moved first, and looked at again: whoever sleeps between a look and a
+   * removal wakes up before another one's file, and puts it back.
+   */
+  const discard = Effect.fnUntraced(function*(file: string, seen: string | undefined) {
+    const aside = `${file}.${token}`
+    if (!(yield* is(file, seen, false)) || !(yield* Effect.isSuccess(fs.rename(file, aside)))) return
+    if (!(yield* is(aside, seen, false))) yield* Effect.ignore(fs.link(aside, file))
+    yield* Effect.ignore(fs.remove(aside, { force: true }))
+  }, Effect.uninterruptible)
+  const touched = fs.stat(path).pipe(
+    Effect.map((info) => `${Option.getOrUndefined(info.mtime)?.getTime()}`),
+    Effect.orElseSucceed(() => gone)
+  )
+  const create = fs.writeFileString(path, content, { flag: "wx" }).pipe(
+    Effect.as(true),
+    Effect.catch((error) =>
+      error.reason._tag === "AlreadyExists" ? Effect.succeed(false) : Effect.fail(failed(path)(error))
+    )
+  )
+
+  const isStale = Effect.fnUntraced(function*(seen: string | undefined) {
+    const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
+    if (
+      holder?.pid !== undefined && holder.host !== undefined && holder.host === owner?.host &&
+      options.isAlive !== undefined && !(yield* options.isAlive({ pid: holder.pid, host: holder.host }))
+    ) return true
+    const before = yield* touched
+    for (let at = 0; at < looks; at++) {
+      yield* Effect.sleep(Duration.times(heartbeat, 2.5 / looks))
+      const now = yield* touched
+      if (now !== before) return now === gone
+    }
+    return (yield* look) === seen
+  })
+
+  const locked = (seen: string | undefined) => {
+    const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
+    const doing = options.what === "file" ? "writing this file" : "working on this journal"
+    const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
+    return new JournalError({
+      message: `${who} is ${doing} (${path}). Wait for it to end, or stop it.`,
+      reason: "locked",
+      path
+    })
+  }
+
+  const occupied = () =>
+    new JournalError({
+      message: `${path} is where the lock has to be, and is none. It is not touched: move it away, or give the ` +
+        `${options.what ?? "journal"} another path.`,
+      reason: "unwritable",
+      path
+    })
+
+  /** Removes a stale lock. One contender at a time may, who has the file `.evict`. */
+  const evict = Effect.fnUntraced(function*(seen: string | undefined) {
+    const guard = `${path}.evict`
+    const isMine = Effect.isSuccess(fs.writeFileString(guard, token, { flag: "wx" }))
+    const removed = Effect.tap(
+      isMine,
+      (mine) => mine ? Effect.andThen(discard(path, seen), discard(guard, token)) : Effect.void
+    )
+    if (yield* Effect.uninterruptible(removed)) return
+    const left = yield* Effect.orElseSucceed(read(guard), () => undefined)
+    yield* Effect.sleep(heartbeat)
+    // only who was stopped in between can leave it there that long
+    yield* discard(guard, left)
+  })
+
+  // a file that is being made is made, interrupted or not: only what waits in between can be
+  yield* Effect.uninterruptibleMask((restore) => {
+    const take = Effect.gen(function*() {
+      while (!(yield* create)) {
+        const seen = yield* look
+        if (!isLock(seen)) return yield* occupied()
+        if (!(yield* restore(isStale(seen)))) return yield* locked(seen)
+        yield* restore(evict(seen))
+      }
+    })
+    return Effect.acquireRelease(take, () => discard(path, content))
+  })
+
+  const lost = yield* Deferred.make<never, JournalError>()
+  const beat = Effect.gen(function*() {
+    yield* Effect.sleep(heartbeat)
+    if (!(yield* is(path, content, true))) {
+      yield* Deferred.fail(
+        lost,
+        new JournalError({
+          message: `the lock ${path} was removed or taken over by another process. Nothing more is written; ` +
+            "run the same command again when the other one has ended.",
+          reason: "lock-lost",
+          path
+        })
+      )
+      return yield* Effect.never
+    }
+    const at = new Date(yield* Clock.currentTimeMillis)
+    yield* Effect.ignore(fs.utimes(path, at, at))
+  })
+  const kept = Effect.catchDefect(Effect.forever(beat), (defect) =>
+    Deferred.fail(
+      lost,
+      new JournalError({
+        message: `the lock ${path} cannot be kept any more: ${String(defect)}. Nothing more is written.`,
+        reason: "lock-lost",
+        path,
+        cause: defect
+      })
+    ))
+  yield* Effect.forkScoped(kept)
+  return { lost: Deferred.await(lost) }
+})

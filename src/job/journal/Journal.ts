@@ -1,0 +1,401 @@
+/**
+ * What a job has durably done: an append-only file, the one truth from which everything else can be made again.
+ *
+ * A row counts as done when its answer is in the journal, on the device. Results and errors are projections: they are
+ * written from the same records, and made again from the journal after a crash. So nothing answered is sent twice, and
+ * no output row is missing or double, whatever moment the process was killed at.
+ *
+ * Opening reads the journal once:
+ *
+ * | found | done about it |
+ * | --- | --- |
+ * | another process at work | `JournalError` `locked` (see Lock.ts), whatever path or link leads to the file |
+ * | a torn or damaged end | cut off, counted in `recovered.tornBytes`; those rows are sent again |
+ * | a damaged line further up | skipped, its number in `recovered.damaged`; that row is sent again |
+ * | another input file | `JournalError` `input-changed`, unless the caller accepts the change |
+ * | answers of another provider | `JournalError` `target-changed`, unless the caller accepts the change |
+ * | answers of an emulator, or the other way round | `JournalError` `emulated` |
+ * | another input or provider, and no row, batch or cost | goes on: there is nothing to mix up |
+ * | another file altogether | `JournalError` `not-a-journal`; the file is not touched |
+ *
+ * The rows done are kept as 96-bit hashes (IdIndex.ts), the answers stay on disk.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type * as PlatformError from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as FileIdentity from "../files/FileIdentity.ts"
+import * as GroupCommit from "./GroupCommit.ts"
+import * as IdIndex from "./IdIndex.ts"
+import { JournalError, platformCode } from "../JobError.ts"
+import * as Format from "./JournalFormat.ts"
+import * as JournalReader from "./JournalReader.ts"
+import * as Scan from "./JournalScan.ts"
+import * as Lines from "../Lines.ts"
+import * as Lock from "../files/Lock.ts"
+
+/** Names the target of a job whose answers are made up: they never count as a provider's. */
+export const emulator = "emulator"
+
+/** Identifies an input: the whole of a file, or the first line of a stream, which has no length. */
+export interface Fingerprint {
+  readonly bytes?: number | undefined
+  readonly hash: string
+}
+
+/** Says how a journal is opened. */
+export interface Options extends GroupCommit.Options, Lock.Options {
+  readonly path: string
+  /** The input the job reads, and its fingerprint where it has one. */
+  readonly input: { readonly path: string; readonly fingerprint?: Fingerprint | undefined }
+  /** The lock of the journal, where the caller holds it already. Default: it is taken for the life of the scope. */
+  readonly lock?: Lock.Lock | undefined
+  /** Who answers the rows: a base URL, or {@link emulator}. Default: none; the target is not checked. */
+  readonly target?: string | undefined
+  /** Whether another input, and another provider, than those the journal was begun with are accepted. Default: false. */
+  readonly acceptChange?: boolean | undefined
+  /** Whether {@link Journal.entryAt} is needed: 8 more bytes of memory for each row done. Default: false. */
+  readonly offsets?: boolean | undefined
+}
+
+/** Counts what an opened journal already held. */
+export interface Recovered {
+  /** Records of rows and bad lines, also those that a later one replaces: the ordinals up to here. */
+  readonly rows: number
+  readonly ok: number
+  readonly failed: number
+  readonly bad: number
+  readonly attempts: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly nanoUsd: number
+  /** Nano-dollars that earlier runs may have cost beyond that: calls that were cut off. */
+  readonly uncertainNanoUsd: number
+  /** Bytes cut off at the end. */
+  readonly tornBytes: number
+  /** Numbers of damaged lines further up, the first hundred. */
+  readonly damaged: ReadonlyArray<number>
+  /** Whether the input differs from the one before, and that was accepted. */
+  readonly inputChanged: boolean
+}
+
+/** Says what is known of an id. */
+export type Known =
+  | { readonly _tag: "New" }
+  /** The id came by in this run's input. */
+  | { readonly _tag: "Seen"; readonly line: number }
+  /** The journal holds its answer. */
+  | { readonly _tag: "Done"; readonly ok: boolean; readonly ordinal: number; readonly hash: number }
+
+/** An open journal. */
+export interface Journal {
+  readonly path: string
+  readonly recovered: Recovered
+  /** Reads what is known of a row's id. */
+  readonly known: (id: string) => Known
+  /** Marks an id as come by in this run's input. */
+  readonly see: (id: string, line: number) => void
+  /** Appends a settled row; returns its ordinal when it is durable. `placed` runs as its line gets its place, in one step. */
+  readonly append: (
+    meta: Format.Meta,
+    answer: string,
+    bad?: boolean,
+    placed?: () => void
+  ) => Effect.Effect<number, JournalError>
+  /** Appends a fact that is no row; returns when it is durable. `placed` as for a row. */
+  readonly note: (name: string, value: unknown, placed?: () => void) => Effect.Effect<void, JournalError>
+  /** Holds the notes that were in the journal when it was opened, but for those about the journal itself. */
+  readonly notes: ReadonlyArray<{ readonly name: string; readonly value: unknown }>
+  /** Names the files that earlier runs have written. */
+  readonly outputs: ReadonlySet<string>
+  /** Streams the latest record of every row, in the order of the journal, everything appended so far included. */
+  readonly settled: Stream.Stream<Scan.Record, JournalError>
+  /** Reads the record of a settled row by its ordinal. */
+  readonly entryAt: (ordinal: number) => Effect.Effect<Scan.Record, JournalError>
+  /** Reads the answer text of a settled row by its ordinal. */
+  readonly answerAt: (ordinal: number) => Effect.Effect<string, JournalError>
+  /** Fails as soon as the lock is lost, the file removed or written to by another; never succeeds. */
+  readonly lost: Effect.Effect<never, JournalError>
+  readonly flush: Effect.Effect<void, JournalError>
+}
+
+/**
+ * Names the lock of a journal: beside the file itself, whatever path or link leads there.
+ *
+ * @internal
+ */
+export const lockOf = (path: string): Effect.Effect<string, never, FileSystem.FileSystem> =>
+  Effect.map(FileIdentity.real(path), (whole) => `${whole}.lock`)
+
+/**
+ * Makes the key of a bad line: no row's id can be it.
+ *
+ * @internal
+ */
+export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
+
+const check = (census: Scan.Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
+  const { path } = options
+  const refuse = (reason: JournalError["reason"], message: string) =>
+    Effect.fail(new JournalError({ reason, message, path }))
+  if (census.head === undefined) {
+    // A crash between creating the file and writing its head leaves an empty file or a torn first line.
+    return size === 0 || census.tornHead
+      ? Effect.void
+      : refuse(
+        "not-a-journal",
+        `${path} is not a journal of a job. Nothing was changed; give another path for the journal.`
+      )
+  }
+  if (census.head.v !== Format.version) {
+    return refuse(
+      "version",
+      `${path} was written by another version (journal format ${census.head.v}, this one reads ${Format.version}). ` +
+        "Finish the job with that version, or start a new journal."
+    )
+  }
+  if (holdsNothing(census)) return Effect.void
+  const otherTarget = targetChanged(census.target, options)
+  if (otherTarget !== undefined) return refuse(...otherTarget)
+  return isOtherInput(census, options) && options.acceptChange !== true
+    ? refuse("input-changed", inputChangedMessage(census.input, options))
+    : Effect.void
+}
+
+/** Tells whether a journal holds nothing that another input, or another provider, could be mixed with. */
+const holdsNothing = ({ damaged, notes, rows, uncertainNanoUsd }: Scan.Census): boolean =>
+  rows === 0 && notes.length === 0 && uncertainNanoUsd === 0 && damaged.length === 0
+
+/** Tells whether the input is known to be another one: a file is compared with a file, a stream with a stream. */
+const isOtherInput = (census: Scan.Census, options: Options): boolean => {
+  const before = census.input
+  const now = options.input.fingerprint
+  return now !== undefined && before?.hash !== undefined && before.hash !== now.hash &&
+    (before.bytes === undefined) === (now.bytes === undefined)
+}
+
+const inputChangedMessage = (before: Format.Head["input"] | undefined, { input, path }: Options): string =>
+  before?.bytes === undefined
+    ? `${input.path} begins with another line than when the journal ${path} was begun: that is another job's. ` +
+      "Nothing was sent. Give this job a journal and results of its own, or say how to go on: keep the answers of changed rows, " +
+      "or send changed rows again."
+    : `${input.path} has changed since its journal was begun (${before.bytes} bytes then, ${
+      input.fingerprint?.bytes ?? "?"
+    } now). Nothing was sent. Restore the file, or say how to go on: keep the answers of changed rows, or send ` +
+      "changed rows again."
+
+const targetChanged = (
+  before: string | undefined,
+  { acceptChange, path, target }: Options
+): readonly [JournalError["reason"], string] | undefined => {
+  if (before === undefined || target === undefined || before === target) return undefined
+  if (before === emulator || target === emulator) {
+    const [held, asked] = before === emulator ? ["an emulator", target] : [before, "an emulator"]
+    return [
+      "emulated",
+      `the journal ${path} holds answers of ${held}, and this run would ask ${asked}: the one must not be taken for ` +
+      "the other. Nothing was sent. Give this run a journal and results of its own."
+    ]
+  }
+  return acceptChange === true ? undefined : [
+    "target-changed",
+    `the journal ${path} holds answers of ${before}, and this run would ask ${target}. Nothing was sent. Restore the ` +
+    "address, give this run a journal and results of its own, or say that the answers of both are kept."
+  ]
+}
+
+const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"] => ({
+  path,
+  ...(fingerprint?.bytes === undefined ? {} : { bytes: fingerprint.bytes }),
+  ...(fingerprint === undefined ? {} : { hash: fingerprint.hash })
+})
+
+const failedToOpen = (path: string) => (cause: PlatformError.PlatformError): JournalError =>
+  new JournalError({
+    message: `cannot open the journal ${path} for writing (${platformCode(cause)}). Check the directory and its ` +
+      "permissions, or give another path.",
+    reason: "unwritable",
+    path,
+    cause
+  })
+
+/**
+ * Opens a journal, or begins one, for the life of the scope.
+ *
+ * **Errors**: `JournalError`, see the table above.
+ */
+export const open = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Journal, JournalError, FileSystem.FileSystem | Scope.Scope> {
+  const fs = yield* FileSystem.FileSystem
+  const { path } = options
+  const lock = options.lock ?? (yield* Lock.acquire(yield* lockOf(path), options))
+  const exists = yield* Effect.orElseSucceed(fs.exists(path), () => false)
+  const offsets = options.offsets === true
+  const census = exists ? yield* Scan.take(fs, path, offsets) : Scan.newCensus(offsets)
+  const size = exists
+    ? Number(ByteSize.toBigInt((yield* Effect.mapError(fs.stat(path), Scan.unreadable(path))).size))
+    : 0
+  yield* check(census, size, options)
+  const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
+  if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
+  const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
+  const line = (text: string, placed?: () => void) =>
+    Effect.suspend(() => {
+      const { durable } = commit.append(text)
+      placed?.()
+      return durable
+    })
+  const input = inputOf(options)
+  const inputChanged = census.head !== undefined && !holdsNothing(census) && isOtherInput(census, options)
+  const { target } = options
+  if (census.head === undefined) {
+    yield* line(Format.encodeHead({ v: Format.version, input, ...(target === undefined ? {} : { target }) }))
+  } else {
+    // the rest of a stream may be another one though it begins alike
+    if (input.hash === undefined || input.bytes === undefined || census.input?.hash !== input.hash) {
+      yield* line(Format.encodeNote("input", input))
+      Scan.newInput(census, input)
+    }
+    if (target !== undefined && target !== census.target) {
+      yield* line(Format.encodeNote("target", target))
+    }
+  }
+  const lineAt = offsets
+    ? JournalReader.make(yield* Effect.mapError(fs.open(path, { flag: "r" }), Scan.unreadable(path)), path)
+    : undefined
+  const index = census.rows === 0 ? IdIndex.make(1) : census.index
+  let rows = census.rows
+  /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
+  let pristine = true
+
+  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Record, JournalError> {
+    const offset = census.offsets?.[ordinal - 1]
+    if (offset === undefined || lineAt === undefined) {
+      return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
+    }
+    // what was read ahead may be older than the line
+    for (const anew of [false, true]) {
+      const bytes = yield* lineAt(offset, anew)
+      const text = bytes === undefined ? undefined : Lines.decode(bytes)
+      const record = text === undefined ? undefined : Format.decode(text)
+      if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
+    }
+    return yield* new JournalError({
+      message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
+      reason: "unreadable",
+      path
+    })
+  })
+
+  /** Looks whether the file is still there, and grows by our lines alone: one of two names has another lock. */
+  const looking = Effect.gen(function*() {
+    yield* Effect.sleep("2 seconds")
+    const found = yield* Effect.option(fs.stat(path))
+    if (found._tag === "Some" && Number(ByteSize.toBigInt(found.value.size)) > commit.end()) {
+      return yield* new JournalError({
+        message:
+          `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
+          "file). Nothing more is sent. Let one job have one journal, and run the same command again when the other one " +
+          "has ended.",
+        reason: "lock-lost",
+        path
+      })
+    }
+    if (found._tag === "Some" || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
+    return yield* new JournalError({
+      message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
+        "are whole, but a new run cannot know of them.",
+      reason: "removed",
+      path
+    })
+  })
+
+  return {
+    path,
+    recovered: {
+      rows: census.rows,
+      ok: census.ok,
+      failed: census.failed,
+      bad: census.bad,
+      attempts: census.attempts,
+      inputTokens: census.inputTokens,
+      outputTokens: census.outputTokens,
+      nanoUsd: census.nanoUsd,
+      uncertainNanoUsd: census.uncertainNanoUsd,
+      tornBytes: Math.max(0, size - census.goodEnd),
+      damaged: census.damaged,
+      inputChanged
+    },
+    known: (id) => {
+      const value = index.get(id)
+      if (value === 0) return { _tag: "New" }
+      const number = value & Scan.numberMask
+      if ((value & (Scan.okBit | Scan.failedBit)) === 0) return { _tag: "Seen", line: number }
+      const bits = value & Scan.badBits
+      if (bits === Scan.badBits && number < census.badFrom) return { _tag: "New" }
+      return { _tag: "Done", ok: bits === Scan.okBit, ordinal: number, hash: index.second(id) }
+    },
+    see: (id, line) => {
+      pristine = false
+      index.set(id, line)
+    },
+    append: (meta, answer, bad = false, placed) =>
+      Effect.suspend(() => {
+        pristine = false
+        // in one step: ordinals count the rows in the order of their lines
+        const { durable, offset } = commit.append(Format.encodeRow(meta, answer, bad))
+        placed?.()
+        const ordinal = ++rows
+        if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
+        return Effect.as(durable, ordinal)
+      }),
+    note: (name, value, placed) => line(Format.encodeNote(name, value), placed),
+    notes: census.notes,
+    outputs: census.outputs,
+    settled: Stream.unwrap(
+      Effect.gen(function*() {
+        yield* commit.flush
+        return Scan.latest(fs, path, pristine ? census : yield* Scan.take(fs, path, false))
+      })
+    ),
+    entryAt,
+    answerAt: (ordinal) => Effect.map(entryAt(ordinal), (entry) => entry.answer),
+    lost: Effect.raceFirst(lock.lost, Effect.forever(looking)),
+    flush: commit.flush
+  }
+})
+
+/** What a journal holds that is not open. */
+export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd"> {
+  /** Tells whether it holds an answer to a row. */
+  readonly isAnswered: (id: string) => boolean
+  readonly notes: Journal["notes"]
+  /** Who answered the rows, where somebody said. */
+  readonly target: string | undefined
+}
+
+/**
+ * Reads what a journal holds, without locking or changing it.
+ *
+ * **Errors**: `JournalError` where it cannot be read.
+ *
+ * @internal
+ */
+export const peek = Effect.fnUntraced(function*(
+  path: string
+): Effect.fn.Return<Held, JournalError, FileSystem.FileSystem> {
+  const { index, ...census } = yield* Scan.take(yield* FileSystem.FileSystem, path, false)
+  return {
+    ok: census.ok,
+    failed: census.failed,
+    bad: census.bad,
+    nanoUsd: census.nanoUsd,
+    uncertainNanoUsd: census.uncertainNanoUsd,
+    isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit,
+    notes: census.notes,
+    target: census.target
+  }
+})

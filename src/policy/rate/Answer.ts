@@ -1,0 +1,235 @@
+/**
+ * What a learner of a rate does about a refusal that begins an episode: which rate it goes on with, and in which phase.
+ *
+ * ```
+ *   after a lost pause    few rates explain it: one of them is held
+ *   in a sprint           little of the limit was in use: half-way to what was proved
+ *   out of a trickle      somebody else emptied the bucket: a share of the rate
+ *   probe                 far above the limit, more than a bucket explains: it rose; else it is confirmed
+ *   hold                  far from the last refusal: the limit drifted; twice close to it: it fell
+ *   settle                the bracket closes between what was proved and what was refused
+ * ```
+ *
+ * `rate/Refusal` measures it first.
+ */
+import * as Bucket from "./Bucket.ts"
+import * as Episode from "./Episode.ts"
+import { lostSeconds } from "./Pause.ts"
+import * as Probe from "./Probe.ts"
+import * as Rise from "./Rise.ts"
+import * as Search from "./Search.ts"
+import { isClose, type Move, move, type Stamp, type State } from "./State.ts"
+import * as Step from "./Step.ts"
+import * as Told from "./Told.ts"
+import * as Use from "./Use.ts"
+import type * as BucketBounds from "./BucketBounds.ts"
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Attempts admitted since the bucket was last empty, under which they measure badly, or the limit fell, not drifted. */
+  few: 5,
+  fellWithin: 30,
+  /** Where between the rates that explain the refusals the limit is taken to be. */
+  inside: 0.3,
+  /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
+  unusedBelow: 0.85,
+  unused: 0.5,
+  /** Share of the last limit under which the limit fell, so that its return is looked for. */
+  fellBelow: 0.75
+} as const
+
+/** Describes one refusal that begins an episode, and what it measures. */
+export interface Refusal {
+  readonly state: State
+  /** What is known after it, whatever the answer. */
+  readonly next: State
+  readonly stamp: Stamp
+  readonly now: number
+  /** The rate that was refused. */
+  readonly bad: number
+  readonly admitted: number
+  /** Attempts admitted since the bucket was last empty, and the rate that proves. */
+  readonly units: number
+  readonly floor: number
+  /** The rates that explain the last refusals, and the depth of the bucket then, where that is known. */
+  readonly bounds: BucketBounds.Bounds | undefined
+}
+
+/** Answers a refusal that begins an episode, in each phase but `start`. */
+export const answer = (refusal: Refusal): [Move, State] => {
+  const { phase } = refusal.state
+  const held = refusedDearly(refusal) ?? refusedInSprint(refusal) ?? refusedIdle(refusal)
+  if (held !== undefined) return held
+  if (phase === "probe") return refusedInProbe(refusal)
+  return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
+}
+
+/** Holds from now on, at a limit that lies elsewhere than it was taken to. */
+const drifted = ({ next, now }: Refusal, limit: number, more: Partial<State>): [Move, State] => {
+  const streak = { ...next.streak, early: 0 }
+  return move({ ...next, phase: "hold", limit, streak, ...more }, now, "limit-drifted", limit)
+}
+
+/**
+ * Answers a refusal after a pause that was lost, once few rates explain the refusals: one near the lowest of them is held,
+ * for each refusal more would cost another such pause.
+ */
+const refusedDearly = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, bounds, state, units } = refusal
+  if (lostSeconds(state) === 0 || units < defaults.few || bounds === undefined || bounds.lowest > bad) return undefined
+  const highest = Math.min(bad, bounds.highest)
+  if (highest > bounds.lowest * (1 + Search.defaults.slowGap)) return undefined
+  const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
+  return drifted(refusal, limit, { bad: highest, probe: Probe.rarer(state.probe) })
+}
+
+/**
+ * Answers a refusal out of a trickle: the bucket must have been full, and somebody else emptied it. Nothing would raise
+ * the rate again while it is not in use, so it falls no further than to a share of what it was in use.
+ */
+const refusedIdle = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, state: { bucket, probe, step, use }, units } = refusal
+  const trickled = step.paced === 0 && units >= Use.defaults.idleUnits && floor <= Use.defaults.idleShare * bad
+  if (!trickled || bucket.empty === undefined) return undefined
+  const idleFrom = use.idleFrom || bad
+  const rate = Math.max(bad * Episode.defaults.earlyCuts[0], idleFrom * Use.defaults.idleTo)
+  return drifted(refusal, rate, { use: { ...use, idleFrom }, probe: Probe.soon(probe) })
+}
+
+/** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
+const refusedInSprint = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, state: { bucket, limit: before, phase, probe, step, use }, units } = refusal
+  const most = Math.min(bad, before)
+  if (
+    Step.isMine(step) || phase === "settle" || bucket.empty === undefined || units < defaults.fellWithin ||
+    floor >= defaults.unusedBelow * most
+  ) return undefined
+  const halfway = floor + defaults.unused * (most - floor)
+  const idleFrom = step.paced > 0 ? 0 : use.idleFrom || bad
+  const limit = Math.max(halfway, Math.min(bad, idleFrom * Use.defaults.idleTo))
+  return drifted(refusal, limit, {
+    bad,
+    use: { ...use, idleFrom },
+    probe: idleFrom > 0 ? Probe.soon(probe) : probe
+  })
+}
+
+/** Reads the rate that a close look proved: half of its excess went through before. */
+const foundClose = ({ limit, step }: State, bad: number): number =>
+  step.sends > Probe.defaults.doublingSendsClose ? (limit + bad) / 2 : limit
+
+const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state }: Refusal): [Move, State] => {
+  const { bucket, limit: before, probe, rise, step, traffic } = state
+  const excess = admitted - (step.sent - traffic.refused) - before * (stamp.at - step.at)
+  const unsure = Rise.unsure(before, traffic.mean) * Math.max(stamp.cost, traffic.mean)
+  // a limit that is stated still has not risen: then its bucket may hold a second of it
+  const held = Math.max(bucket.burst, Told.stands(state.told, before) ? before * Told.defaults.burstSeconds : 0)
+  const explained = held * Bucket.defaults.explains + unsure
+  const streak = { ...next.streak, early: 0 }
+  if (bad > before * (1 + Rise.defaults.at) && excess > explained) {
+    const proved = Math.max(floor, bad * Rise.defaults.to)
+    // where a bucket overflows in each pause that proves no rise: then the probe itself tells how much more there is
+    const risen = proved > before ? proved : before + (excess - explained) / (stamp.at - step.at)
+    const rate = Math.min(bad, risen)
+    const rose: State = {
+      ...next,
+      phase: rise.count > 0 ? "hold" : "settle",
+      limit: rise.count > 0 ? rate : before,
+      bad,
+      streak,
+      probe: { ...Probe.eagerly(probe, Probe.defaults.eagerAfterRise), creep: Probe.defaults.creep },
+      rise: Rise.rose(rise, now, before, rate, excess)
+    }
+    return move(rose, now, "limit-rose", rate)
+  }
+  const limit = Math.min(bad, isClose(state) ? foundClose(state, bad) : Math.max(before * (1 + probe.creep), floor))
+  const confirmed: State = {
+    ...next,
+    phase: "hold",
+    limit,
+    bad,
+    streak,
+    bucket: Bucket.probed(next.bucket, excess, bounds?.depth ?? Infinity),
+    probe: Probe.rarer(probe),
+    rise: Rise.over(rise)
+  }
+  return move(confirmed, now, "probe-confirmed", limit)
+}
+
+/** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */
+const refusedInHold = (refusal: Refusal): [Move, State] | undefined => {
+  const { bad, floor, next, state: { bucket, limit: before, probe, rise, streak, traffic }, units } = refusal
+  if (rise.trend > 0) {
+    const limit = Math.min(bad * 0.97, Math.max(floor, bad * 0.9))
+    return drifted(refusal, limit, { bad, rise: { ...rise, trend: rise.trend / 2 } })
+  }
+  if (units >= defaults.fellWithin) {
+    // a bucket that holds a burst loses nothing to pauses: what went through is the limit itself
+    const measured = bucket.burst > 3 * traffic.largest ? floor * 1.005 : Math.max(floor, bad * (1 - 1 / units))
+    const limit = Math.min(bad * 0.999, Math.max(measured, bad * 0.9))
+    const driftsFrom = streak.driftsFrom || before
+    // drift upon drift is a fall
+    const fell = limit < driftsFrom * defaults.fellBelow
+    return drifted(refusal, limit, {
+      bad,
+      streak: { ...next.streak, early: 0, driftsFrom: fell ? limit : driftsFrom },
+      probe: fell ? Probe.eagerly(probe, Probe.defaults.eagerAfterFall) : Probe.gentler(Probe.rarer(probe))
+    })
+  }
+  if (streak.early > 0) return undefined
+  return drifted(refusal, bad * 0.97, {
+    bad,
+    streak: { ...next.streak, early: 1 },
+    probe: Probe.gentler(probe),
+    bucket: {
+      ...next.bucket,
+      // a close look proved too much: there is more in the bucket
+      single: bucket.single === "yes" ? "no" : bucket.single,
+      // it was made up for a pause with more than the bucket had saved
+      burst: bucket.burst / 2
+    }
+  })
+}
+
+/** Closes the bracket: between what was proved and what was refused, or far below where next to nothing was proved. */
+const bracketed = (refusal: Refusal): [Move, State] => {
+  const { bad, floor, next, now, state: { bucket, limit, probe, rise, step }, units } = refusal
+  if (units < defaults.few) return cut(refusal)
+  const low = Math.min(floor, bad * 0.995)
+  // where another limit held the lane back, what went through says less about this one
+  const rate = low + (Step.isMine(step) ? 0.15 : 0.4) * (bad - low)
+  const fell = rate < limit * defaults.fellBelow
+  const rose = Rise.isBorneOut(rise, rate)
+  const holds = rose && rise.count > 1
+  // what looked like a rise was the depth of the bucket
+  const deeper = rise.from > 0 && !rose
+  const calm = deeper ? { ...probe, eager: 0 } : probe
+  const closed: State = {
+    ...next,
+    phase: holds ? "hold" : "settle",
+    limit: holds || fell ? rate : limit,
+    bad,
+    streak: { ...next.streak, early: 0 },
+    bucket: deeper ? { ...next.bucket, burst: Math.max(bucket.burst, rise.excess) } : next.bucket,
+    probe: fell ? Probe.eagerly(probe, Probe.defaults.eagerAfterFall) : calm,
+    rise: { ...(deeper ? Rise.over(rise) : rise), from: 0 }
+  }
+  return move(closed, now, "bracket-closed", rate)
+}
+
+/** Cuts the rate after an early refusal, the deeper the more of them came in a row. */
+const cut = ({ bad, floor, next, now, state: { phase, probe, streak } }: Refusal): [Move, State] => {
+  // never under what was proved
+  const rate = Math.max(bad * Episode.earlyCut(streak), Math.min(floor * 0.95, bad * 0.97))
+  const fell = phase === "hold"
+  const bold = { ...probe, creep: Probe.defaults.creep }
+  const slower: State = {
+    ...next,
+    phase: "settle",
+    bad,
+    streak: { ...next.streak, early: streak.early + 1 },
+    bucket: fell ? { ...next.bucket, single: "unknown" } : next.bucket,
+    probe: fell ? Probe.eagerly(bold, Probe.defaults.eagerAfterFall) : bold
+  }
+  return move(slower, now, fell ? "limit-fell" : "bracket-closed", rate)
+}

@@ -1,0 +1,36 @@
+/**
+ * Reads what a refusal costs the learner of a rate, by the pause for which the provider asks.
+ *
+ * A bucket fills in a pause, and turns away what comes after. So a pause that is longer is lost, and measures nothing:
+ *
+ * ```
+ * lost = asked − max(patience, depth / rate)        seconds; patience stands in while no depth is known
+ * ```
+ *
+ * A pause of the lane's own making costs nothing here: the lane chose it, and may choose a shorter one. Where the bucket
+ * holds what the pause saves, as a window does at its end, the depth that explains the refusals says so, and nothing is lost.
+ */
+import { believed, patience, type State } from "./State.ts"
+
+/** Holds the constants of this module. */
+export const defaults = {
+  /** Share of the limit by which a probe may hope to raise it, at least and at most. */
+  gainLeast: 0.01,
+  gainMost: 0.25
+} as const
+
+/** Reads the seconds of a pause that are lost. */
+export const lostSeconds = (state: State): number => {
+  const { bucket: { depth }, episode: { asked } } = state
+  return Math.max(0, asked - Math.max(patience(state), depth < Infinity ? depth / believed(state) : 0))
+}
+
+/** Reads the attempts that the limit would have admitted in those seconds. */
+export const lostAttempts = (state: State): number =>
+  state.traffic.mean > 0 ? lostSeconds(state) * believed(state) / state.traffic.mean : 0
+
+/** Reads the attempts by which a probe earns its refusal, if it raises the limit half-way to what was refused. */
+export const earning = (state: State): number => {
+  const gain = (state.bad / state.limit - 1) / 2
+  return lostAttempts(state) / Math.min(defaults.gainMost, Math.max(defaults.gainLeast, gain))
+}

@@ -1,0 +1,120 @@
+/**
+ * Returns the learner of a rate to where it was, once what refused it is over.
+ *
+ * A limit that closes now and then, for a neighbour's sake or in a storm of refusals, is measured as a low limit each time,
+ * and probes come by attempts: at a low rate the limit has closed again before the first. So the highest rate that held is
+ * remembered, and counts for half as much after three minutes. Where the rate has fallen under a quarter of it, an attempt
+ * was admitted and none refused for two seconds, the search begins anew at half of it, as in `start`: what was refused
+ * while the limit was closed is no upper bound.
+ *
+ * ```
+ *   fallen ──one admitted, none refused for 2 s──▶ start, at half of the highest ──5 admitted, then a refusal──▶ settle
+ *     ▲                                                   │
+ *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
+ * ```
+ *
+ * Until a rate held, the first one stands for it, as a guess: each return in vain leaves a quarter of it, so a limit
+ * that is low from the first attempt on is asked once or twice.
+ */
+import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./ReturnState.ts"
+import * as Rise from "./Rise.ts"
+import { believed, floorOf, heard, type Move, move, type Stamp, type State } from "./State.ts"
+import * as Traffic from "./Traffic.ts"
+import * as BucketBounds from "./BucketBounds.ts"
+
+export { deaf } from "./ReturnState.ts"
+
+/** Reads the rate that held until a refusal that is not learned from yet: what was admitted since the last proves it. */
+export const held = (state: State, stamp: Stamp): number => {
+  const admitted = stamp.sent - state.traffic.refused
+  const seconds = stamp.at - state.traffic.since
+  const rate = state.bucket.empty !== undefined
+    ? floorOf(state, admitted, stamp.cost, stamp.at)
+    : seconds < defaults.startSeconds
+    ? 0
+    : admitted / seconds
+  return Math.min(rate, believed(state))
+}
+
+/** Reads the units that prove a rate. */
+const proof = (state: State): number => defaults.proof * Math.max(1, state.traffic.mean)
+
+/** Begins a return where one is due. */
+export const begin = (state: State, now: number): [Move, State] | undefined => {
+  const { returns } = state
+  const silentAt = now - returns.deaf
+  const isDue = state.phase !== "start" && returns.underWay === undefined &&
+    silentAt - returns.triedAt > heard(state) && silentAt - returns.refusedAt > defaults.least &&
+    now - returns.vainAt > wait(returns.inVain)
+  const high = isDue ? faded(state.high, now) : 0
+  const from = believed(state)
+  if (from >= defaults.fallen * high) return undefined
+  const rate = defaults.tried * high
+  const left = state.phase === "settle"
+    ? { phase: state.phase, rate: from, limit: state.limit }
+    : { phase: "hold" as const, rate: from, limit: from }
+  const underWay = { at: now, sent: state.traffic.sent, left }
+  return move(
+    { ...state, phase: "start", limit: rate, returns: { ...returns, underWay } },
+    now,
+    "probe-began",
+    rate
+  )
+}
+
+/** Notes a refusal: what held until then, and the move back from a return in vain, of which nothing else is learned. */
+export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
+  const admitted = stamp.sent - before.traffic.refused
+  const { bucket, high, returns, streak } = before
+  const { underWay } = returns
+  const measured = bucket.empty === undefined || admitted - bucket.empty.admitted >= proof(before)
+  const state: State = {
+    ...before,
+    high: underWay === undefined ? highest(high, held(before, stamp), measured, now) : high,
+    returns: refused(returns, now)
+  }
+  if (underWay === undefined || stamp.at <= before.cutAt) return [undefined, state]
+  const units = stamp.sent - underWay.sent
+  if (units >= proof(before)) {
+    const rate = Math.min(believed(before), units / (stamp.at - underWay.at))
+    return [undefined, {
+      ...state,
+      high: highest(high, rate, true, now),
+      returns: through(state.returns),
+      streak: { ...streak, early: 0, inVain: 0 }
+    }]
+  }
+  const { left } = underWay
+  const back: State = {
+    ...state,
+    phase: left.phase,
+    limit: left.limit,
+    cutAt: now,
+    traffic: Traffic.refuse(state.traffic, stamp.cost),
+    bucket: { ...bucket, empty: { at: stamp.at, admitted } },
+    bounds: BucketBounds.withdraw(state.bounds, stamp.at),
+    high: doubted(high),
+    returns: failed(state.returns, now)
+  }
+  return move(back, now, "probe-confirmed", left.rate)
+}
+
+/** Puts a learner back to an earlier rate, for what was learned since is void; what it counts goes on. */
+export const restored = (now: State, to: State, at: number): State => {
+  const { bad, phase, probe } = to
+  const rate = believed(to)
+  const back: State = {
+    ...now,
+    phase: phase === "probe" ? "hold" : phase,
+    limit: phase === "start" ? to.limit : rate,
+    bad,
+    streak: { ...now.streak, early: 0, inVain: 0 },
+    use: { ...now.use, idleFrom: 0 },
+    bounds: BucketBounds.empty,
+    probe: { ...now.probe, interval: probe.interval, eager: probe.eager },
+    rise: Rise.over(now.rise),
+    // a return to what held is over, for the rate that it left no longer holds; the next waits anew
+    returns: { ...refused(now.returns, at), underWay: undefined }
+  }
+  return move(back, at, "settled", rate)[1]
+}

@@ -1,0 +1,331 @@
+/**
+ * Reads a Together chat answer, whole or in chunks, as the response parts of `effect/ai`.
+ *
+ * ```
+ *  chunk ─▶ Assembler.push ─▶ response-metadata, once
+ *                             reasoning-start · reasoning-delta … reasoning-end
+ *                             text-start · text-delta … text-end
+ *                             tool-params-start · tool-params-delta …            merged to calls
+ *  end   ─▶ Assembler.end  ─▶ open blocks end · tool-params-end · tool-call · finish
+ * ```
+ *
+ * Tool calls are handed on at the end of the stream: Together may set the finish reason before the last arguments,
+ * and repeats it after them. `AiCallPieces` says which pieces belong together.
+ *
+ * | `finish_reason` | `FinishReason` |
+ * | --- | --- |
+ * | `stop`, `eos` | `stop`, or `tool-calls` where the answer calls a tool |
+ * | `tool_calls`, `function_call` | `tool-calls` |
+ * | `length` | `length` |
+ * | `content_filter` | `content-filter` |
+ * | `error` | a `StreamError`; `error` where another choice did not fail |
+ * | none | `unknown` |
+ * | another | `other`; the word stands in the part's metadata |
+ *
+ * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON (unless
+ * the tool returns its failures to the model),
+ * `ToolNotFoundError` for a tool that was not offered, `InvalidOutputError` for an answer without a choice or a call
+ * without a name.
+ */
+import * as AiError from "effect/ai/AiError"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Usage from "../../domain/Usage.ts"
+import * as AiCallPieces from "./AiCallPieces.ts"
+import type { Piece, Slot } from "./AiCallPieces.ts"
+import * as Chat from "../Chat.ts"
+import { textOf } from "../Wire.ts"
+
+type Reason = AiError.AiErrorReason
+
+/** Says what was asked for, as far as reading the answer needs it. */
+export interface Asked {
+  readonly tools: ReadonlyArray<Tool.Any>
+  /** True where calls are handed on as they came, for the caller to check. */
+  readonly deferred: boolean
+  /** Begins the ids of tool calls that came without one. */
+  readonly idPrefix: string
+}
+
+/** Holds one tool call as it came. */
+interface WireCall {
+  readonly id: string
+  readonly name: string
+  readonly arguments: string
+}
+
+/** Says token counts; all are absent where the answer holds none. */
+const usage = (counts: Usage.Usage | undefined): typeof Response.Usage.Encoded =>
+  counts === undefined ? { inputTokens: {}, outputTokens: {} } : {
+    inputTokens: {
+      total: counts.inputTokens,
+      uncached: counts.inputTokens - counts.cachedInputTokens,
+      cacheRead: counts.cachedInputTokens
+    },
+    outputTokens: {
+      total: counts.outputTokens,
+      text: counts.outputTokens - counts.reasoningTokens,
+      reasoning: counts.reasoningTokens
+    }
+  }
+
+/** Reads why the answer ended. */
+const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason => {
+  switch (textOf(wire)) {
+    case undefined:
+      return "unknown"
+    case "stop":
+    case "eos":
+      return callsTools ? "tool-calls" : "stop"
+    case "tool_calls":
+    case "function_call":
+      return "tool-calls"
+    case "length":
+      return "length"
+    case "content_filter":
+      return "content-filter"
+    case "error":
+      return "error"
+    default:
+      return "other"
+  }
+}
+
+const finishPart = (
+  reason: unknown,
+  callsTools: boolean,
+  counts: Usage.Usage | undefined,
+  warnings: ReadonlyArray<string>
+): Response.FinishPartEncoded => {
+  const word = textOf(reason)
+  return {
+    type: "finish",
+    reason: finishReason(reason, callsTools),
+    usage: usage(counts),
+    metadata: {
+      together: {
+        finishReason: word ?? null,
+        ...(warnings.length === 0 ? undefined : { warnings: [...warnings] })
+      }
+    }
+  }
+}
+
+const metadataPart = (
+  answer: Pick<Chat.ChatResponse | Chat.ChatChunk, "id" | "model" | "created">
+): Response.ResponseMetadataPartEncoded => {
+  const { created } = answer
+  const at = typeof created === "number" ? Option.getOrUndefined(DateTime.make(created * 1000)) : undefined
+  return {
+    type: "response-metadata",
+    id: textOf(answer.id),
+    modelId: textOf(answer.model),
+    timestamp: at === undefined ? undefined : DateTime.formatIso(at)
+  }
+}
+
+/**
+ * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
+ *
+ * What does not fit is left as it came: the toolkit refuses it, in the tool's failure mode.
+ */
+const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> => {
+  const schema = tool.parametersSchema
+  if (!Schema.isSchema(schema) || Tool.isDynamic(tool)) return Effect.succeed(params)
+  const codec = Schema.toCodecJson(schema)
+  if (codec.ast === schema.ast) return Effect.succeed(params)
+  const recoded = Schema.decodeUnknownEffect(codec)(params).pipe(
+    Effect.flatMap((decoded) => Schema.encodeUnknownEffect(schema)(decoded)),
+    Effect.orElseSucceed(() => params)
+  )
+  // what the schema asks for is asked for by `generateText` and `streamText` already: the tool is one of theirs
+  return recoded as Effect.Effect<unknown>
+}
+
+const toolCall = (
+  call: WireCall,
+  asked: Asked,
+  reason: unknown
+): Effect.Effect<Response.ToolCallPartEncoded, Reason> => {
+  const part = (params: unknown): Response.ToolCallPartEncoded => ({
+    type: "tool-call",
+    id: call.id,
+    name: call.name,
+    params
+  })
+  if (call.name === "") {
+    return Effect.fail(new AiError.InvalidOutputError({ description: "The model called a tool without naming it." }))
+  }
+  const parsed = AiCallPieces.parseArguments(call.arguments)
+  const tool = asked.tools.find((tool) => tool.name === call.name)
+  if (asked.deferred) return Effect.succeed(part(Result.isSuccess(parsed) ? parsed.success : call.arguments))
+  if (tool === undefined) {
+    const availableTools = asked.tools.map((tool) => tool.name)
+    return Effect.fail(new AiError.ToolNotFoundError({ toolName: call.name, availableTools }))
+  }
+  if (Result.isFailure(parsed)) {
+    // such a tool tells the model what was wrong with its call: the toolkit refuses the text and says so
+    if (tool.failureMode === "return") return Effect.succeed(part(call.arguments))
+    const cut = reason === "length" ? " The answer was cut off at its length: raise max_tokens." : ""
+    return Effect.fail(
+      new AiError.ToolParameterValidationError({
+        toolName: call.name,
+        // why says the parser in words that quote them
+        description: `The arguments (${call.arguments.length} characters) are no JSON that can be used.${cut}`
+      })
+    )
+  }
+  return Effect.map(encodedParams(tool, parsed.success), part)
+}
+
+/** Reads a whole answer: its choice 0. */
+export const fromResponse = Effect.fnUntraced(function*(
+  response: Chat.ChatResponse,
+  asked: Asked
+): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
+  const choice = Chat.firstChoice(response.choices) ?? response.choices[0]
+  const message = choice?.message
+  const parts: Array<Response.PartEncoded> = [metadataPart(response)]
+  const reasoning = textOf(message?.reasoning) ?? textOf(message?.reasoning_content)
+  if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
+  const text = Chat.text(response)
+  if (text !== "") parts.push({ type: "text", text })
+  const calls = AiCallPieces.of(message ?? {})
+  for (const [index, { arguments: args, id = `${asked.idPrefix}-${index}`, name = "" }] of calls.entries()) {
+    parts.push(yield* toolCall({ id, name, arguments: args }, asked, choice?.finish_reason))
+  }
+  const warnings = warningsOf(response.warnings)
+  parts.push(finishPart(choice?.finish_reason, calls.length > 0, Usage.fromAnswer(response), warnings))
+  return parts
+})
+
+/** Reads one streamed answer. */
+interface Assembler {
+  /** Takes a chunk and adds the parts that it makes to `into`. */
+  readonly push: (chunk: Chat.ChatChunk, into: Array<Response.StreamPartEncoded>) => void
+  /** Says that no more chunks come; holds the rest of the parts, the finish last. */
+  readonly end: Effect.Effect<Array<Response.StreamPartEncoded>, Reason>
+}
+
+/** A stream does not check its warnings: what is none is passed over. */
+const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
+  Array.isArray(warnings)
+    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? textOf(warning["message"]) ?? [] : [])
+    : []
+
+/** Makes an assembler for one streamed answer. */
+export const assembler = (asked: Asked): Assembler => {
+  const offered = new Set(asked.tools.map((tool) => tool.name))
+  const slots: Array<Slot> = []
+  const byIndex = new Map<number, Slot>()
+  let begun = false
+  let block: { readonly type: "text" | "reasoning"; readonly id: string } | undefined
+  let blocks = 0
+  let reason: string | undefined
+  let counts: Usage.Usage | undefined
+  const warnings = new Set<string>()
+
+  const endBlock = (into: Array<Response.StreamPartEncoded>): void => {
+    if (block !== undefined) into.push({ type: `${block.type}-end`, id: block.id })
+    block = undefined
+  }
+
+  const write = (type: "text" | "reasoning", delta: string, into: Array<Response.StreamPartEncoded>): void => {
+    if (block?.type !== type) {
+      endBlock(into)
+      block = { type, id: `${type}-${blocks++}` }
+      into.push({ type: `${type}-start`, id: block.id })
+    }
+    into.push({ type: `${type}-delta`, id: block.id, delta })
+  }
+
+  const heldFor = ({ id, index }: Piece): Slot | undefined =>
+    index !== undefined
+      ? byIndex.get(index)
+      : id !== undefined
+      ? slots.find((slot) => slot.wireId === id)
+      : slots.at(-1)
+
+  const begin = ({ id, index }: Piece): Slot => {
+    const slot: Slot = {
+      id: id ?? `${asked.idPrefix}-${slots.length}`,
+      wireId: id,
+      name: "",
+      arguments: "",
+      announced: false
+    }
+    slots.push(slot)
+    if (index !== undefined) byIndex.set(index, slot)
+    return slot
+  }
+
+  const pushCall = (piece: Piece, into: Array<Response.StreamPartEncoded>): void => {
+    const held = heldFor(piece)
+    if (held !== undefined && AiCallPieces.repeats(held, piece, reason !== undefined)) return
+    if (held !== undefined && AiCallPieces.continuesName(held, piece, offered)) {
+      held.name += piece.name
+      return add(held, piece.arguments, into)
+    }
+    const slot = held === undefined || (piece.name !== undefined && AiCallPieces.beginsAnother(held, piece))
+      ? begin(piece)
+      : held
+    if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
+    add(slot, piece.arguments, into)
+  }
+
+  const announce = (slot: Slot, into: Array<Response.StreamPartEncoded>): void => {
+    if (slot.announced) return
+    slot.announced = true
+    into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
+  }
+
+  /** Hands on what came of the arguments. A name that is no tool's may be one in part, until they begin. */
+  const add = (slot: Slot, args: string, into: Array<Response.StreamPartEncoded>): void => {
+    const delta = slot.announced ? args : slot.arguments + args
+    slot.arguments += args
+    if (slot.name === "" || (slot.arguments === "" && !offered.has(slot.name))) return
+    announce(slot, into)
+    if (delta !== "") into.push({ type: "tool-params-delta", id: slot.id, delta })
+  }
+
+  return {
+    push: (chunk, into) => {
+      if (!begun) {
+        begun = true
+        into.push(metadataPart(chunk))
+      }
+      for (const warning of warningsOf(chunk.warnings)) warnings.add(warning)
+      const choice = Chat.firstChoice(chunk.choices)
+      counts = Usage.fromAnswer(chunk) ?? counts
+      if (choice === undefined) return
+      reason = textOf(choice.finish_reason) ?? reason
+      const { delta } = choice
+      if (delta === undefined || delta === null) return
+      const thought = textOf(delta.reasoning) ?? textOf(delta.reasoning_content)
+      if (thought !== undefined) write("reasoning", thought, into)
+      const text = textOf(delta.content)
+      if (text !== undefined) write("text", text, into)
+      const pieces = AiCallPieces.of(delta)
+      if (pieces.length === 0) return
+      endBlock(into)
+      for (const piece of pieces) pushCall(piece, into)
+    },
+    end: Effect.gen(function*() {
+      const parts: Array<Response.StreamPartEncoded> = []
+      endBlock(parts)
+      for (const slot of slots) {
+        const call = yield* toolCall(slot, asked, reason)
+        announce(slot, parts)
+        parts.push({ type: "tool-params-end", id: slot.id }, call)
+      }
+      parts.push(finishPart(reason, slots.length > 0, counts, [...warnings]))
+      return parts
+    })
+  }
+}

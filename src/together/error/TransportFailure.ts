@@ -1,0 +1,218 @@
+/**
+ * Says what went wrong where no answer came: which silence, which connection, and whether anything was sent.
+ *
+ * A transport tells by codes, deep in the causes of what it failed with. Those of name resolution and of
+ * certificates are permanent; those that mean that no connection came to be leave nothing to pay for.
+ */
+import * as Duration from "effect/Duration"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Predicate from "effect/Predicate"
+import * as TogetherError from "../../domain/TogetherError.ts"
+import * as Address from "../transport/Address.ts"
+import * as Advice from "./Advice.ts"
+import * as Classify from "./Classify.ts"
+import { isClean, redact, type Secrets } from "../redact/Redact.ts"
+import * as Subject from "./Subject.ts"
+import type { Exchange } from "../transport/Transport.ts"
+
+/** What is read of the exchange that an error is about. */
+type Asked = Pick<Exchange, "file" | "model" | "operation" | "path">
+
+/** Codes that mean that no connection came to be, but for those that come from a call on one that did. */
+const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
+
+/** A code or the name of a system's call is one word; what else stands there may be anything. */
+const isWord = /^\w{1,64}$/
+
+const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): ReadonlyArray<string> => {
+  if (typeof code !== "string" || !isWord.test(code)) return []
+  const call = typeof syscall === "string" && isWord.test(syscall) ? syscall : "connect"
+  return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
+}
+
+const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
+  if (!Predicate.isObject(cause) || depth > 5) return []
+  const own = codeOf(cause)
+  const inner = codesOf(cause["cause"], depth + 1)
+  const several = Array.isArray(cause["errors"])
+    ? cause["errors"].flatMap((error) => codesOf(error, depth + 1))
+    : []
+  return [...own, ...inner, ...several]
+}
+
+const deepest = (cause: unknown, depth = 0): string => {
+  if (!(cause instanceof Error)) return typeof cause === "string" ? cause : ""
+  const inner = depth < 5 && cause.cause !== undefined ? deepest(cause.cause, depth + 1) : ""
+  return inner === "" ? cause.message : inner
+}
+
+const isPermanent = (code: string): boolean =>
+  code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
+  code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
+  code === "HOSTNAME_MISMATCH"
+
+/** Codes that mean that no connection came to be, though a repeat may find one. */
+const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
+
+const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
+  UND_ERR_CONNECT_TIMEOUT: "connect",
+  ETIMEDOUT: "connect",
+  UND_ERR_HEADERS_TIMEOUT: "headers",
+  UND_ERR_BODY_TIMEOUT: "body"
+}
+
+/** The code of an answer in an encoding that was not asked for. */
+export const encodedCode = "ERR_CONTENT_ENCODING"
+
+/** Tells whether a `content-encoding` names one. */
+export const isEncoded = (encoding: string | undefined): boolean =>
+  encoding !== undefined && !/^(?:\s|,|identity\b)*$/i.test(encoding)
+
+const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
+  connect: "Check the network and the base URL",
+  headers: "Stream the answer, lower max_tokens, or raise timeouts.headers",
+  body: "Stream the answer, or raise timeouts.body",
+  "first-token": "Try again, use another model, or raise timeouts.firstToken",
+  idle: "Try again, or raise timeouts.idle",
+  deadline: "Raise the deadline or ask for less"
+}
+
+/** What is not a generation can be neither streamed nor shortened. */
+const plainAdvice: Partial<typeof phaseAdvice> = {
+  headers: "Try again, or raise timeouts.headers",
+  body: "Try again, or raise timeouts.body"
+}
+
+/** Builds the error of a silence that lasted too long. */
+export const timedOut = (
+  exchange: Asked,
+  phase: TogetherError.TimeoutPhase,
+  after: Duration.Duration | undefined,
+  head?: Subject.Head | undefined
+): TogetherError.RequestTimeoutError =>
+  new TogetherError.RequestTimeoutError({
+    phase,
+    message: `No ${
+      phase === "connect" ? "connection" : phase === "body" && exchange.file !== undefined ? "more of the body" : phase
+    } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
+      (Advice.generates(exchange.operation) ? undefined : plainAdvice[phase]) ?? phaseAdvice[phase]
+    }.`,
+    ...(head === undefined ? Subject.ofCall(exchange) : Subject.ofAnswer(exchange, head))
+  })
+
+/**
+ * Builds the error of an exchange that a transport could not carry.
+ *
+ * @param error what the transport failed with
+ * @param secrets what no message may quote; asked where a message quotes
+ * @param head of an answer whose body failed
+ */
+export const of = (
+  exchange: Asked,
+  error: unknown,
+  baseUrl: string,
+  secrets: () => Secrets,
+  head?: Subject.Head | undefined
+): TogetherError.TogetherError => {
+  const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
+  const cause = reason === undefined ? error : reason.cause
+  const common = head === undefined ? Subject.ofCall(exchange) : Subject.ofAnswer(exchange, head, secrets())
+  if (reason?._tag === "InvalidUrlError") {
+    return new TogetherError.InvalidRequestError({
+      ...common,
+      message: `${
+        redact(baseUrl, secrets())
+      } is not a valid base URL. Set TOGETHER_BASE_URL or baseUrl to an address like https://api.together.ai/v1.`
+    })
+  }
+  const codes = codesOf(cause)
+  const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
+  if (phase !== undefined) return timedOut(exchange, phase, undefined, head)
+  const problem = deepest(cause)
+  if (codes.includes(encodedCode)) {
+    return new TogetherError.DecodeError({
+      ...common,
+      message: `The answer cannot be read: ${
+        redact(problem, secrets())
+      }. Turn compression off in whatever stands between, or use the Fetch transport.`
+    })
+  }
+  // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
+  if (codes.includes("UND_ERR_REQ_CONTENT_LENGTH_MISMATCH")) {
+    return new TogetherError.InvalidRequestError({
+      ...common,
+      status: 421,
+      message: "The request was refused (421): the server does not serve the host of the base URL. Check the base URL."
+    })
+  }
+  if (problem === "unexpected redirect") {
+    return new TogetherError.InvalidRequestError({ ...common, message: Classify.redirected() })
+  }
+  if (problem === "bad port") {
+    return new TogetherError.ConnectionError({
+      ...common,
+      permanent: true,
+      sent: false,
+      message:
+        "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
+    })
+  }
+  const permanent = codes.some(isPermanent)
+  const said = redact(problem, secrets())
+  const code = codes.find((code) => isClean(code, secrets()))
+  return new TogetherError.ConnectionError({
+    ...common,
+    permanent,
+    // without the system's call, which may stand before it
+    code: code?.split(" ").at(-1),
+    sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
+    message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
+      permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
+    }.`
+  })
+}
+
+/**
+ * Builds the error of a compressed answer that ended early: some transports unpack what they have of it, and hide that the
+ * connection was cut.
+ */
+export const cutShort = (exchange: Asked, head: Subject.Head, secrets: Secrets): TogetherError.ConnectionError =>
+  new TogetherError.ConnectionError({
+    ...Subject.ofAnswer(exchange, head, secrets),
+    permanent: false,
+    message: "The connection failed: the compressed answer ended early. Try again; check the network if it lasts."
+  })
+
+const unsent = (exchange: Asked, why: string): TogetherError.InvalidRequestError =>
+  new TogetherError.InvalidRequestError({
+    ...Subject.ofCall(exchange),
+    sent: false,
+    message: `Nothing was sent: ${why}`
+  })
+
+/** Builds the error of a path that leads away from the base URL. */
+export const foreign = (exchange: Asked): TogetherError.InvalidRequestError =>
+  unsent(
+    exchange,
+    `${
+      Address.nameOf(exchange.path)
+    } is not the host of the base URL, and the API key goes nowhere else. Give a path below the base URL.`
+  )
+
+/** Builds the error of a body that cannot be written. */
+export const unwritable = (exchange: Asked): TogetherError.InvalidRequestError =>
+  unsent(
+    exchange,
+    "the request holds what JSON cannot, such as a BigInt or a reference to itself. Correct the request."
+  )
+
+/** Builds the error of a body on a request that only reads. */
+export const readsWithBody = (exchange: Asked, method: string): TogetherError.InvalidRequestError =>
+  unsent(exchange, `a ${method} has no body. Say it in the query, or use another method.`)
+
+/** Finds the answer inside the failure of a client that refuses by status, as `HttpClient.filterStatusOk` does. */
+export const answerOf = (error: unknown): HttpClientResponse.HttpClientResponse | undefined =>
+  HttpClientError.isHttpClientError(error) && error.reason._tag === "StatusCodeError"
+    ? error.reason.response
+    : undefined
