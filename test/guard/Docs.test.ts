@@ -28,7 +28,7 @@ const worded = (value: Duration.Duration | number | string): string => {
 
 describe("docs", () => {
   it("list every metric, each under the prefix of the package", () => {
-    const src = new URL("../../src", import.meta.url)
+    const src = new URL("../../src/", import.meta.url)
     const defined = globSync("**/*.ts", { cwd: src }).flatMap((path) =>
       [...readFileSync(new URL(path, src), "utf8").matchAll(/Metric\.(counter|gauge|histogram)\(\s*"(\w+)"/g)]
         .map(([, kind, name]) => `| \`${name}\` | ${kind} |`)
