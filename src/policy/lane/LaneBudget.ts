@@ -121,6 +121,12 @@ const returnable = ({ bucket, phase, rate }: AdaptiveRate.State): number => {
   return Math.min(defaults.returned, Math.max(0, seen - 1))
 }
 
+/** Reads the requests that the bucket saved in so many seconds in which nothing was sent: a mirror knows that itself. */
+export const saved = ({ requestMirror, requests }: State, seconds: number): number =>
+  requests.phase === "hold" && requestMirror === undefined
+    ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.bucket.burst - 2)))
+    : 0
+
 /** Gives a request back that the provider did not count: the slot may be used at once. */
 export const returnRequest = (state: State, ticket: Ticket, now: number): State => ({
   ...state,

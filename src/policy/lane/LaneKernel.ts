@@ -137,7 +137,8 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
     requestDebt: { units: Budget.requestsOwed(state, now, true), at: now },
     tokenDebt: { units: Budget.tokensOwed(state, now, true), at: now },
     inFlight,
-    outage
+    outage,
+    requestsOwed: up ? Budget.saved({ ...state, requests }, now - state.outage.since) : state.requestsOwed
   }]
 }
 
@@ -296,6 +297,9 @@ const succeeded = (
     stray,
     outage,
     inFlight,
-    hintless
+    hintless,
+    requestsOwed: returned.outage.down && !outage.down
+      ? Budget.saved(returned, now - returned.outage.since)
+      : returned.requestsOwed
   }]
 }

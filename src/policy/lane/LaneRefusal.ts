@@ -265,7 +265,6 @@ const paused = (
   const seconds = Math.min(state.maxPause, hint ?? guess)
   const until = now + seconds
   if (until <= state.pausedUntil || (hint === undefined && !fresh)) return [decisions, state]
-  const { requests } = state
   const pause: Decision = hint !== undefined && hint > seconds
     ? { subject: "pause", reason: "hint-too-long", from: 0, to: seconds, hintSeconds: hint }
     : { subject: "pause", reason: hint === undefined ? "no-hint" : "hint", from: 0, to: seconds }
@@ -276,10 +275,7 @@ const paused = (
       pausedUntil: until,
       resumed: false,
       hintless: hint === undefined ? hintless + 1 : 0,
-      // a mirror knows itself what the bucket saved
-      requestsOwed: requests.phase === "hold" && state.requestMirror === undefined
-        ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.bucket.burst - 2)))
-        : 0
+      requestsOwed: Budget.saved(state, seconds)
     }
   ]
 }

@@ -606,6 +606,20 @@ describe("LaneKernel", () => {
     expect([state.outage.down, state.requests.phase, state.requests.rate]).toEqual([true, "hold", 10])
   })
 
+  it.each(["an answer", "silence"])("makes up for an outage with what the bucket saved, once %s ends it", (end) => {
+    const made = Kernel.make({ requests: { initial: 10, known: true } }, 0)
+    const down: Kernel.State = {
+      ...made,
+      requests: changed(made.requests, { bucket: { burst: 12 } }),
+      outage: { ...made.outage, down: true, since: 5 }
+    }
+    const [ticket, sent] = Kernel.admit(down, 1, "outage", 20)
+    const up = end === "silence"
+      ? Kernel.advance(sent, 30)[1]
+      : Kernel.settle(sent, ticket, { _tag: "Success" }, 20.5)[1]
+    expect([sent.requestsOwed, up.outage.down, up.requestsOwed]).toEqual([0, false, 8])
+  })
+
   it("never cuts a rate for a 503, a failure, a timeout or an interruption", () => {
     for (
       const sample of [
