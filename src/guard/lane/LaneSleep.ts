@@ -31,7 +31,11 @@ export interface Steps<W> {
 /** Puts fibers to sleep. */
 export class LaneSleep<W extends Waiter<E>, E> {
   readonly #steps: Steps<W>
-  readonly #waiters = new Map<Fiber.Fiber<unknown, unknown>, W>()
+  /**
+   * No `Map`: the tables that a map has outgrown lead to those after them, so one that outlives a collection of young objects
+   * keeps alive all calls that have waited since.
+   */
+  readonly #waiters = new WeakMap<Fiber.Fiber<unknown, unknown>, W>()
   readonly #sleeps = new WeakMap<Restore, Effect.Effect<unknown, unknown, unknown>>()
 
   constructor(steps: Steps<W>) {
