@@ -133,7 +133,7 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.gen(function*(
 
 /** Tells whether a wait leaves room for an attempt before the current deadline. */
 export const allows = (wait: Duration.Input): Effect.Effect<boolean> => {
-  const millis = Millis.any("Deadline.allows: wait", wait)
+  const millis = Millis.accepted("Deadline.allows: wait", wait)
   return Effect.gen(function*() {
     const deadline = yield* CurrentDeadline
     return millis < roomMillis(deadline, yield* Clock.currentTimeMillis)
@@ -167,7 +167,7 @@ export const run: {
     duration: Duration.Input,
     options?: Options<E2>
   ): Effect.Effect<A, E | E2, R> => {
-    const millis = Millis.any("Deadline.run: duration", duration)
+    const millis = Millis.accepted("Deadline.run: duration", duration)
     const stated = options?.minAttempt === undefined
       ? undefined
       : Millis.notNegative("Deadline.run: minAttempt", options.minAttempt)

@@ -40,6 +40,7 @@ import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import { isTogetherError } from "../domain/TogetherError.ts"
 import * as HedgeBudget from "../policy/HedgeBudget.ts"
@@ -147,7 +148,15 @@ export const learnedDelay = (options: HedgeDelay.Options = {}): Effect.Effect<Le
   )
 
 const isLearned = (delay: Duration.Input | LearnedDelay): delay is LearnedDelay =>
-  typeof delay === "object" && "record" in delay
+  Predicate.hasProperty(delay, "record")
+
+/**
+ * Says what is wrong with a delay that is neither learned nor above 0, or nothing.
+ *
+ * @internal
+ */
+export const delayComplaint = (where: string, delay: Options["delay"]): string | undefined =>
+  isLearned(delay) ? undefined : Millis.complaint(where, delay, ...Millis.aboveZero)
 
 /**
  * Requires a delay that is learned, or above 0. `where` names function and field.

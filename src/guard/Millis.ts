@@ -5,34 +5,37 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
-/** Says what is wrong with what is no duration, or nothing. Effect takes `NaN` for one of 0. */
-export const complaint = (where: string, input: Duration.Input): string | undefined =>
-  Option.isNone(Duration.fromInput(input)) || Number.isNaN(input)
-    ? `${where} must be a duration, got ${String(input)}`
-    : undefined
+/** Says what is wrong with what is no duration, or with one out of a range that is told in words; or nothing. */
+export const complaint = (
+  where: string,
+  input: Duration.Input,
+  range = "a duration",
+  accepts: (millis: number) => boolean = () => true
+): string | undefined => {
+  const duration = Duration.fromInput(input)
+  // Effect takes `NaN` for a duration of 0
+  if (Option.isNone(duration) || Number.isNaN(input)) return `${where} must be a duration, got ${String(input)}`
+  const millis = Duration.toMillis(duration.value)
+  return accepts(millis) ? undefined : `${where} must be ${range}, got ${millis} ms`
+}
 
-/** Requires a duration, one below 0 too. `where` names function and field. */
-export const any = (where: string, input: Duration.Input): number => {
-  const wrong = complaint(where, input)
+/** Requires a duration that is accepted, or any, one below 0 too. `where` names function and field. */
+export const accepted = (
+  where: string,
+  input: Duration.Input,
+  range?: string,
+  accepts?: (millis: number) => boolean
+): number => {
+  const wrong = complaint(where, input, range, accepts)
   if (wrong !== undefined) throw new RangeError(wrong)
   return Duration.toMillis(Duration.fromInputUnsafe(input))
 }
 
-/** Requires a duration that is accepted, in a range told in words. */
-export const accepted = (
-  where: string,
-  input: Duration.Input,
-  range: string,
-  accepts: (millis: number) => boolean
-): number => {
-  const millis = any(where, input)
-  if (!accepts(millis)) throw new RangeError(`${where} must be ${range}, got ${millis} ms`)
-  return millis
-}
+/** The range of what is above 0; `Infinity` too. */
+export const aboveZero = ["above 0", (millis: number) => millis > 0] as const
 
 /** Requires a duration above 0; `Infinity` too. */
-export const positive = (where: string, input: Duration.Input): number =>
-  accepted(where, input, "above 0", (n) => n > 0)
+export const positive = (where: string, input: Duration.Input): number => accepted(where, input, ...aboveZero)
 
 /** Requires a duration of at least 0; `Infinity` too. */
 export const notNegative = (where: string, input: Duration.Input): number =>

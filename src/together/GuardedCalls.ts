@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import { type Call, isPriority, priorities, type Priority } from "../domain/Call.ts"
 import { annotate, InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import type * as Credits from "../guard/credits/Credits.ts"
+import * as Hedge from "../guard/Hedge.ts"
 import * as Lanes from "../guard/lane/Lanes.ts"
 import * as Millis from "../guard/Millis.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
@@ -112,10 +113,11 @@ const told = (call: Call, error: TogetherError, attempts: number | undefined): T
     : annotate(error, { ...ofCall(call), attempts: error.attempts ?? attempts })
 
 /** Says what is wrong with the options of a call, or nothing. */
-const complaintOf = (priority: Priority, deadline: Duration.Input | undefined): string | undefined =>
-  isPriority(priority)
-    ? deadline === undefined ? undefined : Millis.complaint("deadline", deadline)
-    : `priority must be ${priorities}, got ${priority}`
+const complaintOf = (priority: Priority, { deadline, hedge }: CallOptions): string | undefined => {
+  if (!isPriority(priority)) return `priority must be ${priorities}, got ${priority}`
+  return (deadline === undefined ? undefined : Millis.complaint("deadline", deadline)) ??
+    (hedge && Hedge.delayComplaint("hedge.delay", hedge.delay))
+}
 
 /** Makes what runs the calls of one client. */
 export const make = (shared: Shared): GuardedCalls => {
@@ -196,7 +198,7 @@ export const make = (shared: Shared): GuardedCalls => {
   const prepared = (subject: Subject, options: CallOptions | undefined): Effect.Effect<Prepared, InvalidRequestError> =>
     Effect.withFiber((fiber) => {
       const priority = options?.priority ?? shared.priority
-      const wrong = complaintOf(priority, options?.deadline)
+      const wrong = options && complaintOf(priority, options)
       if (wrong !== undefined) {
         const { known: { model }, operation } = subject
         const message = `The request was not sent: ${wrong}. Correct the option.`

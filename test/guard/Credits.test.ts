@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -31,6 +32,13 @@ describe("Credits", () => {
   describe("make", () => {
     it.effect.each<[string, Credits.Options]>([
       ["Credits.make: onSuspended.wait must be above 0, got 0 ms", { onSuspended: { wait: 0 } }],
+      [
+        "Credits.make: onSuspended must be one of fail, wait, got x",
+        { onSuspended: "x" as Credits.OnSuspended }
+      ],
+      ["Credits.make: unknownPrice must be one of refuse, allow, got x", { unknownPrice: "x" as "allow" }],
+      ["Credits.make: orphans must be one of charge, refund, got x", { orphans: "x" as "refund" }],
+      ["Credits.make: onStoreFailure must be one of stop, continue, got x", { onStoreFailure: "x" as "continue" }],
       ["Credits.make: dayOffset must be above -24 h and below 24 h, got 86400000 ms", { dayOffset: "1 day" }],
       ["Credits.make: lowBalance must be at least 0, got -1000 ms", { lowBalance: "-1 second" }],
       ["Credits.stateBalance: free must be at most the balance of $5.00, got $9.00", {
@@ -42,6 +50,23 @@ describe("Credits", () => {
         expect(Exit.isFailure(exit) && String(exit.cause.reasons[0])).toContain(message)
       }))
   })
+
+  it.effect.each<[string, Credits.OnSuspended]>([
+    ["onSuspended must be one of fail, wait, got x", "x" as Credits.OnSuspended],
+    ["onSuspended.wait must be above 0, got 0 ms", { wait: 0 }],
+    ["onSuspended.wait must be a duration, got NaN", { wait: NaN }]
+  ])("refuses for one call: %s", ([wrong, onSuspended]) =>
+    Effect.gen(function*() {
+      const credits = yield* Credits.make()
+      const request = { ...call(3), onSuspended }
+      for (
+        const [name, make] of [
+          ["run", () => credits.run(Effect.void, request)],
+          ["stream", () => credits.stream(Stream.empty, request)],
+          ["open", () => credits.open(request)]
+        ] as const
+      ) expect(make).toThrow(new RangeError(`Credits.${name}: ${wrong}`))
+    }))
 
   describe("run", () => {
     it.effect("charges the real cost and gives back the rest of the reservation", () =>
@@ -479,6 +504,24 @@ describe("Credits", () => {
         )
         expect(yield* credits.run(credits.attempt(credits.another), call(3))).toBe(false)
         expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), calls: 1 })
+      }))
+
+    it.effect("keeps two reservations of those that were refused together, and gives back what is more", () =>
+      Effect.gen(function*() {
+        const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
+        const latch = yield* Latch.make()
+        const attempt = Effect.exit(credits.attempt(Effect.andThen(latch.await, Effect.fail(overloaded))))
+        const reserved = Effect.map(tallyOf(credits), (tally) => tally?.reserved)
+        const together = Effect.gen(function*() {
+          const fibers = []
+          for (let n = 0; n < 3; n++) fibers.push(yield* Effect.forkChild(attempt, { startImmediately: true }))
+          const during = yield* reserved
+          yield* latch.open
+          for (const fiber of fibers) yield* Fiber.join(fiber)
+          return [during, yield* reserved]
+        })
+        expect(yield* credits.run(together, call(3))).toEqual([cents(30), cents(20)])
+        expect(yield* tallyOf(credits)).toMatchObject({ settled: cents(3), reserved: 0n, open: 0 })
       }))
 
     it.effect("gives back what was reserved for one more that was not made", () =>

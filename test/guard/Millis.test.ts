@@ -8,7 +8,7 @@ describe("Millis", () => {
     expect(Millis.positive("m: f", "Infinity")).toBe(Infinity)
     expect(Millis.notNegative("m: f", 0)).toBe(0)
     expect(Millis.finite("m: f", "1 second")).toBe(1000)
-    expect(Millis.any("m: f", "-1 second")).toBe(-1000)
+    expect(Millis.accepted("m: f", "-1 second")).toBe(-1000)
     expect([1000, 60_000].map((end) => Millis.within("m: f", end, 1000, 60_000))).toEqual([1000, 60_000])
     expect(Millis.notBelow("m: f", "2 seconds", "g", 2000)).toBe(2000)
   })
@@ -21,7 +21,7 @@ describe("Millis", () => {
     [() => Millis.notBelow("m: f", 1, "g", 2), "m: f must be at least g, which is 2 ms, got 1 ms"],
     [() => Millis.positive("m: f", "1 minut" as Duration.Input), "m: f must be a duration, got 1 minut"],
     [() => Millis.notNegative("m: f", NaN), "m: f must be a duration, got NaN"],
-    [() => Millis.any("m: f", NaN), "m: f must be a duration, got NaN"]
+    [() => Millis.accepted("m: f", NaN), "m: f must be a duration, got NaN"]
   ])("refuses others in one wording: %#", (read, message) => {
     expect(read).toThrow(new RangeError(message))
   })

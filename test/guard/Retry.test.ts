@@ -584,6 +584,13 @@ describe("Retry", () => {
       }))
   })
 
+  it("refuses what to do at an empty budget where it is none", () => {
+    const whenBudgetEmpty = "x" as "wait"
+    expect(() => Retry.run(Effect.fail(server), second, { whenBudgetEmpty })).toThrow(
+      new RangeError("Retry.run: whenBudgetEmpty must be one of fail, wait, got x")
+    )
+  })
+
   it("infers error types, and asks for isRetryable where errors are not all ours", () => {
     const foreign: Effect.Effect<number, Error> = Effect.succeed(1)
     const ours: Effect.Effect<number, ServerError> = Effect.succeed(1)

@@ -64,6 +64,24 @@ describe("an option that is none", () => {
       }))
   )
 
+  it.effect.each<[string, Duration.Input | null]>([
+    ["must be above 0, got 0 ms", 0],
+    ["must be a duration, got NaN", NaN],
+    ["must be a duration, got null", null]
+  ])("fails a call: a hedge whose delay %s", ([wrong, delay]) =>
+    virtually(Effect.gen(function*() {
+      const options = { hedge: { delay } } as Together.CallOptions
+      const answer = yield* Effect.flip(use((t) => t.chat(request, options)))
+      const streamed = yield* Effect.flip(use((t) => Stream.runDrain(t.chatStream(request, options))))
+      for (const error of [answer, streamed]) {
+        expect([error._tag, error.message]).toEqual([
+          "InvalidRequestError",
+          `The request was not sent: hedge.delay ${wrong}. Correct the option.`
+        ])
+      }
+      expect(yield* TogetherTest.log).toHaveLength(0)
+    })))
+
   it.effect.each([0, -5])("fails a call at once: a deadline of %s", (millis) =>
     virtually(Effect.gen(function*() {
       for (const fallback of [undefined, ["b"]]) {

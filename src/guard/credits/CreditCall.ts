@@ -21,7 +21,7 @@ import * as Stream from "effect/Stream"
 import { type BudgetExceededError, InsufficientCreditsError } from "../../domain/TogetherError.ts"
 import * as Price from "../../policy/Price.ts"
 import type * as AccountGate from "./AccountGate.ts"
-import { defaults } from "./CreditOptions.ts"
+import { checkOnSuspended, defaults } from "./CreditOptions.ts"
 import type { OnSuspended } from "./CreditOptions.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
@@ -43,7 +43,7 @@ export interface Request {
   readonly lane?: string | undefined
   /** What the call may cost; its upper bound is reserved. */
   readonly estimate: Price.Estimate
-  /** Default: the guard's. */
+  /** As that of the guard; what is none throws a `RangeError`. Default: the guard's. */
   readonly onSuspended?: OnSuspended | undefined
   /**
    * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours, is
@@ -320,8 +320,9 @@ export const make = (options: {
   const run = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     request: RunOptions<A, E>
-  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
-    Effect.uninterruptibleMask((restore) =>
+  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
+    checkOnSuspended("Credits.run", request.onSuspended)
+    return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(begin(request, restore), ({ ticket: first }) => {
         const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
           Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
@@ -333,8 +334,9 @@ export const make = (options: {
         return sent(first)
       })
     )
+  }
 
-  const open = (
+  const opening = (
     request: Request
   ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
     Effect.uninterruptibleMask((restore) =>
@@ -364,11 +366,17 @@ export const make = (options: {
       })
     )
 
+  const open: Calls["open"] = (request) => {
+    checkOnSuspended("Credits.open", request.onSuspended)
+    return opening(request)
+  }
+
   const stream = <A, E, R>(
     self: Stream.Stream<A, E, R>,
     request: StreamOptions<A>
-  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
-    Stream.unwrap(Effect.map(open(request), (opened) => {
+  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
+    checkOnSuspended("Credits.stream", request.onSuspended)
+    return Stream.unwrap(Effect.map(opening(request), (opened) => {
       let started = false
       const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
         Stream.provideService(self, CurrentTicket, opened.ticket())
@@ -391,6 +399,7 @@ export const make = (options: {
         ? attempt
         : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
     }))
+  }
 
   return { run, stream, open, reserve: reserveOnly, attempt, another }
 }

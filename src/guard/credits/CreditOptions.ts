@@ -139,13 +139,28 @@ export const defaults = {
 const dayMillis = 86_400_000
 
 /**
+ * Checks what calls do while their account is suspended. `where` names the function.
+ *
+ * **Errors**: `RangeError` for a word that is none, and for a wait that is not above 0.
+ */
+export const checkOnSuspended = (where: string, policy: OnSuspended | undefined): void => {
+  if (typeof policy === "string") OptionCheck.oneOf(where, "onSuspended", policy, ["fail", "wait"])
+  else if (policy !== undefined) Millis.positive(`${where}: onSuspended.wait`, policy.wait)
+}
+
+/**
  * Checks what the types cannot.
  *
- * **Errors**: `RangeError` for a wait that is not positive, a day that is shifted by a day or more, a negative bound.
+ * **Errors**: `RangeError` for a word that is none, a wait that is not positive, a day that is shifted by a day or more, a
+ * negative bound.
  */
 export const check = (options: Options): Options => {
-  const { dayOffset, lowBalance, onSuspended } = options
-  if (typeof onSuspended === "object") Millis.positive("Credits.make: onSuspended.wait", onSuspended.wait)
+  const { dayOffset, lowBalance, onStoreFailure, onSuspended, orphans, unknownPrice } = options
+  const where = "Credits.make"
+  checkOnSuspended(where, onSuspended)
+  OptionCheck.oneOf(where, "unknownPrice", unknownPrice ?? defaults.unknownPrice, ["refuse", "allow"])
+  OptionCheck.oneOf(where, "orphans", orphans ?? defaults.orphans, ["charge", "refund"])
+  OptionCheck.oneOf(where, "onStoreFailure", onStoreFailure ?? defaults.onStoreFailure, ["stop", "continue"])
   if (dayOffset !== undefined) {
     const range = "above -24 h and below 24 h"
     Millis.accepted("Credits.make: dayOffset", dayOffset, range, (millis) => Math.abs(millis) < dayMillis)
