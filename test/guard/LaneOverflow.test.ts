@@ -4,6 +4,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Lane from "../../src/guard/lane/Lane.ts"
@@ -174,4 +175,25 @@ describe("Lane, priorities", () => {
         expect(yield* lane.status).toMatchObject({ inFlight: 1, queued: 0 })
       })
   )
+
+  it.effect("needs no timer for each deadline that passes by", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const clock = yield* Clock.clockWith(Effect.succeed)
+      let timers = 0
+      const counted: Clock.Clock = { ...clock, sleep: (duration) => (timers++, clock.sleep(duration)) }
+      const lane = yield* Lane.make({ maxInFlight: 1 })
+      const permit = yield* lane.acquire({ tokens: 1 })
+      const now = yield* Clock.currentTimeMillis
+      const fibers = yield* Effect.forEach([60, 61, 62, 63, 64], (seconds) => {
+        const call = lane.run(Effect.void, { tokens: 1, deadlineAt: now + seconds * 1000, classify })
+        return Effect.forkChild(Effect.provideService(call, Clock.Clock, counted), started)
+      })
+      for (const fiber of fibers.slice(0, -1)) yield* Fiber.interrupt(fiber)
+      expect(timers).toBe(1)
+      yield* Effect.sleep("63 seconds")
+      expect([timers, (yield* lane.status).queued]).toEqual([2, 1])
+      yield* Effect.sleep("2 seconds")
+      expect([timers, (yield* lane.status).queued]).toEqual([2, 0])
+      yield* permit.settle({ _tag: "Success" })
+    })))
 })

@@ -100,4 +100,17 @@ describe("SecretMatches", () => {
       expect(asked / length).toBeLessThan(step === 1 && most < 1 ? 1.5 : most)
     }
   })
+
+  it("goes once through what a secret repeats", () => {
+    const draw = drawing(7)
+    const repeated = Array.from({ length: 128 }, () => draw(36).toString(36)).join("")
+    const { step, stretches } = SecretMatches.cut([repeated.slice(-24)])
+    const asked = (times: number): number => {
+      let count = 0
+      const counted = { size: stretches.size, has: (stretch: string) => (count++, stretches.has(stretch)) }
+      new SecretMatches.Notes({ stretches: counted, step }).add(repeated.repeat(times))
+      return count
+    }
+    expect(asked(50)).toBe(asked(5))
+  })
 })
