@@ -207,7 +207,8 @@ export const make = Effect.fnUntraced(function*<R>(
   const abandon = (kind: Kind, error: TogetherError.TogetherError): void => {
     if (kind.abandoned !== undefined) return
     kind.abandoned = error
-    interrupt((each) => each === kind)
+    // once one was answered, the others are not made apart: their end would be that of who makes them
+    if (kind.answers === 0) interrupt((each) => each === kind)
   }
 
   const leftOut = (): ReadonlyMap<string, LeftOut> => {

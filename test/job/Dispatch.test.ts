@@ -94,6 +94,24 @@ describe("Dispatch", () => {
       expect([left.report.ok, left.report.failed, left.abandoned.get("m")?.rows, sent.length]).toEqual([5, 20, 10, 25])
     }))
 
+  it.effect("loses no row that waits where its operation was answered before, and has no price any more", () =>
+    Effect.gen(function*() {
+      const waiting = (row: Row.Row) =>
+        Effect.flatMap(CallWatch.Current, (watch) => {
+          watch!.onWire = false // a job's row has a watch
+          return Effect.delay(Effect.succeed(reply(row)), 200)
+        })
+      const { send } = provider((row) =>
+        row.id === "r1"
+          ? Effect.succeed(reply(row))
+          : row.id === "r2"
+          ? Effect.delay(Effect.fail(budget(0n)), 100)
+          : waiting(row)
+      )
+      const { abandoned, report, stop } = yield* run(yield* setup(prompts(4)), { send, concurrency: 2 })
+      expect([stop?._tag, report.ok, abandoned.get("m")?.rows]).toEqual(["Abandoned", 2, 2])
+    }))
+
   it.effect("sums up by model what was left out of several operations", () =>
     Effect.gen(function*() {
       const of = (id: string, url: string) =>
