@@ -1,26 +1,33 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Stream from "effect/Stream"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { line, numbered, prompts, provider, reply, setup } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
-/** Runs a job that changes its input with the first row it sends, when all rows were read. */
+/** Runs a job whose input is changed once it was read to its end. */
 const run = (disk: MemoryDisk.Disk, change: Effect.Effect<void>, more: Partial<JobFiles.Options<never>> = {}) => {
-  const { send, sent } = provider((row, nth) =>
-    Effect.as(row.id === "r1" && nth === 1 ? Effect.andThen(Effect.sleep(10), change) : Effect.void, reply(row))
-  )
-  return JobFiles.run({ input: Input.file("in.jsonl"), send, ...more }).pipe(
-    Effect.provideService(FileSystem.FileSystem, disk.fs),
-    Effect.map((result) => ({ ...result, sent }))
+  const { send, sent } = provider()
+  const fs = FileSystem.FileSystem.of({
+    ...disk.fs,
+    stream: (path, options) =>
+      path === "in.jsonl" ? Stream.onEnd(disk.fs.stream(path, options), change) : disk.fs.stream(path, options)
+  })
+  return VirtualClock.wrap(
+    JobFiles.run({ input: Input.file("in.jsonl"), send, ...more }).pipe(
+      Effect.provideService(FileSystem.FileSystem, fs),
+      Effect.map((result) => ({ ...result, sent }))
+    )
   )
 }
 
 describe("JobFiles", () => {
   describe("input that changes while it is read", () => {
-    it.live("ends as InputChanged, with all that was read in the results, and goes on with the file as it is", () =>
+    it.effect("ends as InputChanged, with all that was read in the results, and goes on with the file as it is", () =>
       Effect.gen(function*() {
         for (const text of [prompts(2), prompts(5), prompts(4).replace("r4", "r7")]) {
           const disk = yield* setup(prompts(4))
@@ -39,14 +46,14 @@ describe("JobFiles", () => {
         }
       }))
 
-    it.live("is whole where the file is removed, for it was read to its end", () =>
+    it.effect("is whole where the file is removed, for it was read to its end", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(4))
         const { stop, written } = yield* run(disk, Effect.orDie(disk.fs.remove("in.jsonl")))
         expect([stop, written]).toEqual([undefined, numbered(1, 4).length])
       }))
 
-    it.live("warns where rows were left out besides, and says nothing where the job stopped", () =>
+    it.effect("warns where rows were left out besides, and says nothing where the job stopped", () =>
       Effect.gen(function*() {
         const disk = yield* setup(prompts(2) + line("x", "x", "other"))
         const write = Effect.orDie(disk.fs.writeFileString("in.jsonl", prompts(1)))
@@ -58,19 +65,15 @@ describe("JobFiles", () => {
           neededNanoUsd: 0n,
           remainingNanoUsd: 1n
         })
-        const { send } = provider((row, nth) =>
-          row.model === "other"
-            ? Effect.fail(unpriced)
-            : Effect.as(
-              row.id === "r1" && nth === 1 ? Effect.andThen(Effect.sleep(10), write) : Effect.void,
-              reply(row)
-            )
+        const { send } = provider((row) =>
+          row.model === "other" ? Effect.fail(unpriced) : Effect.succeed(reply(row))
         )
-        const left = yield* run(disk, Effect.void, { send })
+        const left = yield* run(disk, write, { send })
         expect([left.stop?._tag, left.report.warnings.length]).toEqual(["Abandoned", 2])
         const stopping = yield* setup(prompts(2))
         const cut = Effect.orDie(stopping.fs.writeFileString("in.jsonl", prompts(1)))
         const { report, stop } = yield* run(stopping, cut, {
+          send: provider(() => Effect.never).send,
           stop: Effect.as(Effect.sleep(5), { _tag: "Interrupted" as const }),
           grace: 0
         })
