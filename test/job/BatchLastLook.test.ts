@@ -38,6 +38,23 @@ describe("BatchJob", () => {
         expect((yield* run(disk, failing, { ...options, stop: soon })).report.ok).toBe(4)
       })))
 
+    it.effect("looks at all batches of an earlier run before it asks again for one, however few run at a time", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(6))
+        let asked = 0
+        // the first is not created, the two others are
+        const failing = world({}, answering(() => ++asked === 1 || asked > 3 ? 500 : undefined, creation))
+        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, poll: "1 second" } as const
+        const left = yield* run(disk, failing, {
+          ...options,
+          parallel: 3,
+          stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted)
+        })
+        expect([left.report.ok, left.running?.batches]).toEqual([0, 3])
+        const again = yield* run(disk, failing, { ...options, parallel: 1 })
+        expect([again.report.ok, again.stop?._tag]).toEqual([4, "Unreachable"])
+      })))
+
     it.effect("looks a minute at the most before it stops at a batch that cannot be created", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(4))
