@@ -44,9 +44,9 @@ const context = (): Summary.Context => {
   Report.settle(report, start + 119_000, {
     kind: "failed",
     line: 961,
-    id: "<img src=x onerror=alert(1)>",
+    id: "<img src=x onerror=alert(1)>\u001b\u202e",
     code: "context_length",
-    message: "The prompt & max_tokens exceed <context>.",
+    message: "The prompt & max_tokens exceed <context>\u202e\u0007.",
     attempts: 1,
     millis: 10,
     inputTokens: 0,
@@ -99,7 +99,8 @@ describe("Page", () => {
     const html = Page.html(context(), "<prompts>.jsonl")
     expect(html).not.toMatch(/<script|<link|@import|url\(|https?:\/\/(?!www\.w3\.org)/)
     expect(html).not.toContain("<img")
-    expect(html).toContain("&lt;img src=x onerror=alert(1)&gt;")
+    expect(html).toContain("&lt;img src=x onerror=alert(1)&gt;\\u001b\\u202e")
+    expect(html).toContain("&lt;context&gt;\\u202e\\u0007.")
     expect(html).toContain("&lt;prompts&gt;.jsonl")
     expect(html).toContain("default-src 'none'")
     expect(html).not.toContain("NaN")
