@@ -281,15 +281,11 @@ export const make = Effect.fnUntraced(function*<R>(
     kind.answers > 0
       ? call(row, kind)
       : Effect.flatMap(
-        Effect.forkChild(call(row, kind), { startImmediately: true }),
-        (fiber) =>
-          Effect.flatMap(
-            Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber)),
-            (exit): Effect.Effect<Called> =>
-              isLeft(kind) && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-                ? Effect.succeed({ result: left, made: 0, took: undefined })
-                : exit
-          )
+        Effect.flatMap(Effect.forkChild(call(row, kind), { startImmediately: true }), Fiber.await),
+        (exit): Effect.Effect<Called> =>
+          isLeft(kind) && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+            ? Effect.succeed({ result: left, made: 0, took: undefined })
+            : exit
       )
 
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>

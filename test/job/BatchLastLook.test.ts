@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "effect/http/HttpClient"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { answering, boundOf, price, prompts, run, setup, world } from "./batches.ts"
@@ -9,16 +9,24 @@ const creation = "POST https://api.together.ai/v1/batches"
 
 describe("BatchJob", () => {
   describe("last look", () => {
-    it.effect("collects what batches have said before it stops at one that cannot be created", () =>
+    it.effect("collects what batches have said before it stops at one that cannot be created, and lingers no longer", () =>
       VirtualClock.wrap(Effect.gen(function*() {
-        const disk = yield* setup(prompts(6))
-        let asked = 0
-        const failing = world({}, answering(() => ++asked > 2 ? 500 : undefined, creation))
-        // no look but the last comes in time
-        const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 hour" } as const
-        const { report, running, stop } = yield* run(disk, failing, { ...options, price })
-        expect([report.ok, stop?._tag]).toEqual([4, "Unreachable"])
-        expect(running).toEqual({ batches: 1, doubtful: 1, rows: 2, nanoUsd: boundOf(5, 6) })
+        // the second leaves no doubt whether there is a batch
+        for (const [status, reason, inDoubt] of [[500, "Unreachable", true], [403, "Refused", false]] as const) {
+          const disk = yield* setup(prompts(6))
+          let asked = 0
+          const failing = answering(() => ++asked > 2 ? status : undefined, creation)
+          // when the others have been answered
+          const late = (client: HttpClient.HttpClient) =>
+            HttpClient.transform(failing(client), (effect, { method, url }) =>
+              Effect.delay(effect, `${method} ${url}` === creation && asked === 2 ? "40 seconds" : 0))
+          // no look but the last comes in time
+          const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 hour" } as const
+          const { report, running, stop } = yield* run(disk, world({}, late), { ...options, price })
+          expect([report.ok, stop?._tag]).toEqual([4, reason])
+          expect(running).toEqual(inDoubt ? { batches: 1, doubtful: 1, rows: 2, nanoUsd: boundOf(5, 6) } : undefined)
+          expect((report.endedAt ?? 0) - report.startedAt).toBeLessThan(90_000)
+        }
       })))
 
     it.effect("collects the batches of an earlier run while one of its others cannot be created", () =>
