@@ -5,8 +5,10 @@
 import * as Style from "./Style.ts"
 
 /** Writes text safely into HTML and SVG, with its control characters made visible: XML forbids most of them. */
-export const escape = (text: string): string =>
-  Style.visible(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("\"", "&quot;")
+export const escape = (text: string): string => {
+  const shown = Style.visible(text).replaceAll("&", "&amp;")
+  return shown.replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("\"", "&quot;")
+}
 
 const variables = `
 :root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#16181d;--soft:#5c6470;--line:#e3e6ea;--blue:#2563eb;--green:#0f9d6b;--amber:#b7791f;--red:#d64545;--violet:#7c4dce}

@@ -18,8 +18,11 @@ describe("BatchJob", () => {
           const failing = answering(() => ++asked > 2 ? status : undefined, creation)
           // when the others have been answered
           const late = (client: HttpClient.HttpClient) =>
-            HttpClient.transform(failing(client), (effect, { method, url }) =>
-              Effect.delay(effect, `${method} ${url}` === creation && asked === 2 ? "40 seconds" : 0))
+            HttpClient.transform(
+              failing(client),
+              (effect, { method, url }) =>
+                Effect.delay(effect, `${method} ${url}` === creation && asked === 2 ? "40 seconds" : 0)
+            )
           // no look but the last comes in time
           const options = { limits: { maxRows: 2, maxBytes: 1e7 }, parallel: 3, poll: "1 hour" } as const
           const { report, running, stop } = yield* run(disk, world({}, late), { ...options, price })

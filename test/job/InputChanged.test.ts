@@ -65,9 +65,7 @@ describe("JobFiles", () => {
           neededNanoUsd: 0n,
           remainingNanoUsd: 1n
         })
-        const { send } = provider((row) =>
-          row.model === "other" ? Effect.fail(unpriced) : Effect.succeed(reply(row))
-        )
+        const { send } = provider((row) => row.model === "other" ? Effect.fail(unpriced) : Effect.succeed(reply(row)))
         const left = yield* run(disk, write, { send })
         expect([left.stop?._tag, left.report.warnings.length]).toEqual(["Abandoned", 2])
         const stopping = yield* setup(prompts(2))
