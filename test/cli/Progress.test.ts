@@ -83,6 +83,12 @@ describe("Progress", () => {
     expect(Progress.line(stood)).toMatch(/ · no credit$/)
   })
 
+  it("shows the control characters of a model's name", () => {
+    const named = lane({ lastDecision: decision({ lane: "default/m\u001b[2J" }) })
+    const [, , state] = Progress.lines(view(50, [named, lane()], 100), Style.colorless, 140)
+    expect(state).toContain("m\\u001b[2J")
+  })
+
   it("fits the terminal, and erases what it drew", () => {
     const lines = Progress.lines(view(50, [lane()], 100), Style.colored, 60)
     for (const text of lines) expect(Style.width(text)).toBeLessThanOrEqual(60)

@@ -56,6 +56,28 @@ describe("run", () => {
       expect([stopped.code, raised.err]).toEqual([5, expect.stringMatching(/rows +[1-3] answered/)])
     })), 30_000)
 
+  it.effect("obeys no control character of what other commands quote", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const policy = shell.write(
+        "once\u001b[2J.json",
+        JSON.stringify({ type: "fixed", interval: "1 second", maxAttempts: 1 })
+      )
+      const body = JSON.stringify({ error: { message: "no \u202e", code: "gone\u009b" } })
+      const input = shell.write("in.jsonl", Shell.prompts(1, { model: "m\u001b[2J" }))
+      for (
+        const [args, shown] of [
+          [["explain", body], "no \\u202e"],
+          [["schedule", policy], "once\\u001b[2J.json"],
+          [["plan", input], "m\\u001b[2J"]
+        ] as const
+      ) {
+        const { err, out } = yield* shell.run(args)
+        expect([args[0], out]).toEqual([args[0], expect.stringContaining(shown)])
+        expect(out + err).toBe(Style.visible(out + err))
+      }
+    })))
+
   it.effect("refuses an empty system message, and offers no flag that does nothing", () =>
     live(Effect.gen(function*() {
       const shell = Shell.open()
