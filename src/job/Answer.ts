@@ -29,8 +29,8 @@ export interface Reply {
   /** Attempts made, the first included; 0 where nothing was sent. Those of a `Together` client a job counts by itself. */
   readonly attempts: number
   /**
-   * Milliseconds from the sending of the attempt that was answered to its answer, read whole. A job sets it; absent where no
-   * client of ours tells of its attempts.
+   * Milliseconds from the sending of the last attempt, of a hedged one its second try, to the answer, read whole. A job sets
+   * it; absent where no client of ours tells of its attempts.
    */
   readonly requestMillis?: number | undefined
 }
