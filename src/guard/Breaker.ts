@@ -340,8 +340,7 @@ const acquire = (
         Effect.onError(call, (cause) => Deferred.failCause(admitted, cause as Cause.Cause<CircuitOpenError>)).pipe(
           Effect.exit,
           // the probe of another circuit around it is none of this one
-          Effect.provideService(CurrentProbe, false),
-          Effect.interruptible
+          Effect.provideService(CurrentProbe, false)
         ),
         yield* Effect.scope,
         { startImmediately: true }

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import {
   AuthError,
@@ -360,6 +361,24 @@ describe("Breaker", () => {
           yield* permit.settle(Exit.void)
         }
         expect((yield* breaker.state("a"))._tag).toBe("Open")
+      })))
+
+    it.effect("judges what was settled, though who settles is interrupted and its scope ends at once", () =>
+      virtual(Effect.gen(function*() {
+        // its fiber makes way for others at each of its steps
+        for (let steps = 5; steps <= 40; steps++) {
+          const breaker = yield* Breaker.make({ size: 1, minimumCalls: 1 })
+          yield* Effect.scoped(Effect.gen(function*() {
+            const permit = yield* Effect.provideService(
+              breaker.acquireScoped({ key: "a" }),
+              Scheduler.MaxOpsBeforeYield,
+              steps
+            )
+            const settled = yield* Effect.forkChild(permit.settle(Exit.fail(server)), { startImmediately: true })
+            yield* Fiber.interrupt(settled)
+          }))
+          expect([steps, (yield* breaker.state("a"))._tag]).toEqual([steps, "Open"])
+        }
       })))
 
     it.effect("makes way for the next probe at the end of the scope, and counts nothing", () =>

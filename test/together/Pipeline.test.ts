@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as Money from "../../src/domain/Money.ts"
-import type { TogetherError } from "../../src/domain/TogetherError.ts"
+import { ServerError, type TogetherError } from "../../src/domain/TogetherError.ts"
 import * as Usage from "../../src/domain/Usage.ts"
 import * as Breaker from "../../src/guard/Breaker.ts"
 import * as Credits from "../../src/guard/credits/Credits.ts"
@@ -605,7 +606,11 @@ describe("the circuit of a stream", () => {
   /** Runs with a circuit that three failures open, and with replies in turn, the last one for ever. */
   const withCircuit = <A, E>(
     replies: readonly [Reply.Answer, ...Array<Reply.Answer>],
-    use: (streamed: Stream.Stream<unknown, TogetherError>, breaker: Breaker.Breaker) => Effect.Effect<A, E, Scope.Scope>
+    use: (
+      streamed: Stream.Stream<unknown, TogetherError>,
+      breaker: Breaker.Breaker
+    ) => Effect.Effect<A, E, Scope.Scope>,
+    lanes?: Lanes.Options
   ) =>
     VirtualClock.run(
       Effect.gen(function*() {
@@ -615,7 +620,7 @@ describe("the circuit of a stream", () => {
         const breaker = yield* Breaker.Breaker
         return yield* Effect.scoped(use(together.chatStream(request(1), once), breaker))
       }).pipe(
-        Effect.provide(TogetherTest.layer({ verifyOnClose: false })),
+        Effect.provide(TogetherTest.layer({ verifyOnClose: false, together: { lanes } })),
         Effect.provide(Breaker.layer({ minimumCalls: 3 }))
       )
     )
@@ -670,6 +675,22 @@ describe("the circuit of a stream", () => {
           return states
         }))
       expect(exit).toEqual(Exit.succeed(["Closed", "Closed", "Open", "Open", "Closed"]))
+    }))
+
+  it.effect("sends its probe before all that has queued since the outage", () =>
+    Effect.gen(function*() {
+      const { exit } = yield* withCircuit([Reply.stream(text)], (streamed, breaker) =>
+        Effect.gen(function*() {
+          const queued = Effect.exit(Stream.runDrain(streamed))
+          yield* Effect.forEach(Array.from({ length: 100 }), () => Effect.forkChild(queued, { startImmediately: true }))
+          const failing = breaker.run(Effect.fail(new ServerError({ message: "500" })), { key: `default/${model}` })
+          yield* Effect.forEach([1, 2, 3], () => Effect.exit(failing))
+          yield* Effect.sleep("15 seconds")
+          const began = yield* Clock.currentTimeMillis
+          yield* Stream.runDrain(streamed)
+          return [(yield* Clock.currentTimeMillis) - began < 2000, yield* stateOf(breaker)]
+        }), { requestsPerMinute: 60 })
+      expect(exit).toEqual(Exit.succeed([true, "Closed"]))
     }))
 
   it.effect("makes way for the next probe, wherever its consumer leaves it", () =>
