@@ -11,7 +11,7 @@ describe("Lanes", () => {
     })
 
     it("makes another key of other parts, whatever signs are in them", () => {
-      const signs = ["a", "/", "#", "%", "-", "2F"]
+      const signs = ["a", "/", "#", "%", "-", "23", "2F"]
       const words = [...signs, ...signs.flatMap((one) => signs.map((other) => one + other))]
       const seen = new Map<string, string>()
       for (const account of ["", ...words]) {

@@ -279,7 +279,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       // once all of them are out: whoever comes again joins those that are left
       const again = this.#forecast.joining(one, state, this.#queue, this.#streams, now)
       const waited = Math.max(0, now - one.since / 1000)
-      this.#resume(one, Effect.fail(this.#late(Math.max(pause, again), waited)), fiber)
+      this.#resume(one, Effect.fail(this.#late(again, waited)), fiber)
     }
   }
 
