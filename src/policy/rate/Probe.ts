@@ -22,7 +22,7 @@ export const defaults = {
   excessClose: 0.005,
   doublingSendsClose: 4,
   /** Seconds while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
-  doublingRising: 0.75,
+  doublingRising: 1.1,
   /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
   lag: 4,
   /** Attempts to let through before a probe, for each that its refusal costs: it bounds the time lost. */

@@ -6,10 +6,14 @@
  *                                                    proves the rate; it ends at a gap of 3 %, or where it took long
  * ```
  *
+ * A limit may grow meanwhile, and the rate that was refused says nothing of that. So where a step took long, or the limit
+ * rose before, what went through in the last step is counted towards the probe that follows.
+ *
  * Refusals close the bracket from above: `rate/Refusal`.
  */
 import * as Episode from "./Episode.ts"
 import * as Pause from "./Pause.ts"
+import * as Probe from "./Probe.ts"
 import { afterVain, floorOf, heard, type Move, move, type State } from "./State.ts"
 import * as Traffic from "./Traffic.ts"
 
@@ -24,12 +28,16 @@ export const defaults = {
   seconds: 4,
   sends: 20,
   /** Seconds, and width of the bracket, at which searching ends where calls are slow: an eager probe measures sooner. */
-  slow: 12,
+  slow: 5,
   slowGap: 0.25
 } as const
 
 /** Reads the attempts of a step after which a search is long: it costs no more than the refusal that would end it. */
 const longSends = (state: State): number => defaults.sends + Pause.lostAttempts(state)
+
+/** Says whether the last step counts towards the next probe: not after a fall, when so many come early already. */
+const isCounted = ({ probe, rise }: State, elapsed: number): boolean =>
+  probe.eager > 0 && probe.eager <= Probe.defaults.eagerAfterRise && (rise.count > 0 || elapsed >= defaults.slow)
 
 /** Raises the rate in a search: as soon as what went through proves it, or the search took long enough. */
 export const advance = (state: State, elapsed: number, now: number): [Move | undefined, State] => {
@@ -46,7 +54,13 @@ export const advance = (state: State, elapsed: number, now: number): [Move | und
   const long = slow || (elapsed > defaults.seconds && step.sends > longSends(state))
   if (gap < defaults.precision || long) {
     const burst = Math.max(bucket.burst, bucket.met.units - rate * bucket.met.seconds)
-    return move({ ...state, phase: "hold", limit: rate, bucket: { ...bucket, burst } }, now, "settled", rate)
+    const [moved, held] = move(
+      { ...state, phase: "hold", limit: rate, bucket: { ...bucket, burst } },
+      now,
+      "settled",
+      rate
+    )
+    return [moved, isCounted(state, elapsed) ? { ...held, step } : held]
   }
   if (good < rate / (1 + gap / 2)) return [undefined, state]
   const raised: State = { ...state, streak: { ...streak, early: 0 } }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
-import { changed } from "../learner.ts"
+import { changed, type Over } from "../learner.ts"
 
 describe("rate/Probe", () => {
   it("begins after so many attempts that did not fail", () => {
@@ -42,6 +42,15 @@ describe("rate/Probe", () => {
     expect(probing("failed").phase).toBe("probe")
   })
 
+  it("doubles its excess every half second, and every 1.1 s while the limit keeps rising", () => {
+    const excessAfter = (count: number): number => {
+      let state = changed(AdaptiveRate.make({ initial: 100, known: true }), { phase: "probe", rise: { count } })
+      for (let sends = 0; sends < 110; sends++) state = AdaptiveRate.send(state, 1, true, sends / 100)
+      return AdaptiveRate.advance(state, 1.1)[1].rate - 100
+    }
+    expect([excessAfter(0), excessAfter(1)]).toEqual([expect.closeTo(5 * 2 ** 2.2), expect.closeTo(10)])
+  })
+
   it("takes a second of a limit that is stated still for the depth of the bucket, not for a rise", () => {
     const probed = (stated: number) => {
       let state = AdaptiveRate.told(AdaptiveRate.make(), stated, 1, 1)[1]
@@ -56,6 +65,45 @@ describe("rate/Probe", () => {
       return AdaptiveRate.refuse(state, { at: 4, sent: state.traffic.sent, cost: 1 }, 4)[0]?.reason
     }
     expect([probed(20), probed(30)]).toEqual(["probe-confirmed", "limit-rose"])
+  })
+})
+
+describe("rate/Search", () => {
+  /** Sends at 3 per second, of which 3.6 were refused, until the search is over and then until a probe; counts the attempts. */
+  const searched = (over: Over, perSecond = 3): ReadonlyArray<number> => {
+    const before = changed(AdaptiveRate.make({ initial: perSecond, known: true }), {
+      phase: "settle",
+      bad: perSecond * 1.2,
+      bucket: { empty: { at: 0, admitted: 0 }, since: { at: 0, admitted: 0 } },
+      probe: { interval: 16, eager: 1 }
+    })
+    let state = changed(before, over)
+    const sentUntil = (phase: AdaptiveRate.Phase): number => {
+      for (let sends = 0; sends < 100; sends++) {
+        const now = (state.traffic.sent + 1) / perSecond
+        // half of it was admitted since: that proves too little to go on
+        state = changed(AdaptiveRate.advance(state, now)[1], { traffic: { refused: state.traffic.sent / 2 } })
+        if (state.phase === phase) return sends
+        state = AdaptiveRate.send(state, 1, true, now)
+      }
+      return Infinity
+    }
+    return [sentUntil("hold"), sentUntil("probe")]
+  }
+
+  it("is over after five seconds where calls are slow and the bracket is narrow, and a probe follows at once", () => {
+    expect(searched({})).toEqual([15, 1])
+    expect(searched({ bad: 3.9 })).toEqual([21, 0])
+  })
+
+  it("counts its last step towards no probe where that was short, unless the limit rose", () => {
+    expect(searched({}, 10)).toEqual([40, 30])
+    expect(searched({ rise: { count: 1 } }, 10)).toEqual([40, 0])
+  })
+
+  it("counts it neither after a fall, when many probes come early, nor where none does", () => {
+    expect(searched({ probe: { eager: 10 } })).toEqual([15, 16])
+    expect(searched({ probe: { eager: 0, interval: 40 } })).toEqual([21, 40])
   })
 })
 
