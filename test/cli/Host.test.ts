@@ -106,7 +106,8 @@ describe("Heap", () => {
       for (let round = 0; round < 24; round++) {
         for (let i = 0; i < 30_000; i++) kept.push({ round, text: "x" + i })
         if (kept.length > 100_000) kept = []
-        await new Promise((resolve) => setTimeout(resolve, 1))
+        // several looks go by before it could double twice
+        await new Promise((resolve) => setTimeout(resolve, 12))
       }
       console.log(Heap.youngBytes(), Heap.defaults.enoughBytes)
     `
