@@ -238,9 +238,12 @@ const failed = (
   const outage = Outage.fail(state.outage, ticket.seq, ticket.at, now, Math.min(hint ?? 0, state.maxPause))
   const began = outage.down && !state.outage.down
   if (!began) return [none, { ...state, outage }]
-  const requests = AdaptiveRate.unprobed(state.requests, now)
-  const tokens = AdaptiveRate.unprobed(state.tokens, now)
-  return [[{ subject: "outage", reason: "began", from: 0, to: 1 }], { ...state, outage, requests, tokens }]
+  const [request, requests] = AdaptiveRate.unprobed(state.requests, now)
+  const [token, tokens] = AdaptiveRate.unprobed(state.tokens, now)
+  const decisions: Array<Decision> = [{ subject: "outage", reason: "began", from: 0, to: 1 }]
+  if (request !== undefined) decisions.push(moved("requests", request))
+  if (token !== undefined) decisions.push(moved("tokens", token))
+  return [decisions, { ...state, outage, requests, tokens }]
 }
 
 const succeeded = (

@@ -192,8 +192,8 @@ export const deafened = (state: State, seconds: number): State => ({
 })
 
 /** Ends a probe that tells nothing, for what it sends comes back for another reason than the limit. */
-export const unprobed = (state: State, now: number): State =>
-  state.phase === "probe" ? move({ ...state, phase: "hold" }, now, "probe-confirmed", state.limit)[1] : state
+export const unprobed = (state: State, now: number): [Move | undefined, State] =>
+  state.phase === "probe" ? move({ ...state, phase: "hold" }, now, "settled", state.limit) : [undefined, state]
 
 /**
  * Raises the rate where the last step went through without a refusal.

@@ -598,12 +598,23 @@ describe("LaneKernel", () => {
 
   it("ends a probe where an outage begins: what comes back tells nothing of the limit", () => {
     const made = Kernel.make({ requests: { initial: 10, known: true } }, 0)
-    let state: Kernel.State = { ...made, requests: changed(made.requests, { phase: "probe", rate: 14 }) }
+    const probing = { phase: "probe", rate: 14 } as const
+    let state: Kernel.State = {
+      ...made,
+      requests: changed(made.requests, probing),
+      tokens: changed(made.tokens, { ...probing, limit: 9 })
+    }
+    let told: ReadonlyArray<Kernel.Decision> = []
     for (let i = 0; i < 20 && !state.outage.down; i++) {
       const [ticket, sent] = Kernel.admit(state, 1, "requests", i / 10)
-      state = Kernel.settle(sent, ticket, { _tag: "Overloaded" }, i / 10 + 0.02)[1]
+      ;[told, state] = Kernel.settle(sent, ticket, { _tag: "Overloaded" }, i / 10 + 0.02)
     }
     expect([state.outage.down, state.requests.phase, state.requests.rate]).toEqual([true, "hold", 10])
+    expect(told.map(({ from, reason, subject, to }) => [subject, reason, from, to])).toEqual([
+      ["outage", "began", 0, 1],
+      ["requests", "settled", 14, 10],
+      ["tokens", "settled", 14, 9]
+    ])
   })
 
   it.each(["an answer", "silence"])("makes up for an outage with what the bucket saved, once %s ends it", (end) => {
