@@ -4,9 +4,8 @@ import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
 import * as Input from "../../src/job/Input.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
-import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { line, numbered, prompts, provider, reply, setup } from "./jobs.ts"
+import { line, numbered, prompts, provider, reply, setup, unpriced } from "./jobs.ts"
 import type * as MemoryDisk from "./MemoryDisk.ts"
 
 /** Runs a job whose input is changed once it was read to its end. */
@@ -57,14 +56,6 @@ describe("JobFiles", () => {
       Effect.gen(function*() {
         const disk = yield* setup(prompts(2) + line("x", "x", "other"))
         const write = Effect.orDie(disk.fs.writeFileString("in.jsonl", prompts(1)))
-        const unpriced = new TogetherError.BudgetExceededError({
-          message: "no price",
-          reason: "unknown-price",
-          budget: "run",
-          limitNanoUsd: 1n,
-          neededNanoUsd: 0n,
-          remainingNanoUsd: 1n
-        })
         const { send } = provider((row) => row.model === "other" ? Effect.fail(unpriced) : Effect.succeed(reply(row)))
         const left = yield* run(disk, write, { send })
         expect([left.stop?._tag, left.report.warnings.length]).toEqual(["Abandoned", 2])

@@ -4,12 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
-import {
-  AuthError,
-  BudgetExceededError,
-  InsufficientCreditsError,
-  InvalidRequestError
-} from "../../src/domain/TogetherError.ts"
+import { AuthError, InsufficientCreditsError, InvalidRequestError } from "../../src/domain/TogetherError.ts"
 import * as Input from "../../src/job/Input.ts"
 import { OutputError } from "../../src/job/JobError.ts"
 import * as Job from "../../src/job/Job.ts"
@@ -19,7 +14,7 @@ import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Stop from "../../src/job/Stop.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
-import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup, slow } from "./jobs.ts"
+import { errors, ids, line, numbered, prompts, provider, reply, results, run, setup, slow, unpriced } from "./jobs.ts"
 
 /** Makes numbers in [0, 1) from a seed (the generator is mulberry32). */
 const random = (seed: number) => {
@@ -295,14 +290,6 @@ describe("Job", () => {
 
     it.effect("fails at its end where a model's rows have no price", () =>
       Effect.gen(function*() {
-        const unpriced = new BudgetExceededError({
-          message: "no price",
-          reason: "unknown-price",
-          budget: "run",
-          limitNanoUsd: 1n,
-          neededNanoUsd: 0n,
-          remainingNanoUsd: 1n
-        })
         const { send } = provider(() => Effect.fail(unpriced))
         const undone = yield* Effect.flip(Stream.runDrain(Job.stream(rows(10), { send })))
         expect(undone).toMatchObject({

@@ -1,7 +1,7 @@
 /** Small jobs over a disk in memory and a provider that counts what reaches it, on a clock of their own. */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import type { TogetherError } from "../../src/domain/TogetherError.ts"
+import { BudgetExceededError, type TogetherError } from "../../src/domain/TogetherError.ts"
 import type * as Answer from "../../src/job/Answer.ts"
 import type * as Dispatch from "../../src/job/Dispatch.ts"
 import * as Input from "../../src/job/Input.ts"
@@ -32,6 +32,16 @@ export const row: Row.Row = {
   body: { messages: [{ role: "user", content: "Hi" }] },
   extra: undefined
 }
+
+/** Refuses what has no price. */
+export const unpriced = new BudgetExceededError({
+  message: "no price",
+  reason: "unknown-price",
+  budget: "run",
+  limitNanoUsd: 1n,
+  neededNanoUsd: 0n,
+  remainingNanoUsd: 1n
+})
 
 /** Reads the question that a row asks. */
 export const questionOf = (row: Row.Row): string =>

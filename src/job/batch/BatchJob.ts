@@ -320,7 +320,6 @@ const drive = (
       }
     }
 
-    // one that may have to be created ends the job where it cannot be: what is known to run is looked at before
     // one that may have to be created can end the job: whatever `parallel`, the others are looked at first
     const doubt = ({ part }: UnderWay) => part.batchId === undefined ? 1 : 0
     const open = (yield* reopen(batches.open)).toSorted((a, b) => doubt(a) - doubt(b))

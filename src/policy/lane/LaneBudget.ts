@@ -122,7 +122,10 @@ const returnable = ({ bucket, phase, rate }: AdaptiveRate.State): number => {
 }
 
 /** Reads the requests that the bucket saved in so many seconds in which nothing was sent: a mirror knows that itself. */
-export const saved = ({ requestMirror, requests }: State, seconds: number): number =>
+export const saved = (
+  { requestMirror, requests }: Pick<State, "requestMirror" | "requests">,
+  seconds: number
+): number =>
   requests.phase === "hold" && requestMirror === undefined
     ? Math.max(0, Math.min(seconds * requests.rate, defaults.makeUpBurst * (requests.bucket.burst - 2)))
     : 0

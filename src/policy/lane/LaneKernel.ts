@@ -105,6 +105,17 @@ export const stoodStill = (state: State, seconds: number): State => ({
 
 const moved = (subject: "requests" | "tokens", move: AdaptiveRate.Move): Decision => ({ subject, ...move })
 
+const outageEnded: Decision = { subject: "outage", reason: "ended", from: 1, to: 0 }
+
+/** Says whether the outage of a state is over with what is known of it now. */
+const isOver = (state: State, outage: Outage.State): boolean => state.outage.down && !outage.down
+
+/** Reads the requests to make up for: what the bucket saved in an outage that is over, else what it did before. */
+const owedAfter = (state: State, outage: Outage.State, requests: AdaptiveRate.State, now: number): number =>
+  isOver(state, outage)
+    ? Budget.saved({ requests, requestMirror: state.requestMirror }, now - state.outage.since)
+    : state.requestsOwed
+
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */
 export const advance = (before: State, now: number): readonly [ReadonlyArray<Decision>, State] => {
   const [trial, begun] = Stray.advance(before, now)
@@ -128,8 +139,7 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
   if (inFlight.limit !== state.inFlight.limit) {
     decisions.push({ subject: "in-flight", reason: "cap-raised", from: state.inFlight.limit, to: inFlight.limit })
   }
-  const up = state.outage.down && !outage.down
-  if (up) decisions.push({ subject: "outage", reason: "ended", from: 1, to: 0 })
+  if (isOver(state, outage)) decisions.push(outageEnded)
   return [decisions, {
     ...state,
     requests,
@@ -138,7 +148,7 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
     tokenDebt: { units: Budget.tokensOwed(state, now, true), at: now },
     inFlight,
     outage,
-    requestsOwed: up ? Budget.saved({ ...state, requests }, now - state.outage.since) : state.requestsOwed
+    requestsOwed: owedAfter(state, outage, requests, now)
   }]
 }
 
@@ -280,7 +290,7 @@ const succeeded = (
     tokensPaced = true
   }
   const stray = decisions.length > 0 ? Stray.told(returned.stray) : returned.stray
-  if (returned.outage.down && !outage.down) decisions.push({ subject: "outage", reason: "ended", from: 1, to: 0 })
+  if (isOver(returned, outage)) decisions.push(outageEnded)
   if (inFlight.limit !== returned.inFlight.limit) {
     decisions.push({
       subject: "in-flight",
@@ -301,8 +311,6 @@ const succeeded = (
     outage,
     inFlight,
     hintless,
-    requestsOwed: returned.outage.down && !outage.down
-      ? Budget.saved(returned, now - returned.outage.since)
-      : returned.requestsOwed
+    requestsOwed: owedAfter(returned, outage, returned.requests, now)
   }]
 }

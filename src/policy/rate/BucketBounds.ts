@@ -159,7 +159,8 @@ export const bounds = (state: State): Bounds | undefined => {
 
 const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
   const depth = (k: number) => Math.min(...episodes.map((one) => one.refused[k]!))
-  const possible = (k: number) => Math.max(...episodes.map((one) => one.admitted[k + 1]!)) < depth(k)
+  const held = (k: number) => Math.max(...episodes.map((one) => one.admitted[k + 1]!))
+  const possible = (k: number) => held(k) < depth(k)
   let first = 0
   while (first < rates - 1 && !possible(first)) first++
   if (first === rates - 1) return undefined
@@ -169,7 +170,7 @@ const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefi
     lowest: state.lowest * defaults.step ** first,
     highest: state.lowest * defaults.step ** (last + 1),
     depth: depth(first),
-    holds: Math.max(...episodes.map((one) => one.admitted[last + 1]!)),
+    holds: held(last),
     episodes: episodes.length
   }
 }
