@@ -2,7 +2,7 @@
  * Bulk runs: a stream of rows in, a stream of settled rows out, each one durable before it is handed on.
  *
  * ```text
- * rows ─▶ reader ─▶ todo ─▶ workers ─▶ journal ─▶ settled rows
+ * rows ─▶ reader ─▶ queue ─▶ workers ─▶ journal ─▶ settled rows
  *           │ done before: skipped        │ append, fsync in groups
  *           │ bad, duplicate: ────────────▶
  * ```
@@ -225,7 +225,7 @@ export const drive = <E, R, R2, E3, R3>(
     const inOrder = (options.order ?? defaults.order) === "input"
     const twins = options.dedupe === true ? Twins.make(journal.answerAt) : undefined
     const settler = Settled.settler(journal, report, now)
-    const todo = yield* Queue.make<Worker.Task, Cause.Done>({ capacity: concurrency })
+    const queue = yield* Queue.make<Worker.Task, Cause.Done>({ capacity: concurrency })
     const collector = yield* Collector.make({
       journal,
       inOrder,
@@ -247,7 +247,7 @@ export const drive = <E, R, R2, E3, R3>(
       cache: options.cache,
       tick: () => Monotonic.millis(clock)
     })
-    const worker = Pull.catchDone(Effect.forever(Effect.flatMap(Queue.take(todo), work)), () => Effect.void)
+    const worker = Pull.catchDone(Effect.forever(Effect.flatMap(Queue.take(queue), work)), () => Effect.void)
 
     const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
@@ -277,7 +277,7 @@ export const drive = <E, R, R2, E3, R3>(
         case "Refused":
           return Admission.refuse(decision, journal)
         case "Send":
-          return Effect.andThen(hire, Queue.offer(todo, { row: decision.row, hash: decision.hash, sequence: place }))
+          return Effect.andThen(hire, Queue.offer(queue, { row: decision.row, hash: decision.hash, sequence: place }))
         case "Done":
           if (decision.ok && decision.same && twins !== undefined) {
             twins.know(Twins.canonical(decision.row), decision.ordinal)
@@ -295,7 +295,7 @@ export const drive = <E, R, R2, E3, R3>(
         }
       }))
 
-    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(todo)))
+    const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(queue)))
     // all of them are there once the reading has ended
     const worked = Effect.suspend(() => Fiber.awaitAll(workers))
     const allDone = Effect.andThen(Fiber.await(reading), worked)
@@ -303,7 +303,7 @@ export const drive = <E, R, R2, E3, R3>(
     const halt = Effect.gen(function*() {
       yield* dispatch.stopped
       yield* Fiber.interrupt(reading)
-      yield* Queue.clear(todo).pipe(Effect.ignore)
+      yield* Queue.clear(queue).pipe(Effect.ignore)
       yield* Effect.timeoutOption(worked, options.grace ?? defaults.grace)
       yield* Fiber.interruptAll(workers)
     })

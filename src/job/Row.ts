@@ -346,16 +346,16 @@ const instead = (text: string, line: number): string | undefined =>
 export const parse = (text: string, line: number, options: Options = {}): Row | Bad => {
   const parsed = Result.try((): unknown => JSON.parse(text))
   if (Result.isSuccess(parsed)) return fromJson(parsed.success, line, options, text)
-  const todo = instead(text, line) ?? "write one JSON object per line"
-  return bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): ${todo}`, text)
+  const advice = instead(text, line) ?? "write one JSON object per line"
+  return bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): ${advice}`, text)
 }
 
 /** Makes a row of a JSON value, as {@link parse} does of a line. */
 export const fromJson = (value: unknown, line: number, options: Options = {}, text?: string): Row | Bad => {
   const source = () => text ?? stringify(value) ?? ""
   if (!isObject(value)) {
-    const todo = instead(text ?? "", line) ?? "write {\"custom_id\": …, \"body\": …}"
-    return bad(line, "shape", `line ${line} is not a JSON object: ${todo}`, source())
+    const advice = instead(text ?? "", line) ?? "write {\"custom_id\": …, \"body\": …}"
+    return bad(line, "shape", `line ${line} is not a JSON object: ${advice}`, source())
   }
   const given = value["custom_id"]
   if (given !== undefined && (typeof given !== "string" || given === "")) {
