@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
-import { Chat, LanguageModel, ResponseIdTracker } from "effect/ai"
+import { Effect, Schema, Stream } from "effect"
+import { Chat, LanguageModel, ResponseIdTracker, Tool, Toolkit } from "effect/ai"
 import { Reply, TogetherTest } from "effect-together/testing"
-import { bodies, bodyFor, name, run } from "./languageModel.ts"
+import { bodies, bodyFor, call, name, run } from "./languageModel.ts"
 
 describe("AiPrompt", () => {
   it.effect("go out as messages, system and plain user text as strings", () =>
@@ -146,6 +146,77 @@ describe("AiPrompt", () => {
       ])
       expect(body).toMatchObject({ messages: [{}, {}, { role: "tool", content: "a cat\n[image/png omitted]" }] })
     }))
+
+  it.effect("put the results of a turn in the order of its calls, whichever tool was done first", () =>
+    run(Effect.gen(function*() {
+      const Wait = Tool.make("wait", { parameters: Schema.Struct({ seconds: Schema.Int }), success: Schema.String })
+      const tools = Toolkit.make(Wait)
+      const handlers = tools.toLayer({
+        wait: ({ seconds }) => Effect.as(Effect.sleep(`${seconds} seconds`), `${seconds} s`)
+      })
+      yield* TogetherTest.reply(
+        Reply.chat("", {
+          finishReason: "tool_calls",
+          toolCalls: [
+            call("wait", "{\"seconds\":3}", "a"),
+            call("wait", "{\"seconds\":1}", "b", 1),
+            call("wait", "{\"seconds\":2}", "c", 2)
+          ]
+        }),
+        Reply.chat("done")
+      )
+      const chat = yield* Chat.empty
+      const { toolResults } = yield* Effect.provide(chat.generateText({ prompt: "?", toolkit: tools }), handlers)
+      expect(toolResults.map(({ id }) => id)).toEqual(["b", "c", "a"])
+      yield* chat.generateText({ prompt: "And?" })
+      expect((yield* bodies)[1]).toMatchObject({
+        messages: [
+          { role: "user" },
+          { role: "assistant", tool_calls: [{ id: "a" }, { id: "b" }, { id: "c" }] },
+          { role: "tool", tool_call_id: "a", content: "3 s" },
+          { role: "tool", tool_call_id: "b", content: "1 s" },
+          { role: "tool", tool_call_id: "c", content: "2 s" },
+          { role: "user" }
+        ]
+      })
+    })))
+
+  it.effect("leave a result without a call behind those of its turn", () =>
+    Effect.gen(function*() {
+      const result = (id: string) => ({ type: "tool-result", id, name: "f", isFailure: false, result: id }) as const
+      const body = yield* bodyFor([
+        { role: "tool", content: [result("x"), result("a")] },
+        { role: "assistant", content: [{ type: "tool-call", id: "a", name: "f", params: {} }] },
+        { role: "tool", content: [result("y"), result("a")] }
+      ])
+      expect(body).toMatchObject({
+        messages: [{ content: "x" }, { content: "a" }, { role: "assistant" }, { content: "a" }, { content: "y" }]
+      })
+    }))
+
+  it.effect("send arguments and results that JSON does not know as their schemas do", () =>
+    run(Effect.gen(function*() {
+      const fields = {
+        big: Schema.BigInt,
+        map: Schema.ReadonlyMap(Schema.String, Schema.Int),
+        set: Schema.ReadonlySet(Schema.String),
+        bytes: Schema.Uint8Array
+      }
+      const Echo = Tool.make("echo", { parameters: Schema.Struct(fields), success: Schema.Struct(fields) })
+      const tools = Toolkit.make(Echo)
+      const handlers = tools.toLayer({ echo: (params) => Effect.succeed(params) })
+      const said = "{\"big\":\"12345678901234567890\",\"map\":[[\"a\",1]],\"set\":[\"x\"],\"bytes\":\"AQI=\"}"
+      yield* TogetherTest.reply(
+        Reply.chat("", { finishReason: "tool_calls", toolCalls: [call("echo", said)] }),
+        Reply.chat("done")
+      )
+      const chat = yield* Chat.empty
+      yield* Effect.provide(chat.generateText({ prompt: "?", toolkit: tools }), handlers)
+      yield* chat.generateText({ prompt: "And?" })
+      expect((yield* bodies)[1]).toMatchObject({
+        messages: [{}, { tool_calls: [{ function: { arguments: said } }] }, { role: "tool", content: said }, {}]
+      })
+    })))
 
   it.effect("are sent whole, and once, where an application tracks responses", () =>
     run(

@@ -11,7 +11,7 @@
  * | assistant text | `content` |
  * | assistant reasoning | `reasoning` |
  * | assistant tool calls | `tool_calls`, arguments as JSON |
- * | tool result, in a tool or an assistant message | `role: "tool"`, a string or JSON |
+ * | tool result, in a tool or an assistant message | `role: "tool"`, a string or JSON, in the order of the calls |
  * | approval request and response | nothing: they are settled before a request is sent |
  *
  * **Errors**: a reason of `AiError`, before anything is sent: `InvalidUserInputError` for a file that no message can
@@ -88,9 +88,19 @@ const userMessage = (message: Prompt.UserMessage): Result.Result<Chat.Message, R
   )
 }
 
+/** Writes what JSON does not know as the JSON codecs of its schemas do: a list, a text, base64. */
+const plain = (_key: string, value: unknown): unknown =>
+  typeof value === "bigint"
+    ? `${value}`
+    : value instanceof Map || value instanceof Set
+    ? [...value]
+    : value instanceof Uint8Array
+    ? Base64.encode(value)
+    : value
+
 const json = (value: unknown): Result.Result<string, string> =>
   Result.try({
-    try: () => JSON.stringify(value) ?? "null",
+    try: () => JSON.stringify(value, plain) ?? "null",
     catch: saying
   })
 
@@ -189,9 +199,23 @@ const messagesOf = (message: Prompt.Message): Result.Result<ReadonlyArray<Chat.M
   }
 }
 
+/**
+ * Puts the results of a turn in the order of its calls: they come in the order in which the tools were done, and the
+ * templates of many models write no ids by which a model could tell them apart.
+ */
+const inOrderOfCalls = (messages: ReadonlyArray<Chat.Message>): ReadonlyArray<Chat.Message> => {
+  let turn = 0
+  let places = new Map<unknown, number>()
+  return messages.map((message) => {
+    if (message.role === "tool") return { message, turn, place: places.get(message.tool_call_id) ?? places.size }
+    places = new Map(message.tool_calls?.map(({ id }, at) => [id, at]))
+    return { message, turn: ++turn, place: -1 }
+  }).sort((a, b) => a.turn - b.turn || a.place - b.place).map(({ message }) => message)
+}
+
 /** Writes a prompt as chat messages. */
 export const messages = (prompt: Prompt.Prompt): Result.Result<ReadonlyArray<Chat.Message>, Reason> =>
-  Result.map(Result.all(prompt.content.map(messagesOf)), (all) => all.flat())
+  Result.map(Result.all(prompt.content.map(messagesOf)), (all) => inOrderOfCalls(all.flat()))
 
 /**
  * Derives the JSON Schema that constrains an answer, and the codec that reads it.
