@@ -245,8 +245,8 @@ const makeStore = (idleTimeToLive: Duration.Duration) =>
  *
  * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope.Scope> =>
-  Effect.gen(function*() {
+export const make = Effect.fnUntraced(
+  function*(options: Options = {}): Effect.fn.Return<Breaker, never, Scope.Scope> {
     const { idleTimeToLive, policy } = settingsOf(options)
     const circuits = yield* CircuitBreaker.make(policy).pipe(
       Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
@@ -267,7 +267,8 @@ export const make = (options: Options = {}): Effect.Effect<Breaker, never, Scope
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
     })
-  })
+  }
+)
 
 /** Checks what the types rule out: a word that is none would fail where its caller meant to wait. */
 const checked = <A, E>(where: string, options: RunOptions<A, E>): RunOptions<A, E> => {
@@ -353,11 +354,10 @@ const acquire = (
   )
 
 /** Finds how long to wait at a circuit, or fails where the deadline comes before. A little at random, against herds. */
-const waitFor = (shut: Shut): Effect.Effect<Duration.Duration, CircuitOpenError> =>
-  Effect.gen(function*() {
-    const wait = Duration.sum(shut.retryAfter ?? defaults.probeWait, yield* spread)
-    return (yield* Deadline.allows(wait)) ? wait : yield* refusal(shut)
-  })
+const waitFor = Effect.fnUntraced(function*(shut: Shut) {
+  const wait = Duration.sum(shut.retryAfter ?? defaults.probeWait, yield* spread)
+  return (yield* Deadline.allows(wait)) ? wait : yield* refusal(shut)
+})
 
 const spread = Effect.map(Random.next, (u) => Duration.times(defaults.probeWait, u))
 

@@ -81,11 +81,9 @@ export const isCurable = (error: unknown): boolean => {
   }
 }
 
-class Step extends Context.Service<Step, { readonly index: number }>()("effect-together/Fallback/Step") {}
-
 const planOf = <E>(count: number, when: (error: E) => boolean) => {
-  const step = (index: number) => ({ provide: Context.make(Step, { index }), while: when })
-  return ExecutionPlan.make(step(0), ...Array.from({ length: count - 1 }, (_, i) => step(i + 1)))
+  const step = { provide: Context.empty(), while: when }
+  return ExecutionPlan.make(step, ...Array.from({ length: count - 1 }, () => step))
 }
 
 /** Refuses a list without a target, which the types rule out. */
@@ -96,9 +94,9 @@ const checked = (where: string, targets: ReadonlyArray<unknown>): void => {
 /** Walks once over the targets: `next` is the target of the step that runs, told to whoever wants to know of a move. */
 const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<T, E, R> | undefined) => {
   let last: { readonly error: E } | undefined
-  const next: Effect.Effect<T, never, R | Step> = Effect.flatMap(Step, ({ index }) => {
-    const from = targets[index - 1]
-    const to = targets[index] ?? targets[0]
+  const next: Effect.Effect<T, never, R> = Effect.flatMap(ExecutionPlan.CurrentMetadata, ({ stepIndex }) => {
+    const from = targets[stepIndex - 1]
+    const to = targets[stepIndex] ?? targets[0]
     if (last === undefined || from === undefined) return Effect.succeed(to)
     const told = options?.onFallback?.({ error: last.error, from, to }) ?? Effect.void
     return Metric.update(moves, 1).pipe(Effect.andThen(told), Effect.as(to))

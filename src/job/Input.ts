@@ -228,8 +228,10 @@ const sampleBytes = 4096
  * whole. A change between two samples that keeps the size escapes it, and is found by the row's own hash when the job
  * comes to that row.
  */
-export const fingerprint = (path: string): Effect.Effect<Fingerprint, InputError, FileSystem.FileSystem> =>
-  Effect.gen(function*() {
+export const fingerprint: (
+  path: string
+) => Effect.Effect<Fingerprint, InputError, FileSystem.FileSystem> = Effect.fnUntraced(
+  function*(path) {
     const fs = yield* FileSystem.FileSystem
     const handle = yield* fs.open(path, { flag: "r" })
     const size = Number(ByteSize.toBigInt((yield* handle.stat).size))
@@ -245,4 +247,6 @@ export const fingerprint = (path: string): Effect.Effect<Fingerprint, InputError
       text += Hash.hex32(hash)
     }
     return { bytes: size, hash: Hash.hex32(Hash.text32(text)) + Hash.hex32(Hash.text32(`${size}:${text}`)) }
-  }).pipe(Effect.scoped, Effect.mapError(unreadable(path)))
+  },
+  (self, path) => Effect.mapError(Effect.scoped(self), unreadable(path))
+)

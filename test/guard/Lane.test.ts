@@ -115,7 +115,7 @@ describe("Lane", () => {
           open: (key, initial) =>
             Effect.tap(LaneStore.memory.open(key, initial), (cell) => Effect.sync(() => cells.push(cell)))
         }
-        const lane = yield* Lane.make({ maxInFlight: 1 }, shared)
+        const lane = yield* Lane.make({ maxInFlight: 1 }).pipe(Effect.provideService(LaneStore.LaneStore, shared))
         const [cell] = cells
         const permit = yield* lane.acquire({ tokens: 1 })
         yield* Effect.sleep("1 second")

@@ -214,8 +214,8 @@ export const make = (options: {
     })
 
   /** Asks the schedule when the next probe is due. */
-  const plan = (clock: Clock.Clock): Effect.Effect<number | undefined> =>
-    Effect.gen(function*() {
+  const plan = Effect.fnUntraced(
+    function*(clock: Clock.Clock): Effect.fn.Return<number | undefined> {
       if (state._tag !== "Suspended") return undefined
       due = false
       const now = seconds(clock)
@@ -239,7 +239,8 @@ export const make = (options: {
       state = Account.scheduled(state, probeAt)
       yield* startTimer(clock, undefined)
       return probeAt
-    })
+    }
+  )
 
   const reopened = (by: "probe" | "hand", outage: Account.Outage): Effect.Effect<void> => {
     step = undefined

@@ -230,25 +230,19 @@ class LaneImpl implements Lane {
 /**
  * Makes a lane.
  *
- * **Details**: `store` says where its state lives; this process by default.
+ * **Details**: its state lives in the `LaneStore` of the context, which by default is this process.
  *
  * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const make = (
-  options: Options = {},
-  store: LaneStore.Service = LaneStore.memory
-): Effect.Effect<Lane> =>
-  Effect.suspend(() => {
-    const kernel = kernelOptions(checked(options))
-    const key = options.key ?? defaults.key
-    return Effect.gen(function*() {
-      const cell = yield* Clock.clockWith((clock) =>
-        store.open(key, () => Kernel.make(kernel, Monotonic.seconds(clock)))
-      )
-      const metrics = LaneMetrics.bind(key, yield* Effect.context())
-      return new LaneImpl(options, key, cell, metrics, yield* PubSub.sliding<Decision>(256))
-    })
-  })
+export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Lane> {
+  const kernel = kernelOptions(checked(options))
+  const key = options.key ?? defaults.key
+  const clock = yield* Clock.Clock
+  const store = yield* LaneStore.LaneStore
+  const cell = yield* store.open(key, () => Kernel.make(kernel, Monotonic.seconds(clock)))
+  const metrics = LaneMetrics.bind(key, yield* Effect.context())
+  return new LaneImpl(options, key, cell, metrics, yield* PubSub.sliding<Decision>(256))
+})
 
 /**
  * Runs one attempt under a permit of a lane of the context; `Lanes.key` builds the key of a model's lane.

@@ -25,8 +25,10 @@ export interface Service {
   readonly open: (key: string, initial: () => State) => Effect.Effect<Cell>
 }
 
-/** Says where the cells of lanes come from; default: {@link memory}. */
-export class LaneStore extends Context.Service<LaneStore, Service>()("effect-together/LaneStore") {}
+/** Says where the cells of lanes come from: {@link memory} unless a layer provides another. */
+export const LaneStore: Context.Reference<Service> = Context.Reference<Service>("effect-together/LaneStore", {
+  defaultValue: () => memory
+})
 
 /** Makes a cell of this process. */
 export const cell = (initial: State): Cell => {

@@ -30,7 +30,6 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Option from "effect/Option"
 import * as ConfiguredGuard from "../ConfiguredGuard.ts"
 import * as Lane from "./Lane.ts"
 import { checked } from "./LaneInput.ts"
@@ -85,61 +84,55 @@ export interface Options extends Omit<Lane.Options, "key"> {
   readonly saved?: Saved | undefined
 }
 
-/** Makes the lanes. **Details**: takes a `LaneStore` from the context where there is one; else this process. */
-export const make = (options: Options = {}): Effect.Effect<Service> =>
-  Effect.gen(function*() {
-    const { overrides, saved, ...base } = options
-    // lanes outlive the call that makes them: what they show belongs to who made all of them
-    const registry = yield* Metric.MetricRegistry
-    const store = Option.getOrElse(yield* Effect.serviceOption(LaneStore.LaneStore), () => LaneStore.memory)
-    // a bad option is refused here, not at the first call
-    checked(base, "Lanes.make")
-    const lanes = new Map<string, Lane.Lane>()
-    const create = (key: string) =>
-      Effect.gen(function*() {
-        const own = checked({ ...base, ...overrides?.(key) }, `Lanes.make, overrides of ${key}`)
-        const lane = yield* Lane.make({ ...own, key }, store).pipe(
-          Effect.provideService(Metric.MetricRegistry, registry)
-        )
-        const learned = saved?.[key]
-        if (learned !== undefined) yield* lane.load(learned)
-        // another fiber may have made it meanwhile, where the store had to wait
+/** Makes the lanes. **Details**: their state lives in the `LaneStore` of the context, which by default is this process. */
+export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Service> {
+  const { overrides, saved, ...base } = options
+  // lanes outlive the call that makes them: what they show and where they live belongs to who made all of them
+  const registry = yield* Metric.MetricRegistry
+  const store = yield* LaneStore.LaneStore
+  // a bad option is refused here, not at the first call
+  checked(base, "Lanes.make")
+  const lanes = new Map<string, Lane.Lane>()
+  const create = Effect.fnUntraced(
+    function*(key: string) {
+      const own = checked({ ...base, ...overrides?.(key) }, `Lanes.make, overrides of ${key}`)
+      const lane = yield* Lane.make({ ...own, key })
+      const learned = saved?.[key]
+      if (learned !== undefined) yield* lane.load(learned)
+      // another fiber may have made it meanwhile, where the store had to wait
+      const known = lanes.get(key)
+      if (known !== undefined) return known
+      lanes.set(key, lane)
+      return lane
+    },
+    Effect.provideService(Metric.MetricRegistry, registry),
+    Effect.provideService(LaneStore.LaneStore, store)
+  )
+  return Lanes.of({
+    get: (key) =>
+      Effect.suspend(() => {
         const known = lanes.get(key)
-        if (known !== undefined) return known
-        lanes.set(key, lane)
-        return lane
-      })
-    const all = Effect.sync(() => [...lanes.values()])
-    return Lanes.of({
-      get: (key) =>
-        Effect.suspend(() => {
-          const known = lanes.get(key)
-          return known === undefined ? create(key) : Effect.succeed(known)
-        }),
-      all,
-      save: Effect.map(
-        Effect.suspend(() =>
-          Effect.forEach(lanes, ([key, lane]) => Effect.map(lane.save, (one) => [key, one] as const))
-        ),
-        (learned) => ({ ...saved, ...Object.fromEntries(learned) })
-      )
-    })
+        return known === undefined ? create(key) : Effect.succeed(known)
+      }),
+    all: Effect.sync(() => [...lanes.values()]),
+    save: Effect.map(
+      Effect.suspend(() => Effect.forEach(lanes, ([key, lane]) => Effect.map(lane.save, (one) => [key, one] as const))),
+      (learned) => ({ ...saved, ...Object.fromEntries(learned) })
+    )
   })
+})
 
 /** Provides lanes. */
 export const layer = (options?: Options): Layer.Layer<Lanes> => Layer.effect(Lanes, make(options))
-
-const variable = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
 
 /**
  * Reads the caps of all lanes: `TOGETHER_REQUESTS_PER_MINUTE`, `TOGETHER_TOKENS_PER_MINUTE` and `TOGETHER_MAX_IN_FLIGHT`,
  * each optional.
  */
 export const config: Config.Config<Options> = Config.all({
-  requestsPerMinute: variable(Config.Finite("TOGETHER_REQUESTS_PER_MINUTE")),
-  tokensPerMinute: variable(Config.Finite("TOGETHER_TOKENS_PER_MINUTE")),
-  maxInFlight: variable(Config.Int("TOGETHER_MAX_IN_FLIGHT"))
+  requestsPerMinute: Config.Finite("TOGETHER_REQUESTS_PER_MINUTE").pipe(Config.withDefault(undefined)),
+  tokensPerMinute: Config.Finite("TOGETHER_TOKENS_PER_MINUTE").pipe(Config.withDefault(undefined)),
+  maxInFlight: Config.Int("TOGETHER_MAX_IN_FLIGHT").pipe(Config.withDefault(undefined))
 })
 
 /**

@@ -71,12 +71,12 @@ export const preview = <I = unknown, E = never, R = never>(
   return options.seed === undefined ? program : Random.withSeed(program, options.seed)
 }
 
-const simulate = <I, E, R>(
-  schedule: Schedule.Schedule<unknown, I, E, R>,
-  inputAt: (index: number) => I,
-  waits: number
-): Effect.Effect<ReadonlyArray<Duration.Duration>, E, R> =>
-  Effect.gen(function*() {
+const simulate = Effect.fnUntraced(
+  function*<I, E, R>(
+    schedule: Schedule.Schedule<unknown, I, E, R>,
+    inputAt: (index: number) => I,
+    waits: number
+  ): Effect.fn.Return<ReadonlyArray<Duration.Duration>, E, R> {
     const step = yield* Schedule.toStep(schedule)
     const all: Array<Duration.Duration> = []
     let now = 0
@@ -88,8 +88,8 @@ const simulate = <I, E, R>(
       now += Duration.toMillis(delay)
     }
     return all
-  }).pipe(
-    // the start and the deadline of a real call have no meaning on the simulated clock
-    Effect.provideService(CallStart, undefined),
-    Effect.provideService(Deadline.CurrentDeadline, undefined)
-  )
+  },
+  // the start and the deadline of a real call have no meaning on the simulated clock
+  Effect.provideService(CallStart, undefined),
+  Effect.provideService(Deadline.CurrentDeadline, undefined)
+)

@@ -106,11 +106,11 @@ interface UnderWay {
   readonly lacking: boolean
 }
 
-const drive = (
-  context: JobFiles.Context,
-  options: Checked
-): Effect.Effect<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> =>
-  Effect.gen(function*() {
+const drive = Effect.fnUntraced(
+  function*(
+    context: JobFiles.Context,
+    options: Checked
+  ): Effect.fn.Return<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> {
     const { journal, report } = context
     const { parallel, rounds } = options
     const now = yield* SteadyClock.make
@@ -351,4 +351,5 @@ const drive = (
     const [what, whose] = running.batches === 1 ? ["a batch", "its"] : [`${running.batches} batches`, "their"]
     Report.warn(report, `${what} ended with the emulator: the same job run again batches ${whose} rows again`)
     return { stop: why, abandoned: unpriced }
-  })
+  }
+)

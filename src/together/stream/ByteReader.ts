@@ -50,8 +50,8 @@ export const defaults = {
   maxBytes: 16 * 1024
 } as const
 
-const pulled = <E>(body: Stream.Stream<Uint8Array, E>): Effect.Effect<ByteReader<E>, never, Scope.Scope> =>
-  Effect.gen(function*() {
+const pulled = Effect.fnUntraced(
+  function*<E>(body: Stream.Stream<Uint8Array, E>): Effect.fn.Return<ByteReader<E>, never, Scope.Scope> {
     const pull = yield* Stream.toPull(body)
     let taker: Taker<E> | undefined
     let kept: ((taker: Taker<E>) => void) | undefined
@@ -101,7 +101,8 @@ const pulled = <E>(body: Stream.Stream<Uint8Array, E>): Effect.Effect<ByteReader
       },
       rest: () => undefined
     }
-  })
+  }
+)
 
 /** Reads a web body: a promise for each piece, and one handing over for all that have arrived. */
 class WebReader implements ByteReader<unknown> {
