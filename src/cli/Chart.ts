@@ -204,12 +204,12 @@ const svg = (chart: Chart, attributes: string, last = ""): string => {
     return `<rect x="${round(x)}" y="${top}" width="${round(Math.max(1.5, frame.x(to) - x))}" height="${base - top}" ` +
       `fill="var(${color})" fill-opacity="0.13"/>`
   })
-  const points = chart.marks?.points ?? []
+  const { color, points } = chart.marks ?? { color: "", points: [] }
   const heaviest = points.reduce((most, [, weight]) => Math.max(most, weight), 1)
   const marks = points.map(([x, weight]) =>
     `<line x1="${round(frame.x(x))}" x2="${round(frame.x(x))}" y1="${base}" y2="${
       round(base - 6 - 22 * weight / heaviest)
-    }" stroke="var(${chart.marks!.color})" stroke-width="2"/>`
+    }" stroke="var(${color})" stroke-width="2"/>`
   )
   return `<svg ${attributes} viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(chart.title)}">${
     [...bands, ...rows, ...columns].join("")

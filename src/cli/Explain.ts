@@ -4,10 +4,10 @@ import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Answer from "../job/Answer.ts"
+import * as Json from "../together/Json.ts"
 import * as Classify from "../together/error/Classify.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
@@ -34,8 +34,6 @@ export const explainFlags = {
 /** Holds the parsed flags of `explain`. */
 export type Flags = Command.Command.Config.Infer<typeof explainFlags>
 
-const parsed = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
-
 /** A row of an errors file; rows of such a file name their line. */
 interface ErrorRow {
   readonly code: string
@@ -44,7 +42,7 @@ interface ErrorRow {
 }
 
 const errorRow = (text: string): ErrorRow | undefined => {
-  const row = parsed(text)
+  const row = Json.parse(text)
   const code = field(field(row, "error"), "code")
   const message = field(field(row, "error"), "message")
   const line = field(row, "line")
@@ -101,7 +99,7 @@ export const errorOf = (
   const named = byName(trimmed)
   if (named !== undefined) return named
   const isStatus = /^[1-5]\d\d$/.test(trimmed)
-  const json = parsed(trimmed)
+  const json = Json.parse(trimmed)
   const code = field(field(json, "error"), "code")
   const row = typeof code === "string" ? byName(code) : undefined
   if (row !== undefined) return row

@@ -48,11 +48,9 @@ const ended = (context: Summary.Context): string => {
   }</section>`
 }
 
-const elapsed = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
-
 const cards = (context: Summary.Context): string => {
   const { idealSeconds, report } = context
-  const seconds = elapsed(report)
+  const seconds = Report.elapsed(report)
   const settled = report.ok + report.failed
   const retries = Array.from(report.retries.values()).reduce((sum, count) => sum + count, 0)
   const failed = ExitCode.failedOf(report)
@@ -119,7 +117,7 @@ const over = (
 export const throughput = (report: Report.Report, spells: ReadonlyArray<Standstill.Spell> = []): Chart.Chart => {
   const { timeline } = report
   const { width } = timeline
-  const maxX = Math.max(elapsed(report), timeline.steps.length * width)
+  const maxX = Math.max(Report.elapsed(report), timeline.steps.length * width)
   const marked = timeline.steps.flatMap((step, index) =>
     step.throttled > 0 ? [[(index + 0.5) * width, step.throttled] as const] : []
   )
@@ -131,7 +129,7 @@ export const throughput = (report: Report.Report, spells: ReadonlyArray<Standsti
   const since = (at: number) => (at - report.startedAt) / 1000
   const suspended = spells.map(({ from, to }) => ({
     from: since(from),
-    to: to === undefined ? elapsed(report) : since(to),
+    to: to === undefined ? Report.elapsed(report) : since(to),
     color: "--red"
   }))
   const all = report.models.size > 1 ? ", all models together" : ""
@@ -170,7 +168,7 @@ const charts = ({ report, spells }: Summary.Context): string => {
   const { timeline } = report
   if (timeline.steps.length === 0) return ""
   const { width } = timeline
-  const maxX = Math.max(elapsed(report), timeline.steps.length * width)
+  const maxX = Math.max(Report.elapsed(report), timeline.steps.length * width)
   return Chart.timeline(throughput(report, spells)) + Chart.timeline({
     title: "Requests in flight",
     maxX,

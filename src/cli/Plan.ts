@@ -12,7 +12,6 @@ import * as Journal from "../job/journal/Journal.ts"
 import type * as Row from "../job/Row.ts"
 import * as RowCheck from "../job/RowCheck.ts"
 import * as RowTokens from "../job/RowTokens.ts"
-import * as Selection from "../job/Selection.ts"
 import * as Price from "../policy/Price.ts"
 import * as PriceTable from "../together/PriceTable.ts"
 import * as Routes from "../together/Routes.ts"
@@ -149,11 +148,7 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => 
  */
 export const secondsAt = (
   plan: Plan,
-  limits: {
-    readonly requestsPerMinute?: number | undefined
-    readonly tokensPerMinute?: number | undefined
-    readonly maxInFlight?: number | undefined
-  },
+  limits: Policy.LimitFlags,
   latency: number
 ): number =>
   Math.max(
@@ -319,10 +314,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const fs = yield* FileSystem.FileSystem
   const policy = flags.policy === undefined ? undefined : yield* Policy.read(flags.policy)
   const source = yield* Source.of(flags)
-  const part = flags.range !== undefined || flags.sample !== undefined
-  const selection = part && source._tag === "File"
-    ? Selection.make(yield* Input.countLines(source), flags)
-    : undefined
+  const selection = yield* Source.selection(flags, source)
   const journalPath = Place.journalOf(flags, false)
   const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
   const held = done ? yield* Journal.peek(journalPath) : undefined
@@ -361,17 +353,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   if (plan.rows + plan.badCount + plan.answered + plan.inBatches === 0) {
     return yield* Source.empty(flags.input)
   }
-  const limits = {
-    ...policy?.lanes,
-    ...clean({
-      requestsPerMinute: flags.requestsPerMinute,
-      tokensPerMinute: flags.tokensPerMinute,
-      maxInFlight: flags.maxInFlight
-    })
-  }
   const learned = yield* LearnedLimits.read(journalPath)
   const seconds = Math.max(
-    secondsAt(plan, limits, flags.latency),
+    secondsAt(plan, Policy.limits(flags, policy), flags.latency),
     learned === undefined ? 0 : secondsLearned(plan, learned)
   )
   yield* Host.print(
@@ -382,7 +366,3 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   )
   return plan.badCount > 0 ? ExitCode.ExitCode.someFailed : ExitCode.ExitCode.ok
 })
-
-const clean = <A extends object>(fields: A): Partial<A> =>
-  // entries of A, fewer of them
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<A>

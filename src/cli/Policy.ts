@@ -14,8 +14,9 @@
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import type * as Schedule from "effect/Schedule"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Json from "../together/Json.ts"
+import type * as Lanes from "../guard/lane/Lanes.ts"
 import * as RetryDocument from "../guard/retry/RetryDocument.ts"
 import * as TextFile from "./TextFile.ts"
 import { UsageError } from "./UsageError.ts"
@@ -47,10 +48,20 @@ export const read = Effect.fnUntraced(function*(
   const text = yield* TextFile.read(path, "the policy ")
   const refuse = (error: Schema.SchemaError) =>
     new UsageError({ message: `the policy ${path} is not valid: ${error.message.replace(/\s+/g, " ")}` })
-  const parsed = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  const parsed = Json.parse(text)
   return typeof parsed === "object" && parsed !== null && "type" in parsed
     ? { retry: yield* Effect.mapError(decodeRetry(text), refuse) }
     : yield* Effect.mapError(decode(text), refuse)
+})
+
+/** Holds the flags about limits that are known. */
+export type LimitFlags = Pick<Lanes.Options, "requestsPerMinute" | "tokensPerMinute" | "maxInFlight">
+
+/** Puts the limits of the flags above those of a policy. */
+export const limits = (flags: LimitFlags, policy: Policy | undefined): LimitFlags => ({
+  requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
+  tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
+  maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
 })
 
 /** Tells whether a retry document goes on for as long as a call fails. */

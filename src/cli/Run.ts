@@ -323,10 +323,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     baseUrl: flags.baseUrl,
     emulator,
     lanes: {
-      saved: yield* LearnedLimits.read(journal),
-      requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
-      tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
-      maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
+      ...Policy.limits(flags, policy),
+      saved: yield* LearnedLimits.read(journal)
     },
     maxCost: flags.maxCost === undefined ? undefined : flags.maxCost - spent.sure - spent.uncertain,
     onCredits,

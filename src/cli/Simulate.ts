@@ -15,7 +15,6 @@ import * as Input from "../job/Input.ts"
 import * as Job from "../job/Job.ts"
 import * as Report from "../job/Report.ts"
 import type * as Row from "../job/Row.ts"
-import * as Selection from "../job/Selection.ts"
 import * as Sender from "../job/Sender.ts"
 import * as SimulatedProvider from "../testing/SimulatedProvider.ts"
 import * as VirtualClock from "../testing/VirtualClock.ts"
@@ -67,8 +66,7 @@ export type Flags = Command.Command.Config.Infer<typeof simulateFlags>
 
 const readRows = Effect.fnUntraced(function*(flags: Flags) {
   const source = yield* Source.of(flags)
-  const part = (flags.range !== undefined || flags.sample !== undefined) && source._tag === "File"
-  const selection = part ? Selection.make(yield* Input.countLines(source), flags) : undefined
+  const selection = yield* Source.selection(flags, source)
   const rows = yield* Stream.runCollect(Input.rows(source, rowOptions(flags)))
   return selection === undefined ? rows : rows.filter((row) => selection.has(row.line))
 })
@@ -81,8 +79,6 @@ const repeated = (rows: ReadonlyArray<Row.Row | Row.Bad>, times: number): Stream
       (round) => Stream.fromIterable(rows.map((row) => row._tag === "Row" ? { ...row, id: `${round}:${row.id}` } : row))
     )
 
-const secondsOf = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
-
 const text = (
   report: Report.Report,
   ending: Job.Ending,
@@ -91,7 +87,7 @@ const text = (
   real: number,
   style: Style.Style
 ): string => {
-  const seconds = secondsOf(report)
+  const seconds = Report.elapsed(report)
   const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
   const rows: ReadonlyArray<readonly [string, string]> = [
     ["makespan", Format.span(seconds)],
@@ -150,11 +146,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const rows = yield* readRows(flags)
   if (rows.length === 0) return yield* Source.empty(flags.input)
   const begun = yield* Clock.monotonicTimeNanos
-  const lanes = Lanes.layer({
-    requestsPerMinute: flags.requestsPerMinute ?? policy?.lanes?.requestsPerMinute,
-    tokensPerMinute: flags.tokensPerMinute ?? policy?.lanes?.tokensPerMinute,
-    maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
-  })
+  const lanes = Lanes.layer(Policy.limits(flags, policy))
   const credits = Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })
   const simulated = Effect.gen(function*() {
     const report = Report.make(yield* Clock.currentTimeMillis)

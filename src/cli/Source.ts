@@ -1,4 +1,5 @@
 /** The input that an argument names: a file, or standard input, which is known again by its first line. */
+import * as Bytes from "effect/Bytes"
 import * as Effect from "effect/Effect"
 import type * as PlatformError from "effect/PlatformError"
 import * as Pull from "effect/Pull"
@@ -7,6 +8,7 @@ import * as FileIdentity from "../job/files/FileIdentity.ts"
 import * as Hash from "../job/Hash.ts"
 import * as Input from "../job/Input.ts"
 import { InputError, platformCode } from "../job/JobError.ts"
+import * as Selection from "../job/Selection.ts"
 import * as Host from "./Host.ts"
 import { UsageError } from "./UsageError.ts"
 
@@ -33,6 +35,13 @@ export const of = Effect.fnUntraced(function*(
     )
   }
   return Input.file(flags.input)
+})
+
+/** Chooses among the lines of an input that can be read twice; nothing where all are wanted. */
+export const selection = Effect.fnUntraced(function*(flags: Selection.Options, source: Input.Source) {
+  return (flags.range === undefined && flags.sample === undefined) || source._tag !== "File"
+    ? undefined
+    : Selection.make(yield* Input.countLines(source), flags)
 })
 
 /** Makes the error of an input without rows. */
@@ -65,13 +74,7 @@ export const known = Effect.fnUntraced(function*(source: Input.Source) {
       size += chunk.length
     }
   }
-  const bytes = new Uint8Array(most)
-  let used = 0
-  for (const chunk of begun) {
-    bytes.set(chunk.subarray(0, most - used), used)
-    used = Math.min(most, used + chunk.length)
-  }
-  const first = new TextDecoder().decode(bytes.subarray(0, used)).trimStart().split("\n", 1)[0]!.trimEnd()
+  const first = new TextDecoder().decode(Bytes.concat(begun).subarray(0, most)).trimStart().split("\n", 1)[0]!.trimEnd()
   const hash = Hash.hex32(Hash.text32(first)) + Hash.hex32(Hash.text32(`${first.length}:${first}`))
   const rest: Stream.Stream<Uint8Array, PlatformError.PlatformError> = ended
     ? Stream.empty

@@ -3,7 +3,7 @@ import * as Money from "../domain/Money.ts"
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as Job from "../job/Job.ts"
 import * as Histogram from "../job/Histogram.ts"
-import type * as Report from "../job/Report.ts"
+import * as Report from "../job/Report.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Connection from "./Connection.ts"
 import * as ExitCode from "./ExitCode.ts"
@@ -42,8 +42,6 @@ export interface Context {
   /** Times in which the run waited for credit; absent where it does not wait for any. */
   readonly spells?: ReadonlyArray<Standstill.Spell> | undefined
 }
-
-const seconds = (report: Report.Report): number => ((report.endedAt ?? report.startedAt) - report.startedAt) / 1000
 
 const list = (counts: ReadonlyMap<string, number>): string =>
   Array.from(counts).sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${Format.count(count)}`).join(", ")
@@ -146,7 +144,7 @@ const rowsLine = (context: Context, style: Style.Style): string => {
 }
 
 const timeLine = ({ idealSeconds, report }: Context): string => {
-  const elapsed = seconds(report)
+  const elapsed = Report.elapsed(report)
   const settled = report.ok + report.failed
   const against = idealSeconds === undefined || settled === 0
     ? ""

@@ -3,6 +3,7 @@
  *
  * Input and journal share it: both need strict UTF-8 per line, the journal needs each line's offset to cut a torn tail.
  */
+import * as Bytes from "effect/Bytes"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 
@@ -19,17 +20,6 @@ export interface Splitter {
 const lf = 10
 const none = new Uint8Array(0)
 
-const join = (parts: ReadonlyArray<Uint8Array>, last: Uint8Array, length: number): Uint8Array => {
-  const whole = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  whole.set(last, at)
-  return whole
-}
-
 /**
  * Makes a splitter.
  *
@@ -43,9 +33,8 @@ export const make = (maxLineBytes: number, onLine: OnLine): Splitter => {
   let offset = 0
 
   const finish = (last: Uint8Array, terminated: boolean): void => {
-    const length = carried + last.length
-    if (overlong || length > maxLineBytes) onLine(undefined, start, terminated)
-    else onLine(carried === 0 ? last : join(carry, last, length), start, terminated)
+    if (overlong || carried + last.length > maxLineBytes) onLine(undefined, start, terminated)
+    else onLine(carried === 0 ? last : Bytes.concat([...carry, last]), start, terminated)
     carry = []
     carried = 0
     overlong = false

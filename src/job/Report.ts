@@ -302,6 +302,10 @@ export const all = (self: Report): number => Math.max(self.read, self.total ?? 0
 /** Counts the rows that are done, in this run or before it. */
 export const done = (self: Report): number => self.ok + self.failed + self.bad + self.resumedOk + self.resumedFailed
 
+/** Counts the seconds that a run took, or has taken by `now` where it goes on. */
+export const elapsed = (self: Report, now: number = self.startedAt): number =>
+  ((self.endedAt ?? now) - self.startedAt) / 1000
+
 /** A finished report as plain JSON. Money in dollars as a decimal string, durations in seconds. */
 export type Summary = ReturnType<typeof summary>
 
@@ -321,8 +325,8 @@ const spread = (times: Histogram.Histogram) => ({
  * of the request that answered it, from its sending to the answer, read whole.
  */
 export const summary = (self: Report, now: number) => {
-  const elapsed = ((self.endedAt ?? now) - self.startedAt) / 1000
-  const perSecond = (count: number) => elapsed > 0 ? Math.round(count / elapsed * 100) / 100 : 0
+  const took = elapsed(self, now)
+  const perSecond = (count: number) => took > 0 ? Math.round(count / took * 100) / 100 : 0
   return {
     rows: {
       total: all(self),
@@ -352,7 +356,7 @@ export const summary = (self: Report, now: number) => {
       rowsWithoutUsage: self.unmetered
     },
     time: {
-      elapsedSeconds: Math.round(elapsed * 1000) / 1000,
+      elapsedSeconds: Math.round(took * 1000) / 1000,
       waitedSeconds: Math.round(self.waited * 1000) / 1000,
       rowsPerSecond: perSecond(self.ok + self.failed),
       tokensPerSecond: perSecond(self.inputTokens + self.outputTokens)

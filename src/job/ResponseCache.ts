@@ -12,9 +12,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
-import * as Result from "effect/Result"
 import * as Json from "../together/Json.ts"
 import * as Directory from "./files/Directory.ts"
 import * as Twins from "./Twins.ts"
@@ -45,7 +45,7 @@ const keyOf = (target: string, row: Row.Row): Effect.Effect<string> =>
     Effect.promise(() =>
       crypto.subtle.digest("SHA-256", encoder.encode(`${JSON.stringify(target)}\n${Twins.canonical(row)}`))
     ),
-    (digest) => Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
+    (digest) => Hex.encode(new Uint8Array(digest))
   )
 
 /** Says where answers are kept, and whose they are. */
@@ -67,7 +67,7 @@ export const make = (
       get: (row) =>
         Effect.flatMap(keyOf(target, row), (key) =>
           fs.readFileString(`${folderOf(key)}/${key}.json`).pipe(
-            Effect.map((text) => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))),
+            Effect.map(Json.parse),
             Effect.orElseSucceed(() => undefined)
           )),
       put: Effect.fnUntraced(function*(row, body) {

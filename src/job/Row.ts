@@ -21,7 +21,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import { stringify } from "../together/Json.ts"
+import { parse as parseJson, stringify } from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
@@ -328,7 +328,7 @@ const whyNotJson = (text: string): string => {
 /** Tells whether carriage returns part a text into lines of JSON. */
 const endsInReturns = (text: string): boolean => {
   const pieces = text.split("\r").filter((piece) => piece.trim() !== "")
-  return pieces.length > 1 && pieces.every((piece) => Result.isSuccess(Result.try((): unknown => JSON.parse(piece))))
+  return pieces.length > 1 && pieces.every((piece) => parseJson(piece) !== undefined)
 }
 
 /** Says how to write a line instead, by what it looks like. */

@@ -9,7 +9,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import * as Json from "../together/Json.ts"
 import * as IdIndex from "./journal/IdIndex.ts"
 import type { JournalError } from "./JobError.ts"
 import type * as Row from "./Row.ts"
@@ -24,14 +24,10 @@ const sorted = (_: string, value: unknown): unknown =>
 export const canonical = (row: Row.Row): string => `${row.operation}\n${JSON.stringify(row.body, sorted)}`
 
 /** Reads the body of the answer out of an output row. */
-export const bodyOf = (answer: string): unknown =>
-  Result.getOrUndefined(Result.try(() => {
-    const row: unknown = JSON.parse(answer)
-    return typeof row === "object" && row !== null && "response" in row && typeof row.response === "object" &&
-        row.response !== null && "body" in row.response
-      ? row.response.body
-      : undefined
-  }))
+export const bodyOf = (answer: string): unknown => {
+  const { response } = Json.fieldsOf(Json.parse(answer))
+  return Json.fieldsOf(response)["body"]
+}
 
 /** Knows the requests of a job. */
 export interface Twins {

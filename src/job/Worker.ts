@@ -75,26 +75,25 @@ export const make = <R>(
     return ordinal
   })
 
-  /** Sends a row, and says to those identical to it what became of it. */
-  const send = (task: Task, key: string | undefined, started: number) => {
-    // only twins make a key
-    const tell = (ordinal: number | undefined) => key === undefined ? Effect.void : twins!.settle(key, ordinal)
-    return Effect.uninterruptibleMask((restore) =>
+  /** Sends a row, and tells its ordinal to those identical to it, or that it has none. */
+  const send = (task: Task, started: number, tell: (ordinal: number | undefined) => Effect.Effect<void>) =>
+    Effect.uninterruptibleMask((restore) =>
       Effect.onInterrupt(restore(dispatch.run(task.row)), () => tell(undefined)).pipe(
         Effect.flatMap((verdict) => conclude(task, verdict, started)),
         Effect.flatMap(tell)
       )
     )
-  }
 
   const work = Effect.fnUntraced(function*(task: Task) {
     const started = tick()
     const cached = cache === undefined ? undefined : yield* cache.get(task.row)
     if (cached !== undefined) return yield* borrow(task, cached, "cache", started)
-    if (twins === undefined) return yield* send(task, undefined, started)
+    if (twins === undefined) return yield* send(task, started, () => Effect.void)
     const key = Twins.canonical(task.row)
     const twin = yield* twins.find(key)
-    yield* twin === undefined ? send(task, key, started) : borrow(task, twin, "twin", started)
+    yield* twin === undefined
+      ? send(task, started, (ordinal) => twins.settle(key, ordinal))
+      : borrow(task, twin, "twin", started)
   })
 
   return (task) =>

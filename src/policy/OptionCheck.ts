@@ -56,6 +56,10 @@ export const integerOrInfinity = (where: string, field: string, value: number, m
 export const oneOf = <A extends string>(where: string, field: string, value: A, words: ReadonlyArray<A>): A =>
   words.includes(value) ? value : refuse(where, field, `one of ${words.join(", ")}`, value)
 
+/** Requires a name: a text that is not blank. */
+export const name = (where: string, field: string, value: string): string =>
+  value.trim() === "" ? outside(where, field, "a name", value) : value
+
 /** Holds every option of a record, none left out. */
 export type Complete<Options> = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> }
 

@@ -15,7 +15,7 @@
  * Batch API page (discounted models), API reference of `GET /models`.
  */
 import * as Cache from "effect/Cache"
-import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -262,8 +262,7 @@ export const make = <E, R>(options: Options<E, R>): Effect.Effect<PriceTable<R>>
     let latest = lookup(shipped, stated)
     const ask = Effect.gen(function*() {
       const models = yield* options.models
-      const day = new Date(yield* Clock.currentTimeMillis).toISOString().slice(0, 10)
-      latest = lookup(shipped, fromModels(models, day), stated)
+      latest = lookup(shipped, fromModels(models, DateTime.formatIsoDateUtc(yield* DateTime.now)), stated)
     }).pipe(
       Effect.tapError((error) =>
         Effect.logWarning(

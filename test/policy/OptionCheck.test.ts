@@ -14,6 +14,7 @@ describe("OptionCheck", () => {
     expect(OptionCheck.integerOrInfinity("M.f", "x", 3, 3)).toBe(3)
     expect(OptionCheck.integerOrInfinity("M.f", "x", Infinity, 3)).toBe(Infinity)
     expect(OptionCheck.oneOf("M.f", "x", "a", ["a", "b"])).toBe("a")
+    expect(OptionCheck.name("M.f", "x", "a")).toBe("a")
   })
 
   it.each([
@@ -50,7 +51,8 @@ describe("OptionCheck", () => {
       "oneOf",
       () => OptionCheck.oneOf<string>("M.f", "x", "c", ["a", "b"]),
       "M.f: x must be one of a, b, got c"
-    ]
+    ],
+    ["name", () => OptionCheck.name("M.f", "x", " "), "M.f: x must be a name, got \" \""]
   ])("refuses %s", (_name, check, message) => {
     expect(check).toThrow(RangeError)
     expect(check).toThrow(message)

@@ -9,6 +9,7 @@
  *
  * The module is re-exported by `LedgerStore`.
  */
+import * as Bytes from "effect/Bytes"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Ledger from "../../policy/Ledger.ts"
@@ -123,16 +124,6 @@ export interface Reader {
   readonly end: () => Result.Result<number, LedgerStoreError>
 }
 
-const join = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
-}
-
 /**
  * Makes a reader that hands each entry on.
  *
@@ -171,7 +162,7 @@ export const makeReader = (onEntry: (entry: Ledger.Entry) => void): Reader => {
     let start = 0
     for (let end = bytes.indexOf(lineFeed); end >= 0; start = end + 1, end = bytes.indexOf(lineFeed, start)) {
       const last = bytes.subarray(start, end)
-      const failure = readLine(carry.length === 0 ? last : join([...carry, last]))
+      const failure = readLine(carry.length === 0 ? last : Bytes.concat([...carry, last]))
       if (failure !== undefined) return failure
       carry = []
     }
@@ -193,18 +184,18 @@ export const makeReader = (onEntry: (entry: Ledger.Entry) => void): Reader => {
     push: (bytes) => {
       if (begun) return readLines(bytes)
       carry.push(bytes.slice())
-      const found = join(carry)
+      const found = Bytes.concat(carry)
       return found.length > sectorBytes ? begin(found) : undefined
     },
     end: () => {
       if (!begun) {
-        const found = join(carry)
+        const found = Bytes.concat(carry)
         const failure = begin(found)
         if (failure !== undefined) {
           return failure === noLedger && isTornHeader(found) ? Result.succeed(0) : Result.fail(failure)
         }
       }
-      return isJoined(join(carry)) ? Result.fail(corrupt(line + 1)) : Result.succeed(goodBytes)
+      return isJoined(Bytes.concat(carry)) ? Result.fail(corrupt(line + 1)) : Result.succeed(goodBytes)
     }
   }
 }

@@ -14,10 +14,10 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Json from "../../together/Json.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import { type JournalError, OutputError } from "../JobError.ts"
 import type * as Journal from "../journal/Journal.ts"
@@ -96,8 +96,7 @@ const firstRow = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   const lines = Lines.stream(fs.stream(path), JournalScan.maxLineBytes, (bytes) => bytes && Lines.decode(bytes))
   const first = yield* Effect.orElseSucceed(Stream.runHead(lines), () => Option.none())
-  const value = Result.try((): unknown => JSON.parse(Option.getOrUndefined(first) ?? ""))
-  return Option.getOrUndefined(decodeRow(Result.getOrUndefined(value)))
+  return Option.getOrUndefined(decodeRow(Json.parse(Option.getOrUndefined(first) ?? "")))
 })
 
 /** Tells whether a journal names a file: by the way to it, or by its real path as journals named it before. */

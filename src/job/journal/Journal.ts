@@ -61,18 +61,9 @@ export interface Options extends GroupCommit.Options, Lock.Options {
 }
 
 /** Counts what an opened journal already held. */
-export interface Recovered {
+export interface Recovered extends Readonly<Scan.Sums> {
   /** Records of rows and bad lines, also those that a later one replaces: the ordinals up to here. */
   readonly rows: number
-  readonly ok: number
-  readonly failed: number
-  readonly bad: number
-  readonly attempts: number
-  readonly inputTokens: number
-  readonly outputTokens: number
-  readonly nanoUsd: number
-  /** Nano-dollars that earlier runs may have cost beyond that: calls that were cut off. */
-  readonly uncertainNanoUsd: number
   /** Bytes cut off at the end. */
   readonly tornBytes: number
   /** Numbers of damaged lines further up, the first hundred. */
@@ -165,8 +156,8 @@ const check = (census: Scan.Census, size: number, options: Options): Effect.Effe
 }
 
 /** Tells whether a journal holds nothing that another input, or another provider, could be mixed with. */
-const holdsNothing = ({ damaged, notes, rows, uncertainNanoUsd }: Scan.Census): boolean =>
-  rows === 0 && notes.length === 0 && uncertainNanoUsd === 0 && damaged.length === 0
+const holdsNothing = ({ damaged, notes, rows, sums }: Scan.Census): boolean =>
+  rows === 0 && notes.length === 0 && sums.uncertainNanoUsd === 0 && damaged.length === 0
 
 /** Tells whether the input is known to be another one: a file is compared with a file, a stream with a stream. */
 const isOtherInput = (census: Scan.Census, options: Options): boolean => {
@@ -316,15 +307,8 @@ export const open = Effect.fnUntraced(function*(
   return {
     path,
     recovered: {
+      ...census.sums,
       rows: census.rows,
-      ok: census.ok,
-      failed: census.failed,
-      bad: census.bad,
-      attempts: census.attempts,
-      inputTokens: census.inputTokens,
-      outputTokens: census.outputTokens,
-      nanoUsd: census.nanoUsd,
-      uncertainNanoUsd: census.uncertainNanoUsd,
       tornBytes: Math.max(0, size - census.goodEnd),
       damaged: census.damaged,
       inputChanged
@@ -369,7 +353,7 @@ export const open = Effect.fnUntraced(function*(
 })
 
 /** What a journal holds that is not open. */
-export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd" | "uncertainNanoUsd"> {
+export interface Held extends Readonly<Scan.Sums> {
   /** Tells whether it holds an answer to a row. */
   readonly isAnswered: (id: string) => boolean
   readonly notes: Journal["notes"]
@@ -387,15 +371,6 @@ export interface Held extends Pick<Recovered, "ok" | "failed" | "bad" | "nanoUsd
 export const peek = Effect.fnUntraced(function*(
   path: string
 ): Effect.fn.Return<Held, JournalError, FileSystem.FileSystem> {
-  const { index, ...census } = yield* Scan.take(yield* FileSystem.FileSystem, path, false)
-  return {
-    ok: census.ok,
-    failed: census.failed,
-    bad: census.bad,
-    nanoUsd: census.nanoUsd,
-    uncertainNanoUsd: census.uncertainNanoUsd,
-    isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit,
-    notes: census.notes,
-    target: census.target
-  }
+  const { index, notes, sums, target } = yield* Scan.take(yield* FileSystem.FileSystem, path, false)
+  return { ...sums, isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit, notes, target }
 })

@@ -15,8 +15,8 @@
  * and parses only what stands before it. `jq .answer` reads the answers.
  */
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Json from "../../together/Json.ts"
 import * as Hash from "../Hash.ts"
 
 /** The version this module writes and reads. */
@@ -111,8 +111,6 @@ const decodeIdentity = Schema.decodeUnknownOption(InputIdentity)
 /** Reads the value of an `input` note: which input the rows after it belong to. */
 export const decodeInput = (value: unknown): Head["input"] | undefined => Option.getOrUndefined(decodeIdentity(value))
 
-const json = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
-
 /** Tells whether bytes begin as a line of a journal does, as far as they go. */
 export const beginsLikeOurs = (bytes: Uint8Array): boolean => {
   for (let at = 0; at < Math.min(bytes.length, prefix.length); at++) {
@@ -128,12 +126,12 @@ export const decode = (text: string): Record | undefined => {
   const kind = text.slice(bodyStart, bodyStart + 9)
   if (kind === "\"k\":\"row\"" || kind === "\"k\":\"bad\"") {
     const at = text.indexOf(marker, bodyStart)
-    const meta = at < 0 ? Option.none() : decodeMeta(json(`{${text.slice(bodyStart, at)}}`))
+    const meta = at < 0 ? Option.none() : decodeMeta(Json.parse(`{${text.slice(bodyStart, at)}}`))
     return Option.isNone(meta)
       ? undefined
       : { _tag: "Row", bad: meta.value.k === "bad", meta: meta.value, answer: text.slice(at + marker.length, -1) }
   }
-  const value = json(text)
+  const value = Json.parse(text)
   const head = kind === "\"k\":\"head" ? decodeHead(value) : Option.none()
   if (Option.isSome(head)) return { _tag: "Head", head: head.value }
   const note = decodeNote(value)

@@ -93,8 +93,34 @@ const lines = (
     })
   })
 
+/** Sums up the rows of a journal; those of a row that was sent again count once, what they took each time. */
+export interface Sums {
+  ok: number
+  failed: number
+  bad: number
+  attempts: number
+  inputTokens: number
+  outputTokens: number
+  nanoUsd: number
+  /** Nano-dollars that the runs may have cost beyond what their rows say. */
+  uncertainNanoUsd: number
+}
+
+/** Makes the sums of no row. */
+export const noSums = (): Sums => ({
+  ok: 0,
+  failed: 0,
+  bad: 0,
+  attempts: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  nanoUsd: 0,
+  uncertainNanoUsd: 0
+})
+
 /** Gathers what a scan says: the latest record of each id, the sums, the end of the last good line. */
 export interface Census {
+  readonly sums: Sums
   readonly index: IdIndex.IdIndex
   readonly offsets: Array<number> | undefined
   head: Format.Head | undefined
@@ -102,8 +128,6 @@ export interface Census {
   target: string | undefined
   /** Files that the job has written, as {@link ./Outputs.ts} names them. */
   readonly outputs: Set<string>
-  /** Nano-dollars that the runs may have cost beyond what their rows say. */
-  uncertainNanoUsd: number
   notes: Array<{ readonly name: string; readonly value: unknown }>
   /** Bad lines before this ordinal belong to an input that has changed since. */
   badFrom: number
@@ -113,58 +137,45 @@ export interface Census {
   damagedSinceGood: Array<number>
   /** Whether the file is a torn first line and nothing else. */
   tornHead: boolean
-  ok: number
-  failed: number
-  bad: number
-  attempts: number
-  inputTokens: number
-  outputTokens: number
-  nanoUsd: number
 }
 
 /** Makes the census of an empty journal. */
 export const newCensus = (offsets: boolean): Census => ({
+  sums: noSums(),
   index: IdIndex.make(2),
   offsets: offsets ? [] : undefined,
   head: undefined,
   input: undefined,
   target: undefined,
   outputs: new Set(),
-  uncertainNanoUsd: 0,
   notes: [],
   badFrom: 1,
   rows: 0,
   goodEnd: 0,
   damaged: [],
   damagedSinceGood: [],
-  tornHead: false,
-  ok: 0,
-  failed: 0,
-  bad: 0,
-  attempts: 0,
-  inputTokens: 0,
-  outputTokens: 0,
-  nanoUsd: 0
+  tornHead: false
 })
 
 const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
   const { meta } = record
+  const { sums } = census
   census.rows++
   census.offsets?.push(offset)
   const before = census.index.get(meta.id)
   if (record.bad) {
-    census.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
+    sums.bad += before === 0 || (before & numberMask) < census.badFrom ? 1 : 0
   } else {
-    if ((before & okBit) !== 0) census.ok--
-    else if (before !== 0) census.failed--
-    if (meta.ok) census.ok++
-    else census.failed++
+    if ((before & okBit) !== 0) sums.ok--
+    else if (before !== 0) sums.failed--
+    if (meta.ok) sums.ok++
+    else sums.failed++
   }
-  census.attempts += meta.a
-  census.inputTokens += meta.in ?? 0
-  census.outputTokens += meta.out ?? 0
-  census.nanoUsd += meta.nano ?? 0
-  census.uncertainNanoUsd += meta.besides ?? 0
+  sums.attempts += meta.a
+  sums.inputTokens += meta.in ?? 0
+  sums.outputTokens += meta.out ?? 0
+  sums.nanoUsd += meta.nano ?? 0
+  sums.uncertainNanoUsd += meta.besides ?? 0
   const bits = record.bad ? badBits : meta.ok ? okBit : failedBit
   census.index.set(meta.id, (bits | census.rows) >>> 0, meta.h)
 }
@@ -173,7 +184,7 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
 export const newInput = (census: Census, input: Format.Head["input"]): void => {
   census.input = input
   census.badFrom = census.rows + 1
-  census.bad = 0
+  census.sums.bad = 0
 }
 
 /** Takes in a note that is about the journal itself; the others are handed on to whoever wrote them. */
@@ -183,7 +194,7 @@ const countNote = (census: Census, note: Extract<Format.Record, { _tag: "Note" }
   if (input !== undefined) newInput(census, input)
   else if (name === "target" && typeof value === "string") census.target = value
   else if (name === "output" && typeof value === "string") census.outputs.add(value)
-  else if (name === "uncertain" && typeof value === "number") census.uncertainNanoUsd += value
+  else if (name === "uncertain" && typeof value === "number") census.sums.uncertainNanoUsd += value
   else census.notes.push(note)
 }
 

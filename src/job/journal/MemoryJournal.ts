@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as IdIndex from "./IdIndex.ts"
 import type * as Journal from "./Journal.ts"
-import type * as Scan from "./JournalScan.ts"
+import * as Scan from "./JournalScan.ts"
 
 /** Makes one; `answers` says whether they are kept, in memory, for {@link Journal.Journal.answerAt}. */
 export const make = (options: { readonly answers: boolean }): Journal.Journal => {
@@ -14,20 +14,7 @@ export const make = (options: { readonly answers: boolean }): Journal.Journal =>
   let rows = 0
   return {
     path: "(none)",
-    recovered: {
-      rows: 0,
-      ok: 0,
-      failed: 0,
-      bad: 0,
-      attempts: 0,
-      inputTokens: 0,
-      outputTokens: 0,
-      nanoUsd: 0,
-      uncertainNanoUsd: 0,
-      tornBytes: 0,
-      damaged: [],
-      inputChanged: false
-    },
+    recovered: { ...Scan.noSums(), rows: 0, tornBytes: 0, damaged: [], inputChanged: false },
     known: (id) => {
       const line = index.get(id)
       return line === 0 ? { _tag: "New" } : { _tag: "Seen", line }

@@ -153,7 +153,7 @@ const checkCount = (field: "dimensions" | "maxInputs", value: number | undefined
  */
 export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") OptionCheck.refuse(`${moduleName}.make`, "model", "a name", JSON.stringify(model))
+  OptionCheck.name(`${moduleName}.make`, "model", model)
   checkCount("dimensions", base.dimensions)
   checkCount("maxInputs", base.maxInputs)
 

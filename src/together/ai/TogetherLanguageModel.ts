@@ -195,7 +195,7 @@ const annotateResponse = (
  */
 export const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, never, Together> => {
   const { config: base = {}, model } = options
-  if (model.trim() === "") OptionCheck.refuse(`${moduleName}.make`, "model", "a name", JSON.stringify(model))
+  OptionCheck.name(`${moduleName}.make`, "model", model)
 
   const prepare = Effect.fnUntraced(function*(asked: LanguageModel.ProviderOptions, method: Method) {
     const config = merge(base, yield* CurrentConfig)
