@@ -108,7 +108,7 @@ export const run = (scenario: Scenario): Effect.Effect<Outcome> =>
         Together.layerHttp({ apiKey: Redacted.make("key") }).pipe(
           Layer.provideMerge(Layer.succeed(HttpClient.HttpClient, client)),
           Layer.provideMerge(Credits.layerAlerts((alert) => Effect.sync(() => void alerts.push(alert)))),
-          Layer.provideMerge(Credits.layer({ onSuspended: "wait", ...scenario.credits }))
+          Layer.provideMerge(Credits.layer({ whenSuspended: "wait", ...scenario.credits }))
         )
       )
     )

@@ -129,7 +129,7 @@ const guards = (options: Options) =>
     Lanes.layer(options.lanes),
     Credits.layer({
       ...(options.maxCost === undefined ? {} : { budgets: [budgetOf(options.maxCost)] }),
-      onSuspended: options.onCredits === "wait" ? "wait" : "fail"
+      whenSuspended: options.onCredits === "wait" ? "wait" : "fail"
     })
   )
 

@@ -147,7 +147,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   if (rows.length === 0) return yield* Source.empty(flags.input)
   const begun = yield* Clock.monotonicTimeNanos
   const lanes = Lanes.layer(Policy.limits(flags, policy))
-  const credits = Credits.layer({ onSuspended: onCredits === "wait" ? "wait" : "fail" })
+  const credits = Credits.layer({ whenSuspended: onCredits === "wait" ? "wait" : "fail" })
   const simulated = Effect.gen(function*() {
     const report = Report.make(yield* Clock.currentTimeMillis)
     report.total = rows.length * flags.repeat

@@ -51,6 +51,7 @@ import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
 import * as Deadline from "./Deadline.ts"
+import * as FailOrWait from "./FailOrWait.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import { CurrentProbe } from "./Probe.ts"
@@ -101,7 +102,7 @@ export interface RunOptions<in A, in E> {
    * What a call does at an open circuit. `"fail"` (default, interactive calls): `CircuitOpenError` at once.
    * `"wait"` (jobs): waits until it is admitted; bound it with `Deadline.run`.
    */
-  readonly whenOpen?: "fail" | "wait" | undefined
+  readonly whenOpen?: FailOrWait.FailOrWait | undefined
   /** Judges an attempt. Default: the table of the module header. */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
 }
@@ -270,9 +271,9 @@ export const make = Effect.fnUntraced(
   }
 )
 
-/** Checks what the types rule out: a word that is none would fail where its caller meant to wait. */
+/** Checks what the types rule out. */
 const checked = <A, E>(where: string, options: RunOptions<A, E>): RunOptions<A, E> => {
-  OptionCheck.oneOf(where, "whenOpen", options.whenOpen ?? "fail", ["fail", "wait"])
+  FailOrWait.checked(where, "whenOpen", options.whenOpen)
   return options
 }
 

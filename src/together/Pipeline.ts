@@ -161,7 +161,7 @@ const paid = <A, R>(
   })
   if (money === undefined) return sent
   const { estimate, key } = money.request
-  const billed = (exit: Exit.Exit<unknown, unknown>) => observed.sent && Credits.maybeBilled(exit)
+  const billed = (exit: Exit.Exit<unknown, unknown>) => observed.sent && Credits.mayBeBilled(exit)
   const high = estimate._tag === "Known" ? estimate.high : 0n
   const outlaid = watch === undefined ? sent : CallWatch.outlaid(sent, watch, high, billed)
   const checked = Effect.andThen(money.credits.check(key), outlaid)

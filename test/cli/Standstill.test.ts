@@ -27,7 +27,7 @@ describe("Standstill", () => {
         yield* Effect.forkScoped(Standstill.watching(standstill, now))
         yield* Effect.forkScoped(Ticker.drawing(report, standstill, host))
         yield* Effect.sleep("6 seconds")
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         yield* Effect.sleep("5 seconds")
         expect(written[0]).toMatch(/ · no credit since 0:06 · top up at https:\S+\/billing · next probe in [67] s\n$/)
         report.endedAt = now()
@@ -47,7 +47,7 @@ describe("Standstill", () => {
   it.effect("does not speak of credit where the run stops for want of it", () =>
     Effect.gen(function*() {
       const standstill = Standstill.make(false)
-      yield* (yield* Credits.Credits).onInsufficientCredits()
+      yield* (yield* Credits.Credits).suspend()
       yield* Standstill.look(standstill, 0)
       expect([Standstill.now(standstill, 0), Standstill.told(standstill, Report.make(0))]).toEqual([
         undefined,

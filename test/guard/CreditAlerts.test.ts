@@ -102,11 +102,11 @@ describe("CreditAlerts", () => {
 
   it.effect("tells a suspension with its remedy, and its end", () =>
     listening(
-      { probe, balance: [{ balance: "$3" }], onSuspended: "wait" },
+      { probe, balance: [{ balance: "$3" }], whenSuspended: "wait" },
       (credits, alerts) =>
         Effect.gen(function*() {
-          yield* credits.onInsufficientCredits()
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
+          yield* credits.suspend()
           yield* TestClock.adjust("12 seconds")
           yield* credits.resume()
           yield* Effect.yieldNow
@@ -126,7 +126,7 @@ describe("CreditAlerts", () => {
       { probe: Schedule.upTo(Schedule.spaced("1 second"), { times: 0 }) },
       (credits, alerts) =>
         Effect.gen(function*() {
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
           yield* Effect.yieldNow
           expect(alerts.map((alert) => alert._tag)).toEqual(["Suspended", "ProbingEnded"])
           expect(alerts[0]?.message).toMatch(/no probe is planned/)
@@ -318,7 +318,7 @@ describe("CreditAlerts", () => {
       yield* Effect.gen(function*() {
         const credits = yield* Credits.Credits
         for (let round = 0; round < 2; round++) {
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
           yield* credits.resume()
           yield* Effect.yieldNow
         }
@@ -401,7 +401,7 @@ describe("Credits", () => {
   it.effect("opens a call in a scope: refused, run again, charged for what arrived", () =>
     Effect.gen(function*() {
       const refused = new InsufficientCreditsError({ message: "no credit" })
-      const credits = yield* Credits.make({ onSuspended: { wait: "1 minute" }, probe })
+      const credits = yield* Credits.make({ whenSuspended: { wait: "1 minute" }, probe })
       const fiber = yield* Effect.forkChild(
         Effect.scoped(Effect.gen(function*() {
           const opened = yield* credits.open({ estimate: Price.exactly(cents(9)) })
@@ -428,7 +428,7 @@ describe("Credits", () => {
       yield* Effect.flip(credits.run(ok, { ...call(50), key: "secret" }))
       const free = yield* Credits.make({ probe })
       yield* free.run(ok, { estimate: Price.unknown("?"), cost: () => Price.unknown("?") })
-      yield* free.onInsufficientCredits()
+      yield* free.suspend()
       yield* TestClock.adjust("30 seconds")
       yield* Effect.flip(free.run(Effect.fail("x" as const), call(1)))
       yield* TestClock.adjust("30 seconds")
@@ -481,7 +481,7 @@ describe("Credits", () => {
         TOGETHER_CREDITS_RUN_BUDGET: "$25",
         TOGETHER_CREDITS_DAY_BUDGET: "0.50",
         TOGETHER_CREDITS_BALANCE: "$30",
-        TOGETHER_CREDITS_ON_SUSPENDED: "wait"
+        TOGETHER_CREDITS_WHEN_SUSPENDED: "wait"
       }))))
 
     it.effect("needs none of them, and refuses what is no amount", () =>

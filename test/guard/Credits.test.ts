@@ -31,14 +31,14 @@ const slow = (options: Credits.Options) =>
 describe("Credits", () => {
   describe("make", () => {
     it.effect.each<[string, Credits.Options]>([
-      ["Credits.make: onSuspended.wait must be above 0, got 0 ms", { onSuspended: { wait: 0 } }],
+      ["Credits.make: whenSuspended.wait must be above 0, got 0 ms", { whenSuspended: { wait: 0 } }],
       [
-        "Credits.make: onSuspended must be one of fail, wait, got x",
-        { onSuspended: "x" as Credits.OnSuspended }
+        "Credits.make: whenSuspended must be one of fail, wait, got x",
+        { whenSuspended: "x" as Credits.WhenSuspended }
       ],
       ["Credits.make: unknownPrice must be one of refuse, allow, got x", { unknownPrice: "x" as "allow" }],
       ["Credits.make: orphans must be one of charge, refund, got x", { orphans: "x" as "refund" }],
-      ["Credits.make: onStoreFailure must be one of stop, continue, got x", { onStoreFailure: "x" as "continue" }],
+      ["Credits.make: whenUnwritable must be one of stop, continue, got x", { whenUnwritable: "x" as "continue" }],
       ["Credits.make: dayOffset must be above -24 h and below 24 h, got 86400000 ms", { dayOffset: "1 day" }],
       ["Credits.make: lowBalance must be at least 0, got -1000 ms", { lowBalance: "-1 second" }],
       ["Credits.stateBalance: free must be at most the balance of $5.00, got $9.00", {
@@ -51,14 +51,14 @@ describe("Credits", () => {
       }))
   })
 
-  it.effect.each<[string, Credits.OnSuspended]>([
-    ["onSuspended must be one of fail, wait, got x", "x" as Credits.OnSuspended],
-    ["onSuspended.wait must be above 0, got 0 ms", { wait: 0 }],
-    ["onSuspended.wait must be a duration, got NaN", { wait: NaN }]
-  ])("refuses for one call: %s", ([wrong, onSuspended]) =>
+  it.effect.each<[string, Credits.WhenSuspended]>([
+    ["whenSuspended must be one of fail, wait, got x", "x" as Credits.WhenSuspended],
+    ["whenSuspended.wait must be above 0, got 0 ms", { wait: 0 }],
+    ["whenSuspended.wait must be a duration, got NaN", { wait: NaN }]
+  ])("refuses for one call: %s", ([wrong, whenSuspended]) =>
     Effect.gen(function*() {
       const credits = yield* Credits.make()
-      const request = { ...call(3), onSuspended }
+      const request = { ...call(3), whenSuspended }
       for (
         const [name, make] of [
           ["run", () => credits.run(Effect.void, request)],
@@ -308,7 +308,7 @@ describe("Credits", () => {
 
     it.effect("waits and starts again when it is refused before its first element", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         let starts = 0
         const self = Stream.suspend(() => ++starts === 1 ? Stream.fail(refused) : Stream.make(1, 2))
         const fiber = yield* Effect.forkChild(Stream.runCollect(credits.stream(self, perElement)), {
@@ -322,8 +322,8 @@ describe("Credits", () => {
 
     it.effect("lifts a suspension with its first element", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
-        yield* credits.onInsufficientCredits()
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+        yield* credits.suspend()
         yield* Effect.forkChild(
           Stream.runDrain(credits.stream(Stream.concat(Stream.make(1), Stream.never), perElement)),
           { startImmediately: true }
@@ -447,16 +447,16 @@ describe("Credits", () => {
 
     it.effect("that answered is paid for where its call is then refused for want of credit", () =>
       Effect.gen(function*() {
-        for (const onSuspended of ["fail", "wait"] as const) {
-          const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")], onSuspended, probe })
+        for (const whenSuspended of ["fail", "wait"] as const) {
+          const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")], whenSuspended, probe })
           let calls = 0
           const next = Effect.suspend(() => ++calls === 1 ? Effect.fail(refused) : Effect.void)
           const both = Effect.andThen(credits.attempt(Effect.void), next)
           const fiber = yield* Effect.forkChild(Effect.exit(credits.run(both, call(3))), { startImmediately: true })
           yield* TestClock.adjust("30 seconds")
-          expect(Exit.isSuccess(yield* Fiber.join(fiber))).toBe(onSuspended === "wait")
+          expect(Exit.isSuccess(yield* Fiber.join(fiber))).toBe(whenSuspended === "wait")
           expect(yield* tallyOf(credits)).toMatchObject({
-            settled: cents(onSuspended === "wait" ? 13 : 10),
+            settled: cents(whenSuspended === "wait" ? 13 : 10),
             uncertain: cents(10),
             reserved: 0n,
             open: 0

@@ -16,9 +16,9 @@ const answerAfter = (delay: Duration.Input) => Effect.delay(Effect.succeed("answ
 
 /** Suspends an account, and forks calls of it that note when they are sent, in seconds. */
 const suspended = Effect.fnUntraced(function*(schedule: Credits.Options["probe"] = probe) {
-  const credits = yield* Credits.make({ onSuspended: "wait", probe: schedule })
+  const credits = yield* Credits.make({ whenSuspended: "wait", probe: schedule })
   const alerts = yield* listen(credits)
-  yield* credits.onInsufficientCredits()
+  yield* credits.suspend()
   const sent: Array<string> = []
   const noted = <A, E>(name: string, effect: Effect.Effect<A, E>) =>
     Effect.flatMap(Clock.currentTimeMillis, (millis) => {
@@ -50,16 +50,16 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const { fork, sent } = yield* suspended()
         yield* TestClock.adjust("30 seconds")
-        yield* fork("first", Effect.never, { onSuspended: "fail" })
+        yield* fork("first", Effect.never, { whenSuspended: "fail" })
         yield* TestClock.adjust("29 seconds")
-        yield* fork("early", Effect.never, { onSuspended: "fail" })
+        yield* fork("early", Effect.never, { whenSuspended: "fail" })
         yield* TestClock.adjust("2 seconds")
-        yield* fork("second", Effect.never, { onSuspended: "fail" })
+        yield* fork("second", Effect.never, { whenSuspended: "fail" })
         // its turn began when it was sent
         yield* TestClock.adjust("29 seconds")
-        yield* fork("early", Effect.never, { onSuspended: "fail" })
+        yield* fork("early", Effect.never, { whenSuspended: "fail" })
         yield* TestClock.adjust("1 second")
-        yield* fork("third", Effect.never, { onSuspended: "fail" })
+        yield* fork("third", Effect.never, { whenSuspended: "fail" })
         expect(sent).toEqual(["first at 30", "second at 61", "third at 91"])
       }))
 
@@ -164,7 +164,7 @@ describe("Credits", () => {
           yield* credits.resume()
           alerts.length = 0
         }
-      }).pipe(Effect.scoped, Effect.provide(Credits.layer({ onSuspended: "wait", probe }))))
+      }).pipe(Effect.scoped, Effect.provide(Credits.layer({ whenSuspended: "wait", probe }))))
   })
 
   describe("a call within a probe", () => {
@@ -172,18 +172,18 @@ describe("Credits", () => {
     const nested = (
       credits: Credits.Service,
       effect: Effect.Effect<string, InsufficientCreditsError>,
-      onSuspended: "wait" | "fail"
+      whenSuspended: "wait" | "fail"
     ) =>
-      credits.run(credits.run(Effect.andThen(credits.check(), effect), { ...call(1), onSuspended }), {
+      credits.run(credits.run(Effect.andThen(credits.check(), effect), { ...call(1), whenSuspended }), {
         ...call(1),
-        onSuspended
+        whenSuspended
       })
 
-    it.effect.each(["wait", "fail"] as const)("is that probe: %s", (onSuspended) =>
+    it.effect.each(["wait", "fail"] as const)("is that probe: %s", (whenSuspended) =>
       Effect.gen(function*() {
         const { credits, noted } = yield* suspended()
         yield* TestClock.adjust("30 seconds")
-        expect(yield* nested(credits, noted("inner", Effect.succeed("answer")), onSuspended)).toBe("answer")
+        expect(yield* nested(credits, noted("inner", Effect.succeed("answer")), whenSuspended)).toBe("answer")
         expect((yield* credits.account())._tag).toBe("Active")
         expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, calls: 2 })
       }))

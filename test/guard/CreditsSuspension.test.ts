@@ -60,7 +60,7 @@ describe("Credits", () => {
     it.effect("ends the wait of a call that probes in time", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: { wait: "2 minutes" }, probe })
+        const credits = yield* Credits.make({ whenSuspended: { wait: "2 minutes" }, probe })
         state.open = false
         const ended = yield* Effect.timed(Effect.flip(credits.run(send, call(1))))
         // refused after a second, it probes three times, and does not begin anew to wait
@@ -68,7 +68,7 @@ describe("Credits", () => {
         const { budgets, keys } = yield* credits.report
         expect([keys[0]?.tally.reserved, keys[0]?.waiting, budgets]).toEqual([0n, 0, []])
         // where the wait is over as a probe is refused, there is no further one
-        const short = credits.run(send, { ...call(1), onSuspended: { wait: "500 millis" } })
+        const short = credits.run(send, { ...call(1), whenSuspended: { wait: "500 millis" } })
         yield* Effect.sleep("1 minute")
         expect(yield* Effect.flip(short)).toBe(refused)
       })))
@@ -87,13 +87,13 @@ describe("Credits", () => {
 
     it.effect("counts no refusal of a call that was stopped before it was sent", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "fail", probe })
+        const credits = yield* Credits.make({ whenSuspended: "fail", probe })
         const alerts = yield* listen(credits)
         const stopped = yield* Effect.forkChild(
           Effect.flip(credits.run(Effect.delay(credits.check(), "1 second"), call(1))),
           { startImmediately: true }
         )
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         yield* TestClock.adjust("1 second")
         expect((yield* Fiber.join(stopped)).message).toMatch(/^Not sent/)
         yield* credits.resume()
@@ -104,7 +104,7 @@ describe("Credits", () => {
     it.effect("makes calls wait by policy, elects one to probe, and loses none", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         const alerts = yield* listen(credits)
         state.open = false
         const fibers = yield* Effect.forEach(
@@ -132,7 +132,7 @@ describe("Credits", () => {
     it.effect("stops what had passed the guard but was not sent yet", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         const queued = Effect.sleep("10 seconds").pipe(Effect.andThen(credits.check()), Effect.andThen(send))
         state.open = false
         const behind = yield* Effect.forkChild(credits.run(queued, call(1)), { startImmediately: true })
@@ -149,9 +149,9 @@ describe("Credits", () => {
     it.effect("lets the probe itself pass the check, and no other call", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         const checked = Effect.andThen(credits.check(), send)
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         const fiber = yield* Effect.forkChild(credits.run(checked, call(1)), { startImmediately: true })
         yield* TestClock.adjust("30 seconds")
         expect(state.sent).toBe(1)
@@ -164,8 +164,8 @@ describe("Credits", () => {
     it.effect("resumes by hand at once", () =>
       Effect.gen(function*() {
         const { send } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
-        yield* credits.onInsufficientCredits()
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+        yield* credits.suspend()
         const fiber = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         expect(yield* credits.resume()).toBe(true)
         expect(yield* credits.resume()).toBe(false)
@@ -175,13 +175,13 @@ describe("Credits", () => {
 
     it.effect("ignores a refusal from before the top-up", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         let attempts = 0
         const late = Effect.suspend(() =>
           ++attempts === 1 ? Effect.andThen(Effect.sleep("1 minute"), refused) : Effect.succeed("answer")
         )
         const fiber = yield* Effect.forkChild(credits.run(late, call(1)), { startImmediately: true })
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         yield* credits.resume()
         yield* TestClock.adjust("1 minute")
         expect((yield* credits.account())._tag).toBe("Active")
@@ -191,8 +191,8 @@ describe("Credits", () => {
     it.effect("elects the next waiter when the elected one is interrupted", () =>
       Effect.gen(function*() {
         const { send, state } = provider()
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
-        yield* credits.onInsufficientCredits()
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+        yield* credits.suspend()
         const first = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         const second = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         yield* TestClock.adjust("30 seconds")
@@ -206,9 +206,9 @@ describe("Credits", () => {
 
     it.effect("probes again after the same delay when a probe fails for another reason", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         const alerts = yield* listen(credits)
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         const broken = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail("broken" as const), call(1))), {
           startImmediately: true
         })
@@ -224,7 +224,7 @@ describe("Credits", () => {
     it.effect("gives a wait its own end", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({
-          onSuspended: { wait: "10 seconds" },
+          whenSuspended: { wait: "10 seconds" },
           probe,
           budgets: [Budget.perRun("$1")]
         })
@@ -241,7 +241,7 @@ describe("Credits", () => {
 
     it.effect("ends a wait as soon as the deadline leaves no time for an attempt, and tells what it waited for", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
         const waits = (options: Partial<Credits.Request>, send: Effect.Effect<string, InsufficientCreditsError>) =>
           credits.run(send, { ...call(1), ...options }).pipe(
             Deadline.run("10 seconds", { minAttempt: "1 second" }),
@@ -251,7 +251,7 @@ describe("Credits", () => {
         const calls = [
           yield* waits({}, Effect.fail(refused)),
           yield* waits({}, Effect.succeed("answer")),
-          yield* waits({ onSuspended: { wait: "1 minute" } }, Effect.succeed("answer"))
+          yield* waits({ whenSuspended: { wait: "1 minute" } }, Effect.succeed("answer"))
         ]
         yield* TestClock.adjust("8999 millis")
         expect((yield* credits.report).keys[0]?.waiting).toBe(3)
@@ -266,7 +266,7 @@ describe("Credits", () => {
 
     it.effect("waits not at all where the deadline leaves no time for it, and gives the refusal itself", () =>
       Effect.gen(function*() {
-        const credits = yield* Credits.make({ onSuspended: "wait", probe })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe })
         const late = credits.run(Effect.delay(Effect.fail(refused), "9500 millis"), call(1)).pipe(
           Deadline.run("10 seconds", { minAttempt: "1 second" }),
           Effect.flip
@@ -279,7 +279,7 @@ describe("Credits", () => {
     it.effect("ends with the probe schedule, until resumed", () =>
       Effect.gen(function*() {
         const twice = Schedule.upTo(Schedule.spaced("1 second"), { times: 2 })
-        const credits = yield* Credits.make({ onSuspended: "wait", probe: twice })
+        const credits = yield* Credits.make({ whenSuspended: "wait", probe: twice })
         const alerts = yield* listen(credits)
         const fiber = yield* Effect.forkChild(Effect.flip(credits.run(Effect.fail(refused), call(1))), {
           startImmediately: true
@@ -299,9 +299,9 @@ describe("Credits", () => {
       }))
 
     const probeTimes = Effect.fnUntraced(function*(options: Credits.Options, total: Duration.Input) {
-      const credits = yield* Credits.make({ ...options, onSuspended: "wait" })
+      const credits = yield* Credits.make({ ...options, whenSuspended: "wait" })
       const times: Array<number> = []
-      yield* credits.onInsufficientCredits()
+      yield* credits.suspend()
       yield* Effect.forkChild(
         credits.run(
           Effect.flatMap(Clock.currentTimeMillis, (millis) => {
@@ -342,7 +342,7 @@ describe("Credits", () => {
       ([, exit]) =>
         Effect.gen(function*() {
           const credits = yield* Credits.make({ probe })
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
           yield* TestClock.adjust("30 seconds")
           const scope = yield* Scope.make()
           const opened = yield* Scope.provide(credits.open({ estimate }), scope)
@@ -364,7 +364,7 @@ describe("Credits", () => {
     it.effect("takes no late answer of one probe for that of the next", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
-        yield* credits.onInsufficientCredits()
+        yield* credits.suspend()
         yield* TestClock.adjust("30 seconds")
         const scope = yield* Scope.make()
         const opened = yield* Scope.provide(credits.open({ estimate }), scope)
@@ -385,14 +385,14 @@ describe("Credits", () => {
           operations
         ))
 
-      it.effect.each<[string, Credits.OnSuspended]>([["for ever", "wait"], ["so long", { wait: "2 hours" }]])(
+      it.effect.each<[string, Credits.WhenSuspended]>([["for ever", "wait"], ["so long", { wait: "2 hours" }]])(
         "%s misses no wake-up between two of its steps",
-        ([, onSuspended]) =>
+        ([, whenSuspended]) =>
           Effect.gen(function*() {
             for (let operations = 3; operations < 60; operations++) {
               const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
-                const credits = yield* Credits.make({ onSuspended, probe })
-                yield* credits.onInsufficientCredits()
+                const credits = yield* Credits.make({ whenSuspended, probe })
+                yield* credits.suspend()
                 const late = yield* yielding(credits, operations)
                 yield* Effect.yieldNow
                 yield* credits.resume()
@@ -413,13 +413,13 @@ describe("Credits", () => {
           for (let operations = 3; operations < 40; operations++) {
             for (let turns = 0; turns < 6; turns++) {
               const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
-                const credits = yield* Credits.make({ onSuspended: "wait", probe: once })
-                yield* credits.onInsufficientCredits()
+                const credits = yield* Credits.make({ whenSuspended: "wait", probe: once })
+                yield* credits.suspend()
                 yield* Effect.sleep("1 second")
                 const turn = yield* Deferred.make<void>()
                 const last = credits.run(Effect.andThen(Deferred.await(turn), refused), {
                   ...call(1),
-                  onSuspended: "fail"
+                  whenSuspended: "fail"
                 })
                 yield* Effect.forkChild(Effect.exit(last), { startImmediately: true })
                 const late = yield* yielding(credits, operations)
@@ -443,8 +443,8 @@ describe("Credits", () => {
         })
         yield* Effect.gen(function*() {
           const { send, state } = provider()
-          const credits = yield* Credits.make({ onSuspended: "wait", probe })
-          yield* credits.onInsufficientCredits()
+          const credits = yield* Credits.make({ whenSuspended: "wait", probe })
+          yield* credits.suspend()
           stepMillis = -3_600_000
           yield* TestClock.adjust("30 seconds")
           const probing = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
@@ -456,10 +456,10 @@ describe("Credits", () => {
           yield* TestClock.adjust("1 second")
           expect(yield* Fiber.join(next)).toBe("answer")
           // by hand in between: the next outage waits for its own probe
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
           yield* TestClock.adjust("30 seconds")
           yield* credits.resume()
-          yield* credits.onInsufficientCredits()
+          yield* credits.suspend()
           const waiting = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
           yield* TestClock.adjust("29 seconds")
           expect(state.sent).toBe(2)
@@ -471,15 +471,15 @@ describe("Credits", () => {
     it.effect("keeps the probe of one key through a check of another", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
-        yield* credits.onInsufficientCredits("a")
+        yield* credits.suspend("a")
         yield* TestClock.adjust("30 seconds")
         yield* credits.run(credits.check("b"), { ...call(1), key: "a" })
         expect((yield* credits.account("a"))._tag).toBe("Active")
         // the same generation of another account makes no probe
-        yield* credits.onInsufficientCredits("a")
-        yield* credits.onInsufficientCredits("b")
+        yield* credits.suspend("a")
+        yield* credits.suspend("b")
         yield* credits.resume("b")
-        yield* credits.onInsufficientCredits("b")
+        yield* credits.suspend("b")
         yield* TestClock.adjust("30 seconds")
         yield* Effect.forkChild(credits.run(Effect.never, { ...call(1), key: "b" }), { startImmediately: true })
         yield* Effect.flip(credits.run(credits.check("b"), { ...call(1), key: "a" }))
@@ -498,7 +498,7 @@ describe("Credits", () => {
     it.effect("suspends one key and leaves another alone", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
-        yield* credits.onInsufficientCredits("a")
+        yield* credits.suspend("a")
         expect((yield* credits.account("a"))._tag).toBe("Suspended")
         expect(yield* credits.run(Effect.succeed(1), { ...call(1), key: "b" })).toBe(1)
         yield* Effect.flip(credits.run(Effect.succeed(1), { ...call(1), key: "a" }))
@@ -522,8 +522,8 @@ describe("Credits", () => {
         let interrupted = 0
         for (let step = 0; step < 40; step++) {
           for (const kind of ["run", "refused", "probe", "stream", "waiting"] as const) {
-            const credits = yield* Credits.make({ onSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
-            if (kind === "probe" || kind === "waiting") yield* credits.onInsufficientCredits()
+            const credits = yield* Credits.make({ whenSuspended: "wait", probe, budgets: [Budget.perRun("$1")] })
+            if (kind === "probe" || kind === "waiting") yield* credits.suspend()
             if (kind === "probe") yield* TestClock.adjust("30 seconds")
             const call_ = steppy(kind === "refused" ? 1 : 0)
             const under = kind === "stream"

@@ -48,7 +48,7 @@ describe("the ledger under the guard", () => {
       }
       const make = (options: Credits.Options) =>
         Effect.provideService(Credits.make(options), LedgerStore.LedgerStore, store)
-      const [strict, lenient] = [yield* make({}), yield* make({ onStoreFailure: "continue" })]
+      const [strict, lenient] = [yield* make({}), yield* make({ whenUnwritable: "continue" })]
       const alerts: Array<string> = []
       yield* Effect.forkScoped(
         Stream.runForEach(strict.alerts, (alert) => Effect.sync(() => void alerts.push(alert._tag))),
@@ -153,7 +153,7 @@ describe("the ledger under the guard", () => {
             })
           )
       }
-      const made = Credits.make({ budgets, run: "r", onStoreFailure: "continue" }).pipe(
+      const made = Credits.make({ budgets, run: "r", whenUnwritable: "continue" }).pipe(
         Effect.provideService(LedgerStore.LedgerStore, filling)
       )
       /** Reads what a restart would know. */

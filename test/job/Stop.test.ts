@@ -213,7 +213,7 @@ describe("Stop", () => {
     Effect.gen(function*() {
       const ran = yield* stopped(interrupted(), {
         provider: { faults: [{ probability: 1, kind: 402 }] },
-        credits: { onSuspended: "wait", probe: Schedule.spaced("1 hour") },
+        credits: { whenSuspended: "wait", probe: Schedule.spaced("1 hour") },
         lanes: { maxInFlight: 8 }
       })
       expect(ran).toMatchObject({ after: 0, arrivals: 1, late: 0, held: 0, result: { report: { ok: 0, failed: 0 } } })
@@ -224,7 +224,7 @@ describe("Stop", () => {
       for (const to of [1.5, 100]) {
         const ran = yield* stopped(interrupted(3000), {
           provider: { faults: [{ to, probability: 1, kind: 402, stage: "engine" }] },
-          credits: { onSuspended: "wait", probe: Schedule.spaced("300 millis") },
+          credits: { whenSuspended: "wait", probe: Schedule.spaced("300 millis") },
           lanes: { maxInFlight: 4 },
           stopAt: 3000
         })
@@ -239,7 +239,7 @@ describe("Stop", () => {
         // the probe that is on the wire at the stop is refused, and the next one would be answered within the grace
         const ran = yield* stopped({ ...interrupted(), order }, {
           provider: { faults: [{ to: 1, probability: 1, kind: 402, stage: "engine" }] },
-          credits: { onSuspended: "wait", probe: Schedule.spaced("300 millis") },
+          credits: { whenSuspended: "wait", probe: Schedule.spaced("300 millis") },
           lanes: { maxInFlight: 1 }
         })
         expect(ran).toMatchObject({ arrivals: 2, late: 0, cancelled: 0, held: 0 })

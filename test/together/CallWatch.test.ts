@@ -122,7 +122,7 @@ describe("CallWatch", () => {
       const { client, seen } = transport(watch, [[402, 400]])
       const fiber = yield* Effect.forkChild(
         watched(chat, watch).pipe(
-          Effect.provide(Layer.merge(layer(client), Credits.layer({ onSuspended: "wait" })))
+          Effect.provide(Layer.merge(layer(client), Credits.layer({ whenSuspended: "wait" })))
         )
       )
       yield* Effect.sleep("200 millis")

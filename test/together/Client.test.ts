@@ -76,7 +76,7 @@ describe("a deadline", () => {
     VirtualClock.wrap(
       Effect.gen(function*() {
         yield* TogetherTest.always("*", Reply.outOfCredits)
-        if (when === "before") yield* Effect.flatMap(Credits.Credits, (credits) => credits.onInsufficientCredits())
+        if (when === "before") yield* Effect.flatMap(Credits.Credits, (credits) => credits.suspend())
         const options = { deadline: "5 seconds" } as const
         const { exit, seconds } = yield* timed(
           use((t) => operation === "chat" ? t.chat(request, options) : Stream.runDrain(t.chatStream(request, options)))
@@ -88,7 +88,7 @@ describe("a deadline", () => {
         ])
         expect(yield* TogetherTest.log).toHaveLength(when === "before" ? 0 : 1)
       }).pipe(Effect.provide(
-        Layer.provideMerge(TogetherTest.layer({ verifyOnClose: false }), Credits.layer({ onSuspended: "wait" }))
+        Layer.provideMerge(TogetherTest.layer({ verifyOnClose: false }), Credits.layer({ whenSuspended: "wait" }))
       ))
     ))
 

@@ -93,7 +93,7 @@ describe("EventStream", () => {
         const { error } = yield* failing(frame(value))
         expect(error).toMatchObject({ _tag: "StreamError", started: false })
         expect("refused" in error ? error.refused : undefined).toBe(refused)
-        expect(Credits.maybeBilled(Exit.fail(error))).toBe(refused !== true)
+        expect(Credits.mayBeBilled(Exit.fail(error))).toBe(refused !== true)
       }))
 
     it.effect.each<[string, unknown]>([
@@ -107,7 +107,7 @@ describe("EventStream", () => {
         expect([attempts, error._tag, error.status]).toEqual([1, "InsufficientCreditsError", 402])
         expect(error.message).toContain("https://api.together.ai/settings/billing")
         expect(JSON.parse(error.body ?? "")).toEqual(value)
-        expect(Credits.maybeBilled(Exit.fail(error))).toBe(false)
+        expect(Credits.mayBeBilled(Exit.fail(error))).toBe(false)
       }))
 
     it.effect("takes the request id from the header first, from the frame next, from the edge last", () =>

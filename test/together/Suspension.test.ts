@@ -27,7 +27,7 @@ const answering = <A, E>(
       )
       const ended = yield* use(yield* Together.Together)
       return { ended, statuses: (yield* TogetherTest.log).map(({ status }) => status) }
-    }).pipe(Effect.provide(Layer.provide(client, Credits.layer({ onSuspended: "wait" }))))
+    }).pipe(Effect.provide(Layer.provide(client, Credits.layer({ whenSuspended: "wait" }))))
   )
 }
 
@@ -97,7 +97,7 @@ describe("a call whose account is suspended in between", () => {
         const stream = Stream.runDrain(together.chatStream(request))
         yield* stream
         expect((yield* TogetherTest.log).length).toBe(2)
-      }).pipe(Effect.provide(Layer.provide(TogetherTest.layer(), Credits.layer({ onSuspended: "wait" }))))
+      }).pipe(Effect.provide(Layer.provide(TogetherTest.layer(), Credits.layer({ whenSuspended: "wait" }))))
     ))
 
   it.effect("does not count an attempt that was stopped before it was sent", () =>

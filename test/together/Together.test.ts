@@ -124,7 +124,7 @@ describe("Together", () => {
         yield* TogetherTest.reply(Reply.outOfCredits, Reply.chat("Rhine"))
         const answer = yield* use((together) => together.chat(request))
         expect(Chat.text(answer)).toBe("Rhine")
-      }).pipe(Effect.provide(withCredits({ onSuspended: "wait" })))
+      }).pipe(Effect.provide(withCredits({ whenSuspended: "wait" })))
     ))
 
   it.effect("refuses a request that does not fit, before anything is sent, without quoting it", () =>

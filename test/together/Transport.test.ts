@@ -508,7 +508,7 @@ describe("Together.layer", () => {
         Effect.provide(Together.layer({ ...options, retry: Schedule.recurs(0) }))
       )
       expect(error._tag === "ConnectionError" ? [error.sent, error.code] : error).toEqual([sent, codes[0]])
-      expect(Credits.maybeBilled(Exit.fail(error))).toBe(sent !== false)
+      expect(Credits.mayBeBilled(Exit.fail(error))).toBe(sent !== false)
     }))
 
   it.effect("takes a body that Fetch cannot send again for the 421 that asked for it", () =>
@@ -535,7 +535,7 @@ describe("Together.layer", () => {
         expect(error.message).toBe(
           "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
         )
-        expect(Credits.maybeBilled(Exit.fail(error))).toBe(false)
+        expect(Credits.mayBeBilled(Exit.fail(error))).toBe(false)
       })
   )
 
@@ -632,7 +632,7 @@ describe("a client that refuses by status", () => {
           )
         )
         expect(error).toMatchObject({ _tag: tag, status, requestId: "r", retryAfter: Duration.seconds(7), attempts: 1 })
-        expect([sent, Credits.maybeBilled(Exit.fail(error))]).toEqual([1, false])
+        expect([sent, Credits.mayBeBilled(Exit.fail(error))]).toEqual([1, false])
       }
     }))
 })

@@ -31,10 +31,11 @@ import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../../domain/TogetherError.ts"
 import * as Account from "../../policy/Account.ts"
 import * as AccountQueue from "./AccountQueue.ts"
+import type { FailOrWait } from "../FailOrWait.ts"
 import type { Restore } from "../Restore.ts"
 
 /** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
-export type OnSuspended = "fail" | "wait" | { readonly wait: Duration.Input }
+export type WhenSuspended = FailOrWait | { readonly wait: Duration.Input }
 
 /** What a probe schedule is told before each probe. */
 export interface ProbeInput {
@@ -59,7 +60,7 @@ export interface Leave {
 
 /** Asks for leave. */
 export interface Request {
-  readonly policy: OnSuspended
+  readonly policy: WhenSuspended
   /** Calls of one lane may fail together: after a probe that showed nothing, waiting calls of other lanes go first. */
   readonly lane: string | undefined
   /** What the call that makes this one holds of this gate: a call within a probe is that probe. */
@@ -92,6 +93,8 @@ export interface Gate {
   readonly check: (leave: Leave | undefined) => Effect.Effect<void, InsufficientCreditsError>
   /** Takes an answer, or the end of a call. After an end nothing more is taken; after an answer, an end is. */
   readonly conclude: (leave: Leave, outcome: Outcome) => Effect.Effect<void>
+  /** Suspends the account, as a refusal of a call that was sent just now does. */
+  readonly suspend: Effect.Effect<void>
   /** Lets calls pass again; false where they already do. */
   readonly resume: Effect.Effect<boolean>
   readonly state: Effect.Effect<Account.State>
@@ -306,7 +309,7 @@ export const make = (options: {
   }
 
   const wait = (
-    policy: Exclude<OnSuspended, "fail">,
+    policy: Exclude<WhenSuspended, "fail">,
     lane: string | undefined,
     restore: Restore,
     clock: Clock.Clock
@@ -373,6 +376,11 @@ export const make = (options: {
         return Effect.fail(unsent(seconds(clock)))
       }),
     conclude: (ended, outcome) => Effect.uninterruptible(Effect.clockWith((clock) => conclude(ended, outcome, clock))),
+    suspend: Effect.uninterruptible(
+      Effect.clockWith((clock) =>
+        conclude(leave({ generation: state.generation, probe: 0 }, undefined), "refused", clock)
+      )
+    ),
     resume: Effect.uninterruptible(Effect.clockWith((clock) => {
       const [outage, next] = Account.resume(state, seconds(clock))
       state = next

@@ -21,8 +21,8 @@ import * as Stream from "effect/Stream"
 import { type BudgetExceededError, InsufficientCreditsError } from "../../domain/TogetherError.ts"
 import * as Price from "../../policy/Price.ts"
 import type * as AccountGate from "./AccountGate.ts"
-import { checkOnSuspended, defaults } from "./CreditOptions.ts"
-import type { OnSuspended } from "./CreditOptions.ts"
+import { checkWhenSuspended, defaults } from "./CreditOptions.ts"
+import type { WhenSuspended } from "./CreditOptions.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
 import * as Deadline from "../Deadline.ts"
@@ -44,7 +44,7 @@ export interface Request {
   /** What the call may cost; its upper bound is reserved. */
   readonly estimate: Price.Estimate
   /** As that of the guard; what is none throws a `RangeError`. Default: the guard's. */
-  readonly onSuspended?: OnSuspended | undefined
+  readonly whenSuspended?: WhenSuspended | undefined
   /**
    * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours, is
    * then known not to be billed. Default: false, the call counts as sent.
@@ -141,7 +141,7 @@ export interface Calls {
    * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`, or where the
    * ledger cannot be written; this attempt is not sent then.
    *
-   * @param billed whether an attempt that ended so may have been billed. Default: `Credits.maybeBilled`
+   * @param billed whether an attempt that ended so may have been billed. Default: `Credits.mayBeBilled`
    */
   readonly attempt: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
@@ -195,7 +195,7 @@ const costOf = <A, E>(
  * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline of a
  * call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
  */
-const leftOf = (policy: OnSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): OnSuspended => {
+const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): WhenSuspended => {
   if (policy === "fail") return policy
   const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
   const room = Deadline.roomMillis(fiber.getRef(Deadline.CurrentDeadline), now)
@@ -210,7 +210,7 @@ export const make = (options: {
   readonly book: LedgerBook.Book
   readonly gate: (key?: string) => AccountGate.Gate
   /** What a call does that does not say. */
-  readonly onSuspended: OnSuspended
+  readonly whenSuspended: WhenSuspended
 }): Calls => {
   const { book, gate } = options
   const reserve = (
@@ -233,7 +233,7 @@ export const make = (options: {
         estimate: request.estimate,
         isOfDayBefore: (now) => book.isOfDayBefore(entry, now),
         settle: (cost) => book.settle(entry, cost),
-        refund: (how) => book.refund(entry, how?.maybeBilled ?? false)
+        refund: (how) => book.refund(entry, how?.mayBeBilled ?? false)
       })
     )
 
@@ -249,7 +249,7 @@ export const make = (options: {
       const outer = fiber.getRef(CurrentTicket)
       const held = outer && Ticket.held(outer)
       const within = held?.account === account ? held.leave : undefined
-      const policy = leftOf(request.onSuspended ?? options.onSuspended, 0, fiber)
+      const policy = leftOf(request.whenSuspended ?? options.whenSuspended, 0, fiber)
       return Effect.flatMap(
         account.enter({ policy, lane: request.lane, within }, restore),
         (leave) =>
@@ -266,7 +266,7 @@ export const make = (options: {
 
   const attempt = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
-    billed: (exit: Exit.Exit<A, E>) => boolean = CreditPurse.maybeBilled
+    billed: (exit: Exit.Exit<A, E>) => boolean = CreditPurse.mayBeBilled
   ): Effect.Effect<A, E | BudgetExceededError, R> =>
     Effect.flatMap(
       CurrentTicket,
@@ -290,7 +290,7 @@ export const make = (options: {
     const entered = Effect.withFiber<Ticket, InsufficientCreditsError>((fiber) => {
       const now = Monotonic.millis(fiber.getRef(Clock.Clock))
       const since = probe > 0 ? before : now
-      const policy = leftOf(request.onSuspended ?? options.onSuspended, now - since, fiber)
+      const policy = leftOf(request.whenSuspended ?? options.whenSuspended, now - since, fiber)
       if (policy === "fail") return Effect.fail(error)
       return Effect.map(
         account.enter({ policy, lane: request.lane }, restore),
@@ -321,7 +321,7 @@ export const make = (options: {
     effect: Effect.Effect<A, E, R>,
     request: RunOptions<A, E>
   ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
-    checkOnSuspended("Credits.run", request.onSuspended)
+    checkWhenSuspended("Credits.run", request.whenSuspended)
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(begin(request, restore), ({ ticket: first }) => {
         const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
@@ -367,7 +367,7 @@ export const make = (options: {
     )
 
   const open: Calls["open"] = (request) => {
-    checkOnSuspended("Credits.open", request.onSuspended)
+    checkWhenSuspended("Credits.open", request.whenSuspended)
     return opening(request)
   }
 
@@ -375,7 +375,7 @@ export const make = (options: {
     self: Stream.Stream<A, E, R>,
     request: StreamOptions<A>
   ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
-    checkOnSuspended("Credits.stream", request.onSuspended)
+    checkWhenSuspended("Credits.stream", request.whenSuspended)
     return Stream.unwrap(Effect.map(opening(request), (opened) => {
       let started = false
       const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>

@@ -16,10 +16,11 @@ import * as Budget from "../../policy/Budget.ts"
 import * as BudgetAlert from "../../policy/BudgetAlert.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
 import type * as AccountGate from "./AccountGate.ts"
+import * as FailOrWait from "../FailOrWait.ts"
 import * as Millis from "../Millis.ts"
 
 /** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
-export type OnSuspended = AccountGate.OnSuspended
+export type WhenSuspended = AccountGate.WhenSuspended
 
 /** A balance as its owner read it on the billing page. */
 export interface BalanceStatement {
@@ -81,7 +82,7 @@ export interface Options {
    * `{ wait: duration }`, above 0, after which they fail. A wait also ends with the deadline around the call, as soon as that
    * leaves no time for an attempt. Default: `"fail"`; a job sets `"wait"`.
    */
-  readonly onSuspended?: OnSuspended | undefined
+  readonly whenSuspended?: WhenSuspended | undefined
   /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */
   readonly probe?: AccountGate.ProbeSchedule | undefined
   /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
@@ -108,7 +109,7 @@ export interface Options {
    * What happens when the store cannot be written: `"stop"`, and no call is sent, or `"continue"`. What then went on is
    * kept in few entries and written as soon as the store takes it. Default: `"stop"`.
    */
-  readonly onStoreFailure?: "stop" | "continue" | undefined
+  readonly whenUnwritable?: "stop" | "continue" | undefined
   /** How much earlier than in UTC a day begins, for budgets per day, within (-24 h, 24 h). Default: 0, UTC. */
   readonly dayOffset?: Duration.Input | undefined
   /** When rate limits raise an alert. Default: `BudgetAlert.defaults`, 10 of one model within 60 s. */
@@ -122,13 +123,13 @@ export const defaults = {
   key: "default",
   label: "",
   /** An interactive caller wants to know at once; a job sets `"wait"`. */
-  onSuspended: "fail" as OnSuspended,
+  whenSuspended: "fail" as WhenSuspended,
   /** A budget that lets unpriced calls through is none. */
   unknownPrice: "refuse" as "refuse" | "allow",
   /** The provider may have answered and billed what nobody received: never overspend. */
   orphans: "charge" as "charge" | "refund",
   /** What cannot be recorded is not sent. */
-  onStoreFailure: "stop" as "stop" | "continue",
+  whenUnwritable: "stop" as "stop" | "continue",
   /** UTC. */
   dayOffset: Duration.zero,
   rateLimitAlert: BudgetAlert.defaults,
@@ -143,9 +144,9 @@ const dayMillis = 86_400_000
  *
  * **Errors**: `RangeError` for a word that is none, and for a wait that is not above 0.
  */
-export const checkOnSuspended = (where: string, policy: OnSuspended | undefined): void => {
-  if (typeof policy === "string") OptionCheck.oneOf(where, "onSuspended", policy, ["fail", "wait"])
-  else if (policy !== undefined) Millis.positive(`${where}: onSuspended.wait`, policy.wait)
+export const checkWhenSuspended = (where: string, policy: WhenSuspended | undefined): void => {
+  if (typeof policy === "string") FailOrWait.checked(where, "whenSuspended", policy)
+  else if (policy !== undefined) Millis.positive(`${where}: whenSuspended.wait`, policy.wait)
 }
 
 /**
@@ -155,12 +156,12 @@ export const checkOnSuspended = (where: string, policy: OnSuspended | undefined)
  * negative bound.
  */
 export const check = (options: Options): Options => {
-  const { dayOffset, lowBalance, onStoreFailure, onSuspended, orphans, unknownPrice } = options
+  const { dayOffset, lowBalance, whenUnwritable, whenSuspended, orphans, unknownPrice } = options
   const where = "Credits.make"
-  checkOnSuspended(where, onSuspended)
+  checkWhenSuspended(where, whenSuspended)
   OptionCheck.oneOf(where, "unknownPrice", unknownPrice ?? defaults.unknownPrice, ["refuse", "allow"])
   OptionCheck.oneOf(where, "orphans", orphans ?? defaults.orphans, ["charge", "refund"])
-  OptionCheck.oneOf(where, "onStoreFailure", onStoreFailure ?? defaults.onStoreFailure, ["stop", "continue"])
+  OptionCheck.oneOf(where, "whenUnwritable", whenUnwritable ?? defaults.whenUnwritable, ["stop", "continue"])
   if (dayOffset !== undefined) {
     const range = "above -24 h and below 24 h"
     Millis.accepted("Credits.make: dayOffset", dayOffset, range, (millis) => Math.abs(millis) < dayMillis)
@@ -176,7 +177,7 @@ const Limit = Money.UsdFromString.check(Schema.isGreaterThanBigInt(0n, { expecte
  *
  * **Details**: `TOGETHER_CREDITS_RUN_BUDGET` and `TOGETHER_CREDITS_DAY_BUDGET` (dollars, as `"$25"`),
  * `TOGETHER_CREDITS_BALANCE` (dollars, as read on the billing page), `TOGETHER_CREDITS_RUN` (the name of the run) and
- * `TOGETHER_CREDITS_ON_SUSPENDED` (`fail` or `wait`). All are optional.
+ * `TOGETHER_CREDITS_WHEN_SUSPENDED` (`fail` or `wait`). All are optional.
  *
  * **Gotchas**: Effect's `ConfigProvider` takes an empty variable for one that is not set, so an empty budget is none. A
  * provider with `preserveEmptyStrings: true` has it refused.
@@ -188,10 +189,12 @@ export const config: Config.Config<Options> = Config.all({
   runBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_RUN_BUDGET")),
   dayBudget: Config.option(Config.schema(Limit, "TOGETHER_CREDITS_DAY_BUDGET")),
   balance: Config.option(Config.schema(Money.UsdFromString, "TOGETHER_CREDITS_BALANCE")),
-  onSuspended: Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_ON_SUSPENDED").pipe(Config.withDefault(undefined))
-}).pipe(Config.map(({ balance, dayBudget, onSuspended, run, runBudget }): Options => ({
+  whenSuspended: Config.Literals(["fail", "wait"], "TOGETHER_CREDITS_WHEN_SUSPENDED").pipe(
+    Config.withDefault(undefined)
+  )
+}).pipe(Config.map(({ balance, dayBudget, whenSuspended, run, runBudget }): Options => ({
   run,
-  onSuspended,
+  whenSuspended,
   budgets: [
     ...Option.toArray(Option.map(runBudget, Budget.perRun)),
     ...Option.toArray(Option.map(dayBudget, Budget.perDay))

@@ -22,7 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type BudgetExceededError, isTogetherError, mayBeBilled } from "../../domain/TogetherError.ts"
+import * as TogetherError from "../../domain/TogetherError.ts"
 import * as Price from "../../policy/Price.ts"
 import type * as LedgerBook from "../ledger/LedgerBook.ts"
 import type { Restore } from "../Restore.ts"
@@ -35,8 +35,8 @@ export interface Reservation {
   readonly isOfDayBefore: (now: number) => boolean
   /** Charges the cost and gives back the rest. */
   readonly settle: (cost: Price.Cost) => Effect.Effect<void>
-  /** Gives everything back; `maybeBilled` remembers that the provider may have charged the call. */
-  readonly refund: (options?: { readonly maybeBilled?: boolean | undefined }) => Effect.Effect<void>
+  /** Gives everything back; `mayBeBilled` remembers that the provider may have charged the call. */
+  readonly refund: (options?: { readonly mayBeBilled?: boolean | undefined }) => Effect.Effect<void>
 }
 
 /** Holds the money of one call. Mutable, owned by the call. */
@@ -45,7 +45,7 @@ export interface Purse {
   readonly reserve: (
     after: LedgerBook.After | undefined,
     restore: Restore
-  ) => Effect.Effect<Reservation, BudgetExceededError>
+  ) => Effect.Effect<Reservation, TogetherError.BudgetExceededError>
   /** Two reservations that no attempt is using or has used up. */
   free: Reservation | undefined
   spare: Reservation | undefined
@@ -74,10 +74,10 @@ export const make = (reserve: Purse["reserve"], first: Reservation, told: boolea
 })
 
 /** Tells whether the provider may have billed a call that was sent and failed so: no refusal came back. */
-export const maybeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
+export const mayBeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
   const error = Exit.findErrorOption(exit)
   if (error._tag === "None") return true // interrupted, or a defect after sending
-  return !isTogetherError(error.value) || mayBeBilled(error.value)
+  return !TogetherError.isTogetherError(error.value) || TogetherError.mayBeBilled(error.value)
 }
 
 const unanswered = Price.unknown("an attempt was sent and brought no answer")
@@ -134,7 +134,7 @@ const empty = (purse: Purse, atRisk: boolean): Effect.Effect<void> =>
     const { free, spare } = purse
     purse.free = undefined
     purse.spare = undefined
-    const refunded = free === undefined ? Effect.void : free.refund({ maybeBilled: atRisk })
+    const refunded = free === undefined ? Effect.void : free.refund({ mayBeBilled: atRisk })
     return spare === undefined ? refunded : Effect.andThen(spare.refund(), refunded)
   })
 
@@ -176,7 +176,7 @@ export const end = (
     }
     return Effect.suspend(() => {
       const charged = cost() ?? (used === undefined ? undefined : unanswered)
-      return charged === undefined ? empty(purse, !told && maybeBilled(exit)) : close(charged)
+      return charged === undefined ? empty(purse, !told && mayBeBilled(exit)) : close(charged)
       // a pricing function that throws must not keep the money reserved
     }).pipe(Effect.onError(() => close(Price.unknown("the cost function failed"))))
   })
@@ -186,7 +186,7 @@ export const attempt = <A, E, R>(
   purse: Purse,
   effect: Effect.Effect<A, E, R>,
   billed: (exit: Exit.Exit<A, E>) => boolean
-): Effect.Effect<A, E | BudgetExceededError, R> =>
+): Effect.Effect<A, E | TogetherError.BudgetExceededError, R> =>
   Effect.suspend(() => {
     let taken: Reservation | undefined
     let began = false

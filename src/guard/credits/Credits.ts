@@ -62,16 +62,16 @@ export {
   type StreamOptions,
   type Ticket
 } from "./CreditCall.ts"
-export { maybeBilled, type Reservation } from "./CreditPurse.ts"
+export { mayBeBilled, type Reservation } from "./CreditPurse.ts"
 export {
   autoRechargeProbe,
   type BalanceStatement,
   config,
   defaults,
-  type OnSuspended,
   type Options,
   probeAfterShare,
-  slowProbe
+  slowProbe,
+  type WhenSuspended
 } from "./CreditOptions.ts"
 
 /** Sums up the ledger. */
@@ -94,7 +94,7 @@ export interface Service extends CreditCall.Calls {
   /** Tells that the provider answered the current call (see {@link CurrentTicket}). */
   readonly accepted: Effect.Effect<void>
   /** Suspends an account by hand, as a 402 seen elsewhere does. */
-  readonly onInsufficientCredits: (key?: string) => Effect.Effect<void>
+  readonly suspend: (key?: string) => Effect.Effect<void>
   /** Lets calls pass again at once; false where they already do. */
   readonly resume: (key?: string) => Effect.Effect<boolean>
   /** Reads whether an account may send. */
@@ -122,6 +122,9 @@ export interface Service extends CreditCall.Calls {
 /** Guards money: see the module header. */
 export class Credits extends Context.Service<Credits, Service>()("effect-together/Credits") {}
 
+/** Reads the time of day in seconds. */
+const nowSeconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1000)
+
 const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
   given === undefined ? Effect.succeed([]) : Effect.isEffect(given) ? given : Effect.succeed(given)
 
@@ -143,19 +146,19 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     dayOffset: options.dayOffset ?? defaults.dayOffset,
     unknownPrice: options.unknownPrice ?? defaults.unknownPrice,
     orphans: options.orphans ?? defaults.orphans,
-    onStoreFailure: options.onStoreFailure ?? defaults.onStoreFailure,
+    whenUnwritable: options.whenUnwritable ?? defaults.whenUnwritable,
     lowBalance: options.lowBalance ?? defaults.lowBalance,
     autoRecharge: options.autoRecharge,
     publish
   })
 
   const onEvent = (key: string, remedy: (now: number) => string) => (event: AccountGate.Event): Effect.Effect<void> =>
-    Effect.flatMap(Clock.currentTimeMillis, (millis) => {
-      const at = millis / 1000
-      return Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(key, event, at, remedy(at))))
-    })
+    Effect.flatMap(
+      nowSeconds,
+      (at) => Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(key, event, at, remedy(at))))
+    )
 
-  const onSuspended = options.onSuspended ?? defaults.onSuspended
+  const whenSuspended = options.whenSuspended ?? defaults.whenSuspended
   const gates = new Map<string, AccountGate.Gate>()
   const gate = (key: string = defaults.key): AccountGate.Gate => {
     const existing = gates.get(key)
@@ -163,7 +166,7 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     const remedy = (now: number): string => {
       const balance = book.balance(key, now)
       const cure = Remedy.insufficientCredits({ balance: balance?.expected, free: balance?.free })
-      return onSuspended === "fail" ? cure : `${cure} ${Remedy.resumption}`
+      return whenSuspended === "fail" ? cure : `${cure} ${Remedy.resumption}`
     }
     const made = AccountGate.make({
       key,
@@ -176,12 +179,11 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     return made
   }
 
-  const calls = CreditCall.make({ book, gate, onSuspended })
+  const calls = CreditCall.make({ book, gate, whenSuspended })
 
   const limits = new Map<string, BudgetAlert.State>()
   const rateLimited: Service["rateLimited"] = ({ key = defaults.key, model }) =>
-    Effect.flatMap(Clock.currentTimeMillis, (millis) => {
-      const at = millis / 1000
+    Effect.flatMap(nowSeconds, (at) => {
       const name = `${key}\u0000${model}`
       const [alert, next] = BudgetAlert.rateLimited(limits.get(name) ?? BudgetAlert.initial, rateLimitAlert, at)
       limits.set(name, next)
@@ -212,9 +214,6 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     })
   yield* Effect.flatMap(statements(options.balance), Effect.forEach((given) => state(given, true), { discard: true }))
 
-  const at = <A>(read: (now: number) => A): Effect.Effect<A> =>
-    Effect.map(Clock.currentTimeMillis, (millis) => read(millis / 1000))
-
   return Credits.of({
     ...calls,
     check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(leaveOf(ticket))),
@@ -222,32 +221,19 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
       CreditCall.CurrentTicket,
       (ticket) => ticket === undefined ? Effect.void : CreditCall.accepted(ticket)
     ),
-    onInsufficientCredits: (key) =>
-      Effect.flatMap(
-        gate(key).state,
-        ({ generation }) =>
-          gate(key).conclude(
-            {
-              key: key ?? defaults.key,
-              lane: undefined,
-              admission: { generation, probe: 0 },
-              stopped: false,
-              concluded: false
-            },
-            "refused"
-          )
-      ),
+    suspend: (key) => gate(key).suspend,
     resume: (key) => gate(key).resume,
     account: (key) => gate(key).state,
     rateLimited,
     stateBalance: (given) => state(given, false),
     tally: (key = defaults.key) => Effect.sync(() => Ledger.tally(book.state().keys, key)),
-    balance: (key = defaults.key) => at((now) => book.balance(key, now)),
-    forecast: (key = defaults.key) => at((now) => book.forecast(key, now)),
-    preflight: (work, { key = defaults.key } = {}) => at((now) => Preflight.judge(work, book.balance(key, now))),
+    balance: (key = defaults.key) => Effect.map(nowSeconds, (now) => book.balance(key, now)),
+    forecast: (key = defaults.key) => Effect.map(nowSeconds, (now) => book.forecast(key, now)),
+    preflight: (work, { key = defaults.key } = {}) =>
+      Effect.map(nowSeconds, (now) => Preflight.judge(work, book.balance(key, now))),
     alerts: Stream.fromPubSub(alerts),
     report: Effect.gen(function*() {
-      const now = (yield* Clock.currentTimeMillis) / 1000
+      const now = yield* nowSeconds
       const ledger = book.state()
       const names = new Set([...HashMap.keys(ledger.keys), ...HashMap.keys(ledger.statements), ...gates.keys()])
       const keys = yield* Effect.forEach(

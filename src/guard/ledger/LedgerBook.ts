@@ -35,7 +35,7 @@ export interface Options {
   readonly dayOffset: Duration.Input
   readonly unknownPrice: "refuse" | "allow"
   readonly orphans: "charge" | "refund"
-  readonly onStoreFailure: "stop" | "continue"
+  readonly whenUnwritable: "stop" | "continue"
   readonly lowBalance: Duration.Input
   readonly autoRecharge: AutoRecharge.Settings | undefined
   readonly publish: (alert: Alert) => Effect.Effect<void>
@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     state: () => state,
     publish
   })
-  const line = LedgerLine.make({ store, onStoreFailure: options.onStoreFailure, publish: news.tell })
+  const line = LedgerLine.make({ store, whenUnwritable: options.whenUnwritable, publish: news.tell })
   let reservedNanoUsd = 0n
 
   const release = (reserve: Ledger.Reserve): Effect.Effect<void> => {

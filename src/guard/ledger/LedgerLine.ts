@@ -29,7 +29,7 @@ import type { Restore } from "../Restore.ts"
 export interface Options {
   readonly store: LedgerStore.Store
   /** Where the guard stops, a reservation that was not written is not owed: its call is not sent. */
-  readonly onStoreFailure: "stop" | "continue"
+  readonly whenUnwritable: "stop" | "continue"
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
 
@@ -77,8 +77,8 @@ const died = (cause: Cause.Cause<never>): LedgerStoreError =>
   })
 
 /** Makes an empty line. */
-export const make = ({ onStoreFailure, publish, store }: Options): Line => {
-  const stops = onStoreFailure === "stop"
+export const make = ({ whenUnwritable, publish, store }: Options): Line => {
+  const stops = whenUnwritable === "stop"
   /** What the store did not take, and from how many entries on it is summed up again. */
   let unwritten: Array<Ledger.Entry> = []
   let tooMany = fewest

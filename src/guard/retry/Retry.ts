@@ -40,7 +40,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import type * as TogetherError from "../../domain/TogetherError.ts"
-import * as OptionCheck from "../../policy/OptionCheck.ts"
+import * as FailOrWait from "../FailOrWait.ts"
 import { config } from "./RetryDocument.ts"
 import * as RetryLoop from "./RetryLoop.ts"
 import type { GenericOptions, Options } from "./RetryLoop.ts"
@@ -171,7 +171,7 @@ export const run: {
     policy?: Schedule.Schedule<unknown, E, SE, SR> | undefined,
     options?: Options<E, R2>
   ): Effect.Effect<A, E | SE, R | SR | R2> => {
-    OptionCheck.oneOf("Retry.run", "whenBudgetEmpty", options?.whenBudgetEmpty ?? "fail", ["fail", "wait"])
+    FailOrWait.checked("Retry.run", "whenBudgetEmpty", options?.whenBudgetEmpty)
     const policyOf = policy === undefined ? Effect.service(CurrentPolicy) : Effect.succeed(policy)
     const isRetryable = options?.isRetryable ?? RetrySchedule.isRetryable
     return Effect.suspend(() => RetryLoop.make(self, policyOf, { ...options, isRetryable }))

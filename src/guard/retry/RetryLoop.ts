@@ -17,6 +17,7 @@ import * as Schedule from "effect/Schedule"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import * as BoundMetric from "../BoundMetric.ts"
 import * as Deadline from "../Deadline.ts"
+import type { FailOrWait } from "../FailOrWait.ts"
 import * as Millis from "../Millis.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { RetryBudget } from "./RetryBudget.ts"
@@ -64,7 +65,7 @@ export interface Options<in out E, out R = never> {
   /** A budget shared by all calls to one provider: a retry that finds it empty is not made. Default: none. */
   readonly budget?: RetryBudget | undefined
   /** What a retry does when the budget is empty: fail now, or wait for it, as long as the deadline allows. Default `"fail"`. */
-  readonly whenBudgetEmpty?: "fail" | "wait" | undefined
+  readonly whenBudgetEmpty?: FailOrWait | undefined
   /** Runs before each wait. */
   readonly onRetry?: ((event: RetryEvent<E>) => Effect.Effect<void, never, R>) | undefined
   /** Makes the final error. Default: sets `attempts` on a `TogetherError`, leaves any other error as it is. */
