@@ -149,6 +149,52 @@ describe("TogetherLanguageModel", () => {
         expect((yield* ask()).toolResults[0]?.result).toBe("2020 UTC")
       })))
 
+    it.effect("that are dynamic say an object, and take parameters that JSON knows in another form", () =>
+      run(Effect.gen(function*() {
+        const Day = Tool.dynamic("day", { parameters: Schema.Struct({ on: Schema.Date }), success: Schema.Finite })
+        const Found = Tool.dynamic("found", { parameters: { type: "object", properties: { at: { type: "string" } } } })
+        const dynamic = Toolkit.make(Day, Found, Tool.dynamic("bare"))
+        const made = dynamic.toLayer({
+          day: ({ on }) => Effect.succeed(on.getUTCFullYear()),
+          found: Effect.succeed,
+          bare: Effect.succeed
+        })
+        yield* TogetherTest.reply(Reply.chat("", {
+          finishReason: "tool_calls",
+          toolCalls: [
+            call("day", "{\"on\":\"2020-05-01T00:00:00.000Z\"}"),
+            call("found", "{\"at\":1}", "call-2", 1),
+            call("bare", "{\"any\":null}", "call-3", 2)
+          ]
+        }))
+        const answer = yield* Effect.provide(LanguageModel.generateText({ prompt: "?", toolkit: dynamic }), made)
+        expect(answer.toolResults.map(({ result }) => result)).toEqual([2020, { at: 1 }, { any: null }])
+        expect((yield* bodies)[0]).toMatchObject({
+          tools: [
+            { function: { parameters: { type: "object", properties: { on: { type: "string" } } } } },
+            { function: { parameters: { type: "object", properties: { at: { type: "string" } } } } },
+            { function: { parameters: { type: "object", properties: {} } } }
+          ]
+        })
+      })))
+
+    it.effect("whose parameters are one of several objects say that they are an object", () =>
+      run(Effect.gen(function*() {
+        const Find = Tool.make("find", {
+          parameters: Schema.Union([Schema.Struct({ id: Schema.Int }), Schema.Struct({ name: Schema.String })]),
+          success: Schema.String
+        })
+        yield* TogetherTest.reply(Reply.chat("no tool"))
+        yield* LanguageModel.generateText({
+          prompt: "?",
+          toolkit: Toolkit.make(Find),
+          disableToolCallResolution: true
+        })
+        expect((yield* bodies)[0]).toMatchObject({
+          tools: [{ function: { parameters: { type: "object", properties: {}, anyOf: [{}, {}] } } }]
+        })
+      })))
+
     it.effect.each<[unknown, unknown, number]>([
       ["none", "none", 4],
       ["required", "required", 4],

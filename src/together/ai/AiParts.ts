@@ -29,7 +29,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import * as Tool from "effect/ai/Tool"
+import type * as Tool from "effect/ai/Tool"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -137,7 +137,7 @@ const metadataPart = (
  */
 const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> => {
   const schema = tool.parametersSchema
-  if (!Schema.isSchema(schema) || Tool.isDynamic(tool)) return Effect.succeed(params)
+  if (!Schema.isSchema(schema)) return Effect.succeed(params)
   const codec = Schema.toCodecJson(schema)
   if (codec.ast === schema.ast) return Effect.succeed(params)
   const recoded = Schema.decodeUnknownEffect(codec)(params).pipe(

@@ -242,9 +242,9 @@ const pointer = (key: string): string => decodeURIComponent(key).replaceAll("~1"
 
 const saying = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
-/** Templates of models read `properties`: a tool without parameters says that it has none. */
-const withProperties = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema =>
-  schema["type"] === "object" && schema["properties"] === undefined ? { ...schema, properties: {} } : schema
+/** Arguments are an object, and templates of models read its `properties`: whatever else a schema says, it says both. */
+const ofObject = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema =>
+  (schema["type"] ?? "object") === "object" ? { type: "object", properties: {}, ...schema } : schema
 
 const tool = (self: Tool.Any): Result.Result<WireTool, Reason> => {
   if (Tool.isProviderDefined(self)) {
@@ -259,7 +259,7 @@ const tool = (self: Tool.Any): Result.Result<WireTool, Reason> => {
   const strict = Tool.getStrictMode(self)
   return Result.map(
     Result.try({
-      try: () => withProperties(Tool.getJsonSchema(self, { transformer: codecTransformer })),
+      try: () => ofObject(Tool.getJsonSchema(self, { transformer: codecTransformer })),
       catch: (error) =>
         new AiError.UnsupportedSchemaError({ description: `Parameters of the tool ${self.name}: ${saying(error)}` })
     }),
