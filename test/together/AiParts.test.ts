@@ -60,6 +60,19 @@ describe("AiParts", () => {
         expect(answer.content.at(-1)?.metadata).toEqual({ together: { finishReason: wire || null } })
       })))
 
+    it.effect("hands on the provider's own word and its warnings, with their types", () =>
+      run(Effect.gen(function*() {
+        const message = { role: "assistant", content: "x" }
+        yield* TogetherTest.reply(
+          Reply.json({ choices: [{ finish_reason: "eos", message }], warnings: [{ message: "deprecated" }] })
+        )
+        const answer = yield* LanguageModel.generateText({ prompt: "?" })
+        const { together } = answer.content.find((part) => part.type === "finish")?.metadata ?? {}
+        const word: string | null | undefined = together?.finishReason
+        const warnings: ReadonlyArray<string> | undefined = together?.warnings
+        expect([word, warnings]).toEqual(["eos", ["deprecated"]])
+      })))
+
     it.effect("reads choice 0, wherever it stands, and the usage inside the first", () =>
       run(Effect.gen(function*() {
         const choice = (index: number, content: string) => ({ index, message: { role: "assistant", content } })

@@ -60,6 +60,18 @@ import type * as Chat from "../Chat.ts"
 import type { CallOptions } from "../CallOptions.ts"
 import { Together } from "../Together.ts"
 
+declare module "effect/ai/Response" {
+  interface FinishPartMetadata {
+    /** What a Together answer says of its end beside reason and usage; absent from answers of other providers. */
+    readonly together?: {
+      /** The provider's own word; `null` where it said none. */
+      readonly finishReason: string | null
+      /** What the provider warned of; absent where of nothing. */
+      readonly warnings?: ReadonlyArray<string>
+    } | null
+  }
+}
+
 /** Steers a model's requests: Together's own fields, and how each call is guarded. */
 export interface Config extends
   Pick<
