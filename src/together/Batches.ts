@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
@@ -70,6 +71,8 @@ export interface BatchesApi {
   readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 
+const creating = RequestCheck.before("batches.create", BatchRequest)
+
 /**
  * Makes calls about batches, over a client.
  *
@@ -77,15 +80,18 @@ export interface BatchesApi {
  */
 export const make = (client: Client): BatchesApi => ({
   create: (request, options) =>
-    client.request(
-      {
-        operation: "batches.create",
-        path: "/batches",
-        body: request,
-        cost: options?.cost,
-        response: BatchCreated
-      },
-      options
+    creating(
+      request,
+      client.request(
+        {
+          operation: "batches.create",
+          path: "/batches",
+          body: request,
+          cost: options?.cost,
+          response: BatchCreated
+        },
+        options
+      )
     ),
   list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
   get: (id) =>

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
@@ -44,6 +45,8 @@ export interface EvaluationsApi {
   readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
 }
 
+const creating = RequestCheck.before("evaluations.create", EvaluationRequest)
+
 /**
  * Makes calls about evaluations, over a client.
  *
@@ -51,15 +54,18 @@ export interface EvaluationsApi {
  */
 export const make = (client: Client): EvaluationsApi => ({
   create: (request, options) =>
-    client.request(
-      {
-        operation: "evaluations.create",
-        path: "/evaluation",
-        body: request,
-        cost: options?.cost,
-        response: Evaluation
-      },
-      options
+    creating(
+      request,
+      client.request(
+        {
+          operation: "evaluations.create",
+          path: "/evaluation",
+          body: request,
+          cost: options?.cost,
+          response: Evaluation
+        },
+        options
+      )
     ),
   get: (id) =>
     client.request({

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
@@ -24,6 +25,17 @@ export const FineTuneRequest = request({
 })
 /** Asks for a fine-tune. */
 export interface FineTuneRequest extends Schema.Schema.Type<typeof FineTuneRequest> {}
+
+/** Asks what a fine-tune would cost. A {@link FineTuneRequest} is one too. */
+export const PriceRequest = request({
+  /** May be left out where the training goes on `from_checkpoint`. */
+  model: Schema.optional(Schema.NonEmptyString),
+  training_file: Schema.NonEmptyString,
+  validation_file: Schema.optional(Schema.String),
+  n_epochs: Schema.optional(Schema.Int)
+})
+/** Asks what a fine-tune would cost. */
+export interface PriceRequest extends Schema.Schema.Type<typeof PriceRequest> {}
 
 /** Tells of a step of a fine-tune. */
 export const FineTuneEvent = open({
@@ -126,8 +138,11 @@ export interface FineTunesApi {
   readonly get: (id: string) => Effect.Effect<FineTune, TogetherError>
   readonly cancel: (id: string) => Effect.Effect<FineTune, TogetherError>
   /** Says what a fine-tune would cost. Free of charge. */
-  readonly estimatePrice: (request: FineTuneRequest) => Effect.Effect<PriceEstimate, TogetherError>
+  readonly estimatePrice: (request: PriceRequest) => Effect.Effect<PriceEstimate, TogetherError>
 }
+
+const creating = RequestCheck.before("fineTunes.create", FineTuneRequest)
+const pricing = RequestCheck.before("fineTunes.estimatePrice", PriceRequest)
 
 /**
  * Makes calls about fine-tunes, over a client.
@@ -136,15 +151,18 @@ export interface FineTunesApi {
  */
 export const make = (client: Client): FineTunesApi => ({
   create: (request, options) =>
-    client.request(
-      {
-        operation: "fineTunes.create",
-        path: "/fine-tunes",
-        body: request,
-        cost: options?.cost,
-        response: FineTune
-      },
-      options
+    creating(
+      request,
+      client.request(
+        {
+          operation: "fineTunes.create",
+          path: "/fine-tunes",
+          body: request,
+          cost: options?.cost,
+          response: FineTune
+        },
+        options
+      )
     ),
   list: Effect.map(
     client.request({ operation: "fineTunes.list", path: "/fine-tunes", response: FineTuneList }),
@@ -162,12 +180,15 @@ export const make = (client: Client): FineTunesApi => ({
       response: FineTune
     }),
   estimatePrice: (request) =>
-    client.request({
-      operation: "fineTunes.estimatePrice",
-      path: "/fine-tunes/estimate-price",
-      body: request,
-      idempotent: true,
-      cost: "free",
-      response: PriceEstimate
-    })
+    pricing(
+      request,
+      client.request({
+        operation: "fineTunes.estimatePrice",
+        path: "/fine-tunes/estimate-price",
+        body: request,
+        idempotent: true,
+        cost: "free",
+        response: PriceEstimate
+      })
+    )
 })

@@ -1,7 +1,8 @@
-/** Checks requests by the schema of their route: one that does not fit is not sent. */
+/** Checks requests by the schema of their operation: one that does not fit is not sent. */
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { InvalidRequestError } from "../domain/TogetherError.ts"
+import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
 import { promptsOf } from "./redact/Redact.ts"
 import type { Route } from "./Routes.ts"
@@ -11,7 +12,7 @@ export type RequestCheck = (request: unknown) => InvalidRequestError | undefined
 
 /** Makes the check of a route. */
 export const make = <Req>(
-  { recognize, request, ...route }: Route<Req, unknown>,
+  { recognize, request, ...route }: Pick<Route<Req, unknown>, "operation" | "recognize" | "request">,
   operation: string = route.operation
 ): RequestCheck => {
   const check = AnswerDecoder.recognizing(recognize?.request, Schema.decodeUnknownResult(request))
@@ -25,4 +26,14 @@ export const make = <Req>(
       message: `The request was not sent, it does not fit ${operation}: ${issue}. Correct the request.`
     })
   }
+}
+
+/** Puts the check of a request before calls by path. */
+export const before = <Req>(operation: string, schema: Schema.Codec<Req, unknown>) => {
+  const check = make({ operation, request: schema })
+  return <A>(request: Req, call: Effect.Effect<A, TogetherError>): Effect.Effect<A, TogetherError> =>
+    Effect.suspend(() => {
+      const refusal = check(request)
+      return refusal === undefined ? call : Effect.fail(refusal)
+    })
 }
