@@ -295,7 +295,7 @@ export const make = Effect.fnUntraced(function*<R>(
       const [decision, next] = Patience.decide(state, health, seconds(), patience, Patience.asked(error))
       switch (decision._tag) {
         case "Wait":
-          return Effect.as(Effect.raceFirst(Effect.sleep(decision.seconds * 1000), Deferred.await(stopped)), next)
+          return Effect.as(Effect.timeoutOption(Deferred.await(stopped), decision.seconds * 1000), next)
         case "Stop":
           return undone(error, { _tag: "Unreachable", error })
         case "GiveUp":

@@ -105,9 +105,13 @@ describe("Retry", () => {
 
     it.effect("lets isRetryable overrule the rule of the error, with the default policy too", () =>
       Effect.gen(function*() {
-        const conflict = scripted(new ConflictError({ message: "409" }))
-        const { exit } = yield* timed(Retry.run(conflict.effect, Retry.policy(), { isRetryable: () => true }))
-        expect(Exit.isSuccess(exit)).toBe(true)
+        const conflict = new ConflictError({ message: "409" })
+        const rule = { isRetryable: () => true }
+        for (const run of [Retry.run(rule), Retry.run(undefined, rule), Retry.run(Retry.policy(), rule)]) {
+          const { exit } = yield* timed(run(scripted(conflict).effect))
+          expect(Exit.isSuccess(exit)).toBe(true)
+        }
+        expect(Exit.isSuccess((yield* timed(Retry.run(scripted(conflict).effect, rule))).exit)).toBe(true)
         const none = always(server)
         yield* timed(Effect.ignore(Retry.run(none.effect, second, { isRetryable: () => false })))
         expect(none.attempts).toHaveLength(1)
@@ -605,6 +609,18 @@ describe("Retry", () => {
         }
       }))
     ).toEqualTypeOf<Effect.Effect<number, Error>>()
+    // options may stand alone
+    const rule = { isRetryable: (error: Error) => error.message === "again" }
+    expectTypeOf(foreign.pipe(Retry.run(rule))).toEqualTypeOf<Effect.Effect<number, Error>>()
+    expectTypeOf(Retry.run(foreign, {
+      isRetryable: (error) => {
+        expectTypeOf(error).toEqualTypeOf<Error>()
+        return true
+      }
+    })).toEqualTypeOf<Effect.Effect<number, Error>>()
+    expectTypeOf(Retry.run(ours, { whenBudgetEmpty: "wait" })).toEqualTypeOf<Effect.Effect<number, ServerError>>()
+    expectTypeOf(ours.pipe(Retry.run({ onRetry: () => Effect.service(Retry.CurrentPolicy) })))
+      .toEqualTypeOf<Effect.Effect<number, ServerError>>()
     // without isRetryable only errors of the union are accepted
     const withoutRule = Retry.run<TogetherError>(second)
     expectTypeOf(ours).toExtend<Parameters<typeof withoutRule>[0]>()

@@ -301,7 +301,7 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       const large = JSON.stringify({ text: "é".repeat(300_000) })
       yield* Effect.scoped(Effect.gen(function*() {
         const journal = yield* open("j")
-        yield* Effect.all([answer(1), large, answer(3)].map((text, at) => journal.append(meta(at + 1), text)), {
+        yield* Effect.forEach([answer(1), large, answer(3)], (text, at) => journal.append(meta(at + 1), text), {
           concurrency: "unbounded"
         })
       }))

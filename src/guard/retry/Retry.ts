@@ -38,7 +38,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type * as TogetherError from "../../domain/TogetherError.ts"
 import * as FailOrWait from "../FailOrWait.ts"
 import { config } from "./RetryDocument.ts"
@@ -132,10 +132,15 @@ export interface TogetherErrorElseGiveIsRetryable extends Error {
   readonly _tag: TogetherError.TogetherError["_tag"]
 }
 
+type Policy<E, SE, SR> = Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined
+
+/** Options after a schedule, or alone. */
+type With<E, SE, SR, Given> = [policy: Policy<E, SE, SR>, options: Given] | [options: Given]
+
 /**
  * Retries an effect while its errors are worth it, its schedule goes on, its deadline allows and the budget lasts.
  *
- * **Details**: without a schedule it uses {@link CurrentPolicy}. The effect sees the number of its attempt in
+ * **Details**: `Retry.run(schedule, options)`; each may be left out. Without a schedule it uses {@link CurrentPolicy}. The effect sees the number of its attempt in
  * {@link CurrentAttempt}, and from the second on what the schedule said in `Schedule.CurrentMetadata`. Defects and
  * interruption are never retried.
  *
@@ -147,30 +152,27 @@ export interface TogetherErrorElseGiveIsRetryable extends Error {
  */
 export const run: {
   <E, SE = never, SR = never, R2 = never>(
-    policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
-    options: GenericOptions<E, R2>
+    ...how: With<E, SE, SR, GenericOptions<E, R2>>
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
   <E extends TogetherErrorElseGiveIsRetryable = TogetherError.TogetherError, SE = never, SR = never, R2 = never>(
-    policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
-    options?: Options<E, R2>
+    ...how: With<E, SE, SR, Options<E, R2>> | [policy?: Policy<E, SE, SR>]
   ): <A, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SE, R | SR | R2>
   <A, E, R, SE = never, SR = never, R2 = never>(
     self: Effect.Effect<A, E, R>,
-    policy: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
-    options: GenericOptions<E, R2>
+    ...how: With<E, SE, SR, GenericOptions<E, R2>>
   ): Effect.Effect<A, E | SE, R | SR | R2>
   <A, E extends TogetherErrorElseGiveIsRetryable, R, SE = never, SR = never, R2 = never>(
     self: Effect.Effect<A, E, R>,
-    policy?: Schedule.Schedule<unknown, NoInfer<E>, SE, SR> | undefined,
-    options?: Options<E, R2>
+    ...how: With<E, SE, SR, Options<E, R2>> | [policy?: Policy<E, SE, SR>]
   ): Effect.Effect<A, E | SE, R | SR | R2>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R, SE, SR, R2>(
     self: Effect.Effect<A, E, R>,
-    policy?: Schedule.Schedule<unknown, E, SE, SR> | undefined,
-    options?: Options<E, R2>
+    first?: Schedule.Schedule<unknown, E, SE, SR> | Options<E, R2>,
+    second?: Options<E, R2>
   ): Effect.Effect<A, E | SE, R | SR | R2> => {
+    const [policy, options] = first === undefined || Schedule.isSchedule(first) ? [first, second] : [undefined, first]
     FailOrWait.checked("Retry.run", "whenBudgetEmpty", options?.whenBudgetEmpty)
     const policyOf = policy === undefined ? Effect.service(CurrentPolicy) : Effect.succeed(policy)
     const isRetryable = options?.isRetryable ?? RetrySchedule.isRetryable

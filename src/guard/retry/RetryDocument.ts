@@ -276,7 +276,7 @@ const complaint = (
 ): Effect.Effect<never, Config.ConfigError | Schema.SchemaError> => {
   const own = Predicate.isObject(held) ? Object.entries(held).filter(([key]) => isOwn(key)) : []
   if (own.length === 0) return Effect.fail(error)
-  return Effect.andThen(Schema.decodeUnknownEffect(FromTree)(Object.fromEntries(own), strict), Effect.fail(error))
+  return Effect.andThen(Schema.decodeEffect(FromTree)(Object.fromEntries(own), strict), Effect.fail(error))
 }
 
 /**

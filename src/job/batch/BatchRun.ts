@@ -135,7 +135,7 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
     Effect.suspend(() =>
       Deferred.isDoneUnsafe(ends)
         ? Effect.andThen(Deferred.succeed(looked, undefined), Effect.sleep(poll))
-        : Effect.raceFirst(Effect.sleep(poll), Deferred.await(ends))
+        : Effect.asVoid(Effect.timeoutOption(Deferred.await(ends), poll))
     )
 
   /** Notes that a part is over: rows of it that are not settled are open again. */
