@@ -143,7 +143,7 @@ const prefixes = Effect.gen(function*() {
     Effect.flatMap(Credits.Credits, use).pipe(
       Effect.provide(Layer.provide(Credits.layer({ run: "r" }), LedgerStore.layerFile({ path })), { local: true })
     )
-  const settled = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
+  const settled = (credits: Credits.Service) => Effect.map(credits.report, ({ accounts }) => accounts[0]?.tally)
   const acknowledged: Array<readonly [bytes: number, nanoUsd: bigint]> = []
   yield* guarded((credits) =>
     Effect.gen(function*() {

@@ -1,5 +1,5 @@
 /**
- * Budgets: what may be spent, counted apart per run, day, key or label, and nested.
+ * Budgets: what may be spent, counted apart per run, day, account or label, and nested.
  *
  * A budget has a limit and the dimensions by which it counts. Every budget that
  * applies to a call must have room for it, so budgets nest without being told:
@@ -8,7 +8,7 @@
  *     perDay("$50")                         a new pot every day (UTC, or shifted)
  *     perLabel("$5")                        a pot for each label
  *     make({ name: "evals per day", limit: "$2", per: ["day"], label: "evals" })
- *     make({ name: "each key's day", limit: "$9", per: ["key", "day"] })
+ *     make({ name: "each account's day", limit: "$9", per: ["account", "day"] })
  *
  * A budget without dimensions counts everything the ledger ever saw.
  */
@@ -16,7 +16,7 @@ import * as Money from "../domain/Money.ts"
 import * as OptionCheck from "./OptionCheck.ts"
 
 /** Names what a budget counts apart. */
-export type Dimension = "run" | "day" | "key" | "label"
+export type Dimension = "run" | "day" | "account" | "label"
 
 /** Says how much may be spent, and by what it is counted. Made by {@link make}, which checks it. */
 export interface Budget {
@@ -25,8 +25,8 @@ export interface Budget {
   readonly limit: Money.NanoUsd
   /** A counter for each combination of these. Empty: one counter for everything. */
   readonly per: ReadonlyArray<Dimension>
-  /** Applies to calls of this key only. */
-  readonly key?: string | undefined
+  /** Applies to calls of this account only. */
+  readonly account?: string | undefined
   /** Applies to calls of this label only. */
   readonly label?: string | undefined
   /** Shares of the limit at which spending raises an alert, ascending, each in (0, 1]. */
@@ -47,8 +47,8 @@ export interface Options {
   readonly limit: Money.Input
   /** Default: `[]`, one counter for everything. */
   readonly per?: ReadonlyArray<Dimension> | undefined
-  /** Applies to calls of this key only. Default: of every key. */
-  readonly key?: string | undefined
+  /** Applies to calls of this account only. Default: of every account. */
+  readonly account?: string | undefined
   /** Applies to calls of this label only. Default: of every label. */
   readonly label?: string | undefined
   /** Shares of the limit at which spending raises an alert, each in (0, 1]. Default: {@link defaults}. */
@@ -71,7 +71,7 @@ export const make = (options: Options): Budget => {
     name: options.name,
     limit,
     per: [...new Set(options.per ?? [])],
-    key: options.key,
+    account: options.account,
     label: options.label,
     warnAt: warnAt.toSorted((a, b) => a - b)
   }
@@ -83,9 +83,9 @@ export const perRun = (limit: Money.Input): Budget => make({ name: "run", limit,
 /** Limits each day. */
 export const perDay = (limit: Money.Input): Budget => make({ name: "day", limit, per: ["day"] })
 
-/** Limits each key, or the one named, for as long as the ledger lives. */
-export const perKey = (limit: Money.Input, key?: string): Budget =>
-  make({ name: key === undefined ? "key" : `key ${key}`, limit, per: ["key"], key })
+/** Limits each account, or the one named, for as long as the ledger lives. */
+export const perAccount = (limit: Money.Input, account?: string): Budget =>
+  make({ name: account === undefined ? "account" : `account ${account}`, limit, per: ["account"], account })
 
 /** Limits each label, or the one named, for as long as the ledger lives. Calls without a label share the label `""`. */
 export const perLabel = (limit: Money.Input, label?: string): Budget =>
@@ -94,7 +94,7 @@ export const perLabel = (limit: Money.Input, label?: string): Budget =>
 /** Says what a call is, as far as budgets care. */
 export interface Facts {
   readonly run: string
-  readonly key: string
+  readonly account: string
   readonly label: string
   /** Days since 1970 in the ledger's time zone. */
   readonly day: number
@@ -106,7 +106,7 @@ export const dayOf = (epochSeconds: number, offsetSeconds: number): number =>
 
 /** Names the counter of a budget that a call falls under, or nothing where the budget does not apply. */
 export const counterOf = (budget: Budget, facts: Facts): string | undefined => {
-  if (budget.key !== undefined && budget.key !== facts.key) return undefined
+  if (budget.account !== undefined && budget.account !== facts.account) return undefined
   if (budget.label !== undefined && budget.label !== facts.label) return undefined
   let id = budget.name
   for (const dimension of budget.per) id += `\u0000${dimension}=${facts[dimension]}`

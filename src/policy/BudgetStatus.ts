@@ -20,10 +20,10 @@ export interface BudgetStatus {
   readonly remaining: Money.NanoUsd
 }
 
-/** Tells whether a budget has a counter for each key or label that comes by. */
+/** Tells whether a budget has a counter for each account or label that comes by. */
 const isOpen = (budget: Budget.Budget): boolean =>
   budget.per.some((dimension) =>
-    (dimension === "key" && budget.key === undefined) || (dimension === "label" && budget.label === undefined)
+    (dimension === "account" && budget.account === undefined) || (dimension === "label" && budget.label === undefined)
   )
 
 const dateOf = (day: number): string => DateTime.formatIsoDateUtc(DateTime.makeUnsafe(day * 86_400_000))
@@ -31,13 +31,13 @@ const dateOf = (day: number): string => DateTime.formatIsoDateUtc(DateTime.makeU
 /**
  * Lists what is left now, in the order of the budgets: the counters of the present run and day.
  *
- * **Details**: a budget that counts keys or labels apart has a counter for each that a call came by with, any other has
+ * **Details**: a budget that counts accounts or labels apart has a counter for each that a call came by with, any other has
  * its one counter from the beginning.
  */
 export const list = (state: Ledger.State, now: number): ReadonlyArray<BudgetStatus> => {
   const day = Budget.dayOf(now, state.dayOffsetSeconds)
   const countersOfNow = (budget: Budget.Budget): ReadonlyArray<string> => {
-    const facts = { run: state.run, day, key: budget.key ?? "", label: budget.label ?? "" }
+    const facts = { run: state.run, day, account: budget.account ?? "", label: budget.label ?? "" }
     const only = isOpen(budget) ? undefined : Budget.counterOf(budget, facts)
     return only === undefined ? Array.from(HashMap.keys(state.counters)).toSorted() : [only]
   }

@@ -35,7 +35,7 @@ import type * as Price from "./Price.ts"
 export { Entry, Refund, Reserve, Settle, Stated, Summary } from "./LedgerEntry.ts"
 export { emptyTally, type Tally } from "./LedgerTally.ts"
 
-/** Holds a balance as stated, with what the key had spent until then. */
+/** Holds a balance as stated, with what the account had spent until then. */
 export interface Statement {
   readonly balance: Money.NanoUsd
   readonly free: Money.NanoUsd
@@ -53,9 +53,9 @@ export interface State {
   readonly nextId: number
   readonly open: HashMap.HashMap<number, Reserve>
   readonly counters: HashMap.HashMap<string, Tally>
-  readonly keys: HashMap.HashMap<string, Tally>
+  readonly accounts: HashMap.HashMap<string, Tally>
   readonly statements: HashMap.HashMap<string, Statement>
-  /** The last statement of each key that stood in the configuration. */
+  /** The last statement of each account that stood in the configuration. */
   readonly declared: HashMap.HashMap<string, Stated>
 }
 
@@ -85,7 +85,7 @@ export const make = (options: {
     nextId: 1,
     open: HashMap.empty(),
     counters: HashMap.empty(),
-    keys: HashMap.empty(),
+    accounts: HashMap.empty(),
     statements: HashMap.empty(),
     declared: HashMap.empty()
   }
@@ -100,11 +100,11 @@ export const tally = (tallies: HashMap.HashMap<string, Tally>, id: string): Tall
 /** Pairs each budget that applies to a reservation with the name of its counter. */
 export const countersOf = (
   state: State,
-  entry: Pick<Reserve, "run" | "key" | "label" | "at">
+  entry: Pick<Reserve, "run" | "account" | "label" | "at">
 ): ReadonlyArray<readonly [Budget.Budget, string]> => {
   const facts = {
     run: entry.run,
-    key: entry.key,
+    account: entry.account,
     label: entry.label,
     day: Budget.dayOf(entry.at, state.dayOffsetSeconds)
   }
@@ -116,15 +116,18 @@ export const countersOf = (
   return counters
 }
 
-/** Changes the tally of every counter that a call falls under, and that of its key. */
+/** Changes the tally of every counter that a call falls under, and that of its account. */
 const changeAll = (
   state: State,
-  entry: Pick<Reserve, "run" | "key" | "label" | "at">,
+  entry: Pick<Reserve, "run" | "account" | "label" | "at">,
   change: (tally: Tally) => Tally
-): Pick<State, "counters" | "keys"> => {
+): Pick<State, "counters" | "accounts"> => {
   let counters = state.counters
   for (const [, id] of countersOf(state, entry)) counters = HashMap.set(counters, id, change(tally(counters, id)))
-  return { counters, keys: HashMap.set(state.keys, entry.key, change(tally(state.keys, entry.key))) }
+  return {
+    counters,
+    accounts: HashMap.set(state.accounts, entry.account, change(tally(state.accounts, entry.account)))
+  }
 }
 
 /**
@@ -157,14 +160,14 @@ export const apply = (state: State, entry: Entry): State => {
     case "Stated":
       return {
         ...state,
-        statements: HashMap.set(state.statements, entry.key, {
+        statements: HashMap.set(state.statements, entry.account, {
           balance: entry.balance,
           free: entry.free,
           at: entry.at,
-          before: tally(state.keys, entry.key)
+          before: tally(state.accounts, entry.account)
         }),
-        declared: standsAsDeclared(entry, Option.getOrUndefined(HashMap.get(state.declared, entry.key)))
-          ? HashMap.set(state.declared, entry.key, entry)
+        declared: standsAsDeclared(entry, Option.getOrUndefined(HashMap.get(state.declared, entry.account)))
+          ? HashMap.set(state.declared, entry.account, entry)
           : state.declared
       }
     case "Summary": {
@@ -189,7 +192,7 @@ export const apply = (state: State, entry: Entry): State => {
 
 /** Asks for room for one call. */
 export interface Request {
-  readonly key: string
+  readonly account: string
   readonly label: string
   readonly estimate: Price.Estimate
 }
@@ -225,7 +228,7 @@ export const decide = (
   unknownPrice: "refuse" | "allow" = "refuse"
 ): Decision => {
   const { estimate } = request
-  const base = { at: now, run: state.run, key: request.key, label: request.label }
+  const base = { at: now, run: state.run, account: request.account, label: request.label }
   const high = estimate._tag === "Known" ? estimate.high : undefined
   if (high !== undefined || unknownPrice === "refuse") {
     for (const [budget, counter] of countersOf(state, base)) {
@@ -255,9 +258,9 @@ export const decide = (
  */
 export const isDeclared = (
   state: State,
-  { balance, free, key }: Pick<Stated, "key" | "balance" | "free">
+  { account, balance, free }: Pick<Stated, "account" | "balance" | "free">
 ): boolean => {
-  const last = HashMap.get(state.declared, key)
+  const last = HashMap.get(state.declared, account)
   return last._tag === "Some" && last.value.balance === balance && last.value.free === free
 }
 
@@ -333,12 +336,12 @@ export interface Balance {
   readonly unpricedSince: number
 }
 
-/** Carries a key's balance forward to `now`, or gives nothing where none was stated. */
-export const balance = (state: State, key: string, now: number): Balance | undefined => {
-  const found = HashMap.get(state.statements, key)
+/** Carries an account's balance forward to `now`, or gives nothing where none was stated. */
+export const balance = (state: State, account: string, now: number): Balance | undefined => {
+  const found = HashMap.get(state.statements, account)
   if (found._tag === "None") return undefined
   const { at, balance: stated, before, free } = found.value
-  const current = tally(state.keys, key)
+  const current = tally(state.accounts, account)
   const spentSince = current.settled - before.settled
   const uncertain = current.uncertain - before.uncertain
   const atRisk = current.atRisk - before.atRisk

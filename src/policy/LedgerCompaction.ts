@@ -5,9 +5,9 @@
  *     ─────────┬─────────                 │      ──────────────┬──────────────       │
  *          Summary                      Stated              Summary              Reserve 4
  *
- * Calls that ended are summed by what budgets count apart: run, key, label, and
+ * Calls that ended are summed by what budgets count apart: run, account, label, and
  * the quarter of an hour in which they began, which stands for their day in every
- * time zone. Of each key's statements only the last counts; what ended before it and
+ * time zone. Of each account's statements only the last counts; what ended before it and
  * after it is summed apart, so that the balance is carried forward from the
  * same point. The last that stood in the configuration stays too: the next program
  * compares its own with it. What is still open stays as it is.
@@ -26,16 +26,16 @@ const quarterSeconds = 900
 
 const daySeconds = 86_400
 
-type Call = Pick<Reserve, "at" | "key" | "label" | "run">
+type Call = Pick<Reserve, "at" | "account" | "label" | "run">
 
 /** Sums calls by what budgets count apart. */
 const makeSums = () => {
   const sums = new Map<string, Summary>()
   return {
-    add: ({ at, key, label, run }: Call, more: Sums): void => {
+    add: ({ at, account, label, run }: Call, more: Sums): void => {
       const quarter = Math.floor(at / quarterSeconds) * quarterSeconds
-      const id = JSON.stringify([quarter, run, key, label])
-      const found = sums.get(id) ?? { _tag: "Summary", at: quarter, run, key, label, ...emptySums }
+      const id = JSON.stringify([quarter, run, account, label])
+      const found = sums.get(id) ?? { _tag: "Summary", at: quarter, run, account, label, ...emptySums }
       sums.set(id, plus(found, more))
     },
     entries: (): ReadonlyArray<Summary> => [...sums.values()]
@@ -67,7 +67,7 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   const lastDeclared = new Map<string, Kept & { readonly entry: Stated }>()
   const endings: Array<Kept> = []
   const before = makeSums()
-  /** What ended since the last statement of each key. */
+  /** What ended since the last statement of each account. */
   const after = new Map<string, ReturnType<typeof makeSums>>()
   let index = 0
   let earliest = Infinity
@@ -81,13 +81,13 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   /** Begins the latest day before any call is read. */
   const latestDay = (): ReadonlyArray<Summary> => {
     if (latest === undefined || latest.at - earliest <= daySeconds) return []
-    const { at, key, label, run } = latest
-    return [{ _tag: "Summary", at, run, key, label, ...emptySums }]
+    const { at, account, label, run } = latest
+    return [{ _tag: "Summary", at, run, account, label, ...emptySums }]
   }
 
   const sum = (call: Call, more: Sums): void => {
-    const found = after.get(call.key) ?? makeSums()
-    after.set(call.key, found)
+    const found = after.get(call.account) ?? makeSums()
+    after.set(call.account, found)
     found.add(call, more)
   }
 
@@ -102,10 +102,12 @@ export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
           see(entry)
           break
         case "Stated": {
-          for (const summary of after.get(entry.key)?.entries() ?? []) before.add(summary, summary)
-          after.delete(entry.key)
-          lastStated.set(entry.key, { index, entry })
-          if (standsAsDeclared(entry, lastDeclared.get(entry.key)?.entry)) lastDeclared.set(entry.key, { index, entry })
+          for (const summary of after.get(entry.account)?.entries() ?? []) before.add(summary, summary)
+          after.delete(entry.account)
+          lastStated.set(entry.account, { index, entry })
+          if (standsAsDeclared(entry, lastDeclared.get(entry.account)?.entry)) {
+            lastDeclared.set(entry.account, { index, entry })
+          }
           break
         }
         case "Summary":

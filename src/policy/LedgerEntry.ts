@@ -19,7 +19,7 @@ export const Reserve = Schema.TaggedStruct("Reserve", {
   /** Epoch seconds. */
   at: Seconds,
   run: Schema.String,
-  key: Schema.String,
+  account: Schema.String,
   label: Schema.String,
   high: Schema.optionalKey(Amount),
   expected: Schema.optionalKey(Amount)
@@ -43,10 +43,10 @@ export const Refund = Schema.TaggedStruct("Refund", { id: Schema.Int, at: Second
 /** Ends a reservation without a cost. */
 export interface Refund extends Schema.Schema.Type<typeof Refund> {}
 
-/** States a key's balance, as its owner read it. */
+/** States an account's balance, as its owner read it. */
 export const Stated = Schema.TaggedStruct("Stated", {
   at: Seconds,
-  key: Schema.String,
+  account: Schema.String,
   balance: Amount,
   /** The part that was given, not bought. */
   free: Amount,
@@ -56,19 +56,19 @@ export const Stated = Schema.TaggedStruct("Stated", {
    */
   declared: Schema.optionalKey(Schema.Boolean)
 })
-/** States a key's balance. */
+/** States an account's balance. */
 export interface Stated extends Schema.Schema.Type<typeof Stated> {}
 
-/** Tells whether a statement stands for what the configuration says, given the one of its key that did so before. */
+/** Tells whether a statement stands for what the configuration says, given the one of its account that did so before. */
 export const standsAsDeclared = ({ declared }: Stated, before: Stated | undefined): boolean =>
   declared ?? before?.declared !== true
 
-/** Sums up calls of one run, key and label that ended, and began within the same quarter of an hour. */
+/** Sums up calls of one run, account and label that ended, and began within the same quarter of an hour. */
 export const Summary = Schema.TaggedStruct("Summary", {
   /** Begin of the quarter; of a summary of nothing, the latest time of all. */
   at: Seconds,
   run: Schema.String,
-  key: Schema.String,
+  account: Schema.String,
   label: Schema.String,
   settled: Amount,
   uncertain: Amount,

@@ -139,7 +139,7 @@ export const make = (shared: Shared): GuardedCalls => {
     return credits === undefined || pricing === undefined ? undefined : {
       credits,
       request: {
-        key: account,
+        account,
         label: call.label,
         lane: call.lane,
         estimate: pricing.before(call.estimate, { inputMargin }),

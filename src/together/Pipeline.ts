@@ -160,14 +160,14 @@ const paid = <A, R>(
     return attempt
   })
   if (money === undefined) return sent
-  const { estimate, key } = money.request
+  const { account, estimate } = money.request
   const billed = (exit: Exit.Exit<unknown, unknown>) => observed.sent && Credits.mayBeBilled(exit)
   const high = estimate._tag === "Known" ? estimate.high : 0n
   const outlaid = watch === undefined ? sent : CallWatch.outlaid(sent, watch, high, billed)
-  const checked = Effect.andThen(money.credits.check(key), outlaid)
+  const checked = Effect.andThen(money.credits.check(account), outlaid)
   return money.credits.attempt(checked, billed).pipe(
     Effect.tapError((error) =>
-      error._tag === "RateLimitError" ? money.credits.rateLimited({ key, model: call.model }) : Effect.void
+      error._tag === "RateLimitError" ? money.credits.rateLimited({ account, model: call.model }) : Effect.void
     )
   )
 }

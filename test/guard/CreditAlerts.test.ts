@@ -146,7 +146,7 @@ describe("CreditAlerts", () => {
           ["RepeatedRateLimits", 20],
           ["RepeatedRateLimits", 80]
         ])
-        expect(alerts[0]).toMatchObject({ key: "default", model: "a", count: 3, windowSeconds: 60 })
+        expect(alerts[0]).toMatchObject({ account: "default", model: "a", count: 3, windowSeconds: 60 })
       })))
 
   it.effect("tells a low balance once per statement", () =>
@@ -221,7 +221,7 @@ describe("CreditAlerts", () => {
         id,
         at: 0,
         run: "r",
-        key: "default",
+        account: "default",
         label: "",
         high: cents(30),
         expected: cents(30)
@@ -243,7 +243,7 @@ describe("CreditAlerts", () => {
   it.effect("tells nothing of budgets that calls of another run or an earlier day have used up", () =>
     Effect.gen(function*() {
       const entries: ReadonlyArray<Ledger.Entry> = [
-        { _tag: "Reserve", id: 1, at: 0, run: "monday", key: "default", label: "", high: cents(96), expected: 0n }
+        { _tag: "Reserve", id: 1, at: 0, run: "monday", account: "default", label: "", high: cents(96), expected: 0n }
       ]
       const alerts: Array<CreditAlerts.Alert> = []
       yield* TestClock.adjust("30 hours")
@@ -253,13 +253,13 @@ describe("CreditAlerts", () => {
             Credits.layerAlerts((alert) => Effect.sync(() => void alerts.push(alert))).pipe(
               Layer.provideMerge(Credits.layer({
                 run: "tuesday",
-                budgets: [Budget.perRun("$1"), Budget.perDay("$1"), Budget.perKey("$1")]
+                budgets: [Budget.perRun("$1"), Budget.perDay("$1"), Budget.perAccount("$1")]
               })),
               Layer.provide(Layer.succeed(LedgerStore.LedgerStore, { ...LedgerStore.memory, entries }))
             )
           )
         )
-      expect(alerts.map(({ message }) => message)).toEqual(["Budget \"key\" is 95 % spent: $0.96 of $1.00."])
+      expect(alerts.map(({ message }) => message)).toEqual(["Budget \"account\" is 95 % spent: $0.96 of $1.00."])
     }))
 
   it.effect("tells with the first call that the ledger could not be written when it was opened", () =>
@@ -290,7 +290,7 @@ describe("CreditAlerts", () => {
       Effect.andThen(CreditAlerts.log({
         _tag: "Resumed",
         at: 8,
-        key: "k",
+        account: "k",
         by: "hand",
         seconds: 1,
         probes: 0,
@@ -365,17 +365,17 @@ describe("Credits", () => {
         expect(yield* credits.preflight(work)).toMatchObject({ _tag: "Enough", left: cents(50) })
         yield* credits.run(ok, call(60))
         expect(yield* credits.preflight(work)).toMatchObject({ _tag: "Short", shortfall: cents(10), buy: cents(500) })
-        expect(yield* credits.preflight(work, { key: "other" })).toMatchObject({ _tag: "Unknown" })
+        expect(yield* credits.preflight(work, { account: "other" })).toMatchObject({ _tag: "Unknown" })
       })))
 
-  it.effect("reports keys and budgets in order", () =>
+  it.effect("reports accounts and budgets in order", () =>
     listening(
-      { budgets: [Budget.perLabel("$1"), Budget.perRun("$9")], balance: [{ key: "b", balance: "$2" }] },
+      { budgets: [Budget.perLabel("$1"), Budget.perRun("$9")], balance: [{ account: "b", balance: "$2" }] },
       (credits) =>
         Effect.gen(function*() {
-          for (const label of ["y", "z", "x"]) yield* credits.run(ok, { ...call(10), key: "a", label })
+          for (const label of ["y", "z", "x"]) yield* credits.run(ok, { ...call(10), account: "a", label })
           const report = yield* credits.report
-          expect(report.keys.map(({ key }) => key)).toEqual(["a", "b"])
+          expect(report.accounts.map(({ account }) => account)).toEqual(["a", "b"])
           expect(report.budgets.map(({ counter, remaining }) => [counter.replace("\u0000", " "), remaining])).toEqual([
             ["label label=x", cents(90)],
             ["label label=y", cents(90)],
@@ -395,7 +395,7 @@ describe("Credits", () => {
       expect(yield* Credits.resume()).toBe(false)
       expect(yield* Credits.preflight({ _tag: "Evaluation", estimates: [] })).toMatchObject({ missing: "balance" })
       const credits = yield* Credits.Credits
-      expect((yield* credits.report).keys[0]?.tally.calls).toBe(4)
+      expect((yield* credits.report).accounts[0]?.tally.calls).toBe(4)
     }).pipe(Effect.provide(Credits.layer())))
 
   it.effect("opens a call in a scope: refused, run again, charged for what arrived", () =>
@@ -415,17 +415,17 @@ describe("Credits", () => {
       )
       yield* TestClock.adjust("30 seconds")
       yield* Fiber.join(fiber)
-      expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
+      expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
       yield* credits.accepted
     }))
 
-  it.effect("counts money in metrics, by budget and reason, never by key", () =>
+  it.effect("counts money in metrics, by budget and reason, never by account", () =>
     Effect.gen(function*() {
       const credits = yield* Credits.make({ budgets: [Budget.perRun("$1")] })
-      yield* credits.run(ok, { ...call(25), key: "secret" })
-      yield* credits.run(ok, { ...call(30, 25), key: "secret" })
-      yield* credits.run(ok, { estimate: Price.exactly(cents(5)), cost: () => Price.unknown("?"), key: "secret" })
-      yield* Effect.flip(credits.run(ok, { ...call(50), key: "secret" }))
+      yield* credits.run(ok, { ...call(25), account: "secret" })
+      yield* credits.run(ok, { ...call(30, 25), account: "secret" })
+      yield* credits.run(ok, { estimate: Price.exactly(cents(5)), cost: () => Price.unknown("?"), account: "secret" })
+      yield* Effect.flip(credits.run(ok, { ...call(50), account: "secret" }))
       const free = yield* Credits.make({ probe })
       yield* free.run(ok, { estimate: Price.unknown("?"), cost: () => Price.unknown("?") })
       yield* free.suspend()
@@ -470,12 +470,12 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const credits = yield* Credits.Credits
         yield* credits.run(ok, call(10))
-        const { budgets, keys } = yield* credits.report
+        const { accounts, budgets } = yield* credits.report
         expect(budgets.map(({ budget, counter }) => [budget.name, budget.limit, counter.split("\u0000")[1]])).toEqual([
           ["run", cents(2500), "run=nightly"],
           ["day", cents(50), "day=0"]
         ])
-        expect(keys[0]?.balance?.expected).toBe(cents(2990))
+        expect(accounts[0]?.balance?.expected).toBe(cents(2990))
       }).pipe(Effect.provide(from({
         TOGETHER_CREDITS_RUN: "nightly",
         TOGETHER_CREDITS_RUN_BUDGET: "$25",

@@ -139,7 +139,7 @@ describe("Credits", () => {
         expect(error.message).toMatch(/^no price is known for model m: nothing was sent/)
         const open = yield* Credits.make({ probe })
         expect(yield* open.run(Effect.succeed(1), unpriced)).toBe(1)
-        expect((yield* open.report).keys[0]?.tally).toMatchObject({ unpriced: 1, settled: 0n })
+        expect((yield* open.report).accounts[0]?.tally).toMatchObject({ unpriced: 1, settled: 0n })
         const lenient = yield* Credits.make({ budgets: [Budget.perRun("$1")], unknownPrice: "allow" })
         expect(yield* lenient.run(Effect.succeed(1), unpriced)).toBe(1)
       }))
@@ -178,7 +178,7 @@ describe("Credits", () => {
         for (const [error, atRisk] of billed) {
           const credits = yield* Credits.make()
           yield* Effect.flip(credits.run(Effect.fail(error), call(3)))
-          expect((yield* credits.report).keys[0]?.tally.atRisk).toBe(atRisk ? cents(10) : 0n)
+          expect((yield* credits.report).accounts[0]?.tally.atRisk).toBe(atRisk ? cents(10) : 0n)
         }
       }))
 
@@ -201,7 +201,7 @@ describe("Credits", () => {
         yield* Effect.flip(
           credits.run(Effect.fail("cut" as const), { ...call(3), costOnFailure: () => Price.known(cents(2)) })
         )
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
       }))
 
     it.effect("refunds an interrupted call", () =>
@@ -217,7 +217,7 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
         yield* credits.run(Effect.succeed(1), { estimate, cost: () => Price.unknown("no usage") })
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(10), uncertain: cents(10) })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(10), uncertain: cents(10) })
       }))
 
     it.effect("keeps no money reserved when the cost function throws", () =>
@@ -230,7 +230,11 @@ describe("Credits", () => {
           }
         }))
         expect(Exit.hasDies(exit)).toBe(true)
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, reserved: 0n, uncertain: cents(10) })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({
+          open: 0,
+          reserved: 0n,
+          uncertain: cents(10)
+        })
       }))
 
     it.effect("reports a call that costs more than its upper bound, and then admits no other", () =>
@@ -253,7 +257,7 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
         expect(yield* Stream.runCollect(credits.stream(Stream.make(1, 2, 3), perElement))).toEqual([1, 2, 3])
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(3), open: 0, uncertain: 0n })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(3), open: 0, uncertain: 0n })
       }))
 
     it.effect("charges what arrived when it is interrupted or left early", () =>
@@ -265,9 +269,9 @@ describe("Credits", () => {
         })
         yield* TestClock.adjust("1 second")
         yield* Fiber.interrupt(fiber)
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
         yield* Stream.runDrain(Stream.take(credits.stream(Stream.make(1, 2, 3).pipe(Stream.rechunk(1)), perElement), 1))
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(3), open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(3), open: 0 })
       }))
 
     it.effect("charges what arrived when it fails, and nothing when nothing arrived", () =>
@@ -275,9 +279,13 @@ describe("Credits", () => {
         const credits = yield* Credits.make({ probe })
         const cut = Stream.concat(Stream.make(1, 4), Stream.fail("cut" as const))
         expect(yield* Effect.flip(Stream.runDrain(credits.stream(cut, perElement)))).toBe("cut")
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(4), open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(4), open: 0 })
         yield* Effect.flip(Stream.runDrain(credits.stream(Stream.fail("early" as const), perElement)))
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(4), open: 0, atRisk: cents(10) })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({
+          settled: cents(4),
+          open: 0,
+          atRisk: cents(10)
+        })
       }))
 
     it.effect("charges at its end what the whole of it cost, and what was assumed before as assumed", () =>
@@ -290,16 +298,16 @@ describe("Credits", () => {
         }
         const whole = Stream.make(1, 2, 3).pipe(Stream.rechunk(1))
         yield* Stream.runDrain(credits.stream(whole, guessed))
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(7), uncertain: 0n, open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(7), uncertain: 0n, open: 0 })
         yield* Stream.runDrain(Stream.take(credits.stream(whole, guessed), 2))
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({
           settled: cents(9),
           uncertain: cents(2),
           open: 0
         })
         const cut = Stream.concat(Stream.make(1, 4), Stream.fail("cut" as const))
         yield* Effect.flip(Stream.runDrain(credits.stream(cut, guessed)))
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({
           settled: cents(13),
           uncertain: cents(6),
           open: 0
@@ -317,7 +325,7 @@ describe("Credits", () => {
         yield* TestClock.adjust("30 seconds")
         expect(yield* Fiber.join(fiber)).toEqual([1, 2])
         expect((yield* credits.account())._tag).toBe("Active")
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(2), open: 0 })
       }))
 
     it.effect("lifts a suspension with its first element", () =>
@@ -336,7 +344,7 @@ describe("Credits", () => {
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
         expect(yield* Effect.flip(Stream.runDrain(credits.stream(Stream.fail(refused), perElement)))).toBe(refused)
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, reserved: 0n, settled: 0n })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ open: 0, reserved: 0n, settled: 0n })
       }))
   })
 
@@ -613,7 +621,7 @@ describe("Credits", () => {
         const credits = yield* Credits.make()
         expect(yield* Effect.flip(credits.attempt(Effect.fail(timeout)))).toBe(timeout)
         expect(yield* credits.another).toBe(true)
-        expect((yield* credits.report).keys).toEqual([])
+        expect((yield* credits.report).accounts).toEqual([])
       }))
   })
 
@@ -627,7 +635,7 @@ describe("Credits", () => {
         yield* opened.reservation.settle(Price.known(cents(9)))
         yield* opened.reservation.refund()
         yield* Scope.close(scope, Exit.void)
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ settled: cents(7), calls: 1, open: 0 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ settled: cents(7), calls: 1, open: 0 })
       }))
   })
 })

@@ -185,7 +185,7 @@ describe("Credits", () => {
         yield* TestClock.adjust("30 seconds")
         expect(yield* nested(credits, noted("inner", Effect.succeed("answer")), whenSuspended)).toBe("answer")
         expect((yield* credits.account())._tag).toBe("Active")
-        expect((yield* credits.report).keys[0]?.tally).toMatchObject({ open: 0, calls: 2 })
+        expect((yield* credits.report).accounts[0]?.tally).toMatchObject({ open: 0, calls: 2 })
       }))
 
     it.effect("waits by itself once it was refused", () =>

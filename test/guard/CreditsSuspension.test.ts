@@ -65,8 +65,8 @@ describe("Credits", () => {
         const ended = yield* Effect.timed(Effect.flip(credits.run(send, call(1))))
         // refused after a second, it probes three times, and does not begin anew to wait
         expect([Duration.toSeconds(ended[0]), state.sent]).toEqual([121, 4])
-        const { budgets, keys } = yield* credits.report
-        expect([keys[0]?.tally.reserved, keys[0]?.waiting, budgets]).toEqual([0n, 0, []])
+        const { accounts, budgets } = yield* credits.report
+        expect([accounts[0]?.tally.reserved, accounts[0]?.waiting, budgets]).toEqual([0n, 0, []])
         // where the wait is over as a probe is refused, there is no further one
         const short = credits.run(send, { ...call(1), whenSuspended: { wait: "500 millis" } })
         yield* Effect.sleep("1 minute")
@@ -139,7 +139,7 @@ describe("Credits", () => {
         const ahead = yield* Effect.forkChild(credits.run(send, call(1)), { startImmediately: true })
         yield* TestClock.adjust("11 seconds")
         expect(state.sent).toBe(1)
-        expect((yield* credits.report).keys[0]?.waiting).toBe(2)
+        expect((yield* credits.report).accounts[0]?.waiting).toBe(2)
         state.open = true
         yield* TestClock.adjust("60 seconds")
         expect(yield* Fiber.join(behind)).toBe("answer")
@@ -201,7 +201,7 @@ describe("Credits", () => {
         expect(state.sent).toBe(2)
         yield* TestClock.adjust("1 second")
         expect(yield* Fiber.join(second)).toBe("answer")
-        expect((yield* credits.report).keys[0]?.tally.open).toBe(0)
+        expect((yield* credits.report).accounts[0]?.tally.open).toBe(0)
       }))
 
     it.effect("probes again after the same delay when a probe fails for another reason", () =>
@@ -254,14 +254,14 @@ describe("Credits", () => {
           yield* waits({ whenSuspended: { wait: "1 minute" } }, Effect.succeed("answer"))
         ]
         yield* TestClock.adjust("8999 millis")
-        expect((yield* credits.report).keys[0]?.waiting).toBe(3)
+        expect((yield* credits.report).accounts[0]?.waiting).toBe(3)
         yield* TestClock.adjust("1 millis")
         for (const fiber of calls) {
           const error = yield* Fiber.join(fiber)
           expect([error._tag, Reflect.get(error, "status")]).toEqual(["InsufficientCreditsError", undefined])
         }
-        const { budgets, keys } = yield* credits.report
-        expect([keys[0]?.waiting, budgets[0]?.tally.open, budgets[0]?.tally.reserved]).toEqual([0, 0, 0n])
+        const { accounts, budgets } = yield* credits.report
+        expect([accounts[0]?.waiting, budgets[0]?.tally.open, budgets[0]?.tally.reserved]).toEqual([0, 0, 0n])
       }))
 
     it.effect("waits not at all where the deadline leaves no time for it, and gives the refusal itself", () =>
@@ -352,7 +352,7 @@ describe("Credits", () => {
           expect((yield* credits.account())._tag).toBe("Active")
           yield* Scope.close(scope, exit)
           expect((yield* credits.account())._tag).toBe("Active")
-          expect((yield* credits.report).keys[0]?.tally).toMatchObject({
+          expect((yield* credits.report).accounts[0]?.tally).toMatchObject({
             settled: cents(1),
             calls: 1,
             open: 0,
@@ -397,7 +397,7 @@ describe("Credits", () => {
                 yield* Effect.yieldNow
                 yield* credits.resume()
                 const ended = yield* Effect.timeoutOption(Fiber.join(late), "1 hour")
-                return [ended, (yield* credits.report).keys[0]?.waiting]
+                return [ended, (yield* credits.report).accounts[0]?.waiting]
               })))
               expect([operations, exit]).toEqual([
                 operations,
@@ -468,12 +468,12 @@ describe("Credits", () => {
         }).pipe(Effect.provideService(Clock.Clock, stepping))
       }))
 
-    it.effect("keeps the probe of one key through a check of another", () =>
+    it.effect("keeps the probe of one account through a check of another", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
         yield* credits.suspend("a")
         yield* TestClock.adjust("30 seconds")
-        yield* credits.run(credits.check("b"), { ...call(1), key: "a" })
+        yield* credits.run(credits.check("b"), { ...call(1), account: "a" })
         expect((yield* credits.account("a"))._tag).toBe("Active")
         // the same generation of another account makes no probe
         yield* credits.suspend("a")
@@ -481,8 +481,8 @@ describe("Credits", () => {
         yield* credits.resume("b")
         yield* credits.suspend("b")
         yield* TestClock.adjust("30 seconds")
-        yield* Effect.forkChild(credits.run(Effect.never, { ...call(1), key: "b" }), { startImmediately: true })
-        yield* Effect.flip(credits.run(credits.check("b"), { ...call(1), key: "a" }))
+        yield* Effect.forkChild(credits.run(Effect.never, { ...call(1), account: "b" }), { startImmediately: true })
+        yield* Effect.flip(credits.run(credits.check("b"), { ...call(1), account: "a" }))
       }))
 
     it("refuses a probe schedule that is none", () => {
@@ -495,13 +495,13 @@ describe("Credits", () => {
       )
     })
 
-    it.effect("suspends one key and leaves another alone", () =>
+    it.effect("suspends one account and leaves another alone", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })
         yield* credits.suspend("a")
         expect((yield* credits.account("a"))._tag).toBe("Suspended")
-        expect(yield* credits.run(Effect.succeed(1), { ...call(1), key: "b" })).toBe(1)
-        yield* Effect.flip(credits.run(Effect.succeed(1), { ...call(1), key: "a" }))
+        expect(yield* credits.run(Effect.succeed(1), { ...call(1), account: "b" })).toBe(1)
+        yield* Effect.flip(credits.run(Effect.succeed(1), { ...call(1), account: "a" }))
       }))
   })
 
@@ -535,11 +535,11 @@ describe("Credits", () => {
             yield* yields(step)
             yield* Fiber.interrupt(fiber)
             if (Exit.hasInterrupts(yield* Fiber.await(fiber))) interrupted++
-            const { budgets, keys } = yield* credits.report
-            for (const { tally } of [...keys, ...budgets]) expect(tally).toMatchObject({ open: 0, reserved: 0n })
-            const account = keys[0]?.account ?? (yield* credits.account())
-            expect([kind, step, account._tag]).not.toEqual([kind, step, "Probing"])
-            expect(keys[0]?.waiting ?? 0).toBe(0)
+            const { accounts, budgets } = yield* credits.report
+            for (const { tally } of [...accounts, ...budgets]) expect(tally).toMatchObject({ open: 0, reserved: 0n })
+            const state = accounts[0]?.state ?? (yield* credits.account())
+            expect([kind, step, state._tag]).not.toEqual([kind, step, "Probing"])
+            expect(accounts[0]?.waiting ?? 0).toBe(0)
             // the account is still usable by the next call
             const next = yield* Effect.forkChild(credits.run(Effect.succeed("next"), call(1)), {
               startImmediately: true

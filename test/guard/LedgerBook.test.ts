@@ -258,8 +258,8 @@ describe("the ledger under the guard", () => {
         yield* Effect.forkScoped(credits.stateBalance({ balance: "$500" }))
         yield* during(10)
         expect(yield* during(100)).toBe(usual)
-        const { keys } = yield* credits.report
-        expect(replayed()).toMatchObject({ calls: keys[0]?.tally.calls })
+        const { accounts } = yield* credits.report
+        expect(replayed()).toMatchObject({ calls: accounts[0]?.tally.calls })
       })))
 
     it.effect("offers few entries at a time, whatever it owes", () =>
@@ -445,7 +445,7 @@ describe("the ledger under the guard", () => {
 
   it.effect("does not take a configured balance for a new one in a ledger of an earlier version", () =>
     Effect.gen(function*() {
-      const stated: Ledger.Stated = { _tag: "Stated", at: 0, key: "default", balance: cents(500), free: 0n }
+      const stated: Ledger.Stated = { _tag: "Stated", at: 0, account: "default", balance: cents(500), free: 0n }
       const open = (entries: ReadonlyArray<Ledger.Entry>, stating?: string) =>
         Effect.gen(function*() {
           const { store, written } = recording()

@@ -2,12 +2,12 @@ import { describe, expect, it } from "@effect/vitest"
 import * as LedgerCompactor from "../../src/guard/ledger/LedgerCompactor.ts"
 import type * as Ledger from "../../src/policy/Ledger.ts"
 
-const stated = (key: string): Ledger.Stated => ({ _tag: "Stated", at: 0, key, balance: 1n, free: 0n })
+const stated = (account: string): Ledger.Stated => ({ _tag: "Stated", at: 0, account, balance: 1n, free: 0n })
 
-/** Makes a compactor that was told of so many statements, by key. */
+/** Makes a compactor that was told of so many statements, by account. */
 const told = (compactAbove: number, counts: Record<string, number>) => {
   const compactor = LedgerCompactor.make(compactAbove)
-  for (const [key, count] of Object.entries(counts)) for (let n = 0; n < count; n++) compactor.add(stated(key))
+  for (const [account, count] of Object.entries(counts)) for (let n = 0; n < count; n++) compactor.add(stated(account))
   return compactor
 }
 

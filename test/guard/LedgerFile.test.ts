@@ -148,7 +148,7 @@ describe("LedgerFile", () => {
   })
 
   describe("opening beside a program that writes", () => {
-    const entry = (id: number): Ledger.Entry => ({ _tag: "Stated", at: id, key: "k", balance: 1n, free: 0n })
+    const entry = (id: number): Ledger.Entry => ({ _tag: "Stated", at: id, account: "k", balance: 1n, free: 0n })
 
     /** Opens a ledger of so many entries twice, the second time with these changes to the file system. */
     const beside = <A, E>(
@@ -329,11 +329,11 @@ describe("LedgerFile", () => {
 
   describe("compaction while it is open", () => {
     const refunded = (id: number): ReadonlyArray<Ledger.Entry> => [
-      { _tag: "Reserve", id, at: 0, run: "r", key: "k", label: "", high: 1n },
+      { _tag: "Reserve", id, at: 0, run: "r", account: "k", label: "", high: 1n },
       { _tag: "Settle", id, at: 0, cost: 1n, sure: true }
     ]
     const settled = (entries: ReadonlyArray<Ledger.Entry>) =>
-      entries.reduce(Ledger.apply, Ledger.make({ budgets: [], run: "r", dayOffsetSeconds: 0 })).keys
+      entries.reduce(Ledger.apply, Ledger.make({ budgets: [], run: "r", dayOffsetSeconds: 0 })).accounts
     const calls = (entries: ReadonlyArray<Ledger.Entry>) =>
       HashMap.reduce(settled(entries), 0, (sum, tally) => sum + tally.calls)
 

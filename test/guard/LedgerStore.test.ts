@@ -269,7 +269,7 @@ describe("LedgerStore", () => {
       "loses nothing to any byte that is damaged, but a last line without its end: %s",
       (_, torn) => {
         const entries: ReadonlyArray<Ledger.Entry> = [
-          { _tag: "Reserve", id: 12, at: 34, run: "a {run}", key: "k", label: "überall", high: 56n },
+          { _tag: "Reserve", id: 12, at: 34, run: "a {run}", account: "k", label: "überall", high: 56n },
           refund(12),
           refund(13)
         ]
@@ -480,7 +480,7 @@ describe("LedgerStore", () => {
           id,
           at: 0,
           run: "r",
-          key: "k",
+          account: "k",
           label: "",
           high: 1n
         }))

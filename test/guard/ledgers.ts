@@ -62,8 +62,8 @@ export const full = PlatformError.systemError({
   description: "no space"
 })
 
-/** Sums up the first key. */
-export const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys[0]?.tally)
+/** Sums up the first account. */
+export const tally = (credits: Credits.Service) => Effect.map(credits.report, ({ accounts }) => accounts[0]?.tally)
 
 /** Sums what entries settled for sure. */
 export const settled = (entries: ReadonlyArray<Ledger.Entry>) =>

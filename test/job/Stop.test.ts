@@ -89,7 +89,7 @@ const stopped = (
       const { arrivals, cancelled } = yield* control.counters
       const lanesMade = yield* (yield* Lanes.Lanes).all
       const statuses = yield* Effect.forEach(lanesMade, (lane) => lane.status)
-      const { keys } = yield* (yield* Credits.Credits).report
+      const { accounts } = yield* (yield* Credits.Credits).report
       return {
         result,
         after: ended - began - stopAt,
@@ -97,9 +97,9 @@ const stopped = (
         late,
         sent: sent.size,
         cancelled,
-        uncertain: keys.reduce((sum, { tally }) => sum + tally.uncertain, 0n),
+        uncertain: accounts.reduce((sum, { tally }) => sum + tally.uncertain, 0n),
         held: statuses.reduce((sum, lane) => sum + lane.inFlight + lane.queued, 0) +
-          keys.reduce((sum, { tally }) => sum + tally.open, 0)
+          accounts.reduce((sum, { tally }) => sum + tally.open, 0)
       }
     }).pipe(Effect.provide(layer))
   }))

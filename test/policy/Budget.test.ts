@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Budget from "../../src/policy/Budget.ts"
 
-const facts = { run: "r1", key: "k1", label: "evals", day: 20_000 }
+const facts = { run: "r1", account: "k1", label: "evals", day: 20_000 }
 
 describe("Budget", () => {
   describe("make", () => {
@@ -10,7 +10,7 @@ describe("Budget", () => {
         name: "b",
         limit: 2_000_000_000n,
         per: [],
-        key: undefined,
+        account: undefined,
         label: undefined,
         warnAt: [0.5, 0.8, 0.95]
       })
@@ -35,31 +35,31 @@ describe("Budget", () => {
       expect(Budget.counterOf(Budget.make({ name: "all", limit: "$1" }), facts)).toBe("all")
       expect(Budget.counterOf(Budget.perRun("$1"), facts)).toBe("run\u0000run=r1")
       expect(Budget.counterOf(Budget.perDay("$1"), facts)).toBe("day\u0000day=20000")
-      expect(Budget.counterOf(Budget.perKey("$1"), facts)).toBe("key\u0000key=k1")
+      expect(Budget.counterOf(Budget.perAccount("$1"), facts)).toBe("account\u0000account=k1")
       expect(Budget.counterOf(Budget.perLabel("$1"), facts)).toBe("label\u0000label=evals")
-      const both = Budget.make({ name: "both", limit: "$1", per: ["key", "day"] })
-      expect(Budget.counterOf(both, facts)).toBe("both\u0000key=k1\u0000day=20000")
+      const both = Budget.make({ name: "both", limit: "$1", per: ["account", "day"] })
+      expect(Budget.counterOf(both, facts)).toBe("both\u0000account=k1\u0000day=20000")
     })
 
-    it("applies to the named key or label only", () => {
-      expect(Budget.counterOf(Budget.perKey("$1", "k1"), facts)).toBe("key k1\u0000key=k1")
-      expect(Budget.counterOf(Budget.perKey("$1", "k2"), facts)).toBeUndefined()
+    it("applies to the named account or label only", () => {
+      expect(Budget.counterOf(Budget.perAccount("$1", "k1"), facts)).toBe("account k1\u0000account=k1")
+      expect(Budget.counterOf(Budget.perAccount("$1", "k2"), facts)).toBeUndefined()
       expect(Budget.counterOf(Budget.perLabel("$1", "evals"), facts)).toBe("label evals\u0000label=evals")
       expect(Budget.counterOf(Budget.perLabel("$1", "chat"), facts)).toBeUndefined()
     })
   })
 
   describe("dimensionsOf", () => {
-    const both = Budget.make({ name: "both", limit: "$1", per: ["key", "day"] })
+    const both = Budget.make({ name: "both", limit: "$1", per: ["account", "day"] })
     const all = Budget.make({ name: "all", limit: "$1" })
 
     it("reads the values back from a counter", () => {
-      expect(Budget.dimensionsOf(both, Budget.counterOf(both, facts) ?? "")).toEqual({ key: "k1", day: "20000" })
+      expect(Budget.dimensionsOf(both, Budget.counterOf(both, facts) ?? "")).toEqual({ account: "k1", day: "20000" })
       expect(Budget.dimensionsOf(all, "all")).toEqual({})
     })
 
     it("reads nothing from the counter of another budget", () => {
-      for (const counter of ["other", "both", "both\u0000key=k1", "both\u0000day=20000\u0000key=k1"]) {
+      for (const counter of ["other", "both", "both\u0000account=k1", "both\u0000day=20000\u0000account=k1"]) {
         expect(Budget.dimensionsOf(both, counter)).toBeUndefined()
       }
       expect(Budget.dimensionsOf(all, "all of them")).toBeUndefined()

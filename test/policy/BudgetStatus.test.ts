@@ -9,11 +9,11 @@ const budgets = [
   Budget.perRun("$9"),
   Budget.perDay("$5"),
   Budget.perLabel("$1", "evals"),
-  Budget.make({ name: "each key's day", limit: "$2", per: ["key", "day"] })
+  Budget.make({ name: "each account's day", limit: "$2", per: ["account", "day"] })
 ]
 const empty = Ledger.make({ budgets, run: "r" })
-const spent = (state: Ledger.State, key: string, at: number) => {
-  const entry: Ledger.Reserve = { _tag: "Reserve", id: state.nextId, at, run: state.run, key, label: "", high: 10n }
+const spent = (state: Ledger.State, account: string, at: number) => {
+  const entry: Ledger.Reserve = { _tag: "Reserve", id: state.nextId, at, run: state.run, account, label: "", high: 10n }
   return Ledger.apply(Ledger.apply(state, entry), Ledger.settlement(entry, Price.known(10n), at))
 }
 const left = (state: Ledger.State, now: number) =>
@@ -36,7 +36,7 @@ describe("BudgetStatus", () => {
         ["run", { run: "r" }, 30n],
         ["day", { day: "2024-10-05" }, 10n],
         ["label evals", { label: "evals" }, 0n],
-        ["each key's day", { key: "k", day: "2024-10-05" }, 10n]
+        ["each account's day", { account: "k", day: "2024-10-05" }, 10n]
       ])
       expect(left({ ...state, run: "next" }, 20_003 * day)).toEqual([
         ["run", { run: "next" }, 0n],

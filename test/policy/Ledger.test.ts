@@ -10,7 +10,7 @@ import * as Price from "../../src/policy/Price.ts"
 const empty = (...budgets: ReadonlyArray<Budget.Budget>) => Ledger.make({ budgets, run: "r" })
 
 const request = (high: bigint, label = ""): Ledger.Request => ({
-  key: "k",
+  account: "k",
   label,
   estimate: Price.range(0n, high)
 })
@@ -54,7 +54,7 @@ describe("Ledger", () => {
       expect(Ledger.decide(over, request(1n), 2)).toMatchObject({ _tag: "Refused", needed: 1n, remaining: 0n })
     })
 
-    it("counts each day, key and label apart", () => {
+    it("counts each day, account and label apart", () => {
       const state = empty(Budget.perDay(10n), Budget.perLabel(10n, "a"))
       const [, first] = reserved(state, 10n, 0, "a")
       expect(Ledger.decide(first, request(1n, "b"), 0)).toMatchObject({ _tag: "Refused", budget: { name: "day" } })
@@ -63,7 +63,7 @@ describe("Ledger", () => {
     })
 
     it("refuses an unknown price under a budget, unless allowed", () => {
-      const unknown = { key: "k", label: "", estimate: Price.unknown("why") }
+      const unknown = { account: "k", label: "", estimate: Price.unknown("why") }
       expect(Ledger.decide(empty(Budget.perRun(5n)), unknown, 0)).toMatchObject({
         _tag: "Refused",
         reason: "unknown-price",
@@ -89,7 +89,15 @@ describe("Ledger", () => {
 
   describe("apply", () => {
     it("takes a reservation once while it is open", () => {
-      const entry: Ledger.Entry = { _tag: "Reserve", id: 1, at: 0, run: "r", key: "k", label: "", high: 500_000_000n }
+      const entry: Ledger.Entry = {
+        _tag: "Reserve",
+        id: 1,
+        at: 0,
+        run: "r",
+        account: "k",
+        label: "",
+        high: 500_000_000n
+      }
       const once = Ledger.apply(Ledger.make({ budgets: [Budget.perRun("$1")], run: "r" }), entry)
       expect(Ledger.apply(once, entry)).toBe(once)
       const ended = Ledger.apply(once, { _tag: "Settle", id: 1, at: 1, cost: 1n, sure: true })
@@ -104,16 +112,16 @@ describe("Ledger", () => {
       const settled = Ledger.apply(open, Ledger.settlement(entry, Price.known(3n), 1))
       expect(Ledger.apply(settled, Ledger.settlement(entry, Price.known(5n), 2))).toBe(settled)
       expect(Ledger.apply(settled, { _tag: "Refund", id: entry.id, at: 2, atRisk: true })).toBe(settled)
-      expect(Ledger.tally(settled.keys, "k")).toMatchObject({ settled: 3n, reserved: 0n, open: 0, calls: 1 })
+      expect(Ledger.tally(settled.accounts, "k")).toMatchObject({ settled: 3n, reserved: 0n, open: 0, calls: 1 })
     })
 
     it("counts a call without price and without bound as unpriced", () => {
-      const decision = Ledger.decide(empty(), { key: "k", label: "", estimate: Price.unknown("why") }, 0)
+      const decision = Ledger.decide(empty(), { account: "k", label: "", estimate: Price.unknown("why") }, 0)
       if (decision._tag !== "Reserved") throw new Error("refused")
       const entry = Ledger.settlement(decision.entry, Price.unknown("why"), 1)
       expect(entry).toEqual({ _tag: "Settle", id: 1, at: 1, sure: false })
       const state = Ledger.apply(Ledger.apply(empty(), decision.entry), entry)
-      expect(Ledger.tally(state.keys, "k")).toMatchObject({ settled: 0n, unpriced: 1, calls: 1, open: 0 })
+      expect(Ledger.tally(state.accounts, "k")).toMatchObject({ settled: 0n, unpriced: 1, calls: 1, open: 0 })
     })
 
     it.prop("keeps every law after any history, and replays to the same state", [Schema.Array(Step)], ([steps]) => {
@@ -153,7 +161,7 @@ describe("Ledger", () => {
           expect(tally.settled + tally.reserved <= budget.limit + tally.overshoot).toBe(true)
           expect(tally.reserved >= 0n && tally.open >= 0 && remaining >= 0n).toBe(true)
         }
-        const total = Ledger.tally(state.keys, "k")
+        const total = Ledger.tally(state.accounts, "k")
         const openHigh = Array.from(HashMap.values(state.open)).reduce((sum, entry) => sum + (entry.high ?? 0n), 0n)
         expect(total.reserved).toBe(openHigh)
         expect(total.open).toBe(HashMap.size(state.open))
@@ -168,7 +176,7 @@ describe("Ledger", () => {
       id,
       at: day * 86_400,
       run: "r",
-      key: "k",
+      account: "k",
       label: "",
       high: 10n
     })
@@ -190,13 +198,13 @@ describe("Ledger", () => {
     it.each([2, 30])("are not forgotten by a clock that ran %d days ahead and comes back", (ahead) => {
       const budget = Budget.perDay(10n)
       const ran = [100, 100 + ahead].reduce(spent, empty(budget))
-      const request = { key: "k", label: "", estimate: Price.exactly(1n) }
+      const request = { account: "k", label: "", estimate: Price.exactly(1n) }
       expect(Ledger.decide(ran, request, 100 * 86_400)).toMatchObject({ _tag: "Refused" })
       const summary = (day: number): Ledger.Entry => ({
         _tag: "Summary",
         at: day * 86_400,
         run: "r",
-        key: "k",
+        account: "k",
         label: "",
         settled: 10n,
         uncertain: 0n,
@@ -238,15 +246,15 @@ describe("Ledger", () => {
       const [, one] = reserved(empty(Budget.perRun(100n)), 8n)
       const [, two] = reserved(one, 5n)
       const charged = Ledger.recover(two, "charge", 9).reduce(Ledger.apply, two)
-      expect(Ledger.tally(charged.keys, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 13n, uncertain: 13n })
+      expect(Ledger.tally(charged.accounts, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 13n, uncertain: 13n })
       const refunded = Ledger.recover(two, "refund", 9).reduce(Ledger.apply, two)
-      expect(Ledger.tally(refunded.keys, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 0n, atRisk: 13n })
+      expect(Ledger.tally(refunded.accounts, "k")).toMatchObject({ reserved: 0n, open: 0, settled: 0n, atRisk: 13n })
     })
   })
 
   describe("balance", () => {
     const stated = (state: Ledger.State) =>
-      Ledger.apply(state, { _tag: "Stated", at: 100, key: "k", balance: 1000n, free: 0n })
+      Ledger.apply(state, { _tag: "Stated", at: 100, account: "k", balance: 1000n, free: 0n })
 
     it("is nothing until it was stated", () => {
       expect(Ledger.balance(empty(), "k", 0)).toBeUndefined()
@@ -289,7 +297,7 @@ describe("Ledger", () => {
       })
       const risk = Ledger.apply(open, { _tag: "Refund", id: one.id, at: 1, atRisk: true })
       expect(Ledger.balance(risk, "k", 100)).toMatchObject({ low: 970n, expected: 1000n, certainty: "uncertain" })
-      const unpriced = Ledger.decide(state, { key: "k", label: "", estimate: Price.unknown("why") }, 0)
+      const unpriced = Ledger.decide(state, { account: "k", label: "", estimate: Price.unknown("why") }, 0)
       if (unpriced._tag !== "Reserved") throw new Error("refused")
       const answered = Ledger.apply(
         Ledger.apply(state, unpriced.entry),
@@ -302,7 +310,7 @@ describe("Ledger", () => {
         at: 1,
         atRisk: true
       })
-      expect(Ledger.tally(refused.keys, "k").atRisk).toBe(0n)
+      expect(Ledger.tally(refused.accounts, "k").atRisk).toBe(0n)
     })
   })
 })

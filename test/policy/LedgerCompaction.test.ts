@@ -9,7 +9,7 @@ import * as Price from "../../src/policy/Price.ts"
 
 const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
-/** A step of a random history over three keys, three labels, two runs and six days, whose clock jumps as it likes. */
+/** A step of a random history over three accounts, three labels, two runs and six days, whose clock jumps as it likes. */
 const Step = Schema.Struct({
   kind: Schema.Literals([
     "reserve",
@@ -25,7 +25,7 @@ const Step = Schema.Struct({
     "again"
   ]),
   amount: whole(0, 100),
-  key: Schema.Literals(["k", "l", "m"]),
+  account: Schema.Literals(["k", "l", "m"]),
   label: Schema.Literals(["", "a", "b"]),
   run: Schema.Literals(["r", "s"]),
   minutes: whole(0, 6 * 24 * 60),
@@ -36,18 +36,18 @@ const historyOf = (steps: ReadonlyArray<typeof Step.Type>): ReadonlyArray<Ledger
   const entries: Array<Ledger.Entry> = []
   const open: Array<Ledger.Reserve> = []
   let id = 1
-  for (const { amount, key, kind, label, minutes, pick, run } of steps) {
+  for (const { amount, account, kind, label, minutes, pick, run } of steps) {
     const at = minutes * 60
     const high = BigInt(amount)
     const chosen = open[pick % Math.max(1, open.length)]
     if (kind === "reserve" || kind === "unpriced") {
-      const base = { _tag: "Reserve", id: id++, at, run, key, label } as const
+      const base = { _tag: "Reserve", id: id++, at, run, account, label } as const
       const entry = kind === "unpriced" ? base : { ...base, high, expected: high }
       entries.push(entry)
       open.push(entry)
     } else if (kind === "state" || kind === "declare") {
-      entries.push({ _tag: "Stated", at, key, balance: high, free: 0n, declared: kind === "declare" })
-    } else if (kind === "earlier") entries.push({ _tag: "Stated", at, key, balance: high, free: 0n })
+      entries.push({ _tag: "Stated", at, account, balance: high, free: 0n, declared: kind === "declare" })
+    } else if (kind === "earlier") entries.push({ _tag: "Stated", at, account, balance: high, free: 0n })
     else if (chosen !== undefined) {
       if (kind !== "again") open.splice(open.indexOf(chosen), 1)
       const [cost, ended] = [kind === "over" ? (chosen.high ?? 0n) + high : high, chosen.id]
@@ -68,9 +68,9 @@ const budgets = [
   Budget.make({ name: "all", limit: 300n }),
   Budget.perRun(100n),
   Budget.perDay(100n),
-  Budget.perKey(100n),
+  Budget.perAccount(100n),
   Budget.perLabel(100n, "a"),
-  Budget.make({ name: "mixed", limit: 50n, per: ["label", "day", "key"] })
+  Budget.make({ name: "mixed", limit: 50n, per: ["label", "day", "account"] })
 ]
 
 const days = [0, 1, 2, 3, 4, 5, 6]
@@ -84,9 +84,9 @@ const readings = (entries: ReadonlyArray<Ledger.Entry>, dayOffsetSeconds: number
   const state = fold(entries, dayOffsetSeconds)
   return {
     budgets: BudgetStatus.list(state, 0).filter((status) => !isDaily(status)),
-    keys: ["k", "l", "m"].map((key) => Ledger.tally(state.keys, key)),
-    balances: ["k", "l", "m"].map((key) => Ledger.balance(state, key, 4 * 86_400)),
-    declared: ["k", "l", "m"].map((key) => HashMap.get(state.declared, key)),
+    accounts: ["k", "l", "m"].map((account) => Ledger.tally(state.accounts, account)),
+    balances: ["k", "l", "m"].map((account) => Ledger.balance(state, account, 4 * 86_400)),
+    declared: ["k", "l", "m"].map((account) => HashMap.get(state.declared, account)),
     open: Array.from(HashMap.values(state.open)).toSorted((a, b) => a.id - b.id)
   }
 }
@@ -128,18 +128,18 @@ const reserve = (id: number, at: number): Ledger.Reserve => ({
   id,
   at,
   run: "r",
-  key: "k",
+  account: "k",
   label: "",
   high: 10n
 })
 
 describe("LedgerCompaction", () => {
   it("sums what ended, keeps the last statement in its place, and what is open as it is", () => {
-    const stated = (balance: bigint): Ledger.Stated => ({ _tag: "Stated", at: 50, key: "k", balance, free: 0n })
+    const stated = (balance: bigint): Ledger.Stated => ({ _tag: "Stated", at: 50, account: "k", balance, free: 0n })
     const sum = {
       _tag: "Summary",
       run: "r",
-      key: "k",
+      account: "k",
       label: "",
       uncertain: 0n,
       atRisk: 0n,
@@ -168,14 +168,14 @@ describe("LedgerCompaction", () => {
   })
 
   it("sums what ended where no balance was stated", () => {
-    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", key: "k", label: "", high: 10n }
+    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", account: "k", label: "", high: 10n }
     expect(LedgerCompaction.compact([reserve, { _tag: "Settle", id: 1, at: 20, cost: 3n, sure: true }])).toMatchObject([
-      { _tag: "Summary", key: "k", settled: 3n, calls: 1 }
+      { _tag: "Summary", account: "k", settled: 3n, calls: 1 }
     ])
   })
 
   it("keeps the first reservation of an id while it is open, as the ledger does", () => {
-    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", key: "k", label: "", high: 10n }
+    const reserve: Ledger.Reserve = { _tag: "Reserve", id: 1, at: 10, run: "r", account: "k", label: "", high: 10n }
     expect(LedgerCompaction.compact([reserve, { ...reserve, high: 99n }])).toEqual([reserve])
   })
 
@@ -188,7 +188,7 @@ describe("LedgerCompaction", () => {
 
   it("keeps an ending whose reservation stands elsewhere, where it is told to, on its side of the last statement", () => {
     const ending = (id: number): Ledger.Settle => ({ _tag: "Settle", id, at: 20, cost: 3n, sure: true })
-    const stated: Ledger.Stated = { _tag: "Stated", at: 50, key: "k", balance: 9n, free: 0n }
+    const stated: Ledger.Stated = { _tag: "Stated", at: 50, account: "k", balance: 9n, free: 0n }
     const entries = [ending(7), stated, ending(8)]
     expect(LedgerCompaction.compact(entries, "keep")).toEqual(entries)
     expect(LedgerCompaction.compact(entries)).toEqual([stated])
@@ -242,14 +242,14 @@ describe("LedgerCompaction", () => {
   )
 
   it("keeps the day's spending where the clock ran ahead over midnights and was set right", () => {
-    const call = (id: number, day: number, key: string, cost: bigint): ReadonlyArray<Ledger.Entry> => [
-      { _tag: "Reserve", id, at: day * 86_400, run: "r", key, label: "", high: cost, expected: cost },
+    const call = (id: number, day: number, account: string, cost: bigint): ReadonlyArray<Ledger.Entry> => [
+      { _tag: "Reserve", id, at: day * 86_400, run: "r", account, label: "", high: cost, expected: cost },
       { _tag: "Settle", id, at: day * 86_400, cost, sure: true }
     ]
     const written = [...call(1, 103, "a", 1n), ...call(2, 104, "b", 1n), ...call(3, 101, "a", 90n)]
     const today = (entries: ReadonlyArray<Ledger.Entry>) => {
       const state = entries.reduce(Ledger.apply, Ledger.make({ budgets: [Budget.perDay(100n)], run: "r" }))
-      return Ledger.decide(state, { key: "c", label: "", estimate: Price.exactly(20n) }, 101 * 86_400)
+      return Ledger.decide(state, { account: "c", label: "", estimate: Price.exactly(20n) }, 101 * 86_400)
     }
     expect(today(written)).toMatchObject({ _tag: "Refused", remaining: 10n })
     expect(today(LedgerCompaction.compact(written))).toEqual(today(written))

@@ -21,12 +21,12 @@ const replied = <A>(reply: Reply.Reply, call: Effect.Effect<A, TogetherError.Tog
     Effect.gen(function*() {
       yield* TogetherTest.always("*", reply)
       const end = yield* Effect.result(call)
-      const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+      const { accounts } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
       return {
         value: end._tag === "Success" ? end.success : undefined,
         error: end._tag === "Failure" ? end.failure : undefined,
         attempts: (yield* TogetherTest.log).length,
-        charged: keys.map(({ tally }) => tally.settled)
+        charged: accounts.map(({ tally }) => tally.settled)
       }
     }).pipe(Effect.provide(Layer.provideMerge(
       TogetherTest.layer({ verifyOnClose: false, together: { prices: () => price, retry: Schedule.recurs(2) } }),

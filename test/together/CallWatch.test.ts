@@ -146,9 +146,9 @@ describe("CallWatch", () => {
         const exits = yield* Effect.forEach([one, other], Fiber.await)
         expect([exits.map(Exit.hasInterrupts), second.onWire, seen.length]).toEqual([[false, true], false, 1])
         const [lane] = yield* (yield* Lanes.Lanes).all
-        const { keys } = yield* (yield* Credits.Credits).report
+        const { accounts } = yield* (yield* Credits.Credits).report
         expect(yield* lane!.status).toMatchObject({ inFlight: 0, queued: 0 })
-        expect(keys.map(({ tally }) => [tally.open, tally.uncertain])).toEqual([[0, 0n]])
+        expect(accounts.map(({ tally }) => [tally.open, tally.uncertain])).toEqual([[0, 0n]])
       }).pipe(Effect.provide(Layer.merge(layer(client, {}, { maxInFlight: 1 }), Credits.layer())))
     })))
 

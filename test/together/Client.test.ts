@@ -625,9 +625,9 @@ describe("onAnswered", () => {
         const { exit, seconds } = yield* timed(
           use((t) => Stream.runCollect(t.chatStream(request, { deadline: "5 seconds", onAnswered })))
         )
-        const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        const { accounts } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
         yield* use((t) => Stream.runDrain(t.chatStream(request, { deadline: "5 seconds" })))
-        return { exit, seconds, charged: keys.map(({ tally }) => [tally.settled, tally.uncertain, tally.reserved]) }
+        return { exit, seconds, charged: accounts.map(({ tally }) => [tally.settled, tally.uncertain, tally.reserved]) }
       }).pipe(Effect.provide(Layer.provideMerge(
         TogetherTest.layer({ verifyOnClose: false, together: { prices: () => price } }),
         Layer.merge(Credits.layer(), Lanes.layer({ maxInFlight: 1 }))

@@ -126,7 +126,7 @@ describe("ContextGuards", () => {
   it.effect("charges the Credits that the client was given, else those of the fiber, and no other beside them", () =>
     Effect.gen(function*() {
       const priced = { ...request, model: "openai/gpt-oss-20b" }
-      const charged = (credits: Credits.Service) => Effect.map(credits.report, ({ keys }) => keys.length)
+      const charged = (credits: Credits.Service) => Effect.map(credits.report, ({ accounts }) => accounts.length)
       const spent = Effect.gen(function*() {
         yield* TogetherTest.always("*", Reply.chat("Rhine"))
         const outer = yield* Credits.Credits

@@ -241,8 +241,8 @@ describe("EventStream", () => {
         Effect.gen(function*() {
           yield* TogetherTest.reply(reply)
           yield* Effect.ignore(call)
-          const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-          return keys.map((key) => key.tally.settled)
+          const { accounts } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+          return accounts.map(({ tally }) => tally.settled)
         }).pipe(Effect.provide(Layer.provideMerge(
           TogetherTest.layer({ together: { prices: () => prices } }),
           Credits.layer()
@@ -255,8 +255,8 @@ describe("EventStream", () => {
           const refusal = frame({ error: { message: "slow down", code: 429 } })
           yield* TogetherTest.reply(refusal, refusal, Reply.stream(["Rhine"]))
           yield* streamed({ retry: Schedule.recurs(2) })
-          const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-          expect(keys[0]?.tally).toMatchObject({ settled: 2000n, uncertain: 0n, reserved: 0n })
+          const { accounts } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+          expect(accounts[0]?.tally).toMatchObject({ settled: 2000n, uncertain: 0n, reserved: 0n })
         }).pipe(Effect.provide(Layer.provideMerge(
           TogetherTest.layer({ together: { prices: () => price } }),
           Credits.layer({ budgets: [Budget.perRun("$0.004")] })

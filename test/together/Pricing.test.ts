@@ -194,8 +194,8 @@ describe("money of calls by path", () => {
         ) {
           expect((yield* Effect.flip(call))._tag).toBe("InvalidRequestError")
         }
-        const { keys } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
-        expect([keys, yield* TogetherTest.log]).toEqual([[], []])
+        const { accounts } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        expect([accounts, yield* TogetherTest.log]).toEqual([[], []])
       }),
       { budgets: [Budget.perRun("$1")] }
     ))

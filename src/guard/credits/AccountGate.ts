@@ -49,7 +49,7 @@ export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
 
 /** Leave to send a call. Mutable, owned by the gate. */
 export interface Leave {
-  readonly key: string
+  readonly account: string
   readonly lane: string | undefined
   admission: Account.Admission
   /** True where the gate stopped an attempt before it was sent: its failure says nothing new. */
@@ -106,7 +106,7 @@ const seconds = (clock: Clock.Clock): number => clock.currentTimeMillisUnsafe() 
 type Step = (now: number, input: ProbeInput) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
 
 /** Says why a call was not sent, and what to do. */
-const refusalOf = (state: Account.State, key: string, now: number, remedy: string): InsufficientCreditsError => {
+const refusalOf = (state: Account.State, account: string, now: number, remedy: string): InsufficientCreditsError => {
   const [since, probeAt] = state._tag === "Active"
     ? [now, undefined]
     : [state.since, state._tag === "Suspended" ? state.probeAt : undefined]
@@ -116,13 +116,15 @@ const refusalOf = (state: Account.State, key: string, now: number, remedy: strin
     ? "a probe is under way"
     : `next probe in ${Math.max(0, Math.ceil(probeAt - now))} s`
   return new InsufficientCreditsError({
-    message: `Not sent: the credit of account "${key}" ran out ${Math.round(now - since)} s ago (${next}). ${remedy}`
+    message: `Not sent: the credit of account "${account}" ran out ${
+      Math.round(now - since)
+    } s ago (${next}). ${remedy}`
   })
 }
 
 /** Makes the gate of one account. Its timers live in the given scope. */
 export const make = (options: {
-  readonly key: string
+  readonly account: string
   readonly probe: ProbeSchedule
   readonly scope: Scope.Scope
   /** Receives what happens; runs inside the step that caused it. */
@@ -130,7 +132,7 @@ export const make = (options: {
   /** Says what to do, for the message of an unsent call's error. */
   readonly remedy: (now: number) => string
 }): Gate => {
-  const { key } = options
+  const { account } = options
   const queue = AccountQueue.make()
   let state: Account.State = Account.initial
   let step: Step | undefined
@@ -142,7 +144,7 @@ export const make = (options: {
   let due = false
 
   const leave = (admission: Account.Admission, lane: string | undefined): Leave => ({
-    key,
+    account,
     lane,
     admission,
     stopped: false,
@@ -151,7 +153,7 @@ export const make = (options: {
 
   const isProbe = (of: Leave): boolean => !of.concluded && Account.isProbe(state, of.admission)
 
-  const unsent = (now: number): InsufficientCreditsError => refusalOf(state, key, now, options.remedy(now))
+  const unsent = (now: number): InsufficientCreditsError => refusalOf(state, account, now, options.remedy(now))
 
   const releaseAll = (): void => {
     for (const waiter of queue.all()) {
@@ -366,7 +368,7 @@ export const make = (options: {
       }),
     check: (holder) =>
       Effect.clockWith((clock) => {
-        const own = holder?.key === key ? holder : undefined
+        const own = holder?.account === account ? holder : undefined
         if (state._tag === "Active") {
           if (own !== undefined) own.admission = { generation: state.generation, probe: 0 }
           return Effect.void

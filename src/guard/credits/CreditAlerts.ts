@@ -16,7 +16,7 @@ interface Common {
   readonly message: string
 }
 
-/** One piece of news. `key` is the caller's own name for a key, never the secret. */
+/** One piece of news. `account` is the caller's own name for it, never an API key. */
 export type Alert =
   & Common
   & (
@@ -43,15 +43,15 @@ export type Alert =
       readonly cost: Money.NanoUsd
     }
     /** Credit ran out: nothing is sent any more but probes. */
-    | { readonly _tag: "Suspended"; readonly key: string; readonly probeAt: number | undefined }
+    | { readonly _tag: "Suspended"; readonly account: string; readonly probeAt: number | undefined }
     /** A probe showed no credit yet, or nothing. */
-    | { readonly _tag: "ProbeFailed"; readonly key: string; readonly probes: number; readonly refused: boolean }
+    | { readonly _tag: "ProbeFailed"; readonly account: string; readonly probes: number; readonly refused: boolean }
     /** The probe schedule has ended: only `resume` helps. */
-    | { readonly _tag: "ProbingEnded"; readonly key: string; readonly probes: number }
+    | { readonly _tag: "ProbingEnded"; readonly account: string; readonly probes: number }
     /** Calls are sent again. */
     | {
       readonly _tag: "Resumed"
-      readonly key: string
+      readonly account: string
       readonly by: "probe" | "hand"
       readonly seconds: number
       readonly probes: number
@@ -60,13 +60,13 @@ export type Alert =
     /** Rate limits keep coming: the load is above what the account may send. */
     | {
       readonly _tag: "RepeatedRateLimits"
-      readonly key: string
+      readonly account: string
       readonly model: string
       readonly count: number
       readonly windowSeconds: number
     }
     /** At the present rate the balance will soon be used up. */
-    | { readonly _tag: "BalanceLow"; readonly key: string; readonly lastsSeconds: number }
+    | { readonly _tag: "BalanceLow"; readonly account: string; readonly lastsSeconds: number }
     /** The ledger's store cannot be written. */
     | { readonly _tag: "LedgerUnwritable" }
   )
@@ -101,7 +101,7 @@ export const log = (alert: Alert): Effect.Effect<void> => {
  *
  * @internal
  */
-export const ofGate = (key: string, event: Event, at: number, remedy: string): Alert => {
+export const ofGate = (account: string, event: Event, at: number, remedy: string): Alert => {
   switch (event._tag) {
     case "Suspended": {
       const next = event.probeAt === undefined
@@ -110,33 +110,38 @@ export const ofGate = (key: string, event: Event, at: number, remedy: string): A
       return {
         _tag: "Suspended",
         at,
-        key,
+        account,
         probeAt: event.probeAt,
-        message: `Credit of "${key}" ran out: nothing is sent any more (${next}). ${remedy}`
+        message: `Credit of "${account}" ran out: nothing is sent any more (${next}). ${remedy}`
       }
     }
     case "ProbeFailed":
       return {
         ...event,
         at,
-        key,
+        account,
         message: event.refused
-          ? `Probe ${event.probes} of "${key}" was refused: still no credit.`
-          : `Probe ${event.probes} of "${key}" failed for another reason: nothing is known about credit.`
+          ? `Probe ${event.probes} of "${account}" was refused: still no credit.`
+          : `Probe ${event.probes} of "${account}" failed for another reason: nothing is known about credit.`
       }
     case "ProbingEnded":
-      return { ...event, at, key, message: `No more probes of "${key}" are planned: call Credits.resume. ${remedy}` }
+      return {
+        ...event,
+        at,
+        account,
+        message: `No more probes of "${account}" are planned: call Credits.resume. ${remedy}`
+      }
     case "Resumed": {
       const { probes, refusals, seconds } = event.outage
       return {
         _tag: "Resumed",
         at,
-        key,
+        account,
         by: event.by,
         probes,
         refusals,
         seconds,
-        message: `"${key}" sends again after ${Math.round(seconds)} s without credit, by ${
+        message: `"${account}" sends again after ${Math.round(seconds)} s without credit, by ${
           event.by === "probe" ? "a probe" : "hand"
         } (refusals: ${refusals}, probes: ${probes}).`
       }

@@ -32,8 +32,8 @@ import * as Monotonic from "../Monotonic.ts"
 
 /** Describes the money side of one call. */
 export interface Request {
-  /** The caller's name for the key or organization. Default: `"default"`. */
-  readonly key?: string | undefined
+  /** The caller's name for the account that pays. Default: `"default"`. */
+  readonly account?: string | undefined
   /** The caller's word for a group of calls, for budgets. Default: `""`. */
   readonly label?: string | undefined
   /**
@@ -208,7 +208,7 @@ const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknow
 /** Makes the calls of one guard from its ledger and its accounts. */
 export const make = (options: {
   readonly book: LedgerBook.Book
-  readonly gate: (key?: string) => AccountGate.Gate
+  readonly gate: (account?: string) => AccountGate.Gate
   /** What a call does that does not say. */
   readonly whenSuspended: WhenSuspended
 }): Calls => {
@@ -221,7 +221,7 @@ export const make = (options: {
     Effect.map(
       book.reserve(
         {
-          key: request.key ?? defaults.key,
+          account: request.account ?? defaults.account,
           label: request.label ?? defaults.label,
           estimate: request.estimate
         },
@@ -242,7 +242,7 @@ export const make = (options: {
 
   /** Gets leave and money; to be called uninterruptibly. */
   const begin = (request: Request, restore: Restore) => {
-    const account = gate(request.key)
+    const account = gate(request.account)
     const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
     return Effect.withFiber<Begun, BudgetExceededError | InsufficientCreditsError>((fiber) => {
       const since = Monotonic.millis(fiber.getRef(Clock.Clock))

@@ -24,8 +24,8 @@ export type WhenSuspended = AccountGate.WhenSuspended
 
 /** A balance as its owner read it on the billing page. */
 export interface BalanceStatement {
-  /** Names the key or organization that the balance is of. Default: `"default"`. */
-  readonly key?: string | undefined
+  /** Names the account that the balance is of. Default: `"default"`. */
+  readonly account?: string | undefined
   /** All that is left, the free part included: nano-dollars, or dollars as text (`"$25"`). */
   readonly balance: Money.Input
   /** The part that was given, not bought; at most the balance. Default: none. */
@@ -120,7 +120,7 @@ export interface Options {
 
 /** Holds the defaults of this module. */
 export const defaults = {
-  key: "default",
+  account: "default",
   label: "",
   /** An interactive caller wants to know at once; a job sets `"wait"`. */
   whenSuspended: "fail" as WhenSuspended,

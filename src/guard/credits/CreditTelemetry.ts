@@ -2,7 +2,7 @@
  * The metrics of the credits guard.
  *
  * Amounts are dollars as plain numbers: fit for a chart, not for a sum. Labels
- * are budget names and closed words, never keys.
+ * are budget names and closed words, never accounts.
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"

@@ -18,9 +18,9 @@
  *
  * Without budgets the guard still counts, and still suspends.
  *
- * **Gotchas**: `key` is the caller's own short name for a key or an
- * organization, never the secret. Balances belong to organizations: calls of
- * several keys of one organization should share the name.
+ * **Gotchas**: `account` is a short name of the caller's own for the organization
+ * that pays, never an API key. Keys of one organization share a balance, so their
+ * calls share the name.
  */
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -76,10 +76,10 @@ export {
 
 /** Sums up the ledger. */
 export interface Report {
-  readonly keys: ReadonlyArray<{
-    readonly key: string
+  readonly accounts: ReadonlyArray<{
+    readonly account: string
     readonly tally: Ledger.Tally
-    readonly account: Account.State
+    readonly state: Account.State
     readonly waiting: number
     readonly balance: Ledger.Balance | undefined
   }>
@@ -90,29 +90,31 @@ export interface Report {
 /** Guards money: the calls, and what is known of accounts, balances and budgets. */
 export interface Service extends CreditCall.Calls {
   /** Lets an attempt be sent, or fails it unsent because its account is suspended. Ask last before sending. */
-  readonly check: (key?: string) => Effect.Effect<void, InsufficientCreditsError>
+  readonly check: (account?: string) => Effect.Effect<void, InsufficientCreditsError>
   /** Tells that the provider answered the current call (see {@link CurrentTicket}). */
   readonly accepted: Effect.Effect<void>
   /** Suspends an account by hand, as a 402 seen elsewhere does. */
-  readonly suspend: (key?: string) => Effect.Effect<void>
+  readonly suspend: (account?: string) => Effect.Effect<void>
   /** Lets calls pass again at once; false where they already do. */
-  readonly resume: (key?: string) => Effect.Effect<boolean>
+  readonly resume: (account?: string) => Effect.Effect<boolean>
   /** Reads whether an account may send. */
-  readonly account: (key?: string) => Effect.Effect<Account.State>
+  readonly account: (account?: string) => Effect.Effect<Account.State>
   /** Counts a rate limit, towards `RepeatedRateLimits`. */
-  readonly rateLimited: (options: { readonly key?: string | undefined; readonly model: string }) => Effect.Effect<void>
+  readonly rateLimited: (
+    options: { readonly account?: string | undefined; readonly model: string }
+  ) => Effect.Effect<void>
   /** States a balance, read on the billing page just now. */
   readonly stateBalance: (statement: BalanceStatement) => Effect.Effect<void>
-  /** Reads what a key has spent and reserved: its part of the report, at the cost of a look. */
-  readonly tally: (key?: string) => Effect.Effect<Ledger.Tally>
+  /** Reads what an account has spent and reserved: its part of the report, at the cost of a look. */
+  readonly tally: (account?: string) => Effect.Effect<Ledger.Tally>
   /** Reads the balance carried forward from its last statement, if there is one. */
-  readonly balance: (key?: string) => Effect.Effect<Ledger.Balance | undefined>
+  readonly balance: (account?: string) => Effect.Effect<Ledger.Balance | undefined>
   /** Forecasts how long the balance lasts, if one was stated. */
-  readonly forecast: (key?: string) => Effect.Effect<Forecast.Forecast | undefined>
+  readonly forecast: (account?: string) => Effect.Effect<Forecast.Forecast | undefined>
   /** Judges whether the balance can pay for work. */
   readonly preflight: (
     work: Preflight.Work,
-    options?: { readonly key?: string | undefined }
+    options?: { readonly account?: string | undefined }
   ) => Effect.Effect<Preflight.Verdict>
   /** News, from the moment of subscription on. The latest 256 are kept for a slow reader. */
   readonly alerts: Stream.Stream<Alert>
@@ -152,39 +154,40 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
     publish
   })
 
-  const onEvent = (key: string, remedy: (now: number) => string) => (event: AccountGate.Event): Effect.Effect<void> =>
-    Effect.flatMap(
-      nowSeconds,
-      (at) => Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(key, event, at, remedy(at))))
-    )
+  const onEvent =
+    (account: string, remedy: (now: number) => string) => (event: AccountGate.Event): Effect.Effect<void> =>
+      Effect.flatMap(
+        nowSeconds,
+        (at) => Effect.andThen(Telemetry.ofGate(event), publish(CreditAlerts.ofGate(account, event, at, remedy(at))))
+      )
 
   const whenSuspended = options.whenSuspended ?? defaults.whenSuspended
   const gates = new Map<string, AccountGate.Gate>()
-  const gate = (key: string = defaults.key): AccountGate.Gate => {
-    const existing = gates.get(key)
+  const gate = (account: string = defaults.account): AccountGate.Gate => {
+    const existing = gates.get(account)
     if (existing !== undefined) return existing
     const remedy = (now: number): string => {
-      const balance = book.balance(key, now)
+      const balance = book.balance(account, now)
       const cure = Remedy.insufficientCredits({ balance: balance?.expected, free: balance?.free })
       return whenSuspended === "fail" ? cure : `${cure} ${Remedy.resumption}`
     }
     const made = AccountGate.make({
-      key,
+      account,
       scope,
       probe: options.probe ?? (options.autoRecharge === undefined ? slowProbe : autoRechargeProbe),
-      onEvent: onEvent(key, remedy),
+      onEvent: onEvent(account, remedy),
       remedy
     })
-    gates.set(key, made)
+    gates.set(account, made)
     return made
   }
 
   const calls = CreditCall.make({ book, gate, whenSuspended })
 
   const limits = new Map<string, BudgetAlert.State>()
-  const rateLimited: Service["rateLimited"] = ({ key = defaults.key, model }) =>
+  const rateLimited: Service["rateLimited"] = ({ account = defaults.account, model }) =>
     Effect.flatMap(nowSeconds, (at) => {
-      const name = `${key}\u0000${model}`
+      const name = `${account}\u0000${model}`
       const [alert, next] = BudgetAlert.rateLimited(limits.get(name) ?? BudgetAlert.initial, rateLimitAlert, at)
       limits.set(name, next)
       const { count, windowSeconds } = rateLimitAlert
@@ -192,7 +195,7 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
         ? publish({
           _tag: "RepeatedRateLimits",
           at,
-          key,
+          account,
           model,
           count,
           windowSeconds,
@@ -210,44 +213,44 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
         const range = `at most the balance of ${Money.format(balance)}`
         OptionCheck.refuse("Credits.stateBalance", "free", range, Money.format(free))
       }
-      return book.stateBalance({ key: given.key ?? defaults.key, balance, free }, declared)
+      return book.stateBalance({ account: given.account ?? defaults.account, balance, free }, declared)
     })
   yield* Effect.flatMap(statements(options.balance), Effect.forEach((given) => state(given, true), { discard: true }))
 
   return Credits.of({
     ...calls,
-    check: (key) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(key).check(leaveOf(ticket))),
+    check: (account) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(account).check(leaveOf(ticket))),
     accepted: Effect.flatMap(
       CreditCall.CurrentTicket,
       (ticket) => ticket === undefined ? Effect.void : CreditCall.accepted(ticket)
     ),
-    suspend: (key) => gate(key).suspend,
-    resume: (key) => gate(key).resume,
-    account: (key) => gate(key).state,
+    suspend: (account) => gate(account).suspend,
+    resume: (account) => gate(account).resume,
+    account: (account) => gate(account).state,
     rateLimited,
     stateBalance: (given) => state(given, false),
-    tally: (key = defaults.key) => Effect.sync(() => Ledger.tally(book.state().keys, key)),
-    balance: (key = defaults.key) => Effect.map(nowSeconds, (now) => book.balance(key, now)),
-    forecast: (key = defaults.key) => Effect.map(nowSeconds, (now) => book.forecast(key, now)),
-    preflight: (work, { key = defaults.key } = {}) =>
-      Effect.map(nowSeconds, (now) => Preflight.judge(work, book.balance(key, now))),
+    tally: (account = defaults.account) => Effect.sync(() => Ledger.tally(book.state().accounts, account)),
+    balance: (account = defaults.account) => Effect.map(nowSeconds, (now) => book.balance(account, now)),
+    forecast: (account = defaults.account) => Effect.map(nowSeconds, (now) => book.forecast(account, now)),
+    preflight: (work, { account = defaults.account } = {}) =>
+      Effect.map(nowSeconds, (now) => Preflight.judge(work, book.balance(account, now))),
     alerts: Stream.fromPubSub(alerts),
     report: Effect.gen(function*() {
       const now = yield* nowSeconds
       const ledger = book.state()
-      const names = new Set([...HashMap.keys(ledger.keys), ...HashMap.keys(ledger.statements), ...gates.keys()])
-      const keys = yield* Effect.forEach(
+      const names = new Set([...HashMap.keys(ledger.accounts), ...HashMap.keys(ledger.statements), ...gates.keys()])
+      const accounts = yield* Effect.forEach(
         [...names].toSorted(),
-        (key) =>
-          Effect.map(Effect.all([gate(key).state, gate(key).waiting]), ([account, waiting]) => ({
-            key,
-            tally: Ledger.tally(ledger.keys, key),
+        (account) =>
+          Effect.map(Effect.all([gate(account).state, gate(account).waiting]), ([state, waiting]) => ({
             account,
+            tally: Ledger.tally(ledger.accounts, account),
+            state,
             waiting,
-            balance: book.balance(key, now)
+            balance: book.balance(account, now)
           }))
       )
-      return { keys, budgets: BudgetStatus.list(ledger, now) }
+      return { accounts, budgets: BudgetStatus.list(ledger, now) }
     })
   })
 }
@@ -313,8 +316,8 @@ export const layerAlerts = <R>(
  *     cost: (usage) => Price.ofUsage(price, "m", usage)
  *   })
  *   const credits = yield* Credits.Credits
- *   const { keys } = yield* credits.report
- *   return Money.toUsd(keys[0]?.tally.settled ?? 0n)
+ *   const { accounts } = yield* credits.report
+ *   return Money.toUsd(accounts[0]?.tally.settled ?? 0n)
  * })
  *
  * await Effect.runPromise(Effect.provide(program, Credits.layer())) // => "0.000297"
@@ -354,12 +357,12 @@ export const stream: {
 )
 
 /** Lets calls of a suspended account pass again at once, by hand; false where they already do. */
-export const resume = (key?: string): Effect.Effect<boolean, never, Credits> =>
-  Effect.flatMap(Credits, (credits) => credits.resume(key))
+export const resume = (account?: string): Effect.Effect<boolean, never, Credits> =>
+  Effect.flatMap(Credits, (credits) => credits.resume(account))
 
 /** Judges whether the balance can pay for work. */
 export const preflight = (
   work: Preflight.Work,
-  options?: { readonly key?: string | undefined }
+  options?: { readonly account?: string | undefined }
 ): Effect.Effect<Preflight.Verdict, never, Credits> =>
   Effect.flatMap(Credits, (credits) => credits.preflight(work, options))

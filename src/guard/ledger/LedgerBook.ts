@@ -59,13 +59,13 @@ export interface Book {
   readonly refund: (reserve: Ledger.Reserve, atRisk: boolean) => Effect.Effect<void>
   /** Records a balance; a `declared` one (from the configuration) is ignored where it repeats the last declared one. */
   readonly stateBalance: (
-    statement: { readonly key: string; readonly balance: Money.NanoUsd; readonly free: Money.NanoUsd },
+    statement: { readonly account: string; readonly balance: Money.NanoUsd; readonly free: Money.NanoUsd },
     declared: boolean
   ) => Effect.Effect<void>
   /** Tells whether a reservation is of a day before that of `now`, in seconds. */
   readonly isOfDayBefore: (reserve: Ledger.Reserve, now: number) => boolean
-  readonly balance: (key: string, now: number) => Ledger.Balance | undefined
-  readonly forecast: (key: string, now: number) => Forecast.Forecast | undefined
+  readonly balance: (account: string, now: number) => Ledger.Balance | undefined
+  readonly forecast: (account: string, now: number) => Forecast.Forecast | undefined
   readonly state: () => Ledger.State
 }
 
@@ -194,7 +194,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       if (declared && Ledger.isDeclared(state, statement)) return Effect.void
       const entry: Ledger.Stated = { _tag: "Stated", at: now, ...statement, declared }
       state = Ledger.apply(state, entry)
-      news.stated(statement.key)
+      news.stated(statement.account)
       const written = Effect.asVoid(line.append([entry], now))
       // a declared one is stated as the ledger is opened
       return declared ? written : Effect.andThen(written, news.called)
@@ -215,7 +215,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     stateBalance: (statement, declared) => Effect.uninterruptible(stateBalance(statement, declared)),
     isOfDayBefore: ({ at }, now) =>
       Budget.dayOf(now, state.dayOffsetSeconds) > Budget.dayOf(at, state.dayOffsetSeconds),
-    balance: (key, now) => Ledger.balance(state, key, now),
+    balance: (account, now) => Ledger.balance(state, account, now),
     forecast: news.forecast,
     state: () => state
   }

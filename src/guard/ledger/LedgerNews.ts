@@ -54,8 +54,8 @@ export interface News {
   ) => Effect.Effect<void>
   readonly refused: (refused: Refused, error: BudgetExceededError, at: number) => Effect.Effect<void>
   /** Says that a balance was stated: that it is low is then news again. */
-  readonly stated: (key: string) => void
-  readonly forecast: (key: string, now: number) => Forecast.Forecast | undefined
+  readonly stated: (account: string) => void
+  readonly forecast: (account: string, now: number) => Forecast.Forecast | undefined
 }
 
 const ofCrossing = ({ budget, settled, threshold }: Ledger.Crossing, at: number): Alert => ({
@@ -97,38 +97,38 @@ export const make = (options: Options): News => {
   const lowSeconds = Duration.toSeconds(Duration.fromInputUnsafe(options.lowBalance))
   const refusedBy = Telemetry.makeRefused()
   const rates = new Map<string, Forecast.Rate>()
-  const rateOf = (key: string) => rates.get(key) ?? Forecast.startRate(openedAt)
-  /** Counters that refused, each with the reason, and keys whose low balance was told. */
+  const rateOf = (account: string) => rates.get(account) ?? Forecast.startRate(openedAt)
+  /** Counters that refused, each with the reason, and accounts whose low balance was told. */
   const toldRefused = new Set<string>()
   const toldLow = new Set<string>()
   /** What is owed until the first call. */
   let owed: ReadonlyArray<Alert> | undefined = []
 
-  const forecast: News["forecast"] = (key, now) => {
-    const balance = Ledger.balance(options.state(), key, now)
+  const forecast: News["forecast"] = (account, now) => {
+    const balance = Ledger.balance(options.state(), account, now)
     return balance === undefined ? undefined : Forecast.make({
       balance: balance.expected,
-      nanoUsdPerSecond: Forecast.perSecond(rateOf(key), now),
+      nanoUsdPerSecond: Forecast.perSecond(rateOf(account), now),
       autoRecharge: options.autoRecharge
     })
   }
 
-  const tellLow = (key: string, now: number): Effect.Effect<void> => {
-    const expected = forecast(key, now)
+  const tellLow = (account: string, now: number): Effect.Effect<void> => {
+    const expected = forecast(account, now)
     if (expected === undefined) return Effect.void
     const { balance, lastsSeconds, message } = expected
-    if (toldLow.has(key)) {
-      if (lastsSeconds > 2 * lowSeconds) toldLow.delete(key)
+    if (toldLow.has(account)) {
+      if (lastsSeconds > 2 * lowSeconds) toldLow.delete(account)
       return Effect.void
     }
-    if (lastsSeconds >= lowSeconds || !Forecast.isReliable(rateOf(key), balance, now)) return Effect.void
-    toldLow.add(key)
+    if (lastsSeconds >= lowSeconds || !Forecast.isReliable(rateOf(account), balance, now)) return Effect.void
+    toldLow.add(account)
     return publish({
       _tag: "BalanceLow",
       at: now,
-      key,
+      account,
       lastsSeconds,
-      message: `Balance of "${key}": ${message}. Add credits at ${Remedy.billingPage}.`
+      message: `Balance of "${account}": ${message}. Add credits at ${Remedy.billingPage}.`
     })
   }
 
@@ -182,10 +182,10 @@ export const make = (options: Options): News => {
           "credits.cost_usd": Money.toNumber(cost),
           "credits.cost_sure": entry.sure
         })
-        rates.set(reserve.key, Forecast.spend(rateOf(reserve.key), cost, at))
+        rates.set(reserve.account, Forecast.spend(rateOf(reserve.account), cost, at))
         yield* tellOvershoot(reserve, cost, at)
         for (const crossing of Ledger.crossings(before, after, reserve, at)) yield* publish(ofCrossing(crossing, at))
-        yield* tellLow(reserve.key, at)
+        yield* tellLow(reserve.account, at)
       }),
     refused: ({ budget, counter, needed, reason, remaining }, error, at) =>
       Effect.suspend(() => {
@@ -198,7 +198,7 @@ export const make = (options: Options): News => {
           publish({ _tag: "BudgetExceeded", at, budget: budget.name, needed, remaining, message: error.message })
         )
       }),
-    stated: (key) => void toldLow.delete(key),
+    stated: (account) => void toldLow.delete(account),
     forecast
   }
 }
