@@ -428,7 +428,7 @@ describe("AiParts", () => {
       ([, first, next, names]) =>
         Effect.gen(function*() {
           const tools = ["get", "all", "getall"].map((name) => Tool.make(name))
-          const assembler = AiParts.assembler({ tools, deferred: true, idPrefix: "p" })
+          const assembler = AiParts.assembler({ tools, deferred: true, object: false, idPrefix: "p" })
           const calls = [["get", first], ["all", next]] as const
           for (const [name, more] of calls) {
             const tool_calls = [{ function: { name, arguments: "" }, ...more }]

@@ -397,6 +397,29 @@ describe("TogetherLanguageModel", () => {
         expect(JSON.stringify(body)).toContain("\"$defs\":{")
       })))
 
+    it.effect.each([
+      ["{\"name\":\"Ad", { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 }, 8],
+      ["", undefined, undefined]
+    ])(
+      "says that an answer was cut off, and what to raise: %j",
+      ([text, usage, totalTokens]) =>
+        run(Effect.gen(function*() {
+          const message = { role: "assistant", content: text, reasoning: "Who was" }
+          yield* TogetherTest.reply(Reply.json({ choices: [{ finish_reason: "length", message }], usage }))
+          const error = yield* Effect.flip(LanguageModel.generateObject({ prompt: "?", schema: Person }))
+          expect(error.message).toContain("raise max_tokens")
+          expect(error.reason).toMatchObject({ _tag: "StructuredOutputError", responseText: text })
+          if (error.reason._tag === "StructuredOutputError") expect(error.reason.usage?.totalTokens).toBe(totalTokens)
+        }))
+    )
+
+    it.effect("takes an object that was whole where the answer was cut off", () =>
+      run(Effect.gen(function*() {
+        yield* TogetherTest.reply(Reply.chat("{\"a\":1}", { finishReason: "length" }))
+        const answer = yield* LanguageModel.generateObject({ prompt: "?", schema: Schema.Struct({ a: Schema.Int }) })
+        expect([answer.value.a, answer.finishReason]).toEqual([1, "length"])
+      })))
+
     it.effect("fails for an answer that does not fit", () =>
       run(Effect.gen(function*() {
         yield* TogetherTest.reply(Reply.chat("{\"name\":7}"))

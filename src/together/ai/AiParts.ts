@@ -24,8 +24,8 @@
  *
  * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON (unless
  * the tool returns its failures to the model),
- * `ToolNotFoundError` for a tool that was not offered, `InvalidOutputError` for an answer without a choice or a call
- * without a name.
+ * `ToolNotFoundError` for a tool that was not offered, `StructuredOutputError` for JSON that was cut off at the answer's
+ * length, `InvalidOutputError` for an answer without a choice or a call without a name.
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
@@ -40,6 +40,7 @@ import * as Usage from "../../domain/Usage.ts"
 import * as AiCallPieces from "./AiCallPieces.ts"
 import type { Piece, Slot } from "./AiCallPieces.ts"
 import * as Chat from "../Chat.ts"
+import * as Json from "../Json.ts"
 import { textOf } from "../Wire.ts"
 
 type Reason = AiError.AiErrorReason
@@ -49,6 +50,8 @@ export interface Asked {
   readonly tools: ReadonlyArray<Tool.Any>
   /** True where calls are handed on as they came, for the caller to check. */
   readonly deferred: boolean
+  /** True where the text is to be JSON. */
+  readonly object: boolean
   /** Begins the ids of tool calls that came without one. */
   readonly idPrefix: string
 }
@@ -96,6 +99,18 @@ const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason
       return "other"
   }
 }
+
+/** Says why a text that is to be JSON is none, where the answer was cut off: effect/ai sees the text alone. */
+const cutObject = (text: string, counts: Usage.Usage | undefined): Reason =>
+  new AiError.StructuredOutputError({
+    description: "The answer was cut off at its length, before its JSON was whole: raise max_tokens.",
+    responseText: text,
+    usage: counts === undefined ? undefined : {
+      promptTokens: counts.inputTokens,
+      completionTokens: counts.outputTokens,
+      totalTokens: counts.inputTokens + counts.outputTokens
+    }
+  })
 
 const finishPart = (
   reason: unknown,
@@ -200,8 +215,11 @@ export const fromResponse = Effect.fnUntraced(function*(
   for (const [index, { arguments: args, id = `${asked.idPrefix}-${index}`, name = "" }] of calls.entries()) {
     parts.push(yield* toolCall({ id, name, arguments: args }, asked, choice?.finish_reason))
   }
-  const warnings = warningsOf(response.warnings)
-  parts.push(finishPart(choice?.finish_reason, calls.length > 0, Usage.fromAnswer(response), warnings))
+  const counts = Usage.fromAnswer(response)
+  if (asked.object && choice?.finish_reason === "length" && calls.length === 0 && Json.parse(text) === undefined) {
+    return yield* Effect.fail(cutObject(text, counts))
+  }
+  parts.push(finishPart(choice?.finish_reason, calls.length > 0, counts, warningsOf(response.warnings)))
   return parts
 })
 

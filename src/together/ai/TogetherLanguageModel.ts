@@ -217,6 +217,7 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
     const reading: AiParts.Asked = {
       tools: asked.tools,
       deferred: asked.toolCallValidation === "deferred",
+      object: asked.responseFormat.type === "json",
       idPrefix: yield* ids.generateId()
     }
     return { call: config.call, reading, request }
