@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Schedule } from "effect"
+import { Duration, Effect, Layer, Schedule, Tracer } from "effect"
 import { EmbeddingModel, Model } from "effect/ai"
 import { Retry } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as AiFailure from "../../src/together/ai/AiFailure.ts"
 import * as TogetherEmbeddingModel from "../../src/together/ai/TogetherEmbeddingModel.ts"
+import { recorded } from "./spans.ts"
 
 const name = "intfloat/multilingual-e5-large-instruct"
 
@@ -115,6 +116,37 @@ describe("TogetherEmbeddingModel", () => {
       }),
       { dimensions: 2 }
     ))
+
+  it.effect("writes model and usage on the spans of effect/ai, whether a batch or many at once", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = recorded()
+      yield* run(Effect.gen(function*() {
+        yield* TogetherTest.reply(
+          Reply.embeddings([[1], [2]], { model: "served", usage: { prompt_tokens: 7, total_tokens: 7 } }),
+          Reply.json({ data: [{ embedding: [3], index: 0 }] }),
+          Reply.error(400)
+        )
+        yield* Effect.forEach(["a", "b"], embed, { concurrency: "unbounded" })
+        yield* embedMany(["c"])
+        yield* Effect.flip(embedMany(["d"]))
+      })).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      const written = spans.filter((span) => span.attributes.has("gen_ai.operation.name"))
+      const asked = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "together",
+        "gen_ai.request.model": name
+      }
+      expect(written.map((span) => [span.name, Object.fromEntries(span.attributes)])).toEqual([
+        ["EmbeddingModel.resolver", {
+          ...asked,
+          batchSize: 2,
+          "gen_ai.response.model": "served",
+          "gen_ai.usage.input_tokens": 7
+        }],
+        ["EmbeddingModel.embedMany", asked],
+        ["EmbeddingModel.embedMany", asked]
+      ])
+    }))
 
   it.effect("is retried by the client alone, and keeps the provider's hint when that is over", () =>
     run(

@@ -39,6 +39,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as AiModel from "effect/ai/Model"
+import * as Telemetry from "effect/ai/Telemetry"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -137,6 +138,10 @@ const vectorsOf = (
     : Effect.fail(invalid(`The answer holds ${vectors.size} vectors for ${inputs} texts.`))
 }
 
+/** Writes on the span that effect/ai has made for this request. */
+const annotated = (attributes: Telemetry.GenAITelemetryAttributeOptions): Effect.Effect<void> =>
+  Effect.ignore(Effect.map(Effect.currentSpan, Telemetry.addGenAIAnnotations(attributes)))
+
 const partsOf = (inputs: ReadonlyArray<string>, size: number | undefined): ReadonlyArray<ReadonlyArray<string>> =>
   size === undefined || inputs.length <= size
     ? [inputs]
@@ -165,7 +170,17 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
         AiFailure.fromTogetherError(where)
       )
       const vectors = yield* vectorsOf(response, inputs.length, dimensions)
-      return { vectors, inputTokens: fromWire(response.usage)?.inputTokens }
+      return { vectors, inputTokens: fromWire(response.usage)?.inputTokens, model: response.model }
+    })
+    const embedMany = Effect.fnUntraced(function*(inputs: ReadonlyArray<string>) {
+      // the lane decides how many of them are in flight
+      const parts = yield* Effect.forEach(partsOf(inputs, base.maxInputs), once, { concurrency: "unbounded" })
+      // a sum over some of the parts would be less than was used
+      const inputTokens = parts.reduce<number | undefined>(
+        (sum, part) => sum === undefined || part.inputTokens === undefined ? undefined : sum + part.inputTokens,
+        0
+      )
+      return { results: parts.flatMap((part) => part.vectors), usage: { inputTokens }, model: parts[0]?.model }
     })
     return EmbeddingModel.make({
       // a batch runs in the context of its first caller: those with other guards get one of their own, also where the client
@@ -177,20 +192,9 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
         ContextGuards.of(context)
       ],
       embedMany: ({ inputs }) =>
-        Effect.map(
-          // the lane decides how many of them are in flight
-          Effect.forEach(partsOf(inputs, base.maxInputs), once, { concurrency: "unbounded" }),
-          (parts) => ({
-            results: parts.flatMap((part) => part.vectors),
-            usage: {
-              // a sum over some of the parts would be less than was used
-              inputTokens: parts.reduce<number | undefined>(
-                (sum, { inputTokens }) =>
-                  sum === undefined || inputTokens === undefined ? undefined : sum + inputTokens,
-                0
-              )
-            }
-          })
+        annotated({ operation: { name: "embeddings" }, provider: { name: "together" }, request: { model } }).pipe(
+          Effect.andThen(embedMany(inputs)),
+          Effect.tap((answer) => annotated({ response: { model: answer.model }, usage: answer.usage }))
         )
     })
   })
