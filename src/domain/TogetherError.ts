@@ -20,6 +20,7 @@
  * provider's answer, bounded and redacted, never the request.
  */
 import type * as Duration from "effect/Duration"
+import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Usage } from "./Usage.ts"
@@ -350,19 +351,23 @@ export const mayBeBilled = (error: TogetherError): boolean => {
 /** Reads how long the provider asked to wait, if it did. */
 export const retryAfter = (error: TogetherError): Duration.Duration | undefined => error.retryAfter
 
+/** Says of an error what was called, and how often it was attempted. */
+export interface Annotation {
+  readonly attempts?: number | undefined
+  readonly model?: string | undefined
+  readonly operation?: string | undefined
+}
+
 /**
  * Copies an error with `attempts` replaced, where given, and with `model` and `operation` filled in where it has none.
  *
- * **When to use**: to put `attempts`, `operation` or `model` on an error made further in.
+ * **When to use**: to put `attempts`, `operation` or `model` on an error made further in:
+ * `Effect.mapError(TogetherError.annotate({ operation }))`.
  */
-export const annotate = <E extends TogetherError>(
-  error: E,
-  fields: {
-    readonly attempts?: number | undefined
-    readonly model?: string | undefined
-    readonly operation?: string | undefined
-  }
-): E => {
+export const annotate: {
+  (fields: Annotation): <E extends TogetherError>(error: E) => E
+  <E extends TogetherError>(error: E, fields: Annotation): E
+} = dual(2, <E extends TogetherError>(error: E, fields: Annotation): E => {
   const constructor = error.constructor as new(props: object) => E // the class that made this very error
   const props = {
     ...error,
@@ -374,4 +379,4 @@ export const annotate = <E extends TogetherError>(
   }
   // a field that is there and undefined would come back from JSON as another error, a cause as null
   return new constructor(Object.fromEntries(Object.entries(props).filter(([, value]) => value !== undefined)))
-}
+})

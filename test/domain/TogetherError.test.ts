@@ -1,7 +1,8 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Errors from "../../src/domain/TogetherError.ts"
 
@@ -143,6 +144,13 @@ describe("TogetherError", () => {
     ]).toEqual(expected)
   })
 
+  it("annotates what it is given as what it is", () => {
+    const failed: Effect.Effect<number, Errors.ServerError> = Effect.fail(new Errors.ServerError({ message }))
+    expectTypeOf(Effect.mapError(failed, Errors.annotate({ operation: "chat" }))).toEqualTypeOf(failed)
+    expectTypeOf(Effect.mapError(failed, (error) => Errors.annotate(error, { operation: "chat" })))
+      .toEqualTypeOf(failed)
+  })
+
   it.each(samples)("annotates without losing anything: $_tag", (error) => {
     const annotated = Errors.annotate(error, { attempts: 3, operation: "chat", model: "m" })
     expect(annotated).toBeInstanceOf(error.constructor)
@@ -150,5 +158,6 @@ describe("TogetherError", () => {
     expect(annotated.message).toBe(message)
     expect(annotated.cause).toBe(error.cause)
     expect(Errors.annotate(annotated, {}).attempts).toBe(3)
+    expect(Errors.annotate({ attempts: 4 })(annotated).attempts).toBe(4)
   })
 })

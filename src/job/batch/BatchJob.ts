@@ -38,6 +38,7 @@ import * as BatchBudget from "./BatchBudget.ts"
 import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 import * as BatchProvider from "./BatchProvider.ts"
+import * as BatchRows from "./BatchRows.ts"
 import * as BatchRun from "./BatchRun.ts"
 import * as BatchSettle from "./BatchSettle.ts"
 import * as JobFiles from "../files/JobFiles.ts"
@@ -253,55 +254,21 @@ const drive = Effect.fnUntraced(
       })
 
     /**
-     * Finds the rows of the parts of earlier runs. A row that failed before and was sent again then is waited for, too:
-     * its answer is paid. A part stays open while the input's selection leaves out rows of it.
+     * Takes up a part of an earlier run. A row that failed before and was sent again then is waited for, too: its answer is
+     * paid. A part stays open while the input's selection leaves out rows of it.
      */
-    const reopen = Effect.fnUntraced(function*(open: ReadonlyArray<Parts.Part>) {
-      if (open.length === 0) return []
-      const ids = new Set<string>()
-      // a row left unanswered by one part is in a later one, too
-      const parts = open.map((part) => ({
-        part,
-        has: Parts.has(part),
-        rows: new Array<Row.Row>(),
-        settled: new Array<Row.Row>(),
-        found: 0
-      })).reverse()
-      yield* Stream.runForEachArray(context.rows, (lines) =>
-        Effect.sync(() => {
-          for (const row of lines) {
-            if (row._tag === "Bad") continue
-            const of = parts.filter((each) => each.has(row))
-            const [latest] = of
-            if (latest === undefined || ids.has(row.id)) continue
-            ids.add(row.id)
-            const decision = judge(row, latest.part)
-            if (decision._tag === "Refused") continue
-            for (const each of of) each.found++
-            if (decision._tag === "Send") {
-              awaited.add(row.id)
-              latest.rows.push(row)
-            } else {
-              for (const each of of) each.settled.push(row)
-            }
-          }
-        }))
-      return parts.map(({ found, part, rows, settled }): UnderWay => {
-        const paid = BatchBudget.bound(lookup, part.model, settled)
-        const nanoUsd = paid._tag === "Known" ? paid.high : 0n
-        const bound = Parts.boundOf(part, nanoUsd)
-        batches.less(part, part.rows - rows.length, nanoUsd)
-        report.inFlight += rows.length
-        return {
-          part,
-          rows,
-          reserve: budget.hold(
-            bound === undefined ? BatchBudget.bound(lookup, part.model, rows) : Price.exactly(bound)
-          ),
-          lacking: found < part.rows
-        }
-      })
-    })
+    const reopen = ({ lacking, part, rows, settled }: BatchRows.Reopened): UnderWay => {
+      for (const { id } of rows) awaited.add(id)
+      const paid = BatchBudget.bound(lookup, part.model, settled)
+      const nanoUsd = paid._tag === "Known" ? paid.high : 0n
+      const bound = Parts.boundOf(part, nanoUsd)
+      batches.less(part, part.rows - rows.length, nanoUsd)
+      report.inFlight += rows.length
+      const reserve = budget.hold(
+        bound === undefined ? BatchBudget.bound(lookup, part.model, rows) : Price.exactly(bound)
+      )
+      return { part, rows, reserve, lacking }
+    }
 
     const gatherer = Parts.gatherer(0, name, options.limits)
 
@@ -322,7 +289,8 @@ const drive = Effect.fnUntraced(
 
     // one that may have to be created can end the job: whatever `parallel`, the others are looked at first
     const doubt = ({ part }: UnderWay) => part.batchId === undefined ? 1 : 0
-    const open = (yield* reopen(batches.open)).toSorted((a, b) => doubt(a) - doubt(b))
+    const found = yield* BatchRows.find(batches.open, context.rows, judge)
+    const open = found.map(reopen).toSorted((a, b) => doubt(a) - doubt(b))
     const fresh = Stream.concat(
       Stream.filter(Stream.mapEffect(context.rows, admit), (full) => full !== undefined),
       Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
