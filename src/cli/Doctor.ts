@@ -8,6 +8,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Hint from "../domain/Hint.ts"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import * as Together from "../together/Together.ts"
@@ -140,7 +141,7 @@ const failed = (error: TogetherError): Check => ({
 const call = Effect.gen(function*() {
   const client = yield* Together.Together
   const who = yield* Effect.result(client.whoami())
-  if (who._tag === "Success") {
+  if (Result.isSuccess(who)) {
     const { organization_id, project_id } = who.success
     const of = [
       organization_id === undefined ? "" : `, organization ${organization_id}`,
@@ -154,7 +155,7 @@ const call = Effect.gen(function*() {
   }
   if (who.failure._tag !== "NotFoundError") return failed(who.failure)
   const models = yield* Effect.result(client.models())
-  return models._tag === "Success"
+  return Result.isSuccess(models)
     ? {
       name: "call",
       state: "ok",
@@ -202,7 +203,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     const through = proxy(host.env, flags.baseUrl)
     if (through !== undefined) yield* add(through)
     const time = yield* Effect.result(Effect.provide(clock(flags.baseUrl), Connection.plain(flags.baseUrl)))
-    if (time._tag === "Failure") {
+    if (Result.isFailure(time)) {
       if (at.state === "warn") yield* add(at)
       yield* add({
         name: "address",

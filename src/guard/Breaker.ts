@@ -38,11 +38,12 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -154,9 +155,9 @@ const rejections = Metric.counter("effect_together_breaker_rejections_total", {
 
 /** Judges an attempt by the table of the module header. */
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome => {
-  if (exit._tag === "Success") return CircuitBreaker.success
+  if (Exit.isSuccess(exit)) return CircuitBreaker.success
   const error = Cause.findErrorOption(exit.cause)
-  if (error._tag === "None" || !isTogetherError(error.value)) return CircuitBreaker.ignored
+  if (Option.isNone(error) || !isTogetherError(error.value)) return CircuitBreaker.ignored
   switch (error.value._tag) {
     case "RequestTimeoutError":
       return error.value.phase === "deadline" ? CircuitBreaker.ignored : CircuitBreaker.failure()

@@ -238,18 +238,18 @@ const race = Effect.fnUntraced(function*<A, E, R>(
     Effect.map(Fiber.join(other), (came) => ({ came }))
   )
   if ("exit" in winner) {
-    if (winner.exit._tag === "Success") return { exit: winner.exit, outcome: "lost" }
+    if (Exit.isSuccess(winner.exit)) return { exit: winner.exit, outcome: "lost" }
     const came = yield* Fiber.join(other)
     if ("refused" in came) return { exit: winner.exit, outcome: came.refused }
-    return came.exit._tag === "Success"
+    return Exit.isSuccess(came.exit)
       ? { exit: came.exit, outcome: "won" }
       : { exit: winner.exit, outcome: "both-failed" }
   }
   const came = winner.came
-  if ("exit" in came && came.exit._tag === "Success") return { exit: came.exit, outcome: "won" }
+  if ("exit" in came && Exit.isSuccess(came.exit)) return { exit: came.exit, outcome: "won" }
   const exit = yield* Fiber.await(first)
   if ("refused" in came) return { exit, outcome: came.refused }
-  return { exit, outcome: exit._tag === "Success" ? "lost" : "both-failed" }
+  return { exit, outcome: Exit.isSuccess(exit) ? "lost" : "both-failed" }
 })
 
 /** Holds when the first try of a call began, and how it ended. Mutable, owned by the call. */

@@ -5,6 +5,10 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
+/** Reads a duration; nothing where it is none: Effect takes `NaN` for one of 0. */
+export const read = (input: Duration.Input): Option.Option<Duration.Duration> =>
+  Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
+
 /** Says what is wrong with what is no duration, or with one out of a range that is told in words; or nothing. */
 export const complaint = (
   where: string,
@@ -12,9 +16,8 @@ export const complaint = (
   range = "a duration",
   accepts: (millis: number) => boolean = () => true
 ): string | undefined => {
-  const duration = Duration.fromInput(input)
-  // Effect takes `NaN` for a duration of 0
-  if (Option.isNone(duration) || Number.isNaN(input)) return `${where} must be a duration, got ${String(input)}`
+  const duration = read(input)
+  if (Option.isNone(duration)) return `${where} must be a duration, got ${String(input)}`
   const millis = Duration.toMillis(duration.value)
   return accepts(millis) ? undefined : `${where} must be ${range}, got ${millis} ms`
 }

@@ -368,14 +368,14 @@ export const make = Effect.fnUntraced(function*<R>(
       const { made, requestMillis, result, took: failing } = yield* apart(row, kind)
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
-      if (result._tag === "Success" || !lacksRoom(result.failure)) {
+      if (Result.isSuccess(result) || !lacksRoom(result.failure)) {
         ended++
         // what one call gives back may be room for more than one, and for none: two find out, and wake two each
         wake(sending === 0 ? Infinity : 2)
       }
       attempts += made
       took = CallWatch.both(took, failing)
-      if (result._tag === "Success") {
+      if (Result.isSuccess(result)) {
         if (result.success === undefined) continue
         health.answers++
         health.lastAnswerAt = seconds()

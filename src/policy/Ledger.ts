@@ -92,10 +92,8 @@ export const make = (options: {
 }
 
 /** Reads a tally; what was never counted is empty. */
-export const tally = (tallies: HashMap.HashMap<string, Tally>, id: string): Tally => {
-  const found = HashMap.get(tallies, id)
-  return found._tag === "Some" ? found.value : emptyTally
-}
+export const tally = (tallies: HashMap.HashMap<string, Tally>, id: string): Tally =>
+  Option.getOrElse(HashMap.get(tallies, id), () => emptyTally)
 
 /** Pairs each budget that applies to a reservation with the name of its counter. */
 export const countersOf = (
@@ -177,7 +175,7 @@ export const apply = (state: State, entry: Entry): State => {
     case "Settle":
     case "Refund": {
       const found = HashMap.get(state.open, entry.id)
-      if (found._tag === "None") return state
+      if (Option.isNone(found)) return state
       const reserve = found.value
       const sums = ending(reserve, entry)
       const change = (t: Tally): Tally => ({
@@ -261,7 +259,7 @@ export const isDeclared = (
   { account, balance, free }: Pick<Stated, "account" | "balance" | "free">
 ): boolean => {
   const last = HashMap.get(state.declared, account)
-  return last._tag === "Some" && last.value.balance === balance && last.value.free === free
+  return Option.isSome(last) && last.value.balance === balance && last.value.free === free
 }
 
 /**
@@ -339,7 +337,7 @@ export interface Balance {
 /** Carries an account's balance forward to `now`, or gives nothing where none was stated. */
 export const balance = (state: State, account: string, now: number): Balance | undefined => {
   const found = HashMap.get(state.statements, account)
-  if (found._tag === "None") return undefined
+  if (Option.isNone(found)) return undefined
   const { at, balance: stated, before, free } = found.value
   const current = tally(state.accounts, account)
   const spentSince = current.settled - before.settled

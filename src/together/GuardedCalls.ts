@@ -5,8 +5,9 @@
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -125,9 +126,8 @@ export const make = (shared: Shared): GuardedCalls => {
 
   const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined => {
     const given = options?.deadline
-    if (given === undefined) return shared.deadline
-    // what is none is refused as a call is made
-    return Millis.complaint("deadline", given) === undefined ? Duration.fromInputUnsafe(given) : undefined
+    // what is no duration is refused as a call is made
+    return given === undefined ? shared.deadline : Option.getOrUndefined(Millis.read(given))
   }
 
   const moneyOf = (

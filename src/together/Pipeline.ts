@@ -19,13 +19,13 @@
  * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit is
  * back and the answer is paid for.
  */
-import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -339,13 +339,11 @@ export const stream = <Chunk>(
     arrived = opened
 
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
-      if (Pull.isDoneCause(cause)) {
-        observed.usage = measured(call, opened)
-        answered = observed
-        return settle(Exit.void)
-      }
-      // no end of the stream in it, so what is left are failures of the call
-      return settle(Exit.failCause(cause as Cause.Cause<Failure>))
+      const done = Pull.filterDone(cause)
+      if (Result.isFailure(done)) return settle(Exit.failCause(done.failure))
+      observed.usage = measured(call, opened)
+      answered = observed
+      return settle(Exit.void)
     })))
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))

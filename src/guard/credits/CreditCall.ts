@@ -16,6 +16,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type BudgetExceededError, InsufficientCreditsError } from "../../domain/TogetherError.ts"
@@ -168,7 +169,7 @@ export const accepted = (ticket: Ticket): Effect.Effect<void> => {
 
 const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
   const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" && error.value instanceof InsufficientCreditsError ? error.value : undefined
+  return Option.isSome(error) && error.value instanceof InsufficientCreditsError ? error.value : undefined
 }
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
@@ -188,7 +189,7 @@ const costOf = <A, E>(
 ): Price.Cost | undefined => {
   if (Exit.isSuccess(exit)) return CreditPurse.isUnanswered(purse) ? undefined : request.cost(exit.value)
   const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" ? request.costOnFailure?.(error.value) : undefined
+  return Option.isSome(error) ? request.costOnFailure?.(error.value) : undefined
 }
 
 /**

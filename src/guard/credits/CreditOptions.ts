@@ -123,19 +123,19 @@ export const defaults = {
   account: "default",
   label: "",
   /** An interactive caller wants to know at once; a job sets `"wait"`. */
-  whenSuspended: "fail" as WhenSuspended,
+  whenSuspended: "fail",
   /** A budget that lets unpriced calls through is none. */
-  unknownPrice: "refuse" as "refuse" | "allow",
+  unknownPrice: "refuse",
   /** The provider may have answered and billed what nobody received: never overspend. */
-  orphans: "charge" as "charge" | "refund",
+  orphans: "charge",
   /** What cannot be recorded is not sent. */
-  whenUnwritable: "stop" as "stop" | "continue",
+  whenUnwritable: "stop",
   /** UTC. */
   dayOffset: Duration.zero,
   rateLimitAlert: BudgetAlert.defaults,
   /** Time enough for a person to buy credits. */
   lowBalance: Duration.hours(1)
-}
+} as const
 
 const dayMillis = 86_400_000
 

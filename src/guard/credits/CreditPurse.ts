@@ -76,7 +76,7 @@ export const make = (reserve: Purse["reserve"], first: Reservation, told: boolea
 /** Tells whether the provider may have billed a call that was sent and failed so: no refusal came back. */
 export const mayBeBilled = (exit: Exit.Exit<unknown, unknown>): boolean => {
   const error = Exit.findErrorOption(exit)
-  if (error._tag === "None") return true // interrupted, or a defect after sending
+  if (Option.isNone(error)) return true // interrupted, or a defect after sending
   return !TogetherError.isTogetherError(error.value) || TogetherError.mayBeBilled(error.value)
 }
 

@@ -18,6 +18,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import type * as Ledger from "../../policy/Ledger.ts"
 import * as LedgerCompaction from "../../policy/LedgerCompaction.ts"
 import type { Alert } from "../credits/CreditAlerts.ts"
@@ -131,11 +132,7 @@ export const make = ({ whenUnwritable, publish, store }: Options): Line => {
   const offer = (entries: ReadonlyArray<Ledger.Entry>): Effect.Effect<LedgerStoreError | undefined> =>
     Effect.matchCause(Effect.suspend(() => store.append(entries)), {
       onSuccess: () => undefined,
-      onFailure: (cause) => {
-        const error = Cause.findErrorOption(cause)
-        // without an error it holds defects and interruptions
-        return error._tag === "Some" ? error.value : died(cause as Cause.Cause<never>)
-      }
+      onFailure: (cause) => Result.getOrElse(Cause.findError(cause), died)
     })
 
   /** Appends what is owed, then entries behind it. */

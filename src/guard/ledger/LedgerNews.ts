@@ -10,6 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Money from "../../domain/Money.ts"
 import * as Remedy from "../../domain/Remedy.ts"
 import type { BudgetExceededError } from "../../domain/TogetherError.ts"
@@ -79,8 +80,8 @@ const crossedBy = (
 ): ReadonlyArray<Ledger.Crossing> => {
   const crossed = new Map<string, Ledger.Crossing>()
   for (const entry of endings) {
-    const reserve = entry._tag === "Settle" ? HashMap.get(before.open, entry.id) : undefined
-    if (reserve?._tag !== "Some") continue
+    const reserve = entry._tag === "Settle" ? HashMap.get(before.open, entry.id) : Option.none()
+    if (Option.isNone(reserve)) continue
     for (const crossing of Ledger.crossings(before, after, reserve.value, now)) crossed.set(crossing.counter, crossing)
   }
   return [...crossed.values()]

@@ -31,7 +31,7 @@ export const defaults = {
   throttledBase: Duration.seconds(1),
   /** Longest ceiling of a wait without a hint. */
   cap: Duration.seconds(20),
-  jitter: "full" as Jitter,
+  jitter: "full",
   /** Attempts of one call, the first included. */
   maxAttempts: 5
 } as const

@@ -27,7 +27,7 @@ export const real = Effect.fnUntraced(function*(path: string) {
   let at = path
   for (let followed = 0;; followed++) {
     const whole = yield* Effect.option(fs.realPath(at))
-    if (whole._tag === "Some") return whole.value
+    if (Option.isSome(whole)) return whole.value
     const [directory, name] = split(at)
     const above = yield* Effect.orElseSucceed(fs.realPath(directory), () => directory)
     const own = `${above === "/" ? "" : above}/${name}`

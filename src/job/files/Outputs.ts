@@ -7,6 +7,7 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -116,7 +117,7 @@ const sorted = Effect.fnUntraced(function*(
 const removeEmpty = Effect.fnUntraced(function*(path: string) {
   const fs = yield* FileSystem.FileSystem
   const own = yield* Effect.option(fs.lstat(path))
-  if (own._tag === "Some" && own.value.type === "File" && ByteSize.toBigInt(own.value.size) === 0n) {
+  if (Option.isSome(own) && own.value.type === "File" && ByteSize.toBigInt(own.value.size) === 0n) {
     yield* Effect.ignore(fs.remove(path, { force: true }))
   }
 })

@@ -23,6 +23,7 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -285,7 +286,7 @@ export const open = Effect.fnUntraced(function*(
   const looking = Effect.gen(function*() {
     yield* Effect.sleep("2 seconds")
     const found = yield* Effect.option(fs.stat(path))
-    if (found._tag === "Some" && Number(ByteSize.toBigInt(found.value.size)) > commit.end()) {
+    if (Option.isSome(found) && Number(ByteSize.toBigInt(found.value.size)) > commit.end()) {
       return yield* new JournalError({
         message:
           `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
@@ -295,7 +296,7 @@ export const open = Effect.fnUntraced(function*(
         path
       })
     }
-    if (found._tag === "Some" || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
+    if (Option.isSome(found) || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
     return yield* new JournalError({
       message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
         "are whole, but a new run cannot know of them.",

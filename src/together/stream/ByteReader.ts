@@ -70,18 +70,14 @@ const pulled = Effect.fnUntraced(
         resume(Effect.void)
       }
     })
-    const next: Effect.Effect<void> = Effect.matchCauseEffect(pull, {
+    const next: Effect.Effect<void> = Pull.matchEffect(pull, {
       onSuccess: (pieces) => {
         give((to) => to.onPieces(pieces))
         // handing over often ends in the next demand at once
         return taker === undefined ? Effect.andThen(asked, next) : next
       },
-      onFailure: (cause) => {
-        const ended = Pull.isDoneCause(cause)
-        // not the end of the stream, so what is left are failures of the body
-        give((to) => ended ? to.onEnd() : to.onFailure(cause as Cause.Cause<E>))
-        return Effect.void
-      }
+      onFailure: (cause) => Effect.sync(() => give((to) => to.onFailure(cause))),
+      onDone: () => Effect.sync(() => give((to) => to.onEnd()))
     })
     yield* Effect.forkScoped(Effect.andThen(asked, next), { startImmediately: true })
 

@@ -17,8 +17,8 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type * as TogetherError from "../../domain/TogetherError.ts"
 import type * as Usage from "../../domain/Usage.ts"
@@ -116,9 +116,8 @@ export const open = Effect.fnUntraced(function*<Chunk>(
         },
         onFailure: (cause) => {
           if (decoder.whole()) return taker.onEnd()
-          const error = Cause.findErrorOption(cause)
-          // no fail reason in it: defects and interrupts only
-          end(Option.isNone(error) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(cut(error.value)))
+          const error = Cause.findError(cause)
+          end(Result.isSuccess(error) ? Effect.fail(cut(error.success)) : Effect.failCause(error.failure))
         }
       }
       bite = () => {

@@ -4,7 +4,7 @@
  * Both silences are bounded, until the headers and until the whole body. A redirect of a reading request is followed here,
  * over every client alike.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +14,7 @@ import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
-import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../../domain/TogetherError.ts"
@@ -105,10 +105,9 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
       if (Exit.isSuccess(exit)) {
         return typeof exit.value === "string" ? receiver.onText(exit.value) : receiver.onBytes(exit.value)
       }
-      const error = Exit.findErrorOption(exit)
-      if (Option.isSome(error)) receiver.onFailure(error.value)
-      // no fail reason in it: defects and interrupts only
-      else receiver.onCause(exit.cause as Cause.Cause<never>)
+      const error = Cause.findError(exit.cause)
+      if (Result.isSuccess(error)) receiver.onFailure(error.success)
+      else receiver.onCause(error.failure)
     })
     return Fiber.interrupt(child)
   }
