@@ -144,21 +144,23 @@ describe("AiFailure", () => {
     ]
   ]
 
-  it("tell a ledger that cannot be written from a quota, and why a budget or a lane refused", () => {
+  it("tell an unknown price and a ledger that cannot be written from a quota, and why a budget or a lane refused", () => {
     const said = (error: TogetherError.TogetherError) => {
       const ai = AiFailure.fromTogetherError({ module: "M", method: "m", path: "/p" })(error)
       return [ai.reason._tag, ai.isRetryable, AiFailure.details(ai)?.reason]
     }
     const amounts = { limitNanoUsd: 1n, neededNanoUsd: 2n, remainingNanoUsd: 0n }
     const refused = (reason: "no-room" | "unknown-price" | "ledger-unwritable") =>
-      new TogetherError.BudgetExceededError({ message: "disk full", budget: "", reason, ...amounts })
+      new TogetherError.BudgetExceededError({ message: "what to do", budget: "", reason, ...amounts })
     expect(said(refused("ledger-unwritable"))).toEqual(["UnknownError", false, "ledger-unwritable"])
     expect(said(refused("no-room"))).toEqual(["QuotaExhaustedError", false, "no-room"])
-    expect(said(refused("unknown-price"))).toEqual(["QuotaExhaustedError", false, "unknown-price"])
+    expect(said(refused("unknown-price"))).toEqual(["UnknownError", false, "unknown-price"])
     const full = new TogetherError.LaneOverflowError({ message: "full", lane: "l", reason: "queue-full" })
     expect(said(full)).toEqual(["RateLimitError", true, "queue-full"])
-    const message = AiFailure.fromTogetherError({ module: "M", method: "m", path: "/p" })(refused("ledger-unwritable"))
-    expect(message.message).toContain("disk full")
+    for (const reason of ["ledger-unwritable", "unknown-price"] as const) {
+      const { message } = AiFailure.fromTogetherError({ module: "M", method: "m", path: "/p" })(refused(reason))
+      expect(message).toContain("what to do")
+    }
   })
 
   it("have a reason for every tag, keep message and wait, and survive encoding", () => {

@@ -11,7 +11,7 @@
  * | `ConnectionError`, `RequestTimeoutError` | `NetworkError` | unless permanent |
  * | `RequestTimeoutError` at the deadline | `UnknownError` | no |
  * | `InsufficientCreditsError`, `BudgetExceededError` | `QuotaExhaustedError` | no |
- * | `BudgetExceededError` for a ledger that cannot be written | `UnknownError` | no |
+ * | `BudgetExceededError` for an unknown price, or a ledger that cannot be written | `UnknownError` | no |
  * | `AuthError`, `PermissionDeniedError` | `AuthenticationError` | no |
  * | all others | `InvalidRequestError` | no |
  *
@@ -135,8 +135,8 @@ export const reason = (error: TogetherError, where: Where): AiError.AiErrorReaso
     case "InsufficientCreditsError":
       return new AiError.QuotaExhaustedError(told)
     case "BudgetExceededError":
-      // no bill and no limit is the cause of a full disk
-      return error.reason === "ledger-unwritable"
+      // a full disk or a missing price is no matter of a quota, whose advice would lead astray and hide the message
+      return error.reason === "ledger-unwritable" || error.reason === "unknown-price"
         ? new AiError.UnknownError(described)
         : new AiError.QuotaExhaustedError(told)
     case "AuthError":
