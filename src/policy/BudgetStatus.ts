@@ -14,7 +14,10 @@ export interface BudgetStatus {
   readonly budget: Budget.Budget
   /** What the counter counts apart; `day` as a date, such as `"2026-01-31"`. */
   readonly dimensions: Budget.Dimensions
-  /** Names the counter, as refusals and alerts tell counters apart: the budget's name and its dimensions. */
+  /**
+   * Tells counters apart, as refusals and alerts do. An id and no text to show: NUL characters stand between its parts, which
+   * are `budget.name` and `dimensions`.
+   */
   readonly counter: string
   readonly tally: Ledger.Tally
   readonly remaining: Money.NanoUsd

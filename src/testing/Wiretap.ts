@@ -35,7 +35,10 @@ export interface Entry {
   readonly call: number
   /** Counts attempts of the call from 1. */
   readonly attempt: number
-  /** Names the limit the exchange counts against: its model, or its operation where it has none. */
+  /**
+   * Names the limit the exchange counts against: its model, or its operation where it has none. No key of `Lanes`, which
+   * holds the account and the pool too.
+   */
   readonly lane: string
   readonly sent: Sent.Sent
   /** Epoch milliseconds, as all times here. */
