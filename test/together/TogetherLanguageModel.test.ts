@@ -343,6 +343,30 @@ describe("TogetherLanguageModel", () => {
       }))
   })
 
+  describe("the span of an answer that cannot be read", () => {
+    const unnamed = [call(undefined, "{}")]
+
+    it.effect("carries what the answer says of itself and its usage, streamed or not", () =>
+      Effect.gen(function*() {
+        const { spans, tracer } = recorded()
+        yield* run(Effect.gen(function*() {
+          yield* TogetherTest.reply(
+            Reply.chat("", { finishReason: "tool_calls", toolCalls: unnamed }),
+            Reply.stream(["ok"], { toolCalls: unnamed })
+          )
+          const options = { prompt: "?", toolkit, disableToolCallResolution: true } as const
+          yield* Effect.flip(LanguageModel.generateText(options))
+          yield* Effect.flip(Stream.runDrain(LanguageModel.streamText(options)))
+        })).pipe(Effect.provideService(Tracer.Tracer, tracer))
+        const failed = spans.filter(({ name }) => name.startsWith("LanguageModel."))
+        expect(failed.map(({ attributes }) => [
+          attributes.get("gen_ai.response.id"),
+          attributes.get("gen_ai.response.finish_reasons"),
+          attributes.get("gen_ai.usage.input_tokens")
+        ])).toEqual([["reply-1", ["tool-calls"], 10], ["reply-1", ["tool-calls"], 10]])
+      }))
+  })
+
   describe("generateObject", () => {
     const Person = Schema.Struct({ name: Schema.String, born: Schema.Date, nick: Schema.optional(Schema.String) })
 
@@ -398,18 +422,20 @@ describe("TogetherLanguageModel", () => {
       })))
 
     it.effect.each([
-      ["{\"name\":\"Ad", { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 }, 8],
+      ["{\"name\":\"Ad", { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 }, 5],
       ["", undefined, undefined]
     ])(
       "says that an answer was cut off, and what to raise: %j",
-      ([text, usage, totalTokens]) =>
+      ([text, usage, completionTokens]) =>
         run(Effect.gen(function*() {
           const message = { role: "assistant", content: text, reasoning: "Who was" }
           yield* TogetherTest.reply(Reply.json({ choices: [{ finish_reason: "length", message }], usage }))
           const error = yield* Effect.flip(LanguageModel.generateObject({ prompt: "?", schema: Person }))
           expect(error.message).toContain("raise max_tokens")
           expect(error.reason).toMatchObject({ _tag: "StructuredOutputError", responseText: text })
-          if (error.reason._tag === "StructuredOutputError") expect(error.reason.usage?.totalTokens).toBe(totalTokens)
+          if (error.reason._tag === "StructuredOutputError") {
+            expect(error.reason.usage?.completionTokens).toBe(completionTokens)
+          }
         }))
     )
 

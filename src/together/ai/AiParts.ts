@@ -101,15 +101,11 @@ const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason
 }
 
 /** Says why a text that is to be JSON is none, where the answer was cut off: effect/ai sees the text alone. */
-const cutObject = (text: string, counts: Usage.Usage | undefined): Reason =>
+const cutObject = (text: string, { inputTokens, outputTokens }: typeof Response.Usage.Encoded): Reason =>
   new AiError.StructuredOutputError({
     description: "The answer was cut off at its length, before its JSON was whole: raise max_tokens.",
     responseText: text,
-    usage: counts === undefined ? undefined : {
-      promptTokens: counts.inputTokens,
-      completionTokens: counts.outputTokens,
-      totalTokens: counts.inputTokens + counts.outputTokens
-    }
+    usage: { promptTokens: inputTokens.total, completionTokens: outputTokens.total }
   })
 
 const finishPart = (
@@ -199,14 +195,33 @@ const toolCall = (
   return Effect.map(encodedParams(tool, parsed.success), part)
 }
 
+/** A stream does not check its warnings: what is none is passed over. */
+const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
+  Array.isArray(warnings)
+    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? textOf(warning["message"]) ?? [] : [])
+    : []
+
+const choiceOf = ({ choices }: Chat.ChatResponse) => Chat.firstChoice(choices) ?? choices[0]
+
+/** Reads what a whole answer says of itself and how it ended, whether or not what stands between can be read. */
+export const endsOf = (
+  response: Chat.ChatResponse
+): readonly [Response.ResponseMetadataPartEncoded, Response.FinishPartEncoded] => {
+  const choice = choiceOf(response)
+  const callsTools = AiCallPieces.of(choice?.message ?? {}).length > 0
+  const counts = Usage.fromAnswer(response)
+  return [metadataPart(response), finishPart(choice?.finish_reason, callsTools, counts, warningsOf(response.warnings))]
+}
+
 /** Reads a whole answer: its choice 0. */
 export const fromResponse = Effect.fnUntraced(function*(
   response: Chat.ChatResponse,
   asked: Asked
 ): Effect.fn.Return<Array<Response.PartEncoded>, Reason> {
-  const choice = Chat.firstChoice(response.choices) ?? response.choices[0]
+  const choice = choiceOf(response)
   const message = choice?.message
-  const parts: Array<Response.PartEncoded> = [metadataPart(response)]
+  const [metadata, finish] = endsOf(response)
+  const parts: Array<Response.PartEncoded> = [metadata]
   const reasoning = textOf(message?.reasoning) ?? textOf(message?.reasoning_content)
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning })
   const text = Chat.text(response)
@@ -215,11 +230,10 @@ export const fromResponse = Effect.fnUntraced(function*(
   for (const [index, { arguments: args, id = `${asked.idPrefix}-${index}`, name = "" }] of calls.entries()) {
     parts.push(yield* toolCall({ id, name, arguments: args }, asked, choice?.finish_reason))
   }
-  const counts = Usage.fromAnswer(response)
-  if (asked.object && choice?.finish_reason === "length" && calls.length === 0 && Json.parse(text) === undefined) {
-    return yield* Effect.fail(cutObject(text, counts))
+  if (asked.object && finish.reason === "length" && calls.length === 0 && Json.parse(text) === undefined) {
+    return yield* Effect.fail(cutObject(text, finish.usage))
   }
-  parts.push(finishPart(choice?.finish_reason, calls.length > 0, counts, warningsOf(response.warnings)))
+  parts.push(finish)
   return parts
 })
 
@@ -227,15 +241,11 @@ export const fromResponse = Effect.fnUntraced(function*(
 interface Assembler {
   /** Takes a chunk and adds the parts that it makes to `into`. */
   readonly push: (chunk: Chat.ChatChunk, into: Array<Response.StreamPartEncoded>) => void
+  /** Says how the answer ended, as far as it has come. */
+  readonly finish: () => Response.FinishPartEncoded
   /** Says that no more chunks come; holds the rest of the parts, the finish last. */
   readonly end: Effect.Effect<Array<Response.StreamPartEncoded>, Reason>
 }
-
-/** A stream does not check its warnings: what is none is passed over. */
-const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
-  Array.isArray(warnings)
-    ? warnings.flatMap((warning) => Predicate.isObject(warning) ? textOf(warning["message"]) ?? [] : [])
-    : []
 
 /** Makes an assembler for one streamed answer. */
 export const assembler = (asked: Asked): Assembler => {
@@ -312,6 +322,8 @@ export const assembler = (asked: Asked): Assembler => {
     if (delta !== "") into.push({ type: "tool-params-delta", id: slot.id, delta })
   }
 
+  const finish = () => finishPart(reason, slots.length > 0, counts, [...warnings])
+
   return {
     push: (chunk, into) => {
       if (!begun) {
@@ -334,6 +346,7 @@ export const assembler = (asked: Asked): Assembler => {
       endBlock(into)
       for (const piece of pieces) pushCall(piece, into)
     },
+    finish,
     end: Effect.gen(function*() {
       const parts: Array<Response.StreamPartEncoded> = []
       endBlock(parts)
@@ -342,7 +355,7 @@ export const assembler = (asked: Asked): Assembler => {
         announce(slot, parts)
         parts.push({ type: "tool-params-end", id: slot.id }, call)
       }
-      parts.push(finishPart(reason, slots.length > 0, counts, [...warnings]))
+      parts.push(finish())
       return parts
     })
   }

@@ -233,9 +233,9 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
           together.chat(request, call),
           AiFailure.fromTogetherError(where(method))
         )
-        const parts = yield* Effect.mapError(AiParts.fromResponse(response, reading), failed(method))
-        annotateResponse(asked.span, parts)
-        return parts
+        // what cannot be read was answered all the same, and is paid
+        annotateResponse(asked.span, AiParts.endsOf(response))
+        return yield* Effect.mapError(AiParts.fromResponse(response, reading), failed(method))
       }),
       streamText: (asked) =>
         Stream.unwrap(Effect.map(prepare(asked, "streamText"), ({ call, reading, request }) => {
@@ -251,10 +251,10 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
             })
           )
           const rest = Stream.fromArrayEffect(
-            assembler.end.pipe(
-              Effect.mapError(failed("streamText")),
-              Effect.tap((parts) => Effect.sync(() => annotateResponse(asked.span, parts)))
-            )
+            Effect.suspend(() => {
+              annotateResponse(asked.span, [assembler.finish()])
+              return Effect.mapError(assembler.end, failed("streamText"))
+            })
           )
           return Stream.concat(arriving, rest)
         }))
