@@ -149,6 +149,30 @@ describe("TogetherLanguageModel", () => {
         expect((yield* ask()).toolResults[0]?.result).toBe("2020 UTC")
       })))
 
+    it.effect("take a null for an optional parameter as none, unless null is what it may be", () =>
+      run(Effect.gen(function*() {
+        const Find = Tool.make("find", {
+          parameters: Schema.Struct({
+            unit: Schema.optionalKey(Schema.String),
+            at: Schema.optionalKey(Schema.Struct({ zone: Schema.optionalKey(Schema.Int) })),
+            tags: Schema.optionalKey(Schema.NullOr(Schema.String))
+          }),
+          success: Schema.String
+        })
+        const tools = Toolkit.make(Find)
+        const made = tools.toLayer({ find: (params) => Effect.succeed(JSON.stringify(params)) })
+        const asked = (args: string) =>
+          TogetherTest.reply(Reply.chat("", { finishReason: "tool_calls", toolCalls: [call("find", args)] })).pipe(
+            Effect.andThen(LanguageModel.generateText({ prompt: "?", toolkit: tools })),
+            Effect.provide(made),
+            Effect.map(({ toolResults }) => toolResults[0]?.result)
+          )
+        expect(yield* asked("{\"unit\":null,\"at\":{\"zone\":null}}")).toBe("{\"at\":{}}")
+        expect(yield* asked("{\"tags\":null}")).toBe("{\"tags\":null}")
+        const error = yield* Effect.flip(asked("{\"unit\":1,\"at\":null}"))
+        expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
+      })))
+
     it.effect("that are dynamic say an object, and take parameters that JSON knows in another form", () =>
       run(Effect.gen(function*() {
         const Day = Tool.dynamic("day", { parameters: Schema.Struct({ on: Schema.Date }), success: Schema.Finite })

@@ -141,18 +141,29 @@ const metadataPart = (
   }
 }
 
+/** Leaves out what is `null`. */
+const withoutNulls = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(withoutNulls)
+    : Predicate.isObject(value)
+    ? Object.fromEntries(Object.entries(value).flatMap(([key, one]) => one === null ? [] : [[key, withoutNulls(one)]]))
+    : value
+
 /**
  * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
  *
- * What does not fit is left as it came: the toolkit refuses it, in the tool's failure mode.
+ * Many models write `null` for an optional parameter that they do not mean: where it does not fit, it is left out. What
+ * does not fit then is left as it came: the toolkit refuses it, in the tool's failure mode.
  */
 const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> => {
   const schema = tool.parametersSchema
   if (!Schema.isSchema(schema)) return Effect.succeed(params)
   const codec = Schema.toCodecJson(schema)
-  if (codec.ast === schema.ast) return Effect.succeed(params)
-  const recoded = Schema.decodeUnknownEffect(codec)(params).pipe(
-    Effect.flatMap((decoded) => Schema.encodeUnknownEffect(schema)(decoded)),
+  const recode = (from: unknown) =>
+    Effect.flatMap(Schema.decodeUnknownEffect(codec)(from), Schema.encodeUnknownEffect(schema))
+  const recoded = recode(params).pipe(
+    Effect.map((encoded) => codec.ast === schema.ast ? params : encoded),
+    Effect.catch(() => recode(withoutNulls(params))),
     Effect.orElseSucceed(() => params)
   )
   // what the schema asks for is asked for by `generateText` and `streamText` already: the tool is one of theirs
