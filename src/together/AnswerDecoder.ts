@@ -2,8 +2,8 @@
  * Reads a complete answer: its JSON, checked by a schema, and what it says of its usage.
  *
  * An answer that is not what it should be fails with `DecodeError`, which says where it went wrong and keeps keys and
- * prompts out of it. One whose generation the provider gave up fails with `StreamError`, as a stream does. A compressed
- * one that ends early is a connection that was cut.
+ * prompts out of it. One whose generation the provider gave up fails with `StreamError`, as a stream does. One that ends
+ * early is a connection that was cut where no transport could notice it: a compressed one, or one of unknown length.
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -48,6 +48,13 @@ export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined,
     // recognized means accepted by the schema, whose decoded and encoded forms are the same
     : (u) => recognize(u) ? Result.succeed(u as A) : decode(u)
 
+/**
+ * Tells whether nothing but its end says how long a body is: over HTTP/1 that of the connection, over HTTP/2 that of its
+ * stream, and some transports take a reset for one.
+ */
+const isUnmeasured = (headers: Answered["headers"]): boolean =>
+  headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
+
 /** Reads an answer, or says why it is none. */
 export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,
@@ -74,7 +81,8 @@ export const read = <A>(
     if (nothing !== undefined && Result.isSuccess(nothing)) {
       return Result.succeed({ value: nothing.success, usage: undefined })
     }
-    if (TransportFailure.isEncoded(headers["content-encoding"]) && (isEmpty || Json.isCut(text))) {
+    const isEncoded = TransportFailure.isEncoded(headers["content-encoding"])
+    if ((isEmpty && isEncoded) || ((isEncoded || isUnmeasured(headers)) && Json.isCut(text))) {
       return Result.fail(TransportFailure.cutShort(exchange, answer, secretsOf(exchange)))
     }
     return fail(isEmpty ? "is empty" : "is not JSON")

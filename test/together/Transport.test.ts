@@ -363,6 +363,47 @@ describe("Transport.exchange of a file", () => {
       })
     }))
 
+  /** Makes one exchange whose answer has this body. */
+  const once = (status: number, body: string | RangeError, file: "bytes" | "text") =>
+    Effect.gen(function*() {
+      const client = HttpClient.make((request) => {
+        const response = HttpClientResponse.fromWeb(request, new Response(`${body}`, { status }))
+        return Effect.succeed(
+          typeof body === "string" ? response : Object.defineProperty(response, "stream", { value: Stream.die(body) })
+        )
+      })
+      const transport = yield* Effect.provideService(
+        Transport.make({
+          apiKey: Redacted.make("k"),
+          baseUrl: "http://localhost/v1",
+          timeouts: Transport.defaults,
+          userAgent: "test",
+          headers: {}
+        }),
+        HttpClient.HttpClient,
+        client
+      )
+      return yield* Effect.flip(
+        transport.exchange({ operation: "files.content", model: "", method: "GET", path: "/files", file })
+      )
+    })
+
+  it.effect("says that a file is too long for a text", () =>
+    Effect.gen(function*() {
+      const error = yield* once(200, new RangeError("Invalid string length"), "text")
+      expect(error._tag).toBe("DecodeError")
+      expect(error.message).toContain("longer than a text can be")
+    }))
+
+  it.effect("reads the beginning of a refusal in place of bytes, whatever its length", () =>
+    Effect.gen(function*() {
+      const error = yield* once(500, `${" ".repeat(1024 * 1024)}the end of it`, "bytes")
+      expect(error._tag).toBe("ServerError")
+      expect(error.message).not.toContain("the end of it")
+      const short = yield* once(500, "the engine is out", "bytes")
+      expect(short.message).toContain("the engine is out")
+    }))
+
   it.effect("allows an upload the time of its size at 64 KiB a second", () =>
     Effect.gen(function*() {
       const form = new FormData()

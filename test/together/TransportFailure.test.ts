@@ -12,6 +12,19 @@ describe("TransportFailure", () => {
     expect(TransportFailure.timedOut(exchange, "headers", Duration.seconds(5)).message).toBe(message)
   })
 
+  it.each([
+    new RangeError("Invalid string length"),
+    Object.assign(new Error("Cannot create a string longer than 0x1fffffe8 characters"), {
+      code: "ERR_STRING_TOO_LONG"
+    })
+  ])("says that an answer is too long for a text: %s", (cause) => {
+    const error = TransportFailure.of({ operation: "files.content", model: "", path: "/x" }, cause, "", () => ({
+      prompts: []
+    }))
+    expect(error._tag).toBe("DecodeError")
+    expect(error.message).toContain("longer than a text can be, about 512 MB. Read a file as bytes")
+  })
+
   describe("of a transport whose error holds the request", () => {
     const secrets = () => ({ apiKey: "tok_of-mine-that-is-long", prompts: ["the patient is Karl Maier"] })
     const exchange = { operation: "chat", model: "m", path: "/x" }

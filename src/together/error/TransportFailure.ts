@@ -47,6 +47,16 @@ const deepest = (cause: unknown, depth = 0): string => {
   return inner === "" ? cause.message : inner
 }
 
+/** Says it in one line: what OpenSSL and assertions say has several. */
+const inOneLine = (text: string): string => text.replace(/\s+/g, " ").replace(/[\s.:]+$/, "")
+
+/** What Node says of a server that hangs up before TLS is set up: nothing can have been sent by then. */
+const unsecured = "Client network socket disconnected before secure TLS connection was established"
+
+/** What the engine says of a text that is too long for it, with the code or without. */
+const isTooLong = (codes: ReadonlyArray<string>, problem: string): boolean =>
+  codes.includes("ERR_STRING_TOO_LONG") || problem === "Invalid string length"
+
 const isPermanent = (code: string): boolean =>
   code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
   code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
@@ -129,13 +139,20 @@ export const of = (
   const codes = codesOf(cause)
   const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
   if (phase !== undefined) return timedOut(exchange, phase, undefined, head)
-  const problem = deepest(cause)
+  const problem = inOneLine(deepest(cause))
   if (codes.includes(encodedCode)) {
     return new TogetherError.DecodeError({
       ...common,
       message: `The answer cannot be read: ${
         redact(problem, secrets())
       }. Turn compression off in whatever stands between, or use the Fetch transport.`
+    })
+  }
+  if (isTooLong(codes, problem)) {
+    return new TogetherError.DecodeError({
+      ...common,
+      message:
+        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as bytes (files.bytes, requestBytes)."
     })
   }
   // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
@@ -166,7 +183,9 @@ export const of = (
     permanent,
     // without the system's call, which may stand before it
     code: code?.split(" ").at(-1),
-    sent: permanent || (codes.length > 0 && codes.every((code) => unconnected.has(code))) ? false : undefined,
+    sent: permanent || problem === unsecured || (codes.length > 0 && codes.every((code) => unconnected.has(code)))
+      ? false
+      : undefined,
     message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
       permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
     }.`
@@ -174,14 +193,14 @@ export const of = (
 }
 
 /**
- * Builds the error of a compressed answer that ended early: some transports unpack what they have of it, and hide that the
- * connection was cut.
+ * Builds the error of an answer that ended early, where a transport hides that the connection was cut: some unpack what they
+ * have of a compressed answer, and some take an HTTP/2 stream that was reset for one that ended.
  */
 export const cutShort = (exchange: Asked, head: Subject.Head, secrets: Secrets): TogetherError.ConnectionError =>
   new TogetherError.ConnectionError({
     ...Subject.ofAnswer(exchange, head, secrets),
     permanent: false,
-    message: "The connection failed: the compressed answer ended early. Try again; check the network if it lasts."
+    message: "The connection failed: the answer ended early. Try again; check the network if it lasts."
   })
 
 const unsent = (exchange: Asked, why: string): TogetherError.InvalidRequestError =>

@@ -90,7 +90,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
     const scope = Scope.makeUnsafe()
     const body = Effect.flatMap(execute(exchange, target), (response): Effect.Effect<
       string | Uint8Array,
-      HttpClientError.HttpClientError
+      HttpClientError.HttpClientError | RangeError
     > => {
       receiver.onHeaders(response.status, response.headers)
       return exchange.file === undefined ? response.text : fileOf[exchange.file](response, receiver.onPiece)
@@ -149,14 +149,15 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
               end(Effect.suspend(() => Effect.andThen(giveUp, exchangeWith({ ...exchange, query: undefined }, next))))
             }
           },
-          onPiece: () => wait?.move(now() + bodyMillis),
+          // a refusal is no file, and has its time as a whole
+          onPiece: () => isOk(seen) && wait?.move(now() + bodyMillis),
           onText: (text) => {
             const { headers, status } = seen
             end(isOk(seen) ? Effect.succeed({ status, headers, text }) : refused(text))
           },
           onBytes: (bytes) => {
             const { headers, status } = seen
-            const text = () => new TextDecoder().decode(bytes)
+            const text = () => new TextDecoder().decode(bytes.subarray(0, longestRefusal))
             end(isOk(seen) ? Effect.succeed({ status, headers, text: "", bytes }) : refused(text()))
           },
           onFailure: (cause) => end(failed((head) => failureOf(exchange, cause, head))),
@@ -225,6 +226,9 @@ const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: 
     : { url: next, ours: ours && Address.isOurs(url, next), redirects: redirects + 1 }
 }
 
+/** Bytes of a refusal that are read where the answer would have been bytes: an error is a few sentences. */
+const longestRefusal = 1024 * 1024
+
 /** Bytes per second: the slowest line on which an upload is waited for. */
 const slowestUpload = 64 * 1024
 
@@ -255,7 +259,10 @@ const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => v
 
 const fileOf = {
   text: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
-    Stream.mkString(Stream.decodeText(heard(response, onPiece))),
+    Stream.mkString(Stream.decodeText(heard(response, onPiece))).pipe(
+      // the engine throws where a text gets too long for it
+      Effect.catchDefect((defect) => defect instanceof RangeError ? Effect.fail(defect) : Effect.die(defect))
+    ),
   bytes: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
     Stream.mkUint8Array(heard(response, onPiece))
 }

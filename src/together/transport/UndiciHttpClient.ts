@@ -11,7 +11,7 @@
  * import { Agent } from "undici"
  *
  * export const live = Together.layerHttpConfig().pipe(
- *   Layer.provide(UndiciHttpClient.layer(new Agent({ connections: 256 })))
+ *   Layer.provide(UndiciHttpClient.layer(new Agent({ connections: 256, allowH2: false })))
  * )
  * ```
  *
@@ -26,7 +26,9 @@
  * `accept-encoding: identity`, whatever the caller's headers say, for no encoding
  * is undone: an answer that has one all the same fails. A dispatcher that undoes
  * it, such as Undici's interceptor `decompress`, hands over none. No redirect is
- * followed.
+ * followed. Undici 8 speaks HTTP/2 where a server does, unless its option `allowH2`
+ * is `false`: a body whose stream was reset looks whole then, so that a file may
+ * come cut, and calls wait in turn for a connection that does not come to be.
  *
  * **Errors**: `HttpClientError` with `TransportError`; its `cause` is Undici's error, `code` included.
  * `ERR_CONTENT_ENCODING` is our own code, of an answer that is encoded.
