@@ -118,12 +118,19 @@ const refusedInSprint = (refusal: Refusal): [Move, State] | undefined => {
 const foundClose = ({ limit, step }: State, bad: number): number =>
   step.sends > Probe.defaults.doublingSendsClose ? (limit + bad) / 2 : limit
 
+/** Reads what the bucket may have saved before a probe: the rate was held under the highest that explains the refusals. */
+const filledBefore = ({ bucket, limit, step }: State, bounds: BucketBounds.Bounds | undefined): number =>
+  bounds === undefined || bucket.empty === undefined
+    ? 0
+    : Math.min(bucket.depth, Math.max(0, bounds.highest - limit) * (step.at - bucket.empty.at))
+
 const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state }: Refusal): [Move, State] => {
   const { bucket, limit: before, probe, rise, step, traffic } = state
   const excess = admitted - (step.sent - traffic.refused) - before * (stamp.at - step.at)
   const unsure = Rise.unsure(before, traffic.mean) * Math.max(stamp.cost, traffic.mean)
   // a limit that is stated still has not risen: then its bucket may hold a second of it
-  const held = Math.max(bucket.burst, Told.stands(state.told, before) ? before * Told.defaults.burstSeconds : 0)
+  const stated = Told.stands(state.told, before) ? before * Told.defaults.burstSeconds : 0
+  const held = Math.max(bucket.burst, stated, filledBefore(state, bounds))
   const explained = held * Bucket.defaults.explains + unsure
   const streak = { ...next.streak, early: 0 }
   if (bad > before * (1 + Rise.defaults.at) && excess > explained) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
+import * as BucketBounds from "../../../src/policy/rate/BucketBounds.ts"
 import { changed, type Over } from "../learner.ts"
 
 describe("rate/Probe", () => {
@@ -65,6 +66,30 @@ describe("rate/Probe", () => {
       return AdaptiveRate.refuse(state, { at: 4, sent: state.traffic.sent, cost: 1 }, 4)[0]?.reason
     }
     expect([probed(20), probed(30)]).toEqual(["probe-confirmed", "limit-rose"])
+  })
+
+  it("takes what the bucket saved while the rate was held under the limit for no rise", () => {
+    // two bursts of a bucket that fills at 10 per second, with a second's pause between them
+    let bounds = BucketBounds.empty
+    for (const from of [0, 2]) {
+      for (let sends = 1; sends <= 20; sends++) bounds = BucketBounds.send(bounds, 1, from + sends / 20)
+      bounds = BucketBounds.refuse(BucketBounds.send(bounds, 1, from + 1.05), from + 1.05, 1, 20, false)
+    }
+    const probed = (heldFor: number) => {
+      let state: AdaptiveRate.State = {
+        ...changed(AdaptiveRate.make({ initial: 10, known: true }), {
+          phase: "probe",
+          rate: 20,
+          limit: 9,
+          bucket: { empty: { at: 0, admitted: 0 } },
+          step: { at: heldFor, sent: 0 }
+        }),
+        bounds
+      }
+      for (let sends = 0; sends < 20; sends++) state = AdaptiveRate.send(state, 1, true, heldFor + sends / 20)
+      return AdaptiveRate.refuse(state, { at: heldFor + 1, sent: state.traffic.sent, cost: 1 }, heldFor + 1)[0]?.reason
+    }
+    expect([probed(2), probed(9)]).toEqual(["limit-rose", "probe-confirmed"])
   })
 })
 
