@@ -475,12 +475,20 @@ describe("BatchJob", () => {
         expect(uncertainNanoUsd).toBe(BigInt(noted?.[1] ?? 0))
       })))
 
-    it("refuses to run no batch at a time, and to look without a pause", () => {
+    it("refuses to run no batch at a time, to look without a pause, and batches without a limit", () => {
       expect(() => BatchJob.run({ input: Input.file("in.jsonl"), parallel: 0 })).toThrow(
         "BatchJob.run: parallel must be an integer >= 1, got 0"
       )
       expect(() => BatchJob.run({ input: Input.file("in.jsonl"), poll: 0 })).toThrow(
         "BatchJob.run: poll must be above 0 and finite, got 0 ms"
+      )
+      const limited = (limits: { readonly maxRows: number; readonly maxBytes: number }) => () =>
+        BatchJob.run({ input: Input.file("in.jsonl"), limits })
+      expect(limited({ maxRows: 0, maxBytes: 1e6 })).toThrow(
+        "BatchJob.run: limits.maxRows must be an integer >= 1, got 0"
+      )
+      expect(limited({ maxRows: 10, maxBytes: NaN })).toThrow(
+        "BatchJob.run: limits.maxBytes must be an integer >= 1, got NaN"
       )
     })
 

@@ -63,7 +63,7 @@ export interface Options extends Job.Common, JobFiles.FileOptions {
   readonly poll?: Duration.Input | undefined
   /** Most batches that one row goes through, the first included. Default: 3. */
   readonly rounds?: number | undefined
-  /** Limits of one part. Default: 10,000 rows, 95 MB. */
+  /** Limits of one part: rows, an integer of at least 1, and bytes, an integer of at least 1. Default: 10,000 rows, 95 MB. */
   readonly limits?: { readonly maxRows: number; readonly maxBytes: number } | undefined
   /** Batches that run at a time. Default: 20. */
   readonly parallel?: number | undefined
@@ -81,6 +81,9 @@ interface Checked extends Options {
 const checked = (options: Options): Checked => {
   const poll = Duration.millis(Millis.finite("BatchJob.run: poll", options.poll ?? defaults.poll))
   Job.checkMaxTime("BatchJob.run", options)
+  const { maxBytes, maxRows } = options.limits ?? Parts.defaults
+  OptionCheck.integer("BatchJob.run", "limits.maxRows", maxRows, 1)
+  OptionCheck.integer("BatchJob.run", "limits.maxBytes", maxBytes, 1)
   return {
     ...options,
     poll,
