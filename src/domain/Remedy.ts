@@ -67,5 +67,5 @@ export const budgetExceeded = (budget: string, again = false): string =>
 /** Writes the remedy for a call that a budget cannot hold because its price is unknown. */
 export const unknownPrice = (reason: string): string =>
   `${reason}: nothing was sent, since a budget cannot hold what has no price. State one, of a model with ` +
-  "Price.stated (per million tokens, per megapixel or per image), of a call by path with its option cost, read prices " +
+  "Price.stated (per million tokens, per megapixel or per image), of any other call with its option cost, read prices " +
   "from GET /models, or set unknownPrice to \"allow\" to send such calls uncounted."

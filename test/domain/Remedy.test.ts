@@ -34,5 +34,9 @@ describe("Remedy", () => {
     expect(Remedy.unknownPrice("no price is known for model m")).toMatch(
       /^no price is known for model m: nothing was sent/
     )
+    // calls by path take it, and fineTunes.create does
+    expect(Remedy.unknownPrice("what fineTunes.create costs is not known before")).toContain(
+      "of any other call with its option cost"
+    )
   })
 })
