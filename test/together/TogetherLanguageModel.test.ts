@@ -445,6 +445,27 @@ describe("TogetherLanguageModel", () => {
         expect(JSON.stringify(body)).toContain("\"$defs\":{")
       })))
 
+    it.effect("takes a null for an optional field as none, unless null is what it may be", () =>
+      run(Effect.gen(function*() {
+        const schema = Schema.Struct({
+          at: Schema.optionalKey(Schema.Date),
+          by: Schema.Array(Schema.Struct({ nick: Schema.optionalKey(Schema.String) }))
+        })
+        const read = <A, E extends Record<string, unknown>>(schema: Schema.Codec<A, E>, text: string) =>
+          TogetherTest.reply(Reply.chat(text)).pipe(
+            Effect.andThen(LanguageModel.generateObject({ prompt: "?", schema })),
+            Effect.map(({ value }) => value)
+          )
+        expect(yield* read(schema, "{\"at\":null,\"by\":[{\"nick\":null},{\"nick\":\"x\"}]}")).toEqual({
+          by: [{}, { nick: "x" }]
+        })
+        const kept = Schema.Struct({ a: Schema.NullOr(Schema.Int), b: Schema.optionalKey(Schema.NullOr(Schema.Int)) })
+        expect(yield* read(kept, "{\"a\":null,\"b\":null}")).toEqual({ a: null, b: null })
+        const error = yield* Effect.flip(read(Schema.Struct({ a: Schema.Int }), "{\"a\":null}"))
+        expect(error.message).toContain("Expected number")
+        expect(error.message).toContain("[\"a\"]")
+      })))
+
     it.effect.each([
       ["{\"name\":\"Ad", { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 }, 5],
       ["", undefined, undefined]

@@ -39,6 +39,7 @@ import * as Schema from "effect/Schema"
 import * as Usage from "../../domain/Usage.ts"
 import * as AiCallPieces from "./AiCallPieces.ts"
 import type { Piece, Slot } from "./AiCallPieces.ts"
+import * as AiNulls from "./AiNulls.ts"
 import * as Chat from "../Chat.ts"
 import * as Json from "../Json.ts"
 import { textOf } from "../Wire.ts"
@@ -141,30 +142,20 @@ const metadataPart = (
   }
 }
 
-/** Leaves out what is `null`. */
-const withoutNulls = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? value.map(withoutNulls)
-    : Predicate.isObject(value)
-    ? Object.fromEntries(Object.entries(value).flatMap(([key, one]) => one === null ? [] : [[key, withoutNulls(one)]]))
-    : value
-
 /**
  * Turns parameters from their JSON form into the encoded form of the tool's schema, where the two differ.
  *
- * Many models write `null` for an optional parameter that they do not mean: where it does not fit, it is left out. What
- * does not fit then is left as it came: the toolkit refuses it, in the tool's failure mode.
+ * What does not fit is left as it came: the toolkit refuses it, in the tool's failure mode.
  */
 const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> => {
   const schema = tool.parametersSchema
   if (!Schema.isSchema(schema)) return Effect.succeed(params)
   const codec = Schema.toCodecJson(schema)
-  const recode = (from: unknown) =>
-    Effect.flatMap(Schema.decodeUnknownEffect(codec)(from), Schema.encodeUnknownEffect(schema))
-  const recoded = recode(params).pipe(
-    Effect.map((encoded) => codec.ast === schema.ast ? params : encoded),
-    Effect.catch(() => recode(withoutNulls(params))),
-    Effect.orElseSucceed(() => params)
+  const said = AiNulls.fitting(codec)(params)
+  if (codec.ast === schema.ast) return Effect.succeed(said)
+  const recoded = Schema.decodeUnknownEffect(codec)(said).pipe(
+    Effect.flatMap((decoded) => Schema.encodeUnknownEffect(schema)(decoded)),
+    Effect.orElseSucceed(() => said)
   )
   // what the schema asks for is asked for by `generateText` and `streamText` already: the tool is one of theirs
   return recoded as Effect.Effect<unknown>

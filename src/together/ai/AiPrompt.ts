@@ -26,6 +26,8 @@ import * as Base64 from "effect/encoding/Base64"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as AiNulls from "./AiNulls.ts"
 import type * as Chat from "../Chat.ts"
 
 type Reason = AiError.AiErrorReason
@@ -222,7 +224,8 @@ export const messages = (prompt: Prompt.Prompt): Result.Result<ReadonlyArray<Cha
  *
  * **Details**: objects are closed (`additionalProperties: false`): an open one lets a constrained model write
  * properties without an end. Types that JSON does not know travel in their JSON form (a `Date` as text), so the codec
- * is `Schema.toCodecJson` of the schema. It stays authoritative: what JSON Schema cannot say is checked on decoding.
+ * is `Schema.toCodecJson` of the schema. It stays authoritative: what JSON Schema cannot say is checked on decoding. Fields
+ * that are `null` are left out where the schema takes none.
  */
 export const codecTransformer: LanguageModel.CodecTransformer = <T, E, RD, RE>(
   schema: Schema.ConstraintCodec<T, E, RD, RE>
@@ -235,7 +238,8 @@ export const codecTransformer: LanguageModel.CodecTransformer = <T, E, RD, RE>(
   const jsonSchema: JsonSchema.JsonSchema = Object.keys(definitions).length === 0
     ? { ...root }
     : { ...root, $defs: definitions }
-  return { codec, jsonSchema }
+  const said = SchemaTransformation.transform({ decode: AiNulls.fitting(codec), encode: (encoded: unknown) => encoded })
+  return { codec: Schema.Unknown.pipe(Schema.decodeTo(codec, said)), jsonSchema }
 }
 
 const pointer = (key: string): string => decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~")
