@@ -217,6 +217,14 @@ const tellUnwritten = Effect.fnUntraced(function*(
   Host.say(host, `${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
 })
 
+/** Ends a run that was told to stop while it could not write: that is its end, or the error is. */
+const endUnwritten = (error: JobError, { _tag }: Stop.Stop): Effect.Effect<ExitCode.ExitCode, JobError, Host.Host> =>
+  _tag === "Interrupted"
+    ? Effect.as(tellUnwritten(error, "interrupted"), ExitCode.ExitCode.interrupted)
+    : error.reason === "unread"
+    ? Effect.as(tellUnwritten(error, "stopped"), ExitCode.ExitCode.capped)
+    : Effect.fail(error)
+
 /** Counts the lines that are not blank, all or those that are chosen. */
 const countRows = (source: Input.Source, has: (line: number) => boolean) =>
   Stream.runFold(Input.lines(source), () => 0, (rows, { line }) => has(line) ? rows + 1 : rows)
@@ -280,6 +288,34 @@ const targetOf = (flags: Flags, emulated: boolean): string =>
 const idealOf = ({ via }: Flags, options: Simulation.Options, report: Report.Report): number | undefined =>
   via === "batch" ? undefined : Demo.ideal(options, report)
 
+/** Warns of a retry that does nothing, or has no end. */
+const warnOfRetry = Effect.fnUntraced(function*(
+  flags: Flags,
+  policy: Policy.Policy | undefined,
+  report: Report.Report
+) {
+  const host = yield* Host.Host
+  if (flags.via === "batch" && policy?.retry !== undefined) {
+    Report.warn(report, "the retry of the policy is for calls: with --via batch it does nothing")
+  } else if (Policy.isEndless(policy) && !flags.quiet) {
+    const endless =
+      `the retry of ${flags.policy} does not stop by itself: what keeps failing is tried until you stop the run`
+    Host.say(host, `${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
+  }
+})
+
+/** Tells of the reason to stop: a signal, or that the time allowed has passed from now on. */
+const stopOf = Effect.fnUntraced(function*({ maxTime }: Flags) {
+  const host = yield* Host.Host
+  const stop = yield* Deferred.make<Stop.Stop>()
+  const atOnce = `ended at once; the journal is safe; continue with: ${CommandLine.again(host.args)}\n`
+  yield* Effect.forkScoped(Effect.andThen(host.interrupted(atOnce), Deferred.succeed(stop, Stop.interrupted)))
+  if (maxTime !== undefined) {
+    yield* Effect.forkScoped(Effect.andThen(Effect.sleep(maxTime), Deferred.succeed(stop, Stop.maxTime)))
+  }
+  return stop
+})
+
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
@@ -300,20 +336,9 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const now = yield* SteadyClock.make
   const report = Report.make(now())
   report.total = rows
-  if (flags.via === "batch" && policy?.retry !== undefined) {
-    Report.warn(report, "the retry of the policy is for calls: with --via batch it does nothing")
-  } else if (Policy.isEndless(policy) && !flags.quiet) {
-    const endless =
-      `the retry of ${flags.policy} does not stop by itself: what keeps failing is tried until you stop the run`
-    Host.say(host, `${Style.of(host.stderr).yellow("warning")} ${endless}. Set maxAttempts or maxElapsed\n`)
-  }
-  const stop = yield* Deferred.make<Stop.Stop>()
-  const atOnce = `ended at once; the journal is safe; continue with: ${CommandLine.again(host.args)}\n`
-  yield* Effect.forkScoped(Effect.andThen(host.interrupted(atOnce), Deferred.succeed(stop, Stop.interrupted)))
-  if (flags.maxTime !== undefined) {
-    // from here on: looking for prices and opening files take time, too
-    yield* Effect.forkScoped(Effect.andThen(Effect.sleep(flags.maxTime), Deferred.succeed(stop, Stop.maxTime)))
-  }
+  yield* warnOfRetry(flags, policy, report)
+  // from here on: looking for prices and opening files take time, too
+  const stop = yield* stopOf(flags)
   const onCredits = flags.onCredits ?? policy?.onCredits
   const standstill = Standstill.make(onCredits === "wait")
   const lock = yield* Lock.acquire(yield* Journal.lockOf(journal), ownerOf(host))
@@ -351,13 +376,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     Effect.provide(layer),
     Effect.catchIf(
       (error): error is JobError => isJobError(error) && isUnwritten(error) && Deferred.isDoneUnsafe(stop),
-      (error) =>
-        Effect.flatMap(Deferred.await(stop), ({ _tag }) =>
-          _tag === "Interrupted"
-            ? Effect.as(tellUnwritten(error, "interrupted"), ExitCode.ExitCode.interrupted)
-            : error.reason === "unread"
-            ? Effect.as(tellUnwritten(error, "stopped"), ExitCode.ExitCode.capped)
-            : Effect.fail(error))
+      (error) => Effect.flatMap(Deferred.await(stop), (why) => endUnwritten(error, why))
     )
   )
   if (typeof result === "number") return result

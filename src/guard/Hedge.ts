@@ -49,6 +49,7 @@ import * as BoundMetric from "./BoundMetric.ts"
 import * as Complaint from "./Complaint.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
+import type { Restore } from "./Restore.ts"
 
 /** Holds the number of the try in progress: 1, or 2 for the hedge. */
 export const CurrentTry: Context.Reference<number> = Context.Reference<number>("effect-together/Hedge/CurrentTry", {
@@ -283,7 +284,7 @@ const raced = Effect.fnUntraced(function*<A, E, R, R2>(
   self: Effect.Effect<A, E, R>,
   delay: Duration.Duration,
   options: Options<R2>,
-  restore: <A2, E2, R3>(effect: Effect.Effect<A2, E2, R3>) => Effect.Effect<A2, E2, R3>
+  restore: Restore
 ): Effect.fn.Return<Ended<A, E>, never, R | Exclude<R2, Scope.Scope>> {
   const scopes = makeScopes(yield* Effect.serviceOption(Scope.Scope))
   const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
