@@ -3,6 +3,7 @@ import * as Config from "effect/Config"
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -99,6 +100,9 @@ const proxy = (env: Proxy.Environment, baseUrl: string): Check | undefined => {
   }
 }
 
+/** Bounds each of the two calls, the waits of the second one included. */
+const patience = Duration.seconds(15)
+
 const plain = { operation: "models.list", model: "", path: "/models" }
 
 /** Asks the host without a key: the status does not matter, its `Date` does. */
@@ -110,11 +114,20 @@ const clock = Effect.fnUntraced(function*(baseUrl: string) {
       headers: { "user-agent": Transport.defaults.userAgent }
     })
   ).pipe(
-    Effect.timeoutOption("15 seconds"),
+    Effect.timeoutOption(patience),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false)
   )
+  if (Option.isNone(response)) {
+    return {
+      name: "address",
+      state: "bad",
+      text: `${baseUrl} does not answer within ${
+        Format.span(Duration.toSeconds(patience))
+      }. Check the network and the address`
+    } satisfies Check
+  }
   const after = yield* Clock.currentTimeMillis
-  const date = Option.isSome(response) ? response.value.headers["date"] : undefined
+  const { date } = response.value.headers
   const server = date === undefined ? undefined : Hint.parseHttpDate(date, after)
   if (server === undefined) {
     return { name: "clock", state: "warn", text: "the server told no time to compare with" } satisfies Check
@@ -140,7 +153,7 @@ const failed = (error: TogetherError): Check => ({
 
 const call = Effect.gen(function*() {
   const client = yield* Together.Together
-  const who = yield* Effect.result(client.whoami())
+  const who = yield* Effect.result(client.whoami({ deadline: patience }))
   if (Result.isSuccess(who)) {
     const { organization_id, project_id } = who.success
     const of = [
@@ -154,7 +167,7 @@ const call = Effect.gen(function*() {
     } satisfies Check
   }
   if (who.failure._tag !== "NotFoundError") return failed(who.failure)
-  const models = yield* Effect.result(client.models())
+  const models = yield* Effect.result(client.models({ deadline: patience }))
   return Result.isSuccess(models)
     ? {
       name: "call",
@@ -212,7 +225,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
           TransportFailure.of(plain, time.failure, flags.baseUrl, () => ({ prompts: [] })).message
         }`
       })
-    } else {
+    } else if (time.success.state === "bad") yield* add(time.success)
+    else {
       yield* add(at)
       yield* add(time.success)
       if (keyed.state !== "bad") yield* add(yield* called(flags.baseUrl))

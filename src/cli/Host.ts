@@ -46,23 +46,29 @@ export const say = (host: Service, text: string): void => host.writeError(Style.
 export const print = (host: Service, text: string): Effect.Effect<void, OutputError> =>
   host.write(Style.of(host.stdout).visible(text))
 
+/** Builds the error of what standard output does not take. */
+const untaken = (error: Error): OutputError => {
+  const code = "code" in error ? error.code : undefined
+  const [message, reason] = code === "EPIPE"
+    ? ["whoever read standard output has closed it.", "unwritable"] as const
+    : code === "ENOSPC" || code === "EFBIG"
+    ? ["the disk is full: standard output cannot grow.", "disk-full"] as const
+    : [`cannot write to standard output (${error.message}).`, "unwritable"] as const
+  return new OutputError({
+    message: `${message} What a run has answered is safe in its journal; run the same command again.`,
+    reason,
+    path: "standard output",
+    cause: error
+  })
+}
+
 const write = (text: string): Effect.Effect<void, OutputError> =>
   Effect.callback((resume) => {
     process.stdout.write(text, (error) =>
       resume(
         error === undefined || error === null
           ? Effect.void
-          : Effect.fail(
-            new OutputError({
-              message: "code" in error && error.code === "EPIPE"
-                ? "whoever read standard output has closed it. The answers are safe in the journal; run the same " +
-                  "command again."
-                : `cannot write to standard output (${error.message}). The answers are safe in the journal.`,
-              reason: "unwritable",
-              path: "standard output",
-              cause: error
-            })
-          )
+          : Effect.fail(untaken(error))
       ))
   })
 

@@ -318,12 +318,17 @@ const onward = (context: Context, style: Style.Style): string => {
 /** Names the codes of rows that fail alike where the address is wrong. */
 const ofAddress: ReadonlySet<string> = new Set(["decode", "not_found"])
 
+/** Tells whether every refusal was a redirect. */
+const redirected = ({ refusals }: Report.Report): boolean =>
+  refusals.size > 0 && Array.from(refusals.keys()).every((status) => /^3\d\d$/.test(status))
+
 /** Tells whether all that was sent failed as at a wrong address: what tells usage is the right one. */
 const astray = ({ batch, ending: { stop }, report }: Context): boolean => {
   const codes = Array.from(report.codes.keys())
   return batch !== true && (stop === undefined || stop._tag === "Abandoned" || stop._tag === "FailedRow") &&
     report.ok + report.resumedOk + report.inputTokens === 0 &&
-    codes.length > 0 && codes.every((code) => ofAddress.has(code))
+    codes.length > 0 &&
+    codes.every((code) => ofAddress.has(code) || (code === "invalid_request" && redirected(report)))
 }
 
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */

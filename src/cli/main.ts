@@ -13,6 +13,10 @@ const version = (): string => {
 
 const args = process.argv.slice(2)
 if (args.length === 1 && (args[0] === "--version" || args[0] === "-v")) {
+  process.stdout.on("error", (error) => {
+    process.stderr.write(`error cannot write to standard output (${error.message})\n`)
+    process.exitCode = 1
+  })
   process.stdout.write(`effect-together v${version()}\n`)
 } else {
   const [Effect, { main }, Host, Heap] = await Promise.all([

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { readdirSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { existsSync, readdirSync } from "node:fs"
 import * as Kill from "../../bench/job/Kill.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
 import { command, idsOf, pause, serve, start } from "./processes.ts"
@@ -62,6 +63,23 @@ describe.concurrent("the process in trouble", () => {
     )
     expect([ids.length, new Set(ids).size]).toEqual([20, 20])
     await emulator.close()
+  }, 60_000)
+
+  it.runIf(existsSync("/dev/full"))("says that the disk is full where standard output does not grow", async () => {
+    const shell = Shell.open()
+    const input = shell.write("in.jsonl", Shell.prompts(3))
+    const onto = (args: ReadonlyArray<string>) => {
+      const [file, ...rest] = ["sh", "-c", "exec \"$0\" \"$@\" > /dev/full", process.execPath, command, ...args]
+      return spawnSync(file!, rest, { encoding: "utf8", cwd: shell.directory }) // one is there
+    }
+    const full =
+      "error the disk is full: standard output cannot grow. What a run has answered is safe in its journal; " +
+      "run the same command again.\n"
+    expect(onto(["run", input, "--emulator", "-o", "-", "--quiet"])).toMatchObject({ status: 1, stderr: full })
+    expect(onto(["plan", input])).toMatchObject({ status: 1, stderr: full })
+    const version = onto(["--version"])
+    expect([version.status, version.stderr.split("\n").length]).toEqual([1, 2])
+    expect(version.stderr).toMatch(/^error cannot write to standard output \(ENOSPC/)
   }, 60_000)
 
   it("goes on when the provider is restarted during the run", async () => {

@@ -325,6 +325,14 @@ describe("Summary", () => {
     Report.listFailed(report, row(1, "not_found"))
     expect(said(report)).toMatch(/^check --base-url and the names of models, then send/)
     expect(said({ ...report, ok: 1 })).toContain("correct lines 1, 2")
+    const moved = Report.make(start)
+    Report.listFailed(moved, row(1, "invalid_request"))
+    moved.failed = 1
+    expect(said(moved)).toContain("correct line 1")
+    moved.refusals.set("307", 1)
+    expect(said(moved)).toMatch(/^check --base-url, then send/)
+    moved.refusals.set("400", 1)
+    expect(said(moved)).toContain("correct line 1")
     // who tells what an answer took is no stranger
     expect(said({ ...report, inputTokens: 9 })).toContain("correct lines 1, 2")
     expect(Summary.last({ ...context(undefined, report), batch: true }, Style.colorless)).toContain(

@@ -231,8 +231,24 @@ describe("JobFiles", () => {
         expect(sorted(ids(results(disk)))).toEqual(["r1", "r2", "r3", "r4", "r6"])
         expect(ids(errors(disk))).toEqual(["r5"])
         expect(written).toBe(6)
-        expect(report.warnings.join()).toContain("was deleted while the job ran; it was written again")
+        expect(report.warnings.join()).toContain("was deleted, replaced or cut while the job ran; it was written again")
       }))
+
+    it.effect.each([4, 6])(
+      "writes results again that were cut while it ran, by row %s",
+      (row) =>
+        Effect.gen(function*() {
+          const disk = yield* setup(prompts(6))
+          const { send } = provider((asked) =>
+            asked.line === row
+              ? Effect.as(disk.fs.truncate("in.results.jsonl", 7).pipe(Effect.orDie), reply(asked))
+              : Effect.succeed(reply(asked))
+          )
+          const { report } = yield* run(disk, { send, concurrency: 1 })
+          expect(sorted(ids(results(disk)))).toEqual(["r1", "r2", "r3", "r4", "r5", "r6"])
+          expect(report.warnings.join()).toContain("cut while the job ran; it was written again")
+        })
+    )
 
     it.effect("ends by name when an output cannot be written any more, and writes it again the next time", () =>
       Effect.gen(function*() {

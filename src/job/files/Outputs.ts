@@ -55,7 +55,7 @@ export interface Outputs {
   /** Tells whether results, and errors, are files that can be written again. */
   readonly regular: { readonly results: boolean; readonly errors: boolean }
   /**
-   * Makes both agree with the journal: cuts leftovers, writes again what was deleted or replaced and what this run did
+   * Makes both agree with the journal: cuts leftovers, writes again what was deleted, replaced or cut and what this run did
    * not come by; returns the rows that both hold.
    */
   readonly finish: (ended: Ended) => Effect.Effect<number, JobError, FileSystem.FileSystem>
@@ -179,7 +179,9 @@ export const open = Effect.fnUntraced(function*(
   const close = Effect.fnUntraced(
     function*(file: Projection.Projection, ok: boolean, stale: boolean, emitted: number) {
       const intact = yield* file.intact
-      if (!intact) Report.warn(report, `${file.path} was deleted while the job ran; it was written again`)
+      if (!intact) {
+        Report.warn(report, `${file.path} was deleted, replaced or cut while the job ran; it was written again`)
+      }
       if (!intact || stale) return yield* rewrite(file.path, ok)
       yield* file.finish
       return emitted

@@ -33,7 +33,7 @@ export interface Projection {
   readonly append: (text: string) => Effect.Effect<void, OutputError>
   /** Cuts off what stands after the last text added. */
   readonly finish: Effect.Effect<void, OutputError>
-  /** Tells whether the path still leads to the file that is written, so not deleted and not replaced. */
+  /** Tells whether the path still leads to what was written: not deleted, not replaced, not cut. */
   readonly intact: Effect.Effect<boolean>
   /** Counts the bytes added. */
   readonly bytes: () => number
@@ -111,12 +111,16 @@ export const open = Effect.fnUntraced(function*(
   const one = Semaphore.makeUnsafe(1)
   let size = Number(ByteSize.toBigInt(info.size))
   let position = 0
+  let wasCut = false
+
+  const holdsAll = (now: FileSystem.File.Info) => Number(ByteSize.toBigInt(now.size)) >= position
 
   /** Writes at the position and moves it. Not interrupted half way: what is in the file is counted. */
   const writeOnce = (bytes: Uint8Array) =>
-    Effect.suspend(() => {
-      const at = BigInt(position)
-      return Effect.andThen(file.seek(at, "start"), file.writeAll(bytes))
+    Effect.flatMap(file.stat, (now) => {
+      // what is written behind the end of a file that somebody cut leaves a hole
+      if (!holdsAll(now)) wasCut = true
+      return Effect.andThen(file.seek(BigInt(position), "start"), file.writeAll(bytes))
     }).pipe(
       Effect.andThen(Effect.sync(() => {
         position += bytes.length
@@ -164,7 +168,7 @@ export const open = Effect.fnUntraced(function*(
     append,
     finish: one.withPermit(Effect.suspend(() => size > position ? Effect.mapError(cut, failed(path)) : Effect.void)),
     intact: fs.stat(path).pipe(
-      Effect.map((now) => `${now.dev}:${Option.getOrUndefined(now.ino)}` === own),
+      Effect.map((now) => !wasCut && holdsAll(now) && `${now.dev}:${Option.getOrUndefined(now.ino)}` === own),
       Effect.orElseSucceed(() => false)
     ),
     bytes: () => position
