@@ -699,39 +699,6 @@ describe.concurrent("effect-together", () => {
       })), 30_000)
 
     it.effect(
-      "waits 15 seconds for a server that does not answer, and as long for the call",
-      () =>
-        Effect.scoped(Effect.gen(function*() {
-          let asked = 0
-          const { url } = yield* serve((request, response) => {
-            asked++
-            // the first request has no key
-            if (request.headers.authorization === undefined && asked > 1) response.writeHead(200).end("{}")
-          })
-          const until = (requests: number) =>
-            live(Effect.gen(function*() {
-              while (asked < requests) yield* Effect.sleep("5 millis")
-              yield* Effect.sleep("20 millis")
-            }))
-          const doctor = Shell.open().run(["doctor", "--base-url", url], { TOGETHER_API_KEY: "k" })
-          const first = yield* Effect.forkChild(doctor, { startImmediately: true })
-          yield* until(1)
-          yield* TestClock.adjust("15 seconds")
-          const silent = yield* Fiber.join(first)
-          expect(silent.out).toContain(
-            `✗ address  ${url} does not answer within 15 s. Check the network and the address`
-          )
-          expect([silent.code, silent.out.includes("call"), asked]).toEqual([4, false, 1])
-          const second = yield* Effect.forkChild(doctor, { startImmediately: true })
-          yield* until(3)
-          yield* TestClock.adjust("15 seconds")
-          const { code, out } = yield* Fiber.join(second)
-          expect([code, out.includes("✗ call     RequestTimeoutError"), asked]).toEqual([4, true, 3])
-        })),
-      30_000
-    )
-
-    it.effect(
       "says of a base URL without a version that its path is wrong, not the models' names",
       () =>
         live(Effect.scoped(Effect.gen(function*() {
