@@ -104,7 +104,10 @@ export interface RunOptions<in A, in E> {
    * `"wait"` (jobs): waits until it is admitted; bound it with `Deadline.run`.
    */
   readonly whenOpen?: FailOrWait.FailOrWait | undefined
-  /** Judges an attempt. Default: the table of the module header. */
+  /**
+   * Judges an attempt: `{ _tag: "Success" }`, `{ _tag: "Ignored" }` or `{ _tag: "Failure", retryAfter? }`. Default: the table of
+   * the module header.
+   */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
 }
 
@@ -120,7 +123,15 @@ export interface Permit {
 export interface Breaker {
   /** Runs an attempt through the circuit of its key. */
   readonly run: {
-    <A, E>(options: RunOptions<A, E>): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
+    (
+      options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
+    ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
+    <A, E>(
+      options: RunOptions<NoInfer<A>, NoInfer<E>>
+    ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
+    <A, E>(
+      options: RunOptions<A, E>
+    ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | CircuitOpenError, R>
     <A, E, R>(
       self: Effect.Effect<A, E, R>,
       options: RunOptions<A, E>
@@ -405,9 +416,16 @@ const makeLines = (): Lines => {
 
 /** Runs an attempt through the breaker of the context. */
 export const run: {
+  // three data-last forms, so that a `classify` written in place reads the effect's types, and one that is not decides none
+  (
+    options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
+  <A, E>(
+    options: RunOptions<NoInfer<A>, NoInfer<E>>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
   <A, E>(
     options: RunOptions<A, E>
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
+  ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | CircuitOpenError, R | Breaker>
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     options: RunOptions<A, E>

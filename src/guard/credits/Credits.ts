@@ -324,11 +324,17 @@ export const layerAlerts = <R>(
  * ```
  */
 export const run: {
+  // two data-last forms, so that a `cost` written in place reads the effect's types, and one that is not decides none
   <A, E>(
-    options: RunOptions<A, E>
+    options: RunOptions<NoInfer<A>, NoInfer<E>>
   ): <R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R | Credits>
+  <A, E>(
+    options: RunOptions<A, E>
+  ): <B extends A, F extends E, R>(
+    effect: Effect.Effect<B, F, R>
+  ) => Effect.Effect<B, F | BudgetExceededError | InsufficientCreditsError, R | Credits>
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options: RunOptions<A, E>

@@ -267,10 +267,19 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
  * ```
  */
 export const run: {
+  // three data-last forms, so that a `classify` written in place reads the effect's types, and one that is not decides none
+  (
+    key: string,
+    options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LaneOverflowError, R | Lanes>
+  <A, E>(
+    key: string,
+    options: RunOptions<NoInfer<A>, NoInfer<E>>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LaneOverflowError, R | Lanes>
   <A, E>(
     key: string,
     options: RunOptions<A, E>
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LaneOverflowError, R | Lanes>
+  ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | LaneOverflowError, R | Lanes>
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     key: string,
