@@ -78,6 +78,15 @@ interface Kind {
   rows: number
 }
 
+/** A call under way. */
+interface Call {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly watch: CallWatch.CallWatch
+  readonly kind: Kind
+  /** Its place in the list of calls. */
+  at: number
+}
+
 /** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
 const lacksRoom = (error: TogetherError.TogetherError): boolean =>
   error._tag === "BudgetExceededError" && (error.reason ?? "no-room") === "no-room"
@@ -160,8 +169,8 @@ export const make = Effect.fnUntraced(function*<R>(
   let reason: Stop | undefined
   let sending = 0
   let unsettledAttempts = 0
-  /** Calls under way, by the fiber that makes them. */
-  const calls = new Map<Fiber.Fiber<unknown, unknown>, { readonly watch: CallWatch.CallWatch; readonly kind: Kind }>()
+  /** Calls under way. */
+  const calls: Array<Call> = []
   /** Calls that have ended and may have left room in a budget. */
   let ended = 0
   /** Turns of the rows that wait for room in a budget, the longest first. */
@@ -184,9 +193,19 @@ export const make = Effect.fnUntraced(function*<R>(
 
   /** Ends calls of which nothing is on the wire. */
   const interrupt = (of: (kind: Kind) => boolean): void => {
-    for (const [fiber, { kind, watch }] of calls) {
-      if (!watch.onWire && of(kind)) fiber.interruptUnsafe()
+    // the end of one may be that of others
+    for (const call of calls.slice()) {
+      const { at, fiber, kind, watch } = call
+      if (calls[at] === call && !watch.onWire && of(kind)) fiber.interruptUnsafe()
     }
+  }
+
+  /** Takes a call out of the list; the last one takes its place. A map would make tables anew all the time: decision 0064. */
+  const leave = ({ at }: Call): void => {
+    const last = calls.pop()!
+    if (last.at === at) return
+    calls[at] = last
+    last.at = at
   }
 
   const stop = (why: Stop) =>
@@ -255,22 +274,28 @@ export const make = Effect.fnUntraced(function*<R>(
         },
         isStopped: () => isLeft(kind)
       }
-      calls.set(fiber, { watch, kind })
+      const call: Call = { fiber, watch, kind, at: calls.length }
+      calls.push(call)
+      const called = (result: Called["result"]): Called => ({
+        result,
+        made: watch.attempts ??= attemptsOf(result),
+        took: watch.failed,
+        requestMillis: sentAt === undefined ? undefined : Monotonic.millis(clock) - sentAt
+      })
       return Effect.suspend(() => send(row)).pipe(
         Effect.provideService(CallWatch.Current, watch),
-        Effect.catchCauseIf(
-          (cause) => watch.isStopped() && Cause.hasInterruptsOnly(cause),
-          () => Effect.undefined
-        ),
-        Effect.result,
-        Effect.map((result) => ({
-          result,
-          made: watch.attempts ??= attemptsOf(result),
-          took: watch.failed,
-          requestMillis: sentAt === undefined ? undefined : Monotonic.millis(clock) - sentAt
-        })),
+        Effect.matchCauseEffect({
+          onSuccess: (reply) => Effect.succeed(called(Result.succeed(reply))),
+          onFailure: (cause) => {
+            if (watch.isStopped() && Cause.hasInterruptsOnly(cause)) return Effect.succeed(called(left))
+            const failure = Cause.findError(cause)
+            return Result.isFailure(failure)
+              ? Effect.failCause(failure.failure)
+              : Effect.succeed(called(Result.fail(failure.success)))
+          }
+        }),
         Effect.ensuring(Effect.sync(() => {
-          calls.delete(fiber)
+          leave(call)
           unsettledAttempts += watch.attempts ?? 0
         }))
       )
@@ -350,22 +375,25 @@ export const make = Effect.fnUntraced(function*<R>(
     }
   }
 
-  const run = Effect.fnUntraced(function*(row: Row.Row) {
-    let state = Patience.begin(health)
-    let attempts = 0
-    let took: CallWatch.Took | undefined
-    const kind = kindOf(row)
-    while (true) {
-      if (reason !== undefined) return { _tag: "Undone" } satisfies Verdict
-      if (kind.abandoned !== undefined) {
-        kind.rows++
-        // it takes no room: the next may
-        wake(1)
-        return { _tag: "Undone", error: kind.abandoned } satisfies Verdict
-      }
-      const before = ended
-      sending++
-      const { made, requestMillis, result, took: failing } = yield* apart(row, kind)
+  /** Tries a row, and again until it has its verdict; `attempts` and `took` are those of the tries before. */
+  const tries = (
+    row: Row.Row,
+    kind: Kind,
+    state: Patience.Row,
+    attempts: number,
+    took: CallWatch.Took | undefined
+  ): Effect.Effect<Verdict, never, R> => {
+    if (reason !== undefined) return Effect.succeed({ _tag: "Undone" })
+    if (kind.abandoned !== undefined) {
+      kind.rows++
+      // it takes no room: the next may
+      wake(1)
+      return Effect.succeed({ _tag: "Undone", error: kind.abandoned })
+    }
+    const before = ended
+    sending++
+    return Effect.flatMap(apart(row, kind), (called): Effect.Effect<Verdict, never, R> => {
+      const { result } = called
       // in one step: who finds nothing being sent must find what has ended, too
       sending--
       if (Result.isSuccess(result) || !lacksRoom(result.failure)) {
@@ -373,28 +401,27 @@ export const make = Effect.fnUntraced(function*<R>(
         // what one call gives back may be room for more than one, and for none: two find out, and wake two each
         wake(sending === 0 ? Infinity : 2)
       }
-      attempts += made
-      took = CallWatch.both(took, failing)
+      const made = attempts + called.made
+      const taken = CallWatch.both(took, called.took)
       if (Result.isSuccess(result)) {
-        if (result.success === undefined) continue
+        if (result.success === undefined) return tries(row, kind, state, made, taken)
         health.answers++
         health.lastAnswerAt = seconds()
         kind.answers++
-        unsettledAttempts -= attempts
-        return answered(result.success, attempts, took, requestMillis)
+        unsettledAttempts -= made
+        return Effect.succeed(answered(result.success, made, taken, called.requestMillis))
       }
-      const judged = yield* judge(row, result.failure, state, before)
-      if ("_tag" in judged) {
-        if (judged._tag !== "Failed") return judged
-        unsettledAttempts -= attempts
-        return failed(judged.error, attempts, took)
-      }
-      state = judged
-    }
-  })
+      return Effect.flatMap(judge(row, result.failure, state, before), (judged) => {
+        if (!("_tag" in judged)) return tries(row, kind, judged, made, taken)
+        if (judged._tag !== "Failed") return Effect.succeed(judged)
+        unsettledAttempts -= made
+        return Effect.succeed(failed(judged.error, made, taken))
+      })
+    })
+  }
 
   return {
-    run,
+    run: (row) => Effect.suspend(() => tries(row, kindOf(row), Patience.begin(health), 0, undefined)),
     stopped: Deferred.await(stopped),
     stop,
     stopReason: () => reason,

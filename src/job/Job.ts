@@ -247,7 +247,10 @@ export const drive = <E, R, R2, E3, R3>(
       cache: options.cache,
       tick: () => Monotonic.millis(clock)
     })
-    const worker = Pull.catchDone(Effect.forever(Effect.flatMap(Queue.take(queue), work)), () => Effect.void)
+    const worker = Pull.catchDone(
+      Effect.forever(Effect.flatMap(Queue.take(queue), work)),
+      () => Effect.void
+    )
 
     const fail = (cause: Cause.Cause<E | E3 | JournalError>) =>
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
@@ -286,14 +289,17 @@ export const drive = <E, R, R2, E3, R3>(
       }
     }
 
-    const reader = Stream.runForEachArray(rows, (lines) =>
-      Effect.gen(function*() {
+    // one generator function for all lines, not one for each array of them: decision 0064
+    const reader = Stream.runForEachArray(
+      rows,
+      Effect.fnUntraced(function*(lines: ReadonlyArray<Row.Row | Row.Bad>) {
         for (const line of lines) {
           if (inOrder) yield* collector.enter
           const effect = read(line)
           if (effect !== undefined) yield* effect
         }
-      }))
+      })
+    )
 
     const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(queue)))
     // all of them are there once the reading has ended

@@ -90,52 +90,48 @@ const write = (row: Row.Row, outcome: Outcome): { readonly text: string; readonl
 
 /** Makes a settler; `now` tells the time in milliseconds. */
 export const settler = (journal: Journal.Journal, report: Report.Report, now: () => number): Settler => ({
-  row: Effect.fnUntraced(function*(
-    row,
-    hash,
-    outcome,
-    millis
-  ): Effect.fn.Return<{ readonly settled: Settled; readonly ordinal: number }, JournalError> {
-    const { failed, text } = write(row, outcome)
-    const ok = failed === undefined
-    const { reply } = outcome
-    const error = failed?.error
-    const attempts = reply?.attempts ?? error?.attempts ?? 0
-    const usage = reply?.usage
-    const ordinal = yield* journal.append({
-      id: row.id,
-      n: row.line,
-      ok,
-      h: hash,
-      a: attempts,
-      ms: Math.round(millis),
-      in: usage?.inputTokens,
-      out: usage?.outputTokens,
-      nano: reply?.nanoUsd === undefined ? undefined : Number(reply.nanoUsd),
-      tag: error?._tag
-    }, text)
-    Report.settle(report, now(), {
-      kind: ok ? "ok" : "failed",
-      line: row.line,
-      id: row.id,
-      code: failed && (failed.code ?? Answer.codeOf(failed.error._tag)),
-      message: error?.message,
-      retryable: error !== undefined && TogetherError.isRetryable(error),
-      model: row.model,
-      attempts,
-      millis,
-      requestMillis: reply?.requestMillis,
-      inputTokens: usage?.inputTokens ?? 0,
-      outputTokens: usage?.outputTokens ?? 0,
-      nanoUsd: reply?.nanoUsd,
-      unmetered: usage === undefined && row.operation !== "images",
-      from: outcome._tag === "Answered" ? outcome.from : undefined
-    })
-    return {
-      settled: { kind: ok ? "ok" : "failed", line: row.line, id: row.id, text, reply, error, resumed: false },
-      ordinal
-    }
-  }, Effect.uninterruptible),
+  // no generator: this runs for each row, and one keeps all of its variables for as long as the journal takes
+  row: (row, hash, outcome, millis) =>
+    Effect.uninterruptible(Effect.suspend(() => {
+      const { failed, text } = write(row, outcome)
+      const kind = failed === undefined ? "ok" : "failed"
+      const { reply } = outcome
+      const error = failed?.error
+      const attempts = reply?.attempts ?? error?.attempts ?? 0
+      const usage = reply?.usage
+      const appended = journal.append({
+        id: row.id,
+        n: row.line,
+        ok: failed === undefined,
+        h: hash,
+        a: attempts,
+        ms: Math.round(millis),
+        in: usage?.inputTokens,
+        out: usage?.outputTokens,
+        nano: reply?.nanoUsd === undefined ? undefined : Number(reply.nanoUsd),
+        tag: error?._tag
+      }, text)
+      return Effect.map(appended, (ordinal) => {
+        Report.settle(report, now(), {
+          kind,
+          line: row.line,
+          id: row.id,
+          code: failed && (failed.code ?? Answer.codeOf(failed.error._tag)),
+          message: error?.message,
+          retryable: error !== undefined && TogetherError.isRetryable(error),
+          model: row.model,
+          attempts,
+          millis,
+          requestMillis: reply?.requestMillis,
+          inputTokens: usage?.inputTokens ?? 0,
+          outputTokens: usage?.outputTokens ?? 0,
+          nanoUsd: reply?.nanoUsd,
+          unmetered: usage === undefined && row.operation !== "images",
+          from: outcome._tag === "Answered" ? outcome.from : undefined
+        })
+        return { settled: { kind, line: row.line, id: row.id, text, reply, error, resumed: false }, ordinal }
+      })
+    })),
   bad: Effect.fnUntraced(function*(line): Effect.fn.Return<Settled, JournalError> {
     const key = Journal.badKey(line.line, line.hash)
     const text = Answer.bad(line)

@@ -41,42 +41,49 @@ export interface Options<R> {
   readonly tick: () => number
 }
 
+const nobody: (ordinal: number | undefined) => Effect.Effect<void> = () => Effect.void
+
 /** Makes what brings a row to its end. */
 export const make = <R>(
   { cache, dispatch, failFast, inOrder, offer, report, settler, tick, twins }: Options<R>
-): (task: Task) => Effect.Effect<void, JournalError, R> => {
-  const settle = Effect.fnUntraced(function*(task: Task, outcome: Settled.Outcome, started: number) {
-    const { ordinal, settled } = yield* settler.row(task.row, task.hash, outcome, tick() - started)
-    if (settled.kind === "failed" && failFast) yield* dispatch.stop(Stop.failedRow)
-    yield* offer({ sequence: task.sequence, settled })
-    return settled.kind === "failed" ? undefined : ordinal
-  })
+): (task: Task) => Effect.Effect<unknown, JournalError, R> => {
+  /** Settles a row; hands back its ordinal where it was answered. */
+  const settle = (task: Task, outcome: Settled.Outcome, started: number) =>
+    Effect.flatMap(settler.row(task.row, task.hash, outcome, tick() - started), ({ ordinal, settled }) => {
+      const offered = offer({ sequence: task.sequence, settled })
+      if (settled.kind !== "failed") return Effect.as(offered, ordinal)
+      return Effect.as(failFast ? Effect.andThen(dispatch.stop(Stop.failedRow), offered) : offered, undefined)
+    })
 
   const borrow = (task: Task, body: unknown, from: "cache" | "twin", started: number) =>
     Effect.asVoid(Effect.uninterruptible(
       settle(task, { _tag: "Answered", reply: { status: 200, body, attempts: 0, nanoUsd: 0n }, from }, started)
     ))
 
-  const keep = (row: Row.Row, body: unknown) =>
-    cache === undefined ? Effect.void : Effect.catch(cache.put(row, body), (error) =>
+  const keep = (cache: ResponseCache.ResponseCache, row: Row.Row, body: unknown) =>
+    Effect.catch(cache.put(row, body), (error) =>
       Effect.sync(() => {
         const why = `answers could not be kept in the cache (${platformCode(error)})`
         Report.warn(report, `${why}: another job will send the same requests again`)
       }))
 
-  const conclude = Effect.fnUntraced(function*(task: Task, verdict: Dispatch.Verdict, started: number) {
+  const conclude = (
+    task: Task,
+    verdict: Dispatch.Verdict,
+    started: number
+  ): Effect.Effect<number | undefined, JournalError> => {
     if (verdict._tag === "Undone") {
-      if (inOrder) yield* offer({ sequence: task.sequence, settled: undefined })
-      return undefined
+      return inOrder ? Effect.as(offer({ sequence: task.sequence, settled: undefined }), undefined) : Effect.undefined
     }
-    const ordinal = yield* settle(task, verdict, started)
-    if (verdict._tag === "Failed" || ordinal === undefined) return undefined
-    yield* keep(task.row, verdict.reply.body)
-    return ordinal
-  })
+    const settled = settle(task, verdict, started)
+    return cache === undefined || verdict._tag === "Failed" ? settled : Effect.tap(
+      settled,
+      (ordinal) => ordinal === undefined ? Effect.void : keep(cache, task.row, verdict.reply.body)
+    )
+  }
 
   /** Sends a row, and tells its ordinal to those identical to it, or that it has none. */
-  const send = (task: Task, started: number, tell: (ordinal: number | undefined) => Effect.Effect<void>) =>
+  const send = (task: Task, started: number, tell = nobody) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.onInterrupt(restore(dispatch.run(task.row)), () => tell(undefined)).pipe(
         Effect.flatMap((verdict) => conclude(task, verdict, started)),
@@ -84,11 +91,11 @@ export const make = <R>(
       )
     )
 
-  const work = Effect.fnUntraced(function*(task: Task) {
-    const started = tick()
+  /** Takes an answer that is known already, or sends the row. */
+  const lookUp = Effect.fnUntraced(function*(task: Task, started: number) {
     const cached = cache === undefined ? undefined : yield* cache.get(task.row)
     if (cached !== undefined) return yield* borrow(task, cached, "cache", started)
-    if (twins === undefined) return yield* send(task, started, () => Effect.void)
+    if (twins === undefined) return yield* send(task, started)
     const key = Twins.canonical(task.row)
     const twin = yield* twins.find(key)
     yield* twin === undefined
@@ -96,9 +103,12 @@ export const make = <R>(
       : borrow(task, twin, "twin", started)
   })
 
+  const work: (task: Task, started: number) => Effect.Effect<unknown, JournalError, R> =
+    cache === undefined && twins === undefined ? (task, started) => send(task, started) : lookUp
+  const leave = Effect.sync(() => report.inFlight--)
   return (task) =>
     Effect.suspend(() => {
       report.inFlight++
-      return Effect.ensuring(work(task), Effect.sync(() => report.inFlight--))
+      return Effect.ensuring(work(task, tick()), leave)
     })
 }

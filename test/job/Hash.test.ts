@@ -45,6 +45,13 @@ describe("IdIndex", () => {
     expect([index.size(), index.get("a"), index.second("a")]).toEqual([1, 2, 8])
   })
 
+  it("frees outgrown tables at once", () => {
+    const before = process.memoryUsage().arrayBuffers
+    const index = IdIndex.make()
+    for (let i = 1; i <= 200_000; i++) index.set(`id-${i}`, i)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(index.bytes() * 1.2)
+  })
+
   it("refuses a value that would read as absent", () => {
     expect(() => IdIndex.make().set("a", 0)).toThrow("IdIndex.set: value must be an integer in [1, 4294967295], got 0")
   })

@@ -153,17 +153,19 @@ export const open = Effect.fnUntraced(function*(
   const placeOf = ({ id, kind, line, resumed }: Job.Settled): number =>
     inOrder && resumed && kind !== "bad" && id !== undefined ? lineOf(journal, id, line) : line
 
-  const emit = (settled: ReadonlyArray<Job.Settled>) =>
-    one.withPermit(Effect.gen(function*() {
-      const ok = settled.filter((each) => each.kind === "ok")
-      if (ok.length > 0) yield* write(lines(ok.map((each) => each.text)))
-      if (ok.length < settled.length) {
-        yield* writeFailed(lines(settled.filter((each) => each.kind !== "ok").map((each) => each.text)))
-      }
-      rows.ok += ok.length
-      rows.failed += settled.length - ok.length
-      for (const each of settled) lastEmitted = Math.max(lastEmitted, placeOf(each))
-    }))
+  // one generator function for all of them: decision 0064
+  const emitNow = Effect.fnUntraced(function*(settled: ReadonlyArray<Job.Settled>) {
+    const ok = settled.filter((each) => each.kind === "ok")
+    if (ok.length > 0) yield* write(lines(ok.map((each) => each.text)))
+    if (ok.length < settled.length) {
+      yield* writeFailed(lines(settled.filter((each) => each.kind !== "ok").map((each) => each.text)))
+    }
+    rows.ok += ok.length
+    rows.failed += settled.length - ok.length
+    for (const each of settled) lastEmitted = Math.max(lastEmitted, placeOf(each))
+  })
+
+  const emit = (settled: ReadonlyArray<Job.Settled>) => one.withPermit(emitNow(settled))
 
   /** Writes one projection anew from the journal. */
   const rewrite = (path: string, ok: boolean) =>

@@ -31,6 +31,9 @@ const firstSlots = 64
 const highestLoad = 0.85
 const growth = 1.3
 
+/** ES2024, which the types are not of; an engine without it frees the table later. */
+const transferable = (buffer: ArrayBufferLike) => buffer as { readonly transfer?: (bytes: number) => ArrayBuffer }
+
 interface Segment {
   words: Uint32Array
   slots: number
@@ -72,6 +75,8 @@ export const make = (width: 1 | 2 = 1): IdIndex => {
       const to = find(segment, old[at]!, old[at + 1]!, old[at + 2]!)
       for (let i = 0; i < stride; i++) segment.words[to + i] = old[at + i]!
     }
+    // frees the outgrown table at once: the collector, which has little else to do, would come for it late
+    transferable(old.buffer).transfer?.(0)
   }
 
   const locate = (id: string): [Segment, number] => {
