@@ -316,6 +316,13 @@ const stopOf = Effect.fnUntraced(function*({ maxTime }: Flags) {
   return stop
 })
 
+/** Says that a run ended before its input began. */
+const unbegun = Effect.fnUntraced(function*({ _tag }: Stop.Stop) {
+  const why = _tag === "MaxTime" ? "stopped: the time allowed by --max-time has passed" : "interrupted"
+  Host.say(yield* Host.Host, `${why} before anything came on standard input. Nothing was sent.\n`)
+  return _tag === "MaxTime" ? ExitCode.ExitCode.capped : ExitCode.ExitCode.interrupted
+})
+
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
@@ -332,13 +339,15 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const { journal } = files
   yield* Connection.check({ baseUrl: flags.baseUrl, emulator })
   yield* prepare(flags, files)
-  const { fingerprint, source } = yield* Source.known(given)
+  // from here on: waiting for standard input, looking for prices and opening files take time, too
+  const stop = yield* stopOf(flags)
+  const begun = yield* Effect.raceFirst(Source.known(given), Deferred.await(stop))
+  if ("_tag" in begun) return yield* unbegun(begun)
+  const { fingerprint, source } = begun
   const now = yield* SteadyClock.make
   const report = Report.make(now())
   report.total = rows
   yield* warnOfRetry(flags, policy, report)
-  // from here on: looking for prices and opening files take time, too
-  const stop = yield* stopOf(flags)
   const onCredits = flags.onCredits ?? policy?.onCredits
   const standstill = Standstill.make(onCredits === "wait")
   const lock = yield* Lock.acquire(yield* Journal.lockOf(journal), ownerOf(host))

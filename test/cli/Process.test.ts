@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Simulation from "../../src/testing/Simulation.ts"
+import { existsSync, readdirSync } from "node:fs"
 import { idsOf, pause, serve, start } from "./processes.ts"
 import * as Shell from "./Shell.ts"
 
@@ -29,6 +30,23 @@ describe.concurrent("the process", () => {
       `${requestsPerSecond} requests and ${tokensPerSecond.toLocaleString("en")} tokens per second`
     )
     expect(completions.out).toContain("complete ")
+  }, 30_000)
+
+  it.each([
+    [["--max-time", "1s"], 5, "stopped: the time allowed by --max-time has passed"],
+    [[], 130, "interrupted"]
+  ])("ends though nothing comes on standard input: %s", async (flags, code, why) => {
+    const directory = Shell.open().path("out")
+    const run = start(["run", "-", "--emulator", "--out-dir", directory, ...flags], {}, { input: null })
+    if (code === 130) {
+      // the last that it does before it waits
+      for (let i = 0; i < 1000 && !existsSync(directory); i++) await pause(10)
+      await pause(200)
+      run.child.kill("SIGINT")
+    }
+    expect(await run.ended).toBe(code)
+    expect(run.said.err).toBe(`${why} before anything came on standard input. Nothing was sent.\n`)
+    expect(readdirSync(directory)).toEqual([])
   }, 30_000)
 
   it("ends within 2 seconds of Ctrl-C with 100 calls in flight, exit code 130, the journal safe", async () => {

@@ -23,8 +23,8 @@ export const pause = (millis: number) => new Promise<void>((resolve) => setTimeo
 
 /** Says how the command is started. */
 export interface Place {
-  /** Its standard input. Default: nothing. */
-  readonly input?: string | undefined
+  /** Its standard input, `null` for one that stays open. Default: nothing. */
+  readonly input?: string | null | undefined
   /** Its working directory. Default: that of the test. */
   readonly cwd?: string | undefined
   /** Size of the largest file it can write, in blocks of 512 bytes. Default: any. */
@@ -45,7 +45,7 @@ export const start = (
     cwd
   })
   child.stdin.on("error", () => {})
-  child.stdin.end(input)
+  if (input !== null) child.stdin.end(input)
   const said = { out: "", err: "" }
   child.stdout.on("data", (data) => (said.out += String(data)))
   child.stderr.on("data", (data) => (said.err += String(data)))

@@ -25,6 +25,13 @@ describe("TransportFailure", () => {
     expect(error.message).toContain("longer than a text can be, about 512 MB. Read a file as bytes")
   })
 
+  it.each(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])("knows that nothing was sent without a socket: %s", (code) => {
+    const cause = Object.assign(new Error(`connect ${code}`), { code, syscall: "connect" })
+    const error = TransportFailure.of({ operation: "chat", model: "m", path: "/x" }, cause, "", () => ({ prompts: [] }))
+    expect(error).toMatchObject({ _tag: "ConnectionError", permanent: false, sent: false, code })
+    expect(error.message).toContain("ulimit -n")
+  })
+
   describe("of a transport whose error holds the request", () => {
     const secrets = () => ({ apiKey: "tok_of-mine-that-is-long", prompts: ["the patient is Karl Maier"] })
     const exchange = { operation: "chat", model: "m", path: "/x" }

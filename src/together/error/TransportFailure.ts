@@ -62,8 +62,17 @@ const isPermanent = (code: string): boolean =>
   code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
   code === "HOSTNAME_MISMATCH"
 
+/** Codes that mean that this machine had no more sockets to give. */
+const exhausted: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])
+
 /** Codes that mean that no connection came to be, though a repeat may find one. */
-const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN"])
+const unconnected: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EAI_AGAIN",
+  ...exhausted
+])
 
 const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
   UND_ERR_CONNECT_TIMEOUT: "connect",
@@ -152,7 +161,7 @@ export const of = (
     return new TogetherError.DecodeError({
       ...common,
       message:
-        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as bytes (files.bytes, requestBytes)."
+        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as bytes (files.bytes)."
     })
   }
   // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
@@ -187,7 +196,11 @@ export const of = (
       ? false
       : undefined,
     message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
-      permanent ? "Check the base URL, name resolution and certificates" : "Try again; check the network if it lasts"
+      permanent
+        ? "Check the base URL, name resolution and certificates"
+        : codes.some((code) => exhausted.has(code))
+        ? "The process has no more sockets: raise its limit (ulimit -n), or have fewer calls in flight"
+        : "Try again; check the network if it lasts"
     }.`
   })
 }
