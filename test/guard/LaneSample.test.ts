@@ -1,10 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Usage from "../../src/domain/Usage.ts"
 import * as Lane from "../../src/guard/lane/Lane.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
 const common = { message: "" }
 const retryAfter = Duration.seconds(2)
@@ -48,10 +50,40 @@ describe("Lane.sampleOf", () => {
     expect(Lane.sampleOf(Exit.succeed(own), { usage })).toEqual({ _tag: "Success", tokens: 7 })
   })
 
+  it("reads an error of another library by its shape", () => {
+    expect(Lane.sampleOf(Exit.fail({ _tag: "RateLimitError", scope: "requests", retryAfter }))).toEqual({
+      _tag: "Throttled",
+      scope: "requests",
+      retryAfter
+    })
+    expect(Lane.sampleOf(Exit.fail({ status: 503 }))).toEqual({ _tag: "Overloaded", retryAfter: undefined })
+    expect(Lane.sampleOf(Exit.fail({ status: 400 }))).toEqual({ _tag: "Ignored", sent: true })
+  })
+
   it("takes what it does not know for sent", () => {
+    const unread: Lane.Sample = { _tag: "Ignored", sent: true, unread: true }
+    expect(Lane.sampleOf(Exit.fail("503"))).toEqual(unread)
+    const revoked = Proxy.revocable({}, {})
+    revoked.revoke()
+    expect(Lane.sampleOf(Exit.fail(revoked.proxy))).toEqual(unread)
     const ignored: Lane.Sample = { _tag: "Ignored", sent: true }
-    expect(Lane.sampleOf(Exit.fail("503"))).toEqual(ignored)
     expect(Lane.sampleOf(Exit.die("bug"))).toEqual(ignored)
     expect(Lane.sampleOf(Exit.failCause(Cause.interrupt(1)))).toEqual(ignored)
   })
+})
+
+describe("Lane.run without `classify`", () => {
+  it.effect("learns from an error of another library, and does not speed up on errors that nobody can read", () =>
+    Effect.gen(function*() {
+      const after = (error: unknown) =>
+        Effect.gen(function*() {
+          const lane = yield* Lane.make()
+          const attempt = lane.run(Effect.fail(error), { tokens: 0 })
+          yield* Effect.forEach(Array.from({ length: 30 }), () => Effect.ignore(attempt))
+          return (yield* lane.status).requestsPerSecond
+        })
+      expect(yield* after({ status: 429 })).toBeLessThan(5)
+      expect(yield* after(new Error("odd"))).toBe(10)
+      expect(yield* after({ status: 400 })).toBeGreaterThan(20)
+    }).pipe(VirtualClock.wrap))
 })

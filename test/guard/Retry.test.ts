@@ -2,6 +2,7 @@ import { describe, expect, expectTypeOf, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -115,6 +116,20 @@ describe("Retry", () => {
         const none = always(server)
         yield* timed(Effect.ignore(Retry.run(none.effect, second, { isRetryable: () => false })))
         expect(none.attempts).toHaveLength(1)
+      }))
+
+    it.effect("retries an error of another library as the class of its tag, and follows its hint", () =>
+      Effect.gen(function*() {
+        class RateLimitError extends Data.TaggedError("RateLimitError")<{ readonly retryAfter: Duration.Duration }> {}
+        const program = Retry.run(scripted(new RateLimitError({ retryAfter: Duration.seconds(8) })).effect)
+        const { exit, millis } = yield* timed(program)
+        expect(Exit.isSuccess(exit)).toBe(true)
+        expect(millis).toBeGreaterThanOrEqual(8000)
+        expect(millis).toBeLessThanOrEqual(10_000)
+        class AuthError extends Data.TaggedError("AuthError") {}
+        const refused = always(new AuthError())
+        yield* timed(Effect.ignore(Retry.run(refused.effect)))
+        expect(refused.attempts).toHaveLength(1)
       }))
 
     it.effect("returns errors of any other type as they are", () =>

@@ -53,7 +53,12 @@ export type Sample =
   | { readonly _tag: "Overloaded"; readonly retryAfter?: Duration.Duration | undefined }
   | { readonly _tag: "Failed" }
   | { readonly _tag: "TimedOut" }
-  | { readonly _tag: "Ignored"; readonly sent: boolean }
+  | {
+    readonly _tag: "Ignored"
+    readonly sent: boolean
+    /** True where nobody can read what the end means: while three in four ends are such, no rate grows. Default false. */
+    readonly unread?: boolean | undefined
+  }
 
 /** Holds a place in the provider's limits until it is settled. */
 export interface Permit {
@@ -138,8 +143,8 @@ export const defaults = {
 /** Configures a run. */
 export interface RunOptions<in A, in E> extends LaneRequest {
   /**
-   * Says what the end of an attempt means for its lane; an interruption is always `Ignored`. Default `sampleOf`: for attempts
-   * that fail with `TogetherError`.
+   * Says what the end of an attempt means for its lane; an interruption is always `Ignored`. Default `sampleOf`: it knows
+   * `TogetherError`, and reads any other error by its shape.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Sample) | undefined
 }

@@ -8,10 +8,14 @@
  * | `OverloadedError` | `Overloaded` |
  * | `ServerError`, `ConnectionError`, `StreamError` | `Failed` |
  * | `RequestTimeoutError` | `TimedOut` |
+ * | an error of another library | what its shape says (`domain/ForeignError`): its tag, its status, the code of its transport |
+ * | a shape that says nothing | `Ignored`, `unread` |
  * | anything else | `Ignored`, as not sent where it cannot have arrived |
  */
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as ForeignError from "../../domain/ForeignError.ts"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import type { Usage } from "../../domain/Usage.ts"
 import type { Sample } from "./LaneContract.ts"
@@ -40,11 +44,22 @@ export const ofFailure = (error: TogetherError.TogetherError | undefined, sent: 
   }
 }
 
+const unread: Sample = { _tag: "Ignored", sent: true, unread: true }
+
+const ofError = (error: unknown): Sample =>
+  TogetherError.isTogetherError(error)
+    ? ofFailure(error, TogetherError.mayHaveArrived(error))
+    : ForeignError.read(error) ?? unread
+
 /**
- * Reads what an attempt's exit means for its lane: the `classify` of `run` for attempts that fail with `TogetherError`.
+ * Reads what an attempt's exit means for its lane: the `classify` of `run` where none is given.
  *
- * **Details**: an error of any other kind is `Ignored`, and its tokens count as used: make a `TogetherError` of it first,
- * with `Together.errorFromResponse`.
+ * **Details**: a `TogetherError` by its class, an error of any other kind by its shape: a `_tag` of ours (`RateLimitError`
+ * with its `scope` and its `retryAfter`), else an HTTP status (`status`, `statusCode`, `response.status`) and the wait that
+ * `headers` ask for, else the code or the name of a timeout or a broken connection; its own, or of its `reason` or `cause`.
+ * What says none of it is `Ignored` and `unread`, and its tokens count as used.
+ *
+ * **Gotchas**: a status alone does not say which limit was met. `Together.errorFromResponse` reads the body too.
  *
  * **Example**
  *
@@ -71,8 +86,8 @@ export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions
       ? { _tag: "Success" }
       : { _tag: "Success", tokens: usage.inputTokens + usage.outputTokens }
   }
-  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-  return TogetherError.isTogetherError(error)
-    ? ofFailure(error, TogetherError.mayHaveArrived(error))
-    : { _tag: "Ignored", sent: true }
+  const error = Exit.findErrorOption(exit)
+  if (Option.isNone(error)) return { _tag: "Ignored", sent: true }
+  // what cannot be read, as a proxy that throws, says nothing
+  return Result.getOrElse(Result.try(() => ofError(error.value)), () => unread)
 }

@@ -125,8 +125,8 @@ export const layer = (schedule: Schedule.Schedule<unknown>): Layer.Layer<never> 
 /**
  * Stands for the errors that {@link run} can judge by itself: the union `TogetherError`. For any other give `isRetryable`.
  *
- * **Details**: the compiler goes by the tag, a run by `TogetherError.isTogetherError`: an error of another library with an
- * equal tag is not retried. It is not the union itself, so that the compiler's message about a foreign error is this name.
+ * **Details**: the compiler goes by the tag, so an error of another library with an equal tag counts: it is retried as the
+ * class of that tag is. It is not the union itself, so that the compiler's message about a foreign error is this name.
  */
 export interface TogetherErrorElseGiveIsRetryable extends Error {
   readonly _tag: TogetherError.TogetherError["_tag"]

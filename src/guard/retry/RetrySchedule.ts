@@ -29,6 +29,7 @@ import * as Predicate from "effect/Predicate"
 import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import * as ForeignError from "../../domain/ForeignError.ts"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
 import * as WaitHint from "../../policy/WaitHint.ts"
@@ -65,13 +66,13 @@ export const decisionOf = <O, E, R>(
     onDone: () => Effect.undefined
   })
 
-/** Reads the wait that an error of the provider carries; nothing from any other value. */
+/** Reads the wait that an error carries: one of ours, or another library's by its shape. */
 export const hintOf = (error: unknown): Duration.Duration | undefined =>
-  TogetherError.isTogetherError(error) ? TogetherError.retryAfter(error) : undefined
+  TogetherError.isTogetherError(error) ? TogetherError.retryAfter(error) : ForeignError.retryAfter(error)
 
-/** Tells whether an error is one of ours that a repeat may cure; `false` for any other value. */
+/** Tells whether a repeat may cure an error: one of ours by its class, another library's by its shape. */
 export const isRetryable = (error: unknown): boolean =>
-  TogetherError.isTogetherError(error) && TogetherError.isRetryable(error)
+  TogetherError.isTogetherError(error) ? TogetherError.isRetryable(error) : ForeignError.isRetryable(error)
 
 /** Configures {@link retryAfter}. */
 export interface RetryAfterOptions<in I = unknown> {
@@ -79,7 +80,7 @@ export interface RetryAfterOptions<in I = unknown> {
   readonly cap?: Duration.Input | undefined
   /** How much later than asked a retry may come, as a share of the hint in [0, 0.25]. Default 0.25. */
   readonly spread?: number | undefined
-  /** Reads the hint of an error. Default: the `retryAfter` of a `TogetherError`. */
+  /** Reads the hint of an error. Default: its `retryAfter`, or what the headers on another library's error say. */
   readonly of?: ((error: I) => Duration.Duration | undefined) | undefined
 }
 
@@ -152,7 +153,8 @@ export const retryAfter: {
 /**
  * Stops at the first error that a repeat cannot cure.
  *
- * **Details**: by default the rule of `TogetherError.isRetryable`; a value of any other kind stops.
+ * **Details**: by default the rule of `TogetherError.isRetryable`; an error of another library passes where its shape says
+ * that a repeat may help (`Lane.sampleOf` has the shapes), and any other value stops.
  */
 export const whileRetryable: {
   <I = unknown>(

@@ -20,6 +20,8 @@
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
+ * While three in four attempts end in a way that nobody can read, no rate grows: they may be refusals.
+ *
  * A refusal that comes at any rate (`LaneStray`) is given back, as an Overloaded is, and teaches nothing.
  *
  * Rates are paced without bursts: a debt is paid off at the learned rate, and the next attempt leaves when it is paid.
@@ -41,7 +43,7 @@ import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Refusal from "./LaneRefusal.ts"
 import * as Stray from "./LaneStray.ts"
-import type { Blocker, Decision, Sample, State, Ticket } from "./LaneState.ts"
+import { type Blocker, type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
 
 export {
   type Blocker,
@@ -121,11 +123,12 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
   const [trial, begun] = Stray.advance(before, now)
   const state = Budget.advance(begun, now)
   const outage = Outage.advance(state.outage, now)
-  // silence in an outage says nothing about a rate
-  const [request, requests] = state.requestMirror === undefined && !outage.down
+  // silence says nothing about a rate in an outage, nor where nobody can read what ends
+  const isHeard = !outage.down && state.unread <= defaults.unreadMost * state.read
+  const [request, requests] = state.requestMirror === undefined && isHeard
     ? AdaptiveRate.advance(state.requests, now)
     : [undefined, state.requests]
-  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined && !outage.down
+  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined && isHeard
     ? AdaptiveRate.advance(state.tokens, now)
     : [undefined, state.tokens]
   const inFlight = InFlight.advance(state.inFlight, now)
@@ -206,7 +209,14 @@ export const settle = (
   if (sample._tag === "Success") return succeeded(before, ticket, sample, now)
   const says = sample._tag === "Throttled" && sample.scope !== "concurrency"
   const stray = says ? before.stray : Stray.fail(before.stray, ticket)
-  const state: State = { ...before, stray, count: before.count - 1 }
+  const isUnread = sample._tag === "Ignored" && sample.unread === true
+  const state: State = {
+    ...before,
+    stray,
+    count: before.count - 1,
+    read: defaults.endsKept * before.read + (isUnread ? 0 : 1),
+    unread: defaults.endsKept * before.unread + (isUnread ? 1 : 0)
+  }
   if (sample._tag === "Throttled") return Refusal.refuse(state, ticket, sample, now)
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
@@ -301,6 +311,8 @@ const succeeded = (
   }
   return [decisions, {
     ...returned,
+    read: defaults.endsKept * returned.read + 1,
+    unread: defaults.endsKept * returned.unread,
     count: returned.count - 1,
     requestMirror,
     requests,

@@ -25,7 +25,7 @@ export type Sample =
   | { readonly _tag: "Overloaded"; readonly retryAfter?: number | undefined }
   | { readonly _tag: "Failed" }
   | { readonly _tag: "TimedOut" }
-  | { readonly _tag: "Ignored"; readonly sent: boolean }
+  | { readonly _tag: "Ignored"; readonly sent: boolean; readonly unread?: boolean | undefined }
 
 /** Names what the next attempt waits for. */
 export type Blocker = "pause" | "outage" | "in-flight" | "requests" | "tokens"
@@ -83,6 +83,9 @@ export const defaults = {
   surge: 3,
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
+  /** What each end leaves of the count of those before it, and how many that nobody can read may come on one that is read. */
+  endsKept: 0.98,
+  unreadMost: 3,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
   tokensExpected: 0.05,
   /** Refusals that must agree on the highest rate of mirrored requests, and the share of it above which none is believed. */
@@ -122,6 +125,9 @@ export interface State {
   /** Whether refusals come at any rate. */
   readonly stray: Stray.State
   readonly outage: Outage.State
+  /** Attempts that ended of late: in a way that is known, and in one that nobody can read. */
+  readonly read: number
+  readonly unread: number
   /** Attempts under way. */
   readonly count: number
   /** Number of the next attempt. */
@@ -181,6 +187,8 @@ export const make = (options: Options = {}, now = 0): State => {
     beforeSuspicion: undefined,
     stray: Stray.initial,
     outage: Outage.initial,
+    read: 0,
+    unread: 0,
     count: 0,
     next: 0,
     pausedUntil: -Infinity,

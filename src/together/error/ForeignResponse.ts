@@ -5,6 +5,7 @@
  * retry, lane, breaker and fallback work for that SDK as they do here.
  */
 import * as Result from "effect/Result"
+import * as ForeignHeaders from "../../domain/ForeignHeaders.ts"
 import type { TogetherError } from "../../domain/TogetherError.ts"
 import * as Classify from "./Classify.ts"
 import * as Json from "../Json.ts"
@@ -35,27 +36,11 @@ export interface ForeignResponse {
   readonly model?: string | undefined
 }
 
-/** A date in `Retry-After` is read against the answer's own `Date`; without one it is past, and so no hint. */
-const afterAllDates = Date.UTC(9999, 11, 31)
-
 const idHeader = "x-request-id"
 
-const lowerCase = (headers: ForeignResponse["headers"]): Classify.Answer["headers"] => {
-  const read: Record<string, string | undefined> = {}
-  const add = (value: unknown, name: unknown): void => {
-    if (value === undefined || value === null) return
-    if (Array.isArray(value)) return value.forEach((one) => add(one, name))
-    const key = String(name).toLowerCase()
-    read[key] = read[key] === undefined ? String(value) : `${read[key]}, ${String(value)}`
-  }
-  // what was read before a throw counts
-  Result.try(() => {
-    if (headers === undefined || headers === null) return
-    if (Array.isArray(headers)) { for (const [name, value] of headers) add(value, name) }
-    // not `instanceof`: an SDK may bring a `Headers` of its own
-    else if (typeof headers.forEach === "function") headers.forEach(add)
-    else Object.entries(headers).forEach(([name, value]) => add(value, name))
-  })
+/** Reads the headers; of several request ids the first counts. */
+const headersOf = (headers: ForeignResponse["headers"]): Classify.Answer["headers"] => {
+  const read = ForeignHeaders.read(headers)
   const id = read[idHeader]
   return id === undefined ? read : { ...read, [idHeader]: id.split(",")[0] }
 }
@@ -96,10 +81,10 @@ const promptsIn = (request: unknown): Secrets["prompts"] => {
 export const errorFromResponse = (response: ForeignResponse): TogetherError =>
   Classify.fromAnswer({
     status: response.status,
-    headers: lowerCase(response.headers),
+    headers: headersOf(response.headers),
     body: textOf(response.body),
     operation: response.operation,
     model: response.model,
-    nowMillis: afterAllDates,
+    nowMillis: ForeignHeaders.noClock,
     secrets: { prompts: promptsIn(response.request) }
   })

@@ -1,14 +1,13 @@
 /**
  * Says what went wrong where no answer came: which silence, which connection, and whether anything was sent.
  *
- * A transport tells by codes, deep in the causes of what it failed with. Those of name resolution and of
- * certificates are permanent; those that mean that no connection came to be leave nothing to pay for.
+ * A transport tells by codes, deep in the causes of what it failed with: `domain/TransportCodes`.
  */
 import * as Duration from "effect/Duration"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as Predicate from "effect/Predicate"
 import * as TogetherError from "../../domain/TogetherError.ts"
+import * as TransportCodes from "../../domain/TransportCodes.ts"
 import * as Address from "../transport/Address.ts"
 import * as Advice from "./Advice.ts"
 import * as Classify from "./Classify.ts"
@@ -18,28 +17,6 @@ import type { Exchange } from "../transport/Transport.ts"
 
 /** What is read of the exchange that an error is about. */
 type Asked = Pick<Exchange, "file" | "model" | "operation" | "path">
-
-/** Codes that mean that no connection came to be, but for those that come from a call on one that did. */
-const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
-
-/** A code or the name of a system's call is one word; what else stands there may be anything. */
-const isWord = /^\w{1,64}$/
-
-const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): ReadonlyArray<string> => {
-  if (typeof code !== "string" || !isWord.test(code)) return []
-  const call = typeof syscall === "string" && isWord.test(syscall) ? syscall : "connect"
-  return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
-}
-
-const codesOf = (cause: unknown, depth = 0): ReadonlyArray<string> => {
-  if (!Predicate.isObject(cause) || depth > 5) return []
-  const own = codeOf(cause)
-  const inner = codesOf(cause["cause"], depth + 1)
-  const several = Array.isArray(cause["errors"])
-    ? cause["errors"].flatMap((error) => codesOf(error, depth + 1))
-    : []
-  return [...own, ...inner, ...several]
-}
 
 const deepest = (cause: unknown, depth = 0): string => {
   if (!(cause instanceof Error)) return typeof cause === "string" ? cause : ""
@@ -56,30 +33,6 @@ const unsecured = "Client network socket disconnected before secure TLS connecti
 /** What the engine says of a text that is too long for it, with the code or without. */
 const isTooLong = (codes: ReadonlyArray<string>, problem: string): boolean =>
   codes.includes("ERR_STRING_TOO_LONG") || problem === "Invalid string length"
-
-const isPermanent = (code: string): boolean =>
-  code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||
-  code.startsWith("ERR_SSL_") || code.includes("SELF_SIGNED_CERT") || code.startsWith("UNABLE_TO_") ||
-  code === "HOSTNAME_MISMATCH"
-
-/** Codes that mean that this machine had no more sockets to give. */
-const exhausted: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])
-
-/** Codes that mean that no connection came to be, though a repeat may find one. */
-const unconnected: ReadonlySet<string> = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EAI_AGAIN",
-  ...exhausted
-])
-
-const timeoutPhases: Readonly<Record<string, TogetherError.TimeoutPhase>> = {
-  UND_ERR_CONNECT_TIMEOUT: "connect",
-  ETIMEDOUT: "connect",
-  UND_ERR_HEADERS_TIMEOUT: "headers",
-  UND_ERR_BODY_TIMEOUT: "body"
-}
 
 /** The code of an answer in an encoding that was not asked for. */
 export const encodedCode = "ERR_CONTENT_ENCODING"
@@ -145,8 +98,8 @@ export const of = (
       } is not a valid base URL. Set TOGETHER_BASE_URL or baseUrl to an address like https://api.together.ai/v1.`
     })
   }
-  const codes = codesOf(cause)
-  const phase = codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)
+  const codes = TransportCodes.of(cause)
+  const phase = TransportCodes.timeoutPhase(codes)
   if (phase !== undefined) return timedOut(exchange, phase, undefined, head)
   const problem = inOneLine(deepest(cause))
   if (codes.includes(encodedCode)) {
@@ -184,7 +137,7 @@ export const of = (
         "The connection failed (bad port): Fetch refuses this port of the base URL, and nothing was sent. Use another port, or the Undici transport (UndiciHttpClient)."
     })
   }
-  const permanent = codes.some(isPermanent)
+  const permanent = codes.some(TransportCodes.isPermanent)
   const said = redact(problem, secrets())
   const code = codes.find((code) => isClean(code, secrets()))
   return new TogetherError.ConnectionError({
@@ -192,13 +145,15 @@ export const of = (
     permanent,
     // without the system's call, which may stand before it
     code: code?.split(" ").at(-1),
-    sent: permanent || problem === unsecured || (codes.length > 0 && codes.every((code) => unconnected.has(code)))
+    sent: permanent || problem === unsecured || (codes.length > 0 && codes.every((code) =>
+        TransportCodes.unconnected.has(code)
+      ))
       ? false
       : undefined,
     message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
       permanent
         ? "Check the base URL, name resolution and certificates"
-        : codes.some((code) => exhausted.has(code))
+        : codes.some((code) => TransportCodes.exhausted.has(code))
         ? "The process has no more sockets: raise its limit (ulimit -n), or have fewer calls in flight"
         : "Try again; check the network if it lasts"
     }.`

@@ -1,0 +1,34 @@
+/**
+ * Reads the headers of an answer that another client received, whatever it holds them in.
+ */
+import * as Result from "effect/Result"
+import type { Headers } from "./Hint.ts"
+
+/**
+ * Stands for the clock where there is none: a date in `Retry-After` is then read against the answer's own `Date`, and
+ * without one it is past, and so no hint.
+ */
+export const noClock = Date.UTC(9999, 11, 31)
+
+/**
+ * Reads a `Headers`, a list of pairs, or a record, into a record of lower-case names.
+ *
+ * **Details**: what comes several times is joined by commas. Never throws: what was read before a throw counts.
+ */
+export const read = (headers: unknown): Headers => {
+  const all: Record<string, string | undefined> = {}
+  const add = (value: unknown, name: unknown): void => {
+    if (value === undefined || value === null) return
+    if (Array.isArray(value)) return value.forEach((one) => add(one, name))
+    const key = String(name).toLowerCase()
+    all[key] = all[key] === undefined ? String(value) : `${all[key]}, ${String(value)}`
+  }
+  Result.try(() => {
+    if (typeof headers !== "object" || headers === null) return
+    if (Array.isArray(headers)) { for (const [name, value] of headers) add(value, name) }
+    // not `instanceof`: an SDK may bring a `Headers` of its own
+    else if ("forEach" in headers && typeof headers.forEach === "function") headers.forEach(add)
+    else Object.entries(headers).forEach(([name, value]) => add(value, name))
+  })
+  return all
+}
