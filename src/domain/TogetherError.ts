@@ -20,6 +20,7 @@
  * provider's answer, bounded and redacted, never the request.
  */
 import type * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -75,7 +76,8 @@ export const partialAnswer = (text: string, reasoning: string, usage: Usage | un
 /** Fails a call that the provider refused with a 429 about requests, tokens, a model or concurrency. */
 export class RateLimitError extends Schema.TaggedError<RateLimitError>()("RateLimitError", {
   ...common,
-  scope: RateLimitScope
+  /** The limit that was met. Default `unknown`. */
+  scope: RateLimitScope.pipe(Schema.withConstructorDefault(Exit.succeed("unknown")))
 }) {}
 
 /** Fails a call whose key is missing or refused (401). */
@@ -99,7 +101,8 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 /** Fails a call that took too long; `phase` says where. A `deadline` is never retried, nor a stream that began. */
 export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>()("RequestTimeoutError", {
   ...common,
-  phase: TimeoutPhase,
+  /** Default `headers`. */
+  phase: TimeoutPhase.pipe(Schema.withConstructorDefault(Exit.succeed("headers"))),
   /** True where a stream fell silent, or ran out of time, after its first token. */
   started: Schema.optional(Schema.Boolean),
   /** What that stream had delivered. */
@@ -109,8 +112,8 @@ export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>
 /** Fails a call whose transport failed; `permanent` for name resolution, TLS and a port that Fetch refuses. */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>()("ConnectionError", {
   ...common,
-  /** True where a repeat is in vain: it is not made. */
-  permanent: Schema.Boolean,
+  /** True where a repeat is in vain: it is not made. Default false. */
+  permanent: Schema.Boolean.pipe(Schema.withConstructorDefault(Exit.succeed(false))),
   /** False where no connection came to be, so that nothing was sent. */
   sent: Schema.optional(Schema.Boolean),
   /** The transport's own word, such as `ECONNRESET` or `ENOTFOUND`, where it has one. */
@@ -156,7 +159,8 @@ export class StreamError extends Schema.TaggedError<StreamError>()("StreamError"
   started: Schema.Boolean,
   /** True where an error frame in place of an answer refused the call: nothing was generated. */
   refused: Schema.optional(Schema.Boolean),
-  partial: PartialAnswer
+  /** Default: nothing. */
+  partial: PartialAnswer.pipe(Schema.withConstructorDefault(Exit.succeed({ text: "", reasoning: "" })))
 }) {}
 
 /** Fails a call whose 2xx answer is not what it should be. */

@@ -57,6 +57,14 @@ describe("TogetherError", () => {
     expect(Errors.isRetryable(error)).toBe(expected)
   })
 
+  it("fills in what a fake of the provider need not know", () => {
+    const message = "fake"
+    expect(new Errors.RateLimitError({ message }).scope).toBe("unknown")
+    expect(new Errors.RequestTimeoutError({ message }).phase).toBe("headers")
+    expect(new Errors.ConnectionError({ message }).permanent).toBe(false)
+    expect(new Errors.StreamError({ message, started: true }).partial).toEqual({ text: "", reasoning: "" })
+  })
+
   it("obeys x-should-retry in both directions", () => {
     expect(Errors.isRetryable(new Errors.InvalidRequestError({ message, shouldRetry: true }))).toBe(true)
     expect(Errors.isRetryable(new Errors.ServerError({ message, shouldRetry: false }))).toBe(false)
