@@ -196,6 +196,21 @@ describe("Classify", () => {
       ["429 dynamic in error.code", 429, error("x", null, "dynamic_token_limited"), "RateLimitError", "tokens"],
       ["429 dynamic in the top-level type", 429, { type: "dynamic_request_limited" }, "RateLimitError", "requests"],
       ["429 concurrency", 429, error("Too many concurrent requests"), "RateLimitError", "concurrency"],
+      ["429 concurrency", 429, error("rate limited", "concurrency_limited"), "RateLimitError", "concurrency"],
+      [
+        "429 concurrency under a kind of rates",
+        429,
+        error("Too many requests in flight", "dynamic_request_limited"),
+        "RateLimitError",
+        "concurrency"
+      ],
+      [
+        "429 concurrency under the kind of a model",
+        429,
+        error("Too many concurrent requests for this model", "model_rate_limit"),
+        "RateLimitError",
+        "concurrency"
+      ],
       ["400 dynamic", 400, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
       ["400 rate_limit of the past", 400, error("slow down", null, "rate_limit"), "RateLimitError"],
       [

@@ -85,10 +85,10 @@ const speaksOfModel =
   /non-serverless model|model(?:[^:;.]|[:.]\S){0,80}(?:not available|unavailable|retired|decommissioned)|(?<!\b(?:by|for|in|of|on|with) (?:the |this |that )?)model(?:(?:[^:;.]|[:.]\S){0,80}(?:deprecated|no longer)|(?: [^\s:;,]+)?(?: is)?(?: currently)? not (?:currently )?supported)/i
 const speaksOfUpstream = /all connection attempts failed/i
 
+const speaksOfConcurrency = /concurren|in[-_ ]flight|simultaneous/i
+
 const scopeOf = (message: string): TogetherError.RateLimitScope =>
-  /concurren|in[- ]flight|simultaneous/i.test(message)
-    ? "concurrency"
-    : /specific to this model|limit for this model/i.test(message)
+  /specific to this model|limit for this model/i.test(message)
     ? "model"
     : /request rate limit|queries per|requests per|\bqps\b/i.test(message)
     ? /token rate limit/i.test(message) ? "tokens" : "requests"
@@ -116,6 +116,8 @@ type Verdict =
   | { readonly tag: "RateLimitError"; readonly scope: TogetherError.RateLimitScope }
 
 const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
+  // the documented kinds know rates alone, so one of them may stand on any 429
+  if (speaksOfConcurrency.test([...kinds, message].join(" "))) return { tag: "RateLimitError", scope: "concurrency" }
   for (const kind of kinds) {
     const scope = dynamicKinds.get(kind)
     if (scope !== undefined && scope !== "unknown") return { tag: "RateLimitError", scope }
