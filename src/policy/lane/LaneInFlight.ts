@@ -4,8 +4,9 @@
  * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. Where as many had
  * been admitted since the last such refusal, it is none: it came at random, or the cap fell, and then the next one tells.
  * A refusal that names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at
- * exactly the same count every time and never admits above it. Three such episodes (four where the count is small, for
- * small counts coincide) make a limit; one admission above the count clears the suspicion. A learned cap is probed with
+ * exactly the same count every time and never admits above it. Three such episodes, with calls that end between them, make a
+ * limit; four where the count is small, for small counts coincide. One more where the provider names requests: many have one
+ * name for whatever they refuse for. One admission above the count clears the suspicion. A learned cap is probed with
  * one call more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often
  * it was raised in a row; once one was wrong, the next takes more episodes. A refusal that came at random makes the cap
  * itself doubtful, so it is probed within a second.
@@ -33,6 +34,11 @@ export const defaults = {
   /** Episodes at the same count that make a limit; below `smallCount`, one more. */
   episodes: 3,
   smallCount: 8,
+  /** Episodes more where the provider names its limit of requests, for that may be what it names whatever it refuses for. */
+  episodesNamed: 1,
+  /** Calls that must end between two episodes, as a share of the count, and at least. */
+  turned: 0.125,
+  turnedLeast: 2,
   /** Episodes more for each learned cap that proved wrong, and caps that count. */
   episodesWrong: 2,
   wrongMost: 3,
@@ -83,7 +89,7 @@ export interface State {
   readonly answerSeconds: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
-  /** Successes since the last change. */
+  /** Successes since the last change, or the last episode that speaks for a cap. */
   readonly clean: number
   /** What timeouts tell. */
   readonly timeouts: Timeouts.State
@@ -205,6 +211,7 @@ export const succeed = (before: State, seq: number, at: number, now: number): St
       ? { ...state, episodes: 0, clean: 0 }
       : { ...state, clean: state.clean + 1 }
   }
+  if (state.kind === "unknown") return state.suspect < 0 ? state : { ...state, clean: state.clean + 1 }
   if (state.kind !== "timeouts" || now < state.trialUntil) return state
   if (state.limit + 1 <= state.cutFrom * defaults.doubling) return { ...state, limit: state.limit + 1 }
   if (state.clean + 1 < state.limit) return { ...state, clean: state.clean + 1 }
@@ -230,20 +237,20 @@ export const heard = (state: State, seconds: number): State => ({
   refusalSeconds: state.refusalSeconds * 0.8 + seconds * 0.2
 })
 
+/** Says what the provider named as it refused. */
+export type About = "concurrency" | "requests" | "nothing"
+
 /** Says what a refusal was about. */
 export type Verdict = "in-flight" | "rate"
 
-/**
- * Learns from a refusal of the `count`-th call in flight, and says whether it was about the calls in flight.
- *
- * @param named true where the provider named concurrency, false where it named nothing
- */
+/** Learns from a refusal of the `count`-th call in flight, and says whether it was about the calls in flight. */
 export const refuse = (
   before: State,
   attempt: { readonly seq: number; readonly at: number; readonly count: number },
-  named: boolean,
+  about: About,
   now: number
 ): [Verdict, State] => {
+  const named = about === "concurrency"
   const own = ended(before, attempt.seq)
   const fresh = named && attempt.at > before.cutAt
   // it comes at random, or the cap has fallen: then the next one is believed
@@ -253,7 +260,7 @@ export const refuse = (
     return ["in-flight", { ...own, most: 0, doubts, cutAt: now, probeAt, probeEvery: defaults.probeSeconds }]
   }
   const state: State = { ...own, raises: 0, most: fresh ? 0 : own.most }
-  // a call that was alone in flight and is not told why it is refused exceeded no cap
+  // a call that was alone in flight and is not told that it was one too many exceeded no cap
   const alone = !named && attempt.count <= 1
   if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
   const count = Math.max(1, attempt.count - 1)
@@ -268,11 +275,15 @@ export const refuse = (
     return ["in-flight", { ...state, cutAt: now, clean: 0, episodes: 1 }]
   }
   if (attempt.at <= state.cutAt) return [named || state.kind === "cap" ? "in-flight" : "rate", state]
+  // hardly any has ended since: a bucket that is as empty as it was refuses at the same count
+  const turned = state.clean >= Math.max(defaults.turnedLeast, count * defaults.turned)
+  if (!named && state.suspect === count && !turned) return ["rate", { ...state, cutAt: now }]
   const cut: State = { ...state, cutAt: now, clean: 0 }
   if (named && state.doubts > 1) return ["in-flight", { ...cut, doubts: state.doubts - 1 }]
   if (named) return ["in-flight", learned(cut, count, now)]
   if (state.suspect !== count) return ["rate", { ...cut, suspect: count, episodes: 1 }]
-  const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0) + defaults.episodesWrong * state.wrong
+  const enough = defaults.episodes + (count < defaults.smallCount ? 1 : 0) +
+    (about === "requests" ? defaults.episodesNamed : 0) + defaults.episodesWrong * state.wrong
   return state.episodes + 1 >= enough
     ? ["in-flight", learned(cut, count, now)]
     : ["rate", { ...cut, episodes: state.episodes + 1 }]

@@ -11,7 +11,7 @@
  * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |
  * | Success | | | real usage replaces the estimate | grows back after timeouts | ends it |
- * | Throttled, requests or model | by the hint | learns | given back | | |
+ * | Throttled, requests or model | by the hint | learns, unless a cap explains it | given back | learns, where a cap explains it | |
  * | Throttled, tokens | by the hint | given back | learns | | |
  * | Throttled, concurrency | by the hint, while in doubt | given back | given back | learns | |
  * | Throttled, unknown | by the hint | learns, unless one of the next two explains it | learns, where its mirror expected the refusal or, before there is a mirror, larger calls are refused | learns, where a cap explains it | |

@@ -46,10 +46,10 @@ export const refuse = (
     }
   }
   let about: Limit | "in-flight" = scope === "tokens" ? "tokens" : "requests"
-  if (scope === "concurrency" || scope === "unknown") {
+  if (scope !== "tokens") {
     const [verdict, inFlight] = filled(state, ticket, scope)
       ? ["rate" as const, InFlight.ended(state.inFlight, ticket.seq)]
-      : InFlight.refuse(state.inFlight, ticket, scope === "concurrency", now)
+      : InFlight.refuse(state.inFlight, ticket, named[scope], now)
     if (inFlight.limit < state.inFlight.limit) {
       decisions.push({ subject: "in-flight", reason: "cap-found", from: state.inFlight.limit, to: inFlight.limit })
     }
@@ -83,12 +83,15 @@ export const refuse = (
   return paused(state, ticket, sample.retryAfter, decisions, now)
 }
 
+/** What a scope names, as far as calls in flight are concerned: a limit of a model is one of its requests. */
+const named = { concurrency: "concurrency", requests: "requests", model: "requests", unknown: "nothing" } as const
+
 /**
  * Says whether a pause may have filled the bucket, and all that was sent since is in flight: then the bucket refuses at
  * the same count each time, as a cap does.
  */
 const filled = (state: State, ticket: Ticket, scope: Throttled["scope"]): boolean =>
-  scope === "unknown" && state.inFlight.kind !== "cap" && AdaptiveRate.lostSeconds(state.requests) > 0 &&
+  scope !== "concurrency" && state.inFlight.kind !== "cap" && AdaptiveRate.lostSeconds(state.requests) > 0 &&
   ticket.seq - state.resumedWith + 1 >= ticket.count
 
 /** Puts the learner of requests back to where it was before refusals that were about calls in flight. */

@@ -219,12 +219,14 @@ describe("AdaptiveRate", () => {
 
 describe("LaneInFlight", () => {
   const refuse = (state: InFlight.State, seq: number, count: number, at: number) =>
-    InFlight.refuse(state, { seq, at, count }, false, at + 0.05)
+    InFlight.refuse(state, { seq, at, count }, "nothing", at + 0.05)
+  const answered = (state: InFlight.State, calls: number, at: number): InFlight.State =>
+    calls === 0 ? state : answered(InFlight.succeed(state, 1000 + calls, at - 3, at), calls - 1, at)
 
   it("takes two refusals for a rate, and the same count once more for a cap", () => {
     const [first, suspected] = refuse(InFlight.make(), 16, 17, 1)
-    const [second, again] = refuse(suspected, 30, 17, 4)
-    const [third, learned] = refuse(again, 44, 17, 7)
+    const [second, again] = refuse(answered(suspected, 5, 3), 30, 17, 4)
+    const [third, learned] = refuse(answered(again, 5, 6), 44, 17, 7)
     expect([first, second, third]).toEqual(["rate", "rate", "in-flight"])
     expect([again.kind, learned.kind, learned.limit]).toEqual(["unknown", "cap", 16])
   })
@@ -237,12 +239,12 @@ describe("LaneInFlight", () => {
   })
 
   it("believes a refusal that names concurrency at once", () => {
-    const [verdict, state] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const [verdict, state] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, "concurrency", 1.05)
     expect([verdict, state.limit]).toEqual(["in-flight", 8])
   })
 
   const named = (state: InFlight.State, seq: number, count: number, at: number) =>
-    InFlight.refuse(state, { seq, at, count }, true, at + 0.05)
+    InFlight.refuse(state, { seq, at, count }, "concurrency", at + 0.05)
 
   it("doubts a refusal that names concurrency where as many were admitted, and believes the next", () => {
     const [verdict, doubted] = named(InFlight.send(InFlight.make(), 0, 40, 1), 9, 5, 2)
@@ -256,7 +258,7 @@ describe("LaneInFlight", () => {
     expect(named(InFlight.ended(sent, 0), 9, 5, 2)[1].limit).toBe(4)
     expect(named(sent, 9, 5, 1.1)[1].limit).toBe(4)
     expect(named(sent, 0, 40, 1)[1].limit).toBe(39)
-    expect(InFlight.refuse(sent, { seq: 9, at: 0.9, count: 5 }, true, 2)[1].limit).toBe(4)
+    expect(InFlight.refuse(sent, { seq: 9, at: 0.9, count: 5 }, "concurrency", 2)[1].limit).toBe(4)
   })
 
   it("believes the less that name concurrency the more came at random", () => {
@@ -277,7 +279,7 @@ describe("LaneInFlight", () => {
   })
 
   it("probes one above a cap, and raises it when the probe is admitted", () => {
-    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, "concurrency", 1.05)
     expect(InFlight.capacity(capped, 5)).toBe(8)
     expect(InFlight.capacity(capped, 12)).toBe(9)
     const probing = InFlight.send(capped, 50, 9, 12)
@@ -293,11 +295,11 @@ describe("LaneInFlight", () => {
       state = next
     }
     expect([state.kind, refuse(state, 9, 1, 8.02)[0]]).toEqual(["unknown", "rate"])
-    expect(InFlight.refuse(state, { seq: 10, at: 10, count: 1 }, true, 10.05)[1].limit).toBe(1)
+    expect(InFlight.refuse(state, { seq: 10, at: 10, count: 1 }, "concurrency", 10.05)[1].limit).toBe(1)
   })
 
   it("takes what was sent before the last cut for the same episode", () => {
-    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, "concurrency", 1.05)
     const [, suspected] = refuse(InFlight.make(), 16, 17, 1)
     expect([refuse(capped, 1, 4, 1)[0], refuse(suspected, 17, 19, 1)[0]]).toEqual(["in-flight", "rate"])
   })
@@ -307,18 +309,18 @@ describe("LaneInFlight", () => {
       let state = from
       for (let n = 1;; n++) {
         const at = from.probeAt + 10 * n
-        state = refuse(state, 100 * n, count, at)[1]
+        state = refuse(answered(state, 3, at - 1), 100 * n, count, at)[1]
         if (state.kind === "cap") return n
       }
     }
     expect([episodes(InFlight.make()), episodes(InFlight.make(), 4)]).toEqual([3, 4])
-    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, true, 1.05)
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 9 }, "concurrency", 1.05)
     const raised = InFlight.advance(InFlight.send(capped, 50, 9, 12), 13)
     expect(episodes({ ...raised, kind: "unknown", limit: Infinity })).toBe(5)
   })
 
   it("probes a cap not at the heels of another call", () => {
-    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 3 }, true, 1.05)
+    const [, capped] = InFlight.refuse(InFlight.make(), { seq: 0, at: 1, count: 3 }, "concurrency", 1.05)
     const busy = InFlight.send(InFlight.succeed(capped, 1, 2, 10), 2, 2, 20)
     expect([InFlight.wait(busy, 1, 20), InFlight.wait(busy, 2, 20), InFlight.wait(busy, 3, 20)]).toEqual([
       0,
@@ -728,7 +730,7 @@ describe("LaneKernel", () => {
 
   it("takes what a pause filled for no cap, where the bucket refuses at the same count each time", () => {
     // the provider asks for a minute each time, in which its bucket of five fills up
-    const refused = (lost: boolean): string => {
+    const refused = (lost: boolean, scope: "unknown" | "requests" | "model" = "unknown"): string => {
       let state = Kernel.make({ requests: { initial: 10 } }, 0)
       let now = 0
       for (let episode = 0; episode < 5; episode++) {
@@ -745,7 +747,7 @@ describe("LaneKernel", () => {
           state = sent
         }
         for (const [i, ticket] of tickets.entries()) {
-          const sample: Kernel.Sample = i < 5 ? { _tag: "Success" } : { _tag: "Throttled", scope: "unknown" }
+          const sample: Kernel.Sample = i < 5 ? { _tag: "Success" } : { _tag: "Throttled", scope }
           // the last is refused while all others are under way
           state = i < 5 ? state : Kernel.settle(state, ticket, sample, now + 0.1)[1]
         }
@@ -754,6 +756,9 @@ describe("LaneKernel", () => {
       return state.inFlight.kind
     }
     expect([refused(true), refused(false)]).toEqual(["unknown", "cap"])
+    // a cap may go by the name of a limit of requests
+    expect([refused(true, "requests"), refused(false, "requests")]).toEqual(["unknown", "cap"])
+    expect([refused(true, "model"), refused(false, "model")]).toEqual(["unknown", "cap"])
   })
 
   it("gives unused tokens back", () => {

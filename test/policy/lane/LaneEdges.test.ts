@@ -271,7 +271,7 @@ describe("LaneInFlight, edges", () => {
   it("forgives a refusal one below the cap after enough successes", () => {
     const below = { seq: 1, at: 1, count: 4 }
     let state = InFlight.make({ limit: 4 })
-    const [verdict, once] = InFlight.refuse(state, below, false, 1.05)
+    const [verdict, once] = InFlight.refuse(state, below, "nothing", 1.05)
     expect([verdict, once.limit, once.episodes]).toEqual(["in-flight", 4, 1])
     state = once
     for (let seq = 2; seq < 19; seq++) state = InFlight.succeed(state, seq, 2, 2)
@@ -286,7 +286,7 @@ describe("LaneInFlight, edges", () => {
       const at = state.probeAt
       const probing = InFlight.send(state, seq, 5, at)
       expect([probing.aboveSeq, probing.aboveAt]).toEqual([seq, at])
-      const [verdict, refused] = InFlight.refuse(probing, { seq, at, count: 5 }, false, at + 0.05)
+      const [verdict, refused] = InFlight.refuse(probing, { seq, at, count: 5 }, "nothing", at + 0.05)
       expect([verdict, refused.limit, refused.aboveSeq, refused.aboveAt]).toEqual(["in-flight", 4, -1, -1])
       state = refused
       return refused.probeEvery

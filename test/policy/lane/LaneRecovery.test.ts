@@ -464,7 +464,7 @@ describe("LaneKernel, above a cap of calls in flight", () => {
       return state.limit
     })
     expect(raises).toEqual([17, 18, 21, 24, 27])
-    const [, refused] = InFlight.refuse(state, { seq: 200, at: now + 2, count: 28 }, true, now + 2.05)
+    const [, refused] = InFlight.refuse(state, { seq: 200, at: now + 2, count: 28 }, "concurrency", now + 2.05)
     const at = refused.probeAt
     expect(InFlight.advance(InFlight.send(refused, 201, 28, at), at + 0.3).limit).toBe(28)
   })
