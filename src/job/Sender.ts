@@ -22,7 +22,7 @@ import * as Report from "./Report.ts"
 
 /** Says how rows are sent. */
 export interface Options {
-  /** When a call is retried. Default: `Retry.policy({ maxAttempts: 8 })`: a job has time. */
+  /** When a call is retried. Default: `Retry.policy()`, and where its attempts run out the job tries again later. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Rank in the lanes' queues. Default: `bulk`, so that interactive calls of the same client go first. */
   readonly priority?: Priority | undefined
@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /** Holds the defaults of this module. */
-export const defaults = { maxAttempts: 8, priority: "bulk", label: "job" } as const
+export const defaults = { priority: "bulk", label: "job" } as const
 
 /** Says more of a failure than its class does: its status, unless that is one of success, or the system's code. */
 const detailOf = (error: TogetherError.TogetherError): string | number | undefined =>
@@ -46,7 +46,7 @@ export const together = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<Send, never, Together.Together> {
   const client = yield* Together.Together
-  const policy = options.retry ?? Retry.policy({ maxAttempts: defaults.maxAttempts })
+  const policy = options.retry ?? Retry.policy()
   const { report } = options
 
   return (row) =>

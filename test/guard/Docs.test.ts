@@ -64,6 +64,7 @@ describe("docs", () => {
       "retryAfter.spread": Retry.defaults.hintSpread,
       "maxAttempts": Retry.defaults.maxAttempts
     }
+    expect(text).toContain(`no more than ${Retry.defaults.maxFailures} of them may end otherwise`)
     for (const [option, value] of Object.entries(stated)) {
       expect([option, cell(text, option)]).toEqual([option, worded(value)])
     }

@@ -528,13 +528,21 @@ describe("Retry", () => {
   })
 
   describe("policy", () => {
-    it.effect("is its document: five attempts, full jitter, longer after a 429", () =>
+    it.effect("is its document: five attempts, twelve where refused, full jitter, longer after a 429", () =>
       Effect.gen(function*() {
-        for (const inputs of [[server], [limited(0)], [limited("3 seconds"), server, limited(0)]] as const) {
+        const busy = new OverloadedError({ message: "503" })
+        for (
+          const [retries, ...inputs] of [
+            [4, server],
+            [11, limited(0)],
+            [11, busy],
+            [11, limited("3 seconds"), server, busy, server, limited(0)]
+          ] as const
+        ) {
           for (let seed = 0; seed < 20; seed++) {
-            const options = { inputs, attempts: 8, seed }
+            const options = { inputs, attempts: 20, seed }
             const fromPolicy = yield* Retry.preview(Retry.policy(), options)
-            expect(fromPolicy).toHaveLength(4)
+            expect(fromPolicy).toHaveLength(retries)
             expect(yield* Retry.preview(Retry.defaultDocument, options)).toEqual(fromPolicy)
           }
         }
@@ -550,9 +558,10 @@ describe("Retry", () => {
           Effect.map(half(Retry.preview(Retry.policy(options), { inputs, attempts: 5 })), (all) =>
             all.map((delay) => Duration.toMillis(delay)))
         expect(yield* delays({})).toEqual([250, 500, 1000, 2000])
-        expect(yield* delays({}, [limited(0)])).toEqual([500, 1000, 2000, 4000])
-        expect(yield* delays({ base: "2 seconds" }, [limited(0)])).toEqual([1000, 2000, 4000, 8000])
-        expect(yield* delays({ throttledBase: "4 seconds" }, [limited(0)])).toEqual([2000, 4000, 8000, 10_000])
+        expect(yield* delays({}, [limited(0)])).toEqual([500, 1000, 2000, 2000])
+        expect(yield* delays({ base: "2 seconds" }, [limited(0)])).toEqual([1000, 2000, 2000, 2000])
+        const patient = { throttledBase: "4 seconds", cap: "20 seconds" } as const
+        expect(yield* delays(patient, [limited(0)])).toEqual([2000, 4000, 8000, 10_000])
         expect(yield* delays({ jitter: "none", factor: 3, cap: "4 seconds" })).toEqual([500, 1500, 4000, 4000])
         expect(yield* delays({ jitter: "equal" })).toEqual([375, 750, 1500, 3000])
         expect(yield* delays({ jitter: "proportional" })).toEqual([500, 1000, 2000, 4000])

@@ -151,7 +151,7 @@ describe("RetryDocument", () => {
     Effect.gen(function*() {
       const decoded = yield* Schema.decodeEffect(RetryDocument.RetryDocument)(Retry.defaultDocument)
       expect(decoded).toMatchObject({
-        base: Duration.millis(500),
+        schedules: [{ base: Duration.millis(500) }],
         byTag: { RateLimitError: { base: Duration.seconds(1) } }
       })
       const encoded = yield* Schema.encodeEffect(RetryDocument.RetryDocument)(decoded)

@@ -11,6 +11,7 @@ import * as Job from "../../src/job/Job.ts"
 import * as Report from "../../src/job/Report.ts"
 import * as Row from "../../src/job/Row.ts"
 import * as Selection from "../../src/job/Selection.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 import * as Sender from "../../src/job/Sender.ts"
 import * as SimulatedProvider from "../../src/testing/SimulatedProvider.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
@@ -179,7 +180,7 @@ describe("Sender", () => {
             row("/v1/chat/completions", { model: "openai/gpt-oss-20b", messages: [{ role: "user", content: "Hi" }] })
           )
         )
-        expect(error).toMatchObject({ _tag: "ServerError", attempts: Sender.defaults.maxAttempts })
+        expect(error).toMatchObject({ _tag: "ServerError", attempts: Retry.defaults.maxFailures })
       }).pipe(Effect.provide(client({ outages: [{ from: 0, kind: 500 }] })))
     ))
 })

@@ -41,8 +41,7 @@ describe("docs/job.md", () => {
     expect(said.get("patience")).toBe(`${Patience.defaults.rounds} rounds, ${outage} s, ${beforeFirst} s`)
     const text = page("job.md")
     expect(text).toContain(
-      `up to ${Sender.defaults.maxAttempts} attempts for a call, ranks it as \`${Sender.defaults.priority}\`, and labels ` +
-        `it \`${Sender.defaults.label}\``
+      `ranks it as \`${Sender.defaults.priority}\`, and labels it \`${Sender.defaults.label}\``
     )
     expect(text).toContain(`after ${Patience.defaults.abandonAfter} of a model and not one answer`)
     expect(text).toContain(`parts of at most ${Parts.defaults.maxRows.toLocaleString("en")}`)

@@ -102,11 +102,11 @@ describe("Pipeline", () => {
         expect(exit).toEqual(Exit.succeed(2))
       }))
 
-    it.effect.each<[string, Simulation.Options, bigint]>([
-      ["nothing where nothing connects", { outages: [{ kind: "refused" }] }, 0n],
-      ["nothing where it is refused", { outages: [{ kind: 503 }] }, 0n],
-      ["every attempt whose connection is cut", { outages: [{ kind: "reset" }] }, 5n * high]
-    ])("of a call that fails charges %s", ([, provider, charged]) =>
+    it.effect.each<[string, Simulation.Options, number, bigint]>([
+      ["nothing where nothing connects", { outages: [{ kind: "refused" }] }, 5, 0n],
+      ["nothing where it is refused", { outages: [{ kind: 503 }] }, 12, 0n],
+      ["every attempt whose connection is cut", { outages: [{ kind: "reset" }] }, 5, 5n * high]
+    ])("of a call that fails charges %s", ([, provider, attempts, charged]) =>
       Effect.gen(function*() {
         const { exit } = yield* world(
           ({ arrivals, credits, together }) =>
@@ -117,7 +117,7 @@ describe("Pipeline", () => {
           { limit: "$1", provider }
         )
         expect(Exit.getSuccess(exit)).toMatchObject({
-          value: [5, { settled: charged, uncertain: charged, atRisk: 0n, reserved: 0n, open: 0 }]
+          value: [attempts, { settled: charged, uncertain: charged, atRisk: 0n, reserved: 0n, open: 0 }]
         })
       }))
 

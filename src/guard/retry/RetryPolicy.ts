@@ -30,10 +30,12 @@ export const defaults = {
   /** Ceiling of the first wait after a 429 without a hint: the limit needs longer to clear than a hiccup. */
   throttledBase: Duration.seconds(1),
   /** Longest ceiling of a wait without a hint. */
-  cap: Duration.seconds(20),
+  cap: Duration.seconds(4),
   jitter: "full",
-  /** Attempts of one call, the first included. */
-  maxAttempts: 5
+  /** Attempts of one call, the first included: where three in ten answer 503, one call in two million is lost. */
+  maxAttempts: 12,
+  /** Attempts of those that may end otherwise than refused before any work (429, 503, 529): they may be billed. */
+  maxFailures: 5
 } as const
 
 const waits = ["base", "throttledBase", "cap", "floor"] as const
@@ -49,7 +51,7 @@ export interface PolicyOptions<in I = unknown, out R = never> {
   readonly throttledBase?: Duration.Input | undefined
   /** Growth from one retry to the next, at least 1. Default 2. */
   readonly factor?: number | undefined
-  /** Longest ceiling of a wait without a hint. Default 20 seconds, or `base`, `throttledBase` or `floor` if longer. */
+  /** Longest ceiling of a wait without a hint. Default 4 seconds, or `base`, `throttledBase` or `floor` if longer. */
   readonly cap?: Duration.Input | undefined
   /** How the delay is drawn. Default `"full"`: fewest calls when many clients share a limit. */
   readonly jitter?: Jitter | undefined
@@ -57,7 +59,7 @@ export interface PolicyOptions<in I = unknown, out R = never> {
   readonly floor?: Duration.Input | undefined
   /** How the provider's hints are followed; `false` ignores them. Default: up to 60 seconds, at most 25 % late. */
   readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
-  /** Attempts of one call, the first included, at least 1. Default 5. */
+  /** Attempts of one call, the first included, at least 1, whatever their errors. Default 12, of which 5 may end otherwise than refused (429, 503, 529). */
   readonly maxAttempts?: number | undefined
   /** Longest time from the first attempt to the start of the last. Default: none, see `Deadline.run`. */
   readonly maxElapsed?: Duration.Input | undefined
@@ -143,7 +145,8 @@ export const finish = <I, R>(
   schedule.pipe(RetrySchedule.unlessIncurable, Schedule.map(({ duration }) => Effect.succeed(duration)))
 
 /**
- * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts.
+ * Builds a retry schedule: exponential backoff with full jitter, hints honoured, five attempts, or twelve where the
+ * provider refuses (429, 503, 529) before it does any work.
  *
  * **Details**: curve → cap → jitter → by tag → hint → floor → maxElapsed → maxAttempts. Its output is the delay. It
  * accepts any error; errors of the provider decide by their tag and their `retryAfter`. Under plain `Effect.retry` it
@@ -165,7 +168,11 @@ export const policy = <I = unknown, R = never>(
     if (jitter === "decorrelated") return RetryDelay.decorrelatedJitter({ base: from, cap })
     return assemble(RetryDelay.exponential(from, factor), { cap, jitter })
   }
-  return finish(assemble<I, R>(RetrySchedule.byTag(curve(base), { RateLimitError: curve(throttledBase) }), {
+  const others = options.maxAttempts === undefined
+    ? RetrySchedule.maxAttempts(curve(base), defaults.maxFailures)
+    : curve(base)
+  const refused = { RateLimitError: curve(throttledBase), OverloadedError: curve(base) }
+  return finish(assemble<I, R>(RetrySchedule.byTag(others, refused), {
     byTag: options.tags,
     retryAfter: options.retryAfter ?? {},
     floor,
@@ -176,12 +183,13 @@ export const policy = <I = unknown, R = never>(
 
 /** Holds the default policy as a document: `policy()` and `fromDocument(defaultDocument)` give the same delays. */
 export const defaultDocument: RetryDocumentJson = {
-  type: "exponential",
-  base: "500 millis",
-  cap: "20 seconds",
-  jitter: "full",
-  byTag: { RateLimitError: { type: "exponential", base: "1 second", cap: "20 seconds", jitter: "full" } },
+  type: "sequence",
+  schedules: [{ type: "exponential", base: "500 millis", cap: "4 seconds", jitter: "full", maxAttempts: 5 }],
+  byTag: {
+    RateLimitError: { type: "exponential", base: "1 second", cap: "4 seconds", jitter: "full" },
+    OverloadedError: { type: "exponential", base: "500 millis", cap: "4 seconds", jitter: "full" }
+  },
   retryAfter: { cap: "60 seconds", spread: 0.25 },
   floor: "10 millis",
-  maxAttempts: 5
+  maxAttempts: 12
 }
