@@ -66,6 +66,7 @@ export const toState = (learned: Learned, state: Kernel.State, options: Kernel.O
     tokens: { ...fresh.tokens, cutAt: now },
     count: state.count,
     next: state.next,
+    use: state.use,
     outage: state.outage,
     pausedUntil: state.pausedUntil
   }

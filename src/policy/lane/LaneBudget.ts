@@ -13,6 +13,7 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
 import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
+import * as Use from "./LaneUse.ts"
 import * as Silence from "../Silence.ts"
 
 const unpaid = (debt: Debt, rate: number, now: number): number =>
@@ -33,15 +34,21 @@ const requestPace = (state: State, now: number): number =>
 
 const tokenPace = (state: State): number => pace(state.tokens, state.tokenMirror)
 
-/** Takes from what a cap of the user allows, which counts whatever was sent, or gives back: a second's worth at the most. */
-const charged = (cap: Debt, ceiling: number, cost: number, now: number): Debt => {
+/**
+ * Takes from what a cap of the user allows, which counts whatever was sent, or gives back: a second's worth at the most.
+ * `spare` are the seconds for which it makes up where it was not used.
+ */
+const charged = (cap: Debt, ceiling: number, cost: number, now: number, spare: number = defaults.lag): Debt => {
   if (ceiling === Infinity) return cap
-  const owed = Math.max(Math.min(-defaults.lag * ceiling, cap.units), unpaid(cap, ceiling, now))
+  const owed = Math.max(Math.min(-spare * ceiling, cap.units), unpaid(cap, ceiling, now))
   return { units: Math.max(-ceiling, owed + cost), at: now }
 }
 
 const capWait = (cap: Debt, ceiling: number, now: number): number =>
   ceiling === Infinity ? 0 : unpaid(cap, ceiling, now) / ceiling
+
+/** Says whether the cap of the user alone holds: two limits without any burst would add up. */
+const isCapped = ({ ceiling, rate }: AdaptiveRate.State): boolean => rate >= ceiling && ceiling < Infinity
 
 /** Reads the requests that are owed. */
 export const requestsOwed = (state: State, now: number, late: boolean): number =>
@@ -55,7 +62,7 @@ export const tokensOwed = (state: State, now: number, late: boolean): number =>
 export const requestWait = (state: State, now: number): number => {
   const rate = requestPace(state, now)
   const paid = Math.max(
-    unpaid(state.requestDebt, rate, now) / rate,
+    isCapped(state.requests) ? 0 : unpaid(state.requestDebt, rate, now) / rate,
     capWait(state.requestCap, state.requests.ceiling, now)
   )
   return state.requestMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
@@ -68,7 +75,7 @@ export const tokenWait = (state: State, cost: number, now: number): number => {
   const owed = unpaid(state.tokenDebt, rate, now)
   const capped = capWait(state.tokenCap, state.tokens.ceiling, now)
   const { tokenMirror } = state
-  if (tokenMirror === undefined) return Math.max(owed / rate, capped)
+  if (tokenMirror === undefined) return Math.max(isCapped(state.tokens) ? 0 : owed / rate, capped)
   // a debt is no better proved than the rate that it is paid off at
   const paid = Math.min(owed / rate, BucketMirror.longest(tokenMirror, owed, now))
   return Math.max(paid, capped, BucketMirror.wait(tokenMirror, cost, now))
@@ -81,6 +88,9 @@ export const tokenWait = (state: State, cost: number, now: number): number => {
  */
 const felt = (held: boolean, heldAt: number, debt: Debt, now: number): boolean =>
   held || (debt.units < 0 && now - heldAt <= defaults.lag)
+
+/** Reads the seconds of a cap that are made up for: more where the other limit held the attempt back, or both would add up. */
+const spareWhere = (isOther: boolean): number => isOther ? defaults.capSpare : defaults.lag
 
 /** Takes what an attempt needs from both limits. `held` names the one that it had to wait for. */
 export const take = (
@@ -104,8 +114,8 @@ export const take = (
     tokens: AdaptiveRate.send(state.tokens, tokens, felt(held.tokens, tokensHeldAt, tokenDebt, now), now),
     requestDebt: { units: owed + 1 - made, at: now },
     tokenDebt: { units: state.tokensPaced ? tokensOwed(state, now, late.tokens) + tokens : 0, at: now },
-    requestCap: charged(state.requestCap, state.requests.ceiling, 1, now),
-    tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens, now),
+    requestCap: charged(state.requestCap, state.requests.ceiling, 1, now, spareWhere(late.tokens)),
+    tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens, now, spareWhere(late.requests)),
     requestMirror: state.requestMirror && BucketMirror.send(state.requestMirror, state.next, 1, held.requests, now),
     tokenMirror: state.tokenMirror && BucketMirror.send(state.tokenMirror, state.next, tokens, held.tokens, now)
   }
@@ -166,6 +176,39 @@ export const neverSent = (state: State, ticket: Ticket, now: number): State =>
     ticket,
     now
   )
+
+/**
+ * Learns what calls really use of what was estimated for them.
+ *
+ * A limit that was refused in units that proved far too small is forgotten, and met again.
+ */
+export const learned = (state: State, ticket: Ticket, tokens: number, now: number): State => {
+  const use = Use.learn(state.use, ticket, tokens)
+  const grown = use.scale / state.use.scale
+  const { tokenMirror } = state
+  const next: State = {
+    ...state,
+    use,
+    meanTokens: state.meanTokens * grown,
+    tokenMirror: tokenMirror && BucketMirror.blurred(tokenMirror, Use.deviation(use, state.count))
+  }
+  return grown >= Use.defaults.outgrown && tokenMirror !== undefined && state.tokens.traffic.refused > 0
+    ? unlearned(next, now)
+    : next
+}
+
+/** Begins anew with tokens, as before the first refusal. */
+const unlearned = (state: State, now: number): State => {
+  const { ceiling, told, traffic: { refused, sent } } = state.tokens
+  const fresh = AdaptiveRate.make({ initial: ceiling, ceiling }, now)
+  return {
+    ...state,
+    tokens: { ...fresh, told, cutAt: now, traffic: { ...fresh.traffic, refused, sent } },
+    tokenMirror: undefined,
+    tokensPaced: Number.isFinite(ceiling),
+    tokenDebt: { units: 0, at: now }
+  }
+}
 
 /** Corrects the tokens that an attempt took to what it really used; a second's worth of credit at the most. */
 export const used = (state: State, ticket: Ticket, tokens: number, now: number): State => {

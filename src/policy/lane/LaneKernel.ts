@@ -44,6 +44,7 @@ import * as Outage from "./LaneOutage.ts"
 import * as Refusal from "./LaneRefusal.ts"
 import * as Stray from "./LaneStray.ts"
 import { type Blocker, type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
+import * as Use from "./LaneUse.ts"
 
 export {
   type Blocker,
@@ -64,7 +65,7 @@ export {
 export const wait = (
   state: State,
   now: number,
-  tokens = state.meanTokens
+  tokens?: number
 ): readonly [seconds: number, by: Blocker | undefined] => {
   const full = InFlight.wait(state.inFlight, state.count, now)
   if (full > 0) return [Math.max(full, quantumSeconds), "in-flight"]
@@ -75,7 +76,8 @@ export const wait = (
     seconds = requests
     by = "requests"
   }
-  const forTokens = Budget.tokenWait(state, tokens, now)
+  const cost = tokens === undefined ? state.meanTokens : Use.charged(state.use, tokens)
+  const forTokens = Budget.tokenWait(state, cost, now)
   if (forTokens > Math.max(epsilon, seconds)) {
     seconds = forTokens
     by = "tokens"
@@ -165,16 +167,18 @@ const unchanged = (state: State): readonly [ReadonlyArray<Decision>, State] => [
  */
 export const admit = (
   state: State,
-  tokens: number,
+  estimated: number,
   blocker: Blocker | undefined,
   now: number
 ): readonly [Ticket, State] => {
+  const tokens = Use.charged(state.use, estimated)
   const seq = state.next
   const count = state.count + 1
   const ticket: Ticket = {
     seq,
     at: now,
     tokens,
+    estimated,
     count,
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
@@ -274,7 +278,7 @@ const succeeded = (
 ): readonly [ReadonlyArray<Decision>, State] => {
   const returned = sample.tokens === undefined
     ? before
-    : Budget.used(before, ticket, sample.tokens, now)
+    : Budget.used(Budget.learned(before, ticket, sample.tokens, now), ticket, sample.tokens, now)
   const outage = Outage.succeed(returned.outage, ticket.at, now)
   const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now)
   const hintless = ticket.at > returned.pausedUntil ? 0 : returned.hintless

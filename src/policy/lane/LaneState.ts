@@ -9,6 +9,7 @@ import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
+import * as Use from "./LaneUse.ts"
 import * as Stray from "./LaneStray.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 
@@ -76,6 +77,8 @@ export const defaults = {
   through: 5,
   /** Seconds by which a late timer is made up for. */
   lag: 0.02,
+  /** Seconds of a cap of the user that are made up for, where the other limit held the lane back. */
+  capSpare: 0.5,
   /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
   makeUp: 0.2,
   makeUpBurst: 0.8,
@@ -119,6 +122,8 @@ export interface State {
   readonly requestsOwed: number
   /** False until the provider first refused tokens, or a limit of tokens was given: tokens are counted, not paced. */
   readonly tokensPaced: boolean
+  /** What calls use for each token that was estimated. */
+  readonly use: Use.State
   readonly inFlight: InFlight.State
   /** The requests learner before the first refusal that turned out to be about calls in flight. */
   readonly beforeSuspicion: AdaptiveRate.State | undefined
@@ -149,7 +154,9 @@ export interface State {
 export interface Ticket {
   readonly seq: number
   readonly at: number
+  /** Tokens that it was charged, and its estimate. */
   readonly tokens: number
+  readonly estimated: number
   /** Attempts in flight with it. */
   readonly count: number
   /** Units sent before it. */
@@ -183,6 +190,7 @@ export const make = (options: Options = {}, now = 0): State => {
     tokensHeldAt: -Infinity,
     requestsOwed: 0,
     tokensPaced: given,
+    use: Use.initial,
     inFlight: InFlight.make({ max, limit }, now),
     beforeSuspicion: undefined,
     stray: Stray.initial,

@@ -34,7 +34,10 @@ export { around, defaults, make, type Reason, type State } from "./BucketMirrorS
 /** Reads the rate, in units per second. */
 export const rate = (state: State): number => state.guesses.rate
 
-const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean)
+const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean, state.blur)
+
+/** Takes what is under way to be counted wrongly by so many units: what the provider says of a guess weighs less. */
+export const blurred = (state: State, units: number): State => units === state.blur ? state : { ...state, blur: units }
 
 const paced = (state: State, now: number): Partial<State> => {
   if (state.probing >= 0) return { probing: state.probing + 1 }

@@ -77,6 +77,8 @@ export interface State {
   /** Refusals in a row with nothing admitted in between, and the rate before the first of them. */
   readonly inVain: number
   readonly fellFrom: number
+  /** Units by which what is under way may be counted wrongly. */
+  readonly blur: number
   /** What held, and the way back to it. */
   readonly back: Return.State
 }
@@ -104,7 +106,8 @@ const begun = (
   before,
   use: 0,
   inVain: 0,
-  fellFrom: 0
+  fellFrom: 0,
+  blur: 0
 })
 
 /**
