@@ -66,7 +66,7 @@ export interface GuardedCalls {
     options: CallOptions | undefined,
     attempt: (call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
   ) => Effect.Effect<A, TogetherError>
-  /** Runs a call that streams. */
+  /** Runs a call that streams, once: who runs it again makes it anew. */
   readonly streamed: <Chunk>(
     subject: Subject,
     options: CallOptions | undefined,
@@ -223,17 +223,17 @@ export const make = (shared: Shared): GuardedCalls => {
         )
       }),
     streamed: (subject, options, open) => {
-      const guarded = Effect.gen(function*() {
-        const { call, guards } = yield* prepared(subject, options)
+      const numbered = numbering(open)
+      let begun: Call | undefined
+      const guarded = Effect.flatMap(prepared(subject, options), ({ call, guards }) => {
+        begun = call
         // a span of its own, which ends with the stream: one around the stream would be set and unset at every pull
-        const span = yield* Effect.makeSpanScoped(`Together.${call.operation}`, spanOptions(call))
-        const numbered = numbering(open)
-        return Stream.mapError(
-          Pipeline.stream(call, guards, numbered.attempt, span),
-          (error) => told(call, error, numbered.made())
-        )
+        const span = Effect.makeSpanScoped(`Together.${call.operation}`, spanOptions(call))
+        return Effect.map(span, (span) => Pipeline.stream(call, guards, numbered.attempt, span))
       })
-      return Stream.unwrap(guarded)
+      // outside of `unwrap`: what a channel is made of can live until a full collection of garbage, and inside that is
+      // the stream under way
+      return Stream.mapError(Stream.unwrap(guarded), (error) => begun ? told(begun, error, numbered.made()) : error)
     }
   }
 }

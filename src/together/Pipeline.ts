@@ -324,20 +324,22 @@ export const stream = <Chunk>(
       )
     })
 
-  const once = Effect.gen(function*() {
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    const observed = observe(yield* RetryLoop.CurrentAttempt)
-    return yield* throughCircuit(call, guards, (circuit) => begun(observed, circuit)).pipe(
-      Scope.provide(scope),
-      Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
-    )
-  })
+  const once = Effect.flatMap(
+    Effect.scope,
+    (outer) =>
+      Effect.flatMap(Scope.fork(outer), (scope) =>
+        Effect.flatMap(RetryLoop.CurrentAttempt, (attempt) => {
+          const observed = observe(attempt)
+          return throughCircuit(call, guards, (circuit) => begun(observed, circuit)).pipe(
+            Scope.provide(scope),
+            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
+          )
+        }))
+  )
   const attempts = retried(call, guards, once)
 
-  const opening = Effect.gen(function*() {
-    const { observed, opened, settle } = yield* attempts
+  const opening = Effect.map(attempts, ({ observed, opened, settle }) => {
     arrived = opened
-
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       const done = Pull.filterDone(cause)
       if (Result.isFailure(done)) return settle(Exit.failCause(done.failure))

@@ -1,9 +1,11 @@
 /** Ends a stream at the deadline of its call, whether anybody pulls or not. */
+import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Call } from "../../domain/Call.ts"
@@ -11,6 +13,8 @@ import { RequestTimeoutError, type TogetherError } from "../../domain/TogetherEr
 import * as Deadline from "../../guard/Deadline.ts"
 import * as Advice from "../error/Advice.ts"
 import type { Opened } from "./EventStream.ts"
+
+type Chunks<A> = readonly [A, ...Array<A>]
 
 /** Builds the error of a stream that ran out of time. */
 const expired = ({ model, operation }: Call, opened: Opened<unknown> | undefined): RequestTimeoutError => {
@@ -29,6 +33,23 @@ const expired = ({ model, operation }: Call, opened: Opened<unknown> | undefined
 }
 
 /**
+ * Gives a stream a scope of its own, which closes as soon as it ends.
+ *
+ * **Details**: does what `Channel.fromTransformBracket` does. That makes a generator function for each stream, and such a
+ * function is kept, with the whole stream that it refers to, until a full collection of garbage (decision 0064).
+ */
+const scoped = <A>(
+  open: (scope: Scope.Closeable) => Effect.Effect<Pull.Pull<Chunks<A>, TogetherError>, TogetherError>
+): Stream.Stream<A, TogetherError> =>
+  Stream.fromChannel(Channel.fromTransform((_upstream, around) =>
+    Effect.suspend(() => {
+      const scope = Scope.forkUnsafe(around)
+      const close = <E>(cause: Cause.Cause<E>) => Scope.close(scope, Pull.doneExitFromCause(cause))
+      return Effect.map(Effect.onError(open(scope), close), (pull) => Effect.onError(pull, close))
+    })
+  ))
+
+/**
  * Gives a stream a scope that closes as soon as it ends, and at the deadline of its call.
  *
  * **Details**: a consumer that is slow, or never pulls again, keeps neither permit nor socket beyond the deadline; its next
@@ -40,7 +61,7 @@ export const enclosed = <A>(
   call: Call,
   arrived: () => Opened<unknown> | undefined
 ): Stream.Stream<A, TogetherError> =>
-  Stream.fromChannel(Channel.fromTransformBracket((_upstream, _scope, scope) => {
+  scoped((scope) => {
     if (duration === undefined) return Channel.toPullScoped(Stream.toChannel(stream), scope)
     const current = Effect.all([Deadline.CurrentDeadline, Deadline.remaining])
     return Effect.flatMap(Deadline.run(current, duration), ([deadline, left]) => {
@@ -66,4 +87,4 @@ export const enclosed = <A>(
         })
       })
     })
-  }))
+  })
