@@ -3,7 +3,7 @@
  *
  * | output | made by | holds |
  * | --- | --- | --- |
- * | `dist/**` | tsc | every library module, its types with their manuals, and source maps; `effect` stays an import |
+ * | `dist/**` | tsc | every library module, its calls marked pure, its types with their manuals, and source maps; `effect` stays an import |
  * | `dist/cli/**` | esbuild | the command with `effect` and its platform inside, split so that each subcommand loads its own part |
  *
  * The command is a bundle because it must start fast and must run without its
@@ -13,6 +13,7 @@ import { chmod, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { bundle } from "./bundle.ts"
 import { restoreHeaders } from "./headers.ts"
+import { markPure } from "./pure.ts"
 import { root, run } from "./shell.ts"
 
 const bundleCommand = async (): Promise<number> => {
@@ -55,6 +56,7 @@ export const buildAll = async (): Promise<number> => {
   const { code } = await run("tsc", ["-p", "src/tsconfig.json"])
   if (code !== 0) return code
   await restoreHeaders(join(root, "src"), join(root, "dist"))
+  await markPure(join(root, "dist"))
   const bytes = await bundleCommand()
   process.stdout.write(`dist/ built; the command's bundle takes ${Math.round(bytes / 1024)} KiB\n`)
   return 0

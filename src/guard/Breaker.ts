@@ -258,7 +258,7 @@ const makeStore = (idleTimeToLive: Duration.Duration) =>
  *
  * **Errors**: defects with `RangeError` for an option out of range.
  */
-export const make = /* @__PURE__ */ Effect.fnUntraced( // pure: a client that keeps no breaker bundles none of this
+export const make = Effect.fnUntraced(
   function*(options: Options = {}): Effect.fn.Return<Breaker, never, Scope.Scope> {
     const { idleTimeToLive, policy } = settingsOf(options)
     const circuits = yield* CircuitBreaker.make(policy).pipe(
@@ -367,7 +367,7 @@ const acquire = (
   )
 
 /** Finds how long to wait at a circuit, or fails where the deadline comes before. A little at random, against herds. */
-const waitFor = /* @__PURE__ */ Effect.fnUntraced(function*(shut: Shut) { // pure as `make` is
+const waitFor = Effect.fnUntraced(function*(shut: Shut) {
   const wait = Duration.sum(shut.retryAfter ?? defaults.probeWait, yield* spread)
   return (yield* Deadline.allows(wait)) ? wait : yield* refusal(shut)
 })

@@ -262,7 +262,7 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
  *
  * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
  */
-export const make = /* @__PURE__ */ Effect.fnUntraced(made) // pure: a bundle without it has no ledger either
+export const make = Effect.fnUntraced(made)
 
 /** Provides the guard. */
 export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effect(Credits, make(options))

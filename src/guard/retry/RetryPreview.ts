@@ -71,7 +71,7 @@ export const preview = <I = unknown, E = never, R = never>(
   return options.seed === undefined ? program : Random.withSeed(program, options.seed)
 }
 
-const simulate = /* @__PURE__ */ Effect.fnUntraced( // pure: a bundle that previews no schedule has none of this
+const simulate = Effect.fnUntraced(
   function*<I, E, R>(
     schedule: Schedule.Schedule<unknown, I, E, R>,
     inputAt: (index: number) => I,
