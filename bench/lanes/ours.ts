@@ -1,41 +1,40 @@
 /**
- * Our client: a lane, and a plain retry around it.
+ * What ships: a lane around each attempt and `Retry.run` with its default policy around the lane, as docs/lanes.md advises
+ * around another SDK. Errors are those that the package makes of the replies, samples those that it reads from them.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Hint from "../../src/domain/Hint.ts"
-import type { RateLimitScope } from "../../src/domain/TogetherError.ts"
+import { ConnectionError, type TogetherError } from "../../src/domain/TogetherError.ts"
 import * as Lane from "../../src/guard/lane/Lane.ts"
+import * as Retry from "../../src/guard/retry/Retry.ts"
 import type * as Simulation from "../../src/testing/Simulation.ts"
+import { errorFromResponse } from "../../src/together/error/ForeignResponse.ts"
 import type { Provider } from "./provider.ts"
-import type { Scenario, Work } from "./scenarios.ts"
+import { modelName, type Scenario, type Work } from "./scenarios.ts"
 
-const scopes: Record<string, RateLimitScope> = {
-  dynamic_request_limited: "requests",
-  dynamic_token_limited: "tokens",
-  concurrency_limited: "concurrency",
-  model_rate_limit: "model"
-}
+/** Reads the error of a reply; where its words are hidden, from its status and its headers alone. */
+const errorOf = (reply: Simulation.Denial, hidden: boolean): TogetherError =>
+  reply._tag === "Dropped"
+    ? new ConnectionError({ message: `The connection was ${reply.kind}.` })
+    : errorFromResponse({
+      status: reply.status,
+      headers: reply.headers,
+      body: hidden ? undefined : reply.body,
+      operation: "chat",
+      model: modelName
+    })
 
-const scopeOf = (body: string): RateLimitScope => {
-  const type = /"type":"(\w+)"/.exec(body)?.[1] ?? ""
-  return scopes[type] ?? "unknown"
-}
-
-const sampleOf = (reply: Simulation.Reply, hidden: boolean): Lane.Sample => {
-  if (reply._tag === "Answer") {
-    return {
-      _tag: "Success",
-      tokens: reply.inputTokens + reply.outputTokens,
-      headers: Hint.limitHeaders(reply.headers)
-    }
-  }
-  if (reply._tag === "Dropped") return { _tag: "Failed" }
-  const retryAfter = Hint.fromHeaders(reply.headers, 0)?.wait
-  if (reply.status === 429) return { _tag: "Throttled", scope: hidden ? "unknown" : scopeOf(reply.body), retryAfter }
-  return reply.status === 503 ? { _tag: "Overloaded", retryAfter } : { _tag: "Failed" }
+/** Reads a sample as the client does: of an answer also what its headers state. */
+const sampleOf = (exit: Exit.Exit<Simulation.Answer, TogetherError>): Lane.Sample => {
+  const sample = Lane.sampleOf(exit, {
+    usage: ({ inputTokens, outputTokens }) => ({ inputTokens, outputTokens, cachedInputTokens: 0, reasoningTokens: 0 })
+  })
+  return sample._tag === "Success" && Exit.isSuccess(exit)
+    ? { ...sample, headers: Hint.limitHeaders(exit.value.headers) }
+    : sample
 }
 
 /** Runs the workload through a lane; what is lost ends as a failure. */
@@ -53,25 +52,21 @@ export const run = (
     const exchange = (one: Work) =>
       Effect.flatMap(now, (at) => {
         const reply = provider.arrive(one, at)
-        return Effect.as(Effect.sleep(Math.ceil(reply.latencySeconds * 1000)), reply)
+        const end = reply._tag === "Answer" ? Effect.succeed(reply) : Effect.fail(errorOf(reply, hidden))
+        return Effect.andThen(Effect.sleep(Math.ceil(reply.latencySeconds * 1000)), end)
       })
-    const call = (one: Work, attempt: number): Effect.Effect<boolean> =>
-      Effect.flatMap(
-        lane.run(
-          exchange(one),
-          {
+    const call = (one: Work): Effect.Effect<boolean> =>
+      Retry.CurrentAttempt.pipe(
+        Effect.flatMap((attempt) =>
+          lane.run(exchange(one), {
             tokens: one.inputTokens + one.maxTokens,
             retry: attempt > 1,
-            classify: (exit) => Exit.isSuccess(exit) ? sampleOf(exit.value, hidden) : { _tag: "Failed" }
-          }
+            classify: sampleOf
+          })
         ),
-        (reply) =>
-          reply._tag === "Answer"
-            ? Effect.succeed(true)
-            : attempt >= 60
-            ? Effect.succeed(false)
-            : call(one, attempt + 1)
-      ).pipe(Effect.orDie)
+        Retry.run(),
+        Effect.isSuccess
+      )
     if (options.trace === true) {
       const { runForEach } = yield* Effect.promise(() => import("effect/Stream"))
       yield* Effect.forkChild(runForEach(lane.decisions, (d) =>
@@ -95,7 +90,7 @@ export const run = (
       yield* Effect.sleep(0)
     }
     const fibers: Array<Fiber.Fiber<boolean>> = []
-    for (const one of work) fibers.push(yield* Effect.forkChild(call(one, 1)))
+    for (const one of work) fibers.push(yield* Effect.forkChild(call(one)))
     let lost = 0
     for (const fiber of fibers) if (!(yield* Fiber.join(fiber))) lost++
     return { lost }

@@ -141,7 +141,7 @@ describe("Classify", () => {
           "credit_limit"
         ),
         "RateLimitError",
-        "requests"
+        "unknown"
       ],
       [
         "429 token limit in prose",

@@ -87,11 +87,14 @@ const speaksOfUpstream = /all connection attempts failed/i
 
 const speaksOfConcurrency = /concurren|in[-_ ]flight|simultaneous/i
 
+/** Of a sentence about requests that states the limit of tokens too: it stands on refusals of either. */
+const statesTokens = /\b(?:tpm|tps)\b/i
+
 const scopeOf = (message: string): TogetherError.RateLimitScope =>
   /specific to this model|limit for this model/i.test(message)
     ? "model"
     : /request rate limit|queries per|requests per|\bqps\b/i.test(message)
-    ? /token rate limit/i.test(message) ? "tokens" : "requests"
+    ? /token rate limit/i.test(message) ? "tokens" : statesTokens.test(message) ? "unknown" : "requests"
     : /token/i.test(message)
     ? "tokens"
     : "unknown"
