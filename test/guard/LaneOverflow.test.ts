@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type * as TogetherError from "../../src/domain/TogetherError.ts"
 import * as Lane from "../../src/guard/lane/Lane.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 
@@ -130,6 +131,56 @@ describe("Lane, deadlines", () => {
         ["deadline", 10, 200]
       ])
       expect(soon.message).toContain("it has waited 20.0 s, and coming again now it would be sent in 80.0 s. 10 calls")
+    })))
+
+  /** Two thousand calls at once over a limit of ten per second: those that were sent, and when the others were refused. */
+  const burst = (seconds: number, limit: (at: number) => number) =>
+    Effect.gen(function*() {
+      const lane = yield* Lane.make()
+      const begin = yield* Clock.currentTimeMillis
+      const since = Effect.map(Clock.currentTimeMillis, (now) => (now - begin) / 1000)
+      let level = limit(0)
+      let last = 0
+      const attempt = Effect.gen(function*() {
+        const at = yield* since
+        level = Math.min(limit(at), level + (at - last) * limit(at)) - 1
+        last = at
+        if (level >= 0) return yield* Effect.as(Effect.sleep("1 second"), true)
+        level += 1
+        return yield* Effect.as(Effect.sleep("50 millis"), false)
+      })
+      const sample = (exit: Exit.Exit<boolean>): Lane.Sample =>
+        Exit.isSuccess(exit) && !exit.value
+          ? { _tag: "Throttled", scope: "requests", retryAfter: Duration.seconds(1) }
+          : { _tag: "Success" }
+      const deadlineAt = begin + seconds * 1000
+      const call = (retry: boolean): Effect.Effect<void, TogetherError.LaneOverflowError> =>
+        Effect.flatMap(
+          lane.run(attempt, { tokens: 1, deadlineAt, retry, classify: sample }),
+          (ok) => ok ? Effect.void : call(true)
+        )
+      const refused: Array<readonly [at: number, late: TogetherError.LaneOverflowError]> = []
+      const one = Effect.catch(call(false), (late) => Effect.map(since, (at) => void refused.push([at, late])))
+      yield* Effect.all(Array.from({ length: 2000 }, () => one), { concurrency: "unbounded" })
+      return { sent: 2000 - refused.length, refused }
+    })
+
+  it.effect("refuses by half of their time most of those that a learned limit cannot send", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { refused, sent } = yield* burst(60, () => 10)
+      // as many are sent as without refusing early: 10 per second, less what the lane learns from
+      expect(sent).toBeGreaterThan(590)
+      const early = refused.filter(([at]) => at <= 32)
+      expect(early.length).toBeGreaterThan(0.8 * refused.length)
+      const [at, late] = early.at(-1)!
+      expect([late.reason, Duration.toSeconds(late.estimate!) > 60 - at]).toEqual(["deadline", true])
+      expect(late.message).toMatch(/it has waited \d+\.\d s, and would be sent in \d+\.\d s more\./)
+    })))
+
+  it.effect("refuses nobody early that a limit which grows may still send", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const { refused } = yield* burst(120, (at) => Math.min(100, 3 * 2 ** (at / 15)))
+      expect(refused).toEqual([])
     })))
 
   it.effect("estimates at least the pause that sends nobody in time", () =>

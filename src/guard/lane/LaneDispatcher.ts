@@ -8,7 +8,7 @@
  *            in time? ─ yes ─▶ queue by priority ─▶ head: wait over? ─ yes ┘
  *               │ no             │      ▲             │ no
  *               ▼                ▼      └── timer ◀───┘   (at the head's wait, or at the earliest deadline)
- *             refused ◀── deadline before the pause ends, or passed
+ *             refused ◀── deadline before the pause ends, or passed, or, by the learned limits, long before its turn
  * ```
  *
  * What waits is a callback in an array; one timer per lane looks again. The fiber that happens to look lends its clock and
@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import { LaneOverflowError } from "../../domain/TogetherError.ts"
+import * as Estimate from "../../policy/lane/LaneEstimate.ts"
 import * as Kernel from "../../policy/lane/LaneKernel.ts"
 import * as Queue from "../../policy/lane/LaneQueue.ts"
 import type { LaneRequest, Sample } from "./LaneContract.ts"
@@ -44,8 +45,13 @@ interface Waiter extends Queue.Entry, Sleeper<LaneOverflowError> {
   /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
   readonly since: number
   readonly deadlineAt: number | undefined
+  /** When to look, or soon after, whether the deadline can be kept, by that clock; -1 for never again. */
+  lookAt: number
   ticket: Kernel.Ticket | undefined
 }
+
+/** Calls that are looked at in a row: of a million that come at once all are due at once. */
+const looksMost = 256
 
 type Decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock) => void
 
@@ -62,7 +68,8 @@ export class Dispatcher implements LaneMetrics.Counts {
   readonly #metrics: LaneMetrics.Bound
   readonly #decided: Decided
   readonly #queue = Queue.make<Waiter>()
-  readonly #deadlines = Deadlines.make<Waiter>()
+  readonly #deadlines = Deadlines.make<Waiter>(({ deadlineAt }) => deadlineAt ?? Infinity)
+  readonly #looks = Deadlines.make<Waiter>(({ lookAt }) => lookAt)
   readonly #streams = new Streams.Streams()
   readonly #forecast = new Forecast()
   #blocker: Kernel.Blocker | undefined
@@ -174,6 +181,7 @@ export class Dispatcher implements LaneMetrics.Counts {
         use,
         since: Math.floor(now * 1000),
         deadlineAt: call.deadlineAt,
+        lookAt: -1,
         ticket: undefined
       }
       // it ends as `use` ends, or as the wait fails
@@ -233,6 +241,7 @@ export class Dispatcher implements LaneMetrics.Counts {
   /** Sends whoever may be sent now, and sets the timer for the next. */
   #dispatch(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
     this.#expire(now, fiber)
+    this.#foresee(now, fiber)
     const clock = fiber.getRef(Clock.Clock)
     while (this.#queue.size > 0) {
       const state = this.advance(now, clock)
@@ -250,7 +259,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       }
       if (state.outage.down) Queue.remove(this.#queue, head)
       else Queue.take(this.#queue, streams)
-      if (head.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+      this.#unmark(head)
       head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)
     }
@@ -270,6 +279,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     while (waiter?.deadlineAt !== undefined && waiter.deadlineAt < soonest) {
       Deadlines.takeFirst(this.#deadlines)
       Queue.remove(this.#queue, waiter)
+      if (waiter.lookAt >= 0) Deadlines.mark(this.#looks)
       expired.push(waiter)
       waiter = Deadlines.first(this.#deadlines)
     }
@@ -281,6 +291,49 @@ export class Dispatcher implements LaneMetrics.Counts {
       const waited = Math.max(0, now - one.since / 1000)
       this.#resume(one, Effect.fail(this.#late(again, waited)), fiber)
     }
+  }
+
+  /** Looks at those whose time it is, and refuses who cannot be sent in time by the learned limits. No timer: much happens. */
+  #foresee(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
+    let waiter = Deadlines.first(this.#looks)
+    if (waiter === undefined) return
+    const clock = fiber.getRef(Clock.Clock)
+    const wall = clock.currentTimeMillisUnsafe()
+    const due: Array<Waiter> = []
+    while (waiter !== undefined && waiter.lookAt <= now * 1000 && due.length < looksMost) {
+      Deadlines.takeFirst(this.#looks)
+      due.push(waiter)
+      waiter = Deadlines.first(this.#looks)
+    }
+    if (due.length === 0) return
+    const state = this.advance(now, clock)
+    const vain: Array<readonly [Waiter, number, number]> = []
+    for (const one of due) {
+      const waited = Math.max(0, now - one.since / 1000)
+      const left = (one.deadlineAt! - wall) / 1000
+      const estimate = this.#forecast.joining(one, state, this.#queue, this.#streams, now, one.order)
+      one.lookAt = -1
+      if (Estimate.isVain(state, estimate, waited, left)) vain.push([one, estimate, waited])
+      else this.#lookAgain(one, waited, left)
+    }
+    for (const [one, estimate, waited] of vain) {
+      Queue.remove(this.#queue, one)
+      this.#unmark(one)
+      this.#resume(one, Effect.fail(this.#late(estimate, waited, false)), fiber)
+    }
+  }
+
+  #lookAgain(waiter: Waiter, waited: number, left: number): void {
+    const seconds = waited + Deadlines.nextLook(waited, left)
+    if (seconds === Infinity) return
+    waiter.lookAt = waiter.since + Math.ceil(seconds * 1000)
+    Deadlines.add(this.#looks, waiter)
+  }
+
+  /** Counts a waiter that leaves the queue out of those with a deadline. */
+  #unmark(waiter: Waiter): void {
+    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+    if (waiter.lookAt >= 0) Deadlines.mark(this.#looks)
   }
 
   /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
@@ -332,10 +385,10 @@ export class Dispatcher implements LaneMetrics.Counts {
   }
 
   /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
-  #late(estimate: number, waitedSeconds?: number): LaneOverflowError {
+  #late(estimate: number, waitedSeconds?: number, again = true): LaneOverflowError {
     const sent = `would be sent in ${estimate.toFixed(1)} s`
     const deadline = waitedSeconds !== undefined
-      ? `it has waited ${waitedSeconds.toFixed(1)} s, and coming again now it ${sent}`
+      ? `it has waited ${waitedSeconds.toFixed(1)} s, and ${again ? `coming again now it ${sent}` : `${sent} more`}`
       : estimate === 0
       ? "its deadline leaves no time for it"
       : `it ${sent}, after its deadline`
@@ -392,7 +445,11 @@ export class Dispatcher implements LaneMetrics.Counts {
   #join(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
     waiter.gone = false
     Queue.add(this.#queue, waiter)
-    if (waiter.deadlineAt !== undefined) Deadlines.add(this.#deadlines, waiter)
+    if (waiter.deadlineAt !== undefined) {
+      Deadlines.add(this.#deadlines, waiter)
+      const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      this.#lookAgain(waiter, 0, (waiter.deadlineAt - wall) / 1000)
+    }
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const head = this.#head(now)
     // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
@@ -406,7 +463,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const wasHead = this.#head(now) === waiter
     Queue.remove(this.#queue, waiter)
-    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
+    this.#unmark(waiter)
     if (wasHead || this.#head(now) === undefined) this.#dispatch(now, fiber)
   }
 }

@@ -85,23 +85,28 @@ export class Forecast {
     return Estimate.estimate(state, ahead, places, true, this.#experience, now)
   }
 
-  /** Estimates the seconds until a call would be sent that joins now, if nobody else does. */
+  /**
+   * Estimates the seconds until a call would be sent that joins now, if nobody else does.
+   *
+   * @param order of one that waits already
+   */
   joining<E extends Queue.Entry>(
     call: { readonly level: number; readonly retry: boolean; readonly stream: boolean },
     state: Kernel.State,
     queue: Queue.LaneQueue<E>,
     streams: Streams.Streams,
-    now: number
+    now: number,
+    order = Infinity
   ): number {
     this.#age(now)
-    const all = Queue.ahead(queue, call)
+    const all = Queue.ahead(queue, call, true, order)
     const keeps = call.stream ? this.#keeps(state, queue, streams, now) : Infinity
     const places = this.#places(state, all, call.stream ? 0 : Queue.front(queue, call), keeps, now)
     const { cap, most } = places
     // no more streams than have places go before a short call, but where all wait for the only place
     const ahead = call.stream || most >= cap
       ? all
-      : Queue.atMost(all, Queue.ahead(queue, call, false), Math.max(0, most - this.#streams.count))
+      : Queue.atMost(all, Queue.ahead(queue, call, false, order), Math.max(0, most - this.#streams.count))
     return Estimate.estimate(state, ahead, places, call.stream, this.#experience, now)
   }
 

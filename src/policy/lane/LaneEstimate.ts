@@ -32,6 +32,11 @@ import type { State } from "./LaneState.ts"
 export const defaults = {
   /** Weight of a call that ended, in what is smoothed. */
   weight: 0.05,
+  /** Times the time that is left which a call must need to be refused that waits: by proved limits, before and after half of it. */
+  marginEarly: 3,
+  marginLate: 1.25,
+  /** The same after half of it by limits that are not proved. */
+  marginUnproved: 2,
   /** Seconds without a call of a kind after which what such calls held their place for is forgotten. */
   memory: 60
 } as const
@@ -203,3 +208,29 @@ export const estimate = (
   const paced = start + Math.max(through(state.requests, ahead.requests), byTokens)
   return Math.max(paced, placed(places, stream, start))
 }
+
+/**
+ * Says whether the limit that binds is proved: one of requests was probed, and found the same; or the calls in flight were, and
+ * requests met no limit. A limit that has just been met, fell or rose may be anywhere; so may one of tokens, for calls differ.
+ */
+const isProved = ({ inFlight, requests, tokensPaced }: State): boolean => {
+  if (tokensPaced) return false
+  return requests.phase === "start"
+    ? inFlight.kind === "cap" && inFlight.raises === 0
+    : requests.phase !== "settle" && requests.probe.eager === 0
+}
+
+/**
+ * Says whether a call that waits is to be refused, for it cannot be sent in time.
+ *
+ * **Details**: a limit may rise, so at first only one that is proved counts, and the call must need three times what is left.
+ * Once half of its time is over a quarter more will do, or twice as much where the limit is not proved.
+ *
+ * @param estimate seconds until it would be sent
+ * @param waited seconds that it has waited
+ * @param left seconds until its deadline
+ */
+export const isVain = (state: State, estimate: number, waited: number, left: number): boolean =>
+  waited >= left
+    ? estimate > (isProved(state) ? defaults.marginLate : defaults.marginUnproved) * left
+    : isProved(state) && estimate > defaults.marginEarly * left

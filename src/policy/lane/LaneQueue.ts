@@ -16,7 +16,7 @@
  * (`streams` false); fairness is counted apart for such admissions, so a stream passed over keeps its turn.
  *
  * A line's lists are growing arrays with a head index, so adding and taking cost O(1) amortized, and finding the
- * next line O(lines in use). An entry that gives up is only marked; it is dropped when it comes up, or when half of
+ * next line O(lines in use). An entry that gives up is only marked; it is dropped when it comes up, or when one in 32 of
  * its list is marked. The queue is changed in place, as no other state of `policy/` is: a million entries copied per
  * step would not do.
  */
@@ -141,7 +141,7 @@ export const remove = <E extends Entry>(queue: LaneQueue<E>, entry: E): void => 
   const line = lineOf(queue, entry)
   const from = listOf(line, entry)
   forget(queue, line, from, entry)
-  if (++from.marked > 32 && from.marked * 2 > from.items.length - from.head) compact(from)
+  if (++from.marked > 32 && from.marked * 32 > from.items.length - from.head) compact(from)
 }
 
 const first = <E extends Entry>(of: List<E>): E | undefined => {
@@ -257,16 +257,19 @@ export const whole = <E extends Entry>(queue: LaneQueue<E>): Ahead => ({
 })
 
 /**
- * Computes what goes before a call that joins now, if nobody else does.
+ * Computes what goes before a call that joins now, or before one that waits, if nobody else joins.
  *
  * **Details**: better lines and its own; one in 17 of a worse line in between. Where it is itself passed over it goes, at
  * the latest, at its turn among those that are: behind the lines that are empty by then, and as much of the present best
- * one as there are turns. O(lines in use).
+ * one as there are turns. O(lines in use), and the logarithm of what waits for one that waits.
+ *
+ * @param order of a call that waits; `Infinity` for one that joins
  */
 export const ahead = <E extends Entry>(
   queue: LaneQueue<E>,
   call: { readonly level: number; readonly retry: boolean },
-  streams = true
+  streams = true,
+  order = Infinity
 ): Ahead => {
   const rank = rankOf(call)
   const passed = passedOver(queue, streams)
@@ -282,7 +285,8 @@ export const ahead = <E extends Entry>(
       const counted = before.requests === 0 ? passed : 0
       sooner = Math.max(sooner, fairness * before.requests + (fairness + 1) * here + counted)
     }
-    count(line.rank > rank ? behind : before, line, streams)
+    if (line.rank === rank && order < Infinity) countEarlier(before, line, streams, order)
+    else count(line.rank > rank ? behind : before, line, streams)
   }
   const turns = Math.floor((before.requests + passed) / fairness)
   const between = turns < behind.requests ? share(behind, turns / behind.requests) : behind
@@ -315,7 +319,10 @@ export const front = <E extends Entry>(
 }
 
 /** Counts the entries of a list that came before an order; those that gave up may be counted, at most all that wait. */
-const earlier = <E extends Entry>({ head, items, waiting }: List<E>, order: number): number => {
+const earlier = <E extends Entry>(list: List<E>, order: number): number => Math.min(list.waiting, place(list, order))
+
+/** Finds the place of an order in a list, with those that gave up. */
+const place = <E extends Entry>({ head, items }: List<E>, order: number): number => {
   let low = head
   let high = items.length
   while (low < high) {
@@ -323,13 +330,29 @@ const earlier = <E extends Entry>({ head, items, waiting }: List<E>, order: numb
     if (items[middle]!.order < order) low = middle + 1
     else high = middle
   }
-  return Math.min(waiting, low - head)
+  return low - head
 }
 
 const count = <E>(to: { requests: number; tokens: number; streams: number }, of: Line<E>, streams: boolean): void => {
   to.requests += waiting(of, streams)
   to.tokens += of.short.tokens + (streams ? of.streams.tokens : 0)
   if (streams) to.streams += of.streams.waiting
+}
+
+/** Counts what came before an order: those that gave up are taken off, wherever they stand, so no more than there is. */
+const countEarlier = <E extends Entry>(
+  to: { requests: number; tokens: number; streams: number },
+  of: Line<E>,
+  streams: boolean,
+  order: number
+): void => {
+  for (const list of streams ? [of.short, of.streams] : [of.short]) {
+    if (list.waiting === 0) continue
+    const requests = Math.min(list.waiting, Math.max(0, place(list, order) - list.marked))
+    to.requests += requests
+    to.tokens += list.tokens * (requests / list.waiting)
+    if (list === of.streams) to.streams += requests
+  }
 }
 
 /** Computes what goes before a call of all that could, where no more than some streams are sent before it. */

@@ -30,6 +30,27 @@ const seconds = (
 const exact = Estimate.learn(Estimate.initial, { stream: false, seconds: 1, tokens: 10, used: 10 })
 
 describe("LaneEstimate", () => {
+  it("refuses of those that wait what a proved limit cannot send, and in half of their time what others cannot", () => {
+    const base = Kernel.make({ requests: { initial: 10, known: true } })
+    const eager = (state: Kernel.State, left: number): Kernel.State => ({
+      ...state,
+      requests: { ...state.requests, probe: { ...state.requests.probe, eager: left } }
+    })
+    const met = eager(base, 0)
+    const cap = Kernel.make({ inFlight: 8 })
+    const judged = (state: Kernel.State) =>
+      [[1, 1.3], [1, 2.9], [1, 3.1], [60, 1.2], [60, 1.3], [60, 2.1]].map(([waited, times]) =>
+        Estimate.isVain(state, times! * 50, waited!, 50)
+      )
+    const proved = [false, false, true, false, true, true]
+    const others = [false, false, false, false, false, true]
+    expect([met, cap].map(judged)).toEqual([proved, proved])
+    const settling: Kernel.State = { ...met, requests: { ...met.requests, phase: "settle" } }
+    const raised: Kernel.State = { ...cap, inFlight: { ...cap.inFlight, raises: 1 } }
+    const unproved = [eager(base, 1), settling, { ...met, tokensPaced: true }, raised, Kernel.make()]
+    expect(unproved.map(judged)).toEqual(unproved.map(() => others))
+  })
+
   describe("rates", () => {
     it("takes the longer of what requests and tokens need, at the learned rates", () => {
       expect(seconds(known(10), 50)).toBe(5)

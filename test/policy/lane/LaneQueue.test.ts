@@ -225,6 +225,20 @@ describe("LaneQueue", () => {
       expect(Queue.whole(queue)).toEqual({ requests: 18, tokens: 4239, streams: 0 })
     })
 
+    it("counts of the line of one that waits what came before it, without those that gave up", () => {
+      const line = [...many(3, 200, { tokens: 10 }), ...many(2, 200, { stream: true }), ...many(5, 200, { tokens: 30 })]
+      const queue = filled(...many(4, 0), ...line)
+      const last = line.at(-1)!
+      const before = (streams: boolean) => Queue.ahead(queue, last, streams, last.order)
+      // seven of eight short calls, and so much of their tokens
+      expect(before(true)).toEqual({ requests: 13, tokens: 4 + (180 * 7) / 8 + 2, streams: 2 })
+      expect(before(false)).toEqual({ requests: 11, tokens: 4 + (180 * 7) / 8, streams: 0 })
+      for (const one of line.slice(0, 5)) Queue.remove(queue, one)
+      expect(before(true)).toEqual({ requests: 8, tokens: 4 + (150 * 4) / 5, streams: 0 })
+      expect(Queue.ahead(queue, last)).toMatchObject({ requests: 9 })
+      expect(Queue.ahead(queue, line[5]!, true, line[5]!.order)).toMatchObject({ requests: 4 })
+    })
+
     it("counts one in 17 of a worse level in between", () => {
       const queue = filled(...many(40, 0), ...many(9, 400, { tokens: 100 }))
       expect(Queue.ahead(queue, entry(0))).toEqual({ requests: 42, tokens: 240, streams: 0 })
