@@ -66,7 +66,7 @@ import * as Pause from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Return from "./Return.ts"
 import * as Search from "./Search.ts"
-import { believed, doubling, isClose, type Move, move, patience, type State } from "./State.ts"
+import { believed, doubling, found, isClose, type Move, move, patience, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
@@ -263,7 +263,7 @@ const probed = (state: State, elapsed: number, now: number): [Move | undefined, 
     state.rate > Probe.defaults.met * limit && net < Probe.defaults.use * probe.useBefore
   if (isMet) {
     const met: State = { ...state, phase: "hold", limit: net, probe: Probe.rarer(probe), rise: { ...rise, trend: 0 } }
-    return move(met, now, "probe-confirmed", net)
+    return found(met, limit, now, "probe-confirmed", net)
   }
   // a rate that nobody uses would run away
   const most = Math.max(state.rate, Probe.defaults.useGrowth * net)

@@ -18,7 +18,7 @@ import { lostSeconds } from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Rise from "./Rise.ts"
 import * as Search from "./Search.ts"
-import { isClose, type Move, move, type Stamp, type State } from "./State.ts"
+import { found, isClose, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
 import * as Use from "./Use.ts"
@@ -147,7 +147,7 @@ const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state 
       probe: { ...Probe.eagerly(probe, Probe.defaults.eagerAfterRise), creep: Probe.defaults.creep },
       rise: Rise.rose(rise, now, before, rate, excess)
     }
-    return move(rose, now, "limit-rose", rate)
+    return found(rose, before, now, "limit-rose", rate)
   }
   const limit = Math.min(bad, isClose(state) ? foundClose(state, bad) : Math.max(before * (1 + probe.creep), floor))
   const confirmed: State = {
@@ -160,7 +160,7 @@ const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state 
     probe: Probe.rarer(probe),
     rise: Rise.over(rise)
   }
-  return move(confirmed, now, "probe-confirmed", limit)
+  return found(confirmed, before, now, "probe-confirmed", limit)
 }
 
 /** Answers a refusal in `hold`, or leaves it to the search: the second in a row that came early. */

@@ -18,7 +18,7 @@
  */
 import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./ReturnState.ts"
 import * as Rise from "./Rise.ts"
-import { believed, floorOf, heard, type Move, move, type Stamp, type State } from "./State.ts"
+import { believed, floorOf, found, heard, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Traffic from "./Traffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
@@ -96,7 +96,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     high: doubted(high),
     returns: failed(state.returns, now)
   }
-  return move(back, now, "probe-confirmed", left.rate)
+  return found(back, left.limit, now, "probe-confirmed", left.rate)
 }
 
 /** Puts a learner back to an earlier rate, for what was learned since is void; what it counts goes on. */

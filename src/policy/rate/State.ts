@@ -181,6 +181,18 @@ export const move = (state: State, now: number, reason: Reason, rate: number): [
   return [{ from: state.rate, to, reason }, { ...state, rate: to, step: Step.begin(now, state.traffic.sent) }]
 }
 
+/** Moves the rate to what a probe found: from the limit that was held before it, not from the rate it had reached. */
+export const found = (
+  state: State,
+  before: number,
+  now: number,
+  reason: "limit-rose" | "probe-confirmed",
+  rate: number
+): [Move, State] => {
+  const [moved, next] = move(state, now, reason, rate)
+  return [{ ...moved, from: before }, next]
+}
+
 /** Reads the rate that is worth a try once attempts are admitted again that were refused in vain; 0 where none were. */
 export const afterVain = (state: State): number => Episode.afterVain(state.streak)
 

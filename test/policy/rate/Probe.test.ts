@@ -63,9 +63,12 @@ describe("rate/Probe", () => {
         step: { at: 2, sent: 0 }
       })
       for (let sends = 0; sends < 60; sends++) state = AdaptiveRate.send(state, 1, true, 2 + sends / 30)
-      return AdaptiveRate.refuse(state, { at: 4, sent: state.traffic.sent, cost: 1 }, 4)[0]?.reason
+      return AdaptiveRate.refuse(state, { at: 4, sent: state.traffic.sent, cost: 1 }, 4)[0]
     }
-    expect([probed(20), probed(30)]).toEqual(["probe-confirmed", "limit-rose"])
+    expect([probed(20)?.reason, probed(30)?.reason]).toEqual(["probe-confirmed", "limit-rose"])
+    // told from the limit that was held before the probe, and not from the rate of the probe
+    expect([probed(20)?.from, probed(30)?.from]).toEqual([20, 20])
+    expect(probed(30)?.to).toBeGreaterThan(20)
   })
 
   it("takes what the bucket saved while the rate was held under the limit for no rise", () => {
