@@ -23,17 +23,21 @@ describe("chatStream", () => {
           resume(Effect.succeed(HttpClientResponse.fromWeb(request, response)))
         })
       }))
-      const client = Together.layerHttp({ apiKey: Redacted.make("k"), lanes: { start: { requestsPerMinute: 6e7, tokensPerMinute: 6e12 } } })
+      const client = Together.layerHttp({ apiKey: Redacted.make("k"), lanes: { start: { requestsPerMinute: 6e7 } } })
       const runtime = ManagedRuntime.make(Layer.provide(client, Layer.succeed(HttpClient.HttpClient, http)))
       const request = { model: "m", messages: [{ role: "user", content: "p" }] }
       const drain = (times) => runtime.runPromise(Effect.flatMap(Together.Together, (together) =>
         Effect.forEach(Array.from({ length: times }), () => Stream.runDrain(together.chatStream(request)), { discard: true })))
       const old = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === "old_space").space_used_size
       await drain(2_000)
-      gc()
-      const before = old()
-      await drain(4_000)
-      console.log((old() - before) / 4_000)
+      const grown = []
+      for (let round = 0; round < 5; round++) {
+        gc()
+        const before = old()
+        await drain(1_500)
+        grown.push((old() - before) / 1_500)
+      }
+      console.log(Math.min(...grown))
     `
     const { stderr, stdout } = spawnSync(process.execPath, [
       "--expose-gc",
@@ -43,7 +47,8 @@ describe("chatStream", () => {
       script
     ], { encoding: "utf8" })
     expect(stderr).toBe("")
-    // 13,000 to 14,000, closures that V8 makes old at once and tables of sets; 18,000 where a stream stays as a whole
-    expect(Number(stdout)).toBeLessThan(16_000)
+    // the least of five rounds: 9,050 bytes, closures that V8 makes old at once and tables of sets among them; 11,950 where a
+    // stream stays as a whole
+    expect(Number(stdout)).toBeLessThan(10_500)
   }, 60_000)
 })
