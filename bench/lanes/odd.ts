@@ -149,6 +149,28 @@ const queueing = (rate: number) => (): Provider => {
   }
 }
 
+/** 10 per second; from 40 s to 70 s it hangs, what is in flight is answered or not. Answers take 2 to 5 s. */
+const hung = (killed: boolean) => (): Provider => {
+  const take = bucket(10, 10)
+  return ({ chance, now }) => {
+    if (now >= 40 && now < 70) return Infinity
+    const seconds = 2 + 3 * chance
+    if (!take(now, 1)) return limited()
+    return killed && now < 40 && now + seconds > 40 ? Infinity : seconds
+  }
+}
+
+/** The same with 503s; what is in flight when the outage begins fails all at once. */
+const struck = (): Provider => {
+  const take = bucket(10, 10)
+  return ({ chance, now }) => {
+    if (now >= 40 && now < 70) return Reply.overloaded
+    const seconds = 2 + 3 * chance
+    if (!take(now, 1)) return limited()
+    return now < 40 && now + seconds > 40 ? Reply.after(Reply.overloaded, Math.ceil((40 - now) * 1000) + 1) : seconds
+  }
+}
+
 interface Case {
   readonly name: string
   readonly provider: () => Provider
@@ -248,6 +270,9 @@ const cases: ReadonlyArray<Case> = [
   { name: "what is over 16 hangs, job of 2,000", provider: silentCap(16), ...job },
   { name: "queueing server, 10 per second, 2,000 at once", provider: queueing(10), atOnce: 2000 },
   { name: "the same, timeouts of 20 s, 8 attempts", provider: queueing(10), atOnce: 2000, timeout: 20, attempts: 8 },
+  { name: "hangs for 30 s, 2,000 at once", provider: hung(false), atOnce: 2000 },
+  { name: "hangs for 30 s and what is in flight too, 2,000 at once", provider: hung(true), atOnce: 2000 },
+  { name: "fails for 30 s and what is in flight too, 2,000 at once", provider: struck, atOnce: 2000 },
   ...[5, 10, 30].map((hint) => ({
     name: `each refusal asks for ${hint} s, 2,000 at once`,
     provider: patient(hint),

@@ -218,11 +218,11 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   #admit(
     state: Kernel.State,
-    call: { readonly tokens: number; readonly stream: boolean },
+    call: { readonly tokens: number; readonly stream: boolean; readonly retry: boolean },
     blocker: Kernel.Blocker | undefined,
     now: number
   ): Kernel.Ticket {
-    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now)
+    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now, call.retry)
     this.#cell.write(next)
     this.#streams.sent(ticket, call.stream, now)
     this.#forecast.sent(call.stream, now)

@@ -68,6 +68,7 @@ export const toState = (learned: Learned, state: Kernel.State, options: Kernel.O
     next: state.next,
     use: state.use,
     outage: state.outage,
+    overdue: state.overdue,
     pausedUntil: state.pausedUntil
   }
 }

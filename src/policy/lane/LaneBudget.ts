@@ -221,10 +221,17 @@ export const used = (state: State, ticket: Ticket, tokens: number, now: number):
 export const returnAll = (state: State, ticket: Ticket, now: number): State =>
   returnTokens(returnRequest(state, ticket, now), ticket, ticket.tokens, now)
 
-/** Gives all back that an attempt took that failed. */
+/**
+ * Gives all back that an attempt took that failed. Of many that fail at once a few are sent again at once, and others no
+ * faster than a few times the learned rate, so that an outage that begins with them is seen first; the rest is made up for.
+ */
 export const returnFailed = (state: State, ticket: Ticket, now: number): State => {
   const returned = returnAll(state, ticket, now)
-  return { ...returned, requests: AdaptiveRate.failed(returned.requests) }
+  const requests = AdaptiveRate.failed(returned.requests)
+  const units = Math.max(0, unpaid(state.resent, defaults.resentPace * requests.rate, now)) + 1
+  if (units <= defaults.resent) return { ...returned, requests, resent: { units, at: now } }
+  const { requestDebt } = state
+  return { ...returned, requests, requestDebt, requestsOwed: state.requestsOwed + 1 }
 }
 
 /** Lets silence about what was sent teach the mirrors. */

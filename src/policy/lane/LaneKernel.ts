@@ -8,6 +8,8 @@
  *   settle    : gives back, corrects, and lets the matching one learn
  * ```
  *
+ * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins.
+ *
  * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |
  * | Success | | | real usage replaces the estimate | grows back after timeouts | ends it |
@@ -41,6 +43,7 @@ import * as Budget from "./LaneBudget.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
+import * as Overdue from "./LaneOverdue.ts"
 import * as Refusal from "./LaneRefusal.ts"
 import * as Stray from "./LaneStray.ts"
 import { type Blocker, type Decision, defaults, type Sample, type State, type Ticket } from "./LaneState.ts"
@@ -104,7 +107,8 @@ const nothing: readonly [number, undefined] = [0, undefined]
 export const stoodStill = (state: State, seconds: number): State => ({
   ...state,
   requests: AdaptiveRate.deafened(state.requests, seconds),
-  tokens: AdaptiveRate.deafened(state.tokens, seconds)
+  tokens: AdaptiveRate.deafened(state.tokens, seconds),
+  overdue: Overdue.deaf(state.overdue, seconds)
 })
 
 const moved = (subject: "requests" | "tokens", move: AdaptiveRate.Move): Decision => ({ subject, ...move })
@@ -122,15 +126,20 @@ const owedAfter = (state: State, outage: Outage.State, requests: AdaptiveRate.St
 
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */
 export const advance = (before: State, now: number): readonly [ReadonlyArray<Decision>, State] => {
+  if (!before.outage.down && Overdue.is(before.overdue, now)) {
+    return broken(before, Outage.hush(before.outage, now), now)
+  }
+  // silence says nothing about a rate in an outage, and where answers are overdue
+  const hushed = before.outage.down || Overdue.quiet(before.overdue, now) > 0
   const [trial, begun] = Stray.advance(before, now)
-  const state = Budget.advance(begun, now)
+  const state = hushed ? begun : Budget.advance(begun, now)
   const outage = Outage.advance(state.outage, now)
-  // silence says nothing about a rate in an outage, nor where nobody can read what ends
-  const isHeard = !outage.down && state.unread <= defaults.unreadMost * state.read
-  const [request, requests] = state.requestMirror === undefined && isHeard
+  // nor where nobody can read what ends
+  const grows = !hushed && state.unread <= defaults.unreadMost * state.read
+  const [request, requests] = state.requestMirror === undefined && grows
     ? AdaptiveRate.advance(state.requests, now)
     : [undefined, state.requests]
-  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined && isHeard
+  const [token, tokens] = state.tokensPaced && state.tokenMirror === undefined && grows
     ? AdaptiveRate.advance(state.tokens, now)
     : [undefined, state.tokens]
   const inFlight = InFlight.advance(state.inFlight, now)
@@ -157,6 +166,9 @@ export const advance = (before: State, now: number): readonly [ReadonlyArray<Dec
   }]
 }
 
+/** Reads how answers and timeouts have been so far. */
+const usualOf = (state: State): Overdue.Usual => state.inFlight.timeouts
+
 const none: ReadonlyArray<Decision> = []
 const unchanged = (state: State): readonly [ReadonlyArray<Decision>, State] => [none, state]
 
@@ -164,22 +176,26 @@ const unchanged = (state: State): readonly [ReadonlyArray<Decision>, State] => [
  * Takes what an attempt needs, from all limits at once.
  *
  * @param blocker what the attempt had to wait for last, if it waited: growth needs use
+ * @param retry true where the call has failed before: its answer is not awaited
  */
 export const admit = (
   state: State,
   estimated: number,
   blocker: Blocker | undefined,
-  now: number
+  now: number,
+  retry = false
 ): readonly [Ticket, State] => {
   const tokens = Use.charged(state.use, estimated)
   const seq = state.next
   const count = state.count + 1
+  const overdue = retry ? state.overdue : Overdue.send(state.overdue, count, usualOf(state), now)
   const ticket: Ticket = {
     seq,
     at: now,
     tokens,
     estimated,
     count,
+    awaited: retry ? -1 : overdue.head,
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }
@@ -197,6 +213,7 @@ export const admit = (
     resumedWith: state.resumed ? state.resumedWith : seq,
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
+    overdue,
     count,
     next: seq + 1,
     meanTokens: seq === 0 ? tokens : state.meanTokens * 0.98 + tokens * 0.02
@@ -205,23 +222,30 @@ export const admit = (
 
 /** Learns from the end of an attempt. */
 export const settle = (
-  before: State,
+  earlier: State,
   ticket: Ticket,
   sample: Sample,
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
-  if (sample._tag === "Success") return succeeded(before, ticket, sample, now)
+  const overdue = noted(earlier, ticket, sample, now)
+  const before = resumed(earlier, overdue, now)
+  if (sample._tag === "Success") return succeeded(before, ticket, sample, overdue, now)
   const says = sample._tag === "Throttled" && sample.scope !== "concurrency"
   const stray = says ? before.stray : Stray.fail(before.stray, ticket)
   const isUnread = sample._tag === "Ignored" && sample.unread === true
   const state: State = {
     ...before,
     stray,
+    overdue,
     count: before.count - 1,
     read: defaults.endsKept * before.read + (isUnread ? 0 : 1),
     unread: defaults.endsKept * before.unread + (isUnread ? 1 : 0)
   }
-  if (sample._tag === "Throttled") return Refusal.refuse(state, ticket, sample, now)
+  if (sample._tag === "Throttled") {
+    const outage = isHeard(earlier, ticket) ? Outage.heard(state.outage, now) : state.outage
+    const [decisions, next] = Refusal.refuse({ ...state, outage }, ticket, sample, now)
+    return isOver(state, outage) ? [[outageEnded, ...decisions], forgiven(next, now)] : [decisions, next]
+  }
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Overloaded":
@@ -229,9 +253,10 @@ export const settle = (
     case "Failed":
       return failed(Budget.returnFailed(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
-      // a provider that is down says nothing of how many it bears
-      if (state.outage.down) return failed(ended, ticket, now, undefined)
-      const [decisions, next] = failed(state, ticket, now, undefined)
+      // a provider that is down says nothing of how many it bears, but for what was sent before it fell silent
+      const { down, silent, since } = state.outage
+      if (down && !(silent && ticket.at < since)) return failed(ended, ticket, now, undefined, true)
+      const [decisions, next] = failed(state, ticket, now, undefined, true)
       // what brought it down may have been their number
       const attempt = { seq: ticket.seq, at: ticket.at, count: state.count + 1, next: state.next }
       const inFlight = InFlight.timeOut(state.inFlight, attempt, next.outage.down, now)
@@ -253,15 +278,46 @@ export const settle = (
   }
 }
 
+/** Says whether an answer of an attempt ends a silence: it was sent since that began, or its answer was overdue. */
+const isHeard = ({ outage, overdue }: State, { at, awaited }: Ticket): boolean =>
+  outage.silent && (at >= outage.since || Overdue.isNews(overdue, awaited))
+
+/** Notes whether an end is an answer. */
+const noted = (state: State, { awaited }: Ticket, sample: Sample, now: number): Overdue.State => {
+  const note = sample._tag === "TimedOut" || sample._tag === "Ignored" ? Overdue.ended : Overdue.answer
+  return note(state.overdue, awaited, state.count - 1, usualOf(state), now)
+}
+
+/** Takes the seconds for which an answer was awaited too long out of a probe of the rate, once it has come. */
+const resumed = (state: State, overdue: Overdue.State, now: number): State => {
+  const quiet = overdue.at === now && state.requests.phase === "probe" ? Overdue.quiet(state.overdue, now) : 0
+  return quiet > 0 ? { ...state, requests: AdaptiveRate.deafened(state.requests, quiet) } : state
+}
+
+/** Forgives what was sent before the end of a silence: that it times out says nothing of the calls in flight. */
+const forgiven = (state: State, now: number): State => ({ ...state, inFlight: { ...state.inFlight, cutAt: now } })
+
 const failed = (
   state: State,
   ticket: Ticket,
   now: number,
-  hint: number | undefined
+  hint: number | undefined,
+  silent = false
 ): readonly [ReadonlyArray<Decision>, State] => {
-  const outage = Outage.fail(state.outage, ticket.seq, ticket.at, now, Math.min(hint ?? 0, state.maxPause))
-  const began = outage.down && !state.outage.down
-  if (!began) return [none, { ...state, outage }]
+  const asked = Math.min(hint ?? 0, state.maxPause)
+  const outage = Outage.fail(state.outage, ticket.seq, ticket.at, now, asked, silent)
+  // an answer to what was sent before a run of failures does not end the outage
+  return outage.down && !state.outage.down
+    ? broken({ ...state, overdue: Overdue.waive(state.overdue) }, outage, now)
+    : [none, { ...state, outage }]
+}
+
+/** Begins an outage: a probe of a rate would tell nothing. */
+const broken = (
+  state: State,
+  outage: Outage.State,
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
   const [request, requests] = AdaptiveRate.unprobed(state.requests, now)
   const [token, tokens] = AdaptiveRate.unprobed(state.tokens, now)
   const decisions: Array<Decision> = [{ subject: "outage", reason: "began", from: 0, to: 1 }]
@@ -274,12 +330,14 @@ const succeeded = (
   before: State,
   ticket: Ticket,
   sample: Extract<Sample, { readonly _tag: "Success" }>,
+  overdue: Overdue.State,
   now: number
 ): readonly [ReadonlyArray<Decision>, State] => {
   const returned = sample.tokens === undefined
     ? before
     : Budget.used(Budget.learned(before, ticket, sample.tokens, now), ticket, sample.tokens, now)
-  const outage = Outage.succeed(returned.outage, ticket.at, now)
+  const heard = isHeard(before, ticket)
+  const outage = heard ? Outage.heard(returned.outage, now) : Outage.succeed(returned.outage, ticket.at, now)
   const inFlight = InFlight.succeed(returned.inFlight, ticket.seq, ticket.at, now)
   const hintless = ticket.at > returned.pausedUntil ? 0 : returned.hintless
   const decisions: Array<Decision> = []
@@ -313,7 +371,7 @@ const succeeded = (
       to: inFlight.limit
     })
   }
-  return [decisions, {
+  const next: State = {
     ...returned,
     read: defaults.endsKept * returned.read + 1,
     unread: defaults.endsKept * returned.unread,
@@ -325,8 +383,10 @@ const succeeded = (
     tokensPaced,
     stray,
     outage,
+    overdue: heard ? Overdue.proved(overdue, now - ticket.at) : overdue,
     inFlight,
     hintless,
     requestsOwed: owedAfter(returned, outage, returned.requests, now)
-  }]
+  }
+  return [decisions, heard ? forgiven(next, now) : next]
 }

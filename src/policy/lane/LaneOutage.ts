@@ -15,6 +15,9 @@
  * ```
  *
  * Silence is a sign of life: where failures return in 50 ms, a probe still under way after 300 ms was admitted.
+ *
+ * Where nothing comes back at all (answers are overdue, or a run of attempts timed out), it is none: probes follow each other
+ * without waiting for an end, and an answer of any attempt, or a refusal, ends the outage.
  */
 
 /** Holds the constants of this module. */
@@ -38,6 +41,8 @@ export const defaults = {
 /** Holds what is known: plain data. */
 export interface State {
   readonly down: boolean
+  /** True in an outage in which nothing comes back: then silence is no sign of life. */
+  readonly silent: boolean
   /** When the outage began, or ended; -Infinity before the first. */
   readonly since: number
   /** Number of the last attempt sent. */
@@ -69,6 +74,7 @@ const groups = 32
 /** Begins with a provider that is up. */
 export const initial: State = {
   down: false,
+  silent: false,
   since: -Infinity,
   head: -1,
   failed: 0,
@@ -95,15 +101,20 @@ export const send = (state: State, seq: number, now: number): State => {
       ? state.olderFailures * defaults.memory + (state.failed >>> (window - 1))
       : state.olderFailures,
     probe: state.down ? seq : state.probe,
-    probeSentAt: state.down ? now : state.probeSentAt
+    probeSentAt: state.down ? now : state.probeSentAt,
+    // where nothing comes back, the next probe does not wait for the end of this one
+    probeAt: state.silent ? now + state.probeEvery : state.probeAt,
+    probeEvery: state.silent ? rarer(state) : state.probeEvery
   }
 }
+
+const rarer = (state: State): number => Math.min(defaults.probeSecondsMax, state.probeEvery * 1.5)
 
 /** Reads how long to wait before an attempt: 0 while up; while down, the time until the next probe or its verdict. */
 export const wait = (state: State, now: number): number =>
   !state.down
     ? 0
-    : state.probe >= 0
+    : state.probe >= 0 && !state.silent
     ? Math.max(0, state.probeSentAt + silence(state) - now)
     : Math.max(0, state.probeAt - now)
 
@@ -112,6 +123,7 @@ const silence = (state: State): number => Math.max(defaults.silenceSeconds, defa
 const up = (state: State, now: number): State => ({
   ...state,
   down: false,
+  silent: false,
   since: now,
   failed: 0,
   late: [],
@@ -122,7 +134,7 @@ const up = (state: State, now: number): State => ({
 
 /** Ends the outage where a probe has been silent for long enough. */
 export const advance = (state: State, now: number): State =>
-  state.down && state.probe >= 0 && now >= state.probeSentAt + silence(state) ? up(state, now) : state
+  state.down && !state.silent && state.probe >= 0 && now >= state.probeSentAt + silence(state) ? up(state, now) : state
 
 /** Notes the end of an attempt that says nothing of the provider: another takes its place as the probe. */
 export const ended = (state: State, seq: number): State =>
@@ -131,6 +143,12 @@ export const ended = (state: State, seq: number): State =>
 /** Learns from a success of an attempt sent at `at`. */
 export const succeed = (state: State, at: number, now: number): State =>
   state.down && at >= state.since ? up(state, now) : state
+
+/** Ends a silence: an answer that was awaited came. */
+export const heard = (state: State, now: number): State => up(state, now)
+
+/** Begins an outage because answers are overdue. */
+export const hush = (state: State, now: number): State => ({ ...down(state, now, 0), silent: true })
 
 const ones = (bits: number): number => {
   let n = 0
@@ -145,19 +163,26 @@ const unexplained = (failures: number, tries: number): number =>
 export const suspicious = (failures: number, tries: number): number =>
   Math.min(defaults.longestRun, Math.max(defaults.shortestRun, unexplained(failures, tries)))
 
-/** Learns from a failure of attempt `seq`, sent at `at`. `hint` is the wait that the provider asked for. */
-export const fail = (before: State, seq: number, at: number, now: number, hint = 0): State => {
-  const failureSeconds = before.failureSeconds * 0.7 + (now - at) * 0.3
+/**
+ * Learns from a failure of attempt `seq`, sent at `at`. `hint` is the wait that the provider asked for.
+ *
+ * @param silent true where nothing came back: the attempt timed out
+ */
+export const fail = (before: State, seq: number, at: number, now: number, hint = 0, silent = false): State => {
+  const failureSeconds = silent ? before.failureSeconds : before.failureSeconds * 0.7 + (now - at) * 0.3
   const back = before.head - seq
   const counts = back < window && seq >= before.from
   const failed = counts ? before.failed | (1 << back) : before.failed
   const state: State = { ...before, failureSeconds, failed }
   if (state.down) {
-    if (seq !== state.probe) return state
-    const probeEvery = Math.min(defaults.probeSecondsMax, state.probeEvery * 1.5)
-    return { ...state, probe: -1, probeEvery, probeAt: now + Math.max(hint, probeEvery) }
+    if (seq !== state.probe || (silent && state.silent)) return state
+    const probeEvery = rarer(state)
+    return { ...state, silent, probe: -1, probeEvery, probeAt: now + Math.max(hint, probeEvery) }
   }
-  if (!counts) return seq >= state.from ? overtaken(state, seq, now, hint) : state
+  if (!counts) {
+    const next = seq >= state.from ? overtaken(state, seq, now, hint) : state
+    return next.down ? { ...next, silent } : next
+  }
   let run = 1
   let mask = 1 << back
   for (let i = back + 1; i < window && (failed & (1 << i)) !== 0; i++, run++) mask |= 1 << i
@@ -166,7 +191,7 @@ export const fail = (before: State, seq: number, at: number, now: number, hint =
   const failures = ones(failed & ~mask)
   if (run < suspicious(failures, tries)) return state
   if (run < suspicious(failures + state.olderFailures, tries + state.olderTries)) return state
-  return down(state, now, hint)
+  return { ...down(state, now, hint), silent }
 }
 
 const down = (state: State, now: number, hint: number): State => ({

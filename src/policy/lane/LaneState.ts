@@ -9,6 +9,7 @@ import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
+import * as Overdue from "./LaneOverdue.ts"
 import * as Use from "./LaneUse.ts"
 import * as Stray from "./LaneStray.ts"
 import * as OptionCheck from "../OptionCheck.ts"
@@ -89,6 +90,9 @@ export const defaults = {
   /** What each end leaves of the count of those before it, and how many that nobody can read may come on one that is read. */
   endsKept: 0.98,
   unreadMost: 3,
+  /** Failed attempts that may be sent again at once, and times the learned rate at which others may follow. */
+  resent: 8,
+  resentPace: 3,
   /** Weight of guesses that speak for tokens, from which a refusal that names nothing is about them. */
   tokensExpected: 0.05,
   /** Refusals that must agree on the highest rate of mirrored requests, and the share of it above which none is believed. */
@@ -120,6 +124,8 @@ export interface State {
   readonly tokensHeldAt: number
   /** Requests that the last pause held back and the provider's bucket has saved: they are made up for gently. */
   readonly requestsOwed: number
+  /** Places that failures gave back and that were sent again at once, paid off at a multiple of the learned rate. */
+  readonly resent: Debt
   /** False until the provider first refused tokens, or a limit of tokens was given: tokens are counted, not paced. */
   readonly tokensPaced: boolean
   /** What calls use for each token that was estimated. */
@@ -133,6 +139,8 @@ export interface State {
   /** Attempts that ended of late: in a way that is known, and in one that nobody can read. */
   readonly read: number
   readonly unread: number
+  /** Whether answers are overdue. */
+  readonly overdue: Overdue.State
   /** Attempts under way. */
   readonly count: number
   /** Number of the next attempt. */
@@ -159,6 +167,8 @@ export interface Ticket {
   readonly estimated: number
   /** Attempts in flight with it. */
   readonly count: number
+  /** Its number among the first attempts of calls, whose answers are awaited; -1 for a later one. */
+  readonly awaited: number
   /** Units sent before it. */
   readonly requestsBefore: number
   readonly tokensBefore: number
@@ -189,6 +199,7 @@ export const make = (options: Options = {}, now = 0): State => {
     requestsHeldAt: -Infinity,
     tokensHeldAt: -Infinity,
     requestsOwed: 0,
+    resent: { units: 0, at: now },
     tokensPaced: given,
     use: Use.initial,
     inFlight: InFlight.make({ max, limit }, now),
@@ -197,6 +208,7 @@ export const make = (options: Options = {}, now = 0): State => {
     outage: Outage.initial,
     read: 0,
     unread: 0,
+    overdue: Overdue.initial,
     count: 0,
     next: 0,
     pausedUntil: -Infinity,
