@@ -35,14 +35,13 @@
  *   was really sent in the last two to four seconds. A bucket that holds hardly more than one attempt is looked at
  *   closely: the excess begins at 0.5 %, for there each attempt that goes through proves its own rate.
  *   The interval between probes doubles with each probe that finds nothing and is short after a fall. It is the longer the
- *   more refusals a probe costs, and the more of the limit is lost in the pause that follows.
+ *   more refusals a probe costs.
  *
  * Where the rate fell far, what held before is tried again once nothing is refused: `rate/Return`.
  *
  * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
  * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
- * silence at the rate it had, and its next refusal is measured against the time in use. Where calls trickle more slowly
- * than the limit allows, what is proved is measured from the moment at which they last fell behind by two seconds.
+ * silence at the rate it had, and its next refusal is measured against the time in use.
  *
  * A pause that the provider asks for, longer than the bucket takes to fill, measures nothing either, and is what a refusal
  * costs (`rate/Pause`). There the search takes its time before it risks another, the rates that explain the refusals
@@ -109,36 +108,24 @@ const idleSeconds = (state: State, paced: boolean, now: number): number => {
 export const send = (before: State, cost: number, paced: boolean, now: number): State => {
   const idle = idleSeconds(before, paced, now)
   const state = idle > 0 ? rested(before, idle) : before
-  const { episode, returns, traffic } = state
+  const { returns, traffic } = state
   // every record that may change is named, none is spread in by a condition: this runs for each attempt
   return {
     ...state,
     step: Step.send(state.step, idle > 0, paced),
     traffic: Traffic.send(traffic, cost, now),
-    use: used(state, cost, paced, now),
-    episode: paced && traffic.at <= state.cutAt ? { ...episode, pause: now - state.cutAt } : episode,
+    use: used(state, now),
     // no limit, no bucket
     bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
     returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
   }
 }
 
-/** Counts what the believed rate allowed since the last attempt, and what this one uses of it. */
-const used = (state: State, cost: number, paced: boolean, now: number): Use.Use => {
-  const { traffic, use } = state
-  const rate = believed(state)
-  const paid = now > traffic.at ? rate * (now - traffic.at) : 0
-  const slack = Math.max(0, use.slack + paid)
-  const unused = !paced && slack > patience(state) * rate
-  const isDue = Use.isMarkDue(use, traffic.mean, state.rate, now)
-  return {
-    mark: isDue ? use.nextMark : use.mark,
-    nextMark: isDue ? { at: now, sent: traffic.sent } : use.nextMark,
-    slack: unused ? 0 : Math.max(0, slack - cost),
-    since: unused ? { at: now, admitted: Traffic.admitted(traffic) } : use.since,
-    idleFrom: paced ? 0 : use.idleFrom
-  }
-}
+/** Moves the marks of what was sent where that is due. */
+const used = ({ rate, traffic, use }: State, now: number): Use.Use =>
+  Use.isMarkDue(use, traffic.mean, rate, now)
+    ? { mark: use.nextMark, nextMark: { at: now, sent: traffic.sent } }
+    : use
 
 /** Takes the time that measures nothing out of all that is measured; attempts before it teach nothing. */
 const rested = (state: State, idle: number): State => ({
@@ -157,10 +144,6 @@ const usedOf = (state: State, now: number, least: number): number => {
   const seconds = Math.min(now, traffic.at + patience(state)) - at
   return seconds < least ? Infinity : (traffic.sent - sent) / seconds
 }
-
-/** Reads the attempts that a refusal costs, by the pause that follows it: those that the bucket does not save. */
-const lost = ({ bucket, episode, rate, traffic }: State): number =>
-  Math.max(0, episode.pause * rate - 2 * bucket.depth) / traffic.mean
 
 /** Corrects the units of an attempt once its real cost is known. */
 export const correct = (state: State, difference: number): State => ({
@@ -235,8 +218,7 @@ const held = (state: State, elapsed: number, now: number): [Move | undefined, St
   const sends = step.sends - step.failed
   const isEager = probe.eager > 0
   const slow = isEager && sends >= Probe.defaults.eagerLeast && elapsed >= Probe.defaults.eagerSlow * probe.interval
-  const dear = isEager ? 0 : Probe.defaults.lost * lost(state)
-  const due = slow || sends >= Math.max(dear, probe.interval * episode.usual)
+  const due = slow || sends >= probe.interval * episode.usual
   const least = isEager ? Probe.defaults.eagerSeconds : Probe.defaults.seconds
   if (due && sends >= Pause.earning(state) && elapsed >= least) {
     const limit = state.rate

@@ -3,8 +3,6 @@
  *
  * ```
  *   after a lost pause    few rates explain it: one of them is held
- *   in a sprint           little of the limit was in use: half-way to what was proved
- *   out of a trickle      somebody else emptied the bucket: a share of the rate
  *   probe                 far above the limit, more than a bucket explains: it rose; else it is confirmed
  *   hold                  far from the last refusal: the limit drifted; twice close to it: it fell
  *   settle                the bracket closes between what was proved and what was refused
@@ -21,7 +19,6 @@ import * as Search from "./Search.ts"
 import { found, isClose, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
-import * as Use from "./Use.ts"
 import type * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
@@ -31,9 +28,6 @@ export const defaults = {
   fellWithin: 30,
   /** Where between the rates that explain the refusals the limit is taken to be. */
   inside: 0.3,
-  /** Share of the measured rate under which the limit was met in a sprint; share kept of what lies between. */
-  unusedBelow: 0.85,
-  unused: 0.5,
   /** Share of the last limit under which the limit fell, so that its return is looked for. */
   fellBelow: 0.75
 } as const
@@ -58,7 +52,7 @@ export interface Refusal {
 /** Answers a refusal that begins an episode, in each phase but `start`. */
 export const answer = (refusal: Refusal): [Move, State] => {
   const { phase } = refusal.state
-  const held = refusedDearly(refusal) ?? refusedInSprint(refusal) ?? refusedIdle(refusal)
+  const held = refusedDearly(refusal)
   if (held !== undefined) return held
   if (phase === "probe") return refusedInProbe(refusal)
   return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
@@ -81,37 +75,6 @@ const refusedDearly = (refusal: Refusal): [Move, State] | undefined => {
   if (highest > bounds.lowest * (1 + Search.defaults.slowGap)) return undefined
   const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
   return drifted(refusal, limit, { bad: highest, probe: Probe.rarer(state.probe) })
-}
-
-/**
- * Answers a refusal out of a trickle: the bucket must have been full, and somebody else emptied it. Nothing would raise
- * the rate again while it is not in use, so it falls no further than to a share of what it was in use.
- */
-const refusedIdle = (refusal: Refusal): [Move, State] | undefined => {
-  const { bad, floor, state: { bucket, probe, step, use }, units } = refusal
-  const trickled = step.paced === 0 && units >= Use.defaults.idleUnits && floor <= Use.defaults.idleShare * bad
-  if (!trickled || bucket.empty === undefined) return undefined
-  const idleFrom = use.idleFrom || bad
-  const rate = Math.max(bad * Episode.defaults.earlyCuts[0], idleFrom * Use.defaults.idleTo)
-  return drifted(refusal, rate, { use: { ...use, idleFrom }, probe: Probe.soon(probe) })
-}
-
-/** Answers a refusal that was met though little of the limit was in use: calls that came at once, not the rate. */
-const refusedInSprint = (refusal: Refusal): [Move, State] | undefined => {
-  const { bad, floor, state: { bucket, limit: before, phase, probe, step, use }, units } = refusal
-  const most = Math.min(bad, before)
-  if (
-    Step.isMine(step) || phase === "settle" || bucket.empty === undefined || units < defaults.fellWithin ||
-    floor >= defaults.unusedBelow * most
-  ) return undefined
-  const halfway = floor + defaults.unused * (most - floor)
-  const idleFrom = step.paced > 0 ? 0 : use.idleFrom || bad
-  const limit = Math.max(halfway, Math.min(bad, idleFrom * Use.defaults.idleTo))
-  return drifted(refusal, limit, {
-    bad,
-    use: { ...use, idleFrom },
-    probe: idleFrom > 0 ? Probe.soon(probe) : probe
-  })
 }
 
 /** Reads the rate that a close look proved: half of its excess went through before. */
@@ -145,7 +108,7 @@ const refusedInProbe = ({ admitted, bad, bounds, floor, next, now, stamp, state 
       bad,
       streak,
       probe: { ...Probe.eagerly(probe, Probe.defaults.eagerAfterRise), creep: Probe.defaults.creep },
-      rise: Rise.rose(rise, now, before, rate, excess)
+      rise: Rise.rose(rise, now, rate)
     }
     return found(rose, before, now, "limit-rose", rate)
   }
@@ -200,26 +163,19 @@ const refusedInHold = (refusal: Refusal): [Move, State] | undefined => {
 
 /** Closes the bracket: between what was proved and what was refused, or far below where next to nothing was proved. */
 const bracketed = (refusal: Refusal): [Move, State] => {
-  const { bad, floor, next, now, state: { bucket, limit, probe, rise, step }, units } = refusal
+  const { bad, floor, next, now, state: { limit, probe, step }, units } = refusal
   if (units < defaults.few) return cut(refusal)
   const low = Math.min(floor, bad * 0.995)
   // where another limit held the lane back, what went through says less about this one
   const rate = low + (Step.isMine(step) ? 0.15 : 0.4) * (bad - low)
   const fell = rate < limit * defaults.fellBelow
-  const rose = Rise.isBorneOut(rise, rate)
-  const holds = rose && rise.count > 1
-  // what looked like a rise was the depth of the bucket
-  const deeper = rise.from > 0 && !rose
-  const calm = deeper ? { ...probe, eager: 0 } : probe
   const closed: State = {
     ...next,
-    phase: holds ? "hold" : "settle",
-    limit: holds || fell ? rate : limit,
+    phase: "settle",
+    limit: fell ? rate : limit,
     bad,
     streak: { ...next.streak, early: 0 },
-    bucket: deeper ? { ...next.bucket, burst: Math.max(bucket.burst, rise.excess) } : next.bucket,
-    probe: fell ? Probe.eagerly(probe, Probe.defaults.eagerAfterFall) : calm,
-    rise: { ...(deeper ? Rise.over(rise) : rise), from: 0 }
+    probe: fell ? Probe.eagerly(probe, Probe.defaults.eagerAfterFall) : probe
   }
   return move(closed, now, "bracket-closed", rate)
 }

@@ -28,20 +28,17 @@ export interface Episode {
   readonly lag: number
   /** Seconds for which the provider asked to wait, the longest; 0 where it named none. */
   readonly asked: number
-  /** Seconds after the cut until the next attempt that had to wait. */
-  readonly pause: number
 }
 
 /** What is known before the first. */
-export const none: Episode = { refusals: 1, usual: 1, lag: 0, asked: 0, pause: 0 }
+export const none: Episode = { refusals: 1, usual: 1, lag: 0, asked: 0 }
 
 /** Begins another: its first refusal was heard of so many seconds after the attempt was sent. */
 export const begin = (before: Episode, heardAfter: number, asked: number): Episode => ({
   refusals: 1,
   usual: (before.usual + before.refusals) / 2,
   lag: before.lag === 0 ? heardAfter : before.lag * 0.8 + heardAfter * 0.2,
-  asked,
-  pause: before.pause
+  asked
 })
 
 /** Counts another refusal of the present one. */

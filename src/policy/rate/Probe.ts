@@ -25,8 +25,6 @@ export const defaults = {
   doublingRising: 1.1,
   /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
   lag: 4,
-  /** Attempts to let through before a probe, for each that its refusal costs: it bounds the time lost. */
-  lost: 100,
   /** Times what was really sent of late that a probe may reach, and times its present rate at once. */
   useGrowth: 1.5,
   /** Share of a probe's attempts given back, attempts, and times the limit, from which it ends where use grew by less than this. */
@@ -75,9 +73,6 @@ export const begin = (known: boolean): Probe => ({
 
 /** Lets the next so many come soon, for the limit moved. */
 export const eagerly = (probe: Probe, eager: number): Probe => ({ ...probe, interval: defaults.eagerSends, eager })
-
-/** Lets the next come soon. */
-export const soon = (probe: Probe): Probe => eagerly(probe, Math.max(probe.eager, defaults.eagerAfterRise))
 
 /** Puts the next off: not while probes are eager. */
 export const rarer = (probe: Probe): Probe =>

@@ -109,7 +109,6 @@ export const restored = (now: State, to: State, at: number): State => {
     limit: phase === "start" ? to.limit : rate,
     bad,
     streak: { ...now.streak, early: 0, inVain: 0 },
-    use: { ...now.use, idleFrom: 0 },
     bounds: BucketBounds.empty,
     probe: { ...now.probe, interval: probe.interval, eager: probe.eager },
     rise: Rise.over(now.rise),

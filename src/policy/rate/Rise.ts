@@ -1,8 +1,7 @@
 /**
  * Rises of a limit, as probes meet them: one that is refused far above it, once more went through than a bucket explains.
  *
- * Two rises in a row make a trend, which the rate follows between probes. The bracket that closes after the first of them
- * tells whether it was one, or a bucket that was deeper than it was taken to be.
+ * Two rises in a row make a trend, which the rate follows between probes.
  */
 
 /** Holds the constants of this module. */
@@ -15,8 +14,6 @@ export const defaults = {
   seconds: 0.2,
   /** Share of the refused rate that is kept when the limit rose, where less was proved. */
   to: 0.6,
-  /** Times the limit before from which the bracket bears a rise out. */
-  borneOut: 1.15,
   /** Highest growth per second that is followed between probes: a limit that doubles in twelve seconds. */
   trendMax: 0.06
 } as const
@@ -24,28 +21,22 @@ export const defaults = {
 /** Holds the rises in a row: plain data. */
 export interface Rise {
   readonly count: number
-  /** When the last one was, from and to what; from 0 once it is borne out or not. */
+  /** When the last one was, and to what. */
   readonly at: number
-  readonly from: number
   readonly to: number
   /** Growth per second between the last two. */
   readonly trend: number
-  /** Units above the limit that the last probe got through, which may have been the bucket or a higher limit. */
-  readonly excess: number
 }
 
 /** No rise yet. */
-export const none: Rise = { count: 0, at: 0, from: 0, to: 0, trend: 0, excess: 0 }
+export const none: Rise = { count: 0, at: 0, to: 0, trend: 0 }
 
 /** Counts a rise, and measures the trend since the one before. */
-export const rose = (before: Rise, at: number, from: number, to: number, excess: number): Rise => {
+export const rose = (before: Rise, at: number, to: number): Rise => {
   const trend = before.count > 0 ? Math.log(to / before.to) / (at - before.at) : 0
   const followed = Math.min(defaults.trendMax, Math.max(0, trend))
-  return { count: before.count + 1, at, from, to, trend: followed, excess }
+  return { count: before.count + 1, at, to, trend: followed }
 }
-
-/** Says whether the rate after a rise bears it out. */
-export const isBorneOut = ({ from }: Rise, rate: number): boolean => from > 0 && rate > from * defaults.borneOut
 
 /** Ends what rose: the limit stays where it is. */
 export const over = (rise: Rise): Rise => ({ ...rise, count: 0, trend: 0 })

@@ -205,7 +205,7 @@ export const isClose = ({ bucket, probe }: State): boolean => bucket.single === 
 /** Reads the rate that is taken for the limit. */
 export const believed = (state: State): number => state.phase === "probe" ? state.limit : state.rate
 
-/** Reads the seconds of silence, or of slack, from which the bucket is taken for full. */
+/** Reads the seconds of silence from which the bucket is taken for full. */
 export const patience = (state: State): number => Use.patience(state.traffic.mean, believed(state))
 
 /** Reads the seconds in which the rate doubles while nothing is known: a bucket of hundreds takes long to empty. */
@@ -214,16 +214,6 @@ export const doubling = (state: State): number => {
   return attempts > defaults.fast && attempts < defaults.faster ? 2 * defaults.doubling : defaults.doubling
 }
 
-/**
- * Computes the rate that is proved by what was admitted since the bucket was last empty, or, where the limit was not in
- * use for some of that time, since it is in use again; the bucket is taken for full then.
- */
-export const floorOf = (state: State, admitted: number, cost: number, at: number): number => {
-  const { empty } = state.bucket
-  const { since: used } = state.use
-  if (empty === undefined || at <= empty.at) return 0
-  const since = Math.max(0, admitted - empty.admitted - cost) / (at - empty.at)
-  return used.at <= empty.at || at <= used.at
-    ? since
-    : Math.max(since, (admitted - used.admitted - cost) / (at - used.at + patience(state)))
-}
+/** Computes the rate that is proved by what was admitted since the bucket was last empty. */
+export const floorOf = ({ bucket: { empty } }: State, admitted: number, cost: number, at: number): number =>
+  empty === undefined || at <= empty.at ? 0 : Math.max(0, admitted - empty.admitted - cost) / (at - empty.at)

@@ -2,12 +2,9 @@
  * How much of a learned rate is used: an unused limit measures nothing, for its bucket is full and turns units away.
  *
  * ```
- *   slack    what the believed rate allowed and nobody used: over two seconds' worth, the limit is not in use
  *   marks    ──●────────●────────▶ now      what was sent by two moments of late: at most 1.5 times that use is probed
  * ```
  */
-import type { Moment } from "./Traffic.ts"
-
 /** Holds the constants of this module. */
 export const defaults = {
   /** Seconds, and slots of the believed rate at least, after which an unused limit measures nothing. */
@@ -17,8 +14,8 @@ export const defaults = {
   markSeconds: 2,
   markSlots: 4,
   /**
-   * Attempts admitted since the last refusal, none of which had to wait, and the share of the rate that they prove at
-   * most, from which a refusal is one out of a trickle; share of the rate before the first of them that is kept.
+   * Attempts admitted, none of which had to wait, and the share of the rate that they prove at most, from which a first
+   * refusal is one out of a trickle; share of the rate that is kept then.
    */
   idleUnits: 5,
   idleShare: 0.5,
@@ -36,21 +33,15 @@ export interface Use {
   /** What was sent by two moments of late: a probe is no faster than the use since the first of them allows. */
   readonly mark: Mark
   readonly nextMark: Mark
-  /** Units that the believed rate allowed and nobody used. */
-  readonly slack: number
-  /** Since when the limit is in use. */
-  readonly since: Moment
-  /** The rate before the refusals out of a trickle, until an attempt had to wait again; 0 for none. */
-  readonly idleFrom: number
 }
 
 /** Begins in use. */
 export const begin = (at: number): Use => {
   const mark = { at, sent: 0 }
-  return { mark, nextMark: mark, slack: 0, since: { at, admitted: 0 }, idleFrom: 0 }
+  return { mark, nextMark: mark }
 }
 
-/** Reads the seconds of silence, or of slack, from which a bucket is taken for full: it turns units away from then on. */
+/** Reads the seconds of silence from which a bucket is taken for full: it turns units away from then on. */
 export const patience = (mean: number, rate: number): number =>
   Math.max(defaults.restSeconds, (defaults.restSlots * mean) / rate)
 

@@ -100,10 +100,10 @@ const cold = (options: AdaptiveRate.Options = {}): AdaptiveRate.State => {
 }
 
 describe("rate/Return, put back by what is told otherwise", () => {
-  it("forgets a trend and where a trickle began: both were measured at the rate that is void", () => {
+  it("forgets a trend that was measured at the rate that is void", () => {
     const to = closed()
-    const now = changed(to, { rise: { count: 2, trend: 0.05 }, use: { idleFrom: 8 } })
-    expect(Return.restored(now, to, 20)).toMatchObject({ rise: { count: 0, trend: 0 }, use: { idleFrom: 0 } })
+    const now = changed(to, { rise: { count: 2, trend: 0.05 } })
+    expect(Return.restored(now, to, 20)).toMatchObject({ rise: { count: 0, trend: 0 } })
   })
 })
 
