@@ -112,10 +112,8 @@ const guessed = (state: State, ticket: Ticket): [Limit, State] => {
 }
 
 /** Computes how much larger refused calls were than others, with one more of them: the sum of the logarithms. */
-const evidenceOf = ({ meanTokens, tokenEvidence }: State, { tokens }: Ticket): number => {
-  const size = meanTokens > 0 && tokens > 0 ? Math.log(tokens / meanTokens) : 0
-  return Math.max(-3, Math.min(6, tokenEvidence + size))
-}
+const evidenceOf = ({ meanTokens, tokenEvidence }: State, { tokens }: Ticket): number =>
+  Math.max(-3, Math.min(6, tokenEvidence + Math.log(tokens / meanTokens)))
 
 /** Says whether calls are refused for their tokens. */
 const areLarge = (tokenEvidence: number): boolean => tokenEvidence > 2
