@@ -30,7 +30,7 @@ export const defaults = {
   /** Ceiling of the first wait after a 429 without a hint: the limit needs longer to clear than a hiccup. */
   throttledBase: Duration.seconds(1),
   /** Longest ceiling of a wait without a hint. */
-  cap: Duration.seconds(4),
+  cap: Duration.seconds(2),
   jitter: "full",
   /** Attempts of one call, the first included: where three in ten answer 503, one call in two million is lost. */
   maxAttempts: 12,
@@ -51,7 +51,7 @@ export interface PolicyOptions<in I = unknown, out R = never> {
   readonly throttledBase?: Duration.Input | undefined
   /** Growth from one retry to the next, at least 1. Default 2. */
   readonly factor?: number | undefined
-  /** Longest ceiling of a wait without a hint. Default 4 seconds, or `base`, `throttledBase` or `floor` if longer. */
+  /** Longest ceiling of a wait without a hint. Default 2 seconds, or `base`, `throttledBase` or `floor` if longer. */
   readonly cap?: Duration.Input | undefined
   /** How the delay is drawn. Default `"full"`: fewest calls when many clients share a limit. */
   readonly jitter?: Jitter | undefined
@@ -184,10 +184,10 @@ export const policy = <I = unknown, R = never>(
 /** Holds the default policy as a document: `policy()` and `fromDocument(defaultDocument)` give the same delays. */
 export const defaultDocument: RetryDocumentJson = {
   type: "sequence",
-  schedules: [{ type: "exponential", base: "500 millis", cap: "4 seconds", jitter: "full", maxAttempts: 5 }],
+  schedules: [{ type: "exponential", base: "500 millis", cap: "2 seconds", jitter: "full", maxAttempts: 5 }],
   byTag: {
-    RateLimitError: { type: "exponential", base: "1 second", cap: "4 seconds", jitter: "full" },
-    OverloadedError: { type: "exponential", base: "500 millis", cap: "4 seconds", jitter: "full" }
+    RateLimitError: { type: "exponential", base: "1 second", cap: "2 seconds", jitter: "full" },
+    OverloadedError: { type: "exponential", base: "500 millis", cap: "2 seconds", jitter: "full" }
   },
   retryAfter: { cap: "60 seconds", spread: 0.25 },
   floor: "10 millis",
