@@ -565,7 +565,7 @@ describe("Retry", () => {
         expect(yield* delays(patient, [limited(0)])).toEqual([2000, 4000, 8000, 10_000])
         expect(yield* delays({ jitter: "none", factor: 3, cap: "4 seconds" })).toEqual([500, 1500, 4000, 4000])
         expect(yield* delays({ jitter: "equal" })).toEqual([375, 750, 1500, 1500])
-        expect(yield* delays({ jitter: "proportional" })).toEqual([500, 1000, 2000, 4000])
+        expect(yield* delays({ jitter: "proportional" })).toEqual([500, 1000, 2000, 2000])
         expect(yield* delays({ jitter: "decorrelated", maxAttempts: 3 })).toEqual([1000, 1750])
         const short = { base: "100 millis", cap: "800 millis", maxAttempts: 3 } as const
         expect(yield* delays({ ...short, jitter: "decorrelated" }, [limited(0)])).toEqual([800, 800])
