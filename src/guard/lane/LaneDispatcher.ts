@@ -222,7 +222,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     blocker: Kernel.Blocker | undefined,
     now: number
   ): Kernel.Ticket {
-    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now, call.retry)
+    const [ticket, next] = Kernel.admit(state, call.tokens, blocker, now, !call.retry && !call.stream)
     this.#cell.write(next)
     this.#streams.sent(ticket, call.stream, now)
     this.#forecast.sent(call.stream, now)

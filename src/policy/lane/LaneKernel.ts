@@ -176,26 +176,26 @@ const unchanged = (state: State): readonly [ReadonlyArray<Decision>, State] => [
  * Takes what an attempt needs, from all limits at once.
  *
  * @param blocker what the attempt had to wait for last, if it waited: growth needs use
- * @param retry true where the call has failed before: its answer is not awaited
+ * @param awaited whether its answer is awaited: not where the call has failed before, nor where it is a stream
  */
 export const admit = (
   state: State,
   estimated: number,
   blocker: Blocker | undefined,
   now: number,
-  retry = false
+  awaited = true
 ): readonly [Ticket, State] => {
   const tokens = Use.charged(state.use, estimated)
   const seq = state.next
   const count = state.count + 1
-  const overdue = retry ? state.overdue : Overdue.send(state.overdue, count, usualOf(state), now)
+  const overdue = awaited ? Overdue.send(state.overdue, count, usualOf(state), now) : state.overdue
   const ticket: Ticket = {
     seq,
     at: now,
     tokens,
     estimated,
     count,
-    awaited: retry ? -1 : overdue.head,
+    awaited: awaited ? overdue.head : -1,
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }

@@ -11,7 +11,7 @@
  *
  * Three calls in ten may take as long by chance, ten in a row once in 170,000 times. Where calls time out for reasons of
  * their own, more in a row are asked for. Slow calls among those that are answered are no silence, and end none; nor is a call
- * awaited that has failed before, for it may do so again.
+ * awaited that has failed before, for it may do so again, nor a stream, which ends when it likes.
  *
  * Where all answers take longer than ever before, it is a false alarm. The answer that ends it says how long may be waited.
  */

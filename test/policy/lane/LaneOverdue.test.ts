@@ -46,7 +46,7 @@ const play = (
         by = blocker
         break
       }
-      const [ticket, admitted] = Kernel.admit(state, 1, by ?? "requests", now, retries && sent.length > 300)
+      const [ticket, admitted] = Kernel.admit(state, 1, by ?? "requests", now, !(retries && sent.length > 300))
       state = admitted
       const [took, sample] = end(now, ticket.seq)
       sent.push(now)
