@@ -238,8 +238,7 @@ export const settle = (
     stray,
     overdue,
     count: before.count - 1,
-    read: defaults.endsKept * before.read + (isUnread ? 0 : 1),
-    unread: defaults.endsKept * before.unread + (isUnread ? 1 : 0)
+    ...ends(before, isUnread)
   }
   if (sample._tag === "Throttled") {
     const outage = isHeard(earlier, ticket) ? Outage.heard(state.outage, now) : state.outage
@@ -277,6 +276,12 @@ export const settle = (
     }
   }
 }
+
+/** Counts one more end, that nobody can read or that is known; those before it count the less. */
+const ends = ({ read, unread }: State, isUnread: boolean): Pick<State, "read" | "unread"> => ({
+  read: defaults.endsKept * read + (isUnread ? 0 : 1),
+  unread: defaults.endsKept * unread + (isUnread ? 1 : 0)
+})
 
 /** Says whether an answer of an attempt ends a silence: it was sent since that began, or its answer was overdue. */
 const isHeard = ({ outage, overdue }: State, { at, awaited }: Ticket): boolean =>
@@ -373,8 +378,7 @@ const succeeded = (
   }
   const next: State = {
     ...returned,
-    read: defaults.endsKept * returned.read + 1,
-    unread: defaults.endsKept * returned.unread,
+    ...ends(returned, false),
     count: returned.count - 1,
     requestMirror,
     requests,
