@@ -140,9 +140,9 @@ type With<E, SE, SR, Given> = [policy: Policy<E, SE, SR>, options: Given] | [opt
 /**
  * Retries an effect while its errors are worth it, its schedule goes on, its deadline allows and the budget lasts.
  *
- * **Details**: `Retry.run(schedule, options)`; each may be left out. Without a schedule it uses {@link CurrentPolicy}. The effect sees the number of its attempt in
- * {@link CurrentAttempt}, and from the second on what the schedule said in `Schedule.CurrentMetadata`. Defects and
- * interruption are never retried.
+ * **Details**: `Retry.run(schedule, options)`; each may be left out. Without a schedule it uses {@link CurrentPolicy}.
+ * The effect sees the number of its attempt in {@link CurrentAttempt}, and from the second on what the schedule said in
+ * `Schedule.CurrentMetadata`. Defects and interruption are never retried.
  *
  * **Gotchas**: a retry runs the effect anew. Put what belongs to one attempt (permit, timeout) inside of it, and what
  * belongs to the call (deadline, reservation) outside.

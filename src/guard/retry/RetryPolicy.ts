@@ -59,7 +59,10 @@ export interface PolicyOptions<in I = unknown, out R = never> {
   readonly floor?: Duration.Input | undefined
   /** How the provider's hints are followed; `false` ignores them. Default: up to 60 seconds, at most 25 % late. */
   readonly retryAfter?: RetrySchedule.RetryAfterOptions<I> | false | undefined
-  /** Attempts of one call, the first included, at least 1, whatever their errors. Default 12, of which 5 may end otherwise than refused (429, 503, 529). */
+  /**
+   * Attempts of one call, the first included, at least 1, whatever their errors. Default 12, of which 5 may end otherwise
+   * than refused (429, 503, 529).
+   */
   readonly maxAttempts?: number | undefined
   /** Longest time from the first attempt to the start of the last. Default: none, see `Deadline.run`. */
   readonly maxElapsed?: Duration.Input | undefined
