@@ -136,6 +136,24 @@ for (const scenario of chosen) {
   for (const client of ["omniscient", "effect-together", ...peers.map((peer) => peer.name)]) print(scenario, client)
 }
 
+// the first table of docs/benchmarks.md
+if (scenarios.every((scenario) => chosen.includes(scenario))) {
+  const tuned = new Set(scenarios.map((scenario) => scenario.name))
+  const span = (of: ReadonlyArray<number>, text: (n: number) => string): string =>
+    `${text(Math.min(...of))} to ${text(Math.max(...of))}`
+  console.log("\nall ten: lost of all, most lost in one, wasted, makespan ÷ ideal")
+  for (const client of new Set(rows.map((row) => row.client))) {
+    const of = rows.filter((row) => row.client === client && tuned.has(row.scenario))
+    console.log(
+      "  " + client.padEnd(40),
+      `${of.reduce((sum, row) => sum + row.lost, 0)}`.padStart(6),
+      `${worst(of, "lost")}`.padStart(6),
+      span(of.map((row) => row.wasted / calls), percent).padStart(22),
+      span(of.map((row) => row.ratio), (n) => n.toFixed(3)).padStart(16)
+    )
+  }
+}
+
 if (values.json === undefined) {
   console.log("\nraw rows: add --json PATH")
 } else {
