@@ -38,14 +38,15 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
       })
     )
   )
+  // and may answer with what is no response: its failure, and not one that nobody hears
   answered.then((response) => {
     const headers: Record<string, string> = {}
     response.headers.forEach((value, name) => {
       headers[name] = value
     })
     receiver.onHeaders(response.status, headers)
-    return response.text().then(receiver.onText, receiver.onFailure)
-  }, receiver.onFailure)
+    return response.text()
+  }).then(receiver.onText, receiver.onFailure)
   return () => controller.abort()
 }
 
