@@ -75,6 +75,8 @@ export interface GuardedCalls {
 }
 
 const spanOptions = (call: Call) => ({
+  // no other span leaves the process, and by this kind a trace shows who was called
+  kind: "client" as const,
   attributes: {
     "together.model": call.model,
     "together.lane": call.lane,

@@ -572,6 +572,24 @@ describe("the deadline of a call", () => {
   )
 })
 
+describe("the span of a call", () => {
+  it.effect("is of a client's kind, streamed or not: no other span leaves the process", () =>
+    Effect.gen(function*() {
+      const { spans, tracer } = recorded()
+      yield* world(
+        ({ together }) =>
+          Effect.andThen(together.chat(request(1)), Stream.runDrain(together.chatStream(request(1)))).pipe(
+            Effect.provideService(Tracer.Tracer, tracer)
+          ),
+        { limit: "$1", provider: {} }
+      )
+      expect(spans.map(({ kind, name }) => [name, kind])).toEqual([
+        ["Together.chat", "client"],
+        ["Together.chatStream", "client"]
+      ])
+    }))
+})
+
 describe("the span of a stream", () => {
   it.effect("says what the stream cost, and no other span does", () =>
     Effect.gen(function*() {
