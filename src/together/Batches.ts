@@ -66,8 +66,11 @@ export interface BatchesApi {
     request: BatchRequest,
     options?: CreationOptions
   ) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
+  /** Lists the batches of the account. An effect, not a function. */
   readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
+  /** Reads the state of a batch: status, progress, the ids of its output files. */
   readonly get: (id: string) => Effect.Effect<BatchJob, TogetherError>
+  /** Cancels a batch. */
   readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 

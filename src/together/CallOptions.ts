@@ -17,14 +17,15 @@ import type { Exchange } from "./transport/Transport.ts"
 
 /** Steers one call; what is absent is the client's default. */
 export interface CallOptions {
-  /** Rank in the lane's queue. Default: `"normal"`. */
+  /** Rank in the lane's queue: `"interactive"`, `"normal"`, `"bulk"`, or 0 (first) to 499. Default: the client's, `"normal"`. */
   readonly priority?: Priority | undefined
   /**
-   * Time for the whole call: waits, those at a suspended account too, retries, fallbacks and the stream's end included.
-   * Default: the client's, else none.
+   * Time for the whole call: waits, those at a suspended account too, retries, fallbacks and the stream's end included. Of 0
+   * or less, nothing is sent. A call that reaches it fails with `RequestTimeoutError` of phase `"deadline"`, earlier with the
+   * last error, or with `LaneOverflowError`, where it could not end in time. Default: the client's, else none.
    */
   readonly deadline?: Duration.Input | undefined
-  /** When to retry. Default: the client's schedule. */
+  /** When to retry; `Schedule.recurs(0)` for never. Default: the client's schedule. */
   readonly retry?: Schedule.Schedule<unknown, TogetherError> | undefined
   /**
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
@@ -49,11 +50,13 @@ export interface CallOptions {
 
 /** Tells of a call that was answered. */
 export interface Answered {
+  /** The method that made the call: `"chat"`, `"chatStream"`, `"embeddings"`, … */
   readonly operation: string
   /** The model that answered, which may be a fallback; `""` where the operation has none. */
   readonly model: string
   /** Attempts made for the call, the first included. A hedge is part of its attempt. */
   readonly attempts: number
+  /** HTTP status of the answer. */
   readonly status: number | undefined
   /** The provider's id of the exchange. */
   readonly requestId: string | undefined

@@ -41,7 +41,9 @@ export interface Evaluation extends Schema.Schema.Type<typeof Evaluation> {}
 export interface EvaluationsApi {
   /** Starts an evaluation. Sent once: a creation whose answer was lost is not repeated. */
   readonly create: (request: EvaluationRequest, options?: CreationOptions) => Effect.Effect<Evaluation, TogetherError>
+  /** Reads an evaluation, with its results once it is done. */
   readonly get: (id: string) => Effect.Effect<Evaluation, TogetherError>
+  /** Reads the state of an evaluation. */
   readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
 }
 

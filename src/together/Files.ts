@@ -56,12 +56,15 @@ export interface FilesApi {
     /** Default: `jsonl`. */
     readonly type?: string | undefined
   }) => Effect.Effect<File, TogetherError>
+  /** Lists the files of the account. An effect, not a function. */
   readonly list: Effect.Effect<ReadonlyArray<File>, TogetherError>
+  /** Reads what is known of a file: name, purpose, size. */
   readonly get: (id: string) => Effect.Effect<File, TogetherError>
   /** Reads a whole file as text. */
   readonly content: (id: string) => Effect.Effect<string, TogetherError>
   /** Reads a whole file as it is: one that is no text, such as Parquet. */
   readonly bytes: (id: string) => Effect.Effect<Uint8Array, TogetherError>
+  /** Deletes a file. */
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 

@@ -134,8 +134,11 @@ export interface FineTunesApi {
    * **Details**: `Price.ofFineTune` makes its `cost` of an answer of {@link estimatePrice}.
    */
   readonly create: (request: FineTuneRequest, options?: CreationOptions) => Effect.Effect<FineTune, TogetherError>
+  /** Lists the fine-tunes of the account. An effect, not a function. */
   readonly list: Effect.Effect<ReadonlyArray<FineTune>, TogetherError>
+  /** Reads the state of a fine-tune. */
   readonly get: (id: string) => Effect.Effect<FineTune, TogetherError>
+  /** Cancels a fine-tune. */
   readonly cancel: (id: string) => Effect.Effect<FineTune, TogetherError>
   /** Says what a fine-tune would cost. Free of charge. */
   readonly estimatePrice: (request: PriceRequest) => Effect.Effect<PriceEstimate, TogetherError>

@@ -74,24 +74,34 @@ export { errorFromResponse, type ForeignResponse } from "./error/ForeignResponse
 
 /** Configures a client. */
 export interface Options {
-  /** The key, redacted: it is never printed, logged or put on an error. */
+  /** The key, redacted: it is never printed, logged or put on an error. An empty one fails the layer with `AuthError`. */
   readonly apiKey: Redacted.Redacted
   /** Host and path, without credentials, query and fragment. Default: `https://api.together.ai/v1`. */
   readonly baseUrl?: string | undefined
   /** Names the organization in lane keys and reports: limits belong to it, not to the key. Default: `"default"`. */
   readonly account?: string | undefined
-  /** Default: `effect-together/VERSION`. The edge refuses some library defaults. */
+  /** Sent as `user-agent`: Together's edge refuses what some libraries send. Default: `effect-together/VERSION`. */
   readonly userAgent?: string | undefined
-  /** Sent with every request, in place of ours but for the key and the content type. Default: none. */
+  /** Sent with every request; they replace ours, except for the key and the content type. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Bounds each silence of an attempt. Defaults: headers 120 s, body 120 s, firstToken 60 s, idle 30 s. */
+  /**
+   * Bounds each silence of an attempt, above 0. An attempt that one ends fails with `RequestTimeoutError`, and is
+   * retried unless its stream had begun. For a whole call set `deadline`.
+   */
   readonly timeouts?: {
+    /** Until the headers of the answer; of one that is not streamed, until it is generated. Default: 120 seconds. */
     readonly headers?: Duration.Input | undefined
+    /** From the headers to the end of an answer that is not streamed; of a file, between two pieces. Default: 120 seconds. */
     readonly body?: Duration.Input | undefined
+    /** Of a stream, from its headers to its first token. Default: 60 seconds. */
     readonly firstToken?: Duration.Input | undefined
+    /** Of a stream, between two events; comments do not count. Default: 30 seconds. */
     readonly idle?: Duration.Input | undefined
   } | undefined
-  /** Time for every whole call. Default: none. */
+  /**
+   * Time for every whole call, above 0: waits, retries and the rest of a stream included. A call that reaches it fails with
+   * `RequestTimeoutError` of phase `"deadline"`. Default: none.
+   */
   readonly deadline?: Duration.Input | undefined
   /**
    * When to retry, unless a call says another. Default: the `Retry.CurrentPolicy` of the calling fiber where it has one,
@@ -103,7 +113,7 @@ export interface Options {
    * calling fiber, if there is one; else none, so that a job retries as its schedule says.
    */
   readonly retryBudget?: RetryBudget | undefined
-  /** Rank of calls that say none. Default: `"normal"`. */
+  /** Rank of calls that say none: `"interactive"`, `"normal"`, `"bulk"`, or 0 (first) to 499. Default: `"normal"`. */
   readonly priority?: Priority | undefined
   /** Asks for a slow answer a second time. Default: never. */
   readonly hedge?: CallOptions["hedge"]
@@ -143,37 +153,51 @@ export interface Whole {
 
 /** Makes typed calls to Together. Every method fails with `TogetherError` only. */
 export interface Service {
-  /** Asks for a chat completion; `chatStream` streams one. */
+  /**
+   * Asks for a chat completion, and answers with the whole of it; `chatStream` streams one.
+   *
+   * **Details**: `Chat.text(answer)` reads its text. Retried where a repeat may help, within the deadline.
+   *
+   * **Errors**: any `TogetherError`; docs/errors.md says when, and what to do.
+   */
   readonly chat: (
     request: Chat.ChatRequest & Whole,
     options?: CallOptions
   ) => Effect.Effect<Chat.ChatResponse, TogetherError>
-  /** Streams a chat completion. Retried unseen up to the first token, never after it; usage is always asked for. */
+  /**
+   * Streams a chat completion; `Chat.deltaText(chunk)` reads the text of a chunk.
+   *
+   * **Details**: retried unseen up to the first token, never after it. Usage is always asked for. The stream holds its place
+   * in the provider's limits until its last event.
+   *
+   * **Errors**: after the first token `StreamError`, or `RequestTimeoutError` for a silence or the deadline; `partial` of
+   * either holds what arrived.
+   */
   readonly chatStream: (
     request: Chat.ChatRequest,
     options?: CallOptions
   ) => Stream.Stream<Chat.ChatChunk, TogetherError>
-  /** Asks for the continuation of a prompt; `completionsStream` streams one. */
+  /** Asks for the continuation of a prompt, and answers with the whole of it; `completionsStream` streams one. */
   readonly completions: (
     request: Completions.CompletionRequest & Whole,
     options?: CallOptions
   ) => Effect.Effect<Completions.CompletionResponse, TogetherError>
-  /** Streams the continuation of a prompt. */
+  /** Streams the continuation of a prompt, as `chatStream` does a chat. */
   readonly completionsStream: (
     request: Completions.CompletionRequest,
     options?: CallOptions
   ) => Stream.Stream<Completions.CompletionChunk, TogetherError>
-  /** Asks for embeddings. */
+  /** Asks for embeddings: `data[i].embedding` is the vector of the text number `data[i].index`. */
   readonly embeddings: (
     request: Embeddings.EmbeddingsRequest,
     options?: CallOptions
   ) => Effect.Effect<Embeddings.EmbeddingsResponse, TogetherError>
-  /** Asks for documents by relevance. */
+  /** Asks for the order of documents by relevance: `results[i].index` names one, `relevance_score` says how relevant. */
   readonly rerank: (
     request: Rerank.RerankRequest,
     options?: CallOptions
   ) => Effect.Effect<Rerank.RerankResponse, TogetherError>
-  /** Asks for images. */
+  /** Asks for images: `data[i]` holds `b64_json` or `url`, as `response_format` of the request says. */
   readonly images: (
     request: Images.ImagesRequest,
     options?: CallOptions
@@ -315,11 +339,19 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 /** What a client's layer can fail with: no usable key, base URL or headers. */
 export type LayerError = AuthError | InvalidRequestError
 
-/** Provides a client over the `HttpClient` of the context: Undici, a test client, an emulator. */
+/**
+ * Provides a client over the `HttpClient` of the context: Undici, a test client, an emulator.
+ *
+ * **Errors**: as {@link make}.
+ */
 export const layerHttp = (options: Options): Layer.Layer<Together, LayerError, HttpClient.HttpClient> =>
   Layer.effect(Together, make(options))
 
-/** Provides a client over Fetch. */
+/**
+ * Provides a client over Fetch, with a key that you pass; {@link layerConfig} reads it from the environment.
+ *
+ * **Errors**: as {@link make}.
+ */
 export const layer = (options: Options): Layer.Layer<Together, LayerError> =>
   Layer.provide(layerHttp(options), FetchShortcut.layer)
 
@@ -353,6 +385,10 @@ export const layerHttpConfig = (
     })
   )
 
-/** Provides a client over Fetch, its key and address from the configuration. */
+/**
+ * Provides a client over Fetch, its key from `TOGETHER_API_KEY` and its address from `TOGETHER_BASE_URL`.
+ *
+ * **Errors**: as {@link layerHttpConfig}.
+ */
 export const layerConfig = (options?: ConfigOptions): Layer.Layer<Together, LayerError | Config.ConfigError> =>
   Layer.provide(layerHttpConfig(options), FetchShortcut.layer)

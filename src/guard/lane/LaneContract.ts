@@ -36,7 +36,18 @@ export interface LaneRequest {
   readonly deadlineAt?: number | undefined
 }
 
-/** Says how an attempt ended, as far as limits are concerned. */
+/**
+ * Says how an attempt ended, as far as limits are concerned.
+ *
+ * | sample | of |
+ * | --- | --- |
+ * | `Success` | an answer |
+ * | `Throttled` | a refusal because of a limit, as a 429 |
+ * | `Overloaded` | a refusal for want of capacity, as a 503 |
+ * | `Failed` | another 5xx, a broken connection |
+ * | `TimedOut` | an attempt that was given up |
+ * | `Ignored` | an end that says nothing of limits, as a 400; `sent` tells whether the provider saw it |
+ */
 export type Sample =
   | {
     readonly _tag: "Success"
@@ -77,16 +88,21 @@ export type Decision = Kernel.Decision & {
 
 /** Shows what a lane knows and does. */
 export interface LaneStatus {
+  /** Name of the lane, as `Lanes.key` makes it. */
   readonly key: string
-  /** What the learner of requests is doing. */
+  /** What the learner of requests is doing: `start`, `settle`, `hold` or `probe`. */
   readonly phase: AdaptiveRate.Phase
+  /** Rate at which requests are sent now, at the most. */
   readonly requestsPerSecond: number
   /** Absent until the provider refused tokens, or a limit was given. */
   readonly tokensPerSecond: number | undefined
   /** Absent while no limit is known. */
   readonly inFlightLimit: number | undefined
+  /** Attempts that hold a permit. */
   readonly inFlight: number
+  /** Attempts that wait. */
   readonly queued: number
+  /** Tokens of the attempts that wait, as estimated. */
   readonly queuedTokens: number
   /** Time until the pause ends, if there is one. */
   readonly pause: Duration.Duration | undefined
@@ -96,6 +112,7 @@ export interface LaneStatus {
   readonly waitsFor: Kernel.Blocker | undefined
   /** When a call that joins the queue now, behind all that wait, would be sent, as a wait from now. */
   readonly estimate: Duration.Duration
+  /** The last change of a limit, and why. */
   readonly lastDecision: Decision | undefined
 }
 
@@ -114,8 +131,11 @@ export interface Options {
    * follows the provider. Default none.
    */
   readonly start?: {
+    /** Above 0. */
     readonly requestsPerMinute?: number | undefined
+    /** Above 0. */
     readonly tokensPerMinute?: number | undefined
+    /** Integer, at least 1. */
     readonly inFlight?: number | undefined
   } | undefined
   /**
