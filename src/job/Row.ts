@@ -21,8 +21,9 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import { parse as parseJson, stringify } from "../together/Json.ts"
+import { stringify } from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
+import * as BrokenLine from "./BrokenLine.ts"
 import * as ExactJson from "./ExactJson.ts"
 import * as Hash from "./Hash.ts"
 
@@ -293,68 +294,19 @@ const operationOf = (value: Json): Operation | string => {
 
 const isOperation = (text: string): text is Operation => Object.hasOwn(Routes.inference, text)
 
-/** V8's own words about what it expected: those about a token quote the text around it. */
-const told =
-  /^((?:Bad|Expected|Exponent|No number|Unterminated|Unexpected (?:number|string|non-whitespace)) ?[^:"]*?)(?: in JSON)? at position (\d+)/
-
-const messageOf = (text: string): string => {
-  const parsed = Result.try((): unknown => JSON.parse(text))
-  return Result.isFailure(parsed) && parsed.failure instanceof Error ? parsed.failure.message : ""
-}
-
-const unexpected = "Unexpected token"
-
-/**
- * Says how a line is no JSON, and where, without a word of it.
- *
- * **Details**: an engine that meets an unexpected token quotes the text around it and keeps its place to itself. The
- * place is that of the last character of the shortest beginning with the same error.
- */
-const whyNotJson = (text: string): string => {
-  const message = messageOf(text)
-  if (message.startsWith("Unexpected end")) return "it ends too early"
-  const known = told.exec(message)
-  if (known !== null) return `${known[1]}, character ${Number(known[2]) + 1}`
-  if (!message.startsWith(unexpected)) return "syntax error"
-  let [before, until] = [0, text.length]
-  while (until - before > 1) {
-    const middle = (before + until) >>> 1
-    if (messageOf(text.slice(0, middle)).startsWith(unexpected)) until = middle
-    else before = middle
-  }
-  return `${unexpected}, character ${until}`
-}
-
-/** Tells whether carriage returns part a text into lines of JSON. */
-const endsInReturns = (text: string): boolean => {
-  const pieces = text.split("\r").filter((piece) => piece.trim() !== "")
-  return pieces.length > 1 && pieces.every((piece) => parseJson(piece) !== undefined)
-}
-
-/** Says how to write a line instead, by what it looks like. */
-const instead = (text: string, line: number): string | undefined =>
-  // before all else: every other character of such a text is this one, also those that would end its lines
-  text.includes("\0")
-    ? "it holds NUL characters, as UTF-16 does: save the file as UTF-8"
-    : line === 1 && text.trimStart().startsWith("[")
-    ? "the input begins a JSON array, and JSON Lines are wanted: write one object per line, such as with jq -c '.[]'"
-    : endsInReturns(text)
-    ? "it holds carriage returns: end lines in LF, such as with tr '\\r' '\\n'"
-    : undefined
-
 /** Reads one line of JSONL. Never fails: what cannot be sent is a {@link Bad}. */
 export const parse = (text: string, line: number, options: Options = {}): Row | Bad => {
   const parsed = Result.try((): unknown => JSON.parse(text))
   if (Result.isSuccess(parsed)) return fromJson(parsed.success, line, options, text)
-  const advice = instead(text, line) ?? "write one JSON object per line"
-  return bad(line, "json", `line ${line} is not JSON (${whyNotJson(text)}): ${advice}`, text)
+  const advice = BrokenLine.advice(text, line) ?? "write one JSON object per line"
+  return bad(line, "json", `line ${line} is not JSON (${BrokenLine.fault(text)}): ${advice}`, text)
 }
 
 /** Makes a row of a JSON value, as {@link parse} does of a line. */
 export const fromJson = (value: unknown, line: number, options: Options = {}, text?: string): Row | Bad => {
   const source = () => text ?? stringify(value) ?? ""
   if (!isObject(value)) {
-    const advice = instead(text ?? "", line) ?? "write {\"custom_id\": …, \"body\": …}"
+    const advice = BrokenLine.advice(text ?? "", line) ?? "write {\"custom_id\": …, \"body\": …}"
     return bad(line, "shape", `line ${line} is not a JSON object: ${advice}`, source())
   }
   const given = value["custom_id"]
