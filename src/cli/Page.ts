@@ -17,6 +17,8 @@ import * as Chart from "./Chart.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
+import * as Onward from "./Onward.ts"
+import * as RunEnd from "./RunEnd.ts"
 import type * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
 import * as Summary from "./Summary.ts"
@@ -26,37 +28,37 @@ const card = (label: string, value: string, more: string): string =>
     Chart.escape(more) || "&nbsp;"
   }</em></div>`
 
-const badge = (context: Summary.Context): string => {
-  const { ending, report, undone } = context
+const badge = (end: RunEnd.RunEnd): string => {
+  const { ending, report, undone } = end
   const failed = ExitCode.failedOf(report)
   const [text, color] = ending.stop !== undefined
-    ? [Summary.reason(context)!.split(":")[0]!, "--amber"]
+    ? [RunEnd.reason(end)!.split(":")[0]!, "--amber"]
     : failed + undone > 0
     ? [`${Format.count(failed + undone)} not answered`, "--red"]
     : ["all rows answered", "--green"]
-  const emulated = context.emulated === true ? `<span class="badge" style="--c:var(--violet)">emulator</span>` : ""
+  const emulated = end.emulated === true ? `<span class="badge" style="--c:var(--violet)">emulator</span>` : ""
   return `<span class="badge" style="--c:var(${color})">${Chart.escape(text)}</span>${emulated}`
 }
 
 /** Says why rows were left undone or failed, and how to go on. */
-const ended = (context: Summary.Context): string => {
-  const { ending, report, undone } = context
+const ended = (end: RunEnd.RunEnd): string => {
+  const { ending, report, undone } = end
   if (ending.stop === undefined && ExitCode.failedOf(report) + undone === 0) return ""
-  const onward = Summary.last({ ...context, args: CommandLine.redacted(context.args) }, Style.colorless)
+  const onward = Onward.line({ ...end, args: CommandLine.redacted(end.args) }, Style.colorless)
   return `<section><h2>How it ended</h2>${
-    [Summary.reason(context), onward].map((text) => text === undefined ? "" : `<p>${Chart.escape(text)}</p>`).join("")
+    [RunEnd.reason(end), onward].map((text) => text === undefined ? "" : `<p>${Chart.escape(text)}</p>`).join("")
   }</section>`
 }
 
-const cards = (context: Summary.Context): string => {
-  const { idealSeconds, report } = context
+const cards = (end: RunEnd.RunEnd): string => {
+  const { idealSeconds, report } = end
   const seconds = Report.elapsed(report)
   const settled = report.ok + report.failed
   const retries = Array.from(report.retries.values()).reduce((sum, count) => sum + count, 0)
   const failed = ExitCode.failedOf(report)
-  const uncertain = context.uncertainNanoUsd ?? 0n
-  const { running } = context
-  const unsent = Summary.unsent(context)
+  const uncertain = end.uncertainNanoUsd ?? 0n
+  const { running } = end
+  const unsent = RunEnd.unsent(end)
   return `<div class="cards">${
     [
       card(
@@ -64,14 +66,14 @@ const cards = (context: Summary.Context): string => {
         Format.count(report.ok + report.resumedOk),
         report.resumedOk > 0
           ? `${Format.count(report.resumedOk)} by an earlier run`
-          : `of ${Format.plural(Report.done(report) + context.undone, "row")}`
+          : `of ${Format.plural(Report.done(report) + end.undone, "row")}`
       ),
       card(
         "Failed",
         Format.count(failed),
         [
           ...(report.bad > 0 ? [Format.plural(report.bad, "bad line")] : []),
-          ...(running === undefined ? [] : [`${Format.count(running.rows)} in ${Summary.goingOn(running)}`]),
+          ...(running === undefined ? [] : [`${Format.count(running.rows)} in ${RunEnd.goingOn(running)}`]),
           ...(unsent > 0 ? [`${Format.count(unsent)} not sent`] : [])
         ].join(" · ")
       ),
@@ -164,7 +166,7 @@ export const throughput = (report: Report.Report, spells: ReadonlyArray<Standsti
 
 const known = (value: number) => value > 0 ? value : Number.NaN
 
-const charts = ({ report, spells }: Summary.Context): string => {
+const charts = ({ report, spells }: RunEnd.RunEnd): string => {
   const { timeline } = report
   if (timeline.steps.length === 0) return ""
   const { width } = timeline
@@ -273,28 +275,28 @@ const failures = (report: Report.Report): string =>
   )
 
 /** Writes the page as text. */
-export const html = (context: Summary.Context, input: string): string => {
-  const { report } = context
+export const html = (end: RunEnd.RunEnd, input: string): string => {
+  const { report } = end
   const when = new Date(report.startedAt).toISOString().replace("T", " ").slice(0, 19)
   const warnings = report.warnings.length === 0
     ? ""
     : `<section><h2>Warnings</h2>${report.warnings.map((text) => `<p>${Chart.escape(text)}</p>`).join("")}</section>`
   return Chart.page(
     `${input} – run of ${when} UTC`,
-    `<header><h1>${Chart.escape(input)}</h1>${badge(context)}<p>${when} UTC · <code>${
-      Chart.escape(CommandLine.shown(context.args))
+    `<header><h1>${Chart.escape(input)}</h1>${badge(end)}<p>${when} UTC · <code>${
+      Chart.escape(CommandLine.shown(end.args))
     }</code></p></header>
-${ended(context)}
-${cards(context)}
-${charts(context)}
+${ended(end)}
+${cards(end)}
+${charts(end)}
 <div class="two">${latency("Time of one request", report.attemptLatency)}${
       latency("Time of one row, waits and retries included", report.latency)
     }${counted("Retries by reason", report.retries, "--amber", "Nothing was retried.")}${
       counted("Attempts that were refused, by status", report.refusals, "--red", "None.")
     }${report.codes.size === 0 ? "" : counted("Failures by code", report.codes, "--red", "None.")}</div>
 ${models(report)}${failures(report)}${moves(report)}${warnings}
-<footer>effect-together · results ${Chart.escape(context.results ?? "on standard output")} · journal ${
-      Chart.escape(context.journal)
+<footer>effect-together · results ${Chart.escape(end.results ?? "on standard output")} · journal ${
+      Chart.escape(end.journal)
     }</footer>`
   )
 }
@@ -333,10 +335,10 @@ export const prepare = Effect.fnUntraced(function*(path: string) {
 })
 
 /** Writes the page to a file. */
-export const write = Effect.fnUntraced(function*(path: string, context: Summary.Context, input: string) {
+export const write = Effect.fnUntraced(function*(path: string, end: RunEnd.RunEnd, input: string) {
   const fs = yield* FileSystem.FileSystem
   yield* Effect.mapError(
-    fs.writeFileString(path, html(context, input)),
+    fs.writeFileString(path, html(end, input)),
     unwritable(path, "The job itself is done; check the directory.")
   )
 })

@@ -4,7 +4,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Stream from "effect/Stream"
-import * as Money from "../domain/Money.ts"
 import * as Credits from "../guard/credits/Credits.ts"
 import * as BatchJob from "../job/batch/BatchJob.ts"
 import * as FileIdentity from "../job/files/FileIdentity.ts"
@@ -22,6 +21,7 @@ import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
+import * as Closing from "./Closing.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Conflicts from "./Conflicts.ts"
 import * as Connection from "./Connection.ts"
@@ -34,12 +34,12 @@ import * as Page from "./Page.ts"
 import * as Place from "./Place.ts"
 import * as Policy from "./Policy.ts"
 import * as Prices from "./Prices.ts"
+import type * as RunEnd from "./RunEnd.ts"
 import { rowOptions, type runFlags } from "./RunFlags.ts"
 import * as Settings from "./Settings.ts"
 import * as Source from "./Source.ts"
 import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
-import * as Summary from "./Summary.ts"
 import * as Ticker from "./Ticker.ts"
 import { UsageError } from "./UsageError.ts"
 
@@ -168,68 +168,9 @@ const runningOf = ({ running }: Job.Ending): Job.Running | undefined => running?
 const lostOf = (report: Report.Report, result: JobFiles.Result): number =>
   Math.max(0, Report.done(report) - result.written)
 
-/** A run that had nothing to do does not replace the page of the run that did it. */
-const worthReporting = Effect.fnUntraced(function*(path: string, report: Report.Report) {
-  const fs = yield* FileSystem.FileSystem
-  return report.ok + report.failed > 0 || !(yield* Effect.orElseSucceed(fs.exists(path), () => false))
-})
-
-/** Writes the JSON and the words that a run ends with, and last the page, which may fail. */
-const tell = Effect.fnUntraced(function*(flags: Flags, context: Summary.Context) {
-  const host = yield* Host.Host
-  const { ending, lost, report, running, undone } = context
-  if (flags.json) {
-    yield* host.write(
-      `${
-        JSON.stringify(
-          {
-            ...Report.summary(report, report.endedAt ?? report.startedAt),
-            stopped: ending.stop?._tag,
-            undone,
-            lost,
-            uncertainUsd: Money.toUsd(context.uncertainNanoUsd ?? 0n),
-            inBatches: running === undefined ? undefined : {
-              rows: running.rows,
-              usd: running.nanoUsd === undefined ? undefined : Money.toUsd(running.nanoUsd)
-            }
-          },
-          undefined,
-          2
-        )
-      }\n`
-    )
-  }
-  const style = Style.of(host.stderr)
-  const said = flags.quiet ? Summary.stop(context, style) : Summary.lines(context, style)
-  if (said.length > 0) Host.say(host, said.map((line) => `${line}\n`).join(""))
-  if (flags.report !== undefined && (yield* worthReporting(flags.report, report))) {
-    yield* Page.write(flags.report, context, flags.input)
-  }
-})
-
-/** Says what is not written of a run that was told to stop while the disk was full, or nobody read the output. */
-const tellUnwritten = Effect.fnUntraced(function*(
-  { _tag, message }: { readonly _tag: string; readonly message: string },
-  word: "interrupted" | "stopped"
-) {
-  const host = yield* Host.Host
-  const lost = _tag === "JournalError" ? " Answers that came in since are not written: their rows are sent again." : ""
-  Host.say(host, `${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
-})
-
-/** Ends a run that was told to stop while it could not write: that is its end, or the error is. */
-const endUnwritten = (error: JobError, { _tag }: Stop.Stop): Effect.Effect<ExitCode.ExitCode, JobError, Host.Host> =>
-  _tag === "Interrupted"
-    ? Effect.as(tellUnwritten(error, "interrupted"), ExitCode.ExitCode.interrupted)
-    : error.reason === "unread"
-    ? Effect.as(tellUnwritten(error, "stopped"), ExitCode.ExitCode.capped)
-    : Effect.fail(error)
-
 /** Counts the lines that are not blank, all or those that are chosen. */
 const countRows = (source: Input.Source, has: (line: number) => boolean) =>
   Stream.runFold(Input.lines(source), () => 0, (rows, { line }) => has(line) ? rows + 1 : rows)
-
-const isUnwritten = ({ reason }: JobError): boolean => reason === "disk-full" || reason === "unread"
 
 /** Chooses among the lines of the input, where it can be read twice, and counts the rows to expect. */
 const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
@@ -316,13 +257,6 @@ const stopOf = Effect.fnUntraced(function*({ maxTime }: Flags) {
   return stop
 })
 
-/** Says that a run ended before its input began. */
-const unbegun = Effect.fnUntraced(function*({ _tag }: Stop.Stop) {
-  const why = _tag === "MaxTime" ? "stopped: the time allowed by --max-time has passed" : "interrupted"
-  Host.say(yield* Host.Host, `${why} before anything came on standard input. Nothing was sent.\n`)
-  return _tag === "MaxTime" ? ExitCode.ExitCode.capped : ExitCode.ExitCode.interrupted
-})
-
 /** Runs the job and returns the exit code. */
 export const run = Effect.fnUntraced(function*(flags: Flags) {
   const host = yield* Host.Host
@@ -342,7 +276,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   // from here on: waiting for standard input, looking for prices and opening files take time, too
   const stop = yield* stopOf(flags)
   const begun = yield* Effect.raceFirst(Source.known(given), Deferred.await(stop))
-  if ("_tag" in begun) return yield* unbegun(begun)
+  if ("_tag" in begun) return yield* Closing.unbegun(begun)
   const { fingerprint, source } = begun
   const now = yield* SteadyClock.make
   const report = Report.make(now())
@@ -384,8 +318,8 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   }).pipe(
     Effect.provide(layer),
     Effect.catchIf(
-      (error): error is JobError => isJobError(error) && isUnwritten(error) && Deferred.isDoneUnsafe(stop),
-      (error) => Effect.flatMap(Deferred.await(stop), (why) => endUnwritten(error, why))
+      (error): error is JobError => isJobError(error) && Closing.isUnwritten(error) && Deferred.isDoneUnsafe(stop),
+      (error) => Effect.flatMap(Deferred.await(stop), (why) => Closing.unwritten(error, why))
     )
   )
   if (typeof result === "number") return result
@@ -394,7 +328,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const stood = Standstill.told(standstill, report)
   if (stood !== undefined) Report.warn(report, stood)
   const undone = undoneOf(report, result)
-  const context: Summary.Context = {
+  const end: RunEnd.RunEnd = {
     report,
     ending: result,
     results: place.results,
@@ -413,6 +347,6 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     lost: lostOf(report, result),
     spells: standstill.waits ? standstill.spells : undefined
   }
-  yield* tell(flags, context)
+  yield* Closing.tell(flags, end)
   return ExitCode.ofEnding(result.stop, report, undone)
 }, Effect.scoped)

@@ -29,10 +29,10 @@ import * as Host from "./Host.ts"
 import * as LastFlag from "./LastFlag.ts"
 import * as Page from "./Page.ts"
 import * as Policy from "./Policy.ts"
+import * as RunEnd from "./RunEnd.ts"
 import { input, limitFlags, rowFlags, rowOptions } from "./RunFlags.ts"
 import * as Source from "./Source.ts"
 import * as Style from "./Style.ts"
-import * as Summary from "./Summary.ts"
 import * as Table from "./Table.ts"
 import * as TextFile from "./TextFile.ts"
 import * as Ticker from "./Ticker.ts"
@@ -118,7 +118,7 @@ const text = (
       }`
     ]
   ]
-  const why = Summary.reason({ ending, report })
+  const why = RunEnd.reason({ ending, report })
   return Table.draw([{ head: "" }, { head: "simulated" }], rows, style) +
     (why === undefined ? "" : `${style.yellow(why)}\n`) +
     style.dim(`computed in ${Format.span(real)}\n`)
@@ -173,7 +173,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const ideal = Demo.ideal(options, report)
   if (flags.svg !== undefined) yield* TextFile.write(flags.svg, Chart.standalone(Page.throughput(report)))
   if (flags.report !== undefined) {
-    const context: Summary.Context = {
+    const context: RunEnd.RunEnd = {
       report,
       ending,
       results: "(simulated)",

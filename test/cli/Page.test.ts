@@ -5,12 +5,12 @@ import { join } from "node:path"
 import type { Browser } from "playwright-core"
 import * as Chart from "../../src/cli/Chart.ts"
 import * as Page from "../../src/cli/Page.ts"
-import type * as Summary from "../../src/cli/Summary.ts"
+import type * as RunEnd from "../../src/cli/RunEnd.ts"
 import * as Report from "../../src/job/Report.ts"
 
 const start = Date.UTC(2026, 0, 1)
 
-const context = (): Summary.Context => {
+const context = (): RunEnd.RunEnd => {
   const report = Report.make(start)
   for (let second = 0; second < 120; second++) {
     const now = start + second * 1000
