@@ -32,31 +32,18 @@ import * as GroupCommit from "./GroupCommit.ts"
 import * as IdIndex from "./IdIndex.ts"
 import { JournalError, platformCode } from "../JobError.ts"
 import * as Format from "./JournalFormat.ts"
+import * as JournalMatch from "./JournalMatch.ts"
 import * as JournalReader from "./JournalReader.ts"
 import * as Scan from "./JournalScan.ts"
 import * as Lines from "../Lines.ts"
 import * as Lock from "../files/Lock.ts"
 
-/** Names the target of a job whose answers are made up: they never count as a provider's. */
-export const emulator = "emulator"
-
-/** Identifies an input: the whole of a file, or the first line of a stream, which has no length. */
-export interface Fingerprint {
-  readonly bytes?: number | undefined
-  readonly hash: string
-}
+export { emulator, type Fingerprint } from "./JournalMatch.ts"
 
 /** Says how a journal is opened. */
-export interface Options extends GroupCommit.Options, Lock.Options {
-  readonly path: string
-  /** The input the job reads, and its fingerprint where it has one. */
-  readonly input: { readonly path: string; readonly fingerprint?: Fingerprint | undefined }
+export interface Options extends JournalMatch.Opening, GroupCommit.Options, Lock.Options {
   /** The lock of the journal, where the caller holds it already. Default: it is taken for the life of the scope. */
   readonly lock?: Lock.Lock | undefined
-  /** Who answers the rows: a base URL, or {@link emulator}. Default: none; the target is not checked. */
-  readonly target?: string | undefined
-  /** Whether another input, and another provider, than those the journal was begun with are accepted. Default: false. */
-  readonly acceptChange?: boolean | undefined
   /** Whether {@link Journal.entryAt} is needed: 8 more bytes of memory for each row done. Default: false. */
   readonly offsets?: boolean | undefined
 }
@@ -128,76 +115,6 @@ export const lockOf = (path: string): Effect.Effect<string, never, FileSystem.Fi
  */
 export const badKey = (line: number, hash: number): string => `\u0000${line}:${hash}`
 
-const check = (census: Scan.Census, size: number, options: Options): Effect.Effect<void, JournalError> => {
-  const { path } = options
-  const refuse = (reason: JournalError["reason"], message: string) =>
-    Effect.fail(new JournalError({ reason, message, path }))
-  if (census.head === undefined) {
-    // A crash between creating the file and writing its head leaves an empty file or a torn first line.
-    return size === 0 || census.tornHead
-      ? Effect.void
-      : refuse(
-        "not-a-journal",
-        `${path} is not a journal of a job. Nothing was changed; give another path for the journal.`
-      )
-  }
-  if (census.head.v !== Format.version) {
-    return refuse(
-      "version",
-      `${path} was written by another version (journal format ${census.head.v}, this one reads ${Format.version}). ` +
-        "Finish the job with that version, or start a new journal."
-    )
-  }
-  if (holdsNothing(census)) return Effect.void
-  const otherTarget = targetChanged(census.target, options)
-  if (otherTarget !== undefined) return refuse(...otherTarget)
-  return isOtherInput(census, options) && options.acceptChange !== true
-    ? refuse("input-changed", inputChangedMessage(census.input, options))
-    : Effect.void
-}
-
-/** Tells whether a journal holds nothing that another input, or another provider, could be mixed with. */
-const holdsNothing = ({ damaged, notes, rows, sums }: Scan.Census): boolean =>
-  rows === 0 && notes.length === 0 && sums.uncertainNanoUsd === 0 && damaged.length === 0
-
-/** Tells whether the input is known to be another one: a file is compared with a file, a stream with a stream. */
-const isOtherInput = (census: Scan.Census, options: Options): boolean => {
-  const before = census.input
-  const now = options.input.fingerprint
-  return now !== undefined && before?.hash !== undefined && before.hash !== now.hash &&
-    (before.bytes === undefined) === (now.bytes === undefined)
-}
-
-const inputChangedMessage = (before: Format.Head["input"] | undefined, { input, path }: Options): string =>
-  before?.bytes === undefined
-    ? `${input.path} begins with another line than when the journal ${path} was begun: that is another job's. ` +
-      "Nothing was sent. Give this job a journal and results of its own, or say how to go on: keep the answers of changed rows, " +
-      "or send changed rows again."
-    : `${input.path} has changed since its journal was begun (${before.bytes} bytes then, ${
-      input.fingerprint?.bytes ?? "?"
-    } now). Nothing was sent. Restore the file, or say how to go on: keep the answers of changed rows, or send ` +
-      "changed rows again."
-
-const targetChanged = (
-  before: string | undefined,
-  { acceptChange, path, target }: Options
-): readonly [JournalError["reason"], string] | undefined => {
-  if (before === undefined || target === undefined || before === target) return undefined
-  if (before === emulator || target === emulator) {
-    const [held, asked] = before === emulator ? ["an emulator", target] : [before, "an emulator"]
-    return [
-      "emulated",
-      `the journal ${path} holds answers of ${held}, and this run would ask ${asked}: the one must not be taken for ` +
-      "the other. Nothing was sent. Give this run a journal and results of its own."
-    ]
-  }
-  return acceptChange === true ? undefined : [
-    "target-changed",
-    `the journal ${path} holds answers of ${before}, and this run would ask ${target}. Nothing was sent. Restore the ` +
-    "address, give this run a journal and results of its own, or say that the answers of both are kept."
-  ]
-}
-
 const inputOf = ({ input: { fingerprint, path } }: Options): Format.Head["input"] => ({
   path,
   ...(fingerprint?.bytes === undefined ? {} : { bytes: fingerprint.bytes }),
@@ -230,7 +147,7 @@ export const open = Effect.fnUntraced(function*(
   const size = exists
     ? Number(ByteSize.toBigInt((yield* Effect.mapError(fs.stat(path), Scan.unreadable(path))).size))
     : 0
-  yield* check(census, size, options)
+  yield* JournalMatch.check(census, size, options)
   const file = yield* Effect.mapError(fs.open(path, { flag: "a" }), failedToOpen(path))
   if (size > census.goodEnd) yield* Effect.mapError(file.truncate(census.goodEnd), failedToOpen(path))
   const commit = yield* GroupCommit.make(file, path, census.goodEnd, options)
@@ -241,7 +158,7 @@ export const open = Effect.fnUntraced(function*(
       return durable
     })
   const input = inputOf(options)
-  const inputChanged = census.head !== undefined && !holdsNothing(census) && isOtherInput(census, options)
+  const inputChanged = JournalMatch.inputChanged(census, options)
   const { target } = options
   if (census.head === undefined) {
     yield* line(Format.encodeHead({ v: Format.version, input, ...(target === undefined ? {} : { target }) }))
