@@ -8,13 +8,11 @@
  * ```
  *
  * `Client` makes the fallback: a call of its own for each model, with what is left of the deadline. A waiting retry
- * holds no permit, and waits happen outside of every attempt
- * timeout. A stream holds its permit until its last event. Interruption at any
- * point returns the permit, the reservation and the socket.
+ * holds no permit, and waits happen outside of every attempt timeout. A stream holds its permit until its last event.
+ * Interruption at any point returns the permit, the reservation and the socket.
  *
- * Each attempt that may be billed is paid for: one that was sent and brought no
- * answer is charged its upper bound, and what is sent after it or beside it has a
- * reservation of its own.
+ * Each attempt that may be billed is paid for: one that was sent and brought no answer is charged its upper bound, and
+ * what is sent after it or beside it has a reservation of its own.
  *
  * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit is
  * back and the answer is paid for.
@@ -47,10 +45,10 @@ import type { RetryBudget } from "../guard/retry/RetryBudget.ts"
 import * as RetryLoop from "../guard/retry/RetryLoop.ts"
 import * as Price from "../policy/Price.ts"
 import * as CallWatch from "./CallWatch.ts"
-import { tokensOf } from "./stream/EventDecoder.ts"
 import type { Opened } from "./stream/EventStream.ts"
 import type { OutputHistory } from "./OutputHistory.ts"
 import * as StreamDeadline from "./stream/StreamDeadline.ts"
+import * as StreamUsage from "./stream/StreamUsage.ts"
 
 type Failure = TogetherError.TogetherError
 
@@ -343,7 +341,7 @@ export const stream = <Chunk>(
     return Stream.fromPull(Effect.succeed(Effect.tapCause(opened.pull, (cause) => {
       const done = Pull.filterDone(cause)
       if (Result.isFailure(done)) return settle(Exit.failCause(done.failure))
-      observed.usage = measured(call, opened)
+      observed.usage = StreamUsage.measured(call, opened)
       answered = observed
       return settle(Exit.void)
     })))
@@ -352,7 +350,7 @@ export const stream = <Chunk>(
   const { cost, money, onAnswered } = guards
   /** Prices a stream at its end: what it said, else what arrived. */
   const costAtEnd = (): Price.Cost => {
-    const usage = arrived && measured(call, arrived)
+    const usage = arrived && StreamUsage.measured(call, arrived)
     return arrived === undefined || usage !== undefined ? cost(usage) : costSoFar(call, guards, arrived)
   }
   const accounted = money === undefined ? unpaid : money.credits.stream(unpaid, {
@@ -369,31 +367,6 @@ export const stream = <Chunk>(
     )
 }
 
-/** Reads the usage of a stream that has ended; no output beside a text is no measure of it. */
-const measured = (call: Call, opened: Opened<unknown>): Usage.Usage | undefined => {
-  const usage = opened.usage(call.estimate.inputTokens)
-  return usage?.outputTokens === 0 && opened.generated().pieces > 0 ? undefined : usage
-}
-
 /** Prices what a stream consumed so far, which nobody measured before its end. */
 const costSoFar = (call: Call, { cost }: Guards, opened: Opened<unknown>): Price.Cost =>
-  Price.assumed(cost(consumed(call, opened)), "the stream said no usage of the whole answer")
-
-/**
- * What a stream consumed so far: what arrived by its length, within what the call allows, or more where the stream said
- * so. What it said may be of its first chunks.
- */
-const consumed = (call: Call, opened: Opened<unknown>): Usage.Usage => {
-  const { inputTokens, maxOutputTokens, openChoices = 0 } = call.estimate
-  const arrived = tokensOf(opened.generated())
-  const outputTokens = openChoices > 0 ? arrived : Math.min(arrived, maxOutputTokens)
-  const said = opened.usage(inputTokens)
-  return said === undefined
-    ? { inputTokens, outputTokens, cachedInputTokens: 0, reasoningTokens: 0 }
-    : {
-      ...said,
-      // no prompt is empty
-      inputTokens: said.inputTokens === 0 ? inputTokens : said.inputTokens,
-      outputTokens: Math.max(said.outputTokens, outputTokens)
-    }
-}
+  Price.assumed(cost(StreamUsage.soFar(call, opened)), "the stream said no usage of the whole answer")
