@@ -17,35 +17,23 @@
  * not be torn by an interruption (a refusal and the scheduling of its probe; the
  * hand-over to an elected waiter) runs uninterruptibly.
  *
- * Probes are timed by a timer, and only foretold by the clock on the wall: once
- * the timer has fired the next call is the probe, whatever that clock says.
+ * Probes are timed by a timer (`ProbeTimer`), and only foretold by the clock on the wall: once the timer has fired the next
+ * call is the probe, whatever that clock says.
  */
 import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { InsufficientCreditsError } from "../../domain/TogetherError.ts"
 import * as Account from "../../policy/Account.ts"
 import * as AccountQueue from "./AccountQueue.ts"
 import type { FailOrWait } from "../FailOrWait.ts"
+import * as ProbeTimer from "./ProbeTimer.ts"
 import type { Restore } from "../Restore.ts"
 
 /** What a call does while its account is suspended: fail at once, wait as long as it takes, or wait so long. */
 export type WhenSuspended = FailOrWait | { readonly wait: Duration.Input }
-
-/** What a probe schedule is told before each probe. */
-export interface ProbeInput {
-  /** Probes sent so far in this suspension. */
-  readonly probes: number
-  readonly suspendedSeconds: number
-}
-
-/** A schedule of probes: only its delays count, and where it ends, probing ends. */
-export type ProbeSchedule = Schedule.Schedule<unknown, ProbeInput>
 
 /** Leave to send a call. Mutable, owned by the gate. */
 export interface Leave {
@@ -103,8 +91,6 @@ export interface Gate {
 
 const seconds = (clock: Clock.Clock): number => clock.currentTimeMillisUnsafe() / 1000
 
-type Step = (now: number, input: ProbeInput) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
-
 /** Says why a call was not sent, and what to do. */
 const refusalOf = (state: Account.State, account: string, now: number, remedy: string): InsufficientCreditsError => {
   const [since, probeAt] = state._tag === "Active"
@@ -125,7 +111,7 @@ const refusalOf = (state: Account.State, account: string, now: number, remedy: s
 /** Makes the gate of one account. Its timers live in the given scope. */
 export const make = (options: {
   readonly account: string
-  readonly probe: ProbeSchedule
+  readonly probe: ProbeTimer.ProbeSchedule
   readonly scope: Scope.Scope
   /** Receives what happens; runs inside the step that caused it. */
   readonly onEvent: (event: Event) => Effect.Effect<void>
@@ -134,12 +120,8 @@ export const make = (options: {
 }): Gate => {
   const { account } = options
   const queue = AccountQueue.make()
+  const timer = ProbeTimer.make(options.probe, options.scope)
   let state: Account.State = Account.initial
-  let step: Step | undefined
-  let timer: Fiber.Fiber<void> | undefined
-  /** How long after a probe the next is due, and when that is. */
-  let interval = Duration.zero
-  let dueAt = 0
   /** True where a probe was due and nobody waited to be it: the next call that enters is. */
   let due = false
 
@@ -193,64 +175,32 @@ export const make = (options: {
     return hadTurn
   }
 
-  const stopTimer = Effect.sync(() => {
-    timer?.interruptUnsafe()
-    timer = undefined
-  })
-
-  /** Waits until the next probe is due; the one under way has its turn until then. */
-  const startTimer = (clock: Clock.Clock, probe: Leave | undefined): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const probeAt = seconds(clock) + Duration.toSeconds(interval)
-      dueAt = probeAt
-      return Effect.andThen(
-        stopTimer,
-        Effect.sleep(interval).pipe(
-          Effect.andThen(Effect.sync(() => {
-            timer = undefined
-            if (probe !== undefined) endTurn(probe, probeAt)
-            elect(probeAt)
-          })),
-          Effect.interruptible,
-          Effect.forkIn(options.scope),
-          Effect.tap((fiber) => Effect.sync(() => void (timer = fiber)))
-        )
-      )
-    })
-
-  /** Asks the schedule when the next probe is due. */
+  /** Schedules the next probe, and says when it is due; where none is planned any more, nobody waits for one. */
   const plan = Effect.fnUntraced(
     function*(clock: Clock.Clock): Effect.fn.Return<number | undefined> {
       if (state._tag !== "Suspended") return undefined
       due = false
       const now = seconds(clock)
-      const input = { probes: state.probes, suspendedSeconds: now - state.since }
       const ended = Effect.sync(() => {
         state = Account.scheduled(state, undefined)
         failAll(now)
         return undefined
       })
-      const planned = yield* Effect.gen(function*() {
-        step ??= yield* Schedule.toStep(options.probe)
-        return yield* step(clock.currentTimeMillisUnsafe(), input)
-      }).pipe(
-        Pull.catchDone(() => ended),
-        // nobody waits for probes of a schedule that has died either
-        Effect.onError(() => ended)
-      )
-      if (planned === undefined) return undefined
-      interval = planned[1]
-      const probeAt = now + Duration.toSeconds(interval)
+      const interval = yield* timer.next(clock.currentTimeMillisUnsafe(), {
+        probes: state.probes,
+        suspendedSeconds: now - state.since
+      }).pipe(Effect.onError(() => ended))
+      if (interval === undefined) return yield* ended
+      const probeAt = now + interval
       state = Account.scheduled(state, probeAt)
-      yield* startTimer(clock, undefined)
+      yield* timer.start(seconds(clock), elect)
       return probeAt
     }
   )
 
   const reopened = (by: "probe" | "hand", outage: Account.Outage): Effect.Effect<void> => {
-    step = undefined
     due = false
-    return Effect.andThen(stopTimer, options.onEvent({ _tag: "Resumed", by, outage })).pipe(
+    return Effect.andThen(timer.reset, options.onEvent({ _tag: "Resumed", by, outage })).pipe(
       Effect.andThen(Effect.sync(releaseAll))
     )
   }
@@ -292,7 +242,7 @@ export const make = (options: {
       }
       case "failed": {
         const failed = probeFailed(ended, false)
-        endTurn(ended, dueAt)
+        endTurn(ended, timer.dueAt())
         return failed
       }
       case "abandoned":
@@ -337,9 +287,15 @@ export const make = (options: {
       })
     })
 
-  /** Begins the turn of a call that was let through as the probe. */
-  const turn = (given: Leave, clock: Clock.Clock): Effect.Effect<Leave> =>
-    isProbe(given) ? Effect.as(startTimer(clock, given), given) : Effect.succeed(given)
+  /** Begins the turn of a call that was let through as the probe: it lasts until the next one is due. */
+  const turn = (given: Leave, clock: Clock.Clock): Effect.Effect<Leave> => {
+    if (!isProbe(given)) return Effect.succeed(given)
+    const overdue = (at: number) => {
+      endTurn(given, at)
+      elect(at)
+    }
+    return Effect.as(timer.start(seconds(clock), overdue), given)
+  }
 
   const enter = (
     { lane, policy }: Request,

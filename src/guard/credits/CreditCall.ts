@@ -6,12 +6,10 @@
  *     stream   the same around a stream: whenever it stops, what arrived is charged
  *     attempt  one of the attempts that a call makes inside of these: each that may be billed is paid for
  *
- * A reservation ends once, whatever happens: success, failure, interruption,
- * closed scope. A call that is refused for want of credit keeps its reservation
- * while it waits. The module is re-exported by `Credits`.
+ * A reservation ends once, whatever happens: success, failure, interruption, closed scope. A call that is refused for want
+ * of credit keeps its reservation while it waits. The module is re-exported by `Credits`.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,6 +24,8 @@ import { checkWhenSuspended, defaults } from "./CreditOptions.ts"
 import type { WhenSuspended } from "./CreditOptions.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
+import * as CreditTicket from "./CreditTicket.ts"
+import { CurrentTicket, Ticket } from "./CreditTicket.ts"
 import * as Deadline from "../Deadline.ts"
 import type * as LedgerBook from "../ledger/LedgerBook.ts"
 import type { Restore } from "../Restore.ts"
@@ -72,29 +72,6 @@ export interface StreamOptions<A> extends Request {
   readonly costAtEnd?: (() => Price.Cost) | undefined
 }
 
-/** What a ticket stands for. */
-interface Held {
-  readonly account: AccountGate.Gate
-  readonly leave: AccountGate.Leave
-  readonly purse: CreditPurse.Purse
-  /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
-  readonly since: number
-}
-
-/** What a call under way holds: leave to send, and money. Opaque to all but the guard. */
-export class Ticket {
-  readonly #held: Held
-
-  constructor(held: Held) {
-    this.#held = held
-  }
-
-  /** Reads what a ticket stands for. */
-  static held(ticket: Ticket): Held {
-    return ticket.#held
-  }
-}
-
 /** A call that has leave and money. */
 interface Begun {
   readonly reservation: Reservation
@@ -105,7 +82,7 @@ interface Begun {
 export interface Opened {
   /** The reservation of the first attempt. */
   readonly reservation: Reservation
-  /** Provide this as {@link CurrentTicket} to the call, so that `check` and `attempt` know it. */
+  /** Provide this as `CurrentTicket` to the call, so that `check` and `attempt` know it. */
   readonly ticket: () => Ticket
   /** Tells that the provider answered: a probe then lifts the suspension before the answer is complete. */
   readonly accepted: Effect.Effect<void>
@@ -134,7 +111,7 @@ export interface Calls {
   /** Reserves money, nothing else. Whoever reserves must settle or refund, interruption included. */
   readonly reserve: (request: Request) => Effect.Effect<Reservation, BudgetExceededError>
   /**
-   * Runs one attempt of the call in progress (see {@link CurrentTicket}), for calls that make several: retries, hedges.
+   * Runs one attempt of the call in progress (see `CurrentTicket`), for calls that make several: retries, hedges.
    * One that fails or is interrupted and was `billed` is charged its upper bound, marked as assumed; the last of these
    * only when the call ends, unless `costOnFailure` or `arrived` prices it. Whatever is sent after it or beside it
    * reserves anew.
@@ -153,18 +130,6 @@ export interface Calls {
    * the ledger cannot be written, or the call is over. The end of the scope gives back what no attempt has taken.
    */
   readonly another: Effect.Effect<boolean, never, Scope.Scope>
-}
-
-/** Holds what the call that a fiber runs may do; set by `run` and `stream`, read by `check`, `accepted` and `attempt`. */
-export const CurrentTicket: Context.Reference<Ticket | undefined> = Context.Reference<Ticket | undefined>(
-  "effect-together/Credits/CurrentTicket",
-  { defaultValue: () => undefined }
-)
-
-/** Tells that the provider answered: a probe then lifts the suspension before its call ends. */
-export const accepted = (ticket: Ticket): Effect.Effect<void> => {
-  const { account, leave } = Ticket.held(ticket)
-  return account.conclude(leave, "answered")
 }
 
 const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
@@ -265,20 +230,6 @@ export const make = (options: {
     })
   }
 
-  const attempt = <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    billed: (exit: Exit.Exit<A, E>) => boolean = CreditPurse.mayBeBilled
-  ): Effect.Effect<A, E | BudgetExceededError, R> =>
-    Effect.flatMap(
-      CurrentTicket,
-      (ticket) => ticket === undefined ? effect : CreditPurse.attempt(Ticket.held(ticket).purse, effect, billed)
-    )
-
-  const another: Calls["another"] = Effect.flatMap(
-    CurrentTicket,
-    (ticket) => ticket === undefined ? Effect.succeed(true) : CreditPurse.another(Ticket.held(ticket).purse)
-  )
-
   /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
   const again = (
     ticket: Ticket,
@@ -347,7 +298,7 @@ export const make = (options: {
         const opened: Opened = {
           reservation,
           ticket: () => ticket,
-          accepted: Effect.suspend(() => accepted(ticket)),
+          accepted: Effect.suspend(() => CreditTicket.accepted(ticket)),
           arrived: (cost) => Effect.sync(() => void (arrived = cost)),
           refused: (error) =>
             Effect.uninterruptibleMask((restore) =>
@@ -402,5 +353,5 @@ export const make = (options: {
     }))
   }
 
-  return { run, stream, open, reserve: reserveOnly, attempt, another }
+  return { run, stream, open, reserve: reserveOnly, attempt: CreditTicket.attempt, another: CreditTicket.another }
 }

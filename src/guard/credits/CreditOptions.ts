@@ -16,6 +16,7 @@ import * as Budget from "../../policy/Budget.ts"
 import * as BudgetAlert from "../../policy/BudgetAlert.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
 import type * as AccountGate from "./AccountGate.ts"
+import type * as ProbeTimer from "./ProbeTimer.ts"
 import * as FailOrWait from "../FailOrWait.ts"
 import * as Millis from "../Millis.ts"
 
@@ -44,12 +45,12 @@ export const probeAfterShare = (options: {
   readonly atLeast: Duration.Input
   readonly share: number
   readonly atMost: Duration.Input
-}): AccountGate.ProbeSchedule => {
+}): ProbeTimer.ProbeSchedule => {
   const share = OptionCheck.within("Credits.probeAfterShare", "share", options.share, 0, 1)
   const leastMillis = Millis.positive("Credits.probeAfterShare: atLeast", options.atLeast)
   const atLeast = leastMillis / 1000
   const atMost = Millis.notBelow("Credits.probeAfterShare: atMost", options.atMost, "atLeast", leastMillis) / 1000
-  return Schedule.fromStep(Effect.succeed((_now: number, input: AccountGate.ProbeInput) =>
+  return Schedule.fromStep(Effect.succeed((_now: number, input: ProbeTimer.ProbeInput) =>
     Effect.succeed([
       input.probes,
       Duration.seconds(Math.min(Math.max(atLeast, input.suspendedSeconds * share), atMost))
@@ -58,14 +59,14 @@ export const probeAfterShare = (options: {
 }
 
 /** Probes after a sixtieth of the outage, every 10 s at first and every 5 min at last: a purchase by hand shows within moments. */
-export const slowProbe: AccountGate.ProbeSchedule = probeAfterShare({
+export const slowProbe: ProbeTimer.ProbeSchedule = probeAfterShare({
   atLeast: "10 seconds",
   share: 1 / 60,
   atMost: "5 minutes"
 })
 
 /** Probes likewise, but every 2 s at first: auto-recharge buys on its own, and a card takes moments. */
-export const autoRechargeProbe: AccountGate.ProbeSchedule = probeAfterShare({
+export const autoRechargeProbe: ProbeTimer.ProbeSchedule = probeAfterShare({
   atLeast: "2 seconds",
   share: 1 / 60,
   atMost: "5 minutes"
@@ -84,7 +85,7 @@ export interface Options {
    */
   readonly whenSuspended?: WhenSuspended | undefined
   /** When to probe. Default: `slowProbe`, with `autoRecharge` given `autoRechargeProbe`. */
-  readonly probe?: AccountGate.ProbeSchedule | undefined
+  readonly probe?: ProbeTimer.ProbeSchedule | undefined
   /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
   readonly autoRecharge?: AutoRecharge.Settings | undefined
   /**

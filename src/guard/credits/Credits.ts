@@ -6,11 +6,10 @@
  *     run     the call; refused for want of credit → the account is suspended, this call enters again
  *     settle  real cost, or refund; interrupted streams pay for what arrived
  *
- * `run` does all of it around any effect, `stream` around any stream, `open` in a
- * scope; `reserve` and `check` are the parts. A client
- * that queues calls behind this guard asks `check` once more before it sends, so
- * that a suspension also stops what had passed already. A client that sends a call
- * several times runs each time by `attempt`, so that no attempt goes unpaid.
+ * `run` does all of it around any effect, `stream` around any stream, `open` in a scope; `reserve` and `check` are the
+ * parts. A client that queues calls behind this guard asks `check` once more before it sends, so that a suspension also
+ * stops what had passed already. A client that sends a call several times runs each time by `attempt`, so that no attempt
+ * goes unpaid.
  *
  * Reserving is one synchronous step over a pure ledger (`policy/Ledger`): with
  * thousands of fibers, exactly the calls that fit are sent. A reservation ends
@@ -51,18 +50,13 @@ import * as CreditCall from "./CreditCall.ts"
 import { autoRechargeProbe, check, config, defaults, slowProbe } from "./CreditOptions.ts"
 import type { BalanceStatement, Options } from "./CreditOptions.ts"
 import * as Telemetry from "./CreditTelemetry.ts"
+import * as CreditTicket from "./CreditTicket.ts"
 import * as LedgerBook from "../ledger/LedgerBook.ts"
 import * as LedgerStore from "../ledger/LedgerStore.ts"
 
-export {
-  CurrentTicket,
-  type Opened,
-  type Request,
-  type RunOptions,
-  type StreamOptions,
-  type Ticket
-} from "./CreditCall.ts"
+export { type Opened, type Request, type RunOptions, type StreamOptions } from "./CreditCall.ts"
 export { mayBeBilled, type Reservation } from "./CreditPurse.ts"
+export { CurrentTicket, type Ticket } from "./CreditTicket.ts"
 export {
   autoRechargeProbe,
   type BalanceStatement,
@@ -130,8 +124,8 @@ const nowSeconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (m
 const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
   given === undefined ? Effect.succeed([]) : Effect.isEffect(given) ? given : Effect.succeed(given)
 
-const leaveOf = (ticket: CreditCall.Ticket | undefined): AccountGate.Leave | undefined =>
-  ticket === undefined ? undefined : CreditCall.Ticket.held(ticket).leave
+const leaveOf = (ticket: CreditTicket.Ticket | undefined): AccountGate.Leave | undefined =>
+  ticket === undefined ? undefined : CreditTicket.Ticket.held(ticket).leave
 
 const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
   const options = check(given)
@@ -219,10 +213,10 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
 
   return Credits.of({
     ...calls,
-    check: (account) => Effect.flatMap(CreditCall.CurrentTicket, (ticket) => gate(account).check(leaveOf(ticket))),
+    check: (account) => Effect.flatMap(CreditTicket.CurrentTicket, (ticket) => gate(account).check(leaveOf(ticket))),
     accepted: Effect.flatMap(
-      CreditCall.CurrentTicket,
-      (ticket) => ticket === undefined ? Effect.void : CreditCall.accepted(ticket)
+      CreditTicket.CurrentTicket,
+      (ticket) => ticket === undefined ? Effect.void : CreditTicket.accepted(ticket)
     ),
     suspend: (account) => gate(account).suspend,
     resume: (account) => gate(account).resume,
