@@ -26,6 +26,9 @@ import * as Usage from "../domain/Usage.ts"
 import * as Monotonic from "../guard/Monotonic.ts"
 import * as CallWatch from "../together/CallWatch.ts"
 import type * as Answer from "./Answer.ts"
+import * as BudgetRoom from "./BudgetRoom.ts"
+import * as CallsUnderWay from "./CallsUnderWay.ts"
+import * as RowKinds from "./RowKinds.ts"
 import * as Patience from "./Patience.ts"
 import type * as Row from "./Row.ts"
 import type { Stop } from "./Stop.ts"
@@ -56,35 +59,9 @@ export interface Dispatch<R> {
   readonly stop: (reason: Stop) => Effect.Effect<void>
   readonly stopReason: () => Stop | undefined
   /** Sums up by model which rows were left out: of an operation that is not sent any more, with the error that said so. */
-  readonly abandoned: () => ReadonlyMap<string, LeftOut>
+  readonly abandoned: () => ReadonlyMap<string, RowKinds.LeftOut>
   /** Counts the attempts of rows that have come to no answer or failure, and so tell of none themselves. */
   readonly unsettledAttempts: () => number
-}
-
-/** Rows that are not sent, and why. */
-interface LeftOut {
-  readonly error: TogetherError.TogetherError
-  readonly rows: number
-}
-
-/** What is known of the rows of one model that ask for one operation: a model may embed and not draw. */
-interface Kind {
-  readonly model: string
-  answers: number
-  refusals: number
-  /** Why its other rows are not sent. */
-  abandoned: TogetherError.TogetherError | undefined
-  /** Rows left out. */
-  rows: number
-}
-
-/** A call under way. */
-interface Call {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly watch: CallWatch.CallWatch
-  readonly kind: Kind
-  /** Its place in the list of calls. */
-  at: number
 }
 
 /** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
@@ -167,103 +144,38 @@ export const make = Effect.fnUntraced(function*<R>(
   const seconds = () => Monotonic.seconds(clock)
   const stopped = yield* Deferred.make<Stop>()
   let reason: Stop | undefined
-  let sending = 0
   let unsettledAttempts = 0
-  /** Calls under way. */
-  const calls: Array<Call> = []
-  /** Calls that have ended and may have left room in a budget. */
-  let ended = 0
-  /** Turns of the rows that wait for room in a budget, the longest first. */
-  const waiting = new Set<Deferred.Deferred<void>>()
-  const kinds = new Map<string, Kind>()
+  const calls = CallsUnderWay.make()
+  const room = BudgetRoom.make()
+  const kinds = RowKinds.make()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
-
-  const wake = (most: number) => {
-    const turns: Array<Deferred.Deferred<void>> = []
-    for (const turn of waiting) {
-      if (turns.length >= most) break
-      turns.push(turn)
-    }
-    // who is woken may wait again at once: his next turn is no turn of this round
-    for (const turn of turns) {
-      waiting.delete(turn)
-      Deferred.doneUnsafe(turn, Effect.void)
-    }
-  }
-
-  /** Ends calls of which nothing is on the wire. */
-  const interrupt = (of: (kind: Kind) => boolean): void => {
-    // the end of one may be that of others
-    for (const call of calls.slice()) {
-      const { at, fiber, kind, watch } = call
-      if (calls[at] === call && !watch.onWire && of(kind)) fiber.interruptUnsafe()
-    }
-  }
-
-  /** Takes a call out of the list; the last one takes its place. A map would make tables anew all the time: decision 0064. */
-  const leave = ({ at }: Call): void => {
-    const last = calls.pop()!
-    if (last.at === at) return
-    calls[at] = last
-    last.at = at
-  }
 
   const stop = (why: Stop) =>
     Effect.suspend(() => {
       reason ??= why
-      wake(Infinity)
-      interrupt(() => true)
+      room.close()
+      calls.interrupt(() => true)
       return Effect.asVoid(Deferred.succeed(stopped, reason))
     })
 
-  const kindOf = ({ model, operation }: Row.Row): Kind => {
-    const key = `${operation} ${model}`
-    let kind = kinds.get(key)
-    if (kind === undefined) kinds.set(key, kind = { model, answers: 0, refusals: 0, abandoned: undefined, rows: 0 })
-    return kind
-  }
-
-  const abandon = (kind: Kind, error: TogetherError.TogetherError): void => {
+  const abandon = (kind: RowKinds.Kind, error: TogetherError.TogetherError): void => {
     if (kind.abandoned !== undefined) return
     kind.abandoned = error
     // once one was answered, the others are not made apart: their end would be that of who makes them
-    if (kind.answers === 0) interrupt((each) => each === kind)
+    if (kind.answers === 0) calls.interrupt((each) => each === kind)
   }
-
-  const leftOut = (): ReadonlyMap<string, LeftOut> => {
-    const models = new Map<string, LeftOut>()
-    for (const { abandoned, model, rows } of kinds.values()) {
-      if (abandoned === undefined || rows === 0) continue
-      const others = models.get(model)
-      models.set(model, { error: others?.error ?? abandoned, rows: rows + (others?.rows ?? 0) })
-    }
-    return models
-  }
-
-  /** Waits until a call has ended since there were `before`; false where none is under way. */
-  const another = (before: number) =>
-    Effect.suspend(() => {
-      if (ended !== before || reason !== undefined) return Effect.succeed(true)
-      if (sending === 0) return Effect.succeed(false)
-      const turn = Deferred.makeUnsafe<void>()
-      waiting.add(turn)
-      return Effect.as(
-        Effect.onInterrupt(Deferred.await(turn), () => Effect.sync(() => waiting.delete(turn) || wake(1))),
-        true
-      )
-    })
 
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
 
   /** Tells whether nothing more of a kind is to be sent. */
-  const isLeft = (kind: Kind): boolean => reason !== undefined || kind.abandoned !== undefined
+  const isLeft = (kind: RowKinds.Kind): boolean => reason !== undefined || kind.abandoned !== undefined
 
   /**
-   * Sends a row in a call that a stop may leave, or the end of its kind, and counts its attempts, also where it is
-   * interrupted.
+   * Sends a row in a call that ends early where the job stops or its kind is given up. Counts its attempts, also where it
+   * is interrupted.
    */
-  const call = (row: Row.Row, kind: Kind) =>
+  const call = (row: Row.Row, kind: RowKinds.Kind) =>
     Effect.withFiber<Called, never, R>((fiber) => {
       let sentAt: number | undefined
       const watch: CallWatch.CallWatch = {
@@ -274,8 +186,7 @@ export const make = Effect.fnUntraced(function*<R>(
         },
         isStopped: () => isLeft(kind)
       }
-      const call: Call = { fiber, watch, kind, at: calls.length }
-      calls.push(call)
+      const call = calls.add(fiber, watch, kind)
       const called = (result: Called["result"]): Called => ({
         result,
         made: watch.attempts ??= attemptsOf(result),
@@ -295,14 +206,14 @@ export const make = Effect.fnUntraced(function*<R>(
           }
         }),
         Effect.ensuring(Effect.sync(() => {
-          leave(call)
+          calls.remove(call)
           unsettledAttempts += watch.attempts ?? 0
         }))
       )
     })
 
-  /** Is a call in a fiber of its own as long as its kind may still be given up: that ends the call, and not who makes it. */
-  const apart = (row: Row.Row, kind: Kind) =>
+  /** Calls in a fiber of its own while the kind may still be given up: that then ends the call, and not who waits for it. */
+  const apart = (row: Row.Row, kind: RowKinds.Kind) =>
     kind.answers > 0
       ? call(row, kind)
       : Effect.flatMap(
@@ -329,7 +240,7 @@ export const make = Effect.fnUntraced(function*<R>(
     })
 
   const refused = (row: Row.Row, error: TogetherError.TogetherError): Verdict => {
-    const kind = kindOf(row)
+    const kind = kinds.of(row)
     kind.refusals++
     if (kind.answers === 0 && kind.refusals >= patience.abandonAfter) abandon(kind, error)
     return { _tag: "Failed", error }
@@ -347,11 +258,11 @@ export const make = Effect.fnUntraced(function*<R>(
         return undone(error, { _tag: "Refused", error })
       case "BudgetExceededError":
         if (error.reason === "unknown-price") {
-          return Effect.as(Effect.sync(() => abandon(kindOf(row), unpriced(row, error))), state)
+          return Effect.as(Effect.sync(() => abandon(kinds.of(row), unpriced(row, error))), state)
         }
         if (error.reason === "ledger-unwritable") return undone(error, { _tag: "Refused", error })
         return Effect.flatMap(
-          another(before),
+          room.freed(before),
           (again): Effect.Effect<Patience.Row | Verdict> =>
             again ? Effect.succeed(state) : undone(error, { _tag: "MaxCost", error })
         )
@@ -378,29 +289,22 @@ export const make = Effect.fnUntraced(function*<R>(
   /** Tries a row, and again until it has its verdict; `attempts` and `took` are those of the tries before. */
   const tries = (
     row: Row.Row,
-    kind: Kind,
+    kind: RowKinds.Kind,
     state: Patience.Row,
     attempts: number,
     took: CallWatch.Took | undefined
   ): Effect.Effect<Verdict, never, R> => {
     if (reason !== undefined) return Effect.succeed({ _tag: "Undone" })
     if (kind.abandoned !== undefined) {
-      kind.rows++
-      // it takes no room: the next may
-      wake(1)
+      kind.leftOut++
+      room.pass()
       return Effect.succeed({ _tag: "Undone", error: kind.abandoned })
     }
-    const before = ended
-    sending++
+    const before = room.ended()
+    room.begin()
     return Effect.flatMap(apart(row, kind), (called): Effect.Effect<Verdict, never, R> => {
       const { result } = called
-      // in one step: who finds nothing being sent must find what has ended, too
-      sending--
-      if (Result.isSuccess(result) || !lacksRoom(result.failure)) {
-        ended++
-        // what one call gives back may be room for more than one, and for none: two find out, and wake two each
-        wake(sending === 0 ? Infinity : 2)
-      }
+      room.end(Result.isSuccess(result) || !lacksRoom(result.failure))
       const made = attempts + called.made
       const taken = CallWatch.both(took, called.took)
       if (Result.isSuccess(result)) {
@@ -421,11 +325,11 @@ export const make = Effect.fnUntraced(function*<R>(
   }
 
   return {
-    run: (row) => Effect.suspend(() => tries(row, kindOf(row), Patience.begin(health), 0, undefined)),
+    run: (row) => Effect.suspend(() => tries(row, kinds.of(row), Patience.begin(health), 0, undefined)),
     stopped: Deferred.await(stopped),
     stop,
     stopReason: () => reason,
-    abandoned: leftOut,
+    abandoned: kinds.leftOut,
     unsettledAttempts: () => unsettledAttempts
   }
 })
