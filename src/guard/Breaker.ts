@@ -1,9 +1,8 @@
 /**
  * Stops calling a provider that is down, one circuit per lane.
  *
- * A thin layer over Effect's `CircuitBreaker`: it knows which of our errors
- * speak of the provider's health, fails with our own `CircuitOpenError`, and
- * lets a job wait where an interactive call fails.
+ * A thin layer over Effect's `CircuitBreaker`: it knows which of our errors speak of the provider's health, fails with our own
+ * `CircuitOpenError`, and lets a job wait (`CircuitLine`) where an interactive call fails.
  *
  * ```text
  *            half of the last calls failed          open time over
@@ -21,10 +20,9 @@
  * | `ServerError`, `OverloadedError`, `ConnectionError`, `StreamError`, `RequestTimeoutError` (not `deadline`) | failure |
  * | `RateLimitError` and every other error, interruption | ignored |
  *
- * A 429 says that the provider is well and we are too fast: that is the lane's
- * business. Put the breaker inside of `Retry.run`: a rejected call is not
- * retried, and every attempt is judged. Where the effect queues, the probe should go first: it sees `CurrentProbe`, and a
- * `Lane` inside minds it.
+ * A 429 says that the provider is well and we are too fast: that is the lane's business. Put the breaker inside of
+ * `Retry.run`: a rejected call is not retried, and every attempt is judged. Where the effect queues, the probe should go
+ * first: it sees `CurrentProbe`, and a `Lane` inside heeds it.
  *
  * `run` judges an effect by its exit. What goes on after the effect that began it, as a stream does, goes through by
  * `acquireScoped`, and is judged when it is settled.
@@ -45,19 +43,17 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
+import { type CircuitOpenError, isTogetherError } from "../domain/TogetherError.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
+import * as CircuitLine from "./CircuitLine.ts"
 import * as ConfiguredGuard from "./ConfiguredGuard.ts"
-import * as Deadline from "./Deadline.ts"
 import * as FailOrWait from "./FailOrWait.ts"
 import * as Millis from "./Millis.ts"
 import * as Monotonic from "./Monotonic.ts"
 import { CurrentProbe } from "./Probe.ts"
 import * as RetryDelay from "./retry/RetryDelay.ts"
-import * as Turns from "./Turns.ts"
 
 export { CurrentProbe } from "./Probe.ts"
 
@@ -92,7 +88,7 @@ export const defaults = {
   maxOpenFor: Duration.minutes(5),
   idleTimeToLive: Duration.minutes(2),
   /** How long a waiting call leaves the probe of another call alone before it looks again. */
-  probeWait: Duration.seconds(1)
+  probeWait: CircuitLine.probeWait
 } as const
 
 /** Configures one call through a breaker. */
@@ -119,24 +115,32 @@ export interface Permit {
   readonly settle: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
+/**
+ * Runs an attempt through the circuit of its key.
+ *
+ * **Details**: three data-last forms, so that a `classify` written in place reads the effect's types, and one that is not
+ * decides none.
+ */
+export interface Run<out Needs = never> {
+  (
+    options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Needs>
+  <A, E>(
+    options: RunOptions<NoInfer<A>, NoInfer<E>>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Needs>
+  <A, E>(
+    options: RunOptions<A, E>
+  ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | CircuitOpenError, R | Needs>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: RunOptions<A, E>
+  ): Effect.Effect<A, E | CircuitOpenError, R | Needs>
+}
+
 /** Guards calls by circuits, one per key. */
 export interface Breaker {
   /** Runs an attempt through the circuit of its key. */
-  readonly run: {
-    (
-      options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
-    ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
-    <A, E>(
-      options: RunOptions<NoInfer<A>, NoInfer<E>>
-    ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R>
-    <A, E>(
-      options: RunOptions<A, E>
-    ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | CircuitOpenError, R>
-    <A, E, R>(
-      self: Effect.Effect<A, E, R>,
-      options: RunOptions<A, E>
-    ): Effect.Effect<A, E | CircuitOpenError, R>
-  }
+  readonly run: Run
   /**
    * Admits a call that goes on after the effect that began it, as a stream does. The scope's end settles it as ignored,
    * where it was not settled: a stream that its consumer leaves is no failure, and as a probe makes way for the next.
@@ -181,23 +185,6 @@ export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome => {
       return CircuitBreaker.ignored
   }
 }
-
-/** Describes a circuit that admits nobody: for how long, if that is known. */
-interface Shut {
-  readonly key: string
-  readonly retryAfter?: Duration.Duration | undefined
-}
-
-const refusal = ({ key, retryAfter }: Shut) =>
-  new CircuitOpenError({
-    key,
-    retryAfter,
-    message: retryAfter === undefined
-      ? `The circuit of ${key} is half open: another call is probing whether the provider recovered. Try again shortly.`
-      : `The circuit of ${key} is open after repeated failures: nothing was sent. Try again in ${
-        Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(retryAfter))))
-      }.`
-  })
 
 /** Reads the options; a default gives way to what was given for another field. */
 const settingsOf = (options: Options) => {
@@ -264,7 +251,7 @@ export const make = Effect.fnUntraced(
     const circuits = yield* CircuitBreaker.make(policy).pipe(
       Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
     )
-    const lines = makeLines()
+    const line = CircuitLine.make(circuits)
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
       Effect.forkScoped({ startImmediately: true })
@@ -273,9 +260,9 @@ export const make = Effect.fnUntraced(
       run: dual(
         2,
         <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
-          admit(circuits, lines, self, checked("Breaker.run", options))
+          admit(circuits, line, self, checked("Breaker.run", options))
       ),
-      acquireScoped: (options) => acquire(circuits, lines, checked("Breaker.acquireScoped", options)),
+      acquireScoped: (options) => acquire(circuits, line, checked("Breaker.acquireScoped", options)),
       // the store is in memory, which cannot fail
       state: (key) => Effect.orDie(circuits.state(key)),
       transitions: circuits.transitions
@@ -292,7 +279,7 @@ const checked = <A, E>(where: string, options: RunOptions<A, E>): RunOptions<A, 
 /** Runs an attempt as soon as its circuit admits it, or fails. */
 const admit = <A, E, R>(
   circuits: CircuitBreaker.CircuitBreaker,
-  lines: Lines,
+  line: CircuitLine.CircuitLine,
   self: Effect.Effect<A, E, R>,
   options: RunOptions<A, E>
 ): Effect.Effect<A, E | CircuitOpenError, R> => {
@@ -318,18 +305,10 @@ const admit = <A, E, R>(
       )
     })
 
-  const rejected = (shut: Shut) =>
+  const rejected = (shut: CircuitLine.Shut) =>
     options.whenOpen === "wait"
-      ? Effect.gen(function*() {
-        const shutFor = yield* waitFor(shut)
-        // in a line it would wait for an opening that its deadline comes before: it looks by itself
-        const looks = (yield* Deadline.CurrentDeadline) !== undefined
-        const wait = looks ? shutFor : yield* lines(options.key, untilAdmitting(circuits, options.key))
-        // a probe goes in this very step: the next in line shall find it
-        if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
-        return yield* turn(true)
-      })
-      : Effect.fail(refusal(shut))
+      ? Effect.andThen(line(shut), turn(true))
+      : Effect.fail(CircuitLine.refusal(shut))
 
   return turn(false)
 }
@@ -337,7 +316,7 @@ const admit = <A, E, R>(
 /** Admits what ends when it is settled. Effect's breaker judges an effect: here one that waits for the end, in a fiber. */
 const acquire = (
   circuits: CircuitBreaker.CircuitBreaker,
-  lines: Lines,
+  line: CircuitLine.CircuitLine,
   options: RunOptions<unknown, unknown>
 ): Effect.Effect<Permit, CircuitOpenError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
@@ -348,7 +327,7 @@ const acquire = (
         CurrentProbe,
         (probe) => Effect.andThen(Deferred.succeed(admitted, probe), Deferred.await(ended))
       )
-      const call = admit(circuits, lines, held, options)
+      const call = admit(circuits, line, held, options)
       const fiber = yield* Effect.forkIn(
         // the end of a call that was admitted comes too late for this: any other is a refusal
         Effect.onError(call, (cause) => Deferred.failCause(admitted, cause as Cause.Cause<CircuitOpenError>)).pipe(
@@ -366,71 +345,8 @@ const acquire = (
     })
   )
 
-/** Finds how long to wait at a circuit, or fails where the deadline comes before. A little at random, against herds. */
-const waitFor = Effect.fnUntraced(function*(shut: Shut) {
-  const wait = Duration.sum(shut.retryAfter ?? defaults.probeWait, yield* spread)
-  return (yield* Deadline.allows(wait)) ? wait : yield* refusal(shut)
-})
-
-const spread = Effect.map(Random.next, (u) => Duration.times(defaults.probeWait, u))
-
-/**
- * Waits until a circuit may admit a call; only the first in line does. Gives how long the call still waits then: not at all
- * for a probe, else a little at random, so that waiting calls do not all come back at once.
- */
-const untilAdmitting = (
-  circuits: CircuitBreaker.CircuitBreaker,
-  key: string
-): Effect.Effect<Duration.Duration, CircuitOpenError> =>
-  // the store is in memory, which cannot fail
-  Effect.flatMap(Effect.orDie(circuits.state(key)), (state) => {
-    if (state._tag === "Closed") return spread
-    const isShut = state._tag === "Open" ? Duration.isPositive(state.retryAfter) : state.probing
-    return isShut
-      ? waitFor(state).pipe(Effect.flatMap(Effect.sleep), Effect.andThen(untilAdmitting(circuits, key)))
-      : Effect.succeed(Duration.zero)
-  })
-
-/** Runs what waits for a circuit, one after the other. */
-type Lines = <A, E>(key: string, self: Effect.Effect<A, E>) => Effect.Effect<A, E>
-
-/** Makes a line for each circuit that is waited for. */
-const makeLines = (): Lines => {
-  const lines = new Map<string, { readonly turns: Turns.Turns; waiting: number }>()
-  return (key, self) =>
-    Effect.acquireUseRelease(
-      Effect.sync(() => {
-        const line = lines.get(key) ?? { turns: Turns.make(), waiting: 0 }
-        lines.set(key, line)
-        line.waiting++
-        return line
-      }),
-      (line) => line.turns.take(self),
-      (line) =>
-        Effect.sync(() => {
-          line.waiting--
-          if (line.waiting === 0) lines.delete(key)
-        })
-    )
-}
-
 /** Runs an attempt through the breaker of the context. */
-export const run: {
-  // three data-last forms, so that a `classify` written in place reads the effect's types, and one that is not decides none
-  (
-    options: RunOptions<unknown, unknown> & { readonly classify?: undefined }
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
-  <A, E>(
-    options: RunOptions<NoInfer<A>, NoInfer<E>>
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpenError, R | Breaker>
-  <A, E>(
-    options: RunOptions<A, E>
-  ): <B extends A, F extends E, R>(self: Effect.Effect<B, F, R>) => Effect.Effect<B, F | CircuitOpenError, R | Breaker>
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    options: RunOptions<A, E>
-  ): Effect.Effect<A, E | CircuitOpenError, R | Breaker>
-} = dual(
+export const run: Run<Breaker> = dual(
   2,
   <A, E, R>(self: Effect.Effect<A, E, R>, options: RunOptions<A, E>) =>
     Effect.flatMap(Breaker, (breaker) => breaker.run(self, options))
