@@ -1,10 +1,10 @@
 /**
  * Carries one attempt: one HTTP exchange with Together, its timeouts and its failures.
  *
- * It sends a request with the key
- * and an explicit User-Agent, bounds every silence, reads the answer, and turns
- * whatever goes wrong into a `TogetherError`. It never retries, and it sends no
- * trace headers to the provider.
+ * It sends a request with the key and an explicit User-Agent, bounds every silence, reads the answer, and turns whatever
+ * goes wrong into a `TogetherError`. It never retries, and it sends no trace headers to the provider.
+ *
+ * `Exchanger` reads whole answers, `Opener` hands streams over; `ClientSender` is the way to the `HttpClient` for both.
  *
  * | silence | phase | default |
  * | --- | --- | --- |
@@ -13,26 +13,23 @@
  * | of a stream, until its first token | `first-token` | 60 s |
  * | of a stream, between two events | `idle` | 30 s |
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as TogetherError from "../../domain/TogetherError.ts"
 import * as Address from "./Address.ts"
 import * as Classify from "../error/Classify.ts"
+import * as ClientSender from "./ClientSender.ts"
 import * as Exchanger from "./Exchanger.ts"
-import * as FetchRule from "./FetchRule.ts"
 import * as Json from "../Json.ts"
+import * as Opener from "./Opener.ts"
 import { promptsOf, promptsOfText, type Secrets } from "../redact/Redact.ts"
 import * as SentHeaders from "./SentHeaders.ts"
 import type * as Subject from "../error/Subject.ts"
@@ -152,34 +149,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     prompts: exchange.form !== undefined && exchange.formTexts === undefined ? "unknown" : () => textsOf(exchange)
   })
 
-  const common = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.plain)
-  const bare = HttpClientRequest.setHeaders(HttpClientRequest.get(base.prefix), sent.bare)
   const watchdog = Watchdog.make()
   const ownInit = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit))
-  const toOurs = HttpClient.withScope(FetchRule.client(client, ownInit, (init) => init))
-  const toOthers = HttpClient.withScope(FetchRule.client(client, ownInit, withoutHeaders))
-
-  const request = (exchange: Exchange, { ours, url }: Exchanger.Target): HttpClientRequest.HttpClientRequest => {
-    const method = HttpClientRequest.setMethod(ours ? common : bare, exchange.method)
-    const accepting = exchange.file === undefined
-      ? method
-      : HttpClientRequest.setHeaders(method, SentHeaders.ofFile(method.headers))
-    const plain = HttpClientRequest.setUrl(accepting, url.href)
-    const asked = exchange.query === undefined ? plain : HttpClientRequest.setUrlParams(plain, exchange.query)
-    if (exchange.form !== undefined) return HttpClientRequest.setBody(asked, HttpBody.formData(exchange.form))
-    return exchange.body === undefined
-      ? asked
-      : HttpClientRequest.setBody(asked, HttpBody.text(exchange.body, "application/json"))
-  }
-
-  /** Sends through the client. One that refuses by status holds the answer in its failure. */
-  const execute = (exchange: Exchange, target: Exchanger.Target) =>
-    untraced((target.ours ? toOurs : toOthers).execute(request(exchange, target))).pipe(
-      Effect.catch((error) => {
-        const answer = TransportFailure.answerOf(error)
-        return answer === undefined ? Effect.fail(error) : Effect.succeed(answer)
-      })
-    )
+  const execute = ClientSender.make({ client, ownInit, base, sent })
 
   const failureOf = (exchange: Exchange, error: unknown, head?: Subject.Head): TogetherError.TogetherError =>
     TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head)
@@ -199,19 +171,6 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     const answer = { status, headers, body, operation, model, nowMillis, secrets: secrets(exchange) }
     return ours ? Classify.fromAnswer(answer) : Classify.fromElsewhere(answer, url.host)
   }
-
-  const unanswered = (
-    exchange: Exchange,
-    target: Exchanger.Target,
-    response: HttpClientResponse.HttpClientResponse
-  ): Effect.Effect<never, TogetherError.TogetherError> =>
-    Effect.flatMap(
-      Exchanger.refusedText(response, timeouts.body),
-      (text) =>
-        Clock.clockWith((clock) =>
-          Effect.fail(refusal(exchange, target, response, text, clock.currentTimeMillisUnsafe()))
-        )
-    )
 
   let lastPath: string | undefined
   let lastTarget: Exchanger.Target | undefined
@@ -241,53 +200,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       return Result.isFailure(prepared) ? Effect.fail(prepared.failure) : begin(prepared.success, target)
     })
 
-  const exchangeWith = Exchanger.make({
-    client,
-    execute,
-    sent,
-    timeouts,
-    watchdog,
-    failureOf,
-    refusal
-  })
-
-  const exchange: Transport["exchange"] = (exchange) => sendable(exchange, exchangeWith)
-
-  const open: Transport["open"] = (exchange) =>
-    sendable(exchange, (exchange, target) =>
-      Effect.suspend(() => {
-        const scope = Scope.makeUnsafe()
-        const limit = Duration.millis(Exchanger.headersMillis(exchange, timeouts))
-        let last: Effect.Effect<void> | undefined
-        const opened = Effect.mapError(execute(exchange, target), (error) => failureOf(exchange, error)).pipe(
-          Effect.timeoutOrElse({
-            duration: limit,
-            orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", limit))
-          }),
-          Effect.flatMap((response) => {
-            exchange.onHeaders?.(response.headers)
-            return Exchanger.isOk(response)
-              ? Effect.succeed<Opened>({
-                status: response.status,
-                headers: response.headers,
-                response,
-                scope,
-                linger: (reading) => void (last = reading)
-              })
-              : unanswered(exchange, target, response)
-          })
-        )
-        const close = (exit: Exit.Exit<unknown, unknown>) =>
-          last === undefined
-            ? Scope.close(scope, exit)
-            : Effect.asVoid(Effect.forkDetach(Effect.andThen(last, Scope.close(scope, exit))))
-        return Effect.andThen(Effect.addFinalizer(close), Scope.provide(opened, scope))
-      }))
+  const exchangeWith = Exchanger.make({ client, execute, sent, timeouts, watchdog, failureOf, refusal })
+  const openWith = Opener.make({ execute, timeouts, failureOf, refusal })
 
   return {
     prepare,
-    exchange,
-    open,
+    exchange: (exchange) => sendable(exchange, exchangeWith),
+    open: (exchange) => sendable(exchange, openWith),
     bodyFailure: failureOf,
     secrets,
     timeouts,
@@ -304,16 +223,6 @@ function* textsOf({ body, formTexts, json, path, query }: Exchange): Generator<s
   if (formTexts !== undefined) yield* formTexts()
   // what was sent, if anything was: the object may hold something else, or else by now
   else yield* body === undefined ? promptsOf(json) : promptsOfText(body)
-}
-
-/** Runs without a span of its own, so without trace headers too: the call's span says what happened. */
-const untraced = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.provideService(effect, HttpClient.TracerDisabledWhen, () => true)
-
-/** No header of a `RequestInit` may reach a host that is not ours. */
-const withoutHeaders = (init: RequestInit | undefined): RequestInit | undefined => {
-  const { headers: _, ...rest } = init ?? {}
-  return rest
 }
 
 /** Writes the body of an exchange, if it is not written yet. */
