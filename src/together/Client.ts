@@ -6,9 +6,7 @@
  * caller's own schema, `events` for a stream of JSON, `bytes` and `text` for an
  * answer that is not JSON.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Predicate from "effect/Predicate"
@@ -19,7 +17,6 @@ import * as Stream from "effect/Stream"
 import type { Call, TokenEstimate } from "../domain/Call.ts"
 import { DecodeError, type InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
 import * as Fallback from "../guard/Fallback.ts"
-import * as Monotonic from "../guard/Monotonic.ts"
 import { CurrentPolicy } from "../guard/retry/Retry.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
 import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
@@ -27,6 +24,7 @@ import * as EventDecoder from "./stream/EventDecoder.ts"
 import * as EventStream from "./stream/EventStream.ts"
 import * as GuardedCalls from "./GuardedCalls.ts"
 import * as JsonEventDecoder from "./stream/JsonEventDecoder.ts"
+import * as ModelFallback from "./ModelFallback.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Pricing from "./Pricing.ts"
 import type { Secrets } from "./redact/Redact.ts"
@@ -62,13 +60,6 @@ export interface Client {
   readonly text: (request: RawRequest, options?: CallOptions) => Effect.Effect<string, TogetherError>
 }
 
-/** Walks over the models of a call, the one asked for first. They share a deadline: each has what is left of it. */
-interface Walk<Made> {
-  readonly models: readonly [string, ...Array<string>]
-  readonly callOf: (model: string) => Made
-  readonly when: (error: TogetherError) => boolean
-}
-
 /** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
 const wholly = (request: unknown): unknown => {
   if (!Predicate.hasProperty(request, "stream") || !request.stream) return request
@@ -77,9 +68,6 @@ const wholly = (request: unknown): unknown => {
   const { stream_options: __, ...whole } = rest
   return whole
 }
-
-// every request that has a model has it under this name, and nothing else of it changes
-const withModel = <Req>(request: Req, model: string): Req => ({ ...request, model })
 
 /** Finds the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
 export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
@@ -102,29 +90,7 @@ interface Requested {
 export const make = (shared: Shared): Client => {
   const { transport } = shared
   const { answered, deadlineOf, streamed } = GuardedCalls.make(shared)
-
-  /** Makes a call of each model in turn, where there are others than the one asked for. */
-  const throughModels = <Req, Made>(
-    route: Route<Req, unknown>,
-    once: (request: Req, options: CallOptions | undefined) => Made,
-    walking: (walk: Effect.Effect<Walk<Made>>) => Made
-  ) =>
-  (request: Req, options?: CallOptions): Made => {
-    const others = options?.fallback ?? []
-    if (others.length === 0) return once(request, options)
-    const models: Walk<Made>["models"] = [route.model(request), ...others]
-    const deadline = deadlineOf(options)
-    return walking(Clock.clockWith((clock) => {
-      const now = () => Monotonic.millis(clock)
-      const endsAt = deadline === undefined ? Infinity : now() + Duration.toMillis(deadline)
-      const left = () => deadline === undefined ? options : { ...options, deadline: Duration.millis(endsAt - now()) }
-      return Effect.succeed<Walk<Made>>({
-        models,
-        callOf: (model) => once(withModel(request, model), left()),
-        when: (error) => Fallback.isCurable(error) && now() < endsAt
-      })
-    }))
-  }
+  const throughModels = ModelFallback.make(deadlineOf)
 
   /** Checks a request and writes what it sends, before anything is waited or paid for. */
   const requesting = <Req>(route: Route<Req, unknown>, operation: string, jsonOf: (request: Req) => unknown) => {
