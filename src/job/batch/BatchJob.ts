@@ -165,7 +165,7 @@ const drive = Effect.fnUntraced(
         report.inFlight -= again.length
         // rows that were not selected are for another run to collect
         if (!lacking || options.select === undefined) {
-          yield* context.besides.add(uncertain)
+          yield* context.uncertainCost.add(uncertain)
           yield* batches.over(part)
         }
         yield* batches.settled(part)

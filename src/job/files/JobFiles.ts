@@ -20,7 +20,6 @@ import * as Stream from "effect/Stream"
 import * as Admission from "../Admission.ts"
 import * as Answer from "../Answer.ts"
 import * as BatchParts from "../batch/BatchParts.ts"
-import * as Besides from "./Besides.ts"
 import * as Claim from "./Claim.ts"
 import * as FileIdentity from "./FileIdentity.ts"
 import type * as GroupCommit from "../journal/GroupCommit.ts"
@@ -37,6 +36,7 @@ import type * as Row from "../Row.ts"
 import * as Settled from "../Settled.ts"
 import * as SteadyClock from "../SteadyClock.ts"
 import * as Stop from "../Stop.ts"
+import * as UncertainCost from "./UncertainCost.ts"
 
 export type { Paths } from "./Claim.ts"
 export type { Writer } from "./Outputs.ts"
@@ -73,7 +73,7 @@ export interface Options<R> extends Omit<Job.Options<R>, "journal">, FileOptions
    * each second and at the end; what the rows do not say of it, as of calls that are under way or were cut off, is noted in
    * the journal. Default: nothing.
    */
-  readonly spending?: Effect.Effect<Besides.Spending> | undefined
+  readonly spending?: Effect.Effect<UncertainCost.Spending> | undefined
 }
 
 /** Derives the files of a job from its input and options. */
@@ -113,7 +113,7 @@ export interface Context {
   readonly report: Report.Report
   readonly emit: (settled: ReadonlyArray<Job.Settled>) => Effect.Effect<void, OutputError | JournalError>
   /** Notes nano-dollars that the run may have cost beyond its rows: in the journal, and in the result. */
-  readonly besides: Besides.Besides
+  readonly uncertainCost: UncertainCost.UncertainCost
   /** Waits for the caller's reason to stop. It is asked for once, when the job begins. */
   readonly stop: Effect.Effect<Stop.Stop>
 }
@@ -294,8 +294,8 @@ export const around = <E, R>(
       lastLine = rows[rows.length - 1]!.line
       return asItComes ? Effect.as(before(rows), rows) : Effect.succeed(rows)
     })
-    const besides = Besides.make(journal)
-    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, besides, stop: told })
+    const uncertainCost = UncertainCost.make(journal)
+    const ending = yield* answer({ rows, journal, report, emit: outputs.emit, uncertainCost, stop: told })
     if (late) {
       yield* replay((each) => each.ordinal <= recovered.rows && (each.meta.ok ? lateOk && !asItComes : lateFailed))
     }
@@ -306,7 +306,7 @@ export const around = <E, R>(
     const written = yield* outputs.finish({ stopped, lastLine })
     yield* listFailedBefore(journal, report)
     const whole = stopped || begun === undefined ? ending : yield* endingOver(name, begun, ending, report)
-    return { ...whole, paths: where, report, recovered, written, uncertainNanoUsd: besides.noted() }
+    return { ...whole, paths: where, report, recovered, written, uncertainNanoUsd: uncertainCost.noted() }
   }))
 
 /**
@@ -338,13 +338,15 @@ const refuseInBatch = (journal: Journal.Journal): Effect.Effect<void, JournalErr
  */
 export const run = <R>(options: Options<R>): Effect.Effect<Result, JobError, R | FileSystem.FileSystem> => {
   Job.checked(options)
-  return around(options, ({ besides, emit, journal, report, rows, stop }) => {
+  return around(options, ({ emit, journal, report, rows, stop, uncertainCost }) => {
     const { send, spending } = options
-    const calls = ({ journal, sending }: Besides.Followed) =>
+    const calls = ({ journal, sending }: UncertainCost.Followed) =>
       Job.drive(rows, { ...options, send: sending(send), journal, report, stop }, emit)
     return Effect.andThen(
       refuseInBatch(journal),
-      spending === undefined ? calls({ journal, sending: (send) => send }) : besides.follow({ spending, stop }, calls)
+      spending === undefined
+        ? calls({ journal, sending: (send) => send })
+        : uncertainCost.follow({ spending, stop }, calls)
     )
   })
 }

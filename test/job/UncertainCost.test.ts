@@ -12,7 +12,7 @@ import { ServerError } from "../../src/domain/TogetherError.ts"
 import * as Credits from "../../src/guard/credits/Credits.ts"
 import * as Budget from "../../src/policy/Budget.ts"
 import * as Price from "../../src/policy/Price.ts"
-import * as Besides from "../../src/job/files/Besides.ts"
+import * as UncertainCost from "../../src/job/files/UncertainCost.ts"
 import * as Input from "../../src/job/Input.ts"
 import { JournalError } from "../../src/job/JobError.ts"
 import * as JobFiles from "../../src/job/files/JobFiles.ts"
@@ -138,9 +138,9 @@ const noting = (
         ),
       flush: Effect.suspend(() => lines.length === 0 ? Effect.void : Deferred.await(disk))
     }
-    const besides = Besides.make(journal)
+    const uncertainCost = UncertainCost.make(journal)
     const spending = Effect.succeed({ settled: 0n, uncertain: 0n, reserved: 1000n })
-    yield* besides.follow({ spending, stop: Effect.never }, ({ sending }) => {
+    yield* uncertainCost.follow({ spending, stop: Effect.never }, ({ sending }) => {
       const calling = sending((row) =>
         Effect.flatMap(CallWatch.Current, (watch) =>
           CallWatch.outlaid(
@@ -175,10 +175,10 @@ const noting = (
       }
       return Effect.ensuring(during(followed), sync)
     })
-    expect(besides.noted()).toBe(BigInt(lines.reduce((sum, value) => sum + value, 0)))
+    expect(uncertainCost.noted()).toBe(BigInt(lines.reduce((sum, value) => sum + value, 0)))
   }))
 
-describe("Besides", () => {
+describe("UncertainCost", () => {
   it.effect("takes nothing for noted whose line has no place yet", () =>
     noting(Effect.fnUntraced(function*({ lines, send, sent, sync }) {
       yield* send("a")

@@ -1,6 +1,6 @@
 /**
- * What a run may have cost beyond what its rows say, in the journal before it can be: a process that is killed leaves it
- * there.
+ * What a run may have cost beyond what its rows say. It is in the journal before it can be spent, so a process that is
+ * killed leaves it there for the next run to count.
  *
  * ```text
  * due = charged by the ledger − told by the rows in the journal + what is on the wire
@@ -38,8 +38,8 @@ export interface Spending {
   readonly reserved: bigint
 }
 
-/** Keeps what a run may have cost beyond its rows. */
-export interface Besides {
+/** Keeps what a run may have cost beyond its rows; a journal's rows say it as `besides`. */
+export interface UncertainCost {
   /** Reads what was noted so far, in nano-dollars. */
   readonly noted: () => bigint
   /** Notes more. */
@@ -72,7 +72,7 @@ const larger = (a: bigint, b: bigint): bigint => a > b ? a : b
 const smaller = (a: bigint, b: bigint): bigint => a < b ? a : b
 
 /** Begins with nothing noted. */
-export const make = (journal: Journal.Journal): Besides => {
+export const make = (journal: Journal.Journal): UncertainCost => {
   let noted = 0n
   /** Raises that have their place in the journal, and how many of them are durable: lines become so in their order. */
   let raised = 0
@@ -103,12 +103,12 @@ export const make = (journal: Journal.Journal): Besides => {
       : Effect.andThen(journal.flush, Effect.sync(() => void (durable = Math.max(durable, turn))))
   })
 
-  const add: Besides["add"] = (nanoUsd) =>
+  const add: UncertainCost["add"] = (nanoUsd) =>
     nanoUsd === 0n
       ? Effect.void
       : change(nanoUsd, (placed) => journal.note("uncertain", Number(nanoUsd), placed))
 
-  const follow: Besides["follow"] = (following, calls) =>
+  const follow: UncertainCost["follow"] = (following, calls) =>
     Effect.flatMap(following.spending, (before) => {
       const broken = Deferred.makeUnsafe<never, JournalError>()
       /** What rows say that are in the journal. */
