@@ -1,15 +1,14 @@
 /**
  * Prices of Together's models: from `GET /models`, with a shipped table as fallback.
  *
- *     make   a lookup to plug in, and `refresh`, which reads GET /models; until it did, and while it fails: the last
- *            answer, else the shipped table
- *     shipped  read from Together's catalog page; `shippedAsOf` says when
+ *     make      a lookup to plug in, and `refresh`, which reads GET /models; until it did, and while it fails: the last
+ *               answer, else the shipped table
+ *     shipped   read from Together's catalog page; `shippedAsOf` says when
  *
- * The live price of a model replaces its shipped one, field by field: the models
- * endpoint knows tokens and dedicated hours, the catalog also images and audio.
- * A zero in `pricing` is no price (the endpoint fills what it does not know with
- * zeros), so such a side keeps its earlier price, or is unknown rather than free. A model that is nowhere
- * is unknown too; `Price.stated` gives it a price.
+ * The live price of a model replaces its shipped one, field by field: the models endpoint knows tokens and dedicated
+ * hours, the catalog also images and audio. A zero in `pricing` is no price (the endpoint fills what it does not know with
+ * zeros), so such a side keeps its earlier price, or is unknown rather than free. A model that is nowhere is unknown too;
+ * `Price.stated` gives it a price.
  *
  * **Source**: Together's serverless catalog (per-model rates, default steps), its
  * Batch API page (discounted models), API reference of `GET /models`.
