@@ -10,8 +10,7 @@ import type * as Lane from "../../src/guard/lane/Lane.ts"
 import * as Lanes from "../../src/guard/lane/Lanes.ts"
 import * as Host from "../../src/cli/Host.ts"
 import * as Report from "../../src/job/Report.ts"
-
-const start = 1_000_000
+import { answered, start } from "./reports.ts"
 
 const lane = (more: Partial<Lane.LaneStatus> = {}): Lane.LaneStatus => ({
   key: "default/openai/gpt-oss-20b",
@@ -40,24 +39,12 @@ const decision = (more: Partial<Lane.Decision>): Lane.Decision => ({
   ...more
 })
 
-/** A report in which `ok` rows were answered in ten seconds. */
+/** What is shown ten seconds after a run began in which `ok` rows were answered. */
 const view = (ok: number, lanes: ReadonlyArray<Lane.LaneStatus>, total?: number): Progress.View => {
-  const report = Report.make(start)
-  report.total = total
   const recent = Progress.recent()
-  Progress.remember(recent, report, start)
-  for (let i = 0; i < ok; i++) {
-    Report.settle(report, start + 5000, {
-      kind: "ok",
-      line: i,
-      id: `r${i}`,
-      attempts: 1,
-      millis: 100,
-      inputTokens: 10,
-      outputTokens: 30,
-      nanoUsd: 1_000_000n
-    })
-  }
+  Progress.remember(recent, Report.make(start), start)
+  const report = answered(ok)
+  report.total = total
   Progress.remember(recent, report, start + 10_000)
   return { report, lanes, now: start + 10_000, recent }
 }

@@ -9,8 +9,7 @@ import { AuthError, BudgetExceededError, InsufficientCreditsError } from "../../
 import { JournalError } from "../../src/job/JobError.ts"
 import * as Report from "../../src/job/Report.ts"
 import type * as Stop from "../../src/job/Stop.ts"
-
-const start = 1_000_000
+import { answered, start } from "./reports.ts"
 
 const endOf = (stop: Stop.Stop | undefined, report: Report.Report): RunEnd.RunEnd => ({
   report,
@@ -22,24 +21,6 @@ const endOf = (stop: Stop.Stop | undefined, report: Report.Report): RunEnd.RunEn
   undone: 0,
   lost: 0
 })
-
-/** A report in which so many rows were answered. */
-const answered = (ok: number): Report.Report => {
-  const report = Report.make(start)
-  for (let i = 0; i < ok; i++) {
-    Report.settle(report, start + 5000, {
-      kind: "ok",
-      line: i,
-      id: `r${i}`,
-      attempts: 1,
-      millis: 100,
-      inputTokens: 10,
-      outputTokens: 30,
-      nanoUsd: 1_000_000n
-    })
-  }
-  return report
-}
 
 const budget = new BudgetExceededError({
   message: "over",
