@@ -30,7 +30,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as TogetherError from "../domain/TogetherError.ts"
 import * as Millis from "../guard/Millis.ts"
@@ -38,6 +37,7 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
+import * as Crew from "./Crew.ts"
 import * as Dispatch from "./Dispatch.ts"
 import type { JournalError } from "./JobError.ts"
 import type * as Journal from "./journal/Journal.ts"
@@ -256,13 +256,7 @@ export const drive = <E, R, R2, E3, R3>(
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
     const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) => Effect.catchCause(self, fail)
 
-    /** Adds a worker for each row to send, up to `concurrency`: a short job needs few. */
-    const workers: Array<Fiber.Fiber<unknown>> = []
-    const crew = yield* Scope.fork(yield* Effect.scope)
-    const hired = Effect.uninterruptible(
-      Effect.map(Effect.forkIn(Effect.interruptible(breaking(worker)), crew), (fiber) => void workers.push(fiber))
-    )
-    const hire = Effect.suspend(() => workers.length < concurrency ? hired : Effect.void)
+    const crew = yield* Crew.make(breaking(worker), concurrency)
 
     /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
     const settleBad = (line: Row.Bad, place: number) =>
@@ -280,7 +274,10 @@ export const drive = <E, R, R2, E3, R3>(
         case "Refused":
           return Admission.refuse(decision, journal)
         case "Send":
-          return Effect.andThen(hire, Queue.offer(queue, { row: decision.row, hash: decision.hash, sequence: place }))
+          return Effect.andThen(
+            crew.hire,
+            Queue.offer(queue, { row: decision.row, hash: decision.hash, sequence: place })
+          )
         case "Done":
           if (decision.ok && decision.same && twins !== undefined) {
             twins.know(Twins.canonical(decision.row), decision.ordinal)
@@ -302,16 +299,15 @@ export const drive = <E, R, R2, E3, R3>(
     )
 
     const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(queue)))
-    // all of them are there once the reading has ended
-    const worked = Effect.suspend(() => Fiber.awaitAll(workers))
-    const allDone = Effect.andThen(Fiber.await(reading), worked)
+    // all workers are there once the reading has ended
+    const allDone = Effect.andThen(Fiber.await(reading), crew.done)
 
     const halt = Effect.gen(function*() {
       yield* dispatch.stopped
       yield* Fiber.interrupt(reading)
       yield* Queue.clear(queue).pipe(Effect.ignore)
-      yield* Effect.timeoutOption(worked, options.grace ?? defaults.grace)
-      yield* Fiber.interruptAll(workers)
+      yield* Effect.timeoutOption(crew.done, options.grace ?? defaults.grace)
+      yield* crew.dismiss
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))
     if (options.stop !== undefined) yield* Effect.forkScoped(breaking(Effect.flatMap(options.stop, dispatch.stop)))
