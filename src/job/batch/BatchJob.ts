@@ -26,29 +26,26 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { BudgetExceededError } from "../../domain/TogetherError.ts"
 import * as Credits from "../../guard/credits/Credits.ts"
 import * as Millis from "../../guard/Millis.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
-import * as Price from "../../policy/Price.ts"
+import type * as Price from "../../policy/Price.ts"
 import * as PriceTable from "../../together/PriceTable.ts"
 import * as Together from "../../together/Together.ts"
 import * as Admission from "../Admission.ts"
 import * as BatchBudget from "./BatchBudget.ts"
-import * as Output from "./BatchOutput.ts"
 import * as Parts from "./BatchParts.ts"
 import * as BatchProvider from "./BatchProvider.ts"
 import * as BatchRows from "./BatchRows.ts"
 import * as BatchRun from "./BatchRun.ts"
 import * as BatchSettle from "./BatchSettle.ts"
+import * as BatchWork from "./BatchWork.ts"
 import * as JobFiles from "../files/JobFiles.ts"
-import * as Hash from "../Hash.ts"
 import * as Job from "../Job.ts"
 import type { JobError } from "../JobError.ts"
 import * as Journal from "../journal/Journal.ts"
 import * as Report from "../Report.ts"
-import * as Row from "../Row.ts"
-import * as RowCheck from "../RowCheck.ts"
+import type * as Row from "../Row.ts"
 import * as Sender from "../Sender.ts"
 import * as SteadyClock from "../SteadyClock.ts"
 import * as Stop from "../Stop.ts"
@@ -101,22 +98,13 @@ export const run = (
   return JobFiles.around({ ...options, retryErrors: true }, (context) => drive(context, all))
 }
 
-/** A part under way: its rows that have to be answered, and what it holds of the budget. */
-interface UnderWay {
-  readonly part: Parts.Part
-  readonly rows: ReadonlyArray<Row.Row>
-  readonly reserve: BatchBudget.Reserve
-  /** Whether the input, as it is read now, lacks rows that the part was made of: they cost, and nobody counts it. */
-  readonly lacking: boolean
-}
-
 const drive = Effect.fnUntraced(
   function*(
     context: JobFiles.Context,
     options: Checked
   ): Effect.fn.Return<Job.Ending, JobError, Together.Together | FileSystem.FileSystem> {
     const { journal, report } = context
-    const { parallel, rounds } = options
+    const { parallel } = options
     const now = yield* SteadyClock.make
     const lookup = options.price ?? PriceTable.shippedLookup
     const stopped = yield* Deferred.make<Stop.Stop>()
@@ -127,118 +115,12 @@ const drive = Effect.fnUntraced(
       () => report.resumedNanoUsd + report.nanoUsd,
       credits && ((estimate) => credits.reserve({ label: Sender.defaults.label, estimate }))
     )
-    /** Models without a price that a budget can hold, with what said so and their rows. */
-    const unpriced = new Map<string, { readonly error: BudgetExceededError; readonly rows: number }>()
-    let serial = 0
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
 
     const provider = BatchProvider.make(yield* Together.Together)
     const batches = BatchRun.make({ journal, report, provider, poll: options.poll, stop })
     const settle = BatchSettle.make({ context, lookup, now, failFast: options.failFast === true, stop })
-
-    /** Settles the rows of a part, and batches again those that it has no last word on. */
-    const finish: (underWay: UnderWay) => Effect.Effect<void, JobError> = Effect.fnUntraced(
-      function*({ lacking, part, reserve, rows }) {
-        const found = yield* batches.outcome(part)
-        // a part that never became a batch was no round
-        const round = found === undefined ? part.round : part.round + 1
-        const again: Array<Row.Row> = []
-        const last: Array<readonly [Row.Row, Output.Said]> = []
-        for (const row of rows) {
-          const word = found?.said.get(row.id) ?? found?.hopeless
-          const open = word === undefined || (word._tag === "Refused" && Output.transient(word))
-          if (open && round < rounds) again.push(row)
-          else last.push([row, word ?? Output.notAnswered(rounds)])
-        }
-        let spent = 0n
-        let unpriced = false
-        yield* settle.rows(last, (settled) => {
-          const costs = settled.flatMap(({ reply }) => reply === undefined ? [] : [reply.nanoUsd])
-          const paid = costs.reduce<bigint>((sum, cost) => sum + (cost ?? 0n), 0n)
-          spent += paid
-          unpriced ||= costs.includes(undefined)
-          batches.less(part, settled.length, paid)
-          report.inFlight -= settled.length
-        })
-        const unknown = lacking || found?.gone === true || unpriced
-        const uncertain = yield* reserve.end(spent, found !== undefined && unknown)
-        report.inFlight -= again.length
-        // rows that were not selected are for another run to collect
-        if (!lacking || options.select === undefined) {
-          yield* context.uncertainCost.add(uncertain)
-          yield* batches.over(part)
-        }
-        yield* batches.settled(part)
-        const gatherer = Parts.gatherer(round, name, options.limits)
-        const parts = yield* Effect.forEach(again, (row) => gather(gatherer, row))
-        yield* Effect.forEach(
-          [...parts.filter((full) => full !== undefined), ...gatherer.rest()],
-          (full) => work(full, part.retried === true),
-          { discard: true }
-        )
-      }
-    )
-
-    /** Adds a row to the parts to come, or settles one that no batch would answer: it fails alone, and is not sent. */
-    const gather = (gatherer: Parts.Gatherer, row: Row.Row): Effect.Effect<Parts.Full | undefined, JobError> => {
-      const refusal = Parts.refusal(row)
-      if (refusal !== undefined) {
-        const bad = Row.bad(row.line, "batch", `line ${row.line}: ${refusal}`, row.id, row.id)
-        return Effect.as(settle.bad(bad), undefined)
-      }
-      const error = RowCheck.refusal(row)
-      return error === undefined
-        ? Effect.succeed(gatherer.add(row))
-        : Effect.as(settle.refused(row, error), undefined)
-    }
-
-    const leaveOut = ({ part: { model, rows } }: Parts.Full, error: BudgetExceededError): undefined =>
-      void unpriced.set(model, { error, rows: rows + (unpriced.get(model)?.rows ?? 0) })
-
-    /** Creates the batch of a part, as soon as the budget allows, and finishes it. */
-    const work = (full: Parts.Full, retried = options.retryErrors === true): Effect.Effect<void, JobError> => {
-      const { part } = full
-      const bound = BatchBudget.bound(lookup, part.model, full.rows)
-      return Effect.uninterruptibleMask((restore) =>
-        Effect.matchEffect(budget.reserve(part.model, bound), {
-          onFailure: (error) =>
-            error.reason === "unknown-price"
-              ? Effect.sync(() => leaveOut(full, error))
-              : restore(stop(
-                error.reason === "ledger-unwritable" ? { _tag: "Refused", error } : { _tag: "MaxCost", error }
-              )),
-          onSuccess: (reserve) => Effect.ensuring(restore(send(full, retried, bound, reserve)), leave(part, reserve))
-        })
-      )
-    }
-
-    /** Ends what the ledger still holds of a part: its batch goes on, and is billed, or there is none. */
-    const leave = (part: Parts.Part, { reservation }: BatchBudget.Reserve) =>
-      Effect.suspend(() =>
-        reservation === undefined
-          ? Effect.void
-          : batches.goesOn(part)
-          ? reservation.settle(Price.unknown("the batch goes on"))
-          : reservation.refund()
-      )
-
-    const send = Effect.fnUntraced(function*(
-      { part, rows }: Parts.Full,
-      retried: boolean,
-      bound: Price.Estimate,
-      reserve: BatchBudget.Reserve
-    ): Effect.fn.Return<void, JobError> {
-      report.inFlight += rows.length
-      const begun: Parts.Part = {
-        ...part,
-        ...(bound._tag === "Known" ? { nano: Number(bound.high) } : {}),
-        ...(retried ? { retried } : {})
-      }
-      yield* finish({ part: yield* batches.submit({ part: begun, rows }), rows, reserve, lacking: false })
-    })
-
-    const name = (model: string, from: number) =>
-      `job-${Hash.hex32(Hash.text32(`${journal.path}:${model}:${from}:${now()}:${serial++}`))}.jsonl`
+    const work = BatchWork.make({ context, options, lookup, now, budget, batches, settle, stop })
 
     /** Ids of rows that are in a part of an earlier run and have to be answered. */
     const awaited = new Set<string>()
@@ -256,24 +138,7 @@ const drive = Effect.fnUntraced(
         changed: asks === undefined ? options.changed : awaiting.changed
       })
 
-    /**
-     * Takes up a part of an earlier run. A row that failed before and was sent again then is waited for, too: its answer is
-     * paid. A part stays open while the input's selection leaves out rows of it.
-     */
-    const reopen = ({ lacking, part, rows, settled }: BatchRows.Reopened): UnderWay => {
-      for (const { id } of rows) awaited.add(id)
-      const paid = BatchBudget.bound(lookup, part.model, settled)
-      const nanoUsd = paid._tag === "Known" ? paid.high : 0n
-      const bound = Parts.boundOf(part, nanoUsd)
-      batches.less(part, part.rows - rows.length, nanoUsd)
-      report.inFlight += rows.length
-      const reserve = budget.hold(
-        bound === undefined ? BatchBudget.bound(lookup, part.model, rows) : Price.exactly(bound)
-      )
-      return { part, rows, reserve, lacking }
-    }
-
-    const gatherer = Parts.gatherer(0, name, options.limits)
+    const gatherer = work.gatherer(0)
 
     const admit = (line: Row.Row | Row.Bad): Effect.Effect<Parts.Full | undefined, JobError> => {
       const waits = line._tag === "Row" && awaited.has(line.id)
@@ -286,21 +151,24 @@ const drive = Effect.fnUntraced(
         case "Done":
           return Effect.undefined
         case "Send":
-          return waits ? Effect.undefined : gather(gatherer, decision.row)
+          return waits ? Effect.undefined : work.gather(gatherer, decision.row)
       }
     }
 
     // one that may have to be created can end the job: whatever `parallel`, the others are looked at first
-    const doubt = ({ part }: UnderWay) => part.batchId === undefined ? 1 : 0
+    const doubt = ({ part }: BatchWork.UnderWay) => part.batchId === undefined ? 1 : 0
     const found = yield* BatchRows.find(batches.open, context.rows, judge)
-    const open = found.map(reopen).toSorted((a, b) => doubt(a) - doubt(b))
+    for (const { rows } of found) {
+      for (const { id } of rows) awaited.add(id)
+    }
+    const open = found.map(work.reopen).toSorted((a, b) => doubt(a) - doubt(b))
     const fresh = Stream.concat(
       Stream.filter(Stream.mapEffect(context.rows, admit), (full) => full !== undefined),
       Stream.suspend(() => Stream.fromIterable(gatherer.rest()))
     )
     const all = Effect.all([
-      Effect.forEach(open, (each) => places.withPermit(finish(each)), { concurrency: "unbounded", discard: true }),
-      Stream.runDrain(Stream.mapEffect(fresh, (full) => places.withPermit(work(full)), { concurrency: parallel }))
+      Effect.forEach(open, (each) => places.withPermit(work.finish(each)), { concurrency: "unbounded", discard: true }),
+      Stream.runDrain(Stream.mapEffect(fresh, (full) => places.withPermit(work.run(full)), { concurrency: parallel }))
     ], { concurrency: 2 })
     const reason = Effect.raceAllFirst([
       Deferred.await(stopped),
@@ -313,6 +181,7 @@ const drive = Effect.fnUntraced(
       journal.lost
     ])
     yield* journal.flush
+    const { unpriced } = work
     Job.warnOfAbandoned(report, unpriced)
     const why = ended ?? (unpriced.size > 0 ? Stop.abandoned : undefined)
     const running = batches.running()
