@@ -1,8 +1,8 @@
 /**
  * Stops calling a provider that is down, one circuit per lane.
  *
- * A thin layer over Effect's `CircuitBreaker`: it knows which of our errors speak of the provider's health, fails with our own
- * `CircuitOpenError`, and lets a job wait (`CircuitLine`) where an interactive call fails.
+ * A thin layer over Effect's `CircuitBreaker`: it knows which of our errors speak of the provider's health, fails with
+ * our own `CircuitOpenError`, and lets a job wait (`CircuitLine`) where an interactive call fails.
  *
  * ```text
  *            half of the last calls failed          open time over
@@ -21,8 +21,8 @@
  * | `RateLimitError` and every other error, interruption | ignored |
  *
  * A 429 says that the provider is well and we are too fast: that is the lane's business. Put the breaker inside of
- * `Retry.run`: a rejected call is not retried, and every attempt is judged. Where the effect queues, the probe should go
- * first: it sees `CurrentProbe`, and a `Lane` inside heeds it.
+ * `Retry.run`: a rejected call is not retried, and every attempt is judged. Where the effect queues, the probe should
+ * go first: it sees `CurrentProbe`, and a `Lane` inside heeds it.
  *
  * `run` judges an effect by its exit. What goes on after the effect that began it, as a stream does, goes through by
  * `acquireScoped`, and is judged when it is settled.
@@ -101,8 +101,8 @@ export interface RunOptions<in A, in E> {
    */
   readonly whenOpen?: FailOrWait.FailOrWait | undefined
   /**
-   * Judges an attempt: `{ _tag: "Success" }`, `{ _tag: "Ignored" }` or `{ _tag: "Failure", retryAfter? }`. Default: the table of
-   * the module header.
+   * Judges an attempt: `{ _tag: "Success" }`, `{ _tag: "Ignored" }` or `{ _tag: "Failure", retryAfter? }`. Default: the
+   * table of the module header.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Outcome) | undefined
 }
@@ -118,8 +118,8 @@ export interface Permit {
 /**
  * Runs an attempt through the circuit of its key.
  *
- * **Details**: three data-last forms, so that a `classify` written in place reads the effect's types, and one that is not
- * decides none.
+ * **Details**: three data-last forms, so that a `classify` written in place reads the effect's types, and one that is
+ * not decides none.
  */
 export interface Run<out Needs = never> {
   (

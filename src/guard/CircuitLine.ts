@@ -1,9 +1,9 @@
 /**
  * The calls that wait at a circuit until it admits them.
  *
- * They stand in a line, one for each circuit, and only the first looks whether the circuit has opened its way: the others
- * follow one after the other. A call with a deadline looks by itself, since in a line it could wait for an opening that its
- * deadline comes before; and it fails at once where the circuit stays shut until then.
+ * They stand in a line, one for each circuit, and only the first looks whether the circuit has opened its way: the
+ * others follow one after the other. A call with a deadline looks by itself, since in a line it could wait for an
+ * opening that its deadline comes before; and it fails at once where the circuit stays shut until then.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,8 +47,8 @@ const waitFor = Effect.fnUntraced(function*(shut: Shut) {
 })
 
 /**
- * Waits until a circuit may admit a call. Gives how long the call still waits then: not at all for a probe, else a little at
- * random, so that waiting calls do not all come back at once.
+ * Waits until a circuit may admit a call. Gives how long the call still waits then: not at all for a probe, else a
+ * little at random, so that waiting calls do not all come back at once.
  */
 const untilAdmitting = (
   circuits: CircuitBreaker.CircuitBreaker,

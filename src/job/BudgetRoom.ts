@@ -1,9 +1,9 @@
 /**
  * The rows that wait for room in a budget, each until a call that has ended may have left some.
  *
- * A call reserves more than it costs, so its end is what frees room. Those that wait are woken in the order in which they
- * came: two for each end, since what one call gives back may be room for more than one, and for none; and all of them once
- * no call is under way, for then nothing will free more.
+ * A call reserves more than it costs, so its end is what frees room. Those that wait are woken in the order in which
+ * they came: two for each end, since what one call gives back may be room for more than one, and for none; and all of
+ * them once no call is under way, for then nothing will free more.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /**
- * The calls that a job has under way, so that those can be ended of which nothing is on the wire (`CallWatch`): they would
- * only be sent to be cut off, and billed.
+ * The calls that a job has under way, so that those can be ended of which nothing is on the wire (`CallWatch`): they
+ * would only be sent to be cut off, and billed.
  */
 import type * as Fiber from "effect/Fiber"
 import type * as CallWatch from "../together/CallWatch.ts"

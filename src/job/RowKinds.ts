@@ -1,5 +1,6 @@
 /**
- * What a job learns of its rows by kind: those of one model that ask for one operation, since a model may embed and not draw.
+ * What a job learns of its rows by kind: those of one model that ask for one operation, since a model may embed and not
+ * draw.
  *
  * A kind that was only ever refused is given up, and its other rows are left out.
  */

@@ -14,8 +14,8 @@
  * Each attempt that may be billed is paid for: one that was sent and brought no answer is charged its upper bound, and
  * what is sent after it or beside it has a reservation of its own.
  *
- * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit is
- * back and the answer is paid for.
+ * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit
+ * is back and the answer is paid for.
  */
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"

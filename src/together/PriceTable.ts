@@ -6,9 +6,9 @@
  *     shipped   read from Together's catalog page; `shippedAsOf` says when
  *
  * The live price of a model replaces its shipped one, field by field: the models endpoint knows tokens and dedicated
- * hours, the catalog also images and audio. A zero in `pricing` is no price (the endpoint fills what it does not know with
- * zeros), so such a side keeps its earlier price, or is unknown rather than free. A model that is nowhere is unknown too;
- * `Price.stated` gives it a price.
+ * hours, the catalog also images and audio. A zero in `pricing` is no price (the endpoint fills what it does not know
+ * with zeros), so such a side keeps its earlier price, or is unknown rather than free. A model that is nowhere is
+ * unknown too; `Price.stated` gives it a price.
  *
  * **Source**: Together's serverless catalog (per-model rates, default steps), its
  * Batch API page (discounted models), API reference of `GET /models`.
@@ -143,9 +143,9 @@ const tokensOf = ({ pricing, type }: Model, earlier: Tokens | undefined): Tokens
  * Reads prices from an answer of `GET /models`; models without a price above zero are left out.
  *
  * **Details**: `input` and `output` are USD per million tokens. A zero is what the endpoint does not know, so that side
- * keeps its earlier price, and without one the model's tokens have no price; only models of type `embedding` and `rerank`
- * have no output to be priced. `hourly` is USD per hour of a dedicated replica, `context_length` tokens. `base` and
- * `finetune` have no documented unit and are not read.
+ * keeps its earlier price, and without one the model's tokens have no price; only models of type `embedding` and
+ * `rerank` have no output to be priced. `hourly` is USD per hour of a dedicated replica, `context_length` tokens.
+ * `base` and `finetune` have no documented unit and are not read.
  *
  * @param asOf the day of the answer, for the source of the price
  * @param earlier what is known of prices without this answer. Default: the shipped table
@@ -228,8 +228,8 @@ export interface PriceTable<R> {
 /**
  * Makes a table of prices to plug into a client.
  *
- * **Details**: many callers of `refresh` that meet share one request. While `GET /models` fails, the prices are the last
- * ones that came, else the shipped ones; a warning says so once per failure.
+ * **Details**: many callers of `refresh` that meet share one request. While `GET /models` fails, the prices are the
+ * last ones that came, else the shipped ones; a warning says so once per failure.
  *
  * **Example**
  *

@@ -17,8 +17,8 @@
  * not be torn by an interruption (a refusal and the scheduling of its probe; the
  * hand-over to an elected waiter) runs uninterruptibly.
  *
- * Probes are timed by a timer (`ProbeTimer`), and only foretold by the clock on the wall: once the timer has fired the next
- * call is the probe, whatever that clock says.
+ * Probes are timed by a timer (`ProbeTimer`), and only foretold by the clock on the wall: once the timer has fired the
+ * next call is the probe, whatever that clock says.
  */
 import type * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
@@ -133,14 +133,15 @@ export const make = (options: {
     concluded: false
   })
 
+  /** Admits a call that is no probe, as of now. */
+  const current = (): Account.Admission => ({ generation: state.generation, probe: 0 })
+
   const isProbe = (of: Leave): boolean => !of.concluded && Account.isProbe(state, of.admission)
 
   const unsent = (now: number): InsufficientCreditsError => refusalOf(state, account, now, options.remedy(now))
 
   const releaseAll = (): void => {
-    for (const waiter of queue.all()) {
-      queue.give(waiter, leave({ generation: state.generation, probe: 0 }, waiter.lane))
-    }
+    for (const waiter of queue.all()) queue.give(waiter, leave(current(), waiter.lane))
   }
 
   const failAll = (now: number): void => {
@@ -186,10 +187,11 @@ export const make = (options: {
         failAll(now)
         return undefined
       })
-      const interval = yield* timer.next(clock.currentTimeMillisUnsafe(), {
-        probes: state.probes,
-        suspendedSeconds: now - state.since
-      }).pipe(Effect.onError(() => ended))
+      const input = { probes: state.probes, suspendedSeconds: now - state.since }
+      const interval = yield* timer.next(clock.currentTimeMillisUnsafe(), input).pipe(
+        // nobody waits for probes of a schedule that has died either
+        Effect.onError(() => ended)
+      )
       if (interval === undefined) return yield* ended
       const probeAt = now + interval
       state = Account.scheduled(state, probeAt)
@@ -211,35 +213,43 @@ export const make = (options: {
       ? options.onEvent({ _tag: "ProbeFailed", probes: admission.probe, refused })
       : Effect.void
 
+  /** Takes an answer: it lifts the suspension, whatever its call comes to. */
+  const answered = (to: Leave, now: number): Effect.Effect<void> => {
+    const [outage, next] = Account.answered(state, to.admission, now)
+    state = next
+    if (outage === undefined) return Effect.void
+    to.admission = current()
+    return reopened("probe", outage)
+  }
+
+  /** Takes a refusal for want of credit: the account is suspended, or its probe has failed and the next is planned. */
+  const refuse = (of: Leave, now: number, clock: Clock.Clock): Effect.Effect<void> => {
+    if (of.stopped) return Effect.void
+    const failed = probeFailed(of, true)
+    const [refused, next] = Account.refused(state, of.admission, now)
+    state = next
+    if (next._tag !== "Suspended" || refused === "Counted") return failed
+    return Effect.flatMap(Effect.exit(plan(clock)), (planned) => {
+      const probeAt = Exit.isSuccess(planned) ? planned.value : undefined
+      const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
+      return probeAt === undefined
+        ? told.pipe(
+          Effect.andThen(options.onEvent({ _tag: "ProbingEnded", probes: next.probes })),
+          Effect.andThen(Effect.asVoid(planned))
+        )
+        : told
+    })
+  }
+
   const conclude = (ended: Leave, outcome: Outcome, clock: Clock.Clock): Effect.Effect<void> => {
     const now = seconds(clock)
     if (ended.concluded) return Effect.void
     ended.concluded = outcome !== "answered"
     switch (outcome) {
-      case "answered": {
-        const [outage, next] = Account.answered(state, ended.admission, now)
-        state = next
-        if (outage === undefined) return Effect.void
-        ended.admission = { generation: next.generation, probe: 0 }
-        return reopened("probe", outage)
-      }
-      case "refused": {
-        if (ended.stopped) return Effect.void
-        const failed = probeFailed(ended, true)
-        const [refused, next] = Account.refused(state, ended.admission, now)
-        state = next
-        if (next._tag !== "Suspended" || refused === "Counted") return failed
-        return Effect.flatMap(Effect.exit(plan(clock)), (planned) => {
-          const probeAt = Exit.isSuccess(planned) ? planned.value : undefined
-          const told = refused === "Suspended" ? options.onEvent({ _tag: "Suspended", probeAt }) : failed
-          return probeAt === undefined
-            ? told.pipe(
-              Effect.andThen(options.onEvent({ _tag: "ProbingEnded", probes: next.probes })),
-              Effect.andThen(Effect.asVoid(planned))
-            )
-            : told
-        })
-      }
+      case "answered":
+        return answered(ended, now)
+      case "refused":
+        return refuse(ended, now, clock)
       case "failed": {
         const failed = probeFailed(ended, false)
         endTurn(ended, timer.dueAt())
@@ -326,7 +336,7 @@ export const make = (options: {
       Effect.clockWith((clock) => {
         const own = holder?.account === account ? holder : undefined
         if (state._tag === "Active") {
-          if (own !== undefined) own.admission = { generation: state.generation, probe: 0 }
+          if (own !== undefined) own.admission = current()
           return Effect.void
         }
         if (own !== undefined && isProbe(own)) return Effect.void
@@ -335,9 +345,7 @@ export const make = (options: {
       }),
     conclude: (ended, outcome) => Effect.uninterruptible(Effect.clockWith((clock) => conclude(ended, outcome, clock))),
     suspend: Effect.uninterruptible(
-      Effect.clockWith((clock) =>
-        conclude(leave({ generation: state.generation, probe: 0 }, undefined), "refused", clock)
-      )
+      Effect.clockWith((clock) => conclude(leave(current(), undefined), "refused", clock))
     ),
     resume: Effect.uninterruptible(Effect.clockWith((clock) => {
       const [outage, next] = Account.resume(state, seconds(clock))

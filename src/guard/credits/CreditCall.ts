@@ -6,8 +6,8 @@
  *     stream   the same around a stream: whenever it stops, what arrived is charged
  *     attempt  one of the attempts that a call makes inside of these: each that may be billed is paid for
  *
- * A reservation ends once, whatever happens: success, failure, interruption, closed scope. A call that is refused for want
- * of credit keeps its reservation while it waits. The module is re-exported by `Credits`.
+ * A reservation ends once, whatever happens: success, failure, interruption, closed scope. A call that is refused for
+ * want of credit keeps its reservation while it waits. The module is re-exported by `Credits`.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -38,8 +38,8 @@ export interface Request {
   /** The caller's word for a group of calls, for budgets. Default: `""`. */
   readonly label?: string | undefined
   /**
-   * The name of calls that may fail together, as those of one model: after a probe that showed nothing, waiting calls of
-   * other lanes probe first. Default: none, and calls of none are one lane.
+   * The name of calls that may fail together, as those of one model: after a probe that showed nothing, waiting calls
+   * of other lanes probe first. Default: none, and calls of none are one lane.
    */
   readonly lane?: string | undefined
   /** What the call may cost; its upper bound is reserved. */
@@ -47,8 +47,8 @@ export interface Request {
   /** As that of the guard; what is none throws a `RangeError`. Default: the guard's. */
   readonly whenSuspended?: WhenSuspended | undefined
   /**
-   * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours, is
-   * then known not to be billed. Default: false, the call counts as sent.
+   * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours,
+   * is then known not to be billed. Default: false, the call counts as sent.
    */
   readonly tellsAttempts?: boolean | undefined
 }
@@ -116,8 +116,8 @@ export interface Calls {
    * only when the call ends, unless `costOnFailure` or `arrived` prices it. Whatever is sent after it or beside it
    * reserves anew.
    *
-   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`, or where the
-   * ledger cannot be written; this attempt is not sent then.
+   * **Errors**: `BudgetExceededError` where there is no room for that, with the last failure as its `cause`, or where
+   * the ledger cannot be written; this attempt is not sent then.
    *
    * @param billed whether an attempt that ended so may have been billed. Default: `Credits.mayBeBilled`
    */
@@ -158,8 +158,8 @@ const costOf = <A, E>(
 }
 
 /**
- * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline of a
- * call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
+ * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline
+ * of a call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
  */
 const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): WhenSuspended => {
   if (policy === "fail") return policy

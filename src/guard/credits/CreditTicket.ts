@@ -1,6 +1,6 @@
 /**
- * What a call under way holds: leave to send, and money. It goes with the fiber that makes the call, so that the attempts
- * inside find it.
+ * What a call under way holds: leave to send, and money. It goes with the fiber that makes the call, so that the
+ * attempts inside find it.
  *
  * `Credits` re-exports what users need of it.
  */

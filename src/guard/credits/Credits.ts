@@ -8,8 +8,8 @@
  *
  * `run` does all of it around any effect, `stream` around any stream, `open` in a scope; `reserve` and `check` are the
  * parts. A client that queues calls behind this guard asks `check` once more before it sends, so that a suspension also
- * stops what had passed already. A client that sends a call several times runs each time by `attempt`, so that no attempt
- * goes unpaid.
+ * stops what had passed already. A client that sends a call several times runs each time by `attempt`, so that no
+ * attempt goes unpaid.
  *
  * Reserving is one synchronous step over a pure ledger (`policy/Ledger`): with
  * thousands of fibers, exactly the calls that fit are sent. A reservation ends

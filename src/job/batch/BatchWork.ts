@@ -1,6 +1,6 @@
 /**
- * The way of one part of a job: room in the budget, its batch, the settlement of its rows, and another part for those that
- * it has no last word on.
+ * The way of one part of a job: room in the budget, its batch, the settlement of its rows, and another part for those
+ * that it has no last word on.
  *
  * ```text
  * row ─▶ gather ─▶ run: reserve ─▶ submit ───┐
@@ -60,8 +60,8 @@ export interface BatchWork {
   /** Creates the batch of a part, as soon as the budget allows, and finishes it. */
   readonly run: (full: Parts.Full) => Effect.Effect<void, JobError>
   /**
-   * Takes up a part of an earlier run. A row that failed before and was sent again then is waited for, too: its answer is
-   * paid. A part stays open while the input's selection leaves out rows of it.
+   * Takes up a part of an earlier run. A row that failed before and was sent again then is waited for, too: its answer
+   * is paid. A part stays open while the input's selection leaves out rows of it.
    */
   readonly reopen: (reopened: BatchRows.Reopened) => UnderWay
   /** Settles the rows of a part, and batches again those that it has no last word on. */

@@ -22,9 +22,10 @@
  * | none | `unknown` |
  * | another | `other`; the word stands in the part's metadata |
  *
- * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON (unless the tool returns
- * its failures to the model), `ToolNotFoundError` for a tool that was not offered, `StructuredOutputError` for JSON that was
- * cut off at the answer's length, `InvalidOutputError` for an answer without a choice or a call without a name.
+ * **Errors**: a reason of `AiError`: `ToolParameterValidationError` for arguments that are no JSON (unless the tool
+ * returns its failures to the model), `ToolNotFoundError` for a tool that was not offered, `StructuredOutputError` for
+ * JSON that was cut off at the answer's length, `InvalidOutputError` for an answer without a choice or a call without a
+ * name.
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"

@@ -1,5 +1,6 @@
 /**
- * Sends through an `HttpClient`: what is an exchange to the transport is a request there, with its headers and its body.
+ * Sends through an `HttpClient`: what is an exchange to the transport is a request there, with its headers and its
+ * body.
  *
  * To a host that is not ours goes no header of the client, and none of a `RequestInit`.
  */

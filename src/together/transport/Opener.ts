@@ -1,8 +1,8 @@
 /**
  * Opens an answer and hands its body over unread, as a stream needs it.
  *
- * The silence until the headers is bounded here, what comes after them by whoever reads. The socket is freed when the scope
- * around ends, or a little later where someone still reads the end of the body.
+ * The silence until the headers is bounded here, what comes after them by whoever reads. The socket is freed when the
+ * scope around ends, or a little later where someone still reads the end of the body.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"

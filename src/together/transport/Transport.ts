@@ -1,8 +1,8 @@
 /**
  * Carries one attempt: one HTTP exchange with Together, its timeouts and its failures.
  *
- * It sends a request with the key and an explicit User-Agent, bounds every silence, reads the answer, and turns whatever
- * goes wrong into a `TogetherError`. It never retries, and it sends no trace headers to the provider.
+ * It sends a request with the key and an explicit User-Agent, bounds every silence, reads the answer, and turns
+ * whatever goes wrong into a `TogetherError`. It never retries, and it sends no trace headers to the provider.
  *
  * `Exchanger` reads whole answers, `Opener` hands streams over; `ClientSender` is the way to the `HttpClient` for both.
  *
@@ -116,8 +116,8 @@ export interface Transport {
   /**
    * Writes what an exchange sends, once for all its attempts, and refuses what cannot be sent.
    *
-   * **Errors**: `InvalidRequestError` for a path that leads elsewhere, for a body that JSON cannot hold, and for a GET or
-   * HEAD with a body, which Fetch does not carry. `exchange` and `open` refuse the same.
+   * **Errors**: `InvalidRequestError` for a path that leads elsewhere, for a body that JSON cannot hold, and for a GET
+   * or HEAD with a body, which Fetch does not carry. `exchange` and `open` refuse the same.
    */
   readonly prepare: (exchange: Exchange) => Result.Result<Exchange, TogetherError.InvalidRequestError>
   /** Makes one exchange and reads its whole answer. */
