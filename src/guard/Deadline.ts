@@ -86,9 +86,9 @@ const timeoutError = (phase: "deadline" | "body", duration: Duration.Duration) =
   new RequestTimeoutError({
     phase,
     message: phase === "deadline"
-      ? `The call did not finish within its deadline (${
+      ? `The call did not finish in the ${
         Duration.format(duration)
-      } were left): raise the deadline or ask for less.`
+      } that its deadline left: raise the deadline or ask for less.`
       : `The attempt did not finish within ${
         Duration.format(duration)
       }: raise the attempt timeout or ask for fewer tokens.`

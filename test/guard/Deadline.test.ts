@@ -62,7 +62,11 @@ describe("Deadline", () => {
             interrupted = true
           }))
         const { exit, seconds } = yield* timed(Deadline.run(slow, "10 seconds"))
-        expect(failure(exit)).toMatchObject({ _tag: "RequestTimeoutError", phase: "deadline" })
+        expect(failure(exit)).toMatchObject({
+          _tag: "RequestTimeoutError",
+          phase: "deadline",
+          message: "The call did not finish in the 10s that its deadline left: raise the deadline or ask for less."
+        })
         expect([seconds, interrupted]).toEqual([10, true])
       }))
 

@@ -49,7 +49,9 @@ export type Reply = Answer | Hang | Broken
 
 /** Sets status, headers or the first delay of an answer. */
 export interface AnswerOptions {
+  /** HTTP status. Default: 200. */
   readonly status?: number | undefined
+  /** Headers beside the usual ones, which they replace. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 

@@ -16,7 +16,9 @@ const created = 1_767_225_600
 
 /** Sets what any answer about a model carries beside what was asked for. */
 export interface ModelOptions extends AnswerOptions {
+  /** The model that the answer names. Default: one that serves the operation. */
   readonly model?: string | undefined
+  /** The id of the answer. Default: `reply-1`. */
   readonly id?: string | undefined
   /** Default: ten tokens of the prompt, and of a text one per four characters. */
   readonly usage?: Readonly<Record<string, unknown>> | undefined
@@ -30,6 +32,7 @@ export interface CompletionOptions extends ModelOptions {
 
 /** Sets what a chat answer carries beside its text. */
 export interface ChatOptions extends CompletionOptions {
+  /** What the model thought before it answered. Default: nothing. */
   readonly reasoning?: string | undefined
   /** As in `message.tool_calls`, of which a stream makes chunks. What is of no such shape goes out as it is. */
   readonly toolCalls?: ReadonlyArray<unknown> | undefined
