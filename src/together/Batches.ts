@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as PathId from "./PathId.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
@@ -98,14 +99,19 @@ export const make = (client: Client): BatchesApi => ({
     ),
   list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
   get: (id) =>
-    client.request({ operation: "batches.get", path: `/batches/${encodeURIComponent(id)}`, response: BatchJob }),
+    PathId.ask(
+      "batches.get",
+      id,
+      (operation, segment) => client.request({ operation, path: `/batches/${segment}`, response: BatchJob })
+    ),
   cancel: (id) =>
-    client.request({
-      operation: "batches.cancel",
-      method: "POST",
-      path: `/batches/${encodeURIComponent(id)}/cancel`,
-      idempotent: true,
-      cost: "free",
-      response: BatchJob
-    })
+    PathId.ask("batches.cancel", id, (operation, segment) =>
+      client.request({
+        operation,
+        method: "POST",
+        path: `/batches/${segment}/cancel`,
+        idempotent: true,
+        cost: "free",
+        response: BatchJob
+      }))
 })

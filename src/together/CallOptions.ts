@@ -54,7 +54,7 @@ export interface Answered {
   readonly operation: string
   /** The model that answered, which may be a fallback; `""` where the operation has none. */
   readonly model: string
-  /** Attempts made for the call, the first included. A hedge is part of its attempt. */
+  /** Attempts made for the call, the first included; of a fallback's, those of `model`. A hedge is part of its attempt. */
   readonly attempts: number
   /** HTTP status of the answer. */
   readonly status: number | undefined

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as PathId from "./PathId.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
@@ -70,15 +71,15 @@ export const make = (client: Client): EvaluationsApi => ({
       )
     ),
   get: (id) =>
-    client.request({
-      operation: "evaluations.get",
-      path: `/evaluation/${encodeURIComponent(id)}`,
-      response: Evaluation
-    }),
+    PathId.ask(
+      "evaluations.get",
+      id,
+      (operation, segment) => client.request({ operation, path: `/evaluation/${segment}`, response: Evaluation })
+    ),
   status: (id) =>
-    client.request({
-      operation: "evaluations.status",
-      path: `/evaluation/${encodeURIComponent(id)}/status`,
-      response: Evaluation
-    })
+    PathId.ask(
+      "evaluations.status",
+      id,
+      (operation, segment) => client.request({ operation, path: `/evaluation/${segment}/status`, response: Evaluation })
+    )
 })

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
+import * as PathId from "./PathId.ts"
 import { promptsOfLines } from "./redact/Redact.ts"
 import { lenient, maybe, omitNull, open } from "./Wire.ts"
 
@@ -68,8 +69,6 @@ export interface FilesApi {
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
-const pathOf = (id: string): string => `/files/${encodeURIComponent(id)}`
-
 /**
  * Makes calls about files, over a client.
  *
@@ -96,17 +95,33 @@ export const make = (client: Client): FilesApi => ({
     client.request({ operation: "files.list", path: "/files", response: FileList }),
     (answer) => answer.data
   ),
-  get: (id) => client.request({ operation: "files.get", path: pathOf(id), response: File }),
-  content: (id) => client.text({ operation: "files.content", path: `${pathOf(id)}/content` }),
-  bytes: (id) => client.bytes({ operation: "files.content", path: `${pathOf(id)}/content` }),
+  get: (id) =>
+    PathId.ask(
+      "files.get",
+      id,
+      (operation, segment) => client.request({ operation, path: `/files/${segment}`, response: File })
+    ),
+  content: (id) =>
+    PathId.ask(
+      "files.content",
+      id,
+      (operation, segment) => client.text({ operation, path: `/files/${segment}/content` })
+    ),
+  bytes: (id) =>
+    PathId.ask(
+      "files.content",
+      id,
+      (operation, segment) => client.bytes({ operation, path: `/files/${segment}/content` })
+    ),
   delete: (id) =>
-    Effect.map(
-      client.request({
-        operation: "files.delete",
-        method: "DELETE",
-        path: pathOf(id),
-        response: Schema.UndefinedOr(FileDeleted)
-      }),
-      (answer) => answer ?? {}
-    )
+    PathId.ask("files.delete", id, (operation, segment) =>
+      Effect.map(
+        client.request({
+          operation,
+          method: "DELETE",
+          path: `/files/${segment}`,
+          response: Schema.UndefinedOr(FileDeleted)
+        }),
+        (answer) => answer ?? {}
+      ))
 })

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
+import * as PathId from "./PathId.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
@@ -172,16 +173,21 @@ export const make = (client: Client): FineTunesApi => ({
     (answer) => answer.data
   ),
   get: (id) =>
-    client.request({ operation: "fineTunes.get", path: `/fine-tunes/${encodeURIComponent(id)}`, response: FineTune }),
+    PathId.ask(
+      "fineTunes.get",
+      id,
+      (operation, segment) => client.request({ operation, path: `/fine-tunes/${segment}`, response: FineTune })
+    ),
   cancel: (id) =>
-    client.request({
-      operation: "fineTunes.cancel",
-      method: "POST",
-      path: `/fine-tunes/${encodeURIComponent(id)}/cancel`,
-      idempotent: true,
-      cost: "free",
-      response: FineTune
-    }),
+    PathId.ask("fineTunes.cancel", id, (operation, segment) =>
+      client.request({
+        operation,
+        method: "POST",
+        path: `/fine-tunes/${segment}/cancel`,
+        idempotent: true,
+        cost: "free",
+        response: FineTune
+      })),
   estimatePrice: (request) =>
     pricing(
       request,

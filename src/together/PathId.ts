@@ -1,0 +1,21 @@
+/**
+ * Ids in paths: each is one segment, and never none.
+ *
+ * Without its id, the path of an object is that of all of them: a deletion would go to every file, and the content of a file
+ * would be the list. `.` and `..` lead to another path.
+ */
+import * as Effect from "effect/Effect"
+import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+
+const elsewhere: ReadonlySet<string> = new Set(["", ".", ".."])
+
+/** Asks about one object, by the segment of a path that its id makes. An id that makes none is not sent. */
+export const ask = <A>(
+  operation: string,
+  id: string,
+  asking: (operation: string, segment: string) => Effect.Effect<A, TogetherError>
+): Effect.Effect<A, TogetherError> => {
+  if (!elsewhere.has(id)) return asking(operation, encodeURIComponent(id))
+  const message = `The request was not sent: ${operation} needs an id, got ${JSON.stringify(id)}. Correct the request.`
+  return Effect.fail(new InvalidRequestError({ operation, sent: false, message }))
+}
