@@ -169,6 +169,8 @@ describe("TogetherLanguageModel", () => {
           )
         expect(yield* asked("{\"unit\":null,\"at\":{\"zone\":null}}")).toBe("{\"at\":{}}")
         expect(yield* asked("{\"tags\":null}")).toBe("{\"tags\":null}")
+        // each by itself: a null that the schema takes stays beside one that it does not
+        expect(yield* asked("{\"unit\":null,\"tags\":null}")).toBe("{\"tags\":null}")
         const error = yield* Effect.flip(asked("{\"unit\":1,\"at\":null}"))
         expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
       })))
@@ -461,6 +463,18 @@ describe("TogetherLanguageModel", () => {
         })
         const kept = Schema.Struct({ a: Schema.NullOr(Schema.Int), b: Schema.optionalKey(Schema.NullOr(Schema.Int)) })
         expect(yield* read(kept, "{\"a\":null,\"b\":null}")).toEqual({ a: null, b: null })
+        const Either = Schema.Union([
+          Schema.Struct({ kind: Schema.tag("a"), x: Schema.optionalKey(Schema.Int), z: Schema.NullOr(Schema.Int) }),
+          Schema.Struct({ kind: Schema.tag("b"), y: Schema.NullOr(Schema.Int) })
+        ])
+        const beside = Schema.Struct({ asked: Schema.NullOr(Schema.Int), of: Schema.Array(Either) })
+        expect(
+          yield* read(
+            beside,
+            "{\"asked\":null,\"of\":[{\"kind\":\"b\",\"y\":null},{\"kind\":\"a\",\"x\":null,\"z\":null}]}"
+          )
+        )
+          .toEqual({ asked: null, of: [{ kind: "b", y: null }, { kind: "a", z: null }] })
         const error = yield* Effect.flip(read(Schema.Struct({ a: Schema.Int }), "{\"a\":null}"))
         expect(error.message).toContain("Expected number")
         expect(error.message).toContain("[\"a\"]")

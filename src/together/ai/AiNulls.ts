@@ -3,21 +3,36 @@
  * would refuse the whole answer.
  */
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 
-const withoutNulls = (value: unknown): unknown =>
+type Path = ReadonlyArray<PropertyKey>
+
+const withoutNulls = (value: unknown, isRefused: (path: Path) => boolean, path: Path = []): unknown =>
   Array.isArray(value)
-    ? value.map(withoutNulls)
+    ? value.map((one, index) => withoutNulls(one, isRefused, [...path, index]))
     : Predicate.isObject(value)
-    ? Object.fromEntries(Object.entries(value).flatMap(([key, one]) => one === null ? [] : [[key, withoutNulls(one)]]))
+    ? Object.fromEntries(
+      Object.entries(value).flatMap(([key, one]) => {
+        const at = [...path, key]
+        return one === null && isRefused(at) ? [] : [[key, withoutNulls(one, isRefused, at)]]
+      })
+    )
     : value
 
-/** Leaves the fields that are `null` out of a value where it fits a schema without them, and not with them. */
+const listed = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/** Leaves out of a value the fields that are `null` where a schema takes none, if the value fits it then. */
 export const fitting = (schema: Schema.Constraint): (value: unknown) => unknown => {
-  const fits = Schema.is(Schema.toEncoded(schema))
+  const encoded = Schema.toEncoded(schema)
+  const fits = Schema.is(encoded)
+  const read = Schema.decodeUnknownResult(encoded, { errors: "all" })
   return (value) => {
-    if (fits(value)) return value
-    const without = withoutNulls(value)
+    const problem = read(value)
+    if (Result.isSuccess(problem)) return value
+    const refused = new Set(listed(problem.failure.issue).issues.map(({ path }) => JSON.stringify(path)))
+    const without = withoutNulls(value, (path) => refused.has(JSON.stringify(path)))
     return fits(without) ? without : value
   }
 }
