@@ -11,7 +11,7 @@ import * as Stop from "../../src/job/Stop.ts"
 import * as Reply from "../../src/testing/Reply.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import * as Together from "../../src/together/Together.ts"
-import { prompts, run, setup, world as simulated } from "./batches.ts"
+import { boundOf, price, prompts, run, setup, world as simulated } from "./batches.ts"
 
 const part = { name: "job-1.jsonl", model: "m", from: 1, to: 2, rows: 2, round: 0 }
 
@@ -68,6 +68,25 @@ const cutting = (downloads: number) => {
 
 const unavailable = (headers: Readonly<Record<string, string>> = {}, status = 503) =>
   Reply.json({}, { status, headers })
+
+/** Is a world that changes what it says of a batch, from one look on to another. */
+const saying = (of: (looks: number, job: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>) => {
+  let looks = 0
+  return simulated(
+    {},
+    (client) =>
+      HttpClient.transform(client, (effect, request) =>
+        /GET .*\/batches\/./.test(`${request.method} ${request.url}`)
+          ? Effect.flatMap(effect, (response) =>
+            Effect.map(response.json, (job) => {
+              // the simulation answers with an object
+              const said = job as Readonly<Record<string, unknown>>
+              const now = said["status"] === "COMPLETED" ? of(++looks, said) : said
+              return HttpClientResponse.fromWeb(request, Response.json(now))
+            }))
+          : effect)
+  )
+}
 
 /** Is a world that, from its sixth second on, answers some requests so for so many seconds, and counts them. */
 const failing = (seconds: number, spoilt: (request: string) => boolean, answer: Reply.Reply = unavailable()) => {
@@ -217,6 +236,53 @@ describe("BatchProvider", () => {
         expect([cut.report.ok, cut.running?.rows]).toEqual([0, 40])
         const { report, stop } = yield* run(disk, provider)
         expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 40, 1])
+      })))
+
+    it.effect("looks again at a complete batch that names no file yet, and batches no row again", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = saying((looks, job) => looks < 4 ? { ...job, output_file_id: null } : job)
+        const { report, stop } = yield* run(disk, provider)
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 3, 1])
+      })))
+
+    it.effect("stops where a complete batch never names a file, and then counts what it may have cost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = saying((looks, job) => looks <= 10 ? { ...job, output_file_id: null } : job)
+        const first = yield* run(disk, provider, { price })
+        expect(first.stop).toMatchObject({ _tag: "Refused", error: { _tag: "NotFoundError" } })
+        expect([first.report.ok, provider.seen.get("POST /v1/batches")]).toEqual([0, 1])
+        const { report, uncertainNanoUsd } = yield* run(disk, provider, { price })
+        expect([report.ok, uncertainNanoUsd, provider.seen.get("POST /v1/batches")]).toEqual([3, boundOf(1, 3), 2])
+      })))
+
+    it.effect("lacks nothing where every row is answered, though a file is gone", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = saying((_, job) => ({ ...job, error_file_id: "file-gone" }))
+        const { report, stop } = yield* run(disk, provider)
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 3, 1])
+      })))
+
+    it.effect("stops at a file of answers that is gone, and batches its rows again in the next run", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = saying((looks, job) => looks <= 2 ? { ...job, output_file_id: "file-gone" } : job)
+        const first = yield* run(disk, provider, { price })
+        expect(first.stop).toMatchObject({ _tag: "Refused", error: { _tag: "NotFoundError" } })
+        const { report, stop, uncertainNanoUsd } = yield* run(disk, provider, { price })
+        expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 3, 2])
+        expect([report.warnings.length, uncertainNanoUsd]).toEqual([1, boundOf(1, 3)])
+      })))
+
+    it.effect("stops again where the answers of the next batch are gone as well", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(3))
+        const provider = saying((_, job) => ({ ...job, output_file_id: "file-gone" }))
+        yield* run(disk, provider)
+        const { stop } = yield* run(disk, provider)
+        expect([stop?._tag, provider.seen.get("POST /v1/batches")]).toEqual(["Refused", 2])
       })))
   })
 })

@@ -24,7 +24,10 @@ import * as Parts from "./BatchParts.ts"
 import * as Patience from "../Patience.ts"
 import * as SteadyClock from "../SteadyClock.ts"
 
-/** How often the creation of a batch is tried, and the download of a file that ends early. */
+/**
+ * How often the creation of a batch is tried, the download of a file that ends early or is not there, and how often a
+ * batch is looked at again that is complete and names no file.
+ */
 const tries = 5
 
 /**
@@ -71,6 +74,13 @@ export interface NotCreated {
   readonly denied: boolean
 }
 
+/** What a batch that has ended said, as far as it can be read. */
+export interface Collected {
+  readonly said: ReadonlyMap<string, Output.Said>
+  /** Names what should hold answers and is not there; absent where everything was read. */
+  readonly lost: string | undefined
+}
+
 /** Asks the provider for batches. */
 export interface BatchProvider {
   /** Stores the file of a part. */
@@ -83,7 +93,8 @@ export interface BatchProvider {
    */
   readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
   /**
-   * Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news.
+   * Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news, and one that is
+   * complete and names no file is looked at again: its answers may not be stored yet.
    *
    * @param pause lasts from one look to the next
    */
@@ -93,11 +104,10 @@ export interface BatchProvider {
   ) => Effect.Effect<Batches.BatchJob | undefined, TogetherError.TogetherError>
   /**
    * Reads what is said about the rows of a batch that has ended. A file that ends in the middle of a line is read again:
-   * rows behind its end may be answered, and would be batched and billed again.
+   * rows behind its end may be answered, and would be batched and billed again. A file that is not there is asked for
+   * again, and then told of: what the other one says is handed out.
    */
-  readonly collect: (
-    job: Batches.BatchJob
-  ) => Effect.Effect<ReadonlyMap<string, Output.Said>, TogetherError.TogetherError>
+  readonly collect: (job: Batches.BatchJob) => Effect.Effect<Collected, TogetherError.TogetherError>
 }
 
 /**
@@ -106,6 +116,13 @@ export interface BatchProvider {
  */
 const denied = ({ _tag, status }: TogetherError.TogetherError): boolean =>
   status !== undefined && status >= 400 && status < 500 && _tag !== "RequestTimeoutError" && _tag !== "ConflictError"
+
+/** Lists the files in which a batch says what became of its rows. */
+const filesOf = ({ error_file_id, output_file_id }: Batches.BatchJob): ReadonlyArray<string> =>
+  [error_file_id, output_file_id].flatMap((file) => file === undefined || file === null || file === "" ? [] : [file])
+
+/** Tells whether a batch claims to have answered and does not say where: it may have been billed. */
+const isBare = (job: Batches.BatchJob): boolean => job.status === "COMPLETED" && filesOf(job).length === 0
 
 /** Tells whether a file of lines ends with a whole one. */
 const isWhole = (text: string): boolean => {
@@ -177,14 +194,15 @@ export const make = (client: Together.Service): BatchProvider => {
     return yield* Effect.fail({ error: unnamed(part), denied: false })
   })
 
-  /** Reads a file that ends with a whole line. */
+  /** Reads a file that ends with a whole line; nothing where there is no such file. */
   const content = Effect.fnUntraced(function*(file: string, job: Batches.BatchJob) {
+    let text: string | undefined
     for (let attempt = 1; attempt <= tries; attempt++) {
-      const text = yield* patiently(client.files.content(file))
-      if (isWhole(text)) return text
+      text = yield* patiently(Effect.catchTag(client.files.content(file), "NotFoundError", () => Effect.undefined))
+      if (text !== undefined && isWhole(text)) return text
       if (attempt < tries) yield* Effect.sleep(1000 * 2 ** attempt)
     }
-    return yield* endedEarly(file, job)
+    return text === undefined ? undefined : yield* endedEarly(file, job)
   })
 
   return {
@@ -198,25 +216,27 @@ export const make = (client: Together.Service): BatchProvider => {
     adopt,
     create,
     poll: Effect.fnUntraced(function*(batchId, pause) {
+      let bare = 0
       while (true) {
         const job = yield* patiently(
           Effect.catchTag(client.batches.get(batchId), "NotFoundError", () => Effect.undefined)
         )
-        if (job === undefined || Batches.isTerminal(job.status)) return job
+        if (job === undefined || (Batches.isTerminal(job.status) && !(isBare(job) && ++bare < tries))) return job
         yield* pause
       }
     }),
     collect: Effect.fnUntraced(function*(job) {
       const said = new Map<string, Output.Said>()
-      for (const file of [job.error_file_id, job.output_file_id]) {
-        if (file === undefined || file === null || file === "") continue
+      let lost = isBare(job) ? `file of answers of the batch ${job.id}, though it calls that completed` : undefined
+      for (const file of filesOf(job)) {
         const text = yield* content(file, job)
-        for (const line of text.split("\n")) {
+        if (text === undefined) lost = `file ${file} of the batch ${job.id}`
+        for (const line of text?.split("\n") ?? []) {
           const read = line === "" ? undefined : Output.readLine(line)
           if (read !== undefined) said.set(read[0], read[1])
         }
       }
-      return said
+      return { said, lost }
     })
   }
 }

@@ -29,7 +29,7 @@ export interface Outcome {
   readonly said: ReadonlyMap<string, Output.Said>
   /** What is said of every row, where the whole batch failed. */
   readonly hopeless: Output.Said | undefined
-  /** Whether Together knows the batch no more. */
+  /** Whether Together knows the batch, or a file of its answers, no more: what it cost is not known. */
   readonly gone: boolean
 }
 
@@ -108,7 +108,8 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
   /** Parts that the journal knows to be open. */
   const openParts = new Map(open.map((part) => [part.name, part]))
   const lessOf = new Map<string, Less>()
-  const missedBefore = open.some((part) => part.missing === true)
+  /** Names the parts of earlier runs, where one of these was told that answers are missing: the user has read it. */
+  const told = new Set(open.some((part) => part.missing === true) ? open.map(({ name }) => name) : [])
 
   /** Parts whose batch is awaited, or read: each is told when it was looked at since the job ends, or is settled. */
   const awaited = new Map<string, Deferred.Deferred<void>>()
@@ -180,18 +181,15 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
     return batchId
   })
 
-  /** Stops the first run that finds a batch missing: it may have asked for another account. */
-  const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string) {
-    const what = `Together knows no batch ${batchId}, which an earlier run began for ${part.rows} ${
-      part.rows === 1 ? "row" : "rows"
-    }`
-    if (missedBefore) return Report.warn(report, `${what}; those without an answer are batched again`)
+  /** Stops the first run that finds answers missing: they were billed, and may come back, or belong to another account. */
+  const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string, lost: string, remedy: string) {
+    const what = `Together knows no ${lost}, which was begun for ${part.rows} ${part.rows === 1 ? "row" : "rows"}`
+    if (told.has(part.name)) return Report.warn(report, `${what}; those without an answer are batched again`)
     yield* note({ ...part, batchId, missing: true })
     return yield* stop({
       _tag: "Refused",
       error: new TogetherError.NotFoundError({
-        message: `${what}. Was it begun with the key of another account, use that key. Where it is gone for good, ` +
-          "run the job again: its rows are batched again then.",
+        message: `${what}. ${remedy} run the job again: rows without an answer are batched again then.`,
         model: part.model,
         operation: "batches.get"
       })
@@ -206,10 +204,15 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
     awaited.set(part.name, looked)
     const job = yield* Effect.catch(provider.poll(batchId, pause(looked)), refuse)
     if (job === undefined) {
-      yield* miss(part, batchId)
+      const remedy = "Was it begun with the key of another account, use that key. Where it is gone for good,"
+      yield* miss(part, batchId, `batch ${batchId}`, remedy)
       return { said: new Map(), hopeless: undefined, gone: true }
     }
-    const said = yield* Effect.catch(provider.collect(job), refuse)
+    const { lost, said } = yield* Effect.catch(provider.collect(job), refuse)
+    if (lost !== undefined && said.size < part.rows) {
+      yield* miss(part, batchId, lost, "Those answers may be billed. Look for them on Together's page, or")
+      return { said, hopeless: undefined, gone: true }
+    }
     const hopeless: Output.Said | undefined = job.status === "FAILED" && said.size === 0
       ? { _tag: "Refused", code: "batch_failed", message: job.error ?? "the batch failed", status: undefined }
       : undefined
