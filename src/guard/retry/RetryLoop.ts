@@ -117,6 +117,83 @@ interface Step<E, SE, SR> {
   (now: number, error: E): RetrySchedule.Stepped<Schedule.Metadata, SE, SR>
 }
 
+/** How far the retries of one call have come. Mutable, owned by the call. */
+interface Progress<E, SE, SR> {
+  /** Milliseconds that the runs before took: the time between two is not the call's own. */
+  spent: number
+  deposited: boolean
+  /** The attempt in progress, or the next one. */
+  attempt: number
+  /** What the schedule said of the wait before it. */
+  metadata: Schedule.Metadata
+  step: Step<E, SE, SR> | undefined
+  /** When the last wait is over, as the schedule asked: a timer may fire up to a millisecond before. */
+  due: number
+}
+
+/** One run of these retries: when they began, had nothing come in between, by the time of day and by the monotonic clock. */
+interface Run<E, SE, SR> {
+  readonly clock: Clock.Clock
+  readonly began: number
+  readonly start: number
+  readonly progress: Progress<E, SE, SR>
+}
+
+const stop = <E, SE, SR, R2>(
+  { progress }: Run<E, SE, SR>,
+  options: GenericOptions<E, R2>,
+  error: E,
+  reason: StopReason,
+  elapsed: number
+): Effect.Effect<never, E> => {
+  const event = { error, attempts: progress.attempt, reason, elapsed: Duration.millis(elapsed) }
+  progress.spent = elapsed
+  // what a guard of ours refused was not sent: that attempt is still to be made
+  if (!(TogetherError.isTogetherError(error) && TogetherError.isOwnRefusal(error))) progress.attempt++
+  return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
+}
+
+/** Waits until the next attempt is due, or fails where there is none. */
+const failed = Effect.fnUntraced(function*<E, SE, SR, R2>(
+  run: Run<E, SE, SR>,
+  policyOf: Effect.Effect<Schedule.Schedule<unknown, E, SE, SR>>,
+  options: GenericOptions<E, R2>,
+  error: E
+): Effect.fn.Return<void, E | SE, SR | R2> {
+  const { began, clock, progress, start } = run
+  const elapsed = Monotonic.millis(clock) - start
+  // a clock that is set back or forward meanwhile neither prolongs nor ends the call
+  const now = began + elapsed
+  if (!options.isRetryable(error)) return yield* stop(run, options, error, "not-retryable", elapsed)
+  progress.step ??= yield* Schedule.toStep(Schedule.map(yield* policyOf, (metadata) => Effect.succeed(metadata)))
+  // in whole milliseconds, and never before the end of its last wait: a schedule that waits for a boundary would
+  // find what is left of it, and retry twice there
+  const scheduled = Math.max(progress.due, Millis.whole(now))
+  const decision = yield* RetrySchedule.decisionOf(
+    Effect.provideService(progress.step(scheduled, error), RetrySchedule.CallStart, began)
+  )
+  if (decision === undefined) return yield* stop(run, options, error, "schedule", elapsed)
+  const [metadata, asked] = decision
+  const delay = Duration.millis(Millis.whole(Duration.toMillis(asked)))
+  progress.due = scheduled + Duration.toMillis(delay)
+  const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
+  if (Duration.toMillis(delay) >= room) return yield* stop(run, options, error, "deadline", elapsed)
+  if (options.budget !== undefined) {
+    const granted = options.whenBudgetEmpty === "wait"
+      ? yield* awaitBudget(options.budget, room - Duration.toMillis(delay))
+      : yield* options.budget.tryWithdraw
+    if (!granted) return yield* stop(run, options, error, "budget", elapsed)
+  }
+  yield* countRetry(tagOf(error))
+  yield* spanEvent(clock, error, progress.attempt, delay)
+  if (options.onRetry !== undefined) {
+    yield* options.onRetry({ error, attempt: progress.attempt, delay, elapsed: Duration.millis(elapsed) })
+  }
+  yield* Effect.sleep(delay)
+  progress.metadata = metadata
+  progress.attempt++
+})
+
 /**
  * Makes the retries of one call, which go on where they are run again. Nothing but the first attempt happens for a call
  * that succeeds at once. For one fiber at a time.
@@ -126,74 +203,34 @@ export const make = <A, E, R, SE = never, SR = never, R2 = never>(
   policyOf: Effect.Effect<Schedule.Schedule<unknown, E, SE, SR>>,
   options: GenericOptions<E, R2>
 ): Effect.Effect<A, E | SE, R | SR | R2> => {
-  // how long the runs before took: the time between two is not the call's own
-  let spent = 0
-  let deposited = false
-  let attempt = 1
-  let metadata = Schedule.CurrentMetadata.defaultValue()
-  let step: Step<E, SE, SR> | undefined
-  // when the last wait is over, as the schedule asked: a timer may fire up to a millisecond before
-  let due = 0
+  const progress: Progress<E, SE, SR> = {
+    spent: 0,
+    deposited: false,
+    attempt: 1,
+    metadata: Schedule.CurrentMetadata.defaultValue(),
+    step: undefined,
+    due: 0
+  }
 
   return Clock.clockWith((clock) => {
-    const began = clock.currentTimeMillisUnsafe() - spent
-    const start = Monotonic.millis(clock) - spent
-
-    const stop = (error: E, reason: StopReason, elapsed: number): Effect.Effect<never, E> => {
-      const event = { error, attempts: attempt, reason, elapsed: Duration.millis(elapsed) }
-      spent = elapsed
-      // what a guard of ours refused was not sent: that attempt is still to be made
-      if (!(TogetherError.isTogetherError(error) && TogetherError.isOwnRefusal(error))) attempt++
-      return Effect.andThen(countStop(reason), Effect.fail((options.onStop ?? withAttempts)(event)))
+    const run = {
+      clock,
+      began: clock.currentTimeMillisUnsafe() - progress.spent,
+      start: Monotonic.millis(clock) - progress.spent,
+      progress
     }
-
-    // a plain function: made for every call, and called only for those that fail
-    const onFailure = (error: E) =>
-      Effect.gen(function*() {
-        const elapsed = Monotonic.millis(clock) - start
-        // a clock that is set back or forward meanwhile neither prolongs nor ends the call
-        const now = began + elapsed
-        if (!options.isRetryable(error)) return yield* stop(error, "not-retryable", elapsed)
-        step ??= yield* Schedule.toStep(Schedule.map(yield* policyOf, (metadata) => Effect.succeed(metadata)))
-        // in whole milliseconds, and never before the end of its last wait: a schedule that waits for a boundary would
-        // find what is left of it, and retry twice there
-        const scheduled = Math.max(due, Millis.whole(now))
-        const decision = yield* RetrySchedule.decisionOf(
-          Effect.provideService(step(scheduled, error), RetrySchedule.CallStart, began)
-        )
-        if (decision === undefined) return yield* stop(error, "schedule", elapsed)
-        const [told, asked] = decision
-        const next = Duration.millis(Millis.whole(Duration.toMillis(asked)))
-        due = scheduled + Duration.toMillis(next)
-        const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, now)
-        if (Duration.toMillis(next) >= room) return yield* stop(error, "deadline", elapsed)
-        if (options.budget !== undefined) {
-          const granted = options.whenBudgetEmpty === "wait"
-            ? yield* awaitBudget(options.budget, room - Duration.toMillis(next))
-            : yield* options.budget.tryWithdraw
-          if (!granted) return yield* stop(error, "budget", elapsed)
-        }
-        yield* countRetry(tagOf(error))
-        yield* spanEvent(clock, error, attempt, next)
-        if (options.onRetry !== undefined) {
-          yield* options.onRetry({ error, attempt, delay: next, elapsed: Duration.millis(elapsed) })
-        }
-        yield* Effect.sleep(next)
-        metadata = told
-        attempt++
-      })
-
     const again: Effect.Effect<A, E | SE, R | SR | R2> = Effect.catch(
       Effect.withFiber((fiber) => {
+        const { attempt, metadata } = progress
         // costs a first attempt nothing, unless it is made inside of a later one of another call
         if (attempt === 1 && fiber.getRef(CurrentAttempt) === 1) return self
         const context = Context.add(Context.make(CurrentAttempt, attempt), Schedule.CurrentMetadata, metadata)
         return Effect.provideContext(self, context)
       }),
-      (error) => Effect.andThen(onFailure(error), again)
+      (error) => Effect.andThen(failed(run, policyOf, options, error), again)
     )
-    if (options.budget === undefined || deposited) return again
-    deposited = true
+    if (options.budget === undefined || progress.deposited) return again
+    progress.deposited = true
     return Effect.andThen(options.budget.deposit, again)
   })
 }
