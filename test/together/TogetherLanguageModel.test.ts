@@ -175,6 +175,39 @@ describe("TogetherLanguageModel", () => {
         expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
       })))
 
+    it.effect("have their calls sent back as the model wrote them, also where JSON knows another form", () =>
+      run(Effect.gen(function*() {
+        const parameters = Schema.Struct({
+          wait: Schema.Duration,
+          zone: Schema.optionalKey(Schema.Option(Schema.String)),
+          most: Schema.NumberFromString
+        })
+        const Nap = Tool.make("nap", { parameters, success: Schema.String })
+        const tools = Toolkit.make(Nap, Tool.dynamic("bare"))
+        const made = tools.toLayer({ nap: ({ wait }) => Effect.succeed(String(wait)), bare: Effect.succeed })
+        const wrote =
+          "{\"wait\":{\"_tag\":\"Millis\",\"value\":5},\"zone\":{\"_tag\":\"Some\",\"value\":\"UTC\"},\"most\":\"12\"}"
+        yield* TogetherTest.reply(
+          Reply.chat("", {
+            finishReason: "tool_calls",
+            toolCalls: [call("nap", wrote), call("bare", "{\"any\":1}", "call-2", 1)]
+          }),
+          Reply.chat("rested")
+        )
+        const chat = yield* Chat.empty
+        const turns = Effect.forEach(["?", []], (prompt) => chat.generateText({ prompt, toolkit: tools }))
+        const [first] = yield* Effect.provide(turns, made)
+        expect(first?.toolResults[0]?.result).toBe("5 millis")
+        expect((yield* bodies)[1]).toMatchObject({
+          messages: [
+            {},
+            { tool_calls: [{ function: { arguments: wrote } }, { function: { arguments: "{\"any\":1}" } }] },
+            {},
+            {}
+          ]
+        })
+      })))
+
     it.effect("that are dynamic say an object, and take parameters that JSON knows in another form", () =>
       run(Effect.gen(function*() {
         const Day = Tool.dynamic("day", { parameters: Schema.Struct({ on: Schema.Date }), success: Schema.Finite })

@@ -135,8 +135,19 @@ const turnMessage = ({ calls, reasoning, text }: Turn): Chat.Message | undefined
     ...(calls.length === 0 ? undefined : { tool_calls: calls })
   }
 
+/** Writes the parameters of a call in the form that its tool asks a model for, which is how one wrote them. */
+const asAskedFor = ({ name, params }: Prompt.ToolCallPart, tools: ReadonlyArray<Tool.Any>): unknown => {
+  const schema = tools.find((tool) => tool.name === name)?.parametersSchema
+  if (!Schema.isSchema(schema)) return params
+  const codec = Schema.toCodecJson(Schema.toEncoded(schema))
+  return Result.getOrElse(Schema.encodeUnknownResult(codec, { onExcessProperty: "error" })(params), () => params)
+}
+
 /** A result inside the message ends the turn: what follows it was said after it. */
-const assistantMessages = (message: Prompt.AssistantMessage): Result.Result<ReadonlyArray<Chat.Message>, Reason> => {
+const assistantMessages = (
+  message: Prompt.AssistantMessage,
+  tools: ReadonlyArray<Tool.Any>
+): Result.Result<ReadonlyArray<Chat.Message>, Reason> => {
   const messages: Array<Chat.Message> = []
   let turn = emptyTurn()
   const endTurn = () => {
@@ -153,7 +164,7 @@ const assistantMessages = (message: Prompt.AssistantMessage): Result.Result<Read
         turn.reasoning.push(part.text)
         break
       case "tool-call": {
-        const params = json(part.params)
+        const params = json(asAskedFor(part, tools))
         if (Result.isFailure(params)) {
           const description = `The parameters of the call ${part.id} to ${part.name} are no JSON: ${params.failure}`
           return Result.fail(new AiError.InvalidUserInputError({ description }))
@@ -188,14 +199,17 @@ const assistantMessages = (message: Prompt.AssistantMessage): Result.Result<Read
   return Result.succeed(messages)
 }
 
-const messagesOf = (message: Prompt.Message): Result.Result<ReadonlyArray<Chat.Message>, Reason> => {
+const messagesOf = (
+  message: Prompt.Message,
+  tools: ReadonlyArray<Tool.Any>
+): Result.Result<ReadonlyArray<Chat.Message>, Reason> => {
   switch (message.role) {
     case "system":
       return Result.succeed([{ role: "system", content: message.content }])
     case "user":
       return Result.map(userMessage(message), (one) => [one])
     case "assistant":
-      return assistantMessages(message)
+      return assistantMessages(message, tools)
     case "tool":
       return Result.all(message.content.flatMap((part) => part.type === "tool-result" ? [toolMessage(part)] : []))
   }
@@ -216,8 +230,13 @@ const inOrderOfCalls = (messages: ReadonlyArray<Chat.Message>): ReadonlyArray<Ch
 }
 
 /** Writes a prompt as chat messages. */
-export const messages = (prompt: Prompt.Prompt): Result.Result<ReadonlyArray<Chat.Message>, Reason> =>
-  Result.map(Result.all(prompt.content.map(messagesOf)), (all) => inOrderOfCalls(all.flat()))
+export const messages = (
+  { prompt, tools }: Pick<LanguageModel.ProviderOptions, "prompt" | "tools">
+): Result.Result<ReadonlyArray<Chat.Message>, Reason> =>
+  Result.map(
+    Result.all(prompt.content.map((message) => messagesOf(message, tools))),
+    (all) => inOrderOfCalls(all.flat())
+  )
 
 /**
  * Derives the JSON Schema that constrains an answer, and the codec that reads it.

@@ -161,7 +161,7 @@ const requestOf = (
   Result.gen(function*() {
     if (options.incrementalPrompt !== undefined) return yield* Result.fail(incremental)
     const { call: _call, extra, strictJsonSchema, ...fields } = config
-    const messages = yield* AiPrompt.messages(options.prompt)
+    const messages = yield* AiPrompt.messages(options)
     const tools = yield* AiPrompt.tools(options)
     const format = yield* AiPrompt.responseFormat(options.responseFormat, strictJsonSchema)
     return { ...extra, ...fields, ...tools, ...format, model, messages }
