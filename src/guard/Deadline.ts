@@ -134,9 +134,9 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.gen(function*(
 /** Tells whether a wait leaves room for an attempt before the current deadline. */
 export const allows = (wait: Duration.Input): Effect.Effect<boolean> => {
   const millis = Millis.accepted("Deadline.allows: wait", wait)
-  return Effect.gen(function*() {
-    const deadline = yield* CurrentDeadline
-    return millis < roomMillis(deadline, yield* Clock.currentTimeMillis)
+  return Effect.withFiber((fiber) => {
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    return Effect.succeed(millis < roomMillis(fiber.getRef(CurrentDeadline), now))
   })
 }
 

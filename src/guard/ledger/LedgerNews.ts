@@ -151,6 +151,23 @@ export const make = (options: Options): News => {
     )
   }
 
+  // one function for all calls: decision 0064
+  const settled: News["settled"] = Effect.fnUntraced(function*(before, after, reserve, entry) {
+    const { at, cost } = entry
+    yield* countSpent(entry)
+    if (cost === undefined) return
+    yield* Effect.annotateCurrentSpan({
+      "credits.label": reserve.label,
+      "credits.reserved_usd": Money.toNumber(reserve.high ?? 0n),
+      "credits.cost_usd": Money.toNumber(cost),
+      "credits.cost_sure": entry.sure
+    })
+    rates.set(reserve.account, Forecast.spend(rateOf(reserve.account), cost, at))
+    yield* tellOvershoot(reserve, cost, at)
+    for (const crossing of Ledger.crossings(before, after, reserve, at)) yield* publish(ofCrossing(crossing, at))
+    yield* tellLow(reserve.account, at)
+  })
+
   return {
     opened: (before, after, endings) =>
       Effect.suspend(() => {
@@ -172,22 +189,7 @@ export const make = (options: Options): News => {
         owed = [...owed, alert]
         return Effect.void
       }),
-    settled: (before, after, reserve, entry) =>
-      Effect.gen(function*() {
-        const { at, cost } = entry
-        yield* countSpent(entry)
-        if (cost === undefined) return
-        yield* Effect.annotateCurrentSpan({
-          "credits.label": reserve.label,
-          "credits.reserved_usd": Money.toNumber(reserve.high ?? 0n),
-          "credits.cost_usd": Money.toNumber(cost),
-          "credits.cost_sure": entry.sure
-        })
-        rates.set(reserve.account, Forecast.spend(rateOf(reserve.account), cost, at))
-        yield* tellOvershoot(reserve, cost, at)
-        for (const crossing of Ledger.crossings(before, after, reserve, at)) yield* publish(ofCrossing(crossing, at))
-        yield* tellLow(reserve.account, at)
-      }),
+    settled,
     refused: ({ budget, counter, needed, reason, remaining }, error, at) =>
       Effect.suspend(() => {
         const counted = Metric.update(refusedBy({ budget: budget.name, reason }), 1)
