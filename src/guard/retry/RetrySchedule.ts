@@ -122,6 +122,19 @@ export const retryAfter: {
     )
     const settings = WaitHint.make({ capSeconds, spreadRatio, spreadMaxSeconds: capSeconds * spreadRatio })
     const of = options?.of ?? hintOf
+    // one function for all waits of a schedule: decision 0064
+    const hinted = Effect.fnUntraced(function*(output: O, hintSeconds: number) {
+      const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
+      const u = yield* Random.next
+      // `Retry.run` stops at the deadline by itself, and then the reason is not the schedule
+      const remainingSeconds = (yield* CallStart) === undefined ? room / 1000 : Infinity
+      const event = { hintSeconds, backoffSeconds: 0, remainingSeconds }
+      const decision = WaitHint.decide(settings, event, u)
+      if (decision._tag === "GiveUp") return yield* Cause.done(output)
+      // in whole milliseconds, one inside of the room, since a wait that fills it is refused
+      const latest = Math.max(hintSeconds * 1000, Math.floor(room) - 1)
+      return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
+    })
     return Schedule.fromStep(
       Effect.map(
         Schedule.toStep(self),
@@ -132,18 +145,7 @@ export const retryAfter: {
             if (!(hintSeconds > 0)) {
               return Effect.succeed<[O, Duration.Duration]>([output, delay])
             }
-            return Effect.gen(function*() {
-              const room = Deadline.roomMillis(yield* Deadline.CurrentDeadline, yield* Clock.currentTimeMillis)
-              const u = yield* Random.next
-              // `Retry.run` stops at the deadline by itself, and then the reason is not the schedule
-              const remainingSeconds = (yield* CallStart) === undefined ? room / 1000 : Infinity
-              const event = { hintSeconds, backoffSeconds: 0, remainingSeconds }
-              const decision = WaitHint.decide(settings, event, u)
-              if (decision._tag === "GiveUp") return yield* Cause.done(output)
-              // in whole milliseconds, one inside of the room, since a wait that fills it is refused
-              const latest = Math.max(hintSeconds * 1000, Math.floor(room) - 1)
-              return [output, Duration.millis(Math.min(decision.seconds * 1000, latest))] as [O, Duration.Duration]
-            })
+            return hinted(output, hintSeconds)
           })
       )
     )
