@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Fiber, Schedule, Schema, Stream } from "effect"
+import { Config, ConfigProvider, Effect, Fiber, Redacted, Schedule, Schema, Stream } from "effect"
 import { Breaker, Budget, Chat, Credits, Deadline, Price, Together } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import * as Layer from "effect/Layer"
@@ -149,6 +149,19 @@ describe("Together", () => {
           expect(yield* TogetherTest.log).toHaveLength(0)
         }).pipe(Effect.provide(TogetherTest.layer()))
       )
+  )
+
+  it.effect.each(["Transfer-Encoding", "keep-alive", "upgrade", "expect"])(
+    "takes no header that is for the transport to say, on which every call would break: %s",
+    (name) =>
+      Effect.gen(function*() {
+        const headers = { "x-tenant": "acme", [name]: "chunked" }
+        const error = yield* Effect.flip(Layer.build(Together.layer({ apiKey: Redacted.make("k"), headers })))
+        expect(error).toMatchObject({
+          _tag: "InvalidRequestError",
+          message: `The header ${name} is for the transport to say. Correct the option headers or userAgent.`
+        })
+      }).pipe(Effect.scoped)
   )
 
   it.effect("reaches Together's other hosts by their whole address", () =>

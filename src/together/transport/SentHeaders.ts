@@ -37,6 +37,9 @@ export const badCharacter = (value: string): number | undefined => {
   return at < 0 ? undefined : at + 1
 }
 
+/** Headers of a connection, such as those of a request that a proxy hands on: no transport lets a caller say them. */
+const transports: ReadonlySet<string> = new Set(["expect", "keep-alive", "transfer-encoding", "upgrade"])
+
 /** What is `undefined` at run time is not sent. */
 const said = (headers: Readonly<Record<string, string | undefined>>): ReadonlyArray<readonly [string, string]> =>
   Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
@@ -45,6 +48,7 @@ const said = (headers: Readonly<Record<string, string | undefined>>): ReadonlyAr
 export const complaint = (headers: Options["headers"]): string | undefined => {
   for (const [name, value] of said(headers)) {
     if (!token.test(name)) return `${JSON.stringify(name)} is no name of a header`
+    if (transports.has(name.toLowerCase())) return `The header ${name} is for the transport to say`
     const at = badCharacter(value)
     if (at !== undefined) return `The value of the header ${name} has a character that cannot be sent, at place ${at}`
   }
