@@ -140,7 +140,7 @@ export const repeat = (estimate: Estimate, count: number): Estimate => {
 /** Holds the defaults of this module. */
 export const defaults = {
   /**
-   * Share by which the estimated input is raised for the upper bound, in [0, ∞). 0.25: a count from characters is
+   * Share by which the estimated input is raised for the upper bound, and lowered for the lower one, in [0, ∞). 0.25: a count from characters is
    * within about a fifth for prose; dense code or another script needs more, or a real tokenizer and 0.
    */
   inputMargin: 0.25
@@ -211,9 +211,10 @@ const mostOutput = (price: ModelPrice, { learned, maxOutputTokens, openChoices =
 /**
  * Prices a call before it is sent.
  *
- * **Details**: `low` takes all input from the cache and no output; `expected`
- * no cache and the expected output; `high` the input raised by `inputMargin`,
- * cached where that is dearer, and the largest output the call allows: of a choice
+ * **Details**: `low` takes the input lowered by `inputMargin`, all of it from the
+ * cache where that is cheaper, and no output; `expected` no cache and the
+ * expected output; `high` the input raised by `inputMargin`, cached where that is
+ * dearer, and the largest output the call allows: of a choice
  * that sets no `max_tokens` what the estimate has learned from answers, else the
  * model's context, where the price knows it, else what the estimate assumes. An
  * answer may pass what was learned or assumed.
@@ -231,7 +232,9 @@ export const ofCall = (
   if (price === undefined || tokens === undefined) return noPrice(price, model, "token")
   const input = Math.ceil(estimate.inputTokens)
   const most = Math.ceil(Math.max(mostOutput(price, estimate), estimate.outputTokens))
-  const low = ofTokens(where, price, tokens, { input, cached: input, output: 0 }, options)
+  const dearer = tokens.cachedInput !== undefined && Money.compare(tokens.cachedInput, tokens.input) > 0
+  const lowered = Math.floor(input / (1 + margin))
+  const low = ofTokens(where, price, tokens, { input: lowered, cached: dearer ? 0 : lowered, output: 0 }, options)
   const expected = ofTokens(
     where,
     price,
@@ -240,10 +243,8 @@ export const ofCall = (
     options
   )
   const raised = Math.ceil(input * (1 + margin))
-  const dearer = tokens.cachedInput !== undefined && Money.compare(tokens.cachedInput, tokens.input) > 0
   const high = ofTokens(where, price, tokens, { input: raised, cached: dearer ? raised : 0, output: most }, options)
-  const lower = Money.compare(low, expected) > 0 ? expected : low // a cached price above the plain one stays a range
-  return range(Money.round(lower, "down"), Money.round(high, "up"), Money.round(expected, "up"))
+  return range(Money.round(low, "down"), Money.round(high, "up"), Money.round(expected, "up"))
 }
 
 /** Describes an image request. */

@@ -136,8 +136,8 @@ describe("Price", () => {
     it("spans from all cached and silent to all fresh and talkative", () => {
       const estimate = { inputTokens: 1000, outputTokens: 200, maxOutputTokens: 500 }
       expect(Price.ofCall(lookup(glm), glm, estimate)).toEqual(
-        // 1000×260; 1000×1400 + 200×4400; 1250×1400 + 500×4400
-        Price.range(260_000n, 3_950_000n, 2_280_000n)
+        // 800×260; 1000×1400 + 200×4400; 1250×1400 + 500×4400
+        Price.range(208_000n, 3_950_000n, 2_280_000n)
       )
       expect(Price.ofCall(lookup(llama), llama, estimate, { batch: true, inputMargin: 0 })).toEqual(
         Price.range(520_000n, 780_000n, 624_000n)
@@ -160,7 +160,7 @@ describe("Price", () => {
         cachedInputUsdPerMillion: 2
       })
       expect(Price.ofCall(odd, "odd", { inputTokens: 4, outputTokens: 0, maxOutputTokens: 0 })).toEqual(
-        Price.range(4000n, 10_000n, 4000n)
+        Price.range(3000n, 10_000n, 4000n)
       )
     })
 
@@ -216,6 +216,14 @@ describe("Price", () => {
             reasoningTokens: 0
           })
           expect(bound._tag === "Known" && real._tag === "Known" && real.nanoUsd <= bound.high).toBe(true)
+          const fewer = Math.ceil(input / 1.25)
+          const least = Price.ofUsage(price, glm, {
+            inputTokens: fewer,
+            outputTokens: 0,
+            cachedInputTokens: Math.min(cached, fewer),
+            reasoningTokens: 0
+          })
+          expect(bound._tag === "Known" && least._tag === "Known" && least.nanoUsd >= bound.low).toBe(true)
         }
       }
     )
