@@ -146,6 +146,19 @@ it.layer(NodeServices.layer)("Journal", (it) => {
       expect(journal.known("row-3")._tag).toBe("Done")
     }).pipe(onDisk(MemoryDisk.make())))
 
+  it.effect("counts no cost below zero where the note that raised it is damaged", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* open("j")
+        for (const by of [900, -800, 300]) yield* journal.note("uncertain", by)
+      }))
+      expect((yield* settled("j")).recovered.uncertainNanoUsd).toBe(400)
+      yield* fs.writeFileString("j", (yield* fs.readFileString("j")).replace("900", "9#0"))
+      const { damaged, uncertainNanoUsd } = (yield* settled("j")).recovered
+      expect([damaged, uncertainNanoUsd]).toEqual([[2], 300])
+    }).pipe(onDisk(MemoryDisk.make())))
+
   it.effect("takes the latest record of a row", () =>
     Effect.gen(function*() {
       const path = "j"

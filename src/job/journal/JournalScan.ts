@@ -157,6 +157,11 @@ export const newCensus = (offsets: boolean): Census => ({
   tornHead: false
 })
 
+/** Counts a change of what is noted: never below zero, where the damaged line was the one that raised it. */
+const countUncertain = ({ sums }: Census, nanoUsd: number): void => {
+  sums.uncertainNanoUsd = Math.max(0, sums.uncertainNanoUsd + nanoUsd)
+}
+
 const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
   const { meta } = record
   const { sums } = census
@@ -175,7 +180,7 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
   sums.inputTokens += meta.in ?? 0
   sums.outputTokens += meta.out ?? 0
   sums.nanoUsd += meta.nano ?? 0
-  sums.uncertainNanoUsd += meta.besides ?? 0
+  countUncertain(census, meta.besides ?? 0)
   const bits = record.bad ? badBits : meta.ok ? okBit : failedBit
   census.index.set(meta.id, (bits | census.rows) >>> 0, meta.h)
 }
@@ -194,7 +199,7 @@ const countNote = (census: Census, note: Extract<Format.Record, { _tag: "Note" }
   if (input !== undefined) newInput(census, input)
   else if (name === "target" && typeof value === "string") census.target = value
   else if (name === "output" && typeof value === "string") census.outputs.add(value)
-  else if (name === "uncertain" && typeof value === "number") census.sums.uncertainNanoUsd += value
+  else if (name === "uncertain" && typeof value === "number") countUncertain(census, value)
   else census.notes.push(note)
 }
 
