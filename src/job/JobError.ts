@@ -7,6 +7,7 @@
  */
 import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
+import * as PlatformCode from "../domain/PlatformCode.ts"
 
 /** Fails a job whose input cannot be read as JSONL. */
 export class InputError extends Schema.TaggedError<InputError>()("InputError", {
@@ -59,16 +60,11 @@ export const isJobError = (u: unknown): u is JobError =>
   u instanceof InputError || u instanceof JournalError || u instanceof OutputError
 
 /**
- * Reads the operating system's code (`ENOSPC`, `EACCES`, …) of a platform error, or its normalized tag.
+ * Reads the operating system's code of a platform error, or its normalized tag.
  *
  * @internal
  */
-export const platformCode = (error: PlatformError.PlatformError): string => {
-  const cause = error.cause
-  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
-    ? cause.code
-    : error.reason._tag
-}
+export const platformCode = PlatformCode.of
 
 /** Says in words that a file cannot be written. */
 export interface Words {

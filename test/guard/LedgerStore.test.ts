@@ -203,6 +203,17 @@ describe("LedgerStore", () => {
         expect(Uint8Array.from(yield* fs.readFile(path))).toEqual(bytes)
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
+    it.effect("says what the operating system calls the failure of a write", () =>
+      Effect.gen(function*() {
+        const disk = MemoryDisk.make()
+        disk.left = LedgerStore.header.length + 2
+        const entry: Ledger.Entry = { _tag: "Refund", id: 1, at: 0, atRisk: false }
+        const error = yield* Effect.flip(Effect.scoped(
+          Effect.flatMap(LedgerStore.makeFile({ path: "ledger" }), (store) => store.append([entry]))
+        )).pipe(Effect.provideService(FileSystem.FileSystem, disk.fs))
+        expect(error.message).toContain("cannot be written (ENOSPC)")
+      }))
+
     it.effect.each<[string, string]>([
       ["torn", LedgerStore.header.slice(0, 9)],
       ["whole, its line feed missing", LedgerStore.header],
@@ -359,7 +370,7 @@ describe("LedgerStore", () => {
     it.effect("says which file it cannot use, and refuses appends after it is closed", () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path: "/nowhere/at/all" })))
-        expect(error.message).toMatch(/^The ledger file \/nowhere\/at\/all cannot be opened: /)
+        expect(error.message).toMatch(/^The ledger file \/nowhere\/at\/all cannot be opened \(ENOENT\): /)
         const store = yield* Effect.scoped(LedgerStore.makeFile({ path: yield* temporaryFile }))
         expect((yield* Effect.flip(store.append([]))).message).toMatch(/is closed/)
       }).pipe(Effect.provide(NodeFileSystem.layer)))

@@ -19,6 +19,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import * as Scope from "effect/Scope"
+import * as PlatformCode from "../../domain/PlatformCode.ts"
 import type * as Ledger from "../../policy/Ledger.ts"
 import { claim, decode, encode, header, LedgerStoreError } from "./LedgerFormat.ts"
 
@@ -26,7 +27,9 @@ import { claim, decode, encode, header, LedgerStoreError } from "./LedgerFormat.
 export const ioError = (path: string, what: string) => (cause: PlatformError.PlatformError) =>
   new LedgerStoreError({
     reason: "io",
-    message: `The ledger file ${path} cannot be ${what}: ${cause.message}. Nothing is sent that it cannot record.`,
+    message:
+      `The ledger file ${path} cannot be ${what} (${PlatformCode.of(cause)}): ${cause.message}. Nothing is sent ` +
+      "that it cannot record.",
     cause
   })
 
