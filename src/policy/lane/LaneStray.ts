@@ -38,6 +38,7 @@ import { refusedRate } from "../rate/Refusal.ts"
 import * as Return from "../rate/Return.ts"
 import * as Rate from "../rate/State.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
+import * as Marks from "./LaneMarks.ts"
 import type { Decision, State as Lane, Ticket } from "./LaneState.ts"
 import {
   defaults,
@@ -244,7 +245,7 @@ const searching = (lane: Lane): Lane => ({
 })
 
 /** Judges a refusal while each is learned from. */
-const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen): Judged => {
+const watched = (lane: Lane, phase: Watch, { admitted, last, now, ofTokens, ticket }: Seen): Judged => {
   // where a share is known the lane goes on growing in a stretch
   const grew = phase.share > 0 && phase.before !== undefined &&
     rateOf(lane, lane.meanTokens) > rateOf(phase.before, lane.meanTokens)
@@ -255,7 +256,7 @@ const watched = (lane: Lane, phase: Watch, { admitted, last, now, ticket }: Seen
     // a rate that has not come back is still a fallen one, unless it was only tried when nothing was known
     const kept = before !== undefined && before.requests.phase !== "start" && fall <= defaults.fallen
       ? before
-      : sentAt(learned(lane), now - ticket.at)
+      : sentAt(lane, ticket, ofTokens, now)
     return judged(lane, { ...phase, before: kept, ...began(ticket), refused: 1, bits: 0 }, "learn")
   }
   const fresh = ticket.at > lane.requests.cutAt && ticket.at > lane.tokens.cutAt && admitted > 0
@@ -285,11 +286,24 @@ const began = ({ at, requestsBefore, seq }: Ticket): Pick<Watch, "from" | "fromA
   fromSent: requestsBefore
 })
 
-/** Reads what was learned when an attempt was sent that is refused so many seconds later: while it doubles, that is less. */
-const sentAt = (now: Learned, seconds: number): Learned => ({
-  ...now,
-  requests: { ...now.requests, rate: refusedRate(now.requests, seconds) }
-})
+/**
+ * Reads what was learned when an attempt was sent that is refused now: while the rate doubles, that is less. Where a large
+ * call is refused for its tokens, nothing measured the requests, and no more of them is believed than what went through.
+ */
+const sentAt = (lane: Lane, ticket: Ticket, ofTokens: boolean, now: number): Learned => {
+  const { meanTokens, requests } = lane
+  const doubled = refusedRate(requests, now - ticket.at)
+  const unmeasured = ofTokens && requests.phase === "start" && ticket.tokens > meanTokens
+  const rate = unmeasured ? Math.min(doubled, admittedRate(lane, ticket) / Rate.defaults.firstCut) : doubled
+  return { ...learned(lane), requests: { ...requests, rate } }
+}
+
+/** Computes the attempts per second that went through with one more, of a bucket that had saved those of a second. */
+const admittedRate = ({ marks, requests }: Lane, { at, requestsBefore }: Ticket): number => {
+  const admitted = requestsBefore - requests.traffic.refused
+  const since = Marks.busiest(marks, "requests", admitted, at)
+  return (admitted - since.requests + 1) / (1 + at - since.at)
+}
 
 /** Computes the bits that a refusal is worth. */
 const bitsOf = (fall: number): number => Math.min(defaults.bitsMost, -Math.log2(fall))

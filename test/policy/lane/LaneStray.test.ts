@@ -90,8 +90,8 @@ const inTrial = (every = 30): { state: Kernel.State; now: number } => {
 }
 
 /** Sends an attempt that ends so. */
-const send = (before: Kernel.State, now: number, sample: Kernel.Sample): Kernel.State => {
-  const [ticket, sent] = Kernel.admit(Kernel.advance(before, now)[1], 10, "requests", now)
+const send = (before: Kernel.State, now: number, sample: Kernel.Sample, tokens = 10): Kernel.State => {
+  const [ticket, sent] = Kernel.admit(Kernel.advance(before, now)[1], tokens, "requests", now)
   return Kernel.settle(sent, ticket, sample, now)[1]
 }
 
@@ -130,6 +130,19 @@ describe("LaneStray", () => {
     expect(count(reasons, "strays-confirmed")).toBe(0)
     expect(refused).toBeLessThan(40)
   })
+
+  it.each([["tokens", 40, 8], ["tokens", 10, 17], ["requests", 40, 17]] as const)(
+    "believes no more requests before a first refusal of %s than went through, where the call is large: %s tokens",
+    (scope, tokens, rate) => {
+      // they were still doubling: a steady limit of tokens was taken for a rate that had halved, and put on trial
+      let state = Kernel.make()
+      for (let i = 0; i < 14; i++) state = send(state, i * 0.065, { _tag: "Success" })
+      state = send(state, 0.92, { _tag: "Throttled", scope, retryAfter: 1 }, tokens)
+      const { phase } = state.stray
+      const before = phase._tag === "Watch" ? phase.before : undefined
+      expect(Math.round(before === undefined ? NaN : LaneStrayState.rateOf(before, 10))).toBe(rate)
+    }
+  )
 
   it.each([5, 3, 1, 0.3])("is soon refuted where a limit of 10 per second fell to %s", (fallen) => {
     const { reasons, refused, state } = run(1500, bucket((now) => now < 30 ? 10 : fallen))
