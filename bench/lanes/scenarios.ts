@@ -199,6 +199,12 @@ export const wide: ReadonlyArray<Scenario> = [
     burstSeconds: 0.1,
     faults: [{ probability: 0.3, kind: 503 }]
   }),
+  ...[3, 10].map((perSecond) =>
+    other(`counted-503-${perSecond}`, `${perSecond} requests/s, 30 % answer 503 and use up a request`, {
+      ...requests(perSecond),
+      faults: [{ probability: 0.3, kind: 503, stage: "engine" }]
+    })
+  ),
   other("chance-429", "10 requests/s and 3,000 tokens/s, one in five refused by chance", {
     ...base,
     faults: [{ probability: 0.2, kind: 429 }]

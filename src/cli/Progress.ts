@@ -112,6 +112,8 @@ const reasons: { readonly [reason in Lane.Decision["reason"]]: string } = {
   "strays-confirmed": "refusals are not about the rate",
   "strays-ended": "refusals are about the rate again",
   "provider-said": "the provider said so",
+  "failures-counted": "what fails counts: faster",
+  "failures-free": "what fails is free: slower",
   "cap-found": "too many at a time",
   "cap-raised": "more at a time",
   "timed-out": "answers took too long",

@@ -56,6 +56,7 @@ describe("Lane, against a provider that tells it nothing", () => {
       ["rate-0.5", 1.02, 0.01],
       ["rate-3", 1.01, 0.01],
       ["burst-0.1", 1.08, 0.01],
+      ["counted-503-3", 1.08, 0.025],
       ["deep-fall", 1.2, 0.017],
       ["tokens-sliding-window", 1.2, 0.01],
       ["tokens-neighbour", 1.1, 0.025]

@@ -12,7 +12,7 @@
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
-import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
+import { type Debt, type Decision, defaults, type State, type Ticket } from "./LaneState.ts"
 import * as Use from "./LaneUse.ts"
 import * as Silence from "../Silence.ts"
 
@@ -232,6 +232,34 @@ export const returnFailed = (state: State, ticket: Ticket, now: number): State =
   if (units <= defaults.resent) return { ...returned, requests, resent: { units, at: now } }
   const { requestDebt } = state
   return { ...returned, requests, requestDebt, requestsOwed: state.requestsOwed + 1 }
+}
+
+/** Goes on with limits of so many times as many units: what fails proved to use them up, or not to. */
+export const rescaled = (
+  state: State,
+  times: number,
+  reason: AdaptiveRate.Reason,
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
+  const [request, requests, requestMirror] = scaled(state.requests, state.requestMirror, times, reason, now)
+  const [token, tokens, tokenMirror] = scaled(state.tokens, state.tokenMirror, times, reason, now)
+  const decisions: Array<Decision> = []
+  if (request !== undefined) decisions.push({ subject: "requests", ...request })
+  if (token !== undefined) decisions.push({ subject: "tokens", ...token })
+  return [decisions, { ...state, requests, requestMirror, tokens, tokenMirror }]
+}
+
+const scaled = (
+  rate: AdaptiveRate.State,
+  mirror: BucketMirror.State | undefined,
+  times: number,
+  reason: AdaptiveRate.Reason,
+  now: number
+): readonly [AdaptiveRate.Move | undefined, AdaptiveRate.State, BucketMirror.State | undefined] => {
+  if (mirror === undefined) return [...AdaptiveRate.rescaled(rate, times, reason, now), undefined]
+  const next = BucketMirror.rescaled(mirror, times)
+  const learned = followed(rate, next)
+  return [{ from: rate.rate, to: learned.rate, reason }, learned, next]
 }
 
 /** Lets silence about what was sent teach the mirrors. */

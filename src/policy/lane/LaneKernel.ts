@@ -8,7 +8,8 @@
  *   settle    : gives back, corrects, and lets the matching one learn
  * ```
  *
- * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins.
+ * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins. What fails is given back until the
+ * refusals tell that it is used up (`LaneFailures`).
  *
  * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |
@@ -17,7 +18,7 @@
  * | Throttled, tokens | by the hint | given back | learns | | |
  * | Throttled, concurrency | by the hint, while in doubt | given back | given back | learns | |
  * | Throttled, unknown | by the hint | learns, unless one of the next two explains it | learns, where its mirror expected the refusal or, before there is a mirror, larger calls are refused | learns, where a cap explains it | |
- * | Overloaded, Failed | | given back | given back | | counts |
+ * | Overloaded, Failed | | given back, unless it is used up | the same | | counts |
  * | TimedOut | | | kept | shrinks, where many do and fewer at once helps | counts |
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
@@ -40,6 +41,7 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import { epsilon, quantumSeconds } from "../ClockTick.ts"
 import * as Budget from "./LaneBudget.ts"
+import * as Failures from "./LaneFailures.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
@@ -196,6 +198,7 @@ export const admit = (
     estimated,
     count,
     awaited: awaited ? overdue.head : -1,
+    excess: Failures.excess(state.failures),
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }
@@ -213,6 +216,7 @@ export const admit = (
     resumedWith: state.resumed ? state.resumedWith : seq,
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
+    failures: Failures.send(state.failures),
     overdue,
     count,
     next: seq + 1,
@@ -242,15 +246,16 @@ export const settle = (
   }
   if (sample._tag === "Throttled") {
     const outage = isHeard(earlier, ticket) ? Outage.heard(state.outage, now) : state.outage
-    const [decisions, next] = Refusal.refuse({ ...state, outage }, ticket, sample, now)
+    const refused = Refusal.refuse({ ...state, outage }, ticket, sample, now)
+    const [decisions, next] = weighed(state, ticket, sample, refused, now)
     return isOver(state, outage) ? [[outageEnded, ...decisions], forgiven(next, now)] : [decisions, next]
   }
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Overloaded":
-      return failed(Budget.returnFailed(ended, ticket, now), ticket, now, sample.retryAfter)
+      return failed(spent(ended, ticket, now), ticket, now, sample.retryAfter)
     case "Failed":
-      return failed(Budget.returnFailed(ended, ticket, now), ticket, now, undefined)
+      return failed(spent(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
       // a provider that is down says nothing of how many it bears, but for what was sent before it fell silent
       const { down, silent, since } = state.outage
@@ -275,6 +280,35 @@ export const settle = (
       )
     }
   }
+}
+
+/** Gives back what an attempt took that failed, unless that is used up. */
+const spent = (before: State, ticket: Ticket, now: number): State => {
+  const state = before.outage.down ? before : { ...before, failures: Failures.fail(before.failures) }
+  return state.failures.counted
+    ? { ...state, requests: AdaptiveRate.failed(state.requests) }
+    : Budget.returnFailed(state, ticket, now)
+}
+
+/** Learns from a refusal whether what fails is used up. If so the limits are that much higher: they admit it as well. */
+const weighed = (
+  before: State,
+  ticket: Ticket,
+  { scope }: Extract<Sample, { readonly _tag: "Throttled" }>,
+  [decisions, after]: readonly [ReadonlyArray<Decision>, State],
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
+  // one of an episode that was answered says nothing more
+  const isOld = ticket.at <= Math.max(before.requests.cutAt, before.tokens.cutAt)
+  if (scope === "concurrency" || isOld) return [decisions, after]
+  const failures = Failures.refuse(after.failures, ticket.excess)
+  const state = { ...after, failures }
+  if (failures.counted === before.failures.counted) return [decisions, state]
+  const through = 1 - Failures.share(failures)
+  const [moves, next] = failures.counted
+    ? Budget.rescaled(state, 1 / through, "failures-counted", now)
+    : Budget.rescaled(state, through, "failures-free", now)
+  return [[...decisions, ...moves], next]
 }
 
 /** Counts one more end, that nobody can read or that is known; those before it count the less. */

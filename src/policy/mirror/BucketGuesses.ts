@@ -228,6 +228,17 @@ export const told = (guesses: Guesses, limit: number): Guesses => ({
   spread: defaults.told
 })
 
+/** Takes every rate to be so many times as high. */
+export const rescaled = (guesses: Guesses, times: number): Guesses => {
+  const rates = guesses.rates.map((rate) => rate * times)
+  return {
+    ...guesses,
+    rates,
+    levels: guesses.levels.map((level, i) => guesses.windows[i]! ? room(rates[i]!, guesses.counted) : level * times),
+    rate: guesses.rate * times
+  }
+}
+
 /** What guesses have in their buckets and windows, on the way through time. */
 interface Levels {
   readonly of: Guesses

@@ -257,6 +257,16 @@ export const told = (state: State, limit: number): State => ({
   back: Return.told(state.back, limit, state.guesses.at)
 })
 
+/** Goes on with a rate of so many times as many units, and probes it soon. */
+export const rescaled = (state: State, times: number): State => ({
+  ...foreseen(state, Guesses.rescaled(state.guesses, times), state.pending),
+  before: state.before * times,
+  calm: 0,
+  probing: -1,
+  interval: defaults.eagerProbe,
+  eager: defaults.eagerAfterRise
+})
+
 /** Reads how much higher every rate is taken: 1, more in a probe. */
 const excess = (state: State): number => {
   if (state.probing < 0) return 1

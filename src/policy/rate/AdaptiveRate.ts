@@ -61,11 +61,12 @@
  */
 
 import * as Bucket from "./Bucket.ts"
+import * as Episode from "./Episode.ts"
 import * as Pause from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Return from "./Return.ts"
 import * as Search from "./Search.ts"
-import { believed, doubling, found, isClose, type Move, move, patience, type State } from "./State.ts"
+import { believed, doubling, found, isClose, type Move, move, patience, type Reason, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
@@ -163,6 +164,23 @@ export const withdraw = (state: State, cost: number, at: number): State => ({
   // what failed was not admitted
   returns: at === state.returns.triedAt ? { ...state.returns, triedAt: Infinity } : state.returns
 })
+
+/** Goes on with a limit of so many times as many units: what was measured until now counted others. */
+export const rescaled = (state: State, times: number, reason: Reason, now: number): [Move | undefined, State] => {
+  const { bad, bucket, limit, phase, probe, rate } = state
+  if (rate === Infinity || phase === "start") return [undefined, state]
+  const scaled: State = {
+    ...state,
+    phase: phase === "probe" ? "hold" : phase,
+    limit: limit * times,
+    bad: bad * times,
+    streak: Episode.noStreak,
+    bounds: BucketBounds.empty,
+    bucket: { ...bucket, since: bucket.empty, single: "unknown" },
+    probe: Probe.eagerly(probe, Probe.defaults.eagerAfterRise)
+  }
+  return move(scaled, now, reason, rate * times)
+}
 
 /** Notes that an attempt that was taken back had failed: no limit was met. */
 export const failed = (state: State): State => ({ ...state, step: Step.fail(state.step) })

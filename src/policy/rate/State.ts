@@ -42,6 +42,8 @@ export type Reason =
   | "probe-confirmed"
   | "limit-rose"
   | "provider-said"
+  | "failures-counted"
+  | "failures-free"
 
 /** Says that a rate moved, from where to where, and why. */
 export interface Move {

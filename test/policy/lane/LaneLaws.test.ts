@@ -111,6 +111,8 @@ class Driven {
       law(after.inFlight.limit).toBeGreaterThanOrEqual(1)
       if (sample._tag === "Success") continue
       law(after.inFlight.limit).toBeLessThanOrEqual(before.inFlight.limit)
+      // where what fails proves to use up the limit, the rate is that of all attempts from now on
+      if (decisions.some(({ reason }) => reason === "failures-counted")) continue
       law(after.tokens.rate).toBeLessThanOrEqual(before.tokens.rate)
       // calls in flight explain the refusals before a cap, too: what those taught of the rate is forgotten
       if (decisions.every(({ reason }) => reason !== "cap-found")) {
