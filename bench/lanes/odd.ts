@@ -160,6 +160,12 @@ const hung = (killed: boolean) => (): Provider => {
   }
 }
 
+/** 10 per second; for the first 30 s it hangs. */
+const hungAtFirst = (): Provider => {
+  const take = bucket(10, 10)
+  return ({ chance, now }) => now < 30 ? Infinity : take(now, 1) ? 2 + 3 * chance : limited()
+}
+
 /** The same with 503s; what is in flight when the outage begins fails all at once. */
 const struck = (): Provider => {
   const take = bucket(10, 10)
@@ -271,6 +277,8 @@ const cases: ReadonlyArray<Case> = [
   { name: "queueing server, 10 per second, 2,000 at once", provider: queueing(10), atOnce: 2000 },
   { name: "the same, timeouts of 20 s, 8 attempts", provider: queueing(10), atOnce: 2000, timeout: 20, attempts: 8 },
   { name: "hangs for 30 s, 2,000 at once", provider: hung(false), atOnce: 2000 },
+  { name: "hangs for the first 30 s, 2,000 at once", provider: hungAtFirst, atOnce: 2000 },
+  { name: "hangs for the first 30 s, 2,000, 256 at a time", provider: hungAtFirst, atOnce: 2000, concurrency: 256 },
   { name: "hangs for 30 s and what is in flight too, 2,000 at once", provider: hung(true), atOnce: 2000 },
   { name: "fails for 30 s and what is in flight too, 2,000 at once", provider: struck, atOnce: 2000 },
   ...[5, 10, 30].map((hint) => ({

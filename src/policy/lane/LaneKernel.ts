@@ -8,7 +8,8 @@
  *   settle    : gives back, corrects, and lets the matching one learn
  * ```
  *
- * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins. What fails is given back until the
+ * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins. Before the first of them there are
+ * 200 attempts under way at most. What fails is given back until the
  * refusals tell that it is used up (`LaneFailures`).
  *
  * | sample | pause | request rate | token rate | in flight | outage |
@@ -74,6 +75,7 @@ export const wait = (
 ): readonly [seconds: number, by: Blocker | undefined] => {
   const full = InFlight.wait(state.inFlight, state.count, now)
   if (full > 0) return [Math.max(full, quantumSeconds), "in-flight"]
+  if (isUnheard(state)) return [Math.max(unheardUntil(state) - now, quantumSeconds), "in-flight"]
   let seconds = 0
   let by: Blocker | undefined
   const requests = Budget.requestWait(state, now)
@@ -99,6 +101,17 @@ export const wait = (
   }
   return by === undefined ? nothing : [Math.max(seconds, quantumSeconds), by]
 }
+
+/**
+ * Says whether enough is under way for a provider of which nothing was heard yet: where it hangs, a rate that doubles sends
+ * everything before any answer could be overdue.
+ */
+const isUnheard = ({ count, outage, read, requests, unread }: State): boolean =>
+  count >= defaults.unheard && read + unread === 0 && requests.phase === "start" &&
+  requests.rate < requests.ceiling && !outage.down
+
+/** Reads until when answers may just take long. */
+const unheardUntil = ({ requests }: State): number => requests.traffic.at + defaults.unheardSeconds
 
 const nothing: readonly [number, undefined] = [0, undefined]
 
@@ -128,7 +141,8 @@ const owedAfter = (state: State, outage: Outage.State, requests: AdaptiveRate.St
 
 /** Lets time teach: rates that met no resistance grow, probes that are silent were admitted. Call it before `wait`. */
 export const advance = (before: State, now: number): readonly [ReadonlyArray<Decision>, State] => {
-  if (!before.outage.down && Overdue.is(before.overdue, now)) {
+  const isHung = isUnheard(before) && now >= unheardUntil(before)
+  if (!before.outage.down && (isHung || Overdue.is(before.overdue, now))) {
     return broken(before, Outage.hush(before.outage, now), now)
   }
   // silence says nothing about a rate in an outage, and where answers are overdue

@@ -88,6 +88,9 @@ export const defaults = {
   surge: 3,
   /** Requests that may be sent at once because others were given back. */
   returned: 4,
+  /** Attempts under way at most before anything was heard, and seconds after the last of them in which it must be. */
+  unheard: 200,
+  unheardSeconds: 10,
   /** What each end leaves of the count of those before it, and how many that nobody can read may come on one that is read. */
   endsKept: 0.98,
   unreadMost: 3,

@@ -192,3 +192,35 @@ describe("LaneOverdue", () => {
     expect(Overdue.ended(waiting(3), 2, 2, usual, 3).gone).toBe(1)
   })
 })
+
+describe("LaneKernel, before anything was heard", () => {
+  it("sends no more than 200, and ten seconds later single probes", () => {
+    const { outages, sent } = play({}, 42, () => [Infinity, success])
+    expect(sent.filter((at) => at < 10)).toHaveLength(Kernel.defaults.unheard)
+    expect(outages.map(([, reason]) => reason)).toEqual(["began"])
+    expect(outages[0]?.[0]).toBeGreaterThan(12)
+    expect(outages[0]?.[0]).toBeLessThan(14)
+    expect(sent.length).toBeLessThan(Kernel.defaults.unheard + 20)
+  })
+
+  it("goes on at the first answer, however long it took", () => {
+    const { outages, sent } = play({}, 31.5, () => [30, success])
+    expect(outages.map(([, reason]) => reason)).toEqual(["began", "ended"])
+    expect(outages[1]?.[0]).toBeCloseTo(30, 1)
+    expect(sent.filter((at) => at > 30).length).toBeGreaterThan(100)
+  })
+
+  it.each([["answer", success], ["failure", failed]] as const)(
+    "bounds nothing once one %s was heard",
+    (_name, sample) => {
+      const { outages, sent } = play({}, 3.2, (_, seq) => seq === 0 ? [1.8, sample] : [Infinity, success])
+      expect(outages).toEqual([])
+      expect(sent.length).toBeGreaterThan(300)
+    }
+  )
+
+  it("bounds nothing where the rate is known", () => {
+    const { sent } = play({ requests: { initial: 500, known: true } }, 1, () => [Infinity, success])
+    expect(sent.length).toBeGreaterThan(400)
+  })
+})
