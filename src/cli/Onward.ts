@@ -70,9 +70,12 @@ const isAstray = ({ batch, ending: { stop }, report }: RunEnd.RunEnd): boolean =
     codes.every((code) => ofAddress.has(code) || (code === "invalid_request" && redirected(report)))
 }
 
+/** Tells whether a row has to be corrected: one whose answer could not be read is not at fault. */
+const isAtFault = ({ code, retryable }: Report.FailedRow): boolean => !retryable && code !== "decode"
+
 /** Says how to go on with rows that failed: those that would fail again have to be corrected. */
 const forFailed = ({ args, report }: RunEnd.RunEnd, style: Style.Style): string => {
-  const lines = report.failures.filter((row) => !row.retryable).map((row) => row.line).sort((a, b) => a - b)
+  const lines = report.failures.filter(isAtFault).map((row) => row.line).sort((a, b) => a - b)
   return lines.length === 0
     ? `send the failed rows again with: ${style.bold(CommandLine.retrying(args))}`
     : `correct line${lines.length === 1 ? "" : "s"} ${lines.slice(0, 5).join(", ")}${

@@ -196,7 +196,7 @@ describe("Onward", () => {
     )
     Report.listFailed(report, row(1, "not_found"))
     expect(said(report)).toMatch(/^check --base-url and the names of models, then send/)
-    expect(said({ ...report, ok: 1 })).toContain("correct lines 1, 2")
+    expect(said({ ...report, ok: 1 })).toContain("correct line 1, then")
     const moved = Report.make(start)
     Report.listFailed(moved, row(1, "invalid_request"))
     moved.failed = 1
@@ -206,15 +206,13 @@ describe("Onward", () => {
     moved.refusals.set("400", 1)
     expect(said(moved)).toContain("correct line 1")
     // who tells what an answer took is no stranger
-    expect(said({ ...report, inputTokens: 9 })).toContain("correct lines 1, 2")
-    expect(Onward.line({ ...endOf(undefined, report), batch: true }, Style.colorless)).toContain(
-      "correct lines 1, 2"
-    )
+    expect(said({ ...report, inputTokens: 9 })).toContain("correct line 1, then")
+    expect(Onward.line({ ...endOf(undefined, report), batch: true }, Style.colorless)).toContain("correct line 1, then")
     const stopped = (stop: Stop.Stop) => Onward.line(endOf(stop, report), Style.colorless)
     expect(stopped({ _tag: "Abandoned" })).toMatch(/^check --base-url/)
     expect(stopped({ _tag: "MaxTime" })).toMatch(/^continue with/)
     Report.listFailed(report, row(3, "invalid_request"))
-    expect(said(report)).toContain("correct lines 1, 2, 3")
+    expect(said(report)).toContain("correct lines 1, 3, then")
   })
 
   it("says what to do about failed rows, bad lines, and a run that was done before", () => {
@@ -242,6 +240,14 @@ describe("Onward", () => {
       )
     ).toBe(
       "correct line 7, then send what failed again with: effect-together run x --retry-errors --changed keep"
+    )
+    // the answer was at fault, not the row
+    const unread = Report.make(start)
+    unread.ok = 1
+    unread.failed = 1
+    Report.listFailed(unread, { ...row, line: 3, code: "decode", retryable: false })
+    expect(Onward.line(endOf(undefined, unread), Style.colorless)).toMatch(
+      /^send the failed rows again with: .*--retry-errors$/
     )
     const before = Report.make(start)
     before.resumedOk = 1
