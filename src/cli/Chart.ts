@@ -105,7 +105,7 @@ export interface Chart {
   readonly height?: number | undefined
 }
 
-/** Divides an axis that reaches `most`: at the most five steps of 1, 2, 2.5 or 5 times a power of ten. */
+/** Divides an axis that reaches `most`, into at most five steps of 1, 2, 2.5 or 5 times a power of ten. */
 export const scale = (most: number): { readonly step: number; readonly highest: number } => {
   if (!(most > 0) || !Number.isFinite(most)) return { step: 1, highest: 1 }
   const least = most / 5

@@ -1,4 +1,4 @@
-/** What a run says and writes as it ends: its JSON, its summary, its page, or why there is none of them. */
+/** What a run says and writes as it ends: its JSON, its summary, its page, or why one of them is missing. */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Money from "../domain/Money.ts"
@@ -58,7 +58,7 @@ export const tell = Effect.fnUntraced(function*(wanted: Wanted, end: RunEnd.RunE
   }
 })
 
-/** Says what is not written of a run that was told to stop while the disk was full, or nobody read the output. */
+/** Says what a run did not write that was stopped while the disk was full or nobody read its output. */
 const tellUnwritten = Effect.fnUntraced(function*(
   { _tag, message }: { readonly _tag: string; readonly message: string },
   word: "interrupted" | "stopped"
@@ -68,7 +68,7 @@ const tellUnwritten = Effect.fnUntraced(function*(
   Host.say(host, `${Style.of(host.stderr).yellow(word)} ${message}${lost}\n`)
 })
 
-/** Ends a run that was told to stop while it could not write: that is its end, or the error is. */
+/** Ends a run that broke because it could not write: as stopped, if it was told to stop, and else with the error. */
 export const unwritten = (
   error: JobError,
   { _tag }: Stop.Stop

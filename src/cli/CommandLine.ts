@@ -1,9 +1,11 @@
 /**
- * Command lines as text: the one that goes on with a run, and the one that a page may show to anyone.
+ * Command lines as text: the one that continues a run, and the one that a page may show to anyone.
  */
 import * as Style from "./Style.ts"
 
-/** Quotes a word for a shell; one with control characters as bash and zsh read it, for a terminal would obey them. */
+/**
+ * Quotes a word for a shell. Control characters, which a terminal would obey, are escaped in the form of bash and zsh.
+ */
 const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word)
     ? word
@@ -13,7 +15,7 @@ const quoted = (word: string): string =>
 
 const text = (args: ReadonlyArray<string>): string => ["effect-together", ...args.map(quoted)].join(" ")
 
-/** Tells whether a flag is on the command line; the environment and the config file speak for all runs. */
+/** Tells whether a flag is on the command line itself: environment and config file apply to every run anyway. */
 export const has = (args: ReadonlyArray<string>, flag: string): boolean =>
   args.some((word) => word === `--${flag}` || word.startsWith(`--${flag}=`))
 
@@ -35,10 +37,10 @@ export const retrying = (args: ReadonlyArray<string>): string =>
 export const corrected = (args: ReadonlyArray<string>): string =>
   instead(args.filter((word) => word !== "--retry-errors"), "--changed", "--retry-errors", "--changed", "keep")
 
-/** Takes name and password out of an address. */
+/** Removes name and password from an address. */
 export const withoutUser = (address: string): string => address.replace(/(\/\/)[^/?#]*@/, "$1")
 
-/** Takes prompt text out of the words of a command line, and what an address says of its user. */
+/** Removes prompt text from the words of a command line, and the user from addresses. */
 export const redacted = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args.map((word, at) =>
     args[at - 1] === "--system"

@@ -1,7 +1,9 @@
 /**
- * Flags of `run` that do not go together: said before anything is sent, for a flag that does nothing would mislead.
+ * Flags of `run` that do not go together. They are refused before anything is sent, since a flag without effect
+ * misleads.
  *
- * What environment and config file say for all runs is no conflict: where it does not apply, it does nothing.
+ * A value from the environment or the config file is no conflict, since it is meant for all runs: where it does not
+ * apply, it has no effect.
  */
 import * as CommandLine from "./CommandLine.ts"
 import * as Place from "./Place.ts"

@@ -37,7 +37,7 @@ export interface Options {
   readonly emulator?: { readonly options: Simulation.Options; readonly seed: number } | undefined
   readonly retry?: Schedule.Schedule<unknown> | undefined
   readonly lanes?: Lanes.Options | undefined
-  /** Nano-dollars that may be spent; 0 and less admit only what costs nothing. */
+  /** Nano-dollars that may be spent; at 0 and below, only calls that cost nothing are admitted. */
   readonly maxCost?: bigint | undefined
   readonly onCredits?: "stop" | "wait" | undefined
   /** What models cost, for the budget. Default: the shipped table. */
@@ -46,11 +46,13 @@ export interface Options {
   readonly report?: Report.Report | undefined
 }
 
-/** Tells whether a request reads the catalogue of models: it answers no row. */
+/** Tells whether a request reads the catalogue of models, and so answers no row. */
 const ofCatalogue = ({ method, url }: HttpClientRequest.HttpClientRequest): boolean =>
   method === "GET" && /\/models(\?|$)/.test(url)
 
-/** Counts each attempt of a client by its status, in a report; requests of the catalogue are none of a row's. */
+/**
+ * Counts each attempt of a client in a report, by its status, except requests of the catalogue, which answer no row.
+ */
 export const counted = (report: Report.Report) => (client: HttpClient.HttpClient): HttpClient.HttpClient => {
   let clock: SteadyClock.SteadyClock | undefined
   return HttpClient.transform(
@@ -95,7 +97,9 @@ export const emulatorServer = (served: Served) =>
 export const addressOf = (server: HttpServer.HttpServer["Service"]): string =>
   `${HttpServer.formatAddress(server.address).replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//127.0.0.1")}/v1`
 
-/** Provides the bare transport to an address, through the proxy that the environment names unless it is of this machine. */
+/**
+ * Provides the bare transport to an address, through the proxy that the environment names; to this machine, directly.
+ */
 export const plain = (baseUrl: string = Together.defaults.baseUrl) =>
   UndiciHttpClient.layerEffect(
     Effect.acquireRelease(
@@ -120,7 +124,7 @@ const transport = (report: Report.Report | undefined, baseUrl: string | undefine
 /** Names the budget of a run whose money earlier runs have spent. */
 export const spentBudget = "run, all of it spent before"
 
-/** Makes the budget of a run. Where nothing is left, the smallest there is: it admits calls that cost nothing. */
+/** Makes the budget of a run. If nothing is left, it is the smallest possible, which admits calls that cost nothing. */
 const budgetOf = (maxCost: bigint): Budget.Budget =>
   maxCost > 0n ? Budget.perRun(maxCost) : Budget.make({ name: spentBudget, limit: 1n, per: ["run"] })
 

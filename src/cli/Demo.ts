@@ -1,4 +1,7 @@
-/** The emulator that `run --emulator` starts: limits the client is not told, a speed that shows something within a minute. */
+/**
+ * The emulator that `run --emulator` starts, with limits that the client is not told, and so fast that a minute is
+ * enough to see something.
+ */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Report from "../job/Report.ts"
@@ -41,8 +44,8 @@ export const check = (path: string, text: string): Effect.Effect<Simulation.Opti
 }
 
 /**
- * Computes how long the rows of a report would take a client that knows the limits: the slowest of its models, each
- * of which has limits of its own.
+ * Computes how long the rows of a report would take a client that knows the limits. Each model has limits of its own,
+ * so it is the time of the slowest model.
  */
 export const ideal = (options: Simulation.Options, report: Report.Report): number | undefined => {
   const { sum, total } = report.attemptLatency

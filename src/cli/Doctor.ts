@@ -100,7 +100,7 @@ const proxy = (env: Proxy.Environment, baseUrl: string): Check | undefined => {
   }
 }
 
-/** Bounds each of the two calls, the waits of the second one included. */
+/** Bounds the time of each of the two calls, the waits of the second one included. */
 const patience = Duration.seconds(15)
 
 const plain = { operation: "models.list", model: "", path: "/models" }
@@ -187,7 +187,7 @@ const called = (baseUrl: string) =>
       })
     ),
     (check): Check =>
-      // nothing is found below such an address, whatever the names of models
+      // below such an address nothing is found, whatever model is named
       check.state === "bad" && check.text.startsWith("NotFoundError") && !hasVersion(new URL(baseUrl))
         ? {
           ...check,

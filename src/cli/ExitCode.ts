@@ -1,5 +1,5 @@
 /**
- * What the command says to the shell.
+ * The exit codes of the command.
  *
  * | code | meaning |
  * | --- | --- |

@@ -51,7 +51,7 @@ const errorRow = (text: string): ErrorRow | undefined => {
     : undefined
 }
 
-/** Finds the row of an errors file that no call failed, or such a row's code. */
+/** Finds what is meant by a row of an errors file that failed without a call, or by the code of such a row. */
 const rowOf = (
   text: string
 ): (Meaning.Meaning & { readonly code: string; readonly message: string | undefined }) | undefined => {
@@ -60,7 +60,7 @@ const rowOf = (
   return meaning === undefined ? undefined : { code, message, ...meaning }
 }
 
-/** Reads text as the rows of an errors file, where all of its lines are some. */
+/** Reads text as the rows of an errors file, if every line is such a row. */
 const errorsFile = (text: string): ReadonlyArray<ErrorRow> | undefined => {
   const lines = text.split("\n").filter((line) => line.trim() !== "")
   const rows = lines.flatMap((line) => errorRow(line) ?? [])

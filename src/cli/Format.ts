@@ -4,7 +4,7 @@ import * as Money from "../domain/Money.ts"
 /** Writes a whole number with separators: `12,345`. */
 export const count = (value: number): string => Math.round(value).toString().replace(/\B(?=(\d{3})+(?!\d))/g, ",")
 
-/** Writes a rate with what precision it deserves: `0.42`, `9.8`, `4,120`. */
+/** Writes a rate with fitting precision: `0.42`, `9.8`, `4,120`. */
 export const rate = (value: number): string =>
   value === 0
     ? "0"

@@ -6,9 +6,9 @@
  * the first hundred thousand rows. Its size is fixed when the process starts and cannot be lowered later, but its
  * growth can be stopped: once it is as large as a job can use, it stays there.
  *
- * V8 also makes arrays among the old objects at once where those made by the same code lived long before (pretenuring).
- * The arrays of a job's queues do while it starts, and later die young; but from there each keeps its rows until the next
- * full collection. So that is turned off. Decision 0064 has the figures.
+ * V8 also makes arrays among the old objects at once if earlier arrays made by the same code lived long (pretenuring).
+ * The arrays of a job's queues live long while it starts, and die young later. But as old objects they would each keep
+ * their rows until the next full collection. So that is turned off. Decision 0064 has the figures.
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8"
 
@@ -25,7 +25,8 @@ export const youngBytes = (): number =>
   getHeapSpaceStatistics().find((space) => space.space_name === "new_space")?.space_size ?? 0
 
 /**
- * Lets objects begin young, and stops the growth of their space when it is large enough; does not keep the process alive.
+ * Turns pretenuring off, and stops the growth of the young space once it is large enough; does not keep the process
+ * alive.
  */
 export const steady = (): void => {
   setFlagsFromString("--no-allocation-site-pretenuring")

@@ -46,7 +46,7 @@ export const say = (host: Service, text: string): void => host.writeError(Style.
 export const print = (host: Service, text: string): Effect.Effect<void, OutputError> =>
   host.write(Style.of(host.stdout).visible(text))
 
-/** Builds the error of what standard output does not take. */
+/** Builds the error of a failed write to standard output. */
 const untaken = (error: Error): OutputError => {
   const code = "code" in error ? error.code : undefined
   const [message, reason] = code === "EPIPE"
@@ -72,21 +72,21 @@ const write = (text: string): Effect.Effect<void, OutputError> =>
       ))
   })
 
-/** Says the last words of a process: nothing is written any more after it ends. */
+/** Says the last words of a process at once, since nothing is written after it has ended. */
 const sayLast = (text: string): void => {
   try {
     writeSync(process.stderr.fd, text)
   } catch {
-    // nobody listens, or not fast enough
+    // nobody reads, or not fast enough
   }
 }
 
-/** Hears nothing: of a reader that went away (`| head`), whoever writes is told by the write itself. */
+/** Ignores an error event: that a reader went away (`| head`) is told to the writer by the write itself. */
 const deaf = (): void => {}
 
 /**
- * Tells whether a terminal can hang up on the process: not on one of `nohup` or cron, which has none. Node takes back that
- * a signal is to be ignored, so nothing else tells of a `nohup`.
+ * Tells whether a terminal can hang up on the process. One under `nohup` or cron has no terminal. Node undoes that a
+ * signal is to be ignored, so this is the only sign of a `nohup`.
  */
 const hasTerminal = (): boolean => [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY)
 

@@ -1,9 +1,12 @@
-/** What an error that ended a job says in the words of the command, and what it returns. */
+/** What the command says about an error that ended a job, and the exit code that it returns. */
 import { type JobError, platformCode } from "../job/JobError.ts"
 import * as PlatformError from "effect/PlatformError"
 import * as ExitCode from "./ExitCode.ts"
 
-/** Tells whether nothing may be written there, and so nothing has been: elsewhere the job begins with nothing lost. */
+/**
+ * Tells whether the file may not be written at all, so that nothing was: with another path the job begins, and nothing
+ * is lost.
+ */
 const mayNotWrite = ({ cause, reason }: JobError): boolean =>
   reason === "unwritable" && cause instanceof PlatformError.PlatformError &&
   /^(EACCES|EPERM|EROFS|PermissionDenied)$/.test(platformCode(cause))

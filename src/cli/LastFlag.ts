@@ -1,6 +1,6 @@
 /**
- * Flags that may be given more than once, and of which the last one counts: a script puts its own first, whoever calls
- * the script puts others behind (`npm start -- --out-dir elsewhere`).
+ * Flags that may be given more than once, and of which the last one counts: a script puts its own flags first, and
+ * whoever calls the script adds others after them (`npm start -- --out-dir elsewhere`).
  */
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
@@ -31,7 +31,7 @@ export const Literals = <const Words extends ReadonlyArray<string>>(
 export const orNone = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
   Flag.map(Flag.optional(flag), Option.getOrUndefined)
 
-/** Refuses an empty path: what is named after it would end up in the root directory. */
+/** Refuses an empty path: files whose names are derived from it would end up in the root directory. */
 export const filled = (name: string, flag: Flag.Flag<string>): Flag.Flag<string> =>
   Flag.filter(flag, (path) => path.trim() !== "", () => `--${name} must not be empty: give a path, or leave it out`)
 

@@ -25,7 +25,7 @@ export const pathOf = (journal: string): string => `${journal}.limits.json`
 const decode = Schema.decodeUnknownOption(Lanes.SavedFromJson)
 const encode = Schema.encodeSync(Lanes.SavedFromJson)
 
-/** Reads the limits beside a journal, those that are fresh enough; none where there is no such file. */
+/** Reads those of the limits beside a journal that are fresh enough; none if there is no such file. */
 export const read = Effect.fnUntraced(function*(journal: string) {
   const fs = yield* FileSystem.FileSystem
   const text = yield* Effect.option(fs.readFileString(pathOf(journal)))

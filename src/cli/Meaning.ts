@@ -98,7 +98,9 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
   }
 }
 
-/** Says the same of rows that no call failed: those that were not sent, and those that a batch did not answer. */
+/**
+ * Says the same of rows that failed without a call: those that were not sent, and those that a batch did not answer.
+ */
 const ofRow: { readonly [code: string]: Meaning } = {
   bad_row: {
     why: "The line is no request that could be sent. It was not sent, and cost nothing.",
@@ -227,13 +229,13 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
   }
 }
 
-/** Finds what the code of a row means that no call failed. */
+/** Finds what the code of a row means that failed without a call. */
 export const ofRowCode = (code: string): Meaning | undefined => {
   const key = /^bad_row(_|$)/.test(code) ? "bad_row" : code
   return Object.hasOwn(ofRow, key) ? ofRow[key] : undefined
 }
 
-/** Finds what ends a job, by the name of its error or its reason. */
+/** Finds an error that ends a job, by its name or its reason. */
 export const ofJob = (name: string): Meaning | undefined =>
   new Map<string, Meaning>([...Object.entries(ofJobError), ...Object.entries(ofReason)]).get(name)
 

@@ -1,4 +1,4 @@
-/** Finds the word that was most likely meant, for words that are not known. */
+/** Finds the word that was most likely meant by one that is not known. */
 
 /** Counts the letters that have to be added, removed or changed to make one word of the other. */
 const distance = (a: string, b: string): number => {

@@ -11,15 +11,15 @@ const withoutBudget = ({ args, maxCostFrom }: RunEnd.RunEnd, style: Style.Style)
   return `continue without --max-cost: ${remove}${style.bold(CommandLine.instead(args, "--max-cost"))}`
 }
 
-/** Rounds an amount up to two digits: who allows so much allows enough. */
+/** Rounds an amount up to two digits, so that allowing it is enough. */
 const roundedUp = (amount: bigint): bigint => {
   const unit = 10n ** BigInt(Math.max(0, amount.toString().length - 2))
   return (amount + unit - 1n) / unit * unit
 }
 
 /**
- * Estimates what the rows that were not sent will cost by what those before them did, the last one apart, which needs room
- * for the most that it may cost. Rows differ, so an amount to allow has a quarter of it to spare.
+ * Estimates what the rows that were not sent will cost, by the cost of those before them. The last one needs room for
+ * the most that it may cost. Rows differ, so the amount to allow is a quarter higher.
  */
 const rest = (end: RunEnd.RunEnd): { readonly left: bigint; readonly text: string } => {
   const { report } = end
@@ -61,7 +61,10 @@ const ofAddress: ReadonlySet<string> = new Set(["decode", "not_found"])
 const redirected = ({ refusals }: Report.Report): boolean =>
   refusals.size > 0 && Array.from(refusals.keys()).every((status) => /^3\d\d$/.test(status))
 
-/** Tells whether all that was sent failed as at a wrong address: what tells usage is the right one. */
+/**
+ * Tells whether everything that was sent failed as it would at a wrong address. An answer with usage shows the right
+ * one.
+ */
 const isAstray = ({ batch, ending: { stop }, report }: RunEnd.RunEnd): boolean => {
   const codes = Array.from(report.codes.keys())
   return batch !== true && (stop === undefined || stop._tag === "Abandoned" || stop._tag === "FailedRow") &&
@@ -87,7 +90,7 @@ const forFailed = ({ args, report }: RunEnd.RunEnd, style: Style.Style): string 
 export const line = (end: RunEnd.RunEnd, style: Style.Style): string => {
   const { args, ending, report } = end
   if (isAstray(end)) {
-    // an address that is wrong has no such path, and the right one no model that is misspelt
+    // a wrong address lacks the path, and the right address lacks a misspelt model
     const what = report.codes.has("not_found") ? "--base-url and the names of models" : "--base-url"
     return `check ${what}, then send the failed rows again with: ${style.bold(CommandLine.corrected(args))}`
   }

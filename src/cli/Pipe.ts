@@ -1,6 +1,6 @@
 /**
- * Opens pipes and devices without blocking, so that one that nobody reads keeps neither a run from stopping nor the process
- * from ending.
+ * Opens pipes and devices without blocking, so that one that nobody reads does not keep a run from stopping, or the
+ * process from ending.
  *
  * A blocking open of a pipe without a reader, or a blocking write to a full one, holds a thread of Node's, and a process
  * whose threads are held does not exit. Opened with `O_NONBLOCK` both return at once, and are tried again.
@@ -20,7 +20,7 @@ export const defaults = {
 
 const codeOf = (cause: unknown): unknown => cause instanceof Error && "code" in cause ? cause.code : undefined
 
-/** Does something on a file that does not block; hands back nothing where it would have. */
+/** Does something on a file opened without blocking; returns nothing if it would have blocked. */
 const attempt = <A>(method: string, path: string, blocked: (code: unknown) => boolean, run: () => A) =>
   Effect.suspend((): Effect.Effect<A | undefined, PlatformError.PlatformError> => {
     try {

@@ -17,7 +17,7 @@ export interface Flags {
   readonly outDir?: string | undefined
 }
 
-/** Names the files of a run as far as flags decide; absent is what follows from the others. */
+/** Names the files of a run as far as flags decide; what is absent follows from the others. */
 export interface Place {
   /** Absent for standard output. */
   readonly results: string | undefined
@@ -30,7 +30,10 @@ const standardOutput: ReadonlySet<string> = new Set(["-", "/dev/stdout", "/dev/f
 /** Tells whether a path leads to standard output. */
 export const isStandardOutput = (path: string): boolean => standardOutput.has(path)
 
-/** Names the files of a run. A run against the emulator has names of its own, and a device lends its name to no file. */
+/**
+ * Names the files of a run. A run against the emulator has names of its own, and no name is derived from that of a
+ * device.
+ */
 export const of = (flags: Flags, emulator: boolean): Place => {
   const { output } = flags
   const name = flags.input === "-" ? "stdin" : FileIdentity.stemOf(flags.input)

@@ -51,7 +51,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const journalPath = Place.journalOf(flags, false)
   const done = yield* Effect.orElseSucceed(fs.exists(journalPath), () => false)
   const held = done ? yield* Journal.peek(journalPath) : undefined
-  // batches of an emulator end with it
+  // batches of an emulator end when it ends
   const batches = held === undefined || held.target === Journal.emulator
     ? []
     : BatchParts.open(held.notes).filter(BatchParts.mayExist)

@@ -9,7 +9,7 @@ import type * as Policy from "./Policy.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
-  /** Seconds that an answer is taken to take. */
+  /** Seconds that an answer is assumed to take. */
   latency: 2
 } as const
 
@@ -80,7 +80,7 @@ export const addBad = (plan: Plan, line: number, message: string): void => {
   if (plan.bad.length < 20) plan.bad.push({ line, message })
 }
 
-/** Adds a row that is to be sent; as a bad line, where it would be refused. */
+/** Adds a row that is to be sent, or, if it would be refused, as a bad line. */
 export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => {
   const refusal = RowCheck.refusal(row)
   if (refusal !== undefined) return addBad(plan, row.line, `line ${row.line}: ${refusal.message}`)
@@ -104,9 +104,9 @@ export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => 
 }
 
 /**
- * Estimates the seconds that a plan takes at ceilings, which hold for each model: those of the slowest one. 0 where none is
- * given. No bound: answers may be shorter than `max_tokens` allows, and the first second of a run may hold a second's share
- * more.
+ * Estimates the seconds that a plan takes at given ceilings. They hold for each model, so it is the time of the slowest
+ * one; 0 if none is given. This is not a bound: answers may be shorter than `max_tokens` allows, and in its first
+ * second a run may send a second's worth more.
  */
 export const secondsAt = (
   plan: Plan,

@@ -45,7 +45,7 @@ export interface Drawn {
   readonly batches: ReadonlyArray<BatchParts.Part>
   /** Time that it takes; 0 where nobody knows. */
   readonly seconds: number
-  /** Seconds that one answer was taken to take. */
+  /** Seconds that one answer was assumed to take. */
   readonly latency: number
 }
 

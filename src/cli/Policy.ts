@@ -1,5 +1,5 @@
 /**
- * The policy document of `--policy`: how to retry, how fast to go at the most, what an empty balance means.
+ * The policy document of `--policy`: how to retry, how fast to go at most, and what to do when the balance is empty.
  *
  * ```json
  * {
@@ -64,7 +64,7 @@ export const limits = (flags: LimitFlags, policy: Policy | undefined): LimitFlag
   maxInFlight: flags.maxInFlight ?? policy?.lanes?.maxInFlight
 })
 
-/** Tells whether a retry document goes on for as long as a call fails. */
+/** Tells whether a retry document retries without end while a call fails. */
 const goesOn = (node: RetryDocument.RetryDocument): boolean => {
   if (node.maxAttempts !== undefined || node.maxElapsed !== undefined || node.times !== undefined) return false
   if (Object.values(node.byTag ?? {}).some(goesOn)) return true

@@ -1,4 +1,4 @@
-/** The prices that a run reckons with: the provider's catalogue where it tells them in time, else the shipped ones. */
+/** The prices that a run uses: those of the provider's catalogue if it answers in time, else the shipped ones. */
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import * as Retry from "../guard/retry/Retry.ts"
@@ -9,7 +9,7 @@ import * as Together from "../together/Together.ts"
 /** Knows what models cost, to rows and to the budget alike. */
 export type Prices = PriceTable.PriceTable<Together.Together>
 
-/** Asks for the catalogue again, but not for long: the shipped prices are at hand. */
+/** Retries reading the catalogue, but not for long, since the shipped prices are at hand. */
 const retry = Retry.policy({ maxAttempts: 2 })
 
 const warn = (report: Report.Report, why: string) =>
@@ -28,7 +28,7 @@ export const make = (report: Report.Report): Effect.Effect<Prices> =>
     )
   })
 
-/** Reads the prices, for no longer than until the stop; where the catalogue does not tell, the report says so, not a log. */
+/** Reads the prices, until the stop at the latest. If the catalogue tells none, the report says so, and not a log. */
 export const read = Effect.fnUntraced(function*(prices: Prices, report: Report.Report, stop: Effect.Effect<unknown>) {
   const late = yield* Effect.raceAllFirst([
     Effect.as(prices.refresh, undefined),

@@ -130,11 +130,11 @@ const tree = (outcome: Outcome) => {
   )
 }
 
-/** Says of a setting that cannot be used where it stands; the parser of flags takes it for a flag. */
+/** Says where a setting stands that cannot be used; the parser would call it a flag. */
 const told = (error: CliError.CliError, args: ReadonlyArray<string>, given: Settings.Given): string => {
   if (error._tag !== "InvalidValue" || error.kind !== "flag" || !Settings.isSetting(error.option)) return error.message
   if (CommandLine.has(args, error.option)) return error.message
-  // the words of a schema, without the place in the environment, which is none where the value came from the file
+  // the schema's words without the place in the environment, which is wrong if the value came from the file
   const schema = /^SchemaError\(([^]*?)\s+at \["\w+"\]\)/.exec(error.expected)
   return `${Settings.sourceOf(error.option, given)} cannot be used: ${schema?.[1] ?? error.expected}`
 }
@@ -178,7 +178,7 @@ export const explainFailure = (
   }
 }
 
-/** Tells whether a file is not there: it, or what should be its directory, is none. */
+/** Tells whether a file does not exist, or what should be its directory is not one. */
 const isAbsent = (error: PlatformError.PlatformError): boolean =>
   error.reason._tag === "NotFound" || platformCode(error) === "ENOTDIR"
 
@@ -188,7 +188,7 @@ const configFile = Effect.fnUntraced(function*(host: Host.Service) {
     const text = yield* fs.readFileString(path).pipe(
       Effect.catchIf(isAbsent, () => Effect.undefined),
       Effect.mapError((error) =>
-        // what cannot be read may hold a budget: it is not left out
+        // a file that cannot be read may hold a budget, so it is not ignored
         new UsageError({ message: `cannot read ${path} (${platformCode(error)}). Make it readable, or remove it.` })
       )
     )

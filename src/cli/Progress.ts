@@ -20,8 +20,8 @@ export interface View {
   /** What keeps the run from sending, where something does. */
   readonly standstill?: string | undefined
   /**
-   * Whether the rows go through batches: lanes carry uploads and polls then, and no pace tells when a batch ends. Default:
-   * false.
+   * Whether the rows go through batches: then lanes carry uploads and polls, whose pace does not tell when a batch
+   * ends. Default: false.
    */
   readonly batch?: boolean | undefined
 }
@@ -214,7 +214,7 @@ const state = (view: View): string => {
   return `limit${of}: ${why(last)}${cause} · ${refusals}`
 }
 
-/** Estimates the seconds until the end, where that means anything. */
+/** Estimates the seconds until the end, if there is a meaningful estimate. */
 const untilEnd = (view: View): number | undefined =>
   view.batch === true || view.standstill !== undefined ? undefined : remaining(view)
 

@@ -1,7 +1,7 @@
 /**
- * The proxy that the environment names: `HTTPS_PROXY` (for `https:` addresses), `HTTP_PROXY` (for all that has none of its
- * own), and `NO_PROXY` for hosts that are asked directly. Small letters count first, as with curl. The loopback, where
- * emulators are, is never asked through a proxy.
+ * The proxy that the environment names: `HTTPS_PROXY` (for `https:` addresses), `HTTP_PROXY` (for all addresses without
+ * one of their own), and `NO_PROXY` for hosts that are reached directly. Names in small letters are read first, as by
+ * curl. The loopback, where emulators are, is never asked through a proxy.
  */
 import * as CommandLine from "./CommandLine.ts"
 import { UsageError } from "./UsageError.ts"
@@ -90,7 +90,7 @@ export const shown = ({ address }: Named): string => CommandLine.withoutUser(add
 const isAddress = ({ address }: Named): boolean =>
   URL.canParse(address) && /^(https?|socks5?):$/.test(new URL(address).protocol)
 
-/** Finds what is wrong with proxies; their values are not told, for they may hold a password. */
+/** Finds what is wrong with proxies. Their values are not quoted, since they may hold a password. */
 export const refusal = ({ http, https }: Proxies): UsageError | undefined => {
   const bad = [https, http].find((named) => named !== undefined && !isAddress(named))
   return bad && new UsageError({

@@ -47,8 +47,8 @@ import { UsageError } from "./UsageError.ts"
 export type Flags = Command.Command.Config.Infer<typeof runFlags>
 
 /**
- * Sums up what earlier runs of a journal have spent, and what they may have spent besides: both count. Read under the
- * journal's lock, or a run that is just ending would spend the same money again.
+ * Sums up what earlier runs of a journal have spent, and what they may have spent besides. Both count. It is read under
+ * the journal's lock, since otherwise two runs, one of them just ending, could spend the same money.
  */
 const spentBefore = Effect.fnUntraced(function*(journal: string) {
   const fs = yield* FileSystem.FileSystem
@@ -82,7 +82,7 @@ interface Work {
   readonly lock: Lock.Lock
   /** Who answers the rows. */
   readonly target: string
-  /** Nano-dollars that earlier runs may have spent besides what their rows say. */
+  /** Nano-dollars that earlier runs may have spent beyond what their rows say. */
   readonly uncertain: bigint
 }
 
@@ -161,7 +161,7 @@ const undoneOf = (report: Report.Report, ending: Job.Ending): number =>
     (ending.stop === undefined ? report.read : Report.all(report)) - Report.done(report)
   )
 
-/** Leaves out batches that go on for rows which this run is not about. */
+/** Leaves out batches that go on with rows which this run does not select. */
 const runningOf = ({ running }: Job.Ending): Job.Running | undefined => running?.rows === 0 ? undefined : running
 
 /** Counts settled rows that no output file holds. With a part of the input selected, earlier rows may be there too. */
@@ -245,7 +245,7 @@ const warnOfRetry = Effect.fnUntraced(function*(
   }
 })
 
-/** Tells of the reason to stop: a signal, or that the time allowed has passed from now on. */
+/** Waits for a reason to stop: a signal, or the end of the allowed time, which begins now. */
 const stopOf = Effect.fnUntraced(function*({ maxTime }: Flags) {
   const host = yield* Host.Host
   const stop = yield* Deferred.make<Stop.Stop>()
@@ -273,7 +273,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const { journal } = files
   yield* Connection.check({ baseUrl: flags.baseUrl, emulator })
   yield* prepare(flags, files)
-  // from here on: waiting for standard input, looking for prices and opening files take time, too
+  // the allowed time begins here: waiting for standard input, reading prices and opening files take time, too
   const stop = yield* stopOf(flags)
   const begun = yield* Effect.raceFirst(Source.known(given), Deferred.await(stop))
   if ("_tag" in begun) return yield* Closing.unbegun(begun)

@@ -1,4 +1,4 @@
-/** How a run ended, for whoever tells of it: its report, why it stopped, and what it left undone. */
+/** How a run ended, for those who report it: its report, why it stopped, and what it left undone. */
 import type { BudgetExceededError } from "../domain/TogetherError.ts"
 import type * as Job from "../job/Job.ts"
 import type * as Report from "../job/Report.ts"
@@ -28,11 +28,11 @@ export interface RunEnd {
   readonly batch?: boolean | undefined
   /** Whether an emulator answered. */
   readonly emulated?: boolean | undefined
-  /** What would have been sent more, where the file's rows were counted. */
+  /** The rows that would still have been sent, if the file's rows were counted. */
   readonly undone: number
   /** Which of the undone rows are in batches that go on. */
   readonly running?: Job.Running | undefined
-  /** Rows that are settled and that no output file holds: 0, or something is wrong. */
+  /** Rows that are settled but in no output file: if this is not 0, something is wrong. */
   readonly lost: number
   /** Times in which the run waited for credit; absent where it does not wait for any. */
   readonly spells?: ReadonlyArray<Standstill.Spell> | undefined

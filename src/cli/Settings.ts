@@ -68,10 +68,10 @@ export const beside = (flag: string, args: ReadonlyArray<string>): Effect.Effect
 
 const known: ReadonlyArray<string> = names.map(variable)
 
-/** Tells whether a variable looks like a setting and is none. */
+/** Tells whether a variable looks like a setting but is not one. */
 const isUnknown = (name: string): boolean => name.startsWith("EFFECT_TOGETHER_") && !known.includes(name)
 
-/** Warns of variables that look like settings and are none. */
+/** Warns of variables that look like settings but are not. */
 export const unknownVariables = (env: Readonly<Record<string, string | undefined>>): ReadonlyArray<string> =>
   Object.keys(env).filter(isUnknown).map((name) => {
     const meant = Nearest.of(name, known)
@@ -118,7 +118,7 @@ export const fromFile = (path: string, text: string): Result.Result<Record<strin
   return Result.succeed(out)
 }
 
-/** Makes the provider that flags fall back on: environment over file, without variables that are no settings. */
+/** Makes the provider of values for absent flags: environment over file, without variables that are not settings. */
 export const provider = (
   env: Readonly<Record<string, string | undefined>>,
   file: Readonly<Record<string, string>>

@@ -1,4 +1,4 @@
-/** The input that an argument names: a file, or standard input, which is known again by its first line. */
+/** The input that an argument names: a file, or standard input, which a later run recognizes by its first line. */
 import * as Bytes from "effect/Bytes"
 import * as Effect from "effect/Effect"
 import type * as PlatformError from "effect/PlatformError"
@@ -59,7 +59,10 @@ const unreadable = (cause: PlatformError.PlatformError) =>
 const lf = 10
 const most = 64 * 1024
 
-/** Tells an input that is a stream apart from others by a hash of its first line; the stream starts from there anew. */
+/**
+ * Identifies an input that is a stream by a hash of its first line; the stream that is returned begins with that line
+ * again.
+ */
 export const known = Effect.fnUntraced(function*(source: Input.Source) {
   if (source._tag === "File") return { source, fingerprint: undefined }
   const pull = yield* Stream.toPull(source.bytes)

@@ -1,8 +1,8 @@
 /**
  * Why a run sends nothing though it goes on: the credit of its account has run out, or a file finds the disk full.
  *
- * Progress says it in place of the limit, the summary and the page when it was. Written by those who watch, read by those
- * who draw; times are those of the report.
+ * Progress shows it in place of the limit; the summary and the page say when it was. Those who watch write it, those
+ * who draw read it. Times are those of the report.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -31,7 +31,7 @@ export interface Standstill {
   readonly full: Map<string, number>
 }
 
-/** Makes that of a run that has just begun. */
+/** Makes the record of a run that has just begun. */
 export const make = (waits: boolean): Standstill => ({ waits, spells: [], probeIn: undefined, full: new Map() })
 
 /** Takes in whether the account may send, as of `now`, which is `wall` in the seconds of the account. */

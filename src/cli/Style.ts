@@ -34,7 +34,7 @@ export const visible = (text: string): string => text.replace(controls, escaped)
 
 const colours = new RegExp(`${String.fromCharCode(27)}\\[(?:1|2|3[1236]|(0|22|39))m`, "g")
 
-/** What {@link colored} paints cannot be told from like colours of what is quoted: these are harmless, once they end. */
+/** Our colours cannot be told from the same colours in quoted text; those are harmless, as long as they end. */
 const visibleColored = (text: string): string =>
   text.replace(/[^\n]+/g, (line) => {
     let open = 0

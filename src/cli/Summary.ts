@@ -38,7 +38,7 @@ const timeLine = ({ idealSeconds, report }: RunEnd.RunEnd): string => {
   }`
 }
 
-/** Lists the refusals that no retry tells of: by status, 429 apart. */
+/** Lists the refusals that the counts of retries do not show, by status, 429 apart. */
 const refusals = (report: Report.Report): ReadonlyArray<string> =>
   Array.from(report.refusals).filter(([status]) => /^4\d\d$/.test(status) && status !== "429").map(([status, count]) =>
     `${Format.count(count)} × ${status}`
@@ -53,7 +53,7 @@ const attemptsLine = (report: Report.Report): string =>
     `${Format.span(report.waited)} waited after refusals`
   ].join(" · ")
 
-/** Reads why a row failed, in the words of the command, and without its line, which stands before it. */
+/** Reads why a row failed, in the words of the command, and without the number of its line, which is shown before. */
 export const messageOf = ({ line, message }: Report.FailedRow): string =>
   message.replace(new RegExp(`^line ${line}\\b:?\\s*`), "")
     .replace("give the job a model for such rows", "give --model for such rows")
@@ -143,7 +143,7 @@ export const lines = (end: RunEnd.RunEnd, style: Style.Style): ReadonlyArray<str
   return out
 }
 
-/** Writes what a run says that is to be quiet: nothing, or why it stopped. */
+/** Writes what a quiet run says: nothing, or why it stopped. */
 export const stop = (end: RunEnd.RunEnd, style: Style.Style): ReadonlyArray<string> => {
   const why = RunEnd.reason(end)
   return why === undefined ? [] : [style.yellow(why)]

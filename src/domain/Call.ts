@@ -14,7 +14,7 @@
 export type Priority = "interactive" | "normal" | "bulk" | number
 
 /**
- * The level from which on a call is of a job, whose rows can wait: that of `bulk`.
+ * The level of `bulk`: from here on, a call counts as a job's, whose rows can wait.
  *
  * @internal
  */
@@ -42,7 +42,7 @@ export const isPriority = (priority: Priority): boolean => levelOf(priority) !==
 /**
  * Reads the level of a priority, from 0 (first) to 499 (last).
  *
- * **Errors**: `RangeError` for what is none.
+ * **Errors**: `RangeError` for anything that is not a priority.
  */
 export const priorityLevel = (priority: Priority): number => {
   const level = levelOf(priority)
@@ -59,7 +59,7 @@ export interface TokenEstimate {
   readonly maxOutputTokens: number
   /** Choices that only the model's context bounds, as the request sets no `max_tokens`. Default: none. */
   readonly openChoices?: number | undefined
-  /** True where `maxOutputTokens` of open choices was learned from answers of their kind. Default: false, it is assumed. */
+  /** True if `maxOutputTokens` of open choices was learned from such answers, and not assumed. Default: false. */
   readonly learned?: boolean | undefined
 }
 
@@ -80,7 +80,7 @@ export interface Call {
 }
 
 /**
- * Averages the UTF-8 bytes that a token stands for in English prose: where no tokenizer is at hand.
+ * Holds the average UTF-8 bytes of a token in English prose, for estimates without a tokenizer.
  *
  * @internal
  */
@@ -91,7 +91,7 @@ export const utf8Bytes = (text: string): number => {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
-    // a half of a surrogate pair stands for two of four bytes
+    // each half of a surrogate pair counts two of its four bytes
     if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1
   }
   return bytes

@@ -1,5 +1,6 @@
 /**
- * Reads by its shape what an error of another library says of the provider: a lane and a retry can then follow it.
+ * Reads from the shape of another library's error what it says about the provider, so that a lane and a retry can act
+ * on it.
  *
  * | the error, else its `reason`, else its `cause` | means |
  * | --- | --- |
@@ -14,8 +15,9 @@
  * | `…Timeout`, `…TimeoutError` | `TimedOut` |
  * | `…ConnectionError`, `NetworkError`, `TransportError`, `InternalServerError`, `InternalProviderError` | `Failed` |
  *
- * The wait is a `retryAfter` that is a `Duration`, else what the `headers` of the error or of its `response` say. A bare
- * number is none, for nobody knows its unit. Whoever knows the provider reads more: `Together.errorFromResponse`.
+ * The wait is a `retryAfter` that is a `Duration`, else what the `headers` of the error or of its `response` say. A
+ * bare number is ignored, since its unit is not known. For responses of Together, `Together.errorFromResponse` reads
+ * more.
  */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
@@ -37,7 +39,7 @@ export type Meaning =
   | { readonly _tag: "TimedOut" }
   | { readonly _tag: "Ignored"; readonly sent: true }
 
-/** Bounds how far into the reasons and causes of an error is looked. */
+/** Bounds how deep the reasons and causes of an error are searched. */
 const deepest = 4
 
 /** Reads a field; one that cannot be read is as good as absent. */
@@ -147,8 +149,8 @@ export const retryAfter = (error: unknown): Duration.Duration | undefined => {
 }
 
 /**
- * Tells whether a repeat may cure an error: it means something of the table, and does not say itself that a repeat is in
- * vain or harmful (`permanent`, `started`, a `phase` of `deadline`, `shouldRetry`), in the words of `TogetherError`.
+ * Tells whether a repeat may cure an error: the table names it, and it does not say itself that a repeat is in vain or
+ * harmful (`permanent`, `started`, a `phase` of `deadline`, `shouldRetry`), in the words of `TogetherError`.
  */
 export const isRetryable = (error: unknown): boolean => {
   const meaning = read(error)

@@ -1,19 +1,20 @@
 /**
- * Reads the headers of an answer that another client received, whatever it holds them in.
+ * Reads the headers of an answer that another client received, in whatever form that client holds them.
  */
 import * as Result from "effect/Result"
 import type { Headers } from "./Hint.ts"
 
 /**
- * Stands for the clock where there is none: a date in `Retry-After` is then read against the answer's own `Date`, and
- * without one it is past, and so no hint.
+ * Stands in for a clock. A date in `Retry-After` is read against the answer's own `Date`; if there is none, the date
+ * is earlier than this moment, and so it is no hint.
  */
 export const noClock = Date.UTC(9999, 11, 31)
 
 /**
  * Reads a `Headers`, a list of pairs, or a record, into a record of lower-case names.
  *
- * **Details**: what comes several times is joined by commas. Never throws: what was read before a throw counts.
+ * **Details**: a header that comes several times is joined by commas. Never throws: if a read does, what was read
+ * before counts.
  */
 export const read = (headers: unknown): Headers => {
   const all: Record<string, string | undefined> = {}

@@ -49,7 +49,7 @@ export type Headers = Readonly<Record<string, string | undefined>>
 /** Bounds a believable wait: a year. What is longer is a date or a mistake, not a wait. */
 const longestWaitSeconds = 365 * 24 * 3600
 
-/** What a double prints: `Number` reads any count of decimals, and a bound keeps junk out. */
+/** A decimal number, of no more digits than a double prints: `Number` would also read junk of any length. */
 const decimal = /^\d{1,15}(?:\.\d{1,40})?$/
 
 const number = (text: string | undefined): number | undefined => {
@@ -58,7 +58,7 @@ const number = (text: string | undefined): number | undefined => {
   return decimal.test(trimmed) ? Number(trimmed) : undefined
 }
 
-/** One number with commas in it, or as good as one. */
+/** A number with commas as thousands separators, or waits that cannot be told from one. */
 const grouped = /^\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*$/
 
 /** Reads the longest of the waits in a header: one that came several times is joined by commas. */

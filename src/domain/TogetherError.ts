@@ -112,9 +112,9 @@ export class RequestTimeoutError extends Schema.TaggedError<RequestTimeoutError>
 /** Fails a call whose transport failed; `permanent` for name resolution, TLS and a port that Fetch refuses. */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>()("ConnectionError", {
   ...common,
-  /** True where a repeat is in vain: it is not made. Default false. */
+  /** True if a retry would be in vain, so none is made. Default false. */
   permanent: Schema.Boolean.pipe(Schema.withConstructorDefault(Exit.succeed(false))),
-  /** False where no connection came to be, so that nothing was sent. */
+  /** False if no connection was made, so nothing was sent. */
   sent: Schema.optional(Schema.Boolean),
   /** The transport's own word, such as `ECONNRESET` or `ENOTFOUND`, where it has one. */
   code: Schema.optional(Schema.String)
@@ -177,7 +177,7 @@ export class CircuitOpenError extends Schema.TaggedError<CircuitOpenError>()("Ci
 }) {}
 
 /**
- * Refuses a call, or a further attempt of one, that would cross a budget: that was not sent. Amounts in nano-dollars,
+ * Refuses a call, or a further attempt of one, that would exceed a budget; it was not sent. Amounts in nano-dollars,
  * encoded as decimal text.
  */
 export class BudgetExceededError extends Schema.TaggedError<BudgetExceededError>()("BudgetExceededError", {
@@ -299,10 +299,10 @@ export const isOwnRefusal = (error: TogetherError): boolean => {
 }
 
 /**
- * Tells whether anything of the attempt that failed so can have reached the provider; in doubt true.
+ * Tells whether an attempt that failed with this error may have reached the provider; true if in doubt.
  *
- * **Details**: nothing can have where a guard refused it, where there was no key or no request that can be sent, and
- * where no connection came to be.
+ * **Details**: it cannot have if a guard refused it, if there was no key or no request that can be sent, or if no
+ * connection was made.
  */
 export const mayHaveArrived = (error: TogetherError): boolean => {
   switch (error._tag) {
@@ -329,7 +329,7 @@ export const isBeforeWork = (error: TogetherError): boolean =>
   error._tag === "RateLimitError" || error._tag === "OverloadedError" || !mayHaveArrived(error)
 
 /**
- * Tells whether the provider may bill the attempt that failed so.
+ * Tells whether the provider may bill an attempt that failed with this error.
  *
  * **Details**: it may where it was sent and brought no answer: a timeout after connecting, also one of a gateway (504,
  * 524), a connection that broke, a stream that began or was not `refused`, a 2xx that cannot be read. What came back as a
@@ -345,7 +345,7 @@ export const mayBeBilled = (error: TogetherError): boolean => {
     case "DecodeError":
       return true
     case "ServerError":
-      // whoever stands before the model stopped waiting for it, like our own timeouts
+      // a gateway before the model stopped waiting for it, as our own timeouts do
       return error.status === 504 || error.status === 524
     default:
       return false
@@ -381,6 +381,6 @@ export const annotate: {
     model: error.model ?? fields.model,
     operation: error.operation ?? fields.operation
   }
-  // a field that is there and undefined would come back from JSON as another error, a cause as null
+  // with a field that is present but undefined, the error would come back from JSON as another one, and a cause as null
   return new constructor(Object.fromEntries(Object.entries(props).filter(([, value]) => value !== undefined)))
 })

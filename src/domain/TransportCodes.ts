@@ -1,16 +1,18 @@
 /**
- * What the codes of a transport say: whether a connection came to be, and whether a repeat may find one.
+ * What the error codes of a transport say: whether a connection was made, and whether a repeat may succeed.
  *
- * A transport tells by codes such as `ECONNRESET`, deep in the causes of what it failed with. Those of name resolution and
- * of certificates are permanent; those that mean that no connection came to be leave nothing to pay for.
+ * A transport reports codes such as `ECONNRESET`, deep in the causes of its failure. Codes of name resolution and of
+ * certificates are permanent. If a code means that no connection was made, there is nothing to pay for.
  */
 import * as Predicate from "effect/Predicate"
 import type { TimeoutPhase } from "./TogetherError.ts"
 
-/** Codes that mean that no connection came to be, but for those that come from a call on one that did. */
+/**
+ * Codes with two meanings: no connection was made, unless the system call that failed was one on an open connection.
+ */
 const twofold: ReadonlySet<string> = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
 
-/** A code or the name of a system's call is one word; what else stands there may be anything. */
+/** A code, or the name of a system call, is one word; anything else in these fields is not read. */
 const isWord = /^\w{1,64}$/
 
 const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): ReadonlyArray<string> => {
@@ -19,7 +21,9 @@ const codeOf = ({ code, syscall }: Readonly<Record<PropertyKey, unknown>>): Read
   return [call === "connect" || !twofold.has(code) ? code : `${call} ${code}`]
 }
 
-/** Lists the codes of a failure and of its causes, outermost first; a code of two meanings follows its system's call. */
+/**
+ * Lists the codes of a failure and of its causes, outermost first. A code with two meanings comes with its system call.
+ */
 export const of = (cause: unknown, depth = 0): ReadonlyArray<string> => {
   if (!Predicate.isObject(cause) || depth > 5) return []
   const own = codeOf(cause)
@@ -39,7 +43,7 @@ export const isPermanent = (code: string): boolean =>
 /** Codes that mean that this machine had no more sockets to give. */
 export const exhausted: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])
 
-/** Codes that mean that no connection came to be, though a repeat may find one. */
+/** Codes that mean that no connection was made, though a repeat may make one. */
 export const unconnected: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "EHOSTUNREACH",
@@ -50,7 +54,7 @@ export const unconnected: ReadonlySet<string> = new Set([
 
 const broken: ReadonlySet<string> = new Set(["ECONNRESET", "ECONNABORTED", "EPIPE", "ENETDOWN", "UND_ERR_SOCKET"])
 
-/** Tells whether a code means that a connection did not come to be, or broke. */
+/** Tells whether a code means that no connection was made, or that one broke. */
 export const isConnection = (code: string): boolean =>
   broken.has(code) || unconnected.has(code) || isPermanent(code) ||
   twofold.has(code.split(" ").at(-1) ?? "")
@@ -62,6 +66,6 @@ const timeoutPhases: Readonly<Record<string, TimeoutPhase>> = {
   UND_ERR_BODY_TIMEOUT: "body"
 }
 
-/** Names the part of the exchange that took too long, of the first code that says so. */
+/** Names the part of the exchange that took too long, by the first code that says so. */
 export const timeoutPhase = (codes: ReadonlyArray<string>): TimeoutPhase | undefined =>
   codes.map((code) => timeoutPhases[code]).find((found) => found !== undefined)

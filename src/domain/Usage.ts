@@ -47,7 +47,7 @@ export const longestContext = 10_485_760
 /** Bounds what is believed: no call takes more than the longest context for the most choices. */
 const mostTokens = longestContext * 128
 
-/** Tells a count that no call can have, such as less than none, beside which the others mean nothing either. */
+/** Tells whether no call can have such a count, as one below 0; then the other counts mean nothing either. */
 const isAbsurd = (u: unknown): boolean => typeof u === "number" && !(u >= 0 && u <= mostTokens)
 
 const said = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens"]
@@ -65,11 +65,11 @@ const totalCount = (wire: unknown): number | undefined => count(field(wire, "tot
 
 /** Says what is known of a call beside its usage. */
 export interface Options {
-  /** Input tokens to assume where the output alone is said. Default: none, so that such a usage is none. */
+  /** Input tokens to assume if only the output is told. Default: none, so such a usage is ignored. */
   readonly estimatedInput?: number | undefined
 }
 
-/** Reads a usage; a list may be mapped by it, since an index is no option. */
+/** Reads a usage. Its types let it be passed to `map`, whose index is no option. */
 export interface Read {
   (wire: unknown): Usage | undefined
   (wire: unknown, options: Options | undefined): Usage | undefined
@@ -78,12 +78,10 @@ export interface Read {
 /**
  * Reads a `usage` object as it came over the wire, or nothing where it holds no token count, or one that no call can have.
  *
- * **Details**: where only `total_tokens` and one side are said, the other is
- * their difference; cached and reasoning counts are bounded by their whole.
- * Where the output alone is said, the input is unknown and not zero, which would
- * price the prompt at nothing: `estimatedInput` stands in for it, and without
- * an estimate there is no usage. Where the input or the total alone is said, it is
- * that of an operation that generates nothing, such as `embeddings`.
+ * **Details**: if only `total_tokens` and one side are told, the other side is their difference. Cached and reasoning
+ * counts are bounded by the whole they are part of. If only the output is told, the input is unknown, not zero, which
+ * would make the prompt free: `estimatedInput` stands in for it, and without an estimate there is no usage. If only the
+ * input or the total is told, it is taken for an operation that generates nothing, such as `embeddings`.
  */
 export const fromWire: Read = (wire: unknown, options?: Options) => {
   if (typeof wire !== "object" || wire === null || said.some((key) => isAbsurd(field(wire, key)))) return undefined
@@ -106,7 +104,7 @@ export const fromWire: Read = (wire: unknown, options?: Options) => {
   }
 }
 
-/** Reads a usage that tells the output apart, of a prompt that a context holds. */
+/** Reads a usage that tells input and output apart, and whose prompt fits into a context. */
 const fromGenerated: Read = (wire: unknown, options?: Options) => {
   const told = outputCount(wire) !== undefined || (inputCount(wire) !== undefined && totalCount(wire) !== undefined)
   const usage = told ? fromWire(wire, options) : undefined
@@ -116,8 +114,9 @@ const fromGenerated: Read = (wire: unknown, options?: Options) => {
 /**
  * Reads the usage of an answer, or of one chunk of a streamed answer: at its top level, else inside its first choice.
  *
- * **Details**: `estimatedInput` as for {@link fromWire}. An answer with `choices` was generated: a usage of the input or
- * the total alone is none, as it would price that at nothing, or as input; nor is one of a prompt longer than any context.
+ * **Details**: `estimatedInput` as for {@link fromWire}. An answer with `choices` was generated, so a usage of the
+ * input or the total alone is ignored: it would make what was generated free, or price it as input. A usage of a prompt
+ * that is longer than any context is ignored too.
  */
 export const fromAnswer: Read = (answer: unknown, options?: Options) => {
   const choices = field(answer, "choices")

@@ -86,7 +86,7 @@ const otherLine = (row: Row.Row, first: number, journal: Journal.Journal) =>
   })
 
 /**
- * Fails for a refused row: by its own error, or by one that names the line which its id was answered on.
+ * Fails for a refused row: with its own error, or with one that names the line on which its id was answered.
  *
  * **Details**: reads the journal, so it is for the end of a job only.
  */
@@ -129,7 +129,7 @@ export const judge = (row: Row.Row, journal: Journal.Journal, options: Options):
   if (known._tag === "New") return { _tag: "Send", row, hash }
   const same = hash === known.hash
   const again = !known.ok && options.retryErrors === true
-  // a failure has no answer that could be another row's
+  // a failure holds no answer that could belong to another row
   if (!same && (changed === "stop" || (changed === "keep" && row.assigned && !again))) {
     const error = row.assigned ? moved(row, journal) : rowChanged(row, journal)
     return { _tag: "Refused", row, ordinal: known.ordinal, error }

@@ -29,8 +29,8 @@ export interface Reply {
   /** Attempts made, the first included; 0 where nothing was sent. Those of a `Together` client a job counts by itself. */
   readonly attempts: number
   /**
-   * Milliseconds from the sending of the last attempt, of a hedged one its second try, to the answer, read whole. A job sets
-   * it; absent where no client of ours tells of its attempts.
+   * Milliseconds from the sending of the last attempt (of a hedged one, its second try) until the answer was read
+   * whole. A job sets it; absent if no client of ours reports its attempts.
    */
   readonly requestMillis?: number | undefined
 }
@@ -60,7 +60,7 @@ const withExtra = (row: Record<string, unknown>, extra: Row.Json = {}): Record<s
 export const codeOf = (tag: string): string =>
   tag.replace(/Error$/, "").replace(/[A-Z]/g, (letter, at: number) => (at === 0 ? "" : "_") + letter.toLowerCase())
 
-/** Writes the output row of an answered row; nothing where JSON cannot hold the answer, or none that nests so deep. */
+/** Writes the output row of an answered row; nothing if JSON cannot hold the answer, or if it is nested too deeply. */
 export const answered = (row: Row.Row, reply: Reply): string | undefined =>
   Json.stringify(withExtra({
     id: idOf(row.id),
@@ -72,7 +72,7 @@ export const answered = (row: Row.Row, reply: Reply): string | undefined =>
     }
   }, row.extra))
 
-/** Writes the output row of a failed row; `code` is for what no class of error names: a batch's own words. */
+/** Writes the output row of a failed row; `code` is for failures without a class of error, in the words of a batch. */
 export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = codeOf(error._tag)): string =>
   JSON.stringify(withExtra({
     id: idOf(row.id),
@@ -88,7 +88,7 @@ export const failed = (row: Row.Row, error: TogetherError.TogetherError, code = 
     line: row.line
   }, row.extra))
 
-/** Reads why a row failed out of its output row; nothing where that is none of a failed row. */
+/** Reads why a row failed from its output row; nothing if it is not the output row of a failed row. */
 export const failureOf = (
   text: string
 ): { readonly code: string; readonly message: string; readonly retryable: boolean } | undefined => {

@@ -1,7 +1,7 @@
 /**
- * What is wrong with a line that is no row: where it stops being JSON, and what its file should have been.
+ * What is wrong with a line that is not a row: where it stops being JSON, and what its file should have been.
  *
- * No word of the line is quoted, for it may hold a prompt.
+ * No word of the line is quoted, since it may hold a prompt.
  */
 import * as Result from "effect/Result"
 import * as Json from "../together/Json.ts"
@@ -18,10 +18,10 @@ const messageOf = (text: string): string => {
 const unexpected = "Unexpected token"
 
 /**
- * Says how a line is no JSON, and where, without a word of it.
+ * Says why a line is not JSON, and where, without quoting it.
  *
- * **Details**: an engine that meets an unexpected token quotes the text around it and keeps its place to itself. The
- * place is that of the last character of the shortest beginning with the same error.
+ * **Details**: at an unexpected token, engines quote the text around it and do not tell its place. The place is the
+ * last character of the shortest beginning of the line that gives the same error.
  */
 export const fault = (text: string): string => {
   const message = messageOf(text)
@@ -46,7 +46,7 @@ const endsInReturns = (text: string): boolean => {
 
 /** Says how to write a line instead, by what it looks like, or nothing. */
 export const advice = (text: string, line: number): string | undefined =>
-  // before all else: every other character of such a text is this one, also those that would end its lines
+  // this comes first: every other character of such a text is a NUL, also beside those that would end its lines
   text.includes("\0")
     ? "it holds NUL characters, as UTF-16 does: save the file as UTF-8"
     : line === 1 && text.trimStart().startsWith("[")

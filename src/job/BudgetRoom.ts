@@ -1,9 +1,9 @@
 /**
- * The rows that wait for room in a budget, each until a call that has ended may have left some.
+ * The rows that wait for room in a budget: each waits until a call has ended that may have left some.
  *
- * A call reserves more than it costs, so its end is what frees room. Those that wait are woken in the order in which
- * they came: two for each end, since what one call gives back may be room for more than one, and for none; and all of
- * them once no call is under way, for then nothing will free more.
+ * A call reserves more than it costs, so its end frees room. Waiting rows are woken in the order in which they came:
+ * two for each call that ends, since what it gives back may be enough for more than one, or for none; and all of them
+ * once no call is under way, since nothing will free more room then.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -16,9 +16,9 @@ export interface BudgetRoom {
   readonly begin: () => void
   /** Says that a call has ended: whether it was sent, and so may leave room, or a budget refused it. */
   readonly end: (sent: boolean) => void
-  /** Says that a row that was woken takes no room: the next may. */
+  /** Says that a row that was woken takes no room, so that the next may try. */
   readonly pass: () => void
-  /** Waits until a call has ended since there were `before`; false where none is under way. */
+  /** Waits until more calls have ended than `before`; false if no call is under way. */
   readonly freed: (before: number) => Effect.Effect<boolean>
   /** Lets nobody wait any more. */
   readonly close: () => void
@@ -38,7 +38,7 @@ export const make = (): BudgetRoom => {
       if (turns.length >= most) break
       turns.push(turn)
     }
-    // who is woken may wait again at once: his next turn is no turn of this round
+    // a row that is woken may wait again at once: its next turn does not belong to this round
     for (const turn of turns) {
       waiting.delete(turn)
       Deferred.doneUnsafe(turn, Effect.void)
@@ -50,7 +50,7 @@ export const make = (): BudgetRoom => {
     begin: () => {
       underWay++
     },
-    // in one step: who finds no call under way must find what has ended, too
+    // in one step: a row that finds no call under way must also find what has ended
     end: (sent) => {
       underWay--
       if (!sent) return

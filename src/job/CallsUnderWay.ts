@@ -1,6 +1,6 @@
 /**
- * The calls that a job has under way, so that those can be ended of which nothing is on the wire (`CallWatch`): they
- * would only be sent to be cut off, and billed.
+ * The calls that a job has under way. Those of which nothing is on the wire (`CallWatch`) can be ended: they would only
+ * be sent in order to be cut off, and would be billed.
  */
 import type * as Fiber from "effect/Fiber"
 import type * as CallWatch from "../together/CallWatch.ts"
@@ -41,7 +41,7 @@ export const make = (): CallsUnderWay => {
       last.at = at
     },
     interrupt: (isOf) => {
-      // the end of one may be that of others
+      // the end of one may end others
       for (const call of calls.slice()) {
         const { at, fiber, kind, watch } = call
         if (calls[at] === call && !watch.onWire && isOf(kind)) fiber.interruptUnsafe()

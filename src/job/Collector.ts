@@ -36,7 +36,7 @@ export interface Collector<E, R> {
   readonly forget: Effect.Effect<void>
   /** Says that nothing more comes. */
   readonly end: Effect.Effect<void>
-  /** Lets go of who waits for a place: nobody takes what they hand in any more. */
+  /** Releases all who wait for a place: nobody takes what they hand in any more. */
   readonly close: Effect.Effect<void>
 }
 
@@ -47,7 +47,7 @@ export interface Options<E, R> {
   readonly inOrder: boolean
   /** Lines that may be held back behind one that is under way, with the order of the input. */
   readonly window: number
-  /** Outcomes that may wait to be handed on before those who hand in have to. */
+  /** Outcomes that may wait to be handed on, before handing in has to wait too. */
   readonly capacity: number
   readonly emit: (settled: ReadonlyArray<Settled.Settled>) => Effect.Effect<void, E, R>
 }

@@ -53,8 +53,8 @@ export interface Dispatch<R> {
   /** Waits for a reason to stop. */
   readonly stopped: Effect.Effect<Stop>
   /**
-   * Gives a reason to stop; the first one counts. Interrupts at once who runs a row of which nothing is on the wire
-   * (CallWatch.ts): it would only be sent to be cut off, and billed.
+   * Gives a reason to stop; the first one counts. Rows of which nothing is on the wire (CallWatch.ts) are interrupted
+   * at once: they would only be sent in order to be cut off, and would be billed.
    */
   readonly stop: (reason: Stop) => Effect.Effect<void>
   readonly stopReason: () => Stop | undefined
@@ -64,7 +64,7 @@ export interface Dispatch<R> {
   readonly unsettledAttempts: () => number
 }
 
-/** Tells whether a budget refused a call that other calls may make room for: it frees nothing itself. */
+/** Tells whether a budget refused a call for which other calls may make room. The refused call itself frees none. */
 const lacksRoom = (error: TogetherError.TogetherError): boolean =>
   error._tag === "BudgetExceededError" && (error.reason ?? "no-room") === "no-room"
 
@@ -84,7 +84,7 @@ const unpriced = ({ model, operation }: Row.Row, error: TogetherError.BudgetExce
     remainingNanoUsd: error.remainingNanoUsd
   })
 
-/** What a call came to, nothing where a stop has left it, the attempts that were sent, and what a failure took. */
+/** What a call came to (nothing if a stop left it), the attempts that were sent, and what a failure took. */
 interface Called {
   readonly result: Result.Result<Answer.Reply | undefined, TogetherError.TogetherError>
   readonly made: number
@@ -93,12 +93,12 @@ interface Called {
   readonly requestMillis?: number | undefined
 }
 
-/** Of a call that was left there is nothing to say. */
+/** The outcome of a call that was left. */
 const left: Called["result"] = Result.succeed(undefined)
 
 /**
- * Counts the attempts of a call as its end tells them, where no client of ours has told each: the last one was not sent
- * where a guard of our own refused it.
+ * Counts the attempts of a call by its end, if no client of ours has reported each one. If a guard of ours refused the
+ * last one, it was not sent.
  */
 const attemptsOf = (result: Called["result"]): number => {
   if (Result.isSuccess(result)) return result.success?.attempts ?? 0
@@ -140,7 +140,7 @@ export const make = Effect.fnUntraced(function*<R>(
   patience: Patience.Settings
 ): Effect.fn.Return<Dispatch<R>> {
   const clock = yield* Clock.Clock
-  // monotonic: a clock that is set forward, or a machine that slept, is no silence of the provider
+  // monotonic: a clock that is set forward, or a machine that slept, is not silence of the provider
   const seconds = () => Monotonic.seconds(clock)
   const stopped = yield* Deferred.make<Stop>()
   let reason: Stop | undefined
@@ -161,7 +161,7 @@ export const make = Effect.fnUntraced(function*<R>(
   const abandon = (kind: RowKinds.Kind, error: TogetherError.TogetherError): void => {
     if (kind.abandoned !== undefined) return
     kind.abandoned = error
-    // once one was answered, the others are not made apart: their end would be that of who makes them
+    // once a row of the kind was answered, its calls run in their callers' fibers, which must not be interrupted
     if (kind.answers === 0) calls.interrupt((each) => each === kind)
   }
 
@@ -212,7 +212,10 @@ export const make = Effect.fnUntraced(function*<R>(
       )
     })
 
-  /** Calls in a fiber of its own while the kind may still be given up: that then ends the call, and not who waits for it. */
+  /**
+   * Calls in a fiber of its own while the kind may still be given up: then only the call ends, and not the fiber that
+   * waits for it.
+   */
   const apart = (row: Row.Row, kind: RowKinds.Kind) =>
     kind.answers > 0
       ? call(row, kind)
@@ -226,7 +229,7 @@ export const make = Effect.fnUntraced(function*<R>(
 
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
-      // its retries may have ended with the job: this is no last word on it
+      // its retries may have ended with the job: this is not the final word on the row
       if (reason !== undefined) return Effect.succeed({ _tag: "Undone", error })
       const [decision, next] = Patience.decide(state, health, seconds(), patience, Patience.asked(error))
       switch (decision._tag) {
@@ -269,7 +272,7 @@ export const make = Effect.fnUntraced(function*<R>(
       case "ModelUnavailableError":
       case "NotFoundError":
       case "PermissionDeniedError":
-      // what answers all rows with something else is not Together
+      // an address that answers all rows with something else is not Together's
       case "DecodeError":
         return Effect.sync(() => refused(row, error))
       case "ConnectionError":

@@ -32,7 +32,10 @@ const { parse: parseWith, rawJSON } = JSON as unknown as {
 const long = /^-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})/
 const anyLong = /[:,[\s]-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})/
 
-/** The same, and what is written otherwise: an exponent, a zero at the end of a fraction, many at its start, `-0`. */
+/**
+ * The same, and numbers that would be written differently: an exponent, a zero at the end of a fraction, many zeros at
+ * its start, `-0`.
+ */
 const anyOther = /[:,[\s]-?\d(?:[\d.]{15}|[\d.]*[eE]|\d*\.\d*0(?!\d)|(?<=0)\.0{6}|(?<=-0)(?![\d.]))/
 
 const keep = (_: string, value: unknown, context?: Context): unknown => {
@@ -50,7 +53,9 @@ export const hasLong = (text: string): boolean => rawJSON !== undefined && anyLo
 /** Tells whether a text may hold a number that `JSON.stringify` writes otherwise; quick, and true for some that do not. */
 export const hasOther = (text: string): boolean => rawJSON !== undefined && anyOther.test(text)
 
-/** Revives, which goes as deep as the stack allows; a text that nests deeper is parsed as usual. */
+/**
+ * Parses with a reviver, which works only as deep as the stack allows; a text that is nested deeper is parsed as usual.
+ */
 const revived = (text: string, keep: Parameters<typeof parseWith>[1]): unknown =>
   Result.getOrElse(Result.try(() => parseWith(text, keep)), (): unknown => JSON.parse(text))
 

@@ -136,7 +136,7 @@ const reader = (maxLineBytes: number) => {
   }
 }
 
-/** Refuses what begins as no text does. */
+/** Refuses bytes that begin as no text does. */
 const refuseBinary = (name: string, chunk: Uint8Array): Effect.Effect<void, InputError> => {
   if (chunk[0] === 0x1f && chunk[1] === 0x8b) {
     return Effect.fail(

@@ -56,9 +56,9 @@ export type { Settled } from "./Settled.ts"
 
 /** Configures a job, whatever answers its rows: calls, or batches. */
 export interface Common extends Admission.Options {
-  /** A reason to stop, given from outside; where it dies, the job breaks with the cause. Default: never. */
+  /** A reason to stop, given from outside; if the effect dies, the job breaks with its cause. Default: never. */
   readonly stop?: Effect.Effect<Stop.Stop> | undefined
-  /** Longest time the job may take, above 0. Default: any. */
+  /** Longest time the job may take, above 0. Default: unlimited. */
   readonly maxTime?: Duration.Input | undefined
   /** Whether the first row that fails stops the job. Default: false. */
   readonly failFast?: boolean | undefined
@@ -100,12 +100,12 @@ export const defaults = {
   windowPerConcurrency: 8
 } as const
 
-/** Says what goes on at the provider after a job through batches has ended: it is billed, and a later run collects it. */
+/** Says which batches go on at the provider after the job has ended: they are billed, and a later run collects them. */
 export interface Running {
   readonly batches: number
-  /** Batches of these that were asked for, with no word on whether they are there: a later run looks for them. */
+  /** Batches among these that were asked for without an answer whether they exist: a later run looks for them. */
   readonly doubtful: number
-  /** Rows of the input in them that are not settled; none of the lines that are not selected. */
+  /** Their rows that are in the selected input and not settled. */
   readonly rows: number
   /** Nano-dollars that the batches may still cost at the most; absent where a price is unknown. */
   readonly nanoUsd: bigint | undefined
@@ -117,7 +117,9 @@ export interface Ending {
   readonly stop: Stop.Stop | undefined
   /** Rows in batches that go on when the job ends, and what these may cost. Absent where there is none. */
   readonly running?: Running | undefined
-  /** Models whose rows were not all sent, since they fail alike or the model has no price that a budget can hold. */
+  /**
+   * Models whose rows were not all sent, since they fail alike, or since a budget cannot admit a model without a price.
+   */
   readonly abandoned: ReadonlyMap<string, { readonly error: TogetherError.TogetherError; readonly rows: number }>
 }
 
@@ -208,7 +210,7 @@ export const checked = (options: Omit<Options<never>, "send" | "journal">): Chec
  * the caller reads them from the journal.
  *
  * **Errors**: those of `rows`, of `emit`, and `JournalError`. A failure waits out the grace like a stop, so that what is
- * answered meanwhile is in the journal; not so a journal that is lost, for it takes nothing any more.
+ * answered meanwhile is in the journal; except if the journal is lost, which takes nothing any more.
  */
 export const drive = <E, R, R2, E3, R3>(
   rows: Stream.Stream<Row.Row | Row.Bad, E, R>,
@@ -261,7 +263,7 @@ export const drive = <E, R, R2, E3, R3>(
     /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
     const settleBad = (line: Row.Bad, place: number) =>
       Effect.uninterruptible(Effect.flatMap(settler.bad(line), (settled) =>
-        // with order `completion` the caller reads what earlier runs have settled from the journal
+        // with order `completion` the caller reads from the journal what earlier runs have settled
         settled.resumed && !inOrder ? Effect.void : collector.offer({ sequence: place, settled })))
 
     /** Decides about one line of the input. Rows done before need no effect. */
@@ -317,7 +319,7 @@ export const drive = <E, R, R2, E3, R3>(
 
     // rows that are settled in the grace must not wait for a place
     const collecting = Effect.catchCause(collector.collect, (cause) => Effect.andThen(fail(cause), collector.forget))
-    // before the workers are interrupted: nobody takes what they would hand on
+    // before the workers are interrupted, since nobody takes what they would hand on
     yield* Effect.addFinalizer(() => collector.close)
     yield* Effect.raceFirst(collecting, journal.lost)
     report.attempts += dispatch.unsettledAttempts()
@@ -326,7 +328,7 @@ export const drive = <E, R, R2, E3, R3>(
     report.endedAt = now()
     const abandoned = dispatch.abandoned()
     warnOfAbandoned(report, abandoned)
-    // a stop that came too late to leave a row undone is none
+    // a stop that came too late to leave a row undone does not count
     const isWhole = Exit.isSuccess(yield* Fiber.await(reading)) && Report.done(report) === report.read
     const stop = isWhole ? undefined : dispatch.stopReason()
     return {

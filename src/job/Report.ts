@@ -9,13 +9,13 @@ import * as Money from "../domain/Money.ts"
 import * as Histogram from "./Histogram.ts"
 import * as Timeline from "./Timeline.ts"
 
-/** A failed or bad row, for the list of them. */
+/** A failed or bad row, as it is listed. */
 export interface FailedRow {
   readonly line: number
   readonly id: string | undefined
   readonly code: string
   readonly message: string
-  /** Whether the same request may be answered another time; else the row has to be corrected, as a bad line has. */
+  /** Whether the same request may be answered another time; otherwise the row must be corrected, like a bad line. */
   readonly retryable: boolean
 }
 

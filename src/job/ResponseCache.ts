@@ -3,9 +3,9 @@
  * body).
  *
  * Opt-in: an answer from the cache is the same sample again, at no cost and without a call. An answer is only handed to
- * a job that asks the same target: what an emulator made up is never taken for an answer of a provider, nor that of one
- * provider for that of another. One file per answer, written aside and renamed into place, so that several jobs can
- * share a directory and a crash leaves no half answer. Nothing is ever evicted: delete the directory to forget.
+ * a job that asks the same target: what an emulator made up is never taken for an answer of a provider, nor an answer
+ * of one provider for one of another. One file per answer, written aside and renamed into place, so that several jobs
+ * can share a directory and a crash leaves no half answer. Nothing is ever evicted: delete the directory to forget.
  *
  * Answers are below `v2`. What stands beside it, in folders of two hexadecimal digits, was kept before answers told who
  * gave them; it is never read and may be deleted.

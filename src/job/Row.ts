@@ -193,7 +193,7 @@ const plain = (value: Json): { readonly body: Json; readonly drop: ReadonlySet<s
   return { body, drop: promptDrop }
 }
 
-/** Fields of a generation that images know, too. */
+/** Fields of a generation that requests for images have, too. */
 const imageFields: ReadonlySet<string> = new Set(["n", "seed", "response_format"])
 
 /** Tells whether rows take a field of the job's. */
@@ -211,7 +211,7 @@ const takes = (operation: Operation, key: string): boolean => {
 
 /**
  * Says which of the job's fields a row takes. The job's `max_tokens` is for a row with `max_completion_tokens`, too:
- * Together's reference does not know that, so it bounds no cost.
+ * Together's reference does not list that field, so it bounds no cost.
  */
 const defaultsFor = (operation: Operation, given: Json): Json => {
   const out: Record<string, unknown> = {}
@@ -270,11 +270,13 @@ const lacks = (body: Json, operation: Operation): string | undefined => {
 const typeOf = (u: unknown): string =>
   u === null ? "null" : Array.isArray(u) ? "an array" : `a value of type ${typeof u}`
 
-/** Names a word of the envelope that is wrong; of anything else than a short word only the type, for it may be a prompt. */
+/**
+ * Names a wrong value of the envelope: a short word as it is, of anything else only the type, since it may be a prompt.
+ */
 const named = (u: unknown): string =>
   typeof u === "string" && /^[\w/.:-]{0,60}$/.test(u) ? JSON.stringify(u) : typeOf(u)
 
-/** Says why a row without `body` is no request. */
+/** Says why a row without `body` is not a request. */
 const notPlain = ({ messages, prompt }: Json): string =>
   messages !== undefined
     ? `messages must be an array, got ${typeOf(messages)}`

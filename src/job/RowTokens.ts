@@ -1,5 +1,5 @@
 /**
- * The tokens of a row: what it may take, before it is sent, and what it took, by its answer.
+ * The tokens of a row: how many it may take, before it is sent, and how many it took, by its answer.
  */
 import type { TokenEstimate } from "../domain/Call.ts"
 import type * as Usage from "../domain/Usage.ts"

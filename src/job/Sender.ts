@@ -22,11 +22,11 @@ import * as Report from "./Report.ts"
 
 /** Says how rows are sent. */
 export interface Options {
-  /** When a call is retried. Default: `Retry.policy()`, and where its attempts run out the job tries again later. */
+  /** When a call is retried. Default: `Retry.policy()`; when its attempts have run out, the job tries again later. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /** Rank in the lanes' queues. Default: `bulk`, so that interactive calls of the same client go first. */
   readonly priority?: Priority | undefined
-  /** Longest time of one call, its waits included. Default: any. */
+  /** Longest time of one call, its waits included. Default: unlimited. */
   readonly deadline?: Duration.Input | undefined
   /** The caller's word for these calls, for budgets and metrics. Default: `job`. */
   readonly label?: string | undefined
@@ -37,7 +37,7 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { priority: "bulk", label: "job" } as const
 
-/** Says more of a failure than its class does: its status, unless that is one of success, or the system's code. */
+/** Says more about a failure than its class does: its status, unless that is a success, or the system's code. */
 const detailOf = (error: TogetherError.TogetherError): string | number | undefined =>
   error.status !== undefined && error.status >= 300 ? error.status : "code" in error ? error.code : undefined
 

@@ -14,7 +14,7 @@ import type { Record } from "./journal/JournalScan.ts"
 import * as Report from "./Report.ts"
 import type * as Row from "./Row.ts"
 
-/** A settled row: its output text, and what it was made of where this run made it. */
+/** A settled row: its output text, and, if this run made it, what it was made from. */
 export interface Settled {
   readonly kind: "ok" | "failed" | "bad"
   readonly line: number
@@ -22,7 +22,7 @@ export interface Settled {
   readonly id: string | undefined
   /** The row of the output file, without its line feed. */
   readonly text: string
-  /** The answer; beside an error what it cost, where it cannot be written or is no answer. */
+  /** The answer; beside an error, what was billed for an answer that cannot be written or is none. */
   readonly reply?: Answer.Reply | undefined
   readonly error?: TogetherError.TogetherError | undefined
   /** True where an earlier run had settled it. */
@@ -62,7 +62,7 @@ export interface Settler {
     outcome: Outcome,
     millis: number
   ) => Effect.Effect<{ readonly settled: Settled; readonly ordinal: number }, JournalError>
-  /** Settles a bad line. One that an earlier run has settled is counted again, and not journaled twice. */
+  /** Settles a bad line. One that an earlier run has settled is counted again, but not written to the journal twice. */
   readonly bad: (line: Row.Bad) => Effect.Effect<Settled, JournalError>
 }
 

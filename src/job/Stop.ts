@@ -1,6 +1,6 @@
 /**
- * Why a job left rows undone: it ended before its input did, or it came by rows that it did not send. The next run with
- * the same journal sends them.
+ * Why a job left rows undone: it ended before its input did, or it did not send some of the rows that it read. The next
+ * run with the same journal sends them.
  */
 import type * as TogetherError from "../domain/TogetherError.ts"
 import type { JournalError } from "./JobError.ts"
@@ -21,7 +21,10 @@ export type Stop =
   | { readonly _tag: "Unreachable"; readonly error: TogetherError.TogetherError }
   /** The input was read to its end, and rows of some models were not sent: `Ending.abandoned` names them. */
   | { readonly _tag: "Abandoned" }
-  /** The input was read to its end, and is not the file that it was when the job began: rows of that may not have come by. */
+  /**
+   * The input was read to its end, but is not the file that it was when the job began: some rows of that may not have
+   * been read.
+   */
   | { readonly _tag: "InputChanged"; readonly error: JournalError }
 
 /** The stop that a caller asks for. */

@@ -1,6 +1,6 @@
 /**
  * Brings one row of a job to its end: an answer that is known already, from the cache or from an identical row, or a
- * verdict (Dispatch.ts), in the journal and handed on.
+ * verdict (Dispatch.ts). It is written to the journal and handed on.
  *
  * Once a row has its verdict, no interruption comes between it and the journal.
  */
@@ -31,7 +31,7 @@ export interface Options<R> {
   readonly report: Report.Report
   /** Where outcomes are handed in. */
   readonly offer: (placed: Collector.Placed) => Effect.Effect<void>
-  /** Whether a row that stays undone is handed in, too: its place has to be freed. */
+  /** Whether a row that stays undone is handed in too, so that its place is freed. */
   readonly inOrder: boolean
   readonly failFast: boolean
   readonly cache: ResponseCache.ResponseCache | undefined

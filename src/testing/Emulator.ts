@@ -25,10 +25,9 @@
  * )
  * ```
  *
- * **Gotchas**: a fault `refused` cannot refuse a connection that is already
- * made: over a port it resets it, as `reset` does. Where the server gives no
- * hold of its sockets (anything but Node), a connection that should break
- * before its answer gets a 502.
+ * **Gotchas**: the fault `refused` cannot refuse a connection that is already made: over a port it resets it, as
+ * `reset` does. If the server does not expose its sockets (any but Node's), a connection that should break before its
+ * answer gets a 502.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -58,9 +57,9 @@ export interface Options {
 /** Holds the defaults of this module. */
 export const defaults = { seed: 1, scale: 1 } as const
 
-/** Gives hold of a running emulator, beside its port. */
+/** Gives access to a running emulator from within the program, besides its port. */
 export interface Service {
-  /** Reads the simulation as the last event left it: a request, or the end of a batch. */
+  /** Reads the simulation as of its last event: a request, or the end of a batch. */
   readonly state: Effect.Effect<Simulation.State>
   /** Changes the simulation at its present time, as with `Simulation.configure` or `Simulation.topUp`. */
   readonly update: (f: (state: Simulation.State, at: number) => Simulation.State) => Effect.Effect<void>
@@ -127,7 +126,7 @@ const closable = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse
 }
 
 /**
- * Serves an emulator on the `HttpServer` that is provided, and gives hold of it.
+ * Serves an emulator on the `HttpServer` that is provided, and gives access to it.
  *
  * **Details**: when the layer closes, exchanges that are still open are broken off.
  *

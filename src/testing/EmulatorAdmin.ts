@@ -114,7 +114,7 @@ export const configure: Exchange.Handler = (exchange) => withBody(exchange, (bod
 /** Answers `PUT /__emulator/limits`. */
 export const limits: Exchange.Handler = (exchange) => withBody(exchange, (body) => changed(exchange, { limits: body }))
 
-/** Answers `PUT /__emulator/faults`: `{ faults, outages }`, of which what is left out is lifted. */
+/** Answers `PUT /__emulator/faults`: `{ faults, outages }`; a field that is left out lifts what was set. */
 export const faults: Exchange.Handler = (exchange) =>
   withBody(
     exchange,
@@ -122,7 +122,7 @@ export const faults: Exchange.Handler = (exchange) =>
     ["faults", "outages"]
   )
 
-/** Bounds an amount: more has no exact number of nano-dollars that JSON could tell. */
+/** Bounds an amount: of a larger one JSON could not hold the exact nano-dollars. */
 const mostUsd = 1_000_000_000
 
 /** Answers `POST /__emulator/credits`: `balanceUsd` sets the balance at once, `topUpUsd` orders a purchase. */

@@ -33,7 +33,7 @@ export class Drop extends Data.TaggedError("Drop")<{
   static readonly reset = new Drop({ kind: "reset", code: "ECONNRESET", message: "read ECONNRESET (simulated)" })
 }
 
-/** Describes one request, let in and understood so far as its path. */
+/** Describes one request that was let in and whose path is known. */
 export interface Exchange {
   readonly world: World
   readonly request: HttpServerRequest
@@ -70,7 +70,7 @@ export const failure = (
 export const flatFailure = (status: number, message: string): HttpServerResponse.HttpServerResponse =>
   json({ error: message }, status)
 
-/** Turns a reply that is no answer into a response or a broken connection, when its time has come. */
+/** Turns a refusal into a response or a broken connection, once its time has come. */
 export const refusal = (run: Run, reply: Denial, arrivedAt: number): Outcome =>
   Effect.flatMap(run.sleepUntil(arrivedAt + reply.latencySeconds), () =>
     reply._tag === "Dropped"
@@ -97,15 +97,15 @@ export const visit = (
     ({ next, reply }) => reply === undefined ? answer(next) : refusal(run, reply, next.now)
   )
 
-/** Parses JSON, or gives nothing for what is none, or is deeper than 500 levels. */
+/** Parses JSON, or gives nothing for text that is not JSON or is deeper than 500 levels. */
 export const parseJson = (text: string): { readonly value: unknown } | undefined =>
   Option.getOrUndefined(Option.map(JsonText.read(text), (value) => ({ value })))
 
-/** Reads the JSON body of a request, or gives nothing where it is none. */
+/** Reads the JSON body of a request, or gives nothing if it is not JSON. */
 export const body = (request: HttpServerRequest): Effect.Effect<{ readonly value: unknown } | undefined, Drop> =>
   Effect.map(Effect.mapError(request.text, () => Drop.reset), parseJson)
 
-/** Answers to a body that is no JSON. */
+/** Answers a request whose body is not JSON. */
 export const noJson: HttpServerResponse.HttpServerResponse = failure(400, "Invalid request: the body is not valid JSON")
 
 /** Writes epoch seconds as a date. */

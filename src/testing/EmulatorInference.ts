@@ -207,7 +207,7 @@ export const speech: Exchange.Handler = serving("speech", (admitted, body) => {
     )
 })
 
-/** Answers a transcription or a translation: words that hang on the sound's bytes. */
+/** Answers a transcription or a translation: words that depend on the bytes of the sound. */
 export const transcribe = (operation: "transcriptions" | "translations"): Exchange.Handler => (exchange) =>
   Effect.flatMap(form(exchange), (sent) => {
     const file = sent?.get("file")
@@ -252,7 +252,7 @@ export interface FormFile {
   readonly bytes: Uint8Array
 }
 
-/** Reads a multipart form, or gives nothing for a body that is none. */
+/** Reads a multipart form, or gives nothing for a body of another kind. */
 export const form = (
   { request }: Exchange.Exchange
 ): Effect.Effect<ReadonlyMap<string, string | FormFile> | undefined> =>

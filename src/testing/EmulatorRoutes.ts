@@ -1,10 +1,9 @@
 /**
- * Every path of the emulator, and the way of a request through it.
+ * Every path of the emulator, and what a request passes on its way.
  *
  * A path is matched below its version (`/v1`, `/v2`); the emulator's own paths
- * stand at the root. Inference endpoints bring their own checks with the
- * simulation's; every other meets outages, faults and the check of its key
- * first.
+ * stand at the root. Requests of inference endpoints are checked by the simulation; every other one meets outages,
+ * faults and the check of its key first.
  */
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -139,7 +138,7 @@ const split = (url: string): readonly [path: string, query: string] => {
   const mark = rest.indexOf("?")
   const path = mark === -1 ? rest : rest.slice(0, mark)
   const trimmed = path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path
-  // a path without a version is nobody's: only the emulator's own stand at the root
+  // only the emulator's own paths have no version
   const below = trimmed.startsWith("/__emulator/") ? trimmed : version.test(trimmed) ? trimmed.replace(version, "") : ""
   return [below, mark === -1 ? "" : rest.slice(mark + 1)]
 }

@@ -62,14 +62,16 @@ export interface StoredJob extends Job {
 
 /** Holds the memory of an emulator. */
 export interface World {
-  /** Runs the simulation; whoever reads or changes its state by it finds every batch that ended written and billed. */
+  /**
+   * Runs the simulation. Before its state is read or changed by this, every batch that has ended is written and billed.
+   */
   readonly run: Run.Run
   readonly files: Map<string, StoredFile>
   readonly batches: Map<string, StoredBatch>
   readonly jobs: Map<string, StoredJob>
   /** Makes the next id: a UUID of the seed and a count. */
   readonly nextId: () => string
-  /** Brings everything up to the present that happens without a request: batches that ended write and bill. */
+  /** Lets everything happen that is due without a request: batches that have ended are written and billed. */
   readonly settle: Effect.Effect<void>
   /** Forgets everything and begins again; options and seed, if given, replace those of before. The scale stays. */
   readonly reset: (options?: Options, seed?: number) => void
@@ -144,7 +146,7 @@ export const make = (options: Options, firstSeed: number, scale: number): World 
     nextId: () => uuid(run.state().source, count++),
     settle: Effect.suspend(() => batches.size === 0 ? Effect.void : run.update((state) => state)),
     reset: (nextOptions = run.state().config, nextSeed = seed) => {
-      // refuses what is no option before anything is forgotten
+      // refuses unknown options before anything is forgotten
       run.reset(nextOptions, nextSeed)
       seed = nextSeed
       files.clear()

@@ -163,7 +163,9 @@ export const duplicateEvent = ofEvent("duplicateEvent")
 /** Swaps an event of a stream with the one after it. */
 export const reorderEvents = ofEvent("reorderEvents")
 
-/** Hands the body over in pieces of so many bytes, across lines and characters. No harm to a right decoder. */
+/**
+ * Hands the body over in pieces of so many bytes, which may cut lines and characters. A correct decoder is not harmed.
+ */
 export const chopped = ofBytes("chopped", 1)
 
 /** Replaces the content type. */

@@ -47,7 +47,7 @@ export type Verdict = Judge.Verdict
 
 /** Describes the program under test and what it owes. */
 export interface Options<A, E> {
-  /** The program. What it needs beside an `HttpClient`, provide before: each run builds its layers anew. */
+  /** The program. Provide what it needs besides an `HttpClient`: each run builds its layers anew. */
   readonly program: Effect.Effect<A, E, HttpClient.HttpClient>
   /** Makes the provider of one run: the same in every run, or nothing can be compared. See {@link answering}. */
   readonly provider: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>
@@ -118,7 +118,9 @@ export const answering = (answer: (sent: Sent.Sent) => Reply.Reply): Effect.Effe
 
 type Exchange = ReturnType<HttpClient.HttpClient["execute"]>
 
-/** Bounds the requests of a run: far above what any program means, far below what a loop without a wait sends. */
+/**
+ * Bounds the requests of a run: far above what a program sends on purpose, far below what a loop without a wait sends.
+ */
 const requestLimit = (options: { readonly maxAttempts?: number | undefined }, baseline: number | undefined): number =>
   baseline === undefined ? 10_000 : (baseline + 4) * 4 * (options.maxAttempts ?? defaults.maxAttempts)
 

@@ -1,7 +1,7 @@
 /**
  * Judges one run of a fault matrix: whether it ended, with what, what it left behind, and how it behaved on the way.
  *
- * The first that is wrong decides: that it ended, how, what it left behind, and only then its manners.
+ * These are asked in this order, and the first that is wrong decides the verdict.
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -35,7 +35,7 @@ export interface Owed<A, E> {
   readonly maxAttempts: number
 }
 
-/** Ends a run that only sends. */
+/** Ends a run that never stops sending. */
 export class TooManyRequests extends Data.TaggedError("TooManyRequests")<{ readonly limit: number }> {}
 
 /** Statuses that no repeat of the same request can change. */

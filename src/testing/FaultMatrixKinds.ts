@@ -2,8 +2,8 @@
  * Lists the kinds of trouble that a fault matrix tries, and what a program owes in each.
  *
  * `survivable`: the provider recovers, so the program must end with the answer it gives without the fault. Otherwise
- * nothing can be done within the call, and the program may end with a typed error; what it must not do is to succeed
- * with something else.
+ * nothing can be done within the call, and the program may end with a typed error; but it must not succeed with another
+ * result.
  */
 import * as Duration from "effect/Duration"
 import * as Equal from "effect/Equal"

@@ -13,17 +13,18 @@
  * secret (`wandb_api_key`, `X-Amz-Signature`, `x-api-key`) are replaced in requests and answers, and so is what they
  * held, and what looks like a key, wherever it stands. Prompts are replaced by a mark with their length, in requests and
  * wherever an answer may repeat them, unless `prompts: "keep"` is given; objects whose fields the user named
- * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message the provider's own words
- * stay, and those that decide which error the client makes of it. What the model answered is kept, but for whole prompts
- * in it: a replay needs it. A prompt is what was written for a model to read; what declares a tool or the form of an answer
- * is none, and stays in the answer, though a prompt says the same. What lies deeper than 64 levels is replaced by its length.
+ * (`metadata`, the parameters of a tool, a schema) by one mark each. Of an error's message, the provider's own words
+ * stay, and those by which the client tells which error it is. What the model answered is kept, since a replay needs
+ * it, except for whole prompts in it. A prompt is what was written for a model to read. Declarations of tools and of
+ * the form of an answer are no prompts: they stay in the answer, even if a prompt says the same. What lies deeper than
+ * 64 levels is replaced by its length.
  *
  * **What a replay refuses**
  *
- * Every request has a fingerprint of method, path, query and body (files included, secrets not), taken before redaction,
- * so a changed prompt is noticed although no prompt is stored. `strict` replays in the recorded order; `match` in any order, each exchange
- * once. A request without its exchange dies with a {@link ChangedRequestError} and a diff: it is never answered by
- * something similar.
+ * Every request has a fingerprint of method, path, query and body (files included, secrets not), taken before
+ * redaction, so a changed prompt is noticed although no prompt is stored. `strict` replays in the recorded order;
+ * `match` in any order, each exchange once. A request without its exchange dies with a {@link ChangedRequestError} and
+ * a diff: it is never answered by something similar.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -66,7 +67,10 @@ export const RecordedRequest = Schema.Struct({
 /** Holds one recorded request. */
 export interface RecordedRequest extends Schema.Schema.Type<typeof RecordedRequest> {}
 
-/** Holds one recorded answer (`stall`: the program left it), how the connection broke, or that the program left before. */
+/**
+ * Holds one recorded answer (`stall`: the program left while reading it), how the connection broke, or that the program
+ * left before an answer came.
+ */
 export const RecordedResponse = Schema.Union([
   Schema.Struct({
     status: Schema.Int,
@@ -87,14 +91,14 @@ export type RecordedResponse = typeof RecordedResponse.Type
 /** Holds recorded exchanges in the order in which they started. */
 export const Cassette = Schema.Struct({
   version: Schema.Literal(1),
-  /** Absent in cassettes of older versions: what their requests hold tells it. */
+  /** Absent in cassettes of older versions: there it is read from what the requests hold. */
   prompts: Schema.optionalKey(Schema.Literals(["redact", "keep"])),
   exchanges: Schema.Array(Schema.Struct({ request: RecordedRequest, response: RecordedResponse }))
 })
 /** Holds recorded exchanges in the order in which they started. */
 export interface Cassette extends Schema.Schema.Type<typeof Cassette> {}
 
-/** Reports a cassette file that is none. */
+/** Reports a file that is not a cassette. */
 export class CassetteError extends Data.TaggedError("CassetteError")<{
   readonly message: string
   readonly path: string
@@ -151,7 +155,7 @@ const brokenKind = (cause: unknown): Reply.BrokenKind => {
 /** Holds a client that records, and its cassette so far. */
 export interface Recording {
   readonly client: HttpClient.HttpClient
-  /** Holds the exchanges whose answers were read to their end, or as far as they were read. */
+  /** Holds the exchanges so far; an answer that was not read to its end is there as far as it was read. */
   readonly cassette: Effect.Effect<Cassette>
 }
 
@@ -175,10 +179,10 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
       const { headers, parts: pieces } = redaction.response(response.status, response.headers, parts, decode)
       slot.response = { status: response.status, headers, waitMillis: headersAt - startMillis, parts: pieces, end }
     }
-    // nobody waits for a body that is not asked for
+    // a body that nobody reads is not waited for
     save("cut")
     const body = response.stream.pipe(
-      // whoever leaves before the end waited for more
+      // a reader that leaves before the end was waiting for more
       Stream.onStart(Effect.sync(() => save("stall"))),
       Stream.tap((bytes) =>
         Effect.sync(() => {
@@ -187,7 +191,7 @@ export const record = (client: HttpClient.HttpClient, options?: RecordOptions): 
           last = now
         })
       ),
-      // a failure of whoever reads, as of one who waited too long, breaks nothing
+      // a failure of the reader, such as its own timeout, does not mean that the connection broke
       Stream.tapCause((cause) => Effect.sync(() => void (broke = !Cause.hasInterruptsOnly(cause)))),
       Stream.onExit((exit) => Effect.sync(() => save(Exit.isSuccess(exit) ? "complete" : broke ? "cut" : "stall")))
     )
@@ -243,7 +247,7 @@ export const save = (
  *
  * **Errors**
  *
- * `PlatformError` where the file cannot be read, {@link CassetteError} where it is no cassette.
+ * `PlatformError` if the file cannot be read, {@link CassetteError} if it is not a cassette.
  */
 export const load = (
   path: string
@@ -264,9 +268,9 @@ const folderOf = (path: string): string => /^(.*[^/\\])[/\\]+[^/\\]*$/.exec(path
  *
  * **Details**
  *
- * The folder is made when the layer is built: what was paid for must find its place. A cassette that is there already
- * is replaced only by a scope that succeeds and has recorded something; where there is none, a scope that fails writes
- * what it has.
+ * The folder is made when the layer is built, since recordings that were paid for must not be lost in the end. A
+ * cassette that exists is replaced only if the scope succeeds and has recorded something. If none exists, a scope that
+ * fails also writes what it has.
  *
  * **Errors**
  *
@@ -314,7 +318,9 @@ const replyOf = (response: RecordedResponse, pace: "instant" | "recorded"): Repl
   }
 }
 
-/** Tells what the program left, before the headers or after: with other times it may not ask for it. */
+/**
+ * Tells whether the program left an exchange, before the headers or after: at other times it may not send that request.
+ */
 const isLeft = (response: RecordedResponse): boolean =>
   "left" in response || ("end" in response && response.end === "stall")
 
@@ -362,7 +368,7 @@ export const replay = (cassette: Cassette, options?: ReplayOptions): Effect.Effe
       const index = left.findIndex(({ request }) => request.fingerprint === fingerprint)
       const inOrder = left.slice(0, index).every(({ response }) => isLeft(response))
       if (index >= 0 && (mode === "match" || inOrder)) {
-        // what the program left then, it may not ask for now: a hedge, where the first answer comes at once
+        // a request that the program left then may not be sent now: a hedge, if the first answer comes at once
         const [found] = mode === "match" ? left.splice(index, 1) : left.splice(0, index + 1).slice(-1)
         return Effect.succeed(replyOf(found!.response, pace))
       }

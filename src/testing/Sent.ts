@@ -37,7 +37,7 @@ export interface Sent {
   readonly text: string
   /** `body.model`, or `""`. */
   readonly model: string
-  /** The request; a body that can be read but once is replaced by what was read. */
+  /** The request; a body that can be read only once is replaced by what was read. */
   readonly request: HttpClientRequest.HttpClientRequest
 }
 
@@ -133,7 +133,7 @@ const grouped = <A>(entries: Iterable<readonly [string, A]>): Record<string, A |
   ]))
 }
 
-/** Reads what lies in the memory of the runtime; that takes real time. */
+/** Reads what the runtime holds in memory, which takes real time. */
 const bytesOf = (value: Blob | Response): Effect.Effect<Uint8Array, unknown> =>
   VirtualClock.io(Effect.tryPromise(() => value.arrayBuffer().then((buffer) => new Uint8Array(buffer))))
 
@@ -151,7 +151,7 @@ const formValue = (value: string | File): Effect.Effect<unknown, unknown> =>
 interface Decoded {
   readonly text: string
   readonly body: unknown
-  /** What goes on in place of a body that can be read but once. */
+  /** What is sent on in place of a body that can be read only once. */
   readonly rest?: Uint8Array
 }
 
@@ -275,7 +275,7 @@ export const describe = (sent: Sent): string => {
   }`
 }
 
-/** Takes from `actual` only what `pattern` speaks of, so that a diff shows nothing else, and no secret. */
+/** Keeps of `actual` only what `pattern` names, so that a diff shows nothing else, and no secret. */
 const project = (actual: unknown, pattern: unknown, isSecret = false): unknown => {
   if (typeof actual === "string" && isSecret) return includes(actual, pattern) ? pattern : "[key]"
   if (typeof pattern !== "object" || pattern === null || pattern instanceof RegExp) return actual

@@ -1,5 +1,5 @@
 /**
- * The simulation in process: an Effect `HttpClient` behind which stands a provider, on the `Clock` service.
+ * The simulation in process: an Effect `HttpClient` with a simulated provider behind it, on the `Clock` service.
  *
  * ```text
  * Together ─► HttpClient ─► SimulatedProvider ─► SimulationRun ─► Simulation (pure)
@@ -44,9 +44,9 @@ import { nano } from "./SimulationCredit.ts"
 import * as Request from "./SimulationRequest.ts"
 import * as Text from "./SimulationText.ts"
 
-/** Gives hold of the provider behind the client. */
+/** Gives access to the provider behind the client. */
 export interface Control {
-  /** Reads the simulation as the last event left it: a request, or the end of a batch. */
+  /** Reads the simulation as of its last event: a request, or the end of a batch. */
   readonly state: Effect.Effect<Simulation.State>
   /** Reads the simulation's time, in seconds since its first request. */
   readonly now: Effect.Effect<number>
@@ -68,10 +68,11 @@ export class SimulatedProvider extends Context.Service<SimulatedProvider, Contro
 ) {}
 
 /**
- * Tells the first token of the answer to a chat or completion request: whether an answer belongs to its question.
+ * Tells the first token of the answer to a chat or completion request, which shows whether an answer belongs to its
+ * question.
  *
- * **Details**: the same for a request streamed or not, of whatever options, at every try and in a batch; absent for a
- * body that the provider would refuse. An answer in the form of JSON holds it as its strings.
+ * **Details**: it is the same for a request streamed or not, with any options, at every try and in a batch, and absent
+ * for a body that the provider would refuse. An answer in the form of JSON has it as its strings.
  */
 export const mark = (operation: "chat" | "completions", body: unknown): string | undefined => {
   const read = Request.read(operation, body)
@@ -128,7 +129,7 @@ export const make = (
 }
 
 /**
- * Provides an `HttpClient` that reaches a new provider, and hold of that provider.
+ * Provides an `HttpClient` that reaches a new provider, and access to that provider.
  *
  * **Errors**: dies with a `RangeError` for options that `Simulation.make` refuses.
  */

@@ -1,21 +1,19 @@
 /**
- * The provider as a pure function: what arrives and when, in; what it answers and what it will do later, out.
+ * The provider as a pure function: what arrives and when goes in; what it answers and what it will do later comes out.
  *
  * ```text
  * make(options, seed) ─► State ─ arrive(state, call) ─► [Reply, State] ─ … ─ cancel, advance, topUp, configure ─► State
  * ```
  *
- * A state is an immutable value. Keep one and it is a snapshot; go on from it
- * twice and both futures happen. Nothing here waits, reads a clock or draws
- * from a generator: times come with the events, and every random number hangs
- * on the seed, the prompt and its count of tries, so the same calls meet the
- * same answers in whatever order, in process or over HTTP.
+ * A state is an immutable value. Keep one, and it is a snapshot; continue from it twice, and both futures happen.
+ * Nothing here waits, reads a clock or draws from a generator: times come with the events, and every random number
+ * depends on the seed, the prompt and its number of tries only. So the same calls meet the same answers in any order,
+ * in process or over HTTP.
  *
  * The end of an admitted call is an event of its own, at arrival + latency: it
- * frees the place in flight, corrects the tokens, counts for the dynamic limit
- * and sends the cost to the account. Events that are due happen, in order of
- * time, before anything later does; nobody has to report an end. Only a caller
- * who leaves early is reported, by `cancel`.
+ * frees the place in flight, corrects the tokens, counts for the dynamic limit and sends the cost to the account.
+ * Events that are due happen in the order of time, before anything later does, so nobody has to report an end. Only a
+ * caller who leaves early has to be reported, by `cancel`.
  *
  * The model's formulas and the table of options stand in docs/simulation.md.
  * `SimulatedProvider` puts a simulation behind Effect's `HttpClient`,

@@ -31,7 +31,7 @@ const laneOf = ({ state, config, call }: Meeting, org: string, provisioned: bool
   ]
 }
 
-/** Takes a number of a caller for what it can be: none below 0, none that is no number, none without an end. */
+/** Makes a usable number of what a caller gave: not below 0, not `NaN`, and finite. */
 const tame = (count: number): number => count > 0 ? Math.min(count, 1e12) : 0
 
 const tameIfAny = (count: number | undefined): number | undefined => count === undefined ? undefined : tame(count)
@@ -206,7 +206,7 @@ export const arrive = (before: State.State, arrival: Reply.Arrival): readonly [R
 
 /**
  * Lets a request arrive that calls no model: files, jobs, lists. It meets outages, faults and the check of its key,
- * but no limit; nothing is returned as its reply where it is let through.
+ * but no limit; no reply is returned if it is let through.
  */
 export const visit = (
   before: State.State,

@@ -45,7 +45,7 @@ export const open = (credits: NonNullable<Config["credits"]>): Account => ({
 export const active = (credits: Config["credits"], account: Account | undefined, now: number): boolean =>
   credits === undefined || account === undefined || (!credits.suspended && account.openFrom <= now)
 
-/** Cuts or opens access, as the balance and the floor of now say. */
+/** Cuts or opens access, by the present balance and floor. */
 export const judged = (credits: NonNullable<Config["credits"]>, account: Account, now: number): Account => {
   const solvent = account.balanceNanoUsd > nano(credits.floorUsd)
   if (solvent && account.openFrom === Infinity) return { ...account, openFrom: now + credits.accessLagSeconds }

@@ -74,7 +74,9 @@ export const open = (options: Options, at: number): Dynamic => {
   })
 }
 
-/** Takes the window over into changed options: what it counted is judged by them, where its slots are the same. */
+/**
+ * Takes the window over into changed options: if its slots stay the same, the new options apply to what it has counted.
+ */
 export const reopen = (
   before: Options | undefined,
   options: Options,
@@ -105,8 +107,7 @@ const idle = (dynamic: Dynamic): boolean =>
   dynamic.currentRequests === 0 && dynamic.requests.every((count) => count === 0)
 
 /**
- * Finds when the slot ends after which the limit may be another; where slots are shorter than time can be told apart,
- * that is at no time.
+ * Finds when the slot ends after which the limit may change; never, if slots are too short to tell their times apart.
  */
 export const endsAt = (options: Options, dynamic: Dynamic, at: number): number => {
   if (idle(dynamic)) return none

@@ -201,18 +201,21 @@ export const refill = (config: Config, lane: Lane, to: number): Lane => {
       if (dynamic !== now.dynamic) now = poured(config, { ...now, dynamic }, end)
     }
   }
-  // a limit that begins to count just now cuts what has been saved
+  // a limit that begins just now cuts down what has been saved
   return poured(config, now, now.at)
 }
 
-/** Computes what a request must find left of the requests: one, or anything of a window with room for less. */
+/**
+ * Computes how many requests must be left for one to be admitted: one, or anything at all in a window with room for
+ * less.
+ */
 const requestsNeeded = (config: Config, lane: Lane): number => {
   if (lane.window === undefined) return 1
   const most = requestDepth(config, rates(config, lane).requestsPerSecond)
   return most === 0 || most >= 1 ? 1 : 2 * epsilon
 }
 
-/** Computes what a request must find left of the tokens: all that can be there at the most, where it may borrow. */
+/** Computes how many tokens must be left for a request: its cost, or a full bucket if it is larger and may borrow. */
 const tokensNeeded = (config: Config, lane: Lane, cost: number): number => {
   if (config.tokenCharge === "completion") return 0
   const depth = tokenDepth(config, rates(config, lane).tokensPerSecond)

@@ -1,5 +1,6 @@
 /**
- * One meeting of a call and the simulated provider: who calls, at which try, by which random numbers, into what trouble.
+ * One meeting of a call and the simulated provider: who calls, at which try, with which random numbers, and what faults
+ * it meets.
  *
  * Two sources of numbers decide: that of the prompt, the same at every try (how long the answer is), and that of the
  * try (how long it takes, whether a fault hits). So a call that is repeated meets the same model in another moment.

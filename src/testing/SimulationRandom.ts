@@ -3,10 +3,9 @@
  *
  * A sequential generator would give the n-th arrival the n-th numbers, so that
  * two clients who send the same prompts in another order would meet another
- * provider. Here the numbers of a call hang on the seed, the prompt, the count
- * of tries of that prompt and the purpose: two clients, or the same client in
- * process and over HTTP, meet the same answers, lengths, latencies and faults.
- * That is the "common random numbers" method of comparing systems.
+ * provider. Here the numbers of a call depend on the seed, the prompt, the number of tries of that prompt and the
+ * purpose: two clients, or the same client in process and over HTTP, meet the same answers, lengths, latencies and
+ * faults. That is the "common random numbers" method of comparing systems.
  *
  * **Details**: the words are folded through the finalizer of MurmurHash3
  * (32 bits); a uniform number takes 53 bits of two such words.
@@ -81,7 +80,7 @@ export const draw = (distribution: Distribution, from: Source, index: number): n
   }
 }
 
-/** Cuts a log-normal without a `max`, whose exponential would overflow where `sigma` is absurd. */
+/** Bounds a log-normal without a `max`: with an absurd `sigma` its exponential would overflow. */
 const widest = 1e12
 
 const logMedian = (distribution: Extract<Distribution, { readonly kind: "lognormal" }>): number =>

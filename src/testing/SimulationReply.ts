@@ -143,7 +143,7 @@ export const outOfCredits: ProviderError.Description = {
   type: "credit_limit"
 }
 
-/** Takes a wait that is a whole number but for the nudge of `Limit.waitFor` for one. */
+/** Rounds a wait that is a whole number except for the small addition of `Limit.waitFor`. */
 const exact = (wait: number): number => wait * (1 - 2e-9) - 2e-9
 
 /** Writes a wait that is never too short: rounded up to the second or the millisecond, and one of them at least. */

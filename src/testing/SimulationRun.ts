@@ -41,7 +41,7 @@ export interface Run {
   readonly scale: () => number
 }
 
-/** Tells whether time can run at a scale: beyond these, waits are no numbers of milliseconds any more. */
+/** Tells whether time can run at a scale: beyond these bounds, waits cannot be expressed in milliseconds. */
 export const isScale = (scale: number): boolean => scale >= 1e-6 && scale <= 1e6
 
 const checked = (scale: number): number =>
@@ -111,7 +111,7 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
         ? Effect.never
         : Effect.flatMap(now, (from) => at > from ? sleep(at - from) : Effect.void),
     reset: (options, seed) => {
-      // ids go on counting: a call of before that ends late must not end another
+      // ids go on counting: a call from before that ends late must not end another
       state = { ...Simulation.make(options, seed), nextId: state.nextId }
       base = undefined
     },
@@ -122,7 +122,7 @@ export const make = (options: Simulation.Options = {}, seed = 1, initialScale = 
           const at = read(clock)
           base = { nanos: clock.monotonicTimeNanosUnsafe(), at }
           scale = pace
-          // whoever wakes may sleep again at once
+          // a sleeper that wakes may sleep again at once
           const asleep = Array.from(sleepers)
           for (const wake of asleep) wake()
         })

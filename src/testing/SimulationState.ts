@@ -221,7 +221,7 @@ export const costNanoUsd = (
   ))
 }
 
-/** Holds what has happened to a tag that no call has borne yet. */
+/** Holds the counts of a tag that no call has had yet. */
 export const unseen: Tag = { arrivals: 0, succeeded: 0, billedNanoUsd: 0n }
 
 /** Bills an organization for something other than a call: a job, a batch row. */

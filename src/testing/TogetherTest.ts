@@ -240,7 +240,7 @@ export interface LayerOptions extends Options {
 /** Provides a real `Together` client over the stand-in, with a fake key: all a program's test needs. */
 export const layer = (options?: LayerOptions): Layer.Layer<Together.Together | TogetherTest | HttpClient.HttpClient> =>
   Together.layerHttp({ ...options?.together, apiKey: Redacted.make("test-key-not-a-real-one") }).pipe(
-    // the key is there and a base URL, where one is given, is the test's own mistake
+    // the key is given, and a wrong base URL is a mistake of the test itself
     Layer.orDie,
     Layer.provideMerge(layerHttp(options))
   )
@@ -310,7 +310,7 @@ export type Mock =
   & { readonly [K in Exclude<keyof Together.Service, Group>]?: Together.Service[K] }
   & { readonly [G in Group]?: Partial<Together.Service[G]> }
 
-/** Keeps a mock from passing for a promise, which `await` would wait for: it has every property. */
+/** Keeps a mock, which has every property, from looking like a promise that `await` would wait for. */
 const noPromise = { then: undefined }
 
 /** Mocks one group of operations, which `Layer.mock` of the whole service takes for a plain value. */

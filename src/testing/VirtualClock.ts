@@ -153,8 +153,8 @@ export const wrap = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: Options)
  *
  * **Gotchas**
  *
- * A layer does not know which fiber is the main one, so it cannot tell a hang: prefer {@link run}, but where several
- * effects share a layer, whose time must go on from one to the next.
+ * A layer does not know which fiber is the main one, so it cannot detect a hang. Prefer {@link run}, unless several
+ * effects share a layer whose time must go on from one to the next.
  */
 export const layer = (options?: Options): Layer.Layer<never> => {
   const settings = check({ ...options, wakeup: "outside" })

@@ -49,11 +49,14 @@ export interface BatchBudget {
 /** What one part holds of the budget. */
 export interface Reserve {
   /**
-   * Charges the ledger, and then gives it back: who waits for room finds both. `spent` is what the part is known to have
-   * cost, `unknown` whether it may have cost more. Hands back what is assumed besides.
+   * Charges the ledger, and then gives the bound back, so that parts which wait for room find both. `spent` is what the
+   * part is known to have cost, `unknown` whether it may have cost more. Returns what is assumed besides.
    */
   readonly end: (spent: bigint, unknown: boolean) => Effect.Effect<bigint>
-  /** What the ledger holds for it; absent where nobody keeps one, and of parts of earlier runs, which theirs has charged. */
+  /**
+   * What the ledger holds for it; absent if there is no ledger, and for parts of earlier runs, which the ledgers of
+   * those runs have charged.
+   */
   readonly reservation?: Credits.Reservation | undefined
 }
 
@@ -87,7 +90,7 @@ export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Led
     running--
   }
 
-  /** Lets a part go, and wakes who waits for room. */
+  /** Releases the bound of a part, and wakes parts that wait for room. */
   const release = (high: bigint, besides: bigint): void => {
     drop(high)
     assumed += besides

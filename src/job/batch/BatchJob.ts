@@ -125,12 +125,14 @@ const drive = Effect.fnUntraced(
     /** Ids of rows that are in a part of an earlier run and have to be answered. */
     const awaited = new Set<string>()
 
-    /** Decides about a row that a part is known to hold: its answer is paid, whatever the journal holds of its id. */
+    /**
+     * Decides about a row that a part is known to hold: its answer is paid for, whatever the journal says about its id.
+     */
     const awaiting = { retryErrors: true, changed: "resend" } as const
 
     /**
-     * Decides about a row of a part: by what the part was made of, its rows were sent as they stand. A part that lost
-     * what its rows ask for, in a damaged journal, tells nothing of a row that has changed.
+     * Decides about a row of a part: if the row still asks what the part notes, it was sent as it stands. If a damaged
+     * journal lost what the rows of a part ask for, a changed row cannot be recognized.
      */
     const judge = (row: Row.Row, { asks, retried }: Parts.Part) =>
       Admission.judge(row, journal, {
@@ -155,7 +157,7 @@ const drive = Effect.fnUntraced(
       }
     }
 
-    // one that may have to be created can end the job: whatever `parallel`, the others are looked at first
+    // a batch that may have to be created can end the job, so the others are looked at first, whatever `parallel` is
     const doubt = ({ part }: BatchWork.UnderWay) => part.batchId === undefined ? 1 : 0
     const found = yield* BatchRows.find(batches.open, context.rows, judge)
     for (const { rows } of found) {

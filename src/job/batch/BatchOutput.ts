@@ -34,11 +34,11 @@ const messageOf = (u: unknown): string =>
     ? u["message"]
     : Json.stringify(u ?? null) ?? "words that nest too deep to be written"
 
-/** Batches answer chats, and a chat is answered by a choice at the least. */
+/** Batches answer chats, and an answer to a chat has at least one choice. */
 const hasChoice = (body: unknown): boolean =>
   Row.isObject(body) && Array.isArray(body["choices"]) && body["choices"].length > 0
 
-/** Reads an answer that counts as a success, and may be none. */
+/** Reads what counts as a success, but may not be an answer. */
 const readSuccess = (status: number, body: unknown): Said => {
   const billed = { body }
   if (!hasChoice(body)) {

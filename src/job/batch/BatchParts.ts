@@ -68,7 +68,7 @@ export const open = (
   return Array.from(open.values())
 }
 
-/** Leaves out what notes say of batches: those of an emulator end with it. */
+/** Leaves out what notes say about batches, since those of an emulator end with it. */
 export const withoutBatches = <Note extends { readonly name: string }>(notes: ReadonlyArray<Note>) =>
   notes.filter(({ name }) => name !== "batch")
 
@@ -119,7 +119,10 @@ export interface Gatherer {
 /** A part with its rows. */
 export interface Full {
   readonly part: Part
-  /** An id may stand on a second line, which is not sent: the lines of the part do not tell its rows. */
+  /**
+   * An id may be on a second line, which is not sent, so the range of lines alone does not tell which rows are in the
+   * part.
+   */
   readonly rows: ReadonlyArray<Row.Row>
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a job through batches asks of the provider: to store a file, to create its batch in no case twice, to tell when
- * it has ended and what it said.
+ * What a job through batches asks of the provider: to store a file, to create its batch and never a second one, to tell
+ * when it has ended and what it said.
  *
  * ```text
  * upload ─▶ create ─┬─ id ──────────────────────▶ poll ─▶ collect
@@ -43,7 +43,7 @@ const patience = () => {
   return Effect.fnUntraced(function*<A>(ask: Effect.Effect<A, TogetherError.TogetherError>) {
     const now = yield* SteadyClock.make
     const startedAt = now() / 1000
-    /** What another one is answered does not tell of this one: there is no row to give up, and to stop ends the job. */
+    /** Answers to other batches say nothing about this one: there is no row to give up, and stopping ends the job. */
     const health = (): Patience.Health => ({ startedAt, lastAnswerAt: undefined, answers: answered ? 1 : 0 })
     for (let waits = 0;; waits++) {
       const result = yield* Effect.result(ask)
@@ -93,8 +93,8 @@ export interface BatchProvider {
    */
   readonly create: (part: Parts.Part, fileId: string) => Effect.Effect<string, NotCreated>
   /**
-   * Waits for a batch to end; nothing where there is no such batch. A look without an answer is no news, and one that is
-   * complete and names no file is looked at again: its answers may not be stored yet.
+   * Waits for a batch to end; nothing where there is no such batch. A look without an answer changes nothing. A batch
+   * that is complete but names no file is looked at again, since its answers may not be stored yet.
    *
    * @param pause lasts from one look to the next
    */

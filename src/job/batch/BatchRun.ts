@@ -29,7 +29,7 @@ export interface Outcome {
   readonly said: ReadonlyMap<string, Output.Said>
   /** What is said of every row, where the whole batch failed. */
   readonly hopeless: Output.Said | undefined
-  /** Whether Together knows the batch, or a file of its answers, no more: what it cost is not known. */
+  /** Whether Together no longer knows the batch, or a file of its answers, so that its cost is not known. */
   readonly gone: boolean
 }
 
@@ -67,7 +67,7 @@ export interface Options {
   readonly stop: (why: Stop.Stop) => Effect.Effect<never>
 }
 
-/** Longest time that batches are looked at once more before the job ends. */
+/** Longest time for which the job waits, at its end, for the last look at its batches. */
 const lastLook = Duration.minutes(1)
 
 /** Names the end of a job by an error of the provider that concerns all of it. */
@@ -102,13 +102,16 @@ const runningOf = (parts: Iterable<Parts.Part>, less: ReadonlyMap<string, Less>)
 
 /** Makes what brings parts through their batches. */
 export const make = ({ journal, poll, provider, report, stop }: Options): BatchRun => {
-  // one creation at a time: where all are refused, the stop leaves none of the others in doubt
+  // one creation at a time: if all are refused, the stop leaves no other one in doubt
   const creation = Semaphore.makeUnsafe(1)
   const open = Parts.open(journal.notes)
   /** Parts that the journal knows to be open. */
   const openParts = new Map(open.map((part) => [part.name, part]))
   const lessOf = new Map<string, Less>()
-  /** Names the parts of earlier runs, where one of these was told that answers are missing: the user has read it. */
+  /**
+   * Holds the names of the open parts of earlier runs, if one of those runs reported missing answers: the user has read
+   * it.
+   */
   const told = new Set(open.some((part) => part.missing === true) ? open.map(({ name }) => name) : [])
 
   /** Parts whose batch is awaited, or read: each is told when it was looked at since the job ends, or is settled. */
@@ -131,7 +134,7 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
       return Effect.forEach(Array.from(awaited.values()), Deferred.await, { concurrency: "unbounded", discard: true })
     }).pipe(Effect.timeoutOption(lastLook), Effect.andThen(refuse(error)))
 
-  /** Lasts from one look at a batch to the next; where the job ends there is one more look, and that tells of itself. */
+  /** Waits from one look at a batch to the next. When the job ends there is one more look, which is reported. */
   const pause = (looked: Deferred.Deferred<void>) =>
     Effect.suspend(() =>
       Deferred.isDoneUnsafe(ends)
@@ -181,7 +184,9 @@ export const make = ({ journal, poll, provider, report, stop }: Options): BatchR
     return batchId
   })
 
-  /** Stops the first run that finds answers missing: they were billed, and may come back, or belong to another account. */
+  /**
+   * Stops the first run that finds answers missing: they were billed, and may reappear, or belong to another account.
+   */
   const miss = Effect.fnUntraced(function*(part: Parts.Part, batchId: string, lost: string, remedy: string) {
     const what = `Together knows no ${lost}, which was begun for ${part.rows} ${part.rows === 1 ? "row" : "rows"}`
     if (told.has(part.name)) return Report.warn(report, `${what}; those without an answer are batched again`)

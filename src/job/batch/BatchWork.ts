@@ -1,6 +1,6 @@
 /**
- * The way of one part of a job: room in the budget, its batch, the settlement of its rows, and another part for those
- * that it has no last word on.
+ * The way of one part of a job: room in the budget, its batch, the settlement of its rows, and another part for the
+ * rows without a final verdict.
  *
  * ```text
  * row ─▶ gather ─▶ run: reserve ─▶ submit ───┐
@@ -64,7 +64,7 @@ export interface BatchWork {
    * is paid. A part stays open while the input's selection leaves out rows of it.
    */
   readonly reopen: (reopened: BatchRows.Reopened) => UnderWay
-  /** Settles the rows of a part, and batches again those that it has no last word on. */
+  /** Settles the rows of a part, and batches those again that have no final verdict. */
   readonly finish: (underWay: UnderWay) => Effect.Effect<void, JobError>
   /** Models without a price that a budget can hold, with what said so and their rows. */
   readonly unpriced: Job.Ending["abandoned"]
@@ -82,7 +82,7 @@ export const make = (
   const finish: (underWay: UnderWay) => Effect.Effect<void, JobError> = Effect.fnUntraced(
     function*({ lacking, part, reserve, rows }) {
       const found = yield* batches.outcome(part)
-      // a part that never became a batch was no round
+      // a part that never became a batch does not count as a round
       const round = found === undefined ? part.round : part.round + 1
       const again: Array<Row.Row> = []
       const last: Array<readonly [Row.Row, Output.Said]> = []

@@ -37,8 +37,8 @@ export interface Claim {
   /** Whether the file of errors may be removed where nothing failed. */
   readonly removable: boolean
   /**
-   * Is asked for before something is written to a file: lets the journal name it, and fails once its lock is another
-   * process's.
+   * Must run before something is written to a file: lets the journal name it, and fails once another process has its
+   * lock.
    */
   readonly writing: (path: string) => Effect.Effect<void, OutputError | JournalError>
 }

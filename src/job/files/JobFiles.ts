@@ -280,7 +280,7 @@ export const around = <E, R>(
         journal.settled,
         (settled) => outputs.emit(settled.filter(of).map(Settled.ofRecord))
       )
-    // What takes nothing back is told what a row came to before when it is known that it still counts.
+    // An output that cannot be rewritten gets the earlier outcome of a row only once it is known to count still.
     const lateOk = !outputs.regular.results && resent
     const lateFailed = !outputs.regular.errors && (resent || options.retryErrors === true)
     const late = !inOrder && (lateFailed || (lateOk && !asItComes))

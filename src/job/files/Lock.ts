@@ -14,7 +14,7 @@
  * through all this (a suspended machine) finds a foreign token, or none, at its next heartbeat and fails with
  * `lock-lost`. What it appends until then are whole lines: of two records of a row the later one counts. A lock that
  * cannot be read for another reason (no file handle left) says nothing: its owner looks again at the next heartbeat.
- * What stands at the path and is no lock is never removed.
+ * A file at the path that is not a lock is never removed.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -70,7 +70,7 @@ const decodeContent = Schema.decodeOption(Content)
 
 const beginning = "{\"token\":"
 
-/** Tells whether a file is a lock, or one that was not written to its end: any other is somebody's, and not removed. */
+/** Tells whether a file is a lock, or the beginning of one; any other file belongs to somebody, and is not removed. */
 const isLock = (seen: string | undefined): boolean =>
   seen === undefined || seen.slice(0, beginning.length) === beginning.slice(0, seen.length)
 
@@ -108,8 +108,8 @@ export const acquire = Effect.fnUntraced(function*(
   const is = (file: string, seen: string | undefined, unread: boolean) =>
     Effect.orElseSucceed(Effect.map(read(file), (now) => now === seen), () => unread)
   /**
-   * Removes a file that is what it was. It is moved first, and looked at again: whoever sleeps between a look and a
-   * removal wakes up before another one's file, and puts it back.
+   * Removes a file if it is still what it was. It is moved first and then looked at again: if the process slept between
+   * the look and the move, it may have moved another process's file, and puts it back.
    */
   const discard = Effect.fnUntraced(function*(file: string, seen: string | undefined) {
     const aside = `${file}.${token}`
@@ -173,11 +173,11 @@ export const acquire = Effect.fnUntraced(function*(
     if (yield* Effect.uninterruptible(removed)) return
     const left = yield* Effect.orElseSucceed(read(guard), () => undefined)
     yield* Effect.sleep(heartbeat)
-    // only who was stopped in between can leave it there that long
+    // only a process that was stopped in between can leave it there that long
     yield* discard(guard, left)
   })
 
-  // a file that is being made is made, interrupted or not: only what waits in between can be
+  // making the file is not interrupted, only the waits in between are
   yield* Effect.uninterruptibleMask((restore) => {
     const take = Effect.gen(function*() {
       while (!(yield* create)) {

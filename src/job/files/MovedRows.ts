@@ -51,7 +51,7 @@ const moved = (line: number, from: number, journal: Journal.Journal) =>
 /**
  * Hands on the lines of an input, and fails at the first row that has moved.
  *
- * @param isOwn tells of a row that it needs no look: it was not chosen, or is known to stand where it stood
+ * @param isOwn tells that a row need not be checked: it was not chosen, or is known to be where it was
  *
  * **Errors**: `JournalError` `row-moved`.
  */

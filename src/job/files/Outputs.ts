@@ -177,7 +177,7 @@ export const open = Effect.fnUntraced(function*(
       return count
     }))
 
-  /** Ends a file; returns its rows. */
+  /** Ends a file; returns the number of its rows. */
   const close = Effect.fnUntraced(
     function*(file: Projection.Projection, ok: boolean, stale: boolean, emitted: number) {
       const intact = yield* file.intact
@@ -206,7 +206,7 @@ export const open = Effect.fnUntraced(function*(
     emit,
     regular: { results: results?.regular === true, errors: failures.regular },
     finish: Effect.fnUntraced(function*(ended) {
-      // Rows that were sent again stand in the files with what they were answered before, too: the journal tells which.
+      // The files also hold earlier outcomes of rows that were sent again: the journal tells which ones count.
       const lacking = inOrder && partial(ended)
       const ok = results?.regular === true
         ? yield* close(results, true, inOrder ? lacking : resent, rows.ok)

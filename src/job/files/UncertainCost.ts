@@ -79,8 +79,9 @@ export const make = (journal: Journal.Journal): UncertainCost => {
   let durable = 0
 
   /**
-   * Changes what is noted, in the one step in which the line that says so gets its place: nobody takes for noted what has
-   * none, whoever is interrupted before it has. It stays for whoever is interrupted while it waits.
+   * Changes what is noted in the same step in which its line gets its place in the journal. So nothing counts as noted
+   * without a place, if the fiber is interrupted before; and once it has its place it stays, if the fiber is
+   * interrupted while it waits.
    */
   const change = <A>(
     by: bigint,
@@ -172,7 +173,7 @@ export const make = (journal: Journal.Journal): UncertainCost => {
       // of a row that stays undone, a failure may have said what it cost
       const ended = Effect.flatMap(following.spending, (spending) => add(charged(spending) - noted))
       return Effect.gen(function*() {
-        // who waits for the journal to fail is the job itself
+        // the job itself waits for the journal to fail
         yield* Effect.forkScoped(Effect.ignore(growing))
         yield* Effect.forkScoped(Effect.ignore(stopping))
         const lost = Effect.raceFirst(journal.lost, Deferred.await(broken))

@@ -163,7 +163,7 @@ export const open = Effect.fnUntraced(function*(
   if (census.head === undefined) {
     yield* line(Format.encodeHead({ v: Format.version, input, ...(target === undefined ? {} : { target }) }))
   } else {
-    // the rest of a stream may be another one though it begins alike
+    // the rest of a stream may be different even if it begins the same
     if (input.hash === undefined || input.bytes === undefined || census.input?.hash !== input.hash) {
       yield* line(Format.encodeNote("input", input))
       Scan.newInput(census, input)
