@@ -1,9 +1,10 @@
 /**
  * Reads a complete answer: its JSON, checked by a schema, and what it says of its usage.
  *
- * An answer that is not what it should be fails with `DecodeError`, which says where it went wrong and keeps keys and
- * prompts out of it. One whose generation the provider gave up fails with `StreamError`, as a stream does. One that ends
- * early is a connection that was cut where no transport could notice it: a compressed one, or one of unknown length.
+ * An answer that is not what it should be fails with `DecodeError`, which says where it went wrong, without keys and
+ * prompts. An answer whose generation the provider gave up fails with `StreamError`, as a stream does. An answer that
+ * ends early means a connection that was cut without the transport noticing: of a compressed body, or one of unknown
+ * length.
  */
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -41,7 +42,7 @@ export interface Read<A> {
 export const issueOf = (error: Schema.SchemaError, secrets: Secrets): string =>
   redact(error.message.split("\n").map((line) => line.trim()).join(" "), secrets).slice(0, 500)
 
-/** Decodes, but passes what is recognized as it stands: wire schemas change nothing they accept. */
+/** Decodes, but returns a recognized value as it is, since wire schemas change nothing that they accept. */
 export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined, decode: Decode<A>): Decode<A> =>
   recognize === undefined
     ? decode
@@ -49,13 +50,13 @@ export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined,
     : (u) => recognize(u) ? Result.succeed(u as A) : decode(u)
 
 /**
- * Tells whether nothing but its end says how long a body is: over HTTP/1 that of the connection, over HTTP/2 that of its
- * stream, and some transports take a reset for one.
+ * Tells whether only the end of a body says how long it is: over HTTP/1 the end of the connection, over HTTP/2 that of
+ * its stream, for which some transports take a reset.
  */
 const isUnmeasured = (headers: Answered["headers"]): boolean =>
   headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
 
-/** Reads an answer, or says why it is none. */
+/** Reads an answer, or says why it cannot be read. */
 export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,
   answer: Answered,

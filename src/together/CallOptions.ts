@@ -1,5 +1,5 @@
 /**
- * What callers say of one call, and are told of it: options, and calls by path.
+ * What callers say about one call and are told about it: options, calls by path, and what was answered.
  *
  * `Together` exports all of it; `Client` makes the calls.
  */
@@ -20,9 +20,9 @@ export interface CallOptions {
   /** Rank in the lane's queue: `"interactive"`, `"normal"`, `"bulk"`, or 0 (first) to 499. Default: the client's, `"normal"`. */
   readonly priority?: Priority | undefined
   /**
-   * Time for the whole call: waits, those at a suspended account too, retries, fallbacks and the stream's end included. Of 0
-   * or less, nothing is sent. A call that reaches it fails with `RequestTimeoutError` of phase `"deadline"`, earlier with the
-   * last error, or with `LaneOverflowError`, where it could not end in time. Default: the client's, else none.
+   * Time for the whole call, including waits (also for credit), retries, fallbacks and the rest of a stream. At 0 or
+   * less nothing is sent. A call that reaches it fails with `RequestTimeoutError` of phase `"deadline"`; one that could
+   * not end in time fails earlier, with its last error or with `LaneOverflowError`. Default: the client's, else none.
    */
   readonly deadline?: Duration.Input | undefined
   /** When to retry; `Schedule.recurs(0)` for never. Default: the client's schedule. */
@@ -31,17 +31,20 @@ export interface CallOptions {
    * Models to turn to, in this order, when the one asked for cannot serve the call. Each is priced, queued and retried
    * as a call of its own; the deadline is shared. Default: none.
    *
-   * **Gotchas**: a call by path takes none, as only you know where its body names the model.
+   * **Gotchas**: a call by path takes no fallback, since only you know where its body names the model.
    */
   readonly fallback?: ReadonlyArray<string> | undefined
   /** Asks for a slow answer a second time; streams are never hedged. Default: the client's, else never. */
   readonly hedge?: Pipeline.HedgeOptions | undefined
-  /** Your own word for a group of calls: budgets and spans use it, and what its calls generate is learned apart. */
+  /**
+   * Your own word for a group of calls: budgets and spans use it, and how much its calls generate is learned
+   * separately.
+   */
   readonly label?: string | undefined
   /** Name of the provider's pool, where a model has several. Default: the serverless pool. */
   readonly pool?: string | undefined
   /**
-   * Runs once a call is answered, before the caller sees the answer; of a stream, at its end. Default: nothing.
+   * Runs once a call is answered, before the caller sees the answer; for a stream, at its end. Default: nothing.
    *
    * **Details**: permit, limits and money are settled by then, and no deadline bounds it. A defect in it is a defect of the call.
    */
@@ -54,17 +57,20 @@ export interface Answered {
   readonly operation: string
   /** The model that answered, which may be a fallback; `""` where the operation has none. */
   readonly model: string
-  /** Attempts made for the call, the first included; of a fallback's, those of `model`. A hedge is part of its attempt. */
+  /**
+   * Attempts made for the call, the first included; with fallbacks, only those of `model`. A hedge is part of its
+   * attempt.
+   */
   readonly attempts: number
   /** HTTP status of the answer. */
   readonly status: number | undefined
   /** The provider's id of the exchange. */
   readonly requestId: string | undefined
-  /** What the answer says it consumed; `undefined` where it does not. */
+  /** What the answer says the call consumed; `undefined` if it does not say. */
   readonly usage: Usage | undefined
   /**
-   * What it cost, by the client's `prices`. Where the usage does not say: assumed by what arrived, of a stream, or as the
-   * ledger of `Credits` charges it; else, and without a price, unknown with a reason.
+   * What it cost, by the client's `prices`. Without usage it is assumed: for a stream by what arrived, else as the
+   * ledger of `Credits` charges it. Without such a ledger, or without a price, it is unknown, with a reason.
    */
   readonly cost: Price.Cost
 }
@@ -72,8 +78,8 @@ export interface Answered {
 /** Steers a call whose cost the client cannot know. */
 export interface CreationOptions extends CallOptions {
   /**
-   * What it may cost at the most and at the least, as you know it: budgets then hold it. Default: unknown, which a budget
-   * refuses unless `unknownPrice` of `Credits` allows it.
+   * The most and the least that it may cost, as you know it, so that budgets can hold it. Default: unknown, which a
+   * budget refuses unless `unknownPrice` of `Credits` allows it.
    */
   readonly cost?: Price.Estimate | undefined
 }
@@ -91,29 +97,34 @@ export interface RawRequest {
   /** Sent as multipart; excludes `body`. */
   readonly form?: FormData | undefined
   /**
-   * Collects the texts of `form`, which no error may quote. Default: none is known, so that an error says no more of an
-   * answer than the words of its kind.
+   * Collects the texts of `form`, which no error may quote. Default: they are not known, so an error quotes nothing of
+   * an answer but the words that name its kind.
    */
   readonly formTexts?: Exchange["formTexts"]
-  /** Selects the lane. Default: the body's, where `path` is that of a typed operation, else the lane of calls without one. */
+  /** The model, which selects the lane. Default: the body's, if `path` is that of a typed operation, else none. */
   readonly model?: string | undefined
   /** Names the operation in errors, spans and metrics. Default: `"request"`. */
   readonly operation?: string | undefined
   /** True where a repeat after an ambiguous failure does no harm. Default: true for GET, HEAD, PUT and DELETE. */
   readonly idempotent?: boolean | undefined
-  /** What the call may consume. Default: where `path` is that of a typed operation, as that one; else nothing. */
+  /**
+   * What the call may consume. Default: if `path` is that of a typed operation, what that may consume; else nothing.
+   */
   readonly estimate?: TokenEstimate | undefined
   /**
-   * What the call may cost, where a `Credits` service keeps budgets; `"free"` where nothing: it is then sent while the
-   * account is suspended, too. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given; where `path`
-   * is that of a typed operation, as that one; else unknown, as of a model without a price.
+   * What the call may cost, for the budgets of a `Credits` service. `"free"` means nothing, and such a call is also
+   * sent while the account is suspended. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given;
+   * as a typed operation, if `path` is that of one; else unknown, like a model without a price.
    */
   readonly cost?: Price.Estimate | "free" | undefined
 }
 
 /** Describes a call by path whose answer is JSON. */
 export interface PathRequest<A> extends RawRequest {
-  /** Decodes the JSON of the answer, of a stream that of each event; an empty answer is `undefined`, else `null`. */
+  /**
+   * Decodes the JSON of the answer, or of each event of a stream. An empty answer is decoded as `undefined`, or else as
+   * `null`.
+   */
   readonly response: Schema.Codec<A, unknown>
 }
 

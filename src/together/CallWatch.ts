@@ -7,9 +7,10 @@
  *           └────── retry, credit again ◀───────┘
  * ```
  *
- * Who may leave a call early gives it a watch, and reads there whether that cuts off what may be billed. Only a client
- * of ours writes it: for whatever else answers, a call is on the wire from its beginning to its end. A watch is for
- * calls one after another, whose attempts it adds up; of calls side by side the last change counts.
+ * A caller that may leave a call early gives it a watch, and reads there whether leaving cuts off something that may be
+ * billed. Only a client of ours writes to it: for anything else that answers, a call is on the wire from its beginning
+ * to its end. A watch is for calls one after another, whose attempts it adds up; of calls side by side only the last
+ * change is seen.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,7 +20,7 @@ import * as Schedule from "effect/Schedule"
 import * as Usage from "../domain/Usage.ts"
 import type * as Price from "../policy/Price.ts"
 
-/** What a call took that brought no answer. */
+/** What a call without an answer has consumed and cost. */
 export interface Took {
   readonly usage: Usage.Usage
   /** Absent where the price is unknown. */
@@ -33,7 +34,7 @@ export const both = (a: Took | undefined, b: Took | undefined): Took | undefined
     nanoUsd: a.nanoUsd === undefined && b.nanoUsd === undefined ? undefined : (a.nanoUsd ?? 0n) + (b.nanoUsd ?? 0n)
   }
 
-/** Is told what a call may cost while attempts of it are out. */
+/** Is told what a call may cost while attempts of it are on the wire. */
 export interface Outlay {
   /** Takes in an attempt that may cost so many nano-dollars, at once; the effect waits until it may be sent. */
   readonly begin: (nanoUsd: bigint) => Effect.Effect<void>
@@ -47,13 +48,13 @@ export interface CallWatch {
   onWire: boolean
   /** Attempts that were sent, each try of a hedged one too; absent while no client of ours has made a call. */
   attempts: number | undefined
-  /** What calls that failed say that they took, and what that costs; absent where none says so. */
+  /** What failed calls say they consumed, and what that costs; absent if none says so. */
   failed?: Took | undefined
-  /** Is told of each attempt as it is sent. Default: nobody is. */
+  /** Runs for each attempt as it is sent. Default: nothing. */
   readonly onSent?: (() => void) | undefined
-  /** Who has to know what may be billed before it is sent. Default: nobody. */
+  /** Must know what may be billed before it is sent. Default: nobody does. */
   outlay?: Outlay | undefined
-  /** Tells whether nothing more is to be sent: the failure of an attempt is the last word then. */
+  /** Tells whether nothing more is to be sent: then the failure of an attempt is final. */
   readonly isStopped: () => boolean
 }
 
@@ -73,14 +74,20 @@ export const begin = (context: Context.Context<never>): CallWatch | undefined =>
   return watch
 }
 
-/** Lets a call wait, in one step: who stops finds either what waits, or what asks here and learns that it must not. */
+/**
+ * Lets a call wait, in one step: whoever stops the calls finds it waiting, or the call finds here that it must not
+ * wait.
+ */
 const waits = (watch: CallWatch): boolean => {
   if (watch.isStopped()) return false
   watch.onWire = false
   return true
 }
 
-/** Tells that an attempt is sent now; false where nothing more is: an interruption that is put off lets it come so far. */
+/**
+ * Notes that an attempt is sent now; false if nothing more is to be sent. A call gets here after a stop if its
+ * interruption is delayed.
+ */
 export const sends = (watch: CallWatch): boolean => {
   if (watch.isStopped()) return false
   watch.onWire = true
@@ -89,7 +96,10 @@ export const sends = (watch: CallWatch): boolean => {
   return true
 }
 
-/** Sends an attempt that may cost so much once who has to know it does; `billed` tells whether one that ended so may be. */
+/**
+ * Sends an attempt once its possible cost is known where it must be; `billed` tells whether an attempt that ended so
+ * may be billed.
+ */
 export const outlaid = <A, E, R>(
   attempt: Effect.Effect<A, E, R>,
   { outlay }: CallWatch,
@@ -97,7 +107,7 @@ export const outlaid = <A, E, R>(
   billed: (exit: Exit.Exit<A, E>) => boolean
 ): Effect.Effect<A, E, R> =>
   outlay === undefined || nanoUsd === 0n ? attempt : Effect.suspend(() => {
-    // what was not taken in has no end: an interruption that comes before leaves no less than is out
+    // `begin` and `end` come in pairs: an interruption before `begin` leaves the sum as it is
     const known = outlay.begin(nanoUsd)
     return Effect.onExit(
       Effect.andThen(known, attempt),
@@ -105,7 +115,7 @@ export const outlaid = <A, E, R>(
     )
   })
 
-/** Tells that a call has failed, and what it took all the same. */
+/** Notes that a call has failed, and what it consumed all the same. */
 export const failed = (watch: CallWatch, usage: Usage.Usage, cost: Price.Cost): void => {
   watch.failed = both(watch.failed, { usage, nanoUsd: cost._tag === "Known" ? cost.nanoUsd : undefined })
 }
@@ -117,8 +127,8 @@ export const retrying = <I>(
 ): Schedule.Schedule<unknown, I> => Schedule.while(schedule, () => Effect.sync(() => waits(watch)))
 
 /**
- * Makes the attempts of a call, unless nothing more is to be sent: then it is interrupted. Where they are refused for
- * want of credit it may wait for some, and makes them anew; with nothing more to be sent, it is interrupted there.
+ * Makes the attempts of a call; if nothing more is to be sent, it is interrupted. If they are refused for want of
+ * credit, it may wait for credit and make them again, or, if nothing more is to be sent, is interrupted there.
  */
 export const sending = <A, E, R>(attempts: Effect.Effect<A, E, R>, watch: CallWatch): Effect.Effect<A, E, R> => {
   const told = Effect.tapError(

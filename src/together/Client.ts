@@ -60,7 +60,7 @@ export interface Client {
   readonly text: (request: RawRequest, options?: CallOptions) => Effect.Effect<string, TogetherError>
 }
 
-/** An answer that is awaited whole is not asked for in pieces, whatever the request says. */
+/** If an answer is awaited whole, it is not asked for as a stream, whatever the request says. */
 const wholly = (request: unknown): unknown => {
   if (!Predicate.hasProperty(request, "stream") || !request.stream) return request
   const { stream: _, ...rest } = request
@@ -69,7 +69,10 @@ const wholly = (request: unknown): unknown => {
   return whole
 }
 
-/** Finds the schedule that the calling fiber has of its own, else this one; asked at a call's first failure, not before. */
+/**
+ * Finds the schedule of the calling fiber, if it has one, else this one. It is looked up at a call's first failure, not
+ * before.
+ */
 export const nearest = (own: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
   Schedule.fromStep(
     Effect.contextWith((context: Context.Context<never>) =>
@@ -266,7 +269,7 @@ const unfit = (
 const choicesOf = (request: unknown): number | undefined =>
   Predicate.hasProperty(request, "n") && typeof request.n === "number" ? request.n : undefined
 
-/** Remembers of an answer what its text does not say. */
+/** Remembers what the text of an answer does not say. */
 const seen = (
   observed: Pipeline.Observed,
   answer: Subject.Head

@@ -1,9 +1,9 @@
 /**
  * The guards that a context brings.
  *
- * A client asks two contexts: the one it was made in, and that of the fiber that calls for what the first has not. So a
- * guard that reaches only one of the two, such as a layer merged beside the client's, guards all the same; and one that the
- * client was given stays in force, whatever else of its kind the program has.
+ * A client looks in two contexts: first in the one it was made in, and then, for what that lacks, in that of the
+ * calling fiber. So a guard that is in only one of the two, such as a layer merged beside the client's, still guards;
+ * and a guard that the client was given stays in force, whatever others of its kind the program has.
  */
 import * as Context from "effect/Context"
 import * as Breaker from "../guard/Breaker.ts"
@@ -21,7 +21,7 @@ export interface ContextGuards {
 
 const none: Partial<ContextGuards> = {}
 
-/** Reads the guards of a context, but for those that are given. */
+/** Reads the guards of a context, except those that are given. */
 export const of = (context: Context.Context<never>, given: Partial<ContextGuards> = none): ContextGuards => ({
   lanes: given.lanes ?? Context.getOrUndefined(context, Lanes.Lanes),
   credits: given.credits ?? Context.getOrUndefined(context, Credits.Credits),

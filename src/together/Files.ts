@@ -46,8 +46,8 @@ export interface FilesApi {
   /**
    * Stores a file. Sent once: an upload whose answer was lost is not repeated.
    *
-   * **Details**: what was written to a text is kept out of errors. Of a `Blob` nothing is known then, so an error says no
-   * more of the answer than the words of its kind.
+   * **Details**: a file that is given as text is kept out of errors. The content of a `Blob` is not known, so an error
+   * quotes nothing of the answer but the words that name its kind.
    */
   readonly upload: (file: {
     readonly content: string | Blob

@@ -30,9 +30,12 @@ import { ofCall } from "./error/Subject.ts"
 
 /** Holds what the calls of one client share, besides their transport. */
 export interface Shared {
-  /** Guards that its options name, else those of the context where it is made. What it has not, a call takes from its fiber. */
+  /**
+   * Guards from the client's options, or else from the context where it is made. A call takes missing ones from its
+   * fiber.
+   */
   readonly given: ContextGuards.ContextGuards
-  /** For calls that find none. */
+  /** For calls that find no others. */
   readonly lanes: Lanes.Service
   readonly account: string
   /** For calls that bring none, and whose fiber has none of its own. */
@@ -66,7 +69,7 @@ export interface GuardedCalls {
     options: CallOptions | undefined,
     attempt: (call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
   ) => Effect.Effect<A, TogetherError>
-  /** Runs a call that streams, once: who runs it again makes it anew. */
+  /** Makes the stream of a call. It runs once: to run it again, make it again. */
   readonly streamed: <Chunk>(
     subject: Subject,
     options: CallOptions | undefined,
@@ -75,7 +78,7 @@ export interface GuardedCalls {
 }
 
 const spanOptions = (call: Call) => ({
-  // no other span leaves the process, and by this kind a trace shows who was called
+  // only this span leaves the process, and its kind lets a trace show who was called
   kind: "client" as const,
   attributes: {
     "together.model": call.model,
@@ -85,7 +88,7 @@ const spanOptions = (call: Call) => ({
   captureStackTrace: false
 })
 
-/** Tells who watches a call what its failure took: a generation that failed may say it. */
+/** Tells the watch of a call what its failure consumed, which a failed generation may say. */
 const tellsFailure = <A>(
   self: Effect.Effect<A, TogetherError>,
   { watch }: Pipeline.Guards,
@@ -109,7 +112,7 @@ const numbering = <A>(attempt: (observed: Pipeline.Observed) => A) => {
   }
 }
 
-/** Says on an error what was called and how often it was attempted: guards know neither. */
+/** Adds to an error what was called and how often it was attempted, which guards do not know. */
 const told = (call: Call, error: TogetherError, attempts: number | undefined): TogetherError =>
   error.operation !== undefined && error.attempts !== undefined
     ? error
@@ -128,7 +131,7 @@ export const make = (shared: Shared): GuardedCalls => {
 
   const deadlineOf = (options: CallOptions | undefined): Duration.Duration | undefined => {
     const given = options?.deadline
-    // what is no duration is refused as a call is made
+    // an invalid duration is refused when a call is made
     return given === undefined ? shared.deadline : Option.getOrUndefined(Millis.read(given))
   }
 

@@ -1,7 +1,8 @@
 /**
- * Reads and writes JSON without a throw: what is none, or can be none, is `undefined`.
+ * Reads and writes JSON without throwing: text that is not JSON is read as `undefined`, and a value that JSON cannot
+ * hold is written as `undefined`.
  *
- * Plain functions, since a stream reads every event by one.
+ * Plain functions, since a stream calls one for every event.
  */
 import * as Predicate from "effect/Predicate"
 
@@ -22,7 +23,7 @@ const none: Fields = {}
 /** Reads the fields of an object; anything else has none. */
 export const fieldsOf = (value: unknown): Fields => Predicate.isReadonlyObject(value) ? value : none
 
-/** Tells whether a text that is no JSON is the beginning of an object or a list, which ended early. */
+/** Tells whether a text that is not JSON is the beginning of an object or a list that was cut off. */
 export const isCut = (text: string): boolean => {
   if (!/^\s*[[{]/.test(text)) return false
   let depth = 0

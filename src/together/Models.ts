@@ -33,7 +33,7 @@ export const Model = open({
   link: lenient(Schema.String),
   license: lenient(Schema.String),
   context_length: lenient(Schema.Finite),
-  /** Left out as a whole where one of its prices is no number: half a price misleads. */
+  /** Left out as a whole if one of its prices is not a number, since half a price misleads. */
   pricing: lenient(Pricing)
 })
 /** Describes a model. */
@@ -43,7 +43,7 @@ const readModel = Schema.decodeUnknownOption(Model)
 
 const readModels = SchemaParser.decodeUnknownEffect(Schema.Array(Model))
 
-/** Lists models: a bare array. An entry that is no model is left out; a list of nothing else fails. */
+/** Lists models: a bare array.An entry that is not a model is left out; a list without any model fails. */
 export const ModelList = Schema.Array(Schema.Unknown).pipe(
   Schema.decodeTo(
     Schema.Array(Schema.toType(Model)),

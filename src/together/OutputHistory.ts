@@ -2,14 +2,13 @@
  * What calls of each kind have generated so far, so that the next one reserves about what it will take.
  *
  * The shell around `policy/OutputEstimate`: one state per lane and one per label
- * in a lane, in memory. A label is a kind of prompt: its own answers are asked once
- * it has seen enough of them, those of its lane before. A refusal for tokens is one
- * of the lane, whichever label met it, and raises what all its labels reserve.
+ * in a lane, in memory. A label is a kind of prompt: once it has seen enough answers of its own, these are used, and
+ * before that those of its lane. A refusal for tokens is one of the lane, whichever label met it, and raises what all
+ * its labels reserve.
  *
- * A choice that sets no `max_tokens` has no bound of its own. Once enough such
- * calls of its kind were answered, one is learned from them (`policy/OpenOutput`), never
- * less than is assumed of a kind that is not known: a budget then need not reserve
- * the model's whole context.
+ * A call that sets no `max_tokens` has no bound of its own. Once enough such calls of its kind were answered, a bound
+ * is learned from them (`policy/OpenOutput`), which is never lower than the one assumed for an unknown kind. Then a
+ * budget need not reserve the model's whole context.
  */
 import type { Call, TokenEstimate } from "../domain/Call.ts"
 import * as OpenOutput from "../policy/OpenOutput.ts"
@@ -27,7 +26,7 @@ export interface Answer {
 
 /** Learns how much is generated, kind by kind. */
 export interface OutputHistory {
-  /** Replaces what is expected of a generation, and at the most of an open one, by what its kind has learned. */
+  /** Replaces the expected output of a generation, and the upper bound of an open one, by what its kind has learned. */
   readonly expect: (kind: Kind, estimate: TokenEstimate, nowSeconds: number) => TokenEstimate
   readonly record: (kind: Kind, answer: Answer) => void
   /** Books a refusal for tokens: what follows in the lane reserves more. */
@@ -35,8 +34,8 @@ export interface OutputHistory {
 }
 
 /**
- * Bounds the states that are kept: of lanes, of labels that are known, and of labels that are not. A label of its own for
- * each call must not fill the memory, and not drive out what is known.
+ * Bounds the states that are kept: of lanes, of labels that have learned enough, and of those that have not. If each
+ * call has a label of its own, they must neither fill the memory nor drive out what is known.
  */
 export const statesKept = 1000
 
@@ -78,10 +77,10 @@ export const make = (options?: OutputEstimate.Options): OutputHistory => {
     const state = states.get(at) ?? fresh
     if (OpenOutput.isCold(state.open)) return estimate
     const open = OpenOutput.ask(state.open, now)
-    // where it stands, for being asked is no learning
+    // it stays where it stands in the order: being read is not learning
     states.set(at, { ...state, open })
     const most = Math.max(estimate.maxOutputTokens, Math.ceil(OpenOutput.bound(open)))
-    // what is priced is a whole number, whatever an answer said of itself
+    // priced tokens are a whole number, whatever an answer says
     return { ...estimate, maxOutputTokens: Math.min(most, Number.MAX_SAFE_INTEGER), learned: true }
   }
   const taught = ({ all, open }: Learned, answer: Answer): Learned => ({

@@ -1,5 +1,5 @@
 /**
- * Ids in paths: each is one segment, and never none.
+ * Ids in paths: each is exactly one segment, and never empty.
  *
  * Without its id, the path of an object is that of all of them: a deletion would go to every file, and the content of a file
  * would be the list. `.` and `..` lead to another path.
@@ -9,7 +9,10 @@ import { InvalidRequestError, type TogetherError } from "../domain/TogetherError
 
 const elsewhere: ReadonlySet<string> = new Set(["", ".", ".."])
 
-/** Asks about one object, by the segment of a path that its id makes. An id that makes none is not sent. */
+/**
+ * Makes a request about one object, with its id as a segment of the path. An id that cannot be a segment is refused,
+ * and nothing is sent.
+ */
 export const ask = <A>(
   operation: string,
   id: string,

@@ -1,5 +1,5 @@
 /**
- * The way of one call: which guard stands where, for answers and for streams alike.
+ * The way of one call: the order of its guards, for answers and for streams alike.
  *
  * ```text
  * fallback → deadline → credits → retry ─┬─ breaker → lane → hedge → attempt → settle
@@ -11,8 +11,8 @@
  * holds no permit, and waits happen outside of every attempt timeout. A stream holds its permit until its last event.
  * Interruption at any point returns the permit, the reservation and the socket.
  *
- * Each attempt that may be billed is paid for: one that was sent and brought no answer is charged its upper bound, and
- * what is sent after it or beside it has a reservation of its own.
+ * Each attempt that may be billed is paid for: an attempt that was sent and brought no answer is charged its upper
+ * bound, and an attempt after it or beside it has a reservation of its own.
  *
  * `onAnswered` comes last of all, outside of the deadline and after the settlement: whatever becomes of it, the permit
  * is back and the answer is paid for.
@@ -81,7 +81,7 @@ export interface Guards {
   readonly retryBudget: RetryBudget | undefined
   readonly deadline: Duration.Duration | undefined
   readonly breaker: Breaker.Breaker | undefined
-  /** Sends a second try of a slow answer; absent where nobody asked for it. */
+  /** Says when to send a second try for a slow answer; absent if hedging is off. */
   readonly hedge: HedgeOptions | undefined
   /** Remembers what the calls of each lane generate. */
   readonly outputs: OutputHistory
@@ -89,7 +89,7 @@ export interface Guards {
   readonly money: Money | undefined
   /** Prices what was consumed; `undefined` where the answer said nothing. */
   readonly cost: (usage: Usage.Usage | undefined) => Price.Cost
-  /** Told of every attempt that is sent, of a hedge of both tries: the second waits for nothing. */
+  /** Runs for every attempt that is sent, and for both tries of a hedged one. */
   readonly watch: CallWatch.CallWatch | undefined
   /** Runs after the attempt that answered; of a stream, at its end. */
   readonly onAnswered: ((observed: Observed, cost: Price.Cost) => Effect.Effect<void>) | undefined
@@ -110,8 +110,8 @@ export const sampleOf = (exit: Exit.Exit<unknown, Failure>, observed: Observed):
 }
 
 /**
- * Says what an attempt asks of its lane. The lane reads the deadline by itself, and leaves room for an attempt: what is
- * sent later than that costs tokens, and cannot end in time.
+ * Says what an attempt asks of its lane. The lane reads the deadline by itself, and leaves time for an attempt: one
+ * that is sent later would cost tokens and could not end in time.
  */
 const laneRequest = (call: Call, attempt: number): Lane.LaneRequest => ({
   tokens: call.estimate.inputTokens + call.estimate.outputTokens,
@@ -119,7 +119,7 @@ const laneRequest = (call: Call, attempt: number): Lane.LaneRequest => ({
   retry: attempt > 1
 })
 
-/** Makes the attempts of a call, which go on where they are made again, after a suspension of its account. */
+/** Makes the attempts of a call. If they are made again, after a suspension of the account, their numbers go on. */
 const retried = <A, R>(
   call: Call,
   guards: Guards,
@@ -142,8 +142,8 @@ const circuitOf = (call: Call): Breaker.RunOptions<unknown, unknown> => ({
 })
 
 /**
- * Sends an attempt that is paid for and whose account is not suspended, asked last of all, and counts rate limits for
- * the alerts of that account.
+ * Sends an attempt that is paid for, if its account is not suspended, which is checked last of all; and counts rate
+ * limits for the alerts of that account.
  */
 const paid = <A, R>(
   call: Call,
@@ -174,7 +174,7 @@ const paid = <A, R>(
  * The second try takes a permit of its own if one is free and a reservation of its own if it fits the budget, and
  * teaches the lane nothing.
  *
- * @param observed what the first try learned; where the second wins, what that did
+ * @param observed what the first try learned; if the second wins, what the second did
  */
 const hedged = <A>(
   call: Call,
@@ -236,11 +236,11 @@ const observe = (attempt: number): Observed => ({
   requestId: undefined
 })
 
-/** Reads what a call took that brought no answer: a generation that failed may say it, and an answer that is none. */
+/** Reads what a call without an answer consumed: a failed generation may say it, or an answer that cannot be read. */
 export const usageOf = (error: Failure): Usage.Usage | undefined =>
   error._tag === "StreamError" ? error.partial.usage : error._tag === "DecodeError" ? error.usage : undefined
 
-/** Says what a call costs: where that is unknown, what the ledger assumes of it. */
+/** Says what a call costs, or, if that is unknown, what the ledger assumes. */
 const charged = (cost: Price.Cost, money: Money | undefined): Price.Cost => {
   const estimate = money?.request.estimate
   return cost._tag !== "Unknown" || estimate?._tag !== "Known"
@@ -288,7 +288,10 @@ interface Held<Chunk> {
   readonly settle: (exit: Exit.Exit<unknown, Failure>) => Effect.Effect<void>
 }
 
-/** Begins a stream that its circuit lets through, and judges at its end: most streams that break have begun. */
+/**
+ * Begins a stream if its circuit lets it through. The circuit judges it at its end, since most streams that break have
+ * begun.
+ */
 const throughCircuit = <A, R>(
   call: Call,
   { breaker }: Guards,
@@ -357,7 +360,7 @@ export const stream = <Chunk>(
     ...money.request,
     cost: () => arrived && costSoFar(call, guards, arrived),
     costAtEnd
-  }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // what it cost stands on its own span
+  }).pipe(Stream.provideService(Tracer.ParentSpan, span)) // its cost is recorded on its own span
   const timely = StreamDeadline.enclosed(accounted, guards.deadline, call, () => arrived)
   return onAnswered === undefined
     ? timely
@@ -367,6 +370,6 @@ export const stream = <Chunk>(
     )
 }
 
-/** Prices what a stream consumed so far, which nobody measured before its end. */
+/** Prices what a stream has consumed so far, of which there is no usage before its end. */
 const costSoFar = (call: Call, { cost }: Guards, opened: Opened<unknown>): Price.Cost =>
   Price.assumed(cost(StreamUsage.soFar(call, opened)), "the stream said no usage of the whole answer")

@@ -142,9 +142,10 @@ const tokensOf = ({ pricing, type }: Model, earlier: Tokens | undefined): Tokens
 /**
  * Reads prices from an answer of `GET /models`; models without a price above zero are left out.
  *
- * **Details**: `input` and `output` are USD per million tokens. A zero is what the endpoint does not know, so that side
- * keeps its earlier price, and without one the model's tokens have no price; only models of type `embedding` and
- * `rerank` have no output to be priced. `hourly` is USD per hour of a dedicated replica, `context_length` tokens.
+ * **Details**: `input` and `output` are USD per million tokens. A zero means that the endpoint does not know a price,
+ * so that side keeps its earlier price, or else the model's tokens have no price. Only in models of type `embedding`
+ * and `rerank` is a zero for the output a price. `hourly` is USD per hour of a dedicated replica, `context_length`
+ * tokens.
  * `base` and `finetune` have no documented unit and are not read.
  *
  * @param asOf the day of the answer, for the source of the price
@@ -169,7 +170,7 @@ export const fromModels = (
     }]
   })
 
-/** An earlier price of cached tokens stays where the later list names none, unless it is above the new price of input. */
+/** Keeps an earlier price of cached tokens if the later list names none, unless it is above the new price of input. */
 const withCached = (earlier: Tokens, later: Tokens): Tokens => {
   const { cachedInput } = earlier
   return "cachedInput" in later || cachedInput === undefined || Money.compare(cachedInput, later.input) > 0
@@ -211,7 +212,7 @@ export interface Options<E, R> {
   readonly models: Effect.Effect<ReadonlyArray<Model>, E, R>
   /** Prices that override all others: contracts, dedicated endpoints, new models. */
   readonly stated?: ReadonlyArray<Price.ModelPrice> | undefined
-  /** How long an answer of `GET /models` is good. Default: 6 hours. */
+  /** How long an answer of `GET /models` is used. Default: 6 hours. */
   readonly timeToLive?: Duration.Input | undefined
   /** How long after a failure `GET /models` is not asked again. Default: 1 minute. */
   readonly retryAfter?: Duration.Input | undefined

@@ -1,5 +1,6 @@
 /**
- * What a call may consume and cost, before and after it: of a route by its table, of a path by what is known of it.
+ * What a call may consume and cost, before and after it: for a route by its table, for a path by what is known about
+ * it.
  *
  * | call | priced |
  * | --- | --- |
@@ -10,7 +11,7 @@
  * | by path, `POST` to a priced route, a body that its schema accepts, fields that are `null` left out | by the route |
  * | by path, any other | unknown: a budget refuses it, or lets it pass uncounted (`unknownPrice` of `Credits`) |
  *
- * What is not priced at all is sent whatever the budgets and the account say.
+ * A call that is not priced at all is sent whatever the budgets and the account say.
  */
 import type * as HttpMethod from "effect/http/HttpMethod"
 import * as Result from "effect/Result"
@@ -44,7 +45,7 @@ export interface Stated {
   readonly cost?: Price.Estimate | "free" | undefined
 }
 
-/** What these ask for is free of charge. A PUT may be repeated, as these may, but may cost something. */
+/** Requests with these methods are free of charge. A PUT can be repeated safely too, but may cost something. */
 const freeMethods: ReadonlySet<HttpMethod.HttpMethod> = new Set<HttpMethod.HttpMethod>(["GET", "HEAD", "DELETE"])
 
 const priced = <Req>(
@@ -79,7 +80,7 @@ const stated = (cost: Price.Estimate): Pricing => ({
 
 type Reader = (body: unknown, prices: Price.Lookup) => Result.Result<Known, Schema.SchemaError>
 
-/** Together takes `null` for a field that is not there. */
+/** Together treats `null` like an absent field. */
 const withoutNulls = (body: unknown): unknown =>
   typeof body === "object" && body !== null && Object.values(body).includes(null)
     ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
@@ -98,7 +99,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   [Routes.images.path, readerOf(Routes.images)]
 ])
 
-/** What a call by path costs whose body tells nothing of it, with what its route finds wrong with it. */
+/** The unknown cost of a call by path whose body does not tell it, with what its route finds wrong with the body. */
 const untold = (operation: string, body: unknown, read: ReturnType<Reader> | undefined): Pricing => {
   const cost = () => {
     const unknown = `what ${operation} costs is not known before`

@@ -70,13 +70,13 @@ const imageCost = (price: Price.ModelPrice | undefined, request: Images.ImagesRe
 export const defaults = {
   /** Output tokens expected of a generation that sets no `max_tokens`. */
   outputTokens: 512,
-  /** Output tokens assumed as the most of such a generation, where the model's context is not known. An answer may pass it. */
+  /** Most output tokens assumed for such a generation if the model's context is not known. An answer may exceed it. */
   maxOutputTokens: 8192,
   /** Tokens that frame one chat message. */
   tokensPerMessage: 4,
-  /** Tokens of a picture: the most that Together bills for one, four tiles of 1,601. Until usage tells. */
+  /** Tokens of a picture, until usage tells: the most that Together bills for one, four tiles of 1,601. */
   tokensPerImage: 6404,
-  /** Tokens assumed of a clip or a sound, whose length a request does not tell: until usage does. */
+  /** Tokens assumed for a video or a sound, whose length a request does not tell, until usage tells. */
   tokensPerFile: 1000,
   /** Most output tokens that a request can mean by `max_tokens`: no model has a longer context. A larger number bounds nothing. */
   longestContext: Usage.longestContext,
@@ -89,7 +89,7 @@ export const defaults = {
 /** What a call may consume that takes no tokens. */
 export const nothing: TokenEstimate = { inputTokens: 0, outputTokens: 0, maxOutputTokens: 0 }
 
-/** Reads a count out of a row that nobody checked: what the provider cannot take for one is as good as nothing. */
+/** Reads a count from a row that was not checked; what the provider cannot read as a count is ignored. */
 const countOf = (value: unknown, least: number, most: number): number | undefined => {
   const count = Number.isInteger(value) ? Number(value) : NaN
   return count >= least && count <= most ? count : undefined
@@ -109,7 +109,7 @@ const generation = (
   }
 }
 
-/** Whatever is no text is read as its JSON: rows of a batch are estimated without a look at every field. */
+/** Reads anything but text as its JSON, so that rows of a batch are estimated without looking at every field. */
 const textTokens = (value: unknown): number =>
   value === null || value === undefined ? 0 : estimateTokens(typeof value === "string" ? value : JSON.stringify(value))
 

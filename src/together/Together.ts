@@ -23,10 +23,10 @@
  * | `layerHttp(options)` | the `HttpClient` of the context: Undici, a test client, an emulator |
  * | `layerConfig(config?)`, `layerHttpConfig(config?)` | the same, from `TOGETHER_API_KEY`, `TOGETHER_BASE_URL`, … |
  *
- * A call is guarded by the options `lanes` and `retryBudget`, else by the `Lanes`, `Credits`, `Breaker` and `RetryBudget` in
- * the context of the client's layer, else by those of the calling fiber. Where there is none, the client makes its own lanes,
- * keeps no ledger, breaks no circuit and counts no retries. A `Retry.CurrentPolicy` of the calling fiber comes before that of
- * the layer, the option `retry` before both.
+ * A call is guarded by the options `lanes` and `retryBudget`, else by the `Lanes`, `Credits`, `Breaker` and
+ * `RetryBudget` in the context of the client's layer, else by those of the calling fiber. If there are none, the client
+ * makes its own lanes, keeps no ledger, and has no circuit breaker and no retry budget. The option `retry` comes before
+ * the `Retry.CurrentPolicy` of the calling fiber, and this before that of the layer.
  *
  * **Errors**: `TogetherError`, always. A missing key fails the layer with
  * `AuthError` before anything is sent, and so does one that cannot be sent.
@@ -78,7 +78,9 @@ export interface Options {
   readonly apiKey: Redacted.Redacted
   /** Host and path, without credentials, query and fragment. Default: `https://api.together.ai/v1`. */
   readonly baseUrl?: string | undefined
-  /** Names the organization in lane keys and reports: limits belong to it, not to the key. Default: `"default"`. */
+  /**
+   * Names the organization in lane keys and reports, since limits belong to it, not to the key. Default: `"default"`.
+   */
   readonly account?: string | undefined
   /** Sent as `user-agent`: Together's edge refuses what some libraries send. Default: `effect-together/VERSION`. */
   readonly userAgent?: string | undefined
@@ -113,7 +115,7 @@ export interface Options {
    * calling fiber, if there is one; else none, so that a job retries as its schedule says.
    */
   readonly retryBudget?: RetryBudget | undefined
-  /** Rank of calls that say none: `"interactive"`, `"normal"`, `"bulk"`, or 0 (first) to 499. Default: `"normal"`. */
+  /** Rank of calls that state none: `"interactive"`, `"normal"`, `"bulk"`, or 0 (first) to 499. Default: `"normal"`. */
   readonly priority?: Priority | undefined
   /** Asks for a slow answer a second time. Default: never. */
   readonly hedge?: CallOptions["hedge"]
@@ -125,8 +127,8 @@ export interface Options {
    */
   readonly inputMargin?: number | undefined
   /**
-   * Options of lanes of this client alone, which then stand before any `Lanes` service. Default: that service, else lanes of
-   * its own without options.
+   * Options for lanes of this client alone, which are then used instead of any `Lanes` service. Default: that service,
+   * or else lanes of its own with default options.
    */
   readonly lanes?: Lanes.Options | undefined
 }
@@ -136,7 +138,7 @@ export const defaults = {
   baseUrl: "https://api.together.ai/v1",
   account: Lanes.defaults.account,
   priority: "normal",
-  /** Where the context has no `Retry.CurrentPolicy`, which then holds the same. */
+  /** Used if the context has no `Retry.CurrentPolicy`; that one's default is the same. */
   retry: () => Retry.policy(),
   prices: PriceTable.shippedLookup,
   inputMargin: Price.defaults.inputMargin
@@ -145,7 +147,7 @@ export const defaults = {
 /**
  * Marks a request whose answer is awaited whole.
  *
- * **Details**: a `stream: true` does not compile. From a caller without types it is not sent.
+ * **Details**: `stream: true` does not compile. If a caller without types sets it, it is not sent.
  */
 export interface Whole {
   readonly stream?: false | undefined
@@ -213,11 +215,12 @@ export interface Service {
   /**
    * Calls any path that answers with an event stream of JSON, with a schema of your own for its events.
    *
-   * **Details**: what makes the endpoint stream is yours to say, as a rule `stream: true` in `body`. The stream ends at
-   * `[DONE]` or with its bytes. Retried unseen up to the first event, never after it, and where no repeat does harm
-   * (`idempotent`). `timeouts.firstToken` and `timeouts.idle` bound its silences.
+   * **Details**: you must ask the endpoint for a stream yourself, usually by `stream: true` in `body`. The stream ends
+   * at
+   * `[DONE]` or with its bytes. It is retried unseen up to the first event and never after it, and only if a repeat
+   * does no harm (`idempotent`). `timeouts.firstToken` and `timeouts.idle` bound its silences.
    *
-   * **Gotchas**: only you know the last event of an endpoint that sends no `[DONE]`: look whether it came.
+   * **Gotchas**: if an endpoint sends no `[DONE]`, only you know its last event: check that it came.
    */
   readonly requestStream: <A>(
     request: PathRequest<A>,
@@ -378,7 +381,7 @@ export const layerHttpConfig = (
   Layer.effect(
     Together,
     Effect.gen(function*() {
-      // one of the caller's own that is missing is a ConfigError, which names it
+      // a missing variable of the caller's own is a ConfigError, which names it
       const apiKey = yield* options.apiKey ?? ourKey
       const baseUrl = yield* options.baseUrl ?? ourBaseUrl
       return yield* make({ ...options, apiKey, baseUrl })

@@ -35,8 +35,8 @@ export type Request<Fields extends Schema.Struct.Fields> = Schema.StructWithRest
 /**
  * Builds the schema of a request's object, which takes fields that it does not list.
  *
- * **Details**: these are `any`, as a caller's `interface` and the types of an SDK have no index signature and fit no other.
- * The fields it lists are checked all the same.
+ * **Details**: unlisted fields are `any`, since a caller's `interface` and the types of an SDK have no index signature
+ * and would not fit otherwise. The listed fields are checked all the same.
  */
 export const request = <const Fields extends Schema.Struct.Fields>(fields: Fields): Request<Fields> =>
   Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Any)])
@@ -52,7 +52,7 @@ export const lenient = <S extends Schema.Constraint>(schema: S) =>
 export const omitNull = <S extends Schema.Constraint>(schema: S) =>
   Schema.catchDecoding<Schema.optional<S>>(() => Effect.succeedNone)(Schema.optional(schema))
 
-/** Reads what should be text, and says something. */
+/** Reads what should be text; empty text counts as absent. */
 export const textOf = (u: unknown): string | undefined => typeof u === "string" && u !== "" ? u : undefined
 
 /** Counts the UTF-8 bytes of what should be text; a stream's chunks are not decoded and may hold anything in its place. */

@@ -1,10 +1,11 @@
 /**
  * The pieces in which a streamed answer calls tools, and which of them belong together.
  *
- * Pieces belong together by index, else by id, else in their order; a name that comes again begins another call where it is
- * another one, or where the arguments so far are complete and these begin anew. A whole call that comes again under its id,
- * or under its index at the finish or after it, is the same one. A name may come in pieces itself: it is joined where the
- * tools that were offered, or the call's id, say so. A `function_call`, the older form of `tool_calls`, is one call.
+ * Pieces belong together by index, else by id, else by their order. A piece with a name begins another call if the name
+ * is another one, or if the arguments so far are complete and its own begin anew. A whole call that is repeated under
+ * its id, or under its index at the finish or after it, is the same call. A name may come in pieces too: they are
+ * joined if the offered tools, or the call's id, show that they belong together. A `function_call`, the older form of
+ * `tool_calls`, is one call.
  */
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
@@ -29,7 +30,7 @@ export interface Piece {
   readonly arguments: string
 }
 
-/** Reads the arguments of a call; a failure where they are no JSON that can be used. */
+/** Reads the arguments of a call; a failure if they are not usable JSON. */
 export const parseArguments = (text: string): Result.Result<unknown, unknown> =>
   text.trim() === "" ? Result.succeed({}) : Result.try(() => Tool.unsafeSecureJsonParse(text) ?? {})
 
@@ -40,9 +41,9 @@ const argumentsOf = (u: unknown): string =>
 /** Lists the calls of a message or delta; a stream checks of a delta that it is an object, and no more. */
 const callsOf = ({ function_call: old, tool_calls: listed }: Fields): ReadonlyArray<unknown> => {
   if (Array.isArray(listed) && listed.length > 0) return listed
-  // some servers write it beside every text, and nothing in it
+  // some servers write an empty one beside every text
   if (!Predicate.isObject(old) || (textOf(old["name"]) ?? argumentsOf(old["arguments"])) === "") return []
-  // an index that no list has keeps the pieces of the older form together
+  // an index that no list uses keeps the pieces of the older form together
   return [{ index: -1, function: old }]
 }
 
@@ -74,12 +75,17 @@ export const beginsAnother = (held: Slot, piece: Piece): boolean => {
   return piece.index === undefined && (isComplete(held.arguments) || (held.arguments === "" && piece.id === undefined))
 }
 
-/** Tells whether a piece is the whole call again, which some models send at the end: before it, only an id proves so. */
+/**
+ * Tells whether a piece repeats the whole call, which some models do at the end. Before the end, only an id proves it.
+ */
 export const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
   (piece.id === undefined ? finished && piece.index !== undefined : piece.id === held.wireId) &&
   piece.name === held.name && piece.arguments === held.arguments && isComplete(held.arguments)
 
-/** Tells whether a piece goes on with a name that came in part; a call of its own would bring an id where the first did. */
+/**
+ * Tells whether a piece continues a name that came in part. If the first piece had an id, a new call would have one
+ * too.
+ */
 export const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
   if (piece.name === undefined || held.name === "" || held.arguments !== "") return false
   if (piece.id === undefined ? piece.name === held.name : piece.id !== held.wireId) return false

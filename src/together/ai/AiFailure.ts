@@ -1,5 +1,5 @@
 /**
- * Says a Together failure in the words of `effect/ai`: one `AiError`, whose reason tells what a caller can do.
+ * Turns a Together failure into the `AiError` of `effect/ai`, whose reason tells what a caller can do.
  *
  * | `TogetherError` | reason of the `AiError` | `isRetryable` |
  * | --- | --- | --- |
@@ -15,11 +15,11 @@
  * | `AuthError`, `PermissionDeniedError` | `AuthenticationError` | no |
  * | all others | `InvalidRequestError` | no |
  *
- * `isRetryable` is what `effect/ai` says of the reason: that the same request may succeed later. The retries have
- * been made already, inside the client: a second loop on top multiplies them. Two refusals of our own, a full lane
- * and an open circuit, are never repeated by the client and are still worth a later call.
+ * `isRetryable` is what `effect/ai` says about the reason: that the same request may succeed later. The client has
+ * already made its retries: a second loop on top multiplies them. Two refusals of our own, a full lane and an open
+ * circuit, are never repeated by the client and are still worth a later call.
  *
- * What a reason has no field for stands in {@link Details}.
+ * {@link Details} hold what a reason has no field for.
  */
 import * as Duration from "effect/Duration"
 import * as AiError from "effect/ai/AiError"
@@ -38,7 +38,7 @@ export const Details = Schema.Struct({
   /** Tag of the `TogetherError`. */
   tag: Schema.String,
   message: Schema.String,
-  /** What the client's retries go by: false also where the provider forbade them (`x-should-retry`). */
+  /** Whether the client would retry it: false also if the provider forbade it (`x-should-retry`). */
   retryable: Schema.Boolean,
   status: Schema.optionalKey(Schema.Int),
   requestId: Schema.optionalKey(Schema.String),
@@ -135,7 +135,7 @@ export const reason = (error: TogetherError, where: Where): AiError.AiErrorReaso
     case "InsufficientCreditsError":
       return new AiError.QuotaExhaustedError(told)
     case "BudgetExceededError":
-      // a full disk or a missing price is no matter of a quota, whose advice would lead astray and hide the message
+      // a full disk or a missing price has nothing to do with a quota, whose advice would mislead and hide the message
       return error.reason === "ledger-unwritable" || error.reason === "unknown-price"
         ? new AiError.UnknownError(described)
         : new AiError.QuotaExhaustedError(told)

@@ -1,6 +1,6 @@
 /**
- * The nulls that a model writes for what it does not mean, most often for an optional field: a schema that takes none there
- * would refuse the whole answer.
+ * The nulls that a model writes for an absent value, most often for an optional field. A schema that does not accept
+ * `null` there would refuse the whole answer.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"

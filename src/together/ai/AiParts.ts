@@ -101,7 +101,7 @@ const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason
   }
 }
 
-/** Says why a text that is to be JSON is none, where the answer was cut off: effect/ai sees the text alone. */
+/** Says that a text is not JSON because the answer was cut off, which effect/ai, with only the text, cannot see. */
 const cutObject = (text: string, { inputTokens, outputTokens }: typeof Response.Usage.Encoded): Reason =>
   new AiError.StructuredOutputError({
     description: "The answer was cut off at its length, before its JSON was whole: raise max_tokens.",
@@ -157,7 +157,7 @@ const encodedParams = (tool: Tool.Any, params: unknown): Effect.Effect<unknown> 
     Effect.flatMap((decoded) => Schema.encodeUnknownEffect(schema)(decoded)),
     Effect.orElseSucceed(() => said)
   )
-  // what the schema asks for is asked for by `generateText` and `streamText` already: the tool is one of theirs
+  // `generateText` and `streamText` already require what the schema requires, since the tool is one of theirs
   return recoded as Effect.Effect<unknown>
 }
 
@@ -183,13 +183,13 @@ const toolCall = (
     return Effect.fail(new AiError.ToolNotFoundError({ toolName: call.name, availableTools }))
   }
   if (Result.isFailure(parsed)) {
-    // such a tool tells the model what was wrong with its call: the toolkit refuses the text and says so
+    // such a tool returns failures to the model: the toolkit refuses the text and says why
     if (tool.failureMode === "return") return Effect.succeed(part(call.arguments))
     const cut = reason === "length" ? " The answer was cut off at its length: raise max_tokens." : ""
     return Effect.fail(
       new AiError.ToolParameterValidationError({
         toolName: call.name,
-        // why says the parser in words that quote them
+        // the parser's own message quotes the arguments
         description: `The arguments (${call.arguments.length} characters) are no JSON that can be used.${cut}`
       })
     )
@@ -197,7 +197,7 @@ const toolCall = (
   return Effect.map(encodedParams(tool, parsed.success), part)
 }
 
-/** A stream does not check its warnings: what is none is passed over. */
+/** A stream does not check its warnings, so anything that is not a warning is skipped. */
 const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
   Array.isArray(warnings)
     ? warnings.flatMap((warning) => Predicate.isObject(warning) ? textOf(warning["message"]) ?? [] : [])
@@ -205,7 +205,7 @@ const warningsOf = (warnings: unknown): ReadonlyArray<string> =>
 
 const choiceOf = ({ choices }: Chat.ChatResponse) => Chat.firstChoice(choices) ?? choices[0]
 
-/** Reads what a whole answer says of itself and how it ended, whether or not what stands between can be read. */
+/** Reads the metadata and the end of a whole answer, whether or not what is between can be read. */
 export const endsOf = (
   response: Chat.ChatResponse
 ): readonly [Response.ResponseMetadataPartEncoded, Response.FinishPartEncoded] => {
@@ -315,7 +315,10 @@ export const assembler = (asked: Asked): Assembler => {
     into.push({ type: "tool-params-start", id: slot.id, name: slot.name, providerExecuted: false })
   }
 
-  /** Hands on what came of the arguments. A name that is no tool's may be one in part, until they begin. */
+  /**
+   * Hands on the arguments that have come. Until they begin, a name that no tool has may be the beginning of a tool's
+   * name.
+   */
   const add = (slot: Slot, args: string, into: Array<Response.StreamPartEncoded>): void => {
     const delta = slot.announced ? args : slot.arguments + args
     slot.arguments += args

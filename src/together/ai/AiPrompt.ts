@@ -90,7 +90,7 @@ const userMessage = (message: Prompt.UserMessage): Result.Result<Chat.Message, R
   )
 }
 
-/** Writes what JSON does not know as the JSON codecs of its schemas do: a list, a text, base64. */
+/** Writes types that JSON does not have as the JSON codecs of their schemas do: as a list, a text, base64. */
 const plain = (_key: string, value: unknown): unknown =>
   typeof value === "bigint"
     ? `${value}`
@@ -135,7 +135,7 @@ const turnMessage = ({ calls, reasoning, text }: Turn): Chat.Message | undefined
     ...(calls.length === 0 ? undefined : { tool_calls: calls })
   }
 
-/** Writes the parameters of a call in the form that its tool asks a model for, which is how one wrote them. */
+/** Writes the parameters of a call in the form that its tool asks models for, so as a model wrote them. */
 const asAskedFor = ({ name, params }: Prompt.ToolCallPart, tools: ReadonlyArray<Tool.Any>): unknown => {
   const schema = tools.find((tool) => tool.name === name)?.parametersSchema
   if (!Schema.isSchema(schema)) return params
@@ -143,7 +143,7 @@ const asAskedFor = ({ name, params }: Prompt.ToolCallPart, tools: ReadonlyArray<
   return Result.getOrElse(Schema.encodeUnknownResult(codec, { onExcessProperty: "error" })(params), () => params)
 }
 
-/** A result inside the message ends the turn: what follows it was said after it. */
+/** A result inside the message ends the turn: what follows it was said later. */
 const assistantMessages = (
   message: Prompt.AssistantMessage,
   tools: ReadonlyArray<Tool.Any>
@@ -216,7 +216,7 @@ const messagesOf = (
 }
 
 /**
- * Puts the results of a turn in the order of its calls: they come in the order in which the tools were done, and the
+ * Puts the results of a turn in the order of its calls. They come in the order in which the tools finished, and the
  * templates of many models write no ids by which a model could tell them apart.
  */
 const inOrderOfCalls = (messages: ReadonlyArray<Chat.Message>): ReadonlyArray<Chat.Message> => {
@@ -265,7 +265,7 @@ const pointer = (key: string): string => decodeURIComponent(key).replaceAll("~1"
 
 const saying = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
-/** Arguments are an object, and templates of models read its `properties`: whatever else a schema says, it says both. */
+/** Arguments are an object, and templates of models read its `properties`, so a schema always states both. */
 const ofObject = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema =>
   (schema["type"] ?? "object") === "object" ? { type: "object", properties: {}, ...schema } : schema
 

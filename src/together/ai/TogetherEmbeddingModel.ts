@@ -58,8 +58,8 @@ import { Together } from "../Together.ts"
 /** Steers a model's requests, and how each call is guarded. */
 export interface Config {
   /**
-   * Numbers in every vector: what a vector store is laid out for. An answer of another length fails; nothing is
-   * sent, a Together model has one length. Default: any.
+   * Length of every vector, for which a vector store is laid out. An answer with another length fails. It is not sent,
+   * since a Together model has only one length. Default: any.
    */
   readonly dimensions?: number | undefined
   /** Texts one request may hold; more go out in parts, side by side. Default: no bound. */
@@ -175,7 +175,7 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
     const embedMany = Effect.fnUntraced(function*(inputs: ReadonlyArray<string>) {
       // the lane decides how many of them are in flight
       const parts = yield* Effect.forEach(partsOf(inputs, base.maxInputs), once, { concurrency: "unbounded" })
-      // a sum over some of the parts would be less than was used
+      // if only some of the parts tell their usage, the sum would be too low
       const inputTokens = parts.reduce<number | undefined>(
         (sum, part) => sum === undefined || part.inputTokens === undefined ? undefined : sum + part.inputTokens,
         0
@@ -183,8 +183,9 @@ export const make = (options: Options): Effect.Effect<EmbeddingModel.EmbeddingMo
       return { results: parts.flatMap((part) => part.vectors), usage: { inputTokens }, model: parts[0]?.model }
     })
     return EmbeddingModel.make({
-      // a batch runs in the context of its first caller: those with other guards get one of their own, also where the client
-      // has guards that come before theirs, which nobody here can tell; a request more is no harm, the wrong budget is one
+      // a batch runs in the context of its first caller, so callers with other guards get a batch of their own. That
+      // may be unneeded, if the client has guards that come first, which cannot be seen here; but one more request does
+      // no harm, and a wrong budget would
       batchKey: (context) => [
         Context.get(context, CurrentConfig),
         Context.get(context, CurrentDeadline),

@@ -95,7 +95,7 @@ export interface Config extends
     | "reasoning"
   >
 {
-  /** Other fields of the request, sent as they are; what the model itself writes stands above them. Default: none. */
+  /** Other fields of the request, sent as they are; what the model itself writes comes before them. Default: none. */
   readonly extra?: Readonly<Record<string, unknown>> | undefined
   /** Sent as `response_format.json_schema.strict`. Default: not sent. */
   readonly strictJsonSchema?: boolean | undefined
@@ -148,7 +148,9 @@ const failed = (method: Method) => (reason: AiError.AiErrorReason): AiError.AiEr
 
 const where = (method: Method): AiFailure.Where => ({ module: moduleName, method, path })
 
-/** Refused unsent; the service then asks with the whole prompt, so that one request goes out, not two. */
+/**
+ * This is refused without sending; the service then asks with the whole prompt, so only one request is sent, not two.
+ */
 const incremental = new AiError.InvalidRequestError({
   description: "Together keeps no responses: a conversation is sent whole."
 })
@@ -233,7 +235,7 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
           together.chat(request, call),
           AiFailure.fromTogetherError(where(method))
         )
-        // what cannot be read was answered all the same, and is paid
+        // an answer that cannot be read was given all the same, and is paid for
         annotateResponse(asked.span, AiParts.endsOf(response))
         return yield* Effect.mapError(AiParts.fromResponse(response, reading), failed(method))
       }),

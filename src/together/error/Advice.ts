@@ -14,7 +14,7 @@ export interface About {
   readonly model?: string | undefined
 }
 
-/** Writes a wait that is worth a word. */
+/** Writes a wait, if it is long enough to be mentioned. */
 const seconds = (wait: Duration.Duration | undefined): string | undefined => {
   const value = wait === undefined ? 0 : Duration.toSeconds(wait)
   return value < 0.01 ? undefined : `${value < 10 ? Number(value.toFixed(2)) : Math.round(value)} s`
@@ -26,7 +26,9 @@ const generations = new Set(["chat", "chatStream", "completions", "completionsSt
 export const generates = (operation: string | undefined): boolean =>
   operation === undefined || generations.has(operation)
 
-/** Says what to do about an error of a tag, without a full stop; where nobody named the operation, as of a generation. */
+/**
+ * Says what to do about an error of a tag, without a full stop. An operation that nobody named counts as a generation.
+ */
 export const remedy = (
   tag: TogetherError.TogetherError["_tag"],
   { model, operation, status }: About,
@@ -72,7 +74,7 @@ export const remedy = (
   }
 }
 
-/** Says that a repeat costs again what arrived, and where that is; without a full stop. */
+/** Says that a repeat would cost what arrived again, and where that is kept; without a full stop. */
 export const arrived = ({ reasoning, text }: TogetherError.PartialAnswer): string =>
   `Part of the answer arrived${
     text === "" && reasoning === "" ? "" : " and is on the error"

@@ -1,5 +1,5 @@
 /**
- * Tells an answer with a 2xx status that is an error all the same, and a usage that is none.
+ * Recognizes an answer with a 2xx status that is an error all the same, and a usage that cannot be right.
  */
 import * as Usage from "../../domain/Usage.ts"
 import * as Delta from "../stream/Delta.ts"
@@ -15,25 +15,25 @@ export const carries = (choice: unknown): boolean => {
   return [text, content, reasoning, reasoning_content].some(isText) || Delta.hasCalls(others)
 }
 
-/** Reads the usage of an answer; one of no output beside choices that say something is none. */
+/** Reads the usage of an answer; a usage without output is ignored if the choices say something. */
 export const usageOf = (answer: unknown, options?: Usage.Options): Usage.Usage | undefined => {
   const usage = Usage.fromAnswer(answer, options)
   const { choices } = fieldsOf(answer)
   return usage?.outputTokens === 0 && Array.isArray(choices) && choices.some(carries) ? undefined : usage
 }
 
-/** Tells whether what stands under `error` says that something failed, by its words or by its kind. */
+/** Tells whether a field `error` says that something failed, by its words or by its kind. */
 const saysError = (error: unknown): boolean => {
   const { code, message, type } = fieldsOf(error)
-  // a number below 400 names no error, nor does its text; a word does
+  // a number below 400, also as text, names no error; a word does
   return [error, message, type].some(isText) ||
     (typeof code === "number" ? code >= 400 : isText(code) && !(Number(code) < 400))
 }
 
 /**
- * Tells an error from a job that failed, which says its state beside its `error`, from an answer that carries something
- * beside it, and from one whose `error` says nothing. An error may have the id of its request, and then names its kind.
- * The code interpreter lists its errors beside `data: null`.
+ * Tells whether an answer is an error. It is not if it is a failed job, which has its state beside its `error`, if it
+ * carries something else beside it, or if its `error` says nothing. An error may have the id of its request if it also
+ * names its kind. The code interpreter lists its errors beside `data: null`.
  */
 export const is = (value: unknown): boolean => {
   const { choices, data, error, errors, id, object, state, status, workflow_id } = fieldsOf(value)

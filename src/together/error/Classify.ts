@@ -8,12 +8,10 @@
  * (`dynamic_request_limited`, `insufficient_quota`, …), the status, then the
  * sentence.
  *
- * A sentence may quote the request. What suspends an account, stops a job or
- * gives up a model must be the provider's own words: it is read without prompts
- * and without what stands in quotes. What makes an error milder is read in the
- * whole sentence: a rate, the context, a failed hop. Without such words the mild
- * tag stands: InvalidRequestError for 400 and 422, RateLimitError for 429, and
- * for 403 what the table says.
+ * A sentence may quote the request. An error that suspends an account, stops a job or gives up a model must be in the
+ * provider's own words: for these the sentence is read without prompts and quoted text. Words that make an error milder
+ * (a rate, the context, a failed hop) are read in the whole sentence. Without such words the mild tag stays:
+ * InvalidRequestError for 400 and 422, RateLimitError for 429, and for 403 what the table says.
  *
  * | status | error |
  * | --- | --- |
@@ -43,7 +41,10 @@ export interface Answer extends Subject.Call, Subject.Head {
   /** The client's clock, epoch milliseconds: for a `Retry-After` date without a `Date`. */
   readonly nowMillis: number
   readonly secrets?: Secrets | undefined
-  /** True where nobody named its status: its sentence then proves an overflow of the context or want of credit alone. */
+  /**
+   * True if its status is not known: then its sentence can prove only that the context overflowed or that credit is
+   * lacking.
+   */
   readonly assumed?: boolean | undefined
 }
 
@@ -57,21 +58,21 @@ const dynamicKinds = new Map<string, TogetherError.RateLimitScope>([
 
 const speaksOfRate =
   /rate[ -]?limit|(?:quer(?:y|ies)|requests?|tokens?) per|too many requests|too fast|slow down|throttl|concurren|\b(?:rpm|tpm|rps|tps|qps)\b/i
-/** Enough on a 429 that speaks of no rate, and there alone. */
+/** Words that mean lack of credit on a 429 that speaks of no rate, and only there. */
 const speaksOfMoney =
   /credit limit exceeded|add (?:more )?credits?\b|insufficient (?:credits?|funds|balance|quota)|out of credits?|spending limit|past[- ]due|payment required|exceeded your current quota|balance is (?:too low|insufficient|negative)|negative balance|positive credit balance|\btop[- ]up\b/i
 /** Says at its start that credit ran out. */
 const saysCreditRanOut =
   /^(?:credit limit exceeded|insufficient (?:credits?|funds|balance)\b|negative balance\b|you need a positive (?:credit )?balance|you (?:are|have run) out of credits?\b|your (?:account |credit )*balance is (?:too low|insufficient|negative)|payment required\b|your (?:account|organization|invoice) (?:is past[- ]due|has an invoice past[- ]due|has run out of credits?\b|has (?:reached|exceeded) its (?:monthly )?spending limit))/i
-/** The same where the request is to blame as a rule, and may lack anything. */
+/** The same for statuses that usually blame the request, which may lack anything else too. */
 const saysCreditIsMissing = /^(?:credit limit exceeded|insufficient credits?\b)/i
 /** Names the context, whatever the operation. */
 const speaksOfContext =
   /context (?:length|window|size)|maximum (?:context|sequence|number of tokens)|(?:inputs?|prompt)\W{0,2} tokens.{0,60}must be (?:<|less|at most)/i
-/** Names a length: that of the context where a model reads a prompt, that of a file or a queue elsewhere. */
+/** Names a length: of the context, if a model reads a prompt, and else perhaps of a file or a queue. */
 const speaksOfLength =
   /(?:input|prompt).{0,40}(?:too long|exceeds)|tokens.{0,60}(?:must be (?:<|less|at most)|exceeds?)|exceed.{0,40}(?:context|tokens)/i
-/** Names what is measured otherwise than in tokens: a length of it is none of the context. */
+/** Names things that are not measured in tokens, so that their length is not that of the context. */
 const speaksOfMedia = /^(?![^]*\btokens?\b)[^]*(?:\b(?:image|video|audio)|(?:\b|\d)(?:[kmg]i?b|px|pixels?)\b)/i
 /** Says at its start that the key is a bad one. */
 const saysKeyIsBad =
@@ -80,14 +81,14 @@ const speaksOfNoKey = /\b(?:missing|no) api[ _-]?key/i
 const namesKey = /^(?:authentication|unauthenticated|unauthori[sz]ed|(?:missing|no)_api_key)/
 const speaksOfAccess =
   /access|permission|forbidden|unauthori[sz]ed|not allowed|denied|gated|blocked|banned|tier|region|country|agreement|licen[cs]e|account|organi[sz]ation|api[ _-]?key|suspended|revoked|disabled|balance|credits?\b|past[- ]due|payment|billing|spending/i
-/** The model is what is not there, and not a parameter for it: "logprobs for this model are not supported". */
+/** The model is missing, and not a parameter for it, as in "logprobs for this model are not supported". */
 const speaksOfModel =
   /non-serverless model|model(?:[^:;.]|[:.]\S){0,80}(?:not available|unavailable|retired|decommissioned)|(?<!\b(?:by|for|in|of|on|with) (?:the |this |that )?)model(?:(?:[^:;.]|[:.]\S){0,80}(?:deprecated|no longer)|(?: [^\s:;,]+)?(?: is)?(?: currently)? not (?:currently )?supported)/i
 const speaksOfUpstream = /all connection attempts failed/i
 
 const speaksOfConcurrency = /concurren|in[-_ ]flight|simultaneous/i
 
-/** Of a sentence about requests that states the limit of tokens too: it stands on refusals of either. */
+/** A sentence about requests that also states the limit of tokens: refusals of either kind have it. */
 const statesTokens = /\b(?:tpm|tps)\b/i
 
 const scopeOf = (message: string): TogetherError.RateLimitScope =>
@@ -113,13 +114,13 @@ const plain = {
   InvalidRequestError: TogetherError.InvalidRequestError
 }
 
-/** Says which tag an answer deserves, and why it is a rate limit where it is one. */
+/** Holds the tag of an answer, and, for a rate limit, which limit it is. */
 type Verdict =
   | { readonly tag: "AuthError" | "RequestTimeoutError" | keyof typeof plain }
   | { readonly tag: "RateLimitError"; readonly scope: TogetherError.RateLimitScope }
 
 const rateLimit = (kinds: ReadonlyArray<string>, message: string): Verdict => {
-  // the documented kinds know rates alone, so one of them may stand on any 429
+  // the documented kinds are all about rates, so any 429 may have one of them
   if (speaksOfConcurrency.test([...kinds, message].join(" "))) return { tag: "RateLimitError", scope: "concurrency" }
   for (const kind of kinds) {
     const scope = dynamicKinds.get(kind)
@@ -135,9 +136,9 @@ const isInference = ({ operation }: Answer): boolean => operation === undefined 
 
 /** A sentence in two readings. */
 interface Said {
-  /** As it came: what speaks for a mild tag. */
+  /** As it came; here words for a mild tag count. */
   readonly whole: string
-  /** What the provider says itself: what speaks for a severe one. */
+  /** The provider's own words; here words for a severe tag count. */
   readonly own: string
 }
 
@@ -145,7 +146,7 @@ const quotation = /"[^"]*(?:"|$)|“[^”]*(?:”|$)|(?<!\w)'[^]*?(?:'(?!\w)|$)/
 
 const unquoted = (text: string): string => text.replace(quotation, "…")
 
-/** Tells whether the provider says it itself. A prompt that is taken out may have held what denies it, so both count. */
+/** Tells whether the provider itself says it. Both readings must, since a removed prompt may have held a denial. */
 const says = (pattern: RegExp, { own, whole }: Said): boolean => pattern.test(own) && pattern.test(unquoted(whole))
 
 const isTooLong = (answer: Answer, { own, whole }: Said): boolean =>
@@ -233,9 +234,7 @@ const shouldRetryOf = (headers: Hint.Headers): boolean | undefined => {
   return words.includes("false") ? false : words.includes("true") ? true : undefined
 }
 
-/**
- * Says that a server redirects, which nobody followed. Status 0 is what a browser makes of one; Node's Fetch tells none.
- */
+/** Says that a redirect was not followed. A browser reports its status as 0; Node's Fetch reports none. */
 export const redirected = (status?: number, location?: string): string => {
   const target = location !== undefined && URL.canParse(location) ? ` to ${new URL(location).origin}` : ""
   return `The server redirects${
@@ -251,7 +250,7 @@ const isRedirect = (status: number): boolean => status === 0 || (status >= 300 &
 
 const noSecrets: Secrets = { prompts: [] }
 
-/** Takes out the mark of a prompt, which is no word of the provider's. */
+/** Removes the mark that replaces a prompt, which is not a word of the provider's. */
 const unmarked = (said: string): string => said.replaceAll("[prompt]", "…")
 
 /** Reads a sentence as it came, and as what the provider says itself: no prompt, and nothing in quotes. */
@@ -260,19 +259,21 @@ const readings = (message: string, prompts: Secrets["prompts"]): Said => ({
   own: unquoted(unmarked(withoutPrompts(message, prompts)))
 })
 
-/** A plain name: no sentence, and no value. */
+/** A plain name, not a sentence or a value. */
 const aField = /^[A-Za-z_][\w.[\]-]{0,63}$/
 
-/** What parts the words of a sentence that may be fields. */
+/** Separates the words of a sentence that may be names of fields. */
 const notOfAField = /[^\w.[\]-]+|\.(?!\w)/
 
-/** Names the field that an answer blames, where its sentence does not: a name alone, and none that a secret holds. */
+/**
+ * Names the field that an answer blames, if its sentence does not. It must be a plain name, and not part of a secret.
+ */
 const blamed = ({ field, message = "" }: ErrorBody.ErrorBody, secrets: Secrets): string | undefined =>
   field === undefined || !aField.test(field) || message.split(notOfAField).includes(field) || !isClean(field, secrets)
     ? undefined
     : field
 
-/** Quotes what the provider says, of a field where one is named. */
+/** Quotes what the provider says, with the field if one is named. */
 const quoted = (message: string | undefined, field: string | undefined, secrets: Secrets): string => {
   if (message === undefined) return field === undefined ? "" : ` Together names the field ${field}.`
   return ` Together says${field === undefined ? "" : ` of the field ${field}`}: ${sentence(redact(message, secrets))}`

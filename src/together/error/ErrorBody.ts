@@ -32,7 +32,7 @@ const string = (u: unknown): string | undefined => {
   return trimmed === "" ? undefined : trimmed
 }
 
-/** The first of a list, or the one thing itself. */
+/** The first item of a list, or a value that is not a list. */
 const one = (u: unknown): unknown => Array.isArray(u) ? u[0] : u
 
 const messageOf = (object: Fields): string | undefined => {

@@ -1,5 +1,5 @@
 /**
- * Tells an answer whose generation the provider gave up after its 200, and makes the error of it.
+ * Recognizes an answer whose generation the provider gave up after its 200, and makes the error of it.
  *
  * | choices with `finish_reason: "error"` | the answer |
  * | --- | --- |
@@ -30,7 +30,7 @@ interface Choice {
   readonly message?: Readonly<Record<string, unknown>> | null
 }
 
-/** Reads an answer; nothing where it is none whose generation failed. */
+/** Reads an answer; nothing if its generation did not fail. */
 export const of = (answer: unknown, usage = Usage.fromAnswer(answer)): FailedGeneration | undefined => {
   const { choices } = fieldsOf(answer)
   if (!Array.isArray(choices) || choices.length === 0) return undefined

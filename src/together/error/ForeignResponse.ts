@@ -1,5 +1,6 @@
 /**
- * Reads the refusal that another client of Together met: the same error that our own would have made of it.
+ * Reads the refusal that another client of Together received, as the same error that our own client would have made of
+ * it.
  *
  * What the guards know of Together they know from its errors. With this one function around another SDK's rejection,
  * retry, lane, breaker and fallback work for that SDK as they do here.
@@ -27,8 +28,8 @@ export interface ForeignResponse {
   /** The body's text, or the JSON read from it. Default: empty. */
   readonly body?: unknown
   /**
-   * What was sent, or its JSON text: its prompts are removed from what the error quotes. Default: not known, so that the
-   * error says no more of the answer than the words of its kind.
+   * What was sent, or its JSON text: its prompts are removed from what the error quotes. Default: not known, so the
+   * error quotes nothing of the answer but the words that name its kind.
    */
   readonly request?: unknown
   /** `chat`, `embeddings`, …: on those a 403 is usually a prompt that is too long. Default: one of those. */

@@ -1,4 +1,4 @@
-/** The fields that every error takes from its call and its answer, whatever it is that went wrong. */
+/** The fields that every error takes from its call and its answer, whatever went wrong. */
 import type * as Hint from "../../domain/Hint.ts"
 import { isClean, type Secrets } from "../redact/Redact.ts"
 
@@ -20,8 +20,8 @@ export interface Head {
 const isId = /^[\w.:+/=-]{1,128}$/
 
 /**
- * Finds the id of a request: as its headers name it, as its body does, else that of the edge. What is no id or holds a
- * secret is none.
+ * Finds the id of a request: from its headers, from its body, or else that of the edge. A value that cannot be an id,
+ * or holds a secret, is ignored.
  */
 export const idOf = (headers: Hint.Headers, said?: string, secrets?: Secrets): string | undefined =>
   [headers["x-request-id"], said, headers["cf-ray"]].find((id) =>

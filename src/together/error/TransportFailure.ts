@@ -1,5 +1,5 @@
 /**
- * Says what went wrong where no answer came: which silence, which connection, and whether anything was sent.
+ * Says what went wrong when no answer came: which silence, which connection, and whether anything was sent.
  *
  * A transport tells by codes, deep in the causes of what it failed with: `domain/TransportCodes`.
  */
@@ -24,7 +24,7 @@ const deepest = (cause: unknown, depth = 0): string => {
   return inner === "" ? cause.message : inner
 }
 
-/** Says it in one line: what OpenSSL and assertions say has several. */
+/** Writes a message in one line: those of OpenSSL and of assertions have several. */
 const inOneLine = (text: string): string => text.replace(/\s+/g, " ").replace(/[\s.:]+$/, "")
 
 /** What Node says of a server that hangs up before TLS is set up: nothing can have been sent by then. */
@@ -50,7 +50,7 @@ const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
   deadline: "Raise the deadline or ask for less"
 }
 
-/** What is not a generation can be neither streamed nor shortened. */
+/** Only a generation can be streamed or shortened. */
 const plainAdvice: Partial<typeof phaseAdvice> = {
   headers: "Try again, or raise timeouts.headers",
   body: "Try again, or raise timeouts.body"
@@ -117,7 +117,7 @@ export const of = (
         "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as bytes (files.bytes)."
     })
   }
-  // told to keep no second copy of a body, Node's Fetch has none to send when it asks again after a 421
+  // without a second copy of the body, Node's Fetch has nothing to send when it asks again after a 421
   if (codes.includes("UND_ERR_REQ_CONTENT_LENGTH_MISMATCH")) {
     return new TogetherError.InvalidRequestError({
       ...common,
@@ -143,7 +143,7 @@ export const of = (
   return new TogetherError.ConnectionError({
     ...common,
     permanent,
-    // without the system's call, which may stand before it
+    // without the name of the system call, which may stand before the code
     code: code?.split(" ").at(-1),
     sent: permanent || problem === unsecured || (codes.length > 0 && codes.every((code) =>
         TransportCodes.unconnected.has(code)

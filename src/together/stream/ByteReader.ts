@@ -10,7 +10,7 @@
  * | a web response as Effect made it | its reader; what has arrived already is taken along, up to a limit |
  * | any other: wrapped, recorded, scripted | one fiber that pulls the `Stream` on demand |
  *
- * Nothing is waited for that nobody asked for, so backpressure reaches the socket.
+ * It waits only for what was asked for, so backpressure reaches the socket.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -36,8 +36,8 @@ export interface ByteReader<out E> {
   /** Withdraws the demand: what comes of it is kept for the next. */
   readonly withdraw: () => void
   /**
-   * Reads on to the end of a web body and drops what comes; `undefined` once the end has come. Any other body is as good
-   * as ended: no socket is known to be behind it.
+   * Reads on to the end of a web body and drops what comes; `undefined` once the end has come. Any other body counts as
+   * ended, since no socket is known to be behind it.
    */
   readonly rest: () => Effect.Effect<void> | undefined
 }
@@ -198,7 +198,7 @@ const read = (body: ReadableStream<Uint8Array>): Effect.Effect<ByteReader<unknow
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => body.getReader()),
-      // a reader whose body failed says so once more, to nobody
+      // the reader of a failed body rejects once more, and nobody listens
       (reader) => Effect.promise(() => reader.cancel().then(undefined, () => undefined))
     ),
     (reader) => new WebReader(reader)

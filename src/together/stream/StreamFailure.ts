@@ -1,9 +1,10 @@
 /**
  * Says what went wrong with a stream that a 2xx status began, and whether a repeat may cure it.
  *
- * An error frame is read as if it were an answer of the status that it names. Without one its kinds say whose fault it
- * is; what blames nobody may be cured by a repeat, as long as no token has arrived. Want of credit before the first token is
- * what it is as a status: `InsufficientCreditsError`, so that its account is suspended and the call can wait.
+ * An error frame is read as if it were an answer with the status that it names. Without a status, its kinds say whose
+ * fault it is; if they blame nobody, a repeat may help, as long as no token has arrived. Lack of credit before the
+ * first token is an `InsufficientCreditsError`, as it is by status, so that the account is suspended and the call can
+ * wait.
  */
 import * as Duration from "effect/Duration"
 import * as TogetherError from "../../domain/TogetherError.ts"
@@ -121,7 +122,7 @@ export const make = (
 
   const cut: StreamFailure["cut"] = (error) => {
     const failure = transport.bodyFailure(exchange, error, head)
-    // nobody can read it, and it is on the bill
+    // it cannot be read, and it is billed
     if (failure._tag === "DecodeError") return failure
     return failed({ _tag: "Failed", reason: "cut", message: failure.message })
   }

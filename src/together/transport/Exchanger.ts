@@ -34,7 +34,7 @@ export interface Target {
   readonly redirects: number
 }
 
-/** Tells whether an answer is one, and no refusal. */
+/** Tells whether an answer is a success and not a refusal. */
 export const isOk = (head: Pick<Subject.Head, "status">): boolean => head.status >= 200 && head.status <= 299
 
 /** Tells whether a method only reads. */
@@ -128,7 +128,7 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
         }
         const refused = (text: string) =>
           Effect.fail(refusal(exchange, target, seen, text, clock.currentTimeMillisUnsafe()))
-        /** A refusal by its status is one, whatever becomes of its body. */
+        /** A refusal by its status is a refusal, whatever happens to its body. */
         const failed = (error: (head: Subject.Head | undefined) => TogetherError.TogetherError) => {
           if (seen.phase !== "body") return Effect.fail(error(undefined))
           return isOk(seen) ? Effect.fail(error(seen)) : refused("")
@@ -170,7 +170,8 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
                 ? TransportFailure.timedOut(exchange, "headers", Duration.millis(limit))
                 : TransportFailure.timedOut(exchange, "body", timeouts.body, head)
             )
-            // ended before it is given up: that may be heard as a failure, which comes too late then
+            // ended before the exchange is given up, since giving up may be reported as a failure, which then comes too
+            // late
             end(Effect.andThen(giveUp, result))
           })
         }
@@ -217,7 +218,7 @@ interface Seen {
   headers: Subject.Head["headers"]
 }
 
-/** A reading request goes where it is sent on to; without the key, once that is a foreign host. */
+/** Follows the redirects of a reading request; once the host is a foreign one, without the key. */
 const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
   if (!reads(exchange.method) || redirects === Address.maxRedirects) return undefined
   const next = Address.redirect(url, seen.status, seen.headers["location"])

@@ -1,8 +1,8 @@
 /**
  * What Fetch is told about redirects: to follow none, unless a `RequestInit` says so.
  *
- * Left to itself Fetch sends a prompt on to any host, with every header but the key. What may be followed `Exchanger`
- * follows, over every client alike. Clients that are no Fetch follow none and do not know the rule.
+ * Left to itself, Fetch sends a prompt on to any host, with every header but the key. `Exchanger` follows the redirects
+ * that may be followed, over every client alike. Clients that are not Fetch follow none, and ignore the rule.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -38,7 +38,7 @@ const shortcut = (outer: Context.Context<never>): Shortcut.Shortcut => (sent, re
       })
     )
   )
-  // and may answer with what is no response: its failure, and not one that nobody hears
+  // and may return something that is not a response: that is a failure of the call, and must not be lost
   answered.then((response) => {
     const headers: Record<string, string> = {}
     response.headers.forEach((value, name) => {

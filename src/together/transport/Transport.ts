@@ -50,7 +50,10 @@ export interface Exchange {
   readonly body?: string | undefined
   /** Sent as multipart; excludes `json`. */
   readonly form?: FormData | undefined
-  /** Collects the texts of a form, which no error may quote; without it nothing is quoted of what is said about one. */
+  /**
+   * Collects the texts of a form, which no error may quote; without it, an error quotes nothing of an answer about a
+   * form.
+   */
   readonly formTexts?: (() => Iterable<string>) | undefined
   /** Set where the answer is a file: it may take any time, as long as more of it keeps coming. */
   readonly file?: "bytes" | "text" | undefined

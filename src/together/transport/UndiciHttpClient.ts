@@ -21,14 +21,12 @@
  * nobody reads. Undici's own timeouts of headers and body are off: the client
  * bounds every silence.
  *
- * **Gotchas**: a dispatcher given to `layer` stays yours to close; `layerEffect`
- * takes one that is acquired and released. Every request says
- * `accept-encoding: identity`, whatever the caller's headers say, for no encoding
- * is undone: an answer that has one all the same fails. A dispatcher that undoes
- * it, such as Undici's interceptor `decompress`, hands over none. No redirect is
- * followed. Undici 8 speaks HTTP/2 where a server does, unless its option `allowH2`
- * is `false`: a body whose stream was reset looks whole then, so that a file may
- * come cut, and calls wait in turn for a connection that does not come to be.
+ * **Gotchas**: a dispatcher given to `layer` stays yours to close; `layerEffect` takes one that is acquired and
+ * released. Every request says `accept-encoding: identity`, whatever the caller's headers say, since this module
+ * decodes nothing: an encoded answer fails, unless the dispatcher decodes it, such as with Undici's interceptor
+ * `decompress`. No redirect is followed. Undici 8 speaks HTTP/2 with servers that do, unless its option `allowH2` is
+ * `false`. Over HTTP/2 a body whose stream was reset looks complete, so a file may be cut off, and if a connection
+ * cannot be made, calls wait for it one after the other.
  *
  * **Errors**: `HttpClientError` with `TransportError`; its `cause` is Undici's error, `code` included.
  * `ERR_CONTENT_ENCODING` is our own code, of an answer that is encoded.
@@ -82,7 +80,7 @@ export interface DispatchHandler {
 /** How Undici hands headers over: lower-case names, several values as a list. */
 export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
-/** Finds the failure of an answer that nobody here can read. */
+/** Finds the failure of an answer that cannot be read here, since it is encoded. */
 const encoded = (headers: IncomingHeaders): Error | undefined => {
   const encoding = headers["content-encoding"]
   return isEncoded(encoding?.toString())
@@ -96,7 +94,7 @@ interface Handler extends Omit<DispatchHandler, "onRequestStart" | "onResponseEr
   readonly onFailure: (error: unknown) => void
 }
 
-/** Sends, and returns what gives the exchange up at any time: nothing but a failure is heard of it then. */
+/** Sends, and returns a function that gives the exchange up at any time; after that, only a failure is reported. */
 const dispatch = (
   dispatcher: Dispatcher,
   sent: { readonly method: string; readonly url: URL; readonly headers: object; readonly body: unknown },
@@ -104,7 +102,7 @@ const dispatch = (
 ): (reason?: unknown) => void => {
   let controller: DispatchController | undefined
   let reason: Error | undefined
-  /** Only what has bytes is in an encoding: answers to HEAD say one, and hold nothing. */
+  /** Only a body with bytes is encoded: an answer to HEAD may name an encoding, but holds nothing. */
   let unreadable: Error | undefined
   let over = false
   dispatcher.dispatch({
@@ -276,7 +274,7 @@ export const make = (dispatcher: Dispatcher): HttpClient.HttpClient =>
     shortcut(dispatcher)
   )
 
-/** Provides a client over a dispatcher, which stays its owner's to close. */
+/** Provides a client over a dispatcher, which its owner has to close. */
 export const layer = (dispatcher: Dispatcher): Layer.Layer<HttpClient.HttpClient> =>
   Layer.succeed(HttpClient.HttpClient, make(dispatcher))
 
