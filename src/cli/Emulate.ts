@@ -16,13 +16,13 @@ import { UsageError } from "./UsageError.ts"
 export const providerFlags = {
   config: LastFlag.file("config", "Options of the simulation, as JSON; the flags below override it"),
   requestsPerSecond: LastFlag.orNone(
-    LastFlag.Finite("requests-per-second").pipe(Flag.withDescription("Limit of requests per second and model"))
+    LastFlag.Finite("requests-per-second").pipe(Flag.withDescription("Limit of requests per second, for each model"))
   ),
   tokensPerSecond: LastFlag.orNone(
-    LastFlag.Finite("tokens-per-second").pipe(Flag.withDescription("Limit of tokens per second and model"))
+    LastFlag.Finite("tokens-per-second").pipe(Flag.withDescription("Limit of tokens per second, for each model"))
   ),
   serverInFlight: LastFlag.orNone(
-    LastFlag.Int("server-in-flight").pipe(Flag.withDescription("Limit of requests in flight and model"))
+    LastFlag.Int("server-in-flight").pipe(Flag.withDescription("Limit of requests in flight, for each model"))
   ),
   balance: LastFlag.orNone(
     LastFlag.Finite("balance").pipe(

@@ -17,7 +17,7 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
     why:
       "More was sent than the account may send to this model just now. The limit is dynamic: it follows what succeeded lately.",
     fix:
-      "Nothing, in a job: its lane pauses as asked and goes on below the limit it found. Steady traffic raises the limit; batches (--via batch) have limits of their own."
+      "In a job, do nothing: its lane pauses as asked and goes on below the limit that it found. Steady traffic raises the limit; batches (--via batch) have limits of their own."
   },
   AuthError: {
     why: "The key is missing, mistyped, revoked, or of another host.",
@@ -28,17 +28,17 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
     why:
       "The account is out of credit: Together is prepaid and suspends at a zero balance. Free credits do not open every model.",
     fix:
-      "Add credits at https://api.together.ai/settings/billing ($5 at the least) and run the same command again; --on-credits wait waits instead."
+      "Add credits at https://api.together.ai/settings/billing (at least $5) and run the same command again; --on-credits wait waits instead."
   },
   OverloadedError: {
     why: "The provider has too little capacity for the model just now, though you were within your limit.",
-    fix: "Nothing, in a job: it tries again soon. If it lasts, take another model."
+    fix: "In a job, do nothing: it tries again soon. If it lasts, take another model."
   },
   ServerError: {
     why:
-      "The provider, or the edge before it, failed. 524 means that an answer took longer than about 100 seconds to begin.",
+      "The provider, or the edge in front of it, failed. 524 means that an answer took longer than about 100 seconds to begin.",
     fix:
-      "Nothing, in a job: it tries again. For 524 lower max_tokens. If it lasts for half an hour, ask support with the request id."
+      "In a job, do nothing: it tries again. For 524 lower max_tokens. If it lasts for half an hour, ask support with the request id."
   },
   RequestTimeoutError: {
     why: "No answer came within the time allowed.",
@@ -79,7 +79,7 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
   },
   DecodeError: {
     why:
-      "The answer was not what it should be: often a proxy's page, or a wrong base URL; rarely an answer without a choice, or one that nests too deep to be written.",
+      "The answer was not what it should be: often a proxy's page, or a wrong base URL; rarely an answer without a choice, or one that is nested too deeply to be written.",
     fix: "Check TOGETHER_BASE_URL. Where other rows were answered, run the same command with --retry-errors."
   },
   CircuitOpenError: {
@@ -103,7 +103,7 @@ export const ofTag: { readonly [tag in Tag]: Meaning } = {
  */
 const ofRow: { readonly [code: string]: Meaning } = {
   bad_row: {
-    why: "The line is no request that could be sent. It was not sent, and cost nothing.",
+    why: "The line is not a request that can be sent. It was not sent, and cost nothing.",
     fix: "Correct the line as the message says, then run the same command with --changed keep."
   },
   batch_failed: {
@@ -132,12 +132,12 @@ const ofRow: { readonly [code: string]: Meaning } = {
 /** Says the same of errors that end a job: the message of each names its reason. */
 export const ofJobError: { readonly [tag in JobError["_tag"]]: Meaning } = {
   InputError: {
-    why: "The input cannot be read as JSONL: it is not there, is empty, or is not what its name says.",
+    why: "The input cannot be read as JSONL: it does not exist, is empty, or is not what its name says.",
     fix: "The message names the file and the reason: correct the path or the file, then run the same command again."
   },
   JournalError: {
     why:
-      "The journal cannot be opened, trusted or written: another process is at work, the input or the address has changed, the disk is full, the file was removed or is no journal.",
+      "The journal cannot be opened, trusted or written: another process is at work, the input or the address has changed, the disk is full, the file was removed or is not a journal.",
     fix: "The message names the reason and what to do. What was answered is in the journal: do not remove it to go on."
   },
   OutputError: {
@@ -151,7 +151,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
   "not-found": { why: "There is no input file of this name.", fix: "Check the path." },
   encoding: { why: "The input is UTF-16 text.", fix: "Save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)." },
   gzip: {
-    why: "The input is named .gz, and is not gzip or is cut short; or it is gzip and not named so.",
+    why: "The input is named .gz but is not gzip, or is cut short; or it is gzip but not named .gz.",
     fix: "Gunzip it first, write it again, or let its name end in .gz."
   },
   empty: { why: "The input holds no rows.", fix: "Write one JSON object per line." },
@@ -161,7 +161,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
   },
   unwritable: {
     why:
-      "A file cannot be written: its directory is missing or read-only, a permission is, a reader has gone, or it holds something that the job has not written.",
+      "A file cannot be written: its directory is missing or read-only, the permission is missing, a reader has gone, or it holds something that the job has not written.",
     fix: "Correct the path or the permission, and run the same command again. --out-dir puts all files elsewhere."
   },
   unread: {
@@ -183,7 +183,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
     fix: "Let the other one end, then run the same command again."
   },
   "not-a-journal": {
-    why: "What stands in the place of the journal is something else. It was not touched.",
+    why: "The file in the place of the journal is not a journal. It was not touched.",
     fix: "Move it away, or give the journal another path with --journal."
   },
   version: {
@@ -196,7 +196,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
       "Restore it, or add --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)."
   },
   "row-changed": {
-    why: "A row asks for something else than when it was answered: it, or a flag such as --model, has changed.",
+    why: "A row asks for something else than when it was answered: the row has changed, or a flag such as --model.",
     fix:
       "Restore it, or add --changed keep (keep the answers of changed rows) or --changed resend (send changed rows again)."
   },
@@ -210,7 +210,7 @@ export const ofReason: { readonly [reason in JobError["reason"]]: Meaning } = {
     fix: "Give each row its own custom_id, then add --changed keep."
   },
   "target-changed": {
-    why: "The journal holds answers of another address than this run would ask.",
+    why: "The journal holds answers from another address than the one that this run would ask.",
     fix: "Restore the address, add --changed keep (keep the answers of both), or give the run an --out-dir of its own."
   },
   emulated: {

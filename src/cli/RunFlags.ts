@@ -98,9 +98,9 @@ export const rowFlags = {
     Format.parseRange,
     "like 1:100, 500: or :20"
   ),
-  sample: whole("sample", "Only so many lines, chosen at random"),
+  sample: whole("sample", "Only this many lines, chosen at random"),
   seed: LastFlag.Int("seed").pipe(
-    Flag.withDescription("Decides the sample, and the emulator's chance (default: 1)"),
+    Flag.withDescription("Seed of the sample, and of the emulator's random numbers (default: 1)"),
     Flag.withDefault(1)
   )
 }
@@ -165,11 +165,11 @@ export const runFlags = {
   concurrency: whole("concurrency", "Most rows under way at a time (default: 256; the limit itself is found)"),
   retryErrors: off("retry-errors", "Send rows again that failed in an earlier run"),
   changed: LastFlag.Literals("changed", ["stop", "keep", "resend"]).pipe(
-    Flag.withDescription("What to do where the input has changed since the journal was begun (default: stop)"),
+    Flag.withDescription("What to do if the input has changed since the journal was begun (default: stop)"),
     Flag.withFallbackConfig(Config.Literals(["stop", "keep", "resend"], variable("changed"))),
     Flag.withDefault("stop" as const)
   ),
-  dedupe: off("dedupe", "Send identical requests once; where one fails, the next is sent"),
+  dedupe: off("dedupe", "Send identical requests once; if one fails, the next is sent"),
   cache: path("cache", "Directory of answers to take from and add to, across jobs", "DIR"),
   via: LastFlag.Literals("via", ["calls", "batch"]).pipe(
     Flag.withDescription(
@@ -216,7 +216,7 @@ export const runFlags = {
   json: off("json", "Write the summary to standard output, as JSON"),
   quiet: LastFlag.Boolean("quiet").pipe(
     Flag.withAlias("q"),
-    Flag.withDescription("No progress and no summary, but why a run stopped"),
+    Flag.withDescription("No progress and no summary; only say why a run stopped"),
     Flag.withDefault(false)
   )
 }

@@ -38,7 +38,7 @@ export const scheduleFlags = {
     LastFlag.orNone
   ),
   seeds: LastFlag.Int("seeds").pipe(
-    Flag.withDescription("Runs to draw chance from (default: 200)"),
+    Flag.withDescription("Number of random runs (default: 200)"),
     Flag.withDefault(200)
   ),
   svg: LastFlag.file("svg", "Write the plot as SVG"),

@@ -53,7 +53,7 @@ export const simulateFlags = {
     LastFlag.orNone
   ),
   repeat: LastFlag.Int("repeat").pipe(
-    Flag.withDescription("Send the file so many times over (default: 1)"),
+    Flag.withDescription("Send the file this many times (default: 1)"),
     Flag.withDefault(1)
   ),
   svg: LastFlag.file("svg", "Write the throughput over time as SVG"),

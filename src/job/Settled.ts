@@ -71,7 +71,7 @@ type Failed = Extract<Outcome, { readonly _tag: "Failed" }>
 const unwritable = (row: Row.Row, { attempts, requestId, status }: Answer.Reply): Failed => ({
   _tag: "Failed",
   error: new TogetherError.DecodeError({
-    message: "The answer cannot be written as JSON: it nests too deep. Ask for a flatter one.",
+    message: "The answer cannot be written as JSON: it is nested too deeply. Ask for a flatter one.",
     operation: row.operation,
     model: row.model,
     status,

@@ -140,7 +140,7 @@ const endedEarly = (file: string, { id }: Batches.BatchJob) =>
 
 const unnamed = (part: Parts.Part) =>
   new TogetherError.DecodeError({
-    message: `Together created a batch for the file ${part.name}, told no id of it and does not list it. Run the job ` +
+    message: `Together created a batch for the file ${part.name}, but gave no id and does not list it. Run the job ` +
       "again to look for it.",
     model: part.model,
     operation: "batches.create"

@@ -156,7 +156,7 @@ export const acquire = Effect.fnUntraced(function*(
 
   const occupied = () =>
     new JournalError({
-      message: `${path} is where the lock has to be, and is none. It is not touched: move it away, or give the ` +
+      message: `${path} is in the place of the lock, but is not a lock. It is not touched: move it away, or give the ` +
         `${options.what ?? "journal"} another path.`,
       reason: "unwritable",
       path

@@ -41,8 +41,8 @@ const doubtOf = (row: Row.Row, journal: Journal.Journal): Held["doubt"] => {
 const moved = (line: number, from: number, journal: Journal.Journal) =>
   new JournalError({
     message: `line ${line} has no custom_id and is known by its number, and asks what line ${from} was answered for, ` +
-      "which is not there any more: a line above it was removed, and sent again, it would be billed twice. Put a blank " +
-      "line in the place of a removed one, which keeps the numbers, or send changed rows again. Give rows a custom_id, " +
+      "which is not there any more: a line above it was removed, and the row would be billed twice if it were sent " +
+      "again. Put a blank line in the place of a removed one, which keeps the numbers, or send changed rows again. Give rows a custom_id, " +
       "and their answers stay with them.",
     reason: "row-moved",
     path: journal.path
