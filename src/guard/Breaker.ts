@@ -118,8 +118,8 @@ export interface Permit {
 /**
  * Runs an attempt through the circuit of its key.
  *
- * **Details**: three data-last forms, so that a `classify` written in place reads the effect's types, and one that is
- * not decides none.
+ * **Details**: it has three data-last forms. So a `classify` that is written in place knows the effect's types, and one
+ * that is not does not restrict them.
  */
 export interface Run<out Needs = never> {
   (
@@ -142,8 +142,9 @@ export interface Breaker {
   /** Runs an attempt through the circuit of its key. */
   readonly run: Run
   /**
-   * Admits a call that goes on after the effect that began it, as a stream does. The scope's end settles it as ignored,
-   * where it was not settled: a stream that its consumer leaves is no failure, and as a probe makes way for the next.
+   * Admits a call that goes on after the effect that began it, as a stream does. If it is not settled by the end of the
+   * scope, it is settled as ignored: a stream that its consumer leaves is no failure, and as a probe it makes way for
+   * the next call.
    *
    * **Gotchas**: to queue as a probe, what it runs needs `permit.probe` as its {@link CurrentProbe}.
    */
@@ -217,7 +218,7 @@ const settingsOf = (options: Options) => {
       openDuration: RetryDelay.exponential(openFor).pipe(
         RetryDelay.capped(maxOpenFor),
         RetryDelay.proportionalJitter(),
-        // once before the draw, so that it still spreads at the cap, and once after it, so that it stays below
+        // capped before the draw, so that it still spreads at the cap, and after it, so that it stays below
         RetryDelay.capped(maxOpenFor)
       ),
       maxOpenDuration: maxOpenFor
@@ -299,7 +300,7 @@ const admit = <A, E, R>(
           }
           const reason = error.reason
           if (reason._tag === "CircuitBreakerStoreError") return Effect.die(error)
-          // a call that waits may try again and again: it was rejected once
+          // a call that waits may be turned away again and again, but counts as rejected once
           return waited ? rejected(reason) : Effect.andThen(Metric.update(rejections, 1), rejected(reason))
         })
       )
@@ -329,10 +330,10 @@ const acquire = (
       )
       const call = admit(circuits, line, held, options)
       const fiber = yield* Effect.forkIn(
-        // the end of a call that was admitted comes too late for this: any other is a refusal
+        // if the call was admitted, its end comes too late for this; otherwise it was refused
         Effect.onError(call, (cause) => Deferred.failCause(admitted, cause as Cause.Cause<CircuitOpenError>)).pipe(
           Effect.exit,
-          // the probe of another circuit around it is none of this one
+          // the probe of an outer circuit is not a probe of this one
           Effect.provideService(CurrentProbe, false)
         ),
         yield* Effect.scope,

@@ -1,9 +1,9 @@
 /**
  * The calls that wait at a circuit until it admits them.
  *
- * They stand in a line, one for each circuit, and only the first looks whether the circuit has opened its way: the
- * others follow one after the other. A call with a deadline looks by itself, since in a line it could wait for an
- * opening that its deadline comes before; and it fails at once where the circuit stays shut until then.
+ * They stand in a line, one line for each circuit, and only the first call looks whether the circuit lets it through;
+ * the others follow one after the other. A call with a deadline looks by itself, since in the line its deadline could
+ * pass before its turn. It fails at once if the circuit will not admit calls before that.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,7 +37,7 @@ export const refusal = ({ key, retryAfter }: Shut): CircuitOpenError =>
 /** Waits until a call may ask its circuit again; fails where its deadline comes before. */
 export type CircuitLine = (shut: Shut) => Effect.Effect<void, CircuitOpenError>
 
-/** A little at random, against herds. */
+/** A short random wait, so that calls do not all come at once. */
 const spread = Effect.map(Random.next, (u) => Duration.times(probeWait, u))
 
 /** Finds how long to wait at a circuit, or fails where the deadline comes before. */
@@ -47,8 +47,8 @@ const waitFor = Effect.fnUntraced(function*(shut: Shut) {
 })
 
 /**
- * Waits until a circuit may admit a call. Gives how long the call still waits then: not at all for a probe, else a
- * little at random, so that waiting calls do not all come back at once.
+ * Waits until a circuit may admit a call. Returns how long the call still waits then: not at all if it is a probe, else
+ * a short random time, so that waiting calls do not all come back at once.
  */
 const untilAdmitting = (
   circuits: CircuitBreaker.CircuitBreaker,
@@ -93,7 +93,7 @@ export const make = (circuits: CircuitBreaker.CircuitBreaker): CircuitLine => {
     const shutFor = yield* waitFor(shut)
     const looks = (yield* Deadline.CurrentDeadline) !== undefined
     const wait = looks ? shutFor : yield* inLine(shut.key, untilAdmitting(circuits, shut.key))
-    // a probe goes in this very step: the next in line shall find it
+    // a probe begins in this very step, so that the next in line finds it
     if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
   })
 }

@@ -1,10 +1,10 @@
 /**
- * Renames the function in a kernel's `RangeError` to the guard that the user called: of the kernel inside the user knows
- * nothing.
+ * Renames the function in a kernel's `RangeError` to the guard that the user called, since the user does not know the
+ * kernel inside.
  */
 import * as Result from "effect/Result"
 
-/** Makes what `from` makes; where that refuses an option with a `RangeError`, the error says that `where` does. */
+/** Makes what `from` makes. If `from` refuses an option with a `RangeError`, the error names `where` instead. */
 export const of = <A>(where: string, from: string, make: () => A): A =>
   Result.getOrThrow(Result.mapError(
     Result.try(make),

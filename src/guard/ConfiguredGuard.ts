@@ -1,9 +1,9 @@
 /**
  * Makes a guard from options that stand in the configuration.
  *
- * A guard refuses a bad option with a `RangeError`: in code that is a bug, so a defect. In a variable of the environment
- * the same value is a mistake of whoever deploys the program, which it wants to report as it reports a variable that is
- * no number. So every `layerConfig` makes its guard here, and fails with a `ConfigError` for both.
+ * A guard refuses a bad option with a `RangeError`. In code that is a bug, and so a defect. In a variable of the
+ * environment the same value is a mistake of whoever deploys the program, and should be reported like a variable that
+ * is not a number. So every `layerConfig` makes its guard here, and fails with a `ConfigError` for both.
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

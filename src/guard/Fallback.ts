@@ -91,7 +91,7 @@ const checked = (where: string, targets: ReadonlyArray<unknown>): void => {
   if (targets.length === 0) OptionCheck.refuse(where, "targets", "a list of one or more", "an empty one")
 }
 
-/** Walks once over the targets: `next` is the target of the step that runs, told to whoever wants to know of a move. */
+/** Walks once over the targets: `next` is the target of the step that runs; a move to it is reported. */
 const begin = <T, E, R>(targets: Arr.NonEmptyReadonlyArray<T>, options: Options<T, E, R> | undefined) => {
   let last: { readonly error: E } | undefined
   const next: Effect.Effect<T, never, R> = Effect.flatMap(ExecutionPlan.CurrentMetadata, ({ stepIndex }) => {

@@ -71,8 +71,8 @@ export interface Budget {
   /** Takes one second try if the budget has it. */
   readonly tryWithdraw: Effect.Effect<boolean>
   /**
-   * Counts the second tries that the budget would allow now. With it, one is taken only once there is a permit;
-   * without it, one is taken first, and is gone where there is no permit.
+   * Counts the second tries that the budget would allow now. If this is given, one is taken only once there is a
+   * permit. If not, one is taken first, and is lost if there is no permit.
    */
   readonly balance?: Effect.Effect<number> | undefined
   /** Books the success of a call. */
@@ -88,9 +88,9 @@ export interface LearnedDelay {
 
 /** Configures {@link run}. */
 export interface Options<out R = never> {
-  /** How long the first try has the field to itself. See {@link learnedDelay} for a delay that follows the calls. */
+  /** How long the first try runs alone. See {@link learnedDelay} for a delay that follows the calls. */
   readonly delay: Duration.Input | LearnedDelay
-  /** Whether a repeat of the call is safe; where it is not, the call is never sent twice. */
+  /** Whether a repeat of the call is safe; if it is not, the call is never sent twice. */
   readonly idempotent: boolean
   /** Bounds the load that second tries add. Default: none; see {@link makeBudget}. */
   readonly budget?: Budget | undefined
@@ -175,7 +175,7 @@ const outcomes = BoundMetric.make(Metric.counter("effect_together_hedge_outcomes
 /** Says what a second try that was due has come to: refused, or run to its end. */
 type Second<A, E> = { readonly refused: "no-permit" | "no-budget" } | { readonly exit: Exit.Exit<A, E> }
 
-/** Numbers the first try, also inside of a second one of another call. */
+/** Numbers the first try, also within the second try of another call. */
 const firstTry = Effect.provideService(CurrentTry, 1)
 
 /** Takes budget and permit, runs the second try, and returns the permit whatever happens. */
@@ -184,7 +184,7 @@ const secondTry = <A, E, R, R2>(
   { budget, tryPermit }: Options<R2>
 ): Effect.Effect<Second<A, E>, never, R | Exclude<R2, Scope.Scope>> =>
   Effect.scopedWith(Effect.fnUntraced(function*(permits) {
-    // an empty budget is asked before a permit is taken that would not be used
+    // checked first, so that no permit is taken that an empty budget would leave unused
     const early = budget !== undefined && (budget.balance === undefined || (yield* budget.balance) < 1)
     if (early && !(yield* budget.tryWithdraw)) return { refused: "no-budget" as const }
     if (tryPermit !== undefined && !(yield* Scope.provide(tryPermit, permits))) return { refused: "no-permit" as const }
@@ -208,7 +208,10 @@ const makeScopes = (outer: Option.Option<Scope.Scope>) => {
         opened.push([number, scope])
         return Effect.provideService(self, Scope.Scope, scope)
       }),
-    /** Closes all but the winner's; that one too if it holds nothing, so that it is not kept for as long as the caller's. */
+    /**
+     * Closes all scopes but the winner's. That one is closed too if it holds nothing, so that it is not kept as long as
+     * the caller's.
+     */
     close: (winner: 1 | 2 | undefined) =>
       Effect.forEach(
         opened,
@@ -266,9 +269,9 @@ const noted = <A, E, R>(self: Effect.Effect<A, E, R>, first: FirstTry, clock: Cl
       first.end = { at: Monotonic.millis(clock), exit }
     }))
 
-/** Reads the latency of the first try, where it tells something of the provider. */
+/** Reads the latency of the first try, if it tells something about the provider. */
 const latencyOf = ({ began, end }: FirstTry, outcome: Outcome, clock: Clock.Clock): Duration.Duration | undefined => {
-  // one that timed out or that a second one overtook has taken at least so long
+  // a try that timed out, or that the second one overtook, has taken at least this long
   const counts = outcome === "won" || end !== undefined && (Exit.isSuccess(end.exit) || isTimeout(end.exit))
   return counts ? Duration.millis((end?.at ?? Monotonic.millis(clock)) - began) : undefined
 }
@@ -326,7 +329,7 @@ const hedged = Effect.fnUntraced(function*<A, E, R, R2>(
   const finish = (ended: Ended<A, E>) => finished(ended, latencyOf(first, ended.outcome, clock), options)
   const delay = yield* current
   if (Option.isNone(delay)) return yield* finish({ exit: yield* Effect.exit(timed), outcome: "not-needed" })
-  // what has answered is booked, whoever interrupts the call then
+  // an answer is booked even if the call is interrupted then
   return yield* Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(raced(timed, self, delay.value, options, restore), finish)
   )
@@ -340,7 +343,8 @@ const hedged = Effect.fnUntraced(function*<A, E, R, R2>(
  * for as long as the caller's.
  *
  * **Gotchas**: put it inside of the lane's permit and outside of the attempt timeout. Both tries run in child fibers.
- * What a call wants to keep it acquires before it answers: the scope of a try that answered with nothing in it is closed.
+ * A call must acquire what it wants to keep before it answers: if the scope of a try is empty when it answers, it is
+ * closed.
  *
  * **Errors**: the error of the first try.
  */

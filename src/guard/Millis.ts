@@ -5,11 +5,11 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
-/** Reads a duration; nothing where it is none: Effect takes `NaN` for one of 0. */
+/** Reads a duration; nothing if it is invalid. Effect would take `NaN` for 0. */
 export const read = (input: Duration.Input): Option.Option<Duration.Duration> =>
   Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
 
-/** Says what is wrong with what is no duration, or with one out of a range that is told in words; or nothing. */
+/** Says what is wrong with an invalid duration, or with one outside a range that is given in words; or nothing. */
 export const complaint = (
   where: string,
   input: Duration.Input,
@@ -56,5 +56,5 @@ export const within = (where: string, input: Duration.Input, least: number, most
 export const notBelow = (where: string, input: Duration.Input, field: string, least: number): number =>
   accepted(where, input, `at least ${field}, which is ${least} ms`, (n) => n >= least)
 
-/** Rounds a wait up to what a timer can keep: it has no finer grain, and drops a fraction. Ignores the residue of sums. */
+/** Rounds a wait up to whole milliseconds, since a timer drops fractions. Ignores the rounding errors of sums. */
 export const whole = (millis: number): number => Math.ceil(millis - 1e-6)

@@ -1,7 +1,7 @@
 /**
- * Time that only goes forward, for what is measured: no clock that is set forward or back moves it.
+ * Time that only goes forward, for measuring: setting the clock forward or back does not move it.
  *
- * It says nothing of the time of day. Both a test's clock and the machine's have it.
+ * It does not tell the time of day. A test's clock has it as well as the machine's.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,11 +12,11 @@ export const millis = (clock: Clock.Clock): number => Number(clock.monotonicTime
 /** Reads the seconds of a clock since a moment of its own. */
 export const seconds = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
 
-/** Gives a clock whose time of day only goes forward too, to what measures by it. */
+/** Makes a clock whose time of day also only goes forward, for code that measures by the time of day. */
 export const clock = (clock: Clock.Clock): Clock.Clock => {
   const read = () => millis(clock)
   const nanos = () => clock.monotonicTimeNanosUnsafe()
-  // each asks the clock itself: one that is an object of a class may have private fields
+  // each method calls the clock itself, which may be an object with private fields
   return {
     currentTimeMillisUnsafe: read,
     currentTimeMillis: Effect.sync(read),

@@ -1,8 +1,8 @@
 /**
  * Marks the attempt that probes a half-open circuit, so that a queue inside of the circuit sends it first.
  *
- * Until the probe ends, the circuit admits nobody else: at the end of a lane's long queue it would keep a circuit shut whose
- * provider answers all that was queued before.
+ * Until the probe ends, the circuit admits nobody else. At the end of a lane's long queue, the probe would keep the
+ * circuit shut while the provider answers everything that was queued before.
  */
 import * as Context from "effect/Context"
 

@@ -1,9 +1,9 @@
 /**
  * Turns that are taken one after the other, in the order of arrival.
  *
- * Not Effect's `Semaphore` with one permit: that walks all who wait at each release, so that serving 10,000 took it 1.3 s,
- * and this 0.2 s. Here a step takes the same time however many wait: whoever comes stands behind the last, and whoever
- * goes, served or interrupted, joins those before and behind it.
+ * Effect's `Semaphore` with one permit walks over all waiters at each release: serving 10,000 took it 1.3 s, and takes
+ * this 0.2 s. Here a step takes the same time however many wait: a new waiter is linked behind the last, and one that
+ * leaves, served or interrupted, links its neighbours to each other.
  */
 import * as Effect from "effect/Effect"
 
@@ -42,7 +42,7 @@ export const make = (): Turns => {
   const turnOf = (place: Place): Effect.Effect<void> =>
     Effect.callback((resume) => {
       if (place.before === undefined) resume(Effect.void)
-      // not within the step of whoever went: a long line would be one deep stack
+      // not within the step of the one before, since a long line would make one deep stack
       else place.call = () => resume(Effect.yieldNow)
     })
 

@@ -44,11 +44,11 @@ export interface Request {
   readonly lane?: string | undefined
   /** What the call may cost; its upper bound is reserved. */
   readonly estimate: Price.Estimate
-  /** As that of the guard; what is none throws a `RangeError`. Default: the guard's. */
+  /** Like `whenSuspended` of the guard; an invalid value throws a `RangeError`. Default: the guard's. */
   readonly whenSuspended?: WhenSuspended | undefined
   /**
-   * True where every attempt runs by {@link Calls.attempt}: a call that ends before its first one, in a queue of yours,
-   * is then known not to be billed. Default: false, the call counts as sent.
+   * True if every attempt runs by {@link Calls.attempt}. Then a call that ends before its first attempt, in a queue of
+   * yours, is known not to be billed. Default: false, so the call counts as sent.
    */
   readonly tellsAttempts?: boolean | undefined
 }
@@ -58,17 +58,17 @@ export interface RunOptions<A, E> extends Request {
   /** Prices the answer; an unknown cost is charged as the reserved upper bound, marked as assumed. */
   readonly cost: (value: A) => Price.Cost
   /**
-   * Prices a failure that delivered something, as `StreamError.partial`, and with it the last attempt that was lost.
-   * Default: nothing, the reservation is refunded; see {@link Calls.attempt} for failures that may be billed.
+   * Prices a failure that delivered something, such as `StreamError.partial`, and with it the last attempt that was
+   * lost. Default: nothing, so the reservation is refunded; see {@link Calls.attempt} for failures that may be billed.
    */
   readonly costOnFailure?: ((error: E) => Price.Cost | undefined) | undefined
 }
 
 /** Says how {@link Calls.stream} learns what a stream cost. */
 export interface StreamOptions<A> extends Request {
-  /** Prices all that arrived up to and including this element; `undefined` where it says nothing new. */
+  /** Prices everything that arrived up to and including this element; `undefined` if it says nothing new. */
   readonly cost: (element: A) => Price.Cost | undefined
-  /** Prices the whole stream, once it has ended by itself. Default: as its last element said. */
+  /** Prices the whole stream, once it has ended by itself. Default: the price of its last element. */
   readonly costAtEnd?: (() => Price.Cost) | undefined
 }
 
@@ -146,7 +146,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
     ? "abandoned"
     : "failed"
 
-/** Prices the end of a call, or gives nothing where nobody knows what it cost. */
+/** Prices the end of a call; nothing if its cost is not known. */
 const costOf = <A, E>(
   request: RunOptions<A, E>,
   purse: CreditPurse.Purse,
@@ -158,8 +158,9 @@ const costOf = <A, E>(
 }
 
 /**
- * Gives what is left of a wait after so many milliseconds of it: who probes does not begin anew to wait. The deadline
- * of a call ends it too, as soon as it leaves no time for an attempt: what it waited for is told then, and no timeout.
+ * Computes what is left of a wait after so many milliseconds, since a call that probed does not begin to wait anew. The
+ * deadline of the call also ends the wait, as soon as it leaves no time for an attempt; the call then fails with what
+ * it waited for, not with a timeout.
  */
 const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): WhenSuspended => {
   if (policy === "fail") return policy
@@ -175,7 +176,7 @@ const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknow
 export const make = (options: {
   readonly book: LedgerBook.Book
   readonly gate: (account?: string) => AccountGate.Gate
-  /** What a call does that does not say. */
+  /** What a call does that does not say what to do. */
   readonly whenSuspended: WhenSuspended
 }): Calls => {
   const { book, gate } = options

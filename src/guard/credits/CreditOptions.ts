@@ -36,8 +36,9 @@ export interface BalanceStatement {
 /**
  * Makes a schedule of probes whose delay is a share of the time suspended so far, within bounds.
  *
- * **Details**: `delay = min(max(atLeast, suspended × share), atMost)`. So a top-up is noticed late by that share of the
- * outage at most, short or long, and the number of probes grows with the logarithm of the outage.
+ * **Details**: `delay = min(max(atLeast, suspended × share), atMost)`. So the delay until a top-up is noticed is at
+ * most that share of the outage, whether it is short or long, and the number of probes grows with the logarithm of the
+ * outage.
  *
  * **Errors**: `RangeError` for a share outside [0, 1], or where `atLeast` is not positive or `atMost` is below it.
  */
@@ -89,16 +90,17 @@ export interface Options {
   /** How auto-recharge is set on the billing page, for forecasts and probes. Default: off. */
   readonly autoRecharge?: AutoRecharge.Settings | undefined
   /**
-   * Balances, or where to read them. Default: none. A statement equal to the last one that stood here is taken for that
-   * same one, whatever `stateBalance` said meanwhile: a configured balance does not undo what was spent since.
+   * Balances, or where to read them. Default: none. A statement equal to the last one given here is taken for the same
+   * one, whatever `stateBalance` said meanwhile, so that a configured balance does not undo what was spent since.
    */
   readonly balance?:
     | ReadonlyArray<BalanceStatement>
     | Effect.Effect<ReadonlyArray<BalanceStatement>>
     | undefined
   /**
-   * What a budget does with a call whose price is unknown: `"refuse"` with `BudgetExceededError`, or `"allow"`, counted
-   * as a call without a price. Default: `"refuse"`, for a budget that lets unpriced calls through is none.
+   * What a budget does with a call whose price is unknown: `"refuse"` it with `BudgetExceededError`, or `"allow"` it,
+   * counted as a call without a price. Default: `"refuse"`, since a budget that lets unpriced calls through does not
+   * hold.
    */
   readonly unknownPrice?: "refuse" | "allow" | undefined
   /**
@@ -107,8 +109,8 @@ export interface Options {
    */
   readonly orphans?: "charge" | "refund" | undefined
   /**
-   * What happens when the store cannot be written: `"stop"`, and no call is sent, or `"continue"`. What then went on is
-   * kept in few entries and written as soon as the store takes it. Default: `"stop"`.
+   * What happens when the store cannot be written: `"stop"` sends no further call; `"continue"` sends on, keeps the
+   * record in few entries, and writes it as soon as the store takes it. Default: `"stop"`.
    */
   readonly whenUnwritable?: "stop" | "continue" | undefined
   /** How much earlier than in UTC a day begins, for budgets per day, within (-24 h, 24 h). Default: 0, UTC. */
@@ -125,9 +127,9 @@ export const defaults = {
   label: "",
   /** An interactive caller wants to know at once; a job sets `"wait"`. */
   whenSuspended: "fail",
-  /** A budget that lets unpriced calls through is none. */
+  /** A budget that lets unpriced calls through does not hold. */
   unknownPrice: "refuse",
-  /** The provider may have answered and billed what nobody received: never overspend. */
+  /** The provider may have billed an answer that nobody received: never overspend. */
   orphans: "charge",
   /** What cannot be recorded is not sent. */
   whenUnwritable: "stop",

@@ -7,16 +7,14 @@
  *                └───not billed─────┘                                                   marked as assumed
  * ```
  *
- * A reservation pays for one attempt. One that ended without an answer, and may
- * have been billed all the same, uses it up, and the next attempt reserves anew. So does one on a later day than that of
- * the reservation: it would else be spent from the budget of the day before.
- * So does a second attempt at the same time. Where calls tell their attempts, the
- * bill cannot pass the budget however often they are sent.
+ * A reservation pays for one attempt. An attempt that ended without an answer, and may have been billed all the same,
+ * uses it up, and the next attempt reserves anew. An attempt on a later day than the reservation also reserves anew, or
+ * else it would be paid from the budget of the day before; and so does a second attempt at the same time. If calls tell
+ * their attempts, the bill cannot exceed the budget, however often they are sent.
  *
- * The last one lost is charged when the call ends: what the call knows of the cost
- * of its failure is known then. A call that is refused for want of credit begins
- * anew: what its attempts have used up until then is charged at its upper bound,
- * as nobody prices it any more.
+ * The last lost attempt is charged when the call ends, since only then the call may know what its failure cost. A call
+ * that is refused for lack of credit begins anew, and what its attempts have used up until then is charged at its upper
+ * bound, since it will not be priced any more.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,8 +1,8 @@
 /**
  * When the next probe of a suspended account is due: what the schedule says, and the timer that waits for it.
  *
- * A schedule is asked once for each refusal. The interval that it gave holds for the probe before too: a probe that has
- * shown nothing by then has lost its turn.
+ * A schedule is asked once for each refusal. Its interval is also the time that the next probe has: a probe that has
+ * shown nothing when it is over loses its turn.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

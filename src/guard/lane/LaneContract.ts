@@ -30,8 +30,8 @@ export interface LaneRequest {
    */
   readonly stream?: boolean | undefined
   /**
-   * Epoch milliseconds by which the attempt must be sent. The lane refuses it as soon as that is sure to fail; one in the
-   * past is always refused. Default: that of the `Deadline` around, less its `minAttempt`; none without one.
+   * Epoch milliseconds by which the attempt must be sent. The lane refuses the attempt as soon as it cannot be sent in
+   * time; a time in the past is always refused. Default: the `Deadline` around, less its `minAttempt`, or none.
    */
   readonly deadlineAt?: number | undefined
 }
@@ -51,7 +51,7 @@ export interface LaneRequest {
 export type Sample =
   | {
     readonly _tag: "Success"
-    /** Tokens really used; the estimate stands where absent, and where it is not finite or below 0. */
+    /** Tokens really used; without them, or if they are not finite or below 0, the estimate counts. */
     readonly tokens?: number | undefined
     /** Limits that the answer states; those on a refusal are not read. */
     readonly headers?: LimitHeaders | undefined
@@ -67,7 +67,7 @@ export type Sample =
   | {
     readonly _tag: "Ignored"
     readonly sent: boolean
-    /** True where nobody can read what the end means: while three in four ends are such, no rate grows. Default false. */
+    /** True if the meaning of the end is not known: while three in four ends are such, no rate grows. Default false. */
     readonly unread?: boolean | undefined
   }
 
@@ -92,7 +92,7 @@ export interface LaneStatus {
   readonly key: string
   /** What the learner of requests is doing: `start`, `settle`, `hold` or `probe`. */
   readonly phase: AdaptiveRate.Phase
-  /** Rate at which requests are sent now, at the most. */
+  /** Highest rate at which requests are sent now. */
   readonly requestsPerSecond: number
   /** Absent until the provider refused tokens, or a limit was given. */
   readonly tokensPerSecond: number | undefined
@@ -139,8 +139,8 @@ export interface Options {
     readonly inFlight?: number | undefined
   } | undefined
   /**
-   * Calls that may wait. Integer, at least 0. Default 1,000,000: enough for any job, and about a gigabyte; of calls
-   * of the client seven and more, with their requests. A service sets what it has room for.
+   * Calls that may wait. Integer, at least 0. Default 1,000,000: enough for any job. That many take about a gigabyte,
+   * and as calls of the client, with their requests, seven or more: a service sets what it has room for.
    */
   readonly maxQueue?: number | undefined
   /** Longest pause that a hint can cause. Above zero. Default 60 seconds. */
@@ -163,8 +163,8 @@ export const defaults = {
 /** Configures a run. */
 export interface RunOptions<in A, in E> extends LaneRequest {
   /**
-   * Says what the end of an attempt means for its lane; an interruption is always `Ignored`. Default `sampleOf`: it knows
-   * `TogetherError`, and reads any other error by its shape.
+   * Says what the end of an attempt means for its lane; an interruption is always `Ignored`. Default: `sampleOf`, which
+   * knows `TogetherError` and reads any other error by its shape.
    */
   readonly classify?: ((exit: Exit.Exit<A, E>) => Sample) | undefined
 }
@@ -177,16 +177,16 @@ export interface Lane {
    *
    * **Gotchas**: the caller settles it; `acquireScoped` and `run` do that by themselves.
    *
-   * **Errors**: `LaneOverflowError` when the queue is full, or the deadline cannot be met: by what goes before it and the
-   * learned limits when it comes, for a pause that began while it waited, or since it passed.
+   * **Errors**: `LaneOverflowError` if the queue is full, or if the deadline cannot be met: because of the calls before
+   * it and the learned limits, because of a pause that began while it waited, or because it has passed.
    */
   readonly acquire: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError>
   /**
-   * Waits for a permit that the scope's end gives back, as `Ignored` where it was not settled: for streams, with
+   * Waits for a permit that the end of the scope gives back, as `Ignored` if it was not settled. For streams, with
    * `stream: true`.
    */
   readonly acquireScoped: (request: LaneRequest) => Effect.Effect<Permit, LaneOverflowError, Scope.Scope>
-  /** Takes a permit where one is free at once and nobody waits that could take it: for hedges. */
+  /** Takes a permit if one is free now and no waiting call could take it: for hedges. */
   readonly tryAcquire: (request: LaneRequest) => Effect.Effect<Option.Option<Permit>>
   /** Runs one attempt under a permit. */
   readonly run: <A, E, R>(

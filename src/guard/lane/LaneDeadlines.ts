@@ -1,6 +1,6 @@
 /**
- * Holds the waiters of a lane that have a deadline by a moment of theirs, the earliest first, whatever their place in the
- * queue: by the deadline, and by when to look whether it can be kept.
+ * Holds the waiters of a lane that have a deadline, ordered by a moment, the earliest first, whatever their place in
+ * the queue. The moment is the deadline, or when to check whether it can be kept.
  *
  * ```
  *   joins ──1/8──1/4────1/2────────3/4───7/8──▶ deadline        looks, as shares of the time that it has

@@ -1,5 +1,6 @@
 /**
- * Keeps what the calls of one lane teach of their time, and estimates when a call would be sent that joins its queue.
+ * Keeps what the calls of one lane teach about how long they take, and estimates when a call that joins the queue would
+ * be sent.
  *
  * ```
  *   sent ─▶ in flight, for how long? ─▶ ended: seconds held, tokens used ─▶ experience
@@ -9,8 +10,8 @@
  * ```
  *
  * What is in flight is counted and summed up for each kind, so every step costs O(1). The sums are those of
- * `LaneEstimate`. What a kind of calls taught is forgotten a minute after the last of them: those that come then may be of
- * another sort, and who is refused for what others took never shows it.
+ * `LaneEstimate`. What a kind of calls taught is forgotten a minute after the last of them: later calls may be
+ * different, and a call that is refused because of earlier ones could never show that.
  */
 import * as Estimate from "../../policy/lane/LaneEstimate.ts"
 import type * as Kernel from "../../policy/lane/LaneKernel.ts"

@@ -45,9 +45,9 @@ export interface Wanted {
 }
 
 /**
- * Reads a request, or throws a `RangeError`: tokens that are no number would end all pacing. Where it states no deadline,
- * that of the call in progress holds, less the shortest attempt worth starting. The probe of a circuit goes first, whatever
- * its priority, and as fresh work, so that it is what a lane probes an outage with.
+ * Reads a request, or throws a `RangeError`, since tokens that are not a number would end all pacing. If it states no
+ * deadline, that of the call in progress holds, less the shortest attempt worth starting. The probe of a circuit goes
+ * first, whatever its priority, and as fresh work, so that the lane uses it to probe an outage.
  */
 export const wanted = (request: LaneRequest, fiber: Fiber.Fiber<unknown, unknown>): Wanted => {
   const tokens = OptionCheck.nonNegative("LaneRequest", "tokens", request.tokens)
@@ -63,7 +63,7 @@ export const wanted = (request: LaneRequest, fiber: Fiber.Fiber<unknown, unknown
   }
 }
 
-/** A start above the cap begins at the cap: what an earlier run learned may be more than this one may use. */
+/** A start above the cap begins at the cap, since an earlier run may have learned more than this one may use. */
 const rate = (cap: number | undefined, start: number | undefined): Kernel.Options["requests"] => {
   const ceiling = cap === undefined ? undefined : cap / 60
   return start === undefined
@@ -91,7 +91,9 @@ const seconds = (duration: Duration.Duration | undefined): number | undefined =>
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b)
 
-/** Translates a sample: times in seconds, of the stated limits the lower, and no tokens where they are no count. */
+/**
+ * Translates a sample: times in seconds, the lower of the stated limits, and no tokens if they are not a valid count.
+ */
 export const kernelSample = (sample: Sample): Kernel.Sample => {
   switch (sample._tag) {
     case "Success": {

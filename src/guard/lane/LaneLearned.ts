@@ -1,8 +1,8 @@
 /**
- * What a lane has learned, as data: saved at the end of a run, a second run starts warm.
+ * What a lane has learned, as data: if it is saved at the end of a run, the next run can start from it.
  *
- * Only what outlives a run is kept: the limits. Queues, pauses and debts are of the moment. A limit that was never met
- * is not saved, for the rate it had reached says nothing.
+ * Only the limits are kept, since queues, pauses and debts do not outlive a run. A limit that was never met is not
+ * saved, since the rate that was reached says nothing about it.
  */
 import * as Schema from "effect/Schema"
 import * as AdaptiveRate from "../../policy/rate/AdaptiveRate.ts"
@@ -23,7 +23,10 @@ export const Learned = Schema.Struct({
 /** Holds what a lane has learned. */
 export interface Learned extends Schema.Schema.Type<typeof Learned> {}
 
-/** Reads the limit as best known: measured where the learner holds, else the rate it searches at; not that of a bad minute. */
+/**
+ * Reads the limit as well as it is known: the measured one while the learner holds, else the rate at which it searches,
+ * but not a rate that was learned while everything was refused.
+ */
 const best = (rate: AdaptiveRate.State, mirror: BucketMirror.State | undefined): number =>
   Math.max(
     rate.phase === "hold" || rate.phase === "probe" ? rate.limit : rate.rate,
@@ -45,7 +48,9 @@ export const fromState = (state: Kernel.State, savedAt: number): Learned => ({
   ...(state.inFlight.kind === "cap" ? { inFlight: state.inFlight.limit } : {})
 })
 
-/** What was learned above the cap begins at the cap: the cap may have come down since, or the provider may state more. */
+/**
+ * A learned limit above the cap begins at the cap, which may have been lowered since, or the provider may state more.
+ */
 const warm = (options: Kernel.Options["requests"], learned: number | undefined): Kernel.Options["requests"] =>
   learned === undefined
     ? options

@@ -57,7 +57,7 @@ const ofError = (error: unknown): Sample =>
  * **Details**: a `TogetherError` by its class, an error of any other kind by its shape: a `_tag` of ours (`RateLimitError`
  * with its `scope` and its `retryAfter`), else an HTTP status (`status`, `statusCode`, `response.status`) and the wait that
  * `headers` ask for, else the code or the name of a timeout or a broken connection; its own, or of its `reason` or `cause`.
- * What says none of it is `Ignored` and `unread`, and its tokens count as used.
+ * An error that says none of this is `Ignored` and `unread`, and its tokens count as used.
  *
  * **Gotchas**: a status alone does not say which limit was met. `Together.errorFromResponse` reads the body too.
  *
@@ -88,6 +88,6 @@ export const sampleOf = <A>(exit: Exit.Exit<A, unknown>, options?: SampleOptions
   }
   const error = Exit.findErrorOption(exit)
   if (Option.isNone(error)) return { _tag: "Ignored", sent: true }
-  // what cannot be read, as a proxy that throws, says nothing
+  // an error that cannot be read, such as a proxy that throws, says nothing
   return Result.getOrElse(Result.try(() => ofError(error.value)), () => unread)
 }

@@ -1,6 +1,6 @@
 /**
- * The sleep of those that wait in a lane: two effects, shared by all of them, for callers that may be interrupted and for
- * callers that may not. What is a waiter's own sits in one object, found by its fiber.
+ * The sleep of the calls that wait in a lane: two effects, shared by all of them, one for callers that may be
+ * interrupted and one for those that may not. What differs from waiter to waiter is in one object, found by its fiber.
  *
  * A million may wait, so a waiter has no effect, closure or finalizer of its own
  * ([why](../../docs/decisions/0005-shared-sleep.md)).

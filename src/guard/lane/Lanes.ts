@@ -59,8 +59,8 @@ const escaped = (part: string, signs: RegExp): string =>
 /**
  * Builds the key of a lane from its parts: `account/model`, or `account/model#pool`.
  *
- * **Details**: other parts have another key. What would end a part too early stands escaped as in an address: `/`, `#` and
- * `%` of an account, `#` and `%` of a model.
+ * **Details**: different parts have different keys. Characters that would end a part too early are escaped as in an
+ * address: `/`, `#` and `%` in an account, `#` and `%` in a model.
  *
  * **When to use**: to share the lane of a client with another SDK, or to name a lane in `overrides`.
  *
@@ -87,7 +87,7 @@ export interface Options extends Omit<Lane.Options, "key"> {
 /** Makes the lanes. **Details**: their state lives in the `LaneStore` of the context, which by default is this process. */
 export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Service> {
   const { overrides, saved, ...base } = options
-  // lanes outlive the call that makes them: what they show and where they live belongs to who made all of them
+  // lanes outlive the call that makes them, so their metrics and their store are those of the fiber that made all lanes
   const registry = yield* Metric.MetricRegistry
   const store = yield* LaneStore.LaneStore
   // a bad option is refused here, not at the first call

@@ -1,12 +1,11 @@
 /**
- * The ledger with a clock, a store and a voice: the shell around `policy/Ledger`.
+ * The ledger with a clock, a store and alerts: the shell around `policy/Ledger`.
  *
  * A reservation or its ending is one synchronous step (decide, apply), then the
  * entry is written to the store (`LedgerLine`), then news goes out (`LedgerNews`).
- * The step is atomic among fibers, and takes the entry's place in line; the
- * writing is not part of it, so no fiber waits for a disk while another decides.
- * Once a step is done it is also written and told: an interruption waits for
- * that. Only a reservation whose turn to be written has not come is undone by it.
+ * The step is atomic among fibers, and takes the entry's place in line. Writing is not part of it, so no fiber waits
+ * for a disk while another decides. Once a step is done, it is also written and reported, and an interruption waits for
+ * that. An interruption undoes only a reservation whose turn to be written has not come.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -4,14 +4,16 @@
  *     append    look → write → fsync → look
  *     shorten   look → claim → look → rename a short file over it → look behind the claim
  *
- * A look finds the same file, of the same size, or stops this program for ever: another one wrote to it, or replaced it.
- * A write that failed is cut off again, where nothing else stands there. A file that cannot be replaced stays long, and its
- * claim is cut off. A file system that dies leaves a file that nobody knows: nothing more is written to it.
+ * If a look does not find the same file, of the same size, this program never writes again: another one wrote to the
+ * file, or replaced it. A write that failed is cut off again, if nothing else stands there. A file that cannot be
+ * replaced stays long, and its claim is cut off. If the file system dies, the state of the file is not known, and
+ * nothing more is written to it.
  *
- * **Details**: a claim is one byte behind all that was acknowledged. Whoever looks behind it is refused, so nothing is
- * acknowledged between the look and the rename that the short file does not say. Only who opens the file in that moment can
- * take the claim for that of a dead program, cut it off, and have entries acknowledged: they go over into the short file,
- * and this program stops, since its sums do not know them. Decision 0038 has the cases.
+ * **Details**: a claim is one byte after everything that was acknowledged. A program that appends after it is refused,
+ * so between the look and the rename nothing is acknowledged that the short file does not say. Only a program that
+ * opens the file at that moment may take the claim for that of a dead program, cut it off, and have entries
+ * acknowledged. They are moved into the short file, and this program stops, since its sums do not include them.
+ * Decision 0038 has the cases.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

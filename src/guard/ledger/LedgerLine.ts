@@ -9,10 +9,9 @@
  * has the order of what was decided. Once the store has caught up and no statement
  * is before them, appends go beside each other again.
  *
- * What the store refused, and what was sent all the same, is written with the
- * next entry that it takes; until then it is kept in few entries, however long
- * that lasts. So a ledger that is read again folds to what this one knew: sums do
- * not depend on the order of calls, and a balance is carried from its statement.
+ * What the store refused, although the calls were sent, is written with the next entry that it takes; until then it is
+ * kept in few entries, however long that lasts. So a ledger that is read again has the same sums as this one: they do
+ * not depend on the order of calls, and a balance is carried forward from its statement.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -29,7 +28,7 @@ import type { Restore } from "../Restore.ts"
 /** Configures a line. */
 export interface Options {
   readonly store: LedgerStore.Store
-  /** Where the guard stops, a reservation that was not written is not owed: its call is not sent. */
+  /** If the guard stops, a reservation that was not written is not owed, since its call is not sent. */
   readonly whenUnwritable: "stop" | "continue"
   readonly publish: (alert: Alert) => Effect.Effect<void>
 }
@@ -61,7 +60,7 @@ type Told =
   | { readonly _tag: "Write"; readonly places: ReadonlyArray<Place> }
   | { readonly _tag: "Written"; readonly failure: LedgerStoreError | undefined }
 
-/** Counts the entries owed that are offered in one append: a store that is down is not asked to take them all again and again. */
+/** Bounds the owed entries in one append, so that a store that is down is not asked for all of them again and again. */
 const offered = 256
 
 /** The least number of entries owed that is worth summing up. */
@@ -69,7 +68,7 @@ const fewest = 8
 
 const uninterruptible: Restore = (effect) => effect
 
-/** A store that dies has not written: what was decided must not be lost with it. */
+/** A store that dies has not written, and what was decided must not be lost with it. */
 const died = (cause: Cause.Cause<never>): LedgerStoreError =>
   new LedgerStoreError({
     reason: "io",

@@ -1,10 +1,10 @@
 /**
  * The retries of one call: attempts, waits and what is counted, until it succeeds or a retry is not worth it.
  *
- * Of a call that is made again, after a suspension of its account, they go on where they were: attempts are counted on,
- * the schedule continues after the failures that it was asked about, what the call waited for in between is no part of
- * its time, and the budget gets one deposit. This is for the client alone: who guards other calls puts `Retry.run` outside
- * of `Credits.run`.
+ * If a call is made again after a suspension of its account, its retries go on where they were: attempts are counted
+ * on, the schedule continues after the failures that it was asked about, the suspension is not part of the call's time,
+ * and the budget gets only one deposit. This is for the client alone: to guard other calls, put `Retry.run` outside of
+ * `Credits.run`.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -33,8 +33,8 @@ export const CurrentAttempt: Context.Reference<number> = Context.Reference<numbe
  * Says why a call was not retried further.
  *
  * - `not-retryable`: a repeat cannot cure the error
- * - `schedule`: the policy is done: attempts, time, or a hint over its cap
- * - `deadline`: the wait, a hint's too, would leave no room for an attempt
+ * - `schedule`: the policy has ended: by attempts, by time, or because a hint is over its cap
+ * - `deadline`: the wait, also one for a hint, would leave no time for an attempt
  * - `budget`: the shared retry budget is empty
  */
 export type StopReason = "not-retryable" | "schedule" | "deadline" | "budget"
@@ -98,7 +98,7 @@ const withAttempts = <E>(event: StopEvent<E>): E =>
     ? TogetherError.annotate(event.error, { attempts: event.attempts }) as E
     : event.error
 
-/** Waits for the budget, but not so long that the deadline would be missed. */
+/** Waits for the budget, unless the deadline would be missed by that. */
 const awaitBudget = (budget: RetryBudget, millis: number): Effect.Effect<boolean> =>
   Effect.map(Effect.timeoutOption(budget.withdraw, Duration.millis(millis)), Option.isSome)
 

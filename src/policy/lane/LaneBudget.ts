@@ -2,12 +2,13 @@
  * What a lane takes from its limits of requests and of tokens, and gives back: debts at a rate, and mirrored buckets.
  *
  * ```
- *   debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid
- *   mirror   the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
+ * debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid mirror
+ * the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
  * ```
  *
- * A limit begins as a debt. Tokens are mirrored from the first refusal of tokens on, requests from the first of requests
- * after that: before it, what was sent tells the limit of requests by itself (`AdaptiveRate`).
+ * A limit begins as a debt. Tokens are mirrored from the first refusal of tokens on, and requests from the first
+ * refusal of requests after that. Before, the limit of requests can be learned from what was sent alone
+ * (`AdaptiveRate`).
  */
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
@@ -35,8 +36,8 @@ const requestPace = (state: State, now: number): number =>
 const tokenPace = (state: State): number => pace(state.tokens, state.tokenMirror)
 
 /**
- * Takes from what a cap of the user allows, which counts whatever was sent, or gives back: a second's worth at the most.
- * `spare` are the seconds for which it makes up where it was not used.
+ * Takes from what a cap of the user allows, or gives back, a second's worth at most. The cap counts everything that was
+ * sent. `spare` are the seconds of unused cap that are made up for.
  */
 const charged = (cap: Debt, ceiling: number, cost: number, now: number, spare: number = defaults.lag): Debt => {
   if (ceiling === Infinity) return cap
@@ -47,7 +48,7 @@ const charged = (cap: Debt, ceiling: number, cost: number, now: number, spare: n
 const capWait = (cap: Debt, ceiling: number, now: number): number =>
   ceiling === Infinity ? 0 : unpaid(cap, ceiling, now) / ceiling
 
-/** Says whether the cap of the user alone holds: two limits without any burst would add up. */
+/** Says whether only the cap of the user paces: two limits without any burst would add up. */
 const isCapped = ({ ceiling, rate }: AdaptiveRate.State): boolean => rate >= ceiling && ceiling < Infinity
 
 /** Reads the requests that are owed. */

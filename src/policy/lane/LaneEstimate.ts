@@ -8,17 +8,18 @@
  *   estimate = max(paced, placed)
  * ```
  *
- * Short calls go before streams that have all the places they may take, so a short call comes up when short calls alone
- * went through the places that streams leave, or all went through all places, whichever is sooner. A stream comes up when
- * all went through all places, and streams through those that they may take: not all of them while short calls are about.
- * Calls in flight count by what is left of their time; those that are in flight when the call comes up count as just
- * begun. Where two orders are possible the sooner is taken: a false refusal is worse than a wait in vain.
+ * Short calls overtake streams that already have all the places they may take. So a short call's turn comes when the
+ * short calls before it have gone through the places that streams leave, or when all calls before it have gone through
+ * all places, whichever is sooner. A stream's turn comes when all calls before it have gone through all places, and the
+ * streams before it through the places that streams may take, which are not all while there are short calls. Calls in
+ * flight count by what is left of their time; calls that will be in flight when the turn comes count as just begun. If
+ * two orders are possible, the sooner turn is taken, since a false refusal is worse than a wait in vain.
  *
- * A rate that still searches upward (`start`) is taken with the growth it will have if nobody objects, a doubling in
- * 0.5 s up to its ceiling: it has proved nothing, and what could be sent in time is not to be refused. How long a call
- * holds its place, and how many of its estimated tokens it uses, are smoothed over the calls that ended. Before the first
- * of them tokens take no time, and a place as long as one was held so far; so again where none of a kind was in flight for a
- * minute.
+ * A rate in `start`, which still searches upward, is taken to grow as it will without a refusal: to double every 0.5 s,
+ * up to its ceiling. It has proved nothing, and a call that could be sent in time must not be refused. How long a call
+ * holds its place, and how many of its estimated tokens it uses, are smoothed over the calls that ended. Before the
+ * first of them, tokens are taken to need no time, and a place to be held as long as one has been so far. The same
+ * holds again after a minute without a call of that kind.
  *
  * Everything is plain data; times are seconds.
  */

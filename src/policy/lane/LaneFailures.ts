@@ -1,9 +1,9 @@
 /**
  * Tells whether attempts that fail use up a place of the limit.
  *
- * Where they do not, the place of a failed attempt is another's. Who is wrong about that is refused at telling moments: who
- * gives places back that are used up, after more failures than usual; who keeps places that are free, after fewer. Who is
- * right is refused after as many as usual, whatever the rate.
+ * If they do not, another attempt can have the place. If the lane is wrong about that, the moments of its refusals show
+ * it: if it gives back places that are used up, it is refused after more failures than usual; if it keeps places that
+ * are free, after fewer. If it is right, refusals come after as many failures as usual, whatever the rate.
  *
  * ```
  *   late    failures heard of in the last 8 attempts or so, as each attempt is sent
@@ -11,8 +11,8 @@
  *   doubt   = max(0, doubt ± excess − 0.5) at each refusal; from 4 on the lane takes it the other way
  * ```
  *
- * A refusal that follows another closely weighs less: the same failures speak for both. Where nothing fails there is no
- * doubt. Everything is plain data.
+ * A refusal that closely follows another weighs less, since both are judged by the same failures. If nothing fails,
+ * there is no doubt. Everything is plain data.
  *
  * **Source**: a CUSUM (Page 1954).
  */

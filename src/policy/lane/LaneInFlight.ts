@@ -1,19 +1,20 @@
 /**
  * Learns how many calls a provider lets be in flight at once.
  *
- * Two signals move the limit. A refusal that names concurrency is a measurement: one fewer was fine. Where as many had
- * been admitted since the last such refusal, it is none: it came at random, or the cap fell, and then the next one tells.
- * A refusal that names nothing is ambiguous, a rate would look the same, so it becomes a suspicion: a cap refuses at
- * exactly the same count every time and never admits above it. Three such episodes, with calls that end between them, make a
- * limit; four where the count is small, for small counts coincide. One more where the provider names requests: many have one
- * name for whatever they refuse for. One admission above the count clears the suspicion. A learned cap is probed with
- * one call more, seldom, at doubling intervals, so a wrong or raised one is found, and followed the faster the more often
- * it was raised in a row; once one was wrong, the next takes more episodes. A refusal that came at random makes the cap
- * itself doubtful, so it is probed within a second.
- * A call that was alone in flight exceeded no cap. Where more than a quarter of the calls time out, or so many in a row
- * that the provider is taken to be down, a quarter of them is tried, until those sent then have had the time to time out:
- * where as large a share does, their number is not to blame, and the limit is what it was (`LaneTimeouts`). Else
- * successes grow it back, one for one at first, then one for each round (AIMD), and faster once it is more than it was.
+ * Two signals move the limit: refusals and timeouts. A refusal that names concurrency is a measurement: one call fewer
+ * was fine. But if as many had been admitted since the last such refusal, it came at random, or the cap fell, and the
+ * next one decides. A refusal that names nothing is ambiguous, since a limit of the rate would look the same. So it
+ * becomes a suspicion: a cap refuses at exactly the same count every time, and never admits above it. Three such
+ * episodes, with calls that end between them, make a limit; four if the count is small, since small counts coincide
+ * easily; and one more if the provider names requests, since many providers use one name for all refusals. One
+ * admission above the count clears the suspicion. A learned cap is probed with one more call, seldom, at doubling
+ * intervals. So a wrong or raised cap is found, and the more often it was raised in a row, the faster it is followed.
+ * After a wrong cap, the next one takes more episodes. A refusal that came at random makes the cap itself doubtful, so
+ * it is probed within a second. A call that was alone in flight exceeded no cap. If more than a quarter of the calls
+ * time out, or so many in a row that the provider is taken to be down, a quarter of the calls in flight is tried, until
+ * those sent then have had the time to time out. If as large a share of them does, their number is not to blame, and
+ * the limit becomes what it was (`LaneTimeouts`). Otherwise it grows back: by one for each success at first, then by
+ * one for each round (AIMD), and faster once it is more than it was.
  *
  * ```
  *   unknown ──refused at n+1──▶ suspected n ──twice more──▶ learned n ──probe admitted──▶ learned n+1 …

@@ -24,9 +24,9 @@
  * | Ignored, sent | | | kept | | |
  * | Ignored, not sent | | given back | given back | | |
  *
- * While three in four attempts end in a way that nobody can read, no rate grows: they may be refusals.
+ * While three in four attempts end in a way that cannot be read, no rate grows, since these may be refusals.
  *
- * A refusal that comes at any rate (`LaneStray`) is given back, as an Overloaded is, and teaches nothing.
+ * A refusal by chance, which comes at any rate (`LaneStray`), is given back like an Overloaded, and teaches nothing.
  *
  * Rates are paced without bursts: a debt is paid off at the learned rate, and the next attempt leaves when it is paid.
  * A timer that fires late leaves up to 20 ms of credit, so no slot is lost to the timer. Where tokens were refused the

@@ -1,9 +1,9 @@
 /**
  * Tells an outage from bad luck, and finds its end with single probes.
  *
- * A provider of whose attempts 30 % fail is up: each failure is retried, and nothing else should change. A provider
+ * A provider that fails 30 % of the attempts is up: each failure is retried, and nothing else should change. A provider
  * that fails everything is down: whatever is sent is wasted. The two are told apart by runs: attempts that were sent
- * one after another and all failed. Order of sending, not of answering, because failures answer in milliseconds and
+ * one after another and all failed. The order is that of sending, not of answering: failures answer in milliseconds and
  * successes in seconds, so the last answers always look worse than the last attempts. The longest run that chance
  * explains depends on the share of failures before it, of late or for long, whichever is worse: at least 5, at most 16.
  * Where failures are so slow that more than 32 attempts overtake them, only 16 numbers in a row that all failed count.
@@ -16,8 +16,8 @@
  *
  * Silence is a sign of life: where failures return in 50 ms, a probe still under way after 300 ms was admitted.
  *
- * Where nothing comes back at all (answers are overdue, or a run of attempts timed out), it is none: probes follow each other
- * without waiting for an end, and an answer of any attempt, or a refusal, ends the outage.
+ * If nothing comes back at all (answers are overdue, or a run of attempts timed out), silence is no sign of life: then
+ * probes follow each other without waiting for an end, and an answer to any attempt, or a refusal, ends the outage.
  */
 
 /** Holds the constants of this module. */

@@ -1,7 +1,7 @@
 /**
  * Tells a provider that hangs from one that is slow: answers are overdue.
  *
- * A provider that hangs refuses nothing and fails nothing. So how long answers took before it is the measure:
+ * A provider that hangs refuses nothing and fails nothing, so the measure is how long answers took before:
  *
  * ```
  *   sent   ✓ · ✓ ✓ · ✓ ● ● ● ● ● ● ● ● ● ● ● ●   in the order of sending; ✓ answered
@@ -9,11 +9,13 @@
  *                the last   ten in a row that wait for longer than 1.25 times a usual answer
  * ```
  *
- * Three calls in ten may take as long by chance, ten in a row once in 170,000 times. Where calls time out for reasons of
- * their own, more in a row are asked for. Slow calls among those that are answered are no silence, and end none; nor is a call
- * awaited that has failed before, for it may do so again, nor a stream, which ends when it likes.
+ * Three calls in ten may take as long by chance, ten in a row only once in 170,000 times. If calls time out for reasons
+ * of their own, more in a row are needed. Slow calls among others that are answered are not a silence, and their
+ * answers do not end one. Calls that have failed before, and may fail again, and streams, which take as long as they
+ * like, are not counted.
  *
- * Where all answers take longer than ever before, it is a false alarm. The answer that ends it says how long may be waited.
+ * If all answers suddenly take longer than before, there is a false alarm. The answer that ends it tells how long to
+ * wait.
  */
 
 /** Holds the constants of this module. */

@@ -8,9 +8,9 @@
  *              fresh   ▸▸▸▸▸▸▸▸
  * ```
  *
- * Retried work goes first because it has waited before. It must not go first for ever: calls that fail each time would
- * stand before all that might succeed. So its line is one that passes others over, as a better level is, and what
- * probes a provider that is down is the newest of fresh work (`probe`).
+ * Retried work goes first because it has waited before. But it must not always go first: calls that fail each time
+ * would block all others that might succeed. So the turns that fairness gives to lines passed over also hold against
+ * retried work, and a provider that is down is probed with the newest fresh work (`probe`).
  *
  * Streams wait among the others, in the same order. While no more of them may be sent, the queue is read without them
  * (`streams` false); fairness is counted apart for such admissions, so a stream passed over keeps its turn.

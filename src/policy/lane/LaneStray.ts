@@ -1,8 +1,9 @@
 /**
  * Tells refusals that come at any rate from those of a limit.
  *
- * A limit refuses nothing below it. A provider that sheds load at random, or an error that is injected, refuses at any
- * rate: each such refusal would cut the rate again, until next to nothing is sent. Two things give them away.
+ * A limit refuses nothing below it. A provider that sheds load at random, or a test that injects errors, refuses at any
+ * rate. Each such refusal would cut the rate again, until next to nothing is sent. Two things tell these refusals
+ * apart: if they are many, a trial; if they are few, a rate that was proved.
  *
  * ```
  *   watch ──slower, and as many refused──▶ trial at twice the rate ──half refused──▶ watch, slow again
@@ -27,8 +28,8 @@
  *   stays known. So a limit is found below which a share is refused by chance. It is halved in a gap that it does not
  *   explain, and ends where no refusal stands alone, from the first or for long: then they are all a limit's.
  *
- * What was refused is weighed in nats, in the order of sending: with the share `p`, a refusal by `ln((1 + p) / 2p)` for a
- * limit, an admission by `ln 2` against it.
+ * Evidence is weighed in nats, in the order of sending: with the share `p`, a refusal counts `ln((1 + p) / 2p)` for a
+ * limit, and an admission `ln 2` against it.
  *
  * **Source**: a sequential probability ratio test (Wald 1945) for the trial, and a CUSUM (Page 1954) for doubts and for what
  * is more than the known share.

@@ -1,9 +1,10 @@
 /**
- * Tells timeouts that the number of calls in flight explains from those that come whatever it is.
+ * Tells timeouts that come from too many calls in flight from those that come whatever their number is.
  *
- * A provider that bears fewer calls than it gets lets a run of them time out: fewer at once are answered. Where one of two
- * replicas is dead, half of the calls hang, be they many or few: fewer at once are only fewer. So the first many timeouts
- * are a trial. With a quarter of the calls in flight a quarter of the share times out, or as many as before.
+ * If a provider gets more calls than it can take, a run of them times out, and fewer at once would be answered. If one
+ * of two replicas is dead, half of the calls hang, however many there are, and sending fewer at once only slows things
+ * down. So when many time out, a trial is made with a quarter of the calls in flight: the share of timeouts then falls
+ * to a quarter, or it stays.
  *
  * ```
  *   watch ──more than tolerated──▶ trial with a quarter in flight ──a smaller share──▶ watch

@@ -1,9 +1,10 @@
 /**
  * Learns how many tokens calls really use for each that was estimated, and charges by it.
  *
- * Who estimates too little, by the prompt alone or by a constant, would take a limit of tokens for as much lower: the
- * provider refuses calls that look small. So an estimate is charged as what its like has used of late. Estimates that
- * are too high stay as they are: they are corrected when the call ends, and a provider may well reserve as much.
+ * If estimates are too low, because they are only the prompt or a constant, a limit of tokens would look lower by the
+ * same factor: the provider refuses calls that look small. So estimates are raised by what calls used of late for each
+ * estimated token. Estimates that are too high stay as they are: they are corrected when the call ends, and a provider
+ * may well reserve as much.
  *
  * ```
  * scale = max(1, tokens used ÷ tokens estimated)     moved where it is off by a tenth
@@ -38,7 +39,7 @@ export interface State {
 /** What is known before the first call has ended. */
 export const initial: State = { calls: 0, estimated: 0, used: 0, scale: 1, error: 0 }
 
-/** An estimate of nothing is one of a token: else no scale would tell it from nothing. */
+/** An estimate of 0 counts as one token: no factor could raise a 0. */
 const least = (tokens: number): number => Math.max(1, tokens)
 
 /** Reads the tokens to charge for an estimate. */

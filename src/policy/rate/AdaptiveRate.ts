@@ -39,19 +39,22 @@
  *
  * Where the rate fell far, what held before is tried again once nothing is refused: `rate/Return`.
  *
- * Time in which nobody wants anything measures nothing: the bucket is full and turns units away. So the learner's clock
- * stops two seconds after the last attempt, until the next one, unless that one had to wait. A lane comes back from a
- * silence at the rate it had, and its next refusal is measured against the time in use.
+ * Time in which nobody calls measures nothing, since the bucket is full and what would refill it is lost. So the
+ * learner's clock stops two seconds after the last attempt, until the next one, unless that one had to wait. After a
+ * silence a lane goes on at the rate that it had, and its next refusal is measured by the time in use.
  *
- * A pause that the provider asks for, longer than the bucket takes to fill, measures nothing either, and is what a refusal
- * costs (`rate/Pause`). There the search takes its time before it risks another, the rates that explain the refusals
- * are believed as soon as they are few, and a probe comes only where what it may find is worth its refusal.
+ * The part of a pause that exceeds the filling of the bucket measures nothing either, and is what a refusal costs
+ * (`rate/Pause`). If that is much, the search waits longer before it risks another refusal, the rates that explain the
+ * refusals are believed as soon as they lie close together, and a probe is made only if what it may find is worth its
+ * refusal.
  *
- * Silence counts only while it could have been broken: time in which the caller itself stood still, and read no answer, is
- * taken out of each step (`deafened`). The bucket filled meanwhile all the same, so what measures the limit keeps it.
+ * Silence counts only while a refusal could have been heard: time in which the program itself stood still, and read no
+ * answer, is taken out of each step (`deafened`). The bucket filled meanwhile all the same, so this time stays in what
+ * measures the limit.
  *
- * One episode of congestion is one cut: a refusal of an attempt sent before the last cut teaches nothing. A refusal
- * never raises the rate. Growth needs use: where less than half the units had to wait for this limit, the rate stays.
+ * One episode of congestion makes one cut: a refusal of an attempt that was sent before the last cut teaches nothing. A
+ * refusal never raises the rate. Growth needs use: if less than half of the units had to wait for this limit, the rate
+ * stays.
  *
  * Numbers are plain: seconds, units, units per second. Time comes in as `now`.
  *

@@ -9,9 +9,10 @@
  * a rate is possible  ⇔  highest debt admitted < lowest debt refused, over the last episodes
  * ```
  *
- * A low rate with a deep bucket and a high rate with a shallow one explain one refusal equally well. They do not explain
- * two: a burst and a slow climb that end in a refusal leave few pairs. So the depth need not be known, and a pause, in
- * which a shallow bucket overflows and a deep one does not, measures as well as any other time.
+ * A low rate with a deep bucket and a high rate with a shallow one explain one refusal equally well, but not two: if
+ * one refusal follows a burst, and another a slow climb, few pairs of rate and depth explain both. So the depth need
+ * not be known, and a pause, in which a shallow bucket overflows and a deep one does not, measures as well as any other
+ * time.
  *
  * The rates looked at are 3 % apart from 1/20 of the first rate refused to it. Between two of them the debt lies between
  * theirs: what is compared is the least it can be where it was admitted with the most where it was refused, so no rate

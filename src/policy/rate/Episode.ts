@@ -6,8 +6,8 @@
  *   heard of             └──lag──▶  └──pause──┘
  * ```
  *
- * What follows an episode with next to nothing admitted in between is a streak: the rate is far above the limit, or the
- * bucket is empty and is not being filled.
+ * Episodes that follow each other with next to nothing admitted between are a streak: the rate is far above the limit,
+ * or the bucket is empty and is not being filled.
  */
 
 /** Holds the constants of this module. */

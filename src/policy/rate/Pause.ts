@@ -1,14 +1,16 @@
 /**
- * Reads what a refusal costs the learner of a rate, by the pause for which the provider asks.
+ * Reads what a refusal costs, by the pause that the provider asks for.
  *
- * A bucket fills in a pause, and turns away what comes after. So a pause that is longer is lost, and measures nothing:
+ * A bucket fills up during a pause, and what would refill it after that is lost. So the rest of the pause is lost, and
+ * measures nothing:
  *
  * ```
  * lost = asked − max(patience, depth / rate)        seconds; patience stands in while no depth is known
  * ```
  *
- * A pause of the lane's own making costs nothing here: the lane chose it, and may choose a shorter one. Where the bucket
- * holds what the pause saves, as a window does at its end, the depth that explains the refusals says so, and nothing is lost.
+ * A pause that the lane chose itself costs nothing here, since the lane may choose a shorter one. If the bucket holds
+ * all that the pause saves, as a window seems to at its end, the depth that explains the refusals shows it, and nothing
+ * is lost.
  */
 import { believed, patience, type State } from "./State.ts"
 

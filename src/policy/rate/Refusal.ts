@@ -1,5 +1,6 @@
 /**
- * What one refusal teaches the learner of a rate: how late it is heard of, what was admitted before it, what that proves.
+ * What one refusal teaches the learner of a rate: how late it arrives, what was admitted before it, and what that
+ * proves.
  *
  * ```
  *   sent before the last cut      one more of an episode that was answered: nothing but that

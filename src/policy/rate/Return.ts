@@ -1,11 +1,11 @@
 /**
  * Returns the learner of a rate to where it was, once what refused it is over.
  *
- * A limit that closes now and then, for a neighbour's sake or in a storm of refusals, is measured as a low limit each time,
- * and probes come by attempts: at a low rate the limit has closed again before the first. So the highest rate that held is
- * remembered, and counts for half as much after three minutes. Where the rate has fallen under a quarter of it, an attempt
- * was admitted and none refused for two seconds, the search begins anew at half of it, as in `start`: what was refused
- * while the limit was closed is no upper bound.
+ * A limit that closes now and then, because of a neighbour or a storm of traffic, is measured as a low limit each time.
+ * Probes come after so many attempts, and at a low rate the limit has closed again before the first. So the highest
+ * rate that held is remembered, and counts for half as much after three minutes. If the rate has fallen under a quarter
+ * of it, an attempt was admitted, and none was refused for two seconds, the search begins again at half of it, as in
+ * `start`: the rates that were refused while the limit was closed are no upper bound.
  *
  * ```
  *   fallen ──one admitted, none refused for 2 s──▶ start, at half of the highest ──5 admitted, then a refusal──▶ settle
@@ -13,8 +13,8 @@
  *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
  * ```
  *
- * Until a rate held, the first one stands for it, as a guess: each return in vain leaves a quarter of it, so a limit
- * that is low from the first attempt on is asked once or twice.
+ * Until a rate has held, the first rate stands in for it as a guess. Each return in vain leaves a quarter of the guess,
+ * so at a limit that is low from the first attempt on, a return is tried once or twice.
  */
 import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./ReturnState.ts"
 import * as Rise from "./Rise.ts"

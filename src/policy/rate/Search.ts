@@ -6,8 +6,8 @@
  *                                                    proves the rate; it ends at a gap of 3 %, or where it took long
  * ```
  *
- * A limit may grow meanwhile, and the rate that was refused says nothing of that. So where a step took long, or the limit
- * rose before, what went through in the last step is counted towards the probe that follows.
+ * A limit may grow meanwhile, and the rate that was refused does not show that. So if a step took long, or the limit
+ * rose before, what went through in the last step is counted towards the next probe.
  *
  * Refusals close the bracket from above: `rate/Refusal`.
  */
