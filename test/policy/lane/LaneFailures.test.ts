@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { uniform } from "../../../bench/lanes/scenarios.ts"
+import * as Budget from "../../../src/policy/lane/LaneBudget.ts"
 import * as Failures from "../../../src/policy/lane/LaneFailures.ts"
 import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
 import * as BucketMirror from "../../../src/policy/mirror/BucketMirror.ts"
@@ -168,6 +169,14 @@ describe("a limit in other units", () => {
     expect(AdaptiveRate.rescaled(started, 2, "failures-counted", 1)).toEqual([undefined, started])
     const unlimited = { ...known, rate: Infinity }
     expect(AdaptiveRate.rescaled(unlimited, 2, "failures-counted", 1)).toEqual([undefined, unlimited])
+  })
+
+  it("tells of the limits alone that are known", () => {
+    const lane = Kernel.make({ tokens: { initial: 1000, known: true } })
+    const [decisions, next] = Budget.rescaled(lane, 2, "failures-counted", 1)
+    expect(decisions).toEqual([{ subject: "tokens", from: 1000, to: next.tokens.rate, reason: "failures-counted" }])
+    expect(next.tokens.rate / 2000).toBeCloseTo(1, 2)
+    expect(next.requests).toBe(lane.requests)
   })
 
   it("moves all guesses of a mirror, and probes soon", () => {
