@@ -9,8 +9,7 @@
  *
  * `Active`: calls pass. `Suspended`: none does; at `probeAt` the next call is
  * let through as the probe. `Probing`: that one call has its turn, others wait.
- * A turn ends before its call where that has shown nothing in time; what such a
- * call says later still counts.
+ * A turn ends before its call does, if the call has shown nothing in time; what it shows later still counts.
  *
  * Every suspension opens a new generation, and so does every end of one. A call
  * carries the generation it was sent in. A refusal from an older one is stale:
@@ -164,7 +163,9 @@ export const inconclusive = (state: State, admission: Admission, probeAt: number
   return [true, { _tag: "Suspended", generation, since, probeAt, ended: false, probes, refusals }]
 }
 
-/** Makes an account active by hand, and what is still under way stale: a probe too, sent before the top-up. */
+/**
+ * Makes an account active by hand, and whatever is still under way stale, also a probe that was sent before the top-up.
+ */
 export const resume = (state: State, now: number): readonly [Outage | undefined, State] =>
   state._tag === "Active"
     ? [undefined, state]

@@ -12,9 +12,9 @@
  * same point. The last that stood in the configuration stays too: the next program
  * compares its own with it. What is still open stays as it is.
  *
- * In the short ledger calls do not stand in the order in which they began. So that none of their days is forgotten while
- * they are read, as the ledger forgets days (`Ledger`), the latest time stands first, in a summary of nothing, where they
- * span more than a day.
+ * The short ledger does not list calls in the order in which they began. The ledger forgets past days as it reads later
+ * ones (`Ledger`). So if the calls span more than a day, the latest time comes first, in a summary of nothing, so that
+ * no day is forgotten while they are read.
  *
  * **Gotchas**: a day that begins at other than a whole quarter of an hour (`dayOffset` of 100 s) may find up to a
  * quarter of an hour of its spending in the day before.
@@ -58,8 +58,8 @@ export interface Compaction {
 /**
  * Makes a compaction that holds no more than it will write.
  *
- * **Details**: in a whole ledger an ending without its reservation changes nothing, and is dropped. Of a part of one, say
- * `"keep"`: the reservation may stand in the part before.
+ * **Details**: in a whole ledger an ending without its reservation changes nothing, and is dropped. For a part of a
+ * ledger, say `"keep"`, since the reservation may be in the part before.
  */
 export const make = (loose: "drop" | "keep" = "drop"): Compaction => {
   const open = new Map<number, Reserve>()

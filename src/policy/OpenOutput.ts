@@ -4,9 +4,10 @@
  *     bound = factor · largest of the last 129 to 256 open answers, once there were minSamples of them
  *           · 2^−(hours in which calls came and none was answered)
  *
- * An answer that its own `max_tokens` may have cut says nothing of those that have none. And a bound that no budget fits
- * keeps every answer away that could correct it: so a call that comes an hour or more after the first that is not
- * answered halves it, and so on with each such hour. Where none comes, it stays, however long that is.
+ * An answer that its own `max_tokens` may have cut says nothing about answers without one. And a bound that fits no
+ * budget keeps away every answer that could correct it. So a call that comes an hour or more after the first one that
+ * was not answered halves the bound, and so on with each such hour. While no call comes, the bound stays, however long
+ * that is.
  *
  * The module is used by the client's `OutputHistory`, and is not exported.
  */

@@ -217,7 +217,7 @@ const mostOutput = (price: ModelPrice, { learned, maxOutputTokens, openChoices =
  * dearer, and the largest output the call allows: of a choice
  * that sets no `max_tokens` what the estimate has learned from answers, else the
  * model's context, where the price knows it, else what the estimate assumes. An
- * answer may pass what was learned or assumed.
+ * answer may exceed what was learned or assumed.
  */
 export const ofCall = (
   price: ModelPrice | undefined,

@@ -1,5 +1,6 @@
 /**
- * What silence tells: a refusal comes at once, an answer late, so an attempt that nobody refused for a while was admitted.
+ * What silence tells: a refusal comes at once and an answer late, so an attempt that was not refused for a while was
+ * admitted.
  *
  * The learner, the mirrors and the limit of calls in flight must agree on how long that is: they judge the same attempts.
  */

@@ -3,9 +3,8 @@
  *
  * Three rules. Never earlier than asked. A little later at random, so that
  * clients that were told the same number do not come back as one herd:
- * `hint + U(0, min(spreadMax, spreadRatio·hint, remaining − hint))`. And a hint over the cap, or
- * past the deadline, is not slept on: the caller learns of it at once.
- * Without a hint the backoff decides.
+ * `hint + U(0, min(spreadMax, spreadRatio·hint, remaining − hint))`. And a hint over the cap, or past the deadline, is
+ * not waited for: the caller is told at once. Without a hint the backoff decides.
  *
  * ```ts
  * import { WaitHint } from "effect-together/policy"

@@ -17,9 +17,9 @@ export const defaults = {
   growth: 1.05,
   /** Share of a burst that the next probe keeps. */
   kept: 0.8,
-  /** Times the burst was seen that what a probe gets through may be, and still be explained by it. */
+  /** Times the measured burst that a probe may get through and the bucket still explains. */
   explains: 1.2,
-  /** Mean attempts that a bucket holds at most that holds hardly more than one. */
+  /** Mean attempts up to which a bucket counts as one that holds hardly more than one attempt. */
   single: 1.75
 } as const
 
@@ -57,7 +57,7 @@ export const unknown: Bucket = {
 const later = (moment: Moment | undefined, seconds: number): Moment | undefined =>
   moment && { ...moment, at: moment.at + seconds }
 
-/** Moves the moments by time that measures nothing. */
+/** Moves the moments forward by time that measures nothing. */
 export const rested = (bucket: Bucket, seconds: number): Bucket => ({
   ...bucket,
   empty: later(bucket.empty, seconds),
@@ -68,7 +68,7 @@ export const rested = (bucket: Bucket, seconds: number): Bucket => ({
 export const refusedAgain = (bucket: Bucket, moment: Moment): Bucket =>
   bucket.empty === undefined || moment.at > bucket.empty.at ? { ...bucket, empty: moment } : bucket
 
-/** Measures with a probe that got through so much above the limit, where it holds less than `depth`. */
+/** Measures the bucket by what a probe got through above the limit; it holds less than `depth`. */
 export const probed = (bucket: Bucket, excess: number, depth: number): Bucket => {
   // a bucket does not grow: what goes through above it, and more each time, is a limit that rises slowly
   const deepest = bucket.probes < defaults.probes ? Infinity : bucket.burst * defaults.growth

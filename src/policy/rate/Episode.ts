@@ -14,7 +14,10 @@
 export const defaults = {
   /** Shares of the rate kept by the first, second, … refusal that comes with next to nothing admitted in between. */
   earlyCuts: [0.9, 0.8, 0.6, 0.5],
-  /** Refusals in a row, with nothing admitted between, after which a bucket was not slow but empty; share of the rate tried. */
+  /**
+   * Refusals in a row, with nothing admitted between, that show that the bucket was empty, not slow; share of the rate
+   * tried then.
+   */
   emptied: 6,
   emptiedTo: 0.5
 } as const
@@ -24,7 +27,7 @@ export interface Episode {
   /** Refusals of the present one, and of one as smoothed. */
   readonly refusals: number
   readonly usual: number
-  /** Seconds after which a refusal is heard of, smoothed; 0 before the first. */
+  /** Seconds that a refusal takes to arrive, smoothed; 0 before the first. */
   readonly lag: number
   /** Seconds for which the provider asked to wait, the longest; 0 where it named none. */
   readonly asked: number
@@ -33,7 +36,7 @@ export interface Episode {
 /** What is known before the first. */
 export const none: Episode = { refusals: 1, usual: 1, lag: 0, asked: 0 }
 
-/** Begins another: its first refusal was heard of so many seconds after the attempt was sent. */
+/** Begins another: its first refusal arrived so many seconds after the attempt was sent. */
 export const begin = (before: Episode, heardAfter: number, asked: number): Episode => ({
   refusals: 1,
   usual: (before.usual + before.refusals) / 2,

@@ -12,22 +12,31 @@
 
 /** Holds the constants of this module. */
 export const defaults = {
-  /** Share by which each probe that finds no new limit raises the estimate: the next refusal measures it anew. */
+  /** Share by which each probe that finds no new limit raises the estimate; the next refusal measures it again. */
   creep: 0.03,
   /** First excess of a probe, as a share; seconds, and attempts at least, in which it doubles. */
   excess: 0.05,
   doubling: 0.5,
   doublingSends: 2,
-  /** The same of a close look at a bucket that holds hardly more than one attempt. */
+  /** The same for a close look at a bucket that holds hardly more than one attempt. */
   excessClose: 0.005,
   doublingSendsClose: 4,
-  /** Seconds while the limit keeps rising: it is refused often, and the faster the probe, the more of it. */
+  /**
+   * The seconds while the limit keeps rising: probes are refused often then, and the faster a probe is, the more of it
+   * is refused.
+   */
   doublingRising: 1.1,
-  /** Seconds in which a probe's excess doubles at least, as multiples of the time after which a refusal is heard of. */
+  /** Least time in which a probe's excess doubles, as a multiple of the time that a refusal takes to arrive. */
   lag: 4,
-  /** Times what was really sent of late that a probe may reach, and times its present rate at once. */
+  /**
+   * Highest rate of a probe, as a multiple of what was really sent of late; and its largest single step, as a multiple
+   * of its rate.
+   */
   useGrowth: 1.5,
-  /** Share of a probe's attempts given back, attempts, and times the limit, from which it ends where use grew by less than this. */
+  /**
+   * Share of a probe's attempts given back, number of attempts, and multiple of the limit from which it ends if use
+   * grew by less than `use`.
+   */
   back: 0.25,
   backSends: 20,
   met: 1.3,
@@ -55,7 +64,7 @@ export const defaults = {
 export interface Probe {
   /** Attempts to let through before it. */
   readonly interval: number
-  /** Probes left that come early, for the limit moved lately. */
+  /** Early probes that are left, since the limit moved lately. */
   readonly eager: number
   /** Share by which one that finds no new limit raises the estimate. */
   readonly creep: number

@@ -22,9 +22,12 @@ import * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
 const defaults = {
-  /** Seconds after which a refusal is heard of that make no difference. */
+  /** Seconds that a refusal may take to arrive without making a difference. */
   lag: 0.05,
-  /** Times what was proved since the last refusal that a longer stretch may prove, and still be of the same limit. */
+  /**
+   * A longer stretch may prove this multiple of what the stretch since the last refusal proves, and still be of the
+   * same limit.
+   */
   same: 1.3,
   /** Seconds of the limit below which a bucket is shallow. */
   shallow: 0.5
@@ -64,7 +67,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   const whole = since === undefined || stamp.at <= since.at
     ? 0
     : Math.max(0, admitted - since.admitted - stamp.cost / 2) / (stamp.at - since.at)
-  // few units measure badly: they may have been one more
+  // few units measure badly: one more or less changes much
   const few = last !== undefined && units < answers.few ? stamp.cost / (stamp.at - last.at) : 0
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < (short + few) * defaults.same
@@ -98,7 +101,10 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   return answer({ state, next, stamp, now, bad, admitted, units, floor, bounds })
 }
 
-/** Reads the rate that was refused: while nothing is known it was lower when this was sent than it is when this is heard. */
+/**
+ * Reads the rate that was refused: in `start`, it was lower when the attempt was sent than it is when the refusal
+ * arrives.
+ */
 export const refusedRate = (state: State, heardAfter: number): number => {
   const late = state.phase === "start" ? Math.max(0, heardAfter - defaults.lag) / doubling(state) : 0
   return late > 0 ? Math.max(state.limit, state.rate * 2 ** -late) : state.rate

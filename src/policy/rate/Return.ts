@@ -24,7 +24,10 @@ import * as BucketBounds from "./BucketBounds.ts"
 
 export { deaf } from "./ReturnState.ts"
 
-/** Reads the rate that held until a refusal that is not learned from yet: what was admitted since the last proves it. */
+/**
+ * Reads the rate that held until a refusal that is not learned from yet, as what was admitted since the last one proves
+ * it.
+ */
 export const held = (state: State, stamp: Stamp): number => {
   const admitted = stamp.sent - state.traffic.refused
   const seconds = stamp.at - state.traffic.since
@@ -99,7 +102,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   return found(back, left.limit, now, "probe-confirmed", left.rate)
 }
 
-/** Puts a learner back to an earlier rate, for what was learned since is void; what it counts goes on. */
+/** Puts a learner back to an earlier rate, since what was learned after it is void; its counts go on. */
 export const restored = (now: State, to: State, at: number): State => {
   const { bad, phase, probe } = to
   const rate = believed(to)

@@ -33,11 +33,11 @@ export const guess = (rate: number, at: number): High => ({ rate: rate === Infin
 /** Reads what is left of it. */
 export const faded = (high: High, now: number): number => high.rate * 2 ** ((high.at - now) / defaults.halfLife)
 
-/** Takes a rate that held for the highest, where it is; a guess gives way to any that is proved. */
+/** Remembers a rate that held as the highest, if it is; any proved rate replaces a guess. */
 export const highest = (high: High, rate: number, proved: boolean, now: number): High =>
   rate > (proved && !high.proved ? 0 : faded(high, now)) ? { rate, at: now, proved: true } : high
 
-/** Takes a return to it for one in vain: a guess is quartered. */
+/** Counts a return to it as in vain: a guess is quartered. */
 export const doubted = (high: High): High => high.proved ? high : { ...high, rate: high.rate * defaults.fallen }
 
 /** Holds when a return began, the units sent by then, and what it left: a return in vain goes back to that. */
@@ -93,5 +93,5 @@ export const failed = (returns: Returns, now: number): Returns => ({
   vainAt: now
 })
 
-/** Reads the seconds to wait after so many in vain. */
+/** Reads the seconds to wait after so many returns in vain. */
 export const wait = (inVain: number): number => Math.min(defaults.most, defaults.least * 2 ** inVain)

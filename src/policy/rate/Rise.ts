@@ -1,5 +1,6 @@
 /**
- * Rises of a limit, as probes meet them: one that is refused far above it, once more went through than a bucket explains.
+ * Rises of a limit, as probes meet them: a probe that is refused far above the limit, after more went through than a
+ * bucket explains.
  *
  * Two rises in a row make a trend, which the rate follows between probes.
  */
@@ -41,6 +42,9 @@ export const rose = (before: Rise, at: number, to: number): Rise => {
 /** Ends what rose: the limit stays where it is. */
 export const over = (rise: Rise): Rise => ({ ...rise, count: 0, trend: 0 })
 
-/** Reads the attempts above a limit that a bucket may explain whatever is known of it; `mean` is the units of an attempt. */
+/**
+ * Reads how many attempts above a limit a bucket may explain, whatever is known of it; `mean` is the units of an
+ * attempt.
+ */
 export const unsure = (limit: number, mean: number): number =>
   Math.min(defaults.units, defaults.least + defaults.seconds * limit / mean)

@@ -8,9 +8,9 @@
  *   probe · rise · high · returns                               how a higher limit is looked for
  * ```
  *
- * Each record stands with its constants in a module of its own. `AdaptiveRate` moves the state, and exports what others
- * need. Rates are units per second, times are seconds, units are requests or tokens. A state is an immutable value: keep
- * one and it is a snapshot.
+ * Each record has a module of its own, with its constants. `AdaptiveRate` moves the state, and exports what others
+ * need. Rates are units per second, times are seconds, units are requests or tokens. A state is an immutable value:
+ * keep one and it is a snapshot.
  */
 
 import * as Bucket from "./Bucket.ts"
@@ -56,15 +56,15 @@ export interface Move {
 export interface Options {
   /**
    * Rate to begin with, in units per second. Range above 0, at most `ceiling`. Default 10: Together's lowest published
-   * tier; the ceiling, where that is lower.
+   * tier; or the ceiling, if that is lower.
    */
   readonly initial?: number | undefined
   /** Ceiling in units per second, the user's cap. Range above 0. Default none. */
   readonly ceiling?: number | undefined
   /**
    * Lowest rate in units per second. Finite, above 0, at most `ceiling`. Default 0.02: one call in 50 s, so that a lane
-   * never stops learning; the ceiling, where that is lower. A limit that proves to be lower still, because what it
-   * refuses at this rate comes between what it admits, is followed down to a sixteenth of it.
+   * never stops learning; or the ceiling, if that is lower. If a limit proves to be lower still, because at this rate
+   * refusals come between admissions, it is followed down to a sixteenth of this rate.
    */
   readonly lowest?: number | undefined
   /** True if `initial` is believed: the learner then begins in `hold`. Default false. */
@@ -77,11 +77,13 @@ export const defaults = {
   ceiling: Infinity,
   lowest: 0.02,
   known: false,
-  /** Share of the lowest rate down to which a limit is followed that proves to be lower. */
+  /** Share of the lowest rate down to which a limit is followed that proves to be lower than that. */
   lowestProved: 1 / 16,
   /** Seconds in which the rate doubles while nothing is known. */
   doubling: 0.5,
-  /** Attempts per second between which that takes twice as long: limits there are so high that much is sent in vain. */
+  /**
+   * Attempts per second between which that takes twice as long, since doubling past a limit there sends much in vain.
+   */
   fast: 200,
   faster: 1000,
   /** Share of the rate kept after the first refusal. */
@@ -97,7 +99,10 @@ export interface State {
   readonly limit: number
   /** The lowest rate known bad; Infinity for none. */
   readonly bad: number
-  /** What the rate is never above, and never below; and the lowest that this may become where a lower limit proves itself. */
+  /**
+   * The rate is never above the first, nor below the second; the third is how low the second may become, if a lower
+   * limit proves itself.
+   */
   readonly ceiling: number
   readonly lowest: number
   readonly lowestProved: number
@@ -183,7 +188,10 @@ export const move = (state: State, now: number, reason: Reason, rate: number): [
   return [{ from: state.rate, to, reason }, { ...state, rate: to, step: Step.begin(now, state.traffic.sent) }]
 }
 
-/** Moves the rate to what a probe found: from the limit that was held before it, not from the rate it had reached. */
+/**
+ * Moves the rate to what a probe found. The move is from the limit that was held before it, not from the rate that it
+ * had reached.
+ */
 export const found = (
   state: State,
   before: number,

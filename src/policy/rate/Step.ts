@@ -1,12 +1,16 @@
 /**
  * The step that a learner of a rate is in: what was sent since the rate last moved.
  *
- * Each move begins another. Growth needs use: who had to wait for this limit in a step tells whether it held the lane back.
+ * Each move of the rate begins another step. Growth needs use: the attempts of a step that had to wait for this limit
+ * tell whether it held the lane back.
  */
 
 /** Holds the constants of this module. */
 const defaults = {
-  /** Share of a step's attempts that had to wait for this limit, from which its rate is in use; and from which alone. */
+  /**
+   * Share of a step's attempts that had to wait for this limit, from which its rate is in use; and from which it alone
+   * is.
+   */
   used: 0.5,
   alone: 0.9
 } as const
@@ -20,7 +24,7 @@ export interface Step {
   readonly sends: number
   readonly paced: number
   readonly back: number
-  /** Those given back that no refusal gave back. */
+  /** Those given back because they failed, not because they were refused. */
   readonly failed: number
   /** Seconds of it in which no refusal could be heard. */
   readonly deaf: number
@@ -29,7 +33,7 @@ export interface Step {
 /** Begins a step, once so many units were sent. */
 export const begin = (at: number, sent: number): Step => ({ at, sent, sends: 0, paced: 0, back: 0, failed: 0, deaf: 0 })
 
-/** Counts an attempt: the first after a silence says nothing of how fast the step is. */
+/** Counts an attempt. The first one after a silence says nothing about how fast the step is. */
 export const send = (step: Step, silent: boolean, paced: boolean): Step => ({
   at: step.at,
   sent: step.sent,

@@ -1,8 +1,9 @@
 /**
- * What a provider states of its limit, and whether it is believed: refusals far below it disprove it.
+ * What a provider states about its limit, and whether it is believed: refusals far below it disprove it.
  *
- * A limit that fell is refused before its new height is stated, and so disproves the old one. Who states less since, and
- * then as much again, follows a limit that moves: that is believed, once the lower one stood alone for a while.
+ * If a limit falls, refusals come before the new limit is stated, and disprove the old one. If the provider then states
+ * a lower limit, and later the old one again, its statements follow a limit that moves: the old one is believed again,
+ * once the lower one was stated alone for a while.
  */
 
 /** Holds the constants of this module. */
@@ -36,7 +37,7 @@ export const nothing: Told = { limit: 0, sentAt: -Infinity, overstated: 0 }
 export const isNews = ({ limit, sentAt }: Told, stated: number, to: number): boolean =>
   to >= sentAt && stated > 0 && Number.isFinite(stated) && Math.abs(stated - limit) > limit * defaults.same
 
-/** Says whether as much was disproved, by the rate that is believed, and nothing less was stated alone since. */
+/** Says whether a limit as high was disproved by the rate that is believed, and no lower one was stated alone since. */
 export const isDisproved = (
   { limit, overstated, sentAt }: Told,
   stated: number,

@@ -1,5 +1,6 @@
 /**
- * How much of a learned rate is used: an unused limit measures nothing, for its bucket is full and turns units away.
+ * How much of a learned rate is used. An unused limit measures nothing, since its bucket is full and what would refill
+ * it is lost.
  *
  * ```
  *   marks    ──●────────●────────▶ now      what was sent by two moments of late: at most 1.5 times that use is probed
@@ -41,7 +42,7 @@ export const begin = (at: number): Use => {
   return { mark, nextMark: mark }
 }
 
-/** Reads the seconds of silence from which a bucket is taken for full: it turns units away from then on. */
+/** Reads the seconds of silence after which a bucket is taken for full, so that what would refill it is lost. */
 export const patience = (mean: number, rate: number): number =>
   Math.max(defaults.restSeconds, (defaults.restSlots * mean) / rate)
 
