@@ -233,6 +233,8 @@ const opened = (state: State, of: Limit, ticket: Ticket, cost: number): BucketMi
     mean: of === "tokens" ? state.meanTokens : 1,
     held: Return.held(rate, { at: ticket.at, sent, cost }),
     sent: Math.min(rate.rate, AdaptiveRate.defaults.initial * (sent + cost) / (ticket.requestsBefore + 1)),
+    // a provider counts requests as it counts tokens
+    depth: state.tokenMirror && BucketMirror.depth(state.tokenMirror),
     // a bucket that is full takes the first call, however small it is
     shut: admitted <= 0
   }, ticket.at)

@@ -39,6 +39,9 @@ export const defaults = {
   deep: 16,
   deepFrom: 3,
   deepTo: 90,
+  /** Where the depth of another limit is known, one guess in so many has a usual one, and the others deviate by so much. */
+  unlike: 4,
+  alike: 0.1,
   /** Deviation, in logarithms, of a rate that was known before the first refusal, and of one that the provider states. */
   known: 0.05,
   told: 0.01,
@@ -124,6 +127,22 @@ const collect = (
 /** Draws the depth of a bucket before anything is known of it, in seconds of its rate. */
 export const usualSeconds = (draw: number): number => Math.exp(defaults.seconds * Even.normal(Even.second(draw)))
 
+/** Says how deep buckets are, in seconds of their rate, and how far guesses of it differ, in logarithms. */
+export interface Depth {
+  readonly seconds: number
+  readonly spread: number
+}
+
+/** Reads the depth as the geometric mean of the guesses, and its deviation. */
+export const depth = ({ seconds, weights }: Guesses): Depth => {
+  const { rate, spread } = logarithms(seconds, weights)
+  return { seconds: rate, spread }
+}
+
+/** Draws a depth that is like the known one of another limit. */
+const alikeSeconds = ({ seconds, spread }: Depth, draw: number): number =>
+  seconds * Math.exp(Math.max(defaults.alike, spread) * Even.normal(Even.second(draw)))
+
 /** Reads what a window has room for. */
 export const room = (rate: number, counted: SlidingCount.SlidingCount): number => rate - SlidingCount.total(counted)
 
@@ -143,14 +162,17 @@ export interface Known {
   readonly windowed?: boolean | undefined
   /** The rate as told or learned before, if it was. */
   readonly rate?: number | undefined
+  /** The depth of another limit of the provider, if it is known. */
+  readonly depth?: Depth | undefined
 }
 
 /**
  * Makes guesses that explain the first refusal.
  *
  * **Details**: what was admitted was the bucket, and what it gained meanwhile. That leaves a line of pairs of rate and
- * depth; along it a depth of one second is the likeliest, and one guess in sixteen takes it for deeper. A quarter guesses
- * much less, for calls larger than the bucket. A window is guessed to have admitted all of it, and not what was refused.
+ * depth; along it a depth of one second is the likeliest, and one guess in sixteen takes it for deeper. Where the
+ * depth of another limit is known, three in four of the others are close to that. A quarter guesses much less, for calls
+ * larger than the bucket. A window is guessed to have admitted all of it, and not what was refused.
  */
 export const make = (known: Known, now: number): Guesses => {
   const { admitted, cost, later, lowest, windowed = false } = known
@@ -164,7 +186,9 @@ export const make = (known: Known, now: number): Guesses => {
     }
     const seconds = i % defaults.deep === 5
       ? defaults.deepFrom * (defaults.deepTo / defaults.deepFrom) ** Even.second(i)
-      : usualSeconds(i)
+      : known.depth === undefined || i % defaults.unlike === 1
+      ? usualSeconds(i)
+      : alikeSeconds(known.depth, i)
     const large = i % 4 === 3
     const elapsed = Math.max(1e-3, known.seconds) + seconds
     const rate = Math.max(

@@ -34,6 +34,16 @@ export { around, defaults, make, type Reason, type State } from "./BucketMirrorS
 /** Reads the rate, in units per second. */
 export const rate = (state: State): number => state.guesses.rate
 
+/**
+ * Reads how deep the bucket is, where that is known: its guesses differ less than the usual ones do, and it holds several
+ * calls. A bucket that holds less is full when it admits one, whatever its depth.
+ */
+export const depth = (state: State): Guesses.Depth | undefined => {
+  const guessed = Guesses.depth(state.guesses)
+  const several = guessed.seconds * rate(state) >= defaults.several * state.mean
+  return several && guessed.spread < Guesses.defaults.seconds ? guessed : undefined
+}
+
 const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean, state.blur)
 
 /** Takes what is under way to be counted wrongly by so many units: what the provider says of a guess weighs less. */

@@ -46,7 +46,9 @@ export const defaults = {
   idleUse: -5,
   idleShare: 0.5,
   idleSeconds: 30,
-  useMost: 3
+  useMost: 3,
+  /** Calls that a bucket holds at least whose depth is known. */
+  several: 2
 } as const
 
 /** An attempt under way, or units given back meanwhile (`seq` -1). */

@@ -112,6 +112,24 @@ describe("BucketMirror", () => {
     expect(state.guesses.counted).toEqual([])
   })
 
+  it("begins with the depth of another limit in three guesses of four, and with usual ones in the rest", () => {
+    const near = ({ guesses }: Mirror.State) =>
+      guesses.seconds.filter((one) => Math.abs(Math.log(one / 0.3)) < 0.5).length
+    const alone = Mirror.make(known, 0)
+    const beside = Mirror.make({ ...known, depth: { seconds: 0.3, spread: 0.05 } }, 0)
+    expect(near(alone)).toBeLessThan(0.4 * Guesses.defaults.count)
+    expect(near(beside)).toBeGreaterThan(0.74 * Guesses.defaults.count)
+    expect(Math.max(...beside.guesses.seconds)).toBeGreaterThan(3)
+  })
+
+  it("knows how deep a bucket is that holds several calls, once its guesses agree, and never of one that holds none", () => {
+    expect(Mirror.depth(Mirror.make(known, 0))).toBe(undefined)
+    const { mirror } = play({ rate: () => 1000, seconds: 2 }, (random) => 200 + 400 * random(), 300, 1)
+    expect(Math.abs(Math.log((Mirror.depth(mirror)?.seconds ?? 0) / 2))).toBeLessThan(0.2)
+    const shallow = play({ rate: () => 1000, seconds: 0.3 }, (random) => 200 + 400 * random(), 300, 1)
+    expect(Mirror.depth(shallow.mirror)).toBe(undefined)
+  })
+
   it("takes a window for what fits where bursts are refused that a bucket would have saved for", () => {
     let state = Mirror.make({ ...known, admitted: 3000, seconds: 0.2, windowed: true }, 0)
     let counted: ReadonlyArray<{ readonly at: number; readonly cost: number }> = []
