@@ -104,10 +104,10 @@ export const wait = (
 
 /**
  * Says whether enough is under way for a provider of which nothing was heard yet: where it hangs, a rate that doubles sends
- * everything before any answer could be overdue.
+ * everything before any answer could be overdue. Streams may be silent for long, and do not count.
  */
-const isUnheard = ({ count, outage, read, requests, unread }: State): boolean =>
-  count >= defaults.unheard && read + unread === 0 && requests.phase === "start" &&
+const isUnheard = ({ count, outage, overdue, read, requests, unread }: State): boolean =>
+  Overdue.inRow(overdue, count) >= defaults.unheard && read + unread === 0 && requests.phase === "start" &&
   requests.rate < requests.ceiling && !outage.down
 
 /** Reads until when answers may just take long. */

@@ -88,9 +88,12 @@ const enough = (share: number): number =>
 
 const fewest = enough(0)
 
+/** Counts the attempts in a row, of `count` in flight, of which none was answered yet. */
+export const inRow = ({ answered, gone, head }: State, count: number): number => Math.min(count, head - answered - gone)
+
 /** Finds since when enough attempts wait, of `count` in flight; the last of them, if it is the last of all, since now. */
 const since = (state: State, count: number, { share }: Usual, now: number): number => {
-  const row = Math.min(count, state.head - state.answered - state.gone)
+  const row = inRow(state, count)
   if (row < fewest) return Infinity
   const least = enough(Math.min(defaults.shareMost, share))
   if (row < least) return Infinity
