@@ -14,6 +14,7 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
 import { type Debt, type Decision, defaults, type State, type Ticket } from "./LaneState.ts"
+import * as Spacing from "./LaneSpacing.ts"
 import * as Use from "./LaneUse.ts"
 import * as Silence from "../Silence.ts"
 
@@ -66,7 +67,10 @@ export const requestWait = (state: State, now: number): number => {
     isCapped(state.requests) ? 0 : unpaid(state.requestDebt, rate, now) / rate,
     capWait(state.requestCap, state.requests.ceiling, now)
   )
-  return state.requestMirror === undefined ? paid : Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
+  if (state.requestMirror !== undefined) return Math.max(paid, BucketMirror.wait(state.requestMirror, 1, now))
+  if (state.requests.failures.kept === undefined || isCapped(state.requests)) return paid
+  const room = Math.max(returnable(state.requests), defaults.tick * rate)
+  return Math.max(paid, (Spacing.owed(state.spacing, rate, now) - room) / rate)
 }
 
 /** Reads the seconds until the limit of tokens has room for a call of `cost`. */
@@ -114,6 +118,7 @@ export const take = (
     requests: AdaptiveRate.send(state.requests, 1, felt(held.requests, requestsHeldAt, requestDebt, now), now),
     tokens: AdaptiveRate.send(state.tokens, tokens, felt(held.tokens, tokensHeldAt, tokenDebt, now), now),
     requestDebt: { units: owed + 1 - made, at: now },
+    spacing: Spacing.send(state.spacing, state.next, 1 - made, requestPace(state, now), now),
     tokenDebt: { units: state.tokensPaced ? tokensOwed(state, now, late.tokens) + tokens : 0, at: now },
     requestCap: charged(state.requestCap, state.requests.ceiling, 1, now, spareWhere(late.tokens)),
     tokenCap: charged(state.tokenCap, state.tokens.ceiling, tokens, now, spareWhere(late.requests)),
@@ -123,8 +128,9 @@ export const take = (
 }
 
 /** Reads how many that were given back may be sent at once: no more than the bucket was seen to hold above one. */
-const returnable = ({ bucket, phase, rate }: AdaptiveRate.State): number => {
-  const { burst, empty, holds, met, probes, single } = bucket
+const returnable = ({ bucket, failures, phase, rate }: AdaptiveRate.State): number => {
+  const { burst, empty, holds, most, met, probes, single } = bucket
+  if (failures.kept !== undefined && most < defaults.returned) return Math.max(0, holds - 1)
   const isMeasured = met.units > 0 || probes > 0 || single === "yes"
   if (empty === undefined || !isMeasured) return defaults.returned
   const paid = phase === "settle" ? 0 : rate * met.seconds
@@ -142,10 +148,14 @@ export const saved = (
     : 0
 
 /** Gives a request back that the provider did not count: the slot may be used at once. */
-export const returnRequest = (state: State, ticket: Ticket, now: number): State => ({
+export const returnRequest = (state: State, ticket: Ticket, now: number): State =>
+  placeBack({ ...state, requests: AdaptiveRate.withdraw(state.requests, 1, ticket.at) }, ticket, now)
+
+/** Gives the place of a request back, as far as the bucket has room for it. */
+const placeBack = (state: State, ticket: Ticket, now: number): State => ({
   ...state,
-  requests: AdaptiveRate.withdraw(state.requests, 1, ticket.at),
   requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now),
+  spacing: Spacing.giveBack(state.spacing, ticket.seq, requestPace(state, now), now),
   requestDebt: {
     units: Math.max(-returnable(state.requests), rebased(state.requestDebt, requestPace(state, now), now, false) - 1),
     at: now
@@ -227,8 +237,8 @@ export const returnAll = (state: State, ticket: Ticket, now: number): State =>
  * faster than a few times the learned rate, so that an outage that begins with them is seen first; the rest is made up for.
  */
 export const returnFailed = (state: State, ticket: Ticket, now: number): State => {
-  const returned = returnAll(state, ticket, now)
-  const requests = AdaptiveRate.failed(returned.requests)
+  const requests = AdaptiveRate.failed(state.requests, 1, ticket.at)
+  const returned = placeBack(returnTokens({ ...state, requests }, ticket, ticket.tokens, now), ticket, now)
   const units = Math.max(0, unpaid(state.resent, defaults.resentPace * requests.rate, now)) + 1
   if (units <= defaults.resent) return { ...returned, requests, resent: { units, at: now } }
   const { requestDebt } = state

@@ -300,11 +300,14 @@ export const settle = (
 const spent = (before: State, ticket: Ticket, now: number): State => {
   const state = before.outage.down ? before : { ...before, failures: Failures.fail(before.failures) }
   return state.failures.counted
-    ? { ...state, requests: AdaptiveRate.failed(state.requests) }
+    ? { ...state, requests: AdaptiveRate.failed(state.requests, 1, ticket.at) }
     : Budget.returnFailed(state, ticket, now)
 }
 
-/** Learns from a refusal whether what fails is used up. If so the limits are that much higher: they admit it as well. */
+/**
+ * Learns from a refusal whether what fails is used up: where only that explains the refusals, or where they follow failures.
+ * If so the limits are that much higher: they admit it as well.
+ */
 const weighed = (
   before: State,
   ticket: Ticket,
@@ -315,6 +318,14 @@ const weighed = (
   // one of an episode that was answered says nothing more
   const isOld = ticket.at <= Math.max(before.requests.cutAt, before.tokens.cutAt)
   if (scope === "concurrency" || isOld) return [decisions, after]
+  const { areCounted } = after.requests.failures
+  if (areCounted !== before.requests.failures.areCounted) {
+    // the rate is learned anew from what explains the refusals by itself
+    const reason = areCounted ? "failures-counted" : "failures-free"
+    const { rate } = after.requests
+    const told: Decision = { subject: "requests", from: rate, to: rate, reason }
+    return [[...decisions, told], { ...after, failures: { ...after.failures, counted: areCounted, doubt: 0 } }]
+  }
   const failures = Failures.refuse(after.failures, ticket.excess)
   const state = { ...after, failures }
   if (failures.counted === before.failures.counted) return [decisions, state]

@@ -11,6 +11,7 @@ import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
 import * as Overdue from "./LaneOverdue.ts"
+import * as Spacing from "./LaneSpacing.ts"
 import * as Use from "./LaneUse.ts"
 import * as Stray from "./LaneStray.ts"
 import * as OptionCheck from "../OptionCheck.ts"
@@ -79,6 +80,8 @@ export const defaults = {
   through: 5,
   /** Seconds by which a late timer is made up for. */
   lag: 0.02,
+  /** Seconds by which attempts may follow each other too soon for a bucket that holds no more than one. */
+  tick: 0.002,
   /** Seconds of a cap of the user that are made up for, where the other limit held the lane back. */
   capSpare: 0.5,
   /** Share by which the lane is faster while it makes up for a pause, and of a known burst that is made up for. */
@@ -119,6 +122,8 @@ export interface State {
   readonly tokenMirror: BucketMirror.State | undefined
   readonly marks: Marks.Marks
   readonly requestDebt: Debt
+  /** How far the provider's bucket of requests is from full, as far as its rate is known. */
+  readonly spacing: Spacing.State
   readonly tokenDebt: Debt
   /** What is owed to the user's caps: they count whatever was sent, also what the provider did not count. */
   readonly requestCap: Debt
@@ -201,6 +206,7 @@ export const make = (options: Options = {}, now = 0): State => {
     tokenMirror: tokensKnown ? BucketMirror.around({ ...tokens, windowed: true }, now) : undefined,
     marks: [{ at: now, requests: 0, tokens: 0 }],
     requestDebt: { units: 0, at: now },
+    spacing: Spacing.begin(now),
     tokenDebt: { units: 0, at: now },
     requestCap: { units: 0, at: now },
     tokenCap: { units: 0, at: now },

@@ -65,6 +65,7 @@
 
 import * as Bucket from "./Bucket.ts"
 import * as Episode from "./Episode.ts"
+import * as Failures from "./Failures.ts"
 import * as Pause from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Return from "./Return.ts"
@@ -121,6 +122,9 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     use: used(state, now),
     // no limit, no bucket
     bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
+    failures: state.failures.kept === undefined
+      ? state.failures
+      : { ...state.failures, kept: BucketBounds.send(state.failures.kept, cost, now) },
     returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
   }
 }
@@ -159,21 +163,45 @@ export const correct = (state: State, difference: number): State => ({
 export const admitted = (state: State): number => Traffic.admitted(state.traffic)
 
 /** Takes an attempt back that was sent at `at` and that the provider did not count. */
-export const withdraw = (state: State, cost: number, at: number): State => ({
-  ...state,
-  step: Step.withdraw(state.step),
-  traffic: Traffic.correct(state.traffic, -cost),
-  bounds: BucketBounds.withdraw(state.bounds, at),
-  // what failed was not admitted
-  returns: at === state.returns.triedAt ? { ...state.returns, triedAt: Infinity } : state.returns
-})
+export const withdraw = (state: State, cost: number, at: number): State => {
+  const { bounds, failures, step } = state
+  return {
+    ...notAdmitted(state, at),
+    step: Step.withdraw(step),
+    traffic: Traffic.correct(state.traffic, -cost),
+    bounds: BucketBounds.withdraw(bounds, at),
+    failures: Failures.moved(failures, (kept) => BucketBounds.withdraw(kept, at))
+  }
+}
+
+/** Takes an attempt back that failed, unless the provider counts what it fails: no limit was met. */
+export const failed = (before: State, cost: number, at: number): State => {
+  const { bounds, bucket, step, traffic, use } = before
+  const failures = Failures.fail(before.failures, bounds)
+  const state: State = {
+    ...notAdmitted(before, at),
+    failures,
+    step: Step.fail(Step.withdraw(step)),
+    bounds: BucketBounds.fail(bounds, at)
+  }
+  if (failures.areCounted) return state
+  return {
+    ...state,
+    step: Step.less(state.step, cost, at),
+    traffic: Traffic.correct(traffic, -cost),
+    use: Use.less(use, cost, at),
+    bucket: Bucket.less(bucket, cost, at)
+  }
+}
 
 /** Goes on with a limit of so many times as many units: what was measured until now counted others. */
 export const rescaled = (state: State, times: number, reason: Reason, now: number): [Move | undefined, State] => {
   const { bad, bucket, limit, phase, probe, rate } = state
-  if (rate === Infinity || phase === "start") return [undefined, state]
+  const failures = { ...Failures.none, areCounted: reason === "failures-counted" }
+  if (rate === Infinity || phase === "start") return [undefined, { ...state, failures }]
   const scaled: State = {
     ...state,
+    failures,
     phase: phase === "probe" ? "hold" : phase,
     limit: limit * times,
     bad: bad * times,
@@ -185,8 +213,8 @@ export const rescaled = (state: State, times: number, reason: Reason, now: numbe
   return move(scaled, now, reason, rate * times)
 }
 
-/** Notes that an attempt that was taken back had failed: no limit was met. */
-export const failed = (state: State): State => ({ ...state, step: Step.fail(state.step) })
+const notAdmitted = (state: State, at: number): State =>
+  at === state.returns.triedAt ? { ...state, returns: { ...state.returns, triedAt: Infinity } } : state
 
 /** Takes out of what silence tells the time in which no refusal could be heard: the caller itself stood still. */
 export const deafened = (state: State, seconds: number): State => ({

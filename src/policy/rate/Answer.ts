@@ -19,7 +19,7 @@ import * as Search from "./Search.ts"
 import { found, isClose, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
-import type * as BucketBounds from "./BucketBounds.ts"
+import * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -28,6 +28,8 @@ export const defaults = {
   fellWithin: 30,
   /** Where between the rates that explain the refusals the limit is taken to be. */
   inside: 0.3,
+  /** Refusals that must agree that the rate was too low to explain them. */
+  tooClose: 3,
   /** Share of the last limit under which the limit fell, so that its return is looked for. */
   fellBelow: 0.75
 } as const
@@ -52,7 +54,7 @@ export interface Refusal {
 /** Answers a refusal that begins an episode, in each phase but `start`. */
 export const answer = (refusal: Refusal): [Move, State] => {
   const { phase } = refusal.state
-  const held = refusedDearly(refusal)
+  const held = refusedDearly(refusal) ?? refusedTooClose(refusal)
   if (held !== undefined) return held
   if (phase === "probe") return refusedInProbe(refusal)
   return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
@@ -75,6 +77,22 @@ const refusedDearly = (refusal: Refusal): [Move, State] | undefined => {
   if (highest > bounds.lowest * (1 + Search.defaults.slowGap)) return undefined
   const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
   return drifted(refusal, limit, { bad: highest, probe: Probe.rarer(state.probe) })
+}
+
+/**
+ * Answers a refusal at a rate that is too low to explain the last ones, whatever the bucket holds: attempts came too close to
+ * each other, in place of others that failed. The rate stays, and the search goes on above it.
+ */
+const refusedTooClose = ({ bad, bounds, next, now }: Refusal): [Move, State] | undefined => {
+  if (next.failures.kept === undefined || bounds === undefined || bounds.episodes < defaults.tooClose) return undefined
+  if (bounds.lowest <= bad * BucketBounds.defaults.step) return undefined
+  const above = Math.min(bounds.highest, bad + (bounds.lowest - bad) / Search.defaults.covered)
+  return move(
+    { ...next, phase: "settle", bad: above, streak: { ...next.streak, early: 0 } },
+    now,
+    "bracket-closed",
+    bad
+  )
 }
 
 /** Reads the rate that a close look proved: half of its excess went through before. */

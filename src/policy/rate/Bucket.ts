@@ -36,6 +36,8 @@ export interface Bucket {
   readonly probes: number
   /** Units that it holds, less than this: known once the last episodes agree. */
   readonly depth: number
+  /** The same as the last episodes that agree tell, two at least. */
+  readonly most: number
   /** Units that it holds at least, as the last episodes prove; 0 where they prove nothing. */
   readonly holds: number
   /** Whether it holds hardly more than one attempt. */
@@ -50,6 +52,7 @@ export const unknown: Bucket = {
   burst: 0,
   probes: 0,
   depth: Infinity,
+  most: Infinity,
   holds: 0,
   single: "unknown"
 }
@@ -62,6 +65,16 @@ export const rested = (bucket: Bucket, seconds: number): Bucket => ({
   ...bucket,
   empty: later(bucket.empty, seconds),
   since: later(bucket.since, seconds)
+})
+
+const lower = (moment: Moment | undefined, cost: number, at: number): Moment | undefined =>
+  moment !== undefined && at < moment.at ? { ...moment, admitted: moment.admitted - cost } : moment
+
+/** Takes an attempt back that was sent at `at`: the moments after that counted it as admitted. */
+export const less = (bucket: Bucket, cost: number, at: number): Bucket => ({
+  ...bucket,
+  empty: lower(bucket.empty, cost, at),
+  since: lower(bucket.since, cost, at)
 })
 
 /** Notes that an attempt was refused that belongs to an episode which was already answered. */

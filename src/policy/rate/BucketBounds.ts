@@ -49,9 +49,22 @@ interface Sent {
 }
 
 /** Holds, for each rate, what the attempts up to one refusal say of the depth: at least, and less than. */
-interface Episode {
+interface Measure {
   readonly admitted: ReadonlyArray<number>
   readonly refused: ReadonlyArray<number>
+  /** The debt once it was refused. */
+  readonly debts: ReadonlyArray<number>
+}
+
+/** Holds one refusal, and what led to it. */
+interface Episode {
+  readonly since: number
+  readonly before: ReadonlyArray<number>
+  /** Those that were admitted, as far as is known: remembered once one failed. */
+  readonly sent: ReadonlyArray<Sent>
+  readonly at: number
+  readonly cost: number
+  readonly measure: Measure
 }
 
 /** Holds what is remembered: plain data. */
@@ -64,10 +77,12 @@ export interface State {
   /** The lowest rate that is looked at; 0 before the first refusal. */
   readonly lowest: number
   readonly episodes: ReadonlyArray<Episode>
+  /** True once one failed: then what led to each refusal is remembered, to be measured again. */
+  readonly canFail: boolean
 }
 
 /** Remembers nothing yet. */
-export const empty: State = { last: undefined, count: 0, since: 0, debts: [], lowest: 0, episodes: [] }
+export const empty: State = { last: undefined, count: 0, since: 0, debts: [], lowest: 0, episodes: [], canFail: false }
 
 const listed = (last: Sent | undefined): ReadonlyArray<Sent> => {
   const sent: Array<Sent> = []
@@ -99,6 +114,59 @@ export const withdraw = (state: State, at: number): State => {
   return { ...state, last, count: state.count - 1 }
 }
 
+/** Takes back an attempt that failed, also one that was sent before a refusal: that measured too much. */
+export const fail = (before: State, at: number): State => {
+  const state = before.canFail ? before : { ...before, canFail: true }
+  const less = withdraw(state, at)
+  if (less !== state) return less
+  const k = state.episodes.findIndex((one) => one.since <= at && at <= one.at)
+  const found = state.episodes[k]
+  const i = found?.sent.findIndex((one) => one.at === at) ?? -1
+  if (found === undefined || i < 0) return state
+  const sent = found.sent.filter((_, j) => j !== i)
+  return { ...state, episodes: state.episodes.with(k, { ...found, sent, measure: unmeasured }) }
+}
+
+const unmeasured: Measure = { admitted: [], refused: [], debts: [] }
+
+const measured = (
+  lowest: number,
+  { at, before, cost, sent, since }: Omit<Episode, "measure">,
+  past: ReadonlyArray<Episode>
+): Measure => {
+  const admitted: Array<number> = []
+  const refused: Array<number> = []
+  const debts: Array<number> = []
+  for (let k = 0; k < rates; k++) {
+    const each = lowest * defaults.step ** k
+    let debt = before[k] ?? 0
+    let then = since
+    let most = 0
+    for (const one of sent) {
+      debt = Math.max(0, debt - each * (one.at - then)) + one.cost
+      then = one.at
+      most = Math.max(most, debt)
+    }
+    debt = Math.max(0, debt - each * (at - then))
+    admitted.push(most)
+    refused.push(debt + cost)
+    debts.push(past.reduce((least, episode) => Math.min(least, episode.measure.refused[k]!), debt))
+  }
+  return { admitted, refused, debts }
+}
+
+/** Measures again what has failed since. */
+const corrected = (state: State): State => {
+  const first = state.episodes.findIndex(({ measure }) => measure === unmeasured)
+  if (first < 0) return state
+  const episodes = state.episodes.slice(0, first)
+  for (const one of state.episodes.slice(first)) {
+    const before = episodes.at(-1)?.measure.debts ?? one.before
+    episodes.push({ ...one, before, measure: measured(state.lowest, { ...one, before }, episodes) })
+  }
+  return { ...state, episodes, debts: state.debts.length > 0 ? episodes.at(-1)!.measure.debts : state.debts }
+}
+
 /**
  * Learns from the refusal that begins an episode.
  *
@@ -107,33 +175,18 @@ export const withdraw = (state: State, at: number): State => {
  * @param moved true where the limit is known to have moved: earlier episodes no longer speak for it
  */
 export const refuse = (before: State, at: number, cost: number, rate: number, moved: boolean): State => {
-  const state = withdraw(before, at)
+  const state = corrected(withdraw(before, at))
   const sent = listed(state.last)
   const later = sent.filter((one) => one.at > at)
   const earlier = sent.slice(0, sent.length - later.length)
   const fresh = rate > state.lowest * defaults.span * defaults.above || rate < state.lowest * defaults.below
   const lowest = fresh ? rate / defaults.span : state.lowest
   const past = fresh || moved ? [] : state.episodes
-  const admitted: Array<number> = []
-  const refused: Array<number> = []
-  const debts: Array<number> = []
-  for (let k = 0; k < rates; k++) {
-    const each = lowest * defaults.step ** k
-    let debt = fresh ? 0 : state.debts[k] ?? 0
-    let then = state.since
-    let most = 0
-    for (const one of earlier) {
-      debt = Math.max(0, debt - each * (one.at - then)) + one.cost
-      then = one.at
-      most = Math.max(most, debt)
-    }
-    debt = Math.max(0, debt - each * (at - then))
-    admitted.push(most)
-    refused.push(debt + cost)
-    debts.push(past.reduce((least, episode) => Math.min(least, episode.refused[k]!), debt))
-  }
-  const episodes = [...past, { admitted, refused }].slice(-defaults.episodes)
-  return { last: linked(later), count: later.length, since: at, debts, lowest, episodes }
+  const episode = { since: state.since, before: fresh ? [] : state.debts, sent: earlier, at, cost }
+  const measure = measured(lowest, episode, past)
+  const kept = { ...episode, sent: state.canFail ? earlier : [], measure }
+  const episodes = [...past, kept].slice(-defaults.episodes)
+  return { ...state, last: linked(later), count: later.length, since: at, debts: measure.debts, lowest, episodes }
 }
 
 /** Says which rates explain the last episodes. */
@@ -159,8 +212,8 @@ export const bounds = (state: State): Bounds | undefined => {
 }
 
 const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
-  const depth = (k: number) => Math.min(...episodes.map((one) => one.refused[k]!))
-  const held = (k: number) => Math.max(...episodes.map((one) => one.admitted[k + 1]!))
+  const depth = (k: number) => Math.min(...episodes.map((one) => one.measure.refused[k]!))
+  const held = (k: number) => Math.max(...episodes.map((one) => one.measure.admitted[k + 1]!))
   const possible = (k: number) => held(k) < depth(k)
   let first = 0
   while (first < rates - 1 && !possible(first)) first++

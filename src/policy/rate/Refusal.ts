@@ -13,6 +13,7 @@
 import { answer, defaults as answers } from "./Answer.ts"
 import * as Bucket from "./Bucket.ts"
 import * as Episode from "./Episode.ts"
+import * as Failures from "./Failures.ts"
 import * as Probe from "./Probe.ts"
 import * as Return from "./Return.ts"
 import { believed, defaults as rates, doubling, floorOf, type Move, move, type Stamp, type State } from "./State.ts"
@@ -56,7 +57,8 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       ...state,
       episode: Episode.again(state.episode, stamp.asked ?? 0),
       bucket: Bucket.refusedAgain(state.bucket, empty),
-      bounds: BucketBounds.withdraw(state.bounds, stamp.at)
+      bounds: BucketBounds.withdraw(state.bounds, stamp.at),
+      failures: Failures.moved(state.failures, (kept) => BucketBounds.withdraw(kept, stamp.at))
     }]
   }
   const { bucket: { empty: last, since }, phase, traffic } = state
@@ -72,8 +74,13 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   // what went through since the limit last moved is the better measure, while it is still the same limit
   const same = whole < bad && whole < (short + few) * defaults.same
   const moved = phase !== "start" && units < answers.few
-  const seen = BucketBounds.refuse(state.bounds, stamp.at, stamp.cost, bad, moved)
-  const bounds = BucketBounds.bounds(seen)
+  const learn = (of: BucketBounds.State) => BucketBounds.refuse(of, stamp.at, stamp.cost, bad, moved)
+  const seen = learn(state.bounds)
+  const taken = BucketBounds.bounds(seen)
+  const { kept } = Failures.moved(state.failures, learn)
+  const explained = kept && BucketBounds.bounds(kept)
+  const failures = kept === undefined ? state.failures : Failures.weigh({ ...state.failures, kept }, taken, explained)
+  const bounds = failures.areCounted ? explained : taken
   const steady = bounds?.episodes === BucketBounds.defaults.episodes && state.rise.count === 0
   const floor = Math.max(short, same ? whole : 0, possible(bounds, bad, steady))
   const next: State = {
@@ -87,10 +94,12 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       empty,
       since: same ? since ?? empty : empty,
       depth: steady ? bounds.depth : Infinity,
-      holds: bounds?.holds ?? 0,
+      most: bounds?.depth ?? state.bucket.most,
+      holds: bounds?.holds ?? (kept === undefined ? 0 : state.bucket.holds),
       single: singleAfter(state, bounds)
     },
-    bounds: seen
+    bounds: seen,
+    failures
   }
   if (phase === "start") {
     const met = { units: admitted, seconds: stamp.at - traffic.since }

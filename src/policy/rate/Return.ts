@@ -16,6 +16,7 @@
  * Until a rate has held, the first rate stands in for it as a guess. Each return in vain leaves a quarter of the guess,
  * so at a limit that is low from the first attempt on, a return is tried once or twice.
  */
+import * as Failures from "./Failures.ts"
 import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./ReturnState.ts"
 import * as Rise from "./Rise.ts"
 import { believed, floorOf, found, heard, type Move, move, type Stamp, type State } from "./State.ts"
@@ -96,6 +97,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     traffic: Traffic.refuse(state.traffic, stamp.cost),
     bucket: { ...bucket, empty: { at: stamp.at, admitted } },
     bounds: BucketBounds.withdraw(state.bounds, stamp.at),
+    failures: Failures.moved(state.failures, (kept) => BucketBounds.withdraw(kept, stamp.at)),
     high: doubted(high),
     returns: failed(state.returns, now)
   }
@@ -113,6 +115,7 @@ export const restored = (now: State, to: State, at: number): State => {
     bad,
     streak: { ...now.streak, early: 0, inVain: 0 },
     bounds: BucketBounds.empty,
+    failures: { ...now.failures, kept: undefined },
     probe: { ...now.probe, interval: probe.interval, eager: probe.eager },
     rise: Rise.over(now.rise),
     // a return to what held is over, for the rate that it left no longer holds; the next waits anew

@@ -15,6 +15,7 @@
 
 import * as Bucket from "./Bucket.ts"
 import * as Episode from "./Episode.ts"
+import * as Failures from "./Failures.ts"
 import * as Probe from "./Probe.ts"
 import * as Returns from "./ReturnState.ts"
 import * as Rise from "./Rise.ts"
@@ -121,6 +122,8 @@ export interface State {
   readonly bucket: Bucket.Bucket
   /** What went out and was refused of late: it bounds the rate, whatever the depth of the bucket. */
   readonly bounds: BucketBounds.State
+  /** Whether what the provider fails counts against its limit. */
+  readonly failures: Failures.Failures
   /** What the provider stated. */
   readonly told: Told.Told
   /** When the next probe comes, and what it starts from. */
@@ -171,6 +174,7 @@ export const make = (options: Options = {}, now = 0): State => {
     streak: Episode.noStreak,
     bucket: Bucket.unknown,
     bounds: BucketBounds.empty,
+    failures: Failures.none,
     told: Told.nothing,
     probe: Probe.begin(known),
     rise: Rise.none,

@@ -47,6 +47,10 @@ export const send = (step: Step, silent: boolean, paced: boolean): Step => ({
 /** Counts an attempt as given back. */
 export const withdraw = (step: Step): Step => ({ ...step, back: step.back + 1 })
 
+/** Takes an attempt back that was sent at `at`: one of an earlier step was counted before this one. */
+export const less = (step: Step, cost: number, at: number): Step =>
+  at < step.at ? { ...step, sent: step.sent - cost } : step
+
 /** Counts one given back as failed: it met no limit. */
 export const fail = (step: Step): Step => ({ ...step, failed: step.failed + 1 })
 

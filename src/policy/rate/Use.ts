@@ -56,3 +56,9 @@ export const rested = (use: Use, seconds: number): Use => ({
   mark: { ...use.mark, at: use.mark.at + seconds },
   nextMark: { ...use.nextMark, at: use.nextMark.at + seconds }
 })
+
+/** Takes an attempt back that was sent at `at`: the marks after that counted it. */
+export const less = ({ mark, nextMark }: Use, cost: number, at: number): Use => ({
+  mark: at < mark.at ? { ...mark, sent: mark.sent - cost } : mark,
+  nextMark: at < nextMark.at ? { ...nextMark, sent: nextMark.sent - cost } : nextMark
+})

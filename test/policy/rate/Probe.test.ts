@@ -12,8 +12,8 @@ describe("rate/Probe", () => {
         state = AdaptiveRate.advance(state, now)[1]
         if (state.phase === "probe") return sends
         state = AdaptiveRate.send(state, 1, true, now)
-        if (back !== undefined && sends % 2 === 1) state = AdaptiveRate.withdraw(state, 1, now)
-        if (back === "failed" && sends % 2 === 1) state = AdaptiveRate.failed(state)
+        if (back === "refused" && sends % 2 === 1) state = AdaptiveRate.withdraw(state, 1, now)
+        if (back === "failed" && sends % 2 === 1) state = AdaptiveRate.failed(state, 1, now)
       }
       return Infinity
     }
@@ -31,8 +31,7 @@ describe("rate/Probe", () => {
       const now = sends / 16
       state = AdaptiveRate.send(AdaptiveRate.advance(state, now)[1], 1, true, now)
       if (sends % 2 === 0) continue
-      state = AdaptiveRate.withdraw(state, 1, now)
-      if (back === "failed") state = AdaptiveRate.failed(state)
+      state = back === "failed" ? AdaptiveRate.failed(state, 1, now) : AdaptiveRate.withdraw(state, 1, now)
     }
     return state
   }

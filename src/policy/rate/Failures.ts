@@ -1,0 +1,52 @@
+/**
+ * Whether a provider counts what it fails against the limit: told by which of the two explains its refusals.
+ *
+ * ```
+ *   taken back   what failed was not counted        kept   it was
+ *   bounds explain the last …4 refusals             bounds explain the last …1: not counted
+ * ```
+ *
+ * Both are computed from the first failure on (`BucketBounds`). Until they differ, what failed is taken back.
+ */
+import type * as BucketBounds from "./BucketBounds.ts"
+
+/** Holds the constants of this module. */
+const defaults = {
+  /** Refusals by which one must be ahead of the other to be believed, and at most. */
+  sure: 2,
+  most: 4
+} as const
+
+/** Holds what is known: plain data. */
+export interface Failures {
+  /** What went out and was refused of late, where what failed is kept; nothing before the first failure. */
+  readonly kept: BucketBounds.State | undefined
+  /** Refusals that only what is kept explains, less those that only what is taken back does. */
+  readonly score: number
+  readonly areCounted: boolean
+}
+
+/** Nothing failed yet. */
+export const none: Failures = { kept: undefined, score: 0, areCounted: false }
+
+/** Moves what is kept. */
+export const moved = (
+  failures: Failures,
+  move: (bounds: BucketBounds.State) => BucketBounds.State
+): Failures => failures.kept === undefined ? failures : { ...failures, kept: move(failures.kept) }
+
+/** Notes a failure, before it is taken back. */
+export const fail = (failures: Failures, taken: BucketBounds.State): Failures =>
+  failures.kept === undefined ? { ...failures, kept: taken } : failures
+
+/** Weighs a refusal. */
+export const weigh = (
+  failures: Failures,
+  taken: BucketBounds.Bounds | undefined,
+  kept: BucketBounds.Bounds | undefined
+): Failures => {
+  const ahead = Math.sign((kept?.episodes ?? 1) - (taken?.episodes ?? 1))
+  const score = Math.max(-defaults.most, Math.min(defaults.most, failures.score + ahead))
+  const areCounted = score >= defaults.sure || (failures.areCounted && score > -defaults.sure)
+  return { ...failures, score, areCounted }
+}
