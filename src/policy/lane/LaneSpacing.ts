@@ -10,7 +10,10 @@
  * So of a unit that is given back counts as much as was owed at every moment since it was taken.
  */
 
-/** Remembers the least that was owed from one attempt to the next lower one. */
+/** What was owed is remembered in steps of this part of a unit, rounded down: so few moments are remembered. */
+const step = 1 / 256
+
+/** Remembers what was owed when an attempt was sent, up to one unit, where no later attempt met less. */
 interface Low {
   readonly seq: number
   readonly units: number
@@ -34,9 +37,10 @@ export const owed = ({ at, units }: State, rate: number, now: number): number =>
 /** Counts an attempt that takes so many units. */
 export const send = (state: State, seq: number, cost: number, rate: number, now: number): State => {
   const units = owed(state, rate, now)
+  const low = step * Math.floor(Math.min(1, units) / step)
   let { lows } = state
-  while (lows !== undefined && lows.units >= units) lows = lows.before
-  return { units: units + cost, at: now, lows: { seq, units, before: lows } }
+  while (lows !== undefined && lows.units >= low) lows = lows.before
+  return { units: units + cost, at: now, lows: { seq, units: low, before: lows } }
 }
 
 /** Gives back the unit of an attempt, as far as the bucket had room for it ever since. */

@@ -91,4 +91,19 @@ describe("LaneSpacing", () => {
     expect(LaneSpacing.owed(LaneSpacing.giveBack(busy, 1, 10, 0.05), 10, 0.05)).toBe(0.5)
     expect(LaneSpacing.owed(busy, Infinity, 0.05)).toBe(0)
   })
+
+  it("remembers few moments, however long it is sent at the rate, or above it", () => {
+    for (const pace of [9.99, 10, 10.001, 11]) {
+      // a clock whose time since 1970 drifts by its last digits
+      let now = 1.79e9
+      let state = LaneSpacing.begin(now)
+      for (let i = 0; i < 10_000; i++) {
+        now += 1 / pace
+        state = LaneSpacing.send(state, i, 1, 10, now)
+      }
+      let moments = 0
+      for (let low = state.lows; low !== undefined; low = low.before) moments++
+      expect(moments).toBeLessThan(260)
+    }
+  })
 })
