@@ -140,6 +140,25 @@ describe("BucketBounds", () => {
     expect(BucketBounds.withdraw(sent, 0)).toBe(sent)
   })
 
+  it.each([5, 900])(
+    "measures a refusal again after an attempt before it has failed, and %d more were sent",
+    (count) => {
+      const sent = (state: BucketBounds.State, from: number, count: number) =>
+        Array.from({ length: count }, (_, n) => from + n / 100).reduce(
+          (all, at) => BucketBounds.send(all, 1, at),
+          state
+        )
+      const began = sent(BucketBounds.fail(BucketBounds.empty, -1), 0, 50)
+      const refused = (state: BucketBounds.State, at: number) => BucketBounds.refuse(state, at, 1, 100, false)
+      const late = BucketBounds.fail(sent(refused(began, 0.49), 1, count), 0.2)
+      const early = sent(refused(BucketBounds.fail(began, 0.2), 0.49), 1, count)
+      const last = 1 + (count - 1) / 100
+      const measures = (state: BucketBounds.State) => state.episodes.map(({ measure }) => measure)
+      expect(measures(refused(late, last))).toEqual(measures(refused(early, last)))
+      expect(refused(late, last).debts).toEqual(refused(early, last).debts)
+    }
+  )
+
   it("remembers so many attempts and no more", () => {
     const { kept, most } = BucketBounds.defaults
     let state: BucketBounds.State = { ...BucketBounds.empty, debts: [5] }
