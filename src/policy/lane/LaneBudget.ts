@@ -267,9 +267,11 @@ const scaled = (
   reason: AdaptiveRate.Reason,
   now: number
 ): readonly [AdaptiveRate.Move | undefined, AdaptiveRate.State, BucketMirror.State | undefined] => {
-  if (mirror === undefined) return [...AdaptiveRate.rescaled(rate, times, reason, now), undefined]
+  const [move, alone] = AdaptiveRate.rescaled(rate, times, reason, now)
+  if (mirror === undefined) return [move, alone, undefined]
   const next = BucketMirror.rescaled(mirror, times)
-  const learned = followed(rate, next)
+  // whoever paces it, a rate has to know what counts
+  const learned = followed({ ...rate, failures: alone.failures }, next)
   return [{ from: rate.rate, to: learned.rate, reason }, learned, next]
 }
 

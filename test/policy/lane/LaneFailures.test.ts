@@ -153,6 +153,7 @@ describe("LaneKernel, where attempts fail", () => {
     expect(higher.tokens.rate).toBeCloseTo(plain.tokens.rate / through, 6)
     expect(higher.requests.rate).toBeCloseTo(plain.requests.rate / through, 1)
     const [back, lower] = doubted(true)
+    expect([higher, lower].map(({ requests }) => requests.failures.areCounted)).toEqual([true, false])
     expect(back.filter(({ reason }) => reason === "failures-free")).toHaveLength(2)
     expect(lower.tokens.rate).toBeCloseTo(plain.tokens.rate * through, 6)
   })
