@@ -260,8 +260,7 @@ export const settle = (
   }
   if (sample._tag === "Throttled") {
     const outage = isHeard(earlier, ticket) ? Outage.heard(state.outage, now) : state.outage
-    const refused = Refusal.refuse({ ...state, outage }, ticket, sample, now)
-    const [decisions, next] = weighed(state, ticket, sample, refused, now)
+    const [decisions, next] = Refusal.refuse({ ...state, outage }, ticket, sample, now)
     return isOver(state, outage) ? [[outageEnded, ...decisions], forgiven(next, now)] : [decisions, next]
   }
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
@@ -302,38 +301,6 @@ const spent = (before: State, ticket: Ticket, now: number): State => {
   return state.failures.counted
     ? { ...state, requests: AdaptiveRate.failed(state.requests, 1, ticket.at) }
     : Budget.returnFailed(state, ticket, now)
-}
-
-/**
- * Learns from a refusal whether what fails is used up: where only that explains the refusals, or where they follow failures.
- * If so the limits are that much higher: they admit it as well.
- */
-const weighed = (
-  before: State,
-  ticket: Ticket,
-  { scope }: Extract<Sample, { readonly _tag: "Throttled" }>,
-  [decisions, after]: readonly [ReadonlyArray<Decision>, State],
-  now: number
-): readonly [ReadonlyArray<Decision>, State] => {
-  // one of an episode that was answered says nothing more
-  const isOld = ticket.at <= Math.max(before.requests.cutAt, before.tokens.cutAt)
-  if (scope === "concurrency" || isOld) return [decisions, after]
-  const { areCounted } = after.requests.failures
-  if (areCounted !== before.requests.failures.areCounted) {
-    // the rate is learned anew from what explains the refusals by itself
-    const reason = areCounted ? "failures-counted" : "failures-free"
-    const { rate } = after.requests
-    const told: Decision = { subject: "requests", from: rate, to: rate, reason }
-    return [[...decisions, told], { ...after, failures: { ...after.failures, counted: areCounted, doubt: 0 } }]
-  }
-  const failures = Failures.refuse(after.failures, ticket.excess)
-  const state = { ...after, failures }
-  if (failures.counted === before.failures.counted) return [decisions, state]
-  const through = 1 - Failures.share(failures)
-  const [moves, next] = failures.counted
-    ? Budget.rescaled(state, 1 / through, "failures-counted", now)
-    : Budget.rescaled(state, through, "failures-free", now)
-  return [[...decisions, ...moves], next]
 }
 
 /** Counts one more end, that nobody can read or that is known; those before it count the less. */

@@ -1,5 +1,6 @@
 /**
- * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, and how long to pause.
+ * What a refusal for a limit teaches a lane: which limit it was about, what that limit is, whether what fails
+ * uses it up, and how long to pause.
  */
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as Return from "../rate/Return.ts"
@@ -9,6 +10,7 @@ import * as Use from "../rate/Use.ts"
 import * as BucketBounds from "../rate/BucketBounds.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
+import * as Failures from "./LaneFailures.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Stray from "./LaneStray.ts"
@@ -19,6 +21,47 @@ type Limit = Marks.Limit
 
 /** Learns from a refusal. */
 export const refuse = (
+  before: State,
+  ticket: Ticket,
+  sample: Throttled,
+  now: number
+): readonly [ReadonlyArray<Decision>, State] =>
+  weighed(before, ticket, sample, ofLimit(before, ticket, sample, now), now)
+
+/**
+ * Learns from a refusal whether what fails is used up: where only that explains the refusals, or where they follow failures.
+ * If so the limits are that much higher: they admit it as well.
+ */
+const weighed = (
+  before: State,
+  ticket: Ticket,
+  { scope }: Throttled,
+  [decisions, after]: readonly [ReadonlyArray<Decision>, State],
+  now: number
+): readonly [ReadonlyArray<Decision>, State] => {
+  // one of an episode that was answered says nothing more
+  const isOld = ticket.at <= Math.max(before.requests.cutAt, before.tokens.cutAt)
+  if (scope === "concurrency" || isOld) return [decisions, after]
+  const { areCounted } = after.requests.failures
+  if (areCounted !== before.requests.failures.areCounted) {
+    // the rate is learned anew from what explains the refusals by itself
+    const reason = areCounted ? "failures-counted" : "failures-free"
+    const { rate } = after.requests
+    const told: Decision = { subject: "requests", from: rate, to: rate, reason }
+    return [[...decisions, told], { ...after, failures: { ...after.failures, counted: areCounted, doubt: 0 } }]
+  }
+  const failures = Failures.refuse(after.failures, ticket.excess)
+  const state = { ...after, failures }
+  if (failures.counted === before.failures.counted) return [decisions, state]
+  const through = 1 - Failures.share(failures)
+  const [moves, next] = failures.counted
+    ? Budget.rescaled(state, 1 / through, "failures-counted", now)
+    : Budget.rescaled(state, through, "failures-free", now)
+  return [[...decisions, ...moves], next]
+}
+
+/** Learns which limit it was, and what that is. */
+const ofLimit = (
   before: State,
   ticket: Ticket,
   sample: Throttled,

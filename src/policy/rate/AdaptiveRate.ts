@@ -122,9 +122,7 @@ export const send = (before: State, cost: number, paced: boolean, now: number): 
     use: used(state, now),
     // no limit, no bucket
     bounds: state.rate === Infinity ? state.bounds : BucketBounds.send(state.bounds, cost, now),
-    failures: state.failures.kept === undefined
-      ? state.failures
-      : { ...state.failures, kept: BucketBounds.send(state.failures.kept, cost, now) },
+    failures: Failures.moved(state.failures, (kept) => BucketBounds.send(kept, cost, now)),
     returns: returns.triedAt === Infinity ? { ...returns, triedAt: now } : returns
   }
 }

@@ -25,14 +25,12 @@ const listed = SchemaIssue.makeFormatterStandardSchemaV1()
 
 /** Leaves out of a value the fields that are `null` where a schema takes none, if the value fits it then. */
 export const fitting = (schema: Schema.Constraint): (value: unknown) => unknown => {
-  const encoded = Schema.toEncoded(schema)
-  const fits = Schema.is(encoded)
-  const read = Schema.decodeUnknownResult(encoded, { errors: "all" })
+  const read = Schema.decodeUnknownResult(Schema.toEncoded(schema), { errors: "all" })
   return (value) => {
     const problem = read(value)
     if (Result.isSuccess(problem)) return value
     const refused = new Set(listed(problem.failure.issue).issues.map(({ path }) => JSON.stringify(path)))
     const without = withoutNulls(value, (path) => refused.has(JSON.stringify(path)))
-    return fits(without) ? without : value
+    return Result.isSuccess(read(without)) ? without : value
   }
 }
