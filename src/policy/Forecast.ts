@@ -43,9 +43,9 @@ export const startRate = (now: number, tauSeconds: number = defaults.tauSeconds)
   return { tauSeconds, startedAt: now, at: now, weighted: 0 }
 }
 
-/** Adds a settled cost. A clock that went back counts as no time. */
+/** Adds a settled cost. A clock that went back counts as no time, and so does a time that is not finite. */
 export const spend = (rate: Rate, cost: Money.NanoUsd, now: number): Rate => {
-  const at = now > rate.at ? now : rate.at
+  const at = now > rate.at && now < Infinity ? now : rate.at
   return { ...rate, at, weighted: rate.weighted * Math.exp((rate.at - at) / rate.tauSeconds) + Number(cost) }
 }
 

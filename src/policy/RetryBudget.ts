@@ -81,7 +81,7 @@ const withdrawAmount = (settings: Settings): number =>
 /**
  * Makes a budget that holds its reserve and nothing else.
  *
- * **Errors**: throws `RangeError` for an option out of range.
+ * **Errors**: throws `RangeError` for an option out of range, and for a time that is not finite.
  */
 export const make = (options: Options = {}, now = 0): State => {
   const settings = OptionCheck.resolve(defaults, options)
@@ -90,6 +90,7 @@ export const make = (options: Options = {}, now = 0): State => {
   OptionCheck.nonNegative(where, "minPerSecond", settings.minPerSecond)
   OptionCheck.within(where, "ratio", settings.ratio, 0, 1000)
   OptionCheck.oneOf(where, "variant", settings.variant, ["finagle", "tower"])
+  OptionCheck.between(where, "now", now, -Infinity, Infinity)
   const closed = settings.variant === "tower" ? slotsPerTtl : slotsPerTtl - 1
   return { settings, open: 0, slots: Array.from({ length: closed }, () => 0), index: 0, openedAt: now }
 }

@@ -31,7 +31,9 @@ describe("Forecast", () => {
         "Forecast.startRate: tauSeconds must be a finite number > 0"
       )
       expect(() => Forecast.startRate(NaN)).toThrow("Forecast.startRate: now must be")
-      expect(Forecast.spend(Forecast.startRate(100), 5n, NaN)).toMatchObject({ at: 100, weighted: 5 })
+      for (const wrong of [NaN, Infinity]) {
+        expect(Forecast.spend(Forecast.startRate(100), 5n, wrong)).toMatchObject({ at: 100, weighted: 5 })
+      }
     })
   })
 

@@ -114,6 +114,12 @@ describe("RetryBudget", () => {
     })
   })
 
+  it.each([NaN, Infinity, -Infinity])("begins at no time that is none: %d", (wrong) => {
+    expect(() => RetryBudget.make({}, wrong)).toThrow(
+      `RetryBudget.make: now must be in (-Infinity, Infinity), got ${wrong}`
+    )
+  })
+
   it.each([NaN, Infinity, -Infinity])("is the same after a use at %d, which is no time", (wrong) => {
     let state = RetryBudget.make({ ttlSeconds: 1, minPerSecond: 0, ratio: 1 })
     state = RetryBudget.deposit(RetryBudget.deposit(state, 0), wrong)

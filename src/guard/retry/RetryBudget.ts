@@ -88,7 +88,7 @@ export const make = (options: Options = {}): Effect.Effect<RetryBudget> =>
       const ttlSeconds = Millis.within("RetryBudget.make: timeToLive", timeToLive, 1000, 60_000) / 1000
       const now = () => Monotonic.seconds(clock)
       const { minPerSecond, ratio } = options
-      let state: Kernel.State = { ...Kernel.make({ ttlSeconds, minPerSecond, ratio }), openedAt: now() }
+      let state = Kernel.make({ ttlSeconds, minPerSecond, ratio }, now())
       const take = (): boolean => {
         const [decision, next] = Kernel.withdraw(state, now())
         state = next
