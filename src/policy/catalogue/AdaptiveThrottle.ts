@@ -19,9 +19,9 @@
  * Once the backend accepts all again, `envoy` and `failsafe` reject nothing
  * after one window. `sre` cannot: as it counts its own rejects, it recovers
  * through the few calls that it lets out, each of which earns K. After an outage
- * of two windows that takes, with K = 2, some 3 windows at 100 calls per window,
- * 5 at 1,000 and 6 at 10,000, and up to 8 by bad luck; with K = 1.1 it takes 15
- * to 35.
+ * of two windows that takes, half of the time, at most 3 windows at 100 calls per
+ * window, 4 at 1,000 and 6 at 10,000 with K = 2, and 13, 25 and 37 with K = 1.1;
+ * one time in twenty it takes more than 6, 7 and 7, or 25, 38 and 42.
  *
  * ```ts
  * import { AdaptiveThrottle } from "effect-together/policy"
