@@ -10,12 +10,13 @@ import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { BudgetExceededError } from "../../domain/TogetherError.ts"
 import type * as AccountGate from "./AccountGate.ts"
+import type { Leave } from "./AccountTurns.ts"
 import * as CreditPurse from "./CreditPurse.ts"
 
 /** What a ticket stands for. */
 interface Held {
   readonly account: AccountGate.Gate
-  readonly leave: AccountGate.Leave
+  readonly leave: Leave
   readonly purse: CreditPurse.Purse
   /** When the call asked for leave, in milliseconds; of a probe that was refused, when it did so first. */
   readonly since: number

@@ -42,6 +42,7 @@ import * as Ledger from "../../policy/Ledger.ts"
 import * as OptionCheck from "../../policy/OptionCheck.ts"
 import * as Preflight from "../../policy/Preflight.ts"
 import * as AccountGate from "./AccountGate.ts"
+import type { Leave } from "./AccountTurns.ts"
 import * as ConfiguredGuard from "../ConfiguredGuard.ts"
 import type { Alert } from "./CreditAlerts.ts"
 import * as CreditAlerts from "./CreditAlerts.ts"
@@ -124,7 +125,7 @@ const nowSeconds: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (m
 const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<BalanceStatement>> =>
   given === undefined ? Effect.succeed([]) : Effect.isEffect(given) ? given : Effect.succeed(given)
 
-const leaveOf = (ticket: CreditTicket.Ticket | undefined): AccountGate.Leave | undefined =>
+const leaveOf = (ticket: CreditTicket.Ticket | undefined): Leave | undefined =>
   ticket === undefined ? undefined : CreditTicket.Ticket.held(ticket).leave
 
 const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
