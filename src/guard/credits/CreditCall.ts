@@ -10,10 +10,8 @@
  * want of credit keeps its reservation while it waits. The module is re-exported by `Credits`.
  */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -26,7 +24,6 @@ import * as CreditPurse from "./CreditPurse.ts"
 import type { Reservation } from "./CreditPurse.ts"
 import * as CreditTicket from "./CreditTicket.ts"
 import { CurrentTicket, Ticket } from "./CreditTicket.ts"
-import * as Deadline from "../Deadline.ts"
 import type * as LedgerBook from "../ledger/LedgerBook.ts"
 import type { Restore } from "../Restore.ts"
 import * as Monotonic from "../Monotonic.ts"
@@ -132,19 +129,13 @@ export interface Calls {
   readonly another: Effect.Effect<boolean, never, Scope.Scope>
 }
 
-const refusal = <E>(exit: Exit.Exit<unknown, E>): InsufficientCreditsError | undefined => {
-  const error = Exit.findErrorOption(exit)
-  return Option.isSome(error) && error.value instanceof InsufficientCreditsError ? error.value : undefined
+/** Holds what the calls of one guard share. */
+export interface Options {
+  readonly book: LedgerBook.Book
+  readonly gate: (account?: string) => AccountGate.Gate
+  /** What a call does that does not say what to do. */
+  readonly whenSuspended: WhenSuspended
 }
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): AccountGate.Outcome =>
-  Exit.isSuccess(exit)
-    ? "answered"
-    : refusal(exit) !== undefined
-    ? "refused"
-    : Exit.hasInterrupts(exit)
-    ? "abandoned"
-    : "failed"
 
 /** Prices the end of a call; nothing if its cost is not known. */
 const costOf = <A, E>(
@@ -157,202 +148,131 @@ const costOf = <A, E>(
   return Option.isSome(error) ? request.costOnFailure?.(error.value) : undefined
 }
 
-/**
- * Computes what is left of a wait after so many milliseconds, since a call that probed does not begin to wait anew. The
- * deadline of the call also ends the wait, as soon as it leaves no time for an attempt; the call then fails with what
- * it waited for, not with a timeout.
- */
-const leftOf = (policy: WhenSuspended, waited: number, fiber: Fiber.Fiber<unknown, unknown>): WhenSuspended => {
-  if (policy === "fail") return policy
-  const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-  const room = Deadline.roomMillis(fiber.getRef(Deadline.CurrentDeadline), now)
-  const stated = policy === "wait" ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(policy.wait)) - waited
-  const millis = Math.min(stated, room)
-  if (millis === Infinity) return "wait"
-  return millis > 0 ? { wait: millis } : "fail"
+const reserve = (
+  { book }: Options,
+  { account = defaults.account, estimate, label = defaults.label }: Request,
+  after: LedgerBook.After | undefined,
+  restore: Restore
+): Effect.Effect<Reservation, BudgetExceededError> =>
+  Effect.map(book.reserve({ account, label, estimate }, after, restore), (entry): Reservation => ({
+    id: entry.id,
+    estimate,
+    isOfDayBefore: (now) => book.isOfDayBefore(entry, now),
+    settle: (cost) => book.settle(entry, cost),
+    refund: (how) => book.refund(entry, how?.mayBeBilled ?? false)
+  }))
+
+/** Gets leave and money; to be called uninterruptibly. */
+const begin = (options: Options, request: Request, restore: Restore) => {
+  const { lane, tellsAttempts = false, whenSuspended = options.whenSuspended } = request
+  const account = options.gate(request.account)
+  const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(options, request, after, restore)
+  return Effect.withFiber<Begun, BudgetExceededError | InsufficientCreditsError>((fiber) => {
+    const since = Monotonic.millis(fiber.getRef(Clock.Clock))
+    const outer = fiber.getRef(CurrentTicket)
+    const held = outer && Ticket.held(outer)
+    const within = held?.account === account ? held.leave : undefined
+    const policy = CreditTicket.leftOf(whenSuspended, 0, fiber)
+    return Effect.flatMap(
+      account.enter({ policy, lane, within }, restore),
+      (leave) =>
+        reserving(undefined, restore).pipe(
+          Effect.map((reservation) => {
+            const purse = CreditPurse.make(reserving, reservation, tellsAttempts)
+            return { reservation, ticket: new Ticket({ account, leave, purse, since, lane, whenSuspended }) }
+          }),
+          Effect.onError(() => account.conclude(leave, "abandoned"))
+        )
+    )
+  })
+}
+
+const run = <A, E, R>(
+  options: Options,
+  effect: Effect.Effect<A, E, R>,
+  request: RunOptions<A, E>
+): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
+      Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
+        const error = CreditTicket.refusal(exit)
+        return error === undefined
+          ? Effect.andThen(CreditTicket.end(ticket, exit, (purse) => costOf(request, purse, exit)), exit)
+          : Effect.flatMap(CreditTicket.again(ticket, error, restore), sent)
+      })
+    return Effect.flatMap(begin(options, request, restore), ({ ticket }) => sent(ticket))
+  })
+
+const open = (
+  options: Options,
+  request: Request
+): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(begin(options, request, restore), ({ reservation, ticket: first }) => {
+      let ticket = first
+      let arrived: Price.Cost | undefined
+      const opened: Opened = {
+        reservation,
+        ticket: () => ticket,
+        accepted: Effect.suspend(() => CreditTicket.accepted(ticket)),
+        arrived: (cost) => Effect.sync(() => void (arrived = cost)),
+        refused: (error) =>
+          Effect.uninterruptibleMask((restore) =>
+            Effect.map(CreditTicket.again(ticket, error, restore), (next) => void (ticket = next))
+          )
+      }
+      const costAtEnd = (exit: Exit.Exit<unknown, unknown>) =>
+        arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined)
+      return Effect.as(
+        Effect.addFinalizer((exit) => CreditTicket.end(ticket, exit, () => costAtEnd(exit))),
+        opened
+      )
+    })
+  )
+
+/** Charges a stream of an opened call for what arrived, and runs it again where it is refused before its first element. */
+const charged = <A, E, R>(
+  opened: Opened,
+  self: Stream.Stream<A, E, R>,
+  { cost, costAtEnd }: StreamOptions<A>
+): Stream.Stream<A, E | InsufficientCreditsError, R> => {
+  let started = false
+  const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
+    Stream.provideService(self, CurrentTicket, opened.ticket())
+  ).pipe(
+    Stream.tap((element) => {
+      const soFar = cost(element)
+      const arrived = soFar === undefined ? Effect.void : opened.arrived(soFar)
+      if (started) return arrived
+      started = true
+      return Effect.andThen(opened.accepted, arrived)
+    }),
+    Stream.catch((error) =>
+      error instanceof InsufficientCreditsError && !started
+        ? Stream.unwrap(Effect.as(opened.refused(error), attempt))
+        : Stream.fail(error)
+    )
+  )
+  return costAtEnd === undefined
+    ? attempt
+    : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
 }
 
 /** Makes the calls of one guard from its ledger and its accounts. */
-export const make = (options: {
-  readonly book: LedgerBook.Book
-  readonly gate: (account?: string) => AccountGate.Gate
-  /** What a call does that does not say what to do. */
-  readonly whenSuspended: WhenSuspended
-}): Calls => {
-  const { book, gate } = options
-  const reserve = (
-    request: Request,
-    after: LedgerBook.After | undefined,
-    restore: Restore
-  ): Effect.Effect<Reservation, BudgetExceededError> =>
-    Effect.map(
-      book.reserve(
-        {
-          account: request.account ?? defaults.account,
-          label: request.label ?? defaults.label,
-          estimate: request.estimate
-        },
-        after,
-        restore
-      ),
-      (entry): Reservation => ({
-        id: entry.id,
-        estimate: request.estimate,
-        isOfDayBefore: (now) => book.isOfDayBefore(entry, now),
-        settle: (cost) => book.settle(entry, cost),
-        refund: (how) => book.refund(entry, how?.mayBeBilled ?? false)
-      })
-    )
-
-  const reserveOnly: Calls["reserve"] = (request) =>
-    Effect.uninterruptibleMask((restore) => reserve(request, undefined, restore))
-
-  /** Gets leave and money; to be called uninterruptibly. */
-  const begin = (request: Request, restore: Restore) => {
-    const account = gate(request.account)
-    const reserving: CreditPurse.Purse["reserve"] = (after, restore) => reserve(request, after, restore)
-    return Effect.withFiber<Begun, BudgetExceededError | InsufficientCreditsError>((fiber) => {
-      const since = Monotonic.millis(fiber.getRef(Clock.Clock))
-      const outer = fiber.getRef(CurrentTicket)
-      const held = outer && Ticket.held(outer)
-      const within = held?.account === account ? held.leave : undefined
-      const policy = leftOf(request.whenSuspended ?? options.whenSuspended, 0, fiber)
-      return Effect.flatMap(
-        account.enter({ policy, lane: request.lane, within }, restore),
-        (leave) =>
-          reserving(undefined, restore).pipe(
-            Effect.map((reservation) => {
-              const purse = CreditPurse.make(reserving, reservation, request.tellsAttempts ?? false)
-              return { reservation, ticket: new Ticket({ account, leave, purse, since }) }
-            }),
-            Effect.onError(() => account.conclude(leave, "abandoned"))
-          )
-      )
-    })
-  }
-
-  /** Takes a refusal: enters again, or fails by policy. The reservation that no attempt has used up is kept while waiting. */
-  const again = (
-    ticket: Ticket,
-    request: Request,
-    error: InsufficientCreditsError,
-    restore: Restore
-  ): Effect.Effect<Ticket, InsufficientCreditsError> => {
-    const { account, leave, purse, since: before } = Ticket.held(ticket)
-    const { probe } = leave.admission
-    const entered = Effect.withFiber<Ticket, InsufficientCreditsError>((fiber) => {
-      const now = Monotonic.millis(fiber.getRef(Clock.Clock))
-      const since = probe > 0 ? before : now
-      const policy = leftOf(request.whenSuspended ?? options.whenSuspended, now - since, fiber)
-      if (policy === "fail") return Effect.fail(error)
-      return Effect.map(
-        account.enter({ policy, lane: request.lane }, restore),
-        (next) => new Ticket({ account, leave: next, purse, since })
-      )
-    })
-    return account.conclude(leave, "refused").pipe(
-      Effect.andThen(CreditPurse.charge(purse)),
-      Effect.andThen(entered),
-      Effect.onError(() => CreditPurse.refuse(purse))
-    )
-  }
-
-  /** Ends a call: tells its account how, and settles its money. */
-  const end = (
-    ticket: Ticket,
-    exit: Exit.Exit<unknown, unknown>,
-    cost: (purse: CreditPurse.Purse) => Price.Cost | undefined
-  ): Effect.Effect<void> => {
-    const { account, leave, purse } = Ticket.held(ticket)
-    return Effect.ensuring(
-      account.conclude(leave, outcomeOf(exit)),
-      CreditPurse.end(purse, exit, () => cost(purse))
-    )
-  }
-
-  const run = <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    request: RunOptions<A, E>
-  ): Effect.Effect<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
+export const make = (options: Options): Calls => ({
+  run: (effect, request) => {
     checkWhenSuspended("Credits.run", request.whenSuspended)
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ ticket: first }) => {
-        const sent = (ticket: Ticket): Effect.Effect<A, E | InsufficientCreditsError, R> =>
-          Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentTicket, ticket))), (exit) => {
-            const error = refusal(exit)
-            return error === undefined
-              ? Effect.andThen(end(ticket, exit, (purse) => costOf(request, purse, exit)), exit)
-              : Effect.flatMap(again(ticket, request, error, restore), sent)
-          })
-        return sent(first)
-      })
-    )
-  }
-
-  const opening = (
-    request: Request
-  ): Effect.Effect<Opened, BudgetExceededError | InsufficientCreditsError, Scope.Scope> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begin(request, restore), ({ reservation, ticket: first }) => {
-        let ticket = first
-        let arrived: Price.Cost | undefined
-        const opened: Opened = {
-          reservation,
-          ticket: () => ticket,
-          accepted: Effect.suspend(() => CreditTicket.accepted(ticket)),
-          arrived: (cost) => Effect.sync(() => void (arrived = cost)),
-          refused: (error) =>
-            Effect.uninterruptibleMask((restore) =>
-              Effect.map(again(ticket, request, error, restore), (next) => void (ticket = next))
-            )
-        }
-        return Effect.as(
-          Effect.addFinalizer((exit) =>
-            end(
-              ticket,
-              exit,
-              () => arrived ?? (Exit.isSuccess(exit) ? Price.unknown("the stream said no usage") : undefined)
-            )
-          ),
-          opened
-        )
-      })
-    )
-
-  const open: Calls["open"] = (request) => {
-    checkWhenSuspended("Credits.open", request.whenSuspended)
-    return opening(request)
-  }
-
-  const stream = <A, E, R>(
-    self: Stream.Stream<A, E, R>,
-    request: StreamOptions<A>
-  ): Stream.Stream<A, E | BudgetExceededError | InsufficientCreditsError, R> => {
+    return run(options, effect, request)
+  },
+  stream: (self, request) => {
     checkWhenSuspended("Credits.stream", request.whenSuspended)
-    return Stream.unwrap(Effect.map(opening(request), (opened) => {
-      let started = false
-      const attempt: Stream.Stream<A, E | InsufficientCreditsError, R> = Stream.suspend(() =>
-        Stream.provideService(self, CurrentTicket, opened.ticket())
-      ).pipe(
-        Stream.tap((element) => {
-          const cost = request.cost(element)
-          const arrived = cost === undefined ? Effect.void : opened.arrived(cost)
-          if (started) return arrived
-          started = true
-          return Effect.andThen(opened.accepted, arrived)
-        }),
-        Stream.catch((error) =>
-          error instanceof InsufficientCreditsError && !started
-            ? Stream.unwrap(Effect.as(opened.refused(error), attempt))
-            : Stream.fail(error)
-        )
-      )
-      const { costAtEnd } = request
-      return costAtEnd === undefined
-        ? attempt
-        : Stream.onEnd(attempt, Effect.suspend(() => opened.arrived(costAtEnd())))
-    }))
-  }
-
-  return { run, stream, open, reserve: reserveOnly, attempt: CreditTicket.attempt, another: CreditTicket.another }
-}
+    return Stream.unwrap(Effect.map(open(options, request), (opened) => charged(opened, self, request)))
+  },
+  open: (request) => {
+    checkWhenSuspended("Credits.open", request.whenSuspended)
+    return open(options, request)
+  },
+  reserve: (request) => Effect.uninterruptibleMask((restore) => reserve(options, request, undefined, restore)),
+  attempt: CreditTicket.attempt,
+  another: CreditTicket.another
+})
