@@ -252,7 +252,7 @@ export const make = Effect.fnUntraced(
     const circuits = yield* CircuitBreaker.make(policy).pipe(
       Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
     )
-    const line = CircuitLine.make(circuits)
+    const line = yield* CircuitLine.make(circuits)
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
       Effect.forkScoped({ startImmediately: true })
