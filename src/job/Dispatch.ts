@@ -14,12 +14,9 @@
  * | what is retryable, `CircuitOpenError`, a full lane | wait and try again, see Patience.ts; never earlier than the provider asked, and not at all where it asked for longer than an outage may last |
  * | any other | the row fails |
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as TogetherError from "../domain/TogetherError.ts"
 import * as Usage from "../domain/Usage.ts"
@@ -84,28 +81,6 @@ const unpriced = ({ model, operation }: Row.Row, error: TogetherError.BudgetExce
     remainingNanoUsd: error.remainingNanoUsd
   })
 
-/** What a call came to (nothing if a stop left it), the attempts that were sent, and what a failure took. */
-interface Called {
-  readonly result: Result.Result<Answer.Reply | undefined, TogetherError.TogetherError>
-  readonly made: number
-  readonly took: CallWatch.Took | undefined
-  /** Milliseconds from the sending of the last attempt; absent where nobody told of it. */
-  readonly requestMillis?: number | undefined
-}
-
-/** The outcome of a call that was left. */
-const left: Called["result"] = Result.succeed(undefined)
-
-/**
- * Counts the attempts of a call by its end, if no client of ours has reported each one. If a guard of ours refused the
- * last one, it was not sent.
- */
-const attemptsOf = (result: Called["result"]): number => {
-  if (Result.isSuccess(result)) return result.success?.attempts ?? 0
-  const attempts = result.failure.attempts ?? 0
-  return TogetherError.isOwnRefusal(result.failure) ? Math.max(0, attempts - 1) : attempts
-}
-
 /** Puts the attempts of all tries on the answer, and what those before it took. */
 const answered = (
   reply: Answer.Reply,
@@ -144,8 +119,9 @@ export const make = Effect.fnUntraced(function*<R>(
   const seconds = () => Monotonic.seconds(clock)
   const stopped = yield* Deferred.make<Stop>()
   let reason: Stop | undefined
-  let unsettledAttempts = 0
-  const calls = CallsUnderWay.make()
+  /** Tells whether nothing more of a kind is to be sent. */
+  const isLeft = (kind: RowKinds.Kind): boolean => reason !== undefined || kind.abandoned !== undefined
+  const calls = CallsUnderWay.make({ send, clock, isLeft })
   const room = BudgetRoom.make()
   const kinds = RowKinds.make()
   const health = { startedAt: seconds(), lastAnswerAt: undefined as number | undefined, answers: 0 }
@@ -167,65 +143,6 @@ export const make = Effect.fnUntraced(function*<R>(
 
   const undone = (error: TogetherError.TogetherError, why: Stop) =>
     Effect.as(stop(why), { _tag: "Undone" as const, error })
-
-  /** Tells whether nothing more of a kind is to be sent. */
-  const isLeft = (kind: RowKinds.Kind): boolean => reason !== undefined || kind.abandoned !== undefined
-
-  /**
-   * Sends a row in a call that ends early where the job stops or its kind is given up. Counts its attempts, also where it
-   * is interrupted.
-   */
-  const call = (row: Row.Row, kind: RowKinds.Kind) =>
-    Effect.withFiber<Called, never, R>((fiber) => {
-      let sentAt: number | undefined
-      const watch: CallWatch.CallWatch = {
-        onWire: true,
-        attempts: undefined,
-        onSent: () => {
-          sentAt = Monotonic.millis(clock)
-        },
-        isStopped: () => isLeft(kind)
-      }
-      const call = calls.add(fiber, watch, kind)
-      const called = (result: Called["result"]): Called => ({
-        result,
-        made: watch.attempts ??= attemptsOf(result),
-        took: watch.failed,
-        requestMillis: sentAt === undefined ? undefined : Monotonic.millis(clock) - sentAt
-      })
-      return Effect.suspend(() => send(row)).pipe(
-        Effect.provideService(CallWatch.Current, watch),
-        Effect.matchCauseEffect({
-          onSuccess: (reply) => Effect.succeed(called(Result.succeed(reply))),
-          onFailure: (cause) => {
-            if (watch.isStopped() && Cause.hasInterruptsOnly(cause)) return Effect.succeed(called(left))
-            const failure = Cause.findError(cause)
-            return Result.isFailure(failure)
-              ? Effect.failCause(failure.failure)
-              : Effect.succeed(called(Result.fail(failure.success)))
-          }
-        }),
-        Effect.ensuring(Effect.sync(() => {
-          calls.remove(call)
-          unsettledAttempts += watch.attempts ?? 0
-        }))
-      )
-    })
-
-  /**
-   * Calls in a fiber of its own while the kind may still be given up: then only the call ends, and not the fiber that
-   * waits for it.
-   */
-  const apart = (row: Row.Row, kind: RowKinds.Kind) =>
-    kind.answers > 0
-      ? call(row, kind)
-      : Effect.flatMap(
-        Effect.flatMap(Effect.forkChild(call(row, kind), { startImmediately: true }), Fiber.await),
-        (exit): Effect.Effect<Called> =>
-          isLeft(kind) && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-            ? Effect.succeed({ result: left, made: 0, took: undefined })
-            : exit
-      )
 
   const wait = (error: TogetherError.TogetherError, state: Patience.Row) =>
     Effect.suspend((): Effect.Effect<Patience.Row | Verdict> => {
@@ -305,7 +222,7 @@ export const make = Effect.fnUntraced(function*<R>(
     }
     const before = room.ended()
     room.begin()
-    return Effect.flatMap(apart(row, kind), (called): Effect.Effect<Verdict, never, R> => {
+    return Effect.flatMap(calls.send(row, kind), (called): Effect.Effect<Verdict, never, R> => {
       const { result } = called
       room.end(Result.isSuccess(result) || !lacksRoom(result.failure))
       const made = attempts + called.made
@@ -315,13 +232,13 @@ export const make = Effect.fnUntraced(function*<R>(
         health.answers++
         health.lastAnswerAt = seconds()
         kind.answers++
-        unsettledAttempts -= made
+        calls.settled(made)
         return Effect.succeed(answered(result.success, made, taken, called.requestMillis))
       }
       return Effect.flatMap(judge(row, result.failure, state, before), (judged) => {
         if (!("_tag" in judged)) return tries(row, kind, judged, made, taken)
         if (judged._tag !== "Failed") return Effect.succeed(judged)
-        unsettledAttempts -= made
+        calls.settled(made)
         return Effect.succeed(failed(judged.error, made, taken))
       })
     })
@@ -333,6 +250,6 @@ export const make = Effect.fnUntraced(function*<R>(
     stop,
     stopReason: () => reason,
     abandoned: kinds.leftOut,
-    unsettledAttempts: () => unsettledAttempts
+    unsettledAttempts: calls.unsettledAttempts
   }
 })

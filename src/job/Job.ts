@@ -28,6 +28,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
@@ -37,7 +38,6 @@ import * as Monotonic from "../guard/Monotonic.ts"
 import * as OptionCheck from "../policy/OptionCheck.ts"
 import * as Admission from "./Admission.ts"
 import * as Collector from "./Collector.ts"
-import * as Crew from "./Crew.ts"
 import * as Dispatch from "./Dispatch.ts"
 import type { JournalError } from "./JobError.ts"
 import type * as Journal from "./journal/Journal.ts"
@@ -258,7 +258,14 @@ export const drive = <E, R, R2, E3, R3>(
       Effect.andThen(Deferred.failCause(broken, cause), dispatch.stop(Stop.interrupted))
     const breaking = <A, R4>(self: Effect.Effect<A, E | JournalError, R4>) => Effect.catchCause(self, fail)
 
-    const crew = yield* Crew.make(breaking(worker), concurrency)
+    // one is hired for each row that is to be sent, up to a number: a short job needs few
+    const workers = yield* FiberSet.make()
+    const hire = Effect.flatMap(
+      FiberSet.size(workers),
+      (hired) =>
+        hired < concurrency ? FiberSet.run(workers, breaking(worker), { startImmediately: false }) : Effect.void
+    )
+    const workersDone = FiberSet.awaitEmpty(workers)
 
     /** Settles a bad line and hands it on: what is in the journal is not left behind by a stop. */
     const settleBad = (line: Row.Bad, place: number) =>
@@ -277,7 +284,7 @@ export const drive = <E, R, R2, E3, R3>(
           return Admission.refuse(decision, journal)
         case "Send":
           return Effect.andThen(
-            crew.hire,
+            hire,
             Queue.offer(queue, { row: decision.row, hash: decision.hash, sequence: place })
           )
         case "Done":
@@ -302,14 +309,14 @@ export const drive = <E, R, R2, E3, R3>(
 
     const reading = yield* Effect.forkScoped(Effect.ensuring(breaking(reader), Queue.end(queue)))
     // all workers are there once the reading has ended
-    const allDone = Effect.andThen(Fiber.await(reading), crew.done)
+    const allDone = Effect.andThen(Fiber.await(reading), workersDone)
 
     const halt = Effect.gen(function*() {
       yield* dispatch.stopped
       yield* Fiber.interrupt(reading)
       yield* Queue.clear(queue).pipe(Effect.ignore)
-      yield* Effect.timeoutOption(crew.done, options.grace ?? defaults.grace)
-      yield* crew.dismiss
+      yield* Effect.timeoutOption(workersDone, options.grace ?? defaults.grace)
+      yield* FiberSet.clear(workers)
     })
     yield* Effect.forkScoped(Effect.andThen(Effect.raceFirst(allDone, halt), collector.end))
     if (options.stop !== undefined) yield* Effect.forkScoped(breaking(Effect.flatMap(options.stop, dispatch.stop)))

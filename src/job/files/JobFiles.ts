@@ -219,14 +219,10 @@ const listFailedBefore = (journal: Journal.Journal, report: Report.Report) => {
 
 /** Asks for the caller's reason to stop from now on: all who wait for it wait for the same. */
 const asked = (stop: Effect.Effect<Stop.Stop> = Effect.never) =>
-  Effect.flatMap(Deferred.make<Stop.Stop>(), (told) =>
-    Effect.as(
-      Effect.forkScoped(Effect.matchCauseEffect(stop, {
-        onSuccess: (why) => Deferred.succeed(told, why),
-        onFailure: (cause) => Deferred.failCause(told, cause)
-      })),
-      Deferred.await(told)
-    ))
+  Effect.flatMap(
+    Deferred.make<Stop.Stop>(),
+    (told) => Effect.as(Effect.forkScoped(Deferred.into(stop, told)), Deferred.await(told))
+  )
 
 /**
  * Opens the files of a job, lets `answer` do the work, and makes results and errors agree with the journal before and
