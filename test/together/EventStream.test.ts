@@ -309,4 +309,17 @@ describe("EventStream", () => {
       const { error } = yield* failing(reply)
       expect(error.message).toContain("is text/[prompt], not text/event-stream. It says: what is this.")
     }))
+
+  it.effect("keeps the answer out of what it says of a stream with another content type", () =>
+    Effect.gen(function*() {
+      for (const before of ["", "\uFEFF: hello\n\n", "event: chunk\n"]) {
+        const events = `${before}data: {"choices":[{"index":0,"delta":{"content":"The Nile"}}]}\n\ndata: [DONE]\n\n`
+        const { attempts, error } = yield* failing(Reply.raw(events, { contentType: "text/plain" }))
+        expect([attempts, error._tag, error.message]).toEqual([
+          1,
+          "DecodeError",
+          "The answer to a streaming call is text/plain, not text/event-stream. Check the base URL, or call without streaming."
+        ])
+      }
+    }))
 })

@@ -44,9 +44,13 @@ const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secre
   }
 }
 
+/** The first line of an event stream. What something on the way has relabelled holds the answer, which no message quotes. */
+const holdsEvents = /^\s*(?:data|event|id|retry)?:/
+
 /** Builds the error of a 2xx answer to a streaming call that is no event stream. */
 export const unreadable = (exchange: Exchange, transport: Transport, head: Subject.Head, body: string) => {
-  const { message: said, requestId } = ErrorBody.parse(body)
+  const { message, requestId } = ErrorBody.parse(body)
+  const said = holdsEvents.test(body) ? undefined : message
   const secrets = transport.secrets(exchange)
   const contentType = head.headers["content-type"]
   return new TogetherError.DecodeError({
