@@ -13,6 +13,24 @@ describe("TransportFailure", () => {
   })
 
   it.each([
+    [
+      "UND_ERR_HEADERS_TIMEOUT",
+      "No headers within the transport's own limit. Raise that limit (Node's Fetch has one of 300 s), or send by " +
+      "UndiciHttpClient, which has none."
+    ],
+    [
+      "UND_ERR_BODY_TIMEOUT",
+      "No body within the transport's own limit. Raise that limit (Node's Fetch has one of 300 s), or send by " +
+      "UndiciHttpClient, which has none."
+    ],
+    ["ETIMEDOUT", "No connection within the transport's own limit. Check the network and the base URL."]
+  ])("advises on a limit of the transport what raises that one, not timeouts: %s", (code, message) => {
+    const exchange = { operation: "chat", model: "m", path: "/x" }
+    const cause = Object.assign(new Error("late"), { code })
+    expect(TransportFailure.of(exchange, cause, "", () => ({ prompts: [] })).message).toBe(message)
+  })
+
+  it.each([
     new RangeError("Invalid string length"),
     Object.assign(new Error("Cannot create a string longer than 0x1fffffe8 characters"), {
       code: "ERR_STRING_TOO_LONG"

@@ -56,22 +56,38 @@ const plainAdvice: Partial<typeof phaseAdvice> = {
   body: "Try again, or raise timeouts.body"
 }
 
-/** Builds the error of a silence that lasted too long. */
+/** A limit that the transport has of its own holds whatever `timeouts` says, also on a stream. */
+const ownAdvice = "Raise that limit (Node's Fetch has one of 300 s), or send by UndiciHttpClient, which has none"
+
+/** Says what to do about a connection that failed and may work again; a stream says it in other words. */
+export const tryAgain = " Try again; check the network if it lasts."
+
+/**
+ * Builds the error of a silence that lasted too long.
+ *
+ * @param after `undefined` where the transport has a limit of its own
+ */
 export const timedOut = (
   exchange: Asked,
   phase: TogetherError.TimeoutPhase,
   after: Duration.Duration | undefined,
   head?: Subject.Head | undefined
-): TogetherError.RequestTimeoutError =>
-  new TogetherError.RequestTimeoutError({
+): TogetherError.RequestTimeoutError => {
+  const what = phase === "connect"
+    ? "connection"
+    : phase === "body" && exchange.file !== undefined
+    ? "more of the body"
+    : phase
+  const limit = after === undefined ? "the transport's own limit" : Duration.format(after)
+  const advice = after === undefined && phase !== "connect"
+    ? ownAdvice
+    : (Advice.generates(exchange.operation) ? undefined : plainAdvice[phase]) ?? phaseAdvice[phase]
+  return new TogetherError.RequestTimeoutError({
     phase,
-    message: `No ${
-      phase === "connect" ? "connection" : phase === "body" && exchange.file !== undefined ? "more of the body" : phase
-    } within ${after === undefined ? "the transport's limit" : Duration.format(after)}. ${
-      (Advice.generates(exchange.operation) ? undefined : plainAdvice[phase]) ?? phaseAdvice[phase]
-    }.`,
+    message: `No ${what} within ${limit}. ${advice}.`,
     ...(head === undefined ? Subject.ofCall(exchange) : Subject.ofAnswer(exchange, head))
   })
+}
 
 /**
  * Builds the error of an exchange that a transport could not carry.
@@ -150,13 +166,13 @@ export const of = (
       ))
       ? false
       : undefined,
-    message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}. ${
+    message: `The connection failed${code === undefined ? "" : ` (${code})`}${said === "" ? "" : `: ${said}`}.${
       permanent
-        ? "Check the base URL, name resolution and certificates"
+        ? " Check the base URL, name resolution and certificates."
         : codes.some((code) => TransportCodes.exhausted.has(code))
-        ? "The process has no more sockets: raise its limit (ulimit -n), or have fewer calls in flight"
-        : "Try again; check the network if it lasts"
-    }.`
+        ? " The process has no more sockets: raise its limit (ulimit -n), or have fewer calls in flight."
+        : tryAgain
+    }`
   })
 }
 
@@ -168,7 +184,7 @@ export const cutShort = (exchange: Asked, head: Subject.Head, secrets: Secrets):
   new TogetherError.ConnectionError({
     ...Subject.ofAnswer(exchange, head, secrets),
     permanent: false,
-    message: "The connection failed: the answer ended early. Try again; check the network if it lasts."
+    message: `The connection failed: the answer ended early.${tryAgain}`
   })
 
 const unsent = (exchange: Asked, why: string): TogetherError.InvalidRequestError =>
