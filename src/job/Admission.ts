@@ -14,7 +14,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Hash from "./Hash.ts"
+import * as Hash from "../policy/Hash.ts"
 import { JournalError } from "./JobError.ts"
 import type * as Journal from "./journal/Journal.ts"
 import * as Report from "./Report.ts"

@@ -13,8 +13,8 @@
  */
 import * as TogetherError from "../domain/TogetherError.ts"
 import type { Usage } from "../domain/Usage.ts"
+import * as Hash from "../policy/Hash.ts"
 import * as Json from "../together/Json.ts"
-import * as Hash from "./Hash.ts"
 import * as Row from "./Row.ts"
 
 /** What a row was answered with. */

@@ -21,11 +21,11 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as Hash from "../policy/Hash.ts"
 import { stringify } from "../together/Json.ts"
 import * as Routes from "../together/Routes.ts"
 import * as BrokenLine from "./BrokenLine.ts"
 import * as ExactJson from "./ExactJson.ts"
-import * as Hash from "./Hash.ts"
 
 /** A JSON object. */
 export type Json = { readonly [key: string]: unknown }

@@ -155,7 +155,7 @@ describe("LedgerStore", () => {
           yield* fs.writeFileString(path, `${good}${junk}\n${LedgerStore.encode([entry])}`)
           const corrupt = yield* Effect.flip(Effect.scoped(LedgerStore.makeFile({ path })))
           expect(corrupt).toMatchObject({ reason: "corrupt" })
-          expect(corrupt.message).toMatch(/^Line 3 of the ledger is no entry: the file is damaged, or a newer version/)
+          expect(corrupt.message).toMatch(/^Line 3 of the ledger is no entry, or not as it was written: the file is/)
         }
       }).pipe(Effect.provide(NodeFileSystem.layer)))
 
@@ -300,11 +300,8 @@ describe("LedgerStore", () => {
               refused++
               continue
             }
-            const others = (_: Ledger.Entry, index: number) => index !== line
             const unended = at === end && byte <= claim && torn === ""
-            const kept = decoded.success.entries
-            if (!unended) law(kept.length).toBe(entries.length)
-            law(kept.filter(others)).toEqual(entries.filter(others))
+            law(decoded.success.entries).toEqual(unended ? entries.slice(0, -1) : entries)
             // what no entry can hold is never taken for one
             if (byte <= claim) law(at).toBeGreaterThanOrEqual(end)
           }
@@ -515,8 +512,11 @@ describe("LedgerStore", () => {
     expect(LedgerStore.decode(bytes)).toEqual(Result.succeed({ entries, goodBytes: bytes.length }))
     const encoded = entries.map((entry) => `${Schema.encodeSync(Schema.fromJsonString(Ledger.Entry))(entry)}\n`)
     const parsed = (lines: string) =>
-      lines.trim().split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
+      lines.trim().split("\n").filter((line) => line !== "").map((line) => ({ ...JSON.parse(line), sum: "" }))
     expect(parsed(LedgerStore.encode(entries))).toEqual(parsed(encoded.join("")))
+    // as an earlier version wrote them
+    const older = new TextEncoder().encode(`${LedgerStore.header}\n${encoded.join("")}`)
+    expect(LedgerStore.decode(older)).toEqual(Result.succeed({ entries, goodBytes: older.length }))
   })
 
   it.effect("keeps nothing in memory beyond the ledger itself", () =>

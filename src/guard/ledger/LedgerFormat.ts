@@ -1,5 +1,10 @@
 /**
- * The ledger file: a first line that names the format, then a JSON object per line, each an entry.
+ * The ledger file: a first line that names the format, then a JSON object per line, each an entry with a checksum.
+ *
+ *     {"ledger":"effect-together","version":1}
+ *     {"sum":"03d1e7aa","_tag":"Reserve","id":1,"at":1767225600,"run":"r","account":"default","label":"","high":"900",…}
+ *
+ * An earlier version wrote no checksums, and reads over them. Lines without one are taken as they stand.
  *
  * The program may stop at any byte. A last line without its line feed is torn: it was never acknowledged, so reading
  * leaves it out. The same holds for a block of zeros at the end, which the file system had reserved, not written, and
@@ -13,6 +18,7 @@ import * as Bytes from "effect/Bytes"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Ledger from "../../policy/Ledger.ts"
+import * as SummedLine from "../../policy/SummedLine.ts"
 
 /** The failure of a store that cannot be read or written. */
 export class LedgerStoreError extends Schema.TaggedError<LedgerStoreError>()("LedgerStoreError", {
@@ -36,9 +42,10 @@ export const header = "{\"ledger\":\"effect-together\",\"version\":1}"
  * **Details**: writes by hand what the schema would write (amounts as decimal text): this is the hot path, reading is not.
  */
 export const encode = (entries: ReadonlyArray<Ledger.Entry>): string =>
-  entries.map((entry) =>
-    `${JSON.stringify(entry, (_, value: unknown) => typeof value === "bigint" ? value.toString() : value)}\n`
-  ).join("")
+  entries.map((entry) => {
+    const json = JSON.stringify(entry, (_, value: unknown) => typeof value === "bigint" ? value.toString() : value)
+    return `${SummedLine.make(json.slice(1))}\n`
+  }).join("")
 
 /** Holds what a ledger file says. */
 export interface Decoded {
@@ -74,8 +81,9 @@ const noLedger = new LedgerStoreError({
 const corrupt = (line: number) =>
   new LedgerStoreError({
     reason: "corrupt",
-    message: `Line ${line} of the ledger is no entry: the file is damaged, or a newer version wrote to it. ` +
-      "Update, repair that line, or move the file away and state the balance anew."
+    message:
+      `Line ${line} of the ledger is no entry, or not as it was written: the file is damaged, or a newer version ` +
+      "wrote to it. Update, repair that line and take its \"sum\" out, or move the file away and state the balance anew."
   })
 
 const firstLine = new TextEncoder().encode(`${header}\n`)
@@ -93,10 +101,14 @@ const isTornHeader = (bytes: Uint8Array): boolean => {
 
 const text = new TextDecoder()
 
+/** Begins an entry of an earlier version. */
+const unsummed = "{\"_tag\":"
+
 /** Reads an entry, or nothing from the first line. */
 const decodeLine = (line: Uint8Array): Result.Result<Ledger.Entry | undefined, unknown> => {
   const content = text.decode(line)
-  return content === header ? Result.succeed(undefined) : decodeEntry(content)
+  if (content === header) return Result.succeed(undefined)
+  return content.startsWith(unsummed) || SummedLine.isWhole(content) ? decodeEntry(content) : Result.fail(undefined)
 }
 
 /** Tells a line whose line feed was overwritten: more than marks stands behind an entry. */

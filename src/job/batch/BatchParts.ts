@@ -10,7 +10,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Hash from "../Hash.ts"
+import * as Hash from "../../policy/Hash.ts"
 import type * as Row from "../Row.ts"
 
 /** Holds the defaults of this module. */

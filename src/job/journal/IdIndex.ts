@@ -10,7 +10,7 @@
  *
  * Two different ids are taken for the same one with a chance below 10^-15 in a file of ten million rows.
  */
-import * as Hash from "../Hash.ts"
+import * as Hash from "../../policy/Hash.ts"
 
 /** Maps ids to a value of 1 to 2^32 - 1 and, where `width` is 2, a second number. */
 export interface IdIndex {

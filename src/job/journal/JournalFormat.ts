@@ -16,8 +16,8 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as SummedLine from "../../policy/SummedLine.ts"
 import * as Json from "../../together/Json.ts"
-import * as Hash from "../Hash.ts"
 
 /** The version this module writes and reads. */
 export const version = 1
@@ -69,12 +69,10 @@ export type Record =
   | { readonly _tag: "Row"; readonly bad: boolean; readonly meta: Meta; readonly answer: string }
   | { readonly _tag: "Note"; readonly name: string; readonly value: unknown }
 
-const prefix = "{\"sum\":\""
-const sumEnd = prefix.length + 8
-const bodyStart = sumEnd + 2
+const { bodyStart, prefix } = SummedLine
 const marker = ",\"answer\":"
 
-const line = (body: string): string => `${prefix}${Hash.hex32(Hash.text32(body))}",${body}\n`
+const line = (body: string): string => `${SummedLine.make(body)}\n`
 
 /** Writes the head of a journal. */
 export const encodeHead = (head: Head): string => line(`"k":"head",${JSON.stringify(head).slice(1)}`)
@@ -121,8 +119,7 @@ export const beginsLikeOurs = (bytes: Uint8Array): boolean => {
 
 /** Reads one line without its line feed; absent where the line is damaged. */
 export const decode = (text: string): Record | undefined => {
-  if (!text.startsWith(prefix) || !text.endsWith("}")) return undefined
-  if (text.slice(prefix.length, bodyStart) !== `${Hash.hex32(Hash.text32(text, bodyStart))}",`) return undefined
+  if (!text.endsWith("}") || !SummedLine.isWhole(text)) return undefined
   const kind = text.slice(bodyStart, bodyStart + 9)
   if (kind === "\"k\":\"row\"" || kind === "\"k\":\"bad\"") {
     const at = text.indexOf(marker, bodyStart)
