@@ -49,9 +49,9 @@ const overBudget = (end: Stopped, error: BudgetExceededError): string => {
   const limit = end.maxCost ?? error.limitNanoUsd
   const left = limit - spent(end)
   const before = error.budget === Connection.spentBudget
-  return `${before ? "earlier runs of the journal have spent all of it. The" : "the"} next ${
-    end.batch === true ? "batch" : "row"
-  } may cost up to ${Format.usd(error.neededNanoUsd)}, and ${left > 0n ? Format.usd(left) : "nothing"} of ${
+  return `${before ? "earlier runs of the journal have spent all of it. The" : "the"} next row may cost up to ${
+    Format.usd(error.neededNanoUsd)
+  }, and ${left > 0n ? Format.usd(left) : "nothing"} of ${
     Format.usd(limit)
   } is left. Set or lower max_tokens: a row reserves what it allows, and without it up to the model's whole context`
 }

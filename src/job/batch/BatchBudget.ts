@@ -4,7 +4,7 @@
  *
  * ```text
  * spent + assumed + reserved + bound ≤ limit ──▶ reserved     otherwise: wait for a part that runs
- *                                                             none runs: the budget is exceeded
+ *                                                             none runs: the budget is exceeded, by this part
  * ```
  *
  * Parts of earlier runs hold their bound from the start, for they run already. Where the cost of a row cannot be known,
@@ -29,6 +29,17 @@ export const bound = (lookup: Price.Lookup, model: string, rows: ReadonlyArray<R
     high += estimate.high
   }
   return Price.range(0n, high)
+}
+
+/** Counts the rows, from the first on, whose bounds fit into nano-dollars together. */
+export const fitting = (lookup: Price.Lookup, model: string, rows: ReadonlyArray<Row.Row>, room: bigint): number => {
+  let left = room
+  const first = rows.findIndex((row) => {
+    const each = bound(lookup, model, [row])
+    left -= each._tag === "Known" ? each.high : 0n
+    return left < 0n
+  })
+  return first < 0 ? rows.length : first
 }
 
 /** The budget of one run. */
@@ -164,7 +175,7 @@ export const make = (limit: bigint | undefined, spent: () => bigint, ledger: Led
           if (Result.isSuccess(taken)) return taken.success
           if (running === 0 || taken.failure.reason !== "no-room") return yield* taken.failure
         } else if (running === 0) {
-          const message = "the next batch may cost more than is left. Raise the budget, or lower max_tokens"
+          const message = "the next row may cost more than is left. Raise the budget, or lower max_tokens"
           return yield* refuse(limit, model, "no-room", high, message)
         }
         yield* Effect.interruptible(Deferred.await(next))

@@ -137,19 +137,34 @@ export const make = (
     void unpriced.set(model, { error, rows: rows + (unpriced.get(model)?.rows ?? 0) })
 
   const run = (full: Parts.Full, retried = options.retryErrors === true): Effect.Effect<void, JobError> => {
-    const { part } = full
-    const bound = BatchBudget.bound(lookup, part.model, full.rows)
+    const { part, rows } = full
+    const bound = BatchBudget.bound(lookup, part.model, rows)
     return Effect.uninterruptibleMask((restore) =>
       Effect.matchEffect(budget.reserve(part.model, bound), {
-        onFailure: (error) =>
-          error.reason === "unknown-price"
-            ? Effect.sync(() => leaveOut(full, error))
-            : restore(stop(
-              error.reason === "ledger-unwritable" ? { _tag: "Refused", error } : { _tag: "MaxCost", error }
-            )),
+        onFailure: (error) => {
+          if (error.reason === "unknown-price") return Effect.sync(() => leaveOut(full, error))
+          if (error.reason === "ledger-unwritable") return restore(stop({ _tag: "Refused", error }))
+          return restore(
+            rows.length === 1 ? stop({ _tag: "MaxCost", error }) : runSplit(full, retried, error.remainingNanoUsd)
+          )
+        },
         onSuccess: (reserve) => Effect.ensuring(restore(send(full, retried, bound, reserve)), leave(part, reserve))
       })
     )
+  }
+
+  /**
+   * Runs as many rows of a part as there is room for, then the others: by then it is known what the first ones cost. A
+   * first row that finds no room stops the job.
+   */
+  const runSplit = ({ part, rows }: Parts.Full, retried: boolean, room: bigint): Effect.Effect<void, JobError> => {
+    const head = Math.max(1, BatchBudget.fitting(lookup, part.model, rows, room))
+    const parts = [rows.slice(0, head), rows.slice(head)].flatMap((each) => {
+      const gatherer = gathererOf(part.round)
+      for (const row of each) gatherer.add(row)
+      return gatherer.rest()
+    })
+    return Effect.forEach(parts, (each) => run(each, retried), { discard: true })
   }
 
   /** Ends what the ledger still holds of a part: its batch goes on, and is billed, or there is none. */
