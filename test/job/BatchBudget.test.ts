@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as BatchBudget from "../../src/job/batch/BatchBudget.ts"
 import * as Price from "../../src/policy/Price.ts"
+import * as VirtualClock from "../../src/testing/VirtualClock.ts"
+import { boundOf, ids, numbered, price, prompts, run, setup, world } from "./batches.ts"
 
 const spending = (limit: bigint | undefined) => {
   let spent = 0n
@@ -67,6 +69,25 @@ describe("BatchBudget", () => {
         const parts = [budget.hold(unknown), yield* budget.reserve("m", unknown), yield* reserve(budget, 50n)]
         expect(yield* Effect.forEach(parts, (part) => settle(part, 5n, true))).toEqual([0n, 0n, 45n])
       }))
+  })
+
+  describe("of a job", () => {
+    it.effect("batches as many rows as there is room for, then others with what those left", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(60))
+        const provider = world()
+        const maxCost = boundOf(10, 10) * 40n
+        const { report, stop } = yield* run(disk, provider, { price, maxCost })
+        const needed = stop?._tag === "MaxCost" ? stop.error.neededNanoUsd : 0n
+        expect(needed).toBeGreaterThan(maxCost - report.nanoUsd)
+        expect(needed).toBeLessThan(boundOf(10, 10) * 2n)
+        // each row costs less than its bound, so more rows are answered than had room at first
+        expect(report.ok).toBeGreaterThan(40)
+        expect(report.nanoUsd).toBeLessThanOrEqual(maxCost)
+        const again = yield* run(disk, provider, { price })
+        expect([again.stop, again.report.resumedOk + again.report.ok]).toEqual([undefined, 60])
+        expect([again.report.resumedOk, ids(disk, "in.results.jsonl")]).toEqual([report.ok, numbered(1, 60)])
+      })))
   })
 
   describe("end", () => {

@@ -385,23 +385,6 @@ describe("BatchJob", () => {
         expect([ids(disk, "in.results.jsonl"), disk.files.has("in.errors.jsonl")]).toEqual([numbered(1, 3), false])
       })))
 
-    it.effect("batches as many rows as there is room for, then others with what those left", () =>
-      VirtualClock.wrap(Effect.gen(function*() {
-        const disk = yield* setup(prompts(60))
-        const provider = world()
-        const maxCost = boundOf(10, 10) * 40n
-        const { report, stop } = yield* run(disk, provider, { price, maxCost })
-        const needed = stop?._tag === "MaxCost" ? stop.error.neededNanoUsd : 0n
-        expect(needed).toBeGreaterThan(maxCost - report.nanoUsd)
-        expect(needed).toBeLessThan(boundOf(10, 10) * 2n)
-        // each row costs less than its bound, so more rows are answered than had room at first
-        expect(report.ok).toBeGreaterThan(40)
-        expect(report.nanoUsd).toBeLessThanOrEqual(maxCost)
-        const again = yield* run(disk, provider, { price })
-        expect([again.stop, again.report.resumedOk + again.report.ok]).toEqual([undefined, 60])
-        expect([again.report.resumedOk, ids(disk, "in.results.jsonl")]).toEqual([report.ok, numbered(1, 60)])
-      })))
-
     it.effect("stops before a row that may cost more than is left", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(10))

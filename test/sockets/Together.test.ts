@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
 import { FetchHttpClient } from "effect/http"
-import { gzipSync } from "node:zlib"
+import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib"
 import { Agent } from "undici"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
 
@@ -387,6 +387,42 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
         })
         const answer = yield* withTogether((together) => together.chat(request)).pipe(client(server.baseUrl))
         expect([Chat.text(answer), server.received.length]).toEqual(["hello", 2])
+      })
+  )
+
+  it.live("reads a compressed stream, or asks for it once: it is billed each time", () =>
+    Effect.gen(function*() {
+      const events = `${delta("hel")}${delta("lo")}data: [DONE]\n\n`
+      const packings = { gzip: gzipSync, br: brotliCompressSync, zstd: zstdCompressSync }
+      for (const [encoding, pack] of Object.entries(packings)) {
+        const packed = pack(events)
+        const server = yield* serve((_, response) => {
+          response.writeHead(200, { "content-type": "text/event-stream", "content-encoding": encoding })
+          response.end(packed)
+        })
+        const text = withTogether((together) => Stream.runCollect(together.chatStream(request))).pipe(
+          Effect.map((chunks) => chunks.map(Chat.deltaText).join("")),
+          Effect.catchTag("DecodeError", ({ message }) => Effect.succeed(message)),
+          client(server.baseUrl)
+        )
+        const read = transport.includes("Fetch") ? "hello" : `it has the content-encoding ${encoding}, which was not`
+        expect([yield* text, server.received.length]).toEqual([expect.stringContaining(read), 1])
+      }
+    }))
+
+  it.live.runIf(transport.includes("Fetch"))(
+    "asks again where a compressed stream is cut before its first event",
+    () =>
+      Effect.gen(function*() {
+        const events = `${delta("hel")}${delta("lo")}data: [DONE]\n\n`
+        const server = yield* serve((_, response, index) => {
+          response.writeHead(200, { "content-type": "text/event-stream", "content-encoding": "gzip" })
+          response.end(gzipSync(index === 0 ? events.slice(0, 20) : events))
+        })
+        const count = yield* withTogether((together) => Stream.runCount(together.chatStream(request))).pipe(
+          client(server.baseUrl)
+        )
+        expect([count > 0, server.received.length]).toEqual([true, 2])
       })
   )
 

@@ -35,11 +35,15 @@ const isTooLong = (codes: ReadonlyArray<string>, problem: string): boolean =>
   codes.includes("ERR_STRING_TOO_LONG") || problem === "Invalid string length"
 
 /** The code of an answer in an encoding that was not asked for. */
-export const encodedCode = "ERR_CONTENT_ENCODING"
+const encodedCode = "ERR_CONTENT_ENCODING"
 
 /** Tells whether a `content-encoding` names one. */
 export const isEncoded = (encoding: string | undefined): boolean =>
   encoding !== undefined && !/^(?:\s|,|identity\b)*$/i.test(encoding)
+
+/** Builds what is wrong with an answer in an encoding that was not asked for. */
+export const encoded = (encoding: string | undefined): Error =>
+  Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), { code: encodedCode })
 
 const phaseAdvice: Record<TogetherError.TimeoutPhase, string> = {
   connect: "Check the network and the base URL",

@@ -9,8 +9,9 @@
  *
  * **Errors**: `StreamError` for what the stream itself says or lacks,
  * `RequestTimeoutError` for silence (`first-token`, `idle`), `DecodeError` for
- * an answer that is no event stream, `StreamError` for a connection cut in the
- * middle. What fails after the first token holds what arrived and is never
+ * an answer that is no event stream, or one that is compressed and reaches us
+ * so: asked for again it would be billed again, and be no different;
+ * `StreamError` for a connection cut in the middle. What fails after the first token holds what arrived and is never
  * retried; nor is a frame that blames the request, the key or the account.
  */
 import * as Cause from "effect/Cause"
@@ -27,6 +28,7 @@ import type * as EventDecoder from "./EventDecoder.ts"
 import { refusedText } from "../transport/Exchanger.ts"
 import * as StreamFailure from "./StreamFailure.ts"
 import type { Exchange, Opened as Answer, Transport } from "../transport/Transport.ts"
+import * as TransportFailure from "../error/TransportFailure.ts"
 import * as Watchdog from "../transport/Watchdog.ts"
 
 /** Holds the defaults of this module. */
@@ -52,6 +54,17 @@ export interface Opened<Chunk> {
 /** Time of the socket, whatever the call's clock says: a test's may stand still. */
 const socketClock = Clock.Clock.defaultValue()
 
+/** Makes a test, piece by piece, whether bytes are text: compressed ones soon are none. */
+const textCheck = (): (piece: Uint8Array) => boolean => {
+  const utf8 = new TextDecoder("utf-8", { fatal: true })
+  return (piece) =>
+    Result.match(Result.try(() => utf8.decode(piece, { stream: true })), {
+      onFailure: () => false,
+      // oxlint-disable-next-line no-control-regex
+      onSuccess: (text) => !/[\u0000-\u0008\u000e-\u001f]/.test(text)
+    })
+}
+
 const nonEmpty = <Chunk>(chunks: Array<Chunk>): chunks is [Chunk, ...Array<Chunk>] => chunks.length > 0
 
 /**
@@ -73,6 +86,9 @@ export const open = Effect.fnUntraced(function*<Chunk>(
     const body = yield* refusedText(response, timeouts.body)
     return yield* StreamFailure.unreadable(exchange, transport, answer, body)
   }
+  const encoding = response.headers["content-encoding"]
+  // a transport that decompresses leaves the header
+  let isText = TransportFailure.isEncoded(encoding) ? textCheck() : undefined
   const clock = yield* Clock.clockWith(Effect.succeed)
   const reader = yield* Scope.provide(ByteReader.make(response), answer.scope)
   const { cut, failed, silent } = StreamFailure.make(exchange, transport, answer, decoder)
@@ -107,6 +123,10 @@ export const open = Effect.fnUntraced(function*<Chunk>(
       const taker: ByteReader.Taker<unknown> = {
         onPieces: (pieces) => {
           for (const piece of pieces) decoder.feed(piece, into)
+          if (decoder.events() > 0) isText = undefined
+          else if (isText !== undefined && !pieces.every(isText)) {
+            return end(Effect.fail(transport.bodyFailure(exchange, TransportFailure.encoded(encoding), answer)))
+          }
           if (into.length > 0 || decoder.end() !== undefined) end(then())
           else reader.demand(taker)
         },

@@ -41,7 +41,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Shortcut from "./Shortcut.ts"
-import { encodedCode, isEncoded } from "../error/TransportFailure.ts"
+import * as TransportFailure from "../error/TransportFailure.ts"
 
 /** The part of Undici's `Dispatcher` that is used. */
 export interface Dispatcher {
@@ -82,12 +82,8 @@ export type IncomingHeaders = Readonly<Record<string, string | ReadonlyArray<str
 
 /** Finds the failure of an answer that cannot be read here, since it is encoded. */
 const encoded = (headers: IncomingHeaders): Error | undefined => {
-  const encoding = headers["content-encoding"]
-  return isEncoded(encoding?.toString())
-    ? Object.assign(new Error(`it has the content-encoding ${encoding}, which was not asked for`), {
-      code: encodedCode
-    })
-    : undefined
+  const encoding = headers["content-encoding"]?.toString()
+  return TransportFailure.isEncoded(encoding) ? TransportFailure.encoded(encoding) : undefined
 }
 
 interface Handler extends Omit<DispatchHandler, "onRequestStart" | "onResponseError"> {
