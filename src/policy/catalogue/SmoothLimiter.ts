@@ -10,7 +10,7 @@
  * wait = max(0, free − now − interval)
  * ```
  *
- * `cancel` gives a reservation back, once, as far as nobody was queued behind it.
+ * `cancel` gives the last reservation back, once: whoever was queued behind one keeps his time.
  *
  * ```ts
  * import { SmoothLimiter } from "effect-together/policy"
@@ -24,12 +24,12 @@
  * waits // => [0, 0.5, 1]
  * ```
  *
- * **Source**: failsafe-go smooth rate limiter; the refund rule of Go's
- * `x/time/rate`: times already handed out do not move.
+ * **Source**: failsafe-go smooth rate limiter, which takes nothing back. Go's `x/time/rate` takes back a part of what
+ * others are queued behind, and hands it out beside them: there a burst pays for it, here two permits would leave at once.
  *
  * **Gotchas**: snapping to the grid lets two permits leave closer than one interval when the first came late in its interval.
  */
-import { epsilon, periods, tolerance } from "../ClockTick.ts"
+import { periods, tolerance } from "../ClockTick.ts"
 import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limiter. */
@@ -52,8 +52,8 @@ export interface State {
   readonly nextFree: number
   /** Reservations made so far: numbers them, and no number comes twice. */
   readonly reserved: number
-  /** Reservations that were cancelled and would not be due yet. */
-  readonly cancelled: ReadonlyArray<Pick<Reservation, "number" | "usableAt">>
+  /** Number of the last reservation that was not cancelled; 0 for none. */
+  readonly last: number
 }
 
 /** Holds a place in the order: what `cancel` needs to give it back. */
@@ -62,8 +62,8 @@ export interface Reservation {
   readonly permits: number
   /** When the permits may be used. */
   readonly usableAt: number
-  /** The limiter's `nextFree` after this reservation. */
-  readonly nextFree: number
+  /** Number of the reservation before it: the last one again when this one is cancelled. */
+  readonly previous: number
 }
 
 /** Says when the permits may be used. */
@@ -79,12 +79,12 @@ export type Decision =
 /** Says what a cancelled reservation gave back. */
 export type Cancelled =
   | { readonly _tag: "Refunded"; readonly permits: number; readonly reason: "not-yet-used" }
-  | { readonly _tag: "Kept"; readonly reason: "already-due" | "already-cancelled" | "others-in-line" }
+  | { readonly _tag: "Kept"; readonly reason: "already-due" | "others-in-line" }
 
 /**
  * Makes a limiter whose first permit is free.
  *
- * **Errors**: throws `RangeError` for an option out of range. So does `reserve` for a time that is not finite.
+ * **Errors**: throws `RangeError` for an option out of range. So does every function here for a time that is not finite.
  */
 export const make = (options: Options, now = 0): State => ({
   intervalSeconds: OptionCheck.positive("SmoothLimiter.make", "intervalSeconds", options.intervalSeconds),
@@ -98,7 +98,7 @@ export const make = (options: Options, now = 0): State => ({
   startedAt: OptionCheck.between("SmoothLimiter.make", "now", now, -Infinity, Infinity),
   nextFree: 0,
   reserved: 0,
-  cancelled: []
+  last: 0
 })
 
 /** Reserves `permits` and tells the wait; a reservation that would wait too long changes nothing. */
@@ -115,34 +115,25 @@ export const reserve = (state: State, permits: number, now: number): readonly [D
   const waitSeconds = wait > noise ? wait : 0
   if (waitSeconds > state.maxWaitSeconds) return [{ _tag: "Rejected", waitSeconds, reason: "wait-too-long" }, state]
   const number = state.reserved + 1
-  const usableAt = now + waitSeconds
-  const reservation = { number, permits, usableAt, nextFree }
+  const reservation = { number, permits, usableAt: now + waitSeconds, previous: state.last }
   return [
     { _tag: "Reserved", waitSeconds, reservation, reason: waitSeconds === 0 ? "free" : "in-line" },
-    { ...state, nextFree, reserved: number }
+    { ...state, nextFree, reserved: number, last: number }
   ]
 }
 
 /**
- * Gives a reservation back that was not used: as many of its permits as nobody waits behind.
+ * Gives a reservation back that was not used, if it is the last one: times already handed out do not move.
  *
- * **Details**: a reservation that gave permits back is closed; cancelling it again changes nothing.
+ * **Details**: cancelling it again changes nothing. Reservations are given back from the last to the first.
  */
 export const cancel = (state: State, reservation: Reservation, now: number): readonly [Cancelled, State] => {
-  if (reservation.usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, state]
-  const { number, usableAt } = reservation
-  if (state.cancelled.some((one) => one.number === number)) {
-    return [{ _tag: "Kept", reason: "already-cancelled" }, state]
-  }
-  const behind = (state.nextFree - reservation.nextFree) / state.intervalSeconds
-  const permits = Math.floor(reservation.permits - behind + epsilon)
-  if (permits < 1) return [{ _tag: "Kept", reason: "others-in-line" }, state]
+  OptionCheck.between("SmoothLimiter.cancel", "now", now, -Infinity, Infinity)
+  const { number, permits, previous, usableAt } = reservation
+  if (usableAt <= now) return [{ _tag: "Kept", reason: "already-due" }, state]
+  if (number !== state.last) return [{ _tag: "Kept", reason: "others-in-line" }, state]
   return [
     { _tag: "Refunded", permits, reason: "not-yet-used" },
-    {
-      ...state,
-      nextFree: state.nextFree - permits * state.intervalSeconds,
-      cancelled: [...state.cancelled.filter((one) => one.usableAt > now), { number, usableAt }]
-    }
+    { ...state, nextFree: state.nextFree - permits * state.intervalSeconds, last: previous }
   ]
 }

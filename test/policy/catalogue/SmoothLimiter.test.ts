@@ -78,39 +78,35 @@ describe("SmoothLimiter", () => {
       ])
     })
 
-    it("gives back the part that nobody waits behind", () => {
-      const [big, a] = reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 5, 0)
-      const [, b] = reserve(a, 2, 0)
-      expect(SmoothLimiter.cancel(b, big.reservation, 0)[0]).toEqual({
-        _tag: "Refunded",
-        permits: 3,
-        reason: "not-yet-used"
-      })
-    })
-
     it("gives a reservation back once, also when someone else took its place", () => {
       const { second, state } = line()
       const [, cancelled] = SmoothLimiter.cancel(state, second.reservation, 0)
       expect(SmoothLimiter.cancel(cancelled, second.reservation, 0)).toEqual([
-        { _tag: "Kept", reason: "already-cancelled" },
+        { _tag: "Kept", reason: "others-in-line" },
         cancelled
       ])
       const [third, taken] = reserve(cancelled, 2, 0)
       expect(third.waitSeconds).toBe(second.waitSeconds)
       expect(SmoothLimiter.cancel(taken, second.reservation, 0)).toEqual([
-        { _tag: "Kept", reason: "already-cancelled" },
+        { _tag: "Kept", reason: "others-in-line" },
         taken
       ])
     })
 
-    it("remembers only cancelled reservations that would not be due yet", () => {
-      let state = SmoothLimiter.make({ intervalSeconds: 1 })
-      for (let now = 0; now < 100; now++) {
-        const [last, line] = reserve(reserve(state, 1, now)[1], 1, now)
-        state = SmoothLimiter.cancel(line, last.reservation, now)[1]
-        expect(state.cancelled.every(({ usableAt }) => usableAt > now)).toBe(true)
-        expect(state.cancelled.length).toBeLessThanOrEqual(state.nextFree - now + 1)
-      }
+    it("gives line after line back, from the last to the first", () => {
+      const { first, second, state } = line()
+      const [, one] = SmoothLimiter.cancel(state, second.reservation, 0)
+      const [cancelled, none] = SmoothLimiter.cancel(one, first.reservation, 0)
+      expect(cancelled).toEqual({ _tag: "Refunded", permits: 2, reason: "not-yet-used" })
+      expect(none.nextFree).toBe(0)
+    })
+
+    it("keeps the distance of what was cancelled with others behind it", () => {
+      const [, first] = reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 1, 0)
+      const [big, second] = reserve(first, 5, 0)
+      const [behind, third] = reserve(second, 1, 0)
+      const [, cancelled] = SmoothLimiter.cancel(third, big.reservation, 0)
+      expect([behind.waitSeconds, reserve(cancelled, 1, 0)[0].waitSeconds]).toEqual([6, 7])
     })
 
     it("keeps what could have been used already", () => {
@@ -128,6 +124,8 @@ describe("SmoothLimiter", () => {
     expect(() => SmoothLimiter.reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 0, 0)).toThrow("permits must be")
     expect(() => SmoothLimiter.make({ intervalSeconds: 1 }, NaN)).toThrow("SmoothLimiter.make: now must be")
     expect(() => SmoothLimiter.reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 1, NaN)).toThrow("now must be")
+    const [decision, state] = reserve(SmoothLimiter.make({ intervalSeconds: 1 }), 2, 0)
+    expect(() => SmoothLimiter.cancel(state, decision.reservation, NaN)).toThrow("SmoothLimiter.cancel: now must be")
   })
 
   it.prop("hands out times in order, at the rate and no faster", [events], ([list]) => {
