@@ -89,74 +89,116 @@ interface Requested {
   readonly subject: GuardedCalls.Subject
 }
 
+/** Makes what checks a request and writes what it sends, before anything is waited or paid for. */
+const requesting = <Req>(
+  { prices, transport }: Shared,
+  route: Route<Req, unknown>,
+  operation: string,
+  jsonOf: (request: Req) => unknown
+) => {
+  const check = RequestCheck.make(route, operation)
+  const { idempotent, method, path } = route
+  return (request: Req): Result.Result<Requested, InvalidRequestError> => {
+    const refusal = check(request)
+    if (refusal !== undefined) return Result.fail(refusal)
+    return Result.map(
+      transport.prepare({ operation, model: route.model(request), method, path, json: jsonOf(request) }),
+      (exchange) => ({
+        exchange,
+        subject: { operation, idempotent, known: Pricing.ofRoute(route, request, prices) }
+      })
+    )
+  }
+}
+
+/** Writes what a call by path sends. */
+const requestedByPath = (
+  { prices, transport }: Shared,
+  request: RawRequest
+): Result.Result<Requested, InvalidRequestError> => {
+  const { operation = "request" } = request
+  const method = request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST")
+  const { body, form, formTexts, model = "", path, query } = request
+  const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
+  return Result.map(written, (exchange) => {
+    const known = Pricing.ofPath(exchange, request, prices, transport.base)
+    const idempotent = request.idempotent ?? safeMethods.has(method)
+    return { exchange: { ...exchange, model: known.model }, subject: { operation, idempotent, known } }
+  })
+}
+
+const exchanged = (transport: Transport, exchange: Exchange, observed: Pipeline.Observed) =>
+  Effect.map(
+    transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+    (answer) => {
+      seen(observed, answer)
+      return answer
+    }
+  )
+
+const exchangeDecoded = <A>(
+  transport: Transport,
+  exchange: Exchange,
+  estimate: TokenEstimate,
+  decode: AnswerDecoder.Decode<A>
+) => {
+  const asked = { exchange, estimate, decode }
+  return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
+    Effect.flatMap(exchanged(transport, exchange, observed), (answer) => {
+      const read = AnswerDecoder.read(asked, answer, transport.secrets)
+      if (Result.isFailure(read)) return Effect.fail(read.failure)
+      observed.usage = read.success.usage
+      return Effect.succeed(read.success.value)
+    })
+}
+
+/** Opens a stream for one attempt, with a decoder of its own. */
+const opening = <Chunk>(
+  transport: Transport,
+  exchange: Exchange,
+  decoder: () => EventDecoder.EventDecoder<Chunk>
+) =>
+(observed: Pipeline.Observed) =>
+  Effect.flatMap(
+    transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+    (opened) => {
+      seen(observed, opened.response)
+      return EventStream.open(opened, decoder(), exchange, transport)
+    }
+  )
+
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
   const { transport } = shared
   const { answered, deadlineOf, streamed } = GuardedCalls.make(shared)
   const throughModels = ModelFallback.make(deadlineOf)
 
-  /** Checks a request and writes what it sends, before anything is waited or paid for. */
-  const requesting = <Req>(route: Route<Req, unknown>, operation: string, jsonOf: (request: Req) => unknown) => {
-    const check = RequestCheck.make(route, operation)
-    return (request: Req): Result.Result<Requested, InvalidRequestError> => {
-      const refusal = check(request)
-      if (refusal !== undefined) return Result.fail(refusal)
-      const { idempotent, method, path } = route
-      return Result.map(
-        transport.prepare({ operation, model: route.model(request), method, path, json: jsonOf(request) }),
-        (exchange) => ({
-          exchange,
-          subject: { operation, idempotent, known: Pricing.ofRoute(route, request, shared.prices) }
-        })
-      )
-    }
+  const answering = <A>(
+    requested: Result.Result<Requested, InvalidRequestError>,
+    options: CallOptions | undefined,
+    attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
+  ): Effect.Effect<A, TogetherError> => {
+    if (Result.isFailure(requested)) return Effect.fail(requested.failure)
+    const { exchange, subject } = requested.success
+    return answered(subject, options, (call) => attempt(exchange, call))
   }
-
-  const exchanged = (exchange: Exchange, observed: Pipeline.Observed) =>
-    Effect.map(
-      transport.exchange({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-      (answer) => {
-        seen(observed, answer)
-        return answer
-      }
-    )
-
-  const exchangeDecoded = <A>(exchange: Exchange, estimate: TokenEstimate, decode: AnswerDecoder.Decode<A>) => {
-    const asked = { exchange, estimate, decode }
-    return (observed: Pipeline.Observed): Effect.Effect<A, TogetherError> =>
-      Effect.flatMap(exchanged(exchange, observed), (answer) => {
-        const read = AnswerDecoder.read(asked, answer, transport.secrets)
-        if (Result.isFailure(read)) return Effect.fail(read.failure)
-        observed.usage = read.success.usage
-        return Effect.succeed(read.success.value)
-      })
-  }
-
-  /** Opens a stream for one attempt, with a decoder of its own. */
-  const opening =
-    <Chunk>(exchange: Exchange, decoder: () => EventDecoder.EventDecoder<Chunk>) => (observed: Pipeline.Observed) =>
-      Effect.flatMap(
-        transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-        (opened) => {
-          seen(observed, opened.response)
-          return EventStream.open(opened, decoder(), exchange, transport)
-        }
-      )
 
   const call = <Req, Res>(route: Route<Req, Res>) => {
     const requested = requesting(
+      shared,
       route,
       route.operation,
       (request) => route.method === "GET" ? undefined : wholly(request)
     )
     const decode = AnswerDecoder.recognizing(route.recognize?.response, Schema.decodeUnknownResult(route.response))
     const once = (request: Req, options: CallOptions | undefined): Effect.Effect<Res, TogetherError> =>
-      Effect.suspend(() => {
-        const asked = requested(request)
-        if (Result.isFailure(asked)) return Effect.fail(asked.failure)
-        const { exchange, subject } = asked.success
-        return answered(subject, options, (call) => exchangeDecoded(exchange, call.estimate, decode))
-      })
+      Effect.suspend(() =>
+        answering(
+          requested(request),
+          options,
+          (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode)
+        )
+      )
     return throughModels(
       route,
       once,
@@ -166,6 +208,7 @@ export const make = (shared: Shared): Client => {
 
   const stream = <Req, Chunk>(route: Route<Req, unknown>, operation: string, shape: EventDecoder.Shape<Chunk>) => {
     const requested = requesting(
+      shared,
       route,
       operation,
       (request) => ({ ...request, stream: true, stream_options: streamOptions(request) })
@@ -176,7 +219,7 @@ export const make = (shared: Shared): Client => {
         if (Result.isFailure(asked)) return Stream.fail(asked.failure)
         const { exchange, subject } = asked.success
         const choices = choicesOf(request)
-        return streamed(subject, options, opening(exchange, () => EventDecoder.make(shape, { choices })))
+        return streamed(subject, options, opening(transport, exchange, () => EventDecoder.make(shape, { choices })))
       })
     return throughModels(
       route,
@@ -185,41 +228,23 @@ export const make = (shared: Shared): Client => {
     )
   }
 
-  /** Writes what a call by path sends. */
-  const requestedByPath = (request: RawRequest): Result.Result<Requested, InvalidRequestError> => {
-    const { operation = "request" } = request
-    const method = request.method ?? (request.body === undefined && request.form === undefined ? "GET" : "POST")
-    const { body, form, formTexts, model = "", path, query } = request
-    const written = transport.prepare({ operation, model, method, path, query, json: body, form, formTexts })
-    return Result.map(written, (exchange) => {
-      const known = Pricing.ofPath(exchange, request, shared.prices, transport.base)
-      const idempotent = request.idempotent ?? safeMethods.has(method)
-      return { exchange: { ...exchange, model: known.model }, subject: { operation, idempotent, known } }
-    })
-  }
-
   const byPath = <A>(
     request: RawRequest,
     options: CallOptions | undefined,
     attempt: (exchange: Exchange, call: Call) => (observed: Pipeline.Observed) => Effect.Effect<A, TogetherError>
   ): Effect.Effect<A, TogetherError> =>
-    Effect.suspend(() => {
-      const asked = requestedByPath(request)
-      if (Result.isFailure(asked)) return Effect.fail(asked.failure)
-      const { exchange, subject } = asked.success
-      return answered(subject, options, (call) => attempt(exchange, call))
-    })
+    Effect.suspend(() => answering(requestedByPath(shared, request), options, attempt))
 
   const file = (request: RawRequest, options: CallOptions | undefined, file: "bytes" | "text") =>
-    byPath(request, options, (exchange) => (observed) => exchanged({ ...exchange, file }, observed))
+    byPath(request, options, (exchange) => (observed) => exchanged(transport, { ...exchange, file }, observed))
 
   const events: Client["events"] = (request, options) => {
     const decode = Schema.decodeUnknownResult(request.response)
     return Stream.suspend(() => {
-      const asked = requestedByPath(request)
+      const asked = requestedByPath(shared, request)
       if (Result.isFailure(asked)) return Stream.fail(asked.failure)
       const { exchange, subject } = asked.success
-      const open = opening(exchange, JsonEventDecoder.make)
+      const open = opening(transport, exchange, JsonEventDecoder.make)
       let last: Pipeline.Observed | undefined
       const guarded = streamed(subject, options, (observed) => {
         last = observed
@@ -239,7 +264,7 @@ export const make = (shared: Shared): Client => {
     stream,
     request: (request, options) => {
       const decode = Schema.decodeUnknownResult(request.response)
-      return byPath(request, options, (exchange, call) => exchangeDecoded(exchange, call.estimate, decode))
+      return byPath(request, options, (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode))
     },
     events,
     bytes: (request, options) => Effect.map(file(request, options, "bytes"), (answer) => answer.bytes ?? noBytes),

@@ -128,14 +128,59 @@ const statements = (given: Options["balance"]): Effect.Effect<ReadonlyArray<Bala
 const leaveOf = (ticket: CreditTicket.Ticket | undefined): Leave | undefined =>
   ticket === undefined ? undefined : CreditTicket.Ticket.held(ticket).leave
 
-const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
+/** Reads a statement, and refuses one whose free part is more than the whole. */
+const stated = (given: BalanceStatement) => {
+  const [balance, free] = [Money.from(given.balance), Money.from(given.free ?? 0n)]
+  if (free > Money.max(0n, balance)) {
+    const range = `at most the balance of ${Money.format(balance)}`
+    OptionCheck.refuse("Credits.stateBalance", "free", range, Money.format(free))
+  }
+  return { account: given.account ?? defaults.account, balance, free }
+}
+
+/** Makes what counts rate limits, model by model, and alerts where they keep coming. */
+const rateLimits = (
+  given: BudgetAlert.Options,
+  publish: (alert: Alert) => Effect.Effect<void>
+): Service["rateLimited"] => {
+  const options = BudgetAlert.check(given)
+  const { count, windowSeconds } = options
+  const states = new Map<string, BudgetAlert.State>()
+  return ({ account = defaults.account, model }) =>
+    Effect.flatMap(nowSeconds, (at) => {
+      const name = `${account}\u0000${model}`
+      const [alert, next] = BudgetAlert.rateLimited(states.get(name) ?? BudgetAlert.initial, options, at)
+      states.set(name, next)
+      if (!alert) return Effect.void
+      return publish({
+        _tag: "RepeatedRateLimits",
+        at,
+        account,
+        model,
+        count,
+        windowSeconds,
+        message:
+          `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what this account may ` +
+          "send. Spread it, move it to the Batch API, or ask Together for provisioned throughput."
+      })
+    })
+}
+
+/**
+ * Makes a guard over the store in context (`LedgerStore`, memory by default).
+ *
+ * **Details**: reads the balance once. Calls that a stopped program left open are ended first.
+ *
+ * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
+ */
+export const make = Effect.fnUntraced(function*(given: Options = {}): Effect.fn.Return<Service, never, Scope.Scope> {
   const options = check(given)
   const scope = yield* Scope.Scope
   const store = yield* LedgerStore.LedgerStore
   const openedAt = yield* Clock.currentTimeMillis
   const alerts = yield* PubSub.sliding<Alert>(256)
   const publish = (alert: Alert): Effect.Effect<void> => Effect.asVoid(PubSub.publish(alerts, alert))
-  const rateLimitAlert = BudgetAlert.check(options.rateLimitAlert ?? defaults.rateLimitAlert)
+  const rateLimited = rateLimits(options.rateLimitAlert ?? defaults.rateLimitAlert, publish)
   const book = yield* LedgerBook.make({
     store,
     budgets: options.budgets ?? [],
@@ -179,37 +224,8 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
 
   const calls = CreditCall.make({ book, gate, whenSuspended })
 
-  const limits = new Map<string, BudgetAlert.State>()
-  const rateLimited: Service["rateLimited"] = ({ account = defaults.account, model }) =>
-    Effect.flatMap(nowSeconds, (at) => {
-      const name = `${account}\u0000${model}`
-      const [alert, next] = BudgetAlert.rateLimited(limits.get(name) ?? BudgetAlert.initial, rateLimitAlert, at)
-      limits.set(name, next)
-      const { count, windowSeconds } = rateLimitAlert
-      return alert
-        ? publish({
-          _tag: "RepeatedRateLimits",
-          at,
-          account,
-          model,
-          count,
-          windowSeconds,
-          message:
-            `${count} rate limits of ${model} within ${windowSeconds} s: the load is above what this account may ` +
-            "send. Spread it, move it to the Batch API, or ask Together for provisioned throughput."
-        })
-        : Effect.void
-    })
-
   const state = (given: BalanceStatement, declared: boolean): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const [balance, free] = [Money.from(given.balance), Money.from(given.free ?? 0n)]
-      if (free > Money.max(0n, balance)) {
-        const range = `at most the balance of ${Money.format(balance)}`
-        OptionCheck.refuse("Credits.stateBalance", "free", range, Money.format(free))
-      }
-      return book.stateBalance({ account: given.account ?? defaults.account, balance, free }, declared)
-    })
+    Effect.suspend(() => book.stateBalance(stated(given), declared))
   yield* Effect.flatMap(statements(options.balance), Effect.forEach((given) => state(given, true), { discard: true }))
 
   return Credits.of({
@@ -248,16 +264,7 @@ const made = function*(given: Options = {}): Effect.fn.Return<Service, never, Sc
       return { accounts, budgets: BudgetStatus.list(ledger, now) }
     })
   })
-}
-
-/**
- * Makes a guard over the store in context (`LedgerStore`, memory by default).
- *
- * **Details**: reads the balance once. Calls that a stopped program left open are ended first.
- *
- * **Errors**: defects with `RangeError` for bad options (two budgets of one name, …).
- */
-export const make = Effect.fnUntraced(made)
+})
 
 /** Provides the guard. */
 export const layer = (options: Options = {}): Layer.Layer<Credits> => Layer.effect(Credits, make(options))

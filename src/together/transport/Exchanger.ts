@@ -70,47 +70,62 @@ export interface Options {
 /** Exchanges a request for its answer. */
 export type Exchanger = (exchange: Exchange, target: Target) => Effect.Effect<Answered, TogetherError.TogetherError>
 
+/** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
+type Start = (
+  receiver: Shortcut.Receiver & {
+    /** Hears that more of a file has come. */
+    readonly onPiece: () => void
+    readonly onBytes: (bytes: Uint8Array) => void
+    readonly onCause: (cause: Cause.Cause<never>) => void
+  },
+  fiber: Fiber.Fiber<unknown, unknown>
+) => Effect.Effect<void>
+
+/** Sends past the client: callbacks, and nothing in between. */
+const short = (
+  shortcut: Shortcut.Shortcut,
+  sent: SentHeaders.SentHeaders,
+  { body, method }: Exchange,
+  { ours, url }: Target
+): Start =>
+(receiver, fiber) => {
+  const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
+  return Effect.sync(shortcut({ method, url, ours, headers, body }, receiver, fiber.context))
+}
+
+/** Sends through the client, in a fiber of its own that can be given up. */
+const long = (execute: Options["execute"], exchange: Exchange, target: Target): Start => (receiver, fiber) => {
+  // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
+  // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
+  const scope = Scope.makeUnsafe()
+  const body = Effect.flatMap(execute(exchange, target), (response): Effect.Effect<
+    string | Uint8Array,
+    HttpClientError.HttpClientError | RangeError
+  > => {
+    receiver.onHeaders(response.status, response.headers)
+    return exchange.file === undefined ? response.text : fileOf[exchange.file](response, receiver.onPiece)
+  })
+  const child = Effect.runForkWith(fiber.context)(
+    Effect.onExit(
+      Scope.provide(body, scope),
+      (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
+    )
+  )
+  child.addObserver((exit) => {
+    if (Exit.isSuccess(exit)) {
+      return typeof exit.value === "string" ? receiver.onText(exit.value) : receiver.onBytes(exit.value)
+    }
+    const error = Cause.findError(exit.cause)
+    if (Result.isSuccess(error)) receiver.onFailure(error.success)
+    else receiver.onCause(error.failure)
+  })
+  return Fiber.interrupt(child)
+}
+
 /** Makes what exchanges requests for their answers. */
 export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watchdog }: Options): Exchanger => {
   const bodyMillis = Duration.toMillis(timeouts.body)
   const shortcut = Shortcut.of(client)
-
-  /** Sends past the client: callbacks, and nothing in between. */
-  const short =
-    (shortcut: Shortcut.Shortcut, exchange: Exchange, { ours, url }: Target): Start => (receiver, fiber) => {
-      const { body, method } = exchange
-      const headers = body !== undefined ? sent.json : ours ? sent.plain : sent.bare
-      return Effect.sync(shortcut({ method, url, ours, headers, body }, receiver, fiber.context))
-    }
-
-  /** Sends through the client, in a fiber of its own that can be given up. */
-  const long = (exchange: Exchange, target: Target): Start => (receiver, fiber) => {
-    // A scope, so that an interruption or a failure between the headers and the end of the body frees the socket.
-    // After a whole body nothing is open, and aborting it all the same would cost a tenth of the call.
-    const scope = Scope.makeUnsafe()
-    const body = Effect.flatMap(execute(exchange, target), (response): Effect.Effect<
-      string | Uint8Array,
-      HttpClientError.HttpClientError | RangeError
-    > => {
-      receiver.onHeaders(response.status, response.headers)
-      return exchange.file === undefined ? response.text : fileOf[exchange.file](response, receiver.onPiece)
-    })
-    const child = Effect.runForkWith(fiber.context)(
-      Effect.onExit(
-        Scope.provide(body, scope),
-        (exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit)
-      )
-    )
-    child.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) {
-        return typeof exit.value === "string" ? receiver.onText(exit.value) : receiver.onBytes(exit.value)
-      }
-      const error = Cause.findError(exit.cause)
-      if (Result.isSuccess(error)) receiver.onFailure(error.success)
-      else receiver.onCause(error.failure)
-    })
-    return Fiber.interrupt(child)
-  }
 
   /** Bounds both silences of an exchange, and reads how it ended. */
   const bounded = (exchange: Exchange, target: Target, start: Start) =>
@@ -189,8 +204,8 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
       exchange,
       target,
       shortcut === undefined || query !== undefined || form !== undefined || file !== undefined
-        ? long(exchange, target)
-        : short(shortcut, exchange, target)
+        ? long(execute, exchange, target)
+        : short(shortcut, sent, exchange, target)
     )
   }
 
@@ -200,17 +215,6 @@ export const make = ({ client, execute, failureOf, refusal, sent, timeouts, watc
 /** Bounds the time until the headers, in which an upload comes first. */
 export const headersMillis = ({ form }: Exchange, { headers }: Timeouts): number =>
   Duration.toMillis(headers) + (form === undefined ? 0 : uploadMillis(form))
-
-/** Begins an exchange that reports to a receiver; what it returns gives the exchange up. */
-type Start = (
-  receiver: Shortcut.Receiver & {
-    /** Hears that more of a file has come. */
-    readonly onPiece: () => void
-    readonly onBytes: (bytes: Uint8Array) => void
-    readonly onCause: (cause: Cause.Cause<never>) => void
-  },
-  fiber: Fiber.Fiber<unknown, unknown>
-) => Effect.Effect<void>
 
 interface Seen {
   phase: "headers" | "body" | "over"
