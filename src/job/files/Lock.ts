@@ -83,6 +83,41 @@ const failed = (path: string) =>
         : `cannot use the lock ${path} (${platformCode(cause)}). Check the directory and its permissions.`
   })
 
+const locked = (path: string, what: Options["what"], seen: string | undefined) => {
+  const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
+  const doing = what === "file" ? "writing this file" : "working on this journal"
+  const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
+  return new JournalError({
+    message: `${who} is ${doing} (${path}). Wait for it to end, or stop it.`,
+    reason: "locked",
+    path
+  })
+}
+
+const occupied = (path: string, what: Options["what"]) =>
+  new JournalError({
+    message: `${path} is in the place of the lock, but is not a lock. It is not touched: move it away, or give the ` +
+      `${what} another path.`,
+    reason: "unwritable",
+    path
+  })
+
+const takenOver = (path: string) =>
+  new JournalError({
+    message: `the lock ${path} was removed or taken over by another process. Nothing more is written; ` +
+      "run the same command again when the other one has ended.",
+    reason: "lock-lost",
+    path
+  })
+
+const unkept = (path: string, cause: unknown) =>
+  new JournalError({
+    message: `the lock ${path} cannot be kept any more: ${String(cause)}. Nothing more is written.`,
+    reason: "lock-lost",
+    path,
+    cause
+  })
+
 /**
  * Takes the lock at `path` for the life of the scope.
  *
@@ -95,7 +130,7 @@ export const acquire = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Lock, JournalError, FileSystem.FileSystem | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const heartbeat = Duration.fromInputUnsafe(options.heartbeat ?? defaults.heartbeat)
-  const { owner } = options
+  const { owner, what = "journal" } = options
   const token = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36) +
     (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
   const content = JSON.stringify({ token, ...owner })
@@ -143,25 +178,6 @@ export const acquire = Effect.fnUntraced(function*(
     return (yield* look) === seen
   })
 
-  const locked = (seen: string | undefined) => {
-    const holder = Option.getOrUndefined(decodeContent(seen ?? ""))
-    const doing = options.what === "file" ? "writing this file" : "working on this journal"
-    const who = holder?.pid === undefined ? "another process" : `process ${holder.pid} on ${holder.host ?? "some host"}`
-    return new JournalError({
-      message: `${who} is ${doing} (${path}). Wait for it to end, or stop it.`,
-      reason: "locked",
-      path
-    })
-  }
-
-  const occupied = () =>
-    new JournalError({
-      message: `${path} is in the place of the lock, but is not a lock. It is not touched: move it away, or give the ` +
-        `${options.what ?? "journal"} another path.`,
-      reason: "unwritable",
-      path
-    })
-
   /** Removes a stale lock. One contender at a time may, who has the file `.evict`. */
   const evict = Effect.fnUntraced(function*(seen: string | undefined) {
     const guard = `${path}.evict`
@@ -182,8 +198,8 @@ export const acquire = Effect.fnUntraced(function*(
     const take = Effect.gen(function*() {
       while (!(yield* create)) {
         const seen = yield* look
-        if (!isLock(seen)) return yield* occupied()
-        if (!(yield* restore(isStale(seen)))) return yield* locked(seen)
+        if (!isLock(seen)) return yield* occupied(path, what)
+        if (!(yield* restore(isStale(seen)))) return yield* locked(path, what, seen)
         yield* restore(evict(seen))
       }
     })
@@ -193,31 +209,11 @@ export const acquire = Effect.fnUntraced(function*(
   const lost = yield* Deferred.make<never, JournalError>()
   const beat = Effect.gen(function*() {
     yield* Effect.sleep(heartbeat)
-    if (!(yield* is(path, content, true))) {
-      yield* Deferred.fail(
-        lost,
-        new JournalError({
-          message: `the lock ${path} was removed or taken over by another process. Nothing more is written; ` +
-            "run the same command again when the other one has ended.",
-          reason: "lock-lost",
-          path
-        })
-      )
-      return yield* Effect.never
-    }
+    if (!(yield* is(path, content, true))) return yield* takenOver(path)
     const at = new Date(yield* Clock.currentTimeMillis)
     yield* Effect.ignore(fs.utimes(path, at, at))
   })
-  const kept = Effect.catchDefect(Effect.forever(beat), (defect) =>
-    Deferred.fail(
-      lost,
-      new JournalError({
-        message: `the lock ${path} cannot be kept any more: ${String(defect)}. Nothing more is written.`,
-        reason: "lock-lost",
-        path,
-        cause: defect
-      })
-    ))
-  yield* Effect.forkScoped(kept)
+  const kept = Effect.catchDefect(Effect.forever(beat), (defect) => Effect.fail(unkept(path, defect)))
+  yield* Effect.forkScoped(Deferred.into(kept, lost))
   return { lost: Deferred.await(lost) }
 })

@@ -130,6 +130,64 @@ const failedToOpen = (path: string) => (cause: PlatformError.PlatformError): Jou
     cause
   })
 
+/** Reads what an index knows of an id. */
+const knownOf = (index: IdIndex.IdIndex, badFrom: number, id: string): Known => {
+  const value = index.get(id)
+  if (value === 0) return { _tag: "New" }
+  const number = value & Scan.numberMask
+  if ((value & (Scan.okBit | Scan.failedBit)) === 0) return { _tag: "Seen", line: number }
+  const bits = value & Scan.badBits
+  if (bits === Scan.badBits && number < badFrom) return { _tag: "New" }
+  return { _tag: "Done", ok: bits === Scan.okBit, ordinal: number, hash: index.second(id) }
+}
+
+/** Reads the record whose line begins at an offset. */
+const recordAt = Effect.fnUntraced(function*(
+  path: string,
+  lineAt: JournalReader.Reader,
+  offset: number,
+  ordinal: number
+): Effect.fn.Return<Scan.Record, JournalError> {
+  // what was read ahead may be older than the line
+  for (const anew of [false, true]) {
+    const bytes = yield* lineAt(offset, anew)
+    const text = bytes === undefined ? undefined : Lines.decode(bytes)
+    const record = text === undefined ? undefined : Format.decode(text)
+    if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
+  }
+  return yield* new JournalError({
+    message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
+    reason: "unreadable",
+    path
+  })
+})
+
+/** Looks whether the file is still there, and grows by our lines alone: one of two names has another lock. */
+const look = Effect.fnUntraced(function*(
+  fs: FileSystem.FileSystem,
+  path: string,
+  end: () => number
+): Effect.fn.Return<void, JournalError> {
+  yield* Effect.sleep("2 seconds")
+  const found = yield* Effect.option(fs.stat(path))
+  if (Option.isSome(found) && Number(ByteSize.toBigInt(found.value.size)) > end()) {
+    return yield* new JournalError({
+      message: `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
+        "file). Nothing more is sent. Let one job have one journal, and run the same command again when the other one " +
+        "has ended.",
+      reason: "lock-lost",
+      path
+    })
+  }
+  if (Option.isSome(found) || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
+  return yield* new JournalError({
+    message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
+      "are whole, but a new run cannot know of them.",
+    reason: "removed",
+    path
+  })
+})
+
 /**
  * Opens a journal, or begins one, for the life of the scope.
  *
@@ -180,47 +238,12 @@ export const open = Effect.fnUntraced(function*(
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
   let pristine = true
 
-  const entryAt = Effect.fnUntraced(function*(ordinal: number): Effect.fn.Return<Scan.Record, JournalError> {
+  const entryAt = (ordinal: number): Effect.Effect<Scan.Record, JournalError> => {
     const offset = census.offsets?.[ordinal - 1]
-    if (offset === undefined || lineAt === undefined) {
-      return yield* Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
-    }
-    // what was read ahead may be older than the line
-    for (const anew of [false, true]) {
-      const bytes = yield* lineAt(offset, anew)
-      const text = bytes === undefined ? undefined : Lines.decode(bytes)
-      const record = text === undefined ? undefined : Format.decode(text)
-      if (record?._tag === "Row") return { ordinal, bad: record.bad, meta: record.meta, answer: record.answer }
-    }
-    return yield* new JournalError({
-      message: `the journal ${path} changed while it was in use: its row ${ordinal} cannot be read any more.`,
-      reason: "unreadable",
-      path
-    })
-  })
-
-  /** Looks whether the file is still there, and grows by our lines alone: one of two names has another lock. */
-  const looking = Effect.gen(function*() {
-    yield* Effect.sleep("2 seconds")
-    const found = yield* Effect.option(fs.stat(path))
-    if (Option.isSome(found) && Number(ByteSize.toBigInt(found.value.size)) > commit.end()) {
-      return yield* new JournalError({
-        message:
-          `another process writes to the journal ${path}, which it has by another name (a hard link, a mounted ` +
-          "file). Nothing more is sent. Let one job have one journal, and run the same command again when the other one " +
-          "has ended.",
-        reason: "lock-lost",
-        path
-      })
-    }
-    if (Option.isSome(found) || (yield* Effect.orElseSucceed(fs.exists(path), () => true))) return
-    return yield* new JournalError({
-      message: `the journal ${path} was removed while the job ran. Nothing more is sent; the results written so far ` +
-        "are whole, but a new run cannot know of them.",
-      reason: "removed",
-      path
-    })
-  })
+    return offset === undefined || lineAt === undefined
+      ? Effect.die(new RangeError(`Journal.entryAt: no row ${ordinal}`))
+      : recordAt(path, lineAt, offset, ordinal)
+  }
 
   return {
     path,
@@ -231,15 +254,7 @@ export const open = Effect.fnUntraced(function*(
       damaged: census.damaged,
       inputChanged
     },
-    known: (id) => {
-      const value = index.get(id)
-      if (value === 0) return { _tag: "New" }
-      const number = value & Scan.numberMask
-      if ((value & (Scan.okBit | Scan.failedBit)) === 0) return { _tag: "Seen", line: number }
-      const bits = value & Scan.badBits
-      if (bits === Scan.badBits && number < census.badFrom) return { _tag: "New" }
-      return { _tag: "Done", ok: bits === Scan.okBit, ordinal: number, hash: index.second(id) }
-    },
+    known: (id) => knownOf(index, census.badFrom, id),
     see: (id, line) => {
       pristine = false
       index.set(id, line)
@@ -265,7 +280,7 @@ export const open = Effect.fnUntraced(function*(
     ),
     entryAt,
     answerAt: (ordinal) => Effect.map(entryAt(ordinal), (entry) => entry.answer),
-    lost: Effect.raceFirst(lock.lost, Effect.forever(looking)),
+    lost: Effect.raceFirst(lock.lost, Effect.forever(look(fs, path, commit.end))),
     flush: commit.flush
   }
 })
