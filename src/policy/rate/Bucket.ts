@@ -78,8 +78,10 @@ export const less = (bucket: Bucket, cost: number, at: number): Bucket => ({
 })
 
 /** Notes that an attempt was refused that belongs to an episode which was already answered. */
-export const refusedAgain = (bucket: Bucket, moment: Moment): Bucket =>
-  bucket.empty === undefined || moment.at > bucket.empty.at ? { ...bucket, empty: moment } : bucket
+export const refusedAgain = (bucket: Bucket, moment: Moment, cost: number): Bucket =>
+  bucket.empty === undefined || moment.at > bucket.empty.at
+    ? { ...bucket, empty: moment }
+    : less(bucket, cost, moment.at)
 
 /** Measures the bucket by what a probe got through above the limit; it holds less than `depth`. */
 export const probed = (bucket: Bucket, excess: number, depth: number): Bucket => {

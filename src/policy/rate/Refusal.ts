@@ -56,7 +56,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
     return [undefined, {
       ...state,
       episode: Episode.again(state.episode, stamp.asked ?? 0),
-      bucket: Bucket.refusedAgain(state.bucket, empty),
+      bucket: Bucket.refusedAgain(state.bucket, empty, stamp.cost),
       bounds: BucketBounds.withdraw(state.bounds, stamp.at),
       failures: Failures.moved(state.failures, (kept) => BucketBounds.withdraw(kept, stamp.at))
     }]

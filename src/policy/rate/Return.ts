@@ -74,7 +74,9 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const measured = bucket.empty === undefined || admitted - bucket.empty.admitted >= proof(before)
   const state: State = {
     ...before,
-    high: underWay === undefined ? highest(high, held(before, stamp), measured, now) : high,
+    high: underWay === undefined && stamp.at > before.cutAt
+      ? highest(high, held(before, stamp), measured, now)
+      : high,
     returns: refused(returns, now)
   }
   if (underWay === undefined || stamp.at <= before.cutAt) return [undefined, state]
