@@ -1,8 +1,8 @@
 /**
  * Learns how many calls a provider lets be in flight at once.
  *
- * Two signals move the limit: refusals and timeouts. A refusal that names concurrency is a measurement: one call fewer
- * was fine. But if as many had been admitted since the last such refusal, it came at random, or the cap fell, and the
+ * Two signals move the limit: refusals and timeouts. A refusal that names concurrency is a measurement: as many calls as
+ * were admitted were fine, not counting those that were refused beside it. But if as many had been admitted since the last such refusal, it came at random, or the cap fell, and the
  * next one decides. A refusal that names nothing is ambiguous, since a limit of the rate would look the same. So it
  * becomes a suspicion: a cap refuses at exactly the same count every time, and never admits above it. Three such
  * episodes, with calls that end between them, make a limit; four if the count is small, since small counts coincide
@@ -45,6 +45,8 @@ export const defaults = {
   wrongMost: 3,
   /** Refusals that were no cap's, remembered at most. */
   doubtsMost: 4,
+  /** Refusals of late that are remembered at most. */
+  refusedMost: 64,
   /** Share that is tried when many calls time out, and the share up to which the limit then doubles with each round. */
   timeoutCut: 0.25,
   doubling: 0.7,
@@ -90,6 +92,8 @@ export interface State {
   readonly answerSeconds: number
   /** Attempts sent before this moment teach nothing. */
   readonly cutAt: number
+  /** Refusals of late: which attempt, and when it was heard of. */
+  readonly refused: ReadonlyArray<{ readonly seq: number; readonly heardAt: number }>
   /** Successes since the last change, or the last episode that speaks for a cap. */
   readonly clean: number
   /** What timeouts tell. */
@@ -135,6 +139,7 @@ export const make = (
     sentAt: -Infinity,
     answerSeconds: 0,
     cutAt: -Infinity,
+    refused: [],
     clean: 0,
     timeouts: Timeouts.initial,
     cutFrom: 0,
@@ -252,7 +257,7 @@ export const refuse = (
   now: number
 ): [Verdict, State] => {
   const named = about === "concurrency"
-  const own = ended(before, attempt.seq)
+  const own = noted(ended(before, attempt.seq), attempt, now)
   const fresh = named && attempt.at > before.cutAt
   // it comes at random, or the cap has fallen: then the next one is believed
   if (fresh && bore(own, attempt, now)) {
@@ -264,7 +269,7 @@ export const refuse = (
   // a call that was alone in flight and is not told that it was one too many exceeded no cap
   const alone = !named && attempt.count <= 1
   if (alone && attempt.at > state.cutAt) return ["rate", { ...state, cutAt: now, clean: 0, suspect: -1, episodes: 0 }]
-  const count = Math.max(1, attempt.count - 1)
+  const count = Math.max(1, attempt.count - 1 - (named ? inVain(before, attempt) : 0))
   if (state.kind === "cap" && count >= state.limit) {
     const probeEvery = attempt.seq === before.aboveSeq
       ? Math.min(defaults.probeSecondsMax, state.probeEvery * 2)
@@ -289,6 +294,17 @@ export const refuse = (
     ? ["in-flight", learned(cut, count, now)]
     : ["rate", { ...cut, episodes: state.episodes + 1 }]
 }
+
+/** Notes a refusal, and forgets those that no attempt under way can have met. */
+const noted = (state: State, { seq }: { readonly seq: number }, now: number): State => {
+  const since = now - silence(state)
+  const late = state.refused.filter((one) => one.heardAt > since).slice(-defaults.refusedMost)
+  return { ...state, refused: [...late, { seq, heardAt: now }] }
+}
+
+/** Reads how many of the calls in flight before a refused attempt were refused as well, and took no place. */
+const inVain = (state: State, attempt: { readonly seq: number; readonly at: number }): number =>
+  state.refused.filter((one) => one.seq < attempt.seq && one.heardAt > attempt.at).length
 
 /** Says whether as many calls were in flight before a refused attempt, and admitted: no cap refuses so. */
 const bore = (state: State, attempt: { readonly at: number; readonly count: number }, now: number): boolean =>

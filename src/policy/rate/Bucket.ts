@@ -77,11 +77,15 @@ export const less = (bucket: Bucket, cost: number, at: number): Bucket => ({
   since: lower(bucket.since, cost, at)
 })
 
-/** Notes that an attempt was refused that belongs to an episode which was already answered. */
-export const refusedAgain = (bucket: Bucket, moment: Moment, cost: number): Bucket =>
-  bucket.empty === undefined || moment.at > bucket.empty.at
-    ? { ...bucket, empty: moment }
-    : less(bucket, cost, moment.at)
+/**
+ * Notes that an attempt was refused that belongs to an episode which was already answered. Refusals overtake each other:
+ * one of an attempt that was counted as admitted by the last such moment is taken out of it.
+ */
+export const refusedAgain = (bucket: Bucket, moment: Moment, cost: number): Bucket => {
+  const { empty } = bucket
+  if (empty === undefined || moment.at > empty.at) return { ...bucket, empty: moment }
+  return moment.admitted < empty.admitted ? less(bucket, cost, moment.at) : bucket
+}
 
 /** Measures the bucket by what a probe got through above the limit; it holds less than `depth`. */
 export const probed = (bucket: Bucket, excess: number, depth: number): Bucket => {

@@ -74,6 +74,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
   const measured = bucket.empty === undefined || admitted - bucket.empty.admitted >= proof(before)
   const state: State = {
     ...before,
+    // those of one episode overtake each other: between two of them nothing held
     high: underWay === undefined && stamp.at > before.cutAt
       ? highest(high, held(before, stamp), measured, now)
       : high,

@@ -64,6 +64,18 @@ describe("LaneInFlight", () => {
     expect(InFlight.refuse(sent, { seq: 9, at: 0.9, count: 5 }, "concurrency", 2)[1].limit).toBe(4)
   })
 
+  it("takes a cap that fell for what was admitted, not for what was sent and refused beside it", () => {
+    const cap = InFlight.make({ limit: 32 })
+    // 29 are in flight, then 26
+    const fell = named(cap, 100, 30, 1)[1]
+    expect(fell.limit).toBe(29)
+    const again = named(fell, 101, 28, 1.02)[1]
+    // 101 had not come back when this one was sent
+    expect(named(again, 102, 28, 1.06)[1].limit).toBe(26)
+    // its place came back at that very moment
+    expect(named(again, 102, 27, 1.07)[1].limit).toBe(26)
+  })
+
   it("believes the less that name concurrency the more came at random", () => {
     let state = InFlight.make()
     for (let n = 0; n < 9; n++) state = named(InFlight.send(state, 2 * n, 40, n), 2 * n + 1, 5, n + 0.5)[1]
