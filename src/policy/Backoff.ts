@@ -48,17 +48,17 @@ export interface Options {
   readonly jitter?: Jitter | undefined
   /** Ceiling of the first retry, in seconds, > 0. Default 0.5, as the provider's own SDK; or `capSeconds` if shorter. */
   readonly baseSeconds?: number | undefined
-  /** Growth per retry of `exponential` and of `decorrelatedV2`, at least 1. Default 2. */
+  /** Growth per retry of `exponential` and of `decorrelatedV2`, >= 1. Default 2. */
   readonly factor?: number | undefined
   /**
-   * Largest ceiling, in seconds; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage; or
+   * Largest ceiling, in seconds, > 0; `Infinity` for none. Default 20, as AWS: longer waits only hide an outage; or
    * `baseSeconds` or `floorSeconds` if that is longer.
    */
   readonly capSeconds?: number | undefined
   /** Spread `r` of `plusMinus` and `subtract`, in [0, 1]. Default 0.2, as gRPC. */
   readonly ratio?: number | undefined
   /**
-   * Smallest delay, in seconds. Default 0.01: full jitter may draw 0, and a retry at once is no backoff; or
+   * Smallest delay, in seconds, >= 0. Default 0.01: full jitter may draw 0, and a retry at once is no backoff; or
    * `capSeconds` if that is shorter.
    */
   readonly floorSeconds?: number | undefined

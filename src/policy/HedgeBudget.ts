@@ -21,9 +21,9 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures a budget. */
 export interface Options {
-  /** Largest balance, at least `cost`. Default 10, or `cost` or `initial` if that is more. */
+  /** Largest balance, > 0 and at least `cost`. Default 10, or `cost` or `initial` if that is more. */
   readonly capacity?: number | undefined
-  /** Balance at the start. Default: `capacity`. */
+  /** Balance at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
   /** What a success earns, >= 0. Default 0.05. */
   readonly reward?: number | undefined

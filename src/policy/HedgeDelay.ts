@@ -29,15 +29,15 @@ import * as SampleWindow from "./SampleWindow.ts"
 export interface Options {
   /** Largest share of calls that are hedged, in (0, 1). Default 0.05. */
   readonly maxExtraLoad?: number | undefined
-  /** Length of a window, in seconds. Default 10. */
+  /** Length of a window, in seconds, > 0. Default 10. */
   readonly windowSeconds?: number | undefined
-  /** Windows that are kept, >= 1. Default 3. */
+  /** Windows that are kept, an integer >= 1. Default 3. */
   readonly windows?: number | undefined
-  /** Seconds an answer is reused. Default 3. */
+  /** Seconds an answer is reused, >= 0. Default 3. */
   readonly refreshSeconds?: number | undefined
-  /** Samples before there is an answer. Default 20. */
+  /** Samples before there is an answer, an integer >= 1. Default 20. */
   readonly minSamples?: number | undefined
-  /** Smallest delay, in seconds. Default 0.001. */
+  /** Smallest delay, in seconds, >= 0. Default 0.001. */
   readonly minDelaySeconds?: number | undefined
 }
 

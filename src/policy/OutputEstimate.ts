@@ -41,9 +41,9 @@ export interface Options {
   readonly quantile?: number | undefined
   /** Factor on the quantile, >= 1. Default 1.1. */
   readonly margin?: number | undefined
-  /** Output tokens reserved while nothing is known. Default 512. */
+  /** Output tokens reserved while nothing is known, >= 0. Default 512. */
   readonly coldTokens?: number | undefined
-  /** Answers before the quantile is used, >= 1. Default 20. */
+  /** Answers before the quantile is used, an integer >= 1. Default 20. */
   readonly minSamples?: number | undefined
   /** Growth of the safety after a refusal for tokens, >= 1. Default 1.1. */
   readonly safetyGrowth?: number | undefined

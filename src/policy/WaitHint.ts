@@ -22,11 +22,11 @@ import * as OptionCheck from "./OptionCheck.ts"
 
 /** Configures how hints are obeyed. */
 export interface Options {
-  /** Largest wait that is slept on, in seconds. Default 60. */
+  /** Largest wait that is slept on, in seconds, >= 0. Default 60. */
   readonly capSeconds?: number | undefined
   /** Largest share of the hint added at random, in [0, 0.25]. Default 0.1. */
   readonly spreadRatio?: number | undefined
-  /** Largest time added at random, in seconds. Default 1. */
+  /** Largest time added at random, in seconds, >= 0. Default 1. */
   readonly spreadMaxSeconds?: number | undefined
 }
 

@@ -2,19 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Policy from "../../src/policy/index.ts"
 import { seeded } from "./events.ts"
-
-type Options = Readonly<Record<string, unknown>>
-
-/** Options that have no default: the least that a kernel needs. */
-const required: Readonly<Record<string, Options>> = {
-  BurstyLimiter: { permits: 2 },
-  Gcra: { ratePerSecond: 1, burst: 2 },
-  ReservedShare: { ratePerSecond: 10, burst: 20 },
-  SmoothLimiter: { intervalSeconds: 1 },
-  TokenBucket: { capacity: 2, refillPerSecond: 1 },
-  TokenReservation: { requestsPerSecond: 10, tokensPerSecond: 100 },
-  WindowLimiter: { kind: "fixed", limit: 2 }
-}
+import { type Options, required } from "./required.ts"
 
 const values = [
   0,

@@ -71,11 +71,11 @@ export interface Options {
   /** How the probability is computed. Default `sre`. */
   readonly rule?: Rule | undefined
   /**
-   * Length of the window, in seconds; at least four times the p99 latency. Default 120, or twice `settleSeconds` if that
-   * is longer.
+   * Length of the window, in seconds, > 0; at least four times the p99 latency. Default 120, or twice `settleSeconds` if
+   * that is longer.
    */
   readonly windowSeconds?: number | undefined
-  /** Slots the window is cut into, >= 1, with `settleSeconds` >= 4. Default 20. */
+  /** Slots the window is cut into, an integer >= 1, with `settleSeconds` >= 4. Default 20. */
   readonly slots?: number | undefined
   /**
    * How long an answer may take, in seconds, in [0, windowSeconds/2]. An attempt counts only after that time, rounded up

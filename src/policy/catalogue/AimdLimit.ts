@@ -20,15 +20,18 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limit. */
 export interface Options {
-  /** Limit at the start. Default 20. */
+  /** Limit at the start, >= 1. Default 20. */
   readonly initial?: number | undefined
-  /** Smallest limit; 0 is taken as 1, for with no call in flight nothing would raise it again. Default 20. */
+  /**
+   * Smallest limit, an integer >= 0; 0 is taken as 1, for with no call in flight nothing would raise it again.
+   * Default 20.
+   */
   readonly min?: number | undefined
-  /** Largest limit. Default 200. */
+  /** Largest limit, an integer >= 1. Default 200. */
   readonly max?: number | undefined
   /** Share that is kept on a drop, in (0, 1). Default 0.9. */
   readonly ratio?: number | undefined
-  /** Calls longer than this count as dropped, in seconds. Default 5; a language model needs more. */
+  /** Calls longer than this count as dropped, in seconds, > 0. Default 5; a language model needs more. */
   readonly timeoutSeconds?: number | undefined
 }
 

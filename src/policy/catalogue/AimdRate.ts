@@ -26,15 +26,15 @@ import * as OptionCheck from "../OptionCheck.ts"
 export interface Options {
   /** Rate at the start, per second, > 0. Default 10. */
   readonly start?: number | undefined
-  /** Smallest rate, per second. Default 1. */
+  /** Smallest rate, per second, > 0. Default 1. */
   readonly floor?: number | undefined
   /** Largest rate as a multiple of `start`, >= 1. Default 5. */
   readonly ceilingFactor?: number | undefined
   /** Share of the rate that is kept on a throttle, in (0, 1). Default 0.5. */
   readonly decrease?: number | undefined
-  /** Growth per second at full rate, per second; 0 for none. Default 1. */
+  /** Growth per second at full rate, per second, >= 0; 0 for none. Default 1. */
   readonly increase?: number | undefined
-  /** Seconds in which one cut answers all throttles. Default 5. */
+  /** Seconds in which one cut answers all throttles, >= 0. Default 5. */
   readonly cooldownSeconds?: number | undefined
 }
 

@@ -49,23 +49,23 @@ export interface Options {
    * 300 s without one.
    */
   readonly window?: BreakerWindow.Kind | undefined
-  /** Calls before the rates are judged, >= 1. Default 20, or the size of a smaller ring. */
+  /** Calls before the rates are judged, an integer >= 1. Default 20, or the size of a smaller ring. */
   readonly minimumCalls?: number | undefined
   /** Share of failed calls that opens, in (0, 1]. Default 0.5. */
   readonly failureRate?: number | undefined
   /** Share of slow calls that opens, in (0, 1]. Default 1. */
   readonly slowRate?: number | undefined
-  /** Calls longer than this are slow, in seconds. Default 60. */
+  /** Calls longer than this are slow, in seconds, > 0. Default 60. */
   readonly slowSeconds?: number | undefined
-  /** First break, in seconds. Default 5, or `maxSeconds` if that is shorter. */
+  /** First break, in seconds, > 0. Default 5, or `maxSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
-  /** Longest break before jitter, in seconds. Default 60, or `baseSeconds` if that is longer. */
+  /** Longest break before jitter, in seconds, > 0. Default 60, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
   /** Spread of a break, in [0, 0.999]. Default 0.2. */
   readonly jitter?: number | undefined
-  /** Longest hint that is believed, in seconds. Default 300. */
+  /** Longest hint that is believed, in seconds, >= 0. Default 300. */
   readonly hintCapSeconds?: number | undefined
-  /** Calls that half-open admits, >= 1. Default 10; 1 for a lane with little traffic. */
+  /** Calls that half-open admits, an integer >= 1. Default 10; 1 for a lane with little traffic. */
   readonly probes?: number | undefined
   /** When half-open judges. Default `complete`. */
   readonly verdict?: "complete" | "early" | undefined

@@ -35,9 +35,9 @@ import * as OptionCheck from "../OptionCheck.ts"
 export interface Options {
   /** Permits of each period, an integer >= 1. */
   readonly permits: number
-  /** Length of a period, in seconds. Default 1. */
+  /** Length of a period, in seconds, > 0. Default 1. */
   readonly periodSeconds?: number | undefined
-  /** Longest wait that is handed out, in seconds. Default `Infinity`. */
+  /** Longest wait that is handed out, in seconds, >= 0. Default `Infinity`. */
   readonly maxWaitSeconds?: number | undefined
 }
 

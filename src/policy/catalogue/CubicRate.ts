@@ -39,15 +39,15 @@ import * as OptionCheck from "../OptionCheck.ts"
 export interface Options {
   /** Share of the rate that is kept on a throttle, in (0, 1). Default 0.7. */
   readonly beta?: number | undefined
-  /** Steepness of the cubic curve. Default 0.4. */
+  /** Steepness of the cubic curve, > 0. Default 0.4. */
   readonly scale?: number | undefined
   /** Weight of the newest bucket in the measured rate, in (0, 1]. Default 0.8. */
   readonly smooth?: number | undefined
-  /** Smallest rate, per second. Default 0.5. */
+  /** Smallest rate, per second, > 0. Default 0.5. */
   readonly minFillRate?: number | undefined
-  /** Smallest capacity of the bucket. Default 1. */
+  /** Smallest capacity of the bucket, > 0. Default 1. */
   readonly minCapacity?: number | undefined
-  /** Decimals that results are rounded to, 0 to 15; 15 means as good as none. Default 8. */
+  /** Decimals that results are rounded to, an integer in [0, 15]; 15 means as good as none. Default 8. */
   readonly decimals?: number | undefined
 }
 

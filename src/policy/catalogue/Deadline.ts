@@ -28,7 +28,7 @@ import * as OptionCheck from "../OptionCheck.ts"
 export interface Options {
   /** Longest attempt, in seconds, > 0; `Infinity` for no bound of its own. Default `Infinity`. */
   readonly perAttemptSeconds?: number | undefined
-  /** Shortest time in which an attempt can succeed, in seconds. Default 2. */
+  /** Shortest time in which an attempt can succeed, in seconds, >= 0. Default 2. */
   readonly minAttemptSeconds?: number | undefined
 }
 

@@ -34,23 +34,23 @@ import * as Rounding from "../Rounding.ts"
 
 /** Configures a limit. */
 export interface Options {
-  /** Smallest limit, and the limit while the ideal is measured. Default 3. */
+  /** Smallest limit, and the limit while the ideal is measured, an integer >= 1. Default 3. */
   readonly min?: number | undefined
-  /** Largest limit. Default 1000. */
+  /** Largest limit, an integer >= 1. Default 1000. */
   readonly max?: number | undefined
-  /** Latency over the ideal that is still fine, as a share. Default 0.25. */
+  /** Latency over the ideal that is still fine, as a share, >= 0. Default 0.25. */
   readonly buffer?: number | undefined
   /** Quantile of a window that is compared, in (0, 1). Default 0.5. */
   readonly quantile?: number | undefined
-  /** Length of a window, in seconds. Default 0.1; give a window at least some ten calls. */
+  /** Length of a window, in seconds, > 0. Default 0.1; give a window at least some ten calls. */
   readonly windowSeconds?: number | undefined
-  /** Calls that measure the ideal. Default 50. */
+  /** Calls that measure the ideal, an integer >= 1. Default 50. */
   readonly minRttSamples?: number | undefined
-  /** Seconds between two measurements. Default 60. */
+  /** Seconds between two measurements, > 0. Default 60. */
   readonly minRttIntervalSeconds?: number | undefined
-  /** Share of the interval added at random. Default 0.15. */
+  /** Share of the interval added at random, in [0, 1]. Default 0.15. */
   readonly jitter?: number | undefined
-  /** Windows in a row at the smallest limit that call for a new measurement. Default 5. */
+  /** Windows in a row at the smallest limit that call for a new measurement, an integer >= 1. Default 5. */
   readonly stuckWindows?: number | undefined
 }
 

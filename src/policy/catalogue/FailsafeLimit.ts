@@ -38,35 +38,35 @@ import * as SampleWindow from "../SampleWindow.ts"
 
 /** Configures a limit. */
 export interface Options {
-  /** Limit at the start. Default 20. */
+  /** Limit at the start, >= 1. Default 20. */
   readonly initial?: number | undefined
-  /** Smallest limit. Default 1. */
+  /** Smallest limit, an integer >= 1. Default 1. */
   readonly min?: number | undefined
-  /** Largest limit. Default 200. */
+  /** Largest limit, an integer >= 1. Default 200. */
   readonly max?: number | undefined
   /** Limit per call in flight, >= 1. Default 5, or `minFactor` if that is more. */
   readonly maxFactor?: number | undefined
-  /** What each tenfold of calls in flight takes off `maxFactor`. Default 0; 1 suits bursty traffic. */
+  /** What each tenfold of calls in flight takes off `maxFactor`, >= 0. Default 0; 1 suits bursty traffic. */
   readonly maxFactorDecay?: number | undefined
   /** Smallest limit per call in flight when it decays, >= 1. Default 1.2, or `maxFactor` if that is less. */
   readonly minFactor?: number | undefined
-  /** Shortest window, in seconds. Default 1. */
+  /** Shortest window, in seconds, >= 0. Default 1. */
   readonly minWindowSeconds?: number | undefined
-  /** Longest window, in seconds. Default 30. */
+  /** Longest window, in seconds, > 0. Default 30. */
   readonly maxWindowSeconds?: number | undefined
-  /** Fewest samples of a window. Default 50. */
+  /** Fewest samples of a window, an integer >= 1. Default 50. */
   readonly minSamples?: number | undefined
   /** Quantile that stands for a window, in (0, 1). Default 0.9. */
   readonly quantile?: number | undefined
-  /** Windows that the baseline remembers. Default 10. */
+  /** Windows that the baseline remembers, >= 1. Default 10. */
   readonly baselineAge?: number | undefined
-  /** Windows whose correlation is computed. Default 50. */
+  /** Windows whose correlation is computed, an integer >= 2. Default 50. */
   readonly correlationWindow?: number | undefined
-  /** Windows before averages decay and correlations count. Default 10. */
+  /** Windows before averages decay and correlations count, an integer >= 0. Default 10. */
   readonly warmup?: number | undefined
-  /** Windows of the median and of the smoothing. Default 5. */
+  /** Windows of the median and of the smoothing, an integer >= 1. Default 5. */
   readonly smoothed?: number | undefined
-  /** Known baseline latency in seconds; 0 for unknown. Default 0. */
+  /** Known baseline latency in seconds, >= 0; 0 for unknown. Default 0. */
   readonly baselineSeconds?: number | undefined
 }
 

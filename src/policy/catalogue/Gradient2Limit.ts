@@ -31,21 +31,21 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limit. */
 export interface Options {
-  /** Limit at the start. Default 20. */
+  /** Limit at the start, >= 1. Default 20. */
   readonly initial?: number | undefined
   /** Smallest limit, >= 1. Default 20. */
   readonly min?: number | undefined
-  /** Largest limit. Default 200. */
+  /** Largest limit, >= 1. Default 200. */
   readonly max?: number | undefined
-  /** Calls that may queue: the drive to grow. Default 4. */
+  /** Calls that may queue, >= 0: the drive to grow. Default 4. */
   readonly queue?: number | undefined
   /** Weight of each new value, in (0, 1]. Default 0.2. */
   readonly smoothing?: number | undefined
   /** Latency, as a multiple of the long-term mean, that is still fine, >= 1. Default 1.5. */
   readonly tolerance?: number | undefined
-  /** Samples that the long-term mean remembers. Default 600. */
+  /** Samples that the long-term mean remembers, >= 1. Default 600. */
   readonly longWindow?: number | undefined
-  /** Samples that are averaged plainly first. Default 10. */
+  /** Samples that are averaged plainly first, an integer >= 0. Default 10. */
   readonly warmup?: number | undefined
 }
 

@@ -33,11 +33,11 @@ import * as RetryThrottle from "./RetryThrottle.ts"
 
 /** Configures a timeline. */
 export interface Options {
-  /** Tries of one call, the first included; more than `maxAttemptsLimit` counts as that. Default 2. */
+  /** Tries of one call, the first included, an integer >= 1; more than `maxAttemptsLimit` counts as that. Default 2. */
   readonly maxAttempts?: number | undefined
-  /** The client's own bound on `maxAttempts`. Default 5, as the proposal says. */
+  /** The client's own bound on `maxAttempts`, an integer >= 1. Default 5, as the proposal says. */
   readonly maxAttemptsLimit?: number | undefined
-  /** Seconds between two tries; 0 sends all at once. Default 1; take it from `HedgeDelay`. */
+  /** Seconds between two tries, >= 0; 0 sends all at once. Default 1; take it from `HedgeDelay`. */
   readonly delaySeconds?: number | undefined
 }
 

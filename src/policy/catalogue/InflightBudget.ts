@@ -32,7 +32,7 @@ import * as Rounding from "../Rounding.ts"
 export interface Options {
   /** Largest share of executions in flight that may be retries or hedges, in [0, 1]. Default 0.2. */
   readonly ratio?: number | undefined
-  /** Retries or hedges that may always run, >= 0. Default 3. */
+  /** Retries or hedges that may always run, an integer >= 0. Default 3. */
   readonly minConcurrency?: number | undefined
   /** Whose comparison is used. Default `failsafe`. */
   readonly rule?: "failsafe" | "envoy" | undefined

@@ -28,23 +28,23 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a limit. */
 export interface Options {
-  /** Limit at the start. Default 20. */
+  /** Limit at the start, >= 1. Default 20. */
   readonly initial?: number | undefined
-  /** Smallest limit, >= 1. Default 1. */
+  /** Smallest limit, an integer >= 1. Default 1. */
   readonly min?: number | undefined
-  /** Largest limit. Default 200. */
+  /** Largest limit, an integer >= 1. Default 200. */
   readonly max?: number | undefined
   /** Share that is kept on a refusal, in (0, 1). Default 0.8. */
   readonly decrease?: number | undefined
-  /** Growth of a clean round once a limit is known, as a share. Default 0.05. */
+  /** Growth of a clean round once a limit is known, as a share, >= 0. Default 0.05. */
   readonly increase?: number | undefined
-  /** Seconds in which one cut answers all refusals. Default 15. */
+  /** Seconds in which one cut answers all refusals, >= 0. Default 15. */
   readonly cooldownSeconds?: number | undefined
-  /** Fewest successes of a round. Default 4. */
+  /** Fewest successes of a round, an integer >= 1. Default 4. */
   readonly roundFloor?: number | undefined
   /** Share of the limit that a round must have used to count, in [0, 1]. Default 0.8. */
   readonly saturation?: number | undefined
-  /** Multiple that limits from 10 on are rounded to. Default 5. */
+  /** Multiple that limits from 10 on are rounded to, an integer >= 1. Default 5. */
   readonly granularity?: number | undefined
 }
 

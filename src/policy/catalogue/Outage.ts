@@ -31,11 +31,11 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures the handling of an outage. */
 export interface Options {
-  /** Failures in a row that start a pause, >= 1. Default 5. */
+  /** Failures in a row that start a pause, an integer >= 1. Default 5. */
   readonly failures?: number | undefined
-  /** First pause before jitter, in seconds. Default 0.5, or `maxSeconds` if that is shorter. */
+  /** First pause before jitter, in seconds, > 0. Default 0.5, or `maxSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
-  /** Longest pause, in seconds. Default 5, or `baseSeconds` if that is longer. */
+  /** Longest pause, in seconds, > 0. Default 5, or `baseSeconds` if that is longer. */
   readonly maxSeconds?: number | undefined
 }
 

@@ -34,11 +34,11 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a pause. */
 export interface Options {
-  /** Longest pause that a hint can ask for, in seconds. Default 600. */
+  /** Longest pause that a hint can ask for, in seconds, >= 0. Default 600. */
   readonly maxPauseSeconds?: number | undefined
-  /** First pause without a hint, in seconds. Default 1, or `backoffMaxSeconds` if that is shorter. */
+  /** First pause without a hint, in seconds, > 0. Default 1, or `backoffMaxSeconds` if that is shorter. */
   readonly backoffBaseSeconds?: number | undefined
-  /** Longest pause without a hint, in seconds. Default 60, or `backoffBaseSeconds` if that is longer. */
+  /** Longest pause without a hint, in seconds, > 0. Default 60, or `backoffBaseSeconds` if that is longer. */
   readonly backoffMaxSeconds?: number | undefined
 }
 

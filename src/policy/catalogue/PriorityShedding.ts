@@ -53,11 +53,11 @@ export const fromCall = (callLevel: number): number =>
 
 /** Configures shedding. */
 export interface Options {
-  /** Admitted calls whose levels are remembered, >= 1. Default 1000. */
+  /** Admitted calls whose levels are remembered, an integer >= 1. Default 1000. */
   readonly window?: number | undefined
-  /** Queue, as a multiple of the limit, at which shedding starts. Default 2. */
+  /** Queue, as a multiple of the limit, at which shedding starts, >= 1. Default 2. */
   readonly initialRejectionFactor?: number | undefined
-  /** Queue, as a multiple of the limit, at which all is shed. Default 3. */
+  /** Queue, as a multiple of the limit, at which all is shed, >= 1. Default 3. */
   readonly maxRejectionFactor?: number | undefined
 }
 

@@ -53,25 +53,25 @@ export interface Options {
   readonly capacity?: number | undefined
   /** Tokens at the start, in [0, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
-  /** Cost of a retry after throttling. Default 5. */
+  /** Cost of a retry after throttling, >= 0. Default 5. */
   readonly throttlingCost?: number | undefined
-  /** Cost of a retry after a timeout or a broken connection. Default 14. */
+  /** Cost of a retry after a timeout or a broken connection, >= 0. Default 14. */
   readonly transientCost?: number | undefined
-  /** Cost of any other retry. Default 14. */
+  /** Cost of any other retry, >= 0. Default 14. */
   readonly otherCost?: number | undefined
-  /** Base of the delay, in seconds. Default 0.05, or `capSeconds` if that is shorter. */
+  /** Base of the delay, in seconds, > 0. Default 0.05, or `capSeconds` if that is shorter. */
   readonly baseSeconds?: number | undefined
-  /** Base of the delay after throttling, in seconds. Default 1, or `capSeconds` if that is shorter. */
+  /** Base of the delay after throttling, in seconds, > 0. Default 1, or `capSeconds` if that is shorter. */
   readonly throttlingBaseSeconds?: number | undefined
-  /** Cap of the delay before jitter, in seconds. Default 20, or the longer of the bases if that is more. */
+  /** Cap of the delay before jitter, in seconds, > 0. Default 20, or the longer of the bases if that is more. */
   readonly capSeconds?: number | undefined
-  /** Attempts of one call, the first included. Default 3. */
+  /** Attempts of one call, the first included, an integer >= 1. Default 3. */
   readonly maxAttempts?: number | undefined
-  /** Tokens given back by a success that needed no retry. Default 1. */
+  /** Tokens given back by a success that needed no retry, >= 0. Default 1. */
   readonly refund?: number | undefined
   /** Tokens given back per second by `refill`, >= 0. Default 0: only successes give back. */
   readonly refillPerSecond?: number | undefined
-  /** How far over the computed delay a hint may reach, in seconds. Default 5. */
+  /** How far over the computed delay a hint may reach, in seconds, >= 0. Default 5. */
   readonly hintSlackSeconds?: number | undefined
   /** Sleep the computed delay before failing on an empty quota, as long-polling operations do. Default false. */
   readonly longPoll?: boolean | undefined

@@ -31,17 +31,20 @@ import * as Rounding from "../Rounding.ts"
 export interface Options {
   /** Tokens when all is well, in [0.001, 1000], kept to 3 decimals. Default 10, as in the proposal's example. */
   readonly maxTokens?: number | undefined
-  /** Tokens given by a success, > 0, kept to 3 decimals. Default 0.1. */
+  /** Tokens given by a success, in [0.001, 1000], kept to 3 decimals. Default 0.1. */
   readonly tokenRatio?: number | undefined
-  /** Attempts of one call, the first included; more than `maxAttemptsLimit` counts as that. Default 4. */
+  /**
+   * Attempts of one call, the first included, an integer >= 1; more than `maxAttemptsLimit` counts as that.
+   * Default 4.
+   */
   readonly maxAttempts?: number | undefined
-  /** The client's own bound on `maxAttempts`. Default 5, as the proposal says. */
+  /** The client's own bound on `maxAttempts`, an integer >= 1. Default 5, as the proposal says. */
   readonly maxAttemptsLimit?: number | undefined
-  /** Backoff before the first retry, in seconds. Default 0.1, or `maxBackoffSeconds` if that is shorter. */
+  /** Backoff before the first retry, in seconds, > 0. Default 0.1, or `maxBackoffSeconds` if that is shorter. */
   readonly initialBackoffSeconds?: number | undefined
-  /** Growth of the backoff. Default 2. */
+  /** Growth of the backoff, > 0. Default 2. */
   readonly backoffMultiplier?: number | undefined
-  /** Largest backoff before jitter, in seconds. Default 1, or `initialBackoffSeconds` if that is longer. */
+  /** Largest backoff before jitter, in seconds, > 0. Default 1, or `initialBackoffSeconds` if that is longer. */
   readonly maxBackoffSeconds?: number | undefined
 }
 

@@ -24,13 +24,13 @@ import * as OptionCheck from "../OptionCheck.ts"
 
 /** Configures a ramp. */
 export interface Options {
-  /** Longest ramp, in seconds; the ramp of a start. Default 10. */
+  /** Longest ramp, in seconds, >= 0; the ramp of a start. Default 10. */
   readonly windowSeconds?: number | undefined
   /** Smallest factor, in [0, 1]. Default 0.1. */
   readonly min?: number | undefined
-  /** Curve of the ramp: 1 is a line, more is steeper first. Default 1. */
+  /** Curve of the ramp, > 0: 1 is a line, more is steeper first. Default 1. */
   readonly aggression?: number | undefined
-  /** Shortest pause that is followed by a ramp, in seconds. Default 2. */
+  /** Shortest pause that is followed by a ramp, in seconds, >= 0. Default 2. */
   readonly minPauseSeconds?: number | undefined
 }
 

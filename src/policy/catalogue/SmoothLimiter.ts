@@ -36,7 +36,7 @@ import * as OptionCheck from "../OptionCheck.ts"
 export interface Options {
   /** Seconds between two permits, > 0. */
   readonly intervalSeconds: number
-  /** Longest wait that is handed out, in seconds. Default `Infinity`. */
+  /** Longest wait that is handed out, in seconds, >= 0. Default `Infinity`. */
   readonly maxWaitSeconds?: number | undefined
 }
 

@@ -40,7 +40,7 @@ export interface Options {
   readonly capacity: number
   /** Tokens added per second, > 0. */
   readonly refillPerSecond: number
-  /** Tokens at the start, finite, at most `capacity`. Default: `capacity`. */
+  /** Tokens at the start, in (-Infinity, capacity]. Default: `capacity`. */
   readonly initial?: number | undefined
   /** What happens to a cost above the capacity. Default `borrow`, as per-second limits need. */
   readonly oversize?: "borrow" | "reject" | undefined

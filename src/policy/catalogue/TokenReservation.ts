@@ -43,15 +43,18 @@ import * as TokenBucket from "./TokenBucket.ts"
 export interface Options {
   /** Requests per second, > 0. */
   readonly requestsPerSecond: number
-  /** Requests that may start at once. Default: `max(1, requestsPerSecond)`. */
+  /** Requests that may start at once, >= 1. Default: `max(1, requestsPerSecond)`. */
   readonly requestBurst?: number | undefined
   /** Tokens per second, > 0. */
   readonly tokensPerSecond: number
-  /** Tokens that may be taken at once. Default: `tokensPerSecond`. */
+  /** Tokens that may be taken at once, > 0. Default: `tokensPerSecond`. */
   readonly tokenBurst?: number | undefined
   /** What happens to an estimate above the burst. Default `borrow`. */
   readonly oversize?: "borrow" | "reject" | undefined
-  /** How often one waiting item may be overtaken, by items without tokens: others move its start. Default 32. */
+  /**
+   * How often one waiting item may be overtaken, an integer >= 0; by items without tokens, for others move its start.
+   * Default 32.
+   */
   readonly maxOvertakes?: number | undefined
 }
 

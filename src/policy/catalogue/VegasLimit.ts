@@ -34,19 +34,19 @@ import * as Rounding from "../Rounding.ts"
 
 /** Configures a limit. Numbers of calls may be given in place of the functions of `lg`. */
 export interface Options {
-  /** Limit at the start. Default 20. */
+  /** Limit at the start, >= 1. Default 20. */
   readonly initial?: number | undefined
-  /** Largest limit. Default 1000. */
+  /** Largest limit, >= 1. Default 1000. */
   readonly max?: number | undefined
   /** Weight of each new value, in (0, 1]. Default 1. */
   readonly smoothing?: number | undefined
-  /** Samples between two measurements of the lowest latency, as a multiple of the limit. Default 30. */
+  /** Samples between two measurements of the lowest latency, as a multiple of the limit, > 0. Default 30. */
   readonly probeMultiplier?: number | undefined
-  /** Queue below which the limit grows by `lg`. Default `3·lg`. */
+  /** Queue below which the limit grows by `lg`, >= 0. Default `3·lg`. */
   readonly alpha?: number | undefined
-  /** Queue above which the limit shrinks, and the step when there is no queue. Default `6·lg`. */
+  /** Queue above which the limit shrinks, and the step when there is no queue, >= 0. Default `6·lg`. */
   readonly beta?: number | undefined
-  /** Queue up to which the limit grows by `beta`. Default `lg`. */
+  /** Queue up to which the limit grows by `beta`, >= 0. Default `lg`. */
   readonly threshold?: number | undefined
   /** Share that a decrease keeps, in (0, 1), in place of the step `lg`. */
   readonly decreaseRatio?: number | undefined

@@ -45,7 +45,7 @@ export interface Options {
   readonly kind: "fixed" | "log" | "counter"
   /** Units that a window admits, > 0. */
   readonly limit: number
-  /** Length of a window, in seconds, at least 0.001. Default 1, as per-second limits need. */
+  /** Length of a window, in seconds, >= 0.001. Default 1, as per-second limits need. */
   readonly windowSeconds?: number | undefined
   /** What happens to a cost above the limit. Default `borrow`. */
   readonly oversize?: "borrow" | "reject" | undefined
