@@ -194,7 +194,9 @@ export const max = (a: NanoUsd, b: NanoUsd): NanoUsd => a > b ? a : b
 export const min = (a: NanoUsd, b: NanoUsd): NanoUsd => a < b ? a : b
 
 /** Decodes an amount in dollars as people write it (`"$25"`, `"0.0375"`), the form of configuration. */
-export const UsdFromString = Schema.String.check(Schema.isPattern(dollarText)).pipe(
+export const UsdFromString = Schema.String.check(
+  Schema.isPattern(dollarText, { expected: "an amount in dollars, like $2.50" })
+).pipe(
   Schema.decodeTo(Schema.BigInt, SchemaTransformation.transform({ decode: from, encode: toUsd }))
 )
 

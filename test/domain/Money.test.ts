@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Money from "../../src/domain/Money.ts"
 
@@ -39,7 +38,7 @@ describe("Money", () => {
       expect(() => Money.from("seven")).toThrow(
         "Money.from: amount must be nano-dollars (bigint) or dollars like \"$25\", got seven"
       )
-      expect(Result.isFailure(Schema.decodeResult(Money.UsdFromString)("seven"))).toBe(true)
+      expect(() => Schema.decodeSync(Money.UsdFromString)("seven")).toThrow("Expected an amount in dollars, like $2.50")
     })
   })
 
