@@ -303,6 +303,18 @@ describe("EventStream", () => {
       )
     }))
 
+  it.effect("does not ask again for an event that is too large to be read", () =>
+    Effect.gen(function*() {
+      const picture = { choices: [{ index: 0, delta: { image: "x".repeat(4 * 1024 * 1024) } }] }
+      const { attempts, error } = yield* failing(frame(picture))
+      expect([attempts, error._tag, error.message]).toEqual([
+        1,
+        "StreamError",
+        "The stream failed after 0 events: one event is larger than 4194304 characters. " +
+        "Call without streaming, where no such limit holds."
+      ])
+    }))
+
   it.effect("keeps the prompt out of what it says of another content type", () =>
     Effect.gen(function*() {
       const reply = Reply.raw("what is this", { contentType: `text/${encodeURIComponent("Name three rivers.")}` })

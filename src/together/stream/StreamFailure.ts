@@ -22,6 +22,9 @@ const blamesRequest =
 
 const blamesProvider = /server|internal|overload|unavailable|timeout/
 
+/** A repeat would generate, and bill, an event of that size again. */
+const tooLarge = "Call without streaming, where no such limit holds"
+
 /** Reads an error frame as if it were an answer of the status that it names, else of a 500 or a 400 by its kinds. */
 const readFrame = (frame: string, { model, operation }: Exchange, secrets: Secrets) => {
   const { kinds, requestId, status: named } = ErrorBody.parse(frame)
@@ -88,6 +91,7 @@ export const make = (
     const said = redact(failure.message, secrets)
     const body = failure.frame === undefined ? undefined : redact(failure.frame, secrets)
     const about = Subject.ofAnswer(exchange, head, secrets, read?.requestId)
+    const remedy = failure.reason === "too-large" ? tooLarge : read?.remedy
     if (read?.isUnpaid === true && !decoder.started()) {
       return new TogetherError.InsufficientCreditsError({
         ...about,
@@ -101,12 +105,10 @@ export const make = (
       started: decoder.started(),
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
-      shouldRetry: read?.remedy === undefined ? undefined : false,
+      shouldRetry: remedy === undefined ? undefined : false,
       message: `The stream failed after ${decoder.events()} events${
         said === "" ? "." : `: ${Classify.sentence(said)}`
-      } ${
-        decoder.started() ? Advice.arrived(decoder.partial()) : read?.remedy ?? "Nothing had arrived yet: try again"
-      }.`,
+      } ${decoder.started() ? Advice.arrived(decoder.partial()) : remedy ?? "Nothing had arrived yet: try again"}.`,
       body
     })
   }
