@@ -7,6 +7,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as TogetherError from "../domain/TogetherError.ts"
 import * as Credits from "../guard/credits/Credits.ts"
 import * as Lanes from "../guard/lane/Lanes.ts"
 import * as FileIdentity from "../job/files/FileIdentity.ts"
@@ -16,7 +17,9 @@ import * as Job from "../job/Job.ts"
 import * as Report from "../job/Report.ts"
 import type * as Row from "../job/Row.ts"
 import * as Sender from "../job/Sender.ts"
+import * as Stop from "../job/Stop.ts"
 import * as SimulatedProvider from "../testing/SimulatedProvider.ts"
+import * as Simulation from "../testing/Simulation.ts"
 import * as VirtualClock from "../testing/VirtualClock.ts"
 import * as Together from "../together/Together.ts"
 import * as Chart from "./Chart.ts"
@@ -79,14 +82,30 @@ const repeated = (rows: ReadonlyArray<Row.Row | Row.Bad>, times: number): Stream
       (round) => Stream.fromIterable(rows.map((row) => row._tag === "Row" ? { ...row, id: `${round}:${row.id}` } : row))
     )
 
-const text = (
-  report: Report.Report,
-  ending: Job.Ending,
-  undone: number,
-  ideal: number | undefined,
-  real: number,
-  style: Style.Style
-): string => {
+/** Tells whether no call is let in any more: the account has no credit, and nothing that is due brings any. */
+const isClosed = (state: Simulation.State): boolean =>
+  state.config.credits?.suspended === true ||
+  (state.due === undefined && Object.values(state.accounts).every(({ openFrom }) => openFrom === Infinity))
+
+const outOfCredit: Stop.Stop = {
+  _tag: "Refused",
+  error: new TogetherError.InsufficientCreditsError({
+    message: "The account has no credit (402), and no purchase follows: waiting would never end. Set a higher --balance, " +
+      "or give credits topUps or autoRecharge in --config."
+  })
+}
+
+/** Waits until no call is let in any more: a job that waits for credit would never end. */
+const closed: Effect.Effect<Stop.Stop, never, SimulatedProvider.SimulatedProvider> = Effect.gen(function*() {
+  const provider = yield* SimulatedProvider.SimulatedProvider
+  while (true) {
+    yield* Effect.sleep("1 second")
+    if (isClosed(Simulation.advance(yield* provider.state, yield* provider.now))) return outOfCredit
+  }
+})
+
+const text = (end: RunEnd.RunEnd, real: number, style: Style.Style): string => {
+  const { idealSeconds: ideal, report, undone } = end
   const seconds = Report.elapsed(report)
   const at = (share: number) => Format.span(Histogram.percentile(report.latency, share) / 1000)
   const rows: ReadonlyArray<readonly [string, string]> = [
@@ -118,7 +137,7 @@ const text = (
       }`
     ]
   ]
-  const why = RunEnd.reason({ ending, report })
+  const why = RunEnd.reason(end)
   return Table.draw([{ head: "" }, { head: "simulated" }], rows, style) +
     (why === undefined ? "" : `${style.yellow(why)}\n`) +
     style.dim(`computed in ${Format.span(real)}\n`)
@@ -142,26 +161,30 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     })
   }
   const options = yield* provider(flags, { unknownModels: "accept" })
-  const onCredits = flags.onCredits ?? policy?.onCredits
+  const waits = (flags.onCredits ?? policy?.onCredits) === "wait"
   const rows = yield* readRows(flags)
   if (rows.length === 0) return yield* Source.empty(flags.input)
   const begun = yield* Clock.monotonicTimeNanos
   const lanes = Lanes.layer(Policy.limits(flags, policy))
-  const credits = Credits.layer({ whenSuspended: onCredits === "wait" ? "wait" : "fail" })
+  const credits = Credits.layer({ whenSuspended: waits ? "wait" : "fail" })
   const simulated = Effect.gen(function*() {
     const report = Report.make(yield* Clock.currentTimeMillis)
     report.total = rows.length * flags.repeat
     const counting = Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, Connection.counted(report)))
     const client = Together.layerHttp({ apiKey: Redacted.make("simulated"), retry: Policy.retry(policy) }).pipe(
       Layer.provide(counting),
-      Layer.provide(SimulatedProvider.layer(options, flags.seed)),
+      Layer.provideMerge(SimulatedProvider.layer(options, flags.seed)),
       Layer.provideMerge(options.credits === undefined ? lanes : Layer.merge(lanes, credits))
     )
     return yield* Effect.gen(function*() {
       const send = yield* Sender.together({ report, retry: Policy.retry(policy) })
+      const provider = yield* SimulatedProvider.SimulatedProvider
+      const stop = waits && options.credits !== undefined
+        ? Effect.provideService(closed, SimulatedProvider.SimulatedProvider, provider)
+        : undefined
       const job = Job.drive(
         repeated(rows, flags.repeat),
-        { send, report, concurrency: flags.concurrency },
+        { send, report, stop, concurrency: flags.concurrency },
         () => Effect.void
       )
       return yield* Effect.raceFirst(job, Ticker.recording(report))
@@ -172,20 +195,19 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
   const ended = yield* Clock.monotonicTimeNanos
   const ideal = Demo.ideal(options, report)
   if (flags.svg !== undefined) yield* TextFile.write(flags.svg, Chart.standalone(Page.throughput(report)))
-  if (flags.report !== undefined) {
-    const context: RunEnd.RunEnd = {
-      report,
-      ending,
-      results: "(simulated)",
-      errors: "(simulated)",
-      journal: "(none)",
-      idealSeconds: ideal,
-      args: host.args,
-      undone,
-      lost: 0
-    }
-    yield* Page.write(flags.report, context, `simulation of ${flags.input}`)
+  const end: RunEnd.RunEnd = {
+    report,
+    ending,
+    results: "(simulated)",
+    errors: "(simulated)",
+    journal: "(none)",
+    idealSeconds: ideal,
+    args: host.args,
+    undone,
+    lost: 0,
+    spells: waits ? [] : undefined
   }
+  if (flags.report !== undefined) yield* Page.write(flags.report, end, `simulation of ${flags.input}`)
   yield* Host.print(
     host,
     flags.json
@@ -201,7 +223,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
           2
         )
       }\n`
-      : text(report, ending, undone, ideal, Number(ended - begun) / 1e9, Style.of(host.stdout))
+      : text(end, Number(ended - begun) / 1e9, Style.of(host.stdout))
   )
   return ExitCode.ofEnding(ending.stop, report, undone)
 })
