@@ -13,7 +13,15 @@ const quoted = (word: string): string =>
     ? `'${word.replaceAll("'", "'\\''")}'`
     : `$'${Style.visible(word.replace(/[\\']/g, "\\$&"))}'`
 
-const text = (args: ReadonlyArray<string>): string => ["effect-together", ...args.map(quoted)].join(" ")
+/** Writes what follows `--` as paths that need none, so that flags can be added at the end. */
+const open = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const end = args.indexOf("--")
+  return end < 0
+    ? args
+    : [...args.slice(0, end), ...args.slice(end + 1).map((word) => /^-./.test(word) ? `./${word}` : word)]
+}
+
+const text = (args: ReadonlyArray<string>): string => ["effect-together", ...open(args).map(quoted)].join(" ")
 
 /** Tells whether a flag is on the command line itself: environment and config file apply to every run anyway. */
 export const has = (args: ReadonlyArray<string>, flag: string): boolean =>
@@ -25,13 +33,13 @@ export const again = (args: ReadonlyArray<string>): string => text(args)
 /** Writes the command line that does the same without a flag that takes a value, and with further words. */
 export const instead = (args: ReadonlyArray<string>, flag: string, ...words: ReadonlyArray<string>): string =>
   text([
-    ...args.filter((word, at) => word !== flag && args[at - 1] !== flag && !word.startsWith(`${flag}=`)),
+    ...open(args).filter((word, at, args) => word !== flag && args[at - 1] !== flag && !word.startsWith(`${flag}=`)),
     ...words
   ])
 
 /** Writes the command line that does the same again and sends failed rows, too. */
 export const retrying = (args: ReadonlyArray<string>): string =>
-  text([...args.filter((word) => word !== "--retry-errors"), "--retry-errors"])
+  text([...open(args).filter((word) => word !== "--retry-errors"), "--retry-errors"])
 
 /** Writes the command line that goes on after rows were corrected, and sends those that failed again. */
 export const corrected = (args: ReadonlyArray<string>): string =>

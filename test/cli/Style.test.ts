@@ -39,6 +39,15 @@ describe("Style", () => {
     expect(CommandLine.again(["run", "it's.jsonl"])).toBe("effect-together run 'it'\\''s.jsonl'")
   })
 
+  it("continues a command that names its input after -- by one that takes further flags", () => {
+    const args = ["run", "--max-cost", "1", "--", "-dash.jsonl"]
+    expect(CommandLine.again(args)).toBe("effect-together run --max-cost 1 ./-dash.jsonl")
+    expect(CommandLine.instead(args, "--max-cost", "--max-cost", "2")).toBe(
+      "effect-together run ./-dash.jsonl --max-cost 2"
+    )
+    expect(CommandLine.corrected(["run", "--", "-"])).toBe("effect-together run - --retry-errors --changed keep")
+  })
+
   it.live(
     "shows control characters of models, rows and paths in what the command writes",
     () =>
