@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Hint from "../domain/Hint.ts"
 import type { TogetherError } from "../domain/TogetherError.ts"
+import * as Address from "../together/transport/Address.ts"
 import * as Together from "../together/Together.ts"
 import * as Transport from "../together/transport/Transport.ts"
 import * as TransportFailure from "../together/error/TransportFailure.ts"
@@ -63,12 +64,12 @@ const key = Effect.map(
 const hasVersion = ({ pathname }: URL): boolean => /\/v\d+\/?$/.test(pathname)
 
 const address = (baseUrl: string): Check => {
-  if (!URL.canParse(baseUrl) || !/^https?:$/.test(new URL(baseUrl).protocol)) {
+  const complaint = Address.complaint(baseUrl)
+  if (complaint !== undefined) {
     return {
       name: "address",
       state: "bad",
-      text:
-        `${baseUrl} is not an http or https address. Set --base-url or TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
+      text: `${complaint}. Set --base-url or TOGETHER_BASE_URL to one like ${Together.defaults.baseUrl}`
     }
   }
   const url = new URL(baseUrl)

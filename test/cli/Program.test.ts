@@ -621,7 +621,10 @@ describe.concurrent("effect-together", () => {
       live(Effect.gen(function*() {
         const shell = Shell.open()
         const said = (url: string) => Effect.map(shell.run(["doctor", "--base-url", url]), ({ out }) => out)
-        expect(yield* said("ftp://x")).toContain("✗ address  ftp://x is not an http or https address")
+        expect(yield* said("ftp://x")).toContain("✗ address  The base URL \"ftp://x\" is not an http or https address")
+        const secret = yield* said("http://user:SECRET@127.0.0.1:9/v1?key=SECRET")
+        expect(secret).toContain("✗ address  The base URL \"http://127.0.0.1:9/v1\" comes with credentials and a query")
+        expect(secret).not.toContain("SECRET")
         expect(yield* said("http://127.0.0.1:9")).toContain("! address  http://127.0.0.1:9 does not end in a version")
         expect(yield* said("http://192.0.2.1.invalid/v1")).toContain("is not encrypted")
       })), 30_000)
