@@ -80,7 +80,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
         seen.set(row.id, row.line)
         if (held?.isAnswered(row.id) === true) plan.answered++
         else if (inBatch.some((has) => has(row))) plan.inBatches++
-        else PlanSums.addRow(plan, row, PriceTable.shippedLookup)
+        else PlanSums.addRow(plan, row, PriceTable.shippedLookup, held?.hasFailed(row.id))
       }
     }))
   if (plan.rows + plan.badCount + plan.answered + plan.inBatches === 0) {

@@ -32,6 +32,8 @@ export interface ModelPlan {
 /** Holds a plan. */
 export interface Plan {
   rows: number
+  /** Which of the rows failed in an earlier run, and are not sent again unasked. */
+  failedBefore: number
   readonly bad: Array<{ readonly line: number; readonly message: string }>
   badCount: number
   missingIds: number
@@ -45,6 +47,7 @@ export interface Plan {
 /** Makes an empty plan. */
 export const make = (): Plan => ({
   rows: 0,
+  failedBefore: 0,
   bad: [],
   badCount: 0,
   missingIds: 0,
@@ -81,12 +84,13 @@ export const addBad = (plan: Plan, line: number, message: string): void => {
 }
 
 /** Adds a row that is to be sent, or, if it would be refused, as a bad line. */
-export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup): void => {
+export const addRow = (plan: Plan, row: Row.Row, lookup: Price.Lookup, failedBefore = false): void => {
   const refusal = RowCheck.refusal(row)
   if (refusal !== undefined) return addBad(plan, row.line, `line ${row.line}: ${refusal.message}`)
   const tokens = RowTokens.estimate(row)
   const model = modelOf(plan, row.model)
   plan.rows++
+  if (failedBefore) plan.failedBefore++
   model.rows++
   model.inputTokens += tokens.inputTokens
   model.outputTokens += tokens.outputTokens

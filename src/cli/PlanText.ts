@@ -13,6 +13,7 @@ const usdOf = (cost: bigint | undefined): string | undefined => cost === undefin
 /** Makes JSON of a plan. */
 export const json = (plan: PlanSums.Plan, batches: ReadonlyArray<BatchParts.Part>, seconds: number) => ({
   rows: plan.rows,
+  failedBefore: plan.failedBefore,
   badLines: plan.badCount,
   bad: plan.bad,
   missingIds: plan.missingIds,
@@ -75,13 +76,22 @@ const table = (plan: PlanSums.Plan, style: Style.Style): string =>
 /** Says how many rows are to be sent, and which are not. */
 const sent = ({ batches, plan }: Drawn, style: Style.Style): ReadonlyArray<string> => {
   const before = plan.answered > 0 ? `, ${Format.count(plan.answered)} answered before` : ""
-  const rows = `${Format.plural(plan.rows, "row")} to send${before}`
-  if (plan.inBatches === 0) return [rows]
+  const rows = [
+    `${Format.plural(plan.rows, "row")} to send${before}`,
+    ...(plan.failedBefore > 0
+      ? [
+        style.yellow(
+          `${Format.count(plan.failedBefore)} of them failed before: run sends those with --retry-errors only`
+        )
+      ]
+      : [])
+  ]
+  if (plan.inBatches === 0) return rows
   const cost = PlanSums.costOf(batches)
   const which = batches.length === 1 ? "a batch" : Format.plural(batches.length, "batch", "batches")
   const upTo = cost === undefined ? "" : `, for up to ${Format.usd(cost)}`
   const waiting = `${Format.plural(plan.inBatches, "row")} in ${which} that an earlier run began${upTo}`
-  return [rows, style.yellow(`${waiting}: collect with --via batch`)]
+  return [...rows, style.yellow(`${waiting}: collect with --via batch`)]
 }
 
 /** Says what all models cost together, and what that leaves out or assumes. */
@@ -112,10 +122,13 @@ const wrong = ({ plan }: Drawn, style: Style.Style): ReadonlyArray<string> => [
   ...(plan.missingIds > 0
     ? [`${Format.plural(plan.missingIds, "row")} without custom_id: they get line-<number>`]
     : []),
-  ...(plan.duplicates > 0
-    ? [style.red(`${Format.plural(plan.duplicates, "row")} with a custom_id used before: not sent`)]
+  ...(plan.badCount > 0
+    ? [style.red(
+      `${Format.plural(plan.badCount, "bad line")}${
+        plan.duplicates > 0 ? `, ${Format.count(plan.duplicates)} of them with a custom_id used before` : ""
+      }: not sent`
+    )]
     : []),
-  ...(plan.badCount > 0 ? [style.red(`${Format.plural(plan.badCount, "bad line")}: not sent`)] : []),
   ...plan.bad.map(({ message }) => `  ${message}`),
   ...(plan.badCount > plan.bad.length ? [`  … and ${Format.count(plan.badCount - plan.bad.length)} more`] : [])
 ]

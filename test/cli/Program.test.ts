@@ -370,6 +370,7 @@ describe.concurrent("effect-together", () => {
         expect(code).toBe(3)
         expect(out).toContain("openai/gpt-oss-20b")
         expect(out).toContain("line 11 is not JSON")
+        expect(out).toContain("2 bad lines, 1 of them with a custom_id used before: not sent")
         expect(out).toContain("line 12: custom_id \"r1\" was used on line 1 already")
         expect(out).toContain("about 10 s")
         const plan = JSON.parse((yield* shell.run(["plan", input, "--json"])).out) as {
@@ -432,6 +433,30 @@ describe.concurrent("effect-together", () => {
         expect(left.out).toContain("2 rows to send, 4 answered before")
         expect((yield* shell.run(["plan", some, "--sample", "3", "--json"])).out).toContain("\"rows\"")
       })), 30_000)
+
+    it.effect(
+      "tells which rows have failed before, for run sends them when asked to only",
+      () =>
+        live(Effect.gen(function*() {
+          const shell = Shell.open()
+          const input = shell.write("in.jsonl", Shell.prompts(4))
+          const faults = [{ probability: 1, kind: 400 }]
+          const config = shell.write("c.json", JSON.stringify({ unknownModels: "accept", faults }))
+          const flags = ["--emulator", "-o", shell.path("in.results.jsonl")]
+          yield* shell.run(["run", input, ...flags, "--range", "1:3", "--emulator-config", config])
+          const { out } = yield* shell.run(["plan", input])
+          expect(out).toContain("4 rows to send\n3 of them failed before: run sends those with --retry-errors only\n")
+          expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({
+            rows: 4,
+            failedBefore: 3
+          })
+          expect((yield* shell.run(["run", input, ...flags])).err).toContain("1 answered · 3 failed")
+          const { out: asked } = yield* shell.run(["run", input, ...flags, "--retry-errors", "--json"])
+          expect(JSON.parse(asked)).toMatchObject({ rows: { ok: 4, answeredNow: 3 } })
+          expect((yield* shell.run(["plan", input])).out).not.toContain("failed before")
+        })),
+      30_000
+    )
 
     it.effect("computes with the limits that a run has learned", () =>
       live(Effect.gen(function*() {

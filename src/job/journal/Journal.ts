@@ -289,6 +289,8 @@ export const open = Effect.fnUntraced(function*(
 export interface Held extends Readonly<Scan.Sums> {
   /** Tells whether it holds an answer to a row. */
   readonly isAnswered: (id: string) => boolean
+  /** Tells whether a row has failed, which is not sent again unasked. */
+  readonly hasFailed: (id: string) => boolean
   readonly notes: Journal["notes"]
   /** Who answered the rows, where somebody said. */
   readonly target: string | undefined
@@ -305,5 +307,12 @@ export const peek = Effect.fnUntraced(function*(
   path: string
 ): Effect.fn.Return<Held, JournalError, FileSystem.FileSystem> {
   const { index, notes, sums, target } = yield* Scan.take(yield* FileSystem.FileSystem, path, false)
-  return { ...sums, isAnswered: (id) => (index.get(id) & Scan.badBits) === Scan.okBit, notes, target }
+  const bitsOf = (id: string) => (index.get(id) & Scan.badBits) >>> 0
+  return {
+    ...sums,
+    isAnswered: (id) => bitsOf(id) === Scan.okBit,
+    hasFailed: (id) => bitsOf(id) === Scan.failedBit,
+    notes,
+    target
+  }
 })
