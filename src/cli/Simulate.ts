@@ -17,7 +17,7 @@ import * as Job from "../job/Job.ts"
 import * as Report from "../job/Report.ts"
 import type * as Row from "../job/Row.ts"
 import * as Sender from "../job/Sender.ts"
-import * as Stop from "../job/Stop.ts"
+import type * as Stop from "../job/Stop.ts"
 import * as SimulatedProvider from "../testing/SimulatedProvider.ts"
 import * as Simulation from "../testing/Simulation.ts"
 import * as VirtualClock from "../testing/VirtualClock.ts"
@@ -90,7 +90,8 @@ const isClosed = (state: Simulation.State): boolean =>
 const outOfCredit: Stop.Stop = {
   _tag: "Refused",
   error: new TogetherError.InsufficientCreditsError({
-    message: "The account has no credit (402), and no purchase follows: waiting would never end. Set a higher --balance, " +
+    message:
+      "The account has no credit (402), and no purchase follows: waiting would never end. Set a higher --balance, " +
       "or give credits topUps or autoRecharge in --config."
   })
 }

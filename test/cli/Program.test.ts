@@ -434,30 +434,6 @@ describe.concurrent("effect-together", () => {
         expect((yield* shell.run(["plan", some, "--sample", "3", "--json"])).out).toContain("\"rows\"")
       })), 30_000)
 
-    it.effect(
-      "tells which rows have failed before, for run sends them when asked to only",
-      () =>
-        live(Effect.gen(function*() {
-          const shell = Shell.open()
-          const input = shell.write("in.jsonl", Shell.prompts(4))
-          const faults = [{ probability: 1, kind: 400 }]
-          const config = shell.write("c.json", JSON.stringify({ unknownModels: "accept", faults }))
-          const flags = ["--emulator", "-o", shell.path("in.results.jsonl")]
-          yield* shell.run(["run", input, ...flags, "--range", "1:3", "--emulator-config", config])
-          const { out } = yield* shell.run(["plan", input])
-          expect(out).toContain("4 rows to send\n3 of them failed before: run sends those with --retry-errors only\n")
-          expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({
-            rows: 4,
-            failedBefore: 3
-          })
-          expect((yield* shell.run(["run", input, ...flags])).err).toContain("1 answered · 3 failed")
-          const { out: asked } = yield* shell.run(["run", input, ...flags, "--retry-errors", "--json"])
-          expect(JSON.parse(asked)).toMatchObject({ rows: { ok: 4, answeredNow: 3 } })
-          expect((yield* shell.run(["plan", input])).out).not.toContain("failed before")
-        })),
-      30_000
-    )
-
     it.effect("computes with the limits that a run has learned", () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()
@@ -494,24 +470,6 @@ describe.concurrent("effect-together", () => {
         const patient = yield* shell.run(["simulate", input, "--config", config, "--on-credits", "wait"])
         expect(patient.code).toBe(0)
         expect(patient.out).toMatch(/makespan\s+1 min/)
-      })), 30_000)
-
-    it.effect("ends where it waits for credit that never comes, and says so", () =>
-      live(Effect.gen(function*() {
-        const shell = Shell.open()
-        const input = shell.write("in.jsonl", Shell.prompts(90))
-        const never = (credits: unknown) => {
-          const config = shell.write("c.json", JSON.stringify({ unknownModels: "accept", credits }))
-          return shell.run(["simulate", input, "--config", config, "--on-credits", "wait"])
-        }
-        const topUps = [{ at: 60, usd: 0.00006 }]
-        const spent = yield* never({ balanceUsd: 0.00002, topUps, purchaseLagSeconds: 30, accessLagSeconds: 30 })
-        expect([spent.code, spent.out]).toEqual([4, expect.stringMatching(/makespan +[2-9] min/)])
-        const suspended = yield* never({ balanceUsd: 1, suspended: true })
-        for (const { code, out } of [spent, suspended]) {
-          expect([code, out]).toEqual([4, expect.stringContaining("no purchase follows: waiting would never end")])
-          expect(out).not.toContain("With --on-credits wait")
-        }
       })), 30_000)
 
     it.effect("gives the same outcome for the same seed, in virtual time", () =>

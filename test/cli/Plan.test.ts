@@ -1,0 +1,32 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+describe("plan", () => {
+  it.effect(
+    "tells which rows have failed before, for run sends them when asked to only",
+    () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(4))
+        const faults = [{ probability: 1, kind: 400 }]
+        const config = shell.write("c.json", JSON.stringify({ unknownModels: "accept", faults }))
+        const flags = ["--emulator", "-o", shell.path("in.results.jsonl")]
+        yield* shell.run(["run", input, ...flags, "--range", "1:3", "--emulator-config", config])
+        const { out } = yield* shell.run(["plan", input])
+        expect(out).toContain("4 rows to send\n3 of them failed before: run sends those with --retry-errors only\n")
+        expect(JSON.parse((yield* shell.run(["plan", input, "--json"])).out)).toMatchObject({
+          rows: 4,
+          failedBefore: 3
+        })
+        expect((yield* shell.run(["run", input, ...flags])).err).toContain("1 answered · 3 failed")
+        const { out: asked } = yield* shell.run(["run", input, ...flags, "--retry-errors", "--json"])
+        expect(JSON.parse(asked)).toMatchObject({ rows: { ok: 4, answeredNow: 3 } })
+        expect((yield* shell.run(["plan", input])).out).not.toContain("failed before")
+      })),
+    30_000
+  )
+})

@@ -1,0 +1,26 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import * as Shell from "./Shell.ts"
+
+const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
+
+describe("simulate", () => {
+  it.effect("ends where it waits for credit that never comes, and says so", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write("in.jsonl", Shell.prompts(90))
+      const never = (credits: unknown) => {
+        const config = shell.write("c.json", JSON.stringify({ unknownModels: "accept", credits }))
+        return shell.run(["simulate", input, "--config", config, "--on-credits", "wait"])
+      }
+      const topUps = [{ at: 60, usd: 0.00006 }]
+      const spent = yield* never({ balanceUsd: 0.00002, topUps, purchaseLagSeconds: 30, accessLagSeconds: 30 })
+      expect([spent.code, spent.out]).toEqual([4, expect.stringMatching(/makespan +[2-9] min/)])
+      const suspended = yield* never({ balanceUsd: 1, suspended: true })
+      for (const { code, out } of [spent, suspended]) {
+        expect([code, out]).toEqual([4, expect.stringContaining("no purchase follows: waiting would never end")])
+        expect(out).not.toContain("With --on-credits wait")
+      }
+    })), 30_000)
+})
