@@ -1,5 +1,5 @@
 /**
- * Rounds to whole numbers and ignores the rounding errors of doubles: 10 × (1 − 20 / 50) is 6.000000000000001.
+ * Rounds to whole numbers and ignores the rounding errors of doubles: 10 × (1 − 0.02 / 0.05) is 6.000000000000001.
  *
  * What lies within `1e-9` of a whole number, or within a few units in the last place of a large one, is that number.
  */

@@ -34,6 +34,7 @@
 import * as ConcurrencyLimit from "./ConcurrencyLimit.ts"
 import * as ExpAverage from "./ExpAverage.ts"
 import * as OptionCheck from "../OptionCheck.ts"
+import * as Rounding from "../Rounding.ts"
 import * as SampleWindow from "../SampleWindow.ts"
 
 /** Configures a limit. */
@@ -242,7 +243,7 @@ const median = (recent: ReadonlyArray<number>, size: number): number => {
 const aim = (state: State, full: boolean): readonly [number, ConcurrencyLimit.Reason] => {
   const { baselineRtt, estimate, observations, settings, smoothedRtt } = state
   const lg = ConcurrencyLimit.log10Step(estimate)
-  const queue = Math.ceil(estimate * (1 - baselineRtt.value / smoothedRtt.value))
+  const queue = Rounding.ceil(estimate * (1 - baselineRtt.value / smoothedRtt.value))
   const used = observations.filter((observation) => observation.inFlight > 0)
   const throughput = correlation(used.map((o) => [o.inFlight, o.inFlight / o.rtt]), settings.warmup)
   const latency = correlation(used.map((o) => [o.inFlight, o.rtt]), settings.warmup)

@@ -90,6 +90,12 @@ describe("FailsafeLimit", () => {
 
     const flat = { ...eachCall, warmup: 4, smoothed: 1, baselineAge: 1, baselineSeconds: 0, initial: 20 }
 
+    it("takes no rounding error for one more in the queue", () => {
+      const options = { ...eachCall, initial: 10, baselineSeconds: 0.02, baselineAge: 1e300 }
+      const { decisions } = play(options, [[0.05, 10]])
+      expect(decisions[0]).toEqual({ _tag: "Held", from: 10, to: 10, reason: "queue-in-bounds" })
+    })
+
     it("falls when throughput falls as more is in flight", () => {
       // rtt grows faster than what is in flight.
       const { decisions } = play(flat, [[1, 20], [1.3, 24], [1.9, 28], [2.8, 34], [4.5, 40]])
