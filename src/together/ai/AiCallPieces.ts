@@ -65,7 +65,7 @@ export const of = (said: Fields): ReadonlyArray<Piece> =>
 const isComplete = (text: string): boolean => text.trimEnd().endsWith("}") && Result.isSuccess(parseArguments(text))
 
 /** Tells whether a piece that names a call begins another one than the call that its index or its order points to. */
-export const beginsAnother = (held: Slot, piece: Piece): boolean => {
+const beginsAnother = (held: Slot, piece: Piece): boolean => {
   // a model that numbers all its calls 0 tells them apart by their ids
   if (piece.id !== undefined && held.wireId !== undefined) return piece.id !== held.wireId
   if (held.name === "") return false
@@ -78,7 +78,7 @@ export const beginsAnother = (held: Slot, piece: Piece): boolean => {
 /**
  * Tells whether a piece repeats the whole call, which some models do at the end. Before the end, only an id proves it.
  */
-export const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
+const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
   (piece.id === undefined ? finished && piece.index !== undefined : piece.id === held.wireId) &&
   piece.name === held.name && piece.arguments === held.arguments && isComplete(held.arguments)
 
@@ -86,7 +86,7 @@ export const repeats = (held: Slot, piece: Piece, finished: boolean): boolean =>
  * Tells whether a piece continues a name that came in part. If the first piece had an id, a new call would have one
  * too.
  */
-export const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
+const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<string>): boolean => {
   if (piece.name === undefined || held.name === "" || held.arguments !== "") return false
   if (piece.id === undefined ? piece.name === held.name : piece.id !== held.wireId) return false
   // two names of tools are two calls, unless an id makes them one
@@ -94,4 +94,58 @@ export const continuesName = (held: Slot, piece: Piece, offered: ReadonlySet<str
   if (offered.has(held.name + piece.name)) return !apart
   return (piece.id !== undefined || piece.index !== undefined) &&
     (held.wireId !== undefined && piece.name !== held.name && piece.arguments === "" && !offered.has(held.name))
+}
+
+/** Puts the calls of one streamed answer together. */
+export interface Calls {
+  /** Holds the calls that have begun, in order. */
+  readonly begun: ReadonlyArray<Slot>
+  /** Finds the call of a piece, with its name; nothing where the piece repeats one. The arguments are left to the caller. */
+  readonly take: (piece: Piece, finished: boolean) => Slot | undefined
+}
+
+/**
+ * Begins without a call.
+ *
+ * @param offered names the tools
+ * @param idPrefix begins the ids of calls that come without one
+ */
+export const make = (offered: ReadonlySet<string>, idPrefix: string): Calls => {
+  const begun: Array<Slot> = []
+  const byIndex = new Map<number, Slot>()
+
+  const heldFor = ({ id, index }: Piece): Slot | undefined =>
+    index !== undefined
+      ? byIndex.get(index)
+      : id !== undefined
+      ? begun.find((slot) => slot.wireId === id)
+      : begun.at(-1)
+
+  const begin = ({ id, index }: Piece): Slot => {
+    const slot: Slot = {
+      id: id ?? `${idPrefix}-${begun.length}`,
+      wireId: id,
+      name: "",
+      arguments: "",
+      announced: false
+    }
+    begun.push(slot)
+    if (index !== undefined) byIndex.set(index, slot)
+    return slot
+  }
+
+  return {
+    begun,
+    take: (piece, finished) => {
+      const held = heldFor(piece)
+      if (held !== undefined && repeats(held, piece, finished)) return undefined
+      if (held !== undefined && continuesName(held, piece, offered)) {
+        held.name += piece.name
+        return held
+      }
+      const slot = held === undefined || (piece.name !== undefined && beginsAnother(held, piece)) ? begin(piece) : held
+      if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
+      return slot
+    }
+  }
 }

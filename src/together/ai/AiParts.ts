@@ -38,7 +38,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Usage from "../../domain/Usage.ts"
 import * as AiCallPieces from "./AiCallPieces.ts"
-import type { Piece, Slot } from "./AiCallPieces.ts"
+import type { Slot } from "./AiCallPieces.ts"
 import * as AiNulls from "./AiNulls.ts"
 import * as Chat from "../Chat.ts"
 import * as Json from "../Json.ts"
@@ -102,7 +102,7 @@ const finishReason = (wire: unknown, callsTools: boolean): Response.FinishReason
 }
 
 /** Says that a text is not JSON because the answer was cut off, which effect/ai, with only the text, cannot see. */
-const cutObject = (text: string, { inputTokens, outputTokens }: typeof Response.Usage.Encoded): Reason =>
+const cutObject = (text: string, { inputTokens, outputTokens }: typeof Response.Usage.Encoded) =>
   new AiError.StructuredOutputError({
     description: "The answer was cut off at its length, before its JSON was whole: raise max_tokens.",
     responseText: text,
@@ -233,7 +233,7 @@ export const fromResponse = Effect.fnUntraced(function*(
     parts.push(yield* toolCall({ id, name, arguments: args }, asked, choice?.finish_reason))
   }
   if (asked.object && finish.reason === "length" && calls.length === 0 && Json.parse(text) === undefined) {
-    return yield* Effect.fail(cutObject(text, finish.usage))
+    return yield* cutObject(text, finish.usage)
   }
   parts.push(finish)
   return parts
@@ -252,8 +252,7 @@ interface Assembler {
 /** Makes an assembler for one streamed answer. */
 export const assembler = (asked: Asked): Assembler => {
   const offered = new Set(asked.tools.map((tool) => tool.name))
-  const slots: Array<Slot> = []
-  const byIndex = new Map<number, Slot>()
+  const calls = AiCallPieces.make(offered, asked.idPrefix)
   let begun = false
   let block: { readonly type: "text" | "reasoning"; readonly id: string } | undefined
   let blocks = 0
@@ -275,40 +274,6 @@ export const assembler = (asked: Asked): Assembler => {
     into.push({ type: `${type}-delta`, id: block.id, delta })
   }
 
-  const heldFor = ({ id, index }: Piece): Slot | undefined =>
-    index !== undefined
-      ? byIndex.get(index)
-      : id !== undefined
-      ? slots.find((slot) => slot.wireId === id)
-      : slots.at(-1)
-
-  const begin = ({ id, index }: Piece): Slot => {
-    const slot: Slot = {
-      id: id ?? `${asked.idPrefix}-${slots.length}`,
-      wireId: id,
-      name: "",
-      arguments: "",
-      announced: false
-    }
-    slots.push(slot)
-    if (index !== undefined) byIndex.set(index, slot)
-    return slot
-  }
-
-  const pushCall = (piece: Piece, into: Array<Response.StreamPartEncoded>): void => {
-    const held = heldFor(piece)
-    if (held !== undefined && AiCallPieces.repeats(held, piece, reason !== undefined)) return
-    if (held !== undefined && AiCallPieces.continuesName(held, piece, offered)) {
-      held.name += piece.name
-      return add(held, piece.arguments, into)
-    }
-    const slot = held === undefined || (piece.name !== undefined && AiCallPieces.beginsAnother(held, piece))
-      ? begin(piece)
-      : held
-    if (slot.name === "" && piece.name !== undefined) slot.name = piece.name
-    add(slot, piece.arguments, into)
-  }
-
   const announce = (slot: Slot, into: Array<Response.StreamPartEncoded>): void => {
     if (slot.announced) return
     slot.announced = true
@@ -327,7 +292,7 @@ export const assembler = (asked: Asked): Assembler => {
     if (delta !== "") into.push({ type: "tool-params-delta", id: slot.id, delta })
   }
 
-  const finish = () => finishPart(reason, slots.length > 0, counts, [...warnings])
+  const finish = () => finishPart(reason, calls.begun.length > 0, counts, [...warnings])
 
   return {
     push: (chunk, into) => {
@@ -349,13 +314,16 @@ export const assembler = (asked: Asked): Assembler => {
       const pieces = AiCallPieces.of(delta)
       if (pieces.length === 0) return
       endBlock(into)
-      for (const piece of pieces) pushCall(piece, into)
+      for (const piece of pieces) {
+        const slot = calls.take(piece, reason !== undefined)
+        if (slot !== undefined) add(slot, piece.arguments, into)
+      }
     },
     finish,
     end: Effect.gen(function*() {
       const parts: Array<Response.StreamPartEncoded> = []
       endBlock(parts)
-      for (const slot of slots) {
+      for (const slot of calls.begun) {
         const call = yield* toolCall(slot, asked, reason)
         announce(slot, parts)
         parts.push({ type: "tool-params-end", id: slot.id }, call)
