@@ -83,7 +83,7 @@ export * as Hedge from "./guard/Hedge.ts"
 export * as Fallback from "./guard/Fallback.ts"
 
 // Money
-/** Budgets: what may be spent, counted apart per run, day, key or label, and nested. */
+/** Budgets: what may be spent, counted apart per run, day, account or label, and nested. */
 export * as Budget from "./policy/Budget.ts"
 /** Price sheets, and what work costs by them: before it is done as a range, after it as one amount. */
 export * as Price from "./policy/Price.ts"
@@ -113,7 +113,7 @@ export * as ResponseCache from "./job/ResponseCache.ts"
 export * as Selection from "./job/Selection.ts"
 /** What a job does with the failures that its client's retries did not cure. */
 export * as Patience from "./job/Patience.ts"
-/** Why a job ended before its input did. */
+/** Why a job left rows undone: it ended before its input did, or did not send some of the rows that it read. */
 export * as Stop from "./job/Stop.ts"
 /** The ways a job can break, apart from the rows' own failures. */
 export * as JobError from "./job/JobError.ts"
