@@ -13,7 +13,7 @@
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Outage from "./LaneOutage.ts"
-import { type Debt, type Decision, defaults, type State, type Ticket } from "./LaneState.ts"
+import { type Debt, defaults, type State, type Ticket } from "./LaneState.ts"
 import * as Spacing from "./LaneSpacing.ts"
 import * as Use from "./LaneUse.ts"
 import * as Silence from "../Silence.ts"
@@ -149,12 +149,19 @@ export const saved = (
 
 /** Gives a request back that the provider did not count: the slot may be used at once. */
 export const returnRequest = (state: State, ticket: Ticket, now: number): State =>
-  placeBack({ ...state, requests: AdaptiveRate.withdraw(state.requests, 1, ticket.at) }, ticket, now)
+  placeBack(
+    {
+      ...state,
+      requests: AdaptiveRate.withdraw(state.requests, 1, ticket.at),
+      requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now)
+    },
+    ticket,
+    now
+  )
 
 /** Gives the place of a request back, as far as the bucket has room for it. */
 const placeBack = (state: State, ticket: Ticket, now: number): State => ({
   ...state,
-  requestMirror: state.requestMirror && BucketMirror.credit(state.requestMirror, ticket.seq, 1, 1, now),
   spacing: Spacing.giveBack(state.spacing, ticket.seq, requestPace(state, now), now),
   requestDebt: {
     units: Math.max(-returnable(state.requests), rebased(state.requestDebt, requestPace(state, now), now, false) - 1),
@@ -162,14 +169,20 @@ const placeBack = (state: State, ticket: Ticket, now: number): State => ({
   }
 })
 
-/** Gives tokens back, or takes more where they are below 0; a second's worth of credit at the most. */
-export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: number): State => {
-  if (tokens === 0) return state
-  const counted: State = {
-    ...state,
-    tokens: AdaptiveRate.correct(state.tokens, -tokens),
-    tokenMirror: state.tokenMirror && BucketMirror.credit(state.tokenMirror, ticket.seq, ticket.tokens, tokens, now)
-  }
+/** Gives tokens back, or takes more where they are below 0. */
+export const returnTokens = (state: State, ticket: Ticket, tokens: number, now: number): State =>
+  tokens === 0 ? state : tokensBack(
+    {
+      ...state,
+      tokenMirror: state.tokenMirror && BucketMirror.credit(state.tokenMirror, ticket.seq, ticket.tokens, tokens, now)
+    },
+    tokens,
+    now
+  )
+
+/** Pays tokens back to what is owed; a second's worth of credit at the most. */
+const tokensBack = (state: State, tokens: number, now: number): State => {
+  const counted: State = { ...state, tokens: AdaptiveRate.correct(state.tokens, -tokens) }
   if (!state.tokensPaced) return counted
   const rate = tokenPace(state)
   const debt = tokensOwed(state, now, false)
@@ -233,46 +246,40 @@ export const returnAll = (state: State, ticket: Ticket, now: number): State =>
   returnTokens(returnRequest(state, ticket, now), ticket, ticket.tokens, now)
 
 /**
- * Gives all back that an attempt took that failed. Of many that fail at once a few are sent again at once, and others no
- * faster than a few times the learned rate, so that an outage that begins with them is seen first; the rest is made up for.
+ * Gives all back that an attempt took that failed, unless that is used up. Of many that fail at once a few are sent again at
+ * once, and others no faster than a few times the learned rate, so that an outage that begins with them is seen first; the
+ * rest is made up for.
  */
-export const returnFailed = (state: State, ticket: Ticket, now: number): State => {
-  const requests = AdaptiveRate.failed(state.requests, 1, ticket.at)
-  const returned = placeBack(returnTokens({ ...state, requests }, ticket, ticket.tokens, now), ticket, now)
-  const units = Math.max(0, unpaid(state.resent, defaults.resentPace * requests.rate, now)) + 1
-  if (units <= defaults.resent) return { ...returned, requests, resent: { units, at: now } }
-  const { requestDebt } = state
-  return { ...returned, requests, requestDebt, requestsOwed: state.requestsOwed + 1 }
+export const fail = (before: State, ticket: Ticket, now: number): State => {
+  const { areCounted } = before.requests.failures
+  const { requestMirror, tokenMirror } = before
+  const state: State = {
+    ...before,
+    requests: AdaptiveRate.failed(before.requests, 1, ticket.at),
+    requestMirror: requestMirror && BucketMirror.fail(requestMirror, ticket.seq, 1, areCounted, now),
+    tokenMirror: tokenMirror && BucketMirror.fail(tokenMirror, ticket.seq, ticket.tokens, areCounted, now)
+  }
+  if (areCounted) return state
+  const returned = placeBack(tokensBack(state, ticket.tokens, now), ticket, now)
+  const units = Math.max(0, unpaid(state.resent, defaults.resentPace * state.requests.rate, now)) + 1
+  return units <= defaults.resent
+    ? { ...returned, resent: { units, at: now } }
+    : { ...returned, requestDebt: state.requestDebt, requestsOwed: state.requestsOwed + 1 }
 }
 
-/** Goes on with limits of so many times as many units: what fails proved to use them up, or not to. */
-export const rescaled = (
-  state: State,
-  times: number,
-  reason: AdaptiveRate.Reason,
-  now: number
-): readonly [ReadonlyArray<Decision>, State] => {
-  const [request, requests, requestMirror] = scaled(state.requests, state.requestMirror, times, reason, now)
-  const [token, tokens, tokenMirror] = scaled(state.tokens, state.tokenMirror, times, reason, now)
-  const decisions: Array<Decision> = []
-  if (request !== undefined) decisions.push({ subject: "requests", ...request })
-  if (token !== undefined) decisions.push({ subject: "tokens", ...token })
-  return [decisions, { ...state, requests, requestMirror, tokens, tokenMirror }]
-}
-
-const scaled = (
-  rate: AdaptiveRate.State,
-  mirror: BucketMirror.State | undefined,
-  times: number,
-  reason: AdaptiveRate.Reason,
-  now: number
-): readonly [AdaptiveRate.Move | undefined, AdaptiveRate.State, BucketMirror.State | undefined] => {
-  const [move, alone] = AdaptiveRate.rescaled(rate, times, reason, now)
-  if (mirror === undefined) return [move, alone, undefined]
-  const next = BucketMirror.rescaled(mirror, times)
-  // whoever paces it, a rate has to know what counts
-  const learned = followed({ ...rate, failures: alone.failures }, next)
-  return [{ from: rate.rate, to: learned.rate, reason }, learned, next]
+/** Takes what fails the other way from now on: the mirrors that always did are believed. */
+export const swapped = (state: State): State => {
+  const { failures } = state.requests
+  const requests = { ...state.requests, failures: { ...failures, score: 0, areCounted: !failures.areCounted } }
+  const requestMirror = state.requestMirror && BucketMirror.swapped(state.requestMirror)
+  const tokenMirror = state.tokenMirror && BucketMirror.swapped(state.tokenMirror)
+  return {
+    ...state,
+    requestMirror,
+    tokenMirror,
+    requests: followed(requests, requestMirror),
+    tokens: followed(state.tokens, tokenMirror)
+  }
 }
 
 /** Lets silence about what was sent teach the mirrors. */

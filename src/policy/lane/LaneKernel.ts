@@ -10,7 +10,7 @@
  *
  * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins. Before the first of them there are
  * 200 attempts under way at most. What fails is given back until the
- * refusals tell that it is used up (`LaneFailures`).
+ * refusals tell that it is used up (`rate/Failures`).
  *
  * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |
@@ -42,7 +42,6 @@ import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import { epsilon, quantumSeconds } from "../ClockTick.ts"
 import * as Budget from "./LaneBudget.ts"
-import * as Failures from "./LaneFailures.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
@@ -212,7 +211,6 @@ export const admit = (
     estimated,
     count,
     awaited: awaited ? overdue.head : -1,
-    excess: Failures.excess(state.failures),
     requestsBefore: state.requests.traffic.sent,
     tokensBefore: state.tokens.traffic.sent
   }
@@ -230,7 +228,6 @@ export const admit = (
     resumedWith: state.resumed ? state.resumedWith : seq,
     inFlight: InFlight.send(state.inFlight, seq, count, now),
     outage: Outage.send(state.outage, seq, now),
-    failures: Failures.send(state.failures),
     overdue,
     count,
     next: seq + 1,
@@ -266,9 +263,9 @@ export const settle = (
   const ended: State = { ...state, inFlight: InFlight.ended(state.inFlight, ticket.seq) }
   switch (sample._tag) {
     case "Overloaded":
-      return failed(spent(ended, ticket, now), ticket, now, sample.retryAfter)
+      return failed(Budget.fail(ended, ticket, now), ticket, now, sample.retryAfter)
     case "Failed":
-      return failed(spent(ended, ticket, now), ticket, now, undefined)
+      return failed(Budget.fail(ended, ticket, now), ticket, now, undefined)
     case "TimedOut": {
       // a provider that is down says nothing of how many it bears, but for what was sent before it fell silent
       const { down, silent, since } = state.outage
@@ -293,14 +290,6 @@ export const settle = (
       )
     }
   }
-}
-
-/** Gives back what an attempt took that failed, unless that is used up. */
-const spent = (before: State, ticket: Ticket, now: number): State => {
-  const state = before.outage.down ? before : { ...before, failures: Failures.fail(before.failures) }
-  return state.failures.counted
-    ? { ...state, requests: AdaptiveRate.failed(state.requests, 1, ticket.at) }
-    : Budget.returnFailed(state, ticket, now)
 }
 
 /** Counts one more end, that nobody can read or that is known; those before it count the less. */

@@ -10,7 +10,6 @@ import * as Use from "../rate/Use.ts"
 import * as BucketBounds from "../rate/BucketBounds.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
 import * as Budget from "./LaneBudget.ts"
-import * as Failures from "./LaneFailures.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import * as Marks from "./LaneMarks.ts"
 import * as Stray from "./LaneStray.ts"
@@ -21,47 +20,6 @@ type Limit = Marks.Limit
 
 /** Learns from a refusal. */
 export const refuse = (
-  before: State,
-  ticket: Ticket,
-  sample: Throttled,
-  now: number
-): readonly [ReadonlyArray<Decision>, State] =>
-  weighed(before, ticket, sample, ofLimit(before, ticket, sample, now), now)
-
-/**
- * Learns from a refusal whether what fails is used up: where only that explains the refusals, or where they follow failures.
- * If so the limits are that much higher: they admit it as well.
- */
-const weighed = (
-  before: State,
-  ticket: Ticket,
-  { scope }: Throttled,
-  [decisions, after]: readonly [ReadonlyArray<Decision>, State],
-  now: number
-): readonly [ReadonlyArray<Decision>, State] => {
-  // one of an episode that was answered says nothing more
-  const isOld = ticket.at <= Math.max(before.requests.cutAt, before.tokens.cutAt)
-  if (scope === "concurrency" || isOld) return [decisions, after]
-  const { areCounted } = after.requests.failures
-  if (areCounted !== before.requests.failures.areCounted) {
-    // the rate is learned anew from what explains the refusals by itself
-    const reason = areCounted ? "failures-counted" : "failures-free"
-    const { rate } = after.requests
-    const told: Decision = { subject: "requests", from: rate, to: rate, reason }
-    return [[...decisions, told], { ...after, failures: { ...after.failures, counted: areCounted, doubt: 0 } }]
-  }
-  const failures = Failures.refuse(after.failures, ticket.excess)
-  const state = { ...after, failures }
-  if (failures.counted === before.failures.counted) return [decisions, state]
-  const through = 1 - Failures.share(failures)
-  const [moves, next] = failures.counted
-    ? Budget.rescaled(state, 1 / through, "failures-counted", now)
-    : Budget.rescaled(state, through, "failures-free", now)
-  return [[...decisions, ...moves], next]
-}
-
-/** Learns which limit it was, and what that is. */
-const ofLimit = (
   before: State,
   ticket: Ticket,
   sample: Throttled,
@@ -224,7 +182,11 @@ const mirrored = (
   const from = Number.isFinite(rate.rate) ? rate.rate : Math.max(to, state.requests.rate * state.meanTokens)
   const move = from === to ? undefined : { from, to, reason }
   const marks = Marks.add(state.marks, { at: ticket.at, ...admitted, empty: of })
-  return [move, put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)]
+  const learned = put({ ...state, marks }, of, { ...counted, phase: "hold", rate: to, limit: to, cutAt: now }, next)
+  if (!BucketMirror.isDoubted(next)) return [move, learned]
+  const swapped = Budget.swapped(learned)
+  const told = swapped.requests.failures.areCounted ? "failures-counted" : "failures-free"
+  return [{ from, to: swapped[of].rate, reason: told }, swapped]
 }
 
 /** Reads the highest rate that explains the last refusals, where enough of them agree. */

@@ -6,7 +6,6 @@
 import type { RateLimitScope } from "../../domain/TogetherError.ts"
 import * as AdaptiveRate from "../rate/AdaptiveRate.ts"
 import * as BucketMirror from "../mirror/BucketMirror.ts"
-import * as Failures from "./LaneFailures.ts"
 import * as InFlight from "./LaneInFlight.ts"
 import type * as Marks from "./LaneMarks.ts"
 import * as Outage from "./LaneOutage.ts"
@@ -145,8 +144,6 @@ export interface State {
   /** Whether refusals come at any rate. */
   readonly stray: Stray.State
   readonly outage: Outage.State
-  /** Whether what fails uses up a place. */
-  readonly failures: Failures.State
   /** Attempts that ended of late: in a way that is known, and in one that nobody can read. */
   readonly read: number
   readonly unread: number
@@ -180,8 +177,6 @@ export interface Ticket {
   readonly count: number
   /** Its number among the first attempts of calls, whose answers are awaited; -1 for a later one. */
   readonly awaited: number
-  /** By how many deviations more than usual had failed of late when it was sent. */
-  readonly excess: number
   /** Units sent before it. */
   readonly requestsBefore: number
   readonly tokensBefore: number
@@ -220,7 +215,6 @@ export const make = (options: Options = {}, now = 0): State => {
     beforeSuspicion: undefined,
     stray: Stray.initial,
     outage: Outage.initial,
-    failures: Failures.initial,
     read: 0,
     unread: 0,
     overdue: Overdue.initial,

@@ -74,6 +74,8 @@ export interface Guesses {
   readonly lowest: number
   /** Jitter drawn so far. */
   readonly draws: number
+  /** The logarithm of how likely they found what happened since the last refusal. */
+  readonly evidence: number
 }
 
 /** One guess. */
@@ -120,7 +122,8 @@ const collect = (
     surplus: nothing,
     weights: even,
     rate: logarithms(rates, even).rate,
-    draws: defaults.count
+    draws: defaults.count,
+    evidence: 0
   }
 }
 
@@ -251,17 +254,6 @@ export const told = (guesses: Guesses, limit: number): Guesses => ({
   rate: limit,
   spread: defaults.told
 })
-
-/** Takes every rate to be so many times as high. */
-export const rescaled = (guesses: Guesses, times: number): Guesses => {
-  const rates = guesses.rates.map((rate) => rate * times)
-  return {
-    ...guesses,
-    rates,
-    levels: guesses.levels.map((level, i) => guesses.windows[i]! ? room(rates[i]!, guesses.counted) : level * times),
-    rate: guesses.rate * times
-  }
-}
 
 /** What guesses have in their buckets and windows, on the way through time. */
 interface Levels {

@@ -21,6 +21,9 @@
  * The interval doubles with each probe that finds nothing. Probes are eager, more often and faster, after the limit fell
  * or rose.
  *
+ * From the first failure on a mirror carries another, which takes what fails the other way: one takes it back, the other
+ * counts it. Each sums up how likely it found what happened, and the one that explains the refusals better is believed.
+ *
  * Everything is plain data, `now` is seconds.
  */
 import * as Guesses from "./BucketGuesses.ts"
@@ -46,8 +49,16 @@ export const depth = (state: State): Guesses.Depth | undefined => {
 
 const noise = (state: State): number => Math.max(1e-9, Guesses.defaults.noise * state.mean, state.blur)
 
+/** Moves a mirror, and the other that it carries. */
+const both = (state: State, move: (one: State) => State): State => {
+  const own = move(state)
+  const other = state.other && move(state.other)
+  return other === own.other ? own : { ...own, other }
+}
+
 /** Takes what is under way to be counted wrongly by so many units: what the provider says of a guess weighs less. */
-export const blurred = (state: State, units: number): State => units === state.blur ? state : { ...state, blur: units }
+export const blurred = (state: State, units: number): State =>
+  both(state, (one) => units === one.blur ? one : { ...one, blur: units })
 
 const paced = (state: State, now: number): Partial<State> => {
   if (state.probing >= 0) return { probing: state.probing + 1 }
@@ -57,13 +68,14 @@ const paced = (state: State, now: number): Partial<State> => {
 }
 
 /** Notes that attempt `seq` is sent; `held` says that it had to wait for this limit. */
-export const send = (state: State, seq: number, cost: number, held: boolean, now: number): State => ({
-  ...joined(state, { seq, at: now, cost, back: 0 }),
-  ...(held ? paced(state, now) : {}),
-  use: held ? Math.min(defaults.useMost, state.use + 1) : state.use - 1,
-  back: Return.sent(state.back, seq),
-  mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
-})
+export const send = (before: State, seq: number, cost: number, held: boolean, now: number): State =>
+  both(before, (state) => ({
+    ...joined(state, { seq, at: now, cost, back: 0 }),
+    ...(held ? paced(state, now) : {}),
+    use: held ? Math.min(defaults.useMost, state.use + 1) : state.use - 1,
+    back: Return.sent(state.back, seq),
+    mean: state.mean === 0 ? cost : state.mean * 0.98 + cost * 0.02
+  }))
 
 const joined = (state: State, one: Pending): State => ({
   ...state,
@@ -72,7 +84,10 @@ const joined = (state: State, one: Pending): State => ({
 })
 
 /** Takes `silence` seconds without a refusal for an admission. */
-export const advance = (state: State, now: number, silence: number): State => {
+export const advance = (state: State, now: number, silence: number): State =>
+  both(state, (one) => advanced(one, now, silence))
+
+const advanced = (state: State, now: number, silence: number): State => {
   const next = heard(state, now, silence)
   const tried = next.use > 0 ? Return.due(next.back, rate(next), now) : 0
   if (tried === 0) return next
@@ -138,6 +153,17 @@ const foreseen = (state: State, guesses: Guesses.Guesses, pending: State["pendin
 
 /** Gives units back, or takes more: of an attempt that was not counted (`units` is its whole cost), or counted wrongly. */
 export const credit = (state: State, seq: number, cost: number, units: number, now: number): State =>
+  both(state, (one) => credited(one, seq, cost, units, now))
+
+/** Takes an attempt back that failed, unless it counts; the other mirror takes it the other way. */
+export const fail = (state: State, seq: number, cost: number, counts: boolean, now: number): State => {
+  const other = state.other ?? state
+  return counts
+    ? { ...state, other: credited(other, seq, cost, cost, now) }
+    : { ...credited(state, seq, cost, cost, now), other }
+}
+
+const credited = (state: State, seq: number, cost: number, units: number, now: number): State =>
   units === cost && state.pending.some((one) => one.seq === seq)
     ? foreseen(state, state.guesses, state.pending.filter((one) => one.seq !== seq))
     : joined(state, { seq: -1, at: now, cost: 0, back: units })
@@ -156,6 +182,33 @@ export const refuse = (
   stretches: Succession.Refusal["stretches"],
   lowest = state.guesses.lowest,
   highest = Infinity
+): [Reason, State] => {
+  const [reason, own] = refused(state, seq, cost, stretches, lowest, highest)
+  if (state.other === undefined) return [reason, own]
+  const other = refused(state.other, seq, cost, stretches, lowest, highest)[1]
+  const ahead = other.guesses.evidence - own.guesses.evidence
+  const { doubtOfOne } = defaults
+  const doubt = Math.max(0, state.doubt + Math.max(-doubtOfOne, Math.min(doubtOfOne, ahead)))
+  return [reason, { ...fresh(own), other: fresh(other), doubt }]
+}
+
+/** Begins to count evidence anew. */
+const fresh = (state: State): State => ({ ...state, guesses: { ...state.guesses, evidence: 0 } })
+
+/** Says whether the other mirror explains the refusals better. */
+export const isDoubted = ({ doubt }: State): boolean => doubt >= defaults.doubt
+
+/** Goes on with the other mirror, and carries this one. */
+export const swapped = (state: State): State =>
+  state.other === undefined ? state : { ...state.other, other: { ...state, other: undefined, doubt: 0 }, doubt: 0 }
+
+const refused = (
+  state: State,
+  seq: number,
+  cost: number,
+  stretches: Succession.Refusal["stretches"],
+  lowest: number,
+  highest: number
 ): [Reason, State] => {
   const index = state.pending.findIndex((one) => one.seq === seq)
   const sentAt = state.pending[index]?.at ?? state.guesses.at
@@ -244,7 +297,9 @@ const moved = (before: State, next: State): [Reason, State] => {
 }
 
 /** Goes on with what an earlier mirror knew, of a bucket that is empty by now. */
-export const resume = (state: State, now: number): State => {
+export const resume = (before: State, now: number): State => both(before, (state) => resumed(state, now))
+
+const resumed = (state: State, now: number): State => {
   const to = Guesses.draft(state.guesses)
   Guesses.flow(to, now)
   Guesses.emptied(to)
@@ -259,23 +314,14 @@ export const resume = (state: State, now: number): State => {
 }
 
 /** Moves the mirror to a rate that the provider stated. */
-export const told = (state: State, limit: number): State => ({
-  ...foreseen(state, Guesses.told(state.guesses, limit), state.pending),
-  before: limit,
-  calm: 0,
-  probing: -1,
-  back: Return.told(state.back, limit, state.guesses.at)
-})
-
-/** Goes on with a rate of so many times as many units, and probes it soon. */
-export const rescaled = (state: State, times: number): State => ({
-  ...foreseen(state, Guesses.rescaled(state.guesses, times), state.pending),
-  before: state.before * times,
-  calm: 0,
-  probing: -1,
-  interval: defaults.eagerProbe,
-  eager: defaults.eagerAfterRise
-})
+export const told = (before: State, limit: number): State =>
+  both(before, (state) => ({
+    ...foreseen(state, Guesses.told(state.guesses, limit), state.pending),
+    before: limit,
+    calm: 0,
+    probing: -1,
+    back: Return.told(state.back, limit, state.guesses.at)
+  }))
 
 /** Reads how much higher every rate is taken: 1, more in a probe. */
 const excess = (state: State): number => {

@@ -47,6 +47,9 @@ export const defaults = {
   idleShare: 0.5,
   idleSeconds: 30,
   useMost: 3,
+  /** Evidence, in nats, by which the other mirror must explain the refusals better to be believed; of one refusal at most. */
+  doubt: 6,
+  doubtOfOne: 4,
   /** Calls that a bucket holds at least whose depth is known. */
   several: 2
 } as const
@@ -83,6 +86,10 @@ export interface State {
   readonly blur: number
   /** What held, and the way back to it. */
   readonly back: Return.State
+  /** The same, were what fails taken the other way: from the first failure on. */
+  readonly other: State | undefined
+  /** By how much, in nats, the other explained the refusals better. */
+  readonly doubt: number
 }
 
 /** Names what a refusal told. */
@@ -109,7 +116,9 @@ const begun = (
   use: 0,
   inVain: 0,
   fellFrom: 0,
-  blur: 0
+  blur: 0,
+  other: undefined,
+  doubt: 0
 })
 
 /**

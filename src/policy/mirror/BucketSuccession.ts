@@ -77,11 +77,12 @@ export interface Refusal {
 export const done = (to: Draft, refusal?: Refusal): Guesses => {
   const { of, weights } = to
   const { at, counted, levels, surplus } = to
-  const next: Guesses = { ...of, at, counted, levels, surplus, weights }
-  if (!to.touched && refusal === undefined) return next
+  const flowed: Guesses = { ...of, at, counted, levels, surplus, weights }
+  if (!to.touched && refusal === undefined) return flowed
   const way = refusal === undefined ? 1 : -1
   let total = 0
   for (const weight of weights) total += weight
+  const next = { ...flowed, evidence: of.evidence + Math.log(Math.max(1e-200, total)) }
   // so far off that no weight is left: all are as good, and leap
   if (!(total > 1e-200)) return drawn({ ...next, weights: even }, way * defaults.leapMost, refusal)
   let squares = 0

@@ -64,13 +64,12 @@
  */
 
 import * as Bucket from "./Bucket.ts"
-import * as Episode from "./Episode.ts"
 import * as Failures from "./Failures.ts"
 import * as Pause from "./Pause.ts"
 import * as Probe from "./Probe.ts"
 import * as Return from "./Return.ts"
 import * as Search from "./Search.ts"
-import { believed, doubling, found, isClose, type Move, move, patience, type Reason, type State } from "./State.ts"
+import { believed, doubling, found, isClose, type Move, move, patience, type State } from "./State.ts"
 import * as Step from "./Step.ts"
 import * as Told from "./Told.ts"
 import * as Traffic from "./Traffic.ts"
@@ -190,25 +189,6 @@ export const failed = (before: State, cost: number, at: number): State => {
     use: Use.less(use, cost, at),
     bucket: Bucket.less(bucket, cost, at)
   }
-}
-
-/** Goes on with a limit of so many times as many units: what was measured until now counted others. */
-export const rescaled = (state: State, times: number, reason: Reason, now: number): [Move | undefined, State] => {
-  const { bad, bucket, limit, phase, probe, rate } = state
-  const failures = { ...Failures.none, areCounted: reason === "failures-counted" }
-  if (rate === Infinity || phase === "start") return [undefined, { ...state, failures }]
-  const scaled: State = {
-    ...state,
-    failures,
-    phase: phase === "probe" ? "hold" : phase,
-    limit: limit * times,
-    bad: bad * times,
-    streak: Episode.noStreak,
-    bounds: BucketBounds.empty,
-    bucket: { ...bucket, since: bucket.empty, single: "unknown" },
-    probe: Probe.eagerly(probe, Probe.defaults.eagerAfterRise)
-  }
-  return move(scaled, now, reason, rate * times)
 }
 
 const notAdmitted = (state: State, at: number): State =>

@@ -54,7 +54,7 @@ export interface Refusal {
 /** Answers a refusal that begins an episode, in each phase but `start`. */
 export const answer = (refusal: Refusal): [Move, State] => {
   const { phase } = refusal.state
-  const held = refusedDearly(refusal) ?? refusedTooClose(refusal)
+  const held = explainedOtherwise(refusal) ?? refusedDearly(refusal) ?? refusedTooClose(refusal)
   if (held !== undefined) return held
   if (phase === "probe") return refusedInProbe(refusal)
   return (phase === "hold" ? refusedInHold(refusal) : undefined) ?? bracketed(refusal)
@@ -77,6 +77,25 @@ const refusedDearly = (refusal: Refusal): [Move, State] | undefined => {
   if (highest > bounds.lowest * (1 + Search.defaults.slowGap)) return undefined
   const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
   return drifted(refusal, limit, { bad: highest, probe: Probe.rarer(state.probe) })
+}
+
+/** Searches anew between the rates that explain the refusals, once they prove that what fails counts, or does not. */
+const explainedOtherwise = ({ bounds, next, now, state }: Refusal): [Move, State] | undefined => {
+  const { areCounted } = next.failures
+  if (areCounted === state.failures.areCounted) return undefined
+  return move(
+    {
+      ...next,
+      phase: "settle",
+      bad: bounds?.highest ?? next.bad,
+      streak: Episode.noStreak,
+      bucket: { ...next.bucket, since: next.bucket.empty, single: "unknown" },
+      probe: Probe.eagerly(next.probe, Probe.defaults.eagerAfterRise)
+    },
+    now,
+    areCounted ? "failures-counted" : "failures-free",
+    bounds?.lowest ?? state.rate
+  )
 }
 
 /**

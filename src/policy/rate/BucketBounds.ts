@@ -17,7 +17,8 @@
  * The rates looked at are 3 % apart from 1/20 of the first rate refused to it. Between two of them the debt lies between
  * theirs: what is compared is the least it can be where it was admitted with the most where it was refused, so no rate
  * is ruled out that is possible. After a refusal the debt is the depth, never more. Where no rate explains the last
- * four episodes, the limit has moved: then the last three or two speak.
+ * four episodes, the limit has moved: then the last three or two speak. More are remembered, to compare two accounts of what
+ * was sent (`Failures`).
  *
  * Costs a small object per attempt, and a pass over the attempts since the last refusal per refusal. Times are seconds.
  *
@@ -29,8 +30,9 @@ export const defaults = {
   /** Distance between two rates, as a ratio, and the ratio of the highest to the lowest. */
   step: 1.03,
   span: 20,
-  /** Episodes that must agree, at most. */
+  /** Episodes that must agree on a rate, at most, and those that are remembered. */
   episodes: 4,
+  remembered: 8,
   /** Attempts that are remembered, and how many of them are kept once they are more. */
   most: 800,
   kept: 400,
@@ -65,6 +67,8 @@ interface Episode {
   readonly at: number
   readonly cost: number
   readonly measure: Measure
+  /** True where the limit is known to have moved before it: earlier episodes no longer speak for the rate. */
+  readonly moved: boolean
 }
 
 /** Holds what is remembered: plain data. */
@@ -127,13 +131,18 @@ export const fail = (before: State, at: number): State => {
   return { ...state, episodes: state.episodes.with(k, { ...found, sent, measure: unmeasured }) }
 }
 
+/** Picks the last episodes that speak for one rate: since the limit last moved, four at most. */
+const speaking = (episodes: ReadonlyArray<Episode>): ReadonlyArray<Episode> =>
+  episodes.slice(Math.max(0, episodes.length - defaults.episodes, episodes.findLastIndex((one) => one.moved)))
+
 const unmeasured: Measure = { admitted: [], refused: [], debts: [] }
 
 const measured = (
   lowest: number,
-  { at, before, cost, sent, since }: Omit<Episode, "measure">,
+  { at, before, cost, moved, sent, since }: Omit<Episode, "measure">,
   past: ReadonlyArray<Episode>
 ): Measure => {
+  const same = moved ? [] : speaking(past)
   const admitted: Array<number> = []
   const refused: Array<number> = []
   const debts: Array<number> = []
@@ -150,7 +159,7 @@ const measured = (
     debt = Math.max(0, debt - each * (at - then))
     admitted.push(most)
     refused.push(debt + cost)
-    debts.push(past.reduce((least, episode) => Math.min(least, episode.measure.refused[k]!), debt))
+    debts.push(same.reduce((least, episode) => Math.min(least, episode.measure.refused[k]!), debt))
   }
   return { admitted, refused, debts }
 }
@@ -181,11 +190,11 @@ export const refuse = (before: State, at: number, cost: number, rate: number, mo
   const earlier = sent.slice(0, sent.length - later.length)
   const fresh = rate > state.lowest * defaults.span * defaults.above || rate < state.lowest * defaults.below
   const lowest = fresh ? rate / defaults.span : state.lowest
-  const past = fresh || moved ? [] : state.episodes
-  const episode = { since: state.since, before: fresh ? [] : state.debts, sent: earlier, at, cost }
+  const past = fresh ? [] : state.episodes
+  const episode = { since: state.since, before: fresh ? [] : state.debts, sent: earlier, at, cost, moved }
   const measure = measured(lowest, episode, past)
   const kept = { ...episode, sent: state.canFail ? earlier : [], measure }
-  const episodes = [...past, kept].slice(-defaults.episodes)
+  const episodes = [...past, kept].slice(-defaults.remembered)
   return { ...state, last: linked(later), count: later.length, since: at, debts: measure.debts, lowest, episodes }
 }
 
@@ -203,13 +212,18 @@ export interface Bounds {
 }
 
 /** Reads the rates that explain as many of the last episodes as can be explained, two at least. */
-export const bounds = (state: State): Bounds | undefined => {
-  for (let first = 0; first < state.episodes.length - 1; first++) {
-    const found = common(state, state.episodes.slice(first))
+export const bounds = (state: State): Bounds | undefined => explained(state, speaking(state.episodes))
+
+const explained = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
+  for (let first = 0; first < episodes.length - 1; first++) {
+    const found = common(state, episodes.slice(first))
     if (found !== undefined) return found
   }
   return undefined
 }
+
+/** Counts the last episodes that some rate explains, one at least: also where the limit would have to have moved. */
+export const explains = (state: State): number => explained(state, state.episodes)?.episodes ?? 1
 
 const common = (state: State, episodes: ReadonlyArray<Episode>): Bounds | undefined => {
   const depth = (k: number) => Math.min(...episodes.map((one) => one.measure.refused[k]!))

@@ -3,12 +3,13 @@
  *
  * ```
  *   taken back   what failed was not counted        kept   it was
- *   bounds explain the last …4 refusals             bounds explain the last …1: not counted
+ *   rates explain the last …4 refusals              rates explain the last …1: not counted
  * ```
  *
- * Both are computed from the first failure on (`BucketBounds`). Until they differ, what failed is taken back.
+ * Both are computed from the first failure on (`BucketBounds`). Until they differ, what failed is taken back. Where calls differ
+ * in size, two mirrors tell (`BucketMirror`).
  */
-import type * as BucketBounds from "./BucketBounds.ts"
+import * as BucketBounds from "./BucketBounds.ts"
 
 /** Holds the constants of this module. */
 const defaults = {
@@ -42,10 +43,10 @@ export const fail = (failures: Failures, taken: BucketBounds.State): Failures =>
 /** Weighs a refusal. */
 export const weigh = (
   failures: Failures,
-  taken: BucketBounds.Bounds | undefined,
-  kept: BucketBounds.Bounds | undefined
+  taken: BucketBounds.State,
+  kept: BucketBounds.State
 ): Failures => {
-  const ahead = Math.sign((kept?.episodes ?? 1) - (taken?.episodes ?? 1))
+  const ahead = Math.sign(BucketBounds.explains(kept) - BucketBounds.explains(taken))
   const score = Math.max(-defaults.most, Math.min(defaults.most, failures.score + ahead))
   const areCounted = score >= defaults.sure || (failures.areCounted && score > -defaults.sure)
   return { ...failures, score, areCounted }

@@ -79,7 +79,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
   const taken = BucketBounds.bounds(seen)
   const { kept } = Failures.moved(state.failures, learn)
   const explained = kept && BucketBounds.bounds(kept)
-  const failures = kept === undefined ? state.failures : Failures.weigh({ ...state.failures, kept }, taken, explained)
+  const failures = kept === undefined ? state.failures : Failures.weigh({ ...state.failures, kept }, seen, kept)
   const bounds = failures.areCounted ? explained : taken
   const steady = bounds?.episodes === BucketBounds.defaults.episodes && state.rise.count === 0
   const floor = Math.max(short, same ? whole : 0, possible(bounds, bad, steady))

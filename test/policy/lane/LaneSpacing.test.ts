@@ -51,7 +51,7 @@ const run = ({ after, counts, depth }: Provider, seed: number) => {
     } else now = Math.min(now + seconds, ...under.map(([at]) => at))
   }
   const taken = counts ? succeeded + failed : succeeded
-  return { ratio: 10 * now / taken, refused, counted: state.failures.counted }
+  return { ratio: 10 * now / taken, refused, counted: state.requests.failures.areCounted }
 }
 
 const worst = (provider: Provider) => {

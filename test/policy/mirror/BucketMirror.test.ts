@@ -339,6 +339,39 @@ const shut = (times: ReadonlyArray<number>): Mirror.State =>
     return Mirror.refuse(sent, seq, 100, stretches)[1]
   }, Mirror.around({ rate: 1000, lowest: 0.02 }, 0))
 
+describe("BucketMirror, where attempts fail", () => {
+  it("carries another that takes what fails the other way, and tells once that explains the refusals better", () => {
+    const random = seeded(7)
+    let mirror = Mirror.around({ rate: 100, lowest: 1 }, 0)
+    expect([mirror.other, Mirror.swapped(mirror)]).toEqual([undefined, mirror])
+    let level = 100
+    let now = 0
+    let refusals = 0
+    for (let seq = 0; !Mirror.isDoubted(mirror) && refusals < 30; seq++) {
+      const seconds = Math.max(0.05, Mirror.wait(mirror, 30, now))
+      now += seconds
+      level = Math.min(100, level + 100 * seconds)
+      mirror = Mirror.send(Mirror.advance(mirror, now, 0.2), seq, 30, true, now)
+      if (level < 30) {
+        mirror = Mirror.refuse(mirror, seq, 30, [{ seconds: 1, units: 100, empty: true }])[1]
+        refusals++
+        continue
+      }
+      level -= 30
+      // it is counted, and the mirror takes it back
+      if (random() < 0.3) mirror = Mirror.fail(mirror, seq, 30, false, now)
+    }
+    expect(refusals).toBeGreaterThan(1)
+    expect(refusals).toBeLessThan(10)
+    const swapped = Mirror.swapped(mirror)
+    expect([swapped.doubt, Mirror.isDoubted(swapped), swapped.other?.other]).toEqual([0, false, undefined])
+    expect([swapped.guesses, swapped.other?.guesses]).toEqual([mirror.other?.guesses, mirror.guesses])
+    // from then on the other one takes back
+    const failed = Mirror.fail(Mirror.send(swapped, 1e6, 30, true, now), 1e6, 30, true, now)
+    expect([failed, failed.other].map((one) => one?.pending.some(({ seq }) => seq === 1e6))).toEqual([true, false])
+  })
+})
+
 describe("BucketMirror, of a limit that was shut", () => {
   const opened = (mirror: Mirror.State, at: number): Mirror.State =>
     Mirror.advance(Mirror.send(mirror, 99, 100, true, at), at + 0.2, 0.2)

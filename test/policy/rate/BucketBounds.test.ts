@@ -90,7 +90,7 @@ describe("BucketBounds", () => {
           law(found?.holds ?? 0).toBeLessThanOrEqual(depth + 1e-9)
         }
       }
-      law(state.episodes.length).toBeLessThanOrEqual(BucketBounds.defaults.episodes)
+      law(state.episodes.length).toBeLessThanOrEqual(BucketBounds.defaults.remembered)
     }
   })
 
@@ -116,9 +116,21 @@ describe("BucketBounds", () => {
     expect(BucketBounds.bounds(state)?.lowest).toBeGreaterThan(3)
   })
 
-  it("forgets all episodes where it is told that the limit moved, or the rate is out of all proportion", () => {
+  it("hears none of the earlier episodes where it is told that the limit moved, but counts what explains them all", () => {
+    let state = BucketBounds.empty
+    const next = (moved: boolean) => {
+      for (let n = 1; n <= 10; n++) state = BucketBounds.send(state, 1, state.since + n)
+      return state = BucketBounds.refuse(state, state.since + 10.5, 1, 2, moved)
+    }
+    next(false)
+    expect(BucketBounds.bounds(next(false))?.episodes).toBe(2)
+    const moved = next(true)
+    expect([BucketBounds.bounds(moved), BucketBounds.explains(moved)]).toEqual([undefined, 3])
+    expect([BucketBounds.bounds(next(false))?.episodes, BucketBounds.explains(state)]).toEqual([2, 4])
+  })
+
+  it("forgets all episodes where the rate is out of all proportion", () => {
     const state = climbed(40, 4, climbs)
-    expect(BucketBounds.refuse(state, state.since + 1, 1, 40, true).episodes).toHaveLength(1)
     for (const rate of [state.lowest * 30, state.lowest * 1.5]) {
       const other = BucketBounds.refuse(state, state.since + 1, 1, rate, false)
       expect(other.episodes).toHaveLength(1)
