@@ -235,6 +235,17 @@ export const open = Effect.fnUntraced(function*(
     : undefined
   const index = census.rows === 0 ? IdIndex.make(1) : census.index
   let rows = census.rows
+  let { nanoUsd, uncertainNanoUsd } = census.sums
+
+  /** Says what all lines have cost, with one that costs so much more. */
+  const costSums = (nano: number, besides: number): Format.CostSums => {
+    nanoUsd += nano
+    uncertainNanoUsd += besides
+    return {
+      nanoSum: nanoUsd > 0 ? nanoUsd : undefined,
+      besidesSum: uncertainNanoUsd > 0 ? uncertainNanoUsd : undefined
+    }
+  }
   /** Whether the census still tells the whole truth: nothing seen and no row appended since it was taken. */
   let pristine = true
 
@@ -263,13 +274,18 @@ export const open = Effect.fnUntraced(function*(
       Effect.suspend(() => {
         pristine = false
         // in one step: ordinals count the rows in the order of their lines
-        const { durable, offset } = commit.append(Format.encodeRow(meta, answer, bad))
+        const told = { ...meta, ...costSums(meta.nano ?? 0, meta.besides ?? 0) }
+        const { durable, offset } = commit.append(Format.encodeRow(told, answer, bad))
         placed?.()
         const ordinal = ++rows
         if (census.offsets !== undefined) census.offsets[ordinal - 1] = offset
         return Effect.as(durable, ordinal)
       }),
-    note: (name, value, placed) => line(Format.encodeNote(name, value), placed),
+    note: (name, value, placed) =>
+      Effect.suspend(() => {
+        const sums = name === "uncertain" && typeof value === "number" ? costSums(0, value) : {}
+        return line(Format.encodeNote(name, value, sums), placed)
+      }),
     notes: census.notes,
     outputs: census.outputs,
     settled: Stream.unwrap(

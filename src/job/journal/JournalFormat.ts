@@ -8,7 +8,8 @@
  *
  * Four notes are about the journal itself: `input` and `target` take the place of what the head says, `output` names a
  * file that the job writes, `uncertain` holds nano-dollars that a run may cost beyond its rows, or less than zero where
- * that was taken back. A row says by `besides` what has come to it since.
+ * that was taken back. A row says by `besides` what has come to it since. Both end with what all lines have cost up to
+ * there (`nanoSum`, `besidesSum`), so that what a damaged line said still counts.
  *
  * `sum` covers every character after its own field, so a torn, zeroed or edited line is seen for what it is. `answer` is
  * always the last field and is the very text of the output row: writing an output again from the journal copies text
@@ -38,8 +39,16 @@ export const Head = Schema.Struct({
 /** Identifies the input that a journal belongs to, and who answers its rows. */
 export interface Head extends Schema.Schema.Type<typeof Head> {}
 
+/** What all lines of a journal up to one have cost, that line included; absent if nothing, or in an earlier version. */
+export interface CostSums {
+  /** Nano-dollars that rows have cost. */
+  readonly nanoSum?: number | undefined
+  /** Nano-dollars that the runs may have cost beyond that. */
+  readonly besidesSum?: number | undefined
+}
+
 /** Says what one settled row took. Tokens and money are absent where they are unknown. */
-export interface Meta {
+export interface Meta extends CostSums {
   /** The row's id; for a bad line a key made of its number and content. */
   readonly id: string
   /** Line in the input. */
@@ -67,7 +76,7 @@ export interface Meta {
 export type Record =
   | { readonly _tag: "Head"; readonly head: Head }
   | { readonly _tag: "Row"; readonly bad: boolean; readonly meta: Meta; readonly answer: string }
-  | { readonly _tag: "Note"; readonly name: string; readonly value: unknown }
+  | { readonly _tag: "Note"; readonly name: string; readonly value: unknown; readonly sums: CostSums }
 
 const { bodyStart, prefix } = SummedLine
 const marker = ",\"answer\":"
@@ -82,8 +91,10 @@ export const encodeRow = (meta: Meta, answer: string, bad: boolean): string =>
   line(`"k":"${bad ? "bad" : "row"}",${JSON.stringify(meta).slice(1, -1)}${marker}${answer}}`)
 
 /** Writes a note: a fact about the job that is no row, such as a batch that was created. */
-export const encodeNote = (name: string, value: unknown): string =>
-  line(`"k":"note",${JSON.stringify({ name, value }).slice(1)}`)
+export const encodeNote = (name: string, value: unknown, sums: CostSums = {}): string =>
+  line(`"k":"note",${JSON.stringify({ name, value, ...sums }).slice(1)}`)
+
+const costSums = { nanoSum: Schema.optionalKey(Schema.Finite), besidesSum: Schema.optionalKey(Schema.Finite) }
 
 const decodeMeta = Schema.decodeUnknownOption(Schema.Struct({
   k: Schema.Literals(["row", "bad"]),
@@ -99,10 +110,13 @@ const decodeMeta = Schema.decodeUnknownOption(Schema.Struct({
   nano: Schema.optionalKey(Schema.Finite),
   besides: Schema.optionalKey(Schema.Finite),
   tag: Schema.optionalKey(Schema.String),
-  model: Schema.optionalKey(Schema.String)
+  model: Schema.optionalKey(Schema.String),
+  ...costSums
 }))
 const decodeHead = Schema.decodeUnknownOption(Head)
-const decodeNote = Schema.decodeUnknownOption(Schema.Struct({ name: Schema.String, value: Schema.Unknown }))
+const decodeNote = Schema.decodeUnknownOption(
+  Schema.Struct({ name: Schema.String, value: Schema.Unknown, ...costSums })
+)
 
 const decodeIdentity = Schema.decodeUnknownOption(InputIdentity)
 
@@ -131,6 +145,7 @@ export const decode = (text: string): Record | undefined => {
   const value = Json.parse(text)
   const head = kind === "\"k\":\"head" ? decodeHead(value) : Option.none()
   if (Option.isSome(head)) return { _tag: "Head", head: head.value }
-  const note = decodeNote(value)
-  return Option.isSome(note) ? { _tag: "Note", name: note.value.name, value: note.value.value } : undefined
+  return Option.getOrUndefined(
+    Option.map(decodeNote(value), ({ name, value, ...sums }): Record => ({ _tag: "Note", name, value, sums }))
+  )
 }

@@ -157,9 +157,13 @@ export const newCensus = (offsets: boolean): Census => ({
   tornHead: false
 })
 
-/** Counts a change of what is noted: never below zero, where the damaged line was the one that raised it. */
-const countUncertain = ({ sums }: Census, nanoUsd: number): void => {
-  sums.uncertainNanoUsd = Math.max(0, sums.uncertainNanoUsd + nanoUsd)
+/**
+ * Counts what a line cost, and what is noted besides: never less than the line says of all up to it, which include the
+ * damaged ones, and never below zero, where an earlier version wrote it and the damaged line was the one that raised it.
+ */
+const countCost = ({ sums }: Census, nano: number, besides: number, told: Format.CostSums): void => {
+  sums.nanoUsd = Math.max(sums.nanoUsd + nano, told.nanoSum ?? 0)
+  sums.uncertainNanoUsd = Math.max(sums.uncertainNanoUsd + besides, told.besidesSum ?? 0, 0)
 }
 
 const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }>, offset: number): void => {
@@ -179,8 +183,7 @@ const countRow = (census: Census, record: Extract<Format.Record, { _tag: "Row" }
   sums.attempts += meta.a
   sums.inputTokens += meta.in ?? 0
   sums.outputTokens += meta.out ?? 0
-  sums.nanoUsd += meta.nano ?? 0
-  countUncertain(census, meta.besides ?? 0)
+  countCost(census, meta.nano ?? 0, meta.besides ?? 0, meta)
   const bits = record.bad ? badBits : meta.ok ? okBit : failedBit
   census.index.set(meta.id, (bits | census.rows) >>> 0, meta.h)
 }
@@ -194,12 +197,12 @@ export const newInput = (census: Census, input: Format.Head["input"]): void => {
 
 /** Takes in a note that is about the journal itself; the others are handed on to whoever wrote them. */
 const countNote = (census: Census, note: Extract<Format.Record, { _tag: "Note" }>): void => {
-  const { name, value } = note
+  const { name, sums, value } = note
   const input = name === "input" ? Format.decodeInput(value) : undefined
   if (input !== undefined) newInput(census, input)
   else if (name === "target" && typeof value === "string") census.target = value
   else if (name === "output" && typeof value === "string") census.outputs.add(value)
-  else if (name === "uncertain" && typeof value === "number") countUncertain(census, value)
+  else if (name === "uncertain" && typeof value === "number") countCost(census, 0, value, sums)
   else census.notes.push(note)
 }
 
