@@ -82,8 +82,6 @@ interface Work {
   readonly lock: Lock.Lock
   /** Who answers the rows. */
   readonly target: string
-  /** Nano-dollars that earlier runs may have spent beyond what their rows say. */
-  readonly uncertain: bigint
 }
 
 /** Says who takes the locks of a run. */
@@ -117,8 +115,7 @@ const job = Effect.fnUntraced(function*(work: Work) {
   }
   yield* Prices.read(work.prices, report, work.stop)
   if (flags.via === "batch") {
-    const maxCost = flags.maxCost === undefined ? undefined : flags.maxCost - work.uncertain
-    return yield* BatchJob.run({ ...options, price: work.prices.lookup, maxCost, poll: flags.poll })
+    return yield* BatchJob.run({ ...options, price: work.prices.lookup, maxCost: flags.maxCost, poll: flags.poll })
   }
   const send = yield* Sender.together({ report, retry: Policy.retry(work.policy) })
   return yield* JobFiles.run({
@@ -313,8 +310,7 @@ export const run = Effect.fnUntraced(function*(flags: Flags) {
     place,
     journal,
     lock,
-    target: targetOf(flags, emulator !== undefined),
-    uncertain: spent.uncertain
+    target: targetOf(flags, emulator !== undefined)
   }).pipe(
     Effect.provide(layer),
     Effect.catchIf(

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as BatchBudget from "../../src/job/batch/BatchBudget.ts"
+import * as Stop from "../../src/job/Stop.ts"
 import * as Price from "../../src/policy/Price.ts"
 import * as VirtualClock from "../../src/testing/VirtualClock.ts"
 import { boundOf, ids, numbered, price, prompts, run, setup, world } from "./batches.ts"
@@ -72,6 +73,22 @@ describe("BatchBudget", () => {
   })
 
   describe("of a job", () => {
+    it.effect("counts what an earlier run may have cost beyond its rows", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const disk = yield* setup(prompts(4))
+        const provider = world()
+        yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
+        const { report, uncertainNanoUsd } = yield* run(disk, provider, { price, changed: "resend" })
+        expect(uncertainNanoUsd > 0n).toBe(true)
+        yield* disk.fs.writeFileString("in.jsonl", prompts(5).replace("question 2", "another question"))
+        const paid = report.nanoUsd + report.resumedNanoUsd
+        const late = { price, changed: "keep" as const, maxCost: paid + boundOf(5, 5) }
+        expect((yield* run(disk, provider, late)).stop?._tag).toBe("MaxCost")
+        const allowed = yield* run(disk, provider, { ...late, maxCost: late.maxCost + uncertainNanoUsd })
+        expect([allowed.stop, allowed.report.ok]).toEqual([undefined, 1])
+      })))
+
     it.effect("batches as many rows as there is room for, then others with what those left", () =>
       VirtualClock.wrap(Effect.gen(function*() {
         const disk = yield* setup(prompts(60))

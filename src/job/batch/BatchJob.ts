@@ -54,7 +54,7 @@ import * as Stop from "../Stop.ts"
 export interface Options extends Job.Common, JobFiles.FileOptions {
   /** What models cost. Default: the shipped table. */
   readonly price?: Price.Lookup | undefined
-  /** Nano-dollars that the job may cost, earlier runs included. Default: any. */
+  /** Nano-dollars that the job may cost, earlier runs and what they may have cost included. Default: any. */
   readonly maxCost?: bigint | undefined
   /** Time between two looks at a batch, above 0. Default: 30 seconds. */
   readonly poll?: Duration.Input | undefined
@@ -110,9 +110,10 @@ const drive = Effect.fnUntraced(
     const stopped = yield* Deferred.make<Stop.Stop>()
     const places = yield* Semaphore.make(parallel)
     const credits = Option.getOrUndefined(yield* Effect.serviceOption(Credits.Credits))
+    const uncertainBefore = BigInt(Math.round(journal.recovered.uncertainNanoUsd))
     const budget = BatchBudget.make(
       options.maxCost,
-      () => report.resumedNanoUsd + report.nanoUsd,
+      () => report.resumedNanoUsd + uncertainBefore + report.nanoUsd,
       credits && ((estimate) => credits.reserve({ label: Sender.defaults.label, estimate }))
     )
     const stop = (why: Stop.Stop) => Effect.andThen(Deferred.succeed(stopped, why), Effect.never)
