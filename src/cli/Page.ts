@@ -241,6 +241,13 @@ const table = (
       ).join("")
     }</tbody></table></section>`
 
+const costOf = ({ nanoUsd, unpriced }: Report.ModelCounts): string =>
+  unpriced === 0
+    ? Format.usd(nanoUsd)
+    : nanoUsd === 0n
+    ? "unknown"
+    : `${Format.usd(nanoUsd)} and ${Format.plural(unpriced, "row")} of unknown price`
+
 const models = (report: Report.Report): string =>
   table(
     "Models",
@@ -251,7 +258,7 @@ const models = (report: Report.Report): string =>
       Format.count(counts.failed),
       Format.count(counts.inputTokens),
       Format.count(counts.outputTokens),
-      Format.usd(counts.nanoUsd)
+      costOf(counts)
     ]),
     new Set([1, 2, 3, 4, 5])
   )

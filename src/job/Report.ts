@@ -66,6 +66,8 @@ export interface ModelCounts {
   inputTokens: number
   outputTokens: number
   nanoUsd: bigint
+  /** Answered rows whose price is unknown: `nanoUsd` leaves them out. */
+  unpriced: number
 }
 
 /** A report that grows. All times in milliseconds since the epoch. */
@@ -189,7 +191,7 @@ export const warn = (self: Report, message: string): void => {
 const modelOf = (self: Report, model: string): ModelCounts => {
   let counts = self.models.get(model)
   if (counts === undefined) {
-    counts = { ok: 0, failed: 0, inputTokens: 0, outputTokens: 0, nanoUsd: 0n }
+    counts = { ok: 0, failed: 0, inputTokens: 0, outputTokens: 0, nanoUsd: 0n, unpriced: 0 }
     self.models.set(model, counts)
   }
   return counts
@@ -204,6 +206,10 @@ export const listFailed = (self: Report, row: FailedRow): void => {
   bump(self.codes, row.code)
   if (self.failures.length < keep.failures) self.failures.push(row)
 }
+
+/** Tells whether nobody knows what a row cost that was answered, as its price is unknown. */
+const isUnpriced = (outcome: Outcome): boolean =>
+  outcome.kind === "ok" && outcome.from === undefined && outcome.nanoUsd === undefined && outcome.unmetered !== true
 
 /** Counts a settled row. */
 export const settle = (self: Report, now: number, outcome: Outcome): void => {
@@ -220,6 +226,7 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
     counts.inputTokens += outcome.inputTokens
     counts.outputTokens += outcome.outputTokens
     counts.nanoUsd += outcome.nanoUsd ?? 0n
+    if (isUnpriced(outcome)) counts.unpriced++
   }
   if (outcome.kind === "ok") {
     self.ok++
@@ -229,7 +236,8 @@ export const settle = (self: Report, now: number, outcome: Outcome): void => {
     else {
       Histogram.add(self.latency, outcome.millis)
       if (outcome.requestMillis !== undefined) Histogram.add(self.attemptLatency, outcome.requestMillis)
-      if (outcome.nanoUsd === undefined) self[outcome.unmetered === true ? "unmetered" : "unpriced"]++
+      if (isUnpriced(outcome)) self.unpriced++
+      else if (outcome.nanoUsd === undefined) self.unmetered++
     }
     return
   }
@@ -367,7 +375,10 @@ export const summary = (self: Report, now: number) => {
     models: Object.fromEntries(
       Array.from(
         self.models,
-        ([model, counts]) => [model, { ...counts, nanoUsd: undefined, usd: Money.toUsd(counts.nanoUsd) }]
+        ([model, { nanoUsd, unpriced, ...counts }]) => [
+          model,
+          { ...counts, usd: Money.toUsd(nanoUsd), rowsWithUnknownPrice: unpriced }
+        ]
       )
     ),
     failedRows: self.failures,

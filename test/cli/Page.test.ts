@@ -107,6 +107,23 @@ describe("Page", () => {
     expect(html).not.toContain("undefined")
   })
 
+  it("takes a model of unknown price for no free one", () => {
+    const end = context()
+    const rows = (model: string, ...costs: ReadonlyArray<bigint | undefined>) => {
+      for (const nanoUsd of costs) {
+        const counts = { attempts: 1, millis: 1, inputTokens: 3, outputTokens: 4 }
+        Report.settle(end.report, start, { kind: "ok", line: 1, id: "r", model, nanoUsd, ...counts })
+      }
+    }
+    rows("a/priceless", undefined)
+    rows("a/free", 0n)
+    rows("a/mixed", 2_000_000_000n, undefined)
+    const text = Page.html(end, "p.jsonl").replace(/<[^>]*>/g, " ").replace(/ +/g, " ")
+    expect(text).toContain("a/priceless 1 0 3 4 unknown")
+    expect(text).toContain("a/free 1 0 3 4 $0.00")
+    expect(text).toContain("a/mixed 2 0 6 8 $2.00 and 1 row of unknown price")
+  })
+
   it("says why the run ended, how to go on, what was not sent, and whose limit it was", () => {
     const html = Page.html(
       {

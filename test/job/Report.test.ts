@@ -44,13 +44,15 @@ describe("Report", () => {
   it("tells all rows from those that are settled, and a price from a usage that is unknown", () => {
     const report = Report.make(0)
     report.total = 10
-    const outcome = { kind: "ok", line: 1, id: "a", attempts: 1, millis: 1, inputTokens: 0, outputTokens: 0 } as const
+    const tokens = { inputTokens: 0, outputTokens: 0 }
+    const outcome = { kind: "ok", line: 1, id: "a", model: "m", attempts: 1, millis: 1, ...tokens } as const
     Report.settle(report, 0, outcome)
     for (let i = 0; i < 2; i++) Report.settle(report, 0, { ...outcome, unmetered: true })
     Report.settle(report, 0, { ...outcome, unmetered: true, nanoUsd: 1n })
-    const { cost, rows } = Report.summary(report, 1)
+    const { cost, models, rows } = Report.summary(report, 1)
     expect(rows).toMatchObject({ total: 10, settled: 4, ok: 4 })
     expect(cost).toMatchObject({ rowsWithUnknownPrice: 1, rowsWithoutUsage: 2 })
+    expect(models).toMatchObject({ m: { ok: 4, usd: "0.000000001", rowsWithUnknownPrice: 1 } })
   })
 })
 
