@@ -21,6 +21,7 @@ import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Stop from "../job/Stop.ts"
 import type * as Simulation from "../testing/Simulation.ts"
 import * as Together from "../together/Together.ts"
+import * as Address from "../together/transport/Address.ts"
 import * as Closing from "./Closing.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as Conflicts from "./Conflicts.ts"
@@ -216,11 +217,11 @@ const warnOfUnknownModels = (report: Report.Report, ending: Job.Ending, prices: 
   }
 }
 
-/** Says who answers the rows. */
+/** Says who answers the rows: the address as it is read, not as it is spelled. */
 const targetOf = (flags: Flags, emulated: boolean): string =>
   emulated
     ? Journal.emulator
-    : CommandLine.withoutUser(flags.baseUrl ?? Together.defaults.baseUrl).replace(/\/+$/, "")
+    : Address.base(flags.baseUrl ?? Together.defaults.baseUrl).prefix
 
 /** Estimates what calls take at the least at the limits of an emulator, which batches do not share. */
 const idealOf = ({ via }: Flags, options: Simulation.Options, report: Report.Report): number | undefined =>

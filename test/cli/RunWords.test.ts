@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib"
 import * as Progress from "../../src/cli/Progress.ts"
 import * as Style from "../../src/cli/Style.ts"
 import * as Report from "../../src/job/Report.ts"
+import { serve } from "./serve.ts"
 import * as Shell from "./Shell.ts"
 
 const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
@@ -24,6 +25,20 @@ const opened = (text: string) => {
 }
 
 describe("run", () => {
+  it.effect("goes on at the same address, however it is spelled", () =>
+    live(Effect.scoped(Effect.gen(function*() {
+      const { input, shell } = opened(Shell.prompts(1))
+      const { url } = yield* serve((_, response) => {
+        const message = { role: "assistant", content: "Hi" }
+        response.writeHead(200, { "content-type": "application/json" })
+        response.end(JSON.stringify({ choices: [{ index: 0, finish_reason: "stop", message }] }))
+      })
+      for (const spelled of [`${url}\r\n`, url, `${url.replace("http", "HTTP")}//`]) {
+        const { code, err } = yield* shell.run(["run", input], { TOGETHER_API_KEY: "k", TOGETHER_BASE_URL: spelled })
+        expect([spelled, code, err]).toEqual([spelled, 0, expect.stringContaining("1 answered")])
+      }
+    }))), 30_000)
+
   it.effect(
     "names what sets --max-cost where it is not on the command line and has to go",
     () =>
