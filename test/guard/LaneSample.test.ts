@@ -60,6 +60,13 @@ describe("Lane.sampleOf", () => {
     expect(Lane.sampleOf(Exit.fail({ status: 400 }))).toEqual({ _tag: "Ignored", sent: true })
   })
 
+  it("reads a wait without end from our own errors alone", () => {
+    const endless = { message: "m", scope: "requests", retryAfter: Duration.infinity } as const
+    const wait = (error: unknown) => Lane.sampleOf(Exit.fail(error))
+    expect(wait(new TogetherError.RateLimitError(endless))).toMatchObject({ retryAfter: Duration.infinity })
+    expect(wait({ _tag: "RateLimitError", ...endless })).toMatchObject({ retryAfter: undefined })
+  })
+
   it("takes what it does not know for sent", () => {
     const unread: Lane.Sample = { _tag: "Ignored", sent: true, unread: true }
     expect(Lane.sampleOf(Exit.fail("503"))).toEqual(unread)

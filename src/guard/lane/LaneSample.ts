@@ -28,20 +28,10 @@ export interface SampleOptions<in A> {
 
 /** Reads the sample of a failure, from what the one who sent it knows besides. */
 export const ofFailure = (error: TogetherError.TogetherError | undefined, sent: boolean): Sample => {
-  switch (error?._tag) {
-    case "RateLimitError":
-      return { _tag: "Throttled", scope: error.scope, retryAfter: error.retryAfter }
-    case "OverloadedError":
-      return { _tag: "Overloaded", retryAfter: error.retryAfter }
-    case "ServerError":
-    case "ConnectionError":
-    case "StreamError":
-      return { _tag: "Failed" }
-    case "RequestTimeoutError":
-      return { _tag: "TimedOut" }
-    default:
-      return { _tag: "Ignored", sent }
-  }
+  const meaning = ForeignError.read(error)
+  if (meaning === undefined || meaning._tag === "Ignored") return { _tag: "Ignored", sent }
+  // a wait without end is none that another library means; one of ours pauses as long as a pause may be
+  return "retryAfter" in meaning ? { ...meaning, retryAfter: error?.retryAfter } : meaning
 }
 
 const unread: Sample = { _tag: "Ignored", sent: true, unread: true }
