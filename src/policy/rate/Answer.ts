@@ -76,6 +76,8 @@ const refusedDearly = (refusal: Refusal): [Move, State] | undefined => {
   const highest = Math.min(bad, bounds.highest)
   if (highest > bounds.lowest * (1 + Search.defaults.slowGap)) return undefined
   const limit = bounds.lowest + defaults.inside * (highest - bounds.lowest)
+  // of a bucket that deep nothing was lost: it explains refusals of another limit, such as a window of a minute beside it
+  if (bounds.depth >= limit * state.episode.asked) return undefined
   return drifted(refusal, limit, { bad: highest, probe: Probe.rarer(state.probe) })
 }
 

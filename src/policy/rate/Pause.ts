@@ -6,6 +6,7 @@
  *
  * ```
  * lost = asked − max(patience, depth / rate)        seconds; patience stands in while no depth is known
+ * lost = asked − depth / rate                       where a known depth fills in less than half of the pause
  * ```
  *
  * A pause that the lane chose itself costs nothing here, since the lane may choose a shorter one. If the bucket holds
@@ -16,6 +17,8 @@ import { believed, patience, type State } from "./State.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
+  /** Share of a pause within which a bucket must fill, for the rest to be lost where the pause is short: depths are rough. */
+  shallow: 0.5,
   /** Share of the limit by which a probe may hope to raise it, at least and at most. */
   gainLeast: 0.01,
   gainMost: 0.25
@@ -24,7 +27,9 @@ export const defaults = {
 /** Reads the seconds of a pause that are lost. */
 export const lostSeconds = (state: State): number => {
   const { bucket: { depth }, episode: { asked } } = state
-  return Math.max(0, asked - Math.max(patience(state), depth < Infinity ? depth / believed(state) : 0))
+  if (depth === Infinity) return Math.max(0, asked - patience(state))
+  const filling = depth / believed(state)
+  return Math.max(0, asked - (filling < defaults.shallow * asked ? filling : Math.max(patience(state), filling)))
 }
 
 /** Reads the attempts that the limit would have admitted in those seconds. */

@@ -3,17 +3,21 @@ import * as AdaptiveRate from "../../../src/policy/rate/AdaptiveRate.ts"
 import * as Pause from "../../../src/policy/rate/Pause.ts"
 import { changed } from "../learner.ts"
 
-/** Sends as fast as the learner allows through a bucket of 10 per second that holds 10, until it was refused so often. */
-const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate.State; readonly at: number } => {
+/** Sends as fast as the learner allows through a bucket of 10 per second, until it was refused so often. */
+const sprint = (
+  refusals: number,
+  asked: number,
+  depth = 10
+): { readonly state: AdaptiveRate.State; readonly at: number } => {
   let state = AdaptiveRate.make()
-  let level = 10
+  let level = depth
   let at = 0
   let last = 0
   let paced = false
   for (let left = refusals; left > 0;) {
     state = AdaptiveRate.send(AdaptiveRate.advance(state, at)[1], 1, paced, at)
     paced = true
-    level = Math.min(10, level + 10 * (at - last))
+    level = Math.min(depth, level + 10 * (at - last))
     last = at
     if (level >= 1) {
       level -= 1
@@ -27,6 +31,36 @@ const sprint = (refusals: number, asked: number): { readonly state: AdaptiveRate
   return { state, at }
 }
 
+/** Reads the lowest rate in seven minutes over a bucket of 10 per second beside 300 in each minute, from so far into one. */
+const lowest = (phase: number): number => {
+  let state = AdaptiveRate.make()
+  let level = 10
+  let last = 0
+  let used = 0
+  let minute = 0
+  let low = Infinity
+  for (let at = 0; at < 400;) {
+    state = AdaptiveRate.send(AdaptiveRate.advance(state, at)[1], 1, at > 0, at)
+    level = Math.min(10, level + 10 * (at - last))
+    last = at
+    if (Math.floor((at + phase) / 60) > minute) {
+      minute = Math.floor((at + phase) / 60)
+      used = 0
+    }
+    if (level >= 1 && used < 300) {
+      level -= 1
+      used += 1
+      at += 1 / state.rate
+    } else {
+      const asked = used < 300 ? 1 : Math.ceil((minute + 1) * 60 - phase - at)
+      state = AdaptiveRate.refuse(state, { at, sent: state.traffic.sent - 1, cost: 1, asked }, at + 0.05)[1]
+      at += 0.05 + asked
+      if (asked > 1) low = Math.min(low, state.rate)
+    }
+  }
+  return low
+}
+
 describe("rate/Pause", () => {
   it("costs nothing before the first attempt", () => {
     expect(Pause.lostAttempts(AdaptiveRate.make())).toBe(0)
@@ -37,6 +71,22 @@ describe("rate/Pause", () => {
     expect(AdaptiveRate.lostSeconds(sprint(1, 10).state)).toBe(8)
     expect(AdaptiveRate.lostSeconds(changed(sprint(1, 10).state, { rate: 5, bucket: { depth: 25 } }))).toBe(5)
     expect(AdaptiveRate.lostSeconds(changed(sprint(1, 10).state, { rate: 5, bucket: { depth: 50 } }))).toBe(0)
+  })
+
+  it("takes most of a short pause for lost where the bucket is known to fill in less than half of it", () => {
+    const lost = (depth: number) =>
+      AdaptiveRate.lostSeconds(changed(sprint(1, 1).state, { rate: 50, bucket: { depth } }))
+    expect([lost(5), lost(24), lost(26), lost(Infinity)]).toEqual([0.9, 0.52, 0, 0])
+  })
+
+  it("is refused less often over a shallow bucket, of which each pause loses most", () => {
+    expect(sprint(8, 1, 2).at).toBeGreaterThan(100)
+  })
+
+  it("believes no bucket so deep that the pause lost nothing of it", () => {
+    for (let phase = 53; phase < 60; phase++) {
+      expect(lowest(phase), `${phase} s into the minute`).toBeGreaterThan(7)
+    }
   })
 
   it("measures as if a lost pause had not been", () => {
