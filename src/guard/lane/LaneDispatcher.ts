@@ -26,7 +26,7 @@ import * as Estimate from "../../policy/lane/LaneEstimate.ts"
 import * as Kernel from "../../policy/lane/LaneKernel.ts"
 import * as Queue from "../../policy/lane/LaneQueue.ts"
 import type { LaneRequest, Sample } from "./LaneContract.ts"
-import * as Deadlines from "./LaneDeadlines.ts"
+import { Expiry, type Timed } from "./LaneExpiry.ts"
 import { Forecast } from "./LaneForecast.ts"
 import { kernelSample, type Wanted, wanted } from "./LaneInput.ts"
 import type * as LaneMetrics from "./LaneMetrics.ts"
@@ -40,18 +40,10 @@ import type { Restore } from "../Restore.ts"
 /** Goes on with what waited for a ticket. */
 type Use = (ticket: Kernel.Ticket, waitedSeconds: number) => Effect.Effect<unknown, unknown, unknown>
 
-interface Waiter extends Queue.Entry, Sleeper<LaneOverflowError> {
+interface Waiter extends Queue.Entry, Timed, Sleeper<LaneOverflowError> {
   readonly use: Use
-  /** Milliseconds of the monotonic clock: a small integer takes no space of its own. */
-  readonly since: number
-  readonly deadlineAt: number | undefined
-  /** When to look, or soon after, whether the deadline can be kept, by that clock; -1 for never again. */
-  lookAt: number
   ticket: Kernel.Ticket | undefined
 }
-
-/** Calls that are looked at in a row: of a million that come at once all are due at once. */
-const looksMost = 256
 
 type Decided = (decisions: ReadonlyArray<Kernel.Decision>, clock: Clock.Clock) => void
 
@@ -68,8 +60,7 @@ export class Dispatcher implements LaneMetrics.Counts {
   readonly #metrics: LaneMetrics.Bound
   readonly #decided: Decided
   readonly #queue = Queue.make<Waiter>()
-  readonly #deadlines = Deadlines.make<Waiter>(({ deadlineAt }) => deadlineAt ?? Infinity)
-  readonly #looks = Deadlines.make<Waiter>(({ lookAt }) => lookAt)
+  readonly #expiry = new Expiry<Waiter>()
   readonly #streams = new Streams.Streams()
   readonly #forecast = new Forecast()
   #blocker: Kernel.Blocker | undefined
@@ -179,6 +170,7 @@ export class Dispatcher implements LaneMetrics.Counts {
         gone: true,
         resume: undefined,
         use,
+        // a small integer takes no space of its own
         since: Math.floor(now * 1000),
         deadlineAt: call.deadlineAt,
         lookAt: -1,
@@ -259,7 +251,7 @@ export class Dispatcher implements LaneMetrics.Counts {
       }
       if (state.outage.down) Queue.remove(this.#queue, head)
       else Queue.take(this.#queue, streams)
-      this.#unmark(head)
+      this.#expiry.gone(head)
       head.ticket = this.#admit(state, head, this.#blocker, now)
       this.#resume(head, Effect.void, fiber)
     }
@@ -269,20 +261,12 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Refuses whoever cannot be sent in time any more: nobody is sent before the end of a pause. */
   #expire(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
-    let waiter = Deadlines.first(this.#deadlines)
-    if (waiter?.deadlineAt === undefined) return
+    if (this.#expiry.first === undefined) return
     const pause = Math.max(0, this.#cell.read().pausedUntil - now)
     const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     // in whole milliseconds: a deadline at the very end of the pause can be kept
     const soonest = Math.max(wall, Math.floor(wall + pause * 1000))
-    const expired: Array<Waiter> = []
-    while (waiter?.deadlineAt !== undefined && waiter.deadlineAt < soonest) {
-      Deadlines.takeFirst(this.#deadlines)
-      Queue.remove(this.#queue, waiter)
-      if (waiter.lookAt >= 0) Deadlines.mark(this.#looks)
-      expired.push(waiter)
-      waiter = Deadlines.first(this.#deadlines)
-    }
+    const expired = this.#expiry.expired(soonest, (one) => Queue.remove(this.#queue, one))
     if (expired.length === 0) return
     const state = this.advance(now, fiber.getRef(Clock.Clock))
     for (const one of expired) {
@@ -295,45 +279,24 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Looks at those whose time it is, and refuses who cannot be sent in time by the learned limits. No timer: much happens. */
   #foresee(now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
-    let waiter = Deadlines.first(this.#looks)
-    if (waiter === undefined) return
+    const due = this.#expiry.due(now)
+    if (due.length === 0) return
     const clock = fiber.getRef(Clock.Clock)
     const wall = clock.currentTimeMillisUnsafe()
-    const due: Array<Waiter> = []
-    while (waiter !== undefined && waiter.lookAt <= now * 1000 && due.length < looksMost) {
-      Deadlines.takeFirst(this.#looks)
-      due.push(waiter)
-      waiter = Deadlines.first(this.#looks)
-    }
-    if (due.length === 0) return
     const state = this.advance(now, clock)
     const vain: Array<readonly [Waiter, number, number]> = []
     for (const one of due) {
       const waited = Math.max(0, now - one.since / 1000)
       const left = (one.deadlineAt! - wall) / 1000
       const estimate = this.#forecast.joining(one, state, this.#queue, this.#streams, now, one.order)
-      one.lookAt = -1
       if (Estimate.isVain(state, estimate, waited, left)) vain.push([one, estimate, waited])
-      else this.#lookAgain(one, waited, left)
+      else this.#expiry.lookAgain(one, waited, left)
     }
     for (const [one, estimate, waited] of vain) {
       Queue.remove(this.#queue, one)
-      this.#unmark(one)
+      this.#expiry.gone(one)
       this.#resume(one, Effect.fail(this.#late(estimate, waited, false)), fiber)
     }
-  }
-
-  #lookAgain(waiter: Waiter, waited: number, left: number): void {
-    const seconds = waited + Deadlines.nextLook(waited, left)
-    if (seconds === Infinity) return
-    waiter.lookAt = waiter.since + Math.ceil(seconds * 1000)
-    Deadlines.add(this.#looks, waiter)
-  }
-
-  /** Counts a waiter that leaves the queue out of those with a deadline. */
-  #unmark(waiter: Waiter): void {
-    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
-    if (waiter.lookAt >= 0) Deadlines.mark(this.#looks)
   }
 
   /** Wakes a waiter in a turn of its own: its work must not run inside the dispatcher. */
@@ -343,7 +306,7 @@ export class Dispatcher implements LaneMetrics.Counts {
 
   /** Sets the one timer of the lane, or clears it. `wait` is that of the head; a deadline may come before. */
   #wake(wait: number, now: number, fiber: Fiber.Fiber<unknown, unknown>): void {
-    const deadline = this.#deadlineIn(fiber)
+    const deadline = this.#expiry.left(fiber.getRef(Clock.Clock))
     const at = now + Math.min(wait, deadline)
     if (this.#timer !== undefined) {
       // a timer before the next deadline stays, for it looks again: deadlines that pass by cost no timer each
@@ -375,13 +338,6 @@ export class Dispatcher implements LaneMetrics.Counts {
       Context.get(known, Scheduler.Scheduler) === scheduler
     ) return known
     return this.#timerContext = Context.add(Context.make(Clock.Clock, clock), Scheduler.Scheduler, scheduler)
-  }
-
-  /** Reads the seconds until the earliest deadline has passed. */
-  #deadlineIn(fiber: Fiber.Fiber<unknown, unknown>): number {
-    const deadlineAt = Deadlines.first(this.#deadlines)?.deadlineAt
-    if (deadlineAt === undefined) return Infinity
-    return (deadlineAt + 1 - fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) / 1000
   }
 
   /** Refuses a call for its deadline: one that has waited says so, and one whose deadline has passed names no estimate. */
@@ -445,15 +401,11 @@ export class Dispatcher implements LaneMetrics.Counts {
   #join(waiter: Waiter, fiber: Fiber.Fiber<unknown, unknown>): void {
     waiter.gone = false
     Queue.add(this.#queue, waiter)
-    if (waiter.deadlineAt !== undefined) {
-      Deadlines.add(this.#deadlines, waiter)
-      const wall = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      this.#lookAgain(waiter, 0, (waiter.deadlineAt - wall) / 1000)
-    }
+    this.#expiry.add(waiter, fiber.getRef(Clock.Clock))
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const head = this.#head(now)
     // only who is first, in the queue or by deadline, moves the timer; or a stream for which places are kept
-    if (head === waiter || head === undefined || Deadlines.first(this.#deadlines) === waiter) {
+    if (head === waiter || head === undefined || this.#expiry.first === waiter) {
       this.#dispatch(now, fiber)
     }
   }
@@ -463,7 +415,7 @@ export class Dispatcher implements LaneMetrics.Counts {
     const now = Monotonic.seconds(fiber.getRef(Clock.Clock))
     const wasHead = this.#head(now) === waiter
     Queue.remove(this.#queue, waiter)
-    this.#unmark(waiter)
+    this.#expiry.gone(waiter)
     if (wasHead || this.#head(now) === undefined) this.#dispatch(now, fiber)
   }
 }
