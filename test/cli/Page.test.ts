@@ -180,38 +180,36 @@ describe("Page", () => {
       page.on("requestfailed", (request) => complaints.push(request.url()))
       page.on("dialog", (dialog) => complaints.push(dialog.message()))
       const backgrounds = new Set<string>()
-      for (const colorScheme of ["light", "dark"] as const) {
-        for (const width of [1100, 390]) {
-          await page.setViewportSize({ width, height: 900 })
-          await page.emulateMedia({ colorScheme })
-          await page.goto(`file://${path}`)
-          expect(complaints).toEqual([])
-          const seen = await page.evaluate(() => {
-            const rect = (element: Element) => element.getBoundingClientRect()
-            const charts = [...document.querySelectorAll("svg")]
-            return {
-              overflow: document.documentElement.scrollWidth - window.innerWidth,
-              background: getComputedStyle(document.body).backgroundColor,
-              ink: getComputedStyle(document.body).color,
-              charts: charts.length,
-              smallest: Math.min(...charts.map((chart) => rect(chart).width)),
-              lines: charts.map((chart) => chart.querySelectorAll("path").length),
-              cut: [...document.querySelectorAll(".card b")].filter((each) =>
-                each.scrollWidth > each.clientWidth + 1
-              ).length
-            }
-          })
-          expect(seen.overflow).toBeLessThanOrEqual(0)
-          expect(seen.charts).toBe(3)
-          expect(seen.smallest).toBeGreaterThan(width / 2)
-          expect(Math.min(...seen.lines)).toBeGreaterThan(0)
-          expect(seen.cut).toBe(0)
-          expect(seen.ink).not.toBe(seen.background)
-          backgrounds.add(seen.background)
-          const picture = await page.screenshot({ fullPage: true })
-          // a page that is blank or broken compresses to next to nothing
-          expect(picture.length).toBeGreaterThan(width * 40)
-        }
+      for (const [colorScheme, width] of [["light", 1100], ["dark", 390]] as const) {
+        await page.setViewportSize({ width, height: 900 })
+        await page.emulateMedia({ colorScheme })
+        await page.goto(`file://${path}`)
+        expect(complaints).toEqual([])
+        const seen = await page.evaluate(() => {
+          const rect = (element: Element) => element.getBoundingClientRect()
+          const charts = [...document.querySelectorAll("svg")]
+          return {
+            overflow: document.documentElement.scrollWidth - window.innerWidth,
+            background: getComputedStyle(document.body).backgroundColor,
+            ink: getComputedStyle(document.body).color,
+            charts: charts.length,
+            smallest: Math.min(...charts.map((chart) => rect(chart).width)),
+            lines: charts.map((chart) => chart.querySelectorAll("path").length),
+            cut: [...document.querySelectorAll(".card b")].filter((each) =>
+              each.scrollWidth > each.clientWidth + 1
+            ).length
+          }
+        })
+        expect(seen.overflow).toBeLessThanOrEqual(0)
+        expect(seen.charts).toBe(3)
+        expect(seen.smallest).toBeGreaterThan(width / 2)
+        expect(Math.min(...seen.lines)).toBeGreaterThan(0)
+        expect(seen.cut).toBe(0)
+        expect(seen.ink).not.toBe(seen.background)
+        backgrounds.add(seen.background)
+        const picture = await page.screenshot({ fullPage: true })
+        // a page that is blank or broken compresses to next to nothing
+        expect(picture.length).toBeGreaterThan(width * 40)
       }
       expect(backgrounds.size).toBe(2)
     } finally {
