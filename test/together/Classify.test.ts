@@ -211,6 +211,13 @@ describe("Classify", () => {
         "RateLimitError",
         "concurrency"
       ],
+      [
+        "429 of a limit by name, whatever its sentence says",
+        429,
+        error("Credit limit exceeded", "dynamic_request_limited"),
+        "RateLimitError",
+        "requests"
+      ],
       ["400 dynamic", 400, error("", "dynamic_request_limited"), "RateLimitError", "requests"],
       ["400 rate_limit of the past", 400, error("slow down", null, "rate_limit"), "RateLimitError"],
       [
@@ -286,6 +293,12 @@ describe("Classify", () => {
         "403 about credit",
         403,
         error("You need a positive credit balance to use this model"),
+        "InsufficientCreditsError"
+      ],
+      [
+        "429 out of credit under a kind that names no limit",
+        429,
+        error("Credit limit exceeded. Please add credit or upgrade your plan.", "rate_limit", null, "credit_limit"),
         "InsufficientCreditsError"
       ],
       ["429 low balance", 429, error("Your credit balance is too low", "credit_limit"), "InsufficientCreditsError"],

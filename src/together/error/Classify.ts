@@ -186,19 +186,24 @@ const refused = (
   return param === undefined && money ? "InsufficientCreditsError" : "InvalidRequestError"
 }
 
-/** Tells whether a 429 is for want of credit: `credit_limit` has stood on ordinary rate limits, so its sentence decides. */
-const isOutOfCredit = ({ own, whole }: Said): boolean =>
-  saysCreditRanOut.test(own) || (speaksOfMoney.test(own) && !speaksOfRate.test(whole))
+/**
+ * Tells whether a 429 is for want of credit. `credit_limit` has stood on ordinary rate limits, and `rate_limit` names no
+ * limit in particular: the sentence decides, and must begin with credit where the kind speaks of a rate.
+ */
+const isOutOfCredit = (kinds: ReadonlyArray<string>, { own, whole }: Said): boolean => {
+  const scopes = kinds.flatMap((kind) => dynamicKinds.get(kind) ?? [])
+  return scopes.length === 0
+    ? saysCreditRanOut.test(own) || (speaksOfMoney.test(own) && !speaksOfRate.test(whole))
+    : scopes.every((scope) => scope === "unknown") && saysCreditRanOut.test(own)
+}
 
 /** Decides the tag of an answer from its status, its words and its sentence in both readings. */
 const verdict = (answer: Answer, body: ErrorBody.ErrorBody, said: Said): Verdict => {
   const { status } = answer
   const is = (...kinds: ReadonlyArray<string>) => kinds.some((kind) => body.kinds.includes(kind))
   if (status === 402 || is("insufficient_quota")) return { tag: "InsufficientCreditsError" }
-  if (body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, said.whole)
-  if (status === 429) {
-    return isOutOfCredit(said) ? { tag: "InsufficientCreditsError" } : rateLimit(body.kinds, said.whole)
-  }
+  if (status === 429 && isOutOfCredit(body.kinds, said)) return { tag: "InsufficientCreditsError" }
+  if (status === 429 || body.kinds.some((kind) => dynamicKinds.has(kind))) return rateLimit(body.kinds, said.whole)
   if (status === 401 || is("invalid_api_key")) return { tag: "AuthError" }
   if (is("routing_error", "model_not_available")) return { tag: "ModelUnavailableError" }
   if (status === 503 || status === 529) return { tag: "OverloadedError" }
