@@ -144,6 +144,8 @@ describe("EventStream", () => {
         expect(error).toMatchObject({ _tag: "RequestTimeoutError", phase: "idle", started: true, partial })
         expect([attempts, TogetherError.isRetryable(error)]).toEqual([1, false])
         expect(error.message).toMatch(/^The stream was silent for 30s after 2 events\. Part of the answer arrived/)
+        const once = yield* failing(Reply.stallAt(Reply.stream(["one ", "two "]), 1))
+        expect(once.error.message).toMatch(/^The stream was silent for 30s after 1 event\. /)
       }))
 
     it.effect("fails once and keeps what arrived when the deadline passes", () =>
@@ -298,7 +300,7 @@ describe("EventStream", () => {
       const { attempts, error } = yield* failing(Reply.events(["[DONE]"]))
       expect([attempts, error._tag]).toEqual([3, "StreamError"])
       expect(error.message).toBe(
-        "The stream failed after 0 events: the stream ended with [DONE], without a choice or usage. " +
+        "The stream failed before any event: the stream ended with [DONE], without a choice or usage. " +
           "Nothing had arrived yet: try again."
       )
     }))
@@ -310,7 +312,7 @@ describe("EventStream", () => {
       expect([attempts, error._tag, error.message]).toEqual([
         1,
         "StreamError",
-        "The stream failed after 0 events: one event is larger than 4194304 characters. " +
+        "The stream failed before any event: one event is larger than 4194304 characters. " +
         "Call without streaming, where no such limit holds."
       ])
     }))

@@ -67,6 +67,10 @@ export const unreadable = (exchange: Exchange, transport: Transport, head: Subje
   })
 }
 
+/** Says how far a stream came. */
+const afterEvents = (count: number): string =>
+  count === 0 ? "before any event" : `after ${count} event${count === 1 ? "" : "s"}`
+
 /** Builds the errors of one stream. */
 export interface StreamFailure {
   /** What the stream says or lacks. */
@@ -106,7 +110,7 @@ export const make = (
       refused: read?.refused === true && !decoder.started() ? true : undefined,
       partial: decoder.partial(),
       shouldRetry: remedy === undefined ? undefined : false,
-      message: `The stream failed after ${decoder.events()} events${
+      message: `The stream failed ${afterEvents(decoder.events())}${
         said === "" ? "." : `: ${Classify.sentence(said)}`
       } ${decoder.started() ? Advice.arrived(decoder.partial()) : remedy ?? "Nothing had arrived yet: try again"}.`,
       body
@@ -120,7 +124,7 @@ export const make = (
         phase: "idle",
         started: true,
         partial: decoder.partial(),
-        message: `The stream was silent for ${Duration.format(timeouts.idle)} after ${decoder.events()} events. ${
+        message: `The stream was silent for ${Duration.format(timeouts.idle)} ${afterEvents(decoder.events())}. ${
           Advice.arrived(decoder.partial())
         }. Raise timeouts.idle to wait longer.`
       })
