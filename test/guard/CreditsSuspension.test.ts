@@ -495,6 +495,28 @@ describe("Credits", () => {
       )
     })
 
+    it.effect("by hand is not lost where an outage begins and ends between two of its steps", () =>
+      Effect.gen(function*() {
+        let begun = true
+        for (let turns = 0; begun; turns++) {
+          const { exit } = yield* VirtualClock.run(Effect.scoped(Effect.gen(function*() {
+            const credits = yield* Credits.make({ probe })
+            // yields after so few operations, so between any two of its steps
+            const late = yield* Effect.forkChild(
+              Effect.provideService(credits.suspend(), Scheduler.MaxOpsBeforeYield, 3)
+            )
+            for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+            begun = (yield* credits.account())._tag === "Active"
+            if (!begun) return "Suspended"
+            yield* credits.suspend()
+            yield* credits.resume()
+            yield* Fiber.join(late)
+            return (yield* credits.account())._tag
+          })))
+          expect([turns, exit]).toEqual([turns, Exit.succeed("Suspended")])
+        }
+      }))
+
     it.effect("suspends one account and leaves another alone", () =>
       Effect.gen(function*() {
         const credits = yield* Credits.make({ probe })

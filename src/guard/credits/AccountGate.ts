@@ -276,15 +276,14 @@ const check = (
 export const make = ({ account, onEvent, probe, remedy, scope }: Options): Gate => {
   const turns = AccountTurns.make(account)
   const self: Parts = { account, onEvent, remedy, turns, timer: ProbeTimer.make(probe, scope) }
-  const concluding = (ended: Leave, outcome: Outcome) =>
-    Effect.uninterruptible(Effect.clockWith((clock) => conclude(self, ended, outcome, clock)))
+  const concluding = (ended: () => Leave, outcome: Outcome) =>
+    Effect.uninterruptible(Effect.clockWith((clock) => conclude(self, ended(), outcome, clock)))
   return {
     enter: (request, restore) => Effect.clockWith((clock) => enter(self, request, restore, clock)),
     check: (holder) => Effect.clockWith((clock) => check(self, holder, clock)),
-    conclude: concluding,
-    suspend: Effect.suspend(() =>
-      concluding(AccountTurns.leave(turns, AccountTurns.current(turns), undefined), "refused")
-    ),
+    conclude: (ended, outcome) => concluding(() => ended, outcome),
+    // its leave is of this very step: an outage that began and ended since would have made it stale
+    suspend: concluding(() => AccountTurns.leave(turns, AccountTurns.current(turns), undefined), "refused"),
     resume: Effect.uninterruptible(Effect.clockWith((clock) => {
       const outage = AccountTurns.resume(turns, seconds(clock))
       return outage === undefined ? Effect.succeed(false) : Effect.as(reopened(self, "hand", outage), true)
