@@ -1,20 +1,21 @@
 /**
  * Learns how many calls a provider lets be in flight at once.
  *
- * Two signals move the limit: refusals and timeouts. A refusal that names concurrency is a measurement: as many calls as
- * were admitted were fine, not counting those that were refused beside it. But if as many had been admitted since the last such refusal, it came at random, or the cap fell, and the
- * next one decides. A refusal that names nothing is ambiguous, since a limit of the rate would look the same. So it
- * becomes a suspicion: a cap refuses at exactly the same count every time, and never admits above it. Three such
- * episodes, with calls that end between them, make a limit; four if the count is small, since small counts coincide
- * easily; and one more if the provider names requests, since many providers use one name for all refusals. One
- * admission above the count clears the suspicion. A learned cap is probed with one more call, seldom, at doubling
- * intervals. So a wrong or raised cap is found, and the more often it was raised in a row, the faster it is followed.
- * After a wrong cap, the next one takes more episodes. A refusal that came at random makes the cap itself doubtful, so
- * it is probed within a second. A call that was alone in flight exceeded no cap. If more than a quarter of the calls
- * time out, or so many in a row that the provider is taken to be down, a quarter of the calls in flight is tried, until
- * those sent then have had the time to time out. If as large a share of them does, their number is not to blame, and
- * the limit becomes what it was (`LaneTimeouts`). Otherwise it grows back: by one for each success at first, then by
- * one for each round (AIMD), and faster once it is more than it was.
+ * Two signals move the limit: refusals and timeouts. A refusal that names concurrency is a measurement: the calls that
+ * were in flight before it were fine, but for those that were refused as well. But if as many had been admitted since
+ * the last such refusal, it came at random, or the cap fell, and the next one decides. A refusal that names nothing is
+ * ambiguous, since a limit of the rate would look the same. So it becomes a suspicion: a cap refuses at exactly the
+ * same count every time, and never admits above it. Three such episodes, with calls that end between them, make a
+ * limit; four if the count is small, since small counts coincide easily; and one more if the provider names requests,
+ * since many providers use one name for all refusals. One admission above the count clears the suspicion. A learned cap
+ * is probed with one more call, seldom, at doubling intervals. So a wrong or raised cap is found, and the more often it
+ * was raised in a row, the faster it is followed. After a wrong cap, the next one takes more episodes. A refusal that
+ * came at random makes the cap itself doubtful, so it is probed within a second. A call that was alone in flight
+ * exceeded no cap. If more than a quarter of the calls time out, or so many in a row that the provider is taken to be
+ * down, a quarter of the calls in flight is tried, until those sent then have had the time to time out. If as large a
+ * share of them does, their number is not to blame, and the limit becomes what it was (`LaneTimeouts`). Otherwise it
+ * grows back: by one for each success at first, then by one for each round (AIMD), and faster once it is more than it
+ * was.
  *
  * ```
  *   unknown ──refused at n+1──▶ suspected n ──twice more──▶ learned n ──probe admitted──▶ learned n+1 …
@@ -298,8 +299,8 @@ export const refuse = (
 /** Notes a refusal, and forgets those that no attempt under way can have met. */
 const noted = (state: State, { seq }: { readonly seq: number }, now: number): State => {
   const since = now - silence(state)
-  const late = state.refused.filter((one) => one.heardAt > since).slice(-defaults.refusedMost)
-  return { ...state, refused: [...late, { seq, heardAt: now }] }
+  const late = state.refused.filter((one) => one.heardAt > since)
+  return { ...state, refused: [...late, { seq, heardAt: now }].slice(-defaults.refusedMost) }
 }
 
 /** Reads how many of the calls in flight before a refused attempt were refused as well, and took no place. */

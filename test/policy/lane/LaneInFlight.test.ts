@@ -76,6 +76,12 @@ describe("LaneInFlight", () => {
     expect(named(again, 102, 27, 1.07)[1].limit).toBe(26)
   })
 
+  it("remembers no more refusals of late than it says", () => {
+    let state = InFlight.make({ limit: 200 })
+    for (let seq = 0; seq < 100; seq++) state = named(state, seq, 200, 1)[1]
+    expect(state.refused).toHaveLength(InFlight.defaults.refusedMost)
+  })
+
   it("believes the less that name concurrency the more came at random", () => {
     let state = InFlight.make()
     for (let n = 0; n < 9; n++) state = named(InFlight.send(state, 2 * n, 40, n), 2 * n + 1, 5, n + 0.5)[1]
