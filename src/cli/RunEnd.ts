@@ -39,7 +39,7 @@ export interface RunEnd {
 }
 
 /** What tells why a run stopped. */
-type Stopped = Pick<RunEnd, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "batch" | "spells">
+type Stopped = Pick<RunEnd, "ending" | "report" | "maxCost" | "uncertainNanoUsd" | "spells">
 
 /** Adds up what the runs of the journal have spent, and may have spent besides. */
 export const spent = ({ report, uncertainNanoUsd }: Stopped): bigint =>

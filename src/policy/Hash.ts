@@ -2,9 +2,9 @@
  * Fast, stable, non-cryptographic hashes of text, for indexes and checksums.
  *
  * Two sizes, both over UTF-16 code units, both the same on every machine:
- * - `text32`: 32 bits, for the checksum of a journal line and to see that a row has changed.
- * - `text96`: 96 bits, three words, to stand for an id in {@link ./IdIndex.ts}: among ten million ids the chance of one
- *   collision is below 10^-15.
+ * - `text32`: 32 bits, for the checksum of a line (`SummedLine`) and to see that a text has changed.
+ * - `text96`: 96 bits, three words, to stand for an id in an index: among ten million ids the chance of one collision is
+ *   below 10^-15.
  *
  * Neither resists a forger. Where a wrong match would hand out a wrong answer (the response cache), SHA-256 is used.
  *

@@ -17,8 +17,8 @@
  * The rates looked at are 3 % apart from 1/20 of the first rate refused to it. Between two of them the debt lies between
  * theirs: what is compared is the least it can be where it was admitted with the most where it was refused, so no rate
  * is ruled out that is possible. After a refusal the debt is the depth, never more. Where no rate explains the last
- * four episodes, the limit has moved: then the last three or two speak. More are remembered, to compare two accounts of what
- * was sent (`Failures`).
+ * four episodes, the limit has moved: then the last three or two speak. More are remembered, to compare two accounts of
+ * what was sent (`Failures`).
  *
  * Costs a small object per attempt, and a pass over the attempts since the last refusal per refusal. Times are seconds.
  *

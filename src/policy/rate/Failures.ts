@@ -6,8 +6,8 @@
  *   rates explain the last …4 refusals              rates explain the last …1: not counted
  * ```
  *
- * Both are computed from the first failure on (`BucketBounds`). Until they differ, what failed is taken back. Where calls differ
- * in size, two mirrors tell (`BucketMirror`).
+ * Both are computed from the first failure on (`BucketBounds`). Until they differ, what failed is taken back. Where calls
+ * differ in size, two mirrors tell (`BucketMirror`).
  */
 import * as BucketBounds from "./BucketBounds.ts"
 

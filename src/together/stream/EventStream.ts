@@ -7,12 +7,13 @@
  *
  * Once nothing of the answer can be missing (`StreamChoices`), silence, a cut or a reset ends the stream.
  *
- * **Errors**: `StreamError` for what the stream itself says or lacks,
- * `RequestTimeoutError` for silence (`first-token`, `idle`), `DecodeError` for
- * an answer that is no event stream, or one that is compressed and reaches us
- * so: asked for again it would be billed again, and be no different;
- * `StreamError` for a connection cut in the middle. What fails after the first token holds what arrived and is never
- * retried; nor is a frame that blames the request, the key or the account.
+ * **Errors**: `StreamError` for what the stream itself says or lacks, and for a
+ * connection cut in the middle; `RequestTimeoutError` for silence
+ * (`first-token`, `idle`); `DecodeError` for an answer that is no event stream,
+ * or reaches us compressed: requested again it would be billed again, and be no
+ * different. What fails after the first token holds what arrived and is never
+ * retried; nor is a frame that blames the request, the key or the account, or an
+ * event that is too large to be read.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
