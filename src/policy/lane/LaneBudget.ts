@@ -2,8 +2,8 @@
  * What a lane takes from its limits of requests and of tokens, and gives back: debts at a rate, and mirrored buckets.
  *
  * ```
- * debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid mirror
- * the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
+ * debt     one unit is owed per unit sent, time pays it off at the learned rate, the next leaves when it is paid
+ * mirror   the provider's bucket as best guessed; a debt at three times its rate keeps what it saved from a herd
  * ```
  *
  * A limit begins as a debt. Tokens are mirrored from the first refusal of tokens on, and requests from the first
@@ -269,8 +269,9 @@ export const fail = (before: State, ticket: Ticket, now: number): State => {
 
 /** Takes what fails the other way from now on: the mirrors that always did are believed. */
 export const swapped = (state: State): State => {
-  const { failures } = state.requests
-  const requests = { ...state.requests, failures: { ...failures, score: 0, areCounted: !failures.areCounted } }
+  const { beforeSuspicion, requests: { failures: before } } = state
+  const failures = { ...before, score: 0, areCounted: !before.areCounted }
+  const requests = { ...state.requests, failures }
   const requestMirror = state.requestMirror && BucketMirror.swapped(state.requestMirror)
   const tokenMirror = state.tokenMirror && BucketMirror.swapped(state.tokenMirror)
   return {
@@ -278,7 +279,9 @@ export const swapped = (state: State): State => {
     requestMirror,
     tokenMirror,
     requests: followed(requests, requestMirror),
-    tokens: followed(state.tokens, tokenMirror)
+    tokens: followed(state.tokens, tokenMirror),
+    // where a cap explains the refusals these come back, and the mirrors stay
+    beforeSuspicion: beforeSuspicion && { ...beforeSuspicion, failures }
   }
 }
 

@@ -9,8 +9,8 @@
  * ```
  *
  * Where answers are overdue (`LaneOverdue`), no rate grows, and then an outage begins. Before the first of them there are
- * 200 attempts under way at most. What fails is given back until the
- * refusals tell that it is used up (`rate/Failures`).
+ * 200 attempts under way at most. What fails is given back until the refusals tell that it is used up (`rate/Failures`,
+ * and once limits are mirrored `BucketMirror`).
  *
  * | sample | pause | request rate | token rate | in flight | outage |
  * | --- | --- | --- | --- | --- | --- |

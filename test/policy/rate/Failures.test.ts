@@ -148,12 +148,15 @@ describe("LaneKernel, where attempts fail over limits of tokens", () => {
     expect([requestMirror?.other, tokenMirror?.other]).not.toContain(undefined)
     if (requestMirror === undefined || tokenMirror === undefined) return
     const { areCounted } = state.requests.failures
-    const doubted: Kernel.State = { ...state, tokenMirror: { ...tokenMirror, doubt: 20 } }
+    const beforeSuspicion = state.requests
+    const doubted: Kernel.State = { ...state, beforeSuspicion, tokenMirror: { ...tokenMirror, doubt: 20 } }
     const refused: Kernel.Sample = { _tag: "Throttled", scope: "tokens", retryAfter: 1 }
     const [ticket, sent] = Kernel.admit(doubted, 30, undefined, 100)
     const [decisions, after] = Kernel.settle(sent, ticket, refused, 100.01)
     expect(decisions[0]).toMatchObject({ subject: "tokens", reason: areCounted ? "failures-free" : "failures-counted" })
     expect(after.requests.failures.areCounted).toBe(!areCounted)
+    // what a cap that is found brings back has to agree with the mirrors
+    expect(after.beforeSuspicion?.failures.areCounted).toBe(!areCounted)
     expect(after.requestMirror?.other?.back).toBeDefined()
     const again = { ...after, tokenMirror: after.tokenMirror && { ...after.tokenMirror, doubt: 20 } }
     const [later, then] = Kernel.admit(again, 30, undefined, 200)
