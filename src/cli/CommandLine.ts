@@ -13,7 +13,7 @@ const quoted = (word: string): string =>
     ? `'${word.replaceAll("'", "'\\''")}'`
     : `$'${Style.visible(word.replace(/[\\']/g, "\\$&"))}'`
 
-/** Writes what follows `--` as paths that need none, so that flags can be added at the end. */
+/** Writes what follows `--` as paths that do not need it, so that flags can be added at the end. */
 const open = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const end = args.indexOf("--")
   return end < 0

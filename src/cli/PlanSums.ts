@@ -32,7 +32,7 @@ export interface ModelPlan {
 /** Holds a plan. */
 export interface Plan {
   rows: number
-  /** Which of the rows failed in an earlier run, and are not sent again unasked. */
+  /** How many of the rows failed in an earlier run, and are not sent again unasked. */
   failedBefore: number
   readonly bad: Array<{ readonly line: number; readonly message: string }>
   badCount: number

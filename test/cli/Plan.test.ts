@@ -7,7 +7,7 @@ const live = <A, E>(effect: Effect.Effect<A, E>) => TestClock.withLive(effect)
 
 describe("plan", () => {
   it.effect(
-    "tells which rows have failed before, for run sends them when asked to only",
+    "tells how many rows have failed before, which run sends only when asked to",
     () =>
       live(Effect.gen(function*() {
         const shell = Shell.open()

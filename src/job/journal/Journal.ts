@@ -305,7 +305,7 @@ export const open = Effect.fnUntraced(function*(
 export interface Held extends Readonly<Scan.Sums> {
   /** Tells whether it holds an answer to a row. */
   readonly isAnswered: (id: string) => boolean
-  /** Tells whether a row has failed, which is not sent again unasked. */
+  /** Tells whether a row has failed: it is not sent again unasked. */
   readonly hasFailed: (id: string) => boolean
   readonly notes: Journal["notes"]
   /** Who answered the rows, where somebody said. */
