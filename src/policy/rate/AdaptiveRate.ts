@@ -236,7 +236,9 @@ const grown = (state: State, elapsed: number, now: number): [Move | undefined, S
   const failing = step.back > starting.back * step.sends
   if (failing && usedOf(state, now, seconds) < starting.use * state.rate) return [undefined, state]
   const steps = Math.min(starting.steps, Math.floor(elapsed / seconds))
-  return move(state, now, "start-grew", state.rate * 2 ** (steps / starting.steps))
+  const rate = state.rate * 2 ** (steps / starting.steps)
+  const stated = state.returns.underWay?.to ?? Infinity
+  return rate < stated ? move(state, now, "start-grew", rate) : known(state, stated, now)
 }
 
 /** Begins a probe where one is due, and follows the trend of the limit until then. */
@@ -282,28 +284,38 @@ const probed = (state: State, elapsed: number, now: number): [Move | undefined, 
 
 const firstExcess = (state: State): number => isClose(state) ? Probe.defaults.excessClose : Probe.defaults.excess
 
+/** Holds the limit that is stated. */
+const known = (state: State, limit: number, now: number): [Move, State] => {
+  const { high, probe, returns, streak } = state
+  return move(
+    {
+      ...state,
+      phase: "hold",
+      limit,
+      bad: Infinity,
+      streak: { ...streak, early: 0 },
+      probe: { ...probe, interval: Probe.defaults.sends },
+      high: { ...high, rate: Math.min(high.rate, limit) },
+      returns: { ...returns, underWay: undefined }
+    },
+    now,
+    "provider-said",
+    limit
+  )
+}
+
 /**
  * Learns from a limit that the provider states.
  *
- * **Details**: taken at once, unless it was said before the last cut, or was said before and nothing else since. Once
- * the provider refused much less than it states, as much or more is ignored.
+ * **Details**: taken at once, unless it was said before the last cut, or was said before and nothing else since. One far
+ * above what was refused is tried first, from twice that rate on. Once the provider refused much less than it states, as
+ * much or more is ignored.
  */
 export const told = (state: State, stated: number, sentAt: number, now: number): [Move | undefined, State] => {
-  const { high, probe, returns, streak } = state
   if (sentAt <= state.cutAt || !Told.isNews(state.told, stated, sentAt)) return [undefined, state]
   const told = { ...state.told, limit: stated, sentAt }
   if (Told.isDisproved(state.told, stated, believed(state), sentAt)) return [undefined, { ...state, told }]
-  const limit = Math.max(state.lowest, stated)
-  const known: State = {
-    ...state,
-    phase: "hold",
-    limit,
-    bad: Infinity,
-    streak: { ...streak, early: 0 },
-    told,
-    probe: { ...probe, interval: Probe.defaults.sends },
-    high: { ...high, rate: Math.min(high.rate, limit) },
-    returns: { ...returns, underWay: undefined }
-  }
-  return move(known, now, "provider-said", limit)
+  const tried = Return.toward({ ...state, told }, stated, now)
+  if (tried !== undefined) return tried
+  return known({ ...state, told }, Math.max(state.lowest, stated), now)
 }

@@ -42,8 +42,7 @@ const defaults = {
  */
 export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefined, State] => {
   const [back, given] = Return.refuse(before, stamp, now)
-  if (back !== undefined) return [back, given]
-  const [moved, state] = learned(given, stamp, now)
+  const [moved, state] = back === undefined ? learned(given, stamp, now) : [back, given]
   const told = Told.weighed(state.told, believed(state))
   return [moved, told === state.told ? state : { ...state, told }]
 }

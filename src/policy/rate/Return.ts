@@ -13,13 +13,15 @@
  *     └──refused before: not again for 4 s, 8 s, 16 s─────┘
  * ```
  *
+ * A limit that is stated far above what was refused is tried in the same way, from twice what is believed on.
+ *
  * Until a rate has held, the first rate stands in for it as a guess. Each return in vain leaves a quarter of the guess,
  * so at a limit that is low from the first attempt on, a return is tried once or twice.
  */
 import * as Failures from "./Failures.ts"
 import { defaults, doubted, faded, failed, held as through, highest, refused, wait } from "./ReturnState.ts"
 import * as Rise from "./Rise.ts"
-import { believed, floorOf, found, heard, type Move, move, type Stamp, type State } from "./State.ts"
+import { believed, defaults as rates, floorOf, found, heard, type Move, move, type Stamp, type State } from "./State.ts"
 import * as Traffic from "./Traffic.ts"
 import * as BucketBounds from "./BucketBounds.ts"
 
@@ -53,17 +55,32 @@ export const begin = (state: State, now: number): [Move, State] | undefined => {
   const high = isDue ? faded(state.high, now) : 0
   const from = believed(state)
   if (from >= defaults.fallen * high) return undefined
-  const rate = defaults.tried * high
+  return begun(state, defaults.tried * high, Infinity, now)
+}
+
+const begun = (state: State, rate: number, to: number, now: number): [Move, State] => {
+  const from = believed(state)
   const left = state.phase === "settle"
     ? { phase: state.phase, rate: from, limit: state.limit }
     : { phase: "hold" as const, rate: from, limit: from }
-  const underWay = { at: now, sent: state.traffic.sent, left }
+  const underWay = { at: now, sent: state.traffic.sent, to, left }
   return move(
-    { ...state, phase: "start", limit: rate, returns: { ...returns, underWay } },
+    { ...state, phase: "start", limit: rate, returns: { ...state.returns, underWay } },
     now,
     "probe-began",
     rate
   )
+}
+
+/**
+ * Tries a limit that is stated far above what was refused, from twice that on or the first rate of all, as in `start`. It may
+ * be true, or it may be another limit that refuses, of which nothing is said: then all that is sent at once comes back.
+ */
+export const toward = (state: State, stated: number, now: number): [Move, State] | undefined => {
+  const refused = state.phase !== "start" && state.returns.refusedAt > -Infinity
+  if (!refused || believed(state) >= defaults.fallen * stated) return undefined
+  const rate = Math.max(2 * believed(state), rates.initial * Math.max(1, state.traffic.mean))
+  return rate < stated ? begun(state, rate, stated, now) : undefined
 }
 
 /** Notes a refusal: what held until then, and the move back from a return in vain, of which nothing else is learned. */

@@ -44,6 +44,8 @@ export const doubted = (high: High): High => high.proved ? high : { ...high, rat
 export interface Returning {
   readonly at: number
   readonly sent: number
+  /** The stated limit that it goes no further than; Infinity for none. */
+  readonly to: number
   readonly left: { readonly phase: "settle" | "hold"; readonly rate: number; readonly limit: number }
 }
 

@@ -174,14 +174,37 @@ describe("AdaptiveRate, told a limit", () => {
     const [, right] = AdaptiveRate.told(state, 10, now, now)
     expect([right.phase, right.rate]).toEqual(["hold", 10])
     for (const stated of [600, 570, 630]) expect(AdaptiveRate.told(right, stated, now, now)[1].rate).toBe(10)
-    expect(AdaptiveRate.told(right, 300, now, now)[1].rate).toBe(300)
+    expect(AdaptiveRate.told(right, 300, now, now)[1].rate).toBe(20)
   })
 
   it("believes as much again once less was stated alone for five seconds: the limit fell, and is back", () => {
     const [state, now] = disproved()
     const [, fallen] = AdaptiveRate.told(state, 10, now, now)
     expect(AdaptiveRate.told(fallen, 600, now + 4.9, now + 6)[1].rate).toBe(10)
-    expect(AdaptiveRate.told(fallen, 600, now + 5, now + 6)[1].rate).toBe(600)
+    expect(AdaptiveRate.told(fallen, 600, now + 5, now + 6)[1].rate).toBe(20)
+  })
+
+  it("tries what is stated far above what was refused from twice that on, and goes no further", () => {
+    const [state, from] = disproved()
+    let tried = AdaptiveRate.told(AdaptiveRate.told(state, 10, from, from)[1], 300, from + 1, from + 1)[1]
+    const rates = [tried.rate]
+    for (let now = from + 1; tried.phase === "start"; now += 0.25) {
+      tried = AdaptiveRate.advance(AdaptiveRate.send(tried, 1, true, now), now)[1]
+      if (tried.rate !== rates.at(-1)) rates.push(tried.rate)
+    }
+    expect([rates[0], tried.phase, tried.rate]).toEqual([20, "hold", 300])
+    expect(rates.length).toBeGreaterThan(5)
+    expect(rates).toEqual(rates.toSorted((one, other) => one - other))
+  })
+
+  it("goes back at once where what is stated far above is refused before it was used, and does not try it again", () => {
+    const [state, now] = disproved()
+    const right = AdaptiveRate.told(state, 10, now, now)[1]
+    let tried = AdaptiveRate.told(right, 300, now + 1, now + 1)[1]
+    tried = AdaptiveRate.send(tried, 1, true, now + 2)
+    const back = AdaptiveRate.refuse(tried, { at: now + 2, sent: tried.traffic.sent - 1, cost: 1 }, now + 2.2)[1]
+    expect([back.phase, back.rate]).toEqual([right.phase, 10])
+    for (const stated of [300, 310]) expect(AdaptiveRate.told(back, stated, now + 3, now + 3)[1].rate).toBe(10)
   })
 
   it("goes by the lower of two limits that are stated by turns", () => {
