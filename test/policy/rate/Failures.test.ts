@@ -87,13 +87,17 @@ describe("LaneKernel, where attempts fail", () => {
 })
 
 describe("AdaptiveRate, once it knows whether what fails counts", () => {
-  it("goes on at its rate where the limit has moved besides, and says why", () => {
-    const kept = BucketBounds.refuse(explained(2), 30, 1, 2, false)
+  it.each(
+    [["failures-counted", true], ["failures-free", false]] as const
+  )("searches anew, and says why: %s", (reason, areCounted) => {
+    const better = BucketBounds.refuse(explained(2), 30, 1, 2, false)
     const known = AdaptiveRate.make({ initial: 2, known: true })
-    const state = { ...known, failures: { kept, score: 1, areCounted: false } }
-    const [move, next] = AdaptiveRate.refuse(AdaptiveRate.send(state, 1, true, 31), { at: 31, sent: 0, cost: 1 }, 31)
-    expect(move).toEqual({ from: 2, to: 2, reason: "failures-counted" })
-    expect([next.phase, next.failures.areCounted]).toEqual(["settle", true])
+    const [bounds, kept] = areCounted ? [BucketBounds.empty, better] : [better, BucketBounds.empty]
+    const failures = { kept, score: areCounted ? 1 : -1, areCounted: !areCounted }
+    const state = AdaptiveRate.send({ ...known, bounds, failures }, 1, true, 31)
+    const [move, next] = AdaptiveRate.refuse(state, { at: 31, sent: 0, cost: 1 }, 31)
+    expect(move).toMatchObject({ from: 2, reason, ...(areCounted ? { to: 2 } : {}) })
+    expect([next.phase, next.failures.areCounted]).toEqual(["settle", areCounted])
   })
 })
 
