@@ -160,16 +160,12 @@ export const correct = (state: State, difference: number): State => ({
 export const admitted = (state: State): number => Traffic.admitted(state.traffic)
 
 /** Takes an attempt back that was sent at `at` and that the provider did not count. */
-export const withdraw = (state: State, cost: number, at: number): State => {
-  const { bounds, failures, step } = state
-  return {
-    ...notAdmitted(state, at),
-    step: Step.withdraw(step),
-    traffic: Traffic.correct(state.traffic, -cost),
-    bounds: BucketBounds.withdraw(bounds, at),
-    failures: Failures.moved(failures, (kept) => BucketBounds.withdraw(kept, at))
-  }
-}
+export const withdraw = (state: State, cost: number, at: number): State => ({
+  ...notAdmitted(state, at),
+  step: Step.withdraw(state.step),
+  traffic: Traffic.correct(state.traffic, -cost),
+  ...Failures.withdraw(state, at)
+})
 
 /** Takes an attempt back that failed, unless the provider counts what it fails: no limit was met. */
 export const failed = (before: State, cost: number, at: number): State => {
@@ -313,9 +309,7 @@ const known = (state: State, limit: number, now: number): [Move, State] => {
  */
 export const told = (state: State, stated: number, sentAt: number, now: number): [Move | undefined, State] => {
   if (sentAt <= state.cutAt || !Told.isNews(state.told, stated, sentAt)) return [undefined, state]
-  const told = { ...state.told, limit: stated, sentAt }
-  if (Told.isDisproved(state.told, stated, believed(state), sentAt)) return [undefined, { ...state, told }]
-  const tried = Return.toward({ ...state, told }, stated, now)
-  if (tried !== undefined) return tried
-  return known({ ...state, told }, Math.max(state.lowest, stated), now)
+  const next: State = { ...state, told: { ...state.told, limit: stated, sentAt } }
+  if (Told.isDisproved(state.told, stated, believed(state), sentAt)) return [undefined, next]
+  return Return.toward(next, stated, now) ?? known(next, Math.max(state.lowest, stated), now)
 }

@@ -36,6 +36,18 @@ export const moved = (
   move: (bounds: BucketBounds.State) => BucketBounds.State
 ): Failures => failures.kept === undefined ? failures : { ...failures, kept: move(failures.kept) }
 
+/** What went out and was refused of late: what failed is taken back in `bounds`, and kept in `failures`. */
+export interface Accounts {
+  readonly bounds: BucketBounds.State
+  readonly failures: Failures
+}
+
+/** Takes an attempt out of both that was sent at `at`, and was refused or not counted. */
+export const withdraw = ({ bounds, failures }: Accounts, at: number): Accounts => ({
+  bounds: BucketBounds.withdraw(bounds, at),
+  failures: moved(failures, (kept) => BucketBounds.withdraw(kept, at))
+})
+
 /** Notes a failure, before it is taken back. */
 export const fail = (failures: Failures, taken: BucketBounds.State): Failures =>
   failures.kept === undefined ? { ...failures, kept: taken } : failures

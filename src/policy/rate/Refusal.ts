@@ -56,8 +56,7 @@ const learned = (before: State, stamp: Stamp, now: number): [Move | undefined, S
       ...state,
       episode: Episode.again(state.episode, stamp.asked ?? 0),
       bucket: Bucket.refusedAgain(state.bucket, empty, stamp.cost),
-      bounds: BucketBounds.withdraw(state.bounds, stamp.at),
-      failures: Failures.moved(state.failures, (kept) => BucketBounds.withdraw(kept, stamp.at))
+      ...Failures.withdraw(state, stamp.at)
     }]
   }
   const { bucket: { empty: last, since }, phase, traffic } = state

@@ -116,8 +116,7 @@ export const refuse = (before: State, stamp: Stamp, now: number): [Move | undefi
     cutAt: now,
     traffic: Traffic.refuse(state.traffic, stamp.cost),
     bucket: { ...bucket, empty: { at: stamp.at, admitted } },
-    bounds: BucketBounds.withdraw(state.bounds, stamp.at),
-    failures: Failures.moved(state.failures, (kept) => BucketBounds.withdraw(kept, stamp.at)),
+    ...Failures.withdraw(state, stamp.at),
     high: doubted(high),
     returns: failed(state.returns, now)
   }
