@@ -73,13 +73,29 @@ describe("BatchBudget", () => {
   })
 
   describe("of a job", () => {
+    /** Runs four rows twice: one changes while their batch is under way, and nobody takes what answers it as it was. */
+    const withLostAnswer = Effect.gen(function*() {
+      const disk = yield* setup(prompts(4))
+      const provider = world()
+      yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
+      yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
+      return { disk, provider, ...(yield* run(disk, provider, { price, changed: "resend" })) }
+    })
+
+    it.effect("notes what an answer that nobody takes may have cost", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        const { disk, report, uncertainNanoUsd } = yield* withLostAnswer
+        expect(report.ok).toBe(4)
+        const noted = /"name":"uncertain","value":(\d+)/.exec(disk.text("in.results.jsonl.journal"))
+        expect(Number(noted?.[1])).toBeGreaterThan(0)
+        expect(Number(noted?.[1])).toBeLessThan(Number(boundOf(10, 10) * 4n))
+        // the run that incurs it says so
+        expect(uncertainNanoUsd).toBe(BigInt(noted?.[1] ?? 0))
+      })))
+
     it.effect("counts what an earlier run may have cost beyond its rows", () =>
       VirtualClock.wrap(Effect.gen(function*() {
-        const disk = yield* setup(prompts(4))
-        const provider = world()
-        yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
-        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
-        const { report, uncertainNanoUsd } = yield* run(disk, provider, { price, changed: "resend" })
+        const { disk, provider, report, uncertainNanoUsd } = yield* withLostAnswer
         expect(uncertainNanoUsd > 0n).toBe(true)
         yield* disk.fs.writeFileString("in.jsonl", prompts(5).replace("question 2", "another question"))
         const paid = report.nanoUsd + report.resumedNanoUsd

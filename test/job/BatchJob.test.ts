@@ -461,21 +461,6 @@ describe("BatchJob", () => {
         expect(report.nanoUsd).toBeLessThanOrEqual(boundOf(10, 10) * 10n)
       })))
 
-    it.effect("notes what an answer that nobody takes may have cost", () =>
-      VirtualClock.wrap(Effect.gen(function*() {
-        const disk = yield* setup(prompts(4))
-        const provider = world()
-        yield* run(disk, provider, { price, stop: Effect.as(Effect.sleep("3 seconds"), Stop.interrupted) })
-        yield* disk.fs.writeFileString("in.jsonl", prompts(4).replace("question 2", "another question"))
-        const { report, uncertainNanoUsd } = yield* run(disk, provider, { price, changed: "resend" })
-        expect(report.ok).toBe(4)
-        const noted = /"name":"uncertain","value":(\d+)/.exec(disk.text("in.results.jsonl.journal"))
-        expect(Number(noted?.[1])).toBeGreaterThan(0)
-        expect(Number(noted?.[1])).toBeLessThan(Number(boundOf(10, 10) * 4n))
-        // the run that incurs it says so
-        expect(uncertainNanoUsd).toBe(BigInt(noted?.[1] ?? 0))
-      })))
-
     it("refuses to run no batch at a time, to look without a pause, and batches without a limit", () => {
       expect(() => BatchJob.run({ input: Input.file("in.jsonl"), parallel: 0 })).toThrow(
         "BatchJob.run: parallel must be an integer >= 1, got 0"
