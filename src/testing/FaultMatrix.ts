@@ -11,6 +11,7 @@
  * | verdict | the program |
  * | --- | --- |
  * | `ok` | ended as it should |
+ * | `flaky` | differs between two runs without a fault, so that no other run can be judged |
  * | `unhandled` | failed although the trouble passed |
  * | `defect` | died |
  * | `hang` | never ended: deadlock, livelock, or over the limit of virtual time |
@@ -264,6 +265,23 @@ const pairs = (
   return found
 }
 
+/** Runs the program without a fault, and where it succeeds once more: what differs then is no fault's doing. */
+const baselineOf = <A, E>(options: Options<A, E>, count: () => void): Effect.Effect<Cell<A, E>> =>
+  Effect.gen(function*() {
+    count()
+    const first = yield* cellOf(options, [], noFault, undefined)
+    if (Exit.isFailure(first.exit)) return first
+    count()
+    const second = yield* cellOf(options, [], noFault, first)
+    return {
+      ...first,
+      ...Judge.repeats(
+        { verdict: first.verdict, requests: first.exchanges.length },
+        { verdict: second.verdict, reason: second.reason, requests: second.exchanges.length }
+      )
+    }
+  })
+
 /** Runs the matrix and reports it. Never fails: see {@link verify} for a test. */
 export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> => {
   for (const [field, least] of [["maxRequests", 1], ["maxAttempts", 1], ["pairs", 0]] as const) {
@@ -272,11 +290,11 @@ export const run = <A, E>(options: Options<A, E>): Effect.Effect<Matrix<A, E>> =
   Millis.positive("FaultMatrix.run: limit", options.limit ?? defaults.limit)
   return Effect.gen(function*() {
     const seed = options.seed ?? defaults.seed
-    let runs = 1
+    let runs = 0
     const count = () => void runs++
-    const baseline = yield* cellOf(options, [], noFault, undefined)
+    const baseline = yield* baselineOf(options, count)
     const cells: Array<Cell<A, E>> = []
-    if (Exit.isSuccess(baseline.exit)) {
+    if (Exit.isSuccess(baseline.exit) && baseline.verdict !== "flaky") {
       const troubles = singles(options, baseline)
       const all = [...troubles, ...pairs(troubles, baseline.exchanges.length, options.pairs ?? defaults.pairs, seed)]
       for (const trouble of all) {

@@ -13,7 +13,7 @@ import * as VirtualClock from "./VirtualClock.ts"
 import type * as Wiretap from "./Wiretap.ts"
 
 /** Names how a run ended, seen from outside. */
-export type Verdict = "ok" | "unhandled" | "defect" | "hang" | "lost" | "leak" | "waste" | "impatient"
+export type Verdict = "ok" | "flaky" | "unhandled" | "defect" | "hang" | "lost" | "leak" | "waste" | "impatient"
 
 /** Holds a verdict and why: a sentence, empty for `ok`. */
 export interface Judgement {
@@ -116,4 +116,29 @@ export const judge = <A, E>(
   const leak = leaks(outcome)
   if (leak !== undefined) return { verdict: "leak", reason: leak }
   return manners(outcome.exchanges, owed.maxAttempts) ?? { verdict: "ok", reason: "" }
+}
+
+/**
+ * Judges two runs without a fault, the second by the first: where they differ, no difference can be laid to a fault.
+ *
+ * A second run that sends other requests points to what outlives a run, such as a cache: behind it every fault would be
+ * survived, because it is never met.
+ */
+export const repeats = (
+  first: { readonly verdict: Verdict; readonly requests: number },
+  second: Judgement & { readonly requests: number }
+): Judgement | undefined => {
+  const differs = (how: string, mend: string): Judgement => ({
+    verdict: "flaky",
+    reason: `differs between two runs without a fault: the second ${how}. ${mend}`
+  })
+  if (second.requests !== first.requests) {
+    return differs(
+      `sends ${second.requests} requests, the first ${first.requests}`,
+      "Make what outlives a run, such as a cache, inside the program"
+    )
+  }
+  return second.verdict === first.verdict
+    ? undefined
+    : differs(second.reason, "Make the program repeatable, or say with `check` what matters of its result")
 }

@@ -35,6 +35,7 @@ export const differs = (value: unknown, baseline: unknown): string => {
 
 const marks: Readonly<Record<Verdict, string>> = {
   ok: "ok",
+  flaky: "FLAKY",
   unhandled: "UNHANDLED",
   defect: "DEFECT",
   hang: "HANG",

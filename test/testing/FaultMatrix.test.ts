@@ -41,7 +41,7 @@ describe("FaultMatrix", () => {
         const program = Effect.all([patient("/a"), patient("/b")])
         const matrix = yield* FaultMatrix.run({ program, provider, kinds: only("503", "hang") })
         expect(verdicts(matrix)).toStrictEqual([["503@1", "ok"], ["hang@1", "ok"], ["503@2", "ok"], ["hang@2", "ok"]])
-        expect(matrix.runs).toBe(5)
+        expect(matrix.runs).toBe(6)
         expect(matrix.failures).toStrictEqual([])
         expect(matrix.cells[1]!.exchanges).toHaveLength(3)
       }))
@@ -183,6 +183,34 @@ describe("FaultMatrix", () => {
         expect(matrix.failures).toStrictEqual([])
       }))
 
+    it.effect("stops where two runs without a fault end differently, or send differently", () =>
+      Effect.gen(function*() {
+        let runs = 0
+        const counting = Effect.map(patient("/a"), () => ++runs)
+        const other = yield* FaultMatrix.run({ program: counting, provider, kinds: only("503") })
+        expect(other.baseline).toMatchObject({
+          verdict: "flaky",
+          reason: "differs between two runs without a fault: the second ends with 2 instead of 1. " +
+            "Make the program repeatable, or say with `check` what matters of its result"
+        })
+        expect([other.cells.length, other.failures.length, other.runs]).toStrictEqual([0, 1, 2])
+        expect(FaultMatrix.format(other)).toContain("FLAKY without any fault")
+
+        const compared = yield* FaultMatrix.run({
+          program: counting,
+          provider,
+          kinds: only("503"),
+          check: () => undefined
+        })
+        expect(compared.failures).toStrictEqual([])
+
+        // a cache of the module: no run after the first would meet a fault
+        const cached = yield* Effect.cached(patient("/a"))
+        const kept = yield* FaultMatrix.run({ program: cached, provider, kinds: only("503") })
+        expect(kept.baseline.verdict).toBe("flaky")
+        expect(kept.baseline.reason).toContain("the second sends 0 requests, the first 1. Make what outlives a run")
+      }))
+
     it.effect("stops after a baseline that fails", () =>
       Effect.gen(function*() {
         const matrix = yield* FaultMatrix.run({ program: Effect.fail("no"), provider })
@@ -309,9 +337,15 @@ describe("FaultMatrix", () => {
           provider,
           kinds: only("503")
         })
-        expect(same.cells[0]?.reason).toMatch(/^ends with a result that does not equal .* both print as \{.*`check`$/)
-        const other = yield* FaultMatrix.run({ program, provider, kinds: only("503") })
-        expect(other.cells[0]?.reason).toMatch(/^ends with \{"status":503,.* instead of \{"status":200,/)
+        expect(same.baseline.reason).toMatch(
+          /ends with a result that does not equal .* both print as \{.*`check`\. Make/
+        )
+        const other = yield* FaultMatrix.run({
+          program: Effect.map(program, (value) => value["status"] === 200 ? "fine" : value),
+          provider,
+          kinds: only("503")
+        })
+        expect(other.cells[0]?.reason).toMatch(/^ends with \{"status":503,.* instead of "fine"/)
         expect(other.cells[0]?.reason).not.toContain("\n")
       }))
   })
@@ -335,7 +369,7 @@ describe("FaultMatrix", () => {
           })
         )
         expect(error.message).toMatchInlineSnapshot(`
-          "2 requests, 4 combinations, 7 runs: 4 end badly
+          "2 requests, 4 combinations, 8 runs: 4 end badly
 
                         #1         #2
           429, no hint  UNHANDLED  UNHANDLED
