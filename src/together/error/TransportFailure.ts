@@ -63,8 +63,8 @@ const plainAdvice: Partial<typeof phaseAdvice> = {
 /** A limit that the transport has of its own holds whatever `timeouts` says, also on a stream. */
 const ownAdvice = "Raise that limit (Node's Fetch has one of 300 s), or send by UndiciHttpClient, which has none"
 
-/** Says what to do about a connection that failed and may work again; a stream says it in other words. */
-export const tryAgain = " Try again; check the network if it lasts."
+/** Says what to do about a connection that failed and may work again. */
+const tryAgain = " Try again; check the network if it lasts."
 
 /**
  * Builds the error of a silence that lasted too long.
@@ -99,13 +99,15 @@ export const timedOut = (
  * @param error what the transport failed with
  * @param secrets what no message may quote; asked where a message quotes
  * @param head of an answer whose body failed
+ * @param advice on a connection that may work again; a stream gives its own
  */
 export const of = (
   exchange: Asked,
   error: unknown,
   baseUrl: string,
   secrets: () => Secrets,
-  head?: Subject.Head | undefined
+  head?: Subject.Head | undefined,
+  advice: string = tryAgain
 ): TogetherError.TogetherError => {
   const reason = HttpClientError.isHttpClientError(error) ? error.reason : undefined
   const cause = reason === undefined ? error : reason.cause
@@ -175,7 +177,7 @@ export const of = (
         ? " Check the base URL, name resolution and certificates."
         : codes.some((code) => TransportCodes.exhausted.has(code))
         ? " The process has no more sockets: raise its limit (ulimit -n), or have fewer calls in flight."
-        : tryAgain
+        : advice
     }`
   })
 }

@@ -126,7 +126,7 @@ export const open = Effect.fnUntraced(function*<Chunk>(
           for (const piece of pieces) decoder.feed(piece, into)
           if (decoder.events() > 0) isText = undefined
           else if (isText !== undefined && !pieces.every(isText)) {
-            return end(Effect.fail(transport.bodyFailure(exchange, TransportFailure.encoded(encoding), answer)))
+            return end(Effect.fail(transport.streamFailure(exchange, TransportFailure.encoded(encoding), answer)))
           }
           if (into.length > 0 || decoder.end() !== undefined) end(then())
           else reader.demand(taker)

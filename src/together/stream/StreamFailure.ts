@@ -15,7 +15,7 @@ import type * as EventDecoder from "./EventDecoder.ts"
 import { redact, type Secrets } from "../redact/Redact.ts"
 import * as Subject from "../error/Subject.ts"
 import type { Exchange, Transport } from "../transport/Transport.ts"
-import { timedOut, tryAgain } from "../error/TransportFailure.ts"
+import { timedOut } from "../error/TransportFailure.ts"
 
 const blamesRequest =
   /^(?:invalid_(?:argument|input|param|request|value)|bad_?request|validation|unprocessable|unsupported|authentication|unauthori[sz]ed|permission|forbidden|not_?found)/
@@ -131,10 +131,10 @@ export const make = (
       : timedOut(exchange, "first-token", timeouts.firstToken, head)
 
   const cut: StreamFailure["cut"] = (error) => {
-    const failure = transport.bodyFailure(exchange, error, head)
+    const failure = transport.streamFailure(exchange, error, head)
     // it cannot be read, and it is billed
     if (failure._tag === "DecodeError") return failure
-    return failed({ _tag: "Failed", reason: "cut", message: failure.message.replace(tryAgain, "") })
+    return failed({ _tag: "Failed", reason: "cut", message: failure.message })
   }
 
   return { failed, silent, cut }

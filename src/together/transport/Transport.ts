@@ -127,8 +127,8 @@ export interface Transport {
   readonly exchange: (exchange: Exchange) => Effect.Effect<Answered, TogetherError.TogetherError>
   /** Makes one exchange and hands its body over unread. */
   readonly open: (exchange: Exchange) => Effect.Effect<Opened, TogetherError.TogetherError, Scope.Scope>
-  /** Turns a transport failure in the middle of a body into an error. */
-  readonly bodyFailure: (exchange: Exchange, error: unknown, head: Subject.Head) => TogetherError.TogetherError
+  /** Turns a transport failure in the middle of a stream into an error, without the advice to try again. */
+  readonly streamFailure: (exchange: Exchange, error: unknown, head: Subject.Head) => TogetherError.TogetherError
   /** Says what must not appear in errors about an exchange. Costly where it is used: for failures only. */
   readonly secrets: (exchange: Exchange) => Secrets
   readonly timeouts: Timeouts
@@ -156,8 +156,13 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const ownInit = Option.getOrUndefined(yield* Effect.serviceOption(FetchHttpClient.RequestInit))
   const execute = ClientSender.make({ client, ownInit, base, sent })
 
-  const failureOf = (exchange: Exchange, error: unknown, head?: Subject.Head): TogetherError.TogetherError =>
-    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head)
+  const failureOf = (
+    exchange: Exchange,
+    error: unknown,
+    head?: Subject.Head,
+    advice?: string
+  ): TogetherError.TogetherError =>
+    TransportFailure.of(exchange, error, options.baseUrl, () => secrets(exchange), head, advice)
 
   const refusal = (
     exchange: Exchange,
@@ -210,7 +215,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     prepare,
     exchange: (exchange) => sendable(exchange, exchangeWith),
     open: (exchange) => sendable(exchange, openWith),
-    bodyFailure: failureOf,
+    streamFailure: (exchange, error, head) => failureOf(exchange, error, head, ""),
     secrets,
     timeouts,
     base,
