@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import { Chat, Together, type TogetherError, UndiciHttpClient } from "effect-together"
 import { FetchHttpClient } from "effect/http"
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib"
 import { Agent } from "undici"
 import { chatAnswer, delta, frame, json, serve } from "./server.ts"
@@ -13,6 +14,24 @@ const quick = { retry: Schedule.recurs(2) }
 
 const undici = UndiciHttpClient.layerEffect(
   Effect.acquireRelease(Effect.sync(() => new Agent()), (agent) => Effect.promise(() => agent.destroy()))
+)
+
+/** A server that takes connections and reads nothing. */
+const deaf = Effect.map(
+  Effect.acquireRelease(
+    Effect.callback<{ readonly server: Server; readonly sockets: Set<Socket> }>((resume) => {
+      const sockets = new Set<Socket>()
+      const server = createServer({ pauseOnConnect: true }, (socket) => void sockets.add(socket))
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ server, sockets })))
+    }),
+    ({ server, sockets }) =>
+      Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
+        server.close()
+      })
+  ),
+  // a listening TCP server has an address with a port
+  ({ server }) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
 )
 
 const transports = [
@@ -241,6 +260,39 @@ describe.concurrent.each(transports)("Together over %s", (transport, layerOf) =>
       ).pipe(client(server.baseUrl))
       expect(server.received[0]?.headers["content-type"]).toMatch(/^multipart\/form-data; boundary=/)
       expect(server.received[0]?.body).toContain("batch-api")
+    }))
+
+  it.live("can give up an upload at any moment: nothing is thrown where nobody catches it", () =>
+    Effect.gen(function*() {
+      const thrown: Array<unknown> = []
+      const note = (error: unknown) => void thrown.push(error)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.on("unhandledRejection", note)),
+        () => Effect.sync(() => process.off("unhandledRejection", note))
+      )
+      const baseUrl = yield* deaf
+      const content = new Blob([new Uint8Array(48 * 1024 * 1024)])
+      const upload = withTogether(({ files }) => files.upload({ content, name: "a.jsonl", purpose: "fine-tune" }))
+      for (const after of [1, 5, 20, 60, 150]) {
+        const result = yield* Effect.timeoutOption(Effect.exit(upload), after).pipe(client(baseUrl))
+        expect(result._tag).toBe("None")
+        yield* Effect.sleep("50 millis")
+      }
+      expect(thrown).toEqual([])
+    }))
+
+  it.live("says how long an upload is", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, response) => json(response, 200, { id: "file-1" }))
+      const form = new FormData()
+      form.append("file", new Blob(["sound"]), "a.wav")
+      yield* withTogether(({ request }) => request({ path: "/audio/transcriptions", form, response: Schema.Unknown }))
+        .pipe(client(server.baseUrl))
+      const [sent] = server.received
+      expect([sent?.headers["content-length"], sent?.headers["transfer-encoding"]]).toEqual([
+        String(sent?.body.length),
+        undefined
+      ])
     }))
 
   it.live("streams, asks for usage, and retries unseen before the first token", () =>

@@ -1,8 +1,9 @@
 /**
- * What Fetch is told about redirects: to follow none, unless a `RequestInit` says so.
+ * What Fetch is told about redirects: to follow none, unless a `RequestInit` says so; and how it sends a form.
  *
  * Left to itself, Fetch sends a prompt on to any host, with every header but the key. `Exchanger` follows the redirects
- * that may be followed, over every client alike. Clients that are not Fetch follow none, and ignore the rule.
+ * that may be followed, over every client alike. Clients that are not Fetch follow none, and ignore the rule. A form is
+ * written by `Multipart`, which says why.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -10,6 +11,7 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Multipart from "./Multipart.ts"
 
 /**
  * Node's Fetch keeps a second copy of a body, to send it again after a redirect or a sign-in.
@@ -25,6 +27,15 @@ const reading = { redirect: "manual" } as const
 export const init = (hasBody: boolean, own: RequestInit | undefined): RequestInit => {
   const rule = hasBody ? once : reading
   return { ...rule, ...own, redirect: own?.redirect ?? rule.redirect }
+}
+
+/** Makes a Fetch that sends forms as `Multipart` writes them. */
+export const writingForms = (fetch: typeof globalThis.fetch): typeof globalThis.fetch => (input, init) => {
+  if (!(init?.body instanceof FormData)) return fetch(input, init)
+  const { body, contentType } = Multipart.encode(init.body)
+  const headers = new globalThis.Headers(init.headers)
+  headers.set("content-type", contentType)
+  return fetch(input, { ...init, headers, body })
 }
 
 /**
@@ -48,7 +59,12 @@ export const client = (
     Effect.withFiber((fiber) => {
       const found = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit) ?? own
       const ruling = init(request.body._tag !== "Empty", amend(found))
-      fiber.setContext(Context.add(fiber.context, FetchHttpClient.RequestInit, ruling))
+      const context = Context.add(fiber.context, FetchHttpClient.RequestInit, ruling)
+      fiber.setContext(
+        request.body._tag === "FormData"
+          ? Context.add(context, FetchHttpClient.Fetch, writingForms(fiber.getRef(FetchHttpClient.Fetch)))
+          : context
+      )
       return Effect.succeed(request)
     })
   return HttpClient.makeWith<HttpClientError.HttpClientError, never, HttpClientError.HttpClientError, never>(

@@ -40,6 +40,7 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Multipart from "./Multipart.ts"
 import * as Shortcut from "./Shortcut.ts"
 import * as TransportFailure from "../error/TransportFailure.ts"
 
@@ -188,10 +189,10 @@ const outgoing = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<O
     case "Uint8Array":
       return Effect.succeed({ headers, body: body.body })
     case "FormData": {
-      const encoded = new Response(body.formData)
+      const { body: form, contentType } = Multipart.encode(body.formData)
       return Effect.succeed({
-        headers: { ...headers, "content-type": encoded.headers.get("content-type") ?? "multipart/form-data" },
-        body: encoded.body
+        headers: { ...headers, "content-type": contentType, "content-length": String(form.size) },
+        body: Multipart.pieces(form)
       })
     }
     case "Stream":
