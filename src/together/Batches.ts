@@ -26,11 +26,7 @@ export const BatchRequest = request({
 /** Asks for a batch over an uploaded file. */
 export interface BatchRequest extends Schema.Schema.Type<typeof BatchRequest> {}
 
-/**
- * Describes a batch job. `status`: `VALIDATING`, `IN_PROGRESS`, `CANCELING`, and the
- * terminal `COMPLETED`, `FAILED`, `EXPIRED`, `CANCELLED`.
- */
-export const BatchJob = open({
+const fields = {
   id: maybe(Schema.String),
   status: maybe(Schema.String),
   user_id: lenient(Schema.String),
@@ -46,12 +42,23 @@ export const BatchJob = open({
   completed_at: lenient(Schema.String),
   endpoint: lenient(Schema.String),
   model_id: lenient(Schema.String)
-})
+} as const
+
+/**
+ * Describes a batch job. `status`: `VALIDATING`, `IN_PROGRESS`, `CANCELING`, and the
+ * terminal `COMPLETED`, `FAILED`, `EXPIRED`, `CANCELLED`.
+ */
+export const BatchJob = open(fields)
 /** Describes a batch job. */
 export interface BatchJob extends Schema.Schema.Type<typeof BatchJob> {}
 
+/** Answers the creation of a batch. Without the id of its job it is no answer: the batch runs, and nobody could find it. */
+export const BatchCreated = open({
+  job: open({ ...fields, id: Schema.NonEmptyString }),
+  warning: lenient(Schema.String)
+})
 /** Answers the creation of a batch. */
-export const BatchCreated = open({ job: maybe(BatchJob), warning: lenient(Schema.String) })
+export interface BatchCreated extends Schema.Schema.Type<typeof BatchCreated> {}
 
 /** Lists batches: a bare array. */
 export const BatchList = Schema.Array(BatchJob)
@@ -62,11 +69,13 @@ export const isTerminal = (status: string | null | undefined): boolean =>
 
 /** Makes calls about batches. */
 export interface BatchesApi {
-  /** Creates a batch. Sent once: a creation whose answer was lost is not repeated. */
-  readonly create: (
-    request: BatchRequest,
-    options?: CreationOptions
-  ) => Effect.Effect<typeof BatchCreated.Type, TogetherError>
+  /**
+   * Creates a batch. Sent once: a creation whose answer was lost is not repeated.
+   *
+   * **Errors**: `DecodeError` for a success without the id of a job. There may be a batch then: look for its input file in
+   * {@link list}.
+   */
+  readonly create: (request: BatchRequest, options?: CreationOptions) => Effect.Effect<BatchCreated, TogetherError>
   /** Lists the batches of the account. An effect, not a function. */
   readonly list: Effect.Effect<ReadonlyArray<BatchJob>, TogetherError>
   /** Reads the state of a batch: status, progress, the ids of its output files. */

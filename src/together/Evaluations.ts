@@ -38,10 +38,18 @@ export const Evaluation = open({
 /** Describes an evaluation. */
 export interface Evaluation extends Schema.Schema.Type<typeof Evaluation> {}
 
+/** Answers the creation of an evaluation. Without its id it is no answer: it runs, and nobody could find it. */
+export const EvaluationCreated = open({ workflow_id: Schema.NonEmptyString, status: maybe(Schema.String) })
+/** Answers the creation of an evaluation. */
+export interface EvaluationCreated extends Schema.Schema.Type<typeof EvaluationCreated> {}
+
 /** Makes calls about evaluations. */
 export interface EvaluationsApi {
   /** Starts an evaluation. Sent once: a creation whose answer was lost is not repeated. */
-  readonly create: (request: EvaluationRequest, options?: CreationOptions) => Effect.Effect<Evaluation, TogetherError>
+  readonly create: (
+    request: EvaluationRequest,
+    options?: CreationOptions
+  ) => Effect.Effect<EvaluationCreated, TogetherError>
   /** Reads an evaluation, with its results once it is done. */
   readonly get: (id: string) => Effect.Effect<Evaluation, TogetherError>
   /** Reads the state of an evaluation. */
@@ -65,7 +73,7 @@ export const make = (client: Client): EvaluationsApi => ({
           path: "/evaluation",
           body: request,
           cost: options?.cost,
-          response: Evaluation
+          response: EvaluationCreated
         },
         options
       )

@@ -41,22 +41,26 @@ export const FileList = open({ data: Schema.Array(File) })
 /** Answers a deletion; without a field where the answer was empty. */
 export const FileDeleted = open({ id: maybe(Schema.String), deleted: maybe(Schema.Boolean) })
 
+/** Describes a file to store. */
+export interface Upload {
+  readonly content: string | Uint8Array | Blob
+  readonly name: string
+  /** `batch-api`, `fine-tune` or `eval`. */
+  readonly purpose: string
+  /** Default: `jsonl`. */
+  readonly type?: string | undefined
+}
+
 /** Makes calls about files. */
 export interface FilesApi {
   /**
    * Stores a file. Sent once: an upload whose answer was lost is not repeated.
    *
-   * **Details**: a file that is given as text is kept out of errors. The content of a `Blob` is not known, so an error
-   * quotes nothing of the answer but the words that name its kind.
+   * **Details**: a file that is given as text is kept out of errors. What bytes or a `Blob` hold is not known, so an error
+   * quotes nothing of the answer but the words that name its kind. A `Blob` is read as it is sent: on Node, `openAsBlob`
+   * of `node:fs` makes one of a file of any size.
    */
-  readonly upload: (file: {
-    readonly content: string | Blob
-    readonly name: string
-    /** `batch-api`, `fine-tune` or `eval`. */
-    readonly purpose: string
-    /** Default: `jsonl`. */
-    readonly type?: string | undefined
-  }) => Effect.Effect<File, TogetherError>
+  readonly upload: (file: Upload) => Effect.Effect<File, TogetherError>
   /** Lists the files of the account. An effect, not a function. */
   readonly list: Effect.Effect<ReadonlyArray<File>, TogetherError>
   /** Reads what is known of a file: name, purpose, size. */
@@ -69,6 +73,14 @@ export interface FilesApi {
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
 
+const blobOf = (content: Upload["content"]): Blob => {
+  if (content instanceof Blob) return content
+  if (typeof content === "string") return new Blob([content])
+  const { buffer, byteLength, byteOffset } = content
+  // a `Blob` takes no memory that is shared
+  return new Blob([buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, byteLength) : content.slice()])
+}
+
 /**
  * Makes calls about files, over a client.
  *
@@ -76,12 +88,12 @@ export interface FilesApi {
  */
 export const make = (client: Client): FilesApi => ({
   upload: (file) => {
+    const { content } = file
     const form = new FormData()
     form.append("purpose", file.purpose)
     form.append("file_name", file.name)
     form.append("file_type", file.type ?? "jsonl")
-    form.append("file", typeof file.content === "string" ? new Blob([file.content]) : file.content, file.name)
-    const { content } = file
+    form.append("file", blobOf(content), file.name)
     return client.request({
       operation: "files.upload",
       path: "/files/upload",

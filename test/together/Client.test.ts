@@ -431,43 +431,6 @@ describe("a 2xx", () => {
     }))
 })
 
-describe("an upload", () => {
-  const file = { content: "{\"prompt\":\"the patient is Karl Maier\"}\n", name: "a.jsonl", purpose: "batch-api" }
-  const echo = Reply.json({
-    error: { message: "line 1 is invalid: {\"prompt\":\"the patient is Karl Maier\"}", type: "invalid_request_error" }
-  }, { status: 400 })
-
-  it.effect("that is quoted keeps its texts out of the error", () =>
-    virtually(Effect.gen(function*() {
-      yield* TogetherTest.always("*", echo)
-      const of = (content: string | Blob) => Effect.flip(use((together) => together.files.upload({ ...file, content })))
-      const known = yield* of(file.content)
-      expect(known.message).toContain("line 1 is invalid")
-      expect(JSON.stringify([known, known.message])).not.toContain("Karl")
-      expect(yield* of("")).toMatchObject({ _tag: "InvalidRequestError" })
-      const unknown = yield* of(new Blob([file.content]))
-      expect(unknown).toMatchObject({
-        _tag: "InvalidRequestError",
-        body: "{\"error\":{\"message\":\"[withheld]\",\"type\":\"invalid_request_error\"}}"
-      })
-      expect(JSON.stringify([unknown, unknown.message])).not.toContain("Karl")
-    })))
-
-  it.effect.each<[Parameters<typeof Reply.broken>[0], number]>([["refused", 3], ["connect-timeout", 3], ["reset", 1]])(
-    "whose connection breaks by %s is sent %i times",
-    ([kind, attempts]) =>
-      virtually(
-        Effect.gen(function*() {
-          yield* TogetherTest.always("*", Reply.broken(kind))
-          const error = yield* Effect.flip(use((together) => together.files.upload(file)))
-          expect(error).toMatchObject({ attempts })
-          expect(yield* TogetherTest.log).toHaveLength(attempts)
-        }),
-        { retry: Schedule.recurs(2) }
-      )
-  )
-})
-
 describe("an address", () => {
   const ask = (path: string, baseUrl: string) => {
     const { layer, sent } = answering(() => Response.json({}), { baseUrl })

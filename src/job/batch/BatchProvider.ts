@@ -138,10 +138,17 @@ const endedEarly = (file: string, { id }: Batches.BatchJob) =>
     permanent: false
   })
 
-const unnamed = (part: Parts.Part) =>
+/** Tells whether a creation succeeded without an answer that can be read, and so without an id. */
+const isUnnamed = ({ _tag, status = 0 }: TogetherError.TogetherError): boolean =>
+  _tag === "DecodeError" && status >= 200 && status < 300
+
+const unnamed = (part: Parts.Part, said: TogetherError.TogetherError | undefined) =>
   new TogetherError.DecodeError({
-    message: `Together created a batch for the file ${part.name}, but gave no id and does not list it. Run the job ` +
-      "again to look for it.",
+    message:
+      `Together took the creation of a batch for the file ${part.name}, but gave no id and does not list it. Run ` +
+      `the job again to look for it. ${said?.message ?? ""}`,
+    status: said?.status,
+    requestId: said?.requestId,
     model: part.model,
     operation: "batches.create"
   })
@@ -161,10 +168,11 @@ export const make = (client: Together.Service): BatchProvider => {
   })
 
   const create = Effect.fnUntraced(function*(part: Parts.Part, fileId: string): Effect.fn.Return<string, NotCreated> {
-    let created = false
+    /** What was said of a creation that succeeded without telling an id. */
+    let created: TogetherError.TogetherError | undefined
     let doubtful = false
     for (let attempt = 1; attempt <= tries; attempt++) {
-      if (!created) {
+      if (created === undefined) {
         const made = yield* Effect.result(
           // the budget of the job holds its cost: one of the client's own counts nothing
           client.batches.create({
@@ -173,15 +181,14 @@ export const make = (client: Together.Service): BatchProvider => {
             completion_window: "24h"
           }, { cost: Price.exactly(0n) })
         )
-        if (Result.isFailure(made)) {
-          doubtful ||= !denied(made.failure)
-          if (!TogetherError.isRetryable(made.failure) || attempt === tries) {
-            return yield* Effect.fail({ error: made.failure, denied: !doubtful })
+        if (Result.isSuccess(made)) return made.success.job.id
+        const { failure } = made
+        if (isUnnamed(failure)) created = failure
+        else {
+          doubtful ||= !denied(failure)
+          if (!TogetherError.isRetryable(failure) || attempt === tries) {
+            return yield* Effect.fail({ error: failure, denied: !doubtful })
           }
-        } else {
-          const id = made.success.job?.id
-          if (typeof id === "string" && id !== "") return id
-          created = true
         }
       }
       yield* Effect.sleep(Math.min(30_000, 1000 * 2 ** attempt))
@@ -191,7 +198,7 @@ export const make = (client: Together.Service): BatchProvider => {
       )
       if (batchId !== undefined) return batchId
     }
-    return yield* Effect.fail({ error: unnamed(part), denied: false })
+    return yield* Effect.fail({ error: unnamed(part, created), denied: false })
   })
 
   /** Reads a file that ends with a whole line; nothing where there is no such file. */

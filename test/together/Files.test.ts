@@ -1,0 +1,86 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Clock, Effect, Schedule } from "effect"
+import { Deadline, Retry, Together } from "effect-together"
+import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
+
+const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
+
+const virtually = <A, E>(
+  effect: Effect.Effect<A, E, Together.Together | TogetherTest.TogetherTest>,
+  together: TogetherTest.LayerOptions["together"] = {}
+) => VirtualClock.wrap(Effect.provide(effect, TogetherTest.layer({ verifyOnClose: false, together })))
+
+describe("an upload", () => {
+  const file = { content: "{\"prompt\":\"the patient is Karl Maier\"}\n", name: "a.jsonl", purpose: "batch-api" }
+  const echo = Reply.json({
+    error: { message: "line 1 is invalid: {\"prompt\":\"the patient is Karl Maier\"}", type: "invalid_request_error" }
+  }, { status: 400 })
+
+  it.effect("that is quoted keeps its texts out of the error", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.always("*", echo)
+      const of = (content: string | Blob | Uint8Array) =>
+        Effect.flip(use((together) => together.files.upload({ ...file, content })))
+      const known = yield* of(file.content)
+      expect(known.message).toContain("line 1 is invalid")
+      expect(JSON.stringify([known, known.message])).not.toContain("Karl")
+      expect(yield* of("")).toMatchObject({ _tag: "InvalidRequestError" })
+      for (const content of [new Blob([file.content]), new TextEncoder().encode(file.content)]) {
+        const unknown = yield* of(content)
+        expect(unknown).toMatchObject({
+          _tag: "InvalidRequestError",
+          body: "{\"error\":{\"message\":\"[withheld]\",\"type\":\"invalid_request_error\"}}"
+        })
+        expect(JSON.stringify([unknown, unknown.message])).not.toContain("Karl")
+      }
+    })))
+
+  it.effect("sends text, a Blob and bytes alike, also a part of them and memory that is shared", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.always("*", Reply.json({ id: "file-1" }))
+      const bytes = new TextEncoder().encode(file.content)
+      const part = new TextEncoder().encode(`<${file.content}>`).subarray(1, -1)
+      const shared = new Uint8Array(new SharedArrayBuffer(bytes.length))
+      shared.set(bytes)
+      for (const content of [file.content, new Blob([file.content]), bytes, part, shared]) {
+        yield* use((together) => together.files.upload({ ...file, content }))
+      }
+      const sent = (yield* TogetherTest.log).map((entry) => entry.sent.body)
+      expect(sent).toHaveLength(5)
+      expect(JSON.stringify(sent[0])).toContain("Karl Maier")
+      expect(sent.slice(1)).toEqual(Array(4).fill(sent[0]))
+    })))
+
+  it.effect.each<[Parameters<typeof Reply.broken>[0], number]>([["refused", 3], ["connect-timeout", 3], ["reset", 1]])(
+    "whose connection breaks by %s is sent %i times",
+    ([kind, attempts]) =>
+      virtually(
+        Effect.gen(function*() {
+          yield* TogetherTest.always("*", Reply.broken(kind))
+          const error = yield* Effect.flip(use((together) => together.files.upload(file)))
+          expect(error).toMatchObject({ attempts })
+          expect(yield* TogetherTest.log).toHaveLength(attempts)
+        }),
+        { retry: Schedule.recurs(2) }
+      )
+  )
+})
+
+describe("a call without options", () => {
+  it.effect("takes its deadline and its retries from around it", () =>
+    virtually(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("files.content", Reply.hang)
+        const read = use(({ files }) => files.content("file-1"))
+        const before = yield* Clock.currentTimeMillis
+        const late = yield* Effect.flip(Deadline.run(read, "5 seconds"))
+        expect(late).toMatchObject({ _tag: "RequestTimeoutError", phase: "deadline" })
+        expect((yield* Clock.currentTimeMillis) - before).toBe(5000)
+        yield* TogetherTest.on("batches.get", Reply.error(500), Reply.error(500))
+        const asked = use(({ batches }) => batches.get("batch-1"))
+        const error = yield* Effect.flip(Effect.provide(asked, Retry.layer(Schedule.recurs(1))))
+        expect(error).toMatchObject({ _tag: "ServerError", attempts: 2 })
+      }),
+      {}
+    ))
+})
