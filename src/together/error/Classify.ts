@@ -278,9 +278,15 @@ const blamed = ({ field, message = "" }: ErrorBody.ErrorBody, secrets: Secrets):
     ? undefined
     : field
 
-/** Quotes what the provider says, with the field if one is named. */
-const quoted = (message: string | undefined, field: string | undefined, secrets: Secrets): string => {
+/** Quotes what the provider says, with the field if one is named; beside prompts that are not known, only words for its kind. */
+const quoted = ({ kinds, message }: ErrorBody.ErrorBody, field: string | undefined, secrets: Secrets): string => {
   if (message === undefined) return field === undefined ? "" : ` Together names the field ${field}.`
+  if (secrets.prompts === "unknown") {
+    const names = [...new Set(kinds.filter((kind) => aField.test(kind)))].join(", ")
+    const called = names === "" ? "" : ` Together calls it ${names}.`
+    const of = field === undefined ? "" : ` of the field ${field}`
+    return `${called} What it says${of} is withheld, since it may quote the request.`
+  }
   return ` Together says${field === undefined ? "" : ` of the field ${field}`}: ${sentence(redact(message, secrets))}`
 }
 
@@ -306,7 +312,7 @@ export const fromAnswer = (answer: Answer): TogetherError.TogetherError => {
   const decision = verdict(answer, body, readings(body.message ?? "", secrets.prompts))
   const common = fieldsOf(answer, secrets)
   const said = quoted(
-    body.message,
+    body,
     decision.tag === "InvalidRequestError" ? blamed(body, secrets) : undefined,
     secrets
   )
