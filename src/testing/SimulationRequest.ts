@@ -8,6 +8,7 @@
  * same question streamed or not, short or long, meets the same answer.
  */
 import { estimateTokens } from "../domain/Call.ts"
+import * as Routes from "../together/Routes.ts"
 import * as Random from "./SimulationRandom.ts"
 import type { Arrival } from "./SimulationReply.ts"
 import { fields } from "./SimulationText.ts"
@@ -136,8 +137,11 @@ const inputTokens = (operation: string, body: Body): number => {
     case "embeddings":
     case "speech":
       return listOf(body["input"]).reduce<number>((sum, item) => sum + tokensOf(item), 0)
-    case "rerank":
-      return listOf(body["documents"]).reduce<number>((sum, item) => sum + tokensOf(item), tokensOf(body["query"]))
+    case "rerank": {
+      // the query is read anew with each document
+      const each = tokensOf(body["query"]) + Routes.defaults.tokensPerDocument
+      return listOf(body["documents"]).reduce<number>((sum, item) => sum + tokensOf(item) + each, 0)
+    }
     default:
       return tokensOf(body["prompt"])
   }

@@ -101,7 +101,7 @@ export interface RawRequest {
    * an answer but the words that name its kind.
    */
   readonly formTexts?: Exchange["formTexts"]
-  /** The model, which selects the lane. Default: the body's, if `path` is that of a typed operation, else none. */
+  /** The model, which selects the lane. Default: the body's, if `path` is that of a typed operation or of speech, else none. */
   readonly model?: string | undefined
   /** Names the operation in errors, spans and metrics. Default: `"request"`. */
   readonly operation?: string | undefined
@@ -114,7 +114,7 @@ export interface RawRequest {
   /**
    * What the call may cost, for the budgets of a `Credits` service. `"free"` means nothing, and such a call is also
    * sent while the account is suspended. Default: `"free"` for GET, HEAD and DELETE; the price of `estimate`, if given;
-   * as a typed operation, if `path` is that of one; else unknown, like a model without a price.
+   * as a typed operation, if `path` is that of one; by the characters of speech; else unknown, like a model without a price.
    */
   readonly cost?: Price.Estimate | "free" | undefined
 }

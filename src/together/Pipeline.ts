@@ -351,10 +351,13 @@ export const stream = <Chunk>(
   })
   const unpaid = Stream.unwrap(Effect.withParentSpan(opening, span))
   const { cost, money, onAnswered } = guards
-  /** Prices a stream at its end: what it said, else what arrived. */
+  /** Prices a stream at its end: what it said, or what was stated before, else what arrived. */
   const costAtEnd = (): Price.Cost => {
     const usage = arrived && StreamUsage.measured(call, arrived)
-    return arrived === undefined || usage !== undefined ? cost(usage) : costSoFar(call, guards, arrived)
+    const known = cost(usage)
+    return arrived === undefined || usage !== undefined || known._tag === "Known"
+      ? known
+      : costSoFar(call, guards, arrived)
   }
   const accounted = money === undefined ? unpaid : money.credits.stream(unpaid, {
     ...money.request,

@@ -96,7 +96,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   [Routes.completions.path, readerOf(Routes.completions)],
   [Routes.embeddings.path, readerOf(Routes.embeddings)],
   [Routes.rerank.path, readerOf(Routes.rerank)],
-  [Routes.images.path, readerOf(Routes.images)]
+  [Routes.images.path, readerOf(Routes.images)],
+  [Routes.speech.path, readerOf(Routes.speech)]
 ])
 
 /** The unknown cost of a call by path whose body does not tell it, with what its route finds wrong with the body. */

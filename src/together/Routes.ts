@@ -16,6 +16,7 @@ import * as Embeddings from "./Embeddings.ts"
 import * as Images from "./Images.ts"
 import * as Models from "./Models.ts"
 import * as Rerank from "./Rerank.ts"
+import * as Wire from "./Wire.ts"
 
 /** Defines one typed operation. */
 export interface Route<Req, Res> {
@@ -76,6 +77,11 @@ export const defaults = {
   tokensPerMessage: 4,
   /** Tokens of a picture, until usage tells: the most that Together bills for one, four tiles of 1,601. */
   tokensPerImage: 6404,
+  /**
+   * Tokens that frame one document of a rerank: the example in Together's reference bills 1,837 tokens for four short
+   * documents, each of which is read with the query and instructions around both.
+   */
+  tokensPerDocument: 420,
   /** Tokens assumed for a video or a sound, whose length a request does not tell, until usage tells. */
   tokensPerFile: 1000,
   /** Most output tokens that a request can mean by `max_tokens`: no model has a longer context. A larger number bounds nothing. */
@@ -202,7 +208,11 @@ export const rerank: Route<Rerank.RerankRequest, Rerank.RerankResponse> = {
   response: Rerank.RerankResponse,
   idempotent: true,
   model: modelOf,
-  estimate: (request) => textsEstimate([request.query, ...request.documents]),
+  estimate: ({ documents, query }) => {
+    // the query is read anew with each document
+    const each = textTokens(query) + defaults.tokensPerDocument
+    return { ...nothing, inputTokens: textsEstimate(documents).inputTokens + documents.length * each }
+  },
   money: byTokens
 }
 
@@ -219,6 +229,28 @@ export const images: Route<Images.ImagesRequest, Images.ImagesResponse> = {
   money: {
     before: (price, request) => Price.toEstimate(imageCost(price, request)),
     after: (price, request) => imageCost(price, request)
+  }
+}
+
+const speechCost = (price: Price.ModelPrice | undefined, request: Speech): Price.Cost =>
+  Price.ofCharacters(price, request.model, request.input.length)
+
+const Speech = Wire.request({ model: Schema.NonEmptyString, input: Schema.String })
+interface Speech extends Schema.Schema.Type<typeof Speech> {}
+
+/** Defines what is known of speech, which has no method: it is called by path, and billed by its characters. */
+export const speech: Route<Speech, unknown> = {
+  operation: "speech",
+  method: "POST",
+  path: "/audio/speech",
+  request: Speech,
+  response: Schema.Unknown,
+  idempotent: false,
+  model: modelOf,
+  estimate: () => nothing,
+  money: {
+    before: (price, request) => Price.toEstimate(speechCost(price, request)),
+    after: speechCost
   }
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema, Stream } from "effect"
-import { Budget, Credits, Price, Together, type TogetherError } from "effect-together"
+import { Budget, Credits, Lanes, Price, Together, type TogetherError } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 import { HttpClient, HttpClientResponse } from "effect/http"
+import * as Routes from "../../src/together/Routes.ts"
 
 const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
 
@@ -152,6 +153,67 @@ describe("money of calls by path", () => {
       }),
       { budgets: [Budget.perRun(1000n)] }
     ))
+
+  it.effect("is sure at the end of a stream, and assumed of a part of one", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.events([{ b64: "QUJD" }, { b64: "QUJD" }]))
+        const events = use((t) =>
+          Effect.succeed(t.requestStream({ path: "/x", body: {}, cost: Price.exactly(300n), response }))
+        )
+        const told: Array<Price.Cost> = []
+        const onAnswered = ({ cost }: Together.Answered) => Effect.sync(() => void told.push(cost))
+        yield* Stream.runDrain(Stream.unwrap(use((t) =>
+          Effect.succeed(
+            t.requestStream({ path: "/x", body: {}, cost: Price.exactly(300n), response }, { onAnswered })
+          )
+        )))
+        const tally = Effect.map(
+          Effect.flatMap(Credits.Credits, (credits) => credits.report),
+          ({ budgets }) => budgets.map(({ tally }) => [tally.settled, tally.uncertain])
+        )
+        expect([yield* tally, told]).toEqual([[[300n, 0n]], [Price.known(300n)]])
+        yield* Stream.runDrain(Stream.take(Stream.unwrap(events), 1))
+        expect(yield* tally).toEqual([[600n, 300n]])
+      }),
+      { budgets: [Budget.perRun("$1")] }
+    ))
+
+  it.effect("is that of its characters for speech, in the lane of its model", () =>
+    guarded(
+      Effect.gen(function*() {
+        yield* TogetherTest.always("*", Reply.raw(Uint8Array.of(1, 2), { contentType: "audio/wav" }))
+        const speak = (model: string) =>
+          use((t) => t.requestBytes({ path: "/audio/speech", body: { model, input: "hello", voice: "v" } }))
+        yield* speak("hexgrad/Kokoro-82M")
+        const refused = yield* Effect.flip(speak("a/new-voice"))
+        expect(refused.message).toContain("no price is known for model a/new-voice")
+        const { budgets } = yield* Effect.flatMap(Credits.Credits, (credits) => credits.report)
+        // five characters at $4 a million
+        expect(budgets.map(({ tally }) => [tally.settled, tally.uncertain])).toEqual([[20_000n, 0n]])
+        expect((yield* Effect.flatMap(Lanes.Lanes, (lanes) => lanes.all)).map(({ key }) => key)).toContain(
+          "default/hexgrad/Kokoro-82M"
+        )
+      }).pipe(Effect.provide(Lanes.layer())),
+      { budgets: [Budget.perRun("$1")] }
+    ))
+
+  it.effect("has room for what a rerank takes: the query with each document, and what stands around both", () =>
+    Effect.sync(() => {
+      // the example in Together's reference, which was billed 1,837 tokens
+      const documents = [
+        "The llama is a domesticated South American camelid, widely used as a meat and pack animal by Andean cultures since the pre-Columbian era.",
+        "The giant panda (Ailuropoda melanoleuca), also known as the panda bear or simply panda, is a bear species endemic to China.",
+        "The guanaco is a camelid native to South America, closely related to the llama. Guanacos are one of two wild South American camelids; the other species is the vicuña, which lives at higher elevations.",
+        "The wild Bactrian camel (Camelus ferus) is an endangered species of camel endemic to Northwest China and southwestern Mongolia."
+      ]
+      const query = "What animals can I find near Peru?"
+      const { inputTokens } = Routes.rerank.estimate({ model: "m", query, documents })
+      expect(inputTokens).toBeGreaterThan(1837 / 1.1)
+      expect(inputTokens).toBeLessThan(1837 * 1.1)
+      const longer = Routes.rerank.estimate({ model: "m", query: query.repeat(100), documents })
+      expect(longer.inputTokens - inputTokens).toBeGreaterThan(4 * 99 * 6)
+    }))
 
   it.effect("passes unknown where the guard allows it, and counts it as unpriced", () =>
     guarded(
