@@ -11,8 +11,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import * as PathId from "./PathId.ts"
-import * as RequestCheck from "./RequestCheck.ts"
+import { cancelling, one, posting } from "./ObjectCalls.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a batch over an uploaded file. */
@@ -84,43 +83,14 @@ export interface BatchesApi {
   readonly cancel: (id: string) => Effect.Effect<BatchJob, TogetherError>
 }
 
-const creating = RequestCheck.before("batches.create", BatchRequest)
-
 /**
  * Makes calls about batches, over a client.
  *
  * @internal
  */
 export const make = (client: Client): BatchesApi => ({
-  create: (request, options) =>
-    creating(
-      request,
-      client.request(
-        {
-          operation: "batches.create",
-          path: "/batches",
-          body: request,
-          cost: options?.cost,
-          response: BatchCreated
-        },
-        options
-      )
-    ),
+  create: posting(client, "batches.create", "/batches", BatchRequest, BatchCreated),
   list: client.request({ operation: "batches.list", path: "/batches", response: BatchList }),
-  get: (id) =>
-    PathId.ask(
-      "batches.get",
-      id,
-      (operation, segment) => client.request({ operation, path: `/batches/${segment}`, response: BatchJob })
-    ),
-  cancel: (id) =>
-    PathId.ask("batches.cancel", id, (operation, segment) =>
-      client.request({
-        operation,
-        method: "POST",
-        path: `/batches/${segment}/cancel`,
-        idempotent: true,
-        cost: "free",
-        response: BatchJob
-      }))
+  get: one(client, "batches.get", (id) => `/batches/${id}`, BatchJob),
+  cancel: one(client, "batches.cancel", (id) => `/batches/${id}/cancel`, BatchJob, cancelling)
 })

@@ -8,8 +8,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import * as PathId from "./PathId.ts"
-import * as RequestCheck from "./RequestCheck.ts"
+import { one, posting } from "./ObjectCalls.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for an evaluation. `type`: `classify`, `score`, `compare`. */
@@ -56,38 +55,13 @@ export interface EvaluationsApi {
   readonly status: (id: string) => Effect.Effect<Evaluation, TogetherError>
 }
 
-const creating = RequestCheck.before("evaluations.create", EvaluationRequest)
-
 /**
  * Makes calls about evaluations, over a client.
  *
  * @internal
  */
 export const make = (client: Client): EvaluationsApi => ({
-  create: (request, options) =>
-    creating(
-      request,
-      client.request(
-        {
-          operation: "evaluations.create",
-          path: "/evaluation",
-          body: request,
-          cost: options?.cost,
-          response: EvaluationCreated
-        },
-        options
-      )
-    ),
-  get: (id) =>
-    PathId.ask(
-      "evaluations.get",
-      id,
-      (operation, segment) => client.request({ operation, path: `/evaluation/${segment}`, response: Evaluation })
-    ),
-  status: (id) =>
-    PathId.ask(
-      "evaluations.status",
-      id,
-      (operation, segment) => client.request({ operation, path: `/evaluation/${segment}/status`, response: Evaluation })
-    )
+  create: posting(client, "evaluations.create", "/evaluation", EvaluationRequest, EvaluationCreated),
+  get: one(client, "evaluations.get", (id) => `/evaluation/${id}`, Evaluation),
+  status: one(client, "evaluations.status", (id) => `/evaluation/${id}/status`, Evaluation)
 })

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
-import * as PathId from "./PathId.ts"
+import { about, one } from "./ObjectCalls.ts"
 import { promptsOfLines } from "./redact/Redact.ts"
 import { lenient, maybe, omitNull, open } from "./Wire.ts"
 
@@ -107,33 +107,14 @@ export const make = (client: Client): FilesApi => ({
     client.request({ operation: "files.list", path: "/files", response: FileList }),
     (answer) => answer.data
   ),
-  get: (id) =>
-    PathId.ask(
-      "files.get",
-      id,
-      (operation, segment) => client.request({ operation, path: `/files/${segment}`, response: File })
-    ),
+  get: one(client, "files.get", (id) => `/files/${id}`, File),
   content: (id) =>
-    PathId.ask(
-      "files.content",
-      id,
-      (operation, segment) => client.text({ operation, path: `/files/${segment}/content` })
-    ),
+    about("files.content", id, (operation, id) => client.text({ operation, path: `/files/${id}/content` })),
   bytes: (id) =>
-    PathId.ask(
-      "files.content",
-      id,
-      (operation, segment) => client.bytes({ operation, path: `/files/${segment}/content` })
-    ),
+    about("files.content", id, (operation, id) => client.bytes({ operation, path: `/files/${id}/content` })),
   delete: (id) =>
-    PathId.ask("files.delete", id, (operation, segment) =>
-      Effect.map(
-        client.request({
-          operation,
-          method: "DELETE",
-          path: `/files/${segment}`,
-          response: Schema.UndefinedOr(FileDeleted)
-        }),
-        (answer) => answer ?? {}
-      ))
+    Effect.map(
+      one(client, "files.delete", (id) => `/files/${id}`, Schema.UndefinedOr(FileDeleted), { method: "DELETE" })(id),
+      (answer) => answer ?? {}
+    )
 })

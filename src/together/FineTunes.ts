@@ -10,8 +10,7 @@ import * as Schema from "effect/Schema"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { CreationOptions } from "./CallOptions.ts"
 import type { Client } from "./Client.ts"
-import * as PathId from "./PathId.ts"
-import * as RequestCheck from "./RequestCheck.ts"
+import { cancelling, one, posting } from "./ObjectCalls.ts"
 import { lenient, maybe, open, request } from "./Wire.ts"
 
 /** Asks for a fine-tune. Further training options are passed through. */
@@ -145,59 +144,25 @@ export interface FineTunesApi {
   readonly estimatePrice: (request: PriceRequest) => Effect.Effect<PriceEstimate, TogetherError>
 }
 
-const creating = RequestCheck.before("fineTunes.create", FineTuneRequest)
-const pricing = RequestCheck.before("fineTunes.estimatePrice", PriceRequest)
-
 /**
  * Makes calls about fine-tunes, over a client.
  *
  * @internal
  */
 export const make = (client: Client): FineTunesApi => ({
-  create: (request, options) =>
-    creating(
-      request,
-      client.request(
-        {
-          operation: "fineTunes.create",
-          path: "/fine-tunes",
-          body: request,
-          cost: options?.cost,
-          response: FineTune
-        },
-        options
-      )
-    ),
+  create: posting(client, "fineTunes.create", "/fine-tunes", FineTuneRequest, FineTune),
   list: Effect.map(
     client.request({ operation: "fineTunes.list", path: "/fine-tunes", response: FineTuneList }),
     (answer) => answer.data
   ),
-  get: (id) =>
-    PathId.ask(
-      "fineTunes.get",
-      id,
-      (operation, segment) => client.request({ operation, path: `/fine-tunes/${segment}`, response: FineTune })
-    ),
-  cancel: (id) =>
-    PathId.ask("fineTunes.cancel", id, (operation, segment) =>
-      client.request({
-        operation,
-        method: "POST",
-        path: `/fine-tunes/${segment}/cancel`,
-        idempotent: true,
-        cost: "free",
-        response: FineTune
-      })),
-  estimatePrice: (request) =>
-    pricing(
-      request,
-      client.request({
-        operation: "fineTunes.estimatePrice",
-        path: "/fine-tunes/estimate-price",
-        body: request,
-        idempotent: true,
-        cost: "free",
-        response: PriceEstimate
-      })
-    )
+  get: one(client, "fineTunes.get", (id) => `/fine-tunes/${id}`, FineTune),
+  cancel: one(client, "fineTunes.cancel", (id) => `/fine-tunes/${id}/cancel`, FineTune, cancelling),
+  estimatePrice: posting(
+    client,
+    "fineTunes.estimatePrice",
+    "/fine-tunes/estimate-price",
+    PriceRequest,
+    PriceEstimate,
+    { idempotent: true, cost: "free" }
+  )
 })

@@ -1,8 +1,7 @@
 /** Checks requests by the schema of their operation: one that does not fit is not sent. */
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
+import { InvalidRequestError } from "../domain/TogetherError.ts"
 import * as AnswerDecoder from "./AnswerDecoder.ts"
 import { promptsOf } from "./redact/Redact.ts"
 import type { Route } from "./Routes.ts"
@@ -26,14 +25,4 @@ export const make = <Req>(
       message: `The request was not sent, it does not fit ${operation}: ${issue}. Correct the request.`
     })
   }
-}
-
-/** Puts the check of a request before calls by path. */
-export const before = <Req>(operation: string, schema: Schema.Codec<Req, unknown>) => {
-  const check = make({ operation, request: schema })
-  return <A>(request: Req, call: Effect.Effect<A, TogetherError>): Effect.Effect<A, TogetherError> =>
-    Effect.suspend(() => {
-      const refusal = check(request)
-      return refusal === undefined ? call : Effect.fail(refusal)
-    })
 }

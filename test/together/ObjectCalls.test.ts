@@ -8,7 +8,7 @@ type Way = readonly [
   ask: (t: Together.Service) => Effect.Effect<unknown, TogetherError.TogetherError>
 ]
 
-describe("an id", () => {
+describe("ObjectCalls: an id", () => {
   it.effect.each(["", ".", ".."])(
     "of %j is not sent: its path is the list's, or another's",
     (id) =>
