@@ -125,7 +125,7 @@ export const run = <A, E, R>(
           // the driver hands back either this fiber's own exit or a defect, and a defect inhabits every Exit
           exit: exit as Exit.Exit<A, E>,
           elapsed: Duration.millis(driver.elapsed),
-          timersLeft: driver.timers.size,
+          timersLeft: driver.timersLeft,
           fibersLeft: driver.fibers,
           jumps: driver.jumps
         })))

@@ -6,10 +6,14 @@
  *        └─▶ looks ────▶ due: can it be sent in time? ─ yes ─▶ looks again
  * ```
  *
- * Who leaves the queue for another reason is marked in both. `LaneDeadlines` is the heap.
+ * ```
+ *   joins ──1/8──1/4────1/2────────3/4───7/8──▶ deadline        looks, as shares of the time that it has
+ * ```
+ *
+ * Who leaves the queue for another reason is marked in both.
  */
 import type * as Clock from "effect/Clock"
-import * as Deadlines from "./LaneDeadlines.ts"
+import * as Heap from "../Heap.ts"
 
 /** Says when what waits has to be sent. */
 export interface Timed {
@@ -21,17 +25,28 @@ export interface Timed {
   lookAt: number
 }
 
+/** Share of its time after which a call is first looked at, and the seconds before its deadline from which it is no more. */
+export const defaults = { first: 0.125, last: 0.5 } as const
+
+/** Computes the seconds until the next look at a call that has waited so long, and has so long left; `Infinity` for none. */
+export const nextLook = (waited: number, left: number): number => {
+  if (left < defaults.last) return Infinity
+  const first = defaults.first * (waited + left)
+  return waited < first ? first - waited : Math.min(waited, left / 2)
+}
+
 /** Calls that are looked at in a row: of a million that come at once all are due at once. */
 const looksMost = 256
 
 /** Keeps the deadlines of one lane. */
-export class Expiry<E extends Timed & Deadlines.Entry> {
-  readonly #deadlines = Deadlines.make<E>(({ deadlineAt }) => deadlineAt ?? Infinity)
-  readonly #looks = Deadlines.make<E>(({ lookAt }) => lookAt)
+export class Expiry<E extends Timed & Heap.Entry> {
+  // in there are only those that have a deadline
+  readonly #deadlines = Heap.make<E>((a, b) => a.deadlineAt! < b.deadlineAt!)
+  readonly #looks = Heap.make<E>((a, b) => a.lookAt < b.lookAt)
 
   /** Reads the waiter whose deadline is first, or nothing. */
   get first(): E | undefined {
-    return Deadlines.first(this.#deadlines)
+    return Heap.first(this.#deadlines)
   }
 
   /** Reads the seconds until the first deadline has passed. */
@@ -43,23 +58,23 @@ export class Expiry<E extends Timed & Deadlines.Entry> {
   /** Adds a waiter, where it has a deadline. */
   add(waiter: E, clock: Clock.Clock): void {
     if (waiter.deadlineAt === undefined) return
-    Deadlines.add(this.#deadlines, waiter)
+    Heap.add(this.#deadlines, waiter)
     this.lookAgain(waiter, 0, (waiter.deadlineAt - clock.currentTimeMillisUnsafe()) / 1000)
   }
 
   /** Counts out a waiter that has left the queue. */
   gone(waiter: E): void {
-    if (waiter.deadlineAt !== undefined) Deadlines.mark(this.#deadlines)
-    if (waiter.lookAt >= 0) Deadlines.mark(this.#looks)
+    if (waiter.deadlineAt !== undefined) Heap.mark(this.#deadlines)
+    if (waiter.lookAt >= 0) Heap.mark(this.#looks)
   }
 
   /** Takes those out whose deadline is before a moment; `leave` takes each out of the queue. */
   expired(soonest: number, leave: (waiter: E) => void): ReadonlyArray<E> {
     const expired: Array<E> = []
     for (let one = this.first; one?.deadlineAt !== undefined && one.deadlineAt < soonest; one = this.first) {
-      Deadlines.takeFirst(this.#deadlines)
+      Heap.takeFirst(this.#deadlines)
       leave(one)
-      if (one.lookAt >= 0) Deadlines.mark(this.#looks)
+      if (one.lookAt >= 0) Heap.mark(this.#looks)
       expired.push(one)
     }
     return expired
@@ -68,21 +83,21 @@ export class Expiry<E extends Timed & Deadlines.Entry> {
   /** Takes some of those out of the looks whose time it is. */
   due(now: number): ReadonlyArray<E> {
     const due: Array<E> = []
-    let one = Deadlines.first(this.#looks)
+    let one = Heap.first(this.#looks)
     while (one !== undefined && one.lookAt <= now * 1000 && due.length < looksMost) {
-      Deadlines.takeFirst(this.#looks)
+      Heap.takeFirst(this.#looks)
       one.lookAt = -1
       due.push(one)
-      one = Deadlines.first(this.#looks)
+      one = Heap.first(this.#looks)
     }
     return due
   }
 
   /** Looks at a waiter again in time, that has waited and has left so many seconds. */
   lookAgain(waiter: E, waited: number, left: number): void {
-    const seconds = waited + Deadlines.nextLook(waited, left)
+    const seconds = waited + nextLook(waited, left)
     if (seconds === Infinity) return
     waiter.lookAt = waiter.since + Math.ceil(seconds * 1000)
-    Deadlines.add(this.#looks, waiter)
+    Heap.add(this.#looks, waiter)
   }
 }

@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Scheduler from "effect/Scheduler"
-import * as TimerHeap from "./timerHeap.ts"
+import * as Heap from "../../guard/Heap.ts"
 
 /** Names why a run was given up. */
 export type HangReason = "deadlock" | "livelock" | "time-limit"
@@ -71,9 +71,18 @@ const slicesAfterMain = 4
 
 type Task = () => void
 
+interface Timer extends Heap.Entry {
+  readonly at: number
+  /** Timers of one instant fire in the order in which they were set. */
+  readonly order: number
+  readonly fire: Task
+  gone: boolean
+}
+
 /** Drives one virtual run: see the module header. */
 export class Driver {
-  readonly timers = TimerHeap.make<Task>()
+  private readonly timers = Heap.make<Timer>((a, b) => a.at < b.at || (a.at === b.at && a.order < b.order))
+  private timersSet = 0
   elapsed = 0
   jumps = 0
   fibers = 0
@@ -93,6 +102,11 @@ export class Driver {
   constructor(settings: Settings) {
     this.settings = settings
     this.limitMillis = settings.limitMillis
+  }
+
+  /** Counts the timers that are set. */
+  get timersLeft(): number {
+    return Heap.size(this.timers)
   }
 
   context(): Context.Context<never> {
@@ -145,9 +159,15 @@ export class Driver {
         if (wait <= 0) return Effect.yieldNow
         if (wait === Infinity) return Effect.never
         return Effect.callback((resume) => {
-          const timer = this.timers.add(this.elapsed + wait, () => resume(Effect.void))
+          const at = this.elapsed + wait
+          const timer = { at, order: this.timersSet++, fire: () => resume(Effect.void), gone: false }
+          Heap.add(this.timers, timer)
           this.requestTurn()
-          return Effect.sync(() => this.timers.remove(timer))
+          return Effect.sync(() => {
+            if (timer.gone) return
+            timer.gone = true
+            Heap.mark(this.timers)
+          })
         })
       }
     }
@@ -195,7 +215,8 @@ export class Driver {
     }
     this.quiet++
     if (this.quiet < this.settings.quietTurns) return this.requestTurn()
-    if (this.timers.size > 0) return this.jump()
+    const next = Heap.first(this.timers)
+    if (next !== undefined) return this.jump(next.at)
     if (this.main === undefined || this.settings.wakeup === "outside") return
     if (this.quiet < deadTurns) return this.requestTurn()
     this.giveUp(
@@ -227,8 +248,7 @@ export class Driver {
     return ran > 0
   }
 
-  private jump(): void {
-    const at = this.timers.earliest()
+  private jump(at: number): void {
     if (at > this.limitMillis) {
       return this.giveUp("time-limit", "the limit of virtual time is reached and the effect still runs")
     }
@@ -238,9 +258,13 @@ export class Driver {
     this.quiet = 0
     this.turning = true
     // every timer of this instant, in the order in which they were set, each followed by all it causes
-    while (this.timers.size > 0 && this.timers.earliest() === at && this.buckets.length === 0 && !this.abandoned) {
-      this.timers.pop()()
+    let timer = Heap.first(this.timers)
+    while (timer?.at === at && this.buckets.length === 0 && !this.abandoned) {
+      Heap.takeFirst(this.timers)
+      timer.gone = true
+      timer.fire()
       this.drain()
+      timer = Heap.first(this.timers)
     }
     this.turning = false
     if (!this.finish()) this.requestTurn()
