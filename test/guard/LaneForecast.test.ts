@@ -160,6 +160,18 @@ describe("LaneForecast", () => {
       expect(Duration.toSeconds(permit.waited)).toBeCloseTo(1.5, 1)
     })))
 
+  it.effect("counts tokens as they are charged, where calls use many times what is estimated", () =>
+    VirtualClock.wrap(Effect.gen(function*() {
+      const lane = yield* Lane.make({ tokensPerMinute: 6000, maxInFlight: 1 })
+      const ten = (): Lane.Sample => ({ _tag: "Success", tokens: 100 })
+      const one = lane.run(Effect.sleep("1 millis"), { tokens: 10, classify: ten })
+      for (let i = 0; i < 20; i++) yield* one
+      for (let i = 0; i < 60; i++) yield* Effect.forkChild(one)
+      yield* Effect.sleep("1 millis")
+      // 60 calls of 100 tokens, 100 of them a second
+      expect(yield* estimated(lane)).toBeCloseTo(60, -1)
+    })))
+
   it.effect("learns nothing from calls that were never sent", () =>
     VirtualClock.wrap(Effect.gen(function*() {
       const lane = yield* Lane.make(open(1))

@@ -3,10 +3,10 @@
  * be sent.
  *
  * ```
- *   sent ─▶ in flight, for how long? ─▶ ended: seconds held, tokens used ─▶ experience
- *                     └──────────── before the first end ───────────┐            │
- *                                                                   ▼            ▼
- *                              queue · places that streams leave ─▶ seconds until it is sent
+ *   sent ─▶ in flight, for how long? ─▶ ended: seconds held ─▶ experience
+ *                     └──────── before the first end ──────┐           │
+ *                                                          ▼           ▼
+ *                     queue · places that streams leave ─▶ seconds until it is sent
  * ```
  *
  * What is in flight is counted and summed up for each kind, so every step costs O(1). The sums are those of
@@ -59,9 +59,7 @@ export class Forecast {
     this.#experience = Estimate.learn(this.#experience, {
       stream,
       seconds: Math.max(0, now - ticket.at),
-      tokens: ticket.tokens,
-      // the estimate stands where an answer tells no tokens
-      used: sample._tag === "Success" ? sample.tokens ?? ticket.tokens : undefined
+      answered: sample._tag === "Success"
     })
   }
 

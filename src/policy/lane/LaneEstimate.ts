@@ -17,9 +17,9 @@
  *
  * A rate in `start`, which still searches upward, is taken to grow as it will without a refusal: to double every 0.5 s,
  * up to its ceiling. It has proved nothing, and a call that could be sent in time must not be refused. How long a call
- * holds its place, and how many of its estimated tokens it uses, are smoothed over the calls that ended. Before the
- * first of them, tokens are taken to need no time, and a place to be held as long as one has been so far. The same
- * holds again after a minute without a call of that kind.
+ * holds its place is smoothed over the calls that ended; how many of its estimated tokens it uses, `LaneUse` says. Before
+ * the first answer, tokens are taken to need no time. Before the first end, a place is taken to be held as long as one has
+ * been so far, and again after a minute without a call of that kind.
  *
  * Everything is plain data; times are seconds.
  */
@@ -28,6 +28,7 @@ import * as Budget from "./LaneBudget.ts"
 import * as Outage from "./LaneOutage.ts"
 import type { Ahead } from "./LaneQueue.ts"
 import type { State } from "./LaneState.ts"
+import * as Use from "./LaneUse.ts"
 
 /** Holds the constants of this module. */
 export const defaults = {
@@ -54,23 +55,19 @@ export interface Hold {
 export interface Experience {
   readonly short: Hold
   readonly streams: Hold
-  /** Smoothed tokens used and estimated, of calls whose use is known. */
-  readonly used: number
-  readonly estimated: number
+  /** Whether any call was answered. */
+  readonly answered: boolean
 }
 
 const nothing: Hold = { calls: 0, seconds: 0 }
 
 /** What a lane knows before its first call ended. */
-export const initial: Experience = { short: nothing, streams: nothing, used: 0, estimated: 0 }
-
-const smoothed = (before: number, value: number, weight: number = defaults.weight): number =>
-  before + weight * (value - before)
+export const initial: Experience = { short: nothing, streams: nothing, answered: false }
 
 /** The first calls count alike, for none of them alone says how long the next will take. */
 const held = (before: Hold, seconds: number): Hold => {
   const calls = before.calls + 1
-  return { calls, seconds: smoothed(before.seconds, seconds, Math.max(defaults.weight, 1 / calls)) }
+  return { calls, seconds: before.seconds + Math.max(defaults.weight, 1 / calls) * (seconds - before.seconds) }
 }
 
 /** Learns from a call that gave its place back. */
@@ -80,16 +77,12 @@ export const learn = (
     readonly stream: boolean
     /** Seconds that it held its place. */
     readonly seconds: number
-    /** Tokens as estimated. */
-    readonly tokens: number
-    /** Tokens really used; absent where nobody knows. */
-    readonly used: number | undefined
+    readonly answered: boolean
   }
 ): Experience => ({
   short: call.stream ? before.short : held(before.short, call.seconds),
   streams: call.stream ? held(before.streams, call.seconds) : before.streams,
-  used: call.used === undefined ? before.used : smoothed(before.used, call.used),
-  estimated: call.used === undefined ? before.estimated : smoothed(before.estimated, call.tokens)
+  answered: before.answered || call.answered
 })
 
 /** Forgets how long calls of a kind hold their place. */
@@ -203,9 +196,9 @@ export const estimate = (
   )
   // nothing is sent any more: no place is waited for
   if (start === Infinity) return Infinity
-  const { estimated, used } = experience
-  const tokens = estimated > 0 ? ahead.tokens * (used / estimated) : 0
-  const byTokens = state.tokensPaced ? through(state.tokens, tokens) : 0
+  const byTokens = state.tokensPaced && experience.answered
+    ? through(state.tokens, ahead.tokens * Use.share(state.use))
+    : 0
   const paced = start + Math.max(through(state.requests, ahead.requests), byTokens)
   return Math.max(paced, placed(places, stream, start))
 }

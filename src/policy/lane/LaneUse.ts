@@ -45,6 +45,9 @@ const least = (tokens: number): number => Math.max(1, tokens)
 /** Reads the tokens to charge for an estimate. */
 export const charged = ({ scale }: State, tokens: number): number => scale * least(tokens)
 
+/** Reads how many tokens calls use for each that was estimated; where no answer told, one. */
+export const share = ({ calls, estimated, used }: State): number => calls === 0 ? 1 : used / estimated
+
 /** Reads by how many tokens the charges of so many calls under way are off, as a standard deviation. */
 export const deviation = ({ error }: State, count: number): number => Math.sqrt(2 * error * count)
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as LaneStreams from "../../../src/guard/lane/LaneStreams.ts"
 import * as Estimate from "../../../src/policy/lane/LaneEstimate.ts"
 import * as Kernel from "../../../src/policy/lane/LaneKernel.ts"
+import * as Use from "../../../src/policy/lane/LaneUse.ts"
 
 const known = (requests: number, tokens?: number): Kernel.State =>
   Kernel.make({
@@ -26,8 +27,7 @@ const seconds = (
   } = {}
 ): number => Estimate.estimate(state, ahead(requests, tokens), places, stream, experience, now)
 
-/** A lane that learned to use all of what was estimated. */
-const exact = Estimate.learn(Estimate.initial, { stream: false, seconds: 1, tokens: 10, used: 10 })
+const exact = Estimate.learn(Estimate.initial, { stream: false, seconds: 1, answered: true })
 
 describe("LaneEstimate", () => {
   it("refuses of those that wait what a proved limit cannot send, and in half of their time what others cannot", () => {
@@ -177,22 +177,20 @@ describe("LaneEstimate", () => {
   })
 
   describe("learn", () => {
-    const call = { stream: false, seconds: 3, tokens: 400, used: 100 }
+    const call = { stream: false, seconds: 3, answered: true }
 
-    it("scales tokens by what calls use of their estimate", () => {
+    it("scales tokens by what calls use of their estimate, once one was answered", () => {
       const state = known(1000, 100)
-      let experience = Estimate.initial
+      const failed = Estimate.learn(Estimate.initial, { ...call, answered: false })
       // nobody knows: what could be sent in time is not to be refused
-      expect(seconds(state, 1, { tokens: 4000, experience })).toBe(0.001)
-      for (let i = 0; i < 3; i++) experience = Estimate.learn(experience, call)
-      expect(seconds(state, 1, { tokens: 4000, experience })).toBeCloseTo(10, 9)
-      for (let i = 0; i < 200; i++) experience = Estimate.learn(experience, { ...call, used: 800 })
-      expect(seconds(state, 1, { tokens: 4000, experience })).toBeCloseTo(80, 1)
-    })
-
-    it("learns nothing of tokens from a call whose use nobody knows", () => {
-      const { estimated, used } = Estimate.learn(Estimate.initial, { ...call, used: undefined })
-      expect({ estimated, used }).toEqual({ estimated: 0, used: 0 })
+      expect(seconds(state, 1, { tokens: 4000, experience: failed })).toBe(0.001)
+      const experience = Estimate.learn(failed, call)
+      const after = (told: number | undefined): number => {
+        const use = told === undefined ? state.use : Use.learn(state.use, { estimated: 400, tokens: 400 }, told)
+        return seconds({ ...state, use }, 1, { tokens: 4000, experience })
+      }
+      expect([undefined, 100, 800].map(after)).toEqual([40, 10, 80])
+      expect(Estimate.learn(experience, { ...call, answered: false }).answered).toBe(true)
     })
 
     it("smooths the seconds of streams and of short calls apart, the first of them alike", () => {
