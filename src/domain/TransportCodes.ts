@@ -34,6 +34,9 @@ export const of = (cause: unknown, depth = 0): ReadonlyArray<string> => {
   return [...own, ...inner, ...several]
 }
 
+/** Finds the code that stands deepest in the causes of a failure, without its system call. */
+export const deepest = (cause: unknown): string | undefined => of(cause).at(-1)?.split(" ").at(-1)
+
 /** Tells whether a code means that a repeat is in vain. */
 export const isPermanent = (code: string): boolean =>
   code === "ENOTFOUND" || code === "EPROTO" || code.startsWith("CERT_") || code.startsWith("ERR_TLS_") ||

@@ -33,17 +33,7 @@ export const differs = (value: unknown, baseline: unknown): string => {
     : `ends with ${is} instead of ${was}`
 }
 
-const marks: Readonly<Record<Verdict, string>> = {
-  ok: "ok",
-  flaky: "FLAKY",
-  unhandled: "UNHANDLED",
-  defect: "DEFECT",
-  hang: "HANG",
-  lost: "LOST",
-  leak: "LEAK",
-  waste: "WASTE",
-  impatient: "IMPATIENT"
-}
+const mark = (verdict: Verdict): string => verdict === "ok" ? verdict : verdict.toUpperCase()
 
 const tableOf = (matrix: Matrix): string => {
   const singles = matrix.cells.flatMap(({ trouble: [first, second], verdict }) =>
@@ -52,7 +42,7 @@ const tableOf = (matrix: Matrix): string => {
   if (singles.length === 0) return ""
   const requests = [...new Set(singles.map(({ request }) => request))]
   const kinds = [...new Set(singles.map(({ kind }) => kind))]
-  const verdicts = new Map(singles.map(({ kind, request, verdict }) => [`${kind.name}@${request}`, marks[verdict]]))
+  const verdicts = new Map(singles.map(({ kind, request, verdict }) => [`${kind.name}@${request}`, mark(verdict)]))
   return textTable([
     ["", ...requests.map((request) => `#${request}`)],
     ...kinds.map(({ name }) => [name, ...requests.map((request) => verdicts.get(`${name}@${request}`) ?? "-")])
@@ -97,7 +87,7 @@ export const format = (matrix: Matrix): string => {
     const cell = first! // a group is made with its first cell
     out.push(
       "",
-      `${marks[cell.verdict]} ${where(cell)}${rest.length === 0 ? "" : ` (and ${rest.length} more like it)`}`,
+      `${mark(cell.verdict)} ${where(cell)}${rest.length === 0 ? "" : ` (and ${rest.length} more like it)`}`,
       `  The program ${cell.reason}, at ${Duration.toSeconds(cell.elapsed).toFixed(3)}s of virtual time.`,
       indent(Wiretap.table(cell.exchanges.slice(0, 12)), "    ")
     )

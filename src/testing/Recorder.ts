@@ -42,10 +42,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TextDiff from "effect/TextDiff"
+import * as TransportCodes from "../domain/TransportCodes.ts"
 import { answering } from "./internal/answering.ts"
 import * as CassetteRedaction from "./internal/cassetteRedaction.ts"
 import * as Damage from "./internal/damage.ts"
-import { errorCode } from "./internal/errorCode.ts"
 import { overSent } from "./internal/sentTransform.ts"
 import * as Reply from "./Reply.ts"
 import * as Sent from "./Sent.ts"
@@ -148,7 +148,7 @@ const brokenKinds: Readonly<Record<string, Reply.BrokenKind>> = {
 }
 
 const brokenKind = (cause: unknown): Reply.BrokenKind => {
-  const code = errorCode(cause) ?? ""
+  const code = TransportCodes.deepest(cause) ?? ""
   return brokenKinds[code] ?? (/CERT|TLS|SSL/.test(code) ? "tls" : "reset")
 }
 

@@ -23,7 +23,7 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Stream from "effect/Stream"
 import * as Hint from "../domain/Hint.ts"
-import { errorCode } from "./internal/errorCode.ts"
+import * as TransportCodes from "../domain/TransportCodes.ts"
 import { textTable } from "./internal/textTable.ts"
 import * as Sent from "./Sent.ts"
 
@@ -73,7 +73,7 @@ const nameFailure = <E>(cause: Cause.Cause<E>): string => {
     if (Cause.isFailReason(reason)) {
       const error: unknown = reason.error
       return HttpClientError.isHttpClientError(error)
-        ? errorCode(error.reason.cause) ?? error.reason._tag
+        ? TransportCodes.deepest(error.reason.cause) ?? error.reason._tag
         : String(error)
     }
     if (Cause.isDieReason(reason)) return `defect: ${String(reason.defect).split("\n", 1)[0]}`

@@ -332,10 +332,6 @@ describe("CreditAlerts", () => {
         expect.stringMatching(/level=ERROR .*the handler of Resumed has died.*still down/s)
       ])
     }))
-
-  it("lists every tag once", () => {
-    expect(new Set(CreditAlerts.tags).size).toBe(CreditAlerts.tags.length)
-  })
 })
 
 describe("Credits", () => {

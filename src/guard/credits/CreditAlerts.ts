@@ -71,20 +71,6 @@ export type Alert =
     | { readonly _tag: "LedgerUnwritable" }
   )
 
-/** Lists every tag, in the order of the union. */
-export const tags: ReadonlyArray<Alert["_tag"]> = [
-  "BudgetNearLimit",
-  "BudgetExceeded",
-  "SettledAboveEstimate",
-  "Suspended",
-  "ProbeFailed",
-  "ProbingEnded",
-  "Resumed",
-  "RepeatedRateLimits",
-  "BalanceLow",
-  "LedgerUnwritable"
-]
-
 /** Logs an alert: `Resumed` as information, all else as a warning. */
 export const log = (alert: Alert): Effect.Effect<void> => {
   const { message, ...fields } = alert

@@ -61,17 +61,7 @@ import { Lanes } from "./LanesService.ts"
 import * as LaneStore from "./LaneStore.ts"
 import * as Monotonic from "../Monotonic.ts"
 
-export {
-  type Decision,
-  defaults,
-  type Lane,
-  type LaneRequest,
-  type LaneStatus,
-  type Options,
-  type Permit,
-  type RunOptions,
-  type Sample
-} from "./LaneContract.ts"
+export * from "./LaneContract.ts"
 export { sampleOf, type SampleOptions } from "./LaneSample.ts"
 
 const ignored: Sample = { _tag: "Ignored", sent: true }

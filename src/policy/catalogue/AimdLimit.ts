@@ -46,8 +46,6 @@ export interface State extends ConcurrencyLimit.Estimated {
   readonly settings: Settings
 }
 
-const leastOf = (settings: Settings): number => Math.max(1, settings.min)
-
 /**
  * Starts a limit.
  *
@@ -70,12 +68,7 @@ export const sample = (
   event: ConcurrencyLimit.Sample
 ): readonly [ConcurrencyLimit.Decision, State] => {
   const { estimate, settings } = state
-  const moved = (value: number, reason: ConcurrencyLimit.Reason) => {
-    const bounded = Math.min(settings.max, Math.max(leastOf(settings), value))
-    const held = bounded === estimate && value !== estimate
-    const why = held ? (value > estimate ? "at-max" : "at-min") : reason
-    return ConcurrencyLimit.decide(state, { settings, estimate: bounded }, why)
-  }
+  const moved = (value: number, reason: ConcurrencyLimit.Reason) => ConcurrencyLimit.move(state, state, value, reason)
   if (event.dropped) return moved(Math.floor(estimate * settings.ratio), "dropped")
   if (event.rttSeconds > settings.timeoutSeconds) return moved(Math.floor(estimate * settings.ratio), "timed-out")
   return event.inFlight * 2 >= estimate ? moved(estimate + 1, "saturated") : moved(estimate, "unsaturated")

@@ -127,5 +127,18 @@ export const decide = <State extends Estimated>(
   return [{ _tag: to > from ? "Raised" : to < from ? "Lowered" : "Held", from, to, reason }, after]
 }
 
+/** Moves the estimate to a target, as far as the bounds let it; the reason is the bound where that holds it in its place. */
+export const move = <State extends Estimated & { readonly settings: { readonly min: number; readonly max: number } }>(
+  before: Estimated,
+  after: State,
+  target: number,
+  reason: Reason
+): readonly [Decision, State] => {
+  const { max, min } = after.settings
+  const estimate = Math.min(max, Math.max(1, min, target))
+  const isHeld = estimate === before.estimate && target !== estimate
+  return decide(before, { ...after, estimate }, isHeld ? (target > estimate ? "at-max" : "at-min") : reason)
+}
+
 /** Computes `max(1, ⌊log10 n⌋)`: the step of the queue-based algorithms. */
 export const log10Step = (n: number): number => Math.max(1, Math.floor(Math.log10(Math.max(1, Math.floor(n)))))

@@ -271,7 +271,5 @@ const bound = (
     target = estimate > justified ? Math.min(aimed, estimate - ConcurrencyLimit.log10Step(estimate)) : justified
     reason = "above-in-flight"
   }
-  const bounded = Math.max(settings.min, Math.min(settings.max, target))
-  if (bounded === estimate && target !== estimate) reason = target > estimate ? "at-max" : "at-min"
-  return ConcurrencyLimit.decide(before, { ...closed, estimate: bounded }, reason)
+  return ConcurrencyLimit.move(before, closed, target, reason)
 }

@@ -114,13 +114,5 @@ export const sample = (
   const gradient = Math.max(0.5, Math.min(1, settings.tolerance * ratio))
   const target = estimate * gradient + settings.queue
   const smoothed = estimate * (1 - settings.smoothing) + target * settings.smoothing
-  const bounded = Math.max(settings.min, Math.min(settings.max, smoothed))
-  const reason = bounded !== estimate
-    ? "gradient"
-    : smoothed > estimate
-    ? "at-max"
-    : smoothed < estimate
-    ? "at-min"
-    : "gradient"
-  return ConcurrencyLimit.decide(state, { settings, estimate: bounded, longRtt }, reason)
+  return ConcurrencyLimit.move(state, { ...state, longRtt }, smoothed, "gradient")
 }
