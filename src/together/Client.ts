@@ -4,7 +4,7 @@
  * The service is built from these functions: `call` for a route that answers
  * once, `stream` for one that streams; and for any path `request` with the
  * caller's own schema, `events` for a stream of JSON, `bytes` and `text` for an
- * answer that is not JSON.
+ * answer that is not JSON, `pieces` for one that is too large to be held.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,6 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Call, TokenEstimate } from "../domain/Call.ts"
 import { DecodeError, type InvalidRequestError, type TogetherError } from "../domain/TogetherError.ts"
@@ -22,6 +23,7 @@ import * as AnswerDecoder from "./AnswerDecoder.ts"
 import type { CallOptions, PathRequest, RawRequest, StreamEvent } from "./CallOptions.ts"
 import * as EventDecoder from "./stream/EventDecoder.ts"
 import * as EventStream from "./stream/EventStream.ts"
+import * as FileStream from "./stream/FileStream.ts"
 import * as GuardedCalls from "./GuardedCalls.ts"
 import * as JsonEventDecoder from "./stream/JsonEventDecoder.ts"
 import * as ModelFallback from "./ModelFallback.ts"
@@ -31,7 +33,7 @@ import type { Secrets } from "./redact/Redact.ts"
 import * as RequestCheck from "./RequestCheck.ts"
 import type { Route } from "./Routes.ts"
 import * as Subject from "./error/Subject.ts"
-import type { Exchange, Transport } from "./transport/Transport.ts"
+import type { Exchange, Opened as Answer, Transport } from "./transport/Transport.ts"
 
 /** Holds what the calls of one client share. */
 export interface Shared extends GuardedCalls.Shared {
@@ -56,6 +58,8 @@ export interface Client {
   ) => Stream.Stream<StreamEvent<A>, TogetherError>
   /** Like `request`, for an answer that is not JSON: its bytes as they came. */
   readonly bytes: (request: RawRequest, options?: CallOptions) => Effect.Effect<Uint8Array, TogetherError>
+  /** Like `bytes`, piece by piece. */
+  readonly pieces: (request: RawRequest, options?: CallOptions) => Stream.Stream<Uint8Array, TogetherError>
   /** Like `request`, for an answer that is not JSON: its text as it came. */
   readonly text: (request: RawRequest, options?: CallOptions) => Effect.Effect<string, TogetherError>
 }
@@ -152,20 +156,27 @@ const exchangeDecoded = <A>(
     })
 }
 
+/** Opens an answer for one attempt, and reads its beginning. */
+const begun = <Chunk>(
+  transport: Transport,
+  exchange: Exchange,
+  begin: (answer: Answer) => Effect.Effect<EventStream.Opened<Chunk>, TogetherError, Scope.Scope>
+) =>
+(observed: Pipeline.Observed) =>
+  Effect.flatMap(
+    transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
+    (answer) => {
+      seen(observed, answer.response)
+      return begin(answer)
+    }
+  )
+
 /** Opens a stream for one attempt, with a decoder of its own. */
 const opening = <Chunk>(
   transport: Transport,
   exchange: Exchange,
   decoder: () => EventDecoder.EventDecoder<Chunk>
-) =>
-(observed: Pipeline.Observed) =>
-  Effect.flatMap(
-    transport.open({ ...exchange, onHeaders: (headers) => void (observed.headers = headers) }),
-    (opened) => {
-      seen(observed, opened.response)
-      return EventStream.open(opened, decoder(), exchange, transport)
-    }
-  )
+) => begun(transport, exchange, (answer) => EventStream.open(answer, decoder(), exchange, transport))
 
 /** Makes the calls of one client. */
 export const make = (shared: Shared): Client => {
@@ -238,6 +249,16 @@ export const make = (shared: Shared): Client => {
   const file = (request: RawRequest, options: CallOptions | undefined, file: "bytes" | "text") =>
     byPath(request, options, (exchange) => (observed) => exchanged(transport, { ...exchange, file }, observed))
 
+  const pieces: Client["pieces"] = (request, options) =>
+    Stream.suspend(() => {
+      const asked = requestedByPath(shared, request)
+      if (Result.isFailure(asked)) return Stream.fail(asked.failure)
+      const { subject } = asked.success
+      const exchange: Exchange = { ...asked.success.exchange, file: "bytes" }
+      const begin = (answer: Answer) => FileStream.open(answer, exchange, transport)
+      return streamed(subject, options, begun(transport, exchange, begin))
+    })
+
   const events: Client["events"] = (request, options) => {
     const decode = Schema.decodeUnknownResult(request.response)
     return Stream.suspend(() => {
@@ -267,6 +288,7 @@ export const make = (shared: Shared): Client => {
       return byPath(request, options, (exchange, call) => exchangeDecoded(transport, exchange, call.estimate, decode))
     },
     events,
+    pieces,
     bytes: (request, options) => Effect.map(file(request, options, "bytes"), (answer) => answer.bytes ?? noBytes),
     text: (request, options) => Effect.map(file(request, options, "text"), (answer) => answer.text)
   }

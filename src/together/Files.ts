@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { TogetherError } from "../domain/TogetherError.ts"
 import type { Client } from "./Client.ts"
 import { about, one } from "./ObjectCalls.ts"
@@ -69,6 +70,15 @@ export interface FilesApi {
   readonly content: (id: string) => Effect.Effect<string, TogetherError>
   /** Reads a whole file as it is: one that is no text, such as Parquet. */
   readonly bytes: (id: string) => Effect.Effect<Uint8Array, TogetherError>
+  /**
+   * Reads a file of any size piece by piece, such as into a `FileSystem.sink`.
+   *
+   * **Details**: retried unseen up to the first piece, never after it. None of the file is kept in memory, and backpressure
+   * reaches the socket.
+   *
+   * **Gotchas**: what a stream that fails has written is a part of the file.
+   */
+  readonly stream: (id: string) => Stream.Stream<Uint8Array, TogetherError>
   /** Deletes a file. */
   readonly delete: (id: string) => Effect.Effect<typeof FileDeleted.Type, TogetherError>
 }
@@ -112,6 +122,14 @@ export const make = (client: Client): FilesApi => ({
     about("files.content", id, (operation, id) => client.text({ operation, path: `/files/${id}/content` })),
   bytes: (id) =>
     about("files.content", id, (operation, id) => client.bytes({ operation, path: `/files/${id}/content` })),
+  stream: (id) =>
+    Stream.unwrap(
+      about(
+        "files.content",
+        id,
+        (operation, id) => Effect.succeed(client.pieces({ operation, path: `/files/${id}/content` }))
+      )
+    ),
   delete: (id) =>
     Effect.map(
       one(client, "files.delete", (id) => `/files/${id}`, Schema.UndefinedOr(FileDeleted), { method: "DELETE" })(id),

@@ -136,7 +136,7 @@ export const of = (
     return new TogetherError.DecodeError({
       ...common,
       message:
-        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as bytes (files.bytes)."
+        "The answer cannot be read: it is longer than a text can be, about 512 MB. Read a file as a stream (files.stream)."
     })
   }
   // without a second copy of the body, Node's Fetch has nothing to send when it asks again after a 421

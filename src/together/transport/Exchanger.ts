@@ -223,9 +223,13 @@ interface Seen {
 }
 
 /** Follows the redirects of a reading request; once the host is a foreign one, without the key. */
-const redirectOf = (exchange: Exchange, { ours, redirects, url }: Target, seen: Seen): Target | undefined => {
+export const redirectOf = (
+  exchange: Exchange,
+  { ours, redirects, url }: Target,
+  { headers, status }: Subject.Head
+): Target | undefined => {
   if (!reads(exchange.method) || redirects === Address.maxRedirects) return undefined
-  const next = Address.redirect(url, seen.status, seen.headers["location"])
+  const next = Address.redirect(url, status, headers["location"])
   return next === undefined
     ? undefined
     : { url: next, ours: ours && Address.isOurs(url, next), redirects: redirects + 1 }
@@ -255,12 +259,16 @@ export const refusedText = (
     orElse: () => Effect.succeed("")
   })
 
-/** The body of a file, of which every piece is heard; without a body it is empty. */
-const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
-  response.stream.pipe(
-    Stream.catch((error) => error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(error)),
-    Stream.tap(() => Effect.sync(onPiece))
+/** The body of a file; without a body it is empty. */
+export const piecesOf = (response: HttpClientResponse.HttpClientResponse) =>
+  Stream.catch(
+    response.stream,
+    (error) => error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(error)
   )
+
+/** The body of a file, of which every piece is heard. */
+const heard = (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>
+  Stream.tap(piecesOf(response), () => Effect.sync(onPiece))
 
 const fileOf = {
   text: (response: HttpClientResponse.HttpClientResponse, onPiece: () => void) =>

@@ -2,12 +2,13 @@
  * Opens an answer and hands its body over unread, as a stream needs it.
  *
  * The silence until the headers is bounded here, what comes after them by whoever reads. The socket is freed when the
- * scope around ends, or a little later where someone still reads the end of the body.
+ * scope around ends, or a little later where someone still reads the end of the body. A file is followed where it is
+ * redirected to, an event stream is not.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Scope from "effect/Scope"
 import type * as TogetherError from "../../domain/TogetherError.ts"
@@ -38,7 +39,7 @@ export const make = (
         )
     )
 
-  return (exchange, target) =>
+  const open: Opener = (exchange, target) =>
     Effect.suspend(() => {
       const scope = Scope.makeUnsafe()
       const limit = Duration.millis(Exchanger.headersMillis(exchange, timeouts))
@@ -48,8 +49,11 @@ export const make = (
           duration: limit,
           orElse: () => Effect.fail(TransportFailure.timedOut(exchange, "headers", limit))
         }),
-        Effect.flatMap((response) => {
-          exchange.onHeaders?.(response.headers)
+        Effect.flatMap((response): Effect.Effect<Exchanger.Target | Opened, TogetherError.TogetherError> => {
+          // a host that is not ours says nothing of our limits
+          if (target.ours) exchange.onHeaders?.(response.headers)
+          const next = exchange.file === undefined ? undefined : Exchanger.redirectOf(exchange, target, response)
+          if (next !== undefined) return Effect.succeed(next)
           return Exchanger.isOk(response)
             ? Effect.succeed<Opened>({
               status: response.status,
@@ -65,6 +69,14 @@ export const make = (
         last === undefined
           ? Scope.close(scope, exit)
           : Effect.asVoid(Effect.forkDetach(Effect.andThen(last, Scope.close(scope, exit))))
-      return Effect.andThen(Effect.addFinalizer(close), Scope.provide(opened, scope))
+      return Effect.andThen(
+        Effect.addFinalizer(close),
+        Effect.flatMap(Scope.provide(opened, scope), (found) =>
+          "response" in found
+            ? Effect.succeed(found)
+            // nobody reads the body of a redirect
+            : Effect.andThen(Scope.close(scope, Exit.void), open({ ...exchange, query: undefined }, found)))
+      )
     })
+  return open
 }
