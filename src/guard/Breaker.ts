@@ -27,7 +27,8 @@
  * `run` judges an effect by its exit. What goes on after the effect that began it, as a stream does, goes through by
  * `acquireScoped`, and is judged when it is settled.
  *
- * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing.
+ * **Gotchas**: outcomes of attempts that were admitted before the circuit opened change nothing. Once the scope of a
+ * breaker has closed, its transitions are neither told nor counted; calls go through it as before.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -252,7 +253,7 @@ export const make = Effect.fnUntraced(
     const circuits = yield* CircuitBreaker.make(policy).pipe(
       Effect.provideServiceEffect(CircuitBreaker.CircuitBreakerStore, makeStore(idleTimeToLive))
     )
-    const line = yield* CircuitLine.make(circuits)
+    const line = CircuitLine.make(circuits)
     yield* circuits.transitions.pipe(
       Stream.runForEach(({ from, to }) => Metric.update(Metric.withAttributes(transitionsTotal, { from, to }), 1)),
       Effect.forkScoped({ startImmediately: true })

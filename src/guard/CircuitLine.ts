@@ -9,8 +9,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Random from "effect/Random"
-import * as RcMap from "effect/RcMap"
-import type * as Scope from "effect/Scope"
 import { CircuitOpenError } from "../domain/TogetherError.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Turns from "./Turns.ts"
@@ -66,17 +64,25 @@ const untilAdmitting = (
   })
 
 /** Makes the lines of some circuits; a line lasts as long as somebody waits in it. */
-export const make = Effect.fnUntraced(
-  function*(circuits: CircuitBreaker.CircuitBreaker): Effect.fn.Return<CircuitLine, never, Scope.Scope> {
-    const lines = yield* RcMap.make({ lookup: (_circuit: string) => Effect.sync(Turns.make) })
-    const inLine = <A, E>(key: string, self: Effect.Effect<A, E>) =>
-      Effect.scoped(Effect.flatMap(RcMap.get(lines, key), (turns) => turns.take(self)))
-    return Effect.fnUntraced(function*(shut: Shut) {
-      const shutFor = yield* waitFor(shut)
-      const looks = (yield* Deadline.CurrentDeadline) !== undefined
-      const wait = looks ? shutFor : yield* inLine(shut.key, untilAdmitting(circuits, shut.key))
-      // a probe begins in this very step, so that the next in line finds it
-      if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
-    })
-  }
-)
+export const make = (circuits: CircuitBreaker.CircuitBreaker): CircuitLine => {
+  // no `RcMap`, which interrupts whoever comes once its scope has closed: a circuit goes on then
+  const lines = new Map<string, { readonly turns: Turns.Turns; waiting: number }>()
+  const inLine = <A, E>(key: string, self: Effect.Effect<A, E>) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const line = lines.get(key) ?? { turns: Turns.make(), waiting: 0 }
+        lines.set(key, line)
+        line.waiting++
+        return line
+      }),
+      ({ turns }) => turns.take(self),
+      (line) => Effect.sync(() => --line.waiting === 0 && lines.delete(key))
+    )
+  return Effect.fnUntraced(function*(shut: Shut) {
+    const shutFor = yield* waitFor(shut)
+    const looks = (yield* Deadline.CurrentDeadline) !== undefined
+    const wait = looks ? shutFor : yield* inLine(shut.key, untilAdmitting(circuits, shut.key))
+    // a probe begins in this very step, so that the next in line finds it
+    if (!Duration.isZero(wait)) yield* Effect.sleep(wait)
+  })
+}

@@ -231,6 +231,18 @@ describe("Breaker", () => {
         expect((yield* Clock.currentTimeMillis) - began).toBeLessThan(7000)
       })))
 
+    it.effect("goes on once its scope has closed, also with a call that waits", () =>
+      virtual(Effect.gen(function*() {
+        const breaker = yield* Effect.scoped(Effect.tap(Breaker.make(options), trip))
+        const answers = yield* Effect.forEach(
+          ["wait", "wait", "fail"] as const,
+          (whenOpen) => Effect.exit(breaker.run(Effect.succeed("answer"), { key: "a", whenOpen })),
+          { concurrency: "unbounded" }
+        )
+        expect(answers.map(Exit.isSuccess)).toEqual([true, true, false])
+        expect((yield* breaker.state("a"))._tag).toBe("Closed")
+      })))
+
     it.effect("looks once for all that wait, however many, and lets them in within three seconds", () =>
       Effect.gen(function*() {
         const admitted: Array<number> = []
