@@ -89,6 +89,8 @@ export * as LittlesLaw from "./catalogue/LittlesLaw.ts"
 export * as Breaker from "./catalogue/Breaker.ts"
 /** What a circuit breaker remembers: the last N calls, or the calls of the last N seconds. */
 export * as BreakerWindow from "./catalogue/BreakerWindow.ts"
+/** Holds everything back while a backend is down, and asks with one call at a time whether it is up. */
+export * as Outage from "./catalogue/Outage.ts"
 /** Rejects calls locally with a probability that follows the backend's refusals. */
 export * as AdaptiveThrottle from "./catalogue/AdaptiveThrottle.ts"
 /** Rejects the least important work first, as much of it as must go. */
