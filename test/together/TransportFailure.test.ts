@@ -40,7 +40,7 @@ describe("TransportFailure", () => {
       prompts: []
     }))
     expect(error._tag).toBe("DecodeError")
-    expect(error.message).toContain("longer than a text can be, about 512 MB. Read a file as bytes")
+    expect(error.message).toContain("longer than a text can be, about 512 MB. Read a file as a stream")
   })
 
   it.each(["EMFILE", "ENFILE", "EADDRNOTAVAIL"])("knows that nothing was sent without a socket: %s", (code) => {
