@@ -56,6 +56,19 @@ export const recognizing = <A>(recognize: ((u: unknown) => boolean) | undefined,
 const isUnmeasured = (headers: Answered["headers"]): boolean =>
   headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
 
+/**
+ * Says of an answer that may be anything but JSON that it is a web page, if it is one: no endpoint answers with one, but a
+ * proxy, a portal or the edge does, and saved as a file it would pass for what was asked for.
+ */
+export const page = (exchange: Exchange, head: Subject.Head): DecodeError | undefined =>
+  /^\s*text\/html\b/i.test(head.headers["content-type"] ?? "")
+    ? new DecodeError({
+      ...Subject.ofAnswer(exchange, head),
+      message:
+        `The answer to ${exchange.operation} (${head.status}) is a web page. Check the base URL, and what stands between it and you.`
+    })
+    : undefined
+
 /** Reads an answer, or says why it cannot be read. */
 export const read = <A>(
   { decode, estimate, exchange }: Asked<A>,

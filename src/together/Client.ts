@@ -247,7 +247,15 @@ export const make = (shared: Shared): Client => {
     Effect.suspend(() => answering(requestedByPath(shared, request), options, attempt))
 
   const file = (request: RawRequest, options: CallOptions | undefined, file: "bytes" | "text") =>
-    byPath(request, options, (exchange) => (observed) => exchanged(transport, { ...exchange, file }, observed))
+    byPath(
+      request,
+      options,
+      (exchange) => (observed) =>
+        Effect.flatMap(exchanged(transport, { ...exchange, file }, observed), (answer) => {
+          const page = AnswerDecoder.page(exchange, answer)
+          return page === undefined ? Effect.succeed(answer) : Effect.fail(page)
+        })
+    )
 
   const pieces: Client["pieces"] = (request, options) =>
     Stream.suspend(() => {
@@ -255,7 +263,10 @@ export const make = (shared: Shared): Client => {
       if (Result.isFailure(asked)) return Stream.fail(asked.failure)
       const { subject } = asked.success
       const exchange: Exchange = { ...asked.success.exchange, file: "bytes" }
-      const begin = (answer: Answer) => FileStream.open(answer, exchange, transport)
+      const begin = (answer: Answer) => {
+        const page = AnswerDecoder.page(exchange, answer)
+        return page === undefined ? FileStream.open(answer, exchange, transport) : Effect.fail(page)
+      }
       return streamed(subject, options, begun(transport, exchange, begin))
     })
 

@@ -4,7 +4,7 @@
  * **Source**: Together's API reference, `POST /images/generations`.
  */
 import * as Schema from "effect/Schema"
-import { maybe, omitNull, open, request } from "./Wire.ts"
+import { maybe, omitNull, open, request, textOf } from "./Wire.ts"
 
 const positive = Schema.Int.check(Schema.isGreaterThan(0))
 
@@ -31,17 +31,25 @@ export const ImagesRequest = request({
 /** Asks for images. */
 export interface ImagesRequest extends Schema.Schema.Type<typeof ImagesRequest> {}
 
-/** Answers with images, each as base64 or as a hosted URL. */
+const Image = open({
+  index: omitNull(Schema.Int),
+  type: omitNull(Schema.String),
+  b64_json: maybe(Schema.String),
+  url: maybe(Schema.String)
+})
+
+/** One image of several may be missing, such as one that was held back. */
+const someImage = Schema.makeFilter((images: ReadonlyArray<typeof Image.Type>) =>
+  images.some(({ b64_json, url }) => textOf(b64_json) !== undefined || textOf(url) !== undefined) ||
+  "Expected an image, under b64_json or url"
+)
+
+/** Answers with images, each as base64 or as a hosted URL. An answer without any image is none. */
 export const ImagesResponse = open({
   id: omitNull(Schema.String),
   model: omitNull(Schema.String),
   object: omitNull(Schema.String),
-  data: Schema.Array(open({
-    index: omitNull(Schema.Int),
-    type: omitNull(Schema.String),
-    b64_json: maybe(Schema.String),
-    url: maybe(Schema.String)
-  }))
+  data: Schema.Array(Image).check(someImage)
 })
 /** Answers with images, each as base64 or as a hosted URL. */
 export interface ImagesResponse extends Schema.Schema.Type<typeof ImagesResponse> {}

@@ -65,18 +65,19 @@ const requested: ReadonlyArray<readonly [operation: string, call: Called, answer
   ["post /evaluation", (t, request) => t.evaluations.create(request), Reply.json({ workflow_id: "w" })]
 ]
 
-/** What a creation answers names what was created. */
-const nameOf: Readonly<Record<string, (answer: Document.Node) => unknown>> = {
+const imagesOf = ({ data }: Document.Node): ReadonlyArray<unknown> =>
+  (Array.isArray(data) ? data : []).map(Document.node).flatMap(({ b64_json, url }) => [b64_json, url])
+
+/** What a call was made for: a creation names what was created, and one of images has an image. */
+const contentIn: Readonly<Record<string, (answer: Document.Node) => unknown>> = {
   "post /batches": (answer) => Document.node(answer["job"])["id"],
-  "post /evaluation": (answer) => answer["workflow_id"]
+  "post /evaluation": (answer) => answer["workflow_id"],
+  "post /images/generations": (answer) => imagesOf(answer).find((image) => image !== undefined && image !== "")
 }
 
-/**
- * An answer without a choice is none, a creation that names nothing is none, and a job that says nothing but an error is
- * an error.
- */
+/** An answer without what the call was made for is none, and a job that says nothing but an error is an error. */
 const isNoAnswer = (operation: string, answer: Document.Node): boolean =>
-  (operation in nameOf && !nameOf[operation]?.(answer)) ||
+  (operation in contentIn && !contentIn[operation]?.(answer)) ||
   (Array.isArray(answer["choices"]) && answer["choices"].length === 0) ||
   (answer["error"] !== undefined && answer["error"] !== null && typeof answer["status"] !== "string")
 

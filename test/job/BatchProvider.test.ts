@@ -49,8 +49,11 @@ const world = (creations: ReadonlyArray<Answer>, batches: ReadonlyArray<object> 
 const refused = (status: number): Answer => ({ status, body: { error: { message: "no" } } })
 const listed = [{ id: "batch-1", input_file_id: "file-1", status: "IN_PROGRESS" }]
 
-/** Is a world whose first downloads end early, in the middle of a line. */
-const cutting = (downloads: number) => {
+/** Is a world whose first downloads end early, in the middle of a line, or are answered otherwise. */
+const cutting = (
+  downloads: number,
+  answer = (text: string) => new Response(text.slice(0, text.length / 2))
+) => {
   let seen = 0
   return simulated(
     {},
@@ -60,7 +63,7 @@ const cutting = (downloads: number) => {
           ? Effect.flatMap(effect, (response) =>
             Effect.map(
               response.text,
-              (text) => HttpClientResponse.fromWeb(request, new Response(text.slice(0, text.length / 2)))
+              (text) => HttpClientResponse.fromWeb(request, answer(text))
             ))
           : effect)
   )
@@ -225,6 +228,22 @@ describe("BatchProvider", () => {
         const provider = cutting(1)
         const { report, stop } = yield* run(disk, provider)
         expect([stop, report.ok, provider.seen.get("POST /v1/batches")]).toEqual([undefined, 40, 1])
+      })))
+
+    it.effect("reads a file again in whose place something in between answers with a page, as long as that lasts", () =>
+      VirtualClock.wrap(Effect.gen(function*() {
+        for (const [times, stopped] of [[3, undefined], [9, "Unreachable"]] as const) {
+          const disk = yield* setup(prompts(40))
+          const provider = cutting(
+            times,
+            () => new Response("<title>Back soon</title>", { headers: { "content-type": "text/html" } })
+          )
+          const { report, running, stop } = yield* run(disk, provider)
+          expect([times, stop?._tag, report.ok, running?.rows]).toEqual(
+            stopped === undefined ? [3, undefined, 40, undefined] : [9, stopped, 0, 40]
+          )
+          expect(provider.seen.get("POST /v1/batches")).toBe(1)
+        }
       })))
 
     it.effect("leaves a batch open whose file ends early each time, and reads it in a later run", () =>

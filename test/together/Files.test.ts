@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Schedule } from "effect"
-import { Deadline, Retry, Together } from "effect-together"
+import { Clock, Effect, Schedule, Stream } from "effect"
+import { Deadline, Retry, Together, type TogetherError } from "effect-together"
 import { Reply, TogetherTest, VirtualClock } from "effect-together/testing"
 
 const use = <A, E, R>(f: (together: Together.Service) => Effect.Effect<A, E, R>) => Effect.flatMap(Together.Together, f)
@@ -64,6 +64,42 @@ describe("an upload", () => {
         { retry: Schedule.recurs(2) }
       )
   )
+})
+
+describe("a download", () => {
+  const file = "file-1"
+  const downloads: ReadonlyArray<
+    readonly [string, (together: Together.Service) => Effect.Effect<unknown, TogetherError.TogetherError>]
+  > = [
+    ["content", ({ files }) => files.content(file)],
+    ["bytes", ({ files }) => files.bytes(file)],
+    ["stream", ({ files }) => Stream.runDrain(files.stream(file))],
+    ["requestBytes", (together) => together.requestBytes({ path: "/audio/speech", body: {}, operation: "speech" })]
+  ]
+
+  it.effect.each(downloads)(
+    "that is a web page fails, and is not asked for again: %s",
+    ([, download]) =>
+      virtually(Effect.gen(function*() {
+        const html = { contentType: "text/html; charset=utf-8" }
+        yield* TogetherTest.always("*", Reply.raw("<!doctype html><title>Welcome to our network</title>", html))
+        const error = yield* Effect.flip(use(download))
+        expect(error).toMatchObject({ _tag: "DecodeError", status: 200, attempts: 1 })
+        expect(error.message).toContain("is a web page")
+      }))
+  )
+
+  it.effect("is read piece by piece, and asked for again until its first", () =>
+    virtually(Effect.gen(function*() {
+      yield* TogetherTest.reply(Reply.error(503), Reply.raw("one\ntwo\n"), Reply.raw(""))
+      const read = use(({ files }) => Stream.mkString(Stream.decodeText(files.stream(file))))
+      expect([yield* read, yield* read]).toEqual(["one\ntwo\n", ""])
+      expect((yield* TogetherTest.log).map(({ sent, status }) => [sent.operation, status])).toEqual([
+        ["files.content", 503],
+        ["files.content", 200],
+        ["files.content", 200]
+      ])
+    })))
 })
 
 describe("a call without options", () => {

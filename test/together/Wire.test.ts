@@ -135,3 +135,13 @@ describe("a request", () => {
     expect([accepts(0), accepts(1), accepts(-1), accepts(0.5)]).toEqual([true, true, false, false])
   })
 })
+
+describe("ImagesResponse", () => {
+  it("is no answer without any image, and one where some are missing", () => {
+    const read = (data: unknown) => Schema.decodeUnknownExit(Images.ImagesResponse)({ data })
+    for (const none of [[], [{ index: 0 }], [{ url: null, b64_json: "" }]]) expect(read(none)._tag).toBe("Failure")
+    for (const some of [[{ index: 0, url: null }, { index: 1, url: "u" }], [{ b64_json: "QUJD" }]]) {
+      expect(read(some)).toMatchObject({ _tag: "Success", value: { data: some } })
+    }
+  })
+})

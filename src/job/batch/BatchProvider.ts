@@ -203,13 +203,16 @@ export const make = (client: Together.Service): BatchProvider => {
 
   /** Reads a file that ends with a whole line; nothing where there is no such file. */
   const content = Effect.fnUntraced(function*(file: string, job: Batches.BatchJob) {
-    let text: string | undefined
+    let failure: TogetherError.TogetherError | undefined
     for (let attempt = 1; attempt <= tries; attempt++) {
-      text = yield* patiently(Effect.catchTag(client.files.content(file), "NotFoundError", () => Effect.undefined))
-      if (text !== undefined && isWhole(text)) return text
+      // what stands between may answer with a page of its own for a while
+      const asked = Effect.catchTag(client.files.content(file), ["NotFoundError", "DecodeError"], Effect.succeed)
+      const read = yield* patiently(asked)
+      if (typeof read === "string" && isWhole(read)) return read
+      failure = typeof read === "string" ? endedEarly(file, job) : read
       if (attempt < tries) yield* Effect.sleep(1000 * 2 ** attempt)
     }
-    return text === undefined ? undefined : yield* endedEarly(file, job)
+    return failure === undefined || failure._tag === "NotFoundError" ? undefined : yield* failure
   })
 
   return {
