@@ -10,6 +10,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Lanes from "../guard/lane/Lanes.ts"
+import * as Pace from "./Pace.ts"
 
 /** Holds the defaults of this module. */
 export const defaults = {
@@ -55,6 +56,6 @@ const write = Effect.fnUntraced(function*(journal: string) {
 /** Writes the limits every few seconds and once more at the end; a file that cannot be written is no failure. */
 export const keeping = (journal: string): Effect.Effect<never, never, Lanes.Lanes | FileSystem.FileSystem> =>
   Effect.ensuring(
-    Effect.forever(Effect.andThen(Effect.sleep(defaults.every), Effect.ignore(write(journal)))),
+    Effect.andThen(Effect.sleep(defaults.every), Pace.repeat(Effect.ignore(write(journal)), defaults.every)),
     Effect.ignore(write(journal))
   )

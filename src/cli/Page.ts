@@ -248,11 +248,16 @@ const costOf = ({ nanoUsd, unpriced }: Report.ModelCounts): string =>
     ? "unknown"
     : `${Format.usd(nanoUsd)} and ${Format.plural(unpriced, "row")} of unknown price`
 
+/** Says how many models the page lists. */
+const keep = { models: 100 } as const
+
 const models = (report: Report.Report): string =>
   table(
-    "Models",
+    report.models.size > keep.models
+      ? `Models, the first ${keep.models} of ${Format.count(report.models.size)}`
+      : "Models",
     ["model", "answered", "failed", "tokens in", "tokens out", "cost"],
-    Array.from(report.models, ([model, counts]) => [
+    Array.from(report.models).slice(0, keep.models).map(([model, counts]) => [
       model,
       Format.count(counts.ok),
       Format.count(counts.failed),

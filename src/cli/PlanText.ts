@@ -50,6 +50,9 @@ export interface Drawn {
   readonly latency: number
 }
 
+/** Says how many models are listed, and how many of those without a price. */
+const keep = { models: 100, unpriced: 10 } as const
+
 const right = (head: string) => ({ head, align: "right" as const })
 
 const table = (plan: PlanSums.Plan, style: Style.Style): string =>
@@ -62,7 +65,7 @@ const table = (plan: PlanSums.Plan, style: Style.Style): string =>
       right("cost from – to"),
       right("expected")
     ],
-    Array.from(plan.models, ([name, model]) => [
+    Array.from(plan.models).slice(0, keep.models).map(([name, model]) => [
       name,
       Format.count(model.rows),
       Format.count(model.inputTokens),
@@ -102,11 +105,18 @@ const cost = ({ plan }: Drawn, style: Style.Style): ReadonlyArray<string> => {
   const models = Array.from(plan.models.values())
   const open = models.reduce((total, model) => total + model.open, 0)
   const assumed = Format.count(Routes.defaults.maxOutputTokens)
+  const unpriced = models.flatMap(({ reason }) =>
+    reason === undefined ? [] : [`${reason}; its rows are not in the sums`]
+  )
   return [
+    ...(plan.models.size > keep.models
+      ? [`${Format.count(plan.models.size - keep.models)} more models are not listed: --json has them`]
+      : []),
     ...(plan.models.size > 1 ? [`all models: ${low} – ${high}, expected ${expected}`] : []),
-    ...models.flatMap(({ reason }) =>
-      reason === undefined ? [] : [style.yellow(`${reason}; its rows are not in the sums`)]
-    ),
+    ...Format.first(unpriced, keep.unpriced, (others) => `… and ${Format.count(others)} more models without a price`)
+      .map(
+        style.yellow
+      ),
     ...(open === 0 ? [] : [style.yellow(
       `${
         Format.plural(open, "row")

@@ -57,14 +57,18 @@ const overBudget = (end: Stopped, error: BudgetExceededError): string => {
 }
 
 const abandoned = (ending: Job.Ending): string =>
-  Array.from(
-    ending.abandoned,
-    ([model, { error, rows }]) =>
-      `${Format.plural(rows, "row")} of ${model} ${rows === 1 ? "was" : "were"} not sent, ${
-        error._tag === "BudgetExceededError"
-          ? "for --max-cost cannot hold what has no known price"
-          : "for none had been answered by then"
-      }`
+  Format.first(
+    Array.from(
+      ending.abandoned,
+      ([model, { error, rows }]) =>
+        `${Format.plural(rows, "row")} of ${model} ${rows === 1 ? "was" : "were"} not sent, ${
+          error._tag === "BudgetExceededError"
+            ? "for --max-cost cannot hold what has no known price"
+            : "for none had been answered by then"
+        }`
+    ),
+    10,
+    (others) => `the same of ${Format.count(others)} more models`
   ).join("; ")
 
 /** Says what was last tried again, where nothing was answered. */

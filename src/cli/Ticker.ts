@@ -6,6 +6,7 @@ import * as Lanes from "../guard/lane/Lanes.ts"
 import * as Report from "../job/Report.ts"
 import * as SteadyClock from "../job/SteadyClock.ts"
 import * as Host from "./Host.ts"
+import * as Pace from "./Pace.ts"
 import * as Progress from "./Progress.ts"
 import * as Standstill from "./Standstill.ts"
 import * as Style from "./Style.ts"
@@ -34,7 +35,8 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
     const lanes = yield* Lanes.Lanes
     const now = yield* SteadyClock.make
     const heard = new Set<string>()
-    while (true) {
+    let last = now()
+    const look = Effect.gen(function*() {
       for (const lane of yield* lanes.all) {
         if (heard.has(lane.key)) continue
         heard.add(lane.key)
@@ -50,9 +52,11 @@ export const recording = (report: Report.Report): Effect.Effect<never, never, La
             ))
         )
       }
-      record(report, yield* statuses, now(), 0.5)
-      yield* Effect.sleep(defaults.sample)
-    }
+      const at = now()
+      record(report, yield* statuses, at, (at - last) / 1000)
+      last = at
+    })
+    return yield* Pace.repeat(look, defaults.sample)
   }))
 
 /** Draws progress to standard error until it is interrupted, and then removes what it drew; `batch` as in `View`. */
@@ -86,7 +90,7 @@ export const drawing = (
     })
     const log = Effect.map(view, (view) => Host.say(host, `${Progress.line(view)}\n`))
     const loop = host.stderr.redraw
-      ? Effect.forever(Effect.andThen(redraw, Effect.sleep(defaults.redraw)))
-      : Effect.forever(Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), log))
+      ? Pace.repeat(redraw, defaults.redraw)
+      : Effect.andThen(Effect.andThen(view, Effect.sleep(defaults.log)), Pace.repeat(log, defaults.log))
     return Effect.ensuring(loop, Effect.sync(() => host.writeError(Progress.erase(drawn, host.stderr.columns))))
   })

@@ -161,7 +161,10 @@ const reasonOf = (stop: Stop.Stop, { abandoned }: Pick<Ending, "abandoned">): st
     case "InputChanged":
       return stop.error.message
     case "Abandoned":
-      return Array.from(abandoned, ([model, { error }]) => `of ${model}, ${error.message}`).join("; ")
+      return [
+        ...Array.from(abandoned).slice(0, 10).map(([model, { error }]) => `of ${model}, ${error.message}`),
+        ...(abandoned.size > 10 ? [`and of ${abandoned.size - 10} more models`] : [])
+      ].join("; ")
   }
 }
 

@@ -107,6 +107,17 @@ describe("Page", () => {
     expect(html).not.toContain("undefined")
   })
 
+  it("lists the first hundred of many models", () => {
+    const end = context()
+    for (let n = 0; n < 1000; n++) {
+      end.report.models.set(`m${n}`, { ok: 1, failed: 0, inputTokens: 1, outputTokens: 1, nanoUsd: 1n, unpriced: 0 })
+    }
+    const page = Page.html(end, "in.jsonl")
+    expect(page).toContain("Models, the first 100 of 1,002")
+    expect(page).toContain(">m97<")
+    expect(page).not.toContain(">m98<")
+  })
+
   it("takes a model of unknown price for no free one", () => {
     const end = context()
     const rows = (model: string, ...costs: ReadonlyArray<bigint | undefined>) => {

@@ -29,4 +29,23 @@ describe("plan", () => {
       })),
     30_000
   )
+
+  it.effect("lists the first of many models, and has all of them in JSON", () =>
+    live(Effect.gen(function*() {
+      const shell = Shell.open()
+      const input = shell.write(
+        "in.jsonl",
+        Array.from({ length: 150 }, (_, n) => `${JSON.stringify({ model: `m${n}`, prompt: "Hi", max_tokens: 5 })}\n`)
+          .join("")
+      )
+      const { out } = yield* shell.run(["plan", input])
+      expect(out.split("\n").length).toBeLessThan(125)
+      expect(out).toContain("\nm99 ")
+      expect(out).toContain("50 more models are not listed: --json has them\n")
+      expect(out).toContain(
+        "no price is known for model m9; its rows are not in the sums\n… and 140 more models without a price\n"
+      )
+      const { out: json } = yield* shell.run(["plan", input, "--json"])
+      expect(Object.keys(JSON.parse(json).models)).toHaveLength(150)
+    })))
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Progress from "../../src/cli/Progress.ts"
 import * as Standstill from "../../src/cli/Standstill.ts"
 import * as Style from "../../src/cli/Style.ts"
@@ -201,6 +202,21 @@ describe("Ticker", () => {
         expect(widest(written.at(-2))).toBe(20)
         expect(written.at(-1)).toBe("\u001b[3A\r\u001b[0J")
       }).pipe(Effect.provide(Lanes.layer()))
+    ))
+
+  it.effect("looks less often at lanes that are so many that a look takes its time", () =>
+    VirtualClock.wrap(
+      Effect.gen(function*() {
+        let looks = 0
+        const all = Effect.sync(() => void looks++).pipe(Effect.andThen(Effect.sleep("500 millis")), Effect.as([]))
+        const many = Layer.mock(Lanes.Lanes)({ all })
+        const { host: to } = host(true)
+        yield* Effect.all([
+          Ticker.recording(Report.make(0)),
+          Ticker.drawing(Report.make(0), Standstill.make(false), to)
+        ], { concurrency: 2 }).pipe(Effect.timeoutOption("1 minute"), Effect.provide(many))
+        expect(looks).toBeLessThan(25)
+      })
     ))
 
   it.effect("records what the lanes did", () =>

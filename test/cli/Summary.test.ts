@@ -162,6 +162,17 @@ describe("Summary", () => {
 })
 
 describe("RunEnd", () => {
+  it("names the first of many models that were left out, and counts the others", () => {
+    const models = Array.from({ length: 100_000 }, (_, n) => [`m${n}`, { error: budget, rows: 1 }] as const)
+    const end = {
+      ...endOf({ _tag: "Abandoned" }, answered(0)),
+      ending: { stop: undefined, abandoned: new Map(models) }
+    }
+    const why = RunEnd.reason({ ...end, ending: { ...end.ending, stop: { _tag: "Abandoned" } } }) ?? ""
+    expect(why).toMatch(/^left out: 1 row of m0 was not sent, .*; the same of 99,990 more models$/)
+    expect(why.length).toBeLessThan(1500)
+  })
+
   it("says what was last tried again where nothing was answered, and only there", () => {
     const report = Report.make(start)
     Report.retry(report, "ConnectionError", 1, "ECONNREFUSED")
