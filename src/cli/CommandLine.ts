@@ -23,6 +23,14 @@ const open = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
 
 const text = (args: ReadonlyArray<string>): string => ["effect-together", ...open(args).map(quoted)].join(" ")
 
+/** Finds a word that the parser would take apart into flags of one letter, and that is none of them. */
+export const dashed = (args: ReadonlyArray<string>): string | undefined => {
+  const end = args.indexOf("--")
+  return args.slice(0, end < 0 ? args.length : end).find((word) =>
+    /^-[^-]./.test(word) && !/^-(?:[ohpqv]+(?:=|$)|[\d.])/.test(word)
+  )
+}
+
 /** Tells whether a flag is on the command line itself: environment and config file apply to every run anyway. */
 export const has = (args: ReadonlyArray<string>, flag: string): boolean =>
   args.some((word) => word === `--${flag}` || word.startsWith(`--${flag}=`))

@@ -17,6 +17,9 @@ const roundedUp = (amount: bigint): bigint => {
   return (amount + unit - 1n) / unit * unit
 }
 
+/** Counts the answers of this run from which it tells better than earlier ones what a row costs: prices change. */
+const enoughRows = 20
+
 /**
  * Estimates what the rows that were not sent will cost, by the cost of those before them. The last one needs room for
  * the most that it may cost. Rows differ, so the amount to allow is a quarter higher.
@@ -24,7 +27,9 @@ const roundedUp = (amount: bigint): bigint => {
 const rest = (end: RunEnd.RunEnd): { readonly left: bigint; readonly text: string } => {
   const { report } = end
   const rows = RunEnd.unsent(end)
-  const [paid, answered] = [report.nanoUsd + report.resumedNanoUsd, report.ok + report.resumedOk]
+  const [paid, answered] = report.ok >= enoughRows
+    ? [report.nanoUsd, report.ok]
+    : [report.nanoUsd + report.resumedNanoUsd, report.ok + report.resumedOk]
   if (answered === 0 || rows <= 1) return { left: 0n, text: "" }
   const left = paid * BigInt(rows - 1) / BigInt(answered)
   return { left, text: `the other ${Format.plural(rows, "row")} will take about ${Format.usd(left)}: ` }

@@ -30,6 +30,8 @@ const standardOutput: ReadonlySet<string> = new Set(["-", "/dev/stdout", "/dev/f
 /** Tells whether a path leads to standard output. */
 export const isStandardOutput = (path: string): boolean => standardOutput.has(path)
 
+const within = (outDir: string): string => `${outDir.replace(/\/+$/, "")}/`
+
 /**
  * Names the files of a run. A run against the emulator has names of its own, and no name is derived from that of a
  * device.
@@ -38,7 +40,7 @@ export const of = (flags: Flags, emulator: boolean): Place => {
   const { output } = flags
   const name = flags.input === "-" ? "stdin" : FileIdentity.stemOf(flags.input)
   const stem = emulator ? `${name}.emulator` : name
-  const base = flags.outDir === undefined ? stem : `${flags.outDir.replace(/\/+$/, "")}/${FileIdentity.split(stem)[1]}`
+  const base = flags.outDir === undefined ? stem : `${within(flags.outDir)}${FileIdentity.split(stem)[1]}`
   return output !== undefined && (isStandardOutput(output) || FileIdentity.isDevice(output))
     ? {
       results: isStandardOutput(output) ? undefined : output,
@@ -55,16 +57,18 @@ export const journalOf = (flags: Flags, emulator: boolean): string => {
 }
 
 /**
- * Makes the directory of a run's files.
+ * Makes the directory of a run's files, where any of them goes there.
  *
  * **Errors**: `UsageError` where it cannot.
  */
-export const make = (outDir: string): Effect.Effect<void, UsageError, FileSystem.FileSystem> =>
-  Effect.mapError(
-    Directory.make(outDir),
-    (error) =>
-      new UsageError({
-        message: `--out-dir ${outDir} is no directory, and none can be made there (${platformCode(error)}). ` +
-          "Nothing was sent. Check the directory, or choose another."
-      })
-  )
+export const make = (outDir: string, files: JobFiles.Paths): Effect.Effect<void, UsageError, FileSystem.FileSystem> =>
+  ![files.results, files.errors, files.journal].some((path) => path?.startsWith(within(outDir))) ?
+    Effect.void :
+    Effect.mapError(
+      Directory.make(outDir),
+      (error) =>
+        new UsageError({
+          message: `--out-dir ${outDir} is no directory, and none can be made there (${platformCode(error)}). ` +
+            "Nothing was sent. Check the directory, or choose another."
+        })
+    )

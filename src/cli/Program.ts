@@ -209,6 +209,13 @@ export const main = (host: Host.Service, version: string): Effect.Effect<ExitCod
     for (const warning of Settings.unknownVariables(host.env)) {
       Host.say(host, `${Style.of(host.stderr).yellow("warning")} ${warning}\n`)
     }
+    const dashed = CommandLine.dashed(host.args)
+    if (dashed !== undefined) {
+      return yield* new UsageError({
+        message:
+          `${dashed} is no flag: write a path as ./${dashed}, and a value that begins with a dash as --flag=VALUE`
+      })
+    }
     const read = yield* Effect.result(configFile(host))
     if (Result.isSuccess(read)) configPath = read.success.path
     yield* Command.runWith(tree(outcome), { version })(host.args).pipe(

@@ -190,7 +190,7 @@ const partOf = Effect.fnUntraced(function*(flags: Flags, source: Input.Source) {
  * be written when the run is over.
  */
 const prepare = Effect.fnUntraced(function*(flags: Flags, files: JobFiles.Paths) {
-  if (flags.outDir !== undefined) yield* Place.make(flags.outDir)
+  if (flags.outDir !== undefined) yield* Place.make(flags.outDir, files)
   if (flags.report === undefined) return
   const found = yield* FileIdentity.shared([
     ["input", flags.input === "-" ? undefined : flags.input],

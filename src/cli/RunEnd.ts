@@ -49,11 +49,11 @@ const overBudget = (end: Stopped, error: BudgetExceededError): string => {
   const limit = end.maxCost ?? error.limitNanoUsd
   const left = limit - spent(end)
   const before = error.budget === Connection.spentBudget
+  const advice =
+    "Set or lower max_tokens: a row reserves what it allows, and without it up to the model's whole context"
   return `${before ? "earlier runs of the journal have spent all of it. The" : "the"} next row may cost up to ${
     Format.usd(error.neededNanoUsd)
-  }, and ${left > 0n ? Format.usd(left) : "nothing"} of ${
-    Format.usd(limit)
-  } is left. Set or lower max_tokens: a row reserves what it allows, and without it up to the model's whole context`
+  }, and ${left > 0n ? Format.usd(left) : "nothing"} of ${Format.usd(limit)} is left${left > 0n ? `. ${advice}` : ""}`
 }
 
 const abandoned = (ending: Job.Ending): string =>

@@ -64,7 +64,9 @@ describe.concurrent("effect-together", () => {
         [["plan", input, "--latency", "0"], "--latency must be above 0, got 0"],
         [["simulate", input, "--concurrency", "0"], "--concurrency must be above 0, got 0"],
         [["emulate", "--port", "99999"], "--port must be in [0, 65535], got 99999"],
-        [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "Check the directory"]
+        [["run", input, "--emulator", "--out-dir", "/dev/null/x"], "Check the directory"],
+        [["run", "-dash.jsonl"], "-dash.jsonl is no flag: write a path as ./-dash.jsonl"],
+        [["run", input, "--system", "-be brief"], "a value that begins with a dash as --flag=VALUE"]
       ]
       for (const [args, message] of cases) {
         const { code, err, out } = yield* shell.run(args, { TOGETHER_API_KEY: "k" })
@@ -276,6 +278,15 @@ describe.concurrent("effect-together", () => {
         const { out } = yield* shell.run(["plan", input, "--requests-per-minute", "9", "--requests-per-minute", "60"])
         expect(out).toContain("about 2 s")
         expect((yield* shell.run(["run", input, "--order", "input", "--order", "random"])).code).toBe(2)
+      })), 30_000)
+
+    it.effect("makes no directory that nothing goes to", () =>
+      live(Effect.gen(function*() {
+        const shell = Shell.open()
+        const input = shell.write("in.jsonl", Shell.prompts(1))
+        const args = ["run", input, "--emulator", "-qo", shell.path("out.jsonl"), "--out-dir", shell.path("none")]
+        expect((yield* shell.run(args)).code).toBe(0)
+        expect([existsSync(shell.path("out.jsonl.journal")), existsSync(shell.path("none"))]).toEqual([true, false])
       })), 30_000)
 
     it.effect("reads a file joined from several gzipped ones", () =>

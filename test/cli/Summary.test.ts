@@ -162,6 +162,13 @@ describe("Summary", () => {
 })
 
 describe("RunEnd", () => {
+  it("advises on max_tokens only where something is left", () => {
+    const said = (maxCost: bigint) =>
+      RunEnd.reason({ ...endOf({ _tag: "MaxCost", error: budget }, answered(1)), maxCost })
+    expect(said(1_000_001n)).toMatch(/and \$0\.000000001 of \S+ is left\. Set or lower max_tokens: /)
+    expect(said(1_000_000n)).toMatch(/and nothing of \S+ is left$/)
+  })
+
   it("names the first of many models that were left out, and counts the others", () => {
     const models = Array.from({ length: 100_000 }, (_, n) => [`m${n}`, { error: budget, rows: 1 }] as const)
     const end = {
@@ -195,6 +202,17 @@ describe("RunEnd", () => {
 })
 
 describe("Onward", () => {
+  it("judges by the rows of this run what the others will cost, once they are enough: prices change", () => {
+    const said = (ok: number) => {
+      const report = answered(ok)
+      Object.assign(report, { resumedOk: 100, resumedNanoUsd: 100n * 500_000_000n })
+      const end = { ...endOf({ _tag: "MaxCost", error: budget }, report), undone: 101 }
+      return Onward.line(end, Style.colorless).split(":")[0]
+    }
+    expect(said(20)).toBe("the other 101 rows will take about $0.10")
+    expect(said(19)).toBe("the other 101 rows will take about $42.03")
+  })
+
   it("blames the address where every row failed as at a wrong one", () => {
     const row = (line: number, code: string) => ({ line, id: `r${line}`, code, message: "m", retryable: false })
     const report = Report.make(start)
